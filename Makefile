@@ -1,0 +1,63 @@
+# Everything a checkout can do. Needs python3 (3.11 or newer, with venv) and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := domain streams api
+# -n auto and the like: make test PYTEST_ARGS="-n 2 -k jobs"
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv demo test lint format bench proof serve lock audit clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# A file in the environment marks it complete; the directory's own time says nothing.
+$(VENV)/.installed: requirements/dev.txt pyproject.toml
+	@tools/venv "$(PYTHON)" "$(VENV)"
+
+.venv: $(VENV)/.installed ## Make the virtual environment (again when the lock changed)
+
+demo: .venv ## Run the guided demonstration
+	$(BIN)/countermand demo
+
+test: .venv ## Run the tests (names each missing service first)
+	@$(BIN)/python tools/services
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv ## Check style, types and the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict $(addprefix -p ,$(PACKAGES))
+	$(BIN)/lint-imports --no-cache
+
+format: .venv ## Rewrite the code the way `make lint` wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv ## Run the benchmarks
+	$(BIN)/python -m benchmarks
+
+proof: .venv ## Run the long proofs and write docs/proof.md
+	$(BIN)/python -m tests.proof
+
+serve: .venv ## Serve the API on ./data
+	$(BIN)/countermand serve --data-dir ./data
+
+# Ranges live in pyproject.toml and requirements/dev.in; the locks pin them with hashes for
+# every Python from 3.11 on. No index address is written: the installer's own settings decide.
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header
+
+lock: .venv ## Write the locks again (UPGRADE=--upgrade takes newer releases)
+	$(UV_COMPILE) $(UPGRADE) pyproject.toml --extra postgresql -o requirements/runtime.txt
+	$(UV_COMPILE) $(UPGRADE) pyproject.toml requirements/dev.in --all-extras \
+		-c requirements/runtime.txt -o requirements/dev.txt
+
+audit: .venv ## Look the locked packages up among known vulnerabilities (needs a network)
+	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/dev.txt
+
+clean: ## Remove what make and the tools wrote (not ./data)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		.import_linter_cache .grimp_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

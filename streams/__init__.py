@@ -1,0 +1,1 @@
+"""How commands travel and are carried out: transports, agents, storage and the command line."""

@@ -1,0 +1,30 @@
+"""What every test shares: the service switch and the fixtures of the services."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.services.postgres import postgres_database, postgres_process, postgres_server
+from tests.services.switch import need
+
+__all__ = ["postgres_database", "postgres_process", "postgres_server"]
+
+# Who asks for the fixture need not say it again with a marker.
+_FIXTURES = {"postgres_process": "postgresql"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that reach a service through its fixture, before -m picks among them."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        for fixture, service in _FIXTURES.items():
+            if fixture in names:
+                item.add_marker(pytest.mark.service(service))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Ask for the marked services before any fixture is set up."""
+    for name in sorted({name for mark in item.iter_markers("service") for name in mark.args}):
+        need(name)

@@ -1,0 +1,128 @@
+"""Every error that Countermand raises on purpose, in one tree.
+
+::
+
+    CountermandError
+    ├── CommandRefused            the caller must change something; nothing was done
+    │   ├── InvalidCommand        malformed or out of range
+    │   │   ├── UnknownOperation
+    │   │   └── UnsupportedVersion
+    │   ├── JobNotFound
+    │   ├── WrongState            not possible in the job's present status
+    │   ├── NotReversible         the operation declares no undo
+    │   └── IdempotencyConflict   the same key with another body
+    ├── MessageUnreadable         goes to the dead-letter topic
+    ├── PluginInvalid             an operation that cannot be registered
+    ├── DataDirectoryUnusable     at start: held, newer, damaged
+    └── Unavailable               try again later
+        ├── DecisionPending       no decision in time; repeating is safe
+        ├── StoreUnavailable      locked, away or full
+        └── VersionConflict       somebody else appended first
+
+Each carries a stable ``code``; its message says what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CountermandError(Exception):
+    """Base of the tree: ``code`` is stable, ``pointer`` is a JSON pointer or empty."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, *, pointer: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.pointer = pointer
+
+
+class CommandRefused(CountermandError):
+    """The command was understood and refused; nothing was changed."""
+
+    code = "refused"
+
+
+class InvalidCommand(CommandRefused):
+    """The command is malformed or out of range."""
+
+    code = "invalid"
+
+
+class UnknownOperation(InvalidCommand):
+    """No operation of that kind is registered."""
+
+    code = "unknown_operation"
+
+
+class UnsupportedVersion(InvalidCommand):
+    """The message has a schema version that this release does not read."""
+
+    code = "unsupported_version"
+
+
+class JobNotFound(CommandRefused):
+    """There is no such job for this tenant."""
+
+    code = "job_not_found"
+
+
+class WrongState(CommandRefused):
+    """The job's status does not allow the command; the message names what it does allow."""
+
+    code = "wrong_state"
+
+
+class NotReversible(CommandRefused):
+    """The operation has neither before-images nor an inverse."""
+
+    code = "not_reversible"
+
+
+class IdempotencyConflict(CommandRefused):
+    """An idempotency key was used again with another body."""
+
+    code = "idempotency_conflict"
+
+
+class MessageUnreadable(CountermandError):
+    """A message that cannot be parsed; it is kept on the dead-letter topic."""
+
+    code = "unreadable"
+
+
+class PluginInvalid(CountermandError):
+    """An operation's declaration is wrong or its kind is taken."""
+
+    code = "plugin_invalid"
+
+
+class DataDirectoryUnusable(CountermandError):
+    """The data directory is held by another process, newer than this release, or damaged."""
+
+    code = "data_directory"
+
+
+class Unavailable(CountermandError):
+    """Nothing is wrong with the request; repeat it later."""
+
+    code = "unavailable"
+
+
+class DecisionPending(Unavailable):
+    """The command was sent and not yet decided; repeating it with the same key is safe."""
+
+    code = "decision_pending"
+
+
+class StoreUnavailable(Unavailable):
+    """The database is locked, away, or its disk is full."""
+
+    code = "store_unavailable"
+
+
+class VersionConflict(Unavailable):
+    """Another process appended to the same job first; reload and decide again."""
+
+    code = "version_conflict"

@@ -1,0 +1,236 @@
+"""Events: what happened to a job. Closed and versioned; stored under short aliases.
+
+Each event repeats the job's status and counts as they are after it, so that a reader
+of the events topic, of the audit trail or of the live stream needs no fold of its own.
+Events hold no item contents: those are payloads, addressed by digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.commands import JobSpec, Value
+from domain.outcomes import ClosedChunk, Counts
+from domain.ranges import Ranges
+
+
+class JobStatus(StrEnum):
+    """The life of a job; ``docs/state-machine.md`` draws the edges."""
+
+    DRAFT = "draft"
+    PENDING = "pending"
+    AWAITING_APPROVAL = "awaiting_approval"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+    COMPLETED_WITH_ERRORS = "completed_with_errors"
+    FAILED = "failed"
+    ROLLING_BACK = "rolling_back"
+    ROLLED_BACK = "rolled_back"
+    ROLLBACK_INCOMPLETE = "rollback_incomplete"
+    REJECTED = "rejected"
+    ARCHIVED = "archived"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a job in this status does nothing more by itself."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset(
+    {
+        JobStatus.CANCELLED,
+        JobStatus.COMPLETED,
+        JobStatus.COMPLETED_WITH_ERRORS,
+        JobStatus.FAILED,
+        JobStatus.ROLLED_BACK,
+        JobStatus.ROLLBACK_INCOMPLETE,
+        JobStatus.REJECTED,
+        JobStatus.ARCHIVED,
+    }
+)
+
+
+class Cause(StrEnum):
+    """Why a chunk was planned."""
+
+    APPLY = "apply"
+    RETRY = "retry"
+    BISECT = "bisect"
+    ROLLBACK = "rollback"
+    REAPPLY = "reapply"
+
+    @property
+    def undoing(self) -> bool:
+        """Whether the chunk puts records back instead of applying the operation."""
+        return self in (Cause.ROLLBACK, Cause.REAPPLY)
+
+
+class PlannedChunk(Value):
+    """A chunk as it is dispatched. ``target`` is the chunk that an undo chunk puts back."""
+
+    chunk: int
+    cause: Cause
+    items: Ranges
+    parent: int | None = None
+    target: int | None = None
+
+
+class JobEvent(BaseModel):
+    """What every event carries. ``originator_id`` is the job id."""
+
+    model_config = ConfigDict(frozen=True)
+    alias: ClassVar[str]
+    schema_number: ClassVar[int] = 1
+
+    originator_id: str
+    originator_version: int
+    at: datetime
+    tenant: str
+    actor: str
+    command_id: str
+    status: JobStatus
+    counts: Counts
+    started_at: datetime | None = None
+
+
+class JobSubmitted(JobEvent):
+    """All items are there; the job may start."""
+
+    alias = "job.submitted"
+    spec: JobSpec
+    items: int
+    size: int
+    sha256: str
+
+
+class JobOpened(JobEvent):
+    """A draft whose items follow."""
+
+    alias = "job.opened"
+    spec: JobSpec
+
+
+class ItemsAppended(JobEvent):
+    """A part of a draft's items has arrived, at positions ``first .. first + items - 1``."""
+
+    alias = "job.items_appended"
+    part: int
+    first: int
+    items: int
+    size: int
+    sha256: str
+
+
+class JobSealed(JobEvent):
+    """No more items follow."""
+
+    alias = "job.sealed"
+
+
+class ChunksPlanned(JobEvent):
+    """Chunks were cut and dispatched."""
+
+    alias = "job.chunks_planned"
+    generation: int
+    chunks: tuple[PlannedChunk, ...]
+
+
+class ChunksClosed(JobEvent):
+    """Outcome rows were recorded, in the order of their commits."""
+
+    alias = "job.chunks_closed"
+    chunks: tuple[ClosedChunk, ...]
+
+
+class JobPaused(JobEvent):
+    """Nothing takes effect after this until the job is resumed."""
+
+    alias = "job.paused"
+    epoch: int
+    reason: str = ""
+
+
+class JobResumed(JobEvent):
+    """The job goes on."""
+
+    alias = "job.resumed"
+    reason: str = ""
+
+
+class JobCancelled(JobEvent):
+    """The job was stopped for good; items not attempted are skipped."""
+
+    alias = "job.cancelled"
+    epoch: int
+    reason: str = ""
+
+
+class RetryStarted(JobEvent):
+    """The named items, failed before, are pending again."""
+
+    alias = "job.retry_started"
+    items: Ranges
+    reason: str = ""
+
+
+class UndoStarted(JobEvent):
+    """A new generation puts records back; ``direction`` tells which way.
+
+    ``stood`` is the status that the job had before it was undone for the first time.
+    """
+
+    alias = "job.undo_started"
+    epoch: int
+    generation: int
+    direction: Literal[Cause.ROLLBACK, Cause.REAPPLY]
+    stood: JobStatus
+    reason: str = ""
+
+
+class JobFinished(JobEvent):
+    """The job has come to rest in ``status``."""
+
+    alias = "job.finished"
+
+
+class JobSnapshot(BaseModel):
+    """The whole state of a job at a version; never the truth, only a shortcut."""
+
+    model_config = ConfigDict(frozen=True)
+    alias: ClassVar[str] = "job.snapshot"
+    schema_number: ClassVar[int] = 1
+
+    originator_id: str
+    originator_version: int
+    state: dict[str, Any]
+
+
+EVENTS: dict[str, type[JobEvent]] = {
+    event.alias: event
+    for event in (
+        JobSubmitted,
+        JobOpened,
+        ItemsAppended,
+        JobSealed,
+        ChunksPlanned,
+        ChunksClosed,
+        JobPaused,
+        JobResumed,
+        JobCancelled,
+        RetryStarted,
+        UndoStarted,
+        JobFinished,
+    )
+}
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+UPCASTERS: dict[tuple[str, int], Upcaster] = {}
+"""``(alias, schema) -> function`` that turns a stored state into the next schema's."""

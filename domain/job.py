@@ -1,0 +1,592 @@
+"""The Job aggregate: the one place that decides what status a job has.
+
+Called by :mod:`streams.coordinator`. A command method either raises
+:class:`~domain.errors.CommandRefused` and changes nothing, or appends events to
+``pending``; ``apply`` folds an event into the state and is all that replay needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, PrivateAttr
+
+from domain import planning
+from domain.commands import JobOptions, JobSpec, Start
+from domain.errors import InvalidCommand, WrongState
+from domain.events import (
+    Cause,
+    ChunksClosed,
+    ChunksPlanned,
+    ItemsAppended,
+    JobCancelled,
+    JobEvent,
+    JobFinished,
+    JobOpened,
+    JobPaused,
+    JobResumed,
+    JobSealed,
+    JobSnapshot,
+    JobStatus,
+    JobSubmitted,
+    PlannedChunk,
+    RetryStarted,
+    UndoStarted,
+)
+from domain.outcomes import ClosedChunk, Closing, Counts, ItemStatus
+from domain.ranges import Ranges
+
+Verb = Literal["append", "seal", "pause", "resume", "cancel", "retry", "undo"]
+
+POSSIBLE: dict[JobStatus, frozenset[Verb]] = {
+    JobStatus.DRAFT: frozenset({"append", "seal", "cancel"}),
+    JobStatus.PENDING: frozenset({"pause", "cancel"}),
+    JobStatus.AWAITING_APPROVAL: frozenset({"cancel"}),
+    JobStatus.RUNNING: frozenset({"pause", "cancel"}),
+    JobStatus.PAUSED: frozenset({"resume", "cancel"}),
+    JobStatus.CANCELLING: frozenset(),
+    JobStatus.CANCELLED: frozenset({"undo"}),
+    JobStatus.COMPLETED: frozenset({"undo"}),
+    JobStatus.COMPLETED_WITH_ERRORS: frozenset({"retry", "undo"}),
+    JobStatus.FAILED: frozenset({"retry", "undo"}),
+    JobStatus.ROLLING_BACK: frozenset(),
+    JobStatus.ROLLED_BACK: frozenset({"undo"}),
+    JobStatus.ROLLBACK_INCOMPLETE: frozenset({"undo"}),
+    JobStatus.REJECTED: frozenset(),
+    JobStatus.ARCHIVED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who causes an event, by which command, when."""
+
+    actor: str
+    command_id: str
+    at: datetime
+
+
+class Backlog(BaseModel):
+    """Items that wait for a chunk. ``whole`` ones are not cut further."""
+
+    items: Ranges
+    cause: Cause
+    parent: int | None = None
+    target: int | None = None
+    whole: bool = False
+
+
+class OpenChunk(BaseModel):
+    """A chunk that was dispatched and has no recorded outcome yet."""
+
+    items: Ranges
+    cause: Cause
+    target: int | None = None
+
+
+class Effect(BaseModel):
+    """A closed chunk whose records stand as it left them, with the number of such items."""
+
+    chunk: int
+    items: int
+
+
+class Job(BaseModel):
+    """State of one job; see the module's docstring for how it changes."""
+
+    id: str
+    version: int = 0
+    tenant: str = ""
+    created_by: str = ""
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    updated_at: datetime | None = None
+    spec: JobSpec = JobSpec(operation="none")
+    status: JobStatus = JobStatus.DRAFT
+    status_before_undo: JobStatus | None = None
+    direction: Cause | None = None
+    counts: Counts = Counts()
+    sealed: bool = False
+    parts: list[int] = []
+    size: int = 0
+    epoch: int = 0
+    generation: int = 0
+    next_chunk: int = 0
+    backlog: list[Backlog] = []
+    open: dict[int, OpenChunk] = {}
+    applied: list[Effect] = []
+    undone: list[Effect] = []
+    undo_failed: bool = False
+    undo_total: int = 0
+    ms_per_item: float | None = None
+    last_items: int = planning.FIRST_ITEMS
+    reason: str = ""
+
+    _pending: list[JobEvent] = PrivateAttr(default_factory=list)
+
+    # -- commands -----------------------------------------------------------------
+
+    def submit(
+        self, stamp: Stamp, tenant: str, spec: JobSpec, *, items: int, size: int, sha256: str
+    ) -> None:
+        """Start a job whose items are all there; refuses an empty one."""
+        if items == 0:
+            raise InvalidCommand("a job needs at least one item; send some", pointer="/items")
+        self._emit(
+            JobSubmitted,
+            stamp,
+            status=JobStatus.PENDING,
+            counts=Counts(pending=items),
+            tenant=tenant,
+            spec=spec,
+            items=items,
+            size=size,
+            sha256=sha256,
+        )
+
+    def open_draft(self, stamp: Stamp, tenant: str, spec: JobSpec) -> None:
+        """Start a draft whose items follow in parts."""
+        self._emit(JobOpened, stamp, status=JobStatus.DRAFT, tenant=tenant, spec=spec)
+
+    def append(self, stamp: Stamp, *, part: int, items: int, size: int, sha256: str) -> None:
+        """Add a part; a part that has already arrived changes nothing."""
+        if part in self.parts:
+            return
+        self._allow("append")
+        if items == 0:
+            raise InvalidCommand("a part needs at least one item", pointer="/items")
+        self._emit(
+            ItemsAppended,
+            stamp,
+            counts=self.counts.added(items),
+            part=part,
+            first=self.counts.total,
+            items=items,
+            size=size,
+            sha256=sha256,
+        )
+
+    def seal(self, stamp: Stamp, items: int | None) -> None:
+        """Close a draft; refuses an empty one and one whose count is not ``items``."""
+        self._allow("seal")
+        total = self.counts.total
+        if total == 0:
+            raise InvalidCommand("the draft has no items; append some before the seal")
+        if items is not None and items != total:
+            raise InvalidCommand(
+                f"the seal says {items} items, {total} have arrived; append what is missing",
+                pointer="/items",
+            )
+        draft = self.status is JobStatus.DRAFT
+        self._emit(JobSealed, stamp, status=JobStatus.PENDING if draft else self.status)
+        self._finish_if_done(stamp)
+
+    def plan(self, stamp: Stamp, *, room: int, slow: bool) -> tuple[PlannedChunk, ...]:
+        """Cut and dispatch at most ``room`` chunks more; returns them."""
+        if not self._may_dispatch():
+            return ()
+        chunks = self._cut(room, slow=slow)
+        if chunks:
+            undoing = self.status is JobStatus.ROLLING_BACK
+            self._emit(
+                ChunksPlanned,
+                stamp,
+                status=self.status if undoing else JobStatus.RUNNING,
+                generation=self.generation,
+                chunks=chunks,
+            )
+        return chunks
+
+    def record(self, stamp: Stamp, closed: Sequence[ClosedChunk]) -> None:
+        """Take outcome rows into account; those already recorded change nothing."""
+        fresh = [chunk for chunk in closed if chunk.chunk in self.open]
+        if not fresh:
+            return
+        counts = self.counts
+        for chunk in fresh:
+            counts = _settled(counts, self.open[chunk.chunk].cause, chunk)
+        self._emit(ChunksClosed, stamp, counts=counts, chunks=tuple(fresh))
+        self._finish_if_done(stamp)
+
+    def pause(self, stamp: Stamp, reason: str) -> None:
+        """Confirm a pause; the caller has closed every open chunk before."""
+        self._allow("pause")
+        self._require_quiet()
+        self._emit(
+            JobPaused, stamp, status=JobStatus.PAUSED, epoch=self.epoch + 1, reason=reason
+        )
+
+    def resume(self, stamp: Stamp, reason: str) -> None:
+        """Go on after a pause."""
+        self._allow("resume")
+        status = JobStatus.RUNNING if self.started_at else JobStatus.PENDING
+        self._emit(JobResumed, stamp, status=status, reason=reason)
+        self._finish_if_done(stamp)
+
+    def cancel(self, stamp: Stamp, reason: str) -> None:
+        """Stop for good; the caller has closed every open chunk before."""
+        self._allow("cancel")
+        self._require_quiet()
+        self._emit(
+            JobCancelled,
+            stamp,
+            status=JobStatus.CANCELLED,
+            counts=self.counts.moved(ItemStatus.PENDING, ItemStatus.SKIPPED, self.counts.pending),
+            epoch=self.epoch + 1,
+            reason=reason,
+        )
+
+    def retry(self, stamp: Stamp, failed: Ranges, reason: str) -> None:
+        """Put the failed items, ``failed``, back to pending."""
+        self._allow("retry")
+        if not failed:
+            raise WrongState("no item has failed, so there is nothing to retry")
+        if len(failed) != self.counts.failed:
+            raise InvalidCommand(
+                f"the ledger names {len(failed)} failed items, the job {self.counts.failed}; "
+                "run `countermand audit verify`"
+            )
+        self._emit(
+            RetryStarted,
+            stamp,
+            status=JobStatus.RUNNING,
+            counts=self.counts.moved(ItemStatus.FAILED, ItemStatus.PENDING, len(failed)),
+            items=failed,
+            reason=reason,
+        )
+
+    def undo(self, stamp: Stamp, reason: str) -> None:
+        """Begin to put records back; on a job rolled back, to apply them again."""
+        self._allow("undo")
+        forward = self.status is JobStatus.ROLLED_BACK
+        if not (self.undone if forward else self.applied):
+            raise WrongState("the job has changed nothing that stands, so there is nothing to undo")
+        self._emit(
+            UndoStarted,
+            stamp,
+            status=JobStatus.ROLLING_BACK,
+            epoch=self.epoch + 1,
+            generation=self.generation + 1,
+            direction=Cause.REAPPLY if forward else Cause.ROLLBACK,
+            stood=self.status_before_undo or self.status,
+            reason=reason,
+        )
+
+    # -- questions ----------------------------------------------------------------
+
+    @property
+    def options(self) -> JobOptions:
+        """The caller's options."""
+        return self.spec.options
+
+    @property
+    def pace(self) -> planning.Pace:
+        """What the planner may know of the work so far."""
+        total = self.counts.total
+        return planning.Pace(
+            ms_per_item=self.ms_per_item,
+            bytes_per_item=self.size / total if total else 0.0,
+            last_items=self.last_items,
+        )
+
+    @property
+    def percent(self) -> float:
+        """How much of the present direction of work is settled, 0 to 100."""
+        if self.status is JobStatus.ROLLING_BACK:
+            waiting = sum(e.items for e in self._undo_targets())
+            return 100.0 * (1 - waiting / self.undo_total) if self.undo_total else 100.0
+        total = self.counts.total
+        return 100.0 * (total - self.counts.pending) / total if total else 0.0
+
+    def wants_chunks(self) -> bool:
+        """Whether there are items that wait for a chunk and may have one."""
+        return self._may_dispatch() and bool(self.backlog)
+
+    def possible(self) -> list[str]:
+        """What a caller may ask of the job in its present status."""
+        verbs = POSSIBLE[self.status]
+        if not self.sealed and self.status in (JobStatus.RUNNING, JobStatus.PAUSED):
+            verbs |= {"append", "seal"}
+        return sorted(verbs)
+
+    # -- persistence --------------------------------------------------------------
+
+    def collect_events(self) -> Sequence[JobEvent]:
+        """Hand over the events that are not stored yet."""
+        events, self._pending = self._pending, []
+        return events
+
+    def snapshot(self) -> JobSnapshot:
+        """The state as a snapshot; raises when there are events not yet collected."""
+        if self._pending:
+            raise RuntimeError("collect and store the pending events before taking a snapshot")
+        return JobSnapshot(
+            originator_id=self.id,
+            originator_version=self.version,
+            state=self.model_dump(mode="json"),
+        )
+
+    @classmethod
+    def project(
+        cls, job: Job | None, events: Iterable[JobEvent | JobSnapshot]
+    ) -> Job | None:
+        """Fold events (after at most one snapshot) into a job."""
+        for event in events:
+            if isinstance(event, JobSnapshot):
+                job = cls.model_validate(event.state)
+                continue
+            if job is None:
+                job = cls(id=event.originator_id)
+            job.apply(event)
+        return job
+
+    # -- fold ---------------------------------------------------------------------
+
+    def apply(self, event: JobEvent) -> None:
+        """Fold one event into the state."""
+        self.version = event.originator_version
+        self.status = event.status
+        self.counts = event.counts
+        self.started_at = event.started_at
+        self.updated_at = event.at
+        self.finished_at = event.at if event.status.terminal else None
+        match event:
+            case JobSubmitted():
+                self._created(event, event.spec)
+                self.sealed = True
+                self.size = event.size
+                self._queue(Backlog(items=Ranges.span(0, event.items), cause=Cause.APPLY))
+            case JobOpened():
+                self._created(event, event.spec)
+            case ItemsAppended():
+                self.parts.append(event.part)
+                self.size += event.size
+                items = Ranges.span(event.first, event.first + event.items)
+                self._queue(Backlog(items=items, cause=Cause.APPLY))
+            case JobSealed():
+                self.sealed = True
+            case ChunksPlanned():
+                self._planned(event)
+            case ChunksClosed():
+                for chunk in event.chunks:
+                    self._closed(chunk)
+            case JobPaused():
+                self.epoch, self.reason = event.epoch, event.reason
+            case JobResumed():
+                self.reason = event.reason
+            case JobCancelled():
+                self.epoch, self.reason = event.epoch, event.reason
+                self.backlog.clear()
+            case RetryStarted():
+                self.reason = event.reason
+                self._queue(Backlog(items=event.items, cause=Cause.RETRY))
+            case UndoStarted():
+                self._undo_started(event)
+            case _:
+                pass
+
+    def _created(self, event: JobEvent, spec: JobSpec) -> None:
+        self.tenant = event.tenant
+        self.created_by = event.actor
+        self.created_at = event.at
+        self.spec = spec
+
+    def _queue(self, entry: Backlog) -> None:
+        last = self.backlog[-1] if self.backlog else None
+        if last and entry.cause is Cause.APPLY and last.cause is Cause.APPLY and not last.whole:
+            last.items = last.items | entry.items
+        else:
+            self.backlog.append(entry)
+
+    def _planned(self, event: ChunksPlanned) -> None:
+        for chunk in event.chunks:
+            self.next_chunk = chunk.chunk + 1
+            self.open[chunk.chunk] = OpenChunk(
+                items=chunk.items, cause=chunk.cause, target=chunk.target
+            )
+            self._take_from_backlog(chunk)
+            if not chunk.cause.undoing:
+                self.last_items = len(chunk.items)
+
+    def _take_from_backlog(self, chunk: PlannedChunk) -> None:
+        head = self.backlog[0]
+        head.items = head.items - chunk.items
+        if not head.items or head.whole:
+            del self.backlog[0]
+
+    def _closed(self, chunk: ClosedChunk) -> None:
+        was = self.open.pop(chunk.chunk)
+        if chunk.closing is Closing.DIED:
+            self._bisect(chunk, was)
+        elif chunk.returned:
+            entry = Backlog(
+                items=chunk.returned,
+                cause=was.cause,
+                parent=chunk.chunk,
+                target=was.target,
+                whole=was.cause.undoing,
+            )
+            self.backlog.insert(0, entry)
+        if was.cause.undoing:
+            self._put_back(chunk, was)
+        else:
+            self._worked(chunk)
+
+    def _bisect(self, chunk: ClosedChunk, was: OpenChunk) -> None:
+        halves = [half for half in chunk.returned.halves() if half]
+        self.backlog[:0] = [
+            Backlog(items=half, cause=Cause.BISECT, parent=chunk.chunk, whole=True)
+            for half in halves
+        ]
+
+    def _worked(self, chunk: ClosedChunk) -> None:
+        if chunk.succeeded:
+            self.applied.append(Effect(chunk=chunk.chunk, items=chunk.succeeded))
+        settled = chunk.succeeded + chunk.failed + chunk.skipped
+        if settled and chunk.duration_ms:
+            self.ms_per_item = planning.smoothed(self.ms_per_item, chunk.duration_ms / settled)
+
+    def _put_back(self, chunk: ClosedChunk, was: OpenChunk) -> None:
+        if chunk.failed:
+            self.undo_failed = True
+        rollback = was.cause is Cause.ROLLBACK
+        gone, come = (self.applied, self.undone) if rollback else (self.undone, self.applied)
+        restored = chunk.rolled_back if rollback else chunk.succeeded
+        for index in range(len(gone) - 1, -1, -1):
+            if gone[index].chunk == was.target:
+                gone[index].items -= restored + chunk.conflict
+                if gone[index].items <= 0:
+                    del gone[index]
+                break
+        if restored:
+            come.append(Effect(chunk=chunk.chunk, items=restored))
+
+    def _undo_started(self, event: UndoStarted) -> None:
+        self.epoch, self.generation, self.reason = event.epoch, event.generation, event.reason
+        self.undo_failed = False
+        self.direction, self.status_before_undo = event.direction, event.stood
+        targets = self.applied if event.direction is Cause.ROLLBACK else self.undone
+        self.undo_total = sum(effect.items for effect in targets)
+        self.backlog = [
+            Backlog(
+                items=Ranges(), cause=event.direction, target=effect.chunk, whole=True
+            )
+            for effect in reversed(targets)
+        ]
+
+    # -- decisions ----------------------------------------------------------------
+
+    def _may_dispatch(self) -> bool:
+        if self.status in (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.ROLLING_BACK):
+            return True
+        return self.status is JobStatus.DRAFT and self.options.start is Start.EAGER
+
+    def _cut(self, room: int, *, slow: bool) -> tuple[PlannedChunk, ...]:
+        size = planning.chunk_items(self.options, self.pace, slow=slow)
+        chunks: list[PlannedChunk] = []
+        for entry in self.backlog:
+            for items in _pieces(entry, size):
+                if len(chunks) >= self._room(entry, room):
+                    return tuple(chunks)
+                chunks.append(
+                    PlannedChunk(
+                        chunk=self.next_chunk + len(chunks),
+                        cause=entry.cause,
+                        items=items,
+                        parent=entry.parent,
+                        target=entry.target,
+                    )
+                )
+        return tuple(chunks)
+
+    def _room(self, entry: Backlog, room: int) -> int:
+        """Undo goes one chunk at a time, so that it reverses the order of the commits."""
+        if entry.cause.undoing:
+            return 0 if self.open else 1
+        return room
+
+    def _undo_targets(self) -> list[Effect]:
+        waiting = {entry.target for entry in self.backlog}
+        waiting |= {chunk.target for chunk in self.open.values()}
+        return [effect for effect in (*self.applied, *self.undone) if effect.chunk in waiting]
+
+    def _finish_if_done(self, stamp: Stamp) -> None:
+        if self.open or self.backlog or not self.sealed:
+            return
+        if self.status in (JobStatus.RUNNING, JobStatus.ROLLING_BACK):
+            self._emit(JobFinished, stamp, status=self._resting_status())
+
+    def _resting_status(self) -> JobStatus:
+        if self.status is not JobStatus.ROLLING_BACK:
+            return self._final_status()
+        if self.undo_failed:
+            return JobStatus.ROLLBACK_INCOMPLETE
+        if self.direction is Cause.REAPPLY and self.status_before_undo:
+            return self.status_before_undo
+        return JobStatus.ROLLED_BACK
+
+    def _final_status(self) -> JobStatus:
+        if self.counts.failed == 0:
+            return JobStatus.COMPLETED
+        if self.counts.succeeded == 0:
+            return JobStatus.FAILED
+        return JobStatus.COMPLETED_WITH_ERRORS
+
+    def _allow(self, verb: Verb) -> None:
+        if verb in self.possible():
+            return
+        possible = ", ".join(self.possible()) or "nothing"
+        raise WrongState(f"the job is {self.status}: {verb} is not possible; possible: {possible}")
+
+    def _require_quiet(self) -> None:
+        if self.open:
+            raise RuntimeError("close the open chunks before the confirming event is stored")
+
+    def _emit(self, kind: type[JobEvent], stamp: Stamp, **fields: Any) -> None:
+        values: dict[str, Any] = {
+            "tenant": self.tenant,
+            "status": self.status,
+            "counts": self.counts,
+            "started_at": self.started_at,
+            **fields,
+        }
+        if values["started_at"] is None and values["status"] is JobStatus.RUNNING:
+            values["started_at"] = stamp.at
+        event = kind(
+            originator_id=self.id,
+            originator_version=self.version + 1,
+            at=stamp.at,
+            actor=stamp.actor,
+            command_id=stamp.command_id,
+            **values,
+        )
+        self._pending.append(event)
+        self.apply(event)
+
+
+def _pieces(entry: Backlog, size: int) -> Iterator[Ranges]:
+    """The chunks that an entry is cut into, lazily."""
+    if entry.whole:
+        yield entry.items
+        return
+    rest = entry.items
+    while rest:
+        head, rest = rest.take(size)
+        yield head
+
+
+def _settled(counts: Counts, cause: Cause, chunk: ClosedChunk) -> Counts:
+    """The counts after a chunk was closed."""
+    if cause is Cause.ROLLBACK:
+        counts = counts.moved(ItemStatus.SUCCEEDED, ItemStatus.ROLLED_BACK, chunk.rolled_back)
+        return counts.moved(ItemStatus.SUCCEEDED, ItemStatus.CONFLICT, chunk.conflict)
+    if cause is Cause.REAPPLY:
+        counts = counts.moved(ItemStatus.ROLLED_BACK, ItemStatus.SUCCEEDED, chunk.succeeded)
+        return counts.moved(ItemStatus.ROLLED_BACK, ItemStatus.CONFLICT, chunk.conflict)
+    counts = counts.moved(ItemStatus.PENDING, ItemStatus.SUCCEEDED, chunk.succeeded)
+    counts = counts.moved(ItemStatus.PENDING, ItemStatus.FAILED, chunk.failed)
+    return counts.moved(ItemStatus.PENDING, ItemStatus.SKIPPED, chunk.skipped)

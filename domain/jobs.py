@@ -1,0 +1,116 @@
+"""Jobs: the event-sourced application. Load, decide, save.
+
+The library's recorders open connections of their own; here the recorder is a port
+(:mod:`streams.stores.events`) that writes on the caller's connection, so that events,
+chunk rows and the decision are one transaction. Events are stored under short aliases
+and a schema number: no class path ever reaches the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from eventsourcing.application import AggregateNotFoundError, Application
+from eventsourcing.domain import DomainEventProtocol
+from eventsourcing.persistence import (
+    AggregateRecorder,
+    ApplicationRecorder,
+    EventStore,
+    Mapper,
+    StoredEvent,
+)
+from eventsourcing.utils import Environment
+
+from domain.errors import JobNotFound, UnsupportedVersion
+from domain.events import EVENTS, UPCASTERS, JobEvent, JobSnapshot
+from domain.job import Job
+
+_STORED_ELSEWHERE = {"originator_id", "originator_version"}
+
+
+class JobMapper(Mapper[str]):
+    """Converts between events and stored bytes, by alias; upcasts what is older."""
+
+    def __init__(self) -> None:
+        """A mapper without transcoder: pydantic and orjson do its work."""
+
+    def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> StoredEvent:
+        """The event's bytes: JSON with its schema number."""
+        if not isinstance(domain_event, JobEvent | JobSnapshot):
+            raise TypeError(f"{type(domain_event).__name__} is not one of the job's events")
+        state = domain_event.model_dump(mode="json", exclude=_STORED_ELSEWHERE)
+        state["schema"] = domain_event.schema_number
+        return StoredEvent(
+            originator_id=domain_event.originator_id,
+            originator_version=domain_event.originator_version,
+            topic=domain_event.alias,
+            state=orjson.dumps(state),
+        )
+
+    def to_domain_event(self, stored_event: StoredEvent) -> JobEvent | JobSnapshot:
+        """The event; raises UnsupportedVersion for one that a later release wrote."""
+        alias = stored_event.topic
+        kind = JobSnapshot if alias == JobSnapshot.alias else EVENTS.get(alias)
+        if kind is None:
+            raise UnsupportedVersion(f"event {alias!r} is of a later release; upgrade the reader")
+        state = _upcast(alias, orjson.loads(stored_event.state), kind.schema_number)
+        state["originator_id"] = str(stored_event.originator_id)
+        state["originator_version"] = stored_event.originator_version
+        return kind.model_validate(state)
+
+
+def _upcast(alias: str, state: dict[str, Any], present: int) -> dict[str, Any]:
+    stored = int(state.pop("schema", 1))
+    if stored > present:
+        raise UnsupportedVersion(
+            f"event {alias!r} has schema {stored}, this release reads up to {present}; "
+            "upgrade the reader"
+        )
+    for number in range(stored, present):
+        state = UPCASTERS[alias, number](state)
+    return state
+
+
+class Jobs(Application[str]):
+    """All jobs. ``save(job, connection=...)`` appends within the caller's transaction."""
+
+    name = "Jobs"
+
+    def __init__(self, events: ApplicationRecorder, snapshots: AggregateRecorder) -> None:
+        self._events_recorder = events
+        self._snapshot_recorder = snapshots
+        super().__init__()
+        self.snapshots: EventStore[str] = EventStore(self.mapper, snapshots)
+        self._repository = self.construct_repository()
+
+    def construct_env(self, name: str, env: Mapping[str, str] | None = None) -> Environment:
+        """Nothing of the process environment: the recorders are passed in."""
+        return Environment(name, dict(env or {}))
+
+    def construct_mapper(self) -> Mapper[str]:
+        """Aliases instead of class paths."""
+        return JobMapper()
+
+    def construct_recorder(self) -> ApplicationRecorder:
+        """The port that was passed in."""
+        return self._events_recorder
+
+    def construct_event_store(self) -> EventStore[str]:
+        """The library's event store over our mapper and recorder."""
+        return EventStore(self.mapper, self._events_recorder)
+
+    def load(self, job_id: str, *, version: int | None = None) -> Job:
+        """The job as of now or as of ``version``; raises JobNotFound."""
+        try:
+            job: Job = self.repository.get(job_id, version=version, projector_func=Job.project)
+        except AggregateNotFoundError:
+            raise JobNotFound(f"there is no job {job_id}; `countermand jobs` lists them") from None
+        if version is not None and job.version != version:
+            raise JobNotFound(f"job {job_id} has no version {version}; its latest is {job.version}")
+        return job
+
+    def take_job_snapshot(self, job: Job, **kwargs: Any) -> None:
+        """Store a snapshot; only after the commit of the events that it covers."""
+        self.snapshots.put([job.snapshot()], **kwargs)

@@ -1,0 +1,211 @@
+"""Operation: the contract between the engine and whoever writes one.
+
+A new operation is a pydantic model for an item and a function::
+
+    class Price(BaseModel):
+        id: int
+        amount: Decimal
+
+    @operation("shop.reprice", item=Price)
+    def reprice(ctx: Context, item: Price) -> Result:
+        ...
+        return Done({"id": item.id})
+
+The function returns one of :class:`~domain.outcomes.Done`, ``Failed``, ``Skipped``; an
+exception is a failure of that item, never of its neighbours.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.errors import PluginInvalid
+from domain.outcomes import Failed, Result, UndoResult
+from domain.ports import Clock
+from domain.records import Records, RecordTable
+
+
+class NoParams(BaseModel):
+    """Parameters of an operation that has none; refuses any."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Reversible(StrEnum):
+    """How a job of the operation can be undone."""
+
+    BEFORE_IMAGE = "before_image"
+    INVERSE = "inverse"
+    NO = "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an operation may know and use while it works a chunk or an item.
+
+    ``deadline`` is in seconds of ``clock.monotonic()``; ``positions`` are the items'
+    places in the job, one an item that the function is given; ``heartbeat`` tells the
+    engine that a long handler is alive. ``records`` is ``None`` in a slow operation,
+    during whose calls no transaction is open.
+    """
+
+    job_id: str
+    tenant: str
+    actor: str
+    params: Any
+    chunk: int
+    attempt: int
+    positions: Sequence[int]
+    deadline: float
+    clock: Clock
+    records: Records | None = None
+    heartbeat: Callable[[], None] = field(default=lambda: None)
+
+    @property
+    def position(self) -> int:
+        """The item's place in the job, for a function that is given one item."""
+        return self.positions[0]
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt at the same item; send it along with outside effects."""
+        return self.key_of(self.position)
+
+    def key_of(self, position: int) -> str:
+        """The idempotency key of the item at ``position``."""
+        return f"{self.job_id}:{position}"
+
+    @property
+    def store(self) -> Records:
+        """The records port; raises PluginInvalid in a slow operation, which has none."""
+        if self.records is None:
+            raise PluginInvalid("a slow operation has no records: no transaction is open")
+        return self.records
+
+
+Apply = Callable[[Context, Any], Any | Awaitable[Any]]
+Validate = Callable[[Context, Any], Failed | None]
+Inverse = Callable[[Context, Any, Any], UndoResult]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A registered kind of work; made by :func:`operation`.
+
+    ``per`` tells whether ``apply`` is given one item or all items of a chunk (then it
+    returns as many results). ``timeout`` is in seconds, for a chunk, or for an item of a
+    slow operation; ``concurrency`` is how many items of a slow operation run at once.
+    """
+
+    kind: str
+    item: type[BaseModel]
+    apply: Apply
+    params: type[BaseModel] = NoParams
+    per: Literal["item", "chunk"] = "item"
+    validate: Validate | None = None
+    inverse: Inverse | None = None
+    reversible: Reversible = Reversible.BEFORE_IMAGE
+    slow: bool = False
+    cpu_bound: bool = False
+    concurrency: int = 64
+    timeout: float = 60.0
+    tables: tuple[RecordTable, ...] = ()
+    description: str = ""
+
+    @property
+    def system(self) -> str:
+        """The part of the kind before its first dot; names the work topic."""
+        return self.kind.split(".", 1)[0]
+
+    @property
+    def is_async(self) -> bool:
+        """Whether ``apply`` is a coroutine function."""
+        return inspect.iscoroutinefunction(self.apply)
+
+
+def operation(
+    kind: str,
+    *,
+    item: type[BaseModel],
+    params: type[BaseModel] = NoParams,
+    per: Literal["item", "chunk"] = "item",
+    validate: Validate | None = None,
+    inverse: Inverse | None = None,
+    reversible: Reversible | None = None,
+    slow: bool = False,
+    cpu_bound: bool = False,
+    concurrency: int = 64,
+    timeout: float = 60.0,
+    tables: Sequence[RecordTable] = (),
+) -> Callable[[Apply], Operation]:
+    """Declare an operation; the decorated name becomes an :class:`Operation`.
+
+    Without ``reversible``: by ``inverse`` when there is one; a slow operation without
+    one is not reversible; all others by before-image. Raises PluginInvalid when the
+    declaration contradicts itself.
+    """
+
+    def declare(apply: Apply) -> Operation:
+        declared = Operation(
+            kind=kind,
+            item=item,
+            apply=apply,
+            params=params,
+            per=per,
+            validate=validate,
+            inverse=inverse,
+            reversible=reversible or _reversible(inverse, slow=slow),
+            slow=slow,
+            cpu_bound=cpu_bound,
+            concurrency=concurrency,
+            timeout=timeout,
+            tables=tuple(tables),
+            description=inspect.getdoc(apply) or "",
+        )
+        check(declared)
+        return declared
+
+    return declare
+
+
+def _reversible(inverse: Inverse | None, *, slow: bool) -> Reversible:
+    if inverse is not None:
+        return Reversible.INVERSE
+    return Reversible.NO if slow else Reversible.BEFORE_IMAGE
+
+
+def check(declared: Operation) -> None:
+    """Raise PluginInvalid, naming the field and the remedy, when a declaration is wrong."""
+    name = declared.kind
+    system, dot, verb = name.partition(".")
+    if not (dot and system.isidentifier() and verb.replace(".", "_").isidentifier()):
+        raise PluginInvalid(f"kind {name!r} must read system.verb, as in shop.reprice")
+    if declared.slow and declared.per == "chunk":
+        raise PluginInvalid(f"{name}: a slow operation works item by item; use per='item'")
+    if declared.is_async and not declared.slow:
+        raise PluginInvalid(f"{name}: an async function waits; declare it slow=True")
+    if declared.slow and declared.reversible is Reversible.BEFORE_IMAGE:
+        raise PluginInvalid(f"{name}: a slow operation writes no records; give it an inverse")
+    if declared.reversible is Reversible.INVERSE and declared.inverse is None:
+        raise PluginInvalid(f"{name}: reversible by inverse, but no inverse is given")
+    if declared.timeout <= 0 or declared.concurrency < 1:
+        raise PluginInvalid(f"{name}: timeout and concurrency must be positive")
+
+
+def results_of(declared: Operation, returned: object, count: int) -> list[Result]:
+    """What ``apply`` returned, checked; anything but ``count`` results raises PluginInvalid."""
+    results = list(returned) if isinstance(returned, Sequence) else [returned]
+    if len(results) != count:
+        raise PluginInvalid(f"{declared.kind} returned {len(results)} results for {count} items")
+    for result in results:
+        if not isinstance(result, Result):
+            raise PluginInvalid(
+                f"{declared.kind} returned {type(result).__name__}; return Done, Failed or Skipped"
+            )
+    return results

@@ -1,0 +1,134 @@
+"""Outcomes: what became of an item, of a chunk, of all items of a job. Closed vocabularies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from domain.commands import Value
+from domain.ranges import Ranges
+
+
+class ItemStatus(StrEnum):
+    """Where an item stands; every item is in exactly one."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    ROLLED_BACK = "rolled_back"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The item took effect. ``result`` is any JSON document, ``score`` a number for reports."""
+
+    result: Any = None
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The item took no effect. ``pointer`` is a JSON pointer into the item."""
+
+    code: str
+    message: str
+    pointer: str = ""
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The item was left alone on purpose."""
+
+    reason: str
+
+
+Result = Done | Failed | Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Undo put the item's records back as they were."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflicted:
+    """Undo left the item's records alone: somebody changed them after the job.
+
+    ``by`` is the job id or the actor of the later change, ``record`` names table and id.
+    """
+
+    record: str
+    by: str
+    reason: str
+
+
+UndoResult = Restored | Conflicted | Failed
+
+
+class Counts(Value):
+    """How many items are in each status; the six add up to ``total``."""
+
+    pending: int = Field(default=0, ge=0)
+    succeeded: int = Field(default=0, ge=0)
+    failed: int = Field(default=0, ge=0)
+    skipped: int = Field(default=0, ge=0)
+    rolled_back: int = Field(default=0, ge=0)
+    conflict: int = Field(default=0, ge=0)
+
+    @property
+    def total(self) -> int:
+        """All items of the job."""
+        return (
+            self.pending
+            + self.succeeded
+            + self.failed
+            + self.skipped
+            + self.rolled_back
+            + self.conflict
+        )
+
+    def moved(self, source: ItemStatus, target: ItemStatus, count: int) -> Counts:
+        """The counts after ``count`` items went from one status to another."""
+        if count == 0 or source is target:
+            return self
+        values = self.model_dump()
+        values[source] -= count
+        values[target] += count
+        return Counts(**values)
+
+    def added(self, count: int) -> Counts:
+        """The counts after ``count`` new items arrived, pending."""
+        return self.model_copy(update={"pending": self.pending + count})
+
+
+class Closing(StrEnum):
+    """How a chunk came to its end."""
+
+    DONE = "done"
+    REVOKED = "revoked"
+    DIED = "died"
+
+
+class ClosedChunk(Value):
+    """One outcome row, as the aggregate records it.
+
+    ``returned`` are items that were not worked and need a new chunk (``revoked``,
+    or the halves of a killer); ``sha256`` is the digest of the stored per-item ledger.
+    """
+
+    chunk: int
+    closing: Closing = Closing.DONE
+    succeeded: int = 0
+    failed: int = 0
+    skipped: int = 0
+    rolled_back: int = 0
+    conflict: int = 0
+    returned: Ranges = Ranges()
+    duration_ms: float = 0.0
+    sha256: str = ""

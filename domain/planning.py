@@ -1,0 +1,64 @@
+"""How many items go into a chunk, and how many chunks into one dispatch. Pure.
+
+A fast chunk aims at ``TARGET_MS`` of work, so that progress moves, a crash repeats
+little, and the cost of a chunk is spread over many items; a job's first is small, for
+the first progress. What the caller asked for wins: it bounds the failure domain, and
+several such chunks are then packed into one message and one transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from domain.commands import JobOptions
+
+FIRST_ITEMS = 100
+TARGET_MS = 40.0
+MAX_ITEMS = 1000
+MAX_BYTES = 1_000_000
+MAX_GROWTH = 10
+SLOW_ITEMS = 128
+SMOOTHING = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What is known of a job's work so far; ``None`` before the first chunk is closed."""
+
+    ms_per_item: float | None
+    bytes_per_item: float
+    last_items: int = FIRST_ITEMS
+
+
+def smoothed(ms_per_item: float | None, measured: float) -> float:
+    """The next estimate of the time an item takes, in milliseconds."""
+    if ms_per_item is None:
+        return measured
+    return ms_per_item + SMOOTHING * (measured - ms_per_item)
+
+
+def automatic_items(pace: Pace, *, slow: bool) -> int:
+    """The number of items that a dispatch should hold."""
+    if slow:
+        return SLOW_ITEMS
+    by_bytes = int(MAX_BYTES / pace.bytes_per_item) if pace.bytes_per_item else MAX_ITEMS
+    if pace.ms_per_item is None:
+        by_time = FIRST_ITEMS
+    else:
+        by_time = int(TARGET_MS / max(pace.ms_per_item, 1e-6))
+    grown = pace.last_items * MAX_GROWTH
+    return max(1, min(by_time, by_bytes, grown, MAX_ITEMS))
+
+
+def chunk_items(options: JobOptions, pace: Pace, *, slow: bool) -> int:
+    """The size of the next chunk, in items."""
+    if options.chunk_size == "auto":
+        return automatic_items(pace, slow=slow)
+    return options.chunk_size
+
+
+def chunks_per_dispatch(options: JobOptions, pace: Pace, *, slow: bool) -> int:
+    """How many chunks share a message and a transaction."""
+    if options.chunk_size == "auto" or slow:
+        return 1
+    return max(1, automatic_items(pace, slow=slow) // options.chunk_size)

@@ -1,0 +1,126 @@
+"""Records port: versioned rows that an operation reads and writes.
+
+A table takes part when it has the columns ``id`` (integer key), ``version`` and
+``tenant``. Every write goes through this port, single edits included: it counts the
+version up, keeps the row as it was before, and notes who wrote. The implementation
+(:mod:`streams.stores.records`) does so in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class RecordTable(Protocol):
+    """A SQLAlchemy table with ``id``, ``version`` and ``tenant``."""
+
+    @property
+    def name(self) -> str:
+        """The table's name in the database."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes: a job's chunk, or an actor who edits by hand (``job_id`` empty)."""
+
+    tenant: str
+    actor: str
+    job_id: str = ""
+    generation: int = 0
+    chunk: int = 0
+
+    @property
+    def name(self) -> str:
+        """How a conflict names this writer: the job's id, or the actor."""
+        return self.job_id or self.actor
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """New values for some columns of one record.
+
+    ``version``, when given, must be the record's present one. ``position`` is the item
+    that causes the change, -1 outside of a job.
+    """
+
+    id: int
+    values: Mapping[str, Any]
+    version: int | None = None
+    position: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """One record to delete; fields as in :class:`Change`."""
+
+    id: int
+    version: int | None = None
+    position: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The write took effect; the record is now at ``version``."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """There is no such record for this tenant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """The record is at ``version``, not at the one that was asked for."""
+
+    version: int
+
+
+WriteResult = Written | Missing | Stale
+
+
+class Records(Protocol):
+    """Reads and writes of one tenant, by one writer, in one transaction."""
+
+    def insert(
+        self,
+        table: RecordTable,
+        columns: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+        positions: Sequence[int],
+    ) -> range:
+        """Insert new records at version 1; returns their ids, consecutive.
+
+        ``columns`` names the values of each row, without id, version and tenant;
+        ``positions`` are the items that cause them, one a row.
+        """
+        ...
+
+    def update(self, table: RecordTable, changes: Sequence[Change]) -> list[WriteResult]:
+        """Change records; one result a change, in order."""
+        ...
+
+    def delete(self, table: RecordTable, deletions: Sequence[Deletion]) -> list[WriteResult]:
+        """Delete records; one result a deletion, in order."""
+        ...
+
+    def fetch(
+        self, table: RecordTable, ids: Sequence[int], columns: Sequence[str] = ()
+    ) -> dict[int, Mapping[str, Any]]:
+        """The tenant's records of those ids (all columns when none are named)."""
+        ...
+
+    def find(
+        self, table: RecordTable, *where: Any, columns: Sequence[str] = (), limit: int = 1000
+    ) -> list[Mapping[str, Any]]:
+        """The tenant's records that meet all conditions (SQLAlchemy expressions), by id."""
+        ...
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """A scope whose writes, and their before-images, vanish when it raises."""
+        ...

@@ -1,0 +1,44 @@
+"""Registry: which operations there are. Explicit; a kind that is taken is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from domain.errors import PluginInvalid, UnknownOperation
+from domain.operation import Operation, check
+
+
+class Registry:
+    """Operations by kind. Registration is all or nothing."""
+
+    def __init__(self, operations: Iterable[Operation] = ()) -> None:
+        self._operations: dict[str, Operation] = {}
+        self.register(operations)
+
+    def register(self, operations: Iterable[Operation]) -> None:
+        """Add operations; raises PluginInvalid, and adds none, when one cannot be added."""
+        fresh: dict[str, Operation] = {}
+        for operation in operations:
+            check(operation)
+            if operation.kind in self._operations or operation.kind in fresh:
+                raise PluginInvalid(f"operation {operation.kind!r} is registered already")
+            fresh[operation.kind] = operation
+        self._operations |= fresh
+
+    def get(self, kind: str) -> Operation:
+        """The operation; raises UnknownOperation that names those there are."""
+        operation = self._operations.get(kind)
+        if operation is None:
+            known = ", ".join(sorted(self._operations)) or "none"
+            raise UnknownOperation(
+                f"there is no operation {kind!r}; registered: {known}", pointer="/operation"
+            )
+        return operation
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self._operations[kind] for kind in sorted(self._operations))
+
+    @property
+    def systems(self) -> list[str]:
+        """The systems of all operations; each has a work topic."""
+        return sorted({operation.system for operation in self._operations.values()})

@@ -1,0 +1,170 @@
+"""Database: one SQLite file or one PostgreSQL database, opened off the event loop.
+
+All work is a function of a connection. ``read`` and ``write`` run it in threads of a
+bounded pool; ``write`` is one transaction, committed when the function returns and
+rolled back when it raises. SQLite has one writer thread (BEGIN IMMEDIATE), so that no
+two writes of this process ever meet; other processes are waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy.engine import URL, make_url
+
+from domain.errors import DataDirectoryUnusable, StoreUnavailable
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+
+BUSY_SECONDS = 5.0
+ATTEMPTS = 3
+READERS = 4
+WRITERS = 8
+CACHE_KIB = 16_384
+
+_DAMAGED = ("malformed", "not a database", "file is encrypted")
+_REPEATABLE_SQLSTATES = {"40001", "40P01", "55P03"}
+
+
+class Database:
+    """Opens connections; ``close`` must be called, or use it as a context manager."""
+
+    def __init__(self, url: str | URL) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = _engine(self.url)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
+        writers = 1 if self.is_sqlite else WRITERS
+        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="db-write")
+
+    async def read(self, work: Work[T]) -> T:
+        """The result of ``work``; nothing that it writes is kept."""
+        return await self._run(self._readers, self.read_now, work)
+
+    async def write(self, work: Work[T]) -> T:
+        """The result of ``work``, committed; it may run again after a lock conflict."""
+        return await self._run(self._writers, self.write_now, work)
+
+    def read_now(self, work: Work[T]) -> T:
+        """As ``read``, in the calling thread."""
+        with _translated(), self.engine.connect() as connection:
+            connection.execution_options(countermand_read=True)
+            try:
+                return work(connection)
+            finally:
+                connection.rollback()
+
+    def write_now(self, work: Work[T]) -> T:
+        """As ``write``, in the calling thread."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with _translated(), self.engine.begin() as connection:
+                    return work(connection)
+            except _Repeat as conflict:
+                if attempt == ATTEMPTS:
+                    raise StoreUnavailable(str(conflict)) from conflict.__cause__
+                time.sleep(0.01 * attempt)
+        raise AssertionError("unreachable")
+
+    async def _run(
+        self, pool: ThreadPoolExecutor, run: Callable[[Work[T]], T], work: Work[T]
+    ) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, run, work)
+
+    def close(self) -> None:
+        """Wait for work under way, then close all connections."""
+        self._readers.shutdown()
+        self._writers.shutdown()
+        self.engine.dispose()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file."""
+    return str(URL.create("sqlite", database=str(path)))
+
+
+class _Repeat(Exception):
+    """The database asks to run the transaction again."""
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(
+            url,
+            pool_size=READERS + 2,
+            max_overflow=4,
+            pool_timeout=30,
+            connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        )
+        event.listen(engine, "connect", _sqlite_connect)
+        event.listen(engine, "begin", _sqlite_begin)
+        return engine
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=READERS + WRITERS,
+        max_overflow=4,
+        pool_timeout=30,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": 5,
+            "options": "-c lock_timeout=5000 -c statement_timeout=120000 -c timezone=UTC",
+        },
+    )
+
+
+def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+    connection.execute("PRAGMA temp_store=MEMORY")
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    reading = threading.current_thread().name.startswith("db-read")
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Driver errors as ours: what to repeat, what to wait for, what is broken."""
+    try:
+        yield
+    except exc.IntegrityError:
+        raise
+    except exc.DBAPIError as error:
+        raise _ours(error) from error
+
+
+def _ours(error: exc.DBAPIError) -> Exception:
+    reason = str(error.orig)
+    if any(word in reason for word in _DAMAGED):
+        return DataDirectoryUnusable(
+            f"the database is damaged ({reason}); restore it from a backup"
+        )
+    if "full" in reason and "disk" in reason:
+        return StoreUnavailable("the disk is full; free some space, nothing was written")
+    if getattr(error.orig, "sqlstate", None) in _REPEATABLE_SQLSTATES:
+        return _Repeat(f"the database reported a lock conflict ({reason})")
+    if "locked" in reason:
+        return _Repeat("the database is locked by another process; close it")
+    if isinstance(error, exc.OperationalError | exc.InterfaceError):
+        return StoreUnavailable(f"the database is away ({reason.splitlines()[0]})")
+    return error

@@ -1,0 +1,274 @@
+"""All engine tables. One metadata; Alembic migrations create them, nothing else does.
+
+Times are seconds since the epoch (UTC) as doubles; JSON is kept as text or bytes that
+this project itself wrote.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+BigKey = BigInteger().with_variant(Integer, "sqlite")
+"""A 64-bit key; SQLite aliases only INTEGER PRIMARY KEY to its row id."""
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigKey, primary_key=True, autoincrement=True),
+    Column("job_id", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("alias", String(100), nullable=False),
+    Column("tenant", String(100), nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("command_id", String(100), nullable=False),
+    Column("state", LargeBinary, nullable=False),
+    Column("previous_hash", LargeBinary(32), nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+    UniqueConstraint("job_id", "version", name="events_job_version"),
+    sqlite_autoincrement=True,
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("alias", String(100), nullable=False),
+    Column("state", LargeBinary, nullable=False),
+)
+
+job_control = Table(
+    "job_control",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("tenant", String(100), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("open", Boolean, nullable=False),
+    Column("operation", String(200), nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("params", Text, nullable=False),
+    Index("job_control_open", "open", sqlite_where=text("open"), postgresql_where=text("open")),
+)
+"""``open`` jobs are those that the sweep looks after; params is JSON."""
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("chunk", Integer, primary_key=True),
+    Column("parent", Integer),
+    Column("target", Integer),
+    Column("cause", String(20), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("items", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("starts", Integer, nullable=False),
+    Column("claim_by", Double, nullable=False),
+    Column("lease_until", Double),
+    Column("worker", String(100)),
+    Column("open", Boolean, nullable=False),
+    Index(
+        "chunks_open", "job_id", "chunk", sqlite_where=text("open"), postgresql_where=text("open")
+    ),
+)
+"""A dispatched chunk; ``open`` until its outcome is recorded in the aggregate."""
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("chunk", Integer, primary_key=True),
+    Column("tenant", String(100), nullable=False),
+    Column("system", String(100), nullable=False),
+    Column("granted_at", Double, nullable=False),
+)
+"""One row a chunk in flight, over all coordinators."""
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("upload_id", String(64), primary_key=True),
+    Column("tenant", String(100), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("items", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("complete", Boolean, nullable=False),
+    Column("job_id", String(64)),
+    Column("part", Integer),
+    Column("first_item", Integer),
+    Index("uploads_job", "job_id", "first_item"),
+    Index("uploads_created", "created_at"),
+)
+"""A stored run of items; a coordinator claims it for a job before the job's event."""
+
+payload_keys = Table(
+    "payload_keys",
+    metadata,
+    Column("upload_id", String(64), primary_key=True),
+    Column("algorithm", String(20), nullable=False),
+    Column("key", LargeBinary, nullable=False),
+)
+"""How an upload's parts are encrypted (``none``: not); digests are of the plain bytes."""
+
+payloads = Table(
+    "payloads",
+    metadata,
+    Column("upload_id", String(64), primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("first_item", Integer, nullable=False),
+    Column("items", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+"""A part of an upload: NDJSON lines, compressed with zstd."""
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("chunk", Integer, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("closing", String(20), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("ledger", LargeBinary, nullable=False),
+    Column("images", LargeBinary),
+    Column("recorded", Boolean, nullable=False),
+    Index(
+        "outcomes_unrecorded",
+        "job_id",
+        sqlite_where=text("NOT recorded"),
+        postgresql_where=text("NOT recorded"),
+    ),
+)
+"""The first row of a chunk wins, for ever. ``summary`` is a ClosedChunk as JSON, ``ledger``
+the per-item results, ``images`` the records as they were before; ``sequence`` orders commits."""
+
+item_results = Table(
+    "item_results",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("chunk", Integer, primary_key=True),
+    Column("item", Integer, primary_key=True),
+    Column("result", LargeBinary, nullable=False),
+)
+"""Results of slow items, each stored as it comes; folded into the chunk's outcome row."""
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("command_id", String(100), primary_key=True),
+    Column("job_id", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("problem", Text),
+    Column("decided_at", Double, nullable=False),
+    Index("decisions_decided", "decided_at"),
+)
+"""What was decided on a command; ``problem`` is JSON, or NULL when it was accepted."""
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("tenant", String(100), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("body_hash", String(64), nullable=False),
+    Column("job_id", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("reservations_created", "created_at"),
+)
+
+timers = Table(
+    "timers",
+    metadata,
+    Column("timer_id", String(100), primary_key=True),
+    Column("due", Double, nullable=False),
+    Column("command", LargeBinary, nullable=False),
+    Index("timers_due", "due"),
+)
+"""Commands that are sent when due; ``timer_id`` is the command's id, so one takes effect once."""
+
+writers = Table(
+    "writers",
+    metadata,
+    Column("writer", BigKey, primary_key=True, autoincrement=True),
+    Column("tenant", String(100), nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("job_id", String(64), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("chunk", Integer, nullable=False),
+    Column("written_at", Double, nullable=False),
+    Index("writers_job", "job_id", "generation", "chunk"),
+    sqlite_autoincrement=True,
+)
+"""Who wrote: a job's chunk, or an actor who edited by hand (``job_id`` empty)."""
+
+record_tables = Table(
+    "record_tables",
+    metadata,
+    Column("table_id", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("next_id", BigInteger, nullable=False),
+)
+"""Tables that take part in the records port, and the next id of each."""
+
+history = Table(
+    "history",
+    metadata,
+    Column("table_id", Integer, primary_key=True),
+    Column("record_id", BigInteger, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("writer", BigInteger, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""One row for every write to a record, single edits included."""
+
+job_list = Table(
+    "job_list",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("tenant", String(100), nullable=False),
+    Column("operation", String(200), nullable=False),
+    Column("system", String(100), nullable=False),
+    Column("status", String(30), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("job_list_created", "tenant", "created_at", "job_id"),
+    Index("job_list_status", "tenant", "status", "created_at", "job_id"),
+)
+"""Read model of jobs; ``document`` is the JSON that lists show."""
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("reader", String(50), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+)
+"""How far the outbox and the projector have read the notification log."""

@@ -29,7 +29,7 @@ lint: .venv ## Check style, types and the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(addprefix -p ,$(PACKAGES))
-	$(BIN)/lint-imports --no-cache
+	$(BIN)/lint-imports --no-cache --no-logo
 
 format: .venv ## Rewrite the code the way `make lint` wants it
 	$(BIN)/ruff check --fix .
@@ -55,7 +55,7 @@ lock: .venv ## Write the locks again (UPGRADE=--upgrade takes newer releases)
 		-c requirements/runtime.txt -o requirements/dev.txt
 
 audit: .venv ## Look the locked packages up among known vulnerabilities (needs a network)
-	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/dev.txt
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/dev.txt
 
 clean: ## Remove what make and the tools wrote (not ./data)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \

@@ -13,6 +13,7 @@
     │   └── IdempotencyConflict   the same key with another body
     ├── MessageUnreadable         goes to the dead-letter topic
     ├── PluginInvalid             an operation that cannot be registered
+    ├── SettingsInvalid           at start: an option or a variable of the environment
     ├── DataDirectoryUnusable     at start: held, newer, damaged
     └── Unavailable               try again later
         ├── DecisionPending       no decision in time; repeating is safe
@@ -96,6 +97,12 @@ class PluginInvalid(CountermandError):
     """An operation's declaration is wrong or its kind is taken."""
 
     code = "plugin_invalid"
+
+
+class SettingsInvalid(CountermandError):
+    """A setting is wrong; the message names the option or the variable."""
+
+    code = "settings"
 
 
 class DataDirectoryUnusable(CountermandError):

@@ -1,0 +1,126 @@
+"""Settings: everything that may differ between installations, each default said once.
+
+Read from the environment (``COUNTERMAND_DATA_DIR`` and so on); the command line's options
+go over it. The supervisor hands the result to its child by :func:`environment`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from domain.errors import SettingsInvalid
+
+PREFIX = "COUNTERMAND_"
+DATABASE_FILE = "countermand.db"
+SECRET_FIELDS = frozenset({"database", "broker"})
+"""Fields whose value may hold a password: no message repeats it."""
+
+
+def _directory(path: Path) -> Path:
+    if "?" in str(path):
+        raise ValueError("a database address cannot name a directory with a ? in it; rename it")
+    return path.expanduser().absolute()
+
+
+def _loopback(host: str) -> str:
+    if host == "localhost":
+        return host
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise ValueError(f"{host!r} is no address; use 127.0.0.1, ::1 or localhost") from None
+    if not address.is_loopback:
+        raise ValueError(
+            f"{host} can be reached from other machines, and this release does not tell who "
+            "calls; use 127.0.0.1 (and an SSH tunnel from elsewhere)"
+        )
+    return host
+
+
+def _embedded_database(values: dict[str, Any]) -> str:
+    return f"sqlite:///{values['data_dir'] / DATABASE_FILE}"
+
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class Settings(BaseSettings):
+    """What a process of Countermand is started with; times in seconds, memory in MiB."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    data_dir: Annotated[Path, AfterValidator(_directory)] = Field(
+        default=Path("data"), validate_default=True
+    )
+    host: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """0 takes a free port."""
+    database: str = Field(default_factory=_embedded_database, min_length=1)
+    """An SQLAlchemy address; the default is a SQLite file in the data directory."""
+    broker: Annotated[str, Field(min_length=1)] = "memory://"
+    lease: Seconds = 5.0
+    """How long a claimed chunk belongs to its worker without a heartbeat."""
+    heartbeat: Seconds = 1.5
+    claim_by: Seconds = 5.0
+    """How long a dispatched chunk waits for a worker before it is sent again."""
+    sweep: Seconds = 1.0
+    """Time between two looks for what was lost on the way."""
+    drain: Seconds = 10.0
+    """How long work in flight may take to end once the process was asked to stop."""
+    worker_memory: Annotated[int, Field(ge=64)] = 1024
+    """Resident memory, in MiB, above which the engine's process is replaced."""
+    failpoint: str | None = None
+    """Where to kill the process on purpose; only crash tests set it."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _heartbeat_within_lease(self) -> Self:
+        if self.heartbeat >= self.lease:
+            raise ValueError(
+                f"the heartbeat ({self.heartbeat:g} s) must come more often than a lease ends "
+                f"({self.lease:g} s)"
+            )
+        return self
+
+
+def load(**options: Any) -> Settings:
+    """Settings from the environment, with the options that are not None over it.
+
+    Raises:
+        SettingsInvalid: A value is wrong; the message names where it was set.
+    """
+    chosen = {name: value for name, value in options.items() if value is not None}
+    try:
+        return Settings(**chosen)
+    except ValidationError as error:
+        raise SettingsInvalid("; ".join(_sentences(error, chosen))) from None
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment variables that make a child process load the same settings."""
+    return {
+        f"{PREFIX}{name.upper()}": str(value)
+        for name, value in settings.model_dump().items()
+        if value is not None
+    }
+
+
+def _sentences(error: ValidationError, chosen: dict[str, Any]) -> list[str]:
+    sentences = []
+    for fault in error.errors(include_url=False, include_context=False):
+        if fault["type"] == "default_factory_not_called":
+            continue
+        said = fault["msg"].removeprefix("Value error, ")
+        if not fault["loc"]:
+            sentences.append(said)
+            continue
+        name = str(fault["loc"][0])
+        where = f"--{name.replace('_', '-')}" if name in chosen else f"{PREFIX}{name.upper()}"
+        value = "" if name in SECRET_FIELDS else f" (given: {fault['input']})"
+        sentences.append(f"{where}: {said}{value}")
+    return sentences

@@ -94,4 +94,4 @@ def test_a_child_with_the_environment_has_the_same_settings(
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        setattr(load(), "port", 1)
+        load().port = 1

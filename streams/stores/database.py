@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +31,7 @@ READERS = 4
 WRITERS = 8
 CACHE_KIB = 16_384
 
+_READ = "countermand_read"
 _DAMAGED = ("malformed", "not a database", "file is encrypted")
 _REPEATABLE_SQLSTATES = {"40001", "40P01", "55P03"}
 
@@ -58,7 +58,7 @@ class Database:
     def read_now(self, work: Work[T]) -> T:
         """As ``read``, in the calling thread."""
         with _translated(), self.engine.connect() as connection:
-            connection.execution_options(countermand_read=True)
+            connection.execution_options(**{_READ: True})
             try:
                 return work(connection)
             finally:
@@ -138,7 +138,7 @@ def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _sqlite_begin(connection: Connection) -> None:
-    reading = threading.current_thread().name.startswith("db-read")
+    reading = connection.get_execution_options().get(_READ, False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 

@@ -138,6 +138,7 @@ payloads = Table(
     Column("items", Integer, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("data", LargeBinary, nullable=False),
+    Index("payloads_first", "upload_id", "first_item"),
 )
 """A part of an upload: NDJSON lines, compressed with zstd."""
 

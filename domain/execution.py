@@ -1,0 +1,166 @@
+"""Execution: run an operation on the items of one chunk.
+
+Called by :mod:`streams.worker`. Whatever an operation does, each item gets exactly one
+result; an exception is a failure of the item at fault, found by halving when the
+operation works whole chunks. Faults of the database are no results: they pass through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from domain.errors import PluginInvalid, Unavailable
+from domain.operation import Context, Operation, results_of
+from domain.outcomes import Failed, Restored, Result, UndoResult
+
+Parsed = BaseModel | Failed
+Infrastructure = tuple[type[BaseException], ...]
+
+MAX_MESSAGE = 500
+
+
+def parse_items(operation: Operation, lines: Sequence[bytes]) -> list[Parsed]:
+    """Each line as the operation's item model, or the failure that it is."""
+    validate = operation.item.__pydantic_validator__.validate_json
+    parsed: list[Parsed] = []
+    for line in lines:
+        try:
+            parsed.append(validate(line))
+        except ValidationError as error:
+            parsed.append(invalid_item(error))
+    return parsed
+
+
+def invalid_item(error: ValidationError) -> Failed:
+    """What is wrong with an item, by its first fault; the message counts the others."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    first = faults[0]
+    code = "not_json" if first["type"] == "json_invalid" else "invalid"
+    others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    pointer = "".join(f"/{part}" for part in first["loc"])
+    return Failed(code, f"{first['msg']}{others}", pointer)
+
+
+def work_chunk(
+    operation: Operation,
+    context: Context,
+    parsed: Sequence[Parsed],
+    infrastructure: Infrastructure = (),
+) -> list[Result]:
+    """One result an item, in order. ``infrastructure`` exceptions pass through."""
+    fatal = (Unavailable, *infrastructure)
+    results: list[Result | None] = [item if isinstance(item, Failed) else None for item in parsed]
+    if operation.validate is not None:
+        _validate(operation, context, parsed, results, fatal)
+    good = [index for index, result in enumerate(results) if result is None]
+    if good:
+        _apply(operation, context, parsed, results, good, fatal)
+    return [result for result in results if result is not None]
+
+
+def failure_of(error: BaseException) -> Failed:
+    """An exception as the failure of an item."""
+    if isinstance(error, ValidationError):
+        return invalid_item(error)
+    if isinstance(error, PluginInvalid):
+        return Failed("plugin_invalid", error.message)
+    if isinstance(error, TimeoutError):
+        return Failed("timeout", "the operation took too long", retryable=True)
+    message = f"{type(error).__name__}: {error}"[:MAX_MESSAGE]
+    return Failed("handler_error", message, retryable=True)
+
+
+def invert_items(
+    operation: Operation, context: Context, items: Sequence[tuple[int, BaseModel, Any]]
+) -> dict[int, UndoResult]:
+    """Undo items by the operation's inverse, given ``(position, item, result)``, last first."""
+    if operation.inverse is None:
+        raise PluginInvalid(f"{operation.kind} has no inverse")
+    undone: dict[int, UndoResult] = {}
+    for position, item, result in reversed(items):
+        try:
+            undone[position] = operation.inverse(_at(context, [position]), item, result)
+        except Unavailable:
+            raise
+        except Exception as error:
+            undone[position] = failure_of(error)
+    return undone
+
+
+def item_document(line: bytes) -> Any:
+    """An item as it was sent; the text itself when it is no JSON."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return line.decode("utf-8", "replace")
+
+
+def was_restored(result: UndoResult) -> bool:
+    """Whether an undo took effect."""
+    return isinstance(result, Restored)
+
+
+def _validate(
+    operation: Operation,
+    context: Context,
+    parsed: Sequence[Parsed],
+    results: list[Result | None],
+    fatal: Infrastructure,
+) -> None:
+    assert operation.validate is not None
+    for index, item in enumerate(parsed):
+        if results[index] is None:
+            try:
+                results[index] = operation.validate(_at(context, [context.positions[index]]), item)
+            except fatal:
+                raise
+            except Exception as error:
+                results[index] = failure_of(error)
+
+
+def _apply(
+    operation: Operation,
+    context: Context,
+    parsed: Sequence[Parsed],
+    results: list[Result | None],
+    indexes: Sequence[int],
+    fatal: Infrastructure,
+) -> None:
+    """Apply to the items at ``indexes``; on an exception, halve until it is found."""
+    size = 1 if operation.per == "item" else len(indexes)
+    groups = [indexes[start : start + size] for start in range(0, len(indexes), size)][::-1]
+    while groups:
+        group = groups.pop()
+        try:
+            found = _apply_group(operation, context, parsed, group)
+        except fatal:
+            raise
+        except Exception as error:
+            if len(group) == 1 or isinstance(error, PluginInvalid):
+                found = [failure_of(error)] * len(group)
+            else:
+                middle = len(group) // 2
+                groups += [group[middle:], group[:middle]]
+                continue
+        for index, result in zip(group, found, strict=True):
+            results[index] = result
+
+
+def _apply_group(
+    operation: Operation, context: Context, parsed: Sequence[Parsed], group: Sequence[int]
+) -> list[Result]:
+    at = _at(context, [context.positions[index] for index in group])
+    given: Any = [parsed[index] for index in group]
+    if operation.per == "item":
+        given = given[0]
+    with context.store.savepoint():
+        return results_of(operation, operation.apply(at, given), len(group))
+
+
+def _at(context: Context, positions: Sequence[int]) -> Context:
+    return replace(context, positions=positions)

@@ -1,0 +1,155 @@
+"""Envelope: how messages look on the wire. JSON values, bytes keys; closed and versioned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import Field, TypeAdapter, ValidationError
+
+from domain.commands import COMMAND, BaseCommand, Command, RecordOutcomes, Value
+from domain.errors import MessageUnreadable, UnsupportedVersion
+from domain.events import JobEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to be sent: where to, under which key, what."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: dict[str, bytes] = field(default_factory=dict)
+
+
+class WorkChunk(Value):
+    """A chunk of a dispatch, at the attempt that may claim it."""
+
+    chunk: int
+    attempt: int
+
+
+class Work(Value):
+    """A hint to a worker: these chunks wait; the chunk rows are the truth."""
+
+    schema_version: Literal[1] = 1
+    job_id: str
+    operation: str
+    epoch: int
+    chunks: tuple[WorkChunk, ...]
+
+
+class ChunkCompleted(Value):
+    """A chunk's outcome is stored."""
+
+    schema_version: Literal[1] = 1
+    type: Literal["chunk_completed"] = "chunk_completed"
+    job_id: str
+    tenant: str
+    operation: str
+    chunk: int
+    attempt: int
+    succeeded: int
+    failed: int
+    skipped: int
+    rolled_back: int
+    conflict: int
+    duration_ms: float
+
+
+class ChunkFailed(Value):
+    """A chunk's outcome is stored and none of its items succeeded."""
+
+    schema_version: Literal[1] = 1
+    type: Literal["chunk_failed"] = "chunk_failed"
+    job_id: str
+    tenant: str
+    operation: str
+    chunk: int
+    attempt: int
+    failed: int
+    duration_ms: float
+
+
+class ItemsProgressed(Value):
+    """Items of slow chunks were done since the last stored event; a hint for live readers."""
+
+    schema_version: Literal[1] = 1
+    type: Literal["items_progressed"] = "items_progressed"
+    job_id: str
+    tenant: str
+    chunk: int
+    succeeded: int
+    failed: int
+    skipped: int
+
+
+OutcomeMessage = Annotated[
+    ChunkCompleted | ChunkFailed | ItemsProgressed, Field(discriminator="type")
+]
+OUTCOME: TypeAdapter[OutcomeMessage] = TypeAdapter(OutcomeMessage)
+
+
+def encode(message: Value) -> bytes:
+    """The JSON bytes of a message."""
+    return orjson.dumps(message.model_dump(mode="json"))
+
+
+def encode_event(position: int, event: JobEvent) -> bytes:
+    """An event as it is published: its stored fields, alias, schema and log position."""
+    document: dict[str, Any] = {
+        "schema_version": event.schema_number,
+        "type": event.alias,
+        "position": position,
+        "job_id": event.originator_id,
+        "version": event.originator_version,
+    }
+    fields = event.model_dump(mode="json", exclude={"originator_id", "originator_version"})
+    return orjson.dumps(document | fields)
+
+
+def decode_command(value: bytes | None) -> Command:
+    """The command; raises UnsupportedVersion or MessageUnreadable, which name the field."""
+    return _decode(COMMAND, value, "command")
+
+
+def decode_work(value: bytes | None) -> Work:
+    """The work message; raises as ``decode_command``."""
+    return _decode(_WORK, value, "work message")
+
+
+def decode_outcome(value: bytes | None) -> OutcomeMessage:
+    """The outcome message; raises as ``decode_command``."""
+    return _decode(OUTCOME, value, "outcome message")
+
+
+_WORK: TypeAdapter[Work] = TypeAdapter(Work)
+
+
+def _decode(adapter: TypeAdapter[Any], value: bytes | None, what: str) -> Any:
+    if value is None:
+        raise MessageUnreadable(f"the {what} has no value")
+    try:
+        return adapter.validate_json(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        pointer = "/" + "/".join(str(part) for part in first["loc"])
+        if first["loc"] and first["loc"][-1] == "schema_version":
+            raise UnsupportedVersion(
+                f"the {what} has a schema version that this release does not read; upgrade it",
+                pointer=pointer,
+            ) from error
+        raise MessageUnreadable(f"the {what} is not readable: {first['msg']}", pointer=pointer) from error
+
+
+def hint(command: BaseCommand, topic: str) -> Outgoing:
+    """A command, or a hint to the coordinator, under the key of its job."""
+    return Outgoing(topic=topic, key=command.job_id.encode(), value=encode(command))
+
+
+def record_outcomes(job_id: str, tenant: str, command_id: str, topic: str) -> Outgoing:
+    """The hint that outcome rows of a job wait to be recorded."""
+    return hint(
+        RecordOutcomes(command_id=command_id, job_id=job_id, tenant=tenant, actor="engine"), topic
+    )

@@ -1,0 +1,330 @@
+"""Chunks in flight: control rows, dispatch, claim, lease, fence, and what the sweep finds.
+
+Lock order in every transaction: control, chunks, events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, update
+
+from domain.events import Cause, PlannedChunk
+from domain.ranges import Ranges
+from streams.envelope import Work, WorkChunk
+from streams.stores.schema import chunks, grants, job_control, outcomes
+
+MAX_STARTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What a worker must know of a job; ``epoch`` fences its effects."""
+
+    job_id: str
+    tenant: str
+    actor: str
+    operation: str
+    params: dict[str, Any]
+    epoch: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A chunk that this worker may work until its lease runs out."""
+
+    job_id: str
+    chunk: int
+    cause: Cause
+    generation: int
+    items: Ranges
+    target: int | None
+    epoch: int
+    attempt: int
+    starts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A dispatched chunk without outcome that nobody works."""
+
+    job_id: str
+    tenant: str
+    operation: str
+    chunk: int
+    epoch: int
+    attempt: int
+    starts: int
+
+
+def insert_control(connection: Connection, control: Control) -> None:
+    """The control row of a new job."""
+    connection.execute(
+        insert(job_control).values(
+            job_id=control.job_id,
+            tenant=control.tenant,
+            actor=control.actor,
+            operation=control.operation,
+            params=orjson.dumps(control.params).decode(),
+            epoch=control.epoch,
+            version=control.version,
+            open=True,
+        )
+    )
+
+
+def find_control(connection: Connection, job_id: str) -> Control | None:
+    """The control row of a job."""
+    row = connection.execute(
+        select(job_control).where(job_control.c.job_id == job_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    params = orjson.loads(row.params)
+    return Control(
+        job_id, row.tenant, row.actor, row.operation, params, row.epoch, row.version
+    )
+
+
+def update_control(
+    connection: Connection, job_id: str, *, epoch: int, version: int, open_: bool
+) -> None:
+    """Move the fence and say whether the sweep should look after the job."""
+    connection.execute(
+        update(job_control)
+        .where(job_control.c.job_id == job_id)
+        .values(epoch=epoch, version=version, open=open_)
+    )
+
+
+def lock_control(connection: Connection, job_id: str) -> None:
+    """Wait for effects of the job that are in flight, and hold new ones off."""
+    connection.execute(
+        select(job_control.c.epoch).where(job_control.c.job_id == job_id).with_for_update()
+    ).one_or_none()
+
+
+def dispatch(
+    connection: Connection,
+    control: Control,
+    planned: Sequence[PlannedChunk],
+    *,
+    generation: int,
+    now: float,
+    claim_by: float,
+) -> None:
+    """Write chunk rows and their grants; they are sent after the commit."""
+    connection.execute(
+        insert(chunks),
+        [
+            {
+                "job_id": control.job_id,
+                "chunk": chunk.chunk,
+                "parent": chunk.parent,
+                "target": chunk.target,
+                "cause": chunk.cause.value,
+                "generation": generation,
+                "items": orjson.dumps(chunk.items.to_json()).decode(),
+                "epoch": control.epoch,
+                "attempt": 1,
+                "starts": 0,
+                "claim_by": claim_by,
+                "open": True,
+            }
+            for chunk in planned
+        ],
+    )
+    system = control.operation.split(".", 1)[0]
+    connection.execute(
+        insert(grants),
+        [
+            {
+                "job_id": control.job_id,
+                "chunk": chunk.chunk,
+                "tenant": control.tenant,
+                "system": system,
+                "granted_at": now,
+            }
+            for chunk in planned
+        ],
+    )
+
+
+def claim(
+    connection: Connection, work: Work, *, worker: str, now: float, lease: float
+) -> list[Claimed]:
+    """Take the chunks of a message that are still to be worked; counts a start each.
+
+    A chunk is left out when its epoch or attempt moved on, when it has an outcome, or
+    when another worker holds its lease.
+    """
+    claimed: list[Claimed] = []
+    for wanted in work.chunks:
+        row = connection.execute(
+            update(chunks)
+            .where(
+                _is(work.job_id, wanted.chunk),
+                chunks.c.epoch == work.epoch,
+                chunks.c.attempt == wanted.attempt,
+                chunks.c.open,
+                or_(chunks.c.lease_until.is_(None), chunks.c.lease_until < now),
+                ~_has_outcome(),
+            )
+            .values(starts=chunks.c.starts + 1, lease_until=now + lease, worker=worker)
+            .returning(
+                chunks.c.cause,
+                chunks.c.generation,
+                chunks.c.items,
+                chunks.c.target,
+                chunks.c.starts,
+            )
+        ).one_or_none()
+        if row is not None:
+            claimed.append(
+                Claimed(
+                    job_id=work.job_id,
+                    chunk=wanted.chunk,
+                    cause=Cause(row.cause),
+                    generation=row.generation,
+                    items=Ranges.from_spans(orjson.loads(row.items)),
+                    target=row.target,
+                    epoch=work.epoch,
+                    attempt=wanted.attempt,
+                    starts=row.starts,
+                )
+            )
+    return claimed
+
+
+def holds(connection: Connection, claimed: Claimed) -> bool:
+    """Whether the effect of a claimed chunk may still be written; locks control and chunk."""
+    control = connection.execute(
+        select(job_control.c.epoch)
+        .where(job_control.c.job_id == claimed.job_id)
+        .with_for_update(read=True)
+    ).one_or_none()
+    chunk = connection.execute(
+        select(chunks.c.attempt, chunks.c.open)
+        .where(_is(claimed.job_id, claimed.chunk))
+        .with_for_update()
+    ).one_or_none()
+    return (
+        control is not None
+        and chunk is not None
+        and chunk.open
+        and control.epoch == claimed.epoch
+        and chunk.attempt == claimed.attempt
+    )
+
+
+def prolong(connection: Connection, held: Iterable[Claimed], until: float) -> None:
+    """Heartbeat: move the leases of chunks that are still being worked."""
+    for claimed in held:
+        connection.execute(
+            update(chunks)
+            .where(_is(claimed.job_id, claimed.chunk), chunks.c.attempt == claimed.attempt)
+            .values(lease_until=until)
+        )
+
+
+def hand_back(connection: Connection, held: Iterable[Claimed]) -> None:
+    """Give up leases on the way out; such a start does not count."""
+    for claimed in held:
+        connection.execute(
+            update(chunks)
+            .where(
+                _is(claimed.job_id, claimed.chunk),
+                chunks.c.attempt == claimed.attempt,
+                chunks.c.open,
+            )
+            .values(lease_until=None, claim_by=0.0, starts=chunks.c.starts - 1, worker=None)
+        )
+
+
+def void_leases(connection: Connection) -> None:
+    """At an embedded start: the process lock proves that all earlier owners are dead."""
+    connection.execute(
+        update(chunks).where(chunks.c.open).values(lease_until=None, claim_by=0.0)
+    )
+
+
+def overdue(connection: Connection, now: float, limit: int = 500) -> list[Overdue]:
+    """Chunks without outcome whose claim or lease has run out."""
+    late = or_(
+        and_(chunks.c.lease_until.is_(None), chunks.c.claim_by < now), chunks.c.lease_until < now
+    )
+    rows = connection.execute(
+        select(
+            chunks.c.job_id,
+            job_control.c.tenant,
+            job_control.c.operation,
+            chunks.c.chunk,
+            chunks.c.epoch,
+            chunks.c.attempt,
+            chunks.c.starts,
+        )
+        .join(job_control, job_control.c.job_id == chunks.c.job_id)
+        .where(chunks.c.open, late, ~_has_outcome())
+        .order_by(chunks.c.job_id, chunks.c.chunk)
+        .limit(limit)
+    )
+    return [Overdue(*row) for row in rows]
+
+
+def dispatch_again(
+    connection: Connection, late: Sequence[Overdue], claim_by: float
+) -> list[Work]:
+    """New attempts for overdue chunks of one job; returns the messages to send."""
+    works: list[Work] = []
+    for chunk in late:
+        moved = connection.execute(
+            update(chunks)
+            .where(
+                _is(chunk.job_id, chunk.chunk), chunks.c.attempt == chunk.attempt, chunks.c.open
+            )
+            .values(attempt=chunk.attempt + 1, lease_until=None, claim_by=claim_by)
+        )
+        if moved.rowcount:
+            works.append(
+                Work(
+                    job_id=chunk.job_id,
+                    operation=chunk.operation,
+                    epoch=chunk.epoch,
+                    chunks=(WorkChunk(chunk=chunk.chunk, attempt=chunk.attempt + 1),),
+                )
+            )
+    return works
+
+
+def close(connection: Connection, job_id: str, closed: Sequence[int]) -> None:
+    """Their outcomes are recorded: no longer in flight."""
+    connection.execute(
+        update(chunks).where(chunks.c.job_id == job_id, chunks.c.chunk.in_(closed)).values(open=False)
+    )
+    connection.execute(
+        delete(grants).where(grants.c.job_id == job_id, grants.c.chunk.in_(closed))
+    )
+
+
+def open_jobs(connection: Connection) -> list[str]:
+    """Jobs that may have work to do, for a coordinator that starts."""
+    return list(connection.scalars(select(job_control.c.job_id).where(job_control.c.open)))
+
+
+def attempt_of(connection: Connection, job_id: str, chunk: int) -> int:
+    """The present attempt of a chunk."""
+    return int(
+        connection.scalars(select(chunks.c.attempt).where(_is(job_id, chunk))).one_or_none() or 1
+    )
+
+
+def _is(job_id: str, chunk: int) -> Any:
+    return and_(chunks.c.job_id == job_id, chunks.c.chunk == chunk)
+
+
+def _has_outcome() -> Any:
+    return exists().where(outcomes.c.job_id == chunks.c.job_id, outcomes.c.chunk == chunks.c.chunk)

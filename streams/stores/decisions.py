@@ -1,0 +1,137 @@
+"""Decisions on commands, reservations of idempotency keys, and timers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import Insert
+
+from domain import errors
+from domain.errors import CommandRefused, IdempotencyConflict
+from streams.stores.schema import decisions, reservations, timers
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of a command: the job and its version after it."""
+
+    job_id: str
+    version: int
+    problem: dict[str, Any] | None = None
+
+    def accepted(self) -> Decision:
+        """Itself; raises the CommandRefused that it stands for."""
+        if self.problem is None:
+            return self
+        kind = _REFUSALS.get(self.problem["code"], CommandRefused)
+        raise kind(self.problem["message"], pointer=self.problem["pointer"])
+
+
+def _refusals(kind: type[CommandRefused]) -> dict[str, type[CommandRefused]]:
+    found = {kind.code: kind}
+    for child in kind.__subclasses__():
+        found |= _refusals(child)
+    return found
+
+
+_REFUSALS = _refusals(CommandRefused)
+
+
+def problem_of(error: errors.CountermandError) -> dict[str, Any]:
+    """A refusal as it is stored."""
+    return {"code": error.code, "message": error.message, "pointer": error.pointer}
+
+
+def insert_ignore(connection: Connection, table: Any) -> Insert:
+    """An INSERT that leaves an existing row as it is, in the connection's dialect."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def find_decision(connection: Connection, command_id: str) -> Decision | None:
+    """The decision on a command, if it was taken."""
+    row = connection.execute(
+        select(decisions.c.job_id, decisions.c.version, decisions.c.problem).where(
+            decisions.c.command_id == command_id
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    problem = orjson.loads(row.problem) if row.problem is not None else None
+    return Decision(row.job_id, row.version, problem)
+
+
+def store_decision(
+    connection: Connection, command_id: str, decision: Decision, now: float
+) -> None:
+    """Store the decision on a command."""
+    problem = None if decision.problem is None else orjson.dumps(decision.problem).decode()
+    connection.execute(
+        insert(decisions).values(
+            command_id=command_id,
+            job_id=decision.job_id,
+            version=decision.version,
+            problem=problem,
+            decided_at=now,
+        )
+    )
+
+
+def reserve(
+    connection: Connection, *, tenant: str, key: str, body_hash: str, job_id: str, now: float
+) -> str:
+    """The job of an idempotency key: ``job_id``, or the one that it was first used for.
+
+    Raises IdempotencyConflict when the key was used with another body.
+    """
+    connection.execute(
+        insert_ignore(connection, reservations).values(
+            tenant=tenant, key=key, body_hash=body_hash, job_id=job_id, created_at=now
+        )
+    )
+    row = connection.execute(
+        select(reservations.c.body_hash, reservations.c.job_id).where(
+            reservations.c.tenant == tenant, reservations.c.key == key
+        )
+    ).one()
+    if row.body_hash != body_hash:
+        raise IdempotencyConflict(
+            f"the idempotency key {key!r} was used for job {row.job_id} with another body; "
+            "use a new key",
+            pointer="/Idempotency-Key",
+        )
+    return str(row.job_id)
+
+
+def set_timer(connection: Connection, timer_id: str, due: float, command: bytes) -> None:
+    """Have ``command`` sent when it is ``due``; setting a timer again changes nothing."""
+    connection.execute(
+        insert_ignore(connection, timers).values(timer_id=timer_id, due=due, command=command)
+    )
+
+
+def due_timers(connection: Connection, now: float, limit: int = 100) -> list[tuple[str, bytes]]:
+    """Timers that are due, as id and command."""
+    rows = connection.execute(
+        select(timers.c.timer_id, timers.c.command)
+        .where(timers.c.due <= now)
+        .order_by(timers.c.due)
+        .limit(limit)
+    )
+    return [(row.timer_id, bytes(row.command)) for row in rows]
+
+
+def drop_timer(connection: Connection, timer_id: str) -> None:
+    """Forget a timer whose command was sent."""
+    connection.execute(delete(timers).where(timers.c.timer_id == timer_id))
+
+
+def remove_old(connection: Connection, before: float) -> None:
+    """Forget decisions and reservations older than ``before``."""
+    connection.execute(delete(decisions).where(decisions.c.decided_at < before))
+    connection.execute(delete(reservations).where(reservations.c.created_at < before))

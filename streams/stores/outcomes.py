@@ -1,0 +1,247 @@
+"""Outcome rows: the first of a chunk wins, for ever. And the results of slow items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, delete, insert, select, update
+
+from domain.outcomes import ClosedChunk, Closing, Done, Failed, ItemStatus, Result, Skipped
+from domain.ranges import Ranges
+from streams.stores import ledger as ledgers
+from streams.stores.decisions import insert_ignore
+from streams.stores.ledger import Ledger, LedgerEntry
+from streams.stores.schema import chunks, item_results, outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """The stored result of one slow item."""
+
+    item: int
+    result: Result
+    duration_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ItemView:
+    """The ledger's present word on an item, with the chunk and attempt that spoke it."""
+
+    entry: LedgerEntry
+    chunk: int | None
+    attempt: int
+
+
+def insert_outcome(
+    connection: Connection,
+    job_id: str,
+    closed: ClosedChunk,
+    ledger: Ledger,
+    *,
+    attempt: int,
+    sequence: int,
+    images: bytes | None = None,
+) -> bool:
+    """Store the outcome of a chunk; false when it has one already."""
+    stored = connection.execute(
+        insert_ignore(connection, outcomes).values(
+            job_id=job_id,
+            chunk=closed.chunk,
+            sequence=sequence,
+            closing=closed.closing.value,
+            attempt=attempt,
+            summary=closed.model_dump_json(),
+            failed=closed.failed,
+            sha256=ledger.sha256,
+            ledger=ledger.data,
+            images=images,
+            recorded=False,
+        )
+    )
+    return bool(stored.rowcount)
+
+
+def summary_of(
+    chunk: int,
+    ledger: Ledger,
+    *,
+    duration_ms: float,
+    closing: Closing = Closing.DONE,
+    returned: Ranges = Ranges(),
+) -> ClosedChunk:
+    """What the aggregate records of a ledger."""
+    return ClosedChunk(
+        chunk=chunk,
+        closing=closing,
+        succeeded=ledger.succeeded,
+        failed=ledger.failed,
+        skipped=ledger.skipped,
+        rolled_back=ledger.rolled_back,
+        conflict=ledger.conflict,
+        returned=returned,
+        duration_ms=round(duration_ms, 3),
+        sha256=ledger.sha256,
+    )
+
+
+def unrecorded(connection: Connection, job_id: str) -> list[ClosedChunk]:
+    """Outcome rows that the aggregate does not know yet, in the order of their commits."""
+    rows = connection.scalars(
+        select(outcomes.c.summary)
+        .where(outcomes.c.job_id == job_id, ~outcomes.c.recorded)
+        .order_by(outcomes.c.sequence)
+    )
+    return [ClosedChunk.model_validate_json(row) for row in rows]
+
+
+def jobs_with_unrecorded(connection: Connection, limit: int = 500) -> list[str]:
+    """Jobs whose outcome rows wait to be recorded."""
+    return list(
+        connection.scalars(
+            select(outcomes.c.job_id).where(~outcomes.c.recorded).distinct().limit(limit)
+        )
+    )
+
+
+def mark_recorded(connection: Connection, job_id: str, recorded: Sequence[int]) -> None:
+    """The aggregate knows these outcome rows."""
+    connection.execute(
+        update(outcomes)
+        .where(outcomes.c.job_id == job_id, outcomes.c.chunk.in_(recorded))
+        .values(recorded=True)
+    )
+
+
+def images_of(connection: Connection, job_id: str, chunk: int) -> bytes | None:
+    """The before-images that a chunk has left."""
+    return connection.scalars(
+        select(outcomes.c.images).where(outcomes.c.job_id == job_id, outcomes.c.chunk == chunk)
+    ).one_or_none()
+
+
+def has_outcome(connection: Connection, job_id: str, chunk: int) -> bool:
+    """Whether a chunk is closed."""
+    found = connection.scalars(
+        select(outcomes.c.chunk).where(outcomes.c.job_id == job_id, outcomes.c.chunk == chunk)
+    ).one_or_none()
+    return found is not None
+
+
+# -- slow items ---------------------------------------------------------------------
+
+
+def store_item_results(
+    connection: Connection, job_id: str, chunk: int, results: Sequence[ItemResult]
+) -> None:
+    """Store results of slow items; the first of an item wins."""
+    connection.execute(
+        insert_ignore(connection, item_results),
+        [
+            {
+                "job_id": job_id,
+                "chunk": chunk,
+                "item": result.item,
+                "result": _encode(result),
+            }
+            for result in results
+        ],
+    )
+
+
+def item_results_of(connection: Connection, job_id: str, chunk: int) -> list[ItemResult]:
+    """The results of a slow chunk so far, by item."""
+    rows = connection.execute(
+        select(item_results.c.item, item_results.c.result)
+        .where(item_results.c.job_id == job_id, item_results.c.chunk == chunk)
+        .order_by(item_results.c.item)
+    )
+    return [_decode(row.item, bytes(row.result)) for row in rows]
+
+
+def drop_item_results(connection: Connection, job_id: str, chunk: int) -> None:
+    """They are folded into the chunk's outcome row."""
+    connection.execute(
+        delete(item_results).where(
+            item_results.c.job_id == job_id, item_results.c.chunk == chunk
+        )
+    )
+
+
+def folded(results: Sequence[ItemResult]) -> Ledger:
+    """The ledger of a slow chunk from the results of its items."""
+    return ledgers.encode_results(
+        Ranges.of(result.item for result in results),
+        [result.result for result in results],
+        duration_ms=0.0,
+        durations=[result.duration_ms for result in results],
+    )
+
+
+def _encode(result: ItemResult) -> bytes:
+    fields: dict[str, Any]
+    match result.result:
+        case Done():
+            fields = {"done": result.result.result, "score": result.result.score}
+        case Failed():
+            failed = result.result
+            fields = {"failed": [failed.code, failed.message, failed.pointer, failed.retryable]}
+        case Skipped():
+            fields = {"skipped": result.result.reason}
+    return orjson.dumps(fields | {"ms": result.duration_ms}, default=str)
+
+
+def _decode(item: int, data: bytes) -> ItemResult:
+    fields = orjson.loads(data)
+    result: Result
+    if "failed" in fields:
+        result = Failed(*fields["failed"])
+    elif "skipped" in fields:
+        result = Skipped(fields["skipped"])
+    else:
+        result = Done(fields["done"], fields["score"])
+    return ItemResult(item, result, fields["ms"])
+
+
+# -- reading the ledger -------------------------------------------------------------
+
+
+def ledger_rows(
+    connection: Connection, job_id: str, *, only_failed: bool = False
+) -> Iterator[tuple[int, int, bytes]]:
+    """``(chunk, attempt, ledger)`` of every closed chunk, latest in plan order first."""
+    query = (
+        select(outcomes.c.chunk, outcomes.c.attempt, outcomes.c.ledger)
+        .where(outcomes.c.job_id == job_id)
+        .order_by(outcomes.c.chunk.desc())
+        .execution_options(yield_per=50)
+    )
+    if only_failed:
+        query = query.where(outcomes.c.failed > 0)
+    for row in connection.execute(query):
+        yield row.chunk, row.attempt, bytes(row.ledger)
+
+
+def failed_items(connection: Connection, job_id: str) -> Ranges:
+    """The positions whose latest word is ``failed``."""
+    failed: list[int] = []
+    spoken = bytearray()
+    for _chunk, _attempt, data in ledger_rows(connection, job_id):
+        for position, status in ledgers.statuses(data):
+            if position >= len(spoken):
+                spoken.extend(bytes(position + 1 - len(spoken)))
+            if not spoken[position]:
+                spoken[position] = 1
+                if status is ItemStatus.FAILED:
+                    failed.append(position)
+    return Ranges.of(failed)
+
+
+def chunk_items(connection: Connection, job_id: str, chunk: int) -> Ranges:
+    """The items that a chunk was planned with."""
+    spans = connection.scalars(
+        select(chunks.c.items).where(chunks.c.job_id == job_id, chunks.c.chunk == chunk)
+    ).one()
+    return Ranges.from_spans(orjson.loads(spans))

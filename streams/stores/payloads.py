@@ -1,0 +1,269 @@
+"""Payloads: the items of a job, stored before the command that names them.
+
+An upload is a run of NDJSON lines in parts; a part is a bounded number of lines,
+compressed. Digests are of the plain bytes. An upload that no coordinator has claimed is
+removed after a day.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import zstandard
+from sqlalchemy import Connection, delete, insert, select, update
+
+from domain.commands import UploadedItems
+from domain.errors import InvalidCommand
+from domain.ranges import Ranges
+from streams.stores.schema import payload_keys, payloads, uploads
+
+PART_ITEMS = 1000
+PART_BYTES = 512_000
+MAX_LINE_BYTES = 1_000_000
+COMPRESSION_LEVEL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Lines ``first_item .. first_item + items - 1`` of an upload, compressed."""
+
+    number: int
+    first_item: int
+    items: int
+    sha256: str
+    data: bytes
+
+
+@dataclass
+class PartCutter:
+    """Cuts a stream of blocks, of any size and cut anywhere, into parts.
+
+    ``feed`` returns the parts that became full; ``finish`` the last one. Memory is
+    bounded by one part and one line. Raises InvalidCommand for a line that is too long.
+    """
+
+    items: int = 0
+    size: int = 0
+    parts: int = 0
+    _tail: bytes = b""
+    _lines: list[bytes] = field(default_factory=list)
+    _waiting: int = 0
+    _digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+    def feed(self, block: bytes) -> list[Part]:
+        """Take a block; returns the parts that are full."""
+        *lines, self._tail = (self._tail + block).split(b"\n")
+        if len(self._tail) > MAX_LINE_BYTES:
+            raise self._too_long()
+        return self._take(lines)
+
+    def finish(self) -> list[Part]:
+        """The rest, after the last block."""
+        full = self._take([self._tail])
+        self._tail = b""
+        return [*full, self._cut()] if self._lines else full
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of all lines so far, each with its newline."""
+        return self._digest.hexdigest()
+
+    def _take(self, lines: Iterable[bytes]) -> list[Part]:
+        full: list[Part] = []
+        for line in lines:
+            if not line or line.isspace():
+                continue
+            if len(line) > MAX_LINE_BYTES:
+                raise self._too_long()
+            self._lines.append(line)
+            self._waiting += len(line)
+            if len(self._lines) >= PART_ITEMS or self._waiting >= PART_BYTES:
+                full.append(self._cut())
+        return full
+
+    def _cut(self) -> Part:
+        plain = b"\n".join(self._lines) + b"\n"
+        part = Part(
+            number=self.parts,
+            first_item=self.items,
+            items=len(self._lines),
+            sha256=hashlib.sha256(plain).hexdigest(),
+            data=zstandard.ZstdCompressor(level=COMPRESSION_LEVEL).compress(plain),
+        )
+        self._digest.update(plain)
+        self.parts += 1
+        self.items += len(self._lines)
+        self.size += len(plain)
+        self._lines, self._waiting = [], 0
+        return part
+
+    def _too_long(self) -> InvalidCommand:
+        position = self.items + len(self._lines)
+        return InvalidCommand(
+            f"item {position} is longer than {MAX_LINE_BYTES} bytes; "
+            "store large contents elsewhere and send a reference",
+            pointer=f"/items/{position}",
+        )
+
+
+def open_upload(connection: Connection, upload_id: str, tenant: str, now: float) -> None:
+    """Begin an upload that has no items yet."""
+    connection.execute(
+        insert(uploads).values(
+            upload_id=upload_id,
+            tenant=tenant,
+            created_at=now,
+            items=0,
+            size=0,
+            sha256="",
+            complete=False,
+        )
+    )
+    connection.execute(insert(payload_keys).values(upload_id=upload_id, algorithm="none", key=b""))
+
+
+def store_parts(connection: Connection, upload_id: str, parts: Sequence[Part]) -> None:
+    """Store parts of an upload."""
+    if parts:
+        connection.execute(
+            insert(payloads),
+            [
+                {
+                    "upload_id": upload_id,
+                    "part": part.number,
+                    "first_item": part.first_item,
+                    "items": part.items,
+                    "sha256": part.sha256,
+                    "data": part.data,
+                }
+                for part in parts
+            ],
+        )
+
+
+def complete_upload(connection: Connection, source: UploadedItems) -> None:
+    """Say that all parts of an upload are there."""
+    connection.execute(
+        update(uploads)
+        .where(uploads.c.upload_id == source.upload_id)
+        .values(items=source.items, size=source.size, sha256=source.sha256, complete=True)
+    )
+
+
+def claim_upload(
+    connection: Connection,
+    source: UploadedItems,
+    *,
+    tenant: str,
+    job_id: str,
+    part: int,
+    first_item: int,
+) -> None:
+    """Make an upload the job's items from ``first_item`` on.
+
+    Raises InvalidCommand when it is unknown to the tenant, incomplete, of another
+    digest, or claimed by another job. Claiming again for the same place is no error.
+    """
+    row = connection.execute(
+        select(uploads).where(uploads.c.upload_id == source.upload_id, uploads.c.tenant == tenant)
+    ).one_or_none()
+    known = row and row.complete and row.sha256 == source.sha256 and row.items == source.items
+    if row is None or not known:
+        raise InvalidCommand(
+            f"there is no complete upload {source.upload_id} with that digest; upload again",
+            pointer="/source/upload_id",
+        )
+    if row.job_id is not None and (row.job_id, row.first_item) != (job_id, first_item):
+        raise InvalidCommand(
+            f"upload {source.upload_id} belongs to another job; upload again",
+            pointer="/source/upload_id",
+        )
+    connection.execute(
+        update(uploads)
+        .where(uploads.c.upload_id == source.upload_id)
+        .values(job_id=job_id, part=part, first_item=first_item)
+    )
+
+
+def remove_unclaimed(connection: Connection, before: float, limit: int = 100) -> int:
+    """Delete uploads that nobody has claimed since ``before``; returns how many."""
+    stale = connection.scalars(
+        select(uploads.c.upload_id)
+        .where(uploads.c.job_id.is_(None), uploads.c.created_at < before)
+        .limit(limit)
+    ).all()
+    for table in (payloads, payload_keys, uploads):
+        connection.execute(delete(table).where(table.c.upload_id.in_(stale)))
+    return len(stale)
+
+
+class PayloadReader:
+    """Reads lines of jobs; keeps the last few parts, since chunks and parts do not align."""
+
+    KEPT = 8
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, int], list[bytes]] = {}
+
+    def lines(self, connection: Connection, job_id: str, items: Ranges) -> list[bytes]:
+        """The raw lines of the given positions, in order."""
+        found: list[bytes] = []
+        for first, end in items.spans:
+            found.extend(self._span(connection, job_id, first, end))
+        if len(found) != len(items):
+            raise InvalidCommand(
+                f"job {job_id} lacks payloads for {len(items) - len(found)} items; "
+                "run `countermand audit verify`"
+            )
+        return found
+
+    def _span(self, connection: Connection, job_id: str, first: int, end: int) -> list[bytes]:
+        found: list[bytes] = []
+        rows = connection.execute(
+            select(uploads.c.upload_id, uploads.c.first_item, uploads.c.items)
+            .where(
+                uploads.c.job_id == job_id,
+                uploads.c.first_item < end,
+                uploads.c.first_item + uploads.c.items > first,
+            )
+            .order_by(uploads.c.first_item)
+        ).all()
+        for upload_id, base, items in rows:
+            low, high = max(first - base, 0), min(end - base, items)
+            found.extend(self._upload(connection, upload_id, low, high))
+        return found
+
+    def _upload(self, connection: Connection, upload_id: str, low: int, high: int) -> list[bytes]:
+        found: list[bytes] = []
+        rows = connection.execute(
+            select(payloads.c.part, payloads.c.first_item, payloads.c.items)
+            .where(
+                payloads.c.upload_id == upload_id,
+                payloads.c.first_item < high,
+                payloads.c.first_item > low - PART_ITEMS,
+            )
+            .order_by(payloads.c.first_item)
+        ).all()
+        for part, base, items in rows:
+            if base + items > low:
+                lines = self._part(connection, upload_id, part)
+                found.extend(lines[max(low - base, 0) : high - base])
+        return found
+
+    def _part(self, connection: Connection, upload_id: str, part: int) -> list[bytes]:
+        kept = self._kept.pop((upload_id, part), None)
+        if kept is None:
+            data = connection.scalars(
+                select(payloads.c.data).where(
+                    payloads.c.upload_id == upload_id, payloads.c.part == part
+                )
+            ).one()
+            plain = zstandard.ZstdDecompressor().decompress(data)
+            kept = plain.split(b"\n")
+            kept.pop()
+        self._kept[upload_id, part] = kept
+        while len(self._kept) > self.KEPT:
+            self._kept.pop(next(iter(self._kept)), None)
+        return kept

@@ -1,0 +1,109 @@
+"""Migrate: bring a database to this release's schema, by Alembic and nothing else.
+
+Called by ``countermand db`` and at every start. One transaction, one at a time: a second
+process waits (BEGIN IMMEDIATE on SQLite, an advisory lock on PostgreSQL) and then finds
+the work done. Alembic itself is imported only when there is something to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection, Table, column, inspect, select, table, text
+
+from domain.errors import DataDirectoryUnusable
+from streams.stores import migrations
+from streams.stores.database import Database
+
+VERSION_TABLE = "alembic_version"
+
+_LOCK = 0x636F756E746572
+_WAIT_SECONDS = 60
+
+
+def head() -> str:
+    """The revision that this release needs."""
+    return migrations.REVISIONS[-1]
+
+
+def current(database: Database) -> str | None:
+    """The revision of the database; None when it has no tables of ours yet."""
+    return database.read_now(_current)
+
+
+def check(database: Database) -> None:
+    """Raise DataDirectoryUnusable unless the database has exactly this release's schema."""
+    revision = current(database)
+    if revision is None:
+        raise DataDirectoryUnusable("the database has no tables yet; run `countermand db upgrade`")
+    _refuse_newer(revision)
+    if revision != head():
+        raise DataDirectoryUnusable(
+            f"the database has schema {revision}, this release needs {head()}; "
+            "run `countermand db upgrade`"
+        )
+
+
+def upgrade(database: Database) -> str:
+    """Create or change what is missing; returns the revision, raises as ``check`` for newer."""
+    if current(database) != head():
+        database.write_now(_upgrade)
+    return head()
+
+
+def create_missing(database: Database, tables: Sequence[Table]) -> None:
+    """Create those of a plug-in's tables that are not there, one process at a time."""
+    wanted = {declared.name for declared in tables}
+    if wanted <= set(database.read_now(lambda connection: inspect(connection).get_table_names())):
+        return
+    database.write_now(lambda connection: _create(connection, tables))
+
+
+def _current(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    revision = connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
+    return None if revision is None else str(revision)
+
+
+def _refuse_newer(revision: str) -> None:
+    if revision not in migrations.REVISIONS:
+        raise DataDirectoryUnusable(
+            f"data directory is of a newer version (schema {revision}, this release knows up to "
+            f"{head()}); upgrade countermand"
+        )
+
+
+def _upgrade(connection: Connection) -> None:
+    _wait_for_turn(connection)
+    revision = _current(connection)
+    if revision is not None:
+        _refuse_newer(revision)
+    if revision != head():
+        _run(connection)
+
+
+def _create(connection: Connection, tables: Sequence[Table]) -> None:
+    _wait_for_turn(connection)
+    for wanted in tables:
+        wanted.create(connection, checkfirst=True)
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    """On SQLite the transaction itself is the turn: it began as the only writer."""
+    if connection.dialect.name != "postgresql":
+        return
+    connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_SECONDS}s'"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+
+
+def _run(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection, "version_table": VERSION_TABLE})
+    # A percent sign would begin an interpolation of ConfigParser's.
+    folder = str(Path(migrations.__file__).parent).replace("%", "%%")
+    config.set_main_option("script_location", folder)
+    command.upgrade(config, "head")

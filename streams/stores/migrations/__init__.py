@@ -1,0 +1,10 @@
+"""Alembic revisions of the engine's tables and of the plug-ins that come with it.
+
+Run by :mod:`streams.stores.migrate`, which hands over its own connection: there is no
+``alembic.ini``. A released revision is never changed; a new one goes to ``versions``.
+"""
+
+from __future__ import annotations
+
+REVISIONS = ("0001",)
+"""Every revision, oldest first; known here so that a start need not import Alembic."""

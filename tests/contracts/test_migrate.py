@@ -1,0 +1,217 @@
+"""Migrations make exactly the declared schema, once, and refuse what they do not know."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Column, Integer, MetaData, Table, inspect, text
+
+from domain.errors import DataDirectoryUnusable
+from streams.stores import migrate, migrations, schema
+from streams.stores.database import Database, sqlite_url
+
+_CHECKOUT = Path(__file__).parents[2]
+_UPGRADE = (
+    "import sys\n"
+    "from streams.stores import migrate\n"
+    "from streams.stores.database import Database\n"
+    "print('ready', flush=True)\n"
+    "sys.stdin.readline()\n"
+    "with Database(sys.argv[1]) as database:\n"
+    "    print(migrate.upgrade(database))\n"
+)
+
+
+def _declared() -> list[MetaData]:
+    return [schema.metadata]
+
+
+@pytest.fixture
+def empty(database_url: str) -> Iterator[Database]:
+    with Database(database_url) as database:
+        yield database
+
+
+def test_the_migrated_schema_is_the_declared_one(database: Database) -> None:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, _declared()) == []
+
+
+def test_a_difference_would_be_found(database: Database) -> None:
+    more = MetaData()
+    Table("unheard_of", more, Column("id", Integer, primary_key=True))
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        differences = compare_metadata(context, [*_declared(), more])
+    assert [difference[0] for difference in differences] == ["add_table"]
+
+
+def test_what_autogenerate_does_not_compare_is_the_same_too(tmp_path: Path) -> None:
+    """AUTOINCREMENT, WITHOUT ROWID and partial indexes, as SQLite keeps them: in words."""
+    with Database(sqlite_url(tmp_path / "migrated.db")) as migrated:
+        migrate.upgrade(migrated)
+        found = _words(migrated)
+    with Database(sqlite_url(tmp_path / "declared.db")) as declared:
+        for metadata in _declared():
+            declared.write_now(metadata.create_all)
+        wanted = _words(declared)
+    assert found == wanted
+
+
+def _words(database: Database) -> dict[str, list[str]]:
+    rows = database.read_now(
+        lambda connection: connection.execute(
+            text("SELECT name, sql FROM sqlite_master WHERE name <> 'alembic_version'")
+        ).all()
+    )
+    # The order of a table's constraints says nothing.
+    return {
+        name: sorted(line.strip(" ,\t") for line in sql.splitlines())
+        for name, sql in rows
+        if sql is not None
+    }
+
+
+def test_partial_indexes_reach_postgresql(database: Database) -> None:
+    if database.is_sqlite:
+        return
+    rows = database.read_now(
+        lambda connection: connection.execute(
+            text("SELECT indexname FROM pg_indexes WHERE indexdef LIKE '% WHERE %'")
+        ).all()
+    )
+    assert {"chunks_open", "job_control_open", "outcomes_unrecorded"} <= {row[0] for row in rows}
+
+
+def test_an_upgrade_tells_the_revision_and_a_second_one_changes_nothing(empty: Database) -> None:
+    assert migrate.current(empty) is None
+    assert migrate.upgrade(empty) == migrate.head()
+    assert migrate.current(empty) == migrate.head()
+    assert migrate.upgrade(empty) == migrate.head()
+    migrate.check(empty)
+
+
+def test_the_known_revisions_are_those_of_the_folder() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    scripts = ScriptDirectory.from_config(config)
+    found = [script.revision for script in scripts.walk_revisions()]
+    assert tuple(reversed(found)) == migrations.REVISIONS
+    assert scripts.get_heads() == [migrate.head()]
+
+
+def test_a_database_without_tables_is_named(empty: Database) -> None:
+    with pytest.raises(DataDirectoryUnusable, match="countermand db upgrade"):
+        migrate.check(empty)
+
+
+def test_a_database_of_a_newer_release_is_refused(database: Database) -> None:
+    _say_revision(database, "9999")
+    for act in (migrate.check, migrate.upgrade):
+        with pytest.raises(DataDirectoryUnusable, match=r"newer version.*upgrade countermand"):
+            act(database)
+    assert migrate.current(database) == "9999"
+
+
+def test_a_database_of_an_older_release_is_refused_until_upgraded(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "REVISIONS", (*migrations.REVISIONS, "9999"))
+    with pytest.raises(DataDirectoryUnusable, match="needs 9999; run `countermand db upgrade`"):
+        migrate.check(database)
+
+
+def test_an_upgrade_that_fails_leaves_nothing(empty: Database) -> None:
+    empty.write_now(lambda connection: connection.execute(text("CREATE TABLE chunks (x int)")))
+    with pytest.raises(Exception, match="chunks"):
+        migrate.upgrade(empty)
+    tables = empty.read_now(lambda connection: inspect(connection).get_table_names())
+    assert tables == ["chunks"]
+
+
+def test_four_processes_at_once(database_url: str) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _UPGRADE, database_url],
+            cwd=_CHECKOUT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    results = [process.communicate(timeout=60) for process in processes]
+    assert [out.strip() for out, _ in results] == [migrate.head()] * 4, results
+    with Database(database_url) as database:
+        migrate.check(database)
+
+
+def test_an_empty_file_is_upgraded_quickly(tmp_path: Path) -> None:
+    with Database(sqlite_url(tmp_path / "first.db")) as first:
+        migrate.upgrade(first)  # imports Alembic
+    with Database(sqlite_url(tmp_path / "second.db")) as second:
+        start = time.perf_counter()
+        migrate.upgrade(second)
+    assert time.perf_counter() - start < 0.3
+
+
+def test_a_start_on_an_upgraded_database_imports_no_alembic(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "countermand.db")
+    with Database(url) as database:
+        migrate.upgrade(database)
+    script = _UPGRADE + "assert 'alembic' not in sys.modules\n"
+    subprocess.run(
+        [sys.executable, "-c", script, url], cwd=_CHECKOUT, input="\n", text=True, check=True
+    )
+
+
+def test_tables_of_a_plug_in_are_made_once(database: Database) -> None:
+    table = Table("of_a_plug_in", MetaData(), Column("id", Integer, primary_key=True))
+    migrate.create_missing(database, [table])
+    migrate.create_missing(database, [table])
+    names = database.read_now(lambda connection: inspect(connection).get_table_names())
+    assert "of_a_plug_in" in names
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_revisions(tmp_path: Path) -> None:
+    source = tmp_path / "source"  # since a build leaves its folders there
+    for package in ("domain", "streams", "api"):
+        shutil.copytree(_CHECKOUT / package, source / package)
+    for name in ("pyproject.toml", "LICENSE"):
+        shutil.copy(_CHECKOUT / name, source)
+    (source / "README.md").touch()
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "-w", str(tmp_path), str(source)], check=True, timeout=100)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    folder = Path(migrations.__file__).parent
+    wanted = {
+        f"streams/stores/migrations/{path.relative_to(folder)}" for path in folder.rglob("*.py")
+    }
+    assert wanted <= names
+
+
+def _say_revision(database: Database, revision: str) -> None:
+    statement = text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = :revision")
+    database.write_now(lambda connection: connection.execute(statement, {"revision": revision}))

@@ -1,0 +1,339 @@
+"""Supervisor: the parent process of ``countermand serve``.
+
+It owns what must outlive a crash of the engine, the listening socket and the process lock,
+and runs the engine as a child that inherits both. A child that dies is started again: a
+handler that exits, hangs or eats memory costs a restart, never the service; connections
+wait in the socket's queue meanwhile. The child's side is :mod:`streams.supervised`.
+
+Imports little on purpose: this process must not be what runs out of memory.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import psutil  # type: ignore[import-untyped]  # it ships no types
+
+from domain.errors import SettingsInvalid
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_MISCONFIGURED = 2
+CHILD_MISCONFIGURED = 78
+"""Exit code by which the child says that another try would end the same (EX_CONFIG)."""
+
+BACKLOG = 1024
+LOOK_EVERY = 0.5
+"""Seconds between two looks at the child's memory."""
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the child may take: memory in bytes, times in seconds."""
+
+    memory: int
+    drain: float
+    start: float = 120.0
+    """Until it says that it is ready; a migration of a large database is part of it."""
+
+
+@dataclass(slots=True)
+class Restarts:
+    """Decides how soon the child is started again, and when that has become pointless.
+
+    Being ready is progress. A handler that kills its process makes the engine split the
+    chunk at each death, so many quick deaths may lie on the way to a job's end.
+    """
+
+    early_limit: int = 5
+    quick_limit: int = 1000
+    quick: float = 10.0
+    """A life shorter than this, in seconds, is a quick one."""
+    _early: int = field(default=0, init=False)
+    _quick: int = field(default=0, init=False)
+
+    def delay(self, *, was_ready: bool, lived: float) -> float | None:
+        """Seconds to wait after a death, or None when to give up."""
+        self._early = 0 if was_ready else self._early + 1
+        self._quick = 0 if was_ready and lived >= self.quick else self._quick + 1
+        if self._early >= self.early_limit or self._quick >= self.quick_limit:
+            return None
+        if self._early:
+            return float(min(0.2 * 2**self._early, 5.0))
+        return min(0.05 * max(self._quick, 1), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildPipes:
+    """The child's ends: it writes a byte to ``ready``, and ``life`` ends with the parent."""
+
+    ready: int
+    life: int
+
+
+Command = Callable[[ChildPipes], Sequence[str]]
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; ``port`` 0 takes a free one. Raises SettingsInvalid when it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise SettingsInvalid(
+            f"cannot listen on {host} port {port} ({error.strerror}); "
+            "choose another --port (0 takes a free one)"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The address to type into a browser."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class Signals:
+    """SIGTERM, SIGINT and SIGHUP counted; SIGCHLD only wakes. Used in the main thread."""
+
+    def __init__(self) -> None:
+        self.stops = 0
+        self._wake, self._write = socket.socketpair()
+        for end in (self._wake, self._write):
+            end.setblocking(False)
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        self.stops += 1
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handle the signals within this scope, and put back what was there before."""
+        stopping = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, self._stop) for number in stopping}
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        wakeup = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._wake.close()
+            self._write.close()
+
+    def wait(self, seconds: float, *also: int) -> None:
+        """Return after the time, a signal, or when one of the descriptors can be read."""
+        select.select([self._wake.fileno(), *also], [], [], seconds)
+        with suppress(BlockingIOError):
+            self._wake.recv(4096)
+
+
+class Child:
+    """One life of the engine's process, which leads a process group of its own."""
+
+    def __init__(self, command: Command, pass_fds: Sequence[int], env: Mapping[str, str]) -> None:
+        ready, ready_child = os.pipe()
+        life_child, life = os.pipe()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                command(ChildPipes(ready=ready_child, life=life_child)),
+                stdin=subprocess.DEVNULL,
+                pass_fds=(*pass_fds, ready_child, life_child),
+                env=dict(env),
+                # A Ctrl-C on the terminal is for the parent, which then asks for the drain.
+                process_group=0,
+            )
+        except BaseException:
+            os.close(ready)
+            os.close(life)
+            raise
+        finally:
+            os.close(ready_child)
+            os.close(life_child)
+        self.ready_pipe: int | None = ready
+        self._life = life
+        self.started = time.monotonic()
+        self.ready = False
+        self.stopping_since: float | None = None
+        self.killed_for = ""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is also that of its group."""
+        return self._process.pid
+
+    def died(self) -> bool:
+        """Whether the process has ended; it is not reaped yet, so its group's id is safe."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+    def read_ready(self) -> bool:
+        """Take the child's word; True the first time that it says it is ready."""
+        if self.ready_pipe is None:
+            return False
+        if not select.select([self.ready_pipe], [], [], 0)[0]:
+            return False
+        if os.read(self.ready_pipe, 512):
+            first, self.ready = not self.ready, True
+            return first
+        os.close(self.ready_pipe)
+        self.ready_pipe = None
+        return False
+
+    def terminate(self) -> None:
+        """Ask for a graceful drain, once."""
+        if self.stopping_since is None:
+            self.stopping_since = time.monotonic()
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self, why: str) -> None:
+        """End it and all that it started."""
+        if not self.killed_for:
+            self.killed_for = why
+        self._kill_group()
+
+    def memory(self) -> int:
+        """Resident bytes of the largest process that is the child or descends from it."""
+        largest = 0
+        with suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            for one in (process, *process.children(recursive=True)):
+                with suppress(psutil.Error):
+                    largest = max(largest, one.memory_info().rss)
+        return largest
+
+    def close(self) -> int:
+        """Reap it, with what is left of its group; returns its exit code, minus the signal."""
+        self._kill_group()
+        code = self._process.wait()
+        if self.ready_pipe is not None:
+            os.close(self.ready_pipe)
+        os.close(self._life)
+        return code
+
+    def _kill_group(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+class Supervisor:
+    """Keeps a child running until a signal asks to stop; see the module's docstring.
+
+    ``on_ready`` is called once, when the first child is ready; ``say`` gets a sentence for
+    whoever reads the log.
+    """
+
+    def __init__(
+        self,
+        command: Command,
+        *,
+        limits: Limits,
+        on_ready: Callable[[], None],
+        say: Callable[[str], None],
+        pass_fds: Sequence[int] = (),
+        env: Mapping[str, str] | None = None,
+        restarts: Restarts | None = None,
+    ) -> None:
+        self._command = command
+        self._limits = limits
+        self._on_ready = on_ready
+        self._say = say
+        self._pass_fds = pass_fds
+        self._env = os.environ if env is None else env
+        self._restarts = restarts or Restarts()
+        self._signals = Signals()
+        self._was_ready = False
+
+    def run(self) -> int:
+        """Supervise until the end; returns the exit code of this process."""
+        with self._signals.installed():
+            while True:
+                ended = self._one_life()
+                if ended is not None:
+                    return ended
+
+    def _one_life(self) -> int | None:
+        child = Child(self._command, self._pass_fds, self._env)
+        try:
+            while not child.died():
+                self._look(child)
+            # It may have become ready and died between two looks.
+            child.read_ready()
+        finally:
+            code = child.close()
+        if self._signals.stops:
+            return self._stopped(child, code)
+        if code == CHILD_MISCONFIGURED:
+            return EXIT_MISCONFIGURED
+        return self._pause_before_restart(child, code)
+
+    def _look(self, child: Child) -> None:
+        watched = () if child.ready_pipe is None else (child.ready_pipe,)
+        self._signals.wait(LOOK_EVERY, *watched)
+        if child.read_ready() and not self._was_ready:
+            self._was_ready = True
+            self._on_ready()
+        if self._signals.stops:
+            self._stop(child)
+        elif not child.ready and time.monotonic() - child.started > self._limits.start:
+            child.kill(f"it was not ready after {self._limits.start:g} s")
+        elif (memory := child.memory()) > self._limits.memory:
+            child.kill(f"it took {memory // MIB} MiB, more than {self._limits.memory // MIB} MiB")
+
+    def _stop(self, child: Child) -> None:
+        child.terminate()
+        since = child.stopping_since or 0.0
+        if self._signals.stops > 1:
+            child.kill("asked to stop a second time")
+        elif time.monotonic() - since > self._limits.drain:
+            child.kill(f"work in flight did not end within {self._limits.drain:g} s")
+
+    def _stopped(self, child: Child, code: int) -> int:
+        # Asked before it could listen to signals, it simply ends.
+        if not child.killed_for and code in (0, -signal.SIGTERM):
+            return EXIT_DONE
+        self._say(
+            f"stopped hard: {child.killed_for or _how(code)}. Nothing is lost: what was in "
+            "flight is done at the next start"
+        )
+        return EXIT_FAILED
+
+    def _pause_before_restart(self, child: Child, code: int) -> int | None:
+        lived = time.monotonic() - child.started
+        how = child.killed_for or _how(code)
+        delay = self._restarts.delay(was_ready=child.ready, lived=lived)
+        if delay is None:
+            self._say(
+                f"the engine ended again and again, last after {lived:.1f} s: {how}; giving up. "
+                "See its messages above; `countermand db check` looks at the database"
+            )
+            return EXIT_FAILED
+        self._say(f"the engine (process {child.pid}) ended: {how}; starting it again")
+        until = time.monotonic() + delay
+        while (left := until - time.monotonic()) > 0:
+            self._signals.wait(left)
+            if self._signals.stops:
+                return EXIT_DONE
+        return None
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"

@@ -1,0 +1,134 @@
+"""A small program in the engine's place: obeys one word a connection.
+
+python supervised_echo.py serve DIRECTORY [--memory MIB] [--drain S] [--child MODE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from streams.process_lock import acquire
+from streams.supervised import Inherited, run
+from streams.supervisor import (
+    MIB,
+    ChildPipes,
+    Limits,
+    Restarts,
+    Supervisor,
+    listen,
+    url_of,
+)
+
+_EATEN: list[bytearray] = []
+
+
+def _block() -> None:
+    """As a handler that never lets go of the event loop does."""
+    time.sleep(600)
+
+
+async def _obey(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    word = (await reader.readline()).decode().strip()
+    if word == "exit":
+        os._exit(0)
+    if word == "block":
+        _block()
+    if word == "eat":
+        _EATEN.append(bytearray(os.urandom(1024)) * (300 * 1024))
+    if word == "spawn":
+        sleeper = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=-1)
+        writer.write(f"{sleeper.pid}\n".encode())
+    else:
+        writer.write(f"{os.getpid()}\n".encode())
+    await writer.drain()
+    writer.close()
+
+
+def _engine(
+    directory: Path, mode: str
+) -> Callable[[socket.socket, Callable[[], None]], asyncio.Future[None]]:
+    async def engine(listener: socket.socket, ready: Callable[[], None]) -> None:
+        server = await asyncio.start_server(_obey, sock=listener)
+        ready()
+        try:
+            await server.serve_forever()
+        finally:
+            if mode == "stubborn":
+                _block()
+            (directory / "drained").touch()
+
+    return lambda listener, ready: asyncio.ensure_future(engine(listener, ready))
+
+
+def _child(arguments: argparse.Namespace) -> None:
+    with (arguments.directory / "starts").open("a") as starts:
+        starts.write(f"{os.getpid()}\n")
+    if arguments.child.isdigit():
+        sys.exit(int(arguments.child))
+    if arguments.child == "never-ready":
+        time.sleep(600)
+    inherited = Inherited(
+        **dict(zip(("listener", "lock", "ready", "life"), arguments.fds, strict=True))
+    )
+    run(_engine(arguments.directory, arguments.child), inherited)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    lock = acquire(arguments.directory)
+    listener = listen("127.0.0.1", 0)
+
+    def command(pipes: ChildPipes) -> list[str]:
+        handed = (listener.fileno(), lock.fileno(), pipes.ready, pipes.life)
+        return [
+            *(sys.executable, __file__, "child", str(arguments.directory)),
+            *("--child", arguments.child, "--fds", *map(str, handed)),
+        ]
+
+    supervisor = Supervisor(
+        command,
+        limits=Limits(memory=arguments.memory * MIB, drain=arguments.drain, start=arguments.start),
+        on_ready=lambda: print(url_of(listener), flush=True),
+        say=lambda sentence: print(sentence, file=sys.stderr, flush=True),
+        pass_fds=(listener.fileno(), lock.fileno()),
+        restarts=Restarts(early_limit=2),
+    )
+    return supervisor.run()
+
+
+def start(directory: Path, **options: object) -> subprocess.Popen[str]:
+    """The supervising process; its first line of output is the URL."""
+    flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    return subprocess.Popen(
+        [sys.executable, __file__, "serve", str(directory), *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("role", choices=("serve", "child"))
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--memory", type=int, default=1024)
+    parser.add_argument("--drain", type=float, default=30.0)
+    parser.add_argument("--start", type=float, default=30.0)
+    parser.add_argument("--child", default="obedient")
+    parser.add_argument("--fds", type=int, nargs=4)
+    arguments = parser.parse_args()
+    if arguments.role == "child":
+        _child(arguments)
+        return 0
+    return _serve(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

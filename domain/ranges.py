@@ -34,7 +34,7 @@ class Ranges:
 
     @classmethod
     def from_spans(cls, spans: Iterable[Iterable[int]]) -> Self:
-        """Spans from outside, in any order; raises ValueError on one that is not ``first < end``."""
+        """Spans from outside, in any order; raises ValueError on one without ``first < end``."""
         pairs = sorted(_checked(span) for span in spans)
         return cls(tuple(_merged(pairs)))
 
@@ -62,18 +62,23 @@ class Ranges:
         left: list[Span] = []
         cuts = iter(other.spans)
         cut = next(cuts, None)
-        for first, end in self.spans:
+        for index, (first, end) in enumerate(self.spans):
+            if cut is None:
+                # Taking a few off a long tail, chunk after chunk, must not walk the tail.
+                left.extend(self.spans[index:])
+                break
             while cut is not None and cut[1] <= first:
                 cut = next(cuts, None)
+            start = first
             while cut is not None and cut[0] < end:
-                if cut[0] > first:
-                    left.append((first, cut[0]))
-                first = cut[1]
+                if cut[0] > start:
+                    left.append((start, cut[0]))
+                start = cut[1]
                 if cut[1] >= end:
                     break
                 cut = next(cuts, None)
-            if first < end:
-                left.append((first, end))
+            if start < end:
+                left.append((start, end))
         return Ranges(tuple(left))
 
     def take(self, count: int) -> tuple[Ranges, Ranges]:
@@ -106,9 +111,7 @@ class Ranges:
         )
         return core_schema.json_or_python_schema(
             json_schema=parse,
-            python_schema=core_schema.union_schema(
-                [core_schema.is_instance_schema(cls), parse]
-            ),
+            python_schema=core_schema.union_schema([core_schema.is_instance_schema(cls), parse]),
             serialization=core_schema.plain_serializer_function_ser_schema(
                 lambda ranges: ranges.to_json()
             ),

@@ -1,0 +1,164 @@
+"""A job told step by step, for tests: each call is one command or one set of outcome rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from domain.commands import JobOptions, JobSpec, Start
+from domain.events import JobEvent
+from domain.job import Job, Stamp
+from domain.jobs import JobMapper
+from domain.outcomes import ClosedChunk, Closing
+from domain.ranges import Ranges
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Story:
+    """A job, the events that it has emitted so far, and short ways to drive it."""
+
+    def __init__(self, **options: object) -> None:
+        self.spec = JobSpec(operation="shop.reprice", options=JobOptions.model_validate(options))
+        self.job = Job(id="job-1")
+        self.events: list[JobEvent] = []
+        self._commands = 0
+
+    @property
+    def stamp(self) -> Stamp:
+        """A fresh stamp, a second after the one before."""
+        self._commands += 1
+        at = BEGIN + timedelta(seconds=self._commands)
+        return Stamp(actor="ada", command_id=f"command-{self._commands}", at=at)
+
+    def collect(self) -> list[JobEvent]:
+        """The events since the last call; they are also kept in ``events``."""
+        fresh = list(self.job.collect_events())
+        self.events += fresh
+        return fresh
+
+    # -- commands -----------------------------------------------------------------
+
+    def submit(self, items: int = 10) -> Story:
+        self.job.submit(self.stamp, "local", self.spec, items=items, size=items * 20, sha256="d1")
+        return self
+
+    def open_draft(self) -> Story:
+        self.job.open_draft(self.stamp, "local", self.spec)
+        return self
+
+    def append(self, items: int = 10, *, part: int = 0) -> Story:
+        self.job.append(self.stamp, part=part, items=items, size=items * 20, sha256=f"p{part}")
+        return self
+
+    def seal(self, items: int | None = None) -> Story:
+        self.job.seal(self.stamp, items)
+        return self
+
+    def plan(self, room: int = 1, *, slow: bool = False) -> Story:
+        self.job.plan(self.stamp, room=room, slow=slow)
+        return self
+
+    def pause(self) -> Story:
+        self.job.pause(self.stamp, "lunch")
+        return self
+
+    def resume(self) -> Story:
+        self.job.resume(self.stamp, "back")
+        return self
+
+    def cancel(self) -> Story:
+        self.job.cancel(self.stamp, "wrong file")
+        return self
+
+    def retry(self, failed: Ranges) -> Story:
+        self.job.retry(self.stamp, failed, "label exists now")
+        return self
+
+    def undo(self) -> Story:
+        self.job.undo(self.stamp, "mistake")
+        return self
+
+    # -- outcome rows ---------------------------------------------------------------
+
+    def record(self, *closed: ClosedChunk) -> Story:
+        self.job.record(self.stamp, closed)
+        return self
+
+    def done(self, chunk: int, *, failed: int = 0, skipped: int = 0, ms: float = 5.0) -> Story:
+        """An open forward chunk was worked; all its other items succeeded."""
+        items = len(self.job.open[chunk].items)
+        return self.record(
+            ClosedChunk(
+                chunk=chunk,
+                succeeded=items - failed - skipped,
+                failed=failed,
+                skipped=skipped,
+                duration_ms=ms,
+            )
+        )
+
+    def revoked(self, chunk: int, *, succeeded: int = 0) -> Story:
+        """An open forward chunk was closed unworked, or after its first ``succeeded`` items."""
+        _, rest = self.job.open[chunk].items.take(succeeded)
+        return self.record(
+            ClosedChunk(chunk=chunk, closing=Closing.REVOKED, succeeded=succeeded, returned=rest)
+        )
+
+    def died(self, chunk: int) -> Story:
+        """Workers died over an open chunk; all its items come back."""
+        items = self.job.open[chunk].items
+        return self.record(ClosedChunk(chunk=chunk, closing=Closing.DIED, returned=items))
+
+    def restored(self, chunk: int, *, conflict: int = 0, failed: int = 0) -> Story:
+        """An open undo chunk put back all that stands, but for conflicts and failures."""
+        restored = self.standing(chunk) - conflict - failed
+        if self.job.open[chunk].cause == "rollback":
+            closed = ClosedChunk(
+                chunk=chunk, rolled_back=restored, conflict=conflict, failed=failed
+            )
+        else:
+            closed = ClosedChunk(chunk=chunk, succeeded=restored, conflict=conflict, failed=failed)
+        return self.record(closed)
+
+    def standing(self, chunk: int) -> int:
+        """How many items an open undo chunk has to put back."""
+        opened = self.job.open[chunk]
+        effects = {e.chunk: e.items for e in (*self.job.applied, *self.job.undone)}
+        assert opened.target is not None
+        return len(opened.items) or effects[opened.target]
+
+    # -- longer passages --------------------------------------------------------------
+
+    def work(self, *, failed: int = 0) -> Story:
+        """Plan and work all that waits; the last ``failed`` items of the first chunk fail."""
+        while self.job.wants_chunks() or self.job.open:
+            self.plan()
+            for chunk, opened in list(self.job.open.items()):
+                self.done(chunk, failed=min(failed, len(opened.items)))
+                failed = 0
+        return self
+
+    def put_back(self, *, conflict: int = 0, failed: int = 0) -> Story:
+        """Work all undo chunks; conflicts and failures fall on the first."""
+        while self.job.wants_chunks() or self.job.open:
+            self.plan()
+            for chunk in list(self.job.open):
+                self.restored(chunk, conflict=conflict, failed=failed)
+                conflict = failed = 0
+        return self
+
+    # -- what stays -------------------------------------------------------------------
+
+    def replayed(self) -> Job:
+        """The job as its stored bytes tell it."""
+        self.collect()
+        mapper = JobMapper()
+        stored = [mapper.to_stored_event(event) for event in self.events]
+        job = Job.project(None, [mapper.to_domain_event(event) for event in stored])
+        assert job is not None
+        return job
+
+
+def eager(**options: object) -> Story:
+    """A story whose draft may start before the seal."""
+    return Story(start=Start.EAGER, **options)

@@ -1,0 +1,1 @@
+"""Annotations: labelled spans of texts, in projects. The first system that ships."""

@@ -2,9 +2,11 @@
 
 Offsets count Unicode code points, ``start_char`` included and ``end_char`` not. Times are
 seconds since the epoch (UTC); ``metadata`` is a JSON object kept as text.
+
+Import the module, not its names: ``annotations`` is taken where the future is imported.
 """
 
-from __future__ import annotations
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -29,7 +31,7 @@ NAME_LENGTH = 200
 ACTOR_LENGTH = 200
 
 
-def _record(name: str, *parts: Column[object] | Index | UniqueConstraint) -> Table:
+def _record(name: str, *parts: Column[Any] | Index | UniqueConstraint) -> Table:
     """A table of versioned records, each with who made and who last changed it."""
     return Table(
         name,
@@ -46,7 +48,7 @@ def _record(name: str, *parts: Column[object] | Index | UniqueConstraint) -> Tab
     )
 
 
-def _reference(target: str) -> Column[object]:
+def _reference(target: str) -> Column[Any]:
     return Column(f"{target}_id", Key, ForeignKey(f"{target}s.id"), nullable=False)
 
 

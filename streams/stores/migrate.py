@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import Connection, Table, column, inspect, select, table, text
+from sqlalchemy import Connection, String, Table, column, inspect, select, table, text
 
 from domain.errors import DataDirectoryUnusable
 from streams.stores import migrations
@@ -63,8 +63,8 @@ def create_missing(database: Database, tables: Sequence[Table]) -> None:
 def _current(connection: Connection) -> str | None:
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
-    revision = connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
-    return None if revision is None else str(revision)
+    statement = select(column("version_num", String())).select_from(table(VERSION_TABLE))
+    return connection.scalar(statement)
 
 
 def _refuse_newer(revision: str) -> None:

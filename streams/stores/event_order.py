@@ -1,0 +1,86 @@
+"""Event order: each database's way to give out event ids in the order of the commits.
+
+A reader of the notification log remembers the last id that it saw. It misses no event
+only if no smaller id is committed later, so ids are taken by one transaction at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+CHANNEL = "countermand_events"
+"""What PostgreSQL notifies when events were committed; the payload is the last one's id."""
+
+_LOCK = 0x636F756E746573
+
+
+class EventOrder(Protocol):
+    """What the recorder asks of a database."""
+
+    insert: str
+    """Takes one tuple a row, in the order of :class:`~streams.stores.chain.EventRow`."""
+    last_hash: str
+    """Takes job id and version."""
+
+    def take(self, connection: Connection, count: int) -> Sequence[int]:
+        """The next ids, rising; nobody else gets one before this transaction ends."""
+        ...
+
+    def announce(self, connection: Connection, last: int) -> None:
+        """Wake readers once the transaction is committed."""
+        ...
+
+
+class SqliteOrder:
+    """One writer at a time by nature; readers of the process are woken by its own bus."""
+
+    insert = (
+        "INSERT INTO events (id, job_id, version, alias, tenant, actor, command_id, "
+        "state, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    )
+    last_hash = "SELECT hash FROM events WHERE job_id = ? AND version = ?"
+
+    def take(self, connection: Connection, count: int) -> Sequence[int]:
+        """After the largest id ever given out, even if that event is gone (AUTOINCREMENT)."""
+        last = connection.exec_driver_sql(
+            "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
+        ).scalar()
+        first = int(last or 0) + 1
+        return range(first, first + count)
+
+    def announce(self, connection: Connection, last: int) -> None:
+        """Nothing: no other process reads an embedded database."""
+
+
+class PostgresOrder:
+    """An advisory lock held until the commit; unlike a table lock it leaves vacuum alone."""
+
+    insert = (
+        "INSERT INTO events (id, job_id, version, alias, tenant, actor, command_id, "
+        "state, previous_hash, hash) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    )
+    last_hash = "SELECT hash FROM events WHERE job_id = %s AND version = %s"
+
+    def take(self, connection: Connection, count: int) -> Sequence[int]:
+        """From the sequence; a rolled back transaction leaves a gap, which harms nobody."""
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        return (
+            connection.exec_driver_sql(
+                "SELECT nextval(pg_get_serial_sequence('events', 'id')) "
+                "FROM generate_series(1, %s) ORDER BY 1",
+                (count,),
+            )
+            .scalars()
+            .all()
+        )
+
+    def announce(self, connection: Connection, last: int) -> None:
+        """PostgreSQL sends it at the commit, and folds equal ones of a transaction."""
+        connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (CHANNEL, str(last)))
+
+
+ORDERS: dict[str, EventOrder] = {"sqlite": SqliteOrder(), "postgresql": PostgresOrder()}
+"""By the name of SQLAlchemy's dialect."""

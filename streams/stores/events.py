@@ -1,0 +1,261 @@
+"""Events: the recorders of the ``eventsourcing`` library over the caller's connection.
+
+Written by :class:`domain.jobs.Jobs`, inside the transaction that also writes chunk rows
+and the decision; read by replay, by the outbox and by the projector. Each row carries
+the hash chain of its job (:mod:`streams.stores.chain`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from uuid import UUID
+
+import orjson
+from eventsourcing.persistence import (
+    AggregateRecorder,
+    ApplicationRecorder,
+    IntegrityError,
+    Notification,
+    StoredEvent,
+)
+from sqlalchemy import Connection, Row, Select, Table, exc, func, select, text, tuple_
+
+from streams.stores.chain import GENESIS, EventRow, Head, event_hash
+from streams.stores.database import Database
+from streams.stores.event_order import CHANNEL, ORDERS, EventOrder
+from streams.stores.schema import events, snapshots
+
+KEPT_SNAPSHOTS = 2
+"""The latest of each job, and the one before it for who reads a slightly older version."""
+
+# Two processes may take the snapshot of the same version, which says the same.
+_INSERT_SNAPSHOT = text(
+    "INSERT INTO snapshots (job_id, version, alias, state) "
+    "VALUES (:job_id, :version, :alias, :state) ON CONFLICT (job_id, version) DO NOTHING"
+)
+
+
+class EventRecorder(ApplicationRecorder):
+    """Table ``events``. Ids rise in the order of the commits, so a reader misses none."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def insert_events(
+        self,
+        stored_events: Sequence[StoredEvent],
+        *,
+        connection: Connection | None = None,
+        **_kwargs: Any,
+    ) -> Sequence[int]:
+        """Append on the caller's connection; returns the ids, rising.
+
+        Raises the library's IntegrityError when a version is taken or its predecessor
+        is not there: the caller must then roll back.
+        """
+        if connection is None:
+            raise TypeError("events are written with what they caused: save(job, connection=...)")
+        if not stored_events:
+            return ()
+        order = ORDERS[connection.dialect.name]
+        ids = order.take(connection, len(stored_events))
+        rows = list(_chained(connection, order, stored_events, ids))
+        try:
+            connection.exec_driver_sql(order.insert, rows if len(rows) > 1 else rows[0])
+        except exc.IntegrityError as error:
+            raise IntegrityError(f"somebody else appended first ({error.orig})") from error
+        order.announce(connection, ids[-1])
+        return ids
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+        connection: Connection | None = None,
+    ) -> Sequence[StoredEvent]:
+        """The events of a job with ``gt < version <= lte``."""
+        span = _Span(str(originator_id), gt, lte, desc, limit)
+        return _stored(_rows(self._database, connection, span.of(events)))
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+        connection: Connection | None = None,
+    ) -> Sequence[Notification]:
+        """Events of all jobs in the order of their commits; ids may have gaps."""
+        statement = select(
+            events.c.job_id, events.c.version, events.c.alias, events.c.state, events.c.id
+        )
+        if start is not None:
+            after = events.c.id >= start if inclusive_of_start else events.c.id > start
+            statement = statement.where(after)
+        if stop is not None:
+            statement = statement.where(events.c.id <= stop)
+        if topics:
+            statement = statement.where(events.c.alias.in_(topics))
+        statement = statement.order_by(events.c.id).limit(limit)
+        return [Notification(*row) for row in _rows(self._database, connection, statement)]
+
+    def max_notification_id(self, *, connection: Connection | None = None) -> int | None:
+        """The id of the last committed event; None when there is none."""
+        (row,) = _rows(self._database, connection, select(func.max(events.c.id)))
+        return None if row[0] is None else int(row[0])
+
+    def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> NoReturn:
+        """Not offered: a blocking iterator would hold a thread and a connection for ever."""
+        raise TypeError(
+            f"no subscription after {gt} to {list(topics)}: read select_notifications, and "
+            f"wait on the event bus or LISTEN {CHANNEL}"
+        )
+
+
+class SnapshotRecorder(AggregateRecorder):
+    """Table ``snapshots``: the latest few of each job. Never the truth, only a shortcut."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def insert_events(
+        self,
+        stored_events: Sequence[StoredEvent],
+        *,
+        connection: Connection | None = None,
+        **_kwargs: Any,
+    ) -> Sequence[int]:
+        """Keep snapshots and drop older ones; without a connection, in an own transaction."""
+
+        def keep(connection: Connection) -> None:
+            for stored in stored_events:
+                _keep(connection, stored)
+
+        if connection is None:
+            self._database.write_now(keep)
+        else:
+            keep(connection)
+        return ()
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+        connection: Connection | None = None,
+    ) -> Sequence[StoredEvent]:
+        """The kept snapshots of a job with ``gt < version <= lte``."""
+        span = _Span(str(originator_id), gt, lte, desc, limit)
+        return _stored(_rows(self._database, connection, span.of(snapshots)))
+
+
+def heads(connection: Connection, job_ids: Iterable[str]) -> list[Head]:
+    """The last event of each job that has one, as this transaction sees it."""
+    last = (
+        select(events.c.job_id, func.max(events.c.version))
+        .where(events.c.job_id.in_(list(job_ids)))
+        .group_by(events.c.job_id)
+    )
+    statement = select(events.c.job_id, events.c.version, events.c.hash).where(
+        tuple_(events.c.job_id, events.c.version).in_(last)
+    )
+    return [Head(*row) for row in connection.execute(statement)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Which versions of a job, and in which direction."""
+
+    job_id: str
+    gt: int | None
+    lte: int | None
+    desc: bool
+    limit: int | None
+
+    def of(self, table: Table) -> Select[Any]:
+        version = table.c.version
+        statement = select(table.c.job_id, version, table.c.alias, table.c.state)
+        statement = statement.where(table.c.job_id == self.job_id)
+        if self.gt is not None:
+            statement = statement.where(version > self.gt)
+        if self.lte is not None:
+            statement = statement.where(version <= self.lte)
+        return statement.order_by(version.desc() if self.desc else version).limit(self.limit)
+
+
+def _rows(
+    database: Database, connection: Connection | None, statement: Select[Any]
+) -> Sequence[Row[Any]]:
+    """On the caller's connection, or in a read transaction of its own."""
+
+    def read(connection: Connection) -> Sequence[Row[Any]]:
+        return connection.execute(statement).all()
+
+    return database.read_now(read) if connection is None else read(connection)
+
+
+def _stored(rows: Sequence[Row[Any]]) -> list[StoredEvent]:
+    return [StoredEvent(*row) for row in rows]
+
+
+def _chained(
+    connection: Connection,
+    order: EventOrder,
+    stored_events: Sequence[StoredEvent],
+    ids: Sequence[int],
+) -> Iterator[tuple[int | str | bytes, ...]]:
+    """The rows to insert; each one's hash takes in that of the one before."""
+    fresh: dict[tuple[str, int], bytes] = {}
+    for number, stored in zip(ids, stored_events, strict=True):
+        job_id, version = str(stored.originator_id), stored.originator_version
+        previous = fresh.get((job_id, version - 1)) or _last_hash(
+            connection, order, job_id, version - 1
+        )
+        state = orjson.loads(stored.state)
+        row = EventRow(
+            id=number,
+            job_id=job_id,
+            version=version,
+            alias=stored.topic,
+            tenant=state["tenant"],
+            actor=state["actor"],
+            command_id=state["command_id"],
+            state=stored.state,
+        )
+        fresh[job_id, version] = event_hash(previous, row)
+        yield (*row, previous, fresh[job_id, version])
+
+
+def _last_hash(connection: Connection, order: EventOrder, job_id: str, version: int) -> bytes:
+    if version == 0:
+        return GENESIS
+    found = connection.exec_driver_sql(order.last_hash, (job_id, version)).scalar()
+    if found is None:
+        raise IntegrityError(f"job {job_id} has no version {version} to append to")
+    return bytes(found)
+
+
+def _keep(connection: Connection, stored: StoredEvent) -> None:
+    table = snapshots.c
+    job_id, version = str(stored.originator_id), stored.originator_version
+    values = {"job_id": job_id, "version": version, "alias": stored.topic, "state": stored.state}
+    connection.execute(_INSERT_SNAPSHOT, values)
+    newest = (
+        select(table.version)
+        .where(table.job_id == job_id)
+        .order_by(table.version.desc())
+        .limit(KEPT_SNAPSHOTS)
+    )
+    old = snapshots.delete().where(table.job_id == job_id, table.version.not_in(newest))
+    connection.execute(old)

@@ -72,6 +72,13 @@ class Cause(StrEnum):
         """Whether the chunk puts records back instead of applying the operation."""
         return self in (Cause.ROLLBACK, Cause.REAPPLY)
 
+    @property
+    def alone(self) -> bool:
+        """Whether the chunk runs by itself: an undo reverses the order of the commits, and
+        the death of a worker must point at one suspect.
+        """
+        return self.undoing or self is Cause.BISECT
+
 
 class PlannedChunk(Value):
     """A chunk as it is dispatched. ``target`` is the chunk that an undo chunk puts back."""

@@ -156,7 +156,7 @@ class Job(BaseModel):
         """Add a part; a part that has already arrived changes nothing."""
         if part in self.parts:
             return
-        self._allow("append")
+        self.check("append")
         if items == 0:
             raise InvalidCommand("a part needs at least one item", pointer="/items")
         self._emit(
@@ -172,7 +172,7 @@ class Job(BaseModel):
 
     def seal(self, stamp: Stamp, items: int | None) -> None:
         """Close a draft; refuses an empty one and one whose count is not ``items``."""
-        self._allow("seal")
+        self.check("seal")
         total = self.counts.total
         if total == 0:
             raise InvalidCommand("the draft has no items; append some before the seal")
@@ -202,34 +202,40 @@ class Job(BaseModel):
         return chunks
 
     def record(self, stamp: Stamp, closed: Sequence[ClosedChunk]) -> None:
-        """Take outcome rows into account; those already recorded change nothing."""
-        fresh = [chunk for chunk in closed if chunk.chunk in self.open]
+        """Take outcome rows into account; those already recorded change nothing.
+
+        Raises RuntimeError when a row does not speak of each of its chunk's items: an
+        item that is left out would stay pending in a job that says it is done.
+        """
+        fresh: dict[int, ClosedChunk] = {}
+        for chunk in closed:
+            if chunk.chunk in self.open:
+                fresh.setdefault(chunk.chunk, chunk)
         if not fresh:
             return
         counts = self.counts
-        for chunk in fresh:
+        for chunk in fresh.values():
+            self._require_account(chunk)
             counts = _settled(counts, self.open[chunk.chunk].cause, chunk)
-        self._emit(ChunksClosed, stamp, counts=counts, chunks=tuple(fresh))
+        self._emit(ChunksClosed, stamp, counts=counts, chunks=tuple(fresh.values()))
         self._finish_if_done(stamp)
 
     def pause(self, stamp: Stamp, reason: str) -> None:
         """Confirm a pause; the caller has closed every open chunk before."""
-        self._allow("pause")
+        self.check("pause")
         self._require_quiet()
-        self._emit(
-            JobPaused, stamp, status=JobStatus.PAUSED, epoch=self.epoch + 1, reason=reason
-        )
+        self._emit(JobPaused, stamp, status=JobStatus.PAUSED, epoch=self.epoch + 1, reason=reason)
 
     def resume(self, stamp: Stamp, reason: str) -> None:
         """Go on after a pause."""
-        self._allow("resume")
+        self.check("resume")
         status = JobStatus.RUNNING if self.started_at else JobStatus.PENDING
         self._emit(JobResumed, stamp, status=status, reason=reason)
         self._finish_if_done(stamp)
 
     def cancel(self, stamp: Stamp, reason: str) -> None:
         """Stop for good; the caller has closed every open chunk before."""
-        self._allow("cancel")
+        self.check("cancel")
         self._require_quiet()
         self._emit(
             JobCancelled,
@@ -242,7 +248,7 @@ class Job(BaseModel):
 
     def retry(self, stamp: Stamp, failed: Ranges, reason: str) -> None:
         """Put the failed items, ``failed``, back to pending."""
-        self._allow("retry")
+        self.check("retry")
         if not failed:
             raise WrongState("no item has failed, so there is nothing to retry")
         if len(failed) != self.counts.failed:
@@ -260,9 +266,12 @@ class Job(BaseModel):
         )
 
     def undo(self, stamp: Stamp, reason: str) -> None:
-        """Begin to put records back; on a job rolled back, to apply them again."""
-        self._allow("undo")
-        forward = self.status is JobStatus.ROLLED_BACK
+        """Begin to put records back; on a job rolled back, to apply them again.
+
+        After ``rollback_incomplete`` it goes on in the same direction with what is left.
+        """
+        self.check("undo")
+        forward = self.status is JobStatus.ROLLED_BACK or self._reapply_incomplete()
         if not (self.undone if forward else self.applied):
             raise WrongState("the job has changed nothing that stands, so there is nothing to undo")
         self._emit(
@@ -272,7 +281,7 @@ class Job(BaseModel):
             epoch=self.epoch + 1,
             generation=self.generation + 1,
             direction=Cause.REAPPLY if forward else Cause.ROLLBACK,
-            stood=self.status_before_undo or self.status,
+            stood=self._stood(),
             reason=reason,
         )
 
@@ -331,9 +340,7 @@ class Job(BaseModel):
         )
 
     @classmethod
-    def project(
-        cls, job: Job | None, events: Iterable[JobEvent | JobSnapshot]
-    ) -> Job | None:
+    def project(cls, job: Job | None, events: Iterable[JobEvent | JobSnapshot]) -> Job | None:
         """Fold events (after at most one snapshot) into a job."""
         for event in events:
             if isinstance(event, JobSnapshot):
@@ -397,7 +404,7 @@ class Job(BaseModel):
 
     def _queue(self, entry: Backlog) -> None:
         last = self.backlog[-1] if self.backlog else None
-        if last and entry.cause is Cause.APPLY and last.cause is Cause.APPLY and not last.whole:
+        if last and (entry.cause, last.cause, last.parent) == (Cause.APPLY, Cause.APPLY, None):
             last.items = last.items | entry.items
         else:
             self.backlog.append(entry)
@@ -438,8 +445,15 @@ class Job(BaseModel):
 
     def _bisect(self, chunk: ClosedChunk, was: OpenChunk) -> None:
         halves = [half for half in chunk.returned.halves() if half]
+        # An undo that kills its worker is cut as well, and stays an undo of the same chunk.
         self.backlog[:0] = [
-            Backlog(items=half, cause=Cause.BISECT, parent=chunk.chunk, whole=True)
+            Backlog(
+                items=half,
+                cause=was.cause if was.cause.undoing else Cause.BISECT,
+                parent=chunk.chunk,
+                target=was.target,
+                whole=True,
+            )
             for half in halves
         ]
 
@@ -472,9 +486,7 @@ class Job(BaseModel):
         targets = self.applied if event.direction is Cause.ROLLBACK else self.undone
         self.undo_total = sum(effect.items for effect in targets)
         self.backlog = [
-            Backlog(
-                items=Ranges(), cause=event.direction, target=effect.chunk, whole=True
-            )
+            Backlog(items=Ranges(), cause=event.direction, target=effect.chunk, whole=True)
             for effect in reversed(targets)
         ]
 
@@ -501,13 +513,15 @@ class Job(BaseModel):
                         target=entry.target,
                     )
                 )
+                if entry.cause.alone:
+                    return tuple(chunks)
         return tuple(chunks)
 
     def _room(self, entry: Backlog, room: int) -> int:
-        """Undo goes one chunk at a time, so that it reverses the order of the commits."""
-        if entry.cause.undoing:
-            return 0 if self.open else 1
-        return room
+        """How many chunks a plan may hold up to this entry."""
+        if entry.cause.alone:
+            return 0 if self.open else min(room, 1)
+        return 0 if any(chunk.cause.alone for chunk in self.open.values()) else room
 
     def _undo_targets(self) -> list[Effect]:
         waiting = {entry.target for entry in self.backlog}
@@ -536,11 +550,39 @@ class Job(BaseModel):
             return JobStatus.FAILED
         return JobStatus.COMPLETED_WITH_ERRORS
 
-    def _allow(self, verb: Verb) -> None:
+    def check(self, verb: Verb) -> None:
+        """Raise WrongState, which names the status and what is possible, unless allowed."""
         if verb in self.possible():
             return
         possible = ", ".join(self.possible()) or "nothing"
         raise WrongState(f"the job is {self.status}: {verb} is not possible; possible: {possible}")
+
+    def _reapply_incomplete(self) -> bool:
+        incomplete = self.status is JobStatus.ROLLBACK_INCOMPLETE
+        return incomplete and self.direction is Cause.REAPPLY
+
+    def _stood(self) -> JobStatus:
+        """The status before the first undo of a row; a retry in between starts a new row."""
+        undone = self.status in (JobStatus.ROLLED_BACK, JobStatus.ROLLBACK_INCOMPLETE)
+        return self.status_before_undo if undone and self.status_before_undo else self.status
+
+    def _require_account(self, closed: ClosedChunk) -> None:
+        opened = self.open[closed.chunk]
+        said = _said(opened.cause, closed) + len(closed.returned)
+        items = len(opened.items) or self._standing(opened)
+        if said != items:
+            raise RuntimeError(
+                f"the outcome of chunk {closed.chunk} speaks of {said} items, the chunk has "
+                f"{items}; whoever closes a chunk must say what became of each item"
+            )
+
+    def _standing(self, undo: OpenChunk) -> int:
+        """How many items an undo chunk has still to put back."""
+        effects = self.applied if undo.cause is Cause.ROLLBACK else self.undone
+        for effect in reversed(effects):
+            if effect.chunk == undo.target:
+                return effect.items
+        return 0
 
     def _require_quiet(self) -> None:
         if self.open:
@@ -577,6 +619,15 @@ def _pieces(entry: Backlog, size: int) -> Iterator[Ranges]:
     while rest:
         head, rest = rest.take(size)
         yield head
+
+
+def _said(cause: Cause, chunk: ClosedChunk) -> int:
+    """How many items a closed chunk settles, of the statuses that its cause can lead to."""
+    if cause is Cause.ROLLBACK:
+        return chunk.rolled_back + chunk.conflict + chunk.failed
+    if cause is Cause.REAPPLY:
+        return chunk.succeeded + chunk.conflict + chunk.failed
+    return chunk.succeeded + chunk.failed + chunk.skipped
 
 
 def _settled(counts: Counts, cause: Cause, chunk: ClosedChunk) -> Counts:

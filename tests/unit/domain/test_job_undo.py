@@ -1,0 +1,173 @@
+"""Undo, undo of the undo, and what is left when one of them cannot finish."""
+
+from __future__ import annotations
+
+import pytest
+
+from domain.errors import WrongState
+from domain.events import Cause, ChunksPlanned, JobStatus, UndoStarted
+from domain.outcomes import ClosedChunk, Closing, Counts
+from domain.ranges import Ranges
+from tests.unit.domain.story import Story
+
+
+def _targets(story: Story) -> list[int | None]:
+    """What the undo chunks put back, in the order of the plan."""
+    planned = [e for e in story.collect() if isinstance(e, ChunksPlanned)]
+    return [chunk.target for event in planned for chunk in event.chunks if chunk.cause.undoing]
+
+
+def test_undo_reverses_the_order_of_the_commits_one_chunk_at_a_time() -> None:
+    story = Story(chunk_size=2).submit(6).plan(room=3).done(1).done(0).done(2)
+    story.undo()
+    assert story.job.status is JobStatus.ROLLING_BACK
+    assert (story.job.epoch, story.job.generation) == (1, 1)
+    story.plan(room=9).plan(room=9)
+    assert list(story.job.open) == [3]
+    story.put_back()
+    assert _targets(story) == [2, 0, 1]
+    assert story.job.status is JobStatus.ROLLED_BACK
+    assert story.job.counts == Counts(rolled_back=6)
+
+
+def test_undo_without_room_plans_nothing() -> None:
+    story = Story().submit(2).work().undo().plan(room=0)
+    assert story.job.open == {}
+
+
+def test_undo_leaves_alone_what_failed_and_was_skipped() -> None:
+    story = Story().submit(6).plan().done(0, failed=2, skipped=1).undo().put_back()
+    assert story.job.counts == Counts(rolled_back=3, failed=2, skipped=1)
+    assert story.job.status is JobStatus.ROLLED_BACK
+
+
+def test_a_cancelled_job_can_be_undone() -> None:
+    story = Story(chunk_size=2).submit(4).plan(room=2).done(0).revoked(1).cancel()
+    story.undo().put_back()
+    assert story.job.counts == Counts(rolled_back=2, skipped=2)
+    assert story.undo().put_back().job.status is JobStatus.CANCELLED
+
+
+def test_a_job_that_changed_nothing_has_nothing_to_undo() -> None:
+    cancelled = Story().submit(4).cancel()
+    with pytest.raises(WrongState, match="nothing to undo"):
+        cancelled.undo()
+    failed = Story().submit(4).work(failed=4)
+    with pytest.raises(WrongState, match="nothing to undo"):
+        failed.undo()
+
+
+def test_undo_of_the_undo_restores_the_earlier_status_and_again() -> None:
+    story = Story(chunk_size=2).submit(6).work(failed=1)
+    before = story.job.counts
+    for _ in range(2):
+        story.undo().put_back()
+        assert story.job.status is JobStatus.ROLLED_BACK
+        assert story.job.counts == Counts(rolled_back=5, failed=1)
+        story.undo().put_back()
+        assert story.job.status is JobStatus.COMPLETED_WITH_ERRORS
+        assert story.job.counts == before
+    assert story.job.generation == 4
+
+
+def test_undo_of_the_undo_puts_back_what_the_undo_chunks_changed_last_one_first() -> None:
+    story = Story(chunk_size=2).submit(4).work().undo().put_back()
+    story.collect()
+    story.undo().put_back()
+    assert _targets(story) == [3, 2], "chunks 2 and 3 had undone 1 and 0"
+
+
+def test_a_retry_between_two_undos_starts_a_new_row() -> None:
+    story = Story().submit(4).work(failed=1).undo().put_back().undo().put_back()
+    assert story.job.status is JobStatus.COMPLETED_WITH_ERRORS
+    story.retry(Ranges.of([3])).work()
+    assert story.job.status is JobStatus.COMPLETED
+    story.undo().put_back()
+    assert story.job.counts == Counts(rolled_back=4)
+    assert story.undo().put_back().job.status is JobStatus.COMPLETED
+
+
+def test_conflicts_are_left_alone_and_said() -> None:
+    story = Story(chunk_size=3).submit(6).work().undo().put_back(conflict=2)
+    assert story.job.status is JobStatus.ROLLED_BACK
+    assert story.job.counts == Counts(rolled_back=4, conflict=2)
+    story.undo().put_back(conflict=1)
+    assert story.job.status is JobStatus.COMPLETED
+    assert story.job.counts == Counts(succeeded=3, conflict=3)
+
+
+def test_when_all_was_changed_since_nothing_is_left_to_apply_again() -> None:
+    story = Story().submit(3).work().undo().put_back(conflict=3)
+    assert story.job.status is JobStatus.ROLLED_BACK
+    with pytest.raises(WrongState, match="nothing to undo"):
+        story.undo()
+
+
+def test_an_unfinished_undo_says_so_and_is_repeated_with_what_is_left() -> None:
+    story = Story(chunk_size=3).submit(6).work().undo().put_back(failed=2)
+    assert story.job.status is JobStatus.ROLLBACK_INCOMPLETE
+    assert story.job.counts == Counts(succeeded=2, rolled_back=4)
+    story.collect()
+    story.undo().plan()
+    (chunk,) = story.job.open
+    assert story.standing(chunk) == 2
+    story.put_back()
+    assert _targets(story) == [1], "the chunk whose undo had failed in part"
+    assert story.job.status is JobStatus.ROLLED_BACK
+    assert story.job.counts == Counts(rolled_back=6)
+    assert story.undo().put_back().job.status is JobStatus.COMPLETED
+
+
+def test_an_undo_that_fails_again_stays_incomplete() -> None:
+    story = Story().submit(3).work().undo().put_back(failed=3).undo().put_back(failed=1)
+    assert story.job.status is JobStatus.ROLLBACK_INCOMPLETE
+    assert story.job.counts == Counts(succeeded=1, rolled_back=2)
+
+
+def test_an_unfinished_undo_of_the_undo_goes_on_in_its_direction() -> None:
+    story = Story().submit(3).work().undo().put_back().undo().put_back(failed=3)
+    assert story.job.status is JobStatus.ROLLBACK_INCOMPLETE
+    assert story.job.counts == Counts(rolled_back=3)
+    story.collect()
+    story.undo()
+    (started,) = [event for event in story.collect() if isinstance(event, UndoStarted)]
+    assert started.direction is Cause.REAPPLY
+    story.put_back()
+    assert story.job.status is JobStatus.COMPLETED
+    assert story.job.counts == Counts(succeeded=3)
+
+
+def test_an_undo_that_kills_its_worker_is_cut_and_stays_an_undo() -> None:
+    story = Story().submit(5).work().undo().plan()
+    (undo,) = story.job.open
+    story.record(ClosedChunk(chunk=undo, closing=Closing.DIED, returned=Ranges.span(0, 5)))
+    story.plan(room=9)
+    (first,) = story.job.open
+    assert story.job.open[first].cause is Cause.ROLLBACK
+    assert story.job.open[first].target == 0
+    assert list(story.job.open[first].items) == [0, 1]
+    story.restored(first).plan()
+    (second,) = story.job.open
+    assert list(story.job.open[second].items) == [2, 3, 4]
+    story.restored(second, failed=1)
+    assert story.job.status is JobStatus.ROLLBACK_INCOMPLETE
+    assert story.job.counts == Counts(succeeded=1, rolled_back=4)
+
+
+@pytest.mark.parametrize("rolled_back", [2, 4])
+def test_an_undo_must_say_what_became_of_each_item(rolled_back: int) -> None:
+    story = Story().submit(3).work().undo().plan()
+    (undo,) = story.job.open
+    with pytest.raises(RuntimeError, match="what became of each item"):
+        story.record(ClosedChunk(chunk=undo, rolled_back=rolled_back))
+
+
+def test_percent_of_an_undo_is_how_much_of_it_is_settled() -> None:
+    story = Story(chunk_size=2).submit(8).work().undo()
+    assert story.job.percent == 0.0
+    story.plan()
+    assert story.job.percent == 0.0
+    story.restored(next(iter(story.job.open)))
+    assert story.job.percent == 25.0
+    story.put_back()
+    assert story.job.percent == 100.0

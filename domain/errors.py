@@ -11,6 +11,7 @@
     │   ├── WrongState            not possible in the job's present status
     │   ├── NotReversible         the operation declares no undo
     │   └── IdempotencyConflict   the same key with another body
+    ├── RecordRefused             a record breaks a constraint of its table
     ├── MessageUnreadable         goes to the dead-letter topic
     ├── PluginInvalid             an operation that cannot be registered
     ├── SettingsInvalid           at start: an option or a variable of the environment
@@ -85,6 +86,20 @@ class IdempotencyConflict(CommandRefused):
     """An idempotency key was used again with another body."""
 
     code = "idempotency_conflict"
+
+
+class RecordRefused(CountermandError):
+    """The database does not take a record: unique, foreign key, too long, out of range.
+
+    Nothing of the write that raised it was done. ``constraint`` names what is in the way,
+    or is empty.
+    """
+
+    code = "record_refused"
+
+    def __init__(self, message: str, *, constraint: str = "") -> None:
+        super().__init__(message)
+        self.constraint = constraint
 
 
 class MessageUnreadable(CountermandError):

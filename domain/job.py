@@ -1,21 +1,21 @@
 """The Job aggregate: the one place that decides what status a job has.
 
 Called by :mod:`streams.coordinator`. A command method either raises
-:class:`~domain.errors.CommandRefused` and changes nothing, or appends events to
-``pending``; ``apply`` folds an event into the state and is all that replay needs.
+:class:`~domain.errors.CommandRefused` and changes nothing, or emits events,
+which ``collect_events`` hands over; :mod:`domain.job_state` folds them into the state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, PrivateAttr
+from pydantic import PrivateAttr
 
 from domain import planning
-from domain.commands import JobOptions, JobSpec, Start
+from domain.commands import JobSpec, Start
 from domain.errors import InvalidCommand, WrongState
 from domain.events import (
     Cause,
@@ -36,7 +36,8 @@ from domain.events import (
     RetryStarted,
     UndoStarted,
 )
-from domain.outcomes import ClosedChunk, Closing, Counts, ItemStatus
+from domain.job_state import Backlog, JobState
+from domain.outcomes import ClosedChunk, Counts, ItemStatus
 from domain.ranges import Ranges
 
 Verb = Literal["append", "seal", "pause", "resume", "cancel", "retry", "undo"]
@@ -69,62 +70,8 @@ class Stamp:
     at: datetime
 
 
-class Backlog(BaseModel):
-    """Items that wait for a chunk. ``whole`` ones are not cut further."""
-
-    items: Ranges
-    cause: Cause
-    parent: int | None = None
-    target: int | None = None
-    whole: bool = False
-
-
-class OpenChunk(BaseModel):
-    """A chunk that was dispatched and has no recorded outcome yet."""
-
-    items: Ranges
-    cause: Cause
-    target: int | None = None
-
-
-class Effect(BaseModel):
-    """A closed chunk whose records stand as it left them, with the number of such items."""
-
-    chunk: int
-    items: int
-
-
-class Job(BaseModel):
-    """State of one job; see the module's docstring for how it changes."""
-
-    id: str
-    version: int = 0
-    tenant: str = ""
-    created_by: str = ""
-    created_at: datetime | None = None
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    updated_at: datetime | None = None
-    spec: JobSpec = JobSpec(operation="none")
-    status: JobStatus = JobStatus.DRAFT
-    status_before_undo: JobStatus | None = None
-    direction: Cause | None = None
-    counts: Counts = Counts()
-    sealed: bool = False
-    parts: list[int] = []
-    size: int = 0
-    epoch: int = 0
-    generation: int = 0
-    next_chunk: int = 0
-    backlog: list[Backlog] = []
-    open: dict[int, OpenChunk] = {}
-    applied: list[Effect] = []
-    undone: list[Effect] = []
-    undo_failed: bool = False
-    undo_total: int = 0
-    ms_per_item: float | None = None
-    last_items: int = planning.FIRST_ITEMS
-    reason: str = ""
+class Job(JobState):
+    """One job; see the module's docstring for how it changes."""
 
     _pending: list[JobEvent] = PrivateAttr(default_factory=list)
 
@@ -287,30 +234,6 @@ class Job(BaseModel):
 
     # -- questions ----------------------------------------------------------------
 
-    @property
-    def options(self) -> JobOptions:
-        """The caller's options."""
-        return self.spec.options
-
-    @property
-    def pace(self) -> planning.Pace:
-        """What the planner may know of the work so far."""
-        total = self.counts.total
-        return planning.Pace(
-            ms_per_item=self.ms_per_item,
-            bytes_per_item=self.size / total if total else 0.0,
-            last_items=self.last_items,
-        )
-
-    @property
-    def percent(self) -> float:
-        """How much of the present direction of work is settled, 0 to 100."""
-        if self.status is JobStatus.ROLLING_BACK:
-            waiting = sum(e.items for e in self._undo_targets())
-            return 100.0 * (1 - waiting / self.undo_total) if self.undo_total else 100.0
-        total = self.counts.total
-        return 100.0 * (total - self.counts.pending) / total if total else 0.0
-
     def wants_chunks(self) -> bool:
         """Whether there are items that wait for a chunk and may have one."""
         return self._may_dispatch() and bool(self.backlog)
@@ -321,6 +244,13 @@ class Job(BaseModel):
         if not self.sealed and self.status in (JobStatus.RUNNING, JobStatus.PAUSED):
             verbs |= {"append", "seal"}
         return sorted(verbs)
+
+    def check(self, verb: Verb) -> None:
+        """Raise WrongState, which names the status and what is possible, unless allowed."""
+        if verb in self.possible():
+            return
+        possible = ", ".join(self.possible()) or "nothing"
+        raise WrongState(f"the job is {self.status}: {verb} is not possible; possible: {possible}")
 
     # -- persistence --------------------------------------------------------------
 
@@ -351,145 +281,6 @@ class Job(BaseModel):
             job.apply(event)
         return job
 
-    # -- fold ---------------------------------------------------------------------
-
-    def apply(self, event: JobEvent) -> None:
-        """Fold one event into the state."""
-        self.version = event.originator_version
-        self.status = event.status
-        self.counts = event.counts
-        self.started_at = event.started_at
-        self.updated_at = event.at
-        self.finished_at = event.at if event.status.terminal else None
-        match event:
-            case JobSubmitted():
-                self._created(event, event.spec)
-                self.sealed = True
-                self.size = event.size
-                self._queue(Backlog(items=Ranges.span(0, event.items), cause=Cause.APPLY))
-            case JobOpened():
-                self._created(event, event.spec)
-            case ItemsAppended():
-                self.parts.append(event.part)
-                self.size += event.size
-                items = Ranges.span(event.first, event.first + event.items)
-                self._queue(Backlog(items=items, cause=Cause.APPLY))
-            case JobSealed():
-                self.sealed = True
-            case ChunksPlanned():
-                self._planned(event)
-            case ChunksClosed():
-                for chunk in event.chunks:
-                    self._closed(chunk)
-            case JobPaused():
-                self.epoch, self.reason = event.epoch, event.reason
-            case JobResumed():
-                self.reason = event.reason
-            case JobCancelled():
-                self.epoch, self.reason = event.epoch, event.reason
-                self.backlog.clear()
-            case RetryStarted():
-                self.reason = event.reason
-                self._queue(Backlog(items=event.items, cause=Cause.RETRY))
-            case UndoStarted():
-                self._undo_started(event)
-            case _:
-                pass
-
-    def _created(self, event: JobEvent, spec: JobSpec) -> None:
-        self.tenant = event.tenant
-        self.created_by = event.actor
-        self.created_at = event.at
-        self.spec = spec
-
-    def _queue(self, entry: Backlog) -> None:
-        last = self.backlog[-1] if self.backlog else None
-        if last and (entry.cause, last.cause, last.parent) == (Cause.APPLY, Cause.APPLY, None):
-            last.items = last.items | entry.items
-        else:
-            self.backlog.append(entry)
-
-    def _planned(self, event: ChunksPlanned) -> None:
-        for chunk in event.chunks:
-            self.next_chunk = chunk.chunk + 1
-            self.open[chunk.chunk] = OpenChunk(
-                items=chunk.items, cause=chunk.cause, target=chunk.target
-            )
-            self._take_from_backlog(chunk)
-            if not chunk.cause.undoing:
-                self.last_items = len(chunk.items)
-
-    def _take_from_backlog(self, chunk: PlannedChunk) -> None:
-        head = self.backlog[0]
-        head.items = head.items - chunk.items
-        if not head.items or head.whole:
-            del self.backlog[0]
-
-    def _closed(self, chunk: ClosedChunk) -> None:
-        was = self.open.pop(chunk.chunk)
-        if chunk.closing is Closing.DIED:
-            self._bisect(chunk, was)
-        elif chunk.returned:
-            entry = Backlog(
-                items=chunk.returned,
-                cause=was.cause,
-                parent=chunk.chunk,
-                target=was.target,
-                whole=was.cause.undoing,
-            )
-            self.backlog.insert(0, entry)
-        if was.cause.undoing:
-            self._put_back(chunk, was)
-        else:
-            self._worked(chunk)
-
-    def _bisect(self, chunk: ClosedChunk, was: OpenChunk) -> None:
-        halves = [half for half in chunk.returned.halves() if half]
-        # An undo that kills its worker is cut as well, and stays an undo of the same chunk.
-        self.backlog[:0] = [
-            Backlog(
-                items=half,
-                cause=was.cause if was.cause.undoing else Cause.BISECT,
-                parent=chunk.chunk,
-                target=was.target,
-                whole=True,
-            )
-            for half in halves
-        ]
-
-    def _worked(self, chunk: ClosedChunk) -> None:
-        if chunk.succeeded:
-            self.applied.append(Effect(chunk=chunk.chunk, items=chunk.succeeded))
-        settled = chunk.succeeded + chunk.failed + chunk.skipped
-        if settled and chunk.duration_ms:
-            self.ms_per_item = planning.smoothed(self.ms_per_item, chunk.duration_ms / settled)
-
-    def _put_back(self, chunk: ClosedChunk, was: OpenChunk) -> None:
-        if chunk.failed:
-            self.undo_failed = True
-        rollback = was.cause is Cause.ROLLBACK
-        gone, come = (self.applied, self.undone) if rollback else (self.undone, self.applied)
-        restored = chunk.rolled_back if rollback else chunk.succeeded
-        for index in range(len(gone) - 1, -1, -1):
-            if gone[index].chunk == was.target:
-                gone[index].items -= restored + chunk.conflict
-                if gone[index].items <= 0:
-                    del gone[index]
-                break
-        if restored:
-            come.append(Effect(chunk=chunk.chunk, items=restored))
-
-    def _undo_started(self, event: UndoStarted) -> None:
-        self.epoch, self.generation, self.reason = event.epoch, event.generation, event.reason
-        self.undo_failed = False
-        self.direction, self.status_before_undo = event.direction, event.stood
-        targets = self.applied if event.direction is Cause.ROLLBACK else self.undone
-        self.undo_total = sum(effect.items for effect in targets)
-        self.backlog = [
-            Backlog(items=Ranges(), cause=event.direction, target=effect.chunk, whole=True)
-            for effect in reversed(targets)
-        ]
-
     # -- decisions ----------------------------------------------------------------
 
     def _may_dispatch(self) -> bool:
@@ -501,7 +292,7 @@ class Job(BaseModel):
         size = planning.chunk_items(self.options, self.pace, slow=slow)
         chunks: list[PlannedChunk] = []
         for entry in self.backlog:
-            for items in _pieces(entry, size):
+            for items in entry.pieces(size):
                 if len(chunks) >= self._room(entry, room):
                     return tuple(chunks)
                 chunks.append(
@@ -522,11 +313,6 @@ class Job(BaseModel):
         if entry.cause.alone:
             return 0 if self.open else min(room, 1)
         return 0 if any(chunk.cause.alone for chunk in self.open.values()) else room
-
-    def _undo_targets(self) -> list[Effect]:
-        waiting = {entry.target for entry in self.backlog}
-        waiting |= {chunk.target for chunk in self.open.values()}
-        return [effect for effect in (*self.applied, *self.undone) if effect.chunk in waiting]
 
     def _finish_if_done(self, stamp: Stamp) -> None:
         if self.open or self.backlog or not self.sealed:
@@ -550,22 +336,6 @@ class Job(BaseModel):
             return JobStatus.FAILED
         return JobStatus.COMPLETED_WITH_ERRORS
 
-    def check(self, verb: Verb) -> None:
-        """Raise WrongState, which names the status and what is possible, unless allowed."""
-        if verb in self.possible():
-            return
-        possible = ", ".join(self.possible()) or "nothing"
-        raise WrongState(f"the job is {self.status}: {verb} is not possible; possible: {possible}")
-
-    def _reapply_incomplete(self) -> bool:
-        incomplete = self.status is JobStatus.ROLLBACK_INCOMPLETE
-        return incomplete and self.direction is Cause.REAPPLY
-
-    def _stood(self) -> JobStatus:
-        """The status before the first undo of a row; a retry in between starts a new row."""
-        undone = self.status in (JobStatus.ROLLED_BACK, JobStatus.ROLLBACK_INCOMPLETE)
-        return self.status_before_undo if undone and self.status_before_undo else self.status
-
     def _require_account(self, closed: ClosedChunk) -> None:
         opened = self.open[closed.chunk]
         said = _said(opened.cause, closed) + len(closed.returned)
@@ -575,14 +345,6 @@ class Job(BaseModel):
                 f"the outcome of chunk {closed.chunk} speaks of {said} items, the chunk has "
                 f"{items}; whoever closes a chunk must say what became of each item"
             )
-
-    def _standing(self, undo: OpenChunk) -> int:
-        """How many items an undo chunk has still to put back."""
-        effects = self.applied if undo.cause is Cause.ROLLBACK else self.undone
-        for effect in reversed(effects):
-            if effect.chunk == undo.target:
-                return effect.items
-        return 0
 
     def _require_quiet(self) -> None:
         if self.open:
@@ -608,17 +370,6 @@ class Job(BaseModel):
         )
         self._pending.append(event)
         self.apply(event)
-
-
-def _pieces(entry: Backlog, size: int) -> Iterator[Ranges]:
-    """The chunks that an entry is cut into, lazily."""
-    if entry.whole:
-        yield entry.items
-        return
-    rest = entry.items
-    while rest:
-        head, rest = rest.take(size)
-        yield head
 
 
 def _said(cause: Cause, chunk: ClosedChunk) -> int:

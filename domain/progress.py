@@ -1,0 +1,112 @@
+"""Progress: how far a job is and how long it will take, for those who watch it. Pure.
+
+One reader sees a job (:class:`~domain.job.Job`), another only one of its events.
+``percent`` is that of the present direction of work: of items settled, or of those put
+back while a job is rolling back; None where an event alone does not tell.
+``items_per_second`` is the mean since the job started; it and ``eta_seconds`` are None
+where they would mean nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from domain.events import Cause, ChunksClosed, ChunksPlanned, JobEvent, JobStatus, UndoStarted
+from domain.job import Job
+from domain.outcomes import Counts
+
+_WITHOUT_RATE = frozenset(
+    {
+        JobStatus.DRAFT,
+        JobStatus.PENDING,
+        JobStatus.ROLLING_BACK,
+        JobStatus.ROLLED_BACK,
+        JobStatus.ROLLBACK_INCOMPLETE,
+    }
+)
+
+
+def of_event(event: JobEvent) -> dict[str, Any]:
+    """What the live stream says of a stored event, as JSON values."""
+    rate = _rate(event.status, event.counts, event.started_at, event.at)
+    return {
+        "job_id": event.originator_id,
+        "version": event.originator_version,
+        "event": event.alias,
+        "at": event.at.isoformat(),
+        "actor": event.actor,
+        "status": event.status.value,
+        "counts": documented(event.counts),
+        "percent": _percent(event.status, event.counts, _direction(event)),
+        "items_per_second": rate,
+        "eta_seconds": _eta(event.status, event.counts, rate),
+    }
+
+
+def of_job(job: Job, now: datetime) -> dict[str, Any]:
+    """Counts, percent, rate and remaining time of a job, as JSON values."""
+    rate = _rate(job.status, job.counts, job.started_at, job.finished_at or now)
+    return {
+        "counts": documented(job.counts),
+        "percent": _percent(job.status, job.counts, job.direction),
+        "items_per_second": rate,
+        "eta_seconds": _eta(job.status, job.counts, rate),
+    }
+
+
+def documented(counts: Counts) -> dict[str, int]:
+    """The counts with their total."""
+    return {
+        "total": counts.total,
+        "pending": counts.pending,
+        "succeeded": counts.succeeded,
+        "failed": counts.failed,
+        "skipped": counts.skipped,
+        "rolled_back": counts.rolled_back,
+        "conflict": counts.conflict,
+    }
+
+
+def _percent(status: JobStatus, counts: Counts, direction: Cause | None) -> float | None:
+    if status is not JobStatus.ROLLING_BACK:
+        return _share(counts.total - counts.pending, counts.total)
+    if direction is Cause.ROLLBACK:
+        back = counts.rolled_back + counts.conflict
+        return _share(back, back + counts.succeeded)
+    if direction is Cause.REAPPLY:
+        return _share(counts.succeeded, counts.succeeded + counts.rolled_back)
+    return None
+
+
+def _share(part: int, whole: int) -> float:
+    return round(100.0 * part / whole, 2) if whole else 0.0
+
+
+def _direction(event: JobEvent) -> Cause | None:
+    match event:
+        case UndoStarted():
+            return event.direction
+        case ChunksPlanned():
+            return event.chunks[0].cause if event.chunks else None
+        case ChunksClosed():
+            if any(chunk.rolled_back for chunk in event.chunks):
+                return Cause.ROLLBACK
+            return Cause.REAPPLY if any(chunk.succeeded for chunk in event.chunks) else None
+        case _:
+            return None
+
+
+def _rate(
+    status: JobStatus, counts: Counts, started: datetime | None, until: datetime
+) -> float | None:
+    if started is None or status in _WITHOUT_RATE:
+        return None
+    seconds = (until - started).total_seconds()
+    return round((counts.total - counts.pending) / seconds, 2) if seconds > 0 else None
+
+
+def _eta(status: JobStatus, counts: Counts, rate: float | None) -> float | None:
+    if status is not JobStatus.RUNNING or not rate:
+        return None
+    return round(counts.pending / rate, 1)

@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from domain.errors import PluginInvalid, Unavailable
-from domain.operation import Context, Operation, results_of
+from domain.operation import Context, Operation, Validate, results_of
 from domain.outcomes import Failed, Restored, Result, UndoResult
 
 Parsed = BaseModel | Failed
@@ -53,10 +53,10 @@ def work_chunk(
     infrastructure: Infrastructure = (),
 ) -> list[Result]:
     """One result an item, in order. ``infrastructure`` exceptions pass through."""
-    fatal = (Unavailable, *infrastructure)
+    fatal: Infrastructure = (Unavailable, *infrastructure)
     results: list[Result | None] = [item if isinstance(item, Failed) else None for item in parsed]
     if operation.validate is not None:
-        _validate(operation, context, parsed, results, fatal)
+        _validate(operation.validate, context, parsed, results, fatal)
     good = [index for index, result in enumerate(results) if result is None]
     if good:
         _apply(operation, context, parsed, results, good, fatal)
@@ -106,17 +106,16 @@ def was_restored(result: UndoResult) -> bool:
 
 
 def _validate(
-    operation: Operation,
+    validate: Validate,
     context: Context,
     parsed: Sequence[Parsed],
     results: list[Result | None],
     fatal: Infrastructure,
 ) -> None:
-    assert operation.validate is not None
     for index, item in enumerate(parsed):
         if results[index] is None:
             try:
-                results[index] = operation.validate(_at(context, [context.positions[index]]), item)
+                results[index] = validate(_at(context, [context.positions[index]]), item)
             except fatal:
                 raise
             except Exception as error:

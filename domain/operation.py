@@ -6,6 +6,7 @@ A new operation is a pydantic model for an item and a function::
         id: int
         amount: Decimal
 
+
     @operation("shop.reprice", item=Price)
     def reprice(ctx: Context, item: Price) -> Result:
         ...
@@ -129,7 +130,7 @@ class Operation:
         return inspect.iscoroutinefunction(self.apply)
 
 
-def operation(
+def operation(  # noqa: PLR0913 - a declaration; each has a default
     kind: str,
     *,
     item: type[BaseModel],
@@ -200,7 +201,7 @@ def check(declared: Operation) -> None:
 
 def results_of(declared: Operation, returned: object, count: int) -> list[Result]:
     """What ``apply`` returned, checked; anything but ``count`` results raises PluginInvalid."""
-    results = list(returned) if isinstance(returned, Sequence) else [returned]
+    results: list[Any] = list(returned) if isinstance(returned, Sequence) else [returned]
     if len(results) != count:
         raise PluginInvalid(f"{declared.kind} returned {len(results)} results for {count} items")
     for result in results:

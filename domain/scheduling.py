@@ -27,8 +27,12 @@ class Waiting:
 
 
 def allot(
-    waiting: Iterable[Waiting], in_flight: Mapping[str, int], tenants: Mapping[str, str],
-    *, limit: int, now: float,
+    waiting: Iterable[Waiting],
+    in_flight: Mapping[str, int],
+    tenants: Mapping[str, str],
+    *,
+    limit: int,
+    now: float,
 ) -> dict[str, int]:
     """How many dispatches each waiting job may make now.
 

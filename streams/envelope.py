@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
 from domain.commands import COMMAND, BaseCommand, Command, RecordOutcomes, Value
 from domain.errors import MessageUnreadable, UnsupportedVersion
-from domain.events import JobEvent
+from domain.events import EVENTS, JobEvent
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,22 @@ def encode_event(position: int, event: JobEvent) -> bytes:
     return orjson.dumps(document | fields)
 
 
+def decode_event(value: bytes | None) -> JobEvent | None:
+    """A published event, or None when this release does not know its kind."""
+    if value is None:
+        raise MessageUnreadable("the event has no value")
+    try:
+        document: dict[str, Any] = orjson.loads(value)
+        kind = EVENTS.get(document["type"])
+        if kind is None or document["schema_version"] > kind.schema_number:
+            return None
+        document["originator_id"] = document["job_id"]
+        document["originator_version"] = document["version"]
+        return kind.model_validate(document)
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
+        raise MessageUnreadable(f"the event is not readable: {error}") from error
+
+
 def decode_command(value: bytes | None) -> Command:
     """The command; raises UnsupportedVersion or MessageUnreadable, which name the field."""
     return _decode(COMMAND, value, "command")
@@ -127,7 +145,7 @@ def decode_outcome(value: bytes | None) -> OutcomeMessage:
 _WORK: TypeAdapter[Work] = TypeAdapter(Work)
 
 
-def _decode(adapter: TypeAdapter[Any], value: bytes | None, what: str) -> Any:
+def _decode(adapter: TypeAdapter[T], value: bytes | None, what: str) -> T:
     if value is None:
         raise MessageUnreadable(f"the {what} has no value")
     try:
@@ -140,7 +158,9 @@ def _decode(adapter: TypeAdapter[Any], value: bytes | None, what: str) -> Any:
                 f"the {what} has a schema version that this release does not read; upgrade it",
                 pointer=pointer,
             ) from error
-        raise MessageUnreadable(f"the {what} is not readable: {first['msg']}", pointer=pointer) from error
+        raise MessageUnreadable(
+            f"the {what} is not readable: {first['msg']}", pointer=pointer
+        ) from error
 
 
 def hint(command: BaseCommand, topic: str) -> Outgoing:

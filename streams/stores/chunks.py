@@ -53,12 +53,17 @@ class Overdue:
     """A dispatched chunk without outcome that nobody works."""
 
     job_id: str
-    tenant: str
     operation: str
     chunk: int
+    cause: Cause
     epoch: int
     attempt: int
     starts: int
+
+    @property
+    def is_killer(self) -> bool:
+        """Whether it has taken so many workers with it that it is not tried again as it is."""
+        return self.starts >= (1 if self.cause is Cause.BISECT else MAX_STARTS)
 
 
 def insert_control(connection: Connection, control: Control) -> None:
@@ -85,9 +90,7 @@ def find_control(connection: Connection, job_id: str) -> Control | None:
     if row is None:
         return None
     params = orjson.loads(row.params)
-    return Control(
-        job_id, row.tenant, row.actor, row.operation, params, row.epoch, row.version
-    )
+    return Control(job_id, row.tenant, row.actor, row.operation, params, row.epoch, row.version)
 
 
 def update_control(
@@ -178,7 +181,7 @@ def claim(
             .returning(
                 chunks.c.cause,
                 chunks.c.generation,
-                chunks.c.items,
+                chunks.c["items"],
                 chunks.c.target,
                 chunks.c.starts,
             )
@@ -190,7 +193,7 @@ def claim(
                     chunk=wanted.chunk,
                     cause=Cause(row.cause),
                     generation=row.generation,
-                    items=Ranges.from_spans(orjson.loads(row.items)),
+                    items=Ranges.from_spans(orjson.loads(row._mapping["items"])),
                     target=row.target,
                     epoch=work.epoch,
                     attempt=wanted.attempt,
@@ -209,8 +212,8 @@ def holds(connection: Connection, claimed: Claimed) -> bool:
     ).one_or_none()
     chunk = connection.execute(
         select(chunks.c.attempt, chunks.c.open)
-        .where(_is(claimed.job_id, claimed.chunk))
-        .with_for_update()
+        .where(_is(claimed.job_id, claimed.chunk), ~_has_outcome())
+        .with_for_update(of=chunks)
     ).one_or_none()
     return (
         control is not None
@@ -247,9 +250,7 @@ def hand_back(connection: Connection, held: Iterable[Claimed]) -> None:
 
 def void_leases(connection: Connection) -> None:
     """At an embedded start: the process lock proves that all earlier owners are dead."""
-    connection.execute(
-        update(chunks).where(chunks.c.open).values(lease_until=None, claim_by=0.0)
-    )
+    connection.execute(update(chunks).where(chunks.c.open).values(lease_until=None, claim_by=0.0))
 
 
 def overdue(connection: Connection, now: float, limit: int = 500) -> list[Overdue]:
@@ -260,9 +261,9 @@ def overdue(connection: Connection, now: float, limit: int = 500) -> list[Overdu
     rows = connection.execute(
         select(
             chunks.c.job_id,
-            job_control.c.tenant,
             job_control.c.operation,
             chunks.c.chunk,
+            chunks.c.cause,
             chunks.c.epoch,
             chunks.c.attempt,
             chunks.c.starts,
@@ -272,19 +273,23 @@ def overdue(connection: Connection, now: float, limit: int = 500) -> list[Overdu
         .order_by(chunks.c.job_id, chunks.c.chunk)
         .limit(limit)
     )
-    return [Overdue(*row) for row in rows]
+    return [
+        Overdue(job_id, operation, chunk, Cause(cause), epoch, attempt, starts)
+        for job_id, operation, chunk, cause, epoch, attempt, starts in rows
+    ]
 
 
-def dispatch_again(
-    connection: Connection, late: Sequence[Overdue], claim_by: float
-) -> list[Work]:
+def dispatch_again(connection: Connection, late: Sequence[Overdue], claim_by: float) -> list[Work]:
     """New attempts for overdue chunks of one job; returns the messages to send."""
     works: list[Work] = []
     for chunk in late:
         moved = connection.execute(
             update(chunks)
             .where(
-                _is(chunk.job_id, chunk.chunk), chunks.c.attempt == chunk.attempt, chunks.c.open
+                _is(chunk.job_id, chunk.chunk),
+                chunks.c.attempt == chunk.attempt,
+                chunks.c.open,
+                ~_has_outcome(),
             )
             .values(attempt=chunk.attempt + 1, lease_until=None, claim_by=claim_by)
         )
@@ -303,11 +308,11 @@ def dispatch_again(
 def close(connection: Connection, job_id: str, closed: Sequence[int]) -> None:
     """Their outcomes are recorded: no longer in flight."""
     connection.execute(
-        update(chunks).where(chunks.c.job_id == job_id, chunks.c.chunk.in_(closed)).values(open=False)
+        update(chunks)
+        .where(chunks.c.job_id == job_id, chunks.c.chunk.in_(closed))
+        .values(open=False)
     )
-    connection.execute(
-        delete(grants).where(grants.c.job_id == job_id, grants.c.chunk.in_(closed))
-    )
+    connection.execute(delete(grants).where(grants.c.job_id == job_id, grants.c.chunk.in_(closed)))
 
 
 def open_jobs(connection: Connection) -> list[str]:

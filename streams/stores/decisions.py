@@ -66,9 +66,7 @@ def find_decision(connection: Connection, command_id: str) -> Decision | None:
     return Decision(row.job_id, row.version, problem)
 
 
-def store_decision(
-    connection: Connection, command_id: str, decision: Decision, now: float
-) -> None:
+def store_decision(connection: Connection, command_id: str, decision: Decision, now: float) -> None:
     """Store the decision on a command."""
     problem = None if decision.problem is None else orjson.dumps(decision.problem).decode()
     connection.execute(

@@ -10,7 +10,7 @@ when the items of the chunk were not timed apart.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,6 @@ from domain.outcomes import (
     ItemStatus,
     Restored,
     Result,
-    Skipped,
     UndoResult,
 )
 from domain.ranges import Ranges
@@ -110,7 +109,7 @@ def encode_results(
 
 
 def encode_undo(
-    results: dict[int, UndoResult], *, restored: ItemStatus, duration_ms: float
+    results: Mapping[int, UndoResult], *, restored: ItemStatus, duration_ms: float
 ) -> Ledger:
     """The ledger of an undo chunk: only items whose records it tried to put back."""
     letter = "r" if restored is ItemStatus.ROLLED_BACK else "s"
@@ -185,9 +184,7 @@ def entries(data: bytes) -> Iterator[LedgerEntry]:
         duration = durations[index] if isinstance(durations, list) else None
         status = LETTERS[letter]
         if letter == "s" and worked:
-            yield LedgerEntry(
-                position, status, next(results, None), next(scores, None), duration
-            )
+            yield LedgerEntry(position, status, next(results, None), next(scores, None), duration)
         elif letter in "fu":
             code, message, pointer, retryable = faults[index]
             yield LedgerEntry(
@@ -201,3 +198,8 @@ def entries(data: bytes) -> Iterator[LedgerEntry]:
             yield LedgerEntry(position, status, code="conflict", message=message, pointer=record)
         else:
             yield LedgerEntry(position, status, duration_ms=duration)
+
+
+def positions_of(found: Sequence[LedgerEntry]) -> Ranges:
+    """The positions of some entries."""
+    return Ranges.of(entry.position for entry in found)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from domain.outcomes import ClosedChunk, Closing, Done, Failed, ItemStatus, Result, Skipped
 from domain.ranges import Ranges
@@ -15,6 +16,8 @@ from streams.stores import ledger as ledgers
 from streams.stores.decisions import insert_ignore
 from streams.stores.ledger import Ledger, LedgerEntry
 from streams.stores.schema import chunks, item_results, outcomes
+
+NOTHING = Ranges()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +67,18 @@ def insert_outcome(
     return bool(stored.rowcount)
 
 
+def sequence_at(now: datetime) -> int:
+    """Orders the commits of a job: nanoseconds since the epoch."""
+    return int(now.timestamp() * 1e9)
+
+
 def summary_of(
     chunk: int,
     ledger: Ledger,
     *,
     duration_ms: float,
     closing: Closing = Closing.DONE,
-    returned: Ranges = Ranges(),
+    returned: Ranges = NOTHING,
 ) -> ClosedChunk:
     """What the aggregate records of a ledger."""
     return ClosedChunk(
@@ -115,19 +123,30 @@ def mark_recorded(connection: Connection, job_id: str, recorded: Sequence[int]) 
     )
 
 
-def images_of(connection: Connection, job_id: str, chunk: int) -> bytes | None:
-    """The before-images that a chunk has left."""
-    return connection.scalars(
-        select(outcomes.c.images).where(outcomes.c.job_id == job_id, outcomes.c.chunk == chunk)
-    ).one_or_none()
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a closed chunk left for its undo: before-images, and its generation."""
+
+    images: bytes | None
+    generation: int
 
 
-def has_outcome(connection: Connection, job_id: str, chunk: int) -> bool:
-    """Whether a chunk is closed."""
-    found = connection.scalars(
-        select(outcomes.c.chunk).where(outcomes.c.job_id == job_id, outcomes.c.chunk == chunk)
-    ).one_or_none()
-    return found is not None
+def left_by(connection: Connection, job_id: str, chunk: int) -> Left:
+    """The before-images of a closed chunk."""
+    row = connection.execute(
+        select(outcomes.c.images, chunks.c.generation)
+        .join(chunks, (chunks.c.job_id == outcomes.c.job_id) & (chunks.c.chunk == outcomes.c.chunk))
+        .where(outcomes.c.job_id == job_id, outcomes.c.chunk == chunk)
+    ).one()
+    return Left(None if row.images is None else bytes(row.images), row.generation)
+
+
+def entries_of(connection: Connection, job_id: str, chunk: int) -> list[LedgerEntry]:
+    """All that a closed chunk says of its items."""
+    data = connection.scalars(
+        select(outcomes.c.ledger).where(outcomes.c.job_id == job_id, outcomes.c.chunk == chunk)
+    ).one()
+    return list(ledgers.entries(bytes(data)))
 
 
 # -- slow items ---------------------------------------------------------------------
@@ -164,9 +183,7 @@ def item_results_of(connection: Connection, job_id: str, chunk: int) -> list[Ite
 def drop_item_results(connection: Connection, job_id: str, chunk: int) -> None:
     """They are folded into the chunk's outcome row."""
     connection.execute(
-        delete(item_results).where(
-            item_results.c.job_id == job_id, item_results.c.chunk == chunk
-        )
+        delete(item_results).where(item_results.c.job_id == job_id, item_results.c.chunk == chunk)
     )
 
 
@@ -242,6 +259,6 @@ def failed_items(connection: Connection, job_id: str) -> Ranges:
 def chunk_items(connection: Connection, job_id: str, chunk: int) -> Ranges:
     """The items that a chunk was planned with."""
     spans = connection.scalars(
-        select(chunks.c.items).where(chunks.c.job_id == job_id, chunks.c.chunk == chunk)
+        select(chunks.c["items"]).where(chunks.c.job_id == job_id, chunks.c.chunk == chunk)
     ).one()
     return Ranges.from_spans(orjson.loads(spans))

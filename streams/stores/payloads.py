@@ -50,7 +50,7 @@ class PartCutter:
     _tail: bytes = b""
     _lines: list[bytes] = field(default_factory=list)
     _waiting: int = 0
-    _digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
 
     def feed(self, block: bytes) -> list[Part]:
         """Take a block; returns the parts that are full."""
@@ -169,7 +169,12 @@ def claim_upload(
     row = connection.execute(
         select(uploads).where(uploads.c.upload_id == source.upload_id, uploads.c.tenant == tenant)
     ).one_or_none()
-    known = row and row.complete and row.sha256 == source.sha256 and row.items == source.items
+    known = (
+        row
+        and row.complete
+        and row.sha256 == source.sha256
+        and row._mapping["items"] == source.items
+    )
     if row is None or not known:
         raise InvalidCommand(
             f"there is no complete upload {source.upload_id} with that digest; upload again",
@@ -222,11 +227,11 @@ class PayloadReader:
     def _span(self, connection: Connection, job_id: str, first: int, end: int) -> list[bytes]:
         found: list[bytes] = []
         rows = connection.execute(
-            select(uploads.c.upload_id, uploads.c.first_item, uploads.c.items)
+            select(uploads.c.upload_id, uploads.c.first_item, uploads.c["items"])
             .where(
                 uploads.c.job_id == job_id,
                 uploads.c.first_item < end,
-                uploads.c.first_item + uploads.c.items > first,
+                uploads.c.first_item + uploads.c["items"] > first,
             )
             .order_by(uploads.c.first_item)
         ).all()
@@ -238,7 +243,7 @@ class PayloadReader:
     def _upload(self, connection: Connection, upload_id: str, low: int, high: int) -> list[bytes]:
         found: list[bytes] = []
         rows = connection.execute(
-            select(payloads.c.part, payloads.c.first_item, payloads.c.items)
+            select(payloads.c.part, payloads.c.first_item, payloads.c["items"])
             .where(
                 payloads.c.upload_id == upload_id,
                 payloads.c.first_item < high,

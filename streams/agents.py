@@ -1,0 +1,145 @@
+"""Agents: bind the stages to their topics. Faust stays in this file and ``app.py``.
+
+Faust acknowledges a message whose agent raises or is cancelled, so a body never raises:
+what cannot be read goes to the dead-letter topic, what is unavailable is tried again in
+place, and the message is acknowledged only when all it caused was delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import faust
+import structlog
+
+from domain.errors import CountermandError, MessageUnreadable, Unavailable, UnsupportedVersion
+from streams import topics
+from streams.envelope import Outgoing
+from streams.failpoints import Failpoint, Failpoints
+
+log = structlog.get_logger(__name__)
+
+M = TypeVar("M")
+Send = Callable[[Outgoing], Awaitable[None]]
+
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 5.0
+MAX_TRIES = 200
+
+
+class Sender:
+    """Sends through an app's producer; returns once the broker has the message."""
+
+    def __init__(self, app: faust.App) -> None:
+        self._app = app
+
+    async def __call__(self, outgoing: Outgoing) -> None:
+        """Deliver one message; raises what the transport raises."""
+        await self._app.producer.send_and_wait(
+            outgoing.topic,
+            outgoing.key,
+            outgoing.value,
+            None,
+            None,
+            outgoing.headers or None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binding(Generic[M]):
+    """One stage on one topic: how to read a message, what to do with it."""
+
+    topic: str
+    decode: Callable[[bytes | None], M]
+    handle: Callable[[M], Awaitable[list[Outgoing]]]
+    before_send: Failpoint | None = None
+    after_send: Failpoint | None = None
+    moved: Callable[[], None] = lambda: None
+
+
+def bind(app: faust.App, binding: Binding[Any], send: Send, failpoints: Failpoints) -> None:
+    """Have ``app`` hand every message of a topic to its stage, one at a time."""
+    channel = app.topic(
+        binding.topic,
+        key_type=bytes,
+        value_type=bytes,
+        key_serializer="raw",
+        value_serializer="raw",
+    )
+
+    async def read(stream: Any) -> AsyncIterator[None]:
+        async for event in stream.events():
+            await deliver(binding, event.message, send, failpoints)
+            yield
+
+    app.agent(channel, name=binding.topic, concurrency=1)(read)
+
+
+async def deliver(binding: Binding[M], message: Any, send: Send, failpoints: Failpoints) -> None:
+    """Take one message through its stage; never raises but when cancelled."""
+    try:
+        decoded = binding.decode(message.value)
+        outgoing = await _patiently(lambda: binding.handle(decoded))
+        for one in outgoing:
+            _reach(failpoints, binding.before_send)
+            await _patiently(lambda one=one: send(one))  # type: ignore[misc]
+            _reach(failpoints, binding.after_send)
+    except (MessageUnreadable, UnsupportedVersion) as error:
+        await _bury(message, error.code, error.message, send)
+    except Exception as error:
+        log.exception("message_failed", topic=message.topic, offset=message.offset)
+        code = error.code if isinstance(error, CountermandError) else "internal"
+        await _bury(message, code, f"{type(error).__name__}: {error}", send)
+    failpoints.reach(Failpoint.BEFORE_ACK)
+    binding.moved()
+
+
+def _reach(failpoints: Failpoints, place: Failpoint | None) -> None:
+    if place is not None:
+        failpoints.reach(place)
+
+
+async def _patiently(work: Callable[[], Awaitable[Any]]) -> Any:
+    """Try again, with growing pauses, while what we need is away."""
+    pause = FIRST_PAUSE
+    for attempt in range(1, MAX_TRIES + 1):
+        try:
+            return await work()
+        except Unavailable as error:
+            if attempt == MAX_TRIES:
+                raise
+            log.warning("waiting", reason=error.message, attempt=attempt)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            pause = min(pause * 2, LONGEST_PAUSE)
+    raise AssertionError("unreachable")
+
+
+async def _bury(message: Any, code: str, reason: str, send: Send) -> None:
+    """Keep a message that cannot be handled, with its cause and where it came from."""
+    log.error(
+        "dead_letter",
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        code=code,
+        reason=reason[:500],
+    )
+    headers = {
+        "countermand-topic": message.topic.encode(),
+        "countermand-partition": str(message.partition).encode(),
+        "countermand-offset": str(message.offset).encode(),
+        "countermand-code": code.encode(),
+        "countermand-reason": reason[:500].encode(),
+    }
+    dead = Outgoing(topics.DEAD, message.key or b"", message.value or b"", headers)
+    try:
+        await _patiently(lambda: send(dead))
+    except Exception:
+        # Losing the letter is worse than stopping: the process ends without an ack, and the
+        # message comes again.
+        log.critical("dead_letter_not_delivered", topic=message.topic, offset=message.offset)
+        raise SystemExit(70) from None

@@ -1,0 +1,170 @@
+"""Faust apps: made by a factory, started and stopped inside our own process.
+
+A Faust app cannot be started twice, so whoever needs one again makes a new one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import faust
+from faust.types import AppT
+from faust.types.transports import TransportT
+from yarl import URL
+
+from streams.transport.tables import PromptTableManager
+
+__all__ = [
+    "AppCrashedError",
+    "FaustSettings",
+    "TransportFactory",
+    "create_faust_app",
+    "running",
+    "start",
+    "stop",
+    "watch",
+]
+
+TransportFactory = Callable[[list[URL], AppT], TransportT]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaustSettings:
+    """What may differ between deployments; seconds, where it is a time."""
+
+    stream_buffer: int = 64
+    """Messages fetched ahead of an agent; small, as each may take a megabyte."""
+    commit_interval: float = 1.0
+    commit_every: int = 100
+    max_poll_records: int = 50
+    session_timeout: float = 6.0
+    """How long the broker waits for a silent member before its partitions go to others."""
+    heartbeat_interval: float = 2.0
+    rebalance_timeout: float = 30.0
+    """How long members have to finish what is in flight; above the longest handler."""
+    request_timeout: float = 30.0
+    """How long a send may take, waiting for room included."""
+    instance_id: str | None = None
+    """Static membership: a restart within the session timeout causes no rebalance."""
+
+
+class AppCrashedError(RuntimeError):
+    """A Faust app crashed; the reason is the cause of this error."""
+
+    def __init__(self, app_id: str, reason: BaseException | None) -> None:
+        super().__init__(f"the Faust app {app_id!r} crashed: {reason!r}")
+
+
+class _App(faust.App):
+    def _create_directories(self) -> None:
+        """Have none: they are for tables, and we keep no tables."""
+
+
+def create_faust_app(
+    *,
+    app_id: str,
+    broker_url: str,
+    transport: TransportFactory | None = None,
+    settings: FaustSettings | None = None,
+    producer_only: bool = False,
+) -> faust.App:
+    """Make an app for agents on raw bytes; nothing is opened before it starts.
+
+    Args:
+        app_id: Its name, and that of its consumer group.
+        broker_url: For example `kafka://one:9092;kafka://two:9092`, or a memory broker's `url`.
+        transport: Makes the transport if the address alone does not say enough.
+        settings: What differs from the defaults.
+        producer_only: It only sends; it has no agents and joins no group.
+    """
+    chosen = settings or FaustSettings()
+    app = _App(
+        app_id,
+        broker=broker_url,
+        broker_commit_every=chosen.commit_every,
+        broker_commit_interval=chosen.commit_interval,
+        broker_heartbeat_interval=chosen.heartbeat_interval,
+        broker_max_poll_records=chosen.max_poll_records,
+        broker_rebalance_timeout=chosen.rebalance_timeout,
+        broker_session_timeout=chosen.session_timeout,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=chosen.instance_id,
+        key_serializer="raw",
+        value_serializer="raw",
+        producer_acks=-1,
+        producer_request_timeout=chosen.request_timeout,
+        stream_buffer_maxsize=chosen.stream_buffer,
+        stream_wait_empty=True,
+        table_standby_replicas=0,
+        TableManager=PromptTableManager,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+    )
+    app.producer_only = producer_only
+    if transport is not None:
+        app.transport = transport(app.conf.broker, app)
+    return app
+
+
+async def start(app: faust.App) -> None:
+    """Start an app; its agents receive messages when this returns.
+
+    Raises:
+        AppCrashedError: It crashed while starting, which Faust itself keeps to the log.
+    """
+    try:
+        await app.start()
+    except BaseException:
+        await app.stop()
+        raise
+    if app.crashed:
+        await app.stop()
+        raise AppCrashedError(app.conf.id, app.crash_reason) from app.crash_reason
+
+
+async def watch(app: faust.App) -> None:
+    """Wait for the crash of an app; belongs in a task that is cancelled before `stop`.
+
+    Raises:
+        AppCrashedError: Always; this never returns.
+    """
+    await app._crashed.wait()
+    raise AppCrashedError(app.conf.id, app.crash_reason) from app.crash_reason
+
+
+async def stop(app: faust.App, *, drain: float) -> bool:
+    """Stop an app once its handlers have finished what they have begun.
+
+    Args:
+        app: The app.
+        drain: Seconds the handlers have for that.
+
+    Returns:
+        False when they did not finish. Nothing of theirs is committed and the stop goes on in
+        the background, but cancelling a handler commits its message: let them run, or end the
+        process with `os._exit`.
+    """
+    stopping = asyncio.ensure_future(app.stop())
+    done, _ = await asyncio.wait({stopping}, timeout=drain)
+    if stopping not in done:
+        return False
+    await stopping
+    return True
+
+
+@asynccontextmanager
+async def running(app: faust.App, *, drain: float = 30.0) -> AsyncIterator[faust.App]:
+    """Start an app, and stop it on the way out.
+
+    Raises:
+        AppCrashedError: It crashed while starting.
+        TimeoutError: Its handlers did not finish in time; see `stop`.
+    """
+    await start(app)
+    try:
+        yield app
+    finally:
+        if not await stop(app, drain=drain):
+            raise TimeoutError(f"the handlers of {app.conf.id!r} took more than {drain:g} s")

@@ -1,0 +1,213 @@
+"""Deciding: what a command means for a job, within the coordinator's transaction.
+
+Called by :class:`streams.coordinator.Coordinator`; raises
+:class:`~domain.errors.CommandRefused`, which becomes the stored decision.
+"""
+
+from __future__ import annotations
+
+import orjson
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from domain.commands import (
+    MAX_ITEMS,
+    AppendItems,
+    CancelJob,
+    Command,
+    InlineItems,
+    JobSpec,
+    OpenJob,
+    PauseJob,
+    ResumeJob,
+    RetryJob,
+    SealJob,
+    SubmitJob,
+    UndoJob,
+    UploadedItems,
+)
+from domain.errors import InvalidCommand, JobNotFound, NotReversible
+from domain.events import JobStatus
+from domain.job import Job, Stamp
+from domain.operation import Reversible
+from domain.outcomes import Closing
+from domain.ports import Clock, Ids
+from domain.ranges import Ranges
+from domain.registry import Registry
+from streams.stores import chunks as chunk_store
+from streams.stores import outcomes, payloads
+
+
+class Decider:
+    """Applies commands to aggregates, with what they need of the stores."""
+
+    def __init__(self, registry: Registry, clock: Clock, ids: Ids) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._ids = ids
+
+    def record(self, connection: Connection, job: Job) -> None:
+        """Take stored outcome rows into the aggregate."""
+        if job.version == 0:
+            return
+        closed = outcomes.unrecorded(connection, job.id)
+        if not closed:
+            return
+        job.record(Stamp("engine", "", self._clock.now()), closed)
+        numbers = [chunk.chunk for chunk in closed]
+        outcomes.mark_recorded(connection, job.id, numbers)
+        chunk_store.close(connection, job.id, numbers)
+
+    def apply(self, connection: Connection, job: Job, command: Command) -> None:
+        """Apply one command; raises CommandRefused and then has changed nothing."""
+        stamp = Stamp(command.actor, command.command_id, self._clock.now())
+        if isinstance(command, SubmitJob | OpenJob):
+            self._begin(connection, job, command, stamp)
+            return
+        if job.version == 0 or job.tenant != command.tenant:
+            raise JobNotFound(f"there is no job {job.id}; `countermand jobs` lists them")
+        if isinstance(command, PauseJob | CancelJob):
+            self._stop(connection, job, command, stamp)
+        elif isinstance(command, AppendItems):
+            self._append(connection, job, command, stamp)
+        else:
+            self._go_on(connection, job, command, stamp)
+
+    def _go_on(self, connection: Connection, job: Job, command: Command, stamp: Stamp) -> None:
+        match command:
+            case SealJob():
+                job.seal(stamp, command.items)
+            case ResumeJob():
+                job.resume(stamp, command.reason)
+            case RetryJob():
+                job.check("retry")
+                job.retry(stamp, outcomes.failed_items(connection, job.id), command.reason)
+            case UndoJob():
+                self._check_reversible(job)
+                job.undo(stamp, command.reason)
+            case _:
+                raise InvalidCommand(f"{command.type} is not for the coordinator")
+
+    def _stop(
+        self, connection: Connection, job: Job, command: PauseJob | CancelJob, stamp: Stamp
+    ) -> None:
+        pausing = isinstance(command, PauseJob)
+        job.check("pause" if pausing else "cancel")
+        self._revoke_open(connection, job)
+        if pausing:
+            job.pause(stamp, command.reason)
+        else:
+            job.cancel(stamp, command.reason)
+
+    def _begin(
+        self, connection: Connection, job: Job, command: SubmitJob | OpenJob, stamp: Stamp
+    ) -> None:
+        if job.version:
+            if job.tenant != command.tenant:
+                raise InvalidCommand(f"job id {job.id} is taken; use another", pointer="/job_id")
+            return
+        check_spec(self._registry, command.spec)
+        if isinstance(command, OpenJob):
+            job.open_draft(stamp, command.tenant, command.spec)
+            return
+        source = self._uploaded(connection, command.tenant, command.source)
+        job.submit(
+            stamp,
+            command.tenant,
+            command.spec,
+            items=source.items,
+            size=source.size,
+            sha256=source.sha256,
+        )
+        payloads.claim_upload(
+            connection, source, tenant=command.tenant, job_id=job.id, part=0, first_item=0
+        )
+
+    def _append(self, connection: Connection, job: Job, command: AppendItems, stamp: Stamp) -> None:
+        if command.part in job.parts:
+            return
+        job.check("append")
+        source = self._uploaded(connection, command.tenant, command.source)
+        first = job.counts.total
+        if first + source.items > MAX_ITEMS:
+            raise InvalidCommand(
+                f"a job holds at most {MAX_ITEMS} items; submit the rest as another job",
+                pointer="/items",
+            )
+        job.append(
+            stamp, part=command.part, items=source.items, size=source.size, sha256=source.sha256
+        )
+        payloads.claim_upload(
+            connection,
+            source,
+            tenant=command.tenant,
+            job_id=job.id,
+            part=command.part,
+            first_item=first,
+        )
+
+    def _uploaded(
+        self, connection: Connection, tenant: str, source: InlineItems | UploadedItems
+    ) -> UploadedItems:
+        """The items as an upload; those that came in the command are stored now."""
+        if isinstance(source, UploadedItems):
+            return source
+        upload_id = self._ids.new()
+        cutter = payloads.PartCutter()
+        parts = [part for item in source.items for part in cutter.feed(orjson.dumps(item) + b"\n")]
+        parts += cutter.finish()
+        payloads.open_upload(connection, upload_id, tenant, self._clock.now().timestamp())
+        payloads.store_parts(connection, upload_id, parts)
+        stored = UploadedItems(
+            upload_id=upload_id, items=cutter.items, size=cutter.size, sha256=cutter.sha256
+        )
+        payloads.complete_upload(connection, stored)
+        return stored
+
+    def _check_reversible(self, job: Job) -> None:
+        operation = self._registry.get(job.spec.operation)
+        if operation.reversible is Reversible.NO:
+            raise NotReversible(f"{operation.kind} declares no undo, so its effects stay")
+        by_inverse = operation.reversible is Reversible.INVERSE
+        if by_inverse and job.status is JobStatus.ROLLED_BACK:
+            raise NotReversible(
+                f"the undo of {operation.kind} has no undo itself; submit the items again"
+            )
+
+    def _revoke_open(self, connection: Connection, job: Job) -> None:
+        """Close every open chunk, so that nothing of this epoch can take effect any more."""
+        chunk_store.update_control(
+            connection, job.id, epoch=job.epoch + 1, version=job.version, open_=True
+        )
+        for number, chunk in list(job.open.items()):
+            done = outcomes.item_results_of(connection, job.id, number)
+            folded = outcomes.folded(done)
+            returned = chunk.items - Ranges.of(result.item for result in done)
+            closed = outcomes.summary_of(
+                number,
+                folded,
+                duration_ms=0.0,
+                closing=Closing.REVOKED if returned else Closing.DONE,
+                returned=returned,
+            )
+            outcomes.insert_outcome(
+                connection,
+                job.id,
+                closed,
+                folded,
+                attempt=chunk_store.attempt_of(connection, job.id, number),
+                sequence=outcomes.sequence_at(self._clock.now()),
+            )
+            outcomes.drop_item_results(connection, job.id, number)
+        self.record(connection, job)
+
+
+def check_spec(registry: Registry, spec: JobSpec) -> None:
+    """Raise UnknownOperation or InvalidCommand, which points at the parameter at fault."""
+    operation = registry.get(spec.operation)
+    try:
+        operation.params.model_validate(spec.params)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        pointer = "/params" + "".join(f"/{part}" for part in first["loc"])
+        raise InvalidCommand(f"{pointer}: {first['msg']}", pointer=pointer) from error

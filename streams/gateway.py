@@ -1,0 +1,310 @@
+"""Gateway: commands in, from the API or any process of ours.
+
+Items are stored before the command that names them; the idempotency key and the job id
+are reserved by a unique insert; the command is sent; the answer is what the coordinator
+decided. A caller that repeats itself with the same key gets the same job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import orjson
+from sqlalchemy import Connection
+
+from domain.commands import (
+    MAX_ITEMS,
+    AppendItems,
+    BaseCommand,
+    CancelJob,
+    JobSpec,
+    OpenJob,
+    PauseJob,
+    ResumeJob,
+    RetryJob,
+    SealJob,
+    SubmitJob,
+    UndoJob,
+    UploadedItems,
+)
+from domain.errors import DecisionPending, InvalidCommand
+from domain.ports import Clock, Ids
+from domain.registry import Registry
+from streams import topics
+from streams.deciding import check_spec
+from streams.envelope import Outgoing, hint
+from streams.failpoints import Failpoint, Failpoints
+from streams.stores import payloads
+from streams.stores.database import Database
+from streams.stores.decisions import Decision, find_decision, reserve
+from streams.stores.payloads import Part, PartCutter
+
+Verb = Literal["pause", "resume", "cancel", "retry", "undo"]
+Send = Callable[[Outgoing], Awaitable[None]]
+
+DECISION_SECONDS = 5.0
+POLL_SECONDS = 0.25
+FLUSH_BYTES = 2_000_000
+
+_VERBS: dict[Verb, type[PauseJob | ResumeJob | CancelJob | RetryJob | UndoJob]] = {
+    "pause": PauseJob,
+    "resume": ResumeJob,
+    "cancel": CancelJob,
+    "retry": RetryJob,
+    "undo": UndoJob,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: whose jobs they see, and who goes into the audit trail."""
+
+    tenant: str
+    actor: str
+
+
+class Decided:
+    """Wakes those who wait for a decision in this process."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, asyncio.Future[Decision]] = {}
+
+    def tell(self, command_id: str, decision: Decision) -> None:
+        """The decision on a command is stored."""
+        waiting = self._waiting.get(command_id)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(decision)
+
+    def expect(self, command_id: str) -> asyncio.Future[Decision]:
+        """A future for the decision; ``forget`` must follow."""
+        return self._waiting.setdefault(command_id, asyncio.get_running_loop().create_future())
+
+    def forget(self, command_id: str) -> None:
+        """Nobody waits any more."""
+        self._waiting.pop(command_id, None)
+
+
+class Gateway:
+    """Sends commands and waits for their decisions.
+
+    Every method raises CommandRefused when the command is refused, and DecisionPending
+    when there is no decision within five seconds; repeating it is then safe.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        registry: Registry,
+        clock: Clock,
+        ids: Ids,
+        send: Send,
+        decided: Decided,
+        failpoints: Failpoints,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._clock = clock
+        self._ids = ids
+        self._send = send
+        self._decided = decided
+        self._failpoints = failpoints
+
+    async def submit(
+        self, caller: Caller, spec: JobSpec, lines: AsyncIterator[bytes], *, key: str | None
+    ) -> Decision:
+        """A job with all its items: NDJSON in blocks of any size, cut anywhere."""
+        check_spec(self._registry, spec)
+        source, rest = await self._upload(caller, lines)
+        wanted = self._ids.new()
+        job_id = await self._database.write(
+            partial(self._reserve, caller, key, _body_hash(spec, source.sha256), wanted, rest)
+        )
+        self._failpoints.reach(Failpoint.RESERVED)
+        return await self._decide(
+            SubmitJob(
+                command_id=f"{job_id}.submit",
+                job_id=job_id,
+                tenant=caller.tenant,
+                actor=caller.actor,
+                spec=spec,
+                source=source,
+            )
+        )
+
+    async def open(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
+        """A draft whose items follow in parts."""
+        check_spec(self._registry, spec)
+        wanted = self._ids.new()
+        nothing: _Rest = (None, [])
+        job_id = await self._database.write(
+            partial(self._reserve, caller, key, _body_hash(spec, ""), wanted, nothing)
+        )
+        return await self._decide(
+            OpenJob(
+                command_id=f"{job_id}.open",
+                job_id=job_id,
+                tenant=caller.tenant,
+                actor=caller.actor,
+                spec=spec,
+            )
+        )
+
+    async def append(
+        self, caller: Caller, job_id: str, part: int, lines: AsyncIterator[bytes]
+    ) -> Decision:
+        """One more part of a draft's items; a part that is sent again counts once."""
+        source, (upload, parts) = await self._upload(caller, lines)
+        await self._database.write(lambda connection: _store_rest(connection, upload, parts))
+        return await self._decide(
+            AppendItems(
+                command_id=f"{job_id}.part.{part}.{source.sha256[:16]}",
+                job_id=job_id,
+                tenant=caller.tenant,
+                actor=caller.actor,
+                part=part,
+                source=source,
+            )
+        )
+
+    async def seal(self, caller: Caller, job_id: str, items: int | None) -> Decision:
+        """No more parts; ``items``, when given, must equal what has arrived."""
+        return await self._decide(
+            SealJob(
+                command_id=self._ids.new(),
+                job_id=job_id,
+                tenant=caller.tenant,
+                actor=caller.actor,
+                items=items,
+            )
+        )
+
+    async def command(self, caller: Caller, job_id: str, verb: Verb, reason: str) -> Decision:
+        """Anything else that may be asked of a job."""
+        return await self._decide(
+            _VERBS[verb](
+                command_id=self._ids.new(),
+                job_id=job_id,
+                tenant=caller.tenant,
+                actor=caller.actor,
+                reason=reason,
+            )
+        )
+
+    # -- items ------------------------------------------------------------------------
+
+    async def _upload(
+        self, caller: Caller, lines: AsyncIterator[bytes]
+    ) -> tuple[UploadedItems, _Rest]:
+        """Store all parts but the last few, which go with the reservation."""
+        upload = _Upload(self._ids.new(), caller.tenant, self._clock.now().timestamp())
+        cutter = PartCutter()
+        waiting: list[Part] = []
+        async for block in lines:
+            waiting += cutter.feed(block)
+            _check_size(cutter.items)
+            if sum(len(part.data) for part in waiting) >= FLUSH_BYTES:
+                await self._database.write(partial(_flush, upload, waiting))
+                upload.opened, waiting = True, []
+        waiting += cutter.finish()
+        _check_size(cutter.items)
+        if cutter.items == 0:
+            raise InvalidCommand("a job needs at least one item; send some", pointer="/items")
+        source = UploadedItems(
+            upload_id=upload.upload_id,
+            items=cutter.items,
+            size=cutter.size,
+            sha256=cutter.sha256,
+        )
+        upload.source = source
+        return source, (upload, waiting)
+
+    def _reserve(
+        self,
+        caller: Caller,
+        key: str | None,
+        body_hash: str,
+        job_id: str,
+        rest: _Rest,
+        connection: Connection,
+    ) -> str:
+        _store_rest(connection, *rest)
+        self._failpoints.reach(Failpoint.PAYLOAD_STORED)
+        if key is None:
+            return job_id
+        return reserve(
+            connection,
+            tenant=caller.tenant,
+            key=key,
+            body_hash=body_hash,
+            job_id=job_id,
+            now=self._clock.now().timestamp(),
+        )
+
+    # -- decisions --------------------------------------------------------------------
+
+    async def _decide(self, command: BaseCommand) -> Decision:
+        expected = self._decided.expect(command.command_id)
+        try:
+            await self._send(hint(command, topics.COMMANDS))
+            self._failpoints.reach(Failpoint.COMMAND_SENT)
+            return (await self._decision(command.command_id, expected)).accepted()
+        finally:
+            self._decided.forget(command.command_id)
+
+    async def _decision(self, command_id: str, expected: asyncio.Future[Decision]) -> Decision:
+        """As soon as this process hears of it, or finds it stored by another."""
+        end = self._clock.monotonic() + DECISION_SECONDS
+        while self._clock.monotonic() < end:
+            done, _ = await asyncio.wait({expected}, timeout=POLL_SECONDS)
+            if done:
+                return expected.result()
+            stored = await self._database.read(lambda c: find_decision(c, command_id))
+            if stored is not None:
+                return stored
+        raise DecisionPending(
+            "the command was sent and is not decided yet; repeat it with the same "
+            "Idempotency-Key, or look at the job"
+        )
+
+
+@dataclass(slots=True)
+class _Upload:
+    upload_id: str
+    tenant: str
+    created_at: float
+    opened: bool = False
+    source: UploadedItems | None = None
+
+
+_Rest = tuple[_Upload | None, list[Part]]
+
+
+def _flush(upload: _Upload, parts: list[Part], connection: Connection) -> None:
+    if not upload.opened:
+        payloads.open_upload(connection, upload.upload_id, upload.tenant, upload.created_at)
+    payloads.store_parts(connection, upload.upload_id, parts)
+
+
+def _store_rest(connection: Connection, upload: _Upload | None, parts: list[Part]) -> None:
+    if upload is not None and upload.source is not None:
+        _flush(upload, parts, connection)
+        payloads.complete_upload(connection, upload.source)
+
+
+def _body_hash(spec: JobSpec, items_sha256: str) -> str:
+    body = orjson.dumps(spec.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(body + items_sha256.encode()).hexdigest()
+
+
+def _check_size(items: int) -> None:
+    if items > MAX_ITEMS:
+        raise InvalidCommand(
+            f"a job holds at most {MAX_ITEMS} items; submit the rest as another job",
+            pointer="/items",
+        )

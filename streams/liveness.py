@@ -1,0 +1,24 @@
+"""Liveness: whether the stages move. A process that is alive and takes nothing is dead."""
+
+from __future__ import annotations
+
+from domain.ports import Clock
+
+
+class Progress:
+    """When a stage last finished a message, in monotonic seconds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._moved_at = clock.monotonic()
+        self.messages = 0
+
+    def moved(self) -> None:
+        """A message was handled and acknowledged."""
+        self._moved_at = self._clock.monotonic()
+        self.messages += 1
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long nothing was handled; only means harm while messages wait."""
+        return self._clock.monotonic() - self._moved_at

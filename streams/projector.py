@@ -1,0 +1,53 @@
+"""Projector: the notification log into the read model, position in the same transaction."""
+
+from __future__ import annotations
+
+from eventsourcing.persistence import Mapper, Notification
+from sqlalchemy import Connection
+
+from streams.failpoints import Failpoint, Failpoints
+from streams.stores import read_model
+from streams.stores.database import Database
+from streams.stores.events import EventRecorder
+
+BATCH = 500
+
+
+class Projector:
+    """Keeps the list of jobs; lags a little, and says by how much."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        recorder: EventRecorder,
+        mapper: Mapper[str],
+        failpoints: Failpoints,
+    ) -> None:
+        self._database = database
+        self._recorder = recorder
+        self._mapper = mapper
+        self._failpoints = failpoints
+        self._position: int | None = None
+
+    async def project(self) -> int:
+        """Take in what is new, at most ``BATCH`` events; returns how many."""
+        found = await self._database.read(self._new)
+        if not found:
+            return 0
+        await self._database.write(lambda connection: self._project(connection, found))
+        self._position = found[-1].id
+        return len(found)
+
+    def _new(self, connection: Connection) -> list[Notification]:
+        if self._position is None:
+            self._position = read_model.position(connection, read_model.READER)
+        return list(
+            self._recorder.select_notifications(
+                self._position, BATCH, inclusive_of_start=False, connection=connection
+            )
+        )
+
+    def _project(self, connection: Connection, found: list[Notification]) -> None:
+        read_model.project(connection, found, self._mapper)
+        self._failpoints.reach(Failpoint.BEFORE_PROJECTION)

@@ -1,0 +1,242 @@
+"""Queries: what may be asked about jobs. Each sees one tenant's jobs only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, select
+
+from domain.errors import JobNotFound
+from domain.events import JobEvent
+from domain.execution import item_document
+from domain.job import Job
+from domain.jobs import Jobs
+from domain.outcomes import ItemStatus
+from domain.ranges import Ranges
+from streams.stores import ledger as ledgers
+from streams.stores import read_model
+from streams.stores.database import Database
+from streams.stores.ledger import LedgerEntry
+from streams.stores.payloads import PayloadReader
+from streams.stores.schema import chunks, outcomes
+
+WINDOW = 5000
+SAMPLES = 3
+MAX_GROUPS = 200
+_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why an item is not done."""
+
+    code: str
+    message: str
+    pointer: str
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ItemView:
+    """Where an item stands; ``item`` is what was sent."""
+
+    position: int
+    status: ItemStatus
+    result: Any
+    score: float | None
+    duration_ms: float | None
+    error: Fault | None
+    chunk: int | None
+    attempt: int | None
+    item: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroup:
+    """Failures that look alike, with a few of them."""
+
+    code: str
+    signature: str
+    count: int
+    samples: Sequence[Mapping[str, Any]]
+
+
+class Queries:
+    """Reads; every method raises JobNotFound for a job that the tenant does not have."""
+
+    def __init__(self, database: Database, jobs: Jobs) -> None:
+        self._database = database
+        self._jobs = jobs
+
+    async def job(self, tenant: str, job_id: str, version: int | None = None) -> Job:
+        """The job as it is, or as it was at ``version``."""
+        return await self._database.read(lambda _: self._load(tenant, job_id, version))
+
+    async def jobs(self, tenant: str, **filters: Any) -> read_model.Page:
+        """A page of the list of jobs, which may lag behind."""
+        return await self._database.read(
+            lambda connection: read_model.list_jobs(connection, tenant, **filters)
+        )
+
+    async def events(self, tenant: str, job_id: str, after: int, limit: int) -> list[JobEvent]:
+        """At most ``limit`` events with a version above ``after``, in order."""
+        found = await self._database.read(lambda _: self._events(job_id, after, limit))
+        if found and found[0].tenant != tenant:
+            raise _not_found(job_id)
+        if not found:
+            await self.job(tenant, job_id)
+        return found
+
+    async def items(
+        self,
+        tenant: str,
+        job_id: str,
+        *,
+        status: ItemStatus | None = None,
+        after: int = -1,
+        limit: int | None = None,
+    ) -> AsyncIterator[ItemView]:
+        """The job's items behind position ``after``, in order, with their latest results."""
+        job = await self.job(tenant, job_id)
+        total, left = job.counts.total, limit
+        reader = PayloadReader()
+        for first in range(after + 1, total, WINDOW):
+            end = min(first + WINDOW, total)
+            window = partial(self._window, reader, job_id, (first, end), status, left)
+            for view in await self._database.read(window):
+                yield view
+                if left is not None:
+                    left -= 1
+            if left == 0:
+                return
+
+    async def errors(self, tenant: str, job_id: str) -> list[ErrorGroup]:
+        """The failed items by code and signature, the largest group first."""
+        groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        counts: dict[tuple[str, str], int] = {}
+        async for view in self.items(tenant, job_id, status=ItemStatus.FAILED):
+            if view.error is None:
+                continue
+            key = (view.error.code, signature(view.error.message))
+            if key not in counts and len(counts) >= MAX_GROUPS:
+                key = (view.error.code, "(other)")
+            counts[key] = counts.get(key, 0) + 1
+            samples = groups.setdefault(key, [])
+            if len(samples) < SAMPLES:
+                samples.append(
+                    {
+                        "item": view.position,
+                        "message": view.error.message,
+                        "pointer": view.error.pointer,
+                    }
+                )
+        found = [ErrorGroup(*key, counts[key], groups[key]) for key in counts]
+        return sorted(found, key=lambda group: (-group.count, group.code, group.signature))
+
+    def _load(self, tenant: str, job_id: str, version: int | None) -> Job:
+        job = self._jobs.load(job_id, version=version)
+        if job.tenant != tenant:
+            raise _not_found(job_id)
+        return job
+
+    def _events(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
+        return list(self._jobs.events.get(job_id, gt=after, limit=limit))  # type: ignore[arg-type]
+
+    def _window(
+        self,
+        reader: PayloadReader,
+        job_id: str,
+        span: tuple[int, int],
+        status: ItemStatus | None,
+        limit: int | None,
+        connection: Connection,
+    ) -> list[ItemView]:
+        first, end = span
+        said = _latest(connection, job_id, first, end)
+        chosen = [
+            position
+            for position in range(first, end)
+            if status is None or _status(said.get(position)) is status
+        ][:limit]
+        if not chosen:
+            return []
+        lines = reader.lines(connection, job_id, Ranges.of(chosen))
+        return [
+            _view(position, said.get(position), line)
+            for position, line in zip(chosen, lines, strict=True)
+        ]
+
+
+def signature(message: str) -> str:
+    """A message without what varies from item to item: quoted text and numbers."""
+    return _VARYING.sub("…", message)
+
+
+_Said = tuple[LedgerEntry, int, int]
+
+
+def _latest(connection: Connection, job_id: str, first: int, end: int) -> dict[int, _Said]:
+    """The latest word on each position of a window, in plan order."""
+    said: dict[int, _Said] = {}
+    for chunk in reversed(_touching(connection, job_id, first, end)):
+        row = connection.execute(
+            select(outcomes.c.attempt, outcomes.c.ledger).where(
+                outcomes.c.job_id == job_id, outcomes.c.chunk == chunk
+            )
+        ).one_or_none()
+        if row is None:
+            continue
+        for entry in ledgers.entries(bytes(row.ledger)):
+            if first <= entry.position < end and entry.status is not None:
+                said.setdefault(entry.position, (entry, chunk, row.attempt))
+    return said
+
+
+def _touching(connection: Connection, job_id: str, first: int, end: int) -> list[int]:
+    """Chunks that may speak of a window; an undo chunk speaks of its target's items."""
+    rows = connection.execute(
+        select(chunks.c.chunk, chunks.c["items"], chunks.c.target)
+        .where(chunks.c.job_id == job_id)
+        .order_by(chunks.c.chunk)
+    )
+    reach: dict[int, tuple[int, int]] = {}
+    for row in rows:
+        spans = orjson.loads(row._mapping["items"])
+        if row.target is not None:
+            reach[row.chunk] = reach[row.target]
+        else:
+            reach[row.chunk] = (spans[0][0], spans[-1][1]) if spans else (0, 0)
+    return [chunk for chunk, (low, high) in reach.items() if low < end and high > first]
+
+
+def _status(said: _Said | None) -> ItemStatus:
+    status = said[0].status if said is not None else None
+    return status if status is not None else ItemStatus.PENDING
+
+
+def _view(position: int, said: _Said | None, line: bytes) -> ItemView:
+    item = item_document(line)
+    if said is None:
+        return ItemView(position, ItemStatus.PENDING, None, None, None, None, None, None, item)
+    entry, chunk, attempt = said
+    fault = Fault(entry.code, entry.message, entry.pointer, entry.retryable) if entry.code else None
+    return ItemView(
+        position,
+        _status(said),
+        entry.result,
+        entry.score,
+        entry.duration_ms,
+        fault,
+        chunk,
+        attempt,
+        item,
+    )
+
+
+def _not_found(job_id: str) -> JobNotFound:
+    return JobNotFound(f"there is no job {job_id}; `countermand jobs` lists them")

@@ -1,0 +1,80 @@
+"""Relay: what is published, to those who read live in this process."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from domain.events import JobEvent
+from domain.outcomes import Counts, ItemStatus
+from domain.progress import of_event
+from streams.envelope import (
+    ItemsProgressed,
+    OutcomeMessage,
+    Outgoing,
+    decode_event,
+    decode_outcome,
+)
+from streams.live import LiveEvent, LiveHub
+
+KEPT = 1000
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The last stored event of a job, and what its open chunks have done since."""
+
+    event: JobEvent
+    since: dict[int, ItemsProgressed]
+
+
+class LiveRelay:
+    """Stage on the events and outcomes topics of every process that serves readers."""
+
+    def __init__(self, hub: LiveHub) -> None:
+        self._hub = hub
+        self._seen: OrderedDict[str, _Seen] = OrderedDict()
+
+    def decode_event(self, value: bytes | None) -> JobEvent | None:
+        """The event, or None when this release does not know its kind."""
+        return decode_event(value)
+
+    def decode_outcome(self, value: bytes | None) -> OutcomeMessage:
+        """The outcome message."""
+        return decode_outcome(value)
+
+    async def event(self, event: JobEvent | None) -> list[Outgoing]:
+        """A stored event was published."""
+        if event is None:
+            return []
+        job_id = event.originator_id
+        self._seen[job_id] = _Seen(event, {})
+        self._seen.move_to_end(job_id)
+        while len(self._seen) > KEPT:
+            self._seen.popitem(last=False)
+        if self._hub.wanted(job_id):
+            data = of_event(event)
+            self._hub.publish(LiveEvent(job_id, event.originator_version, event.alias, data))
+        return []
+
+    async def outcome(self, message: OutcomeMessage) -> list[Outgoing]:
+        """Items of a slow chunk were done; shown as progress without an id."""
+        seen = self._seen.get(message.job_id)
+        if not isinstance(message, ItemsProgressed) or seen is None:
+            return []
+        seen.since[message.chunk] = message
+        if self._hub.wanted(message.job_id):
+            event = seen.event.model_copy(update={"counts": _with(seen)})
+            data = of_event(event)
+            self._hub.publish(LiveEvent(message.job_id, None, "progress", data))
+        return []
+
+
+def _with(seen: _Seen) -> Counts:
+    """The stored counts plus what open chunks have reported, never below zero pending."""
+    counts = seen.event.counts
+    for progress in seen.since.values():
+        for status in (ItemStatus.SUCCEEDED, ItemStatus.FAILED, ItemStatus.SKIPPED):
+            reported = min(getattr(progress, status.value), counts.pending)
+            counts = counts.moved(ItemStatus.PENDING, status, reported)
+    return counts

@@ -1,0 +1,281 @@
+"""Slow operations: model calls, pipelines, work in other processes.
+
+Their hint is acknowledged once the chunk is claimed; the items run in a bounded pool with
+lease heartbeats and no transaction open. Each result is stored as it comes, under the same
+fence as any effect, first wins; the chunk is closed by folding them. A chunk whose lease
+was handed back or ran out goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import structlog
+from pydantic import BaseModel
+from sqlalchemy import Connection
+
+from domain.errors import CountermandError
+from domain.execution import failure_of, parse_items
+from domain.operation import Context, Operation, results_of
+from domain.outcomes import Done, Failed, Result
+from domain.ports import Clock, Ids
+from streams import topics
+from streams.envelope import ItemsProgressed, Outgoing, encode, record_outcomes
+from streams.failpoints import Failpoint, Failpoints
+from streams.stores import chunks as chunk_store
+from streams.stores import outcomes
+from streams.stores.chunks import Claimed, Control
+from streams.stores.database import Database
+from streams.stores.outcomes import ItemResult
+from streams.stores.payloads import PayloadReader
+
+log = structlog.get_logger(__name__)
+
+Send = Callable[[Outgoing], Awaitable[None]]
+PROCESSES = 2
+QUEUED_RESULTS = 256
+
+
+class SlowPool:
+    """Runs slow chunks in the background; ``close`` hands back what is not done."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        ids: Ids,
+        failpoints: Failpoints,
+        send: Send,
+        lease: float,
+        heartbeat: float,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._ids = ids
+        self._failpoints = failpoints
+        self._send = send
+        self._lease = lease
+        self._heartbeat = heartbeat
+        self._payloads = PayloadReader()
+        self._places: dict[str, asyncio.Semaphore] = {}
+        self._executors: dict[str, Executor] = {}
+        self._running: dict[asyncio.Task[None], Claimed] = {}
+
+    def start(self, operation: Operation, control: Control, claimed: Sequence[Claimed]) -> None:
+        """Begin to work chunks; returns at once."""
+        for chunk in claimed:
+            task = asyncio.create_task(self._guarded(operation, control, chunk))
+            self._running[task] = chunk
+            task.add_done_callback(lambda done: self._running.pop(done, None))
+
+    async def close(self) -> None:
+        """Stop, and give up the leases of what is not done; the results so far are stored."""
+        held = list(self._running.values())
+        tasks = list(self._running)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if held:
+            await self._database.write(lambda connection: chunk_store.hand_back(connection, held))
+        for executor in self._executors.values():
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _guarded(self, operation: Operation, control: Control, chunk: Claimed) -> None:
+        """A chunk that cannot be finished is left to the sweep, with the reason in the log."""
+        try:
+            await self._run(operation, control, chunk)
+        except CountermandError as error:
+            log.warning(
+                "slow_chunk_left", job_id=chunk.job_id, chunk=chunk.chunk, reason=error.message
+            )
+
+    async def _run(self, operation: Operation, control: Control, chunk: Claimed) -> None:
+        items, done = await self._database.read(partial(self._prepare, operation, chunk))
+        results: asyncio.Queue[ItemResult] = asyncio.Queue(QUEUED_RESULTS)
+        async with _cancelled_at_exit(self._beat(chunk)), asyncio.TaskGroup() as group:
+            saver = group.create_task(self._save(control, chunk, results, len(items) - len(done)))
+            workers = [
+                group.create_task(self._item(operation, control, chunk, position, item, results))
+                for position, item in items
+                if position not in done
+            ]
+            if not await saver:
+                for worker in workers:
+                    worker.cancel()
+                return
+        if await self._database.write(partial(self._close, chunk)):
+            for message in self._closing_messages(control):
+                self._failpoints.reach(Failpoint.BEFORE_OUTCOME_SEND)
+                await self._send(message)
+                self._failpoints.reach(Failpoint.AFTER_OUTCOME_SEND)
+
+    def _prepare(
+        self, operation: Operation, chunk: Claimed, connection: Connection
+    ) -> tuple[list[tuple[int, BaseModel | Failed]], set[int]]:
+        lines = self._payloads.lines(connection, chunk.job_id, chunk.items)
+        parsed = parse_items(operation, lines)
+        done = outcomes.item_results_of(connection, chunk.job_id, chunk.chunk)
+        return list(zip(chunk.items, parsed, strict=True)), {result.item for result in done}
+
+    async def _item(
+        self,
+        operation: Operation,
+        control: Control,
+        chunk: Claimed,
+        position: int,
+        item: BaseModel | Failed,
+        results: asyncio.Queue[ItemResult],
+    ) -> None:
+        if isinstance(item, Failed):
+            await results.put(ItemResult(position, item, 0.0))
+            return
+        place = self._places.setdefault(operation.kind, asyncio.Semaphore(operation.concurrency))
+        async with place:
+            started = self._clock.monotonic()
+            context = self._context(operation, control, chunk, position)
+            self._failpoints.reach(Failpoint.BEFORE_HANDLER)
+            result = await self._call(operation, context, item)
+            self._failpoints.reach(Failpoint.AFTER_HANDLER)
+            elapsed = (self._clock.monotonic() - started) * 1000
+        await results.put(ItemResult(position, result, round(elapsed, 3)))
+
+    async def _call(self, operation: Operation, context: Context, item: BaseModel) -> Result:
+        try:
+            rejected = operation.validate(context, item) if operation.validate else None
+            if rejected is not None:
+                return rejected
+            async with asyncio.timeout(operation.timeout):
+                returned = await self._apply(operation, context, item)
+            return results_of(operation, returned, 1)[0]
+        except Exception as error:
+            return failure_of(error)
+
+    async def _apply(self, operation: Operation, context: Context, item: BaseModel) -> Any:
+        if operation.is_async:
+            return await operation.apply(context, item)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor(operation), operation.apply, context, item)
+
+    def _executor(self, operation: Operation) -> Executor:
+        executor = self._executors.get(operation.kind)
+        if executor is None:
+            executor = (
+                ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn"))
+                if operation.cpu_bound
+                else ThreadPoolExecutor(operation.concurrency, thread_name_prefix=operation.kind)
+            )
+            self._executors[operation.kind] = executor
+        return executor
+
+    def _context(
+        self, operation: Operation, control: Control, chunk: Claimed, position: int
+    ) -> Context:
+        return Context(
+            job_id=chunk.job_id,
+            tenant=control.tenant,
+            actor=control.actor,
+            params=operation.params.model_validate(control.params),
+            chunk=chunk.chunk,
+            attempt=chunk.attempt,
+            positions=[position],
+            deadline=self._clock.monotonic() + operation.timeout,
+            clock=self._clock,
+        )
+
+    # -- results as they come ----------------------------------------------------------
+
+    async def _save(
+        self, control: Control, chunk: Claimed, results: asyncio.Queue[ItemResult], wanted: int
+    ) -> bool:
+        """Store results until all ``wanted`` are there; false when the fence has moved."""
+        counts: Counter[str] = Counter()
+        while wanted > 0:
+            batch = [await results.get()]
+            while not results.empty():
+                batch.append(results.get_nowait())
+            self._failpoints.reach(Failpoint.BEFORE_ITEM_RESULTS)
+            if not await self._database.write(partial(self._store, chunk, batch)):
+                return False
+            self._failpoints.reach(Failpoint.AFTER_ITEM_RESULTS)
+            wanted -= len(batch)
+            for result in batch:
+                counts[_kind_of(result.result)] += 1
+            if wanted > 0:
+                await self._send(self._progressed(control, chunk, counts))
+        return True
+
+    def _store(self, chunk: Claimed, batch: list[ItemResult], connection: Connection) -> bool:
+        if not chunk_store.holds(connection, chunk):
+            return False
+        outcomes.store_item_results(connection, chunk.job_id, chunk.chunk, batch)
+        return True
+
+    def _close(self, chunk: Claimed, connection: Connection) -> bool:
+        if not chunk_store.holds(connection, chunk):
+            return False
+        done = outcomes.item_results_of(connection, chunk.job_id, chunk.chunk)
+        folded = outcomes.folded(done)
+        spent = sum(result.duration_ms for result in done)
+        self._failpoints.reach(Failpoint.BEFORE_EFFECT_COMMIT)
+        outcomes.insert_outcome(
+            connection,
+            chunk.job_id,
+            outcomes.summary_of(chunk.chunk, folded, duration_ms=spent),
+            folded,
+            attempt=chunk.attempt,
+            sequence=outcomes.sequence_at(self._clock.now()),
+        )
+        outcomes.drop_item_results(connection, chunk.job_id, chunk.chunk)
+        return True
+
+    async def _beat(self, chunk: Claimed) -> None:
+        while True:
+            await asyncio.sleep(self._heartbeat)
+            until = self._clock.now().timestamp() + self._lease
+            with contextlib.suppress(CountermandError):
+                await self._database.write(
+                    lambda connection, until=until: chunk_store.prolong(  # type: ignore[misc]
+                        connection, [chunk], until
+                    )
+                )
+
+    # -- messages ----------------------------------------------------------------------
+
+    def _closing_messages(self, control: Control) -> list[Outgoing]:
+        return [record_outcomes(control.job_id, control.tenant, self._ids.new(), topics.COMMANDS)]
+
+    def _progressed(self, control: Control, chunk: Claimed, counts: Counter[str]) -> Outgoing:
+        message = ItemsProgressed(
+            job_id=control.job_id,
+            tenant=control.tenant,
+            chunk=chunk.chunk,
+            succeeded=counts["succeeded"],
+            failed=counts["failed"],
+            skipped=counts["skipped"],
+        )
+        return Outgoing(topic=topics.OUTCOMES, key=control.job_id.encode(), value=encode(message))
+
+
+def _kind_of(result: Result) -> str:
+    if isinstance(result, Done):
+        return "succeeded"
+    return "failed" if isinstance(result, Failed) else "skipped"
+
+
+@contextlib.asynccontextmanager
+async def _cancelled_at_exit(work: Any) -> Any:
+    task = asyncio.ensure_future(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,53 @@
+"""Timers: commands that are sent when due, and the clean-up of what has expired."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from domain.ports import Clock
+from streams import topics
+from streams.envelope import Outgoing, decode_command
+from streams.stores import decisions, payloads
+from streams.stores.database import Database
+
+Send = Callable[[Outgoing], Awaitable[None]]
+
+UPLOAD_SECONDS = 24 * 3600.0
+DECISION_SECONDS = 7 * 24 * 3600.0
+
+
+class Timers:
+    """Fires timers; one at a time in the whole installation."""
+
+    def __init__(self, *, database: Database, clock: Clock, send: Send) -> None:
+        self._database = database
+        self._clock = clock
+        self._send = send
+
+    async def fire(self) -> int:
+        """Send the commands that are due; returns how many.
+
+        A command may be sent twice: its id is fixed, so it takes effect once.
+        """
+        now = self._clock.now().timestamp()
+        due = await self._database.read(lambda connection: decisions.due_timers(connection, now))
+        for timer_id, value in due:
+            key = decode_command(value).job_id.encode()
+            await self._send(Outgoing(topics.COMMANDS, key, value))
+            await self._database.write(
+                lambda connection, timer_id=timer_id: decisions.drop_timer(  # type: ignore[misc]
+                    connection, timer_id
+                )
+            )
+        return len(due)
+
+    async def clean(self) -> None:
+        """Remove uploads that nobody claimed in a day, and decisions older than a week."""
+        now = self._clock.now().timestamp()
+        while await self._database.write(
+            lambda connection: payloads.remove_unclaimed(connection, now - UPLOAD_SECONDS)
+        ):
+            pass
+        await self._database.write(
+            lambda connection: decisions.remove_old(connection, now - DECISION_SECONDS)
+        )

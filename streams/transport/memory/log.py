@@ -1,7 +1,7 @@
 """One partition: its messages, who has read how far, and who waits for room."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from faust.types import TP
@@ -10,7 +10,7 @@ from streams.transport.errors import BacklogFullError
 
 __all__ = ["Headers", "PartitionLog", "Record"]
 
-Headers = tuple[tuple[str, bytes | None], ...]
+Headers = list[tuple[str, bytes]]
 Listener = Callable[[], None]
 
 
@@ -100,7 +100,7 @@ class PartitionLog:
             topic, partition = self.tp
             raise BacklogFullError(topic, partition, self._slowest(), patience) from None
 
-    def read(self, offset: int, limit: int) -> Sequence[Record]:
+    def read(self, offset: int, limit: int) -> list[Record]:
         """Return up to `limit` messages from `offset` on, or from the oldest still held."""
         start = max(offset - self._first, 0)
         return self._records[start : start + limit]
@@ -151,7 +151,7 @@ class PartitionLog:
         return record
 
     def _drop_oldest(self, size: int) -> None:
-        """Make room for `size` bytes, and a quarter of the limit more so as not to come daily."""
+        """Make room for `size` bytes, and a quarter of the limit more so that it is seldom done."""
         target = max(self._limit * 3 // 4 - size, 0)
         held, count = self._bytes, 0
         while held > target:
@@ -168,5 +168,5 @@ class PartitionLog:
         self._room.set()
 
     def _slowest(self) -> list[str]:
-        lowest = min(self._committed.values())
+        lowest = min(self._committed.values(), default=0)
         return sorted(group for group, offset in self._committed.items() if offset == lowest)

@@ -1,0 +1,635 @@
+"""What agents may rely on, whichever broker carries their messages.
+
+A test module runs all of this on a backend by importing the classes and `bench`, and by
+providing a fixture `harness`. What a backend cannot do it says in `Abilities`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import faust
+import pytest
+from aiokafka.partitioner import murmur2  # type: ignore[import-untyped] # ships none
+from faust.exceptions import ProducerSendError
+from faust.types import TP, EventT, RecordMetadata
+
+from streams.app import FaustSettings, start, stop
+
+__all__ = [
+    "Abilities",
+    "Bench",
+    "TestCommitting",
+    "TestContent",
+    "TestCrash",
+    "TestGroups",
+    "TestOrder",
+    "TestPause",
+    "TestSending",
+    "TestStopping",
+    "TestVolume",
+    "TransportHarness",
+    "bench",
+]
+
+PARTITIONS = 4
+PROMPT = FaustSettings(commit_interval=0.05, commit_every=10)
+"""Commits soon, so that a test need not wait for it."""
+RELUCTANT = FaustSettings(commit_interval=3600.0, commit_every=1_000_000)
+"""Commits only when told to, or at a stop."""
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """Where backends differ."""
+
+    commits_stay_behind_concurrent_handlers: bool
+    """An agent with several handlers at once commits no message that one of them still has."""
+    commits_before_giving_partitions_up: bool
+    """A rebalance repeats no message that an agent has finished."""
+
+
+class TransportHarness(Protocol):
+    """One backend, with a broker of its own for each test."""
+
+    abilities: Abilities
+    patience: float
+    """Seconds after which what has not happened will not."""
+    quiet: float
+    """Seconds of silence after which a test believes that nothing more comes."""
+
+    async def create_topic(self, topic: str, partitions: int) -> None:
+        """Create a topic."""
+
+    def make_app(self, app_id: str, settings: FaustSettings, *, producer_only: bool) -> faust.App:
+        """Make an app on this backend by `create_faust_app`."""
+
+    async def crash(self, app: faust.App) -> None:
+        """End an app as the death of its process would: it neither finishes nor commits."""
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        """Return how far a group has committed, by partition; 0 where it never has."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A message as an agent saw it."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    timestamp: float
+
+
+class Member:
+    """An app with one agent that notes what it is given, and can be made to hold on to it."""
+
+    def __init__(
+        self, app: faust.App, topic: str, *, concurrency: int, forward_to: str | None
+    ) -> None:
+        self.app = app
+        self._forward_to = forward_to
+        self.begun: list[Received] = []
+        self.finished: list[Received] = []
+        self.held_values: set[bytes | None] = set()
+        self.is_holding = False
+        self._changed = asyncio.Condition()
+        app.agent(app.topic(topic), name=f"{topic}-agent", concurrency=concurrency)(self._consume)
+
+    @property
+    def values(self) -> list[bytes | None]:
+        """Values of the messages it has finished."""
+        return [each.value for each in self.finished]
+
+    @property
+    def partitions(self) -> set[TP]:
+        """What it reads at the moment."""
+        return set(self.app.consumer.assignment())
+
+    def hold(self, *values: bytes) -> None:
+        """Keep these messages in flight, or any message, until `release`."""
+        self.held_values = set(values)
+        self.is_holding = True
+
+    async def release(self) -> None:
+        """Finish what is held."""
+        self.is_holding = False
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until what was begun or finished meets the condition."""
+        async with self._changed:
+            await self._changed.wait_for(condition)
+
+    async def _consume(self, stream: faust.StreamT[bytes]) -> None:
+        async for event in stream.events():
+            received = _received(event)
+            async with self._changed:
+                self.begun.append(received)
+                self._changed.notify_all()
+                await self._changed.wait_for(lambda: not self._holds(received))  # noqa: B023
+            if self._forward_to is not None:
+                await self._forward(self._forward_to, received)
+            async with self._changed:
+                self.finished.append(received)
+                self._changed.notify_all()
+
+    async def _forward(self, topic: str, received: Received) -> None:
+        await self.app.producer.send_and_wait(topic, None, received.value, None, None, None)
+
+    def _holds(self, received: Received) -> bool:
+        return self.is_holding and (not self.held_values or received.value in self.held_values)
+
+
+def _received(event: EventT[bytes]) -> Received:
+    message = event.message
+    return Received(
+        message.partition,
+        message.offset,
+        message.key,
+        message.value,
+        tuple(event.headers.items()),
+        message.timestamp,
+    )
+
+
+class Bench:
+    """A topic, a producer, and the members that a test starts; all are ended after the test."""
+
+    def __init__(self, harness: TransportHarness) -> None:
+        self.harness = harness
+        self.abilities = harness.abilities
+        self.topic = f"contract-{uuid.uuid4().hex}"
+        self._sender: faust.App | None = None
+        self._members: dict[Member, None] = {}
+
+    async def open(self) -> None:
+        """Create the topic and start the producer."""
+        await self.harness.create_topic(self.topic, PARTITIONS)
+        settings = replace(PROMPT, request_timeout=self.harness.patience / 2)
+        self._sender = self.harness.make_app(f"{self.topic}-sender", settings, producer_only=True)
+        await start(self._sender)
+
+    async def close(self) -> None:
+        """End everything."""
+        for member in list(self._members):
+            await member.release()
+            await self.stop(member)
+        if self._sender is not None:
+            assert await stop(self._sender, drain=self.harness.patience)
+
+    async def member(
+        self,
+        group: str = "group",
+        *,
+        settings: FaustSettings = PROMPT,
+        concurrency: int = 1,
+        holding: Iterable[bytes] | None = None,
+        forward_to: str | None = None,
+    ) -> Member:
+        """Start a member that reads the topic, and sends on what it read."""
+        app = self.harness.make_app(f"{self.topic}-{group}", settings, producer_only=False)
+        member = Member(app, self.topic, concurrency=concurrency, forward_to=forward_to)
+        if holding is not None:
+            member.hold(*holding)
+        async with asyncio.timeout(self.harness.patience):
+            await start(app)
+        self._members[member] = None
+        return member
+
+    async def stop(self, member: Member) -> None:
+        """Stop a member cleanly, once it has finished what it holds."""
+        assert await stop(member.app, drain=self.harness.patience)
+        self._members.pop(member, None)
+
+    async def crash(self, member: Member) -> None:
+        """End a member as the death of its process would."""
+        del self._members[member]
+        await self.harness.crash(member.app)
+
+    async def send(
+        self,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
+        headers: dict[str, bytes] | None = None,
+        timestamp: float | None = None,
+        topic: str | None = None,
+    ) -> RecordMetadata:
+        """Send a message and wait until the broker has it."""
+        assert self._sender is not None
+        async with asyncio.timeout(self.harness.patience):
+            sent = await self._sender.producer.send(
+                topic or self.topic, key, value, partition, timestamp, headers
+            )
+            return await sent
+
+    async def send_many(self, count: int, *, partition: int | None = None) -> list[bytes]:
+        """Send numbered messages, key and value alike, and return their values."""
+        values = [b"%05d" % number for number in range(count)]
+        assert self._sender is not None
+        producer = self._sender.producer
+        async with asyncio.timeout(self.harness.patience):
+            sent = [
+                await producer.send(self.topic, value, value, partition, None, None)
+                for value in values
+            ]
+            await asyncio.gather(*sent)
+        return values
+
+    async def committed(self, group: str = "group") -> dict[int, int]:
+        """Return how far a group has committed, by partition."""
+        return await self.harness.committed(f"{self.topic}-{group}", self.topic)
+
+    async def finishes(self, member: Member, count: int) -> None:
+        """Wait until a member has finished so many messages."""
+        async with asyncio.timeout(self.harness.patience):
+            await member.until(lambda: len(member.finished) >= count)
+
+    async def begins(self, member: Member, count: int) -> None:
+        """Wait until a member was given so many messages."""
+        async with asyncio.timeout(self.harness.patience):
+            await member.until(lambda: len(member.begun) >= count)
+
+    async def eventually(self, holds: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until something outside the members comes true."""
+        async with asyncio.timeout(self.harness.patience):
+            while not await holds():  # noqa: ASYNC110 - a broker elsewhere tells nobody
+                await asyncio.sleep(0.01)
+
+    async def commits(self, total: int, group: str = "group") -> None:
+        """Wait until a group has committed so many messages in all."""
+
+        async def done() -> bool:
+            return sum((await self.committed(group)).values()) == total
+
+        await self.eventually(done)
+
+    async def share_out(self, *members: Member) -> None:
+        """Wait until the partitions are divided among the members, and all are read."""
+
+        async def divided() -> bool:
+            held = list(itertools.chain.from_iterable(each.partitions for each in members))
+            return len(held) == PARTITIONS and len(set(held)) == PARTITIONS
+
+        await self.eventually(divided)
+
+    async def silence(self) -> None:
+        """Give what must not happen the time to happen."""
+        await asyncio.sleep(self.harness.quiet)
+
+
+@pytest.fixture
+async def bench(harness: TransportHarness) -> AsyncIterator[Bench]:
+    """A topic with a producer on the backend under test."""
+    bench = Bench(harness)
+    await bench.open()
+    try:
+        yield bench
+    finally:
+        await bench.close()
+
+
+class TestOrder:
+    async def test_messages_of_a_partition_arrive_in_the_order_they_were_sent(
+        self, bench: Bench
+    ) -> None:
+        member = await bench.member()
+        values = await bench.send_many(200, partition=2)
+        await bench.finishes(member, 200)
+        assert member.values == values
+        assert [each.offset for each in member.finished] == list(range(200))
+
+    async def test_messages_sent_before_the_first_member_came_arrive_too(
+        self, bench: Bench
+    ) -> None:
+        values = await bench.send_many(50, partition=0)
+        member = await bench.member()
+        await bench.finishes(member, 50)
+        assert member.values == values
+
+    async def test_messages_of_one_key_share_a_partition(self, bench: Bench) -> None:
+        sent = [await bench.send(b"%d" % number, key=b"one job") for number in range(20)]
+        assert len({each.partition for each in sent}) == 1
+
+    @pytest.mark.parametrize("key", [b"21", b"foobar", b"a-little-bit-long-string", b"\xff\x00"])
+    async def test_a_key_is_placed_as_kafka_places_it(self, bench: Bench, key: bytes) -> None:
+        sent = await bench.send(b"value", key=key)
+        assert sent.partition == (murmur2(key) & 0x7FFFFFFF) % PARTITIONS
+
+    async def test_messages_without_a_key_reach_all_partitions(self, bench: Bench) -> None:
+        member = await bench.member()
+        for number in range(100):
+            await bench.send(b"%d" % number)
+        await bench.finishes(member, 100)
+        assert {each.partition for each in member.finished} == set(range(PARTITIONS))
+
+
+class TestContent:
+    async def test_key_value_and_headers_arrive_byte_for_byte(self, bench: Bench) -> None:
+        member = await bench.member()
+        every_byte = bytes(range(256))
+        headers = {"trace": every_byte, "empty": b""}
+        await bench.send(every_byte, key=every_byte, headers=headers)
+        await bench.finishes(member, 1)
+        received = member.finished[0]
+        assert (received.key, received.value) == (every_byte, every_byte)
+        assert dict(received.headers) == headers
+
+    async def test_a_message_may_lack_a_key_and_headers(self, bench: Bench) -> None:
+        member = await bench.member()
+        await bench.send(b"value")
+        await bench.finishes(member, 1)
+        received = member.finished[0]
+        assert (received.key, received.value, received.headers) == (None, b"value", ())
+
+    async def test_an_empty_value_is_not_a_missing_one(self, bench: Bench) -> None:
+        member = await bench.member()
+        await bench.send(b"", key=b"key", partition=0)
+        await bench.send(None, key=b"key", partition=0)
+        await bench.finishes(member, 2)
+        assert member.values == [b"", None]
+
+    async def test_the_timestamp_is_the_senders(self, bench: Bench) -> None:
+        member = await bench.member()
+        await bench.send(b"value", timestamp=1_700_000_000.123)
+        await bench.finishes(member, 1)
+        assert member.finished[0].timestamp == pytest.approx(1_700_000_000.123, abs=0.001)
+
+
+class TestSending:
+    async def test_the_metadata_tells_partition_and_rising_offset(self, bench: Bench) -> None:
+        sent = [await bench.send(b"value", partition=1) for _ in range(3)]
+        assert [(each.topic, each.partition, each.offset) for each in sent] == [
+            (bench.topic, 1, 0),
+            (bench.topic, 1, 1),
+            (bench.topic, 1, 2),
+        ]
+
+    async def test_a_message_of_900_kb_passes(self, bench: Bench) -> None:
+        member = await bench.member()
+        await bench.send(b"x" * 900_000)
+        await bench.finishes(member, 1)
+        assert len(member.finished[0].value or b"") == 900_000
+
+    async def test_a_message_above_the_limit_is_refused_at_the_producer(self, bench: Bench) -> None:
+        with pytest.raises(ProducerSendError, match=r"\d bytes"):
+            await bench.send(b"x" * 1_000_001)
+
+    async def test_a_refused_message_leaves_the_producer_usable(self, bench: Bench) -> None:
+        with pytest.raises(ProducerSendError):
+            await bench.send(b"x" * 1_000_001)
+        assert (await bench.send(b"value", partition=0)).offset == 0
+
+    async def test_an_unknown_topic_is_refused(self, bench: Bench) -> None:
+        with pytest.raises(ProducerSendError):
+            await bench.send(b"value", topic=f"{bench.topic}-unknown")
+
+
+class TestCrash:
+    async def test_what_was_not_committed_is_delivered_again_from_the_last_commit(
+        self, bench: Bench
+    ) -> None:
+        member = await bench.member(settings=RELUCTANT)
+        for number in range(10):
+            await bench.send(b"%d" % number, partition=0)
+            await bench.finishes(member, number + 1)
+            if number == 4:
+                # A message counts as done once its agent asks for the next.
+                await bench.eventually(lambda: _commits_up_to(bench, member, 5))
+        await bench.crash(member)
+        successor = await bench.member()
+        await bench.finishes(successor, 5)
+        await bench.silence()
+        assert successor.values == [b"5", b"6", b"7", b"8", b"9"]
+
+    async def test_a_message_in_flight_is_delivered_again(self, bench: Bench) -> None:
+        member = await bench.member(holding=[])
+        await bench.send(b"in flight")
+        await bench.begins(member, 1)
+        await bench.crash(member)
+        successor = await bench.member()
+        await bench.finishes(successor, 1)
+        assert successor.values == [b"in flight"]
+
+    async def test_the_survivor_takes_the_partitions_over(self, bench: Bench) -> None:
+        survivor, victim = await bench.member(), await bench.member()
+        await bench.share_out(survivor, victim)
+        await bench.crash(victim)
+        await bench.share_out(survivor)
+        values = await bench.send_many(40)
+        await bench.finishes(survivor, 40)
+        assert sorted(each or b"" for each in survivor.values) == values
+
+
+async def _commits_up_to(bench: Bench, member: Member, offset: int) -> bool:
+    await member.app.commit({bench.topic})
+    return (await bench.committed())[0] == offset
+
+
+class TestStopping:
+    async def test_a_stop_and_a_start_lose_and_repeat_nothing(self, bench: Bench) -> None:
+        first = await bench.member(settings=RELUCTANT)
+        values = await bench.send_many(100)
+        await bench.finishes(first, 10)
+        await bench.stop(first)
+        second = await bench.member()
+        await bench.finishes(second, 100 - len(first.finished))
+        await bench.silence()
+        assert sorted(each or b"" for each in first.values + second.values) == values
+
+    async def test_a_stop_waits_for_the_message_in_flight_and_commits_it(
+        self, bench: Bench
+    ) -> None:
+        member = await bench.member(holding=[])
+        await bench.send(b"in flight", partition=0)
+        await bench.begins(member, 1)
+        stopping = asyncio.ensure_future(bench.stop(member))
+        await bench.silence()
+        assert not stopping.done()
+        await member.release()
+        await stopping
+        assert member.values == [b"in flight"]
+        assert (await bench.committed())[0] == 1
+
+    async def test_messages_queued_behind_the_one_in_flight_go_to_the_next_member(
+        self, bench: Bench
+    ) -> None:
+        member = await bench.member(holding=[])
+        values = await bench.send_many(10, partition=0)
+        await bench.begins(member, 1)
+        stopping = asyncio.ensure_future(bench.stop(member))
+        await bench.silence()
+        await member.release()
+        await stopping
+        successor = await bench.member()
+        await bench.finishes(successor, 9)
+        await bench.silence()
+        assert (member.values, successor.values) == (values[:1], values[1:])
+
+    async def test_a_handler_may_send_while_its_app_waits_to_stop(self, bench: Bench) -> None:
+        onward = f"{bench.topic}-onward"
+        await bench.harness.create_topic(onward, 1)
+        member = await bench.member(holding=[], forward_to=onward)
+        await bench.send(b"value")
+        await bench.begins(member, 1)
+        stopping = asyncio.ensure_future(bench.stop(member))
+        await bench.silence()
+        await member.release()
+        await stopping
+        assert (await bench.send(b"next", topic=onward)).offset == 1
+
+
+class TestPause:
+    async def test_a_paused_partition_delivers_nothing_until_it_is_resumed(
+        self, bench: Bench
+    ) -> None:
+        member = await bench.member()
+        partitions = member.partitions
+        member.app.consumer.pause_partitions(partitions)
+        await bench.silence()
+        values = await bench.send_many(20)
+        await bench.silence()
+        assert member.begun == []
+        member.app.consumer.resume_partitions(partitions)
+        await bench.finishes(member, 20)
+        assert sorted(each or b"" for each in member.values) == values
+
+    async def test_the_other_partitions_go_on(self, bench: Bench) -> None:
+        member = await bench.member()
+        member.app.consumer.pause_partitions({TP(bench.topic, 0)})
+        await bench.silence()
+        await bench.send(b"paused", partition=0)
+        await bench.send(b"open", partition=1)
+        await bench.finishes(member, 1)
+        await bench.silence()
+        assert member.values == [b"open"]
+
+
+class TestGroups:
+    async def test_each_group_sees_every_message(self, bench: Bench) -> None:
+        one, other = await bench.member("one"), await bench.member("other")
+        values = await bench.send_many(50)
+        await bench.finishes(one, 50)
+        await bench.finishes(other, 50)
+        for member in (one, other):
+            assert sorted(each or b"" for each in member.values) == values
+
+    async def test_members_of_a_group_share_the_partitions_and_miss_nothing(
+        self, bench: Bench
+    ) -> None:
+        members = [await bench.member(), await bench.member()]
+        await bench.share_out(*members)
+        assert [len(each.partitions) for each in members] == [PARTITIONS // 2] * 2
+        values = await bench.send_many(100)
+        await bench.commits(100)
+        seen = Counter(value for each in members for value in each.values)
+        assert seen == Counter(values)
+
+    async def test_a_member_that_leaves_hands_its_partitions_over(self, bench: Bench) -> None:
+        stays, leaves = await bench.member(), await bench.member()
+        await bench.share_out(stays, leaves)
+        await bench.stop(leaves)
+        await bench.share_out(stays)
+        await bench.send_many(20)
+        await bench.finishes(stays, 20)
+
+    async def test_a_rebalance_repeats_nothing_that_was_finished(self, bench: Bench) -> None:
+        if not bench.abilities.commits_before_giving_partitions_up:
+            pytest.skip("declared: a rebalance repeats what was not committed yet")
+        first = await bench.member(settings=RELUCTANT, holding=[b"00100"])
+        values = await bench.send_many(200)
+        async with asyncio.timeout(bench.harness.patience):
+            await first.until(lambda: first.begun[-1:] != [] and first.begun[-1].value == b"00100")
+        assert len(first.finished) > 10
+        joining = asyncio.ensure_future(bench.member(settings=RELUCTANT))
+        await bench.silence()
+        assert not joining.done()
+        await first.release()
+        second = await joining
+        await bench.share_out(first, second)
+        await bench.finishes(second, 1)
+        await bench.silence()
+        assert sorted(each or b"" for each in first.values + second.values) == values
+
+    async def test_a_rebalance_waits_for_the_message_in_flight(self, bench: Bench) -> None:
+        first = await bench.member(holding=[])
+        await bench.send(b"in flight", partition=0)
+        await bench.begins(first, 1)
+        joining = asyncio.ensure_future(bench.member())
+        await bench.silence()
+        assert not joining.done()
+        await first.release()
+        second = await joining
+        await bench.silence()
+        assert (first.values, second.values) == ([b"in flight"], [])
+
+    async def test_members_may_come_and_go_without_a_message_being_missed(
+        self, bench: Bench
+    ) -> None:
+        steady = await bench.member()
+        expected: set[bytes] = set()
+        seen: set[bytes | None] = set()
+        for turn in range(4):
+            guest = await bench.member()
+            for number in range(20):
+                value = b"%d-%d" % (turn, number)
+                expected.add(value)
+                await bench.send(value, key=value)
+            await bench.stop(guest)
+            seen.update(guest.values)
+
+        async def all_seen() -> bool:
+            return seen | set(steady.values) == expected
+
+        await bench.eventually(all_seen)
+
+
+class TestCommitting:
+    async def test_what_is_finished_is_committed_by_itself(self, bench: Bench) -> None:
+        member = await bench.member()
+        await bench.send_many(25)
+        await bench.finishes(member, 25)
+        await bench.commits(25)
+
+    async def test_a_commit_stays_behind_the_message_in_flight(self, bench: Bench) -> None:
+        member = await bench.member(holding=[b"00003"])
+        await bench.send_many(10, partition=0)
+        await bench.begins(member, 4)
+        await bench.commits(3)
+        await bench.silence()
+        assert (await bench.committed())[0] == 3
+
+    async def test_a_commit_stays_behind_a_message_that_others_have_overtaken(
+        self, bench: Bench
+    ) -> None:
+        if not bench.abilities.commits_stay_behind_concurrent_handlers:
+            pytest.skip("declared: concurrent handlers may commit past one another")
+        member = await bench.member(concurrency=4, holding=[b"00000", b"00007"])
+        values = await bench.send_many(10, partition=0)
+        await bench.finishes(member, 8)
+        await bench.silence()
+        assert (await bench.committed())[0] == 0
+        await bench.crash(member)
+        successor = await bench.member()
+        await bench.finishes(successor, 10)
+        assert successor.values == values
+
+
+class TestVolume:
+    async def test_20_000_messages_arrive_once_each(self, bench: Bench) -> None:
+        member = await bench.member()
+        values = await bench.send_many(20_000)
+        await bench.finishes(member, 20_000)
+        await bench.commits(20_000)
+        assert sorted(each or b"" for each in member.values) == values

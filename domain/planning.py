@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from domain.commands import JobOptions
+from domain.events import Cause
 
 FIRST_ITEMS = 100
 TARGET_MS = 40.0
@@ -19,6 +20,7 @@ MAX_BYTES = 1_000_000
 MAX_GROWTH = 10
 SLOW_ITEMS = 128
 SMOOTHING = 0.5
+MAX_STARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +64,12 @@ def chunks_per_dispatch(options: JobOptions, pace: Pace, *, slow: bool) -> int:
     if options.chunk_size == "auto" or slow:
         return 1
     return max(1, automatic_items(pace, slow=slow) // options.chunk_size)
+
+
+def starts_allowed(cause: Cause, parent: int | None) -> int:
+    """How often a chunk may be started without outcome before it counts as a killer.
+
+    A part of a killer is suspect already: one death is enough.
+    """
+    part = cause is Cause.BISECT or (cause.undoing and parent is not None)
+    return 1 if part else MAX_STARTS

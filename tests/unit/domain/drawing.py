@@ -1,0 +1,58 @@
+"""The job's state machine as ``docs/state-machine.md`` draws it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from domain.events import JobEvent, JobStatus
+
+Edge = tuple[str, str, str]
+"""Status before (``[*]`` for none), label, status after."""
+
+LABELS = {
+    "job.submitted": "submit",
+    "job.opened": "open",
+    "job.items_appended": "append",
+    "job.sealed": "seal",
+    "job.chunks_planned": "plan",
+    "job.chunks_closed": "close",
+    "job.paused": "pause",
+    "job.resumed": "resume",
+    "job.cancelled": "cancel",
+    "job.retry_started": "retry",
+    "job.undo_started": "undo",
+    "job.finished": "finish",
+}
+"""How the drawing calls each event."""
+
+START = "[*]"
+_DOCUMENT = Path(__file__).parents[3] / "docs" / "state-machine.md"
+_DIAGRAM = re.compile(r"```mermaid\nstateDiagram-v2\n(.*?)```", re.DOTALL)
+_EDGE = re.compile(r"^\s*(\S+) --> (\S+): (.+)$")
+
+
+def drawn_edges() -> set[Edge]:
+    """The edges of the first drawing; raises ValueError on a line that is none."""
+    diagram = _DIAGRAM.search(_DOCUMENT.read_text(encoding="utf-8"))
+    if diagram is None:
+        raise ValueError(f"{_DOCUMENT} has no state diagram")
+    edges: set[Edge] = set()
+    for line in filter(str.strip, diagram[1].splitlines()):
+        found = _EDGE.match(line)
+        if found is None:
+            raise ValueError(f"not an edge: {line!r}")
+        before, after, labels = found.groups()
+        for label in labels.split(","):
+            edges.add((before, label.strip(), after))
+    return edges
+
+
+def edges_of(before: JobStatus | None, events: list[JobEvent]) -> list[Edge]:
+    """The edges that events go along, beginning in ``before``."""
+    edges: list[Edge] = []
+    status = before.value if before else START
+    for event in events:
+        edges.append((status, LABELS[event.alias], event.status.value))
+        status = event.status.value
+    return edges

@@ -1,0 +1,238 @@
+"""Every status and every verb: refused as POSSIBLE says, or led where the document draws it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import get_args
+
+import pytest
+
+from domain.errors import CommandRefused, WrongState
+from domain.events import EVENTS, JobFinished, JobStatus
+from domain.job import POSSIBLE, Verb
+from domain.ranges import Ranges
+from tests.unit.domain.drawing import LABELS, START, drawn_edges, edges_of
+from tests.unit.domain.story import BEGIN, Story, eager
+
+
+def _failed_items(story: Story) -> Ranges:
+    """The stories below fail the last items of chunk 0, which has four."""
+    return Ranges.span(4 - story.job.counts.failed, 4)
+
+
+def _called(status: JobStatus, story: Story) -> Story:
+    """A story whose last event gave it a status to which nothing leads yet."""
+    job = story.job
+    job.apply(
+        JobFinished(
+            originator_id=job.id,
+            originator_version=job.version + 1,
+            at=datetime(2026, 2, 1, tzinfo=UTC),
+            tenant=job.tenant,
+            actor="ada",
+            command_id="none",
+            status=status,
+            counts=job.counts,
+            started_at=job.started_at,
+        )
+    )
+    return story
+
+
+def _job(items: int = 10) -> Story:
+    return Story(chunk_size=4).submit(items)
+
+
+def _draft(items: int = 4) -> Story:
+    return eager(chunk_size=4).open_draft().append(items)
+
+
+def _undone(failed: int = 0, *, undo_failed: int = 0) -> Story:
+    return _job(8).work(failed=failed).undo().put_back(failed=undo_failed)
+
+
+SPECIMENS: dict[str, Callable[[], Story]] = {
+    "draft, empty": lambda: Story().open_draft(),
+    "draft": lambda: Story().open_draft().append(4),
+    "draft, eager": _draft,
+    "pending": _job,
+    "running": lambda: _job().plan(),
+    "running, nothing open": lambda: _job().plan().revoked(0),
+    "running, last chunk": lambda: _job(4).plan(),
+    "running, not sealed": lambda: _draft().plan(),
+    "running, not sealed, all done": lambda: _draft().work(),
+    "paused": lambda: _job().plan().done(0).pause(),
+    "paused before the start": lambda: _job().pause(),
+    "paused, not sealed": lambda: _draft().work().pause(),
+    "paused, sealed, all done": lambda: _draft().work().pause().seal(),
+    "cancelled": lambda: _job().plan().done(0).cancel(),
+    "cancelled before the start": lambda: _job().cancel(),
+    "completed": lambda: _job().work(),
+    "completed_with_errors": lambda: _job().work(failed=2),
+    "failed": lambda: _job(4).work(failed=4),
+    "failed by a limit": lambda: _called(JobStatus.FAILED, _job().work(failed=2)),
+    "rolling_back": lambda: _job().work().undo(),
+    "rolling_back, last chunk": lambda: _job(4).work().undo().plan(),
+    "rolling_back from cancelled": lambda: _job().plan().done(0).cancel().undo().plan(),
+    "applying again": lambda: _undone().undo(),
+    "applying again, last chunk": lambda: _job(4).work().undo().put_back().undo().plan(),
+    "applying again, of errors": lambda: _job(4).work(failed=1).undo().put_back().undo().plan(),
+    "applying again, of a cancelled job": lambda: (
+        _job().plan().done(0).cancel().undo().put_back().undo().plan()
+    ),
+    "applying again, of a job that hit a limit": lambda: (
+        _called(JobStatus.FAILED, _job(4).work(failed=2)).undo().put_back().undo().plan()
+    ),
+    "rolled_back": _undone,
+    "rolled_back, all in conflict": lambda: _job(4).work().undo().put_back(conflict=4),
+    "rollback_incomplete": lambda: _undone(undo_failed=1),
+    "rollback_incomplete when applying again": lambda: _undone().undo().put_back(failed=1),
+    **{
+        status.value: lambda status=status: _called(status, _job())  # type: ignore[misc]
+        for status in (
+            JobStatus.AWAITING_APPROVAL,
+            JobStatus.CANCELLING,
+            JobStatus.REJECTED,
+            JobStatus.ARCHIVED,
+        )
+    },
+}
+
+VERBS: dict[str, Callable[[Story], object]] = {
+    "append": lambda story: story.append(2, part=9),
+    "seal": lambda story: story.seal(),
+    "pause": lambda story: story.pause(),
+    "resume": lambda story: story.resume(),
+    "cancel": lambda story: story.cancel(),
+    "retry": lambda story: story.retry(_failed_items(story)),
+    "undo": lambda story: story.undo(),
+}
+
+
+def _record_all(how: Callable[[Story, int], object]) -> Callable[[Story], object]:
+    def record(story: Story) -> None:
+        for chunk in list(story.job.open):
+            how(story, chunk)
+
+    return record
+
+
+def _succeed(story: Story, chunk: int) -> None:
+    undoing = story.job.open[chunk].cause.undoing
+    story.restored(chunk) if undoing else story.done(chunk)
+
+
+def _fail(story: Story, chunk: int) -> None:
+    opened = story.job.open[chunk]
+    if opened.cause.undoing:
+        story.restored(chunk, failed=1)
+    else:
+        story.done(chunk, failed=len(opened.items))
+
+
+def _fail_in_part(story: Story, chunk: int) -> None:
+    undoing = story.job.open[chunk].cause.undoing
+    story.restored(chunk, conflict=1) if undoing else story.done(chunk, failed=1)
+
+
+STEPS: dict[str, Callable[[Story], object]] = {
+    "plan": lambda story: story.plan(),
+    "succeed": _record_all(_succeed),
+    "fail": _record_all(_fail),
+    "fail in part": _record_all(_fail_in_part),
+}
+
+
+def _is_quiet(story: Story) -> bool:
+    return not story.job.open
+
+
+def _attempt(story: Story, step: Callable[[Story], object]) -> None:
+    with contextlib.suppress(CommandRefused):
+        step(story)
+
+
+def test_every_status_has_a_specimen() -> None:
+    assert {make().job.status for make in SPECIMENS.values()} == set(JobStatus)
+
+
+def test_the_tables_name_every_status_every_verb_and_every_event() -> None:
+    assert set(POSSIBLE) == set(JobStatus)
+    assert set(VERBS) == set(get_args(Verb))
+    assert set(LABELS) == set(EVENTS)
+
+
+@pytest.mark.parametrize(("name", "verb"), list(itertools.product(SPECIMENS, VERBS)))
+def test_a_verb_is_possible_or_refused_with_what_is(name: str, verb: Verb) -> None:
+    story = SPECIMENS[name]()
+    if verb in story.job.possible():
+        return
+    assert verb not in POSSIBLE[story.job.status]
+    story.collect()
+    before = copy.deepcopy(story.job)
+
+    with pytest.raises(WrongState) as refused:
+        VERBS[verb](story)
+
+    possible = ", ".join(story.job.possible()) or "nothing"
+    assert refused.value.message == (
+        f"the job is {story.job.status.value}: {verb} is not possible; possible: {possible}"
+    )
+    assert story.collect() == []
+    assert story.job == before
+
+
+def test_nothing_refused_was_possible_and_nothing_possible_refused_but_for_want_of_items() -> None:
+    refused: set[tuple[str, str]] = set()
+    for name, verb in itertools.product(SPECIMENS, VERBS):
+        story = SPECIMENS[name]()
+        if verb not in story.job.possible() or not _is_quiet(story):
+            continue
+        try:
+            VERBS[verb](story)
+        except CommandRefused:
+            refused.add((name, verb))
+    assert refused == {
+        ("draft, empty", "seal"),
+        ("cancelled before the start", "undo"),
+        ("failed", "undo"),
+        ("rolled_back, all in conflict", "undo"),
+    }
+
+
+def test_the_document_draws_what_the_aggregate_does() -> None:
+    done = set()
+    for name, make in SPECIMENS.items():
+        if "limit" not in name:
+            done |= set(edges_of(None, make().collect()))
+        for verb, step in (VERBS | STEPS).items():
+            story = make()
+            if verb in ("pause", "cancel") and not _is_quiet(story):
+                continue
+            story.collect()
+            before = story.job.status
+            _attempt(story, step)
+            done |= set(edges_of(before, story.collect()))
+    assert done == drawn_edges()
+
+
+def test_nothing_leads_to_what_the_document_calls_reserved() -> None:
+    reserved = {"awaiting_approval", "cancelling", "rejected", "archived"}
+    assert not {edge for edge in drawn_edges() if edge[2] in reserved}
+    assert {edge[0] for edge in drawn_edges()} | reserved == {START, *JobStatus}
+
+
+def test_terminal_statuses_leave_nothing_to_do() -> None:
+    for make in SPECIMENS.values():
+        job = make().job
+        if job.status.terminal:
+            assert not job.wants_chunks()
+            assert job.open == {}
+            assert job.finished_at is not None
+            assert job.finished_at > BEGIN
+        else:
+            assert job.finished_at is None

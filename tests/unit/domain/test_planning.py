@@ -1,0 +1,105 @@
+"""The planner: sizes stay within bounds, what the caller asked for wins, chunks are packed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.commands import MAX_CHUNK, JobOptions
+from domain.events import Cause
+from domain.planning import (
+    FIRST_ITEMS,
+    MAX_BYTES,
+    MAX_GROWTH,
+    MAX_ITEMS,
+    MAX_STARTS,
+    SLOW_ITEMS,
+    TARGET_MS,
+    Pace,
+    automatic_items,
+    chunk_items,
+    chunks_per_dispatch,
+    smoothed,
+    starts_allowed,
+)
+
+paces = st.builds(
+    Pace,
+    ms_per_item=st.none() | st.floats(0, 1e5),
+    bytes_per_item=st.floats(0, 1e7),
+    last_items=st.integers(1, MAX_CHUNK),
+)
+sizes = st.integers(1, MAX_CHUNK)
+
+
+@given(paces)
+def test_automatic_chunks_stay_within_all_bounds(pace: Pace) -> None:
+    items = automatic_items(pace, slow=False)
+    assert 1 <= items <= MAX_ITEMS
+    assert items <= pace.last_items * MAX_GROWTH
+    assert items == 1 or items * pace.bytes_per_item <= MAX_BYTES
+    if pace.ms_per_item is not None:
+        assert items == 1 or items * pace.ms_per_item <= TARGET_MS
+
+
+@given(paces)
+def test_the_first_chunk_is_small(pace: Pace) -> None:
+    first = Pace(ms_per_item=None, bytes_per_item=pace.bytes_per_item)
+    assert automatic_items(first, slow=False) <= FIRST_ITEMS < MAX_ITEMS
+
+
+@given(paces)
+def test_slow_chunks_do_not_depend_on_the_pace(pace: Pace) -> None:
+    assert automatic_items(pace, slow=True) == SLOW_ITEMS
+
+
+@given(paces, sizes, st.booleans())
+def test_a_chunk_size_that_was_asked_for_is_kept(pace: Pace, size: int, slow: bool) -> None:
+    assert chunk_items(JobOptions(chunk_size=size), pace, slow=slow) == size
+
+
+@given(paces, sizes)
+def test_asked_chunks_are_packed_up_to_what_a_dispatch_may_hold(pace: Pace, size: int) -> None:
+    packed = chunks_per_dispatch(JobOptions(chunk_size=size), pace, slow=False)
+    automatic = automatic_items(pace, slow=False)
+    assert packed >= 1
+    assert packed == 1 or packed * size <= automatic
+    assert (packed + 1) * size > automatic, "one more would not have fitted"
+
+
+@given(paces, sizes)
+def test_automatic_and_slow_chunks_travel_alone(pace: Pace, size: int) -> None:
+    assert chunks_per_dispatch(JobOptions(), pace, slow=False) == 1
+    assert chunks_per_dispatch(JobOptions(chunk_size=size), pace, slow=True) == 1
+
+
+@given(st.floats(0.001, 1e4), st.floats(0.001, 1e4))
+def test_the_estimate_lies_between_the_old_one_and_the_measured(old: float, new: float) -> None:
+    assert smoothed(None, new) == new
+    assert min(old, new) <= smoothed(old, new) <= max(old, new)
+
+
+def test_the_estimate_forgets_a_slow_start() -> None:
+    estimate = smoothed(None, 1000.0)
+    for _ in range(20):
+        estimate = smoothed(estimate, 1.0)
+    assert estimate == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("cause", "parent", "starts"),
+    [
+        (Cause.APPLY, None, MAX_STARTS),
+        (Cause.APPLY, 4, MAX_STARTS),
+        (Cause.RETRY, None, MAX_STARTS),
+        (Cause.BISECT, 4, 1),
+        (Cause.ROLLBACK, None, MAX_STARTS),
+        (Cause.ROLLBACK, 4, 1),
+        (Cause.REAPPLY, 4, 1),
+    ],
+)
+def test_a_part_of_a_killer_is_suspect_at_once(
+    cause: Cause, parent: int | None, starts: int
+) -> None:
+    assert starts_allowed(cause, parent) == starts

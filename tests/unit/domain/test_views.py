@@ -1,0 +1,137 @@
+"""What is shown of a job is the same from the aggregate and from its events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import pytest
+
+from domain.events import JobEvent
+from domain.job import Job
+from domain.outcomes import ClosedChunk
+from domain.ranges import Ranges
+from domain.views import JobSummary, JobView, job_view, progress_view, summary_after
+from tests.stored_events import BEGIN, stamp, submitted, work
+
+
+def _completed() -> Job:
+    job = submitted("job-1", items=700, name="prices", tags=["a", "b"], params={"by": 2})
+    for second in range(1, 100):
+        if not work(job, seconds=second):
+            break
+    return job
+
+
+def _failed_and_retried() -> Job:
+    job = submitted("job-1", items=300)
+    work(job, wrong=7)
+    while work(job):
+        pass
+    job.retry(stamp("retry", seconds=5), Ranges.span(0, 7), "again")
+    while work(job, seconds=6):
+        pass
+    return job
+
+
+def _paused_and_cancelled() -> Job:
+    job = submitted("job-1", items=2000)
+    work(job)
+    job.pause(stamp("pause", seconds=2), "lunch")
+    job.resume(stamp("resume", seconds=3), "")
+    work(job, seconds=4)
+    job.cancel(stamp("cancel", seconds=5), "enough")
+    return job
+
+
+def _undone_twice() -> Job:
+    job = _completed()
+    for direction in ("rolled_back", "succeeded"):
+        job.undo(stamp("undo", seconds=200), "a mistake")
+        while chunks := job.plan(stamp("plan", seconds=201), room=1, slow=False):
+            targets = {effect.chunk: effect.items for effect in (*job.applied, *job.undone)}
+            job.record(
+                stamp("record", seconds=202),
+                [
+                    ClosedChunk(chunk=chunk.chunk, **{direction: targets[chunk.target or 0]})
+                    for chunk in chunks
+                ],
+            )
+    return job
+
+
+HISTORIES = [_completed, _failed_and_retried, _paused_and_cancelled, _undone_twice]
+
+
+def _folded(events: Sequence[JobEvent]) -> list[JobSummary]:
+    summary = None
+    summaries = []
+    for event in events:
+        # Through its stored form, as the read model carries it.
+        stored = (
+            None if summary is None else JobSummary.model_validate_json(summary.model_dump_json())
+        )
+        summary = summary_after(stored, event)
+        summaries.append(summary)
+    return summaries
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_the_summary_of_the_events_is_that_of_the_aggregate(history: Callable[[], Job]) -> None:
+    events = history().collect_events()
+    for count, summary in enumerate(_folded(events), start=1):
+        job = Job.project(None, events[:count])
+        assert job is not None
+        view = job_view(job, events[count - 1].at)
+        shown = view.model_dump(include=set(JobSummary.model_fields))
+        assert summary.model_dump() == shown, f"version {count}"
+
+
+def test_a_view_has_all_that_the_interface_promises() -> None:
+    view = job_view(_completed(), BEGIN + timedelta(hours=1)).model_dump(mode="json")
+    promised = (
+        "job_id operation status version name tags priority params counts percent "
+        "items_per_second eta_seconds created_at started_at finished_at created_by possible "
+        "reason sealed generation"
+    )
+    assert set(promised.split()) <= set(view)
+    assert view["tags"] == ["a", "b"]
+    assert view["possible"] == ["undo"]
+    assert sum(count for name, count in view["counts"].items() if name != "total") == 700
+
+
+def test_a_job_without_events_has_no_view() -> None:
+    with pytest.raises(ValueError, match="no events"):
+        job_view(Job(id="job-1"), BEGIN)
+
+
+def test_a_summary_needs_the_first_event() -> None:
+    _, second, *_ = _completed().collect_events()
+    with pytest.raises(ValueError, match="from the first event"):
+        summary_after(None, second)
+
+
+def test_rate_and_remaining_time_while_running() -> None:
+    job = submitted("job-1", items=200)
+    work(job, seconds=0)
+    assert job.counts.pending == 100
+    view = job_view(job, BEGIN + timedelta(seconds=4))
+    assert (view.items_per_second, view.eta_seconds, view.percent) == (25.0, 4.0, 50.0)
+
+
+def test_nothing_is_said_of_rate_before_the_start() -> None:
+    view = job_view(submitted("job-1"), BEGIN + timedelta(seconds=4))
+    assert (view.items_per_second, view.eta_seconds) == (None, None)
+
+
+def test_the_live_stream_has_the_same_figures() -> None:
+    for event in _completed().collect_events():
+        summary_fields = {"status", "counts", "percent", "items_per_second", "eta_seconds"}
+        sent = progress_view(event)
+        assert {"job_id", "version", *summary_fields} <= set(sent)
+
+
+def test_views_are_closed() -> None:
+    view = job_view(_completed(), BEGIN).model_dump()
+    with pytest.raises(ValueError, match="extra"):
+        JobView.model_validate({**view, "links": {}})

@@ -1,0 +1,162 @@
+"""No commit passes a message that is still in flight, whatever the schedule."""
+
+from __future__ import annotations
+
+import random
+
+import faust
+from faust.types import TP, ConsumerMessage
+
+from streams.app import create_faust_app
+from streams.transport.memory import MemoryBroker, memory_transport
+from streams.transport.memory.consumer import Consumer
+from streams.transport.watermark import LowWatermark
+
+TP0 = TP("work", 0)
+SCHEDULES = 3000
+
+
+def test_it_counts_up_to_the_first_that_is_missing() -> None:
+    watermark = LowWatermark()
+    watermark.start(TP0, 5)
+    acked = {5, 6, 8}
+    assert watermark.advance(TP0, acked) == 7
+    assert acked == {8}
+
+
+def test_it_does_not_move_while_the_first_is_in_flight() -> None:
+    watermark = LowWatermark()
+    watermark.start(TP0, 0)
+    assert watermark.advance(TP0, {1, 2, 3}) is None
+
+
+def test_what_was_acknowledged_from_an_earlier_delivery_is_dropped() -> None:
+    watermark = LowWatermark()
+    watermark.start(TP0, 5)
+    acked = {2, 3, 6}
+    assert watermark.advance(TP0, acked) is None
+    assert acked == {6}
+
+
+def test_a_partition_that_was_given_up_moves_nothing() -> None:
+    watermark = LowWatermark()
+    watermark.start(TP0, 0)
+    watermark.forget(TP0)
+    acked = {0, 1}
+    assert watermark.advance(TP0, acked) is None
+    assert acked == set()
+
+
+class Schedule:
+    """Deliveries, acknowledgements, commits, seeks and rebalances of one partition."""
+
+    def __init__(self, consumer: Consumer, broker: MemoryBroker, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.consumer = consumer
+        self.broker = broker
+        self.tp = TP(f"work-{seed}", 0)
+        self.delivered: list[ConsumerMessage] = []
+        self.in_flight: list[ConsumerMessage] = []
+        self.done: set[int] = set()
+
+    async def run(self) -> None:
+        await self.begin()
+        steps = [self.deliver, self.deliver, self.acknowledge, self.acknowledge, self.commit]
+        rare = [self.seek_back, self.seek_to_committed, self.rebalance]
+        for _ in range(self.random.randint(5, 40)):
+            await self.random.choice(rare if self.random.random() < 0.05 else steps)()
+            self.check()
+        while self.in_flight:
+            await self.acknowledge()
+        await self.commit()
+        self.check()
+
+    async def begin(self) -> None:
+        self.broker.create_topic(self.tp.topic, 1)
+        self.consumer.app.topics._acking_topics.add(self.tp.topic)
+        self.log = self.broker.partitions(self.tp.topic)[0]
+        for _ in range(self.random.randint(1, 30)):
+            await self.log.append(key=None, value=b"", headers=[], timestamp=0, size=1, patience=0)
+        await self.rebalance()
+
+    async def rebalance(self) -> None:
+        group = self.broker.group(self.consumer.app.conf.id)
+        if self.consumer._member is not None:
+            group.leave(self.consumer._member)
+        member = self.consumer._member = group.new_member()
+        generation, partitions = await group.join(
+            member, frozenset({self.tp.topic}), from_start=True, patience=1
+        )
+        self.consumer.app.consumer_generation_id = generation
+        self.consumer._adopt(generation, partitions)
+        await self.consumer.perform_seek()
+
+    async def deliver(self) -> None:
+        position = await self.consumer.position(self.tp)
+        assert position is not None
+        records = self.log.read(position, self.random.randint(1, 3))
+        for record in records:
+            self.consumer._positions[self.tp] = record.offset + 1
+            message = self.consumer._to_message(self.tp, record)
+            message.incref()
+            self.consumer.track_message(message)
+            message.tracked = True
+            self.in_flight.append(message)
+
+    async def acknowledge(self) -> None:
+        if self.in_flight:
+            message = self.in_flight.pop(self.random.randrange(len(self.in_flight)))
+            message.ack(self.consumer)
+            self.done.add(message.offset)
+
+    async def commit(self) -> None:
+        await self.consumer.commit()
+
+    async def seek_back(self) -> None:
+        await self.consumer.seek(self.tp, self.random.randint(0, self.log.highwater))
+        # Whoever seeks forward gives up what lies between.
+        self.done.update(range(await self.consumer.position(self.tp) or 0))
+
+    async def seek_to_committed(self) -> None:
+        await self.consumer.perform_seek()
+
+    def check(self) -> None:
+        committed = self.log.committed(self.consumer.app.conf.id) or 0
+        missing = set(range(committed)) - self.done
+        assert not missing, f"seed {self.tp}: committed {committed} past {sorted(missing)}"
+
+
+def make_consumer(broker: MemoryBroker) -> tuple[faust.App, Consumer]:
+    app = create_faust_app(
+        app_id="group", broker_url=str(broker.url), transport=memory_transport(broker)
+    )
+    assert isinstance(app.consumer, Consumer)
+    return app, app.consumer
+
+
+async def test_3000_random_schedules_commit_nothing_in_flight() -> None:
+    broker = MemoryBroker()
+    app, consumer = make_consumer(broker)
+    app.flow_control.resume()
+    for seed in range(SCHEDULES):
+        await Schedule(consumer, broker, seed).run()
+
+
+async def test_schedules_without_seeks_end_with_everything_committed() -> None:
+    broker = MemoryBroker()
+    app, consumer = make_consumer(broker)
+    app.flow_control.resume()
+    for seed in range(200):
+        schedule = Schedule(consumer, broker, seed)
+        await schedule.begin()
+        while schedule.log.highwater > (await consumer.position(schedule.tp) or 0):
+            await schedule.deliver()
+            if schedule.random.random() < 0.5:
+                await schedule.acknowledge()
+                await schedule.commit()
+                schedule.check()
+        while schedule.in_flight:
+            await schedule.acknowledge()
+        await schedule.commit()
+        assert broker.committed("group")[schedule.tp] == schedule.log.highwater
+        assert schedule.log.highwater == schedule.log.earliest

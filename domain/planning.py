@@ -43,7 +43,7 @@ def automatic_items(pace: Pace, *, slow: bool) -> int:
     """The number of items that a dispatch should hold."""
     if slow:
         return SLOW_ITEMS
-    by_bytes = int(MAX_BYTES / pace.bytes_per_item) if pace.bytes_per_item else MAX_ITEMS
+    by_bytes = int(MAX_BYTES / max(pace.bytes_per_item, 1.0))
     if pace.ms_per_item is None:
         by_time = FIRST_ITEMS
     else:

@@ -1,0 +1,144 @@
+"""Views: what readers are shown of a job, as closed documents. Pure.
+
+The API shows :class:`JobView`, computed from the aggregate; lists show
+:class:`JobSummary`, which the read model carries forward event by event. Figures of
+progress are :mod:`domain.progress`'s in both, so that no two places disagree.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from domain import progress
+from domain.commands import JobOptions, Value
+from domain.events import JobEvent, JobOpened, JobStatus, JobSubmitted
+from domain.job import Job
+
+
+class CountsView(Value):
+    """How many items are in each status, and in all."""
+
+    total: int
+    pending: int
+    succeeded: int
+    failed: int
+    skipped: int
+    rolled_back: int
+    conflict: int
+
+
+class JobSummary(Value):
+    """A job as lists show it.
+
+    ``percent`` is 0 to 100; ``items_per_second`` and ``eta_seconds`` are None where they
+    would mean nothing.
+    """
+
+    job_id: str
+    operation: str
+    status: JobStatus
+    version: int
+    name: str
+    tags: tuple[str, ...]
+    priority: int
+    params: dict[str, Any]
+    counts: CountsView
+    percent: float | None
+    items_per_second: float | None
+    eta_seconds: float | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    created_by: str
+
+
+class JobView(JobSummary):
+    """A job as its own page shows it; ``possible`` names what may be asked of it now."""
+
+    options: JobOptions
+    updated_at: datetime
+    reason: str
+    sealed: bool
+    generation: int
+    possible: tuple[str, ...]
+
+
+def job_view(job: Job, now: datetime) -> JobView:
+    """A job that has at least one event; figures of progress are as of ``now``."""
+    if job.created_at is None or job.updated_at is None:
+        raise ValueError(f"job {job.id} has no events yet; append one before showing it")
+    return JobView(
+        job_id=job.id,
+        operation=job.spec.operation,
+        status=job.status,
+        version=job.version,
+        name=job.spec.name,
+        tags=job.spec.tags,
+        priority=job.spec.priority,
+        params=job.spec.params,
+        options=job.spec.options,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        updated_at=job.updated_at,
+        created_by=job.created_by,
+        reason=job.reason,
+        sealed=job.sealed,
+        generation=job.generation,
+        possible=tuple(job.possible()),
+        **progress.of_job(job, now),
+    )
+
+
+def progress_view(event: JobEvent) -> dict[str, Any]:
+    """What the live stream sends of an event, as JSON values."""
+    return progress.of_event(event)
+
+
+def summary_after(summary: JobSummary | None, event: JobEvent) -> JobSummary:
+    """A job's summary after ``event``; raises ValueError when its first event is missing."""
+    if isinstance(event, JobSubmitted | JobOpened):
+        return _first(event)
+    if summary is None:
+        raise ValueError(
+            f"job {event.originator_id} begins with version {event.originator_version}; "
+            "build the read model again from the first event"
+        )
+    figures = progress.of_event(event)
+    # Not every event tells in which direction an undo goes; the one before it has.
+    percent = summary.percent if figures["percent"] is None else figures["percent"]
+    return summary.model_copy(
+        update={
+            "status": event.status,
+            "version": event.originator_version,
+            "counts": CountsView(**figures["counts"]),
+            "percent": percent,
+            "items_per_second": figures["items_per_second"],
+            "eta_seconds": figures["eta_seconds"],
+            "started_at": event.started_at,
+            "finished_at": event.at if event.status.terminal else None,
+        }
+    )
+
+
+def _first(event: JobSubmitted | JobOpened) -> JobSummary:
+    figures = progress.of_event(event)
+    return JobSummary(
+        job_id=event.originator_id,
+        operation=event.spec.operation,
+        status=event.status,
+        version=event.originator_version,
+        name=event.spec.name,
+        tags=event.spec.tags,
+        priority=event.spec.priority,
+        params=event.spec.params,
+        counts=figures["counts"],
+        percent=figures["percent"],
+        items_per_second=figures["items_per_second"],
+        eta_seconds=figures["eta_seconds"],
+        created_at=event.at,
+        started_at=event.started_at,
+        finished_at=None,
+        created_by=event.actor,
+    )

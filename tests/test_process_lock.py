@@ -88,7 +88,7 @@ def test_the_directory_is_made_for_its_owner_alone(tmp_path: Path) -> None:
 def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
 
-    with pytest.raises(DataDirectoryUnusable, match="cannot be used .*; name another one"):
+    with pytest.raises(DataDirectoryUnusable, match=r"cannot be used .*; name another one"):
         acquire(tmp_path / "data")
 
 

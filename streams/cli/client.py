@@ -1,0 +1,227 @@
+"""Client: the HTTP side of the verbs. Streams items up and events down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from domain.errors import InvalidCommand
+from streams.cli.documents import ErrorGroupDocument, JobDocument
+from streams.cli.exits import Problem, ProblemDetails, Unreachable
+from streams.cli.sse import EventParser, ServerEvent
+
+Query = Sequence[tuple[str, str | int]]
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 60.0
+SILENCE_SECONDS = 45.0
+"""The server sends a heartbeat every 15 s, so this long a silence means that it is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a lost event stream is asked for again, and how often; seconds."""
+
+    first: float = 0.1
+    longest: float = 2.0
+    give_up: float = 60.0
+
+
+class Client:
+    """Speaks to one server; an async context manager.
+
+    Every method raises Unreachable when nobody answers and Problem when the server refuses.
+    """
+
+    def __init__(self, url: str, patience: Patience | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise InvalidCommand(f"{url!r} is no address; write it as http://127.0.0.1:8080")
+        self._base = url.rstrip("/")
+        self._patience = patience or Patience()
+        self._open: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS
+        )
+        self._open = aiohttp.ClientSession(timeout=timeout)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._session.close()
+
+    async def job(self, job_id: str, *, at: int | None = None) -> JobDocument:
+        """A job as it is, or as it was at version ``at``."""
+        query = [] if at is None else [("at", at)]
+        job: JobDocument = await self.get(_job(job_id), query)
+        return job
+
+    async def errors(self, job_id: str) -> list[ErrorGroupDocument]:
+        """The failed items of a job, grouped."""
+        groups: list[ErrorGroupDocument] = (await self.get(_job(job_id, "errors")))["items"]
+        return groups
+
+    async def submit(
+        self, query: Query, items: AsyncIterator[bytes], *, key: str = ""
+    ) -> JobDocument:
+        """A new job whose items are blocks of NDJSON, sent as they come."""
+        headers = {"Content-Type": "application/x-ndjson"}
+        if key:
+            headers["Idempotency-Key"] = key
+        return await self._posted("/api/v1/jobs", query, headers=headers, data=items)
+
+    async def command(self, job_id: str, verb: str, reason: str = "") -> JobDocument:
+        """Pause, resume, cancel, retry or undo; returns the job as it is after that."""
+        return await self._posted(_job(job_id, verb), (), json={"reason": reason})
+
+    async def get(self, path: str, query: Query = ()) -> Any:
+        """The JSON document at a path."""
+        async with self._request("GET", path, query) as response:
+            return await response.json()
+
+    async def lines(self, job_id: str, query: Query, accept: str) -> AsyncIterator[bytes]:
+        """The items of a job in the wanted media type, a line (with its end) at a time."""
+        headers = {"Accept": accept}
+        async with self._request("GET", _job(job_id, "items"), query, headers=headers) as response:
+            rest = b""
+            async for block in response.content.iter_any():
+                *lines, rest = (rest + block).split(b"\n")
+                for line in lines:
+                    yield line + b"\n"
+            if rest:
+                yield rest
+
+    async def events(self, job_id: str, *, after: int) -> AsyncGenerator[ServerEvent, None]:
+        """Stored events behind version ``after`` and progress, until the job is at rest.
+
+        A lost connection is taken up again behind the last stored event that was seen.
+        """
+        last = str(after)
+        lost = _Lost(self._patience)
+        while True:
+            try:
+                async for event in self._stream(job_id, last):
+                    lost.found()
+                    last = event.id or last
+                    yield event
+            except _Settled:
+                return
+            except Unreachable as error:
+                await lost.wait(error)
+            except Problem as problem:
+                if problem.details.status < 500:
+                    raise
+                await lost.wait(problem)
+            else:
+                await lost.wait(None)
+
+    async def _stream(self, job_id: str, last: str) -> AsyncIterator[ServerEvent]:
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
+        )
+        path = _job(job_id, "events")
+        async with self._request("GET", path, (), headers=headers, timeout=timeout) as response:
+            if response.status == 204:
+                raise _Settled
+            parser = EventParser()
+            async for block in response.content.iter_any():
+                for event in parser.feed(block):
+                    yield event
+
+    async def _posted(self, path: str, query: Query, **options: Any) -> JobDocument:
+        async with self._request("POST", path, query, **options) as response:
+            job: JobDocument = await response.json()
+            return job
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        if self._open is None:
+            raise RuntimeError("use the client as an async context manager")
+        return self._open
+
+    @asynccontextmanager
+    async def _request(
+        self, method: str, path: str, query: Query, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        url = self._base + path
+        try:
+            async with self._session.request(method, url, params=query, **options) as response:
+                if response.status >= 400:
+                    raise Problem(await _details(response))
+                yield response
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unreachable(
+                f"no answer from {self._base} ({_reason(error)}); is `countermand serve` running "
+                "there? Another address goes into --url or COUNTERMAND_URL"
+            ) from error
+
+
+class _Settled(Exception):
+    """The server has nothing more to send."""
+
+
+class _Lost:
+    """Counts how long an event stream has brought nothing."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._delay = patience.first
+        self._since: float | None = None
+
+    def found(self) -> None:
+        """An event came: patience is whole again."""
+        self._delay, self._since = self._patience.first, None
+
+    async def wait(self, error: Exception | None) -> None:
+        """Sleep before the next try; raises ``error`` when patience has run out."""
+        now = asyncio.get_running_loop().time()
+        self._since = self._since or now
+        if error is not None and now - self._since > self._patience.give_up:
+            raise error
+        await asyncio.sleep(self._delay)
+        self._delay = min(self._delay * 2, self._patience.longest)
+
+
+def _job(job_id: str, part: str = "") -> str:
+    if not job_id or not all(letter.isalnum() or letter in "-_" for letter in job_id):
+        raise InvalidCommand(f"{job_id!r} is no job id; `countermand jobs` lists them")
+    return f"/api/v1/jobs/{job_id}/{part}" if part else f"/api/v1/jobs/{job_id}"
+
+
+async def _details(response: aiohttp.ClientResponse) -> ProblemDetails:
+    plain = ProblemDetails(response.status, f"{response.status} {response.reason}")
+    try:
+        body = json.loads(await response.read())
+    except (ValueError, aiohttp.ClientError):
+        return plain
+    if not isinstance(body, Mapping):
+        return plain
+    return ProblemDetails(
+        status=response.status,
+        title=str(body.get("title") or plain.title),
+        detail=str(body.get("detail", "")),
+        code=str(body.get("code", "")),
+        pointer=str(body.get("pointer", "")),
+        errors=[error for error in body.get("errors", ()) if isinstance(error, Mapping)],
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error.strerror or str(error.os_error)
+    return str(error) or type(error).__name__

@@ -1,0 +1,86 @@
+"""Documents: the JSON that the server answers with, as far as the command line reads it."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+SETTLED = frozenset(
+    {
+        "cancelled",
+        "completed",
+        "completed_with_errors",
+        "failed",
+        "rolled_back",
+        "rollback_incomplete",
+        "rejected",
+        "archived",
+    }
+)
+"""Statuses in which a job does nothing more by itself."""
+
+WELL = frozenset({"completed", "rolled_back", "archived"})
+"""Those of them that are what somebody asked for."""
+
+
+class CountsDocument(TypedDict):
+    """How many items are where; the six statuses add up to ``total``."""
+
+    total: int
+    pending: int
+    succeeded: int
+    failed: int
+    skipped: int
+    rolled_back: int
+    conflict: int
+
+
+class JobDocument(TypedDict):
+    """A job; times are ISO 8601, ``percent`` is 0 to 100. Figures are None when unknown."""
+
+    job_id: str
+    operation: str
+    status: str
+    version: int
+    name: str
+    tags: list[str]
+    priority: int
+    params: dict[str, Any]
+    counts: CountsDocument
+    percent: float | None
+    items_per_second: float | None
+    eta_seconds: float | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    created_by: str
+
+
+class FaultDocument(TypedDict):
+    """Why an item is not done; ``pointer`` leads into the item."""
+
+    code: str
+    message: str
+    pointer: NotRequired[str]
+
+
+class ItemDocument(TypedDict):
+    """Where one item of a job stands."""
+
+    position: int
+    status: str
+    result: Any
+    error: FaultDocument | None
+
+
+class ErrorGroupDocument(TypedDict):
+    """Failures that look alike, with a few of them."""
+
+    code: str
+    signature: str
+    count: int
+    samples: list[dict[str, Any]]
+
+
+def went_well(job: JobDocument) -> bool:
+    """Whether the job came to rest with nothing left to look at."""
+    return job["status"] in WELL and job["counts"]["conflict"] == 0

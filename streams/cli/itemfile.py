@@ -1,0 +1,82 @@
+"""Item file: where the items of a submit come from, and in which format they are."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from domain.errors import InvalidCommand
+from streams.cli.client import Client, Query
+from streams.cli.documents import JobDocument
+from streams.cli.output import say
+
+BLOCK = 256 * 1024
+STANDARD_INPUT = "-"
+
+
+async def upload(client: Client, name: str, query: Query, key: str) -> JobDocument:
+    """Submit the items of a file, read and sent block by block; returns the new job."""
+    with open_items(name) as source:
+        return await client.submit(query, ndjson(source, name), key=key)
+
+
+def open_items(name: str) -> BinaryIO:
+    """The file, or standard input for ``-``; raises InvalidCommand when it cannot be read."""
+    if name == STANDARD_INPUT:
+        if sys.stdin.isatty():
+            say("reading items from the terminal, one JSON object a line; Ctrl-D ends them")
+        return sys.stdin.buffer
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        raise InvalidCommand(f"cannot read {name} ({error.strerror})") from None
+
+
+async def ndjson(source: BinaryIO, name: str) -> AsyncIterator[bytes]:
+    """The items as blocks of NDJSON.
+
+    A file that begins with ``[``, or is named .json, is one JSON document: a list of items,
+    or an object with ``items``; it is read as a whole. All else goes on as it is: a line
+    that is no JSON becomes a failed item, which the server reports.
+    """
+    block = await asyncio.to_thread(source.read, BLOCK)
+    if _is_document(block, name):
+        rest = await asyncio.to_thread(source.read)
+        for lines in _listed(block + rest, name):
+            yield lines
+        return
+    while block:
+        yield block
+        block = await asyncio.to_thread(source.read, BLOCK)
+
+
+def _is_document(block: bytes, name: str) -> bool:
+    return block.lstrip()[:1] == b"[" or Path(name).suffix.lower() == ".json"
+
+
+def _listed(text: bytes, name: str) -> Iterator[bytes]:
+    block = bytearray()
+    for item in _items(text, name):
+        block += json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        if len(block) >= BLOCK:
+            yield bytes(block)
+            block.clear()
+    if block:
+        yield bytes(block)
+
+
+def _items(text: bytes, name: str) -> list[Any]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise InvalidCommand(
+            f"{name} is no JSON document ({error}); one object a line needs the name .ndjson"
+        ) from None
+    items = document.get("items") if isinstance(document, dict) else document
+    if not isinstance(items, list):
+        raise InvalidCommand(f"{name} holds no list of items; write [{{...}}, {{...}}]")
+    return items

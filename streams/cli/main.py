@@ -1,0 +1,61 @@
+"""Main: the command ``countermand``, put together from its verbs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from domain.errors import CountermandError
+from streams.cli import database, exits, reading, serving, steering, submit
+from streams.cli.output import say
+
+HELP = """Bulk operations on records that can be watched live, audited and undone.
+
+\b
+  countermand demo     see it work on texts that Python brings along
+  countermand serve    start a server; the other verbs speak to it
+
+\b
+Exit codes:
+  0  done
+  1  a followed job failed, was cancelled, or has errors or conflicts
+  2  something must be changed first: options, input, the job's status
+  3  no server answers, or not now
+"""
+
+app = typer.Typer(
+    name="countermand",
+    help=HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+JOBS = "Jobs"
+SERVER = "Server and data"
+
+app.command(rich_help_panel=JOBS)(submit.submit)
+app.command(rich_help_panel=JOBS)(submit.watch)
+for verb in (
+    *(reading.jobs, reading.show, reading.items, reading.errors, reading.events),
+    *(steering.pause, steering.resume, steering.cancel, steering.retry, steering.undo),
+    reading.operations,
+):
+    app.command(rich_help_panel=JOBS)(verb)
+app.command(rich_help_panel=SERVER)(serving.serve)
+app.command(name="serve-child", hidden=True)(serving.serve_child)
+app.add_typer(database.app, name="db", rich_help_panel=SERVER)
+
+
+def main() -> None:
+    """Run the command line; errors of ours become their words and an exit code."""
+    try:
+        app()
+    except CountermandError as error:
+        say(f"countermand: {error.message}")
+        sys.exit(exits.code_of(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Options and arguments that several verbs share, each said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+Url = Annotated[str, typer.Option("--url", envvar="COUNTERMAND_URL", help="Address of the server.")]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="JSON on standard output and nothing else there."),
+]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
+Reason = Annotated[
+    str, typer.Option("--reason", help="Why; goes into the audit trail.", show_default=False)
+]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch", "-w", help="Follow the job to its end; exit 1 unless all of it went well."
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Directory of the database and of what belongs to it (COUNTERMAND_DATA_DIR).",
+        show_default=False,
+    ),
+]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        help="SQLAlchemy address of another database than the one in the data directory "
+        "(COUNTERMAND_DATABASE).",
+        show_default=False,
+    ),
+]

@@ -1,0 +1,242 @@
+"""Render: documents as tables, bars and lines. Draws, and decides nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from streams.cli.documents import (
+    CountsDocument,
+    ErrorGroupDocument,
+    ItemDocument,
+    JobDocument,
+)
+from streams.cli.output import plain
+
+STATUS_STYLES = {
+    "draft": "dim",
+    "pending": "dim",
+    "awaiting_approval": "yellow",
+    "running": "cyan",
+    "paused": "yellow",
+    "cancelling": "yellow",
+    "cancelled": "yellow",
+    "completed": "green",
+    "completed_with_errors": "red",
+    "failed": "red",
+    "rolling_back": "magenta",
+    "rolled_back": "magenta",
+    "rollback_incomplete": "red",
+    "rejected": "red",
+    "archived": "dim",
+    "succeeded": "green",
+    "skipped": "dim",
+    "conflict": "yellow",
+}
+COUNTED = ("succeeded", "failed", "skipped", "rolled_back", "conflict", "pending")
+PIPED_WIDTH = 160
+"""Columns of a table that no terminal shows; wide enough not to cut an id."""
+
+_SAMPLES = 3
+_CELL = 200
+
+
+def console() -> Console:
+    """Standard output, with colour on a terminal only; NO_COLOR is rich's own business."""
+    measured = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, width=None if measured else PIPED_WIDTH)
+
+
+def status_text(status: str) -> Text:
+    """A status in its colour."""
+    return Text(plain(status), style=STATUS_STYLES.get(status, ""), no_wrap=True)
+
+
+def counts_line(counts: CountsDocument) -> str:
+    """The counts that are not zero: ``9,863 succeeded, 137 conflict``."""
+    parts = [f"{counts[name]:,} {name}" for name in COUNTED if counts[name]]  # type: ignore[literal-required]  # the names above
+    return ", ".join(parts) or "no items"
+
+
+def duration(seconds: float) -> str:
+    """``0:07``, ``12:05`` or ``3:20:00``."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def progress_line(job: JobDocument) -> str:
+    """The job's progress as one line of text, for logs and pipes."""
+    parts = [f"{job['status']} {percent(job)}", counts_line(job["counts"]), *_pace(job)]
+    return plain(" | ".join(parts))
+
+
+def percent(job: JobDocument) -> str:
+    """How far the job is, as ``63.2 %``; empty when nobody knows."""
+    return "" if job["percent"] is None else f"{job['percent']:.1f} %"
+
+
+def live_view(job: JobDocument) -> RenderableType:
+    """The job's progress as a bar with its counts, for a terminal."""
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(
+        Text(title_of(job), style="bold", no_wrap=True, overflow="ellipsis"),
+        status_text(job["status"]),
+        ProgressBar(total=100, completed=job["percent"] or 0, width=40),
+        Text(percent(job).rjust(7)),
+        Text("  ".join(_pace(job)), style="dim"),
+    )
+    return Group(bar, counts_text(job["counts"]))
+
+
+def counts_text(counts: CountsDocument) -> Text:
+    """The counts in their colours, all six, so that nothing jumps while they change."""
+    text = Text()
+    for name in COUNTED:
+        number = int(counts[name])  # type: ignore[literal-required]  # the names above
+        style = STATUS_STYLES.get(name, "") if number else "dim"
+        text.append(f"{name} {number:,}   ", style=style)
+    return text
+
+
+def title_of(job: JobDocument) -> str:
+    """The name that somebody gave the job, else its operation."""
+    return plain(job["name"] or job["operation"])
+
+
+def _pace(job: JobDocument) -> list[str]:
+    parts = []
+    if job["items_per_second"]:
+        parts.append(f"{job['items_per_second']:,.0f}/s")
+    if job["eta_seconds"] is not None:
+        parts.append(f"ETA {duration(job['eta_seconds'])}")
+    return parts
+
+
+def moment(text: str | None) -> str:
+    """A time as the reader's clock shows it; empty for none."""
+    if not text:
+        return ""
+    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def job_table(jobs: Iterable[JobDocument]) -> Table:
+    """Jobs, a line each."""
+    table = _table("job", "operation", "status", "name", "done", "counts", "created")
+    for job in jobs:
+        table.add_row(
+            Text(job["job_id"], no_wrap=True, overflow="fold"),
+            plain(job["operation"]),
+            status_text(job["status"]),
+            Text(plain(job["name"])),
+            percent(job),
+            counts_line(job["counts"]),
+            moment(job["created_at"]),
+        )
+    return table
+
+
+def job_details(job: JobDocument) -> Table:
+    """One job, a line for each of its properties."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    rows: list[tuple[str, str | Text]] = [
+        ("job", job["job_id"]),
+        ("operation", job["operation"]),
+        ("name", job["name"]),
+        ("status", status_text(job["status"])),
+        ("counts", f"{counts_line(job['counts'])} (of {job['counts']['total']:,})"),
+        ("progress", "  ".join([percent(job), *_pace(job)])),
+        ("version", str(job["version"])),
+        ("priority", str(job["priority"])),
+        ("tags", ", ".join(job["tags"])),
+        ("params", compact(job["params"]) if job["params"] else ""),
+        ("created", f"{moment(job['created_at'])} by {job['created_by']}"),
+        ("started", moment(job["started_at"])),
+        ("finished", moment(job["finished_at"])),
+    ]
+    for name, value in rows:
+        if value:
+            table.add_row(name, value if isinstance(value, Text) else Text(plain(value)))
+    return table
+
+
+def item_table(items: Iterable[ItemDocument]) -> Table:
+    """Items, a line each; the last column is the result or the reason."""
+    table = _table("item", "status", "result or reason")
+    for item in items:
+        fault = item["error"]
+        said = reason_of(fault) if fault else compact(item["result"])
+        table.add_row(str(item["position"]), status_text(item["status"]), Text(plain(said)))
+    return table
+
+
+def reason_of(fault: Mapping[str, Any]) -> str:
+    """Code, message and place of a fault on one line."""
+    pointer = fault.get("pointer")
+    return f"{fault['code']}: {fault['message']}" + (f" (at {pointer})" if pointer else "")
+
+
+def error_table(groups: Iterable[ErrorGroupDocument]) -> Table:
+    """Groups of failures, the largest first, with the positions of a few items."""
+    table = _table("items", "code", "what", "for example items")
+    for group in sorted(groups, key=lambda group: -group["count"]):
+        samples = [str(sample.get("item", "?")) for sample in group["samples"]]
+        table.add_row(
+            f"{group['count']:,}",
+            Text(plain(group["code"]), style="red"),
+            Text(plain(group["signature"])),
+            ", ".join(samples[:_SAMPLES]),
+        )
+    return table
+
+
+def operation_table(operations: Sequence[Mapping[str, Any]]) -> Table:
+    """Operations, a line each."""
+    table = _table("operation", "undo", "what it does")
+    for operation in operations:
+        first = str(operation.get("description") or "").partition("\n")[0]
+        table.add_row(
+            Text(str(operation["kind"]), style="bold", no_wrap=True),
+            str(operation.get("reversible", "")),
+            Text(plain(first)),
+        )
+    return table
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """A stored event as one line of text."""
+    parts = [
+        f"v{event['version']}",
+        moment(str(event["at"])) if event.get("at") else "",
+        str(event.get("event") or event.get("name") or ""),
+        str(event["status"]),
+        counts_line(event["counts"]),
+        f"by {event['actor']}" if event.get("actor") else "",
+        f"({event['reason']})" if event.get("reason") else "",
+    ]
+    return plain("  ".join(part for part in parts if part))
+
+
+def compact(value: Any) -> str:
+    """JSON on one line, cut where a table would grow out of shape."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _CELL else text[: _CELL - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column)
+    return table

@@ -1,0 +1,74 @@
+"""Storage: what the verbs that open the database do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, exc
+from sqlalchemy.engine import make_url
+
+from domain.errors import DataDirectoryUnusable, SettingsInvalid
+from streams.process_lock import acquire
+from streams.settings import Settings
+from streams.stores import migrate
+from streams.stores.database import Database
+
+
+def place(settings: Settings) -> str:
+    """The file of an SQLite database, else the address without its password."""
+    url = make_url(settings.database)
+    if url.get_backend_name() == "sqlite" and url.database:
+        return url.database
+    return url.render_as_string(hide_password=True)
+
+
+@contextmanager
+def existing(settings: Settings) -> Iterator[Database]:
+    """The database, opened; raises DataDirectoryUnusable rather than make an empty one."""
+    with opened(settings) as database:
+        if database.is_sqlite and not Path(place(settings)).is_file():
+            raise DataDirectoryUnusable(
+                f"there is no database at {place(settings)}; name the right --data-dir, or make "
+                "one: countermand db upgrade"
+            )
+        yield database
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Database]:
+    """The database of the settings; raises SettingsInvalid for an address of no use."""
+    try:
+        database = Database(settings.database)
+    except (exc.ArgumentError, ModuleNotFoundError) as error:
+        raise SettingsInvalid(
+            f"the database address is of no use ({error}); write sqlite:///FILE or "
+            "postgresql+psycopg://HOST/NAME (with countermand[postgresql] installed)"
+        ) from error
+    with database:
+        yield database
+
+
+def checked(settings: Settings) -> str:
+    """The schema of a whole database; raises DataDirectoryUnusable for any other."""
+    with existing(settings) as database:
+        migrate.check(database)
+        if database.is_sqlite:
+            database.read_now(_whole)
+        return migrate.head()
+
+
+def upgraded(settings: Settings) -> str:
+    """The schema after what was missing has been made; no server may run meanwhile."""
+    from streams.bootstrap import installed_operations, prepare
+
+    with acquire(settings.data_dir), opened(settings) as database:
+        prepare(database, installed_operations())
+        return migrate.head()
+
+
+def _whole(connection: Connection) -> None:
+    found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+    if found != "ok":
+        raise DataDirectoryUnusable(f"the database is damaged ({found}); restore it from a backup")

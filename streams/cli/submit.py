@@ -1,0 +1,124 @@
+"""Submit and watch: a job goes in, and is followed to its end."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from domain.errors import InvalidCommand
+from streams.cli import exits
+from streams.cli.documents import JobDocument, went_well
+from streams.cli.options import DEFAULT_URL, AsJson, JobId, Url, Watch
+from streams.cli.output import emit, say
+
+
+def submit(  # noqa: PLR0913 - the options of a command
+    operation: Annotated[
+        str, typer.Argument(metavar="OPERATION", help="Its kind; `operations` lists them.")
+    ],
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="NDJSON, or JSON with a list; - is standard input."),
+    ] = "-",
+    *,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", "-p", help="KEY=VALUE; the value is JSON, else text."),
+    ] = None,
+    params: Annotated[str, typer.Option(help="All parameters as one JSON object.")] = "",
+    name: Annotated[str, typer.Option(help="What to call the job.")] = "",
+    tag: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
+    priority: Annotated[int, typer.Option(min=0, max=10, help="10 goes first.")] = 5,
+    chunk_size: Annotated[
+        int | None, typer.Option(min=1, help="Items worked as one; automatic when left out.")
+    ] = None,
+    key: Annotated[
+        str, typer.Option(help="Idempotency key: the same key never makes a second job.")
+    ] = "",
+    watch: Watch = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job: one operation on many items.
+
+    Lines go to the server as they are read, so a file may be of any size.
+
+    \b
+    Examples:
+      countermand submit annotations.create items.ndjson -p project_id=1 --watch
+      zcat items.gz | countermand submit annotations.create -p project_id=1
+      countermand submit annotations.delete stale.json --tag nightly --json
+    """
+    from streams.cli.itemfile import upload
+    from streams.cli.session import talk
+
+    given = [("priority", priority), ("name", name), ("chunk_size", chunk_size)]
+    query: list[tuple[str, str | int]] = [("operation", operation)]
+    query += [(option, value) for option, value in given if value not in ("", None)]  # type: ignore[misc]  # None was left out
+    query += [("tag", label) for label in tag or ()]
+    parameters = read_params(params, param or ())
+    if parameters:
+        query.append(("params", json.dumps(parameters)))
+
+    job = talk(url, lambda client: upload(client, file, query, key))
+    report(job, url, watch=watch, as_json=as_json)
+
+
+def watch(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Follow a job to its end: a bar, or plain lines when no terminal shows them.
+
+    Goes on by itself after a lost connection. Ctrl-C ends the watching, not the job.
+
+    \b
+    Examples:
+      countermand watch 0192f7a1-...
+      countermand watch 0192f7a1-... && echo all of it went well
+      countermand watch 0192f7a1-... --json | jq .percent
+    """
+    from streams.cli.session import talk
+
+    job = talk(url, lambda client: client.job(job_id))
+    report(job, url, watch=True, as_json=as_json)
+
+
+def read_params(whole: str, single: list[str] | tuple[()]) -> dict[str, Any]:
+    """Parameters of ``--params`` and ``--param``, the latter over the former."""
+    try:
+        parameters = json.loads(whole) if whole else {}
+    except ValueError as error:
+        raise InvalidCommand(f"--params is no JSON ({error})") from None
+    if not isinstance(parameters, dict):
+        raise InvalidCommand('--params must be an object, as {"project_id": 1}')
+    for pair in single:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise InvalidCommand(f"--param {pair}: write it as KEY=VALUE")
+        try:
+            parameters[name] = json.loads(value)
+        except ValueError:
+            parameters[name] = value
+    return parameters
+
+
+def report(job: JobDocument, url: str, *, watch: bool, as_json: bool) -> None:
+    """Show the job that a command answered with; with ``watch`` follow it to its end.
+
+    Then the exit code says whether all of it went well.
+    """
+    if not watch:
+        if as_json:
+            emit(job)
+        else:
+            print(job["job_id"])
+            say(f"{job['status']}; to follow it: countermand watch {job['job_id']}")
+        return
+    from streams.cli.following import watched
+    from streams.cli.session import talk
+
+    last = talk(url, lambda client: watched(client, job, as_json=as_json))
+    if last["counts"]["failed"]:
+        say(f"failed items by reason: countermand errors {job['job_id']}")
+    if not went_well(last):
+        raise typer.Exit(exits.FAILED)

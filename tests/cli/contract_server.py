@@ -1,0 +1,231 @@
+"""A server in a thread that answers as the REST contract says, from documents in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+COUNTED = ("pending", "succeeded", "failed", "skipped", "rolled_back", "conflict")
+
+
+def counts(**given: int) -> dict[str, int]:
+    every = {name: given.get(name, 0) for name in COUNTED}
+    return {"total": sum(every.values()), **every}
+
+
+def job(job_id: str = "job-1", **changes: Any) -> dict[str, Any]:
+    return {
+        "job_id": job_id,
+        "operation": "notes.create",
+        "status": "running",
+        "version": 2,
+        "name": "",
+        "tags": [],
+        "priority": 5,
+        "params": {},
+        "counts": counts(pending=10),
+        "percent": 0.0,
+        "items_per_second": None,
+        "eta_seconds": None,
+        "created_at": "2025-06-01T12:00:00+00:00",
+        "started_at": "2025-06-01T12:00:00+00:00",
+        "finished_at": None,
+        "created_by": "local",
+        **changes,
+    }
+
+
+def event(version: int, name: str = "job.chunks_closed", **changes: Any) -> dict[str, Any]:
+    return {
+        "job_id": "job-1",
+        "version": version,
+        "event": name,
+        "at": "2025-06-01T12:00:00+00:00",
+        "actor": "local",
+        "status": "running",
+        "counts": counts(pending=10),
+        "percent": 0.0,
+        "items_per_second": None,
+        "eta_seconds": None,
+        **changes,
+    }
+
+
+FINISHED = event(5, "job.finished", status="completed", counts=counts(succeeded=10), percent=100.0)
+
+
+@dataclass
+class Contract:
+    """What the server knows, what it was asked, and how it misbehaves."""
+
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    items: list[dict[str, Any]] = field(default_factory=list)
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    operations: list[dict[str, Any]] = field(default_factory=list)
+    next_cursor: str | None = None
+    problem: dict[str, Any] | None = None
+    drop_after: int | None = None
+    """Events of a stream after which its connection is cut, without a good-bye."""
+    outage: int = 0
+    """Streams that are answered with 503 first."""
+    after_stream: Callable[[], None] = lambda: None
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    url: str = ""
+
+    def resumed_from(self) -> list[str]:
+        return [seen["Last-Event-ID"] for seen in self.headers if "Last-Event-ID" in seen]
+
+
+@web.middleware
+async def _recorded(request: web.Request, handler: Any) -> web.StreamResponse:
+    contract: Contract = request.app[CONTRACT]
+    contract.requests.append((request.method, request.path_qs))
+    contract.headers.append(dict(request.headers))
+    contract.bodies.append(await request.read())
+    if contract.problem is not None:
+        return web.json_response(
+            contract.problem,
+            status=contract.problem["status"],
+            content_type="application/problem+json",
+        )
+    answer: web.StreamResponse = await handler(request)
+    return answer
+
+
+CONTRACT = web.AppKey("contract", Contract)
+
+
+async def _jobs(request: web.Request) -> web.Response:
+    contract = request.app[CONTRACT]
+    page = {"items": list(contract.jobs.values()), "next_cursor": contract.next_cursor}
+    return web.json_response(page)
+
+
+async def _submit(request: web.Request) -> web.Response:
+    made = job(operation=request.query["operation"], status="pending", version=1)
+    request.app[CONTRACT].jobs[made["job_id"]] = made
+    return web.json_response(made, status=202)
+
+
+async def _job(request: web.Request) -> web.Response:
+    found = request.app[CONTRACT].jobs.get(request.match_info["job"])
+    if found is None:
+        detail = "there is no such job; `countermand jobs` lists them"
+        body = {"status": 404, "title": "Not Found", "detail": detail, "code": "job_not_found"}
+        return web.json_response(body, status=404)
+    return web.json_response(found)
+
+
+async def _command(request: web.Request) -> web.Response:
+    verb = request.match_info["verb"]
+    document = request.app[CONTRACT].jobs[request.match_info["job"]]
+    status = {"pause": "paused", "cancel": "cancelled", "undo": "rolling_back"}
+    return web.json_response({**document, "status": status.get(verb, "running")})
+
+
+async def _items(request: web.Request) -> web.Response:
+    items = request.app[CONTRACT].items
+    wanted = [i for i in items if request.query.get("status") in (None, i["status"])]
+    wanted = wanted[: int(request.query.get("limit", len(wanted)))]
+    if request.headers["Accept"] == "text/csv":
+        text = "".join(f"{item['position']},{item['status']}\r\n" for item in wanted)
+        return web.Response(text=f"position,status\r\n{text}", content_type="text/csv")
+    lines = "".join(json.dumps(item) + "\n" for item in wanted)
+    return web.Response(text=lines, content_type="application/x-ndjson")
+
+
+async def _events(request: web.Request) -> web.StreamResponse:
+    contract = request.app[CONTRACT]
+    if request.headers["Accept"] != "text/event-stream":
+        after, limit = int(request.query["after"]), int(request.query["limit"])
+        page = [stored for stored in contract.events if stored["version"] > after][:limit]
+        return web.json_response({"items": page})
+    if contract.outage > 0:
+        contract.outage -= 1
+        return web.json_response({"title": "Service Unavailable"}, status=503)
+    return await _stream(request, contract, int(request.headers["Last-Event-ID"]))
+
+
+async def _stream(request: web.Request, contract: Contract, last: int) -> web.StreamResponse:
+    left = [stored for stored in contract.events if stored["version"] > last]
+    if not left:
+        return web.Response(status=204)
+    answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await answer.prepare(request)
+    await answer.write(b"retry: 1000\n\n: still here\n\n")
+    for sent, stored in enumerate(left):
+        if sent == contract.drop_after and request.transport is not None:
+            request.transport.close()
+            return answer
+        await answer.write(b"event: progress\ndata: %b\n\n" % json.dumps(stored).encode())
+        head = f"event: {stored['event']}\nid: {stored['version']}\n"
+        await answer.write(f"{head}data: {json.dumps(stored)}\n\n".encode())
+    contract.after_stream()
+    return answer
+
+
+async def _errors(request: web.Request) -> web.Response:
+    return web.json_response({"items": request.app[CONTRACT].groups})
+
+
+async def _operations(request: web.Request) -> web.Response:
+    return web.json_response({"items": request.app[CONTRACT].operations})
+
+
+def _application(contract: Contract) -> web.Application:
+    application = web.Application(middlewares=[_recorded], client_max_size=1 << 30)
+    application[CONTRACT] = contract
+    application.router.add_get("/api/v1/jobs", _jobs)
+    application.router.add_post("/api/v1/jobs", _submit)
+    application.router.add_get("/api/v1/operations", _operations)
+    application.router.add_get("/api/v1/jobs/{job}", _job)
+    application.router.add_get("/api/v1/jobs/{job}/items", _items)
+    application.router.add_get("/api/v1/jobs/{job}/events", _events)
+    application.router.add_get("/api/v1/jobs/{job}/errors", _errors)
+    application.router.add_post("/api/v1/jobs/{job}/{verb}", _command)
+    return application
+
+
+async def _serve(
+    contract: Contract, ready: threading.Event, stop: Callable[[], asyncio.Event]
+) -> None:
+    runner = web.AppRunner(_application(contract), shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    contract.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    stopped = stop()
+    ready.set()
+    await stopped.wait()
+    await runner.cleanup()
+
+
+@contextmanager
+def serving() -> Iterator[Contract]:
+    """A contract server that runs until the scope is left."""
+    contract, ready = Contract(), threading.Event()
+    handles: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    def stop() -> asyncio.Event:
+        handles.append((asyncio.get_running_loop(), asyncio.Event()))
+        return handles[0][1]
+
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(contract, ready, stop)))
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield contract
+    finally:
+        loop, stopped = handles[0]
+        loop.call_soon_threadsafe(stopped.set)
+        thread.join(10)

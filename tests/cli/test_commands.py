@@ -1,0 +1,377 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.cli.contract_server import FINISHED, Contract, counts, event, job
+
+WELL = {"status": "completed", "version": 5, "counts": counts(succeeded=10), "percent": 100.0}
+BADLY = {
+    "status": "completed_with_errors",
+    "version": 5,
+    "counts": counts(succeeded=9, failed=1),
+    "percent": 100.0,
+}
+
+
+def _ends(contract: Contract, **ending: object) -> None:
+    """The job's stream leads to this ending, which is what is read at last."""
+    contract.jobs = {"job-1": job()}
+    contract.events = [event(3), event(4, percent=50.0), {**FINISHED, **ending}]
+    contract.after_stream = lambda: contract.jobs.update({"job-1": job(**ending)})
+
+
+class TestSubmit:
+    def test_the_items_and_all_options_arrive(
+        self, ask: Run, contract: Contract, tmp_path: Path
+    ) -> None:
+        items = tmp_path / "items.ndjson"
+        items.write_text('{"a": 1}\n{"a": 2}\n')
+
+        ended = ask(
+            *("submit", "notes.create", str(items), "-p", "list=7", "--param", "who=ann"),
+            *("--params", '{"list": 1, "deep": {"x": []}}', "--name", "two notes"),
+            *("--tag", "a", "--tag", "b", "--priority", "9", "--chunk-size", "100", "--key", "k1"),
+        )
+
+        assert (ended.code, ended.out) == (0, "job-1\n")
+        assert "countermand watch job-1" in ended.err
+        assert contract.bodies == [items.read_bytes()]
+        assert contract.headers[0]["Idempotency-Key"] == "k1"
+        (_, sent) = contract.requests[0]
+        for part in ("operation=notes.create", "priority=9", "chunk_size=100", "tag=a&tag=b"):
+            assert part in sent
+        assert "who%22:+%22ann%22" in sent or "%22who%22" in sent
+
+    def test_what_was_not_given_is_not_sent(
+        self, ask: Run, contract: Contract, tmp_path: Path
+    ) -> None:
+        (tmp_path / "items.json").write_text('[{"a": 1}]')
+
+        ask("submit", "notes.create", str(tmp_path / "items.json"))
+
+        assert contract.requests == [("POST", "/api/v1/jobs?operation=notes.create&priority=5")]
+        assert contract.bodies == [b'{"a":1}\n']
+
+    def test_json_is_the_job_alone(self, ask: Run, tmp_path: Path) -> None:
+        (tmp_path / "items.ndjson").write_text("{}\n")
+
+        ended = ask("submit", "notes.create", str(tmp_path / "items.ndjson"), "--json")
+
+        assert ended.document["job_id"] == "job-1"
+        assert ended.err == ""
+
+    @pytest.mark.parametrize(("ending", "code"), [(WELL, 0), (BADLY, 1)])
+    def test_watching_ends_with_the_jobs_exit_code(
+        self, ask: Run, contract: Contract, tmp_path: Path, ending: dict[str, object], code: int
+    ) -> None:
+        (tmp_path / "items.ndjson").write_text("{}\n")
+        _ends(contract, **ending)
+
+        ended = ask("submit", "notes.create", str(tmp_path / "items.ndjson"), "--watch")
+
+        assert ended.code == code
+        assert ended.out.splitlines()[-1].startswith(f"notes.create {ending['status']} 100.0 %")
+        assert ("countermand errors job-1" in ended.err) == (code == 1)
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("--params", "{"), "--params is no JSON"),
+            (("--params", "[1]"), "--params must be an object"),
+            (("--param", "list"), "write it as KEY=VALUE"),
+            (("absent.ndjson",), "cannot read absent.ndjson"),
+        ],
+    )
+    def test_wrong_input_is_told_without_a_traceback(
+        self, ask: Run, arguments: tuple[str, ...], said: str
+    ) -> None:
+        ended = ask("submit", "notes.create", *arguments)
+
+        assert ended.code == 2
+        assert said in ended.err
+        assert "Traceback" not in ended.err
+
+
+class TestWatch:
+    def test_each_event_is_a_line_of_json(self, ask: Run, contract: Contract) -> None:
+        _ends(contract, **WELL)
+
+        ended = ask("watch", "job-1", "--json")
+
+        assert ended.code == 0
+        assert [line["event"] for line in ended.lines] == [
+            *("job", "progress", "job.chunks_closed", "progress", "job.chunks_closed"),
+            *("progress", "job.finished", "job"),
+        ]
+        assert ended.lines[-1]["status"] == "completed"
+
+    def test_it_goes_on_after_a_lost_connection(self, ask: Run, contract: Contract) -> None:
+        _ends(contract, **WELL)
+        contract.drop_after = 1
+
+        ended = ask("watch", "job-1", "--json")
+
+        stored = [line["version"] for line in ended.lines if line["event"].startswith("job.")]
+        assert stored == [3, 4, 5]
+        assert contract.resumed_from()[:3] == ["2", "3", "4"]
+
+    @pytest.mark.parametrize(
+        ("ending", "code"),
+        [
+            ({"status": "failed", "counts": counts(failed=10)}, 1),
+            ({"status": "cancelled", "counts": counts(skipped=10)}, 1),
+            ({"status": "rolled_back", "counts": counts(rolled_back=10)}, 0),
+            ({"status": "rolled_back", "counts": counts(rolled_back=9, conflict=1)}, 1),
+            ({"status": "rollback_incomplete", "counts": counts(rolled_back=9, failed=1)}, 1),
+        ],
+    )
+    def test_a_job_at_rest_ends_it_at_once(
+        self, ask: Run, contract: Contract, ending: dict[str, object], code: int
+    ) -> None:
+        contract.jobs = {"job-1": job(version=5, percent=100.0, **ending)}
+
+        assert ask("watch", "job-1").code == code
+
+
+class TestReading:
+    def test_jobs_pass_all_filters_on(self, ask: Run, contract: Contract) -> None:
+        contract.jobs, contract.next_cursor = {"job-1": job(name="first")}, "abc"
+
+        ended = ask(
+            *("jobs", "--status", "failed", "--operation", "notes.create", "--tag", "a", "-q", "x"),
+            *("--after", "2025-01-01", "--before", "2026-01-01", "--sort", "-created_at"),
+            *("--limit", "3", "--cursor", "zzz"),
+        )
+
+        assert "job-1" in ended.out
+        assert "first" in ended.out
+        assert "countermand jobs --cursor abc" in ended.err
+        assert contract.requests[0][1] == (
+            "/api/v1/jobs?limit=3&status=failed&operation=notes.create&tag=a&q=x"
+            "&created_after=2025-01-01&created_before=2026-01-01&sort=-created_at&cursor=zzz"
+        )
+
+    def test_jobs_as_json_are_one_page(self, ask: Run, contract: Contract) -> None:
+        contract.jobs = {"job-1": job()}
+
+        ended = ask("jobs", "--json")
+
+        assert ended.document == {"items": [job()], "next_cursor": None}
+        assert contract.requests[0][1] == "/api/v1/jobs?limit=20"
+
+    def test_a_job_can_be_shown_as_it_was(self, ask: Run, contract: Contract) -> None:
+        contract.jobs = {"job-1": job(name="first", tags=["a", "b"])}
+
+        ended = ask("show", "job-1", "--at", "3")
+
+        assert contract.requests[0][1] == "/api/v1/jobs/job-1?at=3"
+        for part in ("job-1", "first", "running", "a, b", "10 pending (of 10)"):
+            assert part in ended.out
+
+    def test_an_unknown_job_is_told_in_the_servers_words(self, ask: Run) -> None:
+        ended = ask("show", "job-9", "--json")
+
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err == (
+            "countermand: Not Found: there is no such job; `countermand jobs` lists them\n"
+        )
+
+    def test_items_are_a_table_that_says_when_there_are_more(
+        self, ask: Run, contract: Contract
+    ) -> None:
+        contract.items = [
+            {"position": n, "status": "succeeded", "result": {"id": n}, "error": None}
+            for n in range(60)
+        ]
+
+        ended = ask("items", "job-1")
+
+        assert '{"id": 49}' in ended.out
+        assert '{"id": 50}' not in ended.out
+        assert "there are more" in ended.err
+
+    @pytest.mark.parametrize(
+        "arguments", [("--json",), ("--format", "ndjson"), ("--format", "csv")]
+    )
+    def test_items_stream_in_the_wanted_format(
+        self, ask: Run, contract: Contract, arguments: tuple[str, ...]
+    ) -> None:
+        contract.items = [
+            {"position": n, "status": "failed" if n % 2 else "succeeded"} for n in range(5000)
+        ]
+
+        ended = ask("items", "job-1", "--status", "failed", *arguments)
+
+        if "csv" in arguments:
+            assert ended.out.splitlines()[:2] == ["position,status", "1,failed"]
+            assert len(ended.out.splitlines()) == 2501
+        else:
+            assert ended.lines == contract.items[1::2]
+
+    def test_events_come_in_pages(self, ask: Run, contract: Contract) -> None:
+        contract.events = [event(version) for version in range(1, 451)]
+
+        ended = ask("events", "job-1", "--json", "--after", "10")
+
+        assert [line["version"] for line in ended.lines] == list(range(11, 451))
+        assert len(contract.requests) == 3
+
+    def test_followed_events_are_the_stored_ones(self, ask: Run, contract: Contract) -> None:
+        contract.events = [event(1, "job.submitted"), event(2), FINISHED]
+
+        ended = ask("events", "job-1", "--follow")
+
+        assert [line.split()[0] for line in ended.out.splitlines()] == ["v1", "v2", "v5"]
+        assert "job.finished" in ended.out
+
+    def test_errors_are_grouped(self, ask: Run, contract: Contract) -> None:
+        contract.groups = [{"code": "late", "signature": "too late", "count": 3, "samples": []}]
+
+        assert "too late" in ask("errors", "job-1").out
+        assert ask("errors", "job-1", "--json").document == {"items": contract.groups}
+
+    def test_no_errors_are_said_so(self, ask: Run) -> None:
+        ended = ask("errors", "job-1")
+
+        assert (ended.code, ended.out, ended.err) == (0, "", "no item has failed\n")
+
+    def test_operations_are_listed_and_one_is_shown_whole(
+        self, ask: Run, contract: Contract
+    ) -> None:
+        contract.operations = [
+            {"kind": "notes.create", "reversible": "before_image", "description": "Adds.\nMore."},
+            {"kind": "notes.delete", "reversible": "no", "item_schema": {"type": "object"}},
+        ]
+
+        assert "Adds." in ask("operations").out
+        assert ask("operations", "notes.delete").document == contract.operations[1]
+        assert ask("operations", "--json").document == {"items": contract.operations}
+        assert ask("operations", "notes.burn").code == 2
+
+
+class TestSteering:
+    @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry", "undo"])
+    def test_a_verb_is_posted_with_its_reason(
+        self, ask: Run, contract: Contract, verb: str
+    ) -> None:
+        contract.jobs = {"job-1": job()}
+
+        ended = ask(verb, "job-1", "--reason", "because", "--json")
+
+        assert ended.code == 0
+        assert ended.document["job_id"] == "job-1"
+        assert contract.requests == [("POST", f"/api/v1/jobs/job-1/{verb}")]
+        assert json.loads(contract.bodies[0]) == {"reason": "because"}
+
+    @pytest.mark.parametrize("verb", ["resume", "retry", "undo"])
+    def test_what_takes_time_can_be_watched(self, ask: Run, contract: Contract, verb: str) -> None:
+        _ends(contract, **WELL)
+
+        assert ask(verb, "job-1", "--watch").code == 0
+
+    def test_a_refusal_is_told_in_the_servers_words(self, ask: Run, contract: Contract) -> None:
+        contract.problem = {
+            "status": 409,
+            "title": "Conflict",
+            "detail": "the job is running: undo is not possible; possible: pause, cancel",
+        }
+
+        ended = ask("undo", "job-1")
+
+        assert ended.code == 2
+        assert "possible: pause, cancel" in ended.err
+
+
+class TestExitCodes:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("jobs",),
+            ("show", "job-1", "--json"),
+            ("watch", "job-1"),
+            ("pause", "job-1"),
+            ("submit", "notes.create", "/dev/null"),
+        ],
+    )
+    def test_no_server_is_3(self, run: Run, arguments: tuple[str, ...]) -> None:
+        ended = run(*arguments)
+
+        assert (ended.code, ended.out) == (3, "")
+        assert "is `countermand serve` running there?" in ended.err
+        assert "Traceback" not in ended.err
+
+    def test_a_server_that_cannot_now_is_3(self, ask: Run, contract: Contract) -> None:
+        contract.problem = {"status": 503, "title": "Service Unavailable", "detail": "disk full"}
+
+        ended = ask("pause", "job-1")
+
+        assert ended.code == 3
+        assert "disk full" in ended.err
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [("show",), ("show", "a", "b"), ("nonsense",), ("jobs", "--limit", "0"), ("show", "a/b")],
+    )
+    def test_wrong_usage_is_2(self, run: Run, arguments: tuple[str, ...]) -> None:
+        ended = run(*arguments)
+
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err
+
+    def test_an_address_that_is_none_is_2(self, run: Run) -> None:
+        assert run("jobs", url="localhost").code == 2
+
+
+class TestTheProcess:
+    """What only a process of its own shows."""
+
+    def test_a_reader_that_has_seen_enough_is_no_error(self, contract: Contract) -> None:
+        contract.items = [{"position": n, "status": "succeeded"} for n in range(100_000)]
+        command = [sys.executable, "-m", "streams.cli.main", "items", "job-1", "--json"]
+        with subprocess.Popen(
+            [*command, "--url", contract.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.readline()
+            process.stdout.close()
+
+            assert process.stderr.read() == b""
+            assert process.wait(20) == 0
+
+    def test_help_loads_nothing_heavy(self) -> None:
+        program = (
+            "import sys\n"
+            "from streams.cli.main import main\n"
+            "sys.argv = ['countermand', '--help']\n"
+            "try:\n    main()\n"
+            "finally:\n"
+            "    heavy = {'aiohttp', 'sqlalchemy', 'faust', 'pydantic', 'asyncio', 'psutil'}\n"
+            "    assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        )
+
+        ended = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+        )
+
+        assert ended.returncode == 0, ended.stderr
+        assert "countermand serve" in ended.stdout
+
+    def test_there_is_no_colour_where_no_terminal_is(self, contract: Contract) -> None:
+        contract.jobs = {"job-1": job(status="failed")}
+
+        ended = subprocess.run(
+            [sys.executable, "-m", "streams.cli.main", "jobs", "--url", contract.url],
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
+
+        assert b"failed" in ended.stdout
+        assert b"\x1b" not in ended.stdout

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+
+from streams.cli import render
+from streams.cli.following import LineView, merged
+from streams.cli.output import plain
+from tests.cli.contract_server import counts, job
+
+
+def drawn(renderable: RenderableType, width: int = 160) -> str:
+    page = io.StringIO()
+    Console(file=page, width=width, highlight=False).print(renderable)
+    return page.getvalue()
+
+
+def test_counts_name_what_is_not_zero() -> None:
+    counted: Any = counts(succeeded=9863, conflict=137)
+
+    assert render.counts_line(counted) == "9,863 succeeded, 137 conflict"
+    assert render.counts_line(counts()) == "no items"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.4, "0:00"), (7, "0:07"), (725, "12:05"), (12000, "3:20:00")]
+)
+def test_a_duration_reads_like_a_clock(seconds: float, shown: str) -> None:
+    assert render.duration(seconds) == shown
+
+
+def test_progress_fits_on_a_line() -> None:
+    document: Any = job(
+        percent=63.21, items_per_second=8200.4, eta_seconds=12.0, counts=counts(pending=1)
+    )
+
+    assert render.progress_line(document) == "running 63.2 % | 1 pending | 8,200/s | ETA 0:12"
+
+
+def test_what_is_unknown_is_left_out() -> None:
+    document: Any = job(percent=None)
+
+    assert render.progress_line(document) == "running  | 10 pending"
+    assert "None" not in drawn(render.live_view(document))
+
+
+def test_a_bar_shows_name_status_and_all_counts() -> None:
+    document: Any = job(name="clean up", percent=40.0, counts=counts(succeeded=4, pending=6))
+    page = drawn(render.live_view(document), width=100)
+
+    for part in ("clean up", "running", "40.0 %", "succeeded 4", "failed 0", "pending 6"):
+        assert part in page
+
+
+def test_a_table_of_jobs_never_cuts_an_id() -> None:
+    document: Any = job("0192f7a1-7c1d-7e30-8f6e-2f6a4d1c9b11", name="x" * 300)
+
+    assert "0192f7a1-7c1d-7e30-8f6e-2f6a4d1c9b11" in drawn(render.job_table([document]))
+
+
+def test_names_cannot_steer_the_terminal() -> None:
+    evil = "\x1b[2J[bold]red[/bold]\x9b1m"
+    document: Any = job(name=evil, tags=[evil], params={"a": evil})
+    pages = [
+        drawn(render.job_table([document])),
+        drawn(render.job_details(document)),
+        drawn(render.live_view(document), width=200),
+        render.progress_line(document),
+    ]
+
+    for page in pages:
+        assert "\x1b" not in page
+        assert "\x9b" not in page
+    assert "[bold]red[/bold]" in pages[0], "what looks like our markup is text"
+
+
+def test_plain_keeps_lines_and_tabs() -> None:
+    assert plain("a\tb\nc\rd") == "a\tb\nc\N{REPLACEMENT CHARACTER}d"
+
+
+def test_the_largest_group_of_errors_comes_first() -> None:
+    groups: Any = [
+        {"code": "rare", "signature": "a", "count": 2, "samples": [{"item": 4}]},
+        {
+            "code": "common",
+            "signature": "[b]",
+            "count": 1500,
+            "samples": [{"item": n} for n in range(9)],
+        },
+    ]
+    page = drawn(render.error_table(groups))
+
+    assert page.index("common") < page.index("rare")
+    assert "1,500" in page
+    assert "0, 1, 2" in page
+    assert "[b]" in page
+
+
+def test_a_conflict_says_why() -> None:
+    items: Any = [
+        {
+            "position": 7,
+            "status": "conflict",
+            "result": None,
+            "error": {"code": "changed", "message": "changed by job-2", "pointer": "/id"},
+        },
+        {"position": 8, "status": "succeeded", "result": {"id": 1}, "error": None},
+    ]
+    page = drawn(render.item_table(items))
+
+    assert "changed: changed by job-2 (at /id)" in page
+    assert '{"id": 1}' in page
+
+
+def test_a_long_result_is_cut() -> None:
+    assert len(render.compact({"text": "x" * 1000})) == 200
+
+
+def test_an_event_is_a_line() -> None:
+    line = render.event_line(
+        {
+            "version": 3,
+            "at": "2025-06-01T12:00:00+00:00",
+            "event": "job.paused",
+            "status": "paused",
+            "counts": counts(pending=1),
+            "actor": "ann",
+        }
+    )
+
+    assert line.startswith("v3  2025-06-01 ")
+    assert line.endswith("job.paused  paused  1 pending  by ann")
+
+
+def test_lines_come_with_each_status_and_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    now = 100.0
+    view = LineView(clock=lambda: now)
+    running: Any = job()
+    view.show(running, None)
+    for done in range(5):
+        now += 1.5
+        moved: Any = job(percent=10.0 * done)
+        view.show(moved, None)
+    last: Any = job(status="completed", percent=100.0)
+    view.show(last, None)
+    view.show(last, None)
+
+    shown = [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert shown == [
+        "notes.create running 0.0 %",
+        "notes.create running 30.0 %",
+        "notes.create completed 100.0 %",
+    ]
+
+
+def test_what_an_event_cannot_tell_stays_as_it_was() -> None:
+    document: Any = job(percent=50.0)
+
+    after = merged(document, {"status": "paused", "percent": None, "actor": "ann"})
+
+    assert (after["status"], after["percent"]) == ("paused", 50.0)
+    assert "actor" not in after

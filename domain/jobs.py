@@ -24,7 +24,7 @@ from eventsourcing.persistence import (
 from eventsourcing.utils import Environment
 
 from domain.errors import JobNotFound, UnsupportedVersion
-from domain.events import EVENTS, UPCASTERS, JobEvent, JobSnapshot
+from domain.events import EVENTS, UPCASTERS, JobEvent, JobSnapshot, Upcaster
 from domain.job import Job
 
 _STORED_ELSEWHERE = {"originator_id", "originator_version"}
@@ -33,8 +33,14 @@ _STORED_ELSEWHERE = {"originator_id", "originator_version"}
 class JobMapper(Mapper[str]):
     """Converts between events and stored bytes, by alias; upcasts what is older."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        events: Mapping[str, type[JobEvent]] = EVENTS,
+        upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS,
+    ) -> None:
         """A mapper without transcoder: pydantic and orjson do its work."""
+        self._events = events
+        self._upcasters = upcasters
 
     def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> StoredEvent:
         """The event's bytes: JSON with its schema number."""
@@ -52,25 +58,30 @@ class JobMapper(Mapper[str]):
     def to_domain_event(self, stored_event: StoredEvent) -> JobEvent | JobSnapshot:
         """The event; raises UnsupportedVersion for one that a later release wrote."""
         alias = stored_event.topic
-        kind = JobSnapshot if alias == JobSnapshot.alias else EVENTS.get(alias)
+        kind = JobSnapshot if alias == JobSnapshot.alias else self._events.get(alias)
         if kind is None:
             raise UnsupportedVersion(f"event {alias!r} is of a later release; upgrade the reader")
-        state = _upcast(alias, orjson.loads(stored_event.state), kind.schema_number)
+        state = self._upcast(alias, orjson.loads(stored_event.state), kind.schema_number)
         state["originator_id"] = str(stored_event.originator_id)
         state["originator_version"] = stored_event.originator_version
         return kind.model_validate(state)
 
-
-def _upcast(alias: str, state: dict[str, Any], present: int) -> dict[str, Any]:
-    stored = int(state.pop("schema", 1))
-    if stored > present:
-        raise UnsupportedVersion(
-            f"event {alias!r} has schema {stored}, this release reads up to {present}; "
-            "upgrade the reader"
-        )
-    for number in range(stored, present):
-        state = UPCASTERS[alias, number](state)
-    return state
+    def _upcast(self, alias: str, state: dict[str, Any], present: int) -> dict[str, Any]:
+        stored = int(state.pop("schema", 1))
+        if stored > present:
+            raise UnsupportedVersion(
+                f"event {alias!r} has schema {stored}, this release reads up to {present}; "
+                "upgrade the reader"
+            )
+        for number in range(stored, present):
+            upcaster = self._upcasters.get((alias, number))
+            if upcaster is None:
+                raise UnsupportedVersion(
+                    f"event {alias!r} has schema {number}, which this release no longer reads; "
+                    "read it with an older release"
+                )
+            state = upcaster(state)
+        return state
 
 
 class Jobs(Application[str]):

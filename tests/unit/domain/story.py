@@ -18,7 +18,14 @@ class Story:
     """A job, the events that it has emitted so far, and short ways to drive it."""
 
     def __init__(self, **options: object) -> None:
-        self.spec = JobSpec(operation="shop.reprice", options=JobOptions.model_validate(options))
+        self.spec = JobSpec(
+            operation="shop.reprice",
+            params={"factor": 1.5, "currencies": ["EUR", "\u00a5"], "until": None},
+            options=JobOptions.model_validate(options),
+            name="Spring prices",
+            tags=("spring", "shop"),
+            priority=7,
+        )
         self.job = Job(id="job-1")
         self.events: list[JobEvent] = []
         self._commands = 0

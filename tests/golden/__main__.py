@@ -1,0 +1,86 @@
+"""``python -m tests.golden``: store a history for event kinds and schemas that have none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from domain.events import EVENTS
+from domain.job import Job
+from domain.jobs import JobMapper
+from domain.outcomes import ClosedChunk, Closing
+from domain.ranges import Ranges
+from tests.golden import HISTORIES, load
+from tests.unit.domain.story import Story, eager
+
+
+def all_kinds() -> list[Story]:
+    """Stories that together have every kind of event, with every kind of field filled."""
+    long = eager(chunk_size=4).open_draft().append(4, part=1).append(6, part=0).plan().seal(10)
+    long.done(0, failed=1, skipped=1).plan(room=2)
+    long.revoked(1, succeeded=1).died(2).pause().resume()
+    long.work().retry(Ranges.of([3])).work().undo().plan()
+    (undo,) = long.job.open
+    long.restored(undo, conflict=long.standing(undo)).put_back(failed=1).undo().put_back()
+    long.undo().put_back()
+    short = Story().submit(5).plan()
+    short.record(
+        ClosedChunk(
+            chunk=0,
+            closing=Closing.REVOKED,
+            succeeded=3,
+            returned=Ranges.of([1, 4]),
+            duration_ms=12.5,
+            sha256="9f" * 32,
+        )
+    ).cancel()
+    return [long, short]
+
+
+def _history(name: str, story: Story) -> dict[str, Any]:
+    story.collect()
+    mapper = JobMapper()
+    stored = [mapper.to_stored_event(event) for event in story.events]
+    stored.append(mapper.to_stored_event(story.job.snapshot()))
+    return {
+        "name": name,
+        "job_id": story.job.id,
+        "events": [
+            {"version": e.originator_version, "alias": e.topic, "state": e.state.decode()}
+            for e in stored
+        ],
+        "then": ending(story.job),
+    }
+
+
+def ending(job: Job) -> dict[str, Any]:
+    """What must still be true of a job when its history is read."""
+    return job.model_dump(mode="json", include={"status", "counts", "version", "epoch"})
+
+
+def missing(histories: list[dict[str, Any]]) -> set[tuple[str, int]]:
+    """Alias and schema of what this release writes and no history has."""
+    have = {
+        (event["alias"], orjson.loads(event["state"])["schema"])
+        for history in histories
+        for event in history["events"]
+    }
+    return {(kind.alias, kind.schema_number) for kind in EVENTS.values()} - have
+
+
+def main() -> None:
+    """Write the histories that are missing."""
+    histories = load() if HISTORIES.exists() else []
+    if not missing(histories):
+        print("every event kind and schema has a history")
+        return
+    generation = len(histories)
+    for number, story in enumerate(all_kinds()):
+        histories.append(_history(f"history-{generation + number}", story))
+    HISTORIES.write_bytes(orjson.dumps(histories, option=orjson.OPT_INDENT_2) + b"\n")
+    print(f"wrote {HISTORIES}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,12 @@
+"""Records: versioned rows with history, before-images and undo, on SQLAlchemy Core.
+
+``port`` writes, ``images`` is what writes leave behind, ``restore`` puts it back,
+``history`` tells who wrote; ``sqlite`` and ``postgresql`` are all that differs.
+"""
+
+from __future__ import annotations
+
+from streams.stores.records.history import HistoryEntry, record_history, record_table_id
+from streams.stores.records.port import SqlRecords
+
+__all__ = ["HistoryEntry", "SqlRecords", "record_history", "record_table_id"]

@@ -1,0 +1,54 @@
+"""Backend: what differs between SQLite and PostgreSQL when records are written in bulk.
+
+Both take a list of rows as one parameter or one call, never a statement a row sent by us.
+A *cell* is a value as the backend keeps it in a before-image (:mod:`.images`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, Connection, Subquery
+
+from streams.stores.records.images import Cells
+from streams.stores.records.prepared import Row
+from streams.stores.records.shape import Shape
+
+NUMBERS = "numbers"
+"""Name of the parameter that :meth:`Backend.numbers` reads: JSON text."""
+
+
+class Backend(Protocol):
+    """One dialect's way to read and write many records at once."""
+
+    def numbers(self, width: int) -> Subquery:
+        """The rows of the parameter ``NUMBERS``: columns ``n0``, ``n1``... of integers.
+
+        The JSON is a list of lists of ``width`` integers, or of integers when it is 1.
+        """
+        ...
+
+    def cell(self, shape: Shape, key: str) -> ColumnElement[Any]:
+        """The expression that reads a column as a cell."""
+        ...
+
+    def cells(self, shape: Shape, keys: Sequence[str], rows: Sequence[Cells]) -> Sequence[Cells]:
+        """Python values as cells; raises TypeError for one that has no place in its column."""
+        ...
+
+    def insert(
+        self, connection: Connection, shape: Shape, keys: Sequence[str], rows: Sequence[Row]
+    ) -> None:
+        """Insert rows of cells; ``keys`` starts with id, version, tenant."""
+        ...
+
+    def update(
+        self, connection: Connection, shape: Shape, keys: Sequence[str], rows: Sequence[Row]
+    ) -> None:
+        """Set columns by id; each row is the new cells of ``keys``, new version, id."""
+        ...
+
+    def allocate(self, connection: Connection, shape: Shape, table_id: int, count: int) -> int:
+        """Take ``count`` ids that nobody had before, consecutive; returns the first."""
+        ...

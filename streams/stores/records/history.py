@@ -1,0 +1,170 @@
+"""History: one row for every write to a record, and who wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Dialect, Table, bindparam, false, insert, literal, select
+
+from domain.records import Writer
+from streams.stores.decisions import insert_ignore
+from streams.stores.records.backend import NUMBERS
+from streams.stores.records.dialects import backend_of
+from streams.stores.records.prepared import Prepared, prepare
+from streams.stores.records.shape import Shape
+from streams.stores.schema import history, record_tables, writers
+
+Pair = tuple[int, int]
+"""A record's id and the version that a write has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One write to a record; ``at`` is in seconds since the epoch, of the writer's start."""
+
+    version: int
+    writer: Writer
+    deleted: bool
+    at: float
+
+
+def record_table_id(connection: Connection, table: str) -> int:
+    """The number of a record table in the history; given at its first use."""
+    find = _find_table(connection.dialect)
+    found = find.run(connection, name=table).scalar()
+    if found is None:
+        connection.execute(insert_ignore(connection, record_tables).values(name=table, next_id=1))
+        found = find.run(connection, name=table).scalar_one()
+    return int(found)
+
+
+def record_history(connection: Connection, table: Table, record_id: int) -> list[HistoryEntry]:
+    """All writes to a record, first to last; of a deleted record too."""
+    rows = connection.execute(
+        select(history.c.version, history.c.deleted, writers)
+        .join(record_tables, record_tables.c.table_id == history.c.table_id)
+        .join(writers, writers.c.writer == history.c.writer)
+        .where(record_tables.c.name == table.name, history.c.record_id == record_id)
+        .order_by(history.c.version)
+    )
+    return [
+        HistoryEntry(
+            version=row.version,
+            writer=Writer(row.tenant, row.actor, row.job_id, row.generation, row.chunk),
+            deleted=bool(row.deleted),
+            at=row.written_at,
+        )
+        for row in rows
+    ]
+
+
+class Journal:
+    """Writes the history rows of one writer in one transaction.
+
+    What it has looked up or made holds within the transaction only, so ``mark`` and
+    ``rewind`` go with the savepoints of it.
+    """
+
+    def __init__(self, connection: Connection, writer: Writer, now: float) -> None:
+        self._connection = connection
+        self._writer = writer
+        self._now = now
+        self._writer_id: int | None = None
+        self._tables: dict[str, int] = {}
+
+    def mark(self) -> tuple[int | None, dict[str, int]]:
+        """What is known now, for ``rewind``."""
+        return self._writer_id, self._tables.copy()
+
+    def rewind(self, mark: tuple[int | None, dict[str, int]]) -> None:
+        """Forget what became known after the mark."""
+        self._writer_id, self._tables = mark
+
+    def table_id(self, shape: Shape) -> int:
+        """The number of the table."""
+        known = self._tables.get(shape.name)
+        if known is None:
+            known = self._tables[shape.name] = record_table_id(self._connection, shape.name)
+        return known
+
+    def inserted(self, shape: Shape, ids: range) -> None:
+        """New records, all at version 1."""
+        _note_range(shape).run(
+            self._connection,
+            table=self.table_id(shape),
+            first=ids[0],
+            last=ids[-1],
+            by=self._by(),
+        )
+
+    def changed(self, shape: Shape, pairs: Sequence[Pair], *, deleted: bool = False) -> None:
+        """Records that were changed, deleted, or put back."""
+        _note_pairs(self._connection.dialect).run(
+            self._connection,
+            table=self.table_id(shape),
+            by=self._by(),
+            gone=deleted,
+            **{NUMBERS: orjson.dumps(pairs).decode()},
+        )
+
+    def _by(self) -> int:
+        if self._writer_id is None:
+            writer = self._writer
+            found = _add_writer(self._connection.dialect).run(
+                self._connection,
+                tenant=writer.tenant,
+                actor=writer.actor,
+                job_id=writer.job_id,
+                generation=writer.generation,
+                chunk=writer.chunk,
+                written_at=self._now,
+            )
+            self._writer_id = int(found.scalar_one())
+        return self._writer_id
+
+
+@lru_cache(maxsize=16)
+def _find_table(dialect: Dialect) -> Prepared:
+    statement = select(record_tables.c.table_id).where(record_tables.c.name == bindparam("name"))
+    return prepare(statement, dialect)
+
+
+@lru_cache(maxsize=16)
+def _add_writer(dialect: Dialect) -> Prepared:
+    names = ("tenant", "actor", "job_id", "generation", "chunk", "written_at")
+    values: dict[str, Any] = {name: bindparam(name) for name in names}
+    return prepare(insert(writers).values(values).returning(writers.c.writer), dialect)
+
+
+_COLUMNS = ["table_id", "record_id", "version", "writer", "deleted"]
+
+
+@lru_cache(maxsize=512)
+def _note_range(shape: Shape) -> Prepared:
+    """From the records themselves: ids that are consecutive belong to one insert."""
+    key = shape.table.c.id
+    source = select(
+        bindparam("table", type_=history.c.table_id.type),
+        key,
+        literal(1),
+        bindparam("by", type_=history.c.writer.type),
+        false(),
+    ).where(key.between(bindparam("first"), bindparam("last")))
+    return prepare(insert(history).from_select(_COLUMNS, source), shape.dialect)
+
+
+@lru_cache(maxsize=16)
+def _note_pairs(dialect: Dialect) -> Prepared:
+    pairs = backend_of(dialect).numbers(2)
+    source = select(
+        bindparam("table", type_=history.c.table_id.type),
+        pairs.c.n0,
+        pairs.c.n1,
+        bindparam("by", type_=history.c.writer.type),
+        bindparam("gone", type_=history.c.deleted.type),
+    )
+    return prepare(insert(history).from_select(_COLUMNS, source), dialect)

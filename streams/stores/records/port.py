@@ -1,0 +1,294 @@
+"""SqlRecords: the records port on SQLAlchemy, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from sqlalchemy import Column, Connection, Select, bindparam, select
+
+from domain.errors import PluginInvalid
+from domain.records import (
+    Change,
+    Deletion,
+    Missing,
+    RecordTable,
+    Stale,
+    Writer,
+    WriteResult,
+    Written,
+)
+from streams.stores.records import images as before
+from streams.stores.records import rows as store
+from streams.stores.records.backend import Backend
+from streams.stores.records.dialects import backend_of
+from streams.stores.records.history import Journal
+from streams.stores.records.images import Batch, Images, Kind
+from streams.stores.records.refusals import refusals
+from streams.stores.records.rows import Loaded
+from streams.stores.records.scope import savepoint
+from streams.stores.records.shape import OWN, Shape, shape_of
+
+Request = TypeVar("Request", Change, Deletion)
+
+
+class SqlRecords:
+    """Records of one tenant, written by one writer; implements :class:`domain.records.Records`.
+
+    ``now`` is in seconds since the epoch. A write that raises RecordRefused (or anything
+    else) has done nothing, whatever the caller does next.
+    """
+
+    def __init__(self, connection: Connection, writer: Writer, now: float) -> None:
+        self._connection = connection
+        self._writer = writer
+        self._backend: Backend = backend_of(connection.dialect)
+        self._journal = Journal(connection, writer, now)
+        self._images = Images()
+
+    # -- writes -----------------------------------------------------------------------
+
+    def insert(
+        self,
+        table: RecordTable,
+        columns: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+        positions: Sequence[int],
+    ) -> range:
+        """Insert new records at version 1; see the port."""
+        if len(rows) != len(positions):
+            raise ValueError(f"{len(rows)} rows need as many positions, not {len(positions)}")
+        if not rows:
+            return range(0)
+        shape = self._shape(table)
+        keys, values = _completed(shape, columns, rows)
+        cells = self._backend.cells(shape, keys, values)
+        with self._scope(shape.name):
+            count = len(rows)
+            number = self._journal.table_id(shape)
+            first = self._backend.allocate(self._connection, shape, number, count)
+            ids = range(first, first + count)
+            tenant = self._writer.tenant
+            full = [(key, 1, tenant, *row) for key, row in zip(ids, cells, strict=True)]
+            self._backend.insert(self._connection, shape, (*OWN, *keys), full)
+            self._journal.inserted(shape, ids)
+            self._images.append(
+                Batch(
+                    Kind.INSERTED,
+                    shape.name,
+                    ids=list(ids),
+                    versions=[1] * count,
+                    positions=list(positions),
+                )
+            )
+        return ids
+
+    def update(self, table: RecordTable, changes: Sequence[Change]) -> list[WriteResult]:
+        """Change records; see the port."""
+        shape = self._shape(table)
+        for keys in {tuple(change.values) for change in changes}:
+            shape.check_columns(keys)
+        results: dict[int, WriteResult] = {}
+        with self._scope(shape.name):
+            for turn in _turns([change.id for change in changes]):
+                self._update_turn(shape, {index: changes[index] for index in turn}, results)
+        return [results[index] for index in range(len(changes))]
+
+    def delete(self, table: RecordTable, deletions: Sequence[Deletion]) -> list[WriteResult]:
+        """Delete records; see the port."""
+        shape = self._shape(table)
+        results: dict[int, WriteResult] = {}
+        with self._scope(shape.name):
+            for turn in _turns([deletion.id for deletion in deletions]):
+                self._delete_turn(shape, {index: deletions[index] for index in turn}, results)
+        return [results[index] for index in range(len(deletions))]
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A scope whose writes, and their before-images, vanish when it raises."""
+        images, journal = self._images.mark(), self._journal.mark()
+        try:
+            with savepoint(self._connection):
+                yield
+        except BaseException:
+            self._images.rewind(images)
+            self._journal.rewind(journal)
+            raise
+
+    def encoded_images(self) -> bytes | None:
+        """The before-images of all writes so far; ``None`` when there were none."""
+        return before.encode(self._images)
+
+    # -- reads ------------------------------------------------------------------------
+
+    def fetch(
+        self, table: RecordTable, ids: Sequence[int], columns: Sequence[str] = ()
+    ) -> dict[int, Mapping[str, Any]]:
+        """The tenant's records of those ids, each with its id; see the port."""
+        shape = self._shape(table)
+        chosen = _chosen(shape, columns)
+        if not ids:
+            return {}
+        given = {"tenant": self._writer.tenant, **store.numbers(sorted(set(ids)))}
+        found = self._connection.execute(_by_ids(shape, chosen), given)
+        return {row[0]: dict(zip(chosen, row, strict=True)) for row in found}
+
+    def find(
+        self, table: RecordTable, *where: Any, columns: Sequence[str] = (), limit: int = 1000
+    ) -> list[Mapping[str, Any]]:
+        """The tenant's records that meet all conditions, by id; see the port."""
+        shape = self._shape(table)
+        chosen = _chosen(shape, columns)
+        statement = (
+            select(*_columns(shape, chosen))
+            .where(shape.table.c.tenant == self._writer.tenant, *where)
+            .order_by(shape.table.c.id)
+            .limit(limit)
+        )
+        found = self._connection.execute(statement)
+        return [dict(zip(chosen, row, strict=True)) for row in found]
+
+    # -- within a write ---------------------------------------------------------------
+
+    def _shape(self, table: RecordTable) -> Shape:
+        return shape_of(table, self._connection.dialect)
+
+    @contextmanager
+    def _scope(self, table: str) -> Iterator[None]:
+        """A write of several statements, as a whole or not at all."""
+        with refusals(table), self.savepoint():
+            yield
+
+    def _update_turn(
+        self, shape: Shape, changes: Mapping[int, Change], results: dict[int, WriteResult]
+    ) -> None:
+        """Change records of which none comes twice."""
+        present = self._load(shape, changes.values())
+        allowed = _allowed(changes, present, results)
+        for keys, group in _by_columns(allowed).items():
+            values = [tuple(change.values.values()) for change in group]
+            cells = self._backend.cells(shape, keys, values)
+            rows = [
+                (*row, present[change.id][0] + 1, change.id)
+                for row, change in zip(cells, group, strict=True)
+            ]
+            self._backend.update(self._connection, shape, keys, rows)
+        self._note(Kind.UPDATED, shape, allowed, present)
+
+    def _delete_turn(
+        self, shape: Shape, deletions: Mapping[int, Deletion], results: dict[int, WriteResult]
+    ) -> None:
+        """Delete records of which none comes twice."""
+        present = self._load(shape, deletions.values())
+        allowed = _allowed(deletions, present, results)
+        ids = [deletion.id for deletion in allowed]
+        store.remove(self._connection, shape, ids)
+        self._note(Kind.DELETED, shape, allowed, present)
+
+    def _load(self, shape: Shape, requests: Iterable[Change | Deletion]) -> Loaded:
+        ids = [request.id for request in requests]
+        return store.load(self._connection, shape, self._writer.tenant, ids)
+
+    def _note(
+        self, kind: Kind, shape: Shape, done: Sequence[Change | Deletion], present: Loaded
+    ) -> None:
+        """History and before-images of what was done."""
+        if not done:
+            return
+        ids = [request.id for request in done]
+        versions = [present[key][0] + 1 for key in ids]
+        pairs = list(zip(ids, versions, strict=True))
+        self._journal.changed(shape, pairs, deleted=kind is Kind.DELETED)
+        self._images.append(
+            Batch(
+                kind,
+                shape.name,
+                columns=shape.business,
+                ids=ids,
+                versions=versions,
+                positions=[request.position for request in done],
+                rows=[present[key][1] for key in ids],
+            )
+        )
+
+
+def _turns(ids: Sequence[int]) -> list[list[int]]:
+    """Indexes into ``ids``, cut so that no id comes twice in a turn; order within an id is kept."""
+    if len(set(ids)) == len(ids):
+        return [list(range(len(ids)))]
+    turns: list[list[int]] = []
+    seen: dict[int, int] = {}
+    for index, key in enumerate(ids):
+        turn = seen.get(key, 0)
+        seen[key] = turn + 1
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append(index)
+    return turns
+
+
+_MISSING = Missing()
+
+
+def _allowed(
+    requests: Mapping[int, Request], present: Loaded, results: dict[int, WriteResult]
+) -> list[Request]:
+    """The requests that may be done; ``results`` gets the result of every one."""
+    allowed: list[Request] = []
+    for index, request in requests.items():
+        found = present.get(request.id)
+        if found is None:
+            results[index] = _MISSING
+        elif request.version is not None and request.version != found[0]:
+            results[index] = Stale(found[0])
+        else:
+            results[index] = Written(found[0] + 1)
+            allowed.append(request)
+    return allowed
+
+
+def _by_columns(changes: Sequence[Change]) -> dict[tuple[str, ...], list[Change]]:
+    groups: dict[tuple[str, ...], list[Change]] = {}
+    for change in changes:
+        groups.setdefault(tuple(change.values), []).append(change)
+    return groups
+
+
+def _completed(
+    shape: Shape, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> tuple[tuple[str, ...], Sequence[tuple[Any, ...]]]:
+    """Columns and rows with the declared scalar defaults of the columns that are not given."""
+    shape.check_columns(columns)
+    for key in shape.computed.difference(columns):
+        raise PluginInvalid(
+            f"{shape.name}.{key} has a default that Python computes; give the value, "
+            "or declare a server_default"
+        )
+    added = {key: value for key, value in shape.constants.items() if key not in columns}
+    if not added:
+        return tuple(columns), rows
+    more = tuple(added.values())
+    return (*columns, *added), [(*row, *more) for row in rows]
+
+
+def _chosen(shape: Shape, columns: Sequence[str]) -> tuple[str, ...]:
+    """The keys to read, the id first."""
+    if not columns:
+        return (*OWN, *shape.business)
+    shape.check_columns([key for key in columns if key not in OWN])
+    return ("id", *[key for key in columns if key != "id"])
+
+
+def _columns(shape: Shape, keys: Sequence[str]) -> list[Column[Any]]:
+    return [shape.column(key) for key in keys]
+
+
+@lru_cache(maxsize=512)
+def _by_ids(shape: Shape, keys: tuple[str, ...]) -> Select[Any]:
+    wanted = backend_of(shape.dialect).numbers(1)
+    table = shape.table
+    return select(*_columns(shape, keys)).where(
+        table.c.tenant == bindparam("tenant"), table.c.id.in_(select(wanted.c.n0))
+    )

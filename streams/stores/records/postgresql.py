@@ -1,0 +1,207 @@
+"""Records on PostgreSQL: rows travel as one JSON document and are cast there.
+
+Measured with 1,000 rows of 15 columns, against COPY and unnest: as fast as COPY or faster,
+with half the work on our side, and errors stay those of a plain statement.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import orjson
+from psycopg import Binary
+from psycopg.types.json import Json, Jsonb
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Enum,
+    String,
+    Subquery,
+    Text,
+    bindparam,
+    cast,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
+
+from domain.errors import PluginInvalid, StoreUnavailable
+from streams.stores.records.backend import NUMBERS
+from streams.stores.records.images import Cells
+from streams.stores.records.prepared import Prepared, Row, prepare
+from streams.stores.records.shape import Shape
+
+_ROWS = "rows"
+_LOCK_SPACE = 0x436D
+_ALLOCATIONS = 10
+
+
+class PostgresBackend:
+    """See :class:`~streams.stores.records.backend.Backend`."""
+
+    def numbers(self, width: int) -> Subquery:
+        """The elements of the JSON parameter."""
+        element = _elements(NUMBERS)
+        if width == 1:
+            return select(cast(cast(element, Text), BigInteger).label("n0")).subquery()
+        columns = [
+            cast(element.op("->>")(text(str(index))), BigInteger).label(f"n{index}")
+            for index in range(width)
+        ]
+        return select(*columns).subquery()
+
+    def cell(self, shape: Shape, key: str) -> ColumnElement[Any]:
+        """The column's text form, which its type reads back exactly."""
+        return cast(shape.column(key), Text)
+
+    def cells(self, shape: Shape, keys: Sequence[str], rows: Sequence[Cells]) -> Sequence[Cells]:
+        """JSON scalars that the cast to the column's type reads."""
+        if not (rows and keys):
+            return rows
+        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        for index, key in enumerate(keys):
+            process = shape.processors.get(key)
+            values = columns[index] if process is None else list(map(process, columns[index]))
+            kinds = set(map(type, values))
+            columns[index] = values if kinds <= _PLAIN else list(map(_scalar, values))
+        return list(zip(*columns, strict=True))
+
+    def insert(
+        self, connection: Connection, shape: Shape, keys: Sequence[str], rows: Sequence[Row]
+    ) -> None:
+        """One INSERT from the JSON document."""
+        _insert(shape, tuple(keys)).run(connection, **{_ROWS: _document(rows)})
+
+    def update(
+        self, connection: Connection, shape: Shape, keys: Sequence[str], rows: Sequence[Row]
+    ) -> None:
+        """One UPDATE from the JSON document."""
+        _update(shape, tuple(keys)).run(connection, **{_ROWS: _document(rows)})
+
+    def allocate(self, connection: Connection, shape: Shape, table_id: int, count: int) -> int:
+        """Take a block from the key's own sequence.
+
+        A counter in a row would make every writer wait for the commit of the one before.
+        The sequence is moved under a lock of a few hundred microseconds instead: it is
+        taken in a savepoint and goes with it, while the sequence stays where it was moved.
+        Who inserts without the port may take a number in between; then the next block is.
+        """
+        for _ in range(_ALLOCATIONS):
+            connection.exec_driver_sql("SAVEPOINT record_ids")
+            _lock(shape).run(connection, table=table_id)
+            first, last = _block(shape).run(connection, count=count).one()
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT record_ids")
+            connection.exec_driver_sql("RELEASE SAVEPOINT record_ids")
+            if first is None:
+                raise PluginInvalid(
+                    f"{shape.name}.id has no sequence; declare it as an integer primary key"
+                )
+            if last - first + 1 == count:
+                return int(first)
+        raise StoreUnavailable(f"no {count} ids in a row could be had for {shape.name}; try again")
+
+
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
+def _document(rows: Sequence[Cells]) -> str:
+    return orjson.dumps(rows).decode()
+
+
+def _scalar(value: Any) -> Any:
+    """A Python value as a JSON scalar; raises TypeError for one that PostgreSQL cannot cast."""
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    for kind, write in _WRITERS:
+        if isinstance(value, kind):
+            return write(value)
+    raise TypeError(f"a record cannot hold {type(value).__name__}; give a value of its column")
+
+
+def _bytes_text(value: Any) -> str:
+    return f"\\x{bytes(value).hex()}"
+
+
+def _json_text(value: Any) -> str:
+    written = (value.dumps or orjson.dumps)(value.obj)
+    return written if isinstance(written, str) else written.decode()
+
+
+_WRITERS: list[tuple[type | tuple[type, ...], Callable[[Any], Any]]] = [
+    (str, str.__str__),
+    (int, int),
+    ((Decimal, UUID), str),
+    ((datetime, date, time), lambda value: value.isoformat()),
+    (timedelta, lambda value: f"{value.days} days {value.seconds}.{value.microseconds:06} seconds"),
+    (Binary, lambda value: _bytes_text(value.obj)),
+    ((bytes, bytearray, memoryview), _bytes_text),
+    ((Json, Jsonb), _json_text),
+]
+
+
+def _elements(parameter: str) -> ColumnElement[Any]:
+    document = cast(bindparam(parameter, type_=Text), JSONB)
+    return func.jsonb_array_elements(document).column_valued("element")
+
+
+def _read(element: ColumnElement[Any], index: int, kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    """A cell of a row as a value of a column's type.
+
+    Text stays text: a cast to VARCHAR(5) would cut what is too long, and say nothing.
+    """
+    found = element.op("->>")(text(str(index)))
+    if isinstance(kind, String) and not isinstance(kind, Enum):
+        return found
+    return cast(found, kind)
+
+
+@lru_cache(maxsize=512)
+def _insert(shape: Shape, keys: tuple[str, ...]) -> Prepared:
+    element = _elements(_ROWS)
+    values = [_read(element, index, shape.column(key).type) for index, key in enumerate(keys)]
+    names = [shape.column(key) for key in keys]
+    statement = insert(shape.table).from_select(names, select(*values), include_defaults=False)
+    return prepare(statement, shape.dialect)
+
+
+@lru_cache(maxsize=512)
+def _update(shape: Shape, keys: tuple[str, ...]) -> Prepared:
+    element = _elements(_ROWS)
+    columns = (*keys, "version")
+    values = {
+        shape.column(key): _read(element, index, shape.column(key).type)
+        for index, key in enumerate(columns)
+    }
+    key = shape.table.c.id
+    found = _read(element, len(columns), key.type)
+    return prepare(update(shape.table).values(values).where(key == found), shape.dialect)
+
+
+@lru_cache(maxsize=512)
+def _lock(shape: Shape) -> Prepared:
+    statement = select(func.pg_advisory_xact_lock(text(str(_LOCK_SPACE)), bindparam("table")))
+    return prepare(statement, shape.dialect)
+
+
+@lru_cache(maxsize=512)
+def _block(shape: Shape) -> Prepared:
+    quoted = shape.dialect.identifier_preparer.format_table(shape.table)
+    sequence = select(
+        func.nextval(func.pg_get_serial_sequence(quoted, "id")).label("number")
+    ).select_from(func.generate_series(1, bindparam("count")).alias())
+    block = sequence.subquery()
+    statement = select(func.min(block.c.number), func.max(block.c.number))
+    return prepare(statement, shape.dialect)

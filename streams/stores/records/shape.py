@@ -1,0 +1,96 @@
+"""What the records port knows of a declared table, worked out once for each dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Column, Dialect, Numeric, Table
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
+
+from domain.errors import PluginInvalid
+from domain.records import RecordTable
+
+OWN = ("id", "version", "tenant")
+"""The columns that the port itself fills; all others are business columns."""
+
+Processor = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """A table that takes part, with the dialect that it is seen through.
+
+    ``processors`` turn a Python value into the driver's; ``constants`` are the declared
+    scalar defaults; ``computed`` columns have a default that is none; ``reals`` are the
+    indexes among the business columns that may hold floats.
+    """
+
+    table: Table
+    dialect: Dialect
+    business: tuple[str, ...]
+    processors: Mapping[str, Processor]
+    constants: Mapping[str, Any]
+    reals: tuple[int, ...]
+    computed: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        """The table's name in the database."""
+        return str(self.table.name)
+
+    def column(self, key: str) -> Column[Any]:
+        """A column by its key."""
+        return self.table.columns[key]
+
+    def check_columns(self, keys: Sequence[str]) -> None:
+        """Raise PluginInvalid for a key that is no business column."""
+        for key in keys:
+            if key not in self.business:
+                own = ", ".join(self.business)
+                raise PluginInvalid(f"{self.name} has no column {key!r} to write; it has: {own}")
+
+
+def shape_of(table: RecordTable, dialect: Dialect) -> Shape:
+    """The shape of a declared table; raises PluginInvalid when it cannot take part."""
+    if not isinstance(table, Table):
+        raise PluginInvalid(f"{table.name}: declare records as a sqlalchemy.Table")
+    return _shape_of(table, dialect)
+
+
+@lru_cache(maxsize=512)
+def _shape_of(table: Table, dialect: Dialect) -> Shape:
+    missing = [key for key in OWN if key not in table.columns]
+    if missing:
+        raise PluginInvalid(f"{table.name} lacks {', '.join(missing)}; every record table has them")
+    business = [column for column in table.columns if column.key not in OWN]
+    for column in business:
+        if column.onupdate is not None:
+            raise PluginInvalid(f"{column} has onupdate, which nothing runs here; set the value")
+    processors = {column.key: _processor(column, dialect) for column in business}
+    return Shape(
+        table=table,
+        dialect=dialect,
+        business=tuple(column.key for column in business),
+        processors={key: found for key, found in processors.items() if found is not None},
+        constants={
+            column.key: column.default.arg
+            for column in business
+            if isinstance(column.default, ScalarElementColumnDefault)
+        },
+        reals=tuple(
+            index for index, column in enumerate(business) if isinstance(column.type, Numeric)
+        ),
+        computed=frozenset(
+            column.key
+            for column in business
+            if column.default is not None
+            and not isinstance(column.default, ScalarElementColumnDefault)
+        ),
+    )
+
+
+def _processor(column: Column[Any], dialect: Dialect) -> Processor | None:
+    return column.type.dialect_impl(dialect).bind_processor(dialect)

@@ -1,0 +1,118 @@
+"""Records on SQLite: executemany for rows, json_each for lists of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    Subquery,
+    bindparam,
+    func,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
+
+from streams.stores.records.backend import NUMBERS
+from streams.stores.records.images import Cells
+from streams.stores.records.prepared import Prepared, Row, prepare
+from streams.stores.records.shape import Shape
+from streams.stores.schema import record_tables
+
+
+class SqliteBackend:
+    """See :class:`~streams.stores.records.backend.Backend`."""
+
+    def numbers(self, width: int) -> Subquery:
+        """A table-valued function over the JSON parameter."""
+        source = func.json_each(bindparam(NUMBERS)).table_valued("value")
+        if width == 1:
+            return select(type_coerce(source.c.value, Integer).label("n0")).subquery()
+        columns = [
+            func.json_extract(source.c.value, f"$[{index}]", type_=Integer).label(f"n{index}")
+            for index in range(width)
+        ]
+        return select(*columns).subquery()
+
+    def cell(self, shape: Shape, key: str) -> ColumnElement[Any]:
+        """The column; what the driver returns is an int, float, str, bytes or None."""
+        return shape.column(key)
+
+    def cells(self, shape: Shape, keys: Sequence[str], rows: Sequence[Cells]) -> Sequence[Cells]:
+        """The driver's values, by the bind processors of the column types."""
+        processed = [
+            (keys.index(key), shape.processors[key]) for key in keys if key in shape.processors
+        ]
+        if not processed or not rows:
+            return rows
+        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        for index, process in processed:
+            columns[index] = list(map(process, columns[index]))
+        return list(zip(*columns, strict=True))
+
+    def insert(
+        self, connection: Connection, shape: Shape, keys: Sequence[str], rows: Sequence[Row]
+    ) -> None:
+        """One executemany."""
+        _run_many(connection, _insert(shape, tuple(keys)), keys, rows)
+
+    def update(
+        self, connection: Connection, shape: Shape, keys: Sequence[str], rows: Sequence[Row]
+    ) -> None:
+        """One executemany, by primary key."""
+        names = (*keys, "version", "key_of_row")
+        _run_many(connection, _update(shape, tuple(keys)), names, rows)
+
+    def allocate(self, connection: Connection, shape: Shape, table_id: int, count: int) -> int:
+        """Move the counter of the table, past rows that were inserted without the port."""
+        end = _allocate(shape).run(connection, table=table_id, count=count).scalar_one()
+        return int(end) - count
+
+
+def _run_many(
+    connection: Connection, statement: Prepared, names: Sequence[str], rows: Sequence[Row]
+) -> None:
+    if statement.order is not None and tuple(names) != statement.order:
+        arrange = itemgetter(*[names.index(name) for name in statement.order])
+        rows = list(map(arrange, rows))
+    statement.run_many(connection, rows)
+
+
+@lru_cache(maxsize=512)
+def _insert(shape: Shape, keys: tuple[str, ...]) -> Prepared:
+    values: dict[Column[Any], BindParameter[Any]] = {
+        shape.column(key): bindparam(key) for key in keys
+    }
+    return prepare(insert(shape.table).values(values).inline(), shape.dialect)
+
+
+@lru_cache(maxsize=512)
+def _update(shape: Shape, keys: tuple[str, ...]) -> Prepared:
+    columns = (*keys, "version")
+    values: dict[Column[Any], BindParameter[Any]] = {
+        shape.column(key): bindparam(key) for key in columns
+    }
+    statement = update(shape.table).values(values)
+    statement = statement.where(shape.table.c.id == bindparam("key_of_row"))
+    return prepare(statement, shape.dialect)
+
+
+@lru_cache(maxsize=512)
+def _allocate(shape: Shape) -> Prepared:
+    highest = select(func.coalesce(func.max(shape.table.c.id), 0) + 1).scalar_subquery()
+    statement = (
+        update(record_tables)
+        .where(record_tables.c.table_id == bindparam("table"))
+        .values(next_id=func.max(record_tables.c.next_id, highest) + bindparam("count"))
+        .returning(record_tables.c.next_id)
+    )
+    return prepare(statement, shape.dialect)

@@ -18,9 +18,10 @@ exception is a failure of that item, never of its neighbours.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -36,6 +37,10 @@ class NoParams(BaseModel):
     """Parameters of an operation that has none; refuses any."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _alive() -> None:
+    """The heartbeat of an operation that nobody waits for."""
 
 
 class Reversible(StrEnum):
@@ -66,7 +71,7 @@ class Context:
     deadline: float
     clock: Clock
     records: Records | None = None
-    heartbeat: Callable[[], None] = field(default=lambda: None)
+    heartbeat: Callable[[], None] = _alive
 
     @property
     def position(self) -> int:
@@ -197,6 +202,19 @@ def check(declared: Operation) -> None:
         raise PluginInvalid(f"{name}: reversible by inverse, but no inverse is given")
     if declared.timeout <= 0 or declared.concurrency < 1:
         raise PluginInvalid(f"{name}: timeout and concurrency must be positive")
+
+
+def apply_by_name(module: str, name: str, context: Context, item: Any) -> Any:
+    """Call an operation's function in another process, to which only its name travels.
+
+    Raises PluginInvalid when no operation stands under that name at the module's top level.
+    """
+    found = getattr(importlib.import_module(module), name, None)
+    if not isinstance(found, Operation):
+        raise PluginInvalid(
+            f"{module}.{name} is no operation; declare a cpu_bound one at a module's top level"
+        )
+    return found.apply(context, item)
 
 
 def results_of(declared: Operation, returned: object, count: int) -> list[Result]:

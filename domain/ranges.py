@@ -58,6 +58,9 @@ class Ranges:
             return self
         return Ranges(tuple(_merged(sorted(self.spans + other.spans))))
 
+    def __and__(self, other: Ranges) -> Ranges:
+        return self - (self - other)
+
     def __sub__(self, other: Ranges) -> Ranges:
         left: list[Span] = []
         cuts = iter(other.spans)

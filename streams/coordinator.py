@@ -23,7 +23,7 @@ from domain.errors import CommandRefused, JobNotFound, VersionConflict
 from domain.events import PlannedChunk
 from domain.job import Job, Stamp
 from domain.jobs import Jobs
-from domain.outcomes import Closing, Failed
+from domain.outcomes import Closing, Failed, ItemStatus
 from domain.ports import Clock, Ids
 from domain.ranges import Ranges
 from domain.registry import Registry
@@ -297,22 +297,24 @@ class Coordinator:
 
     def _close_killers(self, killers: list[Overdue], connection: Connection) -> None:
         for killer in killers:
-            items = outcomes.chunk_items(connection, killer.job_id, killer.chunk)
-            splits = len(items) > 1 and not killer.cause.undoing
-            worked = Ranges() if splits else items
-            message = f"the worker died {killer.starts} times while working this item"
-            died = ledger.encode_results(
-                worked, [Failed("worker_died", message)] * len(worked), duration_ms=0.0
+            items = _items_of(connection, killer)
+            failed = Failed(
+                "worker_died", f"the worker died {killer.starts} times while working this item"
             )
+            blamed = dict.fromkeys(items, failed) if len(items) == 1 else {}
+            if killer.cause.undoing:
+                died = ledger.encode_undo(blamed, restored=ItemStatus.ROLLED_BACK, duration_ms=0.0)
+            else:
+                died = ledger.encode_results(
+                    Ranges.of(blamed), list(blamed.values()), duration_ms=0.0
+                )
             closed = outcomes.summary_of(
                 killer.chunk,
                 died,
                 duration_ms=0.0,
-                closing=Closing.DIED if splits else Closing.DONE,
-                returned=items if splits else Ranges(),
+                closing=Closing.DONE if blamed else Closing.DIED,
+                returned=Ranges() if blamed else items,
             )
-            if killer.cause.undoing:
-                closed = closed.model_copy(update={"failed": 1})
             outcomes.insert_outcome(
                 connection,
                 killer.job_id,
@@ -338,3 +340,11 @@ def _control_of(job: Job) -> Control:
         epoch=job.epoch,
         version=job.version,
     )
+
+
+def _items_of(connection: Connection, killer: Overdue) -> Ranges:
+    """What a chunk that kills its workers was to work, or to put back."""
+    items, target = outcomes.planned_items(connection, killer.job_id, killer.chunk)
+    if target is None:
+        return items
+    return outcomes.standing(connection, killer.job_id, target, items)

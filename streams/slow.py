@@ -23,7 +23,7 @@ from sqlalchemy import Connection
 
 from domain.errors import CountermandError
 from domain.execution import failure_of, parse_items
-from domain.operation import Context, Operation, results_of
+from domain.operation import Context, Operation, apply_by_name, results_of
 from domain.outcomes import Done, Failed, Result
 from domain.ports import Clock, Ids
 from streams import topics
@@ -70,8 +70,11 @@ class SlowPool:
         self._running: dict[asyncio.Task[None], Claimed] = {}
 
     def start(self, operation: Operation, control: Control, claimed: Sequence[Claimed]) -> None:
-        """Begin to work chunks; returns at once."""
+        """Begin to work chunks, unless they run already; returns at once."""
+        running = {(chunk.job_id, chunk.chunk, chunk.attempt) for chunk in self._running.values()}
         for chunk in claimed:
+            if (chunk.job_id, chunk.chunk, chunk.attempt) in running:
+                continue
             task = asyncio.create_task(self._guarded(operation, control, chunk))
             self._running[task] = chunk
             task.add_done_callback(lambda done: self._running.pop(done, None))
@@ -161,8 +164,11 @@ class SlowPool:
     async def _apply(self, operation: Operation, context: Context, item: BaseModel) -> Any:
         if operation.is_async:
             return await operation.apply(context, item)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor(operation), operation.apply, context, item)
+        call = partial(operation.apply, context, item)
+        if operation.cpu_bound:
+            function = operation.apply
+            call = partial(apply_by_name, function.__module__, function.__name__, context, item)
+        return await asyncio.get_running_loop().run_in_executor(self._executor(operation), call)
 
     def _executor(self, operation: Operation) -> Executor:
         executor = self._executors.get(operation.kind)

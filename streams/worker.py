@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import structlog
 from pydantic import BaseModel
 from sqlalchemy import Connection, Table, exc
 
-from domain.errors import InvalidCommand
+from domain.errors import InvalidCommand, Unavailable
 from domain.events import Cause
 from domain.execution import Parsed, invert_items, parse_items, work_chunk
 from domain.operation import Context, Operation, Reversible
-from domain.outcomes import ClosedChunk, ItemStatus, UndoResult
+from domain.outcomes import ClosedChunk, Failed, ItemStatus, Restored, UndoResult
 from domain.ports import Clock, Ids
+from domain.ranges import Ranges
 from domain.records import Writer
 from domain.registry import Registry
 from streams import topics
@@ -45,6 +47,8 @@ from streams.stores.ledger import Ledger
 from streams.stores.payloads import PayloadReader
 from streams.stores.records import SqlRecords, restore
 
+log = structlog.get_logger(__name__)
+
 INFRASTRUCTURE = (exc.OperationalError, exc.InterfaceError, exc.InternalError)
 KEPT_CONTROLS = 256
 
@@ -58,13 +62,17 @@ class WorkerSettings:
     heartbeat: float = 1.5
 
 
+NOTHING = Ranges()
+
+
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A claimed chunk with its items parsed; for an undo by inverse, with their results."""
+    """A claimed chunk with its items parsed; for an undo, with what is to be put back."""
 
     claimed: Claimed
     parsed: Sequence[Parsed] = ()
     inverse: Sequence[tuple[int, BaseModel, Any]] = ()
+    standing: Ranges = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +132,30 @@ class Worker:
     async def _effects(
         self, operation: Operation, control: Control, claimed: Sequence[Claimed]
     ) -> list[_Effect]:
-        prepared = await self._database.read(partial(self._prepare, operation, claimed))
-        running = asyncio.ensure_future(
-            self._database.write(partial(self._work, operation, control, prepared))
-        )
-        done, _ = await asyncio.wait({running}, timeout=operation.timeout)
-        if not done:
-            self._hung(f"{operation.kind} did not come back within {operation.timeout:g} s")
-        effects = await running
+        try:
+            prepared = await self._database.read(partial(self._prepare, operation, claimed))
+            effects = await self._in_time(
+                operation, partial(self._work, operation, control, prepared)
+            )
+        except Unavailable:
+            raise
+        except Exception as error:
+            log.exception("chunk_failed", job_id=control.job_id, operation=operation.kind)
+            effects = await self._database.write(partial(self._fail, claimed, error))
         undo = any(chunk.cause.undoing for chunk in claimed)
         self._failpoints.reach(
             Failpoint.AFTER_UNDO_COMMIT if undo else Failpoint.AFTER_EFFECT_COMMIT
         )
         return effects
+
+    async def _in_time(
+        self, operation: Operation, work: Callable[[Connection], list[_Effect]]
+    ) -> list[_Effect]:
+        running = asyncio.ensure_future(self._database.write(work))
+        done, _ = await asyncio.wait({running}, timeout=operation.timeout)
+        if not done:
+            self._hung(f"{operation.kind} did not come back within {operation.timeout:g} s")
+        return await running
 
     def _claim(self, work: Work, connection: Connection) -> tuple[Control | None, list[Claimed]]:
         control = self._controls.get(work.job_id)
@@ -169,20 +188,21 @@ class Worker:
         if not claimed.cause.undoing:
             lines = self._payloads.lines(connection, claimed.job_id, claimed.items)
             return _Prepared(claimed, parse_items(operation, lines))
+        standing = _standing(connection, claimed)
+        inverse: Sequence[tuple[int, BaseModel, Any]] = ()
         if operation.reversible is Reversible.INVERSE:
-            return _Prepared(claimed, inverse=self._inverse_items(operation, claimed, connection))
-        return _Prepared(claimed)
+            inverse = self._inverse_items(operation, claimed, standing, connection)
+        return _Prepared(claimed, inverse=inverse, standing=standing)
 
     def _inverse_items(
-        self, operation: Operation, claimed: Claimed, connection: Connection
+        self, operation: Operation, claimed: Claimed, standing: Ranges, connection: Connection
     ) -> list[tuple[int, BaseModel, Any]]:
         done = [
             entry
             for entry in outcomes.entries_of(connection, claimed.job_id, _target(claimed))
-            if entry.status is ItemStatus.SUCCEEDED
+            if entry.position in standing
         ]
-        positions = ledgers.positions_of(done)
-        lines = self._payloads.lines(connection, claimed.job_id, positions)
+        lines = self._payloads.lines(connection, claimed.job_id, standing)
         items: list[tuple[int, BaseModel, Any]] = []
         for entry, item in zip(done, parse_items(operation, lines), strict=True):
             if not isinstance(item, BaseModel):
@@ -221,15 +241,7 @@ class Worker:
         elapsed = (self._clock.monotonic() - started) * 1000
         closed = outcomes.summary_of(claimed.chunk, ledger, duration_ms=elapsed)
         self._failpoints.reach(Failpoint.BEFORE_IMAGES)
-        outcomes.insert_outcome(
-            connection,
-            claimed.job_id,
-            closed,
-            ledger,
-            attempt=claimed.attempt,
-            sequence=outcomes.sequence_at(self._clock.now()),
-            images=images,
-        )
+        self._close(connection, claimed, closed, ledger, images)
         return _Effect(closed, claimed.attempt)
 
     def _apply(
@@ -295,8 +307,9 @@ class Worker:
             )
             return invert_items(operation, context, chunk.inverse), records.encoded_images()
         left = outcomes.left_by(connection, claimed.job_id, _target(claimed))
+        unchanged: dict[int, UndoResult] = {position: Restored() for position in chunk.standing}
         if left.images is None:
-            return {}, None
+            return unchanged, None
         restoration = restore(
             connection,
             left.images,
@@ -304,8 +317,9 @@ class Worker:
             self._clock.now().timestamp(),
             target=self._writer(control, left.generation, _target(claimed)),
             tables=self._tables(),
+            only=chunk.standing,
         )
-        return restoration.results, restoration.images
+        return unchanged | dict(restoration.results), restoration.images
 
     def _tables(self) -> dict[str, Table]:
         return {
@@ -314,6 +328,38 @@ class Worker:
             for table in operation.tables
             if isinstance(table, Table)
         }
+
+    def _fail(
+        self, claimed: Sequence[Claimed], error: Exception, connection: Connection
+    ) -> list[_Effect]:
+        """Close chunks that no item can be blamed for: a fault of ours, or of a plug-in."""
+        failed = Failed("internal", f"{type(error).__name__}: {error}"[:500], retryable=True)
+        effects: list[_Effect] = []
+        for chunk in claimed:
+            if chunk_store.holds(connection, chunk):
+                ledger = _failed_ledger(connection, chunk, failed)
+                closed = outcomes.summary_of(chunk.chunk, ledger, duration_ms=0.0)
+                self._close(connection, chunk, closed, ledger, None)
+                effects.append(_Effect(closed, chunk.attempt))
+        return effects
+
+    def _close(
+        self,
+        connection: Connection,
+        claimed: Claimed,
+        closed: ClosedChunk,
+        ledger: Ledger,
+        images: bytes | None,
+    ) -> None:
+        outcomes.insert_outcome(
+            connection,
+            claimed.job_id,
+            closed,
+            ledger,
+            attempt=claimed.attempt,
+            sequence=outcomes.sequence_at(self._clock.now()),
+            images=images,
+        )
 
     def _records(self, control: Control, claimed: Claimed, connection: Connection) -> SqlRecords:
         writer = self._writer(control, claimed.generation, claimed.chunk)
@@ -330,6 +376,21 @@ class Worker:
 
     def _look(self, control: Control) -> Outgoing:
         return record_outcomes(control.job_id, control.tenant, self._ids.new(), topics.COMMANDS)
+
+
+def _standing(connection: Connection, claimed: Claimed) -> Ranges:
+    return outcomes.standing(connection, claimed.job_id, _target(claimed), claimed.items)
+
+
+def _failed_ledger(connection: Connection, claimed: Claimed, failed: Failed) -> Ledger:
+    """A chunk of which every item fails, or cannot be put back, for the same reason."""
+    if claimed.cause.undoing:
+        standing = _standing(connection, claimed)
+        return ledgers.encode_undo(
+            dict.fromkeys(standing, failed), restored=ItemStatus.ROLLED_BACK, duration_ms=0.0
+        )
+    items = claimed.items
+    return ledgers.encode_results(items, [failed] * len(items), duration_ms=0.0)
 
 
 def _target(claimed: Claimed) -> int:

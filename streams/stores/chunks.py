@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, and_, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, and_, case, delete, exists, insert, or_, select, update
 
 from domain.events import Cause, PlannedChunk
 from domain.ranges import Ranges
@@ -166,6 +166,8 @@ def claim(
     when another worker holds its lease.
     """
     claimed: list[Claimed] = []
+    # Only a death makes a start count; a worker that starts again itself has not died.
+    starts = chunks.c.starts + case((chunks.c.worker == worker, 0), else_=1)
     for wanted in work.chunks:
         row = connection.execute(
             update(chunks)
@@ -174,10 +176,14 @@ def claim(
                 chunks.c.epoch == work.epoch,
                 chunks.c.attempt == wanted.attempt,
                 chunks.c.open,
-                or_(chunks.c.lease_until.is_(None), chunks.c.lease_until < now),
+                or_(
+                    chunks.c.lease_until.is_(None),
+                    chunks.c.lease_until < now,
+                    chunks.c.worker == worker,
+                ),
                 ~_has_outcome(),
             )
-            .values(starts=chunks.c.starts + 1, lease_until=now + lease, worker=worker)
+            .values(starts=starts, lease_until=now + lease, worker=worker)
             .returning(
                 chunks.c.cause,
                 chunks.c.generation,

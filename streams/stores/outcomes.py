@@ -141,6 +141,29 @@ def left_by(connection: Connection, job_id: str, chunk: int) -> Left:
     return Left(None if row.images is None else bytes(row.images), row.generation)
 
 
+def standing(connection: Connection, job_id: str, target: int, within: Ranges) -> Ranges:
+    """The positions whose records still stand as chunk ``target`` left them.
+
+    Those are what an undo of it has to put back: not what an earlier undo of the same
+    chunk has settled. ``within`` narrows them, unless it is empty.
+    """
+    effective = (ItemStatus.SUCCEEDED, ItemStatus.ROLLED_BACK)
+    stand = {
+        entry.position
+        for entry in entries_of(connection, job_id, target)
+        if entry.status in effective
+    }
+    undos = connection.scalars(
+        select(outcomes.c.ledger)
+        .join(chunks, (chunks.c.job_id == outcomes.c.job_id) & (chunks.c.chunk == outcomes.c.chunk))
+        .where(chunks.c.job_id == job_id, chunks.c.target == target)
+    )
+    for data in undos:
+        stand -= {position for position, _ in ledgers.statuses(bytes(data))}
+    found = Ranges.of(stand)
+    return found & within if within else found
+
+
 def entries_of(connection: Connection, job_id: str, chunk: int) -> list[LedgerEntry]:
     """All that a closed chunk says of its items."""
     data = connection.scalars(
@@ -256,9 +279,11 @@ def failed_items(connection: Connection, job_id: str) -> Ranges:
     return Ranges.of(failed)
 
 
-def chunk_items(connection: Connection, job_id: str, chunk: int) -> Ranges:
-    """The items that a chunk was planned with."""
-    spans = connection.scalars(
-        select(chunks.c["items"]).where(chunks.c.job_id == job_id, chunks.c.chunk == chunk)
+def planned_items(connection: Connection, job_id: str, chunk: int) -> tuple[Ranges, int | None]:
+    """The items that a chunk was planned with, and the chunk that it undoes."""
+    row = connection.execute(
+        select(chunks.c["items"], chunks.c.target).where(
+            chunks.c.job_id == job_id, chunks.c.chunk == chunk
+        )
     ).one()
-    return Ranges.from_spans(orjson.loads(spans))
+    return Ranges.from_spans(orjson.loads(row[0])), row.target

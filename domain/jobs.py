@@ -90,11 +90,17 @@ class Jobs(Application[str]):
     name = "Jobs"
 
     def __init__(self, events: ApplicationRecorder, snapshots: AggregateRecorder) -> None:
+        self._job_mapper = JobMapper()
         self._events_recorder = events
         self._snapshot_recorder = snapshots
         super().__init__()
         self.snapshots: EventStore[str] = EventStore(self.mapper, snapshots)
         self._repository = self.construct_repository()
+
+    @property
+    def job_mapper(self) -> JobMapper:
+        """The mapper, for readers of the notification log."""
+        return self._job_mapper
 
     def construct_env(self, name: str, env: Mapping[str, str] | None = None) -> Environment:
         """Nothing of the process environment: the recorders are passed in."""
@@ -102,7 +108,7 @@ class Jobs(Application[str]):
 
     def construct_mapper(self) -> Mapper[str]:
         """Aliases instead of class paths."""
-        return JobMapper()
+        return self._job_mapper
 
     def construct_recorder(self) -> ApplicationRecorder:
         """The port that was passed in."""

@@ -84,12 +84,13 @@ async def embedded(settings: Settings, registry: Registry | None = None) -> Asyn
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     operations = registry or installed_operations()
     with Database(settings.database) as database:
-        await asyncio.to_thread(_migrate, database, operations)
+        await asyncio.to_thread(prepare, database, operations)
         async with _engine(settings, operations, database) as engine:
             yield engine
 
 
-def _migrate(database: Database, registry: Registry) -> None:
+def prepare(database: Database, registry: Registry) -> None:
+    """Bring the database to this release's schema, plug-ins' tables included."""
     migrate.upgrade(database)
     tables = {t.name: t for operation in registry for t in operation.tables if isinstance(t, Table)}
     migrate.create_missing(database, list(tables.values()))
@@ -158,10 +159,10 @@ async def _engine(
         failpoints=failpoints,
     )
     outbox = Outbox(
-        database=database, recorder=recorder, mapper=jobs.mapper, send=send, failpoints=failpoints
+        database=database, recorder=recorder, mapper=jobs.job_mapper, send=send, failpoints=failpoints
     )
     projector = Projector(
-        database=database, recorder=recorder, mapper=jobs.mapper, failpoints=failpoints
+        database=database, recorder=recorder, mapper=jobs.job_mapper, failpoints=failpoints
     )
     timers = Timers(database=database, clock=clock, send=send)
     relay = LiveRelay(hub)

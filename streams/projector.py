@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from eventsourcing.persistence import Mapper, Notification
+from eventsourcing.persistence import Notification
 from sqlalchemy import Connection
 
+from domain.jobs import JobMapper
 from streams.failpoints import Failpoint, Failpoints
 from streams.stores import read_model
 from streams.stores.database import Database
@@ -21,7 +22,7 @@ class Projector:
         *,
         database: Database,
         recorder: EventRecorder,
-        mapper: Mapper[str],
+        mapper: JobMapper,
         failpoints: Failpoints,
     ) -> None:
         self._database = database

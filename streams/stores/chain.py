@@ -28,19 +28,17 @@ class Head(NamedTuple):
 
     job_id: str
     version: int
+    id: int
     hash: bytes
 
 
 def event_hash(previous: bytes, event: EventRow) -> bytes:
-    """SHA-256 (32 bytes) over the previous hash and every column of the event.
-
-    Each part is preceded by its length, so that no two events have the same encoding.
-    """
-    return hash_of_parts(
+    """SHA-256 (32 bytes) over the previous hash and every column of the event."""
+    return stored_hash(
         previous,
-        b"%d" % event.id,
+        event.id,
+        event.version,
         event.job_id.encode(),
-        b"%d" % event.version,
         event.alias.encode(),
         event.tenant.encode(),
         event.actor.encode(),
@@ -49,8 +47,11 @@ def event_hash(previous: bytes, event: EventRow) -> bytes:
     )
 
 
-def hash_of_parts(*parts: bytes) -> bytes:
-    """SHA-256 over byte strings, each preceded by its length as 8 bytes."""
-    return hashlib.sha256(
-        b"".join([struct.pack(">Q", len(part)) + part for part in parts])
-    ).digest()
+def stored_hash(previous: bytes, number: int, version: int, *columns: bytes) -> bytes:
+    """The same over stored bytes: job id, alias, tenant, actor, command id, state."""
+    return hashlib.sha256(framed(previous, b"%d" % number, b"%d" % version, *columns)).digest()
+
+
+def framed(*parts: bytes) -> bytes:
+    """The parts, each preceded by its length in 8 bytes: no two lists give the same."""
+    return b"".join([struct.pack(">Q", len(part)) + part for part in parts])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 from uuid import UUID
 
 import orjson
@@ -18,9 +18,10 @@ from eventsourcing.persistence import (
     ApplicationRecorder,
     IntegrityError,
     Notification,
+    Recording,
     StoredEvent,
 )
-from sqlalchemy import Connection, Row, Select, Table, exc, func, select, text, tuple_
+from sqlalchemy import Connection, Row, Select, Table, exc, func, select, text
 
 from streams.stores.chain import GENESIS, EventRow, Head, event_hash
 from streams.stores.database import Database
@@ -50,7 +51,7 @@ class EventRecorder(ApplicationRecorder):
         connection: Connection | None = None,
         **_kwargs: Any,
     ) -> Sequence[int]:
-        """Append on the caller's connection; returns the ids, rising.
+        """Append on the caller's connection; returns the ids (:class:`EventId`), rising.
 
         Raises the library's IntegrityError when a version is taken or its predecessor
         is not there: the caller must then roll back.
@@ -60,14 +61,15 @@ class EventRecorder(ApplicationRecorder):
         if not stored_events:
             return ()
         order = ORDERS[connection.dialect.name]
-        ids = order.take(connection, len(stored_events))
-        rows = list(_chained(connection, order, stored_events, ids))
+        numbers = order.take(connection, len(stored_events))
+        chain = list(_chained(connection, order, stored_events, numbers))
+        rows = [(*row, previous, found) for row, previous, found in chain]
         try:
             connection.exec_driver_sql(order.insert, rows if len(rows) > 1 else rows[0])
         except exc.IntegrityError as error:
             raise IntegrityError(f"somebody else appended first ({error.orig})") from error
-        order.announce(connection, ids[-1])
-        return ids
+        order.announce(connection, numbers[-1])
+        return [EventId(Head(row.job_id, row.version, row.id, found)) for row, _, found in chain]
 
     def select_events(
         self,
@@ -111,6 +113,16 @@ class EventRecorder(ApplicationRecorder):
         """The id of the last committed event; None when there is none."""
         (row,) = _rows(self._database, connection, select(func.max(events.c.id)))
         return None if row[0] is None else int(row[0])
+
+    @staticmethod
+    def heads_of(recordings: Iterable[Recording[str]]) -> list[Head]:
+        """The last of the stored events of each job; for who signs them after the commit."""
+        last: dict[str, Head] = {}
+        for recording in recordings:
+            if isinstance(recording.notification.id, EventId):
+                head = recording.notification.id.head
+                last[head.job_id] = head
+        return list(last.values())
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> NoReturn:
         """Not offered: a blocking iterator would hold a thread and a connection for ever."""
@@ -160,17 +172,16 @@ class SnapshotRecorder(AggregateRecorder):
         return _stored(_rows(self._database, connection, span.of(snapshots)))
 
 
-def heads(connection: Connection, job_ids: Iterable[str]) -> list[Head]:
-    """The last event of each job that has one, as this transaction sees it."""
-    last = (
-        select(events.c.job_id, func.max(events.c.version))
-        .where(events.c.job_id.in_(list(job_ids)))
-        .group_by(events.c.job_id)
-    )
-    statement = select(events.c.job_id, events.c.version, events.c.hash).where(
-        tuple_(events.c.job_id, events.c.version).in_(last)
-    )
-    return [Head(*row) for row in connection.execute(statement)]
+class EventId(int):
+    """The id of an event just stored, which remembers the head that the event became."""
+
+    head: Head
+
+    def __new__(cls, head: Head) -> Self:
+        """The head's id."""
+        number = super().__new__(cls, head.id)
+        number.head = head
+        return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +224,11 @@ def _chained(
     connection: Connection,
     order: EventOrder,
     stored_events: Sequence[StoredEvent],
-    ids: Sequence[int],
-) -> Iterator[tuple[int | str | bytes, ...]]:
-    """The rows to insert; each one's hash takes in that of the one before."""
+    numbers: Sequence[int],
+) -> Iterator[tuple[EventRow, bytes, bytes]]:
+    """Each row to insert, with the hash before it and its own, which takes that one in."""
     fresh: dict[tuple[str, int], bytes] = {}
-    for number, stored in zip(ids, stored_events, strict=True):
+    for number, stored in zip(numbers, stored_events, strict=True):
         job_id, version = str(stored.originator_id), stored.originator_version
         previous = fresh.get((job_id, version - 1)) or _last_hash(
             connection, order, job_id, version - 1
@@ -234,7 +245,7 @@ def _chained(
             state=stored.state,
         )
         fresh[job_id, version] = event_hash(previous, row)
-        yield (*row, previous, fresh[job_id, version])
+        yield row, previous, fresh[job_id, version]
 
 
 def _last_hash(connection: Connection, order: EventOrder, job_id: str, version: int) -> bytes:

@@ -13,12 +13,11 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from eventsourcing.persistence import Notification
+from eventsourcing.persistence import Mapper, Notification
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from domain.errors import InvalidCommand, VersionConflict
 from domain.events import JobEvent, JobStatus
-from domain.jobs import JobMapper
 from domain.views import JobSummary, summary_after
 from streams.stores import keyset
 from streams.stores.decisions import insert_ignore
@@ -35,7 +34,7 @@ SORTS = {
     "status": job_list.c.status,
 }
 
-PROJECTOR = "projector"
+READER = "projector"
 """The name under which the projector keeps its position."""
 
 TAG_MARK = "\n"
@@ -51,18 +50,18 @@ class Page:
 
 
 def project(
-    connection: Connection, notifications: Sequence[Notification], mapper: JobMapper
+    connection: Connection, notifications: Sequence[Notification], mapper: Mapper[str]
 ) -> None:
     """Carry the list of jobs forward; what it has seen already changes nothing.
 
     Raises VersionConflict, and must then be rolled back, when another projector was
     faster.
     """
-    seen = position(connection, PROJECTOR)
+    seen = position(connection, READER)
     fresh = [notification for notification in notifications if notification.id > seen]
     if not fresh:
         return
-    advance(connection, PROJECTOR, seen=seen, to=fresh[-1].id)
+    advance(connection, READER, seen=seen, to=fresh[-1].id)
     known = _summaries(connection, {str(notification.originator_id) for notification in fresh})
     rows: dict[str, dict[str, Any]] = {}
     for notification in fresh:
@@ -97,7 +96,7 @@ def advance(connection: Connection, reader: str, *, seen: int, to: int) -> None:
 
 def lag(connection: Connection) -> int:
     """How many events the list of jobs does not show yet."""
-    behind = select(func.count()).where(events.c.id > position(connection, PROJECTOR))
+    behind = select(func.count()).where(events.c.id > position(connection, READER))
     return int(connection.scalar(behind) or 0)
 
 

@@ -19,7 +19,7 @@ from domain.errors import JobNotFound
 from domain.jobs import Jobs
 from streams.stores.database import Database
 from streams.stores.event_order import CHANNEL
-from streams.stores.events import EventRecorder, SnapshotRecorder, heads
+from streams.stores.events import EventRecorder, SnapshotRecorder
 from streams.stores.schema import events, snapshots
 from tests.stored_events import append, stored_event, submitted, work
 
@@ -115,7 +115,7 @@ def _broken_links(database: Database) -> list[tuple[str, int]]:
         number, version = str(row.id).encode(), str(row.version).encode()
         texts = [part.encode() for part in (row.alias, row.tenant, row.actor, row.command_id)]
         digest = hashlib.sha256()
-        for part in (previous, number, row.job_id.encode(), version, *texts, row.state):
+        for part in (previous, number, version, row.job_id.encode(), *texts, row.state):
             digest.update(struct.pack(">Q", len(part)) + part)
         if (row.previous_hash, row.hash) != (previous, digest.digest()):
             broken.append((row.job_id, row.version))
@@ -176,13 +176,19 @@ def test_a_subscription_is_refused_with_what_to_use(recorder: EventRecorder) -> 
         recorder.subscribe(gt=1)
 
 
-def test_heads_are_the_last_events(database: Database) -> None:
-    append(database, stored_event("a", 1), stored_event("a", 2), stored_event("b", 1))
-    found = database.read_now(lambda connection: heads(connection, ["a", "b", "c"]))
-    hashes = database.read_now(
-        lambda connection: connection.execute(select(events.c.hash).order_by(events.c.id)).all()
+def test_a_recording_tells_the_head_of_its_job(database: Database, jobs: Jobs) -> None:
+    one, other = submitted("job-1"), submitted("job-2")
+    work(one)
+    recordings = database.write_now(
+        lambda connection: [
+            *jobs.save(one, connection=connection),
+            *jobs.save(other, connection=connection),
+        ]
     )
-    assert sorted(found) == [("a", 2, hashes[1].hash), ("b", 1, hashes[2].hash)]
+    rows = database.read_now(lambda connection: connection.execute(select(events)).all())
+    last = {row.job_id: (row.job_id, row.version, row.id, row.hash) for row in rows}
+    assert EventRecorder.heads_of(recordings) == list(last.values())
+    assert last["job-1"][1] == 3
 
 
 def test_jobs_are_saved_and_loaded_at_any_version(database: Database, jobs: Jobs) -> None:

@@ -22,7 +22,7 @@ from domain.views import JobSummary, job_view
 from streams.stores.database import Database
 from streams.stores.events import EventRecorder, SnapshotRecorder
 from streams.stores.read_model import (
-    PROJECTOR,
+    READER,
     SORTS,
     Page,
     advance,
@@ -50,7 +50,7 @@ class Shop:
             )
 
     def project(self, limit: int = 1000) -> None:
-        seen = self.database.read_now(lambda connection: position(connection, PROJECTOR))
+        seen = self.database.read_now(lambda connection: position(connection, READER))
         notifications = self.recorder.select_notifications(seen + 1, limit)
         self.database.write_now(lambda connection: project(connection, notifications, JobMapper()))
 
@@ -102,7 +102,7 @@ def test_projecting_in_any_pieces_gives_the_same_list(shop: Shop) -> None:
     shop.database.write_now(
         lambda connection: (
             connection.execute(job_list.delete()),
-            advance(connection, PROJECTOR, seen=shop.recorder.max_notification_id() or 0, to=0),
+            advance(connection, READER, seen=shop.recorder.max_notification_id() or 0, to=0),
         )
     )
     while shop.lag():
@@ -148,7 +148,7 @@ def test_a_position_moves_by_compare_and_set(database: Database) -> None:
         move(0, 9)
     move(7, 9)
     assert database.read_now(lambda connection: position(connection, "outbox")) == 9
-    assert database.read_now(lambda connection: position(connection, PROJECTOR)) == 0
+    assert database.read_now(lambda connection: position(connection, READER)) == 0
 
 
 def test_rows_and_position_share_their_fate(shop: Shop, database: Database) -> None:

@@ -90,7 +90,8 @@ class Client:
 
     async def get(self, path: str, query: Query = ()) -> Any:
         """The JSON document at a path."""
-        async with self._request("GET", path, query) as response:
+        accept = {"Accept": "application/json"}
+        async with self._request("GET", path, query, headers=accept) as response:
             return await response.json()
 
     async def lines(self, job_id: str, query: Query, accept: str) -> AsyncIterator[bytes]:

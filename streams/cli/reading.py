@@ -27,7 +27,10 @@ class ItemFormat(StrEnum):
 
 def jobs(  # noqa: PLR0913 - the options of a command
     *,
-    status: Annotated[str, typer.Option(help="Only jobs in this status.")] = "",
+    status: Annotated[
+        list[str] | None,
+        typer.Option(help="Only jobs in this status; may be given several times."),
+    ] = None,
     operation: Annotated[str, typer.Option(help="Only jobs of this kind.")] = "",
     tag: Annotated[str, typer.Option(help="Only jobs with this tag.")] = "",
     search: Annotated[str, typer.Option("--search", "-q", help="Text within the name.")] = "",
@@ -49,10 +52,11 @@ def jobs(  # noqa: PLR0913 - the options of a command
     from streams.cli.session import talk
 
     chosen = {
-        **{"status": status, "operation": operation, "tag": tag, "q": search},
+        **{"operation": operation, "tag": tag, "q": search},
         **{"created_after": after, "created_before": before, "sort": sort, "cursor": cursor},
     }
     query: list[tuple[str, str | int]] = [("limit", limit)]
+    query += [("status", one) for one in status or ()]
     query += [(name, value) for name, value in chosen.items() if value]
     page = talk(url, lambda client: client.get("/api/v1/jobs", query))
     if as_json:

@@ -217,16 +217,17 @@ def operation_table(operations: Sequence[Mapping[str, Any]]) -> Table:
 
 def event_line(event: Mapping[str, Any]) -> str:
     """A stored event as one line of text."""
+    reason = event.get("data", {}).get("reason")
     parts = [
         f"v{event['version']}",
-        moment(str(event["at"])) if event.get("at") else "",
-        str(event.get("event") or event.get("name") or ""),
-        str(event["status"]),
+        moment(event["at"]),
+        event["event"],
+        event["status"],
         counts_line(event["counts"]),
-        f"by {event['actor']}" if event.get("actor") else "",
-        f"({event['reason']})" if event.get("reason") else "",
+        f"by {event['actor']}",
+        *([f"({reason})"] if reason else []),
     ]
-    return plain("  ".join(part for part in parts if part))
+    return plain("  ".join(parts))
 
 
 def compact(value: Any) -> str:

@@ -146,7 +146,7 @@ async def _items(request: web.Request) -> web.Response:
 
 async def _events(request: web.Request) -> web.StreamResponse:
     contract = request.app[CONTRACT]
-    if request.headers["Accept"] != "text/event-stream":
+    if request.headers["Accept"] == "application/json":
         after, limit = int(request.query["after"]), int(request.query["limit"])
         page = [stored for stored in contract.events if stored["version"] > after][:limit]
         return web.json_response({"items": page})

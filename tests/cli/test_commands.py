@@ -144,7 +144,19 @@ class TestReading:
         contract.jobs, contract.next_cursor = {"job-1": job(name="first")}, "abc"
 
         ended = ask(
-            *("jobs", "--status", "failed", "--operation", "notes.create", "--tag", "a", "-q", "x"),
+            *(
+                "jobs",
+                "--status",
+                "failed",
+                "--status",
+                "paused",
+                "--operation",
+                "notes.create",
+                "--tag",
+                "a",
+                "-q",
+                "x",
+            ),
             *("--after", "2025-01-01", "--before", "2026-01-01", "--sort", "-created_at"),
             *("--limit", "3", "--cursor", "zzz"),
         )
@@ -153,7 +165,7 @@ class TestReading:
         assert "first" in ended.out
         assert "countermand jobs --cursor abc" in ended.err
         assert contract.requests[0][1] == (
-            "/api/v1/jobs?limit=3&status=failed&operation=notes.create&tag=a&q=x"
+            "/api/v1/jobs?limit=3&status=failed&status=paused&operation=notes.create&tag=a&q=x"
             "&created_after=2025-01-01&created_before=2026-01-01&sort=-created_at&cursor=zzz"
         )
 

@@ -128,11 +128,12 @@ def test_an_event_is_a_line() -> None:
             "status": "paused",
             "counts": counts(pending=1),
             "actor": "ann",
+            "data": {"epoch": 1, "reason": "prices"},
         }
     )
 
     assert line.startswith("v3  2025-06-01 ")
-    assert line.endswith("job.paused  paused  1 pending  by ann")
+    assert line.endswith("job.paused  paused  1 pending  by ann  (prices)")
 
 
 def test_lines_come_with_each_status_and_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:

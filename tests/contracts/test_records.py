@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table
@@ -17,10 +16,10 @@ from tests.contracts.records import add, contents, gadget, gadgets, shelves, ver
 
 
 @pytest.fixture
-def stored(database: Database) -> Iterator[Database]:
+def stored(database: Database) -> Database:
     """A database that has the tables of these tests."""
     database.write_now(given.metadata.create_all)
-    yield database
+    return database
 
 
 def test_an_insert_returns_ids_in_a_row_and_starts_at_version_1(stored: Database) -> None:
@@ -271,13 +270,8 @@ def test_a_savepoint_takes_back_writes_and_images(stored: Database) -> None:
     with writing(stored) as records:
         (key,) = add(records, [gadget(0)])
         images = records.encoded_images()
-        with pytest.raises(ZeroDivisionError), records.savepoint():
-            add(records, [gadget(1)])
-            records.update(gadgets, [Change(key, {"name": "x"})])
-            with records.savepoint():
-                records.insert(shelves, ["name"], [("a",)], [0])
-            records.delete(gadgets, [Deletion(key)])
-            raise ZeroDivisionError
+        with pytest.raises(ZeroDivisionError):
+            _fail_after_writes(records, key)
         assert records.encoded_images() == images
         with records.savepoint():
             (shelf,) = records.insert(shelves, ["name"], [("b",)], [0])
@@ -286,6 +280,16 @@ def test_a_savepoint_takes_back_writes_and_images(stored: Database) -> None:
     with stored.engine.connect() as connection:
         assert len(record_history(connection, gadgets, key)) == 1
         assert len(record_history(connection, shelves, shelf)) == 1
+
+
+def _fail_after_writes(records: SqlRecords, key: int) -> None:
+    with records.savepoint():
+        add(records, [gadget(1)])
+        records.update(gadgets, [Change(key, {"name": "x"})])
+        with records.savepoint():
+            records.insert(shelves, ["name"], [("a",)], [0])
+        records.delete(gadgets, [Deletion(key)])
+        raise ZeroDivisionError
 
 
 def test_a_first_use_that_is_rolled_back_leaves_no_trace(stored: Database) -> None:

@@ -24,7 +24,7 @@ _INFINITE = frozenset({math.inf, -math.inf})
 def load(connection: Connection, shape: Shape, tenant: str, ids: Iterable[int]) -> Loaded:
     """The tenant's records of those ids, locked in the order of their ids."""
     found = _load(shape).run(connection, tenant=tenant, **numbers(sorted(set(ids))))
-    loaded: Loaded = {row[0]: (row[1], tuple(row[2:])) for row in found}
+    loaded: Loaded = {row[0]: (row[1], tuple(row[2:])) for row in found.fetchall()}
     for index in shape.reals:
         if any(cells[index] in _INFINITE for _, cells in loaded.values()):
             return {key: (version, _marked(cells)) for key, (version, cells) in loaded.items()}

@@ -73,7 +73,7 @@ def _shape_of(table: Table, dialect: Dialect) -> Shape:
     return Shape(
         table=table,
         dialect=dialect,
-        business=tuple(column.key for column in business),
+        business=tuple(str(column.key) for column in business),
         processors={key: found for key, found in processors.items() if found is not None},
         constants={
             column.key: column.default.arg

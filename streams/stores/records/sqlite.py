@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Float,
     Integer,
     Subquery,
     bindparam,
@@ -50,9 +51,11 @@ class SqliteBackend:
     def cells(self, shape: Shape, keys: Sequence[str], rows: Sequence[Cells]) -> Sequence[Cells]:
         """The driver's values, by the bind processors of the column types."""
         processed = [
-            (keys.index(key), shape.processors[key]) for key in keys if key in shape.processors
+            (index, shape.processors[key])
+            for index, key in enumerate(keys)
+            if key in shape.processors and _needs_processing(shape, key, index, rows)
         ]
-        if not processed or not rows:
+        if not processed:
             return rows
         columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
         for index, process in processed:
@@ -76,6 +79,16 @@ class SqliteBackend:
         """Move the counter of the table, past rows that were inserted without the port."""
         end = _allocate(shape).run(connection, table=table_id, count=count).scalar_one()
         return int(end) - count
+
+
+_NATIVE = frozenset({float, int, type(None)})
+
+
+def _needs_processing(shape: Shape, key: str, index: int, rows: Sequence[Cells]) -> bool:
+    """Floats need none, and turning a table of them round would cost as much as a rule."""
+    if not isinstance(shape.column(key).type, Float):
+        return True
+    return not {type(row[index]) for row in rows} <= _NATIVE
 
 
 def _run_many(

@@ -1,0 +1,127 @@
+"""Items and parameters of the annotation operations, as they come over the wire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+MAX_CONTENT = 1_000_000
+MAX_SELECTED = 100_000
+MAX_OFFSET = 2**31 - 1
+
+Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Colour = Annotated[str, Field(max_length=20)]
+Content = Annotated[str, Field(min_length=1, max_length=MAX_CONTENT)]
+Selected = Annotated[str, Field(max_length=MAX_SELECTED)]
+Score = Annotated[float, Field(ge=0, le=1)]
+Metadata = dict[Annotated[str, Field(max_length=200)], JsonValue]
+
+
+def as_text(metadata: Mapping[str, Any] | None) -> str:
+    """Metadata as it is stored: JSON text, ``{}`` when there is none."""
+    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":")) if metadata else "{}"
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class InProject(_Wire):
+    """Parameters of ``annotations.create``: all items are of one project."""
+
+    project_id: Id
+
+
+class MayBeInProject(_Wire):
+    """Parameters of changes: with ``project_id``, annotations of others are not found."""
+
+    project_id: Id | None = None
+
+
+class NewAnnotation(_Wire):
+    """A span of a text with a label, named by ``label_id`` or by ``label``.
+
+    Offsets count Unicode code points, the end not included; ``selected_text`` is filled in
+    when it is absent.
+    """
+
+    # None, not an empty dict, is the default of metadata: pydantic would copy the dict for
+    # each item, which costs as much as all the rest of the item.
+
+    text_id: Id
+    start_char: Offset
+    end_char: Offset
+    label_id: Id | None = None
+    label: Name | None = None
+    selected_text: Selected | None = None
+    confidence_score: Score | None = None
+    metadata: Metadata | None = None
+
+
+class ChangedAnnotation(_Wire):
+    """What is to change of an annotation; ``version``, when given, must be its present one."""
+
+    id: Id
+    version: Annotated[int, Field(ge=1)] | None = None
+    start_char: Offset | None = None
+    end_char: Offset | None = None
+    label_id: Id | None = None
+    label: Name | None = None
+    selected_text: Selected | None = None
+    confidence_score: Score | None = None
+    metadata: Metadata | None = None
+
+
+class NewProject(_Wire):
+    """A project."""
+
+    name: Name
+    description: Annotated[str, Field(max_length=10_000)] = ""
+
+
+class ChangedProject(_Wire):
+    """What is to change of a project."""
+
+    id: Id
+    version: Annotated[int, Field(ge=1)] | None = None
+    name: Name = ""
+    description: Annotated[str, Field(max_length=10_000)] = ""
+
+
+class NewText(_Wire):
+    """A text of a project."""
+
+    project_id: Id
+    content: Content
+    metadata: Metadata = {}
+
+
+class ChangedText(_Wire):
+    """What is to change of a text."""
+
+    id: Id
+    version: Annotated[int, Field(ge=1)] | None = None
+    content: Content = ""
+    metadata: Metadata = {}
+
+
+class NewLabel(_Wire):
+    """A label of a project; its name is unique there."""
+
+    project_id: Id
+    name: Name
+    colour: Colour = ""
+
+
+class ChangedLabel(_Wire):
+    """What is to change of a label."""
+
+    id: Id
+    version: Annotated[int, Field(ge=1)] | None = None
+    name: Name = ""
+    colour: Colour = ""

@@ -1,0 +1,45 @@
+"""Admission: how many live streams this process serves, and how all of them are ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.limits import Limits
+from api.problems import refused
+
+
+class Streams:
+    """The live streams that are open."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._open: set[asyncio.Timeout] = set()
+        self._closing = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @contextmanager
+    def admitted(self, scope: asyncio.Timeout) -> Iterator[None]:
+        """Keep a stream in mind while it lasts; raises RequestRefused when there are too many."""
+        if self._closing or len(self._open) >= self._limits.streams:
+            raise refused(
+                503,
+                "too_many_streams",
+                "this server has as many live streams as it can serve; come back later",
+                headers={"Retry-After": str(self._limits.retry_after)},
+            )
+        self._open.add(scope)
+        try:
+            yield
+        finally:
+            self._open.discard(scope)
+
+    def close(self) -> None:
+        """End every stream at its next wait; its client comes back with the last id it saw."""
+        self._closing = True
+        now = asyncio.get_running_loop().time()
+        for scope in self._open:
+            scope.reschedule(now)

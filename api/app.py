@@ -1,0 +1,77 @@
+"""App: the routes, and what is around them. Nothing happens before ``create_app``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from api import events, items, jobs, operations, submit, vitals
+from api.admission import Streams
+from api.edge import EDGE, Edge, Services
+from api.limits import Limits
+from api.meters import Meters
+from api.middleware import STACK
+from api.security import add_headers
+from api.unmatched import PATTERN, expectation, unmatched
+from domain.ports import Clock, Ids
+
+Route: TypeAlias = tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]
+
+_JOB = "/api/v1/jobs/{job_id:[0-9A-Za-z_-]{1,64}}"
+
+ROUTES: tuple[Route, ...] = (
+    ("POST", "/api/v1/jobs", submit.submit),
+    ("GET", "/api/v1/jobs", jobs.index),
+    ("GET", _JOB, jobs.show),
+    ("POST", f"{_JOB}/items", submit.append),
+    ("POST", f"{_JOB}/seal", submit.seal),
+    *(("POST", f"{_JOB}/{verb}", jobs.command(verb)) for verb in jobs.VERBS),
+    ("GET", f"{_JOB}/events", events.events),
+    ("GET", f"{_JOB}/items", items.items),
+    ("GET", f"{_JOB}/errors", items.errors),
+    ("GET", "/api/v1/operations", operations.operations),
+    ("GET", "/health/live", vitals.alive),
+    ("GET", "/health/ready", vitals.ready),
+    ("GET", "/metrics", vitals.metrics),
+    ("*", PATTERN, unmatched),
+)
+
+
+def create_app(
+    services: Services,
+    *,
+    clock: Clock,
+    ids: Ids,
+    metrics: CollectorRegistry,
+    limits: Limits | None = None,
+) -> web.Application:
+    """The HTTP edge over running services; serve it with :func:`api.server.serving`.
+
+    ``metrics`` is what ``/metrics`` shows; it takes one application at most.
+    """
+    chosen = limits or Limits()
+    app = web.Application(middlewares=STACK)
+    app[EDGE] = Edge(
+        gateway=services.gateway,
+        queries=services.queries,
+        hub=services.hub,
+        vitals=services.vitals,
+        registry=services.registry,
+        clock=clock,
+        ids=ids,
+        limits=chosen,
+        streams=Streams(chosen),
+        meters=Meters(metrics),
+    )
+    for method, path, handler in ROUTES:
+        app.router.add_route(method, path, handler, expect_handler=expectation)
+    app.on_response_prepare.append(add_headers)
+    app.on_shutdown.append(_end_streams)
+    return app
+
+
+async def _end_streams(app: web.Application) -> None:
+    app[EDGE].streams.close()

@@ -1,0 +1,156 @@
+"""Bodies: what a client sends, read within limits of size and time, and strictly.
+
+JSON is refused with duplicate keys, NaN and infinities, lone surrogates, integers beyond
+64 bits or more than 64 levels: each of them means different things to different readers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NoReturn, TypeVar
+
+import orjson
+from aiohttp import web
+
+from api.limits import Limits
+from api.problems import RequestRefused, refused
+
+T = TypeVar("T")
+
+JSON = "application/json"
+NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+
+_INLINE = 32_000
+"""Bodies above are worked on in a thread, so that nobody else waits for them."""
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_BRACKETS = bytes.maketrans(b"[{]}", b"(())")
+_OTHERS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def media_type(request: web.Request) -> str:
+    """The type of the body, lower case without parameters; empty when none is named."""
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+async def blocks(request: web.Request, limits: Limits) -> AsyncIterator[bytes]:
+    """The body as it arrives, in blocks of any size; raises when the client stops sending."""
+    while True:
+        try:
+            async with asyncio.timeout(limits.body_idle):
+                block = await request.content.readany()
+        except TimeoutError:
+            raise refused(
+                408, "request_timeout", f"no byte of the body came for {limits.body_idle:g} s"
+            ) from None
+        if not block:
+            return
+        yield block
+
+
+async def read(
+    request: web.Request, limits: Limits, size: int, understand: Callable[[bytes], T]
+) -> T:
+    """What ``understand`` makes of a body of at most ``size`` bytes; raises RequestRefused."""
+    body = await _read(request, limits, size)
+    if len(body) <= _INLINE:
+        return understand(body)
+    return await asyncio.to_thread(understand, body)
+
+
+async def read_optional(request: web.Request, limits: Limits) -> Any:
+    """A small body as a JSON value; an empty object when there is none."""
+    body = await _read(request, limits, limits.small_body)
+    return parse(body) if body.strip() else {}
+
+
+async def _read(request: web.Request, limits: Limits, size: int) -> bytes:
+    if (request.content_length or 0) > size:
+        raise _too_large(size)
+    body = bytearray()
+    async for block in blocks(request, limits):
+        body += block
+        if len(body) > size:
+            raise _too_large(size)
+    return bytes(body)
+
+
+def _too_large(size: int) -> RequestRefused:
+    return refused(
+        413,
+        "body_too_large",
+        f"a JSON body may have {size} bytes; send more items as NDJSON "
+        "(Content-Type: application/x-ndjson), or in parts to a draft",
+    )
+
+
+def parse(body: bytes) -> Any:
+    """The JSON value, strictly; raises RequestRefused that says where it is malformed."""
+    try:
+        return _DECODER.decode(body.decode())
+    except UnicodeDecodeError as error:
+        raise malformed(f"byte {error.start} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise malformed(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise malformed("it is nested too deeply") from None
+    except ValueError as error:
+        raise malformed(str(error)) from None
+
+
+def encode(value: Any, depth: int, pointer: str = "") -> bytes:
+    """A parsed value as compact JSON; raises RequestRefused for what cannot travel on."""
+    try:
+        text = orjson.dumps(value)
+    except (TypeError, RecursionError) as error:
+        reason = "it is nested too deeply" if "ecursion" in str(error) else str(error)
+        raise malformed(reason, pointer) from None
+    if text.count(b"[") + text.count(b"{") > depth and _depth(text) > depth:
+        raise malformed(f"it has more than {depth} levels", pointer)
+    return text
+
+
+def malformed(reason: str, pointer: str = "") -> RequestRefused:
+    """The refusal of a body that is no acceptable JSON."""
+    return refused(
+        400, "malformed_body", f"the body is no acceptable JSON: {reason}", pointer=pointer
+    )
+
+
+def _depth(text: bytes) -> int:
+    """Levels of nesting, by taking the innermost brackets away until none is left."""
+    brackets = _STRING.sub(b"", text).translate(_BRACKETS, _OTHERS)
+    levels = 0
+    while brackets:
+        brackets = brackets.replace(b"()", b"")
+        levels += 1
+    return levels
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {name[:100]!r} stands twice in one object")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large for a double")
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant
+)

@@ -1,0 +1,70 @@
+"""Documents: what the API says of a job and of its events, as JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from domain.events import JobEvent
+from domain.job import Job
+from domain.progress import of_event
+from domain.views import job_view
+from streams.queries import ErrorGroup, ItemView
+
+JOBS = "/api/v1/jobs"
+
+_PATHS = {"append": "items"}
+"""Commands whose path is not their name."""
+
+_ENVELOPE = set(JobEvent.model_fields) - {"started_at"}
+"""What every event has, and the document shows in its own way."""
+
+
+def job_document(job: Job, now: datetime) -> dict[str, Any]:
+    """A job as every answer shows it; figures of progress are as of ``now``."""
+    shown = job_view(job, now).model_dump(mode="json")
+    shown["links"] = links(job.id, shown["possible"])
+    return shown
+
+
+def links(job_id: str, possible: Iterable[str]) -> dict[str, str]:
+    """Where to read of the job, and where to POST what is possible now."""
+    own = f"{JOBS}/{job_id}"
+    reading = {name: f"{own}/{name}" for name in ("events", "items", "errors")}
+    actions = {verb: f"{own}/{_PATHS.get(verb, verb)}" for verb in possible}
+    return {"self": own, **reading, **actions}
+
+
+def event_document(event: JobEvent) -> dict[str, Any]:
+    """A stored event in full, for the audit trail."""
+    own = event.model_dump(mode="json", exclude=_ENVELOPE)
+    return {**of_event(event), "command_id": event.command_id, **own}
+
+
+def item_document(view: ItemView, *, payload: bool) -> dict[str, Any]:
+    """An item of the ledger; ``payload`` adds what was sent."""
+    document: dict[str, Any] = {
+        "position": view.position,
+        "status": view.status.value,
+        "result": view.result,
+        "score": view.score,
+        "duration_ms": view.duration_ms,
+        "error": None if view.error is None else asdict(view.error),
+        "chunk": view.chunk,
+        "attempt": view.attempt,
+    }
+    if payload:
+        document["item"] = view.item
+    return document
+
+
+def error_document(group: ErrorGroup) -> dict[str, Any]:
+    """A group of failures that look alike."""
+    return {
+        "code": group.code,
+        "signature": group.signature,
+        "count": group.count,
+        "samples": [dict(sample) for sample in group.samples],
+    }

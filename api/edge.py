@@ -1,0 +1,53 @@
+"""Edge: what every handler is given, and who the caller is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from api.admission import Streams
+from api.limits import Limits
+from api.meters import Meters
+from api.ports import Gateway, Hub, Queries, Vitals
+from domain.ports import Clock, Ids
+from domain.registry import Registry
+from streams.gateway import Caller
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The running engine, as far as the routes need it; ``registry`` has the operations."""
+
+    gateway: Gateway
+    queries: Queries
+    hub: Hub
+    vitals: Vitals
+    registry: Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge(Services):
+    """All that handlers are given; one an application."""
+
+    clock: Clock
+    ids: Ids
+    limits: Limits
+    streams: Streams
+    meters: Meters
+
+
+EDGE: web.AppKey[Edge] = web.AppKey("edge", Edge)
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+
+LOCAL = Caller(tenant="local", actor="local")
+
+
+def edge(request: web.Request) -> Edge:
+    """The services of the application that serves the request."""
+    return request.app[EDGE]
+
+
+def caller(_request: web.Request) -> Caller:
+    """Who asks. The edge is bound to loopback: whoever reaches it is this machine's user."""
+    return LOCAL

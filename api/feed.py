@@ -1,0 +1,101 @@
+"""Feed: what a client of a job's live stream is sent, in which order. No HTTP in here.
+
+Subscribe first, replay from the event log, then follow. The log is the truth: whenever
+the hub has skipped a version, lost an event or overflowed, the rest is read from the log,
+so that each event is sent once and in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from api import sse
+from api.limits import Limits
+from api.ports import EventLog, Hub, Subscription
+from domain import progress
+from domain.events import JobStatus
+from streams.live import LiveEvent, Overflow
+
+
+class Feed:
+    """One client's way through the events of one job, behind version ``after``."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        hub: Hub,
+        limits: Limits,
+        *,
+        tenant: str,
+        job_id: str,
+        after: int,
+    ) -> None:
+        self._log = log
+        self._hub = hub
+        self._limits = limits
+        self._tenant = tenant
+        self._job_id = job_id
+        self._last = after
+        self._at_rest = False
+
+    async def frames(self) -> AsyncGenerator[bytes, None]:
+        """Bytes to send, until the job has come to rest and all of its events were sent."""
+        yield sse.retry(self._limits.reconnect_ms)
+        over = False
+        while not over:
+            with self._hub.subscribe(self._job_id) as subscription:
+                try:
+                    async for frames in self._follow(subscription):
+                        yield frames
+                    over = True
+                except Overflow:
+                    # What the queue could not hold is in the log, where we begin again.
+                    continue
+
+    async def _follow(self, subscription: Subscription) -> AsyncGenerator[bytes, None]:
+        async for frames in self._stored():
+            yield frames
+        while not self._at_rest:
+            event = await subscription.next(self._limits.heartbeat)
+            if event is None:
+                yield sse.HEARTBEAT
+            elif self._is_next(event):
+                yield self._sent(event)
+            if event is None or self._settled() or self._is_ahead(event):
+                async for frames in self._stored():
+                    yield frames
+
+    def _is_next(self, event: LiveEvent) -> bool:
+        """Whether it follows what was sent: the next version, or progress on the last one."""
+        if event.version is None:
+            return bool(event.data["version"] == self._last)
+        return event.version == self._last + 1
+
+    def _is_ahead(self, event: LiveEvent) -> bool:
+        """Whether the log has events that the hub did not bring."""
+        return bool(event.data["version"] > self._last)
+
+    def _sent(self, event: LiveEvent) -> bytes:
+        if event.version is not None:
+            self._last = event.version
+            self._at_rest = JobStatus(event.data["status"]).terminal
+        return sse.frame(event.name, event.data, event.version)
+
+    def _settled(self) -> bool:
+        """Whether the job was at rest after what was sent last."""
+        return self._at_rest
+
+    async def _stored(self) -> AsyncGenerator[bytes, None]:
+        """Everything behind the last version sent, page by page."""
+        size = self._limits.replay_page
+        while True:
+            page = await self._log.events(self._tenant, self._job_id, self._last, size)
+            if page:
+                self._last = page[-1].originator_version
+                self._at_rest = page[-1].status.terminal
+                yield b"".join(
+                    sse.frame(event.alias, progress.of_event(event), event.originator_version)
+                    for event in page
+                )
+            if len(page) < size:
+                return

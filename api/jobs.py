@@ -1,0 +1,85 @@
+"""Jobs: look at them, and tell them what to do."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic import Field
+
+from api import bodies
+from api.answers import answer
+from api.documents import job_document, links
+from api.edge import caller, edge
+from api.models import checked
+from api.parameters import MAX_VERSION, Parameters
+from api.ports import Verb
+from api.submit import accepted
+from domain.commands import Value
+from domain.events import JobStatus
+from streams.stores.read_model import MAX_PAGE
+
+VERBS: tuple[Verb, ...] = ("pause", "resume", "cancel", "retry", "undo")
+
+_FILTERS = (
+    "operation",
+    "tag",
+    "q",
+    "created_after",
+    "created_before",
+    "sort",
+    "cursor",
+    "limit",
+)
+_STATUSES = tuple(status.value for status in JobStatus)
+
+
+class Reason(Value):
+    """The body of a command."""
+
+    reason: Annotated[str, Field(max_length=2000)] = ""
+
+
+async def index(request: web.Request) -> web.Response:
+    """A page of the list of jobs, which may lag behind what happens."""
+    own = edge(request)
+    query = Parameters(request, _FILTERS, repeated=("status",))
+    filters: dict[str, Any] = {
+        "operation": query.text("operation"),
+        "tag": query.text("tag"),
+        "q": query.text("q"),
+        "created_after": query.moment("created_after"),
+        "created_before": query.moment("created_before"),
+        "sort": query.text("sort"),
+        "cursor": query.text("cursor"),
+        "limit": query.integer("limit", 1, MAX_PAGE),
+    }
+    given = {name: value for name, value in filters.items() if value is not None}
+    statuses = [JobStatus(status) for status in query.choices("status", _STATUSES)]
+    page = await own.queries.jobs(caller(request).tenant, status=statuses, **given)
+    items = [{**item, "links": links(item["job_id"], ())} for item in page.items]
+    return answer({"items": items, "next_cursor": page.next_cursor})
+
+
+async def show(request: web.Request) -> web.Response:
+    """A job as it is, or with ``?at=VERSION`` as it was."""
+    own = edge(request)
+    version = Parameters(request, ("at",)).integer("at", 1, MAX_VERSION)
+    job = await own.queries.job(caller(request).tenant, request.match_info["job_id"], version)
+    return answer(job_document(job, own.clock.now()))
+
+
+def command(verb: Verb) -> Handler:
+    """The handler of one command."""
+
+    async def handle(request: web.Request) -> web.Response:
+        own = edge(request)
+        Parameters(request, ())
+        body = await bodies.read_optional(request, own.limits)
+        reason = checked(Reason, body, own.limits.json_depth).reason
+        job_id = request.match_info["job_id"]
+        decision = await own.gateway.command(caller(request), job_id, verb, reason)
+        return await accepted(request, decision)
+
+    return handle

@@ -1,0 +1,38 @@
+"""Limits: what the edge allows; each number is said here once. Times in seconds, sizes in bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may ask for, and how long it is waited for.
+
+    ``hosts`` are the names that a Host header may carry, with any port: a page elsewhere
+    that had its own name point to this machine sends another one.
+    """
+
+    hosts: frozenset[str] = LOOPBACK_HOSTS
+    json_body: int = 10_000_000
+    small_body: int = 64_000
+    json_depth: int = 64
+    body_idle: float = 30.0
+    """A request's body may stand still this long."""
+    write_wait: float = 10.0
+    """A client may leave what it is sent unread this long."""
+    streams: int = 2000
+    heartbeat: float = 15.0
+    reconnect_ms: int = 1000
+    replay_page: int = 200
+    page: int = 100
+    max_page: int = 1000
+    keepalive: float = 75.0
+    """A connection may be idle, or send its headers, this long."""
+    linger: float = 5.0
+    """What a refused client still sends is read this long, so that it sees the answer."""
+    header_line: int = 8190
+    headers: int = 100
+    retry_after: int = 1

@@ -1,0 +1,44 @@
+"""Meters: what the edge counts for Prometheus, in the registry that it is given."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Meters:
+    """Counters and gauges; labels have few values, whatever clients send."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._requests = Counter(
+            "countermand_http_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "countermand_http_request_seconds",
+            "Time from a request's headers to the end of its answer, live streams left out.",
+            ("route",),
+            registry=registry,
+        )
+        self.streams = Gauge(
+            "countermand_live_streams", "Live streams that are open.", registry=registry
+        )
+        self.cut = Counter(
+            "countermand_live_streams_cut",
+            "Live streams ended because their client did not read.",
+            registry=registry,
+        )
+        self.ready = Gauge(
+            "countermand_ready", "1 when the engine takes work, else 0.", registry=registry
+        )
+
+    def answered(self, method: str, route: str, status: int, seconds: float | None) -> None:
+        """Count an answer; ``seconds`` is None for one whose length says nothing."""
+        known = method if method in _METHODS else "other"
+        self._requests.labels(known, route, str(status)).inc()
+        if seconds is not None:
+            self._seconds.labels(route).observe(seconds)

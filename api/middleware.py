@@ -1,0 +1,94 @@
+"""Middleware: what happens around every handler, the outermost first."""
+
+from __future__ import annotations
+
+import re
+from typing import NoReturn
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from api import problems
+from api.edge import REQUEST_ID, edge
+from api.security import guard
+from domain.errors import CountermandError
+
+_log = structlog.get_logger("countermand.api")
+_REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
+
+
+@web.middleware
+async def observed(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id, the client's own when it is a plain one, and count the answer."""
+    own = edge(request)
+    given = request.headers.get("X-Request-Id", "")
+    request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else own.ids.new()
+    began = own.clock.monotonic()
+    response = await handler(request)
+    streamed = not isinstance(response, web.Response)
+    own.meters.answered(
+        request.method,
+        route(request),
+        response.status,
+        None if streamed else own.clock.monotonic() - began,
+    )
+    return response
+
+
+@web.middleware
+async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into problem details; what was not foreseen goes to the log in full."""
+    try:
+        return await handler(request)
+    except problems.RequestRefused as refusal:
+        problem = refusal.problem
+    except CountermandError as error:
+        problem = problems.of_error(error, edge(request).limits.retry_after)
+        if problem.status == 500:
+            _failed(request, error)
+    except web.HTTPException as error:
+        problem = problems.of_http(error)
+    except web.RequestPayloadError:
+        problem = problems.Problem(400, "bad_request", "The body's transfer coding is broken.")
+    except Exception as error:
+        if isinstance(error, ConnectionError) and request.transport is None:
+            raise  # the client has gone; there is nobody to answer
+        _failed(request, error)
+        problem = problems.internal()
+    if request.writer.output_size > 0:
+        _cut(request)
+    return problems.response(problem, request[REQUEST_ID])
+
+
+@web.middleware
+async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what comes from another site or under another name."""
+    guard(request, edge(request).limits.hosts)
+    return await handler(request)
+
+
+STACK = (observed, answered, guarded)
+
+
+def route(request: web.Request) -> str:
+    """The pattern of the route, which has few values, not the path."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else ""
+
+
+def _cut(request: web.Request) -> NoReturn:
+    """The answer is under way: a broken connection tells the client that it is not whole."""
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionAbortedError("the answer could not be finished")
+
+
+def _failed(request: web.Request, error: Exception) -> None:
+    _log.error(
+        "request failed",
+        request_id=request[REQUEST_ID],
+        method=request.method,
+        route=route(request),
+        exc_info=error,
+    )

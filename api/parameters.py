@@ -1,0 +1,80 @@
+"""Parameters of the query string: each known, each given once, each within its range."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from api.problems import RequestRefused, refused
+
+MAX_VERSION = 2**31 - 1
+"""Versions of a job are 32-bit integers."""
+
+
+class Parameters:
+    """The query of a request; what is not in ``known`` is refused, so that no typo is ignored."""
+
+    def __init__(
+        self, request: web.Request, known: Collection[str], *, repeated: Collection[str] = ()
+    ) -> None:
+        self._query = request.query
+        for name in set(self._query):
+            if name not in known and name not in repeated:
+                names = ", ".join(sorted({*known, *repeated})) or "none"
+                raise wrong(f"there is no parameter {name[:100]!r} here; possible: {names}")
+            if name not in repeated and len(self._query.getall(name)) > 1:
+                raise wrong(f"the parameter {name} is given more than once")
+
+    def text(self, name: str) -> str | None:
+        """The value, or None when it is absent or empty."""
+        return self._query.get(name) or None
+
+    def texts(self, name: str) -> list[str]:
+        """All values of a parameter that may be repeated."""
+        return self._query.getall(name, [])
+
+    def integer(self, name: str, least: int, most: int) -> int | None:
+        """A whole number in ``least .. most``, or None when it is absent."""
+        text = self.text(name)
+        return None if text is None else integer(name, text, least, most)
+
+    def moment(self, name: str) -> datetime | None:
+        """An ISO 8601 time (UTC when it has no offset), or None when it is absent."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise wrong(f"{name} must be an ISO 8601 time, as 2025-01-31T12:00:00Z") from None
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+    def choice(self, name: str, choices: Collection[str]) -> str | None:
+        """One of ``choices``, or None when it is absent."""
+        text = self.text(name)
+        return None if text is None else _chosen(name, text, choices)
+
+    def choices(self, name: str, choices: Collection[str]) -> list[str]:
+        """The values of a repeated parameter, each one of ``choices``."""
+        return [_chosen(name, text, choices) for text in self.texts(name)]
+
+
+def _chosen(name: str, text: str, choices: Collection[str]) -> str:
+    if text not in choices:
+        raise wrong(f"{name} must be one of {', '.join(choices)}")
+    return text
+
+
+def integer(name: str, text: str, least: int, most: int) -> int:
+    """A whole number in ``least .. most``; raises RequestRefused."""
+    digits = text.removeprefix("-")
+    if digits.isascii() and digits.isdigit() and len(digits) < 20 and least <= int(text) <= most:
+        return int(text)
+    raise wrong(f"{name} must be a whole number from {least} to {most}")
+
+
+def wrong(detail: str) -> RequestRefused:
+    """The refusal of a parameter, which ``detail`` names."""
+    return refused(400, "bad_parameter", detail)

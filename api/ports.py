@@ -1,0 +1,138 @@
+"""What the edge asks of the streams: commands in, questions, and what happens live.
+
+Each protocol is as small as its users need; :mod:`streams` has the implementations and
+the values that go to and fro.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractContextManager
+from typing import Any, Literal, Protocol
+
+from domain.commands import JobSpec
+from domain.events import JobEvent
+from domain.job import Job
+from domain.outcomes import ItemStatus
+from streams.gateway import Caller
+from streams.live import LiveEvent
+from streams.queries import ErrorGroup, ItemView
+from streams.stores.decisions import Decision
+from streams.stores.read_model import Page
+
+Verb = Literal["pause", "resume", "cancel", "retry", "undo"]
+
+
+class Gateway(Protocol):
+    """Commands in. Each call returns when the command is decided.
+
+    Raises CommandRefused when it is refused and DecisionPending when it is not decided in
+    time. ``lines`` are blocks of NDJSON of any size, cut anywhere; when the iterator
+    raises, nothing runs and the error comes out of the call.
+    """
+
+    async def submit(
+        self, caller: Caller, spec: JobSpec, lines: AsyncIterator[bytes], *, key: str | None
+    ) -> Decision:
+        """A whole job; ``key`` makes it one job however often it is sent."""
+        ...
+
+    async def open(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
+        """A draft whose items follow."""
+        ...
+
+    async def append(
+        self, caller: Caller, job_id: str, part: int, lines: AsyncIterator[bytes]
+    ) -> Decision:
+        """One more part of a draft's items; a part sent again counts once."""
+        ...
+
+    async def seal(self, caller: Caller, job_id: str, items: int | None) -> Decision:
+        """No more parts; ``items``, when given, must equal what has arrived."""
+        ...
+
+    async def command(self, caller: Caller, job_id: str, verb: Verb, reason: str) -> Decision:
+        """Anything else that may be asked of a job."""
+        ...
+
+
+class EventLog(Protocol):
+    """The stored events of a job."""
+
+    async def events(self, tenant: str, job_id: str, after: int, limit: int) -> list[JobEvent]:
+        """At most ``limit`` events with a version above ``after``, in order."""
+        ...
+
+
+class Ledger(Protocol):
+    """What became of a job's items."""
+
+    def items(
+        self,
+        tenant: str,
+        job_id: str,
+        *,
+        status: ItemStatus | None,
+        after: int = -1,
+        limit: int | None,
+    ) -> AsyncGenerator[ItemView, None]:
+        """The job's items behind position ``after``, in order."""
+        ...
+
+    async def errors(self, tenant: str, job_id: str) -> list[ErrorGroup]:
+        """The failed items, grouped."""
+        ...
+
+
+class JobViews(Protocol):
+    """Jobs, one and many."""
+
+    async def job(self, tenant: str, job_id: str, version: int | None = None) -> Job:
+        """The job as it is, or as it was at ``version``."""
+        ...
+
+    async def jobs(self, tenant: str, **filters: Any) -> Page:
+        """A page of the list of jobs, which may lag behind."""
+        ...
+
+
+class Queries(JobViews, EventLog, Ledger, Protocol):
+    """Questions; each sees only the jobs of the tenant and raises JobNotFound otherwise."""
+
+
+class Subscription(Protocol):
+    """A bounded queue of a job's live events."""
+
+    async def next(self, seconds: float, /) -> LiveEvent | None:
+        """The next one, or None after so many seconds; raises Overflow."""
+        ...
+
+
+class Hub(Protocol):
+    """What happens now."""
+
+    def subscribe(self, job_id: str) -> AbstractContextManager[Subscription]:
+        """A job's live events from now on."""
+        ...
+
+
+class Health(Protocol):
+    """``reasons`` say what is wrong; there is none when ``ready``."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether commands are decided and chunks are worked."""
+        ...
+
+    @property
+    def reasons(self) -> list[str]:
+        """Sentences for an operator."""
+        ...
+
+
+class Vitals(Protocol):
+    """How the engine is."""
+
+    async def health(self) -> Health:
+        """Whether the engine takes work, and if not, why."""
+        ...

@@ -1,0 +1,150 @@
+"""Problems: every error as RFC 9457 problem details, and nothing of our insides in them.
+
+``type`` is ``urn:countermand:problem:<code>``; ``code`` is the stable part that programs
+look at, ``detail`` the sentence for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from domain.errors import (
+    CommandRefused,
+    CountermandError,
+    DataDirectoryUnusable,
+    IdempotencyConflict,
+    InvalidCommand,
+    JobNotFound,
+    MessageUnreadable,
+    NotReversible,
+    PluginInvalid,
+    RecordRefused,
+    SettingsInvalid,
+    Unavailable,
+    WrongState,
+)
+
+PROBLEM_JSON = "application/problem+json"
+INTERNAL = 500
+
+STATUS: dict[type[CountermandError], int] = {
+    CountermandError: 500,
+    CommandRefused: 422,
+    InvalidCommand: 422,
+    JobNotFound: 404,
+    WrongState: 409,
+    NotReversible: 409,
+    IdempotencyConflict: 409,
+    RecordRefused: 409,
+    Unavailable: 503,
+    # These are faults of the installation; what they say is for its operator's log.
+    MessageUnreadable: 500,
+    PluginInvalid: 500,
+    SettingsInvalid: 500,
+    DataDirectoryUnusable: 500,
+}
+"""Status by class of error; a class that is not named has that of its nearest base."""
+
+CODES = {
+    400: "bad_request",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    408: "request_timeout",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    417: "expectation_failed",
+    431: "headers_too_large",
+    500: "internal",
+    503: "unavailable",
+}
+"""Codes of what HTTP itself refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem; ``errors`` names each fault of a body that has several."""
+
+    status: int
+    code: str
+    detail: str
+    pointer: str = ""
+    errors: Sequence[Mapping[str, str]] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class RequestRefused(Exception):
+    """The request is at fault before it is a command; carries what to answer."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+def refused(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    pointer: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> RequestRefused:
+    """The exception to raise for a request that cannot be served."""
+    return RequestRefused(Problem(status, code, detail, pointer, headers=headers or {}))
+
+
+def of_error(error: CountermandError, retry_after: int) -> Problem:
+    """The problem that tells of an error of ours; a fault of the server says nothing."""
+    status = next(STATUS[base] for base in type(error).__mro__ if base in STATUS)
+    if status == INTERNAL:
+        return internal()
+    again = status == HTTPStatus.SERVICE_UNAVAILABLE
+    headers = {"Retry-After": str(retry_after)} if again else {}
+    return Problem(status, error.code, error.message, error.pointer, headers=headers)
+
+
+def of_http(error: web.HTTPException) -> Problem:
+    """The problem for what aiohttp refused by itself."""
+    kept = {name: error.headers[name] for name in ("Allow", "Location") if name in error.headers}
+    code = CODES.get(error.status, f"http_{error.status}")
+    return Problem(error.status, code, f"{error.reason}.", headers=kept)
+
+
+def internal() -> Problem:
+    """The problem for what should not have happened."""
+    return Problem(500, CODES[500], "Something went wrong here; the log has it under the id.")
+
+
+def document(problem: Problem, request_id: str) -> dict[str, Any]:
+    """The problem as JSON."""
+    title = HTTPStatus(problem.status).phrase
+    body: dict[str, Any] = {
+        "type": f"urn:countermand:problem:{problem.code}",
+        "title": title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "code": problem.code,
+        "request_id": request_id,
+    }
+    if problem.pointer:
+        body["pointer"] = problem.pointer
+    if problem.errors:
+        body["errors"] = [dict(error) for error in problem.errors]
+    return body
+
+
+def response(problem: Problem, request_id: str) -> web.Response:
+    """The answer that carries the problem."""
+    return web.Response(
+        status=problem.status,
+        body=orjson.dumps(document(problem, request_id)),
+        content_type=PROBLEM_JSON,
+        headers=problem.headers,
+    )

@@ -1,0 +1,101 @@
+"""Rows: items of a job as lines of CSV or NDJSON, in blocks fit for the network."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import orjson
+
+from api.documents import item_document
+from streams.queries import ItemView
+
+BLOCK = 64_000
+
+COLUMNS = (
+    "position",
+    "status",
+    "code",
+    "message",
+    "pointer",
+    "retryable",
+    "score",
+    "duration_ms",
+    "chunk",
+    "attempt",
+    "result",
+)
+
+_FORMULA = re.compile(r"\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
+
+
+async def blocks(
+    views: AsyncGenerator[ItemView, None], line: Callable[[ItemView], bytes], head: bytes = b""
+) -> AsyncGenerator[bytes, None]:
+    """The lines of all views, put together to blocks of about ``BLOCK`` bytes."""
+    block = bytearray(head)
+    async for view in views:
+        block += line(view)
+        if len(block) >= BLOCK:
+            yield bytes(block)
+            block.clear()
+    yield bytes(block)
+
+
+def json_line(*, payload: bool) -> Callable[[ItemView], bytes]:
+    """How a view becomes a line of NDJSON."""
+    return lambda view: orjson.dumps(item_document(view, payload=payload)) + b"\n"
+
+
+def csv_head(*, payload: bool) -> bytes:
+    """The line with the names of the columns."""
+    return _csv([*COLUMNS, "item"] if payload else list(COLUMNS))
+
+
+def csv_line(*, payload: bool) -> Callable[[ItemView], bytes]:
+    """How a view becomes a line of CSV (RFC 4180); results and items are JSON in a cell."""
+
+    def line(view: ItemView) -> bytes:
+        error = view.error
+        cells: list[Any] = [
+            view.position,
+            view.status.value,
+            error.code if error else None,
+            error.message if error else None,
+            error.pointer if error else None,
+            error.retryable if error else None,
+            view.score,
+            view.duration_ms,
+            view.chunk,
+            view.attempt,
+            _json(view.result),
+        ]
+        return _csv([*cells, _json(view.item)] if payload else cells)
+
+    return line
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()
+
+
+def _csv(cells: list[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerow([_cell(cell) for cell in cells])
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> str:
+    """A cell that no spreadsheet takes for a formula; numbers stay numbers."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = str(value)
+    if _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+        return f"'{text}"
+    return text

@@ -1,0 +1,85 @@
+"""Security: who may talk to a server on the loopback address, and what every answer says.
+
+Any page that the user opens can send requests to 127.0.0.1. Its requests carry an Origin
+that is not ours, and one whose name was pointed here (DNS rebinding) a Host that is not.
+"""
+
+from __future__ import annotations
+
+import re
+
+from aiohttp import web
+
+from api.bodies import JSON, NDJSON, media_type
+from api.edge import REQUEST_ID, edge
+from api.problems import RequestRefused, refused
+
+_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:/@\[\]\s]+)(:\d{1,5})?")
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
+_OWN_SITES = frozenset({"same-origin", "none"})
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+    "Server": "countermand",
+}
+"""On every answer, errors and live streams included; jobs change, so none is kept."""
+
+
+def guard(request: web.Request, hosts: frozenset[str]) -> None:
+    """Raise RequestRefused for a request that comes from another site or under another name."""
+    named = request.headers.getall("Host", [])
+    host = named[0] if len(named) == 1 else ""
+    match = _HOST.fullmatch(host)
+    if match is None or match["name"].lower() not in hosts:
+        raise _forbidden(
+            "host_refused", f"this server answers only to {', '.join(sorted(hosts))} in Host"
+        )
+    origins = request.headers.getall("Origin", [])
+    if any(origin.lower() != f"{request.scheme}://{host.lower()}" for origin in origins):
+        raise _forbidden("origin_refused", "requests from pages of another origin are refused")
+    if request.method in _SAFE_METHODS:
+        return
+    if request.headers.get("Sec-Fetch-Site", "none") not in _OWN_SITES:
+        raise _forbidden("origin_refused", "requests from pages of another site are refused")
+    _check_body(request)
+
+
+def _check_body(request: web.Request) -> None:
+    """Only JSON and NDJSON, or nothing: a form of another site can send none of these."""
+    kind = media_type(request)
+    known = kind == JSON or kind in NDJSON
+    if kind in _FORMS or (request.body_exists and not known):
+        raise refused(
+            415,
+            "unsupported_media_type",
+            f"send Content-Type: {JSON} or application/x-ndjson",
+            headers={"Accept": f"{JSON}, application/x-ndjson"},
+        )
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise refused(
+            415,
+            "unsupported_media_type",
+            "send the body without Content-Encoding",
+            headers={"Accept-Encoding": "identity"},
+        )
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """A signal handler of ``on_response_prepare``."""
+    headers = response.headers
+    for name, value in HEADERS.items():
+        headers[name] = value
+    headers["X-Request-Id"] = request.get(REQUEST_ID) or edge(request).ids.new()
+
+
+def _forbidden(code: str, detail: str) -> RequestRefused:
+    return refused(403, code, detail)

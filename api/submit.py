@@ -1,0 +1,110 @@
+"""Submit: new jobs, whole or in parts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import Field
+
+from api import bodies, submissions
+from api.answers import answer
+from api.documents import JOBS, job_document
+from api.edge import caller, edge
+from api.models import checked
+from api.parameters import Parameters
+from api.problems import refused
+from api.submissions import Submission
+from domain.commands import MAX_ITEMS, Value
+from streams.stores.decisions import Decision
+
+_MAX_KEY = 255
+_MAX_PARTS = 1_000_000
+
+
+class Seal(Value):
+    """The body of a seal."""
+
+    items: Annotated[int, Field(ge=0, le=MAX_ITEMS)] | None = None
+
+
+async def submit(request: web.Request) -> web.Response:
+    """A job from a JSON body, or from streamed NDJSON with its description in the query.
+
+    ``"draft": true`` instead of ``items`` opens a job whose items follow in parts.
+    """
+    own, who, key = edge(request), caller(request), _key(request)
+    if bodies.media_type(request) in bodies.NDJSON:
+        query = Parameters(request, submissions.ONCE, repeated=submissions.REPEATED)
+        spec = submissions.from_query(query, own.limits.json_depth)
+        blocks = bodies.blocks(request, own.limits)
+        decision = await own.gateway.submit(who, spec, blocks, key=key)
+        return await accepted(request, decision)
+    Parameters(request, ())
+    read = partial(submissions.from_body, depth=own.limits.json_depth)
+    wanted: Submission = await bodies.read(request, own.limits, own.limits.json_body, read)
+    if wanted.blocks is None:
+        decision = await own.gateway.open(who, wanted.spec, key=key)
+    else:
+        lines = submissions.streamed(wanted.blocks)
+        decision = await own.gateway.submit(who, wanted.spec, lines, key=key)
+    return await accepted(request, decision)
+
+
+async def append(request: web.Request) -> web.Response:
+    """One part of a draft's items: a JSON list, or NDJSON of any length."""
+    own = edge(request)
+    query = Parameters(request, ("part",))
+    part = query.integer("part", 0, _MAX_PARTS)
+    if part is None:
+        raise refused(400, "bad_parameter", "say which part this is: ?part=0, then 1 and so on")
+    lines = await _lines(request)
+    job_id = request.match_info["job_id"]
+    decision = await own.gateway.append(caller(request), job_id, part, lines)
+    return answer(
+        {"job_id": decision.job_id, "part": part, "version": decision.version}, status=202
+    )
+
+
+async def seal(request: web.Request) -> web.Response:
+    """No more parts follow; the job starts."""
+    own = edge(request)
+    Parameters(request, ())
+    body = await bodies.read_optional(request, own.limits)
+    items = checked(Seal, body, own.limits.json_depth).items
+    job_id = request.match_info["job_id"]
+    return await accepted(request, await own.gateway.seal(caller(request), job_id, items))
+
+
+async def accepted(request: web.Request, decision: Decision) -> web.Response:
+    """The answer to a command that was accepted: the job as it is now, and where it is."""
+    own = edge(request)
+    job = await own.queries.job(caller(request).tenant, decision.job_id)
+    return answer(
+        job_document(job, own.clock.now()),
+        status=202,
+        headers={"Location": f"{JOBS}/{decision.job_id}"},
+    )
+
+
+async def _lines(request: web.Request) -> AsyncIterator[bytes]:
+    limits = edge(request).limits
+    if bodies.media_type(request) in bodies.NDJSON:
+        return bodies.blocks(request, limits)
+    read = partial(submissions.items_from_body, depth=limits.json_depth)
+    return submissions.streamed(await bodies.read(request, limits, limits.json_body, read))
+
+
+def _key(request: web.Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not (0 < len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
+        raise refused(
+            400,
+            "bad_idempotency_key",
+            f"Idempotency-Key must be 1 to {_MAX_KEY} printable ASCII characters",
+        )
+    return key

@@ -1,0 +1,40 @@
+"""Unmatched: requests that no route takes, and expectations, answered like all others."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from api.edge import edge
+from api.problems import RequestRefused, refused
+from api.security import guard
+
+PATTERN = "/{unmatched:.*}"
+
+
+async def unmatched(request: web.Request) -> web.StreamResponse:
+    """Always raises: 405 when the path is known with other methods, else 404."""
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        if resource.canonical != "/{unmatched}":
+            _, methods = await resource.resolve(request)
+            allowed |= methods
+    if not allowed:
+        raise refused(404, "not_found", "there is nothing under this path")
+    names = ", ".join(sorted(allowed))
+    raise refused(405, "method_not_allowed", f"possible here: {names}", headers={"Allow": names})
+
+
+async def expectation(request: web.Request) -> None:
+    """Answer ``Expect: 100-continue``, unless the request will be refused without its body.
+
+    Another expectation cannot be met and is ignored (RFC 9110, section 10.1.1).
+    """
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        return
+    try:
+        guard(request, edge(request).limits.hosts)
+    except RequestRefused:
+        return
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    # What counts as the answer begins after this.
+    request.writer.output_size = 0

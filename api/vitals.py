@@ -1,0 +1,36 @@
+"""Vitals: whether the process lives, whether it takes work, and what it has counted."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from api.answers import answer
+from api.edge import edge
+from api.problems import refused
+from domain.errors import Unavailable
+
+
+async def alive(_request: web.Request) -> web.Response:
+    """200 as long as the event loop turns."""
+    return answer({"status": "alive"})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """200 when the engine takes work, else 503 with the reasons."""
+    health = await edge(request).vitals.health()
+    if not health.ready:
+        raise refused(503, "not_ready", "; ".join(health.reasons) or "the engine is not ready")
+    return answer({"status": "ready"})
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Counters and gauges in the text format of Prometheus."""
+    own = edge(request)
+    try:
+        own.meters.ready.set((await own.vitals.health()).ready)
+    except Unavailable:
+        own.meters.ready.set(False)
+    own.meters.streams.set(len(own.streams))
+    body = generate_latest(own.meters.registry)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

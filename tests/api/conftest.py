@@ -1,0 +1,89 @@
+"""The edge on a real socket, over an engine in memory."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel
+
+from api.app import create_app
+from api.edge import Services
+from api.limits import Limits
+from api.server import serving
+from domain.operation import Context, operation
+from domain.outcomes import Done
+from domain.registry import Registry
+from streams.clock import SystemClock
+from tests.api.engine import MemoryEngine
+
+
+class Number(BaseModel):
+    n: int
+
+
+class Scale(BaseModel):
+    factor: int = 1
+
+
+@operation("test.double", item=Number, params=Scale)
+def double(ctx: Context, item: Number) -> Done:
+    """Doubles a number."""
+    return Done({"n": item.n * 2})
+
+
+class CountingIds:
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+
+    def new(self) -> str:
+        return f"request-{next(self._numbers)}"
+
+
+@dataclass
+class Site:
+    """A served edge: its address, a client, and the engine behind it."""
+
+    url: str
+    port: int
+    client: aiohttp.ClientSession
+    engine: MemoryEngine
+    limits: Limits
+
+
+@asynccontextmanager
+async def site_of(engine: MemoryEngine, limits: Limits | None = None) -> AsyncIterator[Site]:
+    limits = limits or Limits()
+    services = Services(
+        gateway=engine, queries=engine, hub=engine.hub, vitals=engine, registry=engine.registry
+    )
+    app = create_app(
+        services,
+        clock=SystemClock(),
+        ids=CountingIds(),
+        metrics=CollectorRegistry(),
+        limits=limits,
+    )
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        async with serving(app, listener, drain=5.0), aiohttp.ClientSession(url) as client:
+            yield Site(url, port, client, engine, limits)
+
+
+@pytest.fixture
+def engine() -> MemoryEngine:
+    return MemoryEngine(Registry([double]))
+
+
+@pytest.fixture
+async def site(engine: MemoryEngine) -> AsyncIterator[Site]:
+    async with site_of(engine) as served:
+        yield served

@@ -1,0 +1,233 @@
+"""A small engine in memory: the real aggregate and the real hub, no database and no broker.
+
+What it decides is decided at once; ``work`` settles items, so that a test says what happens
+when. It serves the same protocols as the real one, whose tests are in ``test_embedded``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from domain.commands import JobSpec
+from domain.errors import JobNotFound, StoreUnavailable
+from domain.events import JobEvent
+from domain.job import Job, Stamp
+from domain.outcomes import ClosedChunk, ItemStatus
+from domain.progress import of_event
+from domain.ranges import Ranges
+from domain.registry import Registry
+from streams.gateway import Caller, Verb
+from streams.live import LiveEvent, LiveHub
+from streams.queries import ErrorGroup, Fault, ItemView
+from streams.stores.decisions import Decision
+from streams.stores.read_model import Page
+
+AT = datetime(2025, 1, 31, 12, tzinfo=UTC)
+DIGEST = "0" * 64
+
+
+@dataclass
+class Vitality:
+    ready: bool = True
+    reasons: list[str] = field(default_factory=list)
+
+
+@dataclass
+class MemoryEngine:
+    registry: Registry
+    hub: LiveHub = field(default_factory=LiveHub)
+    health_now: Vitality = field(default_factory=Vitality)
+    events_of: dict[str, list[JobEvent]] = field(default_factory=dict)
+    lines_of: dict[str, list[bytes]] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    uploads_failed: list[BaseException] = field(default_factory=list)
+    filters: dict[str, Any] = field(default_factory=dict)
+    fault: Exception | None = None
+    breaks_at: int | None = None
+    """Position of the item that cannot be read."""
+    reads: int = 0
+    _jobs: dict[str, Job] = field(default_factory=dict)
+    _closed: dict[str, set[int]] = field(default_factory=dict)
+
+    # -- gateway ------------------------------------------------------------------
+
+    async def submit(
+        self, caller: Caller, spec: JobSpec, lines: AsyncIterator[bytes], *, key: str | None
+    ) -> Decision:
+        self._fail()
+        self.registry.get(spec.operation)
+        items = await self._taken(lines)
+        job = self._job_for(key)
+        if not job.version:
+            self.lines_of[job.id] = items
+            size = sum(map(len, items))
+            job.submit(
+                self._stamp(), caller.tenant, spec, items=len(items), size=size, sha256=DIGEST
+            )
+        return self._decided(job)
+
+    async def open(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
+        self.registry.get(spec.operation)
+        job = self._job_for(key)
+        if not job.version:
+            job.open_draft(self._stamp(), caller.tenant, spec)
+        return self._decided(job)
+
+    async def append(
+        self, caller: Caller, job_id: str, part: int, lines: AsyncIterator[bytes]
+    ) -> Decision:
+        job = self._known(caller.tenant, job_id)
+        items = await self._taken(lines)
+        self.lines_of.setdefault(job_id, []).extend(items)
+        size = sum(map(len, items))
+        job.append(self._stamp(), part=part, items=len(items), size=size, sha256=DIGEST)
+        return self._decided(job)
+
+    async def seal(self, caller: Caller, job_id: str, items: int | None) -> Decision:
+        job = self._known(caller.tenant, job_id)
+        job.seal(self._stamp(), items)
+        return self._decided(job)
+
+    async def command(self, caller: Caller, job_id: str, verb: Verb, reason: str) -> Decision:
+        self._fail()
+        job = self._known(caller.tenant, job_id)
+        if verb == "retry":
+            failed = [view.position for view in self._views(job) if view.error]
+            job.retry(self._stamp(), Ranges.of(failed), reason)
+        else:
+            getattr(job, verb)(self._stamp(), reason)
+        return self._decided(job)
+
+    # -- queries ------------------------------------------------------------------
+
+    async def job(self, tenant: str, job_id: str, version: int | None = None) -> Job:
+        self._fail()
+        self._known(tenant, job_id)
+        events = self.events_of[job_id]
+        if version is not None and version > len(events):
+            raise JobNotFound(f"job {job_id} has no version {version}")
+        found = Job.project(None, events[:version])
+        assert found is not None
+        return found
+
+    async def jobs(self, tenant: str, **filters: Any) -> Page:
+        self.filters = filters
+        return Page([{"job_id": job_id} for job_id in self._jobs], "more")
+
+    async def events(self, tenant: str, job_id: str, after: int, limit: int) -> list[JobEvent]:
+        self._fail()
+        self.reads += 1
+        self._known(tenant, job_id)
+        return self.events_of[job_id][after : after + limit]
+
+    async def items(
+        self,
+        tenant: str,
+        job_id: str,
+        *,
+        status: ItemStatus | None,
+        after: int = -1,
+        limit: int | None,
+    ) -> AsyncGenerator[ItemView, None]:
+        job = self._known(tenant, job_id)
+        views = [v for v in self._views(job) if v.position > after]
+        for view in [v for v in views if status in (None, v.status)][:limit]:
+            if view.position == self.breaks_at:
+                raise StoreUnavailable("the database is away")
+            yield view
+
+    async def errors(self, tenant: str, job_id: str) -> list[ErrorGroup]:
+        failed = [view for view in self._views(self._known(tenant, job_id)) if view.error]
+        samples = [{"item": v.position, "message": "no", "pointer": "/n"} for v in failed]
+        return [ErrorGroup("odd", "no", len(failed), samples[:3])] if failed else []
+
+    async def health(self) -> Vitality:
+        return self.health_now
+
+    # -- what a test makes happen -------------------------------------------------
+
+    def work(self, job_id: str, *, publish: bool = True) -> None:
+        """Settle every item: those that say ``"odd": true`` fail."""
+        job = self._jobs[job_id]
+        while chunks := job.plan(self._stamp(), room=2, slow=False):
+            closed = []
+            for chunk in chunks:
+                odd = sum(b'"odd":true' in self.lines_of[job_id][p] for p in chunk.items)
+                closed.append(
+                    ClosedChunk(chunk=chunk.chunk, succeeded=len(chunk.items) - odd, failed=odd)
+                )
+            job.record(self._stamp(), closed)
+        self._decided(job, publish=publish)
+
+    def undo(self, job_id: str) -> None:
+        """Put everything back."""
+        job = self._jobs[job_id]
+        job.undo(self._stamp(), "")
+        while chunks := job.plan(self._stamp(), room=1, slow=False):
+            done = [effect.items for effect in job.applied if effect.chunk == chunks[0].target]
+            job.record(self._stamp(), [ClosedChunk(chunk=chunks[0].chunk, rolled_back=done[0])])
+        self._decided(job)
+
+    def progress(self, job_id: str, **counts: int) -> None:
+        """Tell of progress between two stored events."""
+        event = self.events_of[job_id][-1]
+        data = of_event(event.model_copy(update={"counts": event.counts.model_copy(update=counts)}))
+        self.hub.publish(LiveEvent(job_id, None, "progress", data))
+
+    # -- insides ------------------------------------------------------------------
+
+    async def _taken(self, lines: AsyncIterator[bytes]) -> list[bytes]:
+        try:
+            text = b"".join([block async for block in lines])
+        except BaseException as error:
+            self.uploads_failed.append(error)
+            raise
+        return [line for line in text.split(b"\n") if line.strip()]
+
+    def _job_for(self, key: str | None) -> Job:
+        job_id = f"job-{len(self._jobs) + 1}"
+        if key is not None:
+            job_id = self.keys.setdefault(key, job_id)
+        return self._jobs.setdefault(job_id, Job(id=job_id))
+
+    def _known(self, tenant: str, job_id: str) -> Job:
+        job = self._jobs.get(job_id)
+        if job is None or job.tenant != tenant:
+            raise JobNotFound(f"there is no job {job_id}; `countermand jobs` lists them")
+        return job
+
+    def _decided(self, job: Job, *, publish: bool = True) -> Decision:
+        for event in job.collect_events():
+            self.events_of.setdefault(job.id, []).append(event)
+            if publish:
+                self.hub.publish(
+                    LiveEvent(job.id, event.originator_version, event.alias, of_event(event))
+                )
+        return Decision(job.id, job.version)
+
+    def _views(self, job: Job) -> list[ItemView]:
+        fault = Fault("odd", "no", "/n", False)
+        views = []
+        for position, line in enumerate(self.lines_of[job.id]):
+            odd = b'"odd":true' in line
+            status = ItemStatus.FAILED if odd else ItemStatus.SUCCEEDED
+            if not job.started_at:
+                status, odd = ItemStatus.PENDING, False
+            item = orjson.loads(line)
+            result = None if odd else {"n": position}
+            views.append(
+                ItemView(position, status, result, None, 1.5, fault if odd else None, 0, 1, item)
+            )
+        return views
+
+    def _stamp(self) -> Stamp:
+        return Stamp(actor="local", command_id="test", at=AT)
+
+    def _fail(self) -> None:
+        if self.fault is not None:
+            raise self.fault

@@ -1,0 +1,75 @@
+"""JSON is read strictly, and what is accepted can travel on."""
+
+from __future__ import annotations
+
+import pytest
+
+from api.bodies import encode, parse
+from api.problems import RequestRefused
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "Expecting value"),
+        (b"{", "line 1"),
+        (b'{"a":1,"a":2}', "'a' stands twice"),
+        (b'{"x":[{"deep":1,"deep":1}]}', "'deep' stands twice"),
+        (b"[NaN]", "NaN is no JSON"),
+        (b"[-Infinity]", "-Infinity is no JSON"),
+        (b"[1e999]", "too large for a double"),
+        (b"[" + b"9" * 5000 + b"]", "limit"),
+        (b'"\xff"', "byte 1 is not UTF-8"),
+        (b"\xef\xbb\xbf{}", "Expecting value"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"{} {}", "Extra data"),
+        (b"'a'", "Expecting value"),
+    ],
+)
+def test_malformed_json_is_refused_with_its_place(body: bytes, says: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        parse(body)
+    assert refused.value.problem.status == 400
+    assert refused.value.problem.code == "malformed_body"
+    assert says in refused.value.problem.detail
+
+
+def test_the_refusal_of_a_long_key_is_short() -> None:
+    key = "k" * 10_000
+    with pytest.raises(RequestRefused) as refused:
+        parse(f'{{"{key}":1,"{key}":2}}'.encode())
+    assert len(refused.value.problem.detail) < 300
+
+
+@pytest.mark.parametrize("value", [None, 1, -1.5, 'ä\n"\\[{', [], {}, {"a": [1, {"b": None}]}])
+def test_json_comes_through_unchanged(value: object) -> None:
+    assert parse(encode(value, 64)) == value
+
+
+@pytest.mark.parametrize(("value", "says"), [(2**64, "64-bit"), ("\ud800", "surrogates")])
+def test_what_cannot_travel_on_is_refused_with_a_pointer(value: object, says: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        encode({"a": value}, 64, "/items/7")
+    assert refused.value.problem.pointer == "/items/7"
+    assert says in refused.value.problem.detail
+
+
+def nested(levels: int) -> object:
+    value: object = 1
+    for level in range(levels):
+        value = [value] if level % 2 else {"k": value}
+    return value
+
+
+@pytest.mark.parametrize("levels", [65, 200, 900])
+def test_too_many_levels_are_refused(levels: int) -> None:
+    with pytest.raises(RequestRefused):
+        encode(nested(levels), 64)
+
+
+def test_as_many_levels_as_allowed_are_fine() -> None:
+    encode(nested(64), 64)
+
+
+def test_brackets_in_strings_and_side_by_side_are_no_levels() -> None:
+    encode({"text": '[[[{{{"\\' * 100, "list": [[], {}] * 100}, 64)

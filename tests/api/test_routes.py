@@ -1,0 +1,415 @@
+"""What each route takes and answers, over an engine in memory."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from api.limits import Limits
+from domain.errors import DecisionPending
+from tests.api.conftest import Site, site_of
+from tests.api.engine import MemoryEngine
+
+NDJSON = {"Content-Type": "application/x-ndjson"}
+JOB_FIELDS = {
+    "job_id",
+    "operation",
+    "status",
+    "version",
+    "name",
+    "tags",
+    "priority",
+    "params",
+    "counts",
+    "percent",
+    "items_per_second",
+    "eta_seconds",
+    "created_at",
+    "started_at",
+    "finished_at",
+    "created_by",
+    "links",
+}
+
+
+async def post(site: Site, path: str, *, status: int = 202, **options: Any) -> Any:
+    async with site.client.post(path, **options) as response:
+        assert response.status == status, await response.text()
+        return orjson.loads(await response.read())
+
+
+async def get(site: Site, path: str, *, status: int = 200, **options: Any) -> Any:
+    async with site.client.get(path, **options) as response:
+        assert response.status == status, await response.text()
+        return orjson.loads(await response.read())
+
+
+async def submitted(site: Site, items: int = 3, *, odd: tuple[int, ...] = ()) -> str:
+    numbers = [{"n": n, "odd": True} if n in odd else {"n": n} for n in range(items)]
+    job = await post(site, "/api/v1/jobs", json={"operation": "test.double", "items": numbers})
+    return str(job["job_id"])
+
+
+# -- submit ---------------------------------------------------------------------------------
+
+
+async def test_a_job_is_accepted_and_shown(site: Site) -> None:
+    body = {
+        "operation": "test.double",
+        "params": {"factor": 2},
+        "items": [{"n": 1}, {"n": 2}],
+        "name": "two",
+        "tags": ["t"],
+        "priority": 7,
+    }
+    async with site.client.post("/api/v1/jobs", json=body) as response:
+        assert response.status == 202
+        job = orjson.loads(await response.read())
+        assert response.headers["Location"] == f"/api/v1/jobs/{job['job_id']}"
+    assert job.keys() >= JOB_FIELDS
+    assert (job["status"], job["version"], job["counts"]["total"]) == ("pending", 1, 2)
+    assert site.engine.lines_of[job["job_id"]] == [b'{"n":1}', b'{"n":2}']
+    assert await get(site, job["links"]["self"]) == job
+
+
+async def test_the_same_key_makes_one_job(site: Site) -> None:
+    body = {"operation": "test.double", "items": [{"n": 1}]}
+    headers = {"Idempotency-Key": "once"}
+    first = await post(site, "/api/v1/jobs", json=body, headers=headers)
+    again = await post(site, "/api/v1/jobs", json=body, headers=headers)
+    assert first["job_id"] == again["job_id"]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "ä"])
+async def test_a_key_must_be_a_plain_one(site: Site, key: str) -> None:
+    body = {"operation": "test.double", "items": [{"n": 1}]}
+    headers = {"Idempotency-Key": key}
+    problem = await post(site, "/api/v1/jobs", status=400, json=body, headers=headers)
+    assert problem["code"] == "bad_idempotency_key"
+
+
+async def test_streamed_items_are_described_in_the_query(site: Site) -> None:
+    query = [
+        ("operation", "test.double"),
+        ("params", '{"factor": 3}'),
+        ("name", "streamed"),
+        ("tag", "a"),
+        ("tag", "b"),
+        ("priority", "1"),
+        ("chunk_size", "10"),
+        ("start", "eager"),
+    ]
+    job = await post(site, "/api/v1/jobs", params=query, data=b'{"n":1}\n{"n":2}', headers=NDJSON)
+    assert (job["name"], job["tags"], job["priority"]) == ("streamed", ["a", "b"], 1)
+    assert job["params"] == {"factor": 3}
+    assert job["options"] == {"chunk_size": 10, "start": "eager"}
+    assert job["counts"]["total"] == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("", 422),
+        ("operation=test.double&operation=x", 400),
+        ("operation=test.double&oepration=x", 400),
+        ("operation=test.double&params={", 400),
+        ("operation=test.double&params=[]", 422),
+        ("operation=test.double&chunk_size=0", 400),
+        ("operation=test.double&start=soon", 422),
+        ("operation=test.double&priority=1.5", 400),
+        ("operation=nobody.knows", 422),
+    ],
+)
+async def test_a_wrong_description_is_refused(site: Site, query: str, status: int) -> None:
+    await post(site, f"/api/v1/jobs?{query}", status=status, data=b"{}", headers=NDJSON)
+    assert site.engine.lines_of == {}
+
+
+async def test_a_draft_takes_its_items_in_parts_and_is_sealed(site: Site) -> None:
+    draft = await post(site, "/api/v1/jobs", json={"operation": "test.double", "draft": True})
+    assert draft["status"] == "draft"
+    assert {"append", "seal", "cancel"} <= draft["links"].keys()
+    path = draft["links"]["append"]
+    part = await post(site, path, params={"part": 0}, json=[{"n": 1}, {"n": 2}])
+    assert (part["job_id"], part["part"], part["version"]) == (draft["job_id"], 0, 2)
+    await post(site, path, params={"part": 1}, data=b'{"n":3}\n', headers=NDJSON)
+    wrong = await post(site, draft["links"]["seal"], status=422, json={"items": 4})
+    assert wrong["pointer"] == "/items"
+    job = await post(site, draft["links"]["seal"], json={"items": 3})
+    assert (job["status"], job["counts"]["total"]) == ("pending", 3)
+
+
+async def test_a_part_needs_its_number_and_a_list(site: Site) -> None:
+    draft = await post(site, "/api/v1/jobs", json={"operation": "test.double", "draft": True})
+    path = draft["links"]["append"]
+    await post(site, path, status=400, json=[1])
+    await post(site, path, status=400, params={"part": -1}, json=[1])
+    await post(site, path, status=422, params={"part": 0}, json={"items": [1]})
+
+
+async def test_a_large_body_is_refused_before_it_is_read(engine: MemoryEngine) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"["
+        while True:
+            yield b"1," * 50_000
+
+    headers = {"Content-Type": "application/json"}
+    async with (
+        site_of(engine, Limits(linger=0.2)) as site,
+        site.client.post("/api/v1/jobs", data=endless(), headers=headers) as response,
+    ):
+        assert response.status == 413
+        assert "x-ndjson" in orjson.loads(await response.read())["detail"]
+
+
+async def test_a_declared_length_above_the_limit_is_refused(site: Site) -> None:
+    body = io.BytesIO(b'"' + b"x" * site.limits.json_body + b'"')
+    headers = {"Content-Type": "application/json", "Expect": "100-continue"}
+    problem = await post(site, "/api/v1/jobs", status=413, data=body, headers=headers)
+    assert problem["code"] == "body_too_large"
+
+
+async def test_a_body_that_needs_a_thread_is_read_the_same(site: Site) -> None:
+    items = [{"n": n, "text": "ä" * 50} for n in range(2000)]
+    body = {"operation": "test.double", "items": items}
+    job = await post(site, "/api/v1/jobs", json=body)
+    assert [orjson.loads(line) for line in site.engine.lines_of[job["job_id"]]] == items
+
+
+# -- commands -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [None, {}, {"reason": "why"}])
+async def test_a_command_may_have_a_reason(site: Site, body: dict[str, str] | None) -> None:
+    job_id = await submitted(site)
+    job = await post(site, f"/api/v1/jobs/{job_id}/pause", json=body)
+    assert job["status"] == "paused"
+    assert job["reason"] == (body or {}).get("reason", "")
+    assert (await post(site, f"/api/v1/jobs/{job_id}/resume"))["status"] == "pending"
+    assert (await post(site, f"/api/v1/jobs/{job_id}/cancel"))["status"] == "cancelled"
+
+
+async def test_a_command_in_the_wrong_state_names_what_is_possible(site: Site) -> None:
+    job_id = await submitted(site)
+    problem = await post(site, f"/api/v1/jobs/{job_id}/resume", status=409)
+    assert problem["code"] == "wrong_state"
+    assert "possible: cancel, pause" in problem["detail"]
+
+
+async def test_failed_items_are_retried_and_a_job_is_undone(site: Site) -> None:
+    job_id = await submitted(site, odd=(1,))
+    site.engine.work(job_id)
+    assert (await post(site, f"/api/v1/jobs/{job_id}/retry"))["counts"]["pending"] == 1
+    site.engine.work(job_id)
+    assert (await post(site, f"/api/v1/jobs/{job_id}/undo"))["status"] == "rolling_back"
+
+
+@pytest.mark.parametrize("body", [{"reason": 3}, {"why": "x"}, [], {"reason": "x" * 3000}])
+async def test_a_wrong_body_of_a_command_is_refused(site: Site, body: Any) -> None:
+    job_id = await submitted(site)
+    await post(site, f"/api/v1/jobs/{job_id}/pause", status=422, json=body)
+
+
+async def test_unavailable_says_when_to_come_back(site: Site) -> None:
+    job_id = await submitted(site)
+    site.engine.fault = DecisionPending("not decided yet; repeat it")
+    async with site.client.post(f"/api/v1/jobs/{job_id}/pause") as response:
+        assert response.status == 503
+        assert response.headers["Retry-After"] == "1"
+        assert orjson.loads(await response.read())["code"] == "decision_pending"
+
+
+# -- reading --------------------------------------------------------------------------------
+
+
+async def test_the_list_passes_its_filters_on(site: Site) -> None:
+    job_id = await submitted(site)
+    query = [
+        ("status", "running"),
+        ("status", "failed"),
+        ("operation", "test.double"),
+        ("tag", "t"),
+        ("q", "night"),
+        ("created_after", "2025-01-31T12:00:00Z"),
+        ("sort", "-name"),
+        ("cursor", "c"),
+        ("limit", "5"),
+    ]
+    page = await get(site, "/api/v1/jobs", params=query)
+    assert page["items"][0]["links"]["self"] == f"/api/v1/jobs/{job_id}"
+    assert page["next_cursor"] == "more"
+    given = {name: value for name, value in site.engine.filters.items() if name != "created_after"}
+    assert given == {
+        "status": ["running", "failed"],
+        "operation": "test.double",
+        "tag": "t",
+        "q": "night",
+        "sort": "-name",
+        "cursor": "c",
+        "limit": 5,
+    }
+    assert site.engine.filters["created_after"].isoformat() == "2025-01-31T12:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    "query", ["status=nonsense", "limit=0", "limit=x", "created_after=soon", "tag=a&tag=b", "x=1"]
+)
+async def test_a_wrong_filter_is_refused(site: Site, query: str) -> None:
+    assert (await get(site, f"/api/v1/jobs?{query}", status=400))["code"] == "bad_parameter"
+
+
+async def test_a_job_is_shown_as_it_was(site: Site) -> None:
+    job_id = await submitted(site)
+    site.engine.work(job_id)
+    now = await get(site, f"/api/v1/jobs/{job_id}")
+    then = await get(site, f"/api/v1/jobs/{job_id}", params={"at": 1})
+    assert (now["status"], then["status"]) == ("completed", "pending")
+    assert then["version"] == 1
+    late = now["version"] + 1
+    assert (await get(site, f"/api/v1/jobs/{job_id}?at={late}", status=404))["code"] == (
+        "job_not_found"
+    )
+    await get(site, f"/api/v1/jobs/{job_id}?at=0", status=400)
+    await get(site, f"/api/v1/jobs/{job_id}?at=1&at=2", status=400)
+
+
+@pytest.mark.parametrize("path", ["", "/events", "/items", "/errors"])
+async def test_an_unknown_job_is_not_found(site: Site, path: str) -> None:
+    for accept in ("application/json", "*/*"):
+        problem = await get(
+            site, f"/api/v1/jobs/nobody{path}", status=404, headers={"Accept": accept}
+        )
+        assert problem["code"] == "job_not_found"
+
+
+@pytest.mark.parametrize("kind", ["ndjson", "csv"])
+async def test_an_export_of_an_unknown_job_is_not_found(site: Site, kind: str) -> None:
+    await get(site, f"/api/v1/jobs/nobody/items?format={kind}", status=404)
+
+
+async def test_events_are_paged_as_json(site: Site) -> None:
+    job_id = await submitted(site)
+    site.engine.work(job_id)
+    path, accept = f"/api/v1/jobs/{job_id}/events", {"Accept": "application/json"}
+    first = await get(site, path, params={"limit": 2}, headers=accept)
+    assert [event["version"] for event in first["items"]] == [1, 2]
+    assert first["items"][0]["event"] == "job.submitted"
+    assert first["items"][0]["command_id"] == "test"
+    assert first["items"][0]["spec"]["operation"] == "test.double"
+    after = first["next_after"]
+    rest = await get(site, path, params={"after": after}, headers=accept)
+    assert [event["version"] for event in rest["items"]] == [3, 4]
+    assert rest["next_after"] is None
+
+
+async def test_items_are_paged(site: Site) -> None:
+    job_id = await submitted(site, 5, odd=(2,))
+    site.engine.work(job_id)
+    path = f"/api/v1/jobs/{job_id}/items"
+    first = await get(site, path, params={"limit": 3})
+    assert [item["position"] for item in first["items"]] == [0, 1, 2]
+    assert first["items"][2]["error"] == {
+        "code": "odd",
+        "message": "no",
+        "pointer": "/n",
+        "retryable": False,
+    }
+    assert "item" not in first["items"][0]
+    rest = await get(site, path, params={"cursor": first["next_cursor"], "include": "item"})
+    assert [item["item"]["n"] for item in rest["items"]] == [3, 4]
+    assert rest["next_cursor"] is None
+    failed = await get(site, path, params={"status": "failed"})
+    assert [item["position"] for item in failed["items"]] == [2]
+    await get(site, path, status=400, params={"status": "odd"})
+
+
+@pytest.mark.parametrize("how", ["format", "accept"])
+async def test_items_are_streamed_as_ndjson_and_csv(site: Site, how: str) -> None:
+    job_id = await submitted(site, 5, odd=(2,))
+    site.engine.work(job_id)
+    path = f"/api/v1/jobs/{job_id}/items"
+    for name, kind in (("ndjson", "application/x-ndjson"), ("csv", "text/csv")):
+        options: dict[str, Any] = (
+            {"params": {"format": name}} if how == "format" else {"headers": {"Accept": kind}}
+        )
+        async with site.client.get(path, **options) as response:
+            assert response.content_type == kind
+            text = await response.text()
+        if name == "ndjson":
+            rows: list[Any] = [orjson.loads(line) for line in text.splitlines()]
+        else:
+            rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        assert [int(row["position"]) for row in rows] == [0, 1, 2, 3, 4]
+        assert [row["status"] for row in rows].count("failed") == 1
+
+
+async def test_an_export_that_breaks_off_is_not_taken_for_whole(site: Site) -> None:
+    job_id = await submitted(site, 5000)
+    site.engine.work(job_id)
+    site.engine.breaks_at = 4000
+    async with site.client.get(f"/api/v1/jobs/{job_id}/items?format=ndjson") as response:
+        assert response.status == 200
+        with pytest.raises(aiohttp.ClientError):
+            await response.read()
+    site.engine.breaks_at = 10
+    await get(site, f"/api/v1/jobs/{job_id}/items?format=ndjson", status=503)
+
+
+async def test_errors_are_grouped(site: Site) -> None:
+    job_id = await submitted(site, 5, odd=(2, 3))
+    site.engine.work(job_id)
+    (group,) = (await get(site, f"/api/v1/jobs/{job_id}/errors"))["items"]
+    assert (group["code"], group["count"], len(group["samples"])) == ("odd", 2, 2)
+
+
+async def test_operations_come_with_their_schemas(site: Site) -> None:
+    (operation,) = (await get(site, "/api/v1/operations"))["items"]
+    assert operation["kind"] == "test.double"
+    assert operation["system"] == "test"
+    assert operation["description"] == "Doubles a number."
+    assert operation["reversible"] == "before_image"
+    assert operation["slow"] is False
+    assert operation["item"]["properties"]["n"]["type"] == "integer"
+    assert operation["params"]["properties"]["factor"]["default"] == 1
+
+
+async def test_health_and_metrics(site: Site) -> None:
+    assert await get(site, "/health/live") == {"status": "alive"}
+    assert await get(site, "/health/ready") == {"status": "ready"}
+    site.engine.health_now.ready = False
+    site.engine.health_now.reasons = ["the coordinator stands still"]
+    problem = await get(site, "/health/ready", status=503)
+    assert problem["detail"] == "the coordinator stands still"
+    async with site.client.get("/metrics") as response:
+        text = await response.text()
+        assert response.headers["Content-Type"].startswith("text/plain")
+    assert "countermand_ready 0.0" in text
+    assert (
+        'countermand_http_requests_total{method="GET",route="/health/ready",status="503"} 1.0'
+        in text
+    )
+
+
+async def test_the_request_id_is_the_clients_or_a_fresh_one(site: Site) -> None:
+    async with site.client.get("/nothing", headers={"X-Request-Id": "mine-1"}) as response:
+        assert response.headers["X-Request-Id"] == "mine-1"
+        assert orjson.loads(await response.read())["request_id"] == "mine-1"
+    async with site.client.get("/nothing", headers={"X-Request-Id": "not mine"}) as response:
+        assert response.headers["X-Request-Id"].startswith("request-")
+
+
+async def test_a_fault_of_ours_tells_nothing(site: Site) -> None:
+    job_id = await submitted(site)
+    site.engine.fault = RuntimeError("secret: password")
+    async with site.client.get(f"/api/v1/jobs/{job_id}") as response:
+        text = await response.text()
+        assert response.status == 500
+    assert "secret" not in text
+    assert "Traceback" not in text
+    assert orjson.loads(text)["code"] == "internal"

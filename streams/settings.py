@@ -42,6 +42,13 @@ def _loopback(host: str) -> str:
     return host
 
 
+def _supported(address: str) -> str:
+    dialect = address.partition(":")[0].partition("+")[0]
+    if dialect not in ("sqlite", "postgresql"):
+        raise ValueError("write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
+    return address
+
+
 def _embedded_database(values: dict[str, Any]) -> str:
     return f"sqlite:///{values['data_dir'] / DATABASE_FILE}"
 
@@ -60,7 +67,7 @@ class Settings(BaseSettings):
     host: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """0 takes a free port."""
-    database: str = Field(default_factory=_embedded_database, min_length=1)
+    database: Annotated[str, AfterValidator(_supported)] = Field(default_factory=_embedded_database)
     """An SQLAlchemy address; the default is a SQLite file in the data directory."""
     broker: Annotated[str, Field(min_length=1)] = "memory://"
     lease: Seconds = 5.0

@@ -60,7 +60,7 @@ def upgrade(
 
     \b
     Example:
-      countermand db upgrade --database postgresql+psycopg://localhost/countermand
+      countermand db upgrade --database postgresql://localhost/countermand
     """
     from streams.cli.storage import upgraded
     from streams.settings import load

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from domain.errors import CountermandError
-from streams.cli import database, demo, exits, reading, serving, steering, submit
+from streams.cli import audit, database, demo, exits, reading, serving, steering, submit
 from streams.cli.output import say
 
 HELP = """Bulk operations on records that can be watched live, audited and undone.
@@ -45,7 +45,7 @@ for verb in (
     app.command(rich_help_panel=JOBS)(verb)
 app.command(rich_help_panel=SERVER)(demo.demo)
 app.command(rich_help_panel=SERVER)(serving.serve)
-app.command(name="serve-child", hidden=True)(serving.serve_child)
+app.add_typer(audit.app, name="audit", rich_help_panel=SERVER)
 app.add_typer(database.app, name="db", rich_help_panel=SERVER)
 
 

@@ -15,7 +15,7 @@ DRAIN_MARGIN = 5.0
 """Seconds for the engine to end by itself when its own time for the drain has run out."""
 
 # -P: a folder named like one of our packages in the working directory is not ours.
-CHILD = (sys.executable, "-P", "-m", "streams.cli.main", "serve-child")
+CHILD = (sys.executable, "-P", "-m", "api.serve")
 
 
 def serve(
@@ -78,29 +78,6 @@ def serve(
         )
         code = supervisor.run()
     raise typer.Exit(code)
-
-
-def serve_child(
-    listener: Annotated[int, typer.Argument()],
-    lock: Annotated[int, typer.Argument()],
-    ready: Annotated[int, typer.Argument()],
-    life: Annotated[int, typer.Argument()],
-) -> None:
-    """Be the engine; only `serve` starts this, with descriptors that it hands down."""
-    from functools import partial
-
-    from domain.errors import DataDirectoryUnusable, PluginInvalid, SettingsInvalid
-    from streams.bootstrap import run_embedded
-    from streams.settings import load
-    from streams.supervised import Inherited, run
-    from streams.supervisor import CHILD_MISCONFIGURED
-
-    inherited = Inherited(listener=listener, lock=lock, ready=ready, life=life)
-    try:
-        run(partial(run_embedded, load()), inherited)
-    except (DataDirectoryUnusable, PluginInvalid, SettingsInvalid) as error:
-        say(f"countermand: {error.message}")
-        raise typer.Exit(CHILD_MISCONFIGURED) from None
 
 
 def _say_ready(url: str, *, as_json: bool) -> None:

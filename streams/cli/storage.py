@@ -41,10 +41,14 @@ def opened(settings: Settings) -> Iterator[Database]:
     """The database of the settings; raises SettingsInvalid for an address of no use."""
     try:
         database = Database(settings.database)
-    except (exc.ArgumentError, ModuleNotFoundError) as error:
+    except exc.ArgumentError as error:
         raise SettingsInvalid(
-            f"the database address is of no use ({error}); write sqlite:///FILE or "
-            "postgresql+psycopg://HOST/NAME (with countermand[postgresql] installed)"
+            "the database address cannot be read; write sqlite:///FILE or "
+            "postgresql://USER:PASSWORD@HOST/NAME"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise SettingsInvalid(
+            "PostgreSQL needs a driver; install countermand[postgresql]"
         ) from error
     with database:
         yield database

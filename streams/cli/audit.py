@@ -1,0 +1,78 @@
+"""Audit verbs: replay and verify. They open the database itself, not the server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from streams.cli import exits
+from streams.cli.options import AsJson, DatabaseUrl, DataDir, JobId
+from streams.cli.output import emit, say
+
+app = typer.Typer(help="Prove what happened.", no_args_is_help=True)
+
+
+@app.command()
+def replay(
+    job_id: JobId,
+    *,
+    at: Annotated[
+        int | None, typer.Option("--at", min=1, help="Up to this version; else up to the last.")
+    ] = None,
+    data_dir: DataDir = None,
+    database: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute a job's state from nothing but its stored events; snapshots are ignored.
+
+    \b
+    Examples:
+      countermand audit replay 0192f7a1-...
+      countermand audit replay 0192f7a1-... --at 3 --json
+    """
+    from streams.cli.auditing import replayed
+    from streams.cli.render import console, job_details
+    from streams.settings import load
+
+    job = replayed(load(data_dir=data_dir, database=database), job_id, at)
+    if as_json:
+        emit(job)
+    else:
+        console().print(job_details(job))
+
+
+@app.command()
+def verify(
+    job_id: Annotated[
+        str, typer.Argument(metavar="JOB", help="Only this job; all when left out.")
+    ] = "",
+    *,
+    data_dir: DataDir = None,
+    database: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify that no stored event, payload or outcome was changed, and that none is missing.
+
+    Needs the signed heads and the key in the data directory; a server may run meanwhile.
+    Exit code 1 when anything is found.
+
+    \b
+    Examples:
+      countermand audit verify
+      countermand audit verify 0192f7a1-... --data-dir /var/lib/countermand --json
+    """
+    from streams.cli.auditing import document, verified
+    from streams.settings import load
+
+    report = verified(load(data_dir=data_dir, database=database), job_id)
+    if as_json:
+        emit(document(report))
+    else:
+        for finding in report.findings:
+            print(f"{finding.kind}: {finding.message}")
+        found = len(report.findings) + report.more
+        looked = f"{report.jobs:,} jobs, {report.events:,} events"
+        say(f"{looked}: {f'{found:,} findings' if found else 'all is as it was written'}")
+    if not report.sound:
+        raise typer.Exit(exits.FAILED)

@@ -1,0 +1,60 @@
+"""Auditing: what the audit verbs read from the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from domain.errors import JobNotFound
+from domain.job import Job
+from domain.jobs import JobMapper
+from domain.views import job_view
+from streams.cli.documents import JobDocument
+from streams.cli.storage import existing
+from streams.settings import Settings
+from streams.stores import audit, migrate
+from streams.stores.events import EventRecorder
+
+
+def replayed(settings: Settings, job_id: str, at: int | None) -> JobDocument:
+    """A job as its events up to version ``at`` make it, figures as of the last of them.
+
+    Raises JobNotFound when there is no such job or no such version of it.
+    """
+    with existing(settings) as database:
+        migrate.check(database)
+        mapper, stored = JobMapper(), EventRecorder(database).select_events(job_id, lte=at)
+        job = Job.project(None, [mapper.to_domain_event(event) for event in stored])
+    if job is None or job.updated_at is None:
+        raise JobNotFound(f"the database has no job {job_id}; `countermand jobs` lists them")
+    if at is not None and job.version != at:
+        raise JobNotFound(f"job {job_id} has no version {at}; its latest is {job.version}")
+    document: JobDocument = job_view(job, job.updated_at).model_dump(mode="json")  # type: ignore[assignment]  # the view's fields are the document's
+    return document
+
+
+def verified(settings: Settings, job_id: str) -> audit.Report:
+    """What verification finds, of one job or of all."""
+    with existing(settings) as database:
+        migrate.check(database)
+        return audit.verify(database, settings.data_dir, job_id or None)
+
+
+def document(report: audit.Report) -> dict[str, Any]:
+    """A report as JSON values."""
+    return {
+        "sound": report.sound,
+        "jobs": report.jobs,
+        "events": report.events,
+        "parts": report.parts,
+        "outcomes": report.outcomes,
+        "findings": [
+            {
+                "kind": finding.kind.value,
+                "message": finding.message,
+                "job_id": finding.job_id or None,
+                "version": finding.version,
+            }
+            for finding in report.findings
+        ],
+        "more": report.more,
+    }

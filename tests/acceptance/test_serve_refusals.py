@@ -1,0 +1,141 @@
+"""What `countermand serve` and the verbs on the database refuse, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from streams.process_lock import acquire
+from streams.stores import migrate
+from streams.stores.database import Database
+
+PATIENCE = 60
+
+
+def countermand(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if "COUNTERMAND" not in name}
+    ended = subprocess.run(
+        [sys.executable, "-m", "streams.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env={**kept, **variables},
+        check=False,
+    )
+    assert "Traceback" not in ended.stderr
+    return ended
+
+
+def refused(ended: subprocess.CompletedProcess[str]) -> str:
+    """What was said by a command that refused in the proper way."""
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("countermand: ")
+    return ended.stderr
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "countermand.db"
+    with Database(f"sqlite:///{path}") as made:
+        migrate.upgrade(made)
+    return path
+
+
+class TestServe:
+    def test_a_data_directory_in_use(self, tmp_path: Path) -> None:
+        with acquire(tmp_path):
+            said = refused(countermand("serve", "--port", "0", "--data-dir", str(tmp_path)))
+
+        assert f"in use by process {os.getpid()}" in said
+
+    def test_a_port_in_use(self, tmp_path: Path) -> None:
+        with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+            port = str(taken.getsockname()[1])
+            said = refused(countermand("serve", "--port", port, "--data-dir", str(tmp_path)))
+
+        assert f"cannot listen on 127.0.0.1 port {port}" in said
+
+    def test_an_address_that_others_reach(self, tmp_path: Path) -> None:
+        said = refused(countermand("serve", "--host", "0.0.0.0", "--data-dir", str(tmp_path)))
+
+        assert "use 127.0.0.1" in said
+        assert not (tmp_path / "lock").exists()
+
+    def test_a_wrong_variable(self, tmp_path: Path) -> None:
+        said = refused(
+            countermand("serve", "--data-dir", str(tmp_path), COUNTERMAND_HEARTBEAT="never")
+        )
+
+        assert "COUNTERMAND_HEARTBEAT" in said
+
+
+class TestDatabase:
+    def test_its_path_is_printed_alone(self, tmp_path: Path) -> None:
+        ended = countermand("db", "path", "--data-dir", str(tmp_path))
+
+        assert ended.stdout == f"{tmp_path}/countermand.db\n"
+        assert not (tmp_path / "countermand.db").exists()
+
+    def test_a_password_is_never_printed(self) -> None:
+        ended = countermand("db", "path", "--database", "postgresql://me:secret@host/name")
+
+        assert ended.stdout == "postgresql://me:***@host/name\n"
+
+    def test_a_whole_database_is_told_so(self, database: Path) -> None:
+        ended = countermand("db", "check", "--data-dir", str(database.parent), "--json")
+
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert ended.stdout == f'{{"schema":"{migrate.head()}","whole":true}}\n'
+
+    def test_none_is_not_made_by_looking(self, tmp_path: Path) -> None:
+        said = refused(countermand("db", "check", "--data-dir", str(tmp_path)))
+
+        assert "there is no database at" in said
+        assert not (tmp_path / "countermand.db").exists()
+
+    def test_a_damaged_one_is_told(self, database: Path) -> None:
+        content = bytearray(database.read_bytes())
+        content[4096 * 3 : 4096 * 8] = b"\xff" * (4096 * 5)
+        database.write_bytes(content)
+
+        assert "damaged" in refused(countermand("db", "check", "--data-dir", str(database.parent)))
+
+    def test_a_file_that_is_none_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "countermand.db").write_text("hello " * 1000)
+
+        assert "damaged" in refused(countermand("db", "check", "--data-dir", str(tmp_path)))
+
+    def test_one_of_a_newer_release_is_told(self, database: Path) -> None:
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = '9999'")
+            connection.commit()
+
+        for verb in (("db", "check"), ("audit", "verify"), ("audit", "replay", "job-1")):
+            said = refused(countermand(*verb, "--data-dir", str(database.parent)))
+            assert "newer" in said
+
+    @pytest.mark.parametrize("address", ["nonsense", "oracle://x/y", "sqlite:x"])
+    def test_an_address_of_no_use_is_told(self, tmp_path: Path, address: str) -> None:
+        said = refused(
+            countermand("db", "check", "--data-dir", str(tmp_path), "--database", address)
+        )
+
+        assert "write sqlite:///FILE or postgresql" in said
+
+    def test_an_upgrade_waits_for_no_server(self, tmp_path: Path) -> None:
+        with acquire(tmp_path):
+            assert "in use" in refused(countermand("db", "upgrade", "--data-dir", str(tmp_path)))
+
+    def test_an_upgrade_makes_one(self, tmp_path: Path) -> None:
+        data_dir = str(tmp_path / "new")
+
+        assert countermand("db", "upgrade", "--data-dir", data_dir).returncode == 0
+        assert countermand("db", "upgrade", "--data-dir", data_dir).returncode == 0
+        assert countermand("db", "check", "--data-dir", data_dir).returncode == 0

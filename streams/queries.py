@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -100,7 +100,7 @@ class Queries:
         status: ItemStatus | None = None,
         after: int = -1,
         limit: int | None = None,
-    ) -> AsyncIterator[ItemView]:
+    ) -> AsyncGenerator[ItemView, None]:
         """The job's items behind position ``after``, in order, with their latest results."""
         job = await self.job(tenant, job_id)
         total, left = job.counts.total, limit

@@ -187,6 +187,8 @@ class JobState(BaseModel):
             self.epoch = event.epoch
         if isinstance(event, JobCancelled):
             self.backlog.clear()
+            # No more items follow; else an undo would wait for a seal that is refused.
+            self.sealed = True
         elif isinstance(event, RetryStarted):
             self._queue(Backlog(items=event.items, cause=Cause.RETRY))
         elif isinstance(event, UndoStarted):

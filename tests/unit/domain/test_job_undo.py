@@ -8,7 +8,7 @@ from domain.errors import WrongState
 from domain.events import Cause, ChunksPlanned, JobStatus, UndoStarted
 from domain.outcomes import ClosedChunk, Closing, Counts
 from domain.ranges import Ranges
-from tests.unit.domain.story import Story
+from tests.unit.domain.story import Story, eager
 
 
 def _targets(story: Story) -> list[int | None]:
@@ -46,6 +46,11 @@ def test_a_cancelled_job_can_be_undone() -> None:
     story.undo().put_back()
     assert story.job.counts == Counts(rolled_back=2, skipped=2)
     assert story.undo().put_back().job.status is JobStatus.CANCELLED
+
+
+def test_a_draft_that_was_cancelled_while_it_ran_can_be_undone() -> None:
+    story = eager().open_draft().append(2).work().cancel().undo().put_back()
+    assert story.job.status is JobStatus.ROLLED_BACK
 
 
 def test_a_job_that_changed_nothing_has_nothing_to_undo() -> None:

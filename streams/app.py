@@ -57,6 +57,14 @@ class AppCrashedError(RuntimeError):
 
 
 class _App(faust.App):
+    _stopping: asyncio.Task[None] | None = None
+
+    async def stop(self) -> None:
+        """Stop, and return when that is done; Faust returns at once from a second call."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(super().stop())
+        await asyncio.shield(self._stopping)
+
     def _create_directories(self) -> None:
         """Have none: they are for tables, and we keep no tables."""
 
@@ -135,7 +143,7 @@ async def watch(app: faust.App) -> None:
 
 
 async def stop(app: faust.App, *, drain: float) -> bool:
-    """Stop an app once its handlers have finished what they have begun.
+    """Stop an app once its handlers have finished what they have begun; may be called again.
 
     Args:
         app: The app.

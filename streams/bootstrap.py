@@ -43,6 +43,7 @@ from streams.stores.events import EventRecorder, SnapshotRecorder
 from streams.timers import Timers
 from streams.topology import StageName, all_topics
 from streams.transport.memory import MemoryBroker, memory_transport
+from streams.vitals import Vitals
 from streams.worker import Worker, WorkerSettings
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,7 @@ class Engine:
     clock: SystemClock
     database: Database
     coordinator: Coordinator
-    progress: Progress
+    vitals: Vitals
 
 
 def installed_operations() -> Registry:
@@ -158,11 +159,16 @@ async def _engine(
         decided=decided,
         failpoints=failpoints,
     )
+    mapper = jobs.job_mapper
     outbox = Outbox(
-        database=database, recorder=recorder, mapper=jobs.job_mapper, send=send, failpoints=failpoints
+        database=database,
+        recorder=recorder,
+        mapper=mapper,
+        send=send,
+        failpoints=failpoints,
     )
     projector = Projector(
-        database=database, recorder=recorder, mapper=jobs.job_mapper, failpoints=failpoints
+        database=database, recorder=recorder, mapper=mapper, failpoints=failpoints
     )
     timers = Timers(database=database, clock=clock, send=send)
     relay = LiveRelay(hub)
@@ -170,6 +176,7 @@ async def _engine(
     _bind_worker(apps[StageName.WORKER], worker, registry, send, failpoints, progress)
     _bind_live(apps[StageName.LIVE], relay, send, failpoints)
     queries = Queries(database, jobs)
+    vitals = Vitals(database, progress, lambda: broker.lag(StageName.COORDINATOR.value))
     async with contextlib.AsyncExitStack() as stack:
         for app in apps.values():
             await faust_apps.start(app)
@@ -184,6 +191,7 @@ async def _engine(
             _every(settings.sweep, lambda: _sweep(coordinator, send)),
             _every(settings.sweep, timers.fire),
             _every(3600.0, timers.clean),
+            _every(5.0, lambda: _watch(vitals)),
             *(faust_apps.watch(app) for app in apps.values()),
         ]
         await stack.enter_async_context(_background(loops))
@@ -195,7 +203,7 @@ async def _engine(
             clock=clock,
             database=database,
             coordinator=coordinator,
-            progress=progress,
+            vitals=vitals,
         )
 
 
@@ -316,6 +324,12 @@ async def _stop(app: Any, drain: float) -> None:
     if not await faust_apps.stop(app, drain=drain):
         log.error("drain_timed_out", app=app.conf.id)
         os._exit(EXIT_HUNG)
+
+
+async def _watch(vitals: Vitals) -> None:
+    """The watchdog: a process whose stages stand still is replaced."""
+    if vitals.stuck:
+        _end_hung("; ".join((await vitals.health()).reasons))
 
 
 def _end_hung(reason: str) -> None:

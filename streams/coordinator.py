@@ -315,14 +315,10 @@ class Coordinator:
                 closing=Closing.DONE if blamed else Closing.DIED,
                 returned=Ranges() if blamed else items,
             )
-            outcomes.insert_outcome(
-                connection,
-                killer.job_id,
-                closed,
-                died,
-                attempt=killer.attempt,
-                sequence=outcomes.sequence_at(self._clock.now()),
+            row = outcomes.OutcomeRow(
+                killer.job_id, closed, died, killer.attempt, outcomes.sequence_at(self._clock.now())
             )
+            outcomes.insert_outcomes(connection, [row])
 
     def _knows_all(self, job_id: str) -> bool:
         """Whether no chunk of a job is open, so that a hint has nothing to say."""

@@ -190,14 +190,10 @@ class Decider:
                 closing=Closing.REVOKED if returned else Closing.DONE,
                 returned=returned,
             )
-            outcomes.insert_outcome(
-                connection,
-                job.id,
-                closed,
-                folded,
-                attempt=chunk_store.attempt_of(connection, job.id, number),
-                sequence=outcomes.sequence_at(self._clock.now()),
-            )
+            attempt = chunk_store.attempt_of(connection, job.id, number)
+            sequence = outcomes.sequence_at(self._clock.now())
+            row = outcomes.OutcomeRow(job.id, closed, folded, attempt, sequence)
+            outcomes.insert_outcomes(connection, [row])
             outcomes.drop_item_results(connection, job.id, number)
         self.record(connection, job)
 

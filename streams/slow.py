@@ -219,26 +219,22 @@ class SlowPool:
         return True
 
     def _store(self, chunk: Claimed, batch: list[ItemResult], connection: Connection) -> bool:
-        if not chunk_store.holds(connection, chunk):
+        if not chunk_store.held(connection, [chunk]):
             return False
         outcomes.store_item_results(connection, chunk.job_id, chunk.chunk, batch)
         return True
 
     def _close(self, chunk: Claimed, connection: Connection) -> bool:
-        if not chunk_store.holds(connection, chunk):
+        if not chunk_store.held(connection, [chunk]):
             return False
         done = outcomes.item_results_of(connection, chunk.job_id, chunk.chunk)
         folded = outcomes.folded(done)
         spent = sum(result.duration_ms for result in done)
         self._failpoints.reach(Failpoint.BEFORE_EFFECT_COMMIT)
-        outcomes.insert_outcome(
-            connection,
-            chunk.job_id,
-            outcomes.summary_of(chunk.chunk, folded, duration_ms=spent),
-            folded,
-            attempt=chunk.attempt,
-            sequence=outcomes.sequence_at(self._clock.now()),
-        )
+        closed = outcomes.summary_of(chunk.chunk, folded, duration_ms=spent)
+        sequence = outcomes.sequence_at(self._clock.now())
+        row = outcomes.OutcomeRow(chunk.job_id, closed, folded, chunk.attempt, sequence)
+        outcomes.insert_outcomes(connection, [row])
         outcomes.drop_item_results(connection, chunk.job_id, chunk.chunk)
         return True
 

@@ -9,33 +9,23 @@ or twice writes nothing. Slow operations are in :mod:`streams.slow`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import structlog
-from pydantic import BaseModel
-from sqlalchemy import Connection, Table, exc
+from sqlalchemy import Connection, exc
 
-from domain.errors import InvalidCommand, Unavailable
-from domain.events import Cause
-from domain.execution import Parsed, invert_items, parse_items, work_chunk
+from domain.errors import Unavailable
+from domain.execution import Parsed, parse_items, work_chunk
 from domain.operation import Context, Operation, Reversible
-from domain.outcomes import ClosedChunk, Failed, ItemStatus, Restored, UndoResult
+from domain.outcomes import ClosedChunk, Failed
 from domain.ports import Clock, Ids
 from domain.ranges import Ranges
 from domain.records import Writer
 from domain.registry import Registry
-from streams import topics
-from streams.envelope import (
-    ChunkCompleted,
-    ChunkFailed,
-    Outgoing,
-    Work,
-    encode,
-    record_outcomes,
-)
+from streams import topics, undoing
+from streams.envelope import ChunkCompleted, ChunkFailed, Outgoing, Work, encode, record_outcomes
 from streams.failpoints import Failpoint, Failpoints
 from streams.slow import SlowPool
 from streams.stores import chunks as chunk_store
@@ -44,8 +34,10 @@ from streams.stores import outcomes
 from streams.stores.chunks import Claimed, Control
 from streams.stores.database import Database
 from streams.stores.ledger import Ledger
+from streams.stores.outcomes import OutcomeRow
 from streams.stores.payloads import PayloadReader
-from streams.stores.records import SqlRecords, restore
+from streams.stores.records import SqlRecords
+from streams.undoing import Standing, Undoer
 
 log = structlog.get_logger(__name__)
 
@@ -62,25 +54,13 @@ class WorkerSettings:
     heartbeat: float = 1.5
 
 
-NOTHING = Ranges()
-
-
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A claimed chunk with its items parsed; for an undo, with what is to be put back."""
+    """A claimed chunk with its items parsed, or with what is to be put back."""
 
     claimed: Claimed
     parsed: Sequence[Parsed] = ()
-    inverse: Sequence[tuple[int, BaseModel, Any]] = ()
-    standing: Ranges = NOTHING
-
-
-@dataclass(frozen=True, slots=True)
-class _Effect:
-    """What a chunk wrote."""
-
-    closed: ClosedChunk
-    attempt: int
+    standing: Standing | None = None
 
 
 class Worker:
@@ -107,6 +87,7 @@ class Worker:
         self._slow = slow
         self._hung = hung
         self._payloads = PayloadReader()
+        self._undoer = Undoer(registry)
         self._controls: dict[str, Control] = {}
 
     async def handle(self, work: Work) -> list[Outgoing]:
@@ -126,31 +107,29 @@ class Worker:
             claimed = [chunk for chunk in claimed if chunk.cause.undoing]
             if not claimed:
                 return []
-        effects = await self._effects(operation, control, claimed)
-        return [self._look(control), *(_published(control, effect) for effect in effects)]
+        rows = await self._effects(operation, control, claimed)
+        return [self._look(control), *(_published(control, row) for row in rows)]
 
     async def _effects(
         self, operation: Operation, control: Control, claimed: Sequence[Claimed]
-    ) -> list[_Effect]:
+    ) -> list[OutcomeRow]:
         try:
             prepared = await self._database.read(partial(self._prepare, operation, claimed))
-            effects = await self._in_time(
-                operation, partial(self._work, operation, control, prepared)
-            )
+            rows = await self._in_time(operation, partial(self._work, operation, control, prepared))
         except Unavailable:
             raise
         except Exception as error:
             log.exception("chunk_failed", job_id=control.job_id, operation=operation.kind)
-            effects = await self._database.write(partial(self._fail, claimed, error))
+            rows = await self._database.write(partial(self._fail, claimed, error))
         undo = any(chunk.cause.undoing for chunk in claimed)
         self._failpoints.reach(
             Failpoint.AFTER_UNDO_COMMIT if undo else Failpoint.AFTER_EFFECT_COMMIT
         )
-        return effects
+        return rows
 
     async def _in_time(
-        self, operation: Operation, work: Callable[[Connection], list[_Effect]]
-    ) -> list[_Effect]:
+        self, operation: Operation, work: Callable[[Connection], list[OutcomeRow]]
+    ) -> list[OutcomeRow]:
         running = asyncio.ensure_future(self._database.write(work))
         done, _ = await asyncio.wait({running}, timeout=operation.timeout)
         if not done:
@@ -185,30 +164,11 @@ class Worker:
     def _prepare_one(
         self, operation: Operation, claimed: Claimed, connection: Connection
     ) -> _Prepared:
-        if not claimed.cause.undoing:
-            lines = self._payloads.lines(connection, claimed.job_id, claimed.items)
-            return _Prepared(claimed, parse_items(operation, lines))
-        standing = _standing(connection, claimed)
-        inverse: Sequence[tuple[int, BaseModel, Any]] = ()
-        if operation.reversible is Reversible.INVERSE:
-            inverse = self._inverse_items(operation, claimed, standing, connection)
-        return _Prepared(claimed, inverse=inverse, standing=standing)
-
-    def _inverse_items(
-        self, operation: Operation, claimed: Claimed, standing: Ranges, connection: Connection
-    ) -> list[tuple[int, BaseModel, Any]]:
-        done = [
-            entry
-            for entry in outcomes.entries_of(connection, claimed.job_id, _target(claimed))
-            if entry.position in standing
-        ]
-        lines = self._payloads.lines(connection, claimed.job_id, standing)
-        items: list[tuple[int, BaseModel, Any]] = []
-        for entry, item in zip(done, parse_items(operation, lines), strict=True):
-            if not isinstance(item, BaseModel):
-                raise InvalidCommand(f"item {entry.position} can no longer be read: {item.message}")
-            items.append((entry.position, item, entry.result))
-        return items
+        if claimed.cause.undoing:
+            standing = undoing.prepare(connection, operation, claimed, self._payloads)
+            return _Prepared(claimed, standing=standing)
+        lines = self._payloads.lines(connection, claimed.job_id, claimed.items)
+        return _Prepared(claimed, parse_items(operation, lines))
 
     # -- work: one transaction ---------------------------------------------------------
 
@@ -218,39 +178,95 @@ class Worker:
         control: Control,
         prepared: Sequence[_Prepared],
         connection: Connection,
-    ) -> list[_Effect]:
-        effects: list[_Effect] = []
-        for chunk in prepared:
-            if chunk_store.holds(connection, chunk.claimed):
-                effects.append(self._work_one(operation, control, chunk, connection))
+    ) -> list[OutcomeRow]:
+        held = set(chunk_store.held(connection, [chunk.claimed for chunk in prepared]))
+        rows = [
+            self._work_one(operation, control, chunk, connection)
+            for chunk in prepared
+            if chunk.claimed in held
+        ]
+        self._failpoints.reach(Failpoint.BEFORE_IMAGES)
+        if rows:
+            outcomes.insert_outcomes(connection, rows)
         undo = any(chunk.claimed.cause.undoing for chunk in prepared)
         self._failpoints.reach(
             Failpoint.BEFORE_UNDO_COMMIT if undo else Failpoint.BEFORE_EFFECT_COMMIT
         )
-        return effects
+        return rows
 
     def _work_one(
         self, operation: Operation, control: Control, chunk: _Prepared, connection: Connection
-    ) -> _Effect:
+    ) -> OutcomeRow:
         started = self._clock.monotonic()
-        claimed = chunk.claimed
-        if claimed.cause.undoing:
-            ledger, images = self._put_back(operation, control, chunk, connection)
+        records = self._records(control, chunk.claimed, connection)
+        context = self._context(operation, control, chunk.claimed, records)
+        if chunk.standing is not None:
+            ledger, images = self._put_back(operation, context, records, chunk, connection)
         else:
-            ledger, images = self._apply(operation, control, chunk, connection)
+            ledger, images = self._apply(operation, context, records, chunk)
         elapsed = (self._clock.monotonic() - started) * 1000
-        closed = outcomes.summary_of(claimed.chunk, ledger, duration_ms=elapsed)
-        self._failpoints.reach(Failpoint.BEFORE_IMAGES)
-        self._close(connection, claimed, closed, ledger, images)
-        return _Effect(closed, claimed.attempt)
+        closed = outcomes.summary_of(chunk.claimed.chunk, ledger, duration_ms=elapsed)
+        return self._row(chunk.claimed, closed, ledger, images)
 
     def _apply(
-        self, operation: Operation, control: Control, chunk: _Prepared, connection: Connection
+        self, operation: Operation, context: Context, records: SqlRecords, chunk: _Prepared
     ) -> tuple[Ledger, bytes | None]:
-        claimed = chunk.claimed
-        records = self._records(control, claimed, connection)
         started = self._clock.monotonic()
-        context = Context(
+        self._failpoints.reach(Failpoint.BEFORE_HANDLER)
+        results = work_chunk(operation, context, chunk.parsed, INFRASTRUCTURE)
+        self._failpoints.reach(Failpoint.AFTER_HANDLER)
+        each = (self._clock.monotonic() - started) * 1000 / len(results)
+        items = chunk.claimed.items
+        return (
+            ledgers.encode_results(items, results, duration_ms=round(each, 4)),
+            records.encoded_images(),
+        )
+
+    def _put_back(
+        self,
+        operation: Operation,
+        context: Context,
+        records: SqlRecords,
+        chunk: _Prepared,
+        connection: Connection,
+    ) -> tuple[Ledger, bytes | None]:
+        started = self._clock.monotonic()
+        left = chunk.standing or Standing(Ranges())
+        self._failpoints.reach(Failpoint.BEFORE_RESTORE)
+        if operation.reversible is Reversible.INVERSE:
+            found, images = self._undoer.invert(operation, context, records, left)
+        else:
+            now = self._clock.now().timestamp()
+            writer = self._writer(context, chunk.claimed)
+            found, images = self._undoer.put_back(connection, chunk.claimed, writer, now, left)
+        self._failpoints.reach(Failpoint.AFTER_RESTORE)
+        each = (self._clock.monotonic() - started) * 1000 / max(len(found), 1)
+        return undoing.undo_ledger(chunk.claimed, found, round(each, 4)), images
+
+    def _fail(
+        self, claimed: Sequence[Claimed], error: Exception, connection: Connection
+    ) -> list[OutcomeRow]:
+        """Close chunks that no item can be blamed for: a fault of ours, or of a plug-in."""
+        failed = Failed("internal", f"{type(error).__name__}: {error}"[:500], retryable=True)
+        rows: list[OutcomeRow] = []
+        for chunk in chunk_store.held(connection, claimed):
+            ledger = undoing.failed_ledger(connection, chunk, failed)
+            closed = outcomes.summary_of(chunk.chunk, ledger, duration_ms=0.0)
+            rows.append(self._row(chunk, closed, ledger, None))
+        if rows:
+            outcomes.insert_outcomes(connection, rows)
+        return rows
+
+    def _row(
+        self, claimed: Claimed, closed: ClosedChunk, ledger: Ledger, images: bytes | None
+    ) -> OutcomeRow:
+        sequence = outcomes.sequence_at(self._clock.now())
+        return OutcomeRow(claimed.job_id, closed, ledger, claimed.attempt, sequence, images)
+
+    def _context(
+        self, operation: Operation, control: Control, claimed: Claimed, records: SqlRecords
+    ) -> Context:
+        return Context(
             job_id=claimed.job_id,
             tenant=control.tenant,
             actor=control.actor,
@@ -258,157 +274,38 @@ class Worker:
             chunk=claimed.chunk,
             attempt=claimed.attempt,
             positions=list(claimed.items),
-            deadline=started + operation.timeout,
+            deadline=self._clock.monotonic() + operation.timeout,
             clock=self._clock,
             records=records,
         )
-        self._failpoints.reach(Failpoint.BEFORE_HANDLER)
-        results = work_chunk(operation, context, chunk.parsed, INFRASTRUCTURE)
-        self._failpoints.reach(Failpoint.AFTER_HANDLER)
-        elapsed = (self._clock.monotonic() - started) * 1000
-        return (
-            ledgers.encode_results(claimed.items, results, duration_ms=elapsed / len(results)),
-            records.encoded_images(),
-        )
-
-    def _put_back(
-        self, operation: Operation, control: Control, chunk: _Prepared, connection: Connection
-    ) -> tuple[Ledger, bytes | None]:
-        claimed = chunk.claimed
-        started = self._clock.monotonic()
-        self._failpoints.reach(Failpoint.BEFORE_RESTORE)
-        found, images = self._restored(operation, control, chunk, connection)
-        self._failpoints.reach(Failpoint.AFTER_RESTORE)
-        forward = claimed.cause is Cause.REAPPLY
-        ledger = ledgers.encode_undo(
-            found,
-            restored=ItemStatus.SUCCEEDED if forward else ItemStatus.ROLLED_BACK,
-            duration_ms=(self._clock.monotonic() - started) * 1000 / max(len(found), 1),
-        )
-        return ledger, images
-
-    def _restored(
-        self, operation: Operation, control: Control, chunk: _Prepared, connection: Connection
-    ) -> tuple[Mapping[int, UndoResult], bytes | None]:
-        claimed = chunk.claimed
-        if operation.reversible is Reversible.INVERSE:
-            records = self._records(control, claimed, connection)
-            context = Context(
-                job_id=claimed.job_id,
-                tenant=control.tenant,
-                actor=control.actor,
-                params=operation.params.model_validate(control.params),
-                chunk=claimed.chunk,
-                attempt=claimed.attempt,
-                positions=(),
-                deadline=self._clock.monotonic() + operation.timeout,
-                clock=self._clock,
-                records=records,
-            )
-            return invert_items(operation, context, chunk.inverse), records.encoded_images()
-        left = outcomes.left_by(connection, claimed.job_id, _target(claimed))
-        unchanged: dict[int, UndoResult] = {position: Restored() for position in chunk.standing}
-        if left.images is None:
-            return unchanged, None
-        restoration = restore(
-            connection,
-            left.images,
-            self._writer(control, claimed.generation, claimed.chunk),
-            self._clock.now().timestamp(),
-            target=self._writer(control, left.generation, _target(claimed)),
-            tables=self._tables(),
-            only=chunk.standing,
-        )
-        return unchanged | dict(restoration.results), restoration.images
-
-    def _tables(self) -> dict[str, Table]:
-        return {
-            table.name: table
-            for operation in self._registry
-            for table in operation.tables
-            if isinstance(table, Table)
-        }
-
-    def _fail(
-        self, claimed: Sequence[Claimed], error: Exception, connection: Connection
-    ) -> list[_Effect]:
-        """Close chunks that no item can be blamed for: a fault of ours, or of a plug-in."""
-        failed = Failed("internal", f"{type(error).__name__}: {error}"[:500], retryable=True)
-        effects: list[_Effect] = []
-        for chunk in claimed:
-            if chunk_store.holds(connection, chunk):
-                ledger = _failed_ledger(connection, chunk, failed)
-                closed = outcomes.summary_of(chunk.chunk, ledger, duration_ms=0.0)
-                self._close(connection, chunk, closed, ledger, None)
-                effects.append(_Effect(closed, chunk.attempt))
-        return effects
-
-    def _close(
-        self,
-        connection: Connection,
-        claimed: Claimed,
-        closed: ClosedChunk,
-        ledger: Ledger,
-        images: bytes | None,
-    ) -> None:
-        outcomes.insert_outcome(
-            connection,
-            claimed.job_id,
-            closed,
-            ledger,
-            attempt=claimed.attempt,
-            sequence=outcomes.sequence_at(self._clock.now()),
-            images=images,
-        )
 
     def _records(self, control: Control, claimed: Claimed, connection: Connection) -> SqlRecords:
-        writer = self._writer(control, claimed.generation, claimed.chunk)
+        writer = self._writer(control, claimed)
         return SqlRecords(connection, writer, self._clock.now().timestamp())
 
-    def _writer(self, control: Control, generation: int, chunk: int) -> Writer:
+    def _writer(self, who: Control | Context, claimed: Claimed) -> Writer:
         return Writer(
-            tenant=control.tenant,
-            actor=control.actor,
-            job_id=control.job_id,
-            generation=generation,
-            chunk=chunk,
+            tenant=who.tenant,
+            actor=who.actor,
+            job_id=claimed.job_id,
+            generation=claimed.generation,
+            chunk=claimed.chunk,
         )
 
     def _look(self, control: Control) -> Outgoing:
         return record_outcomes(control.job_id, control.tenant, self._ids.new(), topics.COMMANDS)
 
 
-def _standing(connection: Connection, claimed: Claimed) -> Ranges:
-    return outcomes.standing(connection, claimed.job_id, _target(claimed), claimed.items)
-
-
-def _failed_ledger(connection: Connection, claimed: Claimed, failed: Failed) -> Ledger:
-    """A chunk of which every item fails, or cannot be put back, for the same reason."""
-    if claimed.cause.undoing:
-        standing = _standing(connection, claimed)
-        return ledgers.encode_undo(
-            dict.fromkeys(standing, failed), restored=ItemStatus.ROLLED_BACK, duration_ms=0.0
-        )
-    items = claimed.items
-    return ledgers.encode_results(items, [failed] * len(items), duration_ms=0.0)
-
-
-def _target(claimed: Claimed) -> int:
-    if claimed.target is None:
-        raise InvalidCommand(f"undo chunk {claimed.chunk} of job {claimed.job_id} has no target")
-    return claimed.target
-
-
-def _published(control: Control, effect: _Effect) -> Outgoing:
+def _published(control: Control, row: OutcomeRow) -> Outgoing:
     """The completion or failure event of a chunk, for whoever listens."""
-    closed = effect.closed
+    closed = row.closed
     failed = closed.failed > 0 and not (closed.succeeded or closed.skipped)
     common = {
         "job_id": control.job_id,
         "tenant": control.tenant,
         "operation": control.operation,
         "chunk": closed.chunk,
-        "attempt": effect.attempt,
+        "attempt": row.attempt,
         "duration_ms": closed.duration_ms,
         "failed": closed.failed,
     }

@@ -10,7 +10,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, and_, case, delete, exists, insert, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from domain.events import Cause, PlannedChunk
 from domain.ranges import Ranges
@@ -66,6 +79,73 @@ class Overdue:
         return self.starts >= (1 if self.cause is Cause.BISECT else MAX_STARTS)
 
 
+_JOB: BindParameter[str] = bindparam("job")
+_CHUNK: BindParameter[int] = bindparam("number")
+_NUMBERS: BindParameter[list[int]] = bindparam("numbers", expanding=True)
+
+
+def _this() -> ColumnElement[bool]:
+    return and_(chunks.c.job_id == _JOB, chunks.c.chunk == _CHUNK)
+
+
+def _these() -> ColumnElement[bool]:
+    return and_(chunks.c.job_id == _JOB, chunks.c.chunk.in_(_NUMBERS))
+
+
+def _has_outcome() -> ColumnElement[bool]:
+    return exists().where(outcomes.c.job_id == chunks.c.job_id, outcomes.c.chunk == chunks.c.chunk)
+
+
+# Built once: to build such a statement costs more than to run it.
+_FIND_CONTROL = select(job_control).where(job_control.c.job_id == _JOB)
+_UPDATE_CONTROL = (
+    update(job_control)
+    .where(job_control.c.job_id == _JOB)
+    .values(epoch=bindparam("to_epoch"), version=bindparam("to_version"), open=bindparam("to_open"))
+)
+_EPOCH = select(job_control.c.epoch).where(job_control.c.job_id == _JOB)
+_LOCK_CONTROL = _EPOCH.with_for_update()
+_SHARE_CONTROL = _EPOCH.with_for_update(read=True)
+_CLAIM = (
+    update(chunks)
+    .where(
+        _these(),
+        chunks.c.epoch == bindparam("at_epoch"),
+        chunks.c.attempt == bindparam("at_attempt"),
+        chunks.c.open,
+        or_(
+            chunks.c.lease_until.is_(None),
+            chunks.c.lease_until < bindparam("now"),
+            chunks.c.worker == bindparam("by"),
+        ),
+        ~_has_outcome(),
+    )
+    .values(
+        # Only a death makes a start count; a worker that starts again itself has not died.
+        starts=chunks.c.starts + case((chunks.c.worker == bindparam("by"), 0), else_=1),
+        lease_until=bindparam("until"),
+        worker=bindparam("by"),
+    )
+    .returning(
+        chunks.c.chunk,
+        chunks.c.cause,
+        chunks.c.generation,
+        chunks.c["items"],
+        chunks.c.target,
+        chunks.c.starts,
+    )
+)
+_HELD = (
+    select(chunks.c.chunk, chunks.c.attempt)
+    .where(_these(), chunks.c.open, ~_has_outcome())
+    .order_by(chunks.c.chunk)
+    .with_for_update(of=chunks)
+)
+_CLOSE = update(chunks).where(_these()).values(open=False)
+_RELEASE = delete(grants).where(grants.c.job_id == _JOB, grants.c.chunk.in_(_NUMBERS))
+_ATTEMPT = select(chunks.c.attempt).where(_this())
+
+
 def insert_control(connection: Connection, control: Control) -> None:
     """The control row of a new job."""
     connection.execute(
@@ -84,9 +164,7 @@ def insert_control(connection: Connection, control: Control) -> None:
 
 def find_control(connection: Connection, job_id: str) -> Control | None:
     """The control row of a job."""
-    row = connection.execute(
-        select(job_control).where(job_control.c.job_id == job_id)
-    ).one_or_none()
+    row = connection.execute(_FIND_CONTROL, {"job": job_id}).one_or_none()
     if row is None:
         return None
     params = orjson.loads(row.params)
@@ -98,17 +176,17 @@ def update_control(
 ) -> None:
     """Move the fence and say whether the sweep should look after the job."""
     connection.execute(
-        update(job_control)
-        .where(job_control.c.job_id == job_id)
-        .values(epoch=epoch, version=version, open=open_)
+        _UPDATE_CONTROL,
+        {"job": job_id, "to_epoch": epoch, "to_version": version, "to_open": open_},
     )
 
 
-def lock_control(connection: Connection, job_id: str) -> None:
-    """Wait for effects of the job that are in flight, and hold new ones off."""
-    connection.execute(
-        select(job_control.c.epoch).where(job_control.c.job_id == job_id).with_for_update()
-    ).one_or_none()
+def lock_control(connection: Connection, job_id: str) -> bool:
+    """Wait for effects of the job that are in flight, and hold new ones off.
+
+    Returns whether the job has a control row.
+    """
+    return connection.execute(_LOCK_CONTROL, {"job": job_id}).one_or_none() is not None
 
 
 def dispatch(
@@ -166,68 +244,49 @@ def claim(
     when another worker holds its lease.
     """
     claimed: list[Claimed] = []
-    # Only a death makes a start count; a worker that starts again itself has not died.
-    starts = chunks.c.starts + case((chunks.c.worker == worker, 0), else_=1)
-    for wanted in work.chunks:
-        row = connection.execute(
-            update(chunks)
-            .where(
-                _is(work.job_id, wanted.chunk),
-                chunks.c.epoch == work.epoch,
-                chunks.c.attempt == wanted.attempt,
-                chunks.c.open,
-                or_(
-                    chunks.c.lease_until.is_(None),
-                    chunks.c.lease_until < now,
-                    chunks.c.worker == worker,
-                ),
-                ~_has_outcome(),
+    for attempt in sorted({chunk.attempt for chunk in work.chunks}):
+        rows = connection.execute(
+            _CLAIM,
+            {
+                "job": work.job_id,
+                "numbers": [c.chunk for c in work.chunks if c.attempt == attempt],
+                "at_epoch": work.epoch,
+                "at_attempt": attempt,
+                "now": now,
+                "until": now + lease,
+                "by": worker,
+            },
+        )
+        claimed += [
+            Claimed(
+                job_id=work.job_id,
+                chunk=chunk,
+                cause=Cause(cause),
+                generation=generation,
+                items=Ranges.from_spans(orjson.loads(items)),
+                target=target,
+                epoch=work.epoch,
+                attempt=attempt,
+                starts=starts,
             )
-            .values(starts=starts, lease_until=now + lease, worker=worker)
-            .returning(
-                chunks.c.cause,
-                chunks.c.generation,
-                chunks.c["items"],
-                chunks.c.target,
-                chunks.c.starts,
-            )
-        ).one_or_none()
-        if row is not None:
-            claimed.append(
-                Claimed(
-                    job_id=work.job_id,
-                    chunk=wanted.chunk,
-                    cause=Cause(row.cause),
-                    generation=row.generation,
-                    items=Ranges.from_spans(orjson.loads(row._mapping["items"])),
-                    target=row.target,
-                    epoch=work.epoch,
-                    attempt=wanted.attempt,
-                    starts=row.starts,
-                )
-            )
-    return claimed
+            for chunk, cause, generation, items, target, starts in rows
+        ]
+    return sorted(claimed, key=lambda chunk: chunk.chunk)
 
 
-def holds(connection: Connection, claimed: Claimed) -> bool:
-    """Whether the effect of a claimed chunk may still be written; locks control and chunk."""
-    control = connection.execute(
-        select(job_control.c.epoch)
-        .where(job_control.c.job_id == claimed.job_id)
-        .with_for_update(read=True)
-    ).one_or_none()
-    chunk = connection.execute(
-        select(chunks.c.attempt, chunks.c.open)
-        .where(_is(claimed.job_id, claimed.chunk), ~_has_outcome())
-        .with_for_update(of=chunks)
-    ).one_or_none()
-    return (
-        control is not None
-        and chunk is not None
-        and chunk.open
-        and control.epoch == claimed.epoch
-        and chunk.attempt == claimed.attempt
-    )
+def held(connection: Connection, claimed: Sequence[Claimed]) -> list[Claimed]:
+    """Those of one job's claimed chunks whose effects may still be written.
+
+    Locks control and chunks, in this order, until the transaction ends.
+    """
+    first = claimed[0]
+    epoch = connection.scalars(_SHARE_CONTROL, {"job": first.job_id}).one_or_none()
+    if epoch != first.epoch:
+        return []
+    numbers = [chunk.chunk for chunk in claimed]
+    rows = connection.execute(_HELD, {"job": first.job_id, "numbers": numbers})
+    attempts = {row.chunk: row.attempt for row in rows}
+    return [chunk for chunk in claimed if attempts.get(chunk.chunk) == chunk.attempt]
 
 
 def prolong(connection: Connection, held: Iterable[Claimed], until: float) -> None:
@@ -313,12 +372,9 @@ def dispatch_again(connection: Connection, late: Sequence[Overdue], claim_by: fl
 
 def close(connection: Connection, job_id: str, closed: Sequence[int]) -> None:
     """Their outcomes are recorded: no longer in flight."""
-    connection.execute(
-        update(chunks)
-        .where(chunks.c.job_id == job_id, chunks.c.chunk.in_(closed))
-        .values(open=False)
-    )
-    connection.execute(delete(grants).where(grants.c.job_id == job_id, grants.c.chunk.in_(closed)))
+    those = {"job": job_id, "numbers": closed}
+    connection.execute(_CLOSE, those)
+    connection.execute(_RELEASE, those)
 
 
 def open_jobs(connection: Connection) -> list[str]:
@@ -328,14 +384,8 @@ def open_jobs(connection: Connection) -> list[str]:
 
 def attempt_of(connection: Connection, job_id: str, chunk: int) -> int:
     """The present attempt of a chunk."""
-    return int(
-        connection.scalars(select(chunks.c.attempt).where(_is(job_id, chunk))).one_or_none() or 1
-    )
+    return int(connection.scalars(_ATTEMPT, {"job": job_id, "number": chunk}).one_or_none() or 1)
 
 
-def _is(job_id: str, chunk: int) -> Any:
+def _is(job_id: str, chunk: int) -> ColumnElement[bool]:
     return and_(chunks.c.job_id == job_id, chunks.c.chunk == chunk)
-
-
-def _has_outcome() -> Any:
-    return exists().where(outcomes.c.job_id == chunks.c.job_id, outcomes.c.chunk == chunks.c.chunk)

@@ -198,8 +198,3 @@ def entries(data: bytes) -> Iterator[LedgerEntry]:
             yield LedgerEntry(position, status, code="conflict", message=message, pointer=record)
         else:
             yield LedgerEntry(position, status, duration_ms=duration)
-
-
-def positions_of(found: Sequence[LedgerEntry]) -> Ranges:
-    """The positions of some entries."""
-    return Ranges.of(entry.position for entry in found)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from domain.outcomes import ClosedChunk, Closing, Done, Failed, ItemStatus, Result, Skipped
 from domain.ranges import Ranges
@@ -18,6 +18,21 @@ from streams.stores.ledger import Ledger, LedgerEntry
 from streams.stores.schema import chunks, item_results, outcomes
 
 NOTHING = Ranges()
+
+# Built once: to build such a statement costs more than to run it.
+_UNRECORDED = (
+    select(outcomes.c.summary)
+    .where(outcomes.c.job_id == bindparam("job"), ~outcomes.c.recorded)
+    .order_by(outcomes.c.sequence, outcomes.c.chunk)
+)
+_MARK_RECORDED = (
+    update(outcomes)
+    .where(
+        outcomes.c.job_id == bindparam("job"),
+        outcomes.c.chunk.in_(bindparam("numbers", expanding=True)),
+    )
+    .values(recorded=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,33 +53,39 @@ class ItemView:
     attempt: int
 
 
-def insert_outcome(
-    connection: Connection,
-    job_id: str,
-    closed: ClosedChunk,
-    ledger: Ledger,
-    *,
-    attempt: int,
-    sequence: int,
-    images: bytes | None = None,
-) -> bool:
-    """Store the outcome of a chunk; false when it has one already."""
-    stored = connection.execute(
-        insert_ignore(connection, outcomes).values(
-            job_id=job_id,
-            chunk=closed.chunk,
-            sequence=sequence,
-            closing=closed.closing.value,
-            attempt=attempt,
-            summary=closed.model_dump_json(),
-            failed=closed.failed,
-            sha256=ledger.sha256,
-            ledger=ledger.data,
-            images=images,
-            recorded=False,
-        )
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """The outcome of a chunk as it is stored; see the table for its columns."""
+
+    job_id: str
+    closed: ClosedChunk
+    ledger: Ledger
+    attempt: int
+    sequence: int
+    images: bytes | None = None
+
+
+def insert_outcomes(connection: Connection, rows: Sequence[OutcomeRow]) -> None:
+    """Store outcomes of chunks; a chunk that has one already keeps it."""
+    connection.execute(
+        insert_ignore(connection, outcomes),
+        [
+            {
+                "job_id": row.job_id,
+                "chunk": row.closed.chunk,
+                "sequence": row.sequence,
+                "closing": row.closed.closing.value,
+                "attempt": row.attempt,
+                "summary": row.closed.model_dump_json(),
+                "failed": row.closed.failed,
+                "sha256": row.ledger.sha256,
+                "ledger": row.ledger.data,
+                "images": row.images,
+                "recorded": False,
+            }
+            for row in rows
+        ],
     )
-    return bool(stored.rowcount)
 
 
 def sequence_at(now: datetime) -> int:
@@ -97,11 +118,7 @@ def summary_of(
 
 def unrecorded(connection: Connection, job_id: str) -> list[ClosedChunk]:
     """Outcome rows that the aggregate does not know yet, in the order of their commits."""
-    rows = connection.scalars(
-        select(outcomes.c.summary)
-        .where(outcomes.c.job_id == job_id, ~outcomes.c.recorded)
-        .order_by(outcomes.c.sequence)
-    )
+    rows = connection.scalars(_UNRECORDED, {"job": job_id})
     return [ClosedChunk.model_validate_json(row) for row in rows]
 
 
@@ -116,11 +133,7 @@ def jobs_with_unrecorded(connection: Connection, limit: int = 500) -> list[str]:
 
 def mark_recorded(connection: Connection, job_id: str, recorded: Sequence[int]) -> None:
     """The aggregate knows these outcome rows."""
-    connection.execute(
-        update(outcomes)
-        .where(outcomes.c.job_id == job_id, outcomes.c.chunk.in_(recorded))
-        .values(recorded=True)
-    )
+    connection.execute(_MARK_RECORDED, {"job": job_id, "numbers": recorded})
 
 
 @dataclass(frozen=True, slots=True)

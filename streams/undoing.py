@@ -1,0 +1,136 @@
+"""Undoing: put back what a chunk of a job has changed, within the worker's transaction.
+
+By before-images (:mod:`streams.stores.records`) or by the operation's own inverse. What an
+earlier undo of the same chunk has settled is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import Connection, Table
+
+from domain.errors import InvalidCommand
+from domain.events import Cause
+from domain.execution import invert_items, parse_items
+from domain.operation import Context, Operation, Reversible
+from domain.outcomes import Failed, ItemStatus, Restored, UndoResult
+from domain.ranges import Ranges
+from domain.records import Writer
+from domain.registry import Registry
+from streams.stores import ledger as ledgers
+from streams.stores import outcomes
+from streams.stores.chunks import Claimed
+from streams.stores.ledger import Ledger
+from streams.stores.payloads import PayloadReader
+from streams.stores.records import SqlRecords, restore
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What an undo chunk has to put back; ``items`` only for an undo by inverse."""
+
+    positions: Ranges
+    items: Sequence[tuple[int, BaseModel, Any]] = ()
+
+
+def standing(connection: Connection, claimed: Claimed) -> Ranges:
+    """The positions that still stand as the chunk's target left them."""
+    return outcomes.standing(connection, claimed.job_id, _target(claimed), claimed.items)
+
+
+def prepare(
+    connection: Connection, operation: Operation, claimed: Claimed, payloads: PayloadReader
+) -> Standing:
+    """Read what the undo needs, outside of its transaction."""
+    positions = standing(connection, claimed)
+    if operation.reversible is not Reversible.INVERSE:
+        return Standing(positions)
+    entries = [
+        entry
+        for entry in outcomes.entries_of(connection, claimed.job_id, _target(claimed))
+        if entry.position in positions
+    ]
+    lines = payloads.lines(connection, claimed.job_id, positions)
+    items: list[tuple[int, BaseModel, Any]] = []
+    for entry, item in zip(entries, parse_items(operation, lines), strict=True):
+        if not isinstance(item, BaseModel):
+            raise InvalidCommand(f"item {entry.position} can no longer be read: {item.message}")
+        items.append((entry.position, item, entry.result))
+    return Standing(positions, items)
+
+
+class Undoer:
+    """Undoes chunks; ``registry`` tells which tables there are."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._tables: dict[str, Table] = {
+            table.name: table
+            for operation in registry
+            for table in operation.tables
+            if isinstance(table, Table)
+        }
+
+    def put_back(
+        self,
+        connection: Connection,
+        claimed: Claimed,
+        writer: Writer,
+        now: float,
+        left: Standing,
+    ) -> tuple[Mapping[int, UndoResult], bytes | None]:
+        """Restore before-images; returns what became of each position, and new images."""
+        target = outcomes.left_by(connection, claimed.job_id, _target(claimed))
+        # An item that wrote nothing has nothing to put back.
+        found: dict[int, UndoResult] = dict.fromkeys(left.positions, Restored())
+        if target.images is None:
+            return found, None
+        restoration = restore(
+            connection,
+            target.images,
+            writer,
+            now,
+            target=Writer(
+                tenant=writer.tenant,
+                actor=writer.actor,
+                job_id=writer.job_id,
+                generation=target.generation,
+                chunk=_target(claimed),
+            ),
+            tables=self._tables,
+            only=left.positions,
+        )
+        return found | dict(restoration.results), restoration.images
+
+    def invert(
+        self, operation: Operation, context: Context, records: SqlRecords, left: Standing
+    ) -> tuple[Mapping[int, UndoResult], bytes | None]:
+        """Undo by the operation's inverse, the last item first."""
+        return invert_items(operation, context, left.items), records.encoded_images()
+
+
+def undo_ledger(claimed: Claimed, found: Mapping[int, UndoResult], duration_ms: float) -> Ledger:
+    """What an undo chunk says of its items."""
+    forward = claimed.cause is Cause.REAPPLY
+    return ledgers.encode_undo(
+        found,
+        restored=ItemStatus.SUCCEEDED if forward else ItemStatus.ROLLED_BACK,
+        duration_ms=duration_ms,
+    )
+
+
+def failed_ledger(connection: Connection, claimed: Claimed, failed: Failed) -> Ledger:
+    """A chunk of which every item fails, or cannot be put back, for the same reason."""
+    if claimed.cause.undoing:
+        return undo_ledger(claimed, dict.fromkeys(standing(connection, claimed), failed), 0.0)
+    items = claimed.items
+    return ledgers.encode_results(items, [failed] * len(items), duration_ms=0.0)
+
+
+def _target(claimed: Claimed) -> int:
+    if claimed.target is None:
+        raise InvalidCommand(f"undo chunk {claimed.chunk} of job {claimed.job_id} has no target")
+    return claimed.target

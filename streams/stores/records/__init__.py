@@ -8,5 +8,13 @@ from __future__ import annotations
 
 from streams.stores.records.history import HistoryEntry, record_history, record_table_id
 from streams.stores.records.port import SqlRecords
+from streams.stores.records.restore import Restoration, restore
 
-__all__ = ["HistoryEntry", "SqlRecords", "record_history", "record_table_id"]
+__all__ = [
+    "HistoryEntry",
+    "Restoration",
+    "SqlRecords",
+    "record_history",
+    "record_table_id",
+    "restore",
+]

@@ -67,7 +67,11 @@ class Batch:
 
 @dataclass(slots=True)
 class Images:
-    """All batches of a chunk. ``together`` are items that are put back only together."""
+    """All batches of a chunk.
+
+    ``together`` are items that are put back only together, and, alone, items that count as
+    put back though they wrote nothing.
+    """
 
     batches: list[Batch] = field(default_factory=list)
     together: list[list[int]] = field(default_factory=list)
@@ -99,7 +103,7 @@ class Real(float):
 
 def encode(images: Images) -> bytes | None:
     """The images as bytes; ``None`` when nothing was written."""
-    if not images.batches:
+    if not (images.batches or images.together):
         return None
     document = {
         "format": FORMAT,

@@ -1,0 +1,126 @@
+"""The three ways to put records back: remove what was inserted, set, insert again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection
+
+from streams.stores.records import rows as store
+from streams.stores.records.dialects import backend_of
+from streams.stores.records.goals import Goal
+from streams.stores.records.history import Journal
+from streams.stores.records.images import Batch, Cells, Images, Kind
+from streams.stores.records.shape import OWN, Shape
+
+
+class Way(StrEnum):
+    """How a record is brought back to what it was."""
+
+    REMOVE = "remove"
+    SET = "set"
+    INSERT = "insert"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One record to put back: its goal, its present cells, and the version it gets."""
+
+    goal: Goal
+    present: Cells | None
+    version: int
+
+    @property
+    def way(self) -> Way:
+        """What is to be done."""
+        if self.goal.cells is None:
+            return Way.NOTHING if self.present is None else Way.REMOVE
+        return Way.INSERT if self.present is None else Way.SET
+
+
+class Rebuild:
+    """Carries out tasks of one kind and one table together, with history and images."""
+
+    def __init__(
+        self, connection: Connection, journal: Journal, images: Images, tenant: str
+    ) -> None:
+        self._connection = connection
+        self._backend = backend_of(connection.dialect)
+        self._journal = journal
+        self._images = images
+        self._tenant = tenant
+
+    def run(self, way: Way, shape: Shape, tasks: Sequence[Task]) -> None:
+        """Do all of them; every task goes the same way and has the same columns."""
+        match way:
+            case Way.REMOVE:
+                store.remove(self._connection, shape, [task.goal.id for task in tasks])
+                self._note(Kind.DELETED, shape, tasks)
+            case Way.SET:
+                self._set(shape, tasks)
+                self._note(Kind.UPDATED, shape, tasks)
+            case Way.INSERT:
+                self._insert(shape, tasks)
+                self._note(Kind.INSERTED, shape, tasks)
+            case Way.NOTHING:
+                pass
+
+    def _insert(self, shape: Shape, tasks: Sequence[Task]) -> None:
+        places, keys = _common(shape, tasks[0].goal.columns)
+        rows = [
+            (task.goal.id, task.version, self._tenant, *_picked(task.goal.cells, places))
+            for task in tasks
+        ]
+        self._backend.insert(self._connection, shape, (*OWN, *keys), rows)
+
+    def _set(self, shape: Shape, tasks: Sequence[Task]) -> None:
+        """Set only the columns in which a record differs: an index on another one rests."""
+        places, keys = _common(shape, tasks[0].goal.columns)
+        old = [_picked(task.goal.cells, places) for task in tasks]
+        now = [_picked(task.present, [shape.business.index(key) for key in keys]) for task in tasks]
+        real = {shape.business[index] for index in shape.reals}
+        differing = [
+            index
+            for index, (was, present) in enumerate(
+                zip(zip(*old, strict=True), zip(*now, strict=True), strict=True)
+            )
+            # Floats that are equal may still differ, as 0.0 and -0.0 do.
+            if was != present or keys[index] in real
+        ]
+        rows = [
+            (*[cells[index] for index in differing], task.version, task.goal.id)
+            for cells, task in zip(old, tasks, strict=True)
+        ]
+        columns = [keys[index] for index in differing]
+        self._backend.update(self._connection, shape, columns, rows)
+
+    def _note(self, kind: Kind, shape: Shape, tasks: Sequence[Task]) -> None:
+        ids = [task.goal.id for task in tasks]
+        versions = [task.version for task in tasks]
+        pairs = list(zip(ids, versions, strict=True))
+        self._journal.changed(shape, pairs, deleted=kind is Kind.DELETED)
+        fresh = kind is Kind.INSERTED
+        self._images.append(
+            Batch(
+                kind,
+                shape.name,
+                columns=() if fresh else shape.business,
+                ids=ids,
+                versions=versions,
+                positions=[task.goal.positions[0] for task in tasks],
+                rows=[] if fresh else [task.present or () for task in tasks],
+            )
+        )
+
+
+def _common(shape: Shape, columns: Sequence[str]) -> tuple[list[int], list[str]]:
+    """The columns of an image that the table still has: their places in it, and their keys."""
+    places = [index for index, key in enumerate(columns) if key in shape.business]
+    return places, [columns[index] for index in places]
+
+
+def _picked(cells: Cells | None, places: Sequence[int]) -> Cells:
+    return [] if cells is None else [cells[index] for index in places]

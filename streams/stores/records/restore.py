@@ -1,0 +1,185 @@
+"""Undo: put records back as they were before a chunk wrote to them.
+
+Called by :mod:`streams.worker` for each chunk of an undo, in the transaction that stores
+its outcome. Set-based: the records are read, compared and written together; only where a
+constraint refuses, halves are tried until the item at fault is alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+
+from sqlalchemy import Connection, Table
+
+from domain.errors import RecordRefused
+from domain.outcomes import Conflicted, Failed, Restored, UndoResult
+from domain.records import Writer
+from streams.stores.records import images as before
+from streams.stores.records.goals import Goal, Group, goals_of, groups_of
+from streams.stores.records.history import Journal
+from streams.stores.records.images import Images
+from streams.stores.records.rebuild import Rebuild, Task, Way
+from streams.stores.records.refusals import refusals
+from streams.stores.records.rows import Loaded, load
+from streams.stores.records.scope import savepoint
+from streams.stores.records.shape import shape_of
+from streams.stores.records.standing import LaterWrite, conflict_of, later_writes
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """What became of each item that had written, and what the undo itself has overwritten.
+
+    ``images`` undo the undo; ``None`` when nothing was put back.
+    """
+
+    results: dict[int, UndoResult]
+    images: bytes | None
+
+
+def restore(
+    connection: Connection,
+    images: bytes,
+    writer: Writer,
+    now: float,
+    *,
+    target: Writer,
+    tables: Mapping[str, Table],
+) -> Restoration:
+    """Put back what ``target`` has overwritten, as new versions written by ``writer``.
+
+    ``images`` are those that the target's writes left, ``tables`` all record tables by
+    name, ``now`` seconds since the epoch. A record is put back if nobody but the target's
+    job wrote to it since; an item is put back whole or not at all.
+    """
+    plan = before.decode(images)
+    goals = goals_of(plan)
+    undo = _Undo(connection, writer, now, target, tables)
+    undo.read(goals)
+    ready: list[Group] = []
+    for group in groups_of(goals, plan.together):
+        fault = undo.fault_of(group)
+        if fault is None:
+            ready.append(group)
+        else:
+            undo.settle(group, fault)
+    undo.put_back(ready)
+    return Restoration(undo.results, before.encode(undo.images))
+
+
+class _Undo:
+    """The state of one undo: what was read, what was settled, what was overwritten."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        writer: Writer,
+        now: float,
+        target: Writer,
+        tables: Mapping[str, Table],
+    ) -> None:
+        self.results: dict[int, UndoResult] = {}
+        self.images = Images()
+        self._connection = connection
+        self._writer = writer
+        self._target = target
+        self._shapes = {name: shape_of(table, connection.dialect) for name, table in tables.items()}
+        self._present: dict[str, Loaded] = {}
+        self._later: dict[str, dict[int, list[LaterWrite]]] = {}
+        self._journal = Journal(connection, writer, now)
+        self._rebuild = Rebuild(connection, self._journal, self.images, writer.tenant)
+
+    def read(self, goals: Iterable[Goal]) -> None:
+        """Lock the records, then see who wrote to them: nobody can in between."""
+        by_table: dict[str, list[Goal]] = {}
+        for goal in goals:
+            by_table.setdefault(goal.table, []).append(goal)
+        for table, wanted in by_table.items():
+            shape = self._shapes.get(table)
+            if shape is not None:
+                ids = [goal.id for goal in wanted]
+                self._present[table] = load(self._connection, shape, self._writer.tenant, ids)
+                self._later[table] = later_writes(self._connection, table, wanted)
+
+    def fault_of(self, group: Group) -> UndoResult | None:
+        """Why a group must be left alone; ``None`` when all of its records stand."""
+        for goal in group.goals:
+            if goal.table not in self._shapes:
+                return Failed(
+                    "table_unknown",
+                    f"no operation declares the table {goal.table}; install its plug-in again",
+                    retryable=True,
+                )
+            later = self._later[goal.table].get(goal.id, ())
+            conflict = conflict_of(goal, later, self._present[goal.table], self._target)
+            if conflict is not None:
+                return conflict
+        return None
+
+    def settle(self, group: Group, result: UndoResult) -> None:
+        """The result of all items of a group."""
+        for position in group.positions:
+            self.results[position] = result
+
+    def put_back(self, groups: Sequence[Group]) -> None:
+        """Put groups back, all at once if the constraints let us."""
+        waiting = [groups] if groups else []
+        while waiting:
+            part = waiting.pop()
+            try:
+                with self._scope():
+                    self._write(part)
+            except RecordRefused as refused:
+                if len(part) > 1:
+                    middle = len(part) // 2
+                    waiting += [part[middle:], part[:middle]]
+                else:
+                    self.settle(part[0], self._obstructed(part[0], refused))
+            else:
+                for group in part:
+                    self.settle(group, _RESTORED)
+                    if len(group.positions) > 1 or not group.goals:
+                        self.images.together.append(group.positions)
+
+    @contextmanager
+    def _scope(self) -> Iterator[None]:
+        images, journal = self.images.mark(), self._journal.mark()
+        try:
+            with savepoint(self._connection):
+                yield
+        except BaseException:
+            self.images.rewind(images)
+            self._journal.rewind(journal)
+            raise
+
+    def _write(self, groups: Iterable[Group]) -> None:
+        """In the reverse order of the writes, neighbours of one kind together."""
+        tasks = [self._task(goal) for group in groups for goal in group.goals]
+        tasks.sort(key=_last_first)
+        for (table, way, _), run in groupby(tasks, key=_kind):
+            with refusals(table):
+                self._rebuild.run(way, self._shapes[table], list(run))
+
+    def _task(self, goal: Goal) -> Task:
+        found = self._present[goal.table].get(goal.id)
+        later = self._later[goal.table].get(goal.id)
+        latest = later[-1].version if later else goal.left
+        return Task(goal, None if found is None else found[1], latest + 1)
+
+    def _obstructed(self, group: Group, refused: RecordRefused) -> Conflicted:
+        goal = group.goals[0]
+        return Conflicted(goal.name, "", f"constraint {refused.constraint}: {refused.message}")
+
+
+_RESTORED = Restored()
+
+
+def _last_first(task: Task) -> tuple[int, str, Way]:
+    return -task.goal.order, task.goal.table, task.way
+
+
+def _kind(task: Task) -> tuple[str, Way, tuple[str, ...]]:
+    return task.goal.table, task.way, task.goal.columns

@@ -159,16 +159,18 @@ class Worker:
     def _prepare(
         self, operation: Operation, claimed: Sequence[Claimed], connection: Connection
     ) -> list[_Prepared]:
-        return [self._prepare_one(operation, chunk, connection) for chunk in claimed]
-
-    def _prepare_one(
-        self, operation: Operation, claimed: Claimed, connection: Connection
-    ) -> _Prepared:
-        if claimed.cause.undoing:
-            standing = undoing.prepare(connection, operation, claimed, self._payloads)
-            return _Prepared(claimed, standing=standing)
-        lines = self._payloads.lines(connection, claimed.job_id, claimed.items)
-        return _Prepared(claimed, parse_items(operation, lines))
+        forward = [chunk for chunk in claimed if not chunk.cause.undoing]
+        items = Ranges.from_spans(span for chunk in forward for span in chunk.items.spans)
+        lines = self._payloads.lines(connection, claimed[0].job_id, items)
+        parsed = dict(zip(items, parse_items(operation, lines), strict=True))
+        return [
+            _Prepared(chunk, [parsed[position] for position in chunk.items])
+            if chunk in forward
+            else _Prepared(
+                chunk, standing=undoing.prepare(connection, operation, chunk, self._payloads)
+            )
+            for chunk in claimed
+        ]
 
     # -- work: one transaction ---------------------------------------------------------
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import zstandard
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from domain.commands import UploadedItems
 from domain.errors import InvalidCommand
@@ -204,6 +204,30 @@ def remove_unclaimed(connection: Connection, before: float, limit: int = 100) ->
     return len(stale)
 
 
+# Built once: to build such a statement costs more than to run it.
+_UPLOADS = (
+    select(uploads.c.upload_id, uploads.c.first_item, uploads.c["items"])
+    .where(
+        uploads.c.job_id == bindparam("job"),
+        uploads.c.first_item < bindparam("end"),
+        uploads.c.first_item + uploads.c["items"] > bindparam("first"),
+    )
+    .order_by(uploads.c.first_item)
+)
+_PARTS = (
+    select(payloads.c.part, payloads.c.first_item, payloads.c["items"])
+    .where(
+        payloads.c.upload_id == bindparam("upload"),
+        payloads.c.first_item < bindparam("high"),
+        payloads.c.first_item > bindparam("below"),
+    )
+    .order_by(payloads.c.first_item)
+)
+_DATA = select(payloads.c.data).where(
+    payloads.c.upload_id == bindparam("upload"), payloads.c.part == bindparam("number")
+)
+
+
 class PayloadReader:
     """Reads lines of jobs; keeps the last few parts, since chunks and parts do not align."""
 
@@ -215,8 +239,16 @@ class PayloadReader:
     def lines(self, connection: Connection, job_id: str, items: Ranges) -> list[bytes]:
         """The raw lines of the given positions, in order."""
         found: list[bytes] = []
-        for first, end in items.spans:
-            found.extend(self._span(connection, job_id, first, end))
+        if not items:
+            return found
+        first, end = items.spans[0][0], items.spans[-1][1]
+        around = {"job": job_id, "first": first, "end": end}
+        runs = connection.execute(_UPLOADS, around).all()
+        for low, high in items.spans:
+            for upload_id, base, count in runs:
+                if base < high and base + count > low:
+                    span = max(low - base, 0), min(high - base, count)
+                    found += self._upload(connection, upload_id, *span)
         if len(found) != len(items):
             raise InvalidCommand(
                 f"job {job_id} lacks payloads for {len(items) - len(found)} items; "
@@ -224,47 +256,19 @@ class PayloadReader:
             )
         return found
 
-    def _span(self, connection: Connection, job_id: str, first: int, end: int) -> list[bytes]:
-        found: list[bytes] = []
-        rows = connection.execute(
-            select(uploads.c.upload_id, uploads.c.first_item, uploads.c["items"])
-            .where(
-                uploads.c.job_id == job_id,
-                uploads.c.first_item < end,
-                uploads.c.first_item + uploads.c["items"] > first,
-            )
-            .order_by(uploads.c.first_item)
-        ).all()
-        for upload_id, base, items in rows:
-            low, high = max(first - base, 0), min(end - base, items)
-            found.extend(self._upload(connection, upload_id, low, high))
-        return found
-
     def _upload(self, connection: Connection, upload_id: str, low: int, high: int) -> list[bytes]:
         found: list[bytes] = []
-        rows = connection.execute(
-            select(payloads.c.part, payloads.c.first_item, payloads.c["items"])
-            .where(
-                payloads.c.upload_id == upload_id,
-                payloads.c.first_item < high,
-                payloads.c.first_item > low - PART_ITEMS,
-            )
-            .order_by(payloads.c.first_item)
-        ).all()
-        for part, base, items in rows:
+        around = {"upload": upload_id, "high": high, "below": low - PART_ITEMS}
+        for part, base, items in connection.execute(_PARTS, around):
             if base + items > low:
                 lines = self._part(connection, upload_id, part)
-                found.extend(lines[max(low - base, 0) : high - base])
+                found += lines[max(low - base, 0) : high - base]
         return found
 
     def _part(self, connection: Connection, upload_id: str, part: int) -> list[bytes]:
         kept = self._kept.pop((upload_id, part), None)
         if kept is None:
-            data = connection.scalars(
-                select(payloads.c.data).where(
-                    payloads.c.upload_id == upload_id, payloads.c.part == part
-                )
-            ).one()
+            data = connection.scalars(_DATA, {"upload": upload_id, "number": part}).one()
             plain = zstandard.ZstdDecompressor().decompress(data)
             kept = plain.split(b"\n")
             kept.pop()

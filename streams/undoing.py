@@ -101,7 +101,7 @@ class Undoer:
                 chunk=_target(claimed),
             ),
             tables=self._tables,
-            only=left.positions,
+            only=set(left.positions),
         )
         return found | dict(restoration.results), restoration.images
 

@@ -7,7 +7,7 @@ constraint refuses, halves are tried until the item at fault is alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,6 +21,7 @@ from streams.stores.records import images as before
 from streams.stores.records.goals import Goal, Group, goals_of, groups_of
 from streams.stores.records.history import Journal
 from streams.stores.records.images import Images
+from streams.stores.records.obstacles import obstructed
 from streams.stores.records.rebuild import Rebuild, Task, Way
 from streams.stores.records.refusals import refusals
 from streams.stores.records.rows import Loaded, load
@@ -48,12 +49,14 @@ def restore(
     *,
     target: Writer,
     tables: Mapping[str, Table],
+    only: Collection[int] | None = None,
 ) -> Restoration:
     """Put back what ``target`` has overwritten, as new versions written by ``writer``.
 
     ``images`` are those that the target's writes left, ``tables`` all record tables by
     name, ``now`` seconds since the epoch. A record is put back if nobody but the target's
-    job wrote to it since; an item is put back whole or not at all.
+    job wrote to it since; an item is put back whole or not at all. ``only``, when given,
+    are the positions to put back: others were settled by an earlier undo.
     """
     plan = before.decode(images)
     goals = goals_of(plan)
@@ -61,6 +64,8 @@ def restore(
     undo.read(goals)
     ready: list[Group] = []
     for group in groups_of(goals, plan.together):
+        if only is not None and not any(position in only for position in group.positions):
+            continue
         fault = undo.fault_of(group)
         if fault is None:
             ready.append(group)
@@ -86,6 +91,7 @@ class _Undo:
         self._connection = connection
         self._writer = writer
         self._target = target
+        self._tables = tables
         self._shapes = {name: shape_of(table, connection.dialect) for name, table in tables.items()}
         self._present: dict[str, Loaded] = {}
         self._later: dict[str, dict[int, list[LaterWrite]]] = {}
@@ -141,7 +147,7 @@ class _Undo:
             else:
                 for group in part:
                     self.settle(group, _RESTORED)
-                    if len(group.positions) > 1 or not group.goals:
+                    if len(group.positions) > 1 or not self._wrote(group):
                         self.images.together.append(group.positions)
 
     @contextmanager
@@ -170,8 +176,15 @@ class _Undo:
         return Task(goal, None if found is None else found[1], latest + 1)
 
     def _obstructed(self, group: Group, refused: RecordRefused) -> Conflicted:
-        goal = group.goals[0]
-        return Conflicted(goal.name, "", f"constraint {refused.constraint}: {refused.message}")
+        """The conflict of a group that a constraint refuses."""
+        found = obstructed(self._connection, group.goals, self._writer.tenant, self._tables)
+        if found is not None:
+            return found
+        reason = f"constraint {refused.constraint}: {refused.message}"
+        return Conflicted(group.goals[0].name, "", reason)
+
+    def _wrote(self, group: Group) -> bool:
+        return any(self._task(goal).way is not Way.NOTHING for goal in group.goals)
 
 
 _RESTORED = Restored()

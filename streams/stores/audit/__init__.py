@@ -1,0 +1,29 @@
+"""Audit: signed heads of the jobs' hash chains, and what proves that nothing was changed.
+
+The chain alone shows that a stored event was changed or taken out, but whoever can write
+the database can also compute hashes, change the last event or cut the tail. So each
+commit's heads are signed and kept in a file of their own; :func:`verify` needs that file
+and the key. Who can write the database and the heads can still turn both back to an
+earlier moment and go on from there: keep copies of the heads elsewhere.
+"""
+
+from __future__ import annotations
+
+from streams.stores.audit.findings import Finding, Kind, Report
+from streams.stores.audit.heads import HeadsFile
+from streams.stores.audit.key import AuditKey
+from streams.stores.audit.reconcile import open_heads, reconcile
+from streams.stores.audit.verify import verify
+from streams.stores.chain import Head
+
+__all__ = [
+    "AuditKey",
+    "Finding",
+    "Head",
+    "HeadsFile",
+    "Kind",
+    "Report",
+    "open_heads",
+    "reconcile",
+    "verify",
+]

@@ -1,0 +1,218 @@
+"""Contents: what events name by digest, payloads and ledgers, against those digests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import zstandard
+from eventsourcing.persistence import StoredEvent
+from pydantic import ValidationError
+from sqlalchemy import Connection, Row, select
+
+from domain.errors import UnsupportedVersion
+from domain.events import ChunksClosed, ItemsAppended, JobSubmitted
+from domain.jobs import JobMapper
+from domain.outcomes import ClosedChunk
+from streams.stores.audit.findings import Kind, Report
+from streams.stores.audit.stored import StoredRow, stored_bytes
+from streams.stores.schema import outcomes, payload_keys, payloads, uploads
+
+OUTCOMES_AT_ONCE = 100
+PLAIN = "none"
+
+_NAMING = {kind.alias.encode() for kind in (JobSubmitted, ItemsAppended, ChunksClosed)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A run of items as an event names it."""
+
+    version: int
+    first: int
+    items: int
+    size: int
+    sha256: str
+
+
+class ContentCheck:
+    """Collects what a job's events name, and looks at it a bounded number at a time."""
+
+    def __init__(self, job_id: str, report: Report) -> None:
+        self._job_id = job_id
+        self._report = report
+        self._mapper = JobMapper()
+        self._named: list[_Named] = []
+        self._closed: list[tuple[int, ClosedChunk]] = []
+
+    def take(self, connection: Connection, row: StoredRow) -> None:
+        """An event whose bytes are as they were written."""
+        if row.alias not in _NAMING:
+            return
+        stored = StoredEvent(self._job_id, row.version, row.alias.decode(), row.state)
+        try:
+            event = self._mapper.to_domain_event(stored)
+        except (ValidationError, UnsupportedVersion, ValueError) as error:
+            self._add(Kind.EVENT_CHANGED, f"it cannot be read: {error}", row.version)
+            return
+        if isinstance(event, JobSubmitted):
+            named = _Named(row.version, 0, event.items, event.size, event.sha256)
+            self._named.append(named)
+        elif isinstance(event, ItemsAppended):
+            named = _Named(row.version, event.first, event.items, event.size, event.sha256)
+            self._named.append(named)
+        elif isinstance(event, ChunksClosed):
+            self._closed += ((row.version, chunk) for chunk in event.chunks)
+            if len(self._closed) >= OUTCOMES_AT_ONCE:
+                self._check_outcomes(connection)
+
+    def finish(self, connection: Connection) -> None:
+        """No more events."""
+        self._check_outcomes(connection)
+        stored: dict[int, list[Row[Any]]] = {}
+        for row in _uploads(connection, self._job_id):
+            stored.setdefault(row.first_item, []).append(row)
+        for named in self._named:
+            fault = self._upload_fault(connection, named, stored.get(named.first, []))
+            if fault:
+                self._add(Kind.PAYLOAD, f"items from {named.first} on: {fault}", named.version)
+
+    def _upload_fault(self, connection: Connection, named: _Named, rows: list[Row[Any]]) -> str:
+        if len(rows) != 1:
+            return f"they have {len(rows) or 'no'} uploads instead of one"
+        (row,) = rows
+        if (row.items, row.size, row.sha256) != (named.items, named.size, named.sha256.encode()):
+            return "the upload is not the one that the event names"
+        if row.algorithm != PLAIN.encode():
+            return f"encrypted in a way that this release does not know ({row.algorithm!r})"
+        return self._parts_fault(connection, row.upload_id.decode(errors="replace"), named)
+
+    def _parts_fault(self, connection: Connection, upload_id: str, named: _Named) -> str:
+        whole = _Whole()
+        for row in _parts(connection, upload_id):
+            self._report.parts += 1
+            fault = whole.take(row)
+            if fault:
+                return f"part {row.part}: {fault}"
+        if (whole.items, whole.size, whole.digest.hexdigest()) != (
+            named.items,
+            named.size,
+            named.sha256,
+        ):
+            return "all parts together are not what the event names"
+        return ""
+
+    def _check_outcomes(self, connection: Connection) -> None:
+        closed, self._closed = self._closed, []
+        if not closed:
+            return
+        numbers = [chunk.chunk for _, chunk in closed]
+        rows = {row.chunk: row for row in _outcomes(connection, self._job_id, numbers)}
+        for version, chunk in closed:
+            self._report.outcomes += 1
+            fault = _outcome_fault(chunk, rows.get(chunk.chunk))
+            if fault:
+                self._add(Kind.OUTCOME, f"chunk {chunk.chunk}: {fault}", version)
+
+    def _add(self, kind: Kind, message: str, version: int) -> None:
+        self._report.add(kind, message, self._job_id, version)
+
+
+@dataclass
+class _Whole:
+    """An upload, put together again from its parts."""
+
+    parts: int = 0
+    items: int = 0
+    size: int = 0
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    def take(self, row: Row[Any]) -> str:
+        """Add the next part; why it cannot be as it was written, or nothing."""
+        if (row.part, row.first_item) != (self.parts, self.items):
+            return "it does not follow the part before it"
+        plain = _decompressed(row.data)
+        if plain is None:
+            return "it cannot be decompressed"
+        if hashlib.sha256(plain).hexdigest().encode() != row.sha256:
+            return "its content does not give its digest"
+        if plain.count(b"\n") != row.items:
+            return f"it says {row.items} items and has another number"
+        self.digest.update(plain)
+        self.parts += 1
+        self.items += row.items
+        self.size += len(plain)
+        return ""
+
+
+def _decompressed(data: bytes) -> bytes | None:
+    """In a stream: a changed header may ask for any amount of memory at once."""
+    stream = zstandard.ZstdDecompressor().decompressobj()
+    try:
+        plain = stream.decompress(data)
+    except zstandard.ZstdError:
+        return None
+    return plain if stream.eof and not stream.unused_data else None
+
+
+def _outcome_fault(closed: ClosedChunk, row: Row[Any] | None) -> str:
+    if row is None:
+        return "its outcome is gone"
+    digest = hashlib.sha256(row.ledger).hexdigest()
+    if digest != closed.sha256 or row.sha256 != digest.encode():
+        return "the ledger does not give the digest that the event names"
+    try:
+        summary = ClosedChunk.model_validate_json(row.summary)
+    except ValidationError:
+        return "its summary cannot be read"
+    if summary != closed:
+        return "its summary is not what the event says"
+    if (row.failed, row.closing) != (closed.failed, closed.closing.value.encode()):
+        return "its columns are not what the event says"
+    return ""
+
+
+def _uploads(connection: Connection, job_id: str) -> Iterator[Row[Any]]:
+    """Uploads whose key is gone have no algorithm."""
+    statement = (
+        select(
+            stored_bytes(uploads.c.upload_id).label("upload_id"),
+            uploads.c.first_item,
+            uploads.c["items"],
+            uploads.c.size,
+            stored_bytes(uploads.c.sha256).label("sha256"),
+            stored_bytes(payload_keys.c.algorithm).label("algorithm"),
+        )
+        .outerjoin(payload_keys, payload_keys.c.upload_id == uploads.c.upload_id)
+        .where(uploads.c.job_id == job_id)
+    )
+    return iter(connection.execute(statement))
+
+
+def _parts(connection: Connection, upload_id: str) -> Iterator[Row[Any]]:
+    statement = (
+        select(
+            payloads.c.part,
+            payloads.c.first_item,
+            payloads.c["items"],
+            stored_bytes(payloads.c.sha256).label("sha256"),
+            stored_bytes(payloads.c.data).label("data"),
+        )
+        .where(payloads.c.upload_id == upload_id)
+        .order_by(payloads.c.part)
+    )
+    return iter(connection.execute(statement, execution_options={"yield_per": 10}))
+
+
+def _outcomes(connection: Connection, job_id: str, numbers: list[int]) -> Iterator[Row[Any]]:
+    statement = select(
+        outcomes.c.chunk,
+        outcomes.c.failed,
+        stored_bytes(outcomes.c.closing).label("closing"),
+        stored_bytes(outcomes.c.summary).label("summary"),
+        stored_bytes(outcomes.c.sha256).label("sha256"),
+        stored_bytes(outcomes.c.ledger).label("ledger"),
+    ).where(outcomes.c.job_id == job_id, outcomes.c.chunk.in_(numbers))
+    return iter(connection.execute(statement))

@@ -1,0 +1,76 @@
+"""The audit key: what makes a head's signature ours. Whoever has it can sign."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from domain.errors import DataDirectoryUnusable
+from streams.stores.chain import Head, framed
+
+KEY_BYTES = 32
+FILE_NAME = "audit.key"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditKey:
+    """32 random bytes."""
+
+    secret: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != KEY_BYTES:
+            raise DataDirectoryUnusable(
+                f"the audit key has {len(self.secret)} bytes instead of {KEY_BYTES}; restore it "
+                "from a backup: without it no signature can be checked"
+            )
+
+    @classmethod
+    def from_hex(cls, text: str) -> AuditKey:
+        """From settings, as 64 hexadecimal digits."""
+        try:
+            return cls(bytes.fromhex(text))
+        except ValueError:
+            raise DataDirectoryUnusable("the audit key must be 64 hexadecimal digits") from None
+
+    @classmethod
+    def load(cls, path: Path) -> AuditKey:
+        """From a file; raises DataDirectoryUnusable when it is missing or cut."""
+        try:
+            return cls(path.read_bytes())
+        except OSError as error:
+            raise DataDirectoryUnusable(
+                f"the audit key cannot be read ({error}); restore it from a backup"
+            ) from error
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> AuditKey:
+        """From a file, which is made (mode 0600) when there is none."""
+        if not path.exists():
+            _create(path)
+        return cls.load(path)
+
+    def sign(self, tag: str, head: Head) -> bytes:
+        """HMAC-SHA256 over a head and what is said of it."""
+        number, version = b"%d" % head.id, b"%d" % head.version
+        message = framed(tag.encode(), head.job_id.encode(), version, number, head.hash)
+        return hmac.digest(self.secret, message, "sha256")
+
+
+def _create(path: Path) -> None:
+    """All of it or nothing, also after a power failure; the first of two processes wins."""
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,126 @@
+"""Reconcile: at a start, bring heads file and database together again.
+
+Events that were committed just before a crash get the signature they missed, if they
+continue the chain. What the database contradicts is reported and kept as disputed, so
+that no later commit covers it up; it never keeps the server from starting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import structlog
+from sqlalchemy import Connection
+
+from streams.stores.audit import heads as heads_files
+from streams.stores.audit import key as keys
+from streams.stores.audit.findings import Kind, Report
+from streams.stores.audit.heads import Heads, HeadsFile
+from streams.stores.audit.key import AuditKey
+from streams.stores.audit.stored import StoredRow, rows_after, rows_of_heads
+from streams.stores.chain import GENESIS, Head
+from streams.stores.database import Database
+
+log = structlog.get_logger(__name__)
+
+BATCH = 400
+"""Heads looked up in one statement."""
+
+
+def open_heads(folder: Path, database: Database) -> HeadsFile:
+    """The heads file of a data directory, short and up to date; faults are logged.
+
+    Makes key and file when they are not there.
+    """
+    key = AuditKey.load_or_create(folder / keys.FILE_NAME)
+    heads = HeadsFile(folder / heads_files.FILE_NAME, key)
+    # First, since it takes away a line that a crash has left unfinished.
+    heads.compact()
+    for finding in reconcile(database, heads).findings:
+        log.error(
+            "the audit trail was tampered with; run `countermand audit verify`",
+            job_id=finding.job_id,
+            version=finding.version,
+            why=finding.message,
+        )
+    return heads
+
+
+def reconcile(database: Database, heads: HeadsFile) -> Report:
+    """Sign what was committed last and dispute what is contradicted; tells what is wrong."""
+    known = heads.read()
+    report = Report()
+    known.report(report)
+    signing = database.read_now(lambda connection: _compare(connection, known, report))
+    heads.dispute(signing.contradicted.values())
+    heads.append(signing.fresh.values())
+    return report
+
+
+class _Signing:
+    """Goes through the events behind the last signed one, in the order of the commits."""
+
+    def __init__(self, known: Heads, contradicted: dict[str, Head], report: Report) -> None:
+        self.fresh: dict[str, Head] = {}
+        self.contradicted = contradicted
+        self._known = known
+        self._report = report
+        self._broken = set(contradicted)
+
+    def take(self, row: StoredRow) -> None:
+        """Sign the event if it continues what is signed, or report it."""
+        if row.typed and row.job in self._broken:
+            return
+        fault = row.fault() or self._gap(row)
+        if fault:
+            self._refuse(row, fault)
+        else:
+            self.fresh[row.job] = Head(row.job, row.version, row.id, row.hash)
+
+    def _refuse(self, row: StoredRow, fault: str) -> None:
+        if not row.typed:
+            self._report.add(Kind.EVENT_CHANGED, f"event {row.id} is not signed: {fault}")
+            return
+        self._broken.add(row.job)
+        self.fresh.pop(row.job, None)
+        self._report.add(Kind.EVENT_CHANGED, f"not signed: {fault}", row.job, row.version)
+
+    def _gap(self, row: StoredRow) -> str:
+        head = self.fresh.get(row.job) or self._known.last.get(row.job)
+        version, last_hash = (head.version, head.hash) if head else (0, GENESIS)
+        if row.version != version + 1:
+            return f"the last signed event of the job is version {version}"
+        return "" if row.previous_hash == last_hash else "it does not continue the signed chain"
+
+
+def _compare(connection: Connection, known: Heads, report: Report) -> _Signing:
+    contradicted = dict(_contradicted(connection, known, report))
+    signing = _Signing(known, contradicted, report)
+    for row in rows_after(connection, known.last_id):
+        signing.take(row)
+    if not known.read and signing.fresh:
+        report.add(
+            Kind.HEADS_LINE, f"there were no heads; {len(signing.fresh)} jobs were signed anew"
+        )
+    return signing
+
+
+def _contradicted(
+    connection: Connection, known: Heads, report: Report
+) -> Iterator[tuple[str, Head]]:
+    last = list(known.last.values())
+    for first in range(0, len(last), BATCH):
+        batch = last[first : first + BATCH]
+        rows = rows_of_heads(connection, batch)
+        for head in batch:
+            row = rows.get(head.job_id)
+            if row is None:
+                report.add(Kind.TAIL_MISSING, "a signed event is gone", head.job_id, head.version)
+            elif row.hash != head.hash or row.fault():
+                report.add(
+                    Kind.HEAD_DIFFERS, "a signed event was changed", head.job_id, head.version
+                )
+            else:
+                continue
+            yield head.job_id, head

@@ -42,6 +42,7 @@ class Consumer(base.Consumer):
         self._generation = 0
         self._logs: dict[TP, PartitionLog] = {}
         self._turns: deque[TP] = deque()
+        self._served: TP | None = None
         self._positions: dict[TP, int] = {}
         self._watermark = LowWatermark()
         self._wake = asyncio.Event()
@@ -127,6 +128,8 @@ class Consumer(base.Consumer):
         self._turns = deque(self._logs)
         self._positions = {}
         self._buffered_partitions.clear()
+        self._acked.clear()
+        self._acked_index.clear()
         for log in self._logs.values():
             log.watch(self._wake.set, self._commit_wanted.set)
         self._wake.set()
@@ -177,11 +180,14 @@ class Consumer(base.Consumer):
     def _ready_records(self) -> Records:
         if not self.flow_active:
             return {}
-        self._turns.rotate(-1)
-        ready = [tp for tp in self._turns if self._is_open(tp)]
-        limit = max(self._max_poll_records // len(ready), 1) if ready else 0
-        batches = ((tp, self._logs[tp].read(self._positions[tp], limit)) for tp in ready)
-        return {tp: batch for tp, batch in batches if batch}
+        if self._served in self._logs:
+            self._turns.rotate(-1 - self._turns.index(self._served))
+        ready = [tp for tp in self._turns if self._is_open(tp) and self._has_more(tp)]
+        limit = max(self._max_poll_records // max(len(ready), 1), 1)
+        return {tp: self._logs[tp].read(self._positions[tp], limit) for tp in ready}
+
+    def _has_more(self, tp: TP) -> bool:
+        return self._positions[tp] < self._logs[tp].highwater
 
     async def _deliver(self, records: Records) -> None:
         generation = self._generation
@@ -192,6 +198,7 @@ class Consumer(base.Consumer):
                 return
             if self._is_open(tp) and self._positions[tp] == record.offset:
                 self._positions[tp] += 1
+                self._served = tp
                 await self.callback(self._to_message(tp, record))
 
     def _is_open(self, tp: TP) -> bool:
@@ -327,7 +334,6 @@ class Consumer(base.Consumer):
         self._positions[partition] = log.clamp(offset)
         committed = log.committed(self._group.name) or 0
         self._watermark.start(partition, max(self._positions[partition], committed))
-        self._acked_index[partition].clear()
         self._wake.set()
 
     async def position(self, tp: TP) -> int | None:

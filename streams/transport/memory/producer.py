@@ -15,7 +15,7 @@ from faust.types import TP, HeadersArg, RecordMetadata
 
 from streams.transport.errors import MessageTooLargeError, UnknownPartitionError
 from streams.transport.memory.broker import MemoryBroker
-from streams.transport.memory.log import Headers, PartitionLog
+from streams.transport.memory.log import Headers, PartitionLog, Record
 
 __all__ = ["Producer"]
 
@@ -41,7 +41,7 @@ class Producer(base.Producer):
         *,
         transactional_id: str | None = None,  # noqa: ARG002 - Faust's signature
     ) -> Awaitable[RecordMetadata]:
-        """Store a message; the awaitable is done when this returns.
+        """Store a message, and return what its metadata can be awaited on.
 
         Raises:
             UnknownTopicError: The topic was never created.
@@ -49,22 +49,6 @@ class Producer(base.Producer):
             MessageTooLargeError: The message is above `producer_max_request_size`.
             BacklogFullError: No room came within `producer_request_timeout`.
         """
-        sent: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
-        sent.set_result(await self.send_and_wait(topic, key, value, partition, timestamp, headers))
-        return sent
-
-    async def send_and_wait(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        partition: int | None,
-        timestamp: float | None,
-        headers: HeadersArg | None,
-        *,
-        transactional_id: str | None = None,  # noqa: ARG002 - Faust's signature
-    ) -> RecordMetadata:
-        """Store a message, and return where it went; raises what `send` raises."""
         if not self.started or self.should_stop:
             raise NotReady("the producer runs from start to stop of its app")
         if key is None and value is None:
@@ -81,8 +65,25 @@ class Producer(base.Producer):
             size=size,
             patience=self.request_timeout,
         )
-        tp = log.tp
-        return RecordMetadata(topic, tp.partition, tp, record.offset, record.timestamp, CREATE_TIME)
+        loop = asyncio.get_running_loop()
+        sent: asyncio.Future[RecordMetadata] = loop.create_future()
+        # Not at once, so that whoever awaits each message in a loop lets the others run.
+        loop.call_soon(_settle, sent, log.tp, record)
+        return sent
+
+    async def send_and_wait(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: HeadersArg | None,
+        *,
+        transactional_id: str | None = None,  # noqa: ARG002 - Faust's signature
+    ) -> RecordMetadata:
+        """Store a message, and return where it went; raises what `send` raises."""
+        return await (await self.send(topic, key, value, partition, timestamp, headers))
 
     async def flush(self) -> None:
         """Send what `send_soon` has queued."""
@@ -125,6 +126,13 @@ class Producer(base.Producer):
         if 0 <= partition < len(logs):
             return logs[partition]
         raise UnknownPartitionError(logs[0].tp.topic, partition, len(logs))
+
+
+def _settle(sent: asyncio.Future[RecordMetadata], tp: TP, record: Record) -> None:
+    if not sent.done():
+        sent.set_result(
+            RecordMetadata(tp.topic, tp.partition, tp, record.offset, record.timestamp, CREATE_TIME)
+        )
 
 
 def _as_pairs(headers: HeadersArg | None) -> Headers:

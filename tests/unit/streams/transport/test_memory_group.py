@@ -17,7 +17,7 @@ from streams.transport.memory import MemoryBroker
 from streams.transport.memory.group import Assignment, ConsumerGroup, Member, round_robin
 
 WORK = frozenset({"work"})
-ALL = {TP("work", number) for number in range(4)}
+ALL = frozenset(TP("work", number) for number in range(4))
 
 
 def make_group() -> ConsumerGroup:

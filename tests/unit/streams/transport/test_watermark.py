@@ -73,7 +73,7 @@ class Schedule:
 
     async def begin(self) -> None:
         self.broker.create_topic(self.tp.topic, 1)
-        self.consumer.app.topics._acking_topics.add(self.tp.topic)
+        self.consumer.app.topics.acking_topics.add(self.tp.topic)
         self.log = self.broker.partitions(self.tp.topic)[0]
         for _ in range(self.random.randint(1, 30)):
             await self.log.append(key=None, value=b"", headers=[], timestamp=0, size=1, patience=0)

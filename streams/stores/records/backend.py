@@ -33,6 +33,10 @@ class Backend(Protocol):
         """The expression that reads a column as a cell."""
         ...
 
+    def value(self, shape: Shape, key: str, parameter: str) -> ColumnElement[Any]:
+        """A parameter that is given a cell, as a value of the column's type."""
+        ...
+
     def cells(self, shape: Shape, keys: Sequence[str], rows: Sequence[Cells]) -> Sequence[Cells]:
         """Python values as cells; raises TypeError for one that has no place in its column."""
         ...

@@ -34,7 +34,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import TypeDecorator
 
 from domain.errors import PluginInvalid, StoreUnavailable
 from streams.stores.records.backend import NUMBERS
@@ -64,6 +64,10 @@ class PostgresBackend:
     def cell(self, shape: Shape, key: str) -> ColumnElement[Any]:
         """The column's text form, which its type reads back exactly."""
         return cast(shape.column(key), Text)
+
+    def value(self, shape: Shape, key: str, parameter: str) -> ColumnElement[Any]:
+        """The parameter's text, read by the column's type."""
+        return _typed(bindparam(parameter, type_=Text), shape, key)
 
     def cells(self, shape: Shape, keys: Sequence[str], rows: Sequence[Cells]) -> Sequence[Cells]:
         """JSON scalars that the cast to the column's type reads."""
@@ -157,12 +161,20 @@ def _elements(parameter: str) -> ColumnElement[Any]:
     return func.jsonb_array_elements(document).column_valued("element")
 
 
-def _read(element: ColumnElement[Any], index: int, kind: TypeEngine[Any]) -> ColumnElement[Any]:
-    """A cell of a row as a value of a column's type.
+def _cell(element: ColumnElement[Any], index: int, shape: Shape, key: str) -> ColumnElement[Any]:
+    """A cell of a row as a value of a column's type."""
+    return _typed(element.op("->>")(text(str(index))), shape, key)
 
-    Text stays text: a cast to VARCHAR(5) would cut what is too long, and say nothing.
+
+def _typed(found: ColumnElement[Any], shape: Shape, key: str) -> ColumnElement[Any]:
+    """Text as a value of a column's type.
+
+    What the column keeps as text stays as it is: a cast to VARCHAR(5) would cut what is
+    too long, and say nothing.
     """
-    found = element.op("->>")(text(str(index)))
+    kind = shape.column(key).type.dialect_impl(shape.dialect)
+    while isinstance(kind, TypeDecorator):
+        kind = kind.impl_instance.dialect_impl(shape.dialect)
     if isinstance(kind, String) and not isinstance(kind, Enum):
         return found
     return cast(found, kind)
@@ -171,7 +183,7 @@ def _read(element: ColumnElement[Any], index: int, kind: TypeEngine[Any]) -> Col
 @lru_cache(maxsize=512)
 def _insert(shape: Shape, keys: tuple[str, ...]) -> Prepared:
     element = _elements(_ROWS)
-    values = [_read(element, index, shape.column(key).type) for index, key in enumerate(keys)]
+    values = [_cell(element, index, shape, key) for index, key in enumerate(keys)]
     names = [shape.column(key) for key in keys]
     statement = insert(shape.table).from_select(names, select(*values), include_defaults=False)
     return prepare(statement, shape.dialect)
@@ -182,12 +194,10 @@ def _update(shape: Shape, keys: tuple[str, ...]) -> Prepared:
     element = _elements(_ROWS)
     columns = (*keys, "version")
     values = {
-        shape.column(key): _read(element, index, shape.column(key).type)
-        for index, key in enumerate(columns)
+        shape.column(key): _cell(element, index, shape, key) for index, key in enumerate(columns)
     }
-    key = shape.table.c.id
-    found = _read(element, len(columns), key.type)
-    return prepare(update(shape.table).values(values).where(key == found), shape.dialect)
+    same = shape.table.c.id == _cell(element, len(columns), shape, "id")
+    return prepare(update(shape.table).values(values).where(same), shape.dialect)
 
 
 @lru_cache(maxsize=512)

@@ -48,6 +48,10 @@ class SqliteBackend:
         """The column; what the driver returns is an int, float, str, bytes or None."""
         return shape.column(key)
 
+    def value(self, shape: Shape, key: str, parameter: str) -> ColumnElement[Any]:
+        """The parameter itself, since a cell is what the driver gave."""
+        return bindparam(parameter, type_=shape.column(key).type)
+
     def cells(self, shape: Shape, keys: Sequence[str], rows: Sequence[Cells]) -> Sequence[Cells]:
         """The driver's values, by the bind processors of the column types."""
         processed = [

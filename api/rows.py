@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import orjson
@@ -38,11 +39,12 @@ async def blocks(
 ) -> AsyncGenerator[bytes, None]:
     """The lines of all views, put together to blocks of about ``BLOCK`` bytes."""
     block = bytearray(head)
-    async for view in views:
-        block += line(view)
-        if len(block) >= BLOCK:
-            yield bytes(block)
-            block.clear()
+    async with aclosing(views):
+        async for view in views:
+            block += line(view)
+            if len(block) >= BLOCK:
+                yield bytes(block)
+                block.clear()
     yield bytes(block)
 
 

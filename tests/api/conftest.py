@@ -58,7 +58,10 @@ class Site:
 
 
 @asynccontextmanager
-async def site_of(engine: MemoryEngine, limits: Limits | None = None) -> AsyncIterator[Site]:
+async def site_of(
+    engine: MemoryEngine, limits: Limits | None = None, *, send_buffer: int | None = None
+) -> AsyncIterator[Site]:
+    """The edge, served; ``send_buffer`` is what the kernel holds for a client, in bytes."""
     limits = limits or Limits()
     services = Services(
         gateway=engine, queries=engine, hub=engine.hub, vitals=engine, registry=engine.registry
@@ -71,6 +74,8 @@ async def site_of(engine: MemoryEngine, limits: Limits | None = None) -> AsyncIt
         limits=limits,
     )
     with socket.socket() as listener:
+        if send_buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         url = f"http://127.0.0.1:{port}"

@@ -45,6 +45,7 @@ class MemoryEngine:
     events_of: dict[str, list[JobEvent]] = field(default_factory=dict)
     lines_of: dict[str, list[bytes]] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
+    uploads_begun: int = 0
     uploads_failed: list[BaseException] = field(default_factory=list)
     filters: dict[str, Any] = field(default_factory=dict)
     fault: Exception | None = None
@@ -179,11 +180,19 @@ class MemoryEngine:
         data = of_event(event.model_copy(update={"counts": event.counts.model_copy(update=counts)}))
         self.hub.publish(LiveEvent(job_id, None, "progress", data))
 
+    def publish(self, event: JobEvent) -> None:
+        """Tell those who listen of a stored event."""
+        version, job_id = event.originator_version, event.originator_id
+        self.hub.publish(LiveEvent(job_id, version, event.alias, of_event(event)))
+
     # -- insides ------------------------------------------------------------------
 
     async def _taken(self, lines: AsyncIterator[bytes]) -> list[bytes]:
+        text = b""
         try:
-            text = b"".join([block async for block in lines])
+            async for block in lines:
+                self.uploads_begun += 1
+                text += block
         except BaseException as error:
             self.uploads_failed.append(error)
             raise
@@ -205,9 +214,7 @@ class MemoryEngine:
         for event in job.collect_events():
             self.events_of.setdefault(job.id, []).append(event)
             if publish:
-                self.hub.publish(
-                    LiveEvent(job.id, event.originator_version, event.alias, of_event(event))
-                )
+                self.publish(event)
         return Decision(job.id, job.version)
 
     def _views(self, job: Job) -> list[ItemView]:

@@ -1,0 +1,156 @@
+"""Every answer, on every route, is guarded and carries the headers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from api.app import ROUTES
+from api.security import HEADERS
+from tests.api.conftest import Site
+
+PATHS = [
+    (method, path.replace("{job_id:[0-9A-Za-z_-]{1,64}}", "job-1"))
+    for method, path, _ in ROUTES
+    if method != "*"
+]
+WRITING = [path for method, path in PATHS if method == "POST"]
+
+
+async def ask(site: Site, method: str, path: str, **options: Any) -> tuple[int, dict[str, Any]]:
+    async with site.client.request(method, path, **options) as response:
+        headers = response.headers
+        for name, value in HEADERS.items():
+            assert headers.getall(name) == [value], f"{name} on {method} {path}"
+        assert headers["X-Request-Id"]
+        if response.status >= 400:
+            assert response.content_type == "application/problem+json"
+            problem = orjson.loads(await response.read())
+            assert problem.keys() >= {"type", "title", "status", "detail", "code", "request_id"}
+            assert problem["status"] == response.status
+            return response.status, problem
+        response.close()
+        return response.status, {}
+
+
+def test_the_routes_are_those_that_are_promised() -> None:
+    assert len(PATHS) == len(set(PATHS)) == 17
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "localhost@evil.example"],
+)
+async def test_another_host_is_refused(site: Site, method: str, path: str, host: str) -> None:
+    status, problem = await ask(site, method, path, headers={"Host": host})
+    assert (status, problem["code"]) == (403, "host_refused")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:8080"])
+async def test_the_names_of_this_machine_are_served(site: Site, host: str) -> None:
+    assert (await ask(site, "GET", "/health/live", headers={"Host": host}))[0] == 200
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+async def test_another_origin_is_refused(site: Site, method: str, path: str, origin: str) -> None:
+    status, problem = await ask(site, method, path, headers={"Origin": origin})
+    assert (status, problem["code"]) == (403, "origin_refused")
+
+
+async def test_the_own_origin_is_served(site: Site) -> None:
+    assert (await ask(site, "GET", "/health/live", headers={"Origin": site.url}))[0] == 200
+
+
+@pytest.mark.parametrize("path", WRITING)
+@pytest.mark.parametrize("fetch_site", ["cross-site", "same-site"])
+async def test_a_page_of_another_site_changes_nothing(
+    site: Site, path: str, fetch_site: str
+) -> None:
+    status, problem = await ask(site, "POST", path, headers={"Sec-Fetch-Site": fetch_site})
+    assert (status, problem["code"]) == (403, "origin_refused")
+
+
+@pytest.mark.parametrize("path", WRITING)
+@pytest.mark.parametrize(
+    "kind",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "a/b", "json"],
+)
+async def test_only_json_is_taken(site: Site, path: str, kind: str) -> None:
+    status, problem = await ask(
+        site, "POST", path, data=b'{"reason":"x"}', headers={"Content-Type": kind}
+    )
+    assert (status, problem["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("path", WRITING)
+async def test_an_empty_form_is_refused_too(site: Site, path: str) -> None:
+    kind = "application/x-www-form-urlencoded"
+    assert (await ask(site, "POST", path, headers={"Content-Type": kind}))[0] == 415
+
+
+@pytest.mark.parametrize("path", WRITING)
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "identity, gzip"])
+async def test_a_packed_body_is_refused_unopened(site: Site, path: str, coding: str) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+    status, problem = await ask(site, "POST", path, data=b"\x1f\x8b" + b"x" * 100, headers=headers)
+    assert (status, problem["code"]) == (415, "unsupported_media_type")
+
+
+def wrong_methods() -> Iterator[tuple[str, str]]:
+    for path in sorted({path for _, path in PATHS}):
+        known = {method for method, other in PATHS if other == path}
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE"):
+            if method not in known:
+                yield method, path
+
+
+@pytest.mark.parametrize(("method", "path"), list(wrong_methods()))
+async def test_another_method_is_not_allowed(site: Site, method: str, path: str) -> None:
+    async with site.client.request(method, path) as response:
+        allowed = response.headers.get("Allow", "")
+    assert set(allowed.split(", ")) == {known for known, other in PATHS if other == path}
+    assert (await ask(site, method, path))[0] == 405
+
+
+async def test_a_method_in_a_header_counts_for_nothing(site: Site) -> None:
+    headers = {"X-HTTP-Method-Override": "POST"}
+    assert (await ask(site, "GET", "/api/v1/jobs/job-1/pause", headers=headers))[0] == 405
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/api",
+        "/api/v1/jobs/",
+        "/api/v2/jobs",
+        "/api/v1/jobs/a%2Fb",
+        "/api/v1/jobs/..",
+        "/api/v1/jobs/" + "x" * 65,
+        "/api/v1/jobs/ä",
+        "/api/v1/jobs/job-1/delete",
+        "/%00",
+    ],
+)
+async def test_other_paths_are_not_found(site: Site, path: str) -> None:
+    assert (await ask(site, "GET", path))[0] == 404
+
+
+async def test_a_live_stream_carries_the_headers(site: Site) -> None:
+    body = {"operation": "test.double", "items": [{"n": 1}]}
+    await ask(site, "POST", "/api/v1/jobs", json=body)
+    assert (await ask(site, "GET", "/api/v1/jobs/job-1/events"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "accept", ["text/html", "application/json;q=0, text/event-stream;q=0", "*"]
+)
+async def test_what_cannot_be_given_is_not_acceptable(site: Site, accept: str) -> None:
+    headers = {"Accept": accept}
+    status, problem = await ask(site, "GET", "/api/v1/jobs/job-1/events", headers=headers)
+    assert (status, problem["code"]) == (406, "not_acceptable")

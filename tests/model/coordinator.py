@@ -1,0 +1,314 @@
+"""The coordinator's side of the model: decide, store in one transaction, send; and the sweep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from eventsourcing.persistence import StoredEvent
+
+from domain import planning
+from domain.commands import (
+    COMMAND,
+    AppendItems,
+    CancelJob,
+    Command,
+    OpenJob,
+    PauseJob,
+    RecordOutcomes,
+    ResumeJob,
+    RetryJob,
+    SealJob,
+    SubmitJob,
+    UndoJob,
+    UploadedItems,
+)
+from domain.errors import CommandRefused, JobNotFound
+from domain.events import ChunksPlanned, JobCancelled, JobEvent, RetryStarted
+from domain.job import Job, Stamp
+from domain.jobs import JobMapper
+from domain.outcomes import Closing, ItemStatus
+from domain.ranges import Ranges
+from tests.model.tables import (
+    CLAIM_BY,
+    ChunkRow,
+    Control,
+    JobTables,
+    Ledger,
+    Mark,
+    OutcomeRow,
+    Record,
+    Store,
+    Work,
+)
+from tests.model.worker import outcome
+
+MAPPER = JobMapper()
+PACK = 2
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Crash(StrEnum):
+    """Where a coordinator dies while it handles a message."""
+
+    BEFORE_COMMIT = "before commit"
+    AFTER_COMMIT = "after commit"
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one transaction is going to write."""
+
+    outcomes: dict[int, OutcomeRow] = field(default_factory=dict)
+    recorded: list[int] = field(default_factory=list)
+    problem: str = ""
+
+
+def load(tables: JobTables) -> Job:
+    """The job from its snapshot, if there is one, and the tail; a new one without events."""
+    tail = tables.events
+    first: list[StoredEvent] = []
+    if tables.snapshot is not None:
+        first = [tables.snapshot]
+        tail = tables.events[tables.snapshot.originator_version :]
+    told = [MAPPER.to_domain_event(stored) for stored in (*first, *tail)]
+    return Job.project(None, told) or Job(id=tables.job_id)
+
+
+class Coordinator:
+    """One coordinator process with its live aggregates, which may be stale."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.live: dict[str, Job] = {}
+        self._sent: set[tuple[str, int, int]] = set()
+
+    def crash(self) -> None:
+        """Lose all that is not in the tables."""
+        self.live.clear()
+        self._sent.clear()
+
+    def handle(self, message: bytes, *, room: int, crash: Crash | None = None) -> None:
+        """One message: decide, commit, send."""
+        command = COMMAND.validate_json(message)
+        tables = self._store.jobs[command.job_id]
+        if command.command_id not in tables.decisions:
+            self._advance(tables, command, room, crash)
+        if crash is not None:
+            self.crash()
+        else:
+            self._send(tables)
+
+    def snapshot(self, job_id: str) -> None:
+        """Store the live job's state, after the commit of its events."""
+        job = self.live[job_id]
+        self._store.jobs[job_id].snapshot = MAPPER.to_stored_event(job.snapshot())
+
+    # -- one transaction: rules 1 to 4 --------------------------------------------------
+
+    def _advance(self, tables: JobTables, command: Command, room: int, crash: Crash | None) -> None:
+        job = self.live[tables.job_id] = self._current(tables)
+        changes = Changes()
+        self._record(tables, job, changes, command)
+        if not isinstance(command, RecordOutcomes):
+            try:
+                self._decide(tables, job, changes, command)
+            except CommandRefused as refused:
+                changes.problem = refused.message
+        if job.version:
+            free = max(0, room - len(job.open))
+            job.plan(self._stamp(command), room=free, slow=tables.slow)
+        if crash is not Crash.BEFORE_COMMIT:
+            self._commit(tables, job, changes, command)
+
+    def _current(self, tables: JobTables) -> Job:
+        """Rule 2: the live aggregate, unless it is behind."""
+        job = self.live.get(tables.job_id)
+        if job is None or job.version != tables.control.version:
+            return load(tables)
+        return job
+
+    def _commit(self, tables: JobTables, job: Job, changes: Changes, command: Command) -> None:
+        for chunk, row in changes.outcomes.items():
+            tables.settle(chunk, row)
+        for chunk in changes.recorded:
+            tables.outcomes[chunk].recorded = True
+            tables.chunks[chunk].open = False
+        tables.control = Control(job.epoch, job.version)
+        for event in job.collect_events():
+            self._append(tables, event)
+        if not isinstance(command, RecordOutcomes):
+            assert command.command_id not in tables.decisions
+            tables.decisions[command.command_id] = changes.problem
+
+    def _append(self, tables: JobTables, event: JobEvent) -> None:
+        assert event.originator_version == len(tables.events) + 1, "a gap, or somebody was first"
+        tables.events.append(MAPPER.to_stored_event(event))
+        tables.status = event.status
+        tables.records += [Record() for _ in range(event.counts.total - len(tables.records))]
+        if isinstance(event, ChunksPlanned):
+            for planned in event.chunks:
+                assert planned.chunk not in tables.chunks, "a chunk id is used again"
+                tables.chunks[planned.chunk] = ChunkRow(
+                    chunk=planned.chunk,
+                    cause=planned.cause,
+                    items=planned.items,
+                    parent=planned.parent,
+                    target=planned.target,
+                    epoch=tables.control.epoch,
+                    claim_by=self._store.now + CLAIM_BY,
+                )
+        elif isinstance(event, RetryStarted):
+            tables.marks.append(Mark(len(tables.chunks), "retry"))
+        elif isinstance(event, JobCancelled):
+            tables.marks.append(Mark(len(tables.chunks), "cancel"))
+
+    # -- decisions ------------------------------------------------------------------------
+
+    def _record(self, tables: JobTables, job: Job, changes: Changes, command: Command) -> None:
+        waiting = {c: row for c, row in tables.outcomes.items() if not row.recorded}
+        waiting |= changes.outcomes
+        fresh = {c: row for c, row in waiting.items() if c not in changes.recorded}
+        assert set(fresh) <= set(job.open), "the aggregate does not know a chunk that is closed"
+        rows = sorted(fresh.values(), key=lambda row: row.sequence)
+        job.record(self._stamp(command), [row.closed for row in rows])
+        changes.recorded += fresh
+
+    def _decide(self, tables: JobTables, job: Job, changes: Changes, command: Command) -> None:
+        stamp = self._stamp(command)
+        match command:
+            case SubmitJob() | OpenJob():
+                if job.version == 0:
+                    self._begin(job, command, stamp)
+            case _ if job.version == 0:
+                raise JobNotFound(f"there is no job {job.id}")
+            case AppendItems(source=UploadedItems(items=items, size=size)):
+                job.append(stamp, part=command.part, items=items, size=size, sha256="")
+            case SealJob():
+                job.seal(stamp, command.items)
+            case PauseJob() | CancelJob():
+                self._stop(tables, job, changes, command)
+            case ResumeJob():
+                job.resume(stamp, command.reason)
+            case RetryJob():
+                job.check("retry")
+                job.retry(stamp, failed_items(tables), command.reason)
+            case UndoJob():
+                job.undo(stamp, command.reason)
+            case _:
+                raise TypeError(f"the model has no {command.type}")
+
+    def _begin(self, job: Job, command: SubmitJob | OpenJob, stamp: Stamp) -> None:
+        if isinstance(command, OpenJob):
+            job.open_draft(stamp, "local", command.spec)
+            return
+        assert isinstance(command.source, UploadedItems)
+        source = command.source
+        job.submit(stamp, "local", command.spec, items=source.items, size=source.size, sha256="")
+
+    def _stop(
+        self, tables: JobTables, job: Job, changes: Changes, command: PauseJob | CancelJob
+    ) -> None:
+        """Rule 8: close what is open, in the same transaction."""
+        pausing = isinstance(command, PauseJob)
+        job.check("pause" if pausing else "cancel")
+        for chunk in job.open:
+            row = tables.chunks[chunk]
+            done = self._results(tables, chunk)
+            returned = row.items - Ranges.of(done)
+            closing = Closing.REVOKED if returned else Closing.DONE
+            changes.outcomes[chunk] = outcome(
+                self._store, row, done, closing=closing, returned=returned
+            )
+        self._record(tables, job, changes, command)
+        confirm = job.pause if pausing else job.cancel
+        confirm(self._stamp(command), command.reason)
+
+    def _results(self, tables: JobTables, chunk: int) -> Ledger:
+        """The results of slow items so far."""
+        return tables.results.get(chunk, {})
+
+    def _stamp(self, command: Command) -> Stamp:
+        at = BEGIN + timedelta(seconds=self._store.now)
+        return Stamp(actor=command.actor, command_id=command.command_id, at=at)
+
+    # -- sending: rule 12 -------------------------------------------------------------------
+
+    def _send(self, tables: JobTables) -> None:
+        unsent = [
+            (row.chunk, row.attempt)
+            for row in tables.chunks.values()
+            if row.open
+            and row.lease_until is None
+            and row.chunk not in tables.outcomes
+            and (tables.job_id, row.chunk, row.attempt) not in self._sent
+        ]
+        for at in range(0, len(unsent), PACK):
+            self._dispatch(tables, unsent[at : at + PACK])
+
+    def _dispatch(self, tables: JobTables, chunks: list[tuple[int, int]]) -> None:
+        self._sent |= {(tables.job_id, chunk, attempt) for chunk, attempt in chunks}
+        self._store.work.append(Work(tables.job_id, tables.control.epoch, tuple(chunks)))
+
+    # -- the sweep: rules 9 and 10 ------------------------------------------------------------
+
+    def sweep(self, *, room: int) -> None:
+        """Find what was lost; each job's part is a transaction of its own."""
+        for tables in self._store.jobs.values():
+            if tables.status is None:
+                continue
+            if any(not row.recorded for row in tables.outcomes.values()):
+                self._look(tables, room)
+            for row in list(tables.chunks.values()):
+                if row.open and row.chunk not in tables.outcomes and row.overdue(self._store.now):
+                    self._revive(tables, row)
+            if self._is_idle(tables):
+                self._look(tables, room)
+
+    def _is_idle(self, tables: JobTables) -> bool:
+        """Whether a job that is not at rest may have been left without room."""
+        terminal = tables.status is not None and tables.status.terminal
+        return not terminal and not any(row.open for row in tables.chunks.values())
+
+    def _look(self, tables: JobTables, room: int) -> None:
+        name = self._store.name("sweep")
+        hint = RecordOutcomes(command_id=name, job_id=tables.job_id, tenant="local", actor="sweep")
+        self.handle(COMMAND.dump_json(hint), room=room)
+
+    def _revive(self, tables: JobTables, row: ChunkRow) -> None:
+        if row.starts < planning.starts_allowed(row.cause, row.parent):
+            row.attempt += 1
+            row.lease_until, row.claim_by = None, self._store.now + CLAIM_BY
+            self._dispatch(tables, [(row.chunk, row.attempt)])
+            return
+        tables.settle(row.chunk, self._died(tables, row))
+        self._store.send(
+            RecordOutcomes(
+                command_id=self._store.name("hint"),
+                job_id=tables.job_id,
+                tenant="local",
+                actor="sweep",
+            )
+        )
+
+    def _died(self, tables: JobTables, row: ChunkRow) -> OutcomeRow:
+        said: Ledger = dict(self._results(tables, row.chunk))
+        items = tables.to_put_back(row) if row.cause.undoing else row.items
+        left = items - Ranges.of(said)
+        if len(left) > 1:
+            return outcome(self._store, row, said, closing=Closing.DIED, returned=left)
+        for position in left:
+            said[position] = None if row.cause.undoing else ItemStatus.FAILED
+        return outcome(self._store, row, said)
+
+
+def failed_items(tables: JobTables) -> Ranges:
+    """The positions whose latest word is ``failed``."""
+    failed: set[int] = set()
+    spoken: set[int] = set()
+    for chunk in sorted(tables.outcomes, reverse=True):
+        said = {p: s for p, s in tables.outcomes[chunk].ledger.items() if s is not None}
+        failed |= {p for p, s in said.items() if s is ItemStatus.FAILED} - spoken
+        spoken |= set(said)
+    return Ranges.of(failed)

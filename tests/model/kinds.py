@@ -1,0 +1,46 @@
+"""The jobs that callers of the model ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import strategies as st
+
+from domain.commands import JobOptions, Start, UploadedItems
+from tests.model.tables import NATURES
+
+sizes = st.sampled_from((1, 2, 3, 5, 8, 13, 21))
+natures = st.one_of(
+    st.text(st.sampled_from("ssssssnft"), min_size=1, max_size=8),
+    st.text(st.sampled_from(NATURES), min_size=1, max_size=8),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a caller wants done; ``does`` are the natures of the items, repeated."""
+
+    items: int
+    does: str
+    options: JobOptions
+    slow: bool
+    draft: bool
+
+
+jobs = st.builds(
+    Kind,
+    items=sizes,
+    does=natures,
+    options=st.builds(
+        JobOptions,
+        chunk_size=st.sampled_from((1, 2, 3, 5, 8, "auto")),
+        start=st.sampled_from(Start),
+    ),
+    slow=st.booleans(),
+    draft=st.booleans(),
+)
+
+
+def upload(items: int) -> UploadedItems:
+    """A stored part of so many items; the model keeps no contents."""
+    return UploadedItems(upload_id="upload", items=items, size=items * 30, sha256="")

@@ -1,0 +1,158 @@
+"""What must hold after every step, computed from the tables alone.
+
+Nothing here asks the aggregate what it thinks, except to compare it with what the rows say.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from domain.events import Cause, JobEvent, JobStatus
+from domain.job import Job
+from domain.outcomes import ItemStatus
+from tests.model.coordinator import MAPPER, load
+from tests.model.tables import ChunkRow, JobTables, Ledger
+from tests.unit.domain.drawing import Edge, drawn_edges, edges_of
+
+DRAWN = drawn_edges()
+Item = tuple[ItemStatus, int]
+"""An item's status and how many effects of it stand."""
+
+_NONE_STANDS: Item = (ItemStatus.PENDING, 0)
+_EMPTY = {
+    JobStatus.COMPLETED: ("pending", "failed"),
+    JobStatus.COMPLETED_WITH_ERRORS: ("pending",),
+    JobStatus.FAILED: ("pending", "succeeded"),
+    JobStatus.CANCELLED: ("pending",),
+    JobStatus.ROLLED_BACK: ("pending", "succeeded"),
+    JobStatus.ROLLBACK_INCOMPLETE: ("pending",),
+}
+"""The counts that must be zero in a terminal status."""
+
+
+@dataclass(slots=True)
+class _Told:
+    """A job as its events tell it one by one; ``seen`` is what was compared already."""
+
+    job: Job
+    seen: tuple[int, int] = (0, 0)
+
+
+class Oracle:
+    """Checks one job at a time; ``edges`` are those that its events went along."""
+
+    def __init__(self, edges: set[Edge]) -> None:
+        self._edges = edges
+        self._told: dict[str, _Told] = {}
+
+    def check(self, tables: JobTables, live: list[Job]) -> None:
+        """All invariants of one job; ``live`` are the aggregates that processes keep of it."""
+        _check_items(tables)
+        if not tables.events:
+            return
+        told = self._told.setdefault(tables.job_id, _Told(Job(id=tables.job_id)))
+        self._hear(tables, told)
+        snapshot = tables.snapshot.originator_version if tables.snapshot else 0
+        if told.seen != (told.job.version, snapshot):
+            assert load(tables) == told.job, "snapshot and tail are not the whole story"
+            told.seen = (told.job.version, snapshot)
+        for kept in live:
+            if kept.version == told.job.version:
+                assert kept == told.job, "a live aggregate is not what its events say"
+        _check_counts(tables, told.job)
+        _check_chunks(tables, told.job)
+
+    def _hear(self, tables: JobTables, told: _Told) -> None:
+        """Take in the events that are new."""
+        for stored in tables.events[told.job.version :]:
+            event = MAPPER.to_domain_event(stored)
+            assert isinstance(event, JobEvent)
+            assert event.originator_version == told.job.version + 1, "versions have a gap"
+            (edge,) = edges_of(told.job.status if told.job.version else None, [event])
+            assert edge in DRAWN, f"not in the drawing: {edge}"
+            self._edges.add(edge)
+            told.job.apply(event)
+            assert (event.status, event.counts) == (told.job.status, told.job.counts)
+
+
+def fold(tables: JobTables, *, recorded: bool) -> list[Item]:
+    """Each item by its latest closed chunk in plan order; ``recorded`` leaves out the others."""
+    items = [_NONE_STANDS] * len(tables.records)
+    marks = list(tables.marks)
+    for chunk in (*sorted(tables.outcomes), len(tables.chunks)):
+        while marks and marks[0].at <= chunk:
+            items = [_marked(item, marks[0].kind) for item in items]
+            del marks[0]
+        row = tables.outcomes.get(chunk)
+        if row is not None and (row.recorded or not recorded):
+            _say(items, row.ledger, tables.chunks[chunk].cause)
+    return items
+
+
+def _marked(item: Item, kind: str) -> Item:
+    status, effects = item
+    if kind == "retry" and status is ItemStatus.FAILED:
+        return ItemStatus.PENDING, effects
+    if kind == "cancel" and status is ItemStatus.PENDING:
+        return ItemStatus.SKIPPED, effects
+    return item
+
+
+def _say(items: list[Item], ledger: Ledger, cause: Cause) -> None:
+    for position, status in ledger.items():
+        if status is ItemStatus.SUCCEEDED:
+            items[position] = (status, 1)
+        elif status is ItemStatus.CONFLICT:
+            items[position] = (status, 1 if cause is Cause.ROLLBACK else 0)
+        elif status is not None:
+            items[position] = (status, 0)
+
+
+def _check_items(tables: JobTables) -> None:
+    """Effects and records are what all outcome rows, and results of slow items, say."""
+    items = fold(tables, recorded=False)
+    for ledger in tables.results.values():
+        _say(items, ledger, Cause.APPLY)
+    for position, ((status, effects), record) in enumerate(zip(items, tables.records, strict=True)):
+        assert record.effects == effects, (
+            f"item {position} is {status.value} and has {record.effects} effects"
+        )
+        written = effects and not tables.slow and tables.nature(position) != "n"
+        if record.pinned is not None:
+            assert record.value == record.pinned, f"an edit of item {position} was overwritten"
+        elif written:
+            assert record.value.startswith("by chunk"), f"item {position} has no effect"
+        else:
+            assert record.value == record.base, f"item {position} was not put back"
+
+
+def _check_counts(tables: JobTables, job: Job) -> None:
+    counts = job.counts
+    assert counts.total == len(tables.records)
+    folded = Counter(status.value for status, _ in fold(tables, recorded=True))
+    assert {name: n for name, n in counts.model_dump().items() if n} == folded
+    for name in _EMPTY.get(job.status, ()):
+        assert getattr(counts, name) == 0, f"{job.status} with {name} items"
+
+
+def _check_chunks(tables: JobTables, job: Job) -> None:
+    rows = {row.chunk: row for row in tables.chunks.values() if row.open}
+    assert rows.keys() == job.open.keys()
+    assert (tables.control.epoch, tables.control.version) == (job.epoch, job.version)
+    assert all(row.epoch == job.epoch for row in rows.values())
+    assert not (job.status.terminal or job.status is JobStatus.PAUSED) or not rows
+    alone = [row for row in rows.values() if row.cause.alone]
+    assert not alone or len(rows) == 1, "a suspect or an undo does not run alone"
+    _check_disjoint(list(rows.values()), job)
+
+
+def _check_disjoint(rows: list[ChunkRow], job: Job) -> None:
+    """Each pending item waits in exactly one place: the backlog, or an open chunk."""
+    if job.status is JobStatus.ROLLING_BACK:
+        assert len(rows) <= 1
+        return
+    waiting = [entry.items for entry in job.backlog] + [row.items for row in rows]
+    positions = [position for items in waiting for position in items]
+    assert len(positions) == len(set(positions)), "an item waits in two places"
+    assert len(positions) == job.counts.pending, "an item is pending and waits nowhere"

@@ -1,0 +1,80 @@
+"""Runs the machine for a number of steps, from a seed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.model.machine import EngineMachine, Tally
+
+STEPS_A_RUN = 60
+RUNS_A_BATCH = 50
+
+QUICK = 3_000
+SAMPLE = 10_000
+FULL = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run of the model has seen."""
+
+    seed: int
+    seconds: float
+    tally: Tally
+
+    def __str__(self) -> str:
+        causes = ", ".join(f"{cause} {n}" for cause, n in sorted(self.tally.causes.items()))
+        closings = ", ".join(f"{closing} {n}" for closing, n in sorted(self.tally.closings.items()))
+        items = ", ".join(f"{status} {n}" for status, n in sorted(self.tally.items.items()))
+        return (
+            f"model: {self.tally.steps:,} steps in {self.tally.runs:,} runs from seed "
+            f"{self.seed}, no invariant broken; {self.tally.drained:,} jobs came to rest; "
+            f"{len(self.tally.edges)} edges of the drawing seen; items: {items}; "
+            f"chunks: {causes}; closed: {closings}; {self.seconds:.0f} s"
+        )
+
+
+def run(
+    steps: int,
+    first_seed: int,
+    *,
+    machine: type[EngineMachine] = EngineMachine,
+    shrink: bool = True,
+) -> Report:
+    """At least ``steps`` steps, in batches with seeds from ``first_seed`` on.
+
+    Raises what broke, with the seed of its batch and hypothesis' shortest story noted.
+    """
+    tally = Tally()
+    begun = time.monotonic()
+    batch = first_seed
+    while tally.steps < steps:
+        seeded = seed(batch)(type(machine.__name__, (machine,), {"tally": tally}))
+        try:
+            run_state_machine_as_test(seeded, settings=_settings(steps - tally.steps, shrink))
+        except BaseException as broken:
+            broken.add_note(
+                f"model: broken after {tally.steps:,} steps; again with "
+                f"`python -m tests.model --steps {STEPS_A_RUN * RUNS_A_BATCH} --seed {batch}`"
+            )
+            raise
+        batch += 1
+    return Report(first_seed, time.monotonic() - begun, tally)
+
+
+def _settings(steps_left: int, shrink: bool) -> settings:
+    phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
+    return settings(
+        max_examples=max(1, min(RUNS_A_BATCH, -(-steps_left // STEPS_A_RUN))),
+        stateful_step_count=STEPS_A_RUN,
+        phases=phases,
+        suppress_health_check=list(HealthCheck),
+        deadline=None,
+        database=None,
+        print_blob=False,
+        report_multiple_bugs=False,
+    )

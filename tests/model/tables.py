@@ -1,0 +1,197 @@
+"""What the model keeps: one job's tables, its records, and the bus.
+
+Every method that writes is one transaction: it runs to its end, or was not called at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from eventsourcing.persistence import StoredEvent
+
+from domain.commands import COMMAND, Command
+from domain.events import Cause, JobStatus
+from domain.outcomes import ClosedChunk, ItemStatus
+from domain.ranges import Ranges
+
+LEASE = 5
+CLAIM_BY = 5
+
+Nature = Literal["s", "n", "f", "t", "x", "k", "u", "b"]
+"""What an operation does with an item.
+
+``s`` succeeds; ``n`` succeeds and changes no record; ``f`` fails; ``t`` fails until it is
+mended; ``x`` is skipped; ``k`` kills the worker; ``u`` succeeds, and its undo kills the
+worker; ``b`` succeeds, and its undo fails until it is mended.
+"""
+
+NATURES: tuple[Nature, ...] = ("s", "n", "f", "t", "x", "k", "u", "b")
+
+
+@dataclass(slots=True)
+class Record:
+    """A record as somebody sees it who knows nothing of the engine.
+
+    ``effects`` is the counter that is not idempotent. ``base`` is the value without the
+    job's effect; ``pinned`` the value of an edit that an undo must not touch.
+    """
+
+    version: int = 1
+    value: str = "original"
+    base: str = "original"
+    pinned: str | None = None
+    effects: int = 0
+
+    def edit(self, value: str) -> None:
+        """An actor changes the record by hand."""
+        self.version += 1
+        self.value = value
+        if self.effects:
+            self.pinned = value
+        else:
+            self.base, self.pinned = value, None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A record before a chunk changed it, and the version that the chunk left."""
+
+    value: str
+    left: int
+
+
+@dataclass(slots=True)
+class ChunkRow:
+    """A dispatched chunk; the fields of the table ``chunks``."""
+
+    chunk: int
+    cause: Cause
+    items: Ranges
+    parent: int | None
+    target: int | None
+    epoch: int
+    claim_by: int
+    attempt: int = 1
+    starts: int = 0
+    lease_until: int | None = None
+    open: bool = True
+
+    def overdue(self, now: int) -> bool:
+        """Whether nobody has claimed it in time, or who did is silent."""
+        return (self.claim_by if self.lease_until is None else self.lease_until) < now
+
+
+Ledger = dict[int, ItemStatus | None]
+"""What a chunk says of items; None: an undo failed, the item stays what it was."""
+
+
+@dataclass(slots=True)
+class OutcomeRow:
+    """The first row of a chunk wins, for ever. ``summary`` is a ClosedChunk as JSON."""
+
+    summary: bytes
+    ledger: Ledger
+    sequence: int
+    images: dict[int, Image] = field(default_factory=dict)
+    recorded: bool = False
+
+    @property
+    def closed(self) -> ClosedChunk:
+        """What the aggregate is told."""
+        return ClosedChunk.model_validate_json(self.summary)
+
+
+@dataclass(slots=True)
+class Control:
+    """The job's row: the fence, and the version that a live aggregate must have."""
+
+    epoch: int = 0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A retry or a cancel, at its place among the chunks: what came before chunk ``at``."""
+
+    at: int
+    kind: Literal["retry", "cancel"]
+
+
+@dataclass(slots=True)
+class JobTables:
+    """All rows of one job. ``natures`` belong to the operation, by position."""
+
+    job_id: str
+    natures: str
+    slow: bool = False
+    events: list[StoredEvent] = field(default_factory=list)
+    status: JobStatus | None = None
+    snapshot: StoredEvent | None = None
+    control: Control = field(default_factory=Control)
+    chunks: dict[int, ChunkRow] = field(default_factory=dict)
+    outcomes: dict[int, OutcomeRow] = field(default_factory=dict)
+    results: dict[int, Ledger] = field(default_factory=dict)
+    decisions: dict[str, str] = field(default_factory=dict)
+    marks: list[Mark] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+
+    def nature(self, position: int) -> str:
+        """What the operation does with the item."""
+        return self.natures[position % len(self.natures)]
+
+    def settle(self, chunk: int, row: OutcomeRow) -> None:
+        """Store an outcome; the results of slow items are part of it now."""
+        assert chunk not in self.outcomes, "the first outcome wins"
+        self.outcomes[chunk] = row
+        self.results.pop(chunk, None)
+
+    def standing(self, target: int, status: ItemStatus) -> Ranges:
+        """The items whose latest word is that of ``target``, and is ``status``."""
+        spoken: set[int] = set()
+        for chunk in sorted(self.outcomes, reverse=True):
+            said = {p: s for p, s in self.outcomes[chunk].ledger.items() if s is not None}
+            if chunk == target:
+                return Ranges.of(p for p, s in said.items() if s is status and p not in spoken)
+            spoken |= set(said)
+        return Ranges()
+
+    def to_put_back(self, row: ChunkRow) -> Ranges:
+        """The items of an undo chunk: its own, or all of its target that stand."""
+        if row.items:
+            return row.items
+        assert row.target is not None
+        rollback = row.cause is Cause.ROLLBACK
+        return self.standing(
+            row.target, ItemStatus.SUCCEEDED if rollback else ItemStatus.ROLLED_BACK
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A work message: chunks and the attempts that may claim them."""
+
+    job_id: str
+    epoch: int
+    chunks: tuple[tuple[int, int], ...]
+
+
+@dataclass(slots=True)
+class Store:
+    """All jobs' tables, the two topics, and the time in seconds."""
+
+    jobs: dict[str, JobTables] = field(default_factory=dict)
+    commands: list[bytes] = field(default_factory=list)
+    work: list[Work] = field(default_factory=list)
+    now: int = 0
+    mended: bool = False
+    names: int = 0
+
+    def name(self, kind: str) -> str:
+        """A fresh identifier."""
+        self.names += 1
+        return f"{kind}-{self.names}"
+
+    def send(self, command: Command) -> None:
+        """Put a command, or a hint, on the commands topic."""
+        self.commands.append(COMMAND.dump_json(command))

@@ -1,0 +1,243 @@
+"""The worker's side of the model: claim, effect, results of slow items, death."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from domain.commands import RecordOutcomes
+from domain.events import Cause, JobStatus
+from domain.outcomes import ClosedChunk, Closing, ItemStatus
+from domain.ranges import Ranges
+from tests.model.tables import LEASE, ChunkRow, Image, JobTables, Ledger, OutcomeRow, Store, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a worker believes to hold."""
+
+    chunk: int
+    attempt: int
+    epoch: int
+
+
+@dataclass(slots=True)
+class Task:
+    """A worker process at work on the chunks of one message."""
+
+    job_id: str
+    claims: list[Claim]
+
+
+class WorkerDiedError(Exception):
+    """The operation took its process with it."""
+
+
+class Workers:
+    """All worker processes; each has one task."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.tasks: list[Task] = []
+
+    def claim(self, work: Work) -> None:
+        """Rule 5, committed before anything is worked."""
+        tables = self._store.jobs[work.job_id]
+        claims: list[Claim] = []
+        for chunk, attempt in work.chunks:
+            row = tables.chunks[chunk]
+            free = row.lease_until is None or row.lease_until < self._store.now
+            current = (row.epoch, row.attempt) == (work.epoch, attempt)
+            if current and free and row.open and chunk not in tables.outcomes:
+                row.starts += 1
+                row.lease_until = self._store.now + LEASE
+                claims.append(Claim(chunk, attempt, work.epoch))
+        if claims:
+            self.tasks.append(Task(work.job_id, claims))
+
+    def progress(self, task: Task, *, hint: bool) -> None:
+        """The next transaction of a task; ends the task, or its process."""
+        tables = self._store.jobs[task.job_id]
+        first = tables.chunks[task.claims[0].chunk]
+        try:
+            if tables.slow and not first.cause.undoing:
+                settled = self._slow_step(tables, task)
+            else:
+                settled = self._effect(tables, task)
+        except WorkerDiedError:
+            self.tasks.remove(task)
+            return
+        if settled:
+            self.tasks.remove(task)
+            if hint:
+                self._hint(task.job_id)
+
+    def beat(self, task: Task) -> None:
+        """Prolong the leases that are still its own."""
+        for claim, row in self._own(task):
+            if row.attempt == claim.attempt:
+                row.lease_until = self._store.now + LEASE
+
+    def hand_back(self, task: Task) -> None:
+        """Drain: such a start does not count."""
+        for claim, row in self._own(task):
+            if row.attempt == claim.attempt and row.lease_until is not None and row.starts:
+                row.starts -= 1
+                row.lease_until, row.claim_by = None, self._store.now - 1
+        self.tasks.remove(task)
+
+    def _own(self, task: Task) -> list[tuple[Claim, ChunkRow]]:
+        chunks = self._store.jobs[task.job_id].chunks
+        return [(c, chunks[c.chunk]) for c in task.claims if chunks[c.chunk].open]
+
+    def _hint(self, job_id: str) -> None:
+        name = self._store.name("hint")
+        self._store.send(
+            RecordOutcomes(command_id=name, job_id=job_id, tenant="local", actor="engine")
+        )
+
+    def _holds(self, tables: JobTables, claim: Claim) -> bool:
+        """The fence: whether a claim may still take effect."""
+        row = tables.chunks[claim.chunk]
+        same = (tables.control.epoch, row.attempt) == (claim.epoch, claim.attempt)
+        return same and row.open and claim.chunk not in tables.outcomes
+
+    def _to_put_back(self, tables: JobTables, row: ChunkRow) -> Ranges:
+        return tables.to_put_back(row)
+
+    # -- effect: rule 6, all chunks of the task in one transaction --------------------
+
+    def _effect(self, tables: JobTables, task: Task) -> bool:
+        held = [claim for claim in task.claims if self._holds(tables, claim)]
+        for claim in held:
+            self._survive(tables, tables.chunks[claim.chunk])
+        for claim in held:
+            _may_take_effect(tables)
+            row = tables.chunks[claim.chunk]
+            work = self._put_back if row.cause.undoing else self._apply
+            tables.settle(claim.chunk, work(tables, row))
+        return True
+
+    def _survive(self, tables: JobTables, row: ChunkRow) -> None:
+        killer = "u" if row.cause.undoing else "k"
+        items = self._to_put_back(tables, row) if row.cause.undoing else row.items
+        if any(tables.nature(position) == killer for position in items):
+            raise WorkerDiedError
+
+    def _apply(self, tables: JobTables, row: ChunkRow) -> OutcomeRow:
+        ledger: Ledger = {}
+        images: dict[int, Image] = {}
+        for position in row.items:
+            ledger[position] = self._apply_one(tables, row.chunk, position, images)
+        return outcome(self._store, row, ledger, images=images)
+
+    def _apply_one(
+        self, tables: JobTables, chunk: int, position: int, images: dict[int, Image]
+    ) -> ItemStatus:
+        nature = tables.nature(position)
+        if nature == "f" or (nature == "t" and not self._store.mended):
+            return ItemStatus.FAILED
+        if nature == "x":
+            return ItemStatus.SKIPPED
+        record = tables.records[position]
+        record.effects += 1
+        if nature != "n":
+            images[position] = Image(record.value, record.version + 1)
+            record.version += 1
+            record.value = f"by chunk {chunk}"
+        return ItemStatus.SUCCEEDED
+
+    def _put_back(self, tables: JobTables, row: ChunkRow) -> OutcomeRow:
+        assert row.target is not None
+        before = tables.outcomes[row.target].images
+        ledger: Ledger = {}
+        images: dict[int, Image] = {}
+        for position in self._to_put_back(tables, row):
+            if tables.nature(position) == "b" and not self._store.mended:
+                ledger[position] = None
+                continue
+            ledger[position] = _restore(tables, row, position, before.get(position), images)
+        return outcome(self._store, row, ledger, images=images)
+
+    # -- slow items: each result a transaction of its own ------------------------------
+
+    def _slow_step(self, tables: JobTables, task: Task) -> bool:
+        """One item more, or the close; true when the task has nothing more to do."""
+        claim = task.claims[0]
+        if not self._holds(tables, claim):
+            del task.claims[0]
+            return not task.claims
+        row = tables.chunks[claim.chunk]
+        done = tables.results.setdefault(claim.chunk, {})
+        left = row.items - Ranges.of(done)
+        _may_take_effect(tables)
+        if left:
+            position = next(iter(left))
+            if tables.nature(position) == "k":
+                raise WorkerDiedError
+            done[position] = self._slow_result(tables, position)
+            return False
+        tables.settle(claim.chunk, outcome(self._store, row, done))
+        del task.claims[0]
+        return not task.claims
+
+    def _slow_result(self, tables: JobTables, position: int) -> ItemStatus:
+        """A slow operation has no records: only the counter sees it."""
+        nature = tables.nature(position)
+        if nature == "f" or (nature == "t" and not self._store.mended):
+            return ItemStatus.FAILED
+        if nature == "x":
+            return ItemStatus.SKIPPED
+        tables.records[position].effects += 1
+        return ItemStatus.SUCCEEDED
+
+
+def _may_take_effect(tables: JobTables) -> None:
+    """Whatever the fence says: no effect unless the stored status allows one."""
+    assert tables.status in (JobStatus.RUNNING, JobStatus.ROLLING_BACK), (
+        f"an effect after the job was confirmed {tables.status}"
+    )
+
+
+def _restore(
+    tables: JobTables,
+    row: ChunkRow,
+    position: int,
+    before: Image | None,
+    images: dict[int, Image],
+) -> ItemStatus:
+    record = tables.records[position]
+    if before is not None:
+        if record.version != before.left:
+            return ItemStatus.CONFLICT
+        images[position] = Image(record.value, record.version + 1)
+        record.version += 1
+        record.value = before.value
+    rollback = row.cause is Cause.ROLLBACK
+    record.effects += -1 if rollback else 1
+    return ItemStatus.ROLLED_BACK if rollback else ItemStatus.SUCCEEDED
+
+
+def outcome(
+    store: Store,
+    row: ChunkRow,
+    ledger: Ledger,
+    *,
+    closing: Closing = Closing.DONE,
+    returned: Ranges | None = None,
+    images: dict[int, Image] | None = None,
+) -> OutcomeRow:
+    """An outcome row whose summary is counted from its ledger."""
+    said = list(ledger.values())
+    closed = ClosedChunk(
+        chunk=row.chunk,
+        closing=closing,
+        succeeded=said.count(ItemStatus.SUCCEEDED),
+        failed=said.count(ItemStatus.FAILED) + said.count(None),
+        skipped=said.count(ItemStatus.SKIPPED),
+        rolled_back=said.count(ItemStatus.ROLLED_BACK),
+        conflict=said.count(ItemStatus.CONFLICT),
+        returned=returned or Ranges(),
+        duration_ms=float(len(said)),
+    )
+    store.names += 1
+    return OutcomeRow(closed.model_dump_json().encode(), dict(ledger), store.names, images or {})

@@ -2,6 +2,83 @@
 
 from __future__ import annotations
 
-from tests.databases import database, database_url, sqlite_database
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, select
+
+from streams.stores import migrate
+from streams.stores.database import Database, sqlite_url
+from streams.stores.schema import (
+    events,
+    outcomes,
+    payload_keys,
+    payloads,
+    snapshots,
+    uploads,
+)
+from tests.audit.trail import Trail
+from tests.databases import BACKENDS, database, database_url, sqlite_database
+from tests.services.postgres import PostgresServer
+from tests.stored_events import stamp
 
 __all__ = ["database", "database_url", "sqlite_database"]
+
+_TABLES = (events, outcomes, payload_keys, payloads, snapshots, uploads)
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def shared_url(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[str]:
+    """The URL of an empty database that the tests of a module share."""
+    if request.param == "sqlite":
+        yield sqlite_url(tmp_path_factory.mktemp("shared") / "countermand.db")
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_process")
+    name = f"shared_{request.module.__name__.rpartition('.')[2]}"
+    with server.connect() as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+    yield server.url(name)
+    with server.connect() as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="module")
+def shared_trail(shared_url: str, tmp_path_factory: Any) -> Iterator[Trail]:
+    """A job of 20 events, and a draft in three parts with failures and two undos."""
+    folder: Path = tmp_path_factory.mktemp("trail")
+    with Database(shared_url) as database:
+        migrate.upgrade(database)
+        trail = Trail(database, folder)
+        trail.work(trail.submit("job-20", 90), wrong=1)
+        draft = trail.draft("job-draft", 15, 10, 5)
+        trail.work(draft)
+        for _ in range(2):
+            draft.undo(stamp("undo", seconds=9), "a mistake")
+            trail.work(draft, wrong=1)
+        yield trail
+
+
+@pytest.fixture
+def trail(shared_trail: Trail) -> Iterator[Trail]:
+    """The shared trail, which is put back as it was when the test has changed it."""
+    before = shared_trail.database.read_now(_rows)
+    heads = shared_trail.heads.path.read_bytes()
+    yield shared_trail
+    shared_trail.heads.path.write_bytes(heads)
+    shared_trail.signing = True
+    shared_trail.database.write_now(lambda connection: _restore(connection, before))
+
+
+def _rows(connection: Connection) -> list[list[dict[str, Any]]]:
+    return [
+        [dict(row) for row in connection.execute(select(table)).mappings()] for table in _TABLES
+    ]
+
+
+def _restore(connection: Connection, rows: list[list[dict[str, Any]]]) -> None:
+    for table, kept in zip(_TABLES, rows, strict=True):
+        connection.execute(table.delete())
+        if kept:
+            connection.execute(table.insert(), kept)

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, select, update
 
 from streams.stores.audit import AuditKey, HeadsFile, Kind, Report, verify
-from streams.stores.database import Database
 from streams.stores.schema import events, outcomes, payload_keys, payloads, snapshots, uploads
 from tests.audit.trail import Trail
 from tests.stored_events import stamp
-
-
-@pytest.fixture
-def trail(database: Database, tmp_path: Path) -> Trail:
-    """A job of 20 events, and one of a draft, with failures and two undos."""
-    trail = Trail(database, tmp_path)
-    trail.work(trail.submit("job-20", 90), wrong=1)
-    draft = trail.draft("job-draft", 15, 10, 5)
-    trail.work(draft)
-    for _ in range(2):
-        draft.undo(stamp("undo", seconds=9), "a mistake")
-        trail.work(draft, wrong=1)
-    return trail
 
 
 def _change(trail: Trail, statement: Any) -> None:

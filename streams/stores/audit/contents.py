@@ -10,7 +10,7 @@ from typing import Any
 import zstandard
 from eventsourcing.persistence import StoredEvent
 from pydantic import ValidationError
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Result, Row, select
 
 from domain.errors import UnsupportedVersion
 from domain.events import ChunksClosed, ItemsAppended, JobSubmitted
@@ -91,11 +91,12 @@ class ContentCheck:
 
     def _parts_fault(self, connection: Connection, upload_id: str, named: _Named) -> str:
         whole = _Whole()
-        for row in _parts(connection, upload_id):
-            self._report.parts += 1
-            fault = whole.take(row)
-            if fault:
-                return f"part {row.part}: {fault}"
+        with _parts(connection, upload_id) as rows:
+            for row in rows:
+                self._report.parts += 1
+                fault = whole.take(row)
+                if fault:
+                    return f"part {row.part}: {fault}"
         if (whole.items, whole.size, whole.digest.hexdigest()) != (
             named.items,
             named.size,
@@ -191,7 +192,7 @@ def _uploads(connection: Connection, job_id: str) -> Iterator[Row[Any]]:
     return iter(connection.execute(statement))
 
 
-def _parts(connection: Connection, upload_id: str) -> Iterator[Row[Any]]:
+def _parts(connection: Connection, upload_id: str) -> Result[Any]:
     statement = (
         select(
             payloads.c.part,
@@ -203,7 +204,7 @@ def _parts(connection: Connection, upload_id: str) -> Iterator[Row[Any]]:
         .where(payloads.c.upload_id == upload_id)
         .order_by(payloads.c.part)
     )
-    return iter(connection.execute(statement, execution_options={"yield_per": 10}))
+    return connection.execute(statement, execution_options={"yield_per": 10})
 
 
 def _outcomes(connection: Connection, job_id: str, numbers: list[int]) -> Iterator[Row[Any]]:

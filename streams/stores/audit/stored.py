@@ -125,6 +125,6 @@ def _of(job_id: str) -> ColumnElement[bool]:
 
 
 def _rows(connection: Connection, statement: Select[Any]) -> Iterator[StoredRow]:
-    for batch in connection.execute(statement, execution_options={"yield_per": BATCH}).partitions():
-        for row in batch:
+    with connection.execute(statement, execution_options={"yield_per": BATCH}) as result:
+        for row in result:
             yield StoredRow(*row)

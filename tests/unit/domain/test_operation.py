@@ -1,0 +1,165 @@
+"""Declarations of operations: what is left out is sensible, what contradicts itself is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import BaseModel
+
+from domain.errors import PluginInvalid
+from domain.operation import Context, NoParams, Operation, Reversible, operation, results_of
+from domain.outcomes import Done, Failed, Restored, Result, Skipped, UndoResult
+
+
+class Price(BaseModel):
+    amount: int
+
+
+class FixedClock:
+    """Always the same moment."""
+
+    def now(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+def _apply(ctx: Context, item: Price) -> Result:
+    """Set the price.
+
+    Of an article.
+    """
+    return Done()
+
+
+async def _wait(ctx: Context, item: Price) -> Result:
+    return Done()
+
+
+def _inverse(ctx: Context, item: Price, result: object) -> UndoResult:
+    return Restored()
+
+
+def _declared(kind: str = "shop.reprice", **options: object) -> Operation:
+    apply = options.pop("apply", _apply)
+    return operation(kind, item=Price, **options)(apply)  # type: ignore[arg-type]
+
+
+def test_a_declaration_needs_a_kind_and_an_item_and_nothing_more() -> None:
+    declared = _declared()
+    assert declared.params is NoParams
+    assert declared.reversible is Reversible.BEFORE_IMAGE
+    assert declared.system == "shop"
+    assert declared.description == "Set the price.\n\nOf an article."
+    assert not declared.is_async
+
+
+@pytest.mark.parametrize(
+    ("options", "reversible"),
+    [
+        ({}, Reversible.BEFORE_IMAGE),
+        ({"inverse": _inverse}, Reversible.INVERSE),
+        ({"slow": True}, Reversible.NO),
+        ({"slow": True, "inverse": _inverse}, Reversible.INVERSE),
+        ({"reversible": Reversible.NO}, Reversible.NO),
+    ],
+)
+def test_how_it_is_undone_follows_from_the_rest(
+    options: dict[str, object], reversible: Reversible
+) -> None:
+    assert _declared(**options).reversible is reversible
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("reprice", {}, "must read system.verb"),
+        ("shop.", {}, "must read system.verb"),
+        (".reprice", {}, "must read system.verb"),
+        ("shop.re price", {}, "must read system.verb"),
+        ("my shop.reprice", {}, "must read system.verb"),
+        ("shop.a", {"slow": True, "per": "chunk"}, "use per='item'"),
+        ("shop.a", {"apply": _wait}, "declare it slow=True"),
+        ("shop.a", {"slow": True, "reversible": Reversible.BEFORE_IMAGE}, "give it an inverse"),
+        ("shop.a", {"reversible": Reversible.INVERSE}, "no inverse is given"),
+        ("shop.a", {"timeout": 0}, "must be positive"),
+        ("shop.a", {"concurrency": 0}, "must be positive"),
+    ],
+)
+def test_a_declaration_that_contradicts_itself_is_refused(
+    kind: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(PluginInvalid, match=message):
+        _declared(kind, **options)
+
+
+def test_a_kind_may_have_several_parts() -> None:
+    assert _declared("shop.price.set").system == "shop"
+
+
+def test_an_operation_that_waits_is_declared_slow() -> None:
+    assert _declared(apply=_wait, slow=True).is_async
+
+
+def test_params_of_an_operation_without_are_refused() -> None:
+    with pytest.raises(ValueError, match="colour"):
+        NoParams.model_validate({"colour": "red"})
+
+
+# -- results ----------------------------------------------------------------------
+
+
+def test_results_are_one_an_item() -> None:
+    declared = _declared()
+    assert results_of(declared, Done(1), 1) == [Done(1)]
+    both: list[Result] = [Skipped("sold"), Failed("taken", "somebody has it")]
+    assert results_of(declared, both, 2) == both
+
+
+@pytest.mark.parametrize(
+    ("returned", "count", "message"),
+    [
+        ([Done()], 2, "1 results for 2 items"),
+        ([], 1, "0 results for 1 items"),
+        (None, 1, "returned NoneType; return Done, Failed or Skipped"),
+        ([Done(), True], 2, "returned bool"),
+    ],
+)
+def test_anything_else_is_the_plugins_fault(returned: object, count: int, message: str) -> None:
+    with pytest.raises(PluginInvalid, match=message):
+        results_of(_declared(), returned, count)
+
+
+# -- context ----------------------------------------------------------------------
+
+
+def _context() -> Context:
+    return Context(
+        job_id="job-1",
+        tenant="local",
+        actor="ada",
+        params=NoParams(),
+        chunk=3,
+        attempt=2,
+        positions=(17, 18),
+        deadline=60.0,
+        clock=FixedClock(),
+    )
+
+
+def test_the_idempotency_key_does_not_depend_on_chunk_or_attempt() -> None:
+    context = _context()
+    assert context.position == 17
+    assert context.idempotency_key == "job-1:17"
+    assert context.key_of(18) == "job-1:18"
+
+
+def test_a_slow_operation_has_no_records() -> None:
+    with pytest.raises(PluginInvalid, match="no transaction is open"):
+        _ = _context().store
+
+
+def test_a_heartbeat_that_nobody_hears_does_nothing() -> None:
+    assert _context().heartbeat() is None  # type: ignore[func-returns-value]

@@ -1,0 +1,63 @@
+"""The registry: explicit, all or nothing, a taken kind is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from pydantic import BaseModel
+
+from domain.errors import PluginInvalid, UnknownOperation
+from domain.operation import Context, Operation, operation
+from domain.outcomes import Done, Result
+from domain.registry import Registry
+
+
+class Price(BaseModel):
+    amount: int
+
+
+@operation("shop.reprice", item=Price)
+def reprice(ctx: Context, item: Price) -> Result:
+    """Set the price of an article."""
+    return Done(item.amount)
+
+
+def _named(kind: str) -> Operation:
+    return dataclasses.replace(reprice, kind=kind)
+
+
+def test_an_operation_is_found_by_its_kind() -> None:
+    registry = Registry([reprice])
+    assert registry.get("shop.reprice") is reprice
+
+
+def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:
+    registry = Registry([_named("shop.sell"), reprice])
+    with pytest.raises(UnknownOperation, match=r"registered: shop\.reprice, shop\.sell") as refused:
+        registry.get("shop.burn")
+    assert refused.value.pointer == "/operation"
+    with pytest.raises(UnknownOperation, match="registered: none"):
+        Registry().get("shop.burn")
+
+
+@pytest.mark.parametrize(
+    "fresh",
+    [
+        [_named("shop.sell"), reprice],
+        [_named("shop.sell"), _named("shop.sell")],
+        [_named("shop.sell"), _named("nonsense")],
+    ],
+    ids=["taken", "twice", "wrong"],
+)
+def test_registration_is_all_or_nothing(fresh: list[Operation]) -> None:
+    registry = Registry([reprice])
+    with pytest.raises(PluginInvalid):
+        registry.register(fresh)
+    assert list(registry) == [reprice]
+
+
+def test_operations_come_in_order_and_systems_once() -> None:
+    registry = Registry([_named("yard.mow"), reprice, _named("shop.close")])
+    assert [known.kind for known in registry] == ["shop.close", "shop.reprice", "yard.mow"]
+    assert registry.systems == ["shop", "yard"]

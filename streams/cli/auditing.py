@@ -12,6 +12,8 @@ from streams.cli.documents import JobDocument
 from streams.cli.storage import existing
 from streams.settings import Settings
 from streams.stores import audit, migrate
+from streams.stores.audit import heads as heads_files
+from streams.stores.audit import key as keys
 from streams.stores.events import EventRecorder
 
 
@@ -36,7 +38,9 @@ def verified(settings: Settings, job_id: str) -> audit.Report:
     """What verification finds, of one job or of all."""
     with existing(settings) as database:
         migrate.check(database)
-        return audit.verify(database, settings.data_dir, job_id or None)
+        key = audit.AuditKey.load(settings.data_dir / keys.FILE_NAME)
+        heads = audit.HeadsFile(settings.data_dir / heads_files.FILE_NAME, key)
+        return audit.verify(database, heads, job_id=job_id or None)
 
 
 def document(report: audit.Report) -> dict[str, Any]:

@@ -1,0 +1,146 @@
+"""Flipping bytes: of every column of a job's rows, one at a time, and back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import zstandard
+from sqlalchemy import Column, Connection, Table, Text, cast, literal, select, update
+from sqlalchemy.exc import IntegrityError
+
+from streams.stores.database import Database
+from streams.stores.schema import events, outcomes, payloads, uploads
+
+_TRIES = 300
+
+
+@dataclass(frozen=True)
+class Byte:
+    """One byte of one value of one row."""
+
+    table: Table
+    key: tuple[Any, ...]
+    column: Column[Any]
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.table.name}{self.key}.{self.column.name}[{self.position}]"
+
+
+def bytes_of(database: Database, job_id: str, *, columns: tuple[Column[Any], ...]) -> list[Byte]:
+    """Every byte of the given columns in the rows that belong to a job."""
+
+    def read(connection: Connection) -> list[Byte]:
+        return [byte for column in columns for byte in _bytes(connection, column, job_id)]
+
+    return database.read_now(read)
+
+
+@contextmanager
+def flipped(database: Database, byte: Byte, chance: random.Random) -> Iterator[bool]:
+    """The byte is another one inside; false when that says the same to every reader."""
+    before = database.read_now(lambda connection: _value(connection, byte))
+    after = _write_changed(database, byte, before, chance)
+    try:
+        yield not _says_the_same(byte, before, after)
+    finally:
+        database.write_now(lambda connection: _store(connection, byte, before, key=after))
+
+
+def _bytes(connection: Connection, column: Column[Any], job_id: str) -> Iterator[Byte]:
+    table = column.table
+    assert isinstance(table, Table)
+    of_job = (
+        table.c.upload_id.in_(select(uploads.c.upload_id).where(uploads.c.job_id == job_id))
+        if "upload_id" in table.c
+        else table.c.job_id == job_id
+    )
+    keys = tuple(table.primary_key.columns)
+    for row in connection.execute(
+        select(*keys, column.label("value")).where(of_job).order_by(*keys)
+    ):
+        *key, value = row
+        for position in range(len(_raw(column, value))):
+            yield Byte(table, tuple(key), column, position)
+
+
+def _raw(column: Column[Any], value: Any) -> bytes:
+    if isinstance(value, int):
+        return value.to_bytes(8 if column.name == "id" else 4, "big", signed=True)
+    return value.encode() if isinstance(value, str) else bytes(value)
+
+
+def _write_changed(database: Database, byte: Byte, before: Any, chance: random.Random) -> Any:
+    """A changed number may be another row's, so that a few are tried."""
+    for _ in range(_TRIES):
+        raw = bytearray(_raw(byte.column, before))
+        # PostgreSQL takes no text that is no UTF-8; all of ours is ASCII.
+        narrow = isinstance(before, str) and not database.is_sqlite
+        raw[byte.position] ^= 1 if narrow else chance.randrange(1, 256)
+        after = int.from_bytes(raw, "big", signed=True) if isinstance(before, int) else bytes(raw)
+        try:
+            database.write_now(lambda c, after=after: _store(c, byte, after, key=before))
+        except IntegrityError:
+            continue
+        return after
+    raise AssertionError(f"{byte} cannot be changed")
+
+
+def _value(connection: Connection, byte: Byte) -> Any:
+    return connection.execute(select(byte.column).where(*_where(byte, None))).scalar_one()
+
+
+def _where(byte: Byte, key: Any) -> list[Any]:
+    """The row; ``key`` is what now stands in the column, which may be one of the key's."""
+    return [
+        column == (_sql(column, key) if column is byte.column and key is not None else value)
+        for column, value in zip(byte.table.primary_key.columns, byte.key, strict=True)
+    ]
+
+
+def _sql(column: Column[Any], value: Any) -> Any:
+    """Bytes as text, whether they are UTF-8 or not."""
+    if not isinstance(value, bytes) or column.type.python_type is bytes:
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return cast(literal(value), Text)
+
+
+def _store(connection: Connection, byte: Byte, value: Any, *, key: Any) -> None:
+    stored = _sql(byte.column, value)
+    changed = connection.execute(
+        update(byte.table).where(*_where(byte, key)).values({byte.column.name: stored})
+    )
+    assert changed.rowcount == 1, f"{byte} was not there"
+
+
+def _says_the_same(byte: Byte, before: Any, after: Any) -> bool:
+    """A compressed frame has bits that no decompressor looks at."""
+    if byte.column is not payloads.c.data:
+        return False
+    try:
+        return _plain(before) == _plain(after)
+    except zstandard.ZstdError:
+        return False
+
+
+def _plain(data: bytes) -> bytes:
+    stream = zstandard.ZstdDecompressor().decompressobj()
+    return stream.decompress(data) if stream is not None else b""
+
+
+EVENT_COLUMNS = tuple(events.columns)
+DIGESTED = (
+    payloads.c.data,
+    payloads.c.sha256,
+    uploads.c.sha256,
+    outcomes.c.ledger,
+    outcomes.c.sha256,
+    outcomes.c.summary,
+)

@@ -1,0 +1,327 @@
+"""The heads file: signed, short, and brought up to date after a crash without hiding anything."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from sqlalchemy import delete, select, update
+
+from domain.errors import DataDirectoryUnusable
+from streams.stores.audit import AuditKey, Head, HeadsFile, Kind, open_heads, reconcile
+from streams.stores.chain import GENESIS
+from streams.stores.database import Database
+from streams.stores.schema import events
+from tests.audit.trail import Trail
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> HeadsFile:
+    return HeadsFile(tmp_path / "heads", AuditKey(b"k" * 32))
+
+
+def _head(job_id: str, version: int, *, number: int = 0, mark: int = 0) -> Head:
+    return Head(job_id, version, number or version, bytes([mark]) * 32)
+
+
+# -- the key ---------------------------------------------------------------------------
+
+
+def test_a_key_is_made_once_and_is_private(tmp_path: Path) -> None:
+    path = tmp_path / "audit.key"
+    key = AuditKey.load_or_create(path)
+    assert AuditKey.load_or_create(path) == key
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(key.secret) == 32
+    assert AuditKey.load_or_create(tmp_path / "other.key") != key
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["audit.key", "other.key"]
+
+
+def test_a_key_is_not_shown() -> None:
+    assert "6b6b" not in repr(AuditKey(b"k" * 32))
+    assert "kkkk" not in repr(AuditKey(b"k" * 32))
+
+
+def test_a_key_comes_from_settings() -> None:
+    assert AuditKey.from_hex("6b" * 32) == AuditKey(b"k" * 32)
+
+
+@pytest.mark.parametrize("text", ["", "6b", "zz" * 32, "6b" * 33])
+def test_a_wrong_key_in_settings_is_refused(text: str) -> None:
+    with pytest.raises(DataDirectoryUnusable, match="audit key"):
+        AuditKey.from_hex(text)
+
+
+def test_a_cut_or_missing_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cut").write_bytes(b"k" * 31)
+    with pytest.raises(DataDirectoryUnusable, match="backup"):
+        AuditKey.load_or_create(tmp_path / "cut")
+    with pytest.raises(DataDirectoryUnusable, match="backup"):
+        AuditKey.load(tmp_path / "missing")
+
+
+# -- the file --------------------------------------------------------------------------
+
+
+def test_the_last_head_of_each_job_counts(file: HeadsFile) -> None:
+    file.append([_head("a", 1), _head("b", 1)])
+    file.append([])
+    file.append([_head("a", 3)])
+    found = file.read()
+    assert found.last == {"a": _head("a", 3), "b": _head("b", 1)}
+    assert (found.read, found.strange, found.disputed, found.last_id) == (3, [], {}, 3)
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
+
+
+def test_a_file_that_is_not_there_is_empty(file: HeadsFile) -> None:
+    file.compact()
+    assert file.read().read == 0
+    assert not file.path.exists()
+
+
+def test_compaction_keeps_what_counts(file: HeadsFile) -> None:
+    for version in range(1, 200):
+        file.append([_head("a", version), _head("b", version)])
+    file.compact()
+    assert len(file.path.read_bytes().splitlines()) == 2
+    assert file.read().last == {"a": _head("a", 199), "b": _head("b", 199)}
+    assert [path.name for path in file.path.parent.iterdir()] == ["heads"]
+
+
+@pytest.mark.parametrize(
+    "later", [_head("a", 4, mark=1), _head("a", 5, mark=1)], ids=["lower", "same version"]
+)
+def test_a_head_that_a_later_one_contradicts_is_kept(file: HeadsFile, later: Head) -> None:
+    file.append([_head("a", 5), later])
+    for _ in range(3):
+        file.compact()
+        file.append([_head("a", 9, mark=2)])
+        assert file.read().of("a") == [_head("a", 5), _head("a", 9, mark=2)]
+
+
+def test_lines_that_are_not_ours_are_kept_and_told(file: HeadsFile) -> None:
+    file.append([_head("a", 1)])
+    other = HeadsFile(file.path, AuditKey(bytes(32)))
+    other.append([_head("b", 1)])
+    with file.path.open("ab") as raw:
+        raw.write(b"\nhead\nwhat is this\n\xff\xfe\n")
+    for _ in range(2):
+        file.compact()
+        found = file.read()
+        assert (len(found.strange), found.strange_count, set(found.last)) == (5, 5, {"a"})
+
+
+def test_another_spelling_of_a_signed_line_is_not_ours(file: HeadsFile) -> None:
+    file.append([_head("a", 1)])
+    line = file.path.read_bytes()
+    for spelling in (line.replace(b" 1 1 ", b" 01 1 "), line.upper(), line.replace(b" ", b"  ")):
+        file.path.write_bytes(spelling)
+        assert file.read().foreign, spelling
+
+
+def test_a_signature_of_a_head_does_not_dispute(file: HeadsFile) -> None:
+    file.append([_head("a", 1)])
+    file.path.write_bytes(file.path.read_bytes().replace(b"head ", b"disputed "))
+    assert file.read().foreign
+
+
+def test_a_torn_last_line_is_the_trace_of_a_crash(file: HeadsFile) -> None:
+    file.append([_head("a", 1)])
+    file.append([_head("a", 2)])
+    whole = file.path.read_bytes()
+    for cut in range(1, len(whole) // 2):
+        file.path.write_bytes(whole[:-cut])
+        found = file.read()
+        assert (found.last, found.strange_count) == ({"a": _head("a", 1)}, 0)
+    file.compact()
+    file.append([_head("a", 3)])
+    assert file.read().last == {"a": _head("a", 3)}
+    assert file.read().strange_count == 0
+
+
+def test_appending_goes_on_while_a_thread_compacts(file: HeadsFile) -> None:
+    done = threading.Event()
+
+    def compact() -> None:
+        while not done.is_set():
+            file.compact()
+
+    thread = threading.Thread(target=compact)
+    thread.start()
+    try:
+        for version in range(1, 400):
+            file.append([_head("a", version), _head(f"job-{version}", 1, number=version)])
+    finally:
+        done.set()
+        thread.join()
+    found = file.read()
+    assert found.last["a"] == _head("a", 399)
+    assert len(found.last) == 400
+    assert (found.strange_count, found.disputed) == (0, {})
+
+
+def test_a_disk_that_is_full_costs_no_commit(tmp_path: Path) -> None:
+    full = HeadsFile(Path("/dev/full"), AuditKey(bytes(32)))
+    with structlog.testing.capture_logs() as logs:
+        full.append([_head("a", 1)])
+    assert [entry["log_level"] for entry in logs] == ["warning"]
+
+
+# -- at a start ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def signed(database: Database, tmp_path: Path) -> Trail:
+    """Two jobs whose events are all signed."""
+    trail = Trail(database, tmp_path)
+    trail.work(trail.submit("done", 20))
+    trail.work(trail.submit("busy", 90), chunks=2)
+    return trail
+
+
+def _change(trail: Trail, statement: Any) -> None:
+    trail.database.write_now(lambda connection: connection.execute(statement))
+
+
+def _of(job_id: str, version: int) -> Any:
+    return (events.c.job_id == job_id) & (events.c.version == version)
+
+
+def _go_on(trail: Trail) -> None:
+    """More of the busy job, as the server goes on after a start."""
+    trail.work(trail.jobs.load("busy"), chunks=1)
+
+
+def test_a_first_start_makes_key_and_file_and_finds_nothing(
+    database: Database, tmp_path: Path
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        heads = open_heads(tmp_path, database)
+    assert (logs, heads.read().read) == ([], 0)
+    assert (tmp_path / "audit.key").exists()
+
+
+def test_what_a_crash_left_unsigned_is_signed(signed: Trail) -> None:
+    signed.signing = False
+    _go_on(signed)
+    signed.submit("fresh", 10)
+    assert {finding.kind for finding in signed.verify().findings} == {Kind.UNSIGNED}
+    with structlog.testing.capture_logs() as logs:
+        open_heads(signed.folder, signed.database)
+    assert logs == []
+    assert signed.verify().sound
+    assert signed.heads.read().last["busy"].version == 7
+    assert reconcile(signed.database, signed.heads).sound
+
+
+def test_what_a_crash_left_torn_is_signed(signed: Trail) -> None:
+    content = signed.heads.path.read_bytes()
+    signed.heads.path.write_bytes(content[:-50])
+    assert not signed.verify().sound
+    open_heads(signed.folder, signed.database)
+    assert signed.verify().sound
+
+
+def test_a_cut_tail_stays_found_though_the_job_goes_on(signed: Trail) -> None:
+    _change(signed, delete(events).where(_of("busy", 5)))
+    with structlog.testing.capture_logs() as logs:
+        open_heads(signed.folder, signed.database)
+    assert [entry["job_id"] for entry in logs] == ["busy"]
+    _stays_found(signed, "busy")
+
+
+def test_a_rewritten_last_event_stays_found_though_the_job_goes_on(signed: Trail) -> None:
+    (stored,) = signed.recorder.select_events("busy", gt=4)
+    forged = type(stored)("busy", 5, stored.topic, stored.state.replace(b'"ann"', b'"eve"'))
+    _change(signed, delete(events).where(_of("busy", 5)))
+    signed.database.write_now(
+        lambda connection: signed.recorder.insert_events([forged], connection=connection)
+    )
+    open_heads(signed.folder, signed.database)
+    _stays_found(signed, "busy")
+
+
+def _stays_found(signed: Trail, job_id: str) -> None:
+    for _ in range(2):
+        _go_on(signed)
+        open_heads(signed.folder, signed.database)
+        findings = signed.verify().findings
+        assert {finding.job_id for finding in findings} == {job_id}
+        assert {finding.version for finding in findings} == {5}
+
+
+def test_what_is_disputed_may_be_put_back(signed: Trail) -> None:
+    row = signed.database.read_now(
+        lambda connection: connection.execute(select(events).where(_of("busy", 5))).one()
+    )
+    _change(signed, delete(events).where(_of("busy", 5)))
+    open_heads(signed.folder, signed.database)
+    assert not signed.verify().sound
+    _change(signed, events.insert().values(**row._mapping))
+    open_heads(signed.folder, signed.database)
+    assert signed.verify().sound
+
+
+def test_a_forged_event_is_not_signed(signed: Trail) -> None:
+    last = signed.heads.read().last["busy"]
+    forged = {
+        "job_id": "busy",
+        "version": 6,
+        "alias": "job.finished",
+        "tenant": "local",
+        "actor": "eve",
+        "command_id": "x",
+        "state": b"{}",
+        "previous_hash": last.hash,
+        "hash": GENESIS,
+    }
+    _change(signed, events.insert().values(**forged))
+    report = reconcile(signed.database, signed.heads)
+    assert [(f.kind, f.job_id, f.version) for f in report.findings] == [
+        (Kind.EVENT_CHANGED, "busy", 6)
+    ]
+    assert signed.heads.read().last["busy"] == last
+
+
+def test_an_event_that_skips_one_is_not_signed(signed: Trail) -> None:
+    signed.signing = False
+    _go_on(signed)
+    _change(signed, delete(events).where(_of("busy", 6)))
+    (finding,) = reconcile(signed.database, signed.heads).findings
+    assert (finding.kind, finding.version) == (Kind.EVENT_CHANGED, 7)
+    assert signed.heads.read().last["busy"].version == 5
+
+
+def test_heads_that_were_thrown_away_are_told(signed: Trail) -> None:
+    signed.heads.path.unlink()
+    with structlog.testing.capture_logs() as logs:
+        open_heads(signed.folder, signed.database)
+    assert [entry["why"] for entry in logs] == ["there were no heads; 2 jobs were signed anew"]
+
+
+def test_a_new_key_does_not_hide_the_old_heads(signed: Trail) -> None:
+    (signed.folder / "audit.key").unlink()
+    heads = open_heads(signed.folder, signed.database)
+    found = heads.read()
+    assert found.strange_count > 0
+    assert set(found.last) == {"done", "busy"}
+
+
+def test_a_start_reads_only_what_is_new(signed: Trail) -> None:
+    """Each job's signed event and what came behind the newest of them, not the whole log."""
+    _change(signed, update(events).where(_of("done", 2)).values(actor="eve"))
+    assert reconcile(signed.database, signed.heads).sound, "left to verification"
+    assert not signed.verify().sound
+
+
+def test_many_jobs_are_compared(database: Database, tmp_path: Path) -> None:
+    trail = Trail(database, tmp_path)
+    for number in range(12):
+        trail.submit(f"job-{number}", 1)
+    _change(trail, delete(events).where(_of("job-7", 1)))
+    report = reconcile(trail.database, trail.heads)
+    assert [(f.kind, f.job_id) for f in report.findings] == [(Kind.TAIL_MISSING, "job-7")]

@@ -194,7 +194,7 @@ def entries(data: bytes) -> Iterator[LedgerEntry]:
             yield LedgerEntry(position, status, code="skipped", message=reasons[index])
         elif letter == "c":
             record, by, reason = conflicts[index]
-            message = f"{record} was {reason} by {by} since"
+            message = f"{record} was {reason}" + (f" by {by}" if by else "")
             yield LedgerEntry(position, status, code="conflict", message=message, pointer=record)
         else:
             yield LedgerEntry(position, status, duration_ms=duration)

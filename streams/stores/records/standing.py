@@ -37,7 +37,8 @@ def later_writes(
         **numbers([(goal.id, goal.left) for goal in goals]),
     )
     later: dict[int, list[LaterWrite]] = {}
-    for row in found.fetchall():
+    written = [row for row in found.fetchall() if row[0] is not None]
+    for row in sorted(written, key=lambda row: (row[0], row[1])):
         later.setdefault(row[0], []).append(_write(row))
     return later
 
@@ -91,14 +92,14 @@ def _later(dialect: Dialect) -> Prepared:
             writers.c.generation,
             writers.c.chunk,
         )
+        # Outer joins, and no order: else SQLite walks the whole history once for each goal.
         .select_from(left)
-        .join(
+        .outerjoin(
             history,
             (history.c.table_id == bindparam("table"))
             & (history.c.record_id == left.c.n0)
             & (history.c.version > left.c.n1),
         )
-        .join(writers, writers.c.writer == history.c.writer)
-        .order_by(history.c.record_id, history.c.version)
+        .outerjoin(writers, writers.c.writer == history.c.writer)
     )
     return prepare(statement, dialect)

@@ -74,8 +74,10 @@ class Cause(StrEnum):
 
     @property
     def alone(self) -> bool:
-        """Whether the chunk runs by itself: an undo reverses the order of the commits, and
-        the death of a worker must point at one suspect.
+        """Whether the chunk runs by itself.
+
+        An undo reverses the order of the commits, and the death of a worker must point at
+        one suspect.
         """
         return self.undoing or self is Cause.BISECT
 

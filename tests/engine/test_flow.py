@@ -20,8 +20,7 @@ async def test_a_job_is_worked_and_every_item_has_its_result(desk: Desk) -> None
     assert job.status is JobStatus.COMPLETED_WITH_ERRORS
     assert (job.counts.succeeded, job.counts.failed, job.counts.total) == (2498, 2, 2500)
     failed = [
-        view
-        async for view in desk.engine.queries.items("local", job.id, status=ItemStatus.FAILED)
+        view async for view in desk.engine.queries.items("local", job.id, status=ItemStatus.FAILED)
     ]
     assert [(view.position, view.error and view.error.code) for view in failed] == [
         (17, "refused"),
@@ -34,9 +33,7 @@ async def test_a_job_is_worked_and_every_item_has_its_result(desk: Desk) -> None
 
 async def test_a_caller_s_chunk_size_bounds_the_failure_domain(desk: Desk) -> None:
     job = await desk.settle(
-        await desk.submit(
-            "stock.create", [{"name": "x"}] * 1000, options={"chunk_size": 100}
-        )
+        await desk.submit("stock.create", [{"name": "x"}] * 1000, options={"chunk_size": 100})
     )
     assert job.next_chunk == 10
     assert job.counts.succeeded == 1000
@@ -81,9 +78,7 @@ async def test_retry_works_the_failed_items_only(desk: Desk) -> None:
 
 
 async def test_after_a_confirmed_pause_nothing_takes_effect(desk: Desk) -> None:
-    job_id = await desk.submit(
-        "stock.create", [{"name": "x"}] * 20_000, options={"chunk_size": 50}
-    )
+    job_id = await desk.submit("stock.create", [{"name": "x"}] * 20_000, options={"chunk_size": 50})
     await desk.until(job_id, JobStatus.RUNNING)
     await desk.command(job_id, "pause")
     job = await desk.job(job_id)
@@ -100,9 +95,7 @@ async def test_after_a_confirmed_pause_nothing_takes_effect(desk: Desk) -> None:
 
 
 async def test_cancel_keeps_what_was_done_and_skips_the_rest(desk: Desk) -> None:
-    job_id = await desk.submit(
-        "stock.create", [{"name": "x"}] * 20_000, options={"chunk_size": 50}
-    )
+    job_id = await desk.submit("stock.create", [{"name": "x"}] * 20_000, options={"chunk_size": 50})
     await desk.until(job_id, JobStatus.RUNNING)
     await desk.command(job_id, "cancel")
     job = await desk.job(job_id)
@@ -141,7 +134,7 @@ async def test_undo_by_inverse_names_what_could_not_be_taken_back(desk: Desk) ->
 async def test_commands_in_the_wrong_state_are_refused_with_what_is_possible(desk: Desk) -> None:
     job_id = await desk.submit("stock.create", [{"name": "x"}])
     await desk.settle(job_id)
-    with pytest.raises(WrongState, match="completed.*possible: undo"):
+    with pytest.raises(WrongState, match=r"completed.*possible: undo"):
         await desk.command(job_id, "resume")
 
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 from api import sse
 from api.limits import Limits
 from api.ports import EventLog, Hub, Subscription
+from api.problems import refused
 from domain import progress
 from domain.events import JobStatus
 from streams.live import LiveEvent, Overflow
@@ -37,10 +38,14 @@ class Feed:
         self._job_id = job_id
         self._last = after
         self._at_rest = False
+        self._opened = False
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
-        """Bytes to send, until the job has come to rest and all of its events were sent."""
-        yield sse.retry(self._limits.reconnect_ms)
+        """Bytes to send, until the job has come to rest and all of its events were sent.
+
+        Yields nothing when the client has seen all; raises JobNotFound, or RequestRefused
+        for a version that the job does not have, before anything else.
+        """
         over = False
         while not over:
             with self._hub.subscribe(self._job_id) as subscription:
@@ -54,7 +59,11 @@ class Feed:
 
     async def _follow(self, subscription: Subscription) -> AsyncGenerator[bytes, None]:
         async for frames in self._stored():
-            yield frames
+            yield self._opening() + frames
+        if not self._opened:
+            await self._check()
+            if not self._at_rest:
+                yield self._opening()
         while not self._at_rest:
             event = await subscription.next(self._limits.heartbeat)
             if event is None:
@@ -64,6 +73,24 @@ class Feed:
             if event is None or self._settled() or self._is_ahead(event):
                 async for frames in self._stored():
                     yield frames
+
+    def _opening(self) -> bytes:
+        """What comes before the first event, once."""
+        if self._opened:
+            return b""
+        self._opened = True
+        return sse.retry(self._limits.reconnect_ms)
+
+    async def _check(self) -> None:
+        """Tell a client that waits for the next event from one that has seen all."""
+        job = await self._log.job(self._tenant, self._job_id)
+        if self._last > job.version:
+            raise refused(
+                400,
+                "bad_last_event_id",
+                f"the job has no event {self._last} yet; connect again without Last-Event-ID",
+            )
+        self._at_rest = job.status.terminal and self._last == job.version
 
     def _is_next(self, event: LiveEvent) -> bool:
         """Whether it follows what was sent: the next version, or progress on the last one."""

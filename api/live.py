@@ -12,7 +12,6 @@ from api import sse
 from api.edge import REQUEST_ID, Edge, caller, edge
 from api.feed import Feed
 from api.parameters import MAX_VERSION, Parameters, integer
-from api.problems import refused
 from domain.errors import CountermandError
 
 _HEADERS = {"Content-Type": sse.MEDIA_TYPE, "X-Accel-Buffering": "no"}
@@ -24,39 +23,41 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
     204 when the client has seen the last event of a job at rest, so that it stops asking.
     """
-    own, tenant, job_id = edge(request), caller(request).tenant, request.match_info["job_id"]
-    after = _last_seen(request)
-    job = await own.queries.job(tenant, job_id)
-    if after > job.version:
-        raise refused(
-            400,
-            "bad_last_event_id",
-            f"the job has no event {after} yet; connect again without Last-Event-ID",
-        )
-    if after == job.version and job.status.terminal:
-        return web.Response(status=204)
-    feed = Feed(own.queries, own.hub, own.limits, tenant=tenant, job_id=job_id, after=after)
-    return await _send(request, own, feed)
-
-
-async def _send(request: web.Request, own: Edge, feed: Feed) -> web.StreamResponse:
+    own = edge(request)
+    feed = Feed(
+        own.queries,
+        own.hub,
+        own.limits,
+        tenant=caller(request).tenant,
+        job_id=request.match_info["job_id"],
+        after=_last_seen(request),
+    )
     response = web.StreamResponse(headers=_HEADERS)
     scope = asyncio.timeout(None)
     with own.streams.admitted(scope):
         try:
             async with scope, aclosing(feed.frames()) as frames:
+                first = await anext(frames, None)
+                if first is None:
+                    return web.Response(status=204)
                 await response.prepare(request)
+                await _write(own, response, first)
                 async for frame in frames:
-                    async with asyncio.timeout(own.limits.write_wait):
-                        await response.write(frame)
+                    await _write(own, response, frame)
         except TimeoutError:
             if not scope.expired():
                 _cut(request, own)
-        except ConnectionError:
-            pass  # the client has gone; it will come back with the last id it saw
-        except CountermandError as error:
-            _log.warning("live stream ended", request_id=request[REQUEST_ID], reason=error.message)
+        except (ConnectionError, CountermandError) as error:
+            if not response.prepared:
+                raise
+            # The client, if it is still there, comes back with the last id it saw.
+            _log.info("stream_ended", request_id=request[REQUEST_ID], reason=str(error))
     return response
+
+
+async def _write(own: Edge, response: web.StreamResponse, frame: bytes) -> None:
+    async with asyncio.timeout(own.limits.write_wait):
+        await response.write(frame)
 
 
 def _cut(request: web.Request, own: Edge) -> None:

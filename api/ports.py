@@ -56,7 +56,15 @@ class Gateway(Protocol):
         ...
 
 
-class EventLog(Protocol):
+class JobLookup(Protocol):
+    """One job."""
+
+    async def job(self, tenant: str, job_id: str, version: int | None = None) -> Job:
+        """The job as it is, or as it was at ``version``."""
+        ...
+
+
+class EventLog(JobLookup, Protocol):
     """The stored events of a job."""
 
     async def events(self, tenant: str, job_id: str, after: int, limit: int) -> list[JobEvent]:
@@ -84,19 +92,15 @@ class Ledger(Protocol):
         ...
 
 
-class JobViews(Protocol):
-    """Jobs, one and many."""
-
-    async def job(self, tenant: str, job_id: str, version: int | None = None) -> Job:
-        """The job as it is, or as it was at ``version``."""
-        ...
+class JobList(Protocol):
+    """All jobs."""
 
     async def jobs(self, tenant: str, **filters: Any) -> Page:
         """A page of the list of jobs, which may lag behind."""
         ...
 
 
-class Queries(JobViews, EventLog, Ledger, Protocol):
+class Queries(EventLog, JobList, Ledger, Protocol):
     """Questions; each sees only the jobs of the tenant and raises JobNotFound otherwise."""
 
 

@@ -31,6 +31,9 @@ async def serving(
     Leaving it ends the live streams at once and waits ``drain`` seconds at most for
     other requests under way.
     """
+    # asyncio does this only for sockets whose protocol number was given; small answers and
+    # events would each wait 40 ms for the client's acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     runner = EdgeRunner(app, shutdown_timeout=drain)
     await runner.setup()
     try:

@@ -59,7 +59,7 @@ class Tally:
     steps: int = 0
     runs: int = 0
     drained: int = 0
-    edges: set[Edge] = field(default_factory=set)
+    edges: Counter[Edge] = field(default_factory=Counter)
     closings: Counter[str] = field(default_factory=Counter)
     causes: Counter[str] = field(default_factory=Counter)
     items: Counter[str] = field(default_factory=Counter)

@@ -42,7 +42,7 @@ class _Told:
 class Oracle:
     """Checks one job at a time; ``edges`` are those that its events went along."""
 
-    def __init__(self, edges: set[Edge]) -> None:
+    def __init__(self, edges: Counter[Edge]) -> None:
         self._edges = edges
         self._told: dict[str, _Told] = {}
 
@@ -71,7 +71,7 @@ class Oracle:
             assert event.originator_version == told.job.version + 1, "versions have a gap"
             (edge,) = edges_of(told.job.status if told.job.version else None, [event])
             assert edge in DRAWN, f"not in the drawing: {edge}"
-            self._edges.add(edge)
+            self._edges[edge] += 1
             told.job.apply(event)
             assert (event.status, event.counts) == (told.job.status, told.job.counts)
 

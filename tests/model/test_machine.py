@@ -32,4 +32,4 @@ def test_a_hundred_thousand_steps_break_nothing() -> None:
     report = run(FULL, seed)
     print(report)
     assert report.tally.steps >= FULL
-    assert report.tally.edges == DRAWN - NEEDS_A_LIMIT - NEEDS_APPROVALS
+    assert set(report.tally.edges) == DRAWN - NEEDS_A_LIMIT - NEEDS_APPROVALS

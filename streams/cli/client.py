@@ -114,6 +114,7 @@ class Client:
         last = str(after)
         lost = _Lost(self._patience)
         while True:
+            error: Problem | Unreachable | None = None
             try:
                 async for event in self._stream(job_id, last):
                     lost.found()
@@ -121,14 +122,13 @@ class Client:
                     yield event
             except _Settled:
                 return
-            except Unreachable as error:
-                await lost.wait(error)
+            except Unreachable as silence:
+                error = silence
             except Problem as problem:
                 if problem.details.status < 500:
                     raise
-                await lost.wait(problem)
-            else:
-                await lost.wait(None)
+                error = problem
+            await lost.wait(error)
 
     async def _stream(self, job_id: str, last: str) -> AsyncIterator[ServerEvent]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
@@ -181,12 +181,12 @@ class _Lost:
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
-        self._delay = patience.first
+        self._delay = 0.0
         self._since: float | None = None
 
     def found(self) -> None:
-        """An event came: patience is whole again."""
-        self._delay, self._since = self._patience.first, None
+        """An event came: patience is whole again, and the next try is at once."""
+        self._delay, self._since = 0.0, None
 
     async def wait(self, error: Exception | None) -> None:
         """Sleep before the next try; raises ``error`` when patience has run out."""
@@ -195,7 +195,7 @@ class _Lost:
         if error is not None and now - self._since > self._patience.give_up:
             raise error
         await asyncio.sleep(self._delay)
-        self._delay = min(self._delay * 2, self._patience.longest)
+        self._delay = min(max(self._delay * 2, self._patience.first), self._patience.longest)
 
 
 def _job(job_id: str, part: str = "") -> str:

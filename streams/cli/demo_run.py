@@ -64,7 +64,7 @@ def run(files: Sequence[Path], *, seed: int, keep: bool, as_json: bool) -> Outco
     checks = Checks(_teller(page))
     keeping = keep
     try:
-        asyncio.run(_perform(checks, _public(page), texts, data_dir, seed))
+        asyncio.run(_perform(checks, public(page), texts, data_dir, seed))
         keeping = keep or not checks.all_held
     finally:
         if not keeping:
@@ -93,7 +93,8 @@ async def _perform(
         checks.holds("the demo came to its end", held=False, found=str(error) or repr(error))
 
 
-def _public(page: Console | None) -> Public:
+def public(page: Console | None) -> Public:
+    """Those who look on: at a page, or (None) only at headings on standard error."""
     if page is None:
         return Public(heading=say, live=_silent, errors=_unseen, items=_unseen)
     return Public(

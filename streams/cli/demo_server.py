@@ -16,7 +16,6 @@ from streams.cli.exits import Unreachable
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
-AUDIT_SECONDS = 60.0
 
 COMMAND = (sys.executable, "-P", "-m", "streams.cli.main")
 
@@ -33,19 +32,6 @@ class Server:
     def database(self) -> Path:
         """Its SQLite file."""
         return self.data_dir / "countermand.db"
-
-    async def command(self, *arguments: str) -> tuple[int, str]:
-        """Exit code and all output of a verb that opens the data directory."""
-        process = await asyncio.create_subprocess_exec(
-            *(*COMMAND, *arguments, "--data-dir", str(self.data_dir)),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=environment(),
-        )
-        async with asyncio.timeout(AUDIT_SECONDS):
-            output, _ = await process.communicate()
-        return process.returncode or 0, output.decode("utf-8", "replace").strip()
 
 
 @asynccontextmanager

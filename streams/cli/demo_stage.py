@@ -19,6 +19,7 @@ from streams.cli.demo_texts import Item
 from streams.cli.documents import ErrorGroupDocument, ItemDocument, JobDocument
 from streams.cli.exporting import all_items
 from streams.cli.following import View, follow
+from streams.settings import Settings, load
 
 SEND_ITEMS = 500
 """Items in one block of the upload."""
@@ -49,6 +50,11 @@ class Stage:
     checks: Checks
     public: Public
     chance: Random
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the server, for what reads its data directory."""
+        return load(data_dir=self.server.data_dir, database=f"sqlite:///{self.server.database}")
 
     async def run(
         self, operation: str, items: Sequence[Item], name: str, *, project: int | None = None

@@ -5,11 +5,12 @@ A claim that does not hold is recorded and the story goes on, as far as it can.
 
 from __future__ import annotations
 
-import json
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from streams.cli.auditing import replayed, verified
 from streams.cli.demo_records import Key, Records
 from streams.cli.demo_stage import Stage
 from streams.cli.demo_texts import (
@@ -232,22 +233,21 @@ async def undo_the_undo(stage: Stage, job: JobDocument, reviewed: Records, resto
 
 async def audit(stage: Stage, job: JobDocument) -> None:
     """The chain of events is verified, and the job's past is replayed from it."""
-    stage.public.heading("The audit trail")
-    code, said = await stage.server.command("audit", "verify")
-    stage.checks.equal("the chain of all events is whole", (code, said if code else ""), (0, ""))
-    latest = await stage.client.job(job["job_id"])
-    versions = stage.chance.sample(
-        range(1, latest["version"] + 1), min(REPLAYED, latest["version"])
+    stage.public.heading("The audit trail, read from the database")
+    report = await asyncio.to_thread(verified, stage.settings, "")
+    stage.checks.equal(
+        f"the chain of all {report.events:,} events is whole",
+        [finding.message for finding in report.findings],
+        [],
     )
-    for version in sorted(versions):
-        code, said = await stage.server.command(
-            "audit", "replay", job["job_id"], "--at", str(version), "--json"
-        )
-        replayed = json.loads(said) if code == 0 else {}
+    latest = await stage.client.job(job["job_id"])
+    versions = range(1, latest["version"] + 1)
+    for version in sorted(stage.chance.sample(versions, min(REPLAYED, len(versions)))):
+        replay = await asyncio.to_thread(replayed, stage.settings, job["job_id"], version)
         past = await stage.client.job(job["job_id"], at=version)
         stage.checks.equal(
             f"replayed from its events, the job was the same at version {version}",
-            (replayed.get("status"), replayed.get("counts")),
+            (replay["status"], replay["counts"]),
             (past["status"], past["counts"]),
         )
 

@@ -4,22 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
-SETTLED = frozenset(
-    {
-        "cancelled",
-        "completed",
-        "completed_with_errors",
-        "failed",
-        "rolled_back",
-        "rollback_incomplete",
-        "rejected",
-        "archived",
-    }
-)
-"""Statuses in which a job does nothing more by itself."""
-
 WELL = frozenset({"completed", "rolled_back", "archived"})
-"""Those of them that are what somebody asked for."""
+"""Statuses at rest that are what somebody asked for."""
 
 
 class CountsDocument(TypedDict):

@@ -101,7 +101,9 @@ async def follow(client: Client, job: JobDocument, shown: View) -> JobDocument:
 
 
 def merged(job: JobDocument, news: dict[str, Any]) -> JobDocument:
-    """The job with what an event says of it; what an event cannot tell stays as it was."""
-    known = {name: news[name] for name in news if name in job and news[name] is not None}
+    """The job with what an event says of it; where it cannot tell the percent, that stays."""
+    known = {name: news[name] for name in news if name in job}
+    if known.get("percent") is None:
+        known.pop("percent", None)
     fresh: JobDocument = {**job, **known}  # type: ignore[typeddict-item]  # names of the job's own
     return fresh

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -15,29 +13,7 @@ import pytest
 from streams.process_lock import acquire
 from streams.stores import migrate
 from streams.stores.database import Database
-
-PATIENCE = 60
-
-
-def countermand(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if "COUNTERMAND" not in name}
-    ended = subprocess.run(
-        [sys.executable, "-m", "streams.cli.main", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        env={**kept, **variables},
-        check=False,
-    )
-    assert "Traceback" not in ended.stderr
-    return ended
-
-
-def refused(ended: subprocess.CompletedProcess[str]) -> str:
-    """What was said by a command that refused in the proper way."""
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("countermand: ")
-    return ended.stderr
+from tests.acceptance.commands import countermand, refused
 
 
 @pytest.fixture

@@ -157,10 +157,11 @@ def test_lines_come_with_each_status_and_now_and_then(capsys: pytest.CaptureFixt
     ]
 
 
-def test_what_an_event_cannot_tell_stays_as_it_was() -> None:
-    document: Any = job(percent=50.0)
+def test_an_event_that_cannot_tell_the_percent_leaves_it() -> None:
+    document: Any = job(percent=50.0, eta_seconds=1.0)
+    news = {"status": "paused", "percent": None, "eta_seconds": None, "actor": "ann"}
 
-    after = merged(document, {"status": "paused", "percent": None, "actor": "ann"})
+    after = merged(document, news)
 
-    assert (after["status"], after["percent"]) == ("paused", 50.0)
+    assert (after["status"], after["percent"], after["eta_seconds"]) == ("paused", 50.0, None)
     assert "actor" not in after

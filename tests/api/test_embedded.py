@@ -1,0 +1,269 @@
+"""The edge over the real engine: from a request to the record and back."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+from prometheus_client import CollectorRegistry
+
+from api.app import create_app
+from api.edge import Services
+from api.server import serving
+from domain.registry import Registry
+from streams.bootstrap import Engine, embedded
+from streams.clock import TimeOrderedIds
+from streams.settings import Settings
+from tests.api.reading import Seen, ids, live, seen
+from tests.engine.stock import operations
+
+NDJSON = {"Content-Type": "application/x-ndjson"}
+SSE = {"Accept": "text/event-stream"}
+WAIT = 20.0
+
+
+class Shop:
+    """A served engine, and a client that speaks to it."""
+
+    def __init__(self, engine: Engine, client: aiohttp.ClientSession, port: int) -> None:
+        self.engine = engine
+        self.client = client
+        self.port = port
+
+    async def post(self, path: str, *, status: int = 202, **options: Any) -> Any:
+        async with self.client.post(path, **options) as response:
+            assert response.status == status, await response.text()
+            return orjson.loads(await response.read())
+
+    async def get(self, path: str, *, status: int = 200, **options: Any) -> Any:
+        async with self.client.get(path, **options) as response:
+            assert response.status == status, await response.text()
+            return orjson.loads(await response.read())
+
+    async def create(self, count: int, **fields: Any) -> Any:
+        items = [{"name": f"thing {n}", "amount": 1} for n in range(count)]
+        body = {"operation": "stock.create", "items": items, **fields}
+        return await self.post("/api/v1/jobs", json=body)
+
+    async def watched(self, job: Any, after: int = 0) -> list[Seen]:
+        """All events behind a version, to the end of the stream."""
+        headers = {**SSE, "Last-Event-ID": str(after)}
+        async with (
+            asyncio.timeout(WAIT),
+            self.client.get(job["links"]["events"], headers=headers) as response,
+        ):
+            return list(seen(await response.read()))
+
+    async def settled(self, job: Any, after: int = 0) -> Any:
+        await self.watched(job, after)
+        return await self.get(job["links"]["self"])
+
+
+@asynccontextmanager
+async def shop_in(directory: Path) -> AsyncIterator[Shop]:
+    async with embedded(Settings(data_dir=directory), Registry(operations)) as engine:
+        services = Services(
+            gateway=engine.gateway,
+            queries=engine.queries,
+            hub=engine.hub,
+            vitals=engine.vitals,
+            registry=engine.registry,
+        )
+        app = create_app(
+            services, clock=engine.clock, ids=TimeOrderedIds(), metrics=CollectorRegistry()
+        )
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+            url = f"http://127.0.0.1:{port}"
+            async with serving(app, listener, drain=5.0), aiohttp.ClientSession(url) as client:
+                yield Shop(engine, client, port)
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    async with shop_in(tmp_path) as served:
+        yield served
+
+
+async def test_one_item_from_post_to_the_last_event(shop: Shop) -> None:
+    job = await shop.create(1, name="one", tags=["t"])
+    events = await shop.watched(job)
+    stored = [event for event in events if event.id is not None]
+    assert ids(stored) == list(range(1, len(stored) + 1))
+    assert stored[0].name == "job.submitted"
+    assert stored[-1].data["status"] == "completed"
+    assert stored[-1].data["counts"]["succeeded"] == 1
+    async with shop.client.get(
+        job["links"]["events"], headers={**SSE, "Last-Event-ID": str(stored[-1].id)}
+    ) as response:
+        assert response.status == 204
+    then = await shop.get(job["links"]["self"], params={"at": 1})
+    assert (then["status"], then["counts"]["pending"]) == ("pending", 1)
+
+
+async def test_streamed_items_come_back_as_they_were_sent(shop: Shop) -> None:
+    items = [{"name": f"thing {n}", "amount": n} for n in range(5000)]
+
+    async def blocks() -> AsyncIterator[bytes]:
+        text = b"\n".join(map(orjson.dumps, items))
+        for first in range(0, len(text), 7001):
+            yield text[first : first + 7001]
+
+    query = {"operation": "stock.create"}
+    job = await shop.post("/api/v1/jobs", params=query, data=blocks(), headers=NDJSON)
+    assert (await shop.settled(job))["counts"]["succeeded"] == 5000
+    path = job["links"]["items"]
+    async with shop.client.get(path, params={"format": "ndjson", "include": "item"}) as response:
+        rows = [orjson.loads(line) for line in (await response.read()).splitlines()]
+    assert [row["item"] for row in rows] == items
+    assert {row["status"] for row in rows} == {"succeeded"}
+    async with shop.client.get(path, params={"format": "csv"}) as response:
+        table = list(csv.DictReader(io.StringIO(await response.text(), newline="")))
+    assert [int(row["position"]) for row in table] == list(range(5000))
+
+
+async def test_wrong_items_fail_alone_and_are_grouped(shop: Shop) -> None:
+    lines = b'{"name":"a"}\nno json\n{"nome":"b"}\n{"name":"!"}\n{"name":"c"}\n'
+    query = {"operation": "stock.create"}
+    job = await shop.post("/api/v1/jobs", params=query, data=lines, headers=NDJSON)
+    done = await shop.settled(job)
+    assert done["status"] == "completed_with_errors"
+    assert (done["counts"]["succeeded"], done["counts"]["failed"]) == (2, 3)
+    failed = await shop.get(job["links"]["items"], params={"status": "failed", "include": "item"})
+    assert [item["position"] for item in failed["items"]] == [1, 2, 3]
+    assert failed["items"][0]["item"] == "no json"
+    assert all(item["error"]["code"] for item in failed["items"])
+    groups = (await shop.get(job["links"]["errors"]))["items"]
+    assert sum(group["count"] for group in groups) == 3
+
+
+async def test_a_job_in_parts(shop: Shop) -> None:
+    body = {"operation": "stock.create", "draft": True}
+    draft = await shop.post("/api/v1/jobs", json=body)
+    for part in (0, 1, 1):  # a part that is sent again counts once
+        items = [{"name": f"{part} {n}"} for n in range(10)]
+        await shop.post(draft["links"]["append"], params={"part": part}, json=items)
+    problem = await shop.post(draft["links"]["seal"], status=422, json={"items": 30})
+    assert problem["code"] == "invalid"
+    await shop.post(draft["links"]["seal"], json={"items": 20})
+    assert (await shop.settled(draft))["counts"]["succeeded"] == 20
+
+
+async def test_the_same_key_makes_one_job_and_another_body_is_a_conflict(shop: Shop) -> None:
+    headers = {"Idempotency-Key": "once"}
+    body = {"operation": "stock.create", "items": [{"name": "a"}]}
+    jobs = await asyncio.gather(
+        *(shop.post("/api/v1/jobs", json=body, headers=headers) for _ in range(5))
+    )
+    assert len({job["job_id"] for job in jobs}) == 1
+    other = {**body, "items": [{"name": "b"}]}
+    problem = await shop.post("/api/v1/jobs", status=409, json=other, headers=headers)
+    assert problem["code"] == "idempotency_conflict"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"operation": "nobody.knows", "items": [1]}, 422, "unknown_operation"),
+        ({"operation": "stock.create", "items": []}, 422, "invalid"),
+        ({"operation": "stock.create", "params": {"x": 1}, "items": [1]}, 422, "invalid"),
+    ],
+)
+async def test_a_refused_job_leaves_nothing(
+    shop: Shop, body: dict[str, Any], status: int, code: str
+) -> None:
+    problem = await shop.post("/api/v1/jobs", status=status, json=body)
+    assert problem["code"] == code
+    assert (await shop.get("/api/v1/jobs"))["items"] == []
+
+
+async def test_a_client_that_vanishes_while_it_sends_starts_nothing(shop: Shop) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", shop.port)
+    writer.write(
+        b"POST /api/v1/jobs?operation=stock.create HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    block = b'{"name":"x"}\n' * 5000
+    for _ in range(10):
+        writer.write(b"%x\r\n%b\r\n" % (len(block), block))
+        await writer.drain()
+    writer.transport.abort()
+    # A job that came later is worked; by then the torn one would have been seen.
+    await shop.settled(await shop.create(1))
+    events = await shop.engine.database.read(
+        lambda connection: connection.exec_driver_sql(
+            "SELECT count(DISTINCT job_id) FROM events"
+        ).scalar()
+    )
+    assert events == 1
+
+
+async def test_undo_and_commands_in_the_wrong_state(shop: Shop) -> None:
+    job = await shop.create(3)
+    done = await shop.settled(job)
+    problem = await shop.post(f"{job['links']['self']}/resume", status=409)
+    assert problem["code"] == "wrong_state"
+    undoing = await shop.post(done["links"]["undo"], json={"reason": "a mistake"})
+    back = await shop.settled(job, done["version"])
+    assert undoing["version"] > done["version"]
+    assert (back["status"], back["counts"]["rolled_back"]) == ("rolled_back", 3)
+    assert ids(await shop.watched(job)) == list(range(1, back["version"] + 1))
+
+
+async def test_the_list_catches_up(shop: Shop) -> None:
+    job = await shop.create(2, name="findable", tags=["x"])
+    await shop.settled(job)
+    query = {"status": "completed", "tag": "x", "q": "FINDABLE", "sort": "-created_at"}
+    async with asyncio.timeout(WAIT):
+        while not (page := await shop.get("/api/v1/jobs", params=query))["items"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert [item["job_id"] for item in page["items"]] == [job["job_id"]]
+    assert page["items"][0]["counts"] == (await shop.get(job["links"]["self"]))["counts"]
+    for wrong in ({"cursor": "nonsense"}, {"sort": "sqlite_master"}):
+        await shop.get("/api/v1/jobs", status=422, params=wrong)
+
+
+async def test_slow_items_show_progress_that_has_no_id(shop: Shop) -> None:
+    items = [{"number": n} for n in range(20)]
+    job = await shop.post("/api/v1/jobs", json={"operation": "stock.wait", "items": items})
+    events = await shop.watched(job)
+    assert events[-1].data["counts"]["succeeded"] == 20
+    versions = ids(events)
+    assert versions == list(range(1, len(versions) + 1))
+    assert all(event.id is None for event in events if event.name == "progress")
+
+
+async def test_a_stream_goes_on_where_it_was_after_the_server_was_restarted(
+    tmp_path: Path,
+) -> None:
+    versions: list[int] = []
+    async with shop_in(tmp_path) as shop:
+        job = await shop.create(3000, options={"chunk_size": 50})
+        async with shop.client.get(job["links"]["events"], headers=SSE) as response:
+            async for event in live(response):
+                versions += ids([event])
+                if len(versions) >= 5:
+                    break
+    async with shop_in(tmp_path) as shop:
+        versions += ids(await shop.watched(job, versions[-1]))
+        done = await shop.get(job["links"]["self"])
+    assert done["counts"]["succeeded"] == 3000
+    assert versions == list(range(1, done["version"] + 1))
+
+
+async def test_health_operations_and_metrics(shop: Shop) -> None:
+    assert await shop.get("/health/ready") == {"status": "ready"}
+    kinds = [operation["kind"] for operation in (await shop.get("/api/v1/operations"))["items"]]
+    assert kinds == sorted(operation.kind for operation in operations)
+    async with shop.client.get("/metrics") as response:
+        assert "countermand_ready 1.0" in await response.text()

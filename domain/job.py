@@ -238,6 +238,12 @@ class Job(JobState):
         """Whether there are items that wait for a chunk and may have one."""
         return self._may_dispatch() and bool(self.backlog)
 
+    @property
+    def resting(self) -> bool:
+        """Whether nothing happens until somebody asks for it: nothing runs, nothing waits."""
+        moving = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.ROLLING_BACK)
+        return not self.open and self.status not in moving and not self.wants_chunks()
+
     def possible(self) -> list[str]:
         """What a caller may ask of the job in its present status."""
         verbs = POSSIBLE[self.status]

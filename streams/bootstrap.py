@@ -178,10 +178,10 @@ async def _engine(
     queries = Queries(database, jobs)
     vitals = Vitals(database, progress, lambda: broker.lag(StageName.COORDINATOR.value))
     async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(slow.close)
         for app in apps.values():
             await faust_apps.start(app)
             stack.push_async_callback(_stop, app, settings.drain)
-        stack.push_async_callback(slow.close)
         for message in await coordinator.recover():
             await send(message)
         loops = [

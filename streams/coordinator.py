@@ -9,6 +9,7 @@ decision; the live aggregate is thrown away when that transaction does not commi
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -140,9 +141,17 @@ class Coordinator:
 
     async def _committed(self, job_id: str, work: Callable[[Connection], _Step]) -> _Step:
         """The step, stored; reloads and decides again when another process was first."""
+        tries = itertools.count()
+
+        def fresh(connection: Connection) -> _Step:
+            # The database may run this again, and then the live job has decided already.
+            if next(tries):
+                self._forget(job_id)
+            return work(connection)
+
         for _attempt in range(CONFLICT_ATTEMPTS):
             try:
-                return await self._database.write(work)
+                return await self._database.write(fresh)
             except IntegrityError:
                 self._forget(job_id)
             except BaseException:
@@ -175,7 +184,7 @@ class Coordinator:
         self._keep(job)
 
     def _keep(self, job: Job) -> None:
-        if job.status.terminal:
+        if job.resting:
             self._forget(job.id)
         else:
             self._live[job.id] = job
@@ -227,7 +236,7 @@ class Coordinator:
             job.id,
             epoch=job.epoch,
             version=job.version,
-            open_=not job.status.terminal,
+            open_=not job.resting,
         )
         if step.planned:
             now = self._clock.now().timestamp()

@@ -95,10 +95,8 @@ class SlowPool:
         """A chunk that cannot be finished is left to the sweep, with the reason in the log."""
         try:
             await self._run(operation, control, chunk)
-        except CountermandError as error:
-            log.warning(
-                "slow_chunk_left", job_id=chunk.job_id, chunk=chunk.chunk, reason=error.message
-            )
+        except Exception:
+            log.exception("slow_chunk_left", job_id=chunk.job_id, chunk=chunk.chunk)
 
     async def _run(self, operation: Operation, control: Control, chunk: Claimed) -> None:
         items, done = await self._database.read(partial(self._prepare, operation, chunk))

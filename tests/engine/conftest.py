@@ -17,7 +17,10 @@ from domain.registry import Registry
 from streams.bootstrap import Engine, embedded
 from streams.gateway import Caller
 from streams.settings import Settings
+from tests.databases import database_url
 from tests.engine.stock import operations
+
+__all__ = ["database_url"]
 
 CALLER = Caller("local", "tester")
 
@@ -69,6 +72,12 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with embedded(Settings(data_dir=tmp_path), Registry(operations)) as engine:
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """One process with the memory broker, on either database."""
+    return Settings(data_dir=tmp_path, database=database_url)
+
+
+@pytest.fixture
+async def desk(settings: Settings) -> AsyncIterator[Desk]:
+    async with embedded(settings, Registry(operations)) as engine:
         yield Desk(engine)

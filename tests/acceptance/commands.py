@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -12,6 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from streams.cli.main import main
 
 PATIENCE = 60
 COMMAND = (sys.executable, "-m", "streams.cli.main")
@@ -52,9 +57,27 @@ class Server:
     url: str
     data_dir: Path
 
-    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a verb that speaks to this server."""
-        return countermand(*arguments, COUNTERMAND_URL=self.url)
+    def ask(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a verb that speaks to this server, in this very process, which is quick."""
+        words = ["countermand", *arguments]
+        variables = environment(COUNTERMAND_URL=self.url)
+        out, err = io.TextIOWrapper(io.BytesIO()), io.StringIO()
+        with (
+            mock.patch.multiple(
+                sys, argv=words, stdin=io.TextIOWrapper(io.BytesIO(given.encode()))
+            ),
+            mock.patch.dict(os.environ, variables, clear=True),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                main()
+                code = 0
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+        out.flush()
+        out.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read(), err.getvalue())
 
     def json(self, *arguments: str) -> Any:
         """The one JSON document that a verb prints; it must succeed."""

@@ -86,7 +86,7 @@ def _cut(request: web.Request) -> NoReturn:
 
 def _failed(request: web.Request, error: Exception) -> None:
     _log.error(
-        "request failed",
+        "request_failed",
         request_id=request[REQUEST_ID],
         method=request.method,
         route=route(request),

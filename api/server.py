@@ -95,7 +95,8 @@ class _Connection(web.RequestHandler):
             raise ConnectionAbortedError("the answer could not be finished")
         request_id = self._edge.ids.new()
         if status == problems.INTERNAL:
-            _log.error("request failed", request_id=request_id, exc_info=exc)
+            if request.transport is not None:  # else the client has gone, which is no fault
+                _log.error("request_failed", request_id=request_id, exc_info=exc)
             problem = problems.internal()
         else:
             problem = _broken(exc)

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from api.limits import Limits
 from domain.errors import DecisionPending
@@ -407,9 +408,12 @@ async def test_the_request_id_is_the_clients_or_a_fresh_one(site: Site) -> None:
 async def test_a_fault_of_ours_tells_nothing(site: Site) -> None:
     job_id = await submitted(site)
     site.engine.fault = RuntimeError("secret: password")
-    async with site.client.get(f"/api/v1/jobs/{job_id}") as response:
-        text = await response.text()
-        assert response.status == 500
+    with capture_logs() as logged:
+        async with site.client.get(f"/api/v1/jobs/{job_id}") as response:
+            text = await response.text()
+            assert response.status == 500
+    assert logged[0]["request_id"] == orjson.loads(text)["request_id"]
+    assert str(logged[0]["exc_info"]) == "secret: password"
     assert "secret" not in text
     assert "Traceback" not in text
     assert orjson.loads(text)["code"] == "internal"

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from api.limits import Limits
 from api.security import HEADERS
@@ -103,12 +104,15 @@ async def test_a_client_that_stops_sending_is_answered(engine: MemoryEngine) -> 
 async def test_a_client_that_vanishes_while_it_sends_leaves_nothing_running(
     site: Site, head: bytes
 ) -> None:
-    async with connected(site) as (_, writer):
-        writer.write(NDJSON_HEAD + head + b'{"n":1}\n')
-        await writer.drain()
-        await until(lambda: bool(site.engine.uploads_begun))
-    await until(lambda: bool(site.engine.uploads_failed))
+    with capture_logs() as logged:
+        async with connected(site) as (_, writer):
+            writer.write(NDJSON_HEAD + head + b'{"n":1}\n')
+            await writer.drain()
+            await until(lambda: bool(site.engine.uploads_begun))
+        await until(lambda: bool(site.engine.uploads_failed))
+        assert (await site.client.get("/health/live")).status == 200
     assert site.engine.events_of == {}
+    assert logged == []
 
 
 async def test_a_connection_that_never_asks_is_closed(engine: MemoryEngine) -> None:

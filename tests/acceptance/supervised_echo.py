@@ -41,8 +41,6 @@ async def _obey(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         os._exit(0)
     if word == "block":
         _block()
-    if word == "eat":
-        _EATEN.append(bytearray(os.urandom(1024)) * (300 * 1024))
     if word == "spawn":
         sleeper = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=-1)
         writer.write(f"{sleeper.pid}\n".encode())
@@ -50,6 +48,10 @@ async def _obey(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write(f"{os.getpid()}\n".encode())
     await writer.drain()
     writer.close()
+    if word == "eat":
+        # After the answer: the supervisor may be quicker than the meal.
+        await writer.wait_closed()
+        _EATEN.append(bytearray(os.urandom(1024)) * (300 * 1024))
 
 
 def _engine(

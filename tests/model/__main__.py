@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import secrets
 
 from tests.model.running import FULL, QUICK, SAMPLE, run
@@ -16,11 +17,15 @@ def main() -> None:
     parser.add_argument("--profile", choices=PROFILES, default="quick")
     parser.add_argument("--steps", type=int, help="overrides the profile")
     parser.add_argument("--seed", type=int, help="a random one otherwise")
+    parser.add_argument("--json", action="store_true", help="the last line is a document")
     asked = parser.parse_args()
     steps = asked.steps or PROFILES[asked.profile]
     seed = asked.seed if asked.seed is not None else secrets.randbelow(2**31)
     print(f"model: {steps:,} steps from seed {seed}", flush=True)
-    print(run(steps, seed))
+    report = run(steps, seed)
+    print(report)
+    if asked.json:
+        print(json.dumps(report.document()))
 
 
 if __name__ == "__main__":

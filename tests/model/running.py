@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -13,7 +14,7 @@ from tests.model.machine import EngineMachine, Tally
 STEPS_A_RUN = 60
 RUNS_A_BATCH = 50
 
-QUICK = 3_000
+QUICK = 6_000
 SAMPLE = 10_000
 FULL = 100_000
 
@@ -25,6 +26,20 @@ class Report:
     seed: int
     seconds: float
     tally: Tally
+
+    def document(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return {
+            "seed": self.seed,
+            "steps": self.tally.steps,
+            "runs": self.tally.runs,
+            "jobs": self.tally.drained,
+            "seconds": round(self.seconds, 1),
+            "edges": sorted(map(list, self.tally.edges)),
+            "items": dict(self.tally.items),
+            "causes": dict(self.tally.causes),
+            "closings": dict(self.tally.closings),
+        }
 
     def __str__(self) -> str:
         causes = ", ".join(f"{cause} {n}" for cause, n in sorted(self.tally.causes.items()))

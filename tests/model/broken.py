@@ -1,0 +1,138 @@
+"""Coordinators and workers that break one rule of ``docs/state-machine.md`` each.
+
+``python -m tests.model.broken`` lets the model loose on them and prints, for each, whether it
+was found out.
+"""
+
+from __future__ import annotations
+
+import json
+
+from domain.commands import Command
+from domain.events import JobEvent
+from domain.job import Job
+from domain.ranges import Ranges
+from tests.model.coordinator import Changes, Coordinator
+from tests.model.machine import EngineMachine
+from tests.model.running import run
+from tests.model.tables import ChunkRow, Control, JobTables, Ledger
+from tests.model.worker import Claim, Workers
+
+ENOUGH = 60_000
+"""Steps after which a fault counts as not found."""
+
+
+class ForgetsToDiscard(Coordinator):
+    """Rule 1: keeps its live aggregates when a transaction did not commit."""
+
+    def crash(self) -> None:
+        self._sent.clear()
+
+
+class TrustsItsMemory(Coordinator):
+    """Rule 2: does not ask whether its live aggregate is behind."""
+
+    def _current(self, tables: JobTables) -> Job:
+        return self.live.get(tables.job_id) or super()._current(tables)
+
+
+class LosesSlowResults(Coordinator):
+    """Rule 8: returns all items of a chunk that is revoked or dies."""
+
+    def _results(self, tables: JobTables, chunk: int) -> Ledger:
+        return {}
+
+
+class KeepsTheEpoch(Coordinator):
+    """Rule 8: does not raise the fence."""
+
+    def _commit(self, tables: JobTables, job: Job, changes: Changes, command: Command) -> None:
+        super()._commit(tables, job, changes, command)
+        tables.control = Control(0, job.version)
+
+
+class LeavesJobsIdle(Coordinator):
+    """Rule 9: the sweep looks at chunks only."""
+
+    def _is_idle(self, tables: JobTables) -> bool:
+        return False
+
+
+class NeverRevives(Coordinator):
+    """Rule 9: overdue chunks are left as they are."""
+
+    def _revive(self, tables: JobTables, row: ChunkRow) -> None:
+        return
+
+
+class UsesChunkIdsAgain(Coordinator):
+    """Rule 4: forgets which chunks there were."""
+
+    def _append(self, tables: JobTables, event: JobEvent) -> None:
+        super()._append(tables, event)
+        self.live[tables.job_id].next_chunk = max(0, self.live[tables.job_id].next_chunk - 1)
+
+
+class IgnoresTheEpoch(Workers):
+    """Rule 6: looks at the attempt only."""
+
+    def _holds(self, tables: JobTables, claim: Claim) -> bool:
+        return tables.chunks[claim.chunk].attempt == claim.attempt and (
+            claim.chunk not in tables.outcomes or not tables.chunks[claim.chunk].open
+        )
+
+
+class IgnoresOutcomes(Workers):
+    """Rule 6: takes effect although the chunk has an outcome."""
+
+    def _holds(self, tables: JobTables, claim: Claim) -> bool:
+        row = tables.chunks[claim.chunk]
+        return (tables.control.epoch, row.attempt) == (claim.epoch, claim.attempt) and row.open
+
+
+class ForgetsAnItem(Workers):
+    """Rule 7: an undo does not speak of all items that stand."""
+
+    def _to_put_back(self, tables: JobTables, row: ChunkRow) -> Ranges:
+        _, rest = tables.to_put_back(row).take(1)
+        return rest
+
+
+class PutsBackTwice(Workers):
+    """Rule 7: an undo puts back all that its target has said, whatever was said since."""
+
+    def _to_put_back(self, tables: JobTables, row: ChunkRow) -> Ranges:
+        assert row.target is not None
+        said = tables.outcomes[row.target].ledger
+        return Ranges.of(position for position, status in said.items() if status is not None)
+
+
+BROKEN: dict[type[Coordinator] | type[Workers], int] = {
+    ForgetsToDiscard: 0,
+    TrustsItsMemory: 0,
+    LosesSlowResults: 1,
+    KeepsTheEpoch: 1,
+    LeavesJobsIdle: 4,
+    NeverRevives: 1,
+    UsesChunkIdsAgain: 0,
+    IgnoresTheEpoch: 1,
+    IgnoresOutcomes: 2,
+    ForgetsAnItem: 2,
+    PutsBackTwice: 3,
+}
+"""With a seed that finds the fault soon; any other does in the end."""
+
+
+def is_found(broken: type[Coordinator] | type[Workers], seed: int) -> bool:
+    """Whether the model finds out who breaks a rule."""
+    part = "coordinator" if issubclass(broken, Coordinator) else "worker"
+    machine = type("EngineMachine", (EngineMachine,), {part: broken})
+    try:
+        run(ENOUGH, seed, machine=machine, shrink=False)
+    except (AssertionError, RuntimeError):
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    print(json.dumps({kind.__name__: is_found(kind, seed) for kind, seed in BROKEN.items()}))

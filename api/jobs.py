@@ -15,7 +15,7 @@ from api.edge import caller, edge
 from api.models import checked
 from api.parameters import MAX_VERSION, Parameters
 from api.ports import Verb
-from api.submit import accepted
+from api.submit import accepted, idempotency_key
 from domain.commands import Value
 from domain.events import JobStatus
 from streams.stores.read_model import MAX_PAGE
@@ -79,7 +79,9 @@ def command(verb: Verb) -> Handler:
         body = await bodies.read_optional(request, own.limits)
         reason = checked(Reason, body, own.limits.json_depth).reason
         job_id = request.match_info["job_id"]
-        decision = await own.gateway.command(caller(request), job_id, verb, reason)
+        decision = await own.gateway.command(
+            caller(request), job_id, verb, reason, key=idempotency_key(request)
+        )
         return await accepted(request, decision)
 
     return handle

@@ -47,12 +47,16 @@ class Gateway(Protocol):
         """One more part of a draft's items; a part sent again counts once."""
         ...
 
-    async def seal(self, caller: Caller, job_id: str, items: int | None) -> Decision:
+    async def seal(
+        self, caller: Caller, job_id: str, items: int | None, *, key: str | None = None
+    ) -> Decision:
         """No more parts; ``items``, when given, must equal what has arrived."""
         ...
 
-    async def command(self, caller: Caller, job_id: str, verb: Verb, reason: str) -> Decision:
-        """Anything else that may be asked of a job."""
+    async def command(
+        self, caller: Caller, job_id: str, verb: Verb, reason: str, *, key: str | None = None
+    ) -> Decision:
+        """Anything else that may be asked of a job; with the same ``key``, once."""
         ...
 
 

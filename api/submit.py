@@ -35,7 +35,7 @@ async def submit(request: web.Request) -> web.Response:
 
     ``"draft": true`` instead of ``items`` opens a job whose items follow in parts.
     """
-    own, who, key = edge(request), caller(request), _key(request)
+    own, who, key = edge(request), caller(request), idempotency_key(request)
     if bodies.media_type(request) in bodies.NDJSON:
         query = Parameters(request, submissions.ONCE, repeated=submissions.REPEATED)
         spec = submissions.from_query(query, own.limits.json_depth)
@@ -75,7 +75,8 @@ async def seal(request: web.Request) -> web.Response:
     body = await bodies.read_optional(request, own.limits)
     items = checked(Seal, body, own.limits.json_depth).items
     job_id = request.match_info["job_id"]
-    return await accepted(request, await own.gateway.seal(caller(request), job_id, items))
+    decision = await own.gateway.seal(caller(request), job_id, items, key=idempotency_key(request))
+    return await accepted(request, decision)
 
 
 async def accepted(request: web.Request, decision: Decision) -> web.Response:
@@ -97,7 +98,8 @@ async def _lines(request: web.Request) -> AsyncIterator[bytes]:
     return submissions.streamed(await bodies.read(request, limits, limits.json_body, read))
 
 
-def _key(request: web.Request) -> str | None:
+def idempotency_key(request: web.Request) -> str | None:
+    """What the client calls this request, however often it sends it; None when it does not."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None

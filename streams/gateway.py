@@ -172,11 +172,13 @@ class Gateway:
             )
         )
 
-    async def seal(self, caller: Caller, job_id: str, items: int | None) -> Decision:
+    async def seal(
+        self, caller: Caller, job_id: str, items: int | None, *, key: str | None = None
+    ) -> Decision:
         """No more parts; ``items``, when given, must equal what has arrived."""
         return await self._decide(
             SealJob(
-                command_id=self._ids.new(),
+                command_id=self._command_id(job_id, "seal", key),
                 job_id=job_id,
                 tenant=caller.tenant,
                 actor=caller.actor,
@@ -184,11 +186,17 @@ class Gateway:
             )
         )
 
-    async def command(self, caller: Caller, job_id: str, verb: Verb, reason: str) -> Decision:
-        """Anything else that may be asked of a job."""
+    async def command(
+        self, caller: Caller, job_id: str, verb: Verb, reason: str, *, key: str | None = None
+    ) -> Decision:
+        """Anything else that may be asked of a job.
+
+        Said again with the same ``key``, it takes effect once: an undo that is repeated
+        because its answer was lost must not become the undo of the undo.
+        """
         return await self._decide(
             _VERBS[verb](
-                command_id=self._ids.new(),
+                command_id=self._command_id(job_id, verb, key),
                 job_id=job_id,
                 tenant=caller.tenant,
                 actor=caller.actor,
@@ -247,6 +255,12 @@ class Gateway:
         )
 
     # -- decisions --------------------------------------------------------------------
+
+    def _command_id(self, job_id: str, verb: str, key: str | None) -> str:
+        """The same for the same key, so that the decision is found instead of taken again."""
+        if key is None:
+            return self._ids.new()
+        return f"{job_id}.{verb}.{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
     async def _decide(self, command: BaseCommand) -> Decision:
         expected = self._decided.expect(command.command_id)

@@ -89,12 +89,16 @@ class MemoryEngine:
         job.append(self._stamp(), part=part, items=len(items), size=size, sha256=DIGEST)
         return self._decided(job)
 
-    async def seal(self, caller: Caller, job_id: str, items: int | None) -> Decision:
+    async def seal(
+        self, caller: Caller, job_id: str, items: int | None, *, key: str | None = None
+    ) -> Decision:
         job = self._known(caller.tenant, job_id)
         job.seal(self._stamp(), items)
         return self._decided(job)
 
-    async def command(self, caller: Caller, job_id: str, verb: Verb, reason: str) -> Decision:
+    async def command(
+        self, caller: Caller, job_id: str, verb: Verb, reason: str, *, key: str | None = None
+    ) -> Decision:
         self._fail()
         job = self._known(caller.tenant, job_id)
         if verb == "retry":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import tempfile
 import time
@@ -30,6 +31,11 @@ from streams.cli.following import View, view
 from streams.cli.output import plain, say
 from streams.cli.render import console, error_table, item_table
 from streams.cli.sse import ServerEvent
+
+FIGURES = re.compile(r"[\w,]+")
+"""What is worth showing beside a claim that held: a number, a status, a hash."""
+FIGURE = 16
+"""Characters of it; a hash is long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,8 @@ def _teller(page: Console | None) -> Callable[[Check], None]:
 
 def _sentence(check: Check) -> str:
     if check.held:
-        return plain(f"  \N{CHECK MARK} {check.claim}")
+        figure = f": {check.found[:FIGURE]}" if FIGURES.fullmatch(check.found) else ""
+        return plain(f"  \N{CHECK MARK} {check.claim}{figure}")
     return plain(f"  \N{BALLOT X} {check.claim}: found {check.found}, expected {check.expected}")
 
 

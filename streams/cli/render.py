@@ -18,6 +18,7 @@ from rich.text import Text
 from streams.cli.documents import (
     CountsDocument,
     ErrorGroupDocument,
+    FaultDocument,
     ItemDocument,
     JobDocument,
 )
@@ -177,15 +178,17 @@ def item_table(items: Iterable[ItemDocument]) -> Table:
     table = _table("item", "status", "result or reason")
     for item in items:
         fault = item["error"]
-        said = reason_of(fault) if fault else compact(item["result"])
+        said = reason_of(fault, item["status"]) if fault else compact(item["result"])
         table.add_row(str(item["position"]), status_text(item["status"]), Text(plain(said)))
     return table
 
 
-def reason_of(fault: Mapping[str, Any]) -> str:
-    """Code, message and place of a fault on one line."""
-    pointer = fault.get("pointer")
-    return f"{fault['code']}: {fault['message']}" + (f" (at {pointer})" if pointer else "")
+def reason_of(fault: FaultDocument, status: str) -> str:
+    """Code, message and place of a fault on one line, without what is said twice."""
+    code = "" if fault["code"] == status else f"{fault['code']}: "
+    pointer = fault.get("pointer") or ""
+    place = "" if pointer in fault["message"] else f" (at {pointer})"
+    return f"{code}{fault['message']}{place}"
 
 
 def error_table(groups: Iterable[ErrorGroupDocument]) -> Table:

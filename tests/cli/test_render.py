@@ -99,19 +99,26 @@ def test_the_largest_group_of_errors_comes_first() -> None:
     assert "[b]" in page
 
 
-def test_a_conflict_says_why() -> None:
+def test_an_item_that_is_not_done_says_why_once() -> None:
     items: Any = [
         {
             "position": 7,
             "status": "conflict",
             "result": None,
-            "error": {"code": "changed", "message": "changed by job-2", "pointer": "/id"},
+            "error": {"code": "conflict", "message": "a/1 was changed by x", "pointer": "a/1"},
+        },
+        {
+            "position": 9,
+            "status": "failed",
+            "result": None,
+            "error": {"code": "late", "message": "too late", "pointer": "/when"},
         },
         {"position": 8, "status": "succeeded", "result": {"id": 1}, "error": None},
     ]
     page = drawn(render.item_table(items))
 
-    assert "changed: changed by job-2 (at /id)" in page
+    assert "conflict    a/1 was changed by x " in page
+    assert "late: too late (at /when)" in page
     assert '{"id": 1}' in page
 
 

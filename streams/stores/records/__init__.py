@@ -1,6 +1,6 @@
 """Records: versioned rows with history, before-images and undo, on SQLAlchemy Core.
 
-``port`` writes, ``images`` is what writes leave behind, ``restore`` puts it back,
+``port`` writes, ``images`` is what writes leave behind, ``undo`` puts it back,
 ``history`` tells who wrote; ``sqlite`` and ``postgresql`` are all that differs.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from streams.stores.records.history import HistoryEntry, record_history, record_table_id
 from streams.stores.records.port import SqlRecords
-from streams.stores.records.restore import Restoration, restore
+from streams.stores.records.undo import Restoration, restore
 
 __all__ = [
     "HistoryEntry",

@@ -69,19 +69,26 @@ def groups_of(goals: Sequence[Goal], together: Sequence[Sequence[int]]) -> list[
 
     The latest writes come first, as far as the items of a group allow.
     """
-    shared = [goal.positions for goal in goals if len(goal.positions) > 1]
     roots = _Roots()
-    for positions in (*shared, *together):
-        roots.join(positions)
-    groups: dict[int, Group] = {}
-    for goal in sorted(goals, key=_order, reverse=True):
-        groups.setdefault(roots.of(goal.positions[0]), Group()).goals.append(goal)
+    linked: list[Sequence[int]] = [goal.positions for goal in goals if len(goal.positions) > 1]
+    linked += together
     members: dict[int, set[int]] = {}
-    for positions in (*(goal.positions for goal in goals), *together):
+    for positions in linked:
+        roots.join(positions)
+    for positions in linked:
         members.setdefault(roots.of(positions[0]), set()).update(positions)
-    for root, found in members.items():
-        groups.setdefault(root, Group()).positions = sorted(found)
-    return list(groups.values())
+    groups = {root: Group(sorted(found)) for root, found in members.items()}
+    for goal in sorted(goals, key=_order, reverse=True):
+        root = roots.of(goal.positions[0])
+        group = groups.get(root)
+        if group is None:
+            group = groups[root] = Group([root])
+        group.goals.append(goal)
+    return sorted(groups.values(), key=_last_order, reverse=True)
+
+
+def _last_order(group: Group) -> int:
+    return group.goals[0].order if group.goals else -1
 
 
 def _order(goal: Goal) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sqlalchemy import Connection, Dialect, Row, bindparam, select
+from sqlalchemy import Connection, Dialect, Row, bindparam, func, select
 
 from domain.outcomes import Conflicted
 from domain.records import Writer
@@ -37,8 +37,7 @@ def later_writes(
         **numbers([(goal.id, goal.left) for goal in goals]),
     )
     later: dict[int, list[LaterWrite]] = {}
-    written = [row for row in found.fetchall() if row[0] is not None]
-    for row in sorted(written, key=lambda row: (row[0], row[1])):
+    for row in found.fetchall():
         later.setdefault(row[0], []).append(_write(row))
     return later
 
@@ -92,7 +91,8 @@ def _later(dialect: Dialect) -> Prepared:
             writers.c.generation,
             writers.c.chunk,
         )
-        # Outer joins, and no order: else SQLite walks the whole history once for each goal.
+        # Outer joins, and a condition that does not tell SQLite that they could be inner ones:
+        # else it walks the whole history once for each goal.
         .select_from(left)
         .outerjoin(
             history,
@@ -101,5 +101,7 @@ def _later(dialect: Dialect) -> Prepared:
             & (history.c.version > left.c.n1),
         )
         .outerjoin(writers, writers.c.writer == history.c.writer)
+        .where(func.coalesce(history.c.version, 0) > 0)
+        .order_by(history.c.record_id, history.c.version)
     )
     return prepare(statement, dialect)

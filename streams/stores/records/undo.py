@@ -72,7 +72,10 @@ def restore(
         else:
             undo.settle(group, fault)
     undo.put_back(ready)
-    return Restoration(undo.results, before.encode(undo.images))
+    results = undo.results
+    if only is not None:
+        results = {position: found for position, found in results.items() if position in only}
+    return Restoration(results, before.encode(undo.images))
 
 
 class _Undo:
@@ -184,7 +187,9 @@ class _Undo:
         return Conflicted(group.goals[0].name, "", reason)
 
     def _wrote(self, group: Group) -> bool:
-        return any(self._task(goal).way is not Way.NOTHING for goal in group.goals)
+        return any(
+            goal.cells is not None or goal.id in self._present[goal.table] for goal in group.goals
+        )
 
 
 _RESTORED = Restored()

@@ -20,7 +20,7 @@ from eventsourcing.persistence import IntegrityError, Recording
 from sqlalchemy import Connection
 
 from domain.commands import Command, RecordOutcomes
-from domain.errors import CommandRefused, JobNotFound, VersionConflict
+from domain.errors import CommandRefused, VersionConflict
 from domain.events import PlannedChunk
 from domain.job import Job, Stamp
 from domain.jobs import Jobs
@@ -198,8 +198,7 @@ class Coordinator:
             known = find_decision(connection, command.command_id)
             if known is not None:
                 return _Step(decision=known)
-        chunk_store.lock_control(connection, job_id)
-        job = self._load(job_id)
+        job = self._load(job_id, chunk_store.lock_control(connection, job_id))
         problem = self._decide(connection, job, command)
         step = _Step(job=job, planned=self._plan(job))
         self._store(connection, job, step)
@@ -212,14 +211,12 @@ class Coordinator:
             self._failpoints.reach(Failpoint.AFTER_DECISION)
         return step
 
-    def _load(self, job_id: str) -> Job:
+    def _load(self, job_id: str, version: int) -> Job:
+        """The job at its stored version: the live one, unless another process moved on."""
         live = self._live.get(job_id)
-        if live is not None:
+        if live is not None and live.version == version:
             return live
-        try:
-            return self._jobs.load(job_id)
-        except JobNotFound:
-            return Job(id=job_id)
+        return self._jobs.load(job_id) if version else Job(id=job_id)
 
     def _store(self, connection: Connection, job: Job, step: _Step) -> None:
         self._failpoints.reach(Failpoint.BEFORE_APPEND)

@@ -103,9 +103,10 @@ _UPDATE_CONTROL = (
     .where(job_control.c.job_id == _JOB)
     .values(epoch=bindparam("to_epoch"), version=bindparam("to_version"), open=bindparam("to_open"))
 )
-_EPOCH = select(job_control.c.epoch).where(job_control.c.job_id == _JOB)
-_LOCK_CONTROL = _EPOCH.with_for_update()
-_SHARE_CONTROL = _EPOCH.with_for_update(read=True)
+_LOCK_CONTROL = select(job_control.c.version).where(job_control.c.job_id == _JOB).with_for_update()
+_SHARE_CONTROL = (
+    select(job_control.c.epoch).where(job_control.c.job_id == _JOB).with_for_update(read=True)
+)
 _CLAIM = (
     update(chunks)
     .where(
@@ -181,12 +182,12 @@ def update_control(
     )
 
 
-def lock_control(connection: Connection, job_id: str) -> bool:
+def lock_control(connection: Connection, job_id: str) -> int:
     """Wait for effects of the job that are in flight, and hold new ones off.
 
-    Returns whether the job has a control row.
+    Returns the job's version as stored, 0 when there is no such job.
     """
-    return connection.execute(_LOCK_CONTROL, {"job": job_id}).one_or_none() is not None
+    return connection.scalars(_LOCK_CONTROL, {"job": job_id}).one_or_none() or 0
 
 
 def dispatch(

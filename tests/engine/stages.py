@@ -1,0 +1,168 @@
+"""The real stages on a real database, with a bus on which a test decides what arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from domain.commands import CancelJob, InlineItems, JobSpec, PauseJob, SubmitJob
+from domain.job import Job
+from domain.jobs import Jobs
+from domain.registry import Registry
+from streams import topics
+from streams.coordinator import Coordinator, CoordinatorSettings
+from streams.envelope import Outgoing, decode_command, decode_work
+from streams.failpoints import Failpoints
+from streams.slow import SlowPool
+from streams.stores.database import Database
+from streams.stores.decisions import Decision
+from streams.stores.events import EventRecorder, SnapshotRecorder
+from streams.worker import Worker, WorkerSettings
+
+
+class HandClock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self._now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        self._now += timedelta(microseconds=1)
+        return self._now
+
+    def monotonic(self) -> float:
+        return self.now().timestamp()
+
+    def pass_seconds(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+
+
+class Counter:
+    """Ids in order."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def new(self) -> str:
+        self._last += 1
+        return f"id-{self._last:06d}"
+
+
+@dataclass
+class Stages:
+    """Coordinators and workers around one database; ``bus`` holds what was sent."""
+
+    database: Database
+    registry: Registry
+    clock: HandClock = field(default_factory=HandClock)
+    ids: Counter = field(default_factory=Counter)
+    bus: list[Outgoing] = field(default_factory=list)
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        self.recorder = EventRecorder(self.database)
+        self.jobs = Jobs(self.recorder, SnapshotRecorder(self.database))
+        self.restart()
+
+    def restart(self) -> None:
+        """New processes: what was in memory is gone; the bus stays, as on a broker."""
+        self.workers += 1
+        self.coordinator = Coordinator(
+            database=self.database,
+            jobs=self.jobs,
+            registry=self.registry,
+            clock=self.clock,
+            ids=self.ids,
+            settings=CoordinatorSettings(claim_by=5.0),
+            failpoints=Failpoints(),
+            stored=lambda recordings: None,
+            decided=self.decisions.__setitem__,
+        )
+        self.worker = Worker(
+            database=self.database,
+            registry=self.registry,
+            clock=self.clock,
+            ids=self.ids,
+            settings=WorkerSettings(name=f"worker-{self.workers}"),
+            failpoints=Failpoints(),
+            slow=SlowPool(
+                database=self.database,
+                clock=self.clock,
+                ids=self.ids,
+                failpoints=Failpoints(),
+                send=self._send,
+                lease=5.0,
+                heartbeat=1.5,
+            ),
+            hung=lambda reason: None,
+        )
+
+    async def _send(self, outgoing: Outgoing) -> None:
+        self.bus.append(outgoing)
+
+    async def submit(self, operation: str, items: Iterable[Any], **fields: Any) -> str:
+        job_id = self.ids.new()
+        command = SubmitJob(
+            command_id=f"{job_id}.submit",
+            job_id=job_id,
+            tenant="local",
+            actor="tester",
+            spec=JobSpec(operation=operation, **fields),
+            source=InlineItems(items=tuple(items)),
+        )
+        self.bus += await self.coordinator.handle(command)
+        return job_id
+
+    async def command(self, kind: type[PauseJob | CancelJob] | Any, job_id: str) -> Decision:
+        command = kind(command_id=self.ids.new(), job_id=job_id, tenant="local", actor="tester")
+        self.bus += await self.coordinator.handle(command)
+        return self.decisions[command.command_id]
+
+    async def deliver(self, outgoing: Outgoing) -> None:
+        """Hand one message to its stage; what the stage sends goes onto the bus."""
+        if outgoing.topic == topics.COMMANDS:
+            self.bus += await self.coordinator.handle(decode_command(outgoing.value))
+        elif outgoing.topic.startswith("countermand.work."):
+            self.bus += await self.worker.handle(decode_work(outgoing.value))
+
+    async def run_dry(self) -> None:
+        """Deliver, in order, until nothing is on the bus."""
+        while self.bus:
+            await self.deliver(self.bus.pop(0))
+
+    async def mend(self, rounds: int = 60) -> None:
+        """Let time pass and the sweep look, until all jobs are at rest."""
+        for _ in range(rounds):
+            await self.run_dry()
+            if not await self._unfinished():
+                return
+            self.clock.pass_seconds(6)
+            self.bus += await self.coordinator.sweep()
+        raise AssertionError(f"still unfinished: {await self._unfinished()}")
+
+    async def _unfinished(self) -> list[Any]:
+        return await self.rows("SELECT job_id FROM job_control WHERE open")
+
+    async def job(self, job_id: str) -> Job:
+        return await self.database.read(lambda _: self.jobs.load(job_id))
+
+    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        found = await self.database.read(lambda connection: connection.exec_driver_sql(sql).all())
+        return [tuple(row) for row in found]
+
+    async def kinds(self, job_id: str) -> list[str]:
+        """The aliases of a job's events, in order."""
+        rows = await self.rows(
+            f"SELECT alias FROM events WHERE job_id = '{job_id}' ORDER BY version"
+        )
+        return [row[0] for row in rows]
+
+
+def document(outgoing: Outgoing) -> Any:
+    """A message's JSON."""
+    return orjson.loads(outgoing.value)

@@ -24,16 +24,15 @@ from domain.errors import CommandRefused, VersionConflict
 from domain.events import PlannedChunk
 from domain.job import Job, Stamp
 from domain.jobs import Jobs
-from domain.outcomes import Closing, Failed, ItemStatus
 from domain.ports import Clock, Ids
-from domain.ranges import Ranges
 from domain.registry import Registry
 from streams.deciding import Decider
 from streams.dispatching import Dispatcher, work_message
 from streams.envelope import Outgoing
 from streams.failpoints import Failpoint, Failpoints
+from streams.killers import close_killer
 from streams.stores import chunks as chunk_store
-from streams.stores import ledger, outcomes
+from streams.stores import outcomes
 from streams.stores.chunks import Control, Overdue
 from streams.stores.database import Database
 from streams.stores.decisions import Decision, find_decision, problem_of, store_decision
@@ -303,28 +302,7 @@ class Coordinator:
 
     def _close_killers(self, killers: list[Overdue], connection: Connection) -> None:
         for killer in killers:
-            items = _items_of(connection, killer)
-            failed = Failed(
-                "worker_died", f"the worker died {killer.starts} times while working this item"
-            )
-            blamed = dict.fromkeys(items, failed) if len(items) == 1 else {}
-            if killer.cause.undoing:
-                died = ledger.encode_undo(blamed, restored=ItemStatus.ROLLED_BACK, duration_ms=0.0)
-            else:
-                died = ledger.encode_results(
-                    Ranges.of(blamed), list(blamed.values()), duration_ms=0.0
-                )
-            closed = outcomes.summary_of(
-                killer.chunk,
-                died,
-                duration_ms=0.0,
-                closing=Closing.DONE if blamed else Closing.DIED,
-                returned=Ranges() if blamed else items,
-            )
-            row = outcomes.OutcomeRow(
-                killer.job_id, closed, died, killer.attempt, outcomes.sequence_at(self._clock.now())
-            )
-            outcomes.insert_outcomes(connection, [row])
+            close_killer(connection, killer, outcomes.sequence_at(self._clock.now()))
 
     def _knows_all(self, job_id: str) -> bool:
         """Whether no chunk of a job is open, so that a hint has nothing to say."""
@@ -342,11 +320,3 @@ def _control_of(job: Job) -> Control:
         epoch=job.epoch,
         version=job.version,
     )
-
-
-def _items_of(connection: Connection, killer: Overdue) -> Ranges:
-    """What a chunk that kills its workers was to work, or to put back."""
-    items, target = outcomes.planned_items(connection, killer.job_id, killer.chunk)
-    if target is None:
-        return items
-    return outcomes.standing(connection, killer.job_id, target, items)

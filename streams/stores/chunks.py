@@ -25,12 +25,11 @@ from sqlalchemy import (
     update,
 )
 
+from domain import planning
 from domain.events import Cause, PlannedChunk
 from domain.ranges import Ranges
 from streams.envelope import Work, WorkChunk
 from streams.stores.schema import chunks, grants, job_control, outcomes
-
-MAX_STARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +67,7 @@ class Overdue:
     job_id: str
     operation: str
     chunk: int
+    parent: int | None
     cause: Cause
     epoch: int
     attempt: int
@@ -76,7 +76,7 @@ class Overdue:
     @property
     def is_killer(self) -> bool:
         """Whether it has taken so many workers with it that it is not tried again as it is."""
-        return self.starts >= (1 if self.cause is Cause.BISECT else MAX_STARTS)
+        return self.starts >= planning.starts_allowed(self.cause, self.parent)
 
 
 _JOB: BindParameter[str] = bindparam("job")
@@ -329,6 +329,7 @@ def overdue(connection: Connection, now: float, limit: int = 500) -> list[Overdu
             chunks.c.job_id,
             job_control.c.operation,
             chunks.c.chunk,
+            chunks.c.parent,
             chunks.c.cause,
             chunks.c.epoch,
             chunks.c.attempt,
@@ -340,8 +341,8 @@ def overdue(connection: Connection, now: float, limit: int = 500) -> list[Overdu
         .limit(limit)
     )
     return [
-        Overdue(job_id, operation, chunk, Cause(cause), epoch, attempt, starts)
-        for job_id, operation, chunk, cause, epoch, attempt, starts in rows
+        Overdue(job_id, operation, chunk, parent, Cause(cause), epoch, attempt, starts)
+        for job_id, operation, chunk, parent, cause, epoch, attempt, starts in rows
     ]
 
 

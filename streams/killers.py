@@ -1,0 +1,60 @@
+"""Killers: chunks that were started again and again, and each time their worker died.
+
+Called by the coordinator's sweep. What a slow chunk has finished stays finished; of the
+rest, halves are planned anew until the item at fault is alone, which then fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection
+
+from domain.outcomes import Closing, Failed, ItemStatus, Result
+from domain.ranges import Ranges
+from streams.stores import ledger as ledgers
+from streams.stores import outcomes
+from streams.stores.chunks import Overdue
+from streams.stores.ledger import Ledger
+from streams.stores.outcomes import OutcomeRow
+
+
+def close_killer(connection: Connection, killer: Overdue, sequence: int) -> None:
+    """Store the outcome of a chunk that is not started again as it is."""
+    items, target = outcomes.planned_items(connection, killer.job_id, killer.chunk)
+    finished: dict[int, Result] = {}
+    if target is not None:
+        items = outcomes.standing(connection, killer.job_id, target, items)
+    else:
+        done = outcomes.item_results_of(connection, killer.job_id, killer.chunk)
+        finished = {result.item: result.result for result in done}
+    rest = items - Ranges.of(finished)
+    blamed = {position: _died(killer) for position in rest} if len(rest) == 1 else {}
+    ledger = _ledger(killer, finished, blamed)
+    closed = outcomes.summary_of(
+        killer.chunk,
+        ledger,
+        duration_ms=0.0,
+        closing=Closing.DONE if len(rest) <= 1 else Closing.DIED,
+        returned=Ranges() if len(rest) <= 1 else rest,
+    )
+    row = OutcomeRow(killer.job_id, closed, ledger, killer.attempt, sequence)
+    outcomes.insert_outcomes(connection, [row])
+    outcomes.drop_item_results(connection, killer.job_id, killer.chunk)
+
+
+def _died(killer: Overdue) -> Failed:
+    times = "once" if killer.starts == 1 else f"{killer.starts} times"
+    return Failed("worker_died", f"the worker died {times} while it worked this item")
+
+
+def _ledger(
+    killer: Overdue, finished: Mapping[int, Result], blamed: Mapping[int, Failed]
+) -> Ledger:
+    if killer.cause.undoing:
+        return ledgers.encode_undo(blamed, restored=ItemStatus.ROLLED_BACK, duration_ms=0.0)
+    results = {**finished, **blamed}
+    positions = Ranges.of(results)
+    return ledgers.encode_results(
+        positions, [results[position] for position in positions], duration_ms=0.0
+    )

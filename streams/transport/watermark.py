@@ -21,10 +21,6 @@ class LowWatermark:
         """Count from this offset, where delivery begins."""
         self._next[tp] = offset
 
-    def forget(self, tp: TP) -> None:
-        """Drop a partition that is no longer ours; late acknowledgements then move nothing."""
-        self._next.pop(tp, None)
-
     def advance(self, tp: TP, acked: set[int]) -> int | None:
         """Return the offset to commit, or None if it did not move.
 

@@ -47,7 +47,7 @@ class MemoryHarness:
     abilities = Abilities(
         commits_stay_behind_concurrent_handlers=True, commits_before_giving_partitions_up=True
     )
-    patience = 10.0
+    patience = 30.0
     quiet = 0.1
 
     def __init__(self) -> None:

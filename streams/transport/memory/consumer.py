@@ -110,8 +110,6 @@ class Consumer(base.Consumer):
             from_start=app.conf.consumer_auto_offset_reset == "earliest",
             patience=app.conf.broker_rebalance_timeout,
         )
-        if self._member is not member:
-            return
         self._adopt(generation, partitions)
         app.consumer_generation_id = generation
         self._flow_resumed.clear()
@@ -120,14 +118,12 @@ class Consumer(base.Consumer):
         await self.wait_for_stopped(self._flow_resumed)  # type: ignore[arg-type]
 
     def _adopt(self, generation: int, partitions: frozenset[TP]) -> None:
-        for tp, log in self._logs.items():
+        for log in self._logs.values():
             log.unwatch(self._wake.set, self._commit_wanted.set)
-            self._watermark.forget(tp)
         self._generation = generation
         self._logs = {tp: self._log(tp) for tp in sorted(partitions)}
         self._turns = deque(self._logs)
         self._positions = {}
-        self._buffered_partitions.clear()
         self._acked.clear()
         self._acked_index.clear()
         for log in self._logs.values():

@@ -22,6 +22,7 @@ from streams.transport.errors import (
 )
 from streams.transport.memory import MemoryBroker, Transport, memory_transport
 from streams.transport.memory.consumer import Consumer
+from streams.transport.memory.group import Member
 
 WORK = TP("work", 0)
 PROMPT = FaustSettings(commit_interval=0.02, commit_every=10)
@@ -287,6 +288,16 @@ class TestDelivery:
             await reader.until(2000)
         assert len(set(reader.values[:200])) == 100
 
+    async def test_a_busy_consumer_commits_without_waiting_for_the_interval(
+        self, broker: MemoryBroker, sender: faust.App
+    ) -> None:
+        app = make_app(broker, settings=FaustSettings(commit_interval=3600, commit_every=10))
+        Reader(app)
+        async with running(app):
+            for _ in range(100):
+                await send(sender, b"value")
+            await eventually(lambda: broker.lag("group") <= 20)
+
     async def test_a_message_is_delivered_at_once(
         self, broker: MemoryBroker, sender: faust.App
     ) -> None:
@@ -406,7 +417,7 @@ class TestInterruptedDelivery:
 
             async def deliver(message: Message) -> None:
                 offsets.append(message.offset)
-                flow.append(consumer.flow_active)
+                flow.append(consumer.flow_active and WORK not in consumer._paused_partitions)
                 if len(offsets) == 3:
                     await interruption(consumer)
 
@@ -455,6 +466,81 @@ class TestMembership:
     async def test_an_app_without_agents_starts_and_stops(self, broker: MemoryBroker) -> None:
         async with running(make_app(broker)) as app:
             assert app.consumer.assignment() == set()
+
+    async def test_a_rebalance_on_the_heels_of_another_repeats_nothing(
+        self, broker: MemoryBroker, sender: faust.App
+    ) -> None:
+        broker.create_topic("many", 4)
+        settings = FaustSettings(commit_interval=3600, commit_every=1_000_000)
+        app = make_app(broker, settings=settings)
+        reader = Reader(app, "many")
+        group = broker.group("group")
+        hasty, tardy = group.new_member(), group.new_member()
+        topics = frozenset({"many"})
+
+        async def join(member: Member) -> None:
+            await group.join(member, topics, from_start=True, patience=5)
+
+        async with running(app):
+            await join(tardy)
+            for _ in range(5):
+                for number in range(20):
+                    await send(sender, b"value", "many", number % 4)
+                joining = asyncio.ensure_future(join(hasty))
+                await tardy.rejoin.wait()
+                await asyncio.gather(joining, join(tardy))
+                # The app learns of its partitions and of their loss at the same moment.
+                group.leave(hasty)
+                await asyncio.sleep(0.02)
+                await join(tardy)
+            group.leave(tardy)
+            await reader.until(100)
+            await asyncio.sleep(0.02)
+        assert len(reader.values) == 100
+
+    async def test_an_app_that_stops_amid_a_rebalance_does_not_join_again(
+        self, broker: MemoryBroker, sender: faust.App
+    ) -> None:
+        app = make_app(broker)
+        reader = Reader(app)
+        reader.open.clear()
+        group = broker.group("group")
+        guest = group.new_member()
+        await start(app)
+        await send(sender, b"value")
+        await eventually(lambda: len(app.consumer.unacked) == 1)
+        joining = asyncio.ensure_future(
+            group.join(guest, frozenset({"work"}), from_start=True, patience=5)
+        )
+        await asyncio.sleep(0.02)
+        stopping = asyncio.ensure_future(stop(app, drain=5))
+        await asyncio.sleep(0.02)
+        reader.open.set()
+        assert await stopping
+        assert (await joining).partitions == {WORK}
+        assert not guest.rejoin.is_set()
+        assert group.generation == 2
+        assert broker.lag("group") == 0
+
+    async def test_a_member_that_joins_while_another_stops_waits_for_it(
+        self, broker: MemoryBroker, sender: faust.App
+    ) -> None:
+        stopping_app, joining_app = make_app(broker), make_app(broker)
+        first, second = Reader(stopping_app), Reader(joining_app)
+        first.open.clear()
+        await start(stopping_app)
+        await send(sender, b"value")
+        await eventually(lambda: len(stopping_app.consumer.unacked) == 1)
+        stopping = asyncio.ensure_future(stop(stopping_app, drain=5))
+        await asyncio.sleep(0.02)
+        joining = asyncio.ensure_future(start(joining_app))
+        await asyncio.sleep(0.02)
+        first.open.set()
+        assert await stopping
+        await joining
+        await asyncio.sleep(0.05)
+        assert await stop(joining_app, drain=5)
+        assert (first.values, second.values) == ([b"value"], [])
 
     async def test_a_stop_amid_a_rebalance_is_clean(
         self, broker: MemoryBroker, sender: faust.App
@@ -505,12 +591,15 @@ class TestFootprint:
         assert min(starts) < 0.1
         assert min(stops) < 0.05
 
-    async def test_a_stop_leaves_no_task_behind(self, broker: MemoryBroker) -> None:
+    async def test_a_stop_leaves_no_task_and_no_listener_behind(self, broker: MemoryBroker) -> None:
         app = make_app(broker)
         Reader(app)
+        log = broker.partitions("work")[0]
         async with running(app):
             await send(app, b"value")
+            assert len(log._on_append) == len(log._on_pressure) == 1
         assert len(asyncio.all_tasks()) == 1
+        assert len(log._on_append) == len(log._on_pressure) == 0
 
     async def test_an_idle_app_sleeps(self, broker: MemoryBroker) -> None:
         app = make_app(broker, settings=FaustSettings())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from streams.stores import migrate
 from streams.stores.database import Database, sqlite_url
+from tests.services.postgres import PostgresServer
 
 BACKENDS = ("sqlite", pytest.param("postgresql", marks=pytest.mark.service("postgresql")))
 
@@ -36,3 +38,31 @@ def sqlite_database(tmp_path: Path) -> Iterator[Database]:
     with Database(sqlite_url(tmp_path / "countermand.db")) as database:
         migrate.upgrade(database)
         yield database
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def shared_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    """A migrated database that the tests of a module share, once for each backend."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "sqlite":
+            url = sqlite_url(tmp_path_factory.mktemp("shared") / "countermand.db")
+        else:
+            server: PostgresServer = request.getfixturevalue("postgres_process")
+            name = f"shared_{request.module.__name__.rpartition('.')[2]}"
+            url = stack.enter_context(_postgres_database(server, name))
+        database = stack.enter_context(Database(url))
+        migrate.upgrade(database)
+        yield database
+
+
+@contextlib.contextmanager
+def _postgres_database(server: PostgresServer, name: str) -> Iterator[str]:
+    with server.connect() as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+    try:
+        yield server.url(name)
+    finally:
+        with server.connect() as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

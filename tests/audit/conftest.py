@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select
 
-from streams.stores import migrate
-from streams.stores.database import Database, sqlite_url
+from streams.stores.database import Database
 from streams.stores.schema import (
     events,
     outcomes,
@@ -20,44 +18,25 @@ from streams.stores.schema import (
     uploads,
 )
 from tests.audit.trail import Trail
-from tests.databases import BACKENDS, database, database_url, sqlite_database
-from tests.services.postgres import PostgresServer
+from tests.databases import database, database_url, shared_database, sqlite_database
 from tests.stored_events import stamp
 
-__all__ = ["database", "database_url", "sqlite_database"]
+__all__ = ["database", "database_url", "shared_database", "sqlite_database"]
 
 _TABLES = (events, outcomes, payload_keys, payloads, snapshots, uploads)
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
-def shared_url(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[str]:
-    """The URL of an empty database that the tests of a module share."""
-    if request.param == "sqlite":
-        yield sqlite_url(tmp_path_factory.mktemp("shared") / "countermand.db")
-        return
-    server: PostgresServer = request.getfixturevalue("postgres_process")
-    name = f"shared_{request.module.__name__.rpartition('.')[2]}"
-    with server.connect() as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
-    yield server.url(name)
-    with server.connect() as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
 @pytest.fixture(scope="module")
-def shared_trail(shared_url: str, tmp_path_factory: Any) -> Iterator[Trail]:
+def shared_trail(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Trail:
     """A job of 20 events, and a draft in three parts with failures and two undos."""
-    folder: Path = tmp_path_factory.mktemp("trail")
-    with Database(shared_url) as database:
-        migrate.upgrade(database)
-        trail = Trail(database, folder)
-        trail.work(trail.submit("job-20", 90), wrong=1)
-        draft = trail.draft("job-draft", 15, 10, 5)
-        trail.work(draft)
-        for _ in range(2):
-            draft.undo(stamp("undo", seconds=9), "a mistake")
-            trail.work(draft, wrong=1)
-        yield trail
+    trail = Trail(shared_database, tmp_path_factory.mktemp("trail"))
+    trail.work(trail.submit("job-20", 90), wrong=1)
+    draft = trail.draft("job-draft", 15, 10, 5)
+    trail.work(draft)
+    for _ in range(2):
+        draft.undo(stamp("undo", seconds=9), "a mistake")
+        trail.work(draft, wrong=1)
+    return trail
 
 
 @pytest.fixture

@@ -3,21 +3,27 @@
 The lock (``flock``) belongs to the open file, so a child that inherits the descriptor
 holds it as well: it is free only when parent and child are both gone, however they ended.
 The embedded start relies on that: whoever holds the lock knows that all older leases are
-dead.
+dead. A child whose parent was killed ends a moment later, so a start waits for that.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil  # type: ignore[import-untyped]  # it ships no types
+
 from domain.errors import DataDirectoryUnusable
 
 LOCK_FILE = "lock"
+ORPHAN_SECONDS = 5.0
+"""How long the child of a holder that was killed may take to end."""
+_LOOK_AGAIN = 0.02
 
 
 class ProcessLock:
@@ -74,24 +80,46 @@ def acquire(data_dir: Path) -> ProcessLock:
 
 
 def _lock(descriptor: int, data_dir: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DataDirectoryUnusable(
-            f"the data directory {data_dir} is in use by process {_holder(descriptor)}; "
-            "stop that one, or name another directory with --data-dir"
-        ) from None
-    except OSError as error:
-        raise DataDirectoryUnusable(
-            f"the file system of {data_dir} cannot lock files ({error.strerror}); "
-            "name a directory on a local disk with --data-dir"
-        ) from error
+    until = time.monotonic() + ORPHAN_SECONDS
+    while not _taken(descriptor, data_dir):
+        holder = _holder(descriptor)
+        if _lives(holder) or time.monotonic() > until:
+            raise DataDirectoryUnusable(
+                f"the data directory {data_dir} is in use by process {holder or '(unknown)'}; "
+                "stop that one, or name another directory with --data-dir"
+            )
+        time.sleep(_LOOK_AGAIN)
     # The pid is only for the message above: what counts is the lock itself.
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
-def _holder(descriptor: int) -> str:
+def _taken(descriptor: int, data_dir: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise DataDirectoryUnusable(
+            f"the file system of {data_dir} cannot lock files ({error.strerror}); "
+            "name a directory on a local disk with --data-dir"
+        ) from error
+    return True
+
+
+def _holder(descriptor: int) -> int | None:
     written = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-    return written if written.isdigit() else "(unknown)"
+    return int(written) if written.isdigit() else None
+
+
+def _lives(pid: int | None) -> bool:
+    """Whether the process runs; one that cannot be told counts as running."""
+    if pid is None:
+        return True
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import SettingsInvalid
+from streams import defaults
 
 PREFIX = "COUNTERMAND_"
 DATABASE_FILE = "countermand.db"
@@ -62,10 +63,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     data_dir: Annotated[Path, AfterValidator(_directory)] = Field(
-        default=Path("data"), validate_default=True
+        default=Path(defaults.DATA_DIR), validate_default=True
     )
-    host: Annotated[str, AfterValidator(_loopback)] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    host: Annotated[str, AfterValidator(_loopback)] = defaults.HOST
+    port: Annotated[int, Field(ge=0, le=65535)] = defaults.PORT
     """0 takes a free port."""
     database: Annotated[str, AfterValidator(_supported)] = Field(default_factory=_embedded_database)
     """An SQLAlchemy address; the default is a SQLite file in the data directory."""
@@ -79,11 +80,10 @@ class Settings(BaseSettings):
     """Time between two looks for what was lost on the way."""
     drain: Seconds = 10.0
     """How long work in flight may take to end once the process was asked to stop."""
-    worker_memory: Annotated[int, Field(ge=64)] = 1024
-    """Resident memory, in MiB, above which the engine's process is replaced."""
+    worker_memory: Annotated[int, Field(ge=64)] = defaults.WORKER_MEMORY
     failpoint: str | None = None
     """Where to kill the process on purpose; only crash tests set it."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = defaults.LOG_LEVEL
 
     @model_validator(mode="after")
     def _heartbeat_within_lease(self) -> Self:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +72,24 @@ def test_a_child_that_inherited_the_lock_keeps_it(tmp_path: Path) -> None:
         heir.wait()
 
     acquire(tmp_path).release()
+
+
+def test_the_child_of_a_killed_holder_is_waited_for(tmp_path: Path) -> None:
+    lock = acquire(tmp_path)
+    with _start(_HEIR, pass_fds=(lock.fileno(),)) as heir:
+        lock.release()
+        (tmp_path / "lock").write_text(f"{_pid_of_nobody()}\n")
+        threading.Timer(0.2, heir.kill).start()
+
+        acquire(tmp_path).release()
+
+        assert heir.wait(10) == -signal.SIGKILL
+
+
+def _pid_of_nobody() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    return ended.pid
 
 
 def test_a_child_that_was_not_given_the_lock_does_not_keep_it(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-DEFAULT_URL = "http://127.0.0.1:8080"
+from streams import defaults
+
+DEFAULT_URL = f"http://{defaults.HOST}:{defaults.PORT}"
 
 Url = Annotated[str, typer.Option("--url", envvar="COUNTERMAND_URL", help="Address of the server.")]
 AsJson = Annotated[
@@ -29,7 +31,7 @@ DataDir = Annotated[
     typer.Option(
         "--data-dir",
         help="Directory of the database and of what belongs to it (COUNTERMAND_DATA_DIR).",
-        show_default=False,
+        show_default=f"./{defaults.DATA_DIR}",
     ),
 ]
 DatabaseUrl = Annotated[

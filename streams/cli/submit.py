@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -54,14 +55,12 @@ def submit(  # noqa: PLR0913 - the options of a command
     from streams.cli.itemfile import upload
     from streams.cli.session import talk
 
-    given = [("priority", priority), ("name", name), ("chunk_size", chunk_size)]
-    query: list[tuple[str, str | int]] = [("operation", operation)]
-    query += [(option, value) for option, value in given if value not in ("", None)]  # type: ignore[misc]  # None was left out
+    query: list[tuple[str, str | int]] = [("operation", operation), ("priority", priority)]
+    query += [("name", name)] if name else []
+    query += [("chunk_size", chunk_size)] if chunk_size else []
     query += [("tag", label) for label in tag or ()]
     parameters = read_params(params, param or ())
-    if parameters:
-        query.append(("params", json.dumps(parameters)))
-
+    query += [("params", json.dumps(parameters))] if parameters else []
     job = talk(url, lambda client: upload(client, file, query, key))
     report(job, url, watch=watch, as_json=as_json)
 
@@ -83,7 +82,7 @@ def watch(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> 
     report(job, url, watch=True, as_json=as_json)
 
 
-def read_params(whole: str, single: list[str] | tuple[()]) -> dict[str, Any]:
+def read_params(whole: str, single: Sequence[str]) -> dict[str, Any]:
     """Parameters of ``--params`` and ``--param``, the latter over the former."""
     try:
         parameters = json.loads(whole) if whole else {}

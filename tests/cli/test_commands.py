@@ -315,7 +315,7 @@ class TestExitCodes:
         ended = run(*arguments)
 
         assert (ended.code, ended.out) == (3, "")
-        assert "is `countermand serve` running there?" in ended.err
+        assert "(Connection refused); is `countermand serve` running there?" in ended.err
         assert "Traceback" not in ended.err
 
     def test_a_server_that_cannot_now_is_3(self, ask: Run, contract: Contract) -> None:

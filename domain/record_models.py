@@ -113,7 +113,10 @@ def _annotation(table: DeclaredTable, column: RecordColumn) -> Any:
 
 
 def _bounded(table: DeclaredTable, column: RecordColumn) -> Any:
-    kind = column.type.python_type
+    try:
+        kind = column.type.python_type
+    except NotImplementedError:
+        kind = object
     if kind is str:
         length = getattr(column.type, "length", None) or MAX_TEXT
         return Annotated[str, Field(max_length=length)]
@@ -123,5 +126,7 @@ def _bounded(table: DeclaredTable, column: RecordColumn) -> Any:
         precision, scale = column.type.precision, column.type.scale
         return Annotated[Decimal, Field(max_digits=precision, decimal_places=scale)]
     if kind not in _PLAIN:
-        raise PluginInvalid(f"{table.name}.{column.key}: no model for {kind.__name__}; give one")
+        raise PluginInvalid(
+            f"{table.name}.{column.key}: no model follows from {column.type!r}; give one"
+        )
     return _PLAIN[kind]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pytest
 
@@ -71,7 +70,7 @@ def each(ids: Sequence[int], **values: object) -> list[Change]:
 def test_updates_are_put_back_as_new_versions(stored: Database) -> None:
     ids = ten(stored)
     before = contents(stored)
-    images = update(stored, job(), each(ids, name=None or "same", order=1)[:1])
+    images = update(stored, job(), each(ids, name="same", order=1)[:1])
     images = update(stored, job(1), each(ids[1:], order=2, photo=None, seen_at=None, price=9.5))
     undone = undo(stored, images, job(1))
     assert undone.results == dict.fromkeys(range(9), Restored())
@@ -332,11 +331,6 @@ def test_another_tenants_records_cannot_be_undone(stored: Database) -> None:
     )
     assert not any(isinstance(found, Restored) for found in undone.results.values())
     assert contents(stored) == before
-
-
-@dataclass(frozen=True)
-class _Weird:
-    sql: str
 
 
 def test_values_that_only_the_database_knows_come_back(stored: Database) -> None:

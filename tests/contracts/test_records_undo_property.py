@@ -1,0 +1,256 @@
+"""Whatever was written by whom: undo of a job puts back what nobody else touched since.
+
+A model in plain Python keeps the whole story of every record and says what undo must do;
+the database is compared with it in every column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete
+
+from domain.outcomes import Conflicted, Restored
+from domain.records import Change, Deletion, Writer
+from streams.stores.database import Database
+from streams.stores.records import Restoration, SqlRecords, restore
+from streams.stores.schema import history, writers
+from tests.contracts import records as shared
+from tests.contracts.records import contents, gadgets, metadata
+
+JOB = "job-0"
+UNDO = "undo"
+
+Row = dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write: to the record of that number among those that live, caused by an item."""
+
+    verb: str
+    number: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Some writes in one transaction: a chunk of the job, of another job, or an edit by hand."""
+
+    who: str
+    writes: tuple[Write, ...]
+
+
+_writes = st.builds(
+    Write,
+    verb=st.sampled_from(["insert", "update", "update", "delete"]),
+    number=st.integers(0, 9),
+    position=st.integers(0, 4),
+)
+_turns = st.lists(
+    st.builds(
+        Turn,
+        who=st.sampled_from([JOB, JOB, JOB, "job-1", "anna"]),
+        writes=st.lists(_writes, min_size=1, max_size=5).map(tuple),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One write in the story of a record; ``chunk`` and ``position`` count for the job's own."""
+
+    who: str
+    row: Row
+    chunk: int = -1
+    position: int = -1
+
+
+@dataclass
+class Model:
+    """The story of every record."""
+
+    stories: dict[int, list[Entry]] = field(default_factory=dict)
+
+    def now(self) -> dict[int, Row]:
+        """What lives."""
+        last = {key: story[-1].row for key, story in self.stories.items()}
+        return {key: row for key, row in last.items() if row is not None}
+
+    def undo(self, chunk: int) -> dict[int, set[tuple[int, str]]]:
+        """Undo a chunk: by position, the records in its way and their writers; none: restored."""
+        mine = {
+            key: {entry.position for entry in story if entry.chunk == chunk}
+            for key, story in self.stories.items()
+            if any(entry.chunk == chunk for entry in story)
+        }
+        results: dict[int, set[tuple[int, str]]] = {}
+        for group in _closure(mine.values()):
+            keys = [key for key, positions in mine.items() if positions <= group]
+            blocked = {(key, by) for key in keys if (by := self._blocked(key, chunk))}
+            results |= dict.fromkeys(group, blocked)
+            if not blocked:
+                for key in keys:
+                    self._put_back(key, chunk)
+        return results
+
+    def _blocked(self, key: int, chunk: int) -> str:
+        story = self.stories[key]
+        last = max(index for index, entry in enumerate(story) if entry.chunk == chunk)
+        later = story[last + 1 :]
+        strangers = [entry.who for entry in later if entry.who not in (JOB, UNDO)]
+        if strangers:
+            return strangers[-1]
+        return JOB if later and later[-1].who == JOB else ""
+
+    def _put_back(self, key: int, chunk: int) -> None:
+        story = self.stories[key]
+        first = min(index for index, entry in enumerate(story) if entry.chunk == chunk)
+        row = story[first - 1].row if first else None
+        if row is not None or story[-1].row is not None:
+            story.append(Entry(UNDO, row))
+
+
+def _closure(sets: Sequence[set[int]] | Any) -> list[set[int]]:
+    groups: list[set[int]] = []
+    for found in sets:
+        joined = set(found)
+        apart = []
+        for group in groups:
+            if group & joined:
+                joined |= group
+            else:
+                apart.append(group)
+        groups = [*apart, joined]
+    return groups
+
+
+class Run:
+    """Plays turns on the database and on the model."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._counter = 0
+        self.model = Model()
+        self.chunks: list[tuple[Writer, bytes]] = []
+        with database.engine.begin() as connection:
+            for table in (*reversed(metadata.sorted_tables), history, writers):
+                connection.execute(delete(table))
+
+    def play(self, number: int, turn: Turn) -> None:
+        """One turn."""
+        jobs = turn.who.startswith("job")
+        writer = shared.job(number, job_id=turn.who) if jobs else shared.hand(turn.who)
+        with shared.writing(self._database, writer) as records:
+            for write in turn.writes:
+                self._write(records, turn.who, number, write)
+            images = records.encoded_images()
+        if turn.who == JOB and images is not None:
+            self.chunks.append((writer, images))
+
+    def undo(self, images: bytes, target: Writer, chunk: int) -> Restoration:
+        """Undo what a writer left."""
+        writer = shared.job(chunk, generation=target.generation + 1, job_id=JOB)
+        return self._database.write_now(
+            lambda connection: restore(
+                connection, images, writer, shared.NOW, target=target, tables=metadata.tables
+            )
+        )
+
+    def contents(self) -> dict[int, Row]:
+        """What the database holds, in the columns that are written."""
+        found = contents(self._database)
+        return {key: {name: row[name] for name in self._values(0)} for key, row in found.items()}
+
+    def _write(self, records: SqlRecords, who: str, number: int, write: Write) -> None:
+        self._counter += 1
+        chunk, position = (number, write.position) if who == JOB else (-1, -1)
+        living = self.model.now()
+        values: Row = self._values(self._counter)
+        if write.verb == "insert" or not living:
+            row = tuple(self._values(self._counter).values())
+            (key,) = records.insert(gadgets, list(self._values(0)), [row], [write.position])
+        else:
+            key = sorted(living)[write.number % len(living)]
+            if write.verb == "update":
+                change = Change(key, self._values(self._counter), position=write.position)
+                records.update(gadgets, [change])
+            else:
+                values = None
+                records.delete(gadgets, [Deletion(key, position=write.position)])
+        self.model.stories.setdefault(key, []).append(Entry(who, values, chunk, position))
+
+    @staticmethod
+    def _values(counter: int) -> dict[str, Any]:
+        return {
+            "name": f"name {counter}",
+            "weight": counter / 3,
+            "photo": bytes([counter % 256]) * (counter % 3),
+            "notes": None if counter % 5 == 0 else "é" * (counter % 4),
+        }
+
+
+def _check(run: Run, turns: Sequence[Turn]) -> None:
+    for number, turn in enumerate(turns):
+        run.play(number, turn)
+    done = run.contents()
+    assert done == run.model.now()
+    undone: list[tuple[Writer, bytes]] = []
+    for target, images in reversed(run.chunks):
+        chunk = 1000 + target.chunk
+        restoration = run.undo(images, target, chunk)
+        expected = run.model.undo(target.chunk)
+        assert set(restoration.results) == set(expected)
+        for position, result in restoration.results.items():
+            if isinstance(result, Conflicted):
+                table, _, key = result.record.partition("/")
+                assert table == "gadgets"
+                assert (int(key), result.by) in expected[position]
+            else:
+                assert result == Restored()
+                assert expected[position] == set()
+        if restoration.images is not None:
+            undone.append((shared.job(chunk, generation=1, job_id=JOB), restoration.images))
+    assert run.contents() == run.model.now()
+    for target, images in reversed(undone):
+        again = run.undo(images, target, 1000 + target.chunk)
+        assert set(again.results.values()) == {Restored()}
+    assert run.contents() == done
+
+
+@pytest.fixture
+def stored(database: Database) -> Database:
+    """A database that has the tables of these tests, used again for each example."""
+    database.write_now(metadata.create_all)
+    return database
+
+
+def _turn(who: str, *writes: tuple[str, int, int]) -> Turn:
+    return Turn(who, tuple(Write(*write) for write in writes))
+
+
+@settings(
+    max_examples=80,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(turns=_turns)
+@example(
+    turns=[
+        _turn("anna", ("insert", 0, 0), ("insert", 0, 0), ("insert", 0, 0)),
+        _turn(JOB, ("update", 0, 0), ("update", 1, 1), ("update", 1, 0), ("delete", 2, 2)),
+        _turn("job-1", ("update", 1, 0)),
+        _turn(JOB, ("update", 1, 3), ("insert", 0, 4), ("delete", 2, 4)),
+    ]
+)
+def test_undo_does_what_the_story_of_each_record_says(stored: Database, turns: list[Turn]) -> None:
+    _check(Run(stored), turns)

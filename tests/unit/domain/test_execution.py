@@ -1,0 +1,152 @@
+"""One result an item, whatever the operation does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from domain.errors import StoreUnavailable
+from domain.execution import item_document, parse_items, work_chunk
+from domain.operation import Context, Operation, operation
+from domain.outcomes import Done, Failed, Result, Skipped
+from domain.records import Records
+from streams.clock import SystemClock
+
+
+class Number(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    number: int
+
+
+class Scopes:
+    """Records that count their savepoints."""
+
+    def __init__(self) -> None:
+        self.begun = self.undone = 0
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        self.begun += 1
+        try:
+            yield
+        except BaseException:
+            self.undone += 1
+            raise
+
+
+def context(count: int, scopes: Scopes | None = None) -> Context:
+    return Context(
+        job_id="job",
+        tenant="local",
+        actor="tester",
+        params=None,
+        chunk=0,
+        attempt=1,
+        positions=range(count),
+        deadline=0.0,
+        clock=SystemClock(),
+        records=cast("Records", scopes or Scopes()),
+    )
+
+
+def work(declared: Operation, lines: Sequence[bytes], scopes: Scopes | None = None) -> list[Result]:
+    return work_chunk(declared, context(len(lines), scopes), parse_items(declared, lines))
+
+
+def numbers(count: int) -> list[bytes]:
+    return [b'{"number": %d}' % number for number in range(count)]
+
+
+@operation("test.even", item=Number)
+def even(_ctx: Context, item: Number) -> Result:
+    if item.number == 5:
+        raise RuntimeError("five is right out")
+    return Done(item.number) if item.number % 2 == 0 else Skipped("odd")
+
+
+def test_an_exception_is_the_failure_of_its_item_only() -> None:
+    results = work(even, numbers(7))
+    assert results[4] == Done(4)
+    assert results[5] == Failed("handler_error", "RuntimeError: five is right out", retryable=True)
+    assert results[6] == Done(6)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "pointer"),
+    [
+        (b"{", "not_json", ""),
+        (b"", "not_json", ""),
+        (b'{"number": "x"}', "invalid", "/number"),
+        (b'{"number": 1, "more": 2}', "invalid", "/more"),
+        (b"\xff", "not_json", ""),
+        (b"[1]", "invalid", ""),
+    ],
+)
+def test_a_line_that_is_no_item_fails_with_code_and_pointer(
+    line: bytes, code: str, pointer: str
+) -> None:
+    first, broken, last = work(even, [b'{"number": 2}', line, b'{"number": 4}'])
+    assert (first, last) == (Done(2), Done(4))
+    assert isinstance(broken, Failed)
+    assert (broken.code, broken.pointer) == (code, pointer)
+
+
+def test_one_bad_item_in_500_costs_at_most_19_calls_of_a_chunk_operation() -> None:
+    calls: list[int] = []
+
+    @operation("test.bulk", item=Number, per="chunk")
+    def bulk(_ctx: Context, items: Sequence[Number]) -> list[Result]:
+        calls.append(len(items))
+        if any(item.number == 321 for item in items):
+            raise RuntimeError("321")
+        return [Done()] * len(items)
+
+    scopes = Scopes()
+    results = work(bulk, numbers(500), scopes)
+    assert [i for i, result in enumerate(results) if isinstance(result, Failed)] == [321]
+    assert len(calls) <= 19
+    assert scopes.begun == len(calls)
+
+
+@pytest.mark.parametrize("returned", [[Done()], "text", None, [Done(), "x", Done()]])
+def test_a_wrong_answer_is_the_plug_in_s_fault(returned: Any) -> None:
+    @operation("test.wrong", item=Number, per="chunk")
+    def wrong(_ctx: Context, _items: Sequence[Number]) -> Any:
+        return returned
+
+    results = work(wrong, numbers(3))
+    assert all(isinstance(r, Failed) and r.code == "plugin_invalid" for r in results)
+
+
+def test_validate_runs_first_and_its_failures_are_not_applied() -> None:
+    applied: list[int] = []
+
+    def small(_ctx: Context, item: Number) -> Failed | None:
+        return Failed("too_big", "at most 2", "/number") if item.number > 2 else None
+
+    @operation("test.small", item=Number, validate=small)
+    def keep(_ctx: Context, item: Number) -> Result:
+        applied.append(item.number)
+        return Done()
+
+    results = work(keep, numbers(5))
+    assert applied == [0, 1, 2]
+    assert results[3] == Failed("too_big", "at most 2", "/number")
+
+
+def test_a_database_that_is_away_is_no_result() -> None:
+    @operation("test.away", item=Number)
+    def away(_ctx: Context, _item: Number) -> Result:
+        raise StoreUnavailable("gone")
+
+    with pytest.raises(StoreUnavailable):
+        work(away, numbers(1))
+
+
+def test_an_item_is_shown_as_it_was_sent() -> None:
+    assert item_document(b'{"a": 1}') == {"a": 1}
+    assert item_document(b"{oops") == "{oops"

@@ -91,6 +91,8 @@ class JobState(BaseModel):
     generation: int = 0
     next_chunk: int = 0
     backlog: list[Backlog] = []
+    dropped: Ranges = Ranges()
+    """What a cancel has left unattempted."""
     open: dict[int, OpenChunk] = {}
     applied: list[Effect] = []
     undone: list[Effect] = []
@@ -148,6 +150,16 @@ class JobState(BaseModel):
         undone = self.status in (JobStatus.ROLLED_BACK, JobStatus.ROLLBACK_INCOMPLETE)
         return self.status_before_undo if undone and self.status_before_undo else self.status
 
+    @property
+    def waiting(self) -> Ranges:
+        """The pending items: they wait for a chunk, or for the outcome of theirs."""
+        found = Ranges()
+        entries: list[Backlog | OpenChunk] = [*self.backlog, *self.open.values()]
+        for entry in entries:
+            if not entry.cause.undoing:
+                found |= entry.items
+        return found
+
     # -- fold ---------------------------------------------------------------------
 
     def apply(self, event: JobEvent) -> None:
@@ -186,6 +198,7 @@ class JobState(BaseModel):
         if isinstance(event, JobPaused | JobCancelled | UndoStarted):
             self.epoch = event.epoch
         if isinstance(event, JobCancelled):
+            self.dropped = self.waiting
             self.backlog.clear()
             # No more items follow; else an undo would wait for a seal that is refused.
             self.sealed = True

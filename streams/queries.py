@@ -107,7 +107,7 @@ class Queries:
         reader = PayloadReader()
         for first in range(after + 1, total, WINDOW):
             end = min(first + WINDOW, total)
-            window = partial(self._window, reader, job_id, (first, end), status, left)
+            window = partial(self._window, reader, job, (first, end), status, left)
             for view in await self._database.read(window):
                 yield view
                 if left is not None:
@@ -150,14 +150,15 @@ class Queries:
     def _window(
         self,
         reader: PayloadReader,
-        job_id: str,
+        job: Job,
         span: tuple[int, int],
         status: ItemStatus | None,
         limit: int | None,
         connection: Connection,
     ) -> list[ItemView]:
         first, end = span
-        said = _latest(connection, job_id, first, end)
+        said = _latest(connection, job.id, first, end)
+        _correct(said, job, Ranges.span(first, end))
         chosen = [
             position
             for position in range(first, end)
@@ -165,7 +166,7 @@ class Queries:
         ][:limit]
         if not chosen:
             return []
-        lines = reader.lines(connection, job_id, Ranges.of(chosen))
+        lines = reader.lines(connection, job.id, Ranges.of(chosen))
         return [
             _view(position, said.get(position), line)
             for position, line in zip(chosen, lines, strict=True)
@@ -177,7 +178,7 @@ def signature(message: str) -> str:
     return _VARYING.sub("…", message)
 
 
-_Said = tuple[LedgerEntry, int, int]
+_Said = tuple[LedgerEntry, int | None, int | None]
 
 
 def _latest(connection: Connection, job_id: str, first: int, end: int) -> dict[int, _Said]:
@@ -195,6 +196,20 @@ def _latest(connection: Connection, job_id: str, first: int, end: int) -> dict[i
             if first <= entry.position < end and entry.status is not None:
                 said.setdefault(entry.position, (entry, chunk, row.attempt))
     return said
+
+
+def _correct(said: dict[int, _Said], job: Job, window: Ranges) -> None:
+    """What the job knows and no chunk has said: who waits again, who was never attempted."""
+    for position in job.waiting & window:
+        said.pop(position, None)
+    for position in job.dropped & window:
+        skipped = LedgerEntry(
+            position,
+            ItemStatus.SKIPPED,
+            code="not_attempted",
+            message="the job was cancelled before this item was worked",
+        )
+        said[position] = skipped, None, None
 
 
 def _touching(connection: Connection, job_id: str, first: int, end: int) -> list[int]:

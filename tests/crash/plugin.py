@@ -1,0 +1,144 @@
+"""The operations that crash tests submit: installed as a distribution of its own.
+
+Adding to a counter is not idempotent, so an effect that comes twice is seen, and one that
+is lost as well. Every item carries a ``mark`` that no other has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Column, Integer, MetaData, String, Table
+
+from domain.operation import Context, operation
+from domain.outcomes import Done, Result
+from domain.records import Change
+
+metadata = MetaData()
+counters = Table(
+    "crash_counters",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("tenant", String(100), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("mark", String(200), nullable=False),
+    Column("amount", Integer, nullable=False),
+)
+
+
+class Item(BaseModel):
+    """What every item has."""
+
+    model_config = ConfigDict(extra="forbid")
+    mark: str
+
+
+class Addition(Item):
+    """One more on a counter; fails while the counter that it needs is below 2."""
+
+    counter: int
+    needs: int | None = None
+    fault: str = ""
+
+
+class Wait(Item):
+    """So many milliseconds."""
+
+    ms: int = 1
+
+
+class Journal(BaseModel):
+    """Where a slow operation notes each run of its handler."""
+
+    journal: Path
+
+
+@operation("crash.create", item=Item, per="chunk", tables=[counters])
+def create(ctx: Context, items: Sequence[Item]) -> list[Result]:
+    """A counter for each item."""
+    rows = [(item.mark, 1) for item in items]
+    ids = ctx.store.insert(counters, ["mark", "amount"], rows, ctx.positions)
+    return [Done({"id": number}) for number in ids]
+
+
+@operation("crash.add", item=Addition, tables=[counters])
+def add(ctx: Context, item: Addition) -> Result:
+    """Add one; a fault comes after the write, which must then vanish."""
+    _add(ctx, item.counter, item.mark)
+    if item.fault:
+        raise RuntimeError(item.fault)
+    if item.needs is not None:
+        needed = ctx.store.fetch(counters, [item.needs]).get(item.needs)
+        if needed is None or needed["amount"] < 2:
+            raise RuntimeError(f"counter {item.needs} is below 2")
+    return Done({"counter": item.counter})
+
+
+@operation("crash.wait", item=Wait, params=Journal, slow=True, timeout=30.0)
+async def wait(ctx: Context, item: Wait) -> Result:
+    """Note the run, then wait."""
+    _note(ctx.params.journal, item.mark)
+    await asyncio.sleep(item.ms / 1000)
+    return Done({"mark": item.mark})
+
+
+@operation("crash.block", item=Wait, params=Journal, slow=True, concurrency=2, timeout=0.5)
+def block(ctx: Context, item: Wait) -> Result:
+    """As wait, in a thread, which nobody can stop."""
+    _note(ctx.params.journal, item.mark)
+    time.sleep(item.ms / 1000)
+    return Done({"mark": item.mark})
+
+
+@operation("crash.misbehave", item=Addition, timeout=1.0, tables=[counters])
+def misbehave(ctx: Context, item: Addition) -> Result:
+    """Add one, then do what no handler should."""
+    _add(ctx, item.counter, item.mark)
+    match item.fault:
+        case "exit":
+            sys.exit(3)
+        case "die":
+            os._exit(3)
+        case "interrupt":
+            raise KeyboardInterrupt
+        case "cancel":
+            raise asyncio.CancelledError
+        case "hang":
+            time.sleep(3600)
+        case "eat":
+            _eat()
+        case "nonsense":
+            return "nonsense"  # type: ignore[return-value]
+        case "raise":
+            raise ValueError("no")
+    return Done()
+
+
+def _add(ctx: Context, counter: int, mark: str) -> None:
+    amount = ctx.store.fetch(counters, [counter])[counter]["amount"]
+    change = Change(counter, {"amount": amount + 1, "mark": mark}, position=ctx.position)
+    ctx.store.update(counters, [change])
+
+
+def _note(journal: Path, mark: str) -> None:
+    descriptor = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, f"{mark}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
+def _eat() -> None:
+    eaten = []
+    while True:
+        eaten.append(bytearray(20_000_000))
+        time.sleep(0.01)
+
+
+operations = (create, add, wait, block, misbehave)

@@ -1,0 +1,116 @@
+"""Scenarios: what a caller does while the engine may die, each with jobs that come to rest.
+
+Every failpoint is on the way of at least one of them; ``POINTS`` says of which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from streams.failpoints import Failpoint
+from tests.crash.client import JOBS
+from tests.crash.workshop import Run
+
+Scenario = Callable[[Run], None]
+
+
+def additions(task: str, counters: Sequence[int], **fields: Any) -> list[dict[str, Any]]:
+    """One addition for each counter."""
+    return [{"mark": f"{task}-{counter}", "counter": counter, **fields} for counter in counters]
+
+
+def work(run: Run) -> None:
+    """Chunks of ten, an exception among them."""
+    items = additions("work", range(1, 61))
+    items[17]["fault"] = "seventeen"
+    job_id = run.submit("crash.add", items, options={"chunk_size": 10})
+    job = run.client.settle(job_id)
+    assert (job["counts"]["succeeded"], job["counts"]["failed"]) == (59, 1), job
+
+
+def pack(run: Run) -> None:
+    """Many chunks in one message and one transaction."""
+    items = [{"mark": f"pack-{number}"} for number in range(600)]
+    job = run.client.settle(run.submit("crash.create", items, options={"chunk_size": 20}))
+    assert job["counts"]["succeeded"] == 600, job
+
+
+def retry(run: Run) -> None:
+    """Items that fail until another job has mended what they need."""
+    needy = additions("retry", range(1, 41))
+    for item in needy[10:30]:
+        item["needs"] = 100
+    job_id = run.submit("crash.add", needy, options={"chunk_size": 8})
+    assert run.client.settle(job_id)["counts"]["failed"] == 20
+    run.client.settle(run.submit("crash.add", additions("mend", [100])))
+    run.client.command(job_id, "retry", "again")
+    assert run.client.settle(job_id)["counts"]["succeeded"] == 40
+
+
+def undo(run: Run) -> None:
+    """There, back, and there again."""
+    job_id = run.submit("crash.add", additions("undo", range(1, 41)), options={"chunk_size": 10})
+    run.client.settle(job_id)
+    run.client.command(job_id, "undo", "back")
+    assert run.client.settle(job_id)["counts"]["rolled_back"] == 40
+    run.client.command(job_id, "undo", "there again")
+    assert run.client.settle(job_id)["counts"]["succeeded"] == 40
+
+
+def slow(run: Run) -> None:
+    """Items that wait, each with a result of its own."""
+    items = [{"mark": f"slow-{number}", "ms": number % 7} for number in range(60)]
+    params = {"journal": str(run.keeper.data_dir / "journal")}
+    job_id = run.submit(
+        "crash.wait", items, records=False, params=params, options={"chunk_size": 15}
+    )
+    assert run.client.settle(job_id)["counts"]["succeeded"] == 60
+    results = [item["result"] for item in run.client.items(job_id)]
+    assert results == [{"mark": item["mark"]} for item in items]
+
+
+def long(run: Run) -> None:
+    """A job of more than 200 versions, so that a snapshot is taken."""
+    items = [{"mark": f"long-{number}", "ms": 0} for number in range(200)]
+    params = {"journal": str(run.keeper.data_dir / "journal")}
+    job_id = run.submit(
+        "crash.wait", items, records=False, params=params, options={"chunk_size": 1}
+    )
+    job = run.client.settle(job_id)
+    assert job["version"] > 200, job["version"]
+
+
+def parts(run: Run) -> None:
+    """A draft whose items come in parts."""
+    client = run.client
+    body = {"operation": "crash.add", "draft": True, "options": {"chunk_size": 10}}
+    job_id = str(client.ask("POST", JOBS, body, key="draft", status=202)["job_id"])
+    items = additions("parts", range(1, 46))
+    for part in range(3):
+        some = items[part * 15 : part * 15 + 15]
+        client.ask("POST", f"{JOBS}/{job_id}/items?part={part}", some, status=202)
+    client.ask("POST", f"{JOBS}/{job_id}/seal", {"items": 45}, key="seal", status=202)
+    run.adopt(job_id, items)
+    assert client.settle(job_id)["counts"]["succeeded"] == 45
+
+
+def steer(run: Run) -> None:
+    """Paused, resumed and cancelled on the way."""
+    items = additions("steer", range(1, 301))
+    job_id = run.submit("crash.add", items, options={"chunk_size": 2})
+    for verb in ("pause", "resume", "cancel"):
+        # Each may come too late: that is an answer as well.
+        run.client.attempt(job_id, verb, verb)
+    run.client.settle(job_id)
+
+
+SCENARIOS: dict[str, Scenario] = {
+    one.__name__: one for one in (work, pack, retry, undo, slow, long, parts, steer)
+}
+
+_EVERYWHERE = ("work", "pack", "retry", "undo", "slow", "parts")
+_FAST = ("work", "pack", "retry", "undo", "parts")
+
+POINTS: dict[Failpoint, tuple[str, ...]] = dict.fromkeys(Failpoint, _EVERYWHERE)
+"""Which scenarios pass which failpoint."""

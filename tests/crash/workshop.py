@@ -1,0 +1,136 @@
+"""Workshop: where engines are started on copies of a prepared data directory, and judged."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.crash import oracle
+from tests.crash.client import Client
+from tests.crash.keeper import Keeper, Shell, installed
+from tests.crash.nursery import Nursery
+from tests.crash.oracle import Account, Verdict
+
+COUNTERS = 400
+"""Counters 1 to this stand at 1 in the prepared directory, marked ``seed-0`` and so on."""
+
+
+@dataclass
+class Task:
+    """A job that was submitted; ``marks`` are those of its items."""
+
+    job_id: str
+    marks: Sequence[str]
+    records: bool = True
+
+
+@dataclass
+class Run:
+    """An engine at work on a copy, and what it was told to do."""
+
+    keeper: Keeper
+    client: Client
+    tasks: list[Task] = field(default_factory=list)
+
+    def submit(
+        self,
+        operation: str,
+        items: Sequence[Mapping[str, Any]],
+        *,
+        records: bool = True,
+        **fields: Any,
+    ) -> str:
+        """A job whose key is the number of the task."""
+        job_id = self.client.submit(f"task-{len(self.tasks)}", operation, items, **fields)
+        self.adopt(job_id, items, records=records)
+        return job_id
+
+    def adopt(
+        self, job_id: str, items: Sequence[Mapping[str, Any]], *, records: bool = True
+    ) -> None:
+        """Count a job among the tasks."""
+        self.tasks.append(Task(job_id, [item["mark"] for item in items], records))
+
+    def accounts(self) -> list[Account]:
+        """What the engine says of all that it was told."""
+        return [
+            Account(
+                job=self.client.job(task.job_id),
+                marks=task.marks,
+                statuses=[item["status"] for item in self.client.items(task.job_id)],
+                events=self.client.events(task.job_id),
+                records=task.records,
+            )
+            for task in self.tasks
+        ]
+
+
+class Workshop:
+    """Makes runs; see the module's docstring."""
+
+    def __init__(self, nursery: Nursery, folder: Path) -> None:
+        self.nursery = nursery
+        self.folder = folder
+        self.template = folder / "template"
+        self._made = 0
+
+    def prepare(self) -> None:
+        """Have an engine make the tables and the counters, then the oracle its log."""
+        with Keeper(self.nursery, self.template) as keeper:
+            client = Client(keeper.url)
+            items = [{"mark": f"seed-{number}"} for number in range(COUNTERS)]
+            job = client.settle(client.submit("seed", "crash.create", items))
+            assert job["counts"]["succeeded"] == COUNTERS
+        oracle.install(keeper.database)
+        (self.template / "server.log").unlink()
+
+    def fresh(self) -> Path:
+        """A data directory of its own, as prepared."""
+        self._made += 1
+        return Path(shutil.copytree(self.template, self.folder / f"data-{self._made}"))
+
+    @contextmanager
+    def running(
+        self, failpoint: str = "", environment: Mapping[str, str] | None = None
+    ) -> Iterator[Run]:
+        """A run on a fresh directory; the directory is kept when it ends in an exception."""
+        data_dir = self.fresh()
+        with Keeper(self.nursery, data_dir, failpoint=failpoint, environment=environment) as keeper:
+            yield Run(keeper, Client(keeper.url))
+        shutil.rmtree(data_dir)
+
+    def verdict(self, run: Run) -> Verdict:
+        """Stop the engine of a run whose jobs are at rest, and judge what it has left."""
+        accounts = run.accounts()
+        code = run.keeper.stop()
+        verdict = oracle.judge(run.keeper.database, accounts)
+        verdict.require(code == 0, f"the engine ended with {code}")
+        self._judge_log(run.keeper, verdict)
+        self._judge_audit(run.keeper, verdict)
+        verdict.require(
+            oracle.jobs(run.keeper.database) == 1 + len(run.tasks), "there is a job nobody wanted"
+        )
+        return verdict
+
+    def _judge_log(self, keeper: Keeper, verdict: Verdict) -> None:
+        for word in ("Traceback", "dead_letter", "message_failed", "chunk_failed"):
+            verdict.require(word not in keeper.log, f"the log has {word}:\n{keeper.log[-3000:]}")
+
+    def _judge_audit(self, keeper: Keeper, verdict: Verdict) -> None:
+        shell = Shell(self.nursery, keeper.data_dir)
+        checked = shell.run("audit", "verify", "--data-dir", str(keeper.data_dir))
+        verdict.require(checked.returncode == 0, f"audit verify: {checked.stdout}{checked.stderr}")
+
+
+@contextmanager
+def workshop(folder: Path) -> Iterator[Workshop]:
+    """A workshop with the crash plug-in installed."""
+    path = installed(folder / "site", "crash-plugin", "tests.crash.plugin:operations")
+    with Nursery([path]) as nursery:
+        made = Workshop(nursery, folder)
+        made.prepare()
+        yield made

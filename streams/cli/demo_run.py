@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -72,6 +73,8 @@ def run(files: Sequence[Path], *, seed: int, keep: bool, as_json: bool) -> Outco
     try:
         asyncio.run(_perform(checks, public(page), texts, data_dir, seed))
         keeping = keep or not checks.all_held
+    except asyncio.CancelledError:
+        raise SystemExit(128 + signal.SIGTERM) from None
     finally:
         if not keeping:
             shutil.rmtree(data_dir, ignore_errors=True)
@@ -84,6 +87,9 @@ def run(files: Sequence[Path], *, seed: int, keep: bool, as_json: bool) -> Outco
 async def _perform(
     checks: Checks, public: Public, texts: dict[str, str], data_dir: Path, seed: int
 ) -> None:
+    this = asyncio.current_task()
+    if this is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     try:
         async with running(data_dir) as server, Client(server.url) as client:
             stage = Stage(

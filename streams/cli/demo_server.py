@@ -40,7 +40,9 @@ async def running(data_dir: Path) -> AsyncIterator[Server]:
     with (data_dir / "server.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(*COMMAND, "serve", "--json", "--port", "0", "--data-dir", str(data_dir)),
-            stdin=asyncio.subprocess.DEVNULL,
+            # However the demo ends, this pipe ends with it, and then so does the server.
+            "--end-with-input",
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=log,
             env=environment(),

@@ -32,6 +32,14 @@ def serve(
         str | None,
         typer.Option(help="debug, info, warning or error.", show_default=defaults.LOG_LEVEL),
     ] = None,
+    end_with_input: Annotated[
+        bool,
+        typer.Option(
+            "--end-with-input",
+            help="Stop when standard input ends: for a program that starts a server and must "
+            "not leave it behind.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve the API, and work the jobs, until SIGTERM or Ctrl-C.
@@ -57,4 +65,4 @@ def serve(
         worker_memory=worker_memory,
         log_level=log_level,
     )
-    raise typer.Exit(supervise(settings, as_json=as_json))
+    raise typer.Exit(supervise(settings, as_json=as_json, end_with_input=end_with_input))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 
 from streams.cli.output import emit, say
 from streams.process_lock import acquire
@@ -17,8 +19,8 @@ DRAIN_MARGIN = 5.0
 CHILD = (sys.executable, "-P", "-m", "api.serve")
 
 
-def supervise(settings: Settings, *, as_json: bool) -> int:
-    """Serve until a signal asks to stop; returns the exit code.
+def supervise(settings: Settings, *, as_json: bool, end_with_input: bool) -> int:
+    """Serve until a signal, or the end of the input, asks to stop; returns the exit code.
 
     Raises DataDirectoryUnusable when the directory is held, SettingsInvalid when the port is.
     """
@@ -36,7 +38,15 @@ def supervise(settings: Settings, *, as_json: bool) -> int:
             pass_fds=(listener.fileno(), lock.fileno()),
             env={**os.environ, **environment(settings)},
         )
+        if end_with_input:
+            threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
         return supervisor.run()
+
+
+def _stop_at_end_of_input() -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _say_ready(url: str, *, as_json: bool) -> None:

@@ -101,7 +101,12 @@ def serving(data_dir: Path, **variables: str) -> Iterator[Server]:
     with (
         (data_dir / "server.log").open("ab") as log,
         subprocess.Popen(
-            [*COMMAND, "serve", "--json", "--port", "0", "--data-dir", str(data_dir)],
+            [
+                *(*COMMAND, "serve", "--json", "--port", "0", "--data-dir", str(data_dir)),
+                # A test run that is killed must not leave servers behind.
+                "--end-with-input",
+            ],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

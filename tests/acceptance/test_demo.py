@@ -67,7 +67,12 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     assert "as UTF-8 text" in ended.stderr
 
 
-def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_a_demo_that_is_stopped_leaves_no_server_behind(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
     with subprocess.Popen(
         [*COMMAND, "demo", "--json"],
         stdout=subprocess.PIPE,
@@ -79,15 +84,16 @@ def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
         while "One job" not in demo.stderr.readline():
             assert demo.poll() is None
         servers = psutil.Process(demo.pid).children(recursive=True)
-        demo.send_signal(signal.SIGINT)
+        demo.send_signal(number)
         output, said = demo.communicate(timeout=60)
 
-    assert demo.returncode == 130
-    assert output == ""
+    assert (demo.returncode, output) == (code, "")
     assert "Traceback" not in said
     _, alive = psutil.wait_procs(servers, timeout=20)
+    assert len(servers) == 2
     assert not alive
-    assert not list(tmp_path.iterdir())
+    if number is not signal.SIGKILL:
+        assert not list(tmp_path.iterdir())
 
 
 class Tampered(Stage):

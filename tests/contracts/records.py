@@ -69,7 +69,7 @@ gadgets = Table(
     Column("order", Integer, nullable=False, server_default="7"),
     Column("notes", Text),
     UniqueConstraint("tenant", "name", name="gadgets_name"),
-    CheckConstraint("weight <> 13", name="gadgets_weight"),
+    CheckConstraint("weight <> -13", name="gadgets_weight"),
 )
 """``order`` is a reserved word, so that quoting is tested too."""
 

@@ -216,7 +216,7 @@ def test_floats_are_kept_to_the_last_bit(stored: Database, weight: float) -> Non
         ({"name": "taken"}, "name"),
         ({"name": None}, "name"),
         ({"shelf_id": 4711}, ""),
-        ({"weight": 13.0}, "gadgets_weight"),
+        ({"weight": -13.0}, "gadgets_weight"),
     ],
 )
 def test_a_write_that_breaks_a_constraint_does_nothing(

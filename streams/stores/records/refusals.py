@@ -31,8 +31,9 @@ def refusals(table: str) -> Iterator[None]:
 
 def _refused(table: str, error: exc.DBAPIError) -> RecordRefused:
     said = str(error.orig).splitlines()[0] if str(error.orig) else type(error.orig).__name__
-    details = getattr(getattr(error.orig, "diag", None), "message_detail", None)
-    message = f"{table}: {said}{f' ({details})' if details else ''}"
+    details = str(getattr(getattr(error.orig, "diag", None), "message_detail", None))
+    # PostgreSQL's detail is the key, or else the whole row, which would be too much.
+    message = f"{table}: {said}{f' ({details})' if details.startswith('Key ') else ''}"
     return RecordRefused(
         f"{message}; change the value, or the record that is in the way",
         constraint=_constraint(error, said),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from eventsourcing.application import AggregateNotFoundError, Application
+from eventsourcing.application import AggregateNotFoundError, Application, Repository
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import (
     AggregateRecorder,
@@ -96,6 +96,7 @@ class Jobs(Application[str]):
         super().__init__()
         self.snapshots: EventStore[str] = EventStore(self.mapper, snapshots)
         self._repository = self.construct_repository()
+        self._without_snapshots: Repository[str] = Repository(self.events)
 
     @property
     def job_mapper(self) -> JobMapper:
@@ -121,11 +122,20 @@ class Jobs(Application[str]):
     def load(self, job_id: str, *, version: int | None = None) -> Job:
         """The job as of now or as of ``version``; raises JobNotFound."""
         try:
-            job: Job = self.repository.get(job_id, version=version, projector_func=Job.project)
+            job = self._read(job_id, version)
         except AggregateNotFoundError:
             raise JobNotFound(f"there is no job {job_id}; `countermand jobs` lists them") from None
         if version is not None and job.version != version:
             raise JobNotFound(f"job {job_id} has no version {version}; its latest is {job.version}")
+        return job
+
+    def _read(self, job_id: str, version: int | None) -> Job:
+        """From the latest snapshot that can be read, else from the first event."""
+        job: Job
+        try:
+            job = self.repository.get(job_id, version=version, projector_func=Job.project)
+        except (ValueError, UnsupportedVersion):
+            job = self._without_snapshots.get(job_id, version=version, projector_func=Job.project)
         return job
 
     def take_job_snapshot(self, job: Job, **kwargs: Any) -> None:

@@ -119,7 +119,8 @@ class ClosedChunk(Value):
     """One outcome row, as the aggregate records it.
 
     ``returned`` are items that were not worked and need a new chunk (``revoked``,
-    or the halves of a killer); ``sha256`` is the digest of the stored per-item ledger.
+    or the halves of a killer); ``sha256`` is the digest of the stored per-item ledger,
+    ``images`` that of the before-images, empty when there are none.
     """
 
     chunk: int
@@ -132,3 +133,4 @@ class ClosedChunk(Value):
     returned: Ranges = Ranges()
     duration_ms: float = 0.0
     sha256: str = ""
+    images: str = ""

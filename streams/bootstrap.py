@@ -191,6 +191,7 @@ async def _engine(
             _every(settings.sweep, lambda: _sweep(coordinator, send)),
             _every(settings.sweep, timers.fire),
             _every(3600.0, timers.clean),
+            _every(3600.0, lambda: asyncio.to_thread(heads.compact)),
             _every(5.0, lambda: _watch(vitals)),
             *(faust_apps.watch(app) for app in apps.values()),
         ]

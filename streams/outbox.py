@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from eventsourcing.persistence import Mapper, Notification
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection
 
 from domain.events import JobEvent
 from streams import topics
 from streams.envelope import Outgoing, encode_event
 from streams.failpoints import Failpoint, Failpoints
+from streams.stores import read_model
 from streams.stores.database import Database
 from streams.stores.events import EventRecorder
-from streams.stores.schema import positions
 
 BATCH = 500
 READER = "outbox"
@@ -48,7 +48,9 @@ class Outbox:
     async def publish(self) -> int:
         """Send what is new, at most ``BATCH`` events; returns how many."""
         if self._position is None:
-            self._position = self._saved = await self._database.read(_position)
+            self._position = self._saved = await self._database.read(
+                lambda connection: read_model.position(connection, READER)
+            )
         found = await self._database.read(self._after(self._position))
         for notification in found:
             self._failpoints.reach(Failpoint.BEFORE_OUTBOX_SEND)
@@ -58,11 +60,13 @@ class Outbox:
         return len(found)
 
     async def save(self) -> None:
-        """Store how far the log was published; fails when another outbox moved it."""
+        """Store how far the log was published; VersionConflict when another outbox moved it."""
         if self._position is None or self._position == self._saved:
             return
         was, now = self._saved, self._position
-        await self._database.write(lambda connection: _move(connection, was, now))
+        await self._database.write(
+            lambda connection: read_model.advance(connection, READER, seen=was, to=now)
+        )
         self._saved = now
         self._failpoints.reach(Failpoint.AFTER_OUTBOX_SAVE)
 
@@ -80,23 +84,3 @@ class Outbox:
             key=event.originator_id.encode(),
             value=encode_event(notification.id, event),
         )
-
-
-def _position(connection: Connection) -> int:
-    found = connection.scalars(
-        select(positions.c.position).where(positions.c.reader == READER)
-    ).one_or_none()
-    return int(found or 0)
-
-
-def _move(connection: Connection, was: int, now: int) -> None:
-    moved = connection.execute(
-        update(positions)
-        .where(positions.c.reader == READER, positions.c.position == was)
-        .values(position=now)
-    )
-    if moved.rowcount:
-        return
-    if was or _position(connection):
-        raise RuntimeError("another outbox publishes; only one may")
-    connection.execute(insert(positions).values(reader=READER, position=now))

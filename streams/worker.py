@@ -9,6 +9,7 @@ or twice writes nothing. Slow operations are in :mod:`streams.slow`.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +26,15 @@ from domain.ranges import Ranges
 from domain.records import Writer
 from domain.registry import Registry
 from streams import topics, undoing
-from streams.envelope import ChunkCompleted, ChunkFailed, Outgoing, Work, encode, record_outcomes
+from streams.envelope import (
+    ChunkOutcome,
+    ChunksCompleted,
+    ChunksFailed,
+    Outgoing,
+    Work,
+    encode,
+    record_outcomes,
+)
 from streams.failpoints import Failpoint, Failpoints
 from streams.slow import SlowPool
 from streams.stores import chunks as chunk_store
@@ -108,7 +117,7 @@ class Worker:
             if not claimed:
                 return []
         rows = await self._effects(operation, control, claimed)
-        return [self._look(control), *(_published(control, row) for row in rows)]
+        return [self._look(control), *_published(control, rows)]
 
     async def _effects(
         self, operation: Operation, control: Control, claimed: Sequence[Claimed]
@@ -263,6 +272,9 @@ class Worker:
         self, claimed: Claimed, closed: ClosedChunk, ledger: Ledger, images: bytes | None
     ) -> OutcomeRow:
         sequence = outcomes.sequence_at(self._clock.now())
+        if images is not None:
+            digest = hashlib.sha256(images).hexdigest()
+            closed = closed.model_copy(update={"images": digest})
         return OutcomeRow(claimed.job_id, closed, ledger, claimed.attempt, sequence, images)
 
     def _context(
@@ -298,30 +310,38 @@ class Worker:
         return record_outcomes(control.job_id, control.tenant, self._ids.new(), topics.COMMANDS)
 
 
-def _published(control: Control, row: OutcomeRow) -> Outgoing:
-    """The completion or failure event of a chunk, for whoever listens."""
+def _published(control: Control, rows: Sequence[OutcomeRow]) -> list[Outgoing]:
+    """The completion and failure events of chunks, for whoever listens."""
+    failed = [row for row in rows if _has_failed(row.closed)]
+    completed = [row for row in rows if not _has_failed(row.closed)]
+    return [
+        Outgoing(topic=topics.OUTCOMES, key=control.job_id.encode(), value=encode(message))
+        for kind, found in ((ChunksFailed, failed), (ChunksCompleted, completed))
+        if found
+        for message in [
+            kind(
+                job_id=control.job_id,
+                tenant=control.tenant,
+                operation=control.operation,
+                chunks=tuple(map(_chunk_outcome, found)),
+            )
+        ]
+    ]
+
+
+def _has_failed(closed: ClosedChunk) -> bool:
+    return closed.failed > 0 and not (closed.succeeded or closed.skipped)
+
+
+def _chunk_outcome(row: OutcomeRow) -> ChunkOutcome:
     closed = row.closed
-    failed = closed.failed > 0 and not (closed.succeeded or closed.skipped)
-    common = {
-        "job_id": control.job_id,
-        "tenant": control.tenant,
-        "operation": control.operation,
-        "chunk": closed.chunk,
-        "attempt": row.attempt,
-        "duration_ms": closed.duration_ms,
-        "failed": closed.failed,
-    }
-    message: ChunkFailed | ChunkCompleted
-    if failed:
-        message = ChunkFailed.model_validate(common)
-    else:
-        message = ChunkCompleted.model_validate(
-            common
-            | {
-                "succeeded": closed.succeeded,
-                "skipped": closed.skipped,
-                "rolled_back": closed.rolled_back,
-                "conflict": closed.conflict,
-            }
-        )
-    return Outgoing(topic=topics.OUTCOMES, key=control.job_id.encode(), value=encode(message))
+    return ChunkOutcome(
+        chunk=closed.chunk,
+        attempt=row.attempt,
+        succeeded=closed.succeeded,
+        failed=closed.failed,
+        skipped=closed.skipped,
+        rolled_back=closed.rolled_back,
+        conflict=closed.conflict,
+        duration_ms=closed.duration_ms,
+    )

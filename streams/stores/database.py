@@ -57,6 +57,13 @@ class Database:
 
     def read_now(self, work: Work[T]) -> T:
         """As ``read``, in the calling thread."""
+        return _repeated(lambda: self._read_once(work))
+
+    def write_now(self, work: Work[T]) -> T:
+        """As ``write``, in the calling thread."""
+        return _repeated(lambda: self._write_once(work))
+
+    def _read_once(self, work: Work[T]) -> T:
         with _translated(), self.engine.connect() as connection:
             connection.execution_options(**{_READ: True})
             try:
@@ -64,21 +71,11 @@ class Database:
             finally:
                 connection.rollback()
 
-    def write_now(self, work: Work[T]) -> T:
-        """As ``write``, in the calling thread."""
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                with _translated(), self.engine.begin() as connection:
-                    return work(connection)
-            except _Repeat as conflict:
-                if attempt == ATTEMPTS:
-                    raise StoreUnavailable(str(conflict)) from conflict.__cause__
-                time.sleep(0.01 * attempt)
-        raise AssertionError("unreachable")
+    def _write_once(self, work: Work[T]) -> T:
+        with _translated(), self.engine.begin() as connection:
+            return work(connection)
 
-    async def _run(
-        self, pool: ThreadPoolExecutor, run: Callable[[Work[T]], T], work: Work[T]
-    ) -> T:
+    async def _run(self, pool: ThreadPoolExecutor, run: Callable[[Work[T]], T], work: Work[T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, run, work)
 
     def close(self) -> None:
@@ -140,6 +137,18 @@ def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
 def _sqlite_begin(connection: Connection) -> None:
     reading = connection.get_execution_options().get(_READ, False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _repeated(run: Callable[[], T]) -> T:
+    """Run again, a few times, what met a lock; then it is unavailable."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return run()
+        except _Repeat as conflict:
+            if attempt == ATTEMPTS:
+                raise StoreUnavailable(str(conflict)) from conflict.__cause__
+            time.sleep(0.01 * attempt)
+    raise AssertionError("unreachable")
 
 
 @contextmanager

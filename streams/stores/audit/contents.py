@@ -164,6 +164,9 @@ def _outcome_fault(closed: ClosedChunk, row: Row[Any] | None) -> str:
     digest = hashlib.sha256(row.ledger).hexdigest()
     if digest != closed.sha256 or row.sha256 != digest.encode():
         return "the ledger does not give the digest that the event names"
+    images = "" if row.images is None else hashlib.sha256(row.images).hexdigest()
+    if images != closed.images:
+        return "the before-images do not give the digest that the event names"
     try:
         summary = ClosedChunk.model_validate_json(row.summary)
     except ValidationError:
@@ -215,5 +218,6 @@ def _outcomes(connection: Connection, job_id: str, numbers: list[int]) -> Iterat
         stored_bytes(outcomes.c.summary).label("summary"),
         stored_bytes(outcomes.c.sha256).label("sha256"),
         stored_bytes(outcomes.c.ledger).label("ledger"),
+        stored_bytes(outcomes.c.images).label("images"),
     ).where(outcomes.c.job_id == job_id, outcomes.c.chunk.in_(numbers))
     return iter(connection.execute(statement))

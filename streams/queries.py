@@ -66,6 +66,10 @@ class ErrorGroup:
     samples: Sequence[Mapping[str, Any]]
 
 
+_Reach = dict[int, tuple[int, int]]
+"""Chunk to the first position it may speak of, and the one after the last; in plan order."""
+
+
 class Queries:
     """Reads; every method raises JobNotFound for a job that the tenant does not have."""
 
@@ -105,9 +109,10 @@ class Queries:
         job = await self.job(tenant, job_id)
         total, left = job.counts.total, limit
         reader = PayloadReader()
+        reach = await self._database.read(lambda connection: _reach(connection, job_id))
         for first in range(after + 1, total, WINDOW):
             end = min(first + WINDOW, total)
-            window = partial(self._window, reader, job, (first, end), status, left)
+            window = partial(self._window, reader, (job, reach), (first, end), status, left)
             for view in await self._database.read(window):
                 yield view
                 if left is not None:
@@ -150,14 +155,14 @@ class Queries:
     def _window(
         self,
         reader: PayloadReader,
-        job: Job,
+        known: tuple[Job, _Reach],
         span: tuple[int, int],
         status: ItemStatus | None,
         limit: int | None,
         connection: Connection,
     ) -> list[ItemView]:
-        first, end = span
-        said = _latest(connection, job.id, first, end)
+        (job, reach), (first, end) = known, span
+        said = _latest(connection, job.id, _touching(reach, span), span)
         _correct(said, job, Ranges.span(first, end))
         chosen = [
             position
@@ -181,10 +186,13 @@ def signature(message: str) -> str:
 _Said = tuple[LedgerEntry, int | None, int | None]
 
 
-def _latest(connection: Connection, job_id: str, first: int, end: int) -> dict[int, _Said]:
+def _latest(
+    connection: Connection, job_id: str, numbers: Sequence[int], span: tuple[int, int]
+) -> dict[int, _Said]:
     """The latest word on each position of a window, in plan order."""
+    first, end = span
     said: dict[int, _Said] = {}
-    for chunk in reversed(_touching(connection, job_id, first, end)):
+    for chunk in reversed(numbers):
         row = connection.execute(
             select(outcomes.c.attempt, outcomes.c.ledger).where(
                 outcomes.c.job_id == job_id, outcomes.c.chunk == chunk
@@ -212,20 +220,25 @@ def _correct(said: dict[int, _Said], job: Job, window: Ranges) -> None:
         said[position] = skipped, None, None
 
 
-def _touching(connection: Connection, job_id: str, first: int, end: int) -> list[int]:
-    """Chunks that may speak of a window; an undo chunk speaks of its target's items."""
+def _reach(connection: Connection, job_id: str) -> _Reach:
+    """Where each chunk may speak; an undo chunk speaks of its target's items."""
     rows = connection.execute(
         select(chunks.c.chunk, chunks.c["items"], chunks.c.target)
         .where(chunks.c.job_id == job_id)
         .order_by(chunks.c.chunk)
     )
-    reach: dict[int, tuple[int, int]] = {}
-    for row in rows:
-        spans = orjson.loads(row._mapping["items"])
-        if row.target is not None:
-            reach[row.chunk] = reach[row.target]
+    reach: _Reach = {}
+    for chunk, items, target in rows:
+        spans = orjson.loads(items)
+        if target is not None:
+            reach[chunk] = reach[target]
         else:
-            reach[row.chunk] = (spans[0][0], spans[-1][1]) if spans else (0, 0)
+            reach[chunk] = (spans[0][0], spans[-1][1]) if spans else (0, 0)
+    return reach
+
+
+def _touching(reach: _Reach, span: tuple[int, int]) -> list[int]:
+    first, end = span
     return [chunk for chunk, (low, high) in reach.items() if low < end and high > first]
 
 

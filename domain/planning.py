@@ -15,7 +15,7 @@ from domain.events import Cause
 
 FIRST_ITEMS = 100
 TARGET_MS = 40.0
-MAX_ITEMS = 1000
+MAX_ITEMS = 2000
 MAX_BYTES = 1_000_000
 MAX_GROWTH = 10
 SLOW_ITEMS = 128
@@ -40,16 +40,10 @@ def smoothed(ms_per_item: float | None, measured: float) -> float:
 
 
 def automatic_items(pace: Pace, *, slow: bool) -> int:
-    """The number of items that a dispatch should hold."""
+    """The number of items that a chunk should hold."""
     if slow:
         return SLOW_ITEMS
-    by_bytes = int(MAX_BYTES / max(pace.bytes_per_item, 1.0))
-    if pace.ms_per_item is None:
-        by_time = FIRST_ITEMS
-    else:
-        by_time = int(TARGET_MS / max(pace.ms_per_item, 1e-6))
-    grown = pace.last_items * MAX_GROWTH
-    return max(1, min(by_time, by_bytes, grown, MAX_ITEMS))
+    return min(_fitting(pace), max(1, pace.last_items * MAX_GROWTH))
 
 
 def chunk_items(options: JobOptions, pace: Pace, *, slow: bool) -> int:
@@ -63,7 +57,17 @@ def chunks_per_dispatch(options: JobOptions, pace: Pace, *, slow: bool) -> int:
     """How many chunks share a message and a transaction."""
     if options.chunk_size == "auto" or slow:
         return 1
-    return max(1, automatic_items(pace, slow=slow) // options.chunk_size)
+    return max(1, _fitting(pace) // options.chunk_size)
+
+
+def _fitting(pace: Pace) -> int:
+    """The items that a transaction may hold by time, bytes and number."""
+    by_bytes = int(MAX_BYTES / max(pace.bytes_per_item, 1.0))
+    if pace.ms_per_item is None:
+        by_time = FIRST_ITEMS
+    else:
+        by_time = int(TARGET_MS / max(pace.ms_per_item, 1e-6))
+    return max(1, min(by_time, by_bytes, MAX_ITEMS))
 
 
 def starts_allowed(cause: Cause, parent: int | None) -> int:

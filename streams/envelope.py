@@ -42,14 +42,9 @@ class Work(Value):
     chunks: tuple[WorkChunk, ...]
 
 
-class ChunkCompleted(Value):
-    """A chunk's outcome is stored."""
+class ChunkOutcome(Value):
+    """How many items of a chunk came to what; ``duration_ms`` is the work's own time."""
 
-    schema_version: Literal[1] = 1
-    type: Literal["chunk_completed"] = "chunk_completed"
-    job_id: str
-    tenant: str
-    operation: str
     chunk: int
     attempt: int
     succeeded: int
@@ -60,18 +55,26 @@ class ChunkCompleted(Value):
     duration_ms: float
 
 
-class ChunkFailed(Value):
-    """A chunk's outcome is stored and none of its items succeeded."""
+class ChunksCompleted(Value):
+    """The outcomes of chunks are stored; chunks that were packed together come together."""
 
     schema_version: Literal[1] = 1
-    type: Literal["chunk_failed"] = "chunk_failed"
+    type: Literal["chunks_completed"] = "chunks_completed"
     job_id: str
     tenant: str
     operation: str
-    chunk: int
-    attempt: int
-    failed: int
-    duration_ms: float
+    chunks: tuple[ChunkOutcome, ...]
+
+
+class ChunksFailed(Value):
+    """The outcomes of chunks are stored, and in none of them an item succeeded."""
+
+    schema_version: Literal[1] = 1
+    type: Literal["chunks_failed"] = "chunks_failed"
+    job_id: str
+    tenant: str
+    operation: str
+    chunks: tuple[ChunkOutcome, ...]
 
 
 class ItemsProgressed(Value):
@@ -88,7 +91,7 @@ class ItemsProgressed(Value):
 
 
 OutcomeMessage = Annotated[
-    ChunkCompleted | ChunkFailed | ItemsProgressed, Field(discriminator="type")
+    ChunksCompleted | ChunksFailed | ItemsProgressed, Field(discriminator="type")
 ]
 OUTCOME: TypeAdapter[OutcomeMessage] = TypeAdapter(OutcomeMessage)
 

@@ -314,19 +314,20 @@ def _published(control: Control, rows: Sequence[OutcomeRow]) -> list[Outgoing]:
     """The completion and failure events of chunks, for whoever listens."""
     failed = [row for row in rows if _has_failed(row.closed)]
     completed = [row for row in rows if not _has_failed(row.closed)]
-    return [
-        Outgoing(topic=topics.OUTCOMES, key=control.job_id.encode(), value=encode(message))
-        for kind, found in ((ChunksFailed, failed), (ChunksCompleted, completed))
-        if found
-        for message in [
-            kind(
-                job_id=control.job_id,
-                tenant=control.tenant,
-                operation=control.operation,
-                chunks=tuple(map(_chunk_outcome, found)),
-            )
-        ]
-    ]
+    kinds = ((ChunksFailed, failed), (ChunksCompleted, completed))
+    return [_event(kind, control, found) for kind, found in kinds if found]
+
+
+def _event(
+    kind: type[ChunksFailed | ChunksCompleted], control: Control, rows: Sequence[OutcomeRow]
+) -> Outgoing:
+    message = kind(
+        job_id=control.job_id,
+        tenant=control.tenant,
+        operation=control.operation,
+        chunks=tuple(map(_chunk_outcome, rows)),
+    )
+    return Outgoing(topic=topics.OUTCOMES, key=control.job_id.encode(), value=encode(message))
 
 
 def _has_failed(closed: ClosedChunk) -> bool:

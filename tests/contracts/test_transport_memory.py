@@ -11,10 +11,9 @@ from streams.app import FaustSettings, create_faust_app
 from streams.transport.memory import MemoryBroker, memory_transport
 from streams.transport.memory.consumer import Consumer
 
-pytest.register_assert_rewrite("tests.contracts.transport")
+pytest.register_assert_rewrite("tests.contracts.transport", "tests.contracts.transport_bench")
 
 from tests.contracts.transport import (  # noqa: E402 - its asserts explain themselves only so
-    Abilities,
     TestCommitting,
     TestContent,
     TestCrash,
@@ -26,6 +25,7 @@ from tests.contracts.transport import (  # noqa: E402 - its asserts explain them
     TestVolume,
     bench,
 )
+from tests.contracts.transport_bench import Abilities  # noqa: E402 - likewise
 
 __all__ = [
     "TestCommitting",

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -14,11 +13,10 @@ from mode import Service
 from streams.transport.memory.broker import MemoryBroker
 from streams.transport.memory.group import Member
 from streams.transport.memory.log import PartitionLog, Record
+from streams.transport.memory.reading import Reading, Records
 from streams.transport.watermark import LowWatermark
 
 __all__ = ["Consumer"]
-
-Records = dict[TP, list[Record]]
 
 CREATE_TIME: Final = 0
 """Kafka's code for a timestamp that the producer set."""
@@ -30,9 +28,7 @@ PRESSED_COMMIT_INTERVAL: Final = 0.01
 class Consumer(base.Consumer):
     """Reads the app's share of the partitions from a `MemoryBroker`.
 
-    Nothing here polls: a fetch waits for a message, a resumed partition or a new position. The
-    position of a partition is the offset of the next message to *deliver*, so a batch that was
-    fetched may be left half delivered and is simply read again.
+    Nothing here polls: a fetch waits for a message, a resumed partition or a new position.
     """
 
     def __init__(self, *args: Any, broker: MemoryBroker, **kwargs: Any) -> None:
@@ -40,10 +36,7 @@ class Consumer(base.Consumer):
         self._member: Member | None = None
         self._topics: frozenset[str] = frozenset()
         self._generation = 0
-        self._logs: dict[TP, PartitionLog] = {}
-        self._turns: deque[TP] = deque()
-        self._served: TP | None = None
-        self._positions: dict[TP, int] = {}
+        self._reading = Reading()
         self._watermark = LowWatermark()
         self._wake = asyncio.Event()
         self._commit_wanted = asyncio.Event()
@@ -118,15 +111,13 @@ class Consumer(base.Consumer):
         await self.wait_for_stopped(self._flow_resumed)  # type: ignore[arg-type]
 
     def _adopt(self, generation: int, partitions: frozenset[TP]) -> None:
-        for log in self._logs.values():
+        for log in self._reading.logs.values():
             log.unwatch(self._wake.set, self._commit_wanted.set)
         self._generation = generation
-        self._logs = {tp: self._log(tp) for tp in sorted(partitions)}
-        self._turns = deque(self._logs)
-        self._positions = {}
+        self._reading = Reading([self._log(tp) for tp in sorted(partitions)])
         self._acked.clear()
         self._acked_index.clear()
-        for log in self._logs.values():
+        for log in self._reading.logs.values():
             log.watch(self._wake.set, self._commit_wanted.set)
         self._wake.set()
 
@@ -168,22 +159,11 @@ class Consumer(base.Consumer):
     async def _next_records(self) -> Records:
         while True:
             self._wake.clear()
-            records = self._ready_records()
-            if records:
-                return records
+            if self.flow_active:
+                records = self._reading.next_batch(self._is_open, self._max_poll_records)
+                if records:
+                    return records
             await self._wake.wait()
-
-    def _ready_records(self) -> Records:
-        if not self.flow_active:
-            return {}
-        if self._served in self._logs:
-            self._turns.rotate(-1 - self._turns.index(self._served))
-        ready = [tp for tp in self._turns if self._is_open(tp) and self._has_more(tp)]
-        limit = max(self._max_poll_records // max(len(ready), 1), 1)
-        return {tp: self._logs[tp].read(self._positions[tp], limit) for tp in ready}
-
-    def _has_more(self, tp: TP) -> bool:
-        return self._positions[tp] < self._logs[tp].highwater
 
     async def _deliver(self, records: Records) -> None:
         generation = self._generation
@@ -192,17 +172,11 @@ class Consumer(base.Consumer):
         for tp, record in self.scheduler.iterate(records):
             if not self.flow_active or generation != self._generation:
                 return
-            if self._is_open(tp) and self._positions[tp] == record.offset:
-                self._positions[tp] += 1
-                self._served = tp
+            if self._is_open(tp) and self._reading.take(tp, record):
                 await self.callback(self._to_message(tp, record))
 
     def _is_open(self, tp: TP) -> bool:
-        return (
-            tp in self._positions
-            and tp not in self._paused_partitions
-            and tp not in self._buffered_partitions
-        )
+        return tp not in self._paused_partitions and tp not in self._buffered_partitions
 
     def _to_message(self, tp: TP, record: Record) -> ConsumerMessage:
         return ConsumerMessage(
@@ -243,7 +217,9 @@ class Consumer(base.Consumer):
         Holding only this partition back would let the others fill the buffer to the brim, where
         delivery to all other agents of the app would wait for this one.
         """
-        self._buffered_partitions.update(each for each in self._logs if each.topic == tp.topic)
+        self._buffered_partitions.update(
+            each for each in self._reading.logs if each.topic == tp.topic
+        )
 
     def on_buffer_drop(self, tp: TP) -> None:
         """Deliver the topic again."""
@@ -299,7 +275,7 @@ class Consumer(base.Consumer):
         while not self.should_stop:
             await self._commit_wanted.wait()
             self._commit_wanted.clear()
-            while any(log.is_pressed for log in self._logs.values()):
+            while any(log.is_pressed for log in self._reading.logs.values()):
                 await self.commit()
                 await self.sleep(PRESSED_COMMIT_INTERVAL)
 
@@ -316,9 +292,9 @@ class Consumer(base.Consumer):
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Move every position to the committed offset."""
-        for tp, log in self._logs.items():
+        for tp, log in self._reading.logs.items():
             await self._seek(tp, log.committed(self._group.name) or 0)
-        return dict(self._positions)
+        return dict(self._reading.positions)
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
         """Move positions."""
@@ -326,19 +302,18 @@ class Consumer(base.Consumer):
             await self.seek(tp, offset)
 
     async def _seek(self, partition: TP, offset: int) -> None:
-        log = self._logs[partition]
-        self._positions[partition] = log.clamp(offset)
-        committed = log.committed(self._group.name) or 0
-        self._watermark.start(partition, max(self._positions[partition], committed))
+        position = self._reading.seek(partition, offset)
+        committed = self._log(partition).committed(self._group.name) or 0
+        self._watermark.start(partition, max(position, committed))
         self._wake.set()
 
     async def position(self, tp: TP) -> int | None:
         """Return the offset of the next message to deliver."""
-        return self._positions.get(tp)
+        return self._reading.positions.get(tp)
 
     def assignment(self) -> set[TP]:
         """Return the partitions this consumer reads."""
-        return set(self._logs)
+        return set(self._reading.logs)
 
     def highwater(self, tp: TP) -> int:
         """Return the offset the next message will get."""

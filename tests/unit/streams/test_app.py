@@ -131,6 +131,22 @@ async def test_a_stop_says_when_handlers_did_not_finish_in_time() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
+async def test_whoever_gives_up_waiting_for_a_stop_does_not_break_it_off() -> None:
+    handler = asyncio.Event()
+    app, begun = make_app_with(handler)
+    await start(app)
+    await app.producer.send_and_wait("work", None, b"value", None, None, None)
+    await begun.wait()
+    impatient = asyncio.ensure_future(app.stop())
+    await asyncio.sleep(0.01)
+    impatient.cancel()
+    assert not await stop(app, drain=0.05)
+    handler.set()
+    assert await stop(app, drain=5)
+    assert isinstance(app.transport, Transport)
+    assert app.transport.broker.lag("app") == 0
+
+
 async def test_leaving_the_context_with_a_stuck_handler_is_an_error() -> None:
     handler = asyncio.Event()
     app, begun = make_app_with(handler)

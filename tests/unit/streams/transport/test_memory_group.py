@@ -113,6 +113,42 @@ async def test_a_dropped_member_may_join_again() -> None:
     assert [len(each.partitions) for each in shares] == [2, 2]
 
 
+async def test_a_dropped_member_commits_nothing_before_it_is_back() -> None:
+    group = make_group()
+    slow, quick = group.new_member(), group.new_member()
+    await join(group, slow)
+    await join(group, quick, patience=0.01)
+    rejoining = begin_join(group, slow)
+    await quick.rejoin.wait()
+    assert not group.commit(slow, {TP("work", 0): 1})
+    await asyncio.gather(join(group, quick), rejoining)
+    assert group.commit(slow, {})
+
+
+async def test_a_join_that_completes_as_its_patience_ends_drops_nobody() -> None:
+    group = make_group()
+    first, second = group.new_member(), group.new_member()
+    await join(group, first)
+    joining = begin_join(group, second, patience=0)
+    # One turn for it to begin, one for its patience to end.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await join(group, first)
+    assert (await joining).generation == 2
+    assert group.members == (first.name, second.name)
+
+
+async def test_a_member_that_leaves_while_it_joins_gets_nothing() -> None:
+    group = make_group()
+    first, second = group.new_member(), group.new_member()
+    await join(group, first)
+    joining = begin_join(group, second)
+    await first.rejoin.wait()
+    group.leave(second)
+    assert (await joining).partitions == frozenset()
+    assert (await join(group, first)).partitions == ALL
+
+
 async def test_a_cancelled_join_gives_the_seat_up() -> None:
     group = make_group()
     first, second = group.new_member(), group.new_member()

@@ -61,6 +61,13 @@ async def test_a_commit_never_goes_back() -> None:
     assert log.committed("group") == 4
 
 
+async def test_a_commit_reaches_no_further_than_the_newest() -> None:
+    log = make_log()
+    await fill(log, 3)
+    log.commit("group", 99)
+    assert (log.committed("group"), log.earliest, log.highwater) == (3, 3, 3)
+
+
 async def test_offsets_go_on_after_everything_was_dropped() -> None:
     log = make_log()
     await fill(log, 3)
@@ -103,6 +110,20 @@ async def test_waiting_senders_are_served_in_order() -> None:
     assert not any(each.done() for each in waiting)
     log.commit("group", 10)
     assert [(await each).offset for each in waiting] == [10, 11, 12]
+
+
+async def test_a_small_message_does_not_overtake_a_large_one_that_waits() -> None:
+    log = make_log()
+    log.commit("group", 0)
+    await fill(log, 10)
+    large = asyncio.ensure_future(append(log, size=5))
+    await asyncio.sleep(0.01)
+    log.commit("group", 3)
+    small = asyncio.ensure_future(append(log))
+    await asyncio.sleep(0.01)
+    assert not small.done()
+    log.commit("group", 6)
+    assert [(await large).offset, (await small).offset] == [10, 11]
 
 
 async def test_a_sender_that_waits_asks_the_readers_to_commit() -> None:

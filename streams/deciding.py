@@ -26,7 +26,7 @@ from domain.commands import (
     UndoJob,
     UploadedItems,
 )
-from domain.errors import InvalidCommand, JobNotFound, NotReversible
+from domain.errors import IdempotencyConflict, InvalidCommand, JobNotFound, NotReversible
 from domain.events import JobStatus
 from domain.job import Job, Stamp
 from domain.operation import Reversible
@@ -111,6 +111,9 @@ class Decider:
             job.open_draft(stamp, command.tenant, command.spec)
             return
         source = self._uploaded(connection, command.tenant, command.source)
+        payloads.require_upload(
+            connection, source, tenant=command.tenant, job_id=job.id, first_item=0
+        )
         job.submit(
             stamp,
             command.tenant,
@@ -119,31 +122,28 @@ class Decider:
             size=source.size,
             sha256=source.sha256,
         )
-        payloads.claim_upload(
-            connection, source, tenant=command.tenant, job_id=job.id, part=0, first_item=0
-        )
+        payloads.claim_upload(connection, source, job_id=job.id, part=0, first_item=0)
 
     def _append(self, connection: Connection, job: Job, command: AppendItems, stamp: Stamp) -> None:
+        source = self._uploaded(connection, command.tenant, command.source)
         if command.part in job.parts:
+            _check_same(connection, job, command.part, source)
             return
         job.check("append")
-        source = self._uploaded(connection, command.tenant, command.source)
         first = job.counts.total
         if first + source.items > MAX_ITEMS:
             raise InvalidCommand(
                 f"a job holds at most {MAX_ITEMS} items; submit the rest as another job",
                 pointer="/items",
             )
+        payloads.require_upload(
+            connection, source, tenant=command.tenant, job_id=job.id, first_item=first
+        )
         job.append(
             stamp, part=command.part, items=source.items, size=source.size, sha256=source.sha256
         )
         payloads.claim_upload(
-            connection,
-            source,
-            tenant=command.tenant,
-            job_id=job.id,
-            part=command.part,
-            first_item=first,
+            connection, source, job_id=job.id, part=command.part, first_item=first
         )
 
     def _uploaded(
@@ -196,6 +196,16 @@ class Decider:
             outcomes.insert_outcomes(connection, [row])
             outcomes.drop_item_results(connection, job.id, number)
         self.record(connection, job)
+
+
+def _check_same(connection: Connection, job: Job, part: int, source: UploadedItems) -> None:
+    """A part that comes again must bring the same items: others would be lost unsaid."""
+    if payloads.part_digest(connection, job.id, part) != source.sha256:
+        raise IdempotencyConflict(
+            f"part {part} of job {job.id} has arrived before, with other items; "
+            "send these under another number",
+            pointer="/part",
+        )
 
 
 def check_spec(registry: Registry, spec: JobSpec) -> None:

@@ -152,22 +152,18 @@ def complete_upload(connection: Connection, source: UploadedItems) -> None:
     )
 
 
-def claim_upload(
-    connection: Connection,
-    source: UploadedItems,
-    *,
-    tenant: str,
-    job_id: str,
-    part: int,
-    first_item: int,
+def require_upload(
+    connection: Connection, source: UploadedItems, *, tenant: str, job_id: str, first_item: int
 ) -> None:
-    """Make an upload the job's items from ``first_item`` on.
+    """Hold an upload that may become the job's items from ``first_item`` on.
 
     Raises InvalidCommand when it is unknown to the tenant, incomplete, of another
-    digest, or claimed by another job. Claiming again for the same place is no error.
+    digest, or claimed by another job. Claimed for the same place already is no error.
     """
     row = connection.execute(
-        select(uploads).where(uploads.c.upload_id == source.upload_id, uploads.c.tenant == tenant)
+        select(uploads)
+        .where(uploads.c.upload_id == source.upload_id, uploads.c.tenant == tenant)
+        .with_for_update()
     ).one_or_none()
     known = (
         row
@@ -185,11 +181,24 @@ def claim_upload(
             f"upload {source.upload_id} belongs to another job; upload again",
             pointer="/source/upload_id",
         )
+
+
+def claim_upload(
+    connection: Connection, source: UploadedItems, *, job_id: str, part: int, first_item: int
+) -> None:
+    """Make an upload, held by ``require_upload``, the job's items from ``first_item`` on."""
     connection.execute(
         update(uploads)
         .where(uploads.c.upload_id == source.upload_id)
         .values(job_id=job_id, part=part, first_item=first_item)
     )
+
+
+def part_digest(connection: Connection, job_id: str, part: int) -> str | None:
+    """The digest of a part that a job has; None when it has no such part."""
+    return connection.scalars(
+        select(uploads.c.sha256).where(uploads.c.job_id == job_id, uploads.c.part == part)
+    ).one_or_none()
 
 
 def remove_unclaimed(connection: Connection, before: float, limit: int = 100) -> int:
@@ -198,6 +207,8 @@ def remove_unclaimed(connection: Connection, before: float, limit: int = 100) ->
         select(uploads.c.upload_id)
         .where(uploads.c.job_id.is_(None), uploads.c.created_at < before)
         .limit(limit)
+        # One that is being claimed at this moment stays.
+        .with_for_update(skip_locked=True)
     ).all()
     for table in (payloads, payload_keys, uploads):
         connection.execute(delete(table).where(table.c.upload_id.in_(stale)))

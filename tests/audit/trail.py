@@ -137,7 +137,6 @@ class Trail:
             claim_upload(
                 connection,
                 source,
-                tenant=TENANT,
                 job_id=job.id,
                 part=part,
                 first_item=job.counts.total,

@@ -20,6 +20,7 @@ from domain.errors import CountermandError, MessageUnreadable, Unavailable, Unsu
 from streams import topics
 from streams.envelope import Outgoing
 from streams.failpoints import Failpoint, Failpoints
+from streams.transport.errors import BacklogFullError
 
 log = structlog.get_logger(__name__)
 
@@ -38,15 +39,18 @@ class Sender:
         self._app = app
 
     async def __call__(self, outgoing: Outgoing) -> None:
-        """Deliver one message; raises what the transport raises."""
-        await self._app.producer.send_and_wait(
-            outgoing.topic,
-            outgoing.key,
-            outgoing.value,
-            None,
-            None,
-            outgoing.headers or None,
-        )
+        """Deliver one message; raises Unavailable when there is no room for it now."""
+        try:
+            await self._app.producer.send_and_wait(
+                outgoing.topic,
+                outgoing.key,
+                outgoing.value,
+                None,
+                None,
+                outgoing.headers or None,
+            )
+        except BacklogFullError as full:
+            raise Unavailable(str(full)) from full
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,110 @@
+"""An agent's body never raises: what it cannot do is kept, with its cause."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import orjson
+import pytest
+
+from domain.errors import StoreUnavailable
+from streams import topics
+from streams.agents import Binding, deliver
+from streams.envelope import Outgoing, decode_command
+from streams.failpoints import Failpoints
+
+
+@dataclass
+class Message:
+    value: bytes | None
+    key: bytes | None = b"job"
+    topic: str = topics.COMMANDS
+    partition: int = 2
+    offset: int = 17
+
+
+COMMAND = orjson.dumps(
+    {
+        "type": "pause_job",
+        "schema_version": 1,
+        "command_id": "c",
+        "job_id": "j",
+        "tenant": "t",
+        "actor": "a",
+    }
+)
+Handle = Callable[[object], Awaitable[list[Outgoing]]]
+
+
+async def taken(value: bytes | None, handle: Handle) -> tuple[list[Outgoing], int]:
+    """What was sent, and how many messages were acknowledged."""
+    sent: list[Outgoing] = []
+    moved: list[None] = []
+
+    async def send(outgoing: Outgoing) -> None:
+        sent.append(outgoing)
+
+    binding = Binding(
+        topic=topics.COMMANDS,
+        decode=decode_command,
+        handle=handle,
+        moved=lambda: moved.append(None),
+    )
+    await deliver(binding, Message(value), send, Failpoints())
+    return sent, len(moved)
+
+
+async def nothing(_command: object) -> list[Outgoing]:
+    return []
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (None, b"unreadable"),
+        (b"", b"unreadable"),
+        (b"\x80\x04\x95pickle", b"unreadable"),
+        (b"{", b"unreadable"),
+        (b"[]", b"unreadable"),
+        (b'{"type": "destroy"}', b"unreadable"),
+        (COMMAND.replace(b"pause_job", b"pause_job\xff"), b"unreadable"),
+        (COMMAND.replace(b'"schema_version":1', b'"schema_version":2'), b"unsupported_version"),
+        (COMMAND[:-1] + b',"more":1}', b"unreadable"),
+    ],
+)
+async def test_what_cannot_be_read_is_kept_with_cause_and_place(
+    value: bytes | None, code: bytes
+) -> None:
+    (dead,), moved = await taken(value, nothing)
+    assert (dead.topic, dead.value, dead.key) == (topics.DEAD, value or b"", b"job")
+    assert dead.headers["countermand-code"] == code
+    assert dead.headers["countermand-reason"]
+    assert dead.headers["countermand-topic"] == topics.COMMANDS.encode()
+    assert dead.headers["countermand-partition"] == b"2"
+    assert dead.headers["countermand-offset"] == b"17"
+    assert moved == 1
+
+
+async def test_a_handler_s_fault_is_kept_and_the_partition_moves_on() -> None:
+    async def fail(_command: object) -> list[Outgoing]:
+        raise KeyError("oops")
+
+    (dead,), moved = await taken(COMMAND, fail)
+    assert dead.headers["countermand-code"] == b"internal"
+    assert b"oops" in dead.headers["countermand-reason"]
+    assert moved == 1
+
+
+async def test_what_is_away_is_waited_for() -> None:
+    calls: list[object] = []
+
+    async def away_twice(command: object) -> list[Outgoing]:
+        calls.append(command)
+        if len(calls) < 3:
+            raise StoreUnavailable("away")
+        return [Outgoing("next", b"k", b"v")]
+
+    sent, moved = await taken(COMMAND, away_twice)
+    assert [one.topic for one in sent] == ["next"]
+    assert (len(calls), moved) == (3, 1)

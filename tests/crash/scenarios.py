@@ -1,14 +1,10 @@
-"""Scenarios: what a caller does while the engine may die, each with jobs that come to rest.
-
-Every failpoint is on the way of at least one of them; ``POINTS`` says of which.
-"""
+"""Scenarios: what a caller does while the engine may die, each with jobs that come to rest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from streams.failpoints import Failpoint
 from tests.crash.client import JOBS
 from tests.crash.workshop import Run
 
@@ -25,14 +21,14 @@ def work(run: Run) -> None:
     items = additions("work", range(1, 61))
     items[17]["fault"] = "seventeen"
     job_id = run.submit("crash.add", items, options={"chunk_size": 10})
-    job = run.client.settle(job_id)
+    job = run.settle(job_id)
     assert (job["counts"]["succeeded"], job["counts"]["failed"]) == (59, 1), job
 
 
 def pack(run: Run) -> None:
     """Many chunks in one message and one transaction."""
     items = [{"mark": f"pack-{number}"} for number in range(600)]
-    job = run.client.settle(run.submit("crash.create", items, options={"chunk_size": 20}))
+    job = run.settle(run.submit("crash.create", items, options={"chunk_size": 20}))
     assert job["counts"]["succeeded"] == 600, job
 
 
@@ -42,20 +38,20 @@ def retry(run: Run) -> None:
     for item in needy[10:30]:
         item["needs"] = 100
     job_id = run.submit("crash.add", needy, options={"chunk_size": 8})
-    assert run.client.settle(job_id)["counts"]["failed"] == 20
-    run.client.settle(run.submit("crash.add", additions("mend", [100])))
+    assert run.settle(job_id)["counts"]["failed"] == 20
+    run.settle(run.submit("crash.add", additions("mend", [100])))
     run.client.command(job_id, "retry", "again")
-    assert run.client.settle(job_id)["counts"]["succeeded"] == 40
+    assert run.settle(job_id)["counts"]["succeeded"] == 40
 
 
 def undo(run: Run) -> None:
     """There, back, and there again."""
     job_id = run.submit("crash.add", additions("undo", range(1, 41)), options={"chunk_size": 10})
-    run.client.settle(job_id)
+    run.settle(job_id)
     run.client.command(job_id, "undo", "back")
-    assert run.client.settle(job_id)["counts"]["rolled_back"] == 40
+    assert run.settle(job_id)["counts"]["rolled_back"] == 40
     run.client.command(job_id, "undo", "there again")
-    assert run.client.settle(job_id)["counts"]["succeeded"] == 40
+    assert run.settle(job_id)["counts"]["succeeded"] == 40
 
 
 def slow(run: Run) -> None:
@@ -65,34 +61,39 @@ def slow(run: Run) -> None:
     job_id = run.submit(
         "crash.wait", items, records=False, params=params, options={"chunk_size": 15}
     )
-    assert run.client.settle(job_id)["counts"]["succeeded"] == 60
+    assert run.settle(job_id)["counts"]["succeeded"] == 60
     results = [item["result"] for item in run.client.items(job_id)]
     assert results == [{"mark": item["mark"]} for item in items]
 
 
-def long(run: Run) -> None:
-    """A job of more than 200 versions, so that a snapshot is taken."""
-    items = [{"mark": f"long-{number}", "ms": 0} for number in range(200)]
-    params = {"journal": str(run.keeper.data_dir / "journal")}
-    job_id = run.submit(
-        "crash.wait", items, records=False, params=params, options={"chunk_size": 1}
-    )
-    job = run.client.settle(job_id)
-    assert job["version"] > 200, job["version"]
-
-
 def parts(run: Run) -> None:
     """A draft whose items come in parts."""
+    _in_parts(run, parts=3, items=15)
+
+
+def long(run: Run) -> None:
+    """A job of more than 200 versions, so that a snapshot is taken."""
+    _in_parts(run, parts=205, items=1)
+
+
+def longer(run: Run) -> None:
+    """One of more than 400 versions, so that a second one is."""
+    _in_parts(run, parts=405, items=1)
+
+
+def _in_parts(run: Run, *, parts: int, items: int) -> None:
     client = run.client
-    body = {"operation": "crash.add", "draft": True, "options": {"chunk_size": 10}}
+    body = {"operation": "crash.add", "draft": True, "options": {"chunk_size": 100}}
     job_id = str(client.ask("POST", JOBS, body, key="draft", status=202)["job_id"])
-    items = additions("parts", range(1, 46))
-    for part in range(3):
-        some = items[part * 15 : part * 15 + 15]
+    everything = additions("parts", range(1, parts * items + 1))
+    for part in range(parts):
+        some = everything[part * items : (part + 1) * items]
         client.ask("POST", f"{JOBS}/{job_id}/items?part={part}", some, status=202)
-    client.ask("POST", f"{JOBS}/{job_id}/seal", {"items": 45}, key="seal", status=202)
-    run.adopt(job_id, items)
-    assert client.settle(job_id)["counts"]["succeeded"] == 45
+    client.ask("POST", f"{JOBS}/{job_id}/seal", {"items": len(everything)}, key="seal", status=202)
+    run.adopt(job_id, everything)
+    job = run.settle(job_id)
+    assert job["counts"]["succeeded"] == len(everything), job
+    assert job["version"] > parts
 
 
 def steer(run: Run) -> None:
@@ -102,15 +103,9 @@ def steer(run: Run) -> None:
     for verb in ("pause", "resume", "cancel"):
         # Each may come too late: that is an answer as well.
         run.client.attempt(job_id, verb, verb)
-    run.client.settle(job_id)
+    run.settle(job_id)
 
 
 SCENARIOS: dict[str, Scenario] = {
-    one.__name__: one for one in (work, pack, retry, undo, slow, long, parts, steer)
+    one.__name__: one for one in (work, pack, retry, undo, slow, parts, steer, long, longer)
 }
-
-_EVERYWHERE = ("work", "pack", "retry", "undo", "slow", "parts")
-_FAST = ("work", "pack", "retry", "undo", "parts")
-
-POINTS: dict[Failpoint, tuple[str, ...]] = dict.fromkeys(Failpoint, _EVERYWHERE)
-"""Which scenarios pass which failpoint."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.crash import oracle
-from tests.crash.client import Client
+from tests.crash.client import Client, Document
 from tests.crash.keeper import Keeper, Shell, installed
 from tests.crash.nursery import Nursery
 from tests.crash.oracle import Account, Verdict
 
-COUNTERS = 400
+COUNTERS = 500
 """Counters 1 to this stand at 1 in the prepared directory, marked ``seed-0`` and so on."""
 
 
@@ -35,6 +36,15 @@ class Run:
     keeper: Keeper
     client: Client
     tasks: list[Task] = field(default_factory=list)
+    waits: list[tuple[float, float]] = field(default_factory=list)
+    """From when to when a job was waited for, in monotonic seconds."""
+
+    def settle(self, job_id: str) -> Document:
+        """The job once it has come to rest."""
+        begun = time.monotonic()
+        job = self.client.settle(job_id)
+        self.waits.append((begun, time.monotonic()))
+        return job
 
     def submit(
         self,

@@ -1,0 +1,152 @@
+"""Failing: one engine, killed at one failpoint while a caller goes through one scenario.
+
+``python -m tests.crash.failing POINT SCENARIO HIT`` tries one by itself.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL
+
+from streams.failpoints import Failpoint
+from tests.crash.oracle import Verdict
+from tests.crash.scenarios import SCENARIOS
+from tests.crash.workshop import Run, Workshop, workshop
+
+RECOVERY = 5.0
+"""Seconds from the restart to the end of the job that was under way, at most."""
+IDLE = 3.0
+"""Seconds within which what runs on the clock comes by, such as the save of the outbox."""
+
+_COLUMNS = ("work", "pack", "retry", "undo", "slow", "parts", "steer", "long", "longer")
+_PASSED: dict[Failpoint, tuple[int, ...]] = {
+    Failpoint.PAYLOAD_STORED: (1, 1, 2, 1, 1, 1, 1, 1, 0),
+    Failpoint.RESERVED: (1, 1, 2, 1, 1, 0, 1, 0, 0),
+    Failpoint.COMMAND_SENT: (1, 1, 3, 3, 1, 5, 4, 150, 0),
+    Failpoint.BEFORE_APPEND: (2, 4, 5, 9, 3, 6, 4, 150, 0),
+    Failpoint.AFTER_APPEND: (2, 4, 5, 9, 3, 6, 4, 150, 0),
+    Failpoint.AFTER_CHUNK_ROWS: (1, 2, 3, 6, 2, 1, 1, 1, 0),
+    Failpoint.BEFORE_DECISION: (1, 1, 3, 3, 1, 5, 4, 150, 0),
+    Failpoint.AFTER_DECISION: (1, 1, 3, 3, 1, 5, 4, 150, 0),
+    Failpoint.COORDINATOR_COMMITTED: (2, 4, 5, 9, 3, 6, 4, 150, 0),
+    Failpoint.HEADS_SIGNED: (2, 4, 5, 9, 3, 6, 3, 150, 0),
+    Failpoint.BEFORE_SNAPSHOT: (0, 0, 0, 0, 0, 0, 0, 1, 2),
+    Failpoint.AFTER_SNAPSHOT: (0, 0, 0, 0, 0, 0, 0, 1, 2),
+    Failpoint.BEFORE_DISPATCH_SEND: (1, 3, 3, 6, 3, 1, 1, 1, 0),
+    Failpoint.AFTER_DISPATCH_SEND: (1, 3, 3, 6, 3, 1, 1, 1, 0),
+    Failpoint.BEFORE_CLAIM: (1, 3, 3, 6, 3, 1, 1, 1, 0),
+    Failpoint.AFTER_CLAIM: (1, 3, 3, 6, 3, 1, 1, 1, 0),
+    Failpoint.BEFORE_HANDLER: (6, 20, 8, 4, 40, 1, 0, 1, 0),
+    Failpoint.AFTER_HANDLER: (6, 20, 8, 4, 40, 1, 0, 1, 0),
+    Failpoint.BEFORE_IMAGES: (1, 3, 3, 6, 0, 1, 0, 1, 0),
+    Failpoint.BEFORE_EFFECT_COMMIT: (1, 3, 3, 1, 3, 1, 0, 1, 0),
+    Failpoint.AFTER_EFFECT_COMMIT: (1, 3, 3, 1, 0, 1, 0, 1, 0),
+    Failpoint.BEFORE_ITEM_RESULTS: (0, 0, 0, 0, 5, 0, 0, 0, 0),
+    Failpoint.AFTER_ITEM_RESULTS: (0, 0, 0, 0, 5, 0, 0, 0, 0),
+    Failpoint.BEFORE_RESTORE: (0, 0, 0, 6, 0, 0, 0, 0, 0),
+    Failpoint.AFTER_RESTORE: (0, 0, 0, 6, 0, 0, 0, 0, 0),
+    Failpoint.BEFORE_UNDO_COMMIT: (0, 0, 0, 6, 0, 0, 0, 0, 0),
+    Failpoint.AFTER_UNDO_COMMIT: (0, 0, 0, 6, 0, 0, 0, 0, 0),
+    Failpoint.BEFORE_OUTCOME_SEND: (5, 20, 8, 15, 3, 2, 1, 2, 0),
+    Failpoint.AFTER_OUTCOME_SEND: (5, 20, 8, 15, 3, 2, 1, 2, 0),
+    Failpoint.BEFORE_ACK: (12, 30, 25, 40, 15, 12, 10, 200, 0),
+    Failpoint.BEFORE_OUTBOX_SEND: (8, 12, 15, 25, 10, 12, 10, 150, 0),
+    Failpoint.AFTER_OUTBOX_SEND: (8, 12, 15, 25, 10, 12, 10, 150, 0),
+    Failpoint.AFTER_OUTBOX_SAVE: (1, 1, 1, 1, 1, 1, 1, 2, 0),
+    Failpoint.BEFORE_PROJECTION: (1, 1, 1, 2, 1, 1, 1, 5, 0),
+}
+"""How often each scenario passes each failpoint, at least, in the order of the columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Where and when to die; ``hit`` counts from 1."""
+
+    point: Failpoint
+    scenario: str
+    hit: int
+
+    def __str__(self) -> str:
+        return f"{self.point} {self.scenario} {self.hit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a trial; times in seconds, ``recovery`` from ready to the job's end."""
+
+    trial: Trial
+    verdict: Verdict
+    restart: float
+    recovery: float
+
+
+def passed() -> Iterator[tuple[Failpoint, str, int]]:
+    """Every failpoint with each scenario that passes it, and how often at least."""
+    for point, row in _PASSED.items():
+        for scenario, times in zip(_COLUMNS, row, strict=True):
+            if times:
+                yield point, scenario, times
+
+
+def firsts() -> list[Trial]:
+    """The first hit of every failpoint in every scenario."""
+    return [Trial(point, scenario, 1) for point, scenario, _ in passed()]
+
+
+def laters(chance: random.Random) -> list[Trial]:
+    """A later hit of every failpoint in every scenario that has one."""
+    return [
+        Trial(point, scenario, chance.randint(2, times))
+        for point, scenario, times in passed()
+        if times > 1
+    ]
+
+
+def sample(chance: random.Random, count: int) -> list[Trial]:
+    """Of so many failpoints, the first or a later hit in one of the quick scenarios."""
+    found: dict[Failpoint, list[Trial]] = {}
+    for trial in (*firsts(), *laters(chance)):
+        if not trial.scenario.startswith("long"):
+            found.setdefault(trial.point, []).append(trial)
+    return [chance.choice(found[point]) for point in chance.sample(sorted(found), count)]
+
+
+def attempt(shop: Workshop, trial: Trial) -> Outcome:
+    """Go through a scenario, die on the way, and judge what is left."""
+    with shop.running(f"{trial.point}:{trial.hit}") as run:
+        SCENARIOS[trial.scenario](run)
+        first = _death(run)
+        second = run.keeper.wait_for(2)
+        assert second.ready is not None
+        verdict = shop.verdict(run)
+        restart, recovery = second.ready - first, _recovery(run, second.ready)
+    verdict.require(len(run.keeper.lives) == 2, f"it had {len(run.keeper.lives)} lives")
+    verdict.require(recovery < RECOVERY, f"the job took {recovery:.1f} s to end after the restart")
+    return Outcome(trial, verdict, restart, recovery)
+
+
+def _death(run: Run) -> float:
+    """When it was killed; what runs on the clock may let us wait."""
+    first = run.keeper.lives[0]
+    until = time.monotonic() + IDLE
+    while first.ended is None and time.monotonic() < until:
+        time.sleep(0.02)
+    assert first.ended is not None, "the failpoint was not reached"
+    assert first.status == -SIGKILL, f"it ended with {first.status}:\n{run.keeper.log[-3000:]}"
+    return first.ended
+
+
+def _recovery(run: Run, ready: float) -> float:
+    """The longest wait for a job, as far as it lay behind the restart."""
+    return max((end - max(begun, ready) for begun, end in run.waits if end > ready), default=0.0)
+
+
+if __name__ == "__main__":
+    with workshop(Path(tempfile.mkdtemp(prefix="countermand-crash-"))) as opened:
+        print(attempt(opened, Trial(Failpoint(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table
@@ -208,6 +209,13 @@ def test_floats_are_kept_to_the_last_bit(stored: Database, weight: float) -> Non
         (key,) = add(records, [gadget(0, weight=weight)])
         records.update(gadgets, [Change(key, {"weight": weight})])
     assert repr(contents(stored)[key]["weight"]) == repr(weight)
+
+
+def test_a_decimal_may_go_into_a_column_of_floats(stored: Database) -> None:
+    with writing(stored) as records:
+        (key,) = add(records, [gadget(0, weight=Decimal("1.5"), price=Decimal("2.25"))])
+    row = contents(stored)[key]
+    assert (row["weight"], row["price"]) == (1.5, 2.25)
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,60 @@ def test_a_unique_value_that_is_taken_since_is_a_conflict(stored: Database) -> N
     assert len(again.results) == 4
 
 
+def test_what_a_failed_attempt_put_back_leaves_no_trace(stored: Database) -> None:
+    ids = ten(stored)
+    with writing(stored) as records:
+        records.update(gadgets, [Change(ids[0], {"name": "new"}, position=0)])
+        records.delete(gadgets, [Deletion(ids[1], position=0), Deletion(ids[2], position=1)])
+        images = records.encoded_images()
+    with writing(stored, hand("anna")) as records:
+        add(records, [gadget(0)])
+    done = contents(stored)
+    undone = undo(stored, images, job())
+    assert isinstance(undone.results[0], Conflicted)
+    assert undone.results[1] == Restored()
+    again = undo(stored, undone.images, job(100, generation=1), chunk=101)
+    assert again.results == {1: Restored()}
+    assert contents(stored) == done
+    with stored.engine.connect() as connection:
+        stories = [record_history(connection, gadgets, key) for key in ids[:3]]
+    made, job_wrote = hand("maker"), job()
+    undo_wrote, redo_wrote = job(100, generation=1), job(101, generation=2)
+    assert [[entry.writer for entry in story] for story in stories] == [
+        [made, job_wrote],
+        [made, job_wrote],
+        [made, job_wrote, undo_wrote, redo_wrote],
+    ]
+
+
+def test_the_records_of_one_item_are_put_back_last_first(stored: Database) -> None:
+    with writing(stored) as records:
+        (shelf,) = records.insert(shelves, ["name"], [("a",)], [0])
+        records.insert(gadgets, ["name", "shelf_id"], [("child", shelf)], [0])
+        images = records.encoded_images()
+    done = contents(stored), contents(stored, shelves)
+    undone = undo(stored, images, job())
+    assert undone.results == {0: Restored()}
+    assert (contents(stored), contents(stored, shelves)) == ({}, {})
+    again = undo(stored, undone.images, job(100, generation=1), chunk=101)
+    assert again.results == {0: Restored()}
+    assert (contents(stored), contents(stored, shelves)) == done
+
+
+def test_an_item_is_not_in_its_own_way(stored: Database) -> None:
+    ids = ten(stored)
+    with writing(stored) as records:
+        records.update(gadgets, [Change(ids[5], {"name": "new"}, position=0)])
+        records.delete(gadgets, [Deletion(ids[0], position=0)])
+        records.insert(gadgets, ["name"], [("gadget 0",)], [0])
+        images = records.encoded_images()
+    with writing(stored, hand("anna")) as records:
+        (taken,) = add(records, [gadget(5)])
+    found = undo(stored, images, job()).results[0]
+    why = f"constraint gadgets_name: gadgets/{taken} has the same values"
+    assert found == Conflicted(f"gadgets/{ids[5]}", "anna", why)
+
+
 def test_a_reference_that_is_gone_or_used_since_is_a_conflict(stored: Database) -> None:
     with writing(stored, hand("maker")) as records:
         a, b = records.insert(shelves, ["name"], [("a",), ("b",)], [0, 1])

@@ -81,21 +81,14 @@ class Rebuild:
         places, keys = _common(shape, tasks[0].goal.columns)
         old = [_picked(task.goal.cells, places) for task in tasks]
         now = [_picked(task.present, [shape.business.index(key) for key in keys]) for task in tasks]
-        real = {shape.business[index] for index in shape.reals}
-        differing = [
-            index
-            for index, (was, present) in enumerate(
-                zip(zip(*old, strict=True), zip(*now, strict=True), strict=True)
-            )
-            # Floats that are equal may still differ, as 0.0 and -0.0 do.
-            if was != present or keys[index] in real
-        ]
+        columns = zip(zip(*old, strict=True), zip(*now, strict=True), strict=True)
+        differing = [index for index, (was, is_now) in enumerate(columns) if was != is_now]
         rows = [
             (*[cells[index] for index in differing], task.version, task.goal.id)
             for cells, task in zip(old, tasks, strict=True)
         ]
-        columns = [keys[index] for index in differing]
-        self._backend.update(self._connection, shape, columns, rows)
+        changed = [keys[index] for index in differing]
+        self._backend.update(self._connection, shape, changed, rows)
 
     def _note(self, kind: Kind, shape: Shape, tasks: Sequence[Task]) -> None:
         ids = [task.goal.id for task in tasks]

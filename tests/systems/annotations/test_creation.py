@@ -98,6 +98,15 @@ def test_each_wrong_item_fails_alone_and_says_how(bench: Workbench, ground: Grou
     assert len(bench.rows(tables.annotations)) == len(cases) + 1
 
 
+def test_a_label_of_another_project_is_not_found(bench: Workbench, ground: Ground) -> None:
+    (project,) = bench.make("annotations.create_projects", [{"name": "second"}])
+    (label,) = bench.make("annotations.create_labels", [{"project_id": project, "name": "place"}])
+    by_id = span(ground, label_id=label)
+    by_name = span(ground, label_id=None, label="place")
+    for result in create(bench, ground, by_id, by_name):
+        assert fault(result)[0] == "label_not_found"
+
+
 def test_a_text_of_another_project_is_not_found(bench: Workbench, ground: Ground) -> None:
     (project,) = bench.make("annotations.create_projects", [{"name": "second"}])
     (result,) = bench.work("annotations.create", [span(ground)], params={"project_id": project})

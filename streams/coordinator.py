@@ -33,9 +33,10 @@ from streams.failpoints import Failpoint, Failpoints
 from streams.killers import close_killer
 from streams.stores import chunks as chunk_store
 from streams.stores import outcomes
-from streams.stores.chunks import Control, Overdue
+from streams.stores.chunks import Control
 from streams.stores.database import Database
 from streams.stores.decisions import Decision, find_decision, problem_of, store_decision
+from streams.stores.overdue import Overdue, dispatch_again, overdue, still_late
 
 CONFLICT_ATTEMPTS = 5
 SNAPSHOT_EVERY = 200
@@ -279,7 +280,7 @@ class Coordinator:
     def _lost(self, connection: Connection) -> tuple[list[Overdue], list[str], list[str]]:
         now = self._clock.now().timestamp()
         return (
-            chunk_store.overdue(connection, now),
+            overdue(connection, now),
             outcomes.jobs_with_unrecorded(connection),
             chunk_store.open_jobs(connection),
         )
@@ -289,19 +290,21 @@ class Coordinator:
         killers = [chunk for chunk in late if chunk.is_killer]
         others = [chunk for chunk in late if not chunk.is_killer]
         sent: list[Outgoing] = []
+        now = self._clock.now().timestamp()
         if others:
-            claim_by = self._clock.now().timestamp() + self._settings.claim_by
             works = await self._database.write(
-                lambda connection: chunk_store.dispatch_again(connection, others, claim_by)
+                lambda connection: dispatch_again(
+                    connection, others, now=now, claim_by=now + self._settings.claim_by
+                )
             )
             sent += [work_message(work) for work in works]
         if killers:
-            await self._database.write(partial(self._close_killers, killers))
+            await self._database.write(partial(self._close_killers, killers, now))
             sent += await self._advance(job_id, None)
         return sent
 
-    def _close_killers(self, killers: list[Overdue], connection: Connection) -> None:
-        for killer in killers:
+    def _close_killers(self, killers: list[Overdue], now: float, connection: Connection) -> None:
+        for killer in still_late(connection, killers, now):
             close_killer(connection, killer, outcomes.sequence_at(self._clock.now()))
 
     def _knows_all(self, job_id: str) -> bool:

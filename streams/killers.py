@@ -14,9 +14,9 @@ from domain.outcomes import Closing, Failed, ItemStatus, Result
 from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
 from streams.stores import outcomes
-from streams.stores.chunks import Overdue
 from streams.stores.ledger import Ledger
 from streams.stores.outcomes import OutcomeRow
+from streams.stores.overdue import Overdue
 
 
 def close_killer(connection: Connection, killer: Overdue, sequence: int) -> None:

@@ -1,4 +1,6 @@
-"""Chunks in flight: control rows, dispatch, claim, lease, fence, and what the sweep finds.
+"""Chunks in flight: control rows, dispatch, claim, lease, fence.
+
+What the sweep finds is in :mod:`streams.stores.overdue`.
 
 Lock order in every transaction: control, chunks, events.
 """
@@ -25,10 +27,9 @@ from sqlalchemy import (
     update,
 )
 
-from domain import planning
 from domain.events import Cause, PlannedChunk
 from domain.ranges import Ranges
-from streams.envelope import Work, WorkChunk
+from streams.envelope import Work
 from streams.stores.schema import chunks, grants, job_control, outcomes
 
 
@@ -60,25 +61,6 @@ class Claimed:
     starts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Overdue:
-    """A dispatched chunk without outcome that nobody works."""
-
-    job_id: str
-    operation: str
-    chunk: int
-    parent: int | None
-    cause: Cause
-    epoch: int
-    attempt: int
-    starts: int
-
-    @property
-    def is_killer(self) -> bool:
-        """Whether it has taken so many workers with it that it is not tried again as it is."""
-        return self.starts >= planning.starts_allowed(self.cause, self.parent)
-
-
 _JOB: BindParameter[str] = bindparam("job")
 _CHUNK: BindParameter[int] = bindparam("number")
 _NUMBERS: BindParameter[list[int]] = bindparam("numbers", expanding=True)
@@ -92,7 +74,8 @@ def _these() -> ColumnElement[bool]:
     return and_(chunks.c.job_id == _JOB, chunks.c.chunk.in_(_NUMBERS))
 
 
-def _has_outcome() -> ColumnElement[bool]:
+def has_outcome() -> ColumnElement[bool]:
+    """Whether a chunk has its outcome row."""
     return exists().where(outcomes.c.job_id == chunks.c.job_id, outcomes.c.chunk == chunks.c.chunk)
 
 
@@ -119,7 +102,7 @@ _CLAIM = (
             chunks.c.lease_until < bindparam("now"),
             chunks.c.worker == bindparam("by"),
         ),
-        ~_has_outcome(),
+        ~has_outcome(),
     )
     .values(
         # Only a death makes a start count; a worker that starts again itself has not died.
@@ -138,9 +121,12 @@ _CLAIM = (
 )
 _HELD = (
     select(chunks.c.chunk, chunks.c.attempt)
-    .where(_these(), chunks.c.open, ~_has_outcome())
+    .where(_these(), chunks.c.open)
     .order_by(chunks.c.chunk)
     .with_for_update(of=chunks)
+)
+_WITH_OUTCOME = select(outcomes.c.chunk).where(
+    outcomes.c.job_id == _JOB, outcomes.c.chunk.in_(_NUMBERS)
 )
 _CLOSE = update(chunks).where(_these()).values(open=False)
 _RELEASE = delete(grants).where(grants.c.job_id == _JOB, grants.c.chunk.in_(_NUMBERS))
@@ -284,10 +270,15 @@ def held(connection: Connection, claimed: Sequence[Claimed]) -> list[Claimed]:
     epoch = connection.scalars(_SHARE_CONTROL, {"job": first.job_id}).one_or_none()
     if epoch != first.epoch:
         return []
-    numbers = [chunk.chunk for chunk in claimed]
-    rows = connection.execute(_HELD, {"job": first.job_id, "numbers": numbers})
-    attempts = {row.chunk: row.attempt for row in rows}
-    return [chunk for chunk in claimed if attempts.get(chunk.chunk) == chunk.attempt]
+    those = {"job": first.job_id, "numbers": [chunk.chunk for chunk in claimed]}
+    attempts = {row.chunk: row.attempt for row in connection.execute(_HELD, those)}
+    # A statement of its own: that which waited for the lock sees what was before the wait.
+    done = set(connection.scalars(_WITH_OUTCOME, those))
+    return [
+        chunk
+        for chunk in claimed
+        if attempts.get(chunk.chunk) == chunk.attempt and chunk.chunk not in done
+    ]
 
 
 def prolong(connection: Connection, held: Iterable[Claimed], until: float) -> None:
@@ -317,59 +308,6 @@ def hand_back(connection: Connection, held: Iterable[Claimed]) -> None:
 def void_leases(connection: Connection) -> None:
     """At an embedded start: the process lock proves that all earlier owners are dead."""
     connection.execute(update(chunks).where(chunks.c.open).values(lease_until=None, claim_by=0.0))
-
-
-def overdue(connection: Connection, now: float, limit: int = 500) -> list[Overdue]:
-    """Chunks without outcome whose claim or lease has run out."""
-    late = or_(
-        and_(chunks.c.lease_until.is_(None), chunks.c.claim_by < now), chunks.c.lease_until < now
-    )
-    rows = connection.execute(
-        select(
-            chunks.c.job_id,
-            job_control.c.operation,
-            chunks.c.chunk,
-            chunks.c.parent,
-            chunks.c.cause,
-            chunks.c.epoch,
-            chunks.c.attempt,
-            chunks.c.starts,
-        )
-        .join(job_control, job_control.c.job_id == chunks.c.job_id)
-        .where(chunks.c.open, late, ~_has_outcome())
-        .order_by(chunks.c.job_id, chunks.c.chunk)
-        .limit(limit)
-    )
-    return [
-        Overdue(job_id, operation, chunk, parent, Cause(cause), epoch, attempt, starts)
-        for job_id, operation, chunk, parent, cause, epoch, attempt, starts in rows
-    ]
-
-
-def dispatch_again(connection: Connection, late: Sequence[Overdue], claim_by: float) -> list[Work]:
-    """New attempts for overdue chunks of one job; returns the messages to send."""
-    works: list[Work] = []
-    for chunk in late:
-        moved = connection.execute(
-            update(chunks)
-            .where(
-                _is(chunk.job_id, chunk.chunk),
-                chunks.c.attempt == chunk.attempt,
-                chunks.c.open,
-                ~_has_outcome(),
-            )
-            .values(attempt=chunk.attempt + 1, lease_until=None, claim_by=claim_by)
-        )
-        if moved.rowcount:
-            works.append(
-                Work(
-                    job_id=chunk.job_id,
-                    operation=chunk.operation,
-                    epoch=chunk.epoch,
-                    chunks=(WorkChunk(chunk=chunk.chunk, attempt=chunk.attempt + 1),),
-                )
-            )
-    return works
 
 
 def close(connection: Connection, job_id: str, closed: Sequence[int]) -> None:

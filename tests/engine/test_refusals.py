@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from domain.commands import AppendItems, InlineItems, JobSpec, OpenJob, SealJob, SubmitJob
-from domain.commands import UploadedItems
+from domain.commands import (
+    AppendItems,
+    InlineItems,
+    JobSpec,
+    OpenJob,
+    SealJob,
+    SubmitJob,
+    UploadedItems,
+)
 from domain.registry import Registry
 from streams.stores import migrate
 from streams.stores.database import Database

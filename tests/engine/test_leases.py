@@ -1,0 +1,125 @@
+"""Whose chunk it is: heartbeats, workers that meet, and the sweep that meets a worker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Connection
+
+from domain.outcomes import Closing, Done
+from domain.registry import Registry
+from streams.envelope import decode_work
+from streams.stores import chunks as chunk_store
+from streams.stores import ledger as ledgers
+from streams.stores import migrate, outcomes
+from streams.stores.chunks import Claimed
+from streams.stores.database import Database
+from streams.stores.outcomes import OutcomeRow
+from streams.stores.overdue import dispatch_again, overdue
+from tests.databases import database, database_url
+from tests.engine.stages import Stages
+from tests.engine.stock import operations, stock
+
+__all__ = ["database", "database_url"]
+
+LEASE = 5.0
+
+
+@pytest.fixture
+async def stages(database: Database) -> Stages:
+    migrate.create_missing(database, [stock])
+    return Stages(database, Registry(operations))
+
+
+async def claimed_by(stages: Stages, worker: str, starts: int = 1) -> Claimed:
+    """The one chunk of a job of two items, claimed; its lease begins now."""
+    await stages.submit("stock.create", [{"name": "x"}] * 2)
+    work = decode_work(stages.bus.pop().value)
+    claimed: list[Claimed] = []
+    for number in range(starts):
+        stages.clock.pass_seconds(LEASE + 1)
+        claimed = stages.database.write_now(
+            lambda connection, number=number: chunk_store.claim(  # type: ignore[misc]
+                connection,
+                work,
+                worker=f"{worker}-{number}",
+                now=stages.clock.now().timestamp(),
+                lease=LEASE,
+            )
+        )
+    return claimed[0]
+
+
+def outcome(claimed: Claimed) -> OutcomeRow:
+    ledger = ledgers.encode_results(claimed.items, [Done()] * len(claimed.items), duration_ms=1.0)
+    closed = outcomes.summary_of(claimed.chunk, ledger, duration_ms=1.0)
+    return OutcomeRow(claimed.job_id, closed, ledger, claimed.attempt, 1)
+
+
+def beside(database: Database, work: Callable[[Connection], object]) -> threading.Thread:
+    """Run a transaction of another process, which meets the one that this test is in."""
+
+    def other() -> None:
+        with Database(database.url) as own:
+            own.write_now(work)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    return thread
+
+
+async def test_a_lease_renewed_after_the_look_is_kept(stages: Stages) -> None:
+    """The sweep looks, the heartbeat comes, the sweep acts."""
+    claimed = await claimed_by(stages, "slow")
+    stages.clock.pass_seconds(LEASE + 1)
+    now = stages.clock.now().timestamp()
+    database = stages.database
+    late = database.read_now(lambda connection: overdue(connection, now))
+    assert [chunk.chunk for chunk in late] == [claimed.chunk]
+    database.write_now(lambda connection: chunk_store.prolong(connection, [claimed], now + LEASE))
+    again = database.write_now(
+        lambda connection: dispatch_again(connection, late, now=now, claim_by=now + 5)
+    )
+    assert again == []
+
+
+async def test_of_two_workers_on_one_attempt_one_writes(stages: Stages) -> None:
+    """A doubled hint, and a lease that ran out while its worker was stopped."""
+    claimed = await claimed_by(stages, "doubled", starts=2)
+    found: list[list[Claimed]] = []
+
+    def first(connection: Connection) -> threading.Thread:
+        assert chunk_store.held(connection, [claimed]) == [claimed]
+        second = beside(
+            stages.database, lambda other: found.append(chunk_store.held(other, [claimed]))
+        )
+        time.sleep(0.3)
+        outcomes.insert_outcomes(connection, [outcome(claimed)])
+        return second
+
+    stages.database.write_now(first).join(10)
+    assert found == [[]]
+
+
+async def test_a_chunk_is_no_killer_while_its_effect_is_written(stages: Stages) -> None:
+    claimed = await claimed_by(stages, "late", starts=3)
+    stages.clock.pass_seconds(LEASE + 1)
+    now = stages.clock.now().timestamp()
+    (killer,) = stages.database.read_now(lambda c: overdue(c, now))
+    assert killer.is_killer
+
+    def effect(connection: Connection) -> threading.Thread:
+        assert chunk_store.held(connection, [claimed]) == [claimed]
+        sweep = beside(
+            stages.database, lambda c: stages.coordinator._close_killers([killer], now, c)
+        )
+        time.sleep(0.3)
+        outcomes.insert_outcomes(connection, [outcome(claimed)])
+        return sweep
+
+    stages.database.write_now(effect).join(10)
+    ((closing,),) = await stages.rows("SELECT closing FROM outcomes")
+    assert closing == Closing.DONE

@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -50,6 +51,9 @@ log = structlog.get_logger(__name__)
 
 ENTRY_POINTS = "countermand.operations"
 PARTITIONS = 4
+PROJECTION_PAUSE = 0.15
+"""Seconds by which the list of jobs may lag: a small job is done before it is listed, and
+its commits do not wait for the list's."""
 EXIT_HUNG = 70
 
 
@@ -107,7 +111,7 @@ async def _engine(
     jobs = Jobs(recorder, SnapshotRecorder(database))
     heads = await asyncio.to_thread(audit.open_heads, settings.data_dir, database)
     decided, hub, progress = Decided(), LiveHub(), Progress(clock)
-    news = asyncio.Event()
+    unpublished, unprojected = asyncio.Event(), asyncio.Event()
     broker = MemoryBroker()
     for topic in all_topics(registry.systems):
         broker.create_topic(topic, PARTITIONS)
@@ -116,7 +120,9 @@ async def _engine(
 
     def stored(recordings: Iterable[Recording[str]]) -> None:
         heads.append(recorder.heads_of(recordings))
-        news.set()
+        outbox.offer(recordings)
+        unpublished.set()
+        unprojected.set()
 
     coordinator = Coordinator(
         database=database,
@@ -185,8 +191,8 @@ async def _engine(
         for message in await coordinator.recover():
             await send(message)
         loops = [
-            _publish(outbox, news),
-            _every(0.1, projector.project),
+            _at_news(unpublished, partial(_all, outbox.publish)),
+            _at_news(unprojected, partial(_all, projector.project), pause=PROJECTION_PAUSE),
             _every(0.5, outbox.save),
             _every(settings.sweep, lambda: _sweep(coordinator, send)),
             _every(settings.sweep, timers.fire),
@@ -303,17 +309,26 @@ async def _every(seconds: float, work: Callable[[], Awaitable[Any]]) -> None:
         await asyncio.sleep(seconds)
 
 
-async def _publish(outbox: Outbox, news: asyncio.Event) -> None:
+async def _at_news(
+    news: asyncio.Event, work: Callable[[], Awaitable[None]], *, pause: float = 0.0
+) -> None:
+    """Work at the start, ``pause`` seconds after news, and once a second without any."""
     while True:
+        await asyncio.sleep(pause)
         news.clear()
         try:
-            while await outbox.publish():
-                pass
+            await work()
         except StoreUnavailable as error:
             log.warning("waiting", reason=error.message)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await news.wait()
+
+
+async def _all(step: Callable[[], Awaitable[bool]]) -> None:
+    """Repeat a step until it says that there is no more to do."""
+    while await step():
+        pass
 
 
 async def _sweep(coordinator: Coordinator, send: Sender) -> None:

@@ -6,9 +6,12 @@ readers may see an event twice and know it by job and version.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
-from eventsourcing.persistence import Mapper, Notification
+from eventsourcing.domain import DomainEventProtocol
+from eventsourcing.persistence import Mapper, Recording
 from sqlalchemy import Connection
 
 from domain.events import JobEvent
@@ -20,9 +23,12 @@ from streams.stores.database import Database
 from streams.stores.events import EventRecorder
 
 BATCH = 500
+KEPT = 1000
 READER = "outbox"
 
 Send = Callable[[Outgoing], Awaitable[None]]
+Numbered = tuple[int, DomainEventProtocol[str]]
+"""An event with its place in the log."""
 
 
 class Outbox:
@@ -44,20 +50,28 @@ class Outbox:
         self._failpoints = failpoints
         self._position: int | None = None
         self._saved = 0
+        self._fresh: deque[Numbered] = deque(maxlen=KEPT)
 
-    async def publish(self) -> int:
-        """Send what is new, at most ``BATCH`` events; returns how many."""
+    def offer(self, recordings: Iterable[Recording[str]]) -> None:
+        """Take what this process has just committed: it need not be read again."""
+        for recording in recordings:
+            self._fresh.append((recording.notification.id, recording.domain_event))
+
+    async def publish(self) -> bool:
+        """Send what is new, at most ``BATCH`` events; returns whether there may be more."""
         if self._position is None:
             self._position = self._saved = await self._database.read(
                 lambda connection: read_model.position(connection, READER)
             )
-        found = await self._database.read(self._after(self._position))
-        for notification in found:
+        found = self._offered_after(self._position)
+        if not found:
+            found = await self._database.read(partial(self._stored_after, self._position))
+        for number, event in found:
             self._failpoints.reach(Failpoint.BEFORE_OUTBOX_SEND)
-            await self._send(self._message(notification))
+            await self._send(_message(number, event))
             self._failpoints.reach(Failpoint.AFTER_OUTBOX_SEND)
-            self._position = notification.id
-        return len(found)
+            self._position = number
+        return len(found) == BATCH or bool(self._fresh)
 
     async def save(self) -> None:
         """Store how far the log was published; VersionConflict when another outbox moved it."""
@@ -70,17 +84,26 @@ class Outbox:
         self._saved = now
         self._failpoints.reach(Failpoint.AFTER_OUTBOX_SAVE)
 
-    def _after(self, position: int) -> Callable[[Connection], Sequence[Notification]]:
-        return lambda connection: self._recorder.select_notifications(
+    def _offered_after(self, position: int) -> list[Numbered]:
+        """The offered events that follow without a gap: in a gap may be another process's."""
+        while self._fresh and self._fresh[0][0] <= position:
+            self._fresh.popleft()
+        found: list[Numbered] = []
+        while self._fresh and self._fresh[0][0] == position + 1 and len(found) < BATCH:
+            found.append(self._fresh.popleft())
+            position += 1
+        return found
+
+    def _stored_after(self, position: int, connection: Connection) -> list[Numbered]:
+        notifications = self._recorder.select_notifications(
             position, BATCH, inclusive_of_start=False, connection=connection
         )
+        return [(found.id, self._mapper.to_domain_event(found)) for found in notifications]
 
-    def _message(self, notification: Notification) -> Outgoing:
-        event = self._mapper.to_domain_event(notification)
-        if not isinstance(event, JobEvent):
-            raise TypeError(f"notification {notification.id} is no event of a job")
-        return Outgoing(
-            topic=topics.EVENTS,
-            key=event.originator_id.encode(),
-            value=encode_event(notification.id, event),
-        )
+
+def _message(number: int, event: DomainEventProtocol[str]) -> Outgoing:
+    if not isinstance(event, JobEvent):
+        raise TypeError(f"notification {number} is no event of a job")
+    return Outgoing(
+        topic=topics.EVENTS, key=event.originator_id.encode(), value=encode_event(number, event)
+    )

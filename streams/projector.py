@@ -31,14 +31,14 @@ class Projector:
         self._failpoints = failpoints
         self._position: int | None = None
 
-    async def project(self) -> int:
-        """Take in what is new, at most ``BATCH`` events; returns how many."""
+    async def project(self) -> bool:
+        """Take in what is new, at most ``BATCH`` events; returns whether there may be more."""
         found = await self._database.read(self._new)
         if not found:
-            return 0
+            return False
         await self._database.write(lambda connection: self._project(connection, found))
         self._position = found[-1].id
-        return len(found)
+        return len(found) == BATCH
 
     def _new(self, connection: Connection) -> list[Notification]:
         if self._position is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from sqlalchemy import Column, Integer, MetaData, Table
 
 from domain.outcomes import Conflicted, Failed, Restored
 from domain.records import Change, Deletion, Writer
@@ -405,6 +406,46 @@ def test_values_that_only_the_database_knows_come_back(stored: Database) -> None
     images = update(stored, job(), each(ids, weight=0.0, photo=b"", notes=""))
     undo(stored, images, job())
     assert {key: repr(row["weight"]) for key, row in contents(stored).items()} == before
+
+
+def test_a_table_that_has_lost_and_gained_columns_since(stored: Database) -> None:
+    """What an image lacks keeps its value or gets its default; what the table lacks is left."""
+    ids = ten(stored)
+    with writing(stored) as records:
+        records.update(gadgets, each(ids[:2], name="x", order=1, photo=None)[:1])
+        records.delete(gadgets, [Deletion(ids[2], position=9)])
+        images = records.encoded_images()
+    before = contents(stored)
+    names = ("photo", "id", "version", "order", "tenant", "sold", "extra")
+    columns = [
+        Column("extra", Integer, server_default="5") if name == "extra" else gadgets.c[name]._copy()
+        for name in names
+    ]
+    columns.append(gadgets.c["name"]._copy())
+    today = Table("gadgets", MetaData(), *columns)
+    with stored.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE gadgets ADD COLUMN extra integer DEFAULT 5")
+    assert images is not None
+    undone = stored.write_now(
+        lambda connection: restore(
+            connection,
+            images,
+            job(9, generation=1),
+            given.NOW,
+            target=job(),
+            tables={"gadgets": today},
+        )
+    )
+    assert set(undone.results.values()) == {Restored()}
+    after = contents(stored)
+    made = gadget(0)
+    assert after[ids[0]] == before[ids[0]] | {"name": "gadget 0", "order": 7} | {
+        "photo": made["photo"]
+    }
+    assert (after[ids[2]]["name"], after[ids[2]]["notes"]) == ("gadget 2", None)
+    with stored.engine.connect() as connection:
+        extra = connection.exec_driver_sql("SELECT DISTINCT extra FROM gadgets").scalars().all()
+    assert extra == [5]
 
 
 def test_a_savepoint_that_failed_is_not_undone(stored: Database) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -69,18 +69,21 @@ class Rebuild:
                 pass
 
     def _insert(self, shape: Shape, tasks: Sequence[Task]) -> None:
-        places, keys = _common(shape, tasks[0].goal.columns)
+        keys = _common(shape, tasks[0].goal.columns)
+        pick = _picker(tasks[0].goal.columns, keys)
         rows = [
-            (task.goal.id, task.version, self._tenant, *_picked(task.goal.cells, places))
+            (task.goal.id, task.version, self._tenant, *pick(task.goal.cells or ()))
             for task in tasks
         ]
         self._backend.insert(self._connection, shape, (*OWN, *keys), rows)
 
     def _set(self, shape: Shape, tasks: Sequence[Task]) -> None:
         """Set only the columns in which a record differs: an index on another one rests."""
-        places, keys = _common(shape, tasks[0].goal.columns)
-        old = [_picked(task.goal.cells, places) for task in tasks]
-        now = [_picked(task.present, [shape.business.index(key) for key in keys]) for task in tasks]
+        keys = _common(shape, tasks[0].goal.columns)
+        pick_old = _picker(tasks[0].goal.columns, keys)
+        pick_now = _picker(shape.business, keys)
+        old = [pick_old(task.goal.cells or ()) for task in tasks]
+        now = [pick_now(task.present or ()) for task in tasks]
         columns = zip(zip(*old, strict=True), zip(*now, strict=True), strict=True)
         differing = [index for index, (was, is_now) in enumerate(columns) if was != is_now]
         rows = [
@@ -109,11 +112,14 @@ class Rebuild:
         )
 
 
-def _common(shape: Shape, columns: Sequence[str]) -> tuple[list[int], list[str]]:
-    """The columns of an image that the table still has: their places in it, and their keys."""
-    places = [index for index, key in enumerate(columns) if key in shape.business]
-    return places, [columns[index] for index in places]
+def _common(shape: Shape, columns: Sequence[str]) -> list[str]:
+    """The columns of an image that the table still has."""
+    return [key for key in columns if key in shape.business]
 
 
-def _picked(cells: Cells | None, places: Sequence[int]) -> Cells:
-    return [] if cells is None else [cells[index] for index in places]
+def _picker(columns: Sequence[str], keys: Sequence[str]) -> Callable[[Cells], Cells]:
+    """What takes the cells of ``keys`` out of those of ``columns``."""
+    if list(columns) == list(keys):
+        return lambda cells: cells
+    places = [columns.index(key) for key in keys]
+    return lambda cells: [cells[place] for place in places]

@@ -35,6 +35,10 @@ class Registry:
             )
         return operation
 
+    def __contains__(self, kind: str) -> bool:
+        """Whether an operation of that kind is registered."""
+        return kind in self._operations
+
     def __iter__(self) -> Iterator[Operation]:
         return iter(self._operations[kind] for kind in sorted(self._operations))
 

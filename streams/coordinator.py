@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
+import structlog
 from eventsourcing.persistence import IntegrityError, Recording
 from sqlalchemy import Connection
 
 from domain.commands import Command, RecordOutcomes
-from domain.errors import CommandRefused, VersionConflict
+from domain.errors import CommandRefused, Unavailable, VersionConflict
 from domain.events import PlannedChunk
 from domain.job import Job, Stamp
 from domain.jobs import Jobs
@@ -38,9 +40,10 @@ from streams.stores.database import Database
 from streams.stores.decisions import Decision, find_decision, problem_of, store_decision
 from streams.stores.overdue import Overdue, dispatch_again, overdue, still_late
 
+log = structlog.get_logger(__name__)
+
 CONFLICT_ATTEMPTS = 5
 SNAPSHOT_EVERY = 200
-KEPT_JOBS = 256
 
 Stored = Callable[[Iterable[Recording[str]]], None]
 Decided = Callable[[str, Decision], None]
@@ -87,10 +90,13 @@ class Coordinator:
         self._failpoints = failpoints
         self._stored = stored
         self._decided = decided
+        self._registry = registry
         self._decider = Decider(registry, clock, ids)
         self._dispatcher = Dispatcher(registry, clock, slots=settings.slots)
         self._live: dict[str, Job] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._sick: set[str] = set()
+        # A lock lives as long as somebody holds it or waits for it.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # -- what the agents call -------------------------------------------------------
 
@@ -111,18 +117,18 @@ class Coordinator:
         late, unrecorded, open_jobs = await self._database.read(self._lost)
         sent: list[Outgoing] = []
         for job_id in dict.fromkeys([*unrecorded, *(j for j in open_jobs if j not in self._live)]):
-            sent += await self._advance(job_id, None)
+            sent += await self._unless_sick(job_id, partial(self._advance, job_id, None))
         by_job: dict[str, list[Overdue]] = {}
         for chunk in late:
             by_job.setdefault(chunk.job_id, []).append(chunk)
         for job_id, chunks in by_job.items():
-            sent += await self._revive(job_id, chunks)
+            sent += await self._unless_sick(job_id, partial(self._revive, job_id, chunks))
         return sent + await self._serve_others("")
 
     @property
     def in_flight(self) -> dict[str, int]:
         """Chunks in flight by job, for metrics."""
-        return {job_id: len(job.open) for job_id, job in self._live.items() if job.open}
+        return {job_id: len(job.open) for job_id, job in list(self._live.items()) if job.open}
 
     # -- one job, one lock, one transaction -----------------------------------------
 
@@ -135,8 +141,6 @@ class Coordinator:
         return self._dispatcher.messages(step.job, step.planned)
 
     def _only(self, job_id: str) -> AbstractAsyncContextManager[None]:
-        if len(self._locks) > 4 * KEPT_JOBS:
-            self._locks = {key: lock for key, lock in self._locks.items() if lock.locked()}
         return self._locks.setdefault(job_id, asyncio.Lock())
 
     async def _committed(self, job_id: str, work: Callable[[Connection], _Step]) -> _Step:
@@ -186,8 +190,10 @@ class Coordinator:
     def _keep(self, job: Job) -> None:
         if job.resting:
             self._forget(job.id)
-        else:
-            self._live[job.id] = job
+            return
+        if job.id not in self._live and job.spec.operation not in self._registry:
+            log.warning("operation_missing", job_id=job.id, operation=job.spec.operation)
+        self._live[job.id] = job
 
     def _forget(self, job_id: str) -> None:
         self._live.pop(job_id, None)
@@ -270,7 +276,7 @@ class Coordinator:
     async def _serve_others(self, job_id: str) -> list[Outgoing]:
         """Give free places to jobs that wait, other than the one just handled."""
         sent: list[Outgoing] = []
-        for other in self._dispatcher.allotments(self._live.values()):
+        for other in self._dispatcher.allotments(list(self._live.values())):
             if other != job_id:
                 sent += await self._advance(other, None)
         return sent
@@ -285,10 +291,26 @@ class Coordinator:
             chunk_store.open_jobs(connection),
         )
 
+    async def _unless_sick(
+        self, job_id: str, work: Callable[[], Awaitable[list[Outgoing]]]
+    ) -> list[Outgoing]:
+        """What the work sends; a job that cannot be read or decided on stops no other."""
+        try:
+            return await work()
+        except Unavailable:
+            raise
+        except Exception:
+            if job_id not in self._sick:
+                # Once a process: it is tried at every sweep, until it is well.
+                self._sick.add(job_id)
+                log.exception("job_left", job_id=job_id, remedy="run `countermand audit verify`")
+            return []
+
     async def _revive(self, job_id: str, late: list[Overdue]) -> list[Outgoing]:
         """Dispatch overdue chunks again; close those that have killed their workers."""
         killers = [chunk for chunk in late if chunk.is_killer]
-        others = [chunk for chunk in late if not chunk.is_killer]
+        # What no worker here knows is not sent again; see `Dispatcher.allotments`.
+        others = [c for c in late if not c.is_killer and c.operation in self._registry]
         sent: list[Outgoing] = []
         now = self._clock.now().timestamp()
         if others:

@@ -74,6 +74,7 @@ class Decider:
             self._go_on(connection, job, command, stamp)
 
     def _go_on(self, connection: Connection, job: Job, command: Command, stamp: Stamp) -> None:
+        self._registry.get(job.spec.operation)
         match command:
             case SealJob():
                 job.seal(stamp, command.items)

@@ -33,9 +33,14 @@ class Dispatcher:
         self._served.pop(job_id, None)
 
     def allotments(self, live: Iterable[Job]) -> dict[str, int]:
-        """How many dispatches each live job may make now."""
+        """How many dispatches each live job may make now.
+
+        A job whose operation is not installed any more waits until it is again.
+        """
         by_system: dict[str, list[Job]] = {}
         for job in live:
+            if job.spec.operation not in self._registry:
+                continue
             by_system.setdefault(self._operation(job).system, []).append(job)
         allotted: dict[str, int] = {}
         for jobs in by_system.values():
@@ -44,9 +49,11 @@ class Dispatcher:
 
     def plan(self, job: Job, stamp: Stamp, allotted: int) -> tuple[PlannedChunk, ...]:
         """Have the job cut as many chunks as it may send."""
+        if not allotted:
+            return ()
         operation = self._operation(job)
         room = allotted * self._pack(job, operation)
-        return job.plan(stamp, room=room, slow=_waits(operation)) if room else ()
+        return job.plan(stamp, room=room, slow=_waits(operation))
 
     def messages(self, job: Job, planned: Sequence[PlannedChunk]) -> list[Outgoing]:
         """The work messages of chunks just dispatched; small chunks share one."""

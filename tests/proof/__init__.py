@@ -1,0 +1,1 @@
+"""The long proofs at their full figures, and the report about them."""

@@ -1,0 +1,1 @@
+"""``python -m tests.proof``: run every long proof and write the report, docs/proof.md."""

@@ -204,6 +204,12 @@ def check(declared: Operation) -> None:
         raise PluginInvalid(f"{name}: timeout and concurrency must be positive")
 
 
+def validated(declared: Operation, context: Context, item: Any) -> Any:
+    """What ``apply`` returns for an item, unless ``validate`` refuses it."""
+    rejected = declared.validate(context, item) if declared.validate is not None else None
+    return declared.apply(context, item) if rejected is None else rejected
+
+
 def apply_by_name(module: str, name: str, context: Context, item: Any) -> Any:
     """Call an operation's function in another process, to which only its name travels.
 
@@ -214,7 +220,7 @@ def apply_by_name(module: str, name: str, context: Context, item: Any) -> Any:
         raise PluginInvalid(
             f"{module}.{name} is no operation; declare a cpu_bound one at a module's top level"
         )
-    return found.apply(context, item)
+    return validated(found, context, item)
 
 
 def results_of(declared: Operation, returned: object, count: int) -> list[Result]:

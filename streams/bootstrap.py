@@ -143,6 +143,7 @@ async def _engine(
         send=send,
         lease=settings.lease,
         heartbeat=settings.heartbeat,
+        hung=_end_hung,
     )
     worker = Worker(
         database=database,
@@ -150,7 +151,7 @@ async def _engine(
         clock=clock,
         ids=ids,
         settings=WorkerSettings(
-            name=f"embedded-{os.getpid()}", lease=settings.lease, heartbeat=settings.heartbeat
+            name=f"embedded-{ids.new()}", lease=settings.lease, heartbeat=settings.heartbeat
         ),
         failpoints=failpoints,
         slow=slow,

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -23,10 +21,11 @@ from sqlalchemy import Connection
 
 from domain.errors import CountermandError
 from domain.execution import failure_of, parse_items
-from domain.operation import Context, Operation, apply_by_name, results_of
+from domain.operation import Context, Operation, results_of
 from domain.outcomes import Done, Failed, Result
 from domain.ports import Clock, Ids
 from streams import topics
+from streams.calls import Calls
 from streams.envelope import ItemsProgressed, Outgoing, encode, record_outcomes
 from streams.failpoints import Failpoint, Failpoints
 from streams.stores import chunks as chunk_store
@@ -39,12 +38,14 @@ from streams.stores.payloads import PayloadReader
 log = structlog.get_logger(__name__)
 
 Send = Callable[[Outgoing], Awaitable[None]]
-PROCESSES = 2
 QUEUED_RESULTS = 256
 
 
 class SlowPool:
-    """Runs slow chunks in the background; ``close`` hands back what is not done."""
+    """Runs slow chunks in the background; ``close`` hands back what is not done.
+
+    ``hung`` is called when only another process can go on.
+    """
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class SlowPool:
         send: Send,
         lease: float,
         heartbeat: float,
+        hung: Callable[[str], None],
     ) -> None:
         self._database = database
         self._clock = clock
@@ -65,8 +67,7 @@ class SlowPool:
         self._lease = lease
         self._heartbeat = heartbeat
         self._payloads = PayloadReader()
-        self._places: dict[str, asyncio.Semaphore] = {}
-        self._executors: dict[str, Executor] = {}
+        self._calls = Calls(hung)
         self._running: dict[asyncio.Task[None], Claimed] = {}
 
     def start(self, operation: Operation, control: Control, claimed: Sequence[Claimed]) -> None:
@@ -88,8 +89,7 @@ class SlowPool:
         await asyncio.gather(*tasks, return_exceptions=True)
         if held:
             await self._database.write(lambda connection: chunk_store.hand_back(connection, held))
-        for executor in self._executors.values():
-            executor.shutdown(wait=False, cancel_futures=True)
+        self._calls.close()
 
     async def _guarded(self, operation: Operation, control: Control, chunk: Claimed) -> None:
         """A chunk that cannot be finished is left to the sweep, with the reason in the log."""
@@ -138,46 +138,17 @@ class SlowPool:
         if isinstance(item, Failed):
             await results.put(ItemResult(position, item, 0.0))
             return
-        place = self._places.setdefault(operation.kind, asyncio.Semaphore(operation.concurrency))
-        async with place:
+        async with self._calls.place(operation) as place:
             started = self._clock.monotonic()
             context = self._context(operation, control, chunk, position)
             self._failpoints.reach(Failpoint.BEFORE_HANDLER)
-            result = await self._call(operation, context, item)
+            try:
+                result = results_of(operation, await place.call(context, item), 1)[0]
+            except Exception as error:
+                result = failure_of(error)
             self._failpoints.reach(Failpoint.AFTER_HANDLER)
             elapsed = (self._clock.monotonic() - started) * 1000
         await results.put(ItemResult(position, result, round(elapsed, 3)))
-
-    async def _call(self, operation: Operation, context: Context, item: BaseModel) -> Result:
-        try:
-            rejected = operation.validate(context, item) if operation.validate else None
-            if rejected is not None:
-                return rejected
-            async with asyncio.timeout(operation.timeout):
-                returned = await self._apply(operation, context, item)
-            return results_of(operation, returned, 1)[0]
-        except Exception as error:
-            return failure_of(error)
-
-    async def _apply(self, operation: Operation, context: Context, item: BaseModel) -> Any:
-        if operation.is_async:
-            return await operation.apply(context, item)
-        call = partial(operation.apply, context, item)
-        if operation.cpu_bound:
-            function = operation.apply
-            call = partial(apply_by_name, function.__module__, function.__name__, context, item)
-        return await asyncio.get_running_loop().run_in_executor(self._executor(operation), call)
-
-    def _executor(self, operation: Operation) -> Executor:
-        executor = self._executors.get(operation.kind)
-        if executor is None:
-            executor = (
-                ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn"))
-                if operation.cpu_bound
-                else ThreadPoolExecutor(operation.concurrency, thread_name_prefix=operation.kind)
-            )
-            self._executors[operation.kind] = executor
-        return executor
 
     def _context(
         self, operation: Operation, control: Control, chunk: Claimed, position: int

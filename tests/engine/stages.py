@@ -98,6 +98,7 @@ class Stages:
                 send=self._send,
                 lease=5.0,
                 heartbeat=1.5,
+                hung=lambda reason: None,
             ),
             hung=lambda reason: None,
         )

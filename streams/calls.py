@@ -1,0 +1,192 @@
+"""Calls of slow operations: in the event loop, in threads, in processes of their own.
+
+A thread cannot be stopped: its place is free when it ends, not when its time is up, and
+when those that hang hold all places of an operation the whole process is replaced. A
+process can be stopped, and each works one item at a time: whoever dies, hangs or eats
+memory in it takes nobody else along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import multiprocessing
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pydantic import BaseModel
+
+from domain.operation import Context, Operation, apply_by_name, validated
+from domain.outcomes import Failed
+from domain.planning import MAX_STARTS
+
+PROCESSES = 2
+START_SECONDS = 60.0
+"""How long a process may take to import an operation's module."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """A process that works one item at a time."""
+
+    pool: ProcessPoolExecutor
+    pid: int
+
+    def end(self) -> None:
+        """Stop it, whatever it is doing."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Calls:
+    """Calls functions of slow operations, of each so many at once as it declares.
+
+    ``hung`` is called with a reason when the threads of an operation all hang.
+    """
+
+    def __init__(self, hung: Callable[[str], None]) -> None:
+        self._hung = hung
+        self._places: dict[str, asyncio.Semaphore] = {}
+        self._threads: dict[str, ThreadPoolExecutor] = {}
+        self._idle: dict[str, list[_Process]] = {}
+        self._busy: set[_Process] = set()
+        self._hanging: dict[str, set[Future[Any]]] = {}
+
+    def close(self) -> None:
+        """End the processes; threads end when their calls do."""
+        for process in (*self._busy, *(one for idle in self._idle.values() for one in idle)):
+            process.end()
+        self._idle.clear()
+        for threads in self._threads.values():
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    @contextlib.asynccontextmanager
+    async def place(self, operation: Operation) -> AsyncIterator[_Place]:
+        """Wait for a place; what is called in it has a thread or a process at once."""
+        room = min(operation.concurrency, PROCESSES) if operation.cpu_bound else None
+        free = self._places.setdefault(
+            operation.kind, asyncio.Semaphore(room or operation.concurrency)
+        )
+        await free.acquire()
+        place = _Place(self, operation)
+        try:
+            yield place
+        finally:
+            _when_done(place.thread, free.release)
+
+    async def in_thread(self, place: _Place, context: Context, item: BaseModel) -> Any:
+        """What the function returns; raises TimeoutError when it does not come back."""
+        operation = place.operation
+        threads = self._threads.setdefault(
+            operation.kind,
+            ThreadPoolExecutor(operation.concurrency, thread_name_prefix=operation.kind),
+        )
+        place.thread = threads.submit(validated, operation, context, item)
+        try:
+            return await _result(place.thread, operation.timeout)
+        except TimeoutError:
+            if not place.thread.done():
+                self._hang(operation, place.thread)
+            raise
+
+    async def in_process(self, operation: Operation, context: Context, item: BaseModel) -> Any:
+        """What the function returns, or how often its process died of it."""
+        function = operation.apply
+        for _ in range(MAX_STARTS):
+            process = await self._process(operation)
+            self._busy.add(process)
+            try:
+                call = process.pool.submit(
+                    apply_by_name, function.__module__, function.__name__, context, item
+                )
+                returned = await _result(call, operation.timeout)
+            except BrokenProcessPool:
+                process.end()
+                continue
+            except (asyncio.CancelledError, TimeoutError):
+                process.end()
+                raise
+            except BaseException:
+                self._idle[operation.kind].append(process)
+                raise
+            finally:
+                self._busy.discard(process)
+            self._idle[operation.kind].append(process)
+            return returned
+        return Failed("worker_died", f"its process died {MAX_STARTS} times while it worked it")
+
+    async def _process(self, operation: Operation) -> _Process:
+        idle = self._idle.setdefault(operation.kind, [])
+        if idle:
+            return idle.pop()
+        pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        try:
+            pid = await _result(pool.submit(_arrive, operation.apply.__module__), START_SECONDS)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        return _Process(pool, pid)
+
+    def _hang(self, operation: Operation, call: Future[Any]) -> None:
+        hanging = self._hanging.setdefault(operation.kind, set())
+        hanging.add(call)
+        _when_done(call, partial(hanging.discard, call))
+        if len(hanging) >= operation.concurrency:
+            self._hung(f"all {len(hanging)} threads of {operation.kind} hang")
+
+
+class _Place:
+    """One of the places of an operation, for one call."""
+
+    def __init__(self, calls: Calls, operation: Operation) -> None:
+        self._calls = calls
+        self.operation = operation
+        self.thread: Future[Any] | None = None
+
+    async def call(self, context: Context, item: BaseModel) -> Any:
+        """What the operation returns for an item, or the refusal of its validation."""
+        operation = self.operation
+        if operation.cpu_bound:
+            return await self._calls.in_process(operation, context, item)
+        if not operation.is_async:
+            return await self._calls.in_thread(self, context, item)
+        if operation.validate is not None:
+            rejected = await asyncio.to_thread(operation.validate, context, item)
+            if rejected is not None:
+                return rejected
+        async with asyncio.timeout(operation.timeout):
+            return await operation.apply(context, item)
+
+
+async def _result(call: Future[Any], seconds: float) -> Any:
+    async with asyncio.timeout(seconds):
+        return await asyncio.wrap_future(call)
+
+
+def _when_done(call: Future[Any] | None, then: Callable[[], object]) -> None:
+    """Call ``then`` in this event loop, now or when the call has ended."""
+    if call is None or call.done() or call.cancel():
+        then()
+        return
+    loop = asyncio.get_running_loop()
+
+    def ended(_: Future[Any]) -> None:
+        # A loop that was closed meanwhile needs no places.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(then)
+
+    call.add_done_callback(ended)
+
+
+def _arrive(module: str) -> int:
+    """In a new process: have the operation's module at hand; returns the process id."""
+    importlib.import_module(module)
+    return os.getpid()

@@ -1,8 +1,212 @@
 """Bad input to the real server: every case of it ends in a clear error or a failed item.
 
-Covered on real processes over HTTP: items that are no JSON, wrong types, unknown operations,
-fields and jobs, no items at all (JSON, NDJSON, two-phase), idempotency keys used again, a client
-that drops inside a streamed submit, handlers that raise, hang, exit or eat memory, a full disk, a
-locked and a damaged database, a second process, a data directory of a newer version, unreadable
-commands, and a job of another tenant.
+Here is what a client and a handler can do wrong, on real processes over HTTP: items that are
+no JSON, wrong types, unknown operations, fields and jobs, no items at all (JSON, NDJSON,
+two-phase), idempotency keys used again, a client that drops inside a streamed submit, a job of
+another tenant, and handlers that raise, return nonsense, hang, exit or eat memory.
+``test_bad_input_storage.py`` has disks and databases, ``test_bad_input_messages.py`` messages.
 """
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.bad_input import NDJSON, Site, additions, install, problem, seed, site
+from tests.crash.client import JOBS
+
+NOBODY = "00000000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One server for all tests of this file: none of them may disturb the next."""
+    folder = tmp_path_factory.mktemp("shop")
+    with site(folder, install(folder / "site"), COUNTERMAND_WORKER_MEMORY="400") as running:
+        seed(running)
+        yield running
+
+
+class TestItems:
+    def test_a_line_that_is_no_json_fails_alone(self, shop: Site) -> None:
+        lines = b'{"mark":"a"}\n{"mark": \nnonsense\n\xff\xfe\n{"mark":"b"}\n'
+        answer = shop.post(f"{JOBS}?operation=crash.create", lines, kind=NDJSON)
+        assert answer.status == 202
+        job = shop.client.settle(answer.document["job_id"])
+
+        assert job["status"] == "completed_with_errors"
+        items = shop.client.items(job["job_id"])
+        assert [item["status"] for item in items] == [
+            *("succeeded", "failed", "failed", "failed", "succeeded")
+        ]
+        assert {item["code"] for item in items[1:4]} == {"malformed_item"}
+
+    @pytest.mark.parametrize(
+        ("item", "code", "pointer"),
+        [
+            ({"mark": 5}, "invalid_item", "/mark"),
+            ({"mark": None}, "invalid_item", "/mark"),
+            ({}, "invalid_item", "/mark"),
+            ({"mark": "a", "colour": "red"}, "invalid_item", "/colour"),
+            (17, "invalid_item", ""),
+            ([], "invalid_item", ""),
+            (None, "invalid_item", ""),
+        ],
+    )
+    def test_a_wrong_item_fails_with_its_place(
+        self, shop: Site, item: Any, code: str, pointer: str
+    ) -> None:
+        job = shop.settled("crash.create", [{"mark": "before"}, item, {"mark": "after"}])
+
+        before, wrong, after = shop.client.items(job["job_id"])
+        assert (before["status"], after["status"]) == ("succeeded", "succeeded")
+        found = (wrong["status"], wrong["code"], wrong.get("pointer") or "")
+        assert found == ("failed", code, pointer), wrong
+
+
+class TestRequests:
+    @pytest.mark.parametrize(
+        ("fields", "code", "pointer"),
+        [
+            ({"operation": "nobody.knows"}, "unknown_operation", "/operation"),
+            ({"operation": 7}, "invalid", "/operation"),
+            ({"items": {}}, "invalid", "/items"),
+            ({"items": []}, "invalid", "/items"),
+            ({"priority": "high"}, "invalid", "/priority"),
+            ({"params": {"speed": 9}}, "invalid", "/params/speed"),
+            ({"colour": "red"}, "invalid", "/colour"),
+            ({"options": {"chunks": 3}}, "invalid", "/options/chunks"),
+        ],
+    )
+    def test_a_wrong_field_is_refused_with_its_place(
+        self, shop: Site, fields: dict[str, Any], code: str, pointer: str
+    ) -> None:
+        body = {"operation": "crash.create", "items": [{"mark": "a"}], **fields}
+
+        problem(shop.post(JOBS, body), 422, code, pointer)
+
+    @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b'"a"', b"\xff", b"[" * 100_000])
+    def test_a_body_that_is_no_object_is_malformed(self, shop: Site, body: bytes) -> None:
+        problem(shop.post(JOBS, body), 400, "malformed_body")
+
+    @pytest.mark.parametrize("body", [b"", b"\n", b"\n\r\n  \n"])
+    def test_no_lines_are_no_job(self, shop: Site, body: bytes) -> None:
+        answer = shop.post(f"{JOBS}?operation=crash.create", body, kind=NDJSON)
+
+        assert "at least one item" in problem(answer, 422, "invalid", "/items")
+
+    def test_a_draft_without_items_is_not_sealed_and_can_go_on(self, shop: Site) -> None:
+        draft = shop.post(JOBS, {"operation": "crash.create", "draft": True}).document["job_id"]
+
+        problem(shop.post(f"{JOBS}/{draft}/items?part=0", []), 422, "invalid", "/items")
+        assert "item" in problem(shop.post(f"{JOBS}/{draft}/seal", {}), 422, "invalid", "/items")
+
+        assert shop.post(f"{JOBS}/{draft}/items?part=0", [{"mark": "a"}]).status == 202
+        assert shop.post(f"{JOBS}/{draft}/seal", {"items": 1}).status == 202
+        assert shop.client.settle(draft)["status"] == "completed"
+
+    @pytest.mark.parametrize(
+        "path", ["", "/events", "/items", "/items?format=ndjson", "/errors", "?at=1"]
+    )
+    def test_an_unknown_job_is_not_found(self, shop: Site, path: str) -> None:
+        problem(shop.client.once("GET", f"{JOBS}/{NOBODY}{path}"), 404, "job_not_found")
+
+    @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry", "undo", "seal"])
+    def test_an_unknown_job_takes_no_command(self, shop: Site, verb: str) -> None:
+        problem(shop.post(f"{JOBS}/{NOBODY}/{verb}", {}), 404, "job_not_found")
+
+    def test_a_job_of_another_tenant_is_not_found(self, shop: Site) -> None:
+        job_id = shop.settled("crash.create", [{"mark": "a"}])["job_id"]
+        with closing(sqlite3.connect(shop.database, timeout=20)) as connection:
+            tables = ("jobs", "job_control")
+            for table in tables:
+                connection.execute(f"UPDATE {table} SET tenant = 'x' WHERE job_id = ?", [job_id])
+            connection.commit()
+
+        assert job_id not in shop.jobs()
+
+
+class TestIdempotencyKeys:
+    def test_the_same_body_is_the_same_job(self, shop: Site) -> None:
+        body = {"operation": "crash.create", "items": [{"mark": "a"}]}
+        first, again = (shop.post(JOBS, body, key="same") for _ in range(2))
+
+        assert (first.status, again.status) == (202, 202)
+        assert first.document["job_id"] == again.document["job_id"]
+        assert shop.client.settle(first.document["job_id"])["counts"]["succeeded"] == 1
+
+    def test_another_body_is_a_conflict_and_no_job(self, shop: Site) -> None:
+        body = {"operation": "crash.create", "items": [{"mark": "a"}]}
+        job_id = shop.post(JOBS, body, key="other").document["job_id"]
+        shop.client.settle(job_id)
+
+        for change in ({"items": [{"mark": "b"}]}, {"operation": "crash.add"}, {"name": "n"}):
+            answer = shop.post(JOBS, {**body, **change}, key="other")
+            assert "key" in problem(answer, 409, "idempotency_conflict")
+        assert shop.client.job(job_id)["counts"]["total"] == 1
+
+
+class TestDroppingClients:
+    def test_nothing_runs_and_the_upload_stays_unclaimed(self, shop: Site) -> None:
+        known = self._rows(shop, "SELECT count(DISTINCT job_id) FROM events")
+        block = b'{"mark":"%s"}\n' % (b"x" * 150) * 5000
+        with closing(shop.connect()) as connection:
+            connection.putrequest("POST", f"{JOBS}?operation=crash.create")
+            connection.putheader("Content-Type", NDJSON)
+            connection.putheader("Transfer-Encoding", "chunked")
+            connection.endheaders()
+            for _ in range(8):
+                connection.send(b"%x\r\n%b\r\n" % (len(block), block))
+            self._until(lambda: self._unclaimed(shop) == 1)
+        # What came later is worked; by then the torn one would have been seen.
+        shop.settled("crash.create", [{"mark": "later"}])
+
+        assert self._rows(shop, "SELECT count(DISTINCT job_id) FROM events") == known + 1
+        assert self._unclaimed(shop) == 1
+
+    def _unclaimed(self, shop: Site) -> int:
+        return self._rows(shop, "SELECT count(*) FROM uploads WHERE job_id IS NULL")
+
+    def _rows(self, shop: Site, sql: str) -> int:
+        with closing(sqlite3.connect(shop.database, timeout=20)) as connection:
+            return int(connection.execute(sql).fetchone()[0])
+
+    def _until(self, holds: Any) -> None:
+        until = time.monotonic() + 10
+        while not holds():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+
+class TestHandlers:
+    @pytest.mark.parametrize(
+        ("fault", "code"),
+        [("raise", "handler_error"), ("nonsense", "handler_error"), ("cancel", "handler_error")],
+    )
+    def test_one_that_raises_fails_its_item_alone(self, shop: Site, fault: str, code: str) -> None:
+        self._misbehaves(shop, fault, code, seconds=5.0)
+
+    @pytest.mark.crash
+    @pytest.mark.parametrize("fault", ["exit", "die", "interrupt", "hang", "eat"])
+    def test_one_that_ends_its_process_fails_its_item_alone(self, shop: Site, fault: str) -> None:
+        self._misbehaves(shop, fault, "worker_died", seconds=30.0)
+
+    def _misbehaves(self, shop: Site, fault: str, code: str, seconds: float) -> None:
+        began = time.monotonic()
+        job_id = shop.accepted("crash.misbehave", additions({2: fault}))
+        job = shop.client.settle(job_id, seconds)
+        print(fault, time.monotonic() - began)
+
+        items = shop.client.items(job_id)
+        assert [item["status"] for item in items] == [
+            *("succeeded", "succeeded", "failed", "succeeded")
+        ]
+        assert items[2]["code"] == code, items[2]
+        assert "Traceback" not in items[2]["message"]
+        assert job["status"] == "completed_with_errors"

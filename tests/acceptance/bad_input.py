@@ -1,0 +1,107 @@
+"""A real server with operations that misbehave, and what every bad-input test asks of it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.acceptance.commands import Server, serving
+from tests.crash.client import JOBS, Answer, Client, Document
+from tests.crash.keeper import installed
+from tests.crash.nursery import CHECKOUT
+
+NDJSON = "application/x-ndjson"
+COUNTERS = 12
+
+
+@dataclass
+class Site:
+    """A running server, spoken to over HTTP; counters 1 to COUNTERS stand in its records."""
+
+    server: Server
+    client: Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = Client(self.server.url)
+
+    @property
+    def log(self) -> str:
+        """All that its processes have said."""
+        return (self.server.data_dir / "server.log").read_text()
+
+    @property
+    def database(self) -> Path:
+        """Its SQLite file."""
+        return self.server.data_dir / "countermand.db"
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection of one's own."""
+        parts = urlsplit(self.server.url)
+        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+
+    def post(
+        self, path: str, body: Any, *, key: str | None = None, kind: str = "application/json"
+    ) -> Answer:
+        """One request; bytes go out as they are."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": kind, **({"Idempotency-Key": key} if key else {})}
+        return self.client.once("POST", path, content, headers)
+
+    def accepted(self, operation: str, items: list[Any], **fields: Any) -> str:
+        """A job that is taken at the first try."""
+        answer = self.post(JOBS, {"operation": operation, "items": items, **fields})
+        assert answer.status == 202, answer
+        return str(answer.document["job_id"])
+
+    def settled(self, operation: str, items: list[Any], **fields: Any) -> Document:
+        """The same job once it has come to rest."""
+        return self.client.settle(self.accepted(operation, items, **fields))
+
+    def jobs(self) -> list[str]:
+        """The ids of all jobs."""
+        return [job["job_id"] for job in self.client.ask("GET", f"{JOBS}?limit=200")["items"]]
+
+
+@contextmanager
+def site(data_dir: Path, plugin: Path, **variables: str) -> Iterator[Site]:
+    """A server on a data directory with the crash plug-in; it never shows a traceback."""
+    path = os.pathsep.join(map(str, (CHECKOUT, plugin)))
+    with serving(data_dir, PYTHONPATH=path, **variables) as server:
+        yield Site(server)
+    assert "Traceback" not in (data_dir / "server.log").read_text()
+
+
+def install(folder: Path) -> Path:
+    """The crash plug-in as a distribution of its own; returns what to put on the path."""
+    return installed(folder, "crash-plugin", "tests.crash.plugin:operations")
+
+
+def seed(running: Site) -> None:
+    """Make the counters."""
+    items = [{"mark": f"seed-{number}"} for number in range(COUNTERS)]
+    assert running.settled("crash.create", items)["status"] == "completed"
+
+
+def problem(answer: Answer, status: int, code: str, pointer: str = "") -> str:
+    """The detail of a problem that is as expected and shows nothing of our insides."""
+    found = (answer.status, answer.code, (answer.document or {}).get("pointer", ""))
+    assert found == (status, code, pointer), answer.body
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    assert b"Traceback" not in answer.body
+    assert b'File "' not in answer.body
+    return str(answer.document["detail"])
+
+
+def additions(faults: dict[int, str] | None = None, count: int = 4) -> list[Document]:
+    """One more on each of the first counters, with faults at some positions."""
+    given = faults or {}
+    return [
+        {"mark": f"item-{n}", "counter": n + 1, "fault": given.get(n, "")} for n in range(count)
+    ]

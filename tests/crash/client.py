@@ -121,12 +121,14 @@ class Client:
         told: Document = self.ask("POST", f"{JOBS}/{job_id}/{verb}", {}, key=key, status=202)
         return told
 
-    def attempt(self, job_id: str, verb: str, key: str) -> bool:
-        """Whether a job took a command that its status may forbid by now."""
+    def attempt(
+        self, job_id: str, verb: str, key: str, refusals: Sequence[str] = ("wrong_state",)
+    ) -> bool:
+        """Whether a job took a command, which may be refused with one of those codes."""
         headers = {"Idempotency-Key": key}
         path = f"{JOBS}/{job_id}/{verb}"
         answer = self.patiently(lambda: self.once("POST", path, None, headers))
-        assert answer.status == 202 or answer.code == "wrong_state", answer
+        assert answer.status == 202 or answer.code in refusals, answer
         return answer.status == 202
 
     def job(self, job_id: str) -> Document:

@@ -109,6 +109,10 @@ class Keeper:
             if life.ended is None:
                 _kill(life.pid)
 
+    def arm(self, failpoint: str) -> None:
+        """Have the next life die at a failpoint, and none after it."""
+        self._failpoint = failpoint
+
     def wait_for(self, count: int, seconds: float = PATIENCE) -> Life:
         """The life of that number (from 1), once it is ready."""
         with self._changed:
@@ -134,10 +138,9 @@ class Keeper:
         return len(self.lives) >= count and self.lives[count - 1].ready is not None
 
     def _keep(self) -> None:
-        armed = {"COUNTERMAND_FAILPOINT": self._failpoint} if self._failpoint else {}
         while not self._stopping and len(self.lives) < MAX_LIVES:
-            self._live(armed)
-            armed = {}
+            failpoint, self._failpoint = self._failpoint, ""
+            self._live({"COUNTERMAND_FAILPOINT": failpoint} if failpoint else {})
 
     def _live(self, armed: Mapping[str, str]) -> None:
         pipes = _Pipes.new()

@@ -7,6 +7,7 @@ runs in the transaction of the write that fires it, so the log has exactly what 
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,22 +52,39 @@ _AT_REST = {
 }
 """What must be gone once every job has come to rest."""
 
-_STANDS = {"succeeded", "conflict"}
-
 
 @dataclass(frozen=True)
 class Account:
     """What the engine says of a job; ``marks`` are those of its items, by position.
 
-    ``statuses`` are the items' by position, ``events`` the documents of its stored events.
-    ``records`` is false for an operation that writes none.
+    ``items`` and ``events`` are the documents of its items, by position, and of its stored
+    events. ``records`` is false for an operation that writes none.
     """
 
     job: Mapping[str, Any]
     marks: Sequence[str]
-    statuses: Sequence[str]
+    items: Sequence[Mapping[str, Any]]
     events: Sequence[Mapping[str, Any]]
     records: bool = True
+
+    @property
+    def statuses(self) -> list[str]:
+        """Those of the items, by position."""
+        return [item["status"] for item in self.items]
+
+    def stands(self, item: Mapping[str, Any]) -> bool:
+        """Whether an item's effect should be there; a conflict has left it as it was."""
+        if item["status"] != "conflict":
+            return bool(item["status"] == "succeeded")
+        return self._causes()[item["chunk"]] == "rollback"
+
+    def _causes(self) -> dict[int, str]:
+        return {
+            chunk["chunk"]: chunk["cause"]
+            for event in self.events
+            if event["event"] == "job.chunks_planned"
+            for chunk in event["chunks"]
+        }
 
 
 @dataclass
@@ -148,12 +166,14 @@ def _judge_items(account: Account, net: Counter[str], verdict: Verdict) -> None:
     )
     if not account.records:
         return
-    for mark, status in zip(account.marks, account.statuses, strict=True):
-        expected = int(status in _STANDS)
+    for mark, item in zip(account.marks, account.items, strict=True):
+        expected = int(account.stands(item))
         if net[mark] != expected:
             verdict.lost += net[mark] < expected
             verdict.doubled += net[mark] > expected
-            verdict.faults.append(f"{job_id}: {mark} is {status}, its net effect is {net[mark]}")
+            verdict.faults.append(
+                f"{job_id}: {mark} is {item['status']}, its net effect is {net[mark]}"
+            )
 
 
 def _judge_events(account: Account, verdict: Verdict) -> None:
@@ -186,6 +206,18 @@ def _judge_file(connection: sqlite3.Connection, verdict: Verdict) -> None:
     verdict.require(found == [("ok",)], f"SQLite finds {found[:3]}")
     broken = connection.execute("PRAGMA foreign_key_check").fetchall()
     verdict.require(not broken, f"foreign keys are broken: {broken[:3]}")
+
+
+def effects_of(database: Path, marks: Sequence[str]) -> int:
+    """How many effects were made for items of those marks, or put back."""
+    wanted = json.dumps(list(marks))
+    query = (
+        "SELECT count(*) FROM effects_log, json_each(?) AS mark "
+        "WHERE mark.value = CASE WHEN delta > 0 THEN became ELSE was END"
+    )
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as connection:
+        (count,) = connection.execute(query, (wanted,)).fetchone()
+        return int(count)
 
 
 def jobs(database: Path) -> int:

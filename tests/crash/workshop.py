@@ -38,6 +38,7 @@ class Run:
     tasks: list[Task] = field(default_factory=list)
     waits: list[tuple[float, float]] = field(default_factory=list)
     """From when to when a job was waited for, in monotonic seconds."""
+    judged: list[Account] = field(default_factory=list)
 
     def settle(self, job_id: str) -> Document:
         """The job once it has come to rest."""
@@ -71,7 +72,7 @@ class Run:
             Account(
                 job=self.client.job(task.job_id),
                 marks=task.marks,
-                statuses=[item["status"] for item in self.client.items(task.job_id)],
+                items=self.client.items(task.job_id),
                 events=self.client.events(task.job_id),
                 records=task.records,
             )
@@ -115,9 +116,9 @@ class Workshop:
 
     def verdict(self, run: Run) -> Verdict:
         """Stop the engine of a run whose jobs are at rest, and judge what it has left."""
-        accounts = run.accounts()
+        run.judged = run.accounts()
         code = run.keeper.stop()
-        verdict = oracle.judge(run.keeper.database, accounts)
+        verdict = oracle.judge(run.keeper.database, run.judged)
         verdict.require(code == 0, f"the engine ended with {code}")
         self._judge_log(run.keeper, verdict)
         self._judge_audit(run.keeper, verdict)

@@ -1,0 +1,25 @@
+"""Random commands to an engine that is killed at random: what it says stays true."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.crash import driver, seeds
+from tests.crash.workshop import Workshop
+
+pytestmark = pytest.mark.crash
+
+
+def test_a_short_walk(shop: Workshop) -> None:
+    tally = driver.drive(shop, 40, seeds.SEED)
+    print(tally)
+    assert tally.kills
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+def test_a_thousand_steps(shop: Workshop) -> None:
+    tally = driver.drive(shop, 1000, seeds.SEED)
+    print(tally)
+    assert tally.steps == 1000
+    assert {"cancelled", "completed", "completed_with_errors", "rolled_back"} <= set(tally.statuses)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -79,7 +81,6 @@ def test_an_effect_that_was_put_back_is_none(database: Path) -> None:
         (_account("failed"), (_ADD.format(1),), 0, 1),
         (_account("skipped"), (_ADD.format(1),), 0, 1),
         (_account("rolled_back"), (_ADD.format(1),), 0, 1),
-        (_account("rolled_back"), (_ADD.format(1), _BACK.format(1), _BACK.format(1)), 1, 0),
         (_account("conflict"), (), 1, 0),
     ],
 )
@@ -95,6 +96,7 @@ def test_lost_and_doubled_effects(
     ("account", "script"),
     [
         (_account("failed"), "INSERT INTO crash_counters VALUES (9, 'stray', 1)"),
+        (_account("rolled_back"), ";".join([_ADD.format(1), _BACK.format(1), _BACK.format(1)])),
         (_account("failed", version=3), ""),
         (_account("failed", status="failed"), ""),
         (_account("failed", counts={"failed": 2, "total": 2}), ""),
@@ -123,9 +125,10 @@ def test_the_log_cannot_be_changed(database: Path) -> None:
 
 
 def test_it_knows_nothing_of_the_engine() -> None:
-    for module in (oracle.__file__,):
-        text = Path(module).read_text()
-        assert not any(f"{word} {name}" in text for word in ("import", "from") for name in _OURS)
-
-
-_OURS = ("domain", "streams", "api", "sqlalchemy", "tests")
+    nodes = ast.walk(ast.parse(Path(oracle.__file__).read_text()))
+    imported = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    named = {
+        (node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name)
+        for node in imported
+    }
+    assert {name.partition(".")[0] for name in named} <= sys.stdlib_module_names

@@ -87,10 +87,10 @@ async def deliver(binding: Binding[M], message: Any, send: Send, failpoints: Fai
     """Take one message through its stage; never raises but when cancelled."""
     try:
         decoded = binding.decode(message.value)
-        outgoing = await _patiently(lambda: binding.handle(decoded))
+        outgoing = await _patiently(lambda: binding.handle(decoded), binding.moved)
         for one in outgoing:
             _reach(failpoints, binding.before_send)
-            await _patiently(lambda one=one: send(one))  # type: ignore[misc]
+            await _patiently(lambda one=one: send(one), binding.moved)  # type: ignore[misc]
             _reach(failpoints, binding.after_send)
     except (MessageUnreadable, UnsupportedVersion) as error:
         await _bury(message, error.code, error.message, send)
@@ -107,8 +107,12 @@ def _reach(failpoints: Failpoints, place: Failpoint | None) -> None:
         failpoints.reach(place)
 
 
-async def _patiently(work: Callable[[], Awaitable[Any]]) -> Any:
-    """Try again, with growing pauses, while what we need is away."""
+async def _patiently(work: Callable[[], Awaitable[Any]], moved: Callable[[], None]) -> Any:
+    """Try again, with growing pauses, while what we need is away.
+
+    Such a stage does not hang: another process would wait as well, so each try counts as
+    a move.
+    """
     pause = FIRST_PAUSE
     for attempt in range(1, MAX_TRIES + 1):
         try:
@@ -117,6 +121,7 @@ async def _patiently(work: Callable[[], Awaitable[Any]]) -> Any:
             if attempt == MAX_TRIES:
                 raise
             log.warning("waiting", reason=error.message, attempt=attempt)
+            moved()
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
             pause = min(pause * 2, LONGEST_PAUSE)
     raise AssertionError("unreachable")
@@ -141,7 +146,7 @@ async def _bury(message: Any, code: str, reason: str, send: Send) -> None:
     }
     dead = Outgoing(topics.DEAD, message.key or b"", message.value or b"", headers)
     try:
-        await _patiently(lambda: send(dead))
+        await _patiently(lambda: send(dead), lambda: None)
     except Exception:
         # Losing the letter is worse than stopping: the process ends without an ack, and the
         # message comes again.

@@ -17,9 +17,8 @@ from typing import Any
 
 import structlog
 from eventsourcing.persistence import Recording
-from sqlalchemy import Table
 
-from domain.errors import StoreUnavailable
+from domain.errors import PluginInvalid, Unavailable
 from domain.jobs import Jobs
 from domain.operation import Operation
 from domain.registry import Registry
@@ -41,6 +40,7 @@ from streams.slow import SlowPool
 from streams.stores import audit, migrate
 from streams.stores.database import Database
 from streams.stores.events import EventRecorder, SnapshotRecorder
+from streams.stores.records.shape import shape_of
 from streams.timers import Timers
 from streams.topology import StageName, all_topics
 from streams.transport.memory import MemoryBroker, memory_transport
@@ -75,8 +75,15 @@ def installed_operations() -> Registry:
     """All operations of the installed packages; raises PluginInvalid for a wrong one."""
     registry = Registry()
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
-        loaded: Operation | Iterable[Operation] = entry.load()
-        registry.register([loaded] if isinstance(loaded, Operation) else loaded)
+        try:
+            loaded: Operation | Iterable[Operation] = entry.load()
+            registry.register([loaded] if isinstance(loaded, Operation) else loaded)
+        except Exception as error:  # whatever a stranger's module raises while it is imported
+            reason = error.message if isinstance(error, PluginInvalid) else repr(error)
+            raise PluginInvalid(
+                f"the plug-in {entry.name} ({entry.value}) cannot be used: {reason}; mend or "
+                "uninstall its package"
+            ) from error
     return registry
 
 
@@ -95,10 +102,14 @@ async def embedded(settings: Settings, registry: Registry | None = None) -> Asyn
 
 
 def prepare(database: Database, registry: Registry) -> None:
-    """Bring the database to this release's schema, plug-ins' tables included."""
+    """Bring the database to this release's schema, plug-ins' tables included.
+
+    Raises PluginInvalid for a table that cannot hold records, before anything is made.
+    """
+    declared = {table.name: table for operation in registry for table in operation.tables}
+    tables = [shape_of(table, database.engine.dialect).table for table in declared.values()]
     migrate.upgrade(database)
-    tables = {t.name: t for operation in registry for t in operation.tables if isinstance(t, Table)}
-    migrate.create_missing(database, list(tables.values()))
+    migrate.create_missing(database, tables)
 
 
 @contextlib.asynccontextmanager
@@ -183,7 +194,12 @@ async def _engine(
     _bind_worker(apps[StageName.WORKER], worker, registry, send, failpoints, progress)
     _bind_live(apps[StageName.LIVE], relay, send, failpoints)
     queries = Queries(database, jobs)
-    vitals = Vitals(database, progress, lambda: broker.lag(StageName.COORDINATOR.value))
+    vitals = Vitals(
+        database,
+        progress,
+        lambda: broker.lag(StageName.COORDINATOR.value),
+        longest=max((one.timeout for one in registry if not one.slow), default=0.0),
+    )
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(slow.close)
         for app in apps.values():
@@ -305,7 +321,7 @@ async def _every(seconds: float, work: Callable[[], Awaitable[Any]]) -> None:
     while True:
         try:
             await work()
-        except StoreUnavailable as error:
+        except Unavailable as error:
             log.warning("waiting", reason=error.message)
         await asyncio.sleep(seconds)
 
@@ -319,7 +335,7 @@ async def _at_news(
         news.clear()
         try:
             await work()
-        except StoreUnavailable as error:
+        except Unavailable as error:
             log.warning("waiting", reason=error.message)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):

@@ -6,17 +6,15 @@ from domain.ports import Clock
 
 
 class Progress:
-    """When a stage last finished a message, in monotonic seconds."""
+    """When a stage last moved, in monotonic seconds."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._moved_at = clock.monotonic()
-        self.messages = 0
 
     def moved(self) -> None:
-        """A message was handled and acknowledged."""
+        """A message was handled and acknowledged, or its stage knows what it waits for."""
         self._moved_at = self._clock.monotonic()
-        self.messages += 1
 
     @property
     def idle_seconds(self) -> float:

@@ -14,6 +14,7 @@ from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import Mapper, Recording
 from sqlalchemy import Connection
 
+from domain.errors import VersionConflict
 from domain.events import JobEvent
 from streams import topics
 from streams.envelope import Outgoing, encode_event
@@ -78,9 +79,14 @@ class Outbox:
         if self._position is None or self._position == self._saved:
             return
         was, now = self._saved, self._position
-        await self._database.write(
-            lambda connection: read_model.advance(connection, READER, seen=was, to=now)
-        )
+        try:
+            await self._database.write(
+                lambda connection: read_model.advance(connection, READER, seen=was, to=now)
+            )
+        except VersionConflict:
+            # Go on from where the other one is.
+            self._position = None
+            raise
         self._saved = now
         self._failpoints.reach(Failpoint.AFTER_OUTBOX_SAVE)
 

@@ -23,12 +23,24 @@ class Health:
 
 
 class Vitals:
-    """Asks the database, and whether messages wait that nobody takes."""
+    """Asks the database, and whether messages wait that nobody takes.
 
-    def __init__(self, database: Database, progress: Progress, waiting: Callable[[], int]) -> None:
+    ``longest`` is how many seconds a handler may hold up all others: on SQLite there is
+    one writer, and a chunk writes for as long as its operation's timeout allows.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        progress: Progress,
+        waiting: Callable[[], int],
+        *,
+        longest: float = 0.0,
+    ) -> None:
         self._database = database
         self._progress = progress
         self._waiting = waiting
+        self._patience = STUCK_SECONDS + longest
 
     async def health(self) -> Health:
         """Whether the engine takes work, and if not, why."""
@@ -50,4 +62,4 @@ class Vitals:
     @property
     def stuck(self) -> bool:
         """Whether messages wait and nothing has moved for long: the watchdog ends the process."""
-        return self._progress.idle_seconds > STUCK_SECONDS and self._waiting() > 0
+        return self._progress.idle_seconds > self._patience and self._waiting() > 0

@@ -139,7 +139,16 @@ class Worker:
     async def _in_time(
         self, operation: Operation, work: Callable[[Connection], list[OutcomeRow]]
     ) -> list[OutcomeRow]:
-        running = asyncio.ensure_future(self._database.write(work))
+        """Time counts from when the transaction begins: a wait for its turn is not its fault."""
+        begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def begin(connection: Connection) -> list[OutcomeRow]:
+            loop.call_soon_threadsafe(begun.set)
+            return work(connection)
+
+        running = asyncio.ensure_future(self._database.write(begin))
+        running.add_done_callback(lambda _: begun.set())
+        await begun.wait()
         done, _ = await asyncio.wait({running}, timeout=operation.timeout)
         if not done:
             self._hung(f"{operation.kind} did not come back within {operation.timeout:g} s")

@@ -8,6 +8,7 @@ removed after a day.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -246,6 +247,8 @@ class PayloadReader:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, int], list[bytes]] = {}
+        # Several threads of the database's pool read through one reader.
+        self._trimming = threading.Lock()
 
     def lines(self, connection: Connection, job_id: str, items: Ranges) -> list[bytes]:
         """The raw lines of the given positions, in order."""
@@ -277,13 +280,15 @@ class PayloadReader:
         return found
 
     def _part(self, connection: Connection, upload_id: str, part: int) -> list[bytes]:
-        kept = self._kept.pop((upload_id, part), None)
+        with self._trimming:
+            kept = self._kept.pop((upload_id, part), None)
         if kept is None:
             data = connection.scalars(_DATA, {"upload": upload_id, "number": part}).one()
             plain = zstandard.ZstdDecompressor().decompress(data)
             kept = plain.split(b"\n")
             kept.pop()
-        self._kept[upload_id, part] = kept
-        while len(self._kept) > self.KEPT:
-            self._kept.pop(next(iter(self._kept)), None)
+        with self._trimming:
+            self._kept[upload_id, part] = kept
+            while len(self._kept) > self.KEPT:
+                del self._kept[next(iter(self._kept))]
         return kept

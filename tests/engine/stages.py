@@ -62,6 +62,7 @@ class Stages:
     ids: Counter = field(default_factory=Counter)
     bus: list[Outgoing] = field(default_factory=list)
     decisions: dict[str, Decision] = field(default_factory=dict)
+    hung: list[str] = field(default_factory=list)
     workers: int = 0
 
     def __post_init__(self) -> None:
@@ -98,9 +99,9 @@ class Stages:
                 send=self._send,
                 lease=5.0,
                 heartbeat=1.5,
-                hung=lambda reason: None,
+                hung=self.hung.append,
             ),
-            hung=lambda reason: None,
+            hung=self.hung.append,
         )
 
     async def _send(self, outgoing: Outgoing) -> None:

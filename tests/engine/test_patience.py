@@ -1,0 +1,105 @@
+"""What is slow or away for a while is waited for, and is not taken for dead."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from domain.errors import StoreUnavailable, VersionConflict
+from domain.operation import Context, operation
+from domain.outcomes import Done, Result
+from domain.registry import Registry
+from streams import agents
+from streams.agents import Binding, deliver
+from streams.envelope import Outgoing
+from streams.failpoints import Failpoints
+from streams.liveness import Progress
+from streams.outbox import READER, Outbox
+from streams.stores import read_model
+from streams.stores.database import Database
+from streams.vitals import STUCK_SECONDS, Vitals
+from tests.databases import sqlite_database
+from tests.engine.stages import HandClock, Stages
+from tests.engine.stock import Number
+
+__all__ = ["sqlite_database"]
+
+
+@operation("patience.quick", item=Number, timeout=0.2)
+def quick(_ctx: Context, item: Number) -> Result:
+    """Nothing much."""
+    return Done(item.number)
+
+
+async def test_a_chunk_that_waits_for_its_turn_to_write_does_not_hang(
+    sqlite_database: Database,
+) -> None:
+    stages = Stages(sqlite_database, Registry([quick]))
+    job_id = await stages.submit("patience.quick", [{"number": 1}])
+    turn = threading.Event()
+    # In this order the one writer takes them: the claim, another's long write, the chunk.
+    working = asyncio.create_task(stages.deliver(stages.bus.pop()))
+    await asyncio.sleep(0)
+    other = asyncio.create_task(sqlite_database.write(lambda _: turn.wait(5)))
+    await asyncio.sleep(0.5)
+    turn.set()
+    await asyncio.gather(working, other)
+    await stages.run_dry()
+    assert stages.hung == []
+    assert (await stages.job(job_id)).counts.succeeded == 1
+
+
+async def test_a_stage_that_waits_for_the_database_is_not_stuck(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agents, "FIRST_PAUSE", 0.0)
+    clock = HandClock()
+    progress = Progress(clock)
+    vitals = Vitals(sqlite_database, progress, lambda: 1, longest=60.0)
+    seen: list[bool] = []
+
+    async def handle(_: object) -> list[Outgoing]:
+        clock.pass_seconds(STUCK_SECONDS)
+        seen.append(vitals.stuck)
+        if len(seen) < 10:
+            raise StoreUnavailable("the disk is full")
+        return []
+
+    async def send(_: Outgoing) -> None:
+        raise AssertionError("nothing is sent")
+
+    binding = Binding(topic="t", decode=lambda v: v, handle=handle, moved=progress.moved)
+    await deliver(binding, SimpleNamespace(value=b""), send, Failpoints())
+    assert seen == [False] * 10
+    clock.pass_seconds(60.0)
+    assert not vitals.stuck, "a chunk may take as long as its operation says"
+    clock.pass_seconds(STUCK_SECONDS)
+    assert vitals.stuck
+
+
+async def test_an_outbox_that_was_overtaken_goes_on_from_there(sqlite_database: Database) -> None:
+    stages = Stages(sqlite_database, Registry([quick]))
+    await stages.submit("patience.quick", [{"number": 1}])
+    sent: list[Outgoing] = []
+
+    async def send(outgoing: Outgoing) -> None:
+        sent.append(outgoing)
+
+    outbox = Outbox(
+        database=sqlite_database,
+        recorder=stages.recorder,
+        mapper=stages.jobs.job_mapper,
+        send=send,
+        failpoints=Failpoints(),
+    )
+    await outbox.publish()
+    first = len(sent)
+    sqlite_database.write_now(lambda c: read_model.advance(c, READER, seen=0, to=first))
+    with pytest.raises(VersionConflict):
+        await outbox.save()
+    await outbox.publish()
+    await outbox.save()
+    assert len(sent) == first

@@ -78,7 +78,7 @@ def installed_operations() -> Registry:
         try:
             loaded: Operation | Iterable[Operation] = entry.load()
             registry.register([loaded] if isinstance(loaded, Operation) else loaded)
-        except Exception as error:  # whatever a stranger's module raises while it is imported
+        except (Exception, SystemExit) as error:  # a stranger's module may raise anything
             reason = error.message if isinstance(error, PluginInvalid) else repr(error)
             raise PluginInvalid(
                 f"the plug-in {entry.name} ({entry.value}) cannot be used: {reason}; mend or "

@@ -52,6 +52,53 @@ class TestServe:
         assert "COUNTERMAND_HEARTBEAT" in said
 
 
+LACKING = """
+from pydantic import BaseModel
+from sqlalchemy import Column, Integer, MetaData, Table
+from domain.operation import operation
+from domain.outcomes import Done
+
+class Item(BaseModel):
+    id: int
+
+table = Table("lacking", MetaData(), Column("id", Integer, primary_key=True))
+
+@operation("lack.touch", item=Item, tables=[table])
+def touch(ctx, item):
+    return Done()
+"""
+
+
+class TestPlugins:
+    """A plug-in that cannot be used ends the start with its reason, not in a circle of starts."""
+
+    @pytest.mark.parametrize(
+        ("source", "reason"),
+        [
+            ("import no_such_module", "ModuleNotFoundError"),
+            ("", "has no attribute 'touch'"),
+            ("touch = 7", "'int' object is not iterable"),
+            ("raise SystemExit(3)", "SystemExit(3)"),
+            (LACKING, "lacking lacks version, tenant"),
+        ],
+    )
+    def test_one_that_cannot_be_used(self, tmp_path: Path, source: str, reason: str) -> None:
+        plugin = tmp_path / "plugin"
+        information = plugin / "lack-1.dist-info"
+        information.mkdir(parents=True)
+        (plugin / "lack.py").write_text(source)
+        (information / "METADATA").write_text("Name: lack\nVersion: 1\n")
+        (information / "entry_points.txt").write_text("[countermand.operations]\nl = lack:touch\n")
+        data = tmp_path / "data"
+
+        ended = countermand(
+            *("serve", "--port", "0", "--data-dir", str(data)), PYTHONPATH=str(plugin)
+        )
+
+        assert ended.returncode == 2
+        assert reason in ended.stderr.splitlines()[-1]
+
+
 class TestDatabase:
     def test_its_path_is_printed_alone(self, tmp_path: Path) -> None:
         ended = countermand("db", "path", "--data-dir", str(tmp_path))

@@ -34,7 +34,7 @@ class RecordColumn(Protocol):
 
     @property
     def key(self) -> str:
-        """The name in records and items."""
+        """The name in records and items; of a subclass of str, which orjson writes nowhere."""
         ...
 
     @property
@@ -78,7 +78,7 @@ def new_model(table: DeclaredTable, stamps: Sequence[str]) -> type[BaseModel]:
     for column in _business(table, stamps):
         given = column.default is not None or column.server_default is not None
         required = not column.nullable and not given
-        fields[column.key] = (_annotation(table, column), ... if required else None)
+        fields[str(column.key)] = (_annotation(table, column), ... if required else None)
     return create_model(f"new_{table.name}", __config__=_CONFIG, **fields)
 
 
@@ -89,7 +89,7 @@ def changed_model(table: DeclaredTable, stamps: Sequence[str]) -> type[BaseModel
         "version": (Annotated[int, Field(ge=1)] | None, None),
     }
     for column in _business(table, stamps):
-        fields[column.key] = (_annotation(table, column), None)
+        fields[str(column.key)] = (_annotation(table, column), None)
     return create_model(f"changed_{table.name}", __config__=_CONFIG, **fields)
 
 

@@ -15,10 +15,14 @@ import aiohttp
 import orjson
 import pytest
 from prometheus_client import CollectorRegistry
+from sqlalchemy import Column, Integer, MetaData, String, Table
 
+from api.answers import answer
 from api.app import create_app
 from api.edge import Services
+from api.operations import operation_document
 from api.server import serving
+from domain.record_operations import record_operations
 from domain.registry import Registry
 from streams.bootstrap import Engine, embedded
 from streams.clock import TimeOrderedIds
@@ -267,3 +271,13 @@ async def test_health_operations_and_metrics(shop: Shop) -> None:
     assert kinds == sorted(operation.kind for operation in operations)
     async with shop.client.get("/metrics") as response:
         assert "countermand_ready 1.0" in await response.text()
+
+
+def test_a_model_that_follows_from_a_table_can_be_shown() -> None:
+    noted = Table(
+        *("noted", MetaData(), Column("id", Integer, primary_key=True), Column("version", Integer)),
+        *(Column("tenant", String(9)), Column("text", String(9))),
+    )
+
+    for made in record_operations("notes", noted):
+        assert answer(operation_document(made)).status == 200

@@ -52,8 +52,8 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.RequestPayloadError:
         problem = problems.Problem(400, "bad_request", "The body's transfer coding is broken.")
     except Exception as error:
-        if isinstance(error, ConnectionError) and request.transport is None:
-            raise  # the client has gone; there is nobody to answer
+        if isinstance(error, ConnectionError) and _gone(request):
+            raise  # there is nobody to answer
         _failed(request, error)
         problem = problems.internal()
     if request.writer.output_size > 0:
@@ -75,6 +75,11 @@ def route(request: web.Request) -> str:
     """The pattern of the route, which has few values, not the path."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else ""
+
+
+def _gone(request: web.Request) -> bool:
+    """Whether the client has left, or is leaving: ``| head`` closes while we still write."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def _cut(request: web.Request) -> NoReturn:

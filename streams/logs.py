@@ -12,6 +12,11 @@ import structlog
 
 MAX_VALUE = 2000
 
+# Without the values of variables: they are what callers sent, and megabytes of it.
+_tracebacks = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
 
 def configure(level: str) -> None:
     """Set up logging for this process; called once, by its entry point."""
@@ -22,7 +27,7 @@ def configure(level: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            _tracebacks,
             _cut,
             structlog.processors.JSONRenderer(serializer=_encoded),
         ],

@@ -54,15 +54,15 @@ def verify(
 ) -> None:
     """Verify that no stored event, payload or outcome was changed, and that none is missing.
 
-    Needs the signed heads and the key in the data directory; a server may run meanwhile.
-    Exit code 1 when anything is found.
+    Needs the signed heads and the key in the data directory; a server may run
+    meanwhile. Exit code 1 when anything is found.
 
     \b
     Examples:
       countermand audit verify
       countermand audit verify 0192f7a1-... --data-dir /var/lib/countermand --json
     """
-    from streams.cli.auditing import document, verified
+    from streams.cli.auditing import document, summary, verified
     from streams.settings import load
 
     report = verified(load(data_dir=data_dir, database=database), job_id)
@@ -71,8 +71,6 @@ def verify(
     else:
         for finding in report.findings:
             print(f"{finding.kind}: {finding.message}")
-        found = len(report.findings) + report.more
-        looked = f"{report.jobs:,} jobs, {report.events:,} events"
-        say(f"{looked}: {f'{found:,} findings' if found else 'all is as it was written'}")
+        say(summary(report))
     if not report.sound:
         raise typer.Exit(exits.FAILED)

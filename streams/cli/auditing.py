@@ -43,6 +43,17 @@ def verified(settings: Settings, job_id: str) -> audit.Report:
         return audit.verify(database, heads, job_id=job_id or None)
 
 
+def summary(report: audit.Report) -> str:
+    """A report as a sentence."""
+    found = len(report.findings) + report.more
+    looked = f"{_number(report.jobs, 'job')}, {_number(report.events, 'event')}"
+    return f"{looked}: {_number(found, 'finding') if found else 'all is as it was written'}"
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def document(report: audit.Report) -> dict[str, Any]:
     """A report as JSON values."""
     return {

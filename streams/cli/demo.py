@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from streams.cli import exits
-from streams.cli.options import AsJson
+from streams.cli.options import FLAG, AsJson
 from streams.cli.output import emit, say
 
 SEED = 20_250_101
@@ -26,14 +26,17 @@ def demo(
     ] = None,
     *,
     seed: Annotated[int, typer.Option(help="Draws the mistakes and the later changes.")] = SEED,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the data directory.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", metavar=FLAG, help="Keep the data directory.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """See it work: annotate real texts in bulk, fail, retry, change, undo, and prove it.
 
-    Starts a server of its own on a free port with a temporary data directory. Finds the
-    words of Python in the help topics that every Python ships, submits them as one job with
-    wrong ones among them, and checks every claim on the way; ends with 0 only if all held.
+    Starts a server of its own on a free port with a temporary data directory.
+    Finds the words of Python in the help topics that every Python ships, submits
+    them as one job with wrong ones among them, and checks every claim on the way;
+    ends with 0 only if all held.
 
     \b
     Examples:

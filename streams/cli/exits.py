@@ -41,7 +41,8 @@ class ProblemDetails:
 
     def sentences(self) -> list[str]:
         """What to tell a person, a line each."""
-        where = f" (at {self.pointer})" if self.pointer else ""
+        named = not self.pointer or self.pointer in self.detail
+        where = "" if named else f" (at {self.pointer})"
         lines = [f"{self.title}: {self.detail}{where}" if self.detail else self.title]
         for error in self.errors:
             at = error.get("pointer", "")

@@ -19,9 +19,20 @@ STANDARD_INPUT = "-"
 
 
 async def upload(client: Client, name: str, query: Query, key: str) -> JobDocument:
-    """Submit the items of a file, read and sent block by block; returns the new job."""
+    """Submit the items of a file, read and sent block by block; returns the new job.
+
+    The first block is read before anything is sent: a document that is none is refused here.
+    """
     with open_items(name) as source:
-        return await client.submit(query, ndjson(source, name), key=key)
+        blocks = ndjson(source, name)
+        first = await anext(blocks, b"")
+        return await client.submit(query, _all(first, blocks), key=key)
+
+
+async def _all(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for block in others:
+        yield block
 
 
 def open_items(name: str) -> BinaryIO:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from domain.errors import CountermandError
 from streams.cli import audit, database, demo, exits, reading, serving, steering, submit
+from streams.cli.options import FLAG
 from streams.cli.output import say
 
 HELP = """Bulk operations on records that can be watched live, audited and undone.
@@ -26,7 +29,6 @@ Exit codes:
 
 app = typer.Typer(
     name="countermand",
-    help=HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -34,6 +36,25 @@ app = typer.Typer(
 
 JOBS = "Jobs"
 SERVER = "Server and data"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"countermand {version('countermand')}")
+        raise typer.Exit
+
+
+@app.callback(help=HELP)
+def _options(
+    *,
+    _shown: Annotated[
+        bool,
+        typer.Option(
+            "--version", metavar=FLAG, help="Show the version.", is_eager=True, callback=_version
+        ),
+    ] = False,
+) -> None: ...
+
 
 app.command(rich_help_panel=JOBS)(submit.submit)
 app.command(rich_help_panel=JOBS)(submit.watch)

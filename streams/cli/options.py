@@ -11,10 +11,13 @@ from streams import defaults
 
 DEFAULT_URL = f"http://{defaults.HOST}:{defaults.PORT}"
 
+FLAG = ""
+"""The metavar of a flag: typer would write <bool>, as if it took a value."""
+
 Url = Annotated[str, typer.Option("--url", envvar="COUNTERMAND_URL", help="Address of the server.")]
 AsJson = Annotated[
     bool,
-    typer.Option("--json", help="JSON on standard output and nothing else there."),
+    typer.Option("--json", metavar=FLAG, help="JSON on standard output and nothing else there."),
 ]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
 Reason = Annotated[
@@ -23,7 +26,10 @@ Reason = Annotated[
 Watch = Annotated[
     bool,
     typer.Option(
-        "--watch", "-w", help="Follow the job to its end; exit 1 unless all of it went well."
+        "--watch",
+        "-w",
+        metavar=FLAG,
+        help="Follow the job to its end; exit 1 unless all of it went well.",
     ),
 ]
 DataDir = Annotated[

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from domain.errors import InvalidCommand
-from streams.cli.options import DEFAULT_URL, AsJson, JobId, Url
+from streams.cli.options import DEFAULT_URL, FLAG, AsJson, JobId, Url
 from streams.cli.output import emit, pipe_may_close, say
 
 PAGE = 20
@@ -64,7 +64,8 @@ def jobs(  # noqa: PLR0913 - the options of a command
         return
     from streams.cli.render import console, job_table
 
-    console().print(job_table(page["items"]))
+    page_of_text = console()
+    page_of_text.print(job_table(page["items"], page_of_text.width))
     if page["next_cursor"]:
         say(f"there are more: countermand jobs --cursor {page['next_cursor']}")
 
@@ -139,7 +140,10 @@ def events(
     job_id: JobId,
     *,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on as events come, to the job's end.")
+        bool,
+        typer.Option(
+            "--follow", "-f", metavar=FLAG, help="Go on as events come, to the job's end."
+        ),
     ] = False,
     after: Annotated[int, typer.Option(min=0, help="Only those behind this version.")] = 0,
     url: Url = DEFAULT_URL,
@@ -210,7 +214,9 @@ def operations(
     if kind:
         found = list(islice((one for one in found if one["kind"] == kind), 1))
         if not found:
-            raise InvalidCommand(f"there is no operation {kind!r}; `countermand operations` lists")
+            raise InvalidCommand(
+                f"there is no operation {kind!r}; `countermand operations` lists them"
+            )
     if as_json or kind:
         emit(found[0] if kind else {"items": found})
         return

@@ -12,7 +12,7 @@ from typing import Any
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from streams.cli.documents import (
@@ -48,6 +48,9 @@ COUNTED = ("succeeded", "failed", "skipped", "rolled_back", "conflict", "pending
 PIPED_WIDTH = 160
 """Columns of a table that no terminal shows; wide enough not to cut an id."""
 
+_ROOMY = 120
+"""Columns that a table of jobs needs for a line each."""
+_ID = 36
 _SAMPLES = 3
 _CELL = 200
 
@@ -131,18 +134,39 @@ def moment(text: str | None) -> str:
     return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def job_table(jobs: Iterable[JobDocument]) -> Table:
-    """Jobs, a line each."""
+def job_table(jobs: Iterable[JobDocument], width: int = PIPED_WIDTH) -> Table:
+    """Jobs, a line each; two where ``width`` is short. No id is ever cut: people copy it."""
+    if width < _ROOMY:
+        return _narrow_job_table(jobs)
     table = _table("job", "operation", "status", "name", "done", "counts", "created")
+    for name in ("job", "status", "done", "created"):
+        _column(table, name).no_wrap = True
+    _column(table, "job").min_width = _ID
     for job in jobs:
         table.add_row(
-            Text(job["job_id"], no_wrap=True, overflow="fold"),
+            job["job_id"],
             plain(job["operation"]),
             status_text(job["status"]),
             Text(plain(job["name"])),
             percent(job),
             counts_line(job["counts"]),
             moment(job["created_at"]),
+        )
+    return table
+
+
+def _narrow_job_table(jobs: Iterable[JobDocument]) -> Table:
+    table = _table("job, created", "operation, name", "status, counts")
+    _column(table, "job, created").min_width = _ID
+    for job in jobs:
+        done = "" if job["percent"] == 100 else f"{percent(job)} "
+        table.add_row(
+            f"{job['job_id']}\n{moment(job['created_at'])}",
+            Text(plain(f"{job['operation']}\n{job['name']}".rstrip()), overflow="fold"),
+            Text.assemble(
+                (job["status"], STATUS_STYLES.get(job["status"], "")),
+                f"\n{done}{counts_line(job['counts'])}",
+            ),
         )
     return table
 
@@ -178,7 +202,8 @@ def item_table(items: Iterable[ItemDocument]) -> Table:
     table = _table("item", "status", "result or reason")
     for item in items:
         fault = item["error"]
-        said = reason_of(fault, item["status"]) if fault else compact(item["result"])
+        result = "" if item["result"] is None else compact(item["result"])
+        said = reason_of(fault, item["status"]) if fault else result
         table.add_row(str(item["position"]), status_text(item["status"]), Text(plain(said)))
     return table
 
@@ -220,7 +245,7 @@ def operation_table(operations: Sequence[Mapping[str, Any]]) -> Table:
 
 def event_line(event: Mapping[str, Any]) -> str:
     """A stored event as one line of text."""
-    reason = event.get("data", {}).get("reason")
+    reason = event.get("reason")
     parts = [
         f"v{event['version']}",
         moment(event["at"]),
@@ -237,6 +262,10 @@ def compact(value: Any) -> str:
     """JSON on one line, cut where a table would grow out of shape."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _CELL else text[: _CELL - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _column(table: Table, header: str) -> Column:
+    return next(column for column in table.columns if column.header == header)
 
 
 def _table(*columns: str) -> Table:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from streams import defaults
-from streams.cli.options import AsJson, DatabaseUrl, DataDir
+from streams.cli.options import FLAG, AsJson, DatabaseUrl, DataDir
 
 
 def serve(
@@ -36,6 +36,7 @@ def serve(
         bool,
         typer.Option(
             "--end-with-input",
+            metavar=FLAG,
             help="Stop when standard input ends: for a program that starts a server and must "
             "not leave it behind.",
         ),
@@ -44,9 +45,10 @@ def serve(
 ) -> None:
     """Serve the API, and work the jobs, until SIGTERM or Ctrl-C.
 
-    Prints its address when it is ready. The engine runs in a child process: when that dies,
-    it is started again and the jobs go on. Ctrl-C lets work in flight end first; a second
-    one does not wait. All settings can also be given as COUNTERMAND_... variables.
+    Prints its address when it is ready. The engine runs in a child process: when
+    that dies, it is started again and the jobs go on. Ctrl-C lets work in flight
+    end first; a second one does not wait. All settings can also be given as
+    COUNTERMAND_... variables.
 
     \b
     Examples:

@@ -116,8 +116,11 @@ def report(job: JobDocument, url: str, *, watch: bool, as_json: bool) -> None:
     from streams.cli.following import watched
     from streams.cli.session import talk
 
+    say(f"job {job['job_id']}")
     last = talk(url, lambda client: watched(client, job, as_json=as_json))
     if last["counts"]["failed"]:
         say(f"failed items by reason: countermand errors {job['job_id']}")
+    if last["counts"]["conflict"]:
+        say(f"items in conflict: countermand items {job['job_id']} --status conflict")
     if not went_well(last):
         raise typer.Exit(exits.FAILED)

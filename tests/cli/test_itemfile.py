@@ -7,6 +7,7 @@ import pytest
 
 from domain.errors import InvalidCommand
 from streams.cli import itemfile
+from streams.cli.client import Client
 from streams.cli.itemfile import ndjson, open_items
 
 
@@ -18,6 +19,14 @@ async def test_lines_go_on_as_they_are_even_those_that_are_no_json() -> None:
     text = b'{"a": 1}\nnot json\n\n{"b": 2}'
 
     assert await _read(text) == text
+
+
+async def test_a_document_that_is_none_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "items.json").write_text('[{"a": 1}, {"b')
+
+    async with Client("http://127.0.0.1:9") as nobody:
+        with pytest.raises(InvalidCommand, match="is no JSON document"):
+            await itemfile.upload(nobody, str(tmp_path / "items.json"), (), "")
 
 
 async def test_a_large_file_comes_in_blocks() -> None:

@@ -55,10 +55,27 @@ def test_a_bar_shows_name_status_and_all_counts() -> None:
         assert part in page
 
 
-def test_a_table_of_jobs_never_cuts_an_id() -> None:
-    document: Any = job("0192f7a1-7c1d-7e30-8f6e-2f6a4d1c9b11", name="x" * 300)
+@pytest.mark.parametrize("width", [60, 80, 120, 160])
+def test_a_table_of_jobs_never_cuts_an_id(width: int) -> None:
+    many: Any = counts(succeeded=19107, failed=193, skipped=30700, rolled_back=1, conflict=1)
+    document: Any = job(
+        "0192f7a1-7c1d-7e30-8f6e-2f6a4d1c9b11",
+        name="x" * 300,
+        operation="annotations.create_projects",
+        status="completed_with_errors",
+        counts=many,
+    )
 
-    assert "0192f7a1-7c1d-7e30-8f6e-2f6a4d1c9b11" in drawn(render.job_table([document]))
+    page = drawn(render.job_table([document], width), width)
+
+    assert "0192f7a1-7c1d-7e30-8f6e-2f6a4d1c9b11" in page
+    assert max(map(len, page.splitlines())) <= width
+
+
+def test_an_item_without_a_result_shows_none() -> None:
+    done: Any = {"position": 0, "status": "rolled_back", "result": None, "error": None}
+
+    assert "null" not in drawn(render.item_table([done]))
 
 
 def test_names_cannot_steer_the_terminal() -> None:
@@ -135,7 +152,8 @@ def test_an_event_is_a_line() -> None:
             "status": "paused",
             "counts": counts(pending=1),
             "actor": "ann",
-            "data": {"epoch": 1, "reason": "prices"},
+            "epoch": 1,
+            "reason": "prices",
         }
     )
 

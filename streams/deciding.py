@@ -104,8 +104,10 @@ class Decider:
         self, connection: Connection, job: Job, command: SubmitJob | OpenJob, stamp: Stamp
     ) -> None:
         if job.version:
-            if job.tenant != command.tenant:
-                raise InvalidCommand(f"job id {job.id} is taken; use another", pointer="/job_id")
+            if not self._is_same(connection, job, command):
+                raise IdempotencyConflict(
+                    f"job id {job.id} is taken by another job; use a new id", pointer="/job_id"
+                )
             return
         check_spec(self._registry, command.spec)
         if isinstance(command, OpenJob):
@@ -124,6 +126,15 @@ class Decider:
             sha256=source.sha256,
         )
         payloads.claim_upload(connection, source, job_id=job.id, part=0, first_item=0)
+
+    def _is_same(self, connection: Connection, job: Job, command: SubmitJob | OpenJob) -> bool:
+        """Whether a job that is there is the one that the command asks for."""
+        if (job.tenant, job.spec) != (command.tenant, command.spec):
+            return False
+        if isinstance(command, OpenJob):
+            return payloads.part_digest(connection, job.id, 0) is None or bool(job.parts)
+        source = self._uploaded(connection, command.tenant, command.source)
+        return not job.parts and payloads.part_digest(connection, job.id, 0) == source.sha256
 
     def _append(self, connection: Connection, job: Job, command: AppendItems, stamp: Stamp) -> None:
         source = self._uploaded(connection, command.tenant, command.source)

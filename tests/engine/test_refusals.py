@@ -68,3 +68,30 @@ async def test_a_part_said_again_with_other_items_is_refused(stages: Stages) -> 
     refused = await decide(stages, AppendItems, "late", part=7, source=other)
     assert refused.problem is not None
     assert (await decide(stages, AppendItems, "late again", part=7, source=first)).problem is None
+
+
+async def test_a_job_id_said_again_for_another_job_is_refused(stages: Stages) -> None:
+    spec, other = (JobSpec(operation="stock.create", name=name) for name in ("this", "that"))
+    items, more = (InlineItems(items=({"name": "x"},) * count) for count in (2, 3))
+    assert (await decide(stages, SubmitJob, "one", spec=spec, source=items)).problem is None
+    assert (await decide(stages, SubmitJob, "again", spec=spec, source=items)).problem is None
+    for kind, command_id, fields in (
+        (SubmitJob, "items", {"spec": spec, "source": more}),
+        (SubmitJob, "name", {"spec": other, "source": items}),
+        (OpenJob, "draft", {"spec": spec}),
+    ):
+        refused = await decide(stages, kind, command_id, **fields)
+        assert refused.problem is not None, command_id
+        assert refused.problem["code"] == "idempotency_conflict"
+    await stages.mend()
+    assert await stages.rows("SELECT count(*) FROM stock") == [(2,)]
+
+
+async def test_a_draft_opened_again_is_the_same(stages: Stages) -> None:
+    spec = JobSpec(operation="stock.create")
+    items = InlineItems(items=({"name": "x"},))
+    assert (await decide(stages, OpenJob, "one", spec=spec)).problem is None
+    assert (await decide(stages, OpenJob, "again", spec=spec)).problem is None
+    await decide(stages, AppendItems, "part", part=0, source=items)
+    assert (await decide(stages, OpenJob, "late", spec=spec)).problem is None
+    assert (await decide(stages, SubmitJob, "whole", spec=spec, source=items)).problem is not None

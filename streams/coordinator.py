@@ -180,12 +180,19 @@ class Coordinator:
             and job.version // SNAPSHOT_EVERY
             > (job.version - len(step.recordings)) // SNAPSHOT_EVERY
         ):
-            self._failpoints.reach(Failpoint.BEFORE_SNAPSHOT)
+            await self._take_snapshot(job)
+        self._keep(job)
+
+    async def _take_snapshot(self, job: Job) -> None:
+        """Only a shortcut: what was decided is sent whether or not it can be stored."""
+        self._failpoints.reach(Failpoint.BEFORE_SNAPSHOT)
+        try:
             await self._database.write(
                 lambda connection: self._jobs.take_job_snapshot(job, connection=connection)
             )
-            self._failpoints.reach(Failpoint.AFTER_SNAPSHOT)
-        self._keep(job)
+        except Unavailable as error:
+            log.warning("no_snapshot", job_id=job.id, version=job.version, reason=error.message)
+        self._failpoints.reach(Failpoint.AFTER_SNAPSHOT)
 
     def _keep(self, job: Job) -> None:
         if job.resting:

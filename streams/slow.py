@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -39,6 +40,14 @@ log = structlog.get_logger(__name__)
 
 Send = Callable[[Outgoing], Awaitable[None]]
 QUEUED_RESULTS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """The result of an item; ``stored`` is set once it is in the database."""
+
+    result: ItemResult
+    stored: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class SlowPool:
@@ -100,7 +109,7 @@ class SlowPool:
 
     async def _run(self, operation: Operation, control: Control, chunk: Claimed) -> None:
         items, done = await self._database.read(partial(self._prepare, operation, chunk))
-        results: asyncio.Queue[ItemResult] = asyncio.Queue(QUEUED_RESULTS)
+        results: asyncio.Queue[_Finished] = asyncio.Queue(QUEUED_RESULTS)
         async with _cancelled_at_exit(self._beat(chunk)), asyncio.TaskGroup() as group:
             saver = group.create_task(self._save(control, chunk, results, len(items) - len(done)))
             workers = [
@@ -133,10 +142,14 @@ class SlowPool:
         chunk: Claimed,
         position: int,
         item: BaseModel | Failed,
-        results: asyncio.Queue[ItemResult],
+        results: asyncio.Queue[_Finished],
     ) -> None:
+        """Work an item; it keeps its place until the result is stored.
+
+        So no more than the operation's ``concurrency`` are ever repeated after a crash.
+        """
         if isinstance(item, Failed):
-            await results.put(ItemResult(position, item, 0.0))
+            await results.put(_Finished(ItemResult(position, item, 0.0)))
             return
         async with self._calls.place(operation) as place:
             started = self._clock.monotonic()
@@ -148,7 +161,10 @@ class SlowPool:
                 result = failure_of(error)
             self._failpoints.reach(Failpoint.AFTER_HANDLER)
             elapsed = (self._clock.monotonic() - started) * 1000
-        await results.put(ItemResult(position, result, round(elapsed, 3)))
+            finished = _Finished(ItemResult(position, result, round(elapsed, 3)))
+            await results.put(finished)
+            # Ends with the saver: whoever it leaves unsaved is cancelled by the group.
+            await finished.stored.wait()
 
     def _context(
         self, operation: Operation, control: Control, chunk: Claimed, position: int
@@ -168,7 +184,7 @@ class SlowPool:
     # -- results as they come ----------------------------------------------------------
 
     async def _save(
-        self, control: Control, chunk: Claimed, results: asyncio.Queue[ItemResult], wanted: int
+        self, control: Control, chunk: Claimed, results: asyncio.Queue[_Finished], wanted: int
     ) -> bool:
         """Store results until all ``wanted`` are there; false when the fence has moved."""
         counts: Counter[str] = Counter()
@@ -177,12 +193,14 @@ class SlowPool:
             while not results.empty():
                 batch.append(results.get_nowait())
             self._failpoints.reach(Failpoint.BEFORE_ITEM_RESULTS)
-            if not await self._database.write(partial(self._store, chunk, batch)):
+            rows = [finished.result for finished in batch]
+            if not await self._database.write(partial(self._store, chunk, rows)):
                 return False
             self._failpoints.reach(Failpoint.AFTER_ITEM_RESULTS)
             wanted -= len(batch)
-            for result in batch:
-                counts[_kind_of(result.result)] += 1
+            for finished in batch:
+                finished.stored.set()
+                counts[_kind_of(finished.result.result)] += 1
             if wanted > 0:
                 await self._send(self._progressed(control, chunk, counts))
         return True

@@ -1,1 +1,178 @@
 """Slow items: a kill repeats only what was in flight; the API answers quickly meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import quantiles
+
+import pytest
+
+from tests.acceptance.commands import Server, serving
+from tests.acceptance.plugins import kill_engine, plugin
+from tests.crash.client import JOBS, Client
+from tests.proof.figures import tell
+
+CONCURRENCY = 64
+WAIT_MS = 200
+CEILING_MS = 500
+"""For answers of the API while a shared machine is busy; the report tells the figure."""
+SLEEPER = """
+import asyncio
+import os
+from pydantic import BaseModel
+from domain.operation import operation
+from domain.outcomes import Done
+
+class Nap(BaseModel):
+    number: int
+    ms: int
+
+class Journal(BaseModel):
+    journal: str
+
+@operation("sleeper.nap", item=Nap, params=Journal, slow=True)
+async def operations(ctx, item):
+    descriptor = os.open(ctx.params.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, b"%d\\n" % item.number)
+    os.close(descriptor)
+    await asyncio.sleep(item.ms / 1000)
+    return Done({"number": item.number})
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    (tmp_path / "data").mkdir()
+    path = plugin(tmp_path / "site", "sleeper", SLEEPER)
+    with serving(tmp_path / "data", PYTHONPATH=path) as running:
+        yield running
+
+
+@dataclass
+class Naps:
+    """A job of items that wait; ``runs`` counts the runs of the handler by item."""
+
+    client: Client
+    journal: Path
+    count: int
+    job_id: str = ""
+
+    def begin(self) -> None:
+        items = [{"number": n, "ms": WAIT_MS} for n in range(self.count)]
+        params = {"journal": str(self.journal)}
+        self.job_id = self.client.submit("naps", "sleeper.nap", items, params=params)
+
+    def runs(self) -> Counter[int]:
+        if not self.journal.exists():
+            return Counter()
+        return Counter(map(int, self.journal.read_text().split()))
+
+    def wait_for_runs(self, count: int) -> None:
+        until = time.monotonic() + 60
+        while self.runs().total() < count:
+            assert time.monotonic() < until, f"no more than {self.runs().total()} runs"
+            time.sleep(0.001)
+
+    def check_results(self) -> None:
+        """Every item has its own result."""
+        job = self.client.settle(self.job_id)
+        assert (job["status"], job["counts"]["succeeded"]) == ("completed", self.count)
+        results = [item["result"] for item in self.client.items(self.job_id)]
+        assert results == [{"number": n} for n in range(self.count)]
+
+
+def _naps(server: Server, count: int) -> Naps:
+    return Naps(Client(server.url), server.data_dir / "journal", count)
+
+
+def _killed_half_way(server: Server, count: int) -> None:
+    naps = _naps(server, count)
+    naps.begin()
+    naps.wait_for_runs(count // 2)
+    kill_engine(server)
+    naps.check_results()
+
+    runs = naps.runs()
+    assert set(runs) == set(range(count))
+    assert max(runs.values()) <= 2, "one kill cannot repeat an item twice"
+    repeats = runs.total() - count
+    tell("slow items repeated after a kill half way", repeats, N=count, concurrency=CONCURRENCY)
+    assert repeats <= CONCURRENCY
+
+
+@dataclass
+class Watch:
+    """How long the API took for each answer, in milliseconds."""
+
+    times: list[float] = field(default_factory=list)
+
+    @property
+    def p99(self) -> float:
+        return quantiles(self.times, n=100)[98]
+
+
+@contextmanager
+def _asking(server: Server, path: str) -> Iterator[Watch]:
+    """Ask for a document again and again meanwhile."""
+    client, watch, over = Client(server.url), Watch(), threading.Event()
+
+    def ask() -> None:
+        while not over.wait(0.005):
+            started = time.perf_counter()
+            answer = client.once("GET", path)
+            watch.times.append((time.perf_counter() - started) * 1000)
+            assert answer.status == 200
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        over.set()
+        thread.join()
+
+
+def _worked(server: Server, count: int) -> tuple[float, Watch]:
+    """How many times as fast as one by one a job is done, and how the API answered."""
+    naps = _naps(server, count)
+    started = time.monotonic()
+    naps.begin()
+    with _asking(server, f"{JOBS}/{naps.job_id}") as watch:
+        naps.client.settle(naps.job_id)
+    seconds = time.monotonic() - started
+    naps.check_results()
+    assert naps.runs() == Counter(range(count))
+    ratio = count * WAIT_MS / 1000 / seconds
+    tell("slow items, times as fast as one by one", f"{ratio:.1f}", N=count, ms=WAIT_MS)
+    tell("API p99 meanwhile", f"{watch.p99:.1f} ms", N=len(watch.times))
+    return ratio, watch
+
+
+def test_a_kill_half_way_repeats_only_what_was_in_flight(server: Server) -> None:
+    _killed_half_way(server, 200)
+
+
+def test_items_that_wait_wait_together(server: Server) -> None:
+    ratio, watch = _worked(server, 200)
+    assert ratio > 20
+    assert watch.p99 < CEILING_MS
+
+
+@pytest.mark.proof
+def test_a_kill_half_way_through_a_thousand_repeats_only_what_was_in_flight(
+    server: Server,
+) -> None:
+    _killed_half_way(server, 1000)
+
+
+@pytest.mark.proof
+def test_a_thousand_items_that_wait_are_50_times_as_fast_as_one_by_one(server: Server) -> None:
+    ratio, watch = _worked(server, 1000)
+    assert ratio >= 50
+    assert watch.p99 < CEILING_MS

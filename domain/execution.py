@@ -7,6 +7,7 @@ operation works whole chunks. Faults of the database are no results: they pass t
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,10 @@ Parsed = BaseModel | Failed
 Infrastructure = tuple[type[BaseException], ...]
 
 MAX_MESSAGE = 500
+
+ESCAPES: Infrastructure = (CancelledError, SystemExit, KeyboardInterrupt)
+"""What a handler may raise that would end its task or the whole process: nobody asked that of
+a handler, so it is a failure of the item like any other exception."""
 
 
 def parse_items(operation: Operation, lines: Sequence[bytes]) -> list[Parsed]:
@@ -87,7 +92,7 @@ def invert_items(
             undone[position] = operation.inverse(_at(context, [position]), item, result)
         except Unavailable:
             raise
-        except Exception as error:
+        except (Exception, *ESCAPES) as error:
             undone[position] = failure_of(error)
     return undone
 
@@ -118,7 +123,7 @@ def _validate(
                 results[index] = validate(_at(context, [context.positions[index]]), item)
             except fatal:
                 raise
-            except Exception as error:
+            except (Exception, *ESCAPES) as error:
                 results[index] = failure_of(error)
 
 
@@ -139,7 +144,7 @@ def _apply(
             found = _apply_group(operation, context, parsed, group)
         except fatal:
             raise
-        except Exception as error:
+        except (Exception, *ESCAPES) as error:
             if len(group) == 1 or isinstance(error, PluginInvalid):
                 found = [failure_of(error)] * len(group)
             else:

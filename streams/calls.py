@@ -23,6 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from domain.execution import ESCAPES, failure_of
 from domain.operation import Context, Operation, apply_by_name, validated
 from domain.outcomes import Failed
 from domain.planning import MAX_STARTS
@@ -153,6 +154,15 @@ class _Place:
 
     async def call(self, context: Context, item: BaseModel) -> Any:
         """What the operation returns for an item, or the refusal of its validation."""
+        try:
+            return await self._call(context, item)
+        except ESCAPES as escaped:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return failure_of(escaped)
+
+    async def _call(self, context: Context, item: BaseModel) -> Any:
         operation = self.operation
         if operation.cpu_bound:
             return await self._calls.in_process(operation, context, item)

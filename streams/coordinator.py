@@ -211,10 +211,11 @@ class Coordinator:
             known = find_decision(connection, command.command_id)
             if known is not None:
                 return _Step(decision=known)
-        job = self._load(job_id, chunk_store.lock_control(connection, job_id))
+        version = chunk_store.lock_control(connection, job_id)
+        job = self._load(job_id, version)
         problem = self._decide(connection, job, command)
         step = _Step(job=job, planned=self._plan(job))
-        self._store(connection, job, step)
+        self._store(connection, job, step, is_new=version == 0)
         if command is not None and not isinstance(command, RecordOutcomes):
             self._failpoints.reach(Failpoint.BEFORE_DECISION)
             step.decision = Decision(job_id, job.version, problem)
@@ -231,23 +232,23 @@ class Coordinator:
             return live
         return self._jobs.load(job_id) if version else Job(id=job_id)
 
-    def _store(self, connection: Connection, job: Job, step: _Step) -> None:
+    def _store(self, connection: Connection, job: Job, step: _Step, *, is_new: bool) -> None:
         self._failpoints.reach(Failpoint.BEFORE_APPEND)
-        before = chunk_store.find_control(connection, job.id)
         step.recordings = self._jobs.save(job, connection=connection)
         self._failpoints.reach(Failpoint.AFTER_APPEND)
         if not step.recordings:
             return
         control = _control_of(job)
-        if before is None:
-            chunk_store.insert_control(connection, control)
-        chunk_store.update_control(
-            connection,
-            job.id,
-            epoch=job.epoch,
-            version=job.version,
-            open_=not job.resting,
-        )
+        if is_new:
+            chunk_store.insert_control(connection, control, open_=not job.resting)
+        else:
+            chunk_store.update_control(
+                connection,
+                job.id,
+                epoch=job.epoch,
+                version=job.version,
+                open_=not job.resting,
+            )
         if step.planned:
             now = self._clock.now().timestamp()
             chunk_store.dispatch(

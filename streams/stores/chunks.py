@@ -16,6 +16,8 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
+    Dialect,
+    Table,
     and_,
     bindparam,
     case,
@@ -26,11 +28,13 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.sql.expression import ClauseElement
 
 from domain.events import Cause, PlannedChunk
 from domain.ranges import Ranges
 from streams.envelope import Work
 from streams.stores.schema import chunks, grants, job_control, outcomes
+from streams.stores.statements import Statement, fixed, listed, numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +66,10 @@ class Claimed:
 
 
 _JOB: BindParameter[str] = bindparam("job")
-_CHUNK: BindParameter[int] = bindparam("number")
-_NUMBERS: BindParameter[list[int]] = bindparam("numbers", expanding=True)
 
 
-def _this() -> ColumnElement[bool]:
-    return and_(chunks.c.job_id == _JOB, chunks.c.chunk == _CHUNK)
-
-
-def _these() -> ColumnElement[bool]:
-    return and_(chunks.c.job_id == _JOB, chunks.c.chunk.in_(_NUMBERS))
+def _these(dialect: Dialect) -> ColumnElement[bool]:
+    return and_(chunks.c.job_id == _JOB, chunks.c.chunk.in_(numbers(dialect)))
 
 
 def has_outcome() -> ColumnElement[bool]:
@@ -79,93 +77,138 @@ def has_outcome() -> ColumnElement[bool]:
     return exists().where(outcomes.c.job_id == chunks.c.job_id, outcomes.c.chunk == chunks.c.chunk)
 
 
-# Built once: to build such a statement costs more than to run it.
-_FIND_CONTROL = select(job_control).where(job_control.c.job_id == _JOB)
-_UPDATE_CONTROL = (
+def _claim(dialect: Dialect) -> ClauseElement:
+    this_worker = chunks.c.worker == bindparam("by")
+    free = or_(chunks.c.lease_until.is_(None), chunks.c.lease_until < bindparam("now"), this_worker)
+    return (
+        update(chunks)
+        .where(
+            _these(dialect),
+            chunks.c.epoch == bindparam("at_epoch"),
+            chunks.c.attempt == bindparam("at_attempt"),
+            chunks.c.open,
+            free,
+            ~has_outcome(),
+        )
+        .values(
+            # Only a death makes a start count; a worker that starts again itself has not died.
+            starts=chunks.c.starts + case((this_worker, 0), else_=1),
+            lease_until=bindparam("until"),
+            worker=bindparam("by"),
+        )
+        .returning(
+            chunks.c.chunk,
+            chunks.c.cause,
+            chunks.c.generation,
+            chunks.c["items"],
+            chunks.c.target,
+            chunks.c.starts,
+        )
+    )
+
+
+def _held(dialect: Dialect) -> ClauseElement:
+    return (
+        select(chunks.c.chunk, chunks.c.attempt)
+        .where(_these(dialect), chunks.c.open)
+        .order_by(chunks.c.chunk)
+        .with_for_update(of=chunks)
+    )
+
+
+def _with_outcome(dialect: Dialect) -> ClauseElement:
+    return select(outcomes.c.chunk).where(
+        outcomes.c.job_id == _JOB, outcomes.c.chunk.in_(numbers(dialect))
+    )
+
+
+def _release(dialect: Dialect) -> ClauseElement:
+    return delete(grants).where(grants.c.job_id == _JOB, grants.c.chunk.in_(numbers(dialect)))
+
+
+def _rows_of(table: Table, *names: str) -> Statement:
+    return fixed(insert(table).values({name: bindparam(name) for name in names}))
+
+
+_INSERT_CONTROL = _rows_of(
+    job_control, "job_id", "tenant", "actor", "operation", "params", "epoch", "version", "open"
+)
+_FIND_CONTROL = fixed(
+    select(
+        job_control.c.tenant,
+        job_control.c.actor,
+        job_control.c.operation,
+        job_control.c.params,
+        job_control.c.epoch,
+        job_control.c.version,
+    ).where(job_control.c.job_id == _JOB)
+)
+_UPDATE_CONTROL = fixed(
     update(job_control)
     .where(job_control.c.job_id == _JOB)
     .values(epoch=bindparam("to_epoch"), version=bindparam("to_version"), open=bindparam("to_open"))
 )
-_LOCK_CONTROL = select(job_control.c.version).where(job_control.c.job_id == _JOB).with_for_update()
-_SHARE_CONTROL = (
+_LOCK_CONTROL = fixed(
+    select(job_control.c.version).where(job_control.c.job_id == _JOB).with_for_update()
+)
+_SHARE_CONTROL = fixed(
     select(job_control.c.epoch).where(job_control.c.job_id == _JOB).with_for_update(read=True)
 )
-_CLAIM = (
-    update(chunks)
-    .where(
-        _these(),
-        chunks.c.epoch == bindparam("at_epoch"),
-        chunks.c.attempt == bindparam("at_attempt"),
-        chunks.c.open,
-        or_(
-            chunks.c.lease_until.is_(None),
-            chunks.c.lease_until < bindparam("now"),
-            chunks.c.worker == bindparam("by"),
-        ),
-        ~has_outcome(),
-    )
-    .values(
-        # Only a death makes a start count; a worker that starts again itself has not died.
-        starts=chunks.c.starts + case((chunks.c.worker == bindparam("by"), 0), else_=1),
-        lease_until=bindparam("until"),
-        worker=bindparam("by"),
-    )
-    .returning(
-        chunks.c.chunk,
-        chunks.c.cause,
-        chunks.c.generation,
-        chunks.c["items"],
-        chunks.c.target,
-        chunks.c.starts,
-    )
+_INSERT_CHUNK = _rows_of(
+    chunks,
+    "job_id",
+    "chunk",
+    "parent",
+    "target",
+    "cause",
+    "generation",
+    "items",
+    "epoch",
+    "attempt",
+    "starts",
+    "claim_by",
+    "open",
 )
-_HELD = (
-    select(chunks.c.chunk, chunks.c.attempt)
-    .where(_these(), chunks.c.open)
-    .order_by(chunks.c.chunk)
-    .with_for_update(of=chunks)
+_GRANT = _rows_of(grants, "job_id", "chunk", "tenant", "system", "granted_at")
+_CLAIM = Statement(_claim)
+_HELD = Statement(_held)
+_WITH_OUTCOME = Statement(_with_outcome)
+_CLOSE = Statement(lambda dialect: update(chunks).where(_these(dialect)).values(open=False))
+_RELEASE = Statement(_release)
+_ATTEMPT = fixed(
+    select(chunks.c.attempt).where(chunks.c.job_id == _JOB, chunks.c.chunk == bindparam("number"))
 )
-_WITH_OUTCOME = select(outcomes.c.chunk).where(
-    outcomes.c.job_id == _JOB, outcomes.c.chunk.in_(_NUMBERS)
-)
-_CLOSE = update(chunks).where(_these()).values(open=False)
-_RELEASE = delete(grants).where(grants.c.job_id == _JOB, grants.c.chunk.in_(_NUMBERS))
-_ATTEMPT = select(chunks.c.attempt).where(_this())
 
 
-def insert_control(connection: Connection, control: Control) -> None:
+def insert_control(connection: Connection, control: Control, *, open_: bool) -> None:
     """The control row of a new job."""
-    connection.execute(
-        insert(job_control).values(
-            job_id=control.job_id,
-            tenant=control.tenant,
-            actor=control.actor,
-            operation=control.operation,
-            params=orjson.dumps(control.params).decode(),
-            epoch=control.epoch,
-            version=control.version,
-            open=True,
-        )
+    _INSERT_CONTROL.run(
+        connection,
+        job_id=control.job_id,
+        tenant=control.tenant,
+        actor=control.actor,
+        operation=control.operation,
+        params=orjson.dumps(control.params).decode(),
+        epoch=control.epoch,
+        version=control.version,
+        open=open_,
     )
 
 
 def find_control(connection: Connection, job_id: str) -> Control | None:
     """The control row of a job."""
-    row = connection.execute(_FIND_CONTROL, {"job": job_id}).one_or_none()
+    row = _FIND_CONTROL.run(connection, job=job_id).first()
     if row is None:
         return None
-    params = orjson.loads(row.params)
-    return Control(job_id, row.tenant, row.actor, row.operation, params, row.epoch, row.version)
+    tenant, actor, operation, params, epoch, version = row
+    return Control(job_id, tenant, actor, operation, orjson.loads(params), epoch, version)
 
 
 def update_control(
     connection: Connection, job_id: str, *, epoch: int, version: int, open_: bool
 ) -> None:
     """Move the fence and say whether the sweep should look after the job."""
-    connection.execute(
-        _UPDATE_CONTROL,
-        {"job": job_id, "to_epoch": epoch, "to_version": version, "to_open": open_},
-    )
+    _UPDATE_CONTROL.run(connection, job=job_id, to_epoch=epoch, to_version=version, to_open=open_)
 
 
 def lock_control(connection: Connection, job_id: str) -> int:
@@ -173,7 +216,7 @@ def lock_control(connection: Connection, job_id: str) -> int:
 
     Returns the job's version as stored, 0 when there is no such job.
     """
-    return connection.scalars(_LOCK_CONTROL, {"job": job_id}).one_or_none() or 0
+    return _LOCK_CONTROL.run(connection, job=job_id).scalar() or 0
 
 
 def dispatch(
@@ -186,8 +229,8 @@ def dispatch(
     claim_by: float,
 ) -> None:
     """Write chunk rows and their grants; they are sent after the commit."""
-    connection.execute(
-        insert(chunks),
+    _INSERT_CHUNK.run_many(
+        connection,
         [
             {
                 "job_id": control.job_id,
@@ -207,8 +250,8 @@ def dispatch(
         ],
     )
     system = control.operation.split(".", 1)[0]
-    connection.execute(
-        insert(grants),
+    _GRANT.run_many(
+        connection,
         [
             {
                 "job_id": control.job_id,
@@ -232,17 +275,15 @@ def claim(
     """
     claimed: list[Claimed] = []
     for attempt in sorted({chunk.attempt for chunk in work.chunks}):
-        rows = connection.execute(
-            _CLAIM,
-            {
-                "job": work.job_id,
-                "numbers": [c.chunk for c in work.chunks if c.attempt == attempt],
-                "at_epoch": work.epoch,
-                "at_attempt": attempt,
-                "now": now,
-                "until": now + lease,
-                "by": worker,
-            },
+        rows = _CLAIM.run(
+            connection,
+            job=work.job_id,
+            numbers=listed([c.chunk for c in work.chunks if c.attempt == attempt]),
+            at_epoch=work.epoch,
+            at_attempt=attempt,
+            now=now,
+            until=now + lease,
+            by=worker,
         )
         claimed += [
             Claimed(
@@ -266,14 +307,13 @@ def held(connection: Connection, claimed: Sequence[Claimed]) -> list[Claimed]:
 
     Locks control and chunks, in this order, until the transaction ends.
     """
-    first = claimed[0]
-    epoch = connection.scalars(_SHARE_CONTROL, {"job": first.job_id}).one_or_none()
-    if epoch != first.epoch:
+    job_id = claimed[0].job_id
+    if _SHARE_CONTROL.run(connection, job=job_id).scalar() != claimed[0].epoch:
         return []
-    those = {"job": first.job_id, "numbers": [chunk.chunk for chunk in claimed]}
-    attempts = {row.chunk: row.attempt for row in connection.execute(_HELD, those)}
+    those = listed([chunk.chunk for chunk in claimed])
+    attempts = {row[0]: row[1] for row in _HELD.run(connection, job=job_id, numbers=those)}
     # A statement of its own: that which waited for the lock sees what was before the wait.
-    done = set(connection.scalars(_WITH_OUTCOME, those))
+    done = {chunk for (chunk,) in _WITH_OUTCOME.run(connection, job=job_id, numbers=those)}
     return [
         chunk
         for chunk in claimed
@@ -312,9 +352,9 @@ def void_leases(connection: Connection) -> None:
 
 def close(connection: Connection, job_id: str, closed: Sequence[int]) -> None:
     """Their outcomes are recorded: no longer in flight."""
-    those = {"job": job_id, "numbers": closed}
-    connection.execute(_CLOSE, those)
-    connection.execute(_RELEASE, those)
+    those = listed(closed)
+    _CLOSE.run(connection, job=job_id, numbers=those)
+    _RELEASE.run(connection, job=job_id, numbers=those)
 
 
 def open_jobs(connection: Connection) -> list[str]:
@@ -324,7 +364,7 @@ def open_jobs(connection: Connection) -> list[str]:
 
 def attempt_of(connection: Connection, job_id: str, chunk: int) -> int:
     """The present attempt of a chunk."""
-    return int(connection.scalars(_ATTEMPT, {"job": job_id, "number": chunk}).one_or_none() or 1)
+    return int(_ATTEMPT.run(connection, job=job_id, number=chunk).scalar() or 1)
 
 
 def _is(job_id: str, chunk: int) -> ColumnElement[bool]:

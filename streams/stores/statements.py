@@ -1,0 +1,159 @@
+"""Statements of the hot path: built by SQLAlchemy, compiled once, run on the driver's cursor.
+
+The engine runs the same few dozen statements for every chunk. SQLAlchemy quotes them and
+knows both dialects; what it does around each execution would cost several times the
+statement itself. Values go to the driver as they are and rows are the driver's tuples, so
+a truth value may come back as 0 or 1; errors are SQLAlchemy's, as everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import orjson
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Connection,
+    Dialect,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    exc,
+    func,
+    select,
+)
+from sqlalchemy.sql.expression import ClauseElement
+
+Row = tuple[Any, ...]
+Build = Callable[[Dialect], ClauseElement]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a statement returned and how many rows it touched."""
+
+    rows: list[Row]
+    count: int
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def first(self) -> Row | None:
+        """The first row, if there is one."""
+        return self.rows[0] if self.rows else None
+
+    def scalar(self) -> Any:
+        """The first value of the first row; None when there is no row."""
+        return self.rows[0][0] if self.rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """SQL text with the order of its parameters (``None``: they are given by name)."""
+
+    sql: str
+    order: tuple[str, ...] | None
+    constants: Mapping[str, Any]
+
+    def run(self, connection: Connection, values: Mapping[str, Any]) -> Answer:
+        """Run it once."""
+        given: Any = {**self.constants, **values} if self.constants else values
+        if self.order is not None:
+            given = [given[name] for name in self.order]
+        cursor = _cursor(connection)
+        try:
+            cursor.execute(self.sql, given)
+            return Answer(cursor.fetchall() if cursor.description else [], cursor.rowcount)
+        except Exception as error:
+            _raise(connection, self.sql, given, error)
+        finally:
+            cursor.close()
+
+    def run_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run it for each of some sets of values."""
+        given: list[Any] = [{**self.constants, **row} for row in rows]
+        if self.order is not None:
+            given = [[row[name] for name in self.order] for row in given]
+        cursor = _cursor(connection)
+        try:
+            cursor.executemany(self.sql, given)
+        except Exception as error:
+            _raise(connection, self.sql, given, error)
+        finally:
+            cursor.close()
+
+
+class Statement:
+    """A statement in the dialect of whatever connection it is run on.
+
+    ``build`` makes it for a dialect, at its first use; every bind parameter without a value
+    must be given to ``run``.
+    """
+
+    def __init__(self, build: Build) -> None:
+        self._build = build
+        self._prepared: dict[str, Prepared] = {}
+
+    def run(self, connection: Connection, **values: Any) -> Answer:
+        """Run it once, with values by the names of its parameters."""
+        return self._for(connection.dialect).run(connection, values)
+
+    def run_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run it for each row."""
+        if rows:
+            self._for(connection.dialect).run_many(connection, rows)
+
+    def _for(self, dialect: Dialect) -> Prepared:
+        found = self._prepared.get(dialect.name)
+        if found is None:
+            found = self._prepared[dialect.name] = prepare(self._build(dialect), dialect)
+        return found
+
+
+def fixed(statement: ClauseElement) -> Statement:
+    """A statement that is the same in every dialect."""
+    return Statement(lambda _: statement)
+
+
+def prepare(statement: ClauseElement, dialect: Dialect) -> Prepared:
+    """Compile a statement."""
+    compiled = statement.compile(dialect=dialect)
+    positions: Sequence[str] | None = getattr(compiled, "positiontup", None)
+    constants = {name: value for name, value in compiled.params.items() if value is not None}
+    return Prepared(str(compiled), None if positions is None else tuple(positions), constants)
+
+
+def numbers(dialect: Dialect, parameter: str = "numbers") -> Select[Any]:
+    """The integers of a JSON list parameter (see :func:`listed`), one a row, for ``in_``."""
+    if dialect.name == "sqlite":
+        return select(func.json_each(bindparam(parameter)).table_valued("value").c.value)
+    elements = func.json_array_elements(cast(bindparam(parameter), JSON))
+    return select(cast(cast(elements.column_valued("element"), Text), BigInteger))
+
+
+def listed(values: Sequence[int]) -> str:
+    """Integers as the parameter that :func:`numbers` reads."""
+    return orjson.dumps(values).decode()
+
+
+def _cursor(connection: Connection) -> Any:
+    return connection.connection.cursor()
+
+
+def _raise(connection: Connection, sql: str, given: Any, error: Exception) -> NoReturn:
+    """Raise a driver's error as SQLAlchemy would; all others pass through."""
+    dialect = connection.dialect
+    base = dialect.loaded_dbapi.Error
+    if not isinstance(error, base):
+        raise error
+    raw = connection.connection
+    lost = bool(dialect.is_disconnect(error, raw.dbapi_connection, None))
+    if lost:
+        connection.invalidate(error)
+    raise exc.DBAPIError.instance(
+        sql, given, error, base, connection_invalidated=lost, dialect=dialect
+    ) from error

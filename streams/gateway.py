@@ -163,7 +163,7 @@ class Gateway:
         await self._database.write(lambda connection: _store_rest(connection, upload, parts))
         return await self._decide(
             AppendItems(
-                command_id=f"{job_id}.part.{part}.{source.sha256[:16]}",
+                command_id=f"{job_id}.part.{part}.{_mark(caller, source.sha256)}",
                 job_id=job_id,
                 tenant=caller.tenant,
                 actor=caller.actor,
@@ -178,7 +178,7 @@ class Gateway:
         """No more parts; ``items``, when given, must equal what has arrived."""
         return await self._decide(
             SealJob(
-                command_id=self._command_id(job_id, "seal", key),
+                command_id=self._command_id(caller, job_id, "seal", key),
                 job_id=job_id,
                 tenant=caller.tenant,
                 actor=caller.actor,
@@ -196,7 +196,7 @@ class Gateway:
         """
         return await self._decide(
             _VERBS[verb](
-                command_id=self._command_id(job_id, verb, key),
+                command_id=self._command_id(caller, job_id, verb, key),
                 job_id=job_id,
                 tenant=caller.tenant,
                 actor=caller.actor,
@@ -256,11 +256,11 @@ class Gateway:
 
     # -- decisions --------------------------------------------------------------------
 
-    def _command_id(self, job_id: str, verb: str, key: str | None) -> str:
+    def _command_id(self, caller: Caller, job_id: str, verb: str, key: str | None) -> str:
         """The same for the same key, so that the decision is found instead of taken again."""
         if key is None:
             return self._ids.new()
-        return f"{job_id}.{verb}.{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        return f"{job_id}.{verb}.{_mark(caller, key)}"
 
     async def _decide(self, command: BaseCommand) -> Decision:
         expected = self._decided.expect(command.command_id)
@@ -314,6 +314,11 @@ def _store_rest(connection: Connection, upload: _Upload | None, parts: list[Part
 def _body_hash(spec: JobSpec, items_sha256: str) -> str:
     body = orjson.dumps(spec.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(body + items_sha256.encode()).hexdigest()
+
+
+def _mark(caller: Caller, words: str) -> str:
+    """Tells commands apart; nobody can use up the keys of another tenant."""
+    return hashlib.sha256(f"{caller.tenant}\n{words}".encode()).hexdigest()[:16]
 
 
 def _check_size(items: int) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.engine.conftest import CALLER, Desk
+import asyncio
+
+import pytest
+
+from domain.commands import JobSpec
+from domain.errors import JobNotFound
+from streams.gateway import Caller
+from tests.engine.conftest import CALLER, Desk, lines
 
 
 async def test_an_undo_repeated_with_its_key_is_no_undo_of_the_undo(desk: Desk) -> None:
@@ -19,3 +26,29 @@ async def test_an_undo_repeated_with_its_key_is_no_undo_of_the_undo(desk: Desk) 
     assert await desk.rows("SELECT count(*) FROM stock") == [(0,)]
     await gateway.command(CALLER, job_id, "undo", "", key="another")
     assert (await desk.settle(job_id)).counts.succeeded == 3
+
+
+async def test_another_tenant_does_not_use_up_a_key(desk: Desk) -> None:
+    job_id = await desk.submit("stock.create", [{"name": "x"}])
+    await desk.settle(job_id)
+    foreign = Caller("other", "eve")
+    gateway = desk.engine.gateway
+    for caller in (foreign, CALLER, foreign):
+        undo = gateway.command(caller, job_id, "undo", "", key="once")
+        if caller is CALLER:
+            await undo
+            continue
+        with pytest.raises(JobNotFound):
+            await undo
+    assert (await desk.settle(job_id)).counts.rolled_back == 1
+
+
+async def test_a_submit_said_several_times_at_once_makes_one_job(desk: Desk) -> None:
+    spec = JobSpec(operation="stock.create")
+    said = [
+        desk.engine.gateway.submit(CALLER, spec, lines([{"name": "x"}] * 3), key="key")
+        for _ in range(4)
+    ]
+    (job_id,) = {decision.job_id for decision in await asyncio.gather(*said)}
+    await desk.settle(job_id)
+    assert await desk.rows("SELECT count(*) FROM stock") == [(3,)]

@@ -43,14 +43,16 @@ class Tally:
     items: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
-        def told(counted: Counter[str]) -> str:
-            return ", ".join(f"{name} {count}" for name, count in sorted(counted.items()))
-
         return (
             f"{self.steps:,} steps in {self.walks} walks, {self.lives} lives, {self.kills} kills, "
             f"{self.unanswered} requests without answer, {self.effects:,} effects; "
             f"{told(self.actions)}; jobs: {told(self.statuses)}; items: {told(self.items)}"
         )
+
+
+def told(counted: Counter[str]) -> str:
+    """As words: each name with its count."""
+    return ", ".join(f"{name} {count}" for name, count in sorted(counted.items()))
 
 
 class Walk:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.crash import driver, seeds
 from tests.crash.workshop import Workshop
+from tests.proof.figures import tell
 
 pytestmark = pytest.mark.crash
 
@@ -20,6 +21,10 @@ def test_a_short_walk(shop: Workshop) -> None:
 @pytest.mark.timeout(3600)
 def test_a_thousand_steps(shop: Workshop) -> None:
     tally = driver.drive(shop, 1000, seeds.SEED)
-    print(tally)
+    tell("steps of the random driver on the process", tally.steps, seed=seeds.SEED)
+    tell("of which kills", tally.kills, lives=tally.lives, unanswered=tally.unanswered)
+    tell("effects judged in the walks", tally.effects, walks=tally.walks)
+    tell("jobs by status", driver.told(tally.statuses))
+    tell("items by status", driver.told(tally.items))
     assert tally.steps == 1000
     assert {"cancelled", "completed", "completed_with_errors", "rolled_back"} <= set(tally.statuses)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,9 +106,12 @@ def test_a_job_is_shown_as_it_is_and_as_it_was(server: Server, job: dict[str, An
 
 
 def test_jobs_are_found_by_tag_and_name(server: Server, job: dict[str, Any]) -> None:
-    page = server.json("jobs", "--tag", "nightly", "-q", "fift", "--status", job["status"])
+    filters = ("--tag", "nightly", "-q", "fift", "--status", job["status"])
+    until = time.monotonic() + 5.0  # the list lags behind its jobs
+    while not (found := server.json("jobs", *filters)["items"]) and time.monotonic() < until:
+        time.sleep(0.05)
 
-    assert [found["job_id"] for found in page["items"]] == [job["job_id"]]
+    assert [listed["job_id"] for listed in found] == [job["job_id"]]
     assert job["job_id"] in server.ask("jobs", "--tag", "nightly").stdout
 
 

@@ -15,15 +15,16 @@ from tests.acceptance.reader import follow
 from tests.crash.client import JOBS, Client, Document
 
 LINES = 25
-STOCKROOM = '''\
+STOCKROOM = """\
 from pydantic import BaseModel
 from sqlalchemy import Column, Integer, MetaData, String, Table
 from domain.operation import operation
 from domain.outcomes import Done, Failed
 from domain.records import Change
 
-OWN = [Column("id", Integer, primary_key=True), Column("version", Integer), Column("tenant", String)]
-shelves = Table("shelves", MetaData(), *OWN, Column("code", String), Column("amount", Integer))
+shelves = Table("shelves", MetaData(), Column("id", Integer, primary_key=True),
+    Column("version", Integer), Column("tenant", String),
+    Column("code", String), Column("amount", Integer))
 
 class Delivery(BaseModel):
     code: str
@@ -43,7 +44,7 @@ def add(ctx, item):
     return Failed("no_shelf", f"there is no shelf {item.code}; open it", "/code", retryable=True)
 
 operations = [open_shelf, add]
-'''
+"""
 
 
 @pytest.fixture

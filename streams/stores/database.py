@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,7 +42,9 @@ class Database:
     def __init__(self, url: str | URL) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _engine(self.url)
+        self.engine = _engine(self.url, READERS)
+        # A connection of its own keeps what the writer has cached, pages and statements.
+        self._writing = _engine(self.url, 1) if self.is_sqlite else self.engine
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
         writers = 1 if self.is_sqlite else WRITERS
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="db-write")
@@ -66,13 +68,11 @@ class Database:
     def _read_once(self, work: Work[T]) -> T:
         with _translated(), self.engine.connect() as connection:
             connection.execution_options(**{_READ: True})
-            try:
+            with closing(connection.begin()):
                 return work(connection)
-            finally:
-                connection.rollback()
 
     def _write_once(self, work: Work[T]) -> T:
-        with _translated(), self.engine.begin() as connection:
+        with _translated(), self._writing.begin() as connection:
             return work(connection)
 
     async def _run(self, pool: ThreadPoolExecutor, run: Callable[[Work[T]], T], work: Work[T]) -> T:
@@ -83,6 +83,7 @@ class Database:
         self._readers.shutdown()
         self._writers.shutdown()
         self.engine.dispose()
+        self._writing.dispose()
 
     def __enter__(self) -> Database:
         return self
@@ -100,11 +101,12 @@ class _Repeat(Exception):
     """The database asks to run the transaction again."""
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, size: int) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = create_engine(
             url,
-            pool_size=READERS + 2,
+            pool_size=size,
+            pool_use_lifo=True,
             max_overflow=4,
             pool_timeout=30,
             connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
@@ -114,7 +116,7 @@ def _engine(url: URL) -> Engine:
         return engine
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
-        pool_size=READERS + WRITERS,
+        pool_size=size + WRITERS,
         max_overflow=4,
         pool_timeout=30,
         pool_pre_ping=True,
@@ -170,6 +172,11 @@ def _ours(error: exc.DBAPIError) -> Exception:
         )
     if "full" in reason and "disk" in reason:
         return StoreUnavailable("the disk is full; free some space, nothing was written")
+    if "disk I/O" in reason:
+        return StoreUnavailable(
+            f"the disk cannot be used ({reason}); free some space, raise the limit to the size of "
+            "files, or replace the disk; nothing was written"
+        )
     if getattr(error.orig, "sqlstate", None) in _REPEATABLE_SQLSTATES:
         return _Repeat(f"the database reported a lock conflict ({reason})")
     if "locked" in reason:

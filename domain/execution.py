@@ -24,7 +24,7 @@ Infrastructure = tuple[type[BaseException], ...]
 
 MAX_MESSAGE = 500
 
-ESCAPES: Infrastructure = (CancelledError, SystemExit, KeyboardInterrupt)
+ESCAPES: Infrastructure = (Exception, CancelledError, SystemExit, KeyboardInterrupt)
 """What a handler may raise that would end its task or the whole process: nobody asked that of
 a handler, so it is a failure of the item like any other exception."""
 
@@ -92,7 +92,7 @@ def invert_items(
             undone[position] = operation.inverse(_at(context, [position]), item, result)
         except Unavailable:
             raise
-        except (Exception, *ESCAPES) as error:
+        except ESCAPES as error:
             undone[position] = failure_of(error)
     return undone
 
@@ -123,7 +123,7 @@ def _validate(
                 results[index] = validate(_at(context, [context.positions[index]]), item)
             except fatal:
                 raise
-            except (Exception, *ESCAPES) as error:
+            except ESCAPES as error:
                 results[index] = failure_of(error)
 
 
@@ -144,7 +144,7 @@ def _apply(
             found = _apply_group(operation, context, parsed, group)
         except fatal:
             raise
-        except (Exception, *ESCAPES) as error:
+        except ESCAPES as error:
             if len(group) == 1 or isinstance(error, PluginInvalid):
                 found = [failure_of(error)] * len(group)
             else:

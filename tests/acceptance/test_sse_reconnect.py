@@ -21,9 +21,9 @@ from tests.acceptance.commands import Server, serving
 from tests.acceptance.plugins import kill_engine, plugin
 from tests.acceptance.reader import PATIENCE, Seen, StreamOver, follow
 from tests.crash.client import Client
+from tests.crash.seeds import SEED
 from tests.proof.figures import tell
 
-SEED = 20260107
 MS = 0.7
 CHUNK = 51
 """Two of them do not share a dispatch, so that each chunk has events of its own."""

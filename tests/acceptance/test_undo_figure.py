@@ -23,9 +23,9 @@ from streams.stores.database import Database, sqlite_url
 from streams.stores.records import SqlRecords
 from tests.acceptance.commands import Server, countermand, serving
 from tests.crash.client import Client, Document
+from tests.crash.seeds import SEED
 from tests.proof.figures import tell
 
-SEED = 20260106
 COUNT = 10_000
 CHANGED, EDITED, REMOVED, DELETED = 60, 40, 20, 17
 """Records that another job changes, a person edits, another job deletes, a person deletes."""

@@ -1,1 +1,63 @@
 """``python -m tests.proof``: run every long proof and write the report, docs/proof.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.proof.catalogue import PROOFS, Proof
+from tests.proof.report import setting, written
+from tests.proof.running import CHECKOUT, Outcome, run
+
+REPORT = CHECKOUT / "docs" / "proof.md"
+
+
+def main(arguments: Sequence[str], proofs: Sequence[Proof] = PROOFS) -> int:
+    """Run as asked; returns 1 when a proof failed.
+
+    The report is written anew after each proof, so that what was proven is kept when the
+    run is stopped.
+    """
+    asked = _asked(arguments, proofs)
+    environment = {"COUNTERMAND_TEST_SEED": str(asked.seed)} if asked.seed is not None else {}
+    chosen = [proof for proof in proofs if not asked.only or proof.name in asked.only]
+    where = setting(" ".join(["python -m tests.proof", *arguments]))
+    outcomes: list[Outcome] = []
+    for proof in chosen:
+        print(f"proof: {proof.name}: {proof.claim}", flush=True)
+        outcome = run(proof, sample=asked.sample, environment=environment)
+        outcomes.append(outcome)
+        _print(outcome)
+        if asked.report is not None:
+            text = written(outcomes, where, planned=len(chosen), sample=asked.sample)
+            asked.report.write_text(text)
+    return int(not all(outcome.held for outcome in outcomes))
+
+
+def _asked(arguments: Sequence[str], proofs: Sequence[Proof]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
+    parser.add_argument("--sample", action="store_true", help="quick seeded samples, no report")
+    parser.add_argument("--only", action="append", choices=[proof.name for proof in proofs])
+    parser.add_argument("--seed", type=int, help="for all that takes one, instead of its own")
+    parser.add_argument("--report", type=Path, help="docs/proof.md when all is run in full")
+    asked = parser.parse_args(arguments)
+    if asked.report is None and not (asked.sample or asked.only):
+        asked.report = REPORT
+    return asked
+
+
+def _print(outcome: Outcome) -> None:
+    for figure in outcome.figures:
+        print(f"  {figure}")
+    for said in outcome.said:
+        print(f"  {said}")
+    if not outcome.held:
+        print(outcome.output)
+    result = "holds" if outcome.held else f"FAILED: {outcome.fault}"
+    print(f"proof: {outcome.proof.name}: {result} ({outcome.seconds:.0f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

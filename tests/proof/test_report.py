@@ -1,0 +1,112 @@
+"""The report tells what held and what failed, and a proof that proves nothing fails."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.proof import figures
+from tests.proof.__main__ import main
+from tests.proof.catalogue import PROOFS, Command, Proof
+from tests.proof.figures import Figure
+from tests.proof.report import Setting, written
+from tests.proof.running import CHECKOUT, Outcome, run
+
+WHERE = Setting("python -m tests.proof", "2026-01-01", "`abc`", "a machine", "Python 3")
+
+
+def _proof(command: Command, limit: float = 30.0) -> Proof:
+    return Proof("example", "it holds", command, command, full_limit=limit)
+
+
+def _python(code: str, limit: float = 30.0) -> Outcome:
+    return run(_proof((sys.executable, "-c", code), limit), sample=False)
+
+
+def _tests(folder: Path, text: str) -> Outcome:
+    path = folder / "test_example.py"
+    path.write_text(text)
+    command = (sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", str(path))
+    return run(_proof(command), sample=False)
+
+
+def test_a_figure_is_found_as_it_was_told(capsys: pytest.CaptureFixture[str]) -> None:
+    figures.tell("items repeated", "12 (of 64)", N=1000, seed=7)
+    figures.tell("without terms", 1.5)
+
+    assert figures.found(f".{capsys.readouterr().out}F") == [
+        Figure("items repeated", "12 (of 64)", "N=1000, seed=7"),
+        Figure("without terms", "1.5"),
+    ]
+
+
+def test_a_proof_that_holds_is_told_with_its_figures() -> None:
+    outcome = _python("print('.FIGURE kills = 3 (N=9, seed=1)'); print('model: 5 steps')")
+    told = written([outcome], WHERE, planned=1, sample=False)
+
+    assert outcome.held
+    assert "All 1 proofs hold." in told
+    assert "| example | it holds | holds |" in told
+    assert "| kills | 3 | N=9, seed=1 |" in told
+    assert "\nmodel: 5 steps\n" in told
+
+
+def test_a_failure_is_told_as_a_failure_and_others_as_they_are() -> None:
+    good, bad = _python("pass"), _python("raise SystemExit('the | reason')")
+    told = written([good, bad], WHERE, planned=2, sample=False)
+
+    assert "**1 of 2 proofs failed.**" in told
+    assert "**FAILED**: ended with 1" in told
+    assert "the | reason" in told
+    assert "hold." not in told.splitlines()
+
+
+def test_a_run_that_was_stopped_does_not_look_whole() -> None:
+    told = written([_python("pass")], WHERE, planned=3, sample=False)
+
+    assert "**Stopped**: 1 of 3 proofs have run" in told
+
+
+def test_a_proof_that_takes_too_long_fails() -> None:
+    outcome = _python("import time; print('begun', flush=True); time.sleep(60)", limit=1.0)
+
+    assert outcome.fault == "not done after 1 s"
+    assert outcome.output.startswith("begun")
+    assert outcome.seconds < 20
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("def test_a(): pass\ndef test_b(): pass\n", ""),
+        ("def test_a(): pass\ndef test_b(): assert False\n", "1 of 2 tests failed"),
+        ("import pytest\ndef test_a(): pytest.skip('no')\n", "1 tests were skipped"),
+        ("", "ended with 5"),
+    ],
+)
+def test_tests_that_fail_or_do_not_run_are_a_failure(tmp_path: Path, text: str, fault: str) -> None:
+    outcome = _tests(tmp_path, text)
+
+    assert outcome.fault == fault
+    assert outcome.tests == text.count(": pass")
+
+
+def test_what_the_catalogue_names_is_there() -> None:
+    assert len({proof.name for proof in PROOFS}) == len(PROOFS)
+    for proof in PROOFS:
+        named = [word for word in (*proof.full, *proof.sample) if word.startswith("tests/")]
+        assert all((CHECKOUT / word).exists() for word in named), proof.name
+
+
+def test_the_exit_code_and_the_report_tell_of_a_failure(tmp_path: Path) -> None:
+    good = _proof((sys.executable, "-c", "pass"))
+    bad = replace(_proof((sys.executable, "-c", "raise SystemExit(3)")), name="bad")
+    report = tmp_path / "proof.md"
+
+    assert main(["--sample", "--report", str(report)], (good, bad)) == 1
+    assert "1 of 2 proofs failed" in report.read_text()
+    assert main(["--only", "example", "--report", str(report)], (good, bad)) == 0
+    assert "All 1 proofs hold." in report.read_text()

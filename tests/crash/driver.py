@@ -18,12 +18,13 @@ from typing import Any
 
 from streams.failpoints import Failpoint
 from tests.crash import oracle
-from tests.crash.client import AT_REST, Document
+from tests.crash.client import AT_REST, JOBS, Document
 from tests.crash.scenarios import additions
 from tests.crash.workshop import COUNTERS, Run, Task, Workshop, workshop
 
 STEPS_A_WALK = 50
 LIVES_A_WALK = 30
+FAULTS = ("exit", "die", "cancel", "interrupt", "raise", "nonsense")
 VERBS = ("pause", "resume", "cancel", "retry", "undo")
 REFUSALS = ("wrong_state", "not_reversible")
 
@@ -72,6 +73,8 @@ class Walk:
             self._add: 5,
             self._create: 2,
             self._wait: 2,
+            self._misbehave: 1,
+            self._draft: 2,
             self._command: 12,
             self._look: 3,
             self._kill: 3,
@@ -119,6 +122,31 @@ class Walk:
         ]
         params = {"journal": str(self._run.keeper.data_dir / "journal")}
         self._submit("crash.wait", items, records=False, params=params)
+
+    def _misbehave(self) -> None:
+        """An item that does what no handler should, among a few others."""
+        counters = self._chance.sample(range(1, COUNTERS + 1), self._chance.randint(1, 6))
+        items = additions(f"misbehave-{len(self._run.tasks)}", counters)
+        self._chance.choice(items)["fault"] = self._chance.choice(FAULTS)
+        self._submit("crash.misbehave", items)
+
+    def _draft(self) -> None:
+        """Items in parts, each sent once or twice; it may begin before it is sealed."""
+        self._tally.actions["draft"] += 1
+        client, number = self._run.client, len(self._run.tasks)
+        options = {"start": self._chance.choice(("eager", "sealed")), "chunk_size": 7}
+        body = {"operation": "crash.create", "draft": True, "options": options}
+        draft = client.ask("POST", JOBS, body, key=f"draft-{number}", status=202)["job_id"]
+        items = [{"mark": f"draft-{number}-{n}"} for n in range(self._chance.randint(1, 60))]
+        for part, first in enumerate(range(0, len(items), 25)):
+            for _ in range(self._chance.randint(1, 2)):
+                path = f"{JOBS}/{draft}/items?part={part}"
+                client.ask("POST", path, items[first : first + 25], status=202)
+            if self._chance.random() < 0.2:
+                self._kill()
+        path, sealed = f"{JOBS}/{draft}/seal", {"items": len(items)}
+        client.ask("POST", path, sealed, key=f"seal-{number}", status=202)
+        self._run.adopt(draft, items)
 
     def _submit(self, operation: str, items: list[dict[str, Any]], **fields: Any) -> None:
         self._tally.actions[operation] += 1

@@ -88,16 +88,24 @@ class Keeper:
         """What all lives have said so far."""
         return (self.data_dir / "server.log").read_text()
 
-    def __enter__(self) -> Self:
+    def begin(self) -> None:
+        """Start, and wait for nothing."""
         self._thread.start()
+
+    def __enter__(self) -> Self:
+        self.begin()
         try:
             self.wait_for(1)
         except BaseException:
-            self.__exit__()
+            self.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the engine, and let go of its address and its directory."""
         self.stop()
         self._listener.close()
         self._lock.release()
@@ -112,6 +120,13 @@ class Keeper:
     def arm(self, failpoint: str) -> None:
         """Have the next life die at a failpoint, and none after it."""
         self._failpoint = failpoint
+
+    def wait_for_start(self, count: int, seconds: float = PATIENCE) -> Life:
+        """The life of that number (from 1), once its process is there."""
+        with self._changed:
+            started = self._changed.wait_for(lambda: len(self.lives) >= count, seconds)
+            assert started, f"life {count} did not begin; the log ends:\n{self.log[-3000:]}"
+            return self.lives[count - 1]
 
     def wait_for(self, count: int, seconds: float = PATIENCE) -> Life:
         """The life of that number (from 1), once it is ready."""

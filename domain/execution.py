@@ -24,9 +24,10 @@ Infrastructure = tuple[type[BaseException], ...]
 
 MAX_MESSAGE = 500
 
-ESCAPES: Infrastructure = (Exception, CancelledError, SystemExit, KeyboardInterrupt)
+ESCAPES: Infrastructure = (CancelledError, SystemExit, KeyboardInterrupt)
 """What a handler may raise that would end its task or the whole process: nobody asked that of
 a handler, so it is a failure of the item like any other exception."""
+THROWN: Infrastructure = (Exception, *ESCAPES)
 
 
 def parse_items(operation: Operation, lines: Sequence[bytes]) -> list[Parsed]:
@@ -76,7 +77,9 @@ def failure_of(error: BaseException) -> Failed:
         return Failed("plugin_invalid", error.message)
     if isinstance(error, TimeoutError):
         return Failed("timeout", "the operation took too long", retryable=True)
-    message = f"{type(error).__name__}: {error}"[:MAX_MESSAGE]
+    # A file name may hold what is no UTF-8, and no ledger could keep it.
+    words = f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode()
+    message = words[:MAX_MESSAGE]
     return Failed("handler_error", message, retryable=True)
 
 
@@ -92,7 +95,7 @@ def invert_items(
             undone[position] = operation.inverse(_at(context, [position]), item, result)
         except Unavailable:
             raise
-        except ESCAPES as error:
+        except THROWN as error:
             undone[position] = failure_of(error)
     return undone
 
@@ -123,7 +126,7 @@ def _validate(
                 results[index] = validate(_at(context, [context.positions[index]]), item)
             except fatal:
                 raise
-            except ESCAPES as error:
+            except THROWN as error:
                 results[index] = failure_of(error)
 
 
@@ -144,7 +147,7 @@ def _apply(
             found = _apply_group(operation, context, parsed, group)
         except fatal:
             raise
-        except ESCAPES as error:
+        except THROWN as error:
             if len(group) == 1 or isinstance(error, PluginInvalid):
                 found = [failure_of(error)] * len(group)
             else:

@@ -63,11 +63,36 @@ async def ask(_ctx: Context, item: Number) -> Result:
     return Done(item.number)
 
 
+def _escape(item: Number) -> Result:
+    escapes = {1: SystemExit(3), 2: KeyboardInterrupt(), 3: asyncio.CancelledError()}
+    if item.number in escapes:
+        raise escapes[item.number]
+    return Done(item.number)
+
+
+@operation("calls.escape_thread", item=Number, slow=True)
+def escape_thread(_ctx: Context, item: Number) -> Result:
+    """Raise what would end a thread's task."""
+    return _escape(item)
+
+
+@operation("calls.escape_loop", item=Number, slow=True)
+async def escape_loop(_ctx: Context, item: Number) -> Result:
+    """Raise what would end the event loop."""
+    return _escape(item)
+
+
+@operation("calls.escape_process", item=Number, cpu_bound=True, inverse=_nothing)
+def escape_process(_ctx: Context, item: Number) -> Result:
+    """Raise what would end a process."""
+    return _escape(item)
+
+
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     async with embedded(
         Settings(data_dir=tmp_path),
-        Registry([die, stick, hang, ask]),
+        Registry([die, stick, hang, ask, escape_thread, escape_loop, escape_process]),
     ) as engine:
         yield Desk(engine)
 
@@ -92,6 +117,15 @@ async def test_a_process_that_hangs_is_replaced(desk: Desk) -> None:
 async def test_validation_does_not_run_in_the_event_loop(desk: Desk, kind: str) -> None:
     job = await desk.settle(await desk.submit(kind, [{"number": n} for n in range(1, 5)]))
     assert (job.counts.succeeded, job.counts.failed) == (2, 2)
+
+
+@pytest.mark.parametrize("place", ["thread", "loop", "process"])
+async def test_what_would_end_a_task_or_a_process_fails_its_item(desk: Desk, place: str) -> None:
+    job_id = await desk.submit(f"calls.escape_{place}", [{"number": n} for n in range(5)])
+    job = await desk.settle(job_id)
+    assert (job.counts.succeeded, job.counts.failed) == (2, 3)
+    groups = await desk.engine.queries.errors("local", job_id)
+    assert {group.code for group in groups} == {"handler_error"}
 
 
 async def test_a_thread_that_hangs_keeps_its_place_until_it_ends() -> None:

@@ -30,6 +30,8 @@ Send = Callable[[Outgoing], Awaitable[None]]
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 5.0
 MAX_TRIES = 200
+EXIT_STUCK = 70
+"""The process ends without an acknowledgement, and the message comes again."""
 
 
 class Sender:
@@ -94,6 +96,10 @@ async def deliver(binding: Binding[M], message: Any, send: Send, failpoints: Fai
             _reach(failpoints, binding.after_send)
     except (MessageUnreadable, UnsupportedVersion) as error:
         await _bury(message, error.code, error.message, send)
+    except Unavailable as error:
+        # Burying a command because the database was away for long would lose it.
+        log.critical("gave_up_waiting", topic=message.topic, reason=error.message)
+        raise SystemExit(EXIT_STUCK) from None
     except Exception as error:
         log.exception("message_failed", topic=message.topic, offset=message.offset)
         code = error.code if isinstance(error, CountermandError) else "internal"
@@ -151,4 +157,4 @@ async def _bury(message: Any, code: str, reason: str, send: Send) -> None:
         # Losing the letter is worse than stopping: the process ends without an ack, and the
         # message comes again.
         log.critical("dead_letter_not_delivered", topic=message.topic, offset=message.offset)
-        raise SystemExit(70) from None
+        raise SystemExit(EXIT_STUCK) from None

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from eventsourcing.persistence import Recording
@@ -55,6 +55,9 @@ PROJECTION_PAUSE = 0.15
 """Seconds by which the list of jobs may lag: a small job is done before it is listed, and
 its commits do not wait for the list's."""
 EXIT_HUNG = 70
+START_SECONDS = 60.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +99,22 @@ async def embedded(settings: Settings, registry: Registry | None = None) -> Asyn
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     operations = registry or installed_operations()
     with Database(settings.database) as database:
-        await asyncio.to_thread(prepare, database, operations)
+        await _in_time(lambda: asyncio.to_thread(prepare, database, operations))
         async with _engine(settings, operations, database) as engine:
             yield engine
+
+
+async def _in_time(work: Callable[[], Awaitable[T]]) -> T:
+    """The result of a step of the start, which waits for a database that is away."""
+    end = asyncio.get_running_loop().time() + START_SECONDS
+    while True:
+        try:
+            return await work()
+        except Unavailable as error:
+            if asyncio.get_running_loop().time() > end:
+                raise
+            log.warning("waiting", reason=error.message)
+            await asyncio.sleep(1.0)
 
 
 def prepare(database: Database, registry: Registry) -> None:
@@ -205,7 +221,7 @@ async def _engine(
         for app in apps.values():
             await faust_apps.start(app)
             stack.push_async_callback(_stop, app, settings.drain)
-        for message in await coordinator.recover():
+        for message in await _in_time(coordinator.recover):
             await send(message)
         loops = [
             _at_news(unpublished, partial(_all, outbox.publish)),

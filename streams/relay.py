@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from domain.events import JobEvent
+from domain.events import ChunksClosed, JobEvent
 from domain.outcomes import Counts, ItemStatus
 from domain.progress import of_event
 from streams.envelope import (
@@ -25,7 +25,25 @@ class _Seen:
     """The last stored event of a job, and what its open chunks have done since."""
 
     event: JobEvent
-    since: dict[int, ItemsProgressed]
+    since: dict[int, ItemsProgressed] = field(default_factory=dict)
+    closed: set[int] = field(default_factory=set)
+
+    def move_on(self, event: JobEvent) -> None:
+        """Take the next stored event; it counts what its chunks had reported before."""
+        self.event = event
+        if isinstance(event, ChunksClosed):
+            for chunk in event.chunks:
+                self.since.pop(chunk.chunk, None)
+                self.closed.add(chunk.chunk)
+        if event.status.terminal:
+            self.since.clear()
+
+    def report(self, message: ItemsProgressed) -> bool:
+        """Take a report of an open chunk; one that comes after its end says nothing new."""
+        if message.chunk in self.closed or self.event.status.terminal:
+            return False
+        self.since[message.chunk] = message
+        return True
 
 
 class LiveRelay:
@@ -48,7 +66,7 @@ class LiveRelay:
         if event is None:
             return []
         job_id = event.originator_id
-        self._seen[job_id] = _Seen(event, {})
+        self._seen.setdefault(job_id, _Seen(event)).move_on(event)
         self._seen.move_to_end(job_id)
         while len(self._seen) > KEPT:
             self._seen.popitem(last=False)
@@ -60,9 +78,8 @@ class LiveRelay:
     async def outcome(self, message: OutcomeMessage) -> list[Outgoing]:
         """Items of a slow chunk were done; shown as progress without an id."""
         seen = self._seen.get(message.job_id)
-        if not isinstance(message, ItemsProgressed) or seen is None:
+        if not isinstance(message, ItemsProgressed) or seen is None or not seen.report(message):
             return []
-        seen.since[message.chunk] = message
         if self._hub.wanted(message.job_id):
             event = seen.event.model_copy(update={"counts": _with(seen)})
             data = of_event(event)

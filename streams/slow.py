@@ -81,13 +81,21 @@ class SlowPool:
 
     def start(self, operation: Operation, control: Control, claimed: Sequence[Claimed]) -> None:
         """Begin to work chunks, unless they run already; returns at once."""
-        running = {(chunk.job_id, chunk.chunk, chunk.attempt) for chunk in self._running.values()}
         for chunk in claimed:
-            if (chunk.job_id, chunk.chunk, chunk.attempt) in running:
+            if self._runs_already(chunk):
                 continue
             task = asyncio.create_task(self._guarded(operation, control, chunk))
             self._running[task] = chunk
             task.add_done_callback(lambda done: self._running.pop(done, None))
+
+    def _runs_already(self, chunk: Claimed) -> bool:
+        """Whether this attempt runs; an earlier attempt at the chunk is stopped."""
+        for task, other in list(self._running.items()):
+            if (other.job_id, other.chunk) == (chunk.job_id, chunk.chunk):
+                if other.attempt == chunk.attempt:
+                    return True
+                task.cancel()
+        return False
 
     async def close(self) -> None:
         """Stop, and give up the leases of what is not done; the results so far are stored."""

@@ -25,10 +25,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict
 
 from domain.errors import PluginInvalid
-from domain.outcomes import Failed, Result, UndoResult
+from domain.outcomes import Done, Failed, Result, UndoResult
 from domain.ports import Clock
 from domain.records import Records, RecordTable
 
@@ -233,4 +234,22 @@ def results_of(declared: Operation, returned: object, count: int) -> list[Result
             raise PluginInvalid(
                 f"{declared.kind} returned {type(result).__name__}; return Done, Failed or Skipped"
             )
+        _check_document(declared.kind, result)
     return results
+
+
+def _check_document(kind: str, result: Result) -> None:
+    """Raise TypeError for what no ledger can hold: it would take its neighbours along."""
+    document: Any
+    if isinstance(result, Done):
+        if result.result is None and result.score is None:
+            return
+        document = [result.result, result.score]
+    elif isinstance(result, Failed):
+        document = [result.code, result.message, result.pointer]
+    else:
+        document = result.reason
+    try:
+        orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS, default=str)
+    except TypeError as error:
+        raise TypeError(f"{kind} returned what is no JSON document: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from pydantic import BaseModel
@@ -130,6 +131,20 @@ def test_results_are_one_an_item() -> None:
 def test_anything_else_is_the_plugins_fault(returned: object, count: int, message: str) -> None:
     with pytest.raises(PluginInvalid, match=message):
         results_of(_declared(), returned, count)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [Done("\ud800"), Done({"id": 2**80}), Failed("no_file", "a\udcff.txt"), Skipped("\ud800")],
+)
+def test_a_result_that_no_ledger_can_hold_fails_its_own_item(result: Result) -> None:
+    with pytest.raises(TypeError, match="what is no JSON document"):
+        results_of(_declared(), result, 1)
+
+
+@pytest.mark.parametrize("result", [Done(), Done({1: "a"}), Done(Decimal("1.5")), Done(0.5, 0.5)])
+def test_what_can_be_written_as_json_is_a_result(result: Result) -> None:
+    assert results_of(_declared(), result, 1) == [result]
 
 
 # -- context ----------------------------------------------------------------------

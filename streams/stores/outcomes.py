@@ -243,7 +243,8 @@ def _encode(result: ItemResult) -> bytes:
             fields = {"failed": [failed.code, failed.message, failed.pointer, failed.retryable]}
         case Skipped():
             fields = {"skipped": result.result.reason}
-    return orjson.dumps(fields | {"ms": result.duration_ms}, default=str)
+    document = fields | {"ms": result.duration_ms}
+    return orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS, default=str)
 
 
 def _decode(item: int, data: bytes) -> ItemResult:

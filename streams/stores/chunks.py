@@ -17,13 +17,11 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Dialect,
-    Table,
     and_,
     bindparam,
     case,
     delete,
     exists,
-    insert,
     or_,
     select,
     update,
@@ -34,7 +32,7 @@ from domain.events import Cause, PlannedChunk
 from domain.ranges import Ranges
 from streams.envelope import Work
 from streams.stores.schema import chunks, grants, job_control, outcomes
-from streams.stores.statements import Statement, fixed, listed, numbers
+from streams.stores.statements import Statement, fixed, insertion, listed, numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +124,7 @@ def _release(dialect: Dialect) -> ClauseElement:
     return delete(grants).where(grants.c.job_id == _JOB, grants.c.chunk.in_(numbers(dialect)))
 
 
-def _rows_of(table: Table, *names: str) -> Statement:
-    return fixed(insert(table).values({name: bindparam(name) for name in names}))
-
-
-_INSERT_CONTROL = _rows_of(
+_INSERT_CONTROL = insertion(
     job_control, "job_id", "tenant", "actor", "operation", "params", "epoch", "version", "open"
 )
 _FIND_CONTROL = fixed(
@@ -154,7 +148,7 @@ _LOCK_CONTROL = fixed(
 _SHARE_CONTROL = fixed(
     select(job_control.c.epoch).where(job_control.c.job_id == _JOB).with_for_update(read=True)
 )
-_INSERT_CHUNK = _rows_of(
+_INSERT_CHUNK = insertion(
     chunks,
     "job_id",
     "chunk",
@@ -169,7 +163,7 @@ _INSERT_CHUNK = _rows_of(
     "claim_by",
     "open",
 )
-_GRANT = _rows_of(grants, "job_id", "chunk", "tenant", "system", "granted_at")
+_GRANT = insertion(grants, "job_id", "chunk", "tenant", "system", "granted_at")
 _CLAIM = Statement(_claim)
 _HELD = Statement(_held)
 _WITH_OUTCOME = Statement(_with_outcome)

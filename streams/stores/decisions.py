@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.sql.dml import Insert
 
 from domain import errors
 from domain.errors import CommandRefused, IdempotencyConflict
 from streams.stores.schema import decisions, reservations, timers
+from streams.stores.statements import INSERTS, fixed, insertion
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +48,36 @@ def problem_of(error: errors.CountermandError) -> dict[str, Any]:
 
 def insert_ignore(connection: Connection, table: Any) -> Insert:
     """An INSERT that leaves an existing row as it is, in the connection's dialect."""
-    if connection.dialect.name == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing()
-    return postgresql.insert(table).on_conflict_do_nothing()
+    ignoring: Insert = INSERTS[connection.dialect.name](table).on_conflict_do_nothing()
+    return ignoring
+
+
+_FIND = fixed(
+    select(decisions.c.job_id, decisions.c.version, decisions.c.problem).where(
+        decisions.c.command_id == bindparam("command")
+    )
+)
+_STORE = insertion(decisions, "command_id", "job_id", "version", "problem", "decided_at")
 
 
 def find_decision(connection: Connection, command_id: str) -> Decision | None:
     """The decision on a command, if it was taken."""
-    row = connection.execute(
-        select(decisions.c.job_id, decisions.c.version, decisions.c.problem).where(
-            decisions.c.command_id == command_id
-        )
-    ).one_or_none()
+    row = _FIND.run(connection, command=command_id).first()
     if row is None:
         return None
-    problem = orjson.loads(row.problem) if row.problem is not None else None
-    return Decision(row.job_id, row.version, problem)
+    job_id, version, problem = row
+    return Decision(job_id, version, None if problem is None else orjson.loads(problem))
 
 
 def store_decision(connection: Connection, command_id: str, decision: Decision, now: float) -> None:
     """Store the decision on a command."""
-    problem = None if decision.problem is None else orjson.dumps(decision.problem).decode()
-    connection.execute(
-        insert(decisions).values(
-            command_id=command_id,
-            job_id=decision.job_id,
-            version=decision.version,
-            problem=problem,
-            decided_at=now,
-        )
+    _STORE.run(
+        connection,
+        command_id=command_id,
+        job_id=decision.job_id,
+        version=decision.version,
+        problem=None if decision.problem is None else orjson.dumps(decision.problem).decode(),
+        decided_at=now,
     )
 
 

@@ -13,25 +13,39 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 from domain.outcomes import ClosedChunk, Closing, Done, Failed, ItemStatus, Result, Skipped
 from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
-from streams.stores.decisions import insert_ignore
 from streams.stores.ledger import Ledger, LedgerEntry
 from streams.stores.schema import chunks, item_results, outcomes
+from streams.stores.statements import Statement, fixed, insertion, listed, numbers
 
 NOTHING = Ranges()
 
-# Built once: to build such a statement costs more than to run it.
-_UNRECORDED = (
+_INSERT = insertion(
+    outcomes,
+    "job_id",
+    "chunk",
+    "sequence",
+    "closing",
+    "attempt",
+    "summary",
+    "failed",
+    "sha256",
+    "ledger",
+    "images",
+    "recorded",
+    or_ignore=True,
+)
+_INSERT_RESULT = insertion(item_results, "job_id", "chunk", "item", "result", or_ignore=True)
+_UNRECORDED = fixed(
     select(outcomes.c.summary)
     .where(outcomes.c.job_id == bindparam("job"), ~outcomes.c.recorded)
     .order_by(outcomes.c.sequence, outcomes.c.chunk)
 )
-_MARK_RECORDED = (
-    update(outcomes)
-    .where(
-        outcomes.c.job_id == bindparam("job"),
-        outcomes.c.chunk.in_(bindparam("numbers", expanding=True)),
+_MARK_RECORDED = Statement(
+    lambda dialect: (
+        update(outcomes)
+        .where(outcomes.c.job_id == bindparam("job"), outcomes.c.chunk.in_(numbers(dialect)))
+        .values(recorded=True)
     )
-    .values(recorded=True)
 )
 
 
@@ -67,8 +81,8 @@ class OutcomeRow:
 
 def insert_outcomes(connection: Connection, rows: Sequence[OutcomeRow]) -> None:
     """Store outcomes of chunks; a chunk that has one already keeps it."""
-    connection.execute(
-        insert_ignore(connection, outcomes),
+    _INSERT.run_many(
+        connection,
         [
             {
                 "job_id": row.job_id,
@@ -118,8 +132,8 @@ def summary_of(
 
 def unrecorded(connection: Connection, job_id: str) -> list[ClosedChunk]:
     """Outcome rows that the aggregate does not know yet, in the order of their commits."""
-    rows = connection.scalars(_UNRECORDED, {"job": job_id})
-    return [ClosedChunk.model_validate_json(row) for row in rows]
+    rows = _UNRECORDED.run(connection, job=job_id)
+    return [ClosedChunk.model_validate_json(summary) for (summary,) in rows]
 
 
 def jobs_with_unrecorded(connection: Connection, limit: int = 500) -> list[str]:
@@ -133,7 +147,7 @@ def jobs_with_unrecorded(connection: Connection, limit: int = 500) -> list[str]:
 
 def mark_recorded(connection: Connection, job_id: str, recorded: Sequence[int]) -> None:
     """The aggregate knows these outcome rows."""
-    connection.execute(_MARK_RECORDED, {"job": job_id, "numbers": recorded})
+    _MARK_RECORDED.run(connection, job=job_id, numbers=listed(recorded))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +206,8 @@ def store_item_results(
     connection: Connection, job_id: str, chunk: int, results: Sequence[ItemResult]
 ) -> None:
     """Store results of slow items; the first of an item wins."""
-    connection.execute(
-        insert_ignore(connection, item_results),
+    _INSERT_RESULT.run_many(
+        connection,
         [
             {
                 "job_id": job_id,

@@ -13,12 +13,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import zstandard
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from domain.commands import UploadedItems
 from domain.errors import InvalidCommand
 from domain.ranges import Ranges
 from streams.stores.schema import payload_keys, payloads, uploads
+from streams.stores.statements import fixed, insertion
 
 PART_ITEMS = 1000
 PART_BYTES = 512_000
@@ -109,47 +110,80 @@ class PartCutter:
         )
 
 
+_INSERT_UPLOAD = insertion(
+    uploads, "upload_id", "tenant", "created_at", "items", "size", "sha256", "complete"
+)
+_INSERT_KEY = insertion(payload_keys, "upload_id", "algorithm", "key")
+_INSERT_PART = insertion(payloads, "upload_id", "part", "first_item", "items", "sha256", "data")
+_COMPLETE = fixed(
+    update(uploads)
+    .where(uploads.c.upload_id == bindparam("upload"))
+    .values(
+        items=bindparam("to_items"),
+        size=bindparam("to_size"),
+        sha256=bindparam("to_sha256"),
+        complete=True,
+    )
+)
+_HELD = fixed(
+    select(
+        uploads.c["items"],
+        uploads.c.sha256,
+        uploads.c.complete,
+        uploads.c.job_id,
+        uploads.c.first_item,
+    )
+    .where(uploads.c.upload_id == bindparam("upload"), uploads.c.tenant == bindparam("of_tenant"))
+    .with_for_update()
+)
+_CLAIM = fixed(
+    update(uploads)
+    .where(uploads.c.upload_id == bindparam("upload"))
+    .values(job_id=bindparam("to_job"), part=bindparam("to_part"), first_item=bindparam("to_first"))
+)
+
+
 def open_upload(connection: Connection, upload_id: str, tenant: str, now: float) -> None:
     """Begin an upload that has no items yet."""
-    connection.execute(
-        insert(uploads).values(
-            upload_id=upload_id,
-            tenant=tenant,
-            created_at=now,
-            items=0,
-            size=0,
-            sha256="",
-            complete=False,
-        )
+    _INSERT_UPLOAD.run(
+        connection,
+        upload_id=upload_id,
+        tenant=tenant,
+        created_at=now,
+        items=0,
+        size=0,
+        sha256="",
+        complete=False,
     )
-    connection.execute(insert(payload_keys).values(upload_id=upload_id, algorithm="none", key=b""))
+    _INSERT_KEY.run(connection, upload_id=upload_id, algorithm="none", key=b"")
 
 
 def store_parts(connection: Connection, upload_id: str, parts: Sequence[Part]) -> None:
     """Store parts of an upload."""
-    if parts:
-        connection.execute(
-            insert(payloads),
-            [
-                {
-                    "upload_id": upload_id,
-                    "part": part.number,
-                    "first_item": part.first_item,
-                    "items": part.items,
-                    "sha256": part.sha256,
-                    "data": part.data,
-                }
-                for part in parts
-            ],
-        )
+    _INSERT_PART.run_many(
+        connection,
+        [
+            {
+                "upload_id": upload_id,
+                "part": part.number,
+                "first_item": part.first_item,
+                "items": part.items,
+                "sha256": part.sha256,
+                "data": part.data,
+            }
+            for part in parts
+        ],
+    )
 
 
 def complete_upload(connection: Connection, source: UploadedItems) -> None:
     """Say that all parts of an upload are there."""
-    connection.execute(
-        update(uploads)
-        .where(uploads.c.upload_id == source.upload_id)
-        .values(items=source.items, size=source.size, sha256=source.sha256, complete=True)
+    _COMPLETE.run(
+        connection,
+        upload=source.upload_id,
+        to_items=source.items,
+        to_size=source.size,
+        to_sha256=source.sha256,
     )
 
 
@@ -161,23 +195,14 @@ def require_upload(
     Raises InvalidCommand when it is unknown to the tenant, incomplete, of another
     digest, or claimed by another job. Claimed for the same place already is no error.
     """
-    row = connection.execute(
-        select(uploads)
-        .where(uploads.c.upload_id == source.upload_id, uploads.c.tenant == tenant)
-        .with_for_update()
-    ).one_or_none()
-    known = (
-        row
-        and row.complete
-        and row.sha256 == source.sha256
-        and row._mapping["items"] == source.items
-    )
-    if row is None or not known:
+    row = _HELD.run(connection, upload=source.upload_id, of_tenant=tenant).first()
+    items, sha256, complete, claimed_by, claimed_from = row or (0, "", False, None, None)
+    if not complete or (items, sha256) != (source.items, source.sha256):
         raise InvalidCommand(
             f"there is no complete upload {source.upload_id} with that digest; upload again",
             pointer="/source/upload_id",
         )
-    if row.job_id is not None and (row.job_id, row.first_item) != (job_id, first_item):
+    if claimed_by is not None and (claimed_by, claimed_from) != (job_id, first_item):
         raise InvalidCommand(
             f"upload {source.upload_id} belongs to another job; upload again",
             pointer="/source/upload_id",
@@ -188,10 +213,8 @@ def claim_upload(
     connection: Connection, source: UploadedItems, *, job_id: str, part: int, first_item: int
 ) -> None:
     """Make an upload, held by ``require_upload``, the job's items from ``first_item`` on."""
-    connection.execute(
-        update(uploads)
-        .where(uploads.c.upload_id == source.upload_id)
-        .values(job_id=job_id, part=part, first_item=first_item)
+    _CLAIM.run(
+        connection, upload=source.upload_id, to_job=job_id, to_part=part, to_first=first_item
     )
 
 
@@ -216,8 +239,7 @@ def remove_unclaimed(connection: Connection, before: float, limit: int = 100) ->
     return len(stale)
 
 
-# Built once: to build such a statement costs more than to run it.
-_UPLOADS = (
+_UPLOADS = fixed(
     select(uploads.c.upload_id, uploads.c.first_item, uploads.c["items"])
     .where(
         uploads.c.job_id == bindparam("job"),
@@ -226,7 +248,7 @@ _UPLOADS = (
     )
     .order_by(uploads.c.first_item)
 )
-_PARTS = (
+_PARTS = fixed(
     select(payloads.c.part, payloads.c.first_item, payloads.c["items"])
     .where(
         payloads.c.upload_id == bindparam("upload"),
@@ -235,8 +257,10 @@ _PARTS = (
     )
     .order_by(payloads.c.first_item)
 )
-_DATA = select(payloads.c.data).where(
-    payloads.c.upload_id == bindparam("upload"), payloads.c.part == bindparam("number")
+_DATA = fixed(
+    select(payloads.c.data).where(
+        payloads.c.upload_id == bindparam("upload"), payloads.c.part == bindparam("number")
+    )
 )
 
 
@@ -256,8 +280,7 @@ class PayloadReader:
         if not items:
             return found
         first, end = items.spans[0][0], items.spans[-1][1]
-        around = {"job": job_id, "first": first, "end": end}
-        runs = connection.execute(_UPLOADS, around).all()
+        runs = _UPLOADS.run(connection, job=job_id, first=first, end=end).rows
         for low, high in items.spans:
             for upload_id, base, count in runs:
                 if base < high and base + count > low:
@@ -272,8 +295,8 @@ class PayloadReader:
 
     def _upload(self, connection: Connection, upload_id: str, low: int, high: int) -> list[bytes]:
         found: list[bytes] = []
-        around = {"upload": upload_id, "high": high, "below": low - PART_ITEMS}
-        for part, base, items in connection.execute(_PARTS, around):
+        near = _PARTS.run(connection, upload=upload_id, high=high, below=low - PART_ITEMS)
+        for part, base, items in near:
             if base + items > low:
                 lines = self._part(connection, upload_id, part)
                 found += lines[max(low - base, 0) : high - base]
@@ -283,7 +306,7 @@ class PayloadReader:
         with self._trimming:
             kept = self._kept.pop((upload_id, part), None)
         if kept is None:
-            data = connection.scalars(_DATA, {"upload": upload_id, "number": part}).one()
+            data = _DATA.run(connection, upload=upload_id, number=part).scalar()
             plain = zstandard.ZstdDecompressor().decompress(data)
             kept = plain.split(b"\n")
             kept.pop()

@@ -19,14 +19,20 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Select,
+    Table,
     Text,
     bindparam,
     cast,
     exc,
     func,
+    insert,
     select,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import ClauseElement
+
+INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+"""The INSERT that knows ON CONFLICT, by the name of the dialect."""
 
 Row = tuple[Any, ...]
 Build = Callable[[Dialect], ClauseElement]
@@ -117,6 +123,16 @@ class Statement:
 def fixed(statement: ClauseElement) -> Statement:
     """A statement that is the same in every dialect."""
     return Statement(lambda _: statement)
+
+
+def insertion(table: Table, *names: str, or_ignore: bool = False) -> Statement:
+    """An INSERT of those columns; ``or_ignore`` leaves a row that is there as it is."""
+    values: dict[str, Any] = {name: bindparam(name) for name in names}
+    if not or_ignore:
+        return fixed(insert(table).values(values))
+    return Statement(
+        lambda dialect: INSERTS[dialect.name](table).values(values).on_conflict_do_nothing()
+    )
 
 
 def prepare(statement: ClauseElement, dialect: Dialect) -> Prepared:

@@ -209,7 +209,8 @@ class Walk:
             assert self._effects(task) == self._quiet[task.job_id], f"{task.job_id} is paused"
 
     def _effects(self, task: Task) -> int:
-        return oracle.effects_of(self._run.keeper.database, task.marks)
+        with self._run.place.opened() as connection:
+            return oracle.effects_of(connection, task.marks)
 
 
 def walk(shop: Workshop, seed: int, steps: int, tally: Tally) -> None:

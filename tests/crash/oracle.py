@@ -1,22 +1,20 @@
 """Oracle: what really happened to the records, from a log that SQL triggers write.
 
-Shares no code with the engine: it imports the standard library only, reads the SQLite file
-by itself, and takes the engine's word from the documents of the HTTP interface. A trigger
-runs in the transaction of the write that fires it, so the log has exactly what took effect.
+Shares no code with the engine: it imports the standard library only, reads the database with
+SQL of its own over a connection of the driver, and takes the engine's word from the documents
+of the HTTP interface. A trigger runs in the transaction of the write that fires it, so the log
+has exactly what took effect.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-_TRIGGERS = """
+_SQLITE = """
 CREATE TABLE effects_log (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     record INTEGER NOT NULL,
@@ -42,6 +40,36 @@ END;
 CREATE TRIGGER log_is_never_cut BEFORE DELETE ON effects_log BEGIN
     SELECT RAISE(ABORT, 'the log of effects only grows');
 END;
+"""
+
+_POSTGRESQL = """
+CREATE TABLE effects_log (
+    number BIGSERIAL PRIMARY KEY,
+    record BIGINT NOT NULL,
+    was TEXT,
+    became TEXT,
+    delta INTEGER NOT NULL
+);
+CREATE FUNCTION log_effect() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO effects_log (record, was, became, delta)
+        VALUES (NEW.id, NULL, NEW.mark, NEW.amount);
+    ELSIF TG_OP = 'UPDATE' THEN
+        INSERT INTO effects_log (record, was, became, delta)
+        VALUES (NEW.id, OLD.mark, NEW.mark, NEW.amount - OLD.amount);
+    ELSE
+        INSERT INTO effects_log (record, was, became, delta)
+        VALUES (OLD.id, OLD.mark, NULL, -OLD.amount);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER crash_logged AFTER INSERT OR UPDATE OR DELETE ON crash_counters
+    FOR EACH ROW EXECUTE FUNCTION log_effect();
+CREATE FUNCTION keep_log() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION 'the log of effects only grows';
+END $$;
+CREATE TRIGGER log_is_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON effects_log
+    EXECUTE FUNCTION keep_log();
 """
 
 _AT_REST = {
@@ -102,28 +130,33 @@ class Verdict:
             self.faults.append(fault)
 
 
-def install(database: Path) -> None:
+def install(connection: Any) -> None:
     """Have the database log every effect on the counters from now on."""
-    with closing(sqlite3.connect(database)) as connection:
-        connection.executescript(_TRIGGERS)
+    if isinstance(connection, sqlite3.Connection):
+        connection.executescript(_SQLITE)
+    else:
+        connection.execute(_POSTGRESQL)
 
 
-def judge(database: Path, accounts: Iterable[Account]) -> Verdict:
+def judge(connection: Any, accounts: Iterable[Account]) -> Verdict:
     """Compare what the engine says of all its jobs with what happened."""
     told = list(accounts)
     verdict = Verdict()
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as connection:
-        net = _net_effects(connection, verdict)
-        for account in told:
-            _judge_events(account, verdict)
-            _judge_items(account, net, verdict)
-        known = {mark for account in told for mark in account.marks}
-        verdict.require(net.keys() <= known, f"effects of nobody: {sorted(net.keys() - known)[:5]}")
+    net = _net_effects(connection, verdict)
+    for account in told:
+        _judge_events(account, verdict)
+        _judge_items(account, net, verdict)
+    known = {mark for account in told for mark in account.marks}
+    verdict.require(net.keys() <= known, f"effects of nobody: {sorted(net.keys() - known)[:5]}")
+    for what, query in _AT_REST.items():
+        (left,) = connection.execute(query).fetchone()
+        verdict.require(left == 0, f"{left} {what} are left over")
+    if isinstance(connection, sqlite3.Connection):
         _judge_file(connection, verdict)
     return verdict
 
 
-def _net_effects(connection: sqlite3.Connection, verdict: Verdict) -> Counter[str]:
+def _net_effects(connection: Any, verdict: Verdict) -> Counter[str]:
     """By mark: how often its effect was made, less how often it was put back."""
     net: Counter[str] = Counter()
     amounts: Counter[int] = Counter()
@@ -140,7 +173,7 @@ def _net_effects(connection: sqlite3.Connection, verdict: Verdict) -> Counter[st
     return net
 
 
-def _judge_amounts(connection: sqlite3.Connection, amounts: Counter[int], verdict: Verdict) -> None:
+def _judge_amounts(connection: Any, amounts: Counter[int], verdict: Verdict) -> None:
     """A counter stands where its effects have brought it; each began at 1, or was not there."""
     present = dict(connection.execute("SELECT id, amount FROM crash_counters"))
     created = {
@@ -199,29 +232,20 @@ def _judge_events(account: Account, verdict: Verdict) -> None:
 
 
 def _judge_file(connection: sqlite3.Connection, verdict: Verdict) -> None:
-    for what, query in _AT_REST.items():
-        (left,) = connection.execute(query).fetchone()
-        verdict.require(left == 0, f"{left} {what} are left over")
     found = connection.execute("PRAGMA integrity_check").fetchall()
     verdict.require(found == [("ok",)], f"SQLite finds {found[:3]}")
     broken = connection.execute("PRAGMA foreign_key_check").fetchall()
     verdict.require(not broken, f"foreign keys are broken: {broken[:3]}")
 
 
-def effects_of(database: Path, marks: Sequence[str]) -> int:
+def effects_of(connection: Any, marks: Iterable[str]) -> int:
     """How many effects were made for items of those marks, or put back."""
-    wanted = json.dumps(list(marks))
-    query = (
-        "SELECT count(*) FROM effects_log, json_each(?) AS mark "
-        "WHERE mark.value = CASE WHEN delta > 0 THEN became ELSE was END"
-    )
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as connection:
-        (count,) = connection.execute(query, (wanted,)).fetchone()
-        return int(count)
+    wanted = set(marks)
+    log = connection.execute("SELECT was, became, delta FROM effects_log WHERE delta <> 0")
+    return sum((became if delta > 0 else was) in wanted for was, became, delta in log)
 
 
-def jobs(database: Path) -> int:
+def jobs(connection: Any) -> int:
     """How many jobs have a stored event."""
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)) as connection:
-        (count,) = connection.execute("SELECT count(DISTINCT job_id) FROM events").fetchone()
-        return int(count)
+    (count,) = connection.execute("SELECT count(DISTINCT job_id) FROM events").fetchone()
+    return int(count)

@@ -16,6 +16,7 @@ from tests.proof.figures import tell
 
 pytestmark = pytest.mark.crash
 SAMPLE = 16
+SAMPLE_ON_POSTGRESQL = 4
 SEEDS = 3
 
 
@@ -27,6 +28,14 @@ def test_every_failpoint_is_passed_by_a_scenario() -> None:
 @pytest.mark.parametrize("trial", failing.sample(random.Random(seeds.SEED), SAMPLE), ids=str)
 def test_a_sample_of_the_deaths(shop: Workshop, trial: Trial) -> None:
     verdict = failing.attempt(shop, trial).verdict
+    assert not verdict.faults, f"{trial} (seed {seeds.SEED}): {verdict}"
+
+
+@pytest.mark.parametrize(
+    "trial", failing.sample(random.Random(seeds.SEED), SAMPLE_ON_POSTGRESQL), ids=str
+)
+def test_a_sample_of_the_deaths_on_postgresql(postgres_shop: Workshop, trial: Trial) -> None:
+    verdict = failing.attempt(postgres_shop, trial).verdict
     assert not verdict.faults, f"{trial} (seed {seeds.SEED}): {verdict}"
 
 

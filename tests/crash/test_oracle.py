@@ -30,7 +30,8 @@ _BACK = "UPDATE crash_counters SET amount = amount - 1, mark = 'seed' WHERE id =
 def database(tmp_path: Path) -> Path:
     path = tmp_path / "some.db"
     _run(path, _TABLES)
-    oracle.install(path)
+    with closing(sqlite3.connect(path)) as connection:
+        oracle.install(connection)
     return path
 
 
@@ -61,7 +62,8 @@ def _account(*statuses: str, **changes: Any) -> Account:
 
 def _judged(database: Path, account: Account, *script: str) -> Verdict:
     _run(database, ";".join(script))
-    return oracle.judge(database, [account])
+    with closing(sqlite3.connect(database)) as connection:
+        return oracle.judge(connection, [account])
 
 
 def test_what_agrees_is_no_fault(database: Path) -> None:

@@ -15,6 +15,7 @@ from tests.crash.client import Client, Document
 from tests.crash.keeper import Keeper, Shell, installed
 from tests.crash.nursery import Nursery
 from tests.crash.oracle import Account, Verdict
+from tests.crash.places import Place, SqliteFile
 
 COUNTERS = 500
 """Counters 1 to this stand at 1 in the prepared directory, marked ``seed-0`` and so on."""
@@ -35,6 +36,7 @@ class Run:
 
     keeper: Keeper
     client: Client
+    place: Place
     tasks: list[Task] = field(default_factory=list)
     waits: list[tuple[float, float]] = field(default_factory=list)
     """From when to when a job was waited for, in monotonic seconds."""
@@ -83,65 +85,67 @@ class Run:
 class Workshop:
     """Makes runs; see the module's docstring."""
 
-    def __init__(self, nursery: Nursery, folder: Path) -> None:
+    def __init__(self, nursery: Nursery, folder: Path, place: Place | None = None) -> None:
+        """``place`` is empty; what is made in it is copied for each run."""
         self.nursery = nursery
         self.folder = folder
         self.template = folder / "template"
+        self.place: Place = place or SqliteFile(self.template)
         self._made = 0
 
     def prepare(self) -> None:
         """Have an engine make the tables and the counters, then the oracle its log."""
-        with Keeper(self.nursery, self.template) as keeper:
+        with Keeper(self.nursery, self.template, environment=self.place.environment) as keeper:
             client = Client(keeper.url)
             items = [{"mark": f"seed-{number}"} for number in range(COUNTERS)]
             job = client.settle(client.submit("seed", "crash.create", items))
             assert job["counts"]["succeeded"] == COUNTERS
-        oracle.install(keeper.database)
+        with self.place.opened(write=True) as connection:
+            oracle.install(connection)
         (self.template / "server.log").unlink()
 
-    def fresh(self) -> Path:
-        """A data directory of its own, as prepared."""
-        self._made += 1
-        return Path(shutil.copytree(self.template, self.folder / f"data-{self._made}"))
-
     @contextmanager
-    def running(
-        self, failpoint: str = "", environment: Mapping[str, str] | None = None
-    ) -> Iterator[Run]:
-        """A run on a fresh directory; the directory is kept when it ends in an exception."""
-        data_dir = self.fresh()
-        with Keeper(self.nursery, data_dir, failpoint=failpoint, environment=environment) as keeper:
-            yield Run(keeper, Client(keeper.url))
+    def running(self, failpoint: str = "") -> Iterator[Run]:
+        """A run on a copy of its own, which is kept when it ends in an exception."""
+        self._made += 1
+        data_dir = Path(shutil.copytree(self.template, self.folder / f"data-{self._made}"))
+        place = self.place.copied(data_dir)
+        with Keeper(
+            self.nursery, data_dir, failpoint=failpoint, environment=place.environment
+        ) as keeper:
+            yield Run(keeper, Client(keeper.url), place)
+        place.remove()
         shutil.rmtree(data_dir)
 
     def verdict(self, run: Run) -> Verdict:
         """Stop the engine of a run whose jobs are at rest, and judge what it has left."""
         run.judged = run.accounts()
         code = run.keeper.stop()
-        verdict = oracle.judge(run.keeper.database, run.judged)
+        with run.place.opened() as connection:
+            verdict = oracle.judge(connection, run.judged)
+            jobs = oracle.jobs(connection)
         verdict.require(code == 0, f"the engine ended with {code}")
+        verdict.require(jobs == 1 + len(run.tasks), "there is a job nobody wanted")
         self._judge_log(run.keeper, verdict)
-        self._judge_audit(run.keeper, verdict)
-        verdict.require(
-            oracle.jobs(run.keeper.database) == 1 + len(run.tasks), "there is a job nobody wanted"
-        )
+        self._judge_audit(run, verdict)
         return verdict
 
     def _judge_log(self, keeper: Keeper, verdict: Verdict) -> None:
         for word in ("Traceback", "dead_letter", "message_failed", "chunk_failed"):
             verdict.require(word not in keeper.log, f"the log has {word}:\n{keeper.log[-3000:]}")
 
-    def _judge_audit(self, keeper: Keeper, verdict: Verdict) -> None:
-        shell = Shell(self.nursery, keeper.data_dir)
-        checked = shell.run("audit", "verify", "--data-dir", str(keeper.data_dir))
+    def _judge_audit(self, run: Run, verdict: Verdict) -> None:
+        data_dir = run.keeper.data_dir
+        shell = Shell(self.nursery, data_dir, dict(run.place.environment))
+        checked = shell.run("audit", "verify", "--data-dir", str(data_dir))
         verdict.require(checked.returncode == 0, f"audit verify: {checked.stdout}{checked.stderr}")
 
 
 @contextmanager
-def workshop(folder: Path) -> Iterator[Workshop]:
+def workshop(folder: Path, place: Place | None = None) -> Iterator[Workshop]:
     """A workshop with the crash plug-in installed."""
     path = installed(folder / "site", "crash-plugin", "tests.crash.plugin:operations")
     with Nursery([path]) as nursery:
-        made = Workshop(nursery, folder)
+        made = Workshop(nursery, folder, place)
         made.prepare()
         yield made

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from eventsourcing.persistence import Recording
 
-from domain.errors import PluginInvalid, Unavailable
+from domain.errors import PluginInvalid
 from domain.jobs import Jobs
 from domain.operation import Operation
 from domain.registry import Registry
@@ -31,6 +31,7 @@ from streams.failpoints import Failpoint, Failpoints
 from streams.gateway import Decided, Gateway
 from streams.live import LiveHub
 from streams.liveness import Progress
+from streams.loops import at_news, background, every, in_time, until_done
 from streams.outbox import Outbox
 from streams.projector import Projector
 from streams.queries import Queries
@@ -55,9 +56,6 @@ PROJECTION_PAUSE = 0.15
 """Seconds by which the list of jobs may lag: a small job is done before it is listed, and
 its commits do not wait for the list's."""
 EXIT_HUNG = 70
-START_SECONDS = 60.0
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,22 +97,9 @@ async def embedded(settings: Settings, registry: Registry | None = None) -> Asyn
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     operations = registry or installed_operations()
     with Database(settings.database) as database:
-        await _in_time(lambda: asyncio.to_thread(prepare, database, operations))
+        await in_time(lambda: asyncio.to_thread(prepare, database, operations))
         async with _engine(settings, operations, database) as engine:
             yield engine
-
-
-async def _in_time(work: Callable[[], Awaitable[T]]) -> T:
-    """The result of a step of the start, which waits for a database that is away."""
-    end = asyncio.get_running_loop().time() + START_SECONDS
-    while True:
-        try:
-            return await work()
-        except Unavailable as error:
-            if asyncio.get_running_loop().time() > end:
-                raise
-            log.warning("waiting", reason=error.message)
-            await asyncio.sleep(1.0)
 
 
 def prepare(database: Database, registry: Registry) -> None:
@@ -128,123 +113,192 @@ def prepare(database: Database, registry: Registry) -> None:
     migrate.create_missing(database, tables)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Base:
+    """What nearly every part is given."""
+
+    settings: Settings
+    registry: Registry
+    database: Database
+    clock: SystemClock
+    ids: TimeOrderedIds
+    failpoints: Failpoints
+
+
 @contextlib.asynccontextmanager
 async def _engine(
     settings: Settings, registry: Registry, database: Database
 ) -> AsyncIterator[Engine]:
-    clock, ids = SystemClock(), TimeOrderedIds()
-    failpoints = Failpoints(settings.failpoint)
+    base = _Base(
+        settings=settings,
+        registry=registry,
+        database=database,
+        clock=SystemClock(),
+        ids=TimeOrderedIds(),
+        failpoints=Failpoints(settings.failpoint),
+    )
     recorder = EventRecorder(database)
     jobs = Jobs(recorder, SnapshotRecorder(database))
     heads = await asyncio.to_thread(audit.open_heads, settings.data_dir, database)
-    decided, hub, progress = Decided(), LiveHub(), Progress(clock)
-    unpublished, unprojected = asyncio.Event(), asyncio.Event()
-    broker = MemoryBroker()
-    for topic in all_topics(registry.systems):
-        broker.create_topic(topic, PARTITIONS)
+    broker = _broker(registry)
     apps = {name: _app(name, broker) for name in StageName}
     send = Sender(apps[StageName.COORDINATOR])
+    decided, hub, progress = Decided(), LiveHub(), Progress(base.clock)
+    readers = _Readers(base, recorder, jobs, send)
 
     def stored(recordings: Iterable[Recording[str]]) -> None:
         heads.append(recorder.heads_of(recordings))
-        outbox.offer(recordings)
-        unpublished.set()
-        unprojected.set()
+        readers.tell(recordings)
 
-    coordinator = Coordinator(
-        database=database,
-        jobs=jobs,
-        registry=registry,
-        clock=clock,
-        ids=ids,
-        settings=CoordinatorSettings(claim_by=settings.claim_by),
-        failpoints=failpoints,
-        stored=stored,
-        decided=decided.tell,
-    )
-    slow = SlowPool(
-        database=database,
-        clock=clock,
-        ids=ids,
-        failpoints=failpoints,
-        send=send,
-        lease=settings.lease,
-        heartbeat=settings.heartbeat,
-        hung=_end_hung,
-    )
-    worker = Worker(
-        database=database,
-        registry=registry,
-        clock=clock,
-        ids=ids,
-        settings=WorkerSettings(
-            name=f"embedded-{ids.new()}", lease=settings.lease, heartbeat=settings.heartbeat
-        ),
-        failpoints=failpoints,
-        slow=slow,
-        hung=_end_hung,
-    )
-    gateway = Gateway(
-        database=database,
-        registry=registry,
-        clock=clock,
-        ids=ids,
-        send=send,
-        decided=decided,
-        failpoints=failpoints,
-    )
-    mapper = jobs.job_mapper
-    outbox = Outbox(
-        database=database,
-        recorder=recorder,
-        mapper=mapper,
-        send=send,
-        failpoints=failpoints,
-    )
-    projector = Projector(
-        database=database, recorder=recorder, mapper=mapper, failpoints=failpoints
-    )
-    timers = Timers(database=database, clock=clock, send=send)
-    relay = LiveRelay(hub)
-    _bind_coordinator(apps[StageName.COORDINATOR], coordinator, send, failpoints, progress)
-    _bind_worker(apps[StageName.WORKER], worker, registry, send, failpoints, progress)
-    _bind_live(apps[StageName.LIVE], relay, send, failpoints)
-    queries = Queries(database, jobs)
-    vitals = Vitals(
-        database,
-        progress,
-        lambda: broker.lag(StageName.COORDINATOR.value),
-        longest=max((one.timeout for one in registry if not one.slow), default=0.0),
-    )
+    coordinator = _coordinator(base, jobs, stored, decided)
+    slow = _slow_pool(base, send)
+    _bind_coordinator(apps[StageName.COORDINATOR], coordinator, send, base, progress)
+    _bind_worker(apps[StageName.WORKER], _worker(base, slow), send, base, progress)
+    _bind_live(apps[StageName.LIVE], LiveRelay(hub), send, base)
+    vitals = Vitals(database, progress, lambda: broker.lag(StageName.COORDINATOR.value))
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(slow.close)
         for app in apps.values():
             await faust_apps.start(app)
             stack.push_async_callback(_stop, app, settings.drain)
-        for message in await _in_time(coordinator.recover):
+        for message in await in_time(coordinator.recover):
             await send(message)
         loops = [
-            _at_news(unpublished, partial(_all, outbox.publish)),
-            _at_news(unprojected, partial(_all, projector.project), pause=PROJECTION_PAUSE),
-            _every(0.5, outbox.save),
-            _every(settings.sweep, lambda: _sweep(coordinator, send)),
-            _every(settings.sweep, timers.fire),
-            _every(3600.0, timers.clean),
-            _every(3600.0, lambda: asyncio.to_thread(heads.compact)),
-            _every(5.0, lambda: _watch(vitals)),
+            *readers.loops(),
+            *_upkeep(base, coordinator, send, heads, vitals),
             *(faust_apps.watch(app) for app in apps.values()),
         ]
-        await stack.enter_async_context(_background(loops))
+        await stack.enter_async_context(background(loops))
         yield Engine(
-            gateway=gateway,
-            queries=queries,
+            gateway=_gateway(base, send, decided),
+            queries=Queries(database, jobs),
             hub=hub,
             registry=registry,
-            clock=clock,
+            clock=base.clock,
             database=database,
             coordinator=coordinator,
             vitals=vitals,
         )
+
+
+class _Readers:
+    """Outbox and projector: what follows the notification log, woken by each commit."""
+
+    def __init__(self, base: _Base, recorder: EventRecorder, jobs: Jobs, send: Sender) -> None:
+        self._unpublished, self._unprojected = asyncio.Event(), asyncio.Event()
+        self._outbox = Outbox(
+            database=base.database,
+            recorder=recorder,
+            mapper=jobs.job_mapper,
+            send=send,
+            failpoints=base.failpoints,
+        )
+        self._projector = Projector(
+            database=base.database,
+            recorder=recorder,
+            mapper=jobs.job_mapper,
+            failpoints=base.failpoints,
+        )
+
+    def tell(self, recordings: Iterable[Recording[str]]) -> None:
+        """Events were just committed."""
+        self._outbox.offer(recordings)
+        self._unpublished.set()
+        self._unprojected.set()
+
+    def loops(self) -> list[Any]:
+        """Their work, for as long as the engine runs."""
+        project = partial(until_done, self._projector.project)
+        return [
+            at_news(self._unpublished, partial(until_done, self._outbox.publish)),
+            at_news(self._unprojected, project, pause=PROJECTION_PAUSE),
+            every(0.5, self._outbox.save),
+        ]
+
+
+def _upkeep(
+    base: _Base, coordinator: Coordinator, send: Sender, heads: audit.HeadsFile, vitals: Vitals
+) -> list[Any]:
+    """What looks after the engine: sweep, timers, clean-up and watchdog."""
+    timers = Timers(database=base.database, clock=base.clock, send=send)
+    return [
+        every(base.settings.sweep, lambda: _sweep(coordinator, send)),
+        every(base.settings.sweep, timers.fire),
+        every(3600.0, timers.clean),
+        every(3600.0, lambda: asyncio.to_thread(heads.compact)),
+        every(5.0, lambda: _watch(vitals)),
+    ]
+
+
+# -- the parts --------------------------------------------------------------------------
+
+
+def _broker(registry: Registry) -> MemoryBroker:
+    broker = MemoryBroker()
+    for topic in all_topics(registry.systems):
+        broker.create_topic(topic, PARTITIONS)
+    return broker
+
+
+def _coordinator(
+    base: _Base,
+    jobs: Jobs,
+    stored: Callable[[Iterable[Recording[str]]], None],
+    decided: Decided,
+) -> Coordinator:
+    return Coordinator(
+        database=base.database,
+        jobs=jobs,
+        registry=base.registry,
+        clock=base.clock,
+        ids=base.ids,
+        settings=CoordinatorSettings(claim_by=base.settings.claim_by),
+        failpoints=base.failpoints,
+        stored=stored,
+        decided=decided.tell,
+    )
+
+
+def _slow_pool(base: _Base, send: Sender) -> SlowPool:
+    return SlowPool(
+        database=base.database,
+        clock=base.clock,
+        ids=base.ids,
+        failpoints=base.failpoints,
+        send=send,
+        lease=base.settings.lease,
+        heartbeat=base.settings.heartbeat,
+        hung=_end_hung,
+    )
+
+
+def _worker(base: _Base, slow: SlowPool) -> Worker:
+    return Worker(
+        database=base.database,
+        registry=base.registry,
+        clock=base.clock,
+        ids=base.ids,
+        settings=WorkerSettings(
+            name=f"embedded-{base.ids.new()}",
+            lease=base.settings.lease,
+            heartbeat=base.settings.heartbeat,
+        ),
+        failpoints=base.failpoints,
+        slow=slow,
+        hung=_end_hung,
+    )
+
+
+def _gateway(base: _Base, send: Sender, decided: Decided) -> Gateway:
+    return Gateway(
+        database=base.database,
+        registry=base.registry,
+        clock=base.clock,
+        ids=base.ids,
+        send=send,
+        decided=decided,
+        failpoints=base.failpoints,
+    )
 
 
 def _app(name: StageName, broker: MemoryBroker) -> Any:
@@ -254,7 +308,7 @@ def _app(name: StageName, broker: MemoryBroker) -> Any:
 
 
 def _bind_coordinator(
-    app: Any, coordinator: Coordinator, send: Sender, failpoints: Failpoints, progress: Progress
+    app: Any, coordinator: Coordinator, send: Sender, base: _Base, progress: Progress
 ) -> None:
     binding = Binding(
         topic=topics.COMMANDS,
@@ -264,18 +318,11 @@ def _bind_coordinator(
         after_send=Failpoint.AFTER_DISPATCH_SEND,
         moved=progress.moved,
     )
-    bind(app, binding, send, failpoints)
+    bind(app, binding, send, base.failpoints)
 
 
-def _bind_worker(
-    app: Any,
-    worker: Worker,
-    registry: Registry,
-    send: Sender,
-    failpoints: Failpoints,
-    progress: Progress,
-) -> None:
-    for system in registry.systems:
+def _bind_worker(app: Any, worker: Worker, send: Sender, base: _Base, progress: Progress) -> None:
+    for system in base.registry.systems:
         binding = Binding(
             topic=topics.work(system),
             decode=envelope.decode_work,
@@ -284,84 +331,22 @@ def _bind_worker(
             after_send=Failpoint.AFTER_OUTCOME_SEND,
             moved=progress.moved,
         )
-        bind(app, binding, send, failpoints)
+        bind(app, binding, send, base.failpoints)
 
 
-def _bind_live(app: Any, relay: LiveRelay, send: Sender, failpoints: Failpoints) -> None:
+def _bind_live(app: Any, relay: LiveRelay, send: Sender, base: _Base) -> None:
     bind(
         app,
         Binding(topic=topics.EVENTS, decode=relay.decode_event, handle=relay.event),
         send,
-        failpoints,
+        base.failpoints,
     )
     bind(
         app,
         Binding(topic=topics.OUTCOMES, decode=relay.decode_outcome, handle=relay.outcome),
         send,
-        failpoints,
+        base.failpoints,
     )
-
-
-# -- loops ------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def _background(loops: list[Any]) -> AsyncIterator[None]:
-    """Run loops until the context is left; the first that fails ends the engine."""
-    main = asyncio.current_task()
-    failed: list[BaseException] = []
-
-    def ended(task: asyncio.Task[Any]) -> None:
-        if not task.cancelled() and task.exception() is not None and main is not None:
-            failed.append(task.exception())  # type: ignore[arg-type]
-            main.cancel()
-
-    tasks = [asyncio.ensure_future(loop) for loop in loops]
-    for task in tasks:
-        task.add_done_callback(ended)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if failed:
-            raise failed[0] from None
-        raise
-    finally:
-        for task in tasks:
-            task.remove_done_callback(ended)
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _every(seconds: float, work: Callable[[], Awaitable[Any]]) -> None:
-    """Repeat; what is unavailable now is tried again the next time."""
-    while True:
-        try:
-            await work()
-        except Unavailable as error:
-            log.warning("waiting", reason=error.message)
-        await asyncio.sleep(seconds)
-
-
-async def _at_news(
-    news: asyncio.Event, work: Callable[[], Awaitable[None]], *, pause: float = 0.0
-) -> None:
-    """Work at the start, ``pause`` seconds after news, and once a second without any."""
-    while True:
-        await asyncio.sleep(pause)
-        news.clear()
-        try:
-            await work()
-        except Unavailable as error:
-            log.warning("waiting", reason=error.message)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
-                await news.wait()
-
-
-async def _all(step: Callable[[], Awaitable[bool]]) -> None:
-    """Repeat a step until it says that there is no more to do."""
-    while await step():
-        pass
 
 
 async def _sweep(coordinator: Coordinator, send: Sender) -> None:

@@ -1,0 +1,90 @@
+"""Loops: what an engine does again and again beside its messages, and how it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import structlog
+
+from domain.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+START_SECONDS = 60.0
+
+T = TypeVar("T")
+
+
+async def in_time(work: Callable[[], Awaitable[T]]) -> T:
+    """The result of a step of the start, which waits for a database that is away."""
+    end = asyncio.get_running_loop().time() + START_SECONDS
+    while True:
+        try:
+            return await work()
+        except Unavailable as error:
+            if asyncio.get_running_loop().time() > end:
+                raise
+            log.warning("waiting", reason=error.message)
+            await asyncio.sleep(1.0)
+
+
+@contextlib.asynccontextmanager
+async def background(loops: list[Any]) -> AsyncIterator[None]:
+    """Run loops until the context is left; the first that fails ends the engine."""
+    main = asyncio.current_task()
+    failed: list[BaseException] = []
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and task.exception() is not None and main is not None:
+            failed.append(task.exception())  # type: ignore[arg-type]
+            main.cancel()
+
+    tasks = [asyncio.ensure_future(loop) for loop in loops]
+    for task in tasks:
+        task.add_done_callback(ended)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if failed:
+            raise failed[0] from None
+        raise
+    finally:
+        for task in tasks:
+            task.remove_done_callback(ended)
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def every(seconds: float, work: Callable[[], Awaitable[Any]]) -> None:
+    """Repeat; what is unavailable now is tried again the next time."""
+    while True:
+        try:
+            await work()
+        except Unavailable as error:
+            log.warning("waiting", reason=error.message)
+        await asyncio.sleep(seconds)
+
+
+async def at_news(
+    news: asyncio.Event, work: Callable[[], Awaitable[None]], *, pause: float = 0.0
+) -> None:
+    """Work at the start, ``pause`` seconds after news, and once a second without any."""
+    while True:
+        await asyncio.sleep(pause)
+        news.clear()
+        try:
+            await work()
+        except Unavailable as error:
+            log.warning("waiting", reason=error.message)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await news.wait()
+
+
+async def until_done(step: Callable[[], Awaitable[bool]]) -> None:
+    """Repeat a step until it says that there is no more to do."""
+    while await step():
+        pass

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
 
 from domain.errors import DataDirectoryUnusable, StoreUnavailable
+from streams.stores.statements import run_sql
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -107,6 +108,8 @@ def _engine(url: URL, size: int) -> Engine:
             url,
             pool_size=size,
             pool_use_lifo=True,
+            # Every transaction is ended by who began it; there is nothing to reset.
+            pool_reset_on_return=None,
             max_overflow=4,
             pool_timeout=30,
             connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
@@ -138,7 +141,7 @@ def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
 
 def _sqlite_begin(connection: Connection) -> None:
     reading = connection.get_execution_options().get(_READ, False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    run_sql(connection, "BEGIN" if reading else "BEGIN IMMEDIATE", ())
 
 
 def _repeated(run: Callable[[], T]) -> T:

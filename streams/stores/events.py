@@ -7,8 +7,9 @@ the hash chain of its job (:mod:`streams.stores.chain`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn, Self
 from uuid import UUID
 
@@ -21,15 +22,45 @@ from eventsourcing.persistence import (
     Recording,
     StoredEvent,
 )
-from sqlalchemy import Connection, Row, Select, Table, exc, func, select, text
+from sqlalchemy import Connection, Integer, Table, bindparam, exc, func, select, text
 
 from streams.stores.chain import GENESIS, EventRow, Head, event_hash
 from streams.stores.database import Database
 from streams.stores.event_order import CHANNEL, ORDERS, EventOrder
 from streams.stores.schema import events, snapshots
+from streams.stores.statements import Row, Statement, fixed, run_sql, run_sql_many
 
 KEPT_SNAPSHOTS = 2
 """The latest of each job, and the one before it for who reads a slightly older version."""
+
+_LARGEST = 2**31 - 1
+_LAST_ID = 2**63 - 1
+_NOTIFICATIONS = (
+    select(events.c.job_id, events.c.version, events.c.alias, events.c.state, events.c.id)
+    .where(events.c.id >= bindparam("first"), events.c.id <= bindparam("last"))
+    .order_by(events.c.id)
+    .limit(bindparam("most", type_=Integer))
+)
+_NOTIFIED = fixed(_NOTIFICATIONS)
+_LAST = fixed(select(func.max(events.c.id)))
+
+
+def _versions(table: Table, *, desc: bool) -> Statement:
+    version = table.c.version
+    return fixed(
+        select(table.c.job_id, version, table.c.alias, table.c.state)
+        .where(
+            table.c.job_id == bindparam("job"),
+            version > bindparam("above"),
+            version <= bindparam("last"),
+        )
+        .order_by(version.desc() if desc else version)
+        .limit(bindparam("most", type_=Integer))
+    )
+
+
+_EVENTS = {desc: _versions(events, desc=desc) for desc in (False, True)}
+_SNAPSHOTS = {desc: _versions(snapshots, desc=desc) for desc in (False, True)}
 
 # Two processes may take the snapshot of the same version, which says the same.
 _INSERT_SNAPSHOT = text(
@@ -65,7 +96,7 @@ class EventRecorder(ApplicationRecorder):
         chain = list(_chained(connection, order, stored_events, numbers))
         rows = [(*row, previous, found) for row, previous, found in chain]
         try:
-            connection.exec_driver_sql(order.insert, rows if len(rows) > 1 else rows[0])
+            run_sql_many(connection, order.insert, rows)
         except exc.IntegrityError as error:
             raise IntegrityError(f"somebody else appended first ({error.orig})") from error
         order.announce(connection, numbers[-1])
@@ -82,8 +113,8 @@ class EventRecorder(ApplicationRecorder):
         connection: Connection | None = None,
     ) -> Sequence[StoredEvent]:
         """The events of a job with ``gt < version <= lte``."""
-        span = _Span(str(originator_id), gt, lte, desc, limit)
-        return _stored(_rows(self._database, connection, span.of(events)))
+        span = _Span(str(originator_id), gt, lte, limit)
+        return _stored(_rows(self._database, connection, partial(span.read, _EVENTS[desc])))
 
     def select_notifications(
         self,
@@ -96,22 +127,21 @@ class EventRecorder(ApplicationRecorder):
         connection: Connection | None = None,
     ) -> Sequence[Notification]:
         """Events of all jobs in the order of their commits; ids may have gaps."""
-        statement = select(
-            events.c.job_id, events.c.version, events.c.alias, events.c.state, events.c.id
-        )
-        if start is not None:
-            after = events.c.id >= start if inclusive_of_start else events.c.id > start
-            statement = statement.where(after)
-        if stop is not None:
-            statement = statement.where(events.c.id <= stop)
-        if topics:
-            statement = statement.where(events.c.alias.in_(topics))
-        statement = statement.order_by(events.c.id).limit(limit)
-        return [Notification(*row) for row in _rows(self._database, connection, statement)]
+        first = 0 if start is None else start if inclusive_of_start else start + 1
+        last = _LAST_ID if stop is None else stop
+
+        def read(connection: Connection) -> Sequence[Row]:
+            if topics:
+                wanted = _NOTIFICATIONS.where(events.c.alias.in_(topics))
+                given = {"first": first, "last": last, "most": limit}
+                return [tuple(row) for row in connection.execute(wanted, given)]
+            return _NOTIFIED.run(connection, first=first, last=last, most=limit).rows
+
+        return [Notification(*row) for row in _rows(self._database, connection, read)]
 
     def max_notification_id(self, *, connection: Connection | None = None) -> int | None:
         """The id of the last committed event; None when there is none."""
-        (row,) = _rows(self._database, connection, select(func.max(events.c.id)))
+        (row,) = _rows(self._database, connection, lambda connection: _LAST.run(connection).rows)
         return None if row[0] is None else int(row[0])
 
     @staticmethod
@@ -168,8 +198,8 @@ class SnapshotRecorder(AggregateRecorder):
         connection: Connection | None = None,
     ) -> Sequence[StoredEvent]:
         """The kept snapshots of a job with ``gt < version <= lte``."""
-        span = _Span(str(originator_id), gt, lte, desc, limit)
-        return _stored(_rows(self._database, connection, span.of(snapshots)))
+        span = _Span(str(originator_id), gt, lte, limit)
+        return _stored(_rows(self._database, connection, partial(span.read, _SNAPSHOTS[desc])))
 
 
 class EventId(int):
@@ -186,37 +216,31 @@ class EventId(int):
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """Which versions of a job, and in which direction."""
+    """Which versions of a job, and how many of them at most."""
 
     job_id: str
     gt: int | None
     lte: int | None
-    desc: bool
     limit: int | None
 
-    def of(self, table: Table) -> Select[Any]:
-        version = table.c.version
-        statement = select(table.c.job_id, version, table.c.alias, table.c.state)
-        statement = statement.where(table.c.job_id == self.job_id)
-        if self.gt is not None:
-            statement = statement.where(version > self.gt)
-        if self.lte is not None:
-            statement = statement.where(version <= self.lte)
-        return statement.order_by(version.desc() if self.desc else version).limit(self.limit)
+    def read(self, statement: Statement, connection: Connection) -> Sequence[Row]:
+        return statement.run(
+            connection,
+            job=self.job_id,
+            above=0 if self.gt is None else self.gt,
+            last=_LARGEST if self.lte is None else self.lte,
+            most=_LARGEST if self.limit is None else self.limit,
+        ).rows
 
 
 def _rows(
-    database: Database, connection: Connection | None, statement: Select[Any]
-) -> Sequence[Row[Any]]:
+    database: Database, connection: Connection | None, read: Callable[[Connection], Sequence[Row]]
+) -> Sequence[Row]:
     """On the caller's connection, or in a read transaction of its own."""
-
-    def read(connection: Connection) -> Sequence[Row[Any]]:
-        return connection.execute(statement).all()
-
     return database.read_now(read) if connection is None else read(connection)
 
 
-def _stored(rows: Sequence[Row[Any]]) -> list[StoredEvent]:
+def _stored(rows: Sequence[Row]) -> list[StoredEvent]:
     return [StoredEvent(*row) for row in rows]
 
 
@@ -251,7 +275,7 @@ def _chained(
 def _last_hash(connection: Connection, order: EventOrder, job_id: str, version: int) -> bytes:
     if version == 0:
         return GENESIS
-    found = connection.exec_driver_sql(order.last_hash, (job_id, version)).scalar()
+    found = run_sql(connection, order.last_hash, (job_id, version)).scalar()
     if found is None:
         raise IntegrityError(f"job {job_id} has no version {version} to append to")
     return bytes(found)

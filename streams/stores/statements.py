@@ -70,27 +70,14 @@ class Prepared:
         given: Any = {**self.constants, **values} if self.constants else values
         if self.order is not None:
             given = [given[name] for name in self.order]
-        cursor = _cursor(connection)
-        try:
-            cursor.execute(self.sql, given)
-            return Answer(cursor.fetchall() if cursor.description else [], cursor.rowcount)
-        except Exception as error:
-            _raise(connection, self.sql, given, error)
-        finally:
-            cursor.close()
+        return run_sql(connection, self.sql, given)
 
     def run_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run it for each of some sets of values."""
         given: list[Any] = [{**self.constants, **row} for row in rows]
         if self.order is not None:
             given = [[row[name] for name in self.order] for row in given]
-        cursor = _cursor(connection)
-        try:
-            cursor.executemany(self.sql, given)
-        except Exception as error:
-            _raise(connection, self.sql, given, error)
-        finally:
-            cursor.close()
+        run_sql_many(connection, self.sql, given)
 
 
 class Statement:
@@ -156,8 +143,28 @@ def listed(values: Sequence[int]) -> str:
     return orjson.dumps(values).decode()
 
 
-def _cursor(connection: Connection) -> Any:
-    return connection.connection.cursor()
+def run_sql(connection: Connection, sql: str, given: Any) -> Answer:
+    """Run SQL text in the driver's own parameter style."""
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(sql, given)
+        rows: list[Row] = cursor.fetchall() if cursor.description else []
+        return Answer(rows, cursor.rowcount)
+    except Exception as error:
+        _raise(connection, sql, given, error)
+    finally:
+        cursor.close()
+
+
+def run_sql_many(connection: Connection, sql: str, given: Sequence[Any]) -> None:
+    """Run SQL text for each set of parameters."""
+    cursor = connection.connection.cursor()
+    try:
+        cursor.executemany(sql, given)
+    except Exception as error:
+        _raise(connection, sql, given, error)
+    finally:
+        cursor.close()
 
 
 def _raise(connection: Connection, sql: str, given: Any, error: Exception) -> NoReturn:

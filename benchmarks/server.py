@@ -1,0 +1,143 @@
+"""The real server: ``countermand serve`` as a process, and a client that follows its jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+
+from benchmarks import measure
+from benchmarks.measure import Taken
+
+COMMAND = (sys.executable, "-P", "-m", "streams.cli.main", "serve", "--json", "--port", "0")
+CHECKOUT = Path(__file__).resolve().parent.parent
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+BLOCK_BYTES = 1 << 16
+TERMINAL = frozenset({"completed", "completed_with_errors", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A job from the POST to its terminal state; times in seconds since the POST began.
+
+    ``moved`` is when the first event arrived that counts an item as settled.
+    """
+
+    job_id: str
+    accepted: float
+    moved: float
+    ended: float
+    counts: Mapping[str, int]
+
+
+class Server:
+    """A running server and a connection to it."""
+
+    def __init__(self, pid: int, session: aiohttp.ClientSession) -> None:
+        self._pid = pid
+        self.session = session
+
+    def taken(self) -> Taken:
+        """What the supervisor, the engine's process and all below them have used."""
+        return measure.take(measure.family(self._pid))
+
+    async def stream(self, operation: str, items: Path, **options: Any) -> Followed:
+        """Submit a file of items as streamed NDJSON, and follow the job to its end."""
+        query = {"operation": operation, **{key: str(value) for key, value in options.items()}}
+        return await self._followed(
+            params=query,
+            data=_blocks(items),
+            headers={"Content-Type": "application/x-ndjson"},
+        )
+
+    async def submit(self, body: Mapping[str, Any]) -> Followed:
+        """Submit a small job as JSON, and follow it to its end."""
+        return await self._followed(json=body)
+
+    async def _followed(self, **post: Any) -> Followed:
+        began = time.perf_counter()
+        async with self.session.post("/api/v1/jobs", **post) as response:
+            answer = orjson.loads(await response.read())
+            if response.status != 202:
+                raise RuntimeError(f"the server refused: {answer}")
+        accepted = time.perf_counter() - began
+        moved: float | None = None
+        async for event in self._events(answer["links"]["events"]):
+            counts = event["counts"]
+            if moved is None and counts["pending"] < counts["total"]:
+                moved = time.perf_counter() - began
+            if event["status"] in TERMINAL:
+                ended = time.perf_counter() - began
+                return Followed(answer["job_id"], accepted, moved or ended, ended, counts)
+        raise RuntimeError("the stream of events ended before the job")
+
+    async def _events(self, path: str) -> AsyncIterator[dict[str, Any]]:
+        headers = {"Accept": "text/event-stream"}
+        async with self.session.get(path, headers=headers) as response:
+            async for line in response.content:
+                if line.startswith(b"data:"):
+                    yield orjson.loads(line[5:])
+
+
+async def _blocks(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            yield block
+
+
+@asynccontextmanager
+async def running(folder: Path, **environment: str) -> AsyncIterator[Server]:
+    """A server on that data directory; it is given settings by ``COUNTERMAND_...`` variables."""
+    own = {key: value for key, value in os.environ.items() if not key.startswith("COUNTERMAND_")}
+    paths = os.pathsep.join(filter(None, [environment.pop("PYTHONPATH", ""), str(CHECKOUT)]))
+    with (folder / "server.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            "--data-dir",
+            str(folder),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env=own | {"PYTHONPATH": paths} | environment,
+        )
+    try:
+        url = await _url(process, folder)
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=120)
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(url, timeout=timeout, connector=connector) as session:
+            yield Server(process.pid, session)
+    finally:
+        await _end(process)
+
+
+async def _url(process: asyncio.subprocess.Process, folder: Path) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(START_SECONDS):
+        line = await process.stdout.readline()
+    if not line:
+        said = (folder / "server.log").read_text(errors="replace").strip()
+        raise RuntimeError(f"the server did not start; it said:\n{said}")
+    return str(json.loads(line)["url"])
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
 
 from domain.errors import DataDirectoryUnusable, StoreUnavailable
-from streams.stores.statements import run_sql
+from streams.stores.statements import run_bare
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -141,7 +141,7 @@ def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
 
 def _sqlite_begin(connection: Connection) -> None:
     reading = connection.get_execution_options().get(_READ, False)
-    run_sql(connection, "BEGIN" if reading else "BEGIN IMMEDIATE", ())
+    run_bare(connection, "BEGIN" if reading else "BEGIN IMMEDIATE", ())
 
 
 def _repeated(run: Callable[[], T]) -> T:

@@ -11,6 +11,8 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
+from streams.stores.statements import run_sql
+
 CHANNEL = "countermand_events"
 """What PostgreSQL notifies when events were committed; the payload is the last one's id."""
 
@@ -45,9 +47,8 @@ class SqliteOrder:
 
     def take(self, connection: Connection, count: int) -> Sequence[int]:
         """After the largest id ever given out, even if that event is gone (AUTOINCREMENT)."""
-        last = connection.exec_driver_sql(
-            "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
-        ).scalar()
+        sequence = "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
+        last = run_sql(connection, sequence, ()).scalar()
         first = int(last or 0) + 1
         return range(first, first + count)
 
@@ -66,20 +67,18 @@ class PostgresOrder:
 
     def take(self, connection: Connection, count: int) -> Sequence[int]:
         """From the sequence; a rolled back transaction leaves a gap, which harms nobody."""
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-        return (
-            connection.exec_driver_sql(
-                "SELECT nextval(pg_get_serial_sequence('events', 'id')) "
-                "FROM generate_series(1, %s) ORDER BY 1",
-                (count,),
-            )
-            .scalars()
-            .all()
+        run_sql(connection, f"SELECT pg_advisory_xact_lock({_LOCK})", ())
+        taken = run_sql(
+            connection,
+            "SELECT nextval(pg_get_serial_sequence('events', 'id')) "
+            "FROM generate_series(1, %s) ORDER BY 1",
+            (count,),
         )
+        return [number for (number,) in taken]
 
     def announce(self, connection: Connection, last: int) -> None:
         """PostgreSQL sends it at the commit, and folds equal ones of a transaction."""
-        connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (CHANNEL, str(last)))
+        run_sql(connection, "SELECT pg_notify(%s, %s)", (CHANNEL, str(last)))
 
 
 ORDERS: dict[str, EventOrder] = {"sqlite": SqliteOrder(), "postgresql": PostgresOrder()}

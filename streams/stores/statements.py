@@ -65,19 +65,16 @@ class Prepared:
     order: tuple[str, ...] | None
     constants: Mapping[str, Any]
 
-    def run(self, connection: Connection, values: Mapping[str, Any]) -> Answer:
+    def run(self, connection: Connection, **values: Any) -> Answer:
         """Run it once."""
         given: Any = {**self.constants, **values} if self.constants else values
         if self.order is not None:
             given = [given[name] for name in self.order]
         return run_sql(connection, self.sql, given)
 
-    def run_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Run it for each of some sets of values."""
-        given: list[Any] = [{**self.constants, **row} for row in rows]
-        if self.order is not None:
-            given = [[row[name] for name in self.order] for row in given]
-        run_sql_many(connection, self.sql, given)
+    def run_many(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Run it for each row of values, which stand in the order of the parameters."""
+        run_sql_many(connection, self.sql, rows)
 
 
 class Statement:
@@ -93,12 +90,16 @@ class Statement:
 
     def run(self, connection: Connection, **values: Any) -> Answer:
         """Run it once, with values by the names of its parameters."""
-        return self._for(connection.dialect).run(connection, values)
+        return self._for(connection.dialect).run(connection, **values)
 
     def run_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Run it for each row."""
-        if rows:
-            self._for(connection.dialect).run_many(connection, rows)
+        """Run it for each row of values by name."""
+        prepared = self._for(connection.dialect)
+        given: list[Any] = [{**prepared.constants, **row} for row in rows]
+        if prepared.order is not None:
+            given = [[row[name] for name in prepared.order] for row in given]
+        if given:
+            run_sql_many(connection, prepared.sql, given)
 
     def _for(self, dialect: Dialect) -> Prepared:
         found = self._prepared.get(dialect.name)
@@ -145,10 +146,16 @@ def listed(values: Sequence[int]) -> str:
 
 def run_sql(connection: Connection, sql: str, given: Any) -> Answer:
     """Run SQL text in the driver's own parameter style."""
+    _begin(connection)
+    return run_bare(connection, sql, given)
+
+
+def run_bare(connection: Connection, sql: str, given: Any) -> Answer:
+    """As ``run_sql``, for what itself begins the transaction."""
     cursor = connection.connection.cursor()
     try:
         cursor.execute(sql, given)
-        rows: list[Row] = cursor.fetchall() if cursor.description else []
+        rows = list(cursor.fetchall()) if cursor.description else []
         return Answer(rows, cursor.rowcount)
     except Exception as error:
         _raise(connection, sql, given, error)
@@ -158,6 +165,7 @@ def run_sql(connection: Connection, sql: str, given: Any) -> Answer:
 
 def run_sql_many(connection: Connection, sql: str, given: Sequence[Any]) -> None:
     """Run SQL text for each set of parameters."""
+    _begin(connection)
     cursor = connection.connection.cursor()
     try:
         cursor.executemany(sql, given)
@@ -165,6 +173,12 @@ def run_sql_many(connection: Connection, sql: str, given: Sequence[Any]) -> None
         _raise(connection, sql, given, error)
     finally:
         cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    """As SQLAlchemy does at the first statement of a connection."""
+    if not connection.in_transaction():
+        connection.begin()
 
 
 def _raise(connection: Connection, sql: str, given: Any, error: Exception) -> NoReturn:

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Connection, Subquery
 
 from streams.stores.records.images import Cells
-from streams.stores.records.prepared import Row
 from streams.stores.records.shape import Shape
+from streams.stores.statements import Row
 
 NUMBERS = "numbers"
 """Name of the parameter that :meth:`Backend.numbers` reads: JSON text."""

@@ -14,9 +14,9 @@ from domain.records import Writer
 from streams.stores.decisions import insert_ignore
 from streams.stores.records.backend import NUMBERS
 from streams.stores.records.dialects import backend_of
-from streams.stores.records.prepared import Prepared, prepare
 from streams.stores.records.shape import Shape
 from streams.stores.schema import history, record_tables, writers
+from streams.stores.statements import Prepared, prepare
 
 Pair = tuple[int, int]
 """A record's id and the version that a write has left."""
@@ -38,7 +38,7 @@ def record_table_id(connection: Connection, table: str) -> int:
     found = find.run(connection, name=table).scalar()
     if found is None:
         connection.execute(insert_ignore(connection, record_tables).values(name=table, next_id=1))
-        found = find.run(connection, name=table).scalar_one()
+        found = find.run(connection, name=table).scalar()
     return int(found)
 
 
@@ -123,7 +123,7 @@ class Journal:
                 chunk=writer.chunk,
                 written_at=self._now,
             )
-            self._writer_id = int(found.scalar_one())
+            self._writer_id = int(found.scalar())
         return self._writer_id
 
 

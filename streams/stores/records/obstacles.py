@@ -21,8 +21,8 @@ from domain.outcomes import Conflicted
 from streams.stores.records.dialects import backend_of
 from streams.stores.records.goals import Goal, RecordKey
 from streams.stores.records.history import record_history
-from streams.stores.records.prepared import prepare
 from streams.stores.records.shape import shape_of
+from streams.stores.statements import prepare
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,8 @@ from sqlalchemy.types import TypeDecorator
 from domain.errors import PluginInvalid, StoreUnavailable
 from streams.stores.records.backend import NUMBERS
 from streams.stores.records.images import Cells
-from streams.stores.records.prepared import Prepared, Row, prepare
 from streams.stores.records.shape import Shape
+from streams.stores.statements import Prepared, Row, prepare, run_sql
 
 _ROWS = "rows"
 _LOCK_SPACE = 0x436D
@@ -102,11 +102,11 @@ class PostgresBackend:
         Who inserts without the port may take a number in between; then the next block is.
         """
         for _ in range(_ALLOCATIONS):
-            connection.exec_driver_sql("SAVEPOINT record_ids")
+            run_sql(connection, "SAVEPOINT record_ids", ())
             _lock(shape).run(connection, table=table_id)
-            first, last = _block(shape).run(connection, count=count).one()
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT record_ids")
-            connection.exec_driver_sql("RELEASE SAVEPOINT record_ids")
+            ((first, last),) = _block(shape).run(connection, count=count)
+            run_sql(connection, "ROLLBACK TO SAVEPOINT record_ids", ())
+            run_sql(connection, "RELEASE SAVEPOINT record_ids", ())
             if first is None:
                 raise PluginInvalid(
                     f"{shape.name}.id has no sequence; declare it as an integer primary key"

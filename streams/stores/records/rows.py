@@ -12,8 +12,8 @@ from sqlalchemy import Connection, bindparam, delete, select
 from streams.stores.records.backend import NUMBERS
 from streams.stores.records.dialects import backend_of
 from streams.stores.records.images import Cells, Real
-from streams.stores.records.prepared import Prepared, prepare
 from streams.stores.records.shape import Shape
+from streams.stores.statements import Prepared, prepare
 
 Loaded = dict[int, tuple[int, Cells]]
 """By id: the present version, and the cells of all business columns."""
@@ -24,7 +24,7 @@ _INFINITE = frozenset({math.inf, -math.inf})
 def load(connection: Connection, shape: Shape, tenant: str, ids: Iterable[int]) -> Loaded:
     """The tenant's records of those ids, locked in the order of their ids."""
     found = _load(shape).run(connection, tenant=tenant, **numbers(sorted(set(ids))))
-    loaded: Loaded = {row[0]: (row[1], tuple(row[2:])) for row in found.fetchall()}
+    loaded: Loaded = {row[0]: (row[1], tuple(row[2:])) for row in found}
     for index in shape.reals:
         if any(cells[index] in _INFINITE for _, cells in loaded.values()):
             return {key: (version, _marked(cells)) for key, (version, cells) in loaded.items()}

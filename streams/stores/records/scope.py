@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, exc
 
+from streams.stores.statements import run_sql
+
 _NAME = "record_scope"
 """One name for all: the innermost savepoint of a name is the one that is meant."""
 
@@ -14,19 +16,19 @@ _NAME = "record_scope"
 @contextmanager
 def savepoint(connection: Connection) -> Iterator[None]:
     """A scope whose writes vanish when it raises."""
-    connection.exec_driver_sql(f"SAVEPOINT {_NAME}")
+    run_sql(connection, f"SAVEPOINT {_NAME}", ())
     try:
         yield
     except BaseException as error:
         _roll_back(connection, error)
         raise
-    connection.exec_driver_sql(f"RELEASE SAVEPOINT {_NAME}")
+    run_sql(connection, f"RELEASE SAVEPOINT {_NAME}", ())
 
 
 def _roll_back(connection: Connection, error: BaseException) -> None:
     try:
-        connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {_NAME}")
-        connection.exec_driver_sql(f"RELEASE SAVEPOINT {_NAME}")
+        run_sql(connection, f"ROLLBACK TO SAVEPOINT {_NAME}", ())
+        run_sql(connection, f"RELEASE SAVEPOINT {_NAME}", ())
     except exc.DBAPIError:
         # A full disk or a lost server ends the transaction itself; that fault, not the
         # missing savepoint, is what the caller must see.

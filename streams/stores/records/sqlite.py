@@ -25,9 +25,9 @@ from sqlalchemy import (
 
 from streams.stores.records.backend import NUMBERS
 from streams.stores.records.images import Cells
-from streams.stores.records.prepared import Prepared, Row, prepare
 from streams.stores.records.shape import Shape
 from streams.stores.schema import record_tables
+from streams.stores.statements import Prepared, Row, prepare
 
 
 class SqliteBackend:
@@ -81,7 +81,7 @@ class SqliteBackend:
 
     def allocate(self, connection: Connection, shape: Shape, table_id: int, count: int) -> int:
         """Move the counter of the table, past rows that were inserted without the port."""
-        end = _allocate(shape).run(connection, table=table_id, count=count).scalar_one()
+        end = _allocate(shape).run(connection, table=table_id, count=count).scalar()
         return int(end) - count
 
 

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sqlalchemy import Connection, Dialect, Row, bindparam, func, select
+from sqlalchemy import Connection, Dialect, bindparam, func, select
 
 from domain.outcomes import Conflicted
 from domain.records import Writer
 from streams.stores.records.dialects import backend_of
 from streams.stores.records.goals import Goal
 from streams.stores.records.history import record_table_id
-from streams.stores.records.prepared import Prepared, prepare
 from streams.stores.records.rows import Loaded, numbers
 from streams.stores.schema import history, writers
+from streams.stores.statements import Prepared, Row, prepare
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def later_writes(
         **numbers([(goal.id, goal.left) for goal in goals]),
     )
     later: dict[int, list[LaterWrite]] = {}
-    for row in found.fetchall():
+    for row in found:
         later.setdefault(row[0], []).append(_write(row))
     return later
 
@@ -72,7 +72,7 @@ def _conflict(goal: Goal, write: LaterWrite, when: str) -> Conflicted:
     return Conflicted(goal.name, write.writer.name, reason)
 
 
-def _write(row: Row[tuple[object, ...]]) -> LaterWrite:
+def _write(row: Row) -> LaterWrite:
     _, version, deleted, *writer = row
     return LaterWrite(version, bool(deleted), Writer(*writer))
 

@@ -26,6 +26,14 @@ STEPS_A_WALK = 50
 LIVES_A_WALK = 30
 FAULTS = ("exit", "die", "cancel", "interrupt", "raise", "nonsense")
 VERBS = ("pause", "resume", "cancel", "retry", "undo")
+LEASE = 1.0
+_SETTINGS = {
+    "COUNTERMAND_LEASE": str(LEASE),
+    "COUNTERMAND_CLAIM_BY": str(LEASE),
+    "COUNTERMAND_HEARTBEAT": "0.3",
+    "COUNTERMAND_SWEEP": "0.2",
+}
+"""Short, so that what is lost is found within a walk."""
 REFUSALS = ("wrong_state", "not_reversible")
 
 
@@ -79,6 +87,7 @@ class Walk:
             self._look: 3,
             self._kill: 3,
             self._arm: 1,
+            self._freeze: 1,
             self._pause_for_breath: 4,
         }
         (action,) = self._chance.choices(list(actions), list(actions.values()))
@@ -189,6 +198,11 @@ class Walk:
         self._run.keeper.arm(f"{point}:{self._chance.randint(1, 5)}")
         self._kill()
 
+    def _freeze(self) -> None:
+        """Leases run out while their worker believes that it holds them."""
+        self._tally.actions["freeze"] += 1
+        self._run.keeper.freeze(LEASE + self._chance.random())
+
     def _pause_for_breath(self) -> None:
         time.sleep(self._chance.random() * 0.3)
 
@@ -216,7 +230,7 @@ class Walk:
 def walk(shop: Workshop, seed: int, steps: int, tally: Tally) -> None:
     """One walk of so many steps; raises AssertionError that names the seed."""
     chance = random.Random(seed)
-    with shop.running() as run:
+    with shop.running(environment=_SETTINGS) as run:
         try:
             one = Walk(run, chance, tally)
             for _ in range(steps):

@@ -108,6 +108,14 @@ def laters(chance: random.Random) -> list[Trial]:
     ]
 
 
+def pairs(chance: random.Random) -> list[Trial]:
+    """Every failpoint at its first and at a later hit, each in a scenario that chance picks."""
+    found: dict[tuple[Failpoint, bool], list[Trial]] = {}
+    for trial in (*firsts(), *laters(chance)):
+        found.setdefault((trial.point, trial.hit > 1), []).append(trial)
+    return [chance.choice(trials) for trials in found.values()]
+
+
 def sample(chance: random.Random, count: int) -> list[Trial]:
     """Of so many failpoints, the first or a later hit in one of the quick scenarios."""
     found: dict[Failpoint, list[Trial]] = {}

@@ -117,6 +117,16 @@ class Keeper:
             if life.ended is None:
                 _kill(life.pid)
 
+    def freeze(self, seconds: float) -> None:
+        """Let no thread of it run for so long, as a busy machine or a paused one does."""
+        with self._changed:
+            life = self.lives[-1]
+            if life.ended is None:
+                os.kill(life.pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        with suppress(ProcessLookupError):
+            os.kill(life.pid, signal.SIGCONT)
+
     def arm(self, failpoint: str) -> None:
         """Have the next life die at a failpoint, and none after it."""
         self._failpoint = failpoint

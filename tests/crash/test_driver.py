@@ -21,10 +21,22 @@ def test_a_short_walk(shop: Workshop) -> None:
 @pytest.mark.timeout(3600)
 def test_a_thousand_steps(shop: Workshop) -> None:
     tally = driver.drive(shop, 1000, seeds.SEED)
-    tell("steps of the random driver on the process", tally.steps, seed=seeds.SEED)
+    _tell(tally, "SQLite")
+    assert tally.steps == 1000
+    assert {"cancelled", "completed", "completed_with_errors", "rolled_back"} <= set(tally.statuses)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+def test_some_hundred_steps_on_postgresql(postgres_shop: Workshop) -> None:
+    tally = driver.drive(postgres_shop, 300, seeds.SEED)
+    _tell(tally, "PostgreSQL")
+    assert tally.steps == 300
+
+
+def _tell(tally: driver.Tally, database: str) -> None:
+    tell(f"steps of the random driver on {database}", tally.steps, seed=seeds.SEED)
     tell("of which kills", tally.kills, lives=tally.lives, unanswered=tally.unanswered)
     tell("effects judged in the walks", tally.effects, walks=tally.walks)
     tell("jobs by status", driver.told(tally.statuses))
     tell("items by status", driver.told(tally.items))
-    assert tally.steps == 1000
-    assert {"cancelled", "completed", "completed_with_errors", "rolled_back"} <= set(tally.statuses)

@@ -52,6 +52,13 @@ def test_a_death_at_a_later_hit_in_every_scenario(shop: Workshop, seed: int) -> 
     _prove(shop, "later", failing.laters(random.Random(seed)), seed)
 
 
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", seeds.several(SEEDS))
+def test_deaths_at_every_failpoint_on_postgresql(postgres_shop: Workshop, seed: int) -> None:
+    _prove(postgres_shop, "both on PostgreSQL", failing.pairs(random.Random(seed)), seed)
+
+
 def _prove(shop: Workshop, which: str, trials: Sequence[Trial], seed: int) -> None:
     """Every trial is made, whatever became of those before it."""
     broken: list[str] = []

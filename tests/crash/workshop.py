@@ -105,14 +105,15 @@ class Workshop:
         (self.template / "server.log").unlink()
 
     @contextmanager
-    def running(self, failpoint: str = "") -> Iterator[Run]:
+    def running(
+        self, failpoint: str = "", environment: Mapping[str, str] | None = None
+    ) -> Iterator[Run]:
         """A run on a copy of its own, which is kept when it ends in an exception."""
         self._made += 1
         data_dir = Path(shutil.copytree(self.template, self.folder / f"data-{self._made}"))
         place = self.place.copied(data_dir)
-        with Keeper(
-            self.nursery, data_dir, failpoint=failpoint, environment=place.environment
-        ) as keeper:
+        settings = {**place.environment, **(environment or {})}
+        with Keeper(self.nursery, data_dir, failpoint=failpoint, environment=settings) as keeper:
             yield Run(keeper, Client(keeper.url), place)
         place.remove()
         shutil.rmtree(data_dir)

@@ -73,6 +73,8 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_a_demo_that_is_stopped_leaves_no_server_behind(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
+    # A test run in the background of a shell ignores SIGINT, and so would all it starts.
+    ours = signal.signal(signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(
         [*COMMAND, "demo", "--json"],
         stdout=subprocess.PIPE,
@@ -80,6 +82,7 @@ def test_a_demo_that_is_stopped_leaves_no_server_behind(
         text=True,
         env=environment(TMPDIR=str(tmp_path)),
     ) as demo:
+        signal.signal(signal.SIGINT, ours)
         assert demo.stderr is not None
         while "One job" not in demo.stderr.readline():
             assert demo.poll() is None

@@ -80,9 +80,9 @@ async def seal(request: web.Request) -> web.Response:
 
 
 async def accepted(request: web.Request, decision: Decision) -> web.Response:
-    """The answer to a command that was accepted: the job as it is now, and where it is."""
+    """The answer to a command that was accepted: the job after it, and where it is."""
     own = edge(request)
-    job = await own.queries.job(caller(request).tenant, decision.job_id)
+    job = decision.job or await own.queries.job(caller(request).tenant, decision.job_id)
     return answer(
         job_document(job, own.clock.now()),
         status=202,

@@ -12,7 +12,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
@@ -21,7 +21,7 @@ import structlog
 from eventsourcing.persistence import IntegrityError, Recording
 from sqlalchemy import Connection
 
-from domain.commands import Command, RecordOutcomes
+from domain.commands import Command, OpenJob, RecordOutcomes, SubmitJob
 from domain.errors import CommandRefused, Unavailable, VersionConflict
 from domain.events import PlannedChunk
 from domain.job import Job, Stamp
@@ -169,7 +169,7 @@ class Coordinator:
             self._stored(step.recordings)
             self._failpoints.reach(Failpoint.HEADS_SIGNED)
         if command is not None and step.decision is not None:
-            self._decided(command.command_id, step.decision)
+            self._decided(command.command_id, _told(command, step.decision, step.job))
         job = step.job
         if job is None or job.version == 0:
             return
@@ -341,6 +341,13 @@ class Coordinator:
         """Whether no chunk of a job is open, so that a hint has nothing to say."""
         live = self._live.get(job_id)
         return live is not None and not live.open
+
+
+def _told(command: Command, decision: Decision, job: Job | None) -> Decision:
+    """The decision with a new job as it is now, which its sender would read at once."""
+    if job is None or not isinstance(command, SubmitJob | OpenJob):
+        return decision
+    return replace(decision, job=job.model_copy(deep=True))
 
 
 def _control_of(job: Job) -> Control:

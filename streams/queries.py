@@ -79,7 +79,7 @@ class Queries:
 
     async def job(self, tenant: str, job_id: str, version: int | None = None) -> Job:
         """The job as it is, or as it was at ``version``."""
-        return await self._database.read(lambda _: self._load(tenant, job_id, version))
+        return await self._database.aside(partial(self._load, tenant, job_id, version))
 
     async def jobs(self, tenant: str, **filters: Any) -> read_model.Page:
         """A page of the list of jobs, which may lag behind."""
@@ -89,7 +89,7 @@ class Queries:
 
     async def events(self, tenant: str, job_id: str, after: int, limit: int) -> list[JobEvent]:
         """At most ``limit`` events with a version above ``after``, in order."""
-        found = await self._database.read(lambda _: self._events(job_id, after, limit))
+        found = await self._database.aside(partial(self._events, job_id, after, limit))
         if found and found[0].tenant != tenant:
             raise _not_found(job_id)
         if not found:

@@ -182,11 +182,9 @@ class Worker:
         lines = self._payloads.lines(connection, claimed[0].job_id, items)
         parsed = dict(zip(items, parse_items(operation, lines), strict=True))
         return [
-            _Prepared(chunk, [parsed[position] for position in chunk.items])
-            if chunk in forward
-            else _Prepared(
-                chunk, standing=undoing.prepare(connection, operation, chunk, self._payloads)
-            )
+            _Prepared(chunk, standing=undoing.prepare(connection, operation, chunk, self._payloads))
+            if chunk.cause.undoing
+            else _Prepared(chunk, [parsed[position] for position in chunk.items])
             for chunk in claimed
         ]
 

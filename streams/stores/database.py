@@ -58,6 +58,10 @@ class Database:
         """The result of ``work``, committed; it may run again after a lock conflict."""
         return await self._run(self._writers, self.write_now, work)
 
+    async def aside(self, function: Callable[[], T]) -> T:
+        """The result of a function that calls ``read_now`` itself, in a reader's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, function)
+
     def read_now(self, work: Work[T]) -> T:
         """As ``read``, in the calling thread."""
         return _repeated(lambda: self._read_once(work))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -11,17 +11,22 @@ from sqlalchemy.sql.dml import Insert
 
 from domain import errors
 from domain.errors import CommandRefused, IdempotencyConflict
+from domain.job import Job
 from streams.stores.schema import decisions, reservations, timers
 from streams.stores.statements import INSERTS, fixed, insertion
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of a command: the job and its version after it."""
+    """What became of a command: the job and its version after it.
+
+    ``job`` is the job as it was decided on, where that is at hand; it is not stored.
+    """
 
     job_id: str
     version: int
     problem: dict[str, Any] | None = None
+    job: Job | None = field(default=None, compare=False)
 
     def accepted(self) -> Decision:
         """Itself; raises the CommandRefused that it stands for."""

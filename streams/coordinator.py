@@ -1,16 +1,20 @@
 """Coordinator: commands in, work out. The stage that decides.
 
-Called by :mod:`streams.agents` for every message of the commands topic, and by the sweep.
-``handle`` takes one command and returns the messages to send; what it decided is stored
-before it returns. One transaction holds events, chunk rows, grants, control row and
-decision; the live aggregate is thrown away when that transaction does not commit.
+Called by :mod:`streams.agents` for every message of the commands topic. ``handle`` takes
+one command and returns the messages to send; what it decided is stored before it returns.
+One transaction holds events, chunk rows, grants, control row and decision; the live
+aggregate is thrown away when that transaction does not commit.
+
+Any process may handle any job: the control row is locked while one decides, and a live
+aggregate whose version is not the stored one is loaded anew. What is sent to a job's
+partition only sees to it that this is rare.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,16 +33,14 @@ from domain.jobs import Jobs
 from domain.ports import Clock, Ids
 from domain.registry import Registry
 from streams.deciding import Decider
-from streams.dispatching import Dispatcher, work_message
-from streams.envelope import Outgoing
+from streams.dispatching import Dispatcher
+from streams.envelope import Outgoing, look_at
 from streams.failpoints import Failpoint, Failpoints
-from streams.killers import close_killer
+from streams.places import Places
 from streams.stores import chunks as chunk_store
-from streams.stores import outcomes
 from streams.stores.chunks import Control
 from streams.stores.database import Database
 from streams.stores.decisions import Decision, find_decision, problem_of, store_decision
-from streams.stores.overdue import Overdue, dispatch_again, overdue, still_late
 
 log = structlog.get_logger(__name__)
 
@@ -51,19 +53,19 @@ Decided = Callable[[str, Decision], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoordinatorSettings:
-    """Seconds that a dispatched chunk waits for its claim; worker slots that are there."""
+    """``claim_by``: seconds that a dispatched chunk waits for its claim."""
 
     claim_by: float = 5.0
-    slots: int = 1
 
 
 @dataclass(slots=True)
 class _Step:
-    """What one transaction brought about."""
+    """What one transaction brought about; ``others`` are jobs that may send chunks now."""
 
     job: Job | None = None
     decision: Decision | None = None
     planned: tuple[PlannedChunk, ...] = ()
+    others: tuple[str, ...] = ()
     recordings: list[Recording[str]] = field(default_factory=list)
 
 
@@ -80,6 +82,7 @@ class Coordinator:
         ids: Ids,
         settings: CoordinatorSettings,
         failpoints: Failpoints,
+        places: Places,
         stored: Stored,
         decided: Decided,
     ) -> None:
@@ -91,8 +94,10 @@ class Coordinator:
         self._stored = stored
         self._decided = decided
         self._registry = registry
+        self._ids = ids
         self._decider = Decider(registry, clock, ids)
-        self._dispatcher = Dispatcher(registry, clock, slots=settings.slots)
+        self._dispatcher = Dispatcher(registry)
+        self._places = places
         self._live: dict[str, Job] = {}
         self._sick: set[str] = set()
         # A lock lives as long as somebody holds it or waits for it.
@@ -102,28 +107,25 @@ class Coordinator:
 
     async def handle(self, command: Command) -> list[Outgoing]:
         """Decide on one command; returns what is to be sent."""
-        if isinstance(command, RecordOutcomes) and self._knows_all(command.job_id):
+        if isinstance(command, RecordOutcomes):
+            return await self.look(command.job_id)
+        return await self._advance(command.job_id, command)
+
+    async def look(self, job_id: str) -> list[Outgoing]:
+        """Record what was worked of a job, and send what it may send now."""
+        if self._knows_all(job_id):
             return []
-        sent = await self._advance(command.job_id, command)
-        return sent + await self._serve_others(command.job_id)
+        sent, others = await self._unless_sick(job_id)
+        return sent + await self._serve(others)
 
-    async def recover(self) -> list[Outgoing]:
-        """At the start of the only coordinator: void all leases, load what is under way."""
-        await self._database.write(chunk_store.void_leases)
-        return await self.sweep()
+    def drives(self, job_id: str) -> bool:
+        """Whether this process keeps the job's aggregate."""
+        return job_id in self._live
 
-    async def sweep(self) -> list[Outgoing]:
-        """Find what was lost: outcomes not recorded, chunks that nobody works, jobs idle."""
-        late, unrecorded, open_jobs = await self._database.read(self._lost)
-        sent: list[Outgoing] = []
-        for job_id in dict.fromkeys([*unrecorded, *(j for j in open_jobs if j not in self._live)]):
-            sent += await self._unless_sick(job_id, partial(self._advance, job_id, None))
-        by_job: dict[str, list[Overdue]] = {}
-        for chunk in late:
-            by_job.setdefault(chunk.job_id, []).append(chunk)
-        for job_id, chunks in by_job.items():
-            sent += await self._unless_sick(job_id, partial(self._revive, job_id, chunks))
-        return sent + await self._serve_others("")
+    @property
+    def live(self) -> Mapping[str, Job]:
+        """The jobs that this process drives, by id."""
+        return dict(self._live)
 
     @property
     def in_flight(self) -> dict[str, int]:
@@ -132,13 +134,49 @@ class Coordinator:
 
     # -- one job, one lock, one transaction -----------------------------------------
 
-    async def _advance(self, job_id: str, command: Command | None) -> list[Outgoing]:
+    async def _advance(self, job_id: str, command: Command) -> list[Outgoing]:
+        sent, others = await self._step(job_id, command)
+        return sent + await self._serve(others)
+
+    async def _serve(self, others: Iterable[str]) -> list[Outgoing]:
+        """See to other jobs for which there is room; those driven elsewhere get a hint.
+
+        One step each: jobs that made room for one another would never end.
+        """
+        sent: list[Outgoing] = []
+        for job_id in others:
+            if not self.drives(job_id):
+                sent.append(self._hint(job_id))
+                continue
+            try:
+                sent += (await self._unless_sick(job_id))[0]
+            except Unavailable:
+                # What was decided before must be sent; the sweep comes back to the others.
+                break
+        return sent
+
+    async def _unless_sick(self, job_id: str) -> tuple[list[Outgoing], tuple[str, ...]]:
+        """A job that cannot be read or decided on stops no other: it is left, said once."""
+        try:
+            return await self._step(job_id, None)
+        except Unavailable:
+            raise
+        except Exception:
+            if job_id not in self._sick:
+                # Once a process: it is tried at every sweep, until it is well.
+                self._sick.add(job_id)
+                log.exception("job_left", job_id=job_id, remedy="run `countermand audit verify`")
+            return [], ()
+
+    async def _step(
+        self, job_id: str, command: Command | None
+    ) -> tuple[list[Outgoing], tuple[str, ...]]:
         async with self._only(job_id):
             step = await self._committed(job_id, partial(self._transact, job_id, command))
             await self._after_commit(job_id, command, step)
         if step.job is None or not step.planned:
-            return []
-        return self._dispatcher.messages(step.job, step.planned)
+            return [], step.others
+        return self._dispatcher.messages(step.job, step.planned), step.others
 
     def _only(self, job_id: str) -> AbstractAsyncContextManager[None]:
         return self._locks.setdefault(job_id, asyncio.Lock())
@@ -174,7 +212,7 @@ class Coordinator:
         if job is None or job.version == 0:
             return
         if step.planned:
-            self._dispatcher.served(job_id)
+            self._places.served(job_id)
         if (
             step.recordings
             and job.version // SNAPSHOT_EVERY
@@ -204,19 +242,25 @@ class Coordinator:
 
     def _forget(self, job_id: str) -> None:
         self._live.pop(job_id, None)
-        self._dispatcher.forget(job_id)
+        self._places.forget(job_id)
 
     def _transact(self, job_id: str, command: Command | None, connection: Connection) -> _Step:
-        if command is not None and not isinstance(command, RecordOutcomes):
+        if command is not None:
             known = find_decision(connection, command.command_id)
             if known is not None:
                 return _Step(decision=known)
         version = chunk_store.lock_control(connection, job_id)
         job = self._load(job_id, version)
         problem = self._decide(connection, job, command)
-        step = _Step(job=job, planned=self._plan(job))
+        room = self._places.allot(connection, job, self._live)
+        own = room.pop(job.id, 0)
+        step = _Step(job=job, planned=self._plan(job, own))
         self._store(connection, job, step, is_new=version == 0)
-        if command is not None and not isinstance(command, RecordOutcomes):
+        if own and not job.wants_chunks():
+            # It may have left room that others can use.
+            room = self._places.allot(connection, job, self._live)
+        step.others = tuple(room)
+        if command is not None:
             self._failpoints.reach(Failpoint.BEFORE_DECISION)
             step.decision = Decision(job_id, job.version, problem)
             store_decision(
@@ -266,7 +310,7 @@ class Coordinator:
     ) -> dict[str, Any] | None:
         """Apply the command to the aggregate; the refusal as it is stored, or None."""
         self._decider.record(connection, job)
-        if command is None or isinstance(command, RecordOutcomes):
+        if command is None:
             return None
         try:
             self._decider.apply(connection, job, command)
@@ -274,73 +318,18 @@ class Coordinator:
             return problem_of(refusal)
         return None
 
-    def _plan(self, job: Job) -> tuple[PlannedChunk, ...]:
+    def _plan(self, job: Job, allotted: int) -> tuple[PlannedChunk, ...]:
         if job.version == 0 or not job.wants_chunks():
             return ()
-        live = {**self._live, job.id: job}.values()
-        allotted = self._dispatcher.allotments(live).get(job.id, 0)
         return self._dispatcher.plan(job, Stamp("engine", "", self._clock.now()), allotted)
 
-    async def _serve_others(self, job_id: str) -> list[Outgoing]:
-        """Give free places to jobs that wait, other than the one just handled."""
-        sent: list[Outgoing] = []
-        for other in self._dispatcher.allotments(list(self._live.values())):
-            if other != job_id:
-                sent += await self._advance(other, None)
-        return sent
-
-    # -- what the sweep finds -------------------------------------------------------
-
-    def _lost(self, connection: Connection) -> tuple[list[Overdue], list[str], list[str]]:
-        now = self._clock.now().timestamp()
-        return (
-            overdue(connection, now),
-            outcomes.jobs_with_unrecorded(connection),
-            chunk_store.open_jobs(connection),
-        )
-
-    async def _unless_sick(
-        self, job_id: str, work: Callable[[], Awaitable[list[Outgoing]]]
-    ) -> list[Outgoing]:
-        """What the work sends; a job that cannot be read or decided on stops no other."""
-        try:
-            return await work()
-        except Unavailable:
-            raise
-        except Exception:
-            if job_id not in self._sick:
-                # Once a process: it is tried at every sweep, until it is well.
-                self._sick.add(job_id)
-                log.exception("job_left", job_id=job_id, remedy="run `countermand audit verify`")
-            return []
-
-    async def _revive(self, job_id: str, late: list[Overdue]) -> list[Outgoing]:
-        """Dispatch overdue chunks again; close those that have killed their workers."""
-        killers = [chunk for chunk in late if chunk.is_killer]
-        # What no worker here knows is not sent again; see `Dispatcher.allotments`.
-        others = [c for c in late if not c.is_killer and c.operation in self._registry]
-        sent: list[Outgoing] = []
-        now = self._clock.now().timestamp()
-        if others:
-            works = await self._database.write(
-                lambda connection: dispatch_again(
-                    connection, others, now=now, claim_by=now + self._settings.claim_by
-                )
-            )
-            sent += [work_message(work) for work in works]
-        if killers:
-            await self._database.write(partial(self._close_killers, killers, now))
-            sent += await self._advance(job_id, None)
-        return sent
-
-    def _close_killers(self, killers: list[Overdue], now: float, connection: Connection) -> None:
-        for killer in still_late(connection, killers, now):
-            close_killer(connection, killer, outcomes.sequence_at(self._clock.now()))
+    def _hint(self, job_id: str) -> Outgoing:
+        return look_at(job_id, self._ids.new())
 
     def _knows_all(self, job_id: str) -> bool:
         """Whether no chunk of a job is open, so that a hint has nothing to say."""
         live = self._live.get(job_id)
-        return live is not None and not live.open
+        return live is not None and not live.open and not live.wants_chunks()
 
 
 def _told(command: Command, decision: Decision, job: Job | None) -> Decision:

@@ -11,8 +11,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 from domain.commands import COMMAND, BaseCommand, Command, RecordOutcomes, Value
 from domain.errors import MessageUnreadable, UnsupportedVersion
 from domain.events import EVENTS, JobEvent
+from streams import topics
 
 T = TypeVar("T")
+
+ENGINE = "engine"
+"""Tenant and actor of the hints that the engine sends itself; they decide nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +175,7 @@ def hint(command: BaseCommand, topic: str) -> Outgoing:
     return Outgoing(topic=topic, key=command.job_id.encode(), value=encode(command))
 
 
-def record_outcomes(job_id: str, tenant: str, command_id: str, topic: str) -> Outgoing:
-    """The hint that outcome rows of a job wait to be recorded."""
-    return hint(
-        RecordOutcomes(command_id=command_id, job_id=job_id, tenant=tenant, actor="engine"), topic
-    )
+def look_at(job_id: str, command_id: str) -> Outgoing:
+    """The hint to the coordinator of a job that something waits there for it."""
+    command = RecordOutcomes(command_id=command_id, job_id=job_id, tenant=ENGINE, actor=ENGINE)
+    return hint(command, topics.COMMANDS)

@@ -68,7 +68,7 @@ class Caller:
     actor: str
 
 
-class Decided:
+class Waiting:
     """Wakes those who wait for a decision in this process."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Gateway:
         clock: Clock,
         ids: Ids,
         send: Send,
-        decided: Decided,
+        decided: Waiting,
         failpoints: Failpoints,
     ) -> None:
         self._database = database

@@ -58,6 +58,11 @@ class Outbox:
         for recording in recordings:
             self._fresh.append((recording.notification.id, recording.domain_event))
 
+    def start_over(self) -> None:
+        """Go on from the stored position: another process may have published meanwhile."""
+        self._position = None
+        self._fresh.clear()
+
     async def publish(self) -> bool:
         """Send what is new, at most ``BATCH`` events; returns whether there may be more."""
         if self._position is None:

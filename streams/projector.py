@@ -31,6 +31,10 @@ class Projector:
         self._failpoints = failpoints
         self._position: int | None = None
 
+    def start_over(self) -> None:
+        """Go on from the stored position: another process may have projected meanwhile."""
+        self._position = None
+
     async def project(self) -> bool:
         """Take in what is new, at most ``BATCH`` events; returns whether there may be more."""
         found = await self._database.read(self._new)

@@ -27,7 +27,7 @@ from domain.outcomes import Done, Failed, Result
 from domain.ports import Clock, Ids
 from streams import topics
 from streams.calls import Calls
-from streams.envelope import ItemsProgressed, Outgoing, encode, record_outcomes
+from streams.envelope import ItemsProgressed, Outgoing, encode, look_at
 from streams.failpoints import Failpoint, Failpoints
 from streams.stores import chunks as chunk_store
 from streams.stores import outcomes
@@ -247,7 +247,7 @@ class SlowPool:
     # -- messages ----------------------------------------------------------------------
 
     def _closing_messages(self, control: Control) -> list[Outgoing]:
-        return [record_outcomes(control.job_id, control.tenant, self._ids.new(), topics.COMMANDS)]
+        return [look_at(control.job_id, self._ids.new())]
 
     def _progressed(self, control: Control, chunk: Claimed, counts: Counter[str]) -> Outgoing:
         message = ItemsProgressed(

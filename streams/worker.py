@@ -33,7 +33,7 @@ from streams.envelope import (
     Outgoing,
     Work,
     encode,
-    record_outcomes,
+    look_at,
 )
 from streams.failpoints import Failpoint, Failpoints
 from streams.slow import SlowPool
@@ -314,7 +314,7 @@ class Worker:
         )
 
     def _look(self, control: Control) -> Outgoing:
-        return record_outcomes(control.job_id, control.tenant, self._ids.new(), topics.COMMANDS)
+        return look_at(control.job_id, self._ids.new())
 
 
 def _published(control: Control, rows: Sequence[OutcomeRow]) -> list[Outgoing]:

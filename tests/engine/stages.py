@@ -17,10 +17,12 @@ from streams import topics
 from streams.coordinator import Coordinator, CoordinatorSettings
 from streams.envelope import Outgoing, decode_command, decode_work
 from streams.failpoints import Failpoints
+from streams.places import LivePlaces
 from streams.slow import SlowPool
 from streams.stores.database import Database
 from streams.stores.decisions import Decision
 from streams.stores.events import EventRecorder, SnapshotRecorder
+from streams.sweep import Sweep, undriven
 from streams.worker import Worker, WorkerSettings
 
 
@@ -73,6 +75,7 @@ class Stages:
     def restart(self) -> None:
         """New processes: what was in memory is gone; the bus stays, as on a broker."""
         self.workers += 1
+        self.places = LivePlaces(self.registry, self.clock, slots=1)
         self.coordinator = Coordinator(
             database=self.database,
             jobs=self.jobs,
@@ -81,8 +84,17 @@ class Stages:
             ids=self.ids,
             settings=CoordinatorSettings(claim_by=5.0),
             failpoints=Failpoints(),
+            places=self.places,
             stored=lambda recordings: None,
             decided=self.decisions.__setitem__,
+        )
+        self.sweep = Sweep(
+            database=self.database,
+            registry=self.registry,
+            clock=self.clock,
+            claim_by=5.0,
+            neglected=undriven(self.coordinator, self.places),
+            look=self.coordinator.look,
         )
         self.worker = Worker(
             database=self.database,
@@ -144,7 +156,7 @@ class Stages:
             if not await self._unfinished():
                 return
             self.clock.pass_seconds(6)
-            self.bus += await self.coordinator.sweep()
+            self.bus += await self.sweep.sweep()
         raise AssertionError(f"still unfinished: {await self._unfinished()}")
 
     async def _unfinished(self) -> list[Any]:

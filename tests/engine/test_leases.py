@@ -113,9 +113,7 @@ async def test_a_chunk_is_no_killer_while_its_effect_is_written(stages: Stages) 
 
     def effect(connection: Connection) -> threading.Thread:
         assert chunk_store.held(connection, [claimed]) == [claimed]
-        sweep = beside(
-            stages.database, lambda c: stages.coordinator._close_killers([killer], now, c)
-        )
+        sweep = beside(stages.database, lambda c: stages.sweep.close_killers([killer], now, c))
         time.sleep(0.3)
         outcomes.insert_outcomes(connection, [outcome(claimed)])
         return sweep

@@ -142,7 +142,7 @@ async def test_any_delivery_gives_the_same_outcome(stages: Stages, seed: int) ->
     for _ in range(60):
         if not stages.bus:
             stages.clock.pass_seconds(6)
-            stages.bus += await stages.coordinator.sweep()
+            stages.bus += await stages.sweep.sweep()
             continue
         message = stages.bus.pop(chance.randrange(len(stages.bus)))
         fate = chance.random()

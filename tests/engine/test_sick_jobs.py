@@ -30,12 +30,12 @@ async def test_a_job_whose_plugin_is_gone_waits_for_it(stages: Stages) -> None:
     stages.bus.clear()
     stages.registry = Registry(WITHOUT_CREATE)
     stages.restart()
-    stages.bus += await stages.coordinator.recover()
+    stages.bus += await stages.sweep.recover()
     other = await stages.submit("stock.send", [{"number": 1}])
     for _ in range(3):
         await stages.run_dry()
         stages.clock.pass_seconds(6)
-        stages.bus += await stages.coordinator.sweep()
+        stages.bus += await stages.sweep.sweep()
         assert stages.bus == [], "nobody can work it"
     assert (await stages.job(other)).status is JobStatus.COMPLETED
     assert (await stages.job(job_id)).status is JobStatus.RUNNING
@@ -73,12 +73,12 @@ async def test_a_job_whose_events_are_damaged_leaves_others_alone(stages: Stages
     )
     stages.bus.clear()
     stages.restart()
-    stages.bus += await stages.coordinator.recover()
+    stages.bus += await stages.sweep.recover()
     for _ in range(10):
         while stages.bus:
             message = stages.bus.pop(0)
             if message.key == well.encode():
                 await stages.deliver(message)
         stages.clock.pass_seconds(6)
-        stages.bus += await stages.coordinator.sweep()
+        stages.bus += await stages.sweep.sweep()
     assert (await stages.job(well)).status is JobStatus.COMPLETED

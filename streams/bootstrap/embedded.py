@@ -1,0 +1,135 @@
+"""Embedded: the whole engine in one process, over the broker in memory.
+
+A database, and the same Faust agents that run on Kafka. The process lock of the data
+directory proves that this is the only one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from eventsourcing.persistence import Recording
+
+from domain.registry import Registry
+from streams import app as faust_apps
+from streams.agents import Sender
+from streams.bootstrap import parts
+from streams.bootstrap.parts import Base, Engine, Readers
+from streams.bootstrap.plugins import installed_operations, prepare
+from streams.gateway import Waiting
+from streams.live import LiveHub
+from streams.liveness import Progress
+from streams.loops import background, every, in_time
+from streams.places import LivePlaces
+from streams.queries import Queries
+from streams.relay import LiveRelay
+from streams.settings import Settings
+from streams.stores import audit
+from streams.stores.database import Database
+from streams.sweep import Sweep, undriven
+from streams.timers import Timers
+from streams.topology import StageName, all_topics
+from streams.transport.memory import MemoryBroker, memory_transport
+from streams.vitals import Vitals
+
+PARTITIONS = 4
+
+
+@contextlib.asynccontextmanager
+async def embedded(settings: Settings, registry: Registry | None = None) -> AsyncIterator[Engine]:
+    """A running engine; leaving the context drains and stops it.
+
+    Raises DataDirectoryUnusable when the directory is newer than this release or damaged.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    operations = registry or installed_operations()
+    with Database(settings.database) as database:
+        await in_time(lambda: asyncio.to_thread(prepare, database, operations))
+        async with _engine(Base.of(settings, operations, database)) as engine:
+            yield engine
+
+
+@contextlib.asynccontextmanager
+async def _engine(base: Base) -> AsyncIterator[Engine]:
+    heads = await asyncio.to_thread(audit.open_heads, base.settings.data_dir, base.database)
+    broker = _broker(base.registry)
+    apps = {name: _app(name, broker) for name in StageName}
+    send = Sender(apps[StageName.COORDINATOR])
+    waiting, hub, progress = Waiting(), LiveHub(), Progress(base.clock)
+    readers = Readers(base, send)
+
+    def stored(recordings: Iterable[Recording[str]]) -> None:
+        heads.append(base.recorder.heads_of(recordings))
+        readers.tell(recordings)
+
+    places = LivePlaces(base.registry, base.clock, slots=1)
+    coordinator = parts.coordinator(base, places, stored, waiting.tell)
+    sweep = Sweep(
+        database=base.database,
+        registry=base.registry,
+        clock=base.clock,
+        claim_by=base.settings.claim_by,
+        neglected=undriven(coordinator, places),
+        look=coordinator.look,
+    )
+    slow = parts.slow_pool(base, send)
+    worker = parts.worker(base, f"embedded-{base.ids.new()}", slow)
+    parts.bind_coordinator(apps[StageName.COORDINATOR], coordinator, send, base, progress)
+    parts.bind_worker(
+        apps[StageName.WORKER], worker, send, base, progress, systems=base.registry.systems
+    )
+    parts.bind_live(apps[StageName.LIVE], LiveRelay(hub), send, base)
+    vitals = Vitals(base.database, progress, lambda: broker.lag(StageName.COORDINATOR.value))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(slow.close)
+        for app in apps.values():
+            await faust_apps.start(app)
+            stack.push_async_callback(parts.stop, app, base.settings.drain)
+        for message in await in_time(sweep.recover):
+            await send(message)
+        loops = [
+            readers.publish(),
+            readers.project(),
+            *_upkeep(base, sweep, send, heads, vitals),
+            *(faust_apps.watch(app) for app in apps.values()),
+        ]
+        await stack.enter_async_context(background(loops))
+        yield Engine(
+            gateway=parts.gateway(base, send, waiting),
+            queries=Queries(base.database, base.jobs),
+            hub=hub,
+            registry=base.registry,
+            clock=base.clock,
+            database=base.database,
+            vitals=vitals,
+        )
+
+
+def _upkeep(
+    base: Base, sweep: Sweep, send: Sender, heads: audit.HeadsFile, vitals: Vitals
+) -> list[Any]:
+    """What looks after the engine: sweep, timers, clean-up and watchdog."""
+    timers = Timers(database=base.database, clock=base.clock, send=send)
+    return [
+        every(base.settings.sweep, lambda: parts.sweep_once(sweep, send)),
+        every(base.settings.sweep, timers.fire),
+        every(3600.0, timers.clean),
+        every(3600.0, lambda: asyncio.to_thread(heads.compact)),
+        every(5.0, lambda: parts.watch(vitals)),
+    ]
+
+
+def _broker(registry: Registry) -> MemoryBroker:
+    broker = MemoryBroker()
+    for topic in all_topics(registry.systems):
+        broker.create_topic(topic, PARTITIONS)
+    return broker
+
+
+def _app(name: StageName, broker: MemoryBroker) -> Any:
+    return faust_apps.create_faust_app(
+        app_id=name.value, broker_url=str(broker.url), transport=memory_transport(broker)
+    )

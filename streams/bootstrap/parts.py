@@ -1,0 +1,262 @@
+"""Parts: each stage and what it is made with, the same in every kind of process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import structlog
+from eventsourcing.persistence import Recording
+
+from domain.jobs import Jobs
+from domain.registry import Registry
+from streams import app as faust_apps
+from streams import envelope, topics
+from streams.agents import Binding, Sender, bind
+from streams.clock import SystemClock, TimeOrderedIds
+from streams.coordinator import Coordinator, CoordinatorSettings, Decided, Stored
+from streams.failpoints import Failpoint, Failpoints
+from streams.gateway import Gateway, Waiting
+from streams.live import LiveHub
+from streams.liveness import Progress
+from streams.loops import at_news, every, until_done
+from streams.outbox import Outbox
+from streams.places import Places
+from streams.projector import Projector
+from streams.queries import Queries
+from streams.relay import LiveRelay
+from streams.settings import Settings
+from streams.slow import SlowPool
+from streams.stores.database import Database
+from streams.stores.events import EventRecorder, SnapshotRecorder
+from streams.sweep import Sweep
+from streams.vitals import Vitals
+from streams.worker import Worker, WorkerSettings
+
+log = structlog.get_logger(__name__)
+
+PROJECTION_PAUSE = 0.15
+"""Seconds by which the list of jobs may lag: a small job is done before it is listed, and
+its commits do not wait for the list's."""
+EXIT_HUNG = 70
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What the edge needs of a running engine."""
+
+    gateway: Gateway
+    queries: Queries
+    hub: LiveHub
+    registry: Registry
+    clock: SystemClock
+    database: Database
+    vitals: Vitals
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """What nearly every part is given."""
+
+    settings: Settings
+    registry: Registry
+    database: Database
+    clock: SystemClock
+    ids: TimeOrderedIds
+    failpoints: Failpoints
+    recorder: EventRecorder
+    jobs: Jobs
+
+    @classmethod
+    def of(cls, settings: Settings, registry: Registry, database: Database) -> Base:
+        """With the real clock and the real ids."""
+        recorder = EventRecorder(database)
+        return cls(
+            settings=settings,
+            registry=registry,
+            database=database,
+            clock=SystemClock(),
+            ids=TimeOrderedIds(),
+            failpoints=Failpoints(settings.failpoint),
+            recorder=recorder,
+            jobs=Jobs(recorder, SnapshotRecorder(database)),
+        )
+
+
+class Readers:
+    """Outbox and projector: what follows the notification log, woken by each commit."""
+
+    def __init__(self, base: Base, send: Sender) -> None:
+        self._unpublished, self._unprojected = asyncio.Event(), asyncio.Event()
+        self._outbox = Outbox(
+            database=base.database,
+            recorder=base.recorder,
+            mapper=base.jobs.job_mapper,
+            send=send,
+            failpoints=base.failpoints,
+        )
+        self._projector = Projector(
+            database=base.database,
+            recorder=base.recorder,
+            mapper=base.jobs.job_mapper,
+            failpoints=base.failpoints,
+        )
+
+    def tell(self, recordings: Iterable[Recording[str]]) -> None:
+        """Events were just committed by this process."""
+        self._outbox.offer(recordings)
+        self.wake()
+
+    def wake(self) -> None:
+        """Events were committed, by whomever."""
+        self._unpublished.set()
+        self._unprojected.set()
+
+    async def publish(self) -> None:
+        """The outbox's work, for as long as this process owns it."""
+        self._outbox.start_over()
+        saving = asyncio.ensure_future(every(0.5, self._outbox.save))
+        try:
+            await at_news(self._unpublished, partial(until_done, self._outbox.publish))
+        finally:
+            saving.cancel()
+            await asyncio.gather(saving, return_exceptions=True)
+
+    async def project(self) -> None:
+        """The projector's work, for as long as this process owns it."""
+        self._projector.start_over()
+        work = partial(until_done, self._projector.project)
+        await at_news(self._unprojected, work, pause=PROJECTION_PAUSE)
+
+
+def coordinator(base: Base, places: Places, stored: Stored, decided: Decided) -> Coordinator:
+    """The stage that decides."""
+    return Coordinator(
+        database=base.database,
+        jobs=base.jobs,
+        registry=base.registry,
+        clock=base.clock,
+        ids=base.ids,
+        settings=CoordinatorSettings(claim_by=base.settings.claim_by),
+        failpoints=base.failpoints,
+        places=places,
+        stored=stored,
+        decided=decided,
+    )
+
+
+def slow_pool(base: Base, send: Sender) -> SlowPool:
+    """Where slow operations run."""
+    return SlowPool(
+        database=base.database,
+        clock=base.clock,
+        ids=base.ids,
+        failpoints=base.failpoints,
+        send=send,
+        lease=base.settings.lease,
+        heartbeat=base.settings.heartbeat,
+        hung=end_hung,
+    )
+
+
+def worker(base: Base, name: str, slow: SlowPool) -> Worker:
+    """The stage that changes records; ``name`` must be that of no other, dead or alive."""
+    return Worker(
+        database=base.database,
+        registry=base.registry,
+        clock=base.clock,
+        ids=base.ids,
+        settings=WorkerSettings(
+            name=name, lease=base.settings.lease, heartbeat=base.settings.heartbeat
+        ),
+        failpoints=base.failpoints,
+        slow=slow,
+        hung=end_hung,
+    )
+
+
+def gateway(base: Base, send: Sender, waiting: Waiting) -> Gateway:
+    """Commands in, from the edge."""
+    return Gateway(
+        database=base.database,
+        registry=base.registry,
+        clock=base.clock,
+        ids=base.ids,
+        send=send,
+        decided=waiting,
+        failpoints=base.failpoints,
+    )
+
+
+def bind_coordinator(
+    app: Any, stage: Coordinator, send: Sender, base: Base, progress: Progress
+) -> None:
+    """Have ``app`` hand commands to the coordinator."""
+    binding = Binding(
+        topic=topics.COMMANDS,
+        decode=envelope.decode_command,
+        handle=stage.handle,
+        before_send=Failpoint.BEFORE_DISPATCH_SEND,
+        after_send=Failpoint.AFTER_DISPATCH_SEND,
+        moved=progress.moved,
+    )
+    bind(app, binding, send, base.failpoints)
+
+
+def bind_worker(
+    app: Any,
+    stage: Worker,
+    send: Sender,
+    base: Base,
+    progress: Progress,
+    *,
+    systems: Iterable[str],
+) -> None:
+    """Have ``app`` hand the work of some systems to the worker."""
+    for system in systems:
+        binding = Binding(
+            topic=topics.work(system),
+            decode=envelope.decode_work,
+            handle=stage.handle,
+            before_send=Failpoint.BEFORE_OUTCOME_SEND,
+            after_send=Failpoint.AFTER_OUTCOME_SEND,
+            moved=progress.moved,
+        )
+        bind(app, binding, send, base.failpoints)
+
+
+def bind_live(app: Any, relay: LiveRelay, send: Sender, base: Base) -> None:
+    """Have ``app`` hand what is published to those who read live in this process."""
+    events = Binding(topic=topics.EVENTS, decode=relay.decode_event, handle=relay.event)
+    outcomes = Binding(topic=topics.OUTCOMES, decode=relay.decode_outcome, handle=relay.outcome)
+    bind(app, events, send, base.failpoints)
+    bind(app, outcomes, send, base.failpoints)
+
+
+async def sweep_once(sweep: Sweep, send: Sender) -> None:
+    """Send what a sweep has found."""
+    for message in await sweep.sweep():
+        await send(message)
+
+
+async def stop(app: Any, drain: float) -> None:
+    """Stop an app when its handlers are done; a process in which they are not ends hard."""
+    if not await faust_apps.stop(app, drain=drain):
+        log.error("drain_timed_out", app=app.conf.id)
+        os._exit(EXIT_HUNG)
+
+
+async def watch(vitals: Vitals) -> None:
+    """The watchdog: a process whose stages stand still is replaced."""
+    if vitals.stuck:
+        end_hung("; ".join((await vitals.health()).reasons))
+
+
+def end_hung(reason: str) -> None:
+    """A thread that hangs cannot be stopped: the supervisor replaces the process."""
+    log.critical("hung", reason=reason)
+    os._exit(EXIT_HUNG)

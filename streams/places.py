@@ -1,0 +1,94 @@
+"""Places: which jobs may send chunks now, so that work in flight is shared fairly.
+
+Asked by the coordinator within its transaction. :class:`LivePlaces` serves the only
+coordinator of an installation from its live jobs; where there are several, the facts are
+in the database (:mod:`streams.shared_places`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from domain import scheduling
+from domain.job import Job
+from domain.ports import Clock
+from domain.registry import Registry
+from streams.dispatching import dispatches_of
+
+
+class Places(Protocol):
+    """Shares the places for work in flight among jobs, system by system."""
+
+    def allot(self, connection: Connection, job: Job, live: Mapping[str, Job]) -> dict[str, int]:
+        """How many dispatches each job may make now; a job without any is left out.
+
+        ``job`` is as it was just decided on, ``live`` are the jobs of this process.
+        """
+        ...
+
+    def served(self, job_id: str) -> None:
+        """A job has just sent chunks."""
+        ...
+
+    def forget(self, job_id: str) -> None:
+        """A job is at rest, or driven elsewhere."""
+        ...
+
+
+class LivePlaces:
+    """Places of the only coordinator; ``slots`` are the workers' in all."""
+
+    def __init__(self, registry: Registry, clock: Clock, *, slots: int) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._limit = scheduling.DISPATCHES_PER_SLOT * slots
+        self._served: dict[str, float] = {}
+
+    def served(self, job_id: str) -> None:
+        """A job has just sent chunks."""
+        self._served[job_id] = self._clock.monotonic()
+
+    def forget(self, job_id: str) -> None:
+        """A job is at rest."""
+        self._served.pop(job_id, None)
+
+    def allot(self, connection: Connection, job: Job, live: Mapping[str, Job]) -> dict[str, int]:
+        """See :class:`Places`; the database is not asked."""
+        del connection
+        return self.among({**live, job.id: job})
+
+    def among(self, live: Mapping[str, Job]) -> dict[str, int]:
+        """How many dispatches each of these jobs may make now.
+
+        A job whose operation is not installed any more waits until it is again.
+        """
+        by_system: dict[str, list[Job]] = {}
+        for job in live.values():
+            if job.spec.operation not in self._registry:
+                continue
+            system = self._registry.get(job.spec.operation).system
+            by_system.setdefault(system, []).append(job)
+        allotted: dict[str, int] = {}
+        for jobs in by_system.values():
+            allotted |= self._allot(jobs)
+        return allotted
+
+    def _allot(self, jobs: Sequence[Job]) -> dict[str, int]:
+        now = self._clock.monotonic()
+        waiting = [
+            scheduling.Waiting(
+                job.id, job.tenant, job.spec.priority, self._served.setdefault(job.id, now)
+            )
+            for job in jobs
+            if job.wants_chunks()
+        ]
+        return scheduling.allot(
+            waiting,
+            {job.id: dispatches_of(job, self._registry) for job in jobs if job.open},
+            {job.id: job.tenant for job in jobs},
+            limit=self._limit,
+            now=now,
+        )

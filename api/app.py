@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
 from aiohttp import web
@@ -10,10 +10,11 @@ from prometheus_client import CollectorRegistry
 
 from api import events, items, jobs, operations, submit, vitals
 from api.admission import Streams
-from api.edge import EDGE, Edge, Services
+from api.edge import BASICS, EDGE, Basics, Edge, Services
 from api.limits import Limits
 from api.meters import Meters
 from api.middleware import STACK
+from api.ports import Vitals
 from api.security import add_headers
 from api.unmatched import PATTERN, expectation, unmatched
 from domain.ports import Clock, Ids
@@ -40,6 +41,10 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
+HEALTH_ROUTES = tuple(route for route in ROUTES if route[2].__module__ == vitals.__name__)
+"""What every kind of process answers, whether or not it serves jobs."""
+
+
 def create_app(
     services: Services,
     *,
@@ -53,8 +58,7 @@ def create_app(
     ``metrics`` is what ``/metrics`` shows; it takes one application at most.
     """
     chosen = limits or Limits()
-    app = web.Application(middlewares=STACK)
-    app[EDGE] = Edge(
+    own = Edge(
         gateway=services.gateway,
         queries=services.queries,
         hub=services.hub,
@@ -66,7 +70,31 @@ def create_app(
         streams=Streams(chosen),
         meters=Meters(metrics),
     )
-    for method, path, handler in ROUTES:
+    app = _routed(own, ROUTES)
+    app[EDGE] = own
+    return app
+
+
+def create_health_app(
+    process: Vitals, *, clock: Clock, ids: Ids, metrics: CollectorRegistry
+) -> web.Application:
+    """What a process without jobs of its own serves: health and metrics."""
+    limits = Limits()
+    own = Basics(
+        vitals=process,
+        clock=clock,
+        ids=ids,
+        limits=limits,
+        streams=Streams(limits),
+        meters=Meters(metrics),
+    )
+    return _routed(own, (*HEALTH_ROUTES, ("*", PATTERN, unmatched)))
+
+
+def _routed(own: Basics, routes: Iterable[Route]) -> web.Application:
+    app = web.Application(middlewares=STACK)
+    app[BASICS] = own
+    for method, path, handler in routes:
         app.router.add_route(method, path, handler, expect_handler=expectation)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
@@ -74,4 +102,4 @@ def create_app(
 
 
 async def _end_streams(app: web.Application) -> None:
-    app[EDGE].streams.close()
+    app[BASICS].streams.close()

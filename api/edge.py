@@ -27,9 +27,10 @@ class Services:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edge(Services):
-    """All that handlers are given; one an application."""
+class Basics:
+    """What every HTTP server of ours is given, also one that only tells its health."""
 
+    vitals: Vitals
     clock: Clock
     ids: Ids
     limits: Limits
@@ -37,6 +38,17 @@ class Edge(Services):
     meters: Meters
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge(Basics):
+    """All that handlers are given; one an application."""
+
+    gateway: Gateway
+    queries: Queries
+    hub: Hub
+    registry: Registry
+
+
+BASICS: web.AppKey[Basics] = web.AppKey("basics", Basics)
 EDGE: web.AppKey[Edge] = web.AppKey("edge", Edge)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
@@ -46,6 +58,11 @@ LOCAL = Caller(tenant="local", actor="local")
 def edge(request: web.Request) -> Edge:
     """The services of the application that serves the request."""
     return request.app[EDGE]
+
+
+def basics(request: web.Request) -> Basics:
+    """What the application has in any kind of process."""
+    return request.app[BASICS]
 
 
 def caller(_request: web.Request) -> Caller:

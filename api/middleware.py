@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from api import problems
-from api.edge import REQUEST_ID, edge
+from api.edge import REQUEST_ID, basics
 from api.security import guard
 from domain.errors import CountermandError
 
@@ -21,7 +21,7 @@ _REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 @web.middleware
 async def observed(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, the client's own when it is a plain one, and count the answer."""
-    own = edge(request)
+    own = basics(request)
     given = request.headers.get("X-Request-Id", "")
     request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else own.ids.new()
     began = own.clock.monotonic()
@@ -44,7 +44,7 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
     except problems.RequestRefused as refusal:
         problem = refusal.problem
     except CountermandError as error:
-        problem = problems.of_error(error, edge(request).limits.retry_after)
+        problem = problems.of_error(error, basics(request).limits.retry_after)
         if problem.status == 500:
             _failed(request, error)
     except web.HTTPException as error:
@@ -64,7 +64,7 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
 @web.middleware
 async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what comes from another site or under another name."""
-    guard(request, edge(request).limits.hosts)
+    guard(request, basics(request).limits.hosts)
     return await handler(request)
 
 

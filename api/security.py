@@ -11,7 +11,7 @@ import re
 from aiohttp import web
 
 from api.bodies import JSON, NDJSON, media_type
-from api.edge import REQUEST_ID, edge
+from api.edge import REQUEST_ID, basics
 from api.problems import RequestRefused, refused
 
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:/@\[\]\s]+)(:\d{1,5})?")
@@ -78,7 +78,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers = response.headers
     for name, value in HEADERS.items():
         headers[name] = value
-    headers["X-Request-Id"] = request.get(REQUEST_ID) or edge(request).ids.new()
+    headers["X-Request-Id"] = request.get(REQUEST_ID) or basics(request).ids.new()
 
 
 def _forbidden(code: str, detail: str) -> RequestRefused:

@@ -1,28 +1,32 @@
-"""The engine's process: the embedded engine and its HTTP edge on an inherited socket.
+"""The child process of every kind of server, on an inherited socket.
 
-``python -m api.serve LISTENER LOCK READY LIFE`` is started by the supervisor
+``python -m api.serve ROLE LISTENER LOCK READY LIFE`` is started by the supervisor
 (:mod:`streams.supervisor`), with descriptors that it hands down.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 import structlog
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from api.app import create_app
+from api.app import create_app, create_health_app
 from api.edge import Services
+from api.ports import Vitals
 from api.server import serving
-from domain.errors import DataDirectoryUnusable, PluginInvalid, SettingsInvalid
-from streams.bootstrap import embedded
-from streams.clock import TimeOrderedIds
+from domain.errors import CountermandError, DataDirectoryUnusable, PluginInvalid, SettingsInvalid
+from streams.bootstrap import Engine, embedded
+from streams.clock import SystemClock, TimeOrderedIds
 from streams.logs import configure
+from streams.roles import Role
 from streams.settings import Settings, load
 from streams.supervised import Inherited, run
 from streams.supervisor import CHILD_MISCONFIGURED
@@ -31,42 +35,68 @@ YOUNG_OBJECTS = 50_000
 """A chunk of a thousand items makes some ten thousand objects; none of them is in a cycle."""
 
 
-async def serve(settings: Settings, listener: socket.socket, ready: Callable[[], None]) -> None:
+async def serve(
+    role: Role, settings: Settings, listener: socket.socket, ready: Callable[[], None]
+) -> None:
     """Run until cancelled; then drain and return."""
+    async with (
+        _application(role, settings) as app,
+        serving(app, listener, drain=settings.drain),
+    ):
+        gc.freeze()
+        ready()
+        await asyncio.get_running_loop().create_future()
+
+
+@contextlib.asynccontextmanager
+async def _application(role: Role, settings: Settings) -> AsyncIterator[web.Application]:
+    """The process's work under way, and what it serves of it."""
+    del role
     async with embedded(settings) as engine:
-        services = Services(
-            gateway=engine.gateway,
-            queries=engine.queries,
-            hub=engine.hub,
-            vitals=engine.vitals,
-            registry=engine.registry,
-        )
-        app = create_app(
-            services, clock=engine.clock, ids=TimeOrderedIds(), metrics=CollectorRegistry()
-        )
-        async with serving(app, listener, drain=settings.drain):
-            gc.freeze()
-            ready()
-            await asyncio.get_running_loop().create_future()
+        yield _edge(engine)
 
 
-def main(descriptors: list[str]) -> int:
+def _edge(engine: Engine) -> web.Application:
+    services = Services(
+        gateway=engine.gateway,
+        queries=engine.queries,
+        hub=engine.hub,
+        vitals=engine.vitals,
+        registry=engine.registry,
+    )
+    return create_app(
+        services, clock=engine.clock, ids=TimeOrderedIds(), metrics=CollectorRegistry()
+    )
+
+
+def _health(vitals: Vitals) -> web.Application:
+    return create_health_app(
+        vitals, clock=SystemClock(), ids=TimeOrderedIds(), metrics=CollectorRegistry()
+    )
+
+
+def main(arguments: list[str]) -> int:
     """Run the process; returns its exit code."""
     log = structlog.get_logger("countermand")
     try:
         settings = load()
         configure(settings.log_level)
         gc.set_threshold(YOUNG_OBJECTS, 20, 50)
-        listener, lock, ready, life = map(int, descriptors)
+        role = Role(arguments[0])
+        listener, lock, ready, life = map(int, arguments[1:])
         run(
-            partial(serve, settings),
+            partial(serve, role, settings),
             Inherited(listener=listener, lock=lock, ready=ready, life=life),
         )
     except (DataDirectoryUnusable, PluginInvalid, SettingsInvalid) as error:
-        log.error("cannot_start", reason=error.message)
-        print(f"countermand: {error.message}", file=sys.stderr)  # noqa: T201 - before any log
-        return CHILD_MISCONFIGURED
+        return _refused(log, error)
     return 0
+
+
+def _refused(log: structlog.stdlib.BoundLogger, error: CountermandError) -> int:
+    log.error("cannot_start", reason=error.message)
+    print(f"countermand: {error.message}", file=sys.stderr)  # noqa: T201 - before any log
+    return CHILD_MISCONFIGURED
 
 
 if __name__ == "__main__":

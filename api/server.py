@@ -16,7 +16,7 @@ import structlog
 from aiohttp import http_exceptions, web
 
 from api import problems
-from api.edge import EDGE, Edge
+from api.edge import BASICS, Basics
 from api.security import HEADERS
 
 _log = structlog.get_logger("countermand.api")
@@ -47,7 +47,7 @@ class EdgeRunner(web.AppRunner):
     """Runs the application within the limits that it was made with."""
 
     def __init__(self, app: web.Application, **options: Any) -> None:
-        limits = app[EDGE].limits
+        limits = app[BASICS].limits
         bounds: dict[str, Any] = {
             "keepalive_timeout": limits.keepalive,
             "max_line_size": limits.header_line,
@@ -63,11 +63,11 @@ class EdgeRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
-        return _Server(plain, self.app[EDGE], self._bounds)
+        return _Server(plain, self.app[BASICS], self._bounds)
 
 
 class _Server(web.Server):
-    def __init__(self, plain: web.Server, edge: Edge, bounds: dict[str, Any]) -> None:
+    def __init__(self, plain: web.Server, edge: Basics, bounds: dict[str, Any]) -> None:
         super().__init__(plain.request_handler, request_factory=plain.request_factory)
         self._edge = edge
         self._bounds = bounds
@@ -79,7 +79,7 @@ class _Server(web.Server):
 class _Connection(web.RequestHandler):
     __slots__ = ("_edge",)
 
-    def __init__(self, server: _Server, edge: Edge, bounds: dict[str, Any]) -> None:
+    def __init__(self, server: _Server, edge: Basics, bounds: dict[str, Any]) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **bounds)
         self._edge = edge
 

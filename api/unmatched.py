@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from api.edge import edge
+from api.edge import basics
 from api.problems import RequestRefused, refused
 from api.security import guard
 
@@ -32,7 +32,7 @@ async def expectation(request: web.Request) -> None:
     if request.headers.get("Expect", "").lower() != "100-continue":
         return
     try:
-        guard(request, edge(request).limits.hosts)
+        guard(request, basics(request).limits.hosts)
     except RequestRefused:
         return
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -6,7 +6,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.answers import answer
-from api.edge import edge
+from api.edge import basics
 from api.problems import refused
 from domain.errors import Unavailable
 
@@ -18,7 +18,7 @@ async def alive(_request: web.Request) -> web.Response:
 
 async def ready(request: web.Request) -> web.Response:
     """200 when the engine takes work, else 503 with the reasons."""
-    health = await edge(request).vitals.health()
+    health = await basics(request).vitals.health()
     if not health.ready:
         raise refused(503, "not_ready", "; ".join(health.reasons) or "the engine is not ready")
     return answer({"status": "ready"})
@@ -26,7 +26,7 @@ async def ready(request: web.Request) -> web.Response:
 
 async def metrics(request: web.Request) -> web.Response:
     """Counters and gauges in the text format of Prometheus."""
-    own = edge(request)
+    own = basics(request)
     try:
         own.meters.ready.set((await own.vitals.health()).ready)
     except Unavailable:

@@ -13,12 +13,14 @@ from faust.types import AppT
 from faust.types.transports import TransportT
 from yarl import URL
 
+from domain.errors import Unavailable
 from streams.transport.tables import PromptTableManager
 
 __all__ = [
     "AppCrashedError",
     "FaustSettings",
     "TransportFactory",
+    "backlog",
     "create_faust_app",
     "running",
     "start",
@@ -47,6 +49,8 @@ class FaustSettings:
     """How long a send may take, waiting for room included."""
     instance_id: str | None = None
     """Static membership: a restart within the session timeout causes no rebalance."""
+    from_start: bool = True
+    """Whether a group that is new reads what is there already, or only what comes."""
 
 
 class AppCrashedError(RuntimeError):
@@ -96,7 +100,7 @@ def create_faust_app(
         broker_max_poll_records=chosen.max_poll_records,
         broker_rebalance_timeout=chosen.rebalance_timeout,
         broker_session_timeout=chosen.session_timeout,
-        consumer_auto_offset_reset="earliest",
+        consumer_auto_offset_reset="earliest" if chosen.from_start else "latest",
         consumer_group_instance_id=chosen.instance_id,
         key_serializer="raw",
         value_serializer="raw",
@@ -130,6 +134,21 @@ async def start(app: faust.App) -> None:
     if app.crashed:
         await app.stop()
         raise AppCrashedError(app.conf.id, app.crash_reason) from app.crash_reason
+
+
+async def backlog(app: faust.App) -> int:
+    """How many messages of the app's partitions were not handled yet, as the broker knows it.
+
+    Raises:
+        Unavailable: The app has not started.
+    """
+    consumer = app.consumer
+    if not app.started:
+        raise Unavailable("the app has not started")
+    partitions = consumer.assignment()
+    ends = await consumer.highwaters(*partitions)
+    unread = [ends[tp] - (await consumer.position(tp) or 0) for tp in partitions]
+    return sum(unread) + len(consumer.unacked)
 
 
 async def watch(app: faust.App) -> None:

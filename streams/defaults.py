@@ -7,4 +7,5 @@ HOST: Final = "127.0.0.1"
 PORT: Final = 8080
 WORKER_MEMORY: Final = 1024
 """Resident memory, in MiB, above which the engine's process is replaced."""
+SLOTS: Final = 1
 LOG_LEVEL: Final = "info"

@@ -72,15 +72,22 @@ class Waiting:
     """Wakes those who wait for a decision in this process."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, asyncio.Future[Decision]] = {}
+        self._waiting: dict[str, asyncio.Future[Decision | None]] = {}
 
     def tell(self, command_id: str, decision: Decision) -> None:
-        """The decision on a command is stored."""
+        """The decision on a command is stored, by this very process."""
+        self._settle(command_id, decision)
+
+    def hear(self, command_id: str) -> None:
+        """Another process says that the decision is stored: it is to be read."""
+        self._settle(command_id, None)
+
+    def _settle(self, command_id: str, decision: Decision | None) -> None:
         waiting = self._waiting.get(command_id)
         if waiting is not None and not waiting.done():
             waiting.set_result(decision)
 
-    def expect(self, command_id: str) -> asyncio.Future[Decision]:
+    def expect(self, command_id: str) -> asyncio.Future[Decision | None]:
         """A future for the decision; ``forget`` must follow."""
         return self._waiting.setdefault(command_id, asyncio.get_running_loop().create_future())
 
@@ -271,16 +278,22 @@ class Gateway:
         finally:
             self._decided.forget(command.command_id)
 
-    async def _decision(self, command_id: str, expected: asyncio.Future[Decision]) -> Decision:
+    async def _decision(
+        self, command_id: str, expected: asyncio.Future[Decision | None]
+    ) -> Decision:
         """As soon as this process hears of it, or finds it stored by another."""
         end = self._clock.monotonic() + DECISION_SECONDS
         while self._clock.monotonic() < end:
             done, _ = await asyncio.wait({expected}, timeout=POLL_SECONDS)
-            if done:
-                return expected.result()
+            told = expected.result() if done else None
+            if told is not None:
+                return told
             stored = await self._database.read(lambda c: find_decision(c, command_id))
             if stored is not None:
                 return stored
+            if done:
+                # Said too early, of a commit that cannot be seen here yet.
+                await asyncio.sleep(POLL_SECONDS)
         raise DecisionPending(
             "the command was sent and is not decided yet; repeat it with the same "
             "Idempotency-Key, or look at the job"

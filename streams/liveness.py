@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from domain.errors import Unavailable
 from domain.ports import Clock
 
+MEASURE_SECONDS = 5.0
 
-class Progress:
-    """When a stage last moved, in monotonic seconds."""
 
-    def __init__(self, clock: Clock) -> None:
+class Lane:
+    """The way of one app's messages: when it last moved, and how many wait on it.
+
+    ``measure`` asks the broker how many messages of the app's partitions were not handled.
+    """
+
+    def __init__(self, name: str, clock: Clock, measure: Callable[[], Awaitable[int]]) -> None:
+        self.name = name
+        self.waiting = 0
+        self.broker_away = ""
         self._clock = clock
+        self._measure = measure
         self._moved_at = clock.monotonic()
 
     def moved(self) -> None:
@@ -20,3 +33,19 @@ class Progress:
     def idle_seconds(self) -> float:
         """How long nothing was handled; only means harm while messages wait."""
         return self._clock.monotonic() - self._moved_at
+
+    async def measure(self) -> None:
+        """Look how many messages wait; what a broker that is away has, nobody knows."""
+        try:
+            async with asyncio.timeout(MEASURE_SECONDS):
+                self.waiting = await self._measure()
+            self.broker_away = ""
+        except TimeoutError:
+            self._lost(f"the broker did not answer within {MEASURE_SECONDS:g} s")
+        except Unavailable as error:
+            self._lost(error.message)
+
+    def _lost(self, reason: str) -> None:
+        self.broker_away, self.waiting = reason, 0
+        # Whoever waits for a broker does not hang.
+        self.moved()

@@ -7,6 +7,8 @@ go over it. The supervisor hands the result to its child by :func:`environment`.
 from __future__ import annotations
 
 import ipaddress
+import os
+import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -54,6 +56,11 @@ def _embedded_database(values: dict[str, Any]) -> str:
     return f"sqlite:///{values['data_dir'] / DATABASE_FILE}"
 
 
+def _this_process() -> str:
+    """The supervisor hands its own on, so that a child that is started again keeps it."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -80,6 +87,16 @@ class Settings(BaseSettings):
     """Time between two looks for what was lost on the way."""
     drain: Seconds = 10.0
     """How long work in flight may take to end once the process was asked to stop."""
+    session_timeout: Seconds = 6.0
+    """How long the broker waits for a silent member before its partitions go to others."""
+    instance: Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]{1,80}$")] = Field(
+        default_factory=_this_process
+    )
+    """Names this process among those of its kind: unique, and best kept over restarts."""
+    slots: Annotated[int, Field(ge=1, le=64)] = defaults.SLOTS
+    """Messages that a worker process handles at a time."""
+    systems: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*(,[a-z][a-z0-9_]*)*)?$")] = ""
+    """Whose work a worker process takes, with commas between; the default is all installed."""
     worker_memory: Annotated[int, Field(ge=64)] = defaults.WORKER_MEMORY
     failpoint: str | None = None
     """Where to kill the process on purpose; only crash tests set it."""

@@ -17,6 +17,8 @@ Engine = Callable[[socket.socket, Callable[[], None]], Awaitable[None]]
 """Serves the socket until it is cancelled, drains and returns; calls back when ready."""
 
 _PR_SET_PDEATHSIG = 1
+NO_LOCK = -1
+"""Handed down instead of a descriptor where there is no process lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,8 @@ class Inherited:
     def keep_private(self) -> None:
         """Hand none of them down further: a pool's process must not keep the lock."""
         for descriptor in (self.listener, self.lock, self.ready, self.life):
-            os.set_inheritable(descriptor, False)
+            if descriptor != NO_LOCK:
+                os.set_inheritable(descriptor, False)
 
 
 def die_with_parent(life: int) -> None:

@@ -1,13 +1,13 @@
-"""Vitals: whether the engine takes work. Progress counts, not that the process lives."""
+"""Vitals: whether the process takes work. Progress counts, not that it lives."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from domain.errors import CountermandError
-from streams.liveness import Progress
+from streams.liveness import Lane
 from streams.stores.database import Database
 
 STUCK_SECONDS = 30.0
@@ -27,24 +27,20 @@ class Vitals:
 
     ``longest`` is how many seconds a handler may hold up all others: on SQLite there is
     one writer, and a chunk writes for as long as its operation's timeout allows.
+    ``starting`` is what the process waits for before it takes any work.
     """
 
     def __init__(
-        self,
-        database: Database,
-        progress: Progress,
-        waiting: Callable[[], int],
-        *,
-        longest: float = 0.0,
+        self, database: Database, lanes: Sequence[Lane], *, longest: float = 0.0, starting: str = ""
     ) -> None:
+        self.starting = starting
         self._database = database
-        self._progress = progress
-        self._waiting = waiting
+        self._lanes = lanes
         self._patience = STUCK_SECONDS + longest
 
     async def health(self) -> Health:
-        """Whether the engine takes work, and if not, why."""
-        reasons: list[str] = []
+        """Whether the process takes work, and if not, why."""
+        reasons = [self.starting] if self.starting else []
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
                 await self._database.read(lambda connection: connection.exec_driver_sql("SELECT 1"))
@@ -52,14 +48,25 @@ class Vitals:
             reasons.append(f"the database did not answer within {DATABASE_SECONDS:g} s")
         except CountermandError as error:
             reasons.append(error.message)
-        if self.stuck:
-            reasons.append(
-                f"{self._waiting()} messages wait and none was handled for "
-                f"{self._progress.idle_seconds:.0f} s"
-            )
+        for lane in self._lanes:
+            if lane.broker_away:
+                reasons.append(f"{lane.name}: {lane.broker_away}")
+            if self._is_stuck(lane):
+                reasons.append(
+                    f"{lane.name}: {lane.waiting} messages wait and none was handled for "
+                    f"{lane.idle_seconds:.0f} s"
+                )
         return Health(not reasons, reasons)
+
+    async def measure(self) -> None:
+        """Ask the broker for each lane; belongs into a loop."""
+        for lane in self._lanes:
+            await lane.measure()
 
     @property
     def stuck(self) -> bool:
         """Whether messages wait and nothing has moved for long: the watchdog ends the process."""
-        return self._progress.idle_seconds > self._patience and self._waiting() > 0
+        return any(map(self._is_stuck, self._lanes))
+
+    def _is_stuck(self, lane: Lane) -> bool:
+        return lane.idle_seconds > self._patience and lane.waiting > 0

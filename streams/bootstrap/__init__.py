@@ -1,6 +1,7 @@
 """Bootstrap: the one place where everything is made and put together.
 
-:func:`embedded` is the whole engine in one process.
+:func:`embedded` is the whole engine in one process; its parts in processes of their own are
+in :mod:`streams.bootstrap.scaled`, which is imported only where Kafka is spoken.
 """
 
 from streams.bootstrap.embedded import embedded

@@ -21,7 +21,7 @@ from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
 from streams.gateway import Waiting
 from streams.live import LiveHub
-from streams.liveness import Progress
+from streams.liveness import Lane
 from streams.loops import background, every, in_time
 from streams.places import LivePlaces
 from streams.queries import Queries
@@ -58,7 +58,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     broker = _broker(base.registry)
     apps = {name: _app(name, broker) for name in StageName}
     send = Sender(apps[StageName.COORDINATOR])
-    waiting, hub, progress = Waiting(), LiveHub(), Progress(base.clock)
+    waiting, hub, lane = Waiting(), LiveHub(), _lane(broker, base)
     readers = Readers(base, send)
 
     def stored(recordings: Iterable[Recording[str]]) -> None:
@@ -77,12 +77,12 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     )
     slow = parts.slow_pool(base, send)
     worker = parts.worker(base, f"embedded-{base.ids.new()}", slow)
-    parts.bind_coordinator(apps[StageName.COORDINATOR], coordinator, send, base, progress)
+    parts.bind_coordinator(apps[StageName.COORDINATOR], coordinator, send, base, lane)
     parts.bind_worker(
-        apps[StageName.WORKER], worker, send, base, progress, systems=base.registry.systems
+        apps[StageName.WORKER], worker, send, base, lane, systems=base.registry.systems
     )
     parts.bind_live(apps[StageName.LIVE], LiveRelay(hub), send, base)
-    vitals = Vitals(base.database, progress, lambda: broker.lag(StageName.COORDINATOR.value))
+    vitals = Vitals(base.database, [lane])
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(slow.close)
         for app in apps.values():
@@ -127,6 +127,13 @@ def _broker(registry: Registry) -> MemoryBroker:
     for topic in all_topics(registry.systems):
         broker.create_topic(topic, PARTITIONS)
     return broker
+
+
+def _lane(broker: MemoryBroker, base: Base) -> Lane:
+    async def waiting() -> int:
+        return broker.lag(StageName.COORDINATOR.value)
+
+    return Lane("the engine", base.clock, waiting)
 
 
 def _app(name: StageName, broker: MemoryBroker) -> Any:

@@ -22,7 +22,7 @@ from streams.coordinator import Coordinator, CoordinatorSettings, Decided, Store
 from streams.failpoints import Failpoint, Failpoints
 from streams.gateway import Gateway, Waiting
 from streams.live import LiveHub
-from streams.liveness import Progress
+from streams.liveness import Lane
 from streams.loops import at_news, every, until_done
 from streams.outbox import Outbox
 from streams.places import Places
@@ -33,7 +33,7 @@ from streams.settings import Settings
 from streams.slow import SlowPool
 from streams.stores.database import Database
 from streams.stores.events import EventRecorder, SnapshotRecorder
-from streams.sweep import Sweep
+from streams.sweep import Look, Sweep
 from streams.vitals import Vitals
 from streams.worker import Worker, WorkerSettings
 
@@ -192,9 +192,7 @@ def gateway(base: Base, send: Sender, waiting: Waiting) -> Gateway:
     )
 
 
-def bind_coordinator(
-    app: Any, stage: Coordinator, send: Sender, base: Base, progress: Progress
-) -> None:
+def bind_coordinator(app: Any, stage: Coordinator, send: Sender, base: Base, lane: Lane) -> None:
     """Have ``app`` hand commands to the coordinator."""
     binding = Binding(
         topic=topics.COMMANDS,
@@ -202,7 +200,7 @@ def bind_coordinator(
         handle=stage.handle,
         before_send=Failpoint.BEFORE_DISPATCH_SEND,
         after_send=Failpoint.AFTER_DISPATCH_SEND,
-        moved=progress.moved,
+        moved=lane.moved,
     )
     bind(app, binding, send, base.failpoints)
 
@@ -212,7 +210,7 @@ def bind_worker(
     stage: Worker,
     send: Sender,
     base: Base,
-    progress: Progress,
+    lane: Lane,
     *,
     systems: Iterable[str],
 ) -> None:
@@ -224,7 +222,7 @@ def bind_worker(
             handle=stage.handle,
             before_send=Failpoint.BEFORE_OUTCOME_SEND,
             after_send=Failpoint.AFTER_OUTCOME_SEND,
-            moved=progress.moved,
+            moved=lane.moved,
         )
         bind(app, binding, send, base.failpoints)
 
@@ -235,6 +233,15 @@ def bind_live(app: Any, relay: LiveRelay, send: Sender, base: Base) -> None:
     outcomes = Binding(topic=topics.OUTCOMES, decode=relay.decode_outcome, handle=relay.outcome)
     bind(app, events, send, base.failpoints)
     bind(app, outcomes, send, base.failpoints)
+
+
+def hinting(ids: TimeOrderedIds) -> Look:
+    """For a sweep: have the job looked at by the process that drives it."""
+
+    async def look(job_id: str) -> list[envelope.Outgoing]:
+        return [envelope.look_at(job_id, ids.new())]
+
+    return look
 
 
 async def sweep_once(sweep: Sweep, send: Sender) -> None:
@@ -252,6 +259,7 @@ async def stop(app: Any, drain: float) -> None:
 
 async def watch(vitals: Vitals) -> None:
     """The watchdog: a process whose stages stand still is replaced."""
+    await vitals.measure()
     if vitals.stuck:
         end_hung("; ".join((await vitals.health()).reasons))
 

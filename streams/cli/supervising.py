@@ -6,10 +6,13 @@ import os
 import signal
 import sys
 import threading
+from contextlib import AbstractContextManager, nullcontext
 
 from streams.cli.output import emit, say
-from streams.process_lock import acquire
+from streams.process_lock import ProcessLock, acquire
+from streams.roles import Role
 from streams.settings import Settings, environment
+from streams.supervised import NO_LOCK
 from streams.supervisor import MIB, ChildPipes, Limits, Supervisor, listen, url_of
 
 DRAIN_MARGIN = 5.0
@@ -19,28 +22,37 @@ DRAIN_MARGIN = 5.0
 CHILD = (sys.executable, "-P", "-m", "api.serve")
 
 
-def supervise(settings: Settings, *, as_json: bool, end_with_input: bool) -> int:
+def supervise(
+    settings: Settings, role: Role = Role.SERVE, *, as_json: bool, end_with_input: bool
+) -> int:
     """Serve until a signal, or the end of the input, asks to stop; returns the exit code.
 
     Raises DataDirectoryUnusable when the directory is held, SettingsInvalid when the port is.
     """
-    with acquire(settings.data_dir) as lock, listen(settings.host, settings.port) as listener:
+    with _held(settings, role) as lock, listen(settings.host, settings.port) as listener:
+        descriptors = (listener.fileno(), *([] if lock is None else [lock.fileno()]))
 
         def command(pipes: ChildPipes) -> list[str]:
-            handed = (listener.fileno(), lock.fileno(), pipes.ready, pipes.life)
-            return [*CHILD, *map(str, handed)]
+            held = NO_LOCK if lock is None else lock.fileno()
+            handed = (listener.fileno(), held, pipes.ready, pipes.life)
+            return [*CHILD, role.value, *map(str, handed)]
 
         supervisor = Supervisor(
             command,
             limits=Limits(memory=settings.worker_memory * MIB, drain=settings.drain + DRAIN_MARGIN),
-            on_ready=lambda: _say_ready(url_of(listener), as_json=as_json),
+            on_ready=lambda: _say_ready(role, url_of(listener), as_json=as_json),
             say=lambda sentence: say(f"countermand: {sentence}"),
-            pass_fds=(listener.fileno(), lock.fileno()),
+            pass_fds=descriptors,
             env={**os.environ, **environment(settings)},
         )
         if end_with_input:
             threading.Thread(target=_stop_at_end_of_input, daemon=True).start()
         return supervisor.run()
+
+
+def _held(settings: Settings, role: Role) -> AbstractContextManager[ProcessLock | None]:
+    """The lock of the data directory, for the one kind of process that must be alone."""
+    return acquire(settings.data_dir) if role is Role.SERVE else nullcontext()
 
 
 def _stop_at_end_of_input() -> None:
@@ -49,8 +61,10 @@ def _stop_at_end_of_input() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _say_ready(url: str, *, as_json: bool) -> None:
+def _say_ready(role: Role, url: str, *, as_json: bool) -> None:
     if as_json:
         emit({"url": url})
-    else:
+    elif role in (Role.SERVE, Role.API):
         print(f"Countermand serves at {url}", flush=True)
+    else:
+        print(f"A {role} of Countermand runs; its health: {url}/health/ready", flush=True)

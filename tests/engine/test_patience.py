@@ -16,7 +16,7 @@ from streams import agents
 from streams.agents import Binding, deliver
 from streams.envelope import Outgoing
 from streams.failpoints import Failpoints
-from streams.liveness import Progress
+from streams.liveness import Lane
 from streams.outbox import READER, Outbox
 from streams.stores import read_model
 from streams.stores.database import Database
@@ -57,8 +57,13 @@ async def test_a_stage_that_waits_for_the_database_is_not_stuck(
 ) -> None:
     monkeypatch.setattr(agents, "FIRST_PAUSE", 0.0)
     clock = HandClock()
-    progress = Progress(clock)
-    vitals = Vitals(sqlite_database, progress, lambda: 1, longest=60.0)
+
+    async def one() -> int:
+        return 1
+
+    lane = Lane("work", clock, one)
+    vitals = Vitals(sqlite_database, [lane], longest=60.0)
+    await vitals.measure()
     seen: list[bool] = []
 
     async def handle(_: object) -> list[Outgoing]:
@@ -71,7 +76,7 @@ async def test_a_stage_that_waits_for_the_database_is_not_stuck(
     async def send(_: Outgoing) -> None:
         raise AssertionError("nothing is sent")
 
-    binding = Binding(topic="t", decode=lambda v: v, handle=handle, moved=progress.moved)
+    binding = Binding(topic="t", decode=lambda v: v, handle=handle, moved=lane.moved)
     await deliver(binding, SimpleNamespace(value=b""), send, Failpoints())
     assert seen == [False] * 10
     clock.pass_seconds(60.0)

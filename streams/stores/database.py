@@ -31,6 +31,14 @@ ATTEMPTS = 3
 READERS = 4
 WRITERS = 8
 CACHE_KIB = 16_384
+KEEPALIVE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""How PostgreSQL's client notices a peer that is gone without a word, in about ten seconds."""
 
 _READ = "countermand_read"
 _DAMAGED = ("malformed", "not a database", "file is encrypted")
@@ -128,7 +136,7 @@ def _engine(url: URL, size: int) -> Engine:
         pool_timeout=30,
         pool_pre_ping=True,
         connect_args={
-            "connect_timeout": 5,
+            **KEEPALIVE,
             "options": "-c lock_timeout=5000 -c statement_timeout=120000 -c timezone=UTC",
         },
     )

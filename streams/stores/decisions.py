@@ -13,7 +13,12 @@ from domain import errors
 from domain.errors import CommandRefused, IdempotencyConflict
 from domain.job import Job
 from streams.stores.schema import decisions, reservations, timers
-from streams.stores.statements import INSERTS, fixed, insertion
+from streams.stores.statements import INSERTS, fixed, insertion, run_sql
+
+CHANNEL = "countermand_decisions"
+"""What PostgreSQL notifies when a decision was committed; the payload is the command's id."""
+
+_ANNOUNCE = {"postgresql": "SELECT pg_notify(%s, %s)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,13 @@ def store_decision(connection: Connection, command_id: str, decision: Decision, 
         problem=None if decision.problem is None else orjson.dumps(decision.problem).decode(),
         decided_at=now,
     )
+
+
+def announce_decision(connection: Connection, command_id: str) -> None:
+    """Once committed, wake who waits for it in another process; SQLite is read by one alone."""
+    announce = _ANNOUNCE.get(connection.dialect.name)
+    if announce is not None:
+        run_sql(connection, announce, (CHANNEL, command_id))
 
 
 def reserve(

@@ -43,6 +43,8 @@ KEEPALIVE = {
 _READ = "countermand_read"
 _DAMAGED = ("malformed", "not a database", "file is encrypted")
 _REPEATABLE_SQLSTATES = {"40001", "40P01", "55P03"}
+_STOOD_STILL = "25P03"
+"""The server ended a session that did nothing within a transaction."""
 
 
 class Database:
@@ -192,7 +194,10 @@ def _ours(error: exc.DBAPIError) -> Exception:
             f"the disk cannot be used ({reason}); free some space, raise the limit to the size of "
             "files, or replace the disk; nothing was written"
         )
-    if getattr(error.orig, "sqlstate", None) in _REPEATABLE_SQLSTATES:
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    if sqlstate == _STOOD_STILL:
+        return StoreUnavailable("the process stood still within a transaction; nothing was written")
+    if sqlstate in _REPEATABLE_SQLSTATES:
         return _Repeat(f"the database reported a lock conflict ({reason})")
     if "locked" in reason:
         return _Repeat("the database is locked by another process; close it")

@@ -17,6 +17,14 @@ CHANNEL = "countermand_events"
 """What PostgreSQL notifies when events were committed; the payload is the last one's id."""
 
 _LOCK = 0x636F756E746573
+FROZEN_SECONDS = 3
+"""How long a process may stand still in a transaction that holds up all others."""
+
+
+_WAIT_FOR_TURN = (
+    f"SELECT set_config('idle_in_transaction_session_timeout', '{FROZEN_SECONDS}s', true), "
+    f"pg_advisory_xact_lock({_LOCK})"
+)
 
 
 class EventOrder(Protocol):
@@ -57,7 +65,10 @@ class SqliteOrder:
 
 
 class PostgresOrder:
-    """An advisory lock held until the commit; unlike a table lock it leaves vacuum alone."""
+    """An advisory lock held until the commit; unlike a table lock it leaves vacuum alone.
+
+    The server ends the session of a process that is frozen while it holds the lock.
+    """
 
     insert = (
         "INSERT INTO events (id, job_id, version, alias, tenant, actor, command_id, "
@@ -67,7 +78,7 @@ class PostgresOrder:
 
     def take(self, connection: Connection, count: int) -> Sequence[int]:
         """From the sequence; a rolled back transaction leaves a gap, which harms nobody."""
-        run_sql(connection, f"SELECT pg_advisory_xact_lock({_LOCK})", ())
+        run_sql(connection, _WAIT_FOR_TURN, ())
         taken = run_sql(
             connection,
             "SELECT nextval(pg_get_serial_sequence('events', 'id')) "

@@ -273,3 +273,12 @@ positions = Table(
     Column("position", BigInteger, nullable=False),
 )
 """How far the outbox and the projector have read the notification log."""
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("name", String(50), primary_key=True),
+    Column("holder", String(100), nullable=False),
+    Column("lease_until", Double, nullable=False),
+)
+"""Which process does what only one should do; times are those of the database's clock."""

@@ -63,12 +63,15 @@ def _is_wrong(position: int) -> bool:
     return position % WRONG_EVERY == WRONG_EVERY // 2
 
 
-def write_items(path: Path, count: int) -> None:
-    """``count`` items as NDJSON."""
-    source, texts = random.Random(SEED), contents()
-    with path.open("wb") as file:
-        for position in range(count):
-            file.write(orjson.dumps(_item(position, count, source, texts)) + b"\n")
+def written(folder: Path, count: int) -> Path:
+    """A file in the folder with ``count`` items as NDJSON, made when it is not there yet."""
+    path = folder / f"{count}.ndjson"
+    if not path.exists():
+        source, texts = random.Random(SEED), contents()
+        with path.open("wb") as file:
+            for position in range(count):
+                file.write(orjson.dumps(_item(position, count, source, texts)) + b"\n")
+    return path
 
 
 def _item(position: int, count: int, source: random.Random, texts: list[str]) -> dict[str, Any]:
@@ -121,7 +124,7 @@ class Rules:
     texts: dict[int, str]
     labels: Labels
 
-    def row(self, line: bytes) -> Row | Failed:
+    def row(self, line: bytes | str) -> Row | Failed:
         """The row of an item, or what is wrong with it; raises pydantic's ValidationError."""
         item = NewAnnotation.model_validate_json(line)
         content = self.texts.get(item.text_id)

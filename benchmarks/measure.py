@@ -28,11 +28,15 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What a piece of work took: seconds, CPU seconds, and the peak of memory in bytes."""
+    """What a piece of work took: seconds, CPU seconds, and the peak of memory in bytes.
+
+    ``moved`` are the seconds until its first progress was seen, if that was looked at.
+    """
 
     seconds: float
     cpu: float
     peak: int
+    moved: float | None = None
 
 
 def take(pids: Iterable[int]) -> Taken:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -36,6 +36,11 @@ class Place(Protocol):
     @property
     def version(self) -> str: ...
 
+    @property
+    def embedded(self) -> bool:
+        """Whether it needs no server."""
+        ...
+
     def fresh(self) -> Iterator[Site]: ...
 
 
@@ -44,6 +49,7 @@ class SqlitePlace:
 
     name = "SQLite"
     version = f"SQLite {sqlite3.sqlite_version}, WAL, synchronous=FULL"
+    embedded = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -66,6 +72,7 @@ class PostgresPlace:
     """Clones a database of a throw-away server, the one that the tests use."""
 
     name = "PostgreSQL"
+    embedded = False
 
     def __init__(self, folder: Path, server: object) -> None:
         from tests.services.postgres import PostgresServer
@@ -93,19 +100,19 @@ class PostgresPlace:
 
 
 @contextmanager
-def places(folder: Path, wanted: str) -> Iterator[list[Place]]:
-    """The databases to measure on: ``sqlite``, ``postgresql`` or ``all`` that are there."""
-    found: list[Place] = []
-    if wanted in ("sqlite", "all"):
-        found.append(SqlitePlace(folder))
-    if wanted == "sqlite":
+def places(
+    folder: Path, wanted: Collection[str], say: Callable[[str], None]
+) -> Iterator[list[Place]]:
+    """Those of the wanted databases, ``sqlite`` and ``postgresql``, that this machine has."""
+    found: list[Place] = [SqlitePlace(folder)] if "sqlite" in wanted else []
+    if "postgresql" not in wanted:
         yield found
         return
     from tests.services.catalogue import find_postgres
     from tests.services.postgres import running_server
 
     if find_postgres() is None:
-        print("no PostgreSQL server on this machine: apt-get install postgresql")
+        say("PostgreSQL is left out: no server on this machine; get it: apt-get install postgresql")
         yield found
         return
     with running_server() as server:

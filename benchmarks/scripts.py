@@ -143,7 +143,7 @@ def load_rules(store: Store) -> Rules:
 
 
 def judged(
-    rules: Rules, lines: Iterable[bytes], first: int = 0
+    rules: Rules, lines: Iterable[bytes | str], first: int = 0
 ) -> Iterator[tuple[Row | None, Row]]:
     """The annotation's row, or None, and the row of the result, for each item."""
     ids = count(first + 1)
@@ -166,20 +166,29 @@ def one_by_one(store: Store, items: Path, commit_every: int) -> None:
     """Insert each item and its result; commit now and then."""
     rules = load_rules(store)
     for done, (row, result) in enumerate(judged(rules, material.lines(items)), start=1):
-        if row is not None:
-            store.insert("annotations", ANNOTATION, row)
-        store.insert("results", RESULT, result)
+        insert(store, row, result)
         if done % commit_every == 0:
             store.commit()
     store.commit()
 
 
+def insert(store: Store, row: Row | None, result: Row) -> None:
+    """One item: its annotation, unless it is wrong, and its result."""
+    if row is not None:
+        store.insert("annotations", ANNOTATION, row)
+    store.insert("results", RESULT, result)
+
+
 def in_bulk(store: Store, items: Path) -> None:
     """All rows first, then one statement a table, in one transaction."""
-    made = list(judged(load_rules(store), material.lines(items)))
+    insert_all(store, list(judged(load_rules(store), material.lines(items))))
+    store.commit()
+
+
+def insert_all(store: Store, made: Sequence[tuple[Row | None, Row]]) -> None:
+    """Many items by one statement a table."""
     store.insert_all("annotations", ANNOTATION, [row for row, _ in made if row is not None])
     store.insert_all("results", RESULT, [result for _, result in made])
-    store.commit()
 
 
 def way(name: str) -> Callable[[Store, Path], None]:

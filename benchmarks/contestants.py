@@ -1,0 +1,98 @@
+"""Contestants: everybody who does the work, each as a function of a site and a file of items."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks import material
+from benchmarks.measure import Used
+from benchmarks.peers import running as peers
+from benchmarks.peers.running import Peer
+from benchmarks.places import Site
+from benchmarks.server import Server, running
+
+BATCHES = (100, 500)
+SCRIPTS = {
+    "1": "script, a commit an item",
+    "100": "script, a commit every 100",
+    "500": "script, a commit every 500",
+    "bulk": "raw bulk load, one transaction",
+}
+HUEY = Peer(
+    "Huey",
+    module="huey_sqlite",
+    package="huey",
+    worker=("-m", "benchmarks.peers.huey_sqlite"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """One who does the work; ``run`` gets a place of its own and the items."""
+
+    name: str
+    run: Callable[[Site, Path], Awaitable[Used]]
+
+
+async def _script(way: str, site: Site, items: Path) -> Used:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "benchmarks.scripts",
+        way,
+        site.url,
+        str(items),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the script {way} failed")
+    return Used(**json.loads(out))
+
+
+def script(way: str) -> Contestant:
+    """One of the scripts."""
+    return Contestant(SCRIPTS[way], partial(_script, way))
+
+
+REFERENCE = script("100")
+
+
+def embedded_queues(say: Callable[[str], None]) -> list[Contestant]:
+    """The task queue people use without a server, if it is installed."""
+    if HUEY.missing:
+        say(f"{HUEY.missing}; to get it: pip install -e .[bench]")
+        return []
+    return [Contestant(f"Huey, tasks of {size}", partial(_huey, size)) for size in BATCHES]
+
+
+async def _huey(size: int, site: Site, items: Path) -> Used:
+    broker = str(site.folder / "huey.db")
+    return await peers.run(HUEY, site, items, size=size, broker=broker)
+
+
+async def _ours(site: Site, items: Path, **options: int) -> Used:
+    async with running(site.folder, COUNTERMAND_DATABASE=site.url) as server:
+        await _warm(server)
+        before = server.taken()
+        params = json.dumps({"project_id": material.PROJECT})
+        followed = await server.stream("annotations.create", items, params=params, **options)
+        used = server.taken() - before
+        moved = followed.moved - followed.accepted
+        return Used(followed.ended, used.cpu, used.peak, moved)
+
+
+OURS = Contestant("Countermand, chunks automatic", _ours)
+OURS_100 = Contestant("Countermand, chunks of 100 asked for", partial(_ours, chunk_size=100))
+
+
+async def _warm(server: Server) -> None:
+    """A server that has just started has compiled nothing yet; scripts load before they count."""
+    body = {"operation": "annotations.create_projects", "items": [{"name": "warm"}]}
+    await server.submit(body)

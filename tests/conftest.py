@@ -6,8 +6,14 @@ import pytest
 
 from tests.services.postgres import postgres_database, postgres_process, postgres_server
 from tests.services.switch import need
+from tests.suites import pytest_terminal_summary
 
-__all__ = ["postgres_database", "postgres_process", "postgres_server"]
+__all__ = [
+    "postgres_database",
+    "postgres_process",
+    "postgres_server",
+    "pytest_terminal_summary",
+]
 
 # Who asks for the fixture need not say it again with a marker.
 _FIXTURES = {"postgres_process": "postgresql"}

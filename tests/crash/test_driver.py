@@ -17,6 +17,12 @@ def test_a_short_walk(shop: Workshop) -> None:
     assert tally.kills
 
 
+def test_a_short_walk_on_postgresql(postgres_shop: Workshop) -> None:
+    tally = driver.drive(postgres_shop, 20, seeds.SEED)
+    print(tally)
+    assert tally.kills
+
+
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
 def test_a_thousand_steps(shop: Workshop) -> None:

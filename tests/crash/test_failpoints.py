@@ -54,9 +54,15 @@ def test_a_death_at_a_later_hit_in_every_scenario(shop: Workshop, seed: int) -> 
 
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
+def test_a_death_at_the_first_hit_in_every_scenario_on_postgresql(postgres_shop: Workshop) -> None:
+    _prove(postgres_shop, "first", failing.firsts(), seeds.SEED)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", seeds.several(SEEDS))
 def test_deaths_at_every_failpoint_on_postgresql(postgres_shop: Workshop, seed: int) -> None:
-    _prove(postgres_shop, "both on PostgreSQL", failing.pairs(random.Random(seed)), seed)
+    _prove(postgres_shop, "both", failing.pairs(random.Random(seed)), seed)
 
 
 def _prove(shop: Workshop, which: str, trials: Sequence[Trial], seed: int) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _PYTEST = (sys.executable, "-m", "pytest", "-s", "-q", "-p", "no:cacheprovider")
 _MODEL = (sys.executable, "-m", "tests.model")
+_DEFAULT = "not proof"
+"""The marker expression of the tests that are run when nothing else is asked for."""
 
 Command = tuple[str, ...]
 
@@ -21,6 +24,11 @@ class Proof:
     sample: Command
     full_limit: float = 3600.0
     sample_limit: float = 60.0
+
+    @property
+    def sampled_by_tests(self) -> bool:
+        """Whether the sample is some of the tests that ``make test`` runs anyway."""
+        return _DEFAULT in self.sample
 
     def command(self, *, sample: bool) -> Command:
         """What to run."""
@@ -42,46 +50,63 @@ def _acceptance(name: str, claim: str, marker: str = "proof") -> Proof:
         name.replace("_", "-"),
         claim,
         full=_tests(path, marker=marker),
-        sample=_tests(path, marker="not proof"),
+        sample=_tests(path, marker=_DEFAULT),
         full_limit=600.0,
     )
 
 
+def _on_both(name: str, claim: str) -> Iterator[Proof]:
+    """A crash proof on SQLite, and once more on a PostgreSQL server of its own."""
+    path = f"tests/crash/test_{name}.py"
+    for suffix, database, chosen in (
+        ("", "on SQLite", "not postgresql"),
+        ("-postgresql", "on PostgreSQL", "postgresql"),
+    ):
+        yield Proof(
+            name + suffix,
+            f"{claim}; {database}",
+            full=_tests(path, chosen=chosen),
+            sample=_tests(path, marker=_DEFAULT, chosen=chosen),
+            full_limit=7200.0,
+            sample_limit=120.0,
+        )
+
+
 PROOFS = (
-    Proof(
+    *_on_both(
         "failpoints",
         "SIGKILL at every failpoint, at first and later hits: nothing lost, nothing doubled",
-        full=_tests("tests/crash/test_failpoints.py"),
-        sample=_tests("tests/crash/test_failpoints.py", marker="not proof", chosen="sample"),
-        full_limit=7200.0,
-        sample_limit=90.0,
     ),
-    Proof(
+    *_on_both(
         "driver",
         "random commands to the real process, killed at random: what it says stays true",
-        full=_tests("tests/crash/test_driver.py"),
-        sample=_tests("tests/crash/test_driver.py", marker="not proof"),
-        full_limit=7200.0,
+    ),
+    Proof(
+        "first-start",
+        "SIGKILL while the data directory is made, again and again: whole once it may live",
+        full=_tests("tests/crash/test_first_start.py"),
+        sample=_tests("tests/crash/test_first_start.py", marker=_DEFAULT),
+        full_limit=1800.0,
     ),
     Proof(
         "model",
         "100,000 steps of the state machine with crashes, duplicates, reordering and loss",
         full=(*_tests("tests/model"),),
-        sample=(*_MODEL, "--steps", "3000", "--seed", "1"),
+        sample=(*_MODEL, "--profile", "sample", "--seed", "2"),
         full_limit=1800.0,
     ),
     Proof(
         "audit",
         "200 versions of a job of 1,000 chunks equal a fold; every changed byte is found",
         full=_tests("tests/audit"),
-        sample=_tests("tests/audit/test_flips.py", marker="not proof", chosen="sample"),
+        sample=_tests("tests/audit/test_flips.py", marker=_DEFAULT, chosen="sample"),
         full_limit=5400.0,
     ),
     # Quick enough to run at its full figure always: no test of it is marked as a long one.
     _acceptance(
         "undo_figure",
         "undo of 10,000 updates, 137 changed later: 9,863 as before, 137 named with who did it",
-        marker="not proof",
+        marker=_DEFAULT,
     ),
     _acceptance(
         "sse_reconnect",
@@ -92,6 +117,6 @@ PROOFS = (
         "1,000 items of 200 ms: 50 times as fast as one by one; a kill repeats what was in flight",
     ),
     _acceptance(
-        "plugin", "a plug-in of 25 lines gets submit, progress, retry, undo, audit", "not proof"
+        "plugin", "a plug-in of 25 lines gets submit, progress, retry, undo, audit", _DEFAULT
     ),
 )

@@ -101,6 +101,31 @@ def test_what_the_catalogue_names_is_there() -> None:
         assert all((CHECKOUT / word).exists() for word in named), proof.name
 
 
+def test_every_crash_test_is_part_of_a_proof() -> None:
+    named = {word for proof in PROOFS for word in proof.full}
+    long = {
+        path.relative_to(CHECKOUT).as_posix()
+        for path in (CHECKOUT / "tests" / "crash").glob("test_*.py")
+        if "pytest.mark.proof" in path.read_text()
+    }
+    assert long
+    assert long <= named
+
+
+def test_samples_that_are_tests_anyway_can_be_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = next(proof for proof in PROOFS if proof.sampled_by_tests)
+    other = _proof((sys.executable, "-c", "pass"))
+    report = tmp_path / "proof.md"
+
+    assert main(["--sample", "--beyond-tests", "--report", str(report)], (known, other)) == 0
+    assert f"proof: {known.name}: their samples are among the tests" in capsys.readouterr().out
+    assert "All 1 proofs hold." in report.read_text()
+    with pytest.raises(SystemExit):
+        main(["--beyond-tests"], (known, other))
+
+
 def test_the_exit_code_and_the_report_tell_of_a_failure(tmp_path: Path) -> None:
     good = _proof((sys.executable, "-c", "pass"))
     bad = replace(_proof((sys.executable, "-c", "raise SystemExit(3)")), name="bad")

@@ -51,9 +51,22 @@ async def serve(
 @contextlib.asynccontextmanager
 async def _application(role: Role, settings: Settings) -> AsyncIterator[web.Application]:
     """The process's work under way, and what it serves of it."""
-    del role
-    async with embedded(settings) as engine:
-        yield _edge(engine)
+    if role is Role.SERVE:
+        async with embedded(settings) as engine:
+            yield _edge(engine)
+        return
+    from streams.bootstrap import scaled
+
+    match role:
+        case Role.API:
+            async with scaled.api(settings) as engine:
+                yield _edge(engine)
+        case Role.COORDINATOR:
+            async with scaled.coordinator(settings) as vitals:
+                yield _health(vitals)
+        case Role.WORKER:
+            async with scaled.worker(settings) as vitals:
+                yield _health(vitals)
 
 
 def _edge(engine: Engine) -> web.Application:

@@ -40,7 +40,13 @@ from streams.places import Places
 from streams.stores import chunks as chunk_store
 from streams.stores.chunks import Control
 from streams.stores.database import Database
-from streams.stores.decisions import Decision, find_decision, problem_of, store_decision
+from streams.stores.decisions import (
+    Decision,
+    announce_decision,
+    find_decision,
+    problem_of,
+    store_decision,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -266,6 +272,7 @@ class Coordinator:
             store_decision(
                 connection, command.command_id, step.decision, self._clock.now().timestamp()
             )
+            announce_decision(connection, command.command_id)
             self._failpoints.reach(Failpoint.AFTER_DECISION)
         return step
 

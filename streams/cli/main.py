@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from domain.errors import CountermandError
-from streams.cli import audit, database, demo, exits, reading, serving, steering, submit
+from streams.cli import audit, database, demo, exits, reading, scaling, serving, steering, submit
 from streams.cli.options import FLAG
 from streams.cli.output import say
 
@@ -66,6 +66,8 @@ for verb in (
     app.command(rich_help_panel=JOBS)(verb)
 app.command(rich_help_panel=SERVER)(demo.demo)
 app.command(rich_help_panel=SERVER)(serving.serve)
+for part in (scaling.api, scaling.coordinator, scaling.worker):
+    app.command(rich_help_panel=SERVER)(part)
 app.add_typer(audit.app, name="audit", rich_help_panel=SERVER)
 app.add_typer(database.app, name="db", rich_help_panel=SERVER)
 

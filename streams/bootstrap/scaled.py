@@ -1,0 +1,264 @@
+"""Scaled: the same stages in processes of their own, over Kafka and PostgreSQL.
+
+Any number of each kind may run. A process says at once that it is there, and waits with
+growing pauses for whatever it needs; its vitals say for what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+import structlog
+from eventsourcing.persistence import Recording
+
+from domain.errors import SettingsInvalid, Unavailable
+from domain.registry import Registry
+from streams import app as faust_apps
+from streams.agents import Sender
+from streams.app import FaustSettings
+from streams.bootstrap import parts
+from streams.bootstrap.parts import Base, Engine, Readers
+from streams.bootstrap.plugins import installed_operations, prepare
+from streams.coordinator import Coordinator
+from streams.gateway import Waiting
+from streams.live import LiveHub
+from streams.liveness import Lane
+from streams.loops import background, every
+from streams.places import LivePlaces
+from streams.queries import Queries
+from streams.relay import LiveRelay
+from streams.settings import Settings
+from streams.stores import decisions
+from streams.stores.database import Database
+from streams.stores.event_order import CHANNEL
+from streams.stores.listening import listening
+from streams.stores.ownership import LeasedOwner
+from streams.sweep import Sweep, undriven
+from streams.timers import Timers
+from streams.topology import StageName
+from streams.vitals import Vitals
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 5.0
+
+Step = Callable[[], Awaitable[Any]]
+
+
+@contextlib.asynccontextmanager
+async def api(settings: Settings, registry: Registry | None = None) -> AsyncIterator[Engine]:
+    """The edge: commands in, answers and live events out. Decides and works nothing."""
+    with _opened(settings, registry) as base:
+        app = _app(base, StageName.LIVE, instance=base.ids.new())
+        send, waiting, hub = Sender(app), Waiting(), LiveHub()
+        parts.bind_live(app, LiveRelay(hub), send, base)
+        vitals = Vitals(base.database, [_lane(base, app)], starting="it has just begun")
+
+        def decided(command_id: str | None) -> None:
+            """A decision was stored; one that was missed is found by who waits for it."""
+            if command_id is not None:
+                waiting.hear(command_id)
+
+        heard = listening(base.settings.database, {decisions.CHANNEL: decided})
+        async with _running(base, [app], vitals, [], heard):
+            yield Engine(
+                gateway=parts.gateway(base, send, waiting),
+                queries=Queries(base.database, base.jobs),
+                hub=hub,
+                registry=base.registry,
+                clock=base.clock,
+                database=base.database,
+                vitals=vitals,
+            )
+
+
+@contextlib.asynccontextmanager
+async def coordinator(
+    settings: Settings, registry: Registry | None = None
+) -> AsyncIterator[Vitals]:
+    """A coordinator: decides on the commands of its partitions.
+
+    It also stands for what one process at a time does for the whole installation.
+    """
+    with _opened(settings, registry) as base:
+        app = _app(base, StageName.COORDINATOR, instance=f"{base.settings.instance}-coordinator")
+        send, lane = Sender(app), _lane(base, app)
+        readers = Readers(base, send)
+        places = LivePlaces(base.registry, base.clock, slots=2)
+
+        def stored(recordings: Iterable[Recording[str]]) -> None:
+            readers.tell(recordings)
+
+        stage = parts.coordinator(base, places, stored, lambda _command_id, _decision: None)
+        parts.bind_coordinator(app, stage, send, base, lane)
+        vitals = Vitals(base.database, [lane], starting="it has just begun")
+        heard = listening(base.settings.database, {CHANNEL: lambda _: readers.wake()})
+        owned = _owned(base, readers, stage, places, send)
+        async with _running(base, [app], vitals, owned, heard):
+            yield vitals
+
+
+@contextlib.asynccontextmanager
+async def worker(settings: Settings, registry: Registry | None = None) -> AsyncIterator[Vitals]:
+    """A worker: ``settings.slots`` messages at a time of the systems that it serves."""
+    with _opened(settings, registry) as base:
+        systems = _systems(base)
+        name = f"{base.settings.instance}-{base.ids.new()}"
+        slots = range(base.settings.slots)
+        apps = [
+            _app(base, StageName.WORKER, instance=f"{base.settings.instance}-worker-{slot}")
+            for slot in slots
+        ]
+        send = Sender(apps[0])
+        slow = parts.slow_pool(base, send)
+        lanes = [_lane(base, app, f"slot {slot}") for slot, app in enumerate(apps)]
+        for slot, app, lane in zip(slots, apps, lanes, strict=True):
+            # A name of its own for each: two slots must not take a chunk from one another.
+            stage = parts.worker(base, f"{name}-{slot}", slow)
+            parts.bind_worker(app, stage, send, base, lane, systems=systems)
+        vitals = Vitals(base.database, lanes, starting="it has just begun")
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(slow.close)
+            await stack.enter_async_context(_running(base, apps, vitals, []))
+            yield vitals
+
+
+# -- what all kinds do ------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _opened(settings: Settings, registry: Registry | None) -> Any:
+    if settings.database.startswith("sqlite"):
+        raise SettingsInvalid(
+            "processes of their own need a database that they can share: set COUNTERMAND_DATABASE "
+            "to postgresql://USER:PASSWORD@HOST/NAME, or run `countermand serve`"
+        )
+    if not settings.broker.startswith("kafka:"):
+        raise SettingsInvalid(
+            "processes of their own need a broker that they can share: set COUNTERMAND_BROKER "
+            "to kafka://HOST:PORT, or run `countermand serve`"
+        )
+    with Database(settings.database) as database:
+        yield Base.of(settings, registry or installed_operations(), database)
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    base: Base,
+    apps: Sequence[Any],
+    vitals: Vitals,
+    loops: Sequence[Any],
+    heard: contextlib.AbstractAsyncContextManager[None] | None = None,
+) -> AsyncIterator[None]:
+    """Start in the background, run until left, then stop the apps within the drain."""
+    started: list[Any] = []
+
+    async def run() -> None:
+        await _start(base, apps, vitals, started)
+        async with heard or contextlib.nullcontext():
+            watching = (faust_apps.watch(app) for app in apps)
+            await _together([*loops, *watching, every(5.0, lambda: parts.watch(vitals))])
+
+    try:
+        async with background([run()]):
+            yield
+    finally:
+        await asyncio.gather(*(parts.stop(app, base.settings.drain) for app in started))
+
+
+async def _start(base: Base, apps: Sequence[Any], vitals: Vitals, started: list[Any]) -> None:
+    """Wait for database, topics and broker, in this order, and say for what."""
+    database, registry = base.database, base.registry
+    await _patiently(vitals, lambda: asyncio.to_thread(prepare, database, registry))
+    for app in apps:
+        vitals.starting = "it joins the others"
+        started.append(app)
+        await faust_apps.start(app)
+    vitals.starting = ""
+    log.info("ready", apps=[app.conf.id for app in apps])
+
+
+async def _patiently(vitals: Vitals, step: Step) -> None:
+    """Take a step of the start; what it needs may be away for as long as it likes."""
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            await step()
+        except Unavailable as error:
+            vitals.starting = f"it waits: {error.message}"
+            log.warning("waiting", reason=error.message)
+        else:
+            return
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def _together(work: Sequence[Any]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for one in work:
+            group.create_task(one)
+
+
+def _app(base: Base, stage: StageName, *, instance: str) -> Any:
+    live = stage is StageName.LIVE
+    settings = FaustSettings(
+        session_timeout=base.settings.session_timeout,
+        heartbeat_interval=base.settings.session_timeout / 3,
+        # Each process that serves readers is a group of its own, and has no past.
+        instance_id=None if live else instance,
+        from_start=not live,
+    )
+    group = f"{stage.value}-{instance}" if live else stage.value
+    return faust_apps.create_faust_app(
+        app_id=group, broker_url=base.settings.broker, settings=settings
+    )
+
+
+def _lane(base: Base, app: Any, name: str = "the broker's partitions") -> Lane:
+    return Lane(name, base.clock, lambda: faust_apps.backlog(app))
+
+
+# -- a coordinator's ---------------------------------------------------------------------
+
+
+def _owned(
+    base: Base, readers: Readers, stage: Coordinator, places: LivePlaces, send: Sender
+) -> list[Any]:
+    """What one process at a time does for the whole installation."""
+    owner = LeasedOwner(base.database, f"{base.settings.instance}-coordinator")
+    timers = Timers(database=base.database, clock=base.clock, send=send)
+    sweep = Sweep(
+        database=base.database,
+        registry=base.registry,
+        clock=base.clock,
+        claim_by=base.settings.claim_by,
+        neglected=undriven(stage, places),
+        look=parts.hinting(base.ids),
+    )
+    seconds = base.settings.sweep
+    return [
+        owner.own("outbox", readers.publish),
+        owner.own("projector", readers.project),
+        owner.own("sweep", lambda: every(seconds, lambda: parts.sweep_once(sweep, send))),
+        owner.own("timers", lambda: every(seconds, timers.fire)),
+        owner.own("clean-up", lambda: every(3600.0, timers.clean)),
+    ]
+
+
+# -- a worker's ----------------------------------------------------------------------------
+
+
+def _systems(base: Base) -> list[str]:
+    installed = list(base.registry.systems)
+    wanted = [name for name in base.settings.systems.split(",") if name]
+    unknown = sorted(set(wanted) - set(installed))
+    if unknown:
+        raise SettingsInvalid(
+            f"no installed package has the system {', '.join(unknown)}; installed: "
+            f"{', '.join(installed)}"
+        )
+    return wanted or installed

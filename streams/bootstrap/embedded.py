@@ -81,7 +81,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     parts.bind_worker(
         apps[StageName.WORKER], worker, send, base, lane, systems=base.registry.systems
     )
-    parts.bind_live(apps[StageName.LIVE], LiveRelay(hub), send, base)
+    parts.bind_live(apps[StageName.LIVE], LiveRelay(hub), send, base, lane)
     vitals = Vitals(base.database, [lane])
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(slow.close)

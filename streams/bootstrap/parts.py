@@ -227,10 +227,14 @@ def bind_worker(
         bind(app, binding, send, base.failpoints)
 
 
-def bind_live(app: Any, relay: LiveRelay, send: Sender, base: Base) -> None:
+def bind_live(app: Any, relay: LiveRelay, send: Sender, base: Base, lane: Lane) -> None:
     """Have ``app`` hand what is published to those who read live in this process."""
-    events = Binding(topic=topics.EVENTS, decode=relay.decode_event, handle=relay.event)
-    outcomes = Binding(topic=topics.OUTCOMES, decode=relay.decode_outcome, handle=relay.outcome)
+    events = Binding(
+        topic=topics.EVENTS, decode=relay.decode_event, handle=relay.event, moved=lane.moved
+    )
+    outcomes = Binding(
+        topic=topics.OUTCOMES, decode=relay.decode_outcome, handle=relay.outcome, moved=lane.moved
+    )
     bind(app, events, send, base.failpoints)
     bind(app, outcomes, send, base.failpoints)
 

@@ -55,8 +55,9 @@ async def api(settings: Settings, registry: Registry | None = None) -> AsyncIter
     with _opened(settings, registry) as base:
         app = _app(base, StageName.LIVE, instance=base.ids.new())
         send, waiting, hub = Sender(app), Waiting(), LiveHub()
-        parts.bind_live(app, LiveRelay(hub), send, base)
-        vitals = Vitals(base.database, [_lane(base, app)], starting="it has just begun")
+        lane = _lane(base, app)
+        parts.bind_live(app, LiveRelay(hub), send, base, lane)
+        vitals = Vitals(base.database, [lane], starting="it has just begun")
 
         def decided(command_id: str | None) -> None:
             """A decision was stored; one that was missed is found by who waits for it."""

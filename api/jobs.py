@@ -16,7 +16,7 @@ from api.models import checked
 from api.parameters import MAX_VERSION, Parameters
 from api.ports import Verb
 from api.submit import accepted, idempotency_key
-from domain.commands import Value
+from domain.commands import MAX_REASON, Value
 from domain.events import JobStatus
 from streams.stores.read_model import MAX_PAGE
 
@@ -38,7 +38,7 @@ _STATUSES = tuple(status.value for status in JobStatus)
 class Reason(Value):
     """The body of a command."""
 
-    reason: Annotated[str, Field(max_length=2000)] = ""
+    reason: Annotated[str, Field(max_length=MAX_REASON)] = ""
 
 
 async def index(request: web.Request) -> web.Response:

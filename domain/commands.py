@@ -13,6 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 MAX_ITEMS = 10_000_000
 MAX_CHUNK = 10_000
+MAX_PARAMS_BYTES = 256_000
+"""Params travel in events, and a message has an end."""
+MAX_REASON = 2000
+
+_WORD = r"^[^\x00-\x1f\x7f]+$"
+"""No control characters: PostgreSQL keeps no NUL, and a log line ends with the line."""
 
 
 class Value(BaseModel):
@@ -39,6 +45,8 @@ class JobOptions(Value):
     start: Start = Start.SEALED
 
 
+JobId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
+Reason = Annotated[str, Field(max_length=MAX_REASON)]
 Tag = Annotated[str, Field(min_length=1, max_length=100)]
 
 
@@ -64,10 +72,10 @@ class UploadedItems(Value):
     """Items that were stored as payload parts before the command was sent."""
 
     kind: Literal["upload"] = "upload"
-    upload_id: str
+    upload_id: JobId
     items: Annotated[int, Field(ge=0, le=MAX_ITEMS)]
     size: Annotated[int, Field(ge=0)]
-    sha256: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 ItemSource = Annotated[InlineItems | UploadedItems, Field(discriminator="kind")]
@@ -77,10 +85,10 @@ class BaseCommand(Value):
     """The envelope that all commands share."""
 
     schema_version: Literal[1] = 1
-    command_id: Annotated[str, Field(min_length=1, max_length=100)]
-    job_id: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
-    tenant: Annotated[str, Field(min_length=1, max_length=100)]
-    actor: Annotated[str, Field(min_length=1, max_length=200)]
+    command_id: Annotated[str, Field(min_length=1, max_length=100, pattern=_WORD)]
+    job_id: JobId
+    tenant: Annotated[str, Field(min_length=1, max_length=100, pattern=_WORD)]
+    actor: Annotated[str, Field(min_length=1, max_length=200, pattern=_WORD)]
 
 
 class SubmitJob(BaseCommand):
@@ -102,7 +110,7 @@ class AppendItems(BaseCommand):
     """One more part of a draft's items; parts are numbered from 0 and each counts once."""
 
     type: Literal["append_items"] = "append_items"
-    part: Annotated[int, Field(ge=0)]
+    part: Annotated[int, Field(ge=0, le=MAX_ITEMS)]
     source: ItemSource
 
 
@@ -110,42 +118,42 @@ class SealJob(BaseCommand):
     """No more parts; ``items``, when given, must equal what has arrived."""
 
     type: Literal["seal_job"] = "seal_job"
-    items: int | None = None
+    items: Annotated[int, Field(ge=0, le=MAX_ITEMS)] | None = None
 
 
 class PauseJob(BaseCommand):
     """Stop; once confirmed, nothing more takes effect."""
 
     type: Literal["pause_job"] = "pause_job"
-    reason: str = ""
+    reason: Reason = ""
 
 
 class ResumeJob(BaseCommand):
     """Go on after a pause."""
 
     type: Literal["resume_job"] = "resume_job"
-    reason: str = ""
+    reason: Reason = ""
 
 
 class CancelJob(BaseCommand):
     """Stop for good; what was done stays, what was not attempted is skipped."""
 
     type: Literal["cancel_job"] = "cancel_job"
-    reason: str = ""
+    reason: Reason = ""
 
 
 class RetryJob(BaseCommand):
     """Work the failed items again, as new chunks of the same job."""
 
     type: Literal["retry_job"] = "retry_job"
-    reason: str = ""
+    reason: Reason = ""
 
 
 class UndoJob(BaseCommand):
     """Restore what the job changed; on a job rolled back, restore what the undo changed."""
 
     type: Literal["undo_job"] = "undo_job"
-    reason: str = ""
+    reason: Reason = ""
 
 
 class RecordOutcomes(BaseCommand):

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from domain.commands import (
     MAX_ITEMS,
+    MAX_PARAMS_BYTES,
     AppendItems,
     CancelJob,
     Command,
@@ -223,6 +224,13 @@ def _check_same(connection: Connection, job: Job, part: int, source: UploadedIte
 def check_spec(registry: Registry, spec: JobSpec) -> None:
     """Raise UnknownOperation or InvalidCommand, which points at the parameter at fault."""
     operation = registry.get(spec.operation)
+    size = len(orjson.dumps(spec.params))
+    if size > MAX_PARAMS_BYTES:
+        raise InvalidCommand(
+            f"the params have {size} bytes, {MAX_PARAMS_BYTES} are possible; make them items, or "
+            "store them elsewhere and send a reference",
+            pointer="/params",
+        )
     try:
         operation.params.model_validate(spec.params)
     except ValidationError as error:

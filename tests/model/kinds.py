@@ -43,4 +43,4 @@ jobs = st.builds(
 
 def upload(items: int) -> UploadedItems:
     """A stored part of so many items; the model keeps no contents."""
-    return UploadedItems(upload_id="upload", items=items, size=items * 30, sha256="")
+    return UploadedItems(upload_id="upload", items=items, size=items * 30, sha256="0" * 64)

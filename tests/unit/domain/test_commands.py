@@ -23,7 +23,7 @@ from domain.commands import (
 
 COMMON = {"command_id": "c-1", "job_id": "job-1", "tenant": "local", "actor": "ada"}
 SPEC = {"operation": "shop.reprice"}
-UPLOAD = {"kind": "upload", "upload_id": "u-1", "items": 3, "size": 60, "sha256": "ab"}
+UPLOAD = {"kind": "upload", "upload_id": "u-1", "items": 3, "size": 60, "sha256": "ab" * 32}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "submit_job": {"spec": SPEC, "source": UPLOAD},
     "open_job": {"spec": SPEC},

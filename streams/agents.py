@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,8 +17,8 @@ import faust
 import structlog
 
 from domain.errors import CountermandError, MessageUnreadable, Unavailable, UnsupportedVersion
-from streams import topics
-from streams.envelope import Outgoing
+from streams.deadletters import MAX_CAUSE, Burial, bury
+from streams.envelope import Headers, Outgoing, Problem
 from streams.failpoints import Failpoint, Failpoints
 from streams.transport.errors import BacklogFullError
 
@@ -49,7 +49,7 @@ class Sender:
                 outgoing.value,
                 None,
                 None,
-                outgoing.headers or None,
+                list(outgoing.headers) or None,
             )
         except BacklogFullError as full:
             raise Unavailable(str(full)) from full
@@ -65,6 +65,8 @@ class Binding(Generic[M]):
     before_send: Failpoint | None = None
     after_send: Failpoint | None = None
     moved: Callable[[], None] = lambda: None
+    buried: Callable[[bytes | None, Problem], list[Outgoing]] = lambda _value, _problem: []
+    """Whom to tell of a message that went to the dead-letter topic."""
 
 
 def bind(app: faust.App, binding: Binding[Any], send: Send, failpoints: Failpoints) -> None:
@@ -95,7 +97,7 @@ async def deliver(binding: Binding[M], message: Any, send: Send, failpoints: Fai
             await _patiently(lambda one=one: send(one), binding.moved)  # type: ignore[misc]
             _reach(failpoints, binding.after_send)
     except (MessageUnreadable, UnsupportedVersion) as error:
-        await _bury(message, error.code, error.message, send)
+        await _bury(binding, message, _problem(error.code, error.message, error.pointer), send)
     except Unavailable as error:
         # Burying a command because the database was away for long would lose it.
         log.critical("gave_up_waiting", topic=message.topic, reason=error.message)
@@ -103,7 +105,7 @@ async def deliver(binding: Binding[M], message: Any, send: Send, failpoints: Fai
     except Exception as error:
         log.exception("message_failed", topic=message.topic, offset=message.offset)
         code = error.code if isinstance(error, CountermandError) else "internal"
-        await _bury(message, code, f"{type(error).__name__}: {error}", send)
+        await _bury(binding, message, _problem(code, f"{type(error).__name__}: {error}"), send)
     failpoints.reach(Failpoint.BEFORE_ACK)
     binding.moved()
 
@@ -133,28 +135,34 @@ async def _patiently(work: Callable[[], Awaitable[Any]], moved: Callable[[], Non
     raise AssertionError("unreachable")
 
 
-async def _bury(message: Any, code: str, reason: str, send: Send) -> None:
+def _problem(code: str, reason: str, pointer: str = "") -> Problem:
+    return Problem(code=code, message=reason[:MAX_CAUSE], pointer=pointer)
+
+
+async def _bury(binding: Binding[Any], message: Any, problem: Problem, send: Send) -> None:
     """Keep a message that cannot be handled, with its cause and where it came from."""
-    log.error(
-        "dead_letter",
+    value = message.value or b""
+    burial = Burial(
         topic=message.topic,
         partition=message.partition,
         offset=message.offset,
-        code=code,
-        reason=reason[:500],
+        size=len(value),
+        code=problem.code,
+        reason=problem.message,
     )
-    headers = {
-        "countermand-topic": message.topic.encode(),
-        "countermand-partition": str(message.partition).encode(),
-        "countermand-offset": str(message.offset).encode(),
-        "countermand-code": code.encode(),
-        "countermand-reason": reason[:500].encode(),
-    }
-    dead = Outgoing(topics.DEAD, message.key or b"", message.value or b"", headers)
+    log.error("dead_letter", **burial.model_dump())
+    letter = bury(burial, message.key or b"", value, _pairs(message.headers))
     try:
-        await _patiently(lambda: send(dead), lambda: None)
+        for one in (letter, *binding.buried(message.value, problem)):
+            await _patiently(lambda one=one: send(one), lambda: None)  # type: ignore[misc]
     except Exception:
         # Losing the letter is worse than stopping: the process ends without an ack, and the
         # message comes again.
         log.critical("dead_letter_not_delivered", topic=message.topic, offset=message.offset)
         raise SystemExit(EXIT_STUCK) from None
+
+
+def _pairs(headers: Any) -> Headers:
+    """Headers of a message as Faust hands them over: pairs, a mapping, or none."""
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    return tuple((name, value or b"") for name, value in pairs)

@@ -14,6 +14,7 @@ from faust.types.transports import TransportT
 from yarl import URL
 
 from domain.errors import Unavailable
+from streams.topics import MAX_LETTER_BYTES
 from streams.transport.tables import PromptTableManager
 
 __all__ = [
@@ -105,6 +106,8 @@ def create_faust_app(
         key_serializer="raw",
         value_serializer="raw",
         producer_acks=-1,
+        # A dead letter is a message and its cause.
+        producer_max_request_size=MAX_LETTER_BYTES,
         producer_request_timeout=chosen.request_timeout,
         stream_buffer_maxsize=chosen.stream_buffer,
         stream_wait_empty=True,

@@ -26,12 +26,13 @@ from eventsourcing.persistence import IntegrityError, Recording
 from sqlalchemy import Connection
 
 from domain.commands import Command, OpenJob, RecordOutcomes, SubmitJob
-from domain.errors import CommandRefused, Unavailable, VersionConflict
+from domain.errors import CommandRefused, IdempotencyConflict, Unavailable, VersionConflict
 from domain.events import PlannedChunk
 from domain.job import Job, Stamp
 from domain.jobs import Jobs
 from domain.ports import Clock, Ids
 from domain.registry import Registry
+from streams.answers import answer
 from streams.deciding import Decider
 from streams.dispatching import Dispatcher
 from streams.envelope import Outgoing, look_at
@@ -180,9 +181,13 @@ class Coordinator:
         async with self._only(job_id):
             step = await self._committed(job_id, partial(self._transact, job_id, command))
             await self._after_commit(job_id, command, step)
-        if step.job is None or not step.planned:
-            return [], step.others
-        return self._dispatcher.messages(step.job, step.planned), step.others
+        sent: list[Outgoing] = []
+        if step.job is not None and step.planned:
+            sent += self._dispatcher.messages(step.job, step.planned)
+        if command is not None and step.decision is not None:
+            # Last: no chunk of the job waits for what only a reader waits for.
+            sent.append(answer(command, step.decision))
+        return sent, step.others
 
     def _only(self, job_id: str) -> AbstractAsyncContextManager[None]:
         return self._locks.setdefault(job_id, asyncio.Lock())
@@ -254,7 +259,7 @@ class Coordinator:
         if command is not None:
             known = find_decision(connection, command.command_id)
             if known is not None:
-                return _Step(decision=known)
+                return _Step(decision=_same(known, command))
         version = chunk_store.lock_control(connection, job_id)
         job = self._load(job_id, version)
         problem = self._decide(connection, job, command)
@@ -337,6 +342,16 @@ class Coordinator:
         """Whether no chunk of a job is open, so that a hint has nothing to say."""
         live = self._live.get(job_id)
         return live is not None and not live.open and not live.wants_chunks()
+
+
+def _same(known: Decision, command: Command) -> Decision:
+    """The decision on a command that came before; its id may be no other job's."""
+    if known.job_id == command.job_id:
+        return known
+    taken = IdempotencyConflict(
+        "another command has this command_id; send it under a new one", pointer="/command_id"
+    )
+    return Decision(command.job_id, 0, problem_of(taken))
 
 
 def _told(command: Command, decision: Decision, job: Job | None) -> Decision:

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, TypeAdapter, ValidationError
 
-from domain.commands import COMMAND, BaseCommand, Command, RecordOutcomes, Value
+from domain.commands import (
+    COMMAND,
+    AppendItems,
+    BaseCommand,
+    Command,
+    JobId,
+    OpenJob,
+    RecordOutcomes,
+    SubmitJob,
+    UploadedItems,
+    Value,
+)
 from domain.errors import MessageUnreadable, UnsupportedVersion
 from domain.events import EVENTS, JobEvent
 from streams import topics
 
 T = TypeVar("T")
+Headers = tuple[tuple[str, bytes], ...]
+
+SCHEMA = 1
+"""The newest schema of commands, work and outcome messages that this release reads."""
+Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
+"""What the columns that it is compared with can hold."""
 
 ENGINE = "engine"
 """Tenant and actor of the hints that the engine sends itself; they decide nothing."""
@@ -26,37 +44,37 @@ class Outgoing:
     topic: str
     key: bytes
     value: bytes
-    headers: dict[str, bytes] = field(default_factory=dict)
+    headers: Headers = ()
 
 
 class WorkChunk(Value):
     """A chunk of a dispatch, at the attempt that may claim it."""
 
-    chunk: int
-    attempt: int
+    chunk: Number
+    attempt: Number
 
 
 class Work(Value):
     """A hint to a worker: these chunks wait; the chunk rows are the truth."""
 
     schema_version: Literal[1] = 1
-    job_id: str
-    operation: str
-    epoch: int
+    job_id: JobId
+    operation: Annotated[str, Field(min_length=1, max_length=200)]
+    epoch: Number
     chunks: tuple[WorkChunk, ...]
 
 
 class ChunkOutcome(Value):
     """How many items of a chunk came to what; ``duration_ms`` is the work's own time."""
 
-    chunk: int
-    attempt: int
-    succeeded: int
-    failed: int
-    skipped: int
-    rolled_back: int
-    conflict: int
-    duration_ms: float
+    chunk: NonNegativeInt
+    attempt: NonNegativeInt
+    succeeded: NonNegativeInt
+    failed: NonNegativeInt
+    skipped: NonNegativeInt
+    rolled_back: NonNegativeInt
+    conflict: NonNegativeInt
+    duration_ms: NonNegativeFloat
 
 
 class ChunksCompleted(Value):
@@ -88,14 +106,47 @@ class ItemsProgressed(Value):
     type: Literal["items_progressed"] = "items_progressed"
     job_id: str
     tenant: str
-    chunk: int
-    succeeded: int
-    failed: int
-    skipped: int
+    chunk: NonNegativeInt
+    succeeded: NonNegativeInt
+    failed: NonNegativeInt
+    skipped: NonNegativeInt
+
+
+class DecisionStatus(StrEnum):
+    """What became of a command; ``held`` is on the dead-letter topic and may come again."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    HELD = "held"
+
+
+class Problem(Value):
+    """Why a command was not accepted: a stable code, the remedy, a JSON pointer or nothing."""
+
+    code: str
+    message: str
+    pointer: str = ""
+
+
+class CommandDecided(Value):
+    """The answer to a command: what became of it, and the job's version after it.
+
+    A command that comes again is answered again, in the same words.
+    """
+
+    schema_version: Literal[1] = 1
+    type: Literal["command_decided"] = "command_decided"
+    job_id: JobId
+    tenant: str
+    command_id: str
+    command: Annotated[str, Field(max_length=100)]
+    status: DecisionStatus
+    version: NonNegativeInt
+    problem: Problem | None = None
 
 
 OutcomeMessage = Annotated[
-    ChunksCompleted | ChunksFailed | ItemsProgressed, Field(discriminator="type")
+    ChunksCompleted | ChunksFailed | ItemsProgressed | CommandDecided, Field(discriminator="type")
 ]
 OUTCOME: TypeAdapter[OutcomeMessage] = TypeAdapter(OutcomeMessage)
 
@@ -136,7 +187,10 @@ def decode_event(value: bytes | None) -> JobEvent | None:
 
 def decode_command(value: bytes | None) -> Command:
     """The command; raises UnsupportedVersion or MessageUnreadable, which name the field."""
-    return _decode(COMMAND, value, "command")
+    command = _decode(COMMAND, value, "command")
+    if isinstance(command, SubmitJob | OpenJob | AppendItems):
+        _check_free(command, value or b"")
+    return command
 
 
 def decode_work(value: bytes | None) -> Work:
@@ -144,9 +198,12 @@ def decode_work(value: bytes | None) -> Work:
     return _decode(_WORK, value, "work message")
 
 
-def decode_outcome(value: bytes | None) -> OutcomeMessage:
-    """The outcome message; raises as ``decode_command``."""
-    return _decode(OUTCOME, value, "outcome message")
+def decode_outcome(value: bytes | None) -> OutcomeMessage | None:
+    """The outcome message, or None when this release does not know its kind."""
+    try:
+        return _decode(OUTCOME, value, "outcome message")
+    except UnsupportedVersion:
+        return None
 
 
 _WORK: TypeAdapter[Work] = TypeAdapter(Work)
@@ -158,16 +215,40 @@ def _decode(adapter: TypeAdapter[T], value: bytes | None, what: str) -> T:
     try:
         return adapter.validate_json(value)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        pointer = "/" + "/".join(str(part) for part in first["loc"])
-        if first["loc"] and first["loc"][-1] == "schema_version":
+        if _is_newer(value):
             raise UnsupportedVersion(
                 f"the {what} has a schema version that this release does not read; upgrade it",
-                pointer=pointer,
+                pointer="/schema_version",
             ) from error
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        pointer = "/" + "/".join(str(part) for part in first["loc"])
         raise MessageUnreadable(
             f"the {what} is not readable: {first['msg']}", pointer=pointer
         ) from error
+
+
+def _is_newer(value: bytes) -> bool:
+    """Whether it says that it is of a later schema: then all else in it may differ as well."""
+    try:
+        document = orjson.loads(value)
+        return bool(document["schema_version"] > SCHEMA)
+    except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
+        return False
+
+
+def _check_free(command: SubmitJob | OpenJob | AppendItems, value: bytes) -> None:
+    """Params and items may be any JSON, and must be JSON: they are stored and sent on.
+
+    Raises MessageUnreadable for NaN, infinities and integers beyond 64 bits.
+    """
+    spec = None if isinstance(command, AppendItems) else command.spec.params
+    source = None if isinstance(command, OpenJob) else command.source
+    items = () if source is None or isinstance(source, UploadedItems) else source.items
+    try:
+        orjson.loads(value)
+        orjson.dumps([spec, items])
+    except (orjson.JSONDecodeError, TypeError) as error:
+        raise MessageUnreadable(f"the command is not readable: {error}") from error
 
 
 def hint(command: BaseCommand, topic: str) -> Outgoing:

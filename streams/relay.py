@@ -57,8 +57,8 @@ class LiveRelay:
         """The event, or None when this release does not know its kind."""
         return decode_event(value)
 
-    def decode_outcome(self, value: bytes | None) -> OutcomeMessage:
-        """The outcome message."""
+    def decode_outcome(self, value: bytes | None) -> OutcomeMessage | None:
+        """The outcome message, or None when this release does not know its kind."""
         return decode_outcome(value)
 
     async def event(self, event: JobEvent | None) -> list[Outgoing]:
@@ -75,10 +75,12 @@ class LiveRelay:
             self._hub.publish(LiveEvent(job_id, event.originator_version, event.alias, data))
         return []
 
-    async def outcome(self, message: OutcomeMessage) -> list[Outgoing]:
+    async def outcome(self, message: OutcomeMessage | None) -> list[Outgoing]:
         """Items of a slow chunk were done; shown as progress without an id."""
+        if not isinstance(message, ItemsProgressed):
+            return []
         seen = self._seen.get(message.job_id)
-        if not isinstance(message, ItemsProgressed) or seen is None or not seen.report(message):
+        if seen is None or not seen.report(message):
             return []
         if self._hub.wanted(message.job_id):
             event = seen.event.model_copy(update={"counts": _with(seen)})

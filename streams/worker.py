@@ -163,6 +163,10 @@ class Worker:
             self._controls[work.job_id] = control
             while len(self._controls) > KEPT_CONTROLS:
                 self._controls.pop(next(iter(self._controls)))
+        if control.operation != work.operation:
+            # Nobody of ours sends this: another operation on these items is no work.
+            log.warning("forged_work", job_id=work.job_id, operation=work.operation)
+            return None, []
         claimed = chunk_store.claim(
             connection,
             work,

@@ -14,8 +14,8 @@ from eventsourcing.persistence import Recording
 
 from domain.jobs import Jobs
 from domain.registry import Registry
+from streams import answers, envelope, topics
 from streams import app as faust_apps
-from streams import envelope, topics
 from streams.agents import Binding, Sender, bind
 from streams.clock import SystemClock, TimeOrderedIds
 from streams.coordinator import Coordinator, CoordinatorSettings, Decided, Stored
@@ -201,6 +201,7 @@ def bind_coordinator(app: Any, stage: Coordinator, send: Sender, base: Base, lan
         before_send=Failpoint.BEFORE_DISPATCH_SEND,
         after_send=Failpoint.AFTER_DISPATCH_SEND,
         moved=lane.moved,
+        buried=answers.buried,
     )
     bind(app, binding, send, base.failpoints)
 

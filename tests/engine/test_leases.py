@@ -37,7 +37,7 @@ async def stages(database: Database) -> Stages:
 async def claimed_by(stages: Stages, worker: str, starts: int = 1) -> Claimed:
     """The one chunk of a job of two items, claimed; its lease begins now."""
     await stages.submit("stock.create", [{"name": "x"}] * 2)
-    work = decode_work(stages.bus.pop().value)
+    work = decode_work(stages.bus.pop(0).value)
     claimed: list[Claimed] = []
     for number in range(starts):
         stages.clock.pass_seconds(LEASE + 1)

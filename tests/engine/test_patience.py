@@ -41,7 +41,7 @@ async def test_a_chunk_that_waits_for_its_turn_to_write_does_not_hang(
     job_id = await stages.submit("patience.quick", [{"number": 1}])
     turn = threading.Event()
     # In this order the one writer takes them: the claim, another's long write, the chunk.
-    working = asyncio.create_task(stages.deliver(stages.bus.pop()))
+    working = asyncio.create_task(stages.deliver(stages.bus.pop(0)))
     await asyncio.sleep(0)
     other = asyncio.create_task(sqlite_database.write(lambda _: turn.wait(5)))
     await asyncio.sleep(0.5)

@@ -14,6 +14,7 @@ from domain.commands import (
     UploadedItems,
 )
 from domain.registry import Registry
+from streams import topics
 from streams.stores import migrate
 from streams.stores.database import Database
 from streams.stores.decisions import Decision
@@ -44,7 +45,7 @@ async def test_a_submit_without_its_upload_makes_no_job(stages: Stages) -> None:
     assert refused.problem is not None
     assert refused.version == 0
     assert await stages.rows("SELECT count(*) FROM events") == [(0,)]
-    assert stages.bus == []
+    assert [sent.topic for sent in stages.bus] == [topics.OUTCOMES], "the answer alone"
 
 
 async def test_a_part_without_its_upload_is_not_appended(stages: Stages) -> None:

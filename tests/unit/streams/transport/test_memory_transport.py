@@ -10,6 +10,7 @@ from faust.exceptions import NotReady
 from faust.transport import by_url
 
 from streams.app import AppCrashedError, FaustSettings, running, start
+from streams.topics import MAX_LETTER_BYTES
 from streams.transport.errors import (
     BacklogFullError,
     MessageTooLargeError,
@@ -91,17 +92,18 @@ class TestWiring:
 class TestSending:
     async def test_errors_tell_the_remedy(self, sender: faust.App) -> None:
         with pytest.raises(
-            MessageTooLargeError, match="limit of 1000000 bytes: send it in several"
+            MessageTooLargeError, match=f"limit of {MAX_LETTER_BYTES} bytes: send it in several"
         ):
-            await send(sender, b"x" * 1_000_000)
+            await send(sender, b"x" * MAX_LETTER_BYTES)
         with pytest.raises(UnknownTopicError, match="create it before"):
             await send(sender, b"value", topic="unknown")
         with pytest.raises(UnknownPartitionError, match="leave the partition out"):
             await send(sender, b"value", partition=7)
 
     async def test_headers_count_into_the_size(self, sender: faust.App) -> None:
+        headers = {"h": b"x" * MAX_LETTER_BYTES}
         with pytest.raises(MessageTooLargeError):
-            await sender.producer.send("work", None, b"", None, None, {"h": b"x" * 1_000_000})
+            await sender.producer.send("work", None, b"", None, None, headers)
 
     async def test_only_bytes_are_taken(self, sender: faust.App) -> None:
         with pytest.raises(TypeError):

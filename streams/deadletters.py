@@ -1,0 +1,132 @@
+"""Dead letters: messages that could not be handled, kept with their cause, and sent again.
+
+:mod:`streams.agents` buries; an operator sends again by code once the cause is mended (an
+upgrade that reads the newer schema, a plug-in that was missing). A letter has the key, the
+bytes and the headers of its message; where it came from and why is in headers of its own,
+whose names begin with ``countermand-``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from domain.commands import Value
+from domain.errors import MessageUnreadable
+from streams import topics
+from streams.envelope import Headers, Outgoing
+
+PREFIX = "countermand-"
+MAX_CAUSE = 500
+
+Send = Callable[[Outgoing], Awaitable[None]]
+Digits = Annotated[
+    NonNegativeInt,
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]+$"}),
+]
+
+
+class Burial(Value):
+    """Where a dead letter came from and why it is here: its headers, each UTF-8 text.
+
+    ``size`` is that of the message's value. A letter that is shorter was cut to what a
+    message may hold; the whole one stays at its place for as long as its topic keeps it.
+    """
+
+    model_config = ConfigDict(alias_generator=lambda name: PREFIX + name, populate_by_name=True)
+
+    topic: str
+    partition: Digits
+    offset: Digits
+    size: Digits
+    code: str
+    reason: Annotated[str, Field(max_length=MAX_CAUSE)]
+
+    def headers(self) -> Headers:
+        """As they travel."""
+        fields = self.model_dump(by_alias=True)
+        return tuple((name, value.encode()) for name, value in fields.items())
+
+    @classmethod
+    def of(cls, headers: Headers) -> Burial:
+        """What the headers of a letter say; raises MessageUnreadable when it is no letter."""
+        try:
+            own = {name: value.decode() for name, value in headers if name.startswith(PREFIX)}
+            return cls.model_validate(own)
+        except (UnicodeDecodeError, ValidationError) as error:
+            raise MessageUnreadable(f"a dead letter without its cause: {error}") from error
+
+
+def bury(burial: Burial, key: bytes, value: bytes, headers: Headers) -> Outgoing:
+    """The letter of a message; its value is cut when it is longer than a letter may be."""
+    own = burial.headers()
+    letter = Outgoing(topics.DEAD, key, value, (*_kept(headers), *own))
+    if _size(letter) <= topics.MAX_LETTER_BYTES:
+        return letter
+    # Only a producer with other limits than ours gets here; the cause matters more.
+    room = topics.MAX_LETTER_BYTES - topics.LETTER_HEADROOM
+    return Outgoing(topics.DEAD, key[:room], value[: max(room - len(key), 0)], own)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message of the dead-letter topic."""
+
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+@dataclass(slots=True)
+class Redriven:
+    """What became of the letters of a code: sent again, or left because they cannot be."""
+
+    sent: int = 0
+    left: int = 0
+
+
+async def redrive(
+    letters: AsyncIterator[Letter], send: Send, *, code: str, systems: Collection[str]
+) -> Redriven:
+    """Send the letters of a code to where they were, in order.
+
+    What was handled meanwhile is known by its command id or chunk and has no effect. A
+    letter that was cut stays, as does one of a topic that is not read for work.
+    """
+    targets = {topics.COMMANDS, *map(topics.work, systems)}
+    found = Redriven()
+    async for letter in letters:
+        try:
+            burial = Burial.of(letter.headers)
+        except MessageUnreadable:
+            continue
+        if burial.code != code:
+            continue
+        if burial.topic not in targets or burial.size != len(letter.value):
+            found.left += 1
+            continue
+        await send(Outgoing(burial.topic, letter.key, letter.value, _kept(letter.headers)))
+        found.sent += 1
+    return found
+
+
+def _kept(headers: Headers) -> Headers:
+    """The headers that are the message's own."""
+    return tuple((name, value) for name, value in headers if not name.startswith(PREFIX))
+
+
+def _size(letter: Outgoing) -> int:
+    """An upper bound of the bytes that it takes on the wire."""
+    names: Sequence[int] = [len(name.encode()) + len(value) + 12 for name, value in letter.headers]
+    return len(letter.key) + len(letter.value) + sum(names) + 64

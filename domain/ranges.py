@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 Span = tuple[int, int]
@@ -119,6 +120,15 @@ class Ranges:
                 lambda ranges: ranges.to_json()
             ),
         )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {
+            "description": "Positions of items as half-open spans: [[0, 3], [5, 6]] is 0, 1, 2, 5.",
+            **handler(schema),
+        }
 
 
 def _checked(span: Iterable[int]) -> Span:

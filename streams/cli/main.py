@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from domain.errors import CountermandError
-from streams.cli import audit, database, demo, exits, reading, scaling, serving, steering, submit
+from streams.cli import (
+    audit,
+    database,
+    demo,
+    describing,
+    exits,
+    reading,
+    scaling,
+    serving,
+    steering,
+    submit,
+)
 from streams.cli.options import FLAG
 from streams.cli.output import say
 
@@ -68,6 +79,7 @@ app.command(rich_help_panel=SERVER)(demo.demo)
 app.command(rich_help_panel=SERVER)(serving.serve)
 for part in (scaling.api, scaling.coordinator, scaling.worker):
     app.command(rich_help_panel=SERVER)(part)
+app.command(rich_help_panel=SERVER)(describing.asyncapi)
 app.add_typer(audit.app, name="audit", rich_help_panel=SERVER)
 app.add_typer(database.app, name="db", rich_help_panel=SERVER)
 

@@ -1,0 +1,217 @@
+"""Examples: one message of each kind, made from the vocabularies, so that they are valid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from domain.commands import (
+    AppendItems,
+    CancelJob,
+    InlineItems,
+    JobSpec,
+    OpenJob,
+    PauseJob,
+    RecordOutcomes,
+    ResumeJob,
+    RetryJob,
+    SealJob,
+    SubmitJob,
+    UndoJob,
+    Value,
+)
+from domain.events import (
+    Cause,
+    ChunksClosed,
+    ChunksPlanned,
+    ItemsAppended,
+    JobCancelled,
+    JobEvent,
+    JobFinished,
+    JobOpened,
+    JobPaused,
+    JobResumed,
+    JobSealed,
+    JobStatus,
+    JobSubmitted,
+    PlannedChunk,
+    RetryStarted,
+    UndoStarted,
+)
+from domain.outcomes import ClosedChunk, Counts
+from domain.ranges import Ranges
+from streams import topics
+from streams.deadletters import Burial
+from streams.envelope import (
+    ChunkOutcome,
+    ChunksCompleted,
+    ChunksFailed,
+    CommandDecided,
+    DecisionStatus,
+    ItemsProgressed,
+    Problem,
+    Work,
+    WorkChunk,
+    encode_event,
+)
+
+JOB = "nightly-2026-11-25"
+TENANT = "local"
+OPERATION = "annotations.create_labels"
+SHA256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+BEGIN = datetime(2026, 11, 25, 1, tzinfo=UTC)
+
+SPEC = JobSpec(operation=OPERATION, name="Labels of the gazetteer", tags=("nightly",))
+ITEMS = InlineItems(items=({"project_id": 1, "name": "CITY"}, {"project_id": 1, "name": "RIVER"}))
+
+
+def _said(verb: str) -> dict[str, Any]:
+    """What every command says."""
+    return {
+        "command_id": f"{JOB}.{verb}",
+        "job_id": JOB,
+        "tenant": TENANT,
+        "actor": "gazetteer-import",
+    }
+
+
+def commands() -> list[Value]:
+    """One of each command."""
+    return [
+        SubmitJob(**_said("submit"), spec=SPEC, source=ITEMS),
+        OpenJob(**_said("open"), spec=SPEC),
+        AppendItems(**_said("part.0"), part=0, source=ITEMS),
+        SealJob(**_said("seal"), items=2),
+        PauseJob(**_said("pause"), reason="the editors are at work"),
+        ResumeJob(**_said("resume")),
+        CancelJob(**_said("cancel"), reason="wrong file"),
+        RetryJob(**_said("retry"), reason="the project is there now"),
+        UndoJob(**_said("undo"), reason="wrong file"),
+        RecordOutcomes(**_said("look") | {"actor": "engine"}),
+    ]
+
+
+def work() -> Value:
+    """A work message."""
+    return Work(job_id=JOB, operation=OPERATION, epoch=0, chunks=(WorkChunk(chunk=0, attempt=1),))
+
+
+def outcomes() -> list[Value]:
+    """One of each outcome message, and an answer of each kind."""
+    done = ChunkOutcome(
+        chunk=0,
+        attempt=1,
+        succeeded=1,
+        failed=1,
+        skipped=0,
+        rolled_back=0,
+        conflict=0,
+        duration_ms=3.4,
+    )
+    lost = done.model_copy(update={"chunk": 1, "succeeded": 0, "failed": 2})
+    return [
+        ChunksCompleted(job_id=JOB, tenant=TENANT, operation=OPERATION, chunks=(done,)),
+        ChunksFailed(job_id=JOB, tenant=TENANT, operation=OPERATION, chunks=(lost,)),
+        ItemsProgressed(job_id=JOB, tenant=TENANT, chunk=0, succeeded=1, failed=0, skipped=0),
+        *_answers(),
+    ]
+
+
+def _answers() -> list[Value]:
+    def answer(command: str, status: DecisionStatus, **more: Any) -> Value:
+        return CommandDecided(
+            job_id=JOB,
+            tenant=TENANT,
+            command_id=f"{JOB}.{command.partition('_')[0]}",
+            command=command,
+            status=status,
+            **more,
+        )
+
+    missing = Problem(
+        code="invalid",
+        message="the seal says 2 items, 1 have arrived; append what is missing",
+        pointer="/items",
+    )
+    newer = Problem(
+        code="unsupported_version",
+        message="the command has a schema version that this release does not read; upgrade it",
+        pointer="/schema_version",
+    )
+    return [
+        answer("open_job", DecisionStatus.ACCEPTED, version=1),
+        answer("seal_job", DecisionStatus.REFUSED, version=2, problem=missing),
+        answer("pause_job", DecisionStatus.HELD, version=0, problem=newer),
+    ]
+
+
+def events() -> list[Any]:
+    """One of each event, as published."""
+    return [
+        orjson.loads(encode_event(position, event))
+        for position, event in enumerate(_history(), start=4001)
+    ]
+
+
+def _history() -> Sequence[JobEvent]:
+    """Events of every kind; together they are no history that a job could have."""
+    two, done = Counts(pending=2), Counts(succeeded=1, failed=1)
+    planned = PlannedChunk(chunk=0, cause=Cause.APPLY, items=Ranges.span(0, 2))
+    closed = ClosedChunk(chunk=0, succeeded=1, failed=1, duration_ms=3.4, sha256=SHA256)
+    part = {"size": 64, "sha256": SHA256}
+    running, pending = JobStatus.RUNNING, JobStatus.PENDING
+    told: list[tuple[type[JobEvent], JobStatus, Counts, dict[str, Any]]] = [
+        (JobSubmitted, pending, two, {"spec": SPEC, "items": 2, **part}),
+        (JobOpened, JobStatus.DRAFT, Counts(), {"spec": SPEC}),
+        (ItemsAppended, JobStatus.DRAFT, two, {"part": 0, "first": 0, "items": 2, **part}),
+        (JobSealed, pending, two, {}),
+        (ChunksPlanned, running, two, {"generation": 0, "chunks": (planned,)}),
+        (ChunksClosed, running, done, {"chunks": (closed,)}),
+        (JobPaused, JobStatus.PAUSED, two, {"epoch": 1, "reason": "the editors are at work"}),
+        (JobResumed, running, two, {}),
+        (JobCancelled, JobStatus.CANCELLED, Counts(skipped=2), {"epoch": 1}),
+        (RetryStarted, running, Counts(pending=1, succeeded=1), {"items": Ranges.of([1])}),
+        (
+            UndoStarted,
+            JobStatus.ROLLING_BACK,
+            done,
+            {
+                "epoch": 1,
+                "generation": 1,
+                "direction": Cause.ROLLBACK,
+                "stood": JobStatus.COMPLETED_WITH_ERRORS,
+            },
+        ),
+        (JobFinished, JobStatus.COMPLETED_WITH_ERRORS, done, {}),
+    ]
+    return [
+        kind(
+            originator_id=JOB,
+            originator_version=version,
+            at=BEGIN + timedelta(seconds=version),
+            tenant=TENANT,
+            actor="gazetteer-import",
+            command_id=f"{JOB}.{version}",
+            status=status,
+            counts=counts,
+            **fields,
+        )
+        for version, (kind, status, counts, fields) in enumerate(told, start=1)
+    ]
+
+
+def letter() -> dict[str, Any]:
+    """A dead letter: its headers, and the bytes of the message as text."""
+    value = '{"type": "destroy"}'
+    burial = Burial(
+        topic=topics.COMMANDS,
+        partition=3,
+        offset=41,
+        size=len(value),
+        code="unreadable",
+        reason="the command is not readable: no command is called 'destroy'",
+    )
+    return {"headers": burial.model_dump(by_alias=True), "payload": value}

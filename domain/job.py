@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import PrivateAttr
 
-from domain import planning
+from domain import planning, portions
 from domain.commands import JobSpec, Start
 from domain.errors import InvalidCommand, WrongState
 from domain.events import (
@@ -39,6 +39,7 @@ from domain.events import (
 from domain.job_state import Backlog, JobState
 from domain.outcomes import ClosedChunk, Counts, ItemStatus
 from domain.ranges import Ranges
+from domain.settling import said, settled
 
 Verb = Literal["append", "seal", "pause", "resume", "cancel", "retry", "undo"]
 
@@ -160,11 +161,13 @@ class Job(JobState):
                 fresh.setdefault(chunk.chunk, chunk)
         if not fresh:
             return
-        counts = self.counts
         for chunk in fresh.values():
             self._require_account(chunk)
-            counts = _settled(counts, self.open[chunk.chunk].cause, chunk)
-        self._emit(ChunksClosed, stamp, counts=counts, chunks=tuple(fresh.values()))
+        for portion in portions.of_chunks(fresh.values()):
+            counts = self.counts
+            for chunk in portion:
+                counts = settled(counts, self.open[chunk.chunk].cause, chunk)
+            self._emit(ChunksClosed, stamp, counts=counts, chunks=portion)
         self._finish_if_done(stamp)
 
     def pause(self, stamp: Stamp, reason: str) -> None:
@@ -203,14 +206,15 @@ class Job(JobState):
                 f"the ledger names {len(failed)} failed items, the job {self.counts.failed}; "
                 "run `countermand audit verify`"
             )
-        self._emit(
-            RetryStarted,
-            stamp,
-            status=JobStatus.RUNNING,
-            counts=self.counts.moved(ItemStatus.FAILED, ItemStatus.PENDING, len(failed)),
-            items=failed,
-            reason=reason,
-        )
+        for items in portions.of_ranges(failed):
+            self._emit(
+                RetryStarted,
+                stamp,
+                status=JobStatus.RUNNING,
+                counts=self.counts.moved(ItemStatus.FAILED, ItemStatus.PENDING, len(items)),
+                items=items,
+                reason=reason,
+            )
 
     def undo(self, stamp: Stamp, reason: str) -> None:
         """Begin to put records back; on a job rolled back, to apply them again.
@@ -297,9 +301,11 @@ class Job(JobState):
     def _cut(self, room: int, *, slow: bool) -> tuple[PlannedChunk, ...]:
         size = planning.chunk_items(self.options, self.pace, slow=slow)
         chunks: list[PlannedChunk] = []
+        left = portions.MAX_SPANS
         for entry in self.backlog:
             for items in entry.pieces(size):
-                if len(chunks) >= self._room(entry, room):
+                left -= portions.weight(items)
+                if len(chunks) >= self._room(entry, room) or (chunks and left < 0):
                     return tuple(chunks)
                 chunks.append(
                     PlannedChunk(
@@ -344,11 +350,11 @@ class Job(JobState):
 
     def _require_account(self, closed: ClosedChunk) -> None:
         opened = self.open[closed.chunk]
-        said = _said(opened.cause, closed) + len(closed.returned)
+        spoken = said(opened.cause, closed) + len(closed.returned)
         items = len(opened.items) or self._standing(opened)
-        if said != items:
+        if spoken != items:
             raise RuntimeError(
-                f"the outcome of chunk {closed.chunk} speaks of {said} items, the chunk has "
+                f"the outcome of chunk {closed.chunk} speaks of {spoken} items, the chunk has "
                 f"{items}; whoever closes a chunk must say what became of each item"
             )
 
@@ -376,25 +382,3 @@ class Job(JobState):
         )
         self._pending.append(event)
         self.apply(event)
-
-
-def _said(cause: Cause, chunk: ClosedChunk) -> int:
-    """How many items a closed chunk settles, of the statuses that its cause can lead to."""
-    if cause is Cause.ROLLBACK:
-        return chunk.rolled_back + chunk.conflict + chunk.failed
-    if cause is Cause.REAPPLY:
-        return chunk.succeeded + chunk.conflict + chunk.failed
-    return chunk.succeeded + chunk.failed + chunk.skipped
-
-
-def _settled(counts: Counts, cause: Cause, chunk: ClosedChunk) -> Counts:
-    """The counts after a chunk was closed."""
-    if cause is Cause.ROLLBACK:
-        counts = counts.moved(ItemStatus.SUCCEEDED, ItemStatus.ROLLED_BACK, chunk.rolled_back)
-        return counts.moved(ItemStatus.SUCCEEDED, ItemStatus.CONFLICT, chunk.conflict)
-    if cause is Cause.REAPPLY:
-        counts = counts.moved(ItemStatus.ROLLED_BACK, ItemStatus.SUCCEEDED, chunk.succeeded)
-        return counts.moved(ItemStatus.ROLLED_BACK, ItemStatus.CONFLICT, chunk.conflict)
-    counts = counts.moved(ItemStatus.PENDING, ItemStatus.SUCCEEDED, chunk.succeeded)
-    counts = counts.moved(ItemStatus.PENDING, ItemStatus.FAILED, chunk.failed)
-    return counts.moved(ItemStatus.PENDING, ItemStatus.SKIPPED, chunk.skipped)

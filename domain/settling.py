@@ -1,0 +1,28 @@
+"""Settling: what a closed chunk says of its items, and the counts after it. Pure."""
+
+from __future__ import annotations
+
+from domain.events import Cause
+from domain.outcomes import ClosedChunk, Counts, ItemStatus
+
+
+def said(cause: Cause, chunk: ClosedChunk) -> int:
+    """How many items a closed chunk settles, of the statuses that its cause can lead to."""
+    if cause is Cause.ROLLBACK:
+        return chunk.rolled_back + chunk.conflict + chunk.failed
+    if cause is Cause.REAPPLY:
+        return chunk.succeeded + chunk.conflict + chunk.failed
+    return chunk.succeeded + chunk.failed + chunk.skipped
+
+
+def settled(counts: Counts, cause: Cause, chunk: ClosedChunk) -> Counts:
+    """The counts after a chunk was closed."""
+    if cause is Cause.ROLLBACK:
+        counts = counts.moved(ItemStatus.SUCCEEDED, ItemStatus.ROLLED_BACK, chunk.rolled_back)
+        return counts.moved(ItemStatus.SUCCEEDED, ItemStatus.CONFLICT, chunk.conflict)
+    if cause is Cause.REAPPLY:
+        counts = counts.moved(ItemStatus.ROLLED_BACK, ItemStatus.SUCCEEDED, chunk.succeeded)
+        return counts.moved(ItemStatus.ROLLED_BACK, ItemStatus.CONFLICT, chunk.conflict)
+    counts = counts.moved(ItemStatus.PENDING, ItemStatus.SUCCEEDED, chunk.succeeded)
+    counts = counts.moved(ItemStatus.PENDING, ItemStatus.FAILED, chunk.failed)
+    return counts.moved(ItemStatus.PENDING, ItemStatus.SKIPPED, chunk.skipped)

@@ -7,7 +7,7 @@ PACKAGES := domain streams api
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint format bench proof serve lock audit clean
+.PHONY: help .venv demo test kafka lint format bench proof serve lock audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ demo: .venv ## Run the guided demonstration
 test: .venv ## Run the tests (names each missing service first)
 	@$(BIN)/python tools/services
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+kafka: ## Fetch the Kafka that the tests start (Java 17 or newer, Maven)
+	@tools/kafka
 
 lint: .venv ## Check style, types and the layers
 	$(BIN)/ruff check .

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from tests.services.kafka import kafka, kafka_of_three
 from tests.services.postgres import postgres_database, postgres_process, postgres_server
 from tests.services.switch import need
 from tests.suites import pytest_terminal_summary
 
 __all__ = [
+    "kafka",
+    "kafka_of_three",
     "postgres_database",
     "postgres_process",
     "postgres_server",
@@ -16,7 +19,7 @@ __all__ = [
 ]
 
 # Who asks for the fixture need not say it again with a marker.
-_FIXTURES = {"postgres_process": "postgresql"}
+_FIXTURES = {"postgres_process": "postgresql", "kafka": "kafka", "kafka_of_three": "kafka"}
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.services.kafka_jars import OLDEST_JAVA, find_kafka
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -66,6 +68,13 @@ SERVICES = {
             purpose="the tests of the PostgreSQL store start a server of their own",
             how_to_get="apt-get install postgresql (any release from 13 on)",
             find=find_postgres,
+        ),
+        Service(
+            name="kafka",
+            purpose="the tests of the Kafka transport start brokers of their own",
+            how_to_get=f"apt-get install default-jre-headless maven (Java {OLDEST_JAVA} or newer), "
+            "then tools/kafka",
+            find=find_kafka,
         ),
     ]
 }

@@ -160,7 +160,9 @@ def _spawn(
     go down before the tests that use it have ended.
     """
     ids = (os.geteuid(), os.getegid()) if account is None else (account.pw_uid, account.pw_gid)
-    launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), *map(str, (os.getpid(), *ids))]
+    # SIGQUIT is an immediate shutdown, in which the server takes its children along.
+    numbers = map(str, (os.getpid(), int(signal.SIGQUIT), *ids))
+    launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), *numbers]
     return subprocess.Popen(
         [*launcher, *command],
         cwd=folder,

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -41,7 +41,7 @@ class Place(Protocol):
         """Whether it needs no server."""
         ...
 
-    def fresh(self) -> Iterator[Site]: ...
+    def fresh(self) -> AbstractContextManager[Site]: ...
 
 
 class SqlitePlace:

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import material
 from benchmarks.measure import Used
 from benchmarks.peers import running as peers
-from benchmarks.peers.running import Peer
+from benchmarks.peers.catalogue import HUEY
 from benchmarks.places import Site
 from benchmarks.server import Server, running
 
@@ -24,12 +24,6 @@ SCRIPTS = {
     "500": "script, a commit every 500",
     "bulk": "raw bulk load, one transaction",
 }
-HUEY = Peer(
-    "Huey",
-    module="huey_sqlite",
-    package="huey",
-    worker=("-m", "benchmarks.peers.huey_sqlite"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +63,7 @@ def embedded_queues(say: Callable[[str], None]) -> list[Contestant]:
     if HUEY.missing:
         say(f"{HUEY.missing}; to get it: pip install -e .[bench]")
         return []
-    return [Contestant(f"Huey, tasks of {size}", partial(_huey, size)) for size in BATCHES]
+    return [Contestant(f"{HUEY.label}, tasks of {size}", partial(_huey, size)) for size in BATCHES]
 
 
 async def _huey(size: int, site: Site, items: Path) -> Used:

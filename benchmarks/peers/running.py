@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,11 +25,15 @@ LOG_TAIL = 3000
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A task queue; ``module`` is the one of ours that knows it, ``package`` its own."""
+    """A task queue and where its tasks wait.
+
+    ``module`` is the one of ours that knows it, ``packages`` are what it needs, itself first.
+    """
 
     name: str
+    broker: str
     module: str
-    package: str
+    packages: tuple[str, ...]
     worker: tuple[str, ...]
     """Arguments for the interpreter that start one command of workers."""
     processes: int = 1
@@ -37,11 +42,17 @@ class Peer:
     """Arguments for the interpreter that make what the queue keeps in our database."""
 
     @property
+    def label(self) -> str:
+        """Its name in a table, with its release; it must be installed."""
+        return f"{self.name} {version(self.packages[0])} on {self.broker}"
+
+    @property
     def missing(self) -> str | None:
         """A sentence that says what is not installed and how to get it; None when it is."""
-        if find_spec(self.package) is not None:
+        absent = [package for package in self.packages if find_spec(package) is None]
+        if not absent:
             return None
-        return f"{self.name} is left out: {self.package} is not installed"
+        return f"{self.name} is left out: {absent[0]} is not installed"
 
 
 async def run(

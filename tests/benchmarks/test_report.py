@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import contestants
-from benchmarks.contestants import HUEY, OURS, OURS_100, SCRIPTS
+from benchmarks.contestants import BATCHES, OURS, OURS_100, SCRIPTS
+from benchmarks.peers.catalogue import HUEY, ON_REDIS, PROCRASTINATE
 
 CHECKOUT = Path(__file__).parents[2]
 SMALL = ("--items", "600", "--rounds", "1", "--jobs", "2", "--large", "0", "--slow-items", "5")
@@ -18,25 +19,38 @@ SMALL = ("--items", "600", "--rounds", "1", "--jobs", "2", "--large", "0", "--sl
 
 @pytest.mark.slow
 def test_the_report_has_a_row_for_every_contestant(tmp_path: Path) -> None:
-    report = tmp_path / "benchmark.md"
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "benchmarks", "--database", "sqlite"),
-            *(*SMALL, "--report", str(report)),
-        ],
-        cwd=CHECKOUT,
-        check=True,
-        timeout=110,
-    )
-    text = report.read_text()
-    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
-    huey = ["Huey, tasks of 100", "Huey, tasks of 500"]
-    assert rows == ["", *SCRIPTS.values(), *huey, OURS.name, OURS_100.name]
+    text = _reported(tmp_path, "benchmarks", "--database", "sqlite", *SMALL)
+    huey = [f"{HUEY.label}, tasks of {size}" for size in BATCHES]
+    assert _rows(text) == [*SCRIPTS.values(), *huey, OURS.name, OURS_100.name]
     assert "## Work that waits" in text
 
 
+@pytest.mark.slow
+@pytest.mark.service("postgresql")
+def test_peers_have_rows_or_are_said_to_be_left_out(tmp_path: Path) -> None:
+    text = _reported(tmp_path, "benchmarks.peers", "--items", "300", "--rounds", "1")
+    rows = _rows(text)
+    for peer in (PROCRASTINATE, *ON_REDIS):
+        own = [row for row in rows if row.startswith(peer.name)]
+        left_out = any(peer.name in line and "left out" in line for line in text.splitlines())
+        assert len(own) == (0 if left_out else len(BATCHES)), peer.name
+    assert {SCRIPTS["100"], SCRIPTS["500"], OURS.name} <= set(rows)
+
+
+def _reported(folder: Path, module: str, *arguments: str) -> str:
+    report = folder / "report.md"
+    command = [sys.executable, "-m", module, *arguments, "--report", str(report)]
+    subprocess.run(command, cwd=CHECKOUT, check=True, timeout=110)
+    return report.read_text()
+
+
+def _rows(text: str) -> list[str]:
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [name for line in lines if (name := line.split("|")[1].strip())]
+
+
 def test_a_queue_that_is_not_installed_is_named() -> None:
-    absent = replace(HUEY, package="no_such_queue")
+    absent = replace(HUEY, packages=("huey", "no_such_queue"))
     assert absent.missing == "Huey is left out: no_such_queue is not installed"
 
 

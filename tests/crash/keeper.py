@@ -19,6 +19,7 @@ from subprocess import CompletedProcess
 from typing import Self
 
 from streams.process_lock import acquire
+from streams.roles import Role
 from streams.supervisor import listen, url_of
 from tests.crash.nursery import Forked, Nursery
 
@@ -192,7 +193,7 @@ class Keeper:
         with (self.data_dir / "server.log").open("ab") as log:
             return self._nursery.fork(
                 "api.serve",
-                (),
+                (Role.SERVE,),
                 output=(log.fileno(), log.fileno()),
                 handed=handed,
                 environment=environment,

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from domain.ports import Clock
 from streams import topics
 from streams.envelope import Outgoing, decode_command
-from streams.stores import decisions, payloads
+from streams.stores import decisions, payloads, workers
 from streams.stores.database import Database
 
 Send = Callable[[Outgoing], Awaitable[None]]
@@ -42,7 +42,10 @@ class Timers:
         return len(due)
 
     async def clean(self) -> None:
-        """Remove uploads that nobody claimed in a day, and decisions older than a week."""
+        """Remove what has expired.
+
+        Uploads that nobody claimed in a day, decisions older than a week, dead workers.
+        """
         now = self._clock.now().timestamp()
         while await self._database.write(
             lambda connection: payloads.remove_unclaimed(connection, now - UPLOAD_SECONDS)
@@ -51,3 +54,4 @@ class Timers:
         await self._database.write(
             lambda connection: decisions.remove_old(connection, now - DECISION_SECONDS)
         )
+        await self._database.write(lambda connection: workers.remove_dead(connection, now))

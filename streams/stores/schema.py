@@ -282,3 +282,19 @@ owners = Table(
     Column("lease_until", Double, nullable=False),
 )
 """Which process does what only one should do; times are those of the database's clock."""
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("systems", Text, nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("process", Integer, nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("rss", BigInteger, nullable=False),
+    Column("cpu_seconds", Double, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+)
+"""Workers that are there, and for a while those that were; ``systems`` by spaces, ``rss`` in
+bytes. Times are those of the worker's clock."""

@@ -13,6 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     _owners()
+    _workers()
 
 
 def _owners() -> None:
@@ -21,5 +22,21 @@ def _owners() -> None:
         sa.Column("name", sa.String(length=50), nullable=False),
         sa.Column("holder", sa.String(length=100), nullable=False),
         sa.Column("lease_until", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+
+
+def _workers() -> None:
+    op.create_table(
+        "workers",
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("systems", sa.Text(), nullable=False),
+        sa.Column("slots", sa.Integer(), nullable=False),
+        sa.Column("process", sa.Integer(), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("rss", sa.BigInteger(), nullable=False),
+        sa.Column("cpu_seconds", sa.Double(), nullable=False),
+        sa.Column("started_at", sa.Double(), nullable=False),
+        sa.Column("seen_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )

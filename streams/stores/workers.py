@@ -1,0 +1,102 @@
+"""Workers: who works for which systems, and how many messages at a time.
+
+A worker says again and again that it is there; one that was silent for a while counts as
+dead. Places for work in flight follow from the slots of those that live.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from dataclasses import dataclass
+
+import psutil  # type: ignore[import-untyped]  # it ships no types
+from sqlalchemy import Connection, Dialect, bindparam, delete, select
+from sqlalchemy.sql.expression import ClauseElement
+
+from streams.stores.schema import workers
+from streams.stores.statements import INSERTS, Statement, fixed
+
+ALIVE_SECONDS = 5.0
+"""How long a worker may be silent and still count; as long as a lease, which it renews as often."""
+KEPT_SECONDS = 3600.0
+"""How long a worker that died is kept, for whoever wants to know what it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker; ``name`` is that of no other, dead or alive. Memory is in bytes."""
+
+    name: str
+    systems: tuple[str, ...]
+    slots: int
+    process: int
+    host: str = ""
+    rss: int = 0
+    cpu_seconds: float = 0.0
+    started_at: float = 0.0
+    seen_at: float = 0.0
+
+
+def measured(worker: WorkerRow) -> WorkerRow:
+    """The worker with what this process, which must be the worker's, uses by now."""
+    process = psutil.Process()
+    with process.oneshot():
+        used = process.cpu_times()
+        return dataclasses.replace(
+            worker,
+            host=socket.gethostname(),
+            rss=process.memory_info().rss,
+            cpu_seconds=used.user + used.system,
+        )
+
+
+_SAID_AGAIN = ("rss", "cpu_seconds", "seen_at")
+_COLUMNS = [column.name for column in workers.columns]
+
+
+def _beat(dialect: Dialect) -> ClauseElement:
+    row = INSERTS[dialect.name](workers).values({name: bindparam(name) for name in _COLUMNS})
+    again = {name: row.excluded[name] for name in _SAID_AGAIN}
+    return row.on_conflict_do_update(index_elements=[workers.c.name], set_=again)  # type: ignore[no-any-return]
+
+
+_BEAT = Statement(_beat)
+_LIVE = fixed(
+    select(*workers.columns).where(workers.c.seen_at >= bindparam("since")).order_by(workers.c.name)
+)
+_FORGET = fixed(delete(workers).where(workers.c.name == bindparam("worker")))
+_DEAD = select(workers.c.name).where(workers.c.seen_at < bindparam("before"))
+_REMOVE = fixed(delete(workers).where(workers.c.name.in_(_DEAD.limit(bindparam("most")))))
+
+
+def beat(connection: Connection, worker: WorkerRow, now: float) -> None:
+    """The worker is there; its first word makes its row."""
+    row = dataclasses.asdict(worker)
+    row |= {"systems": " ".join(worker.systems), "started_at": now, "seen_at": now}
+    _BEAT.run(connection, **row)
+
+
+def live_workers(connection: Connection, now: float) -> list[WorkerRow]:
+    """Those heard of lately, by name."""
+    rows = (
+        dict(zip(_COLUMNS, row, strict=True))
+        for row in _LIVE.run(connection, since=now - ALIVE_SECONDS)
+    )
+    return [WorkerRow(**row | {"systems": tuple(row["systems"].split())}) for row in rows]
+
+
+def slots_of(connection: Connection, system: str, now: float) -> int:
+    """How many messages of a system are worked at a time, over all live workers."""
+    live = live_workers(connection, now)
+    return sum(worker.slots for worker in live if system in worker.systems)
+
+
+def forget(connection: Connection, name: str) -> None:
+    """A worker has ended in peace."""
+    _FORGET.run(connection, worker=name)
+
+
+def remove_dead(connection: Connection, now: float, *, most: int = 1000) -> int:
+    """Forget those that have long been silent, a number at a time; returns how many."""
+    return _REMOVE.run(connection, before=now - KEPT_SECONDS, most=most).count

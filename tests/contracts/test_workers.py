@@ -1,0 +1,79 @@
+"""Workers: those that speak count, each with its slots; the dead are forgotten in time."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from streams.stores import workers
+from streams.stores.database import Database
+from streams.stores.workers import ALIVE_SECONDS, KEPT_SECONDS, WorkerRow
+
+START = 1_800_000_000.0
+
+
+def row(name: str, *systems: str, slots: int = 2) -> WorkerRow:
+    return WorkerRow(name=name, systems=systems or ("stock",), slots=slots, process=17)
+
+
+def beat(database: Database, worker: WorkerRow, now: float) -> None:
+    database.write_now(lambda connection: workers.beat(connection, worker, now))
+
+
+def live(database: Database, now: float) -> list[WorkerRow]:
+    return database.read_now(lambda connection: workers.live_workers(connection, now))
+
+
+def slots(database: Database, system: str, now: float) -> int:
+    return database.read_now(lambda connection: workers.slots_of(connection, system, now))
+
+
+def test_a_worker_is_as_it_says(database: Database) -> None:
+    beat(database, workers.measured(row("one", "stock", "texts")), START)
+    (seen,) = live(database, START)
+    assert (seen.systems, seen.slots, seen.process) == (("stock", "texts"), 2, 17)
+    assert (seen.host, seen.started_at, seen.seen_at) == (socket.gethostname(), START, START)
+    assert seen.rss > 1_000_000
+    assert 0 < seen.cpu_seconds <= sum(os.times()[:2]) + 1
+
+
+def test_it_keeps_the_time_of_its_first_word(database: Database) -> None:
+    beat(database, row("one"), START)
+    beat(database, WorkerRow("one", ("stock",), 2, 17, rss=5, cpu_seconds=1.5), START + 2)
+    (seen,) = live(database, START + 2)
+    assert (seen.started_at, seen.seen_at, seen.rss, seen.cpu_seconds) == (START, START + 2, 5, 1.5)
+
+
+def test_slots_are_those_of_the_system(database: Database) -> None:
+    beat(database, row("one", "stock", "texts", slots=2), START)
+    beat(database, row("two", "stock", slots=3), START)
+    beat(database, row("three", "text"), START)
+    assert [slots(database, system, START) for system in ("stock", "texts", "mail")] == [5, 2, 0]
+
+
+@pytest.mark.parametrize(("silent", "counted"), [(ALIVE_SECONDS, 2), (ALIVE_SECONDS + 0.1, 0)])
+def test_who_is_silent_is_dead(database: Database, silent: float, counted: int) -> None:
+    beat(database, row("one"), START)
+    assert slots(database, "stock", START + silent) == counted
+
+
+def test_who_ends_in_peace_is_gone_at_once(database: Database) -> None:
+    beat(database, row("one"), START)
+    beat(database, row("two", slots=3), START)
+    database.write_now(lambda connection: workers.forget(connection, "one"))
+    assert slots(database, "stock", START) == 3
+
+
+def test_the_dead_are_removed_some_at_a_time(database: Database) -> None:
+    for number in range(5):
+        beat(database, row(f"dead-{number}"), START)
+    beat(database, row("silent"), START + 1)
+
+    def remove() -> int:
+        now = START + KEPT_SECONDS + 1
+        return database.write_now(lambda c: workers.remove_dead(c, now, most=3))
+
+    assert [remove(), remove(), remove()] == [3, 2, 0]
+    assert [worker.name for worker in live(database, START + 1)] == ["silent"]

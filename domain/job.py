@@ -242,6 +242,21 @@ class Job(JobState):
         """Whether there are items that wait for a chunk and may have one."""
         return self._may_dispatch() and bool(self.backlog)
 
+    def ready_chunks(self, *, most: int, slow: bool) -> int:
+        """How many chunks ``plan`` would cut now, given room for ``most``."""
+        if not self._may_dispatch():
+            return 0
+        size = planning.chunk_items(self.options, self.pace, slow=slow)
+        ready = 0
+        for entry in self.backlog:
+            room = self._room(entry, most)
+            if ready >= room:
+                break
+            ready = min(room, ready + entry.count(size))
+            if entry.cause.alone:
+                break
+        return ready
+
     @property
     def resting(self) -> bool:
         """Whether nothing happens until somebody asks for it: nothing runs, nothing waits."""

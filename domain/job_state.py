@@ -52,6 +52,10 @@ class Backlog(BaseModel):
             head, rest = rest.take(size)
             yield head
 
+    def count(self, size: int) -> int:
+        """How many pieces there are."""
+        return 1 if self.whole else -(-len(self.items) // size)
+
 
 class OpenChunk(BaseModel):
     """A chunk that was dispatched and has no recorded outcome yet."""

@@ -1,9 +1,9 @@
 """Whose chunk goes next. Pure.
 
 Work in flight is limited for each system, so that a small job behind a large one waits
-for a few chunks, not for all. Places go to the tenant with the fewest chunks in flight,
-then by priority (0 to 10, growing while a job waits), then to the job with the fewest.
-A job alone may use every place.
+for a few chunks, not for all. Places go to the tenant with the fewest dispatches in flight
+for its weight, then by priority (0 to 10, growing while a job waits), then to the job with
+the fewest. A job alone may use every place.
 """
 
 from __future__ import annotations
@@ -11,19 +11,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 DISPATCHES_PER_SLOT = 3
 AGEING_SECONDS = 10.0
 
 
+EQUAL: Mapping[str, float] = MappingProxyType({})
+"""Weights of tenants of whom none is preferred."""
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A job that wants chunks; ``since`` is when it last got one, in monotonic seconds."""
+    """A job that wants chunks; ``since`` is when it last got one, or began to want.
+
+    ``most`` is how many dispatches it could make now, if that is known.
+    """
 
     job_id: str
     tenant: str
     priority: int
     since: float
+    most: int | None = None
 
 
 def allot(
@@ -33,29 +42,36 @@ def allot(
     *,
     limit: int,
     now: float,
+    weights: Mapping[str, float] = EQUAL,
 ) -> dict[str, int]:
     """How many dispatches each waiting job may make now.
 
-    ``in_flight`` counts dispatches by job, ``tenants`` names the tenant of each.
+    ``in_flight`` counts dispatches by job, ``tenants`` names the tenant of each. Times are
+    seconds of one clock. A tenant without a weight has 1.
     """
-    jobs = {job.job_id: job for job in waiting}
+    jobs = {job.job_id: job for job in waiting if job.most is None or job.most > 0}
     by_job = Counter(in_flight)
     by_tenant: Counter[str] = Counter()
     for job_id, count in in_flight.items():
         by_tenant[tenants[job_id]] += count
+    shares = {tenant: count / weights.get(tenant, 1.0) for tenant, count in by_tenant.items()}
     granted: Counter[str] = Counter()
     for _ in range(limit - by_job.total()):
         if not jobs:
             break
-        chosen = min(jobs.values(), key=lambda job: _rank(job, by_tenant, by_job, now))
-        granted[chosen.job_id] += 1
-        by_job[chosen.job_id] += 1
-        by_tenant[chosen.tenant] += 1
+        chosen = min(jobs.values(), key=lambda job: _rank(job, shares, by_job, now))
+        tenant, job_id = chosen.tenant, chosen.job_id
+        granted[job_id] += 1
+        by_job[job_id] += 1
+        by_tenant[tenant] += 1
+        shares[tenant] = by_tenant[tenant] / weights.get(tenant, 1.0)
+        if granted[job_id] == chosen.most:
+            del jobs[job_id]
     return dict(granted)
 
 
 def _rank(
-    job: Waiting, by_tenant: Counter[str], by_job: Counter[str], now: float
+    job: Waiting, shares: Mapping[str, float], by_job: Counter[str], now: float
 ) -> tuple[float, float, float, float]:
     aged = job.priority + (now - job.since) / AGEING_SECONDS
-    return by_tenant[job.tenant], -aged, by_job[job.job_id], job.since
+    return shares.get(job.tenant, 0.0), -aged, by_job[job.job_id], job.since

@@ -173,6 +173,7 @@ class Coordinator:
                 # Once a process: it is tried at every sweep, until it is well.
                 self._sick.add(job_id)
                 log.exception("job_left", job_id=job_id, remedy="run `countermand audit verify`")
+            await self._database.write(lambda found: self._places.withdraw(found, job_id))
             return [], ()
 
     async def _step(
@@ -267,9 +268,10 @@ class Coordinator:
         own = room.pop(job.id, 0)
         step = _Step(job=job, planned=self._plan(job, own))
         self._store(connection, job, step, is_new=version == 0)
+        self._places.keep(connection, job, sent=bool(step.planned))
         if own and not job.wants_chunks():
             # It may have left room that others can use.
-            room = self._places.allot(connection, job, self._live)
+            room |= self._places.allot(connection, job, self._live)
         step.others = tuple(room)
         if command is not None:
             self._failpoints.reach(Failpoint.BEFORE_DECISION)
@@ -306,14 +308,12 @@ class Coordinator:
                 open_=not job.resting,
             )
         if step.planned:
-            now = self._clock.now().timestamp()
             chunk_store.dispatch(
                 connection,
                 control,
                 step.planned,
                 generation=job.generation,
-                now=now,
-                claim_by=now + self._settings.claim_by,
+                claim_by=self._clock.now().timestamp() + self._settings.claim_by,
             )
             self._failpoints.reach(Failpoint.AFTER_CHUNK_ROWS)
 

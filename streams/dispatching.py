@@ -53,6 +53,15 @@ def dispatches_of(job: Job, registry: Registry) -> int:
     return math.ceil(len(job.open) / _pack(job, registry.get(job.spec.operation)))
 
 
+def dispatches_wanted(job: Job, registry: Registry, *, most: int) -> int:
+    """How many places more a job could use now; none when its operation is not installed."""
+    if job.spec.operation not in registry or not job.wants_chunks():
+        return 0
+    operation = registry.get(job.spec.operation)
+    pack = _pack(job, operation)
+    return math.ceil(job.ready_chunks(most=most * pack, slow=_waits(operation)) / pack)
+
+
 def work_message(work: Work) -> Outgoing:
     """A work message on the topic of its system."""
     system = work.operation.split(".", 1)[0]

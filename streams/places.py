@@ -29,8 +29,19 @@ class Places(Protocol):
         """
         ...
 
+    def keep(self, connection: Connection, job: Job, *, sent: bool) -> None:
+        """Note, in the same transaction, what the job has and wants now that it was planned.
+
+        ``sent`` says whether it makes dispatches in this transaction.
+        """
+        ...
+
+    def withdraw(self, connection: Connection, job_id: str) -> None:
+        """A job that cannot be read keeps no places from others."""
+        ...
+
     def served(self, job_id: str) -> None:
-        """A job has just sent chunks."""
+        """A job has just sent chunks: the transaction is committed."""
         ...
 
     def forget(self, job_id: str) -> None:
@@ -46,6 +57,12 @@ class LivePlaces:
         self._clock = clock
         self._limit = scheduling.DISPATCHES_PER_SLOT * slots
         self._served: dict[str, float] = {}
+
+    def keep(self, connection: Connection, job: Job, *, sent: bool) -> None:
+        """Nothing: the live jobs say it."""
+
+    def withdraw(self, connection: Connection, job_id: str) -> None:
+        """Nothing: it is no live job."""
 
     def served(self, job_id: str) -> None:
         """A job has just sent chunks."""

@@ -22,6 +22,7 @@ from streams.places import LivePlaces
 from streams.stores import chunks as chunk_store
 from streams.stores import outcomes
 from streams.stores.database import Database
+from streams.stores.grants import clear_grants
 from streams.stores.overdue import Overdue, dispatch_again, overdue, still_late
 
 Look = Callable[[str], Awaitable[list[Outgoing]]]
@@ -50,7 +51,7 @@ class Sweep:
 
     async def recover(self) -> list[Outgoing]:
         """At the start of the only process: whoever held a lease is dead."""
-        await self._database.write(chunk_store.void_leases)
+        await self._database.write(_start_over)
         return await self.sweep()
 
     async def sweep(self) -> list[Outgoing]:
@@ -90,6 +91,12 @@ class Sweep:
         """Store the outcome of those that nobody works by now, within a transaction."""
         for killer in still_late(connection, killers, now):
             close_killer(connection, killer, outcomes.sequence_at(self._clock.now()))
+
+
+def _start_over(connection: Connection) -> None:
+    """Forget what dead processes held, and what several shared when there were several."""
+    chunk_store.void_leases(connection)
+    clear_grants(connection)
 
 
 def undriven(coordinator: Coordinator, places: LivePlaces) -> Neglected:

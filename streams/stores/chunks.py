@@ -2,7 +2,7 @@
 
 What the sweep finds is in :mod:`streams.stores.overdue`.
 
-Lock order in every transaction: control, chunks, events.
+Lock order in every transaction: control, chunks, grants, events.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    delete,
     exists,
     or_,
     select,
@@ -31,7 +30,7 @@ from sqlalchemy.sql.expression import ClauseElement
 from domain.events import Cause, PlannedChunk
 from domain.ranges import Ranges
 from streams.envelope import Work
-from streams.stores.schema import chunks, grants, job_control, outcomes
+from streams.stores.schema import chunks, job_control, outcomes
 from streams.stores.statements import Statement, fixed, insertion, listed, numbers
 
 
@@ -120,10 +119,6 @@ def _with_outcome(dialect: Dialect) -> ClauseElement:
     )
 
 
-def _release(dialect: Dialect) -> ClauseElement:
-    return delete(grants).where(grants.c.job_id == _JOB, grants.c.chunk.in_(numbers(dialect)))
-
-
 _INSERT_CONTROL = insertion(
     job_control, "job_id", "tenant", "actor", "operation", "params", "epoch", "version", "open"
 )
@@ -163,12 +158,10 @@ _INSERT_CHUNK = insertion(
     "claim_by",
     "open",
 )
-_GRANT = insertion(grants, "job_id", "chunk", "tenant", "system", "granted_at")
 _CLAIM = Statement(_claim)
 _HELD = Statement(_held)
 _WITH_OUTCOME = Statement(_with_outcome)
 _CLOSE = Statement(lambda dialect: update(chunks).where(_these(dialect)).values(open=False))
-_RELEASE = Statement(_release)
 _ATTEMPT = fixed(
     select(chunks.c.attempt).where(chunks.c.job_id == _JOB, chunks.c.chunk == bindparam("number"))
 )
@@ -219,10 +212,9 @@ def dispatch(
     planned: Sequence[PlannedChunk],
     *,
     generation: int,
-    now: float,
     claim_by: float,
 ) -> None:
-    """Write chunk rows and their grants; they are sent after the commit."""
+    """Write chunk rows; they are sent after the commit."""
     _INSERT_CHUNK.run_many(
         connection,
         [
@@ -239,20 +231,6 @@ def dispatch(
                 "starts": 0,
                 "claim_by": claim_by,
                 "open": True,
-            }
-            for chunk in planned
-        ],
-    )
-    system = control.operation.split(".", 1)[0]
-    _GRANT.run_many(
-        connection,
-        [
-            {
-                "job_id": control.job_id,
-                "chunk": chunk.chunk,
-                "tenant": control.tenant,
-                "system": system,
-                "granted_at": now,
             }
             for chunk in planned
         ],
@@ -346,9 +324,7 @@ def void_leases(connection: Connection) -> None:
 
 def close(connection: Connection, job_id: str, closed: Sequence[int]) -> None:
     """Their outcomes are recorded: no longer in flight."""
-    those = listed(closed)
-    _CLOSE.run(connection, job=job_id, numbers=those)
-    _RELEASE.run(connection, job=job_id, numbers=those)
+    _CLOSE.run(connection, job=job_id, numbers=listed(closed))
 
 
 def open_jobs(connection: Connection) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Double,
     Index,
@@ -95,12 +96,27 @@ grants = Table(
     "grants",
     metadata,
     Column("job_id", String(64), primary_key=True),
-    Column("chunk", Integer, primary_key=True),
-    Column("tenant", String(100), nullable=False),
     Column("system", String(100), nullable=False),
-    Column("granted_at", Double, nullable=False),
+    Column("tenant", String(100), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("most", Integer, nullable=False),
+    Column("in_flight", Integer, nullable=False),
+    Column("offered_at", Double),
+    Index("grants_system", "system"),
 )
-"""One row a chunk in flight, over all coordinators."""
+"""One row for each job that wants places for work in flight or has some; both are counted
+in dispatches. ``since`` is when it last got one, or began to want; ``offered_at`` is when
+another job's coordinator found room for it, until its own has looked."""
+
+tenant_weights = Table(
+    "tenant_weights",
+    metadata,
+    Column("tenant", String(100), primary_key=True),
+    Column("weight", Double, nullable=False),
+    CheckConstraint("weight > 0", name="tenant_weights_positive"),
+)
+"""Shares of tenants where they compete for places; one that is not named here has 1."""
 
 uploads = Table(
     "uploads",

@@ -15,9 +15,10 @@ from domain.jobs import Jobs
 from domain.registry import Registry
 from streams import topics
 from streams.coordinator import Coordinator, CoordinatorSettings
-from streams.envelope import Outgoing, decode_command, decode_work
+from streams.envelope import Outgoing, decode_command, decode_work, look_at
 from streams.failpoints import Failpoints
 from streams.places import LivePlaces
+from streams.shared_places import SharedPlaces
 from streams.slow import SlowPool
 from streams.stores.database import Database
 from streams.stores.decisions import Decision
@@ -66,6 +67,8 @@ class Stages:
     decisions: dict[str, Decision] = field(default_factory=dict)
     hung: list[str] = field(default_factory=list)
     workers: int = 0
+    shared: bool = False
+    """Whether there may be others like these, on the same database."""
 
     def __post_init__(self) -> None:
         self.recorder = EventRecorder(self.database)
@@ -75,7 +78,11 @@ class Stages:
     def restart(self) -> None:
         """New processes: what was in memory is gone; the bus stays, as on a broker."""
         self.workers += 1
-        self.places = LivePlaces(self.registry, self.clock, slots=1)
+        places = (
+            SharedPlaces(self.registry, self.clock)
+            if self.shared
+            else LivePlaces(self.registry, self.clock, slots=1)
+        )
         self.coordinator = Coordinator(
             database=self.database,
             jobs=self.jobs,
@@ -84,7 +91,7 @@ class Stages:
             ids=self.ids,
             settings=CoordinatorSettings(claim_by=5.0),
             failpoints=Failpoints(),
-            places=self.places,
+            places=places,
             stored=lambda recordings: None,
             decided=self.decisions.__setitem__,
         )
@@ -93,8 +100,12 @@ class Stages:
             registry=self.registry,
             clock=self.clock,
             claim_by=5.0,
-            neglected=undriven(self.coordinator, self.places),
-            look=self.coordinator.look,
+            neglected=(
+                places.entitled
+                if isinstance(places, SharedPlaces)
+                else undriven(self.coordinator, places)
+            ),
+            look=self._hint if self.shared else self.coordinator.look,
         )
         self.worker = Worker(
             database=self.database,
@@ -116,15 +127,20 @@ class Stages:
             hung=self.hung.append,
         )
 
+    async def _hint(self, job_id: str) -> list[Outgoing]:
+        return [look_at(job_id, self.ids.new())]
+
     async def _send(self, outgoing: Outgoing) -> None:
         self.bus.append(outgoing)
 
-    async def submit(self, operation: str, items: Iterable[Any], **fields: Any) -> str:
+    async def submit(
+        self, operation: str, items: Iterable[Any], *, tenant: str = "local", **fields: Any
+    ) -> str:
         job_id = self.ids.new()
         command = SubmitJob(
             command_id=f"{job_id}.submit",
             job_id=job_id,
-            tenant="local",
+            tenant=tenant,
             actor="tester",
             spec=JobSpec(operation=operation, **fields),
             source=InlineItems(items=tuple(items)),

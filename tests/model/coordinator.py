@@ -118,7 +118,9 @@ class Coordinator:
                 changes.problem = refused.message
         if job.version:
             free = max(0, room - len(job.open))
-            job.plan(self._stamp(command), room=free, slow=tables.slow)
+            ready = job.ready_chunks(most=free, slow=tables.slow)
+            planned = job.plan(self._stamp(command), room=free, slow=tables.slow)
+            assert len(planned) == ready, "who shares places is told otherwise"
         if crash is not Crash.BEFORE_COMMIT:
             self._commit(tables, job, changes, command)
 

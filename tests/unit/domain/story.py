@@ -62,7 +62,8 @@ class Story:
         return self
 
     def plan(self, room: int = 1, *, slow: bool = False) -> Story:
-        self.job.plan(self.stamp, room=room, slow=slow)
+        ready = self.job.ready_chunks(most=room, slow=slow)
+        assert len(self.job.plan(self.stamp, room=room, slow=slow)) == ready
         return self
 
     def pause(self) -> Story:

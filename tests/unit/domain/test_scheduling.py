@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,3 +58,62 @@ def test_the_limit_holds_and_no_place_stays_free(
     free = max(limit - sum(in_flight.values()), 0)
     assert sum(granted.values()) == (free if wanting else 0)
     assert set(granted) <= wanting
+
+
+@given(
+    st.dictionaries(st.text("abc", min_size=1, max_size=3), st.integers(0, 5), max_size=8),
+    st.dictionaries(st.text("abcd", min_size=1, max_size=3), st.integers(0, 4), max_size=8),
+    st.dictionaries(st.sampled_from("abcd"), st.sampled_from([0.25, 1.0, 3.0])),
+    st.integers(0, 12),
+)
+def test_nobody_gets_more_than_it_can_use_and_no_place_stays_free(
+    in_flight: dict[str, int], wanting: dict[str, int], weights: dict[str, float], limit: int
+) -> None:
+    tenants = {job: job[0] for job in {*in_flight, *wanting}}
+    jobs = [Waiting(job, tenants[job], 5, 0.0, most) for job, most in wanting.items()]
+    granted = allot(jobs, in_flight, tenants, limit=limit, now=0, weights=weights)
+    free = max(limit - sum(in_flight.values()), 0)
+    assert sum(granted.values()) == min(free, sum(wanting.values()))
+    assert all(count <= wanting[job] for job, count in granted.items())
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 10), min_size=1),
+    st.integers(1, 200),
+)
+def test_places_are_in_proportion_to_the_weights(weights: dict[str, int], limit: int) -> None:
+    """Nobody has more than its part by more than one place."""
+    jobs = [waiting(f"{tenant}-{n}", tenant) for tenant in weights for n in range(2)]
+    granted = allot(jobs, {}, {}, limit=limit, now=0, weights=weights)
+    for tenant, weight in weights.items():
+        has = granted.get(f"{tenant}-0", 0) + granted.get(f"{tenant}-1", 0)
+        assert has < limit * weight / sum(weights.values()) + 1
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 10)), min_size=2, max_size=8),
+    st.dictionaries(st.sampled_from("abc"), st.sampled_from([0.1, 1.0, 5.0])),
+    st.integers(1, 4),
+)
+def test_everybody_has_a_turn(
+    asked: list[tuple[str, int]], weights: dict[str, float], limit: int
+) -> None:
+    """Each job wants for ever; each second the oldest dispatch ends.
+
+    Ten priorities are worth ten times AGEING_SECONDS; meanwhile a job waits for those ahead,
+    and for its tenant's turn.
+    """
+    tenants = {f"job-{n}": tenant for n, (tenant, _) in enumerate(asked)}
+    priorities = {f"job-{n}": priority for n, (_, priority) in enumerate(asked)}
+    since = dict.fromkeys(tenants, 0.0)
+    running: list[str] = []
+    for now in range(1, int(10 * AGEING_SECONDS + len(tenants)) * limit * 3):
+        jobs = [Waiting(job, tenants[job], priorities[job], since[job], limit) for job in tenants]
+        granted = allot(
+            jobs, Counter(running), tenants, limit=limit, now=float(now), weights=weights
+        )
+        for job, count in granted.items():
+            running += [job] * count
+            since[job] = float(now)
+        running.pop(0)
+    assert min(since.values()) > 0

@@ -14,6 +14,8 @@ depends_on = None
 def upgrade() -> None:
     _owners()
     _workers()
+    _grants()
+    _weights()
 
 
 def _owners() -> None:
@@ -39,4 +41,32 @@ def _workers() -> None:
         sa.Column("started_at", sa.Double(), nullable=False),
         sa.Column("seen_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("name"),
+    )
+
+
+def _grants() -> None:
+    """One row a job instead of one a chunk; a coordinator writes those of its jobs anew."""
+    op.drop_table("grants")
+    op.create_table(
+        "grants",
+        sa.Column("job_id", sa.String(length=64), nullable=False),
+        sa.Column("system", sa.String(length=100), nullable=False),
+        sa.Column("tenant", sa.String(length=100), nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("since", sa.Double(), nullable=False),
+        sa.Column("most", sa.Integer(), nullable=False),
+        sa.Column("in_flight", sa.Integer(), nullable=False),
+        sa.Column("offered_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("job_id"),
+    )
+    op.create_index("grants_system", "grants", ["system"], unique=False)
+
+
+def _weights() -> None:
+    op.create_table(
+        "tenant_weights",
+        sa.Column("tenant", sa.String(length=100), nullable=False),
+        sa.Column("weight", sa.Double(), nullable=False),
+        sa.CheckConstraint("weight > 0", name="tenant_weights_positive"),
+        sa.PrimaryKeyConstraint("tenant"),
     )

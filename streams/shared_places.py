@@ -1,0 +1,194 @@
+"""Shared places: work in flight, shared among the jobs of all coordinators.
+
+The facts are in the table ``grants``, a row a job. A coordinator finds room for its own
+job, and for jobs of others, to whose coordinators it says so. Places that were offered
+are kept for a while; a coordinator that died, or cannot read its job, holds nobody up
+longer. Their number follows the workers that live.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import Connection
+
+from domain import scheduling
+from domain.job import Job
+from domain.ports import Clock
+from domain.registry import Registry
+from streams.dispatching import dispatches_of, dispatches_wanted
+from streams.stores import grants as grant_store
+from streams.stores.grants import Grant
+from streams.stores.workers import WorkerRow, live_workers
+
+OFFER_SECONDS = 2.0
+"""How long places are kept for a job whose coordinator was told of them."""
+KNOWN_SECONDS = 1.0
+"""How old may be what is known of workers and weights."""
+UNLISTED_AT_ONCE = 100
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Known:
+    """What changes rarely: who works, and the weights of tenants."""
+
+    at: float
+    workers: Sequence[WorkerRow]
+    weights: Mapping[str, float]
+
+    def limit(self, system: str) -> int:
+        """Dispatches in flight; without a worker, those that wait for the first."""
+        slots = sum(worker.slots for worker in self.workers if system in worker.systems)
+        return scheduling.DISPATCHES_PER_SLOT * max(slots, 1)
+
+
+class SharedPlaces:
+    """Places of one coordinator among several; see :class:`streams.places.Places`."""
+
+    def __init__(self, registry: Registry, clock: Clock) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._known: _Known | None = None
+        self._stored: dict[str, Grant | None] = {}
+        self._after = ""
+
+    def allot(self, connection: Connection, job: Job, live: Mapping[str, Job]) -> dict[str, int]:
+        """How many dispatches the job may make now, and those of others, who are to be told."""
+        del live
+        if job.version == 0:
+            return {}
+        now = self._now()
+        known = self._look_up(connection, now)
+        stored = self._stored[job.id] = grant_store.find_grant(connection, job.id)
+        own = self._grant(job, stored, known, now)
+        if not own.most and _says(stored, own):
+            return {}
+        grant_store.lock_grants(connection, own.system)
+        granted = [*_but(job.id, grant_store.granted(connection, own.system)), own]
+        limit = known.limit(own.system)
+        free = limit - _in_flight(granted)
+        if free <= 0:
+            return {}
+        kept = now - OFFER_SECONDS
+        waiting = grant_store.waiting(connection, own.system, free, offered_after=kept)
+        others = list(_but(job.id, waiting))
+        allotted = _allot([*others, own], granted, known, now, limit=limit)
+        for other in others:
+            if other.offered_at is not None:
+                allotted.pop(other.job_id, None)
+        grant_store.offer(connection, sorted(allotted.keys() - {job.id}), now)
+        return allotted
+
+    def keep(self, connection: Connection, job: Job, *, sent: bool) -> None:
+        """Write the job's row anew, under the lock that ``allot`` took, if it says more."""
+        if job.version == 0:
+            return
+        now = self._now()
+        stored = self._stored.pop(job.id, None)
+        own = self._grant(job, stored, self._look_up(connection, now), now)
+        if sent:
+            own = dataclasses.replace(own, since=now)
+        if _says(stored, own):
+            return
+        if own.most or own.in_flight:
+            grant_store.put_grant(connection, own)
+        else:
+            grant_store.drop_grant(connection, job.id)
+
+    def withdraw(self, connection: Connection, job_id: str) -> None:
+        """Remove the job's row; a sweep tries it again as one that nobody has listed."""
+        stored = grant_store.find_grant(connection, job_id)
+        if stored is not None:
+            grant_store.lock_grants(connection, stored.system)
+            grant_store.drop_grant(connection, job_id)
+
+    def served(self, job_id: str) -> None:
+        """Nothing: the row says it."""
+
+    def forget(self, job_id: str) -> None:
+        """The job is at rest, or what was decided on it was not stored."""
+        self._stored.pop(job_id, None)
+
+    def entitled(self, connection: Connection) -> list[str]:
+        """Jobs of all coordinators that may send now, or that nobody has listed; for a sweep.
+
+        Those who did not take what they were offered are named as well, beside those who
+        may have it instead.
+        """
+        now = self._now()
+        known = self._look_up(connection, now)
+        found: dict[str, None] = {}
+        for system in grant_store.systems(connection):
+            granted = grant_store.granted(connection, system)
+            limit = known.limit(system)
+            free = limit - _in_flight(granted)
+            if free <= 0:
+                continue
+            for kept in (float("-inf"), now - OFFER_SECONDS):
+                waiting = grant_store.waiting(connection, system, free, offered_after=kept)
+                found |= dict.fromkeys(_allot(waiting, granted, known, now, limit=limit))
+        return [*found, *self._unlisted(connection)]
+
+    def _unlisted(self, connection: Connection) -> list[str]:
+        """The next of those jobs; after the last comes the first again."""
+        jobs = grant_store.unlisted(connection, self._after, UNLISTED_AT_ONCE)
+        self._after = jobs[-1] if len(jobs) == UNLISTED_AT_ONCE else ""
+        return jobs
+
+    def _grant(self, job: Job, stored: Grant | None, known: _Known, now: float) -> Grant:
+        """What the job's row should say; a job whose operation is missing waits without one."""
+        system = job.spec.operation.split(".", 1)[0]
+        most = dispatches_wanted(job, self._registry, most=known.limit(system))
+        begins = stored is None or (most > 0 and stored.most == 0)
+        return Grant(
+            job_id=job.id,
+            system=system,
+            tenant=job.tenant,
+            priority=job.spec.priority,
+            since=now if stored is None or begins else stored.since,
+            most=most,
+            in_flight=(
+                dispatches_of(job, self._registry) if job.spec.operation in self._registry else 0
+            ),
+        )
+
+    def _look_up(self, connection: Connection, now: float) -> _Known:
+        known = self._known
+        if known is None or not 0 <= now - known.at < KNOWN_SECONDS:
+            live = live_workers(connection, now)
+            known = self._known = _Known(now, live, grant_store.weights(connection))
+        return known
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+
+def _says(stored: Grant | None, own: Grant) -> bool:
+    """Whether there is nothing to write: no row says that a job neither has nor wants any."""
+    return not (own.most or own.in_flight) if stored is None else stored == own
+
+
+def _in_flight(granted: Iterable[Grant]) -> int:
+    return sum(grant.in_flight for grant in granted)
+
+
+def _but(job_id: str, grants: Iterable[Grant]) -> Iterable[Grant]:
+    return (grant for grant in grants if grant.job_id != job_id)
+
+
+def _allot(
+    waiting: Iterable[Grant], granted: Sequence[Grant], known: _Known, now: float, *, limit: int
+) -> dict[str, int]:
+    """Share the free places of a system."""
+    return scheduling.allot(
+        [
+            scheduling.Waiting(grant.job_id, grant.tenant, grant.priority, grant.since, grant.most)
+            for grant in waiting
+        ],
+        {grant.job_id: grant.in_flight for grant in granted},
+        {grant.job_id: grant.tenant for grant in granted},
+        limit=limit,
+        now=now,
+        weights=known.weights,
+    )

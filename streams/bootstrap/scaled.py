@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
@@ -22,21 +23,21 @@ from streams.app import FaustSettings
 from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
-from streams.coordinator import Coordinator
 from streams.gateway import Waiting
 from streams.live import LiveHub
 from streams.liveness import Lane
 from streams.loops import background, every
-from streams.places import LivePlaces
 from streams.queries import Queries
 from streams.relay import LiveRelay
 from streams.settings import Settings
+from streams.shared_places import SharedPlaces
 from streams.stores import decisions
 from streams.stores.database import Database
 from streams.stores.event_order import CHANNEL
 from streams.stores.listening import listening
 from streams.stores.ownership import LeasedOwner
-from streams.sweep import Sweep, undriven
+from streams.stores.workers import WorkerRow, beat, forget, measured
+from streams.sweep import Sweep
 from streams.timers import Timers
 from streams.topology import StageName
 from streams.vitals import Vitals
@@ -89,7 +90,7 @@ async def coordinator(
         app = _app(base, StageName.COORDINATOR, instance=f"{base.settings.instance}-coordinator")
         send, lane = Sender(app), _lane(base, app)
         readers = Readers(base, send)
-        places = LivePlaces(base.registry, base.clock, slots=2)
+        places = SharedPlaces(base.registry, base.clock)
 
         def stored(recordings: Iterable[Recording[str]]) -> None:
             readers.tell(recordings)
@@ -98,7 +99,7 @@ async def coordinator(
         parts.bind_coordinator(app, stage, send, base, lane)
         vitals = Vitals(base.database, [lane], starting="it has just begun")
         heard = listening(base.settings.database, {CHANNEL: lambda _: readers.wake()})
-        owned = _owned(base, readers, stage, places, send)
+        owned = _owned(base, readers, places, send)
         async with _running(base, [app], vitals, owned, heard):
             yield vitals
 
@@ -122,9 +123,17 @@ async def worker(settings: Settings, registry: Registry | None = None) -> AsyncI
             stage = parts.worker(base, f"{name}-{slot}", slow)
             parts.bind_worker(app, stage, send, base, lane, systems=systems)
         vitals = Vitals(base.database, lanes, starting="it has just begun")
+        here = WorkerRow(
+            name=name,
+            systems=tuple(systems),
+            slots=len(slots),
+            process=os.getpid(),
+        )
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(_leave, base, here)
             stack.push_async_callback(slow.close)
-            await stack.enter_async_context(_running(base, apps, vitals, []))
+            loops = [every(base.settings.heartbeat, lambda: _beat(base, here))]
+            await stack.enter_async_context(_running(base, apps, vitals, loops))
             yield vitals
 
 
@@ -226,9 +235,7 @@ def _lane(base: Base, app: Any, name: str = "the broker's partitions") -> Lane:
 # -- a coordinator's ---------------------------------------------------------------------
 
 
-def _owned(
-    base: Base, readers: Readers, stage: Coordinator, places: LivePlaces, send: Sender
-) -> list[Any]:
+def _owned(base: Base, readers: Readers, places: SharedPlaces, send: Sender) -> list[Any]:
     """What one process at a time does for the whole installation."""
     owner = LeasedOwner(base.database, f"{base.settings.instance}-coordinator")
     timers = Timers(database=base.database, clock=base.clock, send=send)
@@ -237,7 +244,7 @@ def _owned(
         registry=base.registry,
         clock=base.clock,
         claim_by=base.settings.claim_by,
-        neglected=undriven(stage, places),
+        neglected=places.entitled,
         look=parts.hinting(base.ids),
     )
     seconds = base.settings.sweep
@@ -263,3 +270,14 @@ def _systems(base: Base) -> list[str]:
             f"{', '.join(installed)}"
         )
     return wanted or installed
+
+
+async def _beat(base: Base, here: WorkerRow) -> None:
+    now, row = base.clock.now().timestamp(), measured(here)
+    await base.database.write(lambda connection: beat(connection, row, now))
+
+
+async def _leave(base: Base, here: WorkerRow) -> None:
+    """No longer count; when the database is away, the silence says it a little later."""
+    with contextlib.suppress(Unavailable):
+        await base.database.write(lambda connection: forget(connection, here.name))

@@ -238,7 +238,8 @@ class Coordinator:
         self._failpoints.reach(Failpoint.BEFORE_SNAPSHOT)
         try:
             await self._database.write(
-                lambda connection: self._jobs.take_job_snapshot(job, connection=connection)
+                lambda connection: self._jobs.take_job_snapshot(job, connection=connection),
+                lasting=False,
             )
         except Unavailable as error:
             log.warning("no_snapshot", job_id=job.id, version=job.version, reason=error.message)

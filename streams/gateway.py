@@ -3,6 +3,9 @@
 Items are stored before the command that names them; the idempotency key and the job id
 are reserved by a unique insert; the command is sent; the answer is what the coordinator
 decided. A caller that repeats itself with the same key gets the same job.
+
+Nothing that is written here need last by itself: nobody is told of it before the decision
+is stored, which makes all that came before it last as well.
 """
 
 from __future__ import annotations
@@ -130,7 +133,8 @@ class Gateway:
         source, rest = await self._upload(caller, lines)
         wanted = self._ids.new()
         job_id = await self._database.write(
-            partial(self._reserve, caller, key, _body_hash(spec, source.sha256), wanted, rest)
+            partial(self._reserve, caller, key, _body_hash(spec, source.sha256), wanted, rest),
+            lasting=False,
         )
         self._failpoints.reach(Failpoint.RESERVED)
         return await self._decide(
@@ -150,7 +154,8 @@ class Gateway:
         wanted = self._ids.new()
         nothing: _Rest = (None, [])
         job_id = await self._database.write(
-            partial(self._reserve, caller, key, _body_hash(spec, ""), wanted, nothing)
+            partial(self._reserve, caller, key, _body_hash(spec, ""), wanted, nothing),
+            lasting=False,
         )
         return await self._decide(
             OpenJob(
@@ -167,7 +172,9 @@ class Gateway:
     ) -> Decision:
         """One more part of a draft's items; a part that is sent again counts once."""
         source, (upload, parts) = await self._upload(caller, lines)
-        await self._database.write(lambda connection: _store_rest(connection, upload, parts))
+        await self._database.write(
+            lambda connection: _store_rest(connection, upload, parts), lasting=False
+        )
         return await self._decide(
             AppendItems(
                 command_id=f"{job_id}.part.{part}.{_mark(caller, source.sha256)}",
@@ -224,7 +231,7 @@ class Gateway:
             waiting += cutter.feed(block)
             _check_size(cutter.items)
             if sum(len(part.data) for part in waiting) >= FLUSH_BYTES:
-                await self._database.write(partial(_flush, upload, waiting))
+                await self._database.write(partial(_flush, upload, waiting), lasting=False)
                 upload.opened, waiting = True, []
         waiting += cutter.finish()
         _check_size(cutter.items)

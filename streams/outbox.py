@@ -86,7 +86,8 @@ class Outbox:
         was, now = self._saved, self._position
         try:
             await self._database.write(
-                lambda connection: read_model.advance(connection, READER, seen=was, to=now)
+                lambda connection: read_model.advance(connection, READER, seen=was, to=now),
+                lasting=False,
             )
         except VersionConflict:
             # Go on from where the other one is.

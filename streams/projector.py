@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from eventsourcing.persistence import Notification
 from sqlalchemy import Connection
 
@@ -40,7 +42,7 @@ class Projector:
         found = await self._database.read(self._new)
         if not found:
             return False
-        await self._database.write(lambda connection: self._project(connection, found))
+        await self._database.write(partial(self._project, found), lasting=False)
         self._position = found[-1].id
         return len(found) == BATCH
 
@@ -53,6 +55,6 @@ class Projector:
             )
         )
 
-    def _project(self, connection: Connection, found: list[Notification]) -> None:
+    def _project(self, found: list[Notification], connection: Connection) -> None:
         read_model.project(connection, found, self._mapper)
         self._failpoints.reach(Failpoint.BEFORE_PROJECTION)

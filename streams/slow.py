@@ -241,7 +241,8 @@ class SlowPool:
                 await self._database.write(
                     lambda connection, until=until: chunk_store.prolong(  # type: ignore[misc]
                         connection, [chunk], until
-                    )
+                    ),
+                    lasting=False,
                 )
 
     # -- messages ----------------------------------------------------------------------

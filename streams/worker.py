@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection, exc
@@ -25,16 +26,9 @@ from domain.ports import Clock, Ids
 from domain.ranges import Ranges
 from domain.records import Writer
 from domain.registry import Registry
-from streams import topics, undoing
-from streams.envelope import (
-    ChunkOutcome,
-    ChunksCompleted,
-    ChunksFailed,
-    Outgoing,
-    Work,
-    encode,
-    look_at,
-)
+from streams import undoing
+from streams.completions import completions
+from streams.envelope import Outgoing, Work, look_at
 from streams.failpoints import Failpoint, Failpoints
 from streams.slow import SlowPool
 from streams.stores import chunks as chunk_store
@@ -50,17 +44,27 @@ from streams.undoing import Standing, Undoer
 
 log = structlog.get_logger(__name__)
 
+R = TypeVar("R")
+Begin = Callable[[], object]
+"""To be called when the time of a handler begins."""
+
+AT_ONCE_ITEMS = 200
 INFRASTRUCTURE = (exc.OperationalError, exc.InterfaceError, exc.InternalError)
 KEPT_CONTROLS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """``lease`` and ``heartbeat`` in seconds; ``name`` is written into claimed chunks."""
+    """``lease`` and ``heartbeat`` in seconds; ``name`` is written into claimed chunks.
+
+    ``lasting``: effects must outlive the machine before their events are sent. They need
+    not where no event leaves the process before the coordinator has stored its own.
+    """
 
     name: str
     lease: float = 5.0
     heartbeat: float = 1.5
+    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,16 @@ class _Prepared:
     claimed: Claimed
     parsed: Sequence[Parsed] = ()
     standing: Standing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What was claimed, with its outcomes or its failure where it was worked at once."""
+
+    control: Control | None
+    claimed: list[Claimed]
+    rows: list[OutcomeRow] | None = None
+    failure: Exception | None = None
 
 
 class Worker:
@@ -103,50 +117,72 @@ class Worker:
         """Work the chunks of one message; returns the hints and events to send."""
         operation = self._registry.get(work.operation)
         self._failpoints.reach(Failpoint.BEFORE_CLAIM)
-        control, claimed = await self._database.write(partial(self._claim, work))
-        self._failpoints.reach(Failpoint.AFTER_CLAIM)
+        taken = await self._in_time(operation, partial(self._take, operation, work))
+        control, claimed = taken.control, taken.claimed
         if control is None:
             return []
-        if not claimed:
-            return [self._look(control)]
         if operation.slow or operation.cpu_bound:
             forward = [chunk for chunk in claimed if not chunk.cause.undoing]
             if forward:
                 self._slow.start(operation, control, forward)
-            claimed = [chunk for chunk in claimed if chunk.cause.undoing]
-            if not claimed:
-                return []
-        rows = await self._effects(operation, control, claimed)
-        return [self._look(control), *_published(control, rows)]
+                claimed = [chunk for chunk in claimed if chunk.cause.undoing]
+                if not claimed:
+                    return []
+        if not claimed:
+            return [self._look(control)]
+        rows = taken.rows
+        if taken.failure is not None:
+            rows = await self._closed(operation, control, claimed, taken.failure)
+        elif rows is None:
+            rows = await self._effects(operation, control, claimed)
+        undo = any(chunk.cause.undoing for chunk in claimed)
+        self._failpoints.reach(
+            Failpoint.AFTER_UNDO_COMMIT if undo else Failpoint.AFTER_EFFECT_COMMIT
+        )
+        return [self._look(control), *completions(control, rows)]
+
+    def _take(self, operation: Operation, work: Work, begin: Begin) -> _Taken:
+        """Claim chunks; little work is done at once, in the thread that is at hand."""
+        control, claimed = self._database.write_now(partial(self._claim, work), lasting=False)
+        self._failpoints.reach(Failpoint.AFTER_CLAIM)
+        if control is None or not _is_little(operation, claimed):
+            return _Taken(control, claimed)
+        prepared = partial(self._prepare, operation, claimed)
+        try:
+            rows = self._settle(operation, control, prepared, begin)
+        except Unavailable:
+            raise
+        except Exception as error:
+            return _Taken(control, claimed, failure=error)
+        return _Taken(control, claimed, rows)
 
     async def _effects(
         self, operation: Operation, control: Control, claimed: Sequence[Claimed]
     ) -> list[OutcomeRow]:
         try:
             prepared = await self._database.read(partial(self._prepare, operation, claimed))
-            rows = await self._in_time(operation, partial(self._work, operation, control, prepared))
+            work = partial(self._settle, operation, control, lambda _: prepared)
+            return await self._in_time(operation, work)
         except Unavailable:
             raise
         except Exception as error:
-            log.exception("chunk_failed", job_id=control.job_id, operation=operation.kind)
-            rows = await self._database.write(partial(self._fail, claimed, error))
-        undo = any(chunk.cause.undoing for chunk in claimed)
-        self._failpoints.reach(
-            Failpoint.AFTER_UNDO_COMMIT if undo else Failpoint.AFTER_EFFECT_COMMIT
-        )
-        return rows
+            return await self._closed(operation, control, claimed, error)
 
-    async def _in_time(
-        self, operation: Operation, work: Callable[[Connection], list[OutcomeRow]]
+    async def _closed(
+        self,
+        operation: Operation,
+        control: Control,
+        claimed: Sequence[Claimed],
+        failure: Exception,
     ) -> list[OutcomeRow]:
-        """Time counts from when the transaction begins: a wait for its turn is not its fault."""
+        log.error("chunk_failed", job_id=control.job_id, operation=operation.kind, exc_info=failure)
+        return await self._database.write(partial(self._fail, claimed, failure))
+
+    async def _in_time(self, operation: Operation, work: Callable[[Begin], R]) -> R:
+        """Time counts from when work begins: a wait for its turn is not its fault."""
         begun, loop = asyncio.Event(), asyncio.get_running_loop()
-
-        def begin(connection: Connection) -> list[OutcomeRow]:
-            loop.call_soon_threadsafe(begun.set)
-            return work(connection)
-
-        running = asyncio.ensure_future(self._database.write(begin))
+        begin = partial(loop.call_soon_threadsafe, begun.set)
+        running = asyncio.ensure_future(self._database.series(partial(work, begin)))
         running.add_done_callback(lambda _: begun.set())
         await begun.wait()
         done, _ = await asyncio.wait({running}, timeout=operation.timeout)
@@ -176,7 +212,7 @@ class Worker:
         )
         return control, claimed
 
-    # -- prepare: outside of the transaction ------------------------------------------
+    # -- prepare: outside of the transaction, unless it is little ----------------------
 
     def _prepare(
         self, operation: Operation, claimed: Sequence[Claimed], connection: Connection
@@ -193,6 +229,19 @@ class Worker:
         ]
 
     # -- work: one transaction ---------------------------------------------------------
+
+    def _settle(
+        self,
+        operation: Operation,
+        control: Control,
+        prepared: Callable[[Connection], Sequence[_Prepared]],
+        begin: Begin,
+    ) -> list[OutcomeRow]:
+        def work(connection: Connection) -> list[OutcomeRow]:
+            begin()
+            return self._work(operation, control, prepared(connection), connection)
+
+        return self._database.write_now(work, lasting=self._settings.lasting)
 
     def _work(
         self,
@@ -321,39 +370,10 @@ class Worker:
         return look_at(control.job_id, self._ids.new())
 
 
-def _published(control: Control, rows: Sequence[OutcomeRow]) -> list[Outgoing]:
-    """The completion and failure events of chunks, for whoever listens."""
-    failed = [row for row in rows if _has_failed(row.closed)]
-    completed = [row for row in rows if not _has_failed(row.closed)]
-    kinds = ((ChunksFailed, failed), (ChunksCompleted, completed))
-    return [_event(kind, control, found) for kind, found in kinds if found]
-
-
-def _event(
-    kind: type[ChunksFailed | ChunksCompleted], control: Control, rows: Sequence[OutcomeRow]
-) -> Outgoing:
-    message = kind(
-        job_id=control.job_id,
-        tenant=control.tenant,
-        operation=control.operation,
-        chunks=tuple(map(_chunk_outcome, rows)),
-    )
-    return Outgoing(topic=topics.OUTCOMES, key=control.job_id.encode(), value=encode(message))
-
-
-def _has_failed(closed: ClosedChunk) -> bool:
-    return closed.failed > 0 and not (closed.succeeded or closed.skipped)
-
-
-def _chunk_outcome(row: OutcomeRow) -> ChunkOutcome:
-    closed = row.closed
-    return ChunkOutcome(
-        chunk=closed.chunk,
-        attempt=row.attempt,
-        succeeded=closed.succeeded,
-        failed=closed.failed,
-        skipped=closed.skipped,
-        rolled_back=closed.rolled_back,
-        conflict=closed.conflict,
-        duration_ms=closed.duration_ms,
-    )
+def _is_little(operation: Operation, claimed: Sequence[Claimed]) -> bool:
+    """Whether nobody minds that the items are read within the transaction."""
+    if not claimed or operation.slow or operation.cpu_bound:
+        return False
+    if any(chunk.cause.undoing for chunk in claimed):
+        return False
+    return sum(len(chunk.items) for chunk in claimed) <= AT_ONCE_ITEMS

@@ -76,7 +76,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
         look=coordinator.look,
     )
     slow = parts.slow_pool(base, send)
-    worker = parts.worker(base, f"embedded-{base.ids.new()}", slow)
+    worker = parts.worker(base, f"embedded-{base.ids.new()}", slow, lasting=False)
     parts.bind_coordinator(apps[StageName.COORDINATOR], coordinator, send, base, lane)
     parts.bind_worker(
         apps[StageName.WORKER], worker, send, base, lane, systems=base.registry.systems

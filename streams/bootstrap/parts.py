@@ -163,15 +163,21 @@ def slow_pool(base: Base, send: Sender) -> SlowPool:
     )
 
 
-def worker(base: Base, name: str, slow: SlowPool) -> Worker:
-    """The stage that changes records; ``name`` must be that of no other, dead or alive."""
+def worker(base: Base, name: str, slow: SlowPool, *, lasting: bool = True) -> Worker:
+    """The stage that changes records; ``name`` must be that of no other, dead or alive.
+
+    ``lasting``: see :class:`~streams.worker.WorkerSettings`.
+    """
     return Worker(
         database=base.database,
         registry=base.registry,
         clock=base.clock,
         ids=base.ids,
         settings=WorkerSettings(
-            name=name, lease=base.settings.lease, heartbeat=base.settings.heartbeat
+            name=name,
+            lease=base.settings.lease,
+            heartbeat=base.settings.heartbeat,
+            lasting=lasting,
         ),
         failpoints=base.failpoints,
         slow=slow,

@@ -4,6 +4,9 @@ All work is a function of a connection. ``read`` and ``write`` run it in threads
 bounded pool; ``write`` is one transaction, committed when the function returns and
 rolled back when it raises. SQLite has one writer thread (BEGIN IMMEDIATE), so that no
 two writes of this process ever meet; other processes are waited for.
+
+A commit waits for the disk unless the caller says that it need not: both databases have
+one log, so a later commit that does wait makes all earlier ones last as well.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +45,7 @@ KEEPALIVE = {
 """How PostgreSQL's client notices a peer that is gone without a word, in about ten seconds."""
 
 _READ = "countermand_read"
+_LASTING = "countermand_lasting"
 _DAMAGED = ("malformed", "not a database", "file is encrypted")
 _REPEATABLE_SQLSTATES = {"40001", "40P01", "55P03"}
 _STOOD_STILL = "25P03"
@@ -62,23 +67,31 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """The result of ``work``; nothing that it writes is kept."""
-        return await self._run(self._readers, self.read_now, work)
+        return await self._run(self._readers, partial(self.read_now, work))
 
-    async def write(self, work: Work[T]) -> T:
-        """The result of ``work``, committed; it may run again after a lock conflict."""
-        return await self._run(self._writers, self.write_now, work)
+    async def write(self, work: Work[T], *, lasting: bool = True) -> T:
+        """The result of ``work``, committed; it may run again after a lock conflict.
+
+        With ``lasting`` false it outlives the death of this process as always, but the
+        machine's only once a later commit was lasting: for what nobody outside is told before.
+        """
+        return await self._run(self._writers, partial(self.write_now, work, lasting=lasting))
 
     async def aside(self, function: Callable[[], T]) -> T:
         """The result of a function that calls ``read_now`` itself, in a reader's thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, function)
+        return await self._run(self._readers, function)
+
+    async def series(self, function: Callable[[], T]) -> T:
+        """The result of a function that calls ``write_now`` itself, in a writer's thread."""
+        return await self._run(self._writers, function)
 
     def read_now(self, work: Work[T]) -> T:
         """As ``read``, in the calling thread."""
         return _repeated(lambda: self._read_once(work))
 
-    def write_now(self, work: Work[T]) -> T:
+    def write_now(self, work: Work[T], *, lasting: bool = True) -> T:
         """As ``write``, in the calling thread."""
-        return _repeated(lambda: self._write_once(work))
+        return _repeated(lambda: self._write_once(work, lasting=lasting))
 
     def _read_once(self, work: Work[T]) -> T:
         with _translated(), self.engine.connect() as connection:
@@ -86,12 +99,14 @@ class Database:
             with closing(connection.begin()):
                 return work(connection)
 
-    def _write_once(self, work: Work[T]) -> T:
-        with _translated(), self._writing.begin() as connection:
-            return work(connection)
+    def _write_once(self, work: Work[T], *, lasting: bool) -> T:
+        with _translated(), self._writing.connect() as connection:
+            connection.execution_options(**{_LASTING: lasting})
+            with connection.begin():
+                return work(connection)
 
-    async def _run(self, pool: ThreadPoolExecutor, run: Callable[[Work[T]], T], work: Work[T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(pool, run, work)
+    async def _run(self, pool: ThreadPoolExecutor, run: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, run)
 
     def close(self) -> None:
         """Wait for work under way, then close all connections."""
@@ -131,7 +146,7 @@ def _engine(url: URL, size: int) -> Engine:
         event.listen(engine, "connect", _sqlite_connect)
         event.listen(engine, "begin", _sqlite_begin)
         return engine
-    return create_engine(
+    engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=size + WRITERS,
         max_overflow=4,
@@ -142,6 +157,8 @@ def _engine(url: URL, size: int) -> Engine:
             "options": "-c lock_timeout=5000 -c statement_timeout=120000 -c timezone=UTC",
         },
     )
+    event.listen(engine, "begin", _postgres_begin)
+    return engine
 
 
 def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
@@ -154,8 +171,21 @@ def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _sqlite_begin(connection: Connection) -> None:
-    reading = connection.get_execution_options().get(_READ, False)
-    run_bare(connection, "BEGIN" if reading else "BEGIN IMMEDIATE", ())
+    options = connection.get_execution_options()
+    if options.get(_READ, False):
+        run_bare(connection, "BEGIN", ())
+        return
+    # FULL waits for the log at each commit; NORMAL only before the log is taken over.
+    wanted = "FULL" if options.get(_LASTING, True) else "NORMAL"
+    if connection.info.get(_LASTING, "FULL") != wanted:
+        run_bare(connection, f"PRAGMA synchronous={wanted}", ())
+        connection.info[_LASTING] = wanted
+    run_bare(connection, "BEGIN IMMEDIATE", ())
+
+
+def _postgres_begin(connection: Connection) -> None:
+    if not connection.get_execution_options().get(_LASTING, True):
+        run_bare(connection, "SET LOCAL synchronous_commit TO off", ())
 
 
 def _repeated(run: Callable[[], T]) -> T:

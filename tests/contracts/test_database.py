@@ -1,0 +1,41 @@
+"""The database's two kinds of commits: what waits for the disk, and what need not."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sqlalchemy import Connection
+
+from streams.stores.chunks import Control, find_control, insert_control
+from streams.stores.database import Database
+
+WAITS = {"sqlite": 2, "postgresql": "on"}
+NEED_NOT = {"sqlite": 1, "postgresql": "off"}
+
+
+def wait(connection: Connection) -> object:
+    """What the database says of the wait at this transaction's commit."""
+    ask = {"sqlite": "PRAGMA synchronous", "postgresql": "SHOW synchronous_commit"}
+    return connection.exec_driver_sql(ask[connection.dialect.name]).scalar()
+
+
+async def test_a_commit_waits_for_the_disk_unless_it_need_not(database: Database) -> None:
+    kind = database.engine.dialect.name
+    assert await database.write(wait) == WAITS[kind]
+    assert await database.write(wait, lasting=False) == NEED_NOT[kind]
+    assert await database.write(wait) == WAITS[kind]
+
+
+async def test_a_series_writes_in_transactions_of_its_own(database: Database) -> None:
+    kind = database.engine.dialect.name
+
+    def both() -> tuple[object, object]:
+        return database.write_now(wait, lasting=False), database.write_now(wait)
+
+    assert await database.series(both) == (NEED_NOT[kind], WAITS[kind])
+
+
+async def test_what_need_not_last_is_seen_at_once(database: Database) -> None:
+    control = Control("one", "t", "a", "stock.count", {}, epoch=0, version=1)
+    await database.write(partial(insert_control, control=control, open_=True), lasting=False)
+    assert await database.read(partial(find_control, job_id="one")) == control

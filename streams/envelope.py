@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
@@ -169,14 +170,22 @@ def encode_event(position: int, event: JobEvent) -> bytes:
     return orjson.dumps(document | fields)
 
 
-def decode_event(value: bytes | None) -> JobEvent | None:
-    """A published event, or None when this release does not know its kind."""
+def decode_event(
+    value: bytes | None, *, known: Callable[[str, int], bool] = lambda _job_id, _version: False
+) -> JobEvent | None:
+    """A published event, or None when this release does not know its kind.
+
+    Also None, before the work of reading it, when the caller says of job and version that
+    it is ``known``.
+    """
     if value is None:
         raise MessageUnreadable("the event has no value")
     try:
         document: dict[str, Any] = orjson.loads(value)
         kind = EVENTS.get(document["type"])
         if kind is None or document["schema_version"] > kind.schema_number:
+            return None
+        if known(document["job_id"], document["version"]):
             return None
         document["originator_id"] = document["job_id"]
         document["originator_version"] = document["version"]

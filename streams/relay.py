@@ -1,9 +1,16 @@
-"""Relay: what is published, to those who read live in this process."""
+"""Relay: what is published, to those who read live in this process.
+
+What this process has committed itself it is offered at once; the events topic says it
+again, and says all that others commit.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+from eventsourcing.persistence import Recording
 
 from domain.events import ChunksClosed, JobEvent
 from domain.outcomes import Counts, ItemStatus
@@ -27,15 +34,18 @@ class _Seen:
     event: JobEvent
     since: dict[int, ItemsProgressed] = field(default_factory=dict)
     closed: set[int] = field(default_factory=set)
+    offered: set[int] = field(default_factory=set)
+    """Versions that the topic has not said again yet."""
 
     def move_on(self, event: JobEvent) -> None:
-        """Take the next stored event; it counts what its chunks had reported before."""
-        self.event = event
+        """Take a stored event; it counts what its chunks had reported before."""
+        if event.originator_version > self.event.originator_version:
+            self.event = event
         if isinstance(event, ChunksClosed):
             for chunk in event.chunks:
                 self.since.pop(chunk.chunk, None)
                 self.closed.add(chunk.chunk)
-        if event.status.terminal:
+        if self.event.status.terminal:
             self.since.clear()
 
     def report(self, message: ItemsProgressed) -> bool:
@@ -53,9 +63,16 @@ class LiveRelay:
         self._hub = hub
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
 
+    def offer(self, recordings: Iterable[Recording[str]]) -> None:
+        """Show what this process has just committed; nobody waits for the topic."""
+        for recording in recordings:
+            event = recording.domain_event
+            if isinstance(event, JobEvent):
+                self._show(event).offered.add(event.originator_version)
+
     def decode_event(self, value: bytes | None) -> JobEvent | None:
-        """The event, or None when this release does not know its kind."""
-        return decode_event(value)
+        """The event; None when it was offered before, or this release does not know its kind."""
+        return decode_event(value, known=self._was_offered)
 
     def decode_outcome(self, value: bytes | None) -> OutcomeMessage | None:
         """The outcome message, or None when this release does not know its kind."""
@@ -63,17 +80,28 @@ class LiveRelay:
 
     async def event(self, event: JobEvent | None) -> list[Outgoing]:
         """A stored event was published."""
-        if event is None:
-            return []
+        if event is not None:
+            self._show(event)
+        return []
+
+    def _show(self, event: JobEvent) -> _Seen:
         job_id = event.originator_id
-        self._seen.setdefault(job_id, _Seen(event)).move_on(event)
+        seen = self._seen.setdefault(job_id, _Seen(event))
+        seen.move_on(event)
         self._seen.move_to_end(job_id)
         while len(self._seen) > KEPT:
             self._seen.popitem(last=False)
         if self._hub.wanted(job_id):
             data = of_event(event)
             self._hub.publish(LiveEvent(job_id, event.originator_version, event.alias, data))
-        return []
+        return seen
+
+    def _was_offered(self, job_id: str, version: int) -> bool:
+        seen = self._seen.get(job_id)
+        if seen is None or version not in seen.offered:
+            return False
+        seen.offered.discard(version)
+        return True
 
     async def outcome(self, message: OutcomeMessage | None) -> list[Outgoing]:
         """Items of a slow chunk were done; shown as progress without an id."""

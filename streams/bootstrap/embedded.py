@@ -59,10 +59,11 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     apps = {name: _app(name, broker) for name in StageName}
     send = Sender(apps[StageName.COORDINATOR])
     waiting, hub, lane = Waiting(), LiveHub(), _lane(broker, base)
-    readers = Readers(base, send)
+    readers, relay = Readers(base, send), LiveRelay(hub)
 
     def stored(recordings: Iterable[Recording[str]]) -> None:
         heads.append(base.recorder.heads_of(recordings))
+        relay.offer(recordings)
         readers.tell(recordings)
 
     places = LivePlaces(base.registry, base.clock, slots=1)
@@ -81,7 +82,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     parts.bind_worker(
         apps[StageName.WORKER], worker, send, base, lane, systems=base.registry.systems
     )
-    parts.bind_live(apps[StageName.LIVE], LiveRelay(hub), send, base, lane)
+    parts.bind_live(apps[StageName.LIVE], relay, send, base, lane)
     vitals = Vitals(base.database, [lane])
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(slow.close)

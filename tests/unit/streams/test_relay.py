@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from eventsourcing.persistence import Notification, Recording
+
 from domain.commands import JobSpec
+from domain.events import JobEvent
 from domain.job import Job, Stamp
 from domain.outcomes import ClosedChunk
-from streams.envelope import ItemsProgressed
+from streams.envelope import ItemsProgressed, encode_event
 from streams.live import LiveHub
 from streams.relay import LiveRelay
 
 STAMP = Stamp("tester", "c", datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def recording(event: JobEvent) -> Recording[str]:
+    notification = Notification(event.originator_id, event.originator_version, "", b"", 1)
+    return Recording(event, notification)
 
 
 def report(chunk: int, done: int) -> ItemsProgressed:
@@ -47,3 +55,41 @@ async def test_reports_add_to_the_stored_counts_until_their_chunk_is_closed() ->
         ("job.chunks_closed", 3, 128),
         ("progress", None, 137),
     ]
+
+
+async def test_what_was_offered_is_shown_once_though_the_topic_says_it_again() -> None:
+    hub = LiveHub()
+    relay = LiveRelay(hub)
+    job = Job(id="job")
+    job.submit(STAMP, "local", JobSpec(operation="a.b"), items=1, size=1, sha256="")
+    job.plan(STAMP, room=1, slow=False)
+    own, others = job.collect_events()
+    with hub.subscribe("job") as live:
+        relay.offer([recording(own)])
+        for number, event in enumerate([own, others, own], start=1):
+            await relay.event(relay.decode_event(encode_event(number, event)))
+        seen = []
+        while (event := await live.next(0.01)) is not None:
+            seen.append(event.version)
+    # What comes a third time is new to the relay; readers know it by its version.
+    assert seen == [1, 2, 1]
+
+
+async def test_an_event_that_comes_late_does_not_take_the_job_back() -> None:
+    hub = LiveHub()
+    relay = LiveRelay(hub)
+    job = Job(id="job")
+    job.submit(STAMP, "local", JobSpec(operation="a.b"), items=4, size=1, sha256="")
+    job.plan(STAMP, room=2, slow=True)
+    job.record(STAMP, [ClosedChunk(chunk=0, succeeded=4)])
+    *early, closed, finished = job.collect_events()
+    assert finished.status.terminal
+    relay.offer([recording(finished)])
+    with hub.subscribe("job") as live:
+        for event in (*early, closed):
+            await relay.event(event)
+        await relay.outcome(report(0, 1))
+        seen = []
+        while (event := await live.next(0.01)) is not None:
+            seen.append(event.version)
+    assert seen == [event.originator_version for event in (*early, closed)]

@@ -1,8 +1,9 @@
 """Gateway: commands in, from the API or any process of ours.
 
-Items are stored before the command that names them; the idempotency key and the job id
-are reserved by a unique insert; the command is sent; the answer is what the coordinator
-decided. A caller that repeats itself with the same key gets the same job.
+Items are stored before the command that names them, or are few and travel in it; the
+idempotency key and the job id are reserved by a unique insert; the command is sent; the
+answer is what the coordinator decided. A caller that repeats itself with the same key gets
+the same job.
 
 Nothing that is written here need last by itself: nobody is told of it before the decision
 is stored, which makes all that came before it last as well.
@@ -25,6 +26,8 @@ from domain.commands import (
     AppendItems,
     BaseCommand,
     CancelJob,
+    InlineItems,
+    ItemSource,
     JobSpec,
     OpenJob,
     PauseJob,
@@ -53,6 +56,8 @@ Send = Callable[[Outgoing], Awaitable[None]]
 DECISION_SECONDS = 5.0
 POLL_SECONDS = 0.25
 FLUSH_BYTES = 2_000_000
+INLINE_BYTES = 32_000
+"""Items of fewer bytes travel in the command: storing them first would be one more commit."""
 
 _VERBS: dict[Verb, type[PauseJob | ResumeJob | CancelJob | RetryJob | UndoJob]] = {
     "pause": PauseJob,
@@ -130,13 +135,7 @@ class Gateway:
     ) -> Decision:
         """A job with all its items: NDJSON in blocks of any size, cut anywhere."""
         check_spec(self._registry, spec)
-        source, rest = await self._upload(caller, lines)
-        wanted = self._ids.new()
-        job_id = await self._database.write(
-            partial(self._reserve, caller, key, _body_hash(spec, source.sha256), wanted, rest),
-            lasting=False,
-        )
-        self._failpoints.reach(Failpoint.RESERVED)
+        job_id, source = await self._received(caller, spec, lines, key)
         return await self._decide(
             SubmitJob(
                 command_id=f"{job_id}.submit",
@@ -147,6 +146,28 @@ class Gateway:
                 source=source,
             )
         )
+
+    async def _received(
+        self, caller: Caller, spec: JobSpec, lines: AsyncIterator[bytes], key: str | None
+    ) -> tuple[str, ItemSource]:
+        """The id of a job and where its items are: stored, or in the command when they are few.
+
+        A key is reserved in any case, and then the items are stored with it.
+        """
+        wanted = self._ids.new()
+        if key is None:
+            begun, ended = await _begun(lines, INLINE_BYTES)
+            items = payloads.unchanged_items(begun) if ended else None
+            if items:
+                return wanted, InlineItems(items=tuple(items))
+            lines = _continued(begun, lines)
+        source, rest = await self._upload(caller, lines)
+        body_hash = _body_hash(spec, source.sha256)
+        job_id = await self._database.write(
+            partial(self._reserve, caller, key, body_hash, wanted, rest), lasting=False
+        )
+        self._failpoints.reach(Failpoint.RESERVED)
+        return job_id, source
 
     async def open(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
         """A draft whose items follow in parts."""
@@ -329,6 +350,22 @@ def _store_rest(connection: Connection, upload: _Upload | None, parts: list[Part
     if upload is not None and upload.source is not None:
         _flush(upload, parts, connection)
         payloads.complete_upload(connection, upload.source)
+
+
+async def _begun(lines: AsyncIterator[bytes], most: int) -> tuple[bytes, bool]:
+    """The first blocks, until they are more than ``most`` bytes, and whether they were all."""
+    begun = b""
+    async for block in lines:
+        begun += block
+        if len(begun) > most:
+            return begun, False
+    return begun, True
+
+
+async def _continued(begun: bytes, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield begun
+    async for block in lines:
+        yield block
 
 
 def _body_hash(spec: JobSpec, items_sha256: str) -> str:

@@ -11,7 +11,9 @@ import hashlib
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import orjson
 import zstandard
 from sqlalchemy import Connection, bindparam, delete, select, update
 
@@ -25,6 +27,8 @@ PART_ITEMS = 1000
 PART_BYTES = 512_000
 MAX_LINE_BYTES = 1_000_000
 COMPRESSION_LEVEL = 1
+UNCHANGED_LEVELS = 60
+"""No reader of a command refuses JSON that is nested as deep as this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,21 @@ class PartCutter:
             "store large contents elsewhere and send a reference",
             pointer=f"/items/{position}",
         )
+
+
+def unchanged_items(text: bytes) -> list[Any] | None:
+    """The items of NDJSON that can travel as JSON values and be written again byte by byte.
+
+    None when a line is no JSON, or would come back in another form.
+    """
+    lines = [line for line in text.split(b"\n") if line and not line.isspace()]
+    if any(line.count(b"[") + line.count(b"{") > UNCHANGED_LEVELS for line in lines):
+        return None
+    try:
+        items = [orjson.loads(line) for line in lines]
+    except orjson.JSONDecodeError:
+        return None
+    return items if list(map(orjson.dumps, items)) == lines else None
 
 
 _INSERT_UPLOAD = insertion(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Self
 
 from pydantic import BaseModel
 
@@ -163,6 +164,18 @@ class JobState(BaseModel):
             if not entry.cause.undoing:
                 found |= entry.items
         return found
+
+    def as_it_stands(self) -> Self:
+        """A copy that later events do not change; what is immutable is shared."""
+        return self.model_copy(
+            update={
+                "parts": list(self.parts),
+                "backlog": [entry.model_copy() for entry in self.backlog],
+                "open": dict(self.open),
+                "applied": [effect.model_copy() for effect in self.applied],
+                "undone": [effect.model_copy() for effect in self.undone],
+            }
+        )
 
     # -- fold ---------------------------------------------------------------------
 

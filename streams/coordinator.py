@@ -359,7 +359,7 @@ def _told(command: Command, decision: Decision, job: Job | None) -> Decision:
     """The decision with a new job as it is now, which its sender would read at once."""
     if job is None or not isinstance(command, SubmitJob | OpenJob):
         return decision
-    return replace(decision, job=job.model_copy(deep=True))
+    return replace(decision, job=job.as_it_stands())
 
 
 def _control_of(job: Job) -> Control:

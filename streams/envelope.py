@@ -154,7 +154,7 @@ OUTCOME: TypeAdapter[OutcomeMessage] = TypeAdapter(OutcomeMessage)
 
 def encode(message: Value) -> bytes:
     """The JSON bytes of a message."""
-    return orjson.dumps(message.model_dump(mode="json"))
+    return message.__pydantic_serializer__.to_json(message)
 
 
 def encode_event(position: int, event: JobEvent) -> bytes:

@@ -168,6 +168,19 @@ def test_replay_of_the_stored_bytes_is_the_live_job_at_every_version(seed: int) 
         assert Job.project(None, [stored, *events[version:]]) == story.job
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_copy_stays_what_the_job_was_whatever_happens_to_the_job(seed: int) -> None:
+    story, _ = _random_history(seed)
+    copies: list[tuple[Job, Job]] = []
+    job: Job | None = None
+    for event in story.events:
+        job = Job.project(job, [event])
+        assert job is not None
+        copies.append((job.as_it_stands(), job.model_copy(deep=True)))
+    for copied, was in copies:
+        assert copied == was
+
+
 def test_ten_million_items_in_a_thousand_chunks_are_planned_and_recorded_in_a_second() -> None:
     story = Story(chunk_size=10_000)
     stamp = Stamp(actor="ada", command_id="command", at=BEGIN)

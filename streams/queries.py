@@ -89,12 +89,14 @@ class Queries:
 
     async def events(self, tenant: str, job_id: str, after: int, limit: int) -> list[JobEvent]:
         """At most ``limit`` events with a version above ``after``, in order."""
-        found = await self._database.aside(partial(self._events, job_id, after, limit))
+        # With the last one seen, which tells whose job it is when there is nothing behind it.
+        known = max(after - 1, 0)
+        found = await self._database.aside(partial(self._events, job_id, known, limit + 1))
         if found and found[0].tenant != tenant:
             raise _not_found(job_id)
         if not found:
             await self.job(tenant, job_id)
-        return found
+        return [event for event in found if event.originator_version > after][:limit]
 
     async def items(
         self,

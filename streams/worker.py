@@ -182,7 +182,7 @@ class Worker:
         """Time counts from when work begins: a wait for its turn is not its fault."""
         begun, loop = asyncio.Event(), asyncio.get_running_loop()
         begin = partial(loop.call_soon_threadsafe, begun.set)
-        running = asyncio.ensure_future(self._database.series(partial(work, begin)))
+        running = self._database.series(partial(work, begin))
         running.add_done_callback(lambda _: begun.set())
         await begun.wait()
         done, _ = await asyncio.wait({running}, timeout=operation.timeout)

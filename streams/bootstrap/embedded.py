@@ -36,6 +36,8 @@ from streams.transport.memory import MemoryBroker, memory_transport
 from streams.vitals import Vitals
 
 PARTITIONS = 4
+PUBLICATION_PAUSE = 0.02
+"""Those who read live in this process have been shown its events before they are published."""
 
 
 @contextlib.asynccontextmanager
@@ -92,7 +94,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
         for message in await in_time(sweep.recover):
             await send(message)
         loops = [
-            readers.publish(),
+            readers.publish(pause=PUBLICATION_PAUSE),
             readers.project(),
             *_upkeep(base, sweep, send, heads, vitals),
             *(faust_apps.watch(app) for app in apps.values()),

@@ -116,12 +116,16 @@ class Readers:
         self._unpublished.set()
         self._unprojected.set()
 
-    async def publish(self) -> None:
-        """The outbox's work, for as long as this process owns it."""
+    async def publish(self, *, pause: float = 0.0) -> None:
+        """The outbox's work, for as long as this process owns it.
+
+        ``pause`` gathers events for so many seconds, where no reader waits for the topic.
+        """
         self._outbox.start_over()
         saving = asyncio.ensure_future(every(0.5, self._outbox.save))
         try:
-            await at_news(self._unpublished, partial(until_done, self._outbox.publish))
+            work = partial(until_done, self._outbox.publish)
+            await at_news(self._unpublished, work, pause=pause)
         finally:
             saving.cancel()
             await asyncio.gather(saving, return_exceptions=True)

@@ -81,9 +81,9 @@ class Database:
         """The result of a function that calls ``read_now`` itself, in a reader's thread."""
         return await self._run(self._readers, function)
 
-    async def series(self, function: Callable[[], T]) -> T:
+    def series(self, function: Callable[[], T]) -> asyncio.Future[T]:
         """The result of a function that calls ``write_now`` itself, in a writer's thread."""
-        return await self._run(self._writers, function)
+        return self._run(self._writers, function)
 
     def read_now(self, work: Work[T]) -> T:
         """As ``read``, in the calling thread."""
@@ -105,8 +105,8 @@ class Database:
             with connection.begin():
                 return work(connection)
 
-    async def _run(self, pool: ThreadPoolExecutor, run: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(pool, run)
+    def _run(self, pool: ThreadPoolExecutor, run: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(pool, run)
 
     def close(self) -> None:
         """Wait for work under way, then close all connections."""

@@ -73,15 +73,17 @@ class Server:
             if response.status != 202:
                 raise RuntimeError(f"the server refused: {answer}")
         accepted = time.perf_counter() - began
-        moved: float | None = None
+        moved = ended = None
+        # To the end of the stream, as a browser does, so that the connection is used again.
         async for event in self._events(answer["links"]["events"]):
             counts = event["counts"]
             if moved is None and counts["pending"] < counts["total"]:
                 moved = time.perf_counter() - began
-            if event["status"] in TERMINAL:
+            if ended is None and event["status"] in TERMINAL:
                 ended = time.perf_counter() - began
-                return Followed(answer["job_id"], accepted, moved or ended, ended, counts)
-        raise RuntimeError("the stream of events ended before the job")
+        if ended is None:
+            raise RuntimeError("the stream of events ended before the job")
+        return Followed(answer["job_id"], accepted, moved or ended, ended, counts)
 
     async def _events(self, path: str) -> AsyncIterator[dict[str, Any]]:
         headers = {"Accept": "text/event-stream"}

@@ -16,6 +16,7 @@ from eventsourcing.persistence import Recording
 from domain.registry import Registry
 from streams import app as faust_apps
 from streams.agents import Sender
+from streams.app import FaustSettings
 from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
@@ -141,5 +142,9 @@ def _lane(broker: MemoryBroker, base: Base) -> Lane:
 
 def _app(name: StageName, broker: MemoryBroker) -> Any:
     return faust_apps.create_faust_app(
-        app_id=name.value, broker_url=str(broker.url), transport=memory_transport(broker)
+        app_id=name.value,
+        broker_url=str(broker.url),
+        transport=memory_transport(broker),
+        # Positions die with the broker; a commit only makes room, which a sender can ask for.
+        settings=FaustSettings(commit_every=1000),
     )

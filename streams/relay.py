@@ -68,7 +68,16 @@ class LiveRelay:
         for recording in recordings:
             event = recording.domain_event
             if isinstance(event, JobEvent):
-                self._show(event).offered.add(event.originator_version)
+                self.show_early(event)
+
+    def show_early(self, event: JobEvent) -> None:
+        """Show a stored event which the topic has not said yet."""
+        self._show(event).offered.add(event.originator_version)
+
+    def shown(self, job_id: str, *, before: int) -> int:
+        """The last version of a job that was shown; of an unknown one, that before ``before``."""
+        seen = self._seen.get(job_id)
+        return before - 1 if seen is None else seen.event.originator_version
 
     def decode_event(self, value: bytes | None) -> JobEvent | None:
         """The event; None when it was offered before, or this release does not know its kind."""

@@ -25,15 +25,15 @@ from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
 from streams.gateway import Waiting
 from streams.live import LiveHub
+from streams.live_reader import LiveReader
 from streams.liveness import Lane
 from streams.loops import background, every
 from streams.queries import Queries
 from streams.relay import LiveRelay
 from streams.settings import Settings
 from streams.shared_places import SharedPlaces
-from streams.stores import decisions
+from streams.stores import decisions, event_order
 from streams.stores.database import Database
-from streams.stores.event_order import CHANNEL
 from streams.stores.listening import listening
 from streams.stores.ownership import LeasedOwner
 from streams.stores.workers import WorkerRow, beat, forget, measured
@@ -56,8 +56,15 @@ async def api(settings: Settings, registry: Registry | None = None) -> AsyncIter
     with _opened(settings, registry) as base:
         app = _app(base, StageName.LIVE, instance=base.ids.new())
         send, waiting, hub = Sender(app), Waiting(), LiveHub()
-        lane = _lane(base, app)
-        parts.bind_live(app, LiveRelay(hub), send, base, lane)
+        lane, relay = _lane(base, app), LiveRelay(hub)
+        parts.bind_live(app, relay, send, base, lane)
+        reader = LiveReader(
+            database=base.database,
+            recorder=base.recorder,
+            mapper=base.jobs.job_mapper,
+            hub=hub,
+            relay=relay,
+        )
         vitals = Vitals(base.database, [lane], starting="it has just begun")
 
         def decided(command_id: str | None) -> None:
@@ -65,8 +72,9 @@ async def api(settings: Settings, registry: Registry | None = None) -> AsyncIter
             if command_id is not None:
                 waiting.hear(command_id)
 
-        heard = listening(base.settings.database, {decisions.CHANNEL: decided})
-        async with _running(base, [app], vitals, [], heard):
+        channels = {decisions.CHANNEL: decided, event_order.CHANNEL: reader.heard}
+        heard = listening(base.settings.database, channels)
+        async with _running(base, [app], vitals, [reader.run()], heard):
             yield Engine(
                 gateway=parts.gateway(base, send, waiting),
                 queries=Queries(base.database, base.jobs),
@@ -98,7 +106,7 @@ async def coordinator(
         stage = parts.coordinator(base, places, stored, lambda _command_id, _decision: None)
         parts.bind_coordinator(app, stage, send, base, lane)
         vitals = Vitals(base.database, [lane], starting="it has just begun")
-        heard = listening(base.settings.database, {CHANNEL: lambda _: readers.wake()})
+        heard = listening(base.settings.database, {event_order.CHANNEL: lambda _: readers.wake()})
         owned = _owned(base, readers, places, send)
         async with _running(base, [app], vitals, owned, heard):
             yield vitals

@@ -7,6 +7,7 @@ only if no smaller id is committed later, so ids are taken by one transaction at
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from sqlalchemy import Connection
@@ -14,7 +15,7 @@ from sqlalchemy import Connection
 from streams.stores.statements import run_sql
 
 CHANNEL = "countermand_events"
-"""What PostgreSQL notifies when events were committed; the payload is the last one's id."""
+"""What PostgreSQL notifies when events were committed; the payload is an :class:`Announced`."""
 
 _LOCK = 0x636F756E746573
 FROZEN_SECONDS = 3
@@ -25,6 +26,25 @@ _WAIT_FOR_TURN = (
     f"SELECT set_config('idle_in_transaction_session_timeout', '{FROZEN_SECONDS}s', true), "
     f"pg_advisory_xact_lock({_LOCK})"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """The last of the events that a transaction stored."""
+
+    id: int
+    job_id: str
+    version: int
+
+    def payload(self) -> str:
+        """As it is sent."""
+        return f"{self.id} {self.job_id} {self.version}"
+
+    @classmethod
+    def parse(cls, payload: str) -> Announced:
+        """From what was sent."""
+        number, job_id, version = payload.split(" ")
+        return cls(int(number), job_id, int(version))
 
 
 class EventOrder(Protocol):
@@ -39,7 +59,7 @@ class EventOrder(Protocol):
         """The next ids, rising; nobody else gets one before this transaction ends."""
         ...
 
-    def announce(self, connection: Connection, last: int) -> None:
+    def announce(self, connection: Connection, last: Announced) -> None:
         """Wake readers once the transaction is committed."""
         ...
 
@@ -60,7 +80,7 @@ class SqliteOrder:
         first = int(last or 0) + 1
         return range(first, first + count)
 
-    def announce(self, connection: Connection, last: int) -> None:
+    def announce(self, connection: Connection, last: Announced) -> None:
         """Nothing: no other process reads an embedded database."""
 
 
@@ -87,9 +107,9 @@ class PostgresOrder:
         )
         return [number for (number,) in taken]
 
-    def announce(self, connection: Connection, last: int) -> None:
+    def announce(self, connection: Connection, last: Announced) -> None:
         """PostgreSQL sends it at the commit, and folds equal ones of a transaction."""
-        run_sql(connection, "SELECT pg_notify(%s, %s)", (CHANNEL, str(last)))
+        run_sql(connection, "SELECT pg_notify(%s, %s)", (CHANNEL, last.payload()))
 
 
 ORDERS: dict[str, EventOrder] = {"sqlite": SqliteOrder(), "postgresql": PostgresOrder()}

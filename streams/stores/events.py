@@ -26,7 +26,7 @@ from sqlalchemy import Connection, Integer, Table, bindparam, exc, func, select,
 
 from streams.stores.chain import GENESIS, EventRow, Head, event_hash
 from streams.stores.database import Database
-from streams.stores.event_order import CHANNEL, ORDERS, EventOrder
+from streams.stores.event_order import CHANNEL, ORDERS, Announced, EventOrder
 from streams.stores.schema import events, snapshots
 from streams.stores.statements import Row, Statement, fixed, run_sql, run_sql_many
 
@@ -99,7 +99,8 @@ class EventRecorder(ApplicationRecorder):
             run_sql_many(connection, order.insert, rows)
         except exc.IntegrityError as error:
             raise IntegrityError(f"somebody else appended first ({error.orig})") from error
-        order.announce(connection, numbers[-1])
+        last = chain[-1][0]
+        order.announce(connection, Announced(last.id, last.job_id, last.version))
         return [EventId(Head(row.job_id, row.version, row.id, found)) for row, _, found in chain]
 
     def select_events(

@@ -299,7 +299,7 @@ def test_postgresql_notifies_after_the_commit(database: Database) -> None:
         listener.execute(f"LISTEN {CHANNEL}")
         ids = append(database, stored_event("a", 1), stored_event("a", 2))
         (notice,) = listener.notifies(timeout=5, stop_after=1)
-    assert (notice.channel, notice.payload) == (CHANNEL, str(ids[-1]))
+    assert (notice.channel, notice.payload) == (CHANNEL, f"{ids[-1]} a 2")
 
 
 def test_the_recorder_adds_little_to_what_sqlite_needs(sqlite_database: Database) -> None:

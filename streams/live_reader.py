@@ -1,0 +1,81 @@
+"""Live reader: what other processes have just stored, to those who read live in this one.
+
+The database says who stored something as soon as it is committed; the events topic says
+it again, some hops later. Only jobs that somebody follows here are read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection
+
+from domain.errors import Unavailable
+from domain.events import JobEvent
+from domain.jobs import JobMapper
+from streams.live import LiveHub
+from streams.relay import LiveRelay
+from streams.stores.database import Database
+from streams.stores.event_order import Announced
+from streams.stores.events import EventRecorder
+
+log = structlog.get_logger(__name__)
+
+PAGE = 200
+"""Events of a job read at once; who misses some of more reads them from the log itself."""
+
+
+class LiveReader:
+    """Told by ``heard``; ``run`` does the reading."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        recorder: EventRecorder,
+        mapper: JobMapper,
+        hub: LiveHub,
+        relay: LiveRelay,
+    ) -> None:
+        self._database = database
+        self._recorder = recorder
+        self._mapper = mapper
+        self._hub = hub
+        self._relay = relay
+        self._wanted: dict[str, int] = {}
+        self._news = asyncio.Event()
+
+    def heard(self, payload: str | None) -> None:
+        """Events were stored; None says that some may have been missed, which the topic says."""
+        if payload is None:
+            return
+        announced = Announced.parse(payload)
+        if self._hub.wanted(announced.job_id):
+            self._wanted[announced.job_id] = announced.version
+            self._news.set()
+
+    async def run(self) -> None:
+        """Read and show what was heard of, for as long as the process lives."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            wanted, self._wanted = self._wanted, {}
+            try:
+                for event in await self._database.read(partial(self._events, wanted)):
+                    self._relay.show_early(event)
+            except Unavailable as error:
+                # The topic says it all again.
+                log.warning("waiting", reason=error.message)
+
+    def _events(self, wanted: dict[str, int], connection: Connection) -> list[JobEvent]:
+        found: list[JobEvent] = []
+        for job_id, version in wanted.items():
+            shown = self._relay.shown(job_id, before=version)
+            stored = self._recorder.select_events(
+                job_id, gt=shown, lte=version, limit=PAGE, connection=connection
+            )
+            events = (self._mapper.to_domain_event(each) for each in stored)
+            found += [event for event in events if isinstance(event, JobEvent)]
+        return found

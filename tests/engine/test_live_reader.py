@@ -38,7 +38,7 @@ async def test_stored_events_are_shown_at_once_and_each_once(sqlite_database: Da
     try:
         with hub.subscribe(job_id) as live:
             reader.heard(None)
-            reader.heard(Announced(9, "of nobody's interest", 1).payload())
+            reader.heard(Announced(9, "another", 1).payload())
             reader.heard(Announced(1, job_id, 1).payload())
             first = await live.next(5)
             reader.heard(Announced(version, job_id, version).payload())

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import contest, report, slow
+from benchmarks import contest, over_kafka, report, slow
 from benchmarks.contestants import (
     OURS,
     OURS_100,
@@ -21,9 +21,11 @@ from benchmarks.contestants import (
     script,
 )
 from benchmarks.places import Place, places
+from tests.services.catalogue import SERVICES
 
 REPORT = Path("docs/benchmark.md")
 DATABASES = ("sqlite", "postgresql")
+STACKS = (*DATABASES, "kafka")
 WORK = """\
 The work: validate each item with pydantic and against texts and labels, insert it into the
 `annotations` table of our migrations with its indexes, record a result for it; 1 % of the items
@@ -42,9 +44,17 @@ def main() -> None:
     head = report.head("Benchmark", "benchmarks", sys.argv[1:])
     notes = report.Notes()
     with tempfile.TemporaryDirectory(prefix="countermand-bench-") as name:
-        with places(Path(name), asked.database or DATABASES, notes.say) as found:
-            sections = [asyncio.run(_measured(place, Path(name), asked, notes)) for place in found]
-        sections.append(asyncio.run(slow.section(Path(name), asked.slow_items)))
+        wanted = asked.database or STACKS
+        needed = {"postgresql" if each == "kafka" else each for each in wanted}
+        with places(Path(name), needed, notes.say) as found:
+            sections = [
+                asyncio.run(_measured(place, Path(name), asked, notes))
+                for place in found
+                if place.key in wanted
+            ]
+            sections += _over_kafka(found, Path(name), asked, notes)
+        if asked.slow_items:
+            sections.append(asyncio.run(slow.section(Path(name), asked.slow_items)))
     report.write(asked.report, [head, WORK, *notes.section(), *sections])
 
 
@@ -53,16 +63,30 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--database",
         action="append",
-        choices=DATABASES,
-        help="may be given twice; both unless one is named",
+        choices=STACKS,
+        help="kafka: several processes over Kafka and PostgreSQL; may be given more than once",
     )
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=200, help="jobs of one item, for the latency")
     parser.add_argument("--large", type=int, default=1_000_000, help="items; 0 leaves it out")
-    parser.add_argument("--slow-items", type=int, default=1000)
+    parser.add_argument("--slow-items", type=int, default=1000, help="0 leaves it out")
     parser.add_argument("--report", default=str(REPORT), help="file to write; empty for none")
     return parser.parse_args()
+
+
+def _over_kafka(
+    found: list[Place], folder: Path, asked: argparse.Namespace, notes: report.Notes
+) -> list[str]:
+    """The scaled stack, where it is wanted and what it needs is here."""
+    if "kafka" not in (asked.database or STACKS):
+        return []
+    missing = SERVICES["kafka"].missing
+    postgres = [place for place in found if not place.embedded]
+    if missing or not postgres:
+        notes.say(missing or "the scaled stack is left out: it needs PostgreSQL")
+        return []
+    return [asyncio.run(over_kafka.section(postgres[0], folder, asked))]
 
 
 def _contestants(place: Place, notes: report.Notes) -> list[Contestant]:

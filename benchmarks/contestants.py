@@ -15,7 +15,9 @@ from benchmarks.measure import Used
 from benchmarks.peers import running as peers
 from benchmarks.peers.catalogue import HUEY
 from benchmarks.places import Site
+from benchmarks.scaled import running_stack
 from benchmarks.server import Server, running
+from tests.services.kafka import KafkaCluster
 
 BATCHES = (100, 500)
 SCRIPTS = {
@@ -73,13 +75,31 @@ async def _huey(size: int, site: Site, items: Path) -> Used:
 
 async def _ours(site: Site, items: Path, **options: int) -> Used:
     async with running(site.folder, COUNTERMAND_DATABASE=site.url) as server:
-        await _warm(server)
-        before = server.taken()
-        params = json.dumps({"project_id": material.PROJECT})
-        followed = await server.stream("annotations.create", items, params=params, **options)
-        used = server.taken() - before
-        moved = followed.moved - followed.accepted
-        return Used(followed.ended, used.cpu, used.peak, moved)
+        return await _worked(server, items, **options)
+
+
+async def _scaled(kafka: KafkaCluster, site: Site, items: Path, **options: int) -> Used:
+    async with running_stack(site.folder, site.url, kafka) as server:
+        return await _worked(server, items, **options)
+
+
+async def _worked(server: Server, items: Path, **options: int) -> Used:
+    await _warm(server)
+    before = server.taken()
+    params = json.dumps({"project_id": material.PROJECT})
+    followed = await server.stream("annotations.create", items, params=params, **options)
+    used = server.taken() - before
+    moved = followed.moved - followed.accepted
+    return Used(followed.ended, used.cpu, used.peak, moved)
+
+
+def scaled(kafka: KafkaCluster) -> list[Contestant]:
+    """Ours over Kafka, with two workers."""
+    name = "Countermand on Kafka, two workers"
+    return [
+        Contestant(name, partial(_scaled, kafka)),
+        Contestant(f"{name}, chunks of 100", partial(_scaled, kafka, chunk_size=100)),
+    ]
 
 
 OURS = Contestant("Countermand, chunks automatic", _ours)

@@ -31,6 +31,11 @@ class Place(Protocol):
     """One kind of database."""
 
     @property
+    def key(self) -> str:
+        """Its name on the command line."""
+        ...
+
+    @property
     def name(self) -> str: ...
 
     @property
@@ -47,6 +52,7 @@ class Place(Protocol):
 class SqlitePlace:
     """Copies a file. ``folder`` must be on the disk that is to be measured."""
 
+    key = "sqlite"
     name = "SQLite"
     version = f"SQLite {sqlite3.sqlite_version}, WAL, synchronous=FULL"
     embedded = True
@@ -71,6 +77,7 @@ class SqlitePlace:
 class PostgresPlace:
     """Clones a database of a throw-away server, the one that the tests use."""
 
+    key = "postgresql"
     name = "PostgreSQL"
     embedded = False
 

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import orjson
 from benchmarks import measure
 from benchmarks.measure import Taken
 
-COMMAND = (sys.executable, "-P", "-m", "streams.cli.main", "serve", "--json", "--port", "0")
+COMMAND = (sys.executable, "-P", "-m", "streams.cli.main")
 CHECKOUT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -43,15 +43,15 @@ class Followed:
 
 
 class Server:
-    """A running server and a connection to it."""
+    """A running server, of one process or several, and a connection to it."""
 
-    def __init__(self, pid: int, session: aiohttp.ClientSession) -> None:
-        self._pid = pid
+    def __init__(self, pids: Sequence[int], session: aiohttp.ClientSession) -> None:
+        self._pids = pids
         self.session = session
 
     def taken(self) -> Taken:
-        """What the supervisor, the engine's process and all below them have used."""
-        return measure.take(measure.family(self._pid))
+        """What supervisors, the engine's processes and all below them have used."""
+        return measure.take(pid for parent in self._pids for pid in measure.family(parent))
 
     async def stream(self, operation: str, items: Path, **options: Any) -> Followed:
         """Submit a file of items as streamed NDJSON, and follow the job to its end."""
@@ -62,16 +62,24 @@ class Server:
             headers={"Content-Type": "application/x-ndjson"},
         )
 
-    async def submit(self, body: Mapping[str, Any]) -> Followed:
-        """Submit a small job as JSON, and follow it to its end."""
-        return await self._followed(json=body)
+    async def submit(self, body: Mapping[str, Any], *, key: str = "") -> Followed:
+        """Submit a small job as JSON, and follow it to its end.
+
+        With a key, a server that has not decided yet is asked again, which counts as time.
+        """
+        headers = {"Idempotency-Key": key} if key else {}
+        return await self._followed(json=body, headers=headers)
 
     async def _followed(self, **post: Any) -> Followed:
         began = time.perf_counter()
-        async with self.session.post("/api/v1/jobs", **post) as response:
-            answer = orjson.loads(await response.read())
-            if response.status != 202:
-                raise RuntimeError(f"the server refused: {answer}")
+        while True:
+            async with self.session.post("/api/v1/jobs", **post) as response:
+                answer = orjson.loads(await response.read())
+                if response.status == 202:
+                    break
+                if response.status != 503 or "Idempotency-Key" not in post.get("headers", {}):
+                    raise RuntimeError(f"the server refused: {answer}")
+                await asyncio.sleep(float(response.headers["Retry-After"]))
         accepted = time.perf_counter() - began
         moved = ended = None
         # To the end of the stream, as a browser does, so that the connection is used again.
@@ -102,36 +110,55 @@ async def _blocks(path: Path) -> AsyncIterator[bytes]:
 @asynccontextmanager
 async def running(folder: Path, **environment: str) -> AsyncIterator[Server]:
     """A server on that data directory; it is given settings by ``COUNTERMAND_...`` variables."""
+    arguments = ("serve", "--data-dir", str(folder))
+    async with (
+        process(arguments, folder / "server.log", environment) as (pid, url),
+        session_of(url) as session,
+    ):
+        yield Server([pid], session)
+
+
+@asynccontextmanager
+async def process(
+    arguments: Sequence[str], log: Path, environment: Mapping[str, str]
+) -> AsyncIterator[tuple[int, str]]:
+    """A process of ours on a free port: its id and its address."""
     own = {key: value for key, value in os.environ.items() if not key.startswith("COUNTERMAND_")}
-    paths = os.pathsep.join(filter(None, [environment.pop("PYTHONPATH", ""), str(CHECKOUT)]))
-    with (folder / "server.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            "--data-dir",
-            str(folder),
+    paths = os.pathsep.join(filter(None, [environment.get("PYTHONPATH", ""), str(CHECKOUT)]))
+    with log.open("wb") as output:
+        started = await asyncio.create_subprocess_exec(
+            *(*COMMAND, *arguments, "--json", "--port", "0"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-            env=own | {"PYTHONPATH": paths} | environment,
+            stderr=output,
+            env=own | {**environment, "PYTHONPATH": paths},
         )
     try:
-        url = await _url(process, folder)
-        timeout = aiohttp.ClientTimeout(total=None, sock_read=120)
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(url, timeout=timeout, connector=connector) as session:
-            yield Server(process.pid, session)
+        yield started.pid, await _url(started, log)
     finally:
-        await _end(process)
+        await _end(started)
 
 
-async def _url(process: asyncio.subprocess.Process, folder: Path) -> str:
-    assert process.stdout is not None
+@asynccontextmanager
+async def session_of(url: str) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client that waits as long as a large job takes."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_read=120)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(url, timeout=timeout, connector=connector) as session:
+        yield session
+
+
+async def _url(started: asyncio.subprocess.Process, log: Path) -> str:
+    assert started.stdout is not None
     async with asyncio.timeout(START_SECONDS):
-        line = await process.stdout.readline()
+        line = await started.stdout.readline()
     if not line:
-        said = (folder / "server.log").read_text(errors="replace").strip()
-        raise RuntimeError(f"the server did not start; it said:\n{said}")
+        raise RuntimeError(f"the server did not start; it said:\n{_said(log)}")
     return str(json.loads(line)["url"])
+
+
+def _said(log: Path) -> str:
+    return log.read_text(errors="replace").strip()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

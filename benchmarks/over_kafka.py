@@ -1,0 +1,112 @@
+"""The report's part on the scaled stack: throughput, small jobs, and small beside large."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import contest, material, report
+from benchmarks.contestants import OURS, Contestant, scaled, script
+from benchmarks.measure import median, percentile
+from benchmarks.places import Place
+from benchmarks.scaled import running_stack
+from benchmarks.server import Server
+from tests.services.kafka import KafkaCluster, running_kafka
+
+TITLE = "PostgreSQL and Kafka, several processes"
+BATCHES = 200
+BATCH_ITEMS = 10
+BESIDE_ITEMS = 100
+BESIDE_JOBS = 20
+
+
+async def section(place: Place, folder: Path, asked: argparse.Namespace) -> str:
+    """All figures of the scaled stack, beside scripts on the same PostgreSQL."""
+    with running_kafka() as kafka:
+        ours = scaled(kafka)
+        contestants = [script("100"), script("500"), script("bulk"), OURS, *ours]
+        taken = await contest.run(place, folder, asked.items, asked.rounds, contestants, report.say)
+        lines = [
+            _progress(taken, ours),
+            await _small(place, kafka, asked.jobs),
+            *([await _beside(place, folder, kafka, asked.large)] if asked.large else []),
+        ]
+    table = report.table(place, taken, contestants).replace(f"## {place.name}", f"## {TITLE}", 1)
+    return "\n\n".join([table, "\n".join(lines)])
+
+
+def _progress(taken: contest.Contest, ours: Sequence[Contestant]) -> str:
+    automatic, packed = ours
+    return (
+        f"- First progress: {taken.moved(automatic) * 1000:.0f} ms after the 202. "
+        f"{taken.ratio(automatic, script('500')):.2f} of the script that commits every 500. Chunks "
+        f"of 100 asked for: {taken.ratio(packed, automatic):.2f} of the speed of automatic."
+    )
+
+
+async def _small(place: Place, kafka: KafkaCluster, jobs: int) -> str:
+    """One job after the other, and many at once."""
+    with place.fresh() as site:
+        async with running_stack(site.folder, site.url, kafka) as server:
+            ones = [(await server.submit(_projects(1))).ended for _ in range(20 + jobs)][20:]
+            batches = await asyncio.gather(
+                *(server.submit(_projects(BATCH_ITEMS), key=f"{each}") for each in range(BATCHES))
+            )
+    ended = [batch.ended for batch in batches]
+    return (
+        f"- A job of one item, POST to its end on SSE: p50 {median(ones) * 1000:.1f} ms, "
+        f"p99 {percentile(ones, 0.99) * 1000:.1f} ms ({jobs} jobs).\n"
+        f"- {BATCHES} jobs of {BATCH_ITEMS} items sent at once: p50 {median(ended):.2f} s, "
+        f"p99 {percentile(ended, 0.99):.2f} s."
+    )
+
+
+async def _beside(place: Place, folder: Path, kafka: KafkaCluster, large: int) -> str:
+    """Small jobs alone and behind a large one, and the large one alone and beside them."""
+    path = material.written(folder, large)
+    with place.fresh() as site:
+        async with running_stack(site.folder, site.url, kafka) as server:
+            await server.submit(_projects(1))
+            small = [
+                (await server.submit(_projects(BESIDE_ITEMS))).ended for _ in range(BESIDE_JOBS)
+            ]
+            alone = await _annotate(server, path)
+    with place.fresh() as site:
+        async with running_stack(site.folder, site.url, kafka) as server:
+            await server.submit(_projects(1))
+            running = asyncio.ensure_future(_annotate(server, path))
+            behind = await _until(server, running)
+            together = await running
+    return (
+        f"- {BESIDE_ITEMS} items behind a job of {large:,}: p50 {median(behind) * 1000:.0f} ms "
+        f"({len(behind)} jobs), {median(behind) / median(small):.1f} times their time alone "
+        f"({median(small) * 1000:.0f} ms). The large job meanwhile: {alone / together:.2f} of its "
+        f"speed alone ({large / alone:,.0f} items/s)."
+    )
+
+
+async def _until(server: Server, running: asyncio.Future[float]) -> list[float]:
+    """Small jobs, a second apart, for as long as the large one runs."""
+    times: list[float] = []
+    await asyncio.sleep(2.0)
+    while not running.done():
+        times.append((await server.submit(_projects(BESIDE_ITEMS))).ended)
+        await asyncio.sleep(1.0)
+    return times or [float("nan")]
+
+
+async def _annotate(server: Server, path: Path) -> float:
+    params = json.dumps({"project_id": material.PROJECT})
+    followed = await server.stream("annotations.create", path, params=params)
+    return followed.ended - followed.accepted
+
+
+def _projects(items: int) -> dict[str, Any]:
+    return {
+        "operation": "annotations.create_projects",
+        "items": [{"name": f"project {number}"} for number in range(items)],
+    }

@@ -74,7 +74,7 @@ class Cause(StrEnum):
 
     @property
     def alone(self) -> bool:
-        """Whether the chunk runs by itself.
+        """Whether what was planned before must be closed before the chunk is planned.
 
         An undo reverses the order of the commits, and the death of a worker must point at
         one suspect.

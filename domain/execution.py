@@ -84,16 +84,24 @@ def failure_of(error: BaseException) -> Failed:
 
 
 def invert_items(
-    operation: Operation, context: Context, items: Sequence[tuple[int, BaseModel, Any]]
+    operation: Operation,
+    context: Context,
+    items: Sequence[tuple[int, BaseModel, Any]],
+    infrastructure: Infrastructure = (),
 ) -> dict[int, UndoResult]:
-    """Undo items by the operation's inverse, given ``(position, item, result)``, last first."""
+    """Undo items by the operation's inverse, given ``(position, item, result)``, last first.
+
+    ``infrastructure`` exceptions pass through.
+    """
+    fatal: Infrastructure = (Unavailable, *infrastructure)
     if operation.inverse is None:
         raise PluginInvalid(f"{operation.kind} has no inverse")
     undone: dict[int, UndoResult] = {}
     for position, item, result in reversed(items):
         try:
-            undone[position] = operation.inverse(_at(context, [position]), item, result)
-        except Unavailable:
+            with context.store.savepoint():
+                undone[position] = operation.inverse(_at(context, [position]), item, result)
+        except fatal:
             raise
         except THROWN as error:
             undone[position] = failure_of(error)

@@ -149,6 +149,14 @@ class Job(JobState):
             )
         return chunks
 
+    def room(self, dispatches: int, *, slow: bool) -> int:
+        """How many chunks that many messages may hold; of an undo one is under way."""
+        if self.status is not JobStatus.ROLLING_BACK:
+            return dispatches * planning.chunks_per_dispatch(self.options, self.pace, slow=slow)
+        waiting = map(self._standing, self.backlog)
+        pack = planning.undo_chunks_per_dispatch(waiting, self.pace, slow=slow)
+        return min(dispatches, 1) * pack
+
     def record(self, stamp: Stamp, closed: Sequence[ClosedChunk]) -> None:
         """Take outcome rows into account; those already recorded change nothing.
 
@@ -240,10 +248,15 @@ class Job(JobState):
 
     def wants_chunks(self) -> bool:
         """Whether there are items that wait for a chunk and may have one."""
-        return self._may_dispatch() and bool(self.backlog)
+        if not self.backlog or not self._may_dispatch():
+            return False
+        return not (self.open and self.backlog[0].cause.alone)
 
     def ready_chunks(self, *, most: int, slow: bool) -> int:
-        """How many chunks ``plan`` would cut now, given room for ``most``."""
+        """How many chunks ``plan`` would cut now, given room for ``most``.
+
+        It cuts fewer where they are more than an event holds.
+        """
         if not self._may_dispatch():
             return 0
         size = planning.chunk_items(self.options, self.pace, slow=slow)
@@ -253,7 +266,7 @@ class Job(JobState):
             if ready >= room:
                 break
             ready = min(room, ready + entry.count(size))
-            if entry.cause.alone:
+            if planning.is_suspect(entry.cause, entry.parent):
                 break
         return ready
 
@@ -318,6 +331,7 @@ class Job(JobState):
         chunks: list[PlannedChunk] = []
         left = portions.MAX_SPANS
         for entry in self.backlog:
+            suspect = planning.is_suspect(entry.cause, entry.parent)
             for items in entry.pieces(size):
                 left -= portions.weight(items)
                 if len(chunks) >= self._room(entry, room) or (chunks and left < 0):
@@ -331,14 +345,16 @@ class Job(JobState):
                         target=entry.target,
                     )
                 )
-                if entry.cause.alone:
+                if suspect:
                     return tuple(chunks)
         return tuple(chunks)
 
     def _room(self, entry: Backlog, room: int) -> int:
         """How many chunks a plan may hold up to this entry."""
-        if entry.cause.alone:
+        if planning.is_suspect(entry.cause, entry.parent):
             return 0 if self.open else min(room, 1)
+        if entry.cause.undoing:
+            return 0 if self.open else room
         return 0 if any(chunk.cause.alone for chunk in self.open.values()) else room
 
     def _finish_if_done(self, stamp: Stamp) -> None:
@@ -366,7 +382,7 @@ class Job(JobState):
     def _require_account(self, closed: ClosedChunk) -> None:
         opened = self.open[closed.chunk]
         spoken = said(opened.cause, closed) + len(closed.returned)
-        items = len(opened.items) or self._standing(opened)
+        items = self._standing(opened) if opened.cause.undoing else len(opened.items)
         if spoken != items:
             raise RuntimeError(
                 f"the outcome of chunk {closed.chunk} speaks of {spoken} items, the chunk has "

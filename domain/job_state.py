@@ -104,6 +104,7 @@ class JobState(BaseModel):
     undo_failed: bool = False
     undo_total: int = 0
     ms_per_item: float | None = None
+    undo_ms_per_item: float | None = None
     last_items: int = planning.FIRST_ITEMS
     reason: str = ""
 
@@ -116,10 +117,11 @@ class JobState(BaseModel):
 
     @property
     def pace(self) -> planning.Pace:
-        """What the planner may know of the work so far."""
+        """What the planner may know of the work so far, in its present direction."""
         total = self.counts.total
+        undoing = self.status is JobStatus.ROLLING_BACK
         return planning.Pace(
-            ms_per_item=self.ms_per_item,
+            ms_per_item=(self.undo_ms_per_item if undoing else None) or self.ms_per_item,
             bytes_per_item=self.size / total if total else 0.0,
             last_items=self.last_items,
         )
@@ -138,8 +140,10 @@ class JobState(BaseModel):
         waiting |= {chunk.target for chunk in self.open.values()}
         return [effect for effect in (*self.applied, *self.undone) if effect.chunk in waiting]
 
-    def _standing(self, undo: OpenChunk) -> int:
+    def _standing(self, undo: Backlog | OpenChunk) -> int:
         """How many items an undo chunk has still to put back."""
+        if undo.items:
+            return len(undo.items)
         effects = self.applied if undo.cause is Cause.ROLLBACK else self.undone
         for effect in reversed(effects):
             if effect.chunk == undo.target:
@@ -268,12 +272,14 @@ class JobState(BaseModel):
         if chunk.closing is Closing.DIED:
             self._bisect(chunk, was)
         elif chunk.returned:
+            undoing = was.cause.undoing
             entry = Backlog(
                 items=chunk.returned,
                 cause=was.cause,
-                parent=chunk.chunk,
+                # One that only gives way to another undo is no part of a killer.
+                parent=None if undoing else chunk.chunk,
                 target=was.target,
-                whole=was.cause.undoing,
+                whole=undoing,
             )
             self.backlog.insert(0, entry)
         if was.cause.undoing:
@@ -316,6 +322,10 @@ class JobState(BaseModel):
                 break
         if restored:
             come.append(Effect(chunk=chunk.chunk, items=restored))
+        settled = restored + chunk.conflict + chunk.failed
+        if settled and chunk.duration_ms:
+            measured = chunk.duration_ms / settled
+            self.undo_ms_per_item = planning.smoothed(self.undo_ms_per_item, measured)
 
     def _undo_started(self, event: UndoStarted) -> None:
         self.generation = event.generation

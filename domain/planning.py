@@ -8,6 +8,7 @@ several such chunks are then packed into one message and one transaction.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from domain.commands import JobOptions
@@ -60,6 +61,23 @@ def chunks_per_dispatch(options: JobOptions, pace: Pace, *, slow: bool) -> int:
     return max(1, _fitting(pace) // options.chunk_size)
 
 
+def undo_chunks_per_dispatch(waiting: Iterable[int], pace: Pace, *, slow: bool) -> int:
+    """How many undo chunks share a message and a transaction.
+
+    ``waiting`` is how many items each of those that come next has to put back; ``pace``
+    that of the undo.
+    """
+    if slow:
+        return 1
+    left, chunks = _fitting(pace), 0
+    for items in waiting:
+        left -= items
+        if left < 0:
+            break
+        chunks += 1
+    return max(1, chunks)
+
+
 def _fitting(pace: Pace) -> int:
     """The items that a transaction may hold by time, bytes and number."""
     by_bytes = int(MAX_BYTES / max(pace.bytes_per_item, 1.0))
@@ -70,10 +88,14 @@ def _fitting(pace: Pace) -> int:
     return max(1, min(by_time, by_bytes, MAX_ITEMS))
 
 
+def is_suspect(cause: Cause, parent: int | None) -> bool:
+    """Whether a chunk is a part of one that has killed its workers."""
+    return cause is Cause.BISECT or (cause.undoing and parent is not None)
+
+
 def starts_allowed(cause: Cause, parent: int | None) -> int:
     """How often a chunk may be started without outcome before it counts as a killer.
 
-    A part of a killer is suspect already: one death is enough.
+    For a suspect one death is enough.
     """
-    part = cause is Cause.BISECT or (cause.undoing and parent is not None)
-    return 1 if part else MAX_STARTS
+    return 1 if is_suspect(cause, parent) else MAX_STARTS

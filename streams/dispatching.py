@@ -25,13 +25,15 @@ class Dispatcher:
         if not allotted:
             return ()
         operation = self._registry.get(job.spec.operation)
-        room = allotted * _pack(job, operation)
-        return job.plan(stamp, room=room, slow=_waits(operation))
+        slow = _waits(operation)
+        return job.plan(stamp, room=job.room(allotted, slow=slow), slow=slow)
 
     def messages(self, job: Job, planned: Sequence[PlannedChunk]) -> list[Outgoing]:
         """The work messages of chunks just dispatched; small chunks share one."""
         operation = self._registry.get(job.spec.operation)
-        pack = _pack(job, operation)
+        undoing = any(chunk.cause.undoing for chunk in planned)
+        # Those of an undo are worked in their order, and one plan of them is one pack.
+        pack = len(planned) if undoing else _pack(job, operation)
         return [
             work_message(
                 Work(
@@ -50,6 +52,8 @@ class Dispatcher:
 
 def dispatches_of(job: Job, registry: Registry) -> int:
     """How many places a job's open chunks take up; those that share a message take one."""
+    if any(chunk.cause.undoing for chunk in job.open.values()):
+        return 1
     return math.ceil(len(job.open) / _pack(job, registry.get(job.spec.operation)))
 
 
@@ -57,6 +61,8 @@ def dispatches_wanted(job: Job, registry: Registry, *, most: int) -> int:
     """How many places more a job could use now; none when its operation is not installed."""
     if job.spec.operation not in registry or not job.wants_chunks():
         return 0
+    if job.backlog[0].cause.undoing:
+        return 1
     operation = registry.get(job.spec.operation)
     pack = _pack(job, operation)
     return math.ceil(job.ready_chunks(most=most * pack, slow=_waits(operation)) / pack)

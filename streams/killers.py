@@ -16,7 +16,8 @@ from streams.stores import ledger as ledgers
 from streams.stores import outcomes
 from streams.stores.ledger import Ledger
 from streams.stores.outcomes import OutcomeRow
-from streams.stores.overdue import Overdue
+from streams.stores.overdue import Overdue, waiting_behind
+from streams.stores.targets import targets_of
 
 
 def close_killer(connection: Connection, killer: Overdue, sequence: int) -> None:
@@ -24,7 +25,7 @@ def close_killer(connection: Connection, killer: Overdue, sequence: int) -> None
     items, target = outcomes.planned_items(connection, killer.job_id, killer.chunk)
     finished: dict[int, Result] = {}
     if target is not None:
-        items = outcomes.standing(connection, killer.job_id, target, items)
+        items = targets_of(connection, killer.job_id, [target])[target].standing(items)
     else:
         done = outcomes.item_results_of(connection, killer.job_id, killer.chunk)
         finished = {result.item: result.result for result in done}
@@ -38,9 +39,32 @@ def close_killer(connection: Connection, killer: Overdue, sequence: int) -> None
         closing=Closing.DONE if len(rest) <= 1 else Closing.DIED,
         returned=Ranges() if len(rest) <= 1 else rest,
     )
+    behind: list[OutcomeRow] = []
+    if killer.cause.undoing and closed.returned:
+        behind = _give_way(connection, killer, sequence)
+        sequence += len(behind)
     row = OutcomeRow(killer.job_id, closed, ledger, killer.attempt, sequence)
-    outcomes.insert_outcomes(connection, [row])
+    outcomes.insert_outcomes(connection, [*behind, row])
     outcomes.drop_item_results(connection, killer.job_id, killer.chunk)
+
+
+def _give_way(connection: Connection, killer: Overdue, sequence: int) -> list[OutcomeRow]:
+    """Revoke the undos behind a killer, the last one first: its parts go before them.
+
+    What is returned goes to the head of the queue, so that the last to be recorded is the
+    first to be worked again.
+    """
+    waiting = waiting_behind(connection, killer)
+    targets = targets_of(connection, killer.job_id, [chunk.target for chunk in waiting])
+    rows: list[OutcomeRow] = []
+    for number, chunk in enumerate(reversed(waiting)):
+        returned = targets[chunk.target].standing(chunk.items)
+        ledger = ledgers.encode_undo({}, restored=ItemStatus.ROLLED_BACK, duration_ms=0.0)
+        closed = outcomes.summary_of(
+            chunk.chunk, ledger, duration_ms=0.0, closing=Closing.REVOKED, returned=returned
+        )
+        rows.append(OutcomeRow(killer.job_id, closed, ledger, chunk.attempt, sequence + number))
+    return rows
 
 
 def _died(killer: Overdue) -> Failed:

@@ -15,52 +15,61 @@ from sqlalchemy import Connection, Table
 
 from domain.errors import InvalidCommand
 from domain.events import Cause
-from domain.execution import invert_items, parse_items
+from domain.execution import Infrastructure, Parsed, invert_items, parse_items
 from domain.operation import Context, Operation, Reversible
 from domain.outcomes import Failed, ItemStatus, Restored, UndoResult
 from domain.ranges import Ranges
 from domain.records import Writer
 from domain.registry import Registry
 from streams.stores import ledger as ledgers
-from streams.stores import outcomes
 from streams.stores.chunks import Claimed
-from streams.stores.ledger import Ledger
+from streams.stores.ledger import Ledger, LedgerEntry
 from streams.stores.payloads import PayloadReader
 from streams.stores.records import SqlRecords, restore
+from streams.stores.targets import Target, targets_of
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What an undo chunk has to put back; ``items`` only for an undo by inverse."""
 
+    target: Target
     positions: Ranges
     items: Sequence[tuple[int, BaseModel, Any]] = ()
 
 
-def standing(connection: Connection, claimed: Claimed) -> Ranges:
-    """The positions that still stand as the chunk's target left them."""
-    return outcomes.standing(connection, claimed.job_id, _target(claimed), claimed.items)
-
-
 def prepare(
-    connection: Connection, operation: Operation, claimed: Claimed, payloads: PayloadReader
-) -> Standing:
-    """Read what the undo needs, outside of its transaction."""
-    positions = standing(connection, claimed)
-    if operation.reversible is not Reversible.INVERSE:
-        return Standing(positions)
-    entries = [
-        entry
-        for entry in outcomes.entries_of(connection, claimed.job_id, _target(claimed))
-        if entry.position in positions
-    ]
-    lines = payloads.lines(connection, claimed.job_id, positions)
+    connection: Connection,
+    operation: Operation,
+    claimed: Sequence[Claimed],
+    payloads: PayloadReader,
+) -> dict[int, Standing]:
+    """Read what undo chunks of one job need, outside of their transaction; by chunk."""
+    if not claimed:
+        return {}
+    prepared: dict[int, Standing] = {}
+    job_id = claimed[0].job_id
+    targets = targets_of(connection, job_id, [_target(chunk) for chunk in claimed])
+    for chunk in claimed:
+        target = targets[_target(chunk)]
+        positions = target.standing(chunk.items)
+        items: list[tuple[int, BaseModel, Any]] = []
+        if operation.reversible is Reversible.INVERSE:
+            lines = payloads.lines(connection, job_id, positions)
+            items = _readable(target.entries(positions), parse_items(operation, lines))
+        prepared[chunk.chunk] = Standing(target, positions, items)
+    return prepared
+
+
+def _readable(
+    entries: Sequence[LedgerEntry], parsed: Sequence[Parsed]
+) -> list[tuple[int, BaseModel, Any]]:
     items: list[tuple[int, BaseModel, Any]] = []
-    for entry, item in zip(entries, parse_items(operation, lines), strict=True):
+    for entry, item in zip(entries, parsed, strict=True):
         if not isinstance(item, BaseModel):
             raise InvalidCommand(f"item {entry.position} can no longer be read: {item.message}")
         items.append((entry.position, item, entry.result))
-    return Standing(positions, items)
+    return items
 
 
 class Undoer:
@@ -83,21 +92,20 @@ class Undoer:
         left: Standing,
     ) -> tuple[Mapping[int, UndoResult], bytes | None]:
         """Restore before-images; returns what became of each position, and new images."""
-        target = outcomes.left_by(connection, claimed.job_id, _target(claimed))
         # An item that wrote nothing has nothing to put back.
         found: dict[int, UndoResult] = dict.fromkeys(left.positions, Restored())
-        if target.images is None:
+        if left.target.images is None:
             return found, None
         restoration = restore(
             connection,
-            target.images,
+            left.target.images,
             writer,
             now,
             target=Writer(
                 tenant=writer.tenant,
                 actor=writer.actor,
                 job_id=writer.job_id,
-                generation=target.generation,
+                generation=left.target.generation,
                 chunk=_target(claimed),
             ),
             tables=self._tables,
@@ -106,10 +114,16 @@ class Undoer:
         return found | dict(restoration.results), restoration.images
 
     def invert(
-        self, operation: Operation, context: Context, records: SqlRecords, left: Standing
+        self,
+        operation: Operation,
+        context: Context,
+        records: SqlRecords,
+        left: Standing,
+        infrastructure: Infrastructure,
     ) -> tuple[Mapping[int, UndoResult], bytes | None]:
         """Undo by the operation's inverse, the last item first."""
-        return invert_items(operation, context, left.items), records.encoded_images()
+        found = invert_items(operation, context, left.items, infrastructure)
+        return found, records.encoded_images()
 
 
 def undo_ledger(claimed: Claimed, found: Mapping[int, UndoResult], duration_ms: float) -> Ledger:
@@ -125,7 +139,8 @@ def undo_ledger(claimed: Claimed, found: Mapping[int, UndoResult], duration_ms: 
 def failed_ledger(connection: Connection, claimed: Claimed, failed: Failed) -> Ledger:
     """A chunk of which every item fails, or cannot be put back, for the same reason."""
     if claimed.cause.undoing:
-        return undo_ledger(claimed, dict.fromkeys(standing(connection, claimed), failed), 0.0)
+        target = targets_of(connection, claimed.job_id, [_target(claimed)])[_target(claimed)]
+        return undo_ledger(claimed, dict.fromkeys(target.standing(claimed.items), failed), 0.0)
     items = claimed.items
     return ledgers.encode_results(items, [failed] * len(items), duration_ms=0.0)
 

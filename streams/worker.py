@@ -175,6 +175,11 @@ class Worker:
         claimed: Sequence[Claimed],
         failure: Exception,
     ) -> list[OutcomeRow]:
+        if len(claimed) > 1:
+            # In the same order, each by itself: who is at fault must fail alone.
+            return [
+                row for one in claimed for row in await self._effects(operation, control, [one])
+            ]
         log.error("chunk_failed", job_id=control.job_id, operation=operation.kind, exc_info=failure)
         return await self._database.write(partial(self._fail, claimed, failure))
 
@@ -221,8 +226,10 @@ class Worker:
         items = Ranges.from_spans(span for chunk in forward for span in chunk.items.spans)
         lines = self._payloads.lines(connection, claimed[0].job_id, items)
         parsed = dict(zip(items, parse_items(operation, lines), strict=True))
+        undo = [chunk for chunk in claimed if chunk.cause.undoing]
+        standing = undoing.prepare(connection, operation, undo, self._payloads)
         return [
-            _Prepared(chunk, standing=undoing.prepare(connection, operation, chunk, self._payloads))
+            _Prepared(chunk, standing=standing[chunk.chunk])
             if chunk.cause.undoing
             else _Prepared(chunk, [parsed[position] for position in chunk.items])
             for chunk in claimed
@@ -272,7 +279,9 @@ class Worker:
         records = self._records(control, chunk.claimed, connection)
         context = self._context(operation, control, chunk.claimed, records)
         if chunk.standing is not None:
-            ledger, images = self._put_back(operation, context, records, chunk, connection)
+            ledger, images = self._put_back(
+                operation, context, records, chunk.claimed, chunk.standing, connection
+            )
         else:
             ledger, images = self._apply(operation, context, records, chunk)
         elapsed = (self._clock.monotonic() - started) * 1000
@@ -298,21 +307,21 @@ class Worker:
         operation: Operation,
         context: Context,
         records: SqlRecords,
-        chunk: _Prepared,
+        claimed: Claimed,
+        left: Standing,
         connection: Connection,
     ) -> tuple[Ledger, bytes | None]:
         started = self._clock.monotonic()
-        left = chunk.standing or Standing(Ranges())
         self._failpoints.reach(Failpoint.BEFORE_RESTORE)
         if operation.reversible is Reversible.INVERSE:
-            found, images = self._undoer.invert(operation, context, records, left)
+            found, images = self._undoer.invert(operation, context, records, left, INFRASTRUCTURE)
         else:
             now = self._clock.now().timestamp()
-            writer = self._writer(context, chunk.claimed)
-            found, images = self._undoer.put_back(connection, chunk.claimed, writer, now, left)
+            writer = self._writer(context, claimed)
+            found, images = self._undoer.put_back(connection, claimed, writer, now, left)
         self._failpoints.reach(Failpoint.AFTER_RESTORE)
         each = (self._clock.monotonic() - started) * 1000 / max(len(found), 1)
-        return undoing.undo_ledger(chunk.claimed, found, round(each, 4)), images
+        return undoing.undo_ledger(claimed, found, round(each, 4)), images
 
     def _fail(
         self, claimed: Sequence[Claimed], error: Exception, connection: Connection

@@ -113,6 +113,14 @@ def _held(dialect: Dialect) -> ClauseElement:
     )
 
 
+_PENDING = fixed(
+    select(chunks.c.chunk)
+    .where(chunks.c.job_id == _JOB, chunks.c.open, ~has_outcome())
+    .order_by(chunks.c.chunk)
+    .limit(bindparam("many"))
+)
+
+
 def _with_outcome(dialect: Dialect) -> ClauseElement:
     return select(outcomes.c.chunk).where(
         outcomes.c.job_id == _JOB, outcomes.c.chunk.in_(numbers(dialect))
@@ -242,8 +250,8 @@ def claim(
 ) -> list[Claimed]:
     """Take the chunks of a message that are still to be worked; counts a start each.
 
-    A chunk is left out when its epoch or attempt moved on, when it has an outcome, or
-    when another worker holds its lease.
+    A chunk is left out when its epoch or attempt moved on, when it has an outcome, when
+    another worker holds its lease, or when it is not the turn of an undo.
     """
     claimed: list[Claimed] = []
     for attempt in sorted({chunk.attempt for chunk in work.chunks}):
@@ -271,13 +279,30 @@ def claim(
             )
             for chunk, cause, generation, items, target, starts in rows
         ]
-    return sorted(claimed, key=lambda chunk: chunk.chunk)
+    claimed.sort(key=lambda chunk: chunk.chunk)
+    if any(chunk.cause.undoing for chunk in claimed):
+        return _in_turn(connection, claimed)
+    return claimed
+
+
+def _in_turn(connection: Connection, claimed: Sequence[Claimed]) -> list[Claimed]:
+    """Those before which nothing of the job waits: undo reverses the order of the commits.
+
+    The others are given back and found again by the sweep.
+    """
+    pending = _PENDING.run(connection, job=claimed[0].job_id, many=len(claimed))
+    first = [
+        chunk for chunk, (number,) in zip(claimed, pending, strict=False) if chunk.chunk == number
+    ]
+    hand_back(connection, claimed[len(first) :])
+    return first
 
 
 def held(connection: Connection, claimed: Sequence[Claimed]) -> list[Claimed]:
     """Those of one job's claimed chunks whose effects may still be written.
 
-    Locks control and chunks, in this order, until the transaction ends.
+    An undo that was lost to another keeps those behind it from going first. Locks control
+    and chunks, in this order, until the transaction ends.
     """
     job_id = claimed[0].job_id
     if _SHARE_CONTROL.run(connection, job=job_id).scalar() != claimed[0].epoch:
@@ -286,11 +311,15 @@ def held(connection: Connection, claimed: Sequence[Claimed]) -> list[Claimed]:
     attempts = {row[0]: row[1] for row in _HELD.run(connection, job=job_id, numbers=those)}
     # A statement of its own: that which waited for the lock sees what was before the wait.
     done = {chunk for (chunk,) in _WITH_OUTCOME.run(connection, job=job_id, numbers=those)}
-    return [
-        chunk
-        for chunk in claimed
-        if attempts.get(chunk.chunk) == chunk.attempt and chunk.chunk not in done
-    ]
+    kept: list[Claimed] = []
+    for chunk in claimed:
+        if chunk.chunk in done:
+            continue
+        if attempts.get(chunk.chunk) == chunk.attempt:
+            kept.append(chunk)
+        elif chunk.cause.undoing:
+            break
+    return kept
 
 
 def prolong(connection: Connection, held: Iterable[Claimed], until: float) -> None:

@@ -150,55 +150,6 @@ def mark_recorded(connection: Connection, job_id: str, recorded: Sequence[int]) 
     _MARK_RECORDED.run(connection, job=job_id, numbers=listed(recorded))
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
-    """What a closed chunk left for its undo: before-images, and its generation."""
-
-    images: bytes | None
-    generation: int
-
-
-def left_by(connection: Connection, job_id: str, chunk: int) -> Left:
-    """The before-images of a closed chunk."""
-    row = connection.execute(
-        select(outcomes.c.images, chunks.c.generation)
-        .join(chunks, (chunks.c.job_id == outcomes.c.job_id) & (chunks.c.chunk == outcomes.c.chunk))
-        .where(outcomes.c.job_id == job_id, outcomes.c.chunk == chunk)
-    ).one()
-    return Left(None if row.images is None else bytes(row.images), row.generation)
-
-
-def standing(connection: Connection, job_id: str, target: int, within: Ranges) -> Ranges:
-    """The positions whose records still stand as chunk ``target`` left them.
-
-    Those are what an undo of it has to put back: not what an earlier undo of the same
-    chunk has settled. ``within`` narrows them, unless it is empty.
-    """
-    effective = (ItemStatus.SUCCEEDED, ItemStatus.ROLLED_BACK)
-    stand = {
-        entry.position
-        for entry in entries_of(connection, job_id, target)
-        if entry.status in effective
-    }
-    undos = connection.scalars(
-        select(outcomes.c.ledger)
-        .join(chunks, (chunks.c.job_id == outcomes.c.job_id) & (chunks.c.chunk == outcomes.c.chunk))
-        .where(chunks.c.job_id == job_id, chunks.c.target == target)
-    )
-    for data in undos:
-        stand -= {position for position, _ in ledgers.statuses(bytes(data))}
-    found = Ranges.of(stand)
-    return found & within if within else found
-
-
-def entries_of(connection: Connection, job_id: str, chunk: int) -> list[LedgerEntry]:
-    """All that a closed chunk says of its items."""
-    data = connection.scalars(
-        select(outcomes.c.ledger).where(outcomes.c.job_id == job_id, outcomes.c.chunk == chunk)
-    ).one()
-    return list(ledgers.entries(bytes(data)))
-
-
 # -- slow items ---------------------------------------------------------------------
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import orjson
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 
 from domain import planning
 from domain.events import Cause
+from domain.ranges import Ranges
 from streams.envelope import Work, WorkChunk
 from streams.stores.chunks import has_outcome
 from streams.stores.schema import chunks, job_control
@@ -75,6 +77,40 @@ def still_late(connection: Connection, late: Sequence[Overdue], now: float) -> l
     )
     attempts = {row.chunk: row.attempt for row in rows}
     return [chunk for chunk in late if attempts.get(chunk.chunk) == chunk.attempt]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An undo chunk that waits for its turn."""
+
+    chunk: int
+    attempt: int
+    target: int
+    items: Ranges
+
+
+def waiting_behind(connection: Connection, first: Overdue) -> list[Waiting]:
+    """The undo chunks of a job without outcome that come after one of them, in their order.
+
+    They are held until the commit: who has claimed them waits, and then sees what became of
+    them.
+    """
+    rows = connection.execute(
+        select(chunks.c.chunk, chunks.c.attempt, chunks.c.target, chunks.c["items"])
+        .where(
+            chunks.c.job_id == first.job_id,
+            chunks.c.chunk > first.chunk,
+            chunks.c.target.is_not(None),
+            chunks.c.open,
+            ~has_outcome(),
+        )
+        .order_by(chunks.c.chunk)
+        .with_for_update(of=chunks)
+    )
+    return [
+        Waiting(chunk, attempt, target, Ranges.from_spans(orjson.loads(items)))
+        for chunk, attempt, target, items in rows
+    ]
 
 
 def dispatch_again(

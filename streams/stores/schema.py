@@ -65,7 +65,7 @@ job_control = Table(
     Column("operation", String(200), nullable=False),
     Column("actor", String(200), nullable=False),
     Column("params", Text, nullable=False),
-    Index("job_control_open", "open", sqlite_where=text("open"), postgresql_where=text("open")),
+    Index("job_control_open", "open", sqlite_where=text("open = 1"), postgresql_where=text("open")),
 )
 """``open`` jobs are those that the sweep looks after; params is JSON."""
 
@@ -87,7 +87,18 @@ chunks = Table(
     Column("worker", String(100)),
     Column("open", Boolean, nullable=False),
     Index(
-        "chunks_open", "job_id", "chunk", sqlite_where=text("open"), postgresql_where=text("open")
+        "chunks_open",
+        "job_id",
+        "chunk",
+        sqlite_where=text("open = 1"),
+        postgresql_where=text("open"),
+    ),
+    Index(
+        "chunks_target",
+        "job_id",
+        "target",
+        sqlite_where=text("target IS NOT NULL"),
+        postgresql_where=text("target IS NOT NULL"),
     ),
 )
 """A dispatched chunk; ``open`` until its outcome is recorded in the aggregate."""
@@ -175,7 +186,7 @@ outcomes = Table(
     Index(
         "outcomes_unrecorded",
         "job_id",
-        sqlite_where=text("NOT recorded"),
+        sqlite_where=text("recorded = 0"),
         postgresql_where=text("NOT recorded"),
     ),
 )

@@ -16,7 +16,7 @@ from tests.model.coordinator import Changes, Coordinator
 from tests.model.machine import EngineMachine
 from tests.model.running import run
 from tests.model.tables import ChunkRow, Control, JobTables, Ledger
-from tests.model.worker import Claim, Workers
+from tests.model.worker import Claim, Task, Workers
 
 ENOUGH = 60_000
 """Steps after which a fault counts as not found."""
@@ -90,6 +90,27 @@ class IgnoresOutcomes(Workers):
         return (tables.control.epoch, row.attempt) == (claim.epoch, claim.attempt) and row.open
 
 
+class UndoesOutOfTurn(Workers):
+    """Rule 11: works an undo although one before it waits."""
+
+    def _in_turn(self, tables: JobTables, claims: list[Claim]) -> list[Claim]:
+        return claims
+
+
+class LetsUndosPass(Workers):
+    """Rule 11: goes on with the others when an undo of its message was lost."""
+
+    def _held(self, tables: JobTables, task: Task) -> list[Claim]:
+        return [claim for claim in task.claims if self._holds(tables, claim)]
+
+
+class LeavesUndosOpen(Coordinator):
+    """Rule 10: cuts an undo that kills, and leaves those behind it where they are."""
+
+    def _give_way(self, tables: JobTables, killer: ChunkRow) -> None:
+        return
+
+
 class ForgetsAnItem(Workers):
     """Rule 7: an undo does not speak of all items that stand."""
 
@@ -117,6 +138,9 @@ BROKEN: dict[type[Coordinator] | type[Workers], int] = {
     UsesChunkIdsAgain: 0,
     IgnoresTheEpoch: 1,
     IgnoresOutcomes: 2,
+    UndoesOutOfTurn: 0,
+    LetsUndosPass: 0,
+    LeavesUndosOpen: 0,
     ForgetsAnItem: 2,
     PutsBackTwice: 3,
 }

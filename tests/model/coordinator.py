@@ -25,7 +25,14 @@ from domain.commands import (
     UploadedItems,
 )
 from domain.errors import CommandRefused, JobNotFound
-from domain.events import ChunksPlanned, JobCancelled, JobEvent, RetryStarted
+from domain.events import (
+    Cause,
+    ChunksPlanned,
+    JobCancelled,
+    JobEvent,
+    RetryStarted,
+    UndoStarted,
+)
 from domain.job import Job, Stamp
 from domain.jobs import JobMapper
 from domain.outcomes import Closing, ItemStatus
@@ -165,6 +172,9 @@ class Coordinator:
             tables.marks.append(Mark(len(tables.chunks), "retry"))
         elif isinstance(event, JobCancelled):
             tables.marks.append(Mark(len(tables.chunks), "cancel"))
+        elif isinstance(event, UndoStarted):
+            rollback = event.direction is Cause.ROLLBACK
+            tables.begin_undo(ItemStatus.SUCCEEDED if rollback else ItemStatus.ROLLED_BACK)
 
     # -- decisions ------------------------------------------------------------------------
 
@@ -255,15 +265,20 @@ class Coordinator:
 
     # -- the sweep: rules 9 and 10 ------------------------------------------------------------
 
-    def sweep(self, *, room: int) -> None:
-        """Find what was lost; each job's part is a transaction of its own."""
+    def sweep(self, *, room: int, limit: int = 500) -> None:
+        """Find what was lost; each job's part is a transaction of its own.
+
+        At most ``limit`` overdue chunks of a job are looked at.
+        """
         for tables in self._store.jobs.values():
             if tables.status is None:
                 continue
             if any(not row.recorded for row in tables.outcomes.values()):
                 self._look(tables, room)
-            for row in list(tables.chunks.values()):
-                if row.open and row.chunk not in tables.outcomes and row.overdue(self._store.now):
+            late = [row for row in tables.chunks.values() if row.overdue(self._store.now)]
+            late = [row for row in late if row.open and row.chunk not in tables.outcomes]
+            for row in late[:limit]:
+                if row.chunk not in tables.outcomes:
                     self._revive(tables, row)
             if self._is_idle(tables):
                 self._look(tables, room)
@@ -284,7 +299,12 @@ class Coordinator:
             row.lease_until, row.claim_by = None, self._store.now + CLAIM_BY
             self._dispatch(tables, [(row.chunk, row.attempt)])
             return
-        tables.settle(row.chunk, self._died(tables, row))
+        died = self._died(tables, row)
+        if row.cause.undoing and died.closed.returned:
+            self._give_way(tables, row)
+        # It is recorded after those that give way, so that its parts go before them.
+        died.sequence = self._store.next()
+        tables.settle(row.chunk, died)
         self._store.send(
             RecordOutcomes(
                 command_id=self._store.name("hint"),
@@ -293,6 +313,14 @@ class Coordinator:
                 actor="sweep",
             )
         )
+
+    def _give_way(self, tables: JobTables, killer: ChunkRow) -> None:
+        """The undos behind a killer are revoked, the last one first."""
+        for row in sorted(tables.chunks.values(), key=lambda row: -row.chunk):
+            if row.open and row.chunk > killer.chunk and row.chunk not in tables.outcomes:
+                returned = tables.to_put_back(row)
+                revoked = outcome(self._store, row, {}, closing=Closing.REVOKED, returned=returned)
+                tables.settle(row.chunk, revoked)
 
     def _died(self, tables: JobTables, row: ChunkRow) -> OutcomeRow:
         said: Ledger = dict(self._results(tables, row.chunk))

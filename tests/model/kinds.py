@@ -13,6 +13,7 @@ sizes = st.sampled_from((1, 2, 3, 5, 8, 13, 21))
 natures = st.one_of(
     st.text(st.sampled_from("ssssssnft"), min_size=1, max_size=8),
     st.text(st.sampled_from(NATURES), min_size=1, max_size=8),
+    st.text(st.sampled_from("sssub"), min_size=1, max_size=8),
 )
 
 

@@ -124,6 +124,23 @@ class EngineMachine(RuleBasedStateMachine):
         self._ask(verbs[verb % len(verbs)], tables.job_id)
         self._flow(calm, room=2)
 
+    @precondition(lambda self: any(map(_stands, self.store.jobs.values())))
+    @rule(which=pick, room=st.integers(2, 4), silent=coin)
+    def begin_an_undo(self, which: int, room: int, silent: bool) -> None:
+        """A job is undone: its first undo chunks are claimed, and then anything may happen.
+
+        ``silent``: the worker stalls, and the sweep finds the first of its chunks.
+        """
+        able = [tables for tables in self.store.jobs.values() if _stands(tables)]
+        self._ask(UndoJob, able[which % len(able)].job_id)
+        for message in _taken(self.store.commands):
+            self.coordinators[0].handle(message, room=room)
+        before = len(self.workers.tasks)
+        for work in _taken(self.store.work):
+            self.workers.claim(work)
+        if silent and len(self.workers.tasks) > before:
+            self._stall(self.workers.tasks[before], found=1)
+
     @precondition(lambda self: self.asked)
     @rule(which=st.integers(0, 40))
     def ask_again(self, which: int) -> None:
@@ -199,14 +216,13 @@ class EngineMachine(RuleBasedStateMachine):
         self.workers.tasks.remove(self._task(which))
 
     @precondition(lambda self: self.workers.tasks)
-    @rule(which=pick)
-    def stall(self, which: int) -> None:
-        """A worker is silent until its leases have run out, and its message comes again."""
-        task = self._task(which)
-        epoch = task.claims[0].epoch
-        chunks = tuple((claim.chunk, claim.attempt) for claim in task.claims)
-        self.store.work.append(Work(task.job_id, epoch, chunks))
-        self.store.now += 6
+    @rule(which=pick, found=st.sampled_from((0, 0, 1, 500)))
+    def stall(self, which: int, found: int) -> None:
+        """A worker is silent until its leases have run out, and its message comes again.
+
+        Meanwhile a sweep may have found some of its chunks, or all.
+        """
+        self._stall(self._task(which), found)
 
     @precondition(lambda self: self.workers.tasks)
     @rule(which=pick)
@@ -316,6 +332,14 @@ class EngineMachine(RuleBasedStateMachine):
             self.store.now += 6
             self.coordinators[1].sweep(room=room)
 
+    def _stall(self, task: Task, found: int) -> None:
+        epoch = task.claims[0].epoch
+        chunks = tuple((claim.chunk, claim.attempt) for claim in task.claims)
+        self.store.work.append(Work(task.job_id, epoch, chunks))
+        self.store.now += 6
+        if found:
+            self.coordinators[1].sweep(room=0, limit=found)
+
     def _submit(self, kind: Kind) -> None:
         """A whole job, or a draft with its first part."""
         tables = self._new_job(kind.does, kind.slow)
@@ -349,6 +373,11 @@ class EngineMachine(RuleBasedStateMachine):
 def _verbs(tables: JobTables) -> list[type[BaseCommand]]:
     possible = POSSIBLE[tables.status] if tables.status else frozenset()
     return [kind for verb, kind in VERBS.items() if verb in possible]
+
+
+def _stands(tables: JobTables) -> bool:
+    """Whether a job is at rest and has effects that can be undone."""
+    return UndoJob in _verbs(tables) and any(record.effects for record in tables.records)
 
 
 def _at_rest(tables: JobTables) -> bool:

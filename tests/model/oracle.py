@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from domain.events import Cause, JobEvent, JobStatus
 from domain.job import Job
 from domain.outcomes import ItemStatus
+from domain.planning import is_suspect
 from tests.model.coordinator import MAPPER, load
 from tests.model.tables import ChunkRow, JobTables, Ledger
 from tests.unit.domain.drawing import Edge, drawn_edges, edges_of
@@ -142,15 +143,17 @@ def _check_chunks(tables: JobTables, job: Job) -> None:
     assert (tables.control.epoch, tables.control.version) == (job.epoch, job.version)
     assert all(row.epoch == job.epoch for row in rows.values())
     assert not (job.status.terminal or job.status is JobStatus.PAUSED) or not rows
-    alone = [row for row in rows.values() if row.cause.alone]
-    assert not alone or len(rows) == 1, "a suspect or an undo does not run alone"
+    suspects = [row for row in rows.values() if is_suspect(row.cause, row.parent)]
+    assert not suspects or len(rows) == 1, "a suspect does not run alone"
     _check_disjoint(list(rows.values()), job)
 
 
 def _check_disjoint(rows: list[ChunkRow], job: Job) -> None:
     """Each pending item waits in exactly one place: the backlog, or an open chunk."""
     if job.status is JobStatus.ROLLING_BACK:
-        assert len(rows) <= 1
+        targets = [row.target for row in rows]
+        assert None not in targets, "an undo goes on while other work is open"
+        assert len(targets) == len(set(targets)), "a chunk is undone twice at once"
         return
     waiting = [entry.items for entry in job.backlog] + [row.items for row in rows]
     positions = [position for items in waiting for position in items]

@@ -135,6 +135,7 @@ class JobTables:
     decisions: dict[str, str] = field(default_factory=dict)
     marks: list[Mark] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
+    to_undo: dict[int, set[int]] = field(default_factory=dict)
 
     def nature(self, position: int) -> str:
         """What the operation does with the item."""
@@ -145,6 +146,21 @@ class JobTables:
         assert chunk not in self.outcomes, "the first outcome wins"
         self.outcomes[chunk] = row
         self.results.pop(chunk, None)
+        target = self.chunks[chunk].target
+        if target is not None:
+            self._undone(target, set(row.ledger))
+
+    def begin_undo(self, status: ItemStatus) -> None:
+        """What stands now is to be put back, the last commit first."""
+        commits = sorted(self.outcomes, key=lambda chunk: -self.outcomes[chunk].sequence)
+        self.to_undo = {target: set(self.standing(target, status)) for target in commits}
+
+    def _undone(self, target: int, positions: set[int]) -> None:
+        for other, left in self.to_undo.items():
+            if other == target:
+                break
+            assert not (left and positions), f"chunk {target} is undone before chunk {other}"
+        self.to_undo[target] -= positions
 
     def standing(self, target: int, status: ItemStatus) -> Ranges:
         """The items whose latest word is that of ``target``, and is ``status``."""
@@ -189,8 +205,12 @@ class Store:
 
     def name(self, kind: str) -> str:
         """A fresh identifier."""
+        return f"{kind}-{self.next()}"
+
+    def next(self) -> int:
+        """A number above all before."""
         self.names += 1
-        return f"{kind}-{self.names}"
+        return self.names
 
     def send(self, command: Command) -> None:
         """Put a command, or a hint, on the commands topic."""

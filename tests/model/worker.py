@@ -42,17 +42,29 @@ class Workers:
     def claim(self, work: Work) -> None:
         """Rule 5, committed before anything is worked."""
         tables = self._store.jobs[work.job_id]
-        claims: list[Claim] = []
-        for chunk, attempt in work.chunks:
-            row = tables.chunks[chunk]
-            free = row.lease_until is None or row.lease_until < self._store.now
-            current = (row.epoch, row.attempt) == (work.epoch, attempt)
-            if current and free and row.open and chunk not in tables.outcomes:
-                row.starts += 1
-                row.lease_until = self._store.now + LEASE
-                claims.append(Claim(chunk, attempt, work.epoch))
+        free = [Claim(n, attempt, work.epoch) for n, attempt in work.chunks]
+        claims = self._in_turn(tables, [claim for claim in free if self._is_free(tables, claim)])
+        for claim in claims:
+            row = tables.chunks[claim.chunk]
+            row.starts += 1
+            row.lease_until = self._store.now + LEASE
         if claims:
             self.tasks.append(Task(work.job_id, claims))
+
+    def _is_free(self, tables: JobTables, claim: Claim) -> bool:
+        row = tables.chunks[claim.chunk]
+        idle = row.lease_until is None or row.lease_until < self._store.now
+        current = (row.epoch, row.attempt) == (claim.epoch, claim.attempt)
+        return current and idle and row.open and claim.chunk not in tables.outcomes
+
+    def _in_turn(self, tables: JobTables, claims: list[Claim]) -> list[Claim]:
+        """Rule 11: of an undo those before which no chunk waits."""
+        if not any(tables.chunks[claim.chunk].cause.undoing for claim in claims):
+            return claims
+        rows = tables.chunks.values()
+        pending = sorted(r.chunk for r in rows if r.open and r.chunk not in tables.outcomes)
+        claims = sorted(claims, key=lambda claim: claim.chunk)
+        return [c for c, first in zip(claims, pending, strict=False) if c.chunk == first]
 
     def progress(self, task: Task, *, hint: bool) -> None:
         """The next transaction of a task; ends the task, or its process."""
@@ -107,7 +119,7 @@ class Workers:
     # -- effect: rule 6, all chunks of the task in one transaction --------------------
 
     def _effect(self, tables: JobTables, task: Task) -> bool:
-        held = [claim for claim in task.claims if self._holds(tables, claim)]
+        held = self._held(tables, task)
         for claim in held:
             self._survive(tables, tables.chunks[claim.chunk])
         for claim in held:
@@ -116,6 +128,16 @@ class Workers:
             work = self._put_back if row.cause.undoing else self._apply
             tables.settle(claim.chunk, work(tables, row))
         return True
+
+    def _held(self, tables: JobTables, task: Task) -> list[Claim]:
+        """Rule 11 again: an undo that was lost keeps those behind it from going first."""
+        held: list[Claim] = []
+        for claim in task.claims:
+            if self._holds(tables, claim):
+                held.append(claim)
+            elif tables.chunks[claim.chunk].cause.undoing and claim.chunk not in tables.outcomes:
+                break
+        return held
 
     def _survive(self, tables: JobTables, row: ChunkRow) -> None:
         killer = "u" if row.cause.undoing else "k"
@@ -239,5 +261,5 @@ def outcome(
         returned=returned or Ranges(),
         duration_ms=float(len(said)),
     )
-    store.names += 1
-    return OutcomeRow(closed.model_dump_json().encode(), dict(ledger), store.names, images or {})
+    summary = closed.model_dump_json().encode()
+    return OutcomeRow(summary, dict(ledger), store.next(), images or {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from domain import portions
 from domain.commands import JobOptions, JobSpec, Start
 from domain.events import JobEvent
 from domain.job import Job, Stamp
@@ -63,7 +64,10 @@ class Story:
 
     def plan(self, room: int = 1, *, slow: bool = False) -> Story:
         ready = self.job.ready_chunks(most=room, slow=slow)
-        assert len(self.job.plan(self.stamp, room=room, slow=slow)) == ready
+        planned = self.job.plan(self.stamp, room=room, slow=slow)
+        # Fewer only where an event is full.
+        full = sum(portions.weight(chunk.items) for chunk in planned) > portions.MAX_SPANS / 2
+        assert len(planned) == ready or (full and len(planned) < ready)
         return self
 
     def pause(self) -> Story:
@@ -117,7 +121,7 @@ class Story:
         items = self.job.open[chunk].items
         return self.record(ClosedChunk(chunk=chunk, closing=Closing.DIED, returned=items))
 
-    def restored(self, chunk: int, *, conflict: int = 0, failed: int = 0) -> Story:
+    def restored(self, chunk: int, *, conflict: int = 0, failed: int = 0, ms: float = 0.0) -> Story:
         """An open undo chunk put back all that stands, but for conflicts and failures."""
         restored = self.standing(chunk) - conflict - failed
         if self.job.open[chunk].cause == "rollback":
@@ -126,7 +130,7 @@ class Story:
             )
         else:
             closed = ClosedChunk(chunk=chunk, succeeded=restored, conflict=conflict, failed=failed)
-        return self.record(closed)
+        return self.record(closed.model_copy(update={"duration_ms": ms}))
 
     def standing(self, chunk: int) -> int:
         """How many items an open undo chunk has to put back."""

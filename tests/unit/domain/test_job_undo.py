@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from domain import planning
 from domain.errors import WrongState
 from domain.events import Cause, ChunksPlanned, JobStatus, UndoStarted
 from domain.outcomes import ClosedChunk, Closing, Counts
@@ -17,13 +18,24 @@ def _targets(story: Story) -> list[int | None]:
     return [chunk.target for event in planned for chunk in event.chunks if chunk.cause.undoing]
 
 
-def test_undo_reverses_the_order_of_the_commits_one_chunk_at_a_time() -> None:
+def _items(story: Story, undo: int) -> Ranges:
+    """The two items of the chunk that an undo chunk puts back."""
+    target = story.job.open[undo].target
+    assert target is not None
+    return Ranges.span(2 * target, 2 * target + 2)
+
+
+def test_undo_reverses_the_order_of_the_commits_one_plan_at_a_time() -> None:
     story = Story(chunk_size=2).submit(6).plan(room=3).done(1).done(0).done(2)
     story.undo()
     assert story.job.status is JobStatus.ROLLING_BACK
     assert (story.job.epoch, story.job.generation) == (1, 1)
-    story.plan(room=9).plan(room=9)
-    assert list(story.job.open) == [3]
+    story.plan(room=2)
+    assert not story.job.wants_chunks(), "the last one waits for those before it"
+    story.plan(room=9)
+    assert list(story.job.open) == [3, 4]
+    story.restored(3)
+    assert story.plan(room=9).job.open.keys() == {4}
     story.put_back()
     assert _targets(story) == [2, 0, 1]
     assert story.job.status is JobStatus.ROLLED_BACK
@@ -33,6 +45,34 @@ def test_undo_reverses_the_order_of_the_commits_one_chunk_at_a_time() -> None:
 def test_undo_without_room_plans_nothing() -> None:
     story = Story().submit(2).work().undo().plan(room=0)
     assert story.job.open == {}
+
+
+@pytest.mark.parametrize(
+    ("dispatches", "slow", "room"), [(0, False, 0), (1, False, 6), (3, False, 6), (3, True, 1)]
+)
+def test_an_undo_packs_chunks_by_the_items_that_they_put_back(
+    dispatches: int, slow: bool, room: int
+) -> None:
+    story = Story(chunk_size=4).submit(40)
+    while story.job.wants_chunks():
+        story.plan().done(story.job.next_chunk - 1, failed=1, ms=8.0)
+    story.undo()
+    assert planning.TARGET_MS == 40.0, "20 items of 2 ms, and each chunk puts 3 back"
+    assert story.job.room(dispatches, slow=slow) == room
+
+
+def test_an_undo_is_packed_by_its_own_pace_once_that_is_known() -> None:
+    story = Story(chunk_size=1).submit(200)
+    while story.job.wants_chunks():
+        story.plan().done(story.job.next_chunk - 1, ms=10.0)
+    assert story.undo().job.room(1, slow=False) == 4
+    for _ in range(20):
+        story.plan()
+        for chunk in list(story.job.open):
+            story.restored(chunk, ms=1.0)
+    assert story.job.room(1, slow=False) == 40
+    story.put_back().undo()
+    assert story.job.room(1, slow=False) == 40, "of the undo of the undo as well"
 
 
 def test_undo_leaves_alone_what_failed_and_was_skipped() -> None:
@@ -157,6 +197,30 @@ def test_an_undo_that_kills_its_worker_is_cut_and_stays_an_undo() -> None:
     story.restored(second, failed=1)
     assert story.job.status is JobStatus.ROLLBACK_INCOMPLETE
     assert story.job.counts == Counts(succeeded=1, rolled_back=4)
+
+
+def test_undos_that_give_way_to_the_parts_of_a_killer_are_worked_after_them_in_their_order() -> (
+    None
+):
+    story = Story(chunk_size=2).submit(10).work().undo().plan(room=4)
+    killer, *behind = story.job.open
+    story.collect()
+    story.record(
+        *(
+            ClosedChunk(chunk=chunk, closing=Closing.REVOKED, returned=_items(story, chunk))
+            for chunk in reversed(behind)
+        ),
+        ClosedChunk(chunk=killer, closing=Closing.DIED, returned=_items(story, killer)),
+    )
+    for _ in range(2):
+        (part,) = story.plan(room=9).job.open
+        story.restored(part)
+    story.plan(room=9)
+    assert len(story.job.open) == 4, "those that gave way are no suspects: they share a message"
+    story.put_back()
+    assert _targets(story) == [4, 4, 3, 2, 1, 0]
+    assert story.job.counts == Counts(rolled_back=10)
+    assert story.replayed() == story.job
 
 
 @pytest.mark.parametrize("rolled_back", [2, 4])

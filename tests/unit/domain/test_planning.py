@@ -24,6 +24,7 @@ from domain.planning import (
     chunks_per_dispatch,
     smoothed,
     starts_allowed,
+    undo_chunks_per_dispatch,
 )
 
 paces = st.builds(
@@ -75,6 +76,17 @@ def test_asked_chunks_are_packed_up_to_what_a_dispatch_may_hold(pace: Pace, size
 def test_automatic_and_slow_chunks_travel_alone(pace: Pace, size: int) -> None:
     assert chunks_per_dispatch(JobOptions(), pace, slow=False) == 1
     assert chunks_per_dispatch(JobOptions(chunk_size=size), pace, slow=True) == 1
+
+
+@given(st.lists(sizes, max_size=50), paces)
+def test_undo_chunks_are_packed_up_to_what_a_dispatch_may_hold(
+    waiting: list[int], pace: Pace
+) -> None:
+    packed = undo_chunks_per_dispatch(waiting, pace, slow=False)
+    room = automatic_items(replace(pace, last_items=MAX_ITEMS), slow=False)
+    assert packed == 1 or sum(waiting[:packed]) <= room
+    assert packed >= len(waiting) or sum(waiting[: packed + 1]) > room
+    assert undo_chunks_per_dispatch(waiting, pace, slow=True) == 1
 
 
 @given(st.floats(0.001, 1e4), st.floats(0.001, 1e4))

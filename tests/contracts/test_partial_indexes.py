@@ -1,0 +1,50 @@
+"""On SQLite a partial index serves only a query that says its condition in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Connection
+
+from streams.stores import chunks, outcomes
+from streams.stores.database import Database
+from streams.stores.overdue import Overdue, overdue, waiting_behind
+from streams.stores.targets import said_since
+from tests.databases import sqlite_database
+
+__all__ = ["sqlite_database"]
+
+Ask = Callable[[Connection], object]
+FIRST = Overdue("job", "", 0, None, chunks.Cause.ROLLBACK, 0, 1, 3)
+ASKED: dict[str, tuple[Ask, str]] = {
+    "outcomes of a job": (lambda c: outcomes.unrecorded(c, "job"), "outcomes_unrecorded"),
+    "jobs with outcomes": (outcomes.jobs_with_unrecorded, "outcomes_unrecorded"),
+    "overdue chunks": (lambda c: overdue(c, 1.0), "chunks_open"),
+    "undos behind one": (lambda c: waiting_behind(c, FIRST), "chunks_open"),
+    "open jobs": (chunks.open_jobs, "job_control_open"),
+    "undos of chunks": (lambda c: said_since(c, "job", [1, 2]), "chunks_target"),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_what_is_asked_again_and_again_reads_no_more_than_it_finds(
+    sqlite_database: Database, asked: str
+) -> None:
+    ask, index = ASKED[asked]
+
+    def plan(connection: Connection) -> list[str]:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        said: list[str] = []
+        driver.set_trace_callback(said.append)
+        ask(connection)
+        driver.set_trace_callback(None)
+        selects = [sql for sql in said if sql.startswith("SELECT")]
+        assert selects, said
+        steps = [step for sql in selects for step in driver.execute(f"EXPLAIN QUERY PLAN {sql}")]
+        return [str(step[3]) for step in steps]
+
+    steps = sqlite_database.read_now(plan)
+    assert any(f"INDEX {index}" in step for step in steps), steps
+    assert not any("AUTOMATIC" in step for step in steps), steps

@@ -76,16 +76,21 @@ def create_app(
 
 
 def create_health_app(
-    process: Vitals, *, clock: Clock, ids: Ids, metrics: CollectorRegistry
+    process: Vitals,
+    *,
+    clock: Clock,
+    ids: Ids,
+    metrics: CollectorRegistry,
+    limits: Limits | None = None,
 ) -> web.Application:
     """What a process without jobs of its own serves: health and metrics."""
-    limits = Limits()
+    chosen = limits or Limits()
     own = Basics(
         vitals=process,
         clock=clock,
         ids=ids,
-        limits=limits,
-        streams=Streams(limits),
+        limits=chosen,
+        streams=Streams(chosen),
         meters=Meters(metrics),
     )
     return _routed(own, (*HEALTH_ROUTES, ("*", PATTERN, unmatched)))

@@ -12,7 +12,8 @@ class Limits:
     """What a client may ask for, and how long it is waited for.
 
     ``hosts`` are the names that a Host header may carry, with any port: a page elsewhere
-    that had its own name point to this machine sends another one.
+    that had its own name point to this machine sends another one. The names of this machine
+    are always among them, for probes and for who sits at it.
     """
 
     hosts: frozenset[str] = LOOPBACK_HOSTS

@@ -1,7 +1,9 @@
-"""Security: who may talk to a server on the loopback address, and what every answer says.
+"""Security: under which names and from which pages a server is spoken to; what every answer says.
 
 Any page that the user opens can send requests to 127.0.0.1. Its requests carry an Origin
 that is not ours, and one whose name was pointed here (DNS rebinding) a Host that is not.
+The same holds for a server that was opened to other machines, under the names given for it.
+This does not tell who calls: whoever reaches the port under its name may do everything.
 """
 
 from __future__ import annotations

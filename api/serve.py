@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from api.app import create_app, create_health_app
 from api.edge import Services
+from api.limits import LOOPBACK_HOSTS, Limits
 from api.ports import Vitals
 from api.server import serving
 from domain.errors import CountermandError, DataDirectoryUnusable, PluginInvalid, SettingsInvalid
@@ -51,25 +52,26 @@ async def serve(
 @contextlib.asynccontextmanager
 async def _application(role: Role, settings: Settings) -> AsyncIterator[web.Application]:
     """The process's work under way, and what it serves of it."""
+    limits = Limits(hosts=LOOPBACK_HOSTS | settings.exposed_names)
     if role is Role.SERVE:
         async with embedded(settings) as engine:
-            yield _edge(engine)
+            yield _edge(engine, limits)
         return
     from streams.bootstrap import scaled
 
     match role:
         case Role.API:
             async with scaled.api(settings) as engine:
-                yield _edge(engine)
+                yield _edge(engine, limits)
         case Role.COORDINATOR:
             async with scaled.coordinator(settings) as vitals:
-                yield _health(vitals)
+                yield _health(vitals, limits)
         case Role.WORKER:
             async with scaled.worker(settings) as vitals:
-                yield _health(vitals)
+                yield _health(vitals, limits)
 
 
-def _edge(engine: Engine) -> web.Application:
+def _edge(engine: Engine, limits: Limits) -> web.Application:
     services = Services(
         gateway=engine.gateway,
         queries=engine.queries,
@@ -78,13 +80,21 @@ def _edge(engine: Engine) -> web.Application:
         registry=engine.registry,
     )
     return create_app(
-        services, clock=engine.clock, ids=TimeOrderedIds(), metrics=CollectorRegistry()
+        services,
+        clock=engine.clock,
+        ids=TimeOrderedIds(),
+        metrics=CollectorRegistry(),
+        limits=limits,
     )
 
 
-def _health(vitals: Vitals) -> web.Application:
+def _health(vitals: Vitals, limits: Limits) -> web.Application:
     return create_health_app(
-        vitals, clock=SystemClock(), ids=TimeOrderedIds(), metrics=CollectorRegistry()
+        vitals,
+        clock=SystemClock(),
+        ids=TimeOrderedIds(),
+        metrics=CollectorRegistry(),
+        limits=limits,
     )
 
 
@@ -94,6 +104,8 @@ def main(arguments: list[str]) -> int:
     try:
         settings = load()
         configure(settings.log_level)
+        if settings.exposed_names:
+            _warn(log, settings)
         gc.set_threshold(YOUNG_OBJECTS, 20, 50)
         role = Role(arguments[0])
         listener, lock, ready, life = map(int, arguments[1:])
@@ -104,6 +116,17 @@ def main(arguments: list[str]) -> int:
     except (DataDirectoryUnusable, PluginInvalid, SettingsInvalid) as error:
         return _refused(log, error)
     return 0
+
+
+def _warn(log: structlog.stdlib.BoundLogger, settings: Settings) -> None:
+    log.warning(
+        "open_to_others",
+        host=settings.host,
+        port=settings.port,
+        names=sorted(settings.exposed_names),
+        reason="this release does not tell who calls: whoever reaches the port may do everything",
+        remedy="let only callers that may reach it, or unset COUNTERMAND_EXPOSED_TO",
+    )
 
 
 def _refused(log: structlog.stdlib.BoundLogger, error: CountermandError) -> int:

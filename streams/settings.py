@@ -8,20 +8,32 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import SettingsInvalid
-from streams import defaults
+from streams import defaults, secret_files
 
 PREFIX = "COUNTERMAND_"
 DATABASE_FILE = "countermand.db"
-SECRET_FIELDS = frozenset({"database", "broker"})
-"""Fields whose value may hold a password: no message repeats it."""
+SECRET_FIELDS = frozenset({"database", "database_password_file", "broker"})
+"""Fields whose value may hold a password: no message repeats it.
+
+The second one holds a password where somebody took it for the place of the password itself.
+"""
+_HOST_NAME = re.compile(r"[0-9a-z_]([0-9a-z_-]*[0-9a-z_])?(\.[0-9a-z_]([0-9a-z_-]*[0-9a-z_])?)*")
 
 
 def _directory(path: Path) -> Path:
@@ -30,17 +42,43 @@ def _directory(path: Path) -> Path:
     return path.expanduser().absolute()
 
 
-def _loopback(host: str) -> str:
+def _place(file: Path | None) -> Path | None:
+    return None if file is None else file.expanduser().absolute()
+
+
+def _named(names: str) -> str:
+    """Names for the Host header, in lower case; raises ValueError for what none can be."""
+    written = names.lower()
+    for name in written.split(",") if written else []:
+        address = _address(name)
+        if address is not None and address.is_unspecified:
+            raise ValueError(f"{name} is every address; name the ones that callers write")
+        if address is None and not _HOST_NAME.fullmatch(name):
+            raise ValueError(
+                f"{name!r} is no host name; write the names that callers use, with commas "
+                "between, without ports and without wildcards"
+            )
+    return written
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _reachable(host: str, info: ValidationInfo) -> str:
     if host == "localhost":
         return host
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        raise ValueError(f"{host!r} is no address; use 127.0.0.1, ::1 or localhost") from None
-    if not address.is_loopback:
+    address = _address(host)
+    if address is None:
+        raise ValueError(f"{host!r} is no address; use 127.0.0.1, ::1 or localhost")
+    if not address.is_loopback and not info.data.get("exposed_to"):
         raise ValueError(
             f"{host} can be reached from other machines, and this release does not tell who "
-            "calls; use 127.0.0.1 (and an SSH tunnel from elsewhere)"
+            "calls; use 127.0.0.1 (and an SSH tunnel from elsewhere). Where only callers that "
+            f"may do everything can reach it, name what they call it: {PREFIX}EXPOSED_TO"
         )
     return host
 
@@ -72,11 +110,16 @@ class Settings(BaseSettings):
     data_dir: Annotated[Path, AfterValidator(_directory)] = Field(
         default=Path(defaults.DATA_DIR), validate_default=True
     )
-    host: Annotated[str, AfterValidator(_loopback)] = defaults.HOST
+    exposed_to: Annotated[str, AfterValidator(_named)] = ""
+    """Host names by which other machines may call, with commas between; whoever can reach the
+    port may do everything. Without any, only the loopback address is listened on."""
+    host: Annotated[str, AfterValidator(_reachable)] = defaults.HOST
     port: Annotated[int, Field(ge=0, le=65535)] = defaults.PORT
     """0 takes a free port."""
     database: Annotated[str, AfterValidator(_supported)] = Field(default_factory=_embedded_database)
     """An SQLAlchemy address; the default is a SQLite file in the data directory."""
+    database_password_file: Annotated[Path | None, AfterValidator(_place)] = None
+    """A file with the password that the address of the database leaves out."""
     broker: Annotated[str, Field(min_length=1)] = "memory://"
     lease: Seconds = 5.0
     """How long a claimed chunk belongs to its worker without a heartbeat."""
@@ -101,6 +144,30 @@ class Settings(BaseSettings):
     failpoint: str | None = None
     """Where to kill the process on purpose; only crash tests set it."""
     log_level: Literal["debug", "info", "warning", "error"] = defaults.LOG_LEVEL
+    _opening: str = PrivateAttr("")
+
+    @property
+    def database_address(self) -> str:
+        """The database's address with its password: to open it, and never to be shown."""
+        return self._opening
+
+    @property
+    def exposed_names(self) -> frozenset[str]:
+        """What a Host header may carry beside the names of this machine."""
+        names = self.exposed_to.split(",") if self.exposed_to else []
+        return frozenset(f"[{name}]" if ":" in name else name for name in names)
+
+    @model_validator(mode="after")
+    def _password_in_its_place(self) -> Self:
+        address = self.database
+        if self.database_password_file is not None:
+            try:
+                password = secret_files.read(self.database_password_file)
+                address = secret_files.with_password(address, password)
+            except ValueError as error:
+                raise ValueError(f"{PREFIX}DATABASE_PASSWORD_FILE: {error}") from None
+        self._opening = address
+        return self
 
     @model_validator(mode="after")
     def _heartbeat_within_lease(self) -> Self:

@@ -10,6 +10,7 @@ Imports little on purpose: this process must not be what runs out of memory.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import select
 import signal
@@ -102,8 +103,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """The address to type into a browser."""
+    """The address to type into a browser on this machine."""
     host, port = listener.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        host = "::1" if ":" in host else "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

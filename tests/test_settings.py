@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from domain.errors import SettingsInvalid
 from streams import settings as module
@@ -47,8 +48,43 @@ def test_a_loopback_host_is_taken(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "192.168.1.5"])
 def test_a_host_that_others_reach_is_refused(host: str) -> None:
-    with pytest.raises(SettingsInvalid, match=r"--host: .* use 127\.0\.0\.1"):
+    with pytest.raises(SettingsInvalid, match=r"--host: .* use 127\.0\.0\.1") as caught:
         load(host=host)
+
+    assert "COUNTERMAND_EXPOSED_TO" in caught.value.message
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "127.0.0.1"])
+def test_a_host_that_others_reach_is_taken_with_the_names_that_they_use(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("COUNTERMAND_EXPOSED_TO", "API.example.org,api,10.0.0.1,fd00::1")
+
+    settings = load(host=host)
+
+    assert settings.host == host
+    assert settings.exposed_names == {"api.example.org", "api", "10.0.0.1", "[fd00::1]"}
+
+
+def test_no_name_is_served_unless_one_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().exposed_names == frozenset()
+
+    monkeypatch.setenv("COUNTERMAND_EXPOSED_TO", "")
+    assert load().exposed_names == frozenset()
+    with pytest.raises(SettingsInvalid, match="can be reached from other machines"):
+        load(host="0.0.0.0")
+
+
+@pytest.mark.parametrize(
+    "names", ["*", "*.example.org", "api:8080", "http://api", "a b", "api,", ",", "-a", "0.0.0.0"]
+)
+def test_what_no_caller_writes_into_host_is_refused(
+    monkeypatch: pytest.MonkeyPatch, names: str
+) -> None:
+    monkeypatch.setenv("COUNTERMAND_EXPOSED_TO", names)
+
+    with pytest.raises(SettingsInvalid, match=r"COUNTERMAND_EXPOSED_TO: .* callers"):
+        load()
 
 
 def test_a_wrong_variable_is_named_with_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +114,97 @@ def test_a_message_never_repeats_a_password(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert caught.value.message.startswith("COUNTERMAND_DATABASE: write sqlite:///FILE or ")
     assert "secret" not in caught.value.message
+
+
+class TestAPasswordInAFile:
+    ADDRESS = "postgresql://me@host:5432/name?sslmode=require"
+
+    @pytest.fixture
+    def file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("COUNTERMAND_DATABASE", self.ADDRESS)
+        monkeypatch.setenv("COUNTERMAND_DATABASE_PASSWORD_FILE", str(tmp_path / "password"))
+        return tmp_path / "password"
+
+    @pytest.mark.parametrize("password", ["plain", "a@b:c/d?e#f%41 g+h[i]", "pâté ☂", " x "])
+    @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+    def test_it_opens_the_database(self, file: Path, password: str, end: str) -> None:
+        file.write_bytes((password + end).encode())
+
+        opened = make_url(load().database_address)
+
+        assert opened == make_url(self.ADDRESS).set(password=password)
+
+    def test_it_stands_nowhere_else(self, file: Path) -> None:
+        file.write_text("secret")
+        settings = load()
+
+        assert settings.database == self.ADDRESS
+        for shown in (repr(settings), settings.model_dump_json(), environment(settings)):
+            assert "secret" not in str(shown)
+
+    def test_a_child_reads_it_again(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file.write_text("secret")
+        settings = load()
+        for name, value in environment(settings).items():
+            monkeypatch.setenv(name, value)
+
+        assert load().database_address == settings.database_address
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (None, "cannot be read"),
+            (b"", "is empty"),
+            (b"\n", "is empty"),
+            (b"secret\nsecret\n", "more than one line"),
+            (b"secret" * 1000, "more than one line"),
+            (b"secret\xff", "no text"),
+            (b"secret\0", "no text"),
+        ],
+    )
+    def test_a_file_of_no_use_is_refused(
+        self, file: Path, content: bytes | None, said: str
+    ) -> None:
+        if content is not None:
+            file.write_bytes(content)
+
+        with pytest.raises(SettingsInvalid) as caught:
+            load()
+
+        assert caught.value.message.startswith("COUNTERMAND_DATABASE_PASSWORD_FILE: the file ")
+        assert said in caught.value.message
+        assert "secret" not in caught.value.message
+
+    @pytest.mark.parametrize("mistaken", ["s3cret", "s3cret\ns3cret", "s3cret" * 1000])
+    def test_a_password_taken_for_the_file_is_not_repeated(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch, mistaken: str
+    ) -> None:
+        monkeypatch.setenv("COUNTERMAND_DATABASE_PASSWORD_FILE", mistaken)
+
+        with pytest.raises(SettingsInvalid) as caught:
+            load()
+
+        assert "s3cret" not in caught.value.message
+
+    @pytest.mark.parametrize(
+        ("address", "said"),
+        [
+            ("sqlite:////tmp/x.db", "SQLite takes no password"),
+            ("postgresql://host/name", "names no user"),
+            ("postgresql://me:other@host/name", "has a password already"),
+        ],
+    )
+    def test_an_address_that_it_does_not_fit(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch, address: str, said: str
+    ) -> None:
+        file.write_text("secret")
+        monkeypatch.setenv("COUNTERMAND_DATABASE", address)
+
+        with pytest.raises(SettingsInvalid, match=said) as caught:
+            load()
+
+        assert "secret" not in caught.value.message
+        assert "other" not in caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ async def embedded(settings: Settings, registry: Registry | None = None) -> Asyn
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     operations = registry or installed_operations()
-    with Database(settings.database) as database:
+    with Database(settings.database_address) as database:
         await in_time(lambda: asyncio.to_thread(prepare, database, operations))
         async with _engine(Base.of(settings, operations, database)) as engine:
             yield engine

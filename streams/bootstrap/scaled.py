@@ -73,7 +73,7 @@ async def api(settings: Settings, registry: Registry | None = None) -> AsyncIter
                 waiting.hear(command_id)
 
         channels = {decisions.CHANNEL: decided, event_order.CHANNEL: reader.heard}
-        heard = listening(base.settings.database, channels)
+        heard = listening(base.settings.database_address, channels)
         async with _running(base, [app], vitals, [reader.run()], heard):
             yield Engine(
                 gateway=parts.gateway(base, send, waiting),
@@ -106,7 +106,8 @@ async def coordinator(
         stage = parts.coordinator(base, places, stored, lambda _command_id, _decision: None)
         parts.bind_coordinator(app, stage, send, base, lane)
         vitals = Vitals(base.database, [lane], starting="it has just begun")
-        heard = listening(base.settings.database, {event_order.CHANNEL: lambda _: readers.wake()})
+        channels = {event_order.CHANNEL: lambda _: readers.wake()}
+        heard = listening(base.settings.database_address, channels)
         owned = _owned(base, readers, places, send)
         async with _running(base, [app], vitals, owned, heard):
             yield vitals
@@ -160,7 +161,7 @@ def _opened(settings: Settings, registry: Registry | None) -> Any:
             "processes of their own need a broker that they can share: set COUNTERMAND_BROKER "
             "to kafka://HOST:PORT, or run `countermand serve`"
         )
-    with Database(settings.database) as database:
+    with Database(settings.database_address) as database:
         yield Base.of(settings, registry or installed_operations(), database)
 
 

@@ -15,6 +15,7 @@ from streams.cli import (
     demo,
     describing,
     exits,
+    health,
     reading,
     scaling,
     serving,
@@ -33,7 +34,7 @@ HELP = """Bulk operations on records that can be watched live, audited and undon
 \b
 Exit codes:
   0  done
-  1  a followed job failed, was cancelled, or has errors or conflicts
+  1  a followed job failed, was cancelled, or has errors or conflicts; a check did not hold
   2  something must be changed first: options, input, the job's status
   3  no server answers, or not now
 """
@@ -80,6 +81,7 @@ app.command(rich_help_panel=SERVER)(serving.serve)
 for part in (scaling.api, scaling.coordinator, scaling.worker):
     app.command(rich_help_panel=SERVER)(part)
 app.command(rich_help_panel=SERVER)(describing.asyncapi)
+app.command(rich_help_panel=SERVER)(health.health)
 app.add_typer(audit.app, name="audit", rich_help_panel=SERVER)
 app.add_typer(database.app, name="db", rich_help_panel=SERVER)
 

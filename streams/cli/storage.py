@@ -40,7 +40,7 @@ def existing(settings: Settings) -> Iterator[Database]:
 def opened(settings: Settings) -> Iterator[Database]:
     """The database of the settings; raises SettingsInvalid for an address of no use."""
     try:
-        database = Database(settings.database)
+        database = Database(settings.database_address)
     except exc.ArgumentError as error:
         raise SettingsInvalid(
             "the database address cannot be read; write sqlite:///FILE or "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import socket
 import sqlite3
@@ -13,7 +15,7 @@ import pytest
 from streams.process_lock import acquire
 from streams.stores import migrate
 from streams.stores.database import Database
-from tests.acceptance.commands import countermand, refused
+from tests.acceptance.commands import countermand, refused, serving
 
 
 @pytest.fixture
@@ -44,12 +46,35 @@ class TestServe:
         assert "use 127.0.0.1" in said
         assert not (tmp_path / "lock").exists()
 
+    def test_other_names_are_served_when_they_are_given_and_said_to_be(
+        self, tmp_path: Path
+    ) -> None:
+        with serving(tmp_path, COUNTERMAND_EXPOSED_TO="api.example.org") as server:
+            names = ("api.example.org", "other.example.org")
+            codes = [_asked(server.url, name) for name in names]
+            health = server.ask("health")
+
+        assert codes == [200, 403]
+        assert (health.returncode, health.stdout) == (0, "ready\n"), "it is served here as well"
+        log = (tmp_path / "server.log").read_text().splitlines()
+        (warned,) = [entry for entry in map(json.loads, log) if entry["level"] == "warning"]
+        assert warned["names"] == ["api.example.org"]
+        assert "whoever reaches the port may do everything" in warned["reason"]
+
     def test_a_wrong_variable(self, tmp_path: Path) -> None:
         said = refused(
             countermand("serve", "--data-dir", str(tmp_path), COUNTERMAND_HEARTBEAT="never")
         )
 
         assert "COUNTERMAND_HEARTBEAT" in said
+
+
+def _asked(url: str, name: str) -> int:
+    """The status of an answer to a request for a host of that name."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+    with closing(connection):
+        connection.request("GET", "/health/live", headers={"Host": name})
+        return connection.getresponse().status
 
 
 LACKING = """

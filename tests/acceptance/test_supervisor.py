@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from streams.process_lock import acquire
-from streams.supervisor import Restarts
+from streams.supervisor import Restarts, url_of
 from tests.acceptance.supervised_echo import start
 
 pytestmark = pytest.mark.crash
@@ -229,3 +229,21 @@ class TestRestarts:
         for _ in range(10):
             assert restarts.delay(was_ready=True, lived=0.5) is not None
             assert restarts.delay(was_ready=True, lived=60.0) is not None
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "url"),
+    [
+        (socket.AF_INET, "127.0.0.1", "http://127.0.0.1:"),
+        (socket.AF_INET, "0.0.0.0", "http://127.0.0.1:"),
+        (socket.AF_INET6, "::1", "http://[::1]:"),
+        (socket.AF_INET6, "::", "http://[::1]:"),
+    ],
+)
+def test_the_address_that_is_printed_can_be_typed_in(
+    family: socket.AddressFamily, host: str, url: str
+) -> None:
+    with socket.socket(family) as bound:
+        bound.bind((host, 0))
+
+        assert url_of(bound) == f"{url}{bound.getsockname()[1]}"

@@ -9,8 +9,11 @@ import orjson
 import pytest
 
 from api.app import ROUTES
+from api.limits import LOOPBACK_HOSTS, Limits
 from api.security import HEADERS
-from tests.api.conftest import Site
+from streams.settings import load
+from tests.api.conftest import Site, site_of
+from tests.api.engine import MemoryEngine
 
 PATHS = [
     (method, path.replace("{job_id:[0-9A-Za-z_-]{1,64}}", "job-1"))
@@ -53,6 +56,33 @@ async def test_another_host_is_refused(site: Site, method: str, path: str, host:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:8080"])
 async def test_the_names_of_this_machine_are_served(site: Site, host: str) -> None:
     assert (await ask(site, "GET", "/health/live", headers={"Host": host}))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("api.example.org", 200),
+        ("API.example.org:8080", 200),
+        ("[fd00::1]:8080", 200),
+        ("127.0.0.1", 200),
+        ("localhost:1", 200),
+        ("example.org", 403),
+        ("www.api.example.org", 403),
+        ("api.example.org.evil.example", 403),
+        ("fd00::1", 403),
+        ("0.0.0.0", 403),
+    ],
+)
+async def test_the_names_given_for_other_machines_are_served_and_no_others(
+    engine: MemoryEngine, host: str, status: int
+) -> None:
+    settings = load(exposed_to="api.example.org,fd00::1")
+    limits = Limits(hosts=LOOPBACK_HOSTS | settings.exposed_names)
+
+    async with site_of(engine, limits) as site:
+        answered, _ = await ask(site, "GET", "/health/live", headers={"Host": host})
+
+    assert answered == status
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)

@@ -182,9 +182,14 @@ async def _operations(request: web.Request) -> web.Response:
     return web.json_response({"items": request.app[CONTRACT].operations})
 
 
+async def _ready(_request: web.Request) -> web.Response:
+    return web.json_response({"status": "ready"})
+
+
 def _application(contract: Contract) -> web.Application:
     application = web.Application(middlewares=[_recorded], client_max_size=1 << 30)
     application[CONTRACT] = contract
+    application.router.add_get("/health/ready", _ready)
     application.router.add_get("/api/v1/jobs", _jobs)
     application.router.add_post("/api/v1/jobs", _submit)
     application.router.add_get("/api/v1/operations", _operations)

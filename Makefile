@@ -59,6 +59,7 @@ lock: .venv ## Write the locks again (UPGRADE=--upgrade takes newer releases)
 		-c requirements/runtime.txt -o requirements/dev.txt
 	$(UV_COMPILE) $(UPGRADE) pyproject.toml --extra postgresql --extra peers \
 		-c requirements/dev.txt -o requirements/peers.txt
+	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 
 audit: .venv ## Look the locked packages up among known vulnerabilities (needs a network)
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/dev.txt

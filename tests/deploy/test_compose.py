@@ -1,0 +1,173 @@
+"""docker-compose.yml, as far as it can be looked at where no container can be started."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from streams.cli.supervising import DRAIN_MARGIN
+from streams.settings import Settings
+from streams.stores import database
+from tests.deploy.compose import ROOT, lasting, ours, read, seconds
+
+# Of the Compose Specification (Apache-2.0), as its own loader ships it.
+SCHEMA = json.loads(Path(__file__).with_name("compose-spec.json").read_text())
+SECRET = "database_password"
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return read()
+
+
+def test_the_published_schema_has_nothing_to_say(document: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+
+
+def test_the_schema_would_notice_a_slip(document: dict[str, Any]) -> None:
+    document = {**document, "services": {"api": {"image": "x", "healthchecks": {}}}}
+
+    with pytest.raises(jsonschema.ValidationError, match="healthchecks"):
+        jsonschema.Draft202012Validator(SCHEMA).validate(document)
+
+
+def test_every_kind_of_process_is_there(document: dict[str, Any]) -> None:
+    counts = {
+        service["command"][0]: service.get("scale", 1) for service in lasting(document).values()
+    }
+
+    assert counts == {"api": 1, "coordinator": 2, "worker": 2}
+
+
+def test_the_image_is_that_of_this_release(document: dict[str, Any]) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    assert {service["image"] for service in ours(document).values()} == {f"countermand:{version}"}
+
+
+def test_whoever_is_waited_for_can_be_waited_for(document: dict[str, Any]) -> None:
+    services = document["services"]
+    waited = [
+        (name, awaited, how["condition"])
+        for name, service in services.items()
+        for awaited, how in service.get("depends_on", {}).items()
+    ]
+
+    assert {name for name, _, _ in waited} == ours(document).keys()
+    for _, awaited, condition in waited:
+        if condition == "service_healthy":
+            assert services[awaited]["healthcheck"]["test"]
+        else:
+            assert condition == "service_completed_successfully"
+            assert services[awaited]["restart"].startswith("on-failure:")
+
+
+def test_nobody_elsewhere_reaches_a_port(document: dict[str, Any]) -> None:
+    published = {name: s["ports"] for name, s in document["services"].items() if "ports" in s}
+
+    assert published == {"api": ["127.0.0.1:8080:8080"]}
+    for name, service in document["services"].items():
+        assert service["networks"] == (["inside", "outside"] if name == "api" else ["inside"])
+    assert document["networks"]["inside"] == {"internal": True}
+
+
+def test_none_may_do_more_than_it_needs(document: dict[str, Any]) -> None:
+    for service in document["services"].values():
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert not service.get("privileged")
+    for service in ours(document).values():
+        assert service["read_only"] is True
+        assert service["tmpfs"] == ["/tmp", "/data"]
+        assert "cap_add" not in service
+        assert "volumes" not in service
+
+
+def test_what_lasts_is_in_volumes_of_its_own(document: dict[str, Any]) -> None:
+    mounted = [v for s in document["services"].values() for v in s.get("volumes", [])]
+
+    assert {volume.partition(":")[0] for volume in mounted} == document["volumes"].keys()
+
+
+def test_the_password_stands_in_its_file_alone(document: dict[str, Any]) -> None:
+    (secret,) = document["secrets"].values()
+    readers = [name for name, s in document["services"].items() if SECRET in s.get("secrets", [])]
+
+    assert sorted(readers) == sorted([*ours(document), "postgres"])
+    assert document["services"]["postgres"]["environment"]["POSTGRES_PASSWORD_FILE"] == (
+        f"/run/secrets/{SECRET}"
+    )
+    for service in document["services"].values():
+        for name, value in service["environment"].items():
+            assert "PASSWORD" not in name or name.endswith("_FILE")
+            assert not re.search(r"://\w+:\S+@", str(value))
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--quiet", secret["file"]], cwd=ROOT, check=False
+    )
+    assert ignored.returncode == 0, "a password must not get into a commit"
+
+
+def test_each_is_given_settings_that_it_takes(
+    document: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("secret")
+    for service in ours(document).values():
+        given = dict(service["environment"])
+        assert given["COUNTERMAND_DATABASE_PASSWORD_FILE"] == f"/run/secrets/{SECRET}"
+        given["COUNTERMAND_DATABASE_PASSWORD_FILE"] = str(password)
+        settings = Settings(
+            **{name.removeprefix("COUNTERMAND_").lower(): value for name, value in given.items()}
+        )
+
+        assert settings.database_address == "postgresql://countermand:secret@postgres/countermand"
+
+
+def test_only_the_api_is_open_to_others_and_says_so(document: dict[str, Any]) -> None:
+    exposed = {
+        name: service["environment"].get("COUNTERMAND_EXPOSED_TO")
+        for name, service in ours(document).items()
+        if "0.0.0.0" in service["command"] or "COUNTERMAND_EXPOSED_TO" in service["environment"]
+    }
+
+    assert exposed == {"api": "api"}
+
+
+def test_each_has_the_time_to_end_its_work(document: dict[str, Any]) -> None:
+    for service in lasting(document).values():
+        longest = Settings.model_fields["drain"].default + DRAIN_MARGIN
+        assert seconds(service["stop_grace_period"]) > longest
+
+
+def test_each_has_the_memory_at_which_it_is_started_anew(document: dict[str, Any]) -> None:
+    limits = {service["mem_limit"] for service in ours(document).values()}
+
+    (limit,) = limits
+    # The supervisor ends a child above its limit; the container's must not come first.
+    assert int(limit.removesuffix("m")) >= 1.25 * Settings.model_fields["worker_memory"].default
+
+
+def test_the_database_has_connections_for_all_of_them(document: dict[str, Any]) -> None:
+    (allowed,) = re.findall(r"max_connections=(\d+)", str(document["services"]["postgres"]))
+    processes = sum(service.get("scale", 1) for service in ours(document).values())
+    # The pool, what it may add for a moment, and one that listens.
+    most = database.READERS + database.WRITERS + 4 + 1
+
+    assert processes * most < int(allowed) - 10
+
+
+def test_each_is_asked_for_its_health_often_enough(document: dict[str, Any]) -> None:
+    for name, service in document["services"].items():
+        check = service["healthcheck"]
+        if name in ours(document) and name not in lasting(document):
+            assert check == {"disable": True}
+            continue
+        assert seconds(check["timeout"]) < seconds(check["interval"])
+        assert seconds(check["interval"]) <= 10

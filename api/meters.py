@@ -35,6 +35,11 @@ class Meters:
         self.ready = Gauge(
             "countermand_ready", "1 when the engine takes work, else 0.", registry=registry
         )
+        self.waiting = Gauge(
+            "countermand_messages_waiting",
+            "Messages on the partitions of this process that were not handled yet.",
+            registry=registry,
+        )
 
     def answered(self, method: str, route: str, status: int, seconds: float | None) -> None:
         """Count an answer; ``seconds`` is None for one whose length says nothing."""

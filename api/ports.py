@@ -137,6 +137,11 @@ class Health(Protocol):
         """Sentences for an operator."""
         ...
 
+    @property
+    def waiting(self) -> int:
+        """Messages that were not handled yet, as the broker last said."""
+        ...
+
 
 class Vitals(Protocol):
     """How the engine is."""

@@ -28,7 +28,9 @@ async def metrics(request: web.Request) -> web.Response:
     """Counters and gauges in the text format of Prometheus."""
     own = basics(request)
     try:
-        own.meters.ready.set((await own.vitals.health()).ready)
+        health = await own.vitals.health()
+        own.meters.ready.set(health.ready)
+        own.meters.waiting.set(health.waiting)
     except Unavailable:
         own.meters.ready.set(False)
     own.meters.streams.set(len(own.streams))

@@ -16,10 +16,14 @@ DATABASE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``reasons`` say what is wrong; there is none when ``ready``."""
+    """``reasons`` say what is wrong; there is none when ``ready``.
+
+    ``waiting`` messages were last seen on the partitions of this process.
+    """
 
     ready: bool
     reasons: list[str]
+    waiting: int
 
 
 class Vitals:
@@ -56,7 +60,7 @@ class Vitals:
                     f"{lane.name}: {lane.waiting} messages wait and none was handled for "
                     f"{lane.idle_seconds:.0f} s"
                 )
-        return Health(not reasons, reasons)
+        return Health(not reasons, reasons, sum(lane.waiting for lane in self._lanes))
 
     async def measure(self) -> None:
         """Ask the broker for each lane; belongs into a loop."""

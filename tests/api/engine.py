@@ -35,6 +35,7 @@ DIGEST = "0" * 64
 class Vitality:
     ready: bool = True
     reasons: list[str] = field(default_factory=list)
+    waiting: int = 0
 
 
 @dataclass

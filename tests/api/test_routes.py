@@ -384,6 +384,7 @@ async def test_health_and_metrics(site: Site) -> None:
     assert await get(site, "/health/live") == {"status": "alive"}
     assert await get(site, "/health/ready") == {"status": "ready"}
     site.engine.health_now.ready = False
+    site.engine.health_now.waiting = 17
     site.engine.health_now.reasons = ["the coordinator stands still"]
     problem = await get(site, "/health/ready", status=503)
     assert problem["detail"] == "the coordinator stands still"
@@ -391,6 +392,7 @@ async def test_health_and_metrics(site: Site) -> None:
         text = await response.text()
         assert response.headers["Content-Type"].startswith("text/plain")
     assert "countermand_ready 0.0" in text
+    assert "countermand_messages_waiting 17.0" in text
     assert (
         'countermand_http_requests_total{method="GET",route="/health/ready",status="503"} 1.0'
         in text

@@ -174,9 +174,8 @@ def test_none_may_do_more_than_it_needs(name: str) -> None:
     assert (context["runAsUser"], context["fsGroup"]) == (10001, 10001), "as the image has it"
     assert context["seccompProfile"] == {"type": "RuntimeDefault"}
     assert spec["enableServiceLinks"] is False, "COUNTERMAND_API_PORT would be a setting of ours"
-    assert ALL[f"ServiceAccount/{spec['serviceAccountName']}"]["automountServiceAccountToken"] is (
-        False
-    )
+    account = ALL[f"ServiceAccount/{spec['serviceAccountName']}"]
+    assert account["automountServiceAccountToken"] is False
     for container in containers(PODS[name]):
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,

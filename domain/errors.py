@@ -19,6 +19,7 @@
     └── Unavailable               try again later
         ├── DecisionPending       no decision in time; repeating is safe
         ├── StoreUnavailable      locked, away or full
+        ├── BrokerUnavailable     no broker answers, or not in time
         └── VersionConflict       somebody else appended first
 
 Each carries a stable ``code``; its message says what is wrong and what to do.
@@ -142,6 +143,12 @@ class StoreUnavailable(Unavailable):
     """The database is locked, away, or its disk is full."""
 
     code = "store_unavailable"
+
+
+class BrokerUnavailable(Unavailable):
+    """No broker answers, or not in time."""
+
+    code = "broker_unavailable"
 
 
 class VersionConflict(Unavailable):

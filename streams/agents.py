@@ -16,11 +16,17 @@ from typing import Any, Generic, TypeVar
 import faust
 import structlog
 
-from domain.errors import CountermandError, MessageUnreadable, Unavailable, UnsupportedVersion
+from domain.errors import (
+    BrokerUnavailable,
+    CountermandError,
+    MessageUnreadable,
+    Unavailable,
+    UnsupportedVersion,
+)
 from streams.deadletters import MAX_CAUSE, Burial, bury
 from streams.envelope import Headers, Outgoing, Problem
 from streams.failpoints import Failpoint, Failpoints
-from streams.transport.errors import BacklogFullError
+from streams.transport.errors import BacklogFullError, DeliveryFailedError
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +47,7 @@ class Sender:
         self._app = app
 
     async def __call__(self, outgoing: Outgoing) -> None:
-        """Deliver one message; raises Unavailable when there is no room for it now."""
+        """Deliver one message; raises Unavailable when that may succeed later."""
         try:
             await self._app.producer.send_and_wait(
                 outgoing.topic,
@@ -51,8 +57,8 @@ class Sender:
                 None,
                 list(outgoing.headers) or None,
             )
-        except BacklogFullError as full:
-            raise Unavailable(str(full)) from full
+        except (BacklogFullError, DeliveryFailedError) as error:
+            raise BrokerUnavailable(str(error)) from error
 
 
 @dataclass(frozen=True, kw_only=True)

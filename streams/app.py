@@ -14,7 +14,9 @@ from faust.types.transports import TransportT
 from yarl import URL
 
 from domain.errors import Unavailable
+from streams import broker_address
 from streams.topics import MAX_LETTER_BYTES
+from streams.transport.kafka import Transport as KafkaTransport
 from streams.transport.tables import PromptTableManager
 
 __all__ = [
@@ -86,12 +88,15 @@ def create_faust_app(
 
     Args:
         app_id: Its name, and that of its consumer group.
-        broker_url: For example `kafka://one:9092;kafka://two:9092`, or a memory broker's `url`.
+        broker_url: For example `kafka://one:9092,two:9092`, or a memory broker's `url`.
         transport: Makes the transport if the address alone does not say enough.
         settings: What differs from the defaults.
         producer_only: It only sends; it has no agents and joins no group.
     """
     chosen = settings or FaustSettings()
+    address = broker_address.parse(broker_url)
+    if address.is_kafka:
+        broker_url, transport = address.for_faust, transport or KafkaTransport
     app = _App(
         app_id,
         broker=broker_url,
@@ -100,6 +105,8 @@ def create_faust_app(
         broker_heartbeat_interval=chosen.heartbeat_interval,
         broker_max_poll_records=chosen.max_poll_records,
         broker_rebalance_timeout=chosen.rebalance_timeout,
+        # A request to join is answered when all members have given up what they held.
+        broker_request_timeout=chosen.rebalance_timeout + 10.0,
         broker_session_timeout=chosen.session_timeout,
         consumer_auto_offset_reset="earliest" if chosen.from_start else "latest",
         consumer_group_instance_id=chosen.instance_id,

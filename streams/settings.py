@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import SettingsInvalid
-from streams import defaults, secret_files
+from streams import broker_address, defaults, secret_files
 
 PREFIX = "COUNTERMAND_"
 DATABASE_FILE = "countermand.db"
@@ -90,6 +90,11 @@ def _supported(address: str) -> str:
     return address
 
 
+def _broker(address: str) -> str:
+    broker_address.parse(address)
+    return address
+
+
 def _embedded_database(values: dict[str, Any]) -> str:
     return f"sqlite:///{values['data_dir'] / DATABASE_FILE}"
 
@@ -120,7 +125,8 @@ class Settings(BaseSettings):
     """An SQLAlchemy address; the default is a SQLite file in the data directory."""
     database_password_file: Annotated[Path | None, AfterValidator(_place)] = None
     """A file with the password that the address of the database leaves out."""
-    broker: Annotated[str, Field(min_length=1)] = "memory://"
+    broker: Annotated[str, AfterValidator(_broker)] = broker_address.EMBEDDED
+    """``memory://``, or ``kafka://HOST:PORT,HOST:PORT``."""
     lease: Seconds = 5.0
     """How long a claimed chunk belongs to its worker without a heartbeat."""
     heartbeat: Seconds = 1.5

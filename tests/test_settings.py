@@ -214,6 +214,20 @@ def test_two_kinds_of_databases_are_supported(address: str) -> None:
     assert load(database=address).database == address
 
 
+def test_a_broker_is_embedded_or_kafka() -> None:
+    assert load(broker="kafka://one:9092,two:9092").broker == "kafka://one:9092,two:9092"
+
+
+def test_another_broker_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERMAND_BROKER", "amqp://me:secret@host")
+
+    with pytest.raises(SettingsInvalid) as caught:
+        load()
+
+    assert caught.value.message.startswith("COUNTERMAND_BROKER: write memory:// for ")
+    assert "secret" not in caught.value.message
+
+
 def test_a_child_with_the_environment_has_the_same_settings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

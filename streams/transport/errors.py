@@ -6,7 +6,13 @@ message that Kafka refuses, so that a caller handles both transports alike.
 
 from faust.exceptions import ProducerSendError
 
-__all__ = ["BacklogFullError", "MessageTooLargeError", "UnknownPartitionError", "UnknownTopicError"]
+__all__ = [
+    "BacklogFullError",
+    "DeliveryFailedError",
+    "MessageTooLargeError",
+    "UnknownPartitionError",
+    "UnknownTopicError",
+]
 
 
 class UnknownTopicError(ProducerSendError):
@@ -15,7 +21,7 @@ class UnknownTopicError(ProducerSendError):
     def __init__(self, topic: str) -> None:
         super().__init__(
             f"topic {topic!r} does not exist: create it before the first message is sent to it "
-            "or an agent subscribes to it"
+            "or an agent subscribes to it (on Kafka: countermand topics create)"
         )
 
 
@@ -32,9 +38,10 @@ class UnknownPartitionError(ProducerSendError):
 class MessageTooLargeError(ProducerSendError):
     """The message is larger than one request may be."""
 
-    def __init__(self, topic: str, size: int, limit: int) -> None:
+    def __init__(self, topic: str, size: int, limit: int | None) -> None:
+        allowed = "what its broker allows" if limit is None else f"the limit of {limit} bytes"
         super().__init__(
-            f"a message of {size} bytes for topic {topic!r} is above the limit of {limit} bytes: "
+            f"a message of {size} bytes for topic {topic!r} is above {allowed}: "
             "send it in several parts, or store the payload and send a reference to it"
         )
 
@@ -47,4 +54,14 @@ class BacklogFullError(ProducerSendError):
             f"partition {partition} of topic {topic!r} is full and no room came in {waited:g} s: "
             f"see why these consumer groups do not progress: {', '.join(groups)}; "
             "or give the broker a larger max_backlog_bytes"
+        )
+
+
+class DeliveryFailedError(ProducerSendError):
+    """The broker did not confirm the message; it may have it all the same."""
+
+    def __init__(self, topic: str, reason: BaseException) -> None:
+        super().__init__(
+            f"a message for topic {topic!r} was not confirmed ({type(reason).__name__}: {reason}): "
+            "see whether enough brokers run, and send it again; its receiver knows a repetition"
         )

@@ -1,0 +1,121 @@
+"""The Kafka transport keeps the contract of transports, on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+
+import faust
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.consumer.group_coordinator import OffsetCommitRequest
+from faust.types import TP
+
+from streams.app import FaustSettings, create_faust_app
+from streams.transport.kafka import Transport
+from streams.transport.kafka.consumer import Consumer
+from tests.services.kafka import KafkaCluster
+
+pytest.register_assert_rewrite("tests.contracts.transport", "tests.contracts.transport_bench")
+
+from tests.contracts.transport import (  # noqa: E402 - its asserts explain themselves only so
+    TestCommitting,
+    TestContent,
+    TestCrash,
+    TestGroups,
+    TestOrder,
+    TestPause,
+    TestSending,
+    TestStopping,
+    TestVolume,
+    bench,
+)
+from tests.contracts.transport_bench import PARTITIONS, Abilities  # noqa: E402 - likewise
+
+__all__ = [
+    "TestCommitting",
+    "TestContent",
+    "TestCrash",
+    "TestGroups",
+    "TestOrder",
+    "TestPause",
+    "TestSending",
+    "TestStopping",
+    "TestVolume",
+    "bench",
+]
+
+
+class MortalConsumer(Consumer):
+    """Can fall silent as a process does that was killed."""
+
+    is_dead = False
+
+    async def die(self) -> None:
+        """Send nothing more: no heartbeat, no commit, no farewell."""
+        self.is_dead = True
+        await self._thread.call_thread(self._fall_silent)
+
+    async def _fall_silent(self) -> None:
+        coordinator = self._thread._ensure_consumer()._coordinator
+        # Who has no generation has nothing to leave.
+        coordinator.generation = OffsetCommitRequest.DEFAULT_GENERATION_ID
+        await coordinator.close()
+
+    def assignment(self) -> set[TP]:
+        return set() if self.is_dead else super().assignment()
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        return not self.is_dead and await super()._commit(offsets)
+
+
+class MortalTransport(Transport):
+    Consumer = MortalConsumer
+
+
+class KafkaHarness:
+    """The broker of the test process; topics and groups of a test are its own."""
+
+    abilities = Abilities(
+        commits_stay_behind_concurrent_handlers=True, commits_before_giving_partitions_up=True
+    )
+    patience = 30.0
+    quiet = 1.0
+
+    def __init__(self, cluster: KafkaCluster, admin: AIOKafkaAdminClient) -> None:
+        self.cluster = cluster
+        self.admin = admin
+
+    async def create_topic(self, topic: str, partitions: int) -> None:
+        await self.admin.create_topics([NewTopic(topic, partitions, self.cluster.replication)])
+
+    def make_app(self, app_id: str, settings: FaustSettings, *, producer_only: bool) -> faust.App:
+        return create_faust_app(
+            app_id=app_id,
+            broker_url=self.cluster.url,
+            settings=replace(settings, session_timeout=1.5, heartbeat_interval=0.3),
+            transport=MortalTransport,
+            producer_only=producer_only,
+        )
+
+    async def crash(self, app: faust.App) -> None:
+        assert isinstance(app.consumer, MortalConsumer)
+        await app.consumer.die()
+        async with asyncio.timeout(self.patience):
+            await app.stop()
+
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        offsets = await self.admin.list_consumer_group_offsets(group)
+        committed = {tp.partition: at.offset for tp, at in offsets.items() if tp.topic == topic}
+        return dict.fromkeys(range(PARTITIONS), 0) | committed
+
+
+@pytest.fixture
+async def harness(kafka: KafkaCluster) -> AsyncIterator[KafkaHarness]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        yield KafkaHarness(kafka, admin)
+    finally:
+        await admin.close()

@@ -1,0 +1,195 @@
+"""The Kafka transport where a broker is away, a topic is missing or a message is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import faust
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from domain.errors import BrokerUnavailable
+from streams.app import AppCrashedError, FaustSettings, create_faust_app, running, start, stop
+from streams.transport.errors import (
+    DeliveryFailedError,
+    MessageTooLargeError,
+    UnknownPartitionError,
+    UnknownTopicError,
+)
+from tests.services.kafka import KafkaCluster
+from tests.unit.streams.transport.apps import Reader
+
+PROMPT = FaustSettings(
+    commit_interval=0.1,
+    commit_every=10,
+    session_timeout=1.5,
+    heartbeat_interval=0.3,
+    request_timeout=3.0,
+)
+
+
+@dataclass
+class Place:
+    """A topic of a test's own."""
+
+    cluster: KafkaCluster
+    topic: str
+
+    def app(self, name: str = "group", *, producer_only: bool = False) -> faust.App:
+        return create_faust_app(
+            app_id=f"{self.topic}-{name}",
+            broker_url=self.cluster.url,
+            settings=PROMPT,
+            producer_only=producer_only,
+        )
+
+    async def committed(self, app: faust.App) -> int:
+        async with administration(self.cluster) as admin:
+            offsets = await admin.list_consumer_group_offsets(app.conf.id)
+        return sum(max(at.offset, 0) for at in offsets.values())
+
+
+class administration:  # noqa: N801 - used like a function
+    def __init__(self, cluster: KafkaCluster) -> None:
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+
+    async def __aenter__(self) -> AIOKafkaAdminClient:
+        await self._admin.start()
+        return self._admin
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._admin.close()
+
+
+@pytest.fixture
+async def place(kafka: KafkaCluster) -> Place:
+    topic = f"work-{uuid.uuid4().hex}"
+    async with administration(kafka) as admin:
+        configs = {"max.message.bytes": "100000"}
+        await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=configs)])
+    return Place(kafka, topic)
+
+
+@pytest.fixture
+async def sender(place: Place) -> AsyncIterator[faust.App]:
+    async with running(place.app("sender", producer_only=True)) as app:
+        yield app
+
+
+async def send(app: faust.App, topic: str, value: bytes | None, partition: int = 0) -> None:
+    await app.producer.send_and_wait(topic, None, value, partition, None, None)
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.02)
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - counting needs no paths
+
+
+class TestRefusals:
+    async def test_errors_tell_the_remedy(self, place: Place, sender: faust.App) -> None:
+        with pytest.raises(MessageTooLargeError, match="limit of 1000000 bytes: send it in sev"):
+            await send(sender, place.topic, b"x" * 1_000_000)
+        with pytest.raises(UnknownTopicError, match="countermand topics create"):
+            await send(sender, f"{place.topic}-unknown", b"value")
+        with pytest.raises(UnknownPartitionError, match="leave the partition out"):
+            await send(sender, place.topic, b"value", partition=7)
+        with pytest.raises(ValueError, match="a key or a value"):
+            await send(sender, place.topic, None)
+
+    async def test_a_topic_that_takes_less_than_we_do_says_so(
+        self, place: Place, sender: faust.App
+    ) -> None:
+        with pytest.raises(MessageTooLargeError, match="above what its broker allows: send it in"):
+            await send(sender, place.topic, b"x" * 200_000)
+        await send(sender, place.topic, b"value")
+
+    async def test_an_unknown_topic_is_not_asked_for_again(
+        self, place: Place, sender: faust.App
+    ) -> None:
+        with pytest.raises(UnknownTopicError):
+            await send(sender, f"{place.topic}-unknown", b"value")
+        assert sender.producer._producer.client._topics == set()
+
+    async def test_subscribing_to_an_unknown_topic_fails_the_start(self, place: Place) -> None:
+        app = place.app()
+        Reader(app, place.topic)
+        Reader(app, f"{place.topic}-unknown")
+        with pytest.raises(AppCrashedError, match=r"unknown' does not exist.*topics create"):
+            await start(app)
+        assert len(asyncio.all_tasks()) == 1
+
+
+class TestBrokerAway:
+    async def test_a_start_without_a_broker_says_so_and_leaves_nothing(self, place: Place) -> None:
+        unreachable = create_faust_app(app_id="group", broker_url="kafka://127.0.0.1:1")
+        Reader(unreachable, place.topic)
+        with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1; start one"):
+            await start(unreachable)
+        before = open_files()
+        again = create_faust_app(app_id="group", broker_url="kafka://127.0.0.1:1")
+        Reader(again, place.topic)
+        with pytest.raises(BrokerUnavailable):
+            await start(again)
+        assert open_files() == before
+        assert len(asyncio.all_tasks()) == 1
+
+    @pytest.mark.crash
+    async def test_work_goes_on_by_itself_when_the_broker_is_back(
+        self, place: Place, sender: faust.App
+    ) -> None:
+        (broker,) = place.cluster.brokers
+        app = place.app()
+        reader = Reader(app, place.topic)
+        async with running(app):
+            await send(sender, place.topic, b"before")
+            await reader.until(1)
+            await asyncio.to_thread(broker.kill)
+            with pytest.raises(DeliveryFailedError, match=r"was not confirmed.*send it again"):
+                await send(sender, place.topic, b"lost")
+            await asyncio.to_thread(broker.start)
+            await send(sender, place.topic, b"after")
+            await eventually(lambda: b"after" in reader.values)
+            assert not app.crashed
+        assert await place.committed(app) == 2
+
+    @pytest.mark.crash
+    async def test_an_app_can_stop_while_the_broker_is_away(self, place: Place) -> None:
+        (broker,) = place.cluster.brokers
+        app = place.app()
+        reader = Reader(app, place.topic)
+        await start(app)
+        await send(app, place.topic, b"value")
+        await reader.until(1)
+        await asyncio.to_thread(broker.kill)
+        try:
+            assert await stop(app, drain=30)
+            assert len(asyncio.all_tasks()) == 1
+        finally:
+            await asyncio.to_thread(broker.start)
+
+    @pytest.mark.slow
+    async def test_an_app_can_stop_while_the_broker_is_frozen(self, place: Place) -> None:
+        (broker,) = place.cluster.brokers
+        app = place.app()
+        Reader(app, place.topic)
+        await start(app)
+        broker.freeze()
+        try:
+            sending = asyncio.ensure_future(send(app, place.topic, b"value"))
+            assert await stop(app, drain=30)
+            with pytest.raises(DeliveryFailedError):
+                await sending
+            with pytest.raises(BrokerUnavailable):
+                await start(place.app("late"))
+            assert len(asyncio.all_tasks()) == 1
+        finally:
+            broker.thaw()

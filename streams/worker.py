@@ -49,7 +49,13 @@ Begin = Callable[[], object]
 """To be called when the time of a handler begins."""
 
 AT_ONCE_ITEMS = 200
-INFRASTRUCTURE = (exc.OperationalError, exc.InterfaceError, exc.InternalError)
+INFRASTRUCTURE = (
+    exc.OperationalError,
+    exc.InterfaceError,
+    exc.InternalError,
+    # Whatever is asked of a connection after it was lost.
+    exc.PendingRollbackError,
+)
 KEPT_CONTROLS = 256
 
 

@@ -209,6 +209,8 @@ def _translated() -> Iterator[None]:
         raise
     except exc.DBAPIError as error:
         raise _ours(error) from error
+    except exc.PendingRollbackError as error:
+        raise StoreUnavailable("the connection was lost; nothing was written") from error
 
 
 def _ours(error: exc.DBAPIError) -> Exception:

@@ -29,7 +29,7 @@ def _roll_back(connection: Connection, error: BaseException) -> None:
     try:
         run_sql(connection, f"ROLLBACK TO SAVEPOINT {_NAME}", ())
         run_sql(connection, f"RELEASE SAVEPOINT {_NAME}", ())
-    except exc.DBAPIError:
+    except (exc.DBAPIError, exc.PendingRollbackError):
         # A full disk or a lost server ends the transaction itself; that fault, not the
         # missing savepoint, is what the caller must see.
         if not isinstance(error, exc.DBAPIError):

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import faust
+from aiokafka.errors import IllegalStateError  # type: ignore[import-untyped]  # it ships none
 from faust.types import AppT
 from faust.types.transports import TransportT
 from yarl import URL
@@ -156,8 +157,12 @@ async def backlog(app: faust.App) -> int:
     if not app.started:
         raise Unavailable("the app has not started")
     partitions = consumer.assignment()
-    ends = await consumer.highwaters(*partitions)
-    unread = [ends[tp] - (await consumer.position(tp) or 0) for tp in partitions]
+    try:
+        ends = await consumer.highwaters(*partitions)
+        unread = [ends[tp] - (await consumer.position(tp) or 0) for tp in partitions]
+    except IllegalStateError:
+        # A partition went to another member meanwhile; what it has is no longer ours to handle.
+        unread = []
     return sum(unread) + len(consumer.unacked)
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import faust
 import pytest
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers.aiokafka import Transport as KafkaTransport
 
 from streams.app import (
     AppCrashedError,
     FaustSettings,
+    backlog,
     create_faust_app,
     running,
     start,
@@ -160,3 +164,23 @@ async def test_leaving_the_context_with_a_stuck_handler_is_an_error() -> None:
         await run()
     handler.set()
     assert await stop(app, drain=5)
+
+
+class LeavingConsumer:
+    """One whose partition goes to another member between two questions."""
+
+    unacked = frozenset({"handled, not committed"})
+
+    def assignment(self) -> set[str]:
+        return {"partition"}
+
+    async def highwaters(self, *partitions: str) -> dict[str, int]:
+        return dict.fromkeys(partitions, 9)
+
+    async def position(self, partition: str) -> int:
+        raise IllegalStateError(f"Partition {partition} is not assigned")
+
+
+async def test_a_rebalance_while_the_backlog_is_counted_is_no_crash() -> None:
+    app: Any = SimpleNamespace(started=True, consumer=LeavingConsumer())
+    assert await backlog(app) == 1

@@ -23,6 +23,7 @@ from streams.app import FaustSettings
 from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
+from streams.clock import TimeOrderedIds
 from streams.gateway import Waiting
 from streams.live import LiveHub
 from streams.live_reader import LiveReader
@@ -36,7 +37,7 @@ from streams.stores import decisions, event_order
 from streams.stores.database import Database
 from streams.stores.listening import listening
 from streams.stores.ownership import LeasedOwner
-from streams.stores.workers import WorkerRow, beat, forget, measured
+from streams.stores.workers import WorkerRow, beat, end_frozen, forget, measured
 from streams.sweep import Sweep
 from streams.timers import Timers
 from streams.topology import StageName
@@ -116,9 +117,10 @@ async def coordinator(
 @contextlib.asynccontextmanager
 async def worker(settings: Settings, registry: Registry | None = None) -> AsyncIterator[Vitals]:
     """A worker: ``settings.slots`` messages at a time of the systems that it serves."""
-    with _opened(settings, registry) as base:
+    identity = TimeOrderedIds().new()
+    with _opened(settings, registry, session=identity) as base:
         systems = _systems(base)
-        name = f"{base.settings.instance}-{base.ids.new()}"
+        name = f"{base.settings.instance}-{identity}"
         slots = range(base.settings.slots)
         apps = [
             _app(base, StageName.WORKER, instance=f"{base.settings.instance}-worker-{slot}")
@@ -150,7 +152,7 @@ async def worker(settings: Settings, registry: Registry | None = None) -> AsyncI
 
 
 @contextlib.contextmanager
-def _opened(settings: Settings, registry: Registry | None) -> Any:
+def _opened(settings: Settings, registry: Registry | None, *, session: str = "") -> Any:
     if settings.database.startswith("sqlite"):
         raise SettingsInvalid(
             "processes of their own need a database that they can share: set COUNTERMAND_DATABASE "
@@ -161,7 +163,7 @@ def _opened(settings: Settings, registry: Registry | None) -> Any:
             "processes of their own need a broker that they can share: set COUNTERMAND_BROKER "
             "to kafka://HOST:PORT, or run `countermand serve`"
         )
-    with Database(settings.database_address) as database:
+    with Database(settings.database_address, session=session) as database:
         yield Base.of(settings, registry or installed_operations(), database)
 
 
@@ -261,9 +263,17 @@ def _owned(base: Base, readers: Readers, places: SharedPlaces, send: Sender) -> 
         owner.own("outbox", readers.publish),
         owner.own("projector", readers.project),
         owner.own("sweep", lambda: every(seconds, lambda: parts.sweep_once(sweep, send))),
+        owner.own("frozen", lambda: every(seconds, lambda: _end_frozen(base))),
         owner.own("timers", lambda: every(seconds, timers.fire)),
         owner.own("clean-up", lambda: every(3600.0, timers.clean)),
     ]
+
+
+async def _end_frozen(base: Base) -> None:
+    now = base.clock.now().timestamp()
+    ended = await base.database.write(lambda connection: end_frozen(connection, now))
+    if ended:
+        log.warning("frozen_worker", transactions=ended)
 
 
 # -- a worker's ----------------------------------------------------------------------------

@@ -55,10 +55,11 @@ _STOOD_STILL = "25P03"
 class Database:
     """Opens connections; ``close`` must be called, or use it as a context manager."""
 
-    def __init__(self, url: str | URL) -> None:
+    def __init__(self, url: str | URL, *, session: str = "") -> None:
+        """``session`` is what PostgreSQL calls the connections of this process."""
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _engine(self.url, READERS)
+        self.engine = _engine(self.url, READERS, session)
         # A connection of its own keeps what the writer has cached, pages and statements.
         self._writing = _engine(self.url, 1) if self.is_sqlite else self.engine
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
@@ -131,7 +132,7 @@ class _Repeat(Exception):
     """The database asks to run the transaction again."""
 
 
-def _engine(url: URL, size: int) -> Engine:
+def _engine(url: URL, size: int, session: str = "") -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = create_engine(
             url,
@@ -154,6 +155,7 @@ def _engine(url: URL, size: int) -> Engine:
         pool_pre_ping=True,
         connect_args={
             **KEEPALIVE,
+            "application_name": session or "countermand",
             "options": "-c lock_timeout=5000 -c statement_timeout=120000 -c timezone=UTC",
         },
     )

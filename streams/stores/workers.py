@@ -1,7 +1,8 @@
 """Workers: who works for which systems, and how many messages at a time.
 
 A worker says again and again that it is there; one that was silent for a while counts as
-dead. Places for work in flight follow from the slots of those that live.
+dead. Places for work in flight follow from the slots of those that live, and whoever is
+silent in the midst of a transaction loses it.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ from sqlalchemy import Connection, Dialect, bindparam, delete, select
 from sqlalchemy.sql.expression import ClauseElement
 
 from streams.stores.schema import workers
-from streams.stores.statements import INSERTS, Statement, fixed
+from streams.stores.statements import INSERTS, Statement, fixed, run_sql
 
 ALIVE_SECONDS = 5.0
 """How long a worker may be silent and still count; as long as a lease, which it renews as often."""
+SESSION_LENGTH = 36
+"""The end of a worker's name, an id of its own, is what the database calls its connections."""
 KEPT_SECONDS = 3600.0
 """How long a worker that died is kept, for whoever wants to know what it was."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A worker; ``name`` is that of no other, dead or alive. Memory is in bytes."""
+    """A worker; ``name`` ends with an id that no other has, dead or alive. Memory is in bytes."""
 
     name: str
     systems: tuple[str, ...]
@@ -66,6 +69,13 @@ _LIVE = fixed(
     select(*workers.columns).where(workers.c.seen_at >= bindparam("since")).order_by(workers.c.name)
 )
 _FORGET = fixed(delete(workers).where(workers.c.name == bindparam("worker")))
+_END_FROZEN = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    JOIN workers ON right(workers.name, %(length)s) = application_name
+    WHERE datname = current_database() AND state = 'idle in transaction'
+    AND state_change < clock_timestamp() - make_interval(secs => %(still)s)
+    AND seen_at < %(before)s
+"""
 _DEAD = select(workers.c.name).where(workers.c.seen_at < bindparam("before"))
 _REMOVE = fixed(delete(workers).where(workers.c.name.in_(_DEAD.limit(bindparam("most")))))
 
@@ -84,6 +94,17 @@ def live_workers(connection: Connection, now: float) -> list[WorkerRow]:
         for row in _LIVE.run(connection, since=now - ALIVE_SECONDS)
     )
     return [WorkerRow(**row | {"systems": tuple(row["systems"].split())}) for row in rows]
+
+
+def end_frozen(connection: Connection, now: float) -> int:
+    """End transactions of workers that are silent and do nothing within them; returns how many.
+
+    A process that is stopped or cut off keeps its locks, and no pause or cancel of the job
+    could be confirmed. A handler that only takes long does not silence its worker. On
+    PostgreSQL only: a file has no other processes.
+    """
+    given = {"length": SESSION_LENGTH, "before": now - ALIVE_SECONDS, "still": ALIVE_SECONDS}
+    return len(run_sql(connection, _END_FROZEN, given).rows)
 
 
 def slots_of(connection: Connection, system: str, now: float) -> int:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+import time
+from collections.abc import Iterator
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
-from streams.stores import workers
+from streams.stores import migrate, workers
 from streams.stores.database import Database
 from streams.stores.workers import ALIVE_SECONDS, KEPT_SECONDS, WorkerRow
 
 START = 1_800_000_000.0
+SESSION = "01a21500-42d8-7116-93e6-c2c742931a40"
 
 
 def row(name: str, *systems: str, slots: int = 2) -> WorkerRow:
@@ -77,3 +81,51 @@ def test_the_dead_are_removed_some_at_a_time(database: Database) -> None:
 
     assert [remove(), remove(), remove()] == [3, 2, 0]
     assert [worker.name for worker in live(database, START + 1)] == ["silent"]
+
+
+# -- frozen workers, which keep their transactions ---------------------------------------
+
+
+@pytest.fixture
+def session(postgres_database: str) -> Iterator[Database]:
+    with Database(postgres_database, session=SESSION) as database:
+        migrate.upgrade(database)
+        yield database
+
+
+def end_frozen(database: Database, now: float) -> int:
+    return database.write_now(lambda connection: workers.end_frozen(connection, now))
+
+
+@pytest.mark.slow
+def test_a_transaction_of_a_silent_worker_is_ended(
+    session: Database, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beat(session, row(f"host-1-{SESSION}"), START)
+    monkeypatch.setattr(workers, "ALIVE_SECONDS", 0.2)
+    with Database(postgres_database) as other, session.engine.connect() as frozen:
+        frozen.exec_driver_sql("SELECT 1")
+        assert end_frozen(other, START + 0.1) == 0, "it was heard of"
+        while not end_frozen(other, START + 0.3):
+            time.sleep(0.05)
+        with pytest.raises(OperationalError):
+            frozen.exec_driver_sql("SELECT 1")
+
+
+@pytest.mark.slow
+def test_no_other_transaction_is_ended(
+    session: Database, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beat(session, row(f"host-1-{SESSION}"), START)
+    monkeypatch.setattr(workers, "ALIVE_SECONDS", 0.1)
+    with (
+        Database(postgres_database) as other,
+        other.engine.connect() as nobodys,
+        session.engine.connect() as idle,
+    ):
+        idle.exec_driver_sql("SELECT 1")
+        idle.rollback()
+        nobodys.exec_driver_sql("SELECT 1")
+        time.sleep(0.3)
+        assert end_frozen(other, START + 9) == 0
+        idle.exec_driver_sql("SELECT 1")

@@ -16,8 +16,9 @@ from domain.job import Job
 from domain.outcomes import ItemStatus
 from streams.gateway import Caller
 from streams.live import LiveEvent
-from streams.queries import ErrorGroup, ItemView
+from streams.queries import ItemView
 from streams.stores.decisions import Decision
+from streams.stores.error_groups import ErrorGroup
 from streams.stores.read_model import Page
 
 Verb = Literal["pause", "resume", "cancel", "retry", "undo"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,14 +20,12 @@ from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
 from streams.stores import read_model
 from streams.stores.database import Database
+from streams.stores.error_groups import ErrorGroup, group_errors
 from streams.stores.ledger import LedgerEntry
 from streams.stores.payloads import PayloadReader
 from streams.stores.schema import chunks, outcomes
 
 WINDOW = 5000
-SAMPLES = 3
-MAX_GROUPS = 200
-_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +51,6 @@ class ItemView:
     chunk: int | None
     attempt: int | None
     item: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorGroup:
-    """Failures that look alike, with a few of them."""
-
-    code: str
-    signature: str
-    count: int
-    samples: Sequence[Mapping[str, Any]]
 
 
 _Reach = dict[int, tuple[int, int]]
@@ -124,26 +111,11 @@ class Queries:
 
     async def errors(self, tenant: str, job_id: str) -> list[ErrorGroup]:
         """The failed items by code and signature, the largest group first."""
-        groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        counts: dict[tuple[str, str], int] = {}
-        async for view in self.items(tenant, job_id, status=ItemStatus.FAILED):
-            if view.error is None:
-                continue
-            key = (view.error.code, signature(view.error.message))
-            if key not in counts and len(counts) >= MAX_GROUPS:
-                key = (view.error.code, "(other)")
-            counts[key] = counts.get(key, 0) + 1
-            samples = groups.setdefault(key, [])
-            if len(samples) < SAMPLES:
-                samples.append(
-                    {
-                        "item": view.position,
-                        "message": view.error.message,
-                        "pointer": view.error.pointer,
-                    }
-                )
-        found = [ErrorGroup(*key, counts[key], groups[key]) for key in counts]
-        return sorted(found, key=lambda group: (-group.count, group.code, group.signature))
+        job = await self.job(tenant, job_id)
+        others = job.waiting | job.dropped
+        return await self._database.read(
+            lambda connection: group_errors(connection, job_id, others)
+        )
 
     def _load(self, tenant: str, job_id: str, version: int | None) -> Job:
         job = self._jobs.load(job_id, version=version)
@@ -178,11 +150,6 @@ class Queries:
             _view(position, said.get(position), line)
             for position, line in zip(chosen, lines, strict=True)
         ]
-
-
-def signature(message: str) -> str:
-    """A message without what varies from item to item: quoted text and numbers."""
-    return _VARYING.sub("…", message)
 
 
 _Said = tuple[LedgerEntry, int | None, int | None]

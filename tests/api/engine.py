@@ -23,8 +23,9 @@ from domain.ranges import Ranges
 from domain.registry import Registry
 from streams.gateway import Caller, Verb
 from streams.live import LiveEvent, LiveHub
-from streams.queries import ErrorGroup, Fault, ItemView
+from streams.queries import Fault, ItemView
 from streams.stores.decisions import Decision
+from streams.stores.error_groups import ErrorGroup
 from streams.stores.read_model import Page
 
 AT = datetime(2025, 1, 31, 12, tzinfo=UTC)

@@ -23,7 +23,7 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import Environment
 
-from domain.errors import JobNotFound, UnsupportedVersion
+from domain.errors import JobNotFound, MessageUnreadable, UnsupportedVersion
 from domain.events import EVENTS, UPCASTERS, JobEvent, JobSnapshot, Upcaster
 from domain.job import Job
 
@@ -82,6 +82,28 @@ class JobMapper(Mapper[str]):
                 )
             state = upcaster(state)
         return state
+
+
+def stored_event(mapper: Mapper[str], stored: StoredEvent) -> JobEvent:
+    """The event of a job, for readers of the notification log.
+
+    Raises MessageUnreadable for one that is damaged, UnsupportedVersion for one that a
+    later release wrote.
+    """
+    try:
+        event = mapper.to_domain_event(stored)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _damaged(stored, f"{type(error).__name__}: {error}") from error
+    if not isinstance(event, JobEvent):
+        raise _damaged(stored, "it is no event of a job")
+    return event
+
+
+def _damaged(stored: StoredEvent, reason: str) -> MessageUnreadable:
+    place = f"version {stored.originator_version} of job {stored.originator_id}"
+    return MessageUnreadable(
+        f"{place} ({stored.topic}) is damaged; run `countermand audit verify`: {reason}"
+    )
 
 
 class Jobs(Application[str]):

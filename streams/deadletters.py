@@ -40,8 +40,10 @@ Digits = Annotated[
 class Burial(Value):
     """Where a dead letter came from and why it is here: its headers, each UTF-8 text.
 
-    ``size`` is that of the message's value. A letter that is shorter was cut to what a
-    message may hold; the whole one stays at its place for as long as its topic keeps it.
+    What was no message yet has partition 0; the offset of a stored event is its number in
+    the log of all events, that of a timer's command 0. ``size`` is that of the message's
+    value. A letter that is shorter was cut to what a message may hold; the whole one stays
+    at its place for as long as its topic keeps it.
     """
 
     model_config = ConfigDict(alias_generator=lambda name: PREFIX + name, populate_by_name=True)

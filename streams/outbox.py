@@ -1,7 +1,9 @@
 """Outbox: the event store's notification log, in order, to the events topic.
 
 The only writer of that topic. The position is stored after the broker has acknowledged:
-readers may see an event twice and know it by job and version.
+readers may see an event twice and know it by job and version. A damaged event goes to the
+dead-letter topic in its turn; one of a later release is waited for, with all behind it:
+after the upgrade it can be published, and in its order.
 """
 
 from __future__ import annotations
@@ -10,26 +12,31 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
+import structlog
 from eventsourcing.domain import DomainEventProtocol
-from eventsourcing.persistence import Mapper, Recording
+from eventsourcing.persistence import Mapper, Recording, StoredEvent
 from sqlalchemy import Connection
 
-from domain.errors import VersionConflict
+from domain.errors import MessageUnreadable, Unavailable, UnsupportedVersion, VersionConflict
 from domain.events import JobEvent
+from domain.jobs import stored_event
 from streams import topics
+from streams.deadletters import MAX_CAUSE, Burial, bury
 from streams.envelope import Outgoing, encode_event
 from streams.failpoints import Failpoint, Failpoints
 from streams.stores import read_model
 from streams.stores.database import Database
 from streams.stores.events import EventRecorder
 
+log = structlog.get_logger(__name__)
+
 BATCH = 500
 KEPT = 1000
 READER = "outbox"
 
 Send = Callable[[Outgoing], Awaitable[None]]
-Numbered = tuple[int, DomainEventProtocol[str]]
-"""An event with its place in the log."""
+Numbered = tuple[int, DomainEventProtocol[str] | StoredEvent]
+"""An event, or its stored bytes, with its place in the log."""
 
 
 class Outbox:
@@ -74,7 +81,7 @@ class Outbox:
             found = await self._database.read(partial(self._stored_after, self._position))
         for number, event in found:
             self._failpoints.reach(Failpoint.BEFORE_OUTBOX_SEND)
-            await self._send(_message(number, event))
+            await self._send(self._message(number, event))
             self._failpoints.reach(Failpoint.AFTER_OUTBOX_SEND)
             self._position = number
         return len(found) == BATCH or bool(self._fresh)
@@ -110,12 +117,39 @@ class Outbox:
         notifications = self._recorder.select_notifications(
             position, BATCH, inclusive_of_start=False, connection=connection
         )
-        return [(found.id, self._mapper.to_domain_event(found)) for found in notifications]
+        return [(found.id, found) for found in notifications]
+
+    def _message(self, number: int, event: DomainEventProtocol[str] | StoredEvent) -> Outgoing:
+        if not isinstance(event, StoredEvent):
+            return _published(number, event)
+        try:
+            return _published(number, stored_event(self._mapper, event))
+        except MessageUnreadable as damage:
+            return _letter(number, event, damage)
+        except UnsupportedVersion as later:
+            raise Unavailable(f"event {number} is not published yet: {later.message}") from later
 
 
-def _message(number: int, event: DomainEventProtocol[str]) -> Outgoing:
+def _published(number: int, event: DomainEventProtocol[str]) -> Outgoing:
     if not isinstance(event, JobEvent):
         raise TypeError(f"notification {number} is no event of a job")
     return Outgoing(
         topic=topics.EVENTS, key=event.originator_id.encode(), value=encode_event(number, event)
     )
+
+
+def _letter(number: int, stored: StoredEvent, damage: MessageUnreadable) -> Outgoing:
+    """The dead letter of an event that nobody can read: its stored bytes."""
+    job_id = str(stored.originator_id)
+    burial = Burial(
+        topic=topics.EVENTS,
+        partition=0,
+        offset=number,
+        size=len(stored.state),
+        code=damage.code,
+        reason=damage.message[:MAX_CAUSE],
+    )
+    place = {"job_id": job_id, "version": stored.originator_version, "position": number}
+    log.critical("event_buried", reason=damage.message, **place)
+    headers = tuple((name, str(value).encode()) for name, value in place.items())
+    return bury(burial, job_id.encode(), stored.state, headers)

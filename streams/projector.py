@@ -7,6 +7,7 @@ from functools import partial
 from eventsourcing.persistence import Notification
 from sqlalchemy import Connection
 
+from domain.errors import Unavailable, UnsupportedVersion
 from domain.jobs import JobMapper
 from streams.failpoints import Failpoint, Failpoints
 from streams.stores import read_model
@@ -42,7 +43,10 @@ class Projector:
         found = await self._database.read(self._new)
         if not found:
             return False
-        await self._database.write(partial(self._project, found), lasting=False)
+        try:
+            await self._database.write(partial(self._project, found), lasting=False)
+        except UnsupportedVersion as later:
+            raise Unavailable(f"the list of jobs stands still: {later.message}") from later
         self._position = found[-1].id
         return len(found) == BATCH
 

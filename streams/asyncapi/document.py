@@ -131,7 +131,7 @@ def _channels() -> Document:
             "Messages that could not be handled, with their key, bytes and headers, and the "
             f"cause in headers of their own. Up to {topics.MAX_LETTER_BYTES} bytes.",
             names=[LETTER],
-            writers=["coordinator", "worker", "api"],
+            writers=["coordinator", "worker", "api", "outbox", "timers"],
             readers=["operators"],
         ),
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, select, tuple_
 from sqlalchemy.sql.dml import Insert
 
 from domain import errors
@@ -147,7 +147,18 @@ def drop_timer(connection: Connection, timer_id: str) -> None:
     connection.execute(delete(timers).where(timers.c.timer_id == timer_id))
 
 
-def remove_old(connection: Connection, before: float) -> None:
-    """Forget decisions and reservations older than ``before``."""
-    connection.execute(delete(decisions).where(decisions.c.decided_at < before))
-    connection.execute(delete(reservations).where(reservations.c.created_at < before))
+def remove_old(connection: Connection, before: float, limit: int = 1000) -> int:
+    """Forget decisions and reservations older than ``before``, at most ``limit`` of each.
+
+    Returns how many.
+    """
+    decided = select(decisions.c.command_id).where(decisions.c.decided_at < before).limit(limit)
+    reserved = (
+        select(reservations.c.tenant, reservations.c.key)
+        .where(reservations.c.created_at < before)
+        .limit(limit)
+    )
+    key = tuple_(reservations.c.tenant, reservations.c.key)
+    forgotten = connection.execute(delete(decisions).where(decisions.c.command_id.in_(decided)))
+    freed = connection.execute(delete(reservations).where(key.in_(reserved)))
+    return forgotten.rowcount + freed.rowcount

@@ -13,16 +13,20 @@ from datetime import datetime
 from typing import Any
 
 import orjson
+import structlog
 from eventsourcing.persistence import Mapper, Notification
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
-from domain.errors import InvalidCommand, VersionConflict
-from domain.events import JobEvent, JobStatus
+from domain.errors import InvalidCommand, MessageUnreadable, VersionConflict
+from domain.events import JobStatus
+from domain.jobs import stored_event
 from domain.views import JobSummary, summary_after
 from streams.stores import keyset
 from streams.stores.decisions import insert_ignore
 from streams.stores.keyset import Sort
 from streams.stores.schema import events, job_list, positions
+
+log = structlog.get_logger(__name__)
 
 MAX_PAGE = 500
 
@@ -54,8 +58,9 @@ def project(
 ) -> None:
     """Carry the list of jobs forward; what it has seen already changes nothing.
 
+    A damaged event is passed over: the next one of its job tells status and counts as well.
     Raises VersionConflict, and must then be rolled back, when another projector was
-    faster.
+    faster; UnsupportedVersion for an event of a later release.
     """
     seen = position(connection, READER)
     fresh = [notification for notification in notifications if notification.id > seen]
@@ -65,13 +70,17 @@ def project(
     known = _summaries(connection, {str(notification.originator_id) for notification in fresh})
     rows: dict[str, dict[str, Any]] = {}
     for notification in fresh:
-        event = mapper.to_domain_event(notification)
-        if isinstance(event, JobEvent):
+        try:
+            event = stored_event(mapper, notification)
             summary = summary_after(known.get(event.originator_id), event)
-            known[event.originator_id] = summary
-            rows[event.originator_id] = _row(summary, event.tenant, notification.id)
-    connection.execute(delete(job_list).where(job_list.c.job_id.in_(rows)))
-    connection.execute(insert(job_list), list(rows.values()))
+        except (MessageUnreadable, ValueError) as damage:
+            log.error("event_not_listed", position=notification.id, reason=str(damage))
+            continue
+        known[event.originator_id] = summary
+        rows[event.originator_id] = _row(summary, event.tenant, notification.id)
+    if rows:
+        connection.execute(delete(job_list).where(job_list.c.job_id.in_(rows)))
+        connection.execute(insert(job_list), list(rows.values()))
 
 
 def position(connection: Connection, reader: str) -> int:

@@ -1,0 +1,224 @@
+"""What is stored and cannot be read stops nothing else, and is not passed over in silence."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import update
+from structlog.testing import capture_logs
+
+from domain.commands import RetryJob
+from domain.errors import Unavailable
+from domain.events import JobStatus
+from domain.registry import Registry
+from streams import topics
+from streams.deadletters import Burial, Letter, redrive
+from streams.envelope import Outgoing, encode
+from streams.failpoints import Failpoints
+from streams.outbox import READER, Outbox
+from streams.projector import Projector
+from streams.stores import decisions, migrate, read_model
+from streams.stores.database import Database
+from streams.stores.schema import events
+from streams.timers import DECISION_SECONDS, Timers
+from tests.databases import database, database_url
+from tests.engine.stages import Stages, document
+from tests.engine.stock import operations, stock
+
+__all__ = ["database", "database_url"]
+
+
+@pytest.fixture
+async def stages(database: Database) -> Stages:
+    migrate.create_missing(database, [stock])
+    return Stages(database, Registry(operations))
+
+
+@pytest.fixture
+def sent() -> list[Outgoing]:
+    return []
+
+
+@pytest.fixture
+def outbox(stages: Stages, sent: list[Outgoing]) -> Outbox:
+    async def send(outgoing: Outgoing) -> None:
+        sent.append(outgoing)
+
+    return Outbox(
+        database=stages.database,
+        recorder=stages.recorder,
+        mapper=stages.jobs.job_mapper,
+        send=send,
+        failpoints=Failpoints(),
+    )
+
+
+@pytest.fixture
+def projector(stages: Stages) -> Projector:
+    return Projector(
+        database=stages.database,
+        recorder=stages.recorder,
+        mapper=stages.jobs.job_mapper,
+        failpoints=Failpoints(),
+    )
+
+
+@pytest.fixture
+def timers(stages: Stages, sent: list[Outgoing]) -> Timers:
+    async def send(outgoing: Outgoing) -> None:
+        sent.append(outgoing)
+
+    return Timers(database=stages.database, clock=stages.clock, send=send)
+
+
+async def two_jobs(stages: Stages) -> tuple[str, str]:
+    found = [await stages.submit("stock.create", [{"name": "x"}] * 3) for _ in range(2)]
+    await stages.run_dry()
+    return found[0], found[1]
+
+
+def rewrite(stages: Stages, job_id: str, version: int, **columns: object) -> None:
+    stages.database.write_now(
+        lambda connection: connection.execute(
+            update(events)
+            .where(events.c.job_id == job_id, events.c.version == version)
+            .values(**columns)
+        )
+    )
+
+
+def places(sent: list[Outgoing]) -> list[int]:
+    """The places in the log of what was sent, letters included."""
+    return [
+        Burial.of(one.headers).offset if one.topic == topics.DEAD else document(one)["position"]
+        for one in sent
+    ]
+
+
+async def test_a_damaged_event_is_buried_in_its_turn_and_the_others_follow(
+    stages: Stages, outbox: Outbox, sent: list[Outgoing]
+) -> None:
+    sick, well = await two_jobs(stages)
+    rewrite(stages, sick, 2, state=b"{")
+    with capture_logs() as logs:
+        while await outbox.publish():
+            pass
+        await outbox.save()
+        assert not await outbox.publish()
+    count = len(await stages.rows("SELECT id FROM events"))
+    assert places(sent) == list(range(1, count + 1)), "in order, each once"
+    (letter,) = [one for one in sent if one.topic == topics.DEAD]
+    burial = Burial.of(letter.headers)
+    assert (letter.key, letter.value) == (sick.encode(), b"{")
+    assert (burial.topic, burial.code) == (topics.EVENTS, "unreadable")
+    assert f"version 2 of job {sick}" in burial.reason
+    told = dict(letter.headers)
+    assert (told["job_id"], told["version"]) == (sick.encode(), b"2")
+    assert told["position"] == str(burial.offset).encode()
+    critical = [entry for entry in logs if entry["log_level"] == "critical"]
+    assert [(entry["event"], entry["job_id"], entry["version"]) for entry in critical] == [
+        ("event_buried", sick, 2)
+    ]
+    stored = await stages.database.read(lambda c: read_model.position(c, READER))
+    assert stored == count
+    assert any(document(one)["job_id"] == well for one in sent if one is not letter)
+
+
+async def test_an_event_of_a_later_release_waits_for_the_upgrade_with_all_behind_it(
+    stages: Stages, outbox: Outbox, sent: list[Outgoing], projector: Projector
+) -> None:
+    early, _ = await two_jobs(stages)
+    rewrite(stages, early, 2, alias="job.teleported")
+    with pytest.raises(Unavailable, match="later release"):
+        await outbox.publish()
+    before = places(sent)
+    with pytest.raises(Unavailable, match="later release"):
+        await outbox.publish()
+    assert places(sent) == before, "nothing twice, and nothing out of its turn"
+    with pytest.raises(Unavailable, match="later release"):
+        await projector.project()
+    rewrite(stages, early, 2, alias="job.chunks_planned")
+    while await outbox.publish():
+        pass
+    await projector.project()
+    assert places(sent) == list(range(1, len(sent) + 1))
+    assert all(one.topic == topics.EVENTS for one in sent)
+
+
+@pytest.mark.parametrize(("version", "listed"), [(2, 2), (1, 1)])
+async def test_the_list_of_jobs_passes_over_a_damaged_event(
+    stages: Stages, projector: Projector, version: int, listed: int
+) -> None:
+    sick, well = await two_jobs(stages)
+    rewrite(stages, sick, version, state=b"[]")
+    with capture_logs() as logs:
+        while await projector.project():
+            pass
+    assert {entry["event"] for entry in logs} == {"event_not_listed"}
+    page = await stages.database.read(lambda c: read_model.list_jobs(c, "local"))
+    found = {row["job_id"]: row["status"] for row in page.items}
+    assert found[well] == JobStatus.COMPLETED
+    assert len(found) == listed, "one whose first event is damaged is not listed"
+    assert set(found.values()) == {JobStatus.COMPLETED}
+
+
+async def test_an_unreadable_timer_is_buried_and_the_others_fire(
+    stages: Stages, timers: Timers, sent: list[Outgoing]
+) -> None:
+    good = RetryJob(command_id="good", job_id="job-1", tenant="local", actor="ada")
+    newer = encode(good).replace(b'"schema_version":1', b'"schema_version":9')
+    now = stages.clock.now().timestamp()
+    for at, (name, value) in enumerate(
+        {"torn": b"{", "newer": newer, "good": encode(good)}.items()
+    ):
+        stages.database.write_now(
+            lambda c, name=name, value=value, at=at: decisions.set_timer(  # type: ignore[misc]
+                c, name, now - 10 + at, value
+            )
+        )
+    assert await timers.fire() == 3
+    assert await timers.fire() == 0, "a buried one is dropped"
+    assert [one.topic for one in sent] == [topics.DEAD, topics.DEAD, topics.COMMANDS]
+    torn, held, command = sent
+    assert Burial.of(torn.headers).code == "unreadable"
+    assert "timer torn" in Burial.of(torn.headers).reason
+    assert (command.key, command.value) == (b"job-1", encode(good))
+
+    async def letters() -> object:
+        for letter in (torn, held):
+            yield Letter(letter.key, letter.value, letter.headers)
+
+    again: list[Outgoing] = []
+
+    async def send(outgoing: Outgoing) -> None:
+        again.append(outgoing)
+
+    done = await redrive(letters(), send, code="unsupported_version", systems=())
+    assert (done.sent, done.left) == (1, 0)
+    assert (again[0].topic, again[0].value) == (topics.COMMANDS, newer)
+
+
+async def test_old_decisions_are_forgotten_in_batches(stages: Stages, timers: Timers) -> None:
+    now = stages.clock.now().timestamp()
+    old = now - DECISION_SECONDS - 1
+
+    def fill(connection: object) -> None:
+        for number in range(25):
+            at = old if number < 20 else now
+            decision = decisions.Decision(f"job-{number}", 1)
+            decisions.store_decision(connection, f"command-{number}", decision, at)
+            decisions.reserve(
+                connection,
+                tenant="local",
+                key=f"key-{number}",
+                body_hash="",
+                job_id=f"job-{number}",
+                now=at,
+            )
+
+    await stages.database.write(fill)
+    limited = await stages.database.write(lambda c: decisions.remove_old(c, old + 1, limit=3))
+    assert limited == 6, "three of each"
+    await timers.clean()
+    assert await stages.rows("SELECT count(*) FROM decisions") == [(5,)]
+    assert await stages.rows("SELECT count(*) FROM reservations") == [(5,)]
+    assert await stages.database.write(lambda c: decisions.remove_old(c, old + 1)) == 0

@@ -63,20 +63,41 @@ def acquire(data_dir: Path) -> ProcessLock:
         DataDirectoryUnusable: Another process holds it (its pid is named), or the directory
             cannot be made or written.
     """
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise DataDirectoryUnusable(
-            f"the data directory {data_dir} cannot be used ({error.strerror}); "
-            "name another one with --data-dir"
-        ) from error
+    descriptor = _opened(data_dir)
     try:
         _lock(descriptor, data_dir)
     except BaseException:
         os.close(descriptor)
         raise
     return ProcessLock(descriptor)
+
+
+def attempt(data_dir: Path) -> ProcessLock | None:
+    """The lock of a data directory, or None while another process holds it; does not wait.
+
+    Raises DataDirectoryUnusable when the directory cannot be made or written.
+    """
+    descriptor = _opened(data_dir)
+    try:
+        if _taken(descriptor, data_dir):
+            _name_holder(descriptor)
+            return ProcessLock(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
+
+
+def _opened(data_dir: Path) -> int:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataDirectoryUnusable(
+            f"the data directory {data_dir} cannot be used ({error.strerror}); "
+            "name another one with --data-dir"
+        ) from error
 
 
 def _lock(descriptor: int, data_dir: Path) -> None:
@@ -89,7 +110,11 @@ def _lock(descriptor: int, data_dir: Path) -> None:
                 "stop that one, or name another directory with --data-dir"
             )
         time.sleep(_LOOK_AGAIN)
-    # The pid is only for the message above: what counts is the lock itself.
+    _name_holder(descriptor)
+
+
+def _name_holder(descriptor: int) -> None:
+    """The pid is only for the message above: what counts is the lock itself."""
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from domain.errors import DataDirectoryUnusable
-from streams.process_lock import acquire
+from streams.process_lock import acquire, attempt
 
 _HOLDER = """
 import sys
@@ -50,6 +50,28 @@ def test_a_second_process_is_refused_and_told_who_holds_it(
 ) -> None:
     with pytest.raises(DataDirectoryUnusable, match=f"in use by process {holder.pid}; stop"):
         acquire(tmp_path)
+
+
+def test_an_attempt_does_not_wait_and_is_not_refused(
+    holder: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    assert attempt(tmp_path) is None
+    holder.kill()
+    holder.wait()
+
+    lock = attempt(tmp_path)
+
+    assert lock is not None
+    with lock:
+        assert attempt(tmp_path) is None
+        with pytest.raises(DataDirectoryUnusable, match=f"in use by process {os.getpid()}; stop"):
+            acquire(tmp_path)
+
+
+def test_an_attempt_on_what_is_no_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataDirectoryUnusable, match="cannot be used"):
+        attempt(tmp_path / "file" / "data")
 
 
 def test_the_lock_is_free_when_its_holder_was_killed(

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -28,12 +29,13 @@ from streams.gateway import Waiting
 from streams.live import LiveHub
 from streams.live_reader import LiveReader
 from streams.liveness import Lane
-from streams.loops import background, every
+from streams.loops import at_news, background, every
+from streams.process_lock import ProcessLock, attempt
 from streams.queries import Queries
 from streams.relay import LiveRelay
 from streams.settings import Settings
 from streams.shared_places import SharedPlaces
-from streams.stores import decisions, event_order
+from streams.stores import audit, decisions, event_order
 from streams.stores.database import Database
 from streams.stores.listening import listening
 from streams.stores.ownership import LeasedOwner
@@ -47,6 +49,9 @@ log = structlog.get_logger(__name__)
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 5.0
+
+SIGNING_PAUSE = 0.2
+"""Seconds between a commit and its signature; those of a busy time share a write."""
 
 Step = Callable[[], Awaitable[Any]]
 
@@ -94,8 +99,10 @@ async def coordinator(
     """A coordinator: decides on the commands of its partitions.
 
     It also stands for what one process at a time does for the whole installation.
+    Raises DataDirectoryUnusable when there is no place for the signed heads.
     """
     with _opened(settings, registry) as base:
+        held = attempt(base.settings.data_dir)
         app = _app(base, StageName.COORDINATOR, instance=f"{base.settings.instance}-coordinator")
         send, lane = Sender(app), _lane(base, app)
         readers = Readers(base, send)
@@ -107,10 +114,15 @@ async def coordinator(
         stage = parts.coordinator(base, places, stored, lambda _command_id, _decision: None)
         parts.bind_coordinator(app, stage, send, base, lane)
         vitals = Vitals(base.database, [lane], starting="it has just begun")
-        channels = {event_order.CHANNEL: lambda _: readers.wake()}
-        heard = listening(base.settings.database_address, channels)
-        owned = _owned(base, readers, places, send)
-        async with _running(base, [app], vitals, owned, heard):
+        unsigned = asyncio.Event()
+
+        def committed(_last: str | None) -> None:
+            readers.wake()
+            unsigned.set()
+
+        heard = listening(base.settings.database_address, {event_order.CHANNEL: committed})
+        loops = [*_owned(base, readers, places, send), _signing(base, unsigned, held)]
+        async with _running(base, [app], vitals, loops, heard):
             yield vitals
 
 
@@ -274,6 +286,23 @@ async def _end_frozen(base: Base) -> None:
     ended = await base.database.write(lambda connection: end_frozen(connection, now))
     if ended:
         log.warning("frozen_worker", transactions=ended)
+
+
+async def _signing(base: Base, unsigned: asyncio.Event, held: ProcessLock | None) -> None:
+    """Sign what all coordinators commit; of those that share a data directory, one does."""
+    folder = base.settings.data_dir
+    while held is None:
+        await asyncio.sleep(1.0)
+        held = attempt(folder)
+    with held:
+        log.info("signing", folder=str(folder))
+        signer = audit.Signer(folder, base.database)
+        await _together(
+            [
+                at_news(unsigned, partial(asyncio.to_thread, signer.sign), pause=SIGNING_PAUSE),
+                every(3600.0, partial(asyncio.to_thread, signer.compact)),
+            ]
+        )
 
 
 # -- a worker's ----------------------------------------------------------------------------

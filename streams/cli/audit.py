@@ -54,8 +54,8 @@ def verify(
 ) -> None:
     """Verify that no stored event, payload or outcome was changed, and that none is missing.
 
-    Needs the signed heads and the key in the data directory; a server may run
-    meanwhile. Exit code 1 when anything is found.
+    Needs the signed heads and the key in the data directory (scaled: that of any
+    coordinator); a server may run meanwhile. Exit code 1 when anything is found.
 
     \b
     Examples:

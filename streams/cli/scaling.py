@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +34,15 @@ Instance = Annotated[
         help="Names this process among those of its kind; keep it over restarts "
         "(COUNTERMAND_INSTANCE).",
         show_default="host and process",
+    ),
+]
+HeadsDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Directory for the signed heads and their key; of those that share one, one signs "
+        "(COUNTERMAND_DATA_DIR).",
+        show_default=f"./{defaults.DATA_DIR}",
     ),
 ]
 EndWithInput = Annotated[
@@ -77,6 +87,7 @@ def coordinator(
     database: DatabaseUrl = None,
     broker: Broker = None,
     instance: Instance = None,
+    data_dir: HeadsDir = None,
     host: Host = None,
     port: HealthPort = 0,
     end_with_input: EndWithInput = False,
@@ -85,7 +96,8 @@ def coordinator(
     """Decide on commands; run two or more, so that one may die.
 
     They share the partitions of the commands topic. One of them at a time also
-    publishes events, keeps the list of jobs, and finds what was lost.
+    publishes events, keeps the list of jobs, and finds what was lost. Each signs
+    what all of them commit, for `countermand audit verify`.
     """
     _run(
         Role.COORDINATOR,
@@ -94,6 +106,7 @@ def coordinator(
         database=database,
         broker=broker,
         instance=instance,
+        data_dir=data_dir,
         host=host,
         port=port,
     )

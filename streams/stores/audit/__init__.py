@@ -3,8 +3,10 @@
 The chain alone shows that a stored event was changed or taken out, but whoever can write
 the database can also compute hashes, change the last event or cut the tail. So each
 commit's heads are signed and kept in a file of their own; :func:`verify` needs that file
-and the key. Who can write the database and the heads can still turn both back to an
-earlier moment and go on from there: keep copies of the heads elsewhere.
+and the key. A process that commits everything itself signs at once; where there are
+several, a :class:`Signer` follows the log. Who can write the database and the heads can
+still turn both back to an earlier moment and go on from there: keep copies of the heads
+elsewhere.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from streams.stores.audit.findings import Finding, Kind, Report
 from streams.stores.audit.heads import HeadsFile
 from streams.stores.audit.key import AuditKey
 from streams.stores.audit.reconcile import open_heads, reconcile
+from streams.stores.audit.signer import Signer
 from streams.stores.audit.verify import verify
 from streams.stores.chain import Head
 
@@ -23,6 +26,7 @@ __all__ = [
     "HeadsFile",
     "Kind",
     "Report",
+    "Signer",
     "open_heads",
     "reconcile",
     "verify",

@@ -52,21 +52,23 @@ def reconcile(database: Database, heads: HeadsFile) -> Report:
     known = heads.read()
     report = Report()
     known.report(report)
-    signing = database.read_now(lambda connection: _compare(connection, known, report))
-    heads.dispute(signing.contradicted.values())
-    heads.append(signing.fresh.values())
+    contradicted, fresh = database.read_now(lambda connection: _compare(connection, known, report))
+    heads.dispute(contradicted.values())
+    heads.append(fresh.values())
     return report
 
 
-class _Signing:
-    """Goes through the events behind the last signed one, in the order of the commits."""
+class Signing:
+    """Goes through the events behind the last signed one, in the order of the commits.
 
-    def __init__(self, known: Heads, contradicted: dict[str, Head], report: Report) -> None:
+    ``fresh`` are the heads to sign. No event of the ``broken`` jobs is; more may become so.
+    """
+
+    def __init__(self, known: Heads, broken: set[str], report: Report) -> None:
         self.fresh: dict[str, Head] = {}
-        self.contradicted = contradicted
         self._known = known
         self._report = report
-        self._broken = set(contradicted)
+        self._broken = broken
 
     def take(self, row: StoredRow) -> None:
         """Sign the event if it continues what is signed, or report it."""
@@ -94,16 +96,19 @@ class _Signing:
         return "" if row.previous_hash == last_hash else "it does not continue the signed chain"
 
 
-def _compare(connection: Connection, known: Heads, report: Report) -> _Signing:
+def _compare(
+    connection: Connection, known: Heads, report: Report
+) -> tuple[dict[str, Head], dict[str, Head]]:
+    """Heads that the database contradicts, and heads to sign; by job."""
     contradicted = dict(_contradicted(connection, known, report))
-    signing = _Signing(known, contradicted, report)
+    signing = Signing(known, set(contradicted), report)
     for row in rows_after(connection, known.last_id):
         signing.take(row)
     if not known.read and signing.fresh:
         report.add(
             Kind.HEADS_LINE, f"there were no heads; {len(signing.fresh)} jobs were signed anew"
         )
-    return signing
+    return contradicted, signing.fresh
 
 
 def _contradicted(

@@ -1,0 +1,74 @@
+"""Signer: heads for what several processes commit, in the order of the log.
+
+A process that alone commits everything signs at once. Where there are several, none sees
+all commits, so each follows the log into a data directory of its own: any one of these is
+enough for verification. Between a commit and its signature lies a moment in which a
+change of that event would go unseen, unless another directory holds the signature already.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+from sqlalchemy import Connection
+
+from streams.stores.audit.findings import Report
+from streams.stores.audit.heads import HeadsFile
+from streams.stores.audit.reconcile import Signing, open_heads
+from streams.stores.audit.stored import rows_after
+from streams.stores.database import Database
+
+log = structlog.get_logger(__name__)
+
+
+class Signer:
+    """Signs into one data directory, which must be its alone. All methods block."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        self._folder = folder
+        self._database = database
+        self._following: _Following | None = None
+
+    def sign(self) -> None:
+        """Sign what was committed since the last time; events that do not fit are logged.
+
+        Raises Unavailable when the database is away.
+        """
+        if self._following is None:
+            self._following = _Following(open_heads(self._folder, self._database))
+        self._following.catch_up(self._database)
+
+    def compact(self) -> None:
+        """Keep the file short."""
+        if self._following is not None:
+            self._following.heads.compact()
+
+
+class _Following:
+    """Where in the log a heads file has come to."""
+
+    def __init__(self, heads: HeadsFile) -> None:
+        self.heads = heads
+        self._known = heads.read()
+        self._position = self._known.last_id
+        self._broken: set[str] = set()
+
+    def catch_up(self, database: Database) -> None:
+        report = Report()
+        signing = Signing(self._known, self._broken, report)
+        database.read_now(lambda connection: self._read(connection, signing))
+        self.heads.append(signing.fresh.values())
+        self._known.last |= signing.fresh
+        for finding in report.findings:
+            log.error(
+                "an event is not signed; run `countermand audit verify`",
+                job_id=finding.job_id,
+                version=finding.version,
+                why=finding.message,
+            )
+
+    def _read(self, connection: Connection, signing: Signing) -> None:
+        for row in rows_after(connection, self._position):
+            signing.take(row)
+            self._position = row.id

@@ -1,0 +1,112 @@
+"""The signer: heads of what others commit, and of nothing that does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import structlog
+from sqlalchemy import delete
+
+from domain.errors import Unavailable
+from streams.stores.audit import Kind, Signer, verify
+from streams.stores.database import Database
+from streams.stores.schema import events
+from tests.audit.trail import Trail
+
+
+@pytest.fixture
+def unsigned(database: Database, tmp_path: Path) -> Trail:
+    """What is saved here is signed by nobody."""
+    trail = Trail(database, tmp_path)
+    trail.signing = False
+    return trail
+
+
+@pytest.fixture
+def signer(unsigned: Trail) -> Signer:
+    return Signer(unsigned.folder, unsigned.database)
+
+
+def test_what_others_commit_is_signed_round_by_round(unsigned: Trail, signer: Signer) -> None:
+    signer.sign()
+    for number in range(3):
+        unsigned.work(unsigned.submit(f"job-{number}", 30))
+        assert {finding.kind for finding in unsigned.verify().findings} == {Kind.UNSIGNED}
+        signer.sign()
+        assert unsigned.verify().sound
+    written = unsigned.heads.path.read_bytes()
+
+    signer.sign()
+
+    assert unsigned.heads.path.read_bytes() == written, "nothing was new"
+
+
+def test_it_goes_on_where_the_one_before_it_was_killed(unsigned: Trail, signer: Signer) -> None:
+    unsigned.work(unsigned.submit("job", 30))
+    signer.sign()
+    unsigned.submit("later", 10)
+
+    with structlog.testing.capture_logs() as logs:
+        Signer(unsigned.folder, unsigned.database).sign()
+
+    assert logs == []
+    assert unsigned.verify().sound
+
+
+def test_an_event_that_does_not_fit_is_told_once_and_its_job_signed_no_further(
+    unsigned: Trail, signer: Signer
+) -> None:
+    job = unsigned.submit("job", 30)
+    signer.sign()
+    unsigned.work(job, chunks=1)
+    cut = (events.c.job_id == "job") & (events.c.version == 2)
+    unsigned.database.write_now(lambda connection: connection.execute(delete(events).where(cut)))
+
+    with structlog.testing.capture_logs() as logs:
+        signer.sign()
+        unsigned.submit("other", 10)
+        signer.sign()
+
+    assert [(entry["job_id"], entry["version"]) for entry in logs] == [("job", 3)]
+    signed = unsigned.heads.read().last
+    assert (signed["job"].version, signed["other"].version) == (1, 1)
+
+
+def test_each_of_two_directories_has_all(unsigned: Trail, signer: Signer, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Trail(unsigned.database, tmp_path / "other")
+    second = Signer(other.folder, other.database)
+    for number in range(4):
+        unsigned.submit(f"job-{number}", 10)
+        (signer, second)[number % 2].sign()
+    signer.sign()
+
+    for trail in (unsigned, other):
+        assert verify(trail.database, trail.heads).sound
+        assert len(trail.heads.read().last) == 4
+
+
+def test_a_short_file_says_the_same(unsigned: Trail, signer: Signer) -> None:
+    signer.compact()
+    job = unsigned.submit("job", 30)
+    for _ in range(3):
+        signer.sign()
+        unsigned.work(job, chunks=1)
+    signer.sign()
+    assert unsigned.heads.read().read == 4
+
+    signer.compact()
+
+    assert unsigned.heads.read().read == 1
+    assert unsigned.verify().sound
+
+
+def test_a_database_that_is_away_is_waited_for(tmp_path: Path) -> None:
+    """The caller tries again, as with all that is unavailable."""
+    address = "postgresql+psycopg://countermand@127.0.0.1:9/nobody"
+    with Database(address) as database:
+        signer = Signer(tmp_path, database)
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                signer.sign()

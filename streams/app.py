@@ -51,6 +51,8 @@ class FaustSettings:
     """How long members have to finish what is in flight; above the longest handler."""
     request_timeout: float = 30.0
     """How long a send may take, waiting for room included."""
+    metadata_age: float = 15.0
+    """How old may be what is known of topics: within this time new partitions are found."""
     instance_id: str | None = None
     """Static membership: a restart within the session timeout causes no rebalance."""
     from_start: bool = True
@@ -111,6 +113,8 @@ def create_faust_app(
         broker_session_timeout=chosen.session_timeout,
         consumer_auto_offset_reset="earliest" if chosen.from_start else "latest",
         consumer_group_instance_id=chosen.instance_id,
+        consumer_metadata_max_age_ms=int(chosen.metadata_age * 1000),
+        producer_metadata_max_age_ms=int(chosen.metadata_age * 1000),
         key_serializer="raw",
         value_serializer="raw",
         producer_acks=-1,

@@ -8,4 +8,5 @@ PORT: Final = 8080
 WORKER_MEMORY: Final = 1024
 """Resident memory, in MiB, above which the engine's process is replaced."""
 SLOTS: Final = 1
+PARTITIONS: Final = 4
 LOG_LEVEL: Final = "info"

@@ -15,6 +15,7 @@ from eventsourcing.persistence import Recording
 
 from domain.registry import Registry
 from streams import app as faust_apps
+from streams import defaults
 from streams.agents import Sender
 from streams.app import FaustSettings
 from streams.bootstrap import parts
@@ -36,7 +37,6 @@ from streams.topology import StageName, all_topics
 from streams.transport.memory import MemoryBroker, memory_transport
 from streams.vitals import Vitals
 
-PARTITIONS = 4
 PUBLICATION_PAUSE = 0.02
 """Those who read live in this process have been shown its events before they are published."""
 
@@ -129,7 +129,7 @@ def _upkeep(
 def _broker(registry: Registry) -> MemoryBroker:
     broker = MemoryBroker()
     for topic in all_topics(registry.systems):
-        broker.create_topic(topic, PARTITIONS)
+        broker.create_topic(topic, defaults.PARTITIONS)
     return broker
 
 

@@ -42,7 +42,8 @@ from streams.stores.ownership import LeasedOwner
 from streams.stores.workers import WorkerRow, beat, end_frozen, forget, measured
 from streams.sweep import Sweep
 from streams.timers import Timers
-from streams.topology import StageName
+from streams.topology import StageName, all_topics
+from streams.transport.kafka import admin
 from streams.vitals import Vitals
 
 log = structlog.get_logger(__name__)
@@ -207,6 +208,8 @@ async def _start(base: Base, apps: Sequence[Any], vitals: Vitals, started: list[
     """Wait for database, topics and broker, in this order, and say for what."""
     database, registry = base.database, base.registry
     await _patiently(vitals, lambda: asyncio.to_thread(prepare, database, registry))
+    wanted = all_topics(registry.systems)
+    await _patiently(vitals, lambda: admin.require(base.settings.broker, wanted))
     for app in apps:
         vitals.starting = "it joins the others"
         started.append(app)

@@ -21,6 +21,7 @@ from streams.cli import (
     serving,
     steering,
     submit,
+    topics,
 )
 from streams.cli.options import FLAG
 from streams.cli.output import say
@@ -84,6 +85,7 @@ app.command(rich_help_panel=SERVER)(describing.asyncapi)
 app.command(rich_help_panel=SERVER)(health.health)
 app.add_typer(audit.app, name="audit", rich_help_panel=SERVER)
 app.add_typer(database.app, name="db", rich_help_panel=SERVER)
+app.add_typer(topics.app, name="topics", rich_help_panel=SERVER)
 
 
 def main() -> None:

@@ -1,0 +1,119 @@
+"""Topics verbs: they speak to Kafka itself, not to the server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from streams import defaults
+from streams.cli.exits import FAILED
+from streams.cli.options import AsJson
+from streams.cli.output import emit, say
+from streams.cli.scaling import Broker
+
+T = TypeVar("T")
+
+app = typer.Typer(help="Look after the topics of Kafka.", no_args_is_help=True)
+
+
+@app.command()
+def create(
+    *,
+    partitions: Annotated[
+        int, typer.Option(min=1, max=1000, help="Of each topic: the most workers that share one.")
+    ] = defaults.PARTITIONS,
+    replication: Annotated[
+        int, typer.Option(min=1, max=10, help="Brokers that keep each message; 3 where there are.")
+    ] = 1,
+    broker: Broker = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the topics that are missing; those that are there stay as they are.
+
+    \b
+    Examples:
+      countermand topics create
+      countermand topics create --partitions 12 --replication 3
+    """
+    from streams.transport.kafka import admin
+
+    made = _asked(
+        broker,
+        lambda address, topics: admin.create(
+            address, topics, partitions=partitions, replication=replication
+        ),
+    )
+    if as_json:
+        emit({"created": made})
+    else:
+        say(f"created: {', '.join(made)}" if made else "all topics are there")
+
+
+@app.command()
+def check(*, broker: Broker = None, as_json: AsJson = False) -> None:
+    """Look whether all topics are there, with the same number of partitions.
+
+    Exit code 1 when something is wrong; what is said names the command that mends it.
+    """
+    from streams.transport.kafka import admin
+
+    states = _asked(broker, admin.look)
+    faults = admin.faults(states)
+    if as_json:
+        topics = [{"topic": state.topic, "partitions": state.partitions} for state in states]
+        emit({"topics": topics, "faults": faults})
+    else:
+        for state in states:
+            print(f"{state.topic}  {state.partitions or 'missing'}")
+        for fault in faults:
+            say(fault)
+    raise typer.Exit(FAILED if faults else 0)
+
+
+@app.command()
+def grow(
+    *,
+    partitions: Annotated[int, typer.Option(min=1, max=1000, help="Of each topic, from now on.")],
+    broker: Broker = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give the topics more partitions, for more workers and coordinators.
+
+    Jobs may run meanwhile: where a message goes is no part of what is true. The
+    processes see the new partitions within half a minute and share them out.
+    """
+    from streams.transport.kafka import admin
+
+    grown = _asked(
+        broker, lambda address, topics: admin.grow(address, topics, partitions=partitions)
+    )
+    if as_json:
+        emit({"grown": grown, "partitions": partitions})
+    else:
+        say(f"grown to {partitions}: {', '.join(grown)}" if grown else "all have that many")
+
+
+def _asked(broker: str | None, work: Callable[[str, list[str]], Awaitable[T]]) -> T:
+    from domain.errors import SettingsInvalid
+    from streams.bootstrap import installed_operations
+    from streams.broker_address import parse
+    from streams.settings import load
+    from streams.topology import all_topics
+
+    # What Kafka's client logs of each attempt, the error at the end says in a sentence.
+    logging.getLogger().addHandler(logging.NullHandler())
+    address = load(broker=broker).broker
+    if not parse(address).is_kafka:
+        raise SettingsInvalid(
+            "the embedded broker makes its topics itself; name Kafka by --broker or "
+            "COUNTERMAND_BROKER: kafka://HOST:PORT"
+        )
+
+    async def asked() -> T:
+        return await work(address, all_topics(installed_operations().systems))
+
+    return asyncio.run(asked())

@@ -1,0 +1,175 @@
+"""Topics on Kafka: made, looked at and grown by ourselves, since Faust only says "exists"."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiokafka.admin import (  # type: ignore[import-untyped] # ships none
+    AIOKafkaAdminClient,
+    NewPartitions,
+    NewTopic,
+)
+from aiokafka.errors import (  # type: ignore[import-untyped] # ships none
+    InvalidReplicationFactorError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+
+from domain.errors import BrokerUnavailable, SettingsInvalid
+from streams import broker_address
+from streams.topics import DEAD
+
+__all__ = ["TopicState", "create", "faults", "grow", "look", "require"]
+
+ANSWER_SECONDS: Final = 15.0
+CONFIGS: Final = {
+    # A letter holds the bytes of a message and, in headers, what was wrong with it.
+    "max.message.bytes": "1100000",
+    "retention.ms": str(7 * 24 * 3600 * 1000),
+}
+"""What the database has is found again, so no message need be kept for long."""
+KEPT: Final = {DEAD: {"retention.ms": "-1"}}
+"""Dead letters wait for somebody who looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic of ours; without partitions it does not exist."""
+
+    topic: str
+    partitions: int
+
+
+async def look(address: str, topics: Sequence[str]) -> list[TopicState]:
+    """How the topics are.
+
+    Raises BrokerUnavailable, as all functions here, when no broker answers in time.
+    """
+    async with _admin(address) as admin:
+        return await _states(admin, topics)
+
+
+async def create(
+    address: str, topics: Sequence[str], *, partitions: int, replication: int
+) -> list[str]:
+    """Make the topics that are not there; returns which. Those that are stay as they are.
+
+    Raises SettingsInvalid when there are fewer brokers than replicas.
+    """
+    async with _admin(address) as admin:
+        missing = [state.topic for state in await _states(admin, topics) if not state.partitions]
+        if missing:
+            wanted = [_new(topic, partitions, replication) for topic in missing]
+            answer = await admin.create_topics(wanted)
+            for name, code, *_ in answer.topic_errors:
+                _raise(name, code, replication)
+        return missing
+
+
+async def grow(address: str, topics: Sequence[str], *, partitions: int) -> list[str]:
+    """Give topics more partitions; returns those that had fewer.
+
+    Raises SettingsInvalid when one is missing, or has more than that already: partitions
+    cannot be taken away.
+    """
+    async with _admin(address) as admin:
+        states = await _states(admin, topics)
+        for state in states:
+            if not state.partitions:
+                raise SettingsInvalid(_missing([state.topic]))
+            if state.partitions > partitions:
+                raise SettingsInvalid(
+                    f"{state.topic} has {state.partitions} partitions already, and Kafka takes "
+                    f"none away; ask for --partitions {state.partitions} or more"
+                )
+        short = [state.topic for state in states if state.partitions < partitions]
+        if short:
+            await admin.create_partitions({topic: NewPartitions(partitions) for topic in short})
+        return short
+
+
+def faults(states: Sequence[TopicState]) -> list[str]:
+    """What is wrong with the topics, in sentences that name the command that mends it."""
+    found: list[str] = []
+    missing = [state.topic for state in states if not state.partitions]
+    if missing:
+        found.append(_missing(missing))
+    most = max((state.partitions for state in states), default=0)
+    short = [state for state in states if 0 < state.partitions < most]
+    if short:
+        named = ", ".join(f"{state.topic} ({state.partitions})" for state in short)
+        found.append(
+            f"fewer partitions than the {most} of the others: {named}; run `countermand topics "
+            f"grow --partitions {most}`"
+        )
+    return found
+
+
+async def require(address: str, topics: Sequence[str]) -> None:
+    """Raise SettingsInvalid, which names what mends it, unless all are as they should be."""
+    found = faults(await look(address, topics))
+    if found:
+        raise SettingsInvalid("; ".join(found))
+
+
+def _missing(topics: Sequence[str]) -> str:
+    named = "topic" if len(topics) == 1 else "topics"
+    return f"{named} missing: {', '.join(topics)}; run `countermand topics create`"
+
+
+def _new(topic: str, partitions: int, replication: int) -> NewTopic:
+    return NewTopic(
+        topic, partitions, replication, topic_configs={**CONFIGS, **KEPT.get(topic, {})}
+    )
+
+
+def _raise(topic: str, code: int, replication: int) -> None:
+    if not code:
+        return
+    kind = for_code(code)
+    if kind is TopicAlreadyExistsError:
+        # Somebody else was faster.
+        return
+    if kind is InvalidReplicationFactorError:
+        raise SettingsInvalid(
+            f"there are fewer than {replication} brokers; ask for --replication 1, or add brokers"
+        )
+    raise BrokerUnavailable(f"Kafka did not make {topic} ({kind.__name__}); try again")
+
+
+async def _states(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> list[TopicState]:
+    there = set(await admin.list_topics())
+    found = await admin.describe_topics([topic for topic in topics if topic in there])
+    counts = {each["topic"]: len(each["partitions"]) for each in found}
+    return [TopicState(topic, counts.get(topic, 0)) for topic in topics]
+
+
+@asynccontextmanager
+async def _admin(address: str) -> AsyncIterator[Any]:
+    """A client that has reached a broker; what fails inside for want of one is translated."""
+    servers = broker_address.parse(address).bootstrap
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=servers, request_timeout_ms=int(ANSWER_SECONDS * 1000)
+    )
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await admin.start()
+            yield admin
+    except TimeoutError:
+        raise BrokerUnavailable(
+            f"Kafka at {', '.join(servers)} did not answer within {ANSWER_SECONDS:g} s; see "
+            "whether it runs"
+        ) from None
+    except KafkaError as error:
+        raise BrokerUnavailable(
+            f"Kafka at {', '.join(servers)} does not answer ({type(error).__name__}); see "
+            "whether it runs"
+        ) from error
+    finally:
+        with suppress(Exception):
+            await admin.close()

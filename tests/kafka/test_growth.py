@@ -1,0 +1,87 @@
+"""More partitions while jobs are under way: nothing is lost, and the new ones are worked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from streams.topics import COMMANDS
+from streams.topology import all_topics
+from streams.transport.kafka import admin
+from tests.kafka.installation import PARTITIONS, SYSTEMS, Installation, installed
+from tests.services.kafka import running_kafka
+from tests.services.switch import need
+
+PATIENCE = 90.0
+GROWN = 2 * PARTITIONS
+LARGE = 20_000
+JOBS = 20
+
+
+@pytest.fixture
+def alone(postgres_database: str, tmp_path: Path) -> Iterator[Installation]:
+    """An installation of this test's own, on a broker that nobody else sees grow."""
+    need("kafka")
+    with running_kafka() as kafka, installed(kafka, postgres_database, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def session(alone: Installation) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(alone.url) as session:
+        yield session
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_partitions_grow_with_jobs_in_flight(
+    alone: Installation, session: aiohttp.ClientSession
+) -> None:
+    large = await submit(session, LARGE)
+    topics = all_topics(SYSTEMS)
+    assert set(await admin.grow(alone.kafka.url, topics, partitions=GROWN)) == set(topics)
+    small: list[str] = []
+    async with asyncio.timeout(PATIENCE):
+        # Who sends finds the new partitions within its metadata's age.
+        while max(await used(alone)) < PARTITIONS:
+            small += [await submit(session, 1) for _ in range(5)]
+        small += [await submit(session, 1) for _ in range(JOBS)]
+        for job_id in small:
+            assert (await ended(session, job_id))["counts"]["succeeded"] == 1
+        assert (await ended(session, large))["counts"]["succeeded"] == LARGE
+
+
+async def submit(session: aiohttp.ClientSession, items: int) -> str:
+    body = "\n".join(json.dumps({"name": f"project {number}"}) for number in range(items))
+    headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": f"{items}-{id(body)}"}
+    for _ in range(20):
+        async with session.post(
+            "/api/v1/jobs?operation=annotations.create_projects", data=body, headers=headers
+        ) as response:
+            answer = await response.json()
+        if response.status == 202:
+            return str(answer["job_id"])
+        assert response.status == 503, answer
+    raise AssertionError("nobody decides")
+
+
+async def ended(session: aiohttp.ClientSession, job_id: str) -> dict[str, dict[str, int]]:
+    while True:
+        async with session.get(f"/api/v1/jobs/{job_id}") as response:
+            job: dict[str, dict[str, int]] = await response.json()
+        if job["finished_at"] is not None:
+            return job
+        await asyncio.sleep(0.1)
+
+
+async def used(installation: Installation) -> set[int]:
+    """The partitions of the commands topic that have messages."""
+    async with AIOKafkaConsumer(bootstrap_servers=installation.bootstrap) as consumer:
+        ends = await consumer.end_offsets([TopicPartition(COMMANDS, n) for n in range(GROWN)])
+    return {partition.partition for partition, end in ends.items() if end}

@@ -15,6 +15,7 @@ import yaml
 from api.app import ROUTES
 from streams.cli.supervising import DRAIN_MARGIN
 from streams.settings import Settings
+from tests.acceptance.commands import countermand
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -97,6 +98,12 @@ def test_each_is_of_the_image_of_this_release(name: str) -> None:
     for container in containers(PODS[name]):
         assert container["image"] == f"countermand:{VERSION}"
         assert "command" not in container, "the image has it"
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_each_starts_a_command_of_ours(name: str) -> None:
+    for container in containers(PODS[name]):
+        assert countermand(*container["args"], "--help").returncode == 0
 
 
 def test_the_migration_is_that_of_this_release() -> None:

@@ -150,6 +150,7 @@ def test_each_is_given_settings_that_it_takes(
 def test_what_each_refers_to_is_there(name: str) -> None:
     spec = PODS[name]["spec"]
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    claims = ALL[name]["spec"].get("volumeClaimTemplates", [])
 
     assert f"ServiceAccount/{spec['serviceAccountName']}" in ALL
     assert f"Secret/{volumes['password']['secret']['secretName']}" in ALL
@@ -157,7 +158,7 @@ def test_what_each_refers_to_is_there(name: str) -> None:
     file = ALL["ConfigMap/countermand"]["data"]["COUNTERMAND_DATABASE_PASSWORD_FILE"]
     for container in containers(PODS[name]):
         mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-        assert mounts.keys() == volumes.keys()
+        assert mounts.keys() == volumes.keys() | {claim["metadata"]["name"] for claim in claims}
         assert file == f"{mounts['password']}/password"
         assert container["envFrom"] == [{"configMapRef": {"name": "countermand"}}]
 

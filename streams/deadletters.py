@@ -92,19 +92,29 @@ class Letter:
 
 @dataclass(slots=True)
 class Redriven:
-    """What became of the letters of a code: sent again, or left because they cannot be."""
+    """What became of the letters of a code: sent again, or left because they cannot be.
+
+    ``more``: it ended at its limit, before another one.
+    """
 
     sent: int = 0
     left: int = 0
+    more: bool = False
 
 
 async def redrive(
-    letters: AsyncIterator[Letter], send: Send, *, code: str, systems: Collection[str]
+    letters: AsyncIterator[Letter],
+    send: Send,
+    *,
+    code: str,
+    systems: Collection[str],
+    limit: int | None = None,
 ) -> Redriven:
-    """Send the letters of a code to where they were, in order.
+    """Send the letters of a code to where they were, in order, at most ``limit``.
 
     What was handled meanwhile is known by its command id or chunk and has no effect. A
-    letter that was cut stays, as does one of a topic that is not read for work.
+    letter that was cut stays, as does one of a topic that is not read for work. The next
+    letter is asked for when the one before it has arrived.
     """
     targets = {topics.COMMANDS, *map(topics.work, systems)}
     found = Redriven()
@@ -118,6 +128,9 @@ async def redrive(
         if burial.topic not in targets or burial.size != len(letter.value):
             found.left += 1
             continue
+        if found.sent == limit:
+            found.more = True
+            break
         await send(Outgoing(burial.topic, letter.key, letter.value, _kept(letter.headers)))
         found.sent += 1
     return found

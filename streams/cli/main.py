@@ -84,6 +84,7 @@ for part in (scaling.api, scaling.coordinator, scaling.worker):
 app.command(rich_help_panel=SERVER)(describing.asyncapi)
 app.command(rich_help_panel=SERVER)(health.health)
 app.add_typer(audit.app, name="audit", rich_help_panel=SERVER)
+app.add_typer(topics.app, name="topics", rich_help_panel=SERVER)
 app.add_typer(database.app, name="db", rich_help_panel=SERVER)
 app.add_typer(topics.app, name="topics", rich_help_panel=SERVER)
 

@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from streams import defaults
+from streams.cli import redriving
 from streams.cli.exits import FAILED
 from streams.cli.options import AsJson
 from streams.cli.output import emit, say
@@ -95,6 +96,9 @@ def grow(
         emit({"grown": grown, "partitions": partitions})
     else:
         say(f"grown to {partitions}: {', '.join(grown)}" if grown else "all have that many")
+
+
+app.command()(redriving.redrive)
 
 
 def _asked(broker: str | None, work: Callable[[str, list[str]], Awaitable[T]]) -> T:

@@ -76,6 +76,11 @@ class Stranger:
         """How many items of the chunks told of came to this."""
         return sum(chunk[status] for chunk in self.chunks.values())
 
+    @property
+    def last_version(self) -> int:
+        """That of the latest event that was heard."""
+        return max(self.history)
+
     async def over(self, *, after: int = 0) -> Said:
         """The event by which the job came to rest, behind a version."""
         while True:

@@ -110,6 +110,28 @@ async def test_only_whole_letters_of_the_code_are_sent_again_and_only_as_work() 
     ]
 
 
+async def test_a_limit_ends_before_the_next_letter_that_could_be_sent() -> None:
+    asked: list[int] = []
+    burial = Burial(
+        topic=topics.COMMANDS, partition=0, offset=0, size=5, code="unreadable", reason=""
+    )
+
+    async def letters() -> AsyncIterator[Letter]:
+        for number, code in enumerate(["unreadable", "other", "unreadable", "unreadable"]):
+            asked.append(number)
+            own = burial.model_copy(update={"code": code})
+            yield letter_of(bury(own, b"job-1", b"hello", ()))
+
+    sent: list[Outgoing] = []
+
+    async def send(outgoing: Outgoing) -> None:
+        sent.append(outgoing)
+
+    found = await redrive(letters(), send, code="unreadable", systems=[], limit=1)
+    assert (found.sent, found.more, len(sent)) == (1, True, 1)
+    assert asked == [0, 1, 2], "the third was looked at and is the next run's"
+
+
 Handle = Callable[[Any], Coroutine[Any, Any, list[Outgoing]]]
 
 

@@ -1,0 +1,194 @@
+"""Redriving: sends the dead letters of a code again, from where the last run for it ended.
+
+Called by ``countermand topics redrive``. How far a code was read is kept with the broker, as
+the offsets of a consumer group of the code's own. A letter counts as read once the broker has
+what it was sent as, so a run that is killed repeats a few letters and loses none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer  # type: ignore[import-untyped] # ships none
+from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped] # ships none
+from aiokafka.errors import KafkaError  # type: ignore[import-untyped] # ships none
+from aiokafka.structs import TopicPartition  # type: ignore[import-untyped] # ships none
+
+from domain.errors import BrokerUnavailable, SettingsInvalid
+from streams import app as faust_apps
+from streams import broker_address, topics
+from streams.agents import Sender
+from streams.deadletters import Letter, Redriven, redrive
+from streams.envelope import Outgoing
+from streams.transport.kafka.closing import close_consumer
+
+GROUP = "countermand-redrive-"
+BATCH = 20
+"""Letters between two commits; each may have a megabyte."""
+SILENCE = 30.0
+"""Seconds without an answer after which the broker counts as away."""
+CODE = r"[a-z][a-z0-9_]{0,49}"
+
+Ends = Mapping[Any, int]
+"""By partition, where a run ends: what comes later may be what it has sent itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What is to be sent again."""
+
+    code: str
+    systems: Sequence[str]
+    """Whose work may be sent again; commands may in any case."""
+    limit: int | None = None
+    dry: bool = False
+    """Only count: nothing is sent, and the next run reads the same."""
+    from_start: bool = False
+    """Also what earlier runs have read: letters that could not be sent then."""
+
+    def __post_init__(self) -> None:
+        """Raises SettingsInvalid for what cannot be a code; groups are named after it."""
+        if not re.fullmatch(CODE, self.code):
+            raise SettingsInvalid(
+                f"{self.code!r} is no code of a letter; they are words such as unsupported_version "
+                "(header countermand-code, field code of the log entries dead_letter)"
+            )
+
+
+async def redrive_all(broker: str, run: Run) -> Redriven:
+    """Send every letter of the code that there is when this begins.
+
+    Raises:
+        SettingsInvalid: The broker keeps no letters, or its topics are missing.
+        BrokerUnavailable: It does not answer (any more); another run goes on from there.
+    """
+    address = broker_address.parse(broker)
+    if not address.is_kafka:
+        raise SettingsInvalid(
+            "the embedded broker forgets its letters when its process ends; set "
+            "COUNTERMAND_BROKER to kafka://HOST:PORT"
+        )
+    try:
+        async with _sending(broker, dry=run.dry) as send, _consumer(address, run.code) as consumer:
+            found = await _partitions(address)
+            ends = await _placed(consumer, found[topics.DEAD], from_start=run.from_start)
+            # Work of a system whose topic is gone would be refused by the broker.
+            systems = [system for system in run.systems if topics.work(system) in found]
+            async with aclosing(_letters(consumer, ends, keep=not run.dry)) as letters:
+                return await redrive(letters, send, code=run.code, systems=systems, limit=run.limit)
+    except (KafkaError, TimeoutError) as error:
+        raise BrokerUnavailable(
+            f"the broker does not answer ({type(error).__name__}: {error}); run this again when "
+            "it does, and it goes on from there"
+        ) from error
+
+
+@asynccontextmanager
+async def _sending(broker: str, *, dry: bool) -> AsyncIterator[Any]:
+    if dry:
+
+        async def send_nothing(_outgoing: Outgoing) -> None: ...
+
+        yield send_nothing
+        return
+    app = faust_apps.create_faust_app(
+        app_id=f"{GROUP}sender", broker_url=broker, producer_only=True
+    )
+    async with faust_apps.running(app):
+        yield Sender(app)
+
+
+@asynccontextmanager
+async def _consumer(
+    address: broker_address.BrokerAddress, code: str
+) -> AsyncIterator[AIOKafkaConsumer]:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=address.bootstrap,
+        group_id=f"{GROUP}{code}",
+        enable_auto_commit=False,
+        # Whatever was asked for is gone: the oldest that is left comes next.
+        auto_offset_reset="earliest",
+    )
+    try:
+        async with asyncio.timeout(SILENCE):
+            await consumer.start()
+        yield consumer
+    finally:
+        await close_consumer(consumer)
+
+
+async def _partitions(address: broker_address.BrokerAddress) -> dict[str, list[int]]:
+    """The partitions of every topic."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=address.bootstrap)
+    try:
+        async with asyncio.timeout(SILENCE):
+            await admin.start()
+            described = await admin.describe_topics()
+    finally:
+        await admin.close()
+    found = {
+        topic["topic"]: [partition["partition"] for partition in topic["partitions"]]
+        for topic in described
+    }
+    if not found.get(topics.DEAD):
+        raise SettingsInvalid(
+            f"the broker has no topic {topics.DEAD}; see that the address is the right one, and "
+            "make the topics: countermand topics create"
+        )
+    return found
+
+
+async def _placed(consumer: AIOKafkaConsumer, numbers: Sequence[int], *, from_start: bool) -> Ends:
+    """Put the consumer where the last run has ended; returns where this one is to end."""
+    # By hand, not as a member: whoever was killed keeps nobody waiting, and of two runs at a
+    # time each sends everything, which has no effect twice.
+    places = [TopicPartition(topics.DEAD, number) for number in numbers]
+    consumer.assign(places)
+    async with asyncio.timeout(SILENCE):
+        firsts = await consumer.beginning_offsets(places)
+        ends: dict[Any, int] = await consumer.end_offsets(places)
+        for place in places:
+            kept = None if from_start else await consumer.committed(place)
+            # A topic that was made anew has begun to count again.
+            is_there = kept is not None and firsts[place] <= kept <= ends[place]
+            consumer.seek(place, kept if is_there else firsts[place])
+    return ends
+
+
+async def _letters(
+    consumer: AIOKafkaConsumer, ends: Ends, *, keep: bool
+) -> AsyncGenerator[Letter, None]:
+    """The letters up to the ends. To be asked for the next one is to be done with one."""
+    done: dict[Any, int] = {}
+    try:
+        while unread := [place for place in ends if await consumer.position(place) < ends[place]]:
+            batch = await _batch(consumer, unread)
+            for place, records in batch.items():
+                for record in records:
+                    if record.offset < ends[place]:
+                        yield Letter(record.key or b"", record.value or b"", record.headers)
+                        done[place] = record.offset + 1
+            await _keep(consumer, done, keep=keep)
+    finally:
+        await _keep(consumer, done, keep=keep)
+
+
+async def _batch(consumer: AIOKafkaConsumer, unread: Sequence[Any]) -> Mapping[Any, Any]:
+    found: Mapping[Any, Any] = await consumer.getmany(
+        *unread, timeout_ms=int(SILENCE * 1000), max_records=BATCH
+    )
+    if not found:
+        raise TimeoutError(f"no letters for {SILENCE:g} s")
+    return found
+
+
+async def _keep(consumer: AIOKafkaConsumer, done: dict[Any, int], *, keep: bool) -> None:
+    if keep and done:
+        async with asyncio.timeout(SILENCE):
+            await consumer.commit(done)
+    done.clear()

@@ -44,6 +44,16 @@ KEEPALIVE = {
 }
 """How PostgreSQL's client notices a peer that is gone without a word, in about ten seconds."""
 
+_SESSION = {
+    "lock_timeout": 5000,
+    "statement_timeout": 120_000,
+    "timezone": "UTC",
+    # The server notices as well, or it would keep the locks of who was cut off for two hours.
+    "tcp_keepalives_idle": 5,
+    "tcp_keepalives_interval": 2,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 _READ = "countermand_read"
 _LASTING = "countermand_lasting"
 _DAMAGED = ("malformed", "not a database", "file is encrypted")
@@ -156,7 +166,7 @@ def _engine(url: URL, size: int, session: str = "") -> Engine:
         connect_args={
             **KEEPALIVE,
             "application_name": session or "countermand",
-            "options": "-c lock_timeout=5000 -c statement_timeout=120000 -c timezone=UTC",
+            "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
         },
     )
     event.listen(engine, "begin", _postgres_begin)

@@ -39,3 +39,14 @@ async def test_what_need_not_last_is_seen_at_once(database: Database) -> None:
     control = Control("one", "t", "a", "stock.count", {}, epoch=0, version=1)
     await database.write(partial(insert_control, control=control, open_=True), lasting=False)
     assert await database.read(partial(find_control, job_id="one")) == control
+
+
+async def test_the_server_notices_in_seconds_that_a_process_was_cut_off(
+    postgres_database: str,
+) -> None:
+    with Database(postgres_database) as database:
+        for name, value in (("tcp_keepalives_idle", "5"), ("tcp_user_timeout", "10000")):
+            shown = await database.read(
+                lambda c, name=name: c.exec_driver_sql(f"SHOW {name}").scalar()  # type: ignore[misc]
+            )
+            assert shown == value

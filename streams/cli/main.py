@@ -86,7 +86,6 @@ app.command(rich_help_panel=SERVER)(health.health)
 app.add_typer(audit.app, name="audit", rich_help_panel=SERVER)
 app.add_typer(topics.app, name="topics", rich_help_panel=SERVER)
 app.add_typer(database.app, name="db", rich_help_panel=SERVER)
-app.add_typer(topics.app, name="topics", rich_help_panel=SERVER)
 
 
 def main() -> None:

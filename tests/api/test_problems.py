@@ -29,6 +29,7 @@ EXPECTED = {
     "Unavailable": 503,
     "DecisionPending": 503,
     "StoreUnavailable": 503,
+    "BrokerUnavailable": 503,
     "VersionConflict": 503,
 }
 

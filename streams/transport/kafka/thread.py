@@ -1,0 +1,142 @@
+"""The thread that speaks to Kafka, so that heartbeats go on whatever the agents do."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiokafka.errors import (  # type: ignore[import-untyped] # ships none
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+)
+from aiokafka.structs import OffsetAndMetadata  # type: ignore[import-untyped] # ships none
+from faust.transport.drivers import aiokafka as stock
+from faust.types import TP
+from mode.utils.locks import Event
+
+from domain.errors import BrokerUnavailable
+from streams.transport.errors import UnknownTopicError
+from streams.transport.kafka.closing import OPEN_SECONDS, close_consumer
+
+__all__ = ["ConsumerThread", "Fetched"]
+
+FETCH_SECONDS: Final = 1.0
+COMMIT_SECONDS: Final = 5.0
+"""How long a commit may take; the next one makes up for it."""
+NEW_TOPIC_SECONDS: Final = 2.0
+"""How long a topic that was just created may be unknown to the broker that is asked."""
+METADATA_PAUSE: Final = 0.1
+
+Fetched = tuple[int, Mapping[TP, list[Any]]]
+"""Records, and the generation of the group in which they were taken from aiokafka."""
+
+
+class ConsumerThread(stock.AIOKafkaConsumerThread):
+    """Runs aiokafka's consumer on a loop of its own."""
+
+    _fetching: "asyncio.Task[Fetched] | None" = None
+
+    def __init__(
+        self, consumer: stock.Consumer, *, loop: asyncio.AbstractEventLoop, **kwargs: Any
+    ) -> None:
+        # The loop of the app stands in until the start: many an app has a consumer that is
+        # never started, and then nobody would close a loop that was opened here.
+        super().__init__(consumer, loop=loop, thread_loop=loop, **kwargs)
+
+    async def start(self) -> None:
+        """Open the loop, and start the thread on it."""
+        self.loop = self.thread_loop = asyncio.new_event_loop()
+        self._close_thread_loop_on_stop = True
+        self._stopped, self._crashed = Event(loop=self.loop), Event(loop=self.loop)
+        await super().start()
+
+    async def on_start(self) -> None:
+        """Find a broker.
+
+        Raises:
+            BrokerUnavailable: None answers.
+        """
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                await super().on_start()
+        except (TimeoutError, KafkaError, OSError) as error:
+            raise BrokerUnavailable(
+                "no Kafka broker answers any more; start one, or mend COUNTERMAND_BROKER"
+            ) from error
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group, within bounds, and close."""
+        # Past Faust's own way of closing, which has no bounds.
+        await super(stock.AIOKafkaConsumerThread, self).on_thread_stop()
+        if self._consumer is not None:
+            await close_consumer(self._consumer)
+
+    def close(self) -> None:
+        """Leave it to the stop of the app.
+
+        Faust closes from here when a rebalance meets that stop, on the loop of the app, which
+        is not the one that the connections belong to; none of them is closed then.
+        """
+
+    async def check_topics(self, topics: frozenset[str]) -> None:
+        """Refuse topics that the broker does not know."""
+        client = self._ensure_consumer()._client
+        asked = time.monotonic()
+        while True:
+            known = (await client.fetch_all_metadata()).topics()
+            missing = sorted(topics - known)
+            if not missing:
+                return
+            if time.monotonic() - asked > NEW_TOPIC_SECONDS:
+                raise UnknownTopicError(missing[0])
+            await asyncio.sleep(METADATA_PAUSE)
+
+    async def fetch(self, partitions: set[TP], count: int) -> Fetched:
+        """Wait for records of these partitions, for a second or until it is broken off.
+
+        What aiokafka hands over is gone from its buffer. So it must not do so between a
+        rebalance and the moment when delivery begins, when nobody would deliver it.
+        """
+        if not self.consumer.flow_active:
+            return 0, {}
+        fetching = self._fetching = asyncio.ensure_future(self._take(partitions, count))
+        await asyncio.wait({fetching})
+        return (0, {}) if fetching.cancelled() else fetching.result()
+
+    async def break_off_fetch(self) -> None:
+        """Have the `fetch` that is under way return."""
+        fetching = self._fetching
+        if fetching is not None and not fetching.done():
+            fetching.cancel()
+            await asyncio.wait({fetching})
+
+    async def _take(self, partitions: set[TP], count: int) -> Fetched:
+        records = await self._fetch_records(
+            self._ensure_consumer(),
+            stock.ensure_aiokafka_TPset(partitions),
+            timeout=FETCH_SECONDS,
+            max_records=count,
+        )
+        return self.app.consumer_generation_id, records
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit, in bounded time; only what cannot be mended by another try crashes the app."""
+        consumer = self._ensure_consumer()
+        wanted = {
+            stock.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, "")
+            for tp, offset in offsets.items()
+            if tp in self.assignment()
+        }
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await consumer.commit(wanted)
+        except (TimeoutError, CommitFailedError, IllegalStateError) as error:
+            # The broker is away, or the group went on without us.
+            self.log.warning("Nothing committed: %r", error)
+            return False
+        except KafkaError as error:
+            await self.crash(error)
+            return False
+        self.tp_last_committed_at.update(dict.fromkeys(offsets, time.monotonic()))
+        return True

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import faust
 import structlog
+from faust.exceptions import NotReady
 
 from domain.errors import (
     BrokerUnavailable,
@@ -59,6 +60,10 @@ class Sender:
             )
         except (BacklogFullError, DeliveryFailedError) as error:
             raise BrokerUnavailable(str(error)) from error
+        except NotReady as error:
+            raise BrokerUnavailable(
+                "this process has only begun and has not reached the broker yet; try again"
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import orjson
 import pytest
 
-from domain.errors import StoreUnavailable
+from domain.errors import BrokerUnavailable, StoreUnavailable
 from streams import topics
-from streams.agents import Binding, deliver
+from streams.agents import Binding, Sender, deliver
+from streams.app import create_faust_app
 from streams.envelope import Outgoing, decode_command
 from streams.failpoints import Failpoints
 
@@ -111,3 +112,9 @@ async def test_what_is_away_is_waited_for() -> None:
     assert len(calls) == 3
     # To wait is no standstill: the watchdog hears of it.
     assert moved == 3
+
+
+async def test_a_process_that_has_not_reached_the_broker_yet_says_try_again() -> None:
+    app = create_faust_app(app_id="young", broker_url="kafka://127.0.0.1:9", producer_only=True)
+    with pytest.raises(BrokerUnavailable, match="try again"):
+        await Sender(app)(Outgoing(topic=topics.COMMANDS, key=b"job", value=b"{}"))

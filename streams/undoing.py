@@ -6,7 +6,7 @@ earlier undo of the same chunk has settled is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from streams.stores import ledger as ledgers
 from streams.stores.chunks import Claimed
 from streams.stores.ledger import Ledger, LedgerEntry
 from streams.stores.payloads import PayloadReader
-from streams.stores.records import SqlRecords, restore
+from streams.stores.records import Ahead, SqlRecords, restore
 from streams.stores.targets import Target, targets_of
 
 
@@ -83,13 +83,18 @@ class Undoer:
             if isinstance(table, Table)
         }
 
+    def ahead(
+        self, connection: Connection, operation: Operation, tenant: str, left: Iterable[Standing]
+    ) -> Ahead:
+        """What the records are that one transaction is going to put back, in their order."""
+        ahead = Ahead(connection, self._tables, tenant)
+        if operation.reversible is not Reversible.INVERSE:
+            images = (standing.target.images for standing in left)
+            ahead.read(found for found in images if found is not None)
+        return ahead
+
     def put_back(
-        self,
-        connection: Connection,
-        claimed: Claimed,
-        writer: Writer,
-        now: float,
-        left: Standing,
+        self, ahead: Ahead, claimed: Claimed, writer: Writer, now: float, left: Standing
     ) -> tuple[Mapping[int, UndoResult], bytes | None]:
         """Restore before-images; returns what became of each position, and new images."""
         # An item that wrote nothing has nothing to put back.
@@ -97,7 +102,7 @@ class Undoer:
         if left.target.images is None:
             return found, None
         restoration = restore(
-            connection,
+            ahead,
             left.target.images,
             writer,
             now,
@@ -108,7 +113,6 @@ class Undoer:
                 generation=left.target.generation,
                 chunk=_target(claimed),
             ),
-            tables=self._tables,
             only=set(left.positions),
         )
         return found | dict(restoration.results), restoration.images

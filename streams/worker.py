@@ -39,7 +39,7 @@ from streams.stores.database import Database
 from streams.stores.ledger import Ledger
 from streams.stores.outcomes import OutcomeRow
 from streams.stores.payloads import PayloadReader
-from streams.stores.records import SqlRecords
+from streams.stores.records import Ahead, SqlRecords
 from streams.undoing import Standing, Undoer
 
 log = structlog.get_logger(__name__)
@@ -264,11 +264,10 @@ class Worker:
         connection: Connection,
     ) -> list[OutcomeRow]:
         held = set(chunk_store.held(connection, [chunk.claimed for chunk in prepared]))
-        rows = [
-            self._work_one(operation, control, chunk, connection)
-            for chunk in prepared
-            if chunk.claimed in held
-        ]
+        ours = [chunk for chunk in prepared if chunk.claimed in held]
+        left = [chunk.standing for chunk in ours if chunk.standing is not None]
+        ahead = self._undoer.ahead(connection, operation, control.tenant, left)
+        rows = [self._work_one(operation, control, chunk, ahead) for chunk in ours]
         self._failpoints.reach(Failpoint.BEFORE_IMAGES)
         if rows:
             outcomes.insert_outcomes(connection, rows)
@@ -279,14 +278,14 @@ class Worker:
         return rows
 
     def _work_one(
-        self, operation: Operation, control: Control, chunk: _Prepared, connection: Connection
+        self, operation: Operation, control: Control, chunk: _Prepared, ahead: Ahead
     ) -> OutcomeRow:
         started = self._clock.monotonic()
-        records = self._records(control, chunk.claimed, connection)
+        records = self._records(control, chunk.claimed, ahead.connection)
         context = self._context(operation, control, chunk.claimed, records)
         if chunk.standing is not None:
             ledger, images = self._put_back(
-                operation, context, records, chunk.claimed, chunk.standing, connection
+                operation, context, records, chunk.claimed, chunk.standing, ahead
             )
         else:
             ledger, images = self._apply(operation, context, records, chunk)
@@ -315,7 +314,7 @@ class Worker:
         records: SqlRecords,
         claimed: Claimed,
         left: Standing,
-        connection: Connection,
+        ahead: Ahead,
     ) -> tuple[Ledger, bytes | None]:
         started = self._clock.monotonic()
         self._failpoints.reach(Failpoint.BEFORE_RESTORE)
@@ -324,7 +323,7 @@ class Worker:
         else:
             now = self._clock.now().timestamp()
             writer = self._writer(context, claimed)
-            found, images = self._undoer.put_back(connection, claimed, writer, now, left)
+            found, images = self._undoer.put_back(ahead, claimed, writer, now, left)
         self._failpoints.reach(Failpoint.AFTER_RESTORE)
         each = (self._clock.monotonic() - started) * 1000 / max(len(found), 1)
         return undoing.undo_ledger(claimed, found, round(each, 4)), images

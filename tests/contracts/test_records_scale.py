@@ -12,7 +12,7 @@ import time
 from domain.outcomes import Conflicted, Restored, UndoResult
 from domain.records import Change, Deletion
 from streams.stores.database import Database
-from streams.stores.records import restore
+from streams.stores.records import Ahead, restore
 from tests.contracts import records as given
 from tests.contracts.records import add, contents, gadget, gadgets, hand, job, metadata, writing
 
@@ -77,11 +77,10 @@ def _change_later(database: Database, drawn: list[int]) -> dict[int, str]:
 def _undo(database: Database, images: bytes, chunk: int) -> dict[int, UndoResult]:
     return database.write_now(
         lambda connection: restore(
-            connection,
+            Ahead(connection, metadata.tables, given.TENANT),
             images,
             job(100 + chunk, generation=1),
             given.NOW,
             target=job(chunk),
-            tables=metadata.tables,
         )
     ).results

@@ -38,7 +38,7 @@ from domain.errors import RecordRefused
 from domain.outcomes import Restored
 from domain.records import Change, Deletion
 from streams.stores.database import Database
-from streams.stores.records import restore
+from streams.stores.records import Ahead, restore
 from tests.contracts import records as given
 from tests.contracts.records import writing
 
@@ -192,7 +192,11 @@ def test_every_type_comes_back(stored: Database, verb: str) -> None:
         writer = given.job(generation, generation=generation)
         with stored.engine.begin() as connection:
             restoration = restore(
-                connection, images, writer, 0.0, target=target, tables=metadata.tables
+                Ahead(connection, metadata.tables, writer.tenant),
+                images,
+                writer,
+                0.0,
+                target=target,
             )
         assert set(restoration.results.values()) == {Restored()}
         assert everything(stored) == expected

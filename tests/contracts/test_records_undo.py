@@ -10,7 +10,7 @@ from sqlalchemy import Column, Integer, MetaData, Table
 from domain.outcomes import Conflicted, Failed, Restored
 from domain.records import Change, Deletion, Writer
 from streams.stores.database import Database
-from streams.stores.records import Restoration, SqlRecords, record_history, restore
+from streams.stores.records import Ahead, Restoration, SqlRecords, record_history, restore
 from tests.contracts import records as given
 from tests.contracts.records import (
     add,
@@ -47,12 +47,11 @@ def undo(
     writer = job(chunk, generation=target.generation + 1, job_id=target.job_id)
     return database.write_now(
         lambda connection: restore(
-            connection,
+            Ahead(connection, metadata.tables, writer.tenant),
             images,
             writer,
             given.NOW + 1,
             target=target,
-            tables=metadata.tables,
         )
     )
 
@@ -357,12 +356,11 @@ def test_a_table_that_no_operation_declares_any_more_fails(stored: Database) -> 
     assert images is not None
     undone = stored.write_now(
         lambda connection: restore(
-            connection,
+            Ahead(connection, {"shelves": shelves}, given.TENANT),
             images,
             job(5, generation=1),
             given.NOW,
             target=job(),
-            tables={"shelves": shelves},
         )
     )
     assert isinstance(undone.results[0], Failed)
@@ -376,12 +374,11 @@ def test_another_tenants_records_cannot_be_undone(stored: Database) -> None:
     before = contents(stored)
     undone = stored.write_now(
         lambda connection: restore(
-            connection,
+            Ahead(connection, metadata.tables, "other"),
             images,
             Writer("other", "eve", "job-1", 1, 9),
             given.NOW,
             target=job(),
-            tables=metadata.tables,
         )
     )
     assert not any(isinstance(found, Restored) for found in undone.results.values())
@@ -428,12 +425,11 @@ def test_a_table_that_has_lost_and_gained_columns_since(stored: Database) -> Non
     assert images is not None
     undone = stored.write_now(
         lambda connection: restore(
-            connection,
+            Ahead(connection, {"gadgets": today}, given.TENANT),
             images,
             job(9, generation=1),
             given.NOW,
             target=job(),
-            tables={"gadgets": today},
         )
     )
     assert set(undone.results.values()) == {Restored()}

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete
+from sqlalchemy import Connection, delete
 
 from domain.outcomes import Conflicted, Restored
 from domain.records import Change, Deletion, Writer
 from streams.stores.database import Database
-from streams.stores.records import Restoration, SqlRecords, restore
+from streams.stores.records import Ahead, Restoration, SqlRecords, restore
 from streams.stores.schema import history, writers
 from tests.contracts import records as shared
 from tests.contracts.records import contents, gadgets, metadata
@@ -155,14 +155,15 @@ class Run:
         if turn.who == JOB and images is not None:
             self.chunks.append((writer, images))
 
-    def undo(self, images: bytes, target: Writer, chunk: int) -> Restoration:
-        """Undo what a writer left."""
-        writer = shared.job(chunk, generation=target.generation + 1, job_id=JOB)
-        return self._database.write_now(
-            lambda connection: restore(
-                connection, images, writer, shared.NOW, target=target, tables=metadata.tables
-            )
-        )
+    def undo(self, left: Sequence[tuple[Writer, bytes]], *, together: bool) -> list[Restoration]:
+        """Undo what writers left, the last one first, in one transaction or in one each."""
+        undone = list(reversed(left))
+        if together:
+            return self._database.write_now(lambda connection: _restored(connection, undone))
+        return [
+            self._database.write_now(lambda connection, one=one: _restored(connection, [one]))[0]
+            for one in undone
+        ]
 
     def contents(self) -> dict[int, Row]:
         """What the database holds, in the columns that are written."""
@@ -197,15 +198,28 @@ class Run:
         }
 
 
-def _check(run: Run, turns: Sequence[Turn]) -> None:
+def _undoer(target: Writer) -> Writer:
+    """The chunk that undoes another."""
+    return shared.job(1000 + target.chunk, generation=target.generation + 1, job_id=JOB)
+
+
+def _restored(connection: Connection, undone: Sequence[tuple[Writer, bytes]]) -> list[Restoration]:
+    ahead = Ahead(connection, metadata.tables, shared.TENANT)
+    ahead.read(images for _, images in undone)
+    return [
+        restore(ahead, images, _undoer(target), shared.NOW, target=target)
+        for target, images in undone
+    ]
+
+
+def _check(run: Run, turns: Sequence[Turn], *, together: bool) -> None:
     for number, turn in enumerate(turns):
         run.play(number, turn)
     done = run.contents()
     assert done == run.model.now()
     undone: list[tuple[Writer, bytes]] = []
-    for target, images in reversed(run.chunks):
-        chunk = 1000 + target.chunk
-        restoration = run.undo(images, target, chunk)
+    restorations = run.undo(run.chunks, together=together)
+    for (target, _), restoration in zip(reversed(run.chunks), restorations, strict=True):
         expected = run.model.undo(target.chunk)
         assert set(restoration.results) == set(expected)
         for position, result in restoration.results.items():
@@ -217,10 +231,9 @@ def _check(run: Run, turns: Sequence[Turn]) -> None:
                 assert result == Restored()
                 assert expected[position] == set()
         if restoration.images is not None:
-            undone.append((shared.job(chunk, generation=1, job_id=JOB), restoration.images))
+            undone.append((_undoer(target), restoration.images))
     assert run.contents() == run.model.now()
-    for target, images in reversed(undone):
-        again = run.undo(images, target, 1000 + target.chunk)
+    for again in run.undo(undone, together=together):
         assert set(again.results.values()) == {Restored()}
     assert run.contents() == done
 
@@ -237,20 +250,23 @@ def _turn(who: str, *writes: tuple[str, int, int]) -> Turn:
 
 
 @settings(
-    max_examples=80,
+    max_examples=120,
     deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(turns=_turns)
+@given(turns=_turns, together=st.booleans())
 @example(
+    together=True,
     turns=[
         _turn("anna", ("insert", 0, 0), ("insert", 0, 0), ("insert", 0, 0)),
         _turn(JOB, ("update", 0, 0), ("update", 1, 1), ("update", 1, 0), ("delete", 2, 2)),
         _turn("job-1", ("update", 1, 0)),
         _turn(JOB, ("update", 1, 3), ("insert", 0, 4), ("delete", 2, 4)),
-    ]
+    ],
 )
-def test_undo_does_what_the_story_of_each_record_says(stored: Database, turns: list[Turn]) -> None:
-    _check(Run(stored), turns)
+def test_undo_does_what_the_story_of_each_record_says(
+    stored: Database, turns: list[Turn], together: bool
+) -> None:
+    _check(Run(stored), turns, together=together)

@@ -16,7 +16,7 @@ from domain.outcomes import Done, Failed, Result, UndoResult
 from domain.records import Writer
 from domain.registry import Registry
 from streams.stores.database import Database
-from streams.stores.records import SqlRecords, restore
+from streams.stores.records import Ahead, SqlRecords, restore
 
 NOW = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
@@ -88,7 +88,11 @@ class Workbench:
         }
         return self.database.write_now(
             lambda connection: restore(
-                connection, images, writer, NOW.timestamp(), target=target, tables=tables
+                Ahead(connection, tables, writer.tenant),
+                images,
+                writer,
+                NOW.timestamp(),
+                target=target,
             )
         ).results
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -66,15 +67,21 @@ class Journal:
     """Writes the history rows of one writer in one transaction.
 
     What it has looked up or made holds within the transaction only, so ``mark`` and
-    ``rewind`` go with the savepoints of it.
+    ``rewind`` go with the savepoints of it. ``tables`` are numbers that are known already.
     """
 
-    def __init__(self, connection: Connection, writer: Writer, now: float) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        writer: Writer,
+        now: float,
+        tables: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self._connection = connection
         self._writer = writer
         self._now = now
         self._writer_id: int | None = None
-        self._tables: dict[str, int] = {}
+        self._tables: dict[str, int] = dict(tables)
 
     def mark(self) -> tuple[int | None, dict[str, int]]:
         """What is known now, for ``rewind``."""

@@ -12,7 +12,6 @@ from domain.outcomes import Conflicted
 from domain.records import Writer
 from streams.stores.records.dialects import backend_of
 from streams.stores.records.goals import Goal
-from streams.stores.records.history import record_table_id
 from streams.stores.records.rows import Loaded, numbers
 from streams.stores.schema import history, writers
 from streams.stores.statements import Prepared, Row, prepare
@@ -28,12 +27,15 @@ class LaterWrite:
 
 
 def later_writes(
-    connection: Connection, table: str, goals: Sequence[Goal]
+    connection: Connection, table: int, goals: Sequence[Goal]
 ) -> dict[int, list[LaterWrite]]:
-    """By record, its writes after the version that the job left, first to last."""
+    """By record, its writes after the version that the job left, first to last.
+
+    ``table`` is its number in the history.
+    """
     found = _later(connection.dialect).run(
         connection,
-        table=record_table_id(connection, table),
+        table=table,
         **numbers([(goal.id, goal.left) for goal in goals]),
     )
     later: dict[int, list[LaterWrite]] = {}

@@ -7,27 +7,24 @@ constraint refuses, halves are tried until the item at fault is alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-
-from sqlalchemy import Connection, Table
 
 from domain.errors import RecordRefused
 from domain.outcomes import Conflicted, Failed, Restored, UndoResult
 from domain.records import Writer
 from streams.stores.records import images as before
-from streams.stores.records.goals import Goal, Group, goals_of, groups_of
+from streams.stores.records.ahead import Ahead
+from streams.stores.records.goals import Goal, Group, groups_of
 from streams.stores.records.history import Journal
 from streams.stores.records.images import Images
 from streams.stores.records.obstacles import obstructed
 from streams.stores.records.rebuild import Rebuild, Task, Way
 from streams.stores.records.refusals import refusals
-from streams.stores.records.rows import Loaded, load
 from streams.stores.records.scope import savepoint
-from streams.stores.records.shape import shape_of
-from streams.stores.records.standing import LaterWrite, conflict_of, later_writes
+from streams.stores.records.standing import conflict_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +39,23 @@ class Restoration:
 
 
 def restore(
-    connection: Connection,
+    ahead: Ahead,
     images: bytes,
     writer: Writer,
     now: float,
     *,
     target: Writer,
-    tables: Mapping[str, Table],
     only: Collection[int] | None = None,
 ) -> Restoration:
     """Put back what ``target`` has overwritten, as new versions written by ``writer``.
 
-    ``images`` are those that the target's writes left, ``tables`` all record tables by
-    name, ``now`` seconds since the epoch. A record is put back if nobody but the target's
-    job wrote to it since; an item is put back whole or not at all. ``only``, when given,
-    are the positions to put back: others were settled by an earlier undo.
+    ``images`` are those that the target's writes left, ``now`` seconds since the epoch. A
+    record is put back if nobody but the target's job wrote to it since; an item is put back
+    whole or not at all. ``only``, when given, are the positions to put back: others were
+    settled by an earlier undo.
     """
-    plan = before.decode(images)
-    goals = goals_of(plan)
-    undo = _Undo(connection, writer, now, target, tables)
-    undo.read(goals)
+    plan, goals = ahead.decoded(images)
+    undo = _Undo(ahead, writer, now, target, goals)
     ready: list[Group] = []
     for group in groups_of(goals, plan.together):
         if only is not None and not any(position in only for position in group.positions):
@@ -82,36 +76,18 @@ class _Undo:
     """The state of one undo: what was read, what was settled, what was overwritten."""
 
     def __init__(
-        self,
-        connection: Connection,
-        writer: Writer,
-        now: float,
-        target: Writer,
-        tables: Mapping[str, Table],
+        self, ahead: Ahead, writer: Writer, now: float, target: Writer, goals: Sequence[Goal]
     ) -> None:
         self.results: dict[int, UndoResult] = {}
         self.images = Images()
-        self._connection = connection
+        self._connection = ahead.connection
         self._writer = writer
         self._target = target
-        self._tables = tables
-        self._shapes = {name: shape_of(table, connection.dialect) for name, table in tables.items()}
-        self._present: dict[str, Loaded] = {}
-        self._later: dict[str, dict[int, list[LaterWrite]]] = {}
-        self._journal = Journal(connection, writer, now)
-        self._rebuild = Rebuild(connection, self._journal, self.images, writer.tenant)
-
-    def read(self, goals: Iterable[Goal]) -> None:
-        """Lock the records, then see who wrote to them: nobody can in between."""
-        by_table: dict[str, list[Goal]] = {}
-        for goal in goals:
-            by_table.setdefault(goal.table, []).append(goal)
-        for table, wanted in by_table.items():
-            shape = self._shapes.get(table)
-            if shape is not None:
-                ids = [goal.id for goal in wanted]
-                self._present[table] = load(self._connection, shape, self._writer.tenant, ids)
-                self._later[table] = later_writes(self._connection, table, wanted)
+        self._tables = ahead.tables
+        self._shapes = ahead.shapes
+        self._known = ahead.take(goals)
+        self._journal = Journal(ahead.connection, writer, now, ahead.table_ids)
+        self._rebuild = Rebuild(ahead.connection, self._journal, self.images, writer.tenant)
 
     def fault_of(self, group: Group) -> UndoResult | None:
         """Why a group must be left alone; ``None`` when all of its records stand."""
@@ -122,8 +98,9 @@ class _Undo:
                     f"no operation declares the table {goal.table}; install its plug-in again",
                     retryable=True,
                 )
-            later = self._later[goal.table].get(goal.id, ())
-            conflict = conflict_of(goal, later, self._present[goal.table], self._target)
+            known = self._known[goal.table]
+            later = known.later.get(goal.id, ())
+            conflict = conflict_of(goal, later, known.present, self._target)
             if conflict is not None:
                 return conflict
         return None
@@ -173,8 +150,9 @@ class _Undo:
                 self._rebuild.run(way, self._shapes[table], list(run))
 
     def _task(self, goal: Goal) -> Task:
-        found = self._present[goal.table].get(goal.id)
-        later = self._later[goal.table].get(goal.id)
+        known = self._known[goal.table]
+        found = known.present.get(goal.id)
+        later = known.later.get(goal.id)
         latest = later[-1].version if later else goal.left
         return Task(goal, None if found is None else found[1], latest + 1)
 
@@ -188,7 +166,8 @@ class _Undo:
 
     def _wrote(self, group: Group) -> bool:
         return any(
-            goal.cells is not None or goal.id in self._present[goal.table] for goal in group.goals
+            goal.cells is not None or goal.id in self._known[goal.table].present
+            for goal in group.goals
         )
 
 

@@ -332,9 +332,10 @@ class Job(JobState):
         left = portions.MAX_SPANS
         for entry in self.backlog:
             suspect = planning.is_suspect(entry.cause, entry.parent)
+            most = self._room(entry, room)
             for items in entry.pieces(size):
                 left -= portions.weight(items)
-                if len(chunks) >= self._room(entry, room) or (chunks and left < 0):
+                if len(chunks) >= most or (chunks and left < 0):
                     return tuple(chunks)
                 chunks.append(
                     PlannedChunk(

@@ -16,6 +16,10 @@ from domain.events import Cause
 
 FIRST_ITEMS = 100
 TARGET_MS = 40.0
+LEAST_ITEMS = 20
+"""A transaction has a cost of its own. Where that is above the target, as on a database that
+is busy, each smaller chunk would only make its items look dearer, down to one by one."""
+MOST_MS = 1000.0
 MAX_ITEMS = 2000
 MAX_BYTES = 1_000_000
 MAX_GROWTH = 10
@@ -84,7 +88,8 @@ def _fitting(pace: Pace) -> int:
     if pace.ms_per_item is None:
         by_time = FIRST_ITEMS
     else:
-        by_time = int(TARGET_MS / max(pace.ms_per_item, 1e-6))
+        each = max(pace.ms_per_item, 1e-6)
+        by_time = max(int(TARGET_MS / each), min(LEAST_ITEMS, int(MOST_MS / each)))
     return max(1, min(by_time, by_bytes, MAX_ITEMS))
 
 

@@ -157,6 +157,10 @@ def encode(message: Value) -> bytes:
     return message.__pydantic_serializer__.to_json(message)
 
 
+_IDENTITY = {"originator_id", "originator_version"}
+"""Fields of a stored event that go by other names on the wire."""
+
+
 def encode_event(position: int, event: JobEvent) -> bytes:
     """An event as it is published: its stored fields, alias, schema and log position."""
     document: dict[str, Any] = {
@@ -166,8 +170,8 @@ def encode_event(position: int, event: JobEvent) -> bytes:
         "job_id": event.originator_id,
         "version": event.originator_version,
     }
-    fields = event.model_dump(mode="json", exclude={"originator_id", "originator_version"})
-    return orjson.dumps(document | fields)
+    fields = event.__pydantic_serializer__.to_json(event, exclude=_IDENTITY)
+    return orjson.dumps(document)[:-1] + b"," + fields[1:]
 
 
 def decode_event(

@@ -39,7 +39,7 @@ from streams.stores.database import Database
 from streams.stores.ledger import Ledger
 from streams.stores.outcomes import OutcomeRow
 from streams.stores.payloads import PayloadReader
-from streams.stores.records import Ahead, SqlRecords
+from streams.stores.records import Ahead, SqlRecords, Together
 from streams.undoing import Standing, Undoer
 
 log = structlog.get_logger(__name__)
@@ -267,7 +267,9 @@ class Worker:
         ours = [chunk for chunk in prepared if chunk.claimed in held]
         left = [chunk.standing for chunk in ours if chunk.standing is not None]
         ahead = self._undoer.ahead(connection, operation, control.tenant, left)
-        rows = [self._work_one(operation, control, chunk, ahead) for chunk in ours]
+        together = Together(connection, writers=len(ours))
+        rows = [self._work_one(operation, control, chunk, ahead, together) for chunk in ours]
+        together.flush()
         self._failpoints.reach(Failpoint.BEFORE_IMAGES)
         if rows:
             outcomes.insert_outcomes(connection, rows)
@@ -278,10 +280,15 @@ class Worker:
         return rows
 
     def _work_one(
-        self, operation: Operation, control: Control, chunk: _Prepared, ahead: Ahead
+        self,
+        operation: Operation,
+        control: Control,
+        chunk: _Prepared,
+        ahead: Ahead,
+        together: Together,
     ) -> OutcomeRow:
         started = self._clock.monotonic()
-        records = self._records(control, chunk.claimed, ahead.connection)
+        records = self._records(control, chunk.claimed, ahead.connection, together)
         context = self._context(operation, control, chunk.claimed, records)
         if chunk.standing is not None:
             ledger, images = self._put_back(
@@ -367,9 +374,11 @@ class Worker:
             records=records,
         )
 
-    def _records(self, control: Control, claimed: Claimed, connection: Connection) -> SqlRecords:
+    def _records(
+        self, control: Control, claimed: Claimed, connection: Connection, together: Together
+    ) -> SqlRecords:
         writer = self._writer(control, claimed)
-        return SqlRecords(connection, writer, self._clock.now().timestamp())
+        return SqlRecords(connection, writer, self._clock.now().timestamp(), together)
 
     def _writer(self, who: Control | Context, claimed: Claimed) -> Writer:
         return Writer(

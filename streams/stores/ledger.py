@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import zstandard
 
 from domain.outcomes import (
     Conflicted,
@@ -27,6 +26,7 @@ from domain.outcomes import (
     UndoResult,
 )
 from domain.ranges import Ranges
+from streams.stores.compression import compress, decompress
 
 LETTERS = {
     "s": ItemStatus.SUCCEEDED,
@@ -141,7 +141,7 @@ def _fault(index: int, failed: Failed) -> list[Any]:
 def _packed(items: Ranges, letters: str, columns: dict[str, Any]) -> Ledger:
     document = {"items": items.to_json(), "statuses": letters, **columns}
     plain = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS, default=str)
-    data = zstandard.ZstdCompressor(level=1).compress(plain)
+    data = compress(plain)
     return Ledger(
         data=data,
         sha256=hashlib.sha256(data).hexdigest(),
@@ -155,7 +155,7 @@ def _packed(items: Ranges, letters: str, columns: dict[str, Any]) -> Ledger:
 
 def decode(data: bytes) -> dict[str, Any]:
     """The columns of a ledger."""
-    document: dict[str, Any] = orjson.loads(zstandard.ZstdDecompressor().decompress(data))
+    document: dict[str, Any] = orjson.loads(decompress(data))
     return document
 
 

@@ -14,19 +14,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-import zstandard
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from domain.commands import UploadedItems
 from domain.errors import InvalidCommand
 from domain.ranges import Ranges
+from streams.stores.compression import compress, decompress
 from streams.stores.schema import payload_keys, payloads, uploads
 from streams.stores.statements import fixed, insertion
 
 PART_ITEMS = 1000
 PART_BYTES = 512_000
 MAX_LINE_BYTES = 1_000_000
-COMPRESSION_LEVEL = 1
 UNCHANGED_LEVELS = 60
 """No reader of a command refuses JSON that is nested as deep as this."""
 
@@ -96,7 +95,7 @@ class PartCutter:
             first_item=self.items,
             items=len(self._lines),
             sha256=hashlib.sha256(plain).hexdigest(),
-            data=zstandard.ZstdCompressor(level=COMPRESSION_LEVEL).compress(plain),
+            data=compress(plain),
         )
         self._digest.update(plain)
         self.parts += 1
@@ -326,7 +325,7 @@ class PayloadReader:
             kept = self._kept.pop((upload_id, part), None)
         if kept is None:
             data = _DATA.run(connection, upload=upload_id, number=part).scalar()
-            plain = zstandard.ZstdDecompressor().decompress(data)
+            plain = decompress(data)
             kept = plain.split(b"\n")
             kept.pop()
         with self._trimming:

@@ -155,10 +155,24 @@ def run_bare(connection: Connection, sql: str, given: Any) -> Answer:
     cursor = connection.connection.cursor()
     try:
         cursor.execute(sql, given)
-        rows = list(cursor.fetchall()) if cursor.description else []
-        return Answer(rows, cursor.rowcount)
+        return Answer(_rows(cursor), cursor.rowcount)
     except Exception as error:
         _raise(connection, sql, given, error)
+    finally:
+        cursor.close()
+
+
+def run_journey(connection: Connection, *statements: str) -> list[list[Row]]:
+    """Run statements without parameters in one round trip to PostgreSQL; the rows of each."""
+    _begin(connection)
+    sql = "; ".join(statements)
+    cursor: Any = connection.connection.cursor()
+    try:
+        # Several statements cannot be one prepared statement.
+        cursor.execute(sql, prepare=False)
+        return [_rows(cursor), *(_rows(cursor) for _ in iter(cursor.nextset, None))]
+    except Exception as error:
+        _raise(connection, sql, (), error)
     finally:
         cursor.close()
 
@@ -173,6 +187,10 @@ def run_sql_many(connection: Connection, sql: str, given: Sequence[Any]) -> None
         _raise(connection, sql, given, error)
     finally:
         cursor.close()
+
+
+def _rows(cursor: Any) -> list[Row]:
+    return list(cursor.fetchall()) if cursor.description else []
 
 
 def _begin(connection: Connection) -> None:

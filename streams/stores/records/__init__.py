@@ -9,6 +9,7 @@ from __future__ import annotations
 from streams.stores.records.ahead import Ahead
 from streams.stores.records.history import HistoryEntry, record_history, record_table_id
 from streams.stores.records.port import SqlRecords
+from streams.stores.records.together import Together
 from streams.stores.records.undo import Restoration, restore
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "HistoryEntry",
     "Restoration",
     "SqlRecords",
+    "Together",
     "record_history",
     "record_table_id",
     "restore",

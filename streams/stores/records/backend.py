@@ -22,6 +22,9 @@ NUMBERS = "numbers"
 class Backend(Protocol):
     """One dialect's way to read and write many records at once."""
 
+    far: bool
+    """Whether each statement is a journey to another process."""
+
     def numbers(self, width: int) -> Subquery:
         """The rows of the parameter ``NUMBERS``: columns ``n0``, ``n1``... of integers.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -16,6 +15,7 @@ from streams.stores.decisions import insert_ignore
 from streams.stores.records.backend import NUMBERS
 from streams.stores.records.dialects import backend_of
 from streams.stores.records.shape import Shape
+from streams.stores.records.together import Inserted, Mark, Together
 from streams.stores.schema import history, record_tables, writers
 from streams.stores.statements import Prepared, prepare
 
@@ -67,39 +67,38 @@ class Journal:
     """Writes the history rows of one writer in one transaction.
 
     What it has looked up or made holds within the transaction only, so ``mark`` and
-    ``rewind`` go with the savepoints of it. ``tables`` are numbers that are known already.
+    ``rewind`` go with the savepoints of it.
     """
 
     def __init__(
-        self,
-        connection: Connection,
-        writer: Writer,
-        now: float,
-        tables: Mapping[str, int] = MappingProxyType({}),
+        self, connection: Connection, writer: Writer, now: float, together: Together | None = None
     ) -> None:
         self._connection = connection
         self._writer = writer
         self._now = now
-        self._writer_id: int | None = None
-        self._tables: dict[str, int] = dict(tables)
+        self._together = together or Together(connection)
 
-    def mark(self) -> tuple[int | None, dict[str, int]]:
+    def mark(self) -> Mark:
         """What is known now, for ``rewind``."""
-        return self._writer_id, self._tables.copy()
+        return self._together.mark()
 
-    def rewind(self, mark: tuple[int | None, dict[str, int]]) -> None:
+    def rewind(self, mark: Mark) -> None:
         """Forget what became known after the mark."""
-        self._writer_id, self._tables = mark
+        self._together.rewind(mark)
 
     def table_id(self, shape: Shape) -> int:
         """The number of the table."""
-        known = self._tables.get(shape.name)
+        tables = self._together.tables
+        known = tables.get(shape.name)
         if known is None:
-            known = self._tables[shape.name] = record_table_id(self._connection, shape.name)
+            known = tables[shape.name] = record_table_id(self._connection, shape.name)
         return known
 
     def inserted(self, shape: Shape, ids: range) -> None:
         """New records, all at version 1."""
+        if self._together.waits:
+            self._together.wait(Inserted(self._writer, self._now, self.table_id(shape), ids))
+            return
         _note_range(shape).run(
             self._connection,
             table=self.table_id(shape),
@@ -119,7 +118,8 @@ class Journal:
         )
 
     def _by(self) -> int:
-        if self._writer_id is None:
+        known = self._together.writers.get(self._writer)
+        if known is None:
             writer = self._writer
             found = _add_writer(self._connection.dialect).run(
                 self._connection,
@@ -130,8 +130,8 @@ class Journal:
                 chunk=writer.chunk,
                 written_at=self._now,
             )
-            self._writer_id = int(found.scalar())
-        return self._writer_id
+            known = self._together.writers[writer] = int(found.scalar())
+        return known
 
 
 @lru_cache(maxsize=16)

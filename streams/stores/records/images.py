@@ -14,12 +14,11 @@ from enum import StrEnum
 from typing import Any
 
 import orjson
-import zstandard
 
 from domain.errors import UnsupportedVersion
+from streams.stores.compression import compress, decompress
 
 FORMAT = 1
-_LEVEL = 1
 
 Cells = Sequence[Any]
 
@@ -111,12 +110,12 @@ def encode(images: Images) -> bytes | None:
         "batches": [_batch_document(batch) for batch in images.batches],
     }
     plain = orjson.dumps(document, default=_tagged, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
-    return zstandard.compress(plain, _LEVEL)
+    return compress(plain)
 
 
 def decode(data: bytes) -> Images:
     """The images of those bytes; raises UnsupportedVersion for another format."""
-    plain = zstandard.decompress(data)
+    plain = decompress(data)
     document = orjson.loads(plain)
     if document["format"] != FORMAT:
         raise UnsupportedVersion(

@@ -30,6 +30,8 @@ from streams.stores.records.refusals import refusals
 from streams.stores.records.rows import Loaded
 from streams.stores.records.scope import savepoint
 from streams.stores.records.shape import OWN, Shape, shape_of
+from streams.stores.records.together import Kept, Together
+from streams.stores.statements import Prepared, prepare
 
 Request = TypeVar("Request", Change, Deletion)
 
@@ -38,15 +40,22 @@ class SqlRecords:
     """Records of one tenant, written by one writer; implements :class:`domain.records.Records`.
 
     ``now`` is in seconds since the epoch. A write that raises RecordRefused (or anything
-    else) has done nothing, whatever the caller does next.
+    else) has done nothing, whatever the caller does next. ``together`` is what the writers
+    of one transaction share; who gives it must flush it.
     """
 
-    def __init__(self, connection: Connection, writer: Writer, now: float) -> None:
+    def __init__(
+        self, connection: Connection, writer: Writer, now: float, together: Together | None = None
+    ) -> None:
         self._connection = connection
         self._writer = writer
         self._backend: Backend = backend_of(connection.dialect)
-        self._journal = Journal(connection, writer, now)
+        self._together = together or Together(connection)
+        self._together.enter()
+        self._journal = Journal(connection, writer, now, self._together)
         self._images = Images()
+        self._untouched = False
+        """Whether a savepoint stands and nothing was written since."""
 
     # -- writes -----------------------------------------------------------------------
 
@@ -65,11 +74,9 @@ class SqlRecords:
         shape = self._shape(table)
         keys, values = _completed(shape, columns, rows)
         cells = self._backend.cells(shape, keys, values)
-        with self._scope(shape.name):
+        with self._scope(shape):
             count = len(rows)
-            number = self._journal.table_id(shape)
-            first = self._backend.allocate(self._connection, shape, number, count)
-            ids = range(first, first + count)
+            ids = self._together.take_ids(shape, self._journal.table_id(shape), count)
             tenant = self._writer.tenant
             full = [(key, 1, tenant, *row) for key, row in zip(ids, cells, strict=True)]
             self._backend.insert(self._connection, shape, (*OWN, *keys), full)
@@ -91,7 +98,7 @@ class SqlRecords:
         for keys in {tuple(change.values) for change in changes}:
             shape.check_columns(keys)
         results: dict[int, WriteResult] = {}
-        with self._scope(shape.name):
+        with self._scope(shape):
             for turn in _turns([change.id for change in changes]):
                 self._update_turn(shape, {index: changes[index] for index in turn}, results)
         return [results[index] for index in range(len(changes))]
@@ -100,7 +107,7 @@ class SqlRecords:
         """Delete records; see the port."""
         shape = self._shape(table)
         results: dict[int, WriteResult] = {}
-        with self._scope(shape.name):
+        with self._scope(shape):
             for turn in _turns([deletion.id for deletion in deletions]):
                 self._delete_turn(shape, {index: deletions[index] for index in turn}, results)
         return [results[index] for index in range(len(deletions))]
@@ -109,13 +116,18 @@ class SqlRecords:
     def savepoint(self) -> Iterator[None]:
         """A scope whose writes, and their before-images, vanish when it raises."""
         images, journal = self._images.mark(), self._journal.mark()
+        standing = self._untouched
         try:
-            with savepoint(self._connection):
+            with savepoint(self._connection, self._together, standing=standing):
+                self._untouched = True
                 yield
         except BaseException:
             self._images.rewind(images)
             self._journal.rewind(journal)
+            self._untouched = standing
             raise
+        if not standing:
+            self._untouched = False
 
     def encoded_images(self) -> bytes | None:
         """The before-images of all writes so far; ``None`` when there were none."""
@@ -129,11 +141,26 @@ class SqlRecords:
         """The tenant's records of those ids, each with its id; see the port."""
         shape = self._shape(table)
         chosen = _chosen(shape, columns)
-        if not ids:
-            return {}
-        given = {"tenant": self._writer.tenant, **store.numbers(sorted(set(ids)))}
-        found = self._connection.execute(_by_ids(shape, chosen), given)
-        return {row[0]: dict(zip(chosen, row, strict=True)) for row in found}
+        kept = self._together.kept(self._writer.tenant, shape, chosen)
+        rows: Kept = {key: kept[key] for key in ids if key in kept}
+        missing = sorted(set(ids) - rows.keys())
+        if missing:
+            read: Kept = dict.fromkeys(missing)
+            read.update(self._read(shape, chosen, missing))
+            self._together.keep(kept, read)
+            rows |= read
+        return {key: dict(row) for key, row in rows.items() if row is not None}
+
+    def _read(
+        self, shape: Shape, chosen: tuple[str, ...], ids: Sequence[int]
+    ) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        given = {"tenant": self._writer.tenant, **store.numbers(ids)}
+        found: Iterable[Sequence[Any]]
+        if shape.is_plain(chosen):
+            found = _by_ids_prepared(shape, chosen).run(self._connection, **given)
+        else:
+            found = self._connection.execute(_by_ids(shape, chosen), given)
+        return ((row[0], dict(zip(chosen, row, strict=True))) for row in found)
 
     def find(
         self, table: RecordTable, *where: Any, columns: Sequence[str] = (), limit: int = 1000
@@ -156,9 +183,11 @@ class SqlRecords:
         return shape_of(table, self._connection.dialect)
 
     @contextmanager
-    def _scope(self, table: str) -> Iterator[None]:
+    def _scope(self, shape: Shape) -> Iterator[None]:
         """A write of several statements, as a whole or not at all."""
-        with refusals(table), self.savepoint():
+        with refusals(shape.name), self.savepoint():
+            self._untouched = False
+            self._together.written(shape)
             yield
 
     def _update_turn(
@@ -283,6 +312,11 @@ def _chosen(shape: Shape, columns: Sequence[str]) -> tuple[str, ...]:
 
 def _columns(shape: Shape, keys: Sequence[str]) -> list[Column[Any]]:
     return [shape.column(key) for key in keys]
+
+
+@lru_cache(maxsize=512)
+def _by_ids_prepared(shape: Shape, keys: tuple[str, ...]) -> Prepared:
+    return prepare(_by_ids(shape, keys), shape.dialect)
 
 
 @lru_cache(maxsize=512)

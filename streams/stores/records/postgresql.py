@@ -40,7 +40,7 @@ from domain.errors import PluginInvalid, StoreUnavailable
 from streams.stores.records.backend import NUMBERS
 from streams.stores.records.images import Cells
 from streams.stores.records.shape import Shape
-from streams.stores.statements import Prepared, Row, prepare, run_sql
+from streams.stores.statements import Prepared, Row, prepare, run_journey
 
 _ROWS = "rows"
 _LOCK_SPACE = 0x436D
@@ -49,6 +49,8 @@ _ALLOCATIONS = 10
 
 class PostgresBackend:
     """See :class:`~streams.stores.records.backend.Backend`."""
+
+    far = True
 
     def numbers(self, width: int) -> Subquery:
         """The elements of the JSON parameter."""
@@ -102,11 +104,14 @@ class PostgresBackend:
         Who inserts without the port may take a number in between; then the next block is.
         """
         for _ in range(_ALLOCATIONS):
-            run_sql(connection, "SAVEPOINT record_ids", ())
-            _lock(shape).run(connection, table=table_id)
-            ((first, last),) = _block(shape).run(connection, count=count)
-            run_sql(connection, "ROLLBACK TO SAVEPOINT record_ids", ())
-            run_sql(connection, "RELEASE SAVEPOINT record_ids", ())
+            _, _, ((first, last),), *_ = run_journey(
+                connection,
+                "SAVEPOINT record_ids",
+                f"SELECT pg_advisory_xact_lock({_LOCK_SPACE}, {int(table_id)})",
+                _next_numbers(shape, count),
+                "ROLLBACK TO SAVEPOINT record_ids",
+                "RELEASE SAVEPOINT record_ids",
+            )
             if first is None:
                 raise PluginInvalid(
                     f"{shape.name}.id has no sequence; declare it as an integer primary key"
@@ -200,18 +205,11 @@ def _update(shape: Shape, keys: tuple[str, ...]) -> Prepared:
     return prepare(update(shape.table).values(values).where(same), shape.dialect)
 
 
-@lru_cache(maxsize=512)
-def _lock(shape: Shape) -> Prepared:
-    statement = select(func.pg_advisory_xact_lock(text(str(_LOCK_SPACE)), bindparam("table")))
-    return prepare(statement, shape.dialect)
-
-
-@lru_cache(maxsize=512)
-def _block(shape: Shape) -> Prepared:
-    quoted = shape.dialect.identifier_preparer.format_table(shape.table)
-    sequence = select(
-        func.nextval(func.pg_get_serial_sequence(quoted, "id")).label("number")
-    ).select_from(func.generate_series(1, bindparam("count")).alias())
-    block = sequence.subquery()
-    statement = select(func.min(block.c.number), func.max(block.c.number))
-    return prepare(statement, shape.dialect)
+def _next_numbers(shape: Shape, count: int) -> str:
+    """Moves the key's sequence; the first and the last number that it gave."""
+    table = shape.dialect.identifier_preparer.format_table(shape.table).replace("'", "''")
+    return (
+        "SELECT min(number), max(number) FROM (SELECT "  # noqa: S608 - quoted, and an integer
+        f"nextval(pg_get_serial_sequence('{table}', 'id')) AS number "
+        f"FROM generate_series(1, {int(count)})) AS block"
+    )

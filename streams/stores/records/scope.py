@@ -7,28 +7,65 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, exc
 
-from streams.stores.statements import run_sql
+from streams.stores.records.together import Together
+from streams.stores.statements import run_journey, run_sql
 
-_NAME = "record_scope"
-"""One name for all: the innermost savepoint of a name is the one that is meant."""
+# One name for all: the innermost savepoint of a name is the one that is meant.
+_SAVEPOINT = "SAVEPOINT record_scope"
+_RELEASE = "RELEASE SAVEPOINT record_scope"
+_ROLL_BACK = "ROLLBACK TO SAVEPOINT record_scope"
 
 
 @contextmanager
-def savepoint(connection: Connection) -> Iterator[None]:
-    """A scope whose writes vanish when it raises."""
-    run_sql(connection, f"SAVEPOINT {_NAME}", ())
+def savepoint(
+    connection: Connection, together: Together | None = None, *, standing: bool = False
+) -> Iterator[None]:
+    """A scope whose writes vanish when it raises.
+
+    ``standing`` says that nothing was written since the last savepoint, which is not
+    released yet: then that one will do.
+    """
+    if not standing:
+        _set(connection, together)
     try:
         yield
     except BaseException as error:
-        _roll_back(connection, error)
+        _roll_back(connection, together, error, release=not standing)
         raise
-    run_sql(connection, f"RELEASE SAVEPOINT {_NAME}", ())
+    if not standing:
+        _release(connection, together)
 
 
-def _roll_back(connection: Connection, error: BaseException) -> None:
+def _set(connection: Connection, together: Together | None) -> None:
+    if together is not None and together.unreleased:
+        together.unreleased = False
+        run_journey(connection, _RELEASE, _SAVEPOINT)
+    else:
+        run_sql(connection, _SAVEPOINT, ())
+
+
+def _release(connection: Connection, together: Together | None) -> None:
+    """At once, or when the next one is set; the end of the transaction releases all."""
+    if together is None or not together.waits:
+        run_sql(connection, _RELEASE, ())
+        return
+    if together.unreleased:
+        run_sql(connection, _RELEASE, ())
+    together.unreleased = True
+
+
+def _roll_back(
+    connection: Connection, together: Together | None, error: BaseException, *, release: bool
+) -> None:
     try:
-        run_sql(connection, f"ROLLBACK TO SAVEPOINT {_NAME}", ())
-        run_sql(connection, f"RELEASE SAVEPOINT {_NAME}", ())
+        if together is not None and together.unreleased:
+            # One within this one; after an error nothing but this way out of it is left.
+            together.unreleased = False
+            run_sql(connection, _ROLL_BACK, ())
+            run_sql(connection, _RELEASE, ())
+        run_sql(connection, _ROLL_BACK, ())
+        if release:
+            run_sql(connection, _RELEASE, ())
     except (exc.DBAPIError, exc.PendingRollbackError):
         # A full disk or a lost server ends the transaction itself; that fault, not the
         # missing savepoint, is what the caller must see.

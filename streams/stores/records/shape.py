@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, Dialect, Numeric, Table
+from sqlalchemy import Column, Dialect, Enum, Integer, Numeric, String, Table
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from domain.errors import PluginInvalid
@@ -25,7 +25,8 @@ class Shape:
 
     ``processors`` turn a Python value into the driver's; ``constants`` are the declared
     scalar defaults; ``computed`` columns have a default that is none; ``reals`` are the
-    indexes among the business columns that may hold floats.
+    indexes among the business columns that may hold floats; ``plain`` columns are read as
+    the driver gives them.
     """
 
     table: Table
@@ -35,6 +36,7 @@ class Shape:
     constants: Mapping[str, Any]
     reals: tuple[int, ...]
     computed: frozenset[str]
+    plain: frozenset[str]
 
     @property
     def name(self) -> str:
@@ -44,6 +46,10 @@ class Shape:
     def column(self, key: str) -> Column[Any]:
         """A column by its key."""
         return self.table.columns[key]
+
+    def is_plain(self, keys: Sequence[str]) -> bool:
+        """Whether the driver's own rows have the Python values of those columns."""
+        return self.plain.issuperset(keys)
 
     def check_columns(self, keys: Sequence[str]) -> None:
         """Raise PluginInvalid for a key that is no business column."""
@@ -89,7 +95,15 @@ def _shape_of(table: Table, dialect: Dialect) -> Shape:
             if column.default is not None
             and not isinstance(column.default, ScalarElementColumnDefault)
         ),
+        plain=frozenset(column.key for column in table.columns if _is_plain(column, dialect)),
     )
+
+
+def _is_plain(column: Column[Any], dialect: Dialect) -> bool:
+    kind = column.type
+    if isinstance(kind, Enum) or not isinstance(kind, Integer | String):
+        return False
+    return kind.dialect_impl(dialect).result_processor(dialect, None) is None
 
 
 def _processor(column: Column[Any], dialect: Dialect) -> Processor | None:

@@ -33,6 +33,8 @@ from streams.stores.statements import Prepared, Row, prepare
 class SqliteBackend:
     """See :class:`~streams.stores.records.backend.Backend`."""
 
+    far = False
+
     def numbers(self, width: int) -> Subquery:
         """A table-valued function over the JSON parameter."""
         source = func.json_each(bindparam(NUMBERS)).table_valued("value")

@@ -25,6 +25,7 @@ from streams.stores.records.rebuild import Rebuild, Task, Way
 from streams.stores.records.refusals import refusals
 from streams.stores.records.scope import savepoint
 from streams.stores.records.standing import conflict_of
+from streams.stores.records.together import Together
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,9 @@ class _Undo:
         self._tables = ahead.tables
         self._shapes = ahead.shapes
         self._known = ahead.take(goals)
-        self._journal = Journal(ahead.connection, writer, now, ahead.table_ids)
+        together = Together(ahead.connection)
+        together.tables |= ahead.table_ids
+        self._journal = Journal(ahead.connection, writer, now, together)
         self._rebuild = Rebuild(ahead.connection, self._journal, self.images, writer.tenant)
 
     def fault_of(self, group: Group) -> UndoResult | None:

@@ -12,10 +12,12 @@ from domain.commands import MAX_CHUNK, JobOptions
 from domain.events import Cause
 from domain.planning import (
     FIRST_ITEMS,
+    LEAST_ITEMS,
     MAX_BYTES,
     MAX_GROWTH,
     MAX_ITEMS,
     MAX_STARTS,
+    MOST_MS,
     SLOW_ITEMS,
     TARGET_MS,
     Pace,
@@ -43,7 +45,18 @@ def test_automatic_chunks_stay_within_all_bounds(pace: Pace) -> None:
     assert items <= pace.last_items * MAX_GROWTH
     assert items == 1 or items * pace.bytes_per_item <= MAX_BYTES
     if pace.ms_per_item is not None:
-        assert items == 1 or items * pace.ms_per_item <= TARGET_MS
+        assert items == 1 or items * pace.ms_per_item <= MOST_MS
+        assert items <= LEAST_ITEMS or items * pace.ms_per_item <= TARGET_MS
+
+
+@pytest.mark.parametrize("own", [0.0, 30.0, 300.0])
+def test_what_a_transaction_costs_by_itself_does_not_make_chunks_vanish(own: float) -> None:
+    pace, items = Pace(ms_per_item=None, bytes_per_item=100.0), FIRST_ITEMS
+    for _ in range(50):
+        measured = (own + 0.02 * items) / items
+        pace = replace(pace, ms_per_item=smoothed(pace.ms_per_item, measured), last_items=items)
+        items = automatic_items(pace, slow=False)
+    assert items >= LEAST_ITEMS
 
 
 @given(paces)

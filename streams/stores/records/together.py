@@ -1,0 +1,171 @@
+"""Together: what the writers of one transaction share, so that many cost little more than one.
+
+Several small chunks are worked in one transaction, each by a writer of its own. What one
+has looked up holds for the next. Where each statement is a journey to another process, ids
+are taken for all of them, and the history of new records waits for ``flush``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Dialect, bindparam, false, func, insert, literal, select, true
+
+from domain.records import Writer
+from streams.stores.records.backend import NUMBERS
+from streams.stores.records.dialects import backend_of
+from streams.stores.records.shape import Shape
+from streams.stores.schema import history, writers
+from streams.stores.statements import Prepared, prepare
+
+KNOWN_ROWS = 64
+"""Records of a table that are kept at most; one of them may be a text of a million characters."""
+
+Kept = dict[int, Mapping[str, Any] | None]
+"""Records by id; ``None`` where there is none."""
+Mark = tuple[dict[str, int], dict[Writer, int], int]
+"""Numbers of tables and writers, and how much waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """New records of one writer, whose history waits."""
+
+    writer: Writer
+    at: float
+    table: int
+    ids: range
+
+
+class Together:
+    """Belongs to one transaction. ``writers`` are how many will come, one after the other.
+
+    With more than one, whoever made this must ``flush`` it before the commit.
+    """
+
+    def __init__(self, connection: Connection, writers: int = 1) -> None:
+        self.tables: dict[str, int] = {}
+        self.writers: dict[Writer, int] = {}
+        self.waits = writers > 1 and backend_of(connection.dialect).far
+        """Whether history may wait, and a savepoint be left to be released with the next."""
+        self.unreleased = False
+        self._connection = connection
+        self._left = writers
+        self._waiting: list[Inserted] = []
+        self._kept: dict[tuple[str, str, tuple[str, ...]], Kept] = {}
+        self._ids: dict[str, range] = {}
+
+    def enter(self) -> None:
+        """The next writer comes."""
+        self._left = max(self._left - 1, 0)
+
+    def mark(self) -> Mark:
+        """What is known and waits now, for ``rewind``."""
+        return self.tables.copy(), self.writers.copy(), len(self._waiting)
+
+    def rewind(self, mark: Mark) -> None:
+        """Forget what came after the mark; ids that were taken stay taken."""
+        self.tables, self.writers, waiting = mark
+        del self._waiting[waiting:]
+        self._kept.clear()
+
+    # -- reads ------------------------------------------------------------------------
+
+    def kept(self, tenant: str, shape: Shape, columns: tuple[str, ...]) -> Kept:
+        """Records that were read before and not written since."""
+        return self._kept.setdefault((shape.name, tenant, columns), {})
+
+    def keep(self, kept: Kept, rows: Kept) -> None:
+        """Keep a few records that were just read."""
+        if len(kept) + len(rows) > KNOWN_ROWS:
+            kept.clear()
+        if len(rows) <= KNOWN_ROWS:
+            kept.update(rows)
+
+    def written(self, shape: Shape) -> None:
+        """A table's records change: what was read of it no longer holds."""
+        for key in [key for key in self._kept if key[0] == shape.name]:
+            del self._kept[key]
+
+    # -- writes -----------------------------------------------------------------------
+
+    def take_ids(self, shape: Shape, table: int, count: int) -> range:
+        """Ids that nobody had before, consecutive; the next writers may have some of the rest."""
+        backend = backend_of(shape.dialect)
+        if not self.waits:
+            first = backend.allocate(self._connection, shape, table, count)
+            return range(first, first + count)
+        ids = self._ids.get(shape.name, range(0))
+        if len(ids) < count:
+            more = count * (self._left + 1)
+            first = backend.allocate(self._connection, shape, table, more)
+            ids = range(first, first + more)
+        self._ids[shape.name] = ids[count:]
+        return ids[:count]
+
+    def wait(self, inserted: Inserted) -> None:
+        """Have the history of new records written by ``flush``."""
+        self._waiting.append(inserted)
+
+    def flush(self) -> None:
+        """Write what waits, in two statements."""
+        if not self._waiting:
+            return
+        self._add_writers([one for one in self._waiting if one.writer not in self.writers])
+        ranges = [
+            (one.table, one.ids[0], one.ids[-1], self.writers[one.writer]) for one in self._waiting
+        ]
+        self._waiting.clear()
+        given = {NUMBERS: orjson.dumps(ranges).decode()}
+        _note_ranges(self._connection.dialect).run(self._connection, **given)
+
+    def _add_writers(self, inserted: Sequence[Inserted]) -> None:
+        """Those of a job differ by generation and chunk."""
+        by_job: dict[tuple[str, str, str], dict[tuple[int, int], Inserted]] = {}
+        for one in inserted:
+            writer = one.writer
+            same = by_job.setdefault((writer.tenant, writer.actor, writer.job_id), {})
+            same.setdefault((writer.generation, writer.chunk), one)
+        for (tenant, actor, job_id), same in by_job.items():
+            found = _add_writers(self._connection.dialect).run(
+                self._connection,
+                tenant=tenant,
+                actor=actor,
+                job_id=job_id,
+                written_at=min(one.at for one in same.values()),
+                **{NUMBERS: orjson.dumps(list(same)).decode()},
+            )
+            for number, generation, chunk in found:
+                self.writers[same[generation, chunk].writer] = int(number)
+
+
+@lru_cache(maxsize=16)
+def _add_writers(dialect: Dialect) -> Prepared:
+    columns = writers.c
+    chunks = backend_of(dialect).numbers(2)
+    source = select(
+        bindparam("tenant", type_=columns.tenant.type),
+        bindparam("actor", type_=columns.actor.type),
+        bindparam("job_id", type_=columns.job_id.type),
+        chunks.c.n0,
+        chunks.c.n1,
+        bindparam("written_at", type_=columns.written_at.type),
+    )
+    names = ["tenant", "actor", "job_id", "generation", "chunk", "written_at"]
+    added = insert(writers).from_select(names, source, include_defaults=False)
+    return prepare(added.returning(columns.writer, columns.generation, columns.chunk), dialect)
+
+
+@lru_cache(maxsize=16)
+def _note_ranges(dialect: Dialect) -> Prepared:
+    ranges = backend_of(dialect).numbers(4)
+    each = func.generate_series(ranges.c.n1, ranges.c.n2).table_valued("record").render_derived()
+    source = select(ranges.c.n0, each.c.record, literal(1), ranges.c.n3, false()).select_from(
+        ranges.join(each, true())
+    )
+    names = ["table_id", "record_id", "version", "writer", "deleted"]
+    return prepare(insert(history).from_select(names, source), dialect)

@@ -395,8 +395,5 @@ class Worker:
 
 def _is_little(operation: Operation, claimed: Sequence[Claimed]) -> bool:
     """Whether nobody minds that the items are read within the transaction."""
-    if not claimed or operation.slow or operation.cpu_bound:
-        return False
-    if any(chunk.cause.undoing for chunk in claimed):
-        return False
-    return sum(len(chunk.items) for chunk in claimed) <= AT_ONCE_ITEMS
+    waits = operation.slow or operation.cpu_bound or any(c.cause.undoing for c in claimed)
+    return not waits and 0 < sum(len(chunk.items) for chunk in claimed) <= AT_ONCE_ITEMS

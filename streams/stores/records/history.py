@@ -67,7 +67,7 @@ class Journal:
     """Writes the history rows of one writer in one transaction.
 
     What it has looked up or made holds within the transaction only, so ``mark`` and
-    ``rewind`` go with the savepoints of it.
+    ``rewind`` go with the savepoints of it. ``tables`` are numbers that are known already.
     """
 
     def __init__(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -41,14 +42,20 @@ class Inserted:
     ids: range
 
 
-class Together:
-    """Belongs to one transaction. ``writers`` are how many will come, one after the other.
+_NONE: Mapping[str, int] = MappingProxyType({})
 
-    With more than one, whoever made this must ``flush`` it before the commit.
+
+class Together:
+    """Belongs to one transaction.
+
+    ``writers`` are how many will come, one after the other; with more than one, whoever made
+    this must ``flush`` it before the commit. ``tables`` are numbers that are known already.
     """
 
-    def __init__(self, connection: Connection, writers: int = 1) -> None:
-        self.tables: dict[str, int] = {}
+    def __init__(
+        self, connection: Connection, writers: int = 1, *, tables: Mapping[str, int] = _NONE
+    ) -> None:
+        self.tables = dict(tables)
         self.writers: dict[Writer, int] = {}
         self.waits = writers > 1 and backend_of(connection.dialect).far
         """Whether history may wait, and a savepoint be left to be released with the next."""

@@ -87,9 +87,9 @@ class _Undo:
         self._tables = ahead.tables
         self._shapes = ahead.shapes
         self._known = ahead.take(goals)
-        together = Together(ahead.connection)
-        together.tables |= ahead.table_ids
-        self._journal = Journal(ahead.connection, writer, now, together)
+        self._journal = Journal(
+            ahead.connection, writer, now, Together(ahead.connection, tables=ahead.table_ids)
+        )
         self._rebuild = Rebuild(ahead.connection, self._journal, self.images, writer.tenant)
 
     def fault_of(self, group: Group) -> UndoResult | None:

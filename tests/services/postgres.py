@@ -18,10 +18,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
 import psycopg
 import pytest
 
@@ -48,6 +50,10 @@ _SETTINGS: Final = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
+
+
+# The kernel ties a process to the thread that started it. This one lives as long as we do.
+_spawner: Final = ThreadPoolExecutor(1, thread_name_prefix="postgres-spawner")
 
 
 class PostgresFailed(RuntimeError):
@@ -78,27 +84,79 @@ class PostgresServer:
         )
 
 
+class PostgresCluster:
+    """One folder of data, with the server that runs on it; a crash is followed by a start."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self._binaries = binaries
+        self._folder = folder
+        self._account = _account()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._server: PostgresServer | None = None
+
+    @property
+    def server(self) -> PostgresServer:
+        """The server as it runs now; each start may be on another port."""
+        assert self._server is not None, "it was never started"
+        return self._server
+
+    def make(self) -> None:
+        """An empty cluster."""
+        if self._account is not None:
+            os.chown(self._folder, self._account.pw_uid, self._account.pw_gid)
+        _make_cluster(self._binaries, self._folder, self._account)
+
+    def start(self) -> PostgresServer:
+        """Start the server, and return when it takes connections."""
+        process, port = _start(self._binaries, self._folder, self._account)
+        self._process = process
+        self._server = PostgresServer(port=port, pid=process.pid, folder=self._folder)
+        return self._server
+
+    def kill(self) -> None:
+        """SIGKILL for the server and the processes of its sessions, as a crash of the machine."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        sessions = psutil.Process(process.pid).children(recursive=True)
+        for one in (psutil.Process(process.pid), *sessions):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.wait()
+        psutil.wait_procs(sessions, timeout=_STOP_SECONDS)
+
+    def stop(self) -> None:
+        """An orderly end."""
+        if self._process is not None:
+            _stop(self._process)
+
+
 @contextlib.contextmanager
-def running_server() -> Iterator[PostgresServer]:
+def running_cluster() -> Iterator[PostgresCluster]:
     """Start a server on an empty cluster; stop it and remove its folder at the end."""
     _remove_leftovers()
     binaries = find_postgres()
     if binaries is None:
         raise PostgresFailed("no initdb and postgres on this machine")
-    account = _account()
     # The process id in the name tells a later run whose folder it may remove.
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     try:
-        if account is not None:
-            os.chown(folder, account.pw_uid, account.pw_gid)
-        _make_cluster(binaries, folder, account)
-        process, port = _start(binaries, folder, account)
+        cluster = PostgresCluster(binaries, folder)
+        cluster.make()
+        cluster.start()
         try:
-            yield PostgresServer(port=port, pid=process.pid, folder=folder)
+            yield cluster
         finally:
-            _stop(process)
+            cluster.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running_server() -> Iterator[PostgresServer]:
+    """As `running_cluster`, for those who want no more than a server."""
+    with running_cluster() as cluster:
+        yield cluster.server
 
 
 def _account() -> pwd.struct_passwd | None:
@@ -163,14 +221,15 @@ def _spawn(
     # SIGQUIT is an immediate shutdown, in which the server takes its children along.
     numbers = map(str, (os.getpid(), int(signal.SIGQUIT), *ids))
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), *numbers]
-    return subprocess.Popen(
+    return _spawner.submit(
+        subprocess.Popen,
         [*launcher, *command],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
         start_new_session=True,
-    )
+    ).result()
 
 
 def _wait_ready(process: subprocess.Popen[bytes], folder: Path, port: int) -> None:

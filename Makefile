@@ -7,7 +7,7 @@ PACKAGES := domain streams api
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test kafka lint format bench proof serve lock audit clean
+.PHONY: help .venv demo test kafka lint format bench proof chaos serve lock audit clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ bench: .venv ## Run the benchmarks
 
 proof: .venv ## Run the long proofs and write docs/proof.md
 	$(BIN)/python -m tests.proof
+
+CHAOS := kills deaths database-away brokers-away messages walk
+chaos: .venv ## Break the scaled engine in every way, for half an hour (CHAOS_ARGS="--seed 7")
+	$(BIN)/python -m tests.proof $(addprefix --only chaos-,$(CHAOS)) --report build/chaos.md $(CHAOS_ARGS)
 
 serve: .venv ## Serve the API on ./data
 	$(BIN)/countermand serve --data-dir ./data

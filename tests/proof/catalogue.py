@@ -72,6 +72,19 @@ def _on_both(name: str, claim: str) -> Iterator[Proof]:
         )
 
 
+def _chaos(name: str, claim: str, sample_limit: float = 180.0) -> Proof:
+    """A proof on the scaled engine: six processes, a Kafka and a PostgreSQL of their own."""
+    path = f"tests/chaos/test_{name}.py"
+    return Proof(
+        f"chaos-{name.replace('_', '-')}",
+        claim,
+        full=_tests(path),
+        sample=_tests(path, marker=_DEFAULT),
+        full_limit=7200.0,
+        sample_limit=sample_limit,
+    )
+
+
 PROOFS = (
     *_on_both(
         "failpoints",
@@ -119,4 +132,18 @@ PROOFS = (
     _acceptance(
         "plugin", "a plug-in of 25 lines gets submit, progress, retry, undo, audit", _DEFAULT
     ),
+    _chaos(
+        "kills",
+        "SIGKILL of a worker or coordinator half way: done in 12 s; zombies; rolling restarts",
+    ),
+    _chaos(
+        "deaths", "SIGKILL at every failpoint in every role on Kafka: nothing lost, nothing doubled"
+    ),
+    _chaos(
+        "database_away",
+        "PostgreSQL killed, away, silent or slow; 100 connections cut after COMMIT was sent",
+    ),
+    _chaos("brokers_away", "all brokers away for up to 3 minutes, one or two of three killed"),
+    _chaos("messages", "messages twice, late, in disorder, elsewhere, lost; a rebalance storm"),
+    _chaos("walk", "300 kills at random and 1,000,000 items: none lost, none doubled"),
 )

@@ -1,0 +1,41 @@
+"""A stack for the tests of a module, whole again after each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.load import Load
+from tests.chaos.stack import Stack, running_stack
+from tests.crash import seeds
+from tests.proof.figures import tell
+from tests.services.switch import need
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One for all; who breaks it may leave it broken."""
+    need("kafka")
+    need("postgresql")
+    with running_stack(tmp_path_factory.mktemp("chaos"), seeds.SEED) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def load(stack: Stack) -> Iterator[Load]:
+    """What is asked of the one stack, with the sums of all tests at the end."""
+    load = Load.on(stack)
+    yield load
+    verdict = load.verdict()
+    tell("items lost", verdict.lost, items=load.items, seed=seeds.SEED)
+    tell("effects doubled", verdict.doubled, effects=verdict.effects, seed=seeds.SEED)
+    runs = sum(len(load.runs(job_id)) for job_id in load.noted)
+    tell("handler runs repeated", load.repeated(*load.noted), runs=runs, seed=seeds.SEED)
+
+
+@pytest.fixture(autouse=True)
+def _whole(request: pytest.FixtureRequest) -> None:
+    """Begin with all members there, whatever the test before has done to them."""
+    if "stack" in request.fixturenames:
+        request.getfixturevalue("stack").start()

@@ -1,0 +1,149 @@
+"""Dying: members of one role that are killed at a failpoint, once, while jobs go on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from streams.failpoints import Failpoint
+from tests.chaos.load import Load
+from tests.chaos.processes import Process, Victim
+
+PATIENCE = 90.0
+IDLE = 5.0
+"""Seconds within which what runs on the clock comes by."""
+_SNAPSHOT = 205
+"""Versions after which a snapshot is taken, and a few."""
+
+_API = (Failpoint.PAYLOAD_STORED, Failpoint.RESERVED, Failpoint.COMMAND_SENT, Failpoint.BEFORE_ACK)
+_COORDINATOR = (
+    Failpoint.BEFORE_APPEND,
+    Failpoint.AFTER_APPEND,
+    Failpoint.AFTER_CHUNK_ROWS,
+    Failpoint.BEFORE_DECISION,
+    Failpoint.AFTER_DECISION,
+    Failpoint.COORDINATOR_COMMITTED,
+    Failpoint.HEADS_SIGNED,
+    Failpoint.BEFORE_SNAPSHOT,
+    Failpoint.AFTER_SNAPSHOT,
+    Failpoint.BEFORE_DISPATCH_SEND,
+    Failpoint.AFTER_DISPATCH_SEND,
+    Failpoint.BEFORE_ACK,
+    Failpoint.BEFORE_OUTBOX_SEND,
+    Failpoint.AFTER_OUTBOX_SEND,
+    Failpoint.AFTER_OUTBOX_SAVE,
+    Failpoint.BEFORE_PROJECTION,
+)
+_WORKER = (
+    Failpoint.BEFORE_CLAIM,
+    Failpoint.AFTER_CLAIM,
+    Failpoint.BEFORE_HANDLER,
+    Failpoint.AFTER_HANDLER,
+    Failpoint.BEFORE_IMAGES,
+    Failpoint.BEFORE_EFFECT_COMMIT,
+    Failpoint.AFTER_EFFECT_COMMIT,
+    Failpoint.BEFORE_ITEM_RESULTS,
+    Failpoint.AFTER_ITEM_RESULTS,
+    Failpoint.BEFORE_RESTORE,
+    Failpoint.AFTER_RESTORE,
+    Failpoint.BEFORE_UNDO_COMMIT,
+    Failpoint.AFTER_UNDO_COMMIT,
+    Failpoint.BEFORE_OUTCOME_SEND,
+    Failpoint.AFTER_OUTCOME_SEND,
+    Failpoint.BEFORE_ACK,
+)
+REACHED = {"api": _API, "coordinator": _COORDINATOR, "worker": _WORKER}
+"""Where the members of a role come by."""
+
+_SLOW = (Failpoint.BEFORE_ITEM_RESULTS, Failpoint.AFTER_ITEM_RESULTS)
+_LONG = (Failpoint.BEFORE_SNAPSHOT, Failpoint.AFTER_SNAPSHOT)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Who dies where."""
+
+    role: str
+    point: Failpoint
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.point}"
+
+
+def trials() -> list[Trial]:
+    """Every failpoint in every role that reaches it."""
+    return [Trial(role, point) for role, points in REACHED.items() for point in points]
+
+
+def attempt(load: Load, trial: Trial) -> float:
+    """Seconds from the first death to the end of all that was under way."""
+    stack = load.stack
+    members = [one for one in stack.processes.values() if one.role == trial.role]
+    for member in members:
+        member.kill(Victim.SUPERVISOR)
+    with _armed(members, trial.point) as deaths:
+        _scenario(trial.point)(load)
+        until = time.monotonic() + IDLE
+        while not deaths:
+            assert time.monotonic() < until, f"{trial}: nobody came there"
+            time.sleep(0.05)
+        took = time.monotonic() - deaths[0]
+    stack.start()
+    return took
+
+
+def _scenario(point: Failpoint) -> Callable[[Load], None]:
+    if point in _SLOW:
+        return _slow
+    return _long if point in _LONG else _there_and_back
+
+
+def _there_and_back(load: Load) -> None:
+    job_id = load.submit(300)
+    load.all_done(job_id, PATIENCE)
+    load.client.command(job_id, "undo", f"undo-{job_id}")
+    job = load.done(job_id, PATIENCE)
+    assert job["counts"]["rolled_back"] == 300, job
+
+
+def _slow(load: Load) -> None:
+    load.all_done(load.submit(40, ms=5, slow=True), PATIENCE)
+
+
+def _long(load: Load) -> None:
+    load.all_done(load.submit_in_parts(_SNAPSHOT), PATIENCE)
+
+
+@contextmanager
+def _armed(members: Sequence[Process], point: Failpoint) -> Iterator[list[float]]:
+    """Members that die there at the first hit and come back unarmed; when they have died."""
+    deaths: list[float] = []
+    ended = threading.Event()
+    watches = [
+        threading.Thread(target=_watch, args=(member, point, deaths, ended)) for member in members
+    ]
+    for watch in watches:
+        watch.start()
+    try:
+        yield deaths
+    finally:
+        ended.set()
+        for watch in watches:
+            watch.join()
+
+
+def _watch(member: Process, point: Failpoint, deaths: list[float], ended: threading.Event) -> None:
+    member.start(COUNTERMAND_FAILPOINT=point)
+    first = None
+    while not ended.wait(0.01):
+        engine = member.engine()
+        first = first or engine
+        if first is not None and engine != first:
+            deaths.append(time.monotonic())
+            break
+    # Whoever starts the engine again must not arm it again.
+    member.kill(Victim.SUPERVISOR)
+    member.start()

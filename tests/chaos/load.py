@@ -1,0 +1,166 @@
+"""Load: jobs that are submitted, steered and waited for, and the judgement of what came of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos.stack import Stack
+from tests.crash import oracle
+from tests.crash.client import JOBS, Client, Document
+from tests.crash.oracle import Account, Verdict
+
+CREATE = "chaos.create"
+WAIT = "crash.wait"
+_FAULTS = ("Traceback", "dead_letter", "message_failed", "chunk_failed", "job_left")
+"""Words of the logs that no fault of the world excuses."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job whose submission was acknowledged, as the journal has it.
+
+    ``notes`` is where its handler notes its runs; ``records`` says whether it writes any.
+    """
+
+    key: str
+    job_id: str
+    marks: Sequence[str]
+    notes: Path
+    records: bool = True
+
+
+@dataclass
+class Load:
+    """What is asked of a stack, and what has come of it."""
+
+    stack: Stack
+    client: Client
+    tasks: dict[str, Task] = field(default_factory=dict)
+
+    @classmethod
+    def on(cls, stack: Stack) -> Load:
+        """A new one."""
+        return cls(stack, stack.client())
+
+    @property
+    def items(self) -> int:
+        """How many were submitted."""
+        return sum(len(task.marks) for task in self.tasks.values())
+
+    # -- asking -------------------------------------------------------------------------
+
+    def submit(self, count: int, *, ms: float = 0.0, slow: bool = False) -> str:
+        """A job of so many items, each of which takes so many milliseconds."""
+        key, notes = self._new()
+        marks = [f"{key}-{number}" for number in range(count)]
+        items = [{"mark": mark, "ms": int(ms) if slow else ms} for mark in marks]
+        operation = WAIT if slow else CREATE
+        params = {"journal" if slow else "notes": str(notes)}
+        job_id = self.client.submit(key, operation, items, params=params)
+        return self._adopt(Task(key, job_id, marks, notes, records=not slow))
+
+    def submit_in_parts(self, parts: int) -> str:
+        """A draft whose items come one by one, so that it has as many versions."""
+        key, notes = self._new()
+        marks = [f"{key}-{number}" for number in range(parts)]
+        body = {"operation": CREATE, "draft": True, "params": {"notes": str(notes)}}
+        job_id = self.client.ask("POST", JOBS, body, key=key, status=202)["job_id"]
+        for part, mark in enumerate(marks):
+            path = f"{JOBS}/{job_id}/items?part={part}"
+            self.client.ask("POST", path, [{"mark": mark}], status=202)
+        path, sealed = f"{JOBS}/{job_id}/seal", {"items": parts}
+        self.client.ask("POST", path, sealed, key=f"seal-{key}", status=202)
+        return self._adopt(Task(key, job_id, marks, notes))
+
+    def _new(self) -> tuple[str, Path]:
+        key = f"job-{len(self.tasks) + 1}"
+        return key, self.stack.folder / f"{key}.notes"
+
+    def _adopt(self, task: Task) -> str:
+        self.tasks[task.job_id] = task
+        return task.job_id
+
+    def done(self, job_id: str, seconds: float) -> Document:
+        """The job once it has come to rest, which it must within the time."""
+        return self.client.settle(job_id, seconds)
+
+    def all_done(self, job_id: str, seconds: float) -> None:
+        """As ``done``, and all of its items have succeeded."""
+        job = self.done(job_id, seconds)
+        assert job["counts"]["succeeded"] == len(self.tasks[job_id].marks), job
+
+    def half_way(self, job_id: str) -> Document:
+        """The job when a part of its items is done, and much is left."""
+        while True:
+            job = self.client.job(job_id)
+            counts = job["counts"]
+            if counts["succeeded"] * 3 >= counts["total"]:
+                assert counts["pending"] > 0, f"too quick to be broken half way: {job}"
+                return job
+            time.sleep(0.01)
+
+    # -- what handlers have noted -------------------------------------------------------
+
+    def runs(self, job_id: str) -> list[tuple[int, str]]:
+        """Each run of the handler: by which process, of which item."""
+        notes = self.tasks[job_id].notes
+        lines = notes.read_text().splitlines() if notes.exists() else []
+        return [(int(process), mark) for process, mark in (line.split(" ", 1) for line in lines)]
+
+    def repeated(self, *jobs: str) -> int:
+        """Runs of the handler that were not the first of their item."""
+        counted = [self.runs(job_id) for job_id in jobs]
+        return sum(len(runs) - len({mark for _, mark in runs}) for runs in counted)
+
+    @property
+    def noted(self) -> list[str]:
+        """The jobs whose handler notes its runs with its process."""
+        return [job_id for job_id, task in self.tasks.items() if task.records]
+
+    def worker_on(self, job_id: str, seconds: float = 30.0) -> int:
+        """The process that works a chunk of a job, as soon as one does."""
+        until = time.monotonic() + seconds
+        while not (runs := self.runs(job_id)):
+            assert time.monotonic() < until, f"nobody works job {job_id}"
+            time.sleep(0.02)
+        return runs[-1][0]
+
+    def effects(self, job_id: str) -> int:
+        """How many effects were made for the job's items, or put back."""
+        with self.stack.opened() as connection:
+            return oracle.effects_of(connection, self.tasks[job_id].marks)
+
+    # -- judging ------------------------------------------------------------------------
+
+    def judge(self) -> None:
+        """Nothing is lost, nothing came twice, and what is said of it is true."""
+        verdict = self.verdict()
+        assert not verdict.faults, verdict
+
+    def verdict(self) -> Verdict:
+        """Of all that is at rest; the members go on running."""
+        accounts = [
+            Account(
+                job=self.client.job(task.job_id),
+                marks=task.marks,
+                items=self.client.items(task.job_id),
+                events=self.client.events(task.job_id),
+                records=task.records,
+            )
+            for task in self.tasks.values()
+        ]
+        with self.stack.opened() as connection:
+            verdict = oracle.judge(connection, accounts)
+            jobs = oracle.jobs(connection)
+        verdict.require(jobs == len(self.tasks), f"{jobs} jobs for {len(self.tasks)} submissions")
+        keys = {task.key for task in self.tasks.values()}
+        verdict.require(len(keys) == len(self.tasks), "two submissions were told the same job")
+        for name, log in self.stack.logs.items():
+            for word in _FAULTS:
+                at = log.find(word)
+                there = log[max(at - 300, 0) : at + 2500]
+                verdict.require(at < 0, f"the log of {name} has {word}:\n{there}")
+        return verdict

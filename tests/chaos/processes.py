@@ -1,0 +1,156 @@
+"""Processes: each role as it is shipped, a supervisor and its engine, to be killed and frozen."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+PATIENCE: Final = 60.0
+_COMMAND: Final = (sys.executable, "-m", "streams.cli.main")
+
+
+class Victim(StrEnum):
+    """Which of the two processes of a role a signal goes to."""
+
+    ENGINE = "engine"
+    SUPERVISOR = "supervisor"
+
+
+class Process:
+    """One member of the installation; it may be started again once it has ended.
+
+    ``log`` has what all its lives have said.
+    """
+
+    def __init__(
+        self, role: str, name: str, folder: Path, environment: Mapping[str, str], *, port: int = 0
+    ) -> None:
+        self.role = role
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self._port = port
+        self._environment = dict(environment)
+        self._supervisor: subprocess.Popen[str] | None = None
+        self._url = ""
+
+    # -- its life -----------------------------------------------------------------------
+
+    def start(self, **variables: str) -> None:
+        """Start it, and wait for nothing; ``variables`` hold for this life and its engines."""
+        assert not self.is_running, f"{self.name} runs already"
+        named = () if self.role == "api" else ("--instance", self.name)
+        options = (*named, "--port", str(self._port), "--json", "--end-with-input")
+        self._url = ""
+        with self.log.open("ab") as log:
+            self._supervisor = subprocess.Popen(
+                [*_COMMAND, self.role, *options],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**self._environment, **variables},
+            )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its supervisor lives."""
+        return self._supervisor is not None and self._supervisor.poll() is None
+
+    @property
+    def url(self) -> str:
+        """Where it listens; waits until it says so."""
+        if not self._url:
+            out = self._running().stdout
+            assert out is not None
+            line = out.readline()
+            assert line, f"{self.name} ended at its start:\n{self.tail}"
+            self._url = json.loads(line)["url"]
+        return self._url
+
+    @property
+    def tail(self) -> str:
+        """The end of its log."""
+        return self.log.read_text(errors="replace")[-3000:]
+
+    def wait_ready(self, seconds: float = PATIENCE) -> None:
+        """Return when it takes work."""
+        until = time.monotonic() + seconds
+        while (said := self.not_ready()) is not None:
+            assert time.monotonic() < until, f"{self.name} is not ready: {said}\n{self.tail}"
+            time.sleep(0.05)
+
+    def not_ready(self) -> str | None:
+        """Why it does not take work now; None when it does."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=5):
+                return None
+        except urllib.error.HTTPError as error:
+            return error.read().decode(errors="replace")
+        except OSError as error:
+            return str(error)
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM, as a rolling restart sends it."""
+        if self.is_running:
+            self._running().terminate()
+
+    def wait(self) -> int:
+        """Its exit code, 0 if it never ran; what does not end in time is killed: a failure."""
+        if self._supervisor is None:
+            return 0
+        with self._running() as supervisor:
+            try:
+                return supervisor.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.kill(Victim.SUPERVISOR)
+                raise
+
+    # -- what happens to it -------------------------------------------------------------
+
+    def engine(self) -> int | None:
+        """The id of the process that does the work; None between two lives."""
+        if not self.is_running:
+            return None
+        with contextlib.suppress(psutil.Error):
+            return next(iter(c.pid for c in psutil.Process(self._running().pid).children()), None)
+        return None
+
+    def kill(self, victim: Victim) -> None:
+        """SIGKILL; an engine does not outlive its supervisor."""
+        if victim is Victim.ENGINE:
+            self._signal(signal.SIGKILL)
+        elif self.is_running:
+            self._running().kill()
+            with self._running() as supervisor:
+                supervisor.wait(PATIENCE)
+
+    def freeze(self) -> None:
+        """SIGSTOP to the engine, as a paused machine: its connections stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT, the end of a freeze."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        engine = self.engine()
+        if engine is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(engine, number)
+
+    def _running(self) -> subprocess.Popen[str]:
+        assert self._supervisor is not None, f"{self.name} was never started"
+        return self._supervisor

@@ -1,0 +1,164 @@
+"""Relay: reads all topics beside the engine, and sends copies, late, in disorder and elsewhere.
+
+Also loses messages: the broker is told to forget them before everybody has read them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
+from streams.envelope import look_at
+
+_MARK = ("chaos", b"copy")
+"""A header of our copies, which are not copied again."""
+_SECONDS = 30.0
+_WINDOW = 100
+_LATE = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mischief:
+    """What is done to messages: copies of each at most, how many topics a second lose theirs."""
+
+    copies: int = 0
+    losses: float = 0.0
+    hinted: str = ""
+    """A job for which every partition of the commands topic gets hints all the time."""
+
+
+class Relay:
+    """At work while it is open; ``done`` counts what it did, by topic."""
+
+    def __init__(
+        self, bootstrap: str, topics: Sequence[str], mischief: Mischief, chance: random.Random
+    ) -> None:
+        self.copied: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()
+        self.hints = 0
+        self._bootstrap = bootstrap
+        self._topics = list(topics)
+        self._mischief = mischief
+        self._chance = chance
+        self._window: list[Any] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
+        self._working: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._run(self._open()).result(_SECONDS)
+        self._working = self._run(self._work())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            assert self._working is not None
+            self._working.cancel()
+            self._run(self._close()).result(_SECONDS)
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(_SECONDS)
+            self._loop.close()
+
+    def check(self) -> None:
+        """Raise what has ended it before its time."""
+        assert self._working is not None
+        if self._working.done():
+            self._working.result()
+
+    # -- in its own thread ----------------------------------------------------------------
+
+    def _run(self, work: Awaitable[Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)  # type: ignore[arg-type]
+
+    async def _open(self) -> None:
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap, auto_offset_reset="latest", enable_auto_commit=False
+        )
+        self._producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap)
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+        for one in (self._consumer, self._producer, self._admin):
+            await one.start()
+        self._partitions = [
+            TopicPartition(topic, partition)
+            for topic in self._topics
+            for partition in await self._producer.partitions_for(topic)
+        ]
+        self._consumer.assign(self._partitions)
+        await self._consumer.seek_to_end()
+
+    async def _close(self) -> None:
+        await self._consumer.stop()
+        await self._producer.stop()
+        await self._admin.close()
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            if self._mischief.copies:
+                group.create_task(self._read())
+                group.create_task(self._send_late())
+            if self._mischief.losses:
+                group.create_task(self._lose())
+            if self._mischief.hinted:
+                group.create_task(self._hint())
+
+    async def _read(self) -> None:
+        async for message in self._consumer:
+            if _MARK not in message.headers:
+                times = self._chance.randint(1, self._mischief.copies)
+                self._window += [message] * times
+
+    async def _send_late(self) -> None:
+        """What was read in a while, shuffled; some of it stays for the next time."""
+        while True:
+            await asyncio.sleep(_LATE)
+            self._chance.shuffle(self._window)
+            kept = self._chance.randint(0, min(_WINDOW, len(self._window)))
+            self._window, due = self._window[:kept], self._window[kept:]
+            for message in due:
+                await self._copy(message)
+
+    async def _copy(self, message: Any) -> None:
+        """To any partition: the member that gets it need not be the one that had the first."""
+        self.copied[message.topic] += 1
+        partition = self._chance.choice(self._of(message.topic))
+        await self._producer.send_and_wait(
+            message.topic,
+            message.value,
+            message.key,
+            partition=partition,
+            headers=[*message.headers, _MARK],
+        )
+
+    async def _lose(self) -> None:
+        while True:
+            await asyncio.sleep(self._chance.expovariate(self._mischief.losses))
+            topic = self._chance.choice(self._topics)
+            whole = RecordsToDelete(before_offset=-1)
+            await self._admin.delete_records(
+                {TopicPartition(topic, partition): whole for partition in self._of(topic)}
+            )
+            self.lost[topic] += 1
+
+    async def _hint(self) -> None:
+        while True:
+            hint = look_at(self._mischief.hinted, f"chaos-{self._chance.random()}")
+            for partition in self._of(hint.topic):
+                await self._producer.send_and_wait(
+                    hint.topic, hint.value, hint.key, partition=partition, headers=[_MARK]
+                )
+                self.hints += 1
+            await asyncio.sleep(0.2)
+
+    def _of(self, topic: str) -> list[int]:
+        return [one.partition for one in self._partitions if one.topic == topic]

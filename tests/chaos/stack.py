@@ -1,0 +1,171 @@
+"""Stack: the scaled installation of the chaos tests, on servers that may be killed.
+
+One API, two coordinators and two workers as they are shipped; PostgreSQL behind a proxy, with
+the oracle's triggers; a Kafka.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from streams.topology import all_topics
+from streams.transport.kafka import admin
+from tests.chaos.processes import Process
+from tests.chaos.proxy import Proxy
+from tests.crash import oracle
+from tests.crash.client import Client
+from tests.crash.keeper import installed
+from tests.services.kafka import KafkaCluster, running_kafka
+from tests.services.postgres import PostgresCluster, running_cluster
+
+CHECKOUT: Final = Path(__file__).parents[2]
+DATABASE: Final = "chaos"
+PARTITIONS: Final = 4
+SYSTEMS: Final = ("annotations", "chaos", "crash")
+COORDINATORS: Final = ("coordinator-1", "coordinator-2")
+WORKERS: Final = ("worker-1", "worker-2")
+_START_SECONDS: Final = 90.0
+
+
+@dataclass
+class Stack:
+    """A running installation; ``processes`` are its members by name, ``guests`` come and go."""
+
+    folder: Path
+    kafka: KafkaCluster
+    postgres: PostgresCluster
+    proxy: Proxy
+    environment: Mapping[str, str]
+    processes: dict[str, Process] = field(default_factory=dict)
+    guests: dict[str, Process] = field(default_factory=dict)
+
+    # -- its members --------------------------------------------------------------------
+
+    @property
+    def api(self) -> Process:
+        """The one that answers."""
+        return self.processes["api"]
+
+    @property
+    def coordinators(self) -> list[Process]:
+        """Those that decide."""
+        return [self.processes[name] for name in COORDINATORS]
+
+    @property
+    def workers(self) -> list[Process]:
+        """Those that work."""
+        return [self.processes[name] for name in WORKERS]
+
+    def add(self, role: str, name: str, *, port: int = 0) -> Process:
+        """Another member, not started."""
+        made = Process(role, name, self.folder, self.environment, port=port)
+        self.processes[name] = made
+        return made
+
+    def guest(self, role: str, name: str) -> Process:
+        """A member that nobody counts on, not started unless it was here before."""
+        if name not in self.guests:
+            self.guests[name] = Process(role, name, self.folder, self.environment)
+        return self.guests[name]
+
+    def start(self, *chosen: Process) -> None:
+        """Start these, or all, that do not run; return when all of them take work."""
+        those = chosen or tuple(self.processes.values())
+        for process in those:
+            if not process.is_running:
+                process.start()
+        for process in those:
+            process.thaw()
+            process.wait_ready(_START_SECONDS)
+
+    def stop(self, *chosen: Process) -> list[int]:
+        """Stop these, or all, at once; returns their exit codes."""
+        those = chosen or (*self.processes.values(), *self.guests.values())
+        for process in those:
+            process.thaw()
+            process.ask_to_stop()
+        return [process.wait() for process in those]
+
+    def owner_of(self, pid: int) -> Process:
+        """The member whose engine has this process id."""
+        return next(one for one in self.processes.values() if one.engine() == pid)
+
+    # -- what tests ask of it -----------------------------------------------------------
+
+    def client(self, patience: float = 90.0) -> Client:
+        """A stubborn caller of the API, which keeps its address over restarts."""
+        return Client(self.api.url, patience)
+
+    @contextmanager
+    def opened(self, *, write: bool = False) -> Iterator[Any]:
+        """A connection past engine and proxy."""
+        with self.postgres.server.connect(DATABASE) as connection:
+            connection.read_only = not write
+            yield connection
+
+    @property
+    def logs(self) -> dict[str, str]:
+        """What all members have said in all their lives, by name."""
+        return {
+            name: process.log.read_text(errors="replace")
+            for name, process in {**self.processes, **self.guests}.items()
+            if process.log.exists()
+        }
+
+
+@contextmanager
+def running_stack(folder: Path, seed: int, *, brokers: int = 1) -> Iterator[Stack]:
+    """All of it, ready, with an empty database that the oracle watches."""
+    with (
+        running_kafka(brokers=brokers) as kafka,
+        running_cluster() as postgres,
+        Proxy(lambda: postgres.server.port, random.Random(seed)) as proxy,
+    ):
+        with postgres.server.connect() as connection:
+            connection.execute(f"CREATE DATABASE {DATABASE}")
+        create = admin.create(
+            kafka.url, all_topics(SYSTEMS), partitions=PARTITIONS, replication=kafka.replication
+        )
+        asyncio.run(create)
+        stack = Stack(folder, kafka, postgres, proxy, _environment(folder, kafka, proxy))
+        stack.add("api", "api", port=_free_port())
+        for name in COORDINATORS:
+            stack.add("coordinator", name)
+        for name in WORKERS:
+            stack.add("worker", name)
+        try:
+            stack.start()
+            with stack.opened(write=True) as connection:
+                oracle.install(connection)
+            yield stack
+        finally:
+            stack.stop()
+
+
+def _environment(folder: Path, kafka: KafkaCluster, proxy: Proxy) -> dict[str, str]:
+    path = [
+        CHECKOUT,
+        installed(folder / "crash", "crash-plugin", "tests.crash.plugin:operations"),
+        installed(folder / "chaos", "chaos-plugin", "tests.chaos.plugin:operations"),
+    ]
+    address = f"postgresql://countermand@127.0.0.1:{proxy.port}/{DATABASE}"
+    return {
+        **{name: value for name, value in os.environ.items() if "COUNTERMAND" not in name},
+        "PYTHONPATH": os.pathsep.join(map(str, path)),
+        "COUNTERMAND_BROKER": kafka.url,
+        "COUNTERMAND_DATABASE": address,
+        "COUNTERMAND_DATA_DIR": str(folder),
+    }
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

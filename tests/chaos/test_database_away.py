@@ -1,0 +1,100 @@
+"""The way to PostgreSQL is cut at the worst moment, slow or gone: work goes on, once and whole."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import Iterable
+
+import pytest
+
+from tests.chaos import figures
+from tests.chaos.load import Load
+from tests.chaos.proxy import Armed, Cut, Weather
+from tests.chaos.stack import Stack
+from tests.crash import seeds
+from tests.proof.figures import tell
+
+pytestmark = [pytest.mark.crash, pytest.mark.service("kafka", "postgresql")]
+
+WRITTEN = ("reservations", "events", "chunks", "outcomes")
+"""By a submission, a decision, a claim, and the effects of a chunk."""
+TRIALS = 100
+PATIENCE = 60.0
+
+
+def _cut(stack: Stack, load: Load, cuts: Iterable[Armed]) -> None:
+    """A job for each commit that is cut; all succeed, told so or not."""
+    for armed in cuts:
+        stack.proxy.arm(armed)
+        job_id = load.submit(20)
+        job = load.done(job_id, PATIENCE)
+        assert job["status"] == "completed", (armed, job)
+        assert stack.proxy.armed == 0, f"no transaction wrote {armed.table}"
+
+
+def test_connections_cut_between_commit_and_answer(stack: Stack, load: Load) -> None:
+    _cut(stack, load, [*map(Armed, WRITTEN), Armed("outcomes", Cut.REQUEST)])
+    load.judge()
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+def test_a_hundred_connections_cut_between_commit_and_answer(stack: Stack, load: Load) -> None:
+    tables = list(itertools.islice(itertools.cycle(WRITTEN), TRIALS))
+    _cut(stack, load, map(Armed, tables))
+    load.judge()
+    tell("connections cut after COMMIT was sent and before its answer", len(tables))
+    tell("false failures of them", 0, N=len(tables))
+    chance = random.Random(seeds.SEED)
+    others = [Armed(chance.choice(WRITTEN), cut) for cut in (Cut.REQUEST, Cut.HALF) * 25]
+    _cut(stack, load, others)
+    load.judge()
+    tell("connections cut before COMMIT was sent, or within its answer", len(others))
+
+
+def _disturbed(load: Load, disturb: str) -> float:
+    """Seconds from the end of a disturbance to the end of the job that it met."""
+    stack, job_id = load.stack, load.submit(1000, ms=2.0)
+    load.half_way(job_id)
+    match disturb:
+        case "killed":
+            stack.postgres.kill()
+            stack.postgres.start()
+        case "away":
+            stack.postgres.kill()
+            time.sleep(10.0)
+            stack.postgres.start()
+        case "terminated":
+            with stack.postgres.server.connect() as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
+                )
+        case "reset":
+            stack.proxy.reset_all()
+        case "silent":
+            stack.proxy.silence()
+        case "slow":
+            with stack.proxy.weather(Weather(delay=0.02, jitter=0.02, stalls=0.01)):
+                time.sleep(5.0)
+    begun = time.monotonic()
+    load.all_done(job_id, PATIENCE)
+    return time.monotonic() - begun
+
+
+@pytest.mark.parametrize("disturb", ["killed", "terminated", "silent", "slow"])
+def test_the_database_is_disturbed_half_way(load: Load, disturb: str) -> None:
+    figures.recovery(f"a database that was {disturb}", [_disturbed(load, disturb)])
+    load.judge()
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("disturb", ["killed", "away", "terminated", "reset", "silent", "slow"])
+def test_the_database_is_disturbed_again_and_again(load: Load, disturb: str) -> None:
+    figures.recovery(
+        f"a database that was {disturb}", [_disturbed(load, disturb) for _ in range(3)]
+    )
+    load.judge()

@@ -1,0 +1,144 @@
+"""Members are killed, frozen and restarted: the work goes on by itself."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from tests.chaos import figures
+from tests.chaos.load import Load
+from tests.chaos.processes import Process, Victim
+from tests.chaos.stack import Stack
+from tests.crash import seeds
+from tests.crash.client import JOBS
+from tests.proof.figures import tell
+
+pytestmark = [pytest.mark.crash, pytest.mark.service("kafka", "postgresql")]
+
+RECOVERY = 12.0
+"""Seconds from a kill half way of a job to the job's end, at most."""
+TRIALS = 10
+FROZEN = 10.0
+"""Seconds that a worker is frozen, at least."""
+QUIET = 2.0
+"""Seconds in which whatever was let loose would have done its harm."""
+
+
+def _killed_half_way(load: Load, role: str, victim: Victim, chance: random.Random) -> float:
+    """Seconds from a kill of the member that matters to the end of the job."""
+    job_id = load.submit(1000, ms=2.0)
+    if role == "worker":
+        load.half_way(job_id)
+        process = load.stack.owner_of(load.worker_on(job_id))
+    else:
+        process = chance.choice(load.stack.coordinators)
+        load.half_way(job_id)
+    process.kill(victim)
+    begun = time.monotonic()
+    load.all_done(job_id, RECOVERY)
+    return time.monotonic() - begun
+
+
+@pytest.mark.parametrize("victim", list(Victim))
+@pytest.mark.parametrize("role", ["worker", "coordinator"])
+def test_one_member_is_killed_half_way(load: Load, role: str, victim: Victim) -> None:
+    took = _killed_half_way(load, role, victim, random.Random(seeds.SEED))
+    tell(f"recovery from the death of a {role}'s {victim}", f"{took:.1f} s", seed=seeds.SEED)
+    load.judge()
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("victim", list(Victim))
+@pytest.mark.parametrize("role", ["worker", "coordinator"])
+def test_members_are_killed_half_way(load: Load, role: str, victim: Victim) -> None:
+    chance = random.Random(seeds.SEED)
+    found = []
+    for _ in range(TRIALS):
+        found.append(_killed_half_way(load, role, victim, chance))
+        load.stack.start()
+    figures.recovery(f"the death of a {role}'s {victim}", found)
+    load.judge()
+
+
+def test_a_zombie_writes_nothing(stack: Stack, load: Load) -> None:
+    job_id = load.submit(1000, ms=10.0)
+    load.half_way(job_id)
+    zombie = stack.owner_of(load.worker_on(job_id))
+    zombie.freeze()
+    frozen = time.monotonic()
+    load.client.command(job_id, "cancel", f"cancel-{job_id}")
+    assert load.done(job_id, RECOVERY)["status"] == "cancelled"
+    load.client.command(job_id, "undo", f"undo-{job_id}")
+    assert load.done(job_id, RECOVERY)["status"] == "rolled_back"
+    time.sleep(max(0.0, frozen + FROZEN - time.monotonic()))
+    effects = load.effects(job_id)
+    zombie.thaw()
+    zombie.wait_ready()
+    time.sleep(QUIET)
+    assert load.effects(job_id) == effects
+    load.judge()
+
+
+def test_paused_while_no_worker_was_there_nothing_runs(stack: Stack, load: Load) -> None:
+    job_id = load.submit(1000, ms=5.0)
+    load.half_way(job_id)
+    for worker in stack.workers:
+        worker.kill(Victim.SUPERVISOR)
+    load.client.command(job_id, "pause", f"pause-{job_id}")
+    paused, runs = load.effects(job_id), load.runs(job_id)
+    stack.start(*stack.workers)
+    time.sleep(QUIET)
+    assert load.client.job(job_id)["status"] == "paused"
+    assert (load.effects(job_id), load.runs(job_id)) == (paused, runs)
+    load.client.command(job_id, "resume", f"resume-{job_id}")
+    load.all_done(job_id, 60)
+    load.judge()
+
+
+def test_cancelled_while_no_coordinator_was_there(stack: Stack, load: Load) -> None:
+    job_id = load.submit(2000, ms=5.0)
+    load.half_way(job_id)
+    for coordinator in stack.coordinators:
+        coordinator.kill(Victim.SUPERVISOR)
+    json = {"Content-Type": "application/json"}
+    answer = load.client.once("POST", f"{JOBS}/{job_id}/cancel", b"{}", json)
+    assert answer.status == 503, answer
+    assert int(answer.headers["Retry-After"]) > 0
+    assert load.client.job(job_id)["status"] == "running"
+    stack.start(stack.coordinators[1])
+    job = load.done(job_id, RECOVERY)
+    assert job["status"] == "cancelled", job
+    load.judge()
+
+
+def test_a_rolling_restart_repeats_no_handler(stack: Stack, load: Load) -> None:
+    _rolling_restart(stack, load, [*stack.workers, *stack.coordinators, stack.api])
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+def test_rolling_restarts_repeat_no_handler(stack: Stack, load: Load) -> None:
+    for _ in range(3):
+        _rolling_restart(stack, load, list(stack.processes.values()))
+
+
+def _rolling_restart(stack: Stack, load: Load, members: Sequence[Process]) -> None:
+    """Each in turn ends in peace and comes back, while jobs are under way."""
+    jobs: list[str] = []
+    slowest = 0.0
+    for member in members:
+        jobs.append(load.submit(600, ms=3.0))
+        begun = time.monotonic()
+        member.ask_to_stop()
+        assert member.wait() == 0, member.tail
+        slowest = max(slowest, time.monotonic() - begun)
+        stack.start(member)
+    for job_id in jobs:
+        load.all_done(job_id, 60)
+    assert load.repeated(*jobs) == 0
+    tell("drain in a rolling restart", f"{slowest:.1f} s at most", members=len(members))
+    load.judge()

@@ -1,0 +1,134 @@
+"""Messages come twice, late, in disorder, to the wrong member, or not at all."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from streams import topics
+from streams.topology import all_topics
+from tests.chaos.load import Load
+from tests.chaos.relay import Mischief, Relay
+from tests.chaos.stack import SYSTEMS, Stack
+from tests.crash import seeds
+from tests.proof.figures import tell
+
+pytestmark = [pytest.mark.crash, pytest.mark.service("kafka", "postgresql")]
+
+PATIENCE = 90.0
+TOPICS = all_topics(SYSTEMS)
+WORK = topics.work("chaos")
+VERBS = ("pause", "resume") * 3
+
+
+def _relay(stack: Stack, **mischief: object) -> Relay:
+    chance = random.Random(seeds.SEED)
+    return Relay(stack.kafka.bootstrap, TOPICS, Mischief(**mischief), chance)  # type: ignore[arg-type]
+
+
+def _all_done(load: Load, jobs: Sequence[str]) -> None:
+    for job_id in jobs:
+        load.all_done(job_id, PATIENCE)
+
+
+def _copied(stack: Stack, load: Load, jobs: int, items: int) -> None:
+    with _relay(stack, copies=3) as relay:
+        _all_done(load, [load.submit(items) for _ in range(jobs)])
+        # Those of the last messages come when their jobs have ended.
+        time.sleep(1.0)
+        relay.check()
+    tell("messages copied, shuffled and sent to any partition", relay.copied.total())
+    assert set(relay.copied) >= {topics.COMMANDS, topics.EVENTS, topics.OUTCOMES, WORK}
+
+
+def test_messages_come_again_late_and_in_disorder(stack: Stack, load: Load) -> None:
+    _copied(stack, load, jobs=3, items=2000)
+    load.judge()
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+def test_ten_thousand_items_with_copies_of_every_message(stack: Stack, load: Load) -> None:
+    for _ in range(5):
+        _copied(stack, load, jobs=5, items=2000)
+    load.judge()
+
+
+def _lost(stack: Stack, load: Load, jobs: int) -> None:
+    with _relay(stack, losses=4.0) as relay:
+        # One after the other: each meets its own losses.
+        for _ in range(jobs):
+            _all_done(load, [load.submit(500, ms=1.0)])
+        relay.check()
+    tell("times that a topic lost all its messages", relay.lost.total())
+
+
+def test_messages_are_lost(stack: Stack, load: Load) -> None:
+    _lost(stack, load, 2)
+    load.judge()
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+def test_messages_are_lost_again_and_again(stack: Stack, load: Load) -> None:
+    _lost(stack, load, 10)
+    load.judge()
+
+
+def _contested(stack: Stack, load: Load) -> None:
+    """Both coordinators are told to look at one job, all the time, and get its commands."""
+    job_id = load.submit(1000, ms=2.0)
+    with _relay(stack, copies=3, hinted=job_id) as relay:
+        for number, verb in enumerate(VERBS):
+            load.client.attempt(job_id, verb, f"{verb}-{number}-{job_id}")
+        _all_done(load, [job_id])
+        relay.check()
+    tell("hints to both coordinators on one job", relay.hints)
+
+
+def test_two_coordinators_on_one_job(stack: Stack, load: Load) -> None:
+    _contested(stack, load)
+    load.judge()
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+def test_two_coordinators_on_one_job_again_and_again(stack: Stack, load: Load) -> None:
+    for _ in range(5):
+        _contested(stack, load)
+    load.judge()
+
+
+def _storm(stack: Stack, load: Load, seconds: float) -> None:
+    """Workers join and leave every two seconds, while jobs go on."""
+    guests = [stack.guest("worker", name) for name in ("guest-1", "guest-2")]
+    begun, turns, jobs = time.monotonic(), 0, []
+    while time.monotonic() < begun + seconds:
+        guest = guests[turns % len(guests)]
+        if guest.is_running:
+            guest.ask_to_stop()
+            assert guest.wait() == 0, guest.tail
+        else:
+            guest.start()
+        jobs.append(load.submit(200, ms=2.0))
+        turns += 1
+        time.sleep(2.0)
+    assert not any(stack.stop(*guests))
+    _all_done(load, jobs)
+    took = time.monotonic() - begun
+    tell("rebalance storm", f"{turns} joins and leaves, {len(jobs)} jobs in {took:.0f} s")
+
+
+def test_a_rebalance_storm(stack: Stack, load: Load) -> None:
+    _storm(stack, load, 10.0)
+    load.judge()
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+def test_a_long_rebalance_storm(stack: Stack, load: Load) -> None:
+    _storm(stack, load, 60.0)
+    load.judge()

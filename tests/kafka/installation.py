@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from streams.topology import all_topics
 from tests.acceptance.commands import COMMAND, PATIENCE, environment
@@ -53,6 +55,13 @@ class Installation:
             "COUNTERMAND_DATABASE": self.database,
             "COUNTERMAND_DATA_DIR": str(self.folder),
         }
+
+    def count(self, sql: str, **parameters: str) -> int:
+        """What a query for a number finds in the database, past the engine."""
+        engine = create_engine(self.database, poolclass=NullPool)
+        with engine.connect() as connection:
+            found: int = connection.execute(text(sql), parameters).scalar_one()
+            return found
 
     async def get(self, path: str) -> Any:
         """What the API answers."""

@@ -14,15 +14,18 @@ from streams.stores.events import EventRecorder, SnapshotRecorder
 from tests.kafka.clients import Client, Message, Reader
 from tests.kafka.contract import Contract
 
+FORGED = "lied-about-"
+"""How ids begin of jobs of which tests forge events; no replay can tell these from true ones."""
+
 
 def stored_jobs(database_url: str) -> dict[str, Job]:
-    """Every job of the event store, by id, as its events say."""
+    """Every job of the event store but those lied about, by id, as its events say."""
     with Database(database_url) as database:
         jobs = Jobs(EventRecorder(database), SnapshotRecorder(database))
         ids = database.read_now(
             lambda connection: connection.scalars(text("SELECT DISTINCT job_id FROM events")).all()
         )
-        return {job_id: jobs.load(job_id) for job_id in ids}
+        return {job_id: jobs.load(job_id) for job_id in ids if not job_id.startswith(FORGED)}
 
 
 class Replay:
@@ -54,6 +57,8 @@ class Replay:
 
     def take(self, message: Message) -> None:
         """Fold one message; events of a job come in order and without a gap."""
+        if (message.key or b"").startswith(FORGED.encode()):
+            return
         self._contract.check("events", message.key, message.value)
         self.seen.append(message)
         event = decode_event(message.value)

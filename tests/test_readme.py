@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.commands import Server, environment, serving
+from tests.acceptance.commands import environment
+from tests.acceptance.embedded import Server, serving
 from tests.acceptance.plugins import plugin
 
 ROOT = Path(__file__).parents[1]

@@ -9,23 +9,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
-from tests.acceptance.commands import Server, serving
+from tests.acceptance.embedded import Server, serving
+from tests.acceptance.stack import Stack
 from tests.crash.client import JOBS, Answer, Client, Document
-from tests.crash.keeper import installed
 from tests.crash.nursery import CHECKOUT
 
 NDJSON = "application/x-ndjson"
 COUNTERS = 12
 
+S = TypeVar("S", bound=Stack)
+
 
 @dataclass
-class Site:
+class Site(Generic[S]):
     """A running server, spoken to over HTTP; counters 1 to COUNTERS stand in its records."""
 
-    server: Server
+    server: S
     client: Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -34,12 +36,7 @@ class Site:
     @property
     def log(self) -> str:
         """All that its processes have said."""
-        return (self.server.data_dir / "server.log").read_text()
-
-    @property
-    def database(self) -> Path:
-        """Its SQLite file."""
-        return self.server.data_dir / "countermand.db"
+        return self.server.log
 
     def connect(self) -> http.client.HTTPConnection:
         """A connection of one's own."""
@@ -70,20 +67,15 @@ class Site:
 
 
 @contextmanager
-def site(data_dir: Path, plugin: Path, **variables: str) -> Iterator[Site]:
-    """A server on a data directory with the crash plug-in; it never shows a traceback."""
+def site(data_dir: Path, plugin: Path, **variables: str) -> Iterator[Site[Server]]:
+    """A server of its own on a data directory, with the crash plug-in; shows no traceback."""
     path = os.pathsep.join(map(str, (CHECKOUT, plugin)))
     with serving(data_dir, PYTHONPATH=path, **variables) as server:
         yield Site(server)
-    assert "Traceback" not in (data_dir / "server.log").read_text()
+    assert "Traceback" not in server.log
 
 
-def install(folder: Path) -> Path:
-    """The crash plug-in as a distribution of its own; returns what to put on the path."""
-    return installed(folder, "crash-plugin", "tests.crash.plugin:operations")
-
-
-def seed(running: Site) -> None:
+def seed(running: Site[S]) -> None:
     """Make the counters."""
     items = [{"mark": f"seed-{number}"} for number in range(COUNTERS)]
     assert running.settled("crash.create", items)["status"] == "completed"

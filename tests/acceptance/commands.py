@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from unittest import mock
+from typing import Final
 
-from streams.cli.main import main
+import psutil
 
 PATIENCE = 60
-COMMAND = (sys.executable, "-m", "streams.cli.main")
+COMMAND: Final = (sys.executable, "-m", "streams.cli.main")
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -49,79 +43,75 @@ def refused(ended: subprocess.CompletedProcess[str]) -> str:
     return ended.stderr
 
 
-@dataclass
-class Server:
-    """A running ``countermand serve``."""
+class Service:
+    """A verb that runs until it is told to stop, on a free port, and says its address first.
 
-    process: subprocess.Popen[str]
-    url: str
-    data_dir: Path
+    It may be started again once it has ended. ``log`` has what all its lives have said.
+    """
 
-    def ask(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a verb that speaks to this server, in this very process, which is quick."""
-        words = ["countermand", *arguments]
-        variables = environment(COUNTERMAND_URL=self.url)
-        out, err = io.TextIOWrapper(io.BytesIO()), io.StringIO()
-        with (
-            mock.patch.multiple(
-                sys, argv=words, stdin=io.TextIOWrapper(io.BytesIO(given.encode()))
-            ),
-            mock.patch.dict(os.environ, variables, clear=True),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            try:
-                main()
-                code = 0
-            except SystemExit as ended:
-                code = int(ended.code or 0)
-        out.flush()
-        out.seek(0)
-        return subprocess.CompletedProcess(words, code, out.read(), err.getvalue())
+    def __init__(self, log: Path, *verb: str, **variables: str) -> None:
+        self.log = log
+        self._verb = verb
+        self._environment = environment(**variables)
+        self._process: subprocess.Popen[str] | None = None
+        self._url = ""
 
-    def json(self, *arguments: str) -> Any:
-        """The one JSON document that a verb prints; it must succeed."""
-        ended = self.ask(*arguments, "--json")
-        assert ended.returncode == 0, ended.stderr
-        return json.loads(ended.stdout)
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        """The supervisor."""
+        assert self._process is not None, "it was never started"
+        return self._process
 
-    def lines(self, *arguments: str) -> list[Any]:
-        """The lines of JSON that a verb prints."""
-        return [json.loads(line) for line in self.ask(*arguments, "--json").stdout.splitlines()]
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def url(self) -> str:
+        """Where it listens; waits until it says so."""
+        if not self._url:
+            assert self.process.stdout is not None
+            line = self.process.stdout.readline()
+            assert line, f"{self._verb[0]} ended at its start:\n{self.log.read_text()[-3000:]}"
+            self._url = json.loads(line)["url"]
+        return self._url
+
+    @property
+    def engine(self) -> psutil.Process:
+        """The supervised process, which does the work."""
+        (child,) = psutil.Process(self.process.pid).children()
+        return child
+
+    def start(self) -> None:
+        """Start it, and wait for nothing."""
+        self._url = ""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                # A test run that is killed must not leave servers behind.
+                [*COMMAND, *self._verb, "--json", "--port", "0", "--end-with-input"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=self._environment,
+            )
 
     def stop(self) -> int:
-        """Ask it to end, and return its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE)
+        """Ask it to end, unless it has ended, and return its exit code."""
+        self.ask_to_stop()
+        return self.wait()
 
+    def ask_to_stop(self) -> None:
+        """SIGTERM, if it runs."""
+        if self.is_running:
+            self.process.send_signal(signal.SIGTERM)
 
-@contextmanager
-def serving(data_dir: Path, **variables: str) -> Iterator[Server]:
-    """A server on a free port, ended on the way out."""
-    with (
-        (data_dir / "server.log").open("ab") as log,
-        subprocess.Popen(
-            [
-                *(*COMMAND, "serve", "--json", "--port", "0", "--data-dir", str(data_dir)),
-                # A test run that is killed must not leave servers behind.
-                "--end-with-input",
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=environment(**variables),
-        ) as process,
-    ):
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line, (data_dir / "server.log").read_text()
-            yield Server(process, json.loads(line)["url"], data_dir)
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(PATIENCE)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+    def wait(self) -> int:
+        """The exit code; what does not end in time is killed, and that is a failure."""
+        with self.process as process:
+            try:
+                return process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise

@@ -2,12 +2,100 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-import psutil
-
-from tests.acceptance.commands import Server
 from tests.crash.keeper import installed
+from tests.crash.nursery import CHECKOUT
+
+STOCKROOM = """\
+from pydantic import BaseModel
+from sqlalchemy import Column, Integer, MetaData, String, Table
+from domain.operation import operation
+from domain.outcomes import Done, Failed
+from domain.records import Change
+
+shelves = Table("shelves", MetaData(), Column("id", Integer, primary_key=True),
+    Column("version", Integer), Column("tenant", String),
+    Column("code", String), Column("amount", Integer))
+
+class Delivery(BaseModel):
+    code: str
+    amount: int
+
+@operation("stock.open", item=Delivery, tables=[shelves])
+def open_shelf(ctx, item):
+    row = (item.code, item.amount)
+    return Done({"id": ctx.store.insert(shelves, ["code", "amount"], [row], [ctx.position])[0]})
+
+@operation("stock.add", item=Delivery, tables=[shelves])
+def add(ctx, item):
+    for shelf in ctx.store.find(shelves, shelves.c.code == item.code):
+        change = {"amount": shelf["amount"] + item.amount}
+        ctx.store.update(shelves, [Change(shelf["id"], change, position=ctx.position)])
+        return Done(change)
+    return Failed("no_shelf", f"there is no shelf {item.code}; open it", "/code", retryable=True)
+
+operations = [open_shelf, add]
+"""
+TORTOISE = """
+import time
+from pydantic import BaseModel
+from domain.operation import operation
+from domain.outcomes import Done
+
+class Step(BaseModel):
+    n: int
+
+@operation("tortoise.walk", item=Step)
+def operations(ctx, item):
+    "Take a step, slowly."
+    time.sleep(0.02)
+    return Done()
+"""
+SLEEPER = """
+import asyncio
+import os
+from pydantic import BaseModel
+from domain.operation import operation
+from domain.outcomes import Done
+
+class Nap(BaseModel):
+    number: int
+    ms: int
+
+class Journal(BaseModel):
+    journal: str
+
+@operation("sleeper.nap", item=Nap, params=Journal, slow=True)
+async def operations(ctx, item):
+    descriptor = os.open(ctx.params.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, b"%d\\n" % item.number)
+    os.close(descriptor)
+    await asyncio.sleep(item.ms / 1000)
+    return Done({"number": item.number})
+"""
+WALKER = """
+import time
+from pydantic import BaseModel
+from domain.operation import operation
+from domain.outcomes import Done
+
+class Step(BaseModel):
+    ms: float
+
+@operation("walker.step", item=Step)
+def operations(ctx, item):
+    time.sleep(item.ms / 1000)
+    return Done()
+"""
+
+_MODULES = {
+    "stockroom": STOCKROOM,
+    "tortoise": TORTOISE,
+    "sleeper": SLEEPER,
+    "walker": WALKER,
+}
 
 
 def plugin(folder: Path, name: str, text: str) -> str:
@@ -15,7 +103,13 @@ def plugin(folder: Path, name: str, text: str) -> str:
     return str(installed(folder, name, f"{name}:operations", [(f"{name}.py", text)]))
 
 
-def kill_engine(server: Server) -> None:
-    """SIGKILL for the engine; the supervisor is left, and starts another."""
-    (engine,) = psutil.Process(server.process.pid).children()
-    engine.kill()
+def crash_plugin(folder: Path) -> Path:
+    """The crash plug-in as a distribution of its own; returns what to put on the path."""
+    return installed(folder, "crash-plugin", "tests.crash.plugin:operations")
+
+
+def all_plugins(folder: Path) -> str:
+    """What PYTHONPATH must hold for a server to find every plug-in of the tests."""
+    for name, text in _MODULES.items():
+        plugin(folder, name, text)
+    return os.pathsep.join(map(str, (CHECKOUT, crash_plugin(folder))))

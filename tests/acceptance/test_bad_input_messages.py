@@ -30,7 +30,8 @@ from streams.stores import migrate
 from streams.stores.database import Database
 from streams.timers import UPLOAD_SECONDS, Timers
 from streams.transport.memory import MemoryBroker, memory_transport
-from tests.acceptance.bad_input import install, problem, site
+from tests.acceptance.bad_input import problem, site
+from tests.acceptance.plugins import crash_plugin
 from tests.crash.client import JOBS
 from tests.databases import sqlite_database
 from tests.engine.conftest import lines
@@ -163,7 +164,7 @@ async def test_a_job_of_another_tenant_is_not_there_over_http(tmp_path: Path) ->
         async with asyncio.timeout(10):
             while not (await engine.queries.job("somebody", job_id)).status.terminal:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-    await asyncio.to_thread(_ask_for_it, data_dir, install(tmp_path / "site"), job_id)
+    await asyncio.to_thread(_ask_for_it, data_dir, crash_plugin(tmp_path / "site"), job_id)
 
 
 def _ask_for_it(data_dir: Path, plugin: Path, job_id: str) -> None:

@@ -20,8 +20,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.acceptance.bad_input import Site, install, problem, site
+from tests.acceptance.bad_input import Site, problem, site
 from tests.acceptance.commands import countermand, refused
+from tests.acceptance.embedded import Server
+from tests.acceptance.plugins import crash_plugin
 from tests.crash.client import JOBS, Answer
 
 MIB = 1 << 20
@@ -29,7 +31,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install(tmp_path_factory.mktemp("plugin") / "site")
+    return crash_plugin(tmp_path_factory.mktemp("plugin") / "site")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, plugin: Path) -> Path:
     return folder
 
 
-def submit(running: Site, number: int) -> Answer:
+def submit(running: Site[Server], number: int) -> Answer:
     """A job of a few large items under a key of its own."""
     items = [{"mark": f"{number}-{n}-{os.urandom(80).hex()}"} for n in range(100)]
     return running.post(JOBS, {"operation": "crash.create", "items": items}, key=f"job-{number}")
@@ -52,7 +54,7 @@ def submit(running: Site, number: int) -> Answer:
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Callable[[Site, bool], None]]:
+def small_disk(folder: Path) -> Iterator[Callable[[Site[Server], bool], None]]:
     """A file system of a few MiB; what is yielded fills it up, or frees it again."""
     subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=8m", "countermand", str(folder)],
@@ -61,7 +63,7 @@ def small_disk(folder: Path) -> Iterator[Callable[[Site, bool], None]]:
     )
     ballast = folder / "ballast"
 
-    def fill(_running: Site, full: bool) -> None:
+    def fill(_running: Site[Server], full: bool) -> None:
         if not full:
             ballast.unlink()
             return
@@ -76,11 +78,11 @@ def small_disk(folder: Path) -> Iterator[Callable[[Site, bool], None]]:
 
 
 @contextmanager
-def small_files(folder: Path) -> Iterator[Callable[[Site, bool], None]]:
+def small_files(folder: Path) -> Iterator[Callable[[Site[Server], bool], None]]:
     """A limit to the size of files, for which no rights are needed."""
     del folder
 
-    def fill(running: Site, full: bool) -> None:
+    def fill(running: Site[Server], full: bool) -> None:
         limit = 4096 if full else resource.RLIM_INFINITY
         for child in psutil.Process(running.server.process.pid).children():
             resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
@@ -100,7 +102,9 @@ def _may_mount() -> bool:
 
 @pytest.mark.parametrize("disk", [small_files, *([small_disk] if _may_mount() else [])])
 def test_a_full_disk_acknowledges_nothing_and_the_work_goes_on(
-    tmp_path: Path, plugin: Path, disk: Callable[[Path], Iterator[Callable[[Site, bool], None]]]
+    tmp_path: Path,
+    plugin: Path,
+    disk: Callable[[Path], Iterator[Callable[[Site[Server], bool], None]]],
 ) -> None:
     data_dir = tmp_path / "data"
     data_dir.mkdir()
@@ -127,8 +131,8 @@ def test_a_full_disk_acknowledges_nothing_and_the_work_goes_on(
         assert "request_failed" not in running.log
 
 
-def _count(running: Site, sql: str) -> int:
-    with closing(sqlite3.connect(running.database, timeout=20)) as connection:
+def _count(running: Site[Server], sql: str) -> int:
+    with closing(sqlite3.connect(running.server.file, timeout=20)) as connection:
         return int(connection.execute(sql).fetchone()[0])
 
 
@@ -140,7 +144,7 @@ def test_a_locked_database_is_waited_for(tmp_path: Path, plugin: Path) -> None:
     answers: list[Answer] = []
     with site(tmp_path, plugin) as running:
         under_way = running.accepted("crash.create", items, options={"chunk_size": 500})
-        with _locked(running.database):
+        with _locked(running.server.file):
             asking = threading.Thread(target=lambda: answers.append(submit(running, 1)))
             asking.start()
             began = time.monotonic()
@@ -200,12 +204,12 @@ def test_a_database_damaged_under_the_server_ends_it_with_the_reason(
 ) -> None:
     with site(tmp_path, plugin) as running:
         running.settled("crash.create", [{"mark": "x" * 150} for n in range(2000)])
-        with closing(sqlite3.connect(running.database, timeout=20)) as connection:
+        with closing(sqlite3.connect(running.server.file, timeout=20)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        pages = running.database.stat().st_size // 4096
-        _damage(running.database, 0, pages)
+        pages = running.server.file.stat().st_size // 4096
+        _damage(running.server.file, 0, pages)
         with (
-            closing(sqlite3.connect(running.database)) as other,
+            closing(sqlite3.connect(running.server.file)) as other,
             pytest.raises(sqlite3.DatabaseError),
         ):
             other.execute("SELECT count(*) FROM events")

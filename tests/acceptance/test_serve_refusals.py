@@ -15,7 +15,8 @@ import pytest
 from streams.process_lock import acquire
 from streams.stores import migrate
 from streams.stores.database import Database
-from tests.acceptance.commands import countermand, refused, serving
+from tests.acceptance.commands import countermand, refused
+from tests.acceptance.embedded import serving
 
 
 @pytest.fixture

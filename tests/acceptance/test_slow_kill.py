@@ -13,60 +13,33 @@ from statistics import quantiles
 
 import pytest
 
-from tests.acceptance.commands import Server, serving
-from tests.acceptance.plugins import kill_engine, plugin
+from tests.acceptance.stack import Stack
 from tests.crash.client import JOBS, Client
-from tests.proof.figures import tell
 
 CONCURRENCY = 64
 WAIT_MS = 200
 CEILING_MS = 500
 """For answers of the API while a shared machine is busy; the report tells the figure."""
-SLEEPER = """
-import asyncio
-import os
-from pydantic import BaseModel
-from domain.operation import operation
-from domain.outcomes import Done
-
-class Nap(BaseModel):
-    number: int
-    ms: int
-
-class Journal(BaseModel):
-    journal: str
-
-@operation("sleeper.nap", item=Nap, params=Journal, slow=True)
-async def operations(ctx, item):
-    descriptor = os.open(ctx.params.journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.write(descriptor, b"%d\\n" % item.number)
-    os.close(descriptor)
-    await asyncio.sleep(item.ms / 1000)
-    return Done({"number": item.number})
-"""
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    (tmp_path / "data").mkdir()
-    path = plugin(tmp_path / "site", "sleeper", SLEEPER)
-    with serving(tmp_path / "data", PYTHONPATH=path) as running:
-        yield running
 
 
 @dataclass
 class Naps:
     """A job of items that wait; ``runs`` counts the runs of the handler by item."""
 
-    client: Client
+    stack: Stack
     journal: Path
-    count: int
+    count: int = 0
     job_id: str = ""
+    client: Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = Client(self.stack.url)
 
     def begin(self) -> None:
         items = [{"number": n, "ms": WAIT_MS} for n in range(self.count)]
         params = {"journal": str(self.journal)}
-        self.job_id = self.client.submit("naps", "sleeper.nap", items, params=params)
+        key = f"naps {self.journal}"
+        self.job_id = self.client.submit(key, "sleeper.nap", items, params=params)
 
     def runs(self) -> Counter[int]:
         if not self.journal.exists():
@@ -87,22 +60,25 @@ class Naps:
         assert results == [{"number": n} for n in range(self.count)]
 
 
-def _naps(server: Server, count: int) -> Naps:
-    return Naps(Client(server.url), server.data_dir / "journal", count)
+@pytest.fixture
+def naps(stack: Stack, tmp_path: Path) -> Naps:
+    return Naps(stack, tmp_path / "journal")
 
 
-def _killed_half_way(server: Server, count: int) -> None:
-    naps = _naps(server, count)
+def _killed_half_way(naps: Naps, count: int) -> None:
+    naps.count = count
     naps.begin()
     naps.wait_for_runs(count // 2)
-    kill_engine(server)
+    naps.stack.kill_engine()
     naps.check_results()
 
     runs = naps.runs()
     assert set(runs) == set(range(count))
     assert max(runs.values()) <= 2, "one kill cannot repeat an item twice"
     repeats = runs.total() - count
-    tell("slow items repeated after a kill half way", repeats, N=count, concurrency=CONCURRENCY)
+    naps.stack.tell(
+        "slow items repeated after a kill half way", repeats, N=count, concurrency=CONCURRENCY
+    )
     assert repeats <= CONCURRENCY
 
 
@@ -118,9 +94,9 @@ class Watch:
 
 
 @contextmanager
-def _asking(server: Server, path: str) -> Iterator[Watch]:
+def _asking(client: Client, path: str) -> Iterator[Watch]:
     """Ask for a document again and again meanwhile."""
-    client, watch, over = Client(server.url), Watch(), threading.Event()
+    watch, over = Watch(), threading.Event()
 
     def ask() -> None:
         while not over.wait(0.005):
@@ -138,41 +114,41 @@ def _asking(server: Server, path: str) -> Iterator[Watch]:
         thread.join()
 
 
-def _worked(server: Server, count: int) -> tuple[float, Watch]:
+def _worked(naps: Naps, count: int) -> tuple[float, Watch]:
     """How many times as fast as one by one a job is done, and how the API answered."""
-    naps = _naps(server, count)
+    naps.count = count
     started = time.monotonic()
     naps.begin()
-    with _asking(server, f"{JOBS}/{naps.job_id}") as watch:
+    with _asking(naps.client, f"{JOBS}/{naps.job_id}") as watch:
         naps.client.settle(naps.job_id)
     seconds = time.monotonic() - started
     naps.check_results()
     assert naps.runs() == Counter(range(count))
     ratio = count * WAIT_MS / 1000 / seconds
-    tell("slow items, times as fast as one by one", f"{ratio:.1f}", N=count, ms=WAIT_MS)
-    tell("API p99 meanwhile", f"{watch.p99:.1f} ms", N=len(watch.times))
+    naps.stack.tell("slow items, times as fast as one by one", f"{ratio:.1f}", N=count, ms=WAIT_MS)
+    naps.stack.tell("API p99 meanwhile", f"{watch.p99:.1f} ms", N=len(watch.times))
     return ratio, watch
 
 
-def test_a_kill_half_way_repeats_only_what_was_in_flight(server: Server) -> None:
-    _killed_half_way(server, 200)
+def test_a_kill_half_way_repeats_only_what_was_in_flight(naps: Naps) -> None:
+    _killed_half_way(naps, 200)
 
 
-def test_items_that_wait_wait_together(server: Server) -> None:
-    ratio, watch = _worked(server, 200)
+def test_items_that_wait_wait_together(naps: Naps) -> None:
+    ratio, watch = _worked(naps, 200)
     assert ratio > 20
     assert watch.p99 < CEILING_MS
 
 
 @pytest.mark.proof
 def test_a_kill_half_way_through_a_thousand_repeats_only_what_was_in_flight(
-    server: Server,
+    naps: Naps,
 ) -> None:
-    _killed_half_way(server, 1000)
+    _killed_half_way(naps, 1000)
 
 
 @pytest.mark.proof
-def test_a_thousand_items_that_wait_are_50_times_as_fast_as_one_by_one(server: Server) -> None:
-    ratio, watch = _worked(server, 1000)
+def test_a_thousand_items_that_wait_are_50_times_as_fast_as_one_by_one(naps: Naps) -> None:
+    ratio, watch = _worked(naps, 1000)
     assert ratio >= 50
     assert watch.p99 < CEILING_MS

@@ -7,50 +7,23 @@ from __future__ import annotations
 
 import http.client
 import random
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 
 import pytest
 
-from tests.acceptance.commands import Server, serving
-from tests.acceptance.plugins import kill_engine, plugin
 from tests.acceptance.reader import PATIENCE, Seen, StreamOver, follow
+from tests.acceptance.stack import Stack
 from tests.crash.client import Client
 from tests.crash.seeds import SEED
-from tests.proof.figures import tell
 
 MS = 0.7
 CHUNK = 51
 """Two of them do not share a dispatch, so that each chunk has events of its own."""
 MOST = 6
 """Events that the client waits for before it drops."""
-WALKER = """
-import time
-from pydantic import BaseModel
-from domain.operation import operation
-from domain.outcomes import Done
-
-class Step(BaseModel):
-    ms: float
-
-@operation("walker.step", item=Step)
-def operations(ctx, item):
-    time.sleep(item.ms / 1000)
-    return Done()
-"""
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    (tmp_path / "data").mkdir()
-    path = plugin(tmp_path / "site", "walker", WALKER)
-    with serving(tmp_path / "data", PYTHONPATH=path) as running:
-        yield running
 
 
 @dataclass
@@ -111,25 +84,22 @@ class Wanderer:
         raise AssertionError("the stream does not end")
 
 
-def _stored(server: Server, job_id: str) -> list[tuple[int, str]]:
+def _stored(stack: Stack, job_id: str) -> list[tuple[int, str]]:
     """Version and name of each event, past the engine."""
-    with closing(sqlite3.connect(server.data_dir / "countermand.db")) as connection:
-        return connection.execute(
-            "SELECT version, alias FROM events WHERE job_id = ? ORDER BY version",
-            (job_id,),
-        ).fetchall()
+    sql = "SELECT version, alias FROM events WHERE job_id = :job_id ORDER BY version"
+    return [(version, name) for version, name in stack.rows(sql, job_id=job_id)]
 
 
-def _wander(server: Server, *, chunks: int, drops: int, kills: int) -> None:
+def _wander(stack: Stack, *, chunks: int, drops: int, kills: int) -> None:
     """A job of so many chunks, watched by a client that drops; asserts what it must see."""
-    client = Client(server.url)
+    client = Client(stack.url)
     steps = [{"ms": MS}] * (chunks * CHUNK)
-    job_id = client.submit("walk", "walker.step", steps, options={"chunk_size": CHUNK})
-    wanderer = Wanderer(server.url, job_id, random.Random(SEED))
+    job_id = client.submit(f"walk {chunks}", "walker.step", steps, options={"chunk_size": CHUNK})
+    wanderer = Wanderer(stack.url, job_id, random.Random(SEED))
     for part in range(1, kills + 1):
         wanderer.drop_until(drops * part // (kills + 1))
         assert client.job(job_id)["status"] == "running", "the job must be under way when we kill"
-        wanderer.look(None, at_first=partial(kill_engine, server))
+        wanderer.look(None, at_first=stack.kill_engine)
         status = wanderer.seen[-1].data["status"]
         assert status == "running", "the stream ends with the engine, not with the job"
     wanderer.drop_until(drops)
@@ -137,13 +107,13 @@ def _wander(server: Server, *, chunks: int, drops: int, kills: int) -> None:
     assert wanderer.ends > kills
 
     seen = [(event.version, event.name) for event in wanderer.seen]
-    assert seen == _stored(server, job_id)
+    assert seen == _stored(stack, job_id)
     assert [version for version, _ in seen] == list(range(1, len(seen) + 1))
     assert wanderer.seen[-1].data["status"] == "completed"
     assert wanderer.seen[-1].data["counts"]["succeeded"] == chunks * CHUNK
     with pytest.raises(StreamOver):
-        next(follow(server.url, job_id, wanderer.last))
-    tell(
+        next(follow(stack.url, job_id, wanderer.last))
+    stack.tell(
         "events seen once and in order",
         len(seen),
         drops=wanderer.drops,
@@ -153,11 +123,11 @@ def _wander(server: Server, *, chunks: int, drops: int, kills: int) -> None:
 
 
 @pytest.mark.crash
-def test_a_client_that_drops_ten_times_over_a_kill_sees_all(server: Server) -> None:
-    _wander(server, chunks=60, drops=10, kills=1)
+def test_a_client_that_drops_ten_times_over_a_kill_sees_all(stack: Stack) -> None:
+    _wander(stack, chunks=60, drops=10, kills=1)
 
 
 @pytest.mark.proof
 @pytest.mark.crash
-def test_a_client_that_drops_fifty_times_over_two_kills_sees_all(server: Server) -> None:
-    _wander(server, chunks=250, drops=50, kills=2)
+def test_a_client_that_drops_fifty_times_over_two_kills_sees_all(stack: Stack) -> None:
+    _wander(stack, chunks=250, drops=50, kills=2)

@@ -7,24 +7,20 @@ edit through the records port from another process, and by deletions of both.
 from __future__ import annotations
 
 import random
-import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from domain.records import Change, Deletion, Writer, Written
 from domain.systems.annotations.tables import projects
-from streams.stores.database import Database, sqlite_url
+from streams.stores.database import Database
 from streams.stores.records import SqlRecords
-from tests.acceptance.commands import Server, countermand, serving
+from tests.acceptance.stack import Stack
 from tests.crash.client import Client, Document
 from tests.crash.seeds import SEED
-from tests.proof.figures import tell
 
 COUNT = 10_000
 CHANGED, EDITED, REMOVED, DELETED = 60, 40, 20, 17
@@ -33,24 +29,19 @@ CHANGED, EDITED, REMOVED, DELETED = 60, 40, 20, 17
 Rows = dict[int, tuple[Any, ...]]
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with serving(tmp_path) as running:
-        yield running
-
-
-def _business_rows(server: Server) -> Rows:
+def _business_rows(stack: Stack) -> Rows:
     """All columns of every project but its version, past the engine."""
-    with closing(sqlite3.connect(server.data_dir / "countermand.db")) as connection:
-        connection.row_factory = sqlite3.Row
-        found = connection.execute("SELECT * FROM projects").fetchall()
-    names = [name for name in found[0].keys() if name != "version"]  # noqa: SIM118 - a Row's
-    return {row["id"]: tuple(row[name] for name in names) for row in found}
+    rows: Rows = {}
+    for row in stack.rows("SELECT * FROM projects"):
+        columns = dict(row._mapping)
+        del columns["version"]
+        rows[columns["id"]] = tuple(columns.values())
+    return rows
 
 
-def _by_hand(server: Server, actor: str, work: Callable[[SqlRecords], Sequence[object]]) -> None:
+def _by_hand(stack: Stack, actor: str, work: Callable[[SqlRecords], Sequence[object]]) -> None:
     """Single writes through the records port, each a transaction, in this very process."""
-    with Database(sqlite_url(server.data_dir / "countermand.db")) as database:
+    with Database(stack.database) as database:
         written = database.write_now(
             lambda connection: work(SqlRecords(connection, Writer("local", actor), time.time()))
         )
@@ -61,14 +52,16 @@ def _by_hand(server: Server, actor: str, work: Callable[[SqlRecords], Sequence[o
 class Rewrite:
     """A job that renames projects, and who has changed which of them since."""
 
-    server: Server
+    stack: Stack
     client: Client
-    ids: list[int]
+    name: str
+    """Told apart from others on the same server by this."""
+    ids: list[int] = field(default_factory=list)
     job_id: str = ""
     later: dict[int, str] = field(default_factory=dict)
 
     def work(self, key: str, verb: str, items: list[Document]) -> str:
-        job_id = self.client.submit(key, f"annotations.{verb}_projects", items)
+        job_id = self.client.submit(f"{self.name} {key}", f"annotations.{verb}_projects", items)
         job = self.client.settle(job_id)
         assert job["counts"]["succeeded"] == len(items), job
         return job_id
@@ -89,10 +82,10 @@ class Rewrite:
         self.later |= dict.fromkeys(removed, job)
         for n in edited:
             _by_hand(
-                self.server, "ada", lambda r, n=n: r.update(projects, [Change(n, {"name": "ada"})])
+                self.stack, "ada", lambda r, n=n: r.update(projects, [Change(n, {"name": "ada"})])
             )
         for n in deleted:
-            _by_hand(self.server, "grace", lambda r, n=n: r.delete(projects, [Deletion(n)]))
+            _by_hand(self.stack, "grace", lambda r, n=n: r.delete(projects, [Deletion(n)]))
         self.later |= dict.fromkeys(edited, "ada") | dict.fromkeys(deleted, "grace")
 
     def undo(self, key: str) -> Document:
@@ -105,8 +98,8 @@ class Rewrite:
         return {self.ids[item["position"]]: item["error"] for item in found}
 
 
-def _prepared(server: Server, count: int) -> Rewrite:
-    rewrite = Rewrite(server, Client(server.url), [])
+def _prepared(stack: Stack, name: str, count: int) -> Rewrite:
+    rewrite = Rewrite(stack, Client(stack.url), name)
     names = [{"name": f"project {n}", "description": f"old {n}"} for n in range(count)]
     made = rewrite.work("create", "create", names)
     rewrite.ids = [item["result"]["id"] for item in rewrite.client.items(made)]
@@ -118,21 +111,21 @@ def _same(some: Rows, others: Rows, ids: set[int]) -> int:
     return sum(some.get(n, None) == others.get(n, ()) for n in ids)
 
 
-def test_undo_of_ten_thousand_updates_of_which_137_were_changed_later(server: Server) -> None:
-    rewrite = _prepared(server, COUNT)
-    before = _business_rows(server)
+def test_undo_of_ten_thousand_updates_of_which_137_were_changed_later(stack: Stack) -> None:
+    rewrite = _prepared(stack, "figure", COUNT)
+    before = _business_rows(stack)
     rewrite.rename()
-    renamed = _business_rows(server)
+    renamed = _business_rows(stack)
     assert _same(before, renamed, set(rewrite.ids)) == 0
     rewrite.interfere(random.Random(SEED))
-    meddled = _business_rows(server)
+    meddled = _business_rows(stack)
     others, ours = set(rewrite.later), set(rewrite.ids) - set(rewrite.later)
     assert (len(others), len(ours)) == (137, 9863)
 
     started = time.monotonic()
     undone = rewrite.undo("undo")
     seconds = time.monotonic() - started
-    after = _business_rows(server)
+    after = _business_rows(stack)
 
     assert undone["status"] == "rolled_back"
     assert (undone["counts"]["rolled_back"], undone["counts"]["conflict"]) == (9863, 137)
@@ -142,37 +135,37 @@ def test_undo_of_ten_thousand_updates_of_which_137_were_changed_later(server: Se
     assert set(conflicts) == others
     unnamed = [n for n, who in rewrite.later.items() if who not in conflicts[n]["message"]]
     assert not unnamed, conflicts[unnamed[0]]
-    tell("records restored in all business columns", _same(after, before, ours), N=COUNT, seed=SEED)
-    tell("conflicts that name who did it", len(conflicts), N=COUNT, seed=SEED)
-    tell("undo of 10,000 updates", f"{seconds:.1f} s", N=COUNT)
+    stack.tell(
+        "records restored in all business columns", _same(after, before, ours), N=COUNT, seed=SEED
+    )
+    stack.tell("conflicts that name who did it", len(conflicts), N=COUNT, seed=SEED)
+    stack.tell("undo of 10,000 updates", f"{seconds:.1f} s", N=COUNT)
 
     redone = rewrite.undo("undo of the undo")
-    again = _business_rows(server)
+    again = _business_rows(stack)
 
     assert redone["counts"]["succeeded"] == 9863, redone
     assert _same(again, renamed, ours) == 9863
     assert {n: again.get(n) for n in others} == {n: meddled.get(n) for n in others}
-    tell("records as the job left them after the undo of the undo", 9863, N=COUNT, seed=SEED)
-    assert server.stop() == 0
-    checked = countermand("audit", "verify", "--data-dir", str(server.data_dir))
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    stack.tell("records as the job left them after the undo of the undo", 9863, N=COUNT, seed=SEED)
+    stack.check_audit()
 
 
 @pytest.mark.parametrize("size", [10, 400], ids=["in different chunks", "in one chunk"])
-def test_two_items_of_one_job_on_one_record_are_no_conflict(server: Server, size: int) -> None:
-    rewrite = _prepared(server, 100)
-    before = _business_rows(server)
+def test_two_items_of_one_job_on_one_record_are_no_conflict(stack: Stack, size: int) -> None:
+    rewrite = _prepared(stack, f"thrice {size}", 100)
+    before = _business_rows(stack)
     items = [{"id": n, "name": f"turn {turn}"} for turn in range(3) for n in rewrite.ids]
     rewrite.job_id = rewrite.client.submit(
-        "thrice", "annotations.update_projects", items, options={"chunk_size": size}
+        f"{rewrite.name} update", "annotations.update_projects", items, options={"chunk_size": size}
     )
     assert rewrite.client.settle(rewrite.job_id)["counts"]["succeeded"] == 300
-    changed = _business_rows(server)
+    changed = _business_rows(stack)
 
     undone = rewrite.undo("undo")
 
     assert (undone["status"], undone["counts"]["rolled_back"]) == ("rolled_back", 300)
-    assert _business_rows(server) == before
+    assert _business_rows(stack) == before
     redone = rewrite.undo("undo of the undo")
     assert (redone["status"], redone["counts"]["succeeded"]) == ("completed", 300)
-    assert _business_rows(server) == changed
+    assert _business_rows(stack) == changed

@@ -1,0 +1,124 @@
+"""Scaled: an API, two coordinators and two workers over a Kafka and a PostgreSQL of its own."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.acceptance.commands import Service, countermand
+from tests.acceptance.stack import Stack
+from tests.services.kafka import running_kafka
+from tests.services.postgres import PostgresServer
+
+PARTITIONS = 4
+COORDINATORS = ("coordinator-1", "coordinator-2")
+WORKERS = ("worker-1", "worker-2")
+START_SECONDS = 100.0
+"""Five processes that start at once, on a machine that may have more to do."""
+
+
+class Scaled(Stack):
+    """Processes over a broker and a database that outlive them."""
+
+    kind = "scaled"
+
+    def __init__(self, folder: Path, database: str, broker: str, **variables: str) -> None:
+        super().__init__(folder, database)
+        self._variables = {
+            "COUNTERMAND_DATABASE": database,
+            "COUNTERMAND_BROKER": broker,
+            "COUNTERMAND_DATA_DIR": str(folder),
+            **variables,
+        }
+        self.api = self._service("api", "api")
+        self.coordinators = [self._instance("coordinator", name) for name in COORDINATORS]
+        self.workers = [self._instance("worker", name) for name in WORKERS]
+        self._turns = itertools.cycle(range(len(WORKERS)))
+
+    def _instance(self, role: str, name: str) -> Service:
+        return self._service(name, role, "--instance", name)
+
+    def _service(self, name: str, *verb: str) -> Service:
+        return Service(self.folder / f"{name}.log", *verb, **self._variables)
+
+    @property
+    def services(self) -> list[Service]:
+        """All of them; each is a supervisor and its process."""
+        return [self.api, *self.coordinators, *self.workers]
+
+    @property
+    def url(self) -> str:
+        """Where the API listens."""
+        return self.api.url
+
+    @property
+    def log(self) -> str:
+        """What all processes have said so far."""
+        return "".join(f"{one.log.name}:\n{one.log.read_text()}" for one in self.services)
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """The database, and the directory of what belongs to it."""
+        return ("--database", self.database, "--data-dir", str(self.folder))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether all of it runs."""
+        return all(one.is_running for one in self.services)
+
+    def start(self) -> None:
+        """Start all at once, and return when all are ready."""
+        for one in self.services:
+            one.start()
+        until = time.monotonic() + START_SECONDS
+        for one in self.services:
+            _wait_ready(one, until)
+
+    def stop(self) -> int:
+        """Ask all to end at once; returns the worst exit code."""
+        for one in self.services:
+            one.ask_to_stop()
+        return max(one.wait() for one in self.services)
+
+    def kill_engine(self) -> None:
+        """SIGKILL for the process of the API, of a coordinator and of a worker, in turn."""
+        turn = next(self._turns)
+        for one in (self.api, self.coordinators[turn], self.workers[turn]):
+            one.engine.kill()
+
+
+@contextmanager
+def scaled(folder: Path, postgres: PostgresServer, **variables: str) -> Iterator[Scaled]:
+    """An installation with a database and a broker of its own, ended on the way out."""
+    name = folder.name.replace("-", "_")
+    with postgres.connect() as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+    with running_kafka() as kafka:
+        create = ("topics", "create", "--partitions", str(PARTITIONS), "--broker", kafka.url)
+        assert countermand(*create, **variables).returncode == 0
+        stack = Scaled(folder, postgres.url(name), kafka.url, **variables)
+        try:
+            stack.start()
+            yield stack
+        finally:
+            stack.stop()
+
+
+def _wait_ready(service: Service, until: float) -> None:
+    """Return when a process says that it takes work."""
+    said = ""
+    while time.monotonic() < until:
+        try:
+            with urllib.request.urlopen(f"{service.url}/health/ready", timeout=5):
+                return
+        except urllib.error.HTTPError as error:
+            said = error.read().decode()
+        except OSError as error:
+            said = str(error)
+        time.sleep(0.05)
+    raise AssertionError(f"{service.log.name} is not ready: {said}\n{service.log.read_text()}")

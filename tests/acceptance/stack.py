@@ -1,0 +1,122 @@
+"""Stack: an installation that runs, and what tests do with it, however many processes it has.
+
+The same tests hold for :mod:`tests.acceptance.embedded` and :mod:`tests.acceptance.scaled`.
+Tests share one, so none may expect it to be empty, and each names its own jobs and keys.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+from unittest import mock
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from streams.cli.main import main
+from tests.acceptance.commands import environment
+from tests.proof.figures import tell
+
+
+class Stack(ABC):
+    """A running installation; ``database`` is its address as SQLAlchemy takes it."""
+
+    kind: ClassVar[str]
+    """What reports call it; no test asks."""
+
+    def __init__(self, folder: Path, database: str) -> None:
+        self.folder = folder
+        self.database = database
+
+    # -- what each kind does in its own way -------------------------------------------
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where the API listens."""
+
+    @property
+    @abstractmethod
+    def log(self) -> str:
+        """What all its processes have said so far."""
+
+    @property
+    @abstractmethod
+    def place(self) -> tuple[str, ...]:
+        """The options by which a verb that opens the database finds it."""
+
+    @property
+    @abstractmethod
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it, and return when it takes work."""
+
+    @abstractmethod
+    def stop(self) -> int:
+        """Ask it to end, and return the exit code: 0 if all of it ended well."""
+
+    @abstractmethod
+    def kill_engine(self) -> None:
+        """SIGKILL for a process that decides, one that works and one that answers.
+
+        They may be one and the same. The supervisors are left, and start others.
+        """
+
+    # -- what all tests ask of it -------------------------------------------------------
+
+    def ask(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a verb that speaks to it, in this very process, which is quick."""
+        words = ["countermand", *arguments]
+        variables = environment(COUNTERMAND_URL=self.url)
+        out, err = io.TextIOWrapper(io.BytesIO()), io.StringIO()
+        with (
+            mock.patch.multiple(
+                sys, argv=words, stdin=io.TextIOWrapper(io.BytesIO(given.encode()))
+            ),
+            mock.patch.dict(os.environ, variables, clear=True),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                main()
+                code = 0
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+        out.flush()
+        out.seek(0)
+        return subprocess.CompletedProcess(words, code, out.read(), err.getvalue())
+
+    def json(self, *arguments: str) -> Any:
+        """The one JSON document that a verb prints; it must succeed."""
+        ended = self.ask(*arguments, "--json")
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    def lines(self, *arguments: str) -> list[Any]:
+        """The lines of JSON that a verb prints."""
+        return [json.loads(line) for line in self.ask(*arguments, "--json").stdout.splitlines()]
+
+    def rows(self, sql: str, **parameters: Any) -> list[Any]:
+        """What the database says to a query, past the engine."""
+        engine = create_engine(self.database, poolclass=NullPool)
+        with engine.connect() as connection:
+            return list(connection.execute(text(sql), parameters))
+
+    def tell(self, name: str, value: object, **terms: object) -> None:
+        """A figure for the report, which holds for this kind of stack."""
+        tell(name, value, stack=self.kind, **terms)
+
+    def check_audit(self) -> None:
+        """Nobody has changed what is stored."""
+        report = self.json("audit", "verify", *self.place)
+        assert report["sound"], report

@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 from eventsourcing.persistence import IntegrityError, Recording
-from sqlalchemy import Connection
+from sqlalchemy import Connection, exc
 
 from domain.commands import Command, OpenJob, RecordOutcomes, SubmitJob
 from domain.errors import CommandRefused, IdempotencyConflict, Unavailable, VersionConflict
@@ -206,7 +206,8 @@ class Coordinator:
         for _attempt in range(CONFLICT_ATTEMPTS):
             try:
                 return await self._database.write(fresh)
-            except IntegrityError:
+            except (IntegrityError, exc.IntegrityError):
+                # Its event, its decision or the row of a new job was stored first by another.
                 self._forget(job_id)
             except BaseException:
                 self._forget(job_id)

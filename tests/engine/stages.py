@@ -67,6 +67,8 @@ class Stages:
     decisions: dict[str, Decision] = field(default_factory=dict)
     hung: list[str] = field(default_factory=list)
     workers: int = 0
+    failpoints: Failpoints = field(default_factory=Failpoints)
+    """The coordinator's."""
     shared: bool = False
     """Whether there may be others like these, on the same database."""
 
@@ -90,7 +92,7 @@ class Stages:
             clock=self.clock,
             ids=self.ids,
             settings=CoordinatorSettings(claim_by=5.0),
-            failpoints=Failpoints(),
+            failpoints=self.failpoints,
             places=places,
             stored=lambda recordings: None,
             decided=self.decisions.__setitem__,

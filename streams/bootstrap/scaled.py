@@ -50,6 +50,8 @@ log = structlog.get_logger(__name__)
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 5.0
+HEARTBEATS = 10
+"""In a session: with its next one a member learns that another has gone, and takes over."""
 
 SIGNING_PAUSE = 0.2
 """Seconds between a commit and its signature; those of a busy time share a write."""
@@ -243,7 +245,7 @@ def _app(base: Base, stage: StageName, *, instance: str) -> Any:
     live = stage is StageName.LIVE
     settings = FaustSettings(
         session_timeout=base.settings.session_timeout,
-        heartbeat_interval=base.settings.session_timeout / 3,
+        heartbeat_interval=base.settings.session_timeout / HEARTBEATS,
         # Each process that serves readers is a group of its own, and has no past.
         instance_id=None if live else instance,
         from_start=not live,

@@ -67,7 +67,7 @@ def _lost(stack: Stack, load: Load, jobs: int) -> None:
 
 
 def test_messages_are_lost(stack: Stack, load: Load) -> None:
-    _lost(stack, load, 2)
+    _lost(stack, load, 1)
     load.judge()
 
 
@@ -122,13 +122,8 @@ def _storm(stack: Stack, load: Load, seconds: float) -> None:
     tell("rebalance storm", f"{turns} joins and leaves, {len(jobs)} jobs in {took:.0f} s")
 
 
-def test_a_rebalance_storm(stack: Stack, load: Load) -> None:
-    _storm(stack, load, 10.0)
-    load.judge()
-
-
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
-def test_a_long_rebalance_storm(stack: Stack, load: Load) -> None:
+def test_a_rebalance_storm(stack: Stack, load: Load) -> None:
     _storm(stack, load, 60.0)
     load.judge()

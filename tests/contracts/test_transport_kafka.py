@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import faust
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer.group_coordinator import OffsetCommitRequest
 from faust.types import TP
 
 from streams.app import FaustSettings, create_faust_app
 from streams.transport.kafka import Transport
 from streams.transport.kafka.consumer import Consumer
-from tests.services.kafka import KafkaCluster
+from tests.services.kafka import KafkaCluster, create_topic
 
 pytest.register_assert_rewrite("tests.contracts.transport", "tests.contracts.transport_bench")
 
@@ -88,7 +88,7 @@ class KafkaHarness:
         self.admin = admin
 
     async def create_topic(self, topic: str, partitions: int) -> None:
-        await self.admin.create_topics([NewTopic(topic, partitions, self.cluster.replication)])
+        await create_topic(self.cluster, topic, partitions)
 
     def make_app(self, app_id: str, settings: FaustSettings, *, producer_only: bool) -> faust.App:
         return create_faust_app(

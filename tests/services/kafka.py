@@ -7,6 +7,7 @@ it dies. Outside of pytest: `with running_kafka() as kafka: ...`.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import os
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.services.kafka_jars import fetch, find_java
 from tests.services.switch import need
@@ -361,6 +363,21 @@ def _remove_leftovers() -> None:
         owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
         if owner.isdigit() and not Path("/proc", owner).exists():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+async def create_topic(
+    cluster: KafkaCluster, topic: str, partitions: int = 1, **configs: str
+) -> None:
+    """Create a topic; a broker that has just come back refuses for a moment."""
+    new = NewTopic(topic, partitions, cluster.replication, topic_configs=configs)
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+    await admin.start()
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            while any(code for _, code, *_ in (await admin.create_topics([new])).topic_errors):  # noqa: ASYNC110 - a broker tells nobody
+                await asyncio.sleep(0.1)
+    finally:
+        await admin.close()
 
 
 @pytest.fixture(scope="session")

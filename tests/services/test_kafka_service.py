@@ -15,24 +15,19 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from tests.services.kafka import KafkaCluster, KafkaFailed, running_kafka
+from tests.services.kafka import KafkaCluster, KafkaFailed, create_topic, running_kafka
 
 _CHECKOUT = Path(__file__).parents[2]
 
 
 async def create(cluster: KafkaCluster) -> str:
     topic = f"service-{uuid.uuid4().hex}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(topic, 1, cluster.replication)])
-    finally:
-        await admin.close()
+    await create_topic(cluster, topic)
     return topic
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import faust
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 
 from domain.errors import BrokerUnavailable
 from streams.app import AppCrashedError, FaustSettings, create_faust_app, running, start, stop
@@ -20,7 +20,7 @@ from streams.transport.errors import (
     UnknownPartitionError,
     UnknownTopicError,
 )
-from tests.services.kafka import KafkaCluster
+from tests.services.kafka import KafkaCluster, create_topic
 from tests.unit.streams.transport.apps import Reader
 
 PROMPT = FaustSettings(
@@ -68,9 +68,7 @@ class administration:  # noqa: N801 - used like a function
 @pytest.fixture
 async def place(kafka: KafkaCluster) -> Place:
     topic = f"work-{uuid.uuid4().hex}"
-    async with administration(kafka) as admin:
-        configs = {"max.message.bytes": "100000"}
-        await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=configs)])
+    await create_topic(kafka, topic, **{"max.message.bytes": "100000"})
     return Place(kafka, topic)
 
 

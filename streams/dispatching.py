@@ -69,9 +69,14 @@ def dispatches_wanted(job: Job, registry: Registry, *, most: int) -> int:
 
 
 def work_message(work: Work) -> Outgoing:
-    """A work message on the topic of its system."""
+    """A work message on the topic of its system.
+
+    Its key spreads a job over all workers, and what is sent again may reach another one.
+    """
     system = work.operation.split(".", 1)[0]
-    return Outgoing(topic=topics.work(system), key=work.job_id.encode(), value=encode(work))
+    first = work.chunks[0]
+    key = f"{work.job_id}.{first.chunk}.{first.attempt}"
+    return Outgoing(topic=topics.work(system), key=key.encode(), value=encode(work))
 
 
 def _pack(job: Job, operation: Operation) -> int:

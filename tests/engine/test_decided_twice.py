@@ -31,7 +31,7 @@ async def test_another_process_has_decided_meanwhile(postgres_database: str) -> 
         prepare(database, Registry([create]))
         stages = Stages(database, Registry([create]))
         job_id = await stages.submit("stock.create", [{"name": "a"}])
-        decided = Decision(job_id, 2, {"code": "wrong_state", "status": 409, "detail": "too late"})
+        decided = Decision(job_id, 2, {"code": "wrong_state", "message": "too late", "pointer": ""})
         command = PauseJob(command_id="pause", job_id=job_id, tenant="local", actor="tester")
 
         def overtake() -> None:

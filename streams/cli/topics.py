@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
@@ -102,6 +101,8 @@ app.command()(redriving.redrive)
 
 
 def _asked(broker: str | None, work: Callable[[str, list[str]], Awaitable[T]]) -> T:
+    import asyncio
+
     from domain.errors import SettingsInvalid
     from streams.bootstrap import installed_operations
     from streams.broker_address import parse

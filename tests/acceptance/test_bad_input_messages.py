@@ -22,7 +22,7 @@ from streams import app as faust_apps
 from streams import topics
 from streams.agents import Binding, Sender, bind
 from streams.bootstrap import embedded
-from streams.envelope import Outgoing, decode_command, encode
+from streams.envelope import CommandDecided, Outgoing, decode_command, decode_outcome, encode
 from streams.failpoints import Failpoints
 from streams.gateway import Caller
 from streams.settings import Settings
@@ -65,7 +65,7 @@ async def test_bad_commands_become_dead_letters_and_the_partition_moves_on(
     migrate.create_missing(sqlite_database, [stock])
     stages = Stages(sqlite_database, Registry(operations))
     broker = MemoryBroker()
-    for topic in (topics.COMMANDS, topics.DEAD, topics.work("stock")):
+    for topic in (topics.COMMANDS, topics.OUTCOMES, topics.DEAD, topics.work("stock")):
         broker.create_topic(topic, 1)
     app = faust_apps.create_faust_app(
         app_id="coordinator", broker_url=str(broker.url), transport=memory_transport(broker)
@@ -109,7 +109,12 @@ async def test_a_command_for_an_unknown_operation_is_decided_and_makes_no_job(
     assert refused is not None
     assert refused["code"] == "unknown_operation"
     assert await stages.rows("SELECT count(*) FROM events") == [(0,)]
-    assert stages.bus == []
+    (told,) = stages.bus
+    assert told.topic == topics.OUTCOMES
+    answer = decode_outcome(told.value)
+    assert isinstance(answer, CommandDecided)
+    assert answer.problem is not None
+    assert answer.problem.code == "unknown_operation"
 
 
 class Gone(Exception):

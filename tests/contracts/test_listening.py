@@ -182,7 +182,7 @@ async def test_events_and_decisions_are_announced_once_committed(postgres_databa
             await database.write(lambda connection: announce_decision(connection, "c-1"))
             (number,) = await asyncio.to_thread(append, database, stored_event("job", 1))
             assert await decided.next() == "c-1"
-            assert await events.next() == str(number)
+            assert await events.next() == f"{number} job 1"
 
 
 class RolledBack(Exception):

@@ -75,6 +75,7 @@ class SqlRecords:
         keys, values = _completed(shape, columns, rows)
         cells = self._backend.cells(shape, keys, values)
         with self._scope(shape):
+            self._together.inserted(shape)
             count = len(rows)
             ids = self._together.take_ids(shape, self._journal.table_id(shape), count)
             tenant = self._writer.tenant
@@ -99,6 +100,7 @@ class SqlRecords:
             shape.check_columns(keys)
         results: dict[int, WriteResult] = {}
         with self._scope(shape):
+            self._together.changed()
             for turn in _turns([change.id for change in changes]):
                 self._update_turn(shape, {index: changes[index] for index in turn}, results)
         return [results[index] for index in range(len(changes))]
@@ -108,6 +110,7 @@ class SqlRecords:
         shape = self._shape(table)
         results: dict[int, WriteResult] = {}
         with self._scope(shape):
+            self._together.changed()
             for turn in _turns([deletion.id for deletion in deletions]):
                 self._delete_turn(shape, {index: deletions[index] for index in turn}, results)
         return [results[index] for index in range(len(deletions))]
@@ -141,7 +144,9 @@ class SqlRecords:
         """The tenant's records of those ids, each with its id; see the port."""
         shape = self._shape(table)
         chosen = _chosen(shape, columns)
-        kept = self._together.kept(self._writer.tenant, shape, chosen)
+        # A document in another column could be changed by whoever was given it.
+        plain = shape.is_plain(chosen)
+        kept = self._together.kept(self._writer.tenant, shape, chosen) if plain else {}
         rows: Kept = {key: kept[key] for key in ids if key in kept}
         missing = sorted(set(ids) - rows.keys())
         if missing:
@@ -187,7 +192,6 @@ class SqlRecords:
         """A write of several statements, as a whole or not at all."""
         with refusals(shape.name), self.savepoint():
             self._untouched = False
-            self._together.written(shape)
             yield
 
     def _update_turn(

@@ -83,7 +83,7 @@ class Together:
     # -- reads ------------------------------------------------------------------------
 
     def kept(self, tenant: str, shape: Shape, columns: tuple[str, ...]) -> Kept:
-        """Records that were read before and not written since."""
+        """Records that were read before and not written since; of columns that are plain."""
         return self._kept.setdefault((shape.name, tenant, columns), {})
 
     def keep(self, kept: Kept, rows: Kept) -> None:
@@ -93,10 +93,14 @@ class Together:
         if len(rows) <= KNOWN_ROWS:
             kept.update(rows)
 
-    def written(self, shape: Shape) -> None:
-        """A table's records change: what was read of it no longer holds."""
+    def inserted(self, shape: Shape) -> None:
+        """A table has more records: what was read of it no longer holds."""
         for key in [key for key in self._kept if key[0] == shape.name]:
             del self._kept[key]
+
+    def changed(self) -> None:
+        """Records change or go, and with them whatever the database ties to them."""
+        self._kept.clear()
 
     # -- writes -----------------------------------------------------------------------
 

@@ -46,12 +46,12 @@ def retry(run: Run) -> None:
 
 def undo(run: Run) -> None:
     """There, back, and there again: many chunks in one message and one transaction."""
-    job_id = run.submit("crash.add", additions("undo", range(1, 121)), options={"chunk_size": 4})
+    job_id = run.submit("crash.add", additions("undo", range(1, 97)), options={"chunk_size": 8})
     run.settle(job_id)
     run.client.command(job_id, "undo", "back")
-    assert run.settle(job_id)["counts"]["rolled_back"] == 120
+    assert run.settle(job_id)["counts"]["rolled_back"] == 96
     run.client.command(job_id, "undo", "there again")
-    assert run.settle(job_id)["counts"]["succeeded"] == 120
+    assert run.settle(job_id)["counts"]["succeeded"] == 96
 
 
 def slow(run: Run) -> None:

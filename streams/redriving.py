@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer  # type: ignore[import-untyped] # ships none
-from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped] # ships none
 from aiokafka.errors import KafkaError  # type: ignore[import-untyped] # ships none
 from aiokafka.structs import TopicPartition  # type: ignore[import-untyped] # ships none
 
@@ -25,6 +24,8 @@ from streams import broker_address, topics
 from streams.agents import Sender
 from streams.deadletters import Letter, Redriven, redrive
 from streams.envelope import Outgoing
+from streams.topology import all_topics
+from streams.transport.kafka import admin
 from streams.transport.kafka.closing import close_consumer
 
 GROUP = "countermand-redrive-"
@@ -75,7 +76,7 @@ async def redrive_all(broker: str, run: Run) -> Redriven:
         )
     try:
         async with _sending(broker, dry=run.dry) as send, _consumer(address, run.code) as consumer:
-            found = await _partitions(address)
+            found = await _partitions(broker, run.systems)
             ends = await _placed(consumer, found[topics.DEAD], from_start=run.from_start)
             # Work of a system whose topic is gone would be refused by the broker.
             systems = [system for system in run.systems if topics.work(system) in found]
@@ -122,20 +123,11 @@ async def _consumer(
         await close_consumer(consumer)
 
 
-async def _partitions(address: broker_address.BrokerAddress) -> dict[str, list[int]]:
-    """The partitions of every topic."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=address.bootstrap)
-    try:
-        async with asyncio.timeout(SILENCE):
-            await admin.start()
-            described = await admin.describe_topics()
-    finally:
-        await admin.close()
-    found = {
-        topic["topic"]: [partition["partition"] for partition in topic["partitions"]]
-        for topic in described
-    }
-    if not found.get(topics.DEAD):
+async def _partitions(broker: str, systems: Sequence[str]) -> dict[str, int]:
+    """How many each of our topics has that is there."""
+    states = await admin.look(broker, all_topics(systems))
+    found = {state.topic: state.partitions for state in states if state.partitions}
+    if topics.DEAD not in found:
         raise SettingsInvalid(
             f"the broker has no topic {topics.DEAD}; see that the address is the right one, and "
             "make the topics: countermand topics create"
@@ -143,11 +135,11 @@ async def _partitions(address: broker_address.BrokerAddress) -> dict[str, list[i
     return found
 
 
-async def _placed(consumer: AIOKafkaConsumer, numbers: Sequence[int], *, from_start: bool) -> Ends:
+async def _placed(consumer: AIOKafkaConsumer, partitions: int, *, from_start: bool) -> Ends:
     """Put the consumer where the last run has ended; returns where this one is to end."""
     # By hand, not as a member: whoever was killed keeps nobody waiting, and of two runs at a
     # time each sends everything, which has no effect twice.
-    places = [TopicPartition(topics.DEAD, number) for number in numbers]
+    places = [TopicPartition(topics.DEAD, number) for number in range(partitions)]
     consumer.assign(places)
     async with asyncio.timeout(SILENCE):
         firsts = await consumer.beginning_offsets(places)

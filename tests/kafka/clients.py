@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 import confluent_kafka
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 Headers = Sequence[tuple[str, bytes]]
 
 
@@ -118,8 +118,9 @@ class Confluent:
             on_delivery=lambda error, _message: failures.append(error),
         )
         assert await asyncio.to_thread(self._producer.flush, PATIENCE) == 0
-        if failures != [None]:
-            raise confluent_kafka.KafkaException(*failures)
+        (failure,) = failures
+        if failure is not None:
+            raise confluent_kafka.KafkaException(failure)
 
     @asynccontextmanager
     async def reading(self, topic: str, *, past: bool) -> AsyncIterator[Reader]:

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from streams.topology import all_topics
+from streams.transport.kafka import admin
 from tests.acceptance.commands import COMMAND, PATIENCE, environment
 from tests.services.kafka import KafkaCluster
 
@@ -71,7 +71,10 @@ class Installation:
 @contextlib.contextmanager
 def installed(kafka: KafkaCluster, database: str, folder: Path) -> Iterator[Installation]:
     """Start every role once, and end them on the way out."""
-    asyncio.run(_create_topics(kafka))
+    topics = all_topics(SYSTEMS)
+    asyncio.run(
+        admin.create(kafka.url, topics, partitions=PARTITIONS, replication=kafka.replication)
+    )
     variables = Installation(kafka, database, "", folder).environment
     with contextlib.ExitStack() as stack:
         started = [stack.enter_context(_running(role, folder, variables)) for role in ROLES]
@@ -82,16 +85,6 @@ def installed(kafka: KafkaCluster, database: str, folder: Path) -> Iterator[Inst
         yield Installation(kafka, database, urls[0], folder)
         for process in started:
             process.send_signal(signal.SIGTERM)
-
-
-async def _create_topics(kafka: KafkaCluster) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    await admin.start()
-    try:
-        wanted = [NewTopic(topic, PARTITIONS, kafka.replication) for topic in all_topics(SYSTEMS)]
-        await admin.create_topics(wanted)
-    finally:
-        await admin.close()
 
 
 @contextlib.contextmanager

@@ -55,10 +55,15 @@ class Stranger:
 
     async def send(self, command: Mapping[str, Any]) -> str:
         """Send a command as it is; returns its id."""
-        key, value = str(command["job_id"]).encode(), json.dumps(command).encode()
-        self.contract.check("commands", key, value)
-        await self.client.send(Message(self.contract.topic("commands"), key, value))
+        value = json.dumps(command).encode()
+        self.contract.check("commands", self.job_id.encode(), value)
+        await self.send_bytes(value)
         return str(command["command_id"])
+
+    async def send_bytes(self, value: bytes) -> None:
+        """Send what need be no command at all, as if it were one of this job."""
+        topic = self.contract.topic("commands")
+        await self.client.send(Message(topic, self.job_id.encode(), value))
 
     async def decided(self, commands: Iterable[str]) -> list[Said]:
         """The answers to commands, in their order."""

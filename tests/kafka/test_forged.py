@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.kafka.clients import Client, Message
+from tests.kafka.clients import Client, Message, Reader
 from tests.kafka.contract import Contract
 from tests.kafka.installation import Installation
 from tests.kafka.letters import letter_about, told
@@ -44,6 +44,15 @@ async def put(client: Client, topic: str, key: str, values: Iterable[bytes]) -> 
         await client.send(Message(topic, key.encode(), value))
 
 
+async def hint_of(job_id: str, hints: Reader, contract: Contract) -> dict[str, Any]:
+    """What the engine has sent its workers first, of a job."""
+    while True:
+        message = await hints.next()
+        true = contract.check("work", message.key, message.value)
+        if true["job_id"] == job_id:
+            return true
+
+
 def forgeries(true: dict[str, Any]) -> list[dict[str, Any]]:
     """Work messages that differ from a true one in one field each, and the true one again."""
     (first, *_) = true["chunks"]
@@ -56,7 +65,7 @@ def forgeries(true: dict[str, Any]) -> list[dict[str, Any]]:
         {"operation": "annotations.delete_projects"},
         {"operation": "annotations.no_such"},
         {"job_id": "forged-no-such-job"},
-        {"schema_version": 99},
+        {"beyond": 1},
     ]
     return [true | each for each in changes]
 
@@ -72,10 +81,9 @@ async def test_forged_work_of_a_job_that_is_done(
         opened.reading(contract.topic("dead"), past=False) as letters,
     ):
         await stranger.command("SubmitJob", spec=SPEC, source=items(job_id))
-        hint = await hints.next()
-        true = contract.check("work", hint.key, hint.value)
         done = await stranger.over()
-        assert (true["job_id"], done["status"]) == (job_id, "completed")
+        assert done["status"] == "completed"
+        true = await hint_of(job_id, hints, contract)
         made = await asyncio.to_thread(installation.count, PROJECTS, job=job_id)
 
         forged = [json.dumps(each).encode() for each in forgeries(true)]
@@ -88,9 +96,7 @@ async def test_forged_work_of_a_job_that_is_done(
     assert made == ITEMS
     assert [letter["countermand-code"] for letter in buried] == [
         "unknown_operation",
-        "unsupported_version",
-        "unreadable",
-        "unreadable",
+        *["unreadable"] * 3,
     ]
     assert stranger.history[done["version"] + 1]["command_id"] == undo["command_id"], (
         "nothing had happened to the job before"

@@ -77,7 +77,7 @@ class Scaled(Stack):
             one.start()
         until = time.monotonic() + START_SECONDS
         for one in self.services:
-            _wait_ready(one, until)
+            wait_ready(one, until)
 
     def stop(self) -> int:
         """Ask all to end at once; returns the worst exit code."""
@@ -109,7 +109,7 @@ def scaled(folder: Path, postgres: PostgresServer, **variables: str) -> Iterator
             stack.stop()
 
 
-def _wait_ready(service: Service, until: float) -> None:
+def wait_ready(service: Service, until: float) -> None:
     """Return when a process says that it takes work."""
     said = ""
     while time.monotonic() < until:

@@ -7,6 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Final
 
@@ -115,3 +118,18 @@ class Service:
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
+
+
+def wait_ready(service: Service, until: float) -> None:
+    """Return when a process says that it takes work."""
+    said = ""
+    while time.monotonic() < until:
+        try:
+            with urllib.request.urlopen(f"{service.url}/health/ready", timeout=5):
+                return
+        except urllib.error.HTTPError as error:
+            said = error.read().decode()
+        except OSError as error:
+            said = str(error)
+        time.sleep(0.05)
+    raise AssertionError(f"{service.log.name} is not ready: {said}\n{service.log.read_text()}")

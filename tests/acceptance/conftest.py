@@ -40,3 +40,11 @@ def stack(
         running = scaled(folder, postgres, **variables)
     with running as started:
         yield started
+
+
+@pytest.fixture(autouse=True)
+def taking_work(request: pytest.FixtureRequest) -> None:
+    """The test before may have killed a process of the stack."""
+    if "stack" in request.fixturenames:
+        shared: Stack = request.getfixturevalue("stack")
+        shared.wait_ready()

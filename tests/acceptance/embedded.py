@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from streams.stores.database import sqlite_url
-from tests.acceptance.commands import Service
+from tests.acceptance.commands import PATIENCE, Service, wait_ready
 from tests.acceptance.stack import Stack
 
 
@@ -58,6 +59,10 @@ class Server(Stack):
         """Start it; it says its address when it is ready."""
         self.service.start()
         assert self.url
+
+    def wait_ready(self) -> None:
+        """Return when the engine takes work."""
+        wait_ready(self.service, time.monotonic() + PATIENCE)
 
     def stop(self) -> int:
         """Ask it to end, and return its exit code."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.acceptance.commands import Service, countermand
+from tests.acceptance.commands import Service, countermand, wait_ready
 from tests.acceptance.stack import Stack
 from tests.services.kafka import running_kafka
 from tests.services.postgres import PostgresServer
@@ -75,6 +73,10 @@ class Scaled(Stack):
         """Start all at once, and return when all are ready."""
         for one in self.services:
             one.start()
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Return when all processes take work."""
         until = time.monotonic() + START_SECONDS
         for one in self.services:
             wait_ready(one, until)
@@ -107,18 +109,3 @@ def scaled(folder: Path, postgres: PostgresServer, **variables: str) -> Iterator
             yield stack
         finally:
             stack.stop()
-
-
-def wait_ready(service: Service, until: float) -> None:
-    """Return when a process says that it takes work."""
-    said = ""
-    while time.monotonic() < until:
-        try:
-            with urllib.request.urlopen(f"{service.url}/health/ready", timeout=5):
-                return
-        except urllib.error.HTTPError as error:
-            said = error.read().decode()
-        except OSError as error:
-            said = str(error)
-        time.sleep(0.05)
-    raise AssertionError(f"{service.log.name} is not ready: {said}\n{service.log.read_text()}")

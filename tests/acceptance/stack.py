@@ -62,6 +62,10 @@ class Stack(ABC):
         """Start it, and return when it takes work."""
 
     @abstractmethod
+    def wait_ready(self) -> None:
+        """Return when it takes work, also after a process of it was killed."""
+
+    @abstractmethod
     def stop(self) -> int:
         """Ask it to end, and return the exit code: 0 if all of it ended well."""
 

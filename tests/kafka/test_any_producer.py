@@ -113,8 +113,10 @@ async def test_the_topic_replays_into_what_is_stored(
             again = await send_again(client, replay.seen[::5])
             await replay.read_repetitions(reader, again)
 
-    assert replay.jobs == stored
-    for job_id, told in replay.jobs.items():
+    # Others may have used this broker before, with a database of their own.
+    told_of = {job_id: replay.jobs[job_id] for job_id in stored}
+    assert told_of == stored
+    for job_id, told in told_of.items():
         shown = await installation.get(f"/api/v1/jobs/{job_id}")
         assert (shown["status"], shown["version"]) == (told.status, told.version)
         assert shown["counts"] == {**told.counts.model_dump(), "total": told.counts.total}

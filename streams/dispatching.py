@@ -68,16 +68,10 @@ def dispatches_wanted(job: Job, registry: Registry, *, most: int) -> int:
     return math.ceil(job.ready_chunks(most=most * pack, slow=_waits(operation)) / pack)
 
 
-def work_message(work: Work, behind: Work | None = None) -> Outgoing:
-    """A work message on the topic of its system.
-
-    Its key spreads a job over all workers, and what is sent again may reach another one.
-    One that must come ``behind`` another has the key of that.
-    """
+def work_message(work: Work) -> Outgoing:
+    """A work message on the topic of its system."""
     system = work.operation.split(".", 1)[0]
-    first = (behind or work).chunks[0]
-    key = f"{work.job_id}.{first.chunk}.{first.attempt}"
-    return Outgoing(topic=topics.work(system), key=key.encode(), value=encode(work))
+    return Outgoing(topic=topics.work(system), key=work.job_id.encode(), value=encode(work))
 
 
 def _pack(job: Job, operation: Operation) -> int:

@@ -81,9 +81,7 @@ class Sweep:
                     connection, others, now=now, claim_by=now + self._claim_by
                 )
             )
-            undo = any(chunk.cause.undoing for chunk in others)
-            # Out of its turn an undo is refused, so that those of a job keep together.
-            sent += [work_message(work, works[0] if undo else None) for work in works]
+            sent += [work_message(work) for work in works]
         if killers:
             await self._database.write(partial(self.close_killers, killers, now))
             sent += await self._look(job_id)

@@ -24,8 +24,6 @@ from streams.asyncapi.schemas import (
 )
 from streams.envelope import CommandDecided, Work
 
-JOB_KEY = "The job's id, as UTF-8 bytes."
-WORK_KEY = "The job's id, the first chunk and its attempt, with dots between, as UTF-8 bytes."
 VERSION = "1.0.0"
 """Of the messages, not of the program: the first number counts breaks, the second additions."""
 
@@ -33,9 +31,8 @@ ABOUT = f"""\
 Bulk operations on domain records, submitted, followed and answered over Kafka.
 docs/messages.md is the guide.
 
-- **Keys**: the key of a message is its `job_id`, as UTF-8 bytes. So all messages of a job are in
-  one partition of each topic, in order; between jobs there is no order. Work is the exception:
-  `job_id.chunk.attempt`, since the chunks of a job are for all workers.
+- **Keys**: the key of every message is its `job_id`, as UTF-8 bytes. So all messages of a job are
+  in one partition of each topic, in order; between jobs there is no order.
 - **Values** are JSON, at most {topics.MAX_MESSAGE_BYTES} bytes with key and headers.
 - **Large batches**: up to {topics.MAX_INLINE_BYTES} bytes of items go in one SubmitJob. More go as
   OpenJob, any number of AppendItems, SealJob. A job holds at most {MAX_ITEMS} items.
@@ -233,7 +230,7 @@ def _message(kind: type[BaseModel], payloads: Iterable[Any]) -> Document:
         "name": name,
         "summary": (kind.__doc__ or "").strip().partition("\n")[0],
         "payload": {"$ref": PLACE + name},
-        "bindings": _key(WORK_KEY if kind is Work else JOB_KEY),
+        "bindings": _key("The job's id, as UTF-8 bytes."),
         "examples": [
             {"name": f"{name}-{number}", "payload": payload}
             for number, payload in enumerate(payloads)

@@ -176,22 +176,6 @@ async def test_an_undo_chunk_is_not_claimed_before_its_turn(stages: Stages) -> N
     assert [target for target, _ in await settlings(stages, job_id)] == [3, 2, 1, 0]
 
 
-async def test_undos_that_are_sent_again_stay_in_their_order(stages: Stages) -> None:
-    """One key is one partition; forward work is for all workers."""
-    job_id = await additions(stages, 6)
-    await work_of_undo(stages, job_id)
-    stages.clock.pass_seconds(6)
-    again = await stages.sweep.sweep()
-    numbers = [work.chunks[0].chunk for work in map(work_of, again) if work]
-    assert numbers == sorted(numbers)
-    assert len(numbers) == 6
-    assert len({message.key for message in again if work_of(message)}) == 1
-    stages.bus += again
-    await stages.run_dry()
-    assert (await stages.job(job_id)).counts.rolled_back == 6
-    assert [target for target, _ in await settlings(stages, job_id)] == [5, 4, 3, 2, 1, 0]
-
-
 async def test_who_has_lost_one_undo_of_a_message_does_not_go_on_with_the_others(
     stages: Stages,
 ) -> None:

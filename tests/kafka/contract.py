@@ -43,7 +43,7 @@ class Contract:
         """What a message of a channel says; raises unless one schema describes it, and its key."""
         said: dict[str, Any] = json.loads(value or b"")
         self._validators[channel][said.get("type", "")].validate(said)
-        assert key == _key(channel, said).encode(), (key, said)
+        assert key == said["job_id"].encode(), (key, said)
         return said
 
     def check_headers(self, message: str, headers: Mapping[str, str]) -> None:
@@ -74,11 +74,3 @@ class Contract:
         for part in reference.removeprefix("#/").split("/"):
             place = place[part]
         return place
-
-
-def _key(channel: str, said: Document) -> str:
-    """As the document says it in words: the chunks of a job are for all workers."""
-    job_id: str = said["job_id"]
-    if channel != "work":
-        return job_id
-    return "{}.{chunk}.{attempt}".format(job_id, **said["chunks"][0])

@@ -134,11 +134,6 @@ class Coordinator:
         """The jobs that this process drives, by id."""
         return dict(self._live)
 
-    @property
-    def in_flight(self) -> dict[str, int]:
-        """Chunks in flight by job, for metrics."""
-        return {job_id: len(job.open) for job_id, job in list(self._live.items()) if job.open}
-
     # -- one job, one lock, one transaction -----------------------------------------
 
     async def _advance(self, job_id: str, command: Command) -> list[Outgoing]:

@@ -20,7 +20,7 @@ from domain.registry import Registry
 from streams.dispatching import dispatches_of, dispatches_wanted
 from streams.stores import grants as grant_store
 from streams.stores.grants import Grant
-from streams.stores.workers import WorkerRow, live_workers
+from streams.stores.workers import WorkerRow, live_workers, slots_of
 
 OFFER_SECONDS = 2.0
 """How long places are kept for a job whose coordinator was told of them."""
@@ -39,8 +39,7 @@ class _Known:
 
     def limit(self, system: str) -> int:
         """Dispatches in flight; without a worker, those that wait for the first."""
-        slots = sum(worker.slots for worker in self.workers if system in worker.systems)
-        return scheduling.DISPATCHES_PER_SLOT * max(slots, 1)
+        return scheduling.DISPATCHES_PER_SLOT * max(slots_of(self.workers, system), 1)
 
 
 class SharedPlaces:

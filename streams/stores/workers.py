@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
@@ -107,10 +108,9 @@ def end_frozen(connection: Connection, now: float) -> int:
     return len(run_sql(connection, _END_FROZEN, given).rows)
 
 
-def slots_of(connection: Connection, system: str, now: float) -> int:
-    """How many messages of a system are worked at a time, over all live workers."""
-    live = live_workers(connection, now)
-    return sum(worker.slots for worker in live if system in worker.systems)
+def slots_of(workers: Iterable[WorkerRow], system: str) -> int:
+    """How many messages of a system these workers work at a time."""
+    return sum(worker.slots for worker in workers if system in worker.systems)
 
 
 def forget(connection: Connection, name: str) -> None:

@@ -31,7 +31,9 @@ def live(database: Database, now: float) -> list[WorkerRow]:
 
 
 def slots(database: Database, system: str, now: float) -> int:
-    return database.read_now(lambda connection: workers.slots_of(connection, system, now))
+    return database.read_now(
+        lambda connection: workers.slots_of(workers.live_workers(connection, now), system)
+    )
 
 
 def test_a_worker_is_as_it_says(database: Database) -> None:

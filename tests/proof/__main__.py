@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tests.proof.catalogue import PROOFS, Proof
@@ -21,19 +23,28 @@ def main(arguments: Sequence[str], proofs: Sequence[Proof] = PROOFS) -> int:
     run is stopped.
     """
     asked = _asked(arguments, proofs)
-    environment = {"COUNTERMAND_TEST_SEED": str(asked.seed)} if asked.seed is not None else {}
     chosen = _chosen(asked, proofs)
     where = setting(" ".join(["python -m tests.proof", *arguments]))
     outcomes: list[Outcome] = []
-    for proof in chosen:
-        print(f"proof: {proof.name}: {proof.claim}", flush=True)
-        outcome = run(proof, sample=asked.sample, environment=environment)
+    for outcome in _outcomes(asked, chosen):
         outcomes.append(outcome)
         _print(outcome)
         if asked.report is not None:
             text = written(outcomes, where, planned=len(chosen), sample=asked.sample)
             asked.report.write_text(text)
     return int(not all(outcome.held for outcome in outcomes))
+
+
+def _outcomes(asked: argparse.Namespace, chosen: Sequence[Proof]) -> Iterator[Outcome]:
+    """In the order of the proofs, each as soon as it and those before it have ended."""
+    environment = {"COUNTERMAND_TEST_SEED": str(asked.seed)} if asked.seed is not None else {}
+    with ThreadPoolExecutor(asked.side_by_side) as pool:
+        yield from pool.map(partial(_outcome, sample=asked.sample, environment=environment), chosen)
+
+
+def _outcome(proof: Proof, *, sample: bool, environment: Mapping[str, str]) -> Outcome:
+    print(f"proof: {proof.name}: {proof.claim}", flush=True)
+    return run(proof, sample=sample, environment=environment)
 
 
 def _asked(arguments: Sequence[str], proofs: Sequence[Proof]) -> argparse.Namespace:
@@ -46,6 +57,13 @@ def _asked(arguments: Sequence[str], proofs: Sequence[Proof]) -> argparse.Namesp
     )
     parser.add_argument("--only", action="append", choices=[proof.name for proof in proofs])
     parser.add_argument("--seed", type=int, help="for all that takes one, instead of its own")
+    parser.add_argument(
+        "--side-by-side",
+        type=int,
+        default=1,
+        metavar="N",
+        help="so many at once; figures of time are then those of a busy machine",
+    )
     parser.add_argument("--report", type=Path, help="docs/proof.md when all is run in full")
     asked = parser.parse_args(arguments)
     if asked.beyond_tests and not asked.sample:

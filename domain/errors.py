@@ -20,6 +20,7 @@
         ├── DecisionPending       no decision in time; repeating is safe
         ├── StoreUnavailable      locked, away or full
         ├── BrokerUnavailable     no broker answers, or not in time
+        ├── RecordsOvertaken      a record was changed by others after it was read
         └── VersionConflict       somebody else appended first
 
 Each carries a stable ``code``; its message says what is wrong and what to do.
@@ -149,6 +150,12 @@ class BrokerUnavailable(Unavailable):
     """No broker answers, or not in time."""
 
     code = "broker_unavailable"
+
+
+class RecordsOvertaken(Unavailable):
+    """Somebody else changed a record after this transaction had read it; run it again."""
+
+    code = "records_overtaken"
 
 
 class VersionConflict(Unavailable):

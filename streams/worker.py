@@ -39,7 +39,7 @@ from streams.stores.database import Database
 from streams.stores.ledger import Ledger
 from streams.stores.outcomes import OutcomeRow
 from streams.stores.payloads import PayloadReader
-from streams.stores.records import Ahead, SqlRecords, Together
+from streams.stores.records import Ahead, Contention, SqlRecords, Together
 from streams.undoing import Standing, Undoer
 
 log = structlog.get_logger(__name__)
@@ -250,9 +250,12 @@ class Worker:
         prepared: Callable[[Connection], Sequence[_Prepared]],
         begin: Begin,
     ) -> list[OutcomeRow]:
+        contention = Contention()
+
         def work(connection: Connection) -> list[OutcomeRow]:
             begin()
-            return self._work(operation, control, prepared(connection), connection)
+            chunks = prepared(connection)
+            return self._work(operation, control, chunks, connection, contention)
 
         return self._database.write_now(work, lasting=self._settings.lasting)
 
@@ -262,12 +265,13 @@ class Worker:
         control: Control,
         prepared: Sequence[_Prepared],
         connection: Connection,
+        contention: Contention,
     ) -> list[OutcomeRow]:
         held = set(chunk_store.held(connection, [chunk.claimed for chunk in prepared]))
         ours = [chunk for chunk in prepared if chunk.claimed in held]
         left = [chunk.standing for chunk in ours if chunk.standing is not None]
         ahead = self._undoer.ahead(connection, operation, control.tenant, left)
-        together = Together(connection, writers=len(ours))
+        together = Together(connection, writers=len(ours), contention=contention)
         rows = [self._work_one(operation, control, chunk, ahead, together) for chunk in ours]
         together.flush()
         self._failpoints.reach(Failpoint.BEFORE_IMAGES)

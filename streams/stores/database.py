@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
 
-from domain.errors import DataDirectoryUnusable, StoreUnavailable
+from domain.errors import DataDirectoryUnusable, RecordsOvertaken, StoreUnavailable
 from streams.stores.statements import run_bare
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ class Database:
         return await self._run(self._readers, partial(self.read_now, work))
 
     async def write(self, work: Work[T], *, lasting: bool = True) -> T:
-        """The result of ``work``, committed; it may run again after a lock conflict.
+        """The result of ``work``, committed; it may run again after it met another writer.
 
         With ``lasting`` false it outlives the death of this process as always, but the
         machine's only once a later commit was lasting: for what nobody outside is told before.
@@ -201,11 +201,11 @@ def _postgres_begin(connection: Connection) -> None:
 
 
 def _repeated(run: Callable[[], T]) -> T:
-    """Run again, a few times, what met a lock; then it is unavailable."""
+    """Run again, a few times, what met a lock or was overtaken; then it is unavailable."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return run()
-        except _Repeat as conflict:
+        except (_Repeat, RecordsOvertaken) as conflict:
             if attempt == ATTEMPTS:
                 raise StoreUnavailable(str(conflict)) from conflict.__cause__
             time.sleep(0.01 * attempt)

@@ -25,6 +25,9 @@ class Backend(Protocol):
     far: bool
     """Whether each statement is a journey to another process."""
 
+    alone: bool
+    """Whether no other transaction writes between the begin of one and its end."""
+
     def numbers(self, width: int) -> Subquery:
         """The rows of the parameter ``NUMBERS``: columns ``n0``, ``n1``... of integers.
 
@@ -54,6 +57,10 @@ class Backend(Protocol):
         self, connection: Connection, shape: Shape, keys: Sequence[str], rows: Sequence[Row]
     ) -> None:
         """Set columns by id; each row is the new cells of ``keys``, new version, id."""
+        ...
+
+    def take_turn(self, connection: Connection, tables: Sequence[str]) -> None:
+        """Wait until no other transaction that has taken its turn at a table is open."""
         ...
 
     def allocate(self, connection: Connection, shape: Shape, table_id: int, count: int) -> int:

@@ -82,6 +82,8 @@ class SqlRecords:
             full = [(key, 1, tenant, *row) for key, row in zip(ids, cells, strict=True)]
             self._backend.insert(self._connection, shape, (*OWN, *keys), full)
             self._journal.inserted(shape, ids)
+            if self._together.sights is not None:
+                self._together.sights.inserted(shape.name, ids)
             self._images.append(
                 Batch(
                     Kind.INSERTED,
@@ -100,7 +102,7 @@ class SqlRecords:
             shape.check_columns(keys)
         results: dict[int, WriteResult] = {}
         with self._scope(shape):
-            self._together.changed()
+            self._together.changed(shape)
             for turn in _turns([change.id for change in changes]):
                 self._update_turn(shape, {index: changes[index] for index in turn}, results)
         return [results[index] for index in range(len(changes))]
@@ -110,7 +112,7 @@ class SqlRecords:
         shape = self._shape(table)
         results: dict[int, WriteResult] = {}
         with self._scope(shape):
-            self._together.changed()
+            self._together.changed(shape)
             for turn in _turns([deletion.id for deletion in deletions]):
                 self._delete_turn(shape, {index: deletions[index] for index in turn}, results)
         return [results[index] for index in range(len(deletions))]
@@ -160,12 +162,25 @@ class SqlRecords:
         self, shape: Shape, chosen: tuple[str, ...], ids: Sequence[int]
     ) -> Iterator[tuple[int, Mapping[str, Any]]]:
         given = {"tenant": self._writer.tenant, **store.numbers(ids)}
-        found: Iterable[Sequence[Any]]
+        wanted, locked = self._watched(chosen), self._together.is_contended(shape)
+        found: Sequence[Sequence[Any]]
         if shape.is_plain(chosen):
-            found = _by_ids_prepared(shape, chosen).run(self._connection, **given)
+            found = _by_ids_prepared(shape, wanted, locked).run(self._connection, **given).rows
         else:
-            found = self._connection.execute(_by_ids(shape, chosen), given)
-        return ((row[0], dict(zip(chosen, row, strict=True))) for row in found)
+            found = self._connection.execute(_by_ids(shape, wanted, locked), given).all()
+        self._show(shape, wanted, found)
+        return ((row[0], dict(zip(chosen, row, strict=False))) for row in found)
+
+    def _watched(self, chosen: tuple[str, ...]) -> tuple[str, ...]:
+        """The columns to read, so that it is known which version was shown."""
+        if self._together.sights is None or "version" in chosen:
+            return chosen
+        return (*chosen, "version")
+
+    def _show(self, shape: Shape, read: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
+        if self._together.sights is not None:
+            version = read.index("version")
+            self._together.sights.show(shape.name, [(row[0], row[version]) for row in rows])
 
     def find(
         self, table: RecordTable, *where: Any, columns: Sequence[str] = (), limit: int = 1000
@@ -173,14 +188,18 @@ class SqlRecords:
         """The tenant's records that meet all conditions, by id; see the port."""
         shape = self._shape(table)
         chosen = _chosen(shape, columns)
+        wanted = self._watched(chosen)
         statement = (
-            select(*_columns(shape, chosen))
+            select(*_columns(shape, wanted))
             .where(shape.table.c.tenant == self._writer.tenant, *where)
             .order_by(shape.table.c.id)
             .limit(limit)
         )
-        found = self._connection.execute(statement)
-        return [dict(zip(chosen, row, strict=True)) for row in found]
+        if self._together.is_contended(shape):
+            statement = statement.with_for_update(key_share=True, of=shape.table)
+        found = self._connection.execute(statement).all()
+        self._show(shape, wanted, found)
+        return [dict(zip(chosen, row, strict=False)) for row in found]
 
     # -- within a write ---------------------------------------------------------------
 
@@ -222,7 +241,10 @@ class SqlRecords:
 
     def _load(self, shape: Shape, requests: Iterable[Change | Deletion]) -> Loaded:
         ids = [request.id for request in requests]
-        return store.load(self._connection, shape, self._writer.tenant, ids)
+        present = store.load(self._connection, shape, self._writer.tenant, ids)
+        if self._together.sights is not None:
+            self._together.sights.check(shape.name, ids, present)
+        return present
 
     def _note(
         self, kind: Kind, shape: Shape, done: Sequence[Change | Deletion], present: Loaded
@@ -233,7 +255,10 @@ class SqlRecords:
         ids = [request.id for request in done]
         versions = [present[key][0] + 1 for key in ids]
         pairs = list(zip(ids, versions, strict=True))
-        self._journal.changed(shape, pairs, deleted=kind is Kind.DELETED)
+        deleted = kind is Kind.DELETED
+        self._journal.changed(shape, pairs, deleted=deleted)
+        if self._together.sights is not None:
+            self._together.sights.wrote(shape.name, pairs, deleted=deleted)
         self._images.append(
             Batch(
                 kind,
@@ -319,14 +344,18 @@ def _columns(shape: Shape, keys: Sequence[str]) -> list[Column[Any]]:
 
 
 @lru_cache(maxsize=512)
-def _by_ids_prepared(shape: Shape, keys: tuple[str, ...]) -> Prepared:
-    return prepare(_by_ids(shape, keys), shape.dialect)
+def _by_ids_prepared(shape: Shape, keys: tuple[str, ...], locked: bool) -> Prepared:
+    return prepare(_by_ids(shape, keys, locked), shape.dialect)
 
 
 @lru_cache(maxsize=512)
-def _by_ids(shape: Shape, keys: tuple[str, ...]) -> Select[Any]:
+def _by_ids(shape: Shape, keys: tuple[str, ...], locked: bool) -> Select[Any]:
     wanted = backend_of(shape.dialect).numbers(1)
     table = shape.table
-    return select(*_columns(shape, keys)).where(
+    statement = select(*_columns(shape, keys)).where(
         table.c.tenant == bindparam("tenant"), table.c.id.in_(select(wanted.c.n0))
     )
+    if not locked:
+        return statement
+    # A lock that leaves it to others to refer to the record.
+    return statement.order_by(table.c.id).with_for_update(key_share=True, of=table)

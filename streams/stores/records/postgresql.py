@@ -21,6 +21,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Dialect,
     Enum,
     String,
     Subquery,
@@ -44,6 +45,7 @@ from streams.stores.statements import Prepared, Row, prepare, run_journey
 
 _ROWS = "rows"
 _LOCK_SPACE = 0x436D
+_TURN_SPACE = 0x436E
 _ALLOCATIONS = 10
 
 
@@ -51,6 +53,7 @@ class PostgresBackend:
     """See :class:`~streams.stores.records.backend.Backend`."""
 
     far = True
+    alone = False
 
     def numbers(self, width: int) -> Subquery:
         """The elements of the JSON parameter."""
@@ -94,6 +97,11 @@ class PostgresBackend:
     ) -> None:
         """One UPDATE from the JSON document."""
         _update(shape, tuple(keys)).run(connection, **{_ROWS: _document(rows)})
+
+    def take_turn(self, connection: Connection, tables: Sequence[str]) -> None:
+        """An advisory lock for each, until the end of the transaction."""
+        for table in sorted(tables):
+            _turn(connection.dialect).run(connection, table=table)
 
     def allocate(self, connection: Connection, shape: Shape, table_id: int, count: int) -> int:
         """Take a block from the key's own sequence.
@@ -183,6 +191,12 @@ def _typed(found: ColumnElement[Any], shape: Shape, key: str) -> ColumnElement[A
     if isinstance(kind, String) and not isinstance(kind, Enum):
         return found
     return cast(found, kind)
+
+
+@lru_cache(maxsize=16)
+def _turn(dialect: Dialect) -> Prepared:
+    key = func.hashtext(bindparam("table", type_=Text))
+    return prepare(select(func.pg_advisory_xact_lock(text(str(_TURN_SPACE)), key)), dialect)
 
 
 @lru_cache(maxsize=512)

@@ -34,6 +34,7 @@ class SqliteBackend:
     """See :class:`~streams.stores.records.backend.Backend`."""
 
     far = False
+    alone = True
 
     def numbers(self, width: int) -> Subquery:
         """A table-valued function over the JSON parameter."""
@@ -80,6 +81,9 @@ class SqliteBackend:
         """One executemany, by primary key."""
         names = (*keys, "version", "key_of_row")
         _run_many(connection, _update(shape, tuple(keys)), names, rows)
+
+    def take_turn(self, connection: Connection, tables: Sequence[str]) -> None:
+        """Nothing: a transaction has the database to itself."""
 
     def allocate(self, connection: Connection, shape: Shape, table_id: int, count: int) -> int:
         """Move the counter of the table, past rows that were inserted without the port."""

@@ -20,6 +20,7 @@ from domain.records import Writer
 from streams.stores.records.backend import NUMBERS
 from streams.stores.records.dialects import backend_of
 from streams.stores.records.shape import Shape
+from streams.stores.records.sights import Contention, Sights
 from streams.stores.schema import history, writers
 from streams.stores.statements import Prepared, prepare
 
@@ -28,8 +29,8 @@ KNOWN_ROWS = 64
 
 Kept = dict[int, Mapping[str, Any] | None]
 """Records by id; ``None`` where there is none."""
-Mark = tuple[dict[str, int], dict[Writer, int], int]
-"""Numbers of tables and writers, and how much waits."""
+Mark = tuple[dict[str, int], dict[Writer, int], int, int]
+"""Numbers of tables and writers, how much waits, and how much was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +50,40 @@ class Together:
     """Belongs to one transaction.
 
     ``writers`` are how many will come, one after the other; with more than one, whoever made
-    this must ``flush`` it before the commit. ``tables`` are numbers that are known already.
+    this must ``flush`` it before the commit. ``tables`` are numbers that are known already,
+    ``contention`` what earlier attempts at the transaction have learned.
     """
 
     def __init__(
-        self, connection: Connection, writers: int = 1, *, tables: Mapping[str, int] = _NONE
+        self,
+        connection: Connection,
+        writers: int = 1,
+        *,
+        tables: Mapping[str, int] = _NONE,
+        contention: Contention | None = None,
     ) -> None:
         self.tables = dict(tables)
         self.writers: dict[Writer, int] = {}
         self.waits = writers > 1 and backend_of(connection.dialect).far
         """Whether history may wait, and a savepoint be left to be released with the next."""
         self.unreleased = False
+        self.sights: Sights | None = None
+        """Where others may write meanwhile."""
         self._connection = connection
+        self._contention = contention or Contention()
+        self._contended = frozenset(self._contention.tables)
+        self._watch()
         self._left = writers
         self._waiting: list[Inserted] = []
         self._kept: dict[tuple[str, str, tuple[str, ...]], Kept] = {}
         self._ids: dict[str, range] = {}
+
+    def _watch(self) -> None:
+        backend = backend_of(self._connection.dialect)
+        if not backend.alone:
+            self.sights = Sights()
+            if self._contended:
+                backend.take_turn(self._connection, sorted(self._contended))
 
     def enter(self) -> None:
         """The next writer comes."""
@@ -72,12 +91,15 @@ class Together:
 
     def mark(self) -> Mark:
         """What is known and waits now, for ``rewind``."""
-        return self.tables.copy(), self.writers.copy(), len(self._waiting)
+        written = self.sights.mark() if self.sights else 0
+        return self.tables.copy(), self.writers.copy(), len(self._waiting), written
 
     def rewind(self, mark: Mark) -> None:
         """Forget what came after the mark; ids that were taken stay taken."""
-        self.tables, self.writers, waiting = mark
+        self.tables, self.writers, waiting, written = mark
         del self._waiting[waiting:]
+        if self.sights:
+            self.sights.rewind(written)
         self._kept.clear()
 
     # -- reads ------------------------------------------------------------------------
@@ -98,9 +120,14 @@ class Together:
         for key in [key for key in self._kept if key[0] == shape.name]:
             del self._kept[key]
 
-    def changed(self) -> None:
+    def changed(self, shape: Shape) -> None:
         """Records change or go, and with them whatever the database ties to them."""
         self._kept.clear()
+        self._contention.tables.add(shape.name)
+
+    def is_contended(self, shape: Shape) -> bool:
+        """Whether records of a table are to be locked when they are read."""
+        return shape.name in self._contended
 
     # -- writes -----------------------------------------------------------------------
 
@@ -123,7 +150,9 @@ class Together:
         self._waiting.append(inserted)
 
     def flush(self) -> None:
-        """Write what waits, in two statements."""
+        """Write what waits, in two statements; raises RecordsOvertaken if a handler hid it."""
+        if self.sights:
+            self.sights.confirm()
         if not self._waiting:
             return
         self._add_writers([one for one in self._waiting if one.writer not in self.writers])

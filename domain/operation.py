@@ -108,6 +108,9 @@ class Operation:
     ``per`` tells whether ``apply`` is given one item or all items of a chunk (then it
     returns as many results). ``timeout`` is in seconds, for a chunk, or for an item of a
     slow operation; ``concurrency`` is how many items of a slow operation run at once.
+    ``independent`` promises that no two items write to the same record, so that all workers
+    may take chunks of a job at once; else they are worked one after the other, in the order
+    in which the items were submitted.
     """
 
     kind: str
@@ -122,6 +125,7 @@ class Operation:
     cpu_bound: bool = False
     concurrency: int = 64
     timeout: float = 60.0
+    independent: bool = False
     tables: tuple[RecordTable, ...] = ()
     description: str = ""
 
@@ -129,6 +133,16 @@ class Operation:
     def system(self) -> str:
         """The part of the kind before its first dot; names the work topic."""
         return self.kind.split(".", 1)[0]
+
+    @property
+    def waits(self) -> bool:
+        """Whether its items are worked outside of any transaction, several at once."""
+        return self.slow or self.cpu_bound
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the chunks of a job follow one another."""
+        return not (self.independent or self.waits)
 
     @property
     def is_async(self) -> bool:
@@ -149,6 +163,7 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
     cpu_bound: bool = False,
     concurrency: int = 64,
     timeout: float = 60.0,
+    independent: bool = False,
     tables: Sequence[RecordTable] = (),
 ) -> Callable[[Apply], Operation]:
     """Declare an operation; the decorated name becomes an :class:`Operation`.
@@ -172,6 +187,7 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
             cpu_bound=cpu_bound,
             concurrency=concurrency,
             timeout=timeout,
+            independent=independent,
             tables=tuple(tables),
             description=inspect.getdoc(apply) or "",
         )

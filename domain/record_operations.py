@@ -102,7 +102,13 @@ def refused(error: RecordRefused, count: int) -> list[Result]:
 
 
 def _create(system: str, table: DeclaredTable, model: type[BaseModel]) -> Operation:
-    @operation(f"{system}.create_{table.name}", item=model, per="chunk", tables=[table])
+    @operation(
+        f"{system}.create_{table.name}",
+        item=model,
+        per="chunk",
+        independent=True,
+        tables=[table],
+    )
     def create(ctx: Context, items: Sequence[BaseModel]) -> list[Result]:
         values = [_values(table, item) for item in items]
         results: dict[int, Result] = dict(_dangling(ctx, table, values))

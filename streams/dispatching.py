@@ -25,7 +25,7 @@ class Dispatcher:
         if not allotted:
             return ()
         operation = self._registry.get(job.spec.operation)
-        slow = _waits(operation)
+        slow = operation.waits
         return job.plan(stamp, room=job.room(allotted, slow=slow), slow=slow)
 
     def messages(self, job: Job, planned: Sequence[PlannedChunk]) -> list[Outgoing]:
@@ -44,7 +44,8 @@ class Dispatcher:
                         WorkChunk(chunk=chunk.chunk, attempt=1)
                         for chunk in planned[first : first + pack]
                     ),
-                )
+                ),
+                in_order=undoing or operation.in_order,
             )
             for first in range(0, len(planned), pack)
         ]
@@ -65,18 +66,20 @@ def dispatches_wanted(job: Job, registry: Registry, *, most: int) -> int:
         return 1
     operation = registry.get(job.spec.operation)
     pack = _pack(job, operation)
-    return math.ceil(job.ready_chunks(most=most * pack, slow=_waits(operation)) / pack)
+    return math.ceil(job.ready_chunks(most=most * pack, slow=operation.waits) / pack)
 
 
-def work_message(work: Work) -> Outgoing:
-    """A work message on the topic of its system."""
+def work_message(work: Work, *, in_order: bool) -> Outgoing:
+    """A work message on the topic of its system.
+
+    Work that must stay in its order has the key of its job, and one worker at a time. Other
+    work has keys of its own, which spread it over all workers; sent again, another may get it.
+    """
     system = work.operation.split(".", 1)[0]
-    return Outgoing(topic=topics.work(system), key=work.job_id.encode(), value=encode(work))
+    first = work.chunks[0]
+    key = work.job_id if in_order else f"{work.job_id}.{first.chunk}.{first.attempt}"
+    return Outgoing(topic=topics.work(system), key=key.encode(), value=encode(work))
 
 
 def _pack(job: Job, operation: Operation) -> int:
-    return planning.chunks_per_dispatch(job.options, job.pace, slow=_waits(operation))
-
-
-def _waits(operation: Operation) -> bool:
-    return operation.slow or operation.cpu_bound
+    return planning.chunks_per_dispatch(job.options, job.pace, slow=operation.waits)

@@ -81,7 +81,9 @@ class Sweep:
                     connection, others, now=now, claim_by=now + self._claim_by
                 )
             )
-            sent += [work_message(work) for work in works]
+            undoing = any(chunk.cause.undoing for chunk in others)
+            in_order = undoing or self._registry.get(others[0].operation).in_order
+            sent += [work_message(work, in_order=in_order) for work in works]
         if killers:
             await self._database.write(partial(self.close_killers, killers, now))
             sent += await self._look(job_id)

@@ -39,7 +39,7 @@ from streams.stores.database import Database
 from streams.stores.ledger import Ledger
 from streams.stores.outcomes import OutcomeRow
 from streams.stores.payloads import PayloadReader
-from streams.stores.records import Ahead, Contention, SqlRecords, Together
+from streams.stores.records import Ahead, Contention, Crowds, SqlRecords, Together
 from streams.undoing import Standing, Undoer
 
 log = structlog.get_logger(__name__)
@@ -118,6 +118,7 @@ class Worker:
         self._payloads = PayloadReader()
         self._undoer = Undoer(registry)
         self._controls: dict[str, Control] = {}
+        self._crowds = Crowds()
 
     async def handle(self, work: Work) -> list[Outgoing]:
         """Work the chunks of one message; returns the hints and events to send."""
@@ -127,7 +128,7 @@ class Worker:
         control, claimed = taken.control, taken.claimed
         if control is None:
             return []
-        if operation.slow or operation.cpu_bound:
+        if operation.waits:
             forward = [chunk for chunk in claimed if not chunk.cause.undoing]
             if forward:
                 self._slow.start(operation, control, forward)
@@ -250,14 +251,18 @@ class Worker:
         prepared: Callable[[Connection], Sequence[_Prepared]],
         begin: Begin,
     ) -> list[OutcomeRow]:
-        contention = Contention()
+        contention = self._crowds.expected(operation.kind)
 
         def work(connection: Connection) -> list[OutcomeRow]:
             begin()
+            contention.begin()
             chunks = prepared(connection)
             return self._work(operation, control, chunks, connection, contention)
 
-        return self._database.write_now(work, lasting=self._settings.lasting)
+        try:
+            return self._database.write_now(work, lasting=self._settings.lasting)
+        finally:
+            self._crowds.learn(operation.kind, contention)
 
     def _work(
         self,
@@ -399,5 +404,5 @@ class Worker:
 
 def _is_little(operation: Operation, claimed: Sequence[Claimed]) -> bool:
     """Whether nobody minds that the items are read within the transaction."""
-    waits = operation.slow or operation.cpu_bound or any(c.cause.undoing for c in claimed)
+    waits = operation.waits or any(c.cause.undoing for c in claimed)
     return not waits and 0 < sum(len(chunk.items) for chunk in claimed) <= AT_ONCE_ITEMS

@@ -24,6 +24,11 @@ from streams.asyncapi.schemas import (
 )
 from streams.envelope import CommandDecided, Work
 
+JOB_KEY = "The job's id, as UTF-8 bytes."
+WORK_KEY = (
+    "The job's id, as UTF-8 bytes; of an operation whose chunks are independent, behind it the "
+    "first chunk and its attempt, with dots between."
+)
 VERSION = "1.0.0"
 """Of the messages, not of the program: the first number counts breaks, the second additions."""
 
@@ -31,8 +36,9 @@ ABOUT = f"""\
 Bulk operations on domain records, submitted, followed and answered over Kafka.
 docs/messages.md is the guide.
 
-- **Keys**: the key of every message is its `job_id`, as UTF-8 bytes. So all messages of a job are
-  in one partition of each topic, in order; between jobs there is no order.
+- **Keys**: the key of a message is its `job_id`, as UTF-8 bytes. So all messages of a job are in
+  one partition of each topic, in order; between jobs there is no order. Work is the exception
+  where the chunks of a job are independent: `job_id.chunk.attempt` is for all workers.
 - **Values** are JSON, at most {topics.MAX_MESSAGE_BYTES} bytes with key and headers.
 - **Large batches**: up to {topics.MAX_INLINE_BYTES} bytes of items go in one SubmitJob. More go as
   OpenJob, any number of AppendItems, SealJob. A job holds at most {MAX_ITEMS} items.
@@ -230,7 +236,7 @@ def _message(kind: type[BaseModel], payloads: Iterable[Any]) -> Document:
         "name": name,
         "summary": (kind.__doc__ or "").strip().partition("\n")[0],
         "payload": {"$ref": PLACE + name},
-        "bindings": _key("The job's id, as UTF-8 bytes."),
+        "bindings": _key(WORK_KEY if kind is Work else JOB_KEY),
         "examples": [
             {"name": f"{name}-{number}", "payload": payload}
             for number, payload in enumerate(payloads)

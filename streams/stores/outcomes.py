@@ -8,19 +8,29 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Dialect,
+    bindparam,
+    cast,
+    delete,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.sql.expression import ClauseElement
 
 from domain.outcomes import ClosedChunk, Closing, Done, Failed, ItemStatus, Result, Skipped
 from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
 from streams.stores.ledger import Ledger, LedgerEntry
 from streams.stores.schema import chunks, item_results, outcomes
-from streams.stores.statements import Statement, fixed, insertion, listed, numbers
+from streams.stores.statements import INSERTS, Statement, fixed, insertion, listed, numbers
 
 NOTHING = Ranges()
 
-_INSERT = insertion(
-    outcomes,
+_COLUMNS = (
     "job_id",
     "chunk",
     "sequence",
@@ -32,8 +42,25 @@ _INSERT = insertion(
     "ledger",
     "images",
     "recorded",
-    or_ignore=True,
 )
+
+
+def _insertion(dialect: Dialect) -> ClauseElement:
+    """On PostgreSQL the server's clock orders commits: those of the workers differ.
+
+    The last thing that a transaction writes is its outcomes. So of two that wrote to the same
+    record the one that had to wait for the other has the later time.
+    """
+    values: dict[str, Any] = {name: bindparam(name) for name in _COLUMNS}
+    if dialect.name == "postgresql":
+        now = func.extract("epoch", func.clock_timestamp())
+        values["sequence"] = cast(now * 1_000_000_000, BigInteger)
+    statement: Any = INSERTS[dialect.name](outcomes).values(values)
+    made: ClauseElement = statement.on_conflict_do_nothing()
+    return made
+
+
+_INSERT = Statement(_insertion)
 _INSERT_RESULT = insertion(item_results, "job_id", "chunk", "item", "result", or_ignore=True)
 _UNRECORDED = fixed(
     select(outcomes.c.summary)
@@ -103,7 +130,7 @@ def insert_outcomes(connection: Connection, rows: Sequence[OutcomeRow]) -> None:
 
 
 def sequence_at(now: datetime) -> int:
-    """Orders the commits of a job: nanoseconds since the epoch."""
+    """Orders the commits of a job where one process writes: nanoseconds since the epoch."""
     return int(now.timestamp() * 1e9)
 
 

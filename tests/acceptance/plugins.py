@@ -38,6 +38,45 @@ def add(ctx, item):
 
 operations = [open_shelf, add]
 """
+CROWD = """
+import time
+from pydantic import BaseModel
+from sqlalchemy import Column, Integer, MetaData, String, Table
+from domain.operation import operation
+from domain.outcomes import Done
+from domain.records import Change
+
+tills = Table("tills", MetaData(), Column("id", Integer, primary_key=True),
+    Column("version", Integer), Column("tenant", String),
+    Column("code", String), Column("paid", Integer))
+
+class Payment(BaseModel):
+    code: str
+    amount: int
+
+@operation("crowd.open", item=Payment, tables=[tills])
+def open_till(ctx, item):
+    row = (item.code, item.amount)
+    return Done({"id": ctx.store.insert(tills, ["code", "paid"], [row], [ctx.position])[0]})
+
+def _pay(ctx, item):
+    (till,) = ctx.store.find(tills, tills.c.code == item.code)
+    time.sleep(0.005)
+    change = {"paid": till["paid"] + item.amount}
+    ctx.store.update(tills, [Change(till["id"], change, position=ctx.position)])
+    return Done(change)
+
+@operation("crowd.pay", item=Payment, tables=[tills])
+def pay(ctx, item):
+    return _pay(ctx, item)
+
+@operation("crowd.rush", item=Payment, independent=True, tables=[tills])
+def rush(ctx, item):
+    "A promise that is not kept: items do write to the same record."
+    return _pay(ctx, item)
+
+operations = [open_till, pay, rush]
+"""
 TORTOISE = """
 import time
 from pydantic import BaseModel
@@ -92,6 +131,7 @@ def operations(ctx, item):
 
 _MODULES = {
     "stockroom": STOCKROOM,
+    "crowd": CROWD,
     "tortoise": TORTOISE,
     "sleeper": SLEEPER,
     "walker": WALKER,

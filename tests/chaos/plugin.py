@@ -37,6 +37,7 @@ class Notes(BaseModel):
     item=Paced,
     params=Notes,
     per="chunk",
+    independent=True,
     tables=[counters],
 )
 def create(ctx: Context, items: Sequence[Paced]) -> list[Result]:

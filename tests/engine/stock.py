@@ -49,7 +49,7 @@ class Number(BaseModel):
     number: int
 
 
-@operation("stock.create", item=Thing, per="chunk", tables=[stock])
+@operation("stock.create", item=Thing, per="chunk", independent=True, tables=[stock])
 def create(ctx: Context, items: Sequence[Thing]) -> list[Result]:
     """Create things; names that start with ! are refused."""
     good = [i for i, item in enumerate(items) if not item.name.startswith("!")]

@@ -6,10 +6,11 @@ import random
 
 import pytest
 
-from domain.commands import CancelJob, PauseJob, ResumeJob, RetryJob, UndoJob
+from domain.commands import CancelJob, JobOptions, PauseJob, ResumeJob, RetryJob, UndoJob
 from domain.events import JobStatus
 from domain.registry import Registry
 from streams import topics
+from streams.envelope import decode_work
 from streams.stores import migrate
 from streams.stores.database import Database
 from tests.databases import database, database_url
@@ -17,6 +18,8 @@ from tests.engine.stages import Stages
 from tests.engine.stock import operations, stock
 
 __all__ = ["database", "database_url"]
+
+BY_HUNDRED = JobOptions(chunk_size=100)
 
 
 @pytest.fixture
@@ -177,3 +180,42 @@ async def test_a_retry_after_the_cause_is_mended(stages: Stages) -> None:
     await stages.command(RetryJob, job_id)
     await stages.mend()
     assert (await stages.job(job_id)).status is JobStatus.COMPLETED
+
+
+def keys_of_work(stages: Stages) -> list[tuple[str, int, int]]:
+    """Key, first chunk and its attempt of the work messages under way."""
+    found = []
+    for message in stages.bus:
+        if message.topic == topics.work("stock"):
+            work = decode_work(message.value)
+            found.append((message.key.decode(), work.chunks[0].chunk, work.chunks[0].attempt))
+    return found
+
+
+async def test_work_that_must_stay_in_order_has_the_key_of_its_job(stages: Stages) -> None:
+    await with_stock(stages, 10)
+    items = [{"id": n, "amount": 1} for n in range(1, 11)] * 30
+    job_id = await stages.submit("stock.add", items, options=BY_HUNDRED)
+    assert {key for key, _, _ in keys_of_work(stages)} == {job_id}
+    stages.bus.clear()
+    stages.clock.pass_seconds(6)
+    stages.bus += await stages.sweep.sweep()
+    assert {key for key, _, _ in keys_of_work(stages)} == {job_id}
+
+
+async def test_independent_work_has_keys_of_its_own_and_another_when_it_is_sent_again(
+    stages: Stages,
+) -> None:
+    job_id = await stages.submit("stock.create", [{"name": "x"}] * 300, options=BY_HUNDRED)
+    first = keys_of_work(stages)
+    assert len(first) > 1
+    assert [key for key, _, _ in first] == [f"{job_id}.{chunk}.{n}" for _, chunk, n in first]
+    stages.bus.clear()
+    stages.clock.pass_seconds(6)
+    stages.bus += await stages.sweep.sweep()
+    again = keys_of_work(stages)
+    assert [chunk for _, chunk, _ in again] == [chunk for _, chunk, _ in first]
+    assert not {key for key, _, _ in first} & {key for key, _, _ in again}
+    await stages.mend()
+    await stages.command(UndoJob, job_id)
+    assert {key for key, _, _ in keys_of_work(stages)} == {job_id}

@@ -32,6 +32,7 @@ Row = tuple[Any, ...]
     item=NewAnnotation,
     params=InProject,
     per="chunk",
+    independent=True,
     tables=[tables.annotations],
 )
 def create(ctx: Context, items: Sequence[NewAnnotation]) -> list[Result]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from streams.stores.records.ahead import Ahead
 from streams.stores.records.history import HistoryEntry, record_history, record_table_id
 from streams.stores.records.port import SqlRecords
-from streams.stores.records.sights import Contention
+from streams.stores.records.sights import Contention, Crowds
 from streams.stores.records.together import Together
 from streams.stores.records.undo import Restoration, restore
 
 __all__ = [
     "Ahead",
     "Contention",
+    "Crowds",
     "HistoryEntry",
     "Restoration",
     "SqlRecords",

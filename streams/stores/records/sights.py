@@ -18,6 +18,10 @@ Versions = dict[int, int]
 """By record id."""
 
 
+CAREFUL = 8
+"""So many transactions take their turn from the start after one that had to run again."""
+
+
 class Contention:
     """What the attempts at one transaction have learned; made anew for each transaction.
 
@@ -25,8 +29,38 @@ class Contention:
     the first wait for their turn at them, and read them under lock.
     """
 
+    def __init__(self, tables: Iterable[str] = ()) -> None:
+        self.tables = set(tables)
+        self.attempts = 0
+
+    def begin(self) -> None:
+        """Another attempt begins."""
+        self.attempts += 1
+
+
+class Crowds:
+    """Where a worker met others lately, by operation: who met once will meet again soon.
+
+    Used by several threads; what one has just learned may escape another, which harms nobody.
+    """
+
     def __init__(self) -> None:
-        self.tables: set[str] = set()
+        self._lately: dict[str, tuple[frozenset[str], int]] = {}
+
+    def expected(self, operation: str) -> Contention:
+        """What the next transaction of an operation knows from the start."""
+        tables, _ = self._lately.get(operation, (frozenset(), 0))
+        return Contention(tables)
+
+    def learn(self, operation: str, met: Contention) -> None:
+        """A transaction of an operation has ended."""
+        tables, left = self._lately.get(operation, (frozenset(), 0))
+        if met.attempts > 1:
+            self._lately[operation] = frozenset(met.tables), CAREFUL
+        elif left > 1:
+            self._lately[operation] = tables, left - 1
+        else:
+            self._lately.pop(operation, None)
 
 
 class Sights:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
-from sqlalchemy import Connection, exc
+from sqlalchemy import Connection
 
 from domain.errors import Unavailable
 from domain.execution import Parsed, parse_items, work_chunk
@@ -35,7 +35,7 @@ from streams.stores import chunks as chunk_store
 from streams.stores import ledger as ledgers
 from streams.stores import outcomes
 from streams.stores.chunks import Claimed, Control
-from streams.stores.database import Database
+from streams.stores.database import INFRASTRUCTURE, Database
 from streams.stores.ledger import Ledger
 from streams.stores.outcomes import OutcomeRow
 from streams.stores.payloads import PayloadReader
@@ -49,13 +49,6 @@ Begin = Callable[[], object]
 """To be called when the time of a handler begins."""
 
 AT_ONCE_ITEMS = 200
-INFRASTRUCTURE = (
-    exc.OperationalError,
-    exc.InterfaceError,
-    exc.InternalError,
-    # Whatever is asked of a connection after it was lost.
-    exc.PendingRollbackError,
-)
 KEPT_CONTROLS = 256
 
 

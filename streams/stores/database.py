@@ -30,6 +30,15 @@ from streams.stores.statements import run_bare
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 
+INFRASTRUCTURE = (
+    exc.OperationalError,
+    exc.InterfaceError,
+    exc.InternalError,
+    # Whatever is asked of a connection after it was lost.
+    exc.PendingRollbackError,
+)
+"""Faults that no handler is to blame for."""
+
 BUSY_SECONDS = 5.0
 ATTEMPTS = 3
 READERS = 4

@@ -10,10 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from tests.proof.catalogue import PROOFS, Proof
-from tests.proof.report import setting, written
+from tests.proof.report import Setting, setting, written
+from tests.proof.results import keep, kept
 from tests.proof.running import CHECKOUT, Outcome, run
 
 REPORT = CHECKOUT / "docs" / "proof.md"
+RESULTS = CHECKOUT / "build" / "proof"
 
 
 def main(arguments: Sequence[str], proofs: Sequence[Proof] = PROOFS) -> int:
@@ -25,13 +27,25 @@ def main(arguments: Sequence[str], proofs: Sequence[Proof] = PROOFS) -> int:
     asked = _asked(arguments, proofs)
     chosen = _chosen(asked, proofs)
     where = setting(" ".join(["python -m tests.proof", *arguments]))
+    if asked.join:
+        return _join(asked, chosen, where)
     outcomes: list[Outcome] = []
     for outcome in _outcomes(asked, chosen):
         outcomes.append(outcome)
         _print(outcome)
+        if not asked.sample:
+            keep(outcome, where, asked.results)
         if asked.report is not None:
             text = written(outcomes, where, planned=len(chosen), sample=asked.sample)
             asked.report.write_text(text)
+    return int(not all(outcome.held for outcome in outcomes))
+
+
+def _join(asked: argparse.Namespace, chosen: Sequence[Proof], where: Setting) -> int:
+    """Write the report of what was kept."""
+    outcomes, ran = kept(chosen, asked.results)
+    text = written(outcomes, where, planned=len(chosen), sample=False, ran=ran)
+    (asked.report or REPORT).write_text(text)
     return int(not all(outcome.held for outcome in outcomes))
 
 
@@ -64,6 +78,12 @@ def _asked(arguments: Sequence[str], proofs: Sequence[Proof]) -> argparse.Namesp
         metavar="N",
         help="so many at once; figures of time are then those of a busy machine",
     )
+    parser.add_argument(
+        "--join",
+        action="store_true",
+        help="run nothing: write the report of what earlier runs have left in --results",
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where outcomes are kept")
     parser.add_argument("--report", type=Path, help="docs/proof.md when all is run in full")
     asked = parser.parse_args(arguments)
     if asked.beyond_tests and not asked.sample:

@@ -7,11 +7,12 @@ import platform
 import shlex
 import sqlite3
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -31,6 +32,9 @@ class Setting:
     versions: str
 
 
+NOWHERE: Mapping[str, Setting] = MappingProxyType({})
+
+
 def setting(command: str) -> Setting:
     """The present one."""
     return Setting(
@@ -48,8 +52,18 @@ def setting(command: str) -> Setting:
     )
 
 
-def written(outcomes: Sequence[Outcome], where: Setting, *, planned: int, sample: bool) -> str:
-    """The whole report; ``planned`` is how many proofs were to be run."""
+def written(
+    outcomes: Sequence[Outcome],
+    where: Setting,
+    *,
+    planned: int,
+    sample: bool,
+    ran: Mapping[str, Setting] = NOWHERE,
+) -> str:
+    """The whole report; ``planned`` is how many proofs were to be run.
+
+    ``ran`` says where each was run, by name, when they were run apart and are joined here.
+    """
     lines = [
         "# Proof",
         "",
@@ -60,7 +74,7 @@ def written(outcomes: Sequence[Outcome], where: Setting, *, planned: int, sample
         "",
         f"- Command: `{where.command}`",
         f"- Date: {where.date}",
-        f"- Commit: {where.commit}",
+        f"- Commit: {'that of each proof stands with it' if ran else where.commit}",
         f"- Machine: {where.machine}",
         f"- Versions: {where.versions}",
         "",
@@ -69,7 +83,7 @@ def written(outcomes: Sequence[Outcome], where: Setting, *, planned: int, sample
         *[_row(outcome) for outcome in outcomes],
     ]
     for outcome in outcomes:
-        lines += ["", *_details(outcome)]
+        lines += ["", *_details(outcome, ran.get(outcome.proof.name))]
     return "\n".join(lines) + "\n"
 
 
@@ -91,8 +105,10 @@ def _row(outcome: Outcome) -> str:
     )
 
 
-def _details(outcome: Outcome) -> list[str]:
+def _details(outcome: Outcome, ran: Setting | None) -> list[str]:
     lines = [f"## {outcome.proof.name}", "", f"`{_said(outcome.command)}`"]
+    if ran is not None:
+        lines += ["", f"{ran.date}, at {ran.commit}, by `{ran.command}`."]
     if outcome.figures:
         lines += ["", "| Figure | Value | N, seed and the like |", "|---|---|---|"]
     for figure in outcome.figures:

@@ -133,5 +133,24 @@ def test_the_exit_code_and_the_report_tell_of_a_failure(tmp_path: Path) -> None:
 
     assert main(["--sample", "--report", str(report)], (good, bad)) == 1
     assert "1 of 2 proofs failed" in report.read_text()
-    assert main(["--only", "example", "--report", str(report)], (good, bad)) == 0
+    kept = ["--results", str(tmp_path), "--report", str(report)]
+    assert main(["--only", "example", *kept], (good, bad)) == 0
     assert "All 1 proofs hold." in report.read_text()
+
+
+def test_proofs_that_were_run_apart_are_joined_in_one_report(tmp_path: Path) -> None:
+    first = _proof((sys.executable, "-c", "print('FIGURE kills = 3 (N=9)')"))
+    second = replace(_proof((sys.executable, "-c", "pass")), name="second")
+    third = replace(first, name="third")
+    report, results = tmp_path / "proof.md", tmp_path / "results"
+    proofs = (first, second, third)
+
+    for name in ("second", "example"):
+        assert main(["--only", name, "--results", str(results)], proofs) == 0
+    assert main(["--join", "--report", str(report), "--results", str(results)], proofs) == 0
+
+    told = report.read_text()
+    assert "**Stopped**: 2 of 3 proofs have run" in told
+    assert told.index("## example") < told.index("## second")
+    assert "| kills | 3 | N=9 |" in told
+    assert "by `python -m tests.proof --only second" in told

@@ -1,0 +1,46 @@
+"""Results: what each proof came to is kept by itself, so that a report may join several runs.
+
+All of them in one go take hours; a machine, or a night, may not have them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.proof.catalogue import Proof
+from tests.proof.figures import Figure
+from tests.proof.report import Setting
+from tests.proof.running import Outcome
+
+
+def keep(outcome: Outcome, where: Setting, folder: Path) -> None:
+    """Keep the latest outcome of a proof, with where and when it was run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fields = asdict(outcome) | {"proof": outcome.proof.name, "where": asdict(where)}
+    (folder / f"{outcome.proof.name}.json").write_text(json.dumps(fields, indent=1))
+
+
+def kept(proofs: Sequence[Proof], folder: Path) -> tuple[list[Outcome], dict[str, Setting]]:
+    """The outcomes that were kept, in the order of the proofs, and by name where each was run."""
+    outcomes: list[Outcome] = []
+    ran: dict[str, Setting] = {}
+    for proof in proofs:
+        path = folder / f"{proof.name}.json"
+        if path.exists():
+            fields = json.loads(path.read_text())
+            ran[proof.name] = Setting(**fields.pop("where"))
+            outcomes.append(
+                Outcome(
+                    **fields
+                    | {
+                        "proof": proof,
+                        "command": tuple(fields["command"]),
+                        "figures": tuple(Figure(**figure) for figure in fields["figures"]),
+                        "said": tuple(fields["said"]),
+                    }
+                )
+            )
+    return outcomes, ran

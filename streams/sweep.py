@@ -78,7 +78,7 @@ class Sweep:
         if others:
             works = await self._database.write(
                 lambda connection: dispatch_again(
-                    connection, others, now=now, claim_by=now + self._claim_by
+                    connection, others, now=now, claim_by=self._claim_by
                 )
             )
             undoing = any(chunk.cause.undoing for chunk in others)

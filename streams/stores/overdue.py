@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, null, or_, select, update
 
 from domain import planning
 from domain.events import Cause
@@ -14,6 +14,18 @@ from domain.ranges import Ranges
 from streams.envelope import Work, WorkChunk
 from streams.stores.chunks import has_outcome
 from streams.stores.schema import chunks, job_control
+from streams.stores.statements import Statement, listed, numbers
+
+MOST_PATIENCE = 12
+"""How many times longer than the first any later attempt waits for its claim, at most."""
+
+_AGAIN = Statement(
+    lambda dialect: (
+        update(chunks)
+        .where(chunks.c.job_id == bindparam("job"), chunks.c.chunk.in_(numbers(dialect)))
+        .values(attempt=bindparam("next_attempt"), lease_until=null(), claim_by=bindparam("until"))
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,7 @@ class Overdue:
     epoch: int
     attempt: int
     starts: int
+    items: int
 
     @property
     def is_killer(self) -> bool:
@@ -47,6 +60,7 @@ def overdue(connection: Connection, now: float, limit: int = 500) -> list[Overdu
             chunks.c.epoch,
             chunks.c.attempt,
             chunks.c.starts,
+            chunks.c["items"],
         )
         .join(job_control, job_control.c.job_id == chunks.c.job_id)
         .where(chunks.c.open, _late(now), ~has_outcome())
@@ -54,8 +68,10 @@ def overdue(connection: Connection, now: float, limit: int = 500) -> list[Overdu
         .limit(limit)
     )
     return [
-        Overdue(job_id, operation, chunk, parent, Cause(cause), epoch, attempt, starts)
-        for job_id, operation, chunk, parent, cause, epoch, attempt, starts in rows
+        Overdue(
+            job_id, operation, chunk, parent, Cause(cause), epoch, attempt, starts, _count(items)
+        )
+        for job_id, operation, chunk, parent, cause, epoch, attempt, starts, items in rows
     ]
 
 
@@ -116,24 +132,52 @@ def waiting_behind(connection: Connection, first: Overdue) -> list[Waiting]:
 def dispatch_again(
     connection: Connection, late: Sequence[Overdue], *, now: float, claim_by: float
 ) -> list[Work]:
-    """New attempts for overdue chunks of one job; returns the messages to send."""
-    works: list[Work] = []
-    for chunk in still_late(connection, late, now):
-        attempt = chunk.attempt + 1
-        connection.execute(
-            update(chunks)
-            .where(chunks.c.job_id == chunk.job_id, chunks.c.chunk == chunk.chunk)
-            .values(attempt=attempt, lease_until=None, claim_by=claim_by)
+    """New attempts for overdue chunks of one job; returns the messages to send.
+
+    ``claim_by`` is how many seconds the first attempt waits for its claim. Each further one
+    waits twice as long: its message may stand behind others, and whoever sent all of them
+    again before a busy worker came to them would keep it busy with messages that are too old.
+    """
+    again = still_late(connection, late, now)
+    for attempt in {chunk.attempt for chunk in again}:
+        those = [chunk.chunk for chunk in again if chunk.attempt == attempt]
+        _AGAIN.run(
+            connection,
+            job=late[0].job_id,
+            numbers=listed(those),
+            next_attempt=attempt + 1,
+            until=now + claim_by * min(2**attempt, MOST_PATIENCE),
         )
-        works.append(
-            Work(
-                job_id=chunk.job_id,
-                operation=chunk.operation,
-                epoch=chunk.epoch,
-                chunks=(WorkChunk(chunk=chunk.chunk, attempt=attempt),),
-            )
-        )
-    return works
+    return [_work(pack) for pack in _packs(again)]
+
+
+def _packs(again: Sequence[Overdue]) -> Iterator[list[Overdue]]:
+    """What shares a message: small chunks that were never begun.
+
+    One that was begun may have killed its worker, and is sent by itself.
+    """
+    pack: list[Overdue] = []
+    for chunk in again:
+        full = sum(each.items for each in pack) + chunk.items > planning.LEAST_ITEMS
+        if pack and (full or chunk.starts or pack[-1].starts or chunk.epoch != pack[-1].epoch):
+            yield pack
+            pack = []
+        pack.append(chunk)
+    if pack:
+        yield pack
+
+
+def _work(pack: Sequence[Overdue]) -> Work:
+    return Work(
+        job_id=pack[0].job_id,
+        operation=pack[0].operation,
+        epoch=pack[0].epoch,
+        chunks=tuple(WorkChunk(chunk=one.chunk, attempt=one.attempt + 1) for one in pack),
+    )
+
+
+def _count(items: str) -> int:
+    return len(Ranges.from_spans(orjson.loads(items)))
 
 
 def _late(now: float) -> ColumnElement[bool]:

@@ -16,7 +16,7 @@ from tests.databases import sqlite_database
 __all__ = ["sqlite_database"]
 
 Ask = Callable[[Connection], object]
-FIRST = Overdue("job", "", 0, None, chunks.Cause.ROLLBACK, 0, 1, 3)
+FIRST = Overdue("job", "", 0, None, chunks.Cause.ROLLBACK, 0, 1, 3, 1)
 ASKED: dict[str, tuple[Ask, str]] = {
     "outcomes of a job": (lambda c: outcomes.unrecorded(c, "job"), "outcomes_unrecorded"),
     "jobs with outcomes": (outcomes.jobs_with_unrecorded, "outcomes_unrecorded"),

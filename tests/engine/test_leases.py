@@ -81,7 +81,7 @@ async def test_a_lease_renewed_after_the_look_is_kept(stages: Stages) -> None:
     assert [chunk.chunk for chunk in late] == [claimed.chunk]
     database.write_now(lambda connection: chunk_store.prolong(connection, [claimed], now + LEASE))
     again = database.write_now(
-        lambda connection: dispatch_again(connection, late, now=now, claim_by=now + 5)
+        lambda connection: dispatch_again(connection, late, now=now, claim_by=5.0)
     )
     assert again == []
 

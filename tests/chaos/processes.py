@@ -129,13 +129,17 @@ class Process:
         return None
 
     def kill(self, victim: Victim) -> None:
-        """SIGKILL; an engine does not outlive its supervisor."""
+        """SIGKILL; an engine does not outlive its supervisor, whose address it had."""
         if victim is Victim.ENGINE:
             self._signal(signal.SIGKILL)
         elif self.is_running:
+            engine = self.engine()
             self._running().kill()
             with self._running() as supervisor:
                 supervisor.wait(PATIENCE)
+            if engine is not None:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    psutil.Process(engine).wait(PATIENCE)
 
     def freeze(self) -> None:
         """SIGSTOP to the engine, as a paused machine: its connections stay open."""

@@ -66,7 +66,10 @@ class _Link:
     def pull(self) -> None:
         """Have the kernel drop whatever arrives from either end, and answer nothing."""
         for end in (self.client, self.server):
-            end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, _NOTHING)
+            there = end.get_extra_info("socket")
+            # One that was closed a moment ago is dead anyway.
+            if there.fileno() != -1:
+                there.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, _NOTHING)
 
     def abort(self) -> None:
         for end in (self.client, self.server):

@@ -47,9 +47,21 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
     async def start(self) -> None:
         """Open the loop, and start the thread on it."""
         self.loop = self.thread_loop = asyncio.new_event_loop()
+        self.loop.set_exception_handler(self._unheard)
         self._close_thread_loop_on_stop = True
         self._stopped, self._crashed = Event(loop=self.loop), Event(loop=self.loop)
         await super().start()
+
+    def _unheard(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A line for a broker's refusal that nobody waited for any more, instead of a traceback.
+
+        aiokafka shields the request of a commit, which so outlives a commit that took too long.
+        """
+        error = context.get("exception")
+        if isinstance(error, KafkaError):
+            self.log.warning("Nobody waits for it any more: %r", error)
+        else:
+            loop.default_exception_handler(context)
 
     async def on_start(self) -> None:
         """Find a broker.
@@ -128,6 +140,9 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             for tp, offset in offsets.items()
             if tp in self.assignment()
         }
+        if not wanted:
+            # All of them went to others meanwhile; aiokafka refuses to commit nothing.
+            return False
         try:
             async with asyncio.timeout(COMMIT_SECONDS):
                 await consumer.commit(wanted)

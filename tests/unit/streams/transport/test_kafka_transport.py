@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 import faust
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+from faust.types import TP
 
 from domain.errors import BrokerUnavailable
 from streams.app import AppCrashedError, FaustSettings, create_faust_app, running, start, stop
@@ -124,6 +127,38 @@ class TestRefusals:
         with pytest.raises(AppCrashedError, match=r"unknown' does not exist.*topics create"):
             await start(app)
         assert len(asyncio.all_tasks()) == 1
+
+
+class TestLeftOver:
+    """What comes too late, after a rebalance or a commit that took too long."""
+
+    async def test_partitions_that_went_to_others_are_no_crash(self, place: Place) -> None:
+        app = place.app()
+        Reader(app, place.topic)
+        async with running(app):
+            thread = app.consumer._thread
+            assert not await thread.commit({TP("elsewhere", 3): 7})
+            assert not app.should_stop
+
+    async def test_a_refusal_that_nobody_waits_for_is_a_line(
+        self, place: Place, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def refused() -> None:
+            raise GroupCoordinatorNotAvailableError
+
+        async def left_alone() -> None:
+            task = asyncio.ensure_future(refused())
+            await asyncio.wait({task})
+            del task
+            gc.collect()
+
+        app = place.app()
+        Reader(app, place.topic)
+        async with running(app):
+            await app.consumer._thread.call_thread(left_alone)
+        told = [r for r in caplog.records if "Nobody waits" in r.getMessage()]
+        assert len(told) == 1
+        assert not any(record.exc_info for record in caplog.records)
 
 
 class TestBrokerAway:

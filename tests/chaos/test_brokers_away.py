@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -25,9 +26,10 @@ def _away(stack: Stack, load: Load, seconds: float) -> float:
     """Seconds from their return to the end of the job that was under way, and of one sent since."""
     job_id = load.submit(1000, ms=2.0)
     load.half_way(job_id)
+    stubborn = replace(load, client=stack.client(seconds + PATIENCE))
     stack.kafka.kill()
     with ThreadPoolExecutor(1) as pool:
-        sent = pool.submit(load.submit, 100)
+        sent = pool.submit(stubborn.submit, 100)
         time.sleep(seconds)
         stack.kafka.start()
         begun = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from signal import SIGTERM
 
 import pytest
 
@@ -21,6 +22,8 @@ pytestmark = [pytest.mark.crash, pytest.mark.service("kafka", "postgresql")]
 PATIENCE = 90.0
 TOPICS = all_topics(SYSTEMS)
 WORK = topics.work("chaos")
+WELL = {0, -SIGTERM}
+"""How members leave; who was only just started knows no better than to die of the signal."""
 VERBS = ("pause", "resume") * 3
 
 
@@ -110,13 +113,13 @@ def _storm(stack: Stack, load: Load, seconds: float) -> None:
         guest = guests[turns % len(guests)]
         if guest.is_running:
             guest.ask_to_stop()
-            assert guest.wait() == 0, guest.tail
+            assert guest.wait() in WELL, guest.tail
         else:
             guest.start()
         jobs.append(load.submit(200, ms=2.0))
         turns += 1
         time.sleep(2.0)
-    assert not any(stack.stop(*guests))
+    assert set(stack.stop(*guests)) <= WELL
     _all_done(load, jobs)
     took = time.monotonic() - begun
     tell("rebalance storm", f"{turns} joins and leaves, {len(jobs)} jobs in {took:.0f} s")

@@ -24,7 +24,7 @@ API = (ROOT / "docs" / "api.md").read_text()
 PAGES = sorted(
     str(page.relative_to(ROOT)) for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 )
-WRITTEN_BY_MAKE = {"docs/proof.md", "docs/benchmark.md"}
+WRITTEN_BY_MAKE = {"docs/benchmark.md"}
 ADDRESS = "http://127.0.0.1:8080"
 
 

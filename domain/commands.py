@@ -16,6 +16,13 @@ MAX_CHUNK = 10_000
 MAX_PARAMS_BYTES = 256_000
 """Params travel in events, and a message has an end."""
 MAX_REASON = 2000
+MAX_ATTEMPTS = 20
+MAX_DELAY = 86_400.0
+MAX_CODES = 50
+MAX_LIMITS = 10
+MAX_WINDOW = 10_000
+MAX_NAMED = 10_000
+"""Items that a command may name one by one."""
 
 _WORD = r"^[^\x00-\x1f\x7f]+$"
 """No control characters: PostgreSQL keeps no NUL, and a log line ends with the line."""
@@ -27,6 +34,15 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def Unless(default: Any) -> Any:  # noqa: N802 - stands where pydantic's Field does
+    """A field that is written unless it has its default.
+
+    What came later than others of its kind: who does not use it writes what was written
+    before, byte by byte, and who does not know it reads that.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
 class Start(StrEnum):
     """When the first chunk may run."""
 
@@ -34,17 +50,100 @@ class Start(StrEnum):
     EAGER = "eager"
 
 
+Code = Annotated[str, Field(min_length=1, max_length=100, pattern=_WORD)]
+"""Why an item failed, as its operation calls it."""
+Seconds = Annotated[float, Field(ge=0, le=MAX_DELAY, allow_inf_nan=False)]
+
+
+class Backoff(Value):
+    """How often items are tried, and how long they wait in between.
+
+    ``attempts`` counts the first one. Before attempt n + 1 an item waits for a random part
+    of ``delay * factor ** (n - 1)`` seconds, or of ``cap`` where that is less.
+    """
+
+    attempts: Annotated[int, Field(ge=1, le=MAX_ATTEMPTS)] = 3
+    delay: Seconds = 1.0
+    factor: Annotated[float, Field(ge=1, le=10, allow_inf_nan=False)] = 2.0
+    cap: Seconds = 60.0
+
+    def window(self, attempt: int) -> float:
+        """Of how many seconds an item waits a part, after ``attempt`` attempts have failed."""
+        return float(min(self.cap, self.delay * self.factor ** (attempt - 1)))
+
+
+class RetryPolicy(Backoff):
+    """Which failures are tried again by the job itself.
+
+    Those that say they are ``retryable``; those of a code in ``codes`` by what stands there,
+    whatever they say.
+    """
+
+    codes: Annotated[dict[Code, Backoff], Field(max_length=MAX_CODES)] = {}
+
+    def backoff(self, code: str, *, retryable: bool) -> Backoff | None:
+        """By what a failure is tried again; None when it is not."""
+        return self.codes.get(code, self if retryable else None)
+
+
+class Reaction(StrEnum):
+    """What a job does that has more failures than it tolerates."""
+
+    PAUSE = "pause"
+    FAIL = "fail"
+
+
+class Limit(Value):
+    """Failures that a job tolerates: with more of them it pauses or fails.
+
+    Either ``failed`` items, or ``percent`` of the job's items; with ``window``, of the last
+    so many items that were settled (rounded up to whole chunks). ``codes`` are the failures
+    that count, all of them when there is none.
+    """
+
+    failed: Annotated[int, Field(ge=0, le=MAX_ITEMS)] | None = None
+    percent: Annotated[float, Field(ge=0, le=100)] | None = None
+    window: Annotated[int, Field(ge=1, le=MAX_WINDOW)] | None = None
+    codes: Annotated[tuple[Code, ...], Field(max_length=MAX_CODES)] = ()
+    then: Reaction = Reaction.FAIL
+
+    def __str__(self) -> str:
+        whose = f" of the last {self.window}" if self.window is not None else ""
+        how = f" with {' or '.join(self.codes)}" if self.codes else ""
+        if self.failed is None:
+            return f"more than {self.percent:g} %{whose} failed{how}"
+        more = f"more than {self.failed} items" if self.failed else "an item"
+        return f"{more}{whose} failed{how}"
+
+
 class JobOptions(Value):
     """How a job is to be run; every field has a default.
 
     ``chunk_size`` bounds the failure domain (items that are worked in one chunk);
-    several chunks may share a transaction.
+    several chunks may share a transaction. ``stop_on_error`` is short for a limit of no
+    failed item.
     """
 
     chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK)] | Literal["auto"] = "auto"
     start: Start = Start.SEALED
+    retry: RetryPolicy | None = Unless(None)
+    tolerate: Annotated[tuple[Limit, ...], Field(max_length=MAX_LIMITS)] = Unless(())
+    stop_on_error: bool = Unless(False)
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """All limits of failures."""
+        return (Limit(failed=0),) if self.stop_on_error else self.tolerate
+
+    @property
+    def codes(self) -> frozenset[str]:
+        """The codes that the options name."""
+        named = {code for limit in self.limits for code in limit.codes}
+        return frozenset(named | (self.retry.codes.keys() if self.retry else set()))
 
 
+Signature = Annotated[str, Field(min_length=1, max_length=2000)]
+_NAMED = Field(max_length=MAX_NAMED)
 JobId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
 Reason = Annotated[str, Field(max_length=MAX_REASON)]
 Tag = Annotated[str, Field(min_length=1, max_length=100)]
@@ -142,11 +241,31 @@ class CancelJob(BaseCommand):
     reason: Reason = ""
 
 
+class Selection(Value):
+    """Which items are worked again: the failed ones, unless one field says otherwise.
+
+    ``items`` names positions of failed or unattempted items; ``codes`` and ``signatures``
+    keep those of the failed that have one of each; ``unattempted`` takes those that were
+    left when the job was stopped.
+    """
+
+    items: Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_ITEMS)], ...], _NAMED] = ()
+    codes: Annotated[tuple[Code, ...], Field(max_length=MAX_CODES)] = ()
+    signatures: Annotated[tuple[Signature, ...], Field(max_length=MAX_CODES)] = ()
+    unattempted: bool = False
+
+    @property
+    def by_error(self) -> bool:
+        """Whether the failed ones are chosen by what is wrong with them."""
+        return bool(self.codes or self.signatures)
+
+
 class RetryJob(BaseCommand):
-    """Work the failed items again, as new chunks of the same job."""
+    """Work items again, as new chunks of the same job: the failed ones, or those selected."""
 
     type: Literal["retry_job"] = "retry_job"
     reason: Reason = ""
+    select: Selection = Unless(Selection())
 
 
 class UndoJob(BaseCommand):

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from domain.commands import JobSpec, Value
-from domain.outcomes import ClosedChunk, Counts
+from domain.commands import JobSpec, Limit, Unless, Value
+from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred
 from domain.ranges import Ranges
 
 
@@ -83,13 +83,17 @@ class Cause(StrEnum):
 
 
 class PlannedChunk(Value):
-    """A chunk as it is dispatched. ``target`` is the chunk that an undo chunk puts back."""
+    """A chunk as it is dispatched. ``target`` is the chunk that an undo chunk puts back.
+
+    ``trial`` is how often its items are tried with this time, by the job's own policy.
+    """
 
     chunk: int
     cause: Cause
     items: Ranges
     parent: int | None = None
     target: int | None = None
+    trial: int = Unless(1)
 
 
 class JobEvent(BaseModel):
@@ -153,17 +157,44 @@ class ChunksPlanned(JobEvent):
 
 
 class ChunksClosed(JobEvent):
-    """Outcome rows were recorded, in the order of their commits."""
+    """Outcome rows were recorded, in the order of their commits.
+
+    ``deferred`` are items that failed and are still pending, as they are tried again;
+    ``named`` are the failures with codes that the job's limits name.
+    """
 
     alias = "job.chunks_closed"
     chunks: tuple[ClosedChunk, ...]
+    deferred: tuple[Deferred, ...] = Unless(())
+    named: tuple[CodeCounts, ...] = Unless(())
+
+
+class AttemptsDue(JobEvent):
+    """The items have waited long enough: they may be tried for the ``attempt``-th time."""
+
+    alias = "job.attempts_due"
+    items: Ranges
+    attempt: int
 
 
 class JobPaused(JobEvent):
-    """Nothing takes effect after this until the job is resumed."""
+    """Nothing takes effect after this until the job is resumed.
+
+    ``limit`` is the one that was hit, when nobody asked for the pause.
+    """
 
     alias = "job.paused"
     epoch: int
+    reason: str = ""
+    limit: Limit | None = Unless(None)
+
+
+class JobStopped(JobEvent):
+    """The job has failed by a limit; what was not attempted is skipped."""
+
+    alias = "job.stopped"
+    epoch: int
+    limit: Limit
     reason: str = ""
 
 
@@ -183,7 +214,7 @@ class JobCancelled(JobEvent):
 
 
 class RetryStarted(JobEvent):
-    """The named items, failed before, are pending again."""
+    """The named items, failed or not attempted before, are pending again."""
 
     alias = "job.retry_started"
     items: Ranges
@@ -231,7 +262,9 @@ EVENTS: dict[str, type[JobEvent]] = {
         JobSealed,
         ChunksPlanned,
         ChunksClosed,
+        AttemptsDue,
         JobPaused,
+        JobStopped,
         JobResumed,
         JobCancelled,
         RetryStarted,

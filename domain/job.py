@@ -2,22 +2,24 @@
 
 Called by :mod:`streams.coordinator`. A command method either raises
 :class:`~domain.errors.CommandRefused` and changes nothing, or emits events,
-which ``collect_events`` hands over; :mod:`domain.job_state` folds them into the state.
+which ``collect_events`` hands over; :mod:`domain.job_fold` folds them into the state,
+:mod:`domain.job_plan` cuts chunks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import PrivateAttr
 
-from domain import planning, portions
-from domain.commands import JobSpec, Start
+from domain import portions
+from domain.commands import JobSpec, Reaction
 from domain.errors import InvalidCommand, WrongState
 from domain.events import (
+    AttemptsDue,
     Cause,
     ChunksClosed,
     ChunksPlanned,
@@ -31,15 +33,18 @@ from domain.events import (
     JobSealed,
     JobSnapshot,
     JobStatus,
+    JobStopped,
     JobSubmitted,
     PlannedChunk,
     RetryStarted,
     UndoStarted,
 )
-from domain.job_state import Backlog, JobState
-from domain.outcomes import ClosedChunk, Counts, ItemStatus
+from domain.job_plan import JobPlan
+from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
+from domain.retrying import Failures, put_off
 from domain.settling import said, settled
+from domain.tolerance import named_by
 
 Verb = Literal["append", "seal", "pause", "resume", "cancel", "retry", "undo"]
 
@@ -50,7 +55,7 @@ POSSIBLE: dict[JobStatus, frozenset[Verb]] = {
     JobStatus.RUNNING: frozenset({"pause", "cancel"}),
     JobStatus.PAUSED: frozenset({"resume", "cancel"}),
     JobStatus.CANCELLING: frozenset(),
-    JobStatus.CANCELLED: frozenset({"undo"}),
+    JobStatus.CANCELLED: frozenset({"retry", "undo"}),
     JobStatus.COMPLETED: frozenset({"undo"}),
     JobStatus.COMPLETED_WITH_ERRORS: frozenset({"retry", "undo"}),
     JobStatus.FAILED: frozenset({"retry", "undo"}),
@@ -71,7 +76,10 @@ class Stamp:
     at: datetime
 
 
-class Job(JobState):
+NOTHING_KNOWN = Failures()
+
+
+class Job(JobPlan):
     """One job; see the module's docstring for how it changes."""
 
     _pending: list[JobEvent] = PrivateAttr(default_factory=list)
@@ -149,19 +157,14 @@ class Job(JobState):
             )
         return chunks
 
-    def room(self, dispatches: int, *, slow: bool) -> int:
-        """How many chunks that many messages may hold; of an undo one is under way."""
-        if self.status is not JobStatus.ROLLING_BACK:
-            return dispatches * planning.chunks_per_dispatch(self.options, self.pace, slow=slow)
-        waiting = map(self._standing, self.backlog)
-        pack = planning.undo_chunks_per_dispatch(waiting, self.pace, slow=slow)
-        return min(dispatches, 1) * pack
-
-    def record(self, stamp: Stamp, closed: Sequence[ClosedChunk]) -> None:
+    def record(
+        self, stamp: Stamp, closed: Sequence[ClosedChunk], failures: Failures = NOTHING_KNOWN
+    ) -> None:
         """Take outcome rows into account; those already recorded change nothing.
 
-        Raises RuntimeError when a row does not speak of each of its chunk's items: an
-        item that is left out would stay pending in a job that says it is done.
+        ``failures`` tells of each failed item, where ``minds_failures``. Raises RuntimeError
+        when a row does not speak of each of its chunk's items: an item that is left out
+        would stay pending in a job that says it is done.
         """
         fresh: dict[int, ClosedChunk] = {}
         for chunk in closed:
@@ -171,12 +174,25 @@ class Job(JobState):
             return
         for chunk in fresh.values():
             self._require_account(chunk)
-        for portion in portions.of_chunks(fresh.values()):
-            counts = self.counts
-            for chunk in portion:
-                counts = settled(counts, self.open[chunk.chunk].cause, chunk)
-            self._emit(ChunksClosed, stamp, counts=counts, chunks=portion)
+        spans = {number: len(faults) for number, faults in failures.of.items()}
+        for portion in portions.of_chunks(fresh.values(), spans):
+            self._close(stamp, portion, failures)
+        if not self.open:
+            self._heed_limits(stamp)
         self._finish_if_done(stamp)
+
+    def release(self, stamp: Stamp) -> None:
+        """Have items that have waited long enough for their next attempt be planned."""
+        due = self.next_due
+        if due is None or due > stamp.at:
+            return
+        waited: dict[int, list[tuple[int, int]]] = {}
+        for entry in self.deferred:
+            if entry.due <= stamp.at:
+                waited.setdefault(entry.attempt, []).extend(entry.items.spans)
+        for attempt, spans in sorted(waited.items()):
+            for items in portions.of_ranges(Ranges.from_spans(spans)):
+                self._emit(AttemptsDue, stamp, items=items, attempt=attempt)
 
     def pause(self, stamp: Stamp, reason: str) -> None:
         """Confirm a pause; the caller has closed every open chunk before."""
@@ -199,27 +215,42 @@ class Job(JobState):
             JobCancelled,
             stamp,
             status=JobStatus.CANCELLED,
-            counts=self.counts.moved(ItemStatus.PENDING, ItemStatus.SKIPPED, self.counts.pending),
+            counts=self._abandoned(),
             epoch=self.epoch + 1,
             reason=reason,
         )
 
-    def retry(self, stamp: Stamp, failed: Ranges, reason: str) -> None:
-        """Put the failed items, ``failed``, back to pending."""
+    def retry(
+        self, stamp: Stamp, failed: Ranges, reason: str, chosen: Ranges | None = None
+    ) -> None:
+        """Put items back to pending: ``chosen`` ones, or all that have failed, ``failed``.
+
+        Refuses one that has neither failed nor been left unattempted.
+        """
         self.check("retry")
-        if not failed:
-            raise WrongState("no item has failed, so there is nothing to retry")
+        wanted = failed if chosen is None else chosen
+        if not wanted:
+            raise WrongState("there is no such failed item, so there is nothing to retry")
         if len(failed) != self.counts.failed:
             raise InvalidCommand(
                 f"the ledger names {len(failed)} failed items, the job {self.counts.failed}; "
                 "run `countermand audit verify`"
             )
-        for items in portions.of_ranges(failed):
+        others = wanted - failed - self.dropped
+        if others:
+            raise WrongState(
+                f"item {next(iter(others))} has neither failed nor been left unattempted; name "
+                "such items only"
+            )
+        for items in portions.of_ranges(wanted):
+            again = len(items & failed)
+            counts = self.counts.moved(ItemStatus.FAILED, ItemStatus.PENDING, again)
+            counts = counts.moved(ItemStatus.SKIPPED, ItemStatus.PENDING, len(items) - again)
             self._emit(
                 RetryStarted,
                 stamp,
                 status=JobStatus.RUNNING,
-                counts=self.counts.moved(ItemStatus.FAILED, ItemStatus.PENDING, len(items)),
+                counts=counts,
                 items=items,
                 reason=reason,
             )
@@ -245,36 +276,6 @@ class Job(JobState):
         )
 
     # -- questions ----------------------------------------------------------------
-
-    def wants_chunks(self) -> bool:
-        """Whether there are items that wait for a chunk and may have one."""
-        if not self.backlog or not self._may_dispatch():
-            return False
-        return not (self.open and self.backlog[0].cause.alone)
-
-    def ready_chunks(self, *, most: int, slow: bool) -> int:
-        """How many chunks ``plan`` would cut now, given room for ``most``.
-
-        It cuts fewer where they are more than an event holds.
-        """
-        if not self._may_dispatch():
-            return 0
-        size = planning.chunk_items(self.options, self.pace, slow=slow)
-        ready = 0
-        for entry in self.backlog:
-            room = self._room(entry, most)
-            if ready >= room:
-                break
-            ready = min(room, ready + entry.count(size))
-            if planning.is_suspect(entry.cause, entry.parent):
-                break
-        return ready
-
-    @property
-    def resting(self) -> bool:
-        """Whether nothing happens until somebody asks for it: nothing runs, nothing waits."""
-        moving = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.ROLLING_BACK)
-        return not self.open and self.status not in moving and not self.wants_chunks()
 
     def possible(self) -> list[str]:
         """What a caller may ask of the job in its present status."""
@@ -307,61 +308,50 @@ class Job(JobState):
             state=self.model_dump(mode="json"),
         )
 
-    @classmethod
-    def project(cls, job: Job | None, events: Iterable[JobEvent | JobSnapshot]) -> Job | None:
-        """Fold events (after at most one snapshot) into a job."""
-        for event in events:
-            if isinstance(event, JobSnapshot):
-                job = cls.model_validate(event.state)
-                continue
-            if job is None:
-                job = cls(id=event.originator_id)
-            job.apply(event)
-        return job
-
     # -- decisions ----------------------------------------------------------------
 
-    def _may_dispatch(self) -> bool:
-        if self.status in (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.ROLLING_BACK):
-            return True
-        return self.status is JobStatus.DRAFT and self.options.start is Start.EAGER
+    def _close(self, stamp: Stamp, portion: Sequence[ClosedChunk], failures: Failures) -> None:
+        counts = self.counts
+        deferred: list[Deferred] = []
+        named: list[CodeCounts] = []
+        for chunk in portion:
+            opened = self.open[chunk.chunk]
+            faults = () if opened.cause.undoing else failures.of.get(chunk.chunk, ())
+            again = put_off(
+                self.options.retry,
+                chunk.chunk,
+                faults,
+                trial=opened.trial,
+                at=stamp.at,
+                draw=failures.draw,
+            )
+            waiting = sum(len(entry.items) for entry in again)
+            counts = settled(counts, opened.cause, chunk, deferred=waiting)
+            deferred += again
+            named += named_by(self.options.limits, chunk.chunk, faults, again)
+        self._emit(
+            ChunksClosed,
+            stamp,
+            counts=counts,
+            chunks=portion,
+            deferred=tuple(deferred),
+            named=tuple(named),
+        )
 
-    def _cut(self, room: int, *, slow: bool) -> tuple[PlannedChunk, ...]:
-        size = planning.chunk_items(self.options, self.pace, slow=slow)
-        chunks: list[PlannedChunk] = []
-        left = portions.MAX_SPANS
-        for entry in self.backlog:
-            suspect = planning.is_suspect(entry.cause, entry.parent)
-            most = self._room(entry, room)
-            for items in entry.pieces(size):
-                left -= portions.weight(items)
-                if len(chunks) >= most or (chunks and left < 0):
-                    return tuple(chunks)
-                chunks.append(
-                    PlannedChunk(
-                        chunk=self.next_chunk + len(chunks),
-                        cause=entry.cause,
-                        items=items,
-                        parent=entry.parent,
-                        target=entry.target,
-                    )
-                )
-                if suspect:
-                    return tuple(chunks)
-        return tuple(chunks)
-
-    def _room(self, entry: Backlog, room: int) -> int:
-        """How many chunks a plan may hold up to this entry."""
-        if planning.is_suspect(entry.cause, entry.parent):
-            return 0 if self.open else min(room, 1)
-        if entry.cause.undoing:
-            return 0 if self.open else room
-        return 0 if any(chunk.cause.alone for chunk in self.open.values()) else room
+    def _heed_limits(self, stamp: Stamp) -> None:
+        """Stop when a limit is hit; every chunk is closed."""
+        limit = self.limit_hit
+        if limit is None:
+            return
+        said = {"epoch": self.epoch + 1, "limit": limit, "reason": f"limit: {limit}"}
+        if limit.then is Reaction.FAIL:
+            status = JobStatus.FAILED
+            self._emit(JobStopped, stamp, status=status, counts=self._abandoned(), **said)
+        elif not self._is_done():
+            self._emit(JobPaused, stamp, status=JobStatus.PAUSED, **said)
 
     def _finish_if_done(self, stamp: Stamp) -> None:
-        if self.open or self.backlog or not self.sealed:
-            return
-        if self.status in (JobStatus.RUNNING, JobStatus.ROLLING_BACK):
+        if self._is_done() and self.status in (JobStatus.RUNNING, JobStatus.ROLLING_BACK):
             self._emit(JobFinished, stamp, status=self._resting_status())
 
     def _resting_status(self) -> JobStatus:
@@ -375,7 +365,8 @@ class Job(JobState):
 
     def _final_status(self) -> JobStatus:
         if self.counts.failed == 0:
-            return JobStatus.COMPLETED
+            # Some may be left of a stopped job of which only a part was retried.
+            return JobStatus.COMPLETED_WITH_ERRORS if self.dropped else JobStatus.COMPLETED
         if self.counts.succeeded == 0:
             return JobStatus.FAILED
         return JobStatus.COMPLETED_WITH_ERRORS

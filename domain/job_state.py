@@ -1,6 +1,6 @@
-"""The state of a job, and how its events change it. No decision is taken here.
+"""The state of a job, and what can be read off it. No decision is taken here.
 
-:class:`~domain.job.Job` decides; replay needs only what is here.
+:mod:`domain.job_fold` tells how events change it, :class:`~domain.job.Job` decides.
 """
 
 from __future__ import annotations
@@ -12,26 +12,11 @@ from typing import Self
 from pydantic import BaseModel
 
 from domain import planning
-from domain.commands import JobOptions, JobSpec
-from domain.events import (
-    Cause,
-    ChunksClosed,
-    ChunksPlanned,
-    ItemsAppended,
-    JobCancelled,
-    JobEvent,
-    JobOpened,
-    JobPaused,
-    JobResumed,
-    JobSealed,
-    JobStatus,
-    JobSubmitted,
-    PlannedChunk,
-    RetryStarted,
-    UndoStarted,
-)
-from domain.outcomes import ClosedChunk, Closing, Counts
+from domain.commands import JobOptions, JobSpec, Limit
+from domain.events import Cause, JobStatus
+from domain.outcomes import Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
+from domain.tolerance import Tally, exceeded
 
 
 class Backlog(BaseModel):
@@ -42,6 +27,7 @@ class Backlog(BaseModel):
     parent: int | None = None
     target: int | None = None
     whole: bool = False
+    trial: int = 1
 
     def pieces(self, size: int) -> Iterator[Ranges]:
         """The chunks of ``size`` items that the entry is cut into, lazily."""
@@ -64,6 +50,7 @@ class OpenChunk(BaseModel):
     items: Ranges
     cause: Cause
     target: int | None = None
+    trial: int = 1
 
 
 class Effect(BaseModel):
@@ -97,7 +84,13 @@ class JobState(BaseModel):
     next_chunk: int = 0
     backlog: list[Backlog] = []
     dropped: Ranges = Ranges()
-    """What a cancel has left unattempted."""
+    """What was left unattempted when the job was stopped."""
+    deferred: list[Deferred] = []
+    """What failed and is tried again; as long as it waits it is pending."""
+    tallies: list[Tally] = []
+    """What each of the job's limits has counted."""
+    limit: Limit | None = None
+    """Which limit has stopped the job, until it goes on."""
     open: dict[int, OpenChunk] = {}
     applied: list[Effect] = []
     undone: list[Effect] = []
@@ -167,7 +160,34 @@ class JobState(BaseModel):
         for entry in entries:
             if not entry.cause.undoing:
                 found |= entry.items
-        return found
+        return found | self.put_off
+
+    @property
+    def put_off(self) -> Ranges:
+        """The items that failed and wait for their next attempt; a part of ``waiting``."""
+        return Ranges.from_spans(span for entry in self.deferred for span in entry.items.spans)
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When the next attempt may begin; None when nothing waits for one, or may not."""
+        if not self.deferred or self.status is not JobStatus.RUNNING:
+            return None
+        return min(entry.due for entry in self.deferred)
+
+    @property
+    def minds_failures(self) -> bool:
+        """Whether ``record`` must be told which items of a chunk have failed, and why."""
+        return self.options.retry is not None or any(limit.codes for limit in self.options.limits)
+
+    @property
+    def limit_hit(self) -> Limit | None:
+        """The limit that the job's failures exceed, so that it must be stopped.
+
+        The caller then closes every open chunk, and with the last one recorded it is.
+        """
+        if not self.tallies or self.status is not JobStatus.RUNNING:
+            return None
+        return exceeded(self.options.limits, self.tallies, self.counts.total)
 
     def as_it_stands(self) -> Self:
         """A copy that later events do not change; what is immutable is shared."""
@@ -178,162 +198,16 @@ class JobState(BaseModel):
                 "open": dict(self.open),
                 "applied": [effect.model_copy() for effect in self.applied],
                 "undone": [effect.model_copy() for effect in self.undone],
+                "deferred": list(self.deferred),
+                "tallies": [tally.model_copy(deep=True) for tally in self.tallies],
             }
         )
 
-    # -- fold ---------------------------------------------------------------------
+    def _abandoned(self) -> Counts:
+        """The counts once nothing more is tried: what waits for another attempt has failed."""
+        failed = len(self.put_off)
+        counts = self.counts.moved(ItemStatus.PENDING, ItemStatus.FAILED, failed)
+        return counts.moved(ItemStatus.PENDING, ItemStatus.SKIPPED, counts.pending)
 
-    def apply(self, event: JobEvent) -> None:
-        """Fold one event into the state."""
-        self.version = event.originator_version
-        self.status = event.status
-        self.counts = event.counts
-        self.started_at = event.started_at
-        self.updated_at = event.at
-        self.finished_at = event.at if event.status.terminal else None
-        self._fold(event)
-
-    def _fold(self, event: JobEvent) -> None:
-        match event:
-            case JobSubmitted() | JobOpened():
-                self._created(event)
-            case ItemsAppended():
-                self._appended(event)
-            case JobSealed():
-                self.sealed = True
-            case ChunksPlanned():
-                self._planned(event)
-            case ChunksClosed():
-                for chunk in event.chunks:
-                    self._closed(chunk)
-            case JobPaused() | JobResumed() | JobCancelled() | RetryStarted() | UndoStarted():
-                self._turned(event)
-            case _:
-                pass
-
-    def _turned(
-        self, event: JobPaused | JobResumed | JobCancelled | RetryStarted | UndoStarted
-    ) -> None:
-        """Somebody changed the job's course, for a reason."""
-        self.reason = event.reason
-        if isinstance(event, JobPaused | JobCancelled | UndoStarted):
-            self.epoch = event.epoch
-        if isinstance(event, JobCancelled):
-            self.dropped = self.waiting
-            self.backlog.clear()
-            # No more items follow; else an undo would wait for a seal that is refused.
-            self.sealed = True
-        elif isinstance(event, RetryStarted):
-            self._queue(Backlog(items=event.items, cause=Cause.RETRY))
-        elif isinstance(event, UndoStarted):
-            self._undo_started(event)
-
-    def _created(self, event: JobSubmitted | JobOpened) -> None:
-        self.tenant = event.tenant
-        self.created_by = event.actor
-        self.created_at = event.at
-        self.spec = event.spec
-        if isinstance(event, JobSubmitted):
-            self.sealed = True
-            self.size = event.size
-            self._queue(Backlog(items=Ranges.span(0, event.items), cause=Cause.APPLY))
-
-    def _appended(self, event: ItemsAppended) -> None:
-        self.parts.append(event.part)
-        self.size += event.size
-        items = Ranges.span(event.first, event.first + event.items)
-        self._queue(Backlog(items=items, cause=Cause.APPLY))
-
-    def _queue(self, entry: Backlog) -> None:
-        last = self.backlog[-1] if self.backlog else None
-        if last and (entry.cause, last.cause, last.parent) == (Cause.APPLY, Cause.APPLY, None):
-            last.items = last.items | entry.items
-        else:
-            self.backlog.append(entry)
-
-    def _planned(self, event: ChunksPlanned) -> None:
-        for chunk in event.chunks:
-            self.next_chunk = chunk.chunk + 1
-            self.open[chunk.chunk] = OpenChunk(
-                items=chunk.items, cause=chunk.cause, target=chunk.target
-            )
-            self._take_from_backlog(chunk)
-            if not chunk.cause.undoing:
-                self.last_items = len(chunk.items)
-
-    def _take_from_backlog(self, chunk: PlannedChunk) -> None:
-        head = self.backlog[0]
-        head.items = head.items - chunk.items
-        if not head.items or head.whole:
-            del self.backlog[0]
-
-    def _closed(self, chunk: ClosedChunk) -> None:
-        was = self.open.pop(chunk.chunk)
-        if chunk.closing is Closing.DIED:
-            self._bisect(chunk, was)
-        elif chunk.returned:
-            undoing = was.cause.undoing
-            entry = Backlog(
-                items=chunk.returned,
-                cause=was.cause,
-                # One that only gives way to another undo is no part of a killer.
-                parent=None if undoing else chunk.chunk,
-                target=was.target,
-                whole=undoing,
-            )
-            self.backlog.insert(0, entry)
-        if was.cause.undoing:
-            self._put_back(chunk, was)
-        else:
-            self._worked(chunk)
-
-    def _bisect(self, chunk: ClosedChunk, was: OpenChunk) -> None:
-        halves = [half for half in chunk.returned.halves() if half]
-        # An undo that kills its worker is cut as well, and stays an undo of the same chunk.
-        self.backlog[:0] = [
-            Backlog(
-                items=half,
-                cause=was.cause if was.cause.undoing else Cause.BISECT,
-                parent=chunk.chunk,
-                target=was.target,
-                whole=True,
-            )
-            for half in halves
-        ]
-
-    def _worked(self, chunk: ClosedChunk) -> None:
-        if chunk.succeeded:
-            self.applied.append(Effect(chunk=chunk.chunk, items=chunk.succeeded))
-        settled = chunk.succeeded + chunk.failed + chunk.skipped
-        if settled and chunk.duration_ms:
-            self.ms_per_item = planning.smoothed(self.ms_per_item, chunk.duration_ms / settled)
-
-    def _put_back(self, chunk: ClosedChunk, was: OpenChunk) -> None:
-        if chunk.failed:
-            self.undo_failed = True
-        rollback = was.cause is Cause.ROLLBACK
-        gone, come = (self.applied, self.undone) if rollback else (self.undone, self.applied)
-        restored = chunk.rolled_back if rollback else chunk.succeeded
-        for index in range(len(gone) - 1, -1, -1):
-            if gone[index].chunk == was.target:
-                gone[index].items -= restored + chunk.conflict
-                if gone[index].items <= 0:
-                    del gone[index]
-                break
-        if restored:
-            come.append(Effect(chunk=chunk.chunk, items=restored))
-        settled = restored + chunk.conflict + chunk.failed
-        if settled and chunk.duration_ms:
-            measured = chunk.duration_ms / settled
-            self.undo_ms_per_item = planning.smoothed(self.undo_ms_per_item, measured)
-
-    def _undo_started(self, event: UndoStarted) -> None:
-        self.generation = event.generation
-        self.undo_failed = False
-        self.direction, self.status_before_undo = event.direction, event.stood
-        targets = self.applied if event.direction is Cause.ROLLBACK else self.undone
-        self.undo_total = sum(effect.items for effect in targets)
-        self.backlog = [
-            Backlog(items=Ranges(), cause=event.direction, target=effect.chunk, whole=True)
-            for effect in reversed(targets)
-        ]
+    def _is_done(self) -> bool:
+        return not (self.open or self.backlog or self.deferred) and self.sealed

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -111,6 +111,7 @@ class Operation:
     ``independent`` promises that no two items write to the same record, so that all workers
     may take chunks of a job at once; else they are worked one after the other, in the order
     in which the items were submitted.
+    ``codes`` are those of its failures, as far as it says them.
     """
 
     kind: str
@@ -127,6 +128,7 @@ class Operation:
     timeout: float = 60.0
     independent: bool = False
     tables: tuple[RecordTable, ...] = ()
+    codes: frozenset[str] = frozenset()
     description: str = ""
 
     @property
@@ -165,6 +167,7 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
     timeout: float = 60.0,
     independent: bool = False,
     tables: Sequence[RecordTable] = (),
+    codes: Iterable[str] = (),
 ) -> Callable[[Apply], Operation]:
     """Declare an operation; the decorated name becomes an :class:`Operation`.
 
@@ -189,6 +192,7 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
             timeout=timeout,
             independent=independent,
             tables=tuple(tables),
+            codes=frozenset(codes),
             description=inspect.getdoc(apply) or "",
         )
         check(declared)

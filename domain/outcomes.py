@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -134,3 +135,32 @@ class ClosedChunk(Value):
     duration_ms: float = 0.0
     sha256: str = ""
     images: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """That an item failed in a chunk, and why."""
+
+    position: int
+    code: str
+    retryable: bool
+
+
+class Deferred(Value):
+    """Items that failed in ``chunk`` with ``code`` and wait for their next attempt.
+
+    ``attempt`` is its number, the first one being 1; it may begin at ``due``.
+    """
+
+    chunk: int
+    items: Ranges
+    attempt: int
+    due: datetime
+    code: str
+
+
+class CodeCounts(Value):
+    """How many items of a chunk have failed with each code, of those that a limit names."""
+
+    chunk: int
+    codes: dict[str, int]

@@ -6,7 +6,8 @@ Ranges of single positions are what makes events large: every other item of a jo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from domain.outcomes import ClosedChunk
 from domain.ranges import Ranges
@@ -15,6 +16,7 @@ MAX_SPANS = 20_000
 """A span takes 18 bytes as JSON, so that a portion is well below half a message."""
 CHUNK_SPANS = 25
 """What a chunk takes beside its spans, as if it were spans."""
+NOTHING: Mapping[int, int] = MappingProxyType({})
 
 
 def of_ranges(items: Ranges) -> Iterator[Ranges]:
@@ -23,15 +25,21 @@ def of_ranges(items: Ranges) -> Iterator[Ranges]:
         yield Ranges(items.spans[first : first + MAX_SPANS])
 
 
-def of_chunks(chunks: Iterable[ClosedChunk]) -> Iterator[tuple[ClosedChunk, ...]]:
-    """The chunks in portions, in order; a chunk is never cut."""
+def of_chunks(
+    chunks: Iterable[ClosedChunk], beside: Mapping[int, int] = NOTHING
+) -> Iterator[tuple[ClosedChunk, ...]]:
+    """The chunks in portions, in order; a chunk is never cut.
+
+    ``beside`` is how many spans more an event may hold for a chunk, by its number.
+    """
     portion: list[ClosedChunk] = []
     room = MAX_SPANS
     for chunk in chunks:
-        room -= weight(chunk.returned)
+        takes = weight(chunk.returned) + beside.get(chunk.chunk, 0)
+        room -= takes
         if portion and room < 0:
             yield tuple(portion)
-            portion, room = [], MAX_SPANS - weight(chunk.returned)
+            portion, room = [], MAX_SPANS - takes
         portion.append(chunk)
     if portion:
         yield tuple(portion)

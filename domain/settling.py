@@ -15,8 +15,8 @@ def said(cause: Cause, chunk: ClosedChunk) -> int:
     return chunk.succeeded + chunk.failed + chunk.skipped
 
 
-def settled(counts: Counts, cause: Cause, chunk: ClosedChunk) -> Counts:
-    """The counts after a chunk was closed."""
+def settled(counts: Counts, cause: Cause, chunk: ClosedChunk, *, deferred: int = 0) -> Counts:
+    """The counts after a chunk was closed; ``deferred`` of its failed items stay pending."""
     if cause is Cause.ROLLBACK:
         counts = counts.moved(ItemStatus.SUCCEEDED, ItemStatus.ROLLED_BACK, chunk.rolled_back)
         return counts.moved(ItemStatus.SUCCEEDED, ItemStatus.CONFLICT, chunk.conflict)
@@ -24,5 +24,5 @@ def settled(counts: Counts, cause: Cause, chunk: ClosedChunk) -> Counts:
         counts = counts.moved(ItemStatus.ROLLED_BACK, ItemStatus.SUCCEEDED, chunk.succeeded)
         return counts.moved(ItemStatus.ROLLED_BACK, ItemStatus.CONFLICT, chunk.conflict)
     counts = counts.moved(ItemStatus.PENDING, ItemStatus.SUCCEEDED, chunk.succeeded)
-    counts = counts.moved(ItemStatus.PENDING, ItemStatus.FAILED, chunk.failed)
+    counts = counts.moved(ItemStatus.PENDING, ItemStatus.FAILED, chunk.failed - deferred)
     return counts.moved(ItemStatus.PENDING, ItemStatus.SKIPPED, chunk.skipped)

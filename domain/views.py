@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from domain import progress
-from domain.commands import JobOptions, Value
+from domain.commands import JobOptions, Limit, Value
 from domain.events import JobEvent, JobOpened, JobStatus, JobSubmitted
 from domain.job import Job
 
@@ -54,13 +54,20 @@ class JobSummary(Value):
 
 
 class JobView(JobSummary):
-    """A job as its own page shows it; ``possible`` names what may be asked of it now."""
+    """A job as its own page shows it; ``possible`` names what may be asked of it now.
+
+    ``retrying`` are pending items that have failed and are tried again, the next ones at
+    ``next_attempt_at``; ``limit`` is the one of failures that has stopped the job.
+    """
 
     options: JobOptions
     updated_at: datetime
     reason: str
     sealed: bool
     generation: int
+    retrying: int
+    next_attempt_at: datetime | None
+    limit: Limit | None
     possible: tuple[str, ...]
 
 
@@ -86,6 +93,9 @@ def job_view(job: Job, now: datetime) -> JobView:
         reason=job.reason,
         sealed=job.sealed,
         generation=job.generation,
+        retrying=len(job.put_off) if job.deferred else 0,
+        next_attempt_at=job.next_due,
+        limit=job.limit,
         possible=tuple(job.possible()),
         **progress.of_job(job, now),
     )

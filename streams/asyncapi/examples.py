@@ -13,6 +13,7 @@ from domain.commands import (
     CancelJob,
     InlineItems,
     JobSpec,
+    Limit,
     OpenJob,
     PauseJob,
     RecordOutcomes,
@@ -24,6 +25,7 @@ from domain.commands import (
     Value,
 )
 from domain.events import (
+    AttemptsDue,
     Cause,
     ChunksClosed,
     ChunksPlanned,
@@ -36,12 +38,13 @@ from domain.events import (
     JobResumed,
     JobSealed,
     JobStatus,
+    JobStopped,
     JobSubmitted,
     PlannedChunk,
     RetryStarted,
     UndoStarted,
 )
-from domain.outcomes import ClosedChunk, Counts
+from domain.outcomes import ClosedChunk, Counts, Deferred
 from domain.ranges import Ranges
 from streams import topics
 from streams.deadletters import Burial
@@ -161,6 +164,11 @@ def _history() -> Sequence[JobEvent]:
     two, done = Counts(pending=2), Counts(succeeded=1, failed=1)
     planned = PlannedChunk(chunk=0, cause=Cause.APPLY, items=Ranges.span(0, 2))
     closed = ClosedChunk(chunk=0, succeeded=1, failed=1, duration_ms=3.4, sha256=SHA256)
+    busy = Deferred(
+        chunk=0, items=Ranges.of([1]), attempt=2, due=BEGIN + timedelta(seconds=9), code="busy"
+    )
+    waits = {"chunks": (closed,), "deferred": (busy,)}
+    stopped = {"epoch": 1, "limit": Limit(failed=0), "reason": "limit: an item failed"}
     part = {"size": 64, "sha256": SHA256}
     running, pending = JobStatus.RUNNING, JobStatus.PENDING
     told: list[tuple[type[JobEvent], JobStatus, Counts, dict[str, Any]]] = [
@@ -169,9 +177,11 @@ def _history() -> Sequence[JobEvent]:
         (ItemsAppended, JobStatus.DRAFT, two, {"part": 0, "first": 0, "items": 2, **part}),
         (JobSealed, pending, two, {}),
         (ChunksPlanned, running, two, {"generation": 0, "chunks": (planned,)}),
-        (ChunksClosed, running, done, {"chunks": (closed,)}),
+        (ChunksClosed, running, Counts(pending=1, succeeded=1), waits),
+        (AttemptsDue, running, Counts(pending=1, succeeded=1), {"items": busy.items, "attempt": 2}),
         (JobPaused, JobStatus.PAUSED, two, {"epoch": 1, "reason": "the editors are at work"}),
         (JobResumed, running, two, {}),
+        (JobStopped, JobStatus.FAILED, done, stopped),
         (JobCancelled, JobStatus.CANCELLED, Counts(skipped=2), {"epoch": 1}),
         (RetryStarted, running, Counts(pending=1, succeeded=1), {"items": Ranges.of([1])}),
         (

@@ -53,14 +53,22 @@ class Making:
 
     def _object(self, schema: Schema) -> st.SearchStrategy[Any]:
         if "properties" not in schema:
-            assert schema["additionalProperties"] is True
-            return st.dictionaries(st.text(max_size=5), JSON, max_size=3)
+            return self._map(schema)
         made = {name: self.of(each) for name, each in schema["properties"].items()}
         required = set(schema.get("required", ()))
         return st.fixed_dictionaries(
             {name: each for name, each in made.items() if name in required},
             optional={name: each for name, each in made.items() if name not in required},
         )
+
+    def _map(self, schema: Schema) -> st.SearchStrategy[Any]:
+        if "patternProperties" in schema:
+            ((pattern, values),) = schema["patternProperties"].items()
+            names = self.of({"type": "string", "pattern": pattern, **schema["propertyNames"]})
+            return st.dictionaries(names.filter(bool), self.of(values), max_size=3)
+        values = schema["additionalProperties"]
+        made = JSON if values is True else self.of(values)
+        return st.dictionaries(st.text(max_size=5), made, max_size=3)
 
     def _array(self, schema: Schema) -> st.SearchStrategy[Any]:
         low = schema.get("minItems", 0)
@@ -85,4 +93,5 @@ def _integer(schema: Schema) -> st.SearchStrategy[Any]:
 
 
 def _number(schema: Schema) -> st.SearchStrategy[Any]:
-    return st.floats(schema.get("minimum"), allow_nan=False, allow_infinity=False)
+    low, high = schema.get("minimum"), schema.get("maximum")
+    return st.floats(low, high, allow_nan=False, allow_infinity=False)

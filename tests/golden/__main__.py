@@ -35,7 +35,21 @@ def all_kinds() -> list[Story]:
             sha256="9f" * 32,
         )
     ).cancel()
-    return [long, short]
+    return [long, short, _careful()]
+
+
+def _careful() -> Story:
+    """A story of attempts and limits."""
+    told = Story(
+        chunk_size=4,
+        retry={"attempts": 2, "delay": 5, "codes": {"busy": {"attempts": 3, "delay": 1}}},
+        tolerate=[
+            {"failed": 0, "codes": ["broken"], "then": "pause"},
+            {"percent": 20, "window": 4},
+        ],
+    )
+    told.submit(16).plan().failing(0, "busy", "broken", chance=0.5).resume()
+    return told.wait(60).plan(room=2).failing(1, "busy").failing(2, *["bad"] * 3)
 
 
 def _history(name: str, story: Story) -> dict[str, Any]:

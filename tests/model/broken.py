@@ -111,6 +111,30 @@ class LeavesUndosOpen(Coordinator):
         return
 
 
+class RunsOnOverItsLimit(Coordinator):
+    """Rule 12: lets what is open go on when a limit was hit."""
+
+    def _heed_limits(self, tables: JobTables, job: Job, changes: Changes, command: Command) -> None:
+        return
+
+
+class ForgetsTheTimer(Coordinator):
+    """Rule 13: waits for a moment of which nobody tells it."""
+
+    def _keep_timer(self, tables: JobTables, job: Job) -> None:
+        tables.timer = float("inf")
+
+
+class FiresOnce(Coordinator):
+    """Rule 13: drops a timer when it has sent it."""
+
+    def fire(self) -> None:
+        super().fire()
+        for tables in self._store.jobs.values():
+            if tables.timer is not None and tables.timer > self._store.now:
+                tables.timer = tables.timer if tables.timer == tables.due else float("inf")
+
+
 class ForgetsAnItem(Workers):
     """Rule 7: an undo does not speak of all items that stand."""
 
@@ -131,17 +155,20 @@ class PutsBackTwice(Workers):
 BROKEN: dict[type[Coordinator] | type[Workers], int] = {
     ForgetsToDiscard: 0,
     TrustsItsMemory: 0,
-    LosesSlowResults: 1,
-    KeepsTheEpoch: 1,
-    LeavesJobsIdle: 4,
+    LosesSlowResults: 0,
+    KeepsTheEpoch: 0,
+    LeavesJobsIdle: 5,
     NeverRevives: 1,
     UsesChunkIdsAgain: 0,
-    IgnoresTheEpoch: 1,
-    IgnoresOutcomes: 2,
-    UndoesOutOfTurn: 0,
-    LetsUndosPass: 0,
-    LeavesUndosOpen: 0,
-    ForgetsAnItem: 2,
+    IgnoresTheEpoch: 0,
+    IgnoresOutcomes: 4,
+    UndoesOutOfTurn: 1,
+    LetsUndosPass: 4,
+    LeavesUndosOpen: 4,
+    RunsOnOverItsLimit: 6,
+    ForgetsTheTimer: 1,
+    FiresOnce: 4,
+    ForgetsAnItem: 1,
     PutsBackTwice: 3,
 }
 """With a seed that finds the fault soon; any other does in the end."""

@@ -20,6 +20,7 @@ from domain.commands import (
     ResumeJob,
     RetryJob,
     SealJob,
+    Selection,
     SubmitJob,
     UndoJob,
     UploadedItems,
@@ -30,6 +31,7 @@ from domain.events import (
     ChunksPlanned,
     JobCancelled,
     JobEvent,
+    JobStopped,
     RetryStarted,
     UndoStarted,
 )
@@ -37,8 +39,10 @@ from domain.job import Job, Stamp
 from domain.jobs import JobMapper
 from domain.outcomes import Closing, ItemStatus
 from domain.ranges import Ranges
+from domain.retrying import Failures
 from tests.model.tables import (
     CLAIM_BY,
+    WRONG,
     ChunkRow,
     Control,
     JobTables,
@@ -53,6 +57,8 @@ from tests.model.worker import outcome
 
 MAPPER = JobMapper()
 PACK = 2
+AGAIN = 5
+"""Seconds after which a timer is sent again that no job has taken back."""
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -118,6 +124,8 @@ class Coordinator:
         job = self.live[tables.job_id] = self._current(tables)
         changes = Changes()
         self._record(tables, job, changes, command)
+        self._heed_limits(tables, job, changes, command)
+        job.release(self._stamp(command))
         if not isinstance(command, RecordOutcomes):
             try:
                 self._decide(tables, job, changes, command)
@@ -145,11 +153,18 @@ class Coordinator:
             tables.outcomes[chunk].recorded = True
             tables.chunks[chunk].open = False
         tables.control = Control(job.epoch, job.version)
+        self._keep_timer(tables, job)
         for event in job.collect_events():
             self._append(tables, event)
         if not isinstance(command, RecordOutcomes):
             assert command.command_id not in tables.decisions
             tables.decisions[command.command_id] = changes.problem
+
+    def _keep_timer(self, tables: JobTables, job: Job) -> None:
+        """Rule 13, in the same transaction."""
+        due = None if job.next_due is None else (job.next_due - BEGIN).total_seconds()
+        if due != tables.due:
+            tables.due = tables.timer = due
 
     def _append(self, tables: JobTables, event: JobEvent) -> None:
         assert event.originator_version == len(tables.events) + 1, "a gap, or somebody was first"
@@ -169,9 +184,9 @@ class Coordinator:
                     claim_by=self._store.now + CLAIM_BY,
                 )
         elif isinstance(event, RetryStarted):
-            tables.marks.append(Mark(len(tables.chunks), "retry"))
-        elif isinstance(event, JobCancelled):
-            tables.marks.append(Mark(len(tables.chunks), "cancel"))
+            tables.marks.append(Mark(len(tables.chunks), "retry", event.items))
+        elif isinstance(event, JobCancelled | JobStopped):
+            tables.marks.append(Mark(len(tables.chunks), "end"))
         elif isinstance(event, UndoStarted):
             rollback = event.direction is Cause.ROLLBACK
             tables.begin_undo(ItemStatus.SUCCEEDED if rollback else ItemStatus.ROLLED_BACK)
@@ -184,7 +199,13 @@ class Coordinator:
         fresh = {c: row for c, row in waiting.items() if c not in changes.recorded}
         assert set(fresh) <= set(job.open), "the aggregate does not know a chunk that is closed"
         rows = sorted(fresh.values(), key=lambda row: row.sequence)
-        job.record(self._stamp(command), [row.closed for row in rows])
+        faults = {
+            chunk: tables.faults_in(row.ledger)
+            for chunk, row in fresh.items()
+            if not tables.chunks[chunk].cause.undoing
+        }
+        failures = Failures(faults, self._store.chance)
+        job.record(self._stamp(command), [row.closed for row in rows], failures)
         changes.recorded += fresh
 
     def _decide(self, tables: JobTables, job: Job, changes: Changes, command: Command) -> None:
@@ -205,7 +226,9 @@ class Coordinator:
                 job.resume(stamp, command.reason)
             case RetryJob():
                 job.check("retry")
-                job.retry(stamp, failed_items(tables), command.reason)
+                failed = failed_items(tables) - job.dropped
+                chosen = self._chosen(tables, job, failed, command.select)
+                job.retry(stamp, failed, command.reason, chosen)
             case UndoJob():
                 job.undo(stamp, command.reason)
             case _:
@@ -225,6 +248,29 @@ class Coordinator:
         """Rule 8: close what is open, in the same transaction."""
         pausing = isinstance(command, PauseJob)
         job.check("pause" if pausing else "cancel")
+        self._revoke_open(tables, job, changes, command)
+        confirm = job.pause if pausing else job.cancel
+        confirm(self._stamp(command), command.reason)
+
+    def _chosen(
+        self, tables: JobTables, job: Job, failed: Ranges, select: Selection
+    ) -> Ranges | None:
+        if select.items:
+            return Ranges.of(select.items)
+        if select.unattempted:
+            return job.dropped
+        if select.codes:
+            codes = {position: WRONG[tables.nature(position)][0] for position in failed}
+            return Ranges.of(p for p, code in codes.items() if code in select.codes)
+        return None
+
+    def _heed_limits(self, tables: JobTables, job: Job, changes: Changes, command: Command) -> None:
+        """Rule 12: what is open of a job with too many failures is closed at once."""
+        if job.limit_hit is not None:
+            self._revoke_open(tables, job, changes, command)
+
+    def _revoke_open(self, tables: JobTables, job: Job, changes: Changes, command: Command) -> None:
+        """What is open is closed, and takes no effect any more."""
         for chunk in job.open:
             row = tables.chunks[chunk]
             done = self._results(tables, chunk)
@@ -234,8 +280,6 @@ class Coordinator:
                 self._store, row, done, closing=closing, returned=returned
             )
         self._record(tables, job, changes, command)
-        confirm = job.pause if pausing else job.cancel
-        confirm(self._stamp(command), command.reason)
 
     def _results(self, tables: JobTables, chunk: int) -> Ledger:
         """The results of slow items so far."""
@@ -286,7 +330,22 @@ class Coordinator:
     def _is_idle(self, tables: JobTables) -> bool:
         """Whether a job that is not at rest may have been left without room."""
         terminal = tables.status is not None and tables.status.terminal
-        return not terminal and not any(row.open for row in tables.chunks.values())
+        if terminal or any(row.open for row in tables.chunks.values()):
+            return False
+        # One that waits for a moment only is woken by its timer.
+        return tables.timer is None or load(tables).wants_chunks()
+
+    def fire(self) -> None:
+        """Send what is due; it is sent again until the job has taken its timer back."""
+        for tables in self._store.jobs.values():
+            if tables.timer is not None and tables.timer <= self._store.now:
+                tables.timer = self._store.now + AGAIN
+                name = self._store.name("timer")
+                self._store.send(
+                    RecordOutcomes(
+                        command_id=name, job_id=tables.job_id, tenant="local", actor="engine"
+                    )
+                )
 
     def _look(self, tables: JobTables, room: int) -> None:
         name = self._store.name("sweep")

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from domain.commands import JobOptions, Start, UploadedItems
+from domain.commands import (
+    Backoff,
+    JobOptions,
+    Limit,
+    Reaction,
+    RetryPolicy,
+    Selection,
+    Start,
+    UploadedItems,
+)
 from tests.model.tables import NATURES
 
 sizes = st.sampled_from((1, 2, 3, 5, 8, 13, 21))
@@ -28,6 +37,28 @@ class Kind:
     draft: bool
 
 
+policies = st.builds(
+    RetryPolicy,
+    attempts=st.sampled_from((2, 3)),
+    delay=st.sampled_from((0.0, 1.0, 5.0)),
+    codes=st.sampled_from(({}, {"bad": Backoff(attempts=2, delay=0)}, {"worker_died": Backoff()})),
+)
+limits = st.builds(
+    Limit,
+    failed=st.sampled_from((0, 1, 2)),
+    window=st.sampled_from((None, None, 4)),
+    codes=st.sampled_from(((), (), ("later",))),
+    then=st.sampled_from(Reaction),
+)
+selections = st.sampled_from(
+    (
+        Selection(),
+        Selection(unattempted=True),
+        Selection(items=(0, 1, 2)),
+        Selection(codes=("later",)),
+    )
+)
+
 jobs = st.builds(
     Kind,
     items=sizes,
@@ -36,6 +67,8 @@ jobs = st.builds(
         JobOptions,
         chunk_size=st.sampled_from((1, 2, 3, 5, 8, "auto")),
         start=st.sampled_from(Start),
+        retry=st.none() | policies,
+        tolerate=st.just(()) | st.lists(limits, min_size=1, max_size=2).map(tuple),
     ),
     slow=st.booleans(),
     draft=st.booleans(),

@@ -22,6 +22,7 @@ from domain.commands import (
     ResumeJob,
     RetryJob,
     SealJob,
+    Selection,
     Start,
     SubmitJob,
     UndoJob,
@@ -29,7 +30,7 @@ from domain.commands import (
 from domain.events import JobStatus
 from domain.job import POSSIBLE, Verb
 from tests.model.coordinator import Coordinator, Crash
-from tests.model.kinds import Kind, jobs, sizes, upload
+from tests.model.kinds import Kind, jobs, selections, sizes, upload
 from tests.model.oracle import Oracle, fold
 from tests.model.tables import JobTables, Store, Work
 from tests.model.worker import Task, Workers
@@ -114,6 +115,14 @@ class EngineMachine(RuleBasedStateMachine):
         """A verb, possible or not."""
         self._ask(verb, self._job(which).job_id)
 
+    @precondition(lambda self: any(RetryJob in _verbs(t) for t in self.store.jobs.values()))
+    @rule(which=pick, select=selections, calm=st.sampled_from((0, 2, 10)))
+    def retry_some(self, which: int, select: Selection, calm: int) -> None:
+        """Some items of a job that has ended are to be worked again."""
+        able = [tables for tables in self.store.jobs.values() if RetryJob in _verbs(tables)]
+        self._ask(RetryJob, able[which % len(able)].job_id, select=select)
+        self._flow(calm, room=2)
+
     @precondition(lambda self: any(map(_verbs, self.store.jobs.values())))
     @rule(which=pick, verb=pick, calm=st.sampled_from((0, 0, 2, 10)))
     def ask_what_is_possible(self, which: int, verb: int, calm: int) -> None:
@@ -180,6 +189,11 @@ class EngineMachine(RuleBasedStateMachine):
     def sweep(self, process: int, room: int) -> None:
         """Look for what was lost."""
         self.coordinators[process].sweep(room=room)
+
+    @rule(process=st.integers(0, 1))
+    def fire_timers(self, process: int) -> None:
+        """Jobs that wait for a moment are told when it has come."""
+        self.coordinators[process].fire()
 
     @rule(process=st.integers(0, 1))
     def restart(self, process: int) -> None:
@@ -283,13 +297,13 @@ class EngineMachine(RuleBasedStateMachine):
             self.tally.causes.update(row.cause.value for row in tables.chunks.values())
             rows = tables.outcomes.values()
             self.tally.closings.update(row.closed.closing.value for row in rows)
-            self.tally.items.update(s.value for s, _ in fold(tables, recorded=True))
+            self.tally.items.update(i.status.value for i in fold(tables, recorded=True))
 
     def _drain(self) -> None:
         rounds = 0
         while not all(_at_rest(tables) for tables in self.store.jobs.values()):
             items = sum(len(tables.records) for tables in self.store.jobs.values())
-            if rounds > 60 + 12 * items:
+            if rounds > 60 + 36 * items:
                 resting = {t.job_id: t.status for t in self.store.jobs.values()}
                 raise AssertionError(f"a job does not come to rest: {resting}")
             self._round(room=2)
@@ -330,6 +344,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.workers.progress(task, hint=True)
         if not busy:
             self.store.now += 6
+            self.coordinators[0].fire()
             self.coordinators[1].sweep(room=room)
 
     def _stall(self, task: Task, found: int) -> None:
@@ -342,7 +357,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _submit(self, kind: Kind) -> None:
         """A whole job, or a draft with its first part."""
-        tables = self._new_job(kind.does, kind.slow)
+        tables = self._new_job(kind)
         spec = JobSpec(operation="model.work", options=kind.options)
         if kind.draft or kind.options.start is Start.EAGER:
             self._ask(OpenJob, tables.job_id, spec=spec)
@@ -350,9 +365,9 @@ class EngineMachine(RuleBasedStateMachine):
         else:
             self._ask(SubmitJob, tables.job_id, spec=spec, source=upload(kind.items))
 
-    def _new_job(self, does: str, slow: bool) -> JobTables:
+    def _new_job(self, kind: Kind) -> JobTables:
         job_id = self.store.name("job")
-        self.store.jobs[job_id] = JobTables(job_id, does, slow)
+        self.store.jobs[job_id] = JobTables(job_id, kind.does, kind.slow, kind.options)
         return self.store.jobs[job_id]
 
     def _ask(self, kind: type[BaseCommand], job_id: str, **fields: object) -> None:
@@ -385,7 +400,7 @@ def _at_rest(tables: JobTables) -> bool:
 
 
 def _sealed(tables: JobTables) -> bool:
-    sealing = ("job.submitted", "job.sealed", "job.cancelled")
+    sealing = ("job.submitted", "job.sealed", "job.cancelled", "job.stopped")
     return any(event.topic in sealing for event in tables.events)
 
 

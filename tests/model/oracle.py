@@ -8,19 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from domain.events import Cause, JobEvent, JobStatus
+from domain.events import Cause, JobEvent, JobPaused, JobResumed, JobStatus, RetryStarted
 from domain.job import Job
 from domain.outcomes import ItemStatus
 from domain.planning import is_suspect
 from tests.model.coordinator import MAPPER, load
-from tests.model.tables import ChunkRow, JobTables, Ledger
+from tests.model.tables import WRONG, ChunkRow, JobTables, Ledger, Mark
 from tests.unit.domain.drawing import Edge, drawn_edges, edges_of
 
 DRAWN = drawn_edges()
-Item = tuple[ItemStatus, int]
-"""An item's status and how many effects of it stand."""
-
-_NONE_STANDS: Item = (ItemStatus.PENDING, 0)
 _EMPTY = {
     JobStatus.COMPLETED: ("pending", "failed"),
     JobStatus.COMPLETED_WITH_ERRORS: ("pending",),
@@ -33,11 +29,34 @@ _EMPTY = {
 
 
 @dataclass(slots=True)
+class Item:
+    """An item's status, how many effects of it stand, and the attempts that have failed.
+
+    ``waits`` is true for one that failed and is pending until it is tried again.
+    """
+
+    status: ItemStatus = ItemStatus.PENDING
+    effects: int = 0
+    tries: int = 0
+    waits: bool = False
+
+
+@dataclass(slots=True)
 class _Told:
     """A job as its events tell it one by one; ``seen`` is what was compared already."""
 
     job: Job
     seen: tuple[int, int] = (0, 0)
+    failed: int = 0
+    """Failed items when the limits began to count."""
+    by_limit: bool = False
+
+    def hear(self, event: JobEvent) -> None:
+        """Limits count anew after a retry, and when a job goes on that one has paused."""
+        if isinstance(event, RetryStarted) or (isinstance(event, JobResumed) and self.by_limit):
+            self.failed = event.counts.failed
+        if isinstance(event, JobPaused | JobResumed):
+            self.by_limit = isinstance(event, JobPaused) and event.limit is not None
 
 
 class Oracle:
@@ -62,6 +81,7 @@ class Oracle:
             if kept.version == told.job.version:
                 assert kept == told.job, "a live aggregate is not what its events say"
         _check_counts(tables, told.job)
+        _check_limits(tables, told)
         _check_chunks(tables, told.job)
 
     def _hear(self, tables: JobTables, told: _Told) -> None:
@@ -74,52 +94,74 @@ class Oracle:
             assert edge in DRAWN, f"not in the drawing: {edge}"
             self._edges[edge] += 1
             told.job.apply(event)
+            told.hear(event)
             assert (event.status, event.counts) == (told.job.status, told.job.counts)
 
 
 def fold(tables: JobTables, *, recorded: bool) -> list[Item]:
     """Each item by its latest closed chunk in plan order; ``recorded`` leaves out the others."""
-    items = [_NONE_STANDS] * len(tables.records)
+    items = [Item() for _ in tables.records]
     marks = list(tables.marks)
     for chunk in (*sorted(tables.outcomes), len(tables.chunks)):
         while marks and marks[0].at <= chunk:
-            items = [_marked(item, marks[0].kind) for item in items]
+            _mark(items, marks[0])
             del marks[0]
         row = tables.outcomes.get(chunk)
         if row is not None and (row.recorded or not recorded):
-            _say(items, row.ledger, tables.chunks[chunk].cause)
+            _say(tables, items, row.ledger, tables.chunks[chunk].cause)
     return items
 
 
-def _marked(item: Item, kind: str) -> Item:
-    status, effects = item
-    if kind == "retry" and status is ItemStatus.FAILED:
-        return ItemStatus.PENDING, effects
-    if kind == "cancel" and status is ItemStatus.PENDING:
-        return ItemStatus.SKIPPED, effects
-    return item
+def _mark(items: list[Item], mark: Mark) -> None:
+    if mark.kind == "retry":
+        for position in mark.items:
+            again = (ItemStatus.FAILED, ItemStatus.SKIPPED)
+            assert items[position].status in again, f"item {position} is retried"
+            items[position] = Item()
+        return
+    for item in items:
+        if item.status is ItemStatus.PENDING:
+            item.status = ItemStatus.FAILED if item.waits else ItemStatus.SKIPPED
+            item.waits = False
 
 
-def _say(items: list[Item], ledger: Ledger, cause: Cause) -> None:
+def _say(tables: JobTables, items: list[Item], ledger: Ledger, cause: Cause) -> None:
     for position, status in ledger.items():
-        if status is ItemStatus.SUCCEEDED:
-            items[position] = (status, 1)
+        if status is None:
+            continue
+        item = items[position]
+        item.status, item.waits, item.effects = status, False, 0
+        if status is ItemStatus.FAILED:
+            item.tries += 1
+            if item.tries < _attempts(tables, position):
+                item.status, item.waits = ItemStatus.PENDING, True
+        elif status is ItemStatus.SUCCEEDED:
+            item.effects = 1
         elif status is ItemStatus.CONFLICT:
-            items[position] = (status, 1 if cause is Cause.ROLLBACK else 0)
-        elif status is not None:
-            items[position] = (status, 0)
+            item.effects = 1 if cause is Cause.ROLLBACK else 0
+
+
+def _attempts(tables: JobTables, position: int) -> int:
+    """How often an item that always fails is tried."""
+    policy = tables.options.retry
+    code, retryable = WRONG[tables.nature(position)]
+    if policy is None:
+        return 1
+    if code in policy.codes:
+        return policy.codes[code].attempts
+    return policy.attempts if retryable else 1
 
 
 def _check_items(tables: JobTables) -> None:
     """Effects and records are what all outcome rows, and results of slow items, say."""
     items = fold(tables, recorded=False)
     for ledger in tables.results.values():
-        _say(items, ledger, Cause.APPLY)
-    for position, ((status, effects), record) in enumerate(zip(items, tables.records, strict=True)):
-        assert record.effects == effects, (
-            f"item {position} is {status.value} and has {record.effects} effects"
+        _say(tables, items, ledger, Cause.APPLY)
+    for position, (item, record) in enumerate(zip(items, tables.records, strict=True)):
+        assert record.effects == item.effects, (
+            f"item {position} is {item.status.value} and has {record.effects} effects"
         )
-        written = effects and not tables.slow and tables.nature(position) != "n"
+        written = item.effects and not tables.slow and tables.nature(position) != "n"
         if record.pinned is not None:
             assert record.value == record.pinned, f"an edit of item {position} was overwritten"
         elif written:
@@ -131,10 +173,22 @@ def _check_items(tables: JobTables) -> None:
 def _check_counts(tables: JobTables, job: Job) -> None:
     counts = job.counts
     assert counts.total == len(tables.records)
-    folded = Counter(status.value for status, _ in fold(tables, recorded=True))
+    folded = Counter(item.status.value for item in fold(tables, recorded=True))
     assert {name: n for name, n in counts.model_dump().items() if n} == folded
     for name in _EMPTY.get(job.status, ()):
+        if name == "succeeded" and tables.options.limits:
+            continue  # a limit may have been hit
         assert getattr(counts, name) == 0, f"{job.status} with {name} items"
+
+
+def _check_limits(tables: JobTables, told: _Told) -> None:
+    """No job runs on with more failures than it tolerates."""
+    if told.job.status is not JobStatus.RUNNING:
+        return
+    for limit in tables.options.limits:
+        if limit.failed is not None and limit.window is None and not limit.codes:
+            failed = told.job.counts.failed - told.failed
+            assert failed <= limit.failed, f"{failed} items failed, {limit.failed} are tolerated"
 
 
 def _check_chunks(tables: JobTables, job: Job) -> None:
@@ -149,13 +203,16 @@ def _check_chunks(tables: JobTables, job: Job) -> None:
 
 
 def _check_disjoint(rows: list[ChunkRow], job: Job) -> None:
-    """Each pending item waits in exactly one place: the backlog, or an open chunk."""
+    """Each pending item waits in exactly one place: the backlog, an open chunk, or
+    among those that are tried again later.
+    """
     if job.status is JobStatus.ROLLING_BACK:
         targets = [row.target for row in rows]
         assert None not in targets, "an undo goes on while other work is open"
         assert len(targets) == len(set(targets)), "a chunk is undone twice at once"
         return
     waiting = [entry.items for entry in job.backlog] + [row.items for row in rows]
+    waiting += [entry.items for entry in job.deferred]
     positions = [position for items in waiting for position in items]
     assert len(positions) == len(set(positions)), "an item waits in two places"
     assert len(positions) == job.counts.pending, "an item is pending and waits nowhere"

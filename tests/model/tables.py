@@ -10,9 +10,9 @@ from typing import Literal
 
 from eventsourcing.persistence import StoredEvent
 
-from domain.commands import COMMAND, Command
+from domain.commands import COMMAND, Command, JobOptions
 from domain.events import Cause, JobStatus
-from domain.outcomes import ClosedChunk, ItemStatus
+from domain.outcomes import ClosedChunk, Fault, ItemStatus
 from domain.ranges import Ranges
 
 LEASE = 5
@@ -27,6 +27,14 @@ worker; ``b`` succeeds, and its undo fails until it is mended.
 """
 
 NATURES: tuple[Nature, ...] = ("s", "n", "f", "t", "x", "k", "u", "b")
+
+
+WRONG: dict[str, tuple[str, bool]] = {
+    "f": ("bad", False),
+    "t": ("later", True),
+    "k": ("worker_died", False),
+}
+"""With which code an item fails, by its nature, and whether it says that it is retryable."""
 
 
 @dataclass(slots=True)
@@ -112,19 +120,26 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A retry or a cancel, at its place among the chunks: what came before chunk ``at``."""
+    """A retry, or a cancel or stop, at its place among the chunks: before chunk ``at``."""
 
     at: int
-    kind: Literal["retry", "cancel"]
+    kind: Literal["retry", "end"]
+    items: Ranges = field(default_factory=Ranges)
 
 
 @dataclass(slots=True)
 class JobTables:
-    """All rows of one job. ``natures`` belong to the operation, by position."""
+    """All rows of one job. ``natures`` belong to the operation, by position.
+
+    ``timer`` is when the job is to be looked at, ``due`` what was last asked of it.
+    """
 
     job_id: str
     natures: str
     slow: bool = False
+    options: JobOptions = field(default_factory=JobOptions)
+    timer: float | None = None
+    due: float | None = None
     events: list[StoredEvent] = field(default_factory=list)
     status: JobStatus | None = None
     snapshot: StoredEvent | None = None
@@ -140,6 +155,11 @@ class JobTables:
     def nature(self, position: int) -> str:
         """What the operation does with the item."""
         return self.natures[position % len(self.natures)]
+
+    def faults_in(self, ledger: Ledger) -> list[Fault]:
+        """The failed items that a chunk's ledger names, as their natures tell it."""
+        said = ledger.items()
+        return [Fault(p, *WRONG[self.nature(p)]) for p, s in said if s is ItemStatus.FAILED]
 
     def settle(self, chunk: int, row: OutcomeRow) -> None:
         """Store an outcome; the results of slow items are part of it now."""
@@ -211,6 +231,10 @@ class Store:
         """A number above all before."""
         self.names += 1
         return self.names
+
+    def chance(self) -> float:
+        """A number from 0 up to 1, not like the one before."""
+        return self.next() * 0.37 % 1
 
     def send(self, command: Command) -> None:
         """Put a command, or a hint, on the commands topic."""

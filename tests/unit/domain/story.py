@@ -9,8 +9,9 @@ from domain.commands import JobOptions, JobSpec, Start
 from domain.events import JobEvent
 from domain.job import Job, Stamp
 from domain.jobs import JobMapper
-from domain.outcomes import ClosedChunk, Closing
+from domain.outcomes import ClosedChunk, Closing, Fault
 from domain.ranges import Ranges
+from domain.retrying import Failures
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -82,8 +83,14 @@ class Story:
         self.job.cancel(self.stamp, "wrong file")
         return self
 
-    def retry(self, failed: Ranges) -> Story:
-        self.job.retry(self.stamp, failed, "label exists now")
+    def retry(self, failed: Ranges, chosen: Ranges | None = None) -> Story:
+        self.job.retry(self.stamp, failed, "label exists now", chosen)
+        return self
+
+    def wait(self, seconds: int) -> Story:
+        """Time goes by, and who has waited long enough may be tried again."""
+        self._commands += seconds
+        self.job.release(self.stamp)
         return self
 
     def undo(self) -> Story:
@@ -108,6 +115,22 @@ class Story:
                 duration_ms=ms,
             )
         )
+
+    def failing(
+        self, chunk: int, *codes: str, retryable: bool = False, chance: float = 0.0
+    ) -> Story:
+        """An open forward chunk was worked; its last items failed, with those codes."""
+        items = list(self.job.open[chunk].items)
+        faults = [
+            Fault(position, code, retryable)
+            for position, code in zip(items[-len(codes) :], codes, strict=True)
+        ]
+        row = ClosedChunk(
+            chunk=chunk, succeeded=len(items) - len(codes), failed=len(codes), duration_ms=5.0
+        )
+        failures = Failures({chunk: faults}, lambda: chance)
+        self.job.record(self.stamp, [row], failures)
+        return self
 
     def revoked(self, chunk: int, *, succeeded: int = 0) -> Story:
         """An open forward chunk was closed unworked, or after its first ``succeeded`` items."""

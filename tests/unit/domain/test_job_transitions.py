@@ -18,6 +18,8 @@ from domain.ranges import Ranges
 from tests.unit.domain.drawing import LABELS, START, drawn_edges, edges_of
 from tests.unit.domain.story import BEGIN, Story, eager
 
+LED_TO_BY_NOTHING = ("awaiting_approval", "cancelling", "rejected", "archived")
+
 
 def _failed_items(story: Story) -> Ranges:
     """The stories below fail the last items of chunk 0, which has four."""
@@ -55,6 +57,16 @@ def _undone(failed: int = 0, *, undo_failed: int = 0) -> Story:
     return _job(8).work(failed=failed).undo().put_back(failed=undo_failed)
 
 
+def _patient() -> Story:
+    """Its failed items are tried again."""
+    return Story(chunk_size=4, retry={"delay": 10}).submit(10).plan()
+
+
+def _strict(items: int = 10, *, then: str = "fail") -> Story:
+    """It tolerates one failed item."""
+    return Story(chunk_size=4, tolerate=[{"failed": 1, "then": then}]).submit(items)
+
+
 SPECIMENS: dict[str, Callable[[], Story]] = {
     "draft, empty": lambda: Story().open_draft(),
     "draft": lambda: Story().open_draft().append(4),
@@ -74,7 +86,17 @@ SPECIMENS: dict[str, Callable[[], Story]] = {
     "completed": lambda: _job().work(),
     "completed_with_errors": lambda: _job().work(failed=2),
     "failed": lambda: _job(4).work(failed=4),
-    "failed by a limit": lambda: _called(JobStatus.FAILED, _job().work(failed=2)),
+    "failed by a limit": lambda: _strict().work(failed=2),
+    "running under a limit": lambda: _strict().plan(),
+    "running under a limit that pauses": lambda: _strict(then="pause").plan(),
+    "paused by a limit": lambda: _strict(then="pause").work(failed=2),
+    "running, some wait for an attempt": lambda: _patient().failing(0, "later", retryable=True),
+    "running, all wait for an attempt": lambda: (
+        _patient().failing(0, "later", retryable=True).work()
+    ),
+    "paused, some wait for an attempt": lambda: (
+        _patient().failing(0, "later", retryable=True).pause()
+    ),
     "rolling_back": lambda: _job().work().undo(),
     "rolling_back, last chunk": lambda: _job(4).work().undo().plan(),
     "rolling_back from cancelled": lambda: _job().plan().done(0).cancel().undo().plan(),
@@ -85,20 +107,15 @@ SPECIMENS: dict[str, Callable[[], Story]] = {
         _job().plan().done(0).cancel().undo().put_back().undo().plan()
     ),
     "applying again, of a job that hit a limit": lambda: (
-        _called(JobStatus.FAILED, _job(4).work(failed=2)).undo().put_back().undo().plan()
+        _strict(4).work(failed=2).undo().put_back().undo().plan()
     ),
     "rolled_back": _undone,
     "rolled_back, all in conflict": lambda: _job(4).work().undo().put_back(conflict=4),
     "rollback_incomplete": lambda: _undone(undo_failed=1),
     "rollback_incomplete when applying again": lambda: _undone().undo().put_back(failed=1),
     **{
-        status.value: lambda status=status: _called(status, _job())  # type: ignore[misc]
-        for status in (
-            JobStatus.AWAITING_APPROVAL,
-            JobStatus.CANCELLING,
-            JobStatus.REJECTED,
-            JobStatus.ARCHIVED,
-        )
+        status: lambda status=status: _called(JobStatus(status), _job())  # type: ignore[misc]
+        for status in LED_TO_BY_NOTHING
     },
 }
 
@@ -108,7 +125,7 @@ VERBS: dict[str, Callable[[Story], object]] = {
     "pause": lambda story: story.pause(),
     "resume": lambda story: story.resume(),
     "cancel": lambda story: story.cancel(),
-    "retry": lambda story: story.retry(_failed_items(story)),
+    "retry": lambda story: story.retry(_failed_items(story), story.job.dropped or None),
     "undo": lambda story: story.undo(),
 }
 
@@ -141,6 +158,7 @@ def _fail_in_part(story: Story, chunk: int) -> None:
 
 STEPS: dict[str, Callable[[Story], object]] = {
     "plan": lambda story: story.plan(),
+    "wait": lambda story: story.wait(60),
     "succeed": _record_all(_succeed),
     "fail": _record_all(_fail),
     "fail in part": _record_all(_fail_in_part),
@@ -207,7 +225,7 @@ def test_nothing_refused_was_possible_and_nothing_possible_refused_but_for_want_
 def test_the_document_draws_what_the_aggregate_does() -> None:
     done = set()
     for name, make in SPECIMENS.items():
-        if "limit" not in name:
+        if name not in LED_TO_BY_NOTHING:
             done |= set(edges_of(None, make().collect()))
         for verb, step in (VERBS | STEPS).items():
             story = make()
@@ -221,7 +239,7 @@ def test_the_document_draws_what_the_aggregate_does() -> None:
 
 
 def test_nothing_leads_to_what_the_document_calls_reserved() -> None:
-    reserved = {"awaiting_approval", "cancelling", "rejected", "archived"}
+    reserved = set(LED_TO_BY_NOTHING)
     assert not {edge for edge in drawn_edges() if edge[2] in reserved}
     assert {edge[0] for edge in drawn_edges()} | reserved == {START, *JobStatus}
 

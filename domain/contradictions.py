@@ -1,0 +1,87 @@
+"""Contradictions: options and selections of which no part is wrong, and the whole is. Pure.
+
+They are refused, not unreadable: whoever sent them is told, whichever way they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from domain.commands import Backoff, JobOptions, Limit, RetryPolicy, Selection
+from domain.errors import InvalidCommand
+
+ENGINE_CODES = frozenset(
+    {
+        "handler_error",
+        "internal",
+        "invalid",
+        "not_json",
+        "plugin_invalid",
+        "timeout",
+        "worker_died",
+    }
+)
+"""The codes of failures that the engine itself gives."""
+
+
+def check_options(options: JobOptions, codes: Collection[str]) -> None:
+    """Raise InvalidCommand for options that contradict one another, or can do nothing.
+
+    ``codes`` are those that the operation declares; any may be named when there is none.
+    """
+    if options.retry is not None:
+        _check_retry(options.retry)
+    if options.stop_on_error and options.tolerate:
+        raise InvalidCommand(
+            "stop_on_error tolerates no failure; leave it out, or tolerate",
+            pointer="/options/stop_on_error",
+        )
+    for number, limit in enumerate(options.tolerate):
+        _check_limit(limit, f"/options/tolerate/{number}")
+    unknown = options.codes - ENGINE_CODES - set(codes) if codes else frozenset()
+    if unknown:
+        known = ", ".join(sorted({*codes, *ENGINE_CODES}))
+        raise InvalidCommand(
+            f"no item fails with {min(unknown)!r}; the codes of this operation are {known}",
+            pointer="/options",
+        )
+
+
+def check_selection(select: Selection) -> None:
+    """Raise InvalidCommand when items are chosen in more than one way."""
+    if [bool(select.items), select.by_error, select.unattempted].count(True) > 1:
+        raise InvalidCommand(
+            "items, codes with signatures, and unattempted are three ways to choose; use one",
+            pointer="/select",
+        )
+
+
+def _check_retry(retry: RetryPolicy) -> None:
+    _check_backoff(retry, "/options/retry")
+    for code, backoff in retry.codes.items():
+        _check_backoff(backoff, f"/options/retry/codes/{code}")
+    if max(retry.attempts, *(each.attempts for each in retry.codes.values()), 1) == 1:
+        raise InvalidCommand(
+            "with attempts 1 nothing is tried again; raise it, or leave retry out",
+            pointer="/options/retry/attempts",
+        )
+
+
+def _check_backoff(backoff: Backoff, pointer: str) -> None:
+    if backoff.cap < backoff.delay:
+        raise InvalidCommand(
+            f"cap ({backoff.cap:g} s) is below delay ({backoff.delay:g} s); raise it",
+            pointer=f"{pointer}/cap",
+        )
+
+
+def _check_limit(limit: Limit, pointer: str) -> None:
+    if (limit.failed is None) == (limit.percent is None):
+        raise InvalidCommand(
+            "a limit is either failed (items) or percent; say one of them", pointer=pointer
+        )
+    out_of_reach = (limit.percent or 0) >= 100 or (
+        limit.window is not None and limit.failed is not None and limit.failed >= limit.window
+    )
+    if out_of_reach:
+        raise InvalidCommand(f"the limit is never hit ({limit}); lower it", pointer=pointer)

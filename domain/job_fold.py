@@ -1,0 +1,269 @@
+"""How events change the state of a job. No decision is taken here.
+
+:class:`~domain.job.Job` decides; replay needs only what is here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Self
+
+from domain import planning
+from domain.events import (
+    AttemptsDue,
+    Cause,
+    ChunksClosed,
+    ChunksPlanned,
+    ItemsAppended,
+    JobCancelled,
+    JobEvent,
+    JobOpened,
+    JobPaused,
+    JobResumed,
+    JobSealed,
+    JobSnapshot,
+    JobStopped,
+    JobSubmitted,
+    PlannedChunk,
+    RetryStarted,
+    UndoStarted,
+)
+from domain.job_state import Backlog, Effect, JobState, OpenChunk
+from domain.outcomes import ClosedChunk, Closing, Deferred
+from domain.ranges import Ranges
+from domain.tolerance import Tally
+
+Turn = JobPaused | JobStopped | JobResumed | JobCancelled | RetryStarted | UndoStarted
+"""What changes the course of a job."""
+
+
+class JobFold(JobState):
+    """A job's state as its events make it, one by one."""
+
+    @classmethod
+    def project(cls, job: Self | None, events: Iterable[JobEvent | JobSnapshot]) -> Self | None:
+        """Fold events (after at most one snapshot) into a job."""
+        for event in events:
+            if isinstance(event, JobSnapshot):
+                job = cls.model_validate(event.state)
+                continue
+            if job is None:
+                job = cls(id=event.originator_id)
+            job.apply(event)
+        return job
+
+    def apply(self, event: JobEvent) -> None:
+        """Fold one event into the state."""
+        self.version = event.originator_version
+        self.status = event.status
+        self.counts = event.counts
+        self.started_at = event.started_at
+        self.updated_at = event.at
+        self.finished_at = event.at if event.status.terminal else None
+        self._fold(event)
+
+    def _fold(self, event: JobEvent) -> None:
+        match event:
+            case JobSubmitted() | JobOpened():
+                self._created(event)
+            case ItemsAppended():
+                self._appended(event)
+            case JobSealed():
+                self.sealed = True
+            case ChunksPlanned():
+                self._planned(event)
+            case ChunksClosed():
+                self._chunks_closed(event)
+            case AttemptsDue():
+                self._due(event)
+            case (
+                JobPaused()
+                | JobStopped()
+                | JobResumed()
+                | JobCancelled()
+                | RetryStarted()
+                | UndoStarted()
+            ):
+                self._turned(event)
+            case _:
+                pass
+
+    def _turned(self, event: Turn) -> None:
+        """The job changes its course, for a reason."""
+        self.reason = event.reason
+        match event:
+            case JobPaused() | JobStopped() | JobCancelled() | UndoStarted():
+                self.epoch = event.epoch
+        match event:
+            case JobPaused():
+                self.limit = event.limit
+            case JobStopped():
+                self.limit = event.limit
+                self._dropped()
+            case JobCancelled():
+                self._dropped()
+            case JobResumed():
+                if self.limit is not None:
+                    self._count_anew()
+            case RetryStarted():
+                self.dropped = self.dropped - event.items
+                self._count_anew()
+                self._queue(Backlog(items=event.items, cause=Cause.RETRY))
+            case UndoStarted():
+                self._undo_started(event)
+
+    def _dropped(self) -> None:
+        self.dropped = self.dropped | (self.waiting - self.put_off)
+        self.backlog.clear()
+        self.deferred.clear()
+        # No more items follow; else an undo would wait for a seal that is refused.
+        self.sealed = True
+
+    def _count_anew(self) -> None:
+        self.limit = None
+        self.tallies = [Tally() for _ in self.options.limits]
+
+    def _created(self, event: JobSubmitted | JobOpened) -> None:
+        self.tenant = event.tenant
+        self.created_by = event.actor
+        self.created_at = event.at
+        self.spec = event.spec
+        self.tallies = [Tally() for _ in self.options.limits]
+        if isinstance(event, JobSubmitted):
+            self.sealed = True
+            self.size = event.size
+            self._queue(Backlog(items=Ranges.span(0, event.items), cause=Cause.APPLY))
+
+    def _appended(self, event: ItemsAppended) -> None:
+        self.parts.append(event.part)
+        self.size += event.size
+        items = Ranges.span(event.first, event.first + event.items)
+        self._queue(Backlog(items=items, cause=Cause.APPLY))
+
+    def _queue(self, entry: Backlog) -> None:
+        last = self.backlog[-1] if self.backlog else None
+        if last and (entry.cause, last.cause, last.parent) == (Cause.APPLY, Cause.APPLY, None):
+            last.items = last.items | entry.items
+        else:
+            self.backlog.append(entry)
+
+    def _planned(self, event: ChunksPlanned) -> None:
+        for chunk in event.chunks:
+            self.next_chunk = chunk.chunk + 1
+            self.open[chunk.chunk] = OpenChunk(
+                items=chunk.items, cause=chunk.cause, target=chunk.target, trial=chunk.trial
+            )
+            self._take_from_backlog(chunk)
+            if not chunk.cause.undoing and chunk.trial == 1:
+                self.last_items = len(chunk.items)
+
+    def _take_from_backlog(self, chunk: PlannedChunk) -> None:
+        head = self.backlog[0]
+        head.items = head.items - chunk.items
+        if not head.items or head.whole:
+            del self.backlog[0]
+
+    def _chunks_closed(self, event: ChunksClosed) -> None:
+        self.deferred += event.deferred
+        put_off: Counter[int] = Counter()
+        for entry in event.deferred:
+            put_off[entry.chunk] += len(entry.items)
+        named = {counts.chunk: counts.codes for counts in event.named}
+        for chunk in event.chunks:
+            if self.tallies and not self.open[chunk.chunk].cause.undoing:
+                self._count(chunk, put_off[chunk.chunk], named.get(chunk.chunk, {}))
+            self._closed(chunk)
+
+    def _count(self, chunk: ClosedChunk, put_off: int, named: Mapping[str, int]) -> None:
+        settled = chunk.succeeded + chunk.failed + chunk.skipped - put_off
+        for limit, tally in zip(self.options.limits, self.tallies, strict=True):
+            failed = chunk.failed - put_off
+            if limit.codes:
+                failed = sum(named.get(code, 0) for code in limit.codes)
+            tally.add(limit, settled=settled, failed=failed)
+
+    def _due(self, event: AttemptsDue) -> None:
+        left: list[Deferred] = []
+        for entry in self.deferred:
+            if entry.attempt == event.attempt:
+                rest = entry.items - event.items
+                left += [entry.model_copy(update={"items": rest})] if rest else []
+            else:
+                left.append(entry)
+        self.deferred = left
+        # Before what was never tried, or a long job would try nothing again until its end.
+        self.backlog.insert(0, Backlog(items=event.items, cause=Cause.RETRY, trial=event.attempt))
+
+    def _closed(self, chunk: ClosedChunk) -> None:
+        was = self.open.pop(chunk.chunk)
+        if chunk.closing is Closing.DIED:
+            self._bisect(chunk, was)
+        elif chunk.returned:
+            undoing = was.cause.undoing
+            entry = Backlog(
+                items=chunk.returned,
+                cause=was.cause,
+                # One that only gives way to another undo is no part of a killer.
+                parent=None if undoing else chunk.chunk,
+                target=was.target,
+                whole=undoing,
+                trial=was.trial,
+            )
+            self.backlog.insert(0, entry)
+        if was.cause.undoing:
+            self._put_back(chunk, was)
+        else:
+            self._worked(chunk)
+
+    def _bisect(self, chunk: ClosedChunk, was: OpenChunk) -> None:
+        halves = [half for half in chunk.returned.halves() if half]
+        # An undo that kills its worker is cut as well, and stays an undo of the same chunk.
+        self.backlog[:0] = [
+            Backlog(
+                items=half,
+                cause=was.cause if was.cause.undoing else Cause.BISECT,
+                parent=chunk.chunk,
+                target=was.target,
+                whole=True,
+                trial=was.trial,
+            )
+            for half in halves
+        ]
+
+    def _worked(self, chunk: ClosedChunk) -> None:
+        if chunk.succeeded:
+            self.applied.append(Effect(chunk=chunk.chunk, items=chunk.succeeded))
+        settled = chunk.succeeded + chunk.failed + chunk.skipped
+        if settled and chunk.duration_ms:
+            self.ms_per_item = planning.smoothed(self.ms_per_item, chunk.duration_ms / settled)
+
+    def _put_back(self, chunk: ClosedChunk, was: OpenChunk) -> None:
+        if chunk.failed:
+            self.undo_failed = True
+        rollback = was.cause is Cause.ROLLBACK
+        gone, come = (self.applied, self.undone) if rollback else (self.undone, self.applied)
+        restored = chunk.rolled_back if rollback else chunk.succeeded
+        for index in range(len(gone) - 1, -1, -1):
+            if gone[index].chunk == was.target:
+                gone[index].items -= restored + chunk.conflict
+                if gone[index].items <= 0:
+                    del gone[index]
+                break
+        if restored:
+            come.append(Effect(chunk=chunk.chunk, items=restored))
+        settled = restored + chunk.conflict + chunk.failed
+        if settled and chunk.duration_ms:
+            measured = chunk.duration_ms / settled
+            self.undo_ms_per_item = planning.smoothed(self.undo_ms_per_item, measured)
+
+    def _undo_started(self, event: UndoStarted) -> None:
+        self.generation = event.generation
+        self.undo_failed = False
+        self.direction, self.status_before_undo = event.direction, event.stood
+        targets = self.applied if event.direction is Cause.ROLLBACK else self.undone
+        self.undo_total = sum(effect.items for effect in targets)
+        self.backlog = [
+            Backlog(items=Ranges(), cause=event.direction, target=effect.chunk, whole=True)
+            for effect in reversed(targets)
+        ]

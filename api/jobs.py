@@ -16,7 +16,7 @@ from api.models import checked
 from api.parameters import MAX_VERSION, Parameters
 from api.ports import Verb
 from api.submit import accepted, idempotency_key
-from domain.commands import MAX_REASON, Value
+from domain.commands import MAX_REASON, Selection, Value
 from domain.events import JobStatus
 from streams.stores.read_model import MAX_PAGE
 
@@ -39,6 +39,17 @@ class Reason(Value):
     """The body of a command."""
 
     reason: Annotated[str, Field(max_length=MAX_REASON)] = ""
+
+
+class Retry(Selection):
+    """The body of a retry: which items, and why."""
+
+    reason: Annotated[str, Field(max_length=MAX_REASON)] = ""
+
+    @property
+    def select(self) -> Selection:
+        """The items alone."""
+        return Selection.model_validate(self.model_dump(exclude={"reason"}))
 
 
 async def index(request: web.Request) -> web.Response:
@@ -77,11 +88,15 @@ def command(verb: Verb) -> Handler:
         own = edge(request)
         Parameters(request, ())
         body = await bodies.read_optional(request, own.limits)
-        reason = checked(Reason, body, own.limits.json_depth).reason
-        job_id = request.match_info["job_id"]
-        decision = await own.gateway.command(
-            caller(request), job_id, verb, reason, key=idempotency_key(request)
-        )
+        job_id, key = request.match_info["job_id"], idempotency_key(request)
+        if verb == "retry":
+            wanted = checked(Retry, body, own.limits.json_depth)
+            decision = await own.gateway.command(
+                caller(request), job_id, verb, wanted.reason, key=key, select=wanted.select
+            )
+        else:
+            reason = checked(Reason, body, own.limits.json_depth).reason
+            decision = await own.gateway.command(caller(request), job_id, verb, reason, key=key)
         return await accepted(request, decision)
 
     return handle

@@ -10,11 +10,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
-from domain.commands import JobSpec
+from domain.commands import JobSpec, Selection
 from domain.events import JobEvent
 from domain.job import Job
 from domain.outcomes import ItemStatus
-from streams.gateway import Caller
+from streams.gateway import ALL_FAILED, Caller
 from streams.live import LiveEvent
 from streams.queries import ItemView
 from streams.stores.decisions import Decision
@@ -55,9 +55,19 @@ class Gateway(Protocol):
         ...
 
     async def command(
-        self, caller: Caller, job_id: str, verb: Verb, reason: str, *, key: str | None = None
+        self,
+        caller: Caller,
+        job_id: str,
+        verb: Verb,
+        reason: str,
+        *,
+        key: str | None = None,
+        select: Selection = ALL_FAILED,
     ) -> Decision:
-        """Anything else that may be asked of a job; with the same ``key``, once."""
+        """Anything else that may be asked of a job; with the same ``key``, once.
+
+        ``select`` are the items of a retry.
+        """
         ...
 
 

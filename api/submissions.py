@@ -11,7 +11,7 @@ from api.models import checked, invalid
 from api.parameters import Parameters
 from domain.commands import MAX_CHUNK, JobSpec
 
-ONCE = ("operation", "params", "name", "priority", "chunk_size", "start")
+ONCE = ("operation", "params", "name", "priority", "chunk_size", "start", "options")
 REPEATED = ("tag",)
 
 _BLOCK_ITEMS = 500
@@ -46,17 +46,28 @@ def from_body(text: bytes, depth: int) -> Submission:
 
 
 def from_query(query: Parameters, depth: int) -> JobSpec:
-    """The description of a job whose items are the body; ``params`` is JSON."""
+    """The description of a job whose items are the body; ``params`` and ``options`` are JSON.
+
+    ``chunk_size`` and ``start`` stand for the options of their names.
+    """
     params = query.text("params")
     automatic = query.text("chunk_size") == "auto"
     chunk_size = None if automatic else query.integer("chunk_size", 1, MAX_CHUNK)
-    options = {"chunk_size": chunk_size, "start": query.text("start")}
+    single = _present({"chunk_size": chunk_size, "start": query.text("start")})
+    whole = query.text("options")
+    options = {} if whole is None else parse(whole.encode())
+    if not isinstance(options, dict):
+        raise invalid('options must be an object, as {"stop_on_error": true}', "/options")
+    twice = single.keys() & options.keys()
+    if twice:
+        name = min(twice)
+        raise invalid(f"{name} is said twice; say it in options, or alone", f"/options/{name}")
     fields = {
         "operation": query.text("operation"),
         "params": None if params is None else parse(params.encode()),
         "name": query.text("name"),
         "priority": query.integer("priority", 0, 10),
-        "options": _present(options) or None,
+        "options": {**options, **single} or None,
         "tags": query.texts("tag"),
     }
     return checked(JobSpec, _present(fields), depth)

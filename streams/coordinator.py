@@ -32,6 +32,7 @@ from domain.job import Job, Stamp
 from domain.jobs import Jobs
 from domain.ports import Clock, Ids
 from domain.registry import Registry
+from domain.retrying import Draw
 from streams.answers import answer
 from streams.deciding import Decider
 from streams.dispatching import Dispatcher
@@ -48,6 +49,7 @@ from streams.stores.decisions import (
     problem_of,
     store_decision,
 )
+from streams.waking import keep_timer
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +92,7 @@ class Coordinator:
         settings: CoordinatorSettings,
         failpoints: Failpoints,
         places: Places,
+        draw: Draw,
         stored: Stored,
         decided: Decided,
     ) -> None:
@@ -102,7 +105,7 @@ class Coordinator:
         self._decided = decided
         self._registry = registry
         self._ids = ids
-        self._decider = Decider(registry, clock, ids)
+        self._decider = Decider(registry, clock, ids, draw)
         self._dispatcher = Dispatcher(registry)
         self._places = places
         self._live: dict[str, Job] = {}
@@ -260,11 +263,13 @@ class Coordinator:
                 return _Step(decision=_same(known, command))
         version = chunk_store.lock_control(connection, job_id)
         job = self._load(job_id, version)
+        due = job.next_due
         problem = self._decide(connection, job, command)
         room = self._places.allot(connection, job, self._live)
         own = room.pop(job.id, 0)
         step = _Step(job=job, planned=self._plan(job, own))
         self._store(connection, job, step, is_new=version == 0)
+        keep_timer(connection, job, due)
         self._places.keep(connection, job, sent=bool(step.planned))
         if own and not job.wants_chunks():
             # It may have left room that others can use.
@@ -338,7 +343,9 @@ class Coordinator:
     def _knows_all(self, job_id: str) -> bool:
         """Whether no chunk of a job is open, so that a hint has nothing to say."""
         live = self._live.get(job_id)
-        return live is not None and not live.open and not live.wants_chunks()
+        if live is None or live.open or live.wants_chunks():
+            return False
+        return live.next_due is None or live.next_due > self._clock.now()
 
 
 def _same(known: Decision, command: Command) -> Decision:

@@ -6,6 +6,8 @@ Called by :class:`streams.coordinator.Coordinator`; raises
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import orjson
 from pydantic import ValidationError
 from sqlalchemy import Connection
@@ -23,41 +25,67 @@ from domain.commands import (
     ResumeJob,
     RetryJob,
     SealJob,
+    Selection,
     SubmitJob,
     UndoJob,
     UploadedItems,
 )
+from domain.contradictions import check_options, check_selection
 from domain.errors import IdempotencyConflict, InvalidCommand, JobNotFound, NotReversible
 from domain.events import JobStatus
 from domain.job import Job, Stamp
 from domain.operation import Reversible
-from domain.outcomes import Closing
+from domain.outcomes import ClosedChunk, Closing
 from domain.ports import Clock, Ids
 from domain.ranges import Ranges
 from domain.registry import Registry
+from domain.retrying import Draw, Failures
 from streams.stores import chunks as chunk_store
-from streams.stores import outcomes, payloads
+from streams.stores import failures, outcomes, payloads
 
 
 class Decider:
     """Applies commands to aggregates, with what they need of the stores."""
 
-    def __init__(self, registry: Registry, clock: Clock, ids: Ids) -> None:
+    def __init__(self, registry: Registry, clock: Clock, ids: Ids, draw: Draw) -> None:
         self._registry = registry
         self._clock = clock
         self._ids = ids
+        self._draw = draw
 
     def record(self, connection: Connection, job: Job) -> None:
-        """Take stored outcome rows into the aggregate."""
+        """Take stored outcome rows into the aggregate, and what follows from them alone.
+
+        A job with more failures than it tolerates is stopped; items that have waited long
+        enough for another attempt are to be planned.
+        """
         if job.version == 0:
             return
+        self._take_in(connection, job)
+        if job.limit_hit is not None:
+            self._revoke_open(connection, job)
+        job.release(self._own_stamp())
+
+    def _take_in(self, connection: Connection, job: Job) -> None:
         closed = outcomes.unrecorded(connection, job.id)
         if not closed:
             return
-        job.record(Stamp("engine", "", self._clock.now()), closed)
+        job.record(self._own_stamp(), closed, self._failures(connection, job, closed))
         numbers = [chunk.chunk for chunk in closed]
         outcomes.mark_recorded(connection, job.id, numbers)
         chunk_store.close(connection, job.id, numbers)
+
+    def _failures(
+        self, connection: Connection, job: Job, closed: Sequence[ClosedChunk]
+    ) -> Failures:
+        """Why items have failed; nobody reads a ledger for a job that does not ask."""
+        if not job.minds_failures:
+            return Failures()
+        numbers = [chunk.chunk for chunk in closed if chunk.failed]
+        return Failures(failures.faults_of(connection, job.id, numbers), self._draw)
+
+    def _own_stamp(self) -> Stamp:
+        return Stamp("engine", "", self._clock.now())
 
     def apply(self, connection: Connection, job: Job, command: Command) -> None:
         """Apply one command; raises CommandRefused and then has changed nothing."""
@@ -83,7 +111,9 @@ class Decider:
                 job.resume(stamp, command.reason)
             case RetryJob():
                 job.check("retry")
-                job.retry(stamp, outcomes.failed_items(connection, job.id), command.reason)
+                failed = failures.failed_items(connection, job.id, job.dropped)
+                chosen = _chosen(connection, job, command.select)
+                job.retry(stamp, failed, command.reason, chosen)
             case UndoJob():
                 self._check_reversible(job)
                 job.undo(stamp, command.reason)
@@ -208,7 +238,19 @@ class Decider:
             row = outcomes.OutcomeRow(job.id, closed, folded, attempt, sequence)
             outcomes.insert_outcomes(connection, [row])
             outcomes.drop_item_results(connection, job.id, number)
-        self.record(connection, job)
+        self._take_in(connection, job)
+
+
+def _chosen(connection: Connection, job: Job, select: Selection) -> Ranges | None:
+    """The items that a retry names; None for all that have failed."""
+    check_selection(select)
+    if select.items:
+        return Ranges.of(select.items)
+    if select.unattempted:
+        return job.dropped
+    if select.by_error:
+        return failures.failed_like(connection, job.id, job.dropped, select)
+    return None
 
 
 def _check_same(connection: Connection, job: Job, part: int, source: UploadedItems) -> None:
@@ -224,6 +266,7 @@ def _check_same(connection: Connection, job: Job, part: int, source: UploadedIte
 def check_spec(registry: Registry, spec: JobSpec) -> None:
     """Raise UnknownOperation or InvalidCommand, which points at the parameter at fault."""
     operation = registry.get(spec.operation)
+    check_options(spec.options, operation.codes)
     size = len(orjson.dumps(spec.params))
     if size > MAX_PARAMS_BYTES:
         raise InvalidCommand(

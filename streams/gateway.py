@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 from sqlalchemy import Connection
@@ -34,10 +34,12 @@ from domain.commands import (
     ResumeJob,
     RetryJob,
     SealJob,
+    Selection,
     SubmitJob,
     UndoJob,
     UploadedItems,
 )
+from domain.contradictions import check_selection
 from domain.errors import DecisionPending, InvalidCommand
 from domain.ports import Clock, Ids
 from domain.registry import Registry
@@ -59,6 +61,7 @@ FLUSH_BYTES = 2_000_000
 INLINE_BYTES = 32_000
 """Items of fewer bytes travel in the command: storing them first would be one more commit."""
 
+ALL_FAILED = Selection()
 _VERBS: dict[Verb, type[PauseJob | ResumeJob | CancelJob | RetryJob | UndoJob]] = {
     "pause": PauseJob,
     "resume": ResumeJob,
@@ -222,13 +225,22 @@ class Gateway:
         )
 
     async def command(
-        self, caller: Caller, job_id: str, verb: Verb, reason: str, *, key: str | None = None
+        self,
+        caller: Caller,
+        job_id: str,
+        verb: Verb,
+        reason: str,
+        *,
+        key: str | None = None,
+        select: Selection = ALL_FAILED,
     ) -> Decision:
-        """Anything else that may be asked of a job.
+        """Anything else that may be asked of a job; ``select`` is for a retry.
 
         Said again with the same ``key``, it takes effect once: an undo that is repeated
         because its answer was lost must not become the undo of the undo.
         """
+        check_selection(select)
+        said: dict[str, Any] = {"select": select} if verb == "retry" else {}
         return await self._decide(
             _VERBS[verb](
                 command_id=self._command_id(caller, job_id, verb, key),
@@ -236,6 +248,7 @@ class Gateway:
                 tenant=caller.tenant,
                 actor=caller.actor,
                 reason=reason,
+                **said,
             )
         )
 

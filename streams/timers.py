@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import structlog
+from sqlalchemy import Connection
 
+from domain.commands import RecordOutcomes
 from domain.errors import MessageUnreadable, UnsupportedVersion
 from domain.ports import Clock
 from streams import topics
@@ -18,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 Send = Callable[[Outgoing], Awaitable[None]]
 
+AGAIN_SECONDS = 5.0
+"""After which a hint is sent again that nobody has answered."""
 UPLOAD_SECONDS = 24 * 3600.0
 DECISION_SECONDS = 7 * 24 * 3600.0
 
@@ -33,19 +37,33 @@ class Timers:
     async def fire(self) -> int:
         """Send the commands that are due; returns how many.
 
-        A command may be sent twice: its id is fixed, so it takes effect once. One that cannot
-        be read is buried, and keeps no other from being sent.
+        A command may be sent twice: its id is fixed, so it takes effect once. A hint is sent
+        again later, until the job that set it has taken its timer back. What cannot be read
+        is buried, and keeps no other from being sent.
         """
+        fired = 0
+        while due := await self._database.read(self._due):
+            for timer_id, value in due:
+                await self._fire(timer_id, value)
+            fired += len(due)
+            if len(due) < decisions.TIMERS_AT_ONCE:
+                break
+        return fired
+
+    def _due(self, connection: Connection) -> list[tuple[str, bytes]]:
+        return decisions.due_timers(connection, self._clock.now().timestamp())
+
+    async def _fire(self, timer_id: str, value: bytes) -> None:
+        message, is_hint = _message(timer_id, value)
+        await self._send(message)
         now = self._clock.now().timestamp()
-        due = await self._database.read(lambda connection: decisions.due_timers(connection, now))
-        for timer_id, value in due:
-            await self._send(_message(timer_id, value))
+        if is_hint:
+            again = now + AGAIN_SECONDS
             await self._database.write(
-                lambda connection, timer_id=timer_id: decisions.drop_timer(  # type: ignore[misc]
-                    connection, timer_id
-                )
+                lambda found: decisions.postpone_timer(found, timer_id, now, again)
             )
-        return len(due)
+        else:
+            await self._database.write(lambda found: decisions.drop_timer(found, timer_id))
 
     async def clean(self) -> None:
         """Remove what has expired.
@@ -64,10 +82,10 @@ class Timers:
         await self._database.write(lambda connection: workers.remove_dead(connection, now))
 
 
-def _message(timer_id: str, value: bytes) -> Outgoing:
-    """The command of a timer; its dead letter when it cannot be read."""
+def _message(timer_id: str, value: bytes) -> tuple[Outgoing, bool]:
+    """The command of a timer and whether it is a hint; its dead letter when it cannot be read."""
     try:
-        key = decode_command(value).job_id.encode()
+        command = decode_command(value)
     except (MessageUnreadable, UnsupportedVersion) as error:
         burial = Burial(
             topic=topics.COMMANDS,
@@ -78,5 +96,6 @@ def _message(timer_id: str, value: bytes) -> Outgoing:
             reason=f"timer {timer_id}: {error.message}"[:MAX_CAUSE],
         )
         log.error("dead_letter", timer=timer_id, **burial.model_dump())
-        return bury(burial, timer_id.encode(), value, ())
-    return Outgoing(topics.COMMANDS, key, value)
+        return bury(burial, timer_id.encode(), value, ()), False
+    message = Outgoing(topics.COMMANDS, command.job_id.encode(), value)
+    return message, isinstance(command, RecordOutcomes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -148,6 +149,7 @@ def coordinator(base: Base, places: Places, stored: Stored, decided: Decided) ->
         settings=CoordinatorSettings(claim_by=base.settings.claim_by),
         failpoints=base.failpoints,
         places=places,
+        draw=random.random,
         stored=stored,
         decided=decided,
     )

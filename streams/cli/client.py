@@ -85,9 +85,14 @@ class Client:
             headers["Idempotency-Key"] = key
         return await self._posted("/api/v1/jobs", query, headers=headers, data=items)
 
-    async def command(self, job_id: str, verb: str, reason: str = "") -> JobDocument:
-        """Pause, resume, cancel, retry or undo; returns the job as it is after that."""
-        return await self._posted(_job(job_id, verb), (), json={"reason": reason})
+    async def command(
+        self, job_id: str, verb: str, reason: str = "", select: Mapping[str, Any] | None = None
+    ) -> JobDocument:
+        """Pause, resume, cancel, retry or undo; returns the job as it is after that.
+
+        ``select`` says which items are retried.
+        """
+        return await self._posted(_job(job_id, verb), (), json={"reason": reason, **(select or {})})
 
     async def get(self, path: str, query: Query = ()) -> Any:
         """The JSON document at a path."""

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from streams.cli.options import DEFAULT_URL, AsJson, JobId, Reason, Url, Watch
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from streams.cli.options import DEFAULT_URL, FLAG, AsJson, JobId, Reason, Url, Watch
 from streams.cli.submit import report
 
 
@@ -48,21 +53,45 @@ def cancel(
     _steer("cancel", job_id, reason, url, as_json=as_json)
 
 
-def retry(
+def retry(  # noqa: PLR0913 - the options of a command
     job_id: JobId,
     *,
+    item: Annotated[
+        list[int] | None,
+        typer.Option("--item", "-i", min=0, help="Position of an item; may be repeated."),
+    ] = None,
+    code: Annotated[
+        list[str] | None, typer.Option(help="Failed items with this code; may be repeated.")
+    ] = None,
+    signature: Annotated[
+        list[str] | None,
+        typer.Option(help="Failed items whose error reads so, as `errors --json` shows it."),
+    ] = None,
+    unattempted: Annotated[
+        bool, typer.Option("--unattempted", metavar=FLAG, help="What a stop or cancel has left.")
+    ] = False,
     reason: Reason = "",
     watch: Watch = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Work the failed items of a job again, unchanged, after what stood in the way is mended.
+    """Work items of a job again, unchanged: all that have failed, or those that are named.
 
     \b
-    Example:
+    Examples:
       countermand retry 0192f7a1-... --reason "label added" --watch
+      countermand retry 0192f7a1-... --code no_label
+      countermand retry 0192f7a1-... -i 17 -i 250
+      countermand retry 0192f7a1-... --unattempted     after a cancel, or a limit of failures
     """
-    _steer("retry", job_id, reason, url, as_json=as_json, watch=watch)
+    select = {
+        "items": item,
+        "codes": code,
+        "signatures": signature,
+        "unattempted": unattempted,
+    }
+    said = {name: value for name, value in select.items() if value}
+    _steer("retry", job_id, reason, url, as_json=as_json, watch=watch, select=said)
 
 
 def undo(
@@ -86,9 +115,16 @@ def undo(
 
 
 def _steer(
-    verb: str, job_id: str, reason: str, url: str, *, as_json: bool, watch: bool = False
+    verb: str,
+    job_id: str,
+    reason: str,
+    url: str,
+    *,
+    as_json: bool,
+    watch: bool = False,
+    select: Mapping[str, Any] | None = None,
 ) -> None:
     from streams.cli.session import talk
 
-    job = talk(url, lambda client: client.command(job_id, verb, reason))
+    job = talk(url, lambda client: client.command(job_id, verb, reason, select))
     report(job, url, watch=watch, as_json=as_json)

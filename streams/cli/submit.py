@@ -11,7 +11,7 @@ import typer
 from domain.errors import InvalidCommand
 from streams.cli import exits
 from streams.cli.documents import JobDocument, went_well
-from streams.cli.options import DEFAULT_URL, AsJson, JobId, Url, Watch
+from streams.cli.options import DEFAULT_URL, FLAG, AsJson, JobId, Url, Watch
 from streams.cli.output import emit, say
 
 
@@ -35,6 +35,17 @@ def submit(  # noqa: PLR0913 - the options of a command
     chunk_size: Annotated[
         int | None, typer.Option(min=1, help="Items worked as one; automatic when left out.")
     ] = None,
+    attempts: Annotated[
+        int | None,
+        typer.Option(min=2, max=20, help="How often a failed item that may be is tried, in all."),
+    ] = None,
+    stop_on_error: Annotated[
+        bool,
+        typer.Option("--stop-on-error", metavar=FLAG, help="Stop the job when an item failed."),
+    ] = False,
+    options: Annotated[
+        str, typer.Option(help="More options as a JSON object: retry, tolerate.")
+    ] = "",
     key: Annotated[
         str, typer.Option(help="Idempotency key: the same key never makes a second job.")
     ] = "",
@@ -51,6 +62,7 @@ def submit(  # noqa: PLR0913 - the options of a command
       countermand submit annotations.create items.ndjson -p project_id=1 --watch
       zcat items.gz | countermand submit annotations.create -p project_id=1
       countermand submit annotations.delete stale.json --tag nightly --json
+      countermand submit shop.mail to.ndjson --attempts 5 --options '{"tolerate": [{"percent": 2}]}'
     """
     from streams.cli.itemfile import upload
     from streams.cli.session import talk
@@ -58,6 +70,8 @@ def submit(  # noqa: PLR0913 - the options of a command
     query: list[tuple[str, str | int]] = [("operation", operation), ("priority", priority)]
     query += [("name", name)] if name else []
     query += [("chunk_size", chunk_size)] if chunk_size else []
+    more = read_options(options, attempts, stop_on_error=stop_on_error)
+    query += [("options", json.dumps(more))] if more else []
     query += [("tag", label) for label in tag or ()]
     parameters = read_params(params, param or ())
     query += [("params", json.dumps(parameters))] if parameters else []
@@ -80,6 +94,22 @@ def watch(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> 
 
     job = talk(url, lambda client: client.job(job_id))
     report(job, url, watch=True, as_json=as_json)
+
+
+def read_options(whole: str, attempts: int | None, *, stop_on_error: bool) -> dict[str, Any]:
+    """The options of ``--options``, with those that have a flag of their own."""
+    try:
+        options = json.loads(whole) if whole else {}
+    except ValueError as error:
+        raise InvalidCommand(f"--options is no JSON ({error})") from None
+    if not isinstance(options, dict):
+        raise InvalidCommand('--options must be an object, as {"tolerate": [{"failed": 10}]}')
+    retry = options.get("retry") or {}
+    if attempts is not None and isinstance(retry, dict):
+        options["retry"] = {**retry, "attempts": attempts}
+    if stop_on_error:
+        options["stop_on_error"] = True
+    return options
 
 
 def read_params(whole: str, single: Sequence[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, select, tuple_
+from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
 from sqlalchemy.sql.dml import Insert
 
 from domain import errors
@@ -15,6 +15,7 @@ from domain.job import Job
 from streams.stores.schema import decisions, reservations, timers
 from streams.stores.statements import INSERTS, fixed, insertion, run_sql
 
+TIMERS_AT_ONCE = 100
 CHANNEL = "countermand_decisions"
 """What PostgreSQL notifies when a decision was committed; the payload is the command's id."""
 
@@ -131,7 +132,9 @@ def set_timer(connection: Connection, timer_id: str, due: float, command: bytes)
     )
 
 
-def due_timers(connection: Connection, now: float, limit: int = 100) -> list[tuple[str, bytes]]:
+def due_timers(
+    connection: Connection, now: float, limit: int = TIMERS_AT_ONCE
+) -> list[tuple[str, bytes]]:
     """Timers that are due, as id and command."""
     rows = connection.execute(
         select(timers.c.timer_id, timers.c.command)
@@ -142,8 +145,15 @@ def due_timers(connection: Connection, now: float, limit: int = 100) -> list[tup
     return [(row.timer_id, bytes(row.command)) for row in rows]
 
 
+def postpone_timer(connection: Connection, timer_id: str, now: float, due: float) -> None:
+    """Have a timer that was due be due again later; not one that was set anew meanwhile."""
+    connection.execute(
+        update(timers).where(timers.c.timer_id == timer_id, timers.c.due <= now).values(due=due)
+    )
+
+
 def drop_timer(connection: Connection, timer_id: str) -> None:
-    """Forget a timer whose command was sent."""
+    """Forget a timer: its command was sent, or nobody waits for it any more."""
     connection.execute(delete(timers).where(timers.c.timer_id == timer_id))
 
 

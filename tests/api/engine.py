@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from domain.commands import JobSpec
+from domain.commands import JobSpec, Selection
 from domain.errors import JobNotFound, StoreUnavailable
 from domain.events import JobEvent
 from domain.job import Job, Stamp
@@ -21,7 +21,7 @@ from domain.outcomes import ClosedChunk, ItemStatus
 from domain.progress import of_event
 from domain.ranges import Ranges
 from domain.registry import Registry
-from streams.gateway import Caller, Verb
+from streams.gateway import ALL_FAILED, Caller, Verb
 from streams.live import LiveEvent, LiveHub
 from streams.queries import Fault, ItemView
 from streams.stores.decisions import Decision
@@ -99,13 +99,22 @@ class MemoryEngine:
         return self._decided(job)
 
     async def command(
-        self, caller: Caller, job_id: str, verb: Verb, reason: str, *, key: str | None = None
+        self,
+        caller: Caller,
+        job_id: str,
+        verb: Verb,
+        reason: str,
+        *,
+        key: str | None = None,
+        select: Selection = ALL_FAILED,
     ) -> Decision:
         self._fail()
         job = self._known(caller.tenant, job_id)
+        self.selected = select
         if verb == "retry":
-            failed = [view.position for view in self._views(job) if view.error]
-            job.retry(self._stamp(), Ranges.of(failed), reason)
+            failed = Ranges.of(view.position for view in self._views(job) if view.error)
+            chosen = Ranges.of(select.items) if select.items else None
+            job.retry(self._stamp(), failed, reason, chosen)
         else:
             getattr(job, verb)(self._stamp(), reason)
         return self._decided(job)

@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from api.limits import Limits
+from domain.commands import Selection
 from domain.errors import DecisionPending
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
@@ -105,11 +106,15 @@ async def test_streamed_items_are_described_in_the_query(site: Site) -> None:
         ("priority", "1"),
         ("chunk_size", "10"),
         ("start", "eager"),
+        ("options", '{"retry": {"attempts": 5}}'),
     ]
     job = await post(site, "/api/v1/jobs", params=query, data=b'{"n":1}\n{"n":2}', headers=NDJSON)
     assert (job["name"], job["tags"], job["priority"]) == ("streamed", ["a", "b"], 1)
     assert job["params"] == {"factor": 3}
+    retry = job["options"].pop("retry")
+    assert retry == {"attempts": 5, "delay": 1.0, "factor": 2.0, "cap": 60.0, "codes": {}}
     assert job["options"] == {"chunk_size": 10, "start": "eager"}
+    assert (job["retrying"], job["next_attempt_at"], job["limit"]) == (0, None, None)
     assert job["counts"]["total"] == 2
 
 
@@ -123,6 +128,10 @@ async def test_streamed_items_are_described_in_the_query(site: Site) -> None:
         ("operation=test.double&params=[]", 422),
         ("operation=test.double&chunk_size=0", 400),
         ("operation=test.double&start=soon", 422),
+        ("operation=test.double&options={", 400),
+        ("operation=test.double&options=[]", 422),
+        ("operation=test.double&options={%22tolerate%22:[{%22faild%22:1}]}", 422),
+        ("operation=test.double&start=eager&options={%22start%22:%22eager%22}", 422),
         ("operation=test.double&priority=1.5", 400),
         ("operation=nobody.knows", 422),
     ],
@@ -209,6 +218,20 @@ async def test_failed_items_are_retried_and_a_job_is_undone(site: Site) -> None:
     assert (await post(site, f"/api/v1/jobs/{job_id}/retry"))["counts"]["pending"] == 1
     site.engine.work(job_id)
     assert (await post(site, f"/api/v1/jobs/{job_id}/undo"))["status"] == "rolling_back"
+
+
+async def test_a_retry_may_name_its_items(site: Site) -> None:
+    job_id = await submitted(site, odd=(0, 1))
+    site.engine.work(job_id)
+    path = f"/api/v1/jobs/{job_id}/retry"
+    for wrong in ({"items": [-1]}, {"items": "1"}, {"codes": "odd"}, {"itmes": [1]}):
+        await post(site, path, status=422, json=wrong)
+    assert (await post(site, path, json={"items": [1], "reason": "x"}))["counts"]["pending"] == 1
+    assert site.engine.selected == Selection(items=(1,))
+    site.engine.work(job_id)
+    codes = {"codes": ["odd"], "signatures": ["no"]}
+    await post(site, path, json=codes)
+    assert site.engine.selected == Selection.model_validate(codes)
 
 
 @pytest.mark.parametrize("body", [{"reason": 3}, {"why": "x"}, [], {"reason": "x" * 3000}])

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -48,6 +49,21 @@ class TestSubmit:
             assert part in sent
         assert "who%22:+%22ann%22" in sent or "%22who%22" in sent
 
+    def test_options_go_as_one_object(self, ask: Run, contract: Contract, tmp_path: Path) -> None:
+        (tmp_path / "items.ndjson").write_text("{}\n")
+
+        ask(
+            *("submit", "notes.create", str(tmp_path / "items.ndjson"), "--attempts", "5"),
+            *("--stop-on-error", "--options", '{"retry": {"delay": 3}}'),
+        )
+
+        (_, sent) = contract.requests[0]
+        (options,) = parse_qs(urlsplit(sent).query)["options"]
+        assert json.loads(options) == {
+            "retry": {"delay": 3, "attempts": 5},
+            "stop_on_error": True,
+        }
+
     def test_what_was_not_given_is_not_sent(
         self, ask: Run, contract: Contract, tmp_path: Path
     ) -> None:
@@ -85,6 +101,8 @@ class TestSubmit:
             (("--params", "{"), "--params is no JSON"),
             (("--params", "[1]"), "--params must be an object"),
             (("--param", "list"), "write it as KEY=VALUE"),
+            (("--options", "{"), "--options is no JSON"),
+            (("--options", "[1]"), "--options must be an object"),
             (("absent.ndjson",), "cannot read absent.ndjson"),
         ],
     )
@@ -280,6 +298,17 @@ class TestSteering:
         assert ended.document["job_id"] == "job-1"
         assert contract.requests == [("POST", f"/api/v1/jobs/job-1/{verb}")]
         assert json.loads(contract.bodies[0]) == {"reason": "because"}
+
+    def test_a_retry_names_its_items(self, ask: Run, contract: Contract) -> None:
+        ask("retry", "job-1", "-i", "3", "--item", "9", "--reason", "mended")
+        ask("retry", "job-1", "--code", "busy", "--signature", "it is busy for …")
+        ask("retry", "job-1", "--unattempted")
+
+        assert [json.loads(body) for body in contract.bodies] == [
+            {"reason": "mended", "items": [3, 9]},
+            {"reason": "", "codes": ["busy"], "signatures": ["it is busy for …"]},
+            {"reason": "", "unattempted": True},
+        ]
 
     @pytest.mark.parametrize("verb", ["resume", "retry", "undo"])
     def test_what_takes_time_can_be_watched(self, ask: Run, contract: Contract, verb: str) -> None:

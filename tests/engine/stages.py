@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -71,6 +71,7 @@ class Stages:
     """The coordinator's."""
     shared: bool = False
     """Whether there may be others like these, on the same database."""
+    draw: Callable[[], float] = field(default=lambda: 0.5)
 
     def __post_init__(self) -> None:
         self.recorder = EventRecorder(self.database)
@@ -94,6 +95,7 @@ class Stages:
             settings=CoordinatorSettings(claim_by=5.0),
             failpoints=self.failpoints,
             places=places,
+            draw=self.draw,
             stored=lambda recordings: None,
             decided=self.decisions.__setitem__,
         )

@@ -1,0 +1,138 @@
+"""A job with more failures than it tolerates stops at once, and what was left can be worked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from domain.commands import ResumeJob, RetryJob, Selection
+from domain.errors import InvalidCommand, WrongState
+from domain.events import JobStatus
+from domain.ranges import Ranges
+from domain.registry import Registry
+from streams import topics
+from streams.stores import migrate
+from streams.stores.database import Database
+from tests.databases import database, database_url
+from tests.engine.stages import Stages
+from tests.engine.stock import operations, stock
+
+__all__ = ["database", "database_url"]
+
+
+@pytest.fixture
+def stages(database: Database) -> Stages:
+    migrate.create_missing(database, [stock])
+    return Stages(database, Registry(operations))
+
+
+def _things(count: int, *bad: int) -> list[dict[str, Any]]:
+    return [{"name": "!" if n in bad else f"thing {n}"} for n in range(count)]
+
+
+async def _retry(stages: Stages, job_id: str, **select: Any) -> None:
+    """Ask for a retry; raises the refusal."""
+    command = RetryJob(
+        command_id=stages.ids.new(),
+        job_id=job_id,
+        tenant="local",
+        actor="tester",
+        select=Selection.model_validate(select),
+    )
+    stages.bus += await stages.coordinator.handle(command)
+    stages.decisions[command.command_id].accepted()
+
+
+async def _stock(stages: Stages) -> int:
+    ((count,),) = await stages.rows("SELECT count(*) FROM stock")
+    return int(count)
+
+
+async def test_what_is_in_flight_is_revoked_and_has_no_effect(stages: Stages) -> None:
+    options = {"chunk_size": 10, "stop_on_error": True}
+    job_id = await stages.submit("stock.create", _things(400, 3), options=options)
+    works = [message for message in stages.bus if message.topic != topics.OUTCOMES]
+    stages.bus.clear()
+    assert len(works) > 1, "several messages are in flight"
+    first, *late = works
+    stages.bus.append(first)
+    await stages.run_dry()
+
+    job = await stages.job(job_id)
+    assert job.status is JobStatus.FAILED
+    assert job.reason == "limit: an item failed"
+    done = await _stock(stages)
+    assert (job.counts.succeeded, job.counts.failed) == (done, 1)
+    assert job.counts.skipped == 400 - done - 1
+    for message in late:
+        await stages.deliver(message)
+    await stages.run_dry()
+    assert await _stock(stages) == done, "nothing takes effect afterwards"
+    assert await stages.rows("SELECT count(*) FROM chunks WHERE open") == [(0,)]
+
+
+async def test_a_limit_that_pauses(stages: Stages) -> None:
+    options = {"chunk_size": 10, "tolerate": [{"failed": 1, "codes": ["refused"], "then": "pause"}]}
+    job_id = await stages.submit("stock.create", _things(1000, 3, 4), options=options)
+    await stages.run_dry()
+    job = await stages.job(job_id)
+    assert (job.status, job.counts.failed) == (JobStatus.PAUSED, 2)
+    assert job.reason == "limit: more than 1 items failed with refused"
+    await stages.command(ResumeJob, job_id)
+    await stages.run_dry()
+    job = await stages.job(job_id)
+    assert (job.status, job.counts.succeeded) == (JobStatus.COMPLETED_WITH_ERRORS, 998)
+
+
+async def test_the_unattempted_are_worked_when_they_are_named(stages: Stages) -> None:
+    options = {"chunk_size": 10, "tolerate": [{"failed": 1}]}
+    job_id = await stages.submit("stock.create", _things(1000, 3, 4), options=options)
+    await stages.run_dry()
+    job = await stages.job(job_id)
+    assert job.status is JobStatus.FAILED
+    left = job.counts.skipped
+    assert left > 0
+
+    await _retry(stages, job_id, unattempted=True)
+    await stages.run_dry()
+    job = await stages.job(job_id)
+    assert (job.status, job.counts.succeeded) == (JobStatus.COMPLETED_WITH_ERRORS, 998)
+    assert await _stock(stages) == 998
+    assert job.dropped == Ranges()
+
+
+async def test_the_failed_are_chosen_by_code_by_signature_or_by_name(stages: Stages) -> None:
+    items: list[Any] = [{"id": n, "amount": 1} for n in range(1, 9)]
+    items[2] = {"id": 1, "amount": "much"}
+    items[5] = {"id": 1}
+    job_id = await stages.submit("stock.add", items, options={"chunk_size": 3})
+    await stages.run_dry()
+    await stages.submit("stock.create", [{"name": "x"}] * 8)
+    await stages.run_dry()
+
+    with pytest.raises(WrongState, match="no such failed item"):
+        await _retry(stages, job_id, codes=["mising"])
+    with pytest.raises(WrongState, match="no such failed item"):
+        await _retry(stages, job_id, codes=["invalid"], signatures=["there is no thing …"])
+    with pytest.raises(InvalidCommand, match="three ways"):
+        await _retry(stages, job_id, codes=["invalid"], items=[2])
+
+    await _retry(stages, job_id, items=[0, 7])
+    await stages.run_dry()
+    assert (await stages.job(job_id)).counts.succeeded == 2
+    with pytest.raises(WrongState, match="item 7 has neither failed"):
+        await _retry(stages, job_id, items=[1, 7])
+
+    await _retry(stages, job_id, signatures=["Field required"])
+    await stages.run_dry()
+    before = await stages.rows("SELECT max(chunk) FROM chunks")
+    assert (await stages.job(job_id)).counts.failed == 6
+
+    await _retry(stages, job_id, codes=["missing"], signatures=["there is no thing …"])
+    await stages.run_dry()
+    job = await stages.job(job_id)
+    assert (job.counts.succeeded, job.counts.failed) == (6, 2)
+    worked = await stages.rows(f"SELECT items FROM chunks WHERE chunk > {before[0][0]}")
+    assert sum(len(Ranges.from_spans(orjson.loads(text))) for (text,) in worked) == 4

@@ -50,7 +50,7 @@ def signature(message: str) -> str:
 def group_errors(connection: Connection, job_id: str, other: Ranges) -> list[ErrorGroup]:
     """The failed items of a job, the largest group first; those of ``other`` are left out."""
     grouping = Grouping()
-    spoken = Spoken(other)
+    spoken = _Spoken(other)
     for _chunk, _attempt, data in ledger_rows(connection, job_id):
         document = ledgers.decode(data)
         fresh = spoken.take(document)
@@ -61,7 +61,7 @@ def group_errors(connection: Connection, job_id: str, other: Ranges) -> list[Err
     return grouping.found()
 
 
-class Spoken:
+class _Spoken:
     """The positions of which the latest word is known."""
 
     def __init__(self, positions: Ranges) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterator
 from sqlalchemy import Connection, bindparam, select
 
 from domain.commands import Selection
-from domain.outcomes import Fault
+from domain.outcomes import Fault, ItemStatus
 from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
-from streams.stores.error_groups import Spoken, signature
+from streams.stores.error_groups import signature
 from streams.stores.outcomes import ledger_rows
 from streams.stores.schema import outcomes
 from streams.stores.statements import Statement, listed, numbers
@@ -41,27 +41,36 @@ def _faults(data: bytes) -> Iterator[Fault]:
 
 def failed_items(connection: Connection, job_id: str, other: Ranges) -> Ranges:
     """The positions whose latest word is ``failed``; those of ``other`` are left out."""
-    spoken = Spoken(other)
-    failed: list[int] = []
-    for _chunk, _attempt, data in ledger_rows(connection, job_id):
-        failed += spoken.take(ledgers.decode(data)).values()
-    return Ranges.of(failed)
+    failed = (position for position, _code, _message in _failures(connection, job_id))
+    return Ranges.of(failed) - other
 
 
 def failed_like(connection: Connection, job_id: str, other: Ranges, wanted: Selection) -> Ranges:
     """Those of the failed items whose error has one of the codes and signatures wanted."""
-    spoken = Spoken(other)
-    found: list[int] = []
+    found = (
+        position
+        for position, code, message in _failures(connection, job_id)
+        if not wanted.codes or code in wanted.codes
+        if not wanted.signatures or signature(message) in wanted.signatures
+    )
+    return Ranges.of(found) - other
+
+
+def _failures(connection: Connection, job_id: str) -> Iterator[tuple[int, str, str]]:
+    """Position, code and message of each item whose latest word is ``failed``."""
+    spoken = bytearray()
     for _chunk, _attempt, data in ledger_rows(connection, job_id):
         document = ledgers.decode(data)
-        failed = spoken.take(document)
-        for index, code, message, _pointer, _retryable in document.get("faults") or ():
-            if index in failed and _is_like(wanted, code, message):
-                found.append(failed[index])
-    return Ranges.of(found)
-
-
-def _is_like(wanted: Selection, code: str, message: str) -> bool:
-    if wanted.codes and code not in wanted.codes:
-        return False
-    return not wanted.signatures or signature(message) in wanted.signatures
+        words = {fault[0]: (fault[1], fault[2]) for fault in document.get("faults") or ()}
+        positions = Ranges.from_spans(document["items"])
+        for index, (position, letter) in enumerate(
+            zip(positions, document["statuses"], strict=True)
+        ):
+            status = ledgers.LETTERS[letter]
+            if position >= len(spoken):
+                spoken.extend(bytes(position + 1 - len(spoken)))
+            if status is None or spoken[position]:
+                continue
+            spoken[position] = 1
+            if status is ItemStatus.FAILED:
+                yield (position, *words[index])

@@ -128,6 +128,50 @@ def operations(ctx, item):
     time.sleep(item.ms / 1000)
     return Done()
 """
+FITFUL = """
+import os
+from pathlib import Path
+from pydantic import BaseModel
+from domain.operation import operation
+from domain.outcomes import Done, Failed
+
+class Try(BaseModel):
+    n: int
+    bad: bool = False
+    times: int = 0
+
+class Folder(BaseModel):
+    folder: str
+
+def note(path, words):
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, words)
+    length = os.fstat(descriptor).st_size
+    os.close(descriptor)
+    return length
+
+@operation("fitful.one", item=Try, params=Folder, codes=["bad", "not_yet"])
+def one(ctx, item):
+    "Bad ones fail until the folder is mended, others as often as they say."
+    folder = Path(ctx.params.folder)
+    note(folder / "calls", b"%d\\n" % item.n)
+    if item.bad and not (folder / "mended").exists():
+        return Failed("bad", f"thing {item.n} is bad", "/bad")
+    if item.times and note(folder / f"tries-{item.n}", b".") <= item.times:
+        return Failed("not_yet", f"thing {item.n} is not there yet", retryable=True)
+    return Done()
+
+@operation("fitful.many", item=Try, params=Folder, per="chunk")
+def many(ctx, items):
+    "No chunk with a bad one goes well."
+    bad = sum(item.bad for item in items)
+    note(Path(ctx.params.folder) / "chunks", b"%d %d\\n" % (len(items), bad))
+    if bad:
+        raise ValueError("poison")
+    return [Done()] * len(items)
+
+operations = [one, many]
+"""
 
 _MODULES = {
     "stockroom": STOCKROOM,
@@ -135,6 +179,7 @@ _MODULES = {
     "tortoise": TORTOISE,
     "sleeper": SLEEPER,
     "walker": WALKER,
+    "fitful": FITFUL,
 }
 
 

@@ -164,8 +164,11 @@ class JobState(BaseModel):
 
     @property
     def put_off(self) -> Ranges:
-        """The items that failed and wait for their next attempt; a part of ``waiting``."""
-        return Ranges.from_spans(span for entry in self.deferred for span in entry.items.spans)
+        """The pending items that have failed and are tried again; a part of ``waiting``."""
+        again: list[Deferred | Backlog | OpenChunk] = [*self.deferred]
+        again += [entry for entry in self.backlog if entry.trial > 1]
+        again += [chunk for chunk in self.open.values() if chunk.trial > 1]
+        return Ranges.from_spans(span for entry in again for span in entry.items.spans)
 
     @property
     def next_due(self) -> datetime | None:

@@ -93,7 +93,7 @@ def job_view(job: Job, now: datetime) -> JobView:
         reason=job.reason,
         sealed=job.sealed,
         generation=job.generation,
-        retrying=len(job.put_off) if job.deferred else 0,
+        retrying=len(job.put_off),
         next_attempt_at=job.next_due,
         limit=job.limit,
         possible=tuple(job.possible()),

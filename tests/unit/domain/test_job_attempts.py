@@ -176,6 +176,14 @@ def test_a_cancel_makes_failed_what_waits_and_skips_what_was_not_attempted() -> 
     assert story.job.deferred == []
 
 
+def test_a_cancel_makes_failed_what_has_failed_even_if_its_next_attempt_was_due() -> None:
+    story = _patient(4).plan().failing(0, "busy", "busy", retryable=True).wait(60)
+    assert story.job.put_off == Ranges.span(2, 4)
+    story.plan().revoked(1).cancel()
+    assert story.job.counts.failed == 2
+    assert story.job.dropped == Ranges()
+
+
 def test_a_retry_by_a_caller_has_all_attempts_again() -> None:
     story = _patient(attempts=2).plan().failing(0, "busy", retryable=True)
     story.wait(60).plan().failing(1, "busy", retryable=True)

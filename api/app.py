@@ -8,7 +8,7 @@ from typing import TypeAlias
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from api import events, items, jobs, operations, submit, vitals
+from api import attempts, events, items, jobs, operations, submit, vitals
 from api.admission import Streams
 from api.edge import BASICS, EDGE, Basics, Edge, Services
 from api.limits import Limits
@@ -32,6 +32,7 @@ ROUTES: tuple[Route, ...] = (
     *(("POST", f"{_JOB}/{verb}", jobs.command(verb)) for verb in jobs.VERBS),
     ("GET", f"{_JOB}/events", events.events),
     ("GET", f"{_JOB}/items", items.items),
+    ("GET", f"{_JOB}/items/{{position:[0-9]{{1,8}}}}", attempts.show),
     ("GET", f"{_JOB}/errors", items.errors),
     ("GET", "/api/v1/operations", operations.operations),
     ("GET", "/health/live", vitals.alive),

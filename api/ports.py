@@ -14,6 +14,7 @@ from domain.commands import JobSpec, Selection
 from domain.events import JobEvent
 from domain.job import Job
 from domain.outcomes import ItemStatus
+from streams.attempts import Attempt
 from streams.gateway import ALL_FAILED, Caller
 from streams.live import LiveEvent
 from streams.queries import ItemView
@@ -95,7 +96,7 @@ class Ledger(Protocol):
         tenant: str,
         job_id: str,
         *,
-        status: ItemStatus | None,
+        status: ItemStatus | None = None,
         after: int = -1,
         limit: int | None,
     ) -> AsyncGenerator[ItemView, None]:
@@ -104,6 +105,10 @@ class Ledger(Protocol):
 
     async def errors(self, tenant: str, job_id: str) -> list[ErrorGroup]:
         """The failed items, grouped."""
+        ...
+
+    async def attempts(self, tenant: str, job_id: str, position: int) -> list[Attempt]:
+        """All that has been said of an item, the first word first."""
         ...
 
 

@@ -17,6 +17,7 @@ from domain.job import Job
 from domain.jobs import Jobs
 from domain.outcomes import ItemStatus
 from domain.ranges import Ranges
+from streams.attempts import Attempt, attempts_at
 from streams.stores import ledger as ledgers
 from streams.stores import read_model
 from streams.stores.database import Database
@@ -115,6 +116,13 @@ class Queries:
         others = job.waiting | job.dropped
         return await self._database.read(
             lambda connection: group_errors(connection, job_id, others)
+        )
+
+    async def attempts(self, tenant: str, job_id: str, position: int) -> list[Attempt]:
+        """All that has been said of an item, the first word first."""
+        await self.job(tenant, job_id)
+        return await self._database.read(
+            lambda connection: attempts_at(connection, job_id, position)
         )
 
     def _load(self, tenant: str, job_id: str, version: int | None) -> Job:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from domain.errors import InvalidCommand
-from streams.cli.documents import ErrorGroupDocument, JobDocument
+from streams.cli.documents import ErrorGroupDocument, ItemDocument, JobDocument
 from streams.cli.exits import Problem, ProblemDetails, Unreachable
 from streams.cli.sse import EventParser, ServerEvent
 
@@ -75,6 +75,11 @@ class Client:
         """The failed items of a job, grouped."""
         groups: list[ErrorGroupDocument] = (await self.get(_job(job_id, "errors")))["items"]
         return groups
+
+    async def item(self, job_id: str, position: int) -> ItemDocument:
+        """One item with all its attempts."""
+        found: ItemDocument = await self.get(_job(job_id, f"items/{position}"))
+        return found
 
     async def submit(
         self, query: Query, items: AsyncIterator[bytes], *, key: str = ""

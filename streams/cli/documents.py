@@ -49,13 +49,25 @@ class FaultDocument(TypedDict):
     pointer: NotRequired[str]
 
 
+class AttemptDocument(TypedDict):
+    """What a chunk has said of an item; no status when it left it as it was."""
+
+    chunk: int
+    cause: str
+    at: str
+    status: str | None
+    result: Any
+    error: FaultDocument | None
+
+
 class ItemDocument(TypedDict):
-    """Where one item of a job stands."""
+    """Where one item of a job stands; read by itself, with its attempts."""
 
     position: int
     status: str
     result: Any
     error: FaultDocument | None
+    attempts: NotRequired[list[AttemptDocument]]
 
 
 class ErrorGroupDocument(TypedDict):

@@ -193,3 +193,6 @@ def test_the_command_line_says_all_of_it(stack: Stack, tmp_path: Path) -> None:
     assert stack.ask("retry", job_id, "--unattempted", "--watch").returncode == 1, "one is left"
     assert stack.ask("retry", job_id, "--code", "bad", "--watch").returncode == 0
     assert stack.json("show", job_id)["counts"]["succeeded"] == 900
+    item = stack.json("item", job_id, "5")
+    assert [attempt["status"] for attempt in item["attempts"]] == ["failed", "succeeded"]
+    assert "thing 5 is bad" in stack.ask("item", job_id, "5").stdout

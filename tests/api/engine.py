@@ -15,17 +15,19 @@ import orjson
 
 from domain.commands import JobSpec, Selection
 from domain.errors import JobNotFound, StoreUnavailable
-from domain.events import JobEvent
+from domain.events import Cause, JobEvent
 from domain.job import Job, Stamp
 from domain.outcomes import ClosedChunk, ItemStatus
 from domain.progress import of_event
 from domain.ranges import Ranges
 from domain.registry import Registry
+from streams.attempts import Attempt
 from streams.gateway import ALL_FAILED, Caller, Verb
 from streams.live import LiveEvent, LiveHub
 from streams.queries import Fault, ItemView
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
+from streams.stores.ledger import LedgerEntry
 from streams.stores.read_model import Page
 
 AT = datetime(2025, 1, 31, 12, tzinfo=UTC)
@@ -146,7 +148,7 @@ class MemoryEngine:
         tenant: str,
         job_id: str,
         *,
-        status: ItemStatus | None,
+        status: ItemStatus | None = None,
         after: int = -1,
         limit: int | None,
     ) -> AsyncGenerator[ItemView, None]:
@@ -161,6 +163,13 @@ class MemoryEngine:
         failed = [view for view in self._views(self._known(tenant, job_id)) if view.error]
         samples = [{"item": v.position, "message": "no", "pointer": "/n"} for v in failed]
         return [ErrorGroup("odd", "no", len(failed), samples[:3])] if failed else []
+
+    async def attempts(self, tenant: str, job_id: str, position: int) -> list[Attempt]:
+        view = self._views(self._known(tenant, job_id))[position]
+        if view.chunk is None:
+            return []
+        entry = LedgerEntry(position, view.status, view.result)
+        return [Attempt(view.chunk, Cause.APPLY, AT, entry)]
 
     async def health(self) -> Vitality:
         return self.health_now

@@ -234,6 +234,18 @@ async def test_a_retry_may_name_its_items(site: Site) -> None:
     assert site.engine.selected == Selection.model_validate(codes)
 
 
+async def test_an_item_is_shown_with_its_attempts(site: Site) -> None:
+    job_id = await submitted(site, odd=(1,))
+    site.engine.work(job_id)
+    item = await get(site, f"/api/v1/jobs/{job_id}/items/1")
+    assert (item["position"], item["status"], item["item"]["odd"]) == (1, "failed", True)
+    (attempt,) = item["attempts"]
+    assert (attempt["chunk"], attempt["cause"], attempt["status"]) == (0, "apply", "failed")
+    assert (await get(site, f"/api/v1/jobs/{job_id}/items/99", status=404))["code"] == (
+        "item_not_found"
+    )
+
+
 @pytest.mark.parametrize("body", [{"reason": 3}, {"why": "x"}, [], {"reason": "x" * 3000}])
 async def test_a_wrong_body_of_a_command_is_refused(site: Site, body: Any) -> None:
     job_id = await submitted(site)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from domain.commands import CancelJob, PauseJob, ResumeJob
+from domain.commands import CancelJob, PauseJob, ResumeJob, RetryJob, UndoJob
 from domain.events import JobStatus
 from domain.outcomes import ItemStatus
 from domain.registry import Registry
@@ -165,3 +165,30 @@ async def test_a_job_without_a_policy_reads_no_ledger_and_sets_no_timer(stages: 
     assert (job.status, job.counts.failed) == (JobStatus.FAILED, 4)
     assert not job.minds_failures
     assert await _due(stages) == []
+
+
+async def test_every_attempt_at_an_item_is_found_again(stages: Stages, timers: Timers) -> None:
+    job_id = await _add_to_what_is_missing(stages)
+    queries = Queries(stages.database, stages.jobs)
+    for _ in range(2):
+        stages.clock.pass_seconds(5)
+        await timers.fire()
+        await stages.run_dry()
+    await _create(stages, 12)
+    await stages.command(RetryJob, job_id)
+    await stages.run_dry()
+    await stages.command(UndoJob, job_id)
+    await stages.run_dry()
+
+    told = await queries.attempts("local", job_id, 7)
+    assert [
+        (attempt.cause.value, attempt.entry.status, attempt.entry.code) for attempt in told
+    ] == [
+        ("apply", ItemStatus.FAILED, "missing"),
+        ("retry", ItemStatus.FAILED, "missing"),
+        ("retry", ItemStatus.FAILED, "missing"),
+        ("retry", ItemStatus.SUCCEEDED, ""),
+        ("rollback", ItemStatus.ROLLED_BACK, ""),
+    ]
+    assert [attempt.at for attempt in told] == sorted(attempt.at for attempt in told)
+    assert await queries.attempts("local", job_id, 999) == []

@@ -16,7 +16,10 @@ from streams.attempts import Attempt
 
 
 async def show(request: web.Request) -> web.Response:
-    """An item as it stands, with every word that a chunk has said of it, the first one first."""
+    """An item as it stands, with every word that a chunk has said of it, the first one first.
+
+    ``bodies`` are what was sent and, after it, each edit.
+    """
     Parameters(request, ())
     queries, tenant = edge(request).queries, caller(request).tenant
     job_id, position = request.match_info["job_id"], int(request.match_info["position"])
@@ -25,9 +28,11 @@ async def show(request: web.Request) -> web.Response:
         view = await anext(views, None)
     if view is None or view.position != position:
         raise refused(404, "item_not_found", f"job {job_id} has no item {position}")
-    attempts = await queries.attempts(tenant, job_id, position)
+    past = await queries.past(tenant, job_id, position)
     document = item_document(view, payload=True)
-    return answer({**document, "attempts": [_document(attempt) for attempt in attempts]})
+    document["bodies"] = past.bodies
+    document["attempts"] = [_document(attempt) for attempt in past.attempts]
+    return answer(document)
 
 
 def _document(attempt: Attempt) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from domain.commands import JobSpec, Selection
 from domain.events import JobEvent
 from domain.job import Job
 from domain.outcomes import ItemStatus
-from streams.attempts import Attempt
+from streams.attempts import ItemPast
 from streams.gateway import ALL_FAILED, Caller
 from streams.live import LiveEvent
 from streams.queries import ItemView
@@ -107,8 +107,8 @@ class Ledger(Protocol):
         """The failed items, grouped."""
         ...
 
-    async def attempts(self, tenant: str, job_id: str, position: int) -> list[Attempt]:
-        """All that has been said of an item, the first word first."""
+    async def past(self, tenant: str, job_id: str, position: int) -> ItemPast:
+        """All that has become of an item that the job has."""
         ...
 
 

@@ -241,18 +241,28 @@ class CancelJob(BaseCommand):
     reason: Reason = ""
 
 
+class Edit(Value):
+    """The new body of an item."""
+
+    item: Annotated[int, Field(ge=0, le=MAX_ITEMS)]
+    body: Any
+
+
 class Selection(Value):
     """Which items are worked again: the failed ones, unless one field says otherwise.
 
     ``items`` names positions of failed or unattempted items; ``codes`` and ``signatures``
     keep those of the failed that have one of each; ``unattempted`` takes those that were
-    left when the job was stopped.
+    left when the job was stopped. ``edits`` names items and gives them other bodies;
+    ``patch`` is merged (RFC 7396) into the body of each chosen item.
     """
 
     items: Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_ITEMS)], ...], _NAMED] = ()
     codes: Annotated[tuple[Code, ...], Field(max_length=MAX_CODES)] = ()
     signatures: Annotated[tuple[Signature, ...], Field(max_length=MAX_CODES)] = ()
     unattempted: bool = False
+    edits: Annotated[tuple[Edit, ...], _NAMED] = ()
+    patch: dict[str, Any] | None = None
 
     @property
     def by_error(self) -> bool:

@@ -48,12 +48,17 @@ def check_options(options: JobOptions, codes: Collection[str]) -> None:
 
 
 def check_selection(select: Selection) -> None:
-    """Raise InvalidCommand when items are chosen in more than one way."""
-    if [bool(select.items), select.by_error, select.unattempted].count(True) > 1:
+    """Raise InvalidCommand when items are chosen, or changed, in more than one way."""
+    ways = [bool(select.items), select.by_error, select.unattempted, bool(select.edits)]
+    if ways.count(True) > 1:
         raise InvalidCommand(
-            "items, codes with signatures, and unattempted are three ways to choose; use one",
+            "items, codes with signatures, unattempted, and edits are four ways to choose; use one",
             pointer="/select",
         )
+    if select.edits and select.patch is not None:
+        raise InvalidCommand("edits give whole bodies; leave patch out", pointer="/select/patch")
+    if len({edit.item for edit in select.edits}) < len(select.edits):
+        raise InvalidCommand("an item is edited twice; say it once", pointer="/select/edits")
 
 
 def _check_retry(retry: RetryPolicy) -> None:

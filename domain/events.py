@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from domain.commands import JobSpec, Limit, Unless, Value
+from domain.editing import Edited
 from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred
 from domain.ranges import Ranges
 
@@ -214,11 +215,15 @@ class JobCancelled(JobEvent):
 
 
 class RetryStarted(JobEvent):
-    """The named items, failed or not attempted before, are pending again."""
+    """The named items, failed or not attempted before, are pending again.
+
+    ``edited`` are those that got new bodies.
+    """
 
     alias = "job.retry_started"
     items: Ranges
     reason: str = ""
+    edited: Edited | None = Unless(None)
 
 
 class UndoStarted(JobEvent):

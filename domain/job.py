@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import PrivateAttr
 
 from domain import portions
 from domain.commands import JobSpec, Reaction
+from domain.editing import Edited
 from domain.errors import InvalidCommand, WrongState
 from domain.events import (
     AttemptsDue,
@@ -45,26 +46,7 @@ from domain.ranges import Ranges
 from domain.retrying import Failures, put_off
 from domain.settling import said, settled
 from domain.tolerance import named_by
-
-Verb = Literal["append", "seal", "pause", "resume", "cancel", "retry", "undo"]
-
-POSSIBLE: dict[JobStatus, frozenset[Verb]] = {
-    JobStatus.DRAFT: frozenset({"append", "seal", "cancel"}),
-    JobStatus.PENDING: frozenset({"pause", "cancel"}),
-    JobStatus.AWAITING_APPROVAL: frozenset({"cancel"}),
-    JobStatus.RUNNING: frozenset({"pause", "cancel"}),
-    JobStatus.PAUSED: frozenset({"resume", "cancel"}),
-    JobStatus.CANCELLING: frozenset(),
-    JobStatus.CANCELLED: frozenset({"retry", "undo"}),
-    JobStatus.COMPLETED: frozenset({"undo"}),
-    JobStatus.COMPLETED_WITH_ERRORS: frozenset({"retry", "undo"}),
-    JobStatus.FAILED: frozenset({"retry", "undo"}),
-    JobStatus.ROLLING_BACK: frozenset(),
-    JobStatus.ROLLED_BACK: frozenset({"undo"}),
-    JobStatus.ROLLBACK_INCOMPLETE: frozenset({"undo"}),
-    JobStatus.REJECTED: frozenset(),
-    JobStatus.ARCHIVED: frozenset(),
-}
+from domain.verbs import POSSIBLE, Verb
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +202,8 @@ class Job(JobPlan):
             reason=reason,
         )
 
-    def retry(
-        self, stamp: Stamp, failed: Ranges, reason: str, chosen: Ranges | None = None
-    ) -> None:
-        """Put items back to pending: ``chosen`` ones, or all that have failed, ``failed``.
+    def retriable(self, failed: Ranges, chosen: Ranges | None = None) -> Ranges:
+        """The items of a retry: ``chosen`` ones, or all that have failed, ``failed``.
 
         Refuses one that has neither failed nor been left unattempted.
         """
@@ -242,7 +222,18 @@ class Job(JobPlan):
                 f"item {next(iter(others))} has neither failed nor been left unattempted; name "
                 "such items only"
             )
-        for items in portions.of_ranges(wanted):
+        return wanted
+
+    def retry(
+        self,
+        stamp: Stamp,
+        failed: Ranges,
+        reason: str,
+        chosen: Ranges | None = None,
+        edited: Edited | None = None,
+    ) -> None:
+        """Put items back to pending; see ``retriable``. Some may have got new bodies."""
+        for items in portions.of_ranges(self.retriable(failed, chosen)):
             again = len(items & failed)
             counts = self.counts.moved(ItemStatus.FAILED, ItemStatus.PENDING, again)
             counts = counts.moved(ItemStatus.SKIPPED, ItemStatus.PENDING, len(items) - again)
@@ -253,7 +244,9 @@ class Job(JobPlan):
                 counts=counts,
                 items=items,
                 reason=reason,
+                edited=edited,
             )
+            edited = None
 
     def undo(self, stamp: Stamp, reason: str) -> None:
         """Begin to put records back; on a job rolled back, to apply them again.

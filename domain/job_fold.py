@@ -109,6 +109,7 @@ class JobFold(JobState):
             case RetryStarted():
                 self.dropped = self.dropped - event.items
                 self._count_anew()
+                self.edits += event.edited is not None
                 self._queue(Backlog(items=event.items, cause=Cause.RETRY))
             case UndoStarted():
                 self._undo_started(event)

@@ -89,6 +89,8 @@ class JobState(BaseModel):
     """What failed and is tried again; as long as it waits it is pending."""
     tallies: list[Tally] = []
     """What each of the job's limits has counted."""
+    edits: int = 0
+    """How often items got new bodies."""
     limit: Limit | None = None
     """Which limit has stopped the job, until it goes on."""
     open: dict[int, OpenChunk] = {}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection, select
 
 from domain.events import Cause
+from domain.execution import item_document
 from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
 from streams.stores.ledger import LedgerEntry
+from streams.stores.payloads import PayloadReader
 from streams.stores.schema import chunks, outcomes
 
 
@@ -24,6 +27,20 @@ class Attempt:
     cause: Cause
     at: datetime
     entry: LedgerEntry
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPast:
+    """An item's attempts; its bodies, as it was sent and after each edit."""
+
+    attempts: Sequence[Attempt]
+    bodies: Sequence[Any]
+
+
+def past_of(connection: Connection, job_id: str, position: int) -> ItemPast:
+    """All that has become of an item that the job has."""
+    lines = PayloadReader().editions(connection, job_id, position)
+    return ItemPast(attempts_at(connection, job_id, position), [*map(item_document, lines)])
 
 
 def attempts_at(connection: Connection, job_id: str, position: int) -> list[Attempt]:

@@ -25,12 +25,11 @@ from domain.commands import (
     ResumeJob,
     RetryJob,
     SealJob,
-    Selection,
     SubmitJob,
     UndoJob,
     UploadedItems,
 )
-from domain.contradictions import check_options, check_selection
+from domain.contradictions import check_options
 from domain.errors import IdempotencyConflict, InvalidCommand, JobNotFound, NotReversible
 from domain.events import JobStatus
 from domain.job import Job, Stamp
@@ -40,6 +39,7 @@ from domain.ports import Clock, Ids
 from domain.ranges import Ranges
 from domain.registry import Registry
 from domain.retrying import Draw, Failures
+from streams.editing import Redriver, chosen_items
 from streams.stores import chunks as chunk_store
 from streams.stores import failures, outcomes, payloads
 
@@ -52,6 +52,7 @@ class Decider:
         self._clock = clock
         self._ids = ids
         self._draw = draw
+        self._redriver = Redriver(clock, ids)
 
     def record(self, connection: Connection, job: Job) -> None:
         """Take stored outcome rows into the aggregate, and what follows from them alone.
@@ -112,8 +113,10 @@ class Decider:
             case RetryJob():
                 job.check("retry")
                 failed = failures.failed_items(connection, job.id, job.dropped)
-                chosen = _chosen(connection, job, command.select)
-                job.retry(stamp, failed, command.reason, chosen)
+                chosen = chosen_items(connection, job, command.select)
+                wanted = job.retriable(failed, chosen)
+                edited = self._redriver.edited(connection, job, command.select, wanted)
+                job.retry(stamp, failed, command.reason, chosen, edited)
             case UndoJob():
                 self._check_reversible(job)
                 job.undo(stamp, command.reason)
@@ -239,18 +242,6 @@ class Decider:
             outcomes.insert_outcomes(connection, [row])
             outcomes.drop_item_results(connection, job.id, number)
         self._take_in(connection, job)
-
-
-def _chosen(connection: Connection, job: Job, select: Selection) -> Ranges | None:
-    """The items that a retry names; None for all that have failed."""
-    check_selection(select)
-    if select.items:
-        return Ranges.of(select.items)
-    if select.unattempted:
-        return job.dropped
-    if select.by_error:
-        return failures.failed_like(connection, job.id, job.dropped, select)
-    return None
 
 
 def _check_same(connection: Connection, job: Job, part: int, source: UploadedItems) -> None:

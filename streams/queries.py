@@ -17,7 +17,7 @@ from domain.job import Job
 from domain.jobs import Jobs
 from domain.outcomes import ItemStatus
 from domain.ranges import Ranges
-from streams.attempts import Attempt, attempts_at
+from streams.attempts import ItemPast, past_of
 from streams.stores import ledger as ledgers
 from streams.stores import read_model
 from streams.stores.database import Database
@@ -118,12 +118,10 @@ class Queries:
             lambda connection: group_errors(connection, job_id, others)
         )
 
-    async def attempts(self, tenant: str, job_id: str, position: int) -> list[Attempt]:
-        """All that has been said of an item, the first word first."""
+    async def past(self, tenant: str, job_id: str, position: int) -> ItemPast:
+        """All that has become of an item that the job has."""
         await self.job(tenant, job_id)
-        return await self._database.read(
-            lambda connection: attempts_at(connection, job_id, position)
-        )
+        return await self._database.read(lambda connection: past_of(connection, job_id, position))
 
     def _load(self, tenant: str, job_id: str, version: int | None) -> Job:
         job = self._jobs.load(job_id, version=version)

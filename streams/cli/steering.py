@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from domain.errors import InvalidCommand
 from streams.cli.options import DEFAULT_URL, FLAG, AsJson, JobId, Reason, Url, Watch
-from streams.cli.submit import report
+from streams.cli.submit import read_json, report
 
 
 def pause(
@@ -70,12 +71,21 @@ def retry(  # noqa: PLR0913 - the options of a command
     unattempted: Annotated[
         bool, typer.Option("--unattempted", metavar=FLAG, help="What a stop or cancel has left.")
     ] = False,
+    edit: Annotated[
+        list[str] | None,
+        typer.Option(help="POSITION=JSON: an item with its new body; may be repeated."),
+    ] = None,
+    patch: Annotated[
+        str, typer.Option(help="JSON object that is merged into each chosen item.")
+    ] = "",
     reason: Reason = "",
     watch: Watch = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Work items of a job again, unchanged: all that have failed, or those that are named.
+    """Work items of a job again: all that have failed, or those that are named.
+
+    They stay what they are, unless --patch or --edit changes them; the old ones are kept.
 
     \b
     Examples:
@@ -83,12 +93,15 @@ def retry(  # noqa: PLR0913 - the options of a command
       countermand retry 0192f7a1-... --code no_label
       countermand retry 0192f7a1-... -i 17 -i 250
       countermand retry 0192f7a1-... --unattempted     after a cancel, or a limit of failures
+      countermand retry 0192f7a1-... --code no_label --patch '{"label": "PLACE"}'
     """
     select = {
         "items": item,
         "codes": code,
         "signatures": signature,
         "unattempted": unattempted,
+        "edits": [_edit(one) for one in edit or ()],
+        "patch": read_json("--patch", patch) if patch else None,
     }
     said = {name: value for name, value in select.items() if value}
     _steer("retry", job_id, reason, url, as_json=as_json, watch=watch, select=said)
@@ -112,6 +125,13 @@ def undo(
       countermand items 0192f7a1-... --status conflict
     """
     _steer("undo", job_id, reason, url, as_json=as_json, watch=watch)
+
+
+def _edit(text: str) -> dict[str, Any]:
+    position, equals, body = text.partition("=")
+    if not equals or not position.isdecimal():
+        raise InvalidCommand(f"--edit {text}: write it as POSITION=JSON")
+    return {"item": int(position), "body": read_json("--edit", body)}
 
 
 def _steer(

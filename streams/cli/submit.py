@@ -96,12 +96,17 @@ def watch(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> 
     report(job, url, watch=True, as_json=as_json)
 
 
+def read_json(option: str, text: str) -> Any:
+    """The JSON value that an option gives."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InvalidCommand(f"{option} is no JSON ({error})") from None
+
+
 def read_options(whole: str, attempts: int | None, *, stop_on_error: bool) -> dict[str, Any]:
     """The options of ``--options``, with those that have a flag of their own."""
-    try:
-        options = json.loads(whole) if whole else {}
-    except ValueError as error:
-        raise InvalidCommand(f"--options is no JSON ({error})") from None
+    options = read_json("--options", whole) if whole else {}
     if not isinstance(options, dict):
         raise InvalidCommand('--options must be an object, as {"tolerate": [{"failed": 10}]}')
     retry = options.get("retry") or {}
@@ -114,10 +119,7 @@ def read_options(whole: str, attempts: int | None, *, stop_on_error: bool) -> di
 
 def read_params(whole: str, single: Sequence[str]) -> dict[str, Any]:
     """Parameters of ``--params`` and ``--param``, the latter over the former."""
-    try:
-        parameters = json.loads(whole) if whole else {}
-    except ValueError as error:
-        raise InvalidCommand(f"--params is no JSON ({error})") from None
+    parameters = read_json("--params", whole) if whole else {}
     if not isinstance(parameters, dict):
         raise InvalidCommand('--params must be an object, as {"project_id": 1}')
     for pair in single:

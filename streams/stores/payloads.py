@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
 
 from domain.commands import UploadedItems
 from domain.errors import InvalidCommand
@@ -28,6 +28,10 @@ PART_BYTES = 512_000
 MAX_LINE_BYTES = 1_000_000
 UNCHANGED_LEVELS = 60
 """No reader of a command refuses JSON that is nested as deep as this."""
+
+
+EDITS_FROM = 1_000_000_000
+"""Where edits of a job are (:mod:`.edits`): uploads behind every item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +265,13 @@ _UPLOADS = fixed(
     select(uploads.c.upload_id, uploads.c.first_item, uploads.c["items"])
     .where(
         uploads.c.job_id == bindparam("job"),
-        uploads.c.first_item < bindparam("end"),
-        uploads.c.first_item + uploads.c["items"] > bindparam("first"),
+        or_(
+            and_(
+                uploads.c.first_item < bindparam("end"),
+                uploads.c.first_item + uploads.c["items"] > bindparam("first"),
+            ),
+            uploads.c.first_item > EDITS_FROM,
+        ),
     )
     .order_by(uploads.c.first_item)
 )
@@ -293,10 +302,19 @@ class PayloadReader:
         self._trimming = threading.Lock()
 
     def lines(self, connection: Connection, job_id: str, items: Ranges) -> list[bytes]:
-        """The raw lines of the given positions, in order."""
+        """The raw lines of the given positions as they are now, in order."""
+        return self._lines(connection, job_id, items)[-1]
+
+    def editions(self, connection: Connection, job_id: str, position: int) -> list[bytes]:
+        """The line of a position as it was sent, and after each edit of it."""
+        item = Ranges.span(position, position + 1)
+        return [line for (line,) in self._lines(connection, job_id, item)]
+
+    def _lines(self, connection: Connection, job_id: str, items: Ranges) -> list[list[bytes]]:
+        """The lines as they were sent, and after each edit of some of them."""
         found: list[bytes] = []
         if not items:
-            return found
+            return [found]
         first, end = items.spans[0][0], items.spans[-1][1]
         runs = _UPLOADS.run(connection, job=job_id, first=first, end=end).rows
         for low, high in items.spans:
@@ -309,7 +327,26 @@ class PayloadReader:
                 f"job {job_id} lacks payloads for {len(items) - len(found)} items; "
                 "run `countermand audit verify`"
             )
-        return found
+        editions = [found]
+        for upload_id, base, _ in runs:
+            if base > EDITS_FROM:
+                edited = self._edited(connection, upload_id, items, editions[-1])
+                editions += [edited] if edited != editions[-1] else []
+        return editions
+
+    def _edited(
+        self, connection: Connection, upload_id: str, items: Ranges, lines: Sequence[bytes]
+    ) -> list[bytes]:
+        (head,) = self._upload(connection, upload_id, 0, 1)
+        numbers = {position: n for n, position in enumerate(_named(head), start=1)}
+        places = [(place, numbers[p]) for place, p in enumerate(items) if p in numbers]
+        edited = list(lines)
+        if places:
+            low, high = places[0][1], places[-1][1]
+            bodies = self._upload(connection, upload_id, low, high + 1)
+            for place, number in places:
+                edited[place] = bodies[number - low]
+        return edited
 
     def _upload(self, connection: Connection, upload_id: str, low: int, high: int) -> list[bytes]:
         found: list[bytes] = []
@@ -333,3 +370,8 @@ class PayloadReader:
             while len(self._kept) > self.KEPT:
                 del self._kept[next(iter(self._kept))]
         return kept
+
+
+def _named(head: bytes) -> Ranges:
+    """The items of an edit, as its first line names them."""
+    return Ranges.from_spans(orjson.loads(head))

@@ -75,6 +75,20 @@ def test_the_failed_are_chosen_by_name_and_by_error(stack: Stack, tmp_path: Path
     assert sorted(_calls(tmp_path)[before:]) == list(range(0, 20, 2))
 
 
+def test_a_group_of_failures_is_edited_and_worked_again(stack: Stack, tmp_path: Path) -> None:
+    client = Client(stack.url)
+    things = [{"n": n, "bad": n % 5 == 0} for n in range(100)]
+    job_id = _submit(client, "edited", things, tmp_path)
+    assert client.settle(job_id)["counts"]["failed"] == 20
+    _retry(client, job_id, codes=["bad"], patch={"bad": False}, reason="they are good")
+    job = client.settle(job_id)
+    assert (job["status"], _counted(job)) == ("completed", {"succeeded": 100})
+    item = client.ask("GET", f"{JOBS}/{job_id}/items/35")
+    assert item["bodies"] == [{"n": 35, "bad": True}, {"n": 35, "bad": False}]
+    assert [attempt["status"] for attempt in item["attempts"]] == ["failed", "succeeded"]
+    stack.check_audit()
+
+
 def test_items_are_tried_again_until_they_go_well(stack: Stack, tmp_path: Path) -> None:
     client = Client(stack.url)
     things = [{"n": n, "times": n % 4} for n in range(40)]

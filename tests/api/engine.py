@@ -21,7 +21,7 @@ from domain.outcomes import ClosedChunk, ItemStatus
 from domain.progress import of_event
 from domain.ranges import Ranges
 from domain.registry import Registry
-from streams.attempts import Attempt
+from streams.attempts import Attempt, ItemPast
 from streams.gateway import ALL_FAILED, Caller, Verb
 from streams.live import LiveEvent, LiveHub
 from streams.queries import Fault, ItemView
@@ -164,12 +164,10 @@ class MemoryEngine:
         samples = [{"item": v.position, "message": "no", "pointer": "/n"} for v in failed]
         return [ErrorGroup("odd", "no", len(failed), samples[:3])] if failed else []
 
-    async def attempts(self, tenant: str, job_id: str, position: int) -> list[Attempt]:
+    async def past(self, tenant: str, job_id: str, position: int) -> ItemPast:
         view = self._views(self._known(tenant, job_id))[position]
-        if view.chunk is None:
-            return []
         entry = LedgerEntry(position, view.status, view.result)
-        return [Attempt(view.chunk, Cause.APPLY, AT, entry)]
+        return ItemPast([Attempt(view.chunk or 0, Cause.APPLY, AT, entry)], [view.item])
 
     async def health(self) -> Vitality:
         return self.health_now

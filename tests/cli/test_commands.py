@@ -303,12 +303,18 @@ class TestSteering:
         ask("retry", "job-1", "-i", "3", "--item", "9", "--reason", "mended")
         ask("retry", "job-1", "--code", "busy", "--signature", "it is busy for …")
         ask("retry", "job-1", "--unattempted")
+        ask("retry", "job-1", "--code", "busy", "--patch", '{"name": null}')
+        ask("retry", "job-1", "--edit", '7={"a": 1}', "--edit", "9=[]")
 
         assert [json.loads(body) for body in contract.bodies] == [
             {"reason": "mended", "items": [3, 9]},
             {"reason": "", "codes": ["busy"], "signatures": ["it is busy for …"]},
             {"reason": "", "unattempted": True},
+            {"reason": "", "codes": ["busy"], "patch": {"name": None}},
+            {"reason": "", "edits": [{"item": 7, "body": {"a": 1}}, {"item": 9, "body": []}]},
         ]
+        for wrong in (("--edit", "7"), ("--edit", "x={}"), ("--edit", "7={"), ("--patch", "{")):
+            assert ask("retry", "job-1", *wrong).code == 2
 
     @pytest.mark.parametrize("verb", ["resume", "retry", "undo"])
     def test_what_takes_time_can_be_watched(self, ask: Run, contract: Contract, verb: str) -> None:

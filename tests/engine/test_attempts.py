@@ -180,7 +180,8 @@ async def test_every_attempt_at_an_item_is_found_again(stages: Stages, timers: T
     await stages.command(UndoJob, job_id)
     await stages.run_dry()
 
-    told = await queries.attempts("local", job_id, 7)
+    past = await queries.past("local", job_id, 7)
+    told = past.attempts
     assert [
         (attempt.cause.value, attempt.entry.status, attempt.entry.code) for attempt in told
     ] == [
@@ -191,4 +192,4 @@ async def test_every_attempt_at_an_item_is_found_again(stages: Stages, timers: T
         ("rollback", ItemStatus.ROLLED_BACK, ""),
     ]
     assert [attempt.at for attempt in told] == sorted(attempt.at for attempt in told)
-    assert await queries.attempts("local", job_id, 999) == []
+    assert past.bodies == [{"id": 8, "amount": 1}]

@@ -13,7 +13,8 @@ from domain.events import JobStatus
 from domain.ranges import Ranges
 from domain.registry import Registry
 from streams import topics
-from streams.stores import migrate
+from streams.queries import Queries
+from streams.stores import audit, migrate
 from streams.stores.database import Database
 from tests.databases import database, database_url
 from tests.engine.stages import Stages
@@ -43,6 +44,11 @@ async def _retry(stages: Stages, job_id: str, **select: Any) -> None:
     )
     stages.bus += await stages.coordinator.handle(command)
     stages.decisions[command.command_id].accepted()
+
+
+def _damage(stages: Stages, job_id: str) -> list[str]:
+    report = audit.verify(stages.database, None, job_id=job_id)
+    return [finding.message for finding in report.findings]
 
 
 async def _stock(stages: Stages) -> int:
@@ -116,7 +122,7 @@ async def test_the_failed_are_chosen_by_code_by_signature_or_by_name(stages: Sta
         await _retry(stages, job_id, codes=["mising"])
     with pytest.raises(WrongState, match="no such failed item"):
         await _retry(stages, job_id, codes=["invalid"], signatures=["there is no thing …"])
-    with pytest.raises(InvalidCommand, match="three ways"):
+    with pytest.raises(InvalidCommand, match="four ways"):
         await _retry(stages, job_id, codes=["invalid"], items=[2])
 
     await _retry(stages, job_id, items=[0, 7])
@@ -136,3 +142,72 @@ async def test_the_failed_are_chosen_by_code_by_signature_or_by_name(stages: Sta
     assert (job.counts.succeeded, job.counts.failed) == (6, 2)
     worked = await stages.rows(f"SELECT items FROM chunks WHERE chunk > {before[0][0]}")
     assert sum(len(Ranges.from_spans(orjson.loads(text))) for (text,) in worked) == 4
+
+
+# -- edited ------------------------------------------------------------------------------
+
+
+async def test_a_group_is_patched_and_worked_again_and_the_old_bodies_stay(stages: Stages) -> None:
+    things = [{"name": "!" if n % 50 == 7 else "x", "amount": n} for n in range(200)]
+    job_id = await stages.submit("stock.create", things, options={"chunk_size": 30})
+    await stages.run_dry()
+    bad = {7, 57, 107, 157}
+    await _retry(stages, job_id, codes=["refused"], patch={"name": "!still"})
+    await stages.run_dry()
+    assert (await stages.job(job_id)).counts.failed == 4
+
+    await _retry(stages, job_id, codes=["refused"], patch={"name": "good", "amount": None})
+    await stages.run_dry()
+    job = await stages.job(job_id)
+    assert (job.status, job.edits) == (JobStatus.COMPLETED, 2)
+    assert await stages.rows("SELECT amount FROM stock WHERE name = 'good'") == [(0,)] * 4
+
+    queries = Queries(stages.database, stages.jobs)
+    views = [view async for view in queries.items("local", job_id)]
+    assert [v.item for v in views if v.position in bad] == [{"name": "good"}] * 4
+    assert [v.item for v in views if v.position not in bad] == [
+        thing for n, thing in enumerate(things) if n not in bad
+    ]
+    past = await queries.past("local", job_id, 57)
+    assert past.bodies == [
+        {"name": "!", "amount": 57},
+        {"name": "!still", "amount": 57},
+        {"name": "good"},
+    ]
+    assert (await queries.past("local", job_id, 58)).bodies == [{"name": "x", "amount": 58}]
+
+
+async def test_items_get_bodies_of_their_own(stages: Stages) -> None:
+    job_id = await stages.submit("stock.create", _things(6, 1, 4))
+    await stages.run_dry()
+    with pytest.raises(WrongState, match="item 0 has neither"):
+        await _retry(stages, job_id, edits=[{"item": 0, "body": {"name": "y"}}])
+    assert await stages.rows("SELECT count(*) FROM uploads") == [(1,)], "nothing was stored"
+    for wrong in (
+        {"edits": [{"item": 1, "body": 1}, {"item": 1, "body": 2}]},
+        {"edits": [{"item": 1, "body": 1}], "patch": {}},
+        {"edits": [{"item": 1, "body": 1}], "codes": ["refused"]},
+    ):
+        with pytest.raises(InvalidCommand):
+            await _retry(stages, job_id, **wrong)
+
+    await _retry(stages, job_id, edits=[{"item": 4, "body": {"name": "four"}}])
+    await stages.run_dry()
+    job = await stages.job(job_id)
+    assert (job.counts.succeeded, job.counts.failed) == (5, 1)
+    assert await stages.rows("SELECT count(*) FROM stock WHERE name = 'four'") == [(1,)]
+
+
+async def test_an_edited_body_that_is_changed_afterwards_is_found(stages: Stages) -> None:
+    job_id = await stages.submit("stock.create", _things(6, 1))
+    await stages.run_dry()
+    await _retry(stages, job_id, patch={"name": "one"})
+    await stages.run_dry()
+    assert _damage(stages, job_id) == []
+    await stages.database.write(
+        lambda c: c.exec_driver_sql(
+            "UPDATE uploads SET sha256 = 'changed' WHERE first_item > 1000000000"
+        )
+    )
+    (fault,) = _damage(stages, job_id)
+    assert "the upload is not the one that the event names" in fault

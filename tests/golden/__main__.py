@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from domain.editing import Edited
 from domain.events import EVENTS
 from domain.job import Job
 from domain.jobs import JobMapper
@@ -49,7 +50,11 @@ def _careful() -> Story:
         ],
     )
     told.submit(16).plan().failing(0, "busy", "broken", chance=0.5).resume()
-    return told.wait(60).plan(room=2).failing(1, "busy").failing(2, *["bad"] * 3)
+    told.wait(60).plan(room=2).failing(1, "busy").failing(2, *["bad"] * 3)
+    failed = Ranges.of([2, 3, 5, 6, 7])
+    edited = Edited(edition=1, items=Ranges.of([5]), lines=2, size=30, sha256="e1")
+    told.job.retry(told.stamp, failed, "a typing error", Ranges.of([5, 9]), edited)
+    return told.plan().failing(3, "busy")
 
 
 def _history(name: str, story: Story) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from domain.commands import (
     UndoJob,
 )
 from domain.events import JobStatus
-from domain.job import POSSIBLE, Verb
+from domain.verbs import POSSIBLE, Verb
 from tests.model.coordinator import Coordinator, Crash
 from tests.model.kinds import Kind, jobs, selections, sizes, upload
 from tests.model.oracle import Oracle, fold

@@ -13,17 +13,20 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Result, Row, select
 
 from domain.errors import UnsupportedVersion
-from domain.events import ChunksClosed, ItemsAppended, JobSubmitted
+from domain.events import ChunksClosed, ItemsAppended, JobSubmitted, RetryStarted
 from domain.jobs import JobMapper
 from domain.outcomes import ClosedChunk
 from streams.stores.audit.findings import Kind, Report
 from streams.stores.audit.stored import StoredRow, stored_bytes
+from streams.stores.payloads import EDITS_FROM
 from streams.stores.schema import outcomes, payload_keys, payloads, uploads
 
 OUTCOMES_AT_ONCE = 100
 PLAIN = "none"
 
-_NAMING = {kind.alias.encode() for kind in (JobSubmitted, ItemsAppended, ChunksClosed)}
+_NAMING = {
+    kind.alias.encode() for kind in (JobSubmitted, ItemsAppended, ChunksClosed, RetryStarted)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,11 @@ class ContentCheck:
             self._named.append(named)
         elif isinstance(event, ItemsAppended):
             named = _Named(row.version, event.first, event.items, event.size, event.sha256)
+            self._named.append(named)
+        elif isinstance(event, RetryStarted) and event.edited is not None:
+            edit = event.edited
+            first = EDITS_FROM + edit.edition
+            named = _Named(row.version, first, edit.lines, edit.size, edit.sha256)
             self._named.append(named)
         elif isinstance(event, ChunksClosed):
             self._closed += ((row.version, chunk) for chunk in event.chunks)

@@ -227,5 +227,5 @@ def test_any_code_may_be_named_where_the_operation_says_none() -> None:
 def test_items_are_chosen_in_one_way() -> None:
     check_selection(Selection(codes=("busy",), signatures=("it is …",)))
     for chosen in ({"items": (1,), "unattempted": True}, {"items": (1,), "codes": ("busy",)}):
-        with pytest.raises(InvalidCommand, match="three ways"):
+        with pytest.raises(InvalidCommand, match="four ways"):
             check_selection(Selection.model_validate(chosen))

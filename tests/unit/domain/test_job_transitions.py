@@ -13,8 +13,8 @@ import pytest
 
 from domain.errors import CommandRefused, WrongState
 from domain.events import EVENTS, JobFinished, JobStatus
-from domain.job import POSSIBLE, Verb
 from domain.ranges import Ranges
+from domain.verbs import POSSIBLE, Verb
 from tests.unit.domain.drawing import LABELS, START, drawn_edges, edges_of
 from tests.unit.domain.story import BEGIN, Story, eager
 

@@ -1,0 +1,27 @@
+"""Verbs: what a caller may ask of a job in each status."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from domain.events import JobStatus
+
+Verb = Literal["append", "seal", "pause", "resume", "cancel", "retry", "undo"]
+
+POSSIBLE: dict[JobStatus, frozenset[Verb]] = {
+    JobStatus.DRAFT: frozenset({"append", "seal", "cancel"}),
+    JobStatus.PENDING: frozenset({"pause", "cancel"}),
+    JobStatus.AWAITING_APPROVAL: frozenset({"cancel"}),
+    JobStatus.RUNNING: frozenset({"pause", "cancel"}),
+    JobStatus.PAUSED: frozenset({"resume", "cancel"}),
+    JobStatus.CANCELLING: frozenset(),
+    JobStatus.CANCELLED: frozenset({"retry", "undo"}),
+    JobStatus.COMPLETED: frozenset({"undo"}),
+    JobStatus.COMPLETED_WITH_ERRORS: frozenset({"retry", "undo"}),
+    JobStatus.FAILED: frozenset({"retry", "undo"}),
+    JobStatus.ROLLING_BACK: frozenset(),
+    JobStatus.ROLLED_BACK: frozenset({"undo"}),
+    JobStatus.ROLLBACK_INCOMPLETE: frozenset({"undo"}),
+    JobStatus.REJECTED: frozenset(),
+    JobStatus.ARCHIVED: frozenset(),
+}

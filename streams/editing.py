@@ -1,0 +1,75 @@
+"""Editing: which items a retry takes, and their new bodies.
+
+Called by :mod:`streams.deciding`, within the coordinator's transaction.
+"""
+
+from __future__ import annotations
+
+import orjson
+from sqlalchemy import Connection
+
+from domain.commands import MAX_NAMED, Selection
+from domain.contradictions import check_selection
+from domain.editing import Edited, patched
+from domain.errors import InvalidCommand
+from domain.execution import item_document
+from domain.job import Job
+from domain.ports import Clock, Ids
+from domain.ranges import Ranges
+from streams.stores import edits, failures
+from streams.stores.edits import Bodies
+from streams.stores.payloads import PayloadReader
+
+
+def chosen_items(connection: Connection, job: Job, select: Selection) -> Ranges | None:
+    """The items that a retry names; None for all that have failed."""
+    check_selection(select)
+    if select.items:
+        return Ranges.of(select.items)
+    if select.edits:
+        return Ranges.of(edit.item for edit in select.edits)
+    if select.unattempted:
+        return job.dropped
+    if select.by_error:
+        return failures.failed_like(connection, job.id, job.dropped, select)
+    return None
+
+
+class Redriver:
+    """Stores new bodies of items that are worked again."""
+
+    def __init__(self, clock: Clock, ids: Ids) -> None:
+        self._clock = clock
+        self._ids = ids
+        self._payloads = PayloadReader()
+
+    def edited(
+        self, connection: Connection, job: Job, select: Selection, items: Ranges
+    ) -> Edited | None:
+        """The items with their new bodies, stored; None when they stay what they are."""
+        if not select.edits and select.patch is None:
+            return None
+        if len(items) > MAX_NAMED:
+            raise InvalidCommand(
+                f"{len(items)} items would be edited, {MAX_NAMED} at once are possible; choose "
+                "fewer by items",
+                pointer="/select/patch",
+            )
+        edit = Bodies(items, self._lines(connection, job, select, items), self._now())
+        upload_id, edition = self._ids.new(), job.edits + 1
+        stored = edits.store_edit(connection, upload_id, (job.tenant, job.id), edition, edit)
+        return Edited(
+            edition=edition, items=items, lines=stored.items, size=stored.size, sha256=stored.sha256
+        )
+
+    def _lines(
+        self, connection: Connection, job: Job, select: Selection, items: Ranges
+    ) -> list[bytes]:
+        if select.edits:
+            bodies = {edit.item: edit.body for edit in select.edits}
+            return [orjson.dumps(bodies[position]) for position in items]
+        old = self._payloads.lines(connection, job.id, items)
+        return [orjson.dumps(patched(item_document(line), select.patch)) for line in old]
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()

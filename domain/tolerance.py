@@ -55,6 +55,8 @@ def named_by(
 ) -> list[CodeCounts]:
     """A chunk's failures with codes that limits name, without those that are tried ``again``."""
     wanted = {code for limit in limits for code in limit.codes}
+    if not wanted:
+        return []
     codes = Counter(fault.code for fault in faults if fault.code in wanted)
     for entry in again:
         codes[entry.code] -= len(entry.items)

@@ -39,6 +39,9 @@ class JobDocument(TypedDict):
     started_at: str | None
     finished_at: str | None
     created_by: str
+    reason: NotRequired[str]
+    retrying: NotRequired[int]
+    next_attempt_at: NotRequired[str | None]
 
 
 class FaultDocument(TypedDict):

@@ -181,6 +181,8 @@ def job_details(job: JobDocument) -> Table:
         ("operation", job["operation"]),
         ("name", job["name"]),
         ("status", status_text(job["status"])),
+        ("reason", job.get("reason", "")),
+        ("retrying", _retrying(job)),
         ("counts", f"{counts_line(job['counts'])} (of {job['counts']['total']:,})"),
         ("progress", "  ".join([percent(job), *_pace(job)])),
         ("version", str(job["version"])),
@@ -195,6 +197,14 @@ def job_details(job: JobDocument) -> Table:
         if value:
             table.add_row(name, value if isinstance(value, Text) else Text(plain(value)))
     return table
+
+
+def _retrying(job: JobDocument) -> str:
+    """How many failed items are tried again, and when the next ones."""
+    many, when = job.get("retrying", 0), job.get("next_attempt_at")
+    if not many:
+        return ""
+    return f"{many:,} items" + (f", the next at {moment(when)}" if when else "")
 
 
 def item_table(items: Iterable[ItemDocument]) -> Table:

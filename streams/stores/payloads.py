@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, select, union_all, update
 
 from domain.commands import UploadedItems
 from domain.errors import InvalidCommand
@@ -261,19 +261,18 @@ def remove_unclaimed(connection: Connection, before: float, limit: int = 100) ->
     return len(stale)
 
 
+_RUN = (uploads.c.upload_id, uploads.c.first_item, uploads.c["items"])
 _UPLOADS = fixed(
-    select(uploads.c.upload_id, uploads.c.first_item, uploads.c["items"])
-    .where(
-        uploads.c.job_id == bindparam("job"),
-        or_(
-            and_(
-                uploads.c.first_item < bindparam("end"),
-                uploads.c.first_item + uploads.c["items"] > bindparam("first"),
-            ),
-            uploads.c.first_item > EDITS_FROM,
+    union_all(
+        select(*_RUN).where(
+            uploads.c.job_id == bindparam("job"),
+            uploads.c.first_item < bindparam("end"),
+            uploads.c.first_item + uploads.c["items"] > bindparam("first"),
         ),
-    )
-    .order_by(uploads.c.first_item)
+        select(*_RUN).where(
+            uploads.c.job_id == bindparam("job"), uploads.c.first_item > bindparam("edits")
+        ),
+    ).order_by("first_item")
 )
 _PARTS = fixed(
     select(payloads.c.part, payloads.c.first_item, payloads.c["items"])
@@ -316,7 +315,7 @@ class PayloadReader:
         if not items:
             return [found]
         first, end = items.spans[0][0], items.spans[-1][1]
-        runs = _UPLOADS.run(connection, job=job_id, first=first, end=end).rows
+        runs = _UPLOADS.run(connection, job=job_id, first=first, end=end, edits=EDITS_FROM).rows
         for low, high in items.spans:
             for upload_id, base, count in runs:
                 if base < high and base + count > low:

@@ -22,7 +22,8 @@ _FAULTS = ("Traceback", "dead_letter", "message_failed", "chunk_failed", "job_le
 class Task:
     """A job whose submission was acknowledged, as the journal has it.
 
-    ``notes`` is where its handler notes its runs; ``records`` says whether it writes any.
+    ``notes`` is where its handler notes its runs; ``records`` says whether it writes any,
+    ``fitful`` whether its items fail at random and are tried again.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Task:
     marks: Sequence[str]
     notes: Path
     records: bool = True
+    fitful: bool = False
 
 
 @dataclass
@@ -61,6 +63,21 @@ class Load:
         params = {"journal" if slow else "notes": str(notes)}
         job_id = self.client.submit(key, operation, items, params=params)
         return self._adopt(Task(key, job_id, marks, notes, records=not slow))
+
+    def submit_fitful(self, count: int) -> str:
+        """A job whose items fail now and then; it tries them again, and stops at some number."""
+        key, notes = self._new()
+        marks = [f"{key}-{number}" for number in range(count)]
+        fields = {
+            "params": {"notes": str(notes), "fails": 0.2},
+            "options": {
+                "retry": {"attempts": 4, "delay": 0.5, "cap": 4},
+                "tolerate": [{"failed": 3}],
+            },
+        }
+        items = [{"mark": mark} for mark in marks]
+        job_id = self.client.submit(key, CREATE, items, **fields)
+        return self._adopt(Task(key, job_id, marks, notes, fitful=True))
 
     def submit_in_parts(self, parts: int) -> str:
         """A draft whose items come one by one, so that it has as many versions."""
@@ -117,8 +134,9 @@ class Load:
 
     @property
     def noted(self) -> list[str]:
-        """The jobs whose handler notes its runs with its process."""
-        return [job_id for job_id, task in self.tasks.items() if task.records]
+        """The jobs whose handler notes its runs with its process, and runs once for an item."""
+        tasks = self.tasks.items()
+        return [job_id for job_id, task in tasks if task.records and not task.fitful]
 
     def worker_on(self, job_id: str, seconds: float = 30.0) -> int:
         """The process that works a chunk of a job, as soon as one does."""

@@ -7,6 +7,7 @@ was thrown away is there as well.
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from domain.operation import Context, operation
-from domain.outcomes import Done, Result
+from domain.outcomes import Done, Failed, Result
 from tests.crash.plugin import counters
+
+_BUSY = Failed("busy", "try again", retryable=True)
 
 
 class Paced(BaseModel):
@@ -27,9 +30,10 @@ class Paced(BaseModel):
 
 
 class Notes(BaseModel):
-    """The file in which each run of the handler is noted."""
+    """The file in which each run of the handler is noted; ``fails`` is how likely an item fails."""
 
     notes: Path
+    fails: float = 0.0
 
 
 @operation(
@@ -44,9 +48,13 @@ def create(ctx: Context, items: Sequence[Paced]) -> list[Result]:
     """A counter for each item, when their time is over."""
     _note(ctx.params.notes, [item.mark for item in items])
     time.sleep(sum(item.ms for item in items) / 1000)
-    rows = [(item.mark, 1) for item in items]
-    ids = ctx.store.insert(counters, ["mark", "amount"], rows, ctx.positions)
-    return [Done({"id": number}) for number in ids]
+    results: list[Result] = [_BUSY] * len(items)
+    good = [n for n in range(len(items)) if random.random() >= ctx.params.fails]
+    rows = [(items[n].mark, 1) for n in good]
+    ids = ctx.store.insert(counters, ["mark", "amount"], rows, [ctx.positions[n] for n in good])
+    for n, number in zip(good, ids, strict=True):
+        results[n] = Done({"id": number})
+    return results
 
 
 def _note(notes: Path, marks: Sequence[str]) -> None:

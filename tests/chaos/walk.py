@@ -169,7 +169,9 @@ class Caller:
         """One more job, of so many items at most; now and then a command to one before."""
         # Few large ones and many small ones.
         count = max(1, int(most * self._chance.random() ** 2))
-        self._under_way.append(self._load.submit(count))
+        fitful = self._chance.random() < 0.3
+        submit = self._load.submit_fitful if fitful else self._load.submit
+        self._under_way.append(submit(count))
         while self._chance.random() < 0.4:
             self._command()
         while len(self._under_way) > UNDER_WAY:

@@ -12,6 +12,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 _SQLITE = """
@@ -222,6 +223,12 @@ def _judge_events(account: Account, verdict: Verdict) -> None:
         verdict.require(
             sum(parts) == counts["total"] and min(parts) >= 0,
             f"{job['job_id']}: the counts of version {event['version']} do not add up: {counts}",
+        )
+    for before, event in pairwise(account.events):
+        fell = event["counts"]["failed"] < before["counts"]["failed"]
+        verdict.require(
+            not fell or event["event"] == "job.retry_started",
+            f"{job['job_id']}: version {event['version']} takes failures back",
         )
     if account.events:
         last = account.events[-1]

@@ -6,6 +6,7 @@ import ast
 import sqlite3
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,16 @@ def test_a_write_behind_the_triggers_is_seen_by_the_amount(database: Path) -> No
     _run(database, f"{_ADD.format(1)}; DROP TRIGGER crash_updated;")
     verdict = _judged(database, _account("succeeded"), _ADD.format(1))
     assert any("counter 1 stands at 3" in fault for fault in verdict.faults)
+
+
+@pytest.mark.parametrize(("kind", "faults"), [("job.chunks_closed", 1), ("job.retry_started", 0)])
+def test_failures_are_taken_back_by_a_retry_only(database: Path, kind: str, faults: int) -> None:
+    account = _account("succeeded")
+    first, last = account.events
+    before = {**first["counts"], "succeeded": 0, "failed": 1}
+    events = [{**first, "counts": before}, {**last, "event": kind}]
+    verdict = _judged(database, replace(account, events=events), _ADD.format(1))
+    assert len(verdict.faults) == faults
 
 
 def test_the_log_cannot_be_changed(database: Path) -> None:

@@ -39,12 +39,6 @@ def _faults(data: bytes) -> Iterator[Fault]:
         yield Fault(positions[index], code, retryable)
 
 
-def failed_items(connection: Connection, job_id: str, other: Ranges) -> Ranges:
-    """The positions whose latest word is ``failed``; those of ``other`` are left out."""
-    failed = (position for position, _code, _message in _failures(connection, job_id))
-    return Ranges.of(failed) - other
-
-
 def failed_like(connection: Connection, job_id: str, other: Ranges, wanted: Selection) -> Ranges:
     """Those of the failed items whose error has one of the codes and signatures wanted."""
     found = (

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.expression import ClauseElement
 
-from domain.outcomes import ClosedChunk, Closing, Done, Failed, Result, Skipped
+from domain.outcomes import ClosedChunk, Closing, Done, Failed, ItemStatus, Result, Skipped
 from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
 from streams.stores.ledger import Ledger, LedgerEntry
@@ -268,6 +268,21 @@ def ledger_rows(
         query = query.where(outcomes.c.failed > 0)
     for row in connection.execute(query):
         yield row.chunk, row.attempt, bytes(row.ledger)
+
+
+def failed_items(connection: Connection, job_id: str) -> Ranges:
+    """The positions whose latest word is ``failed``."""
+    failed: list[int] = []
+    spoken = bytearray()
+    for _chunk, _attempt, data in ledger_rows(connection, job_id):
+        for position, status in ledgers.statuses(data):
+            if position >= len(spoken):
+                spoken.extend(bytes(position + 1 - len(spoken)))
+            if not spoken[position]:
+                spoken[position] = 1
+                if status is ItemStatus.FAILED:
+                    failed.append(position)
+    return Ranges.of(failed)
 
 
 def planned_items(connection: Connection, job_id: str, chunk: int) -> tuple[Ranges, int | None]:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from domain.job import Job
 from streams.stores.database import Database
-from streams.stores.failures import failed_items
+from streams.stores.outcomes import failed_items
 from streams.stores.schema import events
 from tests.audit.independent_fold import Raw, fold
 from tests.audit.trail import Trail
@@ -64,9 +64,7 @@ def _eventful(trail: Trail, chunks: int) -> Job:
     trail.save(job)
     trail.jobs.take_job_snapshot(job)
     trail.work(job, wrong=1)
-    failed = trail.database.read_now(
-        lambda connection: failed_items(connection, job.id, job.dropped)
-    )
+    failed = trail.database.read_now(lambda connection: failed_items(connection, job.id))
     job.retry(stamp("retry", seconds=5), failed, "again")
     trail.work(job)
     trail.jobs.take_job_snapshot(job)

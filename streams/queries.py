@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -182,17 +182,9 @@ def _latest(
 
 
 def _correct(said: dict[int, _Said], job: Job, window: Ranges) -> None:
-    """What the job knows and no chunk has said: who waits again, who was never attempted.
-
-    Of what waits because it failed, the ledger's word is why.
-    """
-    put_off = job.put_off
-    for position in (job.waiting - put_off) & window:
+    """What the job knows and no chunk has said: who waits again, who was never attempted."""
+    for position in job.waiting & window:
         said.pop(position, None)
-    for position in put_off & window:
-        if position in said:
-            entry, chunk, attempt = said[position]
-            said[position] = replace(entry, status=ItemStatus.PENDING), chunk, attempt
     for position in job.dropped & window:
         skipped = LedgerEntry(
             position,

@@ -149,12 +149,13 @@ async def test_after_a_cancel_what_waited_has_failed_and_nothing_fires(
     assert await timers.fire() == 0
 
 
-async def test_an_item_that_waits_is_pending_and_says_why(stages: Stages) -> None:
+async def test_an_item_that_waits_is_pending_and_its_attempts_say_why(stages: Stages) -> None:
     job_id = await _add_to_what_is_missing(stages)
     queries = Queries(stages.database, stages.jobs)
     views = [view async for view in queries.items("local", job_id)]
     assert {view.status for view in views} == {ItemStatus.PENDING}
-    assert {view.error and view.error.code for view in views} == {"missing"}
+    (attempt,) = (await queries.past("local", job_id, 3)).attempts
+    assert (attempt.entry.status, attempt.entry.code) == (ItemStatus.FAILED, "missing")
     assert await queries.errors("local", job_id) == [], "it is not failed yet"
 
 

@@ -28,7 +28,7 @@ async def show(request: web.Request) -> web.Response:
         view = await anext(views, None)
     if view is None or view.position != position:
         raise refused(404, "item_not_found", f"job {job_id} has no item {position}")
-    past = await queries.past(tenant, job_id, position)
+    past = await queries.item_past(tenant, job_id, position)
     document = item_document(view, payload=True)
     document["bodies"] = past.bodies
     document["attempts"] = [_document(attempt) for attempt in past.attempts]

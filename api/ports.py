@@ -107,7 +107,7 @@ class Ledger(Protocol):
         """The failed items, grouped."""
         ...
 
-    async def past(self, tenant: str, job_id: str, position: int) -> ItemPast:
+    async def item_past(self, tenant: str, job_id: str, position: int) -> ItemPast:
         """All that has become of an item that the job has."""
         ...
 

@@ -118,7 +118,7 @@ class Queries:
             lambda connection: group_errors(connection, job_id, others)
         )
 
-    async def past(self, tenant: str, job_id: str, position: int) -> ItemPast:
+    async def item_past(self, tenant: str, job_id: str, position: int) -> ItemPast:
         """All that has become of an item that the job has."""
         await self.job(tenant, job_id)
         return await self._database.read(lambda connection: past_of(connection, job_id, position))

@@ -164,7 +164,7 @@ class MemoryEngine:
         samples = [{"item": v.position, "message": "no", "pointer": "/n"} for v in failed]
         return [ErrorGroup("odd", "no", len(failed), samples[:3])] if failed else []
 
-    async def past(self, tenant: str, job_id: str, position: int) -> ItemPast:
+    async def item_past(self, tenant: str, job_id: str, position: int) -> ItemPast:
         view = self._views(self._known(tenant, job_id))[position]
         entry = LedgerEntry(position, view.status, view.result)
         return ItemPast([Attempt(view.chunk or 0, Cause.APPLY, AT, entry)], [view.item])

@@ -154,7 +154,7 @@ async def test_an_item_that_waits_is_pending_and_its_attempts_say_why(stages: St
     queries = Queries(stages.database, stages.jobs)
     views = [view async for view in queries.items("local", job_id)]
     assert {view.status for view in views} == {ItemStatus.PENDING}
-    (attempt,) = (await queries.past("local", job_id, 3)).attempts
+    (attempt,) = (await queries.item_past("local", job_id, 3)).attempts
     assert (attempt.entry.status, attempt.entry.code) == (ItemStatus.FAILED, "missing")
     assert await queries.errors("local", job_id) == [], "it is not failed yet"
 
@@ -181,7 +181,7 @@ async def test_every_attempt_at_an_item_is_found_again(stages: Stages, timers: T
     await stages.command(UndoJob, job_id)
     await stages.run_dry()
 
-    past = await queries.past("local", job_id, 7)
+    past = await queries.item_past("local", job_id, 7)
     told = past.attempts
     assert [
         (attempt.cause.value, attempt.entry.status, attempt.entry.code) for attempt in told

@@ -168,13 +168,13 @@ async def test_a_group_is_patched_and_worked_again_and_the_old_bodies_stay(stage
     assert [v.item for v in views if v.position not in bad] == [
         thing for n, thing in enumerate(things) if n not in bad
     ]
-    past = await queries.past("local", job_id, 57)
+    past = await queries.item_past("local", job_id, 57)
     assert past.bodies == [
         {"name": "!", "amount": 57},
         {"name": "!still", "amount": 57},
         {"name": "good"},
     ]
-    assert (await queries.past("local", job_id, 58)).bodies == [{"name": "x", "amount": 58}]
+    assert (await queries.item_past("local", job_id, 58)).bodies == [{"name": "x", "amount": 58}]
 
 
 async def test_items_get_bodies_of_their_own(stages: Stages) -> None:

@@ -144,7 +144,9 @@ def _say(tables: JobTables, items: list[Item], ledger: Ledger, cause: Cause) -> 
 def _attempts(tables: JobTables, position: int) -> int:
     """How often an item that always fails is tried."""
     policy = tables.options.retry
-    code, retryable = WRONG[tables.nature(position)]
+    nature = tables.nature(position)
+    assert nature in WRONG, f"item {position} is said to have failed, and nothing is wrong with it"
+    code, retryable = WRONG[nature]
     if policy is None:
         return 1
     if code in policy.codes:

@@ -13,10 +13,9 @@ from typing import Any, Literal, Protocol
 from domain.commands import JobSpec
 from domain.events import JobEvent
 from domain.job import Job
-from domain.outcomes import ItemStatus
 from streams.gateway import Caller
+from streams.items import ItemView, Wanted
 from streams.live import LiveEvent
-from streams.queries import ItemView
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.read_model import Page
@@ -84,12 +83,17 @@ class Ledger(Protocol):
         self,
         tenant: str,
         job_id: str,
+        wanted: Wanted,
         *,
-        status: ItemStatus | None,
         after: int = -1,
-        limit: int | None,
+        limit: int | None = None,
+        payload: bool = True,
     ) -> AsyncGenerator[ItemView, None]:
-        """The job's items behind position ``after``, in order."""
+        """The wanted items behind position ``after``, in order; ``payload`` adds what was sent."""
+        ...
+
+    async def codes(self, tenant: str, job_id: str) -> list[str]:
+        """What the error code of an item of the job can be."""
         ...
 
     async def errors(self, tenant: str, job_id: str) -> list[ErrorGroup]:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from api.documents import item_document
-from streams.queries import ItemView
+from streams.items import ItemView
 
 BLOCK = 64_000
 
@@ -51,6 +51,11 @@ async def blocks(
 def json_line(*, payload: bool) -> Callable[[ItemView], bytes]:
     """How a view becomes a line of NDJSON."""
     return lambda view: orjson.dumps(item_document(view, payload=payload)) + b"\n"
+
+
+def sent_line(view: ItemView) -> bytes:
+    """The item as it was sent, byte by byte: what a submit takes again."""
+    return view.line + b"\n"
 
 
 def csv_head(*, payload: bool) -> bytes:

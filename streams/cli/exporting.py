@@ -3,21 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO
 
+from domain.errors import InvalidCommand
 from streams.cli.client import Client, Query
 from streams.cli.documents import ItemDocument
 from streams.cli.output import emit
 from streams.cli.render import event_line
 
-MEDIA_TYPES = {"ndjson": "application/x-ndjson", "csv": "text/csv"}
+NDJSON = "application/x-ndjson"
+MEDIA_TYPES = {"ndjson": NDJSON, "items": NDJSON, "csv": "text/csv"}
 EVENTS_PAGE = 200
 
 
+def item_filters(
+    statuses: Sequence[str] | None, code: str, record: str
+) -> list[tuple[str, str | int]]:
+    """The parameters that choose items of a job."""
+    query: list[tuple[str, str | int]] = [("status", status) for status in statuses or ()]
+    query += [(name, text) for name, text in (("code", code), ("record", record)) if text]
+    return query
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name when all is written; until then, and if not, there is none new."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise InvalidCommand(f"cannot write {path} ({error.strerror})") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
 async def export(client: Client, job_id: str, query: Query, form: str, out: BinaryIO) -> None:
-    """Write the items of a job as ``ndjson`` or ``csv``."""
+    """Write the items of a job as ``ndjson``, ``csv``, or ``items`` as they were sent."""
     async for line in client.lines(job_id, query, MEDIA_TYPES[form]):
         out.write(line)
 
@@ -29,7 +55,7 @@ async def first_items(client: Client, job_id: str, query: Query, limit: int) -> 
 
 async def all_items(client: Client, job_id: str, query: Query = ()) -> AsyncIterator[ItemDocument]:
     """The items of a job, as they come."""
-    async for line in client.lines(job_id, query, MEDIA_TYPES["ndjson"]):
+    async for line in client.lines(job_id, query, NDJSON):
         yield json.loads(line)
 
 

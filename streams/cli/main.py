@@ -16,6 +16,7 @@ from streams.cli import (
     describing,
     exits,
     health,
+    looking,
     reading,
     scaling,
     serving,
@@ -74,6 +75,7 @@ app.command(rich_help_panel=JOBS)(submit.watch)
 for verb in (
     *(reading.jobs, reading.show, reading.items, reading.errors, reading.events),
     *(steering.pause, steering.resume, steering.cancel, steering.retry, steering.undo),
+    looking.export,
     reading.operations,
 ):
     app.command(rich_help_panel=JOBS)(verb)

@@ -41,6 +41,8 @@ LETTERS = {
 """``u``: an undo failed, so that the item stays what it was."""
 
 MAX_MESSAGE = 2000
+EVERY = 2**63
+"""An end behind all positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +175,8 @@ def statuses(data: bytes) -> Iterator[tuple[int, ItemStatus]]:
             yield position, status
 
 
-def entries(data: bytes) -> Iterator[LedgerEntry]:
-    """All that a chunk says of its items, in order."""
+def entries(data: bytes, first: int = 0, end: int = EVERY) -> Iterator[LedgerEntry]:
+    """All that a chunk says of its items from ``first`` to before ``end``, in order."""
     document = decode(data)
     results = iter(document.get("results") or ())
     scores = iter(document.get("scores") or ())
@@ -187,8 +189,13 @@ def entries(data: bytes) -> Iterator[LedgerEntry]:
         letter = document["statuses"][index]
         duration = durations[index] if isinstance(durations, list) else None
         status = LETTERS[letter]
+        result, score = (
+            (next(results, None), next(scores, None)) if letter == "s" and worked else (None, None)
+        )
+        if not first <= position < end:
+            continue
         if letter == "s" and worked:
-            yield LedgerEntry(position, status, next(results, None), next(scores, None), duration)
+            yield LedgerEntry(position, status, result, score, duration)
         elif letter in "fu":
             code, message, pointer, retryable = failed[index]
             yield LedgerEntry(

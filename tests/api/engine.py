@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from domain.commands import JobSpec
 from domain.errors import JobNotFound, StoreUnavailable
 from domain.events import JobEvent
@@ -22,8 +20,8 @@ from domain.progress import of_event
 from domain.ranges import Ranges
 from domain.registry import Registry
 from streams.gateway import Caller, Verb
+from streams.items import ALL, Fault, ItemView, Wanted
 from streams.live import LiveEvent, LiveHub
-from streams.queries import Fault, ItemView
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.read_model import Page
@@ -50,6 +48,7 @@ class MemoryEngine:
     uploads_begun: int = 0
     uploads_failed: list[BaseException] = field(default_factory=list)
     filters: dict[str, Any] = field(default_factory=dict)
+    wanted: Wanted = ALL
     fault: Exception | None = None
     breaks_at: int | None = None
     """Position of the item that cannot be read."""
@@ -136,17 +135,24 @@ class MemoryEngine:
         self,
         tenant: str,
         job_id: str,
+        wanted: Wanted,
         *,
-        status: ItemStatus | None,
         after: int = -1,
-        limit: int | None,
+        limit: int | None = None,
+        payload: bool = True,
     ) -> AsyncGenerator[ItemView, None]:
         job = self._known(tenant, job_id)
+        self.wanted = wanted
         views = [v for v in self._views(job) if v.position > after]
-        for view in [v for v in views if status in (None, v.status)][:limit]:
+        views = [v for v in views if wanted.matches(v.status, v.error.code if v.error else "")]
+        for view in views[:limit]:
             if view.position == self.breaks_at:
                 raise StoreUnavailable("the database is away")
             yield view
+
+    async def codes(self, tenant: str, job_id: str) -> list[str]:
+        self._known(tenant, job_id)
+        return ["odd", "timeout"]
 
     async def errors(self, tenant: str, job_id: str) -> list[ErrorGroup]:
         failed = [view for view in self._views(self._known(tenant, job_id)) if view.error]
@@ -231,10 +237,9 @@ class MemoryEngine:
             status = ItemStatus.FAILED if odd else ItemStatus.SUCCEEDED
             if not job.started_at:
                 status, odd = ItemStatus.PENDING, False
-            item = orjson.loads(line)
             result = None if odd else {"n": position}
             views.append(
-                ItemView(position, status, result, None, 1.5, fault if odd else None, 0, 1, item)
+                ItemView(position, status, result, None, 1.5, fault if odd else None, 0, 1, line)
             )
         return views
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, update
 from domain.events import Cause, PlannedChunk
 from domain.outcomes import Done, Failed, ItemStatus, Result
 from domain.ranges import Ranges
+from streams.items import Wanted
 from streams.stores import migrate
 from streams.stores.chunks import Control, dispatch, insert_control
 from streams.stores.database import Database, sqlite_url
@@ -30,6 +31,9 @@ from tests.engine.conftest import Desk, database_url, desk, settings
 __all__ = ["database_url", "desk", "settings", "sqlite_database"]
 
 
+FAILED = Wanted(frozenset({ItemStatus.FAILED}))
+
+
 async def grouped(desk: Desk, job_id: str) -> dict[tuple[str, str], ErrorGroup]:
     groups = await desk.engine.queries.errors("local", job_id)
     assert [group.count for group in groups] == sorted((g.count for g in groups), reverse=True)
@@ -39,7 +43,7 @@ async def grouped(desk: Desk, job_id: str) -> dict[tuple[str, str], ErrorGroup]:
 async def by_items(desk: Desk, job_id: str) -> Counter[tuple[str, str]]:
     """The same counts, from the items one by one."""
     counts: Counter[tuple[str, str]] = Counter()
-    async for view in desk.engine.queries.items("local", job_id, status=ItemStatus.FAILED):
+    async for view in desk.engine.queries.items("local", job_id, FAILED):
         assert view.error is not None
         counts[view.error.code, signature(view.error.message)] += 1
     return counts

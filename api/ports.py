@@ -19,6 +19,7 @@ from streams.live import LiveEvent
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.read_model import Page
+from streams.stores.records.past import Standing, Version
 
 Verb = Literal["pause", "resume", "cancel", "retry", "undo"]
 
@@ -101,6 +102,20 @@ class Ledger(Protocol):
         ...
 
 
+class Records(Protocol):
+    """What happened to records; raises RecordNotFound for one that the tenant never had."""
+
+    async def history(
+        self, tenant: str, table: str, record_id: int, *, cursor: int | None, limit: int
+    ) -> tuple[list[Version], int | None]:
+        """Versions below ``cursor``, the latest first, and the cursor of the next page."""
+        ...
+
+    async def blame(self, tenant: str, table: str, record_id: int) -> Standing:
+        """Who wrote what the record has now."""
+        ...
+
+
 class JobList(Protocol):
     """All jobs."""
 
@@ -109,7 +124,7 @@ class JobList(Protocol):
         ...
 
 
-class Queries(EventLog, JobList, Ledger, Protocol):
+class Queries(EventLog, JobList, Ledger, Records, Protocol):
     """Questions; each sees only the jobs of the tenant and raises JobNotFound otherwise."""
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
 
-from domain.errors import JobNotFound
+from domain.errors import JobNotFound, RecordNotFound
 from domain.events import JobEvent
 from domain.job import Job
 from domain.jobs import Jobs
+from domain.registry import Registry
 from streams.items import ALL, ItemReading, ItemView, Standing, Wanted
 from streams.stores import read_model
 from streams.stores.database import Database
 from streams.stores.error_groups import ErrorGroup, group_errors
+from streams.stores.records.past import Past, Version
+from streams.stores.records.past import Standing as RecordStanding
+from streams.stores.records.shape import shape_of
 from streams.stores.survey import (
     OWN_CODES,
     RecordName,
@@ -26,11 +30,12 @@ from streams.stores.survey import (
 
 
 class Queries:
-    """Reads; every method raises JobNotFound for a job that the tenant does not have."""
+    """Reads; raises JobNotFound, or RecordNotFound, for what the tenant does not have."""
 
-    def __init__(self, database: Database, jobs: Jobs) -> None:
+    def __init__(self, database: Database, jobs: Jobs, registry: Registry) -> None:
         self._database = database
         self._jobs = jobs
+        self._registry = registry
 
     async def job(self, tenant: str, job_id: str, version: int | None = None) -> Job:
         """The job as it is, or as it was at ``version``."""
@@ -111,6 +116,39 @@ class Queries:
         others = job.waiting | job.dropped
         return await self._database.read(
             lambda connection: group_errors(connection, job_id, others)
+        )
+
+    async def history(
+        self, tenant: str, table: str, record_id: int, *, cursor: int | None = None, limit: int
+    ) -> tuple[list[Version], int | None]:
+        """Versions of a record below ``cursor``, the latest first, and the next page's cursor."""
+        past = self._past(tenant, table, record_id)
+        versions, following = await self._database.read(
+            lambda connection: past(connection).page(cursor, limit)
+        )
+        if not versions:
+            # Behind the first version there is nothing more, which is no error.
+            await self.blame(tenant, table, record_id)
+        return versions, following
+
+    async def blame(self, tenant: str, table: str, record_id: int) -> RecordStanding:
+        """Who wrote what a record has now."""
+        past = self._past(tenant, table, record_id)
+        found = await self._database.read(lambda connection: past(connection).standing())
+        if found is None:
+            raise RecordNotFound(
+                f"there was never a record {record_id} in {table}; check the table and the id"
+            )
+        return found
+
+    def _past(self, tenant: str, table: str, record_id: int) -> Callable[[Connection], Past]:
+        tables = self._registry.tables
+        declared = tables.get(table)
+        if declared is None:
+            names = ", ".join(sorted(tables)) or "none"
+            raise RecordNotFound(f"there is no table of records {table!r}; possible: {names}")
+        return lambda connection: Past(
+            connection, shape_of(declared, connection.dialect), tenant, record_id
         )
 
     def _load(self, tenant: str, job_id: str, version: int | None) -> Job:

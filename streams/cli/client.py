@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 
@@ -88,6 +88,10 @@ class Client:
     async def command(self, job_id: str, verb: str, reason: str = "") -> JobDocument:
         """Pause, resume, cancel, retry or undo; returns the job as it is after that."""
         return await self._posted(_job(job_id, verb), (), json={"reason": reason})
+
+    async def record(self, table: str, record_id: int, part: str, query: Query = ()) -> Any:
+        """The ``history`` or the ``blame`` of a record."""
+        return await self.get(f"/api/v1/records/{quote(table, safe='')}/{record_id}/{part}", query)
 
     async def get(self, path: str, query: Query = ()) -> Any:
         """The JSON document at a path."""

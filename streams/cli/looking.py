@@ -1,4 +1,4 @@
-"""Looking back: what became of the items of a job, as a file. Changes nothing."""
+"""Looking back: export, history and blame. They change nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,19 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.options import DEFAULT_URL, AsJson, Code, JobId, Record, Statuses, Url
-from streams.cli.output import pipe_may_close, say
+from streams.cli.options import (
+    DEFAULT_URL,
+    FLAG,
+    AsJson,
+    Code,
+    JobId,
+    Record,
+    RecordId,
+    Statuses,
+    TableName,
+    Url,
+)
+from streams.cli.output import emit, pipe_may_close, say
 
 
 class ExportFormat(StrEnum):
@@ -65,3 +76,63 @@ def export(
     with whole_file(output) as file:
         talk(url, lambda client: write_out(client, job_id, query, wanted, file))
     say(f"written to {output}")
+
+
+def history(
+    table: TableName,
+    record_id: RecordId,
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Versions a page.")] = 20,
+    cursor: Annotated[str, typer.Option(help="Where the page before this one ended.")] = "",
+    values: Annotated[
+        bool,
+        typer.Option("--values", metavar=FLAG, help="With --json: all that each version left."),
+    ] = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Show every version of a record, the latest first: who wrote it, when, and what changed.
+
+    \b
+    Examples:
+      countermand history annotations 17
+      countermand history annotations 17 --values --json
+    """
+    from streams.cli.session import talk
+
+    query: list[tuple[str, str | int]] = [("limit", limit)]
+    query += [("cursor", cursor)] if cursor else []
+    query += [("include", "values")] if values else []
+    page = talk(url, lambda client: client.record(table, record_id, "history", query))
+    if as_json:
+        emit(page)
+        return
+    from streams.cli.record_tables import history_table
+    from streams.cli.render import console
+
+    console().print(history_table(page["items"]))
+    if page["next_cursor"]:
+        say(f"there are more: --cursor {page['next_cursor']}")
+
+
+def blame(
+    table: TableName, record_id: RecordId, *, url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
+    """Show who wrote the present value of each column of a record.
+
+    \b
+    Example:
+      countermand blame annotations 17
+    """
+    from streams.cli.session import talk
+
+    record = talk(url, lambda client: client.record(table, record_id, "blame"))
+    if as_json:
+        emit(record)
+        return
+    from streams.cli.record_tables import blame_table, written_line
+    from streams.cli.render import console
+
+    say(written_line(record))
+    if not record["deleted"]:
+        console().print(blame_table(record))

@@ -75,7 +75,7 @@ app.command(rich_help_panel=JOBS)(submit.watch)
 for verb in (
     *(reading.jobs, reading.show, reading.items, reading.errors, reading.events),
     *(steering.pause, steering.resume, steering.cancel, steering.retry, steering.undo),
-    looking.export,
+    *(looking.export, looking.history, looking.blame),
     reading.operations,
 ):
     app.command(rich_help_panel=JOBS)(verb)

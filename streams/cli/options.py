@@ -38,6 +38,12 @@ Record = Annotated[
         "--record", metavar="TABLE/ID", help="Only items that wrote to it.", show_default=False
     ),
 ]
+TableName = Annotated[
+    str, typer.Argument(metavar="TABLE", help="The record's table.", show_default=False)
+]
+RecordId = Annotated[
+    int, typer.Argument(metavar="ID", help="The record's id.", min=0, show_default=False)
+]
 Reason = Annotated[
     str, typer.Option("--reason", help="Why; goes into the audit trail.", show_default=False)
 ]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from domain.commands import JobSpec
-from domain.errors import JobNotFound, StoreUnavailable
+from domain.errors import JobNotFound, RecordNotFound, StoreUnavailable
 from domain.events import JobEvent
 from domain.job import Job, Stamp
 from domain.outcomes import ClosedChunk, ItemStatus
@@ -25,6 +25,7 @@ from streams.live import LiveEvent, LiveHub
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.read_model import Page
+from streams.stores.records.past import Blame, Standing, Version
 
 AT = datetime(2025, 1, 31, 12, tzinfo=UTC)
 DIGEST = "0" * 64
@@ -49,6 +50,8 @@ class MemoryEngine:
     uploads_failed: list[BaseException] = field(default_factory=list)
     filters: dict[str, Any] = field(default_factory=dict)
     wanted: Wanted = ALL
+    past: dict[tuple[str, int], list[Version]] = field(default_factory=dict)
+    """Versions of records, the latest first."""
     fault: Exception | None = None
     breaks_at: int | None = None
     """Position of the item that cannot be read."""
@@ -159,6 +162,19 @@ class MemoryEngine:
         samples = [{"item": v.position, "message": "no", "pointer": "/n"} for v in failed]
         return [ErrorGroup("odd", "no", len(failed), samples[:3])] if failed else []
 
+    async def history(
+        self, tenant: str, table: str, record_id: int, *, cursor: int | None, limit: int
+    ) -> tuple[list[Version], int | None]:
+        below = [v for v in self._past(table, record_id) if v.write.version < (cursor or 10**9)]
+        more = len(below) > limit
+        return below[:limit], below[limit - 1].write.version if more else None
+
+    async def blame(self, tenant: str, table: str, record_id: int) -> Standing:
+        last = self._past(table, record_id)[0]
+        values = last.values or {}
+        columns = {key: Blame(value, last.write, certain=True) for key, value in values.items()}
+        return Standing(last.write, columns)
+
     async def health(self) -> Vitality:
         return self.health_now
 
@@ -198,6 +214,11 @@ class MemoryEngine:
         self.hub.publish(LiveEvent(job_id, version, event.alias, of_event(event)))
 
     # -- insides ------------------------------------------------------------------
+
+    def _past(self, table: str, record_id: int) -> list[Version]:
+        if (table, record_id) not in self.past:
+            raise RecordNotFound(f"there was never a record {record_id} in {table}")
+        return self.past[table, record_id]
 
     async def _taken(self, lines: AsyncIterator[bytes]) -> list[bytes]:
         text = b""

@@ -70,6 +70,8 @@ class Contract:
     items: list[dict[str, Any]] = field(default_factory=list)
     groups: list[dict[str, Any]] = field(default_factory=list)
     operations: list[dict[str, Any]] = field(default_factory=list)
+    records: dict[str, Any] = field(default_factory=dict)
+    """Answers by what stands behind the routes of records."""
     next_cursor: str | None = None
     problem: dict[str, Any] | None = None
     drop_after: int | None = None
@@ -178,6 +180,10 @@ async def _errors(request: web.Request) -> web.Response:
     return web.json_response({"items": request.app[CONTRACT].groups})
 
 
+async def _record(request: web.Request) -> web.Response:
+    return web.json_response(request.app[CONTRACT].records[request.match_info["part"]])
+
+
 async def _operations(request: web.Request) -> web.Response:
     return web.json_response({"items": request.app[CONTRACT].operations})
 
@@ -193,6 +199,7 @@ def _application(contract: Contract) -> web.Application:
     application.router.add_get("/api/v1/jobs", _jobs)
     application.router.add_post("/api/v1/jobs", _submit)
     application.router.add_get("/api/v1/operations", _operations)
+    application.router.add_get("/api/v1/records/{table}/{id}/{part}", _record)
     application.router.add_get("/api/v1/jobs/{job}", _job)
     application.router.add_get("/api/v1/jobs/{job}/items", _items)
     application.router.add_get("/api/v1/jobs/{job}/events", _events)

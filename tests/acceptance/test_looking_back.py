@@ -1,0 +1,41 @@
+"""Looking back over the command line, on both stacks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.acceptance.commands import refused
+from tests.acceptance.stack import Stack
+
+
+def submitted(stack: Stack, operation: str, *items: Any) -> str:
+    """The id of a job that has come to rest."""
+    text = "".join(json.dumps(item) + "\n" for item in items)
+    ended = stack.ask("submit", operation, "--watch", "--json", given=text)
+    return str(json.loads(ended.stdout.splitlines()[-1])["job_id"])
+
+
+def test_a_record_tells_who_wrote_what(stack: Stack) -> None:
+    made = submitted(stack, "annotations.create_projects", {"name": "old", "description": "d"})
+    (item,) = stack.lines("items", made)
+    key = item["result"]["id"]
+    changed = submitted(stack, "annotations.update_projects", {"id": key, "name": "new"})
+
+    page = stack.json("history", "projects", str(key), "--values")
+    last, first = page["items"]
+    assert (last["by"]["job_id"], first["by"]["job_id"]) == (changed, made)
+    assert last["changed"]["name"] == {"before": "old", "after": "new"}
+    assert first["values"]["name"] == "old"
+    record = stack.json("blame", "projects", str(key))
+    assert record["columns"]["name"]["by"]["job_id"] == changed
+    assert record["columns"]["description"]["by"]["job_id"] == made
+    assert changed in stack.ask("blame", "projects", str(key)).stdout
+
+    assert stack.ask("undo", changed, "--watch").returncode == 0
+    undone = stack.json("history", "projects", str(key), "--limit", "1")
+    assert undone["items"][0]["by"]["cause"] == "rollback"
+    assert undone["items"][0]["changed"]["name"] == {"before": "new", "after": "old"}
+    assert undone["next_cursor"] == "3"
+    assert "never" in refused(stack.ask("history", "projects", "999999999"))
+    assert "possible: " in refused(stack.ask("blame", "people", "1"))

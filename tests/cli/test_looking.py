@@ -1,0 +1,93 @@
+"""The past of records on the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.cli.contract_server import Contract
+
+AT = "2025-06-01T12:00:00+00:00"
+
+
+def written(version: int, job_id: str | None = "job-1", **more: Any) -> dict[str, Any]:
+    by = {"actor": "ann", "job_id": job_id, "generation": 0, "chunk": 4, "cause": "apply"}
+    if job_id is None:
+        by = dict.fromkeys(by) | {"actor": "bob"}
+    return {"version": version, "deleted": False, "at": AT, "by": by, "links": {}, **more}
+
+
+@pytest.fixture
+def record(contract: Contract) -> Contract:
+    contract.records = {
+        "history": {
+            "items": [
+                written(4, deleted=True, changed={}),
+                written(3, changed={"text": {"before": "a", "after": "b\x1b"}}),
+                written(2, None, changed=None),
+            ],
+            "next_cursor": "2",
+        },
+        "blame": {
+            "table": "notes",
+            "id": 7,
+            **written(3),
+            "columns": {
+                "text": {"value": "b", "certain": True, **written(3)},
+                "list": {"value": 1, "certain": False, **written(2, None)},
+            },
+        },
+    }
+    return contract
+
+
+def test_history_is_a_table_that_says_when_there_is_more(ask: Run, record: Contract) -> None:
+    ended = ask("history", "notes", "7", "--limit", "3")
+
+    rows = ended.out.splitlines()[3:]
+    assert rows[0].split()[0] == "4"
+    assert "deleted" in rows[0]
+    assert "job job-1 (apply 4)" in rows[1]
+    assert 'text: "a" -> "b' in rows[1]
+    assert "\x1b" not in ended.out
+    assert "bob" in rows[2]
+    assert "(not known)" in rows[2]
+    assert "--cursor 2" in ended.err
+    assert record.requests == [("GET", "/api/v1/records/notes/7/history?limit=3")]
+
+
+def test_history_as_json_is_the_page(ask: Run, record: Contract) -> None:
+    ended = ask("history", "notes", "7", "--cursor", "9", "--values", "--json")
+
+    assert ended.document == record.records["history"]
+    assert record.requests == [
+        ("GET", "/api/v1/records/notes/7/history?limit=20&cursor=9&include=values")
+    ]
+
+
+def test_blame_says_who_and_whether_that_is_certain(ask: Run, record: Contract) -> None:
+    ended = ask("blame", "notes", "7")
+
+    assert "notes/7 is at version 3, last written" in ended.err
+    text, listed = ended.out.splitlines()[3:5]
+    assert "job job-1" in text
+    assert "or earlier" in listed
+    assert ask("blame", "notes", "7", "--json").document == record.records["blame"]
+
+
+def test_a_deleted_record_is_said_to_be_deleted(ask: Run, record: Contract) -> None:
+    record.records["blame"] |= {"deleted": True, "columns": {}}
+
+    ended = ask("blame", "notes", "7")
+
+    assert "deleted 2025-06-01" in ended.err
+    assert ended.out == ""
+
+
+def test_an_odd_table_stays_one_part_of_the_path(ask: Run, record: Contract) -> None:
+    ask("blame", "a/b", "7")
+
+    assert record.requests == [("GET", "/api/v1/records/a%2Fb/7/blame")]
+    assert ask("blame", "notes", "seven").code == 2

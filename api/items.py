@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -16,14 +15,13 @@ from api.documents import error_document, item_document
 from api.edge import caller, edge
 from api.negotiation import preferred
 from api.parameters import MAX_ID, Parameters, chosen, wrong
+from api.streaming import CSV, NDJSON, send
 from domain.commands import MAX_ITEMS
 from domain.outcomes import ItemStatus
 from streams.items import ItemView, Wanted
 from streams.stores.survey import RecordName
 
-_NDJSON = "application/x-ndjson"
-_CSV = "text/csv"
-_FORMATS = {"json": JSON, "ndjson": _NDJSON, "csv": _CSV, "items": _NDJSON}
+_FORMATS = {"json": JSON, "ndjson": NDJSON, "csv": CSV, "items": NDJSON}
 _UNATTEMPTED = "unattempted"
 _STATUSES = (*(status.value for status in ItemStatus), _UNATTEMPTED)
 _RECORD = re.compile(r"(?P<table>[^/]{1,100})/(?P<id>[0-9]{1,19})")
@@ -41,7 +39,7 @@ async def items(request: web.Request) -> web.StreamResponse:
         repeated=("status",),
     )
     form = query.choice("format", _FORMATS)
-    kind = _FORMATS[form] if form else preferred(request, (JSON, _NDJSON, _CSV))
+    kind = _FORMATS[form] if form else preferred(request, (JSON, NDJSON, CSV))
     payload = query.choice("include", ("item",)) is not None
     cursor = query.integer("cursor", 0, MAX_ITEMS)
     wanted = await _wanted(request, query)
@@ -53,11 +51,11 @@ async def items(request: web.Request) -> web.StreamResponse:
     bare = form == "items"
     limit_of_all = query.integer("limit", 1, MAX_ITEMS)
     views = _views(request, wanted, cursor, limit_of_all, payload=payload or bare)
-    if kind == _CSV:
+    if kind == CSV:
         head, line = rows.csv_head(payload=payload), rows.csv_line(payload=payload)
-        return await _send(request, "text/csv; charset=utf-8", rows.blocks(views, line, head))
+        return await send(request, "text/csv; charset=utf-8", rows.blocks(views, line, head))
     line = rows.sent_line if bare else rows.json_line(payload=payload)
-    return await _send(request, _NDJSON, rows.blocks(views, line))
+    return await send(request, NDJSON, rows.blocks(views, line))
 
 
 async def _wanted(request: web.Request, query: Parameters) -> Wanted:
@@ -120,22 +118,3 @@ def _views(
         limit=limit,
         payload=payload,
     )
-
-
-async def _send(
-    request: web.Request, content_type: str, blocks: AsyncGenerator[bytes, None]
-) -> web.StreamResponse:
-    """Stream blocks to a client that reads them; one that does not is cut off."""
-    response = web.StreamResponse(headers={"Content-Type": content_type})
-    async with aclosing(blocks):
-        first = await anext(blocks)  # an unknown job must be told before the answer begins
-        await response.prepare(request)
-        await _write(request, response, first)
-        async for block in blocks:
-            await _write(request, response, block)
-    return response
-
-
-async def _write(request: web.Request, response: web.StreamResponse, block: bytes) -> None:
-    async with asyncio.timeout(edge(request).limits.write_wait):
-        await response.write(block)

@@ -6,13 +6,14 @@ the values that go to and fro.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
 from domain.commands import JobSpec
 from domain.events import JobEvent
 from domain.job import Job
+from streams.diffs import Change, Difference, Run, Summary
 from streams.gateway import Caller
 from streams.items import ItemView, Wanted
 from streams.live import LiveEvent
@@ -102,6 +103,27 @@ class Ledger(Protocol):
         ...
 
 
+class Diffs(Protocol):
+    """Two runs compared."""
+
+    def diff(
+        self,
+        tenant: str,
+        this: Run,
+        other: Run,
+        changes: Collection[Change],
+        *,
+        after: int = -1,
+        limit: int | None = None,
+    ) -> AsyncGenerator[Difference, None]:
+        """The items that differ in one of the ways, behind position ``after``, in order."""
+        ...
+
+    async def diff_summary(self, tenant: str, this: Run, other: Run) -> Summary:
+        """How many items differ, and in which way."""
+        ...
+
+
 class Records(Protocol):
     """What happened to records; raises RecordNotFound for one that the tenant never had."""
 
@@ -124,7 +146,7 @@ class JobList(Protocol):
         ...
 
 
-class Queries(EventLog, JobList, Ledger, Records, Protocol):
+class Queries(EventLog, JobList, Ledger, Diffs, Records, Protocol):
     """Questions; each sees only the jobs of the tenant and raises JobNotFound otherwise."""
 
 

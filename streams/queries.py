@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
 
-from domain.errors import JobNotFound, RecordNotFound
+from domain.errors import InvalidCommand, JobNotFound, RecordNotFound
 from domain.events import JobEvent
 from domain.job import Job
 from domain.jobs import Jobs
+from domain.ranges import Ranges
 from domain.registry import Registry
+from streams.diffs import DIFFERENT, Change, Comparison, Difference, Run, Summary
 from streams.items import ALL, ItemReading, ItemView, Standing, Wanted
 from streams.stores import read_model
 from streams.stores.database import Database
@@ -21,8 +24,10 @@ from streams.stores.records.past import Past, Version
 from streams.stores.records.past import Standing as RecordStanding
 from streams.stores.records.shape import shape_of
 from streams.stores.survey import (
+    NOW,
     OWN_CODES,
     RecordName,
+    Until,
     chunks_that_wrote,
     failure_codes,
     survey,
@@ -104,6 +109,59 @@ class Queries:
 
         return await self._database.read(look)
 
+    async def diff(
+        self,
+        tenant: str,
+        this: Run,
+        other: Run,
+        changes: Collection[Change] = DIFFERENT,
+        *,
+        after: int = -1,
+        limit: int | None = None,
+    ) -> AsyncGenerator[Difference, None]:
+        """The items of two runs that differ in one of the ways, behind ``after``, in order."""
+        comparison = await self._comparison(tenant, this, other)
+        left = limit
+        for span in comparison.spans(after):
+            found = await self._database.read(partial(_compare, comparison, span, changes))
+            for difference in found[:left]:
+                yield difference
+            if left is not None:
+                left -= len(found)
+                if left <= 0:
+                    return
+
+    async def diff_summary(self, tenant: str, this: Run, other: Run) -> Summary:
+        """How many items of two runs differ, and in which way."""
+        comparison = await self._comparison(tenant, this, other)
+        summary = Summary()
+        for span in comparison.spans(-1):
+            summary += await self._database.read(partial(_count, comparison, span))
+        return summary
+
+    async def _comparison(self, tenant: str, this: Run, other: Run) -> Comparison:
+        mine = await self._run(tenant, this)
+        return Comparison(mine, await self._run(tenant, other, "other_"))
+
+    async def _run(self, tenant: str, run: Run, prefix: str = "") -> Standing:
+        """The items of a run; ``prefix`` is that of its parameters."""
+        job = await self.job(tenant, run.job_id, run.version)
+        until, waiting, dropped = NOW, job.waiting, job.dropped
+        if run.version is not None:
+            until = Until(below=job.next_chunk, open=frozenset(job.open))
+        if run.generation is not None:
+            if run.generation > job.generation:
+                raise InvalidCommand(
+                    f"the job has the generations 0 to {job.generation}; an undo begins a new one",
+                    pointer=f"/{prefix}generation",
+                )
+            until = replace(until, generation=run.generation)
+            if run.generation < job.generation:
+                # What waits now is the work of a later one.
+                waiting = dropped = Ranges()
+        found = await self._database.read(lambda connection: survey(connection, run.job_id, until))
+        return Standing(run.job_id, job.counts.total, waiting, dropped, found)
+
     async def codes(self, tenant: str, job_id: str) -> list[str]:
         """What the error code of an item of the job can be."""
         await self.job(tenant, job_id)
@@ -165,6 +223,19 @@ def _read(
     reading: ItemReading, span: tuple[int, int], limit: int | None, connection: Connection
 ) -> tuple[list[ItemView], int]:
     return reading.read(connection, *span, limit)
+
+
+def _compare(
+    comparison: Comparison,
+    span: tuple[int, int],
+    changes: Collection[Change],
+    connection: Connection,
+) -> list[Difference]:
+    return comparison.read(connection, *span, changes)
+
+
+def _count(comparison: Comparison, span: tuple[int, int], connection: Connection) -> Summary:
+    return comparison.count(connection, *span)
 
 
 def _not_found(job_id: str) -> JobNotFound:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from domain.errors import InvalidCommand
-from streams.cli.client import Client, Query
+from streams.cli.client import Client, Query, checked_id
 from streams.cli.documents import ItemDocument
 from streams.cli.output import emit
 from streams.cli.render import event_line
@@ -46,6 +46,21 @@ async def export(client: Client, job_id: str, query: Query, form: str, out: Bina
     """Write the items of a job as ``ndjson``, ``csv``, or ``items`` as they were sent."""
     async for line in client.lines(job_id, query, MEDIA_TYPES[form]):
         out.write(line)
+
+
+async def export_diff(client: Client, job_id: str, other: str, query: Query, out: BinaryIO) -> None:
+    """Write the items that differ between two runs as NDJSON."""
+    async for line in client.lines(job_id, query, NDJSON, f"diff/{checked_id(other)}"):
+        out.write(line)
+
+
+async def first_differences(
+    client: Client, job_id: str, other: str, query: Query, limit: int
+) -> list[dict[str, Any]]:
+    """The first items that differ between two runs."""
+    some = [*query, ("limit", limit)]
+    lines = client.lines(job_id, some, NDJSON, f"diff/{checked_id(other)}")
+    return [json.loads(line) async for line in lines]
 
 
 async def first_items(client: Client, job_id: str, query: Query, limit: int) -> list[ItemDocument]:

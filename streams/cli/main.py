@@ -11,6 +11,7 @@ import typer
 from domain.errors import CountermandError
 from streams.cli import (
     audit,
+    comparing,
     database,
     demo,
     describing,
@@ -75,7 +76,7 @@ app.command(rich_help_panel=JOBS)(submit.watch)
 for verb in (
     *(reading.jobs, reading.show, reading.items, reading.errors, reading.events),
     *(steering.pause, steering.resume, steering.cancel, steering.retry, steering.undo),
-    *(looking.export, looking.history, looking.blame),
+    *(looking.export, comparing.diff, looking.history, looking.blame),
     reading.operations,
 ):
     app.command(rich_help_panel=JOBS)(verb)

@@ -108,11 +108,26 @@ def windows_of(items: Ranges) -> Iterator[int]:
             last = window
 
 
-def survey(connection: Connection, job_id: str, generation: int | None = None) -> Survey:
-    """All closed chunks of a job, or those of a generation and of the ones before."""
+@dataclass(frozen=True, slots=True)
+class Until:
+    """Which chunks were closed at a moment of the past.
+
+    Those of a generation and the ones before; those planned below a number and not ``open``.
+    """
+
+    generation: int | None = None
+    below: int | None = None
+    open: frozenset[int] = frozenset()
+
+
+NOW = Until()
+
+
+def survey(connection: Connection, job_id: str, until: Until = NOW) -> Survey:
+    """The closed chunks of a job."""
     found = Survey()
     places: dict[int, tuple[Reach, list[int]]] = {}
-    for row in _rows(connection, job_id, generation):
+    for row in _rows(connection, job_id, until):
         if row.target is not None:
             # An undo speaks of its target's items.
             places[row.chunk] = places[row.target]
@@ -120,7 +135,7 @@ def survey(connection: Connection, job_id: str, generation: int | None = None) -
             spans = orjson.loads(row[1])
             reach = (spans[0][0], spans[-1][1]) if spans else (0, 0)
             places[row.chunk] = reach, list(windows_of(Ranges.from_spans(spans)))
-        if row.summary is None:
+        if row.summary is None or row.chunk in until.open:
             continue
         reach, windows = places[row.chunk]
         closed = _closed(row, reach)
@@ -129,10 +144,12 @@ def survey(connection: Connection, job_id: str, generation: int | None = None) -
     return found
 
 
-def _rows(connection: Connection, job_id: str, generation: int | None) -> Iterable[Row[Any]]:
+def _rows(connection: Connection, job_id: str, until: Until) -> Iterable[Row[Any]]:
     mine: list[ColumnElement[bool]] = [chunks.c.job_id == job_id]
-    if generation is not None:
-        mine.append(chunks.c.generation <= generation)
+    if until.generation is not None:
+        mine.append(chunks.c.generation <= until.generation)
+    if until.below is not None:
+        mine.append(chunks.c.chunk < until.below)
     return connection.execute(
         select(
             chunks.c.chunk,

@@ -39,3 +39,23 @@ def test_a_record_tells_who_wrote_what(stack: Stack) -> None:
     assert undone["next_cursor"] == "3"
     assert "never" in refused(stack.ask("history", "projects", "999999999"))
     assert "possible: " in refused(stack.ask("blame", "people", "1"))
+
+
+def test_two_runs_are_compared(stack: Stack) -> None:
+    names = [{"name": f"p{n}"} for n in range(30)]
+    first = submitted(stack, "annotations.create_projects", *names)
+    second = submitted(stack, "annotations.create_projects", *names[:4], {}, *names[5:])
+
+    counted = stack.json("diff", first, second, "--summary")
+    assert counted["changes"]["status"] == 1
+    assert counted["changes"]["result"] == 29, "each project has an id of its own"
+    (only,) = stack.lines("diff", first, second, "--change", "status")
+    assert (only["position"], only["other"]["status"]) == (4, "failed")
+    assert "succeeded -> failed" in stack.ask("diff", first, second).stdout
+
+    stack.ask("undo", second, "--watch")
+    before = stack.json("diff", second, second, "--generation", "0", "--summary")
+    assert before["moves"] == [{"this": "succeeded", "other": "rolled_back", "items": 29}]
+    assert "generations 0 to 1" in refused(stack.ask("diff", second, first, "--generation", "2"))
+    assert "must be one of" in refused(stack.ask("diff", first, second, "--change", "odd"))
+    assert refused(stack.ask("diff", first, "no-such-job"))

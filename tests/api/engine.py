@@ -6,9 +6,10 @@ when. It serves the same protocols as the real one, whose tests are in ``test_em
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any
 
 from domain.commands import JobSpec
@@ -19,6 +20,7 @@ from domain.outcomes import ClosedChunk, ItemStatus
 from domain.progress import of_event
 from domain.ranges import Ranges
 from domain.registry import Registry
+from streams.diffs import Change, Difference, Run, Summary
 from streams.gateway import Caller, Verb
 from streams.items import ALL, Fault, ItemView, Wanted
 from streams.live import LiveEvent, LiveHub
@@ -50,6 +52,7 @@ class MemoryEngine:
     uploads_failed: list[BaseException] = field(default_factory=list)
     filters: dict[str, Any] = field(default_factory=dict)
     wanted: Wanted = ALL
+    runs: tuple[Run, Run] | None = None
     past: dict[tuple[str, int], list[Version]] = field(default_factory=dict)
     """Versions of records, the latest first."""
     fault: Exception | None = None
@@ -161,6 +164,32 @@ class MemoryEngine:
         failed = [view for view in self._views(self._known(tenant, job_id)) if view.error]
         samples = [{"item": v.position, "message": "no", "pointer": "/n"} for v in failed]
         return [ErrorGroup("odd", "no", len(failed), samples[:3])] if failed else []
+
+    async def diff(
+        self,
+        tenant: str,
+        this: Run,
+        other: Run,
+        changes: Collection[Change],
+        *,
+        after: int = -1,
+        limit: int | None = None,
+    ) -> AsyncGenerator[Difference, None]:
+        self.runs = this, other
+        known = [self._views(self._known(tenant, run.job_id)) for run in (this, other)]
+        pairs = list(zip_longest(*known))
+        every = [
+            Difference(position, Change.SAME if a == b else Change.STATUS, a, b)
+            for position, (a, b) in enumerate(pairs)
+        ]
+        for one in [d for d in every if d.change in changes and d.position > after][:limit]:
+            yield one
+
+    async def diff_summary(self, tenant: str, this: Run, other: Run) -> Summary:
+        summary = Summary()
+        async for one in self.diff(tenant, this, other, frozenset(Change)):
+            summary.add(one)
+        return summary
 
     async def history(
         self, tenant: str, table: str, record_id: int, *, cursor: int | None, limit: int

@@ -72,6 +72,8 @@ class Contract:
     operations: list[dict[str, Any]] = field(default_factory=list)
     records: dict[str, Any] = field(default_factory=dict)
     """Answers by what stands behind the routes of records."""
+    differences: list[dict[str, Any]] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
     next_cursor: str | None = None
     problem: dict[str, Any] | None = None
     drop_after: int | None = None
@@ -180,6 +182,17 @@ async def _errors(request: web.Request) -> web.Response:
     return web.json_response({"items": request.app[CONTRACT].groups})
 
 
+async def _diff(request: web.Request) -> web.Response:
+    found = request.app[CONTRACT].differences
+    found = found[: int(request.query.get("limit", len(found)))]
+    lines = "".join(json.dumps(one) + "\n" for one in found)
+    return web.Response(text=lines, content_type="application/x-ndjson")
+
+
+async def _summary(request: web.Request) -> web.Response:
+    return web.json_response(request.app[CONTRACT].summary)
+
+
 async def _record(request: web.Request) -> web.Response:
     return web.json_response(request.app[CONTRACT].records[request.match_info["part"]])
 
@@ -200,6 +213,8 @@ def _application(contract: Contract) -> web.Application:
     application.router.add_post("/api/v1/jobs", _submit)
     application.router.add_get("/api/v1/operations", _operations)
     application.router.add_get("/api/v1/records/{table}/{id}/{part}", _record)
+    application.router.add_get("/api/v1/jobs/{job}/diff/{other}", _diff)
+    application.router.add_get("/api/v1/jobs/{job}/diff/{other}/summary", _summary)
     application.router.add_get("/api/v1/jobs/{job}", _job)
     application.router.add_get("/api/v1/jobs/{job}/items", _items)
     application.router.add_get("/api/v1/jobs/{job}/events", _events)

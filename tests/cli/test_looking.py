@@ -1,4 +1,4 @@
-"""The past of records on the command line."""
+"""The past of records, and the runs of jobs compared, on the command line."""
 
 from __future__ import annotations
 
@@ -91,3 +91,57 @@ def test_an_odd_table_stays_one_part_of_the_path(ask: Run, record: Contract) -> 
 
     assert record.requests == [("GET", "/api/v1/records/a%2Fb/7/blame")]
     assert ask("blame", "notes", "seven").code == 2
+
+
+@pytest.fixture
+def compared(contract: Contract) -> Contract:
+    side = {"status": "succeeded", "result": {"id": 1}, "error": None}
+    fault = {"code": "odd", "message": "no\x1b", "pointer": "/n"}
+    other = {"status": "failed", "result": None, "error": fault}
+    contract.differences = [
+        {"position": n, "change": "status", "this": side, "other": other} for n in range(59)
+    ]
+    contract.differences.append(
+        {"position": 59, "change": "only_this", "this": side, "other": None}
+    )
+    contract.summary = {
+        "changes": {"same": 1940, "status": 59, "result": 0, "only_this": 1, "only_other": 0},
+        "moves": [{"this": "succeeded", "other": "failed", "items": 59}],
+    }
+    return contract
+
+
+def test_a_diff_is_counted_and_drawn_side_by_side(ask: Run, compared: Contract) -> None:
+    ended = ask("diff", "job-1", "job-2", "--at", "3", "--change", "status")
+
+    lines = ended.out.splitlines()
+    assert lines[:4] == [
+        "1,940 the same",
+        "59 with another status",
+        "1 only in the first",
+        "  59 succeeded -> failed",
+    ]
+    assert 'succeeded  {"id": 1}' in ended.out
+    assert "failed  odd: no" in ended.out
+    assert "\x1b" not in ended.out
+    assert "there are more" in ended.err
+    assert compared.requests == [
+        ("GET", "/api/v1/jobs/job-1/diff/job-2/summary?at=3"),
+        ("GET", "/api/v1/jobs/job-1/diff/job-2?at=3&change=status&limit=51"),
+    ]
+
+
+def test_a_diff_as_json_is_all_that_differs(ask: Run, compared: Contract) -> None:
+    assert ask("diff", "job-1", "job-2", "--json").lines == compared.differences
+    counted = ask("diff", "job-1", "job-1", "--other-generation", "1", "--summary", "--json")
+    assert counted.document == compared.summary
+    assert compared.requests[-1] == (
+        "GET",
+        "/api/v1/jobs/job-1/diff/job-1/summary?other_generation=1",
+    )
+    assert "the same" in ask("diff", "job-1", "job-2", "--summary").out
+
+
+def test_what_is_no_id_is_not_asked_for(ask: Run, compared: Contract) -> None:
+    assert ask("diff", "job-1", "../x").code == 2
+    assert compared.requests == []

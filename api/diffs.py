@@ -14,7 +14,7 @@ from api.bodies import JSON
 from api.documents import item_document
 from api.edge import caller, edge
 from api.negotiation import preferred
-from api.parameters import MAX_VERSION, Parameters
+from api.parameters import MAX_VERSION, Parameters, wrong
 from api.streaming import NDJSON, send
 from domain.commands import MAX_ITEMS
 from streams.diffs import DIFFERENT, Change, Difference, Run
@@ -26,7 +26,7 @@ _RUNS = ("at", "generation", "other_at", "other_generation")
 
 async def diff(request: web.Request) -> web.StreamResponse:
     """The items that differ, or those of each ``?change=``; a JSON page, or all as NDJSON."""
-    query = Parameters(request, (*_RUNS, "format", "cursor", "limit"), repeated=("change",))
+    query = Parameters(request, (*_RUNS, "key", "format", "cursor", "limit"), repeated=("change",))
     form = query.choice("format", _FORMATS)
     kind = _FORMATS[form] if form else preferred(request, (JSON, NDJSON))
     chosen = query.choices("change", [change.value for change in Change])
@@ -41,6 +41,7 @@ async def diff(request: web.Request) -> web.StreamResponse:
         caller(request).tenant,
         *_runs(request, query),
         changes,
+        key=_key(query),
         after=-1 if cursor is None else cursor,
         limit=limit + 1 if kind == JSON and limit is not None else limit,
     )
@@ -51,8 +52,9 @@ async def diff(request: web.Request) -> web.StreamResponse:
 
 async def summary(request: web.Request) -> web.Response:
     """How many items differ, and in which way; all of both runs are looked at."""
-    query = Parameters(request, _RUNS)
-    found = await edge(request).queries.diff_summary(caller(request).tenant, *_runs(request, query))
+    query = Parameters(request, (*_RUNS, "key"))
+    runs, key = _runs(request, query), _key(query)
+    found = await edge(request).queries.diff_summary(caller(request).tenant, *runs, key=key)
     moves = [
         {"this": this.value, "other": other.value, "items": items}
         for (this, other), items in found.moves.most_common()
@@ -72,6 +74,13 @@ def _runs(request: web.Request, query: Parameters) -> tuple[Run, Run]:
         for job_id, prefix in ((path["job_id"], ""), (path["other"], "other_"))
     )
     return this, other
+
+
+def _key(query: Parameters) -> str | None:
+    key = query.text("key")
+    if key is not None and not key.startswith("/"):
+        raise wrong("key must be a JSON pointer into the items, as /id", "key")
+    return key
 
 
 async def _page(found: AsyncGenerator[Difference, None], limit: int) -> web.Response:
@@ -98,8 +107,4 @@ def difference_document(difference: Difference) -> dict[str, Any]:
 
 
 def _shown(view: ItemView | None) -> dict[str, Any] | None:
-    if view is None:
-        return None
-    document = item_document(view, payload=False)
-    del document["position"]
-    return document
+    return None if view is None else item_document(view, payload=False)

@@ -113,13 +113,16 @@ class Diffs(Protocol):
         other: Run,
         changes: Collection[Change],
         *,
+        key: str | None = None,
         after: int = -1,
         limit: int | None = None,
     ) -> AsyncGenerator[Difference, None]:
-        """The items that differ in one of the ways, behind position ``after``, in order."""
+        """The items that differ in one of the ways, behind ``after``; ``key`` names them."""
         ...
 
-    async def diff_summary(self, tenant: str, this: Run, other: Run) -> Summary:
+    async def diff_summary(
+        self, tenant: str, this: Run, other: Run, *, key: str | None = None
+    ) -> Summary:
         """How many items differ, and in which way."""
         ...
 

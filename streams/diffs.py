@@ -19,7 +19,7 @@ from streams.stores.survey import WINDOW
 
 
 class Change(StrEnum):
-    """How an item of one run differs from that of the other at the same position."""
+    """How an item of one run differs from the same one of the other."""
 
     SAME = "same"
     STATUS = "status"
@@ -42,7 +42,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An item of two runs; one of them may be shorter."""
+    """An item of two runs, of which one may have none; ``position`` is its place in the diff."""
 
     position: int
     change: Change
@@ -97,7 +97,7 @@ class Comparison:
             _views(connection, reading, first, min(end, total)) for total, reading in self._runs
         )
         found = (
-            _difference(position, this.get(position), other.get(position))
+            difference_of(position, this.get(position), other.get(position))
             for position in range(first, end)
         )
         return [difference for difference in found if difference.change in wanted]
@@ -119,7 +119,8 @@ def _views(
     return {view.position: view for view in views}
 
 
-def _difference(position: int, this: ItemView | None, other: ItemView | None) -> Difference:
+def difference_of(position: int, this: ItemView | None, other: ItemView | None) -> Difference:
+    """How an item of this run differs from that of the other."""
     if other is None:
         change = Change.ONLY_THIS
     elif this is None:

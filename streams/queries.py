@@ -17,6 +17,7 @@ from domain.ranges import Ranges
 from domain.registry import Registry
 from streams.diffs import DIFFERENT, Change, Comparison, Difference, Run, Summary
 from streams.items import ALL, ItemReading, ItemView, Standing, Wanted
+from streams.keyed_diffs import KeyedComparison, pairs_by_key
 from streams.stores import read_model
 from streams.stores.database import Database
 from streams.stores.error_groups import ErrorGroup, group_errors
@@ -116,11 +117,16 @@ class Queries:
         other: Run,
         changes: Collection[Change] = DIFFERENT,
         *,
+        key: str | None = None,
         after: int = -1,
         limit: int | None = None,
     ) -> AsyncGenerator[Difference, None]:
-        """The items of two runs that differ in one of the ways, behind ``after``, in order."""
-        comparison = await self._comparison(tenant, this, other)
+        """The items of two runs that differ in one of the ways, behind ``after``, in order.
+
+        ``key`` is a JSON pointer to what an item is called; without it positions tell which
+        items are the same.
+        """
+        comparison = await self._comparison(tenant, this, other, key)
         left = limit
         for span in comparison.spans(after):
             found = await self._database.read(partial(_compare, comparison, span, changes))
@@ -131,17 +137,22 @@ class Queries:
                 if left <= 0:
                     return
 
-    async def diff_summary(self, tenant: str, this: Run, other: Run) -> Summary:
+    async def diff_summary(
+        self, tenant: str, this: Run, other: Run, *, key: str | None = None
+    ) -> Summary:
         """How many items of two runs differ, and in which way."""
-        comparison = await self._comparison(tenant, this, other)
+        comparison = await self._comparison(tenant, this, other, key)
         summary = Summary()
         for span in comparison.spans(-1):
             summary += await self._database.read(partial(_count, comparison, span))
         return summary
 
-    async def _comparison(self, tenant: str, this: Run, other: Run) -> Comparison:
-        mine = await self._run(tenant, this)
-        return Comparison(mine, await self._run(tenant, other, "other_"))
+    async def _comparison(self, tenant: str, this: Run, other: Run, key: str | None) -> Comparison:
+        runs = await self._run(tenant, this), await self._run(tenant, other, "other_")
+        if key is None:
+            return Comparison(*runs)
+        pairs = await self._database.read(lambda connection: pairs_by_key(connection, *runs, key))
+        return KeyedComparison(*runs, pairs)
 
     async def _run(self, tenant: str, run: Run, prefix: str = "") -> Standing:
         """The items of a run; ``prefix`` is that of its parameters."""

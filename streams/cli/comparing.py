@@ -40,6 +40,13 @@ def diff(  # noqa: PLR0913 - the options of a command
         int | None,
         typer.Option(min=0, help="OTHER as this generation left it.", show_default=False),
     ] = None,
+    key: Annotated[
+        str,
+        typer.Option(
+            help="JSON pointer to what an item is called, as /id: pairs by it, not by position.",
+            show_default=False,
+        ),
+    ] = "",
     change: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,11 +61,11 @@ def diff(  # noqa: PLR0913 - the options of a command
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two runs item by item, by their positions; --json streams all that differ.
+    """Compare two runs item by item, by position or key; --json streams all that differ.
 
     \b
     Examples:
-      countermand diff 0192f7a1-... 0192f7b2-...
+      countermand diff 0192f7a1-... 0192f7b2-... --key /id
       countermand diff 0192f7a1-... 0192f7a1-... --generation 0
       countermand diff 0192f7a1-... 0192f7a1-... --at 7 --change status --json
     """
@@ -72,6 +79,7 @@ def diff(  # noqa: PLR0913 - the options of a command
     runs: list[tuple[str, str | int]] = [
         (name, number) for name, number in given.items() if number is not None
     ]
+    runs += [("key", key)] if key else []
     query = [*runs, *(("change", one) for one in change or ())]
     if as_json and not summary:
         with pipe_may_close():

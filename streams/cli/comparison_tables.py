@@ -33,8 +33,14 @@ def difference_table(differences: Iterable[Mapping[str, Any]]) -> Table:
     table = table_of("item", "differs", "first", "second")
     for one in differences:
         sides = (_side(one["this"]), _side(one["other"]))
-        table.add_row(str(one["position"]), plain(one["change"]), *sides)
+        table.add_row(_place(one), plain(one["change"]), *sides)
     return table
+
+
+def _place(one: Mapping[str, Any]) -> str:
+    """Where the item stands in the runs that have it."""
+    places = [str(side["position"]) for side in (one["this"], one["other"]) if side]
+    return " / ".join(dict.fromkeys(places))
 
 
 def _side(item: Mapping[str, Any] | None) -> Text:

@@ -53,6 +53,7 @@ class MemoryEngine:
     filters: dict[str, Any] = field(default_factory=dict)
     wanted: Wanted = ALL
     runs: tuple[Run, Run] | None = None
+    key: str | None = None
     past: dict[tuple[str, int], list[Version]] = field(default_factory=dict)
     """Versions of records, the latest first."""
     fault: Exception | None = None
@@ -172,10 +173,11 @@ class MemoryEngine:
         other: Run,
         changes: Collection[Change],
         *,
+        key: str | None = None,
         after: int = -1,
         limit: int | None = None,
     ) -> AsyncGenerator[Difference, None]:
-        self.runs = this, other
+        self.runs, self.key = (this, other), key
         known = [self._views(self._known(tenant, run.job_id)) for run in (this, other)]
         pairs = list(zip_longest(*known))
         every = [
@@ -185,9 +187,11 @@ class MemoryEngine:
         for one in [d for d in every if d.change in changes and d.position > after][:limit]:
             yield one
 
-    async def diff_summary(self, tenant: str, this: Run, other: Run) -> Summary:
+    async def diff_summary(
+        self, tenant: str, this: Run, other: Run, *, key: str | None = None
+    ) -> Summary:
         summary = Summary()
-        async for one in self.diff(tenant, this, other, frozenset(Change)):
+        async for one in self.diff(tenant, this, other, frozenset(Change), key=key):
             summary.add(one)
         return summary
 

@@ -66,6 +66,8 @@ async def test_runs_are_named_by_version_and_generation(site: Site, jobs: str) -
     await get(site, jobs, params=query)
     this, _, other = jobs.split("/")
     assert site.engine.runs == (Run(this, version=3), Run(other, generation=0))
+    await get(site, f"{jobs}/summary", params={"key": "/n"})
+    assert site.engine.key == "/n"
 
 
 @pytest.mark.parametrize(
@@ -77,6 +79,7 @@ async def test_runs_are_named_by_version_and_generation(site: Site, jobs: str) -
         ("cursor=x", "/cursor"),
         ("limit=1001", "/limit"),
         ("format=csv", "/format"),
+        ("key=id", "/key"),
     ],
 )
 async def test_a_wrong_parameter_is_refused(

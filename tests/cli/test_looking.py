@@ -95,9 +95,9 @@ def test_an_odd_table_stays_one_part_of_the_path(ask: Run, record: Contract) -> 
 
 @pytest.fixture
 def compared(contract: Contract) -> Contract:
-    side = {"status": "succeeded", "result": {"id": 1}, "error": None}
+    side = {"position": 4, "status": "succeeded", "result": {"id": 1}, "error": None}
     fault = {"code": "odd", "message": "no\x1b", "pointer": "/n"}
-    other = {"status": "failed", "result": None, "error": fault}
+    other = {"position": 7, "status": "failed", "result": None, "error": fault}
     contract.differences = [
         {"position": n, "change": "status", "this": side, "other": other} for n in range(59)
     ]
@@ -112,7 +112,7 @@ def compared(contract: Contract) -> Contract:
 
 
 def test_a_diff_is_counted_and_drawn_side_by_side(ask: Run, compared: Contract) -> None:
-    ended = ask("diff", "job-1", "job-2", "--at", "3", "--change", "status")
+    ended = ask("diff", "job-1", "job-2", "--at", "3", "--key", "/n", "--change", "status")
 
     lines = ended.out.splitlines()
     assert lines[:4] == [
@@ -122,12 +122,13 @@ def test_a_diff_is_counted_and_drawn_side_by_side(ask: Run, compared: Contract) 
         "  59 succeeded -> failed",
     ]
     assert 'succeeded  {"id": 1}' in ended.out
+    assert "4 / 7" in ended.out
     assert "failed  odd: no" in ended.out
     assert "\x1b" not in ended.out
     assert "there are more" in ended.err
     assert compared.requests == [
-        ("GET", "/api/v1/jobs/job-1/diff/job-2/summary?at=3"),
-        ("GET", "/api/v1/jobs/job-1/diff/job-2?at=3&change=status&limit=51"),
+        ("GET", "/api/v1/jobs/job-1/diff/job-2/summary?at=3&key=/n"),
+        ("GET", "/api/v1/jobs/job-1/diff/job-2?at=3&key=/n&change=status&limit=51"),
     ]
 
 

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from domain.errors import InvalidCommand, JobNotFound
+from domain.ranges import Ranges
 from streams.diffs import Change, Difference, Run
-from streams.stores.survey import WINDOW
+from streams.items import Standing
+from streams.keyed_diffs import MOST, key_of, pairs_by_key, parts_of
+from streams.stores.survey import WINDOW, Survey
 from tests.engine.conftest import Desk
 
 EVERY = frozenset(Change)
@@ -105,3 +108,60 @@ async def test_what_is_no_run_is_refused(desk: Desk) -> None:
             await found(desk, Run(job_id), run)
     with pytest.raises(JobNotFound):
         await desk.engine.queries.diff_summary("other", Run(job_id), Run(job_id))
+
+
+async def test_items_are_paired_by_a_key(desk: Desk) -> None:
+    numbers: list[dict[str, Any]] = [{"number": n} for n in range(WINDOW + 50)]
+    first = await desk.submit("stock.send", [*numbers, {"number": 7}, {"nummer": 1}])
+    shuffled = numbers[::-1]
+    shuffled[10] = {"number": -1}
+    second = await desk.submit("stock.send", shuffled)
+    await desk.settle(first)
+    await desk.settle(second)
+
+    lost = WINDOW + 39
+    runs = Run(first), Run(second)
+    found_by_key = await found(desk, *runs, key="/number", changes=EVERY)
+    assert Counter(one.change for one in found_by_key) == {
+        Change.SAME: WINDOW + 49,
+        Change.ONLY_THIS: 3,
+        Change.ONLY_OTHER: 1,
+    }
+    assert all(
+        one.this.result == one.other.result
+        for one in found_by_key
+        if one.this is not None and one.other is not None
+    )
+    only = [one.this.position for one in found_by_key if one.this and one.other is None]
+    assert only == [lost, WINDOW + 50, WINDOW + 51], "of two sevens the first meets the other's"
+    assert found_by_key[-1].other is not None
+    assert found_by_key[-1].other.position == 10
+    page = await found(desk, *runs, key="/number", after=lost, limit=2)
+    assert page == [one for one in found_by_key if one.change is not Change.SAME][1:3]
+    summary = await desk.engine.queries.diff_summary("local", *runs, key="/number")
+    assert summary.changes[Change.SAME] == WINDOW + 49
+
+
+@pytest.mark.parametrize(
+    ("line", "pointer", "key"),
+    [
+        (b'{"a": {"b/c": [1, {"x": 2, "w": 1}]}}', "/a/b~1c/1", b'{"w":1,"x":2}'),
+        (b'{"a": 1}', "/b", None),
+        (b'{"a": null}', "/a", None),
+        (b'{"a": [1]}', "/a/1", None),
+        (b'{"a": [1]}', "/a/-1", None),
+        (b'{"": 1}', "/", b"1"),
+        (b"no json", "/a", None),
+    ],
+)
+def test_a_key_is_the_value_at_a_pointer(line: bytes, pointer: str, key: bytes | None) -> None:
+    assert key_of(line, parts_of(pointer)) == key
+
+
+async def test_runs_too_large_for_keys_are_refused(desk: Desk) -> None:
+    large = Standing("large", MOST + 1, Ranges(), Ranges(), Survey())
+    small = Standing("small", 1, Ranges(), Ranges(), Survey())
+    for runs in ((small, large), (large, small)):
+        with pytest.raises(InvalidCommand, match="by position") as refusal:
+            await desk.engine.database.read(lambda c, runs=runs: pairs_by_key(c, *runs, "/id"))
+        assert refusal.value.pointer == "/key"

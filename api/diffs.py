@@ -33,20 +33,18 @@ async def diff(request: web.Request) -> web.StreamResponse:
     changes = frozenset(map(Change, chosen)) or DIFFERENT
     cursor = query.integer("cursor", 0, MAX_ITEMS)
     limits = edge(request).limits
-    most = limits.max_page if kind == JSON else MAX_ITEMS
-    limit = query.integer("limit", 1, most)
-    if kind == JSON:
-        limit = limit or limits.page
+    limit = query.integer("limit", 1, limits.max_page if kind == JSON else MAX_ITEMS)
+    page = (limit or limits.page) if kind == JSON else None
     found = edge(request).queries.diff(
         caller(request).tenant,
         *_runs(request, query),
         changes,
         key=_key(query),
         after=-1 if cursor is None else cursor,
-        limit=limit + 1 if kind == JSON and limit is not None else limit,
+        limit=limit if page is None else page + 1,
     )
-    if kind == JSON:
-        return await _page(found, limit or limits.page)
+    if page is not None:
+        return await _page(found, page)
     return await send(request, NDJSON, rows.blocks(found, _line))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -88,6 +88,10 @@ def diff(  # noqa: PLR0913 - the options of a command
                 lambda client: export_diff(client, job_id, other, query, sys.stdout.buffer),
             )
         return
+    # First what may be refused: nothing is printed of a diff that cannot be made.
+    found: list[dict[str, Any]] = []
+    if not summary:
+        found = talk(url, lambda client: first_differences(client, job_id, other, query, SHOWN + 1))
     counted = talk(url, lambda client: client.diff_summary(job_id, other, runs))
     if as_json:
         emit(counted)
@@ -97,9 +101,6 @@ def diff(  # noqa: PLR0913 - the options of a command
 
     for line in summary_lines(counted):
         print(line)
-    if summary:
-        return
-    found = talk(url, lambda client: first_differences(client, job_id, other, query, SHOWN + 1))
     if found:
         console().print(difference_table(found[:SHOWN]))
     if len(found) > SHOWN:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
-from pathlib import Path
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any, BinaryIO
 
-from domain.errors import InvalidCommand
 from streams.cli.client import Client, Query, checked_id
 from streams.cli.documents import ItemDocument
 from streams.cli.output import emit
@@ -26,20 +24,6 @@ def item_filters(
     query: list[tuple[str, str | int]] = [("status", status) for status in statuses or ()]
     query += [(name, text) for name, text in (("code", code), ("record", record)) if text]
     return query
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that gets its name when all is written; until then, and if not, there is none new."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        raise InvalidCommand(f"cannot write {path} ({error.strerror})") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 async def export(client: Client, job_id: str, query: Query, form: str, out: BinaryIO) -> None:

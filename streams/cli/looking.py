@@ -21,7 +21,7 @@ from streams.cli.options import (
     TableName,
     Url,
 )
-from streams.cli.output import emit, pipe_may_close, say
+from streams.cli.output import emit, pipe_may_close, say, whole_file
 
 
 class ExportFormat(StrEnum):
@@ -64,7 +64,7 @@ def export(
       countermand export 0192f7a1-... --code timeout --format items | countermand submit notes.add
     """
     from streams.cli.exporting import export as write_out
-    from streams.cli.exporting import item_filters, whole_file
+    from streams.cli.exporting import item_filters
     from streams.cli.session import talk
 
     wanted = ExportFormat.NDJSON if as_json else form

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from tests.acceptance.commands import refused
@@ -59,3 +60,31 @@ def test_two_runs_are_compared(stack: Stack) -> None:
     assert "generations 0 to 1" in refused(stack.ask("diff", second, first, "--generation", "2"))
     assert "must be one of" in refused(stack.ask("diff", first, second, "--change", "odd"))
     assert refused(stack.ask("diff", first, "no-such-job"))
+
+
+def test_a_job_is_archived_and_verified_without_its_database(stack: Stack, tmp_path: Path) -> None:
+    job = submitted(stack, "annotations.create_projects", *[{"name": "kept"}] * 20, {})
+    file = tmp_path / "job.ndjson"
+    written = stack.json("audit", "archive", job, str(file), *stack.place)
+    assert written["heads"] == 1
+    assert written["rows"]["events"] == stack.json("show", job)["version"]
+
+    report = stack.json("audit", "verify", "--archive", str(file), *stack.place)
+    assert (report["sound"], report["jobs"]) == (True, 1)
+    elsewhere = stack.ask(
+        "audit", "verify", "--archive", str(file), "--data-dir", str(tmp_path / "none")
+    )
+    assert elsewhere.returncode == 0
+    assert "signatures were left out" in elsewhere.stderr
+
+    text = file.read_text()
+    file.write_text(text.replace('"actor":"local"', '"actor":"nobody"', 1))
+    changed = stack.ask("audit", "verify", "--archive", str(file), *stack.place)
+    assert changed.returncode == 1
+    assert "event_changed" in changed.stdout
+    file.write_text("{}\n")
+    assert "no whole archive" in refused(
+        stack.ask("audit", "verify", "--archive", str(file), *stack.place)
+    )
+    assert refused(stack.ask("audit", "archive", "no-such-job", str(file), *stack.place))
+    assert refused(stack.ask("audit", "verify", "--archive", str(tmp_path / "no"), *stack.place))

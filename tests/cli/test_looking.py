@@ -127,8 +127,8 @@ def test_a_diff_is_counted_and_drawn_side_by_side(ask: Run, compared: Contract) 
     assert "\x1b" not in ended.out
     assert "there are more" in ended.err
     assert compared.requests == [
-        ("GET", "/api/v1/jobs/job-1/diff/job-2/summary?at=3&key=/n"),
         ("GET", "/api/v1/jobs/job-1/diff/job-2?at=3&key=/n&change=status&limit=51"),
+        ("GET", "/api/v1/jobs/job-1/diff/job-2/summary?at=3&key=/n"),
     ]
 
 

@@ -14,6 +14,14 @@ from streams.cli.output import emit, say
 app = typer.Typer(help="Prove what happened.", no_args_is_help=True)
 
 
+ArchiveFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive", help="A file of `audit archive` instead of a database.", show_default=False
+    ),
+]
+
+
 @app.command()
 def replay(
     job_id: JobId,
@@ -78,12 +86,7 @@ def verify(
         str, typer.Argument(metavar="JOB", help="Only this job; all when left out.")
     ] = "",
     *,
-    archive: Annotated[
-        Path | None,
-        typer.Option(
-            help="A file of `audit archive`, instead of the database.", show_default=False
-        ),
-    ] = None,
+    archive: ArchiveFile = None,
     data_dir: DataDir = None,
     database: DatabaseUrl = None,
     as_json: AsJson = False,

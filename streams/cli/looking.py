@@ -32,26 +32,30 @@ class ExportFormat(StrEnum):
     ITEMS = "items"
 
 
+Form = Annotated[
+    ExportFormat,
+    typer.Option(
+        "--format",
+        help="ndjson and csv have item, status, error and result; items is what was sent "
+        "and nothing else, which submit takes again.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="A file, which is there once all is in it.", show_default=False
+    ),
+]
+
+
 def export(
     job_id: JobId,
     *,
     status: Statuses = None,
     code: Code = "",
     record: Record = "",
-    form: Annotated[
-        ExportFormat,
-        typer.Option(
-            "--format",
-            help="ndjson and csv have item, status, error and result; items is what was sent "
-            "and nothing else, which submit takes again.",
-        ),
-    ] = ExportFormat.NDJSON,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", help="A file, which is there once all is in it.", show_default=False
-        ),
-    ] = None,
+    form: Form = ExportFormat.NDJSON,
+    output: Output = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:

@@ -6,6 +6,7 @@ when. It serves the same protocols as the real one, whose tests are in ``test_em
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -60,6 +61,10 @@ class MemoryEngine:
     breaks_at: int | None = None
     """Position of the item that cannot be read."""
     reads: int = 0
+    taken: int = 0
+    """Items that were read so far."""
+    items_left: asyncio.Event = field(default_factory=asyncio.Event)
+    """Nobody reads items any more."""
     _jobs: dict[str, Job] = field(default_factory=dict)
     _closed: dict[str, set[int]] = field(default_factory=dict)
 
@@ -152,10 +157,14 @@ class MemoryEngine:
         self.wanted = wanted
         views = [v for v in self._views(job) if v.position > after]
         views = [v for v in views if wanted.matches(v.status, v.error.code if v.error else "")]
-        for view in views[:limit]:
-            if view.position == self.breaks_at:
-                raise StoreUnavailable("the database is away")
-            yield view
+        try:
+            for view in views[:limit]:
+                if view.position == self.breaks_at:
+                    raise StoreUnavailable("the database is away")
+                self.taken += 1
+                yield view
+        finally:
+            self.items_left.set()
 
     async def codes(self, tenant: str, job_id: str) -> list[str]:
         self._known(tenant, job_id)

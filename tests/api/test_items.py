@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
+import socket
 from typing import Any
 
 import aiohttp
 import orjson
 import pytest
 
+from api.limits import Limits
 from streams.items import Wanted
 from streams.stores.survey import RecordName
-from tests.api.conftest import Site
+from tests.api.conftest import Site, site_of
+from tests.api.engine import MemoryEngine
 from tests.api.test_routes import NDJSON, get, post, submitted
 
 
@@ -124,3 +128,19 @@ async def test_an_export_that_breaks_off_is_not_taken_for_whole(site: Site) -> N
             await response.read()
     site.engine.breaks_at = 10
     await get(site, f"/api/v1/jobs/{job_id}/items?format=ndjson", status=503)
+
+
+async def test_who_reads_nothing_of_an_export_is_cut_and_no_more_is_read_for_him(
+    engine: MemoryEngine,
+) -> None:
+    async with site_of(engine, Limits(write_wait=0.1), send_buffer=4096) as site:
+        job_id = await submitted(site, 20_000)
+        engine.work(job_id)
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(("127.0.0.1", site.port))
+            path = f"/api/v1/jobs/{job_id}/items?format=ndjson"
+            deaf.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            async with asyncio.timeout(10):
+                await engine.items_left.wait()
+        assert 0 < engine.taken < 5000

@@ -14,7 +14,7 @@ from enum import StrEnum
 from sqlalchemy import Connection
 
 from domain.outcomes import ItemStatus
-from streams.items import ALL, ItemReading, ItemView, Standing
+from streams.items import ALL, ItemReading, ItemView, Said, Standing, view_of
 from streams.stores.survey import WINDOW
 
 
@@ -93,30 +93,64 @@ class Comparison:
         self, connection: Connection, first: int, end: int, wanted: Collection[Change]
     ) -> list[Difference]:
         """The wanted differences of a span within a window, in order."""
-        this, other = (
-            _views(connection, reading, first, min(end, total)) for total, reading in self._runs
-        )
-        found = (
-            difference_of(position, this.get(position), other.get(position))
-            for position in range(first, end)
-        )
-        return [difference for difference in found if difference.change in wanted]
+        return [
+            Difference(
+                position,
+                change,
+                None if change is Change.ONLY_OTHER else view_of(position, this),
+                None if change is Change.ONLY_THIS else view_of(position, other),
+            )
+            for position, change, this, other in self._compared(connection, first, end)
+            if change in wanted
+        ]
 
     def count(self, connection: Connection, first: int, end: int) -> Summary:
         """How the items of a span within a window differ."""
         summary = Summary()
-        for difference in self.read(connection, first, end, tuple(Change)):
-            summary.add(difference)
+        for _, change, this, other in self._compared(connection, first, end):
+            summary.changes[change] += 1
+            if change is Change.STATUS:
+                summary.moves[_status(this), _status(other)] += 1
         return summary
 
+    def _compared(
+        self, connection: Connection, first: int, end: int
+    ) -> Iterator[tuple[int, Change, Said | None, Said | None]]:
+        """All items of a span; most of them are the same, and no view of those is needed."""
+        this, other = (
+            dict(reading.said(connection, first, min(end, total))) if first < total else {}
+            for total, reading in self._runs
+        )
+        for position in range(first, end):
+            mine, others = this.get(position), other.get(position)
+            if position not in other:
+                change = Change.ONLY_THIS
+            elif position not in this:
+                change = Change.ONLY_OTHER
+            else:
+                change = _change(mine, others)
+            yield position, change, mine, others
 
-def _views(
-    connection: Connection, reading: ItemReading, first: int, end: int
-) -> dict[int, ItemView]:
-    if first >= end:
-        return {}
-    views, _ = reading.read(connection, first, end, None)
-    return {view.position: view for view in views}
+
+def _change(this: Said | None, other: Said | None) -> Change:
+    """How what was said last differs; when and by which chunk is no difference."""
+    if this is None or other is None:
+        return Change.SAME if this is other else Change.STATUS
+    mine, others = this[0], other[0]
+    if mine.status is not others.status:
+        return Change.STATUS
+    same = (
+        mine.result == others.result
+        and mine.score == others.score
+        and mine.code == others.code
+        and (mine.message, mine.pointer, mine.retryable)
+        == (others.message, others.pointer, others.retryable)
+    )
+    return Change.SAME if same else Change.RESULT
+
+
+def _status(said: Said | None) -> ItemStatus:
+    return (said[0].status if said is not None else None) or ItemStatus.PENDING
 
 
 def difference_of(position: int, this: ItemView | None, other: ItemView | None) -> Difference:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import Connection
@@ -117,7 +118,7 @@ class Standing:
     wrote: frozenset[int] = frozenset()
 
 
-_Said = tuple[LedgerEntry, int | None, int | None]
+Said = tuple[LedgerEntry, int | None, int | None]
 """What was said of an item, by which chunk and attempt."""
 
 _PENDING = ItemStatus.PENDING
@@ -146,16 +147,16 @@ class ItemReading:
         self, connection: Connection, first: int, end: int, limit: int | None
     ) -> tuple[list[ItemView], int]:
         """The wanted items of a span within a window, and up to where they were read."""
-        chosen = self._chosen(connection, first, end)[:limit]
+        chosen = self.said(connection, first, end)[:limit]
         if not self._payload:
-            return [_view(position, said) for position, said in chosen], end
+            return [view_of(position, said) for position, said in chosen], end
         views: list[ItemView] = []
         size = 0
         for start in range(0, len(chosen), LINES):
             part = chosen[start : start + LINES]
             wanted = Ranges.of(position for position, _ in part)
             lines = self._reader.lines(connection, self._standing.job_id, wanted)
-            views += [_view(*known, line) for known, line in zip(part, lines, strict=True)]
+            views += [view_of(*known, line) for known, line in zip(part, lines, strict=True)]
             size += sum(map(len, lines))
             if size > BYTES and len(views) < len(chosen):
                 return views, views[-1].position + 1
@@ -181,11 +182,9 @@ class ItemReading:
         """What the job itself knows, and whether that is asked for."""
         return (self._standing.waiting, self._waits), (self._standing.dropped, self._drops)
 
-    def _chosen(
-        self, connection: Connection, first: int, end: int
-    ) -> list[tuple[int, _Said | None]]:
+    def said(self, connection: Connection, first: int, end: int) -> list[tuple[int, Said | None]]:
         """The wanted positions of a span with what was said of them, in order."""
-        found: dict[int, _Said | None] = {}
+        found: dict[int, Said | None] = {}
         spoken: set[int] = set()
         waiting = self._standing.waiting.within(first, end)
         dropped = self._standing.dropped.within(first, end)
@@ -194,7 +193,7 @@ class ItemReading:
             found.update(dict.fromkeys(waiting))
         if self._drops:
             found.update({position: _never(position) for position in dropped})
-        found.update(self._said(connection, first, end, spoken))
+        found.update(self._last_words(connection, first, end, spoken))
         if self._wanted.everything:
             # Of those nobody has spoken, and the job does not say why.
             found.update(dict.fromkeys(set(range(first, end)).difference(found)))
@@ -203,9 +202,9 @@ class ItemReading:
             found = {position: said for position, said in found.items() if position in wrote}
         return sorted(found.items(), key=_position)
 
-    def _said(
+    def _last_words(
         self, connection: Connection, first: int, end: int, spoken: set[int]
-    ) -> Iterator[tuple[int, _Said]]:
+    ) -> Iterator[tuple[int, Said]]:
         """The last words that match, of positions that are not ``spoken`` of yet."""
         closed = self._standing.survey.in_window(first // WINDOW)
         job_id = self._standing.job_id
@@ -236,27 +235,30 @@ def _needed(closed: Sequence[Closed], wanted: Wanted) -> Iterator[tuple[Closed, 
     One that has nothing of it is read if it may have the last word on what another has said.
     """
     matching = [chunk for chunk in closed if wanted.may_match(chunk)]
+    # The chunks of a first round stand one behind the other, and none meets an older one.
+    ends = list(accumulate((chunk.reach[1] for chunk in matching), max))
     for chunk in reversed(closed):
         if not matching:
             return
         if matching[-1] is chunk:
             matching.pop()
             yield chunk, True
-        elif any(chunk.meets(older) for older in matching):
+        elif chunk.reach[0] < ends[len(matching) - 1] and any(map(chunk.meets, matching)):
             yield chunk, False
 
 
-def _position(known: tuple[int, _Said | None]) -> int:
+def _position(known: tuple[int, Said | None]) -> int:
     return known[0]
 
 
-def _never(position: int) -> _Said:
+def _never(position: int) -> Said:
     message = "the job was cancelled before this item was worked"
     entry = LedgerEntry(position, ItemStatus.SKIPPED, code=NOT_ATTEMPTED, message=message)
     return entry, None, None
 
 
-def _view(position: int, said: _Said | None, line: bytes = b"") -> ItemView:
+def view_of(position: int, said: Said | None, line: bytes = b"") -> ItemView:
+    """An item by what was said of it; ``None`` when nobody has spoken."""
     if said is None:
         return ItemView(position, _PENDING, line=line)
     entry, chunk, attempt = said

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from domain.errors import InvalidCommand
 from domain.execution import item_document
 from domain.ranges import Ranges
-from streams.diffs import Change, Comparison, Difference, difference_of
+from streams.diffs import Change, Comparison, Difference, Summary, difference_of
 from streams.items import ALL, LINES, ItemReading, ItemView, Standing
 from streams.stores.payloads import PayloadReader
 from streams.stores.survey import WINDOW
@@ -53,6 +53,13 @@ class KeyedComparison(Comparison):
             for place, (mine, others) in enumerate(self._pairs[first:end])
         )
         return [difference for difference in found if difference.change in wanted]
+
+    def count(self, connection: Connection, first: int, end: int) -> Summary:
+        """How the items of a span of pairs differ."""
+        summary = Summary()
+        for difference in self.read(connection, first, end, tuple(Change)):
+            summary.add(difference)
+        return summary
 
 
 def pairs_by_key(

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from api import attempts, events, items, jobs, operations, submit, vitals
+from api import attempts, diffs, events, items, jobs, operations, records, submit, vitals
 from api.admission import Streams
 from api.edge import BASICS, EDGE, Basics, Edge, Services
 from api.limits import Limits
@@ -23,6 +23,9 @@ Route: TypeAlias = tuple[str, str, Callable[[web.Request], Awaitable[web.StreamR
 
 _JOB = "/api/v1/jobs/{job_id:[0-9A-Za-z_-]{1,64}}"
 
+_DIFF = f"{_JOB}/diff/{{other:[0-9A-Za-z_-]{{1,64}}}}"
+_RECORD = "/api/v1/records/{table}/{record_id:[0-9]{1,19}}"
+
 ROUTES: tuple[Route, ...] = (
     ("POST", "/api/v1/jobs", submit.submit),
     ("GET", "/api/v1/jobs", jobs.index),
@@ -34,6 +37,10 @@ ROUTES: tuple[Route, ...] = (
     ("GET", f"{_JOB}/items", items.items),
     ("GET", f"{_JOB}/items/{{position:[0-9]{{1,8}}}}", attempts.show),
     ("GET", f"{_JOB}/errors", items.errors),
+    ("GET", _DIFF, diffs.diff),
+    ("GET", f"{_DIFF}/summary", diffs.summary),
+    ("GET", f"{_RECORD}/history", records.history),
+    ("GET", f"{_RECORD}/blame", records.blame),
     ("GET", "/api/v1/operations", operations.operations),
     ("GET", "/health/live", vitals.alive),
     ("GET", "/health/ready", vitals.ready),

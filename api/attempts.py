@@ -13,6 +13,7 @@ from api.edge import caller, edge
 from api.parameters import Parameters
 from api.problems import refused
 from streams.attempts import Attempt
+from streams.items import ALL
 
 
 async def show(request: web.Request) -> web.Response:
@@ -23,7 +24,7 @@ async def show(request: web.Request) -> web.Response:
     Parameters(request, ())
     queries, tenant = edge(request).queries, caller(request).tenant
     job_id, position = request.match_info["job_id"], int(request.match_info["position"])
-    views = queries.items(tenant, job_id, after=position - 1, limit=1)
+    views = queries.items(tenant, job_id, ALL, after=position - 1, limit=1)
     async with aclosing(views):
         view = await anext(views, None)
     if view is None or view.position != position:

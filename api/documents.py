@@ -11,7 +11,7 @@ from domain.events import JobEvent
 from domain.job import Job
 from domain.progress import of_event
 from domain.views import job_view
-from streams.queries import ItemView
+from streams.items import ItemView
 from streams.stores.error_groups import ErrorGroup
 
 JOBS = "/api/v1/jobs"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -14,35 +14,77 @@ from api.bodies import JSON
 from api.documents import error_document, item_document
 from api.edge import caller, edge
 from api.negotiation import preferred
-from api.parameters import Parameters
+from api.parameters import MAX_ID, Parameters, chosen, wrong
+from api.streaming import CSV, NDJSON, send
 from domain.commands import MAX_ITEMS
 from domain.outcomes import ItemStatus
-from streams.queries import ItemView
+from streams.items import ItemView, Wanted
+from streams.stores.survey import RecordName
 
-_NDJSON = "application/x-ndjson"
-_CSV = "text/csv"
-_FORMATS = {"json": JSON, "ndjson": _NDJSON, "csv": _CSV}
-_STATUSES = tuple(status.value for status in ItemStatus)
+_FORMATS = {"json": JSON, "ndjson": NDJSON, "csv": CSV, "items": NDJSON}
+_UNATTEMPTED = "unattempted"
+_STATUSES = (*(status.value for status in ItemStatus), _UNATTEMPTED)
+_RECORD = re.compile(r"(?P<table>[^/]{1,100})/(?P<id>[0-9]{1,19})")
 
 
 async def items(request: web.Request) -> web.StreamResponse:
     """A JSON page, or every item as NDJSON or CSV, by ``?format=`` or by ``Accept``.
 
-    ``?status=`` keeps those of one status; ``?include=item`` adds what was sent.
+    ``?status=``, ``?code=`` and ``?record=`` keep those that meet each of them;
+    ``?include=item`` adds what was sent, and ``?format=items`` is that alone, as it was sent.
     """
-    query = Parameters(request, ("status", "format", "include", "cursor", "limit"))
-    chosen = query.choice("format", _FORMATS)
-    kind = _FORMATS[chosen] if chosen else preferred(request, (JSON, _NDJSON, _CSV))
+    query = Parameters(
+        request,
+        ("code", "record", "format", "include", "cursor", "limit"),
+        repeated=("status",),
+    )
+    form = query.choice("format", _FORMATS)
+    kind = _FORMATS[form] if form else preferred(request, (JSON, NDJSON, CSV))
     payload = query.choice("include", ("item",)) is not None
-    status = query.choice("status", _STATUSES)
-    wanted = None if status is None else ItemStatus(status)
+    cursor = query.integer("cursor", 0, MAX_ITEMS)
+    wanted = await _wanted(request, query)
     if kind == JSON:
-        return await _page(request, query, wanted, payload=payload)
-    views = _views(request, query, wanted, query.integer("limit", 1, MAX_ITEMS))
-    if kind == _CSV:
+        limits = edge(request).limits
+        limit = query.integer("limit", 1, limits.max_page) or limits.page
+        views = _views(request, wanted, cursor, limit + 1, payload=payload)
+        return await _page(views, limit, payload=payload)
+    bare = form == "items"
+    limit_of_all = query.integer("limit", 1, MAX_ITEMS)
+    views = _views(request, wanted, cursor, limit_of_all, payload=payload or bare)
+    if kind == CSV:
         head, line = rows.csv_head(payload=payload), rows.csv_line(payload=payload)
-        return await _send(request, "text/csv; charset=utf-8", rows.blocks(views, line, head))
-    return await _send(request, _NDJSON, rows.blocks(views, rows.json_line(payload=payload)))
+        return await send(request, "text/csv; charset=utf-8", rows.blocks(views, line, head))
+    line = rows.sent_line if bare else rows.json_line(payload=payload)
+    return await send(request, NDJSON, rows.blocks(views, line))
+
+
+async def _wanted(request: web.Request, query: Parameters) -> Wanted:
+    """The filters; those that no item can meet are refused, with what is possible."""
+    statuses = query.choices("status", _STATUSES)
+    code = query.text("code")
+    if code is not None:
+        own, job_id = edge(request), request.match_info["job_id"]
+        chosen("code", code, await own.queries.codes(caller(request).tenant, job_id))
+    return Wanted(
+        statuses=frozenset(ItemStatus(status) for status in statuses if status != _UNATTEMPTED),
+        unattempted=_UNATTEMPTED in statuses,
+        code=code,
+        record=_record(request, query),
+    )
+
+
+def _record(request: web.Request, query: Parameters) -> RecordName | None:
+    text = query.text("record")
+    if text is None:
+        return None
+    found = _RECORD.fullmatch(text)
+    if found is None or int(found["id"]) > MAX_ID:
+        raise wrong("record must be a table and an id, as annotations/17", "record")
+    tables = edge(request).registry.tables
+    if found["table"] not in tables:
+        names = ", ".join(sorted(tables)) or "none"
+        raise wrong(f"there is no table of records {found['table']!r}; possible: {names}", "record")
+    return RecordName(found["table"], int(found["id"]))
 
 
 async def errors(request: web.Request) -> web.Response:
@@ -54,45 +96,25 @@ async def errors(request: web.Request) -> web.Response:
 
 
 async def _page(
-    request: web.Request, query: Parameters, status: ItemStatus | None, *, payload: bool
+    found: AsyncGenerator[ItemView, None], limit: int, *, payload: bool
 ) -> web.Response:
-    limits = edge(request).limits
-    limit = query.integer("limit", 1, limits.max_page) or limits.page
-    async with aclosing(_views(request, query, status, limit + 1)) as views:
-        found = [view async for view in views]
-    shown = [item_document(view, payload=payload) for view in found[:limit]]
-    following = str(found[limit - 1].position) if len(found) > limit else None
+    """One item more than the page holds tells whether there is a next one."""
+    async with aclosing(found) as views:
+        seen = [view async for view in views]
+    shown = [item_document(view, payload=payload) for view in seen[:limit]]
+    following = str(seen[limit - 1].position) if len(seen) > limit else None
     return answer({"items": shown, "next_cursor": following})
 
 
 def _views(
-    request: web.Request, query: Parameters, status: ItemStatus | None, limit: int | None
+    request: web.Request, wanted: Wanted, cursor: int | None, limit: int | None, *, payload: bool
 ) -> AsyncGenerator[ItemView, None]:
     """The items behind the cursor, which is the position of the last one seen."""
-    cursor = query.integer("cursor", 0, MAX_ITEMS)
     return edge(request).queries.items(
         caller(request).tenant,
         request.match_info["job_id"],
-        status=status,
+        wanted,
         after=-1 if cursor is None else cursor,
         limit=limit,
+        payload=payload,
     )
-
-
-async def _send(
-    request: web.Request, content_type: str, blocks: AsyncGenerator[bytes, None]
-) -> web.StreamResponse:
-    """Stream blocks to a client that reads them; one that does not is cut off."""
-    response = web.StreamResponse(headers={"Content-Type": content_type})
-    async with aclosing(blocks):
-        first = await anext(blocks)  # an unknown job must be told before the answer begins
-        await response.prepare(request)
-        await _write(request, response, first)
-        async for block in blocks:
-            await _write(request, response, block)
-    return response
-
-
-async def _write(request: web.Request, response: web.StreamResponse, block: bytes) -> None:
-    async with asyncio.timeout(edge(request).limits.write_wait):
-        await response.write(block)

@@ -11,6 +11,8 @@ from api.problems import RequestRefused, refused
 
 MAX_VERSION = 2**31 - 1
 """Versions of a job are 32-bit integers."""
+MAX_ID = 2**63 - 1
+"""Ids of records are 64-bit integers."""
 
 
 class Parameters:
@@ -25,7 +27,7 @@ class Parameters:
                 names = ", ".join(sorted({*known, *repeated})) or "none"
                 raise wrong(f"there is no parameter {name[:100]!r} here; possible: {names}")
             if name not in repeated and len(self._query.getall(name)) > 1:
-                raise wrong(f"the parameter {name} is given more than once")
+                raise wrong(f"the parameter {name} is given more than once", name)
 
     def text(self, name: str) -> str | None:
         """The value, or None when it is absent or empty."""
@@ -48,22 +50,23 @@ class Parameters:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            raise wrong(f"{name} must be an ISO 8601 time, as 2025-01-31T12:00:00Z") from None
+            raise wrong(f"{name} must be an ISO 8601 time, as 2025-01-31T12:00:00Z", name) from None
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
     def choice(self, name: str, choices: Collection[str]) -> str | None:
         """One of ``choices``, or None when it is absent."""
         text = self.text(name)
-        return None if text is None else _chosen(name, text, choices)
+        return None if text is None else chosen(name, text, choices)
 
     def choices(self, name: str, choices: Collection[str]) -> list[str]:
         """The values of a repeated parameter, each one of ``choices``."""
-        return [_chosen(name, text, choices) for text in self.texts(name)]
+        return [chosen(name, text, choices) for text in self.texts(name)]
 
 
-def _chosen(name: str, text: str, choices: Collection[str]) -> str:
+def chosen(name: str, text: str, choices: Collection[str]) -> str:
+    """The text if it is one of the choices; raises RequestRefused that tells them."""
     if text not in choices:
-        raise wrong(f"{name} must be one of {', '.join(choices)}")
+        raise wrong(f"{name} must be one of {', '.join(choices) or 'none'}", name)
     return text
 
 
@@ -72,9 +75,9 @@ def integer(name: str, text: str, least: int, most: int) -> int:
     digits = text.removeprefix("-")
     if digits.isascii() and digits.isdigit() and len(digits) < 20 and least <= int(text) <= most:
         return int(text)
-    raise wrong(f"{name} must be a whole number from {least} to {most}")
+    raise wrong(f"{name} must be a whole number from {least} to {most}", name)
 
 
-def wrong(detail: str) -> RequestRefused:
-    """The refusal of a parameter, which ``detail`` names."""
-    return refused(400, "bad_parameter", detail)
+def wrong(detail: str, name: str = "") -> RequestRefused:
+    """The refusal of a parameter of that name; of one that is not known there is no place."""
+    return refused(400, "bad_parameter", detail, pointer=f"/{name}" if name else "")

@@ -6,21 +6,22 @@ the values that go to and fro.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
 from domain.commands import JobSpec, Selection
 from domain.events import JobEvent
 from domain.job import Job
-from domain.outcomes import ItemStatus
 from streams.attempts import ItemPast
+from streams.diffs import Change, Difference, Run, Summary
 from streams.gateway import ALL_FAILED, Caller
+from streams.items import ItemView, Wanted
 from streams.live import LiveEvent
-from streams.queries import ItemView
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.read_model import Page
+from streams.stores.records.past import Standing, Version
 
 Verb = Literal["pause", "resume", "cancel", "retry", "undo"]
 
@@ -95,12 +96,17 @@ class Ledger(Protocol):
         self,
         tenant: str,
         job_id: str,
+        wanted: Wanted,
         *,
-        status: ItemStatus | None = None,
         after: int = -1,
-        limit: int | None,
+        limit: int | None = None,
+        payload: bool = True,
     ) -> AsyncGenerator[ItemView, None]:
-        """The job's items behind position ``after``, in order."""
+        """The wanted items behind position ``after``, in order; ``payload`` adds what was sent."""
+        ...
+
+    async def codes(self, tenant: str, job_id: str) -> list[str]:
+        """What the error code of an item of the job can be."""
         ...
 
     async def errors(self, tenant: str, job_id: str) -> list[ErrorGroup]:
@@ -112,6 +118,44 @@ class Ledger(Protocol):
         ...
 
 
+class Diffs(Protocol):
+    """Two runs compared."""
+
+    def diff(
+        self,
+        tenant: str,
+        this: Run,
+        other: Run,
+        changes: Collection[Change],
+        *,
+        key: str | None = None,
+        after: int = -1,
+        limit: int | None = None,
+    ) -> AsyncGenerator[Difference, None]:
+        """The items that differ in one of the ways, behind ``after``; ``key`` names them."""
+        ...
+
+    async def diff_summary(
+        self, tenant: str, this: Run, other: Run, *, key: str | None = None
+    ) -> Summary:
+        """How many items differ, and in which way."""
+        ...
+
+
+class Records(Protocol):
+    """What happened to records; raises RecordNotFound for one that the tenant never had."""
+
+    async def history(
+        self, tenant: str, table: str, record_id: int, *, cursor: int | None, limit: int
+    ) -> tuple[list[Version], int | None]:
+        """Versions below ``cursor``, the latest first, and the cursor of the next page."""
+        ...
+
+    async def blame(self, tenant: str, table: str, record_id: int) -> Standing:
+        """Who wrote what the record has now."""
+        ...
+
+
 class JobList(Protocol):
     """All jobs."""
 
@@ -120,7 +164,7 @@ class JobList(Protocol):
         ...
 
 
-class Queries(EventLog, JobList, Ledger, Protocol):
+class Queries(EventLog, JobList, Ledger, Diffs, Records, Protocol):
     """Questions; each sees only the jobs of the tenant and raises JobNotFound otherwise."""
 
 

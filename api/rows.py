@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from api.documents import item_document
-from streams.queries import ItemView
+from streams.items import ItemView
+
+Row = TypeVar("Row")
 
 BLOCK = 64_000
 
@@ -35,9 +37,9 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
 async def blocks(
-    views: AsyncGenerator[ItemView, None], line: Callable[[ItemView], bytes], head: bytes = b""
+    views: AsyncGenerator[Row, None], line: Callable[[Row], bytes], head: bytes = b""
 ) -> AsyncGenerator[bytes, None]:
-    """The lines of all views, put together to blocks of about ``BLOCK`` bytes."""
+    """The lines of all rows, put together to blocks of about ``BLOCK`` bytes."""
     block = bytearray(head)
     async with aclosing(views):
         async for view in views:
@@ -50,7 +52,17 @@ async def blocks(
 
 def json_line(*, payload: bool) -> Callable[[ItemView], bytes]:
     """How a view becomes a line of NDJSON."""
-    return lambda view: orjson.dumps(item_document(view, payload=payload)) + b"\n"
+    return lambda view: line_of(item_document(view, payload=payload))
+
+
+def line_of(document: Mapping[str, Any]) -> bytes:
+    """A document as a line of NDJSON."""
+    return orjson.dumps(document) + b"\n"
+
+
+def sent_line(view: ItemView) -> bytes:
+    """The item as it was sent, byte by byte: what a submit takes again."""
+    return view.line + b"\n"
 
 
 def csv_head(*, payload: bool) -> bytes:

@@ -8,6 +8,7 @@
     │   │   ├── UnknownOperation
     │   │   └── UnsupportedVersion
     │   ├── JobNotFound
+    │   ├── RecordNotFound
     │   ├── WrongState            not possible in the job's present status
     │   ├── NotReversible         the operation declares no undo
     │   └── IdempotencyConflict   the same key with another body
@@ -70,6 +71,12 @@ class JobNotFound(CommandRefused):
     """There is no such job for this tenant."""
 
     code = "job_not_found"
+
+
+class RecordNotFound(CommandRefused):
+    """This tenant never had such a record."""
+
+    code = "record_not_found"
 
 
 class WrongState(CommandRefused):

@@ -6,8 +6,10 @@ hundred. All functions are pure; a ``Ranges`` is never changed.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -96,6 +98,18 @@ class Ranges:
                 return Ranges(head), Ranges(tail + self.spans[index + 1 :])
             left -= size
         return self, Ranges()
+
+    def within(self, first: int, end: int) -> Ranges:
+        """The positions ``first .. end - 1`` of these; the others are not walked."""
+        start = bisect_left(self.spans, first, key=itemgetter(1))
+        found: list[Span] = []
+        for index in range(start, len(self.spans)):
+            low, high = self.spans[index]
+            if low >= end:
+                break
+            if high > first:
+                found.append((max(low, first), min(high, end)))
+        return Ranges(tuple(found))
 
     def halves(self) -> tuple[Ranges, Ranges]:
         """Two halves, the first one the smaller when the count is odd."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from domain.errors import PluginInvalid, UnknownOperation
 from domain.operation import Operation, check
+from domain.records import RecordTable
 
 
 class Registry:
@@ -41,6 +42,12 @@ class Registry:
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(self._operations[kind] for kind in sorted(self._operations))
+
+    @property
+    def tables(self) -> dict[str, RecordTable]:
+        """The tables that operations declare, by name."""
+        declared = (table for kind in self for table in kind.tables)
+        return {table.name: table for table in declared}
 
     @property
     def systems(self) -> list[str]:

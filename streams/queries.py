@@ -2,68 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Collection
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from domain.errors import JobNotFound
+from domain.errors import InvalidCommand, JobNotFound, RecordNotFound
 from domain.events import JobEvent
-from domain.execution import item_document
 from domain.job import Job
 from domain.jobs import Jobs
-from domain.outcomes import ItemStatus
 from domain.ranges import Ranges
+from domain.registry import Registry
 from streams.attempts import ItemPast, past_of
-from streams.stores import ledger as ledgers
+from streams.diffs import DIFFERENT, Change, Comparison, Difference, Run, Summary
+from streams.items import ALL, ItemReading, ItemView, Standing, Wanted
+from streams.keyed_diffs import KeyedComparison, pairs_by_key
 from streams.stores import read_model
 from streams.stores.database import Database
 from streams.stores.error_groups import ErrorGroup, group_errors
-from streams.stores.ledger import LedgerEntry
-from streams.stores.payloads import PayloadReader
-from streams.stores.schema import chunks, outcomes
-
-WINDOW = 5000
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why an item is not done."""
-
-    code: str
-    message: str
-    pointer: str
-    retryable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ItemView:
-    """Where an item stands; ``item`` is what was sent."""
-
-    position: int
-    status: ItemStatus
-    result: Any
-    score: float | None
-    duration_ms: float | None
-    error: Fault | None
-    chunk: int | None
-    attempt: int | None
-    item: Any = None
-
-
-_Reach = dict[int, tuple[int, int]]
-"""Chunk to the first position it may speak of, and the one after the last; in plan order."""
+from streams.stores.records.past import Past, Version
+from streams.stores.records.past import Standing as RecordStanding
+from streams.stores.records.shape import shape_of
+from streams.stores.survey import (
+    NOW,
+    OWN_CODES,
+    RecordName,
+    Until,
+    chunks_that_wrote,
+    failure_codes,
+    survey,
+)
 
 
 class Queries:
-    """Reads; every method raises JobNotFound for a job that the tenant does not have."""
+    """Reads; raises JobNotFound, or RecordNotFound, for what the tenant does not have."""
 
-    def __init__(self, database: Database, jobs: Jobs) -> None:
+    def __init__(self, database: Database, jobs: Jobs, registry: Registry) -> None:
         self._database = database
         self._jobs = jobs
+        self._registry = registry
 
     async def job(self, tenant: str, job_id: str, version: int | None = None) -> Job:
         """The job as it is, or as it was at ``version``."""
@@ -90,25 +69,116 @@ class Queries:
         self,
         tenant: str,
         job_id: str,
+        wanted: Wanted = ALL,
         *,
-        status: ItemStatus | None = None,
         after: int = -1,
         limit: int | None = None,
+        payload: bool = True,
     ) -> AsyncGenerator[ItemView, None]:
-        """The job's items behind position ``after``, in order, with their latest results."""
-        job = await self.job(tenant, job_id)
-        total, left = job.counts.total, limit
-        reader = PayloadReader()
-        reach = await self._database.read(lambda connection: _reach(connection, job_id))
-        for first in range(after + 1, total, WINDOW):
-            end = min(first + WINDOW, total)
-            window = partial(self._window, reader, (job, reach), (first, end), status, left)
-            for view in await self._database.read(window):
-                yield view
+        """The wanted items behind position ``after``, in order, with their latest results.
+
+        They are those of the moment when the first one is asked for; ``payload`` adds what
+        was sent. Read as they are taken: never more than a window of them is in memory.
+        """
+        standing = await self.standing(tenant, job_id, wanted.record)
+        reading = ItemReading(standing, wanted, payload=payload)
+        left = limit
+        for start, end in reading.spans(after):
+            first = start
+            while first < end:
+                views, first = await self._database.read(
+                    partial(_read, reading, (first, end), left)
+                )
+                for view in views:
+                    yield view
                 if left is not None:
-                    left -= 1
-            if left == 0:
-                return
+                    left -= len(views)
+                    if left <= 0:
+                        return
+
+    async def standing(
+        self, tenant: str, job_id: str, record: RecordName | None = None
+    ) -> Standing:
+        """What the job and its chunks tell of the items at this moment."""
+        job = await self.job(tenant, job_id)
+
+        def look(connection: Connection) -> Standing:
+            wrote = frozenset[int]()
+            if record is not None:
+                wrote = chunks_that_wrote(connection, tenant, job_id, record)
+            found = survey(connection, job_id)
+            return Standing(job_id, job.counts.total, job.waiting, job.dropped, found, wrote)
+
+        return await self._database.read(look)
+
+    async def diff(
+        self,
+        tenant: str,
+        this: Run,
+        other: Run,
+        changes: Collection[Change] = DIFFERENT,
+        *,
+        key: str | None = None,
+        after: int = -1,
+        limit: int | None = None,
+    ) -> AsyncGenerator[Difference, None]:
+        """The items of two runs that differ in one of the ways, behind ``after``, in order.
+
+        ``key`` is a JSON pointer to what an item is called; without it positions tell which
+        items are the same.
+        """
+        comparison = await self._comparison(tenant, this, other, key)
+        left = limit
+        for span in comparison.spans(after):
+            found = await self._database.read(partial(_compare, comparison, span, changes))
+            for difference in found[:left]:
+                yield difference
+            if left is not None:
+                left -= len(found)
+                if left <= 0:
+                    return
+
+    async def diff_summary(
+        self, tenant: str, this: Run, other: Run, *, key: str | None = None
+    ) -> Summary:
+        """How many items of two runs differ, and in which way."""
+        comparison = await self._comparison(tenant, this, other, key)
+        summary = Summary()
+        for span in comparison.spans(-1):
+            summary += await self._database.read(partial(_count, comparison, span))
+        return summary
+
+    async def _comparison(self, tenant: str, this: Run, other: Run, key: str | None) -> Comparison:
+        runs = await self._run(tenant, this), await self._run(tenant, other, "other_")
+        if key is None:
+            return Comparison(*runs)
+        pairs = await self._database.read(lambda connection: pairs_by_key(connection, *runs, key))
+        return KeyedComparison(*runs, pairs)
+
+    async def _run(self, tenant: str, run: Run, prefix: str = "") -> Standing:
+        """The items of a run; ``prefix`` is that of its parameters."""
+        job = await self.job(tenant, run.job_id, run.version)
+        until, waiting, dropped = NOW, job.waiting, job.dropped
+        if run.version is not None:
+            until = Until(below=job.next_chunk, open=frozenset(job.open))
+        if run.generation is not None:
+            if run.generation > job.generation:
+                raise InvalidCommand(
+                    f"the job has the generations 0 to {job.generation}; an undo begins a new one",
+                    pointer=f"/{prefix}generation",
+                )
+            until = replace(until, generation=run.generation)
+            if run.generation < job.generation:
+                # What waits now is the work of a later one.
+                waiting = dropped = Ranges()
+        found = await self._database.read(lambda connection: survey(connection, run.job_id, until))
+        return Standing(run.job_id, job.counts.total, waiting, dropped, found)
+
+    async def codes(self, tenant: str, job_id: str) -> list[str]:
+        """What the error code of an item of the job can be."""
+        await self.job(tenant, job_id)
+        own = await self._database.read(lambda connection: failure_codes(connection, job_id))
+        return sorted(own.union(OWN_CODES))
 
     async def errors(self, tenant: str, job_id: str) -> list[ErrorGroup]:
         """The failed items by code and signature, the largest group first."""
@@ -123,6 +193,39 @@ class Queries:
         await self.job(tenant, job_id)
         return await self._database.read(lambda connection: past_of(connection, job_id, position))
 
+    async def history(
+        self, tenant: str, table: str, record_id: int, *, cursor: int | None = None, limit: int
+    ) -> tuple[list[Version], int | None]:
+        """Versions of a record below ``cursor``, the latest first, and the next page's cursor."""
+        past = self._past(tenant, table, record_id)
+        versions, following = await self._database.read(
+            lambda connection: past(connection).page(cursor, limit)
+        )
+        if not versions:
+            # Behind the first version there is nothing more, which is no error.
+            await self.blame(tenant, table, record_id)
+        return versions, following
+
+    async def blame(self, tenant: str, table: str, record_id: int) -> RecordStanding:
+        """Who wrote what a record has now."""
+        past = self._past(tenant, table, record_id)
+        found = await self._database.read(lambda connection: past(connection).standing())
+        if found is None:
+            raise RecordNotFound(
+                f"there was never a record {record_id} in {table}; check the table and the id"
+            )
+        return found
+
+    def _past(self, tenant: str, table: str, record_id: int) -> Callable[[Connection], Past]:
+        tables = self._registry.tables
+        declared = tables.get(table)
+        if declared is None:
+            names = ", ".join(sorted(tables)) or "none"
+            raise RecordNotFound(f"there is no table of records {table!r}; possible: {names}")
+        return lambda connection: Past(
+            connection, shape_of(declared, connection.dialect), tenant, record_id
+        )
+
     def _load(self, tenant: str, job_id: str, version: int | None) -> Job:
         job = self._jobs.load(job_id, version=version)
         if job.tenant != tenant:
@@ -132,113 +235,24 @@ class Queries:
     def _events(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
         return list(self._jobs.events.get(job_id, gt=after, limit=limit))  # type: ignore[arg-type]
 
-    def _window(
-        self,
-        reader: PayloadReader,
-        known: tuple[Job, _Reach],
-        span: tuple[int, int],
-        status: ItemStatus | None,
-        limit: int | None,
-        connection: Connection,
-    ) -> list[ItemView]:
-        (job, reach), (first, end) = known, span
-        said = _latest(connection, job.id, _touching(reach, span), span)
-        _correct(said, job, Ranges.span(first, end))
-        chosen = [
-            position
-            for position in range(first, end)
-            if status is None or _status(said.get(position)) is status
-        ][:limit]
-        if not chosen:
-            return []
-        lines = reader.lines(connection, job.id, Ranges.of(chosen))
-        return [
-            _view(position, said.get(position), line)
-            for position, line in zip(chosen, lines, strict=True)
-        ]
+
+def _read(
+    reading: ItemReading, span: tuple[int, int], limit: int | None, connection: Connection
+) -> tuple[list[ItemView], int]:
+    return reading.read(connection, *span, limit)
 
 
-_Said = tuple[LedgerEntry, int | None, int | None]
+def _compare(
+    comparison: Comparison,
+    span: tuple[int, int],
+    changes: Collection[Change],
+    connection: Connection,
+) -> list[Difference]:
+    return comparison.read(connection, *span, changes)
 
 
-def _latest(
-    connection: Connection, job_id: str, numbers: Sequence[int], span: tuple[int, int]
-) -> dict[int, _Said]:
-    """The latest word on each position of a window, in plan order."""
-    first, end = span
-    said: dict[int, _Said] = {}
-    for chunk in reversed(numbers):
-        row = connection.execute(
-            select(outcomes.c.attempt, outcomes.c.ledger).where(
-                outcomes.c.job_id == job_id, outcomes.c.chunk == chunk
-            )
-        ).one_or_none()
-        if row is None:
-            continue
-        for entry in ledgers.entries(bytes(row.ledger)):
-            if first <= entry.position < end and entry.status is not None:
-                said.setdefault(entry.position, (entry, chunk, row.attempt))
-    return said
-
-
-def _correct(said: dict[int, _Said], job: Job, window: Ranges) -> None:
-    """What the job knows and no chunk has said: who waits again, who was never attempted."""
-    for position in job.waiting & window:
-        said.pop(position, None)
-    for position in job.dropped & window:
-        skipped = LedgerEntry(
-            position,
-            ItemStatus.SKIPPED,
-            code="not_attempted",
-            message="the job was stopped before this item was worked",
-        )
-        said[position] = skipped, None, None
-
-
-def _reach(connection: Connection, job_id: str) -> _Reach:
-    """Where each chunk may speak; an undo chunk speaks of its target's items."""
-    rows = connection.execute(
-        select(chunks.c.chunk, chunks.c["items"], chunks.c.target)
-        .where(chunks.c.job_id == job_id)
-        .order_by(chunks.c.chunk)
-    )
-    reach: _Reach = {}
-    for chunk, items, target in rows:
-        spans = orjson.loads(items)
-        if target is not None:
-            reach[chunk] = reach[target]
-        else:
-            reach[chunk] = (spans[0][0], spans[-1][1]) if spans else (0, 0)
-    return reach
-
-
-def _touching(reach: _Reach, span: tuple[int, int]) -> list[int]:
-    first, end = span
-    return [chunk for chunk, (low, high) in reach.items() if low < end and high > first]
-
-
-def _status(said: _Said | None) -> ItemStatus:
-    status = said[0].status if said is not None else None
-    return status if status is not None else ItemStatus.PENDING
-
-
-def _view(position: int, said: _Said | None, line: bytes) -> ItemView:
-    item = item_document(line)
-    if said is None:
-        return ItemView(position, ItemStatus.PENDING, None, None, None, None, None, None, item)
-    entry, chunk, attempt = said
-    fault = Fault(entry.code, entry.message, entry.pointer, entry.retryable) if entry.code else None
-    return ItemView(
-        position,
-        _status(said),
-        entry.result,
-        entry.score,
-        entry.duration_ms,
-        fault,
-        chunk,
-        attempt,
-        item,
-    )
+def _count(comparison: Comparison, span: tuple[int, int], connection: Connection) -> Summary:
+    return comparison.count(connection, *span)
 
 
 def _not_found(job_id: str) -> JobNotFound:

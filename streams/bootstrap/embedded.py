@@ -103,7 +103,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
         await stack.enter_async_context(background(loops))
         yield Engine(
             gateway=parts.gateway(base, send, waiting),
-            queries=Queries(base.database, base.jobs),
+            queries=Queries(base.database, base.jobs, base.registry),
             hub=hub,
             registry=base.registry,
             clock=base.clock,

@@ -86,7 +86,7 @@ async def api(settings: Settings, registry: Registry | None = None) -> AsyncIter
         async with _running(base, [app], vitals, [reader.run()], heard):
             yield Engine(
                 gateway=parts.gateway(base, send, waiting),
-                queries=Queries(base.database, base.jobs),
+                queries=Queries(base.database, base.jobs, base.registry),
                 hub=hub,
                 registry=base.registry,
                 clock=base.clock,

@@ -1,7 +1,8 @@
-"""Audit verbs: replay and verify. They open the database itself, not the server."""
+"""Audit verbs: replay, archive and verify. They open the database itself, not the server."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,14 @@ from streams.cli.options import AsJson, DatabaseUrl, DataDir, JobId
 from streams.cli.output import emit, say
 
 app = typer.Typer(help="Prove what happened.", no_args_is_help=True)
+
+
+ArchiveFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive", help="A file of `audit archive` instead of a database.", show_default=False
+    ),
+]
 
 
 @app.command()
@@ -43,11 +52,41 @@ def replay(
 
 
 @app.command()
+def archive(
+    job_id: JobId,
+    output: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Is there once all is in it.", show_default=False)
+    ],
+    *,
+    data_dir: DataDir = None,
+    database: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write all that is stored of a job into one file, which `audit verify --archive` looks at.
+
+    It has the events with their chain and signed heads, what was sent, and all outcomes.
+
+    \b
+    Example:
+      countermand audit archive 0192f7a1-... job.ndjson
+    """
+    from streams.cli.auditing import archived
+    from streams.settings import load
+
+    found = archived(load(data_dir=data_dir, database=database), job_id, output)
+    if as_json:
+        emit({"job_id": found.job_id, "heads": found.heads, "rows": found.rows})
+    else:
+        say(f"written to {output}: {found.rows['events']:,} events and all that belongs to them")
+
+
+@app.command()
 def verify(
     job_id: Annotated[
         str, typer.Argument(metavar="JOB", help="Only this job; all when left out.")
     ] = "",
     *,
+    archive: ArchiveFile = None,
     data_dir: DataDir = None,
     database: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -61,11 +100,18 @@ def verify(
     Examples:
       countermand audit verify
       countermand audit verify 0192f7a1-... --data-dir /var/lib/countermand --json
+      countermand audit verify --archive job.ndjson
     """
-    from streams.cli.auditing import document, summary, verified
+    from streams.cli.auditing import document, summary, verified, verified_archive
     from streams.settings import load
 
-    report = verified(load(data_dir=data_dir, database=database), job_id)
+    settings = load(data_dir=data_dir, database=database)
+    if archive is None:
+        report = verified(settings, job_id)
+    else:
+        report, signed = verified_archive(settings, archive)
+        if not signed:
+            say("the data directory has no audit.key, so that the signatures were left out")
     if as_json:
         emit(document(report))
     else:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from domain.errors import JobNotFound
+from domain.errors import InvalidCommand, JobNotFound
 from domain.job import Job
 from domain.jobs import JobMapper
 from domain.views import job_view
 from streams.cli.documents import JobDocument
+from streams.cli.output import whole_file
 from streams.cli.storage import existing
 from streams.settings import Settings
 from streams.stores import audit, migrate
@@ -41,6 +43,27 @@ def verified(settings: Settings, job_id: str) -> audit.Report:
         key = audit.AuditKey.load(settings.data_dir / keys.FILE_NAME)
         heads = audit.HeadsFile(settings.data_dir / heads_files.FILE_NAME, key)
         return audit.verify(database, heads, job_id=job_id or None)
+
+
+def archived(settings: Settings, job_id: str, path: Path) -> audit.Archived:
+    """Write the archive of a job; the file is there once all is in it."""
+    with existing(settings) as database:
+        migrate.check(database)
+        key = audit.AuditKey.load(settings.data_dir / keys.FILE_NAME)
+        heads = audit.HeadsFile(settings.data_dir / heads_files.FILE_NAME, key)
+        with whole_file(path) as file:
+            return audit.write_archive(database, heads, job_id, file)
+
+
+def verified_archive(settings: Settings, path: Path) -> tuple[audit.Report, bool]:
+    """What is found in an archive, and whether its signatures were looked at."""
+    place = settings.data_dir / keys.FILE_NAME
+    key = audit.AuditKey.load(place) if place.exists() else None
+    try:
+        with path.open("rb") as file:
+            return audit.verify_archive(file, key), key is not None
+    except OSError as error:
+        raise InvalidCommand(f"cannot read {path} ({error.strerror})") from None
 
 
 def summary(report: audit.Report) -> str:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 
@@ -99,16 +99,26 @@ class Client:
         """
         return await self._posted(_job(job_id, verb), (), json={"reason": reason, **(select or {})})
 
+    async def diff_summary(self, job_id: str, other: str, query: Query) -> Any:
+        """How many items of two runs differ, and in which way."""
+        return await self.get(_job(job_id, f"diff/{checked_id(other)}/summary"), query)
+
+    async def record(self, table: str, record_id: int, part: str, query: Query = ()) -> Any:
+        """The ``history`` or the ``blame`` of a record."""
+        return await self.get(f"/api/v1/records/{quote(table, safe='')}/{record_id}/{part}", query)
+
     async def get(self, path: str, query: Query = ()) -> Any:
         """The JSON document at a path."""
         accept = {"Accept": "application/json"}
         async with self._request("GET", path, query, headers=accept) as response:
             return await response.json()
 
-    async def lines(self, job_id: str, query: Query, accept: str) -> AsyncIterator[bytes]:
-        """The items of a job in the wanted media type, a line (with its end) at a time."""
+    async def lines(
+        self, job_id: str, query: Query, accept: str, part: str = "items"
+    ) -> AsyncIterator[bytes]:
+        """A part of a job in the wanted media type, a line (with its end) at a time."""
         headers = {"Accept": accept}
-        async with self._request("GET", _job(job_id, "items"), query, headers=headers) as response:
+        async with self._request("GET", _job(job_id, part), query, headers=headers) as response:
             rest = b""
             async for block in response.content.iter_any():
                 *lines, rest = (rest + block).split(b"\n")
@@ -209,10 +219,16 @@ class _Lost:
         self._delay = min(max(self._delay * 2, self._patience.first), self._patience.longest)
 
 
-def _job(job_id: str, part: str = "") -> str:
+def checked_id(job_id: str) -> str:
+    """The id, which can stand in a path; raises InvalidCommand."""
     if not job_id or not all(letter.isalnum() or letter in "-_" for letter in job_id):
         raise InvalidCommand(f"{job_id!r} is no job id; `countermand jobs` lists them")
-    return f"/api/v1/jobs/{job_id}/{part}" if part else f"/api/v1/jobs/{job_id}"
+    return job_id
+
+
+def _job(job_id: str, part: str = "") -> str:
+    path = f"/api/v1/jobs/{checked_id(job_id)}"
+    return f"{path}/{part}" if part else path
 
 
 async def _details(response: aiohttp.ClientResponse) -> ProblemDetails:

@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, BinaryIO
 
-from streams.cli.client import Client, Query
+from streams.cli.client import Client, Query, checked_id
 from streams.cli.documents import ItemDocument
 from streams.cli.output import emit
 from streams.cli.render import event_line
 
-MEDIA_TYPES = {"ndjson": "application/x-ndjson", "csv": "text/csv"}
+NDJSON = "application/x-ndjson"
+MEDIA_TYPES = {"ndjson": NDJSON, "items": NDJSON, "csv": "text/csv"}
 EVENTS_PAGE = 200
 
 
+def item_filters(
+    statuses: Sequence[str] | None, code: str, record: str
+) -> list[tuple[str, str | int]]:
+    """The parameters that choose items of a job."""
+    query: list[tuple[str, str | int]] = [("status", status) for status in statuses or ()]
+    query += [(name, text) for name, text in (("code", code), ("record", record)) if text]
+    return query
+
+
 async def export(client: Client, job_id: str, query: Query, form: str, out: BinaryIO) -> None:
-    """Write the items of a job as ``ndjson`` or ``csv``."""
+    """Write the items of a job as ``ndjson``, ``csv``, or ``items`` as they were sent."""
     async for line in client.lines(job_id, query, MEDIA_TYPES[form]):
         out.write(line)
+
+
+async def export_diff(client: Client, job_id: str, other: str, query: Query, out: BinaryIO) -> None:
+    """Write the items that differ between two runs as NDJSON."""
+    async for line in client.lines(job_id, query, NDJSON, f"diff/{checked_id(other)}"):
+        out.write(line)
+
+
+async def first_differences(
+    client: Client, job_id: str, other: str, query: Query, limit: int
+) -> list[dict[str, Any]]:
+    """The first items that differ between two runs."""
+    some = [*query, ("limit", limit)]
+    lines = client.lines(job_id, some, NDJSON, f"diff/{checked_id(other)}")
+    return [json.loads(line) async for line in lines]
 
 
 async def first_items(client: Client, job_id: str, query: Query, limit: int) -> list[ItemDocument]:
@@ -29,7 +54,7 @@ async def first_items(client: Client, job_id: str, query: Query, limit: int) -> 
 
 async def all_items(client: Client, job_id: str, query: Query = ()) -> AsyncIterator[ItemDocument]:
     """The items of a job, as they come."""
-    async for line in client.lines(job_id, query, MEDIA_TYPES["ndjson"]):
+    async for line in client.lines(job_id, query, NDJSON):
         yield json.loads(line)
 
 

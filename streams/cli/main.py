@@ -11,12 +11,14 @@ import typer
 from domain.errors import CountermandError
 from streams.cli import (
     audit,
+    comparing,
     database,
     demo,
     describing,
     exits,
     health,
     item,
+    looking,
     reading,
     scaling,
     serving,
@@ -76,6 +78,7 @@ for verb in (
     *(reading.jobs, reading.show, reading.items, reading.errors, reading.events),
     *(steering.pause, steering.resume, steering.cancel, steering.retry, steering.undo),
     item.item,
+    *(looking.export, comparing.diff, looking.history, looking.blame),
     reading.operations,
 ):
     app.command(rich_help_panel=JOBS)(verb)

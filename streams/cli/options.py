@@ -20,6 +20,30 @@ AsJson = Annotated[
     typer.Option("--json", metavar=FLAG, help="JSON on standard output and nothing else there."),
 ]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
+Statuses = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--status",
+        help="Only items in this status, as failed; unattempted are those that nobody has worked. "
+        "May be given several times.",
+        show_default=False,
+    ),
+]
+Code = Annotated[
+    str, typer.Option("--code", help="Only items with this error code.", show_default=False)
+]
+Record = Annotated[
+    str,
+    typer.Option(
+        "--record", metavar="TABLE/ID", help="Only items that wrote to it.", show_default=False
+    ),
+]
+TableName = Annotated[
+    str, typer.Argument(metavar="TABLE", help="The record's table.", show_default=False)
+]
+RecordId = Annotated[
+    int, typer.Argument(metavar="ID", help="The record's id.", min=0, show_default=False)
+]
 Reason = Annotated[
     str, typer.Option("--reason", help="Why; goes into the audit trail.", show_default=False)
 ]

@@ -8,7 +8,10 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from domain.errors import InvalidCommand
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -38,3 +41,17 @@ def pipe_may_close() -> Iterator[None]:
     except BrokenPipeError:
         # The interpreter flushes once more at its end; there must be something to take it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name when all is written; until then, and if not, there is none new."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise InvalidCommand(f"cannot write {path} ({error.strerror})") from None
+    finally:
+        part.unlink(missing_ok=True)

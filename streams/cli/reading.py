@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from domain.errors import InvalidCommand
-from streams.cli.options import DEFAULT_URL, FLAG, AsJson, JobId, Url
+from streams.cli.options import DEFAULT_URL, FLAG, AsJson, Code, JobId, Record, Statuses, Url
 from streams.cli.output import emit, pipe_may_close, say
 
 PAGE = 20
@@ -100,7 +100,9 @@ def show(
 def items(
     job_id: JobId,
     *,
-    status: Annotated[str, typer.Option(help="Only items in this status, as failed.")] = "",
+    status: Statuses = None,
+    code: Code = "",
+    record: Record = "",
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many; a table stops at 50.")
     ] = None,
@@ -114,18 +116,19 @@ def items(
 
     \b
     Examples:
-      countermand items 0192f7a1-... --status failed
+      countermand items 0192f7a1-... --status failed --code timeout
+      countermand items 0192f7a1-... --record annotations/17
       countermand items 0192f7a1-... --format csv > ledger.csv
     """
-    from streams.cli.exporting import export, first_items
+    from streams.cli.exporting import export, first_items, item_filters
     from streams.cli.session import talk
 
-    query: list[tuple[str, str | int]] = [("status", status)] if status else []
+    query = item_filters(status, code, record)
     wanted = ItemFormat.NDJSON if as_json else form
     if wanted is not ItemFormat.TABLE:
         query += [("limit", limit)] if limit else []
         with pipe_may_close():
-            talk(url, lambda client: export(client, job_id, query, wanted.value, sys.stdout.buffer))
+            talk(url, lambda client: export(client, job_id, query, wanted, sys.stdout.buffer))
         return
     from streams.cli.render import console, item_table
 

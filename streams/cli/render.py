@@ -138,7 +138,7 @@ def job_table(jobs: Iterable[JobDocument], width: int = PIPED_WIDTH) -> Table:
     """Jobs, a line each; two where ``width`` is short. No id is ever cut: people copy it."""
     if width < _ROOMY:
         return _narrow_job_table(jobs)
-    table = _table("job", "operation", "status", "name", "done", "counts", "created")
+    table = table_of("job", "operation", "status", "name", "done", "counts", "created")
     for name in ("job", "status", "done", "created"):
         _column(table, name).no_wrap = True
     _column(table, "job").min_width = _ID
@@ -156,7 +156,7 @@ def job_table(jobs: Iterable[JobDocument], width: int = PIPED_WIDTH) -> Table:
 
 
 def _narrow_job_table(jobs: Iterable[JobDocument]) -> Table:
-    table = _table("job, created", "operation, name", "status, counts")
+    table = table_of("job, created", "operation, name", "status, counts")
     _column(table, "job, created").min_width = _ID
     for job in jobs:
         done = "" if job["percent"] == 100 else f"{percent(job)} "
@@ -209,7 +209,7 @@ def _retrying(job: JobDocument) -> str:
 
 def item_table(items: Iterable[ItemDocument]) -> Table:
     """Items, a line each; the last column is the result or the reason."""
-    table = _table("item", "status", "result or reason")
+    table = table_of("item", "status", "result or reason")
     for item in items:
         fault = item["error"]
         result = "" if item["result"] is None else compact(item["result"])
@@ -228,7 +228,7 @@ def reason_of(fault: FaultDocument, status: str) -> str:
 
 def error_table(groups: Iterable[ErrorGroupDocument]) -> Table:
     """Groups of failures, the largest first, with the positions of a few items."""
-    table = _table("items", "code", "what", "for example items")
+    table = table_of("items", "code", "what", "for example items")
     for group in sorted(groups, key=lambda group: -group["count"]):
         samples = [str(sample.get("item", "?")) for sample in group["samples"]]
         table.add_row(
@@ -242,7 +242,7 @@ def error_table(groups: Iterable[ErrorGroupDocument]) -> Table:
 
 def operation_table(operations: Sequence[Mapping[str, Any]]) -> Table:
     """Operations, a line each."""
-    table = _table("operation", "undo", "what it does")
+    table = table_of("operation", "undo", "what it does")
     for operation in operations:
         first = str(operation.get("description") or "").partition("\n")[0]
         table.add_row(
@@ -278,7 +278,8 @@ def _column(table: Table, header: str) -> Column:
     return next(column for column in table.columns if column.header == header)
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
+    """An empty table with those columns."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column)

@@ -1,34 +1,25 @@
-"""Error groups: the failed items of a job by what their errors have in common, in one pass.
+"""Error groups: the failed items of a job by what their errors have in common.
 
-Only the ledgers are read, the latest chunk in plan order first, and of each only who has
-failed; neither items nor results are looked at.
+Of each chunk only what was counted when it was closed is read (:mod:`.faults`), the latest
+in plan order first. A ledger is read where that does not tell: of a chunk some of whose
+failures were tried again and others not, and of one that an older release has closed.
 """
 
 from __future__ import annotations
 
-import re
-from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection
+import orjson
+from sqlalchemy import Connection, Row, select
 
-from domain.outcomes import ItemStatus
 from domain.ranges import Ranges
+from streams.stores import faults
 from streams.stores import ledger as ledgers
-from streams.stores.outcomes import ledger_rows
-
-SAMPLES = 3
-MAX_GROUPS = 200
-OTHERS = "(other)"
-_VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")
-
-Key = tuple[str, str]
-"""Code and signature."""
-Sample = tuple[int, str, str]
-"""Position, message and pointer."""
+from streams.stores.faults import Grouping, Sample
+from streams.stores.outcomes import ledger_of
+from streams.stores.schema import chunk_faults, chunks, outcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,82 +32,85 @@ class ErrorGroup:
     samples: Sequence[Mapping[str, Any]]
 
 
-@lru_cache(maxsize=1024)
-def signature(message: str) -> str:
-    """A message without what varies from item to item: quoted text and numbers."""
-    return _VARYING.sub("…", message)
-
-
 def group_errors(connection: Connection, job_id: str, other: Ranges) -> list[ErrorGroup]:
     """The failed items of a job, the largest group first; those of ``other`` are left out."""
     grouping = Grouping()
     spoken = _Spoken(other)
-    for _chunk, _attempt, data in ledger_rows(connection, job_id):
-        document = ledgers.decode(data)
-        fresh = spoken.take(document)
-        for index, code, message, pointer, _retryable in document.get("faults") or ():
-            position = fresh.get(index)
-            if position is not None:
-                grouping.add(code, (position, message, pointer))
-    return grouping.found()
+    for row in _closed(connection, job_id):
+        if row.failed:
+            _take_failures(connection, job_id, row, spoken, grouping)
+        items = Ranges.from_spans(orjson.loads(row[1]))
+        returned = orjson.loads(row.summary).get("returned")
+        spoken.add(items - Ranges.from_spans(returned) if returned else items)
+    groups = [
+        ErrorGroup(*key, count, [_shown(sample) for sample in samples])
+        for key, count, samples in grouping.found()
+    ]
+    return sorted(groups, key=lambda group: (-group.count, group.code, group.signature))
+
+
+def _closed(connection: Connection, job_id: str) -> Iterator[Row[Any]]:
+    """Chunks with their outcomes, but those of undos: they have no say on what had failed."""
+    same = (outcomes.c.job_id == chunks.c.job_id) & (outcomes.c.chunk == chunks.c.chunk)
+    its_own = (
+        (chunk_faults.c.job_id == chunks.c.job_id)
+        & (chunk_faults.c.chunk == chunks.c.chunk)
+        & (chunk_faults.c.sha256 == outcomes.c.sha256)
+    )
+    statement = (
+        select(
+            chunks.c.chunk,
+            chunks.c["items"],
+            outcomes.c.summary,
+            outcomes.c.failed,
+            chunk_faults.c.groups,
+        )
+        .join(outcomes, same)
+        .outerjoin(chunk_faults, its_own)
+        .where(chunks.c.job_id == job_id, chunks.c.target.is_(None))
+        .order_by(chunks.c.chunk.desc())
+        .execution_options(yield_per=50)
+    )
+    return iter(connection.execute(statement))
+
+
+def _take_failures(
+    connection: Connection, job_id: str, row: Row[Any], spoken: _Spoken, grouping: Grouping
+) -> None:
+    """Count those of a chunk's failures that are the latest word on their items."""
+    groups = None if row.groups is None else faults.decode(bytes(row.groups))
+    if groups is not None:
+        fresh = [spoken.lacks(group.items) for group in groups]
+        if all(left in (0, group.count) for left, group in zip(fresh, groups, strict=True)):
+            for left, group in zip(fresh, groups, strict=True):
+                if left:
+                    grouping.join((group.code, group.signature), left, group.samples)
+            return
+    document = ledgers.decode(ledger_of(connection, job_id, row.chunk))
+    spans = Ranges.from_spans(document["items"])
+    for position, code, message, pointer in faults.failures_of(spans, document):
+        if spoken.lacks(Ranges.span(position, position + 1)):
+            grouping.add(code, (position, message, pointer))
 
 
 class _Spoken:
-    """The positions of which the latest word is known."""
+    """The positions of which the latest word is known: a byte each."""
 
     def __init__(self, positions: Ranges) -> None:
         self._flags = bytearray()
+        self.add(positions)
+
+    def add(self, positions: Ranges) -> None:
+        """These are known from now on."""
         for first, end in positions.spans:
-            self._flags.extend(bytes(first - len(self._flags)))
-            self._flags.extend(b"\1" * (end - first))
+            if end > len(self._flags):
+                self._flags.extend(bytes(end - len(self._flags)))
+            self._flags[first:end] = b"\1" * (end - first)
 
-    def take(self, document: Mapping[str, Any]) -> dict[int, int]:
-        """Take in a ledger; index and position of the failures that are an item's latest word."""
-        failed: dict[int, int] = {}
-        positions = Ranges.from_spans(document["items"])
-        letters: str = document["statuses"]
-        for index, (position, letter) in enumerate(zip(positions, letters, strict=True)):
-            status = ledgers.LETTERS[letter]
-            if status is None or not self._is_new(position):
-                continue
-            if status is ItemStatus.FAILED:
-                failed[index] = position
-        return failed
-
-    def _is_new(self, position: int) -> bool:
-        if position >= len(self._flags):
-            self._flags.extend(bytes(position + 1 - len(self._flags)))
-        if self._flags[position]:
-            return False
-        self._flags[position] = 1
-        return True
-
-
-class Grouping:
-    """Groups so far; what is too much for their number goes into one of its code."""
-
-    def __init__(self) -> None:
-        self._counts: dict[Key, int] = {}
-        self._samples: dict[Key, list[Sample]] = {}
-
-    def add(self, code: str, sample: Sample) -> None:
-        """One more failure; the samples of a group are its first items."""
-        key = code, signature(sample[1])
-        if key not in self._counts and len(self._counts) >= MAX_GROUPS:
-            key = code, OTHERS
-        self._counts[key] = self._counts.get(key, 0) + 1
-        samples = self._samples.setdefault(key, [])
-        if len(samples) < SAMPLES or sample < samples[-1]:
-            insort(samples, sample)
-            del samples[SAMPLES:]
-
-    def found(self) -> list[ErrorGroup]:
-        """The groups, the largest first."""
-        groups = [
-            ErrorGroup(*key, count, [_shown(sample) for sample in self._samples[key]])
-            for key, count in self._counts.items()
-        ]
-        return sorted(groups, key=lambda group: (-group.count, group.code, group.signature))
+    def lacks(self, positions: Ranges) -> int:
+        """How many of these are not known yet."""
+        known = sum(self._flags.count(1, first, end) for first, end in positions.spans)
+        return len(positions) - known
 
 
 def _shown(sample: Sample) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from domain.commands import Selection
 from domain.outcomes import Fault, ItemStatus
 from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
-from streams.stores.error_groups import signature
+from streams.stores.faults import signature
 from streams.stores.outcomes import ledger_rows
 from streams.stores.schema import outcomes
 from streams.stores.statements import Statement, listed, numbers

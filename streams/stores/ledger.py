@@ -26,7 +26,9 @@ from domain.outcomes import (
     UndoResult,
 )
 from domain.ranges import Ranges
+from streams.stores import faults
 from streams.stores.compression import compress, decompress
+from streams.stores.faults import Faults
 
 LETTERS = {
     "s": ItemStatus.SUCCEEDED,
@@ -39,6 +41,8 @@ LETTERS = {
 """``u``: an undo failed, so that the item stays what it was."""
 
 MAX_MESSAGE = 2000
+EVERY = 2**63
+"""An end behind all positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Encoded results with what the outcome row's columns need."""
+    """Encoded results with what the outcome row's columns need; ``faults`` only if items failed."""
 
     data: bytes
     sha256: str
@@ -67,6 +71,7 @@ class Ledger:
     skipped: int
     rolled_back: int
     conflict: int
+    faults: Faults | None = None
 
 
 def encode_results(
@@ -80,7 +85,7 @@ def encode_results(
     letters: list[str] = []
     documents: list[Any] = []
     scores: list[float | None] = []
-    faults: list[list[Any]] = []
+    failed: list[list[Any]] = []
     reasons: list[list[Any]] = []
     scored = False
     for index, result in enumerate(results):
@@ -91,7 +96,7 @@ def encode_results(
             scored = scored or result.score is not None
         elif isinstance(result, Failed):
             letters.append("f")
-            faults.append(_fault(index, result))
+            failed.append(_fault(index, result))
         else:
             letters.append("k")
             reasons.append([index, result.reason])
@@ -101,7 +106,7 @@ def encode_results(
         {
             "results": documents,
             "scores": scores if scored else None,
-            "faults": faults,
+            "faults": failed,
             "reasons": reasons,
             "durations": list(durations) if durations is not None else duration_ms,
         },
@@ -114,7 +119,7 @@ def encode_undo(
     """The ledger of an undo chunk: only items whose records it tried to put back."""
     letter = "r" if restored is ItemStatus.ROLLED_BACK else "s"
     letters: list[str] = []
-    faults: list[list[Any]] = []
+    failed: list[list[Any]] = []
     conflicts: list[list[Any]] = []
     for index, position in enumerate(sorted(results)):
         result = results[position]
@@ -125,11 +130,11 @@ def encode_undo(
             conflicts.append([index, result.record, result.by, result.reason])
         else:
             letters.append("u")
-            faults.append(_fault(index, result))
+            failed.append(_fault(index, result))
     return _packed(
         Ranges.of(results),
         "".join(letters),
-        {"faults": faults, "conflicts": conflicts, "durations": duration_ms},
+        {"faults": failed, "conflicts": conflicts, "durations": duration_ms},
     )
 
 
@@ -150,6 +155,7 @@ def _packed(items: Ranges, letters: str, columns: dict[str, Any]) -> Ledger:
         skipped=letters.count("k"),
         rolled_back=letters.count("r"),
         conflict=letters.count("c"),
+        faults=faults.encode(faults.failures_of(items, document)) if "f" in letters else None,
     )
 
 
@@ -169,12 +175,12 @@ def statuses(data: bytes) -> Iterator[tuple[int, ItemStatus]]:
             yield position, status
 
 
-def entries(data: bytes) -> Iterator[LedgerEntry]:
-    """All that a chunk says of its items, in order."""
+def entries(data: bytes, first: int = 0, end: int = EVERY) -> Iterator[LedgerEntry]:
+    """All that a chunk says of its items from ``first`` to before ``end``, in order."""
     document = decode(data)
     results = iter(document.get("results") or ())
     scores = iter(document.get("scores") or ())
-    faults = {fault[0]: fault[1:] for fault in document.get("faults") or ()}
+    failed = {fault[0]: fault[1:] for fault in document.get("faults") or ()}
     reasons = dict(document.get("reasons") or ())
     conflicts = {row[0]: row[1:] for row in document.get("conflicts") or ()}
     durations = document["durations"]
@@ -183,10 +189,15 @@ def entries(data: bytes) -> Iterator[LedgerEntry]:
         letter = document["statuses"][index]
         duration = durations[index] if isinstance(durations, list) else None
         status = LETTERS[letter]
+        result, score = (
+            (next(results, None), next(scores, None)) if letter == "s" and worked else (None, None)
+        )
+        if not first <= position < end:
+            continue
         if letter == "s" and worked:
-            yield LedgerEntry(position, status, next(results, None), next(scores, None), duration)
+            yield LedgerEntry(position, status, result, score, duration)
         elif letter in "fu":
-            code, message, pointer, retryable = faults[index]
+            code, message, pointer, retryable = failed[index]
             yield LedgerEntry(
                 position, status, None, None, duration, code, message, pointer, retryable
             )

@@ -25,7 +25,7 @@ from domain.outcomes import ClosedChunk, Closing, Done, Failed, ItemStatus, Resu
 from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
 from streams.stores.ledger import Ledger, LedgerEntry
-from streams.stores.schema import chunks, item_results, outcomes
+from streams.stores.schema import chunk_faults, chunks, item_results, outcomes
 from streams.stores.statements import INSERTS, Statement, fixed, insertion, listed, numbers
 
 NOTHING = Ranges()
@@ -61,6 +61,9 @@ def _insertion(dialect: Dialect) -> ClauseElement:
 
 
 _INSERT = Statement(_insertion)
+_INSERT_FAULTS = insertion(
+    chunk_faults, "job_id", "chunk", "sha256", "codes", "groups", or_ignore=True
+)
 _INSERT_RESULT = insertion(item_results, "job_id", "chunk", "item", "result", or_ignore=True)
 _UNRECORDED = fixed(
     select(outcomes.c.summary)
@@ -108,6 +111,20 @@ class OutcomeRow:
 
 def insert_outcomes(connection: Connection, rows: Sequence[OutcomeRow]) -> None:
     """Store outcomes of chunks; a chunk that has one already keeps it."""
+    _INSERT_FAULTS.run_many(
+        connection,
+        [
+            {
+                "job_id": row.job_id,
+                "chunk": row.closed.chunk,
+                "sha256": row.ledger.sha256,
+                "codes": row.ledger.faults.codes,
+                "groups": row.ledger.faults.groups,
+            }
+            for row in rows
+            if row.ledger.faults is not None
+        ],
+    )
     _INSERT.run_many(
         connection,
         [
@@ -268,6 +285,14 @@ def ledger_rows(
         query = query.where(outcomes.c.failed > 0)
     for row in connection.execute(query):
         yield row.chunk, row.attempt, bytes(row.ledger)
+
+
+def ledger_of(connection: Connection, job_id: str, chunk: int) -> bytes:
+    """The ledger of a chunk that has its outcome."""
+    statement = select(outcomes.c.ledger).where(
+        outcomes.c.job_id == job_id, outcomes.c.chunk == chunk
+    )
+    return bytes(connection.execute(statement).scalar_one())
 
 
 def failed_items(connection: Connection, job_id: str) -> Ranges:

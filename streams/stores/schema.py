@@ -193,6 +193,18 @@ outcomes = Table(
 """The first row of a chunk wins, for ever. ``summary`` is a ClosedChunk as JSON, ``ledger``
 the per-item results, ``images`` the records as they were before; ``sequence`` orders commits."""
 
+chunk_faults = Table(
+    "chunk_faults",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("chunk", Integer, primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("codes", LargeBinary, nullable=False),
+    Column("groups", LargeBinary, nullable=False),
+)
+"""What the failures of a chunk have in common, for chunks that have some; it repeats the ledger
+of the digest ``sha256``."""
+
 item_results = Table(
     "item_results",
     metadata,

@@ -95,6 +95,29 @@ def test_items_and_errors_name_what_failed(stack: Stack, job: dict[str, Any]) ->
     assert len(csv) == 51
 
 
+def test_items_are_found_by_code_and_record_and_can_be_submitted_again(
+    stack: Stack, job: dict[str, Any]
+) -> None:
+    (code,) = {
+        item["error"]["code"] for item in stack.lines("items", job["job_id"], "--status", "failed")
+    }
+    assert len(stack.lines("items", job["job_id"], "--code", code)) == 5
+    created = stack.lines("items", job["job_id"], "--status", "succeeded")[3]
+    record = f"projects/{created['result']['id']}"
+    found = stack.lines("items", job["job_id"], "--record", record)
+    assert [item["position"] for item in found] == [created["position"]]
+
+    exported = stack.lines("export", job["job_id"], "--status", "succeeded")
+    assert exported[3]["item"] == {"name": f"p{created['position']}"}
+    bodies = stack.ask("export", job["job_id"], "--code", code, "--format", "items").stdout
+    again = stack.ask("submit", "annotations.create_projects", "-w", given=bodies)
+    assert "5 failed" in again.stdout
+    for wrong in (("--code", "no_such"), ("--status", "broken"), ("--record", "nothing/1")):
+        assert " possible: " in (said := refused(stack.ask("items", job["job_id"], *wrong))) or (
+            "must be one of" in said
+        )
+
+
 def test_events_are_the_same_listed_and_followed(stack: Stack, job: dict[str, Any]) -> None:
     listed = stack.lines("events", job["job_id"])
     followed = stack.lines("events", job["job_id"], "--follow")

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
+from sqlalchemy import Column, Integer, MetaData, String, Table
 
 from api.app import create_app
 from api.edge import Services
@@ -32,7 +33,17 @@ class Scale(BaseModel):
     factor: int = 1
 
 
-@operation("test.double", item=Number, params=Scale)
+numbers = Table(
+    "numbers",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("tenant", String(100), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("n", Integer),
+)
+
+
+@operation("test.double", item=Number, params=Scale, tables=[numbers])
 def double(ctx: Context, item: Number) -> Done:
     """Doubles a number."""
     return Done({"n": item.n * 2})

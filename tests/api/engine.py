@@ -6,15 +6,15 @@ when. It serves the same protocols as the real one, whose tests are in ``test_em
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any
 
-import orjson
-
 from domain.commands import JobSpec, Selection
-from domain.errors import JobNotFound, StoreUnavailable
+from domain.errors import JobNotFound, RecordNotFound, StoreUnavailable
 from domain.events import Cause, JobEvent
 from domain.job import Job, Stamp
 from domain.outcomes import ClosedChunk, ItemStatus
@@ -22,13 +22,15 @@ from domain.progress import of_event
 from domain.ranges import Ranges
 from domain.registry import Registry
 from streams.attempts import Attempt, ItemPast
+from streams.diffs import Change, Difference, Run, Summary
 from streams.gateway import ALL_FAILED, Caller, Verb
+from streams.items import ALL, Fault, ItemView, Wanted
 from streams.live import LiveEvent, LiveHub
-from streams.queries import Fault, ItemView
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.ledger import LedgerEntry
 from streams.stores.read_model import Page
+from streams.stores.records.past import Blame, Standing, Version
 
 AT = datetime(2025, 1, 31, 12, tzinfo=UTC)
 DIGEST = "0" * 64
@@ -52,10 +54,19 @@ class MemoryEngine:
     uploads_begun: int = 0
     uploads_failed: list[BaseException] = field(default_factory=list)
     filters: dict[str, Any] = field(default_factory=dict)
+    wanted: Wanted = ALL
+    runs: tuple[Run, Run] | None = None
+    key: str | None = None
+    past: dict[tuple[str, int], list[Version]] = field(default_factory=dict)
+    """Versions of records, the latest first."""
     fault: Exception | None = None
     breaks_at: int | None = None
     """Position of the item that cannot be read."""
     reads: int = 0
+    taken: int = 0
+    """Items that were read so far."""
+    items_left: asyncio.Event = field(default_factory=asyncio.Event)
+    """Nobody reads items any more."""
     _jobs: dict[str, Job] = field(default_factory=dict)
     _closed: dict[str, set[int]] = field(default_factory=dict)
 
@@ -147,17 +158,28 @@ class MemoryEngine:
         self,
         tenant: str,
         job_id: str,
+        wanted: Wanted,
         *,
-        status: ItemStatus | None = None,
         after: int = -1,
-        limit: int | None,
+        limit: int | None = None,
+        payload: bool = True,
     ) -> AsyncGenerator[ItemView, None]:
         job = self._known(tenant, job_id)
+        self.wanted = wanted
         views = [v for v in self._views(job) if v.position > after]
-        for view in [v for v in views if status in (None, v.status)][:limit]:
-            if view.position == self.breaks_at:
-                raise StoreUnavailable("the database is away")
-            yield view
+        views = [v for v in views if wanted.matches(v.status, v.error.code if v.error else "")]
+        try:
+            for view in views[:limit]:
+                if view.position == self.breaks_at:
+                    raise StoreUnavailable("the database is away")
+                self.taken += 1
+                yield view
+        finally:
+            self.items_left.set()
+
+    async def codes(self, tenant: str, job_id: str) -> list[str]:
+        self._known(tenant, job_id)
+        return ["odd", "timeout"]
 
     async def errors(self, tenant: str, job_id: str) -> list[ErrorGroup]:
         failed = [view for view in self._views(self._known(tenant, job_id)) if view.error]
@@ -168,6 +190,48 @@ class MemoryEngine:
         view = self._views(self._known(tenant, job_id))[position]
         entry = LedgerEntry(position, view.status, view.result)
         return ItemPast([Attempt(view.chunk or 0, Cause.APPLY, AT, entry)], [view.item])
+
+    async def diff(
+        self,
+        tenant: str,
+        this: Run,
+        other: Run,
+        changes: Collection[Change],
+        *,
+        key: str | None = None,
+        after: int = -1,
+        limit: int | None = None,
+    ) -> AsyncGenerator[Difference, None]:
+        self.runs, self.key = (this, other), key
+        known = [self._views(self._known(tenant, run.job_id)) for run in (this, other)]
+        pairs = list(zip_longest(*known))
+        every = [
+            Difference(position, Change.SAME if a == b else Change.STATUS, a, b)
+            for position, (a, b) in enumerate(pairs)
+        ]
+        for one in [d for d in every if d.change in changes and d.position > after][:limit]:
+            yield one
+
+    async def diff_summary(
+        self, tenant: str, this: Run, other: Run, *, key: str | None = None
+    ) -> Summary:
+        summary = Summary()
+        async for one in self.diff(tenant, this, other, frozenset(Change), key=key):
+            summary.add(one)
+        return summary
+
+    async def history(
+        self, tenant: str, table: str, record_id: int, *, cursor: int | None, limit: int
+    ) -> tuple[list[Version], int | None]:
+        below = [v for v in self._past(table, record_id) if v.write.version < (cursor or 10**9)]
+        more = len(below) > limit
+        return below[:limit], below[limit - 1].write.version if more else None
+
+    async def blame(self, tenant: str, table: str, record_id: int) -> Standing:
+        last = self._past(table, record_id)[0]
+        values = last.values or {}
+        columns = {key: Blame(value, last.write, certain=True) for key, value in values.items()}
+        return Standing(last.write, columns)
 
     async def health(self) -> Vitality:
         return self.health_now
@@ -209,6 +273,11 @@ class MemoryEngine:
 
     # -- insides ------------------------------------------------------------------
 
+    def _past(self, table: str, record_id: int) -> list[Version]:
+        if (table, record_id) not in self.past:
+            raise RecordNotFound(f"there was never a record {record_id} in {table}")
+        return self.past[table, record_id]
+
     async def _taken(self, lines: AsyncIterator[bytes]) -> list[bytes]:
         text = b""
         try:
@@ -247,10 +316,9 @@ class MemoryEngine:
             status = ItemStatus.FAILED if odd else ItemStatus.SUCCEEDED
             if not job.started_at:
                 status, odd = ItemStatus.PENDING, False
-            item = orjson.loads(line)
             result = None if odd else {"n": position}
             views.append(
-                ItemView(position, status, result, None, 1.5, fault if odd else None, 0, 1, item)
+                ItemView(position, status, result, None, 1.5, fault if odd else None, 0, 1, line)
             )
         return views
 

@@ -18,6 +18,7 @@ EXPECTED = {
     "UnknownOperation": 422,
     "UnsupportedVersion": 422,
     "JobNotFound": 404,
+    "RecordNotFound": 404,
     "WrongState": 409,
     "NotReversible": 409,
     "IdempotencyConflict": 409,
@@ -31,6 +32,7 @@ EXPECTED = {
     "StoreUnavailable": 503,
     "BrokerUnavailable": 503,
     "VersionConflict": 503,
+    "RecordsOvertaken": 503,
 }
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import orjson
 import pytest
 from structlog.testing import capture_logs
@@ -342,59 +340,6 @@ async def test_events_are_paged_as_json(site: Site) -> None:
     rest = await get(site, path, params={"after": after}, headers=accept)
     assert [event["version"] for event in rest["items"]] == [3, 4]
     assert rest["next_after"] is None
-
-
-async def test_items_are_paged(site: Site) -> None:
-    job_id = await submitted(site, 5, odd=(2,))
-    site.engine.work(job_id)
-    path = f"/api/v1/jobs/{job_id}/items"
-    first = await get(site, path, params={"limit": 3})
-    assert [item["position"] for item in first["items"]] == [0, 1, 2]
-    assert first["items"][2]["error"] == {
-        "code": "odd",
-        "message": "no",
-        "pointer": "/n",
-        "retryable": False,
-    }
-    assert "item" not in first["items"][0]
-    rest = await get(site, path, params={"cursor": first["next_cursor"], "include": "item"})
-    assert [item["item"]["n"] for item in rest["items"]] == [3, 4]
-    assert rest["next_cursor"] is None
-    failed = await get(site, path, params={"status": "failed"})
-    assert [item["position"] for item in failed["items"]] == [2]
-    await get(site, path, status=400, params={"status": "odd"})
-
-
-@pytest.mark.parametrize("how", ["format", "accept"])
-async def test_items_are_streamed_as_ndjson_and_csv(site: Site, how: str) -> None:
-    job_id = await submitted(site, 5, odd=(2,))
-    site.engine.work(job_id)
-    path = f"/api/v1/jobs/{job_id}/items"
-    for name, kind in (("ndjson", "application/x-ndjson"), ("csv", "text/csv")):
-        options: dict[str, Any] = (
-            {"params": {"format": name}} if how == "format" else {"headers": {"Accept": kind}}
-        )
-        async with site.client.get(path, **options) as response:
-            assert response.content_type == kind
-            text = await response.text()
-        if name == "ndjson":
-            rows: list[Any] = [orjson.loads(line) for line in text.splitlines()]
-        else:
-            rows = list(csv.DictReader(io.StringIO(text, newline="")))
-        assert [int(row["position"]) for row in rows] == [0, 1, 2, 3, 4]
-        assert [row["status"] for row in rows].count("failed") == 1
-
-
-async def test_an_export_that_breaks_off_is_not_taken_for_whole(site: Site) -> None:
-    job_id = await submitted(site, 5000)
-    site.engine.work(job_id)
-    site.engine.breaks_at = 4000
-    async with site.client.get(f"/api/v1/jobs/{job_id}/items?format=ndjson") as response:
-        assert response.status == 200
-        with pytest.raises(aiohttp.ClientError):
-            await response.read()
-    site.engine.breaks_at = 10
-    await get(site, f"/api/v1/jobs/{job_id}/items?format=ndjson", status=503)
 
 
 async def test_errors_are_grouped(site: Site) -> None:

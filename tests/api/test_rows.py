@@ -12,12 +12,12 @@ import pytest
 
 from api import rows
 from domain.outcomes import ItemStatus
-from streams.queries import Fault, ItemView
+from streams.items import Fault, ItemView
 
 
 def view(position: int = 0, message: str = "no", result: Any = None) -> ItemView:
     fault = Fault("odd", message, "/n", False)
-    return ItemView(position, ItemStatus.FAILED, result, -5, None, fault, 0, 1, {"n": 1})
+    return ItemView(position, ItemStatus.FAILED, result, -5, None, fault, 0, 1, b'{"n": 1}')
 
 
 def parsed(*views: ItemView, payload: bool = False) -> list[dict[str, str]]:

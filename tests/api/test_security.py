@@ -15,11 +15,23 @@ from streams.settings import load
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
 
-PATHS = [
-    (method, path.replace("{job_id:[0-9A-Za-z_-]{1,64}}", "job-1"))
-    for method, path, _ in ROUTES
-    if method != "*"
-]
+PLACES = {
+    "{job_id:[0-9A-Za-z_-]{1,64}}": "job-1",
+    "{other:[0-9A-Za-z_-]{1,64}}": "job-2",
+    "{table}": "numbers",
+    "{record_id:[0-9]{1,19}}": "7",
+}
+
+
+def filled(path: str) -> str:
+    """The pattern of a route as one of its paths."""
+    for place, value in PLACES.items():
+        path = path.replace(place, value)
+    assert "{" not in path, "a place that this test does not know"
+    return path
+
+
+PATHS = [(method, filled(path)) for method, path, _ in ROUTES if method != "*"]
 WRITING = [path for method, path in PATHS if method == "POST"]
 
 
@@ -40,7 +52,7 @@ async def ask(site: Site, method: str, path: str, **options: Any) -> tuple[int, 
 
 
 def test_the_routes_are_those_that_are_promised() -> None:
-    assert len(PATHS) == len(set(PATHS)) == 17
+    assert len(PATHS) == len(set(PATHS)) == 21
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from streams.stores.database import Database
 from streams.stores.schema import (
+    chunk_faults,
     events,
     outcomes,
     payload_keys,
@@ -23,7 +24,7 @@ from tests.stored_events import stamp
 
 __all__ = ["database", "database_url", "shared_database", "sqlite_database"]
 
-_TABLES = (events, outcomes, payload_keys, payloads, snapshots, uploads)
+_TABLES = (events, outcomes, chunk_faults, payload_keys, payloads, snapshots, uploads)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, Table, Text, cast, literal, select, u
 from sqlalchemy.exc import IntegrityError
 
 from streams.stores.database import Database
-from streams.stores.schema import events, outcomes, payloads, uploads
+from streams.stores.schema import chunk_faults, events, outcomes, payloads, uploads
 
 _TRIES = 300
 
@@ -128,7 +128,7 @@ def _says_the_same(byte: Byte, before: Any, after: Any) -> bool:
     """A compressed frame has bits that no decompressor looks at."""
     if after is before:
         return True
-    if byte.column is not payloads.c.data:
+    if byte.column not in (payloads.c.data, chunk_faults.c.groups):
         return False
     try:
         return _plain(before) == _plain(after)
@@ -148,4 +148,7 @@ DIGESTED = (
     outcomes.c.ledger,
     outcomes.c.sha256,
     outcomes.c.summary,
+    chunk_faults.c.sha256,
+    chunk_faults.c.codes,
+    chunk_faults.c.groups,
 )

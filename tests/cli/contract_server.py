@@ -70,6 +70,10 @@ class Contract:
     items: list[dict[str, Any]] = field(default_factory=list)
     groups: list[dict[str, Any]] = field(default_factory=list)
     operations: list[dict[str, Any]] = field(default_factory=list)
+    records: dict[str, Any] = field(default_factory=dict)
+    """Answers by what stands behind the routes of records."""
+    differences: list[dict[str, Any]] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
     next_cursor: str | None = None
     problem: dict[str, Any] | None = None
     drop_after: int | None = None
@@ -178,6 +182,21 @@ async def _errors(request: web.Request) -> web.Response:
     return web.json_response({"items": request.app[CONTRACT].groups})
 
 
+async def _diff(request: web.Request) -> web.Response:
+    found = request.app[CONTRACT].differences
+    found = found[: int(request.query.get("limit", len(found)))]
+    lines = "".join(json.dumps(one) + "\n" for one in found)
+    return web.Response(text=lines, content_type="application/x-ndjson")
+
+
+async def _summary(request: web.Request) -> web.Response:
+    return web.json_response(request.app[CONTRACT].summary)
+
+
+async def _record(request: web.Request) -> web.Response:
+    return web.json_response(request.app[CONTRACT].records[request.match_info["part"]])
+
+
 async def _operations(request: web.Request) -> web.Response:
     return web.json_response({"items": request.app[CONTRACT].operations})
 
@@ -193,6 +212,9 @@ def _application(contract: Contract) -> web.Application:
     application.router.add_get("/api/v1/jobs", _jobs)
     application.router.add_post("/api/v1/jobs", _submit)
     application.router.add_get("/api/v1/operations", _operations)
+    application.router.add_get("/api/v1/records/{table}/{id}/{part}", _record)
+    application.router.add_get("/api/v1/jobs/{job}/diff/{other}", _diff)
+    application.router.add_get("/api/v1/jobs/{job}/diff/{other}/summary", _summary)
     application.router.add_get("/api/v1/jobs/{job}", _job)
     application.router.add_get("/api/v1/jobs/{job}/items", _items)
     application.router.add_get("/api/v1/jobs/{job}/events", _events)

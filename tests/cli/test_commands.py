@@ -244,6 +244,46 @@ class TestReading:
         else:
             assert ended.lines == contract.items[1::2]
 
+    def test_items_are_chosen_by_status_code_and_record(self, ask: Run, contract: Contract) -> None:
+        ask(
+            *("items", "job-1", "--status", "failed", "--status", "conflict", "--code", "odd"),
+            *("--record", "notes/7", "--json"),
+        )
+
+        assert contract.requests == [
+            (
+                "GET",
+                "/api/v1/jobs/job-1/items?status=failed&status=conflict&code=odd&record=notes/7",
+            )
+        ]
+
+    def test_an_export_has_what_was_sent(self, ask: Run, contract: Contract) -> None:
+        contract.items = [{"position": n, "status": "failed", "item": {"n": n}} for n in range(3)]
+
+        ended = ask("export", "job-1", "--status", "failed")
+
+        assert ended.lines == contract.items
+        assert contract.requests == [
+            ("GET", "/api/v1/jobs/job-1/items?status=failed&include=item&format=ndjson")
+        ]
+
+    def test_an_export_to_a_file_is_there_when_it_is_whole(
+        self, ask: Run, contract: Contract, tmp_path: Path
+    ) -> None:
+        contract.items = [{"position": n, "status": "failed"} for n in range(3)]
+        path = tmp_path / "failed.csv"
+
+        ended = ask("export", "job-1", "--format", "csv", "-o", str(path))
+
+        assert (ended.code, ended.out) == (0, "")
+        assert path.read_text().splitlines() == [
+            *("position,status", "0,failed", "1,failed", "2,failed")
+        ]
+        contract.problem = {"status": 503, "title": "Service Unavailable"}
+        assert ask("export", "job-1", "-o", str(tmp_path / "none")).code == 3
+        assert ask("export", "job-1", "-o", str(tmp_path / "no" / "where")).code == 2
+        assert [left.name for left in tmp_path.iterdir()] == ["failed.csv"]
+
     def test_events_come_in_pages(self, ask: Run, contract: Contract) -> None:
         contract.events = [event(version) for version in range(1, 451)]
 

@@ -151,7 +151,7 @@ async def test_after_a_cancel_what_waited_has_failed_and_nothing_fires(
 
 async def test_an_item_that_waits_is_pending_and_its_attempts_say_why(stages: Stages) -> None:
     job_id = await _add_to_what_is_missing(stages)
-    queries = Queries(stages.database, stages.jobs)
+    queries = Queries(stages.database, stages.jobs, stages.registry)
     views = [view async for view in queries.items("local", job_id)]
     assert {view.status for view in views} == {ItemStatus.PENDING}
     (attempt,) = (await queries.item_past("local", job_id, 3)).attempts
@@ -170,7 +170,7 @@ async def test_a_job_without_a_policy_reads_no_ledger_and_sets_no_timer(stages: 
 
 async def test_every_attempt_at_an_item_is_found_again(stages: Stages, timers: Timers) -> None:
     job_id = await _add_to_what_is_missing(stages)
-    queries = Queries(stages.database, stages.jobs)
+    queries = Queries(stages.database, stages.jobs, stages.registry)
     for _ in range(2):
         stages.clock.pass_seconds(5)
         await timers.fire()

@@ -9,7 +9,10 @@ import pytest
 from domain.errors import UnknownOperation, WrongState
 from domain.events import JobStatus
 from domain.outcomes import ItemStatus
+from streams.items import Wanted
 from tests.engine.conftest import Desk
+
+FAILED = Wanted(frozenset({ItemStatus.FAILED}))
 
 
 async def test_a_job_is_worked_and_every_item_has_its_result(desk: Desk) -> None:
@@ -19,9 +22,7 @@ async def test_a_job_is_worked_and_every_item_has_its_result(desk: Desk) -> None
     job = await desk.settle(await desk.submit("stock.create", things))
     assert job.status is JobStatus.COMPLETED_WITH_ERRORS
     assert (job.counts.succeeded, job.counts.failed, job.counts.total) == (2498, 2, 2500)
-    failed = [
-        view async for view in desk.engine.queries.items("local", job.id, status=ItemStatus.FAILED)
-    ]
+    failed = [view async for view in desk.engine.queries.items("local", job.id, FAILED)]
     assert [(view.position, view.error and view.error.code) for view in failed] == [
         (17, "refused"),
         (2000, "invalid"),

@@ -162,7 +162,7 @@ async def test_a_group_is_patched_and_worked_again_and_the_old_bodies_stay(stage
     assert (job.status, job.edits) == (JobStatus.COMPLETED, 2)
     assert await stages.rows("SELECT amount FROM stock WHERE name = 'good'") == [(0,)] * 4
 
-    queries = Queries(stages.database, stages.jobs)
+    queries = Queries(stages.database, stages.jobs, stages.registry)
     views = [view async for view in queries.items("local", job_id)]
     assert [v.item for v in views if v.position in bad] == [{"name": "good"}] * 4
     assert [v.item for v in views if v.position not in bad] == [

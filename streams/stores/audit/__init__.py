@@ -11,6 +11,7 @@ elsewhere.
 
 from __future__ import annotations
 
+from streams.stores.audit.archive import Archived, verify_archive, write_archive
 from streams.stores.audit.findings import Finding, Kind, Report
 from streams.stores.audit.heads import HeadsFile
 from streams.stores.audit.key import AuditKey
@@ -20,6 +21,7 @@ from streams.stores.audit.verify import verify
 from streams.stores.chain import Head
 
 __all__ = [
+    "Archived",
     "AuditKey",
     "Finding",
     "Head",
@@ -30,4 +32,6 @@ __all__ = [
     "open_heads",
     "reconcile",
     "verify",
+    "verify_archive",
+    "write_archive",
 ]

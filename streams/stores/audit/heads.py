@@ -122,6 +122,14 @@ class HeadsFile:
             self._take_all(found, file)
         return found
 
+    def lines_of(self, job_id: str) -> list[bytes]:
+        """The signed lines that a job's events must agree with, without their ends."""
+        found = self.read()
+        last = [found.last[job_id]] if job_id in found.last else []
+        signed = [(_DISPUTED, head) for head in found.disputed.get(job_id, ())]
+        signed += [(_HEAD, head) for head in last]
+        return [self._line(tag, head)[:-1] for tag, head in signed]
+
     def compact(self) -> None:
         """Drop what later lines have replaced. May run in a thread beside ``append``."""
         if not self.path.exists():

@@ -1,8 +1,8 @@
 """Records: versioned rows with history, before-images and undo, on SQLAlchemy Core.
 
 ``port`` writes, ``images`` is what writes leave behind, ``undo`` puts it back,
-``history`` tells who wrote, ``sights`` whether what was read still stands; ``sqlite`` and
-``postgresql`` are all that differs.
+``history`` tells who wrote, ``past`` what, ``sights`` whether what was read still stands;
+``sqlite`` and ``postgresql`` are all that differs.
 """
 
 from __future__ import annotations

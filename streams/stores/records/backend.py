@@ -47,6 +47,12 @@ class Backend(Protocol):
         """Python values as cells; raises TypeError for one that has no place in its column."""
         ...
 
+    def values(
+        self, connection: Connection, shape: Shape, keys: Sequence[str], rows: Sequence[Cells]
+    ) -> Sequence[Sequence[Any]]:
+        """Cells as the Python values of their columns, as a query would have given them."""
+        ...
+
     def insert(
         self, connection: Connection, shape: Shape, keys: Sequence[str], rows: Sequence[Row]
     ) -> None:

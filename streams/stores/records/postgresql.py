@@ -32,6 +32,7 @@ from sqlalchemy import (
     insert,
     select,
     text,
+    type_coerce,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -85,6 +86,24 @@ class PostgresBackend:
             kinds = set(map(type, values))
             columns[index] = values if kinds <= _PLAIN else list(map(_scalar, values))
         return list(zip(*columns, strict=True))
+
+    def values(
+        self, connection: Connection, shape: Shape, keys: Sequence[str], rows: Sequence[Cells]
+    ) -> Sequence[Sequence[Any]]:
+        """Their texts, read by the types of the columns."""
+        if not (rows and keys):
+            return [() for _ in rows]
+        element = _elements(_ROWS)
+        columns = [
+            type_coerce(_cell(element, index, shape, key), shape.column(key).type).label(
+                f"c{index}"
+            )
+            for index, key in enumerate(keys)
+        ]
+        place = cast(element.op("->>")(text(str(len(keys)))), BigInteger)
+        numbered = [(*row, number) for number, row in enumerate(rows)]
+        found = connection.execute(select(*columns).order_by(place), {_ROWS: _document(numbered)})
+        return list(found)
 
     def insert(
         self, connection: Connection, shape: Shape, keys: Sequence[str], rows: Sequence[Row]

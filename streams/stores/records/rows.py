@@ -31,6 +31,12 @@ def load(connection: Connection, shape: Shape, tenant: str, ids: Iterable[int]) 
     return loaded
 
 
+def peek(connection: Connection, shape: Shape, tenant: str, key: int) -> tuple[int, Cells] | None:
+    """One record of the tenant, not locked: its version, and its cells."""
+    row = _peek(shape).run(connection, tenant=tenant, key=key).first()
+    return None if row is None else (row[0], tuple(row[1:]))
+
+
 def remove(connection: Connection, shape: Shape, ids: Sequence[int]) -> None:
     """Delete records that were loaded before."""
     _remove(shape).run(connection, **numbers(ids))
@@ -55,6 +61,16 @@ def _load(shape: Shape) -> Prepared:
         .where(table.c.tenant == bindparam("tenant"), table.c.id.in_(select(wanted.c.n0)))
         .order_by(table.c.id)
         .with_for_update()
+    )
+    return prepare(statement, shape.dialect)
+
+
+@lru_cache(maxsize=512)
+def _peek(shape: Shape) -> Prepared:
+    table = shape.table
+    cells = [backend_of(shape.dialect).cell(shape, key) for key in shape.business]
+    statement = select(table.c.version, *cells).where(
+        table.c.tenant == bindparam("tenant"), table.c.id == bindparam("key")
     )
     return prepare(statement, shape.dialect)
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from streams.stores.records.backend import NUMBERS
 from streams.stores.records.images import Cells
-from streams.stores.records.shape import Shape
+from streams.stores.records.shape import Processor, Shape
 from streams.stores.schema import record_tables
 from streams.stores.statements import Prepared, Row, prepare
 
@@ -69,6 +69,16 @@ class SqliteBackend:
             columns[index] = list(map(process, columns[index]))
         return list(zip(*columns, strict=True))
 
+    def values(
+        self, _connection: Connection, shape: Shape, keys: Sequence[str], rows: Sequence[Cells]
+    ) -> Sequence[Sequence[Any]]:
+        """By the result processors of the column types."""
+        found = [_result(shape, key) for key in keys]
+        return [
+            [cell if read is None else read(cell) for cell, read in zip(row, found, strict=True)]
+            for row in rows
+        ]
+
     def insert(
         self, connection: Connection, shape: Shape, keys: Sequence[str], rows: Sequence[Row]
     ) -> None:
@@ -108,6 +118,11 @@ def _run_many(
         arrange = itemgetter(*[names.index(name) for name in statement.order])
         rows = list(map(arrange, rows))
     statement.run_many(connection, rows)
+
+
+def _result(shape: Shape, key: str) -> Processor | None:
+    kind = shape.column(key).type.dialect_impl(shape.dialect)
+    return kind.result_processor(shape.dialect, None)
 
 
 @lru_cache(maxsize=512)

@@ -53,6 +53,13 @@ def test_union_and_difference_are_those_of_sets(one: set[int], other: set[int]) 
     assert _is_normal(difference)
 
 
+@given(positions, st.integers(0, 62), st.integers(0, 62))
+def test_within_is_what_lies_between(chosen: set[int], first: int, end: int) -> None:
+    found = Ranges.of(chosen).within(first, end)
+    assert list(found) == [position for position in sorted(chosen) if first <= position < end]
+    assert _is_normal(found)
+
+
 @given(positions, st.integers(0, 70))
 def test_take_splits_off_the_first_positions(chosen: set[int], count: int) -> None:
     head, rest = Ranges.of(chosen).take(count)

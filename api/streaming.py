@@ -1,0 +1,33 @@
+"""Streaming: answers of any size, sent as they are made, at the pace of who reads them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from aiohttp import web
+
+from api.edge import edge
+
+NDJSON = "application/x-ndjson"
+CSV = "text/csv"
+
+
+async def send(
+    request: web.Request, content_type: str, blocks: AsyncGenerator[bytes, None]
+) -> web.StreamResponse:
+    """Stream blocks to a client that reads them; one that does not is cut off."""
+    response = web.StreamResponse(headers={"Content-Type": content_type})
+    async with aclosing(blocks):
+        first = await anext(blocks)  # an unknown job must be told before the answer begins
+        await response.prepare(request)
+        await _write(request, response, first)
+        async for block in blocks:
+            await _write(request, response, block)
+    return response
+
+
+async def _write(request: web.Request, response: web.StreamResponse, block: bytes) -> None:
+    async with asyncio.timeout(edge(request).limits.write_wait):
+        await response.write(block)

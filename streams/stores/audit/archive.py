@@ -1,0 +1,290 @@
+"""Archive: all that is stored of a job as one file, which can be verified without its database.
+
+NDJSON: a line that names the job, the signed heads, a line a row, and a last one with the
+digest of all lines before it. To verify it, the rows are put into an empty database of
+their own and looked at as those of any other are; so whatever the one finds, the other does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+from eventsourcing.persistence import StoredEvent
+from sqlalchemy import ColumnElement, Connection, LargeBinary, Table, exc, insert, select
+
+from domain.errors import InvalidCommand, JobNotFound, WrongState
+from domain.jobs import JobMapper, stored_event
+from streams.stores import schema
+from streams.stores.audit.findings import Kind, Report
+from streams.stores.audit.heads import HeadsFile
+from streams.stores.audit.key import AuditKey
+from streams.stores.audit.verify import SIGNING_SECONDS, verify
+from streams.stores.database import Database, sqlite_url
+from streams.stores.schema import (
+    chunk_faults,
+    chunks,
+    events,
+    outcomes,
+    payload_keys,
+    payloads,
+    uploads,
+)
+
+FORMAT = 1
+MAX_LINE = 16_000_000
+ROWS_AT_ONCE = 20
+
+_STEP_SECONDS = 0.05
+
+_OF_JOB = (events, uploads, chunks, outcomes, chunk_faults)
+_OF_UPLOAD = (payload_keys, payloads)
+_TABLES = {table.name: table for table in (*_OF_JOB, *_OF_UPLOAD)}
+
+
+@dataclass(slots=True)
+class Archived:
+    """How much an archive has of what; ``heads`` are signatures."""
+
+    job_id: str
+    version: int
+    heads: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+
+
+# -- writing ------------------------------------------------------------------------
+
+
+def write_archive(
+    database: Database,
+    heads: HeadsFile,
+    job_id: str,
+    out: BinaryIO,
+    *,
+    wait: Callable[[float], None] = time.sleep,
+) -> Archived:
+    """Write the archive of a job that is at rest into an empty file.
+
+    Raises JobNotFound when there is none, and WrongState while it has something to do.
+    """
+    found, written = database.read_now(lambda connection: _rows_written(connection, job_id, out))
+    for line in _signed(heads, found, wait):
+        written.add({"head": line.decode()})
+        found.heads += 1
+    out.write(orjson.dumps({"end": {"lines": written.lines, "sha256": written.digest()}}) + b"\n")
+    return found
+
+
+def _signed(heads: HeadsFile, found: Archived, wait: Callable[[float], None]) -> list[bytes]:
+    """The signed heads; a server signs an event a moment after its commit."""
+    waited = 0.0
+    while True:
+        last = heads.read().last.get(found.job_id)
+        if last is not None and last.version > found.version:
+            raise WrongState(f"job {found.job_id} goes on; archive it when it is at rest again")
+        if (last is not None and last.version == found.version) or waited >= SIGNING_SECONDS:
+            # One that was never signed is archived as it is, and verification says so.
+            return heads.lines_of(found.job_id)
+        wait(_STEP_SECONDS)
+        waited += _STEP_SECONDS
+
+
+class _Written:
+    """Lines on their way into a file, counted and digested."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self.lines = 0
+        self._out = out
+        self._digest = hashlib.sha256()
+
+    def add(self, document: dict[str, Any]) -> None:
+        """One more line."""
+        line = orjson.dumps(document) + b"\n"
+        self._digest.update(line)
+        self._out.write(line)
+        self.lines += 1
+
+    def digest(self) -> str:
+        """Hex digest of all lines."""
+        return self._digest.hexdigest()
+
+
+def _rows_written(connection: Connection, job_id: str, out: BinaryIO) -> tuple[Archived, _Written]:
+    """All rows of a job, in one transaction; a read that is repeated begins the file anew."""
+    out.seek(0)
+    out.truncate()
+    written = _Written(out)
+    found = Archived(job_id, version=_version_at_rest(connection, job_id))
+    written.add({"archive": {"format": FORMAT, "job_id": job_id}})
+    of_uploads = select(uploads.c.upload_id).where(uploads.c.job_id == job_id)
+    for table in _TABLES.values():
+        mine: ColumnElement[bool] = (
+            table.c.upload_id.in_(of_uploads) if table in _OF_UPLOAD else table.c.job_id == job_id
+        )
+        statement = select(table).where(mine).order_by(*table.primary_key.columns)
+        found.rows[table.name] = 0
+        for row in connection.execute(statement, execution_options={"yield_per": 10}).mappings():
+            written.add({"table": table.name, "row": {str(key): _shown(row[key]) for key in row}})
+            found.rows[table.name] += 1
+    return found, written
+
+
+def _version_at_rest(connection: Connection, job_id: str) -> int:
+    """The version of the last event, which must be one after which nothing follows by itself."""
+    row = connection.execute(
+        select(events.c.version, events.c.alias, events.c.state)
+        .where(events.c.job_id == job_id)
+        .order_by(events.c.version.desc())
+        .limit(1)
+    ).one_or_none()
+    if row is None:
+        raise JobNotFound(f"the database has no job {job_id}; `countermand jobs` lists them")
+    stored = StoredEvent(job_id, row.version, row.alias, bytes(row.state))
+    event = stored_event(JobMapper(), stored)
+    if not event.status.terminal:
+        raise WrongState(f"the job is {event.status}; archive it when it is at rest")
+    return int(row.version)
+
+
+def _shown(value: Any) -> Any:
+    return base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else value
+
+
+# -- verifying ----------------------------------------------------------------------
+
+
+def verify_archive(file: BinaryIO, key: AuditKey | None) -> Report:
+    """Look at all of an archive; without ``key`` its signatures are left out.
+
+    Raises InvalidCommand for a file that is no archive.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        with Database(sqlite_url(place / "archive.db")) as database:
+            database.write_now(schema.metadata.create_all)
+            taken = _Taken(place / "heads")
+            for batch in _batches(taken, file):
+                database.write_now(partial(_insert, batch), lasting=False)
+            heads = HeadsFile(place / "heads", key) if key is not None else None
+            report = verify(database, heads, job_id=taken.job_id, wait=_do_not_wait)
+    if not report.events:
+        report.add(Kind.JOB_MISSING, "the archive has no event of its job", taken.job_id)
+    if taken.fault:
+        report.add(Kind.DAMAGED, taken.fault, taken.job_id)
+    return report
+
+
+_Row = tuple[Table, dict[str, Any]]
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What was read of an archive; ``fault`` says why it cannot be as it was written."""
+
+    heads: Path
+    job_id: str = ""
+    lines: int = 0
+    ended: bool = False
+    fault: str = ""
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    def take(self, line: bytes) -> _Row | None:
+        """The next line; the row that it is, if it is one."""
+        document = _document(line)
+        if self.lines == 0:
+            self._begin(document)
+        elif self.ended:
+            self.fault = "something follows its last line"
+        elif "end" in document:
+            self._end(document["end"])
+            return None
+        self.lines += 1
+        self.digest.update(line)
+        if "head" in document:
+            with self.heads.open("ab") as file:
+                file.write(str(document["head"]).encode() + b"\n")
+        return _row(document) if "table" in document else None
+
+    def finish(self) -> None:
+        """No more lines."""
+        if not self.lines:
+            raise _no_archive("it is empty")
+        if not self.ended:
+            self.fault = self.fault or "its end is missing"
+
+    def _begin(self, document: dict[str, Any]) -> None:
+        about = document.get("archive")
+        if not isinstance(about, dict):
+            raise _no_archive("its first line does not say so")
+        if about.get("format") != FORMAT:
+            raise _no_archive(f"its format is {about.get('format')!r}; upgrade countermand")
+        self.job_id = str(about.get("job_id", ""))
+
+    def _end(self, end: Any) -> None:
+        self.ended = True
+        if end != {"lines": self.lines, "sha256": self.digest.hexdigest()}:
+            self.fault = "its lines are not those that its last one names"
+
+
+def _batches(taken: _Taken, file: BinaryIO) -> Iterator[list[_Row]]:
+    batch: list[_Row] = []
+    while line := file.readline(MAX_LINE):
+        row = taken.take(line)
+        if row is not None:
+            batch.append(row)
+        if len(batch) >= ROWS_AT_ONCE:
+            yield batch
+            batch = []
+    yield batch
+    taken.finish()
+
+
+def _insert(rows: list[_Row], connection: Connection) -> None:
+    for table, row in rows:
+        try:
+            connection.execute(insert(table).values(row))
+        except (exc.IntegrityError, exc.StatementError) as error:
+            raise _no_archive(f"a row of {table.name} cannot be taken ({error.orig})") from error
+
+
+def _document(line: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise _no_archive(f"a line is no JSON ({error})") from None
+    if not isinstance(document, dict):
+        raise _no_archive("a line is no object")
+    return document
+
+
+def _row(document: dict[str, Any]) -> _Row:
+    table, row = _TABLES.get(str(document["table"])), document.get("row")
+    if table is None or not isinstance(row, dict) or not row.keys() <= set(table.c.keys()):
+        raise _no_archive(f"it has rows that this release does not know ({document['table']!r})")
+    return table, {key: _value(table, key, value) for key, value in row.items()}
+
+
+def _value(table: Table, key: str, value: Any) -> Any:
+    if value is None or not isinstance(table.c[key].type, LargeBinary):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, TypeError, ValueError):
+        raise _no_archive(f"{table.name}.{key} is no base64") from None
+
+
+def _no_archive(reason: str) -> InvalidCommand:
+    return InvalidCommand(f"this is no whole archive of a job: {reason}")
+
+
+def _do_not_wait(_seconds: float) -> None:
+    """Nobody signs what is in a file."""

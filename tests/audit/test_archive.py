@@ -1,0 +1,160 @@
+"""An archive is verified as its database is, and whatever is changed in it is found."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import random
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import delete
+
+from domain.errors import InvalidCommand, JobNotFound, WrongState
+from streams.stores.audit import AuditKey, Head, Kind, Report, verify_archive, write_archive
+from streams.stores.schema import events
+from tests.audit.trail import Trail
+
+SEED = 20261126
+
+
+def archive_of(trail: Trail, job_id: str = "job-draft") -> bytes:
+    out = io.BytesIO()
+    write_archive(trail.database, trail.heads, job_id, out, wait=lambda _: None)
+    return out.getvalue()
+
+
+def found_in(trail: Trail, text: bytes, *, key: bool = True) -> Report:
+    own = AuditKey.load(trail.folder / "audit.key")
+    return verify_archive(io.BytesIO(text), own if key else None)
+
+
+def closed(lines: list[bytes]) -> bytes:
+    """Lines with an end that names them: whoever changes a file can count as well."""
+    text = b"".join(line + b"\n" for line in lines)
+    end = {"lines": len(lines), "sha256": hashlib.sha256(text).hexdigest()}
+    return text + orjson.dumps({"end": end}) + b"\n"
+
+
+def rows_of(lines: list[bytes], table: str) -> list[int]:
+    return [place for place, line in enumerate(lines) if orjson.loads(line).get("table") == table]
+
+
+def test_an_archive_is_sound_and_whole(trail: Trail) -> None:
+    for job_id in ("job-20", "job-draft"):
+        report, own = found_in(trail, archive_of(trail, job_id)), trail.verify(job_id)
+        assert report.findings == []
+        assert (report.jobs, report.events) == (1, own.events)
+        assert (report.parts, report.outcomes) == (own.parts, own.outcomes)
+
+
+def test_it_needs_no_database_any_more(trail: Trail) -> None:
+    text = archive_of(trail)
+    trail.database.write_now(
+        lambda c: c.execute(delete(events).where(events.c.job_id == "job-draft"))
+    )
+    assert not trail.verify("job-draft").sound
+    assert found_in(trail, text).sound
+
+
+def test_each_line_counts(trail: Trail) -> None:
+    """Taken out, with a right end, by somebody who has not the key."""
+    *lines, _ = archive_of(trail).splitlines()
+    for table in ("events", "uploads", "payloads", "payload_keys", "outcomes"):
+        for place in rows_of(lines, table):
+            left = closed(lines[:place] + lines[place + 1 :])
+            assert not found_in(trail, left).sound, lines[place]
+    last = rows_of(lines, "events")[-1]
+    cut = closed(lines[:last] + lines[last + 1 :])
+    assert Kind.TAIL_MISSING in {finding.kind for finding in found_in(trail, cut).findings}
+    (head,) = (place for place, line in enumerate(lines) if b'"head"' in line)
+    unsigned = found_in(trail, closed(lines[:head] + lines[head + 1 :]))
+    assert {finding.kind for finding in unsigned.findings} == {Kind.UNSIGNED}
+
+
+def test_no_byte_can_be_another_one(trail: Trail) -> None:
+    chance = random.Random(SEED)
+    text = archive_of(trail, "job-20")
+    for place in sorted(chance.sample(range(len(text)), 40)):
+        other = bytearray(text)
+        other[place] ^= chance.randrange(1, 128)
+        try:
+            assert not found_in(trail, bytes(other)).sound, (place, SEED)
+        except InvalidCommand:
+            continue
+
+
+@pytest.mark.parametrize("table", ["events", "payloads", "outcomes", "chunk_faults"])
+def test_a_changed_row_with_a_right_end_is_found(trail: Trail, table: str) -> None:
+    *lines, _ = archive_of(trail, "job-20").splitlines()
+    column = {"events": "state", "payloads": "data", "outcomes": "ledger"}.get(table, "groups")
+    place = rows_of(lines, table)[0]
+    document = orjson.loads(lines[place])
+    value = bytearray(base64.b64decode(document["row"][column]))
+    value[-1] ^= 1
+    document["row"][column] = base64.b64encode(value).decode()
+    lines[place] = orjson.dumps(document)
+    assert not found_in(trail, closed(lines)).sound
+
+
+def test_without_the_key_the_chain_alone_is_looked_at(trail: Trail) -> None:
+    text = archive_of(trail)
+    assert found_in(trail, text, key=False).sound
+    *lines, _ = text.splitlines()
+    last = rows_of(lines, "events")[-1]
+    cut = closed(lines[:last] + lines[last + 1 :])
+    assert found_in(trail, cut, key=False).sound, "what the chain alone cannot find"
+
+
+def test_a_torn_file_is_told(trail: Trail) -> None:
+    *lines, end = archive_of(trail).splitlines(keepends=True)
+    for text in (b"".join(lines), b"".join([*lines, end, lines[-1]])):
+        assert not found_in(trail, text).sound
+    swapped = [lines[0], *lines[2:], lines[1], end]
+    (finding,) = found_in(trail, b"".join(swapped)).findings
+    assert finding.kind is Kind.DAMAGED
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: b"",
+        lambda _: b"{}\n",
+        lambda _: b"no json\n",
+        lambda _: b"[1]\n",
+        lambda text: text.replace(b'"format":1', b'"format":2'),
+        lambda text: text.replace(b'"table":"events"', b'"table":"timers"'),
+        lambda text: text.replace(b'"actor"', b'"actress"'),
+        lambda text: text.replace(b'"state":"', b'"state":"?'),
+        lambda text: text.replace(b'"version":2', b'"version":1'),
+        lambda text: text.replace(b'"version":2', b'"version":[]'),
+    ],
+)
+def test_what_is_no_archive_is_refused(trail: Trail, change: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(InvalidCommand, match="no whole archive"):
+        found_in(trail, change(archive_of(trail)))
+
+
+def test_only_a_job_at_rest_is_archived(trail: Trail) -> None:
+    trail.submit("job-new", 5)
+    for job_id, error in (("job-new", WrongState), ("nobody", JobNotFound)):
+        with pytest.raises(error):
+            archive_of(trail, job_id)
+
+
+def test_a_job_that_goes_on_meanwhile_is_told(trail: Trail) -> None:
+    trail.heads.append([Head("job-20", 21, 999, bytes(32))])
+    with pytest.raises(WrongState, match="goes on"):
+        archive_of(trail, "job-20")
+
+
+def test_its_lines_are_those_of_the_tables(trail: Trail) -> None:
+    first, *others = map(orjson.loads, archive_of(trail, "job-20").splitlines())
+    assert first == {"archive": {"format": 1, "job_id": "job-20"}}
+    tables: list[Any] = [line["table"] for line in others if "table" in line]
+    assert set(tables) == {
+        *("events", "uploads", "payload_keys", "payloads", "outcomes", "chunk_faults")
+    }

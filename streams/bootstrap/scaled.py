@@ -63,7 +63,7 @@ Step = Callable[[], Awaitable[Any]]
 async def api(settings: Settings, registry: Registry | None = None) -> AsyncIterator[Engine]:
     """The edge: commands in, answers and live events out. Decides and works nothing."""
     with _opened(settings, registry) as base:
-        app = _app(base, StageName.LIVE, instance=base.ids.new())
+        app = app_of(base.settings, StageName.LIVE, instance=base.ids.new())
         send, waiting, hub = Sender(app), Waiting(), LiveHub()
         lane, relay = _lane(base, app), LiveRelay(hub)
         parts.bind_live(app, relay, send, base, lane)
@@ -106,7 +106,8 @@ async def coordinator(
     """
     with _opened(settings, registry) as base:
         held = attempt(base.settings.data_dir)
-        app = _app(base, StageName.COORDINATOR, instance=f"{base.settings.instance}-coordinator")
+        instance = f"{base.settings.instance}-coordinator"
+        app = app_of(base.settings, StageName.COORDINATOR, instance=instance)
         send, lane = Sender(app), _lane(base, app)
         readers = Readers(base, send)
         places = SharedPlaces(base.registry, base.clock)
@@ -137,9 +138,9 @@ async def worker(settings: Settings, registry: Registry | None = None) -> AsyncI
         systems = _systems(base)
         name = f"{base.settings.instance}-{identity}"
         slots = range(base.settings.slots)
+        instance = f"{base.settings.instance}-worker"
         apps = [
-            _app(base, StageName.WORKER, instance=f"{base.settings.instance}-worker-{slot}")
-            for slot in slots
+            app_of(base.settings, StageName.WORKER, instance=f"{instance}-{slot}") for slot in slots
         ]
         send = Sender(apps[0])
         slow = parts.slow_pool(base, send)
@@ -241,19 +242,18 @@ async def _together(work: Sequence[Any]) -> None:
             group.create_task(one)
 
 
-def _app(base: Base, stage: StageName, *, instance: str) -> Any:
+def app_of(settings: Settings, stage: StageName, *, instance: str) -> Any:
+    """The app of a stage, as a member of its group that bears this name."""
     live = stage is StageName.LIVE
-    settings = FaustSettings(
-        session_timeout=base.settings.session_timeout,
-        heartbeat_interval=base.settings.session_timeout / HEARTBEATS,
+    chosen = FaustSettings(
+        session_timeout=settings.session_timeout,
+        heartbeat_interval=settings.session_timeout / HEARTBEATS,
         # Each process that serves readers is a group of its own, and has no past.
         instance_id=None if live else instance,
         from_start=not live,
     )
     group = f"{stage.value}-{instance}" if live else stage.value
-    return faust_apps.create_faust_app(
-        app_id=group, broker_url=base.settings.broker, settings=settings
-    )
+    return faust_apps.create_faust_app(app_id=group, broker_url=settings.broker, settings=chosen)
 
 
 def _lane(base: Base, app: Any, name: str = "the broker's partitions") -> Lane:

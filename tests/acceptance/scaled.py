@@ -36,7 +36,7 @@ class Scaled(Stack):
         self.api = self._service("api", "api")
         self.coordinators = [self._instance("coordinator", name) for name in COORDINATORS]
         self.workers = [self._instance("worker", name) for name in WORKERS]
-        self._turns = itertools.cycle(range(len(WORKERS)))
+        self._turns = itertools.cycle(self.coordinators)
 
     def _instance(self, role: str, name: str) -> Service:
         return self._service(name, role, "--instance", name)
@@ -88,10 +88,20 @@ class Scaled(Stack):
         return max(one.wait() for one in self.services)
 
     def kill_engine(self) -> None:
-        """SIGKILL for the process of the API, of a coordinator and of a worker, in turn."""
-        turn = next(self._turns)
-        for one in (self.api, self.coordinators[turn], self.workers[turn]):
+        """SIGKILL for the process of the API, of a coordinator in turn, and of who works."""
+        for one in (self.api, next(self._turns), self._working):
             one.engine.kill()
+
+    @property
+    def _working(self) -> Service:
+        """A worker that has claimed something; the work of a job is all with one of them."""
+        claims = self.rows("SELECT worker FROM chunks WHERE open AND worker IS NOT NULL")
+        busy = [
+            service
+            for name, service in zip(WORKERS, self.workers, strict=True)
+            if any(claim.worker.startswith(f"{name}-") for claim in claims)
+        ]
+        return busy[0] if busy else self.workers[0]
 
 
 @contextmanager

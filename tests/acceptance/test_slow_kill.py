@@ -79,7 +79,7 @@ def _killed_half_way(naps: Naps, count: int) -> None:
     naps.stack.tell(
         "slow items repeated after a kill half way", repeats, N=count, concurrency=CONCURRENCY
     )
-    assert repeats <= CONCURRENCY
+    assert 0 < repeats <= CONCURRENCY, "who was killed must have been at work"
 
 
 @dataclass

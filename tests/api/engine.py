@@ -1,7 +1,7 @@
 """A small engine in memory: the real aggregate and the real hub, no database and no broker.
 
 What it decides is decided at once; ``work`` settles items, so that a test says what happens
-when. It serves the same protocols as the real one, whose tests are in ``test_embedded``.
+when. It serves the same protocols as the real one, whose tests are in ``test_real_engine``.
 """
 
 from __future__ import annotations

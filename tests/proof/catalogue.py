@@ -132,6 +132,13 @@ PROOFS = (
     _acceptance(
         "plugin", "a plug-in of 25 lines gets submit, progress, retry, undo, audit", _DEFAULT
     ),
+    Proof(
+        "one-process",
+        "1 to 8 coordinators, 3 to 12 partitions: a job's commands and hints reach one process",
+        full=_tests("tests/kafka/test_one_process.py"),
+        sample=_tests("tests/kafka/test_one_process.py", marker=_DEFAULT),
+        full_limit=1800.0,
+    ),
     _chaos(
         "kills",
         "SIGKILL of a worker or coordinator half way: done in 12 s; zombies; rolling restarts",

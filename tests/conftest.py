@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.services.kafka import kafka, kafka_of_three
@@ -20,6 +22,11 @@ __all__ = [
 
 # Who asks for the fixture need not say it again with a marker.
 _FIXTURES = {"postgres_process": "postgresql", "kafka": "kafka", "kafka_of_three": "kafka"}
+
+
+def pytest_configure() -> None:
+    """Forget how wide the terminal is: whoever runs tests in several processes says so."""
+    os.environ.pop("COLUMNS", None)
 
 
 @pytest.hookimpl(tryfirst=True)

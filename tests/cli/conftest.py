@@ -43,8 +43,6 @@ def contract() -> Iterator[Contract]:
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     def command(*arguments: str, url: str = "http://127.0.0.1:1") -> Ended:
         monkeypatch.setenv("COUNTERMAND_URL", url)
-        # Whoever runs tests in several processes says how wide their common terminal is.
-        monkeypatch.delenv("COLUMNS", raising=False)
         monkeypatch.setattr(sys, "argv", ["countermand", *arguments])
         capfd.readouterr()
         code = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -141,7 +142,7 @@ class TestLeftOver:
             assert not app.should_stop
 
     async def test_a_refusal_that_nobody_waits_for_is_a_line(
-        self, place: Place, caplog: pytest.LogCaptureFixture
+        self, place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def refused() -> None:
             raise GroupCoordinatorNotAvailableError
@@ -155,7 +156,13 @@ class TestLeftOver:
         app = place.app()
         Reader(app, place.topic)
         async with running(app):
-            await app.consumer._thread.call_thread(left_alone)
+            thread = app.consumer._thread
+            # Whoever ran before in this process may have set up a log of its own.
+            monkeypatch.setattr(thread.logger, "disabled", False)
+            monkeypatch.setattr(thread.logger, "handlers", [caplog.handler])
+            monkeypatch.setattr(thread.logger, "propagate", False)
+            monkeypatch.setattr(thread.logger, "level", logging.WARNING)
+            await thread.call_thread(left_alone)
         told = [r for r in caplog.records if "Nobody waits" in r.getMessage()]
         assert len(told) == 1
         assert not any(record.exc_info for record in caplog.records)

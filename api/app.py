@@ -8,7 +8,7 @@ from typing import TypeAlias
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from api import attempts, diffs, events, items, jobs, operations, records, submit, vitals
+from api import attempts, diffs, events, items, jobs, operations, previews, records, submit, vitals
 from api.admission import Streams
 from api.edge import BASICS, EDGE, Basics, Edge, Services
 from api.limits import Limits
@@ -41,6 +41,7 @@ ROUTES: tuple[Route, ...] = (
     ("GET", f"{_DIFF}/summary", diffs.summary),
     ("GET", f"{_RECORD}/history", records.history),
     ("GET", f"{_RECORD}/blame", records.blame),
+    ("GET", f"{_JOB}/undo-preview", previews.show),
     ("GET", "/api/v1/operations", operations.operations),
     ("GET", "/health/live", vitals.alive),
     ("GET", "/health/ready", vitals.ready),

@@ -18,6 +18,8 @@ from streams.diffs import Change, Difference, Run, Summary
 from streams.gateway import ALL_FAILED, Caller
 from streams.items import ItemView, Wanted
 from streams.live import LiveEvent
+from streams.previewing import Page as PreviewPage
+from streams.previewing import Preview
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.read_model import Page
@@ -156,6 +158,14 @@ class Records(Protocol):
         ...
 
 
+class Undos(Protocol):
+    """What undos would do."""
+
+    async def undo_preview(self, tenant: str, job_id: str, page: PreviewPage) -> Preview:
+        """What an undo would do now; raises CommandRefused as the undo itself would."""
+        ...
+
+
 class JobList(Protocol):
     """All jobs."""
 
@@ -164,7 +174,7 @@ class JobList(Protocol):
         ...
 
 
-class Queries(EventLog, JobList, Ledger, Diffs, Records, Protocol):
+class Queries(EventLog, JobList, Ledger, Diffs, Records, Undos, Protocol):
     """Questions; each sees only the jobs of the tenant and raises JobNotFound otherwise."""
 
 

@@ -249,21 +249,15 @@ class Job(JobPlan):
             edited = None
 
     def undo(self, stamp: Stamp, reason: str) -> None:
-        """Begin to put records back; on a job rolled back, to apply them again.
-
-        After ``rollback_incomplete`` it goes on in the same direction with what is left.
-        """
-        self.check("undo")
-        forward = self.status is JobStatus.ROLLED_BACK or self._reapply_incomplete()
-        if not (self.undone if forward else self.applied):
-            raise WrongState("the job has changed nothing that stands, so there is nothing to undo")
+        """Begin to put records back; on a job rolled back, to apply them again."""
+        self.check_undo()
         self._emit(
             UndoStarted,
             stamp,
             status=JobStatus.ROLLING_BACK,
             epoch=self.epoch + 1,
             generation=self.generation + 1,
-            direction=Cause.REAPPLY if forward else Cause.ROLLBACK,
+            direction=self.undo_direction,
             stood=self._stood(),
             reason=reason,
         )
@@ -283,6 +277,12 @@ class Job(JobPlan):
             return
         possible = ", ".join(self.possible()) or "nothing"
         raise WrongState(f"the job is {self.status}: {verb} is not possible; possible: {possible}")
+
+    def check_undo(self) -> None:
+        """Raise WrongState unless an undo is allowed and has something to put back."""
+        self.check("undo")
+        if not self.undo_targets(self.undo_direction):
+            raise WrongState("the job has changed nothing that stands, so there is nothing to undo")
 
     # -- persistence --------------------------------------------------------------
 

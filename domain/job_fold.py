@@ -262,9 +262,9 @@ class JobFold(JobState):
         self.generation = event.generation
         self.undo_failed = False
         self.direction, self.status_before_undo = event.direction, event.stood
-        targets = self.applied if event.direction is Cause.ROLLBACK else self.undone
+        targets = self.undo_targets(event.direction)
         self.undo_total = sum(effect.items for effect in targets)
         self.backlog = [
             Backlog(items=Ranges(), cause=event.direction, target=effect.chunk, whole=True)
-            for effect in reversed(targets)
+            for effect in targets
         ]

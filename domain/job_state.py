@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel
 
@@ -129,6 +129,20 @@ class JobState(BaseModel):
             return 100.0 * (1 - waiting / self.undo_total) if self.undo_total else 100.0
         total = self.counts.total
         return 100.0 * (total - self.counts.pending) / total if total else 0.0
+
+    @property
+    def undo_direction(self) -> Literal[Cause.ROLLBACK, Cause.REAPPLY]:
+        """Which way an undo would go: back, or forward again after an undo that was done.
+
+        After ``rollback_incomplete`` it goes on in the same direction with what is left.
+        """
+        forward = self.status is JobStatus.ROLLED_BACK or self._reapply_incomplete()
+        return Cause.REAPPLY if forward else Cause.ROLLBACK
+
+    def undo_targets(self, direction: Cause) -> list[Effect]:
+        """What stands that an undo in that direction would put back, in its order."""
+        targets = self.applied if direction is Cause.ROLLBACK else self.undone
+        return targets[::-1]
 
     def _undo_targets(self) -> list[Effect]:
         waiting = {entry.target for entry in self.backlog}

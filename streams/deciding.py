@@ -30,10 +30,8 @@ from domain.commands import (
     UploadedItems,
 )
 from domain.contradictions import check_options
-from domain.errors import IdempotencyConflict, InvalidCommand, JobNotFound, NotReversible
-from domain.events import JobStatus
+from domain.errors import IdempotencyConflict, InvalidCommand, JobNotFound
 from domain.job import Job, Stamp
-from domain.operation import Reversible
 from domain.outcomes import ClosedChunk, Closing
 from domain.ports import Clock, Ids
 from domain.ranges import Ranges
@@ -42,6 +40,7 @@ from domain.retrying import Draw, Failures
 from streams.editing import Redriver, chosen_items
 from streams.stores import chunks as chunk_store
 from streams.stores import failures, outcomes, payloads
+from streams.undoing import require_reversible
 
 
 class Decider:
@@ -118,7 +117,7 @@ class Decider:
                 edited = self._redriver.edited(connection, job, command.select, wanted)
                 job.retry(stamp, failed, command.reason, chosen, edited)
             case UndoJob():
-                self._check_reversible(job)
+                require_reversible(self._registry.get(job.spec.operation), job)
                 job.undo(stamp, command.reason)
             case _:
                 raise InvalidCommand(f"{command.type} is not for the coordinator")
@@ -209,16 +208,6 @@ class Decider:
         )
         payloads.complete_upload(connection, stored)
         return stored
-
-    def _check_reversible(self, job: Job) -> None:
-        operation = self._registry.get(job.spec.operation)
-        if operation.reversible is Reversible.NO:
-            raise NotReversible(f"{operation.kind} declares no undo, so its effects stay")
-        by_inverse = operation.reversible is Reversible.INVERSE
-        if by_inverse and job.status is JobStatus.ROLLED_BACK:
-            raise NotReversible(
-                f"the undo of {operation.kind} has no undo itself; submit the items again"
-            )
 
     def _revoke_open(self, connection: Connection, job: Job) -> None:
         """Close every open chunk, so that nothing of this epoch can take effect any more."""

@@ -13,9 +13,10 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy import Connection, Table
 
-from domain.errors import InvalidCommand
-from domain.events import Cause
+from domain.errors import InvalidCommand, NotReversible
+from domain.events import Cause, JobStatus
 from domain.execution import Infrastructure, Parsed, invert_items, parse_items
+from domain.job import Job
 from domain.operation import Context, Operation, Reversible
 from domain.outcomes import Failed, ItemStatus, Restored, UndoResult
 from domain.ranges import Ranges
@@ -72,16 +73,32 @@ def _readable(
     return items
 
 
+def record_tables(registry: Registry) -> dict[str, Table]:
+    """All record tables, by name."""
+    return {
+        table.name: table
+        for operation in registry
+        for table in operation.tables
+        if isinstance(table, Table)
+    }
+
+
+def require_reversible(operation: Operation, job: Job) -> None:
+    """Raise NotReversible where the operation declares no undo, or none of its undo."""
+    if operation.reversible is Reversible.NO:
+        raise NotReversible(f"{operation.kind} declares no undo, so its effects stay")
+    by_inverse = operation.reversible is Reversible.INVERSE
+    if by_inverse and job.status is JobStatus.ROLLED_BACK:
+        raise NotReversible(
+            f"the undo of {operation.kind} has no undo itself; submit the items again"
+        )
+
+
 class Undoer:
     """Undoes chunks; ``registry`` tells which tables there are."""
 
     def __init__(self, registry: Registry) -> None:
-        self._tables: dict[str, Table] = {
-            table.name: table
-            for operation in registry
-            for table in operation.tables
-            if isinstance(table, Table)
-        }
+        self._tables = record_tables(registry)
 
     def ahead(
         self, connection: Connection, operation: Operation, tenant: str, left: Iterable[Standing]

@@ -15,7 +15,12 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 
 from domain.errors import InvalidCommand
-from streams.cli.documents import ErrorGroupDocument, ItemDocument, JobDocument
+from streams.cli.documents import (
+    ErrorGroupDocument,
+    ItemDocument,
+    JobDocument,
+    PreviewDocument,
+)
 from streams.cli.exits import Problem, ProblemDetails, Unreachable
 from streams.cli.sse import EventParser, ServerEvent
 
@@ -75,6 +80,11 @@ class Client:
         """The failed items of a job, grouped."""
         groups: list[ErrorGroupDocument] = (await self.get(_job(job_id, "errors")))["items"]
         return groups
+
+    async def undo_preview(self, job_id: str, query: Query) -> PreviewDocument:
+        """What an undo of a job would do now."""
+        found: PreviewDocument = await self.get(_job(job_id, "undo-preview"), query)
+        return found
 
     async def item(self, job_id: str, position: int) -> ItemDocument:
         """One item with all its attempts."""

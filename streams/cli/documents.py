@@ -82,6 +82,30 @@ class ErrorGroupDocument(TypedDict):
     samples: list[dict[str, Any]]
 
 
+class ObstructionDocument(TypedDict):
+    """An item that an undo would leave as it is."""
+
+    position: int
+    record: str
+    by: str
+    reason: str
+
+
+class PreviewDocument(TypedDict):
+    """What an undo would do."""
+
+    job_id: str
+    version: int
+    direction: str
+    exact: bool
+    items: int
+    restored: int
+    conflict: int
+    failed: int
+    obstructions: list[ObstructionDocument]
+    next_cursor: str | None
+
+
 def went_well(job: JobDocument) -> bool:
     """Whether the job came to rest with nothing left to look at."""
     return job["status"] in WELL and job["counts"]["conflict"] == 0

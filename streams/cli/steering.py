@@ -9,7 +9,10 @@ import typer
 
 from domain.errors import InvalidCommand
 from streams.cli.options import DEFAULT_URL, FLAG, AsJson, JobId, Reason, Url, Watch
+from streams.cli.output import emit, say
 from streams.cli.submit import read_json, report
+
+PREVIEW_PAGE = 50
 
 
 def pause(
@@ -111,6 +114,9 @@ def undo(
     job_id: JobId,
     *,
     reason: Reason = "",
+    preview: Annotated[
+        bool, typer.Option("--preview", metavar=FLAG, help="Only show what would happen.")
+    ] = False,
     watch: Watch = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
@@ -121,10 +127,31 @@ def undo(
 
     \b
     Examples:
+      countermand undo 0192f7a1-... --preview          names the conflicts, writes nothing
       countermand undo 0192f7a1-... --reason "wrong price list" --watch
       countermand items 0192f7a1-... --status conflict
     """
+    if preview:
+        _preview(job_id, url, as_json=as_json)
+        return
     _steer("undo", job_id, reason, url, as_json=as_json, watch=watch)
+
+
+def _preview(job_id: str, url: str, *, as_json: bool) -> None:
+    from streams.cli.session import talk
+
+    found = talk(url, lambda client: client.undo_preview(job_id, [("limit", PREVIEW_PAGE)]))
+    if as_json:
+        emit(found)
+        return
+    from streams.cli.preview_table import obstruction_table, summary_of
+    from streams.cli.render import console
+
+    if found["obstructions"]:
+        console().print(obstruction_table(found))
+    if found["next_cursor"]:
+        say(f"the first {PREVIEW_PAGE} of them; the others: docs/api.md, undo-preview")
+    say(summary_of(found))
 
 
 def _edit(text: str) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from streams.diffs import Change, Difference, Run, Summary
 from streams.gateway import ALL_FAILED, Caller, Verb
 from streams.items import ALL, Fault, ItemView, Wanted
 from streams.live import LiveEvent, LiveHub
+from streams.previewing import Page as PreviewPage
+from streams.previewing import Preview
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.ledger import LedgerEntry
@@ -232,6 +234,11 @@ class MemoryEngine:
         values = last.values or {}
         columns = {key: Blame(value, last.write, certain=True) for key, value in values.items()}
         return Standing(last.write, columns)
+
+    async def undo_preview(self, tenant: str, job_id: str, page: PreviewPage) -> Preview:
+        job = self._known(tenant, job_id)
+        job.check_undo()
+        return Preview(job.version, job.undo_direction, exact=job.spec.operation in self.registry)
 
     async def health(self) -> Vitality:
         return self.health_now

@@ -254,6 +254,20 @@ async def test_undo_and_commands_in_the_wrong_state(shop: Shop) -> None:
     done = await shop.settled(job)
     problem = await shop.post(f"{job['links']['self']}/resume", status=409)
     assert problem["code"] == "wrong_state"
+    path = f"{job['links']['self']}/undo-preview"
+    foreseen = await shop.get(path, params={"limit": 2})
+    assert foreseen == {
+        "job_id": job["job_id"],
+        "version": done["version"],
+        "direction": "rollback",
+        "exact": True,
+        "items": 3,
+        "restored": 3,
+        "conflict": 0,
+        "failed": 0,
+        "obstructions": [],
+        "next_cursor": None,
+    }
     undoing = await shop.post(done["links"]["undo"], json={"reason": "a mistake"})
     back = await shop.settled(job, done["version"])
     assert undoing["version"] > done["version"]

@@ -313,13 +313,23 @@ async def test_a_job_is_shown_as_it_was(site: Site) -> None:
     await get(site, f"/api/v1/jobs/{job_id}?at=1&at=2", status=400)
 
 
-@pytest.mark.parametrize("path", ["", "/events", "/items", "/errors"])
+@pytest.mark.parametrize("path", ["", "/events", "/items", "/errors", "/undo-preview"])
 async def test_an_unknown_job_is_not_found(site: Site, path: str) -> None:
     for accept in ("application/json", "*/*"):
         problem = await get(
             site, f"/api/v1/jobs/nobody{path}", status=404, headers={"Accept": accept}
         )
         assert problem["code"] == "job_not_found"
+
+
+async def test_a_preview_of_an_undo_is_refused_as_the_undo_is(site: Site) -> None:
+    job_id = await submitted(site)
+    path = f"/api/v1/jobs/{job_id}/undo-preview"
+    problem = await get(site, path, status=409)
+    assert problem["code"] == "wrong_state"
+    assert "possible: cancel, pause" in problem["detail"]
+    for wrong in ("?cursor=-1", "?cursor=x", "?limit=0", "?limit=100000000", "?page=2"):
+        assert (await get(site, path + wrong, status=400))["code"] == "bad_parameter"
 
 
 @pytest.mark.parametrize("kind", ["ndjson", "csv"])

@@ -74,6 +74,7 @@ class Contract:
     """Answers by what stands behind the routes of records."""
     differences: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
+    preview: dict[str, Any] = field(default_factory=dict)
     next_cursor: str | None = None
     problem: dict[str, Any] | None = None
     drop_after: int | None = None
@@ -197,6 +198,10 @@ async def _record(request: web.Request) -> web.Response:
     return web.json_response(request.app[CONTRACT].records[request.match_info["part"]])
 
 
+async def _preview(request: web.Request) -> web.Response:
+    return web.json_response(request.app[CONTRACT].preview)
+
+
 async def _operations(request: web.Request) -> web.Response:
     return web.json_response({"items": request.app[CONTRACT].operations})
 
@@ -219,6 +224,7 @@ def _application(contract: Contract) -> web.Application:
     application.router.add_get("/api/v1/jobs/{job}/items", _items)
     application.router.add_get("/api/v1/jobs/{job}/events", _events)
     application.router.add_get("/api/v1/jobs/{job}/errors", _errors)
+    application.router.add_get("/api/v1/jobs/{job}/undo-preview", _preview)
     application.router.add_post("/api/v1/jobs/{job}/{verb}", _command)
     return application
 

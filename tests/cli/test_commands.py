@@ -356,6 +356,33 @@ class TestSteering:
         for wrong in (("--edit", "7"), ("--edit", "x={}"), ("--edit", "7={"), ("--patch", "{")):
             assert ask("retry", "job-1", *wrong).code == 2
 
+    def test_a_preview_of_an_undo_names_what_is_in_the_way(
+        self, ask: Run, contract: Contract
+    ) -> None:
+        reason = "changed after the job, at version 3"
+        one = {"position": 7, "record": "notes/9", "by": "anna", "reason": reason}
+        contract.preview = {
+            "job_id": "job-1",
+            "version": 5,
+            "direction": "rollback",
+            "exact": True,
+            "items": 1000,
+            "restored": 998,
+            "conflict": 2,
+            "failed": 0,
+            "obstructions": [one],
+            "next_cursor": "7",
+        }
+
+        ended = ask("undo", "job-1", "--preview")
+
+        assert contract.requests == [("GET", "/api/v1/jobs/job-1/undo-preview?limit=50")]
+        assert ended.code == 0
+        for said in ("notes/9", "anna", reason):
+            assert said in ended.out
+        assert "998 of 1,000 items would be put back, 2 in conflict" in ended.err
+        assert ask("undo", "job-1", "--preview", "--json").document == contract.preview
+
     @pytest.mark.parametrize("verb", ["resume", "retry", "undo"])
     def test_what_takes_time_can_be_watched(self, ask: Run, contract: Contract, verb: str) -> None:
         _ends(contract, **WELL)

@@ -10,7 +10,14 @@ from sqlalchemy import Column, Integer, MetaData, Table
 from domain.outcomes import Conflicted, Failed, Restored
 from domain.records import Change, Deletion, Writer
 from streams.stores.database import Database
-from streams.stores.records import Ahead, Restoration, SqlRecords, record_history, restore
+from streams.stores.records import (
+    Ahead,
+    Foresight,
+    Restoration,
+    SqlRecords,
+    record_history,
+    restore,
+)
 from tests.contracts import records as given
 from tests.contracts.records import (
     add,
@@ -42,10 +49,14 @@ def ten(database: Database) -> list[int]:
 def undo(
     database: Database, images: bytes | None, target: Writer, *, chunk: int = 100
 ) -> Restoration:
-    """Undo a chunk in the next generation of its job."""
+    """Undo a chunk in the next generation of its job, which does what was foreseen."""
     assert images is not None
     writer = job(chunk, generation=target.generation + 1, job_id=target.job_id)
-    return database.write_now(
+    foresight = Foresight(metadata.tables, writer.tenant)
+    foreseen = database.read_now(
+        lambda connection: foresight.foresee(connection, images, target, range(100))
+    )
+    restoration = database.write_now(
         lambda connection: restore(
             Ahead(connection, metadata.tables, writer.tenant),
             images,
@@ -54,6 +65,8 @@ def undo(
             target=target,
         )
     )
+    assert foreseen == restoration.results
+    return restoration
 
 
 def update(database: Database, writer: Writer, changes: Sequence[Change]) -> bytes | None:

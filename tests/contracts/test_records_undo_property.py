@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete
 
-from domain.outcomes import Conflicted, Restored
+from domain.outcomes import Conflicted, Restored, UndoResult
 from domain.records import Change, Deletion, Writer
 from streams.stores.database import Database
-from streams.stores.records import Ahead, Restoration, SqlRecords, restore
+from streams.stores.records import Ahead, Foresight, Restoration, SqlRecords, restore
 from streams.stores.schema import history, writers
 from tests.contracts import records as shared
 from tests.contracts.records import contents, gadgets, metadata
@@ -27,6 +27,7 @@ JOB = "job-0"
 UNDO = "undo"
 
 Row = dict[str, Any] | None
+Foreseen = dict[int, UndoResult]
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,10 @@ class Run:
             for one in undone
         ]
 
+    def foreseen(self, left: Sequence[tuple[Writer, bytes]]) -> list[Foreseen]:
+        """What the undo is going to do, by what is there now."""
+        return self._database.read_now(lambda connection: _foreseen(connection, left))
+
     def contents(self) -> dict[int, Row]:
         """What the database holds, in the columns that are written."""
         found = contents(self._database)
@@ -212,13 +217,24 @@ def _restored(connection: Connection, undone: Sequence[tuple[Writer, bytes]]) ->
     ]
 
 
+def _foreseen(connection: Connection, left: Sequence[tuple[Writer, bytes]]) -> list[Foreseen]:
+    """What undos of all that was left would do, the last one first."""
+    foresight = Foresight(metadata.tables, shared.TENANT)
+    return [
+        foresight.foresee(connection, images, target, range(5)) for target, images in reversed(left)
+    ]
+
+
 def _check(run: Run, turns: Sequence[Turn], *, together: bool) -> None:
     for number, turn in enumerate(turns):
         run.play(number, turn)
     done = run.contents()
     assert done == run.model.now()
     undone: list[tuple[Writer, bytes]] = []
+    foreseen = run.foreseen(run.chunks)
+    assert run.contents() == done
     restorations = run.undo(run.chunks, together=together)
+    assert foreseen == [restoration.results for restoration in restorations]
     for (target, _), restoration in zip(reversed(run.chunks), restorations, strict=True):
         expected = run.model.undo(target.chunk)
         assert set(restoration.results) == set(expected)
@@ -233,6 +249,7 @@ def _check(run: Run, turns: Sequence[Turn], *, together: bool) -> None:
         if restoration.images is not None:
             undone.append((_undoer(target), restoration.images))
     assert run.contents() == run.model.now()
+    assert {r for one in run.foreseen(undone) for r in one.values()} <= {Restored()}
     for again in run.undo(undone, together=together):
         assert set(again.results.values()) == {Restored()}
     assert run.contents() == done

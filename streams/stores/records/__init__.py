@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from streams.stores.records.ahead import Ahead
+from streams.stores.records.foresight import Foresight
 from streams.stores.records.history import HistoryEntry, record_history, record_table_id
 from streams.stores.records.port import SqlRecords
 from streams.stores.records.sights import Contention, Crowds
@@ -18,6 +19,7 @@ __all__ = [
     "Ahead",
     "Contention",
     "Crowds",
+    "Foresight",
     "HistoryEntry",
     "Restoration",
     "SqlRecords",

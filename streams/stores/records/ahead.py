@@ -44,10 +44,21 @@ class Known:
 
 
 class Ahead:
-    """Reads records for undos; ``tables`` are all record tables by name."""
+    """Reads records for undos; ``tables`` are all record tables by name.
 
-    def __init__(self, connection: Connection, tables: Mapping[str, Table], tenant: str) -> None:
+    They are locked as they are read, unless nothing is going to be put back.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        tables: Mapping[str, Table],
+        tenant: str,
+        *,
+        locked: bool = True,
+    ) -> None:
         self.connection = connection
+        self._locked = locked
         self.tables = tables
         self.table_ids: dict[str, int] = {}
         self._tenant = tenant
@@ -105,7 +116,8 @@ class Ahead:
 
     def _ask(self, table: str, goals: Sequence[Goal]) -> Known:
         ids = [goal.id for goal in goals]
-        present = load(self.connection, self.shapes[table], self._tenant, ids)
+        shape = self.shapes[table]
+        present = load(self.connection, shape, self._tenant, ids, locked=self._locked)
         number = self.table_ids.get(table)
         if number is None:
             number = self.table_ids[table] = record_table_id(self.connection, table)

@@ -51,11 +51,12 @@ def obstructed(
     for goal in goals:
         for obstacle in _obstacles(connection, goal, tenant, tables):
             if obstacle.key not in own:
-                return _conflict(connection, goal, obstacle)
+                return conflict_with(connection, goal, obstacle)
     return None
 
 
-def _conflict(connection: Connection, goal: Goal, obstacle: Obstacle) -> Conflicted:
+def conflict_with(connection: Connection, goal: Goal, obstacle: Obstacle) -> Conflicted:
+    """The conflict of a record with what is in its way, and who wrote that last."""
     history = record_history(connection, obstacle.table, obstacle.id)
     return Conflicted(
         record=goal.name,
@@ -81,7 +82,7 @@ def _twins(
     connection: Connection, table: Table, goal: Goal, cells: Mapping[str, Any]
 ) -> Iterator[Obstacle]:
     """Records of the tenant that have the values which must be unique."""
-    for name, columns in _unique(table):
+    for name, columns in unique_keys(table):
         keys = [column.key for column in columns]
         if all(cells.get(key) is not None for key in keys):
             other = table.c.id != bindparam("own")
@@ -92,7 +93,7 @@ def _twins(
 
 def _missing(connection: Connection, table: Table, cells: Mapping[str, Any]) -> Iterator[Obstacle]:
     """Records that a column refers to and that are gone."""
-    for constraint, column, target in _references(table):
+    for constraint, column, target in references(table):
         cell = cells.get(column.key)
         if cell is not None:
             found = connection.scalar(select(target.c.id).where(target.c.id == int(cell)))
@@ -105,7 +106,7 @@ def _referrers(
 ) -> Iterator[Obstacle]:
     """Records of the tenant that refer to one which would have to go."""
     for source in tables.values():
-        for constraint, column, target in _references(source):
+        for constraint, column, target in references(source):
             if target is table:
                 query = select(source.c.id).where(column == goal.id, source.c.tenant == tenant)
                 found = connection.scalar(query.order_by(source.c.id).limit(1))
@@ -130,7 +131,8 @@ def _first(
     return None if found is None else int(found)
 
 
-def _unique(table: Table) -> Iterator[tuple[str, list[Column[Any]]]]:
+def unique_keys(table: Table) -> Iterator[tuple[str, list[Column[Any]]]]:
+    """What must be unique in a table: the constraint's name, and its columns."""
     for constraint in table.constraints:
         if isinstance(constraint, UniqueConstraint):
             yield str(constraint.name), list(constraint.columns)
@@ -139,7 +141,7 @@ def _unique(table: Table) -> Iterator[tuple[str, list[Column[Any]]]]:
             yield str(index.name), list(index.columns)
 
 
-def _references(table: Table) -> Iterator[tuple[str, Column[Any], Table]]:
+def references(table: Table) -> Iterator[tuple[str, Column[Any], Table]]:
     """Foreign keys that refer to another table's id: name, column, that table."""
     for constraint in table.constraints:
         if isinstance(constraint, ForeignKeyConstraint) and len(constraint.elements) == 1:

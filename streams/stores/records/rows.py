@@ -21,9 +21,11 @@ Loaded = dict[int, tuple[int, Cells]]
 _INFINITE = frozenset({math.inf, -math.inf})
 
 
-def load(connection: Connection, shape: Shape, tenant: str, ids: Iterable[int]) -> Loaded:
-    """The tenant's records of those ids, locked in the order of their ids."""
-    found = _load(shape).run(connection, tenant=tenant, **numbers(sorted(set(ids))))
+def load(
+    connection: Connection, shape: Shape, tenant: str, ids: Iterable[int], *, locked: bool = True
+) -> Loaded:
+    """The tenant's records of those ids; ``locked`` in the order of their ids."""
+    found = _load(shape, locked).run(connection, tenant=tenant, **numbers(sorted(set(ids))))
     loaded: Loaded = {row[0]: (row[1], tuple(row[2:])) for row in found}
     for index in shape.reals:
         if any(cells[index] in _INFINITE for _, cells in loaded.values()):
@@ -52,7 +54,7 @@ def _marked(cells: Cells) -> Cells:
 
 
 @lru_cache(maxsize=512)
-def _load(shape: Shape) -> Prepared:
+def _load(shape: Shape, locked: bool) -> Prepared:
     table = shape.table
     backend = backend_of(shape.dialect)
     wanted = backend.numbers(1)
@@ -60,9 +62,8 @@ def _load(shape: Shape) -> Prepared:
         select(table.c.id, table.c.version, *[backend.cell(shape, key) for key in shape.business])
         .where(table.c.tenant == bindparam("tenant"), table.c.id.in_(select(wanted.c.n0)))
         .order_by(table.c.id)
-        .with_for_update()
     )
-    return prepare(statement, shape.dialect)
+    return prepare(statement.with_for_update() if locked else statement, shape.dialect)
 
 
 @lru_cache(maxsize=512)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -44,18 +44,29 @@ def later_writes(
     return later
 
 
+def _never(_: LaterWrite) -> bool:
+    return False
+
+
 def conflict_of(
-    goal: Goal, later: Sequence[LaterWrite], present: Loaded, target: Writer
+    goal: Goal,
+    later: Sequence[LaterWrite],
+    present: Loaded,
+    target: Writer,
+    undone: Callable[[LaterWrite], bool] = _never,
 ) -> Conflicted | None:
     """Why a record must be left alone; ``None`` when it stands as the target left it.
 
     Writes of the target's own job do not count if a later generation of it, which is an
-    undo, wrote last: undo goes from the last chunk to the first.
+    undo, wrote last: undo goes from the last chunk to the first. Who only foresees that
+    undo says which of the writes it will have ``undone`` until then.
     """
     others = [write for write in later if not _own(write.writer, target)]
     if others:
         return _conflict(goal, others[-1], "after the job")
     if later and later[-1].writer.generation <= target.generation:
+        if any(undone(write) for write in later):
+            return None
         return _conflict(goal, later[-1], f"by chunk {later[-1].writer.chunk} of the same job")
     expected, gone = (later[-1].version, later[-1].deleted) if later else (goal.left, goal.gone)
     found = present.get(goal.id)

@@ -96,11 +96,7 @@ class _Undo:
         """Why a group must be left alone; ``None`` when all of its records stand."""
         for goal in group.goals:
             if goal.table not in self._shapes:
-                return Failed(
-                    "table_unknown",
-                    f"no operation declares the table {goal.table}; install its plug-in again",
-                    retryable=True,
-                )
+                return table_unknown(goal.table)
             known = self._known[goal.table]
             later = known.later.get(goal.id, ())
             conflict = conflict_of(goal, later, known.present, self._target)
@@ -175,6 +171,15 @@ class _Undo:
 
 
 _RESTORED = Restored()
+
+
+def table_unknown(name: str) -> Failed:
+    """Why nothing of a table can be put back that no operation declares any more."""
+    return Failed(
+        "table_unknown",
+        f"no operation declares the table {name}; install its plug-in again",
+        retryable=True,
+    )
 
 
 def _last_first(task: Task) -> tuple[int, str, Way]:

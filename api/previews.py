@@ -1,0 +1,43 @@
+"""Previews: what an undo of a job would do now."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from aiohttp import web
+
+from api.answers import answer
+from api.edge import caller, edge
+from api.parameters import Parameters
+from domain.commands import MAX_ITEMS
+from streams.previewing import Page
+
+
+async def show(request: web.Request) -> web.Response:
+    """How many items would come back, and a page of those that would not, with the reason.
+
+    The cursor is the position of the last one seen.
+    """
+    own = edge(request)
+    query = Parameters(request, ("cursor", "limit"))
+    cursor = query.integer("cursor", 0, MAX_ITEMS)
+    page = Page(
+        limit=query.integer("limit", 1, own.limits.max_page) or own.limits.page,
+        after=-1 if cursor is None else cursor,
+    )
+    job_id = request.match_info["job_id"]
+    found = await own.queries.undo_preview(caller(request).tenant, job_id, page)
+    return answer(
+        {
+            "job_id": job_id,
+            "version": found.version,
+            "direction": found.direction.value,
+            "exact": found.exact,
+            "items": found.items,
+            "restored": found.restored,
+            "conflict": found.conflict,
+            "failed": found.failed,
+            "obstructions": [asdict(one) for one in found.obstructions],
+            "next_cursor": str(found.obstructions[-1].position) if found.more else None,
+        }
+    )

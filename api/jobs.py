@@ -16,8 +16,9 @@ from api.models import checked
 from api.parameters import MAX_VERSION, Parameters
 from api.ports import Verb
 from api.submit import accepted, idempotency_key
-from domain.commands import MAX_REASON, Selection, Value
+from domain.commands import MAX_REASON, Selection, UndoSelection, Value
 from domain.events import JobStatus
+from streams.gateway import NOTHING_MORE, More
 from streams.stores.read_model import MAX_PAGE
 
 VERBS: tuple[Verb, ...] = ("pause", "resume", "cancel", "retry", "undo")
@@ -50,6 +51,24 @@ class Retry(Selection):
     def select(self) -> Selection:
         """The items alone."""
         return Selection.model_validate(self.model_dump(exclude={"reason"}))
+
+
+class Undo(UndoSelection):
+    """The body of an undo: of what, why, and whether over what others wrote since."""
+
+    reason: Annotated[str, Field(max_length=MAX_REASON)] = ""
+    force: bool = False
+
+    @property
+    def select(self) -> UndoSelection:
+        """The part alone."""
+        return UndoSelection.model_validate(self.model_dump(exclude={"reason", "force"}))
+
+
+class Cancel(Reason):
+    """The body of a cancel: why, and whether what was done is put back."""
+
+    roll_back: bool = False
 
 
 async def index(request: web.Request) -> web.Response:
@@ -89,14 +108,26 @@ def command(verb: Verb) -> Handler:
         Parameters(request, ())
         body = await bodies.read_optional(request, own.limits)
         job_id, key = request.match_info["job_id"], idempotency_key(request)
-        if verb == "retry":
-            wanted = checked(Retry, body, own.limits.json_depth)
-            decision = await own.gateway.command(
-                caller(request), job_id, verb, wanted.reason, key=key, select=wanted.select
-            )
-        else:
-            reason = checked(Reason, body, own.limits.json_depth).reason
-            decision = await own.gateway.command(caller(request), job_id, verb, reason, key=key)
+        reason, more = _said(verb, body, own.limits.json_depth)
+        decision = await own.gateway.command(
+            caller(request), job_id, verb, reason, key=key, more=more
+        )
         return await accepted(request, decision)
 
     return handle
+
+
+def _said(verb: Verb, body: Any, depth: int) -> tuple[str, More]:
+    """The reason in a body, and what else the verb takes."""
+    match verb:
+        case "retry":
+            retry = checked(Retry, body, depth)
+            return retry.reason, More(retry=retry.select)
+        case "undo":
+            undo = checked(Undo, body, depth)
+            return undo.reason, More(undo=undo.select, force=undo.force)
+        case "cancel":
+            cancel = checked(Cancel, body, depth)
+            return cancel.reason, More(roll_back=cancel.roll_back)
+        case _:
+            return checked(Reason, body, depth).reason, NOTHING_MORE

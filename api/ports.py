@@ -10,16 +10,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
-from domain.commands import JobSpec, Selection
+from domain.commands import JobSpec
 from domain.events import JobEvent
 from domain.job import Job
 from streams.attempts import ItemPast
 from streams.diffs import Change, Difference, Run, Summary
-from streams.gateway import ALL_FAILED, Caller
+from streams.gateway import NOTHING_MORE, Caller, More
 from streams.items import ItemView, Wanted
 from streams.live import LiveEvent
 from streams.previewing import Page as PreviewPage
-from streams.previewing import Preview
+from streams.previewing import Preview, WantedUndo
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.read_model import Page
@@ -66,11 +66,11 @@ class Gateway(Protocol):
         reason: str,
         *,
         key: str | None = None,
-        select: Selection = ALL_FAILED,
+        more: More = NOTHING_MORE,
     ) -> Decision:
         """Anything else that may be asked of a job; with the same ``key``, once.
 
-        ``select`` are the items of a retry.
+        ``more`` is what the verb needs beside its reason.
         """
         ...
 
@@ -161,7 +161,9 @@ class Records(Protocol):
 class Undos(Protocol):
     """What undos would do."""
 
-    async def undo_preview(self, tenant: str, job_id: str, page: PreviewPage) -> Preview:
+    async def undo_preview(
+        self, tenant: str, job_id: str, page: PreviewPage, wanted: WantedUndo
+    ) -> Preview:
         """What an undo would do now; raises CommandRefused as the undo itself would."""
         ...
 

@@ -8,9 +8,13 @@ from aiohttp import web
 
 from api.answers import answer
 from api.edge import caller, edge
-from api.parameters import Parameters
-from domain.commands import MAX_ITEMS
-from streams.previewing import Page
+from api.models import checked
+from api.parameters import Parameters, integer
+from domain.commands import MAX_ITEMS, UndoSelection
+from domain.contradictions import check_undo
+from streams.previewing import Page, WantedUndo
+
+_PARTS = ("item", "chunk", "record")
 
 
 async def show(request: web.Request) -> web.Response:
@@ -19,14 +23,18 @@ async def show(request: web.Request) -> web.Response:
     The cursor is the position of the last one seen.
     """
     own = edge(request)
-    query = Parameters(request, ("cursor", "limit"))
+    query = Parameters(request, ("cursor", "limit", "force"), repeated=_PARTS)
+    select = checked(UndoSelection, _selection(query), own.limits.json_depth)
+    check_undo(select, force=False, reason="")
+    wanted = WantedUndo(select=select, force=query.choice("force", ("true", "false")) == "true")
     cursor = query.integer("cursor", 0, MAX_ITEMS)
     page = Page(
         limit=query.integer("limit", 1, own.limits.max_page) or own.limits.page,
         after=-1 if cursor is None else cursor,
     )
     job_id = request.match_info["job_id"]
-    found = await own.queries.undo_preview(caller(request).tenant, job_id, page)
+    tenant = caller(request).tenant
+    found = await own.queries.undo_preview(tenant, job_id, page, wanted)
     return answer(
         {
             "job_id": job_id,
@@ -41,3 +49,12 @@ async def show(request: web.Request) -> web.Response:
             "next_cursor": str(found.obstructions[-1].position) if found.more else None,
         }
     )
+
+
+def _selection(query: Parameters) -> dict[str, list[int] | list[str]]:
+    """The part that the query names, in the words of an undo's body."""
+    return {
+        "items": [integer("item", text, 0, MAX_ITEMS) for text in query.texts("item")],
+        "chunks": [integer("chunk", text, 0, MAX_ITEMS) for text in query.texts("chunk")],
+        "records": query.texts("record"),
+    }

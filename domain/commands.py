@@ -116,12 +116,20 @@ class Limit(Value):
         return f"{more}{whose} failed{how}"
 
 
+class OnError(StrEnum):
+    """What becomes of what a job has done when it fails by a limit."""
+
+    KEEP = "keep"
+    ROLL_BACK = "roll_back"
+
+
 class JobOptions(Value):
     """How a job is to be run; every field has a default.
 
     ``chunk_size`` bounds the failure domain (items that are worked in one chunk);
     several chunks may share a transaction. ``stop_on_error`` is short for a limit of no
-    failed item.
+    failed item. ``on_error`` says what is done when a limit is hit; with ``roll_back`` and no
+    limit, no failed item is tolerated.
     """
 
     chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK)] | Literal["auto"] = "auto"
@@ -129,11 +137,13 @@ class JobOptions(Value):
     retry: RetryPolicy | None = Unless(None)
     tolerate: Annotated[tuple[Limit, ...], Field(max_length=MAX_LIMITS)] = Unless(())
     stop_on_error: bool = Unless(False)
+    on_error: OnError = Unless(OnError.KEEP)
 
     @property
     def limits(self) -> tuple[Limit, ...]:
         """All limits of failures."""
-        return (Limit(failed=0),) if self.stop_on_error else self.tolerate
+        strict = self.on_error is OnError.ROLL_BACK and not self.tolerate
+        return (Limit(failed=0),) if self.stop_on_error or strict else self.tolerate
 
     @property
     def codes(self) -> frozenset[str]:
@@ -235,10 +245,14 @@ class ResumeJob(BaseCommand):
 
 
 class CancelJob(BaseCommand):
-    """Stop for good; what was done stays, what was not attempted is skipped."""
+    """Stop for good; what was not attempted is skipped.
+
+    What was done stays, or with ``roll_back`` is put back.
+    """
 
     type: Literal["cancel_job"] = "cancel_job"
     reason: Reason = ""
+    roll_back: bool = Unless(False)
 
 
 class Edit(Value):
@@ -278,11 +292,37 @@ class RetryJob(BaseCommand):
     select: Selection = Unless(Selection())
 
 
+RecordName = Annotated[str, Field(max_length=200, pattern=r"^[^/\x00-\x1f]+/[0-9]{1,18}$")]
+"""A record as conflicts name it: table and id."""
+
+
+class UndoSelection(Value):
+    """What of a job is undone: all that stands, unless one field names a part of it.
+
+    ``items`` are positions, ``chunks`` numbers of chunks, ``records`` stand for the items
+    that wrote to them. Items that are put back only together are taken together.
+    """
+
+    items: Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_ITEMS)], ...], _NAMED] = ()
+    chunks: Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_ITEMS)], ...], _NAMED] = ()
+    records: Annotated[tuple[RecordName, ...], _NAMED] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that stands is meant."""
+        return not (self.items or self.chunks or self.records)
+
+
 class UndoJob(BaseCommand):
-    """Restore what the job changed; on a job rolled back, restore what the undo changed."""
+    """Restore what the job changed; on a job rolled back, restore what the undo changed.
+
+    With ``force`` what others wrote since is overwritten as well, and kept for an undo of it.
+    """
 
     type: Literal["undo_job"] = "undo_job"
     reason: Reason = ""
+    select: UndoSelection = Unless(UndoSelection())
+    force: bool = Unless(False)
 
 
 class RecordOutcomes(BaseCommand):

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from domain.commands import Backoff, JobOptions, Limit, RetryPolicy, Selection
+from domain.commands import (
+    Backoff,
+    JobOptions,
+    Limit,
+    OnError,
+    Reaction,
+    RetryPolicy,
+    Selection,
+    UndoSelection,
+)
 from domain.errors import InvalidCommand
 
 ENGINE_CODES = frozenset(
@@ -36,6 +45,13 @@ def check_options(options: JobOptions, codes: Collection[str]) -> None:
             "stop_on_error tolerates no failure; leave it out, or tolerate",
             pointer="/options/stop_on_error",
         )
+    if options.on_error is OnError.ROLL_BACK and not any(
+        limit.then is Reaction.FAIL for limit in options.limits
+    ):
+        raise InvalidCommand(
+            "every limit pauses the job, so it never rolls back; let one fail it",
+            pointer="/options/on_error",
+        )
     for number, limit in enumerate(options.tolerate):
         _check_limit(limit, f"/options/tolerate/{number}")
     unknown = options.codes - ENGINE_CODES - set(codes) if codes else frozenset()
@@ -59,6 +75,18 @@ def check_selection(select: Selection) -> None:
         raise InvalidCommand("edits give whole bodies; leave patch out", pointer="/select/patch")
     if len({edit.item for edit in select.edits}) < len(select.edits):
         raise InvalidCommand("an item is edited twice; say it once", pointer="/select/edits")
+
+
+def check_undo(select: UndoSelection, *, force: bool, reason: str) -> None:
+    """Raise InvalidCommand for an undo of more than one kind of part, or forced without why."""
+    if [bool(select.items), bool(select.chunks), bool(select.records)].count(True) > 1:
+        raise InvalidCommand(
+            "items, chunks and records are three ways to choose; use one", pointer="/items"
+        )
+    if force and not reason.strip():
+        raise InvalidCommand(
+            "force overwrites what others have written since; say why in reason", pointer="/reason"
+        )
 
 
 def _check_retry(retry: RetryPolicy) -> None:

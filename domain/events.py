@@ -18,6 +18,7 @@ from domain.commands import JobSpec, Limit, Unless, Value
 from domain.editing import Edited
 from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred
 from domain.ranges import Ranges
+from domain.reversal import Part
 
 
 class JobStatus(StrEnum):
@@ -230,6 +231,8 @@ class UndoStarted(JobEvent):
     """A new generation puts records back; ``direction`` tells which way.
 
     ``stood`` is the status that the job had before it was undone for the first time.
+    ``parts`` are what is put back, in this order, when not all that stands is; ``force``
+    overwrites what others wrote since.
     """
 
     alias = "job.undo_started"
@@ -238,6 +241,8 @@ class UndoStarted(JobEvent):
     direction: Literal[Cause.ROLLBACK, Cause.REAPPLY]
     stood: JobStatus
     reason: str = ""
+    parts: tuple[Part, ...] = Unless(())
+    force: bool = Unless(False)
 
 
 class JobFinished(JobEvent):

@@ -3,68 +3,50 @@
 Called by :mod:`streams.coordinator`. A command method either raises
 :class:`~domain.errors.CommandRefused` and changes nothing, or emits events,
 which ``collect_events`` hands over; :mod:`domain.job_fold` folds them into the state,
-:mod:`domain.job_plan` cuts chunks.
+:mod:`domain.job_plan` cuts chunks, :mod:`domain.job_undo` begins undos.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import PrivateAttr
-
 from domain import portions
-from domain.commands import JobSpec, Reaction
+from domain.commands import JobSpec, OnError, Reaction
 from domain.editing import Edited
 from domain.errors import InvalidCommand, WrongState
 from domain.events import (
     AttemptsDue,
-    Cause,
     ChunksClosed,
     ChunksPlanned,
     ItemsAppended,
     JobCancelled,
-    JobEvent,
     JobFinished,
     JobOpened,
     JobPaused,
     JobResumed,
     JobSealed,
-    JobSnapshot,
     JobStatus,
     JobStopped,
     JobSubmitted,
     PlannedChunk,
     RetryStarted,
-    UndoStarted,
 )
-from domain.job_plan import JobPlan
+from domain.job_record import Stamp
+from domain.job_undo import JobUndo
 from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
 from domain.retrying import Failures, put_off
 from domain.settling import said, settled
 from domain.tolerance import named_by
-from domain.verbs import POSSIBLE, Verb
 
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """Who causes an event, by which command, when."""
-
-    actor: str
-    command_id: str
-    at: datetime
-
+__all__ = ["NOTHING_KNOWN", "Job", "Stamp"]
 
 NOTHING_KNOWN = Failures()
 
 
-class Job(JobPlan):
+class Job(JobUndo):
     """One job; see the module's docstring for how it changes."""
-
-    _pending: list[JobEvent] = PrivateAttr(default_factory=list)
 
     # -- commands -----------------------------------------------------------------
 
@@ -189,18 +171,15 @@ class Job(JobPlan):
         self._emit(JobResumed, stamp, status=status, reason=reason)
         self._finish_if_done(stamp)
 
-    def cancel(self, stamp: Stamp, reason: str) -> None:
-        """Stop for good; the caller has closed every open chunk before."""
+    def cancel(self, stamp: Stamp, reason: str, *, roll_back: bool = False) -> None:
+        """Stop for good; the caller has closed every open chunk before.
+
+        With ``roll_back`` what was done is put back at once.
+        """
         self.check("cancel")
         self._require_quiet()
-        self._emit(
-            JobCancelled,
-            stamp,
-            status=JobStatus.CANCELLED,
-            counts=self._abandoned(),
-            epoch=self.epoch + 1,
-            reason=reason,
-        )
+        said = {"epoch": self.epoch + 1, "reason": reason}
+        self._end(JobCancelled, stamp, JobStatus.CANCELLED, said, roll_back=roll_back)
 
     def retriable(self, failed: Ranges, chosen: Ranges | None = None) -> Ranges:
         """The items of a retry: ``chosen`` ones, or all that have failed, ``failed``.
@@ -248,59 +227,6 @@ class Job(JobPlan):
             )
             edited = None
 
-    def undo(self, stamp: Stamp, reason: str) -> None:
-        """Begin to put records back; on a job rolled back, to apply them again."""
-        self.check_undo()
-        self._emit(
-            UndoStarted,
-            stamp,
-            status=JobStatus.ROLLING_BACK,
-            epoch=self.epoch + 1,
-            generation=self.generation + 1,
-            direction=self.undo_direction,
-            stood=self._stood(),
-            reason=reason,
-        )
-
-    # -- questions ----------------------------------------------------------------
-
-    def possible(self) -> list[str]:
-        """What a caller may ask of the job in its present status."""
-        verbs = POSSIBLE[self.status]
-        if not self.sealed and self.status in (JobStatus.RUNNING, JobStatus.PAUSED):
-            verbs |= {"append", "seal"}
-        return sorted(verbs)
-
-    def check(self, verb: Verb) -> None:
-        """Raise WrongState, which names the status and what is possible, unless allowed."""
-        if verb in self.possible():
-            return
-        possible = ", ".join(self.possible()) or "nothing"
-        raise WrongState(f"the job is {self.status}: {verb} is not possible; possible: {possible}")
-
-    def check_undo(self) -> None:
-        """Raise WrongState unless an undo is allowed and has something to put back."""
-        self.check("undo")
-        if not self.undo_targets(self.undo_direction):
-            raise WrongState("the job has changed nothing that stands, so there is nothing to undo")
-
-    # -- persistence --------------------------------------------------------------
-
-    def collect_events(self) -> Sequence[JobEvent]:
-        """Hand over the events that are not stored yet."""
-        events, self._pending = self._pending, []
-        return events
-
-    def snapshot(self) -> JobSnapshot:
-        """The state as a snapshot; raises when there are events not yet collected."""
-        if self._pending:
-            raise RuntimeError("collect and store the pending events before taking a snapshot")
-        return JobSnapshot(
-            originator_id=self.id,
-            originator_version=self.version,
-            state=self.model_dump(mode="json"),
-        )
-
     # -- decisions ----------------------------------------------------------------
 
     def _close(self, stamp: Stamp, portion: Sequence[ClosedChunk], failures: Failures) -> None:
@@ -338,23 +264,32 @@ class Job(JobPlan):
             return
         said = {"epoch": self.epoch + 1, "limit": limit, "reason": f"limit: {limit}"}
         if limit.then is Reaction.FAIL:
-            status = JobStatus.FAILED
-            self._emit(JobStopped, stamp, status=status, counts=self._abandoned(), **said)
+            back = self.options.on_error is OnError.ROLL_BACK
+            self._end(JobStopped, stamp, JobStatus.FAILED, said, roll_back=back)
         elif not self._is_done():
             self._emit(JobPaused, stamp, status=JobStatus.PAUSED, **said)
 
+    def _end(
+        self,
+        kind: type[JobCancelled | JobStopped],
+        stamp: Stamp,
+        status: JobStatus,
+        said: Mapping[str, Any],
+        *,
+        roll_back: bool,
+    ) -> None:
+        """Give up what was not attempted; what has taken effect stays, or is put back."""
+        back = roll_back and bool(self.applied)
+        led_to = JobStatus.ROLLING_BACK if back else status
+        self._emit(kind, stamp, status=led_to, counts=self._abandoned(), **said)
+        if back:
+            self._begin_undo(stamp, self.reason, stood=status)
+
     def _finish_if_done(self, stamp: Stamp) -> None:
         if self._is_done() and self.status in (JobStatus.RUNNING, JobStatus.ROLLING_BACK):
-            self._emit(JobFinished, stamp, status=self._resting_status())
-
-    def _resting_status(self) -> JobStatus:
-        if self.status is not JobStatus.ROLLING_BACK:
-            return self._final_status()
-        if self.undo_failed:
-            return JobStatus.ROLLBACK_INCOMPLETE
-        if self.direction is Cause.REAPPLY and self.status_before_undo:
-            return self.status_before_undo
-        return JobStatus.ROLLED_BACK
+            undoing = self.status is JobStatus.ROLLING_BACK
+            status = self._undone_status() if undoing else self._final_status()
+            self._emit(JobFinished, stamp, status=status)
 
     def _final_status(self) -> JobStatus:
         if self.counts.failed == 0:
@@ -377,24 +312,3 @@ class Job(JobPlan):
     def _require_quiet(self) -> None:
         if self.open:
             raise RuntimeError("close the open chunks before the confirming event is stored")
-
-    def _emit(self, kind: type[JobEvent], stamp: Stamp, **fields: Any) -> None:
-        values: dict[str, Any] = {
-            "tenant": self.tenant,
-            "status": self.status,
-            "counts": self.counts,
-            "started_at": self.started_at,
-            **fields,
-        }
-        if values["started_at"] is None and values["status"] is JobStatus.RUNNING:
-            values["started_at"] = stamp.at
-        event = kind(
-            originator_id=self.id,
-            originator_version=self.version + 1,
-            at=stamp.at,
-            actor=stamp.actor,
-            command_id=stamp.command_id,
-            **values,
-        )
-        self._pending.append(event)
-        self.apply(event)

@@ -240,8 +240,6 @@ class JobFold(JobState):
             self.ms_per_item = planning.smoothed(self.ms_per_item, chunk.duration_ms / settled)
 
     def _put_back(self, chunk: ClosedChunk, was: OpenChunk) -> None:
-        if chunk.failed:
-            self.undo_failed = True
         rollback = was.cause is Cause.ROLLBACK
         gone, come = (self.applied, self.undone) if rollback else (self.undone, self.applied)
         restored = chunk.rolled_back if rollback else chunk.succeeded
@@ -260,11 +258,11 @@ class JobFold(JobState):
 
     def _undo_started(self, event: UndoStarted) -> None:
         self.generation = event.generation
-        self.undo_failed = False
         self.direction, self.status_before_undo = event.direction, event.stood
-        targets = self.undo_targets(event.direction)
-        self.undo_total = sum(effect.items for effect in targets)
+        parts = [(part.target, part.items) for part in event.parts]
+        whole = [(effect.chunk, Ranges()) for effect in self.undo_targets(event.direction)]
         self.backlog = [
-            Backlog(items=Ranges(), cause=event.direction, target=effect.chunk, whole=True)
-            for effect in targets
+            Backlog(items=items, cause=event.direction, target=target, whole=True)
+            for target, items in parts or whole
         ]
+        self.undo_total = self._undo_waiting()

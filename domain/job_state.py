@@ -96,7 +96,6 @@ class JobState(BaseModel):
     open: dict[int, OpenChunk] = {}
     applied: list[Effect] = []
     undone: list[Effect] = []
-    undo_failed: bool = False
     undo_total: int = 0
     ms_per_item: float | None = None
     undo_ms_per_item: float | None = None
@@ -125,10 +124,16 @@ class JobState(BaseModel):
     def percent(self) -> float:
         """How much of the present direction of work is settled, 0 to 100."""
         if self.status is JobStatus.ROLLING_BACK:
-            waiting = sum(e.items for e in self._undo_targets())
+            waiting = self._undo_waiting()
             return 100.0 * (1 - waiting / self.undo_total) if self.undo_total else 100.0
         total = self.counts.total
         return 100.0 * (total - self.counts.pending) / total if total else 0.0
+
+    def _undo_waiting(self) -> int:
+        """How many items the present undo has still to put back."""
+        sizes = {effect.chunk: effect.items for effect in (*self.applied, *self.undone)}
+        undos: list[Backlog | OpenChunk] = [*self.backlog, *self.open.values()]
+        return sum(len(undo.items) or sizes.get(undo.target or 0, 0) for undo in undos)
 
     @property
     def undo_direction(self) -> Literal[Cause.ROLLBACK, Cause.REAPPLY]:
@@ -143,11 +148,6 @@ class JobState(BaseModel):
         """What stands that an undo in that direction would put back, in its order."""
         targets = self.applied if direction is Cause.ROLLBACK else self.undone
         return targets[::-1]
-
-    def _undo_targets(self) -> list[Effect]:
-        waiting = {entry.target for entry in self.backlog}
-        waiting |= {chunk.target for chunk in self.open.values()}
-        return [effect for effect in (*self.applied, *self.undone) if effect.chunk in waiting]
 
     def _standing(self, undo: Backlog | OpenChunk) -> int:
         """How many items an undo chunk has still to put back."""

@@ -20,6 +20,7 @@ from domain.commands import (
     Command,
     InlineItems,
     JobSpec,
+    OnError,
     OpenJob,
     PauseJob,
     ResumeJob,
@@ -29,7 +30,7 @@ from domain.commands import (
     UndoJob,
     UploadedItems,
 )
-from domain.contradictions import check_options
+from domain.contradictions import check_options, check_undo
 from domain.errors import IdempotencyConflict, InvalidCommand, JobNotFound
 from domain.job import Job, Stamp
 from domain.outcomes import ClosedChunk, Closing
@@ -38,9 +39,10 @@ from domain.ranges import Ranges
 from domain.registry import Registry
 from domain.retrying import Draw, Failures
 from streams.editing import Redriver, chosen_items
+from streams.parting import parts_of
 from streams.stores import chunks as chunk_store
 from streams.stores import failures, outcomes, payloads
-from streams.undoing import require_reversible
+from streams.undoing import require_reversible, require_undo
 
 
 class Decider:
@@ -117,21 +119,31 @@ class Decider:
                 edited = self._redriver.edited(connection, job, command.select, wanted)
                 job.retry(stamp, failed, command.reason, chosen, edited)
             case UndoJob():
-                require_reversible(self._registry.get(job.spec.operation), job)
-                job.undo(stamp, command.reason)
+                self._undo(connection, job, command, stamp)
             case _:
                 raise InvalidCommand(f"{command.type} is not for the coordinator")
+
+    def _undo(self, connection: Connection, job: Job, command: UndoJob, stamp: Stamp) -> None:
+        check_undo(command.select, force=command.force, reason=command.reason)
+        operation = self._registry.get(job.spec.operation)
+        require_reversible(operation, job, force=command.force)
+        job.check_undo()
+        parts = parts_of(connection, job, command.select)
+        job.undo(stamp, command.reason, parts=parts, force=command.force)
 
     def _stop(
         self, connection: Connection, job: Job, command: PauseJob | CancelJob, stamp: Stamp
     ) -> None:
         pausing = isinstance(command, PauseJob)
         job.check("pause" if pausing else "cancel")
+        roll_back = isinstance(command, CancelJob) and command.roll_back
+        if roll_back:
+            require_undo(self._registry.get(job.spec.operation))
         self._revoke_open(connection, job)
         if pausing:
             job.pause(stamp, command.reason)
         else:
-            job.cancel(stamp, command.reason)
+            job.cancel(stamp, command.reason, roll_back=roll_back)
 
     def _begin(
         self, connection: Connection, job: Job, command: SubmitJob | OpenJob, stamp: Stamp
@@ -247,6 +259,8 @@ def check_spec(registry: Registry, spec: JobSpec) -> None:
     """Raise UnknownOperation or InvalidCommand, which points at the parameter at fault."""
     operation = registry.get(spec.operation)
     check_options(spec.options, operation.codes)
+    if spec.options.on_error is OnError.ROLL_BACK:
+        require_undo(operation)
     size = len(orjson.dumps(spec.params))
     if size > MAX_PARAMS_BYTES:
         raise InvalidCommand(

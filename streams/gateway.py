@@ -37,9 +37,11 @@ from domain.commands import (
     Selection,
     SubmitJob,
     UndoJob,
+    UndoSelection,
     UploadedItems,
+    Value,
 )
-from domain.contradictions import check_selection
+from domain.contradictions import check_selection, check_undo
 from domain.errors import DecisionPending, InvalidCommand
 from domain.ports import Clock, Ids
 from domain.registry import Registry
@@ -61,7 +63,29 @@ FLUSH_BYTES = 2_000_000
 INLINE_BYTES = 32_000
 """Items of fewer bytes travel in the command: storing them first would be one more commit."""
 
-ALL_FAILED = Selection()
+
+class More(Value):
+    """What a verb says beside its reason: a retry and an undo which items, and on what terms."""
+
+    retry: Selection = Selection()
+    undo: UndoSelection = UndoSelection()
+    force: bool = False
+    roll_back: bool = False
+
+    def fields(self, verb: Verb) -> dict[str, Any]:
+        """The fields of the verb's command."""
+        match verb:
+            case "retry":
+                return {"select": self.retry}
+            case "undo":
+                return {"select": self.undo, "force": self.force}
+            case "cancel":
+                return {"roll_back": self.roll_back}
+            case _:
+                return {}
+
+
+NOTHING_MORE = More()
 _VERBS: dict[Verb, type[PauseJob | ResumeJob | CancelJob | RetryJob | UndoJob]] = {
     "pause": PauseJob,
     "resume": ResumeJob,
@@ -232,15 +256,15 @@ class Gateway:
         reason: str,
         *,
         key: str | None = None,
-        select: Selection = ALL_FAILED,
+        more: More = NOTHING_MORE,
     ) -> Decision:
-        """Anything else that may be asked of a job; ``select`` is for a retry.
+        """Anything else that may be asked of a job; ``more`` is what the verb needs for it.
 
         Said again with the same ``key``, it takes effect once: an undo that is repeated
         because its answer was lost must not become the undo of the undo.
         """
-        check_selection(select)
-        said: dict[str, Any] = {"select": select} if verb == "retry" else {}
+        check_selection(more.retry)
+        check_undo(more.undo, force=more.force, reason=reason)
         return await self._decide(
             _VERBS[verb](
                 command_id=self._command_id(caller, job_id, verb, key),
@@ -248,7 +272,7 @@ class Gateway:
                 tenant=caller.tenant,
                 actor=caller.actor,
                 reason=reason,
-                **said,
+                **more.fields(verb),
             )
         )
 

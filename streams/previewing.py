@@ -14,14 +14,16 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from domain.commands import UndoSelection, Value
 from domain.events import Cause
 from domain.job import Job
-from domain.job_state import Effect
 from domain.operation import Reversible
 from domain.outcomes import Conflicted, Failed, Restored, UndoResult
 from domain.ranges import Ranges
 from domain.records import Writer
 from domain.registry import Registry
+from domain.reversal import Part, Terms
+from streams.parting import parts_of
 from streams.stores.database import Database
 from streams.stores.records import Foresight
 from streams.stores.targets import Target, targets_of
@@ -47,6 +49,16 @@ class Page:
 
     limit: int
     after: int = -1
+
+
+class WantedUndo(Value):
+    """Which undo is previewed."""
+
+    select: UndoSelection = UndoSelection()
+    force: bool = False
+
+
+ALL = WantedUndo()
 
 
 @dataclass(slots=True)
@@ -97,29 +109,35 @@ class Previewer:
         self._database = database
         self._registry = registry
 
-    async def preview(self, job: Job, page: Page) -> Preview:
+    async def preview(self, job: Job, page: Page, wanted: WantedUndo = ALL) -> Preview:
         """What an undo would do; raises CommandRefused as the undo itself would."""
         operation = self._registry.get(job.spec.operation)
+        require_reversible(operation, job, force=wanted.force)
         job.check_undo()
-        require_reversible(operation, job)
+        select = wanted.select
+        parts = await self._database.read(lambda connection: parts_of(connection, job, select))
         by_images = operation.reversible is not Reversible.INVERSE
         direction = job.undo_direction
         preview = Preview(job.version, direction, exact=by_images)
-        foresight = Foresight(record_tables(self._registry), job.tenant) if by_images else None
-        for some in _batches(job.undo_targets(direction)):
+        terms = Terms(force=wanted.force, partial=bool(parts))
+        tables = record_tables(self._registry)
+        foresight = Foresight(tables, job.tenant, terms) if by_images else None
+        whole = [Part(target=one.chunk, items=Ranges()) for one in job.undo_targets(direction)]
+        sizes = {effect.chunk: effect.items for effect in job.undo_targets(direction)}
+        for some in _batches(parts or whole, sizes):
             work = partial(_foresee, foresight, job, some)
             for results in await self._database.read(work):
                 preview.count(results, page)
         return preview
 
 
-def _batches(effects: Sequence[Effect]) -> Iterator[list[int]]:
-    """Chunks in the order of their undo, a few at a time."""
-    batch: list[int] = []
+def _batches(parts: Sequence[Part], sizes: Mapping[int, int]) -> Iterator[list[Part]]:
+    """Parts of chunks in the order of their undo, a few at a time."""
+    batch: list[Part] = []
     items = 0
-    for effect in effects:
-        batch.append(effect.chunk)
-        items += effect.items
+    for part in parts:
+        batch.append(part)
+        items += sizes[part.target]
         if items >= BATCH_ITEMS:
             yield batch
             batch, items = [], 0
@@ -128,19 +146,19 @@ def _batches(effects: Sequence[Effect]) -> Iterator[list[int]]:
 
 
 def _foresee(
-    foresight: Foresight | None, job: Job, chunks: Sequence[int], connection: Connection
+    foresight: Foresight | None, job: Job, parts: Sequence[Part], connection: Connection
 ) -> list[Mapping[int, UndoResult]]:
-    targets = targets_of(connection, job.id, chunks)
-    return [_of_chunk(foresight, job, chunk, targets[chunk], connection) for chunk in chunks]
+    targets = targets_of(connection, job.id, [part.target for part in parts])
+    return [_of_chunk(foresight, job, part, targets[part.target], connection) for part in parts]
 
 
 def _of_chunk(
-    foresight: Foresight | None, job: Job, chunk: int, target: Target, connection: Connection
+    foresight: Foresight | None, job: Job, part: Part, target: Target, connection: Connection
 ) -> Mapping[int, UndoResult]:
-    positions = target.standing(Ranges())
+    positions = target.standing(part.items)
     # An item that wrote nothing has nothing to put back.
     found: dict[int, UndoResult] = dict.fromkeys(positions, Restored())
     if foresight is None or target.images is None:
         return found
-    writer = Writer(job.tenant, job.created_by, job.id, target.generation, chunk)
+    writer = Writer(job.tenant, job.created_by, job.id, target.generation, part.target)
     return found | foresight.foresee(connection, target.images, writer, set(positions))

@@ -19,7 +19,7 @@ from streams.attempts import ItemPast, past_of
 from streams.diffs import DIFFERENT, Change, Comparison, Difference, Run, Summary
 from streams.items import ALL, ItemReading, ItemView, Standing, Wanted
 from streams.keyed_diffs import KeyedComparison, pairs_by_key
-from streams.previewing import Page, Preview, Previewer
+from streams.previewing import Page, Preview, Previewer, WantedUndo
 from streams.stores import read_model
 from streams.stores.database import Database
 from streams.stores.error_groups import ErrorGroup, group_errors
@@ -227,10 +227,12 @@ class Queries:
             connection, shape_of(declared, connection.dialect), tenant, record_id
         )
 
-    async def undo_preview(self, tenant: str, job_id: str, page: Page) -> Preview:
+    async def undo_preview(
+        self, tenant: str, job_id: str, page: Page, wanted: WantedUndo
+    ) -> Preview:
         """What an undo would do now; raises CommandRefused as the undo itself would."""
         job = await self.job(tenant, job_id)
-        return await Previewer(self._database, self._registry).preview(job, page)
+        return await Previewer(self._database, self._registry).preview(job, page, wanted)
 
     def _load(self, tenant: str, job_id: str, version: int | None) -> Job:
         job = self._jobs.load(job_id, version=version)

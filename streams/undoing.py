@@ -22,12 +22,16 @@ from domain.outcomes import Failed, ItemStatus, Restored, UndoResult
 from domain.ranges import Ranges
 from domain.records import Writer
 from domain.registry import Registry
+from domain.reversal import PLAIN, Terms
 from streams.stores import ledger as ledgers
 from streams.stores.chunks import Claimed
 from streams.stores.ledger import Ledger, LedgerEntry
 from streams.stores.payloads import PayloadReader
 from streams.stores.records import Ahead, SqlRecords, restore
 from streams.stores.targets import Target, targets_of
+from streams.stores.terms import terms_of
+
+KEPT_TERMS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +41,7 @@ class Standing:
     target: Target
     positions: Ranges
     items: Sequence[tuple[int, BaseModel, Any]] = ()
-
-
-def prepare(
-    connection: Connection,
-    operation: Operation,
-    claimed: Sequence[Claimed],
-    payloads: PayloadReader,
-) -> dict[int, Standing]:
-    """Read what undo chunks of one job need, outside of their transaction; by chunk."""
-    if not claimed:
-        return {}
-    prepared: dict[int, Standing] = {}
-    job_id = claimed[0].job_id
-    targets = targets_of(connection, job_id, [_target(chunk) for chunk in claimed])
-    for chunk in claimed:
-        target = targets[_target(chunk)]
-        positions = target.standing(chunk.items)
-        items: list[tuple[int, BaseModel, Any]] = []
-        if operation.reversible is Reversible.INVERSE:
-            lines = payloads.lines(connection, job_id, positions)
-            items = _readable(target.entries(positions), parse_items(operation, lines))
-        prepared[chunk.chunk] = Standing(target, positions, items)
-    return prepared
+    terms: Terms = PLAIN
 
 
 def _readable(
@@ -83,10 +65,19 @@ def record_tables(registry: Registry) -> dict[str, Table]:
     }
 
 
-def require_reversible(operation: Operation, job: Job) -> None:
-    """Raise NotReversible where the operation declares no undo, or none of its undo."""
+def require_undo(operation: Operation) -> None:
+    """Raise NotReversible where the operation declares no undo."""
     if operation.reversible is Reversible.NO:
         raise NotReversible(f"{operation.kind} declares no undo, so its effects stay")
+
+
+def require_reversible(operation: Operation, job: Job, *, force: bool = False) -> None:
+    """Raise NotReversible where the operation declares no undo, or none of its undo."""
+    require_undo(operation)
+    if force and operation.reversible is Reversible.INVERSE:
+        raise NotReversible(
+            f"{operation.kind} is undone by its own inverse; it has no use for force"
+        )
     by_inverse = operation.reversible is Reversible.INVERSE
     if by_inverse and job.status is JobStatus.ROLLED_BACK:
         raise NotReversible(
@@ -99,6 +90,41 @@ class Undoer:
 
     def __init__(self, registry: Registry) -> None:
         self._tables = record_tables(registry)
+        self._terms: dict[str, tuple[int, Terms]] = {}
+        """By job, the generation of an undo and its terms, which never change."""
+
+    def prepare(
+        self,
+        connection: Connection,
+        operation: Operation,
+        claimed: Sequence[Claimed],
+        payloads: PayloadReader,
+    ) -> dict[int, Standing]:
+        """Read what undo chunks of one job need, outside of their transaction; by chunk."""
+        if not claimed:
+            return {}
+        prepared: dict[int, Standing] = {}
+        job_id = claimed[0].job_id
+        targets = targets_of(connection, job_id, [_target(chunk) for chunk in claimed])
+        terms = self._terms_of(connection, job_id, claimed[0].generation)
+        for chunk in claimed:
+            target = targets[_target(chunk)]
+            positions = target.standing(chunk.items)
+            items: list[tuple[int, BaseModel, Any]] = []
+            if operation.reversible is Reversible.INVERSE:
+                lines = payloads.lines(connection, job_id, positions)
+                items = _readable(target.entries(positions), parse_items(operation, lines))
+            prepared[chunk.chunk] = Standing(target, positions, items, terms)
+        return prepared
+
+    def _terms_of(self, connection: Connection, job_id: str, generation: int) -> Terms:
+        known, terms = self._terms.get(job_id, (-1, PLAIN))
+        if known != generation:
+            terms = terms_of(connection, job_id)
+            self._terms[job_id] = generation, terms
+            while len(self._terms) > KEPT_TERMS:
+                self._terms.pop(next(iter(self._terms)), None)
+        return terms
 
     def ahead(
         self, connection: Connection, operation: Operation, tenant: str, left: Iterable[Standing]
@@ -131,6 +157,7 @@ class Undoer:
                 chunk=_target(claimed),
             ),
             only=set(left.positions),
+            terms=left.terms,
         )
         return found | dict(restoration.results), restoration.images
 

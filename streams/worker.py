@@ -227,7 +227,7 @@ class Worker:
         lines = self._payloads.lines(connection, claimed[0].job_id, items)
         parsed = dict(zip(items, parse_items(operation, lines), strict=True))
         undo = [chunk for chunk in claimed if chunk.cause.undoing]
-        standing = undoing.prepare(connection, operation, undo, self._payloads)
+        standing = self._undoer.prepare(connection, operation, undo, self._payloads)
         return [
             _Prepared(chunk, standing=standing[chunk.chunk])
             if chunk.cause.undoing

@@ -22,6 +22,7 @@ from domain.commands import (
     SealJob,
     SubmitJob,
     UndoJob,
+    UndoSelection,
     Value,
 )
 from domain.events import (
@@ -92,7 +93,7 @@ def commands() -> list[Value]:
         ResumeJob(**_said("resume")),
         CancelJob(**_said("cancel"), reason="wrong file"),
         RetryJob(**_said("retry"), reason="the project is there now"),
-        UndoJob(**_said("undo"), reason="wrong file"),
+        UndoJob(**_said("undo"), reason="wrong file", select=UndoSelection(items=(1,))),
         RecordOutcomes(**_said("look") | {"actor": "engine"}),
     ]
 

@@ -105,7 +105,7 @@ class Client:
     ) -> JobDocument:
         """Pause, resume, cancel, retry or undo; returns the job as it is after that.
 
-        ``select`` says which items are retried.
+        ``select`` says which items are retried or undone, and whatever else the verb takes.
         """
         return await self._posted(_job(job_id, verb), (), json={"reason": reason, **(select or {})})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -45,7 +45,14 @@ def resume(
 
 
 def cancel(
-    job_id: JobId, *, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+    job_id: JobId,
+    *,
+    roll_back: Annotated[
+        bool, typer.Option("--roll-back", metavar=FLAG, help="Put back what was done, at once.")
+    ] = False,
+    reason: Reason = "",
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
 ) -> None:
     """Stop a job for good: what was done stays, what was not attempted is skipped.
 
@@ -53,8 +60,10 @@ def cancel(
     Examples:
       countermand cancel 0192f7a1-... --reason "wrong file"
       countermand undo 0192f7a1-...      puts back what it had done
+      countermand cancel 0192f7a1-... --roll-back     both at once
     """
-    _steer("cancel", job_id, reason, url, as_json=as_json)
+    said = {"roll_back": True} if roll_back else {}
+    _steer("cancel", job_id, reason, url, as_json=as_json, select=said)
 
 
 def retry(  # noqa: PLR0913 - the options of a command
@@ -110,9 +119,28 @@ def retry(  # noqa: PLR0913 - the options of a command
     _steer("retry", job_id, reason, url, as_json=as_json, watch=watch, select=said)
 
 
-def undo(
+def undo(  # noqa: PLR0913 - the options of a command
     job_id: JobId,
     *,
+    item: Annotated[
+        list[int] | None,
+        typer.Option("--item", "-i", min=0, help="Only this item; may be repeated."),
+    ] = None,
+    chunk: Annotated[
+        list[int] | None, typer.Option(min=0, help="Only items of this chunk; may be repeated.")
+    ] = None,
+    record: Annotated[
+        list[str] | None,
+        typer.Option(help="Only items that wrote to this record (TABLE/ID); may be repeated."),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            metavar=FLAG,
+            help="Overwrite what others have written since; needs --reason.",
+        ),
+    ] = False,
     reason: Reason = "",
     preview: Annotated[
         bool, typer.Option("--preview", metavar=FLAG, help="Only show what would happen.")
@@ -129,18 +157,27 @@ def undo(
     Examples:
       countermand undo 0192f7a1-... --preview          names the conflicts, writes nothing
       countermand undo 0192f7a1-... --reason "wrong price list" --watch
+      countermand undo 0192f7a1-... --record labels/9     the items that wrote to it
       countermand items 0192f7a1-... --status conflict
     """
+    part = {"items": item, "chunks": chunk, "records": record}
+    said = {name: value for name, value in part.items() if value}
     if preview:
-        _preview(job_id, url, as_json=as_json)
+        _preview(job_id, said, url, force=force, as_json=as_json)
         return
-    _steer("undo", job_id, reason, url, as_json=as_json, watch=watch)
+    forced = {"force": True} if force else {}
+    _steer("undo", job_id, reason, url, as_json=as_json, watch=watch, select={**said, **forced})
 
 
-def _preview(job_id: str, url: str, *, as_json: bool) -> None:
+def _preview(
+    job_id: str, part: Mapping[str, Sequence[Any]], url: str, *, force: bool, as_json: bool
+) -> None:
     from streams.cli.session import talk
 
-    found = talk(url, lambda client: client.undo_preview(job_id, [("limit", PREVIEW_PAGE)]))
+    query: list[tuple[str, str | int]] = [("limit", PREVIEW_PAGE)]
+    query += [(name.removesuffix("s"), value) for name, values in part.items() for value in values]
+    query += [("force", "true")] if force else []
+    found = talk(url, lambda client: client.undo_preview(job_id, query))
     if as_json:
         emit(found)
         return

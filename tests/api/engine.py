@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any
 
-from domain.commands import JobSpec, Selection
+from domain.commands import JobSpec
 from domain.errors import JobNotFound, RecordNotFound, StoreUnavailable
 from domain.events import Cause, JobEvent
 from domain.job import Job, Stamp
@@ -23,11 +23,11 @@ from domain.ranges import Ranges
 from domain.registry import Registry
 from streams.attempts import Attempt, ItemPast
 from streams.diffs import Change, Difference, Run, Summary
-from streams.gateway import ALL_FAILED, Caller, Verb
+from streams.gateway import NOTHING_MORE, Caller, More, Verb
 from streams.items import ALL, Fault, ItemView, Wanted
 from streams.live import LiveEvent, LiveHub
 from streams.previewing import Page as PreviewPage
-from streams.previewing import Preview
+from streams.previewing import Preview, WantedUndo
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.ledger import LedgerEntry
@@ -121,14 +121,14 @@ class MemoryEngine:
         reason: str,
         *,
         key: str | None = None,
-        select: Selection = ALL_FAILED,
+        more: More = NOTHING_MORE,
     ) -> Decision:
         self._fail()
         job = self._known(caller.tenant, job_id)
-        self.selected = select
+        self.selected = more.retry
         if verb == "retry":
             failed = Ranges.of(view.position for view in self._views(job) if view.error)
-            chosen = Ranges.of(select.items) if select.items else None
+            chosen = Ranges.of(more.retry.items) if more.retry.items else None
             job.retry(self._stamp(), failed, reason, chosen)
         else:
             getattr(job, verb)(self._stamp(), reason)
@@ -235,7 +235,9 @@ class MemoryEngine:
         columns = {key: Blame(value, last.write, certain=True) for key, value in values.items()}
         return Standing(last.write, columns)
 
-    async def undo_preview(self, tenant: str, job_id: str, page: PreviewPage) -> Preview:
+    async def undo_preview(
+        self, tenant: str, job_id: str, page: PreviewPage, wanted: WantedUndo
+    ) -> Preview:
         job = self._known(tenant, job_id)
         job.check_undo()
         return Preview(job.version, job.undo_direction, exact=job.spec.operation in self.registry)

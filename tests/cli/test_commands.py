@@ -356,6 +356,26 @@ class TestSteering:
         for wrong in (("--edit", "7"), ("--edit", "x={}"), ("--edit", "7={"), ("--patch", "{")):
             assert ask("retry", "job-1", *wrong).code == 2
 
+    def test_an_undo_names_its_part_and_its_force(self, ask: Run, contract: Contract) -> None:
+        contract.jobs = {"job-1": job()}
+        ask("undo", "job-1", "-i", "3", "-i", "9")
+        ask("undo", "job-1", "--chunk", "2", "--force", "--reason", "mine")
+        ask("undo", "job-1", "--record", "labels/9")
+        ask("cancel", "job-1", "--roll-back")
+
+        assert [json.loads(body) for body in contract.bodies] == [
+            {"reason": "", "items": [3, 9]},
+            {"reason": "mine", "chunks": [2], "force": True},
+            {"reason": "", "records": ["labels/9"]},
+            {"reason": "", "roll_back": True},
+        ]
+        contract.preview = {}
+        ask("undo", "job-1", "--preview", "--json", "-i", "3", "--force")
+        assert contract.requests[-1] == (
+            "GET",
+            "/api/v1/jobs/job-1/undo-preview?limit=50&item=3&force=true",
+        )
+
     def test_a_preview_of_an_undo_names_what_is_in_the_way(
         self, ask: Run, contract: Contract
     ) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Column, Integer, MetaData, Table
 
 from domain.outcomes import Conflicted, Failed, Restored
 from domain.records import Change, Deletion, Writer
+from domain.reversal import PLAIN, Terms
 from streams.stores.database import Database
 from streams.stores.records import (
     Ahead,
@@ -47,12 +48,17 @@ def ten(database: Database) -> list[int]:
 
 
 def undo(
-    database: Database, images: bytes | None, target: Writer, *, chunk: int = 100
+    database: Database,
+    images: bytes | None,
+    target: Writer,
+    *,
+    chunk: int = 100,
+    terms: Terms = PLAIN,
 ) -> Restoration:
     """Undo a chunk in the next generation of its job, which does what was foreseen."""
     assert images is not None
     writer = job(chunk, generation=target.generation + 1, job_id=target.job_id)
-    foresight = Foresight(metadata.tables, writer.tenant)
+    foresight = Foresight(metadata.tables, writer.tenant, terms)
     foreseen = database.read_now(
         lambda connection: foresight.foresee(connection, images, target, range(100))
     )
@@ -63,6 +69,7 @@ def undo(
             writer,
             given.NOW + 1,
             target=target,
+            terms=terms,
         )
     )
     assert foreseen == restoration.results
@@ -474,3 +481,62 @@ def _failing(records: SqlRecords, ids: Sequence[int]) -> None:
     with records.savepoint():
         records.update(gadgets, each(ids, order=3))
         raise ZeroDivisionError
+
+
+FORCE = Terms(force=True)
+
+
+def test_force_overwrites_later_writes_and_keeps_them_for_an_undo_of_it(stored: Database) -> None:
+    ids = ten(stored)
+    before = contents(stored)
+    with writing(stored) as records:
+        records.update(gadgets, each(ids[:4], order=1))
+        (made,) = records.insert(gadgets, ["name"], [("made",)], [4])
+        images = records.encoded_images()
+    with writing(stored, job(7, job_id="job-2")) as records:
+        records.update(gadgets, [Change(ids[0], {"notes": "theirs"}), Change(made, {"order": 5})])
+    with writing(stored, hand("anna")) as records:
+        records.delete(gadgets, [Deletion(ids[1])])
+    with stored.engine.begin() as connection:
+        connection.execute(gadgets.update().where(gadgets.c.id == ids[2]).values(version=40))
+        connection.execute(gadgets.delete().where(gadgets.c.id == ids[3]))
+    theirs = contents(stored)
+    undone = undo(stored, images, job(), terms=FORCE)
+    assert set(undone.results.values()) == {Restored()}
+    assert contents(stored) == before
+    assert versions(stored)[ids[2]] == 41
+    again = undo(stored, undone.images, job(100, generation=1), chunk=101)
+    assert set(again.results.values()) == {Restored()}
+    assert contents(stored) == theirs
+
+
+def test_force_does_not_go_through_a_constraint(stored: Database) -> None:
+    ids = ten(stored)
+    with writing(stored) as records:
+        records.update(gadgets, each(ids[:1], name="renamed"))
+        images = records.encoded_images()
+    with writing(stored, hand("anna")) as records:
+        records.update(gadgets, [Change(ids[0], {"order": 3})])
+        (taken,) = add(records, [gadget(0)])
+    done = contents(stored)
+    why = f"constraint gadgets_name: gadgets/{taken} has the same values"
+    undone = undo(stored, images, job(), terms=FORCE)
+    assert undone.results == {0: Conflicted(f"gadgets/{ids[0]}", "anna", why)}
+    assert contents(stored) == done
+
+
+def test_force_leaves_what_another_tenant_has_written(stored: Database) -> None:
+    """The record has another owner since, past the port: nothing of it is ours to overwrite."""
+    ids = ten(stored)
+    images = update(stored, job(), each(ids[:1], order=1))
+    with stored.engine.begin() as connection:
+        theirs = gadgets.update().where(gadgets.c.id == ids[0]).values(tenant="other")
+        connection.execute(theirs)
+    with writing(stored, hand("eve", tenant="other")) as records:
+        records.update(gadgets, [Change(ids[0], {"order": 3})])
+    done = contents(stored)
+    undone = undo(stored, images, job(), terms=FORCE)
+    found = undone.results[0]
+    assert isinstance(found, Conflicted)
+    assert found.by == "eve"
+    assert contents(stored) == done

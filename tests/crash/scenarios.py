@@ -54,6 +54,32 @@ def undo(run: Run) -> None:
     assert run.settle(job_id)["counts"]["succeeded"] == 96
 
 
+def in_part(run: Run) -> None:
+    """Some of it back, then what is left, and there again."""
+    job_id = run.submit("crash.add", additions("in_part", range(1, 49)), options={"chunk_size": 8})
+    run.settle(job_id)
+    path = f"{JOBS}/{job_id}/undo"
+    some = {"items": [0, 9, 10, 40], "reason": "some"}
+    run.client.ask("POST", path, some, key="some", status=202)
+    job = run.settle(job_id)
+    assert (job["status"], job["counts"]["rolled_back"]) == ("rollback_incomplete", 4), job
+    run.client.command(job_id, "undo", "the rest")
+    assert run.settle(job_id)["counts"]["rolled_back"] == 48
+    run.client.command(job_id, "undo", "there again")
+    assert run.settle(job_id)["counts"]["succeeded"] == 48
+
+
+def rollback(run: Run) -> None:
+    """The last item fails, and all that was done is put back by the job itself."""
+    items = additions("rollback", range(1, 301))
+    items[-1]["fault"] = "the last"
+    options = {"chunk_size": 4, "on_error": "roll_back"}
+    job = run.settle(run.submit("crash.add", items, options=options))
+    assert job["status"] == "rolled_back", job
+    assert (job["counts"]["failed"], job["counts"]["succeeded"]) == (1, 0), job
+    assert job["counts"]["rolled_back"] >= 200, job
+
+
 def slow(run: Run) -> None:
     """Items that wait, each with a result of its own."""
     items = [{"mark": f"slow-{number}", "ms": number % 7} for number in range(60)]
@@ -107,5 +133,6 @@ def steer(run: Run) -> None:
 
 
 SCENARIOS: dict[str, Scenario] = {
-    one.__name__: one for one in (work, pack, retry, undo, slow, parts, steer, long, longer)
+    one.__name__: one
+    for one in (work, pack, retry, undo, in_part, rollback, slow, parts, steer, long, longer)
 }

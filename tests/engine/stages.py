@@ -152,8 +152,12 @@ class Stages:
         self.bus += await self.coordinator.handle(command)
         return job_id
 
-    async def command(self, kind: type[PauseJob | CancelJob] | Any, job_id: str) -> Decision:
-        command = kind(command_id=self.ids.new(), job_id=job_id, tenant="local", actor="tester")
+    async def command(
+        self, kind: type[PauseJob | CancelJob] | Any, job_id: str, **fields: Any
+    ) -> Decision:
+        command = kind(
+            command_id=self.ids.new(), job_id=job_id, tenant="local", actor="tester", **fields
+        )
         self.bus += await self.coordinator.handle(command)
         return self.decisions[command.command_id]
 

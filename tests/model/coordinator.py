@@ -40,6 +40,7 @@ from domain.jobs import JobMapper
 from domain.outcomes import Closing, ItemStatus
 from domain.ranges import Ranges
 from domain.retrying import Failures
+from tests.model.parting import parts_of
 from tests.model.tables import (
     CLAIM_BY,
     WRONG,
@@ -189,7 +190,8 @@ class Coordinator:
             tables.marks.append(Mark(len(tables.chunks), "end"))
         elif isinstance(event, UndoStarted):
             rollback = event.direction is Cause.ROLLBACK
-            tables.begin_undo(ItemStatus.SUCCEEDED if rollback else ItemStatus.ROLLED_BACK)
+            status = ItemStatus.SUCCEEDED if rollback else ItemStatus.ROLLED_BACK
+            tables.begin_undo(status, event.parts)
 
     # -- decisions ------------------------------------------------------------------------
 
@@ -230,7 +232,8 @@ class Coordinator:
                 chosen = self._chosen(tables, job, failed, command.select)
                 job.retry(stamp, failed, command.reason, chosen)
             case UndoJob():
-                job.undo(stamp, command.reason)
+                job.check_undo()
+                job.undo(stamp, command.reason, parts=parts_of(tables, job, command.select))
             case _:
                 raise TypeError(f"the model has no {command.type}")
 
@@ -249,8 +252,10 @@ class Coordinator:
         pausing = isinstance(command, PauseJob)
         job.check("pause" if pausing else "cancel")
         self._revoke_open(tables, job, changes, command)
-        confirm = job.pause if pausing else job.cancel
-        confirm(self._stamp(command), command.reason)
+        if isinstance(command, CancelJob):
+            job.cancel(self._stamp(command), command.reason, roll_back=command.roll_back)
+        else:
+            job.pause(self._stamp(command), command.reason)
 
     def _chosen(
         self, tables: JobTables, job: Job, failed: Ranges, select: Selection

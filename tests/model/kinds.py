@@ -10,10 +10,12 @@ from domain.commands import (
     Backoff,
     JobOptions,
     Limit,
+    OnError,
     Reaction,
     RetryPolicy,
     Selection,
     Start,
+    UndoSelection,
     UploadedItems,
 )
 from tests.model.tables import NATURES
@@ -59,6 +61,10 @@ selections = st.sampled_from(
     )
 )
 
+parts = st.sampled_from(
+    (UndoSelection(items=(0,)), UndoSelection(items=(1, 4)), UndoSelection(chunks=(0, 3)))
+)
+
 jobs = st.builds(
     Kind,
     items=sizes,
@@ -69,6 +75,7 @@ jobs = st.builds(
         start=st.sampled_from(Start),
         retry=st.none() | policies,
         tolerate=st.just(()) | st.lists(limits, min_size=1, max_size=2).map(tuple),
+        on_error=st.sampled_from(OnError),
     ),
     slow=st.booleans(),
     draft=st.booleans(),

@@ -26,11 +26,12 @@ from domain.commands import (
     Start,
     SubmitJob,
     UndoJob,
+    UndoSelection,
 )
 from domain.events import JobStatus
 from domain.verbs import POSSIBLE, Verb
 from tests.model.coordinator import Coordinator, Crash
-from tests.model.kinds import Kind, jobs, selections, sizes, upload
+from tests.model.kinds import Kind, jobs, parts, selections, sizes, upload
 from tests.model.oracle import Oracle, fold
 from tests.model.tables import JobTables, Store, Work
 from tests.model.worker import Task, Workers
@@ -121,6 +122,22 @@ class EngineMachine(RuleBasedStateMachine):
         """Some items of a job that has ended are to be worked again."""
         able = [tables for tables in self.store.jobs.values() if RetryJob in _verbs(tables)]
         self._ask(RetryJob, able[which % len(able)].job_id, select=select)
+        self._flow(calm, room=2)
+
+    @precondition(lambda self: any(map(_stands, self.store.jobs.values())))
+    @rule(which=pick, select=parts, calm=st.sampled_from((0, 2, 10)))
+    def undo_some(self, which: int, select: UndoSelection, calm: int) -> None:
+        """A part of a job is undone."""
+        able = [tables for tables in self.store.jobs.values() if _stands(tables)]
+        self._ask(UndoJob, able[which % len(able)].job_id, select=select)
+        self._flow(calm, room=2)
+
+    @precondition(lambda self: any(CancelJob in _verbs(t) for t in self.store.jobs.values()))
+    @rule(which=pick, calm=st.sampled_from((0, 2, 10)))
+    def cancel_and_roll_back(self, which: int, calm: int) -> None:
+        """A job is stopped, and what it has done is put back."""
+        able = [tables for tables in self.store.jobs.values() if CancelJob in _verbs(tables)]
+        self._ask(CancelJob, able[which % len(able)].job_id, roll_back=True)
         self._flow(calm, room=2)
 
     @precondition(lambda self: any(map(_verbs, self.store.jobs.values())))

@@ -5,6 +5,7 @@ Every method that writes is one transaction: it runs to its end, or was not call
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +15,7 @@ from domain.commands import COMMAND, Command, JobOptions
 from domain.events import Cause, JobStatus
 from domain.outcomes import ClosedChunk, Fault, ItemStatus
 from domain.ranges import Ranges
+from domain.reversal import Part
 
 LEASE = 5
 CLAIM_BY = 5
@@ -170,10 +172,14 @@ class JobTables:
         if target is not None:
             self._undone(target, set(row.ledger))
 
-    def begin_undo(self, status: ItemStatus) -> None:
-        """What stands now is to be put back, the last commit first."""
+    def begin_undo(self, status: ItemStatus, parts: Sequence[Part]) -> None:
+        """What stands now is to be put back, the last commit first; or only a part of it."""
         commits = sorted(self.outcomes, key=lambda chunk: -self.outcomes[chunk].sequence)
         self.to_undo = {target: set(self.standing(target, status)) for target in commits}
+        if parts:
+            named = {part.target: set(part.items) for part in parts}
+            assert all(items <= self.to_undo[target] for target, items in named.items())
+            self.to_undo = {t: named[t] for t in commits if t in named}
 
     def _undone(self, target: int, positions: set[int]) -> None:
         for other, left in self.to_undo.items():

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Table
 
 from domain.outcomes import Restored, UndoResult
 from domain.records import Writer
+from domain.reversal import PLAIN, Terms
 from streams.stores.records.ahead import Ahead, Known
 from streams.stores.records.foreseen import Scene, obstacles_of
 from streams.stores.records.goals import Goal, Group, RecordKey, groups_of
@@ -29,7 +30,8 @@ _RESTORED = Restored()
 class Foresight:
     """Foresees the undo of one job; ``tables`` are all record tables by name."""
 
-    def __init__(self, tables: Mapping[str, Table], tenant: str) -> None:
+    def __init__(self, tables: Mapping[str, Table], tenant: str, terms: Terms = PLAIN) -> None:
+        self._terms = terms
         self._tables = tables
         self._tenant = tenant
         self._seen: set[int] = set()
@@ -78,7 +80,8 @@ class Foresight:
             of_table = known[goal.table]
             later = of_table.later.get(goal.id, ())
             undoes = partial(self._undoes, goal)
-            conflict = conflict_of(goal, later, of_table.present, target, undoes)
+            present = of_table.present
+            conflict = conflict_of(goal, later, present, target, self._terms, undoes)
             if conflict is not None:
                 return conflict
         return None

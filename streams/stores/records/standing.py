@@ -8,8 +8,9 @@ from functools import lru_cache
 
 from sqlalchemy import Connection, Dialect, bindparam, func, select
 
-from domain.outcomes import Conflicted
+from domain.outcomes import Conflicted, Failed
 from domain.records import Writer
+from domain.reversal import PLAIN, Terms
 from streams.stores.records.dialects import backend_of
 from streams.stores.records.goals import Goal
 from streams.stores.records.rows import Loaded, numbers
@@ -53,26 +54,44 @@ def conflict_of(
     later: Sequence[LaterWrite],
     present: Loaded,
     target: Writer,
+    terms: Terms = PLAIN,
     undone: Callable[[LaterWrite], bool] = _never,
-) -> Conflicted | None:
+) -> Conflicted | Failed | None:
     """Why a record must be left alone; ``None`` when it stands as the target left it.
 
     Writes of the target's own job do not count if a later generation of it, which is an
     undo, wrote last: undo goes from the last chunk to the first. Who only foresees that
-    undo says which of the writes it will have ``undone`` until then.
+    undo says which of the writes it will have ``undone`` until then. By force the
+    writes of others are passed over, but never those of another tenant.
     """
     others = [write for write in later if not _own(write.writer, target)]
-    if others:
+    foreign = any(write.writer.tenant != target.tenant for write in others)
+    if others and (foreign or not terms.force):
         return _conflict(goal, others[-1], "after the job")
-    if later and later[-1].writer.generation <= target.generation:
+    last = later[-1].writer if later else None
+    if last and _own(last, target) and last.generation <= target.generation:
         if any(undone(write) for write in later):
             return None
-        return _conflict(goal, later[-1], f"by chunk {later[-1].writer.chunk} of the same job")
+        return _own_conflict(goal, later[-1], terms)
+    if terms.force:
+        return None
     expected, gone = (later[-1].version, later[-1].deleted) if later else (goal.left, goal.gone)
     found = present.get(goal.id)
     if (None if found is None else found[0]) != (None if gone else expected):
         return Conflicted(goal.name, "", "changed outside of the records port")
     return None
+
+
+def _own_conflict(goal: Goal, write: LaterWrite, terms: Terms) -> Conflicted | Failed:
+    """The job itself wrote later: for good, or by an item that this undo leaves out."""
+    found = _conflict(goal, write, f"by chunk {write.writer.chunk} of the same job")
+    if not terms.partial:
+        return found
+    return Failed(
+        "written_later",
+        f"{found.record} was {found.reason}; undo that first, or along with it",
+        retryable=True,
+    )
 
 
 def _own(writer: Writer, target: Writer) -> bool:

@@ -15,6 +15,7 @@ from itertools import groupby
 from domain.errors import RecordRefused
 from domain.outcomes import Conflicted, Failed, Restored, UndoResult
 from domain.records import Writer
+from domain.reversal import PLAIN, Terms
 from streams.stores.records import images as before
 from streams.stores.records.ahead import Ahead
 from streams.stores.records.goals import Goal, Group, groups_of
@@ -47,16 +48,17 @@ def restore(
     *,
     target: Writer,
     only: Collection[int] | None = None,
+    terms: Terms = PLAIN,
 ) -> Restoration:
     """Put back what ``target`` has overwritten, as new versions written by ``writer``.
 
     ``images`` are those that the target's writes left, ``now`` seconds since the epoch. A
     record is put back if nobody but the target's job wrote to it since; an item is put back
     whole or not at all. ``only``, when given, are the positions to put back: others were
-    settled by an earlier undo.
+    settled by an earlier undo. ``terms`` say what may be overwritten.
     """
     plan, goals = ahead.decoded(images)
-    undo = _Undo(ahead, writer, now, target, goals)
+    undo = _Undo(ahead, (writer, now), (target, terms), goals)
     ready: list[Group] = []
     for group in groups_of(goals, plan.together):
         if only is not None and not any(position in only for position in group.positions):
@@ -77,13 +79,18 @@ class _Undo:
     """The state of one undo: what was read, what was settled, what was overwritten."""
 
     def __init__(
-        self, ahead: Ahead, writer: Writer, now: float, target: Writer, goals: Sequence[Goal]
+        self,
+        ahead: Ahead,
+        by: tuple[Writer, float],
+        of: tuple[Writer, Terms],
+        goals: Sequence[Goal],
     ) -> None:
+        writer, now = by
         self.results: dict[int, UndoResult] = {}
         self.images = Images()
         self._connection = ahead.connection
         self._writer = writer
-        self._target = target
+        self._target, self._terms = of
         self._tables = ahead.tables
         self._shapes = ahead.shapes
         self._known = ahead.take(goals)
@@ -99,7 +106,7 @@ class _Undo:
                 return table_unknown(goal.table)
             known = self._known[goal.table]
             later = known.later.get(goal.id, ())
-            conflict = conflict_of(goal, later, known.present, self._target)
+            conflict = conflict_of(goal, later, known.present, self._target, self._terms)
             if conflict is not None:
                 return conflict
         return None
@@ -153,6 +160,9 @@ class _Undo:
         found = known.present.get(goal.id)
         later = known.later.get(goal.id)
         latest = later[-1].version if later else goal.left
+        if found is not None:
+            # What was changed past the port has a version that no history tells.
+            latest = max(latest, found[0])
         return Task(goal, None if found is None else found[1], latest + 1)
 
     def _obstructed(self, group: Group, refused: RecordRefused) -> Conflicted:

@@ -12,6 +12,7 @@ from domain.jobs import JobMapper
 from domain.outcomes import ClosedChunk, Closing, Fault
 from domain.ranges import Ranges
 from domain.retrying import Failures
+from domain.reversal import Part
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -79,8 +80,8 @@ class Story:
         self.job.resume(self.stamp, "back")
         return self
 
-    def cancel(self) -> Story:
-        self.job.cancel(self.stamp, "wrong file")
+    def cancel(self, *, roll_back: bool = False) -> Story:
+        self.job.cancel(self.stamp, "wrong file", roll_back=roll_back)
         return self
 
     def retry(self, failed: Ranges, chosen: Ranges | None = None) -> Story:
@@ -93,8 +94,8 @@ class Story:
         self.job.release(self.stamp)
         return self
 
-    def undo(self) -> Story:
-        self.job.undo(self.stamp, "mistake")
+    def undo(self, *parts: Part, force: bool = False) -> Story:
+        self.job.undo(self.stamp, "mistake", parts=parts, force=force)
         return self
 
     # -- outcome rows ---------------------------------------------------------------

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
-from domain.commands import JobOptions, Limit, RetryPolicy, Selection
-from domain.contradictions import check_options, check_selection
+from domain.commands import JobOptions, Limit, RetryPolicy, Selection, UndoSelection
+from domain.contradictions import check_options, check_selection, check_undo
 from domain.errors import InvalidCommand, WrongState
 from domain.events import JobPaused, JobStatus, JobStopped
 from domain.ranges import Ranges
@@ -28,6 +29,51 @@ def _last(story: Story) -> JobPaused | JobStopped:
 
 
 # -- what is counted ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        ({"tolerate": [{"failed": 1, "then": "pause"}]}, "/options/on_error"),
+        ({"tolerate": [{"failed": 1}, {"failed": 0, "then": "pause"}]}, None),
+        ({"stop_on_error": True}, None),
+        ({}, None),
+    ],
+)
+def test_a_job_rolls_back_only_by_a_limit_that_fails_it(
+    options: dict[str, object], where: str | None
+) -> None:
+    asked = JobOptions.model_validate({"on_error": "roll_back", **options})
+    if where is None:
+        check_options(asked, ())
+        assert asked.limits
+        return
+    with pytest.raises(InvalidCommand) as refused:
+        check_options(asked, ())
+    assert refused.value.pointer == where
+
+
+@pytest.mark.parametrize(
+    ("select", "force", "reason", "where"),
+    [
+        ({"items": [1], "chunks": [1]}, False, "", "/items"),
+        ({"items": [1], "records": ["labels/1"]}, False, "", "/items"),
+        ({}, True, "", "/reason"),
+        ({"items": [1]}, True, "  ", "/reason"),
+    ],
+)
+def test_an_undo_chooses_in_one_way_and_says_why_it_is_forced(
+    select: dict[str, object], force: bool, reason: str, where: str
+) -> None:
+    with pytest.raises(InvalidCommand) as refused:
+        check_undo(UndoSelection.model_validate(select), force=force, reason=reason)
+    assert refused.value.pointer == where
+
+
+@pytest.mark.parametrize("name", ["labels", "/1", "labels/", "labels/x", "a/b/1", "labels/-1"])
+def test_a_record_is_named_by_table_and_id(name: str) -> None:
+    with pytest.raises(ValidationError):
+        UndoSelection(records=(name,))
 
 
 def test_as_many_as_are_tolerated_do_nothing_and_one_more_fails_the_job() -> None:

@@ -14,6 +14,7 @@ import pytest
 from domain.errors import CommandRefused, WrongState
 from domain.events import EVENTS, JobFinished, JobStatus
 from domain.ranges import Ranges
+from domain.reversal import Part
 from domain.verbs import POSSIBLE, Verb
 from tests.unit.domain.drawing import LABELS, START, drawn_edges, edges_of
 from tests.unit.domain.story import BEGIN, Story, eager
@@ -67,6 +68,12 @@ def _strict(items: int = 10, *, then: str = "fail") -> Story:
     return Story(chunk_size=4, tolerate=[{"failed": 1, "then": then}]).submit(items)
 
 
+def _returning() -> Story:
+    return Story(chunk_size=4, on_error="roll_back").submit(10)
+
+
+ONE = Ranges.of([1])
+
 SPECIMENS: dict[str, Callable[[], Story]] = {
     "draft, empty": lambda: Story().open_draft(),
     "draft": lambda: Story().open_draft().append(4),
@@ -97,6 +104,9 @@ SPECIMENS: dict[str, Callable[[], Story]] = {
     "paused, some wait for an attempt": lambda: (
         _patient().failing(0, "later", retryable=True).pause()
     ),
+    "running, rolls back on errors": lambda: _returning().plan(),
+    "rolling_back after a cancel": lambda: _job().plan().done(0).cancel(roll_back=True),
+    "rolled_back in part": lambda: _job(8).work().undo(Part(target=0, items=ONE)).put_back(),
     "rolling_back": lambda: _job().work().undo(),
     "rolling_back, last chunk": lambda: _job(4).work().undo().plan(),
     "rolling_back from cancelled": lambda: _job().plan().done(0).cancel().undo().plan(),
@@ -127,6 +137,11 @@ VERBS: dict[str, Callable[[Story], object]] = {
     "cancel": lambda story: story.cancel(),
     "retry": lambda story: story.retry(_failed_items(story), story.job.dropped or None),
     "undo": lambda story: story.undo(),
+}
+
+
+FURTHER: dict[str, Callable[[Story], object]] = {
+    "cancel and roll back": lambda story: story.cancel(roll_back=True),
 }
 
 
@@ -227,9 +242,9 @@ def test_the_document_draws_what_the_aggregate_does() -> None:
     for name, make in SPECIMENS.items():
         if name not in LED_TO_BY_NOTHING:
             done |= set(edges_of(None, make().collect()))
-        for verb, step in (VERBS | STEPS).items():
+        for verb, step in (VERBS | FURTHER | STEPS).items():
             story = make()
-            if verb in ("pause", "cancel") and not _is_quiet(story):
+            if verb in ("pause", "cancel", "cancel and roll back") and not _is_quiet(story):
                 continue
             story.collect()
             before = story.job.status

@@ -9,6 +9,7 @@ from domain.errors import WrongState
 from domain.events import Cause, ChunksPlanned, JobStatus, UndoStarted
 from domain.outcomes import ClosedChunk, Closing, Counts
 from domain.ranges import Ranges
+from domain.reversal import Part
 from tests.unit.domain.story import Story, eager
 
 
@@ -240,3 +241,68 @@ def test_percent_of_an_undo_is_how_much_of_it_is_settled() -> None:
     assert story.job.percent == 25.0
     story.put_back()
     assert story.job.percent == 100.0
+
+
+def test_an_undo_of_a_part_leaves_the_rest_to_the_next() -> None:
+    story = Story(chunk_size=2).submit(6).work()
+    story.undo(Part(target=2, items=Ranges.of([5])), Part(target=0, items=Ranges.of([0])))
+    assert story.job.percent == 0.0
+    story.put_back()
+    assert _targets(story) == [2, 0]
+    assert story.job.status is JobStatus.ROLLBACK_INCOMPLETE
+    assert story.job.counts == Counts(succeeded=4, rolled_back=2)
+    story.undo().put_back()
+    assert story.job.counts == Counts(rolled_back=6)
+    assert story.job.status is JobStatus.ROLLED_BACK
+    assert story.undo().put_back().job.status is JobStatus.COMPLETED
+    assert story.replayed() == story.job
+
+
+def test_a_part_that_is_all_that_stands_ends_as_a_whole_undo() -> None:
+    story = Story(chunk_size=2).submit(2).work().undo(Part(target=0, items=Ranges.span(0, 2)))
+    assert story.put_back().job.status is JobStatus.ROLLED_BACK
+
+
+def test_a_forced_undo_says_so_in_its_event() -> None:
+    story = Story().submit(2).work().undo(force=True)
+    (begun,) = [event for event in story.collect() if isinstance(event, UndoStarted)]
+    assert (begun.force, begun.actor, begun.reason) == (True, "ada", "mistake")
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_cancel_may_put_back_what_was_done(paused: bool) -> None:
+    story = Story(chunk_size=2).submit(6).plan().done(0)
+    if paused:
+        story.pause()
+    story.cancel(roll_back=True)
+    assert story.job.status is JobStatus.ROLLING_BACK
+    assert story.job.counts == Counts(succeeded=2, skipped=4)
+    story.put_back()
+    assert story.job.status is JobStatus.ROLLED_BACK
+    assert story.job.counts == Counts(rolled_back=2, skipped=4)
+    assert story.undo().put_back().job.status is JobStatus.CANCELLED
+    assert story.replayed() == story.job
+
+
+def test_a_cancelled_job_that_has_done_nothing_has_nothing_to_put_back() -> None:
+    assert Story().submit(2).cancel(roll_back=True).job.status is JobStatus.CANCELLED
+
+
+def test_a_job_may_put_back_what_it_has_done_when_it_fails() -> None:
+    story = Story(chunk_size=2, on_error="roll_back").submit(6).plan().done(0).plan()
+    story.done(1, failed=1)
+    assert story.job.status is JobStatus.ROLLING_BACK
+    assert [event.alias for event in story.collect()][-2:] == ["job.stopped", "job.undo_started"]
+    story.put_back()
+    assert story.job.counts == Counts(rolled_back=3, failed=1, skipped=2)
+    assert story.job.status is JobStatus.ROLLED_BACK
+    assert story.undo().put_back().job.status is JobStatus.FAILED
+
+
+def test_a_rollback_waits_for_what_is_in_flight() -> None:
+    story = Story(chunk_size=2, on_error="roll_back").submit(6).plan(room=2).done(0, failed=1)
+    assert story.job.status is JobStatus.RUNNING
+    assert story.job.limit_hit is not None
+    story.done(1)
+    assert story.job.status is JobStatus.ROLLING_BACK
+    assert story.put_back().job.counts == Counts(rolled_back=3, failed=1, skipped=2)

@@ -1,0 +1,84 @@
+"""How a job emits events, is kept as them, and refuses what its status does not allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import PrivateAttr
+
+from domain.errors import WrongState
+from domain.events import JobEvent, JobSnapshot, JobStatus
+from domain.job_plan import JobPlan
+from domain.verbs import POSSIBLE, Verb
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who causes an event, by which command, when."""
+
+    actor: str
+    command_id: str
+    at: datetime
+
+
+class JobRecord(JobPlan):
+    """A job with the events that are not stored yet."""
+
+    _pending: list[JobEvent] = PrivateAttr(default_factory=list)
+
+    # -- questions ----------------------------------------------------------------
+
+    def possible(self) -> list[str]:
+        """What a caller may ask of the job in its present status."""
+        verbs = POSSIBLE[self.status]
+        if not self.sealed and self.status in (JobStatus.RUNNING, JobStatus.PAUSED):
+            verbs |= {"append", "seal"}
+        return sorted(verbs)
+
+    def check(self, verb: Verb) -> None:
+        """Raise WrongState, which names the status and what is possible, unless allowed."""
+        if verb in self.possible():
+            return
+        possible = ", ".join(self.possible()) or "nothing"
+        raise WrongState(f"the job is {self.status}: {verb} is not possible; possible: {possible}")
+
+    # -- persistence --------------------------------------------------------------
+
+    def collect_events(self) -> Sequence[JobEvent]:
+        """Hand over the events that are not stored yet."""
+        events, self._pending = self._pending, []
+        return events
+
+    def snapshot(self) -> JobSnapshot:
+        """The state as a snapshot; raises when there are events not yet collected."""
+        if self._pending:
+            raise RuntimeError("collect and store the pending events before taking a snapshot")
+        return JobSnapshot(
+            originator_id=self.id,
+            originator_version=self.version,
+            state=self.model_dump(mode="json"),
+        )
+
+    def _emit(self, kind: type[JobEvent], stamp: Stamp, **fields: Any) -> None:
+        values: dict[str, Any] = {
+            "tenant": self.tenant,
+            "status": self.status,
+            "counts": self.counts,
+            "started_at": self.started_at,
+            **fields,
+        }
+        if values["started_at"] is None and values["status"] is JobStatus.RUNNING:
+            values["started_at"] = stamp.at
+        event = kind(
+            originator_id=self.id,
+            originator_version=self.version + 1,
+            at=stamp.at,
+            actor=stamp.actor,
+            command_id=stamp.command_id,
+            **values,
+        )
+        self._pending.append(event)
+        self.apply(event)

@@ -1,0 +1,62 @@
+"""Undo: how a job begins to put records back, on demand or by itself, and how that ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from domain.errors import WrongState
+from domain.events import Cause, JobStatus, UndoStarted
+from domain.job_record import JobRecord, Stamp
+from domain.reversal import Part
+
+
+class JobUndo(JobRecord):
+    """A job that can be undone."""
+
+    def undo(
+        self, stamp: Stamp, reason: str, *, parts: Sequence[Part] = (), force: bool = False
+    ) -> None:
+        """Begin to put records back; on a job rolled back, to apply them again.
+
+        ``parts`` are what is put back when not all that stands is, in the order of the undo;
+        with ``force`` what others wrote since is overwritten.
+        """
+        self.check_undo()
+        self._begin_undo(stamp, reason, stood=self._stood(), parts=tuple(parts), force=force)
+
+    def check_undo(self) -> None:
+        """Raise WrongState unless an undo is allowed and has something to put back."""
+        self.check("undo")
+        if not self.undo_targets(self.undo_direction):
+            raise WrongState("the job has changed nothing that stands, so there is nothing to undo")
+
+    def _begin_undo(
+        self,
+        stamp: Stamp,
+        reason: str,
+        *,
+        stood: JobStatus,
+        parts: tuple[Part, ...] = (),
+        force: bool = False,
+    ) -> None:
+        self._emit(
+            UndoStarted,
+            stamp,
+            status=JobStatus.ROLLING_BACK,
+            epoch=self.epoch + 1,
+            generation=self.generation + 1,
+            direction=self.undo_direction,
+            stood=stood,
+            reason=reason,
+            parts=parts,
+            force=force,
+        )
+
+    def _undone_status(self) -> JobStatus:
+        """Where an undo leads that has nothing more to do."""
+        if self.direction is None or self.undo_targets(self.direction):
+            # Some could not be put back, or were not to be.
+            return JobStatus.ROLLBACK_INCOMPLETE
+        if self.direction is Cause.REAPPLY and self.status_before_undo:
+            return self.status_before_undo
+        return JobStatus.ROLLED_BACK

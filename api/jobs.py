@@ -66,9 +66,10 @@ class Undo(UndoSelection):
 
 
 class Cancel(Reason):
-    """The body of a cancel: why, and whether what was done is put back."""
+    """The body of a cancel: why, whether what was done is put back, what is in flight ends."""
 
     roll_back: bool = False
+    graceful: bool = False
 
 
 async def index(request: web.Request) -> web.Response:
@@ -128,6 +129,6 @@ def _said(verb: Verb, body: Any, depth: int) -> tuple[str, More]:
             return undo.reason, More(undo=undo.select, force=undo.force)
         case "cancel":
             cancel = checked(Cancel, body, depth)
-            return cancel.reason, More(roll_back=cancel.roll_back)
+            return cancel.reason, More(roll_back=cancel.roll_back, graceful=cancel.graceful)
         case _:
             return checked(Reason, body, depth).reason, NOTHING_MORE

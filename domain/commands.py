@@ -247,12 +247,14 @@ class ResumeJob(BaseCommand):
 class CancelJob(BaseCommand):
     """Stop for good; what was not attempted is skipped.
 
-    What was done stays, or with ``roll_back`` is put back.
+    What was done stays, or with ``roll_back`` is put back. What is in flight is stopped, or
+    with ``graceful`` ends first.
     """
 
     type: Literal["cancel_job"] = "cancel_job"
     reason: Reason = ""
     roll_back: bool = Unless(False)
+    graceful: bool = Unless(False)
 
 
 class Edit(Value):

@@ -207,6 +207,14 @@ class JobResumed(JobEvent):
     reason: str = ""
 
 
+class JobCancelling(JobEvent):
+    """The job is going to be cancelled when what is in flight has ended; nothing more starts."""
+
+    alias = "job.cancelling"
+    reason: str = ""
+    roll_back: bool = False
+
+
 class JobCancelled(JobEvent):
     """The job was stopped for good; items not attempted are skipped."""
 
@@ -276,6 +284,7 @@ EVENTS: dict[str, type[JobEvent]] = {
         JobPaused,
         JobStopped,
         JobResumed,
+        JobCancelling,
         JobCancelled,
         RetryStarted,
         UndoStarted,

@@ -21,6 +21,7 @@ from domain.events import (
     ChunksPlanned,
     ItemsAppended,
     JobCancelled,
+    JobCancelling,
     JobFinished,
     JobOpened,
     JobPaused,
@@ -143,6 +144,7 @@ class Job(JobUndo):
             self._close(stamp, portion, failures)
         if not self.open:
             self._heed_limits(stamp)
+            self._wound_down(stamp)
         self._finish_if_done(stamp)
 
     def release(self, stamp: Stamp) -> None:
@@ -180,6 +182,20 @@ class Job(JobUndo):
         self._require_quiet()
         said = {"epoch": self.epoch + 1, "reason": reason}
         self._end(JobCancelled, stamp, JobStatus.CANCELLED, said, roll_back=roll_back)
+
+    def wind_down(self, stamp: Stamp, reason: str, *, roll_back: bool = False) -> None:
+        """Cancel once what is in flight has ended; at once when nothing is."""
+        self.check("cancel")
+        if self.status is JobStatus.CANCELLING:
+            raise WrongState(
+                "the job is cancelling: it ends with what is in flight; cancel without graceful "
+                "to stop that as well"
+            )
+        if not self.open:
+            self.cancel(stamp, reason, roll_back=roll_back)
+            return
+        status = JobStatus.CANCELLING
+        self._emit(JobCancelling, stamp, status=status, reason=reason, roll_back=roll_back)
 
     def retriable(self, failed: Ranges, chosen: Ranges | None = None) -> Ranges:
         """The items of a retry: ``chosen`` ones, or all that have failed, ``failed``.
@@ -268,6 +284,12 @@ class Job(JobUndo):
             self._end(JobStopped, stamp, JobStatus.FAILED, said, roll_back=back)
         elif not self._is_done():
             self._emit(JobPaused, stamp, status=JobStatus.PAUSED, **said)
+
+    def _wound_down(self, stamp: Stamp) -> None:
+        """End a graceful cancel; every chunk is closed."""
+        if self.status is JobStatus.CANCELLING:
+            said = {"epoch": self.epoch + 1, "reason": self.reason}
+            self._end(JobCancelled, stamp, JobStatus.CANCELLED, said, roll_back=self.roll_back)
 
     def _end(
         self,

@@ -17,6 +17,7 @@ from domain.events import (
     ChunksPlanned,
     ItemsAppended,
     JobCancelled,
+    JobCancelling,
     JobEvent,
     JobOpened,
     JobPaused,
@@ -34,7 +35,9 @@ from domain.outcomes import ClosedChunk, Closing, Deferred
 from domain.ranges import Ranges
 from domain.tolerance import Tally
 
-Turn = JobPaused | JobStopped | JobResumed | JobCancelled | RetryStarted | UndoStarted
+Turn = (
+    JobPaused | JobStopped | JobResumed | JobCancelling | JobCancelled | RetryStarted | UndoStarted
+)
 """What changes the course of a job."""
 
 
@@ -81,6 +84,7 @@ class JobFold(JobState):
                 JobPaused()
                 | JobStopped()
                 | JobResumed()
+                | JobCancelling()
                 | JobCancelled()
                 | RetryStarted()
                 | UndoStarted()
@@ -101,6 +105,8 @@ class JobFold(JobState):
             case JobStopped():
                 self.limit = event.limit
                 self._dropped()
+            case JobCancelling():
+                self.roll_back = event.roll_back
             case JobCancelled():
                 self._dropped()
             case JobResumed():

@@ -101,6 +101,8 @@ class JobState(BaseModel):
     undo_ms_per_item: float | None = None
     last_items: int = planning.FIRST_ITEMS
     reason: str = ""
+    roll_back: bool = False
+    """Whether the cancel that is under way puts back what was done."""
 
     # -- questions ----------------------------------------------------------------
 

@@ -14,7 +14,7 @@ POSSIBLE: dict[JobStatus, frozenset[Verb]] = {
     JobStatus.AWAITING_APPROVAL: frozenset({"cancel"}),
     JobStatus.RUNNING: frozenset({"pause", "cancel"}),
     JobStatus.PAUSED: frozenset({"resume", "cancel"}),
-    JobStatus.CANCELLING: frozenset(),
+    JobStatus.CANCELLING: frozenset({"cancel"}),
     JobStatus.CANCELLED: frozenset({"retry", "undo"}),
     JobStatus.COMPLETED: frozenset({"undo"}),
     JobStatus.COMPLETED_WITH_ERRORS: frozenset({"retry", "undo"}),

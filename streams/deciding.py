@@ -139,6 +139,9 @@ class Decider:
         roll_back = isinstance(command, CancelJob) and command.roll_back
         if roll_back:
             require_undo(self._registry.get(job.spec.operation))
+        if isinstance(command, CancelJob) and command.graceful:
+            job.wind_down(stamp, command.reason, roll_back=roll_back)
+            return
         self._revoke_open(connection, job)
         if pausing:
             job.pause(stamp, command.reason)

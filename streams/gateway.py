@@ -71,6 +71,7 @@ class More(Value):
     undo: UndoSelection = UndoSelection()
     force: bool = False
     roll_back: bool = False
+    graceful: bool = False
 
     def fields(self, verb: Verb) -> dict[str, Any]:
         """The fields of the verb's command."""
@@ -80,7 +81,7 @@ class More(Value):
             case "undo":
                 return {"select": self.undo, "force": self.force}
             case "cancel":
-                return {"roll_back": self.roll_back}
+                return {"roll_back": self.roll_back, "graceful": self.graceful}
             case _:
                 return {}
 

@@ -32,6 +32,7 @@ from domain.events import (
     ChunksPlanned,
     ItemsAppended,
     JobCancelled,
+    JobCancelling,
     JobEvent,
     JobFinished,
     JobOpened,
@@ -183,6 +184,7 @@ def _history() -> Sequence[JobEvent]:
         (JobPaused, JobStatus.PAUSED, two, {"epoch": 1, "reason": "the editors are at work"}),
         (JobResumed, running, two, {}),
         (JobStopped, JobStatus.FAILED, done, stopped),
+        (JobCancelling, JobStatus.CANCELLING, two, {"reason": "wrong file"}),
         (JobCancelled, JobStatus.CANCELLED, Counts(skipped=2), {"epoch": 1}),
         (RetryStarted, running, Counts(pending=1, succeeded=1), {"items": Ranges.of([1])}),
         (

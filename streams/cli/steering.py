@@ -50,6 +50,9 @@ def cancel(
     roll_back: Annotated[
         bool, typer.Option("--roll-back", metavar=FLAG, help="Put back what was done, at once.")
     ] = False,
+    graceful: Annotated[
+        bool, typer.Option("--graceful", metavar=FLAG, help="Let what is in flight end first.")
+    ] = False,
     reason: Reason = "",
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
@@ -62,7 +65,8 @@ def cancel(
       countermand undo 0192f7a1-...      puts back what it had done
       countermand cancel 0192f7a1-... --roll-back     both at once
     """
-    said = {"roll_back": True} if roll_back else {}
+    flags = {"roll_back": roll_back, "graceful": graceful}
+    said = {name: True for name, given in flags.items() if given}
     _steer("cancel", job_id, reason, url, as_json=as_json, select=said)
 
 

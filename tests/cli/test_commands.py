@@ -361,13 +361,13 @@ class TestSteering:
         ask("undo", "job-1", "-i", "3", "-i", "9")
         ask("undo", "job-1", "--chunk", "2", "--force", "--reason", "mine")
         ask("undo", "job-1", "--record", "labels/9")
-        ask("cancel", "job-1", "--roll-back")
+        ask("cancel", "job-1", "--roll-back", "--graceful")
 
         assert [json.loads(body) for body in contract.bodies] == [
             {"reason": "", "items": [3, 9]},
             {"reason": "mine", "chunks": [2], "force": True},
             {"reason": "", "records": ["labels/9"]},
-            {"reason": "", "roll_back": True},
+            {"reason": "", "roll_back": True, "graceful": True},
         ]
         contract.preview = {}
         ask("undo", "job-1", "--preview", "--json", "-i", "3", "--force")

@@ -165,3 +165,46 @@ async def test_processes_that_die_in_between_leave_nothing_behind(
     assert job.status is JobStatus.ROLLED_BACK
     assert (job.counts.failed, job.counts.pending, job.counts.succeeded) == (1, 0, 0)
     assert await left(stages) == 0
+
+
+async def test_a_graceful_cancel_lets_what_is_in_flight_end(stages: Stages) -> None:
+    job_id = await stages.submit("stock.create", things(300), options={"chunk_size": 2})
+    while not (await stages.job(job_id)).open:
+        await stages.deliver(stages.bus.pop(0))
+    in_flight = sum(len(chunk.items) for chunk in (await stages.job(job_id)).open.values())
+    assert (await stages.command(CancelJob, job_id, graceful=True)).problem is None
+    assert (await stages.job(job_id)).status is JobStatus.CANCELLING
+    again = (await stages.command(CancelJob, job_id, graceful=True)).problem
+    assert again is not None
+    assert again["code"] == "wrong_state"
+    await stages.run_dry()
+    job = await stages.job(job_id)
+    assert job.status is JobStatus.CANCELLED
+    assert job.counts == Counts(succeeded=in_flight, skipped=300 - in_flight)
+    assert await left(stages) == in_flight
+
+
+async def test_a_graceful_cancel_can_still_be_made_at_once(stages: Stages) -> None:
+    job_id = await stages.submit("stock.create", things(300), options={"chunk_size": 2})
+    while not (await stages.job(job_id)).open:
+        await stages.deliver(stages.bus.pop(0))
+    await stages.command(CancelJob, job_id, graceful=True)
+    await stages.command(CancelJob, job_id)
+    job = await stages.job(job_id)
+    assert (job.status, job.counts) == (JobStatus.CANCELLED, Counts(skipped=300))
+    await stages.run_dry()
+    assert await left(stages) == 0
+
+
+async def test_a_graceful_cancel_ends_though_its_worker_has_died(stages: Stages) -> None:
+    job_id = await stages.submit("stock.create", things(300), options={"chunk_size": 2})
+    while not (await stages.job(job_id)).open:
+        await stages.deliver(stages.bus.pop(0))
+    await stages.command(CancelJob, job_id, graceful=True, roll_back=True)
+    stages.restart()
+    stages.bus.clear()
+    await stages.mend()
+    job = await stages.job(job_id)
+    assert job.status is JobStatus.ROLLED_BACK
+    assert job.counts.rolled_back + job.counts.skipped == 300
+    assert await left(stages) == 0

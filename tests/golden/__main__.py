@@ -12,6 +12,7 @@ from domain.job import Job
 from domain.jobs import JobMapper
 from domain.outcomes import ClosedChunk, Closing
 from domain.ranges import Ranges
+from domain.reversal import Part
 from tests.golden import HISTORIES, load
 from tests.unit.domain.story import Story, eager
 
@@ -36,7 +37,15 @@ def all_kinds() -> list[Story]:
             sha256="9f" * 32,
         )
     ).cancel()
-    return [long, short, _careful()]
+    return [long, short, _careful(), _returning()]
+
+
+def _returning() -> Story:
+    """A story of a graceful cancel, a part that is undone, and one that is undone by force."""
+    told = Story(chunk_size=4, on_error="roll_back").submit(16).plan(room=2).done(0)
+    told.wind_down().done(1)
+    told.undo(Part(target=1, items=Ranges.of([4, 6]))).put_back()
+    return told.undo(force=True).put_back()
 
 
 def _careful() -> Story:

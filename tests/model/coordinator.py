@@ -251,6 +251,9 @@ class Coordinator:
         """Rule 8: close what is open, in the same transaction."""
         pausing = isinstance(command, PauseJob)
         job.check("pause" if pausing else "cancel")
+        if isinstance(command, CancelJob) and command.graceful:
+            job.wind_down(self._stamp(command), command.reason, roll_back=command.roll_back)
+            return
         self._revoke_open(tables, job, changes, command)
         if isinstance(command, CancelJob):
             job.cancel(self._stamp(command), command.reason, roll_back=command.roll_back)

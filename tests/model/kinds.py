@@ -62,7 +62,17 @@ selections = st.sampled_from(
 )
 
 parts = st.sampled_from(
-    (UndoSelection(items=(0,)), UndoSelection(items=(1, 4)), UndoSelection(chunks=(0, 3)))
+    (
+        UndoSelection(),
+        UndoSelection(),
+        UndoSelection(items=(0,)),
+        UndoSelection(items=(1, 4)),
+        UndoSelection(chunks=(0, 3)),
+    )
+)
+
+endings: st.SearchStrategy[dict[str, bool]] = st.sampled_from(
+    ({}, {"roll_back": True}, {"graceful": True}, {"graceful": True, "roll_back": True})
 )
 
 jobs = st.builds(
@@ -75,7 +85,7 @@ jobs = st.builds(
         start=st.sampled_from(Start),
         retry=st.none() | policies,
         tolerate=st.just(()) | st.lists(limits, min_size=1, max_size=2).map(tuple),
-        on_error=st.sampled_from(OnError),
+        on_error=st.sampled_from((OnError.KEEP, OnError.KEEP, OnError.KEEP, OnError.ROLL_BACK)),
     ),
     slow=st.booleans(),
     draft=st.booleans(),

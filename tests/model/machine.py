@@ -31,7 +31,7 @@ from domain.commands import (
 from domain.events import JobStatus
 from domain.verbs import POSSIBLE, Verb
 from tests.model.coordinator import Coordinator, Crash
-from tests.model.kinds import Kind, jobs, parts, selections, sizes, upload
+from tests.model.kinds import Kind, endings, jobs, parts, selections, sizes, upload
 from tests.model.oracle import Oracle, fold
 from tests.model.tables import JobTables, Store, Work
 from tests.model.worker import Task, Workers
@@ -124,41 +124,26 @@ class EngineMachine(RuleBasedStateMachine):
         self._ask(RetryJob, able[which % len(able)].job_id, select=select)
         self._flow(calm, room=2)
 
-    @precondition(lambda self: any(map(_stands, self.store.jobs.values())))
-    @rule(which=pick, select=parts, calm=st.sampled_from((0, 2, 10)))
-    def undo_some(self, which: int, select: UndoSelection, calm: int) -> None:
-        """A part of a job is undone."""
-        able = [tables for tables in self.store.jobs.values() if _stands(tables)]
-        self._ask(UndoJob, able[which % len(able)].job_id, select=select)
-        self._flow(calm, room=2)
-
-    @precondition(lambda self: any(CancelJob in _verbs(t) for t in self.store.jobs.values()))
-    @rule(which=pick, calm=st.sampled_from((0, 2, 10)))
-    def cancel_and_roll_back(self, which: int, calm: int) -> None:
-        """A job is stopped, and what it has done is put back."""
-        able = [tables for tables in self.store.jobs.values() if CancelJob in _verbs(tables)]
-        self._ask(CancelJob, able[which % len(able)].job_id, roll_back=True)
-        self._flow(calm, room=2)
-
     @precondition(lambda self: any(map(_verbs, self.store.jobs.values())))
-    @rule(which=pick, verb=pick, calm=st.sampled_from((0, 0, 2, 10)))
-    def ask_what_is_possible(self, which: int, verb: int, calm: int) -> None:
+    @rule(which=pick, verb=pick, calm=st.sampled_from((0, 0, 2, 10)), end=endings)
+    def ask_what_is_possible(self, which: int, verb: int, calm: int, end: dict[str, bool]) -> None:
         """A verb that the job's stored status allows; it may not when the command is decided."""
         able = [tables for tables in self.store.jobs.values() if _verbs(tables)]
         tables = able[which % len(able)]
         verbs = _verbs(tables)
-        self._ask(verbs[verb % len(verbs)], tables.job_id)
+        asked = verbs[verb % len(verbs)]
+        self._ask(asked, tables.job_id, **(end if asked is CancelJob else {}))
         self._flow(calm, room=2)
 
     @precondition(lambda self: any(map(_stands, self.store.jobs.values())))
-    @rule(which=pick, room=st.integers(2, 4), silent=coin)
-    def begin_an_undo(self, which: int, room: int, silent: bool) -> None:
-        """A job is undone: its first undo chunks are claimed, and then anything may happen.
+    @rule(which=pick, room=st.integers(2, 4), silent=coin, select=parts)
+    def begin_an_undo(self, which: int, room: int, silent: bool, select: UndoSelection) -> None:
+        """A job is undone, or a part of it: the first undo chunks are claimed, and then anything.
 
         ``silent``: the worker stalls, and the sweep finds the first of its chunks.
         """
         able = [tables for tables in self.store.jobs.values() if _stands(tables)]
-        self._ask(UndoJob, able[which % len(able)].job_id)
+        self._ask(UndoJob, able[which % len(able)].job_id, select=select)
         for message in _taken(self.store.commands):
             self.coordinators[0].handle(message, room=room)
         before = len(self.workers.tasks)

@@ -28,6 +28,9 @@ class Task:
     claims: list[Claim]
 
 
+_EFFECTIVE = (JobStatus.RUNNING, JobStatus.CANCELLING, JobStatus.ROLLING_BACK)
+
+
 class WorkerDiedError(Exception):
     """The operation took its process with it."""
 
@@ -215,9 +218,7 @@ class Workers:
 
 def _may_take_effect(tables: JobTables) -> None:
     """Whatever the fence says: no effect unless the stored status allows one."""
-    assert tables.status in (JobStatus.RUNNING, JobStatus.ROLLING_BACK), (
-        f"an effect after the job was confirmed {tables.status}"
-    )
+    assert tables.status in _EFFECTIVE, f"an effect after the job was confirmed {tables.status}"
 
 
 def _restore(

@@ -21,6 +21,7 @@ LABELS = {
     "job.paused": "pause",
     "job.stopped": "stop",
     "job.resumed": "resume",
+    "job.cancelling": "wind down",
     "job.cancelled": "cancel",
     "job.retry_started": "retry",
     "job.undo_started": "undo",

@@ -84,6 +84,10 @@ class Story:
         self.job.cancel(self.stamp, "wrong file", roll_back=roll_back)
         return self
 
+    def wind_down(self, *, roll_back: bool = False) -> Story:
+        self.job.wind_down(self.stamp, "wrong file", roll_back=roll_back)
+        return self
+
     def retry(self, failed: Ranges, chosen: Ranges | None = None) -> Story:
         self.job.retry(self.stamp, failed, "label exists now", chosen)
         return self

@@ -19,7 +19,7 @@ from domain.verbs import POSSIBLE, Verb
 from tests.unit.domain.drawing import LABELS, START, drawn_edges, edges_of
 from tests.unit.domain.story import BEGIN, Story, eager
 
-LED_TO_BY_NOTHING = ("awaiting_approval", "cancelling", "rejected", "archived")
+LED_TO_BY_NOTHING = ("awaiting_approval", "rejected", "archived")
 
 
 def _failed_items(story: Story) -> Ranges:
@@ -106,6 +106,9 @@ SPECIMENS: dict[str, Callable[[], Story]] = {
     ),
     "running, rolls back on errors": lambda: _returning().plan(),
     "rolling_back after a cancel": lambda: _job().plan().done(0).cancel(roll_back=True),
+    "cancelling": lambda: _job().plan().wind_down(),
+    "cancelling, two open": lambda: _job().plan(room=2).done(0).plan().wind_down(),
+    "cancelling, rolls back": lambda: _job().plan(room=2).done(0).wind_down(roll_back=True),
     "rolled_back in part": lambda: _job(8).work().undo(Part(target=0, items=ONE)).put_back(),
     "rolling_back": lambda: _job().work().undo(),
     "rolling_back, last chunk": lambda: _job(4).work().undo().plan(),
@@ -142,6 +145,7 @@ VERBS: dict[str, Callable[[Story], object]] = {
 
 FURTHER: dict[str, Callable[[Story], object]] = {
     "cancel and roll back": lambda story: story.cancel(roll_back=True),
+    "wind down": lambda story: story.wind_down(),
 }
 
 

@@ -306,3 +306,28 @@ def test_a_rollback_waits_for_what_is_in_flight() -> None:
     story.done(1)
     assert story.job.status is JobStatus.ROLLING_BACK
     assert story.put_back().job.counts == Counts(rolled_back=3, failed=1, skipped=2)
+
+
+def test_a_graceful_cancel_waits_for_what_is_in_flight_and_starts_nothing_more() -> None:
+    story = Story(chunk_size=2).submit(8).plan(room=2).wind_down()
+    assert story.job.status is JobStatus.CANCELLING
+    assert not story.job.wants_chunks()
+    assert not story.job.resting
+    story.done(0)
+    assert story.job.status is JobStatus.CANCELLING
+    with pytest.raises(WrongState, match="cancel without graceful"):
+        story.wind_down()
+    story.done(1)
+    assert story.job.status is JobStatus.CANCELLED
+    assert story.job.counts == Counts(succeeded=4, skipped=4)
+    assert story.replayed() == story.job
+
+
+def test_a_graceful_cancel_drops_what_comes_back_and_may_roll_back() -> None:
+    story = Story(chunk_size=2).submit(8).plan(room=2).done(0).wind_down(roll_back=True).died(1)
+    assert story.job.status is JobStatus.ROLLING_BACK
+    assert story.put_back().job.counts == Counts(rolled_back=2, skipped=6)
+
+
+def test_a_graceful_cancel_with_nothing_in_flight_is_a_cancel() -> None:
+    assert Story().submit(2).wind_down().job.status is JobStatus.CANCELLED

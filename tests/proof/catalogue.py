@@ -115,6 +115,14 @@ PROOFS = (
         sample=_tests("tests/audit/test_flips.py", marker=_DEFAULT, chosen="sample"),
         full_limit=5400.0,
     ),
+    Proof(
+        "races",
+        "cancels against completion and pauses against the last chunk: state and ledger agree",
+        full=_tests("tests/engine/test_races.py"),
+        sample=_tests("tests/engine/test_races.py", marker=_DEFAULT),
+        full_limit=1800.0,
+        sample_limit=120.0,
+    ),
     # Quick enough to run at its full figure always: no test of it is marked as a long one.
     _acceptance(
         "undo_figure",

@@ -18,7 +18,7 @@ from api.ports import Verb
 from api.submit import accepted, idempotency_key
 from domain.commands import MAX_REASON, Selection, UndoSelection, Value
 from domain.events import JobStatus
-from streams.gateway import NOTHING_MORE, More
+from streams.saying import NOTHING_MORE, More
 from streams.stores.read_model import MAX_PAGE
 
 VERBS: tuple[Verb, ...] = ("pause", "resume", "cancel", "retry", "undo")

@@ -15,11 +15,12 @@ from domain.events import JobEvent
 from domain.job import Job
 from streams.attempts import ItemPast
 from streams.diffs import Change, Difference, Run, Summary
-from streams.gateway import NOTHING_MORE, Caller, More
+from streams.gateway import Caller
 from streams.items import ItemView, Wanted
 from streams.live import LiveEvent
 from streams.previewing import Page as PreviewPage
 from streams.previewing import Preview, WantedUndo
+from streams.saying import NOTHING_MORE, More
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.read_model import Page

@@ -16,7 +16,6 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
 
 import orjson
 from sqlalchemy import Connection
@@ -34,12 +33,9 @@ from domain.commands import (
     ResumeJob,
     RetryJob,
     SealJob,
-    Selection,
     SubmitJob,
     UndoJob,
-    UndoSelection,
     UploadedItems,
-    Value,
 )
 from domain.contradictions import check_selection, check_undo
 from domain.errors import DecisionPending, InvalidCommand
@@ -49,12 +45,12 @@ from streams import topics
 from streams.deciding import check_spec
 from streams.envelope import Outgoing, hint
 from streams.failpoints import Failpoint, Failpoints
+from streams.saying import NOTHING_MORE, More, Verb
 from streams.stores import payloads
 from streams.stores.database import Database
 from streams.stores.decisions import Decision, find_decision, reserve
 from streams.stores.payloads import Part, PartCutter
 
-Verb = Literal["pause", "resume", "cancel", "retry", "undo"]
 Send = Callable[[Outgoing], Awaitable[None]]
 
 DECISION_SECONDS = 5.0
@@ -63,30 +59,6 @@ FLUSH_BYTES = 2_000_000
 INLINE_BYTES = 32_000
 """Items of fewer bytes travel in the command: storing them first would be one more commit."""
 
-
-class More(Value):
-    """What a verb says beside its reason: a retry and an undo which items, and on what terms."""
-
-    retry: Selection = Selection()
-    undo: UndoSelection = UndoSelection()
-    force: bool = False
-    roll_back: bool = False
-    graceful: bool = False
-
-    def fields(self, verb: Verb) -> dict[str, Any]:
-        """The fields of the verb's command."""
-        match verb:
-            case "retry":
-                return {"select": self.retry}
-            case "undo":
-                return {"select": self.undo, "force": self.force}
-            case "cancel":
-                return {"roll_back": self.roll_back, "graceful": self.graceful}
-            case _:
-                return {}
-
-
-NOTHING_MORE = More()
 _VERBS: dict[Verb, type[PauseJob | ResumeJob | CancelJob | RetryJob | UndoJob]] = {
     "pause": PauseJob,
     "resume": ResumeJob,

@@ -23,11 +23,12 @@ from domain.ranges import Ranges
 from domain.registry import Registry
 from streams.attempts import Attempt, ItemPast
 from streams.diffs import Change, Difference, Run, Summary
-from streams.gateway import NOTHING_MORE, Caller, More, Verb
+from streams.gateway import Caller
 from streams.items import ALL, Fault, ItemView, Wanted
 from streams.live import LiveEvent, LiveHub
 from streams.previewing import Page as PreviewPage
 from streams.previewing import Preview, WantedUndo
+from streams.saying import NOTHING_MORE, More, Verb
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.ledger import LedgerEntry

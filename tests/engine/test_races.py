@@ -10,7 +10,7 @@ import pytest
 from domain.errors import WrongState
 from domain.events import JobStatus
 from domain.job import Job
-from streams.gateway import More, Verb
+from streams.saying import More, Verb
 from tests.engine.conftest import CALLER, Desk
 from tests.proof.figures import tell
 

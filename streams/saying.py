@@ -1,0 +1,34 @@
+"""Saying: what a caller says with a verb beside its reason."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from domain.commands import Selection, UndoSelection, Value
+
+Verb = Literal["pause", "resume", "cancel", "retry", "undo"]
+
+
+class More(Value):
+    """What a verb says beside its reason: a retry and an undo which items, and on what terms."""
+
+    retry: Selection = Selection()
+    undo: UndoSelection = UndoSelection()
+    force: bool = False
+    roll_back: bool = False
+    graceful: bool = False
+
+    def fields(self, verb: Verb) -> dict[str, Any]:
+        """The fields of the verb's command."""
+        match verb:
+            case "retry":
+                return {"select": self.retry}
+            case "undo":
+                return {"select": self.undo, "force": self.force}
+            case "cancel":
+                return {"roll_back": self.roll_back, "graceful": self.graceful}
+            case _:
+                return {}
+
+
+NOTHING_MORE = More()

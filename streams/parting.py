@@ -18,8 +18,9 @@ from domain.ranges import Ranges
 from domain.reversal import Part
 from streams.stores.records.goals import goals_of, groups_of
 from streams.stores.records.images import decode
-from streams.stores.schema import chunks, history, record_tables, writers
-from streams.stores.statements import Statement, fixed, listed, numbers
+from streams.stores.schema import chunks
+from streams.stores.statements import Statement, listed, numbers
+from streams.stores.survey import RecordName, chunks_that_wrote
 from streams.stores.targets import Target, targets_of
 
 MAX_PARTS = 2000
@@ -28,18 +29,6 @@ MAX_PARTS = 2000
 _REACH = Statement(
     lambda dialect: select(chunks.c.chunk, chunks.c["items"], chunks.c.target).where(
         chunks.c.job_id == bindparam("job"), chunks.c.chunk.in_(numbers(dialect))
-    )
-)
-_WROTE = fixed(
-    select(writers.c.chunk)
-    .distinct()
-    .select_from(history)
-    .join(record_tables, record_tables.c.table_id == history.c.table_id)
-    .join(writers, writers.c.writer == history.c.writer)
-    .where(
-        record_tables.c.name == bindparam("table"),
-        history.c.record_id == bindparam("record"),
-        writers.c.job_id == bindparam("job"),
     )
 )
 
@@ -132,8 +121,8 @@ class _Wanted:
 
     def _writers(self) -> Iterator[int]:
         for table, record in self._records:
-            rows = _WROTE.run(self._connection, table=table, record=record, job=self._job.id)
-            yield from (row[0] for row in rows)
+            name = RecordName(table, record)
+            yield from chunks_that_wrote(self._connection, self._job.tenant, self._job.id, name)
 
     def _holding(self, standing: Sequence[int]) -> Iterator[int]:
         """The chunks of which one of the items is; an undo chunk has its target's."""

@@ -57,12 +57,7 @@ def _readable(
 
 def record_tables(registry: Registry) -> dict[str, Table]:
     """All record tables, by name."""
-    return {
-        table.name: table
-        for operation in registry
-        for table in operation.tables
-        if isinstance(table, Table)
-    }
+    return {name: table for name, table in registry.tables.items() if isinstance(table, Table)}
 
 
 def require_undo(operation: Operation) -> None:

@@ -7,14 +7,19 @@ from typing import Any
 import pytest
 
 from domain.commands import UndoJob
-from domain.events import JobStatus
-from domain.outcomes import Counts
+from domain.events import Cause, JobStatus
+from domain.outcomes import Counts, ItemStatus
 from domain.records import Change, Deletion, Writer
 from domain.registry import Registry
+from streams.diffs import Run
+from streams.items import Wanted
 from streams.previewing import Page, Previewer, WantedUndo
+from streams.queries import Queries
 from streams.stores import migrate
 from streams.stores.database import Database
 from streams.stores.records import SqlRecords
+from streams.stores.records.past import Changed
+from streams.stores.survey import RecordName
 from tests.databases import database, database_url
 from tests.engine.stages import Stages
 from tests.engine.stock import operations, stock
@@ -179,3 +184,26 @@ async def test_force_is_for_one_undo(stages: Stages) -> None:
     await by_hand(stages, change=(1,))
     assert await undo(stages, job_id) == Counts(succeeded=1, conflict=1)
     assert await amounts(stages) == {1: 77, 2: 1}
+
+
+async def test_what_is_put_back_in_part_and_by_force_can_be_looked_back_at(
+    stages: Stages,
+) -> None:
+    job_id = await additions(stages, [1, 2, 3, 4, 5, 6])
+    await by_hand(stages, change=(2,))
+    await undo(stages, job_id, select={"items": [1, 4]}, force=True, reason="anna was wrong")
+    queries = Queries(stages.database, stages.jobs, stages.registry)
+    back = Wanted(statuses=frozenset({ItemStatus.ROLLED_BACK}))
+    assert [view.position async for view in queries.items("local", job_id, back)] == [1, 4]
+    wrote = Wanted(record=RecordName("stock", 2))
+    assert [view.position async for view in queries.items("local", job_id, wrote)] == [1]
+    now, then = Run(job_id), Run(job_id, generation=0)
+    summary = await queries.diff_summary("local", now, then)
+    assert summary.moves == {(ItemStatus.ROLLED_BACK, ItemStatus.SUCCEEDED): 2}
+    versions, _ = await queries.history("local", "stock", 2, limit=2)
+    assert [version.write.cause for version in versions] == [Cause.ROLLBACK, None]
+    # Of an edit by hand nobody has kept what was there before; of an undo, its image has.
+    assert versions[0].changed == {"amount": Changed(77, 0)}
+    assert (versions[1].values, versions[1].changed) == ({"name": "x", "amount": 77}, None)
+    blamed = (await queries.blame("local", "stock", 2)).columns["amount"]
+    assert (blamed.value, blamed.certain) == (0, True)

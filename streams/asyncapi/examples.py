@@ -94,7 +94,9 @@ def commands() -> list[Value]:
         ResumeJob(**_said("resume")),
         CancelJob(**_said("cancel"), reason="wrong file"),
         RetryJob(**_said("retry"), reason="the project is there now"),
-        UndoJob(**_said("undo"), reason="wrong file", select=UndoSelection(items=(1,))),
+        # The plain one first: strangers take the first example for their own command.
+        UndoJob(**_said("undo"), reason="wrong file"),
+        UndoJob(**_said("undo-part"), reason="wrong file", select=UndoSelection(items=(1,))),
         RecordOutcomes(**_said("look") | {"actor": "engine"}),
     ]
 

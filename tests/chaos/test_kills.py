@@ -101,7 +101,8 @@ def test_paused_while_no_worker_was_there_nothing_runs(stack: Stack, load: Load)
 
 
 def test_cancelled_while_no_coordinator_was_there(stack: Stack, load: Load) -> None:
-    job_id = load.submit(2000, ms=5.0)
+    # More than the workers have been told of already: that much they do without a coordinator.
+    job_id = load.submit(6000, ms=5.0)
     load.half_way(job_id)
     for coordinator in stack.coordinators:
         coordinator.kill(Victim.SUPERVISOR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -13,7 +14,7 @@ from api.edge import caller, edge
 from api.parameters import Parameters
 from api.problems import refused
 from streams.attempts import Attempt
-from streams.items import ALL
+from streams.items import ALL, fault_of
 
 
 async def show(request: web.Request) -> web.Response:
@@ -38,18 +39,13 @@ async def show(request: web.Request) -> web.Response:
 
 def _document(attempt: Attempt) -> dict[str, Any]:
     entry = attempt.entry
-    error = {
-        "code": entry.code,
-        "message": entry.message,
-        "pointer": entry.pointer,
-        "retryable": entry.retryable,
-    }
+    fault = fault_of(entry)
     return {
         "chunk": attempt.chunk,
         "cause": attempt.cause.value,
         "at": attempt.at.isoformat(),
         "status": None if entry.status is None else entry.status.value,
         "result": entry.result,
-        "error": error if entry.code else None,
+        "error": None if fault is None else asdict(fault),
         "duration_ms": entry.duration_ms,
     }

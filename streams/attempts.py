@@ -54,8 +54,7 @@ def attempts_at(connection: Connection, job_id: str, position: int) -> list[Atte
     return [
         Attempt(chunk, causes[chunk], datetime.fromtimestamp(sequence / 1e9, UTC), entry)
         for chunk, sequence, data in rows
-        for entry in ledgers.entries(bytes(data))
-        if entry.position == position
+        for entry in ledgers.entries(bytes(data), position, position + 1)
     ]
 
 

@@ -113,7 +113,7 @@ class Decider:
                 job.resume(stamp, command.reason)
             case RetryJob():
                 job.check("retry")
-                failed = outcomes.failed_items(connection, job.id) - job.dropped
+                failed = failures.failed_items(connection, job.id) - job.dropped
                 chosen = chosen_items(connection, job, command.select)
                 wanted = job.retriable(failed, chosen)
                 edited = self._redriver.edited(connection, job, command.select, wanted)

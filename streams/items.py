@@ -22,6 +22,7 @@ from streams.stores.ledger import LedgerEntry
 from streams.stores.outcomes import ledger_of
 from streams.stores.payloads import PayloadReader
 from streams.stores.survey import (
+    NOT_ATTEMPTED,
     WINDOW,
     Closed,
     RecordName,
@@ -34,8 +35,6 @@ LINES = 100
 """Items as they were sent that are read at once; each may have a megabyte."""
 BYTES = 4_000_000
 """With so many of them a window is handed on before its end."""
-
-NOT_ATTEMPTED = "not_attempted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,19 +256,25 @@ def _never(position: int) -> Said:
     return entry, None, None
 
 
+def fault_of(entry: LedgerEntry) -> Fault | None:
+    """Why an item is not done, if that is what was said of it."""
+    if not entry.code:
+        return None
+    return Fault(entry.code, entry.message, entry.pointer, entry.retryable)
+
+
 def view_of(position: int, said: Said | None, line: bytes = b"") -> ItemView:
     """An item by what was said of it; ``None`` when nobody has spoken."""
     if said is None:
         return ItemView(position, _PENDING, line=line)
     entry, chunk, attempt = said
-    fault = Fault(entry.code, entry.message, entry.pointer, entry.retryable) if entry.code else None
     return ItemView(
         position,
         entry.status or _PENDING,
         entry.result,
         entry.score,
         entry.duration_ms,
-        fault,
+        fault_of(entry),
         chunk,
         attempt,
         line,

@@ -202,9 +202,9 @@ class Queries:
         versions, following = await self._database.read(
             lambda connection: past(connection).page(cursor, limit)
         )
-        if not versions:
-            # Behind the first version there is nothing more, which is no error.
-            await self.blame(tenant, table, record_id)
+        # Behind the first version there is nothing more, which is no error.
+        if not versions and not await self._database.read(lambda found: past(found).is_known()):
+            raise _no_record(table, record_id)
         return versions, following
 
     async def blame(self, tenant: str, table: str, record_id: int) -> RecordStanding:
@@ -212,9 +212,7 @@ class Queries:
         past = self._past(tenant, table, record_id)
         found = await self._database.read(lambda connection: past(connection).standing())
         if found is None:
-            raise RecordNotFound(
-                f"there was never a record {record_id} in {table}; check the table and the id"
-            )
+            raise _no_record(table, record_id)
         return found
 
     def _past(self, tenant: str, table: str, record_id: int) -> Callable[[Connection], Past]:
@@ -261,6 +259,12 @@ def _compare(
 
 def _count(comparison: Comparison, span: tuple[int, int], connection: Connection) -> Summary:
     return comparison.count(connection, *span)
+
+
+def _no_record(table: str, record_id: int) -> RecordNotFound:
+    return RecordNotFound(
+        f"there was never a record {record_id} in {table}; check the table and the id"
+    )
 
 
 def _not_found(job_id: str) -> JobNotFound:

@@ -290,7 +290,8 @@ class Worker:
         together: Together,
     ) -> OutcomeRow:
         started = self._clock.monotonic()
-        records = self._records(control, chunk.claimed, ahead.connection, together)
+        writer, now = self._writer(control, chunk.claimed), self._clock.now().timestamp()
+        records = SqlRecords(ahead.connection, writer, now, together)
         context = self._context(operation, control, chunk.claimed, records)
         if chunk.standing is not None:
             ledger, images = self._put_back(
@@ -375,12 +376,6 @@ class Worker:
             clock=self._clock,
             records=records,
         )
-
-    def _records(
-        self, control: Control, claimed: Claimed, connection: Connection, together: Together
-    ) -> SqlRecords:
-        writer = self._writer(control, claimed)
-        return SqlRecords(connection, writer, self._clock.now().timestamp(), together)
 
     def _writer(self, who: Control | Context, claimed: Claimed) -> Writer:
         return Writer(

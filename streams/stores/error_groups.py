@@ -18,7 +18,7 @@ from domain.ranges import Ranges
 from streams.stores import faults
 from streams.stores import ledger as ledgers
 from streams.stores.faults import Grouping, Sample
-from streams.stores.outcomes import ledger_of
+from streams.stores.outcomes import COUNTED, OF_CHUNK, ledger_of
 from streams.stores.schema import chunk_faults, chunks, outcomes
 
 
@@ -51,12 +51,6 @@ def group_errors(connection: Connection, job_id: str, other: Ranges) -> list[Err
 
 def _closed(connection: Connection, job_id: str) -> Iterator[Row[Any]]:
     """Chunks with their outcomes, but those of undos: they have no say on what had failed."""
-    same = (outcomes.c.job_id == chunks.c.job_id) & (outcomes.c.chunk == chunks.c.chunk)
-    its_own = (
-        (chunk_faults.c.job_id == chunks.c.job_id)
-        & (chunk_faults.c.chunk == chunks.c.chunk)
-        & (chunk_faults.c.sha256 == outcomes.c.sha256)
-    )
     statement = (
         select(
             chunks.c.chunk,
@@ -65,8 +59,8 @@ def _closed(connection: Connection, job_id: str) -> Iterator[Row[Any]]:
             outcomes.c.failed,
             chunk_faults.c.groups,
         )
-        .join(outcomes, same)
-        .outerjoin(chunk_faults, its_own)
+        .join(outcomes, OF_CHUNK)
+        .outerjoin(chunk_faults, COUNTED)
         .where(chunks.c.job_id == job_id, chunks.c.target.is_(None))
         .order_by(chunks.c.chunk.desc())
         .execution_options(yield_per=50)

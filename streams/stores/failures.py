@@ -39,6 +39,11 @@ def _faults(data: bytes) -> Iterator[Fault]:
         yield Fault(positions[index], code, retryable)
 
 
+def failed_items(connection: Connection, job_id: str) -> Ranges:
+    """The positions whose latest word is ``failed``."""
+    return Ranges.of(position for position, _code, _message in _failures(connection, job_id))
+
+
 def failed_like(connection: Connection, job_id: str, other: Ranges, wanted: Selection) -> Ranges:
     """Those of the failed items whose error has one of the codes and signatures wanted."""
     found = (

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.expression import ClauseElement
 
-from domain.outcomes import ClosedChunk, Closing, Done, Failed, ItemStatus, Result, Skipped
+from domain.outcomes import ClosedChunk, Closing, Done, Failed, Result, Skipped
 from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
 from streams.stores.ledger import Ledger, LedgerEntry
@@ -29,6 +29,15 @@ from streams.stores.schema import chunk_faults, chunks, item_results, outcomes
 from streams.stores.statements import INSERTS, Statement, fixed, insertion, listed, numbers
 
 NOTHING = Ranges()
+
+OF_CHUNK = (outcomes.c.job_id == chunks.c.job_id) & (outcomes.c.chunk == chunks.c.chunk)
+"""Joins the outcome of a chunk."""
+COUNTED = (
+    (chunk_faults.c.job_id == outcomes.c.job_id)
+    & (chunk_faults.c.chunk == outcomes.c.chunk)
+    & (chunk_faults.c.sha256 == outcomes.c.sha256)
+)
+"""Joins what was counted of an outcome's failures, if it was: of this ledger, and no other."""
 
 _COLUMNS = (
     "job_id",
@@ -293,21 +302,6 @@ def ledger_of(connection: Connection, job_id: str, chunk: int) -> bytes:
         outcomes.c.job_id == job_id, outcomes.c.chunk == chunk
     )
     return bytes(connection.execute(statement).scalar_one())
-
-
-def failed_items(connection: Connection, job_id: str) -> Ranges:
-    """The positions whose latest word is ``failed``."""
-    failed: list[int] = []
-    spoken = bytearray()
-    for _chunk, _attempt, data in ledger_rows(connection, job_id):
-        for position, status in ledgers.statuses(data):
-            if position >= len(spoken):
-                spoken.extend(bytes(position + 1 - len(spoken)))
-            if not spoken[position]:
-                spoken[position] = 1
-                if status is ItemStatus.FAILED:
-                    failed.append(position)
-    return Ranges.of(failed)
 
 
 def planned_items(connection: Connection, job_id: str, chunk: int) -> tuple[Ranges, int | None]:

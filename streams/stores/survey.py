@@ -14,11 +14,12 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Connection, Row, select
 
+from domain.contradictions import ENGINE_CODES
 from domain.outcomes import ItemStatus
 from domain.ranges import Ranges
 from streams.stores import faults
 from streams.stores import ledger as ledgers
-from streams.stores.outcomes import ledger_of
+from streams.stores.outcomes import COUNTED, OF_CHUNK, ledger_of
 from streams.stores.records import images as before
 from streams.stores.schema import (
     chunk_faults,
@@ -32,27 +33,12 @@ from streams.stores.schema import (
 WINDOW = 5000
 """Positions that are looked at together."""
 
-OWN_CODES = (
-    "conflict",
-    "handler_error",
-    "internal",
-    "invalid",
-    "not_attempted",
-    "not_json",
-    "plugin_invalid",
-    "skipped",
-    "timeout",
-    "worker_died",
-)
+NOT_ATTEMPTED = "not_attempted"
+
+OWN_CODES = ENGINE_CODES | {"conflict", "skipped", NOT_ATTEMPTED}
 """Codes that any job may have, whatever its operation says."""
 
 _SPOKEN = tuple(status for status in ItemStatus if status is not ItemStatus.PENDING)
-_SAME = (outcomes.c.job_id == chunks.c.job_id) & (outcomes.c.chunk == chunks.c.chunk)
-_ITS_OWN = (
-    (chunk_faults.c.job_id == outcomes.c.job_id)
-    & (chunk_faults.c.chunk == outcomes.c.chunk)
-    & (chunk_faults.c.sha256 == outcomes.c.sha256)
-)
 
 Reach = tuple[int, int]
 """The first position of which a chunk may speak, and the one after the last."""
@@ -159,8 +145,8 @@ def _rows(connection: Connection, job_id: str, until: Until) -> Iterable[Row[Any
             outcomes.c.summary,
             chunk_faults.c.codes,
         )
-        .outerjoin(outcomes, _SAME)
-        .outerjoin(chunk_faults, _ITS_OWN)
+        .outerjoin(outcomes, OF_CHUNK)
+        .outerjoin(chunk_faults, COUNTED)
         .where(*mine)
         .order_by(chunks.c.chunk)
         .execution_options(yield_per=1000)
@@ -185,7 +171,7 @@ def failure_codes(connection: Connection, job_id: str) -> set[str]:
     }
     uncounted = (
         select(outcomes.c.chunk)
-        .outerjoin(chunk_faults, _ITS_OWN)
+        .outerjoin(chunk_faults, COUNTED)
         .where(outcomes.c.job_id == job_id, outcomes.c.failed > 0, chunk_faults.c.chunk.is_(None))
     )
     for chunk in connection.scalars(uncounted).all():

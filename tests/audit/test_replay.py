@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from domain.job import Job
 from streams.stores.database import Database
-from streams.stores.outcomes import failed_items
+from streams.stores.failures import failed_items
 from streams.stores.schema import events
 from tests.audit.independent_fold import Raw, fold
 from tests.audit.trail import Trail

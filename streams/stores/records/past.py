@@ -111,6 +111,10 @@ class Past:
         following = found[-1][0].version if len(found) < len(writes) else None
         return self._shown(found), following
 
+    def is_known(self) -> bool:
+        """Whether the tenant ever had the record."""
+        return bool(self._writes(None, 1))
+
     def standing(self) -> Standing | None:
         """Who wrote what the record has now; None for one that the tenant never had."""
         writes = self._writes(None, 1)

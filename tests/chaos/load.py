@@ -111,11 +111,18 @@ class Load:
 
     def half_way(self, job_id: str) -> Document:
         """The job when a part of its items is done, and much is left."""
+        return self._worked(job_id, 1 / 3)
+
+    def begun(self, job_id: str) -> Document:
+        """The job when some of its items are done, and nearly all are left."""
+        return self._worked(job_id, 1 / 30)
+
+    def _worked(self, job_id: str, share: float) -> Document:
         while True:
             job = self.client.job(job_id)
             counts = job["counts"]
-            if counts["succeeded"] * 3 >= counts["total"]:
-                assert counts["pending"] > 0, f"too quick to be broken half way: {job}"
+            if counts["succeeded"] >= counts["total"] * share:
+                assert counts["pending"] > 0, f"too quick to be broken: {job}"
                 return job
             time.sleep(0.01)
 

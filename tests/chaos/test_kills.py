@@ -101,9 +101,10 @@ def test_paused_while_no_worker_was_there_nothing_runs(stack: Stack, load: Load)
 
 
 def test_cancelled_while_no_coordinator_was_there(stack: Stack, load: Load) -> None:
-    # More than the workers have been told of already: that much they do without a coordinator.
-    job_id = load.submit(6000, ms=5.0)
-    load.half_way(job_id)
+    # Workers go on with what was dispatched, so there must be more of it than they can do
+    # while a caller waits for 503, a coordinator starts and the other's session runs out.
+    job_id = load.submit(3000, ms=20.0)
+    load.begun(job_id)
     for coordinator in stack.coordinators:
         coordinator.kill(Victim.SUPERVISOR)
     json = {"Content-Type": "application/json"}

@@ -9,6 +9,7 @@ from typing import Any
 
 from domain.events import JobEvent
 from domain.job import Job
+from domain.outcomes import ItemStatus
 from domain.progress import of_event
 from domain.views import job_view
 from streams.items import ItemView
@@ -56,6 +57,8 @@ def item_document(view: ItemView, *, payload: bool) -> dict[str, Any]:
         "chunk": view.chunk,
         "attempt": view.attempt,
     }
+    if view.status is ItemStatus.PLANNED:
+        document["changes"] = view.changes
     if payload:
         document["item"] = view.item
     return document

@@ -30,6 +30,7 @@ COLUMNS = (
     "chunk",
     "attempt",
     "result",
+    "changes",
 )
 
 _FORMULA = re.compile(r"\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
@@ -87,6 +88,7 @@ def csv_line(*, payload: bool) -> Callable[[ItemView], bytes]:
             view.chunk,
             view.attempt,
             _json(view.result),
+            _json(view.changes),
         ]
         return _csv([*cells, _json(view.item)] if payload else cells)
 

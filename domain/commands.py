@@ -129,7 +129,8 @@ class JobOptions(Value):
     ``chunk_size`` bounds the failure domain (items that are worked in one chunk);
     several chunks may share a transaction. ``stop_on_error`` is short for a limit of no
     failed item. ``on_error`` says what is done when a limit is hit; with ``roll_back`` and no
-    limit, no failed item is tolerated.
+    limit, no failed item is tolerated. A ``dry_run`` says what would become of each item, and
+    changes nothing.
     """
 
     chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK)] | Literal["auto"] = "auto"
@@ -138,6 +139,7 @@ class JobOptions(Value):
     tolerate: Annotated[tuple[Limit, ...], Field(max_length=MAX_LIMITS)] = Unless(())
     stop_on_error: bool = Unless(False)
     on_error: OnError = Unless(OnError.KEEP)
+    dry_run: bool = Unless(False)
 
     @property
     def limits(self) -> tuple[Limit, ...]:

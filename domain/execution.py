@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from domain.errors import PluginInvalid, Unavailable
 from domain.operation import Context, Operation, Validate, results_of
-from domain.outcomes import Failed, Restored, Result, UndoResult
+from domain.outcomes import Done, Failed, Restored, Result, UndoResult
 
 Parsed = BaseModel | Failed
 Infrastructure = tuple[type[BaseException], ...]
@@ -67,6 +67,20 @@ def work_chunk(
     if good:
         _apply(operation, context, parsed, results, good, fatal)
     return [result for result in results if result is not None]
+
+
+def check_chunk(
+    operation: Operation,
+    context: Context,
+    parsed: Sequence[Parsed],
+    infrastructure: Infrastructure = (),
+) -> list[Result]:
+    """As ``work_chunk``, for an operation that may not be applied: only validated."""
+    results: list[Result | None] = [item if isinstance(item, Failed) else None for item in parsed]
+    if operation.validate is not None:
+        fatal: Infrastructure = (Unavailable, *infrastructure)
+        _validate(operation.validate, context, parsed, results, fatal)
+    return [Done() if result is None else result for result in results]
 
 
 def failure_of(error: BaseException) -> Failed:

@@ -317,7 +317,7 @@ class Job(JobUndo):
         if self.counts.failed == 0:
             # Some may be left of a stopped job of which only a part was retried.
             return JobStatus.COMPLETED_WITH_ERRORS if self.dropped else JobStatus.COMPLETED
-        if self.counts.succeeded == 0:
+        if self.counts.succeeded + self.counts.planned == 0:
             return JobStatus.FAILED
         return JobStatus.COMPLETED_WITH_ERRORS
 

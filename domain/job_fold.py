@@ -183,7 +183,7 @@ class JobFold(JobState):
             self._closed(chunk)
 
     def _count(self, chunk: ClosedChunk, put_off: int, named: Mapping[str, int]) -> None:
-        settled = chunk.succeeded + chunk.failed + chunk.skipped - put_off
+        settled = chunk.succeeded + chunk.planned + chunk.failed + chunk.skipped - put_off
         for limit, tally in zip(self.options.limits, self.tallies, strict=True):
             failed = chunk.failed - put_off
             if limit.codes:
@@ -241,7 +241,7 @@ class JobFold(JobState):
     def _worked(self, chunk: ClosedChunk) -> None:
         if chunk.succeeded:
             self.applied.append(Effect(chunk=chunk.chunk, items=chunk.succeeded))
-        settled = chunk.succeeded + chunk.failed + chunk.skipped
+        settled = chunk.succeeded + chunk.planned + chunk.failed + chunk.skipped
         if settled and chunk.duration_ms:
             self.ms_per_item = planning.smoothed(self.ms_per_item, chunk.duration_ms / settled)
 

@@ -34,6 +34,9 @@ class JobRecord(JobPlan):
     def possible(self) -> list[str]:
         """What a caller may ask of the job in its present status."""
         verbs = POSSIBLE[self.status]
+        if self.options.dry_run:
+            # What has changed nothing is neither undone nor retried into effect.
+            verbs = verbs - {"retry", "undo"}
         if not self.sealed and self.status in (JobStatus.RUNNING, JobStatus.PAUSED):
             verbs |= {"append", "seal"}
         return sorted(verbs)

@@ -147,6 +147,11 @@ class Operation:
         return not (self.independent or self.waits)
 
     @property
+    def only_writes_records(self) -> bool:
+        """Whether all that it does can be rolled back, so that a dry run may apply it."""
+        return self.reversible is Reversible.BEFORE_IMAGE and not self.waits
+
+    @property
     def is_async(self) -> bool:
         """Whether ``apply`` is a coroutine function."""
         return inspect.iscoroutinefunction(self.apply)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from domain.commands import Value
+from domain.commands import Unless, Value
 from domain.ranges import Ranges
 
 
@@ -22,6 +22,7 @@ class ItemStatus(StrEnum):
     SKIPPED = "skipped"
     ROLLED_BACK = "rolled_back"
     CONFLICT = "conflict"
+    PLANNED = "planned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,10 @@ UndoResult = Restored | Conflicted | Failed
 
 
 class Counts(Value):
-    """How many items are in each status; the six add up to ``total``."""
+    """How many items are in each status; they add up to ``total``.
+
+    ``planned`` are those that would succeed, as a dry run says; other jobs have none.
+    """
 
     pending: int = Field(default=0, ge=0)
     succeeded: int = Field(default=0, ge=0)
@@ -81,6 +85,7 @@ class Counts(Value):
     skipped: int = Field(default=0, ge=0)
     rolled_back: int = Field(default=0, ge=0)
     conflict: int = Field(default=0, ge=0)
+    planned: int = Field(default=0, ge=0, exclude_if=lambda value: value == 0)
 
     @property
     def total(self) -> int:
@@ -92,13 +97,14 @@ class Counts(Value):
             + self.skipped
             + self.rolled_back
             + self.conflict
+            + self.planned
         )
 
     def moved(self, source: ItemStatus, target: ItemStatus, count: int) -> Counts:
         """The counts after ``count`` items went from one status to another."""
         if count == 0 or source is target:
             return self
-        values = self.model_dump()
+        values = dict(self)
         values[source] -= count
         values[target] += count
         return Counts(**values)
@@ -131,6 +137,7 @@ class ClosedChunk(Value):
     skipped: int = 0
     rolled_back: int = 0
     conflict: int = 0
+    planned: int = Unless(0)
     returned: Ranges = Ranges()
     duration_ms: float = 0.0
     sha256: str = ""

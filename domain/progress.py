@@ -65,6 +65,7 @@ def documented(counts: Counts) -> dict[str, int]:
         "skipped": counts.skipped,
         "rolled_back": counts.rolled_back,
         "conflict": counts.conflict,
+        **({"planned": counts.planned} if counts.planned else {}),
     }
 
 

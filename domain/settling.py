@@ -12,7 +12,7 @@ def said(cause: Cause, chunk: ClosedChunk) -> int:
         return chunk.rolled_back + chunk.conflict + chunk.failed
     if cause is Cause.REAPPLY:
         return chunk.succeeded + chunk.conflict + chunk.failed
-    return chunk.succeeded + chunk.failed + chunk.skipped
+    return chunk.succeeded + chunk.failed + chunk.skipped + chunk.planned
 
 
 def settled(counts: Counts, cause: Cause, chunk: ClosedChunk, *, deferred: int = 0) -> Counts:
@@ -25,4 +25,5 @@ def settled(counts: Counts, cause: Cause, chunk: ClosedChunk, *, deferred: int =
         return counts.moved(ItemStatus.ROLLED_BACK, ItemStatus.CONFLICT, chunk.conflict)
     counts = counts.moved(ItemStatus.PENDING, ItemStatus.SUCCEEDED, chunk.succeeded)
     counts = counts.moved(ItemStatus.PENDING, ItemStatus.FAILED, chunk.failed - deferred)
+    counts = counts.moved(ItemStatus.PENDING, ItemStatus.PLANNED, chunk.planned)
     return counts.moved(ItemStatus.PENDING, ItemStatus.SKIPPED, chunk.skipped)

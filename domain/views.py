@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from domain import progress
-from domain.commands import JobOptions, Limit, Value
+from domain.commands import JobOptions, Limit, Unless, Value
 from domain.events import JobEvent, JobOpened, JobStatus, JobSubmitted
 from domain.job import Job
 
 
 class CountsView(Value):
-    """How many items are in each status, and in all."""
+    """How many items are in each status, and in all; ``planned`` are those of a dry run."""
 
     total: int
     pending: int
@@ -26,6 +26,7 @@ class CountsView(Value):
     skipped: int
     rolled_back: int
     conflict: int
+    planned: int = Unless(0)
 
 
 class JobSummary(Value):
@@ -51,6 +52,7 @@ class JobSummary(Value):
     started_at: datetime | None
     finished_at: datetime | None
     created_by: str
+    dry_run: bool = Unless(False)
 
 
 class JobView(JobSummary):
@@ -90,6 +92,7 @@ def job_view(job: Job, now: datetime) -> JobView:
         finished_at=job.finished_at,
         updated_at=job.updated_at,
         created_by=job.created_by,
+        dry_run=job.options.dry_run,
         reason=job.reason,
         sealed=job.sealed,
         generation=job.generation,
@@ -151,4 +154,5 @@ def _first(event: JobSubmitted | JobOpened) -> JobSummary:
         started_at=event.started_at,
         finished_at=None,
         created_by=event.actor,
+        dry_run=event.spec.options.dry_run,
     )

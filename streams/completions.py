@@ -32,7 +32,7 @@ def _event(
 
 
 def _has_failed(closed: ClosedChunk) -> bool:
-    return closed.failed > 0 and not (closed.succeeded or closed.skipped)
+    return closed.failed > 0 and not (closed.succeeded or closed.skipped or closed.planned)
 
 
 def _chunk_outcome(row: OutcomeRow) -> ChunkOutcome:
@@ -45,5 +45,6 @@ def _chunk_outcome(row: OutcomeRow) -> ChunkOutcome:
         skipped=closed.skipped,
         rolled_back=closed.rolled_back,
         conflict=closed.conflict,
+        planned=closed.planned,
         duration_ms=closed.duration_ms,
     )

@@ -374,4 +374,5 @@ def _control_of(job: Job) -> Control:
         params=job.spec.params,
         epoch=job.epoch,
         version=job.version,
+        dry_run=job.options.dry_run,
     )

@@ -19,6 +19,7 @@ from domain.commands import (
     OpenJob,
     RecordOutcomes,
     SubmitJob,
+    Unless,
     UploadedItems,
     Value,
 )
@@ -75,6 +76,7 @@ class ChunkOutcome(Value):
     skipped: NonNegativeInt
     rolled_back: NonNegativeInt
     conflict: NonNegativeInt
+    planned: NonNegativeInt = Unless(0)
     duration_ms: NonNegativeFloat
 
 

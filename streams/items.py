@@ -60,6 +60,8 @@ class ItemView:
     chunk: int | None = None
     attempt: int | None = None
     line: bytes = b""
+    changes: Any = None
+    """What a dry run would change, record by record; None where it was only validated."""
 
     @property
     def item(self) -> Any:
@@ -278,4 +280,5 @@ def view_of(position: int, said: Said | None, line: bytes = b"") -> ItemView:
         chunk,
         attempt,
         line,
+        entry.changes,
     )

@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy import Connection
 
 from domain.errors import Unavailable
-from domain.execution import Parsed, parse_items, work_chunk
+from domain.execution import Parsed, parse_items
 from domain.operation import Context, Operation, Reversible
 from domain.outcomes import ClosedChunk, Failed
 from domain.ports import Clock, Ids
@@ -27,12 +27,12 @@ from domain.ranges import Ranges
 from domain.records import Writer
 from domain.registry import Registry
 from streams import undoing
+from streams.applying import Applier
 from streams.completions import completions
 from streams.envelope import Outgoing, Work, look_at
 from streams.failpoints import Failpoint, Failpoints
 from streams.slow import SlowPool
 from streams.stores import chunks as chunk_store
-from streams.stores import ledger as ledgers
 from streams.stores import outcomes
 from streams.stores.chunks import Claimed, Control
 from streams.stores.database import INFRASTRUCTURE, Database
@@ -110,6 +110,7 @@ class Worker:
         self._hung = hung
         self._payloads = PayloadReader()
         self._undoer = Undoer(registry)
+        self._applier = Applier(registry, clock, failpoints)
         self._controls: dict[str, Control] = {}
         self._crowds = Crowds()
 
@@ -121,7 +122,7 @@ class Worker:
         control, claimed = taken.control, taken.claimed
         if control is None:
             return []
-        if operation.waits:
+        if operation.waits and not control.dry_run:
             forward = [chunk for chunk in claimed if not chunk.cause.undoing]
             if forward:
                 self._slow.start(operation, control, forward)
@@ -298,24 +299,12 @@ class Worker:
                 operation, context, records, chunk.claimed, chunk.standing, ahead
             )
         else:
-            ledger, images = self._apply(operation, context, records, chunk)
+            ledger, images = self._applier.work(
+                operation, control, chunk.claimed, chunk.parsed, context, records
+            )
         elapsed = (self._clock.monotonic() - started) * 1000
         closed = outcomes.summary_of(chunk.claimed.chunk, ledger, duration_ms=elapsed)
         return self._row(chunk.claimed, closed, ledger, images)
-
-    def _apply(
-        self, operation: Operation, context: Context, records: SqlRecords, chunk: _Prepared
-    ) -> tuple[Ledger, bytes | None]:
-        started = self._clock.monotonic()
-        self._failpoints.reach(Failpoint.BEFORE_HANDLER)
-        results = work_chunk(operation, context, chunk.parsed, INFRASTRUCTURE)
-        self._failpoints.reach(Failpoint.AFTER_HANDLER)
-        each = (self._clock.monotonic() - started) * 1000 / len(results)
-        items = chunk.claimed.items
-        return (
-            ledgers.encode_results(items, results, duration_ms=round(each, 4)),
-            records.encoded_images(),
-        )
 
     def _put_back(
         self,

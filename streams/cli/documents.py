@@ -9,7 +9,7 @@ WELL = frozenset({"completed", "rolled_back", "archived"})
 
 
 class CountsDocument(TypedDict):
-    """How many items are where; the six statuses add up to ``total``."""
+    """How many items are where; the statuses add up to ``total``."""
 
     total: int
     pending: int
@@ -18,6 +18,7 @@ class CountsDocument(TypedDict):
     skipped: int
     rolled_back: int
     conflict: int
+    planned: NotRequired[int]
 
 
 class JobDocument(TypedDict):

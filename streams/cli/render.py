@@ -43,7 +43,10 @@ STATUS_STYLES = {
     "succeeded": "green",
     "skipped": "dim",
     "conflict": "yellow",
+    "planned": "cyan",
 }
+PLANNED = "planned"
+"""What a dry run counts where others count ``succeeded``."""
 COUNTED = ("succeeded", "failed", "skipped", "rolled_back", "conflict", "pending")
 PIPED_WIDTH = 160
 """Columns of a table that no terminal shows; wide enough not to cut an id."""
@@ -68,7 +71,8 @@ def status_text(status: str) -> Text:
 
 def counts_line(counts: CountsDocument) -> str:
     """The counts that are not zero: ``9,863 succeeded, 137 conflict``."""
-    parts = [f"{counts[name]:,} {name}" for name in COUNTED if counts[name]]  # type: ignore[literal-required]  # the names above
+    said = {name: int(counts.get(name, 0)) for name in (*COUNTED, PLANNED)}  # type: ignore[call-overload]  # the names above
+    parts = [f"{number:,} {name}" for name, number in said.items() if number]
     return ", ".join(parts) or "no items"
 
 
@@ -104,9 +108,10 @@ def live_view(job: JobDocument) -> RenderableType:
 
 
 def counts_text(counts: CountsDocument) -> Text:
-    """The counts in their colours, all six, so that nothing jumps while they change."""
+    """The counts in their colours, all of them, so that nothing jumps while they change."""
     text = Text()
-    for name in COUNTED:
+    planned = (PLANNED,) if counts.get("planned") else ()
+    for name in (*planned, *COUNTED):
         number = int(counts[name])  # type: ignore[literal-required]  # the names above
         style = STATUS_STYLES.get(name, "") if number else "dim"
         text.append(f"{name} {number:,}   ", style=style)

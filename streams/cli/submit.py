@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -43,6 +43,10 @@ def submit(  # noqa: PLR0913 - the options of a command
         bool,
         typer.Option("--stop-on-error", metavar=FLAG, help="Stop the job when an item failed."),
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", metavar=FLAG, help="Say what would happen; change nothing."),
+    ] = False,
     options: Annotated[
         str, typer.Option(help="More options as a JSON object: retry, tolerate.")
     ] = "",
@@ -62,6 +66,7 @@ def submit(  # noqa: PLR0913 - the options of a command
       countermand submit annotations.create items.ndjson -p project_id=1 --watch
       zcat items.gz | countermand submit annotations.create -p project_id=1
       countermand submit annotations.delete stale.json --tag nightly --json
+      countermand submit annotations.update new.ndjson --dry-run --watch
       countermand submit shop.mail to.ndjson --attempts 5 --options '{"tolerate": [{"percent": 2}]}'
     """
     from streams.cli.itemfile import upload
@@ -70,7 +75,8 @@ def submit(  # noqa: PLR0913 - the options of a command
     query: list[tuple[str, str | int]] = [("operation", operation), ("priority", priority)]
     query += [("name", name)] if name else []
     query += [("chunk_size", chunk_size)] if chunk_size else []
-    more = read_options(options, attempts, stop_on_error=stop_on_error)
+    flags = {"stop_on_error": stop_on_error, "dry_run": dry_run}
+    more = read_options(options, attempts, flags)
     query += [("options", json.dumps(more))] if more else []
     query += [("tag", label) for label in tag or ()]
     parameters = read_params(params, param or ())
@@ -104,7 +110,7 @@ def read_json(option: str, text: str) -> Any:
         raise InvalidCommand(f"{option} is no JSON ({error})") from None
 
 
-def read_options(whole: str, attempts: int | None, *, stop_on_error: bool) -> dict[str, Any]:
+def read_options(whole: str, attempts: int | None, flags: Mapping[str, bool]) -> dict[str, Any]:
     """The options of ``--options``, with those that have a flag of their own."""
     options = read_json("--options", whole) if whole else {}
     if not isinstance(options, dict):
@@ -112,9 +118,7 @@ def read_options(whole: str, attempts: int | None, *, stop_on_error: bool) -> di
     retry = options.get("retry") or {}
     if attempts is not None and isinstance(retry, dict):
         options["retry"] = {**retry, "attempts": attempts}
-    if stop_on_error:
-        options["stop_on_error"] = True
-    return options
+    return options | {name: True for name, given in flags.items() if given}
 
 
 def read_params(whole: str, single: Sequence[str]) -> dict[str, Any]:

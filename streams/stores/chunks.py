@@ -30,7 +30,7 @@ from sqlalchemy.sql.expression import ClauseElement
 from domain.events import Cause, PlannedChunk
 from domain.ranges import Ranges
 from streams.envelope import Work
-from streams.stores.schema import chunks, job_control, outcomes
+from streams.stores.schema import chunks, job_control, outcomes, planned_jobs
 from streams.stores.statements import Statement, fixed, insertion, listed, numbers
 
 
@@ -45,6 +45,8 @@ class Control:
     params: dict[str, Any]
     epoch: int
     version: int
+    dry_run: bool = False
+    plan: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,15 @@ def _with_outcome(dialect: Dialect) -> ClauseElement:
 
 
 _INSERT_CONTROL = insertion(
-    job_control, "job_id", "tenant", "actor", "operation", "params", "epoch", "version", "open"
+    job_control,
+    "job_id",
+    "tenant",
+    "actor",
+    "operation",
+    "params",
+    "epoch",
+    "version",
+    "open",
 )
 _FIND_CONTROL = fixed(
     select(
@@ -138,8 +148,13 @@ _FIND_CONTROL = fixed(
         job_control.c.params,
         job_control.c.epoch,
         job_control.c.version,
-    ).where(job_control.c.job_id == _JOB)
+        planned_jobs.c.job_id,
+        planned_jobs.c.plan,
+    )
+    .select_from(job_control.outerjoin(planned_jobs, planned_jobs.c.job_id == job_control.c.job_id))
+    .where(job_control.c.job_id == _JOB)
 )
+_INSERT_PLANNED = insertion(planned_jobs, "job_id", "plan")
 _UPDATE_CONTROL = fixed(
     update(job_control)
     .where(job_control.c.job_id == _JOB)
@@ -188,6 +203,8 @@ def insert_control(connection: Connection, control: Control, *, open_: bool) -> 
         version=control.version,
         open=open_,
     )
+    if control.dry_run or control.plan is not None:
+        _INSERT_PLANNED.run(connection, job_id=control.job_id, plan=control.plan)
 
 
 def find_control(connection: Connection, job_id: str) -> Control | None:
@@ -195,8 +212,10 @@ def find_control(connection: Connection, job_id: str) -> Control | None:
     row = _FIND_CONTROL.run(connection, job=job_id).first()
     if row is None:
         return None
-    tenant, actor, operation, params, epoch, version = row
-    return Control(job_id, tenant, actor, operation, orjson.loads(params), epoch, version)
+    tenant, actor, operation, params, epoch, version, planned, plan = row
+    dry_run = planned is not None and plan is None
+    known = orjson.loads(params)
+    return Control(job_id, tenant, actor, operation, known, epoch, version, dry_run, plan)
 
 
 def update_control(

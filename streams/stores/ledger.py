@@ -1,10 +1,11 @@
 """Ledger: the per-item results of one chunk, as bytes. Columnar JSON, compressed with zstd.
 
 ``statuses`` has one letter an item, in the order of ``items``; ``results`` and ``scores``
-belong to the items that are done, in order; ``faults`` are ``[index, code, message,
-pointer, retryable]``; ``reasons`` are ``[index, reason]`` of the skipped; ``conflicts`` are
-``[index, record, by, reason]``; ``durations`` are milliseconds, one an item, or one number
-when the items of the chunk were not timed apart.
+belong to the items that are done, in order; ``changes`` to those that a dry run has found
+good: what each would change, or None where it was only validated; ``faults`` are ``[index,
+code, message, pointer, retryable]``; ``reasons`` are ``[index, reason]`` of the skipped;
+``conflicts`` are ``[index, record, by, reason]``; ``durations`` are milliseconds, one an item,
+or one number when the items of the chunk were not timed apart.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ LETTERS = {
     "k": ItemStatus.SKIPPED,
     "r": ItemStatus.ROLLED_BACK,
     "c": ItemStatus.CONFLICT,
+    "p": ItemStatus.PLANNED,
     "u": None,
 }
 """``u``: an undo failed, so that the item stays what it was."""
@@ -58,6 +60,7 @@ class LedgerEntry:
     message: str = ""
     pointer: str = ""
     retryable: bool = False
+    changes: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class Ledger:
     rolled_back: int
     conflict: int
     faults: Faults | None = None
+    planned: int = 0
 
 
 def encode_results(
@@ -111,6 +115,31 @@ def encode_results(
             "durations": list(durations) if durations is not None else duration_ms,
         },
     )
+
+
+def encode_plan(
+    items: Ranges, verdicts: Sequence[Result], changes: Mapping[int, Any], *, duration_ms: float
+) -> Ledger:
+    """The ledger of a chunk of a dry run; ``changes`` by position.
+
+    What an operation would answer is left out: it would tell of what has never happened.
+    """
+    letters: list[str] = []
+    planned: list[Any] = []
+    faults: list[list[Any]] = []
+    reasons: list[list[Any]] = []
+    for index, (position, verdict) in enumerate(zip(items, verdicts, strict=True)):
+        if isinstance(verdict, Done):
+            letters.append("p")
+            planned.append(changes.get(position))
+        elif isinstance(verdict, Failed):
+            letters.append("f")
+            faults.append(_fault(index, verdict))
+        else:
+            letters.append("k")
+            reasons.append([index, verdict.reason])
+    columns = {"changes": planned, "faults": faults, "reasons": reasons, "durations": duration_ms}
+    return _packed(items, "".join(letters), columns)
 
 
 def encode_undo(
@@ -156,6 +185,7 @@ def _packed(items: Ranges, letters: str, columns: dict[str, Any]) -> Ledger:
         rolled_back=letters.count("r"),
         conflict=letters.count("c"),
         faults=faults.encode(faults.failures_of(items, document)) if "f" in letters else None,
+        planned=letters.count("p"),
     )
 
 
@@ -183,6 +213,7 @@ def entries(data: bytes, first: int = 0, end: int = EVERY) -> Iterator[LedgerEnt
     failed = {fault[0]: fault[1:] for fault in document.get("faults") or ()}
     reasons = dict(document.get("reasons") or ())
     conflicts = {row[0]: row[1:] for row in document.get("conflicts") or ()}
+    changes = iter(document.get("changes") or ())
     durations = document["durations"]
     worked = "results" in document
     for index, position in enumerate(Ranges.from_spans(document["items"])):
@@ -192,10 +223,13 @@ def entries(data: bytes, first: int = 0, end: int = EVERY) -> Iterator[LedgerEnt
         result, score = (
             (next(results, None), next(scores, None)) if letter == "s" and worked else (None, None)
         )
+        change = next(changes) if letter == "p" else None
         if not first <= position < end:
             continue
         if letter == "s" and worked:
             yield LedgerEntry(position, status, result, score, duration)
+        elif letter == "p":
+            yield LedgerEntry(position, status, changes=change)
         elif letter in "fu":
             code, message, pointer, retryable = failed[index]
             yield LedgerEntry(

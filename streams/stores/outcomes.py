@@ -177,6 +177,7 @@ def summary_of(
         skipped=ledger.skipped,
         rolled_back=ledger.rolled_back,
         conflict=ledger.conflict,
+        planned=ledger.planned,
         returned=returned,
         duration_ms=round(duration_ms, 3),
         sha256=ledger.sha256,

@@ -284,6 +284,39 @@ history = Table(
 )
 """One row for every write to a record, single edits included."""
 
+planned_jobs = Table(
+    "planned_jobs",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("plan", String(64)),
+)
+"""Jobs that are dry runs, and those that do what one has found: then ``plan`` names it."""
+
+plan_targets = Table(
+    "plan_targets",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("record_table", String(100), primary_key=True),
+    Column("record_id", BigInteger, primary_key=True),
+    Column("version", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The items of a dry run that would succeed, each with the records that it would change, at the
+versions that were seen; one that would change none has one row with no table."""
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("tenant", String(100), nullable=False),
+    Column("contents", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("applied_by", String(64)),
+)
+"""Dry runs that are finished, once somebody has asked: digests of what is to be done, and of what
+would become of it; and the job that does it."""
+
 job_list = Table(
     "job_list",
     metadata,

@@ -81,8 +81,8 @@ def _closed(job: Folded, event: dict[str, Any]) -> None:
         planned = job.open.pop(closed["chunk"])
         come = _UNDOING.get(planned["cause"])
         if come is None:
-            for status in ("succeeded", "failed", "skipped"):
-                _move(job, "pending", status, closed[status])
+            for status in ("succeeded", "failed", "skipped", "planned"):
+                _move(job, "pending", status, closed.get(status, 0))
             job.waiting |= _positions(closed["returned"])
             continue
         gone = "succeeded" if come == "rolled_back" else "rolled_back"
@@ -127,12 +127,14 @@ def _finished(job: Folded, _event: dict[str, Any]) -> None:
     elif job.counts["failed"] == 0:
         job.status = "completed"
     else:
-        job.status = "completed_with_errors" if job.counts["succeeded"] else "failed"
+        good = job.counts["succeeded"] + job.counts.get("planned", 0)
+        job.status = "completed_with_errors" if good else "failed"
 
 
 def _move(job: Folded, source: str, target: str, count: int) -> None:
-    job.counts[source] -= count
-    job.counts[target] += count
+    if count:
+        job.counts[source] -= count
+        job.counts[target] = job.counts.get(target, 0) + count
 
 
 def _positions(spans: list[list[int]]) -> set[int]:

@@ -84,6 +84,7 @@ jobs = st.builds(
         chunk_size=st.sampled_from((1, 2, 3, 5, 8, "auto")),
         start=st.sampled_from(Start),
         retry=st.none() | policies,
+        dry_run=st.sampled_from((False, False, False, False, True)),
         tolerate=st.just(()) | st.lists(limits, min_size=1, max_size=2).map(tuple),
         on_error=st.sampled_from((OnError.KEEP, OnError.KEEP, OnError.KEEP, OnError.ROLL_BACK)),
     ),

@@ -20,7 +20,7 @@ DRAWN = drawn_edges()
 _EMPTY = {
     JobStatus.COMPLETED: ("pending", "failed"),
     JobStatus.COMPLETED_WITH_ERRORS: ("pending",),
-    JobStatus.FAILED: ("pending", "succeeded"),
+    JobStatus.FAILED: ("pending", "succeeded", "planned"),
     JobStatus.CANCELLED: ("pending",),
     JobStatus.ROLLED_BACK: ("pending", "succeeded"),
     JobStatus.ROLLBACK_INCOMPLETE: ("pending",),
@@ -174,11 +174,12 @@ def _check_items(tables: JobTables) -> None:
 
 def _check_counts(tables: JobTables, job: Job) -> None:
     counts = job.counts
+    assert not (counts.succeeded if tables.options.dry_run else counts.planned)
     assert counts.total == len(tables.records)
     folded = Counter(item.status.value for item in fold(tables, recorded=True))
     assert {name: n for name, n in counts.model_dump().items() if n} == folded
     for name in _EMPTY.get(job.status, ()):
-        if name == "succeeded" and tables.options.limits:
+        if name in ("succeeded", "planned") and tables.options.limits:
             continue  # a limit may have been hit
         assert getattr(counts, name) == 0, f"{job.status} with {name} items"
 

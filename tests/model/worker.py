@@ -74,7 +74,8 @@ class Workers:
         tables = self._store.jobs[task.job_id]
         first = tables.chunks[task.claims[0].chunk]
         try:
-            if tables.slow and not first.cause.undoing:
+            # What a dry run only validates is as quick as anything else.
+            if tables.slow and not (first.cause.undoing or tables.options.dry_run):
                 settled = self._slow_step(tables, task)
             else:
                 settled = self._effect(tables, task)
@@ -163,6 +164,8 @@ class Workers:
             return ItemStatus.FAILED
         if nature == "x":
             return ItemStatus.SKIPPED
+        if tables.options.dry_run:
+            return ItemStatus.PLANNED
         record = tables.records[position]
         record.effects += 1
         if nature != "n":
@@ -259,6 +262,7 @@ def outcome(
         skipped=said.count(ItemStatus.SKIPPED),
         rolled_back=said.count(ItemStatus.ROLLED_BACK),
         conflict=said.count(ItemStatus.CONFLICT),
+        planned=said.count(ItemStatus.PLANNED),
         returned=returned or Ranges(),
         duration_ms=float(len(said)),
     )

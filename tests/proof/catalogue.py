@@ -123,6 +123,13 @@ PROOFS = (
         full_limit=1800.0,
         sample_limit=120.0,
     ),
+    Proof(
+        "dry-run",
+        "a dry run of 1,000 generated data sets says what then happens, and leaves nothing",
+        full=_tests("tests/engine/test_dry_run_is_true.py"),
+        sample=_tests("tests/engine/test_dry_run_is_true.py", marker=_DEFAULT),
+        full_limit=1800.0,
+    ),
     # Quick enough to run at its full figure always: no test of it is marked as a long one.
     _acceptance(
         "undo_figure",

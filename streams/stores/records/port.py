@@ -134,6 +134,16 @@ class SqlRecords:
         if not standing:
             self._untouched = False
 
+    @property
+    def connection(self) -> Connection:
+        """The transaction that the records are read and written in."""
+        return self._connection
+
+    @property
+    def images(self) -> Images:
+        """The before-images of all writes so far."""
+        return self._images
+
     def encoded_images(self) -> bytes | None:
         """The before-images of all writes so far; ``None`` when there were none."""
         return before.encode(self._images)

@@ -111,10 +111,13 @@ class Story:
     def done(self, chunk: int, *, failed: int = 0, skipped: int = 0, ms: float = 5.0) -> Story:
         """An open forward chunk was worked; all its other items succeeded."""
         items = len(self.job.open[chunk].items)
+        good = items - failed - skipped
+        dry = self.spec.options.dry_run
         return self.record(
             ClosedChunk(
                 chunk=chunk,
-                succeeded=items - failed - skipped,
+                succeeded=0 if dry else good,
+                planned=good if dry else 0,
                 failed=failed,
                 skipped=skipped,
                 duration_ms=ms,

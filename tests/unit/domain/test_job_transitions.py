@@ -63,6 +63,11 @@ def _patient() -> Story:
     return Story(chunk_size=4, retry={"delay": 10}).submit(10).plan()
 
 
+def _dry(items: int = 10) -> Story:
+    """It changes nothing."""
+    return Story(chunk_size=4, dry_run=True).submit(items)
+
+
 def _strict(items: int = 10, *, then: str = "fail") -> Story:
     """It tolerates one failed item."""
     return Story(chunk_size=4, tolerate=[{"failed": 1, "then": then}]).submit(items)
@@ -97,6 +102,12 @@ SPECIMENS: dict[str, Callable[[], Story]] = {
     "running under a limit": lambda: _strict().plan(),
     "running under a limit that pauses": lambda: _strict(then="pause").plan(),
     "paused by a limit": lambda: _strict(then="pause").work(failed=2),
+    "running dry": lambda: _dry().plan(),
+    "running dry, last chunk": lambda: _dry(4).plan(),
+    "completed dry": lambda: _dry().work(),
+    "completed_with_errors dry": lambda: _dry().work(failed=1),
+    "failed dry": lambda: _dry(4).work(failed=4),
+    "cancelled dry": lambda: _dry().plan().done(0).cancel(),
     "running, some wait for an attempt": lambda: _patient().failing(0, "later", retryable=True),
     "running, all wait for an attempt": lambda: (
         _patient().failing(0, "later", retryable=True).work()
@@ -208,7 +219,7 @@ def test_a_verb_is_possible_or_refused_with_what_is(name: str, verb: Verb) -> No
     story = SPECIMENS[name]()
     if verb in story.job.possible():
         return
-    assert verb not in POSSIBLE[story.job.status]
+    assert verb not in POSSIBLE[story.job.status] or story.job.options.dry_run
     story.collect()
     before = copy.deepcopy(story.job)
 
@@ -229,6 +240,7 @@ def test_nothing_refused_was_possible_and_nothing_possible_refused_but_for_want_
         story = SPECIMENS[name]()
         if verb not in story.job.possible() or not _is_quiet(story):
             continue
+        assert not (story.job.options.dry_run and verb in ("retry", "undo"))
         try:
             VERBS[verb](story)
         except CommandRefused:

@@ -8,7 +8,19 @@ from typing import TypeAlias
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from api import attempts, diffs, events, items, jobs, operations, previews, records, submit, vitals
+from api import (
+    attempts,
+    diffs,
+    events,
+    items,
+    jobs,
+    operations,
+    plans,
+    previews,
+    records,
+    submit,
+    vitals,
+)
 from api.admission import Streams
 from api.edge import BASICS, EDGE, Basics, Edge, Services
 from api.limits import Limits
@@ -33,6 +45,8 @@ ROUTES: tuple[Route, ...] = (
     ("POST", f"{_JOB}/items", submit.append),
     ("POST", f"{_JOB}/seal", submit.seal),
     *(("POST", f"{_JOB}/{verb}", jobs.command(verb)) for verb in jobs.VERBS),
+    ("GET", f"{_JOB}/plan", plans.show),
+    ("POST", f"{_JOB}/apply", plans.apply),
     ("GET", f"{_JOB}/events", events.events),
     ("GET", f"{_JOB}/items", items.items),
     ("GET", f"{_JOB}/items/{{position:[0-9]{{1,8}}}}", attempts.show),
@@ -73,6 +87,7 @@ def create_app(
         hub=services.hub,
         vitals=services.vitals,
         registry=services.registry,
+        plans=services.plans,
         clock=clock,
         ids=ids,
         limits=chosen,

@@ -10,9 +10,10 @@ from typing import Any
 from domain.events import JobEvent
 from domain.job import Job
 from domain.outcomes import ItemStatus
-from domain.progress import of_event
+from domain.progress import documented, of_event
 from domain.views import job_view
 from streams.items import ItemView
+from streams.plans import PlanView
 from streams.stores.error_groups import ErrorGroup
 
 JOBS = "/api/v1/jobs"
@@ -62,6 +63,20 @@ def item_document(view: ItemView, *, payload: bool) -> dict[str, Any]:
     if payload:
         document["item"] = view.item
     return document
+
+
+def plan_document(plan: PlanView) -> dict[str, Any]:
+    """What a dry run has found, and whether it still holds."""
+    return {
+        "job_id": plan.job.id,
+        "operation": plan.job.spec.operation,
+        "digest": plan.digest,
+        "counts": documented(plan.job.counts),
+        "validated_only": plan.validated_only,
+        "changed": [asdict(record) for record in plan.changed],
+        "more_changed": plan.more,
+        "applied_by": plan.applied_by,
+    }
 
 
 def error_document(group: ErrorGroup) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from aiohttp import web
 from api.admission import Streams
 from api.limits import Limits
 from api.meters import Meters
-from api.ports import Gateway, Hub, Queries, Vitals
+from api.ports import Gateway, Hub, Plans, Queries, Vitals
 from domain.ports import Clock, Ids
 from domain.registry import Registry
 from streams.gateway import Caller
@@ -24,6 +24,7 @@ class Services:
     hub: Hub
     vitals: Vitals
     registry: Registry
+    plans: Plans
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class Edge(Basics):
     queries: Queries
     hub: Hub
     registry: Registry
+    plans: Plans
 
 
 BASICS: web.AppKey[Basics] = web.AppKey("basics", Basics)

@@ -18,6 +18,7 @@ from streams.diffs import Change, Difference, Run, Summary
 from streams.gateway import Caller
 from streams.items import ItemView, Wanted
 from streams.live import LiveEvent
+from streams.plans import PlanView
 from streams.previewing import Page as PreviewPage
 from streams.previewing import Preview, WantedUndo
 from streams.saying import NOTHING_MORE, More
@@ -179,6 +180,22 @@ class JobList(Protocol):
 
 class Queries(EventLog, JobList, Ledger, Diffs, Records, Undos, Protocol):
     """Questions; each sees only the jobs of the tenant and raises JobNotFound otherwise."""
+
+
+class Plans(Protocol):
+    """What finished dry runs have found; raises JobNotFound and WrongState."""
+
+    async def plan(self, tenant: str, job_id: str) -> PlanView:
+        """The plan, and whether it still holds."""
+        ...
+
+    async def to_apply(self, tenant: str, job_id: str, digest: str | None) -> JobSpec:
+        """The job that does it; raises PlanChanged when the plan has another digest."""
+        ...
+
+    def lines(self, job_id: str) -> AsyncIterator[bytes]:
+        """Its items as they were sent, in blocks of NDJSON."""
+        ...
 
 
 class Subscription(Protocol):

@@ -78,6 +78,7 @@ def _edge(engine: Engine, limits: Limits) -> web.Application:
         hub=engine.hub,
         vitals=engine.vitals,
         registry=engine.registry,
+        plans=engine.plans,
     )
     return create_app(
         services,

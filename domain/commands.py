@@ -123,6 +123,17 @@ class OnError(StrEnum):
     ROLL_BACK = "roll_back"
 
 
+JobId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Plan(Value):
+    """A dry run that a job is to do for good, and nothing else: its digest says what."""
+
+    job_id: JobId
+    digest: Digest
+
+
 class JobOptions(Value):
     """How a job is to be run; every field has a default.
 
@@ -130,7 +141,7 @@ class JobOptions(Value):
     several chunks may share a transaction. ``stop_on_error`` is short for a limit of no
     failed item. ``on_error`` says what is done when a limit is hit; with ``roll_back`` and no
     limit, no failed item is tolerated. A ``dry_run`` says what would become of each item, and
-    changes nothing.
+    changes nothing; a job with a ``plan`` does what a dry run has said.
     """
 
     chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK)] | Literal["auto"] = "auto"
@@ -140,6 +151,7 @@ class JobOptions(Value):
     stop_on_error: bool = Unless(False)
     on_error: OnError = Unless(OnError.KEEP)
     dry_run: bool = Unless(False)
+    plan: Plan | None = Unless(None)
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -156,7 +168,6 @@ class JobOptions(Value):
 
 Signature = Annotated[str, Field(min_length=1, max_length=2000)]
 _NAMED = Field(max_length=MAX_NAMED)
-JobId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z_-]+$")]
 Reason = Annotated[str, Field(max_length=MAX_REASON)]
 Tag = Annotated[str, Field(min_length=1, max_length=100)]
 

@@ -52,6 +52,11 @@ def check_options(options: JobOptions, codes: Collection[str]) -> None:
             "every limit pauses the job, so it never rolls back; let one fail it",
             pointer="/options/on_error",
         )
+    if options.dry_run and options.plan is not None:
+        raise InvalidCommand(
+            "a job is either a dry run or does what one has planned; leave dry_run or plan out",
+            pointer="/options/plan",
+        )
     for number, limit in enumerate(options.tolerate):
         _check_limit(limit, f"/options/tolerate/{number}")
     unknown = options.codes - ENGINE_CODES - set(codes) if codes else frozenset()

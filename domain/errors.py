@@ -11,6 +11,8 @@
     │   ├── RecordNotFound
     │   ├── WrongState            not possible in the job's present status
     │   ├── NotReversible         the operation declares no undo
+    │   ├── PlanChanged           what a dry run has seen is no longer so
+    │   ├── PlanApplied           a dry run is applied once
     │   └── IdempotencyConflict   the same key with another body
     ├── RecordRefused             a record breaks a constraint of its table
     ├── MessageUnreadable         goes to the dead-letter topic
@@ -89,6 +91,18 @@ class NotReversible(CommandRefused):
     """The operation has neither before-images nor an inverse."""
 
     code = "not_reversible"
+
+
+class PlanChanged(CommandRefused):
+    """A record that a dry run would change is not at the version that it has seen."""
+
+    code = "plan_changed"
+
+
+class PlanApplied(CommandRefused):
+    """Another job does already what the dry run has planned."""
+
+    code = "plan_applied"
 
 
 class IdempotencyConflict(CommandRefused):

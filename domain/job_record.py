@@ -12,7 +12,7 @@ from pydantic import PrivateAttr
 from domain.errors import WrongState
 from domain.events import JobEvent, JobSnapshot, JobStatus
 from domain.job_plan import JobPlan
-from domain.verbs import POSSIBLE, Verb
+from domain.verbs import Verb, verbs_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,8 @@ class JobRecord(JobPlan):
 
     def possible(self) -> list[str]:
         """What a caller may ask of the job in its present status."""
-        verbs = POSSIBLE[self.status]
-        if self.options.dry_run:
-            # What has changed nothing is neither undone nor retried into effect.
-            verbs = verbs - {"retry", "undo"}
-        if not self.sealed and self.status in (JobStatus.RUNNING, JobStatus.PAUSED):
-            verbs |= {"append", "seal"}
-        return sorted(verbs)
+        dry_run = self.options.dry_run
+        return sorted(verbs_of(self.status, sealed=self.sealed, dry_run=dry_run))
 
     def check(self, verb: Verb) -> None:
         """Raise WrongState, which names the status and what is possible, unless allowed."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from domain.events import JobStatus
 
-Verb = Literal["append", "seal", "pause", "resume", "cancel", "retry", "undo"]
+Verb = Literal["append", "seal", "pause", "resume", "cancel", "retry", "undo", "apply"]
 
 POSSIBLE: dict[JobStatus, frozenset[Verb]] = {
     JobStatus.DRAFT: frozenset({"append", "seal", "cancel"}),
@@ -25,3 +25,20 @@ POSSIBLE: dict[JobStatus, frozenset[Verb]] = {
     JobStatus.REJECTED: frozenset(),
     JobStatus.ARCHIVED: frozenset(),
 }
+
+APPLICABLE: dict[JobStatus, frozenset[Verb]] = {
+    JobStatus.COMPLETED: frozenset({"apply"}),
+    JobStatus.COMPLETED_WITH_ERRORS: frozenset({"apply"}),
+}
+"""When another job may do what a dry run has found: it is whole, and some of it is good."""
+
+
+def verbs_of(status: JobStatus, *, sealed: bool, dry_run: bool) -> frozenset[Verb]:
+    """What may be asked of a job."""
+    verbs = POSSIBLE[status]
+    if dry_run:
+        # What has changed nothing is neither undone nor retried into effect.
+        verbs = verbs - {"retry", "undo"} | APPLICABLE.get(status, frozenset())
+    if not sealed and status in (JobStatus.RUNNING, JobStatus.PAUSED):
+        verbs = verbs | {"append", "seal"}
+    return verbs

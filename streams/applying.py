@@ -1,4 +1,4 @@
-"""Applying: the items of a chunk are worked, for good or as a rehearsal.
+"""Applying: the items of a chunk are worked, for good, as a rehearsal, or by a plan.
 
 Called by :mod:`streams.worker` within its transaction. A dry run goes the same way: the
 same code validates and applies, the writes go to a savepoint, what they would change is
@@ -13,13 +13,13 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import Table
-
 from domain.execution import Parsed, check_chunk, work_chunk
 from domain.operation import Context, Operation
-from domain.outcomes import Done, Result
+from domain.outcomes import Done, Result, Skipped
 from domain.ports import Clock
+from domain.ranges import Ranges
 from domain.registry import Registry
+from streams import planned
 from streams.failpoints import Failpoint, Failpoints
 from streams.stores import ledger as ledgers
 from streams.stores import plans
@@ -28,6 +28,8 @@ from streams.stores.database import INFRASTRUCTURE
 from streams.stores.ledger import Ledger
 from streams.stores.records import SqlRecords
 from streams.stores.records.changes import Changes, changes_of
+
+NOT_PLANNED = Skipped("the dry run does not have it: it would have failed or been skipped")
 
 
 class _Discarded(Exception):
@@ -40,12 +42,7 @@ class Applier:
     def __init__(self, registry: Registry, clock: Clock, failpoints: Failpoints) -> None:
         self._clock = clock
         self._failpoints = failpoints
-        self._tables: dict[str, Table] = {
-            table.name: table
-            for operation in registry
-            for table in operation.tables
-            if isinstance(table, Table)
-        }
+        self._tables = planned.tables_of(registry)
 
     def work(
         self,
@@ -59,10 +56,13 @@ class Applier:
         """What became of each item, with the before-images of what was written."""
         started = self._clock.monotonic()
         self._failpoints.reach(Failpoint.BEFORE_HANDLER)
+        changes: Changes | None = None
         if control.dry_run:
             results, changes = self._rehearsed(operation, parsed, context, records)
+        elif control.plan is not None:
+            results = self._by_plan(operation, control.plan, parsed, context, records)
         else:
-            results, changes = work_chunk(operation, context, parsed, INFRASTRUCTURE), None
+            results = work_chunk(operation, context, parsed, INFRASTRUCTURE)
         self._failpoints.reach(Failpoint.AFTER_HANDLER)
         each = round((self._clock.monotonic() - started) * 1000 / len(results), 4)
         if changes is None:
@@ -92,6 +92,30 @@ class Applier:
             raise _Discarded
         return results, changes
 
+    def _by_plan(
+        self,
+        operation: Operation,
+        plan: str,
+        parsed: Sequence[Parsed],
+        context: Context,
+        records: SqlRecords,
+    ) -> list[Result]:
+        """Work what a dry run has found good, unless a record of it has changed since."""
+        items = Ranges.of(context.positions)
+        good, changed = planned.heeded(
+            records.connection, self._tables, plan, records.writer, items
+        )
+        results: dict[int, Result] = dict(changed)
+        places = [p for p in context.positions if p in good and p not in changed]
+        if places:
+            chosen = set(places)
+            given = [i for p, i in zip(context.positions, parsed, strict=True) if p in chosen]
+            worked = work_chunk(
+                operation, replace(context, positions=places), given, INFRASTRUCTURE
+            )
+            results |= zip(places, worked, strict=True)
+        return [results.get(position, NOT_PLANNED) for position in context.positions]
+
     def _keep_targets(
         self,
         records: SqlRecords,
@@ -103,4 +127,6 @@ class Applier:
         verdicts = zip(claimed.items, results, strict=True)
         good = {position for position, result in verdicts if isinstance(result, Done)}
         targets = [target for target in changes.targets if target.position in good]
+        idle = good - {target.position for target in targets}
+        targets += [plans.no_target(position) for position in sorted(idle)]
         plans.insert_targets(records.connection, claimed.job_id, targets)

@@ -38,6 +38,7 @@ from domain.ports import Clock, Ids
 from domain.ranges import Ranges
 from domain.registry import Registry
 from domain.retrying import Draw, Failures
+from streams import planned
 from streams.editing import Redriver, chosen_items
 from streams.parting import parts_of
 from streams.stores import chunks as chunk_store
@@ -54,6 +55,7 @@ class Decider:
         self._ids = ids
         self._draw = draw
         self._redriver = Redriver(clock, ids)
+        self._tables = planned.tables_of(registry)
 
     def record(self, connection: Connection, job: Job) -> None:
         """Take stored outcome rows into the aggregate, and what follows from them alone.
@@ -159,12 +161,18 @@ class Decider:
             return
         check_spec(self._registry, command.spec)
         if isinstance(command, OpenJob):
+            if command.spec.options.plan is not None:
+                raise InvalidCommand(
+                    "a plan has its items already; apply it instead of sending parts",
+                    pointer="/options/plan",
+                )
             job.open_draft(stamp, command.tenant, command.spec)
             return
         source = self._uploaded(connection, command.tenant, command.source)
         payloads.require_upload(
             connection, source, tenant=command.tenant, job_id=job.id, first_item=0
         )
+        planned.begin(connection, self._tables, command.tenant, job.id, command.spec, source.sha256)
         job.submit(
             stamp,
             command.tenant,

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from domain.commands import MAX_NAMED, Selection
 from domain.contradictions import check_selection
 from domain.editing import Edited, patched
-from domain.errors import InvalidCommand
+from domain.errors import InvalidCommand, WrongState
 from domain.execution import item_document
 from domain.job import Job
 from domain.ports import Clock, Ids
@@ -49,6 +49,11 @@ class Redriver:
         """The items with their new bodies, stored; None when they stay what they are."""
         if not select.edits and select.patch is None:
             return None
+        if job.options.plan is not None:
+            raise WrongState(
+                "the job does what a dry run has planned, so its items stay as they are; make a "
+                "new dry run of the edited ones"
+            )
         if len(items) > MAX_NAMED:
             raise InvalidCommand(
                 f"{len(items)} items would be edited, {MAX_NAMED} at once are possible; choose "

@@ -27,6 +27,7 @@ from streams.liveness import Lane
 from streams.loops import at_news, every, until_done
 from streams.outbox import Outbox
 from streams.places import Places
+from streams.plans import Plans
 from streams.projector import Projector
 from streams.queries import Queries
 from streams.relay import LiveRelay
@@ -57,6 +58,11 @@ class Engine:
     clock: SystemClock
     database: Database
     vitals: Vitals
+
+    @property
+    def plans(self) -> Plans:
+        """What dry runs have found."""
+        return Plans(self.database, self.queries, self.registry)
 
 
 @dataclass(frozen=True, kw_only=True)

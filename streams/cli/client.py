@@ -117,6 +117,17 @@ class Client:
         """The ``history`` or the ``blame`` of a record."""
         return await self.get(f"/api/v1/records/{quote(table, safe='')}/{record_id}/{part}", query)
 
+    async def plan(self, job_id: str) -> dict[str, Any]:
+        """What a finished dry run has found, and whether it still holds."""
+        plan: dict[str, Any] = await self.get(_job(job_id, "plan"))
+        return plan
+
+    async def apply(self, job_id: str, digest: str = "", key: str = "") -> JobDocument:
+        """A new job that does what a dry run has planned; returns it."""
+        body = {"digest": digest} if digest else {}
+        headers = {"Idempotency-Key": key} if key else {}
+        return await self._posted(_job(job_id, "apply"), (), json=body, headers=headers)
+
     async def get(self, path: str, query: Query = ()) -> Any:
         """The JSON document at a path."""
         accept = {"Accept": "application/json"}

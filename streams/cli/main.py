@@ -19,6 +19,7 @@ from streams.cli import (
     health,
     item,
     looking,
+    planning,
     reading,
     scaling,
     serving,
@@ -79,6 +80,7 @@ for verb in (
     *(steering.pause, steering.resume, steering.cancel, steering.retry, steering.undo),
     item.item,
     *(looking.export, comparing.diff, looking.history, looking.blame),
+    *(planning.plan, planning.apply),
     reading.operations,
 ):
     app.command(rich_help_panel=JOBS)(verb)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, select, union_all, update
+from sqlalchemy import Connection, bindparam, delete, func, select, union_all, update
 
 from domain.commands import UploadedItems
 from domain.errors import InvalidCommand
@@ -245,6 +245,12 @@ def part_digest(connection: Connection, job_id: str, part: int) -> str | None:
     return connection.scalars(
         select(uploads.c.sha256).where(uploads.c.job_id == job_id, uploads.c.part == part)
     ).one_or_none()
+
+
+def items_of(connection: Connection, job_id: str) -> int:
+    """How many items have arrived for a job."""
+    counted = select(func.coalesce(func.sum(uploads.c["items"]), 0))
+    return int(connection.scalar(counted.where(uploads.c.job_id == job_id)) or 0)
 
 
 def remove_unclaimed(connection: Connection, before: float, limit: int = 100) -> int:

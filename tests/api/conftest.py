@@ -75,7 +75,12 @@ async def site_of(
     """The edge, served; ``send_buffer`` is what the kernel holds for a client, in bytes."""
     limits = limits or Limits()
     services = Services(
-        gateway=engine, queries=engine, hub=engine.hub, vitals=engine, registry=engine.registry
+        gateway=engine,
+        queries=engine,
+        hub=engine.hub,
+        vitals=engine,
+        registry=engine.registry,
+        plans=engine,
     )
     app = create_app(
         services,

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from typing import Any
 
 from domain.commands import JobSpec
-from domain.errors import JobNotFound, RecordNotFound, StoreUnavailable
+from domain.errors import JobNotFound, PlanChanged, RecordNotFound, StoreUnavailable
 from domain.events import Cause, JobEvent
 from domain.job import Job, Stamp
 from domain.outcomes import ClosedChunk, ItemStatus
@@ -26,6 +26,7 @@ from streams.diffs import Change, Difference, Run, Summary
 from streams.gateway import Caller
 from streams.items import ALL, Fault, ItemView, Wanted
 from streams.live import LiveEvent, LiveHub
+from streams.plans import PlanView
 from streams.previewing import Page as PreviewPage
 from streams.previewing import Preview, WantedUndo
 from streams.saying import NOTHING_MORE, More, Verb
@@ -242,6 +243,22 @@ class MemoryEngine:
         job = self._known(tenant, job_id)
         job.check_undo()
         return Preview(job.version, job.undo_direction, exact=job.spec.operation in self.registry)
+
+    async def plan(self, tenant: str, job_id: str) -> PlanView:
+        job = self._known(tenant, job_id)
+        job.check("apply")
+        return PlanView(
+            job, "0" * 64, validated_only=False, changed=[], more=False, applied_by=None
+        )
+
+    async def to_apply(self, tenant: str, job_id: str, digest: str | None) -> JobSpec:
+        plan = await self.plan(tenant, job_id)
+        if digest not in (None, plan.digest):
+            raise PlanChanged(f"the digest of plan {job_id} is {plan.digest}", pointer="/digest")
+        return plan.job.spec
+
+    async def lines(self, job_id: str) -> AsyncIterator[bytes]:
+        yield b"\n".join(self.lines_of[job_id]) + b"\n"
 
     async def health(self) -> Vitality:
         return self.health_now

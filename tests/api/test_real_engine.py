@@ -59,6 +59,7 @@ class Shop:
             hub=engine.hub,
             vitals=engine.vitals,
             registry=engine.registry,
+            plans=engine.plans,
         )
         app = create_app(
             services, clock=engine.clock, ids=TimeOrderedIds(), metrics=CollectorRegistry()

@@ -75,6 +75,7 @@ class Contract:
     differences: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     preview: dict[str, Any] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
     next_cursor: str | None = None
     problem: dict[str, Any] | None = None
     drop_after: int | None = None
@@ -179,6 +180,10 @@ async def _stream(request: web.Request, contract: Contract, last: int) -> web.St
     return answer
 
 
+async def _plan(request: web.Request) -> web.Response:
+    return web.json_response(request.app[CONTRACT].plan)
+
+
 async def _errors(request: web.Request) -> web.Response:
     return web.json_response({"items": request.app[CONTRACT].groups})
 
@@ -225,6 +230,7 @@ def _application(contract: Contract) -> web.Application:
     application.router.add_get("/api/v1/jobs/{job}/events", _events)
     application.router.add_get("/api/v1/jobs/{job}/errors", _errors)
     application.router.add_get("/api/v1/jobs/{job}/undo-preview", _preview)
+    application.router.add_get("/api/v1/jobs/{job}/plan", _plan)
     application.router.add_post("/api/v1/jobs/{job}/{verb}", _command)
     return application
 

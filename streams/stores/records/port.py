@@ -140,6 +140,11 @@ class SqlRecords:
         return self._connection
 
     @property
+    def writer(self) -> Writer:
+        """Who writes."""
+        return self._writer
+
+    @property
     def images(self) -> Images:
         """The before-images of all writes so far."""
         return self._images

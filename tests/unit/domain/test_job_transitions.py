@@ -151,6 +151,8 @@ VERBS: dict[str, Callable[[Story], object]] = {
     "cancel": lambda story: story.cancel(),
     "retry": lambda story: story.retry(_failed_items(story), story.job.dropped or None),
     "undo": lambda story: story.undo(),
+    # Of the plan it is only asked; what it leads to is another job.
+    "apply": lambda story: story.job.check("apply"),
 }
 
 

@@ -75,6 +75,7 @@ def create_app(
     ids: Ids,
     metrics: CollectorRegistry,
     limits: Limits | None = None,
+    named_actors: bool = False,
 ) -> web.Application:
     """The HTTP edge over running services; serve it with :func:`api.server.serving`.
 
@@ -88,6 +89,7 @@ def create_app(
         vitals=services.vitals,
         registry=services.registry,
         plans=services.plans,
+        named_actors=named_actors,
         clock=clock,
         ids=ids,
         limits=chosen,

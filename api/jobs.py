@@ -21,7 +21,7 @@ from domain.events import JobStatus
 from streams.saying import NOTHING_MORE, More
 from streams.stores.read_model import MAX_PAGE
 
-VERBS: tuple[Verb, ...] = ("pause", "resume", "cancel", "retry", "undo")
+VERBS: tuple[Verb, ...] = ("pause", "resume", "cancel", "retry", "undo", "approve", "reject")
 
 _FILTERS = (
     "operation",

@@ -26,6 +26,7 @@ def operation_document(operation: Operation) -> dict[str, Any]:
         "description": operation.description,
         "reversible": operation.reversible.value,
         "slow": operation.slow,
+        "destructive": operation.destructive,
         "codes": sorted(operation.codes),
         "params": operation.params.model_json_schema(),
         "item": operation.item.model_json_schema(),

@@ -27,7 +27,7 @@ from streams.stores.error_groups import ErrorGroup
 from streams.stores.read_model import Page
 from streams.stores.records.past import Standing, Version
 
-Verb = Literal["pause", "resume", "cancel", "retry", "undo"]
+Verb = Literal["pause", "resume", "cancel", "retry", "undo", "approve", "reject"]
 
 
 class Gateway(Protocol):

@@ -55,14 +55,14 @@ async def _application(role: Role, settings: Settings) -> AsyncIterator[web.Appl
     limits = Limits(hosts=LOOPBACK_HOSTS | settings.exposed_names)
     if role is Role.SERVE:
         async with embedded(settings) as engine:
-            yield _edge(engine, limits)
+            yield _edge(engine, settings, limits)
         return
     from streams.bootstrap import scaled
 
     match role:
         case Role.API:
             async with scaled.api(settings) as engine:
-                yield _edge(engine, limits)
+                yield _edge(engine, settings, limits)
         case Role.COORDINATOR:
             async with scaled.coordinator(settings) as vitals:
                 yield _health(vitals, limits)
@@ -71,7 +71,7 @@ async def _application(role: Role, settings: Settings) -> AsyncIterator[web.Appl
                 yield _health(vitals, limits)
 
 
-def _edge(engine: Engine, limits: Limits) -> web.Application:
+def _edge(engine: Engine, settings: Settings, limits: Limits) -> web.Application:
     services = Services(
         gateway=engine.gateway,
         queries=engine.queries,
@@ -86,6 +86,7 @@ def _edge(engine: Engine, limits: Limits) -> web.Application:
         ids=TimeOrderedIds(),
         metrics=CollectorRegistry(),
         limits=limits,
+        named_actors=settings.actors == "named",
     )
 
 

@@ -340,6 +340,20 @@ class UndoJob(BaseCommand):
     force: bool = Unless(False)
 
 
+class ApproveJob(BaseCommand):
+    """Let a job start that awaits approval; its actor must not be one of those who made it."""
+
+    type: Literal["approve_job"] = "approve_job"
+    reason: Reason = ""
+
+
+class RejectJob(BaseCommand):
+    """End a job that awaits approval; its actor as in ApproveJob."""
+
+    type: Literal["reject_job"] = "reject_job"
+    reason: Reason = ""
+
+
 class RecordOutcomes(BaseCommand):
     """A hint: outcome rows of this job may be waiting to be recorded."""
 
@@ -356,6 +370,8 @@ Command = Annotated[
     | CancelJob
     | RetryJob
     | UndoJob
+    | ApproveJob
+    | RejectJob
     | RecordOutcomes,
     Field(discriminator="type"),
 ]

@@ -11,6 +11,7 @@
     │   ├── RecordNotFound
     │   ├── WrongState            not possible in the job's present status
     │   ├── NotReversible         the operation declares no undo
+    │   ├── OwnJob                approval is a second identity's
     │   ├── PlanChanged           what a dry run has seen is no longer so
     │   ├── PlanApplied           a dry run is applied once
     │   └── IdempotencyConflict   the same key with another body
@@ -91,6 +92,12 @@ class NotReversible(CommandRefused):
     """The operation has neither before-images nor an inverse."""
 
     code = "not_reversible"
+
+
+class OwnJob(CommandRefused):
+    """Whoever has submitted a job neither approves nor rejects it."""
+
+    code = "own_job"
 
 
 class PlanChanged(CommandRefused):

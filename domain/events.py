@@ -117,13 +117,28 @@ class JobEvent(BaseModel):
 
 
 class JobSubmitted(JobEvent):
-    """All items are there; the job may start."""
+    """All items are there; the job may start, unless it awaits approval: then it says why."""
 
     alias = "job.submitted"
     spec: JobSpec
     items: int
     size: int
     sha256: str
+    approval: str = Unless("")
+
+
+class JobApproved(JobEvent):
+    """A second identity, the event's actor, lets the job start."""
+
+    alias = "job.approved"
+    reason: str = ""
+
+
+class JobRejected(JobEvent):
+    """A second identity, the event's actor, has ended the job before its start."""
+
+    alias = "job.rejected"
+    reason: str = ""
 
 
 class JobOpened(JobEvent):
@@ -145,9 +160,10 @@ class ItemsAppended(JobEvent):
 
 
 class JobSealed(JobEvent):
-    """No more items follow."""
+    """No more items follow; a draft that awaits approval from now on says why."""
 
     alias = "job.sealed"
+    approval: str = Unless("")
 
 
 class ChunksPlanned(JobEvent):
@@ -278,6 +294,8 @@ EVENTS: dict[str, type[JobEvent]] = {
         JobOpened,
         ItemsAppended,
         JobSealed,
+        JobApproved,
+        JobRejected,
         ChunksPlanned,
         ChunksClosed,
         AttemptsDue,

@@ -33,8 +33,8 @@ from domain.events import (
     PlannedChunk,
     RetryStarted,
 )
+from domain.job_approval import JobApproval
 from domain.job_record import Stamp
-from domain.job_undo import JobUndo
 from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
 from domain.retrying import Failures, put_off
@@ -46,27 +46,39 @@ __all__ = ["NOTHING_KNOWN", "Job", "Stamp"]
 NOTHING_KNOWN = Failures()
 
 
-class Job(JobUndo):
+class Job(JobApproval):
     """One job; see the module's docstring for how it changes."""
 
     # -- commands -----------------------------------------------------------------
 
     def submit(
-        self, stamp: Stamp, tenant: str, spec: JobSpec, *, items: int, size: int, sha256: str
+        self,
+        stamp: Stamp,
+        tenant: str,
+        spec: JobSpec,
+        *,
+        items: int,
+        size: int,
+        sha256: str,
+        approval: str = "",
     ) -> None:
-        """Start a job whose items are all there; refuses an empty one."""
+        """Start a job whose items are all there; refuses an empty one.
+
+        ``approval`` is why it must be approved before, empty when it need not.
+        """
         if items == 0:
             raise InvalidCommand("a job needs at least one item; send some", pointer="/items")
         self._emit(
             JobSubmitted,
             stamp,
-            status=JobStatus.PENDING,
+            status=JobStatus.AWAITING_APPROVAL if approval else JobStatus.PENDING,
             counts=Counts(pending=items),
             tenant=tenant,
             spec=spec,
             items=items,
             size=size,
             sha256=sha256,
+            approval=approval,
         )
 
     def open_draft(self, stamp: Stamp, tenant: str, spec: JobSpec) -> None:
@@ -91,8 +103,11 @@ class Job(JobUndo):
             sha256=sha256,
         )
 
-    def seal(self, stamp: Stamp, items: int | None) -> None:
-        """Close a draft; refuses an empty one and one whose count is not ``items``."""
+    def seal(self, stamp: Stamp, items: int | None, approval: str = "") -> None:
+        """Close a draft; refuses an empty one and one whose count is not ``items``.
+
+        ``approval`` as in ``submit``; what runs already needs none.
+        """
         self.check("seal")
         total = self.counts.total
         if total == 0:
@@ -102,8 +117,13 @@ class Job(JobUndo):
                 f"the seal says {items} items, {total} have arrived; append what is missing",
                 pointer="/items",
             )
-        draft = self.status is JobStatus.DRAFT
-        self._emit(JobSealed, stamp, status=JobStatus.PENDING if draft else self.status)
+        if self.status is not JobStatus.DRAFT:
+            self._emit(JobSealed, stamp)
+        elif approval:
+            status = JobStatus.AWAITING_APPROVAL
+            self._emit(JobSealed, stamp, status=status, approval=approval)
+        else:
+            self._emit(JobSealed, stamp, status=JobStatus.PENDING)
         self._finish_if_done(stamp)
 
     def plan(self, stamp: Stamp, *, room: int, slow: bool) -> tuple[PlannedChunk, ...]:

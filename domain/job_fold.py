@@ -16,11 +16,13 @@ from domain.events import (
     ChunksClosed,
     ChunksPlanned,
     ItemsAppended,
+    JobApproved,
     JobCancelled,
     JobCancelling,
     JobEvent,
     JobOpened,
     JobPaused,
+    JobRejected,
     JobResumed,
     JobSealed,
     JobSnapshot,
@@ -36,7 +38,15 @@ from domain.ranges import Ranges
 from domain.tolerance import Tally
 
 Turn = (
-    JobPaused | JobStopped | JobResumed | JobCancelling | JobCancelled | RetryStarted | UndoStarted
+    JobApproved
+    | JobRejected
+    | JobPaused
+    | JobStopped
+    | JobResumed
+    | JobCancelling
+    | JobCancelled
+    | RetryStarted
+    | UndoStarted
 )
 """What changes the course of a job."""
 
@@ -74,6 +84,7 @@ class JobFold(JobState):
                 self._appended(event)
             case JobSealed():
                 self.sealed = True
+                self._written_by(event.actor, event.approval)
             case ChunksPlanned():
                 self._planned(event)
             case ChunksClosed():
@@ -81,7 +92,9 @@ class JobFold(JobState):
             case AttemptsDue():
                 self._due(event)
             case (
-                JobPaused()
+                JobApproved()
+                | JobRejected()
+                | JobPaused()
                 | JobStopped()
                 | JobResumed()
                 | JobCancelling()
@@ -107,7 +120,7 @@ class JobFold(JobState):
                 self._dropped()
             case JobCancelling():
                 self.roll_back = event.roll_back
-            case JobCancelled():
+            case JobCancelled() | JobRejected():
                 self._dropped()
             case JobResumed():
                 if self.limit is not None:
@@ -136,13 +149,21 @@ class JobFold(JobState):
         self.created_by = event.actor
         self.created_at = event.at
         self.spec = event.spec
+        self._written_by(event.actor, event.approval if isinstance(event, JobSubmitted) else "")
         self.tallies = [Tally() for _ in self.options.limits]
         if isinstance(event, JobSubmitted):
             self.sealed = True
             self.size = event.size
             self._queue(Backlog(items=Ranges.span(0, event.items), cause=Cause.APPLY))
 
+    def _written_by(self, actor: str, approval: str = "") -> None:
+        if actor not in (self.created_by, *self.authors):
+            self.authors.append(actor)
+        if approval:
+            self.reason = f"awaits approval: {approval}"
+
     def _appended(self, event: ItemsAppended) -> None:
+        self._written_by(event.actor)
         self.parts.append(event.part)
         self.size += event.size
         items = Ranges.span(event.first, event.first + event.items)

@@ -67,6 +67,8 @@ class JobState(BaseModel):
     version: int = 0
     tenant: str = ""
     created_by: str = ""
+    authors: list[str] = []
+    """Who else has had a hand in what the job is to do; none of them approves it."""
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -215,6 +217,7 @@ class JobState(BaseModel):
         return self.model_copy(
             update={
                 "parts": list(self.parts),
+                "authors": list(self.authors),
                 "backlog": [entry.model_copy() for entry in self.backlog],
                 "open": dict(self.open),
                 "applied": [effect.model_copy() for effect in self.applied],

@@ -111,7 +111,8 @@ class Operation:
     ``independent`` promises that no two items write to the same record, so that all workers
     may take chunks of a job at once; else they are worked one after the other, in the order
     in which the items were submitted.
-    ``codes`` are those of its failures, as far as it says them.
+    ``codes`` are those of its failures, as far as it says them; a job of a ``destructive`` one
+    waits for approval where jobs do.
     """
 
     kind: str
@@ -127,6 +128,7 @@ class Operation:
     concurrency: int = 64
     timeout: float = 60.0
     independent: bool = False
+    destructive: bool = False
     tables: tuple[RecordTable, ...] = ()
     codes: frozenset[str] = frozenset()
     description: str = ""
@@ -171,6 +173,7 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
     concurrency: int = 64,
     timeout: float = 60.0,
     independent: bool = False,
+    destructive: bool = False,
     tables: Sequence[RecordTable] = (),
     codes: Iterable[str] = (),
 ) -> Callable[[Apply], Operation]:
@@ -196,6 +199,7 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
             concurrency=concurrency,
             timeout=timeout,
             independent=independent,
+            destructive=destructive,
             tables=tuple(tables),
             codes=frozenset(codes),
             description=inspect.getdoc(apply) or "",

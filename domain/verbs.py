@@ -6,12 +6,23 @@ from typing import Literal
 
 from domain.events import JobStatus
 
-Verb = Literal["append", "seal", "pause", "resume", "cancel", "retry", "undo", "apply"]
+Verb = Literal[
+    "append",
+    "seal",
+    "pause",
+    "resume",
+    "cancel",
+    "retry",
+    "undo",
+    "apply",
+    "approve",
+    "reject",
+]
 
 POSSIBLE: dict[JobStatus, frozenset[Verb]] = {
     JobStatus.DRAFT: frozenset({"append", "seal", "cancel"}),
     JobStatus.PENDING: frozenset({"pause", "cancel"}),
-    JobStatus.AWAITING_APPROVAL: frozenset({"cancel"}),
+    JobStatus.AWAITING_APPROVAL: frozenset({"approve", "reject", "cancel"}),
     JobStatus.RUNNING: frozenset({"pause", "cancel"}),
     JobStatus.PAUSED: frozenset({"resume", "cancel"}),
     JobStatus.CANCELLING: frozenset({"cancel"}),

@@ -25,6 +25,7 @@ import structlog
 from eventsourcing.persistence import IntegrityError, Recording
 from sqlalchemy import Connection, exc
 
+from domain.approval import ApprovalPolicy
 from domain.commands import Command, OpenJob, RecordOutcomes, SubmitJob
 from domain.errors import CommandRefused, IdempotencyConflict, Unavailable, VersionConflict
 from domain.events import PlannedChunk
@@ -65,6 +66,7 @@ class CoordinatorSettings:
     """``claim_by``: seconds that a dispatched chunk waits for its claim."""
 
     claim_by: float = 5.0
+    approval: ApprovalPolicy = field(default_factory=ApprovalPolicy)
 
 
 @dataclass(slots=True)
@@ -105,7 +107,7 @@ class Coordinator:
         self._decided = decided
         self._registry = registry
         self._ids = ids
-        self._decider = Decider(registry, clock, ids, draw)
+        self._decider = Decider(registry, clock, ids, draw, settings.approval)
         self._dispatcher = Dispatcher(registry)
         self._places = places
         self._live: dict[str, Job] = {}

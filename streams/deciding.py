@@ -12,10 +12,12 @@ import orjson
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
+from domain.approval import ApprovalPolicy
 from domain.commands import (
     MAX_ITEMS,
     MAX_PARAMS_BYTES,
     AppendItems,
+    ApproveJob,
     CancelJob,
     Command,
     InlineItems,
@@ -23,6 +25,7 @@ from domain.commands import (
     OnError,
     OpenJob,
     PauseJob,
+    RejectJob,
     ResumeJob,
     RetryJob,
     SealJob,
@@ -49,11 +52,19 @@ from streams.undoing import require_reversible, require_undo
 class Decider:
     """Applies commands to aggregates, with what they need of the stores."""
 
-    def __init__(self, registry: Registry, clock: Clock, ids: Ids, draw: Draw) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        clock: Clock,
+        ids: Ids,
+        draw: Draw,
+        approval: ApprovalPolicy,
+    ) -> None:
         self._registry = registry
         self._clock = clock
         self._ids = ids
         self._draw = draw
+        self._approval = approval
         self._redriver = Redriver(clock, ids)
         self._tables = planned.tables_of(registry)
 
@@ -110,7 +121,7 @@ class Decider:
         self._registry.get(job.spec.operation)
         match command:
             case SealJob():
-                job.seal(stamp, command.items)
+                job.seal(stamp, command.items, self._approval_of(job.spec, job.counts.total))
             case ResumeJob():
                 job.resume(stamp, command.reason)
             case RetryJob():
@@ -122,6 +133,11 @@ class Decider:
                 job.retry(stamp, failed, command.reason, chosen, edited)
             case UndoJob():
                 self._undo(connection, job, command, stamp)
+            case ApproveJob():
+                self._check_plan(connection, job)
+                job.approve(stamp, command.reason)
+            case RejectJob():
+                job.reject(stamp, command.reason)
             case _:
                 raise InvalidCommand(f"{command.type} is not for the coordinator")
 
@@ -132,6 +148,21 @@ class Decider:
         job.check_undo()
         parts = parts_of(connection, job, command.select)
         job.undo(stamp, command.reason, parts=parts, force=command.force)
+
+    def _approval_of(self, spec: JobSpec, items: int) -> str:
+        operation = self._registry.get(spec.operation)
+        return self._approval.needed(operation, spec.options, items)
+
+    def _check_plan(self, connection: Connection, job: Job) -> None:
+        """Much may have changed while a job was waiting for its approval."""
+        job.check("approve")
+        plan = job.options.plan
+        if plan is not None:
+            planned.require_unchanged(connection, self._tables, job.tenant, plan.job_id)
+
+    def _check_eager(self, spec: JobSpec, items: int) -> None:
+        operation = self._registry.get(spec.operation)
+        self._approval.check_eager(operation, spec.options, items)
 
     def _stop(
         self, connection: Connection, job: Job, command: PauseJob | CancelJob, stamp: Stamp
@@ -166,6 +197,7 @@ class Decider:
                     "a plan has its items already; apply it instead of sending parts",
                     pointer="/options/plan",
                 )
+            self._check_eager(command.spec, 0)
             job.open_draft(stamp, command.tenant, command.spec)
             return
         source = self._uploaded(connection, command.tenant, command.source)
@@ -180,6 +212,7 @@ class Decider:
             items=source.items,
             size=source.size,
             sha256=source.sha256,
+            approval=self._approval_of(command.spec, source.items),
         )
         payloads.claim_upload(connection, source, job_id=job.id, part=0, first_item=0)
 
@@ -204,6 +237,7 @@ class Decider:
                 f"a job holds at most {MAX_ITEMS} items; submit the rest as another job",
                 pointer="/items",
             )
+        self._check_eager(job.spec, first + source.items)
         payloads.require_upload(
             connection, source, tenant=command.tenant, job_id=job.id, first_item=first
         )

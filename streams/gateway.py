@@ -24,17 +24,12 @@ from domain.commands import (
     MAX_ITEMS,
     AppendItems,
     BaseCommand,
-    CancelJob,
     InlineItems,
     ItemSource,
     JobSpec,
     OpenJob,
-    PauseJob,
-    ResumeJob,
-    RetryJob,
     SealJob,
     SubmitJob,
-    UndoJob,
     UploadedItems,
 )
 from domain.contradictions import check_selection, check_undo
@@ -45,7 +40,7 @@ from streams import topics
 from streams.deciding import check_spec
 from streams.envelope import Outgoing, hint
 from streams.failpoints import Failpoint, Failpoints
-from streams.saying import NOTHING_MORE, More, Verb
+from streams.saying import NOTHING_MORE, STEERING, More, Verb
 from streams.stores import payloads
 from streams.stores.database import Database
 from streams.stores.decisions import Decision, find_decision, reserve
@@ -58,14 +53,6 @@ POLL_SECONDS = 0.25
 FLUSH_BYTES = 2_000_000
 INLINE_BYTES = 32_000
 """Items of fewer bytes travel in the command: storing them first would be one more commit."""
-
-_VERBS: dict[Verb, type[PauseJob | ResumeJob | CancelJob | RetryJob | UndoJob]] = {
-    "pause": PauseJob,
-    "resume": ResumeJob,
-    "cancel": CancelJob,
-    "retry": RetryJob,
-    "undo": UndoJob,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +226,7 @@ class Gateway:
         check_selection(more.retry)
         check_undo(more.undo, force=more.force, reason=reason)
         return await self._decide(
-            _VERBS[verb](
+            STEERING[verb](
                 command_id=self._command_id(caller, job_id, verb, key),
                 job_id=job_id,
                 tenant=caller.tenant,

@@ -1,12 +1,35 @@
-"""Saying: what a caller says with a verb beside its reason."""
+"""Saying: the verbs with which a job is steered, and what is said beside the reason."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from domain.commands import Selection, UndoSelection, Value
+from domain.commands import (
+    ApproveJob,
+    BaseCommand,
+    CancelJob,
+    PauseJob,
+    RejectJob,
+    ResumeJob,
+    RetryJob,
+    Selection,
+    UndoJob,
+    UndoSelection,
+    Value,
+)
 
-Verb = Literal["pause", "resume", "cancel", "retry", "undo"]
+Verb = Literal["pause", "resume", "cancel", "retry", "undo", "approve", "reject"]
+
+STEERING: Mapping[Verb, Callable[..., BaseCommand]] = {
+    "pause": PauseJob,
+    "resume": ResumeJob,
+    "cancel": CancelJob,
+    "retry": RetryJob,
+    "undo": UndoJob,
+    "approve": ApproveJob,
+    "reject": RejectJob,
+}
 
 
 class More(Value):

@@ -127,6 +127,11 @@ class Settings(BaseSettings):
     """A file with the password that the address of the database leaves out."""
     broker: Annotated[str, AfterValidator(_broker)] = broker_address.EMBEDDED
     """``memory://``, or ``kafka://HOST:PORT,HOST:PORT``."""
+    actors: Literal["local", "named"] = "local"
+    """Who goes into the audit trail: ``local`` for everybody, or who callers say they are. Nobody
+    checks that: let a proxy that knows set the header."""
+    approval_above: Annotated[int, Field(ge=0)] | None = None
+    """Jobs of more items, and those of destructive operations, wait for a second identity."""
     lease: Seconds = 5.0
     """How long a claimed chunk belongs to its worker without a heartbeat."""
     heartbeat: Seconds = 1.5
@@ -173,6 +178,15 @@ class Settings(BaseSettings):
             except ValueError as error:
                 raise ValueError(f"{PREFIX}DATABASE_PASSWORD_FILE: {error}") from None
         self._opening = address
+        return self
+
+    @model_validator(mode="after")
+    def _two_who_can_be_told_apart(self) -> Self:
+        if self.approval_above is not None and self.actors == "local":
+            raise ValueError(
+                f"with {PREFIX}APPROVAL_ABOVE a second identity must approve, and all callers are "
+                f"one; set {PREFIX}ACTORS=named as well, behind a proxy that says who calls"
+            )
         return self
 
     @model_validator(mode="after")

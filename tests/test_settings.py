@@ -243,3 +243,11 @@ def test_a_child_with_the_environment_has_the_same_settings(
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load().port = 1
+
+
+def test_approval_needs_callers_that_are_told_apart() -> None:
+    with pytest.raises(SettingsInvalid, match="set COUNTERMAND_ACTORS=named as well"):
+        load(approval_above=10)
+
+    assert load(approval_above=0, actors="named").approval_above == 0
+    assert load().approval_above is None

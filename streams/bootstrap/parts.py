@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from eventsourcing.persistence import Recording
 
+from domain.approval import ApprovalPolicy
 from domain.jobs import Jobs
 from domain.registry import Registry
 from streams import answers, envelope, topics
@@ -152,7 +153,9 @@ def coordinator(base: Base, places: Places, stored: Stored, decided: Decided) ->
         registry=base.registry,
         clock=base.clock,
         ids=base.ids,
-        settings=CoordinatorSettings(claim_by=base.settings.claim_by),
+        settings=CoordinatorSettings(
+            claim_by=base.settings.claim_by, approval=ApprovalPolicy(base.settings.approval_above)
+        ),
         failpoints=base.failpoints,
         places=places,
         draw=random.random,

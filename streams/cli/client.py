@@ -47,11 +47,12 @@ class Client:
     Every method raises Unreachable when nobody answers and Problem when the server refuses.
     """
 
-    def __init__(self, url: str, patience: Patience | None = None) -> None:
+    def __init__(self, url: str, patience: Patience | None = None, *, actor: str = "") -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise InvalidCommand(f"{url!r} is no address; write it as http://127.0.0.1:8080")
         self._base = url.rstrip("/")
+        self._headers = {"Countermand-Actor": actor} if actor else {}
         self._patience = patience or Patience()
         self._open: aiohttp.ClientSession | None = None
 
@@ -59,7 +60,7 @@ class Client:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS
         )
-        self._open = aiohttp.ClientSession(timeout=timeout)
+        self._open = aiohttp.ClientSession(timeout=timeout, headers=self._headers)
         return self
 
     async def __aexit__(

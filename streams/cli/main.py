@@ -78,6 +78,7 @@ app.command(rich_help_panel=JOBS)(submit.watch)
 for verb in (
     *(reading.jobs, reading.show, reading.items, reading.errors, reading.events),
     *(steering.pause, steering.resume, steering.cancel, steering.retry, steering.undo),
+    *(steering.approve, steering.reject),
     item.item,
     *(looking.export, comparing.diff, looking.history, looking.blame),
     *(planning.plan, planning.apply),

@@ -1,4 +1,4 @@
-"""Steering verbs: pause, resume, cancel, retry, undo. Each goes into the audit trail."""
+"""Steering verbs, from pause to reject. Each goes into the audit trail."""
 
 from __future__ import annotations
 
@@ -200,6 +200,35 @@ def _edit(text: str) -> dict[str, Any]:
     if not equals or not position.isdecimal():
         raise InvalidCommand(f"--edit {text}: write it as POSITION=JSON")
     return {"item": int(position), "body": read_json("--edit", body)}
+
+
+def approve(
+    job_id: JobId,
+    *,
+    reason: Reason = "",
+    watch: Watch = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Let a job start that awaits approval; not for whoever has submitted it.
+
+    \b
+    Example:
+      COUNTERMAND_ACTOR=grace countermand approve 0192f7a1-... --reason "seen the plan"
+    """
+    _steer("approve", job_id, reason, url, as_json=as_json, watch=watch)
+
+
+def reject(
+    job_id: JobId, *, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
+    """End a job that awaits approval; not for whoever has submitted it, who can cancel it.
+
+    \b
+    Example:
+      COUNTERMAND_ACTOR=grace countermand reject 0192f7a1-... --reason "the wrong list"
+    """
+    _steer("reject", job_id, reason, url, as_json=as_json)
 
 
 def _steer(

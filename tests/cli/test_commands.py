@@ -326,7 +326,9 @@ class TestReading:
 
 
 class TestSteering:
-    @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry", "undo"])
+    @pytest.mark.parametrize(
+        "verb", ["pause", "resume", "cancel", "retry", "undo", "approve", "reject"]
+    )
     def test_a_verb_is_posted_with_its_reason(
         self, ask: Run, contract: Contract, verb: str
     ) -> None:

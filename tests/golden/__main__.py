@@ -37,7 +37,7 @@ def all_kinds() -> list[Story]:
             sha256="9f" * 32,
         )
     ).cancel()
-    return [long, short, _careful(), _returning()]
+    return [long, short, _careful(), _returning(), *_approved()]
 
 
 def _returning() -> Story:
@@ -46,6 +46,23 @@ def _returning() -> Story:
     told.wind_down().done(1)
     told.undo(Part(target=1, items=Ranges.of([4, 6]))).put_back()
     return told.undo(force=True).put_back()
+
+
+def _approved() -> list[Story]:
+    """Stories of jobs that await approval, and of a dry run."""
+    grave = Story(chunk_size=4)
+    grave.approval = "more than 3 items"
+    refused = Story(chunk_size=4)
+    refused.approval = "shop.reprice is destructive"
+    refused.open_draft().append(4).seal().reject()
+    plan = {"job_id": "job-0", "digest": "9f" * 32}
+    planned = Story(chunk_size=4, plan=plan).submit(4)
+    return [
+        grave.submit(4).approve().work(),
+        refused,
+        Story(chunk_size=4, dry_run=True).submit(6).work(failed=1),
+        planned,
+    ]
 
 
 def _careful() -> Story:

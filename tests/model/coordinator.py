@@ -12,11 +12,13 @@ from domain import planning
 from domain.commands import (
     COMMAND,
     AppendItems,
+    ApproveJob,
     CancelJob,
     Command,
     OpenJob,
     PauseJob,
     RecordOutcomes,
+    RejectJob,
     ResumeJob,
     RetryJob,
     SealJob,
@@ -31,6 +33,7 @@ from domain.events import (
     ChunksPlanned,
     JobCancelled,
     JobEvent,
+    JobRejected,
     JobStopped,
     RetryStarted,
     UndoStarted,
@@ -43,7 +46,6 @@ from domain.retrying import Failures
 from tests.model.parting import parts_of
 from tests.model.tables import (
     CLAIM_BY,
-    WRONG,
     ChunkRow,
     Control,
     JobTables,
@@ -186,7 +188,7 @@ class Coordinator:
                 )
         elif isinstance(event, RetryStarted):
             tables.marks.append(Mark(len(tables.chunks), "retry", event.items))
-        elif isinstance(event, JobCancelled | JobStopped):
+        elif isinstance(event, JobCancelled | JobRejected | JobStopped):
             tables.marks.append(Mark(len(tables.chunks), "end"))
         elif isinstance(event, UndoStarted):
             rollback = event.direction is Cause.ROLLBACK
@@ -215,17 +217,17 @@ class Coordinator:
         match command:
             case SubmitJob() | OpenJob():
                 if job.version == 0:
-                    self._begin(job, command, stamp)
+                    self._begin(job, command, stamp, tables.approval)
             case _ if job.version == 0:
                 raise JobNotFound(f"there is no job {job.id}")
             case AppendItems(source=UploadedItems(items=items, size=size)):
                 job.append(stamp, part=command.part, items=items, size=size, sha256="")
             case SealJob():
-                job.seal(stamp, command.items)
+                job.seal(stamp, command.items, tables.approval)
             case PauseJob() | CancelJob():
                 self._stop(tables, job, changes, command)
-            case ResumeJob():
-                job.resume(stamp, command.reason)
+            case ApproveJob() | RejectJob() | ResumeJob():
+                _told(job, command, stamp)
             case RetryJob():
                 job.check("retry")
                 failed = failed_items(tables) - job.dropped
@@ -237,13 +239,21 @@ class Coordinator:
             case _:
                 raise TypeError(f"the model has no {command.type}")
 
-    def _begin(self, job: Job, command: SubmitJob | OpenJob, stamp: Stamp) -> None:
+    def _begin(self, job: Job, command: SubmitJob | OpenJob, stamp: Stamp, approval: str) -> None:
         if isinstance(command, OpenJob):
             job.open_draft(stamp, "local", command.spec)
             return
         assert isinstance(command.source, UploadedItems)
         source = command.source
-        job.submit(stamp, "local", command.spec, items=source.items, size=source.size, sha256="")
+        job.submit(
+            stamp,
+            "local",
+            command.spec,
+            items=source.items,
+            size=source.size,
+            sha256="",
+            approval=approval,
+        )
 
     def _stop(
         self, tables: JobTables, job: Job, changes: Changes, command: PauseJob | CancelJob
@@ -268,7 +278,7 @@ class Coordinator:
         if select.unattempted:
             return job.dropped
         if select.codes:
-            codes = {position: WRONG[tables.nature(position)][0] for position in failed}
+            codes = {position: tables.wrong(position)[0] for position in failed}
             return Ranges.of(p for p, code in codes.items() if code in select.codes)
         return None
 
@@ -398,6 +408,17 @@ class Coordinator:
         for position in left:
             said[position] = None if row.cause.undoing else ItemStatus.FAILED
         return outcome(self._store, row, said)
+
+
+def _told(job: Job, command: ApproveJob | RejectJob | ResumeJob, stamp: Stamp) -> None:
+    """What the aggregate decides alone."""
+    match command:
+        case ApproveJob():
+            job.approve(stamp, command.reason)
+        case RejectJob():
+            job.reject(stamp, command.reason)
+        case ResumeJob():
+            job.resume(stamp, command.reason)
 
 
 def failed_items(tables: JobTables) -> Ranges:

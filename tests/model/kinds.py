@@ -37,6 +37,8 @@ class Kind:
     options: JobOptions
     slow: bool
     draft: bool
+    grave: bool = False
+    """Whether it needs approval."""
 
 
 policies = st.builds(
@@ -84,12 +86,13 @@ jobs = st.builds(
         chunk_size=st.sampled_from((1, 2, 3, 5, 8, "auto")),
         start=st.sampled_from(Start),
         retry=st.none() | policies,
-        dry_run=st.sampled_from((False, False, False, False, True)),
+        dry_run=st.sampled_from((False,) * 7 + (True,)),
         tolerate=st.just(()) | st.lists(limits, min_size=1, max_size=2).map(tuple),
         on_error=st.sampled_from((OnError.KEEP, OnError.KEEP, OnError.KEEP, OnError.ROLL_BACK)),
     ),
     slow=st.booleans(),
     draft=st.booleans(),
+    grave=st.sampled_from((False,) * 7 + (True,)),
 )
 
 

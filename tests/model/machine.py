@@ -13,12 +13,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from domain.commands import (
     COMMAND,
     AppendItems,
+    ApproveJob,
     BaseCommand,
     CancelJob,
     Command,
     JobSpec,
     OpenJob,
     PauseJob,
+    RejectJob,
     ResumeJob,
     RetryJob,
     SealJob,
@@ -45,6 +47,8 @@ VERBS: dict[Verb, type[BaseCommand]] = {
     "cancel": CancelJob,
     "retry": RetryJob,
     "undo": UndoJob,
+    "approve": ApproveJob,
+    "reject": RejectJob,
 }
 
 pick = st.integers(0, 11)
@@ -325,6 +329,8 @@ class EngineMachine(RuleBasedStateMachine):
                 self.store.send(lost[0])
             elif tables.status is JobStatus.PAUSED:
                 self._ask(ResumeJob, tables.job_id)
+            elif tables.status is JobStatus.AWAITING_APPROVAL:
+                self._ask(ApproveJob, tables.job_id)
             elif not _at_rest(tables) and not _sealed(tables):
                 self._ask(SealJob if tables.records else CancelJob, tables.job_id)
 
@@ -369,12 +375,14 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _new_job(self, kind: Kind) -> JobTables:
         job_id = self.store.name("job")
-        self.store.jobs[job_id] = JobTables(job_id, kind.does, kind.slow, kind.options)
+        self.store.jobs[job_id] = JobTables(job_id, kind.does, kind.slow, kind.grave, kind.options)
         return self.store.jobs[job_id]
 
     def _ask(self, kind: type[BaseCommand], job_id: str, **fields: object) -> None:
         name = self.store.name("command")
-        common = {"command_id": name, "job_id": job_id, "tenant": "local", "actor": "ann"}
+        # Whoever approves is somebody else, as far as it is meant to go well.
+        actor = "bob" if kind in (ApproveJob, RejectJob) and len(self.asked) % 8 else "ann"
+        common = {"command_id": name, "job_id": job_id, "tenant": "local", "actor": actor}
         command = COMMAND.validate_python(kind.model_validate(common | fields))
         self.asked.append(command)
         self.store.send(command)
@@ -402,7 +410,7 @@ def _at_rest(tables: JobTables) -> bool:
 
 
 def _sealed(tables: JobTables) -> bool:
-    sealing = ("job.submitted", "job.sealed", "job.cancelled", "job.stopped")
+    sealing = ("job.submitted", "job.sealed", "job.cancelled", "job.stopped", "job.rejected")
     return any(event.topic in sealing for event in tables.events)
 
 

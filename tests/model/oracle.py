@@ -13,7 +13,7 @@ from domain.job import Job
 from domain.outcomes import ItemStatus
 from domain.planning import is_suspect
 from tests.model.coordinator import MAPPER, load
-from tests.model.tables import WRONG, ChunkRow, JobTables, Ledger, Mark
+from tests.model.tables import ChunkRow, JobTables, Ledger, Mark
 from tests.unit.domain.drawing import Edge, drawn_edges, edges_of
 
 DRAWN = drawn_edges()
@@ -22,6 +22,7 @@ _EMPTY = {
     JobStatus.COMPLETED_WITH_ERRORS: ("pending",),
     JobStatus.FAILED: ("pending", "succeeded", "planned"),
     JobStatus.CANCELLED: ("pending",),
+    JobStatus.REJECTED: ("pending", "succeeded", "failed", "planned"),
     JobStatus.ROLLED_BACK: ("pending", "succeeded"),
     JobStatus.ROLLBACK_INCOMPLETE: ("pending",),
 }
@@ -144,9 +145,7 @@ def _say(tables: JobTables, items: list[Item], ledger: Ledger, cause: Cause) -> 
 def _attempts(tables: JobTables, position: int) -> int:
     """How often an item that always fails is tried."""
     policy = tables.options.retry
-    nature = tables.nature(position)
-    assert nature in WRONG, f"item {position} is said to have failed, and nothing is wrong with it"
-    code, retryable = WRONG[nature]
+    code, retryable = tables.wrong(position)
     if policy is None:
         return 1
     if code in policy.codes:
@@ -174,6 +173,8 @@ def _check_items(tables: JobTables) -> None:
 
 def _check_counts(tables: JobTables, job: Job) -> None:
     counts = job.counts
+    if job.status in (JobStatus.AWAITING_APPROVAL, JobStatus.REJECTED):
+        assert not tables.chunks, "something of it runs before anybody has approved it"
     assert not (counts.succeeded if tables.options.dry_run else counts.planned)
     assert counts.total == len(tables.records)
     folded = Counter(item.status.value for item in fold(tables, recorded=True))

@@ -11,7 +11,7 @@ from typing import Literal
 
 from eventsourcing.persistence import StoredEvent
 
-from domain.commands import COMMAND, Command, JobOptions
+from domain.commands import COMMAND, Command, JobOptions, Start
 from domain.events import Cause, JobStatus
 from domain.outcomes import ClosedChunk, Fault, ItemStatus
 from domain.ranges import Ranges
@@ -133,12 +133,14 @@ class Mark:
 class JobTables:
     """All rows of one job. ``natures`` belong to the operation, by position.
 
+    ``grave``: it must be approved, unless it is a draft that runs before its seal.
     ``timer`` is when the job is to be looked at, ``due`` what was last asked of it.
     """
 
     job_id: str
     natures: str
     slow: bool = False
+    grave: bool = False
     options: JobOptions = field(default_factory=JobOptions)
     timer: float | None = None
     due: float | None = None
@@ -154,6 +156,12 @@ class JobTables:
     records: list[Record] = field(default_factory=list)
     to_undo: dict[int, set[int]] = field(default_factory=dict)
 
+    @property
+    def approval(self) -> str:
+        """Why the job must be approved; empty when it need not."""
+        eager = self.options.start is Start.EAGER
+        return "grave" if self.grave and not (eager or self.options.dry_run) else ""
+
     def nature(self, position: int) -> str:
         """What the operation does with the item."""
         return self.natures[position % len(self.natures)]
@@ -161,7 +169,12 @@ class JobTables:
     def faults_in(self, ledger: Ledger) -> list[Fault]:
         """The failed items that a chunk's ledger names, as their natures tell it."""
         said = ledger.items()
-        return [Fault(p, *WRONG[self.nature(p)]) for p, s in said if s is ItemStatus.FAILED]
+        return [Fault(p, *self.wrong(p)) for p, s in said if s is ItemStatus.FAILED]
+
+    def wrong(self, position: int) -> tuple[str, bool]:
+        """With which code an item has failed, and whether it says that it is retryable."""
+        # Any item fails whose worker was killed as often as a killer kills its own.
+        return WRONG.get(self.nature(position), WRONG["k"])
 
     def settle(self, chunk: int, row: OutcomeRow) -> None:
         """Store an outcome; the results of slow items are part of it now."""

@@ -43,6 +43,7 @@ def update(ctx: Context, items: Sequence[ChangedAnnotation]) -> list[Result]:
     item=DeletedRecord,
     params=MayBeInProject,
     per="chunk",
+    destructive=True,
     tables=[tables.annotations],
 )
 def delete(ctx: Context, items: Sequence[DeletedRecord]) -> list[Result]:

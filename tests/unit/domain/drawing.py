@@ -15,6 +15,8 @@ LABELS = {
     "job.opened": "open",
     "job.items_appended": "append",
     "job.sealed": "seal",
+    "job.approved": "approve",
+    "job.rejected": "reject",
     "job.chunks_planned": "plan",
     "job.chunks_closed": "close",
     "job.attempts_due": "due",

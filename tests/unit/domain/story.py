@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from domain import portions
@@ -30,6 +31,7 @@ class Story:
             priority=7,
         )
         self.job = Job(id="job-1")
+        self.approval = ""
         self.events: list[JobEvent] = []
         self._commands = 0
 
@@ -49,7 +51,10 @@ class Story:
     # -- commands -----------------------------------------------------------------
 
     def submit(self, items: int = 10) -> Story:
-        self.job.submit(self.stamp, "local", self.spec, items=items, size=items * 20, sha256="d1")
+        size, approval = items * 20, self.approval
+        self.job.submit(
+            self.stamp, "local", self.spec, items=items, size=size, sha256="d1", approval=approval
+        )
         return self
 
     def open_draft(self) -> Story:
@@ -61,7 +66,15 @@ class Story:
         return self
 
     def seal(self, items: int | None = None) -> Story:
-        self.job.seal(self.stamp, items)
+        self.job.seal(self.stamp, items, self.approval)
+        return self
+
+    def approve(self, actor: str = "grace") -> Story:
+        self.job.approve(replace(self.stamp, actor=actor), "seen")
+        return self
+
+    def reject(self, actor: str = "grace") -> Story:
+        self.job.reject(replace(self.stamp, actor=actor), "the wrong list")
         return self
 
     def plan(self, room: int = 1, *, slow: bool = False) -> Story:

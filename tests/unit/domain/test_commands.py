@@ -30,6 +30,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "append_items": {"part": 0, "source": {"kind": "inline", "items": [{"id": 1}, "x", None]}},
     "seal_job": {"items": 3},
     "pause_job": {"reason": "lunch"},
+    "approve_job": {"reason": "seen the plan"},
+    "reject_job": {"reason": "the wrong list"},
     "resume_job": {},
     "cancel_job": {},
     "retry_job": {},

@@ -201,6 +201,19 @@ class EngineMachine(RuleBasedStateMachine):
         """Jobs that wait for a moment are told when it has come."""
         self.coordinators[process].fire()
 
+    @precondition(lambda self: any(map(_tries_again, self.store.jobs.values())))
+    @rule(process=st.integers(0, 1))
+    def fire_in_vain(self, process: int) -> None:
+        """Jobs come to wait for a moment; it comes, and what tells them of it is lost."""
+        for _ in range(6):
+            if any(tables.timer is not None for tables in self.store.jobs.values()):
+                break
+            self._round(room=2)
+        said = len(self.store.commands)
+        self.store.now += 6
+        self.coordinators[process].fire()
+        del self.store.commands[said:]
+
     @rule(process=st.integers(0, 1))
     def restart(self, process: int) -> None:
         """A coordinator dies between two messages."""
@@ -403,6 +416,12 @@ def _verbs(tables: JobTables) -> list[type[BaseCommand]]:
 def _stands(tables: JobTables) -> bool:
     """Whether a job is at rest and has effects that can be undone."""
     return UndoJob in _verbs(tables) and any(record.effects for record in tables.records)
+
+
+def _tries_again(tables: JobTables) -> bool:
+    """Whether items of a job that may fail are tried again by itself."""
+    running = tables.status in (JobStatus.PENDING, JobStatus.RUNNING)
+    return running and tables.options.retry is not None
 
 
 def _at_rest(tables: JobTables) -> bool:

@@ -234,5 +234,6 @@ async def test_what_is_said_is_what_happens(stages: Stages) -> None:
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(900)
 async def test_what_is_said_is_what_happens_to_many(stages: Stages) -> None:
     await _check(stages, range(SAMPLE, SAMPLE + FULL))

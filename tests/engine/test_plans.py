@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from domain.commands import JobSpec
+from domain.commands import Edit, JobSpec, RetryJob, Selection
 from domain.errors import InvalidCommand, PlanApplied, PlanChanged, WrongState
 from domain.events import JobStatus
 from domain.job import Job
@@ -132,6 +132,20 @@ async def test_a_record_that_changes_after_the_start_fails_its_items_alone(
     assert "stock/2 was changed by anna after the dry run had seen version 1" in fault.message
     left = await stages.rows("SELECT id, amount, version FROM stock ORDER BY id")
     assert left == [(1, 101, 2), (2, 0, 2), (3, 103, 2), (4, 4, 1), (5, 0, 2)]
+
+    # Another body is no part of the plan, and would be under its name.
+    edit = Edit(item=1, body={"id": 4, "amount": 9})
+    retry = RetryJob(
+        command_id="edited",
+        job_id=job_id,
+        tenant="local",
+        actor="tester",
+        select=Selection(edits=(edit,)),
+    )
+    await stages.coordinator.handle(retry)
+    problem = stages.decisions["edited"].problem
+    assert problem is not None
+    assert "its items stay as they are" in problem["message"]
 
 
 def _edit(connection: Connection, record: int) -> None:

@@ -47,6 +47,7 @@ ROUTES: tuple[Route, ...] = (
     *(("POST", f"{_JOB}/{verb}", jobs.command(verb)) for verb in jobs.VERBS),
     ("GET", f"{_JOB}/plan", plans.show),
     ("POST", f"{_JOB}/apply", plans.apply),
+    ("POST", f"{_JOB}/adjust", jobs.adjust),
     ("GET", f"{_JOB}/events", events.events),
     ("GET", f"{_JOB}/items", items.items),
     ("GET", f"{_JOB}/items/{{position:[0-9]{{1,8}}}}", attempts.show),

@@ -16,7 +16,7 @@ from api.models import checked
 from api.parameters import MAX_VERSION, Parameters
 from api.ports import Verb
 from api.submit import accepted, idempotency_key
-from domain.commands import MAX_REASON, Selection, UndoSelection, Value
+from domain.commands import MAX_REASON, Adjustment, Selection, UndoSelection, Value
 from domain.events import JobStatus
 from streams.saying import NOTHING_MORE, More
 from streams.stores.read_model import MAX_PAGE
@@ -99,6 +99,18 @@ async def show(request: web.Request) -> web.Response:
     version = Parameters(request, ("at",)).integer("at", 1, MAX_VERSION)
     job = await own.queries.job(caller(request).tenant, request.match_info["job_id"], version)
     return answer(job_document(job, own.clock.now()))
+
+
+async def adjust(request: web.Request) -> web.Response:
+    """Other caps, another priority; what the body does not name stays as it is."""
+    own = edge(request)
+    Parameters(request, ())
+    body = await bodies.read_optional(request, own.limits)
+    wanted = checked(Adjustment, body, own.limits.json_depth)
+    job_id, key = request.match_info["job_id"], idempotency_key(request)
+    return await accepted(
+        request, await own.gateway.adjust(caller(request), job_id, wanted, key=key)
+    )
 
 
 def command(verb: Verb) -> Handler:

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
-from domain.commands import JobSpec
+from domain.commands import Adjustment, JobSpec
 from domain.events import JobEvent
 from domain.job import Job
 from streams.attempts import ItemPast
@@ -74,6 +74,12 @@ class Gateway(Protocol):
 
         ``more`` is what the verb needs beside its reason.
         """
+        ...
+
+    async def adjust(
+        self, caller: Caller, job_id: str, wanted: Adjustment, *, key: str | None = None
+    ) -> Decision:
+        """Other caps, another priority, from now on."""
         ...
 
 

@@ -23,6 +23,8 @@ MAX_LIMITS = 10
 MAX_WINDOW = 10_000
 MAX_NAMED = 10_000
 """Items that a command may name one by one."""
+MAX_RATE = 1_000_000.0
+MAX_CONCURRENCY = 10_000
 
 _WORD = r"^[^\x00-\x1f\x7f]+$"
 """No control characters: PostgreSQL keeps no NUL, and a log line ends with the line."""
@@ -134,6 +136,36 @@ class Plan(Value):
     digest: Digest
 
 
+Rate = Annotated[float, Field(gt=0, le=MAX_RATE, allow_inf_nan=False)]
+Concurrency = Annotated[int, Field(ge=1, le=MAX_CONCURRENCY)]
+Priority = Annotated[int, Field(ge=0, le=10)]
+
+
+class Caps(Value):
+    """How fast a job may go; None is no cap.
+
+    ``rate`` is items a second. ``concurrency`` is calls of the handler at once over all
+    workers: items of a slow operation, chunks of any other.
+    """
+
+    rate: Rate | None = None
+    concurrency: Concurrency | None = None
+
+    def __bool__(self) -> bool:
+        return self != NO_CAPS
+
+    def lowers(self, other: Caps) -> bool:
+        """Whether one of these caps is below that of the other."""
+        return _below(self.rate, other.rate) or _below(self.concurrency, other.concurrency)
+
+
+def _below(cap: float | None, other: float | None) -> bool:
+    return cap is not None and (other is None or cap < other)
+
+
+NO_CAPS = Caps()
+
+
 class JobOptions(Value):
     """How a job is to be run; every field has a default.
 
@@ -141,7 +173,8 @@ class JobOptions(Value):
     several chunks may share a transaction. ``stop_on_error`` is short for a limit of no
     failed item. ``on_error`` says what is done when a limit is hit; with ``roll_back`` and no
     limit, no failed item is tolerated. A ``dry_run`` says what would become of each item, and
-    changes nothing; a job with a ``plan`` does what a dry run has said.
+    changes nothing; a job with a ``plan`` does what a dry run has said. ``rate`` and
+    ``concurrency`` are the caps that the job begins with.
     """
 
     chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK)] | Literal["auto"] = "auto"
@@ -152,6 +185,13 @@ class JobOptions(Value):
     on_error: OnError = Unless(OnError.KEEP)
     dry_run: bool = Unless(False)
     plan: Plan | None = Unless(None)
+    rate: Rate | None = Unless(None)
+    concurrency: Concurrency | None = Unless(None)
+
+    @property
+    def caps(self) -> Caps:
+        """How fast the job may go at first."""
+        return Caps(rate=self.rate, concurrency=self.concurrency)
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -180,7 +220,7 @@ class JobSpec(Value):
     options: JobOptions = JobOptions()
     name: Annotated[str, Field(max_length=4000)] = ""
     tags: Annotated[tuple[Tag, ...], Field(max_length=50)] = ()
-    priority: Annotated[int, Field(ge=0, le=10)] = 5
+    priority: Priority = 5
 
 
 class InlineItems(Value):
@@ -354,6 +394,32 @@ class RejectJob(BaseCommand):
     reason: Reason = ""
 
 
+class Cap(StrEnum):
+    """The caps, by name."""
+
+    RATE = "rate"
+    CONCURRENCY = "concurrency"
+
+
+class Adjustment(Value):
+    """Other caps, another priority; what is not named stays as it is.
+
+    ``lift`` names caps that hold no longer.
+    """
+
+    rate: Rate | None = None
+    concurrency: Concurrency | None = None
+    lift: Annotated[tuple[Cap, ...], Field(max_length=len(Cap))] = ()
+    priority: Priority | None = None
+    reason: Reason = ""
+
+
+class AdjustJob(Adjustment, BaseCommand):
+    """Change caps and priority while the job runs."""
+
+    type: Literal["adjust_job"] = "adjust_job"
+
+
 class RecordOutcomes(BaseCommand):
     """A hint: outcome rows of this job may be waiting to be recorded."""
 
@@ -372,6 +438,7 @@ Command = Annotated[
     | UndoJob
     | ApproveJob
     | RejectJob
+    | AdjustJob
     | RecordOutcomes,
     Field(discriminator="type"),
 ]

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from domain.commands import JobSpec, Limit, Unless, Value
+from domain.commands import Caps, JobSpec, Limit, Priority, Unless, Value
 from domain.editing import Edited
 from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred
 from domain.ranges import Ranges
@@ -269,6 +269,19 @@ class UndoStarted(JobEvent):
     force: bool = Unless(False)
 
 
+class JobAdjusted(JobEvent):
+    """Caps and priority as they are from now on.
+
+    The epoch is another one when chunks that were in flight were called back.
+    """
+
+    alias = "job.adjusted"
+    epoch: int
+    caps: Caps
+    priority: Priority
+    reason: str = ""
+
+
 class JobFinished(JobEvent):
     """The job has come to rest in ``status``."""
 
@@ -306,6 +319,7 @@ EVENTS: dict[str, type[JobEvent]] = {
         JobCancelled,
         RetryStarted,
         UndoStarted,
+        JobAdjusted,
         JobFinished,
     )
 }

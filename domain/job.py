@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from domain import portions
-from domain.commands import JobSpec, OnError, Reaction
+from domain.commands import Caps, JobSpec, OnError, Reaction
 from domain.editing import Edited
 from domain.errors import InvalidCommand, WrongState
 from domain.events import (
@@ -20,6 +20,7 @@ from domain.events import (
     ChunksClosed,
     ChunksPlanned,
     ItemsAppended,
+    JobAdjusted,
     JobCancelled,
     JobCancelling,
     JobFinished,
@@ -130,7 +131,7 @@ class Job(JobApproval):
         """Cut and dispatch at most ``room`` chunks more; returns them."""
         if not self._may_dispatch():
             return ()
-        chunks = self._cut(room, slow=slow)
+        chunks = self._cut(room, self.allowed(stamp.at, slow=slow), slow=slow)
         if chunks:
             undoing = self.status is JobStatus.ROLLING_BACK
             self._emit(
@@ -262,6 +263,25 @@ class Job(JobApproval):
                 edited=edited,
             )
             edited = None
+
+    def adjust(
+        self, stamp: Stamp, caps: Caps, priority: int, reason: str, *, recalled: bool = False
+    ) -> None:
+        """Go on under other caps, with another priority.
+
+        ``recalled``: the caller has closed every open chunk before, by a higher epoch.
+        """
+        self.check("adjust")
+        if recalled:
+            self._require_quiet()
+        self._emit(
+            JobAdjusted,
+            stamp,
+            epoch=self.epoch + recalled,
+            caps=caps,
+            priority=priority,
+            reason=reason,
+        )
 
     # -- decisions ----------------------------------------------------------------
 

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping
 from typing import Self
 
 from domain import planning
+from domain.caps import Bucket
 from domain.events import (
     AttemptsDue,
     Cause,
     ChunksClosed,
     ChunksPlanned,
     ItemsAppended,
+    JobAdjusted,
     JobApproved,
     JobCancelled,
     JobCancelling,
@@ -91,6 +93,8 @@ class JobFold(JobState):
                 self._chunks_closed(event)
             case AttemptsDue():
                 self._due(event)
+            case JobAdjusted():
+                self._adjusted(event)
             case (
                 JobApproved()
                 | JobRejected()
@@ -169,6 +173,12 @@ class JobFold(JobState):
         items = Ranges.span(event.first, event.first + event.items)
         self._queue(Backlog(items=items, cause=Cause.APPLY))
 
+    def _adjusted(self, event: JobAdjusted) -> None:
+        self.epoch = event.epoch
+        if event.caps.rate != self.caps.rate:
+            self.bucket = Bucket(at=event.at)
+        self.adjusted_caps, self.adjusted_priority = event.caps, event.priority
+
     def _queue(self, entry: Backlog) -> None:
         last = self.backlog[-1] if self.backlog else None
         if last and (entry.cause, last.cause, last.parent) == (Cause.APPLY, Cause.APPLY, None):
@@ -185,6 +195,10 @@ class JobFold(JobState):
             self._take_from_backlog(chunk)
             if not chunk.cause.undoing and chunk.trial == 1:
                 self.last_items = len(chunk.items)
+        rate = self.caps.rate
+        if rate is not None:
+            items = sum(len(chunk.items) for chunk in event.chunks if not chunk.cause.undoing)
+            self.bucket = self.bucket.without(rate, event.at, items)
 
     def _take_from_backlog(self, chunk: PlannedChunk) -> None:
         head = self.backlog[0]

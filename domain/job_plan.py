@@ -5,11 +5,19 @@
 
 from __future__ import annotations
 
+import math
+from datetime import UTC, datetime
+
 from domain import planning, portions
+from domain.caps import UNLIMITED, Allowance, allowance, wanted_tokens
 from domain.commands import Start
 from domain.events import JobStatus, PlannedChunk
 from domain.job_fold import JobFold
 from domain.job_state import Backlog
+
+TIMER_SECONDS = 5.0
+"""A job with a cap has a timer for the case that its coordinator dies; to move it with each plan
+would be to write it with each plan."""
 
 
 class JobPlan(JobFold):
@@ -18,25 +26,64 @@ class JobPlan(JobFold):
     def room(self, dispatches: int, *, slow: bool) -> int:
         """How many chunks that many messages may hold; of an undo one is under way."""
         if self.status is not JobStatus.ROLLING_BACK:
-            return dispatches * planning.chunks_per_dispatch(self.options, self.pace, slow=slow)
+            return dispatches * self.pack(slow=slow)
         waiting = map(self._standing, self.backlog)
         pack = planning.undo_chunks_per_dispatch(waiting, self.pace, slow=slow)
         return min(dispatches, 1) * pack
 
+    def pack(self, *, slow: bool) -> int:
+        """How many chunks take one place."""
+        return planning.chunks_per_dispatch(self.options, self.pace, slow=slow, caps=self.caps)
+
     def wants_chunks(self) -> bool:
-        """Whether there are items that wait for a chunk and may have one."""
+        """Whether there are items that wait for a chunk and may have one, but for caps."""
         if not self.backlog or not self._may_dispatch():
             return False
         return not (self.open and self.backlog[0].cause.alone)
 
-    def ready_chunks(self, *, most: int, slow: bool) -> int:
+    def allowed(self, now: datetime, *, slow: bool) -> Allowance:
+        """How much more the job's caps let it plan now."""
+        if not self.caps or self.status is JobStatus.ROLLING_BACK:
+            return UNLIMITED
+        return allowance(
+            self.caps,
+            self.bucket,
+            now,
+            waiting=self._unplanned(),
+            in_flight=[len(chunk.items) for chunk in self.open.values()],
+            slow=slow,
+        )
+
+    @property
+    def held_until(self) -> datetime | None:
+        """Until when the cap of its rate holds back what waits for a chunk."""
+        rate = self.caps.rate
+        if rate is None or not self.wants_chunks() or self.status is JobStatus.ROLLING_BACK:
+            return None
+        return self.bucket.ready_at(rate, wanted_tokens(rate, self._unplanned()))
+
+    @property
+    def wakes_at(self) -> datetime | None:
+        """When somebody must look at the job at the latest, whatever happens until then."""
+        held = self.held_until
+        if held is None:
+            return self.next_due
+        late = math.ceil(held.timestamp() / TIMER_SECONDS) * TIMER_SECONDS
+        moment = datetime.fromtimestamp(late, UTC)
+        return moment if self.next_due is None else min(moment, self.next_due)
+
+    def ready_chunks(self, *, most: int, slow: bool, now: datetime | None = None) -> int:
         """How many chunks ``plan`` would cut now, given room for ``most``.
 
-        It cuts fewer where they are more than an event holds.
+        It cuts fewer where they are more than an event holds. Without ``now`` caps are left
+        out of account.
         """
         if not self._may_dispatch():
             return 0
-        size = planning.chunk_items(self.options, self.pace, slow=slow)
+        size = planning.chunk_items(self.options, self.pace, slow=slow, caps=self.caps)
+        if now is not None and self.caps:
+            may = self.allowed(now, slow=slow)
+            most = min(most, may.chunks, -(-may.items // size))
         ready = 0
         for entry in self.backlog:
             room = self._room(entry, most)
@@ -58,17 +105,24 @@ class JobPlan(JobFold):
             return True
         return self.status is JobStatus.DRAFT and self.options.start is Start.EAGER
 
-    def _cut(self, room: int, *, slow: bool) -> tuple[PlannedChunk, ...]:
-        size = planning.chunk_items(self.options, self.pace, slow=slow)
+    def _unplanned(self) -> int:
+        return sum(len(entry.items) for entry in self.backlog)
+
+    def _cut(self, room: int, may: Allowance, *, slow: bool) -> tuple[PlannedChunk, ...]:
+        size = planning.chunk_items(self.options, self.pace, slow=slow, caps=self.caps)
         chunks: list[PlannedChunk] = []
-        left = portions.MAX_SPANS
+        left, items_left = portions.MAX_SPANS, may.items
         for entry in self.backlog:
             suspect = planning.is_suspect(entry.cause, entry.parent)
-            most = self._room(entry, room)
-            for items in entry.pieces(size):
+            most = self._room(entry, min(room, may.chunks))
+            for piece in entry.pieces(size):
+                # What may not be cut begins whole, and what follows waits the longer for it.
+                cut = not entry.whole and len(piece) > items_left
+                items = piece.take(items_left)[0] if cut else piece
                 left -= portions.weight(items)
-                if len(chunks) >= most or (chunks and left < 0):
+                if len(chunks) >= most or items_left <= 0 or (chunks and left < 0):
                     return tuple(chunks)
+                items_left -= len(items)
                 chunks.append(
                     PlannedChunk(
                         chunk=self.next_chunk + len(chunks),

@@ -12,7 +12,8 @@ from typing import Literal, Self
 from pydantic import BaseModel
 
 from domain import planning
-from domain.commands import JobOptions, JobSpec, Limit
+from domain.caps import Bucket
+from domain.commands import Caps, JobOptions, JobSpec, Limit
 from domain.events import Cause, JobStatus
 from domain.outcomes import Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
@@ -105,6 +106,11 @@ class JobState(BaseModel):
     reason: str = ""
     roll_back: bool = False
     """Whether the cancel that is under way puts back what was done."""
+    adjusted_caps: Caps | None = None
+    """What the caps were changed to after the job was submitted."""
+    adjusted_priority: int | None = None
+    bucket: Bucket = Bucket()
+    """What the cap of the rate has left."""
 
     # -- questions ----------------------------------------------------------------
 
@@ -112,6 +118,16 @@ class JobState(BaseModel):
     def options(self) -> JobOptions:
         """The caller's options."""
         return self.spec.options
+
+    @property
+    def caps(self) -> Caps:
+        """How fast the job may go now."""
+        return self.options.caps if self.adjusted_caps is None else self.adjusted_caps
+
+    @property
+    def priority(self) -> int:
+        """The job's priority now; ``spec`` has that of its submission."""
+        return self.spec.priority if self.adjusted_priority is None else self.adjusted_priority
 
     @property
     def pace(self) -> planning.Pace:

@@ -8,10 +8,12 @@ several such chunks are then packed into one message and one transaction.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from domain.commands import JobOptions
+from domain.caps import TICK
+from domain.commands import NO_CAPS, Caps, JobOptions
 from domain.events import Cause
 
 FIRST_ITEMS = 100
@@ -24,6 +26,8 @@ MAX_ITEMS = 2000
 MAX_BYTES = 1_000_000
 MAX_GROWTH = 10
 SLOW_ITEMS = 128
+SLOW_CHUNKS = 16
+"""Chunks in flight of a slow job with a cap: with fewer, each that ends would leave much idle."""
 SMOOTHING = 0.5
 MAX_STARTS = 3
 
@@ -51,15 +55,26 @@ def automatic_items(pace: Pace, *, slow: bool) -> int:
     return min(_fitting(pace), max(1, pace.last_items * MAX_GROWTH))
 
 
-def chunk_items(options: JobOptions, pace: Pace, *, slow: bool) -> int:
-    """The size of the next chunk, in items."""
-    if options.chunk_size == "auto":
-        return automatic_items(pace, slow=slow)
-    return options.chunk_size
+def chunk_items(options: JobOptions, pace: Pace, *, slow: bool, caps: Caps = NO_CAPS) -> int:
+    """The size of the next chunk, in items; of a slow job with caps it follows from them."""
+    auto = options.chunk_size == "auto"
+    size = automatic_items(pace, slow=slow) if auto else int(options.chunk_size)
+    if slow and caps.rate is not None:
+        size = min(size, math.ceil(caps.rate * TICK))
+    if slow and caps.concurrency is not None:
+        size = min(size, max(1, caps.concurrency // SLOW_CHUNKS))
+    return size
 
 
-def chunks_per_dispatch(options: JobOptions, pace: Pace, *, slow: bool) -> int:
-    """How many chunks share a message and a transaction."""
+def chunks_per_dispatch(
+    options: JobOptions, pace: Pace, *, slow: bool, caps: Caps = NO_CAPS
+) -> int:
+    """How many chunks take one place; those of a job that is not slow share a message.
+
+    Small chunks of slow work cost their workers no more than the items of a large one.
+    """
+    if slow and caps:
+        return max(1, SLOW_ITEMS // chunk_items(options, pace, slow=slow, caps=caps))
     if options.chunk_size == "auto" or slow:
         return 1
     return max(1, _fitting(pace) // options.chunk_size)

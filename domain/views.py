@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from domain import progress
-from domain.commands import JobOptions, Limit, Unless, Value
-from domain.events import JobEvent, JobOpened, JobStatus, JobSubmitted
+from domain.commands import Caps, JobOptions, Limit, Unless, Value
+from domain.events import JobAdjusted, JobEvent, JobOpened, JobStatus, JobSubmitted
 from domain.job import Job
 
 
@@ -59,10 +59,12 @@ class JobView(JobSummary):
     """A job as its own page shows it; ``possible`` names what may be asked of it now.
 
     ``retrying`` are pending items that have failed and are tried again, the next ones at
-    ``next_attempt_at``; ``limit`` is the one of failures that has stopped the job.
+    ``next_attempt_at``; ``limit`` is the one of failures that has stopped the job. ``options``
+    are those of the submission, ``caps`` and ``priority`` those of now.
     """
 
     options: JobOptions
+    caps: Caps
     updated_at: datetime
     reason: str
     sealed: bool
@@ -84,9 +86,10 @@ def job_view(job: Job, now: datetime) -> JobView:
         version=job.version,
         name=job.spec.name,
         tags=job.spec.tags,
-        priority=job.spec.priority,
+        priority=job.priority,
         params=job.spec.params,
         options=job.spec.options,
+        caps=job.caps,
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
@@ -131,6 +134,7 @@ def summary_after(summary: JobSummary | None, event: JobEvent) -> JobSummary:
             "eta_seconds": figures["eta_seconds"],
             "started_at": event.started_at,
             "finished_at": event.at if event.status.terminal else None,
+            "priority": event.priority if isinstance(event, JobAdjusted) else summary.priority,
         }
     )
 

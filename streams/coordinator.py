@@ -50,7 +50,7 @@ from streams.stores.decisions import (
     problem_of,
     store_decision,
 )
-from streams.waking import keep_timer
+from streams.waking import Wake, keep_timer
 
 log = structlog.get_logger(__name__)
 
@@ -95,6 +95,7 @@ class Coordinator:
         failpoints: Failpoints,
         places: Places,
         draw: Draw,
+        wake: Wake,
         stored: Stored,
         decided: Decided,
     ) -> None:
@@ -103,6 +104,7 @@ class Coordinator:
         self._clock = clock
         self._settings = settings
         self._failpoints = failpoints
+        self._wake = wake
         self._stored = stored
         self._decided = decided
         self._registry = registry
@@ -226,6 +228,8 @@ class Coordinator:
             return
         if step.planned:
             self._places.served(job_id)
+        if job.held_until is not None:
+            self._wake(job_id, (job.held_until - self._clock.now()).total_seconds())
         if (
             step.recordings
             and job.version // SNAPSHOT_EVERY
@@ -265,7 +269,7 @@ class Coordinator:
                 return _Step(decision=_same(known, command))
         version = chunk_store.lock_control(connection, job_id)
         job = self._load(job_id, version)
-        due = job.next_due
+        due = job.wakes_at
         problem = self._decide(connection, job, command)
         room = self._places.allot(connection, job, self._live)
         own = room.pop(job.id, 0)

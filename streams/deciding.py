@@ -13,9 +13,11 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from domain.approval import ApprovalPolicy
+from domain.caps import adjusted
 from domain.commands import (
     MAX_ITEMS,
     MAX_PARAMS_BYTES,
+    AdjustJob,
     AppendItems,
     ApproveJob,
     CancelJob,
@@ -35,6 +37,7 @@ from domain.commands import (
 )
 from domain.contradictions import check_options, check_undo
 from domain.errors import IdempotencyConflict, InvalidCommand, JobNotFound
+from domain.events import JobStatus
 from domain.job import Job, Stamp
 from domain.outcomes import ClosedChunk, Closing
 from domain.ports import Clock, Ids
@@ -46,6 +49,7 @@ from streams.editing import Redriver, chosen_items
 from streams.parting import parts_of
 from streams.stores import chunks as chunk_store
 from streams.stores import failures, outcomes, payloads
+from streams.stores.recalled import recall
 from streams.undoing import require_reversible, require_undo
 
 
@@ -131,6 +135,8 @@ class Decider:
                 wanted = job.retriable(failed, chosen)
                 edited = self._redriver.edited(connection, job, command.select, wanted)
                 job.retry(stamp, failed, command.reason, chosen, edited)
+            case AdjustJob():
+                self._adjust(connection, job, command, stamp)
             case UndoJob():
                 self._undo(connection, job, command, stamp)
             case ApproveJob():
@@ -180,6 +186,23 @@ class Decider:
             job.pause(stamp, command.reason)
         else:
             job.cancel(stamp, command.reason, roll_back=roll_back)
+
+    def _adjust(self, connection: Connection, job: Job, command: AdjustJob, stamp: Stamp) -> None:
+        """Change caps and priority. What is in flight must keep to lower caps as well.
+
+        It is closed as by a pause; but a slow item that has begun is not begun twice for it.
+        """
+        job.check("adjust")
+        caps = adjusted(job.caps, command)
+        recalled = False
+        if caps.lowers(job.caps) and job.open and job.status is not JobStatus.ROLLING_BACK:
+            if self._registry.get(job.spec.operation).waits:
+                recall(connection, job.id, before=job.next_chunk)
+            else:
+                self._revoke_open(connection, job)
+                recalled = True
+        priority = job.priority if command.priority is None else command.priority
+        job.adjust(stamp, caps, priority, command.reason, recalled=recalled)
 
     def _begin(
         self, connection: Connection, job: Job, command: SubmitJob | OpenJob, stamp: Stamp

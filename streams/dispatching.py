@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
 
-from domain import planning
 from domain.events import PlannedChunk
 from domain.job import Job, Stamp
-from domain.operation import Operation
 from domain.registry import Registry
 from streams import topics
 from streams.envelope import Outgoing, Work, WorkChunk, encode
@@ -33,7 +32,8 @@ class Dispatcher:
         operation = self._registry.get(job.spec.operation)
         undoing = any(chunk.cause.undoing for chunk in planned)
         # Those of an undo are worked in their order, and one plan of them is one pack.
-        pack = len(planned) if undoing else _pack(job, operation)
+        # And those of slow work share nothing: each for itself may go to another worker.
+        pack = len(planned) if undoing else 1 if operation.waits else job.pack(slow=False)
         return [
             work_message(
                 Work(
@@ -55,18 +55,21 @@ def dispatches_of(job: Job, registry: Registry) -> int:
     """How many places a job's open chunks take up; those that share a message take one."""
     if any(chunk.cause.undoing for chunk in job.open.values()):
         return 1
-    return math.ceil(len(job.open) / _pack(job, registry.get(job.spec.operation)))
+    return math.ceil(len(job.open) / job.pack(slow=registry.get(job.spec.operation).waits))
 
 
-def dispatches_wanted(job: Job, registry: Registry, *, most: int) -> int:
-    """How many places more a job could use now; none when its operation is not installed."""
+def dispatches_wanted(job: Job, registry: Registry, *, most: int, now: datetime) -> int:
+    """How many places more a job could use now; none when its operation is not installed.
+
+    What the caps of a job hold back needs no place.
+    """
     if job.spec.operation not in registry or not job.wants_chunks():
         return 0
     if job.backlog[0].cause.undoing:
         return 1
-    operation = registry.get(job.spec.operation)
-    pack = _pack(job, operation)
-    return math.ceil(job.ready_chunks(most=most * pack, slow=operation.waits) / pack)
+    slow = registry.get(job.spec.operation).waits
+    pack = job.pack(slow=slow)
+    return math.ceil(job.ready_chunks(most=most * pack, slow=slow, now=now) / pack)
 
 
 def work_message(work: Work, *, in_order: bool) -> Outgoing:
@@ -79,7 +82,3 @@ def work_message(work: Work, *, in_order: bool) -> Outgoing:
     first = work.chunks[0]
     key = work.job_id if in_order else f"{work.job_id}.{first.chunk}.{first.attempt}"
     return Outgoing(topic=topics.work(system), key=key.encode(), value=encode(work))
-
-
-def _pack(job: Job, operation: Operation) -> int:
-    return planning.chunks_per_dispatch(job.options, job.pace, slow=operation.waits)

@@ -20,8 +20,12 @@ from functools import partial
 import orjson
 from sqlalchemy import Connection
 
+from domain.caps import adjusted
 from domain.commands import (
     MAX_ITEMS,
+    NO_CAPS,
+    AdjustJob,
+    Adjustment,
     AppendItems,
     BaseCommand,
     InlineItems,
@@ -37,6 +41,7 @@ from domain.errors import DecisionPending, InvalidCommand
 from domain.ports import Clock, Ids
 from domain.registry import Registry
 from streams import topics
+from streams.awaiting import Waiting
 from streams.deciding import check_spec
 from streams.envelope import Outgoing, hint
 from streams.failpoints import Failpoint, Failpoints
@@ -61,34 +66,6 @@ class Caller:
 
     tenant: str
     actor: str
-
-
-class Waiting:
-    """Wakes those who wait for a decision in this process."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, asyncio.Future[Decision | None]] = {}
-
-    def tell(self, command_id: str, decision: Decision) -> None:
-        """The decision on a command is stored, by this very process."""
-        self._settle(command_id, decision)
-
-    def hear(self, command_id: str) -> None:
-        """Another process says that the decision is stored: it is to be read."""
-        self._settle(command_id, None)
-
-    def _settle(self, command_id: str, decision: Decision | None) -> None:
-        waiting = self._waiting.get(command_id)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(decision)
-
-    def expect(self, command_id: str) -> asyncio.Future[Decision | None]:
-        """A future for the decision; ``forget`` must follow."""
-        return self._waiting.setdefault(command_id, asyncio.get_running_loop().create_future())
-
-    def forget(self, command_id: str) -> None:
-        """Nobody waits any more."""
-        self._waiting.pop(command_id, None)
 
 
 class Gateway:
@@ -233,6 +210,21 @@ class Gateway:
                 actor=caller.actor,
                 reason=reason,
                 **more.fields(verb),
+            )
+        )
+
+    async def adjust(
+        self, caller: Caller, job_id: str, wanted: Adjustment, *, key: str | None = None
+    ) -> Decision:
+        """Other caps, another priority, from now on."""
+        adjusted(NO_CAPS, wanted)
+        return await self._decide(
+            AdjustJob(
+                command_id=self._command_id(caller, job_id, "adjust", key),
+                job_id=job_id,
+                tenant=caller.tenant,
+                actor=caller.actor,
+                **wanted.model_dump(),
             )
         )
 

@@ -16,7 +16,7 @@ from domain import scheduling
 from domain.job import Job
 from domain.ports import Clock
 from domain.registry import Registry
-from streams.dispatching import dispatches_of
+from streams.dispatching import dispatches_of, dispatches_wanted
 
 
 class Places(Protocol):
@@ -95,13 +95,7 @@ class LivePlaces:
 
     def _allot(self, jobs: Sequence[Job]) -> dict[str, int]:
         now = self._clock.monotonic()
-        waiting = [
-            scheduling.Waiting(
-                job.id, job.tenant, job.spec.priority, self._served.setdefault(job.id, now)
-            )
-            for job in jobs
-            if job.wants_chunks()
-        ]
+        waiting = [self._waiting(job, now) for job in jobs if job.wants_chunks()]
         return scheduling.allot(
             waiting,
             {job.id: dispatches_of(job, self._registry) for job in jobs if job.open},
@@ -109,3 +103,12 @@ class LivePlaces:
             limit=self._limit,
             now=now,
         )
+
+    def _waiting(self, job: Job, now: float) -> scheduling.Waiting:
+        """A job that wants chunks, with how many it may have where caps hold it back."""
+        most = None
+        if job.caps:
+            at = self._clock.now()
+            most = dispatches_wanted(job, self._registry, most=self._limit, now=at)
+        since = self._served.setdefault(job.id, now)
+        return scheduling.Waiting(job.id, job.tenant, job.priority, since, most)

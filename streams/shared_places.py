@@ -138,13 +138,14 @@ class SharedPlaces:
     def _grant(self, job: Job, stored: Grant | None, known: _Known, now: float) -> Grant:
         """What the job's row should say; a job whose operation is missing waits without one."""
         system = job.spec.operation.split(".", 1)[0]
-        most = dispatches_wanted(job, self._registry, most=known.limit(system))
+        at = self._clock.now()
+        most = dispatches_wanted(job, self._registry, most=known.limit(system), now=at)
         begins = stored is None or (most > 0 and stored.most == 0)
         return Grant(
             job_id=job.id,
             system=system,
             tenant=job.tenant,
-            priority=job.spec.priority,
+            priority=job.priority,
             since=now if stored is None or begins else stored.since,
             most=most,
             in_flight=(

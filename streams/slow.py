@@ -23,18 +23,21 @@ from sqlalchemy import Connection
 from domain.errors import CountermandError
 from domain.execution import failure_of, parse_items
 from domain.operation import Context, Operation, results_of
-from domain.outcomes import Done, Failed, Result
+from domain.outcomes import Closing, Done, Failed, Result
 from domain.ports import Clock, Ids
+from domain.ranges import Ranges
 from streams import topics
 from streams.calls import Calls
 from streams.envelope import ItemsProgressed, Outgoing, encode, look_at
 from streams.failpoints import Failpoint, Failpoints
+from streams.recalls import Recalls
 from streams.stores import chunks as chunk_store
 from streams.stores import outcomes
 from streams.stores.chunks import Claimed, Control
 from streams.stores.database import Database
 from streams.stores.outcomes import ItemResult
 from streams.stores.payloads import PayloadReader
+from streams.stores.recalled import recalled
 
 log = structlog.get_logger(__name__)
 
@@ -44,10 +47,28 @@ QUEUED_RESULTS = 256
 
 @dataclass(frozen=True, slots=True)
 class _Finished:
-    """The result of an item; ``stored`` is set once it is in the database."""
+    """The result of an item, or none of one given back; ``stored`` is set once that is saved."""
 
-    result: ItemResult
+    result: ItemResult | None = None
     stored: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A chunk at work: a task an item, the items that have begun, and what has ended."""
+
+    results: asyncio.Queue[_Finished]
+    tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    begun: set[int] = field(default_factory=set)
+
+    async def give_back(self, recalled: asyncio.Event) -> None:
+        """Have no more items begin, once the chunk is called back."""
+        await recalled.wait()
+        left = [position for position in self.tasks if position not in self.begun]
+        for position in left:
+            self.tasks[position].cancel()
+        for _ in left:
+            await self.results.put(_Finished())
 
 
 class SlowPool:
@@ -77,6 +98,7 @@ class SlowPool:
         self._heartbeat = heartbeat
         self._payloads = PayloadReader()
         self._calls = Calls(hung)
+        self._recalls = Recalls(database)
         self._running: dict[asyncio.Task[None], Claimed] = {}
 
     def start(self, operation: Operation, control: Control, claimed: Sequence[Claimed]) -> None:
@@ -116,18 +138,25 @@ class SlowPool:
             log.exception("slow_chunk_left", job_id=chunk.job_id, chunk=chunk.chunk)
 
     async def _run(self, operation: Operation, control: Control, chunk: Claimed) -> None:
-        items, done = await self._database.read(partial(self._prepare, operation, chunk))
-        results: asyncio.Queue[_Finished] = asyncio.Queue(QUEUED_RESULTS)
-        async with _cancelled_at_exit(self._beat(chunk)), asyncio.TaskGroup() as group:
-            saver = group.create_task(self._save(control, chunk, results, len(items) - len(done)))
-            workers = [
-                group.create_task(self._item(operation, control, chunk, position, item, results))
-                for position, item in items
-                if position not in done
-            ]
+        items, done, late = await self._database.read(partial(self._prepare, operation, chunk))
+        running = _Running(asyncio.Queue(QUEUED_RESULTS))
+        async with (
+            self._recalls.watched(chunk) as called_back,
+            _cancelled_at_exit(self._beat(chunk)),
+            _cancelled_at_exit(running.give_back(called_back)),
+            asyncio.TaskGroup() as group,
+        ):
+            if late:
+                called_back.set()
+            wanted = len(items) - len(done)
+            saver = group.create_task(self._save(control, chunk, running.results, wanted))
+            for position, item in items:
+                if position not in done:
+                    work = self._item(operation, control, chunk, position, item, running)
+                    running.tasks[position] = group.create_task(work)
             if not await saver:
-                for worker in workers:
-                    worker.cancel()
+                for task in running.tasks.values():
+                    task.cancel()
                 return
         if await self._database.write(partial(self._close, chunk)):
             for message in self._closing_messages(control):
@@ -137,11 +166,14 @@ class SlowPool:
 
     def _prepare(
         self, operation: Operation, chunk: Claimed, connection: Connection
-    ) -> tuple[list[tuple[int, BaseModel | Failed]], set[int]]:
+    ) -> tuple[list[tuple[int, BaseModel | Failed]], set[int], bool]:
+        """The items, those of them that are done, and whether the chunk was called back."""
         lines = self._payloads.lines(connection, chunk.job_id, chunk.items)
         parsed = parse_items(operation, lines)
         done = outcomes.item_results_of(connection, chunk.job_id, chunk.chunk)
-        return list(zip(chunk.items, parsed, strict=True)), {result.item for result in done}
+        before = recalled(connection, [chunk.job_id]).get(chunk.job_id, 0)
+        items = list(zip(chunk.items, parsed, strict=True))
+        return items, {result.item for result in done}, chunk.chunk < before
 
     async def _item(
         self,
@@ -150,16 +182,18 @@ class SlowPool:
         chunk: Claimed,
         position: int,
         item: BaseModel | Failed,
-        results: asyncio.Queue[_Finished],
+        running: _Running,
     ) -> None:
         """Work an item; it keeps its place until the result is stored.
 
         So no more than the operation's ``concurrency`` are ever repeated after a crash.
         """
         if isinstance(item, Failed):
-            await results.put(_Finished(ItemResult(position, item, 0.0)))
+            running.begun.add(position)
+            await running.results.put(_Finished(ItemResult(position, item, 0.0)))
             return
         async with self._calls.place(operation) as place:
+            running.begun.add(position)
             started = self._clock.monotonic()
             context = self._context(operation, control, chunk, position)
             self._failpoints.reach(Failpoint.BEFORE_HANDLER)
@@ -170,7 +204,7 @@ class SlowPool:
             self._failpoints.reach(Failpoint.AFTER_HANDLER)
             elapsed = (self._clock.monotonic() - started) * 1000
             finished = _Finished(ItemResult(position, result, round(elapsed, 3)))
-            await results.put(finished)
+            await running.results.put(finished)
             # Ends with the saver: whoever it leaves unsaved is cancelled by the group.
             await finished.stored.wait()
 
@@ -201,14 +235,14 @@ class SlowPool:
             while not results.empty():
                 batch.append(results.get_nowait())
             self._failpoints.reach(Failpoint.BEFORE_ITEM_RESULTS)
-            rows = [finished.result for finished in batch]
-            if not await self._database.write(partial(self._store, chunk, rows)):
+            rows = [finished.result for finished in batch if finished.result is not None]
+            if rows and not await self._database.write(partial(self._store, chunk, rows)):
                 return False
             self._failpoints.reach(Failpoint.AFTER_ITEM_RESULTS)
             wanted -= len(batch)
             for finished in batch:
                 finished.stored.set()
-                counts[_kind_of(finished.result.result)] += 1
+            counts.update(_kind_of(row.result) for row in rows)
             if wanted > 0:
                 await self._send(self._progressed(control, chunk, counts))
         return True
@@ -226,7 +260,15 @@ class SlowPool:
         folded = outcomes.folded(done)
         spent = sum(result.duration_ms for result in done)
         self._failpoints.reach(Failpoint.BEFORE_EFFECT_COMMIT)
-        closed = outcomes.summary_of(chunk.chunk, folded, duration_ms=spent)
+        # All of them, unless the chunk was called back.
+        returned = chunk.items - Ranges.of(result.item for result in done)
+        closed = outcomes.summary_of(
+            chunk.chunk,
+            folded,
+            duration_ms=spent,
+            closing=Closing.REVOKED if returned else Closing.DONE,
+            returned=returned,
+        )
         sequence = outcomes.sequence_at(self._clock.now())
         row = outcomes.OutcomeRow(chunk.job_id, closed, folded, chunk.attempt, sequence)
         outcomes.insert_outcomes(connection, [row])

@@ -9,9 +9,11 @@ from typing import Any
 import orjson
 
 from domain.commands import (
+    AdjustJob,
     AppendItems,
     ApproveJob,
     CancelJob,
+    Caps,
     InlineItems,
     JobSpec,
     Limit,
@@ -33,6 +35,7 @@ from domain.events import (
     ChunksClosed,
     ChunksPlanned,
     ItemsAppended,
+    JobAdjusted,
     JobApproved,
     JobCancelled,
     JobCancelling,
@@ -103,6 +106,7 @@ def commands() -> list[Value]:
         # The plain one first: strangers take the first example for their own command.
         UndoJob(**_said("undo"), reason="wrong file"),
         UndoJob(**_said("undo-part"), reason="wrong file", select=UndoSelection(items=(1,))),
+        AdjustJob(**_said("adjust"), rate=50.0, reason="the shop is open"),
         RecordOutcomes(**_said("look") | {"actor": "engine"}),
     ]
 
@@ -208,6 +212,7 @@ def _history() -> Sequence[JobEvent]:
                 "stood": JobStatus.COMPLETED_WITH_ERRORS,
             },
         ),
+        (JobAdjusted, running, two, {"epoch": 1, "caps": Caps(rate=50.0), "priority": 5}),
         (JobFinished, JobStatus.COMPLETED_WITH_ERRORS, done, {}),
     ]
     return [

@@ -18,10 +18,10 @@ from streams import app as faust_apps
 from streams import defaults
 from streams.agents import Sender
 from streams.app import FaustSettings
+from streams.awaiting import Waiting
 from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
-from streams.gateway import Waiting
 from streams.live import LiveHub
 from streams.liveness import Lane
 from streams.loops import background, every, in_time
@@ -36,6 +36,7 @@ from streams.timers import Timers
 from streams.topology import StageName, all_topics
 from streams.transport.memory import MemoryBroker, memory_transport
 from streams.vitals import Vitals
+from streams.waking import Alarms
 
 PUBLICATION_PAUSE = 0.02
 """Those who read live in this process have been shown its events before they are published."""
@@ -70,7 +71,8 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
         readers.tell(recordings)
 
     places = LivePlaces(base.registry, base.clock, slots=1)
-    coordinator = parts.coordinator(base, places, stored, waiting.tell)
+    alarms = Alarms(base.ids, send)
+    coordinator = parts.coordinator(base, places, alarms.set, stored, waiting.tell)
     sweep = Sweep(
         database=base.database,
         registry=base.registry,
@@ -89,6 +91,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     vitals = Vitals(base.database, [lane])
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(slow.close)
+        stack.push_async_callback(alarms.aclose)
         for app in apps.values():
             await faust_apps.start(app)
             stack.push_async_callback(parts.stop, app, base.settings.drain)

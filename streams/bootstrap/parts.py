@@ -19,10 +19,11 @@ from domain.registry import Registry
 from streams import answers, envelope, topics
 from streams import app as faust_apps
 from streams.agents import Binding, Sender, bind
+from streams.awaiting import Waiting
 from streams.clock import SystemClock, TimeOrderedIds
 from streams.coordinator import Coordinator, CoordinatorSettings, Decided, Stored
 from streams.failpoints import Failpoint, Failpoints
-from streams.gateway import Gateway, Waiting
+from streams.gateway import Gateway
 from streams.live import LiveHub
 from streams.liveness import Lane
 from streams.loops import at_news, every, until_done
@@ -38,6 +39,7 @@ from streams.stores.database import Database
 from streams.stores.events import EventRecorder, SnapshotRecorder
 from streams.sweep import Look, Sweep
 from streams.vitals import Vitals
+from streams.waking import Wake
 from streams.worker import Worker, WorkerSettings
 
 log = structlog.get_logger(__name__)
@@ -145,7 +147,9 @@ class Readers:
         await at_news(self._unprojected, work, pause=PROJECTION_PAUSE)
 
 
-def coordinator(base: Base, places: Places, stored: Stored, decided: Decided) -> Coordinator:
+def coordinator(
+    base: Base, places: Places, wake: Wake, stored: Stored, decided: Decided
+) -> Coordinator:
     """The stage that decides."""
     return Coordinator(
         database=base.database,
@@ -159,6 +163,7 @@ def coordinator(base: Base, places: Places, stored: Stored, decided: Decided) ->
         failpoints=base.failpoints,
         places=places,
         draw=random.random,
+        wake=wake,
         stored=stored,
         decided=decided,
     )

@@ -21,11 +21,11 @@ from domain.registry import Registry
 from streams import app as faust_apps
 from streams.agents import Sender
 from streams.app import FaustSettings
+from streams.awaiting import Waiting
 from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
 from streams.clock import TimeOrderedIds
-from streams.gateway import Waiting
 from streams.live import LiveHub
 from streams.live_reader import LiveReader
 from streams.liveness import Lane
@@ -45,6 +45,7 @@ from streams.timers import Timers
 from streams.topology import StageName, all_topics
 from streams.transport.kafka import admin
 from streams.vitals import Vitals
+from streams.waking import Alarms
 
 log = structlog.get_logger(__name__)
 
@@ -115,7 +116,8 @@ async def coordinator(
         def stored(recordings: Iterable[Recording[str]]) -> None:
             readers.tell(recordings)
 
-        stage = parts.coordinator(base, places, stored, lambda _command_id, _decision: None)
+        alarms = Alarms(base.ids, send)
+        stage = parts.coordinator(base, places, alarms.set, stored, lambda _id, _decision: None)
         parts.bind_coordinator(app, stage, send, base, lane)
         vitals = Vitals(base.database, [lane], starting="it has just begun")
         unsigned = asyncio.Event()
@@ -126,7 +128,7 @@ async def coordinator(
 
         heard = listening(base.settings.database_address, {event_order.CHANNEL: committed})
         loops = [*_owned(base, readers, places, send), _signing(base, unsigned, held)]
-        async with _running(base, [app], vitals, loops, heard):
+        async with contextlib.aclosing(alarms), _running(base, [app], vitals, loops, heard):
             yield vitals
 
 

@@ -102,13 +102,14 @@ class Client:
         return await self._posted("/api/v1/jobs", query, headers=headers, data=items)
 
     async def command(
-        self, job_id: str, verb: str, reason: str = "", select: Mapping[str, Any] | None = None
+        self, job_id: str, verb: str, reason: str = "", more: Mapping[str, Any] | None = None
     ) -> JobDocument:
-        """Pause, resume, cancel, retry or undo; returns the job as it is after that.
+        """Pause, resume, cancel, retry, undo or adjust; returns the job as it is after that.
 
-        ``select`` says which items are retried or undone, and whatever else the verb takes.
+        ``more`` says which items are retried or undone, what is adjusted, and whatever else the
+        verb takes.
         """
-        return await self._posted(_job(job_id, verb), (), json={"reason": reason, **(select or {})})
+        return await self._posted(_job(job_id, verb), (), json={"reason": reason, **(more or {})})
 
     async def diff_summary(self, job_id: str, other: str, query: Query) -> Any:
         """How many items of two runs differ, and in which way."""

@@ -79,6 +79,7 @@ for verb in (
     *(reading.jobs, reading.show, reading.items, reading.errors, reading.events),
     *(steering.pause, steering.resume, steering.cancel, steering.retry, steering.undo),
     *(steering.approve, steering.reject),
+    *(steering.limit, steering.priority),
     item.item,
     *(looking.export, comparing.diff, looking.history, looking.blame),
     *(planning.plan, planning.apply),

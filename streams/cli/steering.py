@@ -1,4 +1,4 @@
-"""Steering verbs, from pause to reject. Each goes into the audit trail."""
+"""Steering verbs: what a caller may ask of a job that is there. Each goes into the audit trail."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def cancel(
     """
     flags = {"roll_back": roll_back, "graceful": graceful}
     said = {name: True for name, given in flags.items() if given}
-    _steer("cancel", job_id, reason, url, as_json=as_json, select=said)
+    _steer("cancel", job_id, reason, url, as_json=as_json, more=said)
 
 
 def retry(  # noqa: PLR0913 - the options of a command
@@ -120,7 +120,7 @@ def retry(  # noqa: PLR0913 - the options of a command
         "patch": read_json("--patch", patch) if patch else None,
     }
     said = {name: value for name, value in select.items() if value}
-    _steer("retry", job_id, reason, url, as_json=as_json, watch=watch, select=said)
+    _steer("retry", job_id, reason, url, as_json=as_json, watch=watch, more=said)
 
 
 def undo(  # noqa: PLR0913 - the options of a command
@@ -170,7 +170,7 @@ def undo(  # noqa: PLR0913 - the options of a command
         _preview(job_id, said, url, force=force, as_json=as_json)
         return
     forced = {"force": True} if force else {}
-    _steer("undo", job_id, reason, url, as_json=as_json, watch=watch, select={**said, **forced})
+    _steer("undo", job_id, reason, url, as_json=as_json, watch=watch, more={**said, **forced})
 
 
 def _preview(
@@ -231,6 +231,62 @@ def reject(
     _steer("reject", job_id, reason, url, as_json=as_json)
 
 
+def limit(
+    job_id: JobId,
+    *,
+    rate: Annotated[
+        float | None, typer.Option(help="Items a second, over all workers.", show_default=False)
+    ] = None,
+    no_rate: Annotated[
+        bool, typer.Option("--no-rate", metavar=FLAG, help="As fast as it goes.")
+    ] = False,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(min=1, help="Calls at once, over all workers.", show_default=False),
+    ] = None,
+    no_concurrency: Annotated[
+        bool, typer.Option("--no-concurrency", metavar=FLAG, help="As many at once as there are.")
+    ] = False,
+    reason: Reason = "",
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a job to a rate, or to so many calls at once; it keeps to it within two seconds.
+
+    Attempts and retries are held to it as well; an undo is not.
+
+    \b
+    Examples:
+      countermand limit 0192f7a1-... --rate 50 --reason "the shop is open"
+      countermand limit 0192f7a1-... --concurrency 4 --no-rate
+    """
+    lifted = {"rate": no_rate, "concurrency": no_concurrency}
+    said: dict[str, Any] = {
+        "rate": rate,
+        "concurrency": concurrency,
+        "lift": [name for name, lift in lifted.items() if lift],
+    }
+    given = {name: value for name, value in said.items() if value}
+    _steer("adjust", job_id, reason, url, as_json=as_json, more=given)
+
+
+def priority(
+    job_id: JobId,
+    value: Annotated[int, typer.Argument(metavar="0..10", min=0, max=10, show_default=False)],
+    *,
+    reason: Reason = "",
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Give a job another priority, whatever it is doing; 10 goes first.
+
+    \b
+    Example:
+      countermand priority 0192f7a1-... 9
+    """
+    _steer("adjust", job_id, reason, url, as_json=as_json, more={"priority": value})
+
+
 def _steer(
     verb: str,
     job_id: str,
@@ -239,9 +295,9 @@ def _steer(
     *,
     as_json: bool,
     watch: bool = False,
-    select: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     from streams.cli.session import talk
 
-    job = talk(url, lambda client: client.command(job_id, verb, reason, select))
+    job = talk(url, lambda client: client.command(job_id, verb, reason, more))
     report(job, url, watch=watch, as_json=as_json)

@@ -47,6 +47,12 @@ def submit(  # noqa: PLR0913 - the options of a command
         bool,
         typer.Option("--dry-run", metavar=FLAG, help="Say what would happen; change nothing."),
     ] = False,
+    rate: Annotated[
+        float | None, typer.Option(help="Items a second at most; `limit` changes it.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Calls at once at most; `limit` changes it.")
+    ] = None,
     options: Annotated[
         str, typer.Option(help="More options as a JSON object: retry, tolerate.")
     ] = "",
@@ -77,6 +83,7 @@ def submit(  # noqa: PLR0913 - the options of a command
     query += [("chunk_size", chunk_size)] if chunk_size else []
     flags = {"stop_on_error": stop_on_error, "dry_run": dry_run}
     more = read_options(options, attempts, flags)
+    more |= {name: cap for name, cap in (("rate", rate), ("concurrency", concurrency)) if cap}
     query += [("options", json.dumps(more))] if more else []
     query += [("tag", label) for label in tag or ()]
     parameters = read_params(params, param or ())

@@ -215,6 +215,14 @@ item_results = Table(
 )
 """Results of slow items, each stored as it comes; folded into the chunk's outcome row."""
 
+recalls = Table(
+    "recalls",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("before", Integer, nullable=False),
+)
+"""Of slow chunks of the job with a number below ``before`` nothing more begins."""
+
 decisions = Table(
     "decisions",
     metadata,

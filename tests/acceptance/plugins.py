@@ -172,6 +172,48 @@ def many(ctx, items):
 
 operations = [one, many]
 """
+METRONOME = """
+import asyncio
+import os
+import time
+from pydantic import BaseModel
+from domain.operation import operation
+from domain.outcomes import Done, Failed
+
+class Beat(BaseModel):
+    n: int
+    ms: float = 0
+    bad: bool = False
+
+class Journal(BaseModel):
+    folder: str
+
+def note(ctx, item, what):
+    path = f"{ctx.params.folder}/beats"
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, f"{time.time():.4f} {what} {item.n}\\n".encode())
+    os.close(descriptor)
+
+def result(ctx, item):
+    bad = item.bad and not os.path.exists(f"{ctx.params.folder}/mended")
+    return Failed("off", "off the beat", "/bad") if bad else Done()
+
+@operation("metronome.beat", item=Beat, params=Journal)
+def beat(ctx, item):
+    note(ctx, item, "begin")
+    time.sleep(item.ms / 1000)
+    note(ctx, item, "end")
+    return result(ctx, item)
+
+@operation("metronome.swing", item=Beat, params=Journal, slow=True, concurrency=32)
+async def swing(ctx, item):
+    note(ctx, item, "begin")
+    await asyncio.sleep(item.ms / 1000)
+    note(ctx, item, "end")
+    return result(ctx, item)
+
+operations = [beat, swing]
+"""
 
 _MODULES = {
     "stockroom": STOCKROOM,
@@ -180,6 +222,7 @@ _MODULES = {
     "sleeper": SLEEPER,
     "walker": WALKER,
     "fitful": FITFUL,
+    "metronome": METRONOME,
 }
 
 

@@ -64,6 +64,14 @@ class Desk:
                     return job
                 await asyncio.sleep(0.005)
 
+    async def when(self, sql: str, seconds: float = 10.0) -> None:
+        """Return once the query finds something."""
+        async with asyncio.timeout(seconds):
+            while True:
+                if await self.rows(sql):
+                    return
+                await asyncio.sleep(0.01)
+
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         found = await self.engine.database.read(
             lambda connection: connection.exec_driver_sql(sql).all()

@@ -66,6 +66,7 @@ class Stages:
     bus: list[Outgoing] = field(default_factory=list)
     decisions: dict[str, Decision] = field(default_factory=dict)
     hung: list[str] = field(default_factory=list)
+    woken: list[tuple[str, float]] = field(default_factory=list)
     workers: int = 0
     failpoints: Failpoints = field(default_factory=Failpoints)
     """The coordinator's."""
@@ -96,6 +97,7 @@ class Stages:
             failpoints=self.failpoints,
             places=places,
             draw=self.draw,
+            wake=lambda job_id, seconds: self.woken.append((job_id, seconds)),
             stored=lambda recordings: None,
             decided=self.decisions.__setitem__,
         )

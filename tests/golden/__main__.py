@@ -37,7 +37,7 @@ def all_kinds() -> list[Story]:
             sha256="9f" * 32,
         )
     ).cancel()
-    return [long, short, _careful(), _returning(), *_approved()]
+    return [long, short, _careful(), _returning(), *_approved(), _held_back()]
 
 
 def _returning() -> Story:
@@ -81,6 +81,13 @@ def _careful() -> Story:
     edited = Edited(edition=1, items=Ranges.of([5]), lines=2, size=30, sha256="e1")
     told.job.retry(told.stamp, failed, "a typing error", Ranges.of([5, 9]), edited)
     return told.plan().failing(3, "busy")
+
+
+def _held_back() -> Story:
+    """A story of caps, changed while chunks are in flight, and of a priority."""
+    told = Story(chunk_size=4, rate=40, concurrency=2).submit(20).plan(room=2)
+    told.done(0).revoked(1).adjust(recalled=True, rate=8, lift=["concurrency"])
+    return told.wait(1).plan(room=2).adjust(priority=9).wait(2).plan()
 
 
 def _history(name: str, story: Story) -> dict[str, Any]:

@@ -27,6 +27,7 @@ LABELS = {
     "job.cancelled": "cancel",
     "job.retry_started": "retry",
     "job.undo_started": "undo",
+    "job.adjusted": "adjust",
     "job.finished": "finish",
 }
 """How the drawing calls each event."""

@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from domain import portions
-from domain.commands import JobOptions, JobSpec, Start
+from domain.caps import adjusted
+from domain.commands import Adjustment, JobOptions, JobSpec, Start
 from domain.events import JobEvent
 from domain.job import Job, Stamp
 from domain.jobs import JobMapper
@@ -78,8 +79,9 @@ class Story:
         return self
 
     def plan(self, room: int = 1, *, slow: bool = False) -> Story:
-        ready = self.job.ready_chunks(most=room, slow=slow)
-        planned = self.job.plan(self.stamp, room=room, slow=slow)
+        stamp = self.stamp
+        ready = self.job.ready_chunks(most=room, slow=slow, now=stamp.at)
+        planned = self.job.plan(stamp, room=room, slow=slow)
         # Fewer only where an event is full.
         full = sum(portions.weight(chunk.items) for chunk in planned) > portions.MAX_SPANS / 2
         assert len(planned) == ready or (full and len(planned) < ready)
@@ -113,6 +115,13 @@ class Story:
 
     def undo(self, *parts: Part, force: bool = False) -> Story:
         self.job.undo(self.stamp, "mistake", parts=parts, force=force)
+        return self
+
+    def adjust(self, *, recalled: bool = False, **wanted: object) -> Story:
+        change = Adjustment.model_validate(wanted)
+        caps = adjusted(self.job.caps, change)
+        priority = self.job.priority if change.priority is None else change.priority
+        self.job.adjust(self.stamp, caps, priority, "peak hours", recalled=recalled)
         return self
 
     # -- outcome rows ---------------------------------------------------------------

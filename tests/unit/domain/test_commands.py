@@ -36,6 +36,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "cancel_job": {},
     "retry_job": {},
     "undo_job": {},
+    "adjust_job": {"rate": 50, "lift": ["concurrency"], "priority": 9},
     "record_outcomes": {},
 }
 

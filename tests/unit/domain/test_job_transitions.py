@@ -165,6 +165,7 @@ VERBS: dict[str, Callable[[Story], object]] = {
     "undo": lambda story: story.undo(),
     "approve": lambda story: story.approve(),
     "reject": lambda story: story.reject(),
+    "adjust": lambda story: story.adjust(rate=50),
     # Of the plan it is only asked; what it leads to is another job.
     "apply": lambda story: story.job.check("apply"),
 }

@@ -12,6 +12,7 @@ from domain.job import Job
 from domain.outcomes import ItemStatus
 from domain.progress import documented, of_event
 from domain.views import job_view
+from domain.waiting import Waiting, by_itself
 from streams.items import ItemView
 from streams.plans import PlanView
 from streams.stores.error_groups import ErrorGroup
@@ -25,9 +26,14 @@ _ENVELOPE = set(JobEvent.model_fields) - {"started_at"}
 """What every event has, and the document shows in its own way."""
 
 
-def job_document(job: Job, now: datetime) -> dict[str, Any]:
-    """A job as every answer shows it; figures of progress are as of ``now``."""
+def job_document(job: Job, now: datetime, waiting: Waiting | None = None) -> dict[str, Any]:
+    """A job as every answer shows it; figures of progress are as of ``now``.
+
+    ``waiting`` is why it waits, where somebody has looked around for that.
+    """
     shown = job_view(job, now).model_dump(mode="json")
+    told = waiting or by_itself(job)
+    shown["waiting"] = None if told is None else told.model_dump(mode="json")
     shown["links"] = links(job.id, shown["possible"])
     return shown
 
@@ -35,7 +41,7 @@ def job_document(job: Job, now: datetime) -> dict[str, Any]:
 def links(job_id: str, possible: Iterable[str]) -> dict[str, str]:
     """Where to read of the job, and where to POST what is possible now."""
     own = f"{JOBS}/{job_id}"
-    reading = {name: f"{own}/{name}" for name in ("events", "items", "errors")}
+    reading = {name: f"{own}/{name}" for name in ("events", "items", "errors", "progress")}
     actions = {verb: f"{own}/{_PATHS.get(verb, verb)}" for verb in possible}
     return {"self": own, **reading, **actions}
 
@@ -44,6 +50,13 @@ def event_document(event: JobEvent) -> dict[str, Any]:
     """A stored event in full, for the audit trail."""
     own = event.model_dump(mode="json", exclude=_ENVELOPE)
     return {**of_event(event), "command_id": event.command_id, **own}
+
+
+def progress_document(event: JobEvent) -> dict[str, Any]:
+    """What an event says of the job's progress."""
+    shown = ("version", "at", "status", "counts", "percent", "items_per_second")
+    told = of_event(event)
+    return {name: told[name] for name in shown}
 
 
 def item_document(view: ItemView, *, payload: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from aiohttp import web
 from api.admission import Streams
 from api.limits import Limits
 from api.meters import Meters
-from api.ports import Gateway, Hub, Plans, Queries, Vitals
+from api.ports import Gateway, Hub, Plans, Queries, Situation, Vitals
 from api.problems import refused
 from domain.ports import Clock, Ids
 from domain.registry import Registry
@@ -23,6 +23,7 @@ class Services:
     gateway: Gateway
     queries: Queries
     hub: Hub
+    situation: Situation
     vitals: Vitals
     registry: Registry
     plans: Plans
@@ -50,6 +51,7 @@ class Edge(Basics):
     gateway: Gateway
     queries: Queries
     hub: Hub
+    situation: Situation
     registry: Registry
     plans: Plans
     named_actors: bool = False

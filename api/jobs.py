@@ -10,7 +10,7 @@ from pydantic import Field
 
 from api import bodies
 from api.answers import answer
-from api.documents import job_document, links
+from api.documents import job_document, links, progress_document
 from api.edge import caller, edge
 from api.models import checked
 from api.parameters import MAX_VERSION, Parameters
@@ -20,6 +20,8 @@ from domain.commands import MAX_REASON, Adjustment, Selection, UndoSelection, Va
 from domain.events import JobStatus
 from streams.saying import NOTHING_MORE, More
 from streams.stores.read_model import MAX_PAGE
+
+MAX_POINTS = 1000
 
 VERBS: tuple[Verb, ...] = ("pause", "resume", "cancel", "retry", "undo", "approve", "reject")
 
@@ -98,7 +100,17 @@ async def show(request: web.Request) -> web.Response:
     own = edge(request)
     version = Parameters(request, ("at",)).integer("at", 1, MAX_VERSION)
     job = await own.queries.job(caller(request).tenant, request.match_info["job_id"], version)
-    return answer(job_document(job, own.clock.now()))
+    waiting = await own.situation.waiting(job) if version is None else None
+    return answer(job_document(job, own.clock.now(), waiting))
+
+
+async def progress(request: web.Request) -> web.Response:
+    """How the job went over time: its status and counts at moments spread over its past."""
+    own = edge(request)
+    points = Parameters(request, ("points",)).integer("points", 2, MAX_POINTS)
+    tenant, job_id = caller(request).tenant, request.match_info["job_id"]
+    events = await own.queries.course(tenant, job_id, points or MAX_POINTS)
+    return answer({"items": [progress_document(event) for event in events]})
 
 
 async def adjust(request: web.Request) -> web.Response:

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from domain.commands import Adjustment, JobSpec
 from domain.events import JobEvent
 from domain.job import Job
+from domain.waiting import Waiting
 from streams.attempts import ItemPast
 from streams.diffs import Change, Difference, Run, Summary
 from streams.gateway import Caller
@@ -26,6 +27,7 @@ from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.read_model import Page
 from streams.stores.records.past import Standing, Version
+from streams.stores.workers import WorkerRow
 
 Verb = Literal["pause", "resume", "cancel", "retry", "undo", "approve", "reject"]
 
@@ -96,6 +98,10 @@ class EventLog(JobLookup, Protocol):
 
     async def events(self, tenant: str, job_id: str, after: int, limit: int) -> list[JobEvent]:
         """At most ``limit`` events with a version above ``after``, in order."""
+        ...
+
+    async def course(self, tenant: str, job_id: str, points: int) -> list[JobEvent]:
+        """At most ``points`` events, spread evenly over the job's past, with the last one."""
         ...
 
 
@@ -217,6 +223,26 @@ class Hub(Protocol):
 
     def subscribe(self, job_id: str) -> AbstractContextManager[Subscription]:
         """A job's live events from now on."""
+        ...
+
+
+class Situation(Protocol):
+    """What is around jobs: who works, and whose work they have."""
+
+    async def waiting(self, job: Job) -> Waiting | None:
+        """Why the job waits, if it does."""
+        ...
+
+    async def workers(self) -> list[WorkerRow]:
+        """Workers that are alive, by name."""
+        ...
+
+    async def weights(self) -> dict[str, float]:
+        """The shares of tenants that were given one; all others have 1."""
+        ...
+
+    async def weigh(self, tenant: str, weight: float) -> None:
+        """Give a tenant another share."""
         ...
 
 

@@ -76,6 +76,7 @@ def _edge(engine: Engine, settings: Settings, limits: Limits) -> web.Application
         gateway=engine.gateway,
         queries=engine.queries,
         hub=engine.hub,
+        situation=engine.situation,
         vitals=engine.vitals,
         registry=engine.registry,
         plans=engine.plans,

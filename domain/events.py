@@ -98,8 +98,18 @@ class PlannedChunk(Value):
     trial: int = Unless(1)
 
 
+class Run(Value):
+    """When the present run of a job began, and how many items were settled by then."""
+
+    at: datetime
+    settled: int
+
+
 class JobEvent(BaseModel):
-    """What every event carries. ``originator_id`` is the job id."""
+    """What every event carries. ``originator_id`` is the job id.
+
+    ``run`` is told once it is another than the first, which began with ``started_at``.
+    """
 
     model_config = ConfigDict(frozen=True)
     alias: ClassVar[str]
@@ -114,6 +124,7 @@ class JobEvent(BaseModel):
     status: JobStatus
     counts: Counts
     started_at: datetime | None = None
+    run: Run | None = Unless(None)
 
 
 class JobSubmitted(JobEvent):

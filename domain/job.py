@@ -35,7 +35,7 @@ from domain.events import (
     RetryStarted,
 )
 from domain.job_approval import JobApproval
-from domain.job_record import Stamp
+from domain.job_record import Stamp, run_from
 from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
 from domain.retrying import Failures, put_off
@@ -191,7 +191,8 @@ class Job(JobApproval):
         """Go on after a pause."""
         self.check("resume")
         status = JobStatus.RUNNING if self.started_at else JobStatus.PENDING
-        self._emit(JobResumed, stamp, status=status, reason=reason)
+        said = {"run": run_from(stamp, self.counts)} if self.started_at else {}
+        self._emit(JobResumed, stamp, status=status, reason=reason, **said)
         self._finish_if_done(stamp)
 
     def cancel(self, stamp: Stamp, reason: str, *, roll_back: bool = False) -> None:
@@ -258,6 +259,7 @@ class Job(JobApproval):
                 stamp,
                 status=JobStatus.RUNNING,
                 counts=counts,
+                run=run_from(stamp, counts),
                 items=items,
                 reason=reason,
                 edited=edited,
@@ -274,9 +276,12 @@ class Job(JobApproval):
         self.check("adjust")
         if recalled:
             self._require_quiet()
+        begins = caps != self.caps and self.started_at is not None
+        said = {"run": run_from(stamp, self.counts)} if begins else {}
         self._emit(
             JobAdjusted,
             stamp,
+            **said,
             epoch=self.epoch + recalled,
             caps=caps,
             priority=priority,

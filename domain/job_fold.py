@@ -37,6 +37,7 @@ from domain.events import (
 from domain.job_state import Backlog, Effect, JobState, OpenChunk
 from domain.outcomes import ClosedChunk, Closing, Deferred
 from domain.ranges import Ranges
+from domain.settling import said
 from domain.tolerance import Tally
 
 Turn = (
@@ -76,6 +77,8 @@ class JobFold(JobState):
         self.started_at = event.started_at
         self.updated_at = event.at
         self.finished_at = event.at if event.status.terminal else None
+        if event.run is not None and event.run != self.run:
+            self.meter.begin(event.run.at, event.run.settled)
         self._fold(event)
 
     def _fold(self, event: JobEvent) -> None:
@@ -155,6 +158,7 @@ class JobFold(JobState):
         self.spec = event.spec
         self._written_by(event.actor, event.approval if isinstance(event, JobSubmitted) else "")
         self.tallies = [Tally() for _ in self.options.limits]
+        self.capped_at = event.at if self.caps else None
         if isinstance(event, JobSubmitted):
             self.sealed = True
             self.size = event.size
@@ -177,6 +181,8 @@ class JobFold(JobState):
         self.epoch = event.epoch
         if event.caps.rate != self.caps.rate:
             self.bucket = Bucket(at=event.at)
+        if event.caps != self.caps:
+            self.capped_at = event.at
         self.adjusted_caps, self.adjusted_priority = event.caps, event.priority
 
     def _queue(self, entry: Backlog) -> None:
@@ -195,6 +201,8 @@ class JobFold(JobState):
             self._take_from_backlog(chunk)
             if not chunk.cause.undoing and chunk.trial == 1:
                 self.last_items = len(chunk.items)
+        if self.meter.began is None:
+            self.meter.begin(event.at, 0)
         rate = self.caps.rate
         if rate is not None:
             items = sum(len(chunk.items) for chunk in event.chunks if not chunk.cause.undoing)
@@ -211,14 +219,25 @@ class JobFold(JobState):
         put_off: Counter[int] = Counter()
         for entry in event.deferred:
             put_off[entry.chunk] += len(entry.items)
+        self._meter(event, put_off)
         named = {counts.chunk: counts.codes for counts in event.named}
         for chunk in event.chunks:
             if self.tallies and not self.open[chunk.chunk].cause.undoing:
                 self._count(chunk, put_off[chunk.chunk], named.get(chunk.chunk, {}))
             self._closed(chunk)
 
+    def _meter(self, event: ChunksClosed, put_off: Counter[int]) -> None:
+        closed = [
+            (said(self.open[chunk.chunk].cause, chunk), chunk.duration_ms) for chunk in event.chunks
+        ]
+        settled = sum(items for items, _ in closed) - put_off.total()
+        self.meter.closed(event.at, settled, [took for took in closed if all(took)])
+
+    def _said(self, chunk: ClosedChunk) -> int:
+        return said(self.open[chunk.chunk].cause, chunk)
+
     def _count(self, chunk: ClosedChunk, put_off: int, named: Mapping[str, int]) -> None:
-        settled = chunk.succeeded + chunk.planned + chunk.failed + chunk.skipped - put_off
+        settled = self._said(chunk) - put_off
         for limit, tally in zip(self.options.limits, self.tallies, strict=True):
             failed = chunk.failed - put_off
             if limit.codes:
@@ -276,7 +295,7 @@ class JobFold(JobState):
     def _worked(self, chunk: ClosedChunk) -> None:
         if chunk.succeeded:
             self.applied.append(Effect(chunk=chunk.chunk, items=chunk.succeeded))
-        settled = chunk.succeeded + chunk.planned + chunk.failed + chunk.skipped
+        settled = said(Cause.APPLY, chunk)
         if settled and chunk.duration_ms:
             self.ms_per_item = planning.smoothed(self.ms_per_item, chunk.duration_ms / settled)
 

@@ -54,6 +54,13 @@ class JobPlan(JobFold):
             slow=slow,
         )
 
+    def allowed_at_once(self, *, slow: bool) -> bool:
+        """Whether the cap of the concurrency leaves room for more."""
+        if self.caps.concurrency is None:
+            return True
+        in_flight = [len(chunk.items) for chunk in self.open.values()]
+        return (sum(in_flight) if slow else len(in_flight)) < self.caps.concurrency
+
     @property
     def held_until(self) -> datetime | None:
         """Until when the cap of its rate holds back what waits for a chunk."""

@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import PrivateAttr
 
 from domain.errors import WrongState
-from domain.events import JobEvent, JobSnapshot, JobStatus
+from domain.events import JobEvent, JobSnapshot, JobStatus, Run
 from domain.job_plan import JobPlan
+from domain.outcomes import Counts
 from domain.verbs import Verb, verbs_of
 
 
@@ -22,6 +23,11 @@ class Stamp:
     actor: str
     command_id: str
     at: datetime
+
+
+def run_from(stamp: Stamp, counts: Counts) -> Run:
+    """A run that begins now."""
+    return Run(at=stamp.at, settled=counts.total - counts.pending)
 
 
 class JobRecord(JobPlan):
@@ -66,6 +72,7 @@ class JobRecord(JobPlan):
             "status": self.status,
             "counts": self.counts,
             "started_at": self.started_at,
+            "run": None if self.meter.began == self.started_at else self.run,
             **fields,
         }
         if values["started_at"] is None and values["status"] is JobStatus.RUNNING:

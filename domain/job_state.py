@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from domain import planning
 from domain.caps import Bucket
 from domain.commands import Caps, JobOptions, JobSpec, Limit
-from domain.events import Cause, JobStatus
+from domain.events import Cause, JobStatus, Run
+from domain.metering import Meter
 from domain.outcomes import Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
 from domain.tolerance import Tally, exceeded
@@ -111,6 +112,10 @@ class JobState(BaseModel):
     adjusted_priority: int | None = None
     bucket: Bucket = Bucket()
     """What the cap of the rate has left."""
+    capped_at: datetime | None = None
+    """Since when the present caps hold."""
+    meter: Meter = Meter()
+    """How fast the present run goes."""
 
     # -- questions ----------------------------------------------------------------
 
@@ -144,10 +149,22 @@ class JobState(BaseModel):
     def percent(self) -> float:
         """How much of the present direction of work is settled, 0 to 100."""
         if self.status is JobStatus.ROLLING_BACK:
-            waiting = self._undo_waiting()
-            return 100.0 * (1 - waiting / self.undo_total) if self.undo_total else 100.0
+            return 100.0 * (1 - self.left / self.undo_total) if self.undo_total else 100.0
         total = self.counts.total
         return 100.0 * (total - self.counts.pending) / total if total else 0.0
+
+    @property
+    def run(self) -> Run | None:
+        """The present run, or the last one; None before the first."""
+        began = self.meter.began
+        return None if began is None else Run(at=began, settled=self.meter.before)
+
+    @property
+    def left(self) -> int:
+        """Items that wait to be settled, in the present direction of work."""
+        if self.status is JobStatus.ROLLING_BACK:
+            return self._undo_waiting()
+        return self.counts.pending
 
     def _undo_waiting(self) -> int:
         """How many items the present undo has still to put back."""
@@ -239,6 +256,7 @@ class JobState(BaseModel):
                 "applied": [effect.model_copy() for effect in self.applied],
                 "undone": [effect.model_copy() for effect in self.undone],
                 "deferred": list(self.deferred),
+                "meter": self.meter.model_copy(deep=True),
                 "tallies": [tally.model_copy(deep=True) for tally in self.tallies],
             }
         )

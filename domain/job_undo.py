@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from domain.errors import WrongState
 from domain.events import Cause, JobStatus, UndoStarted
-from domain.job_record import JobRecord, Stamp
+from domain.job_record import JobRecord, Stamp, run_from
 from domain.reversal import Part
 
 
@@ -43,6 +43,7 @@ class JobUndo(JobRecord):
             UndoStarted,
             stamp,
             status=JobStatus.ROLLING_BACK,
+            run=run_from(stamp, self.counts),
             epoch=self.epoch + 1,
             generation=self.generation + 1,
             direction=self.undo_direction,

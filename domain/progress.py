@@ -3,8 +3,9 @@
 One reader sees a job (:class:`~domain.job.Job`), another only one of its events.
 ``percent`` is that of the present direction of work: of items settled, or of those put
 back while a job is rolling back; None where an event alone does not tell.
-``items_per_second`` is the mean since the job started; it and ``eta_seconds`` are None
-where they would mean nothing.
+``items_per_second`` is the mean of the present run, which began when the job was started,
+resumed, retried or given other caps; it and ``eta_seconds`` are None where they would mean
+nothing. :class:`Progress` says more, of a job only.
 """
 
 from __future__ import annotations
@@ -12,8 +13,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from domain.events import Cause, ChunksClosed, ChunksPlanned, JobEvent, JobStatus, UndoStarted
+from domain.commands import Value
+from domain.events import (
+    Cause,
+    ChunksClosed,
+    ChunksPlanned,
+    JobEvent,
+    JobStatus,
+    Run,
+    UndoStarted,
+)
 from domain.job import Job
+from domain.metering import Quantiles, Remaining
 from domain.outcomes import Counts
 
 _WITHOUT_RATE = frozenset(
@@ -29,7 +40,7 @@ _WITHOUT_RATE = frozenset(
 
 def of_event(event: JobEvent) -> dict[str, Any]:
     """What the live stream says of a stored event, as JSON values."""
-    rate = _rate(event.status, event.counts, event.started_at, event.at)
+    rate = _rate(event.status, event.counts, _first_run(event.started_at, event.run), event.at)
     return {
         "job_id": event.originator_id,
         "version": event.originator_version,
@@ -46,13 +57,59 @@ def of_event(event: JobEvent) -> dict[str, Any]:
 
 def of_job(job: Job, now: datetime) -> dict[str, Any]:
     """Counts, percent, rate and remaining time of a job, as JSON values."""
-    rate = _rate(job.status, job.counts, job.started_at, job.finished_at or now)
+    began, before = job.meter.began or job.started_at, job.meter.before
+    run = None if began is None else Run(at=began, settled=before)
+    rate = _rate(job.status, job.counts, run, _until(job, now))
     return {
         "counts": documented(job.counts),
         "percent": _percent(job.status, job.counts, job.direction),
         "items_per_second": rate,
         "eta_seconds": _eta(job.status, job.counts, rate),
     }
+
+
+class Progress(Value):
+    """How the present run goes; rates in items a second, durations in milliseconds.
+
+    ``now`` is the rate of the last ten seconds. Durations are those of all runs; a chunk's
+    is shared among its items where its operation works them together.
+    """
+
+    since: datetime
+    settled: int
+    now: float | None
+    mean: float | None
+    eta: Remaining | None
+    chunk_ms: Quantiles | None
+    item_ms: Quantiles | None
+
+
+def of_run(job: Job, now: datetime) -> Progress | None:
+    """How a job's present run goes, or its last one went; None before the first."""
+    meter, until = job.meter, _until(job, now)
+    if meter.began is None:
+        return None
+    moving = job.status in (JobStatus.RUNNING, JobStatus.ROLLING_BACK)
+    return Progress(
+        since=meter.began,
+        settled=meter.settled,
+        now=meter.now(now) if moving else None,
+        mean=meter.mean(until),
+        eta=meter.remaining(job.left, now) if moving else None,
+        chunk_ms=meter.chunks.quantiles(),
+        item_ms=meter.items.quantiles(),
+    )
+
+
+def _until(job: Job, now: datetime) -> datetime:
+    """When the present run ended: now, while it goes on."""
+    return (job.updated_at or now) if job.status is JobStatus.PAUSED else job.finished_at or now
+
+
+def _first_run(started: datetime | None, run: Run | None) -> Run | None:
+    if run is not None or started is None:
+        return run
+    return Run(at=started, settled=0)
 
 
 def documented(counts: Counts) -> dict[str, int]:
@@ -98,13 +155,12 @@ def _direction(event: JobEvent) -> Cause | None:
             return None
 
 
-def _rate(
-    status: JobStatus, counts: Counts, started: datetime | None, until: datetime
-) -> float | None:
-    if started is None or status in _WITHOUT_RATE:
+def _rate(status: JobStatus, counts: Counts, run: Run | None, until: datetime) -> float | None:
+    if run is None or status in _WITHOUT_RATE:
         return None
-    seconds = (until - started).total_seconds()
-    return round((counts.total - counts.pending) / seconds, 2) if seconds > 0 else None
+    seconds = (until - run.at).total_seconds()
+    settled = counts.total - counts.pending - run.settled
+    return round(settled / seconds, 2) if seconds > 0 else None
 
 
 def _eta(status: JobStatus, counts: Counts, rate: float | None) -> float | None:

@@ -14,6 +14,7 @@ from domain import progress
 from domain.commands import Caps, JobOptions, Limit, Unless, Value
 from domain.events import JobAdjusted, JobEvent, JobOpened, JobStatus, JobSubmitted
 from domain.job import Job
+from domain.progress import Progress
 
 
 class CountsView(Value):
@@ -72,6 +73,7 @@ class JobView(JobSummary):
     retrying: int
     next_attempt_at: datetime | None
     limit: Limit | None
+    progress: Progress | None
     possible: tuple[str, ...]
 
 
@@ -102,6 +104,7 @@ def job_view(job: Job, now: datetime) -> JobView:
         retrying=len(job.put_off),
         next_attempt_at=job.next_due,
         limit=job.limit,
+        progress=progress.of_run(job, now),
         possible=tuple(job.possible()),
         **progress.of_job(job, now),
     )

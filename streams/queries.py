@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from domain.errors import InvalidCommand, JobNotFound, RecordNotFound
 from domain.events import JobEvent
 from domain.job import Job
-from domain.jobs import Jobs
+from domain.jobs import Jobs, stored_event
 from domain.ranges import Ranges
 from domain.registry import Registry
 from streams.attempts import ItemPast, past_of
@@ -23,6 +23,7 @@ from streams.previewing import Page, Preview, Previewer, WantedUndo
 from streams.stores import read_model
 from streams.stores.database import Database
 from streams.stores.error_groups import ErrorGroup, group_errors
+from streams.stores.events import some_events
 from streams.stores.records.past import Past, Version
 from streams.stores.records.past import Standing as RecordStanding
 from streams.stores.records.shape import shape_of
@@ -65,6 +66,19 @@ class Queries:
         if not found:
             await self.job(tenant, job_id)
         return [event for event in found if event.originator_version > after][:limit]
+
+    async def course(self, tenant: str, job_id: str, points: int) -> list[JobEvent]:
+        """At most ``points`` events, spread evenly over the job's past, with the last one.
+
+        They are the same however often one asks, but for those that are left out as more come.
+        """
+        job = await self.job(tenant, job_id)
+        stride = 1
+        while job.version // stride + 1 > points:
+            stride *= 2
+        versions = [*range(stride, job.version, stride), job.version]
+        rows = await self._database.read(lambda c: some_events(c, job_id, versions))
+        return [stored_event(self._jobs.job_mapper, row) for row in rows]
 
     async def items(
         self,

@@ -62,6 +62,11 @@ class Vitals:
                 )
         return Health(not reasons, reasons, sum(lane.waiting for lane in self._lanes))
 
+    @property
+    def broker_away(self) -> str:
+        """Why the broker cannot be reached, as far as this process knows; empty when it can."""
+        return next((lane.broker_away for lane in self._lanes if lane.broker_away), "")
+
     async def measure(self) -> None:
         """Ask the broker for each lane; belongs into a loop."""
         for lane in self._lanes:

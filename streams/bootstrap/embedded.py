@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -29,8 +30,10 @@ from streams.places import LivePlaces
 from streams.queries import Queries
 from streams.relay import LiveRelay
 from streams.settings import Settings
+from streams.situation import itself
 from streams.stores import audit
 from streams.stores.database import Database
+from streams.stores.workers import WorkerRow
 from streams.sweep import Sweep, undriven
 from streams.timers import Timers
 from streams.topology import StageName, all_topics
@@ -89,6 +92,12 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     )
     parts.bind_live(apps[StageName.LIVE], relay, send, base, lane)
     vitals = Vitals(base.database, [lane])
+    here = WorkerRow(
+        name=f"embedded-{base.ids.new()}",
+        systems=tuple(base.registry.systems),
+        slots=1,
+        process=os.getpid(),
+    )
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(slow.close)
         stack.push_async_callback(alarms.aclose)
@@ -108,6 +117,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
             gateway=parts.gateway(base, send, waiting),
             queries=Queries(base.database, base.jobs, base.registry),
             hub=hub,
+            situation=parts.situation(base, vitals, itself(here)),
             registry=base.registry,
             clock=base.clock,
             database=base.database,

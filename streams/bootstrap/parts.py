@@ -34,6 +34,7 @@ from streams.projector import Projector
 from streams.queries import Queries
 from streams.relay import LiveRelay
 from streams.settings import Settings
+from streams.situation import Present, Situation
 from streams.slow import SlowPool
 from streams.stores.database import Database
 from streams.stores.events import EventRecorder, SnapshotRecorder
@@ -57,6 +58,7 @@ class Engine:
     gateway: Gateway
     queries: Queries
     hub: LiveHub
+    situation: Situation
     registry: Registry
     clock: SystemClock
     database: Database
@@ -215,6 +217,17 @@ def gateway(base: Base, send: Sender, waiting: Waiting) -> Gateway:
         send=send,
         decided=waiting,
         failpoints=base.failpoints,
+    )
+
+
+def situation(base: Base, vitals: Vitals, present: Present) -> Situation:
+    """What is around jobs, for those who ask; ``present`` finds the workers that live."""
+    return Situation(
+        database=base.database,
+        registry=base.registry,
+        clock=base.clock,
+        present=present,
+        broker_away=lambda: vitals.broker_away,
     )
 
 

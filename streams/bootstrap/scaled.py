@@ -39,7 +39,7 @@ from streams.stores import audit, decisions, event_order
 from streams.stores.database import Database
 from streams.stores.listening import listening
 from streams.stores.ownership import LeasedOwner
-from streams.stores.workers import WorkerRow, beat, end_frozen, forget, measured
+from streams.stores.workers import WorkerRow, beat, end_frozen, forget, live_workers, measured
 from streams.sweep import Sweep
 from streams.timers import Timers
 from streams.topology import StageName, all_topics
@@ -89,6 +89,7 @@ async def api(settings: Settings, registry: Registry | None = None) -> AsyncIter
                 gateway=parts.gateway(base, send, waiting),
                 queries=Queries(base.database, base.jobs, base.registry),
                 hub=hub,
+                situation=parts.situation(base, vitals, live_workers),
                 registry=base.registry,
                 clock=base.clock,
                 database=base.database,

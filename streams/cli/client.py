@@ -130,6 +130,12 @@ class Client:
         headers = {"Idempotency-Key": key} if key else {}
         return await self._posted(_job(job_id, "apply"), (), json=body, headers=headers)
 
+    async def weigh(self, tenant: str, weight: float) -> Any:
+        """Give a tenant another share of the workers."""
+        path = f"/api/v1/tenants/{quote(tenant, safe='')}"
+        async with self._request("POST", path, (), json={"weight": weight}) as response:
+            return await response.json()
+
     async def get(self, path: str, query: Query = ()) -> Any:
         """The JSON document at a path."""
         accept = {"Accept": "application/json"}

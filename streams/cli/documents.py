@@ -21,6 +21,14 @@ class CountsDocument(TypedDict):
     planned: NotRequired[int]
 
 
+class WaitingDocument(TypedDict):
+    """Why a job waits."""
+
+    reason: str
+    text: str
+    since: str
+
+
 class JobDocument(TypedDict):
     """A job; times are ISO 8601, ``percent`` is 0 to 100. Figures are None when unknown."""
 
@@ -43,6 +51,7 @@ class JobDocument(TypedDict):
     reason: NotRequired[str]
     retrying: NotRequired[int]
     next_attempt_at: NotRequired[str | None]
+    waiting: NotRequired[WaitingDocument | None]
 
 
 class FaultDocument(TypedDict):

@@ -19,6 +19,7 @@ from streams.cli import (
     health,
     item,
     looking,
+    operating,
     planning,
     reading,
     scaling,
@@ -92,6 +93,8 @@ for part in (scaling.api, scaling.coordinator, scaling.worker):
     app.command(rich_help_panel=SERVER)(part)
 app.command(rich_help_panel=SERVER)(describing.asyncapi)
 app.command(rich_help_panel=SERVER)(health.health)
+for look in (operating.workers, operating.weights):
+    app.command(rich_help_panel=SERVER)(look)
 app.add_typer(audit.app, name="audit", rich_help_panel=SERVER)
 app.add_typer(topics.app, name="topics", rich_help_panel=SERVER)
 app.add_typer(database.app, name="db", rich_help_panel=SERVER)

@@ -190,6 +190,7 @@ def job_details(job: JobDocument) -> Table:
         ("retrying", _retrying(job)),
         ("counts", f"{counts_line(job['counts'])} (of {job['counts']['total']:,})"),
         ("progress", "  ".join([percent(job), *_pace(job)])),
+        ("waits", _waits(job)),
         ("version", str(job["version"])),
         ("priority", str(job["priority"])),
         ("tags", ", ".join(job["tags"])),
@@ -210,6 +211,12 @@ def _retrying(job: JobDocument) -> str:
     if not many:
         return ""
     return f"{many:,} items" + (f", the next at {moment(when)}" if when else "")
+
+
+def _waits(job: JobDocument) -> str:
+    """Why the job waits; empty when it does not, or the server does not say."""
+    waiting = job.get("waiting")
+    return f"{waiting['text']} (since {moment(waiting['since'])})" if waiting else ""
 
 
 def item_table(items: Iterable[ItemDocument]) -> Table:
@@ -254,6 +261,25 @@ def operation_table(operations: Sequence[Mapping[str, Any]]) -> Table:
             Text(str(operation["kind"]), style="bold", no_wrap=True),
             str(operation.get("reversible", "")),
             Text(plain(first)),
+        )
+    return table
+
+
+def worker_table(workers: Iterable[Mapping[str, Any]]) -> Table:
+    """Workers, a line each."""
+    table = table_of(
+        "worker", "host", "process", "slots", "systems", "memory", "processor", "alive"
+    )
+    for worker in workers:
+        table.add_row(
+            Text(plain(worker["name"]), no_wrap=True),
+            plain(worker["host"]),
+            str(worker["process"]),
+            str(worker["slots"]),
+            plain(", ".join(worker["systems"])),
+            f"{worker['memory_bytes'] / 2**20:,.0f} MiB",
+            f"{worker['cpu_seconds']:,.1f} s ({worker['cpu_percent'] or 0:.0f} %)",
+            duration(worker["alive_seconds"]),
         )
     return table
 

@@ -28,7 +28,15 @@ from streams.stores.chain import GENESIS, EventRow, Head, event_hash
 from streams.stores.database import Database
 from streams.stores.event_order import CHANNEL, ORDERS, Announced, EventOrder
 from streams.stores.schema import events, snapshots
-from streams.stores.statements import Row, Statement, fixed, run_sql, run_sql_many
+from streams.stores.statements import (
+    Row,
+    Statement,
+    fixed,
+    listed,
+    numbers,
+    run_sql,
+    run_sql_many,
+)
 
 KEPT_SNAPSHOTS = 2
 """The latest of each job, and the one before it for who reads a slightly older version."""
@@ -59,6 +67,13 @@ def _versions(table: Table, *, desc: bool) -> Statement:
     )
 
 
+_SOME = Statement(
+    lambda dialect: (
+        select(events.c.job_id, events.c.version, events.c.alias, events.c.state)
+        .where(events.c.job_id == bindparam("job"), events.c.version.in_(numbers(dialect)))
+        .order_by(events.c.version)
+    )
+)
 _EVENTS = {desc: _versions(events, desc=desc) for desc in (False, True)}
 _SNAPSHOTS = {desc: _versions(snapshots, desc=desc) for desc in (False, True)}
 
@@ -232,6 +247,11 @@ class _Span:
             last=_LARGEST if self.lte is None else self.lte,
             most=_LARGEST if self.limit is None else self.limit,
         ).rows
+
+
+def some_events(connection: Connection, job_id: str, versions: Sequence[int]) -> list[StoredEvent]:
+    """Those events of a job, in order."""
+    return _stored(_SOME.run(connection, job=job_id, numbers=listed(versions)).rows)
 
 
 def _rows(

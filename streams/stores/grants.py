@@ -171,6 +171,13 @@ def unlisted(connection: Connection, after: str, most: int) -> list[str]:
     return [job_id for (job_id,) in _UNLISTED.run(connection, after=after, most=most)]
 
 
+def weigh(connection: Connection, tenant: str, weight: float) -> None:
+    """Give a tenant a share; coordinators go by it within a second."""
+    row = INSERTS[connection.dialect.name](tenant_weights).values(tenant=tenant, weight=weight)
+    shares = {"weight": row.excluded.weight}
+    connection.execute(row.on_conflict_do_update(index_elements=["tenant"], set_=shares))
+
+
 def weights(connection: Connection) -> dict[str, float]:
     """The shares of tenants that were given one."""
     return dict(_WEIGHTS.run(connection).rows)

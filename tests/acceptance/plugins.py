@@ -198,7 +198,7 @@ def result(ctx, item):
     bad = item.bad and not os.path.exists(f"{ctx.params.folder}/mended")
     return Failed("off", "off the beat", "/bad") if bad else Done()
 
-@operation("metronome.beat", item=Beat, params=Journal)
+@operation("metronome.beat", item=Beat, params=Journal, independent=True)
 def beat(ctx, item):
     note(ctx, item, "begin")
     time.sleep(item.ms / 1000)

@@ -78,6 +78,7 @@ async def site_of(
         gateway=engine,
         queries=engine,
         hub=engine.hub,
+        situation=engine,
         vitals=engine,
         registry=engine.registry,
         plans=engine,

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any
 
-from domain.commands import JobSpec
+from domain.caps import adjusted
+from domain.commands import Adjustment, JobSpec
 from domain.errors import JobNotFound, PlanChanged, RecordNotFound, StoreUnavailable
 from domain.events import Cause, JobEvent
 from domain.job import Job, Stamp
@@ -21,6 +22,7 @@ from domain.outcomes import ClosedChunk, ItemStatus
 from domain.progress import of_event
 from domain.ranges import Ranges
 from domain.registry import Registry
+from domain.waiting import Surroundings, Waiting, waiting
 from streams.attempts import Attempt, ItemPast
 from streams.diffs import Change, Difference, Run, Summary
 from streams.gateway import Caller
@@ -35,6 +37,7 @@ from streams.stores.error_groups import ErrorGroup
 from streams.stores.ledger import LedgerEntry
 from streams.stores.read_model import Page
 from streams.stores.records.past import Blame, Standing, Version
+from streams.stores.workers import WorkerRow
 
 AT = datetime(2025, 1, 31, 12, tzinfo=UTC)
 DIGEST = "0" * 64
@@ -71,6 +74,8 @@ class MemoryEngine:
     """Items that were read so far."""
     items_left: asyncio.Event = field(default_factory=asyncio.Event)
     """Nobody reads items any more."""
+    around: Surroundings = field(default_factory=Surroundings)
+    shares: dict[str, float] = field(default_factory=dict)
     _jobs: dict[str, Job] = field(default_factory=dict)
     _closed: dict[str, set[int]] = field(default_factory=dict)
 
@@ -135,6 +140,33 @@ class MemoryEngine:
         else:
             getattr(job, verb)(self._stamp(), reason)
         return self._decided(job)
+
+    async def adjust(
+        self, caller: Caller, job_id: str, wanted: Adjustment, *, key: str | None = None
+    ) -> Decision:
+        job = self._known(caller.tenant, job_id)
+        caps = adjusted(job.caps, wanted)
+        priority = job.priority if wanted.priority is None else wanted.priority
+        job.adjust(self._stamp(), caps, priority, wanted.reason)
+        return self._decided(job)
+
+    async def course(self, tenant: str, job_id: str, points: int) -> list[JobEvent]:
+        self._known(tenant, job_id)
+        return self.events_of[job_id][-points:]
+
+    # -- situation ----------------------------------------------------------------
+
+    async def waiting(self, job: Job) -> Waiting | None:
+        return waiting(job, AT, self.around)
+
+    async def workers(self) -> list[WorkerRow]:
+        return [WorkerRow("w-1", ("test",), 2, 7, "here", 1 << 20, 5.0, 100.0, 110.0)]
+
+    async def weights(self) -> dict[str, float]:
+        return self.shares
+
+    async def weigh(self, tenant: str, weight: float) -> None:
+        self.shares[tenant] = weight
 
     # -- queries ------------------------------------------------------------------
 

@@ -57,6 +57,7 @@ class Shop:
             gateway=engine.gateway,
             queries=engine.queries,
             hub=engine.hub,
+            situation=engine.situation,
             vitals=engine.vitals,
             registry=engine.registry,
             plans=engine.plans,

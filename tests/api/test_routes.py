@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from api.limits import Limits
 from domain.commands import Selection
 from domain.errors import DecisionPending
+from domain.waiting import Surroundings
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
 
@@ -207,7 +208,7 @@ async def test_a_command_in_the_wrong_state_names_what_is_possible(site: Site) -
     job_id = await submitted(site)
     problem = await post(site, f"/api/v1/jobs/{job_id}/resume", status=409)
     assert problem["code"] == "wrong_state"
-    assert "possible: cancel, pause" in problem["detail"]
+    assert "possible: adjust, cancel, pause" in problem["detail"]
 
 
 async def test_failed_items_are_retried_and_a_job_is_undone(site: Site) -> None:
@@ -409,3 +410,77 @@ async def test_a_fault_of_ours_tells_nothing(site: Site) -> None:
     assert "secret" not in text
     assert "Traceback" not in text
     assert orjson.loads(text)["code"] == "internal"
+
+
+# -- how fast, and why not faster -----------------------------------------------------------
+
+
+async def test_caps_and_priority_are_adjusted(site: Site) -> None:
+    job_id = await submitted(site)
+    path = f"/api/v1/jobs/{job_id}/adjust"
+    job = await post(site, path, json={"rate": 50, "concurrency": 4, "reason": "peak"})
+    assert job["caps"] == {"rate": 50, "concurrency": 4}
+    job = await post(site, path, json={"lift": ["rate"], "priority": 9})
+    assert (job["caps"], job["priority"]) == ({"rate": None, "concurrency": 4}, 9)
+    assert job["links"]["adjust"] == path
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"rate": 0}, "/rate"),
+        ({"rate": -3}, "/rate"),
+        ({"rate": "50"}, "/rate"),
+        ({"concurrency": 0}, "/concurrency"),
+        ({"concurrency": 1.5}, "/concurrency"),
+        ({"priority": 11}, "/priority"),
+        ({"lift": ["speed"]}, "/lift/0"),
+        ({"speed": 3}, "/speed"),
+        ({"rate": 3, "lift": ["rate"]}, "/lift"),
+        ({}, ""),
+    ],
+)
+async def test_what_cannot_be_adjusted_is_pointed_at(
+    site: Site, body: dict[str, Any], pointer: str
+) -> None:
+    job_id = await submitted(site)
+    problem = await post(site, f"/api/v1/jobs/{job_id}/adjust", json=body, status=422)
+    assert problem.get("pointer", "") == pointer
+    assert (await get(site, f"/api/v1/jobs/{job_id}"))["version"] == 1
+
+
+async def test_a_job_says_why_it_waits(site: Site) -> None:
+    job_id = await submitted(site)
+    assert (await get(site, f"/api/v1/jobs/{job_id}"))["waiting"] is None
+    site.engine.around = Surroundings(slots=0)
+    told = (await get(site, f"/api/v1/jobs/{job_id}"))["waiting"]
+    assert (told["reason"], told["text"]) == (
+        "no_worker",
+        "no worker for test is alive; start one",
+    )
+    paused = await post(site, f"/api/v1/jobs/{job_id}/pause", json={"reason": "lunch"})
+    assert paused["waiting"]["text"] == "it is paused (lunch); resume it"
+
+
+async def test_workers_and_shares_are_shown_and_a_share_is_set(site: Site) -> None:
+    (worker,) = (await get(site, "/api/v1/workers"))["items"]
+    assert (worker["name"], worker["memory_bytes"], worker["cpu_percent"]) == ("w-1", 1 << 20, 50)
+    async with site.client.post("/api/v1/tenants/shop", json={"weight": 3}) as response:
+        assert await response.json() == {"tenant": "shop", "weight": 3}
+    found = await get(site, "/api/v1/tenants")
+    assert found["items"] == [{"tenant": "shop", "weight": 3}]
+    for bad in (0, -1, "3", None):
+        async with site.client.post("/api/v1/tenants/shop", json={"weight": bad}) as response:
+            assert response.status == 422
+
+
+async def test_progress_over_time(site: Site) -> None:
+    job_id = await submitted(site)
+    site.engine.work(job_id)
+    path = f"/api/v1/jobs/{job_id}/progress"
+    found = (await get(site, path))["items"]
+    assert [point["version"] for point in found] == [1, 2, 3, 4]
+    assert [point["percent"] for point in found] == [0, 0, 100, 100]
+    assert len((await get(site, path, params={"points": "2"}))["items"]) == 2
+    for bad in ("1", "1001", "x"):
+        assert (await get(site, path, params={"points": bad}, status=400))["code"]

@@ -19,6 +19,7 @@ PLACES = {
     "{job_id:[0-9A-Za-z_-]{1,64}}": "job-1",
     "{other:[0-9A-Za-z_-]{1,64}}": "job-2",
     "{table}": "numbers",
+    "{tenant:[^/]{1,100}}": "t",
     "{record_id:[0-9]{1,19}}": "7",
     "{position:[0-9]{1,8}}": "7",
 }
@@ -53,7 +54,7 @@ async def ask(site: Site, method: str, path: str, **options: Any) -> tuple[int, 
 
 
 def test_the_routes_are_those_that_are_promised() -> None:
-    assert len(PATHS) == len(set(PATHS)) == 27
+    assert len(PATHS) == len(set(PATHS)) == 32
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)

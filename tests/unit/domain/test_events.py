@@ -14,6 +14,7 @@ from domain.errors import UnsupportedVersion
 from domain.events import EVENTS, JobEvent, JobSealed, JobSnapshot, JobStatus
 from domain.job import Job
 from domain.jobs import JobMapper
+from domain.metering import Meter
 from tests import golden
 from tests.golden.__main__ import all_kinds, ending, missing
 from tests.unit.domain.story import Story
@@ -48,7 +49,9 @@ def test_a_golden_history_still_tells_the_same_story(history: dict[str, Any]) ->
     assert ending(told) == history["then"]
 
     (snapshot,) = [event for event in events if isinstance(event, JobSnapshot)]
-    assert Job.project(None, [snapshot]) == told
+    # One of a release that did not measure yet begins to with what comes after it.
+    new = {} if "meter" in snapshot.state else {"meter": Meter()}
+    assert Job.project(None, [snapshot]) == told.model_copy(update=new)
 
 
 @pytest.mark.parametrize("history", golden.load(), ids=lambda history: history["name"])

@@ -1,0 +1,135 @@
+"""Waiting: why a job does not go on, or not faster, in one word and in a sentence. Pure.
+
+Only what somebody can do something about, or has decided: a job that is being worked at
+the speed of its workers waits for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from domain.commands import Value
+from domain.events import JobStatus
+from domain.job import Job
+
+
+class Hold(StrEnum):
+    """What a job waits for."""
+
+    ITEMS = "items"
+    APPROVAL = "approval"
+    PAUSED = "paused"
+    BROKER = "broker"
+    NO_WORKER = "no_worker"
+    BACKOFF = "backoff"
+    RATE = "rate"
+    CONCURRENCY = "concurrency"
+    BEHIND = "behind"
+
+
+class Waiting(Value):
+    """Why a job waits; ``since`` is when that began, or when the job last moved."""
+
+    reason: Hold
+    text: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A job that has work with the workers of the same system."""
+
+    job_id: str
+    tenant: str
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is around a job: the broker, the workers of its system, and whose work they have.
+
+    ``slow`` is None when no process here knows the job's operation.
+    """
+
+    slow: bool | None = False
+    broker_away: str = ""
+    slots: int = 1
+    ahead: Sequence[Ahead] = ()
+
+
+_ACTIVE = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.ROLLING_BACK)
+
+
+def by_itself(job: Job) -> Waiting | None:
+    """Why a job waits that nobody but a caller can move on."""
+    since = job.updated_at
+    if since is None:
+        return None
+    if job.status is JobStatus.DRAFT:
+        return Waiting(reason=Hold.ITEMS, text="its items follow, until it is sealed", since=since)
+    if job.status is JobStatus.AWAITING_APPROVAL:
+        return Waiting(reason=Hold.APPROVAL, text="somebody else must approve it", since=since)
+    if job.status is JobStatus.PAUSED:
+        why = f" ({job.reason})" if job.reason else ""
+        return Waiting(reason=Hold.PAUSED, text=f"it is paused{why}; resume it", since=since)
+    return None
+
+
+def waiting(job: Job, now: datetime, around: Surroundings) -> Waiting | None:
+    """Why a job waits; None when it is worked, or at rest."""
+    found = by_itself(job)
+    if found is not None or job.status not in _ACTIVE or job.updated_at is None:
+        return found
+    told = _stopped(job, around) or _held(job, now, around) or _behind(job, around)
+    if told is None:
+        return None
+    reason, text = told
+    capped = reason in (Hold.RATE, Hold.CONCURRENCY)
+    since = job.capped_at if capped and job.capped_at is not None else job.updated_at
+    return Waiting(reason=reason, text=text, since=since)
+
+
+def _stopped(job: Job, around: Surroundings) -> tuple[Hold, str] | None:
+    system = job.spec.operation.split(".", 1)[0]
+    if around.broker_away:
+        return Hold.BROKER, f"the broker is away: {around.broker_away}"
+    if around.slow is None:
+        return Hold.NO_WORKER, f"no process here has {job.spec.operation}; install its package"
+    if around.slots == 0 and (job.open or job.wants_chunks()):
+        return Hold.NO_WORKER, f"no worker for {system} is alive; start one"
+    return None
+
+
+def _held(job: Job, now: datetime, around: Surroundings) -> tuple[Hold, str] | None:
+    if job.deferred and not job.open and not job.backlog:
+        first = min(entry.due for entry in job.deferred)
+        left = max((first - now).total_seconds(), 0.0)
+        items = len(job.put_off)
+        return Hold.BACKOFF, f"{items} failed items are tried again, the first in {left:.0f} s"
+    if not job.caps or not job.wants_chunks():
+        return None
+    until, slow = job.held_until, bool(around.slow)
+    if job.caps.concurrency is not None and not job.allowed_at_once(slow=slow):
+        what = "items" if slow else "chunks"
+        return Hold.CONCURRENCY, f"at most {job.caps.concurrency} {what} are worked at once"
+    if until is not None and (until > now or not job.allowed(now, slow=slow)):
+        return Hold.RATE, f"it is held to {job.caps.rate:g} items a second"
+    return None
+
+
+def _behind(job: Job, around: Surroundings) -> tuple[Hold, str] | None:
+    if job.open or not job.wants_chunks():
+        return None
+    others = [other for other in around.ahead if other.job_id != job.id]
+    if not others:
+        return None
+    known = [other.job_id for other in others if other.tenant == job.tenant]
+    hidden = len(others) - len(known)
+    parts = [f"job {job_id}" for job_id in known[:3]]
+    more = len(known) - len(parts)
+    parts += [f"{more} more"] if more else []
+    parts += [f"{hidden} of other tenants"] if hidden else []
+    return Hold.BEHIND, f"the workers have chunks of {', '.join(parts)}"

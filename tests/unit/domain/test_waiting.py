@@ -1,0 +1,98 @@
+"""Waiting: each cause is named, and a job that is worked waits for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from domain.job import Job
+from domain.waiting import Ahead, Hold, Surroundings, Waiting, by_itself, waiting
+from tests.unit.domain.story import BEGIN, Story
+
+CALM = Surroundings()
+BUSY = Surroundings(ahead=(Ahead("job-2", "local", 3), Ahead("job-3", "other", 1)))
+SLOW = Surroundings(slow=True)
+
+
+def _told(job: Job, around: Surroundings = CALM, seconds: float = 60) -> Waiting | None:
+    return waiting(job, BEGIN + timedelta(seconds=seconds), around)
+
+
+def _backing_off() -> Story:
+    story = Story(chunk_size=4, retry={"delay": 100}).submit(4).plan()
+    return story.failing(0, "busy", retryable=True, chance=0.5)
+
+
+CASES: dict[Hold, tuple[Callable[[], Story], Surroundings, str]] = {
+    Hold.ITEMS: (lambda: Story().open_draft(), CALM, "its items follow, until it is sealed"),
+    Hold.PAUSED: (lambda: Story().submit().pause(), CALM, "it is paused (lunch); resume it"),
+    Hold.BROKER: (
+        lambda: Story().submit(),
+        Surroundings(broker_away="no answer"),
+        "the broker is away: no answer",
+    ),
+    Hold.NO_WORKER: (
+        lambda: Story().submit().plan(),
+        Surroundings(slots=0),
+        "no worker for shop is alive; start one",
+    ),
+    Hold.BACKOFF: (_backing_off, CALM, "1 failed items are tried again, the first in"),
+    Hold.RATE: (
+        lambda: Story(rate=0.01).submit().plan(),
+        CALM,
+        "it is held to 0.01 items a second",
+    ),
+    Hold.CONCURRENCY: (
+        lambda: Story(concurrency=1, chunk_size=2).submit().plan(),
+        CALM,
+        "at most 1 chunks are worked at once",
+    ),
+    Hold.BEHIND: (
+        lambda: Story().submit(),
+        BUSY,
+        "the workers have chunks of job job-2, 1 of other tenants",
+    ),
+}
+
+
+@pytest.mark.parametrize("hold", CASES)
+def test_each_cause_is_named(hold: Hold) -> None:
+    make, around, text = CASES[hold]
+    told = _told(make().job, around)
+    assert told is not None
+    assert told.reason is hold
+    assert told.text.startswith(text)
+
+
+def test_every_cause_has_a_case_but_for_what_nothing_leads_to() -> None:
+    assert {*CASES, Hold.APPROVAL} == set(Hold)
+
+
+def test_a_job_that_is_worked_or_at_rest_waits_for_nothing() -> None:
+    assert _told(Story().submit().plan().job, BUSY) is None
+    assert _told(Story().submit().work().job, Surroundings(slots=0)) is None
+    assert _told(Story(rate=1000).submit().plan().job) is None
+    assert by_itself(Story().job) is None
+
+
+def test_slow_items_are_counted_as_items() -> None:
+    told = _told(Story(concurrency=3).submit().plan(slow=True, room=3).job, SLOW)
+    assert told is not None
+    assert told.text == "at most 3 items are worked at once"
+
+
+def test_an_operation_that_is_gone_is_named() -> None:
+    told = _told(Story().submit().job, Surroundings(slow=None))
+    assert told is not None
+    assert "no process here has shop.reprice" in told.text
+
+
+def test_since_is_when_the_caps_were_set() -> None:
+    story = Story(chunk_size=2).submit().plan().wait(30).adjust(concurrency=1)
+    adjusted_at = story.job.updated_at
+    story.done(0).plan()
+    told = _told(story.job)
+    assert told is not None
+    assert told.since == adjusted_at

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -103,6 +103,11 @@ class Run(Value):
 
     at: datetime
     settled: int
+
+    @classmethod
+    def beginning(cls, at: datetime, counts: Counts) -> Self:
+        """A run that begins now, at such counts."""
+        return cls(at=at, settled=counts.total - counts.pending)
 
 
 class JobEvent(BaseModel):

@@ -33,13 +33,14 @@ from domain.events import (
     JobSubmitted,
     PlannedChunk,
     RetryStarted,
+    Run,
 )
 from domain.job_approval import JobApproval
-from domain.job_record import Stamp, run_from
+from domain.job_record import Stamp
 from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
 from domain.retrying import Failures, put_off
-from domain.settling import said, settled
+from domain.settling import require_account, settled
 from domain.tolerance import named_by
 
 __all__ = ["NOTHING_KNOWN", "Job", "Stamp"]
@@ -159,7 +160,7 @@ class Job(JobApproval):
         if not fresh:
             return
         for chunk in fresh.values():
-            self._require_account(chunk)
+            require_account(chunk, self.open[chunk.chunk].cause, self._items_of(chunk.chunk))
         spans = {number: len(faults) for number, faults in failures.of.items()}
         for portion in portions.of_chunks(fresh.values(), spans):
             self._close(stamp, portion, failures)
@@ -191,7 +192,7 @@ class Job(JobApproval):
         """Go on after a pause."""
         self.check("resume")
         status = JobStatus.RUNNING if self.started_at else JobStatus.PENDING
-        said = {"run": run_from(stamp, self.counts)} if self.started_at else {}
+        said = {"run": Run.beginning(stamp.at, self.counts)} if self.started_at else {}
         self._emit(JobResumed, stamp, status=status, reason=reason, **said)
         self._finish_if_done(stamp)
 
@@ -259,7 +260,7 @@ class Job(JobApproval):
                 stamp,
                 status=JobStatus.RUNNING,
                 counts=counts,
-                run=run_from(stamp, counts),
+                run=Run.beginning(stamp.at, counts),
                 items=items,
                 reason=reason,
                 edited=edited,
@@ -277,7 +278,7 @@ class Job(JobApproval):
         if recalled:
             self._require_quiet()
         begins = caps != self.caps and self.started_at is not None
-        said = {"run": run_from(stamp, self.counts)} if begins else {}
+        said = {"run": Run.beginning(stamp.at, self.counts)} if begins else {}
         self._emit(
             JobAdjusted,
             stamp,
@@ -354,27 +355,7 @@ class Job(JobApproval):
 
     def _finish_if_done(self, stamp: Stamp) -> None:
         if self._is_done() and self.status in (JobStatus.RUNNING, JobStatus.ROLLING_BACK):
-            undoing = self.status is JobStatus.ROLLING_BACK
-            status = self._undone_status() if undoing else self._final_status()
-            self._emit(JobFinished, stamp, status=status)
-
-    def _final_status(self) -> JobStatus:
-        if self.counts.failed == 0:
-            # Some may be left of a stopped job of which only a part was retried.
-            return JobStatus.COMPLETED_WITH_ERRORS if self.dropped else JobStatus.COMPLETED
-        if self.counts.succeeded + self.counts.planned == 0:
-            return JobStatus.FAILED
-        return JobStatus.COMPLETED_WITH_ERRORS
-
-    def _require_account(self, closed: ClosedChunk) -> None:
-        opened = self.open[closed.chunk]
-        spoken = said(opened.cause, closed) + len(closed.returned)
-        items = self._standing(opened) if opened.cause.undoing else len(opened.items)
-        if spoken != items:
-            raise RuntimeError(
-                f"the outcome of chunk {closed.chunk} speaks of {spoken} items, the chunk has "
-                f"{items}; whoever closes a chunk must say what became of each item"
-            )
+            self._emit(JobFinished, stamp, status=self._resting_status())
 
     def _require_quiet(self) -> None:
         if self.open:

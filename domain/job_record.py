@@ -10,10 +10,9 @@ from typing import Any
 from pydantic import PrivateAttr
 
 from domain.errors import WrongState
-from domain.events import JobEvent, JobSnapshot, JobStatus, Run
+from domain.events import JobEvent, JobSnapshot, JobStatus
 from domain.job_plan import JobPlan
-from domain.outcomes import Counts
-from domain.verbs import Verb, verbs_of
+from domain.verbs import Verb
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +24,12 @@ class Stamp:
     at: datetime
 
 
-def run_from(stamp: Stamp, counts: Counts) -> Run:
-    """A run that begins now."""
-    return Run(at=stamp.at, settled=counts.total - counts.pending)
-
-
 class JobRecord(JobPlan):
     """A job with the events that are not stored yet."""
 
     _pending: list[JobEvent] = PrivateAttr(default_factory=list)
 
     # -- questions ----------------------------------------------------------------
-
-    def possible(self) -> list[str]:
-        """What a caller may ask of the job in its present status."""
-        dry_run = self.options.dry_run
-        return sorted(verbs_of(self.status, sealed=self.sealed, dry_run=dry_run))
 
     def check(self, verb: Verb) -> None:
         """Raise WrongState, which names the status and what is possible, unless allowed."""

@@ -19,6 +19,7 @@ from domain.metering import Meter
 from domain.outcomes import Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
 from domain.tolerance import Tally, exceeded
+from domain.verbs import verbs_of
 
 
 class Backlog(BaseModel):
@@ -153,6 +154,11 @@ class JobState(BaseModel):
         total = self.counts.total
         return 100.0 * (total - self.counts.pending) / total if total else 0.0
 
+    def possible(self) -> list[str]:
+        """What a caller may ask of the job in its present status."""
+        dry_run = self.options.dry_run
+        return sorted(verbs_of(self.status, sealed=self.sealed, dry_run=dry_run))
+
     @property
     def run(self) -> Run | None:
         """The present run, or the last one; None before the first."""
@@ -195,6 +201,11 @@ class JobState(BaseModel):
             if effect.chunk == undo.target:
                 return effect.items
         return 0
+
+    def _items_of(self, chunk: int) -> int:
+        """How many items the outcome of an open chunk must speak of."""
+        opened = self.open[chunk]
+        return self._standing(opened) if opened.cause.undoing else len(opened.items)
 
     def _reapply_incomplete(self) -> bool:
         incomplete = self.status is JobStatus.ROLLBACK_INCOMPLETE
@@ -269,3 +280,22 @@ class JobState(BaseModel):
 
     def _is_done(self) -> bool:
         return not (self.open or self.backlog or self.deferred) and self.sealed
+
+    def _resting_status(self) -> JobStatus:
+        """In which status it ends, when nothing is left to do."""
+        if self.status is not JobStatus.ROLLING_BACK:
+            return self._final_status()
+        if self.direction is None or self.undo_targets(self.direction):
+            # Some could not be put back, or were not to be.
+            return JobStatus.ROLLBACK_INCOMPLETE
+        if self.direction is Cause.REAPPLY and self.status_before_undo:
+            return self.status_before_undo
+        return JobStatus.ROLLED_BACK
+
+    def _final_status(self) -> JobStatus:
+        if self.counts.failed == 0:
+            # Some may be left of a stopped job of which only a part was retried.
+            return JobStatus.COMPLETED_WITH_ERRORS if self.dropped else JobStatus.COMPLETED
+        if self.counts.succeeded + self.counts.planned == 0:
+            return JobStatus.FAILED
+        return JobStatus.COMPLETED_WITH_ERRORS

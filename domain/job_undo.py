@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from domain.errors import WrongState
-from domain.events import Cause, JobStatus, UndoStarted
-from domain.job_record import JobRecord, Stamp, run_from
+from domain.events import JobStatus, Run, UndoStarted
+from domain.job_record import JobRecord, Stamp
 from domain.reversal import Part
 
 
@@ -43,7 +43,7 @@ class JobUndo(JobRecord):
             UndoStarted,
             stamp,
             status=JobStatus.ROLLING_BACK,
-            run=run_from(stamp, self.counts),
+            run=Run.beginning(stamp.at, self.counts),
             epoch=self.epoch + 1,
             generation=self.generation + 1,
             direction=self.undo_direction,
@@ -52,12 +52,3 @@ class JobUndo(JobRecord):
             parts=parts,
             force=force,
         )
-
-    def _undone_status(self) -> JobStatus:
-        """Where an undo leads that has nothing more to do."""
-        if self.direction is None or self.undo_targets(self.direction):
-            # Some could not be put back, or were not to be.
-            return JobStatus.ROLLBACK_INCOMPLETE
-        if self.direction is Cause.REAPPLY and self.status_before_undo:
-            return self.status_before_undo
-        return JobStatus.ROLLED_BACK

@@ -27,3 +27,13 @@ def settled(counts: Counts, cause: Cause, chunk: ClosedChunk, *, deferred: int =
     counts = counts.moved(ItemStatus.PENDING, ItemStatus.FAILED, chunk.failed - deferred)
     counts = counts.moved(ItemStatus.PENDING, ItemStatus.PLANNED, chunk.planned)
     return counts.moved(ItemStatus.PENDING, ItemStatus.SKIPPED, chunk.skipped)
+
+
+def require_account(chunk: ClosedChunk, cause: Cause, items: int) -> None:
+    """Raise RuntimeError unless a closed chunk speaks of each of its items."""
+    spoken = said(cause, chunk) + len(chunk.returned)
+    if spoken != items:
+        raise RuntimeError(
+            f"the outcome of chunk {chunk.chunk} speaks of {spoken} items, the chunk has "
+            f"{items}; whoever closes a chunk must say what became of each item"
+        )

@@ -9,8 +9,10 @@ from enum import StrEnum
 from eventsourcing.persistence import StoredEvent
 
 from domain import planning
+from domain.caps import adjusted
 from domain.commands import (
     COMMAND,
+    AdjustJob,
     AppendItems,
     ApproveJob,
     CancelJob,
@@ -34,6 +36,7 @@ from domain.events import (
     JobCancelled,
     JobEvent,
     JobRejected,
+    JobStatus,
     JobStopped,
     RetryStarted,
     UndoStarted,
@@ -136,8 +139,9 @@ class Coordinator:
                 changes.problem = refused.message
         if job.version:
             free = max(0, room - len(job.open))
-            ready = job.ready_chunks(most=free, slow=tables.slow)
-            planned = job.plan(self._stamp(command), room=free, slow=tables.slow)
+            stamp = self._stamp(command)
+            ready = job.ready_chunks(most=free, slow=tables.slow, now=stamp.at)
+            planned = job.plan(stamp, room=free, slow=tables.slow)
             assert len(planned) == ready, "who shares places is told otherwise"
         if crash is not Crash.BEFORE_COMMIT:
             self._commit(tables, job, changes, command)
@@ -165,7 +169,7 @@ class Coordinator:
 
     def _keep_timer(self, tables: JobTables, job: Job) -> None:
         """Rule 13, in the same transaction."""
-        due = None if job.next_due is None else (job.next_due - BEGIN).total_seconds()
+        due = None if job.wakes_at is None else (job.wakes_at - BEGIN).total_seconds()
         if due != tables.due:
             tables.due = tables.timer = due
 
@@ -224,8 +228,8 @@ class Coordinator:
                 job.append(stamp, part=command.part, items=items, size=size, sha256="")
             case SealJob():
                 job.seal(stamp, command.items, tables.approval)
-            case PauseJob() | CancelJob():
-                self._stop(tables, job, changes, command)
+            case PauseJob() | CancelJob() | AdjustJob():
+                self._intervene(tables, job, changes, command)
             case ApproveJob() | RejectJob() | ResumeJob():
                 _told(job, command, stamp)
             case RetryJob():
@@ -255,6 +259,18 @@ class Coordinator:
             approval=approval,
         )
 
+    def _intervene(
+        self,
+        tables: JobTables,
+        job: Job,
+        changes: Changes,
+        command: PauseJob | CancelJob | AdjustJob,
+    ) -> None:
+        if isinstance(command, AdjustJob):
+            self._adjust(tables, job, changes, command)
+        else:
+            self._stop(tables, job, changes, command)
+
     def _stop(
         self, tables: JobTables, job: Job, changes: Changes, command: PauseJob | CancelJob
     ) -> None:
@@ -269,6 +285,17 @@ class Coordinator:
             job.cancel(self._stamp(command), command.reason, roll_back=command.roll_back)
         else:
             job.pause(self._stamp(command), command.reason)
+
+    def _adjust(self, tables: JobTables, job: Job, changes: Changes, command: AdjustJob) -> None:
+        """Lower caps close what is open, but not of slow work, which would begin twice."""
+        job.check("adjust")
+        caps = adjusted(job.caps, command)
+        undoing = job.status is JobStatus.ROLLING_BACK
+        recalled = bool(caps.lowers(job.caps) and job.open and not undoing and not tables.slow)
+        if recalled:
+            self._revoke_open(tables, job, changes, command)
+        priority = job.priority if command.priority is None else command.priority
+        job.adjust(self._stamp(command), caps, priority, command.reason, recalled=recalled)
 
     def _chosen(
         self, tables: JobTables, job: Job, failed: Ranges, select: Selection

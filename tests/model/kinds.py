@@ -77,6 +77,17 @@ endings: st.SearchStrategy[dict[str, bool]] = st.sampled_from(
     ({}, {"roll_back": True}, {"graceful": True}, {"graceful": True, "roll_back": True})
 )
 
+adjustments = st.sampled_from(
+    (
+        {"rate": 1.0},
+        {"rate": 10.0, "priority": 9},
+        {"concurrency": 1},
+        {"concurrency": 3, "lift": ("rate",)},
+        {"lift": ("rate", "concurrency")},
+        {"priority": 0},
+    )
+)
+
 jobs = st.builds(
     Kind,
     items=sizes,
@@ -87,6 +98,8 @@ jobs = st.builds(
         start=st.sampled_from(Start),
         retry=st.none() | policies,
         dry_run=st.sampled_from((False,) * 7 + (True,)),
+        rate=st.sampled_from((None, None, None, 1.0, 4.0)),
+        concurrency=st.sampled_from((None, None, None, 1, 2)),
         tolerate=st.just(()) | st.lists(limits, min_size=1, max_size=2).map(tuple),
         on_error=st.sampled_from((OnError.KEEP, OnError.KEEP, OnError.KEEP, OnError.ROLL_BACK)),
     ),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from domain.commands import (
     COMMAND,
+    AdjustJob,
     AppendItems,
     ApproveJob,
     BaseCommand,
@@ -33,7 +34,7 @@ from domain.commands import (
 from domain.events import JobStatus
 from domain.verbs import POSSIBLE, Verb
 from tests.model.coordinator import Coordinator, Crash
-from tests.model.kinds import Kind, endings, jobs, parts, selections, sizes, upload
+from tests.model.kinds import Kind, adjustments, endings, jobs, parts, selections, sizes, upload
 from tests.model.oracle import Oracle, fold
 from tests.model.tables import JobTables, Store, Work
 from tests.model.worker import Task, Workers
@@ -126,6 +127,13 @@ class EngineMachine(RuleBasedStateMachine):
         """Some items of a job that has ended are to be worked again."""
         able = [tables for tables in self.store.jobs.values() if RetryJob in _verbs(tables)]
         self._ask(RetryJob, able[which % len(able)].job_id, select=select)
+        self._flow(calm, room=2)
+
+    @precondition(lambda self: self.store.jobs)
+    @rule(which=pick, wanted=adjustments, calm=st.sampled_from((0, 0, 2)))
+    def adjust(self, which: int, wanted: dict[str, Any], calm: int) -> None:
+        """Other caps, another priority, possible or not."""
+        self._ask(AdjustJob, self._job(which).job_id, **wanted)
         self._flow(calm, room=2)
 
     @precondition(lambda self: any(map(_verbs, self.store.jobs.values())))

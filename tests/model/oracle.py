@@ -83,6 +83,7 @@ class Oracle:
                 assert kept == told.job, "a live aggregate is not what its events say"
         _check_counts(tables, told.job)
         _check_limits(tables, told)
+        _check_caps(tables, told.job)
         _check_chunks(tables, told.job)
 
     def _hear(self, tables: JobTables, told: _Told) -> None:
@@ -183,6 +184,13 @@ def _check_counts(tables: JobTables, job: Job) -> None:
         if name in ("succeeded", "planned") and tables.options.limits:
             continue  # a limit may have been hit
         assert getattr(counts, name) == 0, f"{job.status} with {name} items"
+
+
+def _check_caps(tables: JobTables, job: Job) -> None:
+    """No more is in flight than the cap says; a slow item that has begun is left to end."""
+    cap = job.caps.concurrency
+    if cap is not None and not tables.slow and job.status is not JobStatus.ROLLING_BACK:
+        assert len(job.open) <= cap, "more chunks at once than the cap allows"
 
 
 def _check_limits(tables: JobTables, told: _Told) -> None:

@@ -152,7 +152,7 @@ class Caps(Value):
     concurrency: Concurrency | None = None
 
     def __bool__(self) -> bool:
-        return self != NO_CAPS
+        return self.rate is not None or self.concurrency is not None
 
     def lowers(self, other: Caps) -> bool:
         """Whether one of these caps is below that of the other."""
@@ -191,6 +191,8 @@ class JobOptions(Value):
     @property
     def caps(self) -> Caps:
         """How fast the job may go at first."""
+        if self.rate is None and self.concurrency is None:
+            return NO_CAPS
         return Caps(rate=self.rate, concurrency=self.concurrency)
 
     @property

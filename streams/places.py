@@ -17,6 +17,10 @@ from domain.job import Job
 from domain.ports import Clock
 from domain.registry import Registry
 from streams.dispatching import dispatches_of, dispatches_wanted
+from streams.stores import grants
+
+KNOWN_SECONDS = 1.0
+"""How old may be what is known of workers and weights."""
 
 
 class Places(Protocol):
@@ -57,6 +61,8 @@ class LivePlaces:
         self._clock = clock
         self._limit = scheduling.DISPATCHES_PER_SLOT * slots
         self._served: dict[str, float] = {}
+        self._weights: Mapping[str, float] = scheduling.EQUAL
+        self._weighed_at = float("-inf")
 
     def keep(self, connection: Connection, job: Job, *, sent: bool) -> None:
         """Nothing: the live jobs say it."""
@@ -73,8 +79,10 @@ class LivePlaces:
         self._served.pop(job_id, None)
 
     def allot(self, connection: Connection, job: Job, live: Mapping[str, Job]) -> dict[str, int]:
-        """See :class:`Places`; the database is not asked."""
-        del connection
+        """See :class:`Places`; the database is asked for weights only, once a second."""
+        now = self._clock.monotonic()
+        if now - self._weighed_at >= KNOWN_SECONDS:
+            self._weights, self._weighed_at = grants.weights(connection), now
         return self.among({**live, job.id: job})
 
     def among(self, live: Mapping[str, Job]) -> dict[str, int]:
@@ -102,6 +110,7 @@ class LivePlaces:
             {job.id: job.tenant for job in jobs},
             limit=self._limit,
             now=now,
+            weights=self._weights,
         )
 
     def _waiting(self, job: Job, now: float) -> scheduling.Waiting:

@@ -37,26 +37,26 @@ class Recalls:
         """An event that is set when the chunk is called back."""
         event = asyncio.Event()
         self._watched[event] = chunk
-        if self._looking is None:
+        if self._looking is None or self._looking.done():
             self._looking = asyncio.ensure_future(self._look())
         try:
             yield event
         finally:
             del self._watched[event]
+            if not self._watched and self._looking is not None:
+                self._looking.cancel()
+                self._looking = None
 
     async def _look(self) -> None:
-        """Look again and again, for as long as there is a chunk to look after."""
-        try:
-            while self._watched:
-                jobs = sorted({chunk.job_id for chunk in self._watched.values()})
-                try:
-                    before = await self._database.read(partial(recalled, jobs=jobs))
-                except CountermandError as error:
-                    log.warning("waiting", reason=error.message)
-                    before = {}
-                for event, chunk in self._watched.items():
-                    if chunk.chunk < before.get(chunk.job_id, 0):
-                        event.set()
-                await asyncio.sleep(LOOK_SECONDS)
-        finally:
-            self._looking = None
+        """Look again and again; cancelled when there is no chunk left to look after."""
+        while True:
+            jobs = sorted({chunk.job_id for chunk in self._watched.values()})
+            try:
+                before = await self._database.read(partial(recalled, jobs=jobs))
+            except CountermandError as error:
+                log.warning("waiting", reason=error.message)
+                before = {}
+            for event, chunk in self._watched.items():
+                if chunk.chunk < before.get(chunk.job_id, 0):
+                    event.set()
+            await asyncio.sleep(LOOK_SECONDS)

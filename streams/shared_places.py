@@ -18,14 +18,13 @@ from domain.job import Job
 from domain.ports import Clock
 from domain.registry import Registry
 from streams.dispatching import dispatches_of, dispatches_wanted
+from streams.places import KNOWN_SECONDS
 from streams.stores import grants as grant_store
 from streams.stores.grants import Grant
 from streams.stores.workers import WorkerRow, live_workers, slots_of
 
 OFFER_SECONDS = 2.0
 """How long places are kept for a job whose coordinator was told of them."""
-KNOWN_SECONDS = 1.0
-"""How old may be what is known of workers and weights."""
 UNLISTED_AT_ONCE = 100
 
 

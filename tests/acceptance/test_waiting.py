@@ -72,7 +72,7 @@ def _backing_off(client: Client, folder: Path) -> str:
 def _behind(client: Client, folder: Path) -> str:
     """The workers are full of work that takes long, and this one comes after it."""
     for number in range(8):
-        body = _beats(folder, 400, ms=20_000)
+        body = _beats(folder, 400, ms=10_000)
         client.submit(f"{folder.name}-full-{number}", "metronome.swing", **body)
     return _submit(client, folder, "behind")
 

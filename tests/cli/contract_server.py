@@ -211,6 +211,29 @@ async def _operations(request: web.Request) -> web.Response:
     return web.json_response({"items": request.app[CONTRACT].operations})
 
 
+async def _workers(_request: web.Request) -> web.Response:
+    worker = {
+        "name": "worker-1",
+        "systems": ["notes"],
+        "slots": 2,
+        "host": "here",
+        "process": 7,
+        "memory_bytes": 12 << 20,
+        "cpu_seconds": 5.0,
+        "cpu_percent": 50.0,
+        "alive_seconds": 10.0,
+    }
+    return web.json_response({"items": [worker]})
+
+
+async def _weights(_request: web.Request) -> web.Response:
+    return web.json_response({"items": [{"tenant": "shop", "weight": 3}]})
+
+
+async def _weigh(request: web.Request) -> web.Response:
+    return web.json_response({"tenant": request.match_info["tenant"], **await request.json()})
+
+
 async def _ready(_request: web.Request) -> web.Response:
     return web.json_response({"status": "ready"})
 
@@ -219,6 +242,9 @@ def _application(contract: Contract) -> web.Application:
     application = web.Application(middlewares=[_recorded], client_max_size=1 << 30)
     application[CONTRACT] = contract
     application.router.add_get("/health/ready", _ready)
+    application.router.add_get("/api/v1/workers", _workers)
+    application.router.add_get("/api/v1/tenants", _weights)
+    application.router.add_post("/api/v1/tenants/{tenant}", _weigh)
     application.router.add_get("/api/v1/jobs", _jobs)
     application.router.add_post("/api/v1/jobs", _submit)
     application.router.add_get("/api/v1/operations", _operations)

@@ -341,6 +341,29 @@ class TestSteering:
         assert contract.requests == [("POST", f"/api/v1/jobs/job-1/{verb}")]
         assert json.loads(contract.bodies[0]) == {"reason": "because"}
 
+    def test_caps_and_priority_are_adjusted(self, ask: Run, contract: Contract) -> None:
+        contract.jobs = {"job-1": job()}
+        ask("limit", "job-1", "--rate", "50", "--concurrency", "4", "--reason", "peak")
+        ask("limit", "job-1", "--no-rate", "--no-concurrency")
+        ask("priority", "job-1", "9")
+
+        assert {path for _, path in contract.requests} == {"/api/v1/jobs/job-1/adjust"}
+        assert [json.loads(body) for body in contract.bodies] == [
+            {"reason": "peak", "rate": 50, "concurrency": 4},
+            {"reason": "", "lift": ["rate", "concurrency"]},
+            {"reason": "", "priority": 9},
+        ]
+        assert ask("priority", "job-1", "11").code == 2
+
+    def test_a_job_is_submitted_with_caps(
+        self, ask: Run, contract: Contract, tmp_path: Path
+    ) -> None:
+        items = tmp_path / "items.ndjson"
+        items.write_text("{}\n")
+        ask("submit", "notes.add", str(items), "--rate", "2.5", "--concurrency", "3")
+        (query,) = (parse_qs(urlsplit(path).query) for _, path in contract.requests)
+        assert json.loads(query["options"][0]) == {"rate": 2.5, "concurrency": 3}
+
     def test_a_retry_names_its_items(self, ask: Run, contract: Contract) -> None:
         ask("retry", "job-1", "-i", "3", "--item", "9", "--reason", "mended")
         ask("retry", "job-1", "--code", "busy", "--signature", "it is busy for …")
@@ -422,6 +445,26 @@ class TestSteering:
 
         assert ended.code == 2
         assert "possible: pause, cancel" in ended.err
+
+
+class TestOperating:
+    def test_workers_are_listed_with_what_they_use(self, ask: Run) -> None:
+        shown = ask("workers").out
+        assert "worker-1" in shown
+        assert "12 MiB" in shown
+        assert ask("workers", "--json").document["items"][0]["slots"] == 2
+
+    def test_shares_are_shown_and_set(self, ask: Run, contract: Contract) -> None:
+        assert ask("weights", "shop", "3").code == 0
+        assert json.loads(contract.bodies[0]) == {"weight": 3}
+        assert ask("weights").out == "shop  3\n"
+        assert ask("weights", "shop").code == 2
+
+    def test_a_job_says_why_it_waits(self, ask: Run, contract: Contract) -> None:
+        since = "2026-01-01T00:00:00Z"
+        told = {"reason": "paused", "text": "it is paused; resume it", "since": since}
+        contract.jobs = {"job-1": job(waiting=told)}
+        assert "it is paused; resume it (since 20" in ask("show", "job-1").out
 
 
 class TestExitCodes:

@@ -95,6 +95,9 @@ def test_weights_are_above_nothing(database: Database) -> None:
         weigh(0.0)
     weigh(2.5)
     assert database.read_now(grants.weights) == {"a": 2.5}
+    for weight in (4.0, 3.0):
+        database.write_now(lambda found, weight=weight: grants.weigh(found, "a", weight))  # type: ignore[misc]
+    assert database.read_now(grants.weights) == {"a": 3.0}
 
 
 @pytest.fixture

@@ -93,5 +93,8 @@ def _integer(schema: Schema) -> st.SearchStrategy[Any]:
 
 
 def _number(schema: Schema) -> st.SearchStrategy[Any]:
-    low, high = schema.get("minimum"), schema.get("maximum")
-    return st.floats(low, high, allow_nan=False, allow_infinity=False)
+    above = schema.get("exclusiveMinimum")
+    low, high = schema.get("minimum", above), schema.get("maximum")
+    return st.floats(
+        low, high, exclude_min=above is not None, allow_nan=False, allow_infinity=False
+    )

@@ -16,7 +16,7 @@ from api.edge import caller, edge
 from api.negotiation import preferred
 from api.parameters import MAX_VERSION, Parameters, wrong
 from api.streaming import NDJSON, send
-from domain.commands import MAX_ITEMS
+from domain.options import MAX_ITEMS
 from streams.diffs import DIFFERENT, Change, Difference, Run
 from streams.items import ItemView
 

@@ -12,7 +12,7 @@ from api.answers import answer
 from api.edge import edge
 from api.models import checked
 from api.parameters import Parameters
-from domain.commands import Value
+from domain.values import Value
 from streams.stores.workers import WorkerRow
 
 MAX_WEIGHT = 1000.0

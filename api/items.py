@@ -16,7 +16,7 @@ from api.edge import caller, edge
 from api.negotiation import preferred
 from api.parameters import MAX_ID, Parameters, chosen, wrong
 from api.streaming import CSV, NDJSON, send
-from domain.commands import MAX_ITEMS
+from domain.options import MAX_ITEMS
 from domain.outcomes import ItemStatus
 from streams.items import ItemView, Wanted
 from streams.stores.survey import RecordName

@@ -16,8 +16,9 @@ from api.models import checked
 from api.parameters import MAX_VERSION, Parameters
 from api.ports import Verb
 from api.submit import accepted, idempotency_key
-from domain.commands import MAX_REASON, Adjustment, Selection, UndoSelection, Value
+from domain.commands import MAX_REASON, Adjustment, Selection, UndoSelection
 from domain.events import JobStatus
+from domain.values import Value
 from streams.saying import NOTHING_MORE, More
 from streams.stores.read_model import MAX_PAGE
 

@@ -11,7 +11,8 @@ from api.edge import caller, edge
 from api.models import checked
 from api.parameters import Parameters
 from api.submit import accepted, idempotency_key
-from domain.commands import Digest, Value
+from domain.options import Digest
+from domain.values import Value
 
 
 class Application(Value):

@@ -10,8 +10,9 @@ from api.answers import answer
 from api.edge import caller, edge
 from api.models import checked
 from api.parameters import Parameters, integer
-from domain.commands import MAX_ITEMS, UndoSelection
+from domain.commands import UndoSelection
 from domain.contradictions import check_undo
+from domain.options import MAX_ITEMS
 from streams.previewing import Page, WantedUndo
 
 _PARTS = ("item", "chunk", "record")

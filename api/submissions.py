@@ -9,7 +9,8 @@ from typing import Any
 from api.bodies import encode, malformed, parse
 from api.models import checked, invalid
 from api.parameters import Parameters
-from domain.commands import MAX_CHUNK, JobSpec
+from domain.commands import JobSpec
+from domain.options import MAX_CHUNK
 
 ONCE = ("operation", "params", "name", "priority", "chunk_size", "start", "options")
 REPEATED = ("tag",)

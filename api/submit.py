@@ -17,7 +17,8 @@ from api.models import checked
 from api.parameters import Parameters
 from api.problems import refused
 from api.submissions import Submission
-from domain.commands import MAX_ITEMS, Value
+from domain.options import MAX_ITEMS
+from domain.values import Value
 from streams.stores.decisions import Decision
 
 _MAX_KEY = 255

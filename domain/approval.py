@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from domain.commands import JobOptions, Start
 from domain.errors import InvalidCommand
 from domain.operation import Operation
+from domain.options import JobOptions, Start
 
 
 @dataclass(frozen=True, slots=True)

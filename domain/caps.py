@@ -15,8 +15,9 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
-from domain.commands import Adjustment, Cap, Caps
+from domain.commands import Adjustment, Cap
 from domain.errors import InvalidCommand
+from domain.options import Caps
 
 TICK = 0.25
 """Seconds that a job with a cap of its rate waits for more tokens before it plans again."""

@@ -7,17 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from domain.commands import (
-    Backoff,
-    JobOptions,
-    Limit,
-    OnError,
-    Reaction,
-    RetryPolicy,
-    Selection,
-    UndoSelection,
-)
+from domain.commands import Selection, UndoSelection
 from domain.errors import InvalidCommand
+from domain.options import Backoff, JobOptions, Limit, OnError, Reaction, RetryPolicy
 
 ENGINE_CODES = frozenset(
     {

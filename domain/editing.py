@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from domain.commands import Value
 from domain.ranges import Ranges
+from domain.values import Value
 
 
 class Edited(Value):

@@ -14,11 +14,13 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from domain.commands import Caps, JobSpec, Limit, Priority, Unless, Value
+from domain.commands import JobSpec
 from domain.editing import Edited
+from domain.options import Caps, Limit, Priority
 from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred
 from domain.ranges import Ranges
 from domain.reversal import Part
+from domain.values import Unless, Value
 
 
 class JobStatus(StrEnum):

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from domain import portions
-from domain.commands import Caps, JobSpec, OnError, Reaction
+from domain.commands import JobSpec
 from domain.editing import Edited
 from domain.errors import InvalidCommand, WrongState
 from domain.events import (
@@ -37,6 +37,7 @@ from domain.events import (
 )
 from domain.job_approval import JobApproval
 from domain.job_record import Stamp
+from domain.options import Caps, OnError, Reaction
 from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
 from domain.retrying import Failures, put_off

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 
 from domain import planning, portions
 from domain.caps import UNLIMITED, Allowance, allowance, wanted_tokens
-from domain.commands import Start
 from domain.events import JobStatus, PlannedChunk
 from domain.job_fold import JobFold
 from domain.job_state import Backlog
+from domain.options import Start
 
 TIMER_SECONDS = 5.0
 """A job with a cap has a timer for the case that its coordinator dies; to move it with each plan

@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from domain import planning
 from domain.caps import Bucket
-from domain.commands import Caps, JobOptions, JobSpec, Limit
+from domain.commands import JobSpec
 from domain.events import Cause, JobStatus, Run
 from domain.metering import Meter
+from domain.options import Caps, JobOptions, Limit
 from domain.outcomes import Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
 from domain.tolerance import Tally, exceeded

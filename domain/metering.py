@@ -17,7 +17,7 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from domain.commands import Value
+from domain.values import Value
 
 MOST_SLOTS = 48
 FIRST_SLOT = 0.25

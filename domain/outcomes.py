@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import Field
 
-from domain.commands import Unless, Value
 from domain.ranges import Ranges
+from domain.values import Unless, Value
 
 
 class ItemStatus(StrEnum):

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from domain.caps import TICK
-from domain.commands import NO_CAPS, Caps, JobOptions
 from domain.events import Cause
+from domain.options import NO_CAPS, Caps, JobOptions
 
 FIRST_ITEMS = 100
 TARGET_MS = 40.0

@@ -13,7 +13,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from domain.commands import Value
 from domain.events import (
     Cause,
     ChunksClosed,
@@ -26,6 +25,7 @@ from domain.events import (
 from domain.job import Job
 from domain.metering import Quantiles, Remaining
 from domain.outcomes import Counts
+from domain.values import Value
 
 _WITHOUT_RATE = frozenset(
     {

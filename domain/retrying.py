@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from domain.commands import Backoff, RetryPolicy
+from domain.options import Backoff, RetryPolicy
 from domain.outcomes import Deferred, Fault
 from domain.ranges import Ranges
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from domain.commands import Value
 from domain.ranges import Ranges
+from domain.values import Value
 
 
 class Part(Value):

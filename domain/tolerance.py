@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from domain.commands import Limit
+from domain.options import Limit
 from domain.outcomes import CodeCounts, Deferred, Fault
 
 

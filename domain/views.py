@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Any
 
 from domain import progress
-from domain.commands import Caps, JobOptions, Limit, Unless, Value
 from domain.events import JobAdjusted, JobEvent, JobOpened, JobStatus, JobSubmitted
 from domain.job import Job
+from domain.options import Caps, JobOptions, Limit
 from domain.progress import Progress
+from domain.values import Unless, Value
 
 
 class CountsView(Value):

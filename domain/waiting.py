@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from domain.commands import Value
 from domain.events import JobStatus
 from domain.job import Job
+from domain.values import Value
 
 
 class Hold(StrEnum):

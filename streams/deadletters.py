@@ -21,8 +21,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from domain.commands import Value
 from domain.errors import MessageUnreadable
+from domain.values import Value
 from streams import topics
 from streams.envelope import Headers, Outgoing
 

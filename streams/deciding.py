@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 from domain.approval import ApprovalPolicy
 from domain.caps import adjusted
 from domain.commands import (
-    MAX_ITEMS,
     MAX_PARAMS_BYTES,
     AdjustJob,
     AppendItems,
@@ -24,7 +23,6 @@ from domain.commands import (
     Command,
     InlineItems,
     JobSpec,
-    OnError,
     OpenJob,
     PauseJob,
     RejectJob,
@@ -39,6 +37,7 @@ from domain.contradictions import check_options, check_undo
 from domain.errors import IdempotencyConflict, InvalidCommand, JobNotFound
 from domain.events import JobStatus
 from domain.job import Job, Stamp
+from domain.options import MAX_ITEMS, OnError
 from domain.outcomes import ClosedChunk, Closing
 from domain.ports import Clock, Ids
 from domain.ranges import Ranges

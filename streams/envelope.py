@@ -15,16 +15,15 @@ from domain.commands import (
     AppendItems,
     BaseCommand,
     Command,
-    JobId,
     OpenJob,
     RecordOutcomes,
     SubmitJob,
-    Unless,
     UploadedItems,
-    Value,
 )
 from domain.errors import MessageUnreadable, UnsupportedVersion
 from domain.events import EVENTS, JobEvent
+from domain.options import JobId
+from domain.values import Unless, Value
 from streams import topics
 
 T = TypeVar("T")

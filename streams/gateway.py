@@ -22,8 +22,6 @@ from sqlalchemy import Connection
 
 from domain.caps import adjusted
 from domain.commands import (
-    MAX_ITEMS,
-    NO_CAPS,
     AdjustJob,
     Adjustment,
     AppendItems,
@@ -38,6 +36,7 @@ from domain.commands import (
 )
 from domain.contradictions import check_selection, check_undo
 from domain.errors import DecisionPending, InvalidCommand
+from domain.options import MAX_ITEMS, NO_CAPS
 from domain.ports import Clock, Ids
 from domain.registry import Registry
 from streams import topics

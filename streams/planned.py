@@ -14,8 +14,9 @@ from collections.abc import Mapping
 import orjson
 from sqlalchemy import Connection, Table
 
-from domain.commands import JobSpec, Plan
+from domain.commands import JobSpec
 from domain.errors import InvalidCommand, PlanApplied, PlanChanged
+from domain.options import Plan
 from domain.outcomes import Failed
 from domain.ranges import Ranges
 from domain.records import Writer

@@ -9,9 +9,10 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from domain.commands import JobSpec, Plan
+from domain.commands import JobSpec
 from domain.errors import PlanChanged, WrongState
 from domain.job import Job
+from domain.options import Plan
 from domain.ranges import Ranges
 from domain.registry import Registry
 from streams import planned

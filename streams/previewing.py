@@ -14,7 +14,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from domain.commands import UndoSelection, Value
+from domain.commands import UndoSelection
 from domain.events import Cause
 from domain.job import Job
 from domain.operation import Reversible
@@ -23,6 +23,7 @@ from domain.ranges import Ranges
 from domain.records import Writer
 from domain.registry import Registry
 from domain.reversal import Part, Terms
+from domain.values import Value
 from streams.parting import parts_of
 from streams.stores.database import Database
 from streams.stores.records import Foresight

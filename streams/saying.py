@@ -16,8 +16,8 @@ from domain.commands import (
     Selection,
     UndoJob,
     UndoSelection,
-    Value,
 )
+from domain.values import Value
 
 Verb = Literal["pause", "resume", "cancel", "retry", "undo", "approve", "reject"]
 

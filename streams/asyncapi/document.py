@@ -8,7 +8,9 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from domain.commands import MAX_ITEMS, MAX_PARAMS_BYTES, Value
+from domain.commands import MAX_PARAMS_BYTES
+from domain.options import MAX_ITEMS
+from domain.values import Value
 from streams import topics
 from streams.asyncapi import examples
 from streams.asyncapi.schemas import (

@@ -13,10 +13,8 @@ from domain.commands import (
     AppendItems,
     ApproveJob,
     CancelJob,
-    Caps,
     InlineItems,
     JobSpec,
-    Limit,
     OpenJob,
     PauseJob,
     RecordOutcomes,
@@ -27,7 +25,6 @@ from domain.commands import (
     SubmitJob,
     UndoJob,
     UndoSelection,
-    Value,
 )
 from domain.events import (
     AttemptsDue,
@@ -53,8 +50,10 @@ from domain.events import (
     RetryStarted,
     UndoStarted,
 )
+from domain.options import Caps, Limit
 from domain.outcomes import ClosedChunk, Counts, Deferred
 from domain.ranges import Ranges
+from domain.values import Value
 from streams import topics
 from streams.deadletters import Burial
 from streams.envelope import (

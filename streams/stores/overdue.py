@@ -17,7 +17,7 @@ from streams.stores.schema import chunks, job_control
 from streams.stores.statements import Statement, listed, numbers
 
 MOST_PATIENCE = 12
-"""How many times longer than the first any later attempt waits for its claim, at most."""
+"""How many times longer than the first any attempt waits for its claim, at most."""
 
 _AGAIN = Statement(
     lambda dialect: (
@@ -41,6 +41,11 @@ class Overdue:
     attempt: int
     starts: int
     items: int
+
+    @property
+    def ignored(self) -> int:
+        """How many of its attempts nobody has begun."""
+        return max(self.attempt - self.starts, 0)
 
     @property
     def is_killer(self) -> bool:
@@ -134,19 +139,20 @@ def dispatch_again(
 ) -> list[Work]:
     """New attempts for overdue chunks of one job; returns the messages to send.
 
-    ``claim_by`` is how many seconds the first attempt waits for its claim. Each further one
-    waits twice as long: its message may stand behind others, and whoever sent all of them
-    again before a busy worker came to them would keep it busy with messages that are too old.
+    ``claim_by`` is how many seconds the first attempt waits for its claim. Each that nobody
+    has claimed waits twice as long: its message may stand behind others, and whoever sent all
+    of them again before a busy worker came to them would keep it busy with messages that are
+    too old. What was begun has waited behind nothing.
     """
     again = still_late(connection, late, now)
-    for attempt in {chunk.attempt for chunk in again}:
-        those = [chunk.chunk for chunk in again if chunk.attempt == attempt]
+    for attempt, ignored in {(chunk.attempt, chunk.ignored) for chunk in again}:
+        those = [c.chunk for c in again if (c.attempt, c.ignored) == (attempt, ignored)]
         _AGAIN.run(
             connection,
             job=late[0].job_id,
             numbers=listed(those),
             next_attempt=attempt + 1,
-            until=now + claim_by * min(2**attempt, MOST_PATIENCE),
+            until=now + claim_by * min(2**ignored, MOST_PATIENCE),
         )
     return [_work(pack) for pack in _packs(again)]
 

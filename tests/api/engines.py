@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from domain.registry import Registry
 from streams.bootstrap import Engine, embedded, scaled
@@ -27,9 +28,9 @@ Start = Callable[[], AbstractAsyncContextManager[Engine]]
 """Starts an engine that goes on where the one before it ended."""
 
 
-def in_one_part(folder: Path) -> Start:
+def in_one_part(folder: Path, **settings: Any) -> Start:
     """On SQLite, without a broker."""
-    return lambda: embedded(Settings(data_dir=folder), Registry(operations))
+    return lambda: embedded(Settings(data_dir=folder, **settings), Registry(operations))
 
 
 async def in_its_parts(folder: Path, database: str, kafka: KafkaCluster) -> Start:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
-from prometheus_client import CollectorRegistry
 
-from api.app import create_app
-from api.edge import Services
-from api.server import serving
 from domain.events import JobApproved
-from domain.registry import Registry
-from streams.bootstrap import embedded
-from streams.clock import TimeOrderedIds
-from streams.settings import Settings
 from tests.api.conftest import Site
-from tests.api.test_embedded import Shop
+from tests.api.engines import in_one_part
+from tests.api.shop import Shop
 from tests.api.test_routes import post
-from tests.engine.stock import operations
 
 JOBS = "/api/v1/jobs"
 ADA, GRACE = {"Countermand-Actor": "ada"}, {"Countermand-Actor": "grace"}
@@ -31,29 +21,9 @@ ADA, GRACE = {"Countermand-Actor": "ada"}, {"Countermand-Actor": "grace"}
 @pytest.fixture
 async def careful(tmp_path: Path) -> AsyncIterator[Shop]:
     """A shop where jobs of more than two items wait for a second identity."""
-    settings = Settings(data_dir=tmp_path, actors="named", approval_above=2)
-    async with embedded(settings, Registry(operations)) as engine:
-        services = Services(
-            gateway=engine.gateway,
-            queries=engine.queries,
-            hub=engine.hub,
-            vitals=engine.vitals,
-            registry=engine.registry,
-            plans=engine.plans,
-        )
-        app = create_app(
-            services,
-            clock=engine.clock,
-            ids=TimeOrderedIds(),
-            metrics=CollectorRegistry(),
-            named_actors=True,
-        )
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
-            url = f"http://127.0.0.1:{port}"
-            async with serving(app, listener, drain=5.0), aiohttp.ClientSession(url) as client:
-                yield Shop(engine, client, port)
+    start = in_one_part(tmp_path, actors="named", approval_above=2)
+    async with Shop(start, named_actors=True) as served:
+        yield served
 
 
 async def _submitted(shop: Shop, items: int, **fields: Any) -> Any:

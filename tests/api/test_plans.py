@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.api.conftest import Site
-from tests.api.test_embedded import Shop, shop
+from tests.api.engines import in_one_part
+from tests.api.shop import Shop
 from tests.api.test_routes import get, post, submitted
-
-__all__ = ["shop"]
 
 JOBS = "/api/v1/jobs"
 KINDS = {"operation": "stock.create"}
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+    async with Shop(in_one_part(tmp_path)) as served:
+        yield served
 
 
 async def _dry(shop: Shop, items: list[Any]) -> Any:

@@ -9,24 +9,17 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
-import aiohttp
 import orjson
 import pytest
 import pytest_asyncio
-from prometheus_client import CollectorRegistry
 
-from api.app import create_app
-from api.edge import Services
-from api.server import serving
-from streams.bootstrap import Engine
-from streams.clock import TimeOrderedIds
-from tests.api.engines import Start, in_its_parts, in_one_part
-from tests.api.reading import Seen, ids, live, seen
+from tests.api.engines import in_its_parts, in_one_part
+from tests.api.reading import ids, live
+from tests.api.shop import SSE, WAIT, Shop
 from tests.engine.stock import operations
 from tests.services.kafka import running_kafka
 from tests.services.postgres import PostgresServer
@@ -35,81 +28,6 @@ from tests.services.switch import need
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
-SSE = {"Accept": "text/event-stream"}
-WAIT = 20.0
-
-
-class Shop:
-    """A served engine, and a client that speaks to it."""
-
-    engine: Engine
-    client: aiohttp.ClientSession
-    port: int
-
-    def __init__(self, start: Start) -> None:
-        self._start = start
-        self._open = AsyncExitStack()
-
-    async def open(self) -> None:
-        """Start an engine and serve it on a free port."""
-        self.engine = engine = await self._open.enter_async_context(self._start())
-        services = Services(
-            gateway=engine.gateway,
-            queries=engine.queries,
-            hub=engine.hub,
-            situation=engine.situation,
-            vitals=engine.vitals,
-            registry=engine.registry,
-            plans=engine.plans,
-        )
-        app = create_app(
-            services, clock=engine.clock, ids=TimeOrderedIds(), metrics=CollectorRegistry()
-        )
-        listener = self._open.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        self.port = listener.getsockname()[1]
-        await self._open.enter_async_context(serving(app, listener, drain=5.0))
-        session = aiohttp.ClientSession(f"http://127.0.0.1:{self.port}")
-        self.client = await self._open.enter_async_context(session)
-
-    async def close(self) -> None:
-        """End it; what it has done stays."""
-        await self._open.aclose()
-
-    async def post(self, path: str, *, status: int = 202, **options: Any) -> Any:
-        async with self.client.post(path, **options) as response:
-            assert response.status == status, await response.text()
-            return orjson.loads(await response.read())
-
-    async def get(self, path: str, *, status: int = 200, **options: Any) -> Any:
-        async with self.client.get(path, **options) as response:
-            assert response.status == status, await response.text()
-            return orjson.loads(await response.read())
-
-    async def create(self, count: int, **fields: Any) -> Any:
-        items = [{"name": f"thing {n}", "amount": 1} for n in range(count)]
-        body = {"operation": "stock.create", "items": items, **fields}
-        return await self.post("/api/v1/jobs", json=body)
-
-    async def jobs(self) -> set[str]:
-        """All that were ever stored, past the engine."""
-        rows = await self.engine.database.read(
-            lambda connection: connection.exec_driver_sql("SELECT job_id FROM job_control").all()
-        )
-        return {job_id for (job_id,) in rows}
-
-    async def watched(self, job: Any, after: int = 0) -> list[Seen]:
-        """All events behind a version, to the end of the stream."""
-        headers = {**SSE, "Last-Event-ID": str(after)}
-        async with (
-            asyncio.timeout(WAIT),
-            self.client.get(job["links"]["events"], headers=headers) as response,
-        ):
-            return list(seen(await response.read()))
-
-    async def settled(self, job: Any, after: int = 0) -> Any:
-        await self.watched(job, after)
-        return await self.get(job["links"]["self"])
 
 
 @pytest_asyncio.fixture(
@@ -134,10 +52,7 @@ async def shop(
                 connection.execute("CREATE DATABASE shop TEMPLATE template0")
             kafka = stack.enter_context(running_kafka())
             start = await in_its_parts(folder, postgres.url("shop"), kafka)
-        served = Shop(start)
-        stack.push_async_callback(served.close)
-        await served.open()
-        yield served
+        yield await stack.enter_async_context(Shop(start))
 
 
 async def test_one_item_from_post_to_the_last_event(shop: Shop) -> None:

@@ -328,7 +328,7 @@ async def test_a_preview_of_an_undo_is_refused_as_the_undo_is(site: Site) -> Non
     path = f"/api/v1/jobs/{job_id}/undo-preview"
     problem = await get(site, path, status=409)
     assert problem["code"] == "wrong_state"
-    assert "possible: cancel, pause" in problem["detail"]
+    assert "possible: adjust, cancel, pause" in problem["detail"]
     for wrong in ("?cursor=-1", "?cursor=x", "?limit=0", "?limit=100000000", "?page=2"):
         assert (await get(site, path + wrong, status=400))["code"] == "bad_parameter"
 

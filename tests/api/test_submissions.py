@@ -9,7 +9,8 @@ import pytest
 
 from api import submissions
 from api.problems import RequestRefused
-from domain.commands import JobSpec, Start
+from domain.commands import JobSpec
+from domain.options import Start
 
 
 def submission(**fields: Any) -> submissions.Submission:

@@ -19,10 +19,11 @@ from jsonschema.protocols import Validator
 
 import domain.commands
 import streams.envelope
-from domain.commands import BaseCommand, Value
+from domain.commands import BaseCommand
 from domain.events import EVENTS, JobEvent
 from domain.jobs import JobMapper
 from domain.ranges import Ranges
+from domain.values import Value
 from streams.asyncapi import describe, text
 from streams.asyncapi.schemas import COMMANDS, EVENT_KINDS, OUTCOMES
 from streams.envelope import (

@@ -102,7 +102,25 @@ class Load:
 
     def done(self, job_id: str, seconds: float) -> Document:
         """The job once it has come to rest, which it must within the time."""
-        return self.client.settle(job_id, seconds)
+        try:
+            return self.client.settle(job_id, seconds)
+        except AssertionError as stuck:
+            stuck.add_note(self._stuck(job_id))
+            raise
+
+    def _stuck(self, job_id: str) -> str:
+        """What the stores say of a job that does not come to rest."""
+        with self.stack.opened() as connection:
+            said = [
+                *connection.execute("SELECT * FROM job_control WHERE job_id = %s", [job_id]),
+                *connection.execute(
+                    "SELECT chunk, cause, epoch, attempt, starts, worker, claim_by, lease_until, "
+                    "items FROM chunks WHERE job_id = %s AND open ORDER BY chunk LIMIT 20",
+                    [job_id],
+                ),
+                *connection.execute("SELECT * FROM grants LIMIT 100"),
+            ]
+        return "\n".join([f"at {time.time():.1f}", *map(str, said)])
 
     def all_done(self, job_id: str, seconds: float) -> None:
         """As ``done``, and all of its items have succeeded."""

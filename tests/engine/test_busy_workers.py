@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from domain.commands import JobOptions
 from domain.events import JobStatus
+from domain.options import JobOptions
 from domain.registry import Registry
 from streams import topics
 from streams.envelope import Work, decode_work

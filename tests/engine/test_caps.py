@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from domain.commands import AdjustJob, Adjustment, Caps
+from domain.commands import AdjustJob, Adjustment
 from domain.errors import InvalidCommand, WrongState
 from domain.events import JobStatus
+from domain.options import Caps
 from domain.registry import Registry
 from streams.stores import migrate
 from streams.stores.database import Database

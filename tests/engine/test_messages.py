@@ -6,8 +6,9 @@ import random
 
 import pytest
 
-from domain.commands import CancelJob, JobOptions, PauseJob, ResumeJob, RetryJob, UndoJob
+from domain.commands import CancelJob, PauseJob, ResumeJob, RetryJob, UndoJob
 from domain.events import JobStatus
+from domain.options import JobOptions
 from domain.registry import Registry
 from streams import topics
 from streams.envelope import decode_work

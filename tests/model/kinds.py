@@ -6,18 +6,8 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from domain.commands import (
-    Backoff,
-    JobOptions,
-    Limit,
-    OnError,
-    Reaction,
-    RetryPolicy,
-    Selection,
-    Start,
-    UndoSelection,
-    UploadedItems,
-)
+from domain.commands import Selection, UndoSelection, UploadedItems
+from domain.options import Backoff, JobOptions, Limit, OnError, Reaction, RetryPolicy, Start
 from tests.model.tables import NATURES
 
 sizes = st.sampled_from((1, 2, 3, 5, 8, 13, 21))

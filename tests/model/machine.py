@@ -26,12 +26,12 @@ from domain.commands import (
     RetryJob,
     SealJob,
     Selection,
-    Start,
     SubmitJob,
     UndoJob,
     UndoSelection,
 )
 from domain.events import JobStatus
+from domain.options import Start
 from domain.verbs import POSSIBLE, Verb
 from tests.model.coordinator import Coordinator, Crash
 from tests.model.kinds import Kind, adjustments, endings, jobs, parts, selections, sizes, upload

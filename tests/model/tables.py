@@ -11,8 +11,9 @@ from typing import Literal
 
 from eventsourcing.persistence import StoredEvent
 
-from domain.commands import COMMAND, Command, JobOptions, Start
+from domain.commands import COMMAND, Command
 from domain.events import Cause, JobStatus
+from domain.options import JobOptions, Start
 from domain.outcomes import ClosedChunk, Fault, ItemStatus
 from domain.ranges import Ranges
 from domain.reversal import Part

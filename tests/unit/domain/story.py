@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 from domain import portions
 from domain.caps import adjusted
-from domain.commands import Adjustment, JobOptions, JobSpec, Start
+from domain.commands import Adjustment, JobSpec
 from domain.events import JobEvent
 from domain.job import Job, Stamp
 from domain.jobs import JobMapper
+from domain.options import JobOptions, Start
 from domain.outcomes import ClosedChunk, Closing, Fault
 from domain.ranges import Ranges
 from domain.retrying import Failures

@@ -9,9 +9,10 @@ import pytest
 
 from domain import planning
 from domain.caps import AHEAD_SECONDS, BURST_SECONDS, adjusted
-from domain.commands import MAX_RATE, Adjustment, Caps
+from domain.commands import Adjustment
 from domain.errors import InvalidCommand, WrongState
 from domain.job import Job, Stamp
+from domain.options import MAX_RATE, Caps
 from domain.outcomes import ClosedChunk
 from domain.ranges import Ranges
 from tests.unit.domain.story import BEGIN, Story

@@ -8,18 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 import domain.commands
-from domain.commands import (
-    COMMAND,
-    MAX_CHUNK,
-    MAX_ITEMS,
-    BaseCommand,
-    InlineItems,
-    JobOptions,
-    JobSpec,
-    Start,
-    SubmitJob,
-    UploadedItems,
-)
+from domain.commands import COMMAND, BaseCommand, InlineItems, JobSpec, SubmitJob, UploadedItems
+from domain.options import MAX_CHUNK, MAX_ITEMS, JobOptions, Start
 
 COMMON = {"command_id": "c-1", "job_id": "job-1", "tenant": "local", "actor": "ada"}
 SPEC = {"operation": "shop.reprice"}

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from domain.approval import ApprovalPolicy
-from domain.commands import JobOptions, Start
 from domain.errors import InvalidCommand, OwnJob
 from domain.events import JobApproved, JobRejected, JobStatus
 from domain.operation import operation
+from domain.options import JobOptions, Start
 from tests.engine.stock import Number
 from tests.unit.domain.story import Story
 

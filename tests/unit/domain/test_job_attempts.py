@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.commands import Backoff, RetryPolicy
 from domain.events import AttemptsDue, Cause, ChunksClosed, ChunksPlanned, JobStatus
+from domain.options import Backoff, RetryPolicy
 from domain.outcomes import ClosedChunk, Fault, ItemStatus
 from domain.ranges import Ranges
 from domain.retrying import LEAST_STEP, STEPS, Failures, put_off

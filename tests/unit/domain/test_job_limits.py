@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from domain.commands import JobOptions, Limit, RetryPolicy, Selection, UndoSelection
+from domain.commands import Selection, UndoSelection
 from domain.contradictions import check_options, check_selection, check_undo
 from domain.errors import InvalidCommand, WrongState
 from domain.events import JobPaused, JobStatus, JobStopped
+from domain.options import JobOptions, Limit, RetryPolicy
 from domain.ranges import Ranges
 from tests.unit.domain.story import Story
 

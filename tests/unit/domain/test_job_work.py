@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from domain.commands import JobOptions
 from domain.errors import InvalidCommand, WrongState
 from domain.events import Cause, ChunksClosed, ChunksPlanned, JobStatus
+from domain.options import JobOptions
 from domain.outcomes import ClosedChunk, Closing, Counts
 from domain.planning import FIRST_ITEMS
 from domain.ranges import Ranges

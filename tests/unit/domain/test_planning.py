@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.commands import MAX_CHUNK, JobOptions
 from domain.events import Cause
+from domain.options import MAX_CHUNK, JobOptions
 from domain.planning import (
     FIRST_ITEMS,
     LEAST_ITEMS,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import portions
-from domain.commands import MAX_CHUNK, MAX_ITEMS
 from domain.events import ChunksClosed, ChunksPlanned, JobEvent, RetryStarted
+from domain.options import MAX_CHUNK, MAX_ITEMS
 from domain.outcomes import ClosedChunk, Closing
 from domain.ranges import Ranges
 from streams.envelope import encode_event

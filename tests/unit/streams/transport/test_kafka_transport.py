@@ -199,7 +199,11 @@ class TestBrokerAway:
             await send(sender, place.topic, b"after")
             await eventually(lambda: b"after" in reader.values)
             assert not app.crashed
-        assert await place.committed(app) == 2
+            # While the group comes together again nothing is committed; the next commit makes
+            # up for it. A stop amid that leaves it to the next owner, who gets it once more.
+            async with asyncio.timeout(30):
+                while await place.committed(app) != 2:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.2)
 
     @pytest.mark.crash
     async def test_an_app_can_stop_while_the_broker_is_away(self, place: Place) -> None:

@@ -109,7 +109,7 @@ class Trial:
     def __init__(self, stages: Stages, given: DataSet) -> None:
         self._stages = stages
         self._given = given
-        self._queries = Queries(stages.database, stages.jobs)
+        self._queries = Queries(stages.database, stages.jobs, stages.registry)
 
     async def run(self) -> tuple[list[ItemView], list[ItemView]]:
         """Dry and for good; checks what each has left."""

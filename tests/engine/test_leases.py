@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from domain.outcomes import Closing, Done
 from domain.registry import Registry
@@ -19,6 +19,7 @@ from streams.stores.chunks import Claimed
 from streams.stores.database import Database
 from streams.stores.outcomes import OutcomeRow
 from streams.stores.overdue import dispatch_again, overdue
+from streams.stores.schema import chunks
 from tests.databases import database, database_url
 from tests.engine.stages import Stages
 from tests.engine.stock import operations, stock
@@ -84,6 +85,27 @@ async def test_a_lease_renewed_after_the_look_is_kept(stages: Stages) -> None:
         lambda connection: dispatch_again(connection, late, now=now, claim_by=5.0)
     )
     assert again == []
+
+
+async def test_what_has_died_in_its_worker_waits_no_longer_than_at_first(stages: Stages) -> None:
+    """Only a message that nobody takes may stand behind others."""
+    await claimed_by(stages, "dead")
+    waits = [await _patience(stages) for _ in range(3)]
+    assert waits == [5.0, 10.0, 20.0]
+
+
+async def _patience(stages: Stages) -> float:
+    """How long a chunk that nobody works waits for its claim, when it is sent again."""
+    stages.clock.pass_seconds(100)
+    now = stages.clock.now().timestamp()
+    late = stages.database.read_now(lambda connection: overdue(connection, now))
+    stages.database.write_now(
+        lambda connection: dispatch_again(connection, late, now=now, claim_by=5.0)
+    )
+    claim_by = stages.database.read_now(
+        lambda connection: connection.scalar(select(chunks.c.claim_by).where(chunks.c.open))
+    )
+    return round(float(claim_by) - now, 3)
 
 
 async def test_of_two_workers_on_one_attempt_one_writes(stages: Stages) -> None:

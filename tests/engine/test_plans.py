@@ -103,7 +103,7 @@ async def test_a_record_that_changes_after_the_start_fails_its_items_alone(
 ) -> None:
     migrate.create_missing(database, [stock])
     stages = Stages(database, Registry(operations))
-    queries = Queries(database, stages.jobs)
+    queries = Queries(database, stages.jobs, stages.registry)
     things = [{"name": f"n{n}", "amount": n} for n in range(1, 6)]
     await stages.submit("stock.create", things)
     items = [{"id": n, "amount": 100} for n in (1, 2, 3, 2, 5)]

@@ -89,7 +89,10 @@ async def test_shares_are_read_and_set(stages: Stages) -> None:
 async def test_the_course_of_a_job_is_thinned_evenly(stages: Stages) -> None:
     job_id = await stages.submit("stock.create", THINGS, options={"chunk_size": 1})
     await stages.run_dry()
-    queries, last = Queries(stages.database, stages.jobs), (await stages.job(job_id)).version
+    queries, last = (
+        Queries(stages.database, stages.jobs, stages.registry),
+        (await stages.job(job_id)).version,
+    )
     for points in (2, 3, 10, 1000):
         course = await queries.course("local", job_id, points)
         versions = [event.originator_version for event in course]

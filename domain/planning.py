@@ -23,6 +23,9 @@ LEAST_ITEMS = 20
 is busy, each smaller chunk would only make its items look dearer, down to one by one."""
 MOST_MS = 1000.0
 MAX_ITEMS = 2000
+MAX_PACKED = 5000
+"""Items of small chunks in one transaction: each chunk has its own results, so that many of
+them make no large ones, and what the transaction costs is spread over more items."""
 MAX_BYTES = 1_000_000
 MAX_GROWTH = 10
 SLOW_ITEMS = 128
@@ -77,7 +80,7 @@ def chunks_per_dispatch(
         return max(1, SLOW_ITEMS // chunk_items(options, pace, slow=slow, caps=caps))
     if options.chunk_size == "auto" or slow:
         return 1
-    return max(1, _fitting(pace) // options.chunk_size)
+    return max(1, _fitting(pace, MAX_PACKED) // options.chunk_size)
 
 
 def undo_chunks_per_dispatch(waiting: Iterable[int], pace: Pace, *, slow: bool) -> int:
@@ -97,7 +100,7 @@ def undo_chunks_per_dispatch(waiting: Iterable[int], pace: Pace, *, slow: bool) 
     return max(1, chunks)
 
 
-def _fitting(pace: Pace) -> int:
+def _fitting(pace: Pace, most: int = MAX_ITEMS) -> int:
     """The items that a transaction may hold by time, bytes and number."""
     by_bytes = int(MAX_BYTES / max(pace.bytes_per_item, 1.0))
     if pace.ms_per_item is None:
@@ -105,7 +108,7 @@ def _fitting(pace: Pace) -> int:
     else:
         each = max(pace.ms_per_item, 1e-6)
         by_time = max(int(TARGET_MS / each), min(LEAST_ITEMS, int(MOST_MS / each)))
-    return max(1, min(by_time, by_bytes, MAX_ITEMS))
+    return max(1, min(by_time, by_bytes, most))
 
 
 def is_suspect(cause: Cause, parent: int | None) -> bool:

@@ -16,6 +16,7 @@ from domain.planning import (
     MAX_BYTES,
     MAX_GROWTH,
     MAX_ITEMS,
+    MAX_PACKED,
     MAX_STARTS,
     MOST_MS,
     SLOW_ITEMS,
@@ -78,11 +79,21 @@ def test_a_chunk_size_that_was_asked_for_is_kept(pace: Pace, size: int, slow: bo
 @given(paces, sizes)
 def test_asked_chunks_are_packed_up_to_what_a_dispatch_may_hold(pace: Pace, size: int) -> None:
     packed = chunks_per_dispatch(JobOptions(chunk_size=size), pace, slow=False)
-    # A chunk grows step by step from the last one; a pack has no such history.
-    room = automatic_items(replace(pace, last_items=MAX_ITEMS), slow=False)
+    room = _room(pace)
     assert packed >= 1
     assert packed == 1 or packed * size <= room
     assert (packed + 1) * size > room, "one more would not have fitted"
+
+
+def _room(pace: Pace) -> int:
+    """How many items of small chunks a transaction may hold."""
+    # A chunk grows step by step from the last one; a pack has no such history.
+    alone = automatic_items(replace(pace, last_items=MAX_ITEMS), slow=False)
+    if alone < MAX_ITEMS:
+        return alone
+    by_bytes = MAX_PACKED if pace.bytes_per_item < 1 else int(MAX_BYTES / pace.bytes_per_item)
+    by_time = int(TARGET_MS / max(pace.ms_per_item or 0, 1e-6))
+    return min(by_bytes, by_time, MAX_PACKED)
 
 
 @given(paces, sizes)

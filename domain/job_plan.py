@@ -88,15 +88,15 @@ class JobPlan(JobFold):
         if not self._may_dispatch():
             return 0
         size = planning.chunk_items(self.options, self.pace, slow=slow, caps=self.caps)
-        if now is not None and self.caps:
-            may = self.allowed(now, slow=slow)
-            most = min(most, may.chunks, -(-may.items // size))
-        ready = 0
+        may = UNLIMITED if now is None else self.allowed(now, slow=slow)
+        ready, items_left = 0, may.items
         for entry in self.backlog:
-            room = self._room(entry, most)
-            if ready >= room:
+            room = self._room(entry, min(most, may.chunks)) - ready
+            if room <= 0 or items_left <= 0:
                 break
-            ready = min(room, ready + entry.count(size))
+            count, items = entry.most(size, chunks=room, items=items_left)
+            ready += count
+            items_left -= items
             if planning.is_suspect(entry.cause, entry.parent):
                 break
         return ready

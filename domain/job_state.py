@@ -43,9 +43,12 @@ class Backlog(BaseModel):
             head, rest = rest.take(size)
             yield head
 
-    def count(self, size: int) -> int:
-        """How many pieces there are."""
-        return 1 if self.whole else -(-len(self.items) // size)
+    def most(self, size: int, *, chunks: int, items: int) -> tuple[int, int]:
+        """How many pieces may begin when so much may, and how many items they have."""
+        if self.whole:
+            return 1, len(self.items)
+        items = min(len(self.items), items, chunks * size)
+        return -(-items // size), items
 
 
 class OpenChunk(BaseModel):

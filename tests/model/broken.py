@@ -167,7 +167,7 @@ BROKEN: dict[type[Coordinator] | type[Workers], int] = {
     LeavesUndosOpen: 0,
     RunsOnOverItsLimit: 4,
     ForgetsTheTimer: 1,
-    FiresOnce: 5,
+    FiresOnce: 2,
     ForgetsAnItem: 1,
     PutsBackTwice: 3,
 }

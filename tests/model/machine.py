@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ from domain.commands import (
 from domain.events import JobStatus
 from domain.options import Start
 from domain.verbs import POSSIBLE, Verb
-from tests.model.coordinator import Coordinator, Crash
+from tests.model.coordinator import Coordinator, Crash, load
 from tests.model.kinds import Kind, adjustments, endings, jobs, parts, selections, sizes, upload
 from tests.model.oracle import Oracle, fold
 from tests.model.tables import JobTables, Store, Work
@@ -213,12 +214,13 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(process=st.integers(0, 1))
     def fire_in_vain(self, process: int) -> None:
         """Jobs come to wait for a moment; it comes, and what tells them of it is lost."""
-        for _ in range(6):
-            if any(tables.timer is not None for tables in self.store.jobs.values()):
+        for _ in range(30):
+            if any(map(_waits_for_attempts, self.store.jobs.values())):
                 break
             self._round(room=2)
+        waiting = [t.timer for t in self.store.jobs.values() if _waits_for_attempts(t) and t.timer]
+        self.store.now = math.ceil(max([self.store.now, *waiting]))
         said = len(self.store.commands)
-        self.store.now += 6
         self.coordinators[process].fire()
         del self.store.commands[said:]
 
@@ -430,6 +432,14 @@ def _tries_again(tables: JobTables) -> bool:
     """Whether items of a job that may fail are tried again by itself."""
     running = tables.status in (JobStatus.PENDING, JobStatus.RUNNING)
     return running and tables.options.retry is not None
+
+
+def _waits_for_attempts(tables: JobTables) -> bool:
+    """Whether nothing but its timer brings a job on; one that is held to a rate is looked after."""
+    if tables.timer is None or math.isinf(tables.timer) or not _tries_again(tables):
+        return False
+    job = load(tables)
+    return bool(job.deferred) and not job.open and not job.wants_chunks()
 
 
 def _at_rest(tables: JobTables) -> bool:

@@ -9,10 +9,17 @@ import pytest
 from tests.model.broken import BROKEN
 from tests.model.process import alone
 
+SECONDS = 400.0
+"""It takes a minute by itself."""
+
+pytestmark = pytest.mark.timeout(SECONDS)
+
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, bool]:
-    told: dict[str, bool] = json.loads(alone("tests.model.broken").splitlines()[-1])
+    told: dict[str, bool] = json.loads(
+        alone("tests.model.broken", timeout=SECONDS).splitlines()[-1]
+    )
     return told
 
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
-from domain.commands import Adjustment, Cap
+from domain.commands import Adjustment, Cap, Moment
 from domain.errors import InvalidCommand
 from domain.options import Caps
 
@@ -104,12 +104,16 @@ def allowance(
 def adjusted(caps: Caps, command: Adjustment) -> Caps:
     """The caps after a command; raises InvalidCommand for one that says nothing, or both."""
     said = {Cap.RATE: command.rate, Cap.CONCURRENCY: command.concurrency}
-    for cap in command.lift:
-        if said[cap] is not None:
+    moments = {Moment.START_AT: command.start_at, Moment.DEADLINE: command.deadline}
+    for name in command.lift:
+        if (said | moments)[name] is not None:
             raise InvalidCommand(
-                f"{cap} is set and lifted at once; say one of them", pointer="/lift"
+                f"{name} is set and lifted at once; say one of them", pointer="/lift"
             )
-    if not command.lift and command.priority is None and not any(said.values()):
-        raise InvalidCommand("nothing is to be changed; say rate, concurrency, lift or priority")
+    named = any(said.values()) or any(moments.values()) or command.priority is not None
+    if not command.lift and not named:
+        raise InvalidCommand(
+            "nothing is to be changed; say rate, concurrency, start_at, deadline, lift or priority"
+        )
     changed = {cap.value: value for cap, value in said.items() if value or cap in command.lift}
     return caps.model_copy(update=changed)

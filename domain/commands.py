@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import AwareDatetime, Field, TypeAdapter
 
 from domain.options import (
     MAX_CODES,
@@ -224,21 +224,33 @@ class Cap(StrEnum):
     CONCURRENCY = "concurrency"
 
 
-class Adjustment(Value):
-    """Other caps, another priority; what is not named stays as it is.
+class Moment(StrEnum):
+    """The moments of a job's schedule, by name."""
 
-    ``lift`` names caps that hold no longer.
+    START_AT = "start_at"
+    DEADLINE = "deadline"
+
+
+_LIFTED = Field(max_length=len(Cap) + len(Moment))
+
+
+class Adjustment(Value):
+    """Other caps, another priority, another schedule; what is not named stays as it is.
+
+    ``lift`` names what holds no longer; a job without its ``start_at`` starts now.
     """
 
     rate: Rate | None = None
     concurrency: Concurrency | None = None
-    lift: Annotated[tuple[Cap, ...], Field(max_length=len(Cap))] = ()
+    lift: Annotated[tuple[Cap | Moment, ...], _LIFTED] = ()
     priority: Priority | None = None
+    start_at: AwareDatetime | None = Unless(None)
+    deadline: AwareDatetime | None = Unless(None)
     reason: Reason = ""
 
 
 class AdjustJob(Adjustment, BaseCommand):
-    """Change caps and priority while the job runs."""
+    """Change caps, priority and schedule while the job waits or runs."""
 
     type: Literal["adjust_job"] = "adjust_job"
 

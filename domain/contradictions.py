@@ -10,6 +10,7 @@ from collections.abc import Collection
 from domain.commands import Selection, UndoSelection
 from domain.errors import InvalidCommand
 from domain.options import Backoff, JobOptions, Limit, OnError, Reaction, RetryPolicy
+from domain.schedule import check_schedule
 
 ENGINE_CODES = frozenset(
     {
@@ -49,6 +50,7 @@ def check_options(options: JobOptions, codes: Collection[str]) -> None:
             "a job is either a dry run or does what one has planned; leave dry_run or plan out",
             pointer="/options/plan",
         )
+    check_schedule(options)
     for number, limit in enumerate(options.tolerate):
         _check_limit(limit, f"/options/tolerate/{number}")
     unknown = options.codes - ENGINE_CODES - set(codes) if codes else frozenset()

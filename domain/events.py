@@ -20,6 +20,7 @@ from domain.options import Caps, Limit, Priority
 from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred
 from domain.ranges import Ranges
 from domain.reversal import Part
+from domain.schedule import Measured
 from domain.values import Unless, Value
 
 
@@ -135,7 +136,10 @@ class JobEvent(BaseModel):
 
 
 class JobSubmitted(JobEvent):
-    """All items are there; the job may start, unless it awaits approval: then it says why."""
+    """All items are there; the job may start, unless it awaits approval: then it says why.
+
+    ``measured`` is how fast jobs of the operation went until then, of a job with a deadline.
+    """
 
     alias = "job.submitted"
     spec: JobSpec
@@ -143,6 +147,7 @@ class JobSubmitted(JobEvent):
     size: int
     sha256: str
     approval: str = Unless("")
+    measured: Measured | None = Unless(None)
 
 
 class JobApproved(JobEvent):
@@ -178,10 +183,27 @@ class ItemsAppended(JobEvent):
 
 
 class JobSealed(JobEvent):
-    """No more items follow; a draft that awaits approval from now on says why."""
+    """No more items follow; a draft that awaits approval from now on says why.
+
+    ``measured`` as in JobSubmitted.
+    """
 
     alias = "job.sealed"
     approval: str = Unless("")
+    measured: Measured | None = Unless(None)
+
+
+class JobStartDue(JobEvent):
+    """The moment has come for which the job has waited; it may start."""
+
+    alias = "job.start_due"
+
+
+class JobDeadlinePassed(JobEvent):
+    """The job's deadline has passed before its end; when it is to stop, JobStopped follows."""
+
+    alias = "job.deadline_passed"
+    deadline: datetime
 
 
 class ChunksPlanned(JobEvent):
@@ -226,11 +248,11 @@ class JobPaused(JobEvent):
 
 
 class JobStopped(JobEvent):
-    """The job has failed by a limit; what was not attempted is skipped."""
+    """The job has failed by a limit, or by its deadline; what was not attempted is skipped."""
 
     alias = "job.stopped"
     epoch: int
-    limit: Limit
+    limit: Limit | None = Unless(None)
     reason: str = ""
 
 
@@ -288,7 +310,7 @@ class UndoStarted(JobEvent):
 
 
 class JobAdjusted(JobEvent):
-    """Caps and priority as they are from now on.
+    """Caps, priority and schedule as they are from now on.
 
     The epoch is another one when chunks that were in flight were called back.
     """
@@ -297,6 +319,8 @@ class JobAdjusted(JobEvent):
     epoch: int
     caps: Caps
     priority: Priority
+    start_at: datetime | None = Unless(None)
+    deadline: datetime | None = Unless(None)
     reason: str = ""
 
 
@@ -327,6 +351,8 @@ EVENTS: dict[str, type[JobEvent]] = {
         JobSealed,
         JobApproved,
         JobRejected,
+        JobStartDue,
+        JobDeadlinePassed,
         ChunksPlanned,
         ChunksClosed,
         AttemptsDue,

@@ -9,6 +9,7 @@ which ``collect_events`` hands over; :mod:`domain.job_fold` folds them into the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from domain import portions
@@ -20,14 +21,15 @@ from domain.events import (
     ChunksClosed,
     ChunksPlanned,
     ItemsAppended,
-    JobAdjusted,
     JobCancelled,
     JobCancelling,
+    JobDeadlinePassed,
     JobFinished,
     JobOpened,
     JobPaused,
     JobResumed,
     JobSealed,
+    JobStartDue,
     JobStatus,
     JobStopped,
     JobSubmitted,
@@ -35,12 +37,13 @@ from domain.events import (
     RetryStarted,
     Run,
 )
-from domain.job_approval import JobApproval
 from domain.job_record import Stamp
-from domain.options import Caps, OnError, Reaction
+from domain.job_terms import JobTerms
+from domain.options import OnDeadline, OnError, Reaction
 from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
 from domain.retrying import Failures, put_off
+from domain.schedule import Measured
 from domain.settling import require_account, settled
 from domain.tolerance import named_by
 
@@ -49,7 +52,7 @@ __all__ = ["NOTHING_KNOWN", "Job", "Stamp"]
 NOTHING_KNOWN = Failures()
 
 
-class Job(JobApproval):
+class Job(JobTerms):
     """One job; see the module's docstring for how it changes."""
 
     # -- commands -----------------------------------------------------------------
@@ -64,10 +67,12 @@ class Job(JobApproval):
         size: int,
         sha256: str,
         approval: str = "",
+        measured: Measured | None = None,
     ) -> None:
         """Start a job whose items are all there; refuses an empty one.
 
-        ``approval`` is why it must be approved before, empty when it need not.
+        ``approval`` is why it must be approved before, empty when it need not; ``measured`` how
+        fast jobs of the operation went so far, where a deadline makes that worth while.
         """
         if items == 0:
             raise InvalidCommand("a job needs at least one item; send some", pointer="/items")
@@ -82,6 +87,7 @@ class Job(JobApproval):
             size=size,
             sha256=sha256,
             approval=approval,
+            measured=measured,
         )
 
     def open_draft(self, stamp: Stamp, tenant: str, spec: JobSpec) -> None:
@@ -106,10 +112,16 @@ class Job(JobApproval):
             sha256=sha256,
         )
 
-    def seal(self, stamp: Stamp, items: int | None, approval: str = "") -> None:
+    def seal(
+        self,
+        stamp: Stamp,
+        items: int | None,
+        approval: str = "",
+        measured: Measured | None = None,
+    ) -> None:
         """Close a draft; refuses an empty one and one whose count is not ``items``.
 
-        ``approval`` as in ``submit``; what runs already needs none.
+        ``approval`` and ``measured`` as in ``submit``; what runs already needs no approval.
         """
         self.check("seal")
         total = self.counts.total
@@ -120,13 +132,11 @@ class Job(JobApproval):
                 f"the seal says {items} items, {total} have arrived; append what is missing",
                 pointer="/items",
             )
-        if self.status is not JobStatus.DRAFT:
-            self._emit(JobSealed, stamp)
-        elif approval:
-            status = JobStatus.AWAITING_APPROVAL
-            self._emit(JobSealed, stamp, status=status, approval=approval)
-        else:
-            self._emit(JobSealed, stamp, status=JobStatus.PENDING)
+        said: dict[str, Any] = {"measured": measured}
+        if self.status is JobStatus.DRAFT:
+            awaited = JobStatus.AWAITING_APPROVAL if approval else JobStatus.PENDING
+            said |= {"status": awaited, "approval": approval}
+        self._emit(JobSealed, stamp, **said)
         self._finish_if_done(stamp)
 
     def plan(self, stamp: Stamp, *, room: int, slow: bool) -> tuple[PlannedChunk, ...]:
@@ -171,10 +181,18 @@ class Job(JobApproval):
         self._finish_if_done(stamp)
 
     def release(self, stamp: Stamp) -> None:
-        """Have items that have waited long enough for their next attempt be planned."""
-        due = self.next_due
-        if due is None or due > stamp.at:
-            return
+        """Heed the time: what has waited long enough may be planned, a deadline may have passed.
+
+        The caller has closed every open chunk before when the job ``expires``.
+        """
+        if self.status is JobStatus.PENDING and _is_due(self.start_at, stamp):
+            self._emit(JobStartDue, stamp)
+        if _is_due(self.next_due, stamp):
+            self._release_attempts(stamp)
+        if _is_due(self._deadline_ahead(), stamp):
+            self._miss(stamp)
+
+    def _release_attempts(self, stamp: Stamp) -> None:
         waited: dict[int, list[tuple[int, int]]] = {}
         for entry in self.deferred:
             if entry.due <= stamp.at:
@@ -182,6 +200,17 @@ class Job(JobApproval):
         for attempt, spans in sorted(waited.items()):
             for items in portions.of_ranges(Ranges.from_spans(spans)):
                 self._emit(AttemptsDue, stamp, items=items, attempt=attempt)
+
+    def _miss(self, stamp: Stamp) -> None:
+        self._emit(JobDeadlinePassed, stamp, deadline=self.deadline)
+        if self.options.on_deadline is OnDeadline.STOP:
+            self._require_quiet()
+            said = {
+                "epoch": self.epoch + 1,
+                "reason": f"deadline: {self.counts.pending} items left",
+            }
+            back = self.options.on_error is OnError.ROLL_BACK
+            self._end(JobStopped, stamp, JobStatus.FAILED, said, roll_back=back)
 
     def pause(self, stamp: Stamp, reason: str) -> None:
         """Confirm a pause; the caller has closed every open chunk before."""
@@ -268,28 +297,6 @@ class Job(JobApproval):
             )
             edited = None
 
-    def adjust(
-        self, stamp: Stamp, caps: Caps, priority: int, reason: str, *, recalled: bool = False
-    ) -> None:
-        """Go on under other caps, with another priority.
-
-        ``recalled``: the caller has closed every open chunk before, by a higher epoch.
-        """
-        self.check("adjust")
-        if recalled:
-            self._require_quiet()
-        begins = caps != self.caps and self.started_at is not None
-        said = {"run": Run.beginning(stamp.at, self.counts)} if begins else {}
-        self._emit(
-            JobAdjusted,
-            stamp,
-            **said,
-            epoch=self.epoch + recalled,
-            caps=caps,
-            priority=priority,
-            reason=reason,
-        )
-
     # -- decisions ----------------------------------------------------------------
 
     def _close(self, stamp: Stamp, portion: Sequence[ClosedChunk], failures: Failures) -> None:
@@ -358,6 +365,6 @@ class Job(JobApproval):
         if self._is_done() and self.status in (JobStatus.RUNNING, JobStatus.ROLLING_BACK):
             self._emit(JobFinished, stamp, status=self._resting_status())
 
-    def _require_quiet(self) -> None:
-        if self.open:
-            raise RuntimeError("close the open chunks before the confirming event is stored")
+
+def _is_due(moment: datetime | None, stamp: Stamp) -> bool:
+    return moment is not None and moment <= stamp.at

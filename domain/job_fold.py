@@ -21,6 +21,7 @@ from domain.events import (
     JobApproved,
     JobCancelled,
     JobCancelling,
+    JobDeadlinePassed,
     JobEvent,
     JobOpened,
     JobPaused,
@@ -28,6 +29,7 @@ from domain.events import (
     JobResumed,
     JobSealed,
     JobSnapshot,
+    JobStartDue,
     JobStopped,
     JobSubmitted,
     PlannedChunk,
@@ -89,6 +91,7 @@ class JobFold(JobState):
                 self._appended(event)
             case JobSealed():
                 self.sealed = True
+                self.measured = event.measured
                 self._written_by(event.actor, event.approval)
             case ChunksPlanned():
                 self._planned(event)
@@ -96,8 +99,8 @@ class JobFold(JobState):
                 self._chunks_closed(event)
             case AttemptsDue():
                 self._due(event)
-            case JobAdjusted():
-                self._adjusted(event)
+            case JobAdjusted() | JobStartDue() | JobDeadlinePassed():
+                self._timed(event)
             case (
                 JobApproved()
                 | JobRejected()
@@ -159,9 +162,11 @@ class JobFold(JobState):
         self._written_by(event.actor, event.approval if isinstance(event, JobSubmitted) else "")
         self.tallies = [Tally() for _ in self.options.limits]
         self.capped_at = event.at if self.caps else None
+        self.start_at, self.deadline = self.options.start_at, self.options.deadline
         if isinstance(event, JobSubmitted):
             self.sealed = True
             self.size = event.size
+            self.measured = event.measured
             self._queue(Backlog(items=Ranges.span(0, event.items), cause=Cause.APPLY))
 
     def _written_by(self, actor: str, approval: str = "") -> None:
@@ -177,6 +182,15 @@ class JobFold(JobState):
         items = Ranges.span(event.first, event.first + event.items)
         self._queue(Backlog(items=items, cause=Cause.APPLY))
 
+    def _timed(self, event: JobAdjusted | JobStartDue | JobDeadlinePassed) -> None:
+        match event:
+            case JobAdjusted():
+                self._adjusted(event)
+            case JobStartDue():
+                self.start_at = None
+            case JobDeadlinePassed():
+                self.missed_at = event.at
+
     def _adjusted(self, event: JobAdjusted) -> None:
         self.epoch = event.epoch
         if event.caps.rate != self.caps.rate:
@@ -184,6 +198,9 @@ class JobFold(JobState):
         if event.caps != self.caps:
             self.capped_at = event.at
         self.adjusted_caps, self.adjusted_priority = event.caps, event.priority
+        self.start_at = event.start_at
+        if event.deadline != self.deadline:
+            self.deadline, self.missed_at = event.deadline, None
 
     def _queue(self, entry: Backlog) -> None:
         last = self.backlog[-1] if self.backlog else None

@@ -13,7 +13,7 @@ from domain.caps import UNLIMITED, Allowance, allowance, wanted_tokens
 from domain.events import JobStatus, PlannedChunk
 from domain.job_fold import JobFold
 from domain.job_state import Backlog
-from domain.options import Start
+from domain.options import OnDeadline, Start
 
 TIMER_SECONDS = 5.0
 """A job with a cap has a timer for the case that its coordinator dies; to move it with each plan
@@ -72,12 +72,33 @@ class JobPlan(JobFold):
     @property
     def wakes_at(self) -> datetime | None:
         """When somebody must look at the job at the latest, whatever happens until then."""
+        moments = [self.next_due, self._deadline_ahead()]
+        if self.status is JobStatus.PENDING:
+            moments.append(self.start_at)
         held = self.held_until
-        if held is None:
-            return self.next_due
-        late = math.ceil(held.timestamp() / TIMER_SECONDS) * TIMER_SECONDS
-        moment = datetime.fromtimestamp(late, UTC)
-        return moment if self.next_due is None else min(moment, self.next_due)
+        if held is not None:
+            late = math.ceil(held.timestamp() / TIMER_SECONDS) * TIMER_SECONDS
+            moments.append(datetime.fromtimestamp(late, UTC))
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def expires(self, now: datetime) -> bool:
+        """Whether the job must be stopped, because its deadline has passed.
+
+        The caller then closes every open chunk, and ``release`` ends it.
+        """
+        deadline = self._deadline_ahead()
+        stops = self.options.on_deadline is OnDeadline.STOP
+        return stops and deadline is not None and deadline <= now
+
+    @property
+    def begun(self) -> bool:
+        """Whether something of the job was sent to workers, or may be at once."""
+        return self.started_at is not None or bool(self.open)
+
+    def _deadline_ahead(self) -> datetime | None:
+        """The deadline, until it has passed; while nobody works on the job it is left alone."""
+        alert = self.status in (JobStatus.PENDING, JobStatus.RUNNING) and self.missed_at is None
+        return self.deadline if alert else None
 
     def ready_chunks(self, *, most: int, slow: bool, now: datetime | None = None) -> int:
         """How many chunks ``plan`` would cut now, given room for ``most``.
@@ -103,12 +124,15 @@ class JobPlan(JobFold):
 
     @property
     def resting(self) -> bool:
-        """Whether nothing happens until somebody asks for it: nothing runs, nothing waits."""
-        moving = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.ROLLING_BACK)
-        return not self.open and self.status not in moving and not self.wants_chunks()
+        """Whether nothing happens until somebody asks for it, or a timer of the job is due."""
+        moving = self.status in (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.ROLLING_BACK)
+        scheduled = self.status is JobStatus.PENDING and self.start_at is not None
+        return not self.open and (scheduled or not moving) and not self.wants_chunks()
 
     def _may_dispatch(self) -> bool:
-        if self.status in (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.ROLLING_BACK):
+        if self.status is JobStatus.PENDING:
+            return self.start_at is None
+        if self.status in (JobStatus.RUNNING, JobStatus.ROLLING_BACK):
             return True
         return self.status is JobStatus.DRAFT and self.options.start is Start.EAGER
 

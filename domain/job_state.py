@@ -16,9 +16,10 @@ from domain.caps import Bucket
 from domain.commands import JobSpec
 from domain.events import Cause, JobStatus, Run
 from domain.metering import Meter
-from domain.options import Caps, JobOptions, Limit
+from domain.options import Caps, JobOptions, Limit, Schedule
 from domain.outcomes import Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
+from domain.schedule import Measured
 from domain.tolerance import Tally, exceeded
 from domain.verbs import verbs_of
 
@@ -121,6 +122,13 @@ class JobState(BaseModel):
     """Since when the present caps hold."""
     meter: Meter = Meter()
     """How fast the present run goes."""
+    start_at: datetime | None = None
+    """The moment for which the job waits; None once it may start."""
+    deadline: datetime | None = None
+    missed_at: datetime | None = None
+    """When the deadline had passed unmet."""
+    measured: Measured | None = None
+    """How fast jobs of the operation went before this one."""
 
     # -- questions ----------------------------------------------------------------
 
@@ -133,6 +141,11 @@ class JobState(BaseModel):
     def caps(self) -> Caps:
         """How fast the job may go now."""
         return self.options.caps if self.adjusted_caps is None else self.adjusted_caps
+
+    @property
+    def schedule(self) -> Schedule:
+        """For which moment the job waits, and its deadline of now."""
+        return Schedule(start_at=self.start_at, deadline=self.deadline)
 
     @property
     def priority(self) -> int:

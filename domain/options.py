@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from domain.values import WORD, Unless, Value
 
@@ -141,6 +141,23 @@ def _below(cap: float | None, other: float | None) -> bool:
 NO_CAPS = Caps()
 
 
+class Schedule(Value):
+    """When a job may start, and by when it should have ended; None is at once, and never."""
+
+    start_at: AwareDatetime | None = None
+    deadline: AwareDatetime | None = None
+
+
+NO_SCHEDULE = Schedule()
+
+
+class OnDeadline(StrEnum):
+    """What a job does whose deadline passes before its end."""
+
+    WARN = "warn"
+    STOP = "stop"
+
+
 class JobOptions(Value):
     """How a job is to be run; every field has a default.
 
@@ -149,7 +166,8 @@ class JobOptions(Value):
     failed item. ``on_error`` says what is done when a limit is hit; with ``roll_back`` and no
     limit, no failed item is tolerated. A ``dry_run`` says what would become of each item, and
     changes nothing; a job with a ``plan`` does what a dry run has said. ``rate`` and
-    ``concurrency`` are the caps that the job begins with.
+    ``concurrency`` are the caps that the job begins with. Nothing of it runs before ``start_at``;
+    when the ``deadline`` passes it says so, or with ``on_deadline: stop`` fails, as by a limit.
     """
 
     chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK)] | Literal["auto"] = "auto"
@@ -162,6 +180,16 @@ class JobOptions(Value):
     plan: Plan | None = Unless(None)
     rate: Rate | None = Unless(None)
     concurrency: Concurrency | None = Unless(None)
+    start_at: AwareDatetime | None = Unless(None)
+    deadline: AwareDatetime | None = Unless(None)
+    on_deadline: OnDeadline = Unless(OnDeadline.WARN)
+
+    @property
+    def schedule(self) -> Schedule:
+        """When the job may start and should have ended, as it was submitted."""
+        if self.start_at is None and self.deadline is None:
+            return NO_SCHEDULE
+        return Schedule(start_at=self.start_at, deadline=self.deadline)
 
     @property
     def caps(self) -> Caps:

@@ -10,7 +10,7 @@ nothing. :class:`Progress` says more, of a job only.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from domain.events import (
@@ -25,6 +25,7 @@ from domain.events import (
 from domain.job import Job
 from domain.metering import Quantiles, Remaining
 from domain.outcomes import Counts
+from domain.schedule import MAX_AHEAD, Expectation, Outlook, by_measure, outlook
 from domain.values import Value
 
 _WITHOUT_RATE = frozenset(
@@ -99,6 +100,28 @@ def of_run(job: Job, now: datetime) -> Progress | None:
         chunk_ms=meter.chunks.quantiles(),
         item_ms=meter.items.quantiles(),
     )
+
+
+def deadline_of(job: Job, now: datetime) -> Outlook | None:
+    """A job's deadline and whether it will be met; None when it has none."""
+    then = job.options.on_deadline
+    return outlook(job.schedule, then, job.missed_at, _expectation(job, now))
+
+
+def _expectation(job: Job, now: datetime) -> Expectation | None:
+    """When the job ends: by its own run, or as long as that tells nothing by others."""
+    if job.status.terminal:
+        ended = job.finished_at or now
+        return Expectation(ends_at=ended, rests_on="its end", over=True)
+    moving = job.status is JobStatus.RUNNING
+    remaining = job.meter.remaining(job.left, now) if moving and job.sealed else None
+    if remaining is not None:
+        ends = now + min(timedelta(seconds=remaining.seconds), MAX_AHEAD)
+        return Expectation(ends_at=ends, rests_on="its present run")
+    if job.measured is None:
+        return None
+    begins = now if job.start_at is None else max(now, job.start_at)
+    return by_measure(job.measured, items=job.counts.pending, begins=begins, cap=job.caps.rate)
 
 
 def _until(job: Job, now: datetime) -> datetime:

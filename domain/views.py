@@ -15,6 +15,7 @@ from domain.events import JobAdjusted, JobEvent, JobOpened, JobStatus, JobSubmit
 from domain.job import Job
 from domain.options import Caps, JobOptions, Limit
 from domain.progress import Progress
+from domain.schedule import Outlook
 from domain.values import Unless, Value
 
 
@@ -62,7 +63,8 @@ class JobView(JobSummary):
 
     ``retrying`` are pending items that have failed and are tried again, the next ones at
     ``next_attempt_at``; ``limit`` is the one of failures that has stopped the job. ``options``
-    are those of the submission, ``caps`` and ``priority`` those of now.
+    are those of the submission, ``caps`` and ``priority`` those of now. ``start_at`` is the moment
+    for which the job waits, ``deadline`` says whether it will end in time.
     """
 
     options: JobOptions
@@ -75,6 +77,8 @@ class JobView(JobSummary):
     next_attempt_at: datetime | None
     limit: Limit | None
     progress: Progress | None
+    start_at: datetime | None
+    deadline: Outlook | None
     possible: tuple[str, ...]
 
 
@@ -106,6 +110,8 @@ def job_view(job: Job, now: datetime) -> JobView:
         next_attempt_at=job.next_due,
         limit=job.limit,
         progress=progress.of_run(job, now),
+        start_at=job.start_at,
+        deadline=progress.deadline_of(job, now),
         possible=tuple(job.possible()),
         **progress.of_job(job, now),
     )

@@ -21,6 +21,7 @@ class Hold(StrEnum):
 
     ITEMS = "items"
     APPROVAL = "approval"
+    SCHEDULED = "scheduled"
     PAUSED = "paused"
     BROKER = "broker"
     NO_WORKER = "no_worker"
@@ -75,6 +76,9 @@ def by_itself(job: Job) -> Waiting | None:
     if job.status is JobStatus.PAUSED:
         why = f" ({job.reason})" if job.reason else ""
         return Waiting(reason=Hold.PAUSED, text=f"it is paused{why}; resume it", since=since)
+    if job.status is JobStatus.PENDING and job.start_at is not None:
+        text = f"it starts at {job.start_at.isoformat()}; lift start_at to start it now"
+        return Waiting(reason=Hold.SCHEDULED, text=text, since=since)
     return None
 
 

@@ -351,7 +351,7 @@ class Coordinator:
         live = self._live.get(job_id)
         if live is None or live.open or live.wants_chunks():
             return False
-        return live.next_due is None or live.next_due > self._clock.now()
+        return live.wakes_at is None or live.wakes_at > self._clock.now()
 
 
 def _same(known: Decision, command: Command) -> Decision:

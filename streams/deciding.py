@@ -43,11 +43,12 @@ from domain.ports import Clock, Ids
 from domain.ranges import Ranges
 from domain.registry import Registry
 from domain.retrying import Draw, Failures
+from domain.schedule import check_moments, rescheduled
 from streams import planned
 from streams.editing import Redriver, chosen_items
 from streams.parting import parts_of
 from streams.stores import chunks as chunk_store
-from streams.stores import failures, outcomes, payloads
+from streams.stores import failures, outcomes, paces, payloads
 from streams.stores.recalled import recall
 from streams.undoing import require_reversible, require_undo
 
@@ -79,10 +80,18 @@ class Decider:
         """
         if job.version == 0:
             return
+        moving = job.status is JobStatus.RUNNING
         self._take_in(connection, job)
-        if job.limit_hit is not None:
+        self._heed(connection, job)
+        if moving and job.status.terminal:
+            paces.learn(connection, job)
+
+    def _heed(self, connection: Connection, job: Job) -> None:
+        """Limits, attempts, the start and the deadline, all as of one moment."""
+        stamp = self._own_stamp()
+        if job.limit_hit is not None or job.expires(stamp.at):
             self._revoke_open(connection, job)
-        job.release(self._own_stamp())
+        job.release(stamp)
 
     def _take_in(self, connection: Connection, job: Job) -> None:
         closed = outcomes.unrecorded(connection, job.id)
@@ -119,12 +128,16 @@ class Decider:
             self._append(connection, job, command, stamp)
         else:
             self._go_on(connection, job, command, stamp)
+            # A moment may have passed while nobody waited for it.
+            self._heed(connection, job)
 
     def _go_on(self, connection: Connection, job: Job, command: Command, stamp: Stamp) -> None:
         self._registry.get(job.spec.operation)
         match command:
             case SealJob():
-                job.seal(stamp, command.items, self._approval_of(job.spec, job.counts.total))
+                approval = self._approval_of(job.spec, job.counts.total)
+                measured = paces.known(connection, job.tenant, job.spec)
+                job.seal(stamp, command.items, approval, measured)
             case ResumeJob():
                 job.resume(stamp, command.reason)
             case RetryJob():
@@ -187,12 +200,13 @@ class Decider:
             job.cancel(stamp, command.reason, roll_back=roll_back)
 
     def _adjust(self, connection: Connection, job: Job, command: AdjustJob, stamp: Stamp) -> None:
-        """Change caps and priority. What is in flight must keep to lower caps as well.
+        """Change caps, priority and moments. What is in flight must keep to lower caps as well.
 
         It is closed as by a pause; but a slow item that has begun is not begun twice for it.
         """
         job.check("adjust")
         caps = adjusted(job.caps, command)
+        schedule = rescheduled(job.schedule, command, stamp.at, begun=job.begun)
         recalled = False
         if caps.lowers(job.caps) and job.open and job.status is not JobStatus.ROLLING_BACK:
             if self._registry.get(job.spec.operation).waits:
@@ -201,7 +215,7 @@ class Decider:
                 self._revoke_open(connection, job)
                 recalled = True
         priority = job.priority if command.priority is None else command.priority
-        job.adjust(stamp, caps, priority, command.reason, recalled=recalled)
+        job.adjust(stamp, caps, priority, command.reason, schedule=schedule, recalled=recalled)
 
     def _begin(
         self, connection: Connection, job: Job, command: SubmitJob | OpenJob, stamp: Stamp
@@ -213,6 +227,7 @@ class Decider:
                 )
             return
         check_spec(self._registry, command.spec)
+        check_moments(command.spec.options.schedule, stamp.at, "/options")
         if isinstance(command, OpenJob):
             if command.spec.options.plan is not None:
                 raise InvalidCommand(
@@ -235,6 +250,7 @@ class Decider:
             size=source.size,
             sha256=source.sha256,
             approval=self._approval_of(command.spec, source.items),
+            measured=paces.known(connection, command.tenant, command.spec),
         )
         payloads.claim_upload(connection, source, job_id=job.id, part=0, first_item=0)
 

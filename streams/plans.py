@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from domain.commands import JobSpec
 from domain.errors import PlanChanged, WrongState
 from domain.job import Job
-from domain.options import Plan
+from domain.options import OnDeadline, Plan
 from domain.ranges import Ranges
 from domain.registry import Registry
 from streams import planned
@@ -76,7 +76,9 @@ class Plans:
                 pointer="/digest",
             )
         plan = Plan(job_id=job.id, digest=stored.digest)
-        options = job.options.model_copy(update={"dry_run": False, "plan": plan})
+        # The moments were those of the dry run.
+        without = {"start_at": None, "deadline": None, "on_deadline": OnDeadline.WARN}
+        options = job.options.model_copy(update={"dry_run": False, "plan": plan, **without})
         return job.spec.model_copy(update={"options": options})
 
     async def lines(self, job_id: str) -> AsyncIterator[bytes]:

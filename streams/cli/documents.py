@@ -29,6 +29,15 @@ class WaitingDocument(TypedDict):
     since: str
 
 
+class DeadlineDocument(TypedDict):
+    """A job's deadline; ``in_time`` is None when nothing was measured."""
+
+    at: str
+    then: str
+    in_time: bool | None
+    warning: str | None
+
+
 class JobDocument(TypedDict):
     """A job; times are ISO 8601, ``percent`` is 0 to 100. Figures are None when unknown."""
 
@@ -52,6 +61,8 @@ class JobDocument(TypedDict):
     retrying: NotRequired[int]
     next_attempt_at: NotRequired[str | None]
     waiting: NotRequired[WaitingDocument | None]
+    start_at: NotRequired[str | None]
+    deadline: NotRequired[DeadlineDocument | None]
 
 
 class FaultDocument(TypedDict):

@@ -26,6 +26,7 @@ from streams.cli import (
     serving,
     steering,
     submit,
+    timing,
     topics,
 )
 from streams.cli.options import FLAG
@@ -80,7 +81,7 @@ for verb in (
     *(reading.jobs, reading.show, reading.items, reading.errors, reading.events),
     *(steering.pause, steering.resume, steering.cancel, steering.retry, steering.undo),
     *(steering.approve, steering.reject),
-    *(steering.limit, steering.priority),
+    *(steering.limit, steering.priority, timing.schedule),
     item.item,
     *(looking.export, comparing.diff, looking.history, looking.blame),
     *(planning.plan, planning.apply),

@@ -191,6 +191,7 @@ def job_details(job: JobDocument) -> Table:
         ("counts", f"{counts_line(job['counts'])} (of {job['counts']['total']:,})"),
         ("progress", "  ".join([percent(job), *_pace(job)])),
         ("waits", _waits(job)),
+        ("deadline", _deadline(job)),
         ("version", str(job["version"])),
         ("priority", str(job["priority"])),
         ("tags", ", ".join(job["tags"])),
@@ -217,6 +218,15 @@ def _waits(job: JobDocument) -> str:
     """Why the job waits; empty when it does not, or the server does not say."""
     waiting = job.get("waiting")
     return f"{waiting['text']} (since {moment(waiting['since'])})" if waiting else ""
+
+
+def _deadline(job: JobDocument) -> str:
+    """By when the job should have ended, and what stands against it."""
+    deadline = job.get("deadline")
+    if not deadline:
+        return ""
+    warning = f": {deadline['warning']}" if deadline["warning"] else ""
+    return f"{moment(deadline['at'])} ({deadline['then']}){warning}"
 
 
 def item_table(items: Iterable[ItemDocument]) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -53,6 +54,12 @@ def submit(  # noqa: PLR0913 - the options of a command
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Calls at once at most; `limit` changes it.")
     ] = None,
+    start_at: Annotated[
+        str, typer.Option(metavar="MOMENT", help="Nothing of it runs before: 2026-12-24T18:00.")
+    ] = "",
+    deadline: Annotated[
+        str, typer.Option(metavar="MOMENT", help="It should have ended by then; a warning else.")
+    ] = "",
     options: Annotated[
         str, typer.Option(help="More options as a JSON object: retry, tolerate.")
     ] = "",
@@ -73,6 +80,7 @@ def submit(  # noqa: PLR0913 - the options of a command
       zcat items.gz | countermand submit annotations.create -p project_id=1
       countermand submit annotations.delete stale.json --tag nightly --json
       countermand submit annotations.update new.ndjson --dry-run --watch
+      countermand submit shop.mail to.ndjson --start-at 2026-12-24T18:00
       countermand submit shop.mail to.ndjson --attempts 5 --options '{"tolerate": [{"percent": 2}]}'
     """
     from streams.cli.itemfile import upload
@@ -84,6 +92,8 @@ def submit(  # noqa: PLR0913 - the options of a command
     flags = {"stop_on_error": stop_on_error, "dry_run": dry_run}
     more = read_options(options, attempts, flags)
     more |= {name: cap for name, cap in (("rate", rate), ("concurrency", concurrency)) if cap}
+    more |= {"start_at": moment_of("--start-at", start_at)} if start_at else {}
+    more |= {"deadline": moment_of("--deadline", deadline)} if deadline else {}
     query += [("options", json.dumps(more))] if more else []
     query += [("tag", label) for label in tag or ()]
     parameters = read_params(params, param or ())
@@ -107,6 +117,15 @@ def watch(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> 
 
     job = talk(url, lambda client: client.job(job_id))
     report(job, url, watch=True, as_json=as_json)
+
+
+def moment_of(option: str, text: str) -> str:
+    """The moment that an option gives, with its zone; by this machine's clock when it says none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidCommand(f"{option} {text}: write it as 2026-12-24T18:00") from None
+    return (moment if moment.tzinfo else moment.astimezone()).isoformat()
 
 
 def read_json(option: str, text: str) -> Any:
@@ -154,6 +173,9 @@ def report(job: JobDocument, url: str, *, watch: bool, as_json: bool) -> None:
             emit(job)
         else:
             print(job["job_id"])
+            deadline = job.get("deadline")
+            if deadline and deadline["warning"]:
+                say(f"warning: {deadline['warning']}")
             say(f"{job['status']}; to follow it: countermand watch {job['job_id']}")
         return
     from streams.cli.following import watched

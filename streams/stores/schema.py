@@ -129,6 +129,19 @@ tenant_weights = Table(
 )
 """Shares of tenants where they compete for places; one that is not named here has 1."""
 
+operation_paces = Table(
+    "operation_paces",
+    metadata,
+    Column("tenant", String(100), primary_key=True),
+    Column("operation", String(200), primary_key=True),
+    Column("jobs", Integer, nullable=False),
+    Column("items", BigInteger, nullable=False),
+    Column("recent_items", Double, nullable=False),
+    Column("recent_seconds", Double, nullable=False),
+)
+"""How fast jobs of an operation went: of all of them how many there were, and items and seconds
+in which each later job counts more."""
+
 uploads = Table(
     "uploads",
     metadata,

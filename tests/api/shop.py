@@ -19,6 +19,7 @@ from streams.clock import TimeOrderedIds
 from tests.api.engines import Start
 from tests.api.reading import Seen, seen
 
+JOBS = "/api/v1/jobs"
 SSE = {"Accept": "text/event-stream"}
 WAIT = 20.0
 

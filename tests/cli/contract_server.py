@@ -76,6 +76,8 @@ class Contract:
     summary: dict[str, Any] = field(default_factory=dict)
     preview: dict[str, Any] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
+    made: dict[str, Any] = field(default_factory=dict)
+    """What a job that is submitted has beside what all have."""
     next_cursor: str | None = None
     problem: dict[str, Any] | None = None
     drop_after: int | None = None
@@ -118,7 +120,8 @@ async def _jobs(request: web.Request) -> web.Response:
 
 
 async def _submit(request: web.Request) -> web.Response:
-    made = job(operation=request.query["operation"], status="pending", version=1)
+    more = request.app[CONTRACT].made
+    made = job(operation=request.query["operation"], status="pending", version=1, **more)
     request.app[CONTRACT].jobs[made["job_id"]] = made
     return web.json_response(made, status=202)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -354,6 +355,40 @@ class TestSteering:
             {"reason": "", "priority": 9},
         ]
         assert ask("priority", "job-1", "11").code == 2
+
+    def test_moments_are_adjusted(self, ask: Run, contract: Contract) -> None:
+        contract.jobs = {"job-1": job()}
+        ask("schedule", "job-1", "--start-at", "2026-12-24T18:00+01:00", "--no-deadline")
+        ask("schedule", "job-1", "--now", "--deadline", "2026-12-25T06:00")
+        wrong = ask("schedule", "job-1", "--deadline", "tomorrow")
+
+        first, second = (json.loads(body) for body in contract.bodies)
+        assert {path for _, path in contract.requests} == {"/api/v1/jobs/job-1/adjust"}
+        assert first["start_at"] == "2026-12-24T18:00:00+01:00"
+        assert (first["lift"], second["lift"]) == (["deadline"], ["start_at"])
+        assert datetime.fromisoformat(second["deadline"]).tzinfo is not None
+        assert wrong.code == 2
+        assert "--deadline tomorrow: write it as" in wrong.err
+
+    def test_a_submit_says_what_stands_against_its_deadline(
+        self, ask: Run, contract: Contract, tmp_path: Path
+    ) -> None:
+        late = {"at": "2026-12-25T06:00:00Z", "then": "warn", "in_time": False, "warning": "late"}
+        contract.made = {"deadline": late}
+        (tmp_path / "items.ndjson").write_text("{}\n")
+
+        ended = ask(
+            *("submit", "notes.create", str(tmp_path / "items.ndjson")),
+            *("--start-at", "2026-12-24T18:00Z", "--deadline", "2026-12-25T06:00Z"),
+        )
+
+        (options,) = parse_qs(urlsplit(contract.requests[0][1]).query)["options"]
+        assert json.loads(options) == {
+            "start_at": "2026-12-24T18:00:00+00:00",
+            "deadline": "2026-12-25T06:00:00+00:00",
+        }
+        assert "warning: late" in ended.err
+        assert "2026-12-25" in ask("show", "job-1").out
 
     def test_a_job_is_submitted_with_caps(
         self, ask: Run, contract: Contract, tmp_path: Path

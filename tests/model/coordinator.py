@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
 from eventsourcing.persistence import StoredEvent
@@ -46,6 +46,8 @@ from domain.jobs import JobMapper
 from domain.outcomes import Closing, ItemStatus
 from domain.ranges import Ranges
 from domain.retrying import Failures
+from domain.schedule import rescheduled
+from tests.model.kinds import BEGIN
 from tests.model.parting import parts_of
 from tests.model.tables import (
     CLAIM_BY,
@@ -65,7 +67,6 @@ MAPPER = JobMapper()
 PACK = 2
 AGAIN = 5
 """Seconds after which a timer is sent again that no job has taken back."""
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Crash(StrEnum):
@@ -135,6 +136,8 @@ class Coordinator:
         if not isinstance(command, RecordOutcomes):
             try:
                 self._decide(tables, job, changes, command)
+                self._heed_limits(tables, job, changes, command)
+                job.release(self._stamp(command))
             except CommandRefused as refused:
                 changes.problem = refused.message
         if job.version:
@@ -290,12 +293,14 @@ class Coordinator:
         """Lower caps close what is open, but not of slow work, which would begin twice."""
         job.check("adjust")
         caps = adjusted(job.caps, command)
+        stamp = self._stamp(command)
+        schedule = rescheduled(job.schedule, command, stamp.at, begun=job.begun)
         undoing = job.status is JobStatus.ROLLING_BACK
         recalled = bool(caps.lowers(job.caps) and job.open and not undoing and not tables.slow)
         if recalled:
             self._revoke_open(tables, job, changes, command)
         priority = job.priority if command.priority is None else command.priority
-        job.adjust(self._stamp(command), caps, priority, command.reason, recalled=recalled)
+        job.adjust(stamp, caps, priority, command.reason, schedule=schedule, recalled=recalled)
 
     def _chosen(
         self, tables: JobTables, job: Job, failed: Ranges, select: Selection
@@ -310,8 +315,8 @@ class Coordinator:
         return None
 
     def _heed_limits(self, tables: JobTables, job: Job, changes: Changes, command: Command) -> None:
-        """Rule 12: what is open of a job with too many failures is closed at once."""
-        if job.limit_hit is not None:
+        """Rule 12: what is open of a job with too many failures, or too late, is closed at once."""
+        if job.limit_hit is not None or job.expires(self._stamp(command).at):
             self._revoke_open(tables, job, changes, command)
 
     def _revoke_open(self, tables: JobTables, job: Job, changes: Changes, command: Command) -> None:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
 from domain.commands import Selection, UndoSelection, UploadedItems
-from domain.options import Backoff, JobOptions, Limit, OnError, Reaction, RetryPolicy, Start
+from domain.options import (
+    Backoff,
+    JobOptions,
+    Limit,
+    OnDeadline,
+    OnError,
+    Reaction,
+    RetryPolicy,
+    Start,
+)
 from tests.model.tables import NATURES
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+DEADLINES = (BEGIN + timedelta(seconds=8), BEGIN + timedelta(seconds=40))
 
 sizes = st.sampled_from((1, 2, 3, 5, 8, 13, 21))
 natures = st.one_of(
@@ -75,6 +88,10 @@ adjustments = st.sampled_from(
         {"concurrency": 3, "lift": ("rate",)},
         {"lift": ("rate", "concurrency")},
         {"priority": 0},
+        {"lift": ("start_at",)},
+        {"start_at": BEGIN + timedelta(seconds=30)},
+        {"deadline": BEGIN + timedelta(seconds=45)},
+        {"lift": ("deadline",), "priority": 3},
     )
 )
 
@@ -91,6 +108,9 @@ jobs = st.builds(
         rate=st.sampled_from((None, None, None, 1.0, 4.0)),
         concurrency=st.sampled_from((None, None, None, 1, 2)),
         tolerate=st.just(()) | st.lists(limits, min_size=1, max_size=2).map(tuple),
+        start_at=st.sampled_from((None,) * 5 + (BEGIN + timedelta(seconds=10),)),
+        deadline=st.sampled_from((None,) * 4 + DEADLINES),
+        on_deadline=st.sampled_from(OnDeadline),
         on_error=st.sampled_from((OnError.KEEP, OnError.KEEP, OnError.KEEP, OnError.ROLL_BACK)),
     ),
     slow=st.booleans(),

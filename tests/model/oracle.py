@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from domain.events import Cause, JobEvent, JobPaused, JobResumed, JobStatus, RetryStarted
+from domain.events import (
+    Cause,
+    ChunksPlanned,
+    JobEvent,
+    JobPaused,
+    JobResumed,
+    JobStatus,
+    RetryStarted,
+)
 from domain.job import Job
 from domain.outcomes import ItemStatus
 from domain.planning import is_suspect
@@ -95,9 +103,18 @@ class Oracle:
             (edge,) = edges_of(told.job.status if told.job.version else None, [event])
             assert edge in DRAWN, f"not in the drawing: {edge}"
             self._edges[edge] += 1
+            if isinstance(event, ChunksPlanned):
+                _check_moments(told.job, event)
             told.job.apply(event)
             told.hear(event)
             assert (event.status, event.counts) == (told.job.status, told.job.counts)
+
+
+def _check_moments(job: Job, event: ChunksPlanned) -> None:
+    """Nothing begins before its time, nor after the time at which the job must stop."""
+    if job.status is not JobStatus.ROLLING_BACK:
+        assert job.start_at is None or job.status is not JobStatus.PENDING, "too early"
+        assert not job.expires(event.at), "too late"
 
 
 def fold(tables: JobTables, *, recorded: bool) -> list[Item]:
@@ -181,8 +198,8 @@ def _check_counts(tables: JobTables, job: Job) -> None:
     folded = Counter(item.status.value for item in fold(tables, recorded=True))
     assert {name: n for name, n in counts.model_dump().items() if n} == folded
     for name in _EMPTY.get(job.status, ()):
-        if name in ("succeeded", "planned") and tables.options.limits:
-            continue  # a limit may have been hit
+        if name in ("succeeded", "planned") and (tables.options.limits or job.missed_at):
+            continue  # a limit may have been hit, or the deadline
         assert getattr(counts, name) == 0, f"{job.status} with {name} items"
 
 

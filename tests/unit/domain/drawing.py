@@ -17,6 +17,8 @@ LABELS = {
     "job.sealed": "seal",
     "job.approved": "approve",
     "job.rejected": "reject",
+    "job.start_due": "start",
+    "job.deadline_passed": "late",
     "job.chunks_planned": "plan",
     "job.chunks_closed": "close",
     "job.attempts_due": "due",

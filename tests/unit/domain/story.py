@@ -16,6 +16,7 @@ from domain.outcomes import ClosedChunk, Closing, Fault
 from domain.ranges import Ranges
 from domain.retrying import Failures
 from domain.reversal import Part
+from domain.schedule import Measured, rescheduled
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -34,6 +35,7 @@ class Story:
         )
         self.job = Job(id="job-1")
         self.approval = ""
+        self.measured: Measured | None = None
         self.events: list[JobEvent] = []
         self._commands = 0
 
@@ -55,7 +57,14 @@ class Story:
     def submit(self, items: int = 10) -> Story:
         size, approval = items * 20, self.approval
         self.job.submit(
-            self.stamp, "local", self.spec, items=items, size=size, sha256="d1", approval=approval
+            self.stamp,
+            "local",
+            self.spec,
+            items=items,
+            size=size,
+            sha256="d1",
+            approval=approval,
+            measured=self.measured,
         )
         return self
 
@@ -68,7 +77,7 @@ class Story:
         return self
 
     def seal(self, items: int | None = None) -> Story:
-        self.job.seal(self.stamp, items, self.approval)
+        self.job.seal(self.stamp, items, self.approval, self.measured)
         return self
 
     def approve(self, actor: str = "grace") -> Story:
@@ -122,7 +131,9 @@ class Story:
         change = Adjustment.model_validate(wanted)
         caps = adjusted(self.job.caps, change)
         priority = self.job.priority if change.priority is None else change.priority
-        self.job.adjust(self.stamp, caps, priority, "peak hours", recalled=recalled)
+        stamp, begun = self.stamp, self.job.begun
+        schedule = rescheduled(self.job.schedule, change, stamp.at, begun=begun)
+        self.job.adjust(stamp, caps, priority, "peak hours", schedule=schedule, recalled=recalled)
         return self
 
     # -- outcome rows ---------------------------------------------------------------

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import itertools
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 import pytest
@@ -84,6 +84,11 @@ def _returning() -> Story:
     return Story(chunk_size=4, on_error="roll_back").submit(10)
 
 
+def _timed(items: int = 10, **options: object) -> Story:
+    """Its moments come while ``wait`` lasts."""
+    return Story(chunk_size=4, deadline=BEGIN + timedelta(seconds=40), **options).submit(items)
+
+
 ONE = Ranges.of([1])
 
 SPECIMENS: dict[str, Callable[[], Story]] = {
@@ -129,6 +134,12 @@ SPECIMENS: dict[str, Callable[[], Story]] = {
     ),
     "running, rolls back on errors": lambda: _returning().plan(),
     "rolling_back after a cancel": lambda: _job().plan().done(0).cancel(roll_back=True),
+    "pending, scheduled": lambda: _timed(start_at=BEGIN + timedelta(seconds=30)),
+    "pending, stops at its deadline": lambda: _timed(on_deadline="stop"),
+    "running, has a deadline": lambda: _timed().plan(),
+    "running, nothing open, stops at its deadline": lambda: (
+        _timed(on_deadline="stop").plan().revoked(0)
+    ),
     "cancelling": lambda: _job().plan().wind_down(),
     "cancelling, two open": lambda: _job().plan(room=2).done(0).plan().wind_down(),
     "cancelling, rolls back": lambda: _job().plan(room=2).done(0).wind_down(roll_back=True),

@@ -27,6 +27,11 @@ def _backing_off() -> Story:
 
 CASES: dict[Hold, tuple[Callable[[], Story], Surroundings, str]] = {
     Hold.ITEMS: (lambda: Story().open_draft(), CALM, "its items follow, until it is sealed"),
+    Hold.SCHEDULED: (
+        lambda: Story(start_at=BEGIN + timedelta(days=1)).submit(),
+        CALM,
+        "it starts at 2026-01-02T00:00:00+00:00; lift start_at to start it now",
+    ),
     Hold.PAUSED: (lambda: Story().submit().pause(), CALM, "it is paused (lunch); resume it"),
     Hold.BROKER: (
         lambda: Story().submit(),

@@ -1,0 +1,47 @@
+"""The terms of a job, which are changed while it waits or runs. The rest is job.py's."""
+
+from __future__ import annotations
+
+from domain.events import JobAdjusted, Run
+from domain.job_approval import JobApproval
+from domain.job_record import Stamp
+from domain.options import Caps, Schedule
+
+
+class JobTerms(JobApproval):
+    """A job with caps, a priority and a schedule that may become others."""
+
+    def adjust(
+        self,
+        stamp: Stamp,
+        caps: Caps,
+        priority: int,
+        reason: str,
+        *,
+        schedule: Schedule,
+        recalled: bool = False,
+    ) -> None:
+        """Go on under other caps, with another priority, at other moments.
+
+        ``recalled``: the caller has closed every open chunk before, by a higher epoch.
+        """
+        self.check("adjust")
+        if recalled:
+            self._require_quiet()
+        begins = caps != self.caps and self.started_at is not None
+        said = {"run": Run.beginning(stamp.at, self.counts)} if begins else {}
+        self._emit(
+            JobAdjusted,
+            stamp,
+            **said,
+            epoch=self.epoch + recalled,
+            caps=caps,
+            priority=priority,
+            start_at=schedule.start_at,
+            deadline=schedule.deadline,
+            reason=reason,
+        )
+
+    def _require_quiet(self) -> None:
+        if self.open:
+            raise RuntimeError("close the open chunks before the confirming event is stored")

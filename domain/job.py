@@ -112,6 +112,13 @@ class Job(JobApproval):
         ``approval`` as in ``submit``; what runs already needs none.
         """
         self.check("seal")
+        self._seal(stamp, items, approval)
+
+    def seal_fed(self, stamp: Stamp, approval: str) -> None:
+        """Close a draft that has taken all results of another job; ``approval`` as in ``seal``."""
+        self._seal(stamp, None, approval)
+
+    def _seal(self, stamp: Stamp, items: int | None, approval: str) -> None:
         total = self.counts.total
         if total == 0:
             raise InvalidCommand("the draft has no items; append some before the seal")

@@ -16,6 +16,7 @@ from domain.events import (
     Cause,
     ChunksClosed,
     ChunksPlanned,
+    DependenciesMet,
     ItemsAppended,
     JobAdjusted,
     JobApproved,
@@ -27,6 +28,7 @@ from domain.events import (
     JobRejected,
     JobResumed,
     JobSealed,
+    JobSkipped,
     JobSnapshot,
     JobStopped,
     JobSubmitted,
@@ -48,6 +50,7 @@ Turn = (
     | JobResumed
     | JobCancelling
     | JobCancelled
+    | JobSkipped
     | RetryStarted
     | UndoStarted
 )
@@ -90,6 +93,8 @@ class JobFold(JobState):
             case JobSealed():
                 self.sealed = True
                 self._written_by(event.actor, event.approval)
+            case DependenciesMet() | JobSkipped():
+                self._followed(event)
             case ChunksPlanned():
                 self._planned(event)
             case ChunksClosed():
@@ -113,6 +118,13 @@ class JobFold(JobState):
             case _:
                 pass
 
+    def _followed(self, event: DependenciesMet | JobSkipped) -> None:
+        if isinstance(event, DependenciesMet):
+            self.free = True
+            return
+        self._turned(event)
+        self.skipped = event.reason
+
     def _turned(self, event: Turn) -> None:
         """The job changes its course, for a reason."""
         self.reason = event.reason
@@ -127,7 +139,7 @@ class JobFold(JobState):
                 self._dropped()
             case JobCancelling():
                 self.roll_back = event.roll_back
-            case JobCancelled() | JobRejected():
+            case JobCancelled() | JobRejected() | JobSkipped():
                 self._dropped()
             case JobResumed():
                 if self.limit is not None:
@@ -141,6 +153,7 @@ class JobFold(JobState):
                 self._undo_started(event)
 
     def _dropped(self) -> None:
+        self.skipped = ""
         self.dropped = self.dropped | (self.waiting - self.put_off)
         self.backlog.clear()
         self.deferred.clear()
@@ -173,6 +186,7 @@ class JobFold(JobState):
     def _appended(self, event: ItemsAppended) -> None:
         self._written_by(event.actor)
         self.parts.append(event.part)
+        self.taken_at = event.taken_at
         self.size += event.size
         items = Ranges.span(event.first, event.first + event.items)
         self._queue(Backlog(items=items, cause=Cause.APPLY))

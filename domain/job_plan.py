@@ -105,9 +105,14 @@ class JobPlan(JobFold):
     def resting(self) -> bool:
         """Whether nothing happens until somebody asks for it: nothing runs, nothing waits."""
         moving = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.ROLLING_BACK)
+        if self.awaited:
+            # Whoever ends wakes those behind; nobody need drive them until then.
+            return True
         return not self.open and self.status not in moving and not self.wants_chunks()
 
     def _may_dispatch(self) -> bool:
+        if self.awaited:
+            return False
         if self.status in (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.ROLLING_BACK):
             return True
         return self.status is JobStatus.DRAFT and self.options.start is Start.EAGER

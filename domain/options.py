@@ -18,6 +18,8 @@ MAX_LIMITS = 10
 MAX_WINDOW = 10_000
 MAX_RATE = 1_000_000.0
 MAX_CONCURRENCY = 10_000
+MAX_AFTER = 100
+MAX_TAKEN = 20
 
 
 class Start(StrEnum):
@@ -111,6 +113,30 @@ class Plan(Value):
     digest: Digest
 
 
+class Ending(StrEnum):
+    """How a job must have ended before another one starts."""
+
+    SUCCEEDED = "succeeded"
+    PARTLY = "partly"
+    ANY = "any"
+
+
+FieldName = Annotated[str, Field(min_length=1, max_length=100, pattern=WORD)]
+
+
+class After(Value):
+    """A job that must have ended before the one that says so starts.
+
+    ``consume``: each item of it that has succeeded becomes an item of this one. The fields of
+    that item are named, each with the field of the result that it is taken from:
+    ``{"id": "id"}``.
+    """
+
+    job_id: JobId
+    end: Ending = Ending.SUCCEEDED
+    consume: Annotated[dict[FieldName, FieldName], Field(max_length=MAX_TAKEN)] = Unless({})
+
+
 Rate = Annotated[float, Field(gt=0, le=MAX_RATE, allow_inf_nan=False)]
 Concurrency = Annotated[int, Field(ge=1, le=MAX_CONCURRENCY)]
 Priority = Annotated[int, Field(ge=0, le=10)]
@@ -149,7 +175,8 @@ class JobOptions(Value):
     failed item. ``on_error`` says what is done when a limit is hit; with ``roll_back`` and no
     limit, no failed item is tolerated. A ``dry_run`` says what would become of each item, and
     changes nothing; a job with a ``plan`` does what a dry run has said. ``rate`` and
-    ``concurrency`` are the caps that the job begins with.
+    ``concurrency`` are the caps that the job begins with. ``after`` are the jobs that must
+    have ended before this one starts.
     """
 
     chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK)] | Literal["auto"] = "auto"
@@ -162,6 +189,12 @@ class JobOptions(Value):
     plan: Plan | None = Unless(None)
     rate: Rate | None = Unless(None)
     concurrency: Concurrency | None = Unless(None)
+    after: Annotated[tuple[After, ...], Field(max_length=MAX_AFTER)] = Unless(())
+
+    @property
+    def consumed(self) -> After | None:
+        """The job whose results become the items of this one."""
+        return next((after for after in self.after if after.consume), None)
 
     @property
     def caps(self) -> Caps:

@@ -76,7 +76,9 @@ class Plans:
                 pointer="/digest",
             )
         plan = Plan(job_id=job.id, digest=stored.digest)
-        options = job.options.model_copy(update={"dry_run": False, "plan": plan})
+        # It has its items, wherever the dry run had them from.
+        after = tuple(each.model_copy(update={"consume": {}}) for each in job.options.after)
+        options = job.options.model_copy(update={"dry_run": False, "plan": plan, "after": after})
         return job.spec.model_copy(update={"options": options})
 
     async def lines(self, job_id: str) -> AsyncIterator[bytes]:

@@ -118,7 +118,8 @@ async def _jobs(request: web.Request) -> web.Response:
 
 
 async def _submit(request: web.Request) -> web.Response:
-    made = job(operation=request.query["operation"], status="pending", version=1)
+    operation = request.query.get("operation") or (await request.json())["operation"]
+    made = job(operation=operation, status="pending", version=1)
     request.app[CONTRACT].jobs[made["job_id"]] = made
     return web.json_response(made, status=202)
 

@@ -17,6 +17,8 @@ LABELS = {
     "job.sealed": "seal",
     "job.approved": "approve",
     "job.rejected": "reject",
+    "job.dependencies_met": "heed",
+    "job.skipped": "skip",
     "job.chunks_planned": "plan",
     "job.chunks_closed": "close",
     "job.attempts_due": "due",

@@ -28,6 +28,11 @@ def _backing_off() -> Story:
 CASES: dict[Hold, tuple[Callable[[], Story], Surroundings, str]] = {
     Hold.ITEMS: (lambda: Story().open_draft(), CALM, "its items follow, until it is sealed"),
     Hold.PAUSED: (lambda: Story().submit().pause(), CALM, "it is paused (lunch); resume it"),
+    Hold.DEPENDENCY: (
+        lambda: Story(after=[{"job_id": "job-0", "end": "partly"}]).submit(),
+        Surroundings(going_on=frozenset({"job-0"}), slots=0),
+        "it waits for job job-0 to succeed at least in part",
+    ),
     Hold.BROKER: (
         lambda: Story().submit(),
         Surroundings(broker_away="no answer"),

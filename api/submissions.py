@@ -29,6 +29,8 @@ class Submission:
 def from_body(text: bytes, depth: int) -> Submission:
     """``{operation, params, items, options, name, tags, priority}``, or ``draft`` for ``items``.
 
+    A job that takes its items from another one has neither.
+
     Raises RequestRefused that points to what is wrong.
     """
     body = parse(text)
@@ -39,6 +41,8 @@ def from_body(text: bytes, depth: int) -> Submission:
     spec = checked(JobSpec, fields, depth)
     if not isinstance(draft, bool):
         raise invalid("draft must be true or false", "/draft")
+    if not draft and items is None and spec.options.consumed is not None:
+        return Submission(spec, None)
     if not draft:
         return Submission(spec, item_blocks(items, depth, "/items"))
     if items is not None:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from domain.commands import Selection, UndoSelection
 from domain.errors import InvalidCommand
-from domain.options import Backoff, JobOptions, Limit, OnError, Reaction, RetryPolicy
+from domain.options import Backoff, JobOptions, Limit, OnError, Reaction, RetryPolicy, Start
 from domain.schedule import check_schedule
 
 ENGINE_CODES = frozenset(
@@ -51,6 +51,7 @@ def check_options(options: JobOptions, codes: Collection[str]) -> None:
             pointer="/options/plan",
         )
     check_schedule(options)
+    _check_after(options)
     for number, limit in enumerate(options.tolerate):
         _check_limit(limit, f"/options/tolerate/{number}")
     unknown = options.codes - ENGINE_CODES - set(codes) if codes else frozenset()
@@ -85,6 +86,37 @@ def check_undo(select: UndoSelection, *, force: bool, reason: str) -> None:
     if force and not reason.strip():
         raise InvalidCommand(
             "force overwrites what others have written since; say why in reason", pointer="/reason"
+        )
+
+
+def check_fed(options: JobOptions) -> None:
+    """Raise InvalidCommand for a job that brings items and takes them from another job."""
+    consumed = options.consumed
+    if consumed is not None:
+        raise InvalidCommand(
+            f"the items are the results of job {consumed.job_id}; leave items or consume out",
+            pointer="/items",
+        )
+
+
+def _check_after(options: JobOptions) -> None:
+    if options.after and options.start is Start.EAGER:
+        raise InvalidCommand(
+            "a draft that starts before its seal waits for no job; leave start or after out",
+            pointer="/options/start",
+        )
+    seen: set[str] = set()
+    for number, after in enumerate(options.after):
+        if after.job_id in seen:
+            raise InvalidCommand(
+                f"job {after.job_id} is named twice; say it once",
+                pointer=f"/options/after/{number}/job_id",
+            )
+        seen.add(after.job_id)
+    if sum(bool(after.consume) for after in options.after) > 1:
+        raise InvalidCommand(
+            "a job takes its items from one job; leave consume out of the others",
+            pointer="/options/after",
         )
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.commands import JobSpec
 from domain.editing import Edited
-from domain.options import Caps, Limit, Priority
+from domain.options import Caps, JobId, Limit, Priority
 from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred
 from domain.ranges import Ranges
 from domain.reversal import Part
@@ -172,7 +172,10 @@ class JobOpened(JobEvent):
 
 
 class ItemsAppended(JobEvent):
-    """A part of a draft's items has arrived, at positions ``first .. first + items - 1``."""
+    """A part of a draft's items has arrived, at positions ``first .. first + items - 1``.
+
+    Taken from the results of another job, ``taken_at`` is the version that it had.
+    """
 
     alias = "job.items_appended"
     part: int
@@ -180,6 +183,7 @@ class ItemsAppended(JobEvent):
     items: int
     size: int
     sha256: str
+    taken_at: int | None = Unless(None)
 
 
 class JobSealed(JobEvent):
@@ -204,6 +208,24 @@ class JobDeadlinePassed(JobEvent):
 
     alias = "job.deadline_passed"
     deadline: datetime
+
+
+class DependenciesMet(JobEvent):
+    """The jobs that this one was to come after have ended as they should; it may start."""
+
+    alias = "job.dependencies_met"
+
+
+class JobSkipped(JobEvent):
+    """The job is not done, because of the one that it names, and how that has ended.
+
+    That is not as it was to end, or it has left nothing to do.
+    """
+
+    alias = "job.skipped"
+    needs: JobId
+    ended: JobStatus
+    reason: str
 
 
 class ChunksPlanned(JobEvent):
@@ -353,6 +375,8 @@ EVENTS: dict[str, type[JobEvent]] = {
         JobRejected,
         JobStartDue,
         JobDeadlinePassed,
+        DependenciesMet,
+        JobSkipped,
         ChunksPlanned,
         ChunksClosed,
         AttemptsDue,

@@ -124,6 +124,15 @@ class Job(JobTerms):
         ``approval`` and ``measured`` as in ``submit``; what runs already needs no approval.
         """
         self.check("seal")
+        self._seal(stamp, items, approval, measured)
+
+    def seal_fed(self, stamp: Stamp, approval: str, measured: Measured | None = None) -> None:
+        """Close a draft that has taken all results of another job; the rest as in ``seal``."""
+        self._seal(stamp, None, approval, measured)
+
+    def _seal(
+        self, stamp: Stamp, items: int | None, approval: str, measured: Measured | None
+    ) -> None:
         total = self.counts.total
         if total == 0:
             raise InvalidCommand("the draft has no items; append some before the seal")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from domain.errors import OwnJob
 from domain.events import JobApproved, JobRejected, JobStatus
+from domain.job_following import JobFollowing
 from domain.job_record import Stamp
-from domain.job_undo import JobUndo
 
 
-class JobApproval(JobUndo):
+class JobApproval(JobFollowing):
     """A job that may need approval before anything of it runs."""
 
     def approve(self, stamp: Stamp, reason: str) -> None:

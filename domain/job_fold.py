@@ -16,6 +16,7 @@ from domain.events import (
     Cause,
     ChunksClosed,
     ChunksPlanned,
+    DependenciesMet,
     ItemsAppended,
     JobAdjusted,
     JobApproved,
@@ -28,6 +29,7 @@ from domain.events import (
     JobRejected,
     JobResumed,
     JobSealed,
+    JobSkipped,
     JobSnapshot,
     JobStartDue,
     JobStopped,
@@ -50,6 +52,7 @@ Turn = (
     | JobResumed
     | JobCancelling
     | JobCancelled
+    | JobSkipped
     | RetryStarted
     | UndoStarted
 )
@@ -93,6 +96,8 @@ class JobFold(JobState):
                 self.sealed = True
                 self.measured = event.measured
                 self._written_by(event.actor, event.approval)
+            case DependenciesMet() | JobSkipped():
+                self._followed(event)
             case ChunksPlanned():
                 self._planned(event)
             case ChunksClosed():
@@ -116,6 +121,13 @@ class JobFold(JobState):
             case _:
                 pass
 
+    def _followed(self, event: DependenciesMet | JobSkipped) -> None:
+        if isinstance(event, DependenciesMet):
+            self.free = True
+            return
+        self._turned(event)
+        self.skipped = event.reason
+
     def _turned(self, event: Turn) -> None:
         """The job changes its course, for a reason."""
         self.reason = event.reason
@@ -130,7 +142,7 @@ class JobFold(JobState):
                 self._dropped()
             case JobCancelling():
                 self.roll_back = event.roll_back
-            case JobCancelled() | JobRejected():
+            case JobCancelled() | JobRejected() | JobSkipped():
                 self._dropped()
             case JobResumed():
                 if self.limit is not None:
@@ -144,6 +156,7 @@ class JobFold(JobState):
                 self._undo_started(event)
 
     def _dropped(self) -> None:
+        self.skipped = ""
         self.dropped = self.dropped | (self.waiting - self.put_off)
         self.backlog.clear()
         self.deferred.clear()
@@ -178,6 +191,7 @@ class JobFold(JobState):
     def _appended(self, event: ItemsAppended) -> None:
         self._written_by(event.actor)
         self.parts.append(event.part)
+        self.taken_at = event.taken_at
         self.size += event.size
         items = Ranges.span(event.first, event.first + event.items)
         self._queue(Backlog(items=items, cause=Cause.APPLY))

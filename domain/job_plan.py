@@ -125,11 +125,16 @@ class JobPlan(JobFold):
     @property
     def resting(self) -> bool:
         """Whether nothing happens until somebody asks for it, or a timer of the job is due."""
+        if self.awaited:
+            # Whoever ends wakes those behind; nobody need drive them until then.
+            return True
         moving = self.status in (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.ROLLING_BACK)
         scheduled = self.status is JobStatus.PENDING and self.start_at is not None
         return not self.open and (scheduled or not moving) and not self.wants_chunks()
 
     def _may_dispatch(self) -> bool:
+        if self.awaited:
+            return False
         if self.status is JobStatus.PENDING:
             return self.start_at is None
         if self.status in (JobStatus.RUNNING, JobStatus.ROLLING_BACK):

@@ -16,7 +16,7 @@ from domain.caps import Bucket
 from domain.commands import JobSpec
 from domain.events import Cause, JobStatus, Run
 from domain.metering import Meter
-from domain.options import Caps, JobOptions, Limit, Schedule
+from domain.options import After, Caps, JobOptions, Limit, Schedule
 from domain.outcomes import Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
 from domain.schedule import Measured
@@ -111,6 +111,12 @@ class JobState(BaseModel):
     undo_ms_per_item: float | None = None
     last_items: int = planning.FIRST_ITEMS
     reason: str = ""
+    free: bool = False
+    """Whether the jobs that it was to come after have ended as they should."""
+    skipped: str = ""
+    """Why it was not done, if that is because of another job."""
+    taken_at: int | None = None
+    """The version of the job whose results become its items, once some were taken."""
     roll_back: bool = False
     """Whether the cancel that is under way puts back what was done."""
     adjusted_caps: Caps | None = None
@@ -173,8 +179,22 @@ class JobState(BaseModel):
 
     def possible(self) -> list[str]:
         """What a caller may ask of the job in its present status."""
-        dry_run = self.options.dry_run
-        return sorted(verbs_of(self.status, sealed=self.sealed, dry_run=dry_run))
+        return sorted(
+            verbs_of(
+                self.status,
+                sealed=self.sealed,
+                dry_run=self.options.dry_run,
+                fed=self.options.consumed is not None,
+            )
+        )
+
+    @property
+    def awaited(self) -> tuple[After, ...]:
+        """The jobs whose ends keep it from its start, as long as nothing else does."""
+        if self.free or not self.options.after:
+            return ()
+        fed = self.status is JobStatus.DRAFT and self.options.consumed is not None
+        return self.options.after if fed or self.status is JobStatus.PENDING else ()
 
     @property
     def run(self) -> Run | None:

@@ -18,6 +18,8 @@ MAX_LIMITS = 10
 MAX_WINDOW = 10_000
 MAX_RATE = 1_000_000.0
 MAX_CONCURRENCY = 10_000
+MAX_AFTER = 100
+MAX_TAKEN = 20
 
 
 class Start(StrEnum):
@@ -111,6 +113,30 @@ class Plan(Value):
     digest: Digest
 
 
+class Ending(StrEnum):
+    """How a job must have ended before another one starts."""
+
+    SUCCEEDED = "succeeded"
+    PARTLY = "partly"
+    ANY = "any"
+
+
+FieldName = Annotated[str, Field(min_length=1, max_length=100, pattern=WORD)]
+
+
+class After(Value):
+    """A job that must have ended before the one that says so starts.
+
+    ``consume``: each item of it that has succeeded becomes an item of this one. The fields of
+    that item are named, each with the field of the result that it is taken from:
+    ``{"id": "id"}``.
+    """
+
+    job_id: JobId
+    end: Ending = Ending.SUCCEEDED
+    consume: Annotated[dict[FieldName, FieldName], Field(max_length=MAX_TAKEN)] = Unless({})
+
+
 Rate = Annotated[float, Field(gt=0, le=MAX_RATE, allow_inf_nan=False)]
 Concurrency = Annotated[int, Field(ge=1, le=MAX_CONCURRENCY)]
 Priority = Annotated[int, Field(ge=0, le=10)]
@@ -168,6 +194,7 @@ class JobOptions(Value):
     changes nothing; a job with a ``plan`` does what a dry run has said. ``rate`` and
     ``concurrency`` are the caps that the job begins with. Nothing of it runs before ``start_at``;
     when the ``deadline`` passes it says so, or with ``on_deadline: stop`` fails, as by a limit.
+    ``after`` are the jobs that must have ended before this one starts.
     """
 
     chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK)] | Literal["auto"] = "auto"
@@ -190,6 +217,13 @@ class JobOptions(Value):
         if self.start_at is None and self.deadline is None:
             return NO_SCHEDULE
         return Schedule(start_at=self.start_at, deadline=self.deadline)
+
+    after: Annotated[tuple[After, ...], Field(max_length=MAX_AFTER)] = Unless(())
+
+    @property
+    def consumed(self) -> After | None:
+        """The job whose results become the items of this one."""
+        return next((after for after in self.after if after.consume), None)
 
     @property
     def caps(self) -> Caps:

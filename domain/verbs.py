@@ -45,9 +45,13 @@ APPLICABLE: dict[JobStatus, frozenset[Verb]] = {
 """When another job may do what a dry run has found: it is whole, and some of it is good."""
 
 
-def verbs_of(status: JobStatus, *, sealed: bool, dry_run: bool) -> frozenset[Verb]:
-    """What may be asked of a job."""
+def verbs_of(
+    status: JobStatus, *, sealed: bool, dry_run: bool, fed: bool = False
+) -> frozenset[Verb]:
+    """What may be asked of a job; one that is ``fed`` has its items from another job."""
     verbs = POSSIBLE[status]
+    if fed:
+        verbs = verbs - {"append", "seal"}
     if dry_run:
         # What has changed nothing is neither undone nor retried into effect.
         verbs = verbs - {"retry", "undo"} | APPLICABLE.get(status, frozenset())

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from domain.events import JobStatus
 from domain.job import Job
+from domain.options import Ending
 from domain.values import Value
 
 
@@ -22,6 +23,7 @@ class Hold(StrEnum):
     ITEMS = "items"
     APPROVAL = "approval"
     SCHEDULED = "scheduled"
+    DEPENDENCY = "dependency"
     PAUSED = "paused"
     BROKER = "broker"
     NO_WORKER = "no_worker"
@@ -52,15 +54,22 @@ class Ahead:
 class Surroundings:
     """What is around a job: the broker, the workers of its system, and whose work they have.
 
-    ``slow`` is None when no process here knows the job's operation.
+    ``slow`` is None when no process here knows the job's operation. ``going_on`` are jobs
+    that it is to come after and that have not ended.
     """
 
     slow: bool | None = False
     broker_away: str = ""
     slots: int = 1
     ahead: Sequence[Ahead] = ()
+    going_on: frozenset[str] = frozenset()
 
 
+_TO_END = {
+    Ending.SUCCEEDED: "to succeed",
+    Ending.PARTLY: "to succeed at least in part",
+    Ending.ANY: "to end",
+}
 _ACTIVE = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.ROLLING_BACK)
 
 
@@ -69,7 +78,7 @@ def by_itself(job: Job) -> Waiting | None:
     since = job.updated_at
     if since is None:
         return None
-    if job.status is JobStatus.DRAFT:
+    if job.status is JobStatus.DRAFT and not job.awaited:
         return Waiting(reason=Hold.ITEMS, text="its items follow, until it is sealed", since=since)
     if job.status is JobStatus.AWAITING_APPROVAL:
         return Waiting(reason=Hold.APPROVAL, text="somebody else must approve it", since=since)
@@ -84,7 +93,7 @@ def by_itself(job: Job) -> Waiting | None:
 
 def waiting(job: Job, now: datetime, around: Surroundings) -> Waiting | None:
     """Why a job waits; None when it is worked, or at rest."""
-    found = by_itself(job)
+    found = by_itself(job) or _following(job, around)
     if found is not None or job.status not in _ACTIVE or job.updated_at is None:
         return found
     told = _stopped(job, around) or _held(job, now, around) or _behind(job, around)
@@ -94,6 +103,17 @@ def waiting(job: Job, now: datetime, around: Surroundings) -> Waiting | None:
     capped = reason in (Hold.RATE, Hold.CONCURRENCY)
     since = job.capped_at if capped and job.capped_at is not None else job.updated_at
     return Waiting(reason=reason, text=text, since=since)
+
+
+def _following(job: Job, around: Surroundings) -> Waiting | None:
+    going_on = [after for after in job.awaited if after.job_id in around.going_on]
+    if not going_on or job.updated_at is None:
+        return None
+    parts = [f"job {after.job_id} {_TO_END[after.end]}" for after in going_on[:3]]
+    more = len(going_on) - len(parts)
+    parts += [f"{more} more"] if more else []
+    text = f"it waits for {', '.join(parts)}"
+    return Waiting(reason=Hold.DEPENDENCY, text=text, since=job.updated_at)
 
 
 def _stopped(job: Job, around: Surroundings) -> tuple[Hold, str] | None:

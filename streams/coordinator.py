@@ -39,6 +39,7 @@ from streams.deciding import Decider
 from streams.dispatching import Dispatcher
 from streams.envelope import Outgoing, look_at
 from streams.failpoints import Failpoint, Failpoints
+from streams.following import Follower, whom_to_tell
 from streams.places import Places
 from streams.stores import chunks as chunk_store
 from streams.stores.chunks import Control
@@ -50,6 +51,7 @@ from streams.stores.decisions import (
     problem_of,
     store_decision,
 )
+from streams.stores.waits import keep_waits
 from streams.waking import Wake, keep_timer
 
 log = structlog.get_logger(__name__)
@@ -71,12 +73,17 @@ class CoordinatorSettings:
 
 @dataclass(slots=True)
 class _Step:
-    """What one transaction brought about; ``others`` are jobs that may send chunks now."""
+    """What one transaction brought about.
+
+    ``others`` are jobs that may send chunks now, ``told`` those that must look at how this one
+    goes; it is itself among them when there is more to do.
+    """
 
     job: Job | None = None
     decision: Decision | None = None
     planned: tuple[PlannedChunk, ...] = ()
     others: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
     recordings: list[Recording[str]] = field(default_factory=list)
 
 
@@ -110,6 +117,7 @@ class Coordinator:
         self._registry = registry
         self._ids = ids
         self._decider = Decider(registry, clock, ids, draw, settings.approval)
+        self._follower = Follower(jobs, registry, clock, ids, settings.approval)
         self._dispatcher = Dispatcher(registry)
         self._places = places
         self._live: dict[str, Job] = {}
@@ -187,6 +195,7 @@ class Coordinator:
         sent: list[Outgoing] = []
         if step.job is not None and step.planned:
             sent += self._dispatcher.messages(step.job, step.planned)
+        sent += [self._hint(told) for told in step.told]
         if command is not None and step.decision is not None:
             # Last: no chunk of the job waits for what only a reader waits for.
             sent.append(answer(command, step.decision))
@@ -269,13 +278,17 @@ class Coordinator:
                 return _Step(decision=_same(known, command))
         version = chunk_store.lock_control(connection, job_id)
         job = self._load(job_id, version)
-        due = job.wakes_at
+        due, awaited = job.wakes_at, job.awaited
         problem = self._decide(connection, job, command)
+        more = self._follower.heed(connection, job)
         room = self._places.allot(connection, job, self._live)
         own = room.pop(job.id, 0)
         step = _Step(job=job, planned=self._plan(job, own))
         self._store(connection, job, step, is_new=version == 0)
         keep_timer(connection, job, due)
+        keep_waits(connection, job.id, job.awaited, awaited)
+        if step.recordings:
+            step.told = (job.id,) if more else whom_to_tell(connection, job)
         self._places.keep(connection, job, sent=bool(step.planned))
         if own and not job.wants_chunks():
             # It may have left room that others can use.
@@ -305,8 +318,9 @@ class Coordinator:
         if not step.recordings:
             return
         control = _control_of(job)
+        ended = job.status.value if job.status.terminal else None
         if is_new:
-            chunk_store.insert_control(connection, control, open_=not job.resting)
+            chunk_store.insert_control(connection, control, open_=not job.resting, ended=ended)
         else:
             chunk_store.update_control(
                 connection,
@@ -314,6 +328,7 @@ class Coordinator:
                 epoch=job.epoch,
                 version=job.version,
                 open_=not job.resting,
+                ended=ended,
             )
         if step.planned:
             chunk_store.dispatch(

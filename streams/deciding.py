@@ -33,7 +33,7 @@ from domain.commands import (
     UndoJob,
     UploadedItems,
 )
-from domain.contradictions import check_options, check_undo
+from domain.contradictions import check_fed, check_options, check_undo
 from domain.errors import IdempotencyConflict, InvalidCommand, JobNotFound
 from domain.events import JobStatus
 from domain.job import Job, Stamp
@@ -46,6 +46,7 @@ from domain.retrying import Draw, Failures
 from domain.schedule import check_moments, rescheduled
 from streams import planned
 from streams.editing import Redriver, chosen_items
+from streams.following import require_known
 from streams.parting import parts_of
 from streams.stores import chunks as chunk_store
 from streams.stores import failures, outcomes, paces, payloads
@@ -228,6 +229,7 @@ class Decider:
             return
         check_spec(self._registry, command.spec)
         check_moments(command.spec.options.schedule, stamp.at, "/options")
+        require_known(connection, command.tenant, command.spec)
         if isinstance(command, OpenJob):
             if command.spec.options.plan is not None:
                 raise InvalidCommand(
@@ -237,6 +239,7 @@ class Decider:
             self._check_eager(command.spec, 0)
             job.open_draft(stamp, command.tenant, command.spec)
             return
+        check_fed(command.spec.options)
         source = self._uploaded(connection, command.tenant, command.source)
         payloads.require_upload(
             connection, source, tenant=command.tenant, job_id=job.id, first_item=0

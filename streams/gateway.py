@@ -34,7 +34,7 @@ from domain.commands import (
     SubmitJob,
     UploadedItems,
 )
-from domain.contradictions import check_selection, check_undo
+from domain.contradictions import check_fed, check_selection, check_undo
 from domain.errors import DecisionPending, InvalidCommand
 from domain.options import MAX_ITEMS, NO_CAPS
 from domain.ports import Clock, Ids
@@ -98,6 +98,7 @@ class Gateway:
     ) -> Decision:
         """A job with all its items: NDJSON in blocks of any size, cut anywhere."""
         check_spec(self._registry, spec)
+        check_fed(spec.options)
         job_id, source = await self._received(caller, spec, lines, key)
         return await self._decide(
             SubmitJob(

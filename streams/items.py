@@ -109,7 +109,10 @@ ALL = Wanted()
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is known of a job's items at one moment; ``wrote`` are chunks, for a record."""
+    """What is known of a job's items at one moment; ``wrote`` are chunks, for a record.
+
+    ``stopped`` is why those that were never attempted were not.
+    """
 
     job_id: str
     total: int
@@ -117,6 +120,7 @@ class Standing:
     dropped: Ranges
     survey: Survey
     wrote: frozenset[int] = frozenset()
+    stopped: str = ""
 
 
 Said = tuple[LedgerEntry, int | None, int | None]
@@ -193,7 +197,8 @@ class ItemReading:
         if self._waits:
             found.update(dict.fromkeys(waiting))
         if self._drops:
-            found.update({position: _never(position) for position in dropped})
+            why = self._standing.stopped
+            found.update({position: _never(position, why) for position in dropped})
         found.update(self._last_words(connection, first, end, spoken))
         if self._wanted.everything:
             # Of those nobody has spoken, and the job does not say why.
@@ -252,8 +257,8 @@ def _position(known: tuple[int, Said | None]) -> int:
     return known[0]
 
 
-def _never(position: int) -> Said:
-    message = "the job was stopped before this item was worked"
+def _never(position: int, why: str) -> Said:
+    message = why or "the job was stopped before this item was worked"
     entry = LedgerEntry(position, ItemStatus.SKIPPED, code=NOT_ATTEMPTED, message=message)
     return entry, None, None
 

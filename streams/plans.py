@@ -76,9 +76,11 @@ class Plans:
                 pointer="/digest",
             )
         plan = Plan(job_id=job.id, digest=stored.digest)
-        # The moments were those of the dry run.
+        # The moments were those of the dry run, and it has its items, wherever they came from.
         without = {"start_at": None, "deadline": None, "on_deadline": OnDeadline.WARN}
-        options = job.options.model_copy(update={"dry_run": False, "plan": plan, **without})
+        after = tuple(each.model_copy(update={"consume": {}}) for each in job.options.after)
+        changed = {"dry_run": False, "plan": plan, "after": after, **without}
+        options = job.options.model_copy(update=changed)
         return job.spec.model_copy(update={"options": options})
 
     async def lines(self, job_id: str) -> AsyncIterator[bytes]:

@@ -122,7 +122,8 @@ class Queries:
             if record is not None:
                 wrote = chunks_that_wrote(connection, tenant, job_id, record)
             found = survey(connection, job_id)
-            return Standing(job_id, job.counts.total, job.waiting, job.dropped, found, wrote)
+            total, why = job.counts.total, job.skipped
+            return Standing(job_id, total, job.waiting, job.dropped, found, wrote, why)
 
         return await self._database.read(look)
 
@@ -187,7 +188,7 @@ class Queries:
                 # What waits now is the work of a later one.
                 waiting = dropped = Ranges()
         found = await self._database.read(lambda connection: survey(connection, run.job_id, until))
-        return Standing(run.job_id, job.counts.total, waiting, dropped, found)
+        return Standing(run.job_id, job.counts.total, waiting, dropped, found, stopped=job.skipped)
 
     async def codes(self, tenant: str, job_id: str) -> list[str]:
         """What the error code of an item of the job can be."""

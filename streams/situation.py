@@ -13,7 +13,7 @@ from domain.job import Job
 from domain.ports import Clock
 from domain.registry import Registry
 from domain.waiting import Surroundings, Waiting, by_itself, waiting
-from streams.stores import grants
+from streams.stores import grants, waits
 from streams.stores.ahead import working
 from streams.stores.database import Database
 from streams.stores.workers import WorkerRow, measured, slots_of
@@ -61,6 +61,9 @@ class Situation:
         await self._database.write(lambda found: grants.weigh(found, tenant, weight))
 
     def _around(self, job: Job, connection: Connection) -> Surroundings:
+        if job.awaited:
+            named = frozenset(after.job_id for after in job.awaited)
+            return Surroundings(going_on=named - waits.ends_of(connection, named).keys())
         kind, away = job.spec.operation, self._broker_away()
         if kind not in self._registry:
             return Surroundings(slow=None, broker_away=away)

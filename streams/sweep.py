@@ -1,7 +1,8 @@
 """Sweep: finds what was lost on the way. Messages are hints, and hints may get lost.
 
 Outcomes that no aggregate has recorded, chunks that nobody works, jobs that nobody
-drives. One at a time looks in the whole installation; two would only say things twice.
+drives, jobs behind others that have ended. One at a time looks in the whole installation;
+two would only say things twice.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from streams.envelope import Outgoing
 from streams.killers import close_killer
 from streams.places import LivePlaces
 from streams.stores import chunks as chunk_store
-from streams.stores import outcomes
+from streams.stores import outcomes, waits
 from streams.stores.database import Database
 from streams.stores.grants import clear_grants
 from streams.stores.overdue import Overdue, dispatch_again, overdue, still_late
@@ -65,7 +66,11 @@ class Sweep:
         return sent
 
     def _lost(self, connection: Connection) -> tuple[list[Overdue], list[str]]:
-        waiting = [*outcomes.jobs_with_unrecorded(connection), *self._neglected(connection)]
+        waiting = [
+            *outcomes.jobs_with_unrecorded(connection),
+            *waits.ready(connection),
+            *self._neglected(connection),
+        ]
         return overdue(connection, self._clock.now().timestamp()), [*dict.fromkeys(waiting)]
 
     async def _revive(self, job_id: str, late: list[Overdue]) -> list[Outgoing]:

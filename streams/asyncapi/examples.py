@@ -31,6 +31,7 @@ from domain.events import (
     Cause,
     ChunksClosed,
     ChunksPlanned,
+    DependenciesMet,
     ItemsAppended,
     JobAdjusted,
     JobApproved,
@@ -44,6 +45,7 @@ from domain.events import (
     JobRejected,
     JobResumed,
     JobSealed,
+    JobSkipped,
     JobStartDue,
     JobStatus,
     JobStopped,
@@ -184,6 +186,11 @@ def _history() -> Sequence[JobEvent]:
     )
     waits = {"chunks": (closed,), "deferred": (busy,)}
     stopped = {"epoch": 1, "limit": Limit(failed=0), "reason": "limit: an item failed"}
+    skipped = {
+        "needs": "import-2026-11-25",
+        "ended": JobStatus.FAILED,
+        "reason": "job import-2026-11-25, which was to succeed before, is failed",
+    }
     part = {"size": 64, "sha256": SHA256}
     running, pending = JobStatus.RUNNING, JobStatus.PENDING
     told: list[tuple[type[JobEvent], JobStatus, Counts, dict[str, Any]]] = [
@@ -195,6 +202,8 @@ def _history() -> Sequence[JobEvent]:
         (JobRejected, JobStatus.REJECTED, Counts(skipped=2), {"reason": "the wrong list"}),
         (JobStartDue, pending, two, {}),
         (JobDeadlinePassed, running, two, {"deadline": BEGIN}),
+        (DependenciesMet, pending, two, {}),
+        (JobSkipped, JobStatus.CANCELLED, Counts(skipped=2), skipped),
         (ChunksPlanned, running, two, {"generation": 0, "chunks": (planned,)}),
         (ChunksClosed, running, Counts(pending=1, succeeded=1), waits),
         (AttemptsDue, running, Counts(pending=1, succeeded=1), {"items": busy.items, "attempt": 2}),

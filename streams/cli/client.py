@@ -101,6 +101,11 @@ class Client:
             headers["Idempotency-Key"] = key
         return await self._posted("/api/v1/jobs", query, headers=headers, data=items)
 
+    async def follow(self, job: Mapping[str, Any], key: str = "") -> JobDocument:
+        """Submit a job that takes its items from another one."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return await self._posted("/api/v1/jobs", (), json=job, headers=headers)
+
     async def command(
         self, job_id: str, verb: str, reason: str = "", more: Mapping[str, Any] | None = None
     ) -> JobDocument:

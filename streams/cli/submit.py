@@ -60,6 +60,16 @@ def submit(  # noqa: PLR0913 - the options of a command
     deadline: Annotated[
         str, typer.Option(metavar="MOMENT", help="It should have ended by then; a warning else.")
     ] = "",
+    after: Annotated[
+        list[str] | None,
+        typer.Option(help="JOB, JOB:partly or JOB:any: start when that one has ended so."),
+    ] = None,
+    take: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="FIELD=FIELD: items from the results of the first --after, and no FILE; as id=id."
+        ),
+    ] = None,
     options: Annotated[
         str, typer.Option(help="More options as a JSON object: retry, tolerate.")
     ] = "",
@@ -81,11 +91,13 @@ def submit(  # noqa: PLR0913 - the options of a command
       countermand submit annotations.delete stale.json --tag nightly --json
       countermand submit annotations.update new.ndjson --dry-run --watch
       countermand submit shop.mail to.ndjson --start-at 2026-12-24T18:00
+      countermand submit shop.archive --after 0192f7a1-... --take id=id
       countermand submit shop.mail to.ndjson --attempts 5 --options '{"tolerate": [{"percent": 2}]}'
     """
     from streams.cli.itemfile import upload
     from streams.cli.session import talk
 
+    said = {"operation": operation, "priority": priority, "name": name, "tags": tag or []}
     query: list[tuple[str, str | int]] = [("operation", operation), ("priority", priority)]
     query += [("name", name)] if name else []
     query += [("chunk_size", chunk_size)] if chunk_size else []
@@ -94,11 +106,19 @@ def submit(  # noqa: PLR0913 - the options of a command
     more |= {name: cap for name, cap in (("rate", rate), ("concurrency", concurrency)) if cap}
     more |= {"start_at": moment_of("--start-at", start_at)} if start_at else {}
     more |= {"deadline": moment_of("--deadline", deadline)} if deadline else {}
+    more |= read_after(after or (), take or ())
     query += [("options", json.dumps(more))] if more else []
     query += [("tag", label) for label in tag or ()]
     parameters = read_params(params, param or ())
     query += [("params", json.dumps(parameters))] if parameters else []
-    job = talk(url, lambda client: upload(client, file, query, key))
+    if take:
+        more |= {"chunk_size": chunk_size} if chunk_size else {}
+        job = talk(
+            url,
+            lambda client: client.follow({**said, "options": more, "params": parameters}, key),
+        )
+    else:
+        job = talk(url, lambda client: upload(client, file, query, key))
     report(job, url, watch=watch, as_json=as_json)
 
 
@@ -145,6 +165,24 @@ def read_options(whole: str, attempts: int | None, flags: Mapping[str, bool]) ->
     if attempts is not None and isinstance(retry, dict):
         options["retry"] = {**retry, "attempts": attempts}
     return options | {name: True for name, given in flags.items() if given}
+
+
+def read_after(after: Sequence[str], take: Sequence[str]) -> dict[str, Any]:
+    """The option ``after``: who comes before, and what is taken from the first of them."""
+    named: list[dict[str, Any]] = []
+    for word in after:
+        job_id, _, end = word.partition(":")
+        named.append({"job_id": job_id} | ({"end": end} if end else {}))
+    if not take:
+        return {"after": named} if named else {}
+    if not named:
+        raise InvalidCommand("--take is from the results of a job; name it with --after")
+    pairs = [pair.partition("=") for pair in take]
+    for field, _, of in pairs:
+        if not (field and of):
+            raise InvalidCommand("--take: write FIELD=FIELD, of the item and of the result")
+    named[0]["consume"] = {field: of for field, _, of in pairs}
+    return {"after": named}
 
 
 def read_params(whole: str, single: Sequence[str]) -> dict[str, Any]:

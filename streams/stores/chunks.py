@@ -139,6 +139,7 @@ _INSERT_CONTROL = insertion(
     "epoch",
     "version",
     "open",
+    "ended",
 )
 _FIND_CONTROL = fixed(
     select(
@@ -158,7 +159,12 @@ _INSERT_PLANNED = insertion(planned_jobs, "job_id", "plan")
 _UPDATE_CONTROL = fixed(
     update(job_control)
     .where(job_control.c.job_id == _JOB)
-    .values(epoch=bindparam("to_epoch"), version=bindparam("to_version"), open=bindparam("to_open"))
+    .values(
+        epoch=bindparam("to_epoch"),
+        version=bindparam("to_version"),
+        open=bindparam("to_open"),
+        ended=bindparam("to_ended"),
+    )
 )
 _LOCK_CONTROL = fixed(
     select(job_control.c.version).where(job_control.c.job_id == _JOB).with_for_update()
@@ -190,7 +196,9 @@ _ATTEMPT = fixed(
 )
 
 
-def insert_control(connection: Connection, control: Control, *, open_: bool) -> None:
+def insert_control(
+    connection: Connection, control: Control, *, open_: bool, ended: str | None = None
+) -> None:
     """The control row of a new job."""
     _INSERT_CONTROL.run(
         connection,
@@ -202,6 +210,7 @@ def insert_control(connection: Connection, control: Control, *, open_: bool) -> 
         epoch=control.epoch,
         version=control.version,
         open=open_,
+        ended=ended,
     )
     if control.dry_run or control.plan is not None:
         _INSERT_PLANNED.run(connection, job_id=control.job_id, plan=control.plan)
@@ -219,10 +228,23 @@ def find_control(connection: Connection, job_id: str) -> Control | None:
 
 
 def update_control(
-    connection: Connection, job_id: str, *, epoch: int, version: int, open_: bool
+    connection: Connection,
+    job_id: str,
+    *,
+    epoch: int,
+    version: int,
+    open_: bool,
+    ended: str | None = None,
 ) -> None:
-    """Move the fence and say whether the sweep should look after the job."""
-    _UPDATE_CONTROL.run(connection, job=job_id, to_epoch=epoch, to_version=version, to_open=open_)
+    """Move the fence; say whether the sweep should look after the job, and how it has ended."""
+    _UPDATE_CONTROL.run(
+        connection,
+        job=job_id,
+        to_epoch=epoch,
+        to_version=version,
+        to_open=open_,
+        to_ended=ended,
+    )
 
 
 def lock_control(connection: Connection, job_id: str) -> int:

@@ -65,9 +65,21 @@ job_control = Table(
     Column("operation", String(200), nullable=False),
     Column("actor", String(200), nullable=False),
     Column("params", Text, nullable=False),
+    Column("ended", String(30)),
     Index("job_control_open", "open", sqlite_where=text("open = 1"), postgresql_where=text("open")),
 )
-"""``open`` jobs are those that the sweep looks after; params is JSON."""
+"""``open`` jobs are those that the sweep looks after; params is JSON. ``ended`` is the status of
+a job that does nothing more by itself."""
+
+waits = Table(
+    "waits",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("needs", String(64), primary_key=True),
+    Column("ending", String(20), nullable=False),
+    Index("waits_needs", "needs"),
+)
+"""Jobs that may start when others have ended, each with those others; as long as they wait."""
 
 chunks = Table(
     "chunks",

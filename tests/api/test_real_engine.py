@@ -119,6 +119,21 @@ async def test_a_job_in_parts(shop: Shop) -> None:
     assert (await shop.settled(draft))["counts"]["succeeded"] == 20
 
 
+async def test_jobs_behind_others(shop: Shop) -> None:
+    items = [{"number": n} for n in range(10)]
+    first = await shop.post("/api/v1/jobs", json={"operation": "stock.send", "items": items})
+    after = [{"job_id": first["job_id"], "consume": {"number": "sent"}}]
+    body = {"operation": "stock.send", "options": {"after": after}}
+    second = await shop.post("/api/v1/jobs", json=body)
+    assert "append" not in second["links"]
+    assert (await shop.settled(second))["counts"]["succeeded"] == 10
+    problem = await shop.post("/api/v1/jobs", status=422, json={**body, "items": items})
+    assert problem["pointer"] == "/items"
+    after[0]["job_id"] = "nobody"
+    problem = await shop.post("/api/v1/jobs", status=422, json=body)
+    assert problem["pointer"] == "/options/after/0/job_id"
+
+
 async def test_the_same_key_makes_one_job_and_another_body_is_a_conflict(shop: Shop) -> None:
     headers = {"Idempotency-Key": "once"}
     body = {"operation": "stock.create", "items": [{"name": "a"}]}

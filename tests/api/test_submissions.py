@@ -46,6 +46,13 @@ def test_a_draft_has_no_items() -> None:
     )
 
 
+def test_a_job_that_is_fed_by_another_has_no_items() -> None:
+    options = {"after": [{"job_id": "job-1", "consume": {"id": "id"}}]}
+    read = submission(operation="a.b", options=options)
+    assert read.blocks is None
+    assert read.spec.options.consumed is not None
+
+
 @pytest.mark.parametrize(
     ("fields", "pointer"),
     [
@@ -55,6 +62,15 @@ def test_a_draft_has_no_items() -> None:
         ({"operation": "a.b", "items": [], "options": {"chunk_size": 0}}, "/options/chunk_size"),
         ({"operation": "a.b", "items": [], "options": {"so/on": 0}}, "/options/so~1on"),
         ({"operation": "a.b", "items": [], "priority": "5"}, "/priority"),
+        (
+            {"operation": "a.b", "items": [], "options": {"after": [{"job_id": "a b"}]}},
+            "/options/after/0/job_id",
+        ),
+        (
+            {"operation": "a.b", "items": [], "options": {"after": [{"job_id": "a", "end": "x"}]}},
+            "/options/after/0/end",
+        ),
+        ({"operation": "a.b", "options": {"after": [{"job_id": "a"}]}}, "/items"),
         ({"operation": "a.b", "items": [], "priority": 11}, "/priority"),
         ({"operation": "a.b", "items": [], "tags": ["ok", ""]}, "/tags/1"),
         ({"operation": "a.b", "items": [], "params": []}, "/params"),

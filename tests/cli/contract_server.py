@@ -121,7 +121,8 @@ async def _jobs(request: web.Request) -> web.Response:
 
 async def _submit(request: web.Request) -> web.Response:
     more = request.app[CONTRACT].made
-    made = job(operation=request.query["operation"], status="pending", version=1, **more)
+    operation = request.query.get("operation") or (await request.json())["operation"]
+    made = job(operation=operation, status="pending", version=1, **more)
     request.app[CONTRACT].jobs[made["job_id"]] = made
     return web.json_response(made, status=202)
 

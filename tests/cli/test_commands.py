@@ -399,6 +399,29 @@ class TestSteering:
         (query,) = (parse_qs(urlsplit(path).query) for _, path in contract.requests)
         assert json.loads(query["options"][0]) == {"rate": 2.5, "concurrency": 3}
 
+    def test_a_job_is_submitted_behind_others(
+        self, ask: Run, contract: Contract, tmp_path: Path
+    ) -> None:
+        items = tmp_path / "items.ndjson"
+        items.write_text("{}\n")
+        ask("submit", "notes.add", str(items), "--after", "job-1", "--after", "job-2:any")
+        ask("submit", "notes.drop", "--after", "job-1:partly", "--take", "id=note", "--name", "n")
+
+        (query, _) = (parse_qs(urlsplit(path).query) for _, path in contract.requests)
+        after = [{"job_id": "job-1"}, {"job_id": "job-2", "end": "any"}]
+        assert json.loads(query["options"][0]) == {"after": after}
+        taken = {"job_id": "job-1", "end": "partly", "consume": {"id": "note"}}
+        assert json.loads(contract.bodies[1]) == {
+            "operation": "notes.drop",
+            "name": "n",
+            "priority": 5,
+            "tags": [],
+            "params": {},
+            "options": {"after": [taken]},
+        }
+        for wrong in (("--take", "id=id"), ("--after", "job-1", "--take", "id")):
+            assert ask("submit", "notes.drop", *wrong).code == 2
+
     def test_a_retry_names_its_items(self, ask: Run, contract: Contract) -> None:
         ask("retry", "job-1", "-i", "3", "--item", "9", "--reason", "mended")
         ask("retry", "job-1", "--code", "busy", "--signature", "it is busy for …")

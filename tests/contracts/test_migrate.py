@@ -10,17 +10,20 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Integer, MetaData, Table, inspect, text
+from sqlalchemy import Column, Integer, MetaData, Table, insert, inspect, text
 
 from domain.errors import DataDirectoryUnusable
 from domain.systems.annotations import tables
 from streams.stores import migrate, migrations, schema
 from streams.stores.database import Database, sqlite_url
+from streams.stores.waits import ends_of
 
 _CHECKOUT = Path(__file__).parents[2]
 _UPGRADE = (
@@ -79,9 +82,9 @@ def _words(database: Database) -> dict[str, list[str]]:
             text("SELECT name, sql FROM sqlite_master WHERE name <> 'alembic_version'")
         ).all()
     )
-    # The order of a table's constraints says nothing.
+    # The order of a table's constraints says nothing, nor that a name is quoted.
     return {
-        name: sorted(line.strip(" ,\t") for line in sql.splitlines())
+        name: sorted(line.strip(" ,\t") for line in sql.replace('"', "").splitlines())
         for name, sql in rows
         if sql is not None
     }
@@ -219,3 +222,41 @@ def test_the_wheel_holds_the_revisions(tmp_path: Path) -> None:
 def _say_revision(database: Database, revision: str) -> None:
     statement = text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = :revision")
     database.write_now(lambda connection: connection.execute(statement, {"revision": revision}))
+
+
+def test_jobs_that_ended_before_ends_were_stored_are_known(empty: Database) -> None:
+    config = Config(attributes={"version_table": migrate.VERSION_TABLE})
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    told = [("a", 1, "completed"), ("b", 1, "running"), ("b", 2, "rolled_back"), ("c", 1, "paused")]
+    with empty.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0008")
+        for job_id, version, status in told:
+            connection.execute(
+                insert(schema.events).values(
+                    job_id=job_id,
+                    version=version,
+                    alias="job.told",
+                    tenant="local",
+                    actor="tester",
+                    command_id="",
+                    state=orjson.dumps({"status": status}),
+                    previous_hash=b"0" * 32,
+                    hash=b"0" * 32,
+                )
+            )
+        versions = {job_id: version for job_id, version, _ in told}
+        for job_id, version in versions.items():
+            connection.execute(
+                text(
+                    "INSERT INTO job_control (job_id, tenant, epoch, version, open, operation, "
+                    "actor, params) VALUES (:job, 'local', 0, :version, false, 'a.b', 'x', '{}')"
+                ),
+                {"job": job_id, "version": version},
+            )
+    migrate.upgrade(empty)
+    ends = empty.read_now(lambda found: ends_of(found, ["a", "b", "c"]))
+    assert {job_id: end.value for job_id, end in ends.items()} == {
+        "a": "completed",
+        "b": "rolled_back",
+    }

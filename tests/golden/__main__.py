@@ -39,7 +39,16 @@ def all_kinds() -> list[Story]:
             sha256="9f" * 32,
         )
     ).cancel()
-    return [long, short, _careful(), _returning(), *_approved(), _held_back(), *_scheduled()]
+    return [
+        long,
+        short,
+        _careful(),
+        _returning(),
+        *_approved(),
+        _held_back(),
+        *_scheduled(),
+        *_behind_others(),
+    ]
 
 
 def _scheduled() -> list[Story]:
@@ -103,6 +112,18 @@ def _held_back() -> Story:
     told = Story(chunk_size=4, rate=40, concurrency=2).submit(20).plan(room=2)
     told.done(0).revoked(1).adjust(recalled=True, rate=8, lift=["concurrency"])
     return told.wait(1).plan(room=2).adjust(priority=9).wait(2).plan()
+
+
+def _behind_others() -> list[Story]:
+    """Stories of jobs that come after others: one starts, one is fed, one is skipped."""
+    either = [{"job_id": "job-0"}, {"job_id": "job-9", "end": "any"}]
+    fed = Story(after=[{"job_id": "job-0", "end": "partly", "consume": {"id": "id"}}])
+    fed.open_draft().feed(4).feed(2, part=3).seal_fed().heed(job_0="completed_with_errors").plan()
+    return [
+        Story(after=either).submit(4).heed(job_0="completed", job_9="failed").plan(),
+        fed,
+        Story(after=either).submit(4).heed(job_0="rolled_back"),
+    ]
 
 
 def _history(name: str, story: Story) -> dict[str, Any]:

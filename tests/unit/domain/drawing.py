@@ -19,6 +19,8 @@ LABELS = {
     "job.rejected": "reject",
     "job.start_due": "start",
     "job.deadline_passed": "late",
+    "job.dependencies_met": "heed",
+    "job.skipped": "skip",
     "job.chunks_planned": "plan",
     "job.chunks_closed": "close",
     "job.attempts_due": "due",

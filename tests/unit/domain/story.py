@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from domain import portions
 from domain.caps import adjusted
 from domain.commands import Adjustment, JobSpec
-from domain.events import JobEvent
+from domain.events import JobEvent, JobStatus
 from domain.job import Job, Stamp
 from domain.jobs import JobMapper
 from domain.options import JobOptions, Start
@@ -134,6 +134,27 @@ class Story:
         stamp, begun = self.stamp, self.job.begun
         schedule = rescheduled(self.job.schedule, change, stamp.at, begun=begun)
         self.job.adjust(stamp, caps, priority, "peak hours", schedule=schedule, recalled=recalled)
+        return self
+
+    def heed(self, **ends: str) -> Story:
+        """Jobs that this one comes after have ended; ``job_0`` is ``job-0``."""
+        known = {name.replace("_", "-"): JobStatus(status) for name, status in ends.items()}
+        self.job.heed(self.stamp, known)
+        return self
+
+    def feed(self, items: int = 10, *, part: int = 0, taken_at: int = 7) -> Story:
+        self.job.feed(
+            self.stamp,
+            part=part,
+            items=items,
+            size=items * 20,
+            sha256=f"p{part}",
+            taken_at=taken_at,
+        )
+        return self
+
+    def seal_fed(self) -> Story:
+        self.job.seal_fed(self.stamp, self.approval)
         return self
 
     # -- outcome rows ---------------------------------------------------------------

@@ -33,6 +33,11 @@ CASES: dict[Hold, tuple[Callable[[], Story], Surroundings, str]] = {
         "it starts at 2026-01-02T00:00:00+00:00; lift start_at to start it now",
     ),
     Hold.PAUSED: (lambda: Story().submit().pause(), CALM, "it is paused (lunch); resume it"),
+    Hold.DEPENDENCY: (
+        lambda: Story(after=[{"job_id": "job-0", "end": "partly"}]).submit(),
+        Surroundings(going_on=frozenset({"job-0"}), slots=0),
+        "it waits for job job-0 to succeed at least in part",
+    ),
     Hold.BROKER: (
         lambda: Story().submit(),
         Surroundings(broker_away="no answer"),

@@ -14,6 +14,8 @@ from domain.schedule import check_schedule
 
 ENGINE_CODES = frozenset(
     {
+        "changed_since_plan",
+        "changed_since_prepared",
         "handler_error",
         "internal",
         "invalid",
@@ -52,6 +54,8 @@ def check_options(options: JobOptions, codes: Collection[str]) -> None:
         )
     check_schedule(options)
     _check_after(options)
+    if options.atomic:
+        _check_atomic(options)
     for number, limit in enumerate(options.tolerate):
         _check_limit(limit, f"/options/tolerate/{number}")
     unknown = options.codes - ENGINE_CODES - set(codes) if codes else frozenset()
@@ -117,6 +121,24 @@ def _check_after(options: JobOptions) -> None:
         raise InvalidCommand(
             "a job takes its items from one job; leave consume out of the others",
             pointer="/options/after",
+        )
+
+
+def _check_atomic(options: JobOptions) -> None:
+    pointer = "/options/atomic"
+    if options.dry_run:
+        raise InvalidCommand(
+            "a dry run changes nothing, atomic or not; leave one of them out", pointer=pointer
+        )
+    if options.plan is not None:
+        raise InvalidCommand(
+            "an atomic job compares what it has prepared itself; leave atomic or plan out",
+            pointer=pointer,
+        )
+    if options.on_error is OnError.ROLL_BACK:
+        raise InvalidCommand(
+            "nothing of an atomic job stands when an item fails; leave on_error or atomic out",
+            pointer=pointer,
         )
 
 

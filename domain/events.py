@@ -71,6 +71,7 @@ class Cause(StrEnum):
     BISECT = "bisect"
     ROLLBACK = "rollback"
     REAPPLY = "reapply"
+    COMMIT = "commit"
 
     @property
     def undoing(self) -> bool:
@@ -81,10 +82,10 @@ class Cause(StrEnum):
     def alone(self) -> bool:
         """Whether what was planned before must be closed before the chunk is planned.
 
-        An undo reverses the order of the commits, and the death of a worker must point at
-        one suspect.
+        An undo reverses the order of the commits, the death of a worker must point at one
+        suspect, and what is committed as a whole must all be prepared.
         """
-        return self.undoing or self is Cause.BISECT
+        return self.undoing or self in (Cause.BISECT, Cause.COMMIT)
 
 
 class PlannedChunk(Value):
@@ -257,6 +258,12 @@ class AttemptsDue(JobEvent):
     attempt: int
 
 
+class JobPrepared(JobEvent):
+    """Each item of an atomic job is prepared; what follows is the commit of them all."""
+
+    alias = "job.prepared"
+
+
 class JobPaused(JobEvent):
     """Nothing takes effect after this until the job is resumed.
 
@@ -380,6 +387,7 @@ EVENTS: dict[str, type[JobEvent]] = {
         ChunksPlanned,
         ChunksClosed,
         AttemptsDue,
+        JobPrepared,
         JobPaused,
         JobStopped,
         JobResumed,

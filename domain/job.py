@@ -18,6 +18,7 @@ from domain.editing import Edited
 from domain.errors import InvalidCommand, WrongState
 from domain.events import (
     AttemptsDue,
+    Cause,
     ChunksClosed,
     ChunksPlanned,
     ItemsAppended,
@@ -27,6 +28,7 @@ from domain.events import (
     JobFinished,
     JobOpened,
     JobPaused,
+    JobPrepared,
     JobResumed,
     JobSealed,
     JobStartDue,
@@ -39,7 +41,7 @@ from domain.events import (
 )
 from domain.job_record import Stamp
 from domain.job_terms import JobTerms
-from domain.options import OnDeadline, OnError, Reaction
+from domain.options import Limit, OnDeadline, OnError, Reaction
 from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
 from domain.retrying import Failures, put_off
@@ -262,10 +264,12 @@ class Job(JobTerms):
     def retriable(self, failed: Ranges, chosen: Ranges | None = None) -> Ranges:
         """The items of a retry: ``chosen`` ones, or all that have failed, ``failed``.
 
-        Refuses one that has neither failed nor been left unattempted.
+        Refuses one that has neither failed nor been left unattempted. Of an atomic job all
+        are tried again, or it would end in halves.
         """
         self.check("retry")
-        wanted = failed if chosen is None else chosen
+        every = failed | self.dropped if self.options.atomic else failed
+        wanted = every if chosen is None else chosen
         if not wanted:
             raise WrongState("there is no such failed item, so there is nothing to retry")
         if len(failed) != self.counts.failed:
@@ -290,7 +294,15 @@ class Job(JobTerms):
         edited: Edited | None = None,
     ) -> None:
         """Put items back to pending; see ``retriable``. Some may have got new bodies."""
-        for items in portions.of_ranges(self.retriable(failed, chosen)):
+        wanted = self.retriable(failed, chosen)
+        if self.options.atomic and chosen is not None:
+            if edited is None and wanted != failed | self.dropped:
+                raise InvalidCommand(
+                    "an atomic job is tried again as a whole; leave select out, or edit items",
+                    pointer="/select",
+                )
+            wanted = failed | self.dropped
+        for items in portions.of_ranges(wanted):
             again = len(items & failed)
             counts = self.counts.moved(ItemStatus.FAILED, ItemStatus.PENDING, again)
             counts = counts.moved(ItemStatus.SKIPPED, ItemStatus.PENDING, len(items) - again)
@@ -314,7 +326,9 @@ class Job(JobTerms):
         named: list[CodeCounts] = []
         for chunk in portion:
             opened = self.open[chunk.chunk]
-            faults = () if opened.cause.undoing else failures.of.get(chunk.chunk, ())
+            # What fails at a commit is not tried again by itself: others have come between.
+            final = opened.cause.undoing or opened.cause is Cause.COMMIT
+            faults = () if final else failures.of.get(chunk.chunk, ())
             again = put_off(
                 self.options.retry,
                 chunk.chunk,
@@ -371,8 +385,19 @@ class Job(JobTerms):
             self._begin_undo(stamp, self.reason, stood=status)
 
     def _finish_if_done(self, stamp: Stamp) -> None:
-        if self._is_done() and self.status in (JobStatus.RUNNING, JobStatus.ROLLING_BACK):
+        if self._is_prepared():
+            self._commit_or_stop(stamp)
+        elif self._is_done() and self.status in (JobStatus.RUNNING, JobStatus.ROLLING_BACK):
             self._emit(JobFinished, stamp, status=self._resting_status())
+
+    def _commit_or_stop(self, stamp: Stamp) -> None:
+        """All of an atomic job is prepared: it takes effect as a whole, or not at all."""
+        if not self.counts.failed:
+            self._emit(JobPrepared, stamp)
+            return
+        reason = "atomic: an item failed, so none takes effect"
+        said = {"epoch": self.epoch + 1, "limit": Limit(failed=0), "reason": reason}
+        self._end(JobStopped, stamp, JobStatus.FAILED, said, roll_back=False)
 
 
 def _is_due(moment: datetime | None, stamp: Stamp) -> bool:

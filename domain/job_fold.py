@@ -26,6 +26,7 @@ from domain.events import (
     JobEvent,
     JobOpened,
     JobPaused,
+    JobPrepared,
     JobRejected,
     JobResumed,
     JobSealed,
@@ -102,8 +103,8 @@ class JobFold(JobState):
                 self._planned(event)
             case ChunksClosed():
                 self._chunks_closed(event)
-            case AttemptsDue():
-                self._due(event)
+            case AttemptsDue() | JobPrepared():
+                self._more_waits(event)
             case JobAdjusted() | JobStartDue() | JobDeadlinePassed():
                 self._timed(event)
             case (
@@ -160,6 +161,7 @@ class JobFold(JobState):
         self.dropped = self.dropped | (self.waiting - self.put_off)
         self.backlog.clear()
         self.deferred.clear()
+        self.prepared = Ranges()
         # No more items follow; else an undo would wait for a seal that is refused.
         self.sealed = True
 
@@ -236,7 +238,8 @@ class JobFold(JobState):
             self.meter.begin(event.at, 0)
         rate = self.caps.rate
         if rate is not None:
-            items = sum(len(chunk.items) for chunk in event.chunks if not chunk.cause.undoing)
+            free = (Cause.ROLLBACK, Cause.REAPPLY, Cause.COMMIT)
+            items = sum(len(chunk.items) for chunk in event.chunks if chunk.cause not in free)
             self.bucket = self.bucket.without(rate, event.at, items)
 
     def _take_from_backlog(self, chunk: PlannedChunk) -> None:
@@ -275,6 +278,13 @@ class JobFold(JobState):
                 failed = sum(named.get(code, 0) for code in limit.codes)
             tally.add(limit, settled=settled, failed=failed)
 
+    def _more_waits(self, event: AttemptsDue | JobPrepared) -> None:
+        if isinstance(event, AttemptsDue):
+            self._due(event)
+        else:
+            items, self.prepared = self.prepared, Ranges()
+            self._queue(Backlog(items=items, cause=Cause.COMMIT, whole=True))
+
     def _due(self, event: AttemptsDue) -> None:
         left: list[Deferred] = []
         for entry in self.deferred:
@@ -291,6 +301,8 @@ class JobFold(JobState):
         was = self.open.pop(chunk.chunk)
         if chunk.closing is Closing.DIED:
             self._bisect(chunk, was)
+        elif chunk.closing is Closing.PREPARED:
+            self.prepared = self.prepared | chunk.returned
         elif chunk.returned:
             undoing = was.cause.undoing
             entry = Backlog(
@@ -299,7 +311,7 @@ class JobFold(JobState):
                 # One that only gives way to another undo is no part of a killer.
                 parent=None if undoing else chunk.chunk,
                 target=was.target,
-                whole=undoing,
+                whole=undoing or was.cause is Cause.COMMIT,
                 trial=was.trial,
             )
             self.backlog.insert(0, entry)
@@ -326,9 +338,11 @@ class JobFold(JobState):
     def _worked(self, chunk: ClosedChunk) -> None:
         if chunk.succeeded:
             self.applied.append(Effect(chunk=chunk.chunk, items=chunk.succeeded))
-        settled = said(Cause.APPLY, chunk)
-        if settled and chunk.duration_ms:
-            self.ms_per_item = planning.smoothed(self.ms_per_item, chunk.duration_ms / settled)
+        worked = said(Cause.APPLY, chunk)
+        if chunk.closing is Closing.PREPARED:
+            worked += len(chunk.returned)
+        if worked and chunk.duration_ms:
+            self.ms_per_item = planning.smoothed(self.ms_per_item, chunk.duration_ms / worked)
 
     def _put_back(self, chunk: ClosedChunk, was: OpenChunk) -> None:
         rollback = was.cause is Cause.ROLLBACK

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from domain import planning, portions
 from domain.caps import UNLIMITED, Allowance, allowance, wanted_tokens
-from domain.events import JobStatus, PlannedChunk
+from domain.events import Cause, JobStatus, PlannedChunk
 from domain.job_fold import JobFold
 from domain.job_state import Backlog
 from domain.options import OnDeadline, Start
@@ -43,7 +43,7 @@ class JobPlan(JobFold):
 
     def allowed(self, now: datetime, *, slow: bool) -> Allowance:
         """How much more the job's caps let it plan now."""
-        if not self.caps or self.status is JobStatus.ROLLING_BACK:
+        if not self.caps or self._is_uncapped():
             return UNLIMITED
         return allowance(
             self.caps,
@@ -65,7 +65,7 @@ class JobPlan(JobFold):
     def held_until(self) -> datetime | None:
         """Until when the cap of its rate holds back what waits for a chunk."""
         rate = self.caps.rate
-        if rate is None or not self.wants_chunks() or self.status is JobStatus.ROLLING_BACK:
+        if rate is None or not self.wants_chunks() or self._is_uncapped():
             return None
         return self.bucket.ready_at(rate, wanted_tokens(rate, self._unplanned()))
 
@@ -140,6 +140,11 @@ class JobPlan(JobFold):
         if self.status in (JobStatus.RUNNING, JobStatus.ROLLING_BACK):
             return True
         return self.status is JobStatus.DRAFT and self.options.start is Start.EAGER
+
+    def _is_uncapped(self) -> bool:
+        """Whether what comes next is an undo, or a commit: its items have had their turn."""
+        commit = bool(self.backlog) and self.backlog[0].cause is Cause.COMMIT
+        return commit or self.status is JobStatus.ROLLING_BACK
 
     def _unplanned(self) -> int:
         return sum(len(entry.items) for entry in self.backlog)

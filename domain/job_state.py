@@ -93,6 +93,8 @@ class JobState(BaseModel):
     generation: int = 0
     next_chunk: int = 0
     backlog: list[Backlog] = []
+    prepared: Ranges = Ranges()
+    """What of an atomic job is ready for its commit, and pending until then."""
     dropped: Ranges = Ranges()
     """What was left unattempted when the job was stopped."""
     deferred: list[Deferred] = []
@@ -261,7 +263,7 @@ class JobState(BaseModel):
         for entry in entries:
             if not entry.cause.undoing:
                 found |= entry.items
-        return found | self.put_off
+        return found | self.prepared | self.put_off
 
     @property
     def put_off(self) -> Ranges:
@@ -316,6 +318,14 @@ class JobState(BaseModel):
         return counts.moved(ItemStatus.PENDING, ItemStatus.SKIPPED, counts.pending)
 
     def _is_done(self) -> bool:
+        return self._nothing_waits() and not self.prepared
+
+    def _is_prepared(self) -> bool:
+        """Whether all of an atomic job waits for its commit, but for what has failed."""
+        running = self.status is JobStatus.RUNNING
+        return running and bool(self.prepared) and self._nothing_waits()
+
+    def _nothing_waits(self) -> bool:
         return not (self.open or self.backlog or self.deferred) and self.sealed
 
     def _resting_status(self) -> JobStatus:

@@ -20,6 +20,9 @@ MAX_RATE = 1_000_000.0
 MAX_CONCURRENCY = 10_000
 MAX_AFTER = 100
 MAX_TAKEN = 20
+MAX_ATOMIC_ITEMS = 100_000
+MAX_ATOMIC_BYTES = 50_000_000
+"""What one transaction is to hold, and the memory of one worker."""
 
 
 class Start(StrEnum):
@@ -194,7 +197,8 @@ class JobOptions(Value):
     changes nothing; a job with a ``plan`` does what a dry run has said. ``rate`` and
     ``concurrency`` are the caps that the job begins with. Nothing of it runs before ``start_at``;
     when the ``deadline`` passes it says so, or with ``on_deadline: stop`` fails, as by a limit.
-    ``after`` are the jobs that must have ended before this one starts.
+    ``after`` are the jobs that must have ended before this one starts. Of an ``atomic`` job all
+    items take effect at once, or none does.
     """
 
     chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK)] | Literal["auto"] = "auto"
@@ -210,6 +214,8 @@ class JobOptions(Value):
     start_at: AwareDatetime | None = Unless(None)
     deadline: AwareDatetime | None = Unless(None)
     on_deadline: OnDeadline = Unless(OnDeadline.WARN)
+    after: Annotated[tuple[After, ...], Field(max_length=MAX_AFTER)] = Unless(())
+    atomic: bool = Unless(False)
 
     @property
     def schedule(self) -> Schedule:
@@ -217,8 +223,6 @@ class JobOptions(Value):
         if self.start_at is None and self.deadline is None:
             return NO_SCHEDULE
         return Schedule(start_at=self.start_at, deadline=self.deadline)
-
-    after: Annotated[tuple[After, ...], Field(max_length=MAX_AFTER)] = Unless(())
 
     @property
     def consumed(self) -> After | None:

@@ -120,13 +120,15 @@ class Closing(StrEnum):
     DONE = "done"
     REVOKED = "revoked"
     DIED = "died"
+    PREPARED = "prepared"
 
 
 class ClosedChunk(Value):
     """One outcome row, as the aggregate records it.
 
-    ``returned`` are items that were not worked and need a new chunk (``revoked``,
-    or the halves of a killer); ``sha256`` is the digest of the stored per-item ledger,
+    ``returned`` are items that have no effect and need a new chunk: they were not worked
+    (``revoked``, or the halves of a killer), or are to be committed with all others of their
+    job (``prepared``); ``sha256`` is the digest of the stored per-item ledger,
     ``images`` that of the before-images, empty when there are none.
     """
 

@@ -62,9 +62,10 @@ class JobView(JobSummary):
     """A job as its own page shows it; ``possible`` names what may be asked of it now.
 
     ``retrying`` are pending items that have failed and are tried again, the next ones at
-    ``next_attempt_at``; ``limit`` is the one of failures that has stopped the job. ``options``
-    are those of the submission, ``caps`` and ``priority`` those of now. ``start_at`` is the moment
-    for which the job waits, ``deadline`` says whether it will end in time.
+    ``next_attempt_at``; ``prepared`` are those of an atomic job that wait for its commit;
+    ``limit`` is the one of failures that has stopped the job. ``options`` are those of the
+    submission, ``caps`` and ``priority`` those of now. ``start_at`` is the moment for which the
+    job waits, ``deadline`` says whether it will end in time.
     """
 
     options: JobOptions
@@ -74,6 +75,7 @@ class JobView(JobSummary):
     sealed: bool
     generation: int
     retrying: int
+    prepared: int = Unless(0)
     next_attempt_at: datetime | None
     limit: Limit | None
     progress: Progress | None
@@ -107,6 +109,7 @@ def job_view(job: Job, now: datetime) -> JobView:
         sealed=job.sealed,
         generation=job.generation,
         retrying=len(job.put_off),
+        prepared=len(job.prepared),
         next_attempt_at=job.next_due,
         limit=job.limit,
         progress=progress.of_run(job, now),

@@ -1,4 +1,4 @@
-"""Applying: the items of a chunk are worked, for good, as a rehearsal, or by a plan.
+"""Applying: the items of a chunk are worked, for good, as a rehearsal, by a plan, or as a whole.
 
 Called by :mod:`streams.worker` within its transaction. A dry run goes the same way: the
 same code validates and applies, the writes go to a savepoint, what they would change is
@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from domain.events import Cause
 from domain.execution import Parsed, check_chunk, work_chunk
 from domain.operation import Context, Operation
 from domain.outcomes import Done, Result, Skipped
@@ -20,6 +21,7 @@ from domain.ports import Clock
 from domain.ranges import Ranges
 from domain.registry import Registry
 from streams import planned
+from streams.atomic import Atomic
 from streams.failpoints import Failpoint, Failpoints
 from streams.stores import ledger as ledgers
 from streams.stores import plans
@@ -29,7 +31,17 @@ from streams.stores.ledger import Ledger
 from streams.stores.records import SqlRecords
 from streams.stores.records.changes import Changes, changes_of
 
+NOTHING = Ranges()
 NOT_PLANNED = Skipped("the dry run does not have it: it would have failed or been skipped")
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a chunk says of its items; those that are ``returned`` have no effect yet."""
+
+    ledger: Ledger
+    images: bytes | None
+    returned: Ranges = NOTHING
 
 
 class _Discarded(Exception):
@@ -43,6 +55,7 @@ class Applier:
         self._clock = clock
         self._failpoints = failpoints
         self._tables = planned.tables_of(registry)
+        self._atomic = Atomic(self._tables, failpoints)
 
     def work(
         self,
@@ -52,25 +65,31 @@ class Applier:
         parsed: Sequence[Parsed],
         context: Context,
         records: SqlRecords,
-    ) -> tuple[Ledger, bytes | None]:
+    ) -> Applied:
         """What became of each item, with the before-images of what was written."""
         started = self._clock.monotonic()
         self._failpoints.reach(Failpoint.BEFORE_HANDLER)
         changes: Changes | None = None
-        if control.dry_run:
+        items, returned = claimed.items, NOTHING
+        if control.atomic:
+            commits = claimed.cause is Cause.COMMIT
+            work = self._atomic.commit if commits else self._atomic.prepare
+            whole = work(operation, parsed, context, records)
+            results, items, returned = whole.results, whole.items, whole.returned
+        elif control.dry_run:
             results, changes = self._rehearsed(operation, parsed, context, records)
         elif control.plan is not None:
             results = self._by_plan(operation, control.plan, parsed, context, records)
         else:
             results = work_chunk(operation, context, parsed, INFRASTRUCTURE)
         self._failpoints.reach(Failpoint.AFTER_HANDLER)
-        each = round((self._clock.monotonic() - started) * 1000 / len(results), 4)
+        each = round((self._clock.monotonic() - started) * 1000 / len(claimed.items), 4)
         if changes is None:
-            ledger = ledgers.encode_results(claimed.items, results, duration_ms=each)
-            return ledger, records.encoded_images()
+            ledger = ledgers.encode_results(items, results, duration_ms=each)
+            return Applied(ledger, records.encoded_images(), returned)
         self._keep_targets(records, claimed, results, changes)
         told = changes.by_position
-        return ledgers.encode_plan(claimed.items, results, told, duration_ms=each), None
+        return Applied(ledgers.encode_plan(items, results, told, duration_ms=each), None)
 
     def _rehearsed(
         self,
@@ -78,8 +97,8 @@ class Applier:
         parsed: Sequence[Parsed],
         context: Context,
         records: SqlRecords,
-    ) -> tuple[list[Result], Changes]:
-        results: list[Result] = []
+    ) -> tuple[Sequence[Result], Changes]:
+        results: Sequence[Result] = []
         changes = Changes()
         with contextlib.suppress(_Discarded), records.savepoint():
             if operation.only_writes_records:
@@ -99,7 +118,7 @@ class Applier:
         parsed: Sequence[Parsed],
         context: Context,
         records: SqlRecords,
-    ) -> list[Result]:
+    ) -> Sequence[Result]:
         """Work what a dry run has found good, unless a record of it has changed since."""
         items = Ranges.of(context.positions)
         good, changed = planned.heeded(

@@ -397,4 +397,5 @@ def _control_of(job: Job) -> Control:
         version=job.version,
         dry_run=job.options.dry_run,
         plan=job.options.plan.job_id if job.options.plan else None,
+        atomic=job.options.atomic,
     )

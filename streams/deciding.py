@@ -37,7 +37,7 @@ from domain.contradictions import check_fed, check_options, check_undo
 from domain.errors import IdempotencyConflict, InvalidCommand, JobNotFound
 from domain.events import JobStatus
 from domain.job import Job, Stamp
-from domain.options import MAX_ITEMS, OnError
+from domain.options import MAX_ATOMIC_BYTES, MAX_ATOMIC_ITEMS, MAX_ITEMS, OnError
 from domain.outcomes import ClosedChunk, Closing
 from domain.ports import Clock, Ids
 from domain.ranges import Ranges
@@ -244,6 +244,7 @@ class Decider:
         payloads.require_upload(
             connection, source, tenant=command.tenant, job_id=job.id, first_item=0
         )
+        check_whole(command.spec, source.items, source.size)
         planned.begin(connection, self._tables, command.tenant, job.id, command.spec, source.sha256)
         job.submit(
             stamp,
@@ -279,6 +280,7 @@ class Decider:
                 pointer="/items",
             )
         self._check_eager(job.spec, first + source.items)
+        check_whole(job.spec, first + source.items, job.size + source.size)
         payloads.require_upload(
             connection, source, tenant=command.tenant, job_id=job.id, first_item=first
         )
@@ -341,12 +343,28 @@ def _check_same(connection: Connection, job: Job, part: int, source: UploadedIte
         )
 
 
+def check_whole(spec: JobSpec, items: int, size: int) -> None:
+    """Raise InvalidCommand for an atomic job that is more than one transaction may hold."""
+    if spec.options.atomic and (items > MAX_ATOMIC_ITEMS or size > MAX_ATOMIC_BYTES):
+        raise InvalidCommand(
+            f"an atomic job holds at most {MAX_ATOMIC_ITEMS} items and {MAX_ATOMIC_BYTES} bytes, "
+            f"these are {items} and {size}; submit several, or use on_error roll_back",
+            pointer="/items",
+        )
+
+
 def check_spec(registry: Registry, spec: JobSpec) -> None:
     """Raise UnknownOperation or InvalidCommand, which points at the parameter at fault."""
     operation = registry.get(spec.operation)
     check_options(spec.options, operation.codes)
     if spec.options.on_error is OnError.ROLL_BACK:
         require_undo(operation)
+    if spec.options.atomic and not operation.only_writes_records:
+        raise InvalidCommand(
+            f"{operation.kind} does more than write records, so it cannot be taken back as a "
+            "whole; leave atomic out, or use on_error roll_back",
+            pointer="/options/atomic",
+        )
     size = len(orjson.dumps(spec.params))
     if size > MAX_PARAMS_BYTES:
         raise InvalidCommand(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection
 
+from domain.events import Cause
 from domain.outcomes import Closing, Failed, ItemStatus, Result
 from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
@@ -30,14 +31,16 @@ def close_killer(connection: Connection, killer: Overdue, sequence: int) -> None
         done = outcomes.item_results_of(connection, killer.job_id, killer.chunk)
         finished = {result.item: result.result for result in done}
     rest = items - Ranges.of(finished)
-    blamed = {position: _died(killer) for position in rest} if len(rest) == 1 else {}
+    # What is committed as a whole cannot be halved: each of its items may be the one at fault.
+    final = len(rest) <= 1 or killer.cause is Cause.COMMIT
+    blamed = {position: _died(killer) for position in rest} if final else {}
     ledger = _ledger(killer, finished, blamed)
     closed = outcomes.summary_of(
         killer.chunk,
         ledger,
         duration_ms=0.0,
-        closing=Closing.DONE if len(rest) <= 1 else Closing.DIED,
-        returned=Ranges() if len(rest) <= 1 else rest,
+        closing=Closing.DONE if final else Closing.DIED,
+        returned=Ranges() if final else rest,
     )
     behind: list[OutcomeRow] = []
     if killer.cause.undoing and closed.returned:
@@ -69,7 +72,8 @@ def _give_way(connection: Connection, killer: Overdue, sequence: int) -> list[Ou
 
 def _died(killer: Overdue) -> Failed:
     times = "once" if killer.starts == 1 else f"{killer.starts} times"
-    return Failed("worker_died", f"the worker died {times} while it worked this item")
+    doing = "committed the job" if killer.cause is Cause.COMMIT else "worked this item"
+    return Failed("worker_died", f"the worker died {times} while it {doing}")
 
 
 def _ledger(

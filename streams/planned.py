@@ -9,7 +9,8 @@ record has changed meanwhile fails, and is not begun.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import orjson
 from sqlalchemy import Connection, Table
@@ -115,13 +116,29 @@ def heeded(
             by_table.setdefault(target.table, []).append(target)
     changed: dict[int, Failed] = {}
     for name, wanted in sorted(by_table.items()):
-        changed |= _changed(connection, tables[name], writer, wanted)
+        changed |= moved_targets(connection, tables[name], writer, wanted, SINCE_PLAN)
     return {target.position for target in targets}, changed
 
 
-def _changed(
-    connection: Connection, table: Table, writer: Writer, targets: list[Target]
+@dataclass(frozen=True, slots=True)
+class Since:
+    """How it is said that a record has changed."""
+
+    code: str
+    when: str
+    remedy: str
+
+
+SINCE_PLAN = Since("changed_since_plan", "the dry run had seen version {}", "make a new dry run")
+SINCE_PREPARED = Since(
+    "changed_since_prepared", "the job had prepared it at version {}", "retry the job"
+)
+
+
+def moved_targets(
+    connection: Connection, table: Table, writer: Writer, targets: Sequence[Target], since: Since
 ) -> dict[int, Failed]:
+    """The items of which a record is not at the version that was seen; locks all the records."""
     shape = shape_of(table, connection.dialect)
     present = load(connection, shape, writer.tenant, [target.record for target in targets])
     versions = {record: version for record, (version, _) in present.items()}
@@ -134,7 +151,7 @@ def _changed(
     for target in moved:
         writes = later.get(target.record, [])
         if not _is_own(writes, versions.get(target.record), writer):
-            changed[target.position] = _fault(target, writes, writer)
+            changed[target.position] = _fault(target, writes, writer, since)
     return changed
 
 
@@ -145,11 +162,11 @@ def _is_own(writes: list[LaterWrite], version: int | None, writer: Writer) -> bo
     return version == (None if writes[-1].deleted else writes[-1].version)
 
 
-def _fault(target: Target, writes: list[LaterWrite], writer: Writer) -> Failed:
+def _fault(target: Target, writes: list[LaterWrite], writer: Writer, since: Since) -> Failed:
     others = [write for write in writes if write.writer.job_id != writer.job_id]
     who = f" by {others[-1].writer.name}" if others else ""
     return Failed(
-        "changed_since_plan",
-        f"{target.table}/{target.record} was changed{who} after the dry run had seen version "
-        f"{target.version}; make a new dry run",
+        since.code,
+        f"{target.table}/{target.record} was changed{who} after "
+        f"{since.when.format(target.version)}; {since.remedy}",
     )

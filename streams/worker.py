@@ -19,15 +19,16 @@ import structlog
 from sqlalchemy import Connection
 
 from domain.errors import Unavailable
+from domain.events import Cause
 from domain.execution import Parsed, parse_items
 from domain.operation import Context, Operation, Reversible
-from domain.outcomes import ClosedChunk, Failed
+from domain.outcomes import ClosedChunk, Closing, Failed
 from domain.ports import Clock, Ids
 from domain.ranges import Ranges
 from domain.records import Writer
 from domain.registry import Registry
-from streams import undoing
-from streams.applying import Applier
+from streams import atomic, undoing
+from streams.applying import Applied, Applier
 from streams.completions import completions
 from streams.envelope import Outgoing, Work, look_at
 from streams.failpoints import Failpoint, Failpoints
@@ -36,7 +37,6 @@ from streams.stores import chunks as chunk_store
 from streams.stores import outcomes
 from streams.stores.chunks import Claimed, Control
 from streams.stores.database import INFRASTRUCTURE, Database
-from streams.stores.ledger import Ledger
 from streams.stores.outcomes import OutcomeRow
 from streams.stores.payloads import PayloadReader
 from streams.stores.records import Ahead, Contention, Crowds, SqlRecords, Together
@@ -136,10 +136,7 @@ class Worker:
             rows = await self._closed(operation, control, claimed, taken.failure)
         elif rows is None:
             rows = await self._effects(operation, control, claimed)
-        undo = any(chunk.cause.undoing for chunk in claimed)
-        self._failpoints.reach(
-            Failpoint.AFTER_UNDO_COMMIT if undo else Failpoint.AFTER_EFFECT_COMMIT
-        )
+        self._failpoints.reach(_places(claimed)[1])
         return [self._look(control), *completions(control, rows)]
 
     def _take(self, operation: Operation, work: Work, begin: Begin) -> _Taken:
@@ -163,7 +160,8 @@ class Worker:
         try:
             prepared = await self._database.read(partial(self._prepare, operation, claimed))
             work = partial(self._settle, operation, control, lambda _: prepared)
-            return await self._in_time(operation, work)
+            whole = any(chunk.cause is Cause.COMMIT for chunk in claimed)
+            return await self._in_time(operation, work, beside=atomic.SECONDS if whole else 0.0)
         except Unavailable:
             raise
         except Exception as error:
@@ -184,16 +182,22 @@ class Worker:
         log.error("chunk_failed", job_id=control.job_id, operation=operation.kind, exc_info=failure)
         return await self._database.write(partial(self._fail, claimed, failure))
 
-    async def _in_time(self, operation: Operation, work: Callable[[Begin], R]) -> R:
-        """Time counts from when work begins: a wait for its turn is not its fault."""
+    async def _in_time(
+        self, operation: Operation, work: Callable[[Begin], R], *, beside: float = 0.0
+    ) -> R:
+        """Time counts from when work begins: a wait for its turn is not its fault.
+
+        ``beside`` is what is allowed beyond the time of a chunk.
+        """
         begun, loop = asyncio.Event(), asyncio.get_running_loop()
         begin = partial(loop.call_soon_threadsafe, begun.set)
         running = self._database.series(partial(work, begin))
         running.add_done_callback(lambda _: begun.set())
         await begun.wait()
-        done, _ = await asyncio.wait({running}, timeout=operation.timeout)
+        seconds = operation.timeout + beside
+        done, _ = await asyncio.wait({running}, timeout=seconds)
         if not done:
-            self._hung(f"{operation.kind} did not come back within {operation.timeout:g} s")
+            self._hung(f"{operation.kind} did not come back within {seconds:g} s")
         return await running
 
     def _claim(self, work: Work, connection: Connection) -> tuple[Control | None, list[Claimed]]:
@@ -276,10 +280,7 @@ class Worker:
         self._failpoints.reach(Failpoint.BEFORE_IMAGES)
         if rows:
             outcomes.insert_outcomes(connection, rows)
-        undo = any(chunk.claimed.cause.undoing for chunk in prepared)
-        self._failpoints.reach(
-            Failpoint.BEFORE_UNDO_COMMIT if undo else Failpoint.BEFORE_EFFECT_COMMIT
-        )
+        self._failpoints.reach(_places([chunk.claimed for chunk in prepared])[0])
         return rows
 
     def _work_one(
@@ -295,16 +296,21 @@ class Worker:
         records = SqlRecords(ahead.connection, writer, now, together)
         context = self._context(operation, control, chunk.claimed, records)
         if chunk.standing is not None:
-            ledger, images = self._put_back(
+            found = self._put_back(
                 operation, context, records, chunk.claimed, chunk.standing, ahead
             )
         else:
-            ledger, images = self._applier.work(
+            found = self._applier.work(
                 operation, control, chunk.claimed, chunk.parsed, context, records
             )
-        elapsed = (self._clock.monotonic() - started) * 1000
-        closed = outcomes.summary_of(chunk.claimed.chunk, ledger, duration_ms=elapsed)
-        return self._row(chunk.claimed, closed, ledger, images)
+        closed = outcomes.summary_of(
+            chunk.claimed.chunk,
+            found.ledger,
+            duration_ms=(self._clock.monotonic() - started) * 1000,
+            closing=Closing.PREPARED if found.returned else Closing.DONE,
+            returned=found.returned,
+        )
+        return self._row(chunk.claimed, closed, found)
 
     def _put_back(
         self,
@@ -314,7 +320,7 @@ class Worker:
         claimed: Claimed,
         left: Standing,
         ahead: Ahead,
-    ) -> tuple[Ledger, bytes | None]:
+    ) -> Applied:
         started = self._clock.monotonic()
         self._failpoints.reach(Failpoint.BEFORE_RESTORE)
         if operation.reversible is Reversible.INVERSE:
@@ -325,7 +331,7 @@ class Worker:
             found, images = self._undoer.put_back(ahead, claimed, writer, now, left)
         self._failpoints.reach(Failpoint.AFTER_RESTORE)
         each = (self._clock.monotonic() - started) * 1000 / max(len(found), 1)
-        return undoing.undo_ledger(claimed, found, round(each, 4)), images
+        return Applied(undoing.undo_ledger(claimed, found, round(each, 4)), images)
 
     def _fail(
         self, claimed: Sequence[Claimed], error: Exception, connection: Connection
@@ -336,19 +342,18 @@ class Worker:
         for chunk in chunk_store.held(connection, claimed):
             ledger = undoing.failed_ledger(connection, chunk, failed)
             closed = outcomes.summary_of(chunk.chunk, ledger, duration_ms=0.0)
-            rows.append(self._row(chunk, closed, ledger, None))
+            rows.append(self._row(chunk, closed, Applied(ledger, None)))
         if rows:
             outcomes.insert_outcomes(connection, rows)
         return rows
 
-    def _row(
-        self, claimed: Claimed, closed: ClosedChunk, ledger: Ledger, images: bytes | None
-    ) -> OutcomeRow:
+    def _row(self, claimed: Claimed, closed: ClosedChunk, said: Applied) -> OutcomeRow:
         sequence = outcomes.sequence_at(self._clock.now())
+        images = said.images
         if images is not None:
             digest = hashlib.sha256(images).hexdigest()
             closed = closed.model_copy(update={"images": digest})
-        return OutcomeRow(claimed.job_id, closed, ledger, claimed.attempt, sequence, images)
+        return OutcomeRow(claimed.job_id, closed, said.ledger, claimed.attempt, sequence, images)
 
     def _context(
         self, operation: Operation, control: Control, claimed: Claimed, records: SqlRecords
@@ -377,6 +382,15 @@ class Worker:
 
     def _look(self, control: Control) -> Outgoing:
         return look_at(control.job_id, self._ids.new())
+
+
+def _places(claimed: Sequence[Claimed]) -> tuple[Failpoint, Failpoint]:
+    """Where a test may end the process before and after the commit of these chunks."""
+    if any(chunk.cause.undoing for chunk in claimed):
+        return Failpoint.BEFORE_UNDO_COMMIT, Failpoint.AFTER_UNDO_COMMIT
+    if any(chunk.cause is Cause.COMMIT for chunk in claimed):
+        return Failpoint.BEFORE_ATOMIC_COMMIT, Failpoint.AFTER_ATOMIC_COMMIT
+    return Failpoint.BEFORE_EFFECT_COMMIT, Failpoint.AFTER_EFFECT_COMMIT
 
 
 def _is_little(operation: Operation, claimed: Sequence[Claimed]) -> bool:

@@ -59,6 +59,7 @@ class JobDocument(TypedDict):
     created_by: str
     reason: NotRequired[str]
     retrying: NotRequired[int]
+    prepared: NotRequired[int]
     next_attempt_at: NotRequired[str | None]
     waiting: NotRequired[WaitingDocument | None]
     start_at: NotRequired[str | None]

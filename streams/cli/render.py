@@ -188,6 +188,7 @@ def job_details(job: JobDocument) -> Table:
         ("status", status_text(job["status"])),
         ("reason", job.get("reason", "")),
         ("retrying", _retrying(job)),
+        ("prepared", _prepared(job)),
         ("counts", f"{counts_line(job['counts'])} (of {job['counts']['total']:,})"),
         ("progress", "  ".join([percent(job), *_pace(job)])),
         ("waits", _waits(job)),
@@ -212,6 +213,12 @@ def _retrying(job: JobDocument) -> str:
     if not many:
         return ""
     return f"{many:,} items" + (f", the next at {moment(when)}" if when else "")
+
+
+def _prepared(job: JobDocument) -> str:
+    """How much of an atomic job is ready for its commit."""
+    many = job.get("prepared", 0)
+    return f"{many:,} of {job['counts']['total']:,} items, for one commit" if many else ""
 
 
 def _waits(job: JobDocument) -> str:

@@ -48,6 +48,10 @@ def submit(  # noqa: PLR0913 - the options of a command
         bool,
         typer.Option("--dry-run", metavar=FLAG, help="Say what would happen; change nothing."),
     ] = False,
+    atomic: Annotated[
+        bool,
+        typer.Option("--atomic", metavar=FLAG, help="All items take effect at once, or none."),
+    ] = False,
     rate: Annotated[
         float | None, typer.Option(help="Items a second at most; `limit` changes it.")
     ] = None,
@@ -92,6 +96,7 @@ def submit(  # noqa: PLR0913 - the options of a command
       countermand submit annotations.update new.ndjson --dry-run --watch
       countermand submit shop.mail to.ndjson --start-at 2026-12-24T18:00
       countermand submit shop.archive --after 0192f7a1-... --take id=id
+      countermand submit annotations.update new.ndjson --atomic --watch
       countermand submit shop.mail to.ndjson --attempts 5 --options '{"tolerate": [{"percent": 2}]}'
     """
     from streams.cli.itemfile import upload
@@ -101,7 +106,7 @@ def submit(  # noqa: PLR0913 - the options of a command
     query: list[tuple[str, str | int]] = [("operation", operation), ("priority", priority)]
     query += [("name", name)] if name else []
     query += [("chunk_size", chunk_size)] if chunk_size else []
-    flags = {"stop_on_error": stop_on_error, "dry_run": dry_run}
+    flags = {"stop_on_error": stop_on_error, "dry_run": dry_run, "atomic": atomic}
     more = read_options(options, attempts, flags)
     more |= {name: cap for name, cap in (("rate", rate), ("concurrency", concurrency)) if cap}
     more |= {"start_at": moment_of("--start-at", start_at)} if start_at else {}

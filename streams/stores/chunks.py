@@ -47,6 +47,7 @@ class Control:
     version: int
     dry_run: bool = False
     plan: str | None = None
+    atomic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +213,10 @@ def insert_control(
         open=open_,
         ended=ended,
     )
-    if control.dry_run or control.plan is not None:
-        _INSERT_PLANNED.run(connection, job_id=control.job_id, plan=control.plan)
+    if control.dry_run or control.atomic or control.plan is not None:
+        # An atomic job is its own plan: what it has prepared is what it commits.
+        plan = control.job_id if control.atomic else control.plan
+        _INSERT_PLANNED.run(connection, job_id=control.job_id, plan=plan)
 
 
 def find_control(connection: Connection, job_id: str) -> Control | None:
@@ -222,9 +225,9 @@ def find_control(connection: Connection, job_id: str) -> Control | None:
     if row is None:
         return None
     tenant, actor, operation, params, epoch, version, planned, plan = row
-    dry_run = planned is not None and plan is None
-    known = orjson.loads(params)
-    return Control(job_id, tenant, actor, operation, known, epoch, version, dry_run, plan)
+    dry_run, atomic = planned is not None and plan is None, plan == job_id
+    known, plan = orjson.loads(params), None if atomic else plan
+    return Control(job_id, tenant, actor, operation, known, epoch, version, dry_run, plan, atomic)
 
 
 def update_control(

@@ -9,7 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, and_, bindparam, null, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    literal,
+    null,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from domain.outcomes import ItemStatus
 from domain.ranges import Ranges
@@ -20,11 +33,17 @@ from streams.stores.schema import plan_targets, plans
 from streams.stores.statements import Statement, insertion, listed, numbers
 
 NO_TABLE = ""
+BLOCK = 5000
 NAMED = 10
 """Changed records that are named; of the others it is said that there are more."""
 
 _INSERT_TARGET = insertion(
     plan_targets, "job_id", "position", "record_table", "record_id", "version", or_ignore=True
+)
+_DROP_TARGETS = Statement(
+    lambda dialect: delete(plan_targets).where(
+        plan_targets.c.job_id == bindparam("job"), plan_targets.c.position.in_(numbers(dialect))
+    )
 )
 _INSERT_PLAN = insertion(plans, "job_id", "tenant", "contents", "digest", or_ignore=True)
 _TARGETS = Statement(
@@ -85,6 +104,42 @@ def insert_targets(connection: Connection, job_id: str, targets: Sequence[Target
             for target in targets
         ],
     )
+
+
+def replace_targets(
+    connection: Connection, job_id: str, items: Ranges, targets: Sequence[Target]
+) -> None:
+    """Keep what has been seen for some items; what an earlier attempt has seen of them goes."""
+    _DROP_TARGETS.run(connection, job=job_id, numbers=listed(list(items)))
+    insert_targets(connection, job_id, targets)
+
+
+def forget_targets(connection: Connection, job_id: str) -> None:
+    """What a job has seen is of no use once it has done it."""
+    connection.execute(delete(plan_targets).where(plan_targets.c.job_id == job_id))
+
+
+def prepared_targets(connection: Connection, job_id: str) -> Iterator[list[Target]]:
+    """What an atomic job has seen, by record, in blocks that each are of one table."""
+    target = plan_targets.c
+    query = (
+        select(target.position, target.record_table, target.record_id, target.version)
+        .where(target.job_id == job_id, target.record_table != NO_TABLE)
+        .order_by(target.record_table, target.record_id, target.position)
+        .limit(BLOCK)
+    )
+    last: tuple[str, int, int] | None = None
+    while True:
+        after = tuple_(target.record_table, target.record_id, target.position)
+        rows = connection.execute(
+            query if last is None else query.where(after > tuple_(*map(literal, last)))
+        )
+        found = [Target(*row) for row in rows]
+        for _, block in itertools.groupby(found, key=lambda seen: seen.table):
+            yield list(block)
+        if len(found) < BLOCK:
+            return
+        last = found[-1].table, found[-1].record, found[-1].position
 
 
 def targets_at(connection: Connection, plan: str, positions: Ranges) -> list[Target]:

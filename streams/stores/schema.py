@@ -323,7 +323,8 @@ planned_jobs = Table(
     Column("job_id", String(64), primary_key=True),
     Column("plan", String(64)),
 )
-"""Jobs that are dry runs, and those that do what one has found: then ``plan`` names it."""
+"""Jobs that are dry runs, and those that do what one has found: then ``plan`` names it. An atomic
+job names itself."""
 
 plan_targets = Table(
     "plan_targets",
@@ -336,7 +337,8 @@ plan_targets = Table(
     sqlite_with_rowid=False,
 )
 """The items of a dry run that would succeed, each with the records that it would change, at the
-versions that were seen; one that would change none has one row with no table."""
+versions that were seen; one that would change none has one row with no table. Of an atomic job,
+those that are prepared."""
 
 plans = Table(
     "plans",

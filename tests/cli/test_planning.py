@@ -25,6 +25,13 @@ def test_a_dry_run_is_asked_for(ask: Run, contract: Contract, tmp_path: Path) ->
     assert "dry_run" in sent
 
 
+def test_an_atomic_job_is_asked_for(ask: Run, contract: Contract, tmp_path: Path) -> None:
+    (tmp_path / "items.ndjson").write_text("{}\n")
+    ask("submit", "notes.update", str(tmp_path / "items.ndjson"), "--atomic")
+    (_, sent) = contract.requests[0]
+    assert "atomic" in sent
+
+
 def test_a_plan_is_shown_with_what_to_do_next(ask: Run, contract: Contract) -> None:
     contract.plan = PLAN
     ended = ask("plan", "job-1")

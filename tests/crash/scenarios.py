@@ -80,6 +80,14 @@ def rollback(run: Run) -> None:
     assert job["counts"]["rolled_back"] >= 200, job
 
 
+def whole(run: Run) -> None:
+    """Prepared in chunks, and committed at once: all of it, or nothing yet."""
+    items = [{"mark": f"whole-{number}"} for number in range(1200)]
+    options = {"chunk_size": 100, "atomic": True}
+    job = run.settle(run.submit("crash.create", items, options=options))
+    assert (job["status"], job["counts"]["succeeded"]) == ("completed", 1200), job
+
+
 def slow(run: Run) -> None:
     """Items that wait, each with a result of its own."""
     items = [{"mark": f"slow-{number}", "ms": number % 7} for number in range(60)]
@@ -134,5 +142,5 @@ def steer(run: Run) -> None:
 
 SCENARIOS: dict[str, Scenario] = {
     one.__name__: one
-    for one in (work, pack, retry, undo, in_part, rollback, slow, parts, steer, long, longer)
+    for one in (work, pack, retry, undo, in_part, rollback, whole, slow, parts, steer, long, longer)
 }

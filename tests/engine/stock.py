@@ -73,6 +73,19 @@ def add(ctx: Context, item: Addition) -> Result:
     return Done({"version": written.version}, score=float(item.amount))
 
 
+@operation("stock.put", item=Addition, per="chunk", independent=True, tables=[stock])
+def put(ctx: Context, items: Sequence[Addition]) -> list[Result]:
+    """Give things an amount, many at once."""
+    changes = [
+        Change(item.id, {"amount": item.amount}, position=position)
+        for item, position in zip(items, ctx.positions, strict=True)
+    ]
+    return [
+        Done() if isinstance(written, Written) else Failed("missing", "there is no such thing")
+        for written in ctx.store.update(stock, changes)
+    ]
+
+
 @operation("stock.remove", item=Addition, tables=[stock])
 def remove(ctx: Context, item: Addition) -> Result:
     """Remove a thing."""
@@ -144,6 +157,7 @@ def square(_ctx: Context, item: Number) -> Result:
 operations = [
     create,
     add,
+    put,
     remove,
     raise_on_seven,
     die_on_seven,

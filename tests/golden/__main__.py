@@ -48,6 +48,7 @@ def all_kinds() -> list[Story]:
         _held_back(),
         *_scheduled(),
         *_behind_others(),
+        _whole(),
     ]
 
 
@@ -62,6 +63,12 @@ def _scheduled() -> list[Story]:
 
 def _at(seconds: int) -> datetime:
     return BEGIN + timedelta(seconds=seconds)
+
+
+def _whole() -> Story:
+    """A story of an atomic job: an item fails, it is tried again, and is done as a whole."""
+    told = Story(chunk_size=4, atomic=True).submit(8).plan(room=2).prepared(0).prepared(1, failed=1)
+    return told.retry(Ranges.of([7])).work().undo().put_back()
 
 
 def _returning() -> Story:

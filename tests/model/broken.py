@@ -15,7 +15,7 @@ from domain.ranges import Ranges
 from tests.model.coordinator import Changes, Coordinator
 from tests.model.machine import EngineMachine
 from tests.model.running import run
-from tests.model.tables import ChunkRow, Control, JobTables, Ledger
+from tests.model.tables import ChunkRow, Control, JobTables, Ledger, OutcomeRow
 from tests.model.worker import Claim, Task, Workers
 
 ENOUGH = 60_000
@@ -152,24 +152,40 @@ class PutsBackTwice(Workers):
         return Ranges.of(position for position, status in said.items() if status is not None)
 
 
+class CommitsInPart(Workers):
+    """Rule 15: commits what is good of an atomic job, and leaves out the rest."""
+
+    def _commit(self, tables: JobTables, row: ChunkRow) -> OutcomeRow:
+        return self._apply(tables, row)
+
+
+class PreparesForGood(Workers):
+    """Rule 15: does not take back what it has prepared."""
+
+    def _prepare(self, tables: JobTables, row: ChunkRow) -> OutcomeRow:
+        return self._apply(tables, row)
+
+
 BROKEN: dict[type[Coordinator] | type[Workers], int] = {
     ForgetsToDiscard: 0,
     TrustsItsMemory: 0,
-    LosesSlowResults: 0,
+    LosesSlowResults: 3,
     KeepsTheEpoch: 0,
-    LeavesJobsIdle: 5,
-    NeverRevives: 1,
+    LeavesJobsIdle: 0,
+    NeverRevives: 0,
     UsesChunkIdsAgain: 0,
-    IgnoresTheEpoch: 0,
-    IgnoresOutcomes: 5,
-    UndoesOutOfTurn: 1,
-    LetsUndosPass: 0,
+    IgnoresTheEpoch: 3,
+    IgnoresOutcomes: 12,
+    UndoesOutOfTurn: 0,
+    LetsUndosPass: 3,
     LeavesUndosOpen: 0,
-    RunsOnOverItsLimit: 4,
-    ForgetsTheTimer: 1,
-    FiresOnce: 2,
-    ForgetsAnItem: 1,
-    PutsBackTwice: 3,
+    RunsOnOverItsLimit: 1,
+    ForgetsTheTimer: 3,
+    FiresOnce: 12,
+    ForgetsAnItem: 0,
+    PutsBackTwice: 0,
+    CommitsInPart: 1,
+    PreparesForGood: 0,
 }
 """With a seed that finds the fault soon; any other does in the end."""
 

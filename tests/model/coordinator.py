@@ -435,7 +435,7 @@ class Coordinator:
         said: Ledger = dict(self._results(tables, row.chunk))
         items = tables.to_put_back(row) if row.cause.undoing else row.items
         left = items - Ranges.of(said)
-        if len(left) > 1:
+        if len(left) > 1 and row.cause is not Cause.COMMIT:
             return outcome(self._store, row, said, closing=Closing.DIED, returned=left)
         for position in left:
             said[position] = None if row.cause.undoing else ItemStatus.FAILED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
@@ -95,7 +95,14 @@ adjustments = st.sampled_from(
     )
 )
 
-jobs = st.builds(
+
+def _whole(kind: Kind) -> Kind:
+    """The same as an atomic job, with what such a job can have."""
+    told = {"atomic": True, "dry_run": False, "on_error": OnError.KEEP}
+    return replace(kind, options=kind.options.model_copy(update=told), slow=False)
+
+
+_jobs = st.builds(
     Kind,
     items=sizes,
     does=natures,
@@ -117,6 +124,7 @@ jobs = st.builds(
     draft=st.booleans(),
     grave=st.sampled_from((False,) * 7 + (True,)),
 )
+jobs = st.one_of(_jobs, _jobs, _jobs, _jobs.map(_whole))
 
 
 def upload(items: int) -> UploadedItems:

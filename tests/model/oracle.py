@@ -18,7 +18,7 @@ from domain.events import (
     RetryStarted,
 )
 from domain.job import Job
-from domain.outcomes import ItemStatus
+from domain.outcomes import Closing, ItemStatus
 from domain.planning import is_suspect
 from tests.model.coordinator import MAPPER, load
 from tests.model.tables import ChunkRow, JobTables, Ledger, Mark
@@ -78,6 +78,8 @@ class Oracle:
     def check(self, tables: JobTables, live: list[Job]) -> None:
         """All invariants of one job; ``live`` are the aggregates that processes keep of it."""
         _check_items(tables)
+        if tables.options.atomic:
+            _check_whole(tables)
         if not tables.events:
             return
         told = self._told.setdefault(tables.job_id, _Told(Job(id=tables.job_id)))
@@ -128,6 +130,9 @@ def fold(tables: JobTables, *, recorded: bool) -> list[Item]:
         row = tables.outcomes.get(chunk)
         if row is not None and (row.recorded or not recorded):
             _say(tables, items, row.ledger, tables.chunks[chunk].cause)
+            if row.closed.closing is Closing.PREPARED:
+                for position in row.closed.returned:
+                    items[position].waits = False
     return items
 
 
@@ -152,7 +157,7 @@ def _say(tables: JobTables, items: list[Item], ledger: Ledger, cause: Cause) -> 
         item.status, item.waits, item.effects = status, False, 0
         if status is ItemStatus.FAILED:
             item.tries += 1
-            if item.tries < _attempts(tables, position):
+            if item.tries < _attempts(tables, position) and cause is not Cause.COMMIT:
                 item.status, item.waits = ItemStatus.PENDING, True
         elif status is ItemStatus.SUCCEEDED:
             item.effects = 1
@@ -187,6 +192,19 @@ def _check_items(tables: JobTables) -> None:
             assert record.value.startswith("by chunk"), f"item {position} has no effect"
         else:
             assert record.value == record.base, f"item {position} was not put back"
+
+
+def _check_whole(tables: JobTables) -> None:
+    """Nothing of an atomic job has an effect before all of it has, nor on what has changed."""
+    commits = [n for n, row in tables.chunks.items() if row.cause is Cause.COMMIT]
+    rows = [tables.outcomes[number] for number in commits if number in tables.outcomes]
+    if not any(ItemStatus.SUCCEEDED in row.ledger.values() for row in rows):
+        assert not any(record.effects for record in tables.records), "a part of it has an effect"
+    for row in rows:
+        halves = {ItemStatus.SUCCEEDED, ItemStatus.FAILED} & set(row.ledger.values())
+        assert len(halves) < 2, "it was committed in part"
+        for position, image in row.images.items():
+            assert image.left == tables.seen[position] + 1, "it was not as it was prepared"
 
 
 def _check_counts(tables: JobTables, job: Job) -> None:
@@ -242,6 +260,7 @@ def _check_disjoint(rows: list[ChunkRow], job: Job) -> None:
         return
     waiting = [entry.items for entry in job.backlog] + [row.items for row in rows]
     waiting += [entry.items for entry in job.deferred]
+    waiting += [job.prepared]
     positions = [position for items in waiting for position in items]
     assert len(positions) == len(set(positions)), "an item waits in two places"
     assert len(positions) == job.counts.pending, "an item is pending and waits nowhere"

@@ -156,6 +156,8 @@ class JobTables:
     marks: list[Mark] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     to_undo: dict[int, set[int]] = field(default_factory=dict)
+    seen: dict[int, int] = field(default_factory=dict)
+    """Of an atomic job, the version of each record when its item was prepared."""
 
     @property
     def approval(self) -> str:

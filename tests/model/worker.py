@@ -130,8 +130,36 @@ class Workers:
             _may_take_effect(tables)
             row = tables.chunks[claim.chunk]
             work = self._put_back if row.cause.undoing else self._apply
+            if tables.options.atomic and not row.cause.undoing:
+                work = self._commit if row.cause is Cause.COMMIT else self._prepare
             tables.settle(claim.chunk, work(tables, row))
         return True
+
+    # -- rule 15: without effect, and then as a whole ----------------------------------
+
+    def _prepare(self, tables: JobTables, row: ChunkRow) -> OutcomeRow:
+        for position in row.items:
+            tables.seen[position] = tables.records[position].version
+        return self._without_effect(row, {p for p in row.items if self._fails(tables, p)})
+
+    def _commit(self, tables: JobTables, row: ChunkRow) -> OutcomeRow:
+        changed = {p for p in row.items if self._is_changed(tables, p)}
+        failed = changed or {p for p in row.items if self._fails(tables, p)}
+        return self._without_effect(row, failed) if failed else self._apply(tables, row)
+
+    def _is_changed(self, tables: JobTables, position: int) -> bool:
+        writes = tables.nature(position) not in ("n", "x")
+        return writes and tables.records[position].version != tables.seen[position]
+
+    def _fails(self, tables: JobTables, position: int) -> bool:
+        nature = tables.nature(position)
+        return nature == "f" or (nature == "t" and not self._store.mended)
+
+    def _without_effect(self, row: ChunkRow, failed: set[int]) -> OutcomeRow:
+        ledger: Ledger = dict.fromkeys(sorted(failed), ItemStatus.FAILED)
+        left = row.items - Ranges.of(failed)
+        closing = Closing.PREPARED if left else Closing.DONE
+        return outcome(self._store, row, ledger, closing=closing, returned=left)
 
     def _held(self, tables: JobTables, task: Task) -> list[Claim]:
         """Rule 11 again: an undo that was lost keeps those behind it from going first."""
@@ -160,7 +188,7 @@ class Workers:
         self, tables: JobTables, chunk: int, position: int, images: dict[int, Image]
     ) -> ItemStatus:
         nature = tables.nature(position)
-        if nature == "f" or (nature == "t" and not self._store.mended):
+        if self._fails(tables, position):
             return ItemStatus.FAILED
         if nature == "x":
             return ItemStatus.SKIPPED
@@ -210,10 +238,9 @@ class Workers:
 
     def _slow_result(self, tables: JobTables, position: int) -> ItemStatus:
         """A slow operation has no records: only the counter sees it."""
-        nature = tables.nature(position)
-        if nature == "f" or (nature == "t" and not self._store.mended):
+        if self._fails(tables, position):
             return ItemStatus.FAILED
-        if nature == "x":
+        if tables.nature(position) == "x":
             return ItemStatus.SKIPPED
         tables.records[position].effects += 1
         return ItemStatus.SUCCEEDED

@@ -91,6 +91,22 @@ def changes_of(
     return found
 
 
+def seen_targets(images: Images, positions: Sequence[int]) -> list[Target]:
+    """The records that writes have changed or deleted, at the versions that were there before."""
+    found: list[Target] = []
+    first: set[Key] = set()
+    own = set(positions)
+    for batch in images.batches:
+        for key, position, version in zip(batch.ids, batch.positions, batch.versions, strict=True):
+            if (batch.table, key) in first:
+                continue
+            first.add((batch.table, key))
+            if batch.kind is not Kind.INSERTED:
+                place = position if position in own else positions[0]
+                found.append(Target(place, batch.table, key, version - 1))
+    return found
+
+
 def _tell(told: list[Document], write: _Write, shape: Shape, room: int) -> int:
     """Add a write to what is told of its item; returns the characters that it takes."""
     if len(told) >= MAX_CHANGES or room <= 0:

@@ -24,6 +24,7 @@ LABELS = {
     "job.chunks_planned": "plan",
     "job.chunks_closed": "close",
     "job.attempts_due": "due",
+    "job.prepared": "prepare",
     "job.paused": "pause",
     "job.stopped": "stop",
     "job.resumed": "resume",

@@ -165,6 +165,8 @@ class Story:
 
     def done(self, chunk: int, *, failed: int = 0, skipped: int = 0, ms: float = 5.0) -> Story:
         """An open forward chunk was worked; all its other items succeeded."""
+        if self.spec.options.atomic and (failed or self.job.open[chunk].cause != "commit"):
+            return self.prepared(chunk, failed=failed, ms=ms)
         items = len(self.job.open[chunk].items)
         good = items - failed - skipped
         dry = self.spec.options.dry_run
@@ -177,6 +179,15 @@ class Story:
                 skipped=skipped,
                 duration_ms=ms,
             )
+        )
+
+    def prepared(self, chunk: int, *, failed: int = 0, ms: float = 5.0) -> Story:
+        """An open chunk of an atomic job has no effect; its last items have failed."""
+        items = self.job.open[chunk].items
+        ready, _ = items.take(len(items) - failed)
+        closing = Closing.PREPARED if ready else Closing.DONE
+        return self.record(
+            ClosedChunk(chunk=chunk, closing=closing, failed=failed, returned=ready, duration_ms=ms)
         )
 
     def failing(

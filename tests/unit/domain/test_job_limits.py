@@ -255,6 +255,12 @@ def test_an_item_that_neither_failed_nor_was_left_is_not_retried() -> None:
         ({"tolerate": [{"failed": 1}], "stop_on_error": True}, "/options/stop_on_error"),
         ({"retry": {"codes": {"bsuy": {}}}}, "/options"),
         ({"tolerate": [{"failed": 1, "codes": ["bsuy"]}]}, "/options"),
+        ({"atomic": True, "dry_run": True}, "/options/atomic"),
+        ({"atomic": True, "on_error": "roll_back"}, "/options/atomic"),
+        (
+            {"atomic": True, "plan": {"job_id": "dry", "digest": "9f" * 32}},
+            "/options/atomic",
+        ),
     ],
 )
 def test_options_that_contradict_one_another_are_refused(

@@ -80,6 +80,16 @@ def _strict(items: int = 10, *, then: str = "fail") -> Story:
     return Story(chunk_size=4, tolerate=[{"failed": 1, "then": then}]).submit(items)
 
 
+def _whole(**options: object) -> Story:
+    """It takes effect as a whole, or not at all."""
+    return Story(chunk_size=4, atomic=True, **options).submit(8)
+
+
+def _ready() -> Story:
+    """Its commit is under way."""
+    return _whole().plan(room=2).prepared(0).prepared(1).plan()
+
+
 def _returning() -> Story:
     return Story(chunk_size=4, on_error="roll_back").submit(10)
 
@@ -148,6 +158,18 @@ SPECIMENS: dict[str, Callable[[], Story]] = {
     "paused, some wait for an attempt": lambda: (
         _patient().failing(0, "later", retryable=True).pause()
     ),
+    "running atomic": lambda: _whole().plan(),
+    "running atomic, last to prepare": lambda: _whole().plan(room=2).prepared(0),
+    "running atomic, one failed": lambda: _whole().plan(room=2).prepared(0, failed=1),
+    "running atomic, at its commit": _ready,
+    "running atomic, commit called back": lambda: _ready().revoked(2),
+    "paused atomic": lambda: _ready().revoked(2).pause(),
+    "paused atomic, one failed": lambda: _whole(tolerate=[{"failed": 0, "then": "pause"}]).work(
+        failed=1
+    ),
+    "completed atomic": lambda: _whole().work(),
+    "failed atomic": lambda: _whole().work(failed=1),
+    "cancelled atomic": lambda: _whole().plan().prepared(0).cancel(),
     "running, rolls back on errors": lambda: _returning().plan(),
     "rolling_back after a cancel": lambda: _job().plan().done(0).cancel(roll_back=True),
     "pending, scheduled": lambda: _timed(start_at=BEGIN + timedelta(seconds=30)),
@@ -188,7 +210,10 @@ VERBS: dict[str, Callable[[Story], object]] = {
     "pause": lambda story: story.pause(),
     "resume": lambda story: story.resume(),
     "cancel": lambda story: story.cancel(),
-    "retry": lambda story: story.retry(_failed_items(story), story.job.dropped or None),
+    "retry": lambda story: story.retry(
+        _failed_items(story),
+        None if story.job.options.atomic else story.job.dropped or None,
+    ),
     "undo": lambda story: story.undo(),
     "approve": lambda story: story.approve(),
     "reject": lambda story: story.reject(),
@@ -297,7 +322,9 @@ def test_nothing_refused_was_possible_and_nothing_possible_refused_but_for_want_
         ("draft, empty", "seal"),
         ("cancelled before the start", "undo"),
         ("skipped", "undo"),
+        ("cancelled atomic", "undo"),
         ("failed", "undo"),
+        ("failed atomic", "undo"),
         ("rolled_back, all in conflict", "undo"),
     }
 

@@ -22,6 +22,7 @@ from domain.outcomes import ClosedChunk, ItemStatus
 from domain.progress import of_event
 from domain.ranges import Ranges
 from domain.registry import Registry
+from domain.schedule import rescheduled
 from domain.waiting import Surroundings, Waiting, waiting
 from streams.attempts import Attempt, ItemPast
 from streams.diffs import Change, Difference, Run, Summary
@@ -147,7 +148,9 @@ class MemoryEngine:
         job = self._known(caller.tenant, job_id)
         caps = adjusted(job.caps, wanted)
         priority = job.priority if wanted.priority is None else wanted.priority
-        job.adjust(self._stamp(), caps, priority, wanted.reason)
+        stamp = self._stamp()
+        schedule = rescheduled(job.schedule, wanted, stamp.at, begun=job.begun)
+        job.adjust(stamp, caps, priority, wanted.reason, schedule=schedule)
         return self._decided(job)
 
     async def course(self, tenant: str, job_id: str, points: int) -> list[JobEvent]:

@@ -38,8 +38,11 @@ class Lane:
         """Look how many messages wait; what a broker that is away has, nobody knows."""
         try:
             async with asyncio.timeout(MEASURE_SECONDS):
-                self.waiting = await self._measure()
-            self.broker_away = ""
+                waiting = await self._measure()
+            if not self.waiting:
+                # Who had nothing to do did not stand still: its time counts from now.
+                self.moved()
+            self.waiting, self.broker_away = waiting, ""
         except TimeoutError:
             self._lost(f"the broker did not answer within {MEASURE_SECONDS:g} s")
         except Unavailable as error:

@@ -52,6 +52,25 @@ async def test_a_chunk_that_waits_for_its_turn_to_write_does_not_hang(
     assert (await stages.job(job_id)).counts.succeeded == 1
 
 
+async def test_who_had_nothing_to_do_is_not_stuck_at_the_first_message(
+    sqlite_database: Database,
+) -> None:
+    clock, waits = HandClock(), [0]
+
+    async def waiting() -> int:
+        return waits[0]
+
+    vitals = Vitals(sqlite_database, [Lane("work", clock, waiting)])
+    await vitals.measure()
+    clock.pass_seconds(STUCK_SECONDS * 9)
+    waits[0] = 1
+    await vitals.measure()
+    assert not vitals.stuck, "the message may have come just now"
+    clock.pass_seconds(STUCK_SECONDS + 1)
+    await vitals.measure()
+    assert vitals.stuck
+
+
 async def test_a_stage_that_waits_for_the_database_is_not_stuck(
     sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

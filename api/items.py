@@ -30,12 +30,12 @@ _RECORD = re.compile(r"(?P<table>[^/]{1,100})/(?P<id>[0-9]{1,19})")
 async def items(request: web.Request) -> web.StreamResponse:
     """A JSON page, or every item as NDJSON or CSV, by ``?format=`` or by ``Accept``.
 
-    ``?status=``, ``?code=`` and ``?record=`` keep those that meet each of them;
+    ``?status=``, ``?code=``, ``?record=`` and ``?key=`` keep those that meet each of them;
     ``?include=item`` adds what was sent, and ``?format=items`` is that alone, as it was sent.
     """
     query = Parameters(
         request,
-        ("code", "record", "format", "include", "cursor", "limit"),
+        ("code", "record", "key", "format", "include", "cursor", "limit"),
         repeated=("status",),
     )
     form = query.choice("format", _FORMATS)
@@ -70,6 +70,7 @@ async def _wanted(request: web.Request, query: Parameters) -> Wanted:
         unattempted=_UNATTEMPTED in statuses,
         code=code,
         record=_record(request, query),
+        key=query.text("key"),
     )
 
 

@@ -9,7 +9,16 @@ from collections.abc import Collection
 
 from domain.commands import Selection, UndoSelection
 from domain.errors import InvalidCommand
-from domain.options import Backoff, JobOptions, Limit, OnError, Reaction, RetryPolicy, Start
+from domain.options import (
+    Backoff,
+    Duplicates,
+    JobOptions,
+    Limit,
+    OnError,
+    Reaction,
+    RetryPolicy,
+    Start,
+)
 from domain.schedule import check_schedule
 
 ENGINE_CODES = frozenset(
@@ -54,6 +63,7 @@ def check_options(options: JobOptions, codes: Collection[str]) -> None:
         )
     check_schedule(options)
     _check_after(options)
+    _check_key(options)
     if options.atomic:
         _check_atomic(options)
     for number, limit in enumerate(options.tolerate):
@@ -64,6 +74,26 @@ def check_options(options: JobOptions, codes: Collection[str]) -> None:
         raise InvalidCommand(
             f"no item fails with {min(unknown)!r}; the codes of this operation are {known}",
             pointer="/options",
+        )
+
+
+def _check_key(options: JobOptions) -> None:
+    if options.key is None and options.duplicates is not Duplicates.REFUSE:
+        raise InvalidCommand(
+            "duplicates are told by a key; say key, as /id, or leave duplicates out",
+            pointer="/options/duplicates",
+        )
+    if options.key is not None and options.start is Start.EAGER:
+        raise InvalidCommand(
+            "which items are called the same is known when all are there; leave start: eager or "
+            "key out",
+            pointer="/options/key",
+        )
+    if options.key is not None and options.consumed is not None:
+        raise InvalidCommand(
+            "the items are results of another job, and each is one of its own; leave key or "
+            "consume out",
+            pointer="/options/key",
         )
 
 

@@ -198,6 +198,13 @@ class JobSealed(JobEvent):
     measured: Measured | None = Unless(None)
 
 
+class RepeatsSkipped(JobEvent):
+    """The items are skipped: others of the job are called the same, and they are worked."""
+
+    alias = "job.repeats_skipped"
+    items: Ranges
+
+
 class JobStartDue(JobEvent):
     """The moment has come for which the job has waited; it may start."""
 
@@ -380,6 +387,7 @@ EVENTS: dict[str, type[JobEvent]] = {
         JobSealed,
         JobApproved,
         JobRejected,
+        RepeatsSkipped,
         JobStartDue,
         JobDeadlinePassed,
         DependenciesMet,

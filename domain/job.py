@@ -40,7 +40,7 @@ from domain.events import (
     Run,
 )
 from domain.job_record import Stamp
-from domain.job_terms import JobTerms
+from domain.job_repeats import JobRepeats
 from domain.options import Limit, OnDeadline, OnError, Reaction
 from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
@@ -54,7 +54,7 @@ __all__ = ["NOTHING_KNOWN", "Job", "Stamp"]
 NOTHING_KNOWN = Failures()
 
 
-class Job(JobTerms):
+class Job(JobRepeats):
     """One job; see the module's docstring for how it changes."""
 
     # -- commands -----------------------------------------------------------------

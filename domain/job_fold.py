@@ -36,6 +36,7 @@ from domain.events import (
     JobStopped,
     JobSubmitted,
     PlannedChunk,
+    RepeatsSkipped,
     RetryStarted,
     UndoStarted,
 )
@@ -91,8 +92,8 @@ class JobFold(JobState):
         match event:
             case JobSubmitted() | JobOpened():
                 self._created(event)
-            case ItemsAppended():
-                self._appended(event)
+            case ItemsAppended() | RepeatsSkipped():
+                self._given(event)
             case JobSealed():
                 self.sealed = True
                 self.measured = event.measured
@@ -121,6 +122,13 @@ class JobFold(JobState):
                 self._turned(event)
             case _:
                 pass
+
+    def _given(self, event: ItemsAppended | RepeatsSkipped) -> None:
+        """More items are there, or some of them are not to be worked."""
+        if isinstance(event, ItemsAppended):
+            self._appended(event)
+        else:
+            self._skipped(event)
 
     def _followed(self, event: DependenciesMet | JobSkipped) -> None:
         if isinstance(event, DependenciesMet):
@@ -197,6 +205,11 @@ class JobFold(JobState):
         self.size += event.size
         items = Ranges.span(event.first, event.first + event.items)
         self._queue(Backlog(items=items, cause=Cause.APPLY))
+
+    def _skipped(self, event: RepeatsSkipped) -> None:
+        self.repeated = self.repeated | event.items
+        left = [(entry, entry.items - event.items) for entry in self.backlog]
+        self.backlog = [entry.model_copy(update={"items": items}) for entry, items in left if items]
 
     def _timed(self, event: JobAdjusted | JobStartDue | JobDeadlinePassed) -> None:
         match event:

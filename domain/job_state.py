@@ -97,6 +97,8 @@ class JobState(BaseModel):
     """What of an atomic job is ready for its commit, and pending until then."""
     dropped: Ranges = Ranges()
     """What was left unattempted when the job was stopped."""
+    repeated: Ranges = Ranges()
+    """What is skipped, as other items are called the same."""
     deferred: list[Deferred] = []
     """What failed and is tried again; as long as it waits it is pending."""
     tallies: list[Tally] = []

@@ -187,6 +187,18 @@ class OnDeadline(StrEnum):
     STOP = "stop"
 
 
+class Duplicates(StrEnum):
+    """What becomes of items of a batch that are called the same."""
+
+    REFUSE = "refuse"
+    FIRST = "first"
+    LAST = "last"
+
+
+Pointer = Annotated[str, Field(max_length=200, pattern=r"^(/[^/\x00-\x1f\x7f]*)+$")]
+"""A JSON pointer (RFC 6901)."""
+
+
 class JobOptions(Value):
     """How a job is to be run; every field has a default.
 
@@ -198,7 +210,9 @@ class JobOptions(Value):
     ``concurrency`` are the caps that the job begins with. Nothing of it runs before ``start_at``;
     when the ``deadline`` passes it says so, or with ``on_deadline: stop`` fails, as by a limit.
     ``after`` are the jobs that must have ended before this one starts. Of an ``atomic`` job all
-    items take effect at once, or none does.
+    items take effect at once, or none does. ``key`` points to what an item is called; of several
+    called the same the ``first`` or ``last`` is worked and the others are skipped, or all of them
+    are refused.
     """
 
     chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK)] | Literal["auto"] = "auto"
@@ -216,6 +230,8 @@ class JobOptions(Value):
     on_deadline: OnDeadline = Unless(OnDeadline.WARN)
     after: Annotated[tuple[After, ...], Field(max_length=MAX_AFTER)] = Unless(())
     atomic: bool = Unless(False)
+    key: Pointer | None = Unless(None)
+    duplicates: Duplicates = Unless(Duplicates.REFUSE)
 
     @property
     def schedule(self) -> Schedule:

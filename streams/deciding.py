@@ -49,7 +49,7 @@ from streams.editing import Redriver, chosen_items
 from streams.following import require_known
 from streams.parting import parts_of
 from streams.stores import chunks as chunk_store
-from streams.stores import failures, outcomes, paces, payloads
+from streams.stores import failures, keys, outcomes, paces, payloads
 from streams.stores.recalled import recall
 from streams.undoing import require_reversible, require_undo
 
@@ -136,9 +136,12 @@ class Decider:
         self._registry.get(job.spec.operation)
         match command:
             case SealJob():
+                job.check("seal")
                 approval = self._approval_of(job.spec, job.counts.total)
+                repeated = self._repeated(connection, job.id, job.spec)
                 measured = paces.known(connection, job.tenant, job.spec)
                 job.seal(stamp, command.items, approval, measured)
+                job.skip_repeated(stamp, repeated)
             case ResumeJob():
                 job.resume(stamp, command.reason)
             case RetryJob():
@@ -245,6 +248,7 @@ class Decider:
             connection, source, tenant=command.tenant, job_id=job.id, first_item=0
         )
         check_whole(command.spec, source.items, source.size)
+        repeated = self._repeated(connection, job.id, command.spec, source.upload_id)
         planned.begin(connection, self._tables, command.tenant, job.id, command.spec, source.sha256)
         job.submit(
             stamp,
@@ -256,7 +260,20 @@ class Decider:
             approval=self._approval_of(command.spec, source.items),
             measured=paces.known(connection, command.tenant, command.spec),
         )
+        job.skip_repeated(stamp, repeated)
         payloads.claim_upload(connection, source, job_id=job.id, part=0, first_item=0)
+
+    def _repeated(
+        self, connection: Connection, job_id: str, spec: JobSpec, upload_id: str | None = None
+    ) -> Ranges:
+        """The items of an upload, or of all that a draft has, that others stand for."""
+        pointer, rule = spec.options.key, spec.options.duplicates
+        if pointer is None:
+            return Ranges()
+        if upload_id is None:
+            return keys.settle_repeats(connection, job_id, keys.of_job(job_id), pointer, rule)
+        keys.ensure_keys(connection, upload_id, pointer)
+        return keys.settle_repeats(connection, job_id, keys.of_upload(upload_id), pointer, rule)
 
     def _is_same(self, connection: Connection, job: Job, command: SubmitJob | OpenJob) -> bool:
         """Whether a job that is there is the one that the command asks for."""
@@ -281,6 +298,8 @@ class Decider:
             )
         self._check_eager(job.spec, first + source.items)
         check_whole(job.spec, first + source.items, job.size + source.size)
+        if job.options.key is not None:
+            keys.ensure_keys(connection, source.upload_id, job.options.key)
         payloads.require_upload(
             connection, source, tenant=command.tenant, job_id=job.id, first_item=first
         )

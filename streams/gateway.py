@@ -45,7 +45,7 @@ from streams.deciding import check_spec
 from streams.envelope import Outgoing, hint
 from streams.failpoints import Failpoint, Failpoints
 from streams.saying import NOTHING_MORE, STEERING, More, Verb
-from streams.stores import payloads
+from streams.stores import keys, payloads
 from streams.stores.database import Database
 from streams.stores.decisions import Decision, find_decision, reserve
 from streams.stores.payloads import Part, PartCutter
@@ -125,7 +125,7 @@ class Gateway:
             if items:
                 return wanted, InlineItems(items=tuple(items))
             lines = _continued(begun, lines)
-        source, rest = await self._upload(caller, lines)
+        source, rest = await self._upload(caller, lines, spec.options.key)
         body_hash = _body_hash(spec, source.sha256)
         job_id = await self._database.write(
             partial(self._reserve, caller, key, body_hash, wanted, rest), lasting=False
@@ -156,7 +156,10 @@ class Gateway:
         self, caller: Caller, job_id: str, part: int, lines: AsyncIterator[bytes]
     ) -> Decision:
         """One more part of a draft's items; a part that is sent again counts once."""
-        source, (upload, parts) = await self._upload(caller, lines)
+        pointer = await self._database.read(
+            lambda connection: keys.pointer_of(connection, caller.tenant, job_id)
+        )
+        source, (upload, parts) = await self._upload(caller, lines, pointer)
         await self._database.write(
             lambda connection: _store_rest(connection, upload, parts), lasting=False
         )
@@ -231,16 +234,17 @@ class Gateway:
     # -- items ------------------------------------------------------------------------
 
     async def _upload(
-        self, caller: Caller, lines: AsyncIterator[bytes]
+        self, caller: Caller, lines: AsyncIterator[bytes], pointer: str | None
     ) -> tuple[UploadedItems, _Rest]:
-        """Store all parts but the last few, which go with the reservation."""
-        upload = _Upload(self._ids.new(), caller.tenant, self._clock.now().timestamp())
+        """Store all parts but the last few, which go with the reservation, with their keys."""
+        upload = _Upload(self._ids.new(), caller.tenant, self._clock.now().timestamp(), pointer)
         cutter = PartCutter()
         waiting: list[Part] = []
         async for block in lines:
             waiting += cutter.feed(block)
             _check_size(cutter.items)
-            if sum(len(part.data) for part in waiting) >= FLUSH_BYTES:
+            full = pointer is not None and len(waiting) >= keys.PARTS_AT_ONCE
+            if full or sum(len(part.data) for part in waiting) >= FLUSH_BYTES:
                 await self._database.write(partial(_flush, upload, waiting), lasting=False)
                 upload.opened, waiting = True, []
         waiting += cutter.finish()
@@ -322,6 +326,7 @@ class _Upload:
     upload_id: str
     tenant: str
     created_at: float
+    keyed_by: str | None = None
     opened: bool = False
     source: UploadedItems | None = None
 
@@ -332,7 +337,11 @@ _Rest = tuple[_Upload | None, list[Part]]
 def _flush(upload: _Upload, parts: list[Part], connection: Connection) -> None:
     if not upload.opened:
         payloads.open_upload(connection, upload.upload_id, upload.tenant, upload.created_at)
+        if upload.keyed_by is not None:
+            keys.mark(connection, upload.upload_id, upload.keyed_by)
     payloads.store_parts(connection, upload.upload_id, parts)
+    if upload.keyed_by is not None:
+        keys.store_keys(connection, upload.upload_id, upload.keyed_by, parts)
 
 
 def _store_rest(connection: Connection, upload: _Upload | None, parts: list[Part]) -> None:

@@ -7,8 +7,8 @@ never attempted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
@@ -17,12 +17,14 @@ from sqlalchemy import Connection
 from domain.execution import item_document
 from domain.outcomes import ItemStatus
 from domain.ranges import Ranges
+from streams.stores import keys
 from streams.stores import ledger as ledgers
 from streams.stores.ledger import LedgerEntry
 from streams.stores.outcomes import ledger_of
 from streams.stores.payloads import PayloadReader
 from streams.stores.survey import (
     NOT_ATTEMPTED,
+    REPEATED,
     WINDOW,
     Closed,
     RecordName,
@@ -74,18 +76,19 @@ class Wanted:
     """Which items; each that meets all that is given, and all of them when nothing is.
 
     ``unattempted`` adds to ``statuses`` those that nobody has worked, or not again yet.
-    ``record`` is one that the items wrote to.
+    ``record`` is one that the items wrote to, ``key`` what they are called, as text.
     """
 
     statuses: frozenset[ItemStatus] = frozenset()
     unattempted: bool = False
     code: str | None = None
     record: RecordName | None = None
+    key: str | None = None
 
     @property
     def everything(self) -> bool:
-        """Whether no item is left out."""
-        return self == ALL
+        """Whether no item is left out, whatever has become of it."""
+        return replace(self, key=None) == ALL
 
     def matches(self, status: ItemStatus, code: str) -> bool:
         """Whether an item that stands there is among them, if it wrote to the record."""
@@ -109,8 +112,9 @@ ALL = Wanted()
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is known of a job's items at one moment; ``wrote`` are chunks, for a record.
+    """What is known of a job's items at one moment.
 
+    ``wrote`` are chunks, for a record; ``named`` those of a key, None when nobody asks for one.
     ``stopped`` is why those that were never attempted were not.
     """
 
@@ -121,6 +125,8 @@ class Standing:
     survey: Survey
     wrote: frozenset[int] = frozenset()
     stopped: str = ""
+    repeated: Ranges = field(default_factory=Ranges)
+    named: Ranges | None = None
 
 
 Said = tuple[LedgerEntry, int | None, int | None]
@@ -139,6 +145,7 @@ class ItemReading:
         self._reader = PayloadReader()
         self._waits = wanted.matches(_PENDING, "")
         self._drops = wanted.matches(ItemStatus.SKIPPED, NOT_ATTEMPTED)
+        self._repeats = wanted.matches(ItemStatus.SKIPPED, REPEATED)
 
     def spans(self, after: int) -> Iterator[tuple[int, int]]:
         """Spans of positions behind ``after`` that may hold wanted items, a window each."""
@@ -171,7 +178,10 @@ class ItemReading:
         standing, wanted = self._standing, self._wanted
         known = [ranges for ranges, asked in self._known() if asked]
         aggregate = {window for ranges in known for window in windows_of(ranges)}
+        named = None if standing.named is None else set(windows_of(standing.named))
         for window in range(first, -(-standing.total // WINDOW)):
+            if named is not None and window not in named:
+                continue
             closed = standing.survey.in_window(window)
             if wanted.record is not None:
                 if any(chunk.chunk in standing.wrote for chunk in closed):
@@ -183,9 +193,14 @@ class ItemReading:
             ):
                 yield window
 
-    def _known(self) -> tuple[tuple[Ranges, bool], tuple[Ranges, bool]]:
+    def _known(self) -> Sequence[tuple[Ranges, bool]]:
         """What the job itself knows, and whether that is asked for."""
-        return (self._standing.waiting, self._waits), (self._standing.dropped, self._drops)
+        standing = self._standing
+        return (
+            (standing.waiting, self._waits),
+            (standing.dropped, self._drops),
+            (standing.repeated, self._repeats),
+        )
 
     def said(self, connection: Connection, first: int, end: int) -> list[tuple[int, Said | None]]:
         """The wanted positions of a span with what was said of them, in order."""
@@ -193,12 +208,16 @@ class ItemReading:
         spoken: set[int] = set()
         waiting = self._standing.waiting.within(first, end)
         dropped = self._standing.dropped.within(first, end)
-        spoken.update(waiting, dropped)
+        repeated = self._standing.repeated.within(first, end)
+        spoken.update(waiting, dropped, repeated)
         if self._waits:
             found.update(dict.fromkeys(waiting))
         if self._drops:
             why = self._standing.stopped
             found.update({position: _never(position, why) for position in dropped})
+        if self._repeats and repeated:
+            winners = keys.winners(connection, self._standing.job_id, first, end)
+            found.update({position: _instead(position, winners) for position in repeated})
         found.update(self._last_words(connection, first, end, spoken))
         if self._wanted.everything:
             # Of those nobody has spoken, and the job does not say why.
@@ -206,6 +225,9 @@ class ItemReading:
         if self._wanted.record is not None:
             wrote = self._wrote(connection, first, self._wanted.record)
             found = {position: said for position, said in found.items() if position in wrote}
+        if self._standing.named is not None:
+            named = set(self._standing.named.within(first, end))
+            found = {position: said for position, said in found.items() if position in named}
         return sorted(found.items(), key=_position)
 
     def _last_words(
@@ -260,6 +282,12 @@ def _position(known: tuple[int, Said | None]) -> int:
 def _never(position: int, why: str) -> Said:
     message = why or "the job was stopped before this item was worked"
     entry = LedgerEntry(position, ItemStatus.SKIPPED, code=NOT_ATTEMPTED, message=message)
+    return entry, None, None
+
+
+def _instead(position: int, winners: Mapping[int, int]) -> Said:
+    message = f"item {winners[position]} has the same key, and is worked instead"
+    entry = LedgerEntry(position, ItemStatus.SKIPPED, code=REPEATED, message=message)
     return entry, None, None
 
 

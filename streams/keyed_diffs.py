@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
 
-import orjson
 from sqlalchemy import Connection
 
 from domain.errors import InvalidCommand
-from domain.execution import item_document
+from domain.item_keys import key_of, parts_of
 from domain.ranges import Ranges
 from streams.diffs import Change, Comparison, Difference, Summary, difference_of
 from streams.items import ALL, LINES, ItemReading, ItemView, Standing
@@ -92,13 +90,6 @@ def pairs_by_key(
     return pairs
 
 
-def parts_of(pointer: str) -> list[str]:
-    """The steps of a JSON pointer; raises InvalidCommand for what is none."""
-    if not pointer.startswith("/"):
-        raise InvalidCommand("key must be a JSON pointer into the items, as /id", pointer="/key")
-    return [part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]
-
-
 def _keys(
     connection: Connection, standing: Standing, pointer: str
 ) -> Iterator[tuple[int, bytes | None]]:
@@ -109,19 +100,6 @@ def _keys(
         items = Ranges.span(first, min(first + LINES, standing.total))
         lines = reader.lines(connection, standing.job_id, items)
         yield from ((p, key_of(line, parts)) for p, line in zip(items, lines, strict=True))
-
-
-def key_of(line: bytes, parts: Sequence[str]) -> bytes | None:
-    """The key of an item as canonical JSON, None when it has none."""
-    value: Any = item_document(line)
-    for part in parts:
-        if isinstance(value, dict):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return None
-    return None if value is None else orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 class _Windows:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from domain.errors import InvalidCommand, JobNotFound, RecordNotFound
 from domain.events import JobEvent
+from domain.item_keys import keys_like
 from domain.job import Job
 from domain.jobs import Jobs, stored_event
 from domain.ranges import Ranges
@@ -20,7 +21,7 @@ from streams.diffs import DIFFERENT, Change, Comparison, Difference, Run, Summar
 from streams.items import ALL, ItemReading, ItemView, Standing, Wanted
 from streams.keyed_diffs import KeyedComparison, pairs_by_key
 from streams.previewing import Page, Preview, Previewer, WantedUndo
-from streams.stores import read_model
+from streams.stores import keys, read_model
 from streams.stores.database import Database
 from streams.stores.error_groups import ErrorGroup, group_errors
 from streams.stores.events import some_events
@@ -30,7 +31,6 @@ from streams.stores.records.shape import shape_of
 from streams.stores.survey import (
     NOW,
     OWN_CODES,
-    RecordName,
     Until,
     chunks_that_wrote,
     failure_codes,
@@ -95,7 +95,7 @@ class Queries:
         They are those of the moment when the first one is asked for; ``payload`` adds what
         was sent. Read as they are taken: never more than a window of them is in memory.
         """
-        standing = await self.standing(tenant, job_id, wanted.record)
+        standing = await self.standing(tenant, job_id, wanted)
         reading = ItemReading(standing, wanted, payload=payload)
         left = limit
         for start, end in reading.spans(after):
@@ -111,19 +111,31 @@ class Queries:
                     if left <= 0:
                         return
 
-    async def standing(
-        self, tenant: str, job_id: str, record: RecordName | None = None
-    ) -> Standing:
+    async def standing(self, tenant: str, job_id: str, wanted: Wanted = ALL) -> Standing:
         """What the job and its chunks tell of the items at this moment."""
         job = await self.job(tenant, job_id)
+        if wanted.key is not None and job.options.key is None:
+            raise InvalidCommand(
+                "the items of this job have no keys; submit with the option key", pointer="/key"
+            )
 
         def look(connection: Connection) -> Standing:
-            wrote = frozenset[int]()
-            if record is not None:
-                wrote = chunks_that_wrote(connection, tenant, job_id, record)
-            found = survey(connection, job_id)
-            total, why = job.counts.total, job.skipped
-            return Standing(job_id, total, job.waiting, job.dropped, found, wrote, why)
+            wrote, named = frozenset[int](), None
+            if wanted.record is not None:
+                wrote = chunks_that_wrote(connection, tenant, job_id, wanted.record)
+            if wanted.key is not None:
+                named = keys.called(connection, job_id, keys_like(wanted.key))
+            return Standing(
+                job_id,
+                job.counts.total,
+                job.waiting,
+                job.dropped,
+                survey(connection, job_id),
+                wrote,
+                stopped=job.skipped,
+                repeated=job.repeated,
+                named=named,
+            )
 
         return await self._database.read(look)
 
@@ -188,7 +200,8 @@ class Queries:
                 # What waits now is the work of a later one.
                 waiting = dropped = Ranges()
         found = await self._database.read(lambda connection: survey(connection, run.job_id, until))
-        return Standing(run.job_id, job.counts.total, waiting, dropped, found, stopped=job.skipped)
+        total, repeated, why = job.counts.total, job.repeated, job.skipped
+        return Standing(run.job_id, total, waiting, dropped, found, stopped=why, repeated=repeated)
 
     async def codes(self, tenant: str, job_id: str) -> list[str]:
         """What the error code of an item of the job can be."""

@@ -52,6 +52,7 @@ from domain.events import (
     JobStopped,
     JobSubmitted,
     PlannedChunk,
+    RepeatsSkipped,
     RetryStarted,
     UndoStarted,
 )
@@ -201,6 +202,7 @@ def _history() -> Sequence[JobEvent]:
         (JobSealed, pending, two, {}),
         (JobApproved, pending, two, {"reason": "seen the plan"}),
         (JobRejected, JobStatus.REJECTED, Counts(skipped=2), {"reason": "the wrong list"}),
+        (RepeatsSkipped, pending, Counts(pending=1, skipped=1), {"items": Ranges.of([1])}),
         (JobStartDue, pending, two, {}),
         (JobDeadlinePassed, running, two, {"deadline": BEGIN}),
         (DependenciesMet, pending, two, {}),

@@ -18,12 +18,12 @@ EVENTS_PAGE = 200
 
 
 def item_filters(
-    statuses: Sequence[str] | None, code: str, record: str
+    statuses: Sequence[str] | None, code: str, record: str, key: str = ""
 ) -> list[tuple[str, str | int]]:
     """The parameters that choose items of a job."""
     query: list[tuple[str, str | int]] = [("status", status) for status in statuses or ()]
-    query += [(name, text) for name, text in (("code", code), ("record", record)) if text]
-    return query
+    single = {"code": code, "record": record, "key": key}
+    return query + [(name, text) for name, text in single.items() if text]
 
 
 async def export(client: Client, job_id: str, query: Query, form: str, out: BinaryIO) -> None:

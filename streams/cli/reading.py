@@ -97,12 +97,15 @@ def show(
     console().print(job_details(job))
 
 
-def items(
+def items(  # noqa: PLR0913 - the options of a command
     job_id: JobId,
     *,
     status: Statuses = None,
     code: Code = "",
     record: Record = "",
+    key: Annotated[
+        str, typer.Option(help="Only items that are called so, by the job's option key.")
+    ] = "",
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many; a table stops at 50.")
     ] = None,
@@ -118,12 +121,13 @@ def items(
     Examples:
       countermand items 0192f7a1-... --status failed --code timeout
       countermand items 0192f7a1-... --record annotations/17
+      countermand items 0192f7a1-... --key ISBN-978-3
       countermand items 0192f7a1-... --format csv > ledger.csv
     """
     from streams.cli.exporting import export, first_items, item_filters
     from streams.cli.session import talk
 
-    query = item_filters(status, code, record)
+    query = item_filters(status, code, record, key)
     wanted = ItemFormat.NDJSON if as_json else form
     if wanted is not ItemFormat.TABLE:
         query += [("limit", limit)] if limit else []

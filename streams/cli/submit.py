@@ -58,6 +58,12 @@ def submit(  # noqa: PLR0913 - the options of a command
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Calls at once at most; `limit` changes it.")
     ] = None,
+    item_key: Annotated[
+        str, typer.Option(metavar="POINTER", help="What an item is called, as /id: a JSON pointer.")
+    ] = "",
+    duplicates: Annotated[
+        str, typer.Option(metavar="RULE", help="Of items called the same: refuse, first or last.")
+    ] = "",
     start_at: Annotated[
         str, typer.Option(metavar="MOMENT", help="Nothing of it runs before: 2026-12-24T18:00.")
     ] = "",
@@ -109,6 +115,7 @@ def submit(  # noqa: PLR0913 - the options of a command
     flags = {"stop_on_error": stop_on_error, "dry_run": dry_run, "atomic": atomic}
     more = read_options(options, attempts, flags)
     more |= {name: cap for name, cap in (("rate", rate), ("concurrency", concurrency)) if cap}
+    more |= {n: v for n, v in (("key", item_key), ("duplicates", duplicates)) if v}
     more |= {"start_at": moment_of("--start-at", start_at)} if start_at else {}
     more |= {"deadline": moment_of("--deadline", deadline)} if deadline else {}
     more |= read_after(after or (), take or ())

@@ -21,6 +21,7 @@ from domain.errors import InvalidCommand
 from domain.ranges import Ranges
 from streams.stores.compression import compress, decompress
 from streams.stores.schema import payload_keys, payloads, uploads
+from streams.stores.schema_items import item_keys
 from streams.stores.statements import fixed, insertion
 
 PART_ITEMS = 1000
@@ -262,7 +263,7 @@ def remove_unclaimed(connection: Connection, before: float, limit: int = 100) ->
         # One that is being claimed at this moment stays.
         .with_for_update(skip_locked=True)
     ).all()
-    for table in (payloads, payload_keys, uploads):
+    for table in (item_keys, payloads, payload_keys, uploads):
         connection.execute(delete(table).where(table.c.upload_id.in_(stale)))
     return len(stale)
 

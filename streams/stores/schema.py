@@ -167,10 +167,12 @@ uploads = Table(
     Column("job_id", String(64)),
     Column("part", Integer),
     Column("first_item", Integer),
+    Column("keyed_by", String(200)),
     Index("uploads_job", "job_id", "first_item"),
     Index("uploads_created", "created_at"),
 )
-"""A stored run of items; a coordinator claims it for a job before the job's event."""
+"""A stored run of items; a coordinator claims it for a job before the job's event. ``keyed_by``
+is the pointer to the items' keys, when those are stored."""
 
 payload_keys = Table(
     "payload_keys",

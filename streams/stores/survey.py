@@ -34,8 +34,9 @@ WINDOW = 5000
 """Positions that are looked at together."""
 
 NOT_ATTEMPTED = "not_attempted"
+REPEATED = "duplicate"
 
-OWN_CODES = ENGINE_CODES | {"conflict", "skipped", NOT_ATTEMPTED}
+OWN_CODES = ENGINE_CODES | {"conflict", "skipped", NOT_ATTEMPTED, REPEATED}
 """Codes that any job may have, whatever its operation says."""
 
 _SPOKEN = tuple(status for status in ItemStatus if status is not ItemStatus.PENDING)

@@ -21,7 +21,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, insert, inspect, text
 
 from domain.errors import DataDirectoryUnusable
 from domain.systems.annotations import tables
-from streams.stores import migrate, migrations, schema
+from streams.stores import migrate, migrations, schema, schema_items
 from streams.stores.database import Database, sqlite_url
 from streams.stores.waits import ends_of
 
@@ -38,7 +38,7 @@ _UPGRADE = (
 
 
 def _declared() -> list[MetaData]:
-    return [schema.metadata, tables.metadata]
+    return [schema_items.metadata, tables.metadata]
 
 
 @pytest.fixture

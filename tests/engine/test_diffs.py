@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from domain.errors import InvalidCommand, JobNotFound
+from domain.item_keys import key_of, parts_of
 from domain.ranges import Ranges
 from streams.diffs import Change, Difference, Run
 from streams.items import Standing
-from streams.keyed_diffs import MOST, key_of, pairs_by_key, parts_of
+from streams.keyed_diffs import MOST, pairs_by_key
 from streams.stores.survey import WINDOW, Survey
 from tests.engine.conftest import Desk
 

@@ -168,7 +168,7 @@ async def test_items_come_back_as_they_were_sent_and_not_more_at_once_than_fits(
     await desk.settle(job_id)
     views = await found(desk, job_id)
     assert [view.item for view in views] == things
-    standing = await desk.engine.queries.standing("local", job_id, None)
+    standing = await desk.engine.queries.standing("local", job_id)
     reading = ItemReading(standing, ALL, payload=True)
     first, sizes = 0, []
     while first < 400:

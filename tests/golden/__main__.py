@@ -58,7 +58,8 @@ def _scheduled() -> list[Story]:
     told.measured = Measured(items_per_second=0.5, jobs=3, items=900)
     told.submit(8).adjust(start_at=_at(50), deadline=_at(60)).wait(50).plan().wait(10).work()
     stopped = Story(chunk_size=4, deadline=_at(30), on_deadline="stop")
-    return [told, stopped.submit(8).plan().done(0).wait(30)]
+    keyed = Story(chunk_size=4, key="/id", duplicates="last").submit(8).skip(0, 3).work()
+    return [told, stopped.submit(8).plan().done(0).wait(30), keyed]
 
 
 def _at(seconds: int) -> datetime:

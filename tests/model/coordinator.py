@@ -38,6 +38,7 @@ from domain.events import (
     JobRejected,
     JobStatus,
     JobStopped,
+    RepeatsSkipped,
     RetryStarted,
     UndoStarted,
 )
@@ -47,7 +48,7 @@ from domain.outcomes import Closing, ItemStatus
 from domain.ranges import Ranges
 from domain.retrying import Failures
 from domain.schedule import rescheduled
-from tests.model.kinds import BEGIN
+from tests.model.kinds import BEGIN, repeated
 from tests.model.parting import parts_of
 from tests.model.tables import (
     CLAIM_BY,
@@ -193,6 +194,8 @@ class Coordinator:
                     epoch=tables.control.epoch,
                     claim_by=self._store.now + CLAIM_BY,
                 )
+        elif isinstance(event, RepeatsSkipped):
+            tables.marks.append(Mark(len(tables.chunks), "skip", event.items))
         elif isinstance(event, RetryStarted):
             tables.marks.append(Mark(len(tables.chunks), "retry", event.items))
         elif isinstance(event, JobCancelled | JobRejected | JobStopped):
@@ -231,6 +234,7 @@ class Coordinator:
                 job.append(stamp, part=command.part, items=items, size=size, sha256="")
             case SealJob():
                 job.seal(stamp, command.items, tables.approval)
+                job.skip_repeated(stamp, repeated(job.options, job.counts.total))
             case PauseJob() | CancelJob() | AdjustJob():
                 self._intervene(tables, job, changes, command)
             case ApproveJob() | RejectJob() | ResumeJob():
@@ -261,6 +265,7 @@ class Coordinator:
             sha256="",
             approval=approval,
         )
+        job.skip_repeated(stamp, repeated(job.options, source.items))
 
     def _intervene(
         self,

@@ -18,6 +18,7 @@ from domain.options import (
     RetryPolicy,
     Start,
 )
+from domain.ranges import Ranges
 from tests.model.tables import NATURES
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -115,6 +116,7 @@ _jobs = st.builds(
         rate=st.sampled_from((None, None, None, 1.0, 4.0)),
         concurrency=st.sampled_from((None, None, None, 1, 2)),
         tolerate=st.just(()) | st.lists(limits, min_size=1, max_size=2).map(tuple),
+        key=st.sampled_from((None,) * 5 + ("/id",)),
         start_at=st.sampled_from((None,) * 5 + (BEGIN + timedelta(seconds=10),)),
         deadline=st.sampled_from((None,) * 4 + DEADLINES),
         on_deadline=st.sampled_from(OnDeadline),
@@ -125,6 +127,12 @@ _jobs = st.builds(
     grave=st.sampled_from((False,) * 7 + (True,)),
 )
 jobs = st.one_of(_jobs, _jobs, _jobs, _jobs.map(_whole))
+
+
+def repeated(options: JobOptions, items: int) -> Ranges:
+    """Which of so many items are called as others, of a job whose items have keys."""
+    keyed = options.key is not None and options.start is Start.SEALED
+    return Ranges.of(range(2, items, 3)) if keyed else Ranges()
 
 
 def upload(items: int) -> UploadedItems:

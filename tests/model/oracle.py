@@ -137,6 +137,11 @@ def fold(tables: JobTables, *, recorded: bool) -> list[Item]:
 
 
 def _mark(items: list[Item], mark: Mark) -> None:
+    if mark.kind == "skip":
+        for position in mark.items:
+            assert items[position].status is ItemStatus.PENDING, "skipped after it was worked"
+            items[position].status = ItemStatus.SKIPPED
+        return
     if mark.kind == "retry":
         for position in mark.items:
             again = (ItemStatus.FAILED, ItemStatus.SKIPPED)

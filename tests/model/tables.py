@@ -123,10 +123,10 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A retry, or a cancel or stop, at its place among the chunks: before chunk ``at``."""
+    """A skip, a retry, or a cancel or stop, at its place among the chunks: before chunk ``at``."""
 
     at: int
-    kind: Literal["retry", "end"]
+    kind: Literal["skip", "retry", "end"]
     items: Ranges = field(default_factory=Ranges)
 
 

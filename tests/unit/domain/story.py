@@ -80,6 +80,11 @@ class Story:
         self.job.seal(self.stamp, items, self.approval, self.measured)
         return self
 
+    def skip(self, *positions: int) -> Story:
+        """Others are called the same."""
+        self.job.skip_repeated(self.stamp, Ranges.of(positions))
+        return self
+
     def approve(self, actor: str = "grace") -> Story:
         self.job.approve(replace(self.stamp, actor=actor), "seen")
         return self

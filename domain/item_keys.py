@@ -1,0 +1,46 @@
+"""Item keys: what an item is called, as the value at a JSON pointer into it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from domain.errors import InvalidCommand
+from domain.execution import item_document
+
+
+def parts_of(pointer: str) -> list[str]:
+    """The steps of a JSON pointer; raises InvalidCommand for what is none."""
+    if not pointer.startswith("/"):
+        raise InvalidCommand("key must be a JSON pointer into the items, as /id", pointer="/key")
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]
+
+
+def key_of(line: bytes, parts: Sequence[str]) -> bytes | None:
+    """The key of an item as canonical JSON, None when it has none."""
+    value: Any = item_document(line)
+    for part in parts:
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return None if value is None else canonical(value)
+
+
+def keys_like(text: str) -> list[bytes]:
+    """The keys that a reader may mean who writes one as text: the JSON value, and the string."""
+    found = [canonical(text)]
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return found
+    return found if value is None else [canonical(value), *found]
+
+
+def canonical(value: Any) -> bytes:
+    """A JSON value as bytes that are the same for equal ones."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)

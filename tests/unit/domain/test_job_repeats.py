@@ -1,0 +1,73 @@
+"""Items that others stand for: skipped before anything runs, and for good."""
+
+from __future__ import annotations
+
+import pytest
+
+from domain import portions
+from domain.contradictions import check_options
+from domain.errors import InvalidCommand, WrongState
+from domain.events import JobStatus
+from domain.item_keys import keys_like
+from domain.options import JobOptions
+from domain.outcomes import Counts
+from domain.ranges import Ranges
+from tests.unit.domain.story import Story
+
+
+def test_what_is_repeated_is_skipped_and_the_others_are_worked() -> None:
+    story = Story(key="/id", duplicates="first", chunk_size=4).submit(10).skip(3, 4, 9)
+    assert story.job.counts == Counts(pending=7, skipped=3)
+    story.work()
+    assert (story.job.status, story.job.counts.succeeded) == (JobStatus.COMPLETED, 7)
+    assert story.replayed() == story.job
+    assert story.job.repeated == Ranges.of([3, 4, 9])
+
+
+def test_many_scattered_ones_go_into_several_events() -> None:
+    story = Story(key="/id", duplicates="last").submit(90_000)
+    story.skip(*range(0, 90_000, 2))
+    skipped = [event for event in story.collect() if event.alias == "job.repeats_skipped"]
+    assert len(skipped) == -(-45_000 // portions.MAX_SPANS)
+    assert story.job.counts == Counts(pending=45_000, skipped=45_000)
+
+
+def test_what_another_stands_for_is_not_retried() -> None:
+    story = Story(key="/id", duplicates="first").submit(4).skip(3).cancel()
+    with pytest.raises(WrongState, match="item 3 has neither failed"):
+        story.retry(Ranges(), Ranges.of([3]))
+    story.retry(Ranges(), Ranges.of([0])).work()
+    assert story.job.counts == Counts(succeeded=1, skipped=3)
+
+
+def test_nothing_is_skipped_once_something_may_run() -> None:
+    with pytest.raises(RuntimeError, match="before anything"):
+        Story(key="/id").submit(4).plan().skip(1)
+
+
+@pytest.mark.parametrize(
+    ("options", "pointer"),
+    [
+        ({"duplicates": "first"}, "/options/duplicates"),
+        ({"key": "/id", "start": "eager"}, "/options/key"),
+    ],
+)
+def test_options_that_contradict_one_another_are_refused(
+    options: dict[str, str], pointer: str
+) -> None:
+    with pytest.raises(InvalidCommand) as refused:
+        check_options(JobOptions.model_validate(options), ())
+    assert refused.value.pointer == pointer
+
+
+@pytest.mark.parametrize("key", ["id", "", "/a\x00", "/" + "x" * 200, "/a\n"])
+def test_a_key_that_is_no_pointer_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="key"):
+        JobOptions.model_validate({"key": key})
+
+
+def test_a_key_that_is_asked_for_may_be_a_value_or_a_string() -> None:
+    assert keys_like("17") == [b"17", b'"17"']
+    assert keys_like("null") == [b'"null"']
+    assert keys_like("no json") == [b'"no json"']
+    assert keys_like('{"b":1,"a":2}')[0] == b'{"a":2,"b":1}'

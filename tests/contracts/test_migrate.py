@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -82,9 +83,12 @@ def _words(database: Database) -> dict[str, list[str]]:
             text("SELECT name, sql FROM sqlite_master WHERE name <> 'alembic_version'")
         ).all()
     )
-    # The order of a table's constraints says nothing, nor that a name is quoted.
+    # The order of a table's constraints says nothing, nor that a name is quoted, nor that a
+    # column which was added later stands on the line of the one before it.
     return {
-        name: sorted(line.strip(" ,\t") for line in sql.replace('"', "").splitlines())
+        name: sorted(
+            part.strip() for part in re.split(r"[,\n]", sql.replace('"', "")) if part.strip()
+        )
         for name, sql in rows
         if sql is not None
     }

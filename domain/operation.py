@@ -21,7 +21,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -152,6 +152,12 @@ class Operation:
     def only_writes_records(self) -> bool:
         """Whether all that it does can be rolled back, so that a dry run may apply it."""
         return self.reversible is Reversible.BEFORE_IMAGE and not self.waits
+
+    def within(self, seconds: float | None) -> Operation:
+        """The same, with less time for an item where a job gives it less."""
+        if seconds is None or seconds >= self.timeout:
+            return self
+        return replace(self, timeout=seconds)
 
     @property
     def is_async(self) -> bool:

@@ -35,6 +35,7 @@ class Start(StrEnum):
 Code = Annotated[str, Field(min_length=1, max_length=100, pattern=WORD)]
 """Why an item failed, as its operation calls it."""
 Seconds = Annotated[float, Field(ge=0, le=MAX_DELAY, allow_inf_nan=False)]
+Limited = Annotated[float, Field(gt=0, le=MAX_DELAY, allow_inf_nan=False)]
 
 
 class Backoff(Value):
@@ -212,7 +213,8 @@ class JobOptions(Value):
     ``after`` are the jobs that must have ended before this one starts. Of an ``atomic`` job all
     items take effect at once, or none does. ``key`` points to what an item is called; of several
     called the same the ``first`` or ``last`` is worked and the others are skipped, or all of them
-    are refused.
+    are refused. ``item_timeout`` is how many seconds an item of a slow operation may take, where
+    that is less than the operation allows.
     """
 
     chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK)] | Literal["auto"] = "auto"
@@ -232,6 +234,7 @@ class JobOptions(Value):
     atomic: bool = Unless(False)
     key: Pointer | None = Unless(None)
     duplicates: Duplicates = Unless(Duplicates.REFUSE)
+    item_timeout: Limited | None = Unless(None)
 
     @property
     def schedule(self) -> Schedule:

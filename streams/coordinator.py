@@ -398,4 +398,5 @@ def _control_of(job: Job) -> Control:
         dry_run=job.options.dry_run,
         plan=job.options.plan.job_id if job.options.plan else None,
         atomic=job.options.atomic,
+        item_timeout=job.options.item_timeout,
     )

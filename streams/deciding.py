@@ -37,7 +37,8 @@ from domain.contradictions import check_fed, check_options, check_undo
 from domain.errors import IdempotencyConflict, InvalidCommand, JobNotFound
 from domain.events import JobStatus
 from domain.job import Job, Stamp
-from domain.options import MAX_ATOMIC_BYTES, MAX_ATOMIC_ITEMS, MAX_ITEMS, OnError
+from domain.operation import Operation
+from domain.options import MAX_ATOMIC_BYTES, MAX_ATOMIC_ITEMS, MAX_ITEMS, JobOptions, OnError
 from domain.outcomes import ClosedChunk, Closing
 from domain.ports import Clock, Ids
 from domain.ranges import Ranges
@@ -372,6 +373,24 @@ def check_whole(spec: JobSpec, items: int, size: int) -> None:
         )
 
 
+def _check_item_timeout(operation: Operation, options: JobOptions) -> None:
+    seconds, pointer = options.item_timeout, "/options/item_timeout"
+    if seconds is None:
+        return
+    if not operation.waits:
+        raise InvalidCommand(
+            f"{operation.kind} is not slow: its items share a transaction, which only the "
+            "operation's own timeout ends; leave item_timeout out",
+            pointer=pointer,
+        )
+    if seconds > operation.timeout:
+        raise InvalidCommand(
+            f"{operation.kind} gives an item {operation.timeout:g} s, a job may give it less; "
+            "lower item_timeout",
+            pointer=pointer,
+        )
+
+
 def check_spec(registry: Registry, spec: JobSpec) -> None:
     """Raise UnknownOperation or InvalidCommand, which points at the parameter at fault."""
     operation = registry.get(spec.operation)
@@ -384,6 +403,7 @@ def check_spec(registry: Registry, spec: JobSpec) -> None:
             "whole; leave atomic out, or use on_error roll_back",
             pointer="/options/atomic",
         )
+    _check_item_timeout(operation, spec.options)
     size = len(orjson.dumps(spec.params))
     if size > MAX_PARAMS_BYTES:
         raise InvalidCommand(

@@ -103,6 +103,7 @@ class SlowPool:
 
     def start(self, operation: Operation, control: Control, claimed: Sequence[Claimed]) -> None:
         """Begin to work chunks, unless they run already; returns at once."""
+        operation = operation.within(control.item_timeout)
         for chunk in claimed:
             if self._runs_already(chunk):
                 continue

@@ -80,6 +80,9 @@ def submit(  # noqa: PLR0913 - the options of a command
             help="FIELD=FIELD: items from the results of the first --after, and no FILE; as id=id."
         ),
     ] = None,
+    item_timeout: Annotated[
+        float | None, typer.Option(help="Seconds for an item of a slow operation, at most.")
+    ] = None,
     options: Annotated[
         str, typer.Option(help="More options as a JSON object: retry, tolerate.")
     ] = "",
@@ -114,7 +117,8 @@ def submit(  # noqa: PLR0913 - the options of a command
     query += [("chunk_size", chunk_size)] if chunk_size else []
     flags = {"stop_on_error": stop_on_error, "dry_run": dry_run, "atomic": atomic}
     more = read_options(options, attempts, flags)
-    more |= {name: cap for name, cap in (("rate", rate), ("concurrency", concurrency)) if cap}
+    numbers = {"rate": rate, "concurrency": concurrency, "item_timeout": item_timeout}
+    more |= {name: number for name, number in numbers.items() if number}
     more |= {n: v for n, v in (("key", item_key), ("duplicates", duplicates)) if v}
     more |= {"start_at": moment_of("--start-at", start_at)} if start_at else {}
     more |= {"deadline": moment_of("--deadline", deadline)} if deadline else {}

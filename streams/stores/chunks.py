@@ -30,7 +30,7 @@ from sqlalchemy.sql.expression import ClauseElement
 from domain.events import Cause, PlannedChunk
 from domain.ranges import Ranges
 from streams.envelope import Work
-from streams.stores.schema import chunks, job_control, outcomes, planned_jobs
+from streams.stores.schema import chunks, item_timeouts, job_control, outcomes, planned_jobs
 from streams.stores.statements import Statement, fixed, insertion, listed, numbers
 
 
@@ -48,6 +48,7 @@ class Control:
     dry_run: bool = False
     plan: str | None = None
     atomic: bool = False
+    item_timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +153,16 @@ _FIND_CONTROL = fixed(
         job_control.c.version,
         planned_jobs.c.job_id,
         planned_jobs.c.plan,
+        item_timeouts.c.seconds,
     )
-    .select_from(job_control.outerjoin(planned_jobs, planned_jobs.c.job_id == job_control.c.job_id))
+    .select_from(
+        job_control.outerjoin(
+            planned_jobs, planned_jobs.c.job_id == job_control.c.job_id
+        ).outerjoin(item_timeouts, item_timeouts.c.job_id == job_control.c.job_id)
+    )
     .where(job_control.c.job_id == _JOB)
 )
+_INSERT_TIMEOUT = insertion(item_timeouts, "job_id", "seconds")
 _INSERT_PLANNED = insertion(planned_jobs, "job_id", "plan")
 _UPDATE_CONTROL = fixed(
     update(job_control)
@@ -213,6 +220,8 @@ def insert_control(
         open=open_,
         ended=ended,
     )
+    if control.item_timeout is not None:
+        _INSERT_TIMEOUT.run(connection, job_id=control.job_id, seconds=control.item_timeout)
     if control.dry_run or control.atomic or control.plan is not None:
         # An atomic job is its own plan: what it has prepared is what it commits.
         plan = control.job_id if control.atomic else control.plan
@@ -224,10 +233,11 @@ def find_control(connection: Connection, job_id: str) -> Control | None:
     row = _FIND_CONTROL.run(connection, job=job_id).first()
     if row is None:
         return None
-    tenant, actor, operation, params, epoch, version, planned, plan = row
+    tenant, actor, operation, params, epoch, version, planned, plan, seconds = row
     dry_run, atomic = planned is not None and plan is None, plan == job_id
     known, plan = orjson.loads(params), None if atomic else plan
-    return Control(job_id, tenant, actor, operation, known, epoch, version, dry_run, plan, atomic)
+    who = job_id, tenant, actor, operation, known, epoch, version
+    return Control(*who, dry_run, plan, atomic, seconds)
 
 
 def update_control(

@@ -328,6 +328,14 @@ planned_jobs = Table(
 """Jobs that are dry runs, and those that do what one has found: then ``plan`` names it. An atomic
 job names itself."""
 
+item_timeouts = Table(
+    "item_timeouts",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("seconds", Double, nullable=False),
+)
+"""Jobs that give an item of a slow operation less time than the operation does."""
+
 plan_targets = Table(
     "plan_targets",
     metadata,

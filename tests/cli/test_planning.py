@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import unquote_plus
 
 from tests.cli.conftest import Run
 from tests.cli.contract_server import Contract, counts, job
@@ -62,3 +63,10 @@ def test_an_apply_says_which_plan_was_seen(ask: Run, contract: Contract) -> None
     assert contract.requests == [("POST", "/api/v1/jobs/job-1/apply")]
     assert json.loads(contract.bodies[0]) == {"digest": "4be1" * 16}
     assert contract.headers[0]["Idempotency-Key"] == "k"
+
+
+def test_a_timeout_for_items_is_asked_for(ask: Run, contract: Contract, tmp_path: Path) -> None:
+    (tmp_path / "items.ndjson").write_text("{}\n")
+    ask("submit", "notes.update", str(tmp_path / "items.ndjson"), "--item-timeout", "2.5")
+    (_, sent) = contract.requests[0]
+    assert '{"item_timeout": 2.5}' in unquote_plus(sent)

@@ -27,6 +27,7 @@ def operation_document(operation: Operation) -> dict[str, Any]:
         "reversible": operation.reversible.value,
         "slow": operation.slow,
         "destructive": operation.destructive,
+        "selectable": None if operation.selectable is None else operation.selectable.name,
         "codes": sorted(operation.codes),
         "params": operation.params.model_json_schema(),
         "item": operation.item.model_json_schema(),

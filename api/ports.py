@@ -46,6 +46,10 @@ class Gateway(Protocol):
         """A whole job; ``key`` makes it one job however often it is sent."""
         ...
 
+    async def submit_selected(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
+        """A job on the records that its filter matches now."""
+        ...
+
     async def open(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
         """A draft whose items follow."""
         ...

@@ -20,16 +20,20 @@ _BLOCK_ITEMS = 500
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A job as a client describes it; ``blocks`` are its items as NDJSON, None for a draft."""
+    """A job as a client describes it; ``blocks`` are its items as NDJSON.
+
+    None for a draft, and for one whose ``spec`` selects records.
+    """
 
     spec: JobSpec
     blocks: Sequence[bytes] | None
 
 
 def from_body(text: bytes, depth: int) -> Submission:
-    """``{operation, params, items, options, name, tags, priority}``, or ``draft`` for ``items``.
+    """``{operation, params, items, options, name, tags, priority}``.
 
-    A job that takes its items from another one has neither.
+    Instead of ``items``: ``draft``, or ``select``; a job that takes its items from another one
+    has none of them.
 
     Raises RequestRefused that points to what is wrong.
     """
@@ -41,6 +45,13 @@ def from_body(text: bytes, depth: int) -> Submission:
     spec = checked(JobSpec, fields, depth)
     if not isinstance(draft, bool):
         raise invalid("draft must be true or false", "/draft")
+    if spec.select is not None:
+        if draft or items is not None:
+            wrong = "/draft" if draft else "/items"
+            raise invalid("select makes the items, once and for all; leave this out", wrong)
+        if spec.options.consumed is not None:
+            raise invalid("consume makes the items of another job's; leave one out", "/select")
+        return Submission(spec, None)
     if not draft and items is None and spec.options.consumed is not None:
         return Submission(spec, None)
     if not draft:

@@ -34,7 +34,8 @@ class Seal(Value):
 async def submit(request: web.Request) -> web.Response:
     """A job from a JSON body, or from streamed NDJSON with its description in the query.
 
-    ``"draft": true`` instead of ``items`` opens a job whose items follow in parts.
+    ``"draft": true`` instead of ``items`` opens a job whose items follow in parts; ``select``
+    makes items of the records that a filter matches.
     """
     own, who, key = edge(request), caller(request), idempotency_key(request)
     if bodies.media_type(request) in bodies.NDJSON:
@@ -46,7 +47,9 @@ async def submit(request: web.Request) -> web.Response:
     Parameters(request, ())
     read = partial(submissions.from_body, depth=own.limits.json_depth)
     wanted: Submission = await bodies.read(request, own.limits, own.limits.json_body, read)
-    if wanted.blocks is None:
+    if wanted.spec.select is not None:
+        decision = await own.gateway.submit_selected(who, wanted.spec, key=key)
+    elif wanted.blocks is None:
         decision = await own.gateway.open(who, wanted.spec, key=key)
     else:
         lines = submissions.streamed(wanted.blocks)

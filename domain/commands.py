@@ -21,6 +21,7 @@ from domain.options import (
     Priority,
     Rate,
 )
+from domain.record_filter import RecordSelection
 from domain.values import WORD, Unless, Value
 
 MAX_PARAMS_BYTES = 256_000
@@ -36,7 +37,7 @@ Tag = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class JobSpec(Value):
-    """What is to be done, without the items."""
+    """What is to be done, without the items; ``select`` is where they came from, if not sent."""
 
     operation: Annotated[str, Field(min_length=1, max_length=200)]
     params: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
@@ -44,6 +45,7 @@ class JobSpec(Value):
     name: Annotated[str, Field(max_length=4000)] = ""
     tags: Annotated[tuple[Tag, ...], Field(max_length=50)] = ()
     priority: Priority = 5
+    select: RecordSelection | None = Unless(None)
 
 
 class InlineItems(Value):

@@ -112,7 +112,8 @@ class Operation:
     may take chunks of a job at once; else they are worked one after the other, in the order
     in which the items were submitted.
     ``codes`` are those of its failures, as far as it says them; a job of a ``destructive`` one
-    waits for approval where jobs do.
+    waits for approval where jobs do. A job of it can be asked for by a filter on the records of
+    the table ``selectable``: then its items have an ``id``, and maybe a ``version``.
     """
 
     kind: str
@@ -130,6 +131,7 @@ class Operation:
     independent: bool = False
     destructive: bool = False
     tables: tuple[RecordTable, ...] = ()
+    selectable: RecordTable | None = None
     codes: frozenset[str] = frozenset()
     description: str = ""
 
@@ -181,6 +183,7 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
     independent: bool = False,
     destructive: bool = False,
     tables: Sequence[RecordTable] = (),
+    selectable: RecordTable | None = None,
     codes: Iterable[str] = (),
 ) -> Callable[[Apply], Operation]:
     """Declare an operation; the decorated name becomes an :class:`Operation`.
@@ -207,6 +210,7 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
             independent=independent,
             destructive=destructive,
             tables=tuple(tables),
+            selectable=selectable,
             codes=frozenset(codes),
             description=inspect.getdoc(apply) or "",
         )
@@ -236,6 +240,8 @@ def check(declared: Operation) -> None:
         raise PluginInvalid(f"{name}: a slow operation writes no records; give it an inverse")
     if declared.reversible is Reversible.INVERSE and declared.inverse is None:
         raise PluginInvalid(f"{name}: reversible by inverse, but no inverse is given")
+    if declared.selectable is not None and "id" not in declared.item.model_fields:
+        raise PluginInvalid(f"{name}: a record becomes an item by its id; give the item one")
     if declared.timeout <= 0 or declared.concurrency < 1:
         raise PluginInvalid(f"{name}: timeout and concurrency must be positive")
 

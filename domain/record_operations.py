@@ -133,7 +133,13 @@ def _create(system: str, table: DeclaredTable, model: type[BaseModel]) -> Operat
 
 
 def _update(system: str, table: DeclaredTable, model: type[BaseModel]) -> Operation:
-    @operation(f"{system}.update_{table.name}", item=model, per="chunk", tables=[table])
+    @operation(
+        f"{system}.update_{table.name}",
+        item=model,
+        per="chunk",
+        tables=[table],
+        selectable=table,
+    )
     def update(ctx: Context, items: Sequence[Any]) -> list[Result]:
         values = [_values(table, item) for item in items]
         results: dict[int, Result] = dict(_dangling(ctx, table, values))
@@ -156,7 +162,13 @@ def _update(system: str, table: DeclaredTable, model: type[BaseModel]) -> Operat
 
 
 def _delete(system: str, table: DeclaredTable) -> Operation:
-    @operation(f"{system}.delete_{table.name}", item=DeletedRecord, per="chunk", tables=[table])
+    @operation(
+        f"{system}.delete_{table.name}",
+        item=DeletedRecord,
+        per="chunk",
+        tables=[table],
+        selectable=table,
+    )
     def delete(ctx: Context, items: Sequence[DeletedRecord]) -> list[Result]:
         deletions = [
             Deletion(item.id, item.version, position)

@@ -15,6 +15,7 @@ from domain.events import JobAdjusted, JobEvent, JobOpened, JobStatus, JobSubmit
 from domain.job import Job
 from domain.options import Caps, JobOptions, Limit
 from domain.progress import Progress
+from domain.record_filter import RecordSelection
 from domain.schedule import Outlook
 from domain.values import Unless, Value
 
@@ -65,7 +66,8 @@ class JobView(JobSummary):
     ``next_attempt_at``; ``prepared`` are those of an atomic job that wait for its commit;
     ``limit`` is the one of failures that has stopped the job. ``options`` are those of the
     submission, ``caps`` and ``priority`` those of now. ``start_at`` is the moment for which the
-    job waits, ``deadline`` says whether it will end in time.
+    job waits, ``deadline`` says whether it will end in time. ``select`` is the filter that has
+    made its items.
     """
 
     options: JobOptions
@@ -81,6 +83,7 @@ class JobView(JobSummary):
     progress: Progress | None
     start_at: datetime | None
     deadline: Outlook | None
+    select: RecordSelection | None
     possible: tuple[str, ...]
 
 
@@ -115,6 +118,7 @@ def job_view(job: Job, now: datetime) -> JobView:
         progress=progress.of_run(job, now),
         start_at=job.start_at,
         deadline=progress.deadline_of(job, now),
+        select=job.spec.select,
         possible=tuple(job.possible()),
         **progress.of_job(job, now),
     )

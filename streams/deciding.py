@@ -234,6 +234,7 @@ class Decider:
         check_spec(self._registry, command.spec)
         check_moments(command.spec.options.schedule, stamp.at, "/options")
         require_known(connection, command.tenant, command.spec)
+        _check_frozen(command)
         if isinstance(command, OpenJob):
             if command.spec.options.plan is not None:
                 raise InvalidCommand(
@@ -351,6 +352,16 @@ class Decider:
             outcomes.insert_outcomes(connection, [row])
             outcomes.drop_item_results(connection, job.id, number)
         self._take_in(connection, job)
+
+
+def _check_frozen(command: SubmitJob | OpenJob) -> None:
+    """Raise InvalidCommand for a selection of which nobody has looked up the records."""
+    uploaded = isinstance(command, SubmitJob) and isinstance(command.source, UploadedItems)
+    if command.spec.select is not None and not uploaded:
+        raise InvalidCommand(
+            "records are looked up by the API (POST /api/v1/jobs with select); send items here",
+            pointer="/spec/select",
+        )
 
 
 def _check_same(connection: Connection, job: Job, part: int, source: UploadedItems) -> None:

@@ -36,7 +36,7 @@ from domain.commands import (
 )
 from domain.contradictions import check_fed, check_selection, check_undo
 from domain.errors import DecisionPending, InvalidCommand
-from domain.options import MAX_ITEMS, NO_CAPS
+from domain.options import NO_CAPS
 from domain.ports import Clock, Ids
 from domain.registry import Registry
 from streams import topics
@@ -45,16 +45,16 @@ from streams.deciding import check_spec
 from streams.envelope import Outgoing, hint
 from streams.failpoints import Failpoint, Failpoints
 from streams.saying import NOTHING_MORE, STEERING, More, Verb
+from streams.selecting import frozen_lines, prepared
 from streams.stores import keys, payloads
 from streams.stores.database import Database
 from streams.stores.decisions import Decision, find_decision, reserve
-from streams.stores.payloads import Part, PartCutter
+from streams.uploading import Rest, Upload, begun, continued, received, store_rest
 
 Send = Callable[[Outgoing], Awaitable[None]]
 
 DECISION_SECONDS = 5.0
 POLL_SECONDS = 0.25
-FLUSH_BYTES = 2_000_000
 INLINE_BYTES = 32_000
 """Items of fewer bytes travel in the command: storing them first would be one more commit."""
 
@@ -111,6 +111,36 @@ class Gateway:
             )
         )
 
+    async def submit_selected(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
+        """A job on the records that its filter matches now; said again, it is the same job."""
+        check_spec(self._registry, spec)
+        if spec.select is None:
+            raise InvalidCommand("say which records by select", pointer="/select")
+        operation = self._registry.get(spec.operation)
+        frozen = prepared(operation, spec.select, caller.tenant)
+        nothing: Rest = (None, [])
+        job_id = await self._database.write(
+            partial(self._reserve, caller, key, _body_hash(spec, ""), self._ids.new(), nothing),
+            lasting=False,
+        )
+        command_id = f"{job_id}.submit"
+        known = await self._database.read(lambda c: find_decision(c, command_id))
+        if known is not None:
+            return known.accepted()
+        lines = frozen_lines(self._database, frozen, spec.select)
+        source, rest = await self._upload(caller, lines, spec.options.key)
+        await self._database.write(lambda c: store_rest(c, *rest), lasting=False)
+        return await self._decide(
+            SubmitJob(
+                command_id=command_id,
+                job_id=job_id,
+                tenant=caller.tenant,
+                actor=caller.actor,
+                spec=spec,
+                source=source,
+            )
+        )
+
     async def _received(
         self, caller: Caller, spec: JobSpec, lines: AsyncIterator[bytes], key: str | None
     ) -> tuple[str, ItemSource]:
@@ -120,11 +150,11 @@ class Gateway:
         """
         wanted = self._ids.new()
         if key is None:
-            begun, ended = await _begun(lines, INLINE_BYTES)
-            items = payloads.unchanged_items(begun) if ended else None
+            first, ended = await begun(lines, INLINE_BYTES)
+            items = payloads.unchanged_items(first) if ended else None
             if items:
                 return wanted, InlineItems(items=tuple(items))
-            lines = _continued(begun, lines)
+            lines = continued(first, lines)
         source, rest = await self._upload(caller, lines, spec.options.key)
         body_hash = _body_hash(spec, source.sha256)
         job_id = await self._database.write(
@@ -137,7 +167,7 @@ class Gateway:
         """A draft whose items follow in parts."""
         check_spec(self._registry, spec)
         wanted = self._ids.new()
-        nothing: _Rest = (None, [])
+        nothing: Rest = (None, [])
         job_id = await self._database.write(
             partial(self._reserve, caller, key, _body_hash(spec, ""), wanted, nothing),
             lasting=False,
@@ -161,7 +191,7 @@ class Gateway:
         )
         source, (upload, parts) = await self._upload(caller, lines, pointer)
         await self._database.write(
-            lambda connection: _store_rest(connection, upload, parts), lasting=False
+            lambda connection: store_rest(connection, upload, parts), lasting=False
         )
         return await self._decide(
             AppendItems(
@@ -235,30 +265,11 @@ class Gateway:
 
     async def _upload(
         self, caller: Caller, lines: AsyncIterator[bytes], pointer: str | None
-    ) -> tuple[UploadedItems, _Rest]:
-        """Store all parts but the last few, which go with the reservation, with their keys."""
-        upload = _Upload(self._ids.new(), caller.tenant, self._clock.now().timestamp(), pointer)
-        cutter = PartCutter()
-        waiting: list[Part] = []
-        async for block in lines:
-            waiting += cutter.feed(block)
-            _check_size(cutter.items)
-            full = pointer is not None and len(waiting) >= keys.PARTS_AT_ONCE
-            if full or sum(len(part.data) for part in waiting) >= FLUSH_BYTES:
-                await self._database.write(partial(_flush, upload, waiting), lasting=False)
-                upload.opened, waiting = True, []
-        waiting += cutter.finish()
-        _check_size(cutter.items)
-        if cutter.items == 0:
-            raise InvalidCommand("a job needs at least one item; send some", pointer="/items")
-        source = UploadedItems(
-            upload_id=upload.upload_id,
-            items=cutter.items,
-            size=cutter.size,
-            sha256=cutter.sha256,
-        )
-        upload.source = source
-        return source, (upload, waiting)
+    ) -> tuple[UploadedItems, Rest]:
+        """Store the items with their keys; what is left goes with the reservation."""
+        now = self._clock.now().timestamp()
+        upload = Upload(self._ids.new(), caller.tenant, now, pointer)
+        return await received(self._database, upload, lines)
 
     def _reserve(
         self,
@@ -266,10 +277,10 @@ class Gateway:
         key: str | None,
         body_hash: str,
         job_id: str,
-        rest: _Rest,
+        rest: Rest,
         connection: Connection,
     ) -> str:
-        _store_rest(connection, *rest)
+        store_rest(connection, *rest)
         self._failpoints.reach(Failpoint.PAYLOAD_STORED)
         if key is None:
             return job_id
@@ -321,51 +332,6 @@ class Gateway:
         )
 
 
-@dataclass(slots=True)
-class _Upload:
-    upload_id: str
-    tenant: str
-    created_at: float
-    keyed_by: str | None = None
-    opened: bool = False
-    source: UploadedItems | None = None
-
-
-_Rest = tuple[_Upload | None, list[Part]]
-
-
-def _flush(upload: _Upload, parts: list[Part], connection: Connection) -> None:
-    if not upload.opened:
-        payloads.open_upload(connection, upload.upload_id, upload.tenant, upload.created_at)
-        if upload.keyed_by is not None:
-            keys.mark(connection, upload.upload_id, upload.keyed_by)
-    payloads.store_parts(connection, upload.upload_id, parts)
-    if upload.keyed_by is not None:
-        keys.store_keys(connection, upload.upload_id, upload.keyed_by, parts)
-
-
-def _store_rest(connection: Connection, upload: _Upload | None, parts: list[Part]) -> None:
-    if upload is not None and upload.source is not None:
-        _flush(upload, parts, connection)
-        payloads.complete_upload(connection, upload.source)
-
-
-async def _begun(lines: AsyncIterator[bytes], most: int) -> tuple[bytes, bool]:
-    """The first blocks, until they are more than ``most`` bytes, and whether they were all."""
-    begun = b""
-    async for block in lines:
-        begun += block
-        if len(begun) > most:
-            return begun, False
-    return begun, True
-
-
-async def _continued(begun: bytes, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield begun
-    async for block in lines:
-        yield block
-
-
 def _body_hash(spec: JobSpec, items_sha256: str) -> str:
     body = orjson.dumps(spec.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(body + items_sha256.encode()).hexdigest()
@@ -374,11 +340,3 @@ def _body_hash(spec: JobSpec, items_sha256: str) -> str:
 def _mark(caller: Caller, words: str) -> str:
     """Tells commands apart; nobody can use up the keys of another tenant."""
     return hashlib.sha256(f"{caller.tenant}\n{words}".encode()).hexdigest()[:16]
-
-
-def _check_size(items: int) -> None:
-    if items > MAX_ITEMS:
-        raise InvalidCommand(
-            f"a job holds at most {MAX_ITEMS} items; submit the rest as another job",
-            pointer="/items",
-        )

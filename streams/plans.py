@@ -81,7 +81,7 @@ class Plans:
         after = tuple(each.model_copy(update={"consume": {}}) for each in job.options.after)
         changed = {"dry_run": False, "plan": plan, "after": after, **without}
         options = job.options.model_copy(update=changed)
-        return job.spec.model_copy(update={"options": options})
+        return job.spec.model_copy(update={"options": options, "select": None})
 
     async def lines(self, job_id: str) -> AsyncIterator[bytes]:
         """The items of a job as they were sent, in blocks of NDJSON."""

@@ -101,10 +101,10 @@ class Client:
             headers["Idempotency-Key"] = key
         return await self._posted("/api/v1/jobs", query, headers=headers, data=items)
 
-    async def follow(self, job: Mapping[str, Any], key: str = "") -> JobDocument:
-        """Submit a job that takes its items from another one."""
+    async def submit_document(self, body: Mapping[str, Any], *, key: str = "") -> JobDocument:
+        """A new job that is described by a JSON document."""
         headers = {"Idempotency-Key": key} if key else {}
-        return await self._posted("/api/v1/jobs", (), json=job, headers=headers)
+        return await self._posted("/api/v1/jobs", (), headers=headers, json=body)
 
     async def command(
         self, job_id: str, verb: str, reason: str = "", more: Mapping[str, Any] | None = None

@@ -23,6 +23,7 @@ from streams.cli import (
     planning,
     reading,
     scaling,
+    selecting,
     serving,
     steering,
     submit,
@@ -76,6 +77,7 @@ def _options(
 
 
 app.command(rich_help_panel=JOBS)(submit.submit)
+app.command(rich_help_panel=JOBS)(selecting.select)
 app.command(rich_help_panel=JOBS)(submit.watch)
 for verb in (
     *(reading.jobs, reading.show, reading.items, reading.errors, reading.events),

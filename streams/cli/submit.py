@@ -131,7 +131,9 @@ def submit(  # noqa: PLR0913 - the options of a command
         more |= {"chunk_size": chunk_size} if chunk_size else {}
         job = talk(
             url,
-            lambda client: client.follow({**said, "options": more, "params": parameters}, key),
+            lambda client: client.submit_document(
+                {**said, "options": more, "params": parameters}, key=key
+            ),
         )
     else:
         job = talk(url, lambda client: upload(client, file, query, key))

@@ -390,6 +390,27 @@ class TestSteering:
         assert "warning: late" in ended.err
         assert "2026-12-25" in ask("show", "job-1").out
 
+    def test_a_filter_goes_as_a_document(self, ask: Run, contract: Contract) -> None:
+        where = {"op": "equals", "column": "project_id", "value": 7}
+        ended = ask(
+            *("select", "notes.update", "notes", "--where", json.dumps(where), "--key", "k1"),
+            *("--each", '{"label": "PLACE"}', "--all", "--dry-run", "-p", "a=1"),
+        )
+
+        assert (ended.code, ended.out) == (0, "job-1\n")
+        assert contract.headers[0]["Idempotency-Key"] == "k1"
+        assert json.loads(contract.bodies[0]) == {
+            "operation": "notes.update",
+            "select": {
+                "table": "notes",
+                "where": where,
+                "each": {"label": "PLACE"},
+                "confirm": "all",
+            },
+            "options": {"dry_run": True},
+            "params": {"a": 1},
+        }
+
     def test_a_job_is_submitted_with_caps(
         self, ask: Run, contract: Contract, tmp_path: Path
     ) -> None:

@@ -61,7 +61,7 @@ def create(ctx: Context, items: Sequence[Thing]) -> list[Result]:
     return results
 
 
-@operation("stock.add", item=Addition, tables=[stock])
+@operation("stock.add", item=Addition, tables=[stock], selectable=stock)
 def add(ctx: Context, item: Addition) -> Result:
     """Add to a thing's amount: twice would be seen."""
     row = ctx.store.fetch(stock, [item.id]).get(item.id)

@@ -1,0 +1,106 @@
+"""Uploading: items are stored in parts as they come, before the command that names them.
+
+The last few parts wait for whatever else is stored: a reservation goes with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import Connection
+
+from domain.commands import UploadedItems
+from domain.errors import InvalidCommand
+from domain.options import MAX_ITEMS
+from streams.stores import keys, payloads
+from streams.stores.database import Database
+from streams.stores.payloads import Part, PartCutter
+
+FLUSH_BYTES = 2_000_000
+
+
+@dataclass(slots=True)
+class Upload:
+    """A run of items that is being stored; ``keyed_by`` points to their keys, if they have some."""
+
+    upload_id: str
+    tenant: str
+    created_at: float
+    keyed_by: str | None = None
+    opened: bool = False
+    source: UploadedItems | None = None
+
+
+Rest = tuple[Upload | None, list[Part]]
+"""What of an upload is not stored yet."""
+
+
+async def received(
+    database: Database, upload: Upload, lines: AsyncIterator[bytes]
+) -> tuple[UploadedItems, Rest]:
+    """Store all parts but the last few, with their keys.
+
+    Raises InvalidCommand when there is no item, or there are too many.
+    """
+    cutter = PartCutter()
+    waiting: list[Part] = []
+    async for block in lines:
+        waiting += cutter.feed(block)
+        _check_size(cutter.items)
+        full = upload.keyed_by is not None and len(waiting) >= keys.PARTS_AT_ONCE
+        if full or sum(len(part.data) for part in waiting) >= FLUSH_BYTES:
+            await database.write(partial(_flush, upload, waiting), lasting=False)
+            upload.opened, waiting = True, []
+    waiting += cutter.finish()
+    _check_size(cutter.items)
+    if cutter.items == 0:
+        raise InvalidCommand("a job needs at least one item; send some", pointer="/items")
+    source = UploadedItems(
+        upload_id=upload.upload_id, items=cutter.items, size=cutter.size, sha256=cutter.sha256
+    )
+    upload.source = source
+    return source, (upload, waiting)
+
+
+def store_rest(connection: Connection, upload: Upload | None, parts: list[Part]) -> None:
+    """Store what is left of an upload, which is complete then."""
+    if upload is not None and upload.source is not None:
+        _flush(upload, parts, connection)
+        payloads.complete_upload(connection, upload.source)
+
+
+async def begun(lines: AsyncIterator[bytes], most: int) -> tuple[bytes, bool]:
+    """The first blocks, until they are more than ``most`` bytes, and whether they were all."""
+    found = b""
+    async for block in lines:
+        found += block
+        if len(found) > most:
+            return found, False
+    return found, True
+
+
+async def continued(first: bytes, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """What has begun, and then the others."""
+    yield first
+    async for block in lines:
+        yield block
+
+
+def _flush(upload: Upload, parts: list[Part], connection: Connection) -> None:
+    if not upload.opened:
+        payloads.open_upload(connection, upload.upload_id, upload.tenant, upload.created_at)
+        if upload.keyed_by is not None:
+            keys.mark(connection, upload.upload_id, upload.keyed_by)
+    payloads.store_parts(connection, upload.upload_id, parts)
+    if upload.keyed_by is not None:
+        keys.store_keys(connection, upload.upload_id, upload.keyed_by, parts)
+
+
+def _check_size(items: int) -> None:
+    if items > MAX_ITEMS:
+        raise InvalidCommand(
+            f"a job holds at most {MAX_ITEMS} items; submit the rest as another job",
+            pointer="/items",
+        )

@@ -16,8 +16,19 @@ from uuid import UUID
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    SmallInteger,
+    Table,
+    and_,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy import Column as TableColumn
-from sqlalchemy import ColumnElement, Connection, Table, and_, func, literal, select
 
 from domain.errors import InvalidCommand
 from domain.operation import Operation
@@ -155,12 +166,21 @@ def _condition(table: Table, condition: Condition, at: str) -> ColumnElement[boo
     return and_(*bounds)
 
 
+def _most(column: TableColumn[Any]) -> int:
+    """The largest whole number that a database takes for the column."""
+    if isinstance(column.type, SmallInteger):
+        return 2**15 - 1
+    if isinstance(column.type, Integer) and not isinstance(column.type, BigInteger):
+        return 2**31 - 1
+    return MOST_INTEGER
+
+
 def _value(column: TableColumn[Any], value: Any, at: str) -> ColumnElement[Any]:
     """A JSON value as the column's type takes it: a parameter, never text of the statement."""
     kind = column.type.python_type
     if kind not in KINDS:
         raise InvalidCommand(f"{column.key} cannot be filtered by; use another column", pointer=at)
-    if isinstance(value, int) and abs(value) > MOST_INTEGER:
+    if isinstance(value, int) and abs(value) > _most(column):
         raise InvalidCommand(f"{column.key}: {value} is out of range", pointer=at)
     try:
         read = TypeAdapter(kind).validate_json(orjson.dumps(value), strict=True)

@@ -181,7 +181,7 @@ BROKEN: dict[type[Coordinator] | type[Workers], int] = {
     LeavesUndosOpen: 0,
     RunsOnOverItsLimit: 1,
     ForgetsTheTimer: 3,
-    FiresOnce: 12,
+    FiresOnce: 3,
     ForgetsAnItem: 0,
     PutsBackTwice: 0,
     CommitsInPart: 1,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 from hypothesis import strategies as st
@@ -34,7 +34,7 @@ from domain.commands import (
 from domain.events import JobStatus
 from domain.options import Start
 from domain.verbs import POSSIBLE, Verb
-from tests.model.coordinator import Coordinator, Crash, load
+from tests.model.coordinator import BEGIN, Coordinator, Crash, load
 from tests.model.kinds import Kind, adjustments, endings, jobs, parts, selections, sizes, upload
 from tests.model.oracle import Oracle, fold
 from tests.model.tables import JobTables, Store, Work
@@ -213,16 +213,22 @@ class EngineMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(map(_tries_again, self.store.jobs.values())))
     @rule(process=st.integers(0, 1))
     def fire_in_vain(self, process: int) -> None:
-        """Jobs come to wait for a moment; it comes, and what tells them of it is lost."""
-        for _ in range(30):
-            if any(map(_waits_for_attempts, self.store.jobs.values())):
+        """Jobs come to wait for a moment; it comes, and what tells them of it is lost.
+
+        Nothing else is under way that would tell them as well; before long they are told again.
+        """
+        for _ in range(12):
+            waits = any(tables.timer is not None for tables in self.store.jobs.values())
+            if waits and not self._busy():
                 break
             self._round(room=2)
-        waiting = [t.timer for t in self.store.jobs.values() if _waits_for_attempts(t) and t.timer]
-        self.store.now = math.ceil(max([self.store.now, *waiting]))
         said = len(self.store.commands)
+        self.store.now += 6
         self.coordinators[process].fire()
         del self.store.commands[said:]
+        late = self._late()
+        self._flow(4, room=2)
+        assert not late & self._late(), "nobody has told a job that its moment has come"
 
     @rule(process=st.integers(0, 1))
     def restart(self, process: int) -> None:
@@ -365,7 +371,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def _round(self, room: int) -> None:
         """Everything that waits happens once, in order; if nothing waits, time goes by."""
-        busy = bool(self.store.commands or self.store.work or self.workers.tasks)
+        busy = self._busy()
         for message in _taken(self.store.commands):
             self.coordinators[0].handle(message, room=room)
         for work in _taken(self.store.work):
@@ -377,6 +383,15 @@ class EngineMachine(RuleBasedStateMachine):
             self.store.now += 6
             self.coordinators[0].fire()
             self.coordinators[1].sweep(room=room)
+
+    def _late(self) -> set[tuple[str, datetime]]:
+        """Jobs of which items have waited long enough, with the moment when that was."""
+        now = BEGIN + timedelta(seconds=self.store.now)
+        dues = {job_id: load(tables).next_due for job_id, tables in self.store.jobs.items()}
+        return {(job_id, due) for job_id, due in dues.items() if due is not None and due <= now}
+
+    def _busy(self) -> bool:
+        return bool(self.store.commands or self.store.work or self.workers.tasks)
 
     def _stall(self, task: Task, found: int) -> None:
         epoch = task.claims[0].epoch
@@ -432,14 +447,6 @@ def _tries_again(tables: JobTables) -> bool:
     """Whether items of a job that may fail are tried again by itself."""
     running = tables.status in (JobStatus.PENDING, JobStatus.RUNNING)
     return running and tables.options.retry is not None
-
-
-def _waits_for_attempts(tables: JobTables) -> bool:
-    """Whether nothing but its timer brings a job on; one that is held to a rate is looked after."""
-    if tables.timer is None or math.isinf(tables.timer) or not _tries_again(tables):
-        return False
-    job = load(tables)
-    return bool(job.deferred) and not job.open and not job.wants_chunks()
 
 
 def _at_rest(tables: JobTables) -> bool:

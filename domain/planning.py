@@ -27,6 +27,9 @@ MAX_PACKED = 5000
 """Items of small chunks in one transaction: each chunk has its own results, so that many of
 them make no large ones, and what the transaction costs is spread over more items."""
 MAX_BYTES = 1_000_000
+MOST_BYTES = 8_000_000
+"""What no chunk holds more of, about, whoever has said how many items: a worker has them all in
+memory, and of slow work several chunks at once. One item may be larger."""
 MAX_GROWTH = 10
 SLOW_ITEMS = 128
 SLOW_CHUNKS = 16
@@ -59,14 +62,17 @@ def automatic_items(pace: Pace, *, slow: bool) -> int:
 
 
 def chunk_items(options: JobOptions, pace: Pace, *, slow: bool, caps: Caps = NO_CAPS) -> int:
-    """The size of the next chunk, in items; of a slow job with caps it follows from them."""
+    """The size of the next chunk, in items; of a slow job with caps it follows from them.
+
+    Large items make it smaller than what the caller has asked for, which is a bound.
+    """
     auto = options.chunk_size == "auto"
     size = automatic_items(pace, slow=slow) if auto else int(options.chunk_size)
     if slow and caps.rate is not None:
         size = min(size, math.ceil(caps.rate * TICK))
     if slow and caps.concurrency is not None:
         size = min(size, max(1, caps.concurrency // SLOW_CHUNKS))
-    return size
+    return max(1, min(size, int(MOST_BYTES / max(pace.bytes_per_item, 1.0))))
 
 
 def chunks_per_dispatch(

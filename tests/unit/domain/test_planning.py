@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from domain.planning import (
     MAX_ITEMS,
     MAX_PACKED,
     MAX_STARTS,
+    MOST_BYTES,
     MOST_MS,
     SLOW_ITEMS,
     TARGET_MS,
@@ -73,7 +75,17 @@ def test_slow_chunks_do_not_depend_on_the_pace(pace: Pace) -> None:
 
 @given(paces, sizes, st.booleans())
 def test_a_chunk_size_that_was_asked_for_is_kept(pace: Pace, size: int, slow: bool) -> None:
-    assert chunk_items(JobOptions(chunk_size=size), pace, slow=slow) == size
+    small = replace(pace, bytes_per_item=min(pace.bytes_per_item, MOST_BYTES / MAX_CHUNK))
+    assert chunk_items(JobOptions(chunk_size=size), small, slow=slow) == size
+
+
+@given(paces, sizes | st.just("auto"), st.booleans())
+def test_no_chunk_holds_more_bytes_than_a_worker_is_to_hold(
+    pace: Pace, size: int | Literal["auto"], slow: bool
+) -> None:
+    items = chunk_items(JobOptions(chunk_size=size), pace, slow=slow)
+    assert items >= 1
+    assert items == 1 or items * pace.bytes_per_item <= MOST_BYTES
 
 
 @given(paces, sizes)

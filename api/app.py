@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from api import (
     attempts,
+    batches,
     diffs,
     events,
     installation,
@@ -59,6 +60,7 @@ ROUTES: tuple[Route, ...] = (
     ("GET", f"{_RECORD}/history", records.history),
     ("GET", f"{_RECORD}/blame", records.blame),
     ("GET", f"{_JOB}/undo-preview", previews.show),
+    ("POST", "/api/v1/batches", batches.submit),
     ("GET", "/api/v1/operations", operations.operations),
     ("GET", "/api/v1/workers", installation.workers),
     ("GET", "/api/v1/tenants", installation.weights),

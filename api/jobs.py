@@ -16,7 +16,7 @@ from api.models import checked
 from api.parameters import MAX_VERSION, Parameters
 from api.ports import Verb
 from api.submit import accepted, idempotency_key
-from domain.commands import MAX_REASON, Adjustment, Selection, UndoSelection
+from domain.commands import MAX_REASON, Adjustment, BatchUndo, Selection, UndoSelection
 from domain.events import JobStatus
 from domain.values import Value
 from streams.saying import NOTHING_MORE, More
@@ -36,6 +36,7 @@ _FILTERS = (
     "cursor",
     "limit",
 )
+_SELECTED = set(UndoSelection.model_fields)
 _STATUSES = tuple(status.value for status in JobStatus)
 
 
@@ -56,7 +57,7 @@ class Retry(Selection):
         return Selection.model_validate(self.model_dump(exclude={"reason"}))
 
 
-class Undo(UndoSelection):
+class Undo(BatchUndo, UndoSelection):
     """The body of an undo: of what, why, and whether over what others wrote since."""
 
     reason: Annotated[str, Field(max_length=MAX_REASON)] = ""
@@ -65,7 +66,12 @@ class Undo(UndoSelection):
     @property
     def select(self) -> UndoSelection:
         """The part alone."""
-        return UndoSelection.model_validate(self.model_dump(exclude={"reason", "force"}))
+        return UndoSelection.model_validate(self.model_dump(include=_SELECTED))
+
+    @property
+    def batch(self) -> BatchUndo:
+        """The part of a batch alone."""
+        return BatchUndo(to=self.to, branch=self.branch)
 
 
 class Cancel(Reason):
@@ -151,7 +157,7 @@ def _said(verb: Verb, body: Any, depth: int) -> tuple[str, More]:
             return retry.reason, More(retry=retry.select)
         case "undo":
             undo = checked(Undo, body, depth)
-            return undo.reason, More(undo=undo.select, force=undo.force)
+            return undo.reason, More(undo=undo.select, batch=undo.batch, force=undo.force)
         case "cancel":
             cancel = checked(Cancel, body, depth)
             return cancel.reason, More(roll_back=cancel.roll_back, graceful=cancel.graceful)

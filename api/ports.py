@@ -6,7 +6,7 @@ the values that go to and fro.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
@@ -52,6 +52,17 @@ class Gateway(Protocol):
 
     async def open(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
         """A draft whose items follow."""
+        ...
+
+    async def submit_batch(
+        self,
+        caller: Caller,
+        spec: JobSpec,
+        lines: Sequence[AsyncIterator[bytes] | None],
+        *,
+        key: str | None,
+    ) -> Decision:
+        """A batch with the items of each of its steps; None for a step that has none."""
         ...
 
     async def append(

@@ -22,6 +22,7 @@ from domain.options import (
     Rate,
 )
 from domain.record_filter import RecordSelection
+from domain.steps import MAX_STEPS, Step, StepName
 from domain.values import WORD, Unless, Value
 
 MAX_PARAMS_BYTES = 256_000
@@ -37,7 +38,10 @@ Tag = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class JobSpec(Value):
-    """What is to be done, without the items; ``select`` is where they came from, if not sent."""
+    """What is to be done, without the items; ``select`` is where they came from, if not sent.
+
+    A batch has ``steps``, each of which is a job with the batch as its ``parent``.
+    """
 
     operation: Annotated[str, Field(min_length=1, max_length=200)]
     params: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
@@ -46,6 +50,8 @@ class JobSpec(Value):
     tags: Annotated[tuple[Tag, ...], Field(max_length=50)] = ()
     priority: Priority = 5
     select: RecordSelection | None = Unless(None)
+    steps: Annotated[tuple[Step, ...], Field(max_length=MAX_STEPS)] = Unless(())
+    parent: JobId | None = Unless(None)
 
 
 class InlineItems(Value):
@@ -84,6 +90,22 @@ class SubmitJob(BaseCommand):
     type: Literal["submit_job"] = "submit_job"
     spec: JobSpec
     source: ItemSource
+
+
+class SentStep(Step):
+    """A step with its items; without any when they are results of another step."""
+
+    source: ItemSource | None = None
+
+
+class SubmitBatch(BaseCommand):
+    """A batch of jobs that come after one another."""
+
+    type: Literal["submit_batch"] = "submit_batch"
+    name: Annotated[str, Field(max_length=4000)] = ""
+    tags: Annotated[tuple[Tag, ...], Field(max_length=50)] = ()
+    priority: Priority = 5
+    steps: Annotated[tuple[SentStep, ...], Field(min_length=1, max_length=MAX_STEPS)]
 
 
 class OpenJob(BaseCommand):
@@ -193,6 +215,16 @@ class UndoSelection(Value):
         return not (self.items or self.chunks or self.records)
 
 
+class BatchUndo(Value):
+    """What of a batch is undone: all of it, what is behind a savepoint, or a branch.
+
+    A branch is a step with all that comes after it.
+    """
+
+    to: StepName | None = None
+    branch: StepName | None = None
+
+
 class UndoJob(BaseCommand):
     """Restore what the job changed; on a job rolled back, restore what the undo changed.
 
@@ -202,6 +234,7 @@ class UndoJob(BaseCommand):
     type: Literal["undo_job"] = "undo_job"
     reason: Reason = ""
     select: UndoSelection = Unless(UndoSelection())
+    batch: BatchUndo = Unless(BatchUndo())
     force: bool = Unless(False)
 
 
@@ -265,6 +298,7 @@ class RecordOutcomes(BaseCommand):
 
 Command = Annotated[
     SubmitJob
+    | SubmitBatch
     | OpenJob
     | AppendItems
     | SealJob

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from domain.commands import Selection, UndoSelection
+from domain.commands import BatchUndo, JobSpec, Selection, UndoJob, UndoSelection
 from domain.errors import InvalidCommand
 from domain.options import (
     Backoff,
@@ -123,6 +123,14 @@ def check_undo(select: UndoSelection, *, force: bool, reason: str) -> None:
         )
 
 
+def check_plain(spec: JobSpec) -> None:
+    """Raise InvalidCommand for a job that says of itself what only a batch says of its jobs."""
+    if spec.steps:
+        raise InvalidCommand("jobs with steps are batches; submit one", pointer="/steps")
+    if spec.parent is not None:
+        raise InvalidCommand("a parent is given to the jobs of a batch only", pointer="/parent")
+
+
 def check_fed(options: JobOptions) -> None:
     """Raise InvalidCommand for a job that brings items and takes them from another job."""
     consumed = options.consumed
@@ -170,6 +178,25 @@ def _check_atomic(options: JobOptions) -> None:
             "nothing of an atomic job stands when an item fails; leave on_error or atomic out",
             pointer=pointer,
         )
+
+
+def check_no_batch(wanted: BatchUndo) -> None:
+    """Raise InvalidCommand for an undo that names parts of a batch, of a job that is none."""
+    for field, name in wanted:
+        if name is not None:
+            raise InvalidCommand(
+                "the job is no batch; choose items, chunks or records", pointer=f"/{field}"
+            )
+
+
+def check_batch_undo(command: UndoJob) -> None:
+    """Raise InvalidCommand for an undo of a batch that names parts of a job, or two parts of it."""
+    if not command.select.whole:
+        raise InvalidCommand(
+            "a batch has no items of its own; ask the undo of its jobs", pointer="/items"
+        )
+    if command.batch.to is not None and command.batch.branch is not None:
+        raise InvalidCommand("to and branch are two ways to choose; use one", pointer="/branch")
 
 
 def _check_retry(retry: RetryPolicy) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from domain.commands import JobSpec
 from domain.editing import Edited
@@ -21,6 +21,7 @@ from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred
 from domain.ranges import Ranges
 from domain.reversal import Part
 from domain.schedule import Measured
+from domain.steps import MAX_STEPS
 from domain.values import Unless, Value
 
 
@@ -236,6 +237,29 @@ class JobSkipped(JobEvent):
     reason: str
 
 
+class Child(Value):
+    """A job of a batch, as the batch knows it; ``step`` is the number of the step that it does."""
+
+    step: Annotated[int, Field(ge=0, le=MAX_STEPS)]
+    job_id: JobId
+    status: JobStatus
+    counts: Counts
+
+
+class StepsSubmitted(JobEvent):
+    """A batch begins: a job with steps, each of which is a job of its own."""
+
+    alias = "job.steps_submitted"
+    spec: JobSpec
+
+
+class ChildrenMoved(JobEvent):
+    """Jobs of the batch have gone on; ``children`` are those that have."""
+
+    alias = "job.children_moved"
+    children: tuple[Child, ...]
+
+
 class ChunksPlanned(JobEvent):
     """Chunks were cut and dispatched."""
 
@@ -331,8 +355,8 @@ class UndoStarted(JobEvent):
     """A new generation puts records back; ``direction`` tells which way.
 
     ``stood`` is the status that the job had before it was undone for the first time.
-    ``parts`` are what is put back, in this order, when not all that stands is; ``force``
-    overwrites what others wrote since.
+    ``parts`` are what is put back, in this order, when not all that stands is, and ``steps``
+    those of a batch; ``force`` overwrites what others wrote since.
     """
 
     alias = "job.undo_started"
@@ -342,6 +366,7 @@ class UndoStarted(JobEvent):
     stood: JobStatus
     reason: str = ""
     parts: tuple[Part, ...] = Unless(())
+    steps: tuple[int, ...] = Unless(())
     force: bool = Unless(False)
 
 
@@ -390,6 +415,8 @@ EVENTS: dict[str, type[JobEvent]] = {
         RepeatsSkipped,
         JobStartDue,
         JobDeadlinePassed,
+        StepsSubmitted,
+        ChildrenMoved,
         DependenciesMet,
         JobSkipped,
         ChunksPlanned,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from domain.errors import OwnJob
 from domain.events import JobApproved, JobRejected, JobStatus
-from domain.job_following import JobFollowing
+from domain.job_batch import JobBatch
 from domain.job_record import Stamp
 
 
-class JobApproval(JobFollowing):
+class JobApproval(JobBatch):
     """A job that may need approval before anything of it runs."""
 
     def approve(self, stamp: Stamp, reason: str) -> None:

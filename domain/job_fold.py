@@ -14,6 +14,8 @@ from domain.caps import Bucket
 from domain.events import (
     AttemptsDue,
     Cause,
+    Child,
+    ChildrenMoved,
     ChunksClosed,
     ChunksPlanned,
     DependenciesMet,
@@ -33,17 +35,20 @@ from domain.events import (
     JobSkipped,
     JobSnapshot,
     JobStartDue,
+    JobStatus,
     JobStopped,
     JobSubmitted,
     PlannedChunk,
     RepeatsSkipped,
     RetryStarted,
+    StepsSubmitted,
     UndoStarted,
 )
 from domain.job_state import Backlog, Effect, JobState, OpenChunk
-from domain.outcomes import ClosedChunk, Closing, Deferred
+from domain.outcomes import ClosedChunk, Closing, Counts, Deferred
 from domain.ranges import Ranges
 from domain.settling import said
+from domain.steps import child_id
 from domain.tolerance import Tally
 
 Turn = (
@@ -59,6 +64,9 @@ Turn = (
     | UndoStarted
 )
 """What changes the course of a job."""
+
+
+_ROLLING_BACK = JobStatus.ROLLING_BACK
 
 
 class JobFold(JobState):
@@ -90,7 +98,7 @@ class JobFold(JobState):
 
     def _fold(self, event: JobEvent) -> None:
         match event:
-            case JobSubmitted() | JobOpened():
+            case JobSubmitted() | JobOpened() | StepsSubmitted():
                 self._created(event)
             case ItemsAppended() | RepeatsSkipped():
                 self._given(event)
@@ -98,7 +106,7 @@ class JobFold(JobState):
                 self.sealed = True
                 self.measured = event.measured
                 self._written_by(event.actor, event.approval)
-            case DependenciesMet() | JobSkipped():
+            case DependenciesMet() | JobSkipped() | ChildrenMoved():
                 self._followed(event)
             case ChunksPlanned():
                 self._planned(event)
@@ -130,12 +138,18 @@ class JobFold(JobState):
         else:
             self._skipped(event)
 
-    def _followed(self, event: DependenciesMet | JobSkipped) -> None:
-        if isinstance(event, DependenciesMet):
-            self.free = True
-            return
-        self._turned(event)
-        self.skipped = event.reason
+    def _followed(self, event: DependenciesMet | JobSkipped | ChildrenMoved) -> None:
+        match event:
+            case DependenciesMet():
+                self.free = True
+            case JobSkipped():
+                self._turned(event)
+                self.skipped = event.reason
+            case ChildrenMoved():
+                for child in event.children:
+                    self.children[child.step] = child
+                going = {n for n, c in enumerate(self.children) if c.status is _ROLLING_BACK}
+                self.undoing = [number for number in self.undoing if number not in going]
 
     def _turned(self, event: Turn) -> None:
         """The job changes its course, for a reason."""
@@ -177,7 +191,7 @@ class JobFold(JobState):
         self.limit = None
         self.tallies = [Tally() for _ in self.options.limits]
 
-    def _created(self, event: JobSubmitted | JobOpened) -> None:
+    def _created(self, event: JobSubmitted | JobOpened | StepsSubmitted) -> None:
         self.tenant = event.tenant
         self.created_by = event.actor
         self.created_at = event.at
@@ -186,6 +200,12 @@ class JobFold(JobState):
         self.tallies = [Tally() for _ in self.options.limits]
         self.capped_at = event.at if self.caps else None
         self.start_at, self.deadline = self.options.start_at, self.options.deadline
+        if isinstance(event, StepsSubmitted):
+            self.sealed = True
+            self.children = [
+                Child(step=n, job_id=child_id(self.id, n), status=event.status, counts=Counts())
+                for n in range(len(event.spec.steps))
+            ]
         if isinstance(event, JobSubmitted):
             self.sealed = True
             self.size = event.size
@@ -384,3 +404,4 @@ class JobFold(JobState):
             for target, items in parts or whole
         ]
         self.undo_total = self._undo_waiting()
+        self.undoing, self.forced = list(event.steps), bool(event.steps) and event.force

@@ -124,8 +124,11 @@ class JobPlan(JobFold):
 
     @property
     def resting(self) -> bool:
-        """Whether nothing happens until somebody asks for it, or a timer of the job is due."""
-        if self.awaited:
+        """Whether nothing happens until somebody asks for it, or a timer of the job is due.
+
+        A batch rests as well: its jobs move it.
+        """
+        if self.awaited or self.spec.steps:
             # Whoever ends wakes those behind; nobody need drive them until then.
             return True
         moving = self.status in (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.ROLLING_BACK)

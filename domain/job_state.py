@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from domain import planning
 from domain.caps import Bucket
 from domain.commands import JobSpec
-from domain.events import Cause, JobStatus, Run
+from domain.events import Cause, Child, JobStatus, Run
 from domain.metering import Meter
 from domain.options import After, Caps, JobOptions, Limit, Schedule
 from domain.outcomes import Counts, Deferred, ItemStatus
@@ -121,6 +121,12 @@ class JobState(BaseModel):
     """Why it was not done, if that is because of another job."""
     taken_at: int | None = None
     """The version of the job whose results become its items, once some were taken."""
+    children: list[Child] = []
+    """The jobs of a batch, by step."""
+    undoing: list[int] = []
+    """Steps of a batch whose undo has not begun yet."""
+    forced: bool = False
+    """Whether the undo of a batch that is under way overwrites what others wrote."""
     roll_back: bool = False
     """Whether the cancel that is under way puts back what was done."""
     adjusted_caps: Caps | None = None
@@ -189,6 +195,7 @@ class JobState(BaseModel):
                 sealed=self.sealed,
                 dry_run=self.options.dry_run,
                 fed=self.options.consumed is not None,
+                batch=bool(self.spec.steps),
             )
         )
 
@@ -302,6 +309,8 @@ class JobState(BaseModel):
         return self.model_copy(
             update={
                 "parts": list(self.parts),
+                "children": list(self.children),
+                "undoing": list(self.undoing),
                 "authors": list(self.authors),
                 "backlog": [entry.model_copy() for entry in self.backlog],
                 "open": dict(self.open),
@@ -320,7 +329,8 @@ class JobState(BaseModel):
         return counts.moved(ItemStatus.PENDING, ItemStatus.SKIPPED, counts.pending)
 
     def _is_done(self) -> bool:
-        return self._nothing_waits() and not self.prepared
+        # A batch has nothing to do itself, and ends with its children.
+        return self._nothing_waits() and not self.prepared and not self.spec.steps
 
     def _is_prepared(self) -> bool:
         """Whether all of an atomic job waits for its commit, but for what has failed."""

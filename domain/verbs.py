@@ -45,10 +45,20 @@ APPLICABLE: dict[JobStatus, frozenset[Verb]] = {
 """When another job may do what a dry run has found: it is whole, and some of it is good."""
 
 
+BATCH: dict[JobStatus, frozenset[Verb]] = {
+    status: verbs & ({"pause", "resume", "cancel"} | ({"undo"} - undone))
+    for status, verbs in POSSIBLE.items()
+    for undone in [{"undo"} if status is JobStatus.ROLLED_BACK else set()]
+}
+"""The same of a batch. What is done to single steps is asked of their jobs."""
+
+
 def verbs_of(
-    status: JobStatus, *, sealed: bool, dry_run: bool, fed: bool = False
+    status: JobStatus, *, sealed: bool, dry_run: bool, fed: bool = False, batch: bool = False
 ) -> frozenset[Verb]:
     """What may be asked of a job; one that is ``fed`` has its items from another job."""
+    if batch:
+        return BATCH[status]
     verbs = POSSIBLE[status]
     if fed:
         verbs = verbs - {"append", "seal"}

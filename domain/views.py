@@ -11,7 +11,14 @@ from datetime import datetime
 from typing import Any
 
 from domain import progress
-from domain.events import JobAdjusted, JobEvent, JobOpened, JobStatus, JobSubmitted
+from domain.events import (
+    JobAdjusted,
+    JobEvent,
+    JobOpened,
+    JobStatus,
+    JobSubmitted,
+    StepsSubmitted,
+)
 from domain.job import Job
 from domain.options import Caps, JobOptions, Limit
 from domain.progress import Progress
@@ -57,6 +64,19 @@ class JobSummary(Value):
     finished_at: datetime | None
     created_by: str
     dry_run: bool = Unless(False)
+    parent: str | None = Unless(None)
+
+
+class StepView(Value):
+    """A step of a batch: its job, and how that one is."""
+
+    name: str
+    job_id: str
+    operation: str
+    status: JobStatus
+    counts: CountsView
+    after: tuple[str, ...]
+    savepoint: str | None
 
 
 class JobView(JobSummary):
@@ -67,7 +87,7 @@ class JobView(JobSummary):
     ``limit`` is the one of failures that has stopped the job. ``options`` are those of the
     submission, ``caps`` and ``priority`` those of now. ``start_at`` is the moment for which the
     job waits, ``deadline`` says whether it will end in time. ``select`` is the filter that has
-    made its items.
+    made its items; ``steps`` are a batch's.
     """
 
     options: JobOptions
@@ -85,6 +105,7 @@ class JobView(JobSummary):
     deadline: Outlook | None
     select: RecordSelection | None
     possible: tuple[str, ...]
+    steps: tuple[StepView, ...] = Unless(())
 
 
 def job_view(job: Job, now: datetime) -> JobView:
@@ -120,6 +141,19 @@ def job_view(job: Job, now: datetime) -> JobView:
         deadline=progress.deadline_of(job, now),
         select=job.spec.select,
         possible=tuple(job.possible()),
+        parent=job.spec.parent,
+        steps=tuple(
+            StepView(
+                name=step.name,
+                job_id=child.job_id,
+                operation=step.operation,
+                status=child.status,
+                counts=CountsView(**progress.documented(child.counts)),
+                after=tuple(needs.step for needs in step.needs),
+                savepoint=step.savepoint,
+            )
+            for step, child in zip(job.spec.steps, job.children, strict=True)
+        ),
         **progress.of_job(job, now),
     )
 
@@ -131,7 +165,7 @@ def progress_view(event: JobEvent) -> dict[str, Any]:
 
 def summary_after(summary: JobSummary | None, event: JobEvent) -> JobSummary:
     """A job's summary after ``event``; raises ValueError when its first event is missing."""
-    if isinstance(event, JobSubmitted | JobOpened):
+    if isinstance(event, JobSubmitted | JobOpened | StepsSubmitted):
         return _first(event)
     if summary is None:
         raise ValueError(
@@ -156,7 +190,7 @@ def summary_after(summary: JobSummary | None, event: JobEvent) -> JobSummary:
     )
 
 
-def _first(event: JobSubmitted | JobOpened) -> JobSummary:
+def _first(event: JobSubmitted | JobOpened | StepsSubmitted) -> JobSummary:
     figures = progress.of_event(event)
     return JobSummary(
         job_id=event.originator_id,
@@ -176,4 +210,5 @@ def _first(event: JobSubmitted | JobOpened) -> JobSummary:
         finished_at=None,
         created_by=event.actor,
         dry_run=event.spec.options.dry_run,
+        parent=event.spec.parent,
     )

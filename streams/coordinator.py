@@ -26,7 +26,7 @@ from eventsourcing.persistence import IntegrityError, Recording
 from sqlalchemy import Connection, exc
 
 from domain.approval import ApprovalPolicy
-from domain.commands import Command, OpenJob, RecordOutcomes, SubmitJob
+from domain.commands import Command, OpenJob, RecordOutcomes, SubmitBatch, SubmitJob
 from domain.errors import CommandRefused, IdempotencyConflict, Unavailable, VersionConflict
 from domain.events import PlannedChunk
 from domain.job import Job, Stamp
@@ -39,10 +39,10 @@ from streams.deciding import Decider
 from streams.dispatching import Dispatcher
 from streams.envelope import Outgoing, look_at
 from streams.failpoints import Failpoint, Failpoints
+from streams.families import Families, Family
 from streams.following import Follower, whom_to_tell
 from streams.places import Places
 from streams.stores import chunks as chunk_store
-from streams.stores.chunks import Control
 from streams.stores.database import Database
 from streams.stores.decisions import (
     Decision,
@@ -51,8 +51,8 @@ from streams.stores.decisions import (
     problem_of,
     store_decision,
 )
-from streams.stores.waits import keep_waits
-from streams.waking import Wake, keep_timer
+from streams.storing import Before, Storing, has_moved
+from streams.waking import Wake
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +85,7 @@ class _Step:
     others: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
     recordings: list[Recording[str]] = field(default_factory=list)
+    kin: list[Recording[str]] = field(default_factory=list)
 
 
 class Coordinator:
@@ -117,6 +118,8 @@ class Coordinator:
         self._registry = registry
         self._ids = ids
         self._decider = Decider(registry, clock, ids, draw, settings.approval)
+        self._families = Families(self._decider, jobs, clock)
+        self._storing = Storing(jobs, clock, failpoints, claim_by=settings.claim_by)
         self._follower = Follower(jobs, registry, clock, ids, settings.approval)
         self._dispatcher = Dispatcher(registry)
         self._places = places
@@ -227,8 +230,10 @@ class Coordinator:
 
     async def _after_commit(self, job_id: str, command: Command | None, step: _Step) -> None:
         self._failpoints.reach(Failpoint.COORDINATOR_COMMITTED)
+        for child in {recording.domain_event.originator_id for recording in step.kin}:
+            self._forget(str(child))
         if step.recordings:
-            self._stored(step.recordings)
+            self._stored([*step.recordings, *step.kin])
             self._failpoints.reach(Failpoint.HEADS_SIGNED)
         if command is not None and step.decision is not None:
             self._decided(command.command_id, _told(command, step.decision, step.job))
@@ -278,17 +283,17 @@ class Coordinator:
                 return _Step(decision=_same(known, command))
         version = chunk_store.lock_control(connection, job_id)
         job = self._load(job_id, version)
-        due, awaited = job.wakes_at, job.awaited
-        problem = self._decide(connection, job, command)
+        before, family = Before.of(job), Family()
+        self._families.lock(connection, job, command)
+        problem = self._decide(connection, job, command, family)
         more = self._follower.heed(connection, job)
+        self._families.heed(connection, job, family)
         room = self._places.allot(connection, job, self._live)
         own = room.pop(job.id, 0)
         step = _Step(job=job, planned=self._plan(job, own))
-        self._store(connection, job, step, is_new=version == 0)
-        keep_timer(connection, job, due)
-        keep_waits(connection, job.id, job.awaited, awaited)
+        self._store(connection, job, before, step, family)
         if step.recordings:
-            step.told = (job.id,) if more else whom_to_tell(connection, job)
+            step.told = self._told(connection, job, before, family, more=more)
         self._places.keep(connection, job, sent=bool(step.planned))
         if own and not job.wants_chunks():
             # It may have left room that others can use.
@@ -311,44 +316,40 @@ class Coordinator:
             return live
         return self._jobs.load(job_id) if version else Job(id=job_id)
 
-    def _store(self, connection: Connection, job: Job, step: _Step, *, is_new: bool) -> None:
-        self._failpoints.reach(Failpoint.BEFORE_APPEND)
-        step.recordings = self._jobs.save(job, connection=connection)
-        self._failpoints.reach(Failpoint.AFTER_APPEND)
-        if not step.recordings:
-            return
-        control = _control_of(job)
-        ended = job.status.value if job.status.terminal else None
-        if is_new:
-            chunk_store.insert_control(connection, control, open_=not job.resting, ended=ended)
-        else:
-            chunk_store.update_control(
-                connection,
-                job.id,
-                epoch=job.epoch,
-                version=job.version,
-                open_=not job.resting,
-                ended=ended,
-            )
-        if step.planned:
-            chunk_store.dispatch(
-                connection,
-                control,
-                step.planned,
-                generation=job.generation,
-                claim_by=self._clock.now().timestamp() + self._settings.claim_by,
-            )
-            self._failpoints.reach(Failpoint.AFTER_CHUNK_ROWS)
+    def _store(
+        self, connection: Connection, job: Job, before: Before, step: _Step, family: Family
+    ) -> None:
+        """The job and those of its children that were changed with it."""
+        children = sorted(family.changed.values(), key=lambda one: one[0].spec.operation)
+        for child, _ in children:
+            # Who changes what a job has of the places has locked them, before any event.
+            self._places.allot(connection, child, self._live)
+        step.recordings = self._storing.store(connection, job, before, step.planned)
+        for child, was in children:
+            step.kin += self._storing.store(connection, child, was)
+            self._places.keep(connection, child, sent=False)
+
+    def _told(
+        self, connection: Connection, job: Job, before: Before, family: Family, *, more: bool
+    ) -> tuple[str, ...]:
+        """The jobs that must look at what has become of this one."""
+        told = [*family.ids, *whom_to_tell(connection, job)]
+        if job.spec.parent is not None and has_moved(job, before):
+            told.append(job.spec.parent)
+        return (*told, job.id) if more else tuple(told)
 
     def _decide(
-        self, connection: Connection, job: Job, command: Command | None
+        self, connection: Connection, job: Job, command: Command | None, family: Family
     ) -> dict[str, Any] | None:
         """Apply the command to the aggregate; the refusal as it is stored, or None."""
         self._decider.record(connection, job)
         if command is None:
             return None
         try:
-            self._decider.apply(connection, job, command)
+            if isinstance(command, SubmitBatch) or job.spec.steps:
+                self._families.apply(connection, job, command, family)
+            else:
+                self._decider.apply(connection, job, command)
         except CommandRefused as refusal:
             return problem_of(refusal)
         return None
@@ -381,22 +382,6 @@ def _same(known: Decision, command: Command) -> Decision:
 
 def _told(command: Command, decision: Decision, job: Job | None) -> Decision:
     """The decision with a new job as it is now, which its sender would read at once."""
-    if job is None or not isinstance(command, SubmitJob | OpenJob):
+    if job is None or not isinstance(command, SubmitJob | OpenJob | SubmitBatch):
         return decision
     return replace(decision, job=job.as_it_stands())
-
-
-def _control_of(job: Job) -> Control:
-    return Control(
-        job_id=job.id,
-        tenant=job.tenant,
-        actor=job.created_by,
-        operation=job.spec.operation,
-        params=job.spec.params,
-        epoch=job.epoch,
-        version=job.version,
-        dry_run=job.options.dry_run,
-        plan=job.options.plan.job_id if job.options.plan else None,
-        atomic=job.options.atomic,
-        item_timeout=job.options.item_timeout,
-    )

@@ -33,7 +33,13 @@ from domain.commands import (
     UndoJob,
     UploadedItems,
 )
-from domain.contradictions import check_fed, check_options, check_undo
+from domain.contradictions import (
+    check_fed,
+    check_no_batch,
+    check_options,
+    check_plain,
+    check_undo,
+)
 from domain.errors import IdempotencyConflict, InvalidCommand, JobNotFound
 from domain.events import JobStatus
 from domain.job import Job, Stamp
@@ -166,6 +172,7 @@ class Decider:
 
     def _undo(self, connection: Connection, job: Job, command: UndoJob, stamp: Stamp) -> None:
         check_undo(command.select, force=command.force, reason=command.reason)
+        check_no_batch(command.batch)
         operation = self._registry.get(job.spec.operation)
         require_reversible(operation, job, force=command.force)
         job.check_undo()
@@ -235,6 +242,12 @@ class Decider:
         check_moments(command.spec.options.schedule, stamp.at, "/options")
         require_known(connection, command.tenant, command.spec)
         _check_frozen(command)
+        self.begin(connection, job, command, stamp)
+
+    def begin(
+        self, connection: Connection, job: Job, command: SubmitJob | OpenJob, stamp: Stamp
+    ) -> None:
+        """Begin a job whose spec was checked."""
         if isinstance(command, OpenJob):
             if command.spec.options.plan is not None:
                 raise InvalidCommand(
@@ -276,6 +289,29 @@ class Decider:
             return keys.settle_repeats(connection, job_id, keys.of_job(job_id), pointer, rule)
         keys.ensure_keys(connection, upload_id, pointer)
         return keys.settle_repeats(connection, job_id, keys.of_upload(upload_id), pointer, rule)
+
+    def check_step(self, spec: JobSpec) -> None:
+        """Raise CommandRefused for a step that no job can do."""
+        check_work(self._registry, spec)
+        check_moments(spec.options.schedule, self._clock.now(), "/options")
+        if spec.options.plan is not None:
+            raise InvalidCommand("a step cannot apply a plan", pointer="/options/plan")
+
+    def require_upload(self, connection: Connection, command: SubmitJob | OpenJob) -> None:
+        """Raise InvalidCommand for items that are not there; hold those that are."""
+        if isinstance(command, SubmitJob) and isinstance(command.source, UploadedItems):
+            payloads.require_upload(
+                connection,
+                command.source,
+                tenant=command.tenant,
+                job_id=command.job_id,
+                first_item=0,
+            )
+
+    def check_reversible(self, job: Job, *, force: bool) -> None:
+        """Raise CommandRefused for a job that cannot be undone."""
+        require_reversible(self._registry.get(job.spec.operation), job, force=force)
+        job.check_undo()
 
     def _is_same(self, connection: Connection, job: Job, command: SubmitJob | OpenJob) -> bool:
         """Whether a job that is there is the one that the command asks for."""
@@ -404,6 +440,12 @@ def _check_item_timeout(operation: Operation, options: JobOptions) -> None:
 
 def check_spec(registry: Registry, spec: JobSpec) -> None:
     """Raise UnknownOperation or InvalidCommand, which points at the parameter at fault."""
+    check_plain(spec)
+    check_work(registry, spec)
+
+
+def check_work(registry: Registry, spec: JobSpec) -> None:
+    """As ``check_spec``, also of a job that belongs to a batch."""
     operation = registry.get(spec.operation)
     check_options(spec.options, operation.codes)
     if spec.options.on_error is OnError.ROLL_BACK:

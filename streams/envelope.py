@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
@@ -15,10 +15,11 @@ from domain.commands import (
     AppendItems,
     BaseCommand,
     Command,
+    InlineItems,
     OpenJob,
     RecordOutcomes,
+    SubmitBatch,
     SubmitJob,
-    UploadedItems,
 )
 from domain.errors import MessageUnreadable, UnsupportedVersion
 from domain.events import EVENTS, JobEvent
@@ -202,7 +203,7 @@ def decode_event(
 def decode_command(value: bytes | None) -> Command:
     """The command; raises UnsupportedVersion or MessageUnreadable, which name the field."""
     command = _decode(COMMAND, value, "command")
-    if isinstance(command, SubmitJob | OpenJob | AppendItems):
+    if isinstance(command, SubmitJob | OpenJob | AppendItems | SubmitBatch):
         _check_free(command, value or b"")
     return command
 
@@ -250,19 +251,29 @@ def _is_newer(value: bytes) -> bool:
         return False
 
 
-def _check_free(command: SubmitJob | OpenJob | AppendItems, value: bytes) -> None:
+def _check_free(command: SubmitJob | OpenJob | AppendItems | SubmitBatch, value: bytes) -> None:
     """Params and items may be any JSON, and must be JSON: they are stored and sent on.
 
     Raises MessageUnreadable for NaN, infinities and integers beyond 64 bits.
     """
-    spec = None if isinstance(command, AppendItems) else command.spec.params
-    source = None if isinstance(command, OpenJob) else command.source
-    items = () if source is None or isinstance(source, UploadedItems) else source.items
     try:
         orjson.loads(value)
-        orjson.dumps([spec, items])
+        orjson.dumps([*_free(command)])
     except (orjson.JSONDecodeError, TypeError) as error:
         raise MessageUnreadable(f"the command is not readable: {error}") from error
+
+
+def _free(command: SubmitJob | OpenJob | AppendItems | SubmitBatch) -> Iterator[Any]:
+    """What of a command is nobody's to define but the operation's."""
+    if isinstance(command, SubmitBatch):
+        for step in command.steps:
+            yield step.params
+            yield step.source.items if isinstance(step.source, InlineItems) else None
+        return
+    if not isinstance(command, AppendItems):
+        yield command.spec.params
+    if not isinstance(command, OpenJob) and isinstance(command.source, InlineItems):
+        yield command.source.items
 
 
 def hint(command: BaseCommand, topic: str) -> Outgoing:

@@ -24,7 +24,7 @@ from domain.outcomes import ItemStatus
 from domain.ports import Clock, Ids
 from domain.registry import Registry
 from streams.items import ItemReading, ItemView, Standing, Wanted
-from streams.stores import paces, payloads, waits
+from streams.stores import children, paces, payloads, waits
 from streams.stores.payloads import PartCutter
 from streams.stores.survey import WINDOW, survey
 
@@ -66,7 +66,7 @@ class Follower:
     def heed(self, connection: Connection, job: Job) -> bool:
         """See how the others have ended; returns whether there is more to take from one."""
         awaited = job.awaited
-        if not awaited:
+        if not awaited or _is_held(connection, job):
             return False
         ends = waits.ends_of(connection, [after.job_id for after in awaited])
         job.heed(self._stamp(), ends)
@@ -131,6 +131,13 @@ class Follower:
 
     def _stamp(self) -> Stamp:
         return Stamp("engine", "", self._clock.now())
+
+
+def _is_held(connection: Connection, job: Job) -> bool:
+    """Whether a draft waits that its batch goes on: other jobs of a paused batch are paused."""
+    if job.status is not JobStatus.DRAFT or job.spec.parent is None:
+        return False
+    return children.status_of(connection, job.spec.parent) is JobStatus.PAUSED
 
 
 def taken(fields: Mapping[str, str], result: object) -> dict[str, object]:

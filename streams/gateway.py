@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,6 +31,8 @@ from domain.commands import (
     JobSpec,
     OpenJob,
     SealJob,
+    SentStep,
+    SubmitBatch,
     SubmitJob,
     UploadedItems,
 )
@@ -39,6 +41,7 @@ from domain.errors import DecisionPending, InvalidCommand
 from domain.options import NO_CAPS
 from domain.ports import Clock, Ids
 from domain.registry import Registry
+from domain.steps import at_step, check_steps
 from streams import topics
 from streams.awaiting import Waiting
 from streams.deciding import check_spec
@@ -189,10 +192,7 @@ class Gateway:
         pointer = await self._database.read(
             lambda connection: keys.pointer_of(connection, caller.tenant, job_id)
         )
-        source, (upload, parts) = await self._upload(caller, lines, pointer)
-        await self._database.write(
-            lambda connection: store_rest(connection, upload, parts), lasting=False
-        )
+        source = await self._stored(caller, lines, pointer)
         return await self._decide(
             AppendItems(
                 command_id=f"{job_id}.part.{part}.{_mark(caller, source.sha256)}",
@@ -201,6 +201,44 @@ class Gateway:
                 actor=caller.actor,
                 part=part,
                 source=source,
+            )
+        )
+
+    async def submit_batch(
+        self,
+        caller: Caller,
+        spec: JobSpec,
+        lines: Sequence[AsyncIterator[bytes] | None],
+        *,
+        key: str | None,
+    ) -> Decision:
+        """A batch with the items of each of its steps; None for a step that has none."""
+        check_steps(spec.steps)
+        sources: list[UploadedItems | None] = []
+        for number, items in enumerate(lines):
+            with at_step(number):
+                pointer = spec.steps[number].options.key
+                sources.append(
+                    None if items is None else await self._stored(caller, items, pointer)
+                )
+        digests = ".".join("" if source is None else source.sha256 for source in sources)
+        body_hash, wanted = _body_hash(spec, digests), self._ids.new()
+        job_id = await self._database.write(
+            partial(self._reserve, caller, key, body_hash, wanted, (None, [])), lasting=False
+        )
+        return await self._decide(
+            SubmitBatch(
+                command_id=f"{job_id}.submit",
+                job_id=job_id,
+                tenant=caller.tenant,
+                actor=caller.actor,
+                name=spec.name,
+                tags=spec.tags,
+                priority=spec.priority,
+                steps=tuple(
+                    SentStep(**dict(step), source=source)
+                    for step, source in zip(spec.steps, sources, strict=True)
+                ),
             )
         )
 
@@ -262,6 +300,15 @@ class Gateway:
         )
 
     # -- items ------------------------------------------------------------------------
+
+    async def _stored(
+        self, caller: Caller, lines: AsyncIterator[bytes], pointer: str | None
+    ) -> UploadedItems:
+        source, (upload, parts) = await self._upload(caller, lines, pointer)
+        await self._database.write(
+            lambda connection: store_rest(connection, upload, parts), lasting=False
+        )
+        return source
 
     async def _upload(
         self, caller: Caller, lines: AsyncIterator[bytes], pointer: str | None

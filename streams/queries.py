@@ -113,7 +113,7 @@ class Queries:
 
     async def standing(self, tenant: str, job_id: str, wanted: Wanted = ALL) -> Standing:
         """What the job and its chunks tell of the items at this moment."""
-        job = await self.job(tenant, job_id)
+        job = _with_items(await self.job(tenant, job_id))
         if wanted.key is not None and job.options.key is None:
             raise InvalidCommand(
                 "the items of this job have no keys; submit with the option key", pointer="/key"
@@ -185,7 +185,7 @@ class Queries:
 
     async def _run(self, tenant: str, run: Run, prefix: str = "") -> Standing:
         """The items of a run; ``prefix`` is that of its parameters."""
-        job = await self.job(tenant, run.job_id, run.version)
+        job = _with_items(await self.job(tenant, run.job_id, run.version))
         until, waiting, dropped = NOW, job.waiting, job.dropped
         if run.version is not None:
             until = Until(below=job.next_chunk, open=frozenset(job.open))
@@ -211,7 +211,7 @@ class Queries:
 
     async def errors(self, tenant: str, job_id: str) -> list[ErrorGroup]:
         """The failed items by code and signature, the largest group first."""
-        job = await self.job(tenant, job_id)
+        job = _with_items(await self.job(tenant, job_id))
         others = job.waiting | job.dropped
         return await self._database.read(
             lambda connection: group_errors(connection, job_id, others)
@@ -219,7 +219,7 @@ class Queries:
 
     async def item_past(self, tenant: str, job_id: str, position: int) -> ItemPast:
         """All that has become of an item that the job has."""
-        await self.job(tenant, job_id)
+        _with_items(await self.job(tenant, job_id))
         return await self._database.read(lambda connection: past_of(connection, job_id, position))
 
     async def history(
@@ -257,7 +257,7 @@ class Queries:
         self, tenant: str, job_id: str, page: Page, wanted: WantedUndo
     ) -> Preview:
         """What an undo would do now; raises CommandRefused as the undo itself would."""
-        job = await self.job(tenant, job_id)
+        job = _with_items(await self.job(tenant, job_id))
         return await Previewer(self._database, self._registry).preview(job, page, wanted)
 
     def _load(self, tenant: str, job_id: str, version: int | None) -> Job:
@@ -287,6 +287,15 @@ def _compare(
 
 def _count(comparison: Comparison, span: tuple[int, int], connection: Connection) -> Summary:
     return comparison.count(connection, *span)
+
+
+def _with_items(job: Job) -> Job:
+    """The job; raises InvalidCommand for a batch, whose items are those of its jobs."""
+    if job.spec.steps:
+        raise InvalidCommand(
+            f"job {job.id} is a batch and has no items of its own; ask for those of its steps"
+        )
+    return job
 
 
 def _no_record(table: str, record_id: int) -> RecordNotFound:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from domain.commands import (
     ApproveJob,
     BaseCommand,
+    BatchUndo,
     CancelJob,
     PauseJob,
     RejectJob,
@@ -37,6 +38,7 @@ class More(Value):
 
     retry: Selection = Selection()
     undo: UndoSelection = UndoSelection()
+    batch: BatchUndo = BatchUndo()
     force: bool = False
     roll_back: bool = False
     graceful: bool = False
@@ -47,7 +49,7 @@ class More(Value):
             case "retry":
                 return {"select": self.retry}
             case "undo":
-                return {"select": self.undo, "force": self.force}
+                return {"select": self.undo, "batch": self.batch, "force": self.force}
             case "cancel":
                 return {"roll_back": self.roll_back, "graceful": self.graceful}
             case _:

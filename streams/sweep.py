@@ -1,8 +1,8 @@
 """Sweep: finds what was lost on the way. Messages are hints, and hints may get lost.
 
 Outcomes that no aggregate has recorded, chunks that nobody works, jobs that nobody
-drives, jobs behind others that have ended. One at a time looks in the whole installation;
-two would only say things twice.
+drives, jobs behind others that have ended, batches of which a job has moved. One at a time
+looks in the whole installation; two would only say things twice.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from streams.dispatching import work_message
 from streams.envelope import Outgoing
 from streams.killers import close_killer
 from streams.places import LivePlaces
+from streams.stores import children, outcomes, waits
 from streams.stores import chunks as chunk_store
-from streams.stores import outcomes, waits
 from streams.stores.database import Database
 from streams.stores.grants import clear_grants
 from streams.stores.overdue import Overdue, dispatch_again, overdue, still_late
@@ -69,6 +69,7 @@ class Sweep:
         waiting = [
             *outcomes.jobs_with_unrecorded(connection),
             *waits.ready(connection),
+            *children.unheard(connection),
             *self._neglected(connection),
         ]
         return overdue(connection, self._clock.now().timestamp()), [*dict.fromkeys(waiting)]

@@ -104,7 +104,7 @@ def test_the_quick_start(server: Server) -> None:
 
 def test_a_job_in_parts(server: Server) -> None:
     opened, *others = snippets(API, "sh")[0].split("\ncurl ")
-    again, follow = snippets(API, "sh")[1:]
+    again, follow = snippets(API, "sh")[2:]
     draft = json.loads(run(server, opened))["job_id"]
 
     parts = run(server, f"draft={draft}\n" + "".join(f"curl {other}\n" for other in others))
@@ -118,6 +118,17 @@ def test_a_job_in_parts(server: Server) -> None:
     assert "id: 4\n" in seen
     assert "id: 3\n" not in seen
     assert api(server, f"/api/v1/jobs/{draft}")["counts"]["total"] == 2
+
+
+def test_a_batch(server: Server) -> None:
+    batch = json.loads(run(server, snippets(API, "sh")[1]))
+    follow = f"curl -sN {ADDRESS}/api/v1/jobs/{batch['job_id']}/events"
+    assert "event: job.children_moved" in run(server, follow)
+    ended = api(server, f"/api/v1/jobs/{batch['job_id']}")
+    # Whether there is a project 1 depends on the tests before.
+    assert ended["status"] in ("completed", "failed")
+    assert [step["name"] for step in ended["steps"]] == ["labels", "more", "drop"]
+    assert ended["counts"]["total"] >= 2
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -22,6 +22,8 @@ from domain.commands import (
     ResumeJob,
     RetryJob,
     SealJob,
+    SentStep,
+    SubmitBatch,
     SubmitJob,
     UndoJob,
     UndoSelection,
@@ -29,6 +31,8 @@ from domain.commands import (
 from domain.events import (
     AttemptsDue,
     Cause,
+    Child,
+    ChildrenMoved,
     ChunksClosed,
     ChunksPlanned,
     DependenciesMet,
@@ -54,11 +58,13 @@ from domain.events import (
     PlannedChunk,
     RepeatsSkipped,
     RetryStarted,
+    StepsSubmitted,
     UndoStarted,
 )
 from domain.options import Caps, Limit
 from domain.outcomes import ClosedChunk, Counts, Deferred
 from domain.ranges import Ranges
+from domain.steps import BATCH, Needs, Step, child_id
 from domain.values import Value
 from streams import topics
 from streams.deadletters import Burial
@@ -85,6 +91,23 @@ SPEC = JobSpec(operation=OPERATION, name="Labels of the gazetteer", tags=("night
 ITEMS = InlineItems(items=({"project_id": 1, "name": "CITY"}, {"project_id": 1, "name": "RIVER"}))
 
 
+STEPS = (
+    SentStep(name="labels", operation=OPERATION, source=ITEMS, savepoint="labelled"),
+    SentStep(
+        name="again",
+        operation="annotations.delete_labels",
+        after=(Needs(step="labels", consume={"id": "id"}),),
+    ),
+)
+BATCH_SPEC = JobSpec(
+    operation=BATCH,
+    name="Gazetteer",
+    steps=tuple(
+        Step(**{name: getattr(each, name) for name in Step.model_fields}) for each in STEPS
+    ),
+)
+
+
 def _said(verb: str) -> dict[str, Any]:
     """What every command says."""
     return {
@@ -99,6 +122,7 @@ def commands() -> list[Value]:
     """One of each command."""
     return [
         SubmitJob(**_said("submit"), spec=SPEC, source=ITEMS),
+        SubmitBatch(**_said("submit-batch"), name="Gazetteer", steps=STEPS),
         OpenJob(**_said("open"), spec=SPEC),
         AppendItems(**_said("part.0"), part=0, source=ITEMS),
         SealJob(**_said("seal"), items=2),
@@ -188,6 +212,8 @@ def _history() -> Sequence[JobEvent]:
     )
     waits = {"chunks": (closed,), "deferred": (busy,)}
     stopped = {"epoch": 1, "limit": Limit(failed=0), "reason": "limit: an item failed"}
+    half = Counts(pending=1, succeeded=1)
+    child = Child(step=0, job_id=child_id(JOB, 0), status=JobStatus.RUNNING, counts=half)
     skipped = {
         "needs": "import-2026-11-25",
         "ended": JobStatus.FAILED,
@@ -205,6 +231,8 @@ def _history() -> Sequence[JobEvent]:
         (RepeatsSkipped, pending, Counts(pending=1, skipped=1), {"items": Ranges.of([1])}),
         (JobStartDue, pending, two, {}),
         (JobDeadlinePassed, running, two, {"deadline": BEGIN}),
+        (StepsSubmitted, pending, two, {"spec": BATCH_SPEC}),
+        (ChildrenMoved, running, Counts(pending=1, succeeded=1), {"children": (child,)}),
         (DependenciesMet, pending, two, {}),
         (JobSkipped, JobStatus.CANCELLED, Counts(skipped=2), skipped),
         (ChunksPlanned, running, two, {"generation": 0, "chunks": (planned,)}),

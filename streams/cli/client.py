@@ -101,6 +101,11 @@ class Client:
             headers["Idempotency-Key"] = key
         return await self._posted("/api/v1/jobs", query, headers=headers, data=items)
 
+    async def batch(self, document: Any, key: str = "") -> JobDocument:
+        """Submit a batch of jobs that come after one another."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return await self._posted("/api/v1/batches", (), json=document, headers=headers)
+
     async def submit_document(self, body: Mapping[str, Any], *, key: str = "") -> JobDocument:
         """A new job that is described by a JSON document."""
         headers = {"Idempotency-Key": key} if key else {}

@@ -38,6 +38,18 @@ class DeadlineDocument(TypedDict):
     warning: str | None
 
 
+class StepDocument(TypedDict):
+    """A step of a batch: its job, and how that one is."""
+
+    name: str
+    job_id: str
+    operation: str
+    status: str
+    counts: CountsDocument
+    after: list[str]
+    savepoint: str | None
+
+
 class JobDocument(TypedDict):
     """A job; times are ISO 8601, ``percent`` is 0 to 100. Figures are None when unknown."""
 
@@ -64,6 +76,7 @@ class JobDocument(TypedDict):
     waiting: NotRequired[WaitingDocument | None]
     start_at: NotRequired[str | None]
     deadline: NotRequired[DeadlineDocument | None]
+    steps: NotRequired[list[StepDocument]]
 
 
 class FaultDocument(TypedDict):

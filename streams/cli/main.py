@@ -11,6 +11,7 @@ import typer
 from domain.errors import CountermandError
 from streams.cli import (
     audit,
+    batching,
     comparing,
     database,
     demo,
@@ -78,6 +79,7 @@ def _options(
 
 app.command(rich_help_panel=JOBS)(submit.submit)
 app.command(rich_help_panel=JOBS)(selecting.select)
+app.command(rich_help_panel=JOBS)(batching.batch)
 app.command(rich_help_panel=JOBS)(submit.watch)
 for verb in (
     *(reading.jobs, reading.show, reading.items, reading.errors, reading.events),

@@ -95,6 +95,10 @@ def show(
     from streams.cli.render import console, job_details
 
     console().print(job_details(job))
+    if job.get("steps"):
+        from streams.cli.step_table import step_table
+
+        console().print(step_table(job["steps"]))
 
 
 def items(  # noqa: PLR0913 - the options of a command

@@ -137,6 +137,10 @@ def undo(  # noqa: PLR0913 - the options of a command
         list[str] | None,
         typer.Option(help="Only items that wrote to this record (TABLE/ID); may be repeated."),
     ] = None,
+    to: Annotated[str, typer.Option(help="Of a batch: only what comes after this savepoint.")] = "",
+    branch: Annotated[
+        str, typer.Option(help="Of a batch: only this step and what comes after it.")
+    ] = "",
     force: Annotated[
         bool,
         typer.Option(
@@ -162,15 +166,19 @@ def undo(  # noqa: PLR0913 - the options of a command
       countermand undo 0192f7a1-... --preview          names the conflicts, writes nothing
       countermand undo 0192f7a1-... --reason "wrong price list" --watch
       countermand undo 0192f7a1-... --record labels/9     the items that wrote to it
+      countermand undo 0192f7a1-... --to loaded           of a batch, what comes after that
       countermand items 0192f7a1-... --status conflict
     """
-    part = {"items": item, "chunks": chunk, "records": record}
+    part: dict[str, Any] = {"items": item, "chunks": chunk, "records": record}
     said = {name: value for name, value in part.items() if value}
+    steps = {name: value for name, value in (("to", to), ("branch", branch)) if value}
     if preview:
         _preview(job_id, said, url, force=force, as_json=as_json)
         return
     forced = {"force": True} if force else {}
-    _steer("undo", job_id, reason, url, as_json=as_json, watch=watch, more={**said, **forced})
+    _steer(
+        "undo", job_id, reason, url, as_json=as_json, watch=watch, more={**said, **steps, **forced}
+    )
 
 
 def _preview(

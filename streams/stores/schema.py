@@ -81,6 +81,23 @@ waits = Table(
 )
 """Jobs that may start when others have ended, each with those others; as long as they wait."""
 
+children = Table(
+    "children",
+    metadata,
+    Column("batch", String(64), primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("job_id", String(64), nullable=False),
+    Column("moved", Boolean, nullable=False),
+    UniqueConstraint("job_id", name="children_job"),
+    Index(
+        "children_moved",
+        "batch",
+        sqlite_where=text("moved = 1"),
+        postgresql_where=text("moved"),
+    ),
+)
+"""The jobs of batches; ``moved`` are those that are no longer what their batch has heard."""
+
 chunks = Table(
     "chunks",
     metadata,

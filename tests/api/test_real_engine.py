@@ -134,6 +134,80 @@ async def test_jobs_behind_others(shop: Shop) -> None:
     assert problem["pointer"] == "/options/after/0/job_id"
 
 
+def _batch(**changes: Any) -> dict[str, Any]:
+    things = [{"name": f"thing {n}"} for n in range(5)]
+    steps = [
+        {"name": "make", "operation": "stock.create", "items": things, "savepoint": "made"},
+        {"name": "more", "operation": "stock.create", "items": things, "after": ["make"]},
+        {
+            "name": "send",
+            "operation": "stock.send",
+            "after": [{"step": "more", "consume": {"number": "id"}}],
+        },
+    ]
+    steps[1] |= changes
+    return {"name": "Spring", "tags": ["spring"], "steps": steps}
+
+
+async def test_a_batch_is_one_job_with_steps(shop: Shop) -> None:
+    headers = {"Idempotency-Key": "a batch"}
+    batch = await shop.post("/api/v1/batches", json=_batch(), headers=headers)
+    again = await shop.post("/api/v1/batches", json=_batch(), headers=headers)
+    assert again["job_id"] == batch["job_id"]
+    done = await shop.settled(batch)
+    assert (done["status"], done["counts"]["succeeded"]) == ("completed", 15)
+    assert [step["name"] for step in done["steps"]] == ["make", "more", "send"]
+    first = await shop.get(f"/api/v1/jobs/{done['steps'][0]['job_id']}")
+    assert (first["parent"], first["tags"]) == (batch["job_id"], ["spring"])
+    problem = await shop.get(f"/api/v1/jobs/{batch['job_id']}/items", status=422)
+    assert "ask for those of its steps" in problem["detail"]
+    undone = await shop.post(done["links"]["undo"], json={"to": "made", "reason": "mistake"})
+    assert undone["status"] == "rolling_back"
+    done = await shop.settled(batch, after=undone["version"])
+    assert [step["status"] for step in done["steps"]] == ["completed", "rolled_back", "rolled_back"]
+    problem = await shop.post(first["links"]["undo"], status=422, json={"to": "made"})
+    assert problem["pointer"] == "/to"
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"after": ["nothing"]}, "/steps/1/after/0"),
+        ({"after": ["send"]}, "/steps"),
+        ({"after": [{"step": "make", "end": "soon"}]}, "/steps/1/after/0"),
+        ({"operation": "no.such"}, "/steps/1/operation"),
+        ({"items": []}, "/steps/1/items"),
+        ({"items": 7}, "/steps/1/items"),
+        ({"name": "a b"}, "/steps/1/name"),
+        ({"colour": "red"}, "/steps/1/colour"),
+        ({"options": {"chunk_size": 0}}, "/steps/1/options/chunk_size"),
+        ({"priority": 11}, "/steps/1/priority"),
+    ],
+)
+async def test_a_batch_that_cannot_be_is_refused_where_it_stands(
+    shop: Shop, changes: dict[str, Any], pointer: str
+) -> None:
+    before = await shop.jobs()
+    problem = await shop.post("/api/v1/batches", status=422, json=_batch(**changes))
+    assert problem["pointer"].startswith(pointer)
+    assert await shop.jobs() == before
+
+
+@pytest.mark.parametrize(("field", "value"), [("steps", []), ("steps", {}), ("operation", "a.b")])
+async def test_a_batch_has_steps_and_nothing_else(shop: Shop, field: str, value: Any) -> None:
+    problem = await shop.post("/api/v1/batches", status=422, json=_batch() | {field: value})
+    assert problem["pointer"] == f"/{field}"
+
+
+@pytest.mark.parametrize(("field", "value"), [("steps", [{"name": "a"}]), ("parent", "job-1")])
+async def test_a_job_does_not_say_that_it_belongs_to_a_batch(
+    shop: Shop, field: str, value: Any
+) -> None:
+    body = {"operation": "stock.create", "items": [{"name": "x"}], field: value}
+    problem = await shop.post("/api/v1/jobs", status=422, json=body)
+    assert problem["pointer"].startswith(f"/{field}")
+
+
 async def test_the_same_key_makes_one_job_and_another_body_is_a_conflict(shop: Shop) -> None:
     headers = {"Idempotency-Key": "once"}
     body = {"operation": "stock.create", "items": [{"name": "a"}]}

@@ -127,6 +127,14 @@ async def _submit(request: web.Request) -> web.Response:
     return web.json_response(made, status=202)
 
 
+async def _batch(request: web.Request) -> web.Response:
+    step = {"name": "load", "job_id": "job-1-1", "operation": "notes.load", "status": "running"}
+    step |= {"counts": counts(pending=2), "after": ["first"], "savepoint": None}
+    made = job(operation="batch.steps", status="running", version=2, steps=[step])
+    request.app[CONTRACT].jobs[made["job_id"]] = made
+    return web.json_response(made, status=202)
+
+
 async def _job(request: web.Request) -> web.Response:
     found = request.app[CONTRACT].jobs.get(request.match_info["job"])
     if found is None:
@@ -251,6 +259,7 @@ def _application(contract: Contract) -> web.Application:
     application.router.add_post("/api/v1/tenants/{tenant}", _weigh)
     application.router.add_get("/api/v1/jobs", _jobs)
     application.router.add_post("/api/v1/jobs", _submit)
+    application.router.add_post("/api/v1/batches", _batch)
     application.router.add_get("/api/v1/operations", _operations)
     application.router.add_get("/api/v1/records/{table}/{id}/{part}", _record)
     application.router.add_get("/api/v1/jobs/{job}/diff/{other}", _diff)

@@ -443,6 +443,38 @@ class TestSteering:
         for wrong in (("--take", "id=id"), ("--after", "job-1", "--take", "id")):
             assert ask("submit", "notes.drop", *wrong).code == 2
 
+    def test_a_batch_is_submitted_shown_and_undone_in_part(
+        self, ask: Run, contract: Contract, tmp_path: Path
+    ) -> None:
+        document = tmp_path / "batch.json"
+        document.write_text('{"steps": [{"name": "load"}]}')
+        ended = ask("batch", str(document), "--key", "once")
+        assert (ended.code, ended.out.strip()) == (0, "job-1")
+        assert json.loads(contract.bodies[0]) == {"steps": [{"name": "load"}]}
+        assert contract.headers[0]["Idempotency-Key"] == "once"
+
+        shown = ask("show", "job-1").out
+        for word in ("load", "notes.load", "running", "first", "job-1-1", "2 pending"):
+            assert word in shown
+
+        ask("undo", "job-1", "--to", "loaded")
+        ask("undo", "job-1", "--branch", "load")
+        assert [json.loads(body) for body in contract.bodies[-2:]] == [
+            {"reason": "", "to": "loaded"},
+            {"reason": "", "branch": "load"},
+        ]
+
+    @pytest.mark.parametrize(("text", "said"), [("{", "is no JSON"), (None, "cannot read")])
+    def test_a_batch_that_cannot_be_read_is_told(
+        self, ask: Run, tmp_path: Path, text: str | None, said: str
+    ) -> None:
+        document = tmp_path / "batch.json"
+        if text is not None:
+            document.write_text(text)
+        ended = ask("batch", str(document))
+        assert ended.code == 2
+        assert said in ended.err
+
     def test_a_retry_names_its_items(self, ask: Run, contract: Contract) -> None:
         ask("retry", "job-1", "-i", "3", "--item", "9", "--reason", "mended")
         ask("retry", "job-1", "--code", "busy", "--signature", "it is busy for …")

@@ -16,6 +16,7 @@ from domain.ranges import Ranges
 from domain.reversal import Part
 from domain.schedule import Measured
 from tests.golden import HISTORIES, load
+from tests.unit.domain.family import Batch
 from tests.unit.domain.story import BEGIN, Story, eager
 
 
@@ -49,6 +50,7 @@ def all_kinds() -> list[Story]:
         *_scheduled(),
         *_behind_others(),
         _whole(),
+        _family(),
     ]
 
 
@@ -132,6 +134,13 @@ def _behind_others() -> list[Story]:
         fed,
         Story(after=either).submit(4).heed(job_0="rolled_back"),
     ]
+
+
+def _family() -> Batch:
+    """The story of a batch that is stopped, put back in part, and again."""
+    told = Batch().hear("runs").hear("done", "runs").stop().hear("done", "done", "skipped")
+    told.undo_steps(savepoint="loaded").hear("done", "rolling").hear("done", "back").end_undo()
+    return told
 
 
 def _history(name: str, story: Story) -> dict[str, Any]:

@@ -20,6 +20,8 @@ LABELS = {
     "job.repeats_skipped": "leave out",
     "job.start_due": "start",
     "job.deadline_passed": "late",
+    "job.steps_submitted": "submit",
+    "job.children_moved": "hear",
     "job.dependencies_met": "heed",
     "job.skipped": "skip",
     "job.chunks_planned": "plan",
@@ -44,13 +46,13 @@ _DIAGRAM = re.compile(r"```mermaid\nstateDiagram-v2\n(.*?)```", re.DOTALL)
 _EDGE = re.compile(r"^\s*(\S+) --> (\S+): (.+)$")
 
 
-def drawn_edges() -> set[Edge]:
-    """The edges of the first drawing; raises ValueError on a line that is none."""
-    diagram = _DIAGRAM.search(_DOCUMENT.read_text(encoding="utf-8"))
-    if diagram is None:
-        raise ValueError(f"{_DOCUMENT} has no state diagram")
+def drawn_edges(drawing: int = 0) -> set[Edge]:
+    """The edges of a drawing, the first or another; raises ValueError on a line that is none."""
+    diagrams = _DIAGRAM.findall(_DOCUMENT.read_text(encoding="utf-8"))
+    if len(diagrams) <= drawing:
+        raise ValueError(f"{_DOCUMENT} has no state diagram {drawing}")
     edges: set[Edge] = set()
-    for line in filter(str.strip, diagram[1].splitlines()):
+    for line in filter(str.strip, diagrams[drawing].splitlines()):
         found = _EDGE.match(line)
         if found is None:
             raise ValueError(f"not an edge: {line!r}")

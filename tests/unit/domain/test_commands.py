@@ -16,6 +16,17 @@ SPEC = {"operation": "shop.reprice"}
 UPLOAD = {"kind": "upload", "upload_id": "u-1", "items": 3, "size": 60, "sha256": "ab" * 32}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "submit_job": {"spec": SPEC, "source": UPLOAD},
+    "submit_batch": {
+        "steps": [
+            {"name": "load", "operation": "shop.load", "source": UPLOAD, "savepoint": "loaded"},
+            {"name": "tell", "operation": "shop.mail", "after": ["load"]},
+            {
+                "name": "drop",
+                "operation": "shop.drop",
+                "after": [{"step": "load", "end": "partly", "consume": {"id": "id"}}],
+            },
+        ]
+    },
     "open_job": {"spec": SPEC},
     "append_items": {"part": 0, "source": {"kind": "inline", "items": [{"id": 1}, "x", None]}},
     "seal_job": {"items": 3},

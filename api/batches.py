@@ -1,0 +1,69 @@
+"""Batches: jobs that come after one another, submitted as one document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import Field
+
+from api import bodies, submissions
+from api.edge import caller, edge
+from api.models import checked, invalid
+from api.parameters import Parameters
+from api.submit import accepted, idempotency_key
+from domain.commands import JobSpec, Tag
+from domain.options import Priority
+from domain.steps import BATCH, MAX_STEPS, Step
+from domain.values import Value
+
+
+class Batch(Value):
+    """The body of a batch, without the items of its steps."""
+
+    name: Annotated[str, Field(max_length=4000)] = ""
+    tags: Annotated[tuple[Tag, ...], Field(max_length=50)] = ()
+    priority: Priority = 5
+    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=MAX_STEPS)]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSubmission:
+    """A batch as a client describes it; of each step the items as NDJSON, None without any."""
+
+    spec: JobSpec
+    blocks: Sequence[Sequence[bytes] | None]
+
+
+def from_body(text: bytes, depth: int) -> BatchSubmission:
+    """``{name, tags, priority, steps: [{name, operation, items, params, after, ...}]}``.
+
+    Raises RequestRefused that points to what is wrong.
+    """
+    body = bodies.parse(text)
+    if not isinstance(body, dict) or not isinstance(body.get("steps"), list):
+        raise invalid("a batch is an object with a list of steps", "/steps")
+    blocks: list[Sequence[bytes] | None] = []
+    steps: list[Any] = []
+    for number, step in enumerate(body["steps"]):
+        items = step.get("items") if isinstance(step, dict) else None
+        pointer = f"/steps/{number}/items"
+        blocks.append(None if items is None else submissions.item_blocks(items, depth, pointer))
+        without = {key: step[key] for key in step if key != "items"} if items is not None else step
+        steps.append(without)
+    batch = checked(Batch, {**body, "steps": steps}, depth)
+    return BatchSubmission(JobSpec(operation=BATCH, **dict(batch)), blocks)
+
+
+async def submit(request: web.Request) -> web.Response:
+    """A batch; the answer is the job that stands for all of it."""
+    own, who, key = edge(request), caller(request), idempotency_key(request)
+    Parameters(request, ())
+    read = partial(from_body, depth=own.limits.json_depth)
+    wanted = await bodies.read(request, own.limits, own.limits.json_body, read)
+    lines = [None if each is None else submissions.streamed(each) for each in wanted.blocks]
+    decision = await own.gateway.submit_batch(who, wanted.spec, lines, key=key)
+    return await accepted(request, decision)

@@ -1,0 +1,136 @@
+"""How a batch follows its children, and begins to undo them. The rest is job.py's.
+
+A batch is a job with steps. It has no chunks: each step is a job of its own, with the batch
+as its parent, and the items of all of them are the batch's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from domain.commands import JobSpec
+from domain.errors import WrongState
+from domain.events import (
+    Cause,
+    Child,
+    ChildrenMoved,
+    JobCancelling,
+    JobFinished,
+    JobStatus,
+    Run,
+    StepsSubmitted,
+    UndoStarted,
+)
+from domain.job_following import JobFollowing
+from domain.job_record import Stamp
+from domain.outcomes import Counts
+from domain.steps import behind
+
+_AT_FIRST = (JobStatus.DRAFT, JobStatus.PENDING, JobStatus.AWAITING_APPROVAL)
+
+
+class JobBatch(JobFollowing):
+    """A job that may have steps."""
+
+    def submit_steps(
+        self, stamp: Stamp, tenant: str, spec: JobSpec, children: Sequence[Child]
+    ) -> None:
+        """Begin a batch whose jobs have just been made."""
+        counts = _sum(children)
+        status = JobStatus.PENDING
+        self._emit(StepsSubmitted, stamp, status=status, counts=counts, tenant=tenant, spec=spec)
+        self.hear(stamp, dict(enumerate(children)))
+
+    def hear(self, stamp: Stamp, told: Mapping[int, Child]) -> None:
+        """Follow the children as they are now."""
+        moved = {n: child for n, child in told.items() if child != self.children[n]}
+        if not moved:
+            return
+        children = [moved.get(number, child) for number, child in enumerate(self.children)]
+        self._emit(
+            ChildrenMoved,
+            stamp,
+            status=self._led_to(children),
+            counts=_sum(children),
+            children=tuple(moved.values()),
+        )
+
+    def stop_steps(self, stamp: Stamp, reason: str, *, roll_back: bool) -> None:
+        """Cancel once all children have ended, of which each has been told so."""
+        self._emit(
+            JobCancelling,
+            stamp,
+            status=JobStatus.CANCELLING,
+            reason=reason,
+            roll_back=roll_back,
+        )
+
+    def undo_steps(self, stamp: Stamp, reason: str, steps: frozenset[int], *, force: bool) -> None:
+        """Begin to undo those steps, the last ones first; see ``next_to_undo``."""
+        standing = sorted(n for n in steps if self.children[n].counts.succeeded)
+        if not standing:
+            raise WrongState(
+                "these steps have changed nothing that stands; there is nothing to undo"
+            )
+        self._emit(
+            UndoStarted,
+            stamp,
+            status=JobStatus.ROLLING_BACK,
+            run=Run.beginning(stamp.at, self.counts),
+            epoch=self.epoch + 1,
+            generation=self.generation + 1,
+            direction=Cause.ROLLBACK,
+            stood=self._stood(),
+            reason=reason,
+            steps=tuple(standing),
+            force=force,
+        )
+
+    def next_to_undo(self) -> list[int]:
+        """The steps whose undo may begin: of all that come after them nothing stands."""
+        return [
+            number
+            for number in self.undoing
+            if not any(
+                self.children[other].counts.succeeded
+                or self.children[other].status is JobStatus.ROLLING_BACK
+                for other in behind(self.spec.steps, [number])
+            )
+        ]
+
+    def end_undo(self, stamp: Stamp) -> None:
+        """Come to rest when nothing more is being put back, and say whether something stands."""
+        if any(child.status is JobStatus.ROLLING_BACK for child in self.children):
+            return
+        left = any(child.counts.succeeded for child in self.children)
+        status = JobStatus.ROLLBACK_INCOMPLETE if left else JobStatus.ROLLED_BACK
+        self._emit(JobFinished, stamp, status=status)
+
+    def _led_to(self, children: Sequence[Child]) -> JobStatus:
+        """The batch's status as its children are."""
+        ended = all(child.status.terminal for child in children)
+        if self.status is JobStatus.ROLLING_BACK or (
+            not ended and self.status in (JobStatus.PAUSED, JobStatus.CANCELLING)
+        ):
+            return self.status
+        if ended:
+            cancelled = self.status is JobStatus.CANCELLING
+            return JobStatus.CANCELLED if cancelled else _ending(children)
+        if self.status is JobStatus.PENDING and all(c.status in _AT_FIRST for c in children):
+            return JobStatus.PENDING
+        return JobStatus.RUNNING
+
+
+def _ending(children: Sequence[Child]) -> JobStatus:
+    """How a batch has ended whose children have."""
+    if all(child.status is JobStatus.COMPLETED for child in children):
+        return JobStatus.COMPLETED
+    counts = _sum(children)
+    if counts.succeeded or counts.planned:
+        return JobStatus.COMPLETED_WITH_ERRORS
+    return JobStatus.ROLLED_BACK if counts.rolled_back else JobStatus.FAILED
+
+
+def _sum(children: Sequence[Child]) -> Counts:
+    names = Counts.model_fields
+    return Counts(**{name: sum(getattr(c.counts, name) for c in children) for name in names})

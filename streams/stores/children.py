@@ -1,0 +1,91 @@
+"""Children: the jobs of batches, and whether their batches have heard how they are.
+
+A child that has moved says so in the transaction in which it moves. Its batch takes that back
+before it looks: who moves after that says so again. Whoever locks control rows of children
+has locked that of the batch before, and all of them before it touches rows of this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+from sqlalchemy import Connection, and_, bindparam, insert, select, update
+
+from domain.events import Child, JobStatus
+from domain.outcomes import Counts
+from streams.stores.schema import children, events, job_control
+from streams.stores.statements import fixed
+
+FOUND_AT_ONCE = 500
+
+_MOVED = fixed(update(children).where(children.c.job_id == bindparam("job")).values(moved=True))
+_HEARD = fixed(
+    update(children)
+    .where(children.c.batch == bindparam("job"), children.c.moved)
+    .values(moved=False)
+)
+
+
+def insert_children(connection: Connection, batch: str, job_ids: Sequence[str]) -> None:
+    """The jobs of a new batch, by step."""
+    connection.execute(
+        insert(children),
+        [
+            {"batch": batch, "step": step, "job_id": job_id, "moved": False}
+            for step, job_id in enumerate(job_ids)
+        ],
+    )
+
+
+def say_moved(connection: Connection, job_id: str) -> None:
+    """The child is no longer what its batch knows."""
+    _MOVED.run(connection, job=job_id)
+
+
+def hear_all(connection: Connection, batch: str) -> dict[int, Child]:
+    """The children as they are now; those that move from now on say so again."""
+    _HEARD.run(connection, job=batch)
+    rows = connection.execute(
+        select(children.c.step, children.c.job_id, events.c.state)
+        .join(job_control, job_control.c.job_id == children.c.job_id)
+        .join(
+            events,
+            and_(
+                events.c.job_id == job_control.c.job_id,
+                events.c.version == job_control.c.version,
+            ),
+        )
+        .where(children.c.batch == batch)
+    )
+    return {
+        step: child_of(step, job_id, orjson.loads(bytes(state))) for step, job_id, state in rows
+    }
+
+
+def child_of(step: int, job_id: str, told: dict[str, object]) -> Child:
+    """A child as its last event tells of it."""
+    counts = Counts.model_validate(told["counts"])
+    return Child(step=step, job_id=job_id, status=JobStatus(str(told["status"])), counts=counts)
+
+
+def unheard(connection: Connection) -> list[str]:
+    """Batches of which a child has moved; for a sweep."""
+    moved = select(children.c.batch).where(children.c.moved).distinct().limit(FOUND_AT_ONCE)
+    return list(connection.scalars(moved))
+
+
+def status_of(connection: Connection, job_id: str) -> JobStatus:
+    """The status of a job that is there."""
+    state = connection.execute(
+        select(events.c.state)
+        .join(
+            job_control,
+            and_(
+                events.c.job_id == job_control.c.job_id,
+                events.c.version == job_control.c.version,
+            ),
+        )
+        .where(job_control.c.job_id == job_id)
+    ).scalar_one()
+    return JobStatus(orjson.loads(bytes(state))["status"])

@@ -1,0 +1,349 @@
+"""Batches in the engine: their order, their whole, and their undo, whoever dies in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from domain.commands import CancelJob, PauseJob, ResumeJob, RetryJob, UndoJob
+from domain.errors import CommandRefused, InvalidCommand, WrongState
+from domain.events import JobStatus
+from domain.registry import Registry
+from streams.stores import migrate
+from streams.stores.database import Database
+from tests.databases import database, database_url
+from tests.engine.batches import BAD, GOOD, children, statuses, step, submit
+from tests.engine.stages import Stages
+from tests.engine.stock import operations, stock
+
+__all__ = ["database", "database_url"]
+
+DIAMOND = (
+    step("last", "left", "right"),
+    step("left", "first"),
+    step("right", "first"),
+    step("first"),
+)
+
+
+@pytest.fixture(params=[False, True], ids=["alone", "shared"])
+def stages(database: Database, request: pytest.FixtureRequest) -> Stages:
+    migrate.create_missing(database, [stock])
+    return Stages(database, Registry(operations), shared=request.param)
+
+
+async def _things(stages: Stages) -> int:
+    ((number,),) = await stages.rows("SELECT count(*) FROM stock")
+    return int(number)
+
+
+async def _ask(stages: Stages, kind: Any, job_id: str, **fields: Any) -> None:
+    (await stages.command(kind, job_id, **fields)).accepted()
+
+
+async def _undone(stages: Stages, batch: str) -> list[str]:
+    """The steps whose undo has begun, in that order."""
+    rows = await stages.rows(
+        "SELECT job_id FROM events WHERE alias = 'job.undo_started' ORDER BY id"
+    )
+    names = {job.id: name for name, job in (await children(stages, batch)).items()}
+    return [names[job_id] for (job_id,) in rows if job_id in names]
+
+
+async def test_steps_go_in_their_order_and_the_batch_is_the_sum_of_them(stages: Stages) -> None:
+    batch = await submit(stages, *DIAMOND, name="a diamond")
+    assert (await stages.job(batch)).counts.pending == 12
+    await stages.run_dry()
+    job, steps = await stages.job(batch), await children(stages, batch)
+    assert (job.status, job.counts.succeeded) == (JobStatus.COMPLETED, 12)
+    for behind, *before in (("left", "first"), ("right", "first"), ("last", "left", "right")):
+        for name in before:
+            ended, began = steps[name].finished_at, steps[behind].started_at
+            assert ended is not None
+            assert began is not None
+            assert ended < began
+    assert {child.spec.parent for child in steps.values()} == {batch}
+    assert await stages.rows("SELECT * FROM children WHERE moved") == []
+
+
+async def test_a_failed_step_skips_those_behind_it_and_no_other(stages: Stages) -> None:
+    batch = await submit(
+        stages,
+        step("bad", items=BAD),
+        step("behind", "bad"),
+        step("further", "behind"),
+        step("aside"),
+        step("also", "aside"),
+    )
+    await stages.run_dry()
+    assert await statuses(stages, batch) == {
+        "bad": "failed",
+        "behind": "cancelled",
+        "further": "cancelled",
+        "aside": "completed",
+        "also": "completed",
+    }
+    job = await stages.job(batch)
+    assert job.status is JobStatus.COMPLETED_WITH_ERRORS
+    assert (job.counts.failed, job.counts.skipped, job.counts.succeeded) == (3, 6, 6)
+    assert (await children(stages, batch))["behind"].reason == (
+        f"job {batch}-1, which was to succeed before, is failed"
+    )
+
+
+async def test_a_step_takes_the_results_of_another(stages: Stages) -> None:
+    batch = await submit(
+        stages,
+        step("make"),
+        step(
+            "send",
+            {"step": "make", "consume": {"number": "id"}},
+            items=None,
+            operation="stock.send",
+        ),
+    )
+    await stages.run_dry()
+    job = await stages.job(batch)
+    assert (job.status, job.counts.succeeded) == (JobStatus.COMPLETED, 6)
+
+
+@pytest.mark.parametrize(
+    ("steps", "pointer", "said"),
+    [
+        ((step("a", "b"), step("b", "c"), step("c", "a")), "/steps", "a -> "),
+        ((step("a", "a"),), "/steps", "a -> a"),
+        ((step("a", "b"),), "/steps/0/after/0", "there is no step 'b'; the steps are a"),
+        ((step("a"), step("a")), "/steps/1/name", "two steps have the name 'a'"),
+        (
+            (step("a", savepoint="s"), step("b", savepoint="s")),
+            "/steps/1/savepoint",
+            "two steps have the savepoint 's'",
+        ),
+        ((step("a", operation="no.such"),), "/steps/0/operation", "there is no operation"),
+        ((step("a", params={"x": 1}),), "/steps/0/params/x", "params"),
+        ((step("a", items=None),), "/steps/0/items", "a step needs items"),
+        (
+            (step("a"), step("b", {"step": "a", "consume": {"name": "id"}})),
+            "/steps/1/items",
+            "leave items or consume out",
+        ),
+        (
+            (step("a", options={"after": [{"job_id": "x"}]}),),
+            "/steps/0/options/after",
+            "name them in its after",
+        ),
+        (
+            (step("a", options={"plan": {"job_id": "x", "digest": "0" * 64}}),),
+            "/steps/0/options/plan",
+            "cannot apply a plan",
+        ),
+    ],
+)
+async def test_what_cannot_be_is_refused_where_it_stands(
+    stages: Stages, steps: Any, pointer: str, said: str
+) -> None:
+    with pytest.raises(InvalidCommand, match=said) as refused:
+        await submit(stages, *steps)
+    assert refused.value.pointer == pointer
+    assert await stages.rows("SELECT job_id FROM job_control") == []
+
+
+async def test_a_paused_batch_is_paused_whole(stages: Stages) -> None:
+    batch = await submit(
+        stages,
+        *DIAMOND,
+        step(
+            "fed",
+            {"step": "first", "consume": {"number": "id"}},
+            items=None,
+            operation="stock.send",
+        ),
+    )
+    late = [*stages.bus]
+    stages.bus.clear()
+    await _ask(stages, PauseJob, batch, reason="lunch")
+    assert set((await statuses(stages, batch)).values()) == {"paused", "draft"}
+    stages.bus += late
+    await stages.run_dry()
+    assert await _things(stages) == 0
+    assert (await stages.job(batch)).status is JobStatus.PAUSED
+    await _ask(stages, ResumeJob, batch)
+    await stages.run_dry()
+    job = await stages.job(batch)
+    assert (job.status, job.counts.succeeded) == (JobStatus.COMPLETED, 15)
+
+
+async def test_a_draft_of_a_paused_batch_takes_nothing(stages: Stages) -> None:
+    batch = await submit(
+        stages,
+        step("first"),
+        step("second"),
+        step(
+            "fed",
+            {"step": "first", "consume": {"number": "id"}},
+            items=None,
+            operation="stock.send",
+        ),
+    )
+    await _ask(stages, PauseJob, f"{batch}-2")
+    while stages.bus:
+        message = stages.bus.pop(0)
+        if message.key.decode() != f"{batch}-3":
+            await stages.deliver(message)
+    assert (await statuses(stages, batch))["first"] == "completed"
+    await _ask(stages, PauseJob, batch)
+    stages.bus.clear()
+    stages.bus += await stages.sweep.sweep()
+    await stages.run_dry()
+    assert (await statuses(stages, batch))["fed"] == "draft"
+    await _ask(stages, ResumeJob, batch)
+    await stages.run_dry()
+    assert (await statuses(stages, batch))["fed"] == "completed"
+
+
+async def test_a_cancelled_batch_is_cancelled_whole(stages: Stages) -> None:
+    batch = await submit(stages, *DIAMOND)
+    late = [*stages.bus]
+    await _ask(stages, CancelJob, batch, reason="the wrong list")
+    stages.bus += late
+    await stages.run_dry()
+    job = await stages.job(batch)
+    assert (job.status, job.counts.skipped) == (JobStatus.CANCELLED, 12)
+    assert set((await statuses(stages, batch)).values()) == {"cancelled"}
+    assert await _things(stages) == 0
+
+
+async def test_a_cancel_with_roll_back_puts_back_what_was_done(stages: Stages) -> None:
+    batch = await submit(stages, *DIAMOND)
+    while (await statuses(stages, batch))["first"] != "completed":
+        await stages.deliver(stages.bus.pop(0))
+    await _ask(stages, CancelJob, batch, roll_back=True)
+    await stages.run_dry()
+    assert (await stages.job(batch)).status is JobStatus.ROLLED_BACK
+    assert await _things(stages) == 0
+
+
+async def test_an_undo_goes_against_the_order(stages: Stages) -> None:
+    batch = await submit(stages, *DIAMOND)
+    await stages.run_dry()
+    assert await _things(stages) == 12
+    await _ask(stages, UndoJob, batch, reason="mistake")
+    await stages.run_dry()
+    job = await stages.job(batch)
+    assert (job.status, job.counts.rolled_back) == (JobStatus.ROLLED_BACK, 12)
+    assert await _things(stages) == 0
+    undone = await _undone(stages, batch)
+    assert (undone[0], set(undone[1:3]), undone[3]) == ("last", {"left", "right"}, "first")
+    assert not job.possible()
+
+
+async def test_an_undo_goes_on_when_all_messages_and_processes_are_lost(stages: Stages) -> None:
+    batch = await submit(stages, *DIAMOND)
+    await stages.run_dry()
+    await _ask(stages, UndoJob, batch)
+    for _ in range(40):
+        stages.bus.clear()
+        stages.restart()
+        stages.clock.pass_seconds(6)
+        stages.bus += await stages.sweep.sweep()
+        if stages.bus:
+            await stages.deliver(stages.bus[0])
+        if stages.shared and stages.bus:
+            for message in [*stages.bus[1:3]]:
+                await stages.deliver(message)
+        if (await stages.job(batch)).status is JobStatus.ROLLED_BACK:
+            break
+    assert (await stages.job(batch)).status is JobStatus.ROLLED_BACK
+    assert await _things(stages) == 0
+
+
+async def test_a_batch_is_rolled_back_to_a_savepoint(stages: Stages) -> None:
+    batch = await submit(
+        stages,
+        step("first", savepoint="loaded"),
+        step("second", "first"),
+        step("third", "second", savepoint="checked"),
+        step("aside"),
+    )
+    await stages.run_dry()
+    await _ask(stages, UndoJob, batch, batch={"to": "loaded"})
+    await stages.run_dry()
+    assert await statuses(stages, batch) == {
+        "first": "completed",
+        "second": "rolled_back",
+        "third": "rolled_back",
+        "aside": "completed",
+    }
+    assert await _undone(stages, batch) == ["third", "second"]
+    job = await stages.job(batch)
+    assert (job.status, job.counts.rolled_back) == (JobStatus.ROLLBACK_INCOMPLETE, 6)
+    with pytest.raises(WrongState, match="nothing to undo"):
+        await _ask(stages, UndoJob, batch, batch={"to": "checked"})
+    await _ask(stages, UndoJob, batch)
+    await stages.run_dry()
+    assert (await stages.job(batch)).status is JobStatus.ROLLED_BACK
+
+
+async def test_a_failed_branch_is_rolled_back_alone(stages: Stages) -> None:
+    batch = await submit(
+        stages,
+        step("load", items=(*GOOD, *BAD)),
+        step("tell", {"step": "load", "end": "partly"}),
+        step("other"),
+    )
+    await stages.run_dry()
+    await _ask(stages, UndoJob, batch, batch={"branch": "load"})
+    await stages.run_dry()
+    assert await statuses(stages, batch) == {
+        "load": "rolled_back",
+        "tell": "rolled_back",
+        "other": "completed",
+    }
+    assert await _undone(stages, batch) == ["tell", "load"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"batch": {"to": "nowhere"}}, "/to"),
+        ({"batch": {"branch": "nothing"}}, "/branch"),
+        ({"batch": {"to": "a", "branch": "b"}}, "/branch"),
+        ({"select": {"items": [1]}}, "/items"),
+    ],
+)
+async def test_an_undo_of_what_is_not_there_is_refused(
+    stages: Stages, fields: Any, pointer: str
+) -> None:
+    batch = await submit(stages, *DIAMOND)
+    await stages.run_dry()
+    with pytest.raises(InvalidCommand) as refused:
+        await _ask(stages, UndoJob, batch, **fields)
+    assert refused.value.pointer == pointer
+
+
+async def test_what_is_not_a_batch_s_is_asked_of_its_jobs(stages: Stages) -> None:
+    batch = await submit(stages, step("bad", items=BAD), step("behind", "bad"))
+    await stages.run_dry()
+    with pytest.raises(WrongState, match="retry is asked of its jobs; possible: undo"):
+        await _ask(stages, RetryJob, batch)
+    await _ask(stages, RetryJob, f"{batch}-2", select={"unattempted": True})
+    await stages.run_dry()
+    job = await stages.job(batch)
+    assert (job.status, job.counts.succeeded) == (JobStatus.COMPLETED_WITH_ERRORS, 3)
+
+
+async def test_the_same_batch_comes_twice_and_another_one_under_its_id(stages: Stages) -> None:
+    batch = await submit(stages, *DIAMOND)
+    stages.decisions.clear()
+    await stages.rows("SELECT 1")
+    await stages.database.write(
+        lambda connection: connection.exec_driver_sql("DELETE FROM decisions")
+    )
+    assert await submit(stages, *DIAMOND, job_id=batch) == batch
+    await stages.database.write(
+        lambda connection: connection.exec_driver_sql("DELETE FROM decisions")
+    )
+    with pytest.raises(CommandRefused, match="taken by another job"):
+        await submit(stages, step("a"), job_id=batch)
+    assert len(await children(stages, batch)) == 4

@@ -1,0 +1,164 @@
+"""Batches: what they become as their children go on, and where the document draws it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from domain.errors import CommandRefused, InvalidCommand, WrongState
+from domain.events import JobStatus
+from domain.outcomes import Counts
+from domain.steps import Step, behind, check_steps, in_order, to_undo
+from tests.unit.domain.drawing import drawn_edges, edges_of
+from tests.unit.domain.family import STATUSES, STEPS, Batch
+
+DONE = ("done", "done", "done")
+SPECIMENS: dict[str, Callable[[], Batch]] = {
+    "pending": Batch,
+    "running": lambda: Batch().hear("runs"),
+    "paused": lambda: _told(Batch().hear("runs"), "pause").hear("paused", "paused", "paused"),
+    "paused before the start": lambda: _told(Batch(), "pause"),
+    "cancelling": lambda: Batch().hear("done", "runs").stop(),
+    "cancelled": lambda: Batch().hear("done").stop().hear("done", "skipped", "skipped"),
+    "completed": lambda: Batch().hear(*DONE),
+    "completed_with_errors": lambda: Batch().hear("done", "failed", "skipped"),
+    "failed": lambda: Batch().hear("failed", "skipped", "skipped"),
+    "rolling_back": lambda: Batch().hear(*DONE).undo_steps(),
+    "rolled_back": lambda: _back("back", "back", "back"),
+    "rollback_incomplete": lambda: _back("done", "done", "stuck"),
+}
+STEPS_OF: dict[str, Callable[[Batch], object]] = {
+    **{
+        how: lambda batch, how=how: batch.hear(how, "done", "done")  # type: ignore[misc]
+        for how in STATUSES
+    },
+    "all fail": lambda batch: batch.hear("failed", "skipped", "skipped"),
+    "all are put back": lambda batch: batch.hear("back", "back", "back"),
+    "pause": lambda batch: batch.pause(),
+    "resume": lambda batch: batch.resume(),
+    "cancel": lambda batch: batch.stop(),
+    "undo": lambda batch: batch.undo_steps(),
+    "end": lambda batch: batch.end_undo() if batch.job.status is JobStatus.ROLLING_BACK else batch,
+    "end incomplete": lambda batch: (
+        batch.hear("done", "done", "stuck").end_undo()
+        if batch.job.status is JobStatus.ROLLING_BACK
+        else batch
+    ),
+    "end well": lambda batch: (
+        batch.hear("back", "back", "back").end_undo()
+        if batch.job.status is JobStatus.ROLLING_BACK
+        else batch
+    ),
+}
+
+
+def _told(batch: Batch, verb: str) -> Batch:
+    getattr(batch, verb)()
+    return batch
+
+
+def _back(*hows: str) -> Batch:
+    return Batch().hear(*DONE).undo_steps().hear(*hows).end_undo()
+
+
+def test_the_document_draws_what_a_batch_does() -> None:
+    done = set()
+    for make in SPECIMENS.values():
+        done |= set(edges_of(None, make().collect()))
+        for step in STEPS_OF.values():
+            batch = make()
+            batch.collect()
+            before = batch.job.status
+            with contextlib.suppress(CommandRefused):
+                step(batch)
+            done |= set(edges_of(before, batch.collect()))
+    assert done == drawn_edges(1)
+
+
+@pytest.mark.parametrize("name", SPECIMENS)
+def test_a_specimen_is_what_it_is_called_and_is_read_as_it_was_stored(name: str) -> None:
+    batch = SPECIMENS[name]()
+    assert batch.job.status.value == name.partition(" ")[0]
+    assert batch.replayed() == batch.job
+    assert batch.job.resting
+    total = sum(child.counts.total for child in batch.job.children)
+    assert batch.job.counts.total == total
+
+
+def test_the_counts_are_the_sum_of_all() -> None:
+    batch = Batch().hear("done", "runs", "failed")
+    assert batch.job.counts == Counts(pending=1, succeeded=3, failed=2)
+
+
+def test_who_tells_nothing_new_is_not_recorded() -> None:
+    batch = Batch().hear("runs")
+    batch.collect()
+    assert batch.hear("runs").collect() == []
+
+
+def test_an_undo_begins_behind_and_goes_forward_as_those_behind_are_done() -> None:
+    batch = Batch().hear(*DONE).undo_steps()
+    assert batch.job.next_to_undo() == [2]
+    assert batch.hear("done", "done", "rolling").job.next_to_undo() == []
+    assert batch.hear("done", "done", "back").job.next_to_undo() == [1]
+    batch.hear("done", "rolling", "back").hear("done", "back", "back")
+    assert batch.job.next_to_undo() == [0]
+    assert batch.end_undo().job.status is JobStatus.ROLLBACK_INCOMPLETE, "the first one stands"
+
+
+def test_what_is_stuck_keeps_what_is_before_it() -> None:
+    batch = Batch().hear(*DONE).undo_steps().hear("done", "done", "rolling")
+    assert batch.hear("done", "done", "stuck").job.next_to_undo() == []
+    assert batch.end_undo().job.status is JobStatus.ROLLBACK_INCOMPLETE
+    assert batch.undo_steps().job.next_to_undo() == [2]
+
+
+def test_an_undo_waits_for_what_is_being_put_back() -> None:
+    batch = Batch().hear(*DONE).undo_steps().hear("done", "done", "rolling").end_undo()
+    assert batch.job.status is JobStatus.ROLLING_BACK
+
+
+def test_nothing_standing_is_not_undone() -> None:
+    batch = Batch().hear("done", "failed", "skipped")
+    with pytest.raises(WrongState, match="nothing to undo"):
+        batch.undo_steps(savepoint="loaded")
+    assert batch.undo_steps(branch="load").job.undoing == [0]
+
+
+def test_steps_have_an_order() -> None:
+    steps = (
+        Step(name="c", operation="x.y", after=("b", "a")),
+        Step(name="b", operation="x.y", after=("a",)),
+        Step(name="a", operation="x.y", savepoint="start"),
+        Step(name="d", operation="x.y"),
+    )
+    check_steps(steps)
+    order = in_order(steps)
+    assert sorted(order) == [0, 1, 2, 3]
+    assert order.index(2) < order.index(1) < order.index(0)
+    assert behind(steps, [2]) == {0, 1}
+    assert behind(steps, [1]) == {0}
+    assert to_undo(steps, "start", "") == {0, 1}
+    assert to_undo(steps, "", "b") == {0, 1}
+    assert to_undo(steps, "", "") == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(("savepoint", "branch"), [("gone", ""), ("", "gone")])
+def test_what_is_not_there_is_refused_with_what_is(savepoint: str, branch: str) -> None:
+    known = "loaded" if savepoint else "load, price, tell"
+    with pytest.raises(InvalidCommand, match=f"there are: {known}"):
+        to_undo(STEPS, savepoint, branch)
+
+
+def test_a_circle_is_named() -> None:
+    steps = [Step(name=n, operation="x.y", after=(before,)) for n, before in ("ab", "bc", "ca")]
+    with pytest.raises(InvalidCommand) as refused:
+        check_steps(steps)
+    circle = refused.value.message.partition(": ")[2].partition(";")[0].split(" -> ")
+    assert circle[0] == circle[-1]
+    assert set(circle) == {"a", "b", "c"}
+    for name, before in itertools.pairwise(circle):
+        assert next(step for step in steps if step.name == name).after == (before,)

@@ -223,7 +223,7 @@ def in_order(value: Any) -> Any:
 
 
 def _ordered(name: str, value: Any) -> Any:
-    if name in ("items", "returned") and isinstance(value, list):
+    if name in ("items", "returned", "dropped") and isinstance(value, list):
         spans = [[min(first, end), max(first, end) + 1] for first, end in value]
         return Ranges.from_spans(spans).to_json()
     return in_order(value)

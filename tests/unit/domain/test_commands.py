@@ -38,6 +38,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "retry_job": {},
     "undo_job": {},
     "adjust_job": {"rate": 50, "lift": ["concurrency"], "priority": 9},
+    "edit_items": {"edits": [{"item": 1, "body": {"id": 2}}], "drop": [3], "reason": "a typo"},
     "record_outcomes": {},
 }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
 from jsonschema.protocols import Validator
@@ -164,7 +164,7 @@ def test_stored_histories_are_valid_as_published(history: dict[str, Any]) -> Non
 
 # -- what the schema accepts, the engine reads; what it writes, the schema accepts ---
 
-drawn = settings(max_examples=25)
+drawn = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize("kind", COMMANDS, ids=lambda kind: kind.__name__)

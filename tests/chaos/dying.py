@@ -51,6 +51,10 @@ _WORKER = (
     Failpoint.AFTER_RESTORE,
     Failpoint.BEFORE_UNDO_COMMIT,
     Failpoint.AFTER_UNDO_COMMIT,
+    Failpoint.AFTER_PREPARE,
+    Failpoint.WITHIN_ATOMIC_COMMIT,
+    Failpoint.BEFORE_ATOMIC_COMMIT,
+    Failpoint.AFTER_ATOMIC_COMMIT,
     Failpoint.BEFORE_OUTCOME_SEND,
     Failpoint.AFTER_OUTCOME_SEND,
     Failpoint.BEFORE_ACK,
@@ -59,6 +63,12 @@ REACHED = {"api": _API, "coordinator": _COORDINATOR, "worker": _WORKER}
 """Where the members of a role come by."""
 
 _SLOW = (Failpoint.BEFORE_ITEM_RESULTS, Failpoint.AFTER_ITEM_RESULTS)
+_WHOLE = (
+    Failpoint.AFTER_PREPARE,
+    Failpoint.WITHIN_ATOMIC_COMMIT,
+    Failpoint.BEFORE_ATOMIC_COMMIT,
+    Failpoint.AFTER_ATOMIC_COMMIT,
+)
 _LONG = (Failpoint.BEFORE_SNAPSHOT, Failpoint.AFTER_SNAPSHOT)
 
 
@@ -98,6 +108,8 @@ def attempt(load: Load, trial: Trial) -> float:
 def _scenario(point: Failpoint) -> Callable[[Load], None]:
     if point in _SLOW:
         return _slow
+    if point in _WHOLE:
+        return _whole
     return _long if point in _LONG else _there_and_back
 
 
@@ -111,6 +123,10 @@ def _there_and_back(load: Load) -> None:
 
 def _slow(load: Load) -> None:
     load.all_done(load.submit(40, ms=5, slow=True), PATIENCE)
+
+
+def _whole(load: Load) -> None:
+    load.all_done(load.submit(300, options={"atomic": True, "chunk_size": 50}), PATIENCE)
 
 
 def _long(load: Load) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.chaos.stack import Stack
 from tests.crash import oracle
@@ -54,14 +55,22 @@ class Load:
 
     # -- asking -------------------------------------------------------------------------
 
-    def submit(self, count: int, *, ms: float = 0.0, slow: bool = False) -> str:
+    def submit(
+        self,
+        count: int,
+        *,
+        ms: float = 0.0,
+        slow: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> str:
         """A job of so many items, each of which takes so many milliseconds."""
         key, notes = self._new()
         marks = [f"{key}-{number}" for number in range(count)]
         items = [{"mark": mark, "ms": int(ms) if slow else ms} for mark in marks]
         operation = WAIT if slow else CREATE
         params = {"journal" if slow else "notes": str(notes)}
-        job_id = self.client.submit(key, operation, items, params=params)
+        fields = {"params": params, **({"options": dict(options)} if options else {})}
+        job_id = self.client.submit(key, operation, items, **fields)
         return self._adopt(Task(key, job_id, marks, notes, records=not slow))
 
     def submit_fitful(self, count: int) -> str:

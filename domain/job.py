@@ -247,6 +247,16 @@ class Job(JobRepeats):
         said = {"epoch": self.epoch + 1, "reason": reason}
         self._end(JobCancelled, stamp, JobStatus.CANCELLED, said, roll_back=roll_back)
 
+    def time_out(self, stamp: Stamp) -> None:
+        """Cancel a run that takes too long; the caller has closed every open chunk before."""
+        if self.ends_by is None:
+            return
+        self._require_quiet()
+        reason = f"it took longer than its timeout of {self.options.timeout:g} s"
+        said = {"epoch": self.epoch + 1, "reason": reason}
+        back = self.options.on_error is OnError.ROLL_BACK
+        self._end(JobCancelled, stamp, JobStatus.CANCELLED, said, roll_back=back)
+
     def wind_down(self, stamp: Stamp, reason: str, *, roll_back: bool = False) -> None:
         """Cancel once what is in flight has ended; at once when nothing is."""
         self.check("cancel")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from domain import planning, portions
 from domain.caps import UNLIMITED, Allowance, allowance, wanted_tokens
@@ -72,7 +72,7 @@ class JobPlan(JobFold):
     @property
     def wakes_at(self) -> datetime | None:
         """When somebody must look at the job at the latest, whatever happens until then."""
-        moments = [self.next_due, self._deadline_ahead()]
+        moments = [self.next_due, self._deadline_ahead(), self.ends_by]
         if self.status is JobStatus.PENDING:
             moments.append(self.start_at)
         held = self.held_until
@@ -99,6 +99,14 @@ class JobPlan(JobFold):
         """The deadline, until it has passed; while nobody works on the job it is left alone."""
         alert = self.status in (JobStatus.PENDING, JobStatus.RUNNING) and self.missed_at is None
         return self.deadline if alert else None
+
+    @property
+    def ends_by(self) -> datetime | None:
+        """When the present run must have ended; None when it may take as long as it will."""
+        timeout, began = self.options.timeout, self.meter.began
+        if timeout is None or began is None or self.status is not JobStatus.RUNNING:
+            return None
+        return began + timedelta(seconds=timeout)
 
     def ready_chunks(self, *, most: int, slow: bool, now: datetime | None = None) -> int:
         """How many chunks ``plan`` would cut now, given room for ``most``.

@@ -36,6 +36,7 @@ Code = Annotated[str, Field(min_length=1, max_length=100, pattern=WORD)]
 """Why an item failed, as its operation calls it."""
 Seconds = Annotated[float, Field(ge=0, le=MAX_DELAY, allow_inf_nan=False)]
 Limited = Annotated[float, Field(gt=0, le=MAX_DELAY, allow_inf_nan=False)]
+Timeout = Annotated[float, Field(gt=0, le=30 * MAX_DELAY, allow_inf_nan=False)]
 
 
 class Backoff(Value):
@@ -214,7 +215,8 @@ class JobOptions(Value):
     items take effect at once, or none does. ``key`` points to what an item is called; of several
     called the same the ``first`` or ``last`` is worked and the others are skipped, or all of them
     are refused. ``item_timeout`` is how many seconds an item of a slow operation may take, where
-    that is less than the operation allows.
+    that is less than the operation allows. A job is cancelled when a run of it, from its start,
+    a resume or a retry, takes longer than ``timeout`` seconds.
     """
 
     chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK)] | Literal["auto"] = "auto"
@@ -235,6 +237,7 @@ class JobOptions(Value):
     key: Pointer | None = Unless(None)
     duplicates: Duplicates = Unless(Duplicates.REFUSE)
     item_timeout: Limited | None = Unless(None)
+    timeout: Timeout | None = Unless(None)
 
     @property
     def schedule(self) -> Schedule:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from domain.errors import CommandRefused, InvalidCommand
-from domain.options import MAX_TAKEN, Ending, FieldName, JobOptions, Priority
+from domain.options import MAX_TAKEN, Ending, FieldName, JobOptions, Priority, Timeout
 from domain.values import Unless, Value
 
 BATCH = "batch.steps"
@@ -46,6 +46,7 @@ class Step(Value):
     options: JobOptions = JobOptions()
     after: Annotated[tuple[StepName | Needs, ...], Field(max_length=MAX_STEPS)] = ()
     priority: Priority | None = None
+    timeout: Timeout | None = Unless(None)
     savepoint: StepName | None = None
 
     @property
@@ -69,6 +70,11 @@ def check_steps(steps: Sequence[Step]) -> None:
     _check_names(steps)
     names = {step.name for step in steps}
     for number, step in enumerate(steps):
+        if step.timeout is not None and step.options.timeout is not None:
+            raise InvalidCommand(
+                "timeout is said twice; say it in options, or alone",
+                pointer=f"/steps/{number}/timeout",
+            )
         if step.options.after:
             raise InvalidCommand(
                 "a step comes after other steps; name them in its after",

@@ -99,6 +99,9 @@ class Decider:
         stamp = self._own_stamp()
         if job.limit_hit is not None or job.expires(stamp.at):
             self._revoke_open(connection, job)
+        if job.ends_by is not None and job.ends_by <= stamp.at:
+            self._revoke_open(connection, job)
+            job.time_out(stamp)
         job.release(stamp)
 
     def _take_in(self, connection: Connection, job: Job) -> None:

@@ -278,10 +278,11 @@ def step_spec(batch_id: str, batch: JobSpec, number: int) -> JobSpec:
         After(job_id=child_id(batch_id, numbers[needs.step]), end=needs.end, consume=needs.consume)
         for needs in step.needs
     )
+    timeout = {} if step.timeout is None else {"timeout": step.timeout}
     return JobSpec(
         operation=step.operation,
         params=step.params,
-        options=step.options.model_copy(update={"after": after}),
+        options=step.options.model_copy(update={"after": after} | timeout),
         name=step.name,
         tags=batch.tags,
         priority=batch.priority if step.priority is None else step.priority,

@@ -124,6 +124,11 @@ async def test_a_step_takes_the_results_of_another(stages: Stages) -> None:
         ((step("a", params={"x": 1}),), "/steps/0/params/x", "params"),
         ((step("a", items=None),), "/steps/0/items", "a step needs items"),
         (
+            (step("a", timeout=1, options={"timeout": 2}),),
+            "/steps/0/timeout",
+            "timeout is said twice",
+        ),
+        (
             (step("a"), step("b", {"step": "a", "consume": {"name": "id"}})),
             "/steps/1/items",
             "leave items or consume out",
@@ -147,6 +152,28 @@ async def test_what_cannot_be_is_refused_where_it_stands(
         await submit(stages, *steps)
     assert refused.value.pointer == pointer
     assert await stages.rows("SELECT job_id FROM job_control") == []
+
+
+async def test_a_step_that_takes_too_long_is_cancelled(stages: Stages) -> None:
+    batch = await submit(
+        stages, step("slow", timeout=30, options={"rate": 0.01}), step("behind", "slow")
+    )
+    await stages.run_dry()
+    stages.clock.pass_seconds(29)
+    stages.bus += await stages.coordinator.look(f"{batch}-1")
+    await stages.run_dry()
+    assert (await statuses(stages, batch))["slow"] == "running"
+    ((due,),) = await stages.rows(f"SELECT due FROM timers WHERE timer_id = '{batch}-1.due'")
+    assert due <= stages.clock.now().timestamp() + 5
+    stages.clock.pass_seconds(2)
+    stages.restart()
+    stages.bus += await stages.coordinator.look(f"{batch}-1")
+    await stages.run_dry()
+    slow, behind = (await children(stages, batch)).values()
+    assert (slow.status, slow.counts.skipped) == (JobStatus.CANCELLED, 2)
+    assert slow.reason == "it took longer than its timeout of 30 s"
+    assert behind.status is JobStatus.CANCELLED
+    assert await stages.rows("SELECT * FROM timers") == []
 
 
 async def test_a_paused_batch_is_paused_whole(stages: Stages) -> None:

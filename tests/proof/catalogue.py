@@ -130,6 +130,13 @@ PROOFS = (
         sample=_tests("tests/engine/test_dry_run_is_true.py", marker=_DEFAULT),
         full_limit=1800.0,
     ),
+    Proof(
+        "batches",
+        "500 random batches with failures, lost messages and deaths keep order, reasons and items",
+        full=_tests("tests/engine/test_batches_at_random.py"),
+        sample=_tests("tests/engine/test_batches_at_random.py", marker=_DEFAULT),
+        full_limit=3600.0,
+    ),
     # Quick enough to run at its full figure always: no test of it is marked as a long one.
     _acceptance(
         "undo_figure",

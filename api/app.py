@@ -50,6 +50,7 @@ ROUTES: tuple[Route, ...] = (
     ("GET", f"{_JOB}/plan", plans.show),
     ("POST", f"{_JOB}/apply", plans.apply),
     ("POST", f"{_JOB}/adjust", jobs.adjust),
+    ("POST", f"{_JOB}/edit", jobs.edit),
     ("GET", f"{_JOB}/events", events.events),
     ("GET", f"{_JOB}/progress", jobs.progress),
     ("GET", f"{_JOB}/items", items.items),

@@ -16,7 +16,7 @@ from api.models import checked
 from api.parameters import MAX_VERSION, Parameters
 from api.ports import Verb
 from api.submit import accepted, idempotency_key
-from domain.commands import MAX_REASON, Adjustment, BatchUndo, Selection, UndoSelection
+from domain.commands import MAX_REASON, Adjustment, BatchUndo, Editing, Selection, UndoSelection
 from domain.events import JobStatus
 from domain.values import Value
 from streams.saying import NOTHING_MORE, More
@@ -130,6 +130,16 @@ async def adjust(request: web.Request) -> web.Response:
     return await accepted(
         request, await own.gateway.adjust(caller(request), job_id, wanted, key=key)
     )
+
+
+async def edit(request: web.Request) -> web.Response:
+    """Other bodies for items of a draft; items that are not to be worked."""
+    own = edge(request)
+    Parameters(request, ())
+    body = await bodies.read_optional(request, own.limits)
+    wanted = checked(Editing, body, own.limits.json_depth)
+    job_id, key = request.match_info["job_id"], idempotency_key(request)
+    return await accepted(request, await own.gateway.edit(caller(request), job_id, wanted, key=key))
 
 
 def command(verb: Verb) -> Handler:

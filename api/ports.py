@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
-from domain.commands import Adjustment, JobSpec
+from domain.commands import Adjustment, Editing, JobSpec
 from domain.events import JobEvent
 from domain.job import Job
 from domain.waiting import Waiting
@@ -91,6 +91,12 @@ class Gateway(Protocol):
 
         ``more`` is what the verb needs beside its reason.
         """
+        ...
+
+    async def edit(
+        self, caller: Caller, job_id: str, wanted: Editing, *, key: str | None = None
+    ) -> Decision:
+        """Other bodies for items of a draft, and items out of it."""
         ...
 
     async def adjust(

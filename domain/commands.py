@@ -290,6 +290,20 @@ class AdjustJob(Adjustment, BaseCommand):
     type: Literal["adjust_job"] = "adjust_job"
 
 
+class Editing(Value):
+    """Other bodies for items of a draft, and items that are not to be worked."""
+
+    edits: Annotated[tuple[Edit, ...], _NAMED] = ()
+    drop: Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_ITEMS)], ...], _NAMED] = ()
+    reason: Reason = ""
+
+
+class EditItems(Editing, BaseCommand):
+    """Edit a draft; the old bodies are kept beside the new ones."""
+
+    type: Literal["edit_items"] = "edit_items"
+
+
 class RecordOutcomes(BaseCommand):
     """A hint: outcome rows of this job may be waiting to be recorded."""
 
@@ -310,6 +324,7 @@ Command = Annotated[
     | ApproveJob
     | RejectJob
     | AdjustJob
+    | EditItems
     | RecordOutcomes,
     Field(discriminator="type"),
 ]

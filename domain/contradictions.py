@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from domain.commands import BatchUndo, JobSpec, Selection, UndoJob, UndoSelection
+from domain.commands import BatchUndo, Editing, JobSpec, Selection, UndoJob, UndoSelection
 from domain.errors import InvalidCommand
 from domain.options import (
     Backoff,
@@ -109,6 +109,20 @@ def check_selection(select: Selection) -> None:
         raise InvalidCommand("edits give whole bodies; leave patch out", pointer="/select/patch")
     if len({edit.item for edit in select.edits}) < len(select.edits):
         raise InvalidCommand("an item is edited twice; say it once", pointer="/select/edits")
+
+
+def check_editing(editing: Editing) -> None:
+    """Raise InvalidCommand for an edit that changes nothing, or an item in two ways."""
+    edited = [edit.item for edit in editing.edits]
+    if not edited and not editing.drop:
+        raise InvalidCommand("nothing is to be changed; say edits or drop", pointer="/edits")
+    if len(set(edited)) < len(edited):
+        raise InvalidCommand("an item is edited twice; say it once", pointer="/edits")
+    both = set(edited).intersection(editing.drop)
+    if both:
+        raise InvalidCommand(
+            f"item {min(both)} is edited and dropped at once; say one of them", pointer="/drop"
+        )
 
 
 def check_undo(select: UndoSelection, *, force: bool, reason: str) -> None:

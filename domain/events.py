@@ -199,6 +199,15 @@ class JobSealed(JobEvent):
     measured: Measured | None = Unless(None)
 
 
+class ItemsEdited(JobEvent):
+    """Items of a draft got new bodies, or are not to be worked: those are skipped."""
+
+    alias = "job.items_edited"
+    edited: Edited | None = None
+    dropped: Ranges = Ranges()
+    reason: str = ""
+
+
 class RepeatsSkipped(JobEvent):
     """The items are skipped: others of the job are called the same, and they are worked."""
 
@@ -412,6 +421,7 @@ EVENTS: dict[str, type[JobEvent]] = {
         JobSealed,
         JobApproved,
         JobRejected,
+        ItemsEdited,
         RepeatsSkipped,
         JobStartDue,
         JobDeadlinePassed,

@@ -138,6 +138,8 @@ class Job(JobRepeats):
         total = self.counts.total
         if total == 0:
             raise InvalidCommand("the draft has no items; append some before the seal")
+        if self.counts.pending == 0 and self.status is JobStatus.DRAFT:
+            raise InvalidCommand("all items of the draft were dropped; append others, or cancel it")
         if items is not None and items != total:
             raise InvalidCommand(
                 f"the seal says {items} items, {total} have arrived; append what is missing",

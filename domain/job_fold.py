@@ -20,6 +20,7 @@ from domain.events import (
     ChunksPlanned,
     DependenciesMet,
     ItemsAppended,
+    ItemsEdited,
     JobAdjusted,
     JobApproved,
     JobCancelled,
@@ -100,7 +101,7 @@ class JobFold(JobState):
         match event:
             case JobSubmitted() | JobOpened() | StepsSubmitted():
                 self._created(event)
-            case ItemsAppended() | RepeatsSkipped():
+            case ItemsAppended() | RepeatsSkipped() | ItemsEdited():
                 self._given(event)
             case JobSealed():
                 self.sealed = True
@@ -131,7 +132,7 @@ class JobFold(JobState):
             case _:
                 pass
 
-    def _given(self, event: ItemsAppended | RepeatsSkipped) -> None:
+    def _given(self, event: ItemsAppended | RepeatsSkipped | ItemsEdited) -> None:
         """More items are there, or some of them are not to be worked."""
         if isinstance(event, ItemsAppended):
             self._appended(event)
@@ -226,9 +227,16 @@ class JobFold(JobState):
         items = Ranges.span(event.first, event.first + event.items)
         self._queue(Backlog(items=items, cause=Cause.APPLY))
 
-    def _skipped(self, event: RepeatsSkipped) -> None:
-        self.repeated = self.repeated | event.items
-        left = [(entry, entry.items - event.items) for entry in self.backlog]
+    def _skipped(self, event: RepeatsSkipped | ItemsEdited) -> None:
+        if isinstance(event, ItemsEdited):
+            gone = event.dropped
+            self.withdrawn = self.withdrawn | gone
+            self.edits += event.edited is not None
+            self._written_by(event.actor)
+        else:
+            gone = event.items
+            self.repeated = self.repeated | gone
+        left = [(entry, entry.items - gone) for entry in self.backlog]
         self.backlog = [entry.model_copy(update={"items": items}) for entry, items in left if items]
 
     def _timed(self, event: JobAdjusted | JobStartDue | JobDeadlinePassed) -> None:

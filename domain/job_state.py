@@ -97,6 +97,8 @@ class JobState(BaseModel):
     """What of an atomic job is ready for its commit, and pending until then."""
     dropped: Ranges = Ranges()
     """What was left unattempted when the job was stopped."""
+    withdrawn: Ranges = Ranges()
+    """What was taken out of the draft."""
     repeated: Ranges = Ranges()
     """What is skipped, as other items are called the same."""
     deferred: list[Deferred] = []

@@ -18,10 +18,11 @@ Verb = Literal[
     "approve",
     "reject",
     "adjust",
+    "edit",
 ]
 
 POSSIBLE: dict[JobStatus, frozenset[Verb]] = {
-    JobStatus.DRAFT: frozenset({"append", "seal", "cancel", "adjust"}),
+    JobStatus.DRAFT: frozenset({"append", "seal", "cancel", "adjust", "edit"}),
     JobStatus.PENDING: frozenset({"pause", "cancel", "adjust"}),
     JobStatus.AWAITING_APPROVAL: frozenset({"approve", "reject", "cancel"}),
     JobStatus.RUNNING: frozenset({"pause", "cancel", "adjust"}),
@@ -61,7 +62,7 @@ def verbs_of(
         return BATCH[status]
     verbs = POSSIBLE[status]
     if fed:
-        verbs = verbs - {"append", "seal"}
+        verbs = verbs - {"append", "seal", "edit"}
     if dry_run:
         # What has changed nothing is neither undone nor retried into effect.
         verbs = verbs - {"retry", "undo"} | APPLICABLE.get(status, frozenset())

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import orjson
-from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from domain.approval import ApprovalPolicy
 from domain.caps import adjusted
 from domain.commands import (
-    MAX_PARAMS_BYTES,
     AdjustJob,
     AppendItems,
     ApproveJob,
     CancelJob,
     Command,
+    EditItems,
     InlineItems,
     JobSpec,
     OpenJob,
@@ -29,22 +28,16 @@ from domain.commands import (
     ResumeJob,
     RetryJob,
     SealJob,
+    Selection,
     SubmitJob,
     UndoJob,
     UploadedItems,
 )
-from domain.contradictions import (
-    check_fed,
-    check_no_batch,
-    check_options,
-    check_plain,
-    check_undo,
-)
+from domain.contradictions import check_editing, check_fed, check_no_batch, check_undo
 from domain.errors import IdempotencyConflict, InvalidCommand, JobNotFound
 from domain.events import JobStatus
 from domain.job import Job, Stamp
-from domain.operation import Operation
-from domain.options import MAX_ATOMIC_BYTES, MAX_ATOMIC_ITEMS, MAX_ITEMS, JobOptions, OnError
+from domain.options import MAX_ITEMS
 from domain.outcomes import ClosedChunk, Closing
 from domain.ports import Clock, Ids
 from domain.ranges import Ranges
@@ -55,6 +48,7 @@ from streams import planned
 from streams.editing import Redriver, chosen_items
 from streams.following import require_known
 from streams.parting import parts_of
+from streams.specs import check_frozen, check_spec, check_whole, check_work
 from streams.stores import chunks as chunk_store
 from streams.stores import failures, keys, outcomes, paces, payloads
 from streams.stores.recalled import recall
@@ -133,7 +127,9 @@ class Decider:
             return
         if job.version == 0 or job.tenant != command.tenant:
             raise JobNotFound(f"there is no job {job.id}; `countermand jobs` lists them")
-        if isinstance(command, PauseJob | CancelJob):
+        if isinstance(command, EditItems):
+            self._edit(connection, job, command, stamp)
+        elif isinstance(command, PauseJob | CancelJob):
             self._stop(connection, job, command, stamp)
         elif isinstance(command, AppendItems):
             self._append(connection, job, command, stamp)
@@ -172,6 +168,18 @@ class Decider:
                 job.reject(stamp, command.reason)
             case _:
                 raise InvalidCommand(f"{command.type} is not for the coordinator")
+
+    def _edit(self, connection: Connection, job: Job, command: EditItems, stamp: Stamp) -> None:
+        check_editing(command)
+        edited, dropped = Ranges.of(edit.item for edit in command.edits), Ranges.of(command.drop)
+        job.editable(edited | dropped)
+        keys.forget_keys(connection, job.id, edited | dropped)
+        bodies = {edit.item: orjson.dumps(edit.body) for edit in command.edits}
+        if job.options.key is not None:
+            keys.add_keys(connection, job.id, job.options.key, bodies)
+        select = Selection(edits=command.edits)
+        stored = self._redriver.edited(connection, job, select, edited)
+        job.edit(stamp, stored, dropped, command.reason)
 
     def _undo(self, connection: Connection, job: Job, command: UndoJob, stamp: Stamp) -> None:
         check_undo(command.select, force=command.force, reason=command.reason)
@@ -244,7 +252,7 @@ class Decider:
         check_spec(self._registry, command.spec)
         check_moments(command.spec.options.schedule, stamp.at, "/options")
         require_known(connection, command.tenant, command.spec)
-        _check_frozen(command)
+        check_frozen(command)
         self.begin(connection, job, command, stamp)
 
     def begin(
@@ -393,16 +401,6 @@ class Decider:
         self._take_in(connection, job)
 
 
-def _check_frozen(command: SubmitJob | OpenJob) -> None:
-    """Raise InvalidCommand for a selection of which nobody has looked up the records."""
-    uploaded = isinstance(command, SubmitJob) and isinstance(command.source, UploadedItems)
-    if command.spec.select is not None and not uploaded:
-        raise InvalidCommand(
-            "records are looked up by the API (POST /api/v1/jobs with select); send items here",
-            pointer="/spec/select",
-        )
-
-
 def _check_same(connection: Connection, job: Job, part: int, source: UploadedItems) -> None:
     """A part that comes again must bring the same items: others would be lost unsaid."""
     if payloads.part_digest(connection, job.id, part) != source.sha256:
@@ -411,65 +409,3 @@ def _check_same(connection: Connection, job: Job, part: int, source: UploadedIte
             "send these under another number",
             pointer="/part",
         )
-
-
-def check_whole(spec: JobSpec, items: int, size: int) -> None:
-    """Raise InvalidCommand for an atomic job that is more than one transaction may hold."""
-    if spec.options.atomic and (items > MAX_ATOMIC_ITEMS or size > MAX_ATOMIC_BYTES):
-        raise InvalidCommand(
-            f"an atomic job holds at most {MAX_ATOMIC_ITEMS} items and {MAX_ATOMIC_BYTES} bytes, "
-            f"these are {items} and {size}; submit several, or use on_error roll_back",
-            pointer="/items",
-        )
-
-
-def _check_item_timeout(operation: Operation, options: JobOptions) -> None:
-    seconds, pointer = options.item_timeout, "/options/item_timeout"
-    if seconds is None:
-        return
-    if not operation.waits:
-        raise InvalidCommand(
-            f"{operation.kind} is not slow: its items share a transaction, which only the "
-            "operation's own timeout ends; leave item_timeout out",
-            pointer=pointer,
-        )
-    if seconds > operation.timeout:
-        raise InvalidCommand(
-            f"{operation.kind} gives an item {operation.timeout:g} s, a job may give it less; "
-            "lower item_timeout",
-            pointer=pointer,
-        )
-
-
-def check_spec(registry: Registry, spec: JobSpec) -> None:
-    """Raise UnknownOperation or InvalidCommand, which points at the parameter at fault."""
-    check_plain(spec)
-    check_work(registry, spec)
-
-
-def check_work(registry: Registry, spec: JobSpec) -> None:
-    """As ``check_spec``, also of a job that belongs to a batch."""
-    operation = registry.get(spec.operation)
-    check_options(spec.options, operation.codes)
-    if spec.options.on_error is OnError.ROLL_BACK:
-        require_undo(operation)
-    if spec.options.atomic and not operation.only_writes_records:
-        raise InvalidCommand(
-            f"{operation.kind} does more than write records, so it cannot be taken back as a "
-            "whole; leave atomic out, or use on_error roll_back",
-            pointer="/options/atomic",
-        )
-    _check_item_timeout(operation, spec.options)
-    size = len(orjson.dumps(spec.params))
-    if size > MAX_PARAMS_BYTES:
-        raise InvalidCommand(
-            f"the params have {size} bytes, {MAX_PARAMS_BYTES} are possible; make them items, or "
-            "store them elsewhere and send a reference",
-            pointer="/params",
-        )
-    try:
-        operation.params.model_validate(spec.params)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        pointer = "/params" + "".join(f"/{part}" for part in first["loc"])
-        raise InvalidCommand(f"{pointer}: {first['msg']}", pointer=pointer) from error

@@ -26,6 +26,8 @@ from domain.commands import (
     Adjustment,
     AppendItems,
     BaseCommand,
+    Editing,
+    EditItems,
     InlineItems,
     ItemSource,
     JobSpec,
@@ -36,7 +38,7 @@ from domain.commands import (
     SubmitJob,
     UploadedItems,
 )
-from domain.contradictions import check_fed, check_selection, check_undo
+from domain.contradictions import check_editing, check_fed, check_selection, check_undo
 from domain.errors import DecisionPending, InvalidCommand
 from domain.options import NO_CAPS
 from domain.ports import Clock, Ids
@@ -44,11 +46,11 @@ from domain.registry import Registry
 from domain.steps import at_step, check_steps
 from streams import topics
 from streams.awaiting import Waiting
-from streams.deciding import check_spec
 from streams.envelope import Outgoing, hint
 from streams.failpoints import Failpoint, Failpoints
 from streams.saying import NOTHING_MORE, STEERING, More, Verb
 from streams.selecting import frozen_lines, prepared
+from streams.specs import check_spec
 from streams.stores import keys, payloads
 from streams.stores.database import Database
 from streams.stores.decisions import Decision, find_decision, reserve
@@ -292,6 +294,21 @@ class Gateway:
         return await self._decide(
             AdjustJob(
                 command_id=self._command_id(caller, job_id, "adjust", key),
+                job_id=job_id,
+                tenant=caller.tenant,
+                actor=caller.actor,
+                **wanted.model_dump(),
+            )
+        )
+
+    async def edit(
+        self, caller: Caller, job_id: str, wanted: Editing, *, key: str | None = None
+    ) -> Decision:
+        """Other bodies for items of a draft, and items out of it."""
+        check_editing(wanted)
+        return await self._decide(
+            EditItems(
+                command_id=self._command_id(caller, job_id, "edit", key),
                 job_id=job_id,
                 tenant=caller.tenant,
                 actor=caller.actor,

@@ -26,6 +26,7 @@ from streams.stores.survey import (
     NOT_ATTEMPTED,
     REPEATED,
     WINDOW,
+    WITHDRAWN,
     Closed,
     RecordName,
     Survey,
@@ -126,6 +127,7 @@ class Standing:
     wrote: frozenset[int] = frozenset()
     stopped: str = ""
     repeated: Ranges = field(default_factory=Ranges)
+    withdrawn: Ranges = field(default_factory=Ranges)
     named: Ranges | None = None
 
 
@@ -146,6 +148,7 @@ class ItemReading:
         self._waits = wanted.matches(_PENDING, "")
         self._drops = wanted.matches(ItemStatus.SKIPPED, NOT_ATTEMPTED)
         self._repeats = wanted.matches(ItemStatus.SKIPPED, REPEATED)
+        self._withdraws = wanted.matches(ItemStatus.SKIPPED, WITHDRAWN)
 
     def spans(self, after: int) -> Iterator[tuple[int, int]]:
         """Spans of positions behind ``after`` that may hold wanted items, a window each."""
@@ -200,6 +203,7 @@ class ItemReading:
             (standing.waiting, self._waits),
             (standing.dropped, self._drops),
             (standing.repeated, self._repeats),
+            (standing.withdrawn, self._withdraws),
         )
 
     def said(self, connection: Connection, first: int, end: int) -> list[tuple[int, Said | None]]:
@@ -209,12 +213,15 @@ class ItemReading:
         waiting = self._standing.waiting.within(first, end)
         dropped = self._standing.dropped.within(first, end)
         repeated = self._standing.repeated.within(first, end)
-        spoken.update(waiting, dropped, repeated)
+        withdrawn = self._standing.withdrawn.within(first, end)
+        spoken.update(waiting, dropped, repeated, withdrawn)
         if self._waits:
             found.update(dict.fromkeys(waiting))
         if self._drops:
             why = self._standing.stopped
             found.update({position: _never(position, why) for position in dropped})
+        if self._withdraws:
+            found.update({position: _withdrawn(position) for position in withdrawn})
         if self._repeats and repeated:
             winners = keys.winners(connection, self._standing.job_id, first, end)
             found.update({position: _instead(position, winners) for position in repeated})
@@ -288,6 +295,12 @@ def _never(position: int, why: str) -> Said:
 def _instead(position: int, winners: Mapping[int, int]) -> Said:
     message = f"item {winners[position]} has the same key, and is worked instead"
     entry = LedgerEntry(position, ItemStatus.SKIPPED, code=REPEATED, message=message)
+    return entry, None, None
+
+
+def _withdrawn(position: int) -> Said:
+    message = "the item was taken out of the draft before the start"
+    entry = LedgerEntry(position, ItemStatus.SKIPPED, code=WITHDRAWN, message=message)
     return entry, None, None
 
 

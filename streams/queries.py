@@ -134,6 +134,7 @@ class Queries:
                 wrote,
                 stopped=job.skipped,
                 repeated=job.repeated,
+                withdrawn=job.withdrawn,
                 named=named,
             )
 
@@ -200,8 +201,16 @@ class Queries:
                 # What waits now is the work of a later one.
                 waiting = dropped = Ranges()
         found = await self._database.read(lambda connection: survey(connection, run.job_id, until))
-        total, repeated, why = job.counts.total, job.repeated, job.skipped
-        return Standing(run.job_id, total, waiting, dropped, found, stopped=why, repeated=repeated)
+        return Standing(
+            run.job_id,
+            job.counts.total,
+            waiting,
+            dropped,
+            found,
+            stopped=job.skipped,
+            repeated=job.repeated,
+            withdrawn=job.withdrawn,
+        )
 
     async def codes(self, tenant: str, job_id: str) -> list[str]:
         """What the error code of an item of the job can be."""

@@ -13,6 +13,7 @@ from domain.commands import (
     AppendItems,
     ApproveJob,
     CancelJob,
+    EditItems,
     InlineItems,
     JobSpec,
     OpenJob,
@@ -37,6 +38,7 @@ from domain.events import (
     ChunksPlanned,
     DependenciesMet,
     ItemsAppended,
+    ItemsEdited,
     JobAdjusted,
     JobApproved,
     JobCancelled,
@@ -136,6 +138,7 @@ def commands() -> list[Value]:
         UndoJob(**_said("undo"), reason="wrong file"),
         UndoJob(**_said("undo-part"), reason="wrong file", select=UndoSelection(items=(1,))),
         AdjustJob(**_said("adjust"), rate=50.0, reason="the shop is open"),
+        EditItems(**_said("edit"), drop=(1,), reason="sold out"),
         RecordOutcomes(**_said("look") | {"actor": "engine"}),
     ]
 
@@ -228,6 +231,7 @@ def _history() -> Sequence[JobEvent]:
         (JobSealed, pending, two, {}),
         (JobApproved, pending, two, {"reason": "seen the plan"}),
         (JobRejected, JobStatus.REJECTED, Counts(skipped=2), {"reason": "the wrong list"}),
+        (ItemsEdited, JobStatus.DRAFT, two, {"dropped": Ranges.of([1]), "reason": "sold out"}),
         (RepeatsSkipped, pending, Counts(pending=1, skipped=1), {"items": Ranges.of([1])}),
         (JobStartDue, pending, two, {}),
         (JobDeadlinePassed, running, two, {"deadline": BEGIN}),

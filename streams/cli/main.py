@@ -84,7 +84,7 @@ app.command(rich_help_panel=JOBS)(submit.watch)
 for verb in (
     *(reading.jobs, reading.show, reading.items, reading.errors, reading.events),
     *(steering.pause, steering.resume, steering.cancel, steering.retry, steering.undo),
-    *(steering.approve, steering.reject),
+    *(steering.approve, steering.reject, steering.edit),
     *(steering.limit, steering.priority, timing.schedule),
     item.item,
     *(looking.export, comparing.diff, looking.history, looking.blame),

@@ -181,6 +181,32 @@ def undo(  # noqa: PLR0913 - the options of a command
     )
 
 
+def edit(
+    job_id: JobId,
+    *,
+    edit: Annotated[
+        list[str] | None,
+        typer.Option(help="POSITION=JSON: an item with its new body; may be repeated."),
+    ] = None,
+    drop: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="Position of an item that is not to be worked; repeated."),
+    ] = None,
+    reason: Reason = "",
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Edit items of a draft, before it is sealed; the old bodies are kept.
+
+    \b
+    Example:
+      countermand edit 0192f7a1-... --edit '17={"id": 9, "price": 4}' --drop 3
+    """
+    said = {"edits": [_edit(one) for one in edit or ()], "drop": drop}
+    more = {name: value for name, value in said.items() if value}
+    _steer("edit", job_id, reason, url, as_json=as_json, more=more)
+
+
 def _preview(
     job_id: str, part: Mapping[str, Sequence[Any]], url: str, *, force: bool, as_json: bool
 ) -> None:

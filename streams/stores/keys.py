@@ -8,7 +8,7 @@ nobody has a million keys in memory. Items without the key have no row, and equa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -47,6 +47,7 @@ PARTS_AT_ONCE = 5
 """Parts whose keys are stored in one transaction of an upload: others must not wait long."""
 NAMED = 10
 """Repeated items that a refusal names."""
+BATCH = 500
 MOST = 200_000
 """Repeated items of a job; with more of them the key is hardly what items are called."""
 
@@ -126,6 +127,39 @@ def _store(connection: Connection, upload_id: str, rows: Sequence[tuple[bytes, i
         return
     document = orjson.dumps([(digest.hex(), place) for digest, place in rows]).decode()
     _INSERT.run(connection, upload=upload_id, rows=document)
+
+
+def forget_keys(connection: Connection, job_id: str, positions: Ranges) -> None:
+    """Drop the keys of items of a draft, which got other bodies or are not to be worked."""
+    for upload_id, first, count in _uploads(connection, job_id):
+        wanted = [position - first for position in positions.within(first, first + count)]
+        for start in range(0, len(wanted), BATCH):
+            some = wanted[start : start + BATCH]
+            connection.execute(
+                delete(item_keys).where(
+                    item_keys.c.upload_id == upload_id, item_keys.c.position.in_(some)
+                )
+            )
+
+
+def add_keys(
+    connection: Connection, job_id: str, pointer: str, bodies: Mapping[int, bytes]
+) -> None:
+    """Store what items of a draft are called by their new bodies."""
+    steps = parts_of(pointer)
+    for upload_id, first, count in _uploads(connection, job_id):
+        mine = ((p, key_of(line, steps)) for p, line in bodies.items() if 0 <= p - first < count)
+        rows = [(digest_of(key), place - first) for place, key in mine if key is not None]
+        _store(connection, upload_id, sorted(rows))
+
+
+def _uploads(connection: Connection, job_id: str) -> list[tuple[str, int, int]]:
+    rows = connection.execute(
+        select(uploads.c.upload_id, uploads.c.first_item, uploads.c["items"]).where(
+            of_job(job_id)()
+        )
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 # -- which are called the same ----------------------------------------------------------------

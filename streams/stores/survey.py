@@ -35,8 +35,9 @@ WINDOW = 5000
 
 NOT_ATTEMPTED = "not_attempted"
 REPEATED = "duplicate"
+WITHDRAWN = "dropped"
 
-OWN_CODES = ENGINE_CODES | {"conflict", "skipped", NOT_ATTEMPTED, REPEATED}
+OWN_CODES = ENGINE_CODES | {"conflict", "skipped", NOT_ATTEMPTED, REPEATED, WITHDRAWN}
 """Codes that any job may have, whatever its operation says."""
 
 _SPOKEN = tuple(status for status in ItemStatus if status is not ItemStatus.PENDING)

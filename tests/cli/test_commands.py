@@ -390,6 +390,17 @@ class TestSteering:
         assert "warning: late" in ended.err
         assert "2026-12-25" in ask("show", "job-1").out
 
+    def test_items_of_a_draft_are_edited(self, ask: Run, contract: Contract) -> None:
+        contract.jobs = {"job-1": job()}
+        ask("edit", "job-1", "--edit", '17={"id": 9}', "--drop", "3", "--drop", "4")
+
+        assert contract.requests == [("POST", "/api/v1/jobs/job-1/edit")]
+        assert json.loads(contract.bodies[0]) == {
+            "reason": "",
+            "edits": [{"item": 17, "body": {"id": 9}}],
+            "drop": [3, 4],
+        }
+
     def test_a_filter_goes_as_a_document(self, ask: Run, contract: Contract) -> None:
         where = {"op": "equals", "column": "project_id", "value": 7}
         ended = ask(

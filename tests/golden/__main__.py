@@ -61,7 +61,9 @@ def _scheduled() -> list[Story]:
     told.submit(8).adjust(start_at=_at(50), deadline=_at(60)).wait(50).plan().wait(10).work()
     stopped = Story(chunk_size=4, deadline=_at(30), on_deadline="stop")
     keyed = Story(chunk_size=4, key="/id", duplicates="last").submit(8).skip(0, 3).work()
-    return [told, stopped.submit(8).plan().done(0).wait(30), keyed]
+    body = Edited(edition=1, items=Ranges.of([5]), lines=2, size=30, sha256="e1")
+    edited = Story(chunk_size=4).open_draft().append(8).edit(3, edited=body).seal().work()
+    return [told, stopped.submit(8).plan().done(0).wait(30), keyed, edited]
 
 
 def _at(seconds: int) -> datetime:

@@ -17,6 +17,7 @@ from domain.commands import (
     ApproveJob,
     CancelJob,
     Command,
+    EditItems,
     OpenJob,
     PauseJob,
     RecordOutcomes,
@@ -33,6 +34,7 @@ from domain.errors import CommandRefused, JobNotFound
 from domain.events import (
     Cause,
     ChunksPlanned,
+    ItemsEdited,
     JobCancelled,
     JobEvent,
     JobRejected,
@@ -194,8 +196,9 @@ class Coordinator:
                     epoch=tables.control.epoch,
                     claim_by=self._store.now + CLAIM_BY,
                 )
-        elif isinstance(event, RepeatsSkipped):
-            tables.marks.append(Mark(len(tables.chunks), "skip", event.items))
+        elif isinstance(event, RepeatsSkipped | ItemsEdited):
+            gone = event.dropped if isinstance(event, ItemsEdited) else event.items
+            tables.marks.append(Mark(len(tables.chunks), "skip", gone))
         elif isinstance(event, RetryStarted):
             tables.marks.append(Mark(len(tables.chunks), "retry", event.items))
         elif isinstance(event, JobCancelled | JobRejected | JobStopped):
@@ -230,11 +233,8 @@ class Coordinator:
                     self._begin(job, command, stamp, tables.approval)
             case _ if job.version == 0:
                 raise JobNotFound(f"there is no job {job.id}")
-            case AppendItems(source=UploadedItems(items=items, size=size)):
-                job.append(stamp, part=command.part, items=items, size=size, sha256="")
-            case SealJob():
-                job.seal(stamp, command.items, tables.approval)
-                job.skip_repeated(stamp, repeated(job.options, job.counts.total))
+            case AppendItems() | SealJob() | EditItems():
+                self._draft(job, command, stamp, tables.approval)
             case PauseJob() | CancelJob() | AdjustJob():
                 self._intervene(tables, job, changes, command)
             case ApproveJob() | RejectJob() | ResumeJob():
@@ -249,6 +249,23 @@ class Coordinator:
                 job.undo(stamp, command.reason, parts=parts_of(tables, job, command.select))
             case _:
                 raise TypeError(f"the model has no {command.type}")
+
+    def _draft(
+        self, job: Job, command: AppendItems | SealJob | EditItems, stamp: Stamp, approval: str
+    ) -> None:
+        if isinstance(command, EditItems):
+            dropped = Ranges.of(command.drop)
+            job.editable(dropped)
+            job.edit(stamp, None, dropped, command.reason)
+        elif isinstance(command, SealJob):
+            job.seal(stamp, command.items, approval)
+            alike = repeated(job.options, job.counts.total) - job.withdrawn
+            # One of those called the same is always left.
+            job.skip_repeated(stamp, alike if len(alike) < job.counts.pending else Ranges())
+        else:
+            assert isinstance(command.source, UploadedItems)
+            items, size = command.source.items, command.source.size
+            job.append(stamp, part=command.part, items=items, size=size, sha256="")
 
     def _begin(self, job: Job, command: SubmitJob | OpenJob, stamp: Stamp, approval: str) -> None:
         if isinstance(command, OpenJob):

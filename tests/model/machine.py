@@ -19,6 +19,7 @@ from domain.commands import (
     BaseCommand,
     CancelJob,
     Command,
+    EditItems,
     JobSpec,
     OpenJob,
     PauseJob,
@@ -33,6 +34,7 @@ from domain.commands import (
 )
 from domain.events import JobStatus
 from domain.options import Start
+from domain.outcomes import ItemStatus
 from domain.verbs import POSSIBLE, Verb
 from tests.model.coordinator import BEGIN, Coordinator, Crash, load
 from tests.model.kinds import Kind, adjustments, endings, jobs, parts, selections, sizes, upload
@@ -109,6 +111,12 @@ class EngineMachine(RuleBasedStateMachine):
         """One more part, or one that was sent before, under another command id."""
         job_id = self._job(which).job_id
         self._ask(AppendItems, job_id, part=part, source=upload(items))
+
+    @precondition(lambda self: self.store.jobs)
+    @rule(which=pick, position=st.integers(0, 6))
+    def drop(self, which: int, position: int) -> None:
+        """An item of a draft is not to be worked."""
+        self._ask(EditItems, self._job(which).job_id, drop=(position,))
 
     @precondition(lambda self: self.store.jobs)
     @rule(which=pick)
@@ -361,7 +369,8 @@ class EngineMachine(RuleBasedStateMachine):
             elif tables.status is JobStatus.AWAITING_APPROVAL:
                 self._ask(ApproveJob, tables.job_id)
             elif not _at_rest(tables) and not _sealed(tables):
-                self._ask(SealJob if tables.records else CancelJob, tables.job_id)
+                left = any(i.status is ItemStatus.PENDING for i in fold(tables, recorded=True))
+                self._ask(SealJob if left else CancelJob, tables.job_id)
 
     # -- small things -----------------------------------------------------------------------------
 

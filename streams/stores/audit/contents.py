@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Result, Row, select
 
 from domain.errors import UnsupportedVersion
-from domain.events import ChunksClosed, ItemsAppended, JobSubmitted, RetryStarted
+from domain.events import ChunksClosed, ItemsAppended, ItemsEdited, JobSubmitted, RetryStarted
 from domain.jobs import JobMapper
 from domain.outcomes import ClosedChunk
 from domain.ranges import Ranges
@@ -28,7 +28,8 @@ OUTCOMES_AT_ONCE = 100
 PLAIN = "none"
 
 _NAMING = {
-    kind.alias.encode() for kind in (JobSubmitted, ItemsAppended, ChunksClosed, RetryStarted)
+    kind.alias.encode()
+    for kind in (JobSubmitted, ItemsAppended, ItemsEdited, ChunksClosed, RetryStarted)
 }
 
 
@@ -69,7 +70,7 @@ class ContentCheck:
         elif isinstance(event, ItemsAppended):
             named = _Named(row.version, event.first, event.items, event.size, event.sha256)
             self._named.append(named)
-        elif isinstance(event, RetryStarted) and event.edited is not None:
+        elif isinstance(event, RetryStarted | ItemsEdited) and event.edited is not None:
             edit = event.edited
             first = EDITS_FROM + edit.edition
             named = _Named(row.version, first, edit.lines, edit.size, edit.sha256)

@@ -17,6 +17,7 @@ LABELS = {
     "job.sealed": "seal",
     "job.approved": "approve",
     "job.rejected": "reject",
+    "job.items_edited": "edit",
     "job.repeats_skipped": "leave out",
     "job.start_due": "start",
     "job.deadline_passed": "late",

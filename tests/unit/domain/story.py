@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from domain import portions
 from domain.caps import adjusted
 from domain.commands import Adjustment, JobSpec
+from domain.editing import Edited
 from domain.events import JobEvent, JobStatus
 from domain.job import Job, Stamp
 from domain.jobs import JobMapper
@@ -78,6 +79,12 @@ class Story:
 
     def seal(self, items: int | None = None) -> Story:
         self.job.seal(self.stamp, items, self.approval, self.measured)
+        return self
+
+    def edit(self, *dropped: int, edited: Edited | None = None) -> Story:
+        items = Ranges.of(dropped)
+        self.job.editable(items | (edited.items if edited else Ranges()))
+        self.job.edit(self.stamp, edited, items, "a typing error")
         return self
 
     def skip(self, *positions: int) -> Story:

@@ -218,6 +218,7 @@ VERBS: dict[str, Callable[[Story], object]] = {
     "approve": lambda story: story.approve(),
     "reject": lambda story: story.reject(),
     "adjust": lambda story: story.adjust(rate=50),
+    "edit": lambda story: story.edit(0),
     # Of the plan it is only asked; what it leads to is another job.
     "apply": lambda story: story.job.check("apply"),
 }
@@ -325,6 +326,7 @@ def test_nothing_refused_was_possible_and_nothing_possible_refused_but_for_want_
             refused.add((name, verb))
     assert refused == {
         ("draft, empty", "seal"),
+        ("draft, empty", "edit"),
         ("cancelled before the start", "undo"),
         ("skipped", "undo"),
         ("cancelled atomic", "undo"),

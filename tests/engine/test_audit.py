@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from domain.commands import JobSpec
+from domain.events import JobStatus
+from domain.steps import BATCH, Needs, Step
 from streams.stores import audit
-from tests.engine.conftest import Desk
+from tests.engine.conftest import CALLER, Desk, lines
 
 
 async def findings(desk: Desk, job_id: str) -> list[str]:
@@ -32,3 +35,27 @@ async def test_what_a_job_left_cannot_be_changed_unseen(desk: Desk, change: str,
     assert await findings(desk, job_id) == []
     await desk.engine.database.write(lambda connection: connection.exec_driver_sql(change))
     assert any(says in finding for finding in await findings(desk, job_id))
+
+
+async def test_a_batch_and_what_its_jobs_took_from_one_another_are_whole(desk: Desk) -> None:
+    steps = (
+        Step(name="make", operation="stock.create"),
+        Step(
+            name="send",
+            operation="stock.send",
+            after=(Needs(step="make", consume={"number": "id"}),),
+        ),
+    )
+    spec = JobSpec(operation=BATCH, steps=steps)
+    made = await desk.engine.gateway.submit_batch(
+        CALLER, spec, [lines([{"name": "x"}] * 3), None], key=None
+    )
+    batch = await desk.settle(made.job_id)
+    assert batch.counts.succeeded == 6
+    await desk.command(made.job_id, "undo")
+    await desk.until(made.job_id, JobStatus.ROLLBACK_INCOMPLETE)
+    for job_id in (made.job_id, *(child.job_id for child in batch.children)):
+        assert await findings(desk, job_id) == []
+    change = "UPDATE events SET actor = 'nobody' WHERE alias = 'job.children_moved'"
+    await desk.engine.database.write(lambda connection: connection.exec_driver_sql(change))
+    assert any("hash" in finding for finding in await findings(desk, made.job_id))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from domain.errors import PluginInvalid, UnknownOperation
 from domain.operation import Operation, check
 from domain.records import RecordTable
+from domain.steps import BATCH
 
 
 class Registry:
@@ -21,6 +22,8 @@ class Registry:
         fresh: dict[str, Operation] = {}
         for operation in operations:
             check(operation)
+            if operation.kind == BATCH:
+                raise PluginInvalid(f"{BATCH} is what batches are called; use another name")
             if operation.kind in self._operations or operation.kind in fresh:
                 raise PluginInvalid(f"operation {operation.kind!r} is registered already")
             fresh[operation.kind] = operation

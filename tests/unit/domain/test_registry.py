@@ -61,3 +61,8 @@ def test_operations_come_in_order_and_systems_once() -> None:
     registry = Registry([_named("yard.mow"), reprice, _named("shop.close")])
     assert [known.kind for known in registry] == ["shop.close", "shop.reprice", "yard.mow"]
     assert registry.systems == ["shop", "yard"]
+
+
+def test_what_batches_are_called_is_taken() -> None:
+    with pytest.raises(PluginInvalid, match=r"batch\.steps"):
+        Registry([_named("batch.steps")])

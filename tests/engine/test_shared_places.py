@@ -11,6 +11,7 @@ from sqlalchemy import Connection, update
 
 from domain.commands import CancelJob, PauseJob, ResumeJob
 from domain.events import JobStatus
+from domain.planning import MAX_PACKED
 from domain.registry import Registry
 from domain.scheduling import DISPATCHES_PER_SLOT
 from streams import topics
@@ -27,7 +28,9 @@ from tests.engine.stock import create, operations, stock
 __all__ = ["database", "database_url"]
 
 LIMIT = DISPATCHES_PER_SLOT
-CHUNK = {"options": {"chunk_size": 500}}
+SIZE = MAX_PACKED // 4
+CHUNK = {"options": {"chunk_size": SIZE}}
+"""So large that a dispatch of them holds four."""
 
 
 class Pair:
@@ -50,7 +53,7 @@ class Pair:
 
     async def submit(self, side: Stages, chunks: int, **fields: object) -> str:
         """A job of so many chunks, driven by that side."""
-        items = [{"name": "x"}] * (500 * chunks)
+        items = [{"name": "x"}] * (SIZE * chunks)
         job_id = await side.submit("stock.create", items, **{**CHUNK, **fields})
         self._of[job_id] = side
         return job_id

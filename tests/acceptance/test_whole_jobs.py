@@ -1,4 +1,7 @@
-"""An atomic job, on every kind of stack: who looks past the engine sees none of it, or all."""
+"""An atomic job, on every kind of stack: who looks past the engine sees none of it, or all.
+
+It uses up the ids of the first counters, which other tests of the shared stack count on.
+"""
 
 from __future__ import annotations
 

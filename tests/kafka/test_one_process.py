@@ -150,6 +150,7 @@ async def test_hints_on_a_topic_of_their_own_would_reach_others(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_members_come_and_go(cluster: KafkaCluster, engine: Engine, talk: Talk) -> None:
     chance = random.Random(SEED)
     counts = sorted(chance.sample(PARTITIONS[1:], 2))

@@ -14,7 +14,7 @@ from tests.crash import seeds
 from tests.proof.figures import tell
 
 pytestmark = [pytest.mark.crash, pytest.mark.service("kafka", "postgresql")]
-SAMPLE = 2
+SAMPLE = 1
 
 
 def test_every_failpoint_is_reached_in_a_role() -> None:

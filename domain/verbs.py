@@ -47,11 +47,9 @@ APPLICABLE: dict[JobStatus, frozenset[Verb]] = {
 
 
 BATCH: dict[JobStatus, frozenset[Verb]] = {
-    status: verbs & ({"pause", "resume", "cancel"} | ({"undo"} - undone))
-    for status, verbs in POSSIBLE.items()
-    for undone in [{"undo"} if status is JobStatus.ROLLED_BACK else set()]
-}
-"""The same of a batch. What is done to single steps is asked of their jobs."""
+    status: verbs & {"pause", "resume", "cancel", "undo"} for status, verbs in POSSIBLE.items()
+} | {JobStatus.ROLLED_BACK: frozenset()}
+"""The same of a batch. What is done to single steps is asked of their jobs; so is an undo again."""
 
 
 def verbs_of(

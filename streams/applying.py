@@ -9,7 +9,6 @@ are only validated.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -42,10 +41,6 @@ class Applied:
     ledger: Ledger
     images: bytes | None
     returned: Ranges = NOTHING
-
-
-class _Discarded(Exception):
-    """Ends the savepoint of a rehearsal, so that its writes vanish."""
 
 
 class Applier:
@@ -98,9 +93,8 @@ class Applier:
         context: Context,
         records: SqlRecords,
     ) -> tuple[Sequence[Result], Changes]:
-        results: Sequence[Result] = []
         changes = Changes()
-        with contextlib.suppress(_Discarded), records.savepoint():
+        with records.rehearsal():
             if operation.only_writes_records:
                 results = work_chunk(operation, context, parsed, INFRASTRUCTURE)
                 found, tenant, places = records.connection, context.tenant, context.positions
@@ -108,7 +102,6 @@ class Applier:
             else:
                 known = replace(context, records=None) if operation.waits else context
                 results = check_chunk(operation, known, parsed, INFRASTRUCTURE)
-            raise _Discarded
         return results, changes
 
     def _by_plan(

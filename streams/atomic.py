@@ -25,6 +25,7 @@ from streams.stores import plans
 from streams.stores.database import INFRASTRUCTURE
 from streams.stores.records import SqlRecords
 from streams.stores.records.changes import seen_targets
+from streams.stores.records.scope import Discarded
 
 SECONDS = 60.0
 """How long a commit may work its items."""
@@ -39,10 +40,6 @@ class Whole:
     results: Sequence[Result]
     items: Ranges
     returned: Ranges
-
-
-class _Discarded(Exception):
-    """Ends a savepoint, so that its writes vanish."""
 
 
 class Atomic:
@@ -60,11 +57,9 @@ class Atomic:
         records: SqlRecords,
     ) -> Whole:
         """Work a chunk and take it back; what did not fail is returned, for the commit."""
-        results: list[Result] = []
-        with contextlib.suppress(_Discarded), records.savepoint():
+        with records.rehearsal():
             results = work_chunk(operation, context, parsed, INFRASTRUCTURE)
             targets = seen_targets(records.images, context.positions)
-            raise _Discarded
         failed = _failures(context.positions, results)
         items = Ranges.of(context.positions)
         kept = [target for target in targets if target.position not in failed]
@@ -85,10 +80,10 @@ class Atomic:
         if failed:
             return _without_effect(items, failed)
         results: list[Result] = []
-        with contextlib.suppress(_Discarded), records.savepoint():
+        with contextlib.suppress(Discarded), records.savepoint():
             failed = self._work(operation, parsed, context, results)
             if failed:
-                raise _Discarded
+                raise Discarded
         if failed:
             return _without_effect(items, failed)
         plans.forget_targets(records.connection, context.job_id)

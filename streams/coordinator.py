@@ -293,7 +293,7 @@ class Coordinator:
         step = _Step(job=job, planned=self._plan(job, own))
         self._store(connection, job, before, step, family)
         if step.recordings:
-            step.told = self._told(connection, job, before, family, more=more)
+            step.told = self._to_tell(connection, job, before, family, more=more)
         self._places.keep(connection, job, sent=bool(step.planned))
         if own and not job.wants_chunks():
             # It may have left room that others can use.
@@ -329,7 +329,7 @@ class Coordinator:
             step.kin += self._storing.store(connection, child, was)
             self._places.keep(connection, child, sent=False)
 
-    def _told(
+    def _to_tell(
         self, connection: Connection, job: Job, before: Before, family: Family, *, more: bool
     ) -> tuple[str, ...]:
         """The jobs that must look at what has become of this one."""

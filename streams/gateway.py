@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection
@@ -275,44 +276,40 @@ class Gateway:
         """
         check_selection(more.retry)
         check_undo(more.undo, force=more.force, reason=reason)
-        return await self._decide(
-            STEERING[verb](
-                command_id=self._command_id(caller, job_id, verb, key),
-                job_id=job_id,
-                tenant=caller.tenant,
-                actor=caller.actor,
-                reason=reason,
-                **more.fields(verb),
-            )
-        )
+        said = {"reason": reason, **more.fields(verb)}
+        return await self._asked(STEERING[verb], caller, job_id, verb, key, said)
 
     async def adjust(
         self, caller: Caller, job_id: str, wanted: Adjustment, *, key: str | None = None
     ) -> Decision:
         """Other caps, another priority, from now on."""
         adjusted(NO_CAPS, wanted)
-        return await self._decide(
-            AdjustJob(
-                command_id=self._command_id(caller, job_id, "adjust", key),
-                job_id=job_id,
-                tenant=caller.tenant,
-                actor=caller.actor,
-                **wanted.model_dump(),
-            )
-        )
+        return await self._asked(AdjustJob, caller, job_id, "adjust", key, wanted.model_dump())
 
     async def edit(
         self, caller: Caller, job_id: str, wanted: Editing, *, key: str | None = None
     ) -> Decision:
         """Other bodies for items of a draft, and items out of it."""
         check_editing(wanted)
+        return await self._asked(EditItems, caller, job_id, "edit", key, wanted.model_dump())
+
+    async def _asked(
+        self,
+        command: Callable[..., BaseCommand],
+        caller: Caller,
+        job_id: str,
+        verb: str,
+        key: str | None,
+        said: Mapping[str, Any],
+    ) -> Decision:
+        """What is asked of a job that is there; said again with its key, it is the same command."""
         return await self._decide(
-            EditItems(
-                command_id=self._command_id(caller, job_id, "edit", key),
+            command(
+                command_id=self._command_id(caller, job_id, verb, key),
                 job_id=job_id,
                 tenant=caller.tenant,
                 actor=caller.actor,
-                **wanted.model_dump(),
+                **said,
             )
         )
 

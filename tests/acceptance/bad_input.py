@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +25,10 @@ S = TypeVar("S", bound=Stack)
 
 @dataclass
 class Site(Generic[S]):
-    """A running server, spoken to over HTTP; counters 1 to COUNTERS stand in its records."""
+    """A running server, spoken to over HTTP; ``counters`` are the ids of those that were made."""
 
     server: S
+    counters: list[int] = field(default_factory=list)
     client: Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +79,10 @@ def site(data_dir: Path, plugin: Path, **variables: str) -> Iterator[Site[Server
 def seed(running: Site[S]) -> None:
     """Make the counters."""
     items = [{"mark": f"seed-{number}"} for number in range(COUNTERS)]
-    assert running.settled("crash.create", items)["status"] == "completed"
+    job = running.settled("crash.create", items)
+    assert job["status"] == "completed"
+    made = running.client.items(job["job_id"])
+    running.counters = [item["result"]["id"] for item in made]
 
 
 def problem(answer: Answer, status: int, code: str, pointer: str = "") -> str:
@@ -91,9 +95,9 @@ def problem(answer: Answer, status: int, code: str, pointer: str = "") -> str:
     return str(answer.document["detail"])
 
 
-def additions(faults: dict[int, str] | None = None, count: int = 4) -> list[Document]:
-    """One more on each of the first counters, with faults at some positions."""
-    given = faults or {}
+def additions(counters: Sequence[int], faults: dict[int, str]) -> list[Document]:
+    """One more on each of some counters, with faults at some positions."""
     return [
-        {"mark": f"item-{n}", "counter": n + 1, "fault": given.get(n, "")} for n in range(count)
+        {"mark": f"item-{n}", "counter": counter, "fault": faults.get(n, "")}
+        for n, counter in enumerate(counters)
     ]

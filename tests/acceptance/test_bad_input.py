@@ -202,7 +202,9 @@ class TestHandlers:
     def _misbehaves(
         self, shop: Site[Stack], fault: str, code: str, seconds: float, **fields: Any
     ) -> None:
-        job_id = shop.accepted("crash.misbehave", additions({1: fault}, count=3), **fields)
+        job_id = shop.accepted(
+            "crash.misbehave", additions(shop.counters[:3], {1: fault}), **fields
+        )
         job = shop.client.settle(job_id, seconds)
 
         first, wrong, last = shop.client.items(job_id)

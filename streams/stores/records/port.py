@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ from streams.stores.records.history import Journal
 from streams.stores.records.images import Batch, Images, Kind
 from streams.stores.records.refusals import refusals
 from streams.stores.records.rows import Loaded
-from streams.stores.records.scope import savepoint
+from streams.stores.records.scope import Discarded, savepoint
 from streams.stores.records.shape import OWN, Shape, shape_of
 from streams.stores.records.together import Kept, Together
 from streams.stores.statements import Prepared, prepare
@@ -133,6 +133,13 @@ class SqlRecords:
             raise
         if not standing:
             self._untouched = False
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """A scope whose writes, and their before-images, vanish at its end."""
+        with suppress(Discarded), self.savepoint():
+            yield
+            raise Discarded
 
     @property
     def connection(self) -> Connection:

@@ -16,6 +16,10 @@ _RELEASE = "RELEASE SAVEPOINT record_scope"
 _ROLL_BACK = "ROLLBACK TO SAVEPOINT record_scope"
 
 
+class Discarded(Exception):
+    """Ends a savepoint without an error, so that its writes vanish."""
+
+
 @contextmanager
 def savepoint(
     connection: Connection, together: Together | None = None, *, standing: bool = False

@@ -1,7 +1,4 @@
-"""An atomic job, on every kind of stack: who looks past the engine sees none of it, or all.
-
-It uses up the ids of the first counters, which other tests of the shared stack count on.
-"""
+"""An atomic job, on every kind of stack: who looks past the engine sees none of it, or all."""
 
 from __future__ import annotations
 

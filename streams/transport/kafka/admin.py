@@ -27,6 +27,7 @@ from streams.topics import DEAD
 __all__ = ["TopicState", "create", "faults", "grow", "look", "require"]
 
 ANSWER_SECONDS: Final = 15.0
+SEEN_SECONDS: Final = 0.05
 CONFIGS: Final = {
     # A letter holds the bytes of a message and, in headers, what was wrong with it.
     "max.message.bytes": "1100000",
@@ -57,9 +58,9 @@ async def look(address: str, topics: Sequence[str]) -> list[TopicState]:
 async def create(
     address: str, topics: Sequence[str], *, partitions: int, replication: int
 ) -> list[str]:
-    """Make the topics that are not there; returns which. Those that are stay as they are.
+    """Make the topics that are not there; returns which, once a broker shows them.
 
-    Raises SettingsInvalid when there are fewer brokers than replicas.
+    Those that are there stay as they are. Raises SettingsInvalid when there are fewer brokers than replicas.
     """
     async with _admin(address) as admin:
         missing = [state.topic for state in await _states(admin, topics) if not state.partitions]
@@ -68,11 +69,12 @@ async def create(
             answer = await admin.create_topics(wanted)
             for name, code, *_ in answer.topic_errors:
                 _raise(name, code, replication)
+            await _seen(admin, missing, 1)
         return missing
 
 
 async def grow(address: str, topics: Sequence[str], *, partitions: int) -> list[str]:
-    """Give topics more partitions; returns those that had fewer.
+    """Give topics more partitions; returns those that had fewer, once a broker shows them.
 
     Raises SettingsInvalid when one is missing, or has more than that already: partitions
     cannot be taken away.
@@ -90,6 +92,7 @@ async def grow(address: str, topics: Sequence[str], *, partitions: int) -> list[
         short = [state.topic for state in states if state.partitions < partitions]
         if short:
             await admin.create_partitions({topic: NewPartitions(partitions) for topic in short})
+            await _seen(admin, short, partitions)
         return short
 
 
@@ -147,6 +150,12 @@ async def _states(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> list[Top
     found = await admin.describe_topics([topic for topic in topics if topic in there])
     counts = {each["topic"]: len(each["partitions"]) for each in found}
     return [TopicState(topic, counts.get(topic, 0)) for topic in topics]
+
+
+async def _seen(admin: AIOKafkaAdminClient, topics: Sequence[str], partitions: int) -> None:
+    """Wait until the broker that answers has heard of them: the controller knows them first."""
+    while any(state.partitions < partitions for state in await _states(admin, topics)):
+        await asyncio.sleep(SEEN_SECONDS)
 
 
 @asynccontextmanager

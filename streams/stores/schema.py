@@ -181,7 +181,8 @@ payload_keys = Table(
     Column("algorithm", String(20), nullable=False),
     Column("key", LargeBinary, nullable=False),
 )
-"""How an upload's parts are encrypted (``none``: not); digests are of the plain bytes."""
+"""How an upload's parts are sealed (``none``: not); the key is wrapped by the installation's.
+Digests are of the plain bytes."""
 
 payloads = Table(
     "payloads",
@@ -194,7 +195,7 @@ payloads = Table(
     Column("data", LargeBinary, nullable=False),
     Index("payloads_first", "upload_id", "first_item"),
 )
-"""A part of an upload: NDJSON lines, compressed with zstd."""
+"""A part of an upload: NDJSON lines, compressed with zstd, then sealed."""
 
 outcomes = Table(
     "outcomes",

@@ -21,14 +21,17 @@ from domain.commands import (
     ApproveJob,
     CancelJob,
     Command,
+    HoldJob,
     InlineItems,
     JobSpec,
     OpenJob,
     PauseJob,
     RejectJob,
+    ReleaseJob,
     ResumeJob,
     RetryJob,
     SealJob,
+    ShredJob,
     SubmitJob,
     UndoJob,
     UploadedItems,
@@ -48,6 +51,7 @@ from domain.schedule import check_moments, rescheduled
 from streams import planned
 from streams.editing import Redriver, chosen_items
 from streams.following import require_known
+from streams.keeping import keep
 from streams.parting import parts_of
 from streams.stores import chunks as chunk_store
 from streams.stores import failures, keys, outcomes, paces, payloads
@@ -161,6 +165,8 @@ class Decider:
                 job.approve(stamp, command.reason)
             case RejectJob():
                 job.reject(stamp, command.reason)
+            case HoldJob() | ReleaseJob() | ShredJob():
+                keep(connection, job, command, stamp)
             case _:
                 raise InvalidCommand(f"{command.type} is not for the coordinator")
 

@@ -38,6 +38,14 @@ class DeadlineDocument(TypedDict):
     warning: str | None
 
 
+class WordDocument(TypedDict):
+    """Who has decided something about the keeping of a job, when and why."""
+
+    by: str
+    at: str
+    reason: str
+
+
 class JobDocument(TypedDict):
     """A job; times are ISO 8601, ``percent`` is 0 to 100. Figures are None when unknown."""
 
@@ -64,6 +72,8 @@ class JobDocument(TypedDict):
     waiting: NotRequired[WaitingDocument | None]
     start_at: NotRequired[str | None]
     deadline: NotRequired[DeadlineDocument | None]
+    held: NotRequired[WordDocument]
+    shredded: NotRequired[WordDocument]
 
 
 class FaultDocument(TypedDict):

@@ -181,8 +181,8 @@ payload_keys = Table(
     Column("algorithm", String(20), nullable=False),
     Column("key", LargeBinary, nullable=False),
 )
-"""How an upload's parts are sealed (``none``: not); the key is wrapped by the installation's.
-Digests are of the plain bytes."""
+"""How an upload's parts are sealed (``none``: not, ``shredded``: gone); the key is wrapped by
+the installation's. Digests are of the plain bytes."""
 
 payloads = Table(
     "payloads",

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, select, update
 
-from domain.errors import DataDirectoryUnusable
+from domain.errors import DataDirectoryUnusable, WrongState
 from streams import secret_files
 from streams.stores import key_files
-from streams.stores.schema import payload_keys, payloads
+from streams.stores.schema import payload_keys, payloads, uploads
 from streams.stores.statements import fixed, insertion
 
 FILE_NAME = "payload.key"
@@ -30,6 +30,8 @@ OPTION = "countermand_sealing"
 
 PLAIN = "none"
 AES_GCM = "aes-256-gcm"
+SHREDDED = "shredded"
+"""Of an upload whose key was destroyed, and with it what it held."""
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -143,7 +145,7 @@ def unsealed(
 ) -> bytes:
     """The bytes of a part that was stored at ``place``: its upload and number.
 
-    Raises DataDirectoryUnusable when they cannot be opened.
+    Raises DataDirectoryUnusable when they cannot be opened, WrongState when they are shredded.
     """
     upload_id, number = place
     if algorithm == PLAIN:
@@ -158,6 +160,17 @@ def unsealed(
         ) from None
 
 
+def shred(connection: Connection, job_id: str) -> None:
+    """Destroy the data keys of a job, and what was sent to it, sealed or not."""
+    mine = select(uploads.c.upload_id).where(uploads.c.job_id == job_id).scalar_subquery()
+    connection.execute(
+        update(payload_keys)
+        .where(payload_keys.c.upload_id.in_(mine))
+        .values(algorithm=SHREDDED, key=b"")
+    )
+    connection.execute(update(payloads).where(payloads.c.upload_id.in_(mine)).values(data=b""))
+
+
 def require_openable(connection: Connection) -> None:
     """Raise DataDirectoryUnusable if uploads are sealed and this process cannot open them."""
     found = _ANY_SEALED.run(connection).first()
@@ -166,6 +179,8 @@ def require_openable(connection: Connection) -> None:
 
 
 def _data_key(connection: Connection, upload_id: str, algorithm: str, wrapped: bytes) -> bytes:
+    if algorithm == SHREDDED:
+        raise WrongState("what was sent to the job was shredded; nobody can read it any more")
     if algorithm != AES_GCM:
         raise DataDirectoryUnusable(
             f"upload {upload_id} is sealed in a way that this release does not know "

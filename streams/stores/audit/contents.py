@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Result, Row, select
 
 from domain.errors import DataDirectoryUnusable, UnsupportedVersion
-from domain.events import ChunksClosed, ItemsAppended, JobSubmitted, RetryStarted
+from domain.events import ChunksClosed, ItemsAppended, JobShredded, JobSubmitted, RetryStarted
 from domain.jobs import JobMapper
 from domain.outcomes import ClosedChunk
 from domain.ranges import Ranges
@@ -23,12 +23,13 @@ from streams.stores.audit.findings import Kind, Report
 from streams.stores.audit.stored import StoredRow, stored_bytes
 from streams.stores.payloads import EDITS_FROM
 from streams.stores.schema import chunk_faults, outcomes, payload_keys, payloads, uploads
-from streams.stores.sealing import AES_GCM, PLAIN, unsealed
+from streams.stores.sealing import AES_GCM, PLAIN, SHREDDED, unsealed
 
 OUTCOMES_AT_ONCE = 100
 
 _NAMING = {
-    kind.alias.encode() for kind in (JobSubmitted, ItemsAppended, ChunksClosed, RetryStarted)
+    kind.alias.encode()
+    for kind in (JobSubmitted, ItemsAppended, ChunksClosed, RetryStarted, JobShredded)
 }
 
 
@@ -51,6 +52,7 @@ class ContentCheck:
         self._report = report
         self._mapper = JobMapper()
         self._named: list[_Named] = []
+        self._shredded = False
         self._closed: list[tuple[int, ClosedChunk]] = []
 
     def take(self, connection: Connection, row: StoredRow) -> None:
@@ -74,6 +76,8 @@ class ContentCheck:
             first = EDITS_FROM + edit.edition
             named = _Named(row.version, first, edit.lines, edit.size, edit.sha256)
             self._named.append(named)
+        elif isinstance(event, JobShredded):
+            self._shredded = True
         elif isinstance(event, ChunksClosed):
             self._closed += ((row.version, chunk) for chunk in event.chunks)
             if len(self._closed) >= OUTCOMES_AT_ONCE:
@@ -96,6 +100,11 @@ class ContentCheck:
         (row,) = rows
         if (row.items, row.size, row.sha256) != (named.items, named.size, named.sha256.encode()):
             return "the upload is not the one that the event names"
+        if (row.algorithm == SHREDDED.encode()) != self._shredded:
+            told = "an event says that they were" if self._shredded else "no event says so"
+            return f"whether they are shredded is not what the trail tells: {told}"
+        if self._shredded:
+            return ""
         if row.algorithm not in (PLAIN.encode(), AES_GCM.encode()):
             return f"encrypted in a way that this release does not know ({row.algorithm!r})"
         return self._parts_fault(connection, row, named)

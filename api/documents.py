@@ -60,7 +60,7 @@ def progress_document(event: JobEvent) -> dict[str, Any]:
 
 
 def item_document(view: ItemView, *, payload: bool) -> dict[str, Any]:
-    """An item of the ledger; ``payload`` adds what was sent."""
+    """An item of the ledger; ``payload`` adds what was sent, if that is still there."""
     document: dict[str, Any] = {
         "position": view.position,
         "status": view.status.value,
@@ -75,6 +75,8 @@ def item_document(view: ItemView, *, payload: bool) -> dict[str, Any]:
         document["changes"] = view.changes
     if payload:
         document["item"] = view.item
+    if view.shredded:
+        document["shredded"] = True
     return document
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -24,7 +24,7 @@ from streams.stores.read_model import MAX_PAGE
 
 MAX_POINTS = 1000
 
-VERBS: tuple[Verb, ...] = ("pause", "resume", "cancel", "retry", "undo", "approve", "reject")
+VERBS: tuple[Verb, ...] = get_args(Verb)
 
 _FILTERS = (
     "operation",

@@ -29,7 +29,18 @@ from streams.stores.read_model import Page
 from streams.stores.records.past import Standing, Version
 from streams.stores.workers import WorkerRow
 
-Verb = Literal["pause", "resume", "cancel", "retry", "undo", "approve", "reject"]
+Verb = Literal[
+    "pause",
+    "resume",
+    "cancel",
+    "retry",
+    "undo",
+    "approve",
+    "reject",
+    "hold",
+    "release",
+    "shred",
+]
 
 
 class Gateway(Protocol):

@@ -252,6 +252,27 @@ class RejectJob(BaseCommand):
     reason: Reason = ""
 
 
+class HoldJob(BaseCommand):
+    """Nothing of a job that is at rest may be shredded until the hold is released."""
+
+    type: Literal["hold_job"] = "hold_job"
+    reason: Reason = ""
+
+
+class ReleaseJob(BaseCommand):
+    """Release a hold."""
+
+    type: Literal["release_job"] = "release_job"
+    reason: Reason = ""
+
+
+class ShredJob(BaseCommand):
+    """Make what was sent to a job that is at rest unreadable, for good; needs a reason."""
+
+    type: Literal["shred_job"] = "shred_job"
+    reason: Reason = ""
+
+
 class Cap(StrEnum):
     """The caps, by name."""
 
@@ -323,6 +344,9 @@ Command = Annotated[
     | UndoJob
     | ApproveJob
     | RejectJob
+    | HoldJob
+    | ReleaseJob
+    | ShredJob
     | AdjustJob
     | EditItems
     | RecordOutcomes,

@@ -166,6 +166,27 @@ class JobRejected(JobEvent):
     reason: str = ""
 
 
+class JobHeld(JobEvent):
+    """Nothing of the job may be shredded until its hold is released."""
+
+    alias = "job.held"
+    reason: str = ""
+
+
+class JobReleased(JobEvent):
+    """The hold of the job is released."""
+
+    alias = "job.released"
+    reason: str = ""
+
+
+class JobShredded(JobEvent):
+    """What was sent to the job can be read no more; the event's actor has decided that."""
+
+    alias = "job.shredded"
+    reason: str
+
+
 class JobOpened(JobEvent):
     """A draft whose items follow."""
 
@@ -442,6 +463,9 @@ EVENTS: dict[str, type[JobEvent]] = {
         UndoStarted,
         JobAdjusted,
         JobFinished,
+        JobHeld,
+        JobReleased,
+        JobShredded,
     )
 }
 

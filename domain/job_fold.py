@@ -27,12 +27,15 @@ from domain.events import (
     JobCancelling,
     JobDeadlinePassed,
     JobEvent,
+    JobHeld,
     JobOpened,
     JobPaused,
     JobPrepared,
     JobRejected,
+    JobReleased,
     JobResumed,
     JobSealed,
+    JobShredded,
     JobSkipped,
     JobSnapshot,
     JobStartDue,
@@ -45,7 +48,7 @@ from domain.events import (
     StepsSubmitted,
     UndoStarted,
 )
-from domain.job_state import Backlog, Effect, JobState, OpenChunk
+from domain.job_state import Backlog, Effect, JobState, OpenChunk, Word
 from domain.outcomes import ClosedChunk, Closing, Counts, Deferred
 from domain.ranges import Ranges
 from domain.settling import said
@@ -92,7 +95,8 @@ class JobFold(JobState):
         self.counts = event.counts
         self.started_at = event.started_at
         self.updated_at = event.at
-        self.finished_at = event.at if event.status.terminal else None
+        # What comes after its end does not end it again.
+        self.finished_at = (self.finished_at or event.at) if event.status.terminal else None
         if event.run is not None and event.run != self.run:
             self.meter.begin(event.run.at, event.run.settled)
         self._fold(event)
@@ -130,7 +134,16 @@ class JobFold(JobState):
             ):
                 self._turned(event)
             case _:
-                pass
+                self._keeping(event)
+
+    def _keeping(self, event: JobEvent) -> None:
+        match event:
+            case JobHeld():
+                self.held = Word(by=event.actor, at=event.at, reason=event.reason)
+            case JobReleased():
+                self.held = None
+            case JobShredded():
+                self.shredded = Word(by=event.actor, at=event.at, reason=event.reason)
 
     def _given(self, event: ItemsAppended | RepeatsSkipped | ItemsEdited) -> None:
         """More items are there, or some of them are not to be worked."""

@@ -36,7 +36,9 @@ class JobRecord(JobPlan):
         if verb in self.possible():
             return
         possible = ", ".join(self.possible()) or "nothing"
-        raise WrongState(f"the job is {self.status}: {verb} is not possible; possible: {possible}")
+        raise WrongState(
+            f"the job is {self.status}{self.kept}: {verb} is not possible; possible: {possible}"
+        )
 
     # -- persistence --------------------------------------------------------------
 

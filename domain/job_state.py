@@ -21,7 +21,8 @@ from domain.outcomes import Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
 from domain.schedule import Measured
 from domain.tolerance import Tally, exceeded
-from domain.verbs import verbs_of
+from domain.values import Value
+from domain.verbs import kept_verbs, verbs_of
 
 
 class Backlog(BaseModel):
@@ -66,6 +67,14 @@ class Effect(BaseModel):
 
     chunk: int
     items: int
+
+
+class Word(Value):
+    """Who has decided something about the keeping of a job, when and why."""
+
+    by: str
+    at: datetime
+    reason: str
 
 
 class JobState(BaseModel):
@@ -147,6 +156,10 @@ class JobState(BaseModel):
     """When the deadline had passed unmet."""
     measured: Measured | None = None
     """How fast jobs of the operation went before this one."""
+    held: Word | None = None
+    """Who says that nothing of it may be shredded."""
+    shredded: Word | None = None
+    """Who has made what was sent unreadable."""
 
     # -- questions ----------------------------------------------------------------
 
@@ -191,15 +204,22 @@ class JobState(BaseModel):
 
     def possible(self) -> list[str]:
         """What a caller may ask of the job in its present status."""
-        return sorted(
-            verbs_of(
-                self.status,
-                sealed=self.sealed,
-                dry_run=self.options.dry_run,
-                fed=self.options.consumed is not None,
-                batch=bool(self.spec.steps),
-            )
+        verbs = verbs_of(
+            self.status,
+            sealed=self.sealed,
+            dry_run=self.options.dry_run,
+            fed=self.options.consumed is not None,
+            batch=bool(self.spec.steps),
         )
+        held, shredded = self.held is not None, self.shredded is not None
+        return sorted(kept_verbs(verbs, held=held, shredded=shredded))
+
+    @property
+    def kept(self) -> str:
+        """How the job is kept, for a sentence that begins with its status."""
+        if self.shredded is not None:
+            return f" and its items were shredded by {self.shredded.by} ({self.shredded.reason})"
+        return f" and held by {self.held.by} ({self.held.reason})" if self.held else ""
 
     @property
     def awaited(self) -> tuple[After, ...]:

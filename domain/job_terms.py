@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from domain.events import JobAdjusted, Run
-from domain.job_approval import JobApproval
+from domain.job_keeping import JobKeeping
 from domain.job_record import Stamp
 from domain.options import Caps, Schedule
 
 
-class JobTerms(JobApproval):
+class JobTerms(JobKeeping):
     """A job with caps, a priority and a schedule that may become others."""
 
     def adjust(

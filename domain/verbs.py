@@ -19,7 +19,15 @@ Verb = Literal[
     "reject",
     "adjust",
     "edit",
+    "hold",
+    "release",
+    "shred",
 ]
+
+AT_REST: frozenset[Verb] = frozenset({"hold", "release", "shred"})
+"""What may be asked about the keeping of a job."""
+NEEDS_ITEMS: frozenset[Verb] = frozenset({"retry", "apply"})
+"""What nobody can do without what was sent."""
 
 POSSIBLE: dict[JobStatus, frozenset[Verb]] = {
     JobStatus.DRAFT: frozenset({"append", "seal", "cancel", "adjust", "edit"}),
@@ -28,14 +36,14 @@ POSSIBLE: dict[JobStatus, frozenset[Verb]] = {
     JobStatus.RUNNING: frozenset({"pause", "cancel", "adjust"}),
     JobStatus.PAUSED: frozenset({"resume", "cancel", "adjust"}),
     JobStatus.CANCELLING: frozenset({"cancel"}),
-    JobStatus.CANCELLED: frozenset({"retry", "undo"}),
-    JobStatus.COMPLETED: frozenset({"undo"}),
-    JobStatus.COMPLETED_WITH_ERRORS: frozenset({"retry", "undo"}),
-    JobStatus.FAILED: frozenset({"retry", "undo"}),
+    JobStatus.CANCELLED: AT_REST | frozenset({"retry", "undo"}),
+    JobStatus.COMPLETED: AT_REST | frozenset({"undo"}),
+    JobStatus.COMPLETED_WITH_ERRORS: AT_REST | frozenset({"retry", "undo"}),
+    JobStatus.FAILED: AT_REST | frozenset({"retry", "undo"}),
     JobStatus.ROLLING_BACK: frozenset({"adjust"}),
-    JobStatus.ROLLED_BACK: frozenset({"undo"}),
-    JobStatus.ROLLBACK_INCOMPLETE: frozenset({"undo"}),
-    JobStatus.REJECTED: frozenset(),
+    JobStatus.ROLLED_BACK: AT_REST | frozenset({"undo"}),
+    JobStatus.ROLLBACK_INCOMPLETE: AT_REST | frozenset({"undo"}),
+    JobStatus.REJECTED: AT_REST,
     JobStatus.ARCHIVED: frozenset(),
 }
 
@@ -55,7 +63,10 @@ BATCH: dict[JobStatus, frozenset[Verb]] = {
 def verbs_of(
     status: JobStatus, *, sealed: bool, dry_run: bool, fed: bool = False, batch: bool = False
 ) -> frozenset[Verb]:
-    """What may be asked of a job; one that is ``fed`` has its items from another job."""
+    """What may be asked of a job; one that is ``fed`` has its items from another job.
+
+    How it is kept may forbid some of it: :func:`kept_verbs`.
+    """
     if batch:
         return BATCH[status]
     verbs = POSSIBLE[status]
@@ -67,3 +78,10 @@ def verbs_of(
     if not sealed and status in (JobStatus.RUNNING, JobStatus.PAUSED):
         verbs = verbs | {"append", "seal"}
     return verbs
+
+
+def kept_verbs(verbs: frozenset[Verb], *, held: bool, shredded: bool) -> frozenset[Verb]:
+    """What is left of the verbs for a job that is held, or whose items are shredded."""
+    if shredded:
+        return verbs - NEEDS_ITEMS - AT_REST
+    return verbs - {"hold", "shred"} if held else verbs - {"release"}

@@ -20,6 +20,7 @@ from domain.events import (
     StepsSubmitted,
 )
 from domain.job import Job
+from domain.job_state import Word
 from domain.options import Caps, JobOptions, Limit
 from domain.progress import Progress
 from domain.record_filter import RecordSelection
@@ -87,7 +88,8 @@ class JobView(JobSummary):
     ``limit`` is the one of failures that has stopped the job. ``options`` are those of the
     submission, ``caps`` and ``priority`` those of now. ``start_at`` is the moment for which the
     job waits, ``deadline`` says whether it will end in time. ``select`` is the filter that has
-    made its items; ``steps`` are a batch's.
+    made its items; ``steps`` are a batch's. ``held`` says who lets nothing of it be shredded,
+    ``shredded`` who has.
     """
 
     options: JobOptions
@@ -104,6 +106,8 @@ class JobView(JobSummary):
     start_at: datetime | None
     deadline: Outlook | None
     select: RecordSelection | None
+    held: Word | None = Unless(None)
+    shredded: Word | None = Unless(None)
     possible: tuple[str, ...]
     steps: tuple[StepView, ...] = Unless(())
 
@@ -140,6 +144,8 @@ def job_view(job: Job, now: datetime) -> JobView:
         start_at=job.start_at,
         deadline=progress.deadline_of(job, now),
         select=job.spec.select,
+        held=job.held,
+        shredded=job.shredded,
         possible=tuple(job.possible()),
         parent=job.spec.parent,
         steps=tuple(
@@ -184,7 +190,7 @@ def summary_after(summary: JobSummary | None, event: JobEvent) -> JobSummary:
             "items_per_second": figures["items_per_second"],
             "eta_seconds": figures["eta_seconds"],
             "started_at": event.started_at,
-            "finished_at": event.at if event.status.terminal else None,
+            "finished_at": (summary.finished_at or event.at) if event.status.terminal else None,
             "priority": event.priority if isinstance(event, JobAdjusted) else summary.priority,
         }
     )

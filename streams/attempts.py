@@ -37,9 +37,9 @@ class ItemPast:
     bodies: Sequence[Any]
 
 
-def past_of(connection: Connection, job_id: str, position: int) -> ItemPast:
-    """All that has become of an item that the job has."""
-    lines = PayloadReader().editions(connection, job_id, position)
+def past_of(connection: Connection, job_id: str, position: int, *, bodies: bool) -> ItemPast:
+    """All that has become of an item that the job has; ``bodies`` unless they are shredded."""
+    lines = PayloadReader().editions(connection, job_id, position) if bodies else []
     return ItemPast(attempts_at(connection, job_id, position), [*map(item_document, lines)])
 
 

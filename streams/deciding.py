@@ -20,15 +20,18 @@ from domain.commands import (
     CancelJob,
     Command,
     EditItems,
+    HoldJob,
     InlineItems,
     JobSpec,
     OpenJob,
     PauseJob,
     RejectJob,
+    ReleaseJob,
     ResumeJob,
     RetryJob,
     SealJob,
     Selection,
+    ShredJob,
     SubmitJob,
     UndoJob,
     UploadedItems,
@@ -47,6 +50,7 @@ from domain.schedule import check_moments, rescheduled
 from streams import planned
 from streams.editing import Redriver, chosen_items
 from streams.following import require_known
+from streams.keeping import keep
 from streams.parting import parts_of
 from streams.specs import check_frozen, check_spec, check_whole, check_work
 from streams.stores import chunks as chunk_store
@@ -166,6 +170,8 @@ class Decider:
                 job.approve(stamp, command.reason)
             case RejectJob():
                 job.reject(stamp, command.reason)
+            case HoldJob() | ReleaseJob() | ShredJob():
+                keep(connection, job, command, stamp)
             case _:
                 raise InvalidCommand(f"{command.type} is not for the coordinator")
 

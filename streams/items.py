@@ -63,6 +63,8 @@ class ItemView:
     chunk: int | None = None
     attempt: int | None = None
     line: bytes = b""
+    shredded: bool = False
+    """Whether what was sent is gone for good."""
     changes: Any = None
     """What a dry run would change, record by record; None where it was only validated."""
 
@@ -129,6 +131,7 @@ class Standing:
     repeated: Ranges = field(default_factory=Ranges)
     withdrawn: Ranges = field(default_factory=Ranges)
     named: Ranges | None = None
+    shredded: bool = False
 
 
 Said = tuple[LedgerEntry, int | None, int | None]
@@ -165,7 +168,10 @@ class ItemReading:
         chosen = self.said(connection, first, end)[:limit]
         if not self._payload:
             return [view_of(position, said) for position, said in chosen], end
-        views: list[ItemView] = []
+        if self._standing.shredded:
+            views = [view_of(position, said) for position, said in chosen]
+            return [replace(view, shredded=True) for view in views], end
+        views = []
         size = 0
         for start in range(0, len(chosen), LINES):
             part = chosen[start : start + LINES]

@@ -136,6 +136,7 @@ class Queries:
                 repeated=job.repeated,
                 withdrawn=job.withdrawn,
                 named=named,
+                shredded=job.shredded is not None,
             )
 
         return await self._database.read(look)
@@ -228,8 +229,11 @@ class Queries:
 
     async def item_past(self, tenant: str, job_id: str, position: int) -> ItemPast:
         """All that has become of an item that the job has."""
-        _with_items(await self.job(tenant, job_id))
-        return await self._database.read(lambda connection: past_of(connection, job_id, position))
+        job = _with_items(await self.job(tenant, job_id))
+        bodies = job.shredded is None
+        return await self._database.read(
+            lambda connection: past_of(connection, job_id, position, bodies=bodies)
+        )
 
     async def history(
         self, tenant: str, table: str, record_id: int, *, cursor: int | None = None, limit: int

@@ -10,17 +10,31 @@ from domain.commands import (
     BaseCommand,
     BatchUndo,
     CancelJob,
+    HoldJob,
     PauseJob,
     RejectJob,
+    ReleaseJob,
     ResumeJob,
     RetryJob,
     Selection,
+    ShredJob,
     UndoJob,
     UndoSelection,
 )
 from domain.values import Value
 
-Verb = Literal["pause", "resume", "cancel", "retry", "undo", "approve", "reject"]
+Verb = Literal[
+    "pause",
+    "resume",
+    "cancel",
+    "retry",
+    "undo",
+    "approve",
+    "reject",
+    "hold",
+    "release",
+    "shred",
+]
 
 STEERING: Mapping[Verb, Callable[..., BaseCommand]] = {
     "pause": PauseJob,
@@ -30,6 +44,9 @@ STEERING: Mapping[Verb, Callable[..., BaseCommand]] = {
     "undo": UndoJob,
     "approve": ApproveJob,
     "reject": RejectJob,
+    "hold": HoldJob,
+    "release": ReleaseJob,
+    "shred": ShredJob,
 }
 
 

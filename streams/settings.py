@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     """An SQLAlchemy address; the default is a SQLite file in the data directory."""
     database_password_file: Annotated[Path | None, AfterValidator(_place)] = None
     """A file with the password that the address of the database leaves out."""
+    payload_key_file: Annotated[Path | None, AfterValidator(_place)] = None
+    """A file with the key that seals what callers have sent, 64 hexadecimal digits; the same for
+    all processes. ``serve`` makes one in the data directory when none is named."""
     broker: Annotated[str, AfterValidator(_broker)] = broker_address.EMBEDDED
     """``memory://``, or ``kafka://HOST:PORT,HOST:PORT``."""
     actors: Literal["local", "named"] = "local"

@@ -74,6 +74,11 @@ def require_reversible(operation: Operation, job: Job, *, force: bool = False) -
             f"{operation.kind} is undone by its own inverse; it has no use for force"
         )
     by_inverse = operation.reversible is Reversible.INVERSE
+    if by_inverse and job.shredded is not None:
+        raise NotReversible(
+            f"{operation.kind} is undone by its own inverse, which needs the items: the job is "
+            f"{job.status}{job.kept}; undo by another job what must be undone"
+        )
     if by_inverse and job.status is JobStatus.ROLLED_BACK:
         raise NotReversible(
             f"the undo of {operation.kind} has no undo itself; submit the items again"

@@ -31,8 +31,9 @@ from streams.queries import Queries
 from streams.relay import LiveRelay
 from streams.settings import Settings
 from streams.situation import itself
-from streams.stores import audit
+from streams.stores import audit, sealing
 from streams.stores.database import Database
+from streams.stores.sealing import InstallationKey
 from streams.stores.workers import WorkerRow
 from streams.sweep import Sweep, undriven
 from streams.timers import Timers
@@ -53,7 +54,9 @@ async def embedded(settings: Settings, registry: Registry | None = None) -> Asyn
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     operations = registry or installed_operations()
-    with Database(settings.database_address) as database:
+    named, own = settings.payload_key_file, settings.data_dir / sealing.FILE_NAME
+    key = InstallationKey.load(named) if named else InstallationKey.load_or_create(own)
+    with Database(settings.database_address, key=key) as database:
         await in_time(lambda: asyncio.to_thread(prepare, database, operations))
         async with _engine(Base.of(settings, operations, database)) as engine:
             yield engine

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from domain.errors import PluginInvalid
 from domain.operation import Operation
 from domain.registry import Registry
-from streams.stores import migrate
+from streams.stores import migrate, sealing
 from streams.stores.database import Database
 from streams.stores.records.shape import shape_of
 
@@ -34,9 +34,11 @@ def installed_operations() -> Registry:
 def prepare(database: Database, registry: Registry) -> None:
     """Bring the database to this release's schema, plug-ins' tables included.
 
-    Raises PluginInvalid for a table that cannot hold records, before anything is made.
+    Raises PluginInvalid for a table that cannot hold records, before anything is made, and
+    DataDirectoryUnusable when what was sent is sealed and cannot be opened.
     """
     declared = {table.name: table for operation in registry for table in operation.tables}
     tables = [shape_of(table, database.engine.dialect).table for table in declared.values()]
     migrate.upgrade(database)
     migrate.create_missing(database, tables)
+    database.read_now(sealing.require_openable)

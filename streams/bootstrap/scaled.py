@@ -39,6 +39,7 @@ from streams.stores import audit, decisions, event_order
 from streams.stores.database import Database
 from streams.stores.listening import listening
 from streams.stores.ownership import LeasedOwner
+from streams.stores.sealing import InstallationKey
 from streams.stores.workers import WorkerRow, beat, end_frozen, forget, live_workers, measured
 from streams.sweep import Sweep
 from streams.timers import Timers
@@ -182,7 +183,9 @@ def _opened(settings: Settings, registry: Registry | None, *, session: str = "")
             "processes of their own need a broker that they can share: set COUNTERMAND_BROKER "
             "to kafka://HOST:PORT, or run `countermand serve`"
         )
-    with Database(settings.database_address, session=session) as database:
+    named = settings.payload_key_file
+    key = InstallationKey.load(named) if named else None
+    with Database(settings.database_address, session=session, key=key) as database:
         yield Base.of(settings, registry or installed_operations(), database)
 
 

@@ -50,6 +50,14 @@ class StepDocument(TypedDict):
     savepoint: str | None
 
 
+class WordDocument(TypedDict):
+    """Who has decided something about the keeping of a job, when and why."""
+
+    by: str
+    at: str
+    reason: str
+
+
 class JobDocument(TypedDict):
     """A job; times are ISO 8601, ``percent`` is 0 to 100. Figures are None when unknown."""
 
@@ -77,6 +85,8 @@ class JobDocument(TypedDict):
     start_at: NotRequired[str | None]
     deadline: NotRequired[DeadlineDocument | None]
     steps: NotRequired[list[StepDocument]]
+    held: NotRequired[WordDocument]
+    shredded: NotRequired[WordDocument]
 
 
 class FaultDocument(TypedDict):

@@ -85,6 +85,7 @@ for verb in (
     *(reading.jobs, reading.show, reading.items, reading.errors, reading.events),
     *(steering.pause, steering.resume, steering.cancel, steering.retry, steering.undo),
     *(steering.approve, steering.reject, steering.edit),
+    *(steering.hold, steering.release, steering.shred),
     *(steering.limit, steering.priority, timing.schedule),
     item.item,
     *(looking.export, comparing.diff, looking.history, looking.blame),

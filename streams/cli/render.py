@@ -21,6 +21,7 @@ from streams.cli.documents import (
     FaultDocument,
     ItemDocument,
     JobDocument,
+    WordDocument,
 )
 from streams.cli.output import plain
 
@@ -187,6 +188,8 @@ def job_details(job: JobDocument) -> Table:
         ("name", job["name"]),
         ("status", status_text(job["status"])),
         ("reason", job.get("reason", "")),
+        ("held", _word(job.get("held"))),
+        ("shredded", _word(job.get("shredded"))),
         ("retrying", _retrying(job)),
         ("prepared", _prepared(job)),
         ("counts", f"{counts_line(job['counts'])} (of {job['counts']['total']:,})"),
@@ -234,6 +237,10 @@ def _deadline(job: JobDocument) -> str:
         return ""
     warning = f": {deadline['warning']}" if deadline["warning"] else ""
     return f"{moment(deadline['at'])} ({deadline['then']}){warning}"
+
+
+def _word(word: WordDocument | None) -> str:
+    return f"{moment(word['at'])} by {word['by']} ({word['reason']})" if word else ""
 
 
 def item_table(items: Iterable[ItemDocument]) -> Table:

@@ -265,6 +265,44 @@ def reject(
     _steer("reject", job_id, reason, url, as_json=as_json)
 
 
+def hold(
+    job_id: JobId, *, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
+    """Let nothing of a job at rest be shredded, until somebody releases it.
+
+    \b
+    Example:
+      countermand hold 0192f7a1-... --reason "case 17"
+    """
+    _steer("hold", job_id, reason, url, as_json=as_json)
+
+
+def release(
+    job_id: JobId, *, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
+    """Release the hold of a job.
+
+    \b
+    Example:
+      countermand release 0192f7a1-... --reason "case 17 is closed"
+    """
+    _steer("release", job_id, reason, url, as_json=as_json)
+
+
+def shred(
+    job_id: JobId, *, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
+    """Make what was sent to a job at rest unreadable, for good; needs --reason.
+
+    Events, counts, results and what can be undone by them stay.
+
+    \b
+    Example:
+      countermand shred 0192f7a1-... --reason "a customer has asked for it"
+    """
+    _steer("shred", job_id, reason, url, as_json=as_json)
+
+
 def limit(
     job_id: JobId,
     *,

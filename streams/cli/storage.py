@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from domain.errors import DataDirectoryUnusable, SettingsInvalid
 from streams.process_lock import acquire
 from streams.settings import Settings
-from streams.stores import migrate
+from streams.stores import migrate, sealing
 from streams.stores.database import Database
 
 
@@ -39,8 +39,9 @@ def existing(settings: Settings) -> Iterator[Database]:
 @contextmanager
 def opened(settings: Settings) -> Iterator[Database]:
     """The database of the settings; raises SettingsInvalid for an address of no use."""
+    key = sealing.installed_key(settings.payload_key_file, settings.data_dir)
     try:
-        database = Database(settings.database_address)
+        database = Database(settings.database_address, key=key)
     except exc.ArgumentError as error:
         raise SettingsInvalid(
             "the database address cannot be read; write sqlite:///FILE or "

@@ -25,6 +25,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
 
 from domain.errors import DataDirectoryUnusable, RecordsOvertaken, StoreUnavailable
+from streams.stores import sealing
+from streams.stores.sealing import InstallationKey
 from streams.stores.statements import run_bare
 
 T = TypeVar("T")
@@ -74,13 +76,21 @@ _STOOD_STILL = "25P03"
 class Database:
     """Opens connections; ``close`` must be called, or use it as a context manager."""
 
-    def __init__(self, url: str | URL, *, session: str = "") -> None:
-        """``session`` is what PostgreSQL calls the connections of this process."""
+    def __init__(
+        self, url: str | URL, *, session: str = "", key: InstallationKey | None = None
+    ) -> None:
+        """Open nothing yet.
+
+        ``session`` is what PostgreSQL calls the connections of this process; ``key`` seals and
+        opens what callers have sent (:mod:`.sealing`).
+        """
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _engine(self.url, READERS, session)
         # A connection of its own keeps what the writer has cached, pages and statements.
         self._writing = _engine(self.url, 1) if self.is_sqlite else self.engine
+        for engine in (self.engine, self._writing):
+            engine.update_execution_options(**{sealing.OPTION: key})
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
         writers = 1 if self.is_sqlite else WRITERS
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="db-write")

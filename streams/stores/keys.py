@@ -36,6 +36,7 @@ from domain.errors import InvalidCommand
 from domain.item_keys import key_of, parts_of
 from domain.options import Duplicates
 from domain.ranges import Ranges
+from streams.stores import sealing
 from streams.stores.compression import decompress
 from streams.stores.payloads import EDITS_FROM, Part
 from streams.stores.schema import events, payloads, uploads
@@ -103,10 +104,7 @@ def ensure_keys(connection: Connection, upload_id: str, pointer: str) -> None:
         payloads.c.upload_id == upload_id
     )
     for part, first in connection.execute(numbers).all():
-        stored = select(payloads.c.data).where(
-            payloads.c.upload_id == upload_id, payloads.c.part == part
-        )
-        data = bytes(connection.scalars(stored).one())
+        data = sealing.stored_part(connection, upload_id, part)
         _store(connection, upload_id, _digests(first, data, steps))
     mark(connection, upload_id, pointer)
 

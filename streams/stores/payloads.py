@@ -1,8 +1,8 @@
 """Payloads: the items of a job, stored before the command that names them.
 
 An upload is a run of NDJSON lines in parts; a part is a bounded number of lines,
-compressed. Digests are of the plain bytes. An upload that no coordinator has claimed is
-removed after a day.
+compressed, and sealed (:mod:`.sealing`). Digests are of the plain bytes. An upload that no
+coordinator has claimed is removed after a day.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, union_all, u
 from domain.commands import UploadedItems
 from domain.errors import InvalidCommand
 from domain.ranges import Ranges
+from streams.stores import sealing
 from streams.stores.compression import compress, decompress
 from streams.stores.schema import payload_keys, payloads, uploads
 from streams.stores.schema_items import item_keys
@@ -136,7 +137,6 @@ def unchanged_items(text: bytes) -> list[Any] | None:
 _INSERT_UPLOAD = insertion(
     uploads, "upload_id", "tenant", "created_at", "items", "size", "sha256", "complete"
 )
-_INSERT_KEY = insertion(payload_keys, "upload_id", "algorithm", "key")
 _INSERT_PART = insertion(payloads, "upload_id", "part", "first_item", "items", "sha256", "data")
 _COMPLETE = fixed(
     update(uploads)
@@ -178,11 +178,12 @@ def open_upload(connection: Connection, upload_id: str, tenant: str, now: float)
         sha256="",
         complete=False,
     )
-    _INSERT_KEY.run(connection, upload_id=upload_id, algorithm="none", key=b"")
+    sealing.open_key(connection, upload_id)
 
 
 def store_parts(connection: Connection, upload_id: str, parts: Sequence[Part]) -> None:
     """Store parts of an upload."""
+    stored = sealing.sealed(connection, upload_id, [(part.number, part.data) for part in parts])
     _INSERT_PART.run_many(
         connection,
         [
@@ -192,9 +193,9 @@ def store_parts(connection: Connection, upload_id: str, parts: Sequence[Part]) -
                 "first_item": part.first_item,
                 "items": part.items,
                 "sha256": part.sha256,
-                "data": part.data,
+                "data": data,
             }
-            for part in parts
+            for part, data in zip(parts, stored, strict=True)
         ],
     )
 
@@ -290,11 +291,6 @@ _PARTS = fixed(
     )
     .order_by(payloads.c.first_item)
 )
-_DATA = fixed(
-    select(payloads.c.data).where(
-        payloads.c.upload_id == bindparam("upload"), payloads.c.part == bindparam("number")
-    )
-)
 
 
 class PayloadReader:
@@ -367,8 +363,7 @@ class PayloadReader:
         with self._trimming:
             kept = self._kept.pop((upload_id, part), None)
         if kept is None:
-            data = _DATA.run(connection, upload=upload_id, number=part).scalar()
-            plain = decompress(data)
+            plain = decompress(sealing.stored_part(connection, upload_id, part))
             kept = plain.split(b"\n")
             kept.pop()
         with self._trimming:

@@ -198,7 +198,8 @@ payload_keys = Table(
     Column("algorithm", String(20), nullable=False),
     Column("key", LargeBinary, nullable=False),
 )
-"""How an upload's parts are encrypted (``none``: not); digests are of the plain bytes."""
+"""How an upload's parts are sealed (``none``: not, ``shredded``: gone); the key is wrapped by
+the installation's. Digests are of the plain bytes."""
 
 payloads = Table(
     "payloads",
@@ -211,7 +212,7 @@ payloads = Table(
     Column("data", LargeBinary, nullable=False),
     Index("payloads_first", "upload_id", "first_item"),
 )
-"""A part of an upload: NDJSON lines, compressed with zstd."""
+"""A part of an upload: NDJSON lines, compressed with zstd, then sealed."""
 
 outcomes = Table(
     "outcomes",

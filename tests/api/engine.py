@@ -139,7 +139,8 @@ class MemoryEngine:
             chosen = Ranges.of(more.retry.items) if more.retry.items else None
             job.retry(self._stamp(), failed, reason, chosen)
         else:
-            getattr(job, verb)(self._stamp(), reason)
+            told = {"release": "lift_hold"}.get(verb, verb)
+            getattr(job, told)(self._stamp(), reason)
         return self._decided(job)
 
     async def adjust(

@@ -328,7 +328,11 @@ class TestReading:
 
 class TestSteering:
     @pytest.mark.parametrize(
-        "verb", ["pause", "resume", "cancel", "retry", "undo", "approve", "reject"]
+        "verb",
+        [
+            *("pause", "resume", "cancel", "retry", "undo", "approve", "reject"),
+            *("hold", "release", "shred"),
+        ],
     )
     def test_a_verb_is_posted_with_its_reason(
         self, ask: Run, contract: Contract, verb: str

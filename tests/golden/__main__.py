@@ -51,6 +51,7 @@ def all_kinds() -> list[Story]:
         *_behind_others(),
         _whole(),
         _family(),
+        Story(chunk_size=4).submit(6).work(failed=1).hold().lift_hold().shred().undo().put_back(),
     ]
 
 

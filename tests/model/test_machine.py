@@ -12,6 +12,8 @@ from tests.model.process import alone
 from tests.model.running import FULL, QUICK
 
 NEEDS_APPROVALS = {("awaiting_approval", "cancel", "cancelled")}
+KEEPING = {edge for edge in DRAWN if edge[1] in ("hold", "release", "shred")}
+"""They move no job and touch no chunk; the tests of the drawing walk them all."""
 
 
 def _model(*arguments: str, timeout: float = 110) -> dict[str, Any]:
@@ -32,4 +34,4 @@ def test_a_few_thousand_steps_break_nothing() -> None:
 def test_a_hundred_thousand_steps_break_nothing() -> None:
     told = _model("--profile", "full", timeout=1700)
     assert told["steps"] >= FULL
-    assert {tuple(edge) for edge in told["edges"]} == DRAWN - NEEDS_APPROVALS
+    assert {tuple(edge) for edge in told["edges"]} == DRAWN - NEEDS_APPROVALS - KEEPING

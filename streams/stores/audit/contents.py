@@ -12,8 +12,15 @@ from eventsourcing.persistence import StoredEvent
 from pydantic import ValidationError
 from sqlalchemy import Connection, Result, Row, select
 
-from domain.errors import UnsupportedVersion
-from domain.events import ChunksClosed, ItemsAppended, ItemsEdited, JobSubmitted, RetryStarted
+from domain.errors import DataDirectoryUnusable, UnsupportedVersion
+from domain.events import (
+    ChunksClosed,
+    ItemsAppended,
+    ItemsEdited,
+    JobShredded,
+    JobSubmitted,
+    RetryStarted,
+)
 from domain.jobs import JobMapper
 from domain.outcomes import ClosedChunk
 from domain.ranges import Ranges
@@ -23,13 +30,20 @@ from streams.stores.audit.findings import Kind, Report
 from streams.stores.audit.stored import StoredRow, stored_bytes
 from streams.stores.payloads import EDITS_FROM
 from streams.stores.schema import chunk_faults, outcomes, payload_keys, payloads, uploads
+from streams.stores.sealing import AES_GCM, PLAIN, SHREDDED, unsealed
 
 OUTCOMES_AT_ONCE = 100
-PLAIN = "none"
 
 _NAMING = {
     kind.alias.encode()
-    for kind in (JobSubmitted, ItemsAppended, ItemsEdited, ChunksClosed, RetryStarted)
+    for kind in (
+        JobSubmitted,
+        ItemsAppended,
+        ItemsEdited,
+        ChunksClosed,
+        RetryStarted,
+        JobShredded,
+    )
 }
 
 
@@ -52,6 +66,7 @@ class ContentCheck:
         self._report = report
         self._mapper = JobMapper()
         self._named: list[_Named] = []
+        self._shredded = False
         self._closed: list[tuple[int, ClosedChunk]] = []
 
     def take(self, connection: Connection, row: StoredRow) -> None:
@@ -75,6 +90,8 @@ class ContentCheck:
             first = EDITS_FROM + edit.edition
             named = _Named(row.version, first, edit.lines, edit.size, edit.sha256)
             self._named.append(named)
+        elif isinstance(event, JobShredded):
+            self._shredded = True
         elif isinstance(event, ChunksClosed):
             self._closed += ((row.version, chunk) for chunk in event.chunks)
             if len(self._closed) >= OUTCOMES_AT_ONCE:
@@ -97,16 +114,27 @@ class ContentCheck:
         (row,) = rows
         if (row.items, row.size, row.sha256) != (named.items, named.size, named.sha256.encode()):
             return "the upload is not the one that the event names"
-        if row.algorithm != PLAIN.encode():
+        if (row.algorithm == SHREDDED.encode()) != self._shredded:
+            told = "an event says that they were" if self._shredded else "no event says so"
+            return f"whether they are shredded is not what the trail tells: {told}"
+        if self._shredded:
+            return ""
+        if row.algorithm not in (PLAIN.encode(), AES_GCM.encode()):
             return f"encrypted in a way that this release does not know ({row.algorithm!r})"
-        return self._parts_fault(connection, row.upload_id.decode(errors="replace"), named)
+        return self._parts_fault(connection, row, named)
 
-    def _parts_fault(self, connection: Connection, upload_id: str, named: _Named) -> str:
+    def _parts_fault(self, connection: Connection, upload: Row[Any], named: _Named) -> str:
         whole = _Whole()
+        upload_id = upload.upload_id.decode(errors="replace")
+        sealing = upload.algorithm.decode(), upload.key
         with _parts(connection, upload_id) as rows:
             for row in rows:
                 self._report.parts += 1
-                fault = whole.take(row)
+                try:
+                    data = unsealed(connection, (upload_id, row.part), row.data, *sealing)
+                except DataDirectoryUnusable as error:
+                    return f"part {row.part}: {error.message}"
+                fault = whole.take(row, data)
                 if fault:
                     return f"part {row.part}: {fault}"
         if (whole.items, whole.size, whole.digest.hexdigest()) != (
@@ -142,11 +170,11 @@ class _Whole:
     size: int = 0
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
 
-    def take(self, row: Row[Any]) -> str:
-        """Add the next part; why it cannot be as it was written, or nothing."""
+    def take(self, row: Row[Any], data: bytes) -> str:
+        """Add the next part, opened; why it cannot be as it was written, or nothing."""
         if (row.part, row.first_item) != (self.parts, self.items):
             return "it does not follow the part before it"
-        plain = _decompressed(row.data)
+        plain = _decompressed(data)
         if plain is None:
             return "it cannot be decompressed"
         if hashlib.sha256(plain).hexdigest().encode() != row.sha256:
@@ -212,6 +240,7 @@ def _uploads(connection: Connection, job_id: str) -> Iterator[Row[Any]]:
             uploads.c.size,
             stored_bytes(uploads.c.sha256).label("sha256"),
             stored_bytes(payload_keys.c.algorithm).label("algorithm"),
+            stored_bytes(payload_keys.c.key).label("key"),
         )
         .outerjoin(payload_keys, payload_keys.c.upload_id == uploads.c.upload_id)
         .where(uploads.c.job_id == job_id)

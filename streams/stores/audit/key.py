@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hmac
-import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from domain.errors import DataDirectoryUnusable
+from streams.stores import key_files
 from streams.stores.chain import Head, framed
 
 KEY_BYTES = 32
@@ -51,7 +50,7 @@ class AuditKey:
     def load_or_create(cls, path: Path) -> AuditKey:
         """From a file, which is made (mode 0600) when there is none."""
         if not path.exists():
-            _create(path)
+            key_files.create(path, secrets.token_bytes(KEY_BYTES))
         return cls.load(path)
 
     def sign(self, tag: str, head: Head) -> bytes:
@@ -59,18 +58,3 @@ class AuditKey:
         number, version = b"%d" % head.id, b"%d" % head.version
         message = framed(tag.encode(), head.job_id.encode(), version, number, head.hash)
         return hmac.digest(self.secret, message, "sha256")
-
-
-def _create(path: Path) -> None:
-    """All of it or nothing, also after a power failure; the first of two processes wins."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -60,7 +60,8 @@ async def create(
 ) -> list[str]:
     """Make the topics that are not there; returns which, once a broker shows them.
 
-    Those that are there stay as they are. Raises SettingsInvalid when there are fewer brokers than replicas.
+    Those that are there stay as they are. Raises SettingsInvalid when there are fewer brokers
+    than replicas.
     """
     async with _admin(address) as admin:
         missing = [state.topic for state in await _states(admin, topics) if not state.partitions]
@@ -154,7 +155,7 @@ async def _states(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> list[Top
 
 async def _seen(admin: AIOKafkaAdminClient, topics: Sequence[str], partitions: int) -> None:
     """Wait until the broker that answers has heard of them: the controller knows them first."""
-    while any(state.partitions < partitions for state in await _states(admin, topics)):
+    while any(state.partitions < partitions for state in await _states(admin, topics)):  # noqa: ASYNC110 - a broker tells nobody
         await asyncio.sleep(SEEN_SECONDS)
 
 

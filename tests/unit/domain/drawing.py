@@ -38,6 +38,9 @@ LABELS = {
     "job.undo_started": "undo",
     "job.adjusted": "adjust",
     "job.finished": "finish",
+    "job.held": "hold",
+    "job.released": "release",
+    "job.shredded": "shred",
 }
 """How the drawing calls each event."""
 

@@ -100,6 +100,18 @@ class Story:
         self.job.reject(replace(self.stamp, actor=actor), "the wrong list")
         return self
 
+    def hold(self) -> Story:
+        self.job.hold(self.stamp, "case 17")
+        return self
+
+    def lift_hold(self) -> Story:
+        self.job.lift_hold(self.stamp, "closed")
+        return self
+
+    def shred(self, reason: str = "asked for") -> Story:
+        self.job.shred(self.stamp, reason)
+        return self
+
     def plan(self, room: int = 1, *, slow: bool = False) -> Story:
         stamp = self.stamp
         ready = self.job.ready_chunks(most=room, slow=slow, now=stamp.at)

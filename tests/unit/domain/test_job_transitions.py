@@ -15,7 +15,7 @@ from domain.errors import CommandRefused, WrongState
 from domain.events import EVENTS, JobFinished, JobStatus
 from domain.ranges import Ranges
 from domain.reversal import Part
-from domain.verbs import POSSIBLE, Verb
+from domain.verbs import AT_REST, NEEDS_ITEMS, POSSIBLE, Verb
 from tests.unit.domain.drawing import LABELS, START, drawn_edges, edges_of
 from tests.unit.domain.story import BEGIN, Story, eager
 
@@ -204,6 +204,23 @@ SPECIMENS: dict[str, Callable[[], Story]] = {
     },
 }
 
+
+def _held(name: str) -> Callable[[], Story]:
+    """A specimen of which somebody says that nothing may be shredded."""
+    make = SPECIMENS[name]
+    return lambda: make().hold()
+
+
+_AT_REST = (
+    *("cancelled", "completed", "completed_with_errors", "failed", "rejected"),
+    *("rolled_back", "rollback_incomplete"),
+)
+SPECIMENS |= {f"{name}, held": _held(name) for name in _AT_REST}
+SPECIMENS |= {
+    "completed_with_errors, shredded": lambda: _job().work(failed=2).shred(),
+    "completed dry, shredded": lambda: _dry().work().shred(),
+}
+
 VERBS: dict[str, Callable[[Story], object]] = {
     "append": lambda story: story.append(2, part=9),
     "seal": lambda story: story.seal(),
@@ -217,6 +234,9 @@ VERBS: dict[str, Callable[[Story], object]] = {
     "undo": lambda story: story.undo(),
     "approve": lambda story: story.approve(),
     "reject": lambda story: story.reject(),
+    "hold": lambda story: story.hold(),
+    "release": lambda story: story.lift_hold(),
+    "shred": lambda story: story.shred(),
     "adjust": lambda story: story.adjust(rate=50),
     "edit": lambda story: story.edit(0),
     # Of the plan it is only asked; what it leads to is another job.
@@ -298,7 +318,9 @@ def test_a_verb_is_possible_or_refused_with_what_is(name: str, verb: Verb) -> No
         return
     options = story.job.options
     fed = options.consumed is not None and verb in ("append", "seal", "edit")
-    assert verb not in POSSIBLE[story.job.status] or options.dry_run or fed
+    # How it is kept forbids it.
+    kept = verb in AT_REST or (bool(story.job.shredded) and verb in NEEDS_ITEMS)
+    assert verb not in POSSIBLE[story.job.status] or options.dry_run or fed or kept
     story.collect()
     before = copy.deepcopy(story.job)
 
@@ -307,7 +329,8 @@ def test_a_verb_is_possible_or_refused_with_what_is(name: str, verb: Verb) -> No
 
     possible = ", ".join(story.job.possible()) or "nothing"
     assert refused.value.message == (
-        f"the job is {story.job.status.value}: {verb} is not possible; possible: {possible}"
+        f"the job is {story.job.status.value}{story.job.kept}: {verb} is not possible; "
+        f"possible: {possible}"
     )
     assert story.collect() == []
     assert story.job == before
@@ -331,6 +354,7 @@ def test_nothing_refused_was_possible_and_nothing_possible_refused_but_for_want_
         ("skipped", "undo"),
         ("cancelled atomic", "undo"),
         ("failed", "undo"),
+        ("failed, held", "undo"),
         ("failed atomic", "undo"),
         ("rolled_back, all in conflict", "undo"),
     }

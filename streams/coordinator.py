@@ -42,6 +42,7 @@ from streams.failpoints import Failpoint, Failpoints
 from streams.families import Families, Family
 from streams.following import Follower, whom_to_tell
 from streams.places import Places
+from streams.resting import Resting
 from streams.stores import chunks as chunk_store
 from streams.stores.database import Database
 from streams.stores.decisions import (
@@ -124,6 +125,7 @@ class Coordinator:
         self._dispatcher = Dispatcher(registry)
         self._places = places
         self._live: dict[str, Job] = {}
+        self._resting = Resting(database)
         self._sick: set[str] = set()
         # A lock lives as long as somebody holds it or waits for it.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -138,7 +140,7 @@ class Coordinator:
 
     async def look(self, job_id: str) -> list[Outgoing]:
         """Record what was worked of a job, and send what it may send now."""
-        if self._knows_all(job_id):
+        if self._knows_all(job_id) or await self._resting.has(job_id):
             return []
         sent, others = await self._unless_sick(job_id)
         return sent + await self._serve(others)
@@ -267,6 +269,7 @@ class Coordinator:
     def _keep(self, job: Job) -> None:
         if job.resting:
             self._forget(job.id)
+            self._resting.note(job)
             return
         if job.id not in self._live and job.spec.operation not in self._registry:
             log.warning("operation_missing", job_id=job.id, operation=job.spec.operation)

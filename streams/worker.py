@@ -147,7 +147,7 @@ class Worker:
             return _Taken(control, claimed)
         prepared = partial(self._prepare, operation, claimed)
         try:
-            rows = self._settle(operation, control, prepared, begin)
+            rows = self._settle(operation, control, prepared, begin, at_once=True)
         except Unavailable:
             raise
         except Exception as error:
@@ -248,14 +248,18 @@ class Worker:
         control: Control,
         prepared: Callable[[Connection], Sequence[_Prepared]],
         begin: Begin,
+        *,
+        at_once: bool = False,
     ) -> list[OutcomeRow]:
         contention = self._crowds.expected(operation.kind)
 
         def work(connection: Connection) -> list[OutcomeRow]:
             begin()
             contention.begin()
-            chunks = prepared(connection)
-            return self._work(operation, control, chunks, connection, contention)
+            rows = self._work(operation, control, prepared(connection), connection, contention)
+            if at_once and rows:
+                outcomes.announce(connection, control.job_id)
+            return rows
 
         try:
             return self._database.write_now(work, lasting=self._settings.lasting)

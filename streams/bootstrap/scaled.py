@@ -31,11 +31,12 @@ from streams.live_reader import LiveReader
 from streams.liveness import Lane
 from streams.loops import at_news, background, every
 from streams.process_lock import ProcessLock, attempt
+from streams.prompting import Prompter
 from streams.queries import Queries
 from streams.relay import LiveRelay
 from streams.settings import Settings
 from streams.shared_places import SharedPlaces
-from streams.stores import audit, decisions, event_order
+from streams.stores import audit, decisions, event_order, outcomes
 from streams.stores.database import Database
 from streams.stores.listening import listening
 from streams.stores.ownership import LeasedOwner
@@ -128,8 +129,14 @@ async def coordinator(
             readers.wake()
             unsigned.set()
 
-        heard = listening(base.settings.database_address, {event_order.CHANNEL: committed})
-        loops = [*_owned(base, readers, places, send), _signing(base, unsigned, held)]
+        prompter = Prompter(stage, send)
+        channels = {event_order.CHANNEL: committed, outcomes.CHANNEL: prompter.heard}
+        heard = listening(base.settings.database_address, channels)
+        loops = [
+            *_owned(base, readers, places, send),
+            _signing(base, unsigned, held),
+            prompter.run(),
+        ]
         async with contextlib.aclosing(alarms), _running(base, [app], vitals, loops, heard):
             yield vitals
 

@@ -174,6 +174,7 @@ _UPDATE_CONTROL = fixed(
         ended=bindparam("to_ended"),
     )
 )
+_VERSION = fixed(select(job_control.c.version).where(job_control.c.job_id == _JOB))
 _LOCK_CONTROL = fixed(
     select(job_control.c.version).where(job_control.c.job_id == _JOB).with_for_update()
 )
@@ -258,6 +259,11 @@ def update_control(
         to_open=open_,
         to_ended=ended,
     )
+
+
+def version_of(connection: Connection, job_id: str) -> int:
+    """The job's version as stored, 0 when there is no such job."""
+    return _VERSION.run(connection, job=job_id).scalar() or 0
 
 
 def lock_control(connection: Connection, job_id: str) -> int:

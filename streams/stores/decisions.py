@@ -12,14 +12,13 @@ from sqlalchemy.sql.dml import Insert
 from domain import errors
 from domain.errors import CommandRefused, IdempotencyConflict
 from domain.job import Job
+from streams.stores.notifying import notify
 from streams.stores.schema import decisions, reservations, timers
-from streams.stores.statements import INSERTS, fixed, insertion, run_sql
+from streams.stores.statements import INSERTS, fixed, insertion
 
 TIMERS_AT_ONCE = 100
 CHANNEL = "countermand_decisions"
 """What PostgreSQL notifies when a decision was committed; the payload is the command's id."""
-
-_ANNOUNCE = {"postgresql": "SELECT pg_notify(%s, %s)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +92,8 @@ def store_decision(connection: Connection, command_id: str, decision: Decision, 
 
 
 def announce_decision(connection: Connection, command_id: str) -> None:
-    """Once committed, wake who waits for it in another process; SQLite is read by one alone."""
-    announce = _ANNOUNCE.get(connection.dialect.name)
-    if announce is not None:
-        run_sql(connection, announce, (CHANNEL, command_id))
+    """Once committed, wake who waits for it in another process."""
+    notify(connection, CHANNEL, command_id)
 
 
 def reserve(

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
+from streams.stores.notifying import notify
 from streams.stores.statements import run_sql
 
 CHANNEL = "countermand_events"
@@ -109,7 +110,7 @@ class PostgresOrder:
 
     def announce(self, connection: Connection, last: Announced) -> None:
         """PostgreSQL sends it at the commit, and folds equal ones of a transaction."""
-        run_sql(connection, "SELECT pg_notify(%s, %s)", (CHANNEL, last.payload()))
+        notify(connection, CHANNEL, last.payload())
 
 
 ORDERS: dict[str, EventOrder] = {"sqlite": SqliteOrder(), "postgresql": PostgresOrder()}

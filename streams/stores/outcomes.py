@@ -25,6 +25,7 @@ from domain.outcomes import ClosedChunk, Closing, Done, Failed, Result, Skipped
 from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
 from streams.stores.ledger import Ledger, LedgerEntry
+from streams.stores.notifying import notify
 from streams.stores.schema import chunk_faults, chunks, item_results, outcomes
 from streams.stores.statements import INSERTS, Statement, fixed, insertion, listed, numbers
 
@@ -38,6 +39,9 @@ COUNTED = (
     & (chunk_faults.c.sha256 == outcomes.c.sha256)
 )
 """Joins what was counted of an outcome's failures, if it was: of this ledger, and no other."""
+
+CHANNEL = "countermand_outcomes"
+"""What PostgreSQL notifies when little work was committed; the payload is the job's id."""
 
 _COLUMNS = (
     "job_id",
@@ -116,6 +120,11 @@ class OutcomeRow:
     attempt: int
     sequence: int
     images: bytes | None = None
+
+
+def announce(connection: Connection, job_id: str) -> None:
+    """Once committed, have whoever drives the job look at it."""
+    notify(connection, CHANNEL, job_id)
 
 
 def insert_outcomes(connection: Connection, rows: Sequence[OutcomeRow]) -> None:

@@ -99,6 +99,8 @@ class JobFold(JobState):
         self.finished_at = (self.finished_at or event.at) if event.status.terminal else None
         if event.run is not None and event.run != self.run:
             self.meter.begin(event.run.at, event.run.settled)
+            if not isinstance(event, JobAdjusted):
+                self.running_since = event.run.at
         self._fold(event)
 
     def _fold(self, event: JobEvent) -> None:
@@ -290,6 +292,7 @@ class JobFold(JobState):
                 self.last_items = len(chunk.items)
         if self.meter.began is None:
             self.meter.begin(event.at, 0)
+            self.running_since = event.at
         rate = self.caps.rate
         if rate is not None:
             free = (Cause.ROLLBACK, Cause.REAPPLY, Cause.COMMIT)

@@ -103,7 +103,8 @@ class JobPlan(JobFold):
     @property
     def ends_by(self) -> datetime | None:
         """When the present run must have ended; None when it may take as long as it will."""
-        timeout, began = self.options.timeout, self.meter.began
+        # A snapshot of an earlier release knows only since when it has measured.
+        timeout, began = self.options.timeout, self.running_since or self.meter.began
         if timeout is None or began is None or self.status is not JobStatus.RUNNING:
             return None
         return began + timedelta(seconds=timeout)

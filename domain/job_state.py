@@ -148,7 +148,9 @@ class JobState(BaseModel):
     capped_at: datetime | None = None
     """Since when the present caps hold."""
     meter: Meter = Meter()
-    """How fast the present run goes."""
+    """How fast the present run goes; other caps begin another one."""
+    running_since: datetime | None = None
+    """When the job began, or was last resumed or retried: from then on its timeout counts."""
     start_at: datetime | None = None
     """The moment for which the job waits; None once it may start."""
     deadline: datetime | None = None

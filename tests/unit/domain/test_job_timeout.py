@@ -56,6 +56,17 @@ def test_a_resume_and_a_retry_begin_another_run() -> None:
     assert _since(story) == 60
 
 
+def test_other_caps_do_not_put_it_off() -> None:
+    story = Story(chunk_size=4, timeout=60).submit(10).plan().done(0).plan()
+    ends_by, began = story.job.ends_by, story.job.started_at
+    assert began is not None
+    story.wait(30).adjust(rate=100).done(1).plan()
+    assert story.job.run is not None
+    assert story.job.run.at > began, "rates are measured anew"
+    assert story.job.ends_by == ends_by
+    assert story.replayed() == story.job
+
+
 def test_a_job_without_one_takes_as_long_as_it_will() -> None:
     story = _late(Story().submit(10).plan())
     assert story.job.status is JobStatus.RUNNING

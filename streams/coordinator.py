@@ -289,7 +289,7 @@ class Coordinator:
         before, family = Before.of(job), Family()
         self._families.lock(connection, job, command)
         problem = self._decide(connection, job, command, family)
-        more = self._follower.heed(connection, job)
+        more = self._follow(connection, job)
         self._families.heed(connection, job, family)
         room = self._places.allot(connection, job, self._live)
         own = room.pop(job.id, 0)
@@ -311,6 +311,15 @@ class Coordinator:
             announce_decision(connection, command.command_id)
             self._failpoints.reach(Failpoint.AFTER_DECISION)
         return step
+
+    def _follow(self, connection: Connection, job: Job) -> bool:
+        """See how those have ended that the job comes after; whether there is more to take."""
+        awaited = job.awaited
+        more = self._follower.heed(connection, job)
+        if job.awaited != awaited:
+            # Its deadline may have passed while it was waiting.
+            self._decider.heed_time(connection, job)
+        return more
 
     def _load(self, job_id: str, version: int) -> Job:
         """The job at its stored version: the live one, unless another process moved on."""

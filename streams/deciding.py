@@ -88,12 +88,12 @@ class Decider:
             return
         moving = job.status is JobStatus.RUNNING
         self._take_in(connection, job)
-        self._heed(connection, job)
+        self.heed_time(connection, job)
         if moving and job.status.terminal:
             paces.learn(connection, job)
 
-    def _heed(self, connection: Connection, job: Job) -> None:
-        """Limits, attempts, the start and the deadline, all as of one moment."""
+    def heed_time(self, connection: Connection, job: Job) -> None:
+        """Limits, attempts, the start, the deadline and the timeout, all as of one moment."""
         stamp = self._own_stamp()
         if job.limit_hit is not None or job.expires(stamp.at):
             self._revoke_open(connection, job)
@@ -140,7 +140,7 @@ class Decider:
         else:
             self._go_on(connection, job, command, stamp)
             # A moment may have passed while nobody waited for it.
-            self._heed(connection, job)
+            self.heed_time(connection, job)
 
     def _go_on(self, connection: Connection, job: Job, command: Command, stamp: Stamp) -> None:
         self._registry.get(job.spec.operation)

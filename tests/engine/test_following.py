@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -69,7 +70,8 @@ def _command(kind: type[SubmitJob | OpenJob], job_id: str, options: Any, **more:
 
 async def _fed(stages: Stages, source: str, **fields: Any) -> str:
     job_id = stages.ids.new()
-    options = _after(source, **{"consume": TAKEN, **fields})
+    moments = {name: fields.pop(name) for name in ("deadline", "on_deadline") if name in fields}
+    options = _after(source, **{"consume": TAKEN, **fields}) | moments
     stages.bus += await stages.coordinator.handle(_command(OpenJob, job_id, options))
     stages.decisions[f"{job_id}.begin"].accepted()
     return job_id
@@ -311,6 +313,20 @@ async def test_results_are_those_of_one_moment(stages: Stages) -> None:
     job = await stages.job(fed)
     assert job.status is JobStatus.CANCELLED
     assert "has gone on while its results were being taken" in job.reason
+
+
+async def test_who_was_fed_after_its_deadline_is_stopped_before_anything_runs(
+    stages: Stages,
+) -> None:
+    first = await stages.submit("stock.send", [{"number": 1}])
+    late = stages.clock.now() + timedelta(seconds=30)
+    second = await _fed(stages, first, deadline=late, on_deadline="stop")
+    stages.clock.pass_seconds(60)
+    await stages.mend()
+    job = await stages.job(second)
+    assert (job.status, job.counts.skipped) == (JobStatus.FAILED, 1)
+    assert job.reason.startswith("deadline: ")
+    assert "job.chunks_planned" not in await stages.kinds(second)
 
 
 async def test_on_a_running_engine(desk: Desk) -> None:

@@ -99,8 +99,11 @@ class JobBatch(JobFollowing):
         ]
 
     def end_undo(self, stamp: Stamp) -> None:
-        """Come to rest when nothing more is being put back, and say whether something stands."""
-        if any(child.status is JobStatus.ROLLING_BACK for child in self.children):
+        """Come to rest when all jobs are, and say whether something stands.
+
+        Some may have been retried by themselves while others were being put back.
+        """
+        if not all(child.status.terminal for child in self.children):
             return
         left = any(child.counts.succeeded for child in self.children)
         status = JobStatus.ROLLBACK_INCOMPLETE if left else JobStatus.ROLLED_BACK

@@ -25,7 +25,7 @@ from domain.commands import (
 )
 from domain.contradictions import check_batch_undo
 from domain.errors import CommandRefused, IdempotencyConflict, InvalidCommand, WrongState
-from domain.events import Child, JobStatus
+from domain.events import Cause, Child, JobStatus
 from domain.job import Job, Stamp
 from domain.jobs import Jobs
 from domain.options import After
@@ -200,7 +200,7 @@ class Families:
         else:
             job = self._jobs.load(batch.children[number].job_id)
             before = Before.of(job)
-        if verb not in job.possible():
+        if verb not in job.possible() or (verb == "undo" and not _is_put_back(job)):
             return False
         self._decider.record(connection, job)
         own = {"job_id": job.id, "command_id": f"{command.command_id}.{number + 1}"[-100:]}
@@ -253,6 +253,11 @@ class Families:
 
     def _stamp(self) -> Stamp:
         return Stamp("engine", "", self._clock.now())
+
+
+def _is_put_back(job: Job) -> bool:
+    """Whether an undo would put back what a job did: of some it would do it again."""
+    return job.undo_direction is Cause.ROLLBACK
 
 
 def batch_spec(command: SubmitBatch) -> JobSpec:

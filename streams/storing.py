@@ -17,6 +17,7 @@ from domain.events import JobStatus, PlannedChunk
 from domain.job import Job
 from domain.jobs import Jobs
 from domain.options import After
+from domain.outcomes import Counts
 from domain.ports import Clock
 from streams.failpoints import Failpoint, Failpoints
 from streams.stores import chunks as chunk_store
@@ -29,6 +30,10 @@ TWENTIETHS = 20
 """A batch hears of a child at each change of its status, and so often while it goes on."""
 
 
+Stands = tuple[JobStatus, Counts | tuple[int, int]]
+"""What a batch is told of a job: exactly, once it is at rest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Before:
     """What the rows say of a job before anything is decided on it."""
@@ -36,7 +41,7 @@ class Before:
     version: int
     due: datetime | None
     awaited: tuple[After, ...]
-    stands: tuple[JobStatus, int, int]
+    stands: Stands
 
     @classmethod
     def of(cls, job: Job) -> Before:
@@ -49,10 +54,13 @@ def has_moved(job: Job, before: Before) -> bool:
     return job.spec.parent is not None and _stands(job) != before.stands
 
 
-def _stands(job: Job) -> tuple[JobStatus, int, int]:
+def _stands(job: Job) -> Stands:
     counts, total = job.counts, max(job.counts.total, 1)
+    if job.status.terminal:
+        # What is retried and stopped again in one transaction has moved as well.
+        return job.status, counts
     pending, succeeded = counts.pending * TWENTIETHS, counts.succeeded * TWENTIETHS
-    return job.status, pending // total, succeeded // total
+    return job.status, (pending // total, succeeded // total)
 
 
 class Storing:

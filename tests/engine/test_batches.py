@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from domain.commands import CancelJob, PauseJob, ResumeJob, RetryJob, UndoJob
+from domain.commands import (
+    CancelJob,
+    PauseJob,
+    ResumeJob,
+    RetryJob,
+    UndoJob,
+    UndoSelection,
+)
 from domain.errors import CommandRefused, InvalidCommand, WrongState
 from domain.events import JobStatus
 from domain.registry import Registry
@@ -14,7 +22,7 @@ from streams.stores import migrate
 from streams.stores.database import Database
 from tests.databases import database, database_url
 from tests.engine.batches import BAD, GOOD, children, statuses, step, submit
-from tests.engine.stages import Stages
+from tests.engine.stages import Stages, document
 from tests.engine.stock import operations, stock
 
 __all__ = ["database", "database_url"]
@@ -283,6 +291,64 @@ async def test_an_undo_goes_on_when_all_messages_and_processes_are_lost(stages: 
             break
     assert (await stages.job(batch)).status is JobStatus.ROLLED_BACK
     assert await _things(stages) == 0
+
+
+async def _without(stages: Stages, *left_out: str) -> None:
+    """Deliver all but what is about these jobs, which is lost."""
+    while stages.bus:
+        message = stages.bus.pop(0)
+        if document(message).get("job_id") not in left_out:
+            await stages.deliver(message)
+
+
+async def test_what_was_put_back_by_itself_is_not_done_again_by_the_undo_of_the_batch(
+    stages: Stages,
+) -> None:
+    batch = await submit(stages, step("a"), step("b", "a"), step("c", "b"))
+    await stages.run_dry()
+    steps = {name: job.id for name, job in (await children(stages, batch)).items()}
+    await _ask(stages, UndoJob, batch)
+    await _ask(stages, UndoJob, steps["b"])
+    # The batch hears of it when it is over: it has never seen the job roll back.
+    await _without(stages, batch, steps["c"])
+    assert (await statuses(stages, batch))["b"] == "rolled_back"
+    await stages.mend()
+    assert set((await statuses(stages, batch)).values()) == {"rolled_back"}
+    assert (await stages.job(batch)).status is JobStatus.ROLLED_BACK
+    assert await _things(stages) == 0
+
+
+async def test_what_was_applied_again_in_part_is_not_done_by_the_undo_of_the_batch(
+    stages: Stages,
+) -> None:
+    batch = await submit(stages, step("a"), step("b", "a"))
+    await stages.run_dry()
+    steps = {name: job.id for name, job in (await children(stages, batch)).items()}
+    await _ask(stages, UndoJob, steps["b"])
+    await stages.run_dry()
+    await _ask(stages, UndoJob, steps["b"], select=UndoSelection(items=(0,)))
+    await stages.mend()
+    assert (await stages.job(steps["b"])).counts.succeeded == 1
+    await _ask(stages, UndoJob, batch)
+    await stages.mend()
+    assert (await stages.job(steps["b"])).counts.succeeded == 1, "its own undo goes forward"
+    assert (await stages.job(batch)).status is JobStatus.ROLLBACK_INCOMPLETE
+
+
+async def test_a_batch_hears_of_a_job_that_is_retried_and_stopped_at_once(stages: Stages) -> None:
+    late = stages.clock.now() + timedelta(seconds=30)
+    options = {"stop_on_error": True, "deadline": late, "on_deadline": "stop"}
+    batch = await submit(stages, step("a"), step("b", items=BAD, options=options))
+    await stages.run_dry()
+    assert (await stages.job(batch)).counts.failed == 3
+    stages.clock.pass_seconds(60)
+    job_id = (await children(stages, batch))["b"].id
+    await _ask(stages, RetryJob, job_id)
+    await stages.mend()
+    stages.bus += await stages.sweep.sweep()
+    await stages.run_dry()
+    assert (await stages.job(job_id)).counts.skipped == 3
+    assert (await stages.job(batch)).counts.skipped == 3
 
 
 async def test_a_batch_is_rolled_back_to_a_savepoint(stages: Stages) -> None:

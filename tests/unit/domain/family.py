@@ -17,6 +17,9 @@ STATUSES = {
     "skipped": (JobStatus.CANCELLED, Counts(skipped=2)),
     "rolling": (JobStatus.ROLLING_BACK, Counts(succeeded=2)),
     "back": (JobStatus.ROLLED_BACK, Counts(rolled_back=2)),
+    "stopped": (JobStatus.FAILED, Counts(skipped=2)),
+    "done again": (JobStatus.COMPLETED, Counts(succeeded=1, conflict=1)),
+    "back but one": (JobStatus.ROLLED_BACK, Counts(rolled_back=1, conflict=1)),
     "stuck": (JobStatus.ROLLBACK_INCOMPLETE, Counts(succeeded=1, rolled_back=1)),
 }
 STEPS = (

@@ -36,6 +36,8 @@ STEPS_OF: dict[str, Callable[[Batch], object]] = {
         for how in STATUSES
     },
     "all fail": lambda batch: batch.hear("failed", "skipped", "skipped"),
+    "all fail otherwise": lambda batch: batch.hear("stopped", "skipped", "skipped"),
+    "all are put back but one": lambda batch: batch.hear("back but one", "back", "back"),
     "all are put back": lambda batch: batch.hear("back", "back", "back"),
     "pause": lambda batch: batch.pause(),
     "resume": lambda batch: batch.resume(),
@@ -107,6 +109,12 @@ def test_an_undo_begins_behind_and_goes_forward_as_those_behind_are_done() -> No
     batch.hear("done", "rolling", "back").hear("done", "back", "back")
     assert batch.job.next_to_undo() == [0]
     assert batch.end_undo().job.status is JobStatus.ROLLBACK_INCOMPLETE, "the first one stands"
+
+
+def test_an_undo_ends_when_a_job_that_was_retried_meanwhile_has() -> None:
+    batch = Batch().hear("done", "failed", "skipped").undo_steps().hear("back", "runs", "skipped")
+    assert batch.end_undo().job.status is JobStatus.ROLLING_BACK
+    assert batch.hear("back", "failed").end_undo().job.status is JobStatus.ROLLED_BACK
 
 
 def test_what_is_stuck_keeps_what_is_before_it() -> None:

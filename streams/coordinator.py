@@ -140,8 +140,6 @@ class Coordinator:
 
     async def look(self, job_id: str) -> list[Outgoing]:
         """Record what was worked of a job, and send what it may send now."""
-        if self._knows_all(job_id) or await self._resting.has(job_id):
-            return []
         sent, others = await self._unless_sick(job_id)
         return sent + await self._serve(others)
 
@@ -195,6 +193,8 @@ class Coordinator:
         self, job_id: str, command: Command | None
     ) -> tuple[list[Outgoing], tuple[str, ...]]:
         async with self._only(job_id):
+            if command is None and await self._has_seen_all(job_id):
+                return [], ()
             step = await self._committed(job_id, partial(self._transact, job_id, command))
             await self._after_commit(job_id, command, step)
         sent: list[Outgoing] = []
@@ -374,10 +374,12 @@ class Coordinator:
     def _hint(self, job_id: str) -> Outgoing:
         return look_at(job_id, self._ids.new())
 
-    def _knows_all(self, job_id: str) -> bool:
+    async def _has_seen_all(self, job_id: str) -> bool:
         """Whether no chunk of a job is open, so that a hint has nothing to say."""
         live = self._live.get(job_id)
-        if live is None or live.open or live.wants_chunks():
+        if live is None:
+            return await self._resting.has(job_id)
+        if live.open or live.wants_chunks():
             return False
         return live.wakes_at is None or live.wakes_at > self._clock.now()
 

@@ -21,8 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from domain.errors import DataDirectoryUnusable, RecordsOvertaken, StoreUnavailable
 from streams.stores import sealing
@@ -65,8 +66,11 @@ _SESSION = {
     "tcp_keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+TRUSTED_SECONDS = 1.0
+"""A connection to PostgreSQL that was used so lately is not asked whether it is there."""
 _READ = "countermand_read"
 _LASTING = "countermand_lasting"
+_IDLE_SINCE = "countermand_idle_since"
 _DAMAGED = ("malformed", "not a database", "file is encrypted")
 _REPEATABLE_SQLSTATES = {"40001", "40P01", "55P03"}
 _STOOD_STILL = "25P03"
@@ -87,8 +91,9 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _engine(self.url, READERS, session)
-        # A connection of its own keeps what the writer has cached, pages and statements.
-        self._writing = _engine(self.url, 1) if self.is_sqlite else self.engine
+        # Connections of their own keep what writers have cached, pages and statements: a
+        # transaction that is rolled back, as all reads are, has PostgreSQL's client forget them.
+        self._writing = _engine(self.url, 1 if self.is_sqlite else WRITERS, session)
         for engine in (self.engine, self._writing):
             engine.update_execution_options(**{sealing.OPTION: key})
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
@@ -178,10 +183,10 @@ def _engine(url: URL, size: int, session: str = "") -> Engine:
         return engine
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
-        pool_size=size + WRITERS,
-        max_overflow=4,
+        pool_size=size,
+        pool_use_lifo=True,
+        max_overflow=2,
         pool_timeout=30,
-        pool_pre_ping=True,
         connect_args={
             **KEEPALIVE,
             "application_name": session or "countermand",
@@ -189,6 +194,8 @@ def _engine(url: URL, size: int, session: str = "") -> Engine:
         },
     )
     event.listen(engine, "begin", _postgres_begin)
+    event.listen(engine, "checkin", _postgres_idle)
+    event.listen(engine, "checkout", partial(_postgres_there, engine.dialect))
     return engine
 
 
@@ -217,6 +224,23 @@ def _sqlite_begin(connection: Connection) -> None:
 def _postgres_begin(connection: Connection) -> None:
     if not connection.get_execution_options().get(_LASTING, True):
         run_bare(connection, "SET LOCAL synchronous_commit TO off", ())
+
+
+def _postgres_idle(_connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info[_IDLE_SINCE] = time.monotonic()
+
+
+def _postgres_there(
+    dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object
+) -> None:
+    """Ask a connection that nobody has used for a while whether it is still there."""
+    since = record.info.get(_IDLE_SINCE)
+    if since is None or time.monotonic() - since < TRUSTED_SECONDS:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise exc.InvalidatePoolError from error
 
 
 def _repeated(run: Callable[[], T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -11,7 +12,7 @@ from domain.operation import Context, Operation, operation
 from domain.outcomes import Done, Result
 from domain.registry import Registry
 from streams.bootstrap.plugins import prepare
-from streams.stores.database import Database
+from streams.stores.database import TRUSTED_SECONDS, Database
 from tests.engine.stages import Stages
 from tests.engine.stock import Thing, stock
 
@@ -59,3 +60,34 @@ async def test_a_connection_is_lost_within_a_handler(
         counts = (await stages.job(job_id)).counts
         assert (counts.succeeded, counts.failed) == (2, 0)
         assert await stages.rows("SELECT count(*) FROM stock") == [(2,)]
+
+
+_END_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+    "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
+
+
+def _answers(database: Database) -> bool:
+    return database.write_now(lambda c: c.exec_driver_sql("SELECT 1").scalar()) == 1
+
+
+async def test_connections_that_were_lost_while_idle_are_replaced_before_they_are_used(
+    postgres_database: str,
+) -> None:
+    with Database(postgres_database) as database, Database(postgres_database) as other:
+        # Two at once, so that there are two to be lost.
+        assert database.write_now(lambda _: _answers(database))
+        lost = other.read_now(lambda c: c.exec_driver_sql(_END_OTHERS).fetchall())
+        assert len(lost) == 2
+        await asyncio.sleep(TRUSTED_SECONDS)
+        assert database.write_now(lambda _: _answers(database))
+
+
+async def test_of_those_that_are_lost_in_use_each_is_found_out_once(postgres_database: str) -> None:
+    with Database(postgres_database) as database, Database(postgres_database) as other:
+        assert _answers(database)
+        assert other.read_now(lambda c: c.exec_driver_sql(_END_OTHERS).fetchall()) == [(True,)]
+        with pytest.raises(StoreUnavailable):
+            _answers(database)
+        assert _answers(database)

@@ -23,14 +23,20 @@ from api.edge import Services
 from api.limits import LOOPBACK_HOSTS, Limits
 from api.ports import Vitals
 from api.server import serving
-from domain.errors import CountermandError, DataDirectoryUnusable, PluginInvalid, SettingsInvalid
+from domain.errors import (
+    CountermandError,
+    DataDirectoryUnusable,
+    PluginInvalid,
+    SettingsInvalid,
+    Unavailable,
+)
 from streams.bootstrap import Engine, embedded
 from streams.clock import SystemClock, TimeOrderedIds
 from streams.logs import configure
 from streams.roles import Role
 from streams.settings import Settings, load
 from streams.supervised import Inherited, run
-from streams.supervisor import CHILD_MISCONFIGURED
+from streams.supervisor import CHILD_MISCONFIGURED, CHILD_UNAVAILABLE
 
 YOUNG_OBJECTS = 50_000
 """A chunk of a thousand items makes some ten thousand objects; none of them is in a cycle."""
@@ -103,22 +109,35 @@ def _health(vitals: Vitals, limits: Limits) -> web.Application:
 
 def main(arguments: list[str]) -> int:
     """Run the process; returns its exit code."""
+    return exit_code_of(partial(_run, arguments))
+
+
+def exit_code_of(work: Callable[[], None]) -> int:
+    """Run; what is nobody's fault is said in words. All else passes through."""
     log = structlog.get_logger("countermand")
     try:
-        settings = load()
-        configure(settings.log_level)
-        if settings.exposed_names:
-            _warn(log, settings)
-        gc.set_threshold(YOUNG_OBJECTS, 20, 50)
-        role = Role(arguments[0])
-        listener, lock, ready, life = map(int, arguments[1:])
-        run(
-            partial(serve, role, settings),
-            Inherited(listener=listener, lock=lock, ready=ready, life=life),
-        )
+        work()
     except (DataDirectoryUnusable, PluginInvalid, SettingsInvalid) as error:
         return _refused(log, error)
+    except Unavailable as error:
+        # It went away while the process was starting, or crashed what cannot be started again.
+        log.error("ended", reason=error.message, remedy="the process is started again")
+        return CHILD_UNAVAILABLE
     return 0
+
+
+def _run(arguments: list[str]) -> None:
+    settings = load()
+    configure(settings.log_level)
+    if settings.exposed_names:
+        _warn(structlog.get_logger("countermand"), settings)
+    gc.set_threshold(YOUNG_OBJECTS, 20, 50)
+    role = Role(arguments[0])
+    listener, lock, ready, life = map(int, arguments[1:])
+    run(
+        partial(serve, role, settings),
+        Inherited(listener=listener, lock=lock, ready=ready, life=life),
+    )
 
 
 def _warn(log: structlog.stdlib.BoundLogger, settings: Settings) -> None:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 
 import faust
 from aiokafka.errors import IllegalStateError  # type: ignore[import-untyped]  # it ships none
@@ -148,7 +149,7 @@ async def start(app: faust.App) -> None:
         raise
     if app.crashed:
         await app.stop()
-        raise AppCrashedError(app.conf.id, app.crash_reason) from app.crash_reason
+        _raise_crash(app)
 
 
 async def backlog(app: faust.App) -> int:
@@ -174,10 +175,18 @@ async def watch(app: faust.App) -> None:
     """Wait for the crash of an app; belongs in a task that is cancelled before `stop`.
 
     Raises:
-        AppCrashedError: Always; this never returns.
+        AppCrashedError: Always, unless it crashed because something was away; it never returns.
+        Unavailable: The broker was.
     """
     await app._crashed.wait()
-    raise AppCrashedError(app.conf.id, app.crash_reason) from app.crash_reason
+    _raise_crash(app)
+
+
+def _raise_crash(app: faust.App) -> NoReturn:
+    reason = app.crash_reason
+    if isinstance(reason, Unavailable):
+        raise reason
+    raise AppCrashedError(app.conf.id, reason) from reason
 
 
 async def stop(app: faust.App, *, drain: float) -> bool:

@@ -30,6 +30,8 @@ EXIT_FAILED = 1
 EXIT_MISCONFIGURED = 2
 CHILD_MISCONFIGURED = 78
 """Exit code by which the child says that another try would end the same (EX_CONFIG)."""
+CHILD_UNAVAILABLE = 75
+"""That by which it says that what it needs went away (EX_TEMPFAIL)."""
 
 BACKLOG = 1024
 LOOK_EVERY = 0.5

@@ -250,9 +250,13 @@ async def _patiently(vitals: Vitals, step: Step) -> None:
 
 
 async def _together(work: Sequence[Any]) -> None:
-    async with asyncio.TaskGroup() as group:
-        for one in work:
-            group.create_task(one)
+    """Until one fails, with what the first has said: the others fail of the same."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(one)
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 def app_of(settings: Settings, stage: StageName, *, instance: str) -> Any:

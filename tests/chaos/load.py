@@ -190,7 +190,7 @@ class Load:
     def judge(self) -> None:
         """Nothing is lost, nothing came twice, and what is said of it is true."""
         verdict = self.verdict()
-        assert not verdict.faults, verdict
+        assert not verdict.faults, "\n".join(verdict.faults)
 
     def verdict(self) -> Verdict:
         """Of all that is at rest; the members go on running."""

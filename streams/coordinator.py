@@ -269,7 +269,9 @@ class Coordinator:
     def _keep(self, job: Job) -> None:
         if job.resting:
             self._forget(job.id)
-            self._resting.note(job)
+            if job.status.terminal and not job.spec.steps:
+                # Others move a batch, and whoever waits for them.
+                self._resting.note(job)
             return
         if job.id not in self._live and job.spec.operation not in self._registry:
             log.warning("operation_missing", job_id=job.id, operation=job.spec.operation)

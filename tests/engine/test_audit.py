@@ -23,7 +23,7 @@ async def findings(desk: Desk, job_id: str) -> list[str]:
     [
         ("UPDATE outcomes SET images = ledger", "before-images"),
         ("UPDATE outcomes SET ledger = images", "ledger"),
-        ("UPDATE payloads SET data = (SELECT ledger FROM outcomes LIMIT 1)", "content"),
+        ("UPDATE payloads SET data = (SELECT ledger FROM outcomes LIMIT 1)", "after it was sealed"),
         ("DELETE FROM outcomes", "outcome is gone"),
         ("UPDATE events SET actor = 'nobody' WHERE version = 2", "hash"),
     ],

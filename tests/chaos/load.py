@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.stack import Stack
-from tests.crash import oracle
-from tests.crash.client import JOBS, Client, Document
+from tests.crash import oracle, promises
+from tests.crash.client import BATCHES, JOBS, Client, Document
 from tests.crash.oracle import Account, Verdict
+from tests.proof.figures import tell
 
 CREATE = "chaos.create"
 WAIT = "crash.wait"
+NAMED_WITHIN = 5.0
+"""Seconds in which a job must say why it stands still."""
+READ_WITHIN = 0.3
+"""What it may take to read that."""
 _FAULTS = ("Traceback", "dead_letter", "message_failed", "chunk_failed", "job_left")
 """Words of the logs that no fault of the world excuses."""
 
@@ -42,6 +47,8 @@ class Load:
     stack: Stack
     client: Client
     tasks: dict[str, Task] = field(default_factory=dict)
+    batches: dict[str, Sequence[Document]] = field(default_factory=dict)
+    """The steps of batches, as they were sent, by id; their jobs are tasks."""
 
     @classmethod
     def on(cls, stack: Stack) -> Load:
@@ -87,6 +94,39 @@ class Load:
         items = [{"mark": mark} for mark in marks]
         job_id = self.client.submit(key, CREATE, items, **fields)
         return self._adopt(Task(key, job_id, marks, notes, fitful=True))
+
+    def submit_whimsical(self, count: int, options: Mapping[str, Any]) -> str:
+        """A job of which more is said than its items; its handler may run more than once."""
+        key, notes = self._new()
+        marks = [f"{key}-{number}" for number in range(count)]
+        items = [{"mark": mark} for mark in marks]
+        params = {"notes": str(notes)}
+        job_id = self.client.submit(key, CREATE, items, params=params, options=dict(options))
+        return self._adopt(Task(key, job_id, marks, notes, fitful=True))
+
+    def submit_batch(self, steps: Sequence[Document]) -> str:
+        """A batch, whose jobs are tasks; steps are as they are sent."""
+        key, notes = f"batch-{len(self.batches) + 1}", self.stack.folder / "batches.notes"
+        sent = [{**step, "params": {"notes": str(notes)}} for step in steps]
+        batch = self.client.ask("POST", BATCHES, {"steps": sent}, key=key, status=202)
+        for number, step in enumerate(batch["steps"]):
+            marks = [item["mark"] for item in steps[number]["items"]]
+            self._adopt(Task(f"{key}-{number}", step["job_id"], marks, notes, fitful=True))
+        self.batches[batch["job_id"]] = steps
+        return str(batch["job_id"])
+
+    def apply(self, dry: str, key: str) -> str | None:
+        """The job that does what a dry run has found, whose effects it tells from now on."""
+        path = f"{JOBS}/{dry}/apply"
+        answer = self.client.patiently(
+            lambda: self.client.once("POST", path, None, {"Idempotency-Key": key})
+        )
+        if answer.status != 202:
+            assert answer.code in ("wrong_state", "plan_applied", "invalid"), answer
+            return None
+        task = self.tasks[dry]
+        self.tasks[dry] = replace(task, records=False)
+        return self._adopt(replace(task, key=key, job_id=answer.document["job_id"]))
 
     def submit_in_parts(self, parts: int) -> str:
         """A draft whose items come one by one, so that it has as many versions."""
@@ -172,6 +212,18 @@ class Load:
         tasks = self.tasks.items()
         return [job_id for job_id, task in tasks if task.records and not task.fitful]
 
+    def named(self, job_id: str, reason: str, within: float = NAMED_WITHIN) -> None:
+        """Return once the job says that it waits for that, which it must soon."""
+        since, told = time.monotonic(), None
+        while time.monotonic() < since + within + READ_WITHIN:
+            told = self.client.job(job_id)["waiting"]
+            if told is not None and told["reason"] == reason:
+                took = time.monotonic() - since
+                tell("seconds until a cause is named", f"{took:.1f}", cause=reason)
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{reason} is not named: {told}")
+
     def worker_on(self, job_id: str, seconds: float = 30.0) -> int:
         """The process that works a chunk of a job, as soon as one does."""
         until = time.monotonic() + seconds
@@ -207,7 +259,10 @@ class Load:
         with self.stack.opened() as connection:
             verdict = oracle.judge(connection, accounts)
             jobs = oracle.jobs(connection)
-        verdict.require(jobs == len(self.tasks), f"{jobs} jobs for {len(self.tasks)} submissions")
+        wanted = len(self.tasks) + len(self.batches)
+        verdict.require(jobs == wanted, f"{jobs} jobs for {wanted} submissions")
+        whole = [self.client.job(batch) for batch in self.batches]
+        promises.judge(accounts, whole, verdict)
         keys = {task.key for task in self.tasks.values()}
         verdict.require(len(keys) == len(self.tasks), "two submissions were told the same job")
         for name, log in self.stack.logs.items():

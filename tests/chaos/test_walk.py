@@ -46,6 +46,7 @@ def test_three_hundred_kills_and_a_million_items(fresh: Load) -> None:
 def _tell(load: Load, tally: Tally) -> None:
     tell("random walk: kills", tally.kills, items=load.items, seed=seeds.SEED)
     tell("random walk: faults and commands", told(tally.faults))
+    tell("random walk: what was said of jobs", told(tally.said))
     tell("random walk: jobs by status", told(tally.statuses))
     tell("random walk: items by status", told(tally.items))
     runs = sum(len(load.runs(job_id)) for job_id in load.noted)

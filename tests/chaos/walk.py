@@ -16,17 +16,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.load import Load
+from tests.chaos.load import CREATE, Load
 from tests.chaos.processes import Process, Victim
 from tests.chaos.proxy import Armed, Cut, Weather
 from tests.chaos.stack import Stack, running_stack
+from tests.crash import whims
 
 PATIENCE = 120.0
 LARGEST = 20_000
 UNDER_WAY = 5
 """Jobs that are not waited for, at most."""
 _WRITTEN = ("reservations", "events", "chunks", "outcomes")
-_REFUSALS = ("wrong_state", "not_reversible")
+_REFUSALS = ("wrong_state", "not_reversible", "invalid")
+_VERBS = ("pause", "pause", "resume", "cancel", "undo", "undo", "retry", "adjust", "adjust")
 
 
 @dataclass
@@ -35,6 +37,8 @@ class Tally:
 
     kills: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    said: Counter[str] = field(default_factory=Counter)
+    """What jobs were said to be, besides their items."""
     statuses: Counter[str] = field(default_factory=Counter)
     items: Counter[str] = field(default_factory=Counter)
     mended: float = 0.0
@@ -169,9 +173,10 @@ class Caller:
         """One more job, of so many items at most; now and then a command to one before."""
         # Few large ones and many small ones.
         count = max(1, int(most * self._chance.random() ** 2))
-        fitful = self._chance.random() < 0.3
-        submit = self._load.submit_fitful if fitful else self._load.submit
-        self._under_way.append(submit(count))
+        (give,) = self._chance.choices(
+            (self._plain, self._fitful, self._whimsical, self._batch), (4, 3, 3, 1)
+        )
+        give(count)
         while self._chance.random() < 0.4:
             self._command()
         while len(self._under_way) > UNDER_WAY:
@@ -182,12 +187,55 @@ class Caller:
         while self._under_way:
             self._settle(self._under_way.pop(0))
 
+    # -- what it gives -----------------------------------------------------------------
+
+    def _plain(self, count: int) -> None:
+        self._under_way.append(self._load.submit(count))
+
+    def _fitful(self, count: int) -> None:
+        self._under_way.append(self._load.submit_fitful(count))
+
+    def _whimsical(self, count: int) -> None:
+        """A job of which more is said; a dry run is applied once it has ended."""
+        said = whims.options(self._chance, count, self._under_way[-3:])
+        if said.get("dry_run"):
+            # It is waited for at once, and one that it comes after may be paused.
+            said.pop("after", None)
+        self._tally.said.update(said.keys() - {"chunk_size"})
+        job_id = self._load.submit_whimsical(count, said)
+        self._under_way.append(job_id)
+        if said.get("dry_run"):
+            self._settle(job_id)
+            self._under_way.remove(job_id)
+            self._commands += 1
+            applied = self._load.apply(job_id, f"apply-{self._commands}")
+            self._tally.said["apply"] += applied is not None
+            if applied is not None:
+                self._under_way.append(applied)
+
+    def _batch(self, _count: int) -> None:
+        key = f"batch-{len(self._load.batches) + 1}"
+        steps = whims.steps(
+            self._chance,
+            CREATE,
+            lambda number, count: [f"{key}-{number}-{n}" for n in range(count)],
+            {},
+        )
+        self._tally.said["batch"] += 1
+        self._under_way.append(self._load.submit_batch(steps))
+
+    # -- what it asks for --------------------------------------------------------------
+
     def _command(self) -> None:
-        job_id = self._chance.choice(self._under_way)
-        verb = self._chance.choice(("pause", "pause", "resume", "cancel", "undo", "undo", "retry"))
+        job_id, verb = self._chance.choice(self._under_way), self._chance.choice(_VERBS)
+        steps = self._load.batches.get(job_id)
+        if steps is None:
+            said = whims.body(self._chance, verb, len(self._load.tasks[job_id].marks))
+        else:
+            said = whims.batch_undo(self._chance, steps) if verb == "undo" else {}
         self._commands += 1
         key = f"{verb}-{self._commands}"
-        taken = self._load.client.attempt(job_id, verb, key, _REFUSALS)
+        taken = self._load.client.attempt(job_id, verb, key, _REFUSALS, said)
         self._tally.faults[verb if taken else f"{verb} refused"] += 1
 
     def _settle(self, job_id: str) -> None:
@@ -195,6 +243,11 @@ class Caller:
         job = self._load.done(job_id, PATIENCE)
         counts = dict(job["counts"])
         assert counts.pop("total") == sum(counts.values()), job
+        if job_id in self._load.batches:
+            # Its items are those of its jobs.
+            for step in job["steps"]:
+                self._settle(step["job_id"])
+            return
         self._tally.statuses[job["status"]] += 1
         self._tally.items.update(counts)
 

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 JOBS = "/api/v1/jobs"
+BATCHES = "/api/v1/batches"
 AT_REST = {
     "cancelled",
     "completed",
@@ -122,12 +123,18 @@ class Client:
         return told
 
     def attempt(
-        self, job_id: str, verb: str, key: str, refusals: Sequence[str] = ("wrong_state",)
+        self,
+        job_id: str,
+        verb: str,
+        key: str,
+        refusals: Sequence[str] = ("wrong_state",),
+        document: Any = None,
     ) -> bool:
         """Whether a job took a command, which may be refused with one of those codes."""
-        headers = {"Idempotency-Key": key}
+        headers = {"Content-Type": "application/json", "Idempotency-Key": key}
         path = f"{JOBS}/{job_id}/{verb}"
-        answer = self.patiently(lambda: self.once("POST", path, None, headers))
+        body = None if document is None else json.dumps(document).encode()
+        answer = self.patiently(lambda: self.once("POST", path, body, headers))
         assert answer.status == 202 or answer.code in refusals, answer
         return answer.status == 202
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from streams.failpoints import Failpoint
-from tests.crash import oracle
+from tests.crash import oracle, promises, whims
 from tests.crash.client import AT_REST, JOBS, Document
 from tests.crash.scenarios import additions
 from tests.crash.workshop import COUNTERS, Run, Task, Workshop, workshop
@@ -25,7 +25,8 @@ from tests.crash.workshop import COUNTERS, Run, Task, Workshop, workshop
 STEPS_A_WALK = 50
 LIVES_A_WALK = 30
 FAULTS = ("exit", "die", "cancel", "interrupt", "raise", "nonsense")
-VERBS = ("pause", "resume", "cancel", "retry", "undo")
+VERBS = ("pause", "resume", "cancel", "retry", "undo", "adjust")
+HEARD_WITHIN = 20.0
 LEASE = 1.0
 _SETTINGS = {
     "COUNTERMAND_LEASE": str(LEASE),
@@ -34,7 +35,7 @@ _SETTINGS = {
     "COUNTERMAND_SWEEP": "0.2",
 }
 """Short, so that what is lost is found within a walk."""
-REFUSALS = ("wrong_state", "not_reversible")
+REFUSALS = ("wrong_state", "not_reversible", "invalid")
 
 
 @dataclass
@@ -73,6 +74,8 @@ class Walk:
         self._tally = tally
         self._seen: dict[str, int] = {}
         self._quiet: dict[str, int] = {}
+        self._dry: list[Task] = []
+        """Dry runs that nobody has applied yet."""
         self._commands = 0
 
     def step(self) -> None:
@@ -83,6 +86,10 @@ class Walk:
             self._wait: 2,
             self._misbehave: 1,
             self._draft: 2,
+            self._whim: 5,
+            self._batch: 2,
+            self._apply: 2,
+            self._steer_batch: 2,
             self._command: 12,
             self._look: 3,
             self._kill: 3,
@@ -100,9 +107,25 @@ class Walk:
         """Let all jobs go on to their end; those that were paused are told to."""
         for task in self._run.tasks:
             self._check_quiet(task)
-            self._run.client.attempt(task.job_id, "resume", f"rest-{task.job_id}", REFUSALS)
-        for task in self._run.tasks:
-            self._note(self._run.settle(task.job_id))
+        for job_id in self._all():
+            self._run.client.attempt(job_id, "resume", f"rest-{job_id}", REFUSALS)
+        for job_id in self._all():
+            self._note(self._run.settle(job_id))
+        for batch in self._run.batches:
+            self._until_heard(batch)
+
+    def _all(self) -> list[str]:
+        return [*(task.job_id for task in self._run.tasks), *self._run.batches]
+
+    def _until_heard(self, batch: str) -> None:
+        """A batch that rests has heard of its jobs within a second or two."""
+        until = time.monotonic() + HEARD_WITHIN
+        while time.monotonic() < until:
+            whole = self._run.client.job(batch)
+            steps = [self._run.client.job(step["job_id"]) for step in whole["steps"]]
+            if not list(promises.broken_whole(whole, {job["job_id"]: job for job in steps})):
+                return
+            time.sleep(0.1)
 
     # -- actions ----------------------------------------------------------------------
 
@@ -157,6 +180,67 @@ class Walk:
         client.ask("POST", path, sealed, key=f"seal-{number}", status=202)
         self._run.adopt(draft, items)
 
+    def _whim(self) -> None:
+        """A job of which more is said than its items."""
+        number, count = len(self._run.tasks), self._chance.randint(1, 300)
+        earlier = [task.job_id for task in self._run.tasks[-4:]]
+        said = whims.options(self._chance, count, earlier)
+        self._tally.actions.update(f"with {name}" for name in said.keys() - {"chunk_size"})
+        items = [{"mark": f"whim-{number}-{n}"} for n in range(count)]
+        self._run.submit("crash.create", items, options=said)
+        if said.get("dry_run"):
+            self._dry.append(self._run.tasks[-1])
+
+    def _batch(self) -> None:
+        """Jobs as one, with an order."""
+        self._tally.actions["batch"] += 1
+        name = f"batch-{len(self._run.batches)}"
+        self._run.submit_batch(
+            whims.steps(
+                self._chance,
+                "crash.create",
+                lambda step, count: [f"{name}-{step}-{n}" for n in range(count)],
+                {},
+            )
+        )
+
+    def _apply(self) -> None:
+        """What a dry run has found is done for good, once."""
+        if not self._dry:
+            self._whim()
+            return
+        task = self._chance.choice(self._dry)
+        self._commands += 1
+        if self._run.apply(task, f"apply-{self._commands}"):
+            self._dry.remove(task)
+            self._tally.actions["apply"] += 1
+        else:
+            self._tally.actions["apply refused"] += 1
+
+    def _steer_batch(self) -> None:
+        """What is asked of a batch is asked of all its jobs."""
+        if not self._run.batches:
+            self._batch()
+            return
+        batch, steps = self._chance.choice(list(self._run.batches.items()))
+        verb = self._chance.choice(("pause", "resume", "resume", "cancel", "undo", "undo"))
+        said: dict[str, Any] = {}
+        if verb == "undo":
+            said = whims.batch_undo(self._chance, steps)
+        elif verb == "cancel":
+            said = whims.body(self._chance, verb, 0)
+        # Its jobs may be moved by it from now on.
+        self._quiet.clear()
+        self._tell(batch, verb, said, "batch ")
+
+    def _tell(self, job_id: str, verb: str, said: dict[str, Any], whom: str = "") -> bool:
+        """Whether a command was taken."""
+        self._commands += 1
+        key = f"{verb}-{self._commands}"
+        taken = self._run.client.attempt(job_id, verb, key, REFUSALS, said)
+        self._tally.actions[f"{whom}{verb}" if taken else f"{whom}{verb} refused"] += 1
+        return taken
+
     def _submit(self, operation: str, items: list[dict[str, Any]], **fields: Any) -> None:
         self._tally.actions[operation] += 1
         size = self._chance.choice(("auto", 1, 3, 10, 50))
@@ -170,11 +254,9 @@ class Walk:
         self._check_quiet(task)
         verb = self._verb(task)
         self._quiet.pop(task.job_id, None)
-        self._commands += 1
-        key = f"{verb}-{self._commands}"
-        taken = self._run.client.attempt(task.job_id, verb, key, REFUSALS)
-        self._tally.actions[verb if taken else f"{verb} refused"] += 1
-        if taken and verb == "pause":
+        shared = task.marks[0].startswith(("add", "misbehave"))
+        said = whims.body(self._chance, verb, len(task.marks), shared=shared)
+        if self._tell(task.job_id, verb, said) and verb == "pause":
             self._quiet[task.job_id] = self._effects(task)
 
     def _verb(self, task: Task) -> str:

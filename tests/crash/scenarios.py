@@ -88,6 +88,29 @@ def whole(run: Run) -> None:
     assert (job["status"], job["counts"]["succeeded"]) == ("completed", 1200), job
 
 
+def family(run: Run) -> None:
+    """A batch of three, one behind the other; back to its savepoint, and then all of it."""
+    steps = [
+        {
+            "name": f"s{number}",
+            "operation": "crash.create",
+            "items": [{"mark": f"family-{number}-{n}"} for n in range(20)],
+            "after": [f"s{number - 1}"] if number else [],
+            **({} if number else {"savepoint": "first"}),
+        }
+        for number in range(3)
+    ]
+    batch = run.submit_batch(steps)
+    job = run.settle(batch)
+    assert (job["status"], job["counts"]["succeeded"]) == ("completed", 60), job
+    path = f"{JOBS}/{batch}/undo"
+    run.client.ask("POST", path, {"to": "first"}, key="to the savepoint", status=202)
+    job = run.settle(batch)
+    assert (job["status"], job["counts"]["rolled_back"]) == ("rollback_incomplete", 40), job
+    run.client.command(batch, "undo", "all of it")
+    assert run.settle(batch)["counts"]["rolled_back"] == 60
+
+
 def slow(run: Run) -> None:
     """Items that wait, each with a result of its own."""
     items = [{"mark": f"slow-{number}", "ms": number % 7} for number in range(60)]
@@ -142,5 +165,8 @@ def steer(run: Run) -> None:
 
 SCENARIOS: dict[str, Scenario] = {
     one.__name__: one
-    for one in (work, pack, retry, undo, in_part, rollback, whole, slow, parts, steer, long, longer)
+    for one in (
+        *(work, pack, retry, undo, in_part, rollback, whole, family),
+        *(slow, parts, steer, long, longer),
+    )
 }

@@ -25,10 +25,10 @@ def test_a_short_walk_on_postgresql(postgres_shop: Workshop) -> None:
 
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
-def test_a_thousand_steps(shop: Workshop) -> None:
-    tally = driver.drive(shop, 1000, seeds.SEED)
+def test_two_thousand_steps(shop: Workshop) -> None:
+    tally = driver.drive(shop, 2000, seeds.SEED)
     _tell(tally, "SQLite")
-    assert tally.steps == 1000
+    assert tally.steps == 2000
     assert {"cancelled", "completed", "completed_with_errors", "rolled_back"} <= set(tally.statuses)
 
 
@@ -44,5 +44,6 @@ def _tell(tally: driver.Tally, database: str) -> None:
     tell(f"steps of the random driver on {database}", tally.steps, seed=seeds.SEED)
     tell("of which kills", tally.kills, lives=tally.lives, unanswered=tally.unanswered)
     tell("effects judged in the walks", tally.effects, walks=tally.walks)
+    tell("what was done", driver.told(tally.actions))
     tell("jobs by status", driver.told(tally.statuses))
     tell("items by status", driver.told(tally.items))

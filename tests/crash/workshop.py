@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.crash import oracle
-from tests.crash.client import Client, Document
+from tests.crash import oracle, promises
+from tests.crash.client import BATCHES, JOBS, Client, Document
 from tests.crash.keeper import Keeper, Shell, installed
 from tests.crash.nursery import Nursery
 from tests.crash.oracle import Account, Verdict
@@ -38,6 +38,8 @@ class Run:
     client: Client
     place: Place
     tasks: list[Task] = field(default_factory=list)
+    batches: dict[str, Sequence[Document]] = field(default_factory=dict)
+    """The steps of batches, as they were sent, by id; their jobs are tasks."""
     waits: list[tuple[float, float]] = field(default_factory=list)
     """From when to when a job was waited for, in monotonic seconds."""
     judged: list[Account] = field(default_factory=list)
@@ -67,6 +69,28 @@ class Run:
     ) -> None:
         """Count a job among the tasks."""
         self.tasks.append(Task(job_id, [item["mark"] for item in items], records))
+
+    def submit_batch(self, steps: Sequence[Document]) -> str:
+        """A batch whose key is its number."""
+        key = f"batch-{len(self.batches)}"
+        batch = self.client.ask("POST", BATCHES, {"steps": steps}, key=key, status=202)
+        for told, step in zip(batch["steps"], steps, strict=True):
+            self.adopt(told["job_id"], step["items"])
+        self.batches[batch["job_id"]] = steps
+        return str(batch["job_id"])
+
+    def apply(self, dry: Task, key: str) -> bool:
+        """Whether a job does what a dry run has found; its effects are told by that job then."""
+        path = f"{JOBS}/{dry.job_id}/apply"
+        answer = self.client.patiently(
+            lambda: self.client.once("POST", path, None, {"Idempotency-Key": key})
+        )
+        if answer.status != 202:
+            assert answer.code in ("wrong_state", "plan_applied", "invalid"), answer
+            return False
+        dry.records = False
+        self.tasks.append(Task(answer.document["job_id"], dry.marks))
+        return True
 
     def accounts(self) -> list[Account]:
         """What the engine says of all that it was told."""
@@ -121,12 +145,15 @@ class Workshop:
     def verdict(self, run: Run) -> Verdict:
         """Stop the engine of a run whose jobs are at rest, and judge what it has left."""
         run.judged = run.accounts()
+        whole = [run.client.job(batch) for batch in run.batches]
         code = run.keeper.stop()
         with run.place.opened() as connection:
             verdict = oracle.judge(connection, run.judged)
             jobs = oracle.jobs(connection)
         verdict.require(code == 0, f"the engine ended with {code}")
-        verdict.require(jobs == 1 + len(run.tasks), "there is a job nobody wanted")
+        wanted = 1 + len(run.tasks) + len(run.batches)
+        verdict.require(jobs == wanted, "there is a job nobody wanted")
+        promises.judge(run.judged, whole, verdict)
         self._judge_log(run.keeper, verdict)
         self._judge_audit(run, verdict)
         return verdict

@@ -1,0 +1,130 @@
+"""Promises: what a job has said of itself must hold at each of its events, whoever dies.
+
+As :mod:`tests.crash.oracle` it knows the documents of the HTTP interface only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.crash.oracle import Account, Verdict
+
+Document = Mapping[str, Any]
+_SUITABLE = {
+    "succeeded": {"completed"},
+    "partly": {"completed", "completed_with_errors"},
+    "any": {
+        "completed",
+        "completed_with_errors",
+        "failed",
+        "cancelled",
+        "rolled_back",
+        "rollback_incomplete",
+        "rejected",
+    },
+}
+_FORWARD = ("apply", "retry", "bisect", "commit")
+_FREE = ("job.dependencies_met", "job.retry_started")
+CLOCKS = timedelta(seconds=0.5)
+"""By how much clocks and commits of several processes may disagree."""
+
+
+def judge(accounts: Sequence[Account], batches: Iterable[Document], verdict: Verdict) -> None:
+    """Note what jobs, and batches of them, have not kept."""
+    events = {account.job["job_id"]: account.events for account in accounts}
+    for account in accounts:
+        for fault in broken(account.job, account.events, events):
+            verdict.faults.append(f"{account.job['job_id']}: {fault}")
+    jobs = {account.job["job_id"]: account.job for account in accounts}
+    for batch in batches:
+        verdict.faults += broken_whole(batch, jobs)
+
+
+def broken(
+    job: Document, events: Sequence[Document], others: Mapping[str, Sequence[Document]]
+) -> Iterator[str]:
+    """What a job has not kept, as sentences; ``others`` are the events of all jobs, by id."""
+    options = job.get("options", {})
+    if options.get("atomic"):
+        yield from _whole(events)
+    if options.get("dry_run"):
+        yield from _without_effect(events)
+    if options.get("after"):
+        yield from _after(options["after"], events, others)
+    if options.get("timeout"):
+        yield from _in_time(options["timeout"], events)
+
+
+def _whole(events: Sequence[Document]) -> Iterator[str]:
+    """All items of an atomic job have taken effect, or none."""
+    for event in events:
+        if event["event"] == "job.undo_started":
+            return
+        counts = event["counts"]
+        if counts["succeeded"] and counts["pending"] + counts["failed"]:
+            yield f"version {event['version']} of an atomic job has a part of it: {counts}"
+
+
+def _without_effect(events: Sequence[Document]) -> Iterator[str]:
+    for event in events:
+        if event["counts"]["succeeded"]:
+            yield f"version {event['version']} of a dry run has effects"
+
+
+def _after(
+    after: Sequence[Document],
+    events: Sequence[Document],
+    others: Mapping[str, Sequence[Document]],
+) -> Iterator[str]:
+    names = [event["event"] for event in events]
+    free = min((names.index(name) for name in _FREE if name in names), default=len(names))
+    if "job.chunks_planned" in names[:free]:
+        yield "it began before those that it comes after have ended"
+    for event in events:
+        if event["event"] == "job.dependencies_met":
+            at = datetime.fromisoformat(event["at"]) + CLOCKS
+            for one in after:
+                if not _has_ended(others.get(one["job_id"], ()), one["end"], at):
+                    yield f"it began, and {one['job_id']} had not {one['end']} by then"
+        if event["event"] == "job.skipped":
+            named = [one["job_id"] for one in after]
+            if event["needs"] not in named or event["needs"] not in event["reason"]:
+                yield f"it is skipped, and does not say for whom: {event}"
+            if event["counts"]["skipped"] != event["counts"]["total"]:
+                yield "it is skipped, and has done something"
+
+
+def _has_ended(events: Sequence[Document], end: str, by: datetime) -> bool:
+    return any(
+        event["status"] in _SUITABLE[end] and datetime.fromisoformat(event["at"]) <= by
+        for event in events
+    )
+
+
+def _in_time(timeout: float, events: Sequence[Document]) -> Iterator[str]:
+    """Nothing is planned once a run has taken longer than it may."""
+    began: datetime | None = None
+    for event in events:
+        at = datetime.fromisoformat(event["at"])
+        if event["event"] == "job.retry_started" or (began and event["event"] == "job.resumed"):
+            began = at
+        if event["event"] == "job.chunks_planned" and event["chunks"][0]["cause"] in _FORWARD:
+            began = began or at
+            if at - began > timedelta(seconds=timeout) + CLOCKS:
+                yield f"version {event['version']} goes on past the timeout of {timeout:g} s"
+
+
+def broken_whole(batch: Document, jobs: Mapping[str, Document]) -> Iterator[str]:
+    """What a batch at rest says that is not so of its jobs."""
+    own = [jobs[step["job_id"]] for step in batch["steps"]]
+    for name, said in batch["counts"].items():
+        found = sum(job["counts"].get(name, 0) for job in own)
+        if said != found:
+            yield f"{batch['job_id']} has {said} items {name}, its jobs {found}"
+    statuses = {job["status"] for job in own}
+    if batch["status"] == "completed" and statuses != {"completed"}:
+        yield f"{batch['job_id']} is completed, its jobs are {statuses}"
+    if batch["status"] == "rolled_back" and batch["counts"]["succeeded"]:
+        yield f"{batch['job_id']} is rolled back, and something of it stands"

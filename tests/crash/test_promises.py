@@ -1,0 +1,75 @@
+"""What a job has not kept is found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.crash.promises import broken, broken_whole
+
+NONE = {"pending": 0, "succeeded": 0, "failed": 0, "skipped": 0, "total": 4}
+
+
+def _event(name: str, second: int = 0, **fields: Any) -> dict[str, Any]:
+    counts = NONE | fields.pop("counts", {})
+    at = f"2026-01-01T00:00:{second:02}+00:00"
+    told = {"event": name, "at": at, "counts": counts, "status": "running", "version": second}
+    if name == "job.chunks_planned":
+        told["chunks"] = [{"chunk": 0, "cause": "apply"}]
+    return told | fields
+
+
+def _broken(options: dict[str, Any], *events: dict[str, Any], other: Any = ()) -> list[str]:
+    return list(broken({"options": options}, events, {"other": other}))
+
+
+PLANNED = _event("job.chunks_planned", 5)
+AFTER = {"after": [{"job_id": "other", "end": "partly"}]}
+MET = _event("job.dependencies_met", 3)
+SKIPPED = _event("job.skipped", needs="other", reason="job other is failed", counts={"skipped": 4})
+
+
+@pytest.mark.parametrize(
+    ("options", "events", "found"),
+    [
+        ({"atomic": True}, [_event("x", counts={"succeeded": 2, "pending": 2})], "a part of it"),
+        ({"atomic": True}, [_event("x", counts={"succeeded": 4})], ""),
+        ({"dry_run": True}, [_event("x", counts={"succeeded": 1})], "has effects"),
+        ({"timeout": 3}, [PLANNED, _event("job.chunks_planned", 9)], "past the timeout"),
+        ({"timeout": 3}, [PLANNED, _event("job.chunks_planned", 7)], ""),
+        (
+            {"timeout": 3},
+            [PLANNED, _event("job.resumed", 8), _event("job.chunks_planned", 9)],
+            "",
+        ),
+        (AFTER, [PLANNED], "it began before"),
+        (AFTER, [MET, PLANNED], "had not partly"),
+        (AFTER, [SKIPPED], ""),
+        (AFTER, [SKIPPED | {"reason": "who knows"}], "does not say for whom"),
+        (AFTER, [SKIPPED | {"counts": NONE | {"skipped": 3}}], "has done something"),
+    ],
+)
+def test_what_is_broken_is_said(options: dict[str, Any], events: list[Any], found: str) -> None:
+    said = _broken(options, *events)
+    assert len(said) == bool(found)
+    assert all(found in fault for fault in said)
+
+
+@pytest.mark.parametrize(
+    ("status", "second", "well"),
+    [("completed_with_errors", 2, True), ("failed", 2, False), ("completed", 9, False)],
+)
+def test_the_others_must_have_ended_by_then(status: str, second: int, well: bool) -> None:
+    other = [_event("job.finished", second, status=status)]
+    assert (not _broken(AFTER, MET, PLANNED, other=other)) is well
+
+
+def test_a_batch_is_what_its_jobs_are() -> None:
+    jobs = {"a": {"status": "completed", "counts": {"succeeded": 3}}}
+    batch = {"job_id": "b", "steps": [{"job_id": "a"}], "counts": {"succeeded": 3}}
+    assert not list(broken_whole({**batch, "status": "completed"}, jobs))
+    assert list(broken_whole({**batch, "status": "completed", "counts": {"succeeded": 2}}, jobs))
+    assert list(broken_whole({**batch, "status": "rolled_back"}, jobs))
+    jobs["a"]["status"] = "failed"
+    assert list(broken_whole({**batch, "status": "completed"}, jobs))

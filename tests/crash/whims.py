@@ -1,0 +1,100 @@
+"""Whims: what callers may say of a job besides its items, drawn at random.
+
+Only what a caller can say at any time, however long it has to repeat itself: no moments.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+ENDS = ("succeeded", "partly", "any")
+Marks = Callable[[int, int], Sequence[str]]
+"""The marks of the items of a step: its number, and how many there are."""
+
+
+def options(chance: random.Random, count: int, earlier: Sequence[str]) -> dict[str, Any]:
+    """Options of a job of so many items, which may come after ``earlier`` ones."""
+    sizes = ("auto", max(1, count // 40), max(1, count // 10))
+    said: dict[str, Any] = {"chunk_size": chance.choice(sizes)}
+    whole = chance.random()
+    if whole < 0.25:
+        said["atomic"] = True
+    elif whole < 0.4:
+        said["dry_run"] = True
+    elif whole < 0.55:
+        said["on_error"] = "roll_back"
+    if chance.random() < 0.25:
+        # It is to take a second or two.
+        said["rate"] = max(20.0, count / chance.uniform(0.5, 3.0))
+    if chance.random() < 0.25:
+        said["concurrency"] = chance.choice((1, 2))
+    if chance.random() < 0.25:
+        said["timeout"] = chance.choice((0.2, 1.0, 4.0, 30.0))
+    if earlier and chance.random() < 0.4:
+        named = chance.sample(list(earlier), min(len(earlier), chance.choice((1, 1, 2))))
+        said["after"] = [{"job_id": job_id, "end": chance.choice(ENDS)} for job_id in named]
+    return said
+
+
+def body(chance: random.Random, verb: str, count: int, *, shared: bool = False) -> dict[str, Any]:
+    """What is said with a command to a job of so many items.
+
+    ``shared``: others write to its records, whose effects an undo by force would take away.
+    """
+    match verb:
+        case "cancel":
+            return {name: True for name in ("roll_back", "graceful") if chance.random() < 0.4}
+        case "undo" if count and chance.random() < 0.4:
+            return {"items": chance.sample(range(count), min(count, 5)), "reason": "a part"}
+        case "undo" if not shared and chance.random() < 0.3:
+            return {"force": True, "reason": "by force"}
+        case "retry" if chance.random() < 0.3:
+            return {"unattempted": True}
+        case "adjust":
+            return _adjustment(chance, count)
+    return {}
+
+
+def _adjustment(chance: random.Random, count: int) -> dict[str, Any]:
+    wanted: list[dict[str, Any]] = [
+        {"rate": max(20.0, count / chance.choice((1, 4)))},
+        {"concurrency": chance.choice((1, 3))},
+        {"lift": ["rate", "concurrency"]},
+        {"priority": chance.randint(0, 10)},
+    ]
+    return {**chance.choice(wanted), "reason": "a whim"}
+
+
+def steps(
+    chance: random.Random, operation: str, marks: Marks, params: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Steps of a batch, of which each comes after some before it."""
+    found: list[dict[str, Any]] = []
+    for number in range(chance.randint(2, 4)):
+        before = chance.sample(range(number), chance.randint(0, min(number, 2)))
+        count = chance.randint(1, 60)
+        said = options(chance, count, ())
+        timeout = said.pop("timeout", None)
+        found.append(
+            {
+                "name": f"s{number}",
+                "operation": operation,
+                "params": dict(params),
+                "options": said,
+                "items": [{"mark": mark} for mark in marks(number, count)],
+                "after": [{"step": f"s{n}", "end": chance.choice(ENDS)} for n in sorted(before)],
+                **({"savepoint": f"p{number}"} if chance.random() < 0.5 else {}),
+                **({"timeout": timeout} if timeout is not None else {}),
+            }
+        )
+    return found
+
+
+def batch_undo(chance: random.Random, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """All of a batch, a branch of it, or what is behind a savepoint."""
+    ways: list[dict[str, Any]] = [{}, {}]
+    ways += [{"branch": step["name"]} for step in steps]
+    ways += [{"to": step["savepoint"]} for step in steps if step.get("savepoint")]
+    return chance.choice(ways)

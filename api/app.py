@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -16,6 +15,8 @@ from api import (
     installation,
     items,
     jobs,
+    keys,
+    me,
     operations,
     plans,
     previews,
@@ -24,56 +25,81 @@ from api import (
     vitals,
 )
 from api.admission import Streams
+from api.callers import LocalCallers
 from api.edge import BASICS, EDGE, Basics, Edge, Services
 from api.limits import Limits
 from api.meters import Meters
 from api.middleware import STACK
-from api.ports import Vitals
+from api.ports import Callers, Verb, Vitals
+from api.rules import KNOWN, OPEN, RULES, Route, Rule, needs
 from api.security import add_headers
 from api.unmatched import PATTERN, expectation, unmatched
+from domain.permissions import Permission
 from domain.ports import Clock, Ids
-
-Route: TypeAlias = tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]
 
 _JOB = "/api/v1/jobs/{job_id:[0-9A-Za-z_-]{1,64}}"
 
 _DIFF = f"{_JOB}/diff/{{other:[0-9A-Za-z_-]{{1,64}}}}"
+_KEY = f"{keys.KEYS}/{{key_id:[0-9a-f]{{32}}}}"
 _RECORD = "/api/v1/records/{table}/{record_id:[0-9]{1,19}}"
 
+_VIEW, _SUBMIT = needs(Permission.VIEW), needs(Permission.SUBMIT)
+_ADMINISTER, _OPERATE = needs(Permission.ADMINISTER), needs(Permission.OPERATE)
+_RUN = needs(Permission.SUBMIT, Permission.RUN_DESTRUCTIVE)
+_READ = needs(Permission.VIEW, Permission.EXPORT)
+
+_VERBS: Mapping[Verb, Rule] = {
+    "pause": _SUBMIT,
+    "resume": _SUBMIT,
+    "cancel": needs(Permission.SUBMIT, Permission.UNDO),
+    "retry": _RUN,
+    "undo": needs(Permission.UNDO),
+    "approve": needs(Permission.APPROVE),
+    "reject": needs(Permission.APPROVE),
+    "hold": needs(Permission.ADMINISTER),
+    "release": needs(Permission.ADMINISTER),
+    "shred": needs(Permission.ADMINISTER),
+}
+
 ROUTES: tuple[Route, ...] = (
-    ("POST", "/api/v1/jobs", submit.submit),
-    ("GET", "/api/v1/jobs", jobs.index),
-    ("GET", _JOB, jobs.show),
-    ("POST", f"{_JOB}/items", submit.append),
-    ("POST", f"{_JOB}/seal", submit.seal),
-    *(("POST", f"{_JOB}/{verb}", jobs.command(verb)) for verb in jobs.VERBS),
-    ("GET", f"{_JOB}/plan", plans.show),
-    ("POST", f"{_JOB}/apply", plans.apply),
-    ("POST", f"{_JOB}/adjust", jobs.adjust),
-    ("POST", f"{_JOB}/edit", jobs.edit),
-    ("GET", f"{_JOB}/events", events.events),
-    ("GET", f"{_JOB}/progress", jobs.progress),
-    ("GET", f"{_JOB}/items", items.items),
-    ("GET", f"{_JOB}/items/{{position:[0-9]{{1,8}}}}", attempts.show),
-    ("GET", f"{_JOB}/errors", items.errors),
-    ("GET", _DIFF, diffs.diff),
-    ("GET", f"{_DIFF}/summary", diffs.summary),
-    ("GET", f"{_RECORD}/history", records.history),
-    ("GET", f"{_RECORD}/blame", records.blame),
-    ("GET", f"{_JOB}/undo-preview", previews.show),
-    ("POST", "/api/v1/batches", batches.submit),
-    ("GET", "/api/v1/operations", operations.operations),
-    ("GET", "/api/v1/workers", installation.workers),
-    ("GET", "/api/v1/tenants", installation.weights),
-    ("POST", "/api/v1/tenants/{tenant:[^/]{1,100}}", installation.weigh),
-    ("GET", "/health/live", vitals.alive),
-    ("GET", "/health/ready", vitals.ready),
-    ("GET", "/metrics", vitals.metrics),
-    ("*", PATTERN, unmatched),
+    Route("POST", "/api/v1/jobs", submit.submit, _RUN),
+    Route("GET", "/api/v1/jobs", jobs.index, _VIEW),
+    Route("GET", _JOB, jobs.show, _VIEW),
+    Route("POST", f"{_JOB}/items", submit.append, _RUN),
+    Route("POST", f"{_JOB}/seal", submit.seal, _RUN),
+    *(Route("POST", f"{_JOB}/{verb}", jobs.command(verb), rule) for verb, rule in _VERBS.items()),
+    Route("GET", f"{_JOB}/plan", plans.show, _VIEW),
+    Route("POST", f"{_JOB}/apply", plans.apply, _RUN),
+    Route("POST", f"{_JOB}/adjust", jobs.adjust, _SUBMIT),
+    Route("POST", f"{_JOB}/edit", jobs.edit, _RUN),
+    Route("GET", f"{_JOB}/events", events.events, _VIEW),
+    Route("GET", f"{_JOB}/progress", jobs.progress, _VIEW),
+    Route("GET", f"{_JOB}/items", items.items, _READ),
+    Route("GET", f"{_JOB}/items/{{position:[0-9]{{1,8}}}}", attempts.show, _VIEW),
+    Route("GET", f"{_JOB}/errors", items.errors, _VIEW),
+    Route("GET", _DIFF, diffs.diff, _READ),
+    Route("GET", f"{_DIFF}/summary", diffs.summary, _VIEW),
+    Route("GET", f"{_RECORD}/history", records.history, _VIEW),
+    Route("GET", f"{_RECORD}/blame", records.blame, _VIEW),
+    Route("GET", f"{_JOB}/undo-preview", previews.show, _VIEW),
+    Route("POST", "/api/v1/batches", batches.submit, _RUN),
+    Route("GET", "/api/v1/operations", operations.operations, _VIEW),
+    Route("GET", "/api/v1/me", me.show, KNOWN),
+    Route("POST", keys.KEYS, keys.create, _ADMINISTER),
+    Route("GET", keys.KEYS, keys.index, _ADMINISTER),
+    Route("POST", f"{_KEY}/rotate", keys.rotate, _ADMINISTER),
+    Route("POST", f"{_KEY}/revoke", keys.revoke, _ADMINISTER),
+    Route("GET", "/api/v1/workers", installation.workers, _OPERATE),
+    Route("GET", "/api/v1/tenants", installation.weights, _OPERATE),
+    Route("POST", "/api/v1/tenants/{tenant:[^/]{1,100}}", installation.weigh, _OPERATE),
+    Route("GET", "/health/live", vitals.alive, OPEN),
+    Route("GET", "/health/ready", vitals.ready, OPEN),
+    Route("GET", "/metrics", vitals.metrics, OPEN),
+    Route("*", PATTERN, unmatched, OPEN),
 )
 
 
-HEALTH_ROUTES = tuple(route for route in ROUTES if route[2].__module__ == vitals.__name__)
+HEALTH_ROUTES = tuple(route for route in ROUTES if route.handler.__module__ == vitals.__name__)
 """What every kind of process answers, whether or not it serves jobs."""
 
 
@@ -84,11 +110,12 @@ def create_app(
     ids: Ids,
     metrics: CollectorRegistry,
     limits: Limits | None = None,
-    named_actors: bool = False,
+    callers: Callers | None = None,
 ) -> web.Application:
     """The HTTP edge over running services; serve it with :func:`api.server.serving`.
 
-    ``metrics`` is what ``/metrics`` shows; it takes one application at most.
+    ``metrics`` is what ``/metrics`` shows; it takes one application at most. Without
+    ``callers`` all are the user of this machine.
     """
     chosen = limits or Limits()
     own = Edge(
@@ -99,7 +126,7 @@ def create_app(
         vitals=services.vitals,
         registry=services.registry,
         plans=services.plans,
-        named_actors=named_actors,
+        callers=callers or LocalCallers(),
         clock=clock,
         ids=ids,
         limits=chosen,
@@ -129,14 +156,18 @@ def create_health_app(
         streams=Streams(chosen),
         meters=Meters(metrics),
     )
-    return _routed(own, (*HEALTH_ROUTES, ("*", PATTERN, unmatched)))
+    return _routed(own, (*HEALTH_ROUTES, ROUTES[-1]))
 
 
 def _routed(own: Basics, routes: Iterable[Route]) -> web.Application:
     app = web.Application(middlewares=STACK)
     app[BASICS] = own
-    for method, path, handler in routes:
-        app.router.add_route(method, path, handler, expect_handler=expectation)
+    app[RULES] = {
+        app.router.add_route(
+            route.method, route.path, route.handler, expect_handler=expectation
+        ): route.rule
+        for route in routes
+    }
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
     return app

@@ -9,11 +9,11 @@ from aiohttp import web
 from api.admission import Streams
 from api.limits import Limits
 from api.meters import Meters
-from api.ports import Gateway, Hub, Plans, Queries, Situation, Vitals
-from api.problems import refused
+from api.ports import Callers, Gateway, Hub, Plans, Queries, Situation, Vitals
 from domain.ports import Clock, Ids
 from domain.registry import Registry
-from streams.gateway import Caller
+from streams.callers import Caller
+from streams.identity import Identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +43,7 @@ class Basics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge(Basics):
-    """All that handlers are given; one an application.
-
-    ``named_actors``: callers say who they are.
-    """
+    """All that handlers are given; one an application."""
 
     gateway: Gateway
     queries: Queries
@@ -54,20 +51,13 @@ class Edge(Basics):
     situation: Situation
     registry: Registry
     plans: Plans
-    named_actors: bool = False
+    callers: Callers
 
 
 BASICS: web.AppKey[Basics] = web.AppKey("basics", Basics)
 EDGE: web.AppKey[Edge] = web.AppKey("edge", Edge)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
-
-LOCAL = Caller(tenant="local", actor="local")
-ACTOR = "Countermand-Actor"
-"""The header in which a proxy, or an honest caller, says who calls."""
-_MAX_ACTOR = 200
-_OURS = frozenset({"engine", "sweep"})
-"""Names that the engine itself has in the audit trail."""
-_READING = frozenset({"GET", "HEAD"})
+IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
 
 
 def edge(request: web.Request) -> Edge:
@@ -81,26 +71,5 @@ def basics(request: web.Request) -> Basics:
 
 
 def caller(request: web.Request) -> Caller:
-    """Who asks; raises RequestRefused where that is not said, or said and not heeded.
-
-    Nothing here proves it. Where actors are not named, the edge is bound to loopback:
-    whoever reaches it is this machine's user.
-    """
-    said = request.headers.getall(ACTOR, [])
-    if not edge(request).named_actors:
-        if said:
-            raise refused(
-                400,
-                "actor_not_heeded",
-                "this server tells no callers apart; start it with COUNTERMAND_ACTORS=named, or "
-                f"leave {ACTOR} out",
-            )
-        return LOCAL
-    if not said and request.method in _READING:
-        return LOCAL
-    name = said[0] if len(said) == 1 else ""
-    if not (0 < len(name) <= _MAX_ACTOR and name.isprintable()) or name in _OURS:
-        raise refused(
-            400, "actor_missing", f"say who you are: {ACTOR} with 1 to {_MAX_ACTOR} characters"
-        )
-    return Caller(tenant=LOCAL.tenant, actor=name)
+    """Who asks; known on every route that is not open to all."""
+    return request[IDENTITY].caller

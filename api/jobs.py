@@ -15,16 +15,16 @@ from api.edge import caller, edge
 from api.models import checked
 from api.parameters import MAX_VERSION, Parameters
 from api.ports import Verb
+from api.rules import demand
 from api.submit import accepted, idempotency_key
 from domain.commands import MAX_REASON, Adjustment, BatchUndo, Editing, Selection, UndoSelection
 from domain.events import JobStatus
+from domain.permissions import Permission
 from domain.values import Value
 from streams.saying import NOTHING_MORE, More
 from streams.stores.read_model import MAX_PAGE
 
 MAX_POINTS = 1000
-
-VERBS: tuple[Verb, ...] = get_args(Verb)
 
 _FILTERS = (
     "operation",
@@ -151,6 +151,8 @@ def command(verb: Verb) -> Handler:
         body = await bodies.read_optional(request, own.limits)
         job_id, key = request.match_info["job_id"], idempotency_key(request)
         reason, more = _said(verb, body, own.limits.json_depth)
+        if more.roll_back:
+            demand(request, Permission.UNDO)
         decision = await own.gateway.command(
             caller(request), job_id, verb, reason, key=key, more=more
         )

@@ -26,6 +26,8 @@ class Limits:
     """A client may leave what it is sent unread this long."""
     streams: int = 2000
     heartbeat: float = 15.0
+    recheck: float = 30.0
+    """Who is served for long is looked at again this often; a key may have been revoked."""
     reconnect_ms: int = 1000
     replay_page: int = 200
     page: int = 100

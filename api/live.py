@@ -12,6 +12,7 @@ from api import sse
 from api.edge import REQUEST_ID, Edge, caller, edge
 from api.feed import Feed
 from api.parameters import MAX_VERSION, Parameters, integer
+from api.standing import Standing
 from domain.errors import CountermandError
 
 _HEADERS = {"Content-Type": sse.MEDIA_TYPE, "X-Accel-Buffering": "no"}
@@ -33,7 +34,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
         after=_last_seen(request),
     )
     response = web.StreamResponse(headers=_HEADERS)
-    scope = asyncio.timeout(None)
+    scope, standing = asyncio.timeout(None), Standing(request)
     with own.streams.admitted(scope):
         try:
             async with scope, aclosing(feed.frames()) as frames:
@@ -43,6 +44,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
                 await response.prepare(request)
                 await _write(own, response, first)
                 async for frame in frames:
+                    await standing.check()
                     await _write(own, response, frame)
         except TimeoutError:
             if not scope.expired():

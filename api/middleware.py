@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler
 
 from api import problems
 from api.edge import REQUEST_ID, basics
+from api.rules import admit
 from api.security import guard
 from domain.errors import CountermandError
 
@@ -68,7 +69,14 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     return await handler(request)
 
 
-STACK = (observed, answered, guarded)
+@web.middleware
+async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Find out who calls, and refuse who may not call the route."""
+    await admit(request)
+    return await handler(request)
+
+
+STACK = (observed, answered, guarded, admitted)
 
 
 def route(request: web.Request) -> str:

@@ -37,5 +37,5 @@ async def apply(request: web.Request) -> web.Response:
     digest = checked(Application, body, own.limits.json_depth).digest
     job_id = request.match_info["job_id"]
     spec = await own.plans.to_apply(who.tenant, job_id, digest)
-    decision = await own.gateway.submit(who, spec, own.plans.lines(job_id), key=key)
+    decision = await own.gateway.submit(who, spec, own.plans.lines(who.tenant, job_id), key=key)
     return await accepted(request, decision)

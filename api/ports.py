@@ -10,13 +10,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
+from aiohttp import web
+
 from domain.commands import Adjustment, Editing, JobSpec
 from domain.events import JobEvent
 from domain.job import Job
 from domain.waiting import Waiting
 from streams.attempts import ItemPast
+from streams.callers import Caller
 from streams.diffs import Change, Difference, Run, Summary
-from streams.gateway import Caller
+from streams.identity import ApiKeys, Identity
 from streams.items import ItemView, Wanted
 from streams.live import LiveEvent
 from streams.plans import PlanView
@@ -237,7 +240,7 @@ class Plans(Protocol):
         """The job that does it; raises PlanChanged when the plan has another digest."""
         ...
 
-    def lines(self, job_id: str) -> AsyncIterator[bytes]:
+    def lines(self, tenant: str, job_id: str) -> AsyncIterator[bytes]:
         """Its items as they were sent, in blocks of NDJSON."""
         ...
 
@@ -275,6 +278,28 @@ class Situation(Protocol):
 
     async def weigh(self, tenant: str, weight: float) -> None:
         """Give a tenant another share."""
+        ...
+
+
+class Callers(Protocol):
+    """Who calls, and how that is known."""
+
+    @property
+    def mode(self) -> str:
+        """How, in a word: ``local``, ``named`` or ``proven``."""
+        ...
+
+    @property
+    def keys(self) -> ApiKeys | None:
+        """The API keys, where callers are asked for one."""
+        ...
+
+    async def identify(self, request: web.Request) -> Identity:
+        """Who calls; raises RequestRefused, CredentialRefused or Unavailable."""
+        ...
+
+    async def holds(self, identity: Identity) -> bool:
+        """Whether somebody who was let in a while ago would be let in now."""
         ...
 
 

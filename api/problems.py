@@ -17,13 +17,16 @@ from aiohttp import web
 from domain.errors import (
     CommandRefused,
     CountermandError,
+    CredentialRefused,
     DataDirectoryUnusable,
     IdempotencyConflict,
     InvalidCommand,
     JobNotFound,
+    KeyNotFound,
     MessageUnreadable,
     NotReversible,
     OwnJob,
+    PermissionLacking,
     PlanApplied,
     PlanChanged,
     PluginInvalid,
@@ -36,6 +39,8 @@ from domain.errors import (
 
 PROBLEM_JSON = "application/problem+json"
 INTERNAL = 500
+CHALLENGE = 'Bearer realm="countermand"'
+"""What ``WWW-Authenticate`` begins with (RFC 6750)."""
 
 STATUS: dict[type[CountermandError], int] = {
     CountermandError: 500,
@@ -46,6 +51,9 @@ STATUS: dict[type[CountermandError], int] = {
     WrongState: 409,
     NotReversible: 409,
     OwnJob: 403,
+    PermissionLacking: 403,
+    KeyNotFound: 404,
+    CredentialRefused: 401,
     PlanApplied: 409,
     PlanChanged: 409,
     IdempotencyConflict: 409,
@@ -61,6 +69,7 @@ STATUS: dict[type[CountermandError], int] = {
 
 CODES = {
     400: "bad_request",
+    401: "unauthenticated",
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
@@ -113,8 +122,15 @@ def of_error(error: CountermandError, retry_after: int) -> Problem:
     status = next(STATUS[base] for base in type(error).__mro__ if base in STATUS)
     if status == INTERNAL:
         return internal()
-    again = status == HTTPStatus.SERVICE_UNAVAILABLE
-    headers = {"Retry-After": str(retry_after)} if again else {}
+    headers = {}
+    match error:
+        case Unavailable():
+            headers = {"Retry-After": str(retry_after)}
+        case CredentialRefused():
+            headers = {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}
+        case PermissionLacking(permission=scope):
+            said = f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'
+            headers = {"WWW-Authenticate": said}
     return Problem(status, error.code, error.message, error.pointer, headers=headers)
 
 

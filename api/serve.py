@@ -19,9 +19,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from api.app import create_app, create_health_app
+from api.callers import LocalCallers, NamedCallers, ProvenCallers
 from api.edge import Services
 from api.limits import LOOPBACK_HOSTS, Limits
-from api.ports import Vitals
+from api.ports import Callers, Vitals
 from api.server import serving
 from domain.errors import (
     CountermandError,
@@ -31,10 +32,11 @@ from domain.errors import (
     Unavailable,
 )
 from streams.bootstrap import Engine, embedded
+from streams.bootstrap.proofs import proofs_of
 from streams.clock import SystemClock, TimeOrderedIds
 from streams.logs import configure
 from streams.roles import Role
-from streams.settings import Settings, load
+from streams.settings import Settings, check_callers, load
 from streams.supervised import Inherited, run
 from streams.supervisor import CHILD_MISCONFIGURED, CHILD_UNAVAILABLE
 
@@ -93,8 +95,18 @@ def _edge(engine: Engine, settings: Settings, limits: Limits) -> web.Application
         ids=TimeOrderedIds(),
         metrics=CollectorRegistry(),
         limits=limits,
-        named_actors=settings.actors == "named",
+        callers=_callers(settings, engine),
     )
+
+
+def _callers(settings: Settings, engine: Engine) -> Callers:
+    match settings.actors:
+        case "proven":
+            return ProvenCallers(proofs_of(settings, engine))
+        case "named":
+            return NamedCallers()
+        case "local":
+            return LocalCallers()
 
 
 def _health(vitals: Vitals, limits: Limits) -> web.Application:
@@ -129,10 +141,11 @@ def exit_code_of(work: Callable[[], None]) -> int:
 def _run(arguments: list[str]) -> None:
     settings = load()
     configure(settings.log_level)
-    if settings.exposed_names:
-        _warn(structlog.get_logger("countermand"), settings)
-    gc.set_threshold(YOUNG_OBJECTS, 20, 50)
     role = Role(arguments[0])
+    check_callers(settings, role)
+    if role in (Role.SERVE, Role.API):
+        _say_who_calls(structlog.get_logger("countermand"), settings)
+    gc.set_threshold(YOUNG_OBJECTS, 20, 50)
     listener, lock, ready, life = map(int, arguments[1:])
     run(
         partial(serve, role, settings),
@@ -140,15 +153,22 @@ def _run(arguments: list[str]) -> None:
     )
 
 
-def _warn(log: structlog.stdlib.BoundLogger, settings: Settings) -> None:
-    log.warning(
-        "open_to_others",
-        host=settings.host,
-        port=settings.port,
-        names=sorted(settings.exposed_names),
-        reason="this release does not tell who calls: whoever reaches the port may do everything",
-        remedy="let only callers that may reach it, or unset COUNTERMAND_EXPOSED_TO",
-    )
+def _say_who_calls(log: structlog.stdlib.BoundLogger, settings: Settings) -> None:
+    """How callers are known; loudly where names are served and nobody must prove who calls."""
+    if settings.actors == "proven":
+        log.info("callers", mode=settings.actors, said="each call needs a token or an API key")
+        return
+    said = "whoever reaches the port may do everything"
+    log.info("callers", mode=settings.actors, said=f"nobody proves who calls: {said}")
+    if settings.exposed_names:
+        log.warning(
+            "open_to_others",
+            host=settings.host,
+            port=settings.port,
+            names=sorted(settings.exposed_names),
+            reason=f"callers need not prove who they are: {said}",
+            remedy="set COUNTERMAND_ACTORS=proven, or let a proxy on this machine ask who calls",
+        )
 
 
 def _refused(log: structlog.stdlib.BoundLogger, error: CountermandError) -> int:

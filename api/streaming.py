@@ -9,6 +9,9 @@ from contextlib import aclosing
 from aiohttp import web
 
 from api.edge import edge
+from api.rules import demand
+from api.standing import Standing
+from domain.permissions import Permission
 
 NDJSON = "application/x-ndjson"
 CSV = "text/csv"
@@ -17,13 +20,19 @@ CSV = "text/csv"
 async def send(
     request: web.Request, content_type: str, blocks: AsyncGenerator[bytes, None]
 ) -> web.StreamResponse:
-    """Stream blocks to a client that reads them; one that does not is cut off."""
+    """Stream blocks to a client that reads them; one that does not is cut off.
+
+    It is all in one piece, which takes a permission of its own.
+    """
+    demand(request, Permission.EXPORT)
+    standing = Standing(request)
     response = web.StreamResponse(headers={"Content-Type": content_type})
     async with aclosing(blocks):
         first = await anext(blocks)  # an unknown job must be told before the answer begins
         await response.prepare(request)
         await _write(request, response, first)
         async for block in blocks:
+            await standing.check()
             await _write(request, response, block)
     return response
 

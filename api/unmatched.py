@@ -6,7 +6,9 @@ from aiohttp import web
 
 from api.edge import basics
 from api.problems import RequestRefused, refused
+from api.rules import admit
 from api.security import guard
+from domain.errors import CountermandError
 
 PATTERN = "/{unmatched:.*}"
 
@@ -33,7 +35,8 @@ async def expectation(request: web.Request) -> None:
         return
     try:
         guard(request, basics(request).limits.hosts)
-    except RequestRefused:
+        await admit(request)
+    except (RequestRefused, CountermandError):
         return
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     # What counts as the answer begins after this.

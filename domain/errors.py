@@ -12,9 +12,12 @@
     │   ├── WrongState            not possible in the job's present status
     │   ├── NotReversible         the operation declares no undo
     │   ├── OwnJob                approval is a second identity's
+    │   ├── PermissionLacking     somebody else may do this
+    │   ├── KeyNotFound
     │   ├── PlanChanged           what a dry run has seen is no longer so
     │   ├── PlanApplied           a dry run is applied once
     │   └── IdempotencyConflict   the same key with another body
+    ├── CredentialRefused         nobody is known by this token or key
     ├── RecordRefused             a record breaks a constraint of its table
     ├── MessageUnreadable         goes to the dead-letter topic
     ├── PluginInvalid             an operation that cannot be registered
@@ -24,6 +27,7 @@
         ├── DecisionPending       no decision in time; repeating is safe
         ├── StoreUnavailable      locked, away or full
         ├── BrokerUnavailable     no broker answers, or not in time
+        ├── IdentityUnavailable   the keys of the issuer of tokens cannot be had
         ├── RecordsOvertaken      a record was changed by others after it was read
         └── VersionConflict       somebody else appended first
 
@@ -100,6 +104,22 @@ class OwnJob(CommandRefused):
     code = "own_job"
 
 
+class PermissionLacking(CommandRefused):
+    """The caller is known and lacks ``permission``."""
+
+    code = "permission_lacking"
+
+    def __init__(self, message: str, *, pointer: str = "", permission: str = "") -> None:
+        super().__init__(message, pointer=pointer)
+        self.permission = permission
+
+
+class KeyNotFound(CommandRefused):
+    """This tenant has no such API key."""
+
+    code = "key_not_found"
+
+
 class PlanChanged(CommandRefused):
     """A record that a dry run would change is not at the version that it has seen."""
 
@@ -116,6 +136,16 @@ class IdempotencyConflict(CommandRefused):
     """An idempotency key was used again with another body."""
 
     code = "idempotency_conflict"
+
+
+class CredentialRefused(CountermandError):
+    """A token or a key that proves nothing; ``reason`` is for the log, and may say more."""
+
+    code = "unauthenticated"
+
+    def __init__(self, message: str, *, pointer: str = "", reason: str = "") -> None:
+        super().__init__(message, pointer=pointer)
+        self.reason = reason or message
 
 
 class RecordRefused(CountermandError):
@@ -178,6 +208,12 @@ class BrokerUnavailable(Unavailable):
     """No broker answers, or not in time."""
 
     code = "broker_unavailable"
+
+
+class IdentityUnavailable(Unavailable):
+    """Tokens cannot be checked, so nobody is let in by one."""
+
+    code = "identity_unavailable"
 
 
 class RecordsOvertaken(Unavailable):

@@ -10,3 +10,5 @@ WORKER_MEMORY: Final = 1024
 SLOTS: Final = 1
 PARTITIONS: Final = 4
 LOG_LEVEL: Final = "info"
+ISSUER: Final = "countermand"
+AUDIENCE: Final = "countermand"

@@ -12,13 +12,10 @@ is stored, which makes all that came before it last as well.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection
 
 from domain.caps import adjusted
@@ -47,8 +44,11 @@ from domain.registry import Registry
 from domain.steps import at_step, check_steps
 from streams import topics
 from streams.awaiting import Waiting
+from streams.callers import Caller
 from streams.envelope import Outgoing, hint
 from streams.failpoints import Failpoint, Failpoints
+from streams.marks import body_hash, mark
+from streams.permitting import Permits
 from streams.saying import NOTHING_MORE, STEERING, More, Verb
 from streams.selecting import frozen_lines, prepared
 from streams.specs import check_spec
@@ -63,14 +63,6 @@ DECISION_SECONDS = 5.0
 POLL_SECONDS = 0.25
 INLINE_BYTES = 32_000
 """Items of fewer bytes travel in the command: storing them first would be one more commit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks: whose jobs they see, and who goes into the audit trail."""
-
-    tenant: str
-    actor: str
 
 
 class Gateway:
@@ -98,11 +90,13 @@ class Gateway:
         self._send = send
         self._decided = decided
         self._failpoints = failpoints
+        self._permits = Permits(database, registry)
 
     async def submit(
         self, caller: Caller, spec: JobSpec, lines: AsyncIterator[bytes], *, key: str | None
     ) -> Decision:
         """A job with all its items: NDJSON in blocks of any size, cut anywhere."""
+        self._permits.check_kinds(caller, [spec.operation])
         check_spec(self._registry, spec)
         check_fed(spec.options)
         job_id, source = await self._received(caller, spec, lines, key)
@@ -119,6 +113,7 @@ class Gateway:
 
     async def submit_selected(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
         """A job on the records that its filter matches now; said again, it is the same job."""
+        self._permits.check_kinds(caller, [spec.operation])
         check_spec(self._registry, spec)
         if spec.select is None:
             raise InvalidCommand("say which records by select", pointer="/select")
@@ -126,7 +121,7 @@ class Gateway:
         frozen = prepared(operation, spec.select, caller.tenant)
         nothing: Rest = (None, [])
         job_id = await self._database.write(
-            partial(self._reserve, caller, key, _body_hash(spec, ""), self._ids.new(), nothing),
+            partial(self._reserve, caller, key, body_hash(spec, ""), self._ids.new(), nothing),
             lasting=False,
         )
         command_id = f"{job_id}.submit"
@@ -162,20 +157,21 @@ class Gateway:
                 return wanted, InlineItems(items=tuple(items))
             lines = continued(first, lines)
         source, rest = await self._upload(caller, lines, spec.options.key)
-        body_hash = _body_hash(spec, source.sha256)
+        body = body_hash(spec, source.sha256)
         job_id = await self._database.write(
-            partial(self._reserve, caller, key, body_hash, wanted, rest), lasting=False
+            partial(self._reserve, caller, key, body, wanted, rest), lasting=False
         )
         self._failpoints.reach(Failpoint.RESERVED)
         return job_id, source
 
     async def open(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
         """A draft whose items follow in parts."""
+        self._permits.check_kinds(caller, [spec.operation])
         check_spec(self._registry, spec)
         wanted = self._ids.new()
         nothing: Rest = (None, [])
         job_id = await self._database.write(
-            partial(self._reserve, caller, key, _body_hash(spec, ""), wanted, nothing),
+            partial(self._reserve, caller, key, body_hash(spec, ""), wanted, nothing),
             lasting=False,
         )
         return await self._decide(
@@ -192,13 +188,14 @@ class Gateway:
         self, caller: Caller, job_id: str, part: int, lines: AsyncIterator[bytes]
     ) -> Decision:
         """One more part of a draft's items; a part that is sent again counts once."""
+        await self._permits.check_job(caller, job_id)
         pointer = await self._database.read(
             lambda connection: keys.pointer_of(connection, caller.tenant, job_id)
         )
         source = await self._stored(caller, lines, pointer)
         return await self._decide(
             AppendItems(
-                command_id=f"{job_id}.part.{part}.{_mark(caller, source.sha256)}",
+                command_id=f"{job_id}.part.{part}.{mark(caller, source.sha256)}",
                 job_id=job_id,
                 tenant=caller.tenant,
                 actor=caller.actor,
@@ -216,6 +213,7 @@ class Gateway:
         key: str | None,
     ) -> Decision:
         """A batch with the items of each of its steps; None for a step that has none."""
+        self._permits.check_kinds(caller, [step.operation for step in spec.steps])
         check_steps(spec.steps)
         sources: list[UploadedItems | None] = []
         for number, items in enumerate(lines):
@@ -225,9 +223,9 @@ class Gateway:
                     None if items is None else await self._stored(caller, items, pointer)
                 )
         digests = ".".join("" if source is None else source.sha256 for source in sources)
-        body_hash, wanted = _body_hash(spec, digests), self._ids.new()
+        body, wanted = body_hash(spec, digests), self._ids.new()
         job_id = await self._database.write(
-            partial(self._reserve, caller, key, body_hash, wanted, (None, [])), lasting=False
+            partial(self._reserve, caller, key, body, wanted, (None, [])), lasting=False
         )
         return await self._decide(
             SubmitBatch(
@@ -249,6 +247,7 @@ class Gateway:
         self, caller: Caller, job_id: str, items: int | None, *, key: str | None = None
     ) -> Decision:
         """No more parts; ``items``, when given, must equal what has arrived."""
+        await self._permits.check_job(caller, job_id)
         return await self._decide(
             SealJob(
                 command_id=self._command_id(caller, job_id, "seal", key),
@@ -274,6 +273,8 @@ class Gateway:
         Said again with the same ``key``, it takes effect once: an undo that is repeated
         because its answer was lost must not become the undo of the undo.
         """
+        if verb == "retry":
+            await self._permits.check_job(caller, job_id)
         check_selection(more.retry)
         check_undo(more.undo, force=more.force, reason=reason)
         said = {"reason": reason, **more.fields(verb)}
@@ -290,6 +291,7 @@ class Gateway:
         self, caller: Caller, job_id: str, wanted: Editing, *, key: str | None = None
     ) -> Decision:
         """Other bodies for items of a draft, and items out of it."""
+        await self._permits.check_job(caller, job_id)
         check_editing(wanted)
         return await self._asked(EditItems, caller, job_id, "edit", key, wanted.model_dump())
 
@@ -336,7 +338,7 @@ class Gateway:
         self,
         caller: Caller,
         key: str | None,
-        body_hash: str,
+        body: str,
         job_id: str,
         rest: Rest,
         connection: Connection,
@@ -349,7 +351,7 @@ class Gateway:
             connection,
             tenant=caller.tenant,
             key=key,
-            body_hash=body_hash,
+            body_hash=body,
             job_id=job_id,
             now=self._clock.now().timestamp(),
         )
@@ -360,7 +362,7 @@ class Gateway:
         """The same for the same key, so that the decision is found instead of taken again."""
         if key is None:
             return self._ids.new()
-        return f"{job_id}.{verb}.{_mark(caller, key)}"
+        return f"{job_id}.{verb}.{mark(caller, key)}"
 
     async def _decide(self, command: BaseCommand) -> Decision:
         expected = self._decided.expect(command.command_id)
@@ -391,13 +393,3 @@ class Gateway:
             "the command was sent and is not decided yet; repeat it with the same "
             "Idempotency-Key, or look at the job"
         )
-
-
-def _body_hash(spec: JobSpec, items_sha256: str) -> str:
-    body = orjson.dumps(spec.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(body + items_sha256.encode()).hexdigest()
-
-
-def _mark(caller: Caller, words: str) -> str:
-    """Tells commands apart; nobody can use up the keys of another tenant."""
-    return hashlib.sha256(f"{caller.tenant}\n{words}".encode()).hexdigest()[:16]

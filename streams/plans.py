@@ -83,8 +83,13 @@ class Plans:
         options = job.options.model_copy(update=changed)
         return job.spec.model_copy(update={"options": options, "select": None})
 
-    async def lines(self, job_id: str) -> AsyncIterator[bytes]:
+    async def lines(self, tenant: str, job_id: str) -> AsyncIterator[bytes]:
         """The items of a job as they were sent, in blocks of NDJSON."""
+        await self._queries.job(tenant, job_id)
+        async for block in self._lines(job_id):
+            yield block
+
+    async def _lines(self, job_id: str) -> AsyncIterator[bytes]:
         reader = PayloadReader()
         total = await self._database.read(lambda found: payloads.items_of(found, job_id))
         for first in range(0, total, WINDOW):
@@ -124,7 +129,7 @@ class Plans:
             if known is not None:
                 return known
         digest = hashlib.sha256()
-        async for block in self.lines(job.id):
+        async for block in self._lines(job.id):
             digest.update(block)
         return digest.hexdigest()
 

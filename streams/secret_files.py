@@ -1,4 +1,4 @@
-"""Secret files: a password that stands in a file of its own, as container platforms hand it over.
+"""Secret files: passwords that stand in files of their own, as container platforms have them.
 
 Errors are ValueErrors, and say neither what is in the file nor where it is: whoever mistakes
 the setting for the password itself must not find it in a log.
@@ -12,24 +12,40 @@ from urllib.parse import quote, urlsplit
 MAX_BYTES = 4096
 
 
-def read(file: Path) -> str:
+def read(file: Path, most: int = MAX_BYTES) -> str:
     """The text of a file of one line; the end of the line is no part of it."""
+    content, text = _read(file, most)
+    secret = text.removesuffix("\n").removesuffix("\r")
+    if not secret:
+        raise ValueError("the file is empty")
+    if len(content) > most or not secret.isprintable():
+        raise ValueError("the file has more than one line, or is no text; write it alone")
+    return secret
+
+
+def read_lines(file: Path, most: int) -> tuple[str, ...]:
+    """The lines of a file of a few secrets, at most so many; empty ones are left out."""
+    content, text = _read(file, MAX_BYTES)
+    secrets = tuple(filter(None, text.splitlines()))
+    if not secrets:
+        raise ValueError("the file is empty")
+    if len(content) > MAX_BYTES or len(secrets) > most or not all(map(str.isprintable, secrets)):
+        raise ValueError(f"the file has more than {most} lines, or is no text")
+    return secrets
+
+
+def _read(file: Path, most: int) -> tuple[bytes, str]:
+    """What a file begins with, as bytes and as text."""
     try:
         with file.open("rb") as opened:
-            content = opened.read(MAX_BYTES + 1)
+            content = opened.read(most + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no path"
         raise ValueError(f"the file cannot be read ({reason})") from None
     try:
-        text = content.decode()
+        return content, content.decode()
     except UnicodeDecodeError:
         raise ValueError("the file is no text in UTF-8") from None
-    secret = text.removesuffix("\n").removesuffix("\r")
-    if not secret:
-        raise ValueError("the file is empty")
-    if len(content) > MAX_BYTES or not secret.isprintable():
-        raise ValueError("the file has more than one line, or is no text; write the password alone")
-    return secret
 
 
 def with_password(address: str, password: str) -> str:

@@ -12,11 +12,13 @@ import re
 import socket
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
     Field,
     PrivateAttr,
+    SecretStr,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -25,14 +27,21 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import SettingsInvalid
 from streams import broker_address, defaults, secret_files
+from streams.roles import Role
 
 PREFIX = "COUNTERMAND_"
 DATABASE_FILE = "countermand.db"
-SECRET_FIELDS = frozenset({"database", "database_password_file", "broker"})
+SECRET_FIELDS = frozenset(
+    {"database", "database_password_file", "broker", "token_secret", "token_secret_file"}
+)
 """Fields whose value may hold a password: no message repeats it.
 
-The second one holds a password where somebody took it for the place of the password itself.
+Those of files hold one where somebody took them for the place of the password itself.
 """
+MIN_SECRET = 32
+"""Bytes; a shorter one can be guessed offline from any token (RFC 7518, section 3.2)."""
+MAX_SECRETS = 3
+_PLAIN = r"^[^\s\x00-\x1f\x7f]{1,500}$"
 _HOST_NAME = re.compile(r"[0-9a-z_]([0-9a-z_-]*[0-9a-z_])?(\.[0-9a-z_]([0-9a-z_-]*[0-9a-z_])?)*")
 
 
@@ -76,9 +85,8 @@ def _reachable(host: str, info: ValidationInfo) -> str:
         raise ValueError(f"{host!r} is no address; use 127.0.0.1, ::1 or localhost")
     if not address.is_loopback and not info.data.get("exposed_to"):
         raise ValueError(
-            f"{host} can be reached from other machines, and this release does not tell who "
-            "calls; use 127.0.0.1 (and an SSH tunnel from elsewhere). Where only callers that "
-            f"may do everything can reach it, name what they call it: {PREFIX}EXPOSED_TO"
+            f"{host} can be reached from other machines; use 127.0.0.1 (and an SSH tunnel from "
+            f"elsewhere), or name what they call it: {PREFIX}EXPOSED_TO"
         )
     return host
 
@@ -93,6 +101,17 @@ def _supported(address: str) -> str:
 def _broker(address: str) -> str:
     broker_address.parse(address)
     return address
+
+
+def _jwks(place: str) -> str:
+    parts = urlsplit(place)
+    if parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"):
+        return place
+    if parts.scheme == "https" and parts.hostname:
+        return place
+    if parts.scheme:
+        raise ValueError("write an address as https://HOST/PATH, or the path of a file")
+    return str(Path(place).expanduser().absolute()) if place else place
 
 
 def _embedded_database(values: dict[str, Any]) -> str:
@@ -116,8 +135,8 @@ class Settings(BaseSettings):
         default=Path(defaults.DATA_DIR), validate_default=True
     )
     exposed_to: Annotated[str, AfterValidator(_named)] = ""
-    """Host names by which other machines may call, with commas between; whoever can reach the
-    port may do everything. Without any, only the loopback address is listened on."""
+    """Host names by which other machines may call, with commas between. Without any, only the
+    loopback address is listened on."""
     host: Annotated[str, AfterValidator(_reachable)] = defaults.HOST
     port: Annotated[int, Field(ge=0, le=65535)] = defaults.PORT
     """0 takes a free port."""
@@ -130,9 +149,21 @@ class Settings(BaseSettings):
     all processes. ``serve`` makes one in the data directory when none is named."""
     broker: Annotated[str, AfterValidator(_broker)] = broker_address.EMBEDDED
     """``memory://``, or ``kafka://HOST:PORT,HOST:PORT``."""
-    actors: Literal["local", "named"] = "local"
-    """Who goes into the audit trail: ``local`` for everybody, or who callers say they are. Nobody
-    checks that: let a proxy that knows set the header."""
+    actors: Literal["local", "named", "proven"] = "local"
+    """Who callers are: ``local`` are all one; ``named`` are whom a header names, which nobody
+    checks; ``proven`` show a token or a key, which also says whose jobs are theirs."""
+    token_secret: SecretStr | None = None
+    token_secret_file: Annotated[Path | None, AfterValidator(_place)] = None
+    """Signs and checks tokens (HS256); the file may have more lines, which only check."""
+    token_issuer: Annotated[str, Field(pattern=_PLAIN)] = defaults.ISSUER
+    """Who makes the tokens of that secret."""
+    token_audience: Annotated[str, Field(pattern=_PLAIN)] = defaults.AUDIENCE
+    """For whom tokens must be meant, whoever makes them."""
+    jwks: Annotated[str, AfterValidator(_jwks)] = ""
+    """The public keys of an identity provider (RS256, ES256): an https address, or a file."""
+    jwks_issuer: Annotated[str, Field(pattern=rf"({_PLAIN})?")] = ""
+    jwks_tenant_claim: Annotated[str, Field(pattern=_PLAIN)] = "tenant"
+    jwks_roles_claim: Annotated[str, Field(pattern=_PLAIN)] = "roles"
     approval_above: Annotated[int, Field(ge=0)] | None = None
     """Jobs of more items, and those of destructive operations, wait for a second identity."""
     lease: Seconds = 5.0
@@ -159,6 +190,7 @@ class Settings(BaseSettings):
     """Where to kill the process on purpose; only crash tests set it."""
     log_level: Literal["debug", "info", "warning", "error"] = defaults.LOG_LEVEL
     _opening: str = PrivateAttr("")
+    _secrets: tuple[str, ...] = PrivateAttr(())
 
     @property
     def database_address(self) -> str:
@@ -183,12 +215,46 @@ class Settings(BaseSettings):
         self._opening = address
         return self
 
+    @property
+    def token_secrets(self) -> tuple[str, ...]:
+        """The secrets of tokens, the one that signs first: to use them, and never to be shown."""
+        return self._secrets
+
+    @model_validator(mode="after")
+    def _secrets_in_their_place(self) -> Self:
+        given = self.token_secret
+        secrets = () if given is None else (given.get_secret_value(),)
+        if self.token_secret_file is not None:
+            try:
+                secrets = (*secrets, *secret_files.read_lines(self.token_secret_file, MAX_SECRETS))
+            except ValueError as error:
+                raise ValueError(f"{PREFIX}TOKEN_SECRET_FILE: {error}") from None
+            if given is not None:
+                raise ValueError(f"set {PREFIX}TOKEN_SECRET or {PREFIX}TOKEN_SECRET_FILE, not both")
+        if any(len(secret.encode()) < MIN_SECRET for secret in secrets):
+            raise ValueError(
+                f"a secret of tokens has {MIN_SECRET} bytes or more; make one by: "
+                "head -c 48 /dev/urandom | base64"
+            )
+        self._secrets = secrets
+        return self
+
+    @model_validator(mode="after")
+    def _issuers_that_can_be_told_apart(self) -> Self:
+        if self.jwks and self.jwks_issuer in ("", self.token_issuer):
+            raise ValueError(
+                f"with {PREFIX}JWKS, {PREFIX}JWKS_ISSUER names who signs: what its tokens say in "
+                f"iss, and not what {PREFIX}TOKEN_ISSUER says"
+            )
+        return self
+
     @model_validator(mode="after")
     def _two_who_can_be_told_apart(self) -> Self:
         if self.approval_above is not None and self.actors == "local":
             raise ValueError(
                 f"with {PREFIX}APPROVAL_ABOVE a second identity must approve, and all callers are "
-                f"one; set {PREFIX}ACTORS=named as well, behind a proxy that says who calls"
+                f"one; set {PREFIX}ACTORS=proven as well, or {PREFIX}ACTORS=named behind a proxy "
+                "that says who calls"
             )
         return self
 
@@ -218,10 +284,45 @@ def load(**options: Any) -> Settings:
 def environment(settings: Settings) -> dict[str, str]:
     """The environment variables that make a child process load the same settings."""
     return {
-        f"{PREFIX}{name.upper()}": str(value)
+        f"{PREFIX}{name.upper()}": _written(value)
         for name, value in settings.model_dump().items()
         if value is not None
     }
+
+
+def check_callers(settings: Settings, role: Role) -> None:
+    """Raise SettingsInvalid for a server of jobs that others reach and that asks nobody who calls.
+
+    And for one that asks and cannot check the answer. Coordinators and workers serve their
+    health alone.
+    """
+    if role not in (Role.SERVE, Role.API):
+        return
+    can_check = bool(settings.token_secrets or settings.jwks)
+    if settings.actors == "proven":
+        if not can_check:
+            raise SettingsInvalid(
+                f"with {PREFIX}ACTORS=proven somebody must make the tokens: set "
+                f"{PREFIX}TOKEN_SECRET_FILE for `countermand token`, or {PREFIX}JWKS for an "
+                "identity provider"
+            )
+        return
+    address = _address(settings.host)
+    if address is not None and not address.is_loopback:
+        raise SettingsInvalid(
+            f"{settings.host} can be reached from other machines, and whoever calls would be let "
+            f"in; set {PREFIX}ACTORS=proven, with {PREFIX}TOKEN_SECRET_FILE or {PREFIX}JWKS, or "
+            "listen on 127.0.0.1"
+        )
+    if can_check:
+        raise SettingsInvalid(
+            f"there are keys for tokens, and nobody would be asked for one; set {PREFIX}ACTORS="
+            f"proven, or unset {PREFIX}TOKEN_SECRET_FILE and {PREFIX}JWKS"
+        )
+
+
+def _written(value: Any) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def _sentences(error: ValidationError, chosen: dict[str, Any]) -> list[str]:

@@ -7,7 +7,10 @@ from sqlalchemy.engine import make_url
 
 from domain.errors import SettingsInvalid
 from streams import settings as module
-from streams.settings import environment, load
+from streams.roles import Role
+from streams.settings import check_callers, environment, load
+
+SECRET = "canary" * 6
 
 
 @pytest.fixture(autouse=True)
@@ -135,12 +138,12 @@ class TestAPasswordInAFile:
         assert opened == make_url(self.ADDRESS).set(password=password)
 
     def test_it_stands_nowhere_else(self, file: Path) -> None:
-        file.write_text("secret")
+        file.write_text("s3cret")
         settings = load()
 
         assert settings.database == self.ADDRESS
         for shown in (repr(settings), settings.model_dump_json(), environment(settings)):
-            assert "secret" not in str(shown)
+            assert "s3cret" not in str(shown)
 
     def test_a_child_reads_it_again(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file.write_text("secret")
@@ -246,8 +249,106 @@ def test_settings_do_not_change() -> None:
 
 
 def test_approval_needs_callers_that_are_told_apart() -> None:
-    with pytest.raises(SettingsInvalid, match="set COUNTERMAND_ACTORS=named as well"):
+    with pytest.raises(SettingsInvalid, match="set COUNTERMAND_ACTORS=proven as well"):
         load(approval_above=10)
 
     assert load(approval_above=0, actors="named").approval_above == 0
+    assert load(approval_above=0, actors="proven", token_secret=SECRET).approval_above == 0
     assert load().approval_above is None
+
+
+class TestWhoCalls:
+    """What proves who calls is set in full, kept out of sight, and there where others reach."""
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ({"token_secret": "short"}, "32 bytes or more"),
+            ({"jwks": "https://id.example/keys"}, "COUNTERMAND_JWKS_ISSUER names who signs"),
+            ({"jwks": "/keys", "jwks_issuer": "countermand"}, "not what COUNTERMAND_TOKEN_ISSUER"),
+            ({"jwks": "http://id.example/keys"}, "write an address as https://HOST/PATH"),
+            ({"jwks": "ftp://id.example/keys"}, "write an address as https://HOST/PATH"),
+            ({"jwks": "https:///keys"}, "write an address as https://HOST/PATH"),
+            ({"actors": "everybody"}, "--actors"),
+        ],
+    )
+    def test_a_half_set_proof_is_refused(self, given: dict[str, str], said: str) -> None:
+        with pytest.raises(SettingsInvalid, match=said) as caught:
+            load(**given)
+
+        assert "short" not in caught.value.message
+
+    @pytest.mark.parametrize("place", ["https://id.example/keys", "http://127.0.0.1:9/keys"])
+    def test_an_identity_provider_is_enough(self, place: str) -> None:
+        settings = load(actors="proven", jwks=place, jwks_issuer="https://id.example")
+
+        assert (settings.jwks, settings.token_secrets) == (place, ())
+
+    def test_a_file_of_keys_is_found_from_elsewhere(self) -> None:
+        settings = load(jwks="keys.json", jwks_issuer="https://id.example")
+
+        assert settings.jwks == str(Path("keys.json").absolute())
+
+    def test_a_file_has_secrets_of_which_the_first_one_signs(self, tmp_path: Path) -> None:
+        (tmp_path / "secret").write_text(f"{SECRET}\n{'o' * 40}\n")
+
+        settings = load(token_secret_file=tmp_path / "secret", actors="proven")
+
+        assert settings.token_secrets == (SECRET, "o" * 40)
+        shown = [repr(settings), settings.model_dump_json(), *environment(settings).values()]
+        assert "canary" not in str(shown)
+
+    @pytest.mark.parametrize("lines", [[], [""], ["canary"], [SECRET] * 4, [f"{SECRET}\0"]])
+    def test_a_file_of_no_use_is_refused(self, tmp_path: Path, lines: list[str]) -> None:
+        (tmp_path / "secret").write_text("\n".join(lines))
+
+        with pytest.raises(SettingsInvalid) as caught:
+            load(token_secret_file=tmp_path / "secret")
+
+        assert "canary" not in caught.value.message
+
+    def test_a_secret_of_the_environment_is_handed_down_and_shown_nowhere(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COUNTERMAND_TOKEN_SECRET", SECRET)
+        settings = load(actors="proven")
+
+        assert settings.token_secrets == (SECRET,)
+        assert environment(settings)["COUNTERMAND_TOKEN_SECRET"] == SECRET
+        assert "canary" not in repr(settings) + settings.model_dump_json()
+
+    def test_there_is_one_place_for_secrets(self, tmp_path: Path) -> None:
+        (tmp_path / "secret").write_text(SECRET)
+
+        with pytest.raises(SettingsInvalid, match="not both"):
+            load(token_secret=SECRET, token_secret_file=tmp_path / "secret")
+
+    @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1"])
+    @pytest.mark.parametrize("actors", ["local", "named"])
+    def test_others_are_not_served_unless_they_prove_who_they_are(
+        self, monkeypatch: pytest.MonkeyPatch, host: str, actors: str
+    ) -> None:
+        monkeypatch.setenv("COUNTERMAND_EXPOSED_TO", "api")
+        settings = load(host=host, actors=actors)
+
+        for role in (Role.SERVE, Role.API):
+            with pytest.raises(SettingsInvalid, match="set COUNTERMAND_ACTORS=proven"):
+                check_callers(settings, role)
+            check_callers(load(host=host, actors="proven", token_secret=SECRET), role)
+        for role in (Role.COORDINATOR, Role.WORKER):
+            check_callers(settings, role)
+
+    def test_who_asks_must_be_able_to_check_the_answer(self) -> None:
+        settings = load(actors="proven", approval_above=5)
+
+        with pytest.raises(SettingsInvalid, match="set COUNTERMAND_TOKEN_SECRET_FILE for"):
+            check_callers(settings, Role.API)
+        check_callers(settings, Role.COORDINATOR)
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+    def test_this_machine_is_served_as_it_is(self, host: str) -> None:
+        check_callers(load(host=host), Role.SERVE)
+
+    def test_keys_that_nobody_would_use_are_no_protection(self) -> None:
+        with pytest.raises(SettingsInvalid, match="nobody would be asked for one"):
+            check_callers(load(token_secret=SECRET), Role.SERVE)

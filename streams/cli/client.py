@@ -47,12 +47,16 @@ class Client:
     Every method raises Unreachable when nobody answers and Problem when the server refuses.
     """
 
-    def __init__(self, url: str, patience: Patience | None = None, *, actor: str = "") -> None:
+    def __init__(
+        self, url: str, patience: Patience | None = None, *, actor: str = "", token: str = ""
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise InvalidCommand(f"{url!r} is no address; write it as http://127.0.0.1:8080")
         self._base = url.rstrip("/")
         self._headers = {"Countermand-Actor": actor} if actor else {}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
         self._patience = patience or Patience()
         self._open: aiohttp.ClientSession | None = None
 
@@ -140,11 +144,34 @@ class Client:
         headers = {"Idempotency-Key": key} if key else {}
         return await self._posted(_job(job_id, "apply"), (), json=body, headers=headers)
 
+    async def create_key(self, name: str, roles: Sequence[str], expires_at: str | None) -> Any:
+        """A new API key, with its secret."""
+        wanted = {"name": name, "roles": list(roles), "expires_at": expires_at}
+        return await self._asked("/api/v1/keys", wanted)
+
+    async def rotate_key(self, key_id: str, overlap: float) -> Any:
+        """Another secret for an API key."""
+        path = f"/api/v1/keys/{quote(key_id, safe='')}/rotate"
+        return await self._asked(path, {"overlap": overlap})
+
+    async def revoke_key(self, key_id: str) -> Any:
+        """An API key that is refused from now on."""
+        return await self._asked(f"/api/v1/keys/{quote(key_id, safe='')}/revoke", {})
+
+    async def keys(self) -> list[Any]:
+        """All API keys of the tenant."""
+        found: list[Any] = []
+        query: Query = ()
+        while True:
+            page = await self.get("/api/v1/keys", query)
+            found += page["items"]
+            if page["next_cursor"] is None:
+                return found
+            query = [("cursor", page["next_cursor"])]
+
     async def weigh(self, tenant: str, weight: float) -> Any:
         """Give a tenant another share of the workers."""
-        path = f"/api/v1/tenants/{quote(tenant, safe='')}"
-        async with self._request("POST", path, (), json={"weight": weight}) as response:
-            return await response.json()
+        return await self._asked(f"/api/v1/tenants/{quote(tenant, safe='')}", {"weight": weight})
 
     async def get(self, path: str, query: Query = ()) -> Any:
         """The JSON document at a path."""
@@ -203,6 +230,10 @@ class Client:
             async for block in response.content.iter_any():
                 for event in parser.feed(block):
                     yield event
+
+    async def _asked(self, path: str, body: Mapping[str, Any]) -> Any:
+        async with self._request("POST", path, (), json=body) as response:
+            return await response.json()
 
     async def _posted(self, path: str, query: Query, **options: Any) -> JobDocument:
         async with self._request("POST", path, query, **options) as response:

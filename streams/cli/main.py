@@ -19,6 +19,7 @@ from streams.cli import (
     exits,
     health,
     item,
+    keys,
     looking,
     operating,
     planning,
@@ -29,6 +30,7 @@ from streams.cli import (
     steering,
     submit,
     timing,
+    tokens,
     topics,
 )
 from streams.cli.options import FLAG
@@ -101,6 +103,8 @@ app.command(rich_help_panel=SERVER)(describing.asyncapi)
 app.command(rich_help_panel=SERVER)(health.health)
 for look in (operating.workers, operating.weights):
     app.command(rich_help_panel=SERVER)(look)
+app.command(rich_help_panel=SERVER)(tokens.token)
+app.add_typer(keys.app, name="key", rich_help_panel=SERVER)
 app.add_typer(audit.app, name="audit", rich_help_panel=SERVER)
 app.add_typer(topics.app, name="topics", rich_help_panel=SERVER)
 app.add_typer(database.app, name="db", rich_help_panel=SERVER)

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from streams.cli.output import emit, say
 from streams.process_lock import ProcessLock, acquire
 from streams.roles import Role
-from streams.settings import Settings, environment
+from streams.settings import Settings, check_callers, environment
 from streams.supervised import NO_LOCK
 from streams.supervisor import MIB, ChildPipes, Limits, Supervisor, listen, url_of
 
@@ -27,8 +27,10 @@ def supervise(
 ) -> int:
     """Serve until a signal, or the end of the input, asks to stop; returns the exit code.
 
-    Raises DataDirectoryUnusable when the directory is held, SettingsInvalid when the port is.
+    Raises DataDirectoryUnusable when the directory is held, SettingsInvalid when the port is, or
+    when others reach a server that asks nobody who calls.
     """
+    check_callers(settings, role)
     with _held(settings, role) as lock, listen(settings.host, settings.port) as listener:
         descriptors = (listener.fileno(), *([] if lock is None else [lock.fileno()]))
 
@@ -40,7 +42,7 @@ def supervise(
         supervisor = Supervisor(
             command,
             limits=Limits(memory=settings.worker_memory * MIB, drain=settings.drain + DRAIN_MARGIN),
-            on_ready=lambda: _say_ready(role, url_of(listener), as_json=as_json),
+            on_ready=lambda: _say_ready(role, url_of(listener), settings, as_json=as_json),
             say=lambda sentence: say(f"countermand: {sentence}"),
             pass_fds=descriptors,
             env={**os.environ, **environment(settings)},
@@ -61,10 +63,17 @@ def _stop_at_end_of_input() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _say_ready(role: Role, url: str, *, as_json: bool) -> None:
+def _say_ready(role: Role, url: str, settings: Settings, *, as_json: bool) -> None:
     if as_json:
         emit({"url": url})
     elif role in (Role.SERVE, Role.API):
-        print(f"Countermand serves at {url}", flush=True)
+        print(f"Countermand serves at {url}")
+        print(_whom(settings), flush=True)
     else:
         print(f"A {role} of Countermand runs; its health: {url}/health/ready", flush=True)
+
+
+def _whom(settings: Settings) -> str:
+    if settings.actors == "proven":
+        return "Callers need a token or an API key."
+    return "Nobody is asked who calls: whoever reaches this address may do everything."

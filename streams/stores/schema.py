@@ -433,3 +433,31 @@ workers = Table(
 )
 """Workers that are there, and for a while those that were; ``systems`` by spaces, ``rss`` in
 bytes. Times are those of the worker's clock."""
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", String(32), primary_key=True),
+    Column("tenant", String(100), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("secret", LargeBinary(32), nullable=False),
+    Column("previous", LargeBinary(32)),
+    Column("previous_until", Double),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("expires_at", Double),
+    Column("rotated_at", Double),
+    Column("last_used_at", Double),
+    Column("revoked_at", Double),
+    Index("api_keys_tenant", "tenant", "key_id"),
+    Index(
+        "api_keys_name",
+        "tenant",
+        "name",
+        unique=True,
+        sqlite_where=text("revoked_at IS NULL"),
+        postgresql_where=text("revoked_at IS NULL"),
+    ),
+)
+"""Keys of services: digests of their secrets, of the one before as long as it still counts."""

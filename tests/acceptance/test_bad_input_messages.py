@@ -22,9 +22,9 @@ from streams import app as faust_apps
 from streams import topics
 from streams.agents import Binding, Sender, bind
 from streams.bootstrap import embedded
+from streams.callers import Caller
 from streams.envelope import CommandDecided, Outgoing, decode_command, decode_outcome, encode
 from streams.failpoints import Failpoints
-from streams.gateway import Caller
 from streams.settings import Settings
 from streams.stores import migrate
 from streams.stores.database import Database

@@ -61,6 +61,8 @@ class TestServe:
         (warned,) = [entry for entry in map(json.loads, log) if entry["level"] == "warning"]
         assert warned["names"] == ["api.example.org"]
         assert "whoever reaches the port may do everything" in warned["reason"]
+        (said,) = [entry for entry in map(json.loads, log) if entry["event"] == "callers"]
+        assert said["mode"] == "local"
 
     def test_a_wrong_variable(self, tmp_path: Path) -> None:
         said = refused(

@@ -17,6 +17,7 @@ from sqlalchemy import Column, Integer, MetaData, String, Table
 from api.app import create_app
 from api.edge import Services
 from api.limits import Limits
+from api.ports import Callers
 from api.server import serving
 from domain.operation import Context, operation
 from domain.outcomes import Done
@@ -70,7 +71,11 @@ class Site:
 
 @asynccontextmanager
 async def site_of(
-    engine: MemoryEngine, limits: Limits | None = None, *, send_buffer: int | None = None
+    engine: MemoryEngine,
+    limits: Limits | None = None,
+    *,
+    send_buffer: int | None = None,
+    callers: Callers | None = None,
 ) -> AsyncIterator[Site]:
     """The edge, served; ``send_buffer`` is what the kernel holds for a client, in bytes."""
     limits = limits or Limits()
@@ -89,6 +94,7 @@ async def site_of(
         ids=CountingIds(),
         metrics=CollectorRegistry(),
         limits=limits,
+        callers=callers,
     )
     with socket.socket() as listener:
         if send_buffer is not None:

@@ -25,8 +25,8 @@ from domain.registry import Registry
 from domain.schedule import rescheduled
 from domain.waiting import Surroundings, Waiting, waiting
 from streams.attempts import Attempt, ItemPast
+from streams.callers import Caller
 from streams.diffs import Change, Difference, Run, Summary
-from streams.gateway import Caller
 from streams.items import ALL, Fault, ItemView, Wanted
 from streams.live import LiveEvent, LiveHub
 from streams.plans import PlanView
@@ -293,7 +293,8 @@ class MemoryEngine:
             raise PlanChanged(f"the digest of plan {job_id} is {plan.digest}", pointer="/digest")
         return plan.job.spec
 
-    async def lines(self, job_id: str) -> AsyncIterator[bytes]:
+    async def lines(self, tenant: str, job_id: str) -> AsyncIterator[bytes]:
+        self._known(tenant, job_id)
         yield b"\n".join(self.lines_of[job_id]) + b"\n"
 
     async def health(self) -> Vitality:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
@@ -12,7 +13,9 @@ import orjson
 from prometheus_client import CollectorRegistry
 
 from api.app import create_app
+from api.callers import LocalCallers
 from api.edge import Services
+from api.ports import Callers
 from api.server import serving
 from streams.bootstrap import Engine
 from streams.clock import TimeOrderedIds
@@ -31,9 +34,11 @@ class Shop:
     client: aiohttp.ClientSession
     port: int
 
-    def __init__(self, start: Start, *, named_actors: bool = False) -> None:
+    def __init__(
+        self, start: Start, *, callers: Callable[[Engine], Callers] = lambda _: LocalCallers()
+    ) -> None:
         self._start = start
-        self._named_actors = named_actors
+        self._callers = callers
         self._open = AsyncExitStack()
 
     async def open(self) -> None:
@@ -53,7 +58,7 @@ class Shop:
             clock=engine.clock,
             ids=TimeOrderedIds(),
             metrics=CollectorRegistry(),
-            named_actors=self._named_actors,
+            callers=self._callers(engine),
         )
         listener = self._open.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -95,15 +100,19 @@ class Shop:
         )
         return {job_id for (job_id,) in rows}
 
-    async def watched(self, job: Any, after: int = 0) -> list[Seen]:
+    async def watched(
+        self, job: Any, after: int = 0, *, headers: Mapping[str, str] | None = None
+    ) -> list[Seen]:
         """All events behind a version, to the end of the stream."""
-        headers = {**SSE, "Last-Event-ID": str(after)}
+        headers = {**(headers or {}), **SSE, "Last-Event-ID": str(after)}
         async with (
             asyncio.timeout(WAIT),
             self.client.get(job["links"]["events"], headers=headers) as response,
         ):
             return list(seen(await response.read()))
 
-    async def settled(self, job: Any, after: int = 0) -> Any:
-        await self.watched(job, after)
-        return await self.get(job["links"]["self"])
+    async def settled(
+        self, job: Any, after: int = 0, *, headers: Mapping[str, str] | None = None
+    ) -> Any:
+        await self.watched(job, after, headers=headers)
+        return await self.get(job["links"]["self"], headers=headers)

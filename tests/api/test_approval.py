@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from api.callers import NamedCallers
 from domain.events import JobApproved
 from tests.api.conftest import Site
 from tests.api.engines import in_one_part
@@ -22,7 +23,7 @@ ADA, GRACE = {"Countermand-Actor": "ada"}, {"Countermand-Actor": "grace"}
 async def careful(tmp_path: Path) -> AsyncIterator[Shop]:
     """A shop where jobs of more than two items wait for a second identity."""
     start = in_one_part(tmp_path, actors="named", approval_above=2)
-    async with Shop(start, named_actors=True) as served:
+    async with Shop(start, callers=lambda _: NamedCallers()) as served:
         yield served
 
 

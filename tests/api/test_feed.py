@@ -17,7 +17,7 @@ from api.problems import RequestRefused
 from domain.commands import JobSpec
 from domain.events import JobEvent
 from domain.registry import Registry
-from streams.gateway import Caller
+from streams.callers import Caller
 from streams.live import QUEUED, LiveEvent, Subscription
 from tests.api.conftest import double
 from tests.api.engine import MemoryEngine

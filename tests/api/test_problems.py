@@ -22,6 +22,9 @@ EXPECTED = {
     "WrongState": 409,
     "NotReversible": 409,
     "OwnJob": 403,
+    "PermissionLacking": 403,
+    "KeyNotFound": 404,
+    "CredentialRefused": 401,
     "PlanApplied": 409,
     "PlanChanged": 409,
     "IdempotencyConflict": 409,
@@ -34,6 +37,7 @@ EXPECTED = {
     "DecisionPending": 503,
     "StoreUnavailable": 503,
     "BrokerUnavailable": 503,
+    "IdentityUnavailable": 503,
     "VersionConflict": 503,
     "RecordsOvertaken": 503,
 }

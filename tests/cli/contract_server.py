@@ -246,6 +246,31 @@ async def _weigh(request: web.Request) -> web.Response:
     return web.json_response({"tenant": request.match_info["tenant"], **await request.json()})
 
 
+KEY = {
+    "key_id": "0" * 32,
+    "name": "importer",
+    "roles": ["submit", "view"],
+    "created_at": "2026-01-01T00:00:00+00:00",
+    "created_by": "ada",
+    "expires_at": None,
+    "rotated_at": None,
+    "last_used_at": None,
+    "revoked_at": None,
+}
+SHOWN = {**KEY, "key": "cmk_" + "0" * 32 + "_" + "1" * 64}
+
+
+async def _keys(request: web.Request) -> web.Response:
+    if request.method == "POST":
+        return web.json_response(SHOWN, status=201)
+    last = request.query.get("cursor") == "more"
+    return web.json_response({"items": [KEY], "next_cursor": None if last else "more"})
+
+
+async def _key(request: web.Request) -> web.Response:
+    return web.json_response(SHOWN if request.match_info["verb"] == "rotate" else KEY)
+
+
 async def _ready(_request: web.Request) -> web.Response:
     return web.json_response({"status": "ready"})
 
@@ -257,6 +282,9 @@ def _application(contract: Contract) -> web.Application:
     application.router.add_get("/api/v1/workers", _workers)
     application.router.add_get("/api/v1/tenants", _weights)
     application.router.add_post("/api/v1/tenants/{tenant}", _weigh)
+    application.router.add_get("/api/v1/keys", _keys)
+    application.router.add_post("/api/v1/keys", _keys)
+    application.router.add_post("/api/v1/keys/{key}/{verb}", _key)
     application.router.add_get("/api/v1/jobs", _jobs)
     application.router.add_post("/api/v1/jobs", _submit)
     application.router.add_post("/api/v1/batches", _batch)

@@ -20,6 +20,7 @@ from tests.deploy.compose import ROOT, lasting, ours, read, seconds
 # Of the Compose Specification (Apache-2.0), as its own loader ships it.
 SCHEMA = json.loads(Path(__file__).with_name("compose-spec.json").read_text())
 SECRET = "database_password"
+TOKENS = "token_secret"
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,6 @@ def test_what_lasts_is_in_volumes_of_its_own(document: dict[str, Any]) -> None:
 
 
 def test_the_password_stands_in_its_file_alone(document: dict[str, Any]) -> None:
-    (secret,) = document["secrets"].values()
     readers = [name for name, s in document["services"].items() if SECRET in s.get("secrets", [])]
 
     assert sorted(readers) == sorted([*ours(document), "postgres"])
@@ -109,10 +109,21 @@ def test_the_password_stands_in_its_file_alone(document: dict[str, Any]) -> None
         for name, value in service["environment"].items():
             assert "PASSWORD" not in name or name.endswith("_FILE")
             assert not re.search(r"://\w+:\S+@", str(value))
-    ignored = subprocess.run(
-        ["git", "check-ignore", "--quiet", secret["file"]], cwd=ROOT, check=False
-    )
-    assert ignored.returncode == 0, "a password must not get into a commit"
+    for secret in document["secrets"].values():
+        ignored = subprocess.run(
+            ["git", "check-ignore", "--quiet", secret["file"]], cwd=ROOT, check=False
+        )
+        assert ignored.returncode == 0, "a password must not get into a commit"
+
+
+def test_who_calls_the_api_must_prove_it(document: dict[str, Any]) -> None:
+    services = document["services"]
+    readers = [name for name, s in services.items() if TOKENS in s.get("secrets", [])]
+    given = services["api"]["environment"]
+
+    assert readers == ["api"]
+    assert given["COUNTERMAND_ACTORS"] == "proven"
+    assert given["COUNTERMAND_TOKEN_SECRET_FILE"] == f"/run/secrets/{TOKENS}"
 
 
 def test_each_is_given_settings_that_it_takes(
@@ -120,8 +131,12 @@ def test_each_is_given_settings_that_it_takes(
 ) -> None:
     password = tmp_path / "password"
     password.write_text("secret")
+    secret = tmp_path / "tokens"
+    secret.write_text("s" * 32)
     for service in ours(document).values():
         given = dict(service["environment"])
+        if "COUNTERMAND_TOKEN_SECRET_FILE" in given:
+            given["COUNTERMAND_TOKEN_SECRET_FILE"] = str(secret)
         assert given["COUNTERMAND_DATABASE_PASSWORD_FILE"] == f"/run/secrets/{SECRET}"
         given["COUNTERMAND_DATABASE_PASSWORD_FILE"] = str(password)
         settings = Settings(

@@ -39,7 +39,7 @@ def test_the_table_tells_the_default(name: str) -> None:
 def test_no_other_setting_is_spoken_of() -> None:
     named = set(re.findall(rf"{PREFIX}([A-Z_]+)", GUIDE))
 
-    assert named - {"URL", "ACTOR"} == {name.upper() for name in FIELDS}
+    assert named - {"URL", "ACTOR", "TOKEN", "TOKEN_FILE"} == {name.upper() for name in FIELDS}
     assert FIELDS["data_dir"].default.name == DATA_DIR
 
 

@@ -14,7 +14,8 @@ import yaml
 
 from api.app import ROUTES
 from streams.cli.supervising import DRAIN_MARGIN
-from streams.settings import Settings
+from streams.roles import Role
+from streams.settings import Settings, check_callers
 from tests.acceptance.commands import countermand
 
 ROOT = Path(__file__).parents[2]
@@ -129,6 +130,9 @@ def test_each_is_given_settings_that_it_takes(
         given[variable["name"]] = value.replace("$(POD_IP)", POD_IP)
     del given["POD_IP"]
     given["COUNTERMAND_DATABASE_PASSWORD_FILE"] = str(password)
+    if "COUNTERMAND_TOKEN_SECRET_FILE" in given:
+        password.with_name("tokens").write_text("s" * 32)
+        given["COUNTERMAND_TOKEN_SECRET_FILE"] = str(password.with_name("tokens"))
     host = container["args"][container["args"].index("--host") + 1]
 
     settings = Settings(
@@ -136,6 +140,7 @@ def test_each_is_given_settings_that_it_takes(
         **{name.removeprefix("COUNTERMAND_").lower(): value for name, value in given.items()},
     )
 
+    check_callers(settings, Role(container["args"][0]))
     assert ":secret@" in settings.database_address
     assert POD_IP in settings.exposed_names, "the cluster asks for health by the pod's address"
     service = f"countermand-{container['name']}"
@@ -155,6 +160,9 @@ def test_what_each_refers_to_is_there(name: str) -> None:
     assert f"ServiceAccount/{spec['serviceAccountName']}" in ALL
     assert f"Secret/{volumes['password']['secret']['secretName']}" in ALL
     assert "password" in ALL["Secret/countermand-database"]["stringData"]
+    if "tokens" in volumes:
+        assert f"Secret/{volumes['tokens']['secret']['secretName']}" in ALL
+        assert "secret" in ALL["Secret/countermand-tokens"]["stringData"]
     file = ALL["ConfigMap/countermand"]["data"]["COUNTERMAND_DATABASE_PASSWORD_FILE"]
     for container in containers(PODS[name]):
         mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
@@ -197,7 +205,7 @@ def test_none_may_do_more_than_it_needs(name: str) -> None:
 @pytest.mark.parametrize("name", LASTING)
 def test_each_is_asked_for_its_health_where_it_answers(name: str) -> None:
     (container,) = containers(PODS[name])
-    paths = {path for method, path, _ in ROUTES if method == "GET"}
+    paths = {route.path for route in ROUTES if route.method == "GET"}
     port = {"name": "http", "containerPort": 8080}
 
     assert container["ports"] == [port]

@@ -71,10 +71,13 @@ class Moved:
         place = make_url(database)
         password = folder / "password"
         password.write_text("any: this server trusts the loopback address\n")
+        secret = folder / "secret"
+        secret.write_text("s" * 48)
         self._places = {
             "kafka:9092": kafka.bootstrap,
             "@postgres/countermand": f"@{place.host}:{place.port}/{place.database}",
             "/run/secrets/database_password": str(password),
+            "/run/secrets/token_secret": str(secret),
             "0.0.0.0": "127.0.0.1",
         }
 
@@ -154,13 +157,16 @@ def test_every_service_runs_as_it_is_written(
         (api,) = [part for part in parts if part.command[1] == "api"]
         items = tmp_path / "items.ndjson"
         items.write_text(ITEM)
-        submitted = countermand(
-            *("submit", "annotations.create_projects", str(items), "--json"),
-            COUNTERMAND_URL=api.url,
-        )
+        submit = ("submit", "annotations.create_projects", str(items), "--json")
+        assert "Unauthorized" in countermand(*submit, COUNTERMAND_URL=api.url).stderr
+        token = countermand(
+            *("token", "ada", "--tenant", "acme", "--role", "editor"), **api.variables
+        ).stdout.strip()
+        known = {"COUNTERMAND_URL": api.url, "COUNTERMAND_TOKEN": token}
+        submitted = countermand(*submit, **known)
         assert submitted.returncode == 0, submitted.stderr
         job_id = json.loads(submitted.stdout)["job_id"]
-        watched = countermand("watch", job_id, COUNTERMAND_URL=api.url)
+        watched = countermand("watch", job_id, **known)
         assert watched.returncode == 0, watched.stderr
         assert "completed 100.0 % | 1 succeeded" in watched.stdout
 

@@ -15,7 +15,7 @@ from domain.events import JobStatus
 from domain.job import Job
 from domain.registry import Registry
 from streams.bootstrap import Engine, embedded
-from streams.gateway import Caller
+from streams.callers import Caller
 from streams.settings import Settings
 from tests.databases import database_url
 from tests.engine.stock import operations

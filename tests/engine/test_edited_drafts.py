@@ -9,7 +9,7 @@ import pytest
 from domain.commands import Editing, JobSpec
 from domain.errors import InvalidCommand, JobNotFound, WrongState
 from domain.outcomes import ItemStatus
-from streams.gateway import Caller
+from streams.callers import Caller
 from streams.items import Wanted
 from streams.stores.audit.verify import verify
 from tests.databases import database_url

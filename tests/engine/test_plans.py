@@ -40,7 +40,9 @@ async def _dry(desk: Desk, operation: str, items: list[Any], **options: Any) -> 
 async def _apply(desk: Desk, plan: Job, *, key: str | None = None) -> str:
     plans: Plans = desk.engine.plans
     spec = await plans.to_apply("local", plan.id, None)
-    decision = await desk.engine.gateway.submit(CALLER, spec, plans.lines(plan.id), key=key)
+    decision = await desk.engine.gateway.submit(
+        CALLER, spec, plans.lines("local", plan.id), key=key
+    )
     return decision.job_id
 
 

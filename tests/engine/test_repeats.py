@@ -8,7 +8,7 @@ import pytest
 
 from domain.commands import JobSpec
 from domain.errors import JobNotFound
-from streams.gateway import Caller
+from streams.callers import Caller
 from tests.engine.conftest import CALLER, Desk, lines
 
 

@@ -34,7 +34,7 @@ from domain.operation import Context, operation
 from domain.outcomes import Done, Result
 from domain.record_filter import RecordSelection, Where
 from domain.registry import Registry
-from streams.gateway import Caller
+from streams.callers import Caller
 from streams.selecting import PAGE, frozen_lines, prepared
 from streams.stores import migrate
 from streams.stores.database import Database
@@ -292,7 +292,9 @@ async def test_a_plan_of_a_selection_is_about_the_records_of_its_dry_run(desk: D
     dry = (await gateway.submit_selected(CALLER, _spec("a", dry_run=True), key=None)).job_id
     await desk.settle(dry)
     spec = await plans.to_apply("local", dry, None)
-    job = await desk.settle((await gateway.submit(CALLER, spec, plans.lines(dry), key=None)).job_id)
+    job = await desk.settle(
+        (await gateway.submit(CALLER, spec, plans.lines("local", dry), key=None)).job_id
+    )
     assert job.counts.succeeded == 1
 
 

@@ -20,8 +20,9 @@ from domain.commands import JobSpec
 from domain.errors import CountermandError
 from domain.registry import Registry
 from streams.bootstrap.parts import Base
+from streams.callers import Caller
 from streams.envelope import Outgoing, decode_command
-from streams.gateway import Caller, Gateway, Waiting
+from streams.gateway import Gateway, Waiting
 from streams.settings import Settings
 from streams.stores import migrate
 from streams.stores.database import Database, sqlite_url

@@ -1,0 +1,124 @@
+"""Callers: the three ways in which a server knows who calls.
+
+``local``: it is bound to this machine, whose user may do everything. ``named``: a header says
+who it is, which a proxy sets or an honest caller; nothing here proves it. ``proven``: each
+request carries a token of a known issuer, or an API key.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from api.edge import REQUEST_ID
+from api.problems import CHALLENGE, RequestRefused, refused
+from domain.errors import CredentialRefused
+from streams.callers import Caller
+from streams.identity import ApiKeys, Identity, Proofs
+from streams.identity.identity import MAX_ACTOR, is_actor
+
+LOCAL: Final = Caller(tenant="local", actor="local")
+ACTOR: Final = "Countermand-Actor"
+"""The header in which a proxy, or an honest caller, says who calls."""
+_SCHEME: Final = "bearer "
+_READING: Final = frozenset({"GET", "HEAD"})
+
+_log = structlog.get_logger("countermand.api")
+
+
+class LocalCallers:
+    """All are the user of this machine, and nobody is told apart."""
+
+    mode = "local"
+    keys: ApiKeys | None = None
+
+    async def identify(self, request: web.Request) -> Identity:
+        """The one that there is; a name that would not be heeded is refused."""
+        _heed_no_name(request, "start it with COUNTERMAND_ACTORS=named")
+        return Identity(LOCAL)
+
+    async def holds(self, identity: Identity) -> bool:  # noqa: ARG002 - nobody else is there
+        """Always."""
+        return True
+
+
+class NamedCallers:
+    """Callers are whom the header names, and may do everything."""
+
+    mode = "named"
+    keys: ApiKeys | None = None
+
+    async def identify(self, request: web.Request) -> Identity:
+        """Who it is; who only reads need not say."""
+        said = request.headers.getall(ACTOR, [])
+        if not said and request.method in _READING:
+            return Identity(LOCAL)
+        name = said[0] if len(said) == 1 else ""
+        if not is_actor(name):
+            raise refused(
+                400, "actor_missing", f"say who you are: {ACTOR} with 1 to {MAX_ACTOR} characters"
+            )
+        return Identity(Caller(tenant=LOCAL.tenant, actor=name))
+
+    async def holds(self, identity: Identity) -> bool:  # noqa: ARG002 - a word needs no proof
+        """Always."""
+        return True
+
+
+class ProvenCallers:
+    """Callers show a token or a key, which says who they are, whose, and what they may do."""
+
+    mode = "proven"
+
+    def __init__(self, proofs: Proofs) -> None:
+        self._proofs = proofs
+        self.keys: ApiKeys | None = proofs.keys
+
+    async def identify(self, request: web.Request) -> Identity:
+        """Whom the token or key speaks of; one that is refused goes to the log, without it."""
+        _heed_no_name(request, "let the token say who calls")
+        try:
+            return await self._proofs.identify(_credential(request))
+        except CredentialRefused as refusal:
+            _log.warning(
+                "credential_refused",
+                request_id=request[REQUEST_ID],
+                remote=request.remote,
+                reason=refusal.reason,
+            )
+            raise
+
+    async def holds(self, identity: Identity) -> bool:
+        """Whether the token has not expired, and the key was not revoked."""
+        return await self._proofs.holds(identity)
+
+
+def _heed_no_name(request: web.Request, instead: str) -> None:
+    if ACTOR in request.headers:
+        raise refused(
+            400,
+            "actor_not_heeded",
+            f"this server tells nobody by {ACTOR}; {instead}, or leave the header out",
+        )
+
+
+def _credential(request: web.Request) -> str:
+    """What follows the scheme of the one header; a token in the address would be in logs."""
+    said = request.headers.getall("Authorization", [])
+    if not said:
+        raise _asked("say who you are")
+    credential = said[0][len(_SCHEME) :].strip()
+    if len(said) > 1 or not said[0].lower().startswith(_SCHEME) or not credential:
+        raise _asked("the header Authorization is given once, as Bearer and a token")
+    return credential
+
+
+def _asked(detail: str) -> RequestRefused:
+    return refused(
+        401,
+        "unauthenticated",
+        f"{detail}: Authorization: Bearer with a token (`countermand token`) or an API key",
+        headers={"WWW-Authenticate": CHALLENGE},
+    )

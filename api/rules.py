@@ -1,0 +1,70 @@
+"""Rules: who may call a route. Each stands beside its route, in the table of :mod:`api.app`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias
+
+from aiohttp import web
+
+from api.edge import IDENTITY, edge
+from domain.permissions import Permission
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a caller needs for a route: a permission, or to be known, or nothing at all.
+
+    ``also`` are permissions that depend on what is asked for; the handler demands them.
+    """
+
+    permission: Permission | None = None
+    also: frozenset[Permission] = frozenset()
+    known: bool = True
+
+
+OPEN: Final = Rule(known=False)
+"""For machines that ask for health, and for what is not there."""
+KNOWN: Final = Rule()
+
+
+def needs(permission: Permission, *also: Permission) -> Rule:
+    """A route for callers with a permission, who may need others for some of it."""
+    return Rule(permission, frozenset(also))
+
+
+class Route(NamedTuple):
+    """A route with its rule; there is none without."""
+
+    method: str
+    path: str
+    handler: Handler
+    rule: Rule
+
+
+RULES: web.AppKey[dict[web.AbstractRoute, Rule]] = web.AppKey("rules", dict)
+
+
+async def admit(request: web.Request) -> None:
+    """Find out who calls, and raise an error unless they may call the route."""
+    rule = _rule(request)
+    if not rule.known:
+        return
+    if IDENTITY not in request:
+        request[IDENTITY] = await edge(request).callers.identify(request)
+    if rule.permission is not None:
+        request[IDENTITY].caller.demand(rule.permission)
+
+
+def demand(request: web.Request, permission: Permission) -> None:
+    """Raise PermissionLacking unless the caller has a permission that the rule speaks of."""
+    if permission not in _rule(request).also:
+        raise RuntimeError(f"the rule of {request.match_info.route} does not name {permission}")
+    request[IDENTITY].caller.demand(permission)
+
+
+def _rule(request: web.Request) -> Rule:
+    return request.app[RULES][request.match_info.route]

@@ -1,0 +1,121 @@
+"""Key verbs: how services say who they are. They speak to the server, as somebody who may."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from streams.cli.options import DEFAULT_URL, AsJson, Url
+from streams.cli.output import emit, plain, say
+
+KeyId = Annotated[str, typer.Argument(metavar="KEY", help="The key's id.", show_default=False)]
+
+app = typer.Typer(help="Make and revoke the keys of services.", no_args_is_help=True)
+
+
+@app.command()
+def create(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="The service; it is in the audit trail as key:NAME."),
+    ],
+    *,
+    role: Annotated[
+        list[str],
+        typer.Option(
+            help="A role or a permission; may be given several times.", show_default=False
+        ),
+    ],
+    days: Annotated[
+        float | None, typer.Option(min=0.01, max=3650, help="It ends after so many days.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key, and print it: it is never shown again.
+
+    Nobody can give what they may not do themselves.
+
+    \b
+    Examples:
+      countermand key create importer --role submit --role view --days 90
+      countermand key create importer --role editor > importer.key
+    """
+    from streams.cli.session import talk
+
+    ends = None if days is None else (datetime.now(UTC) + timedelta(days=days)).isoformat()
+    made = talk(url, lambda client: client.create_key(name, role, ends))
+    _tell(made, as_json=as_json)
+
+
+@app.command("list")
+def list_(*, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """List the tenant's keys, without their secrets, the oldest first.
+
+    \b
+    Example:
+      countermand key list
+    """
+    from streams.cli.session import talk
+
+    for key in talk(url, lambda client: client.keys()):
+        if as_json:
+            emit(key)
+        else:
+            print(plain(_line(key)))
+
+
+@app.command()
+def rotate(
+    key: KeyId,
+    *,
+    overlap: Annotated[
+        float, typer.Option(min=0, max=720, help="Hours for which the old one goes on.")
+    ] = 0.0,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Give a key another secret, and print it: it is never shown again.
+
+    \b
+    Example:
+      countermand key rotate 0192f7a1... --overlap 24
+    """
+    from streams.cli.session import talk
+
+    made = talk(url, lambda client: client.rotate_key(key, overlap * 3600))
+    _tell(made, as_json=as_json)
+
+
+@app.command()
+def revoke(key: KeyId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Refuse a key from now on; live streams that it has opened end within a minute.
+
+    \b
+    Example:
+      countermand key revoke 0192f7a1...
+    """
+    from streams.cli.session import talk
+
+    gone = talk(url, lambda client: client.revoke_key(key))
+    if as_json:
+        emit(gone)
+    else:
+        say(f"{gone['name']} is refused from now on")
+
+
+def _tell(made: dict[str, Any], *, as_json: bool) -> None:
+    """The key alone on standard output, so that it can be put into a file."""
+    if as_json:
+        emit(made)
+        return
+    say(f"{made['name']} ({made['key_id']}): {', '.join(made['roles'])}; it is not shown again")
+    print(made["key"])
+
+
+def _line(key: dict[str, Any]) -> str:
+    state = "revoked" if key["revoked_at"] else f"used {key['last_used_at'] or 'never'}"
+    ends = f", ends {key['expires_at']}" if key["expires_at"] else ""
+    return f"{key['key_id']}  {key['name']}  {','.join(key['roles'])}  {state}{ends}"

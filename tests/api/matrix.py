@@ -1,0 +1,161 @@
+"""Every route with the requests that a caller could make of it, generated from the router's table.
+
+A route that is not spoken of here fails the tests that use it: whoever adds one says what is
+asked of it, and with which of the ids that a tenant has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from api.app import ROUTES
+from api.rules import Route
+from domain.permissions import Permission
+
+SSE = {"Accept": "text/event-stream"}
+JSON = {"Accept": "application/json"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a route; ``path`` has its places filled."""
+
+    method: str
+    path: str
+    query: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+
+
+def _asked(**how: Any) -> dict[str, Any]:
+    return how
+
+
+ITEM = {"name": "x"}
+WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
+    ("POST", "/api/v1/jobs"): [
+        _asked(body={"operation": "stock.create", "items": [ITEM]}),
+        _asked(body={"operation": "stock.create", "draft": True}),
+        _asked(
+            body={"operation": "stock.add", "select": {"table": "stock", "each": {"amount": 1}}}
+        ),
+        _asked(query={"operation": "stock.create"}, body=b'{"name":"x"}\n'),
+    ],
+    ("GET", "/api/v1/jobs"): [_asked(), _asked(query={"q": "", "sort": "name"})],
+    ("GET", "JOB"): [_asked(), _asked(query={"at": 1})],
+    ("POST", "JOB/items"): [
+        _asked(query={"part": 7}, body=[ITEM]),
+        _asked(query={"part": 7}, body=b'{"name":"x"}\n'),
+    ],
+    ("POST", "JOB/seal"): [_asked(), _asked(body={"items": 1})],
+    ("POST", "JOB/pause"): [_asked()],
+    ("POST", "JOB/resume"): [_asked()],
+    ("POST", "JOB/cancel"): [_asked(), _asked(body={"roll_back": True})],
+    ("POST", "JOB/retry"): [_asked(), _asked(body={"items": [0]})],
+    ("POST", "JOB/undo"): [_asked(), _asked(body={"items": [0]})],
+    ("POST", "JOB/approve"): [_asked()],
+    ("POST", "JOB/reject"): [_asked()],
+    ("GET", "JOB/plan"): [_asked()],
+    ("POST", "JOB/apply"): [_asked(), _asked(body={"digest": "0" * 64})],
+    ("POST", "JOB/adjust"): [_asked(body={"priority": 9})],
+    ("POST", "JOB/edit"): [_asked(body={"drop": [0]})],
+    ("GET", "JOB/events"): [
+        _asked(headers=SSE),
+        _asked(headers={**SSE, "Last-Event-ID": "1"}),
+        _asked(headers={**SSE, "Last-Event-ID": "1000"}),
+        _asked(headers=JSON),
+        _asked(headers=JSON, query={"after": 1000}),
+    ],
+    ("GET", "JOB/progress"): [_asked()],
+    ("GET", "JOB/items"): [
+        *(_asked(query={"format": form}) for form in ("json", "ndjson", "csv", "items")),
+        _asked(query={"format": "json", "include": "item", "code": "missing"}),
+        _asked(query={"format": "json", "record": "stock/1"}),
+    ],
+    ("GET", "JOB/items/POSITION"): [_asked()],
+    ("GET", "JOB/errors"): [_asked()],
+    ("GET", "JOB/diff/OTHER"): [_asked(query={"format": form}) for form in ("json", "ndjson")],
+    ("GET", "JOB/diff/OTHER/summary"): [_asked()],
+    ("GET", "RECORD/history"): [_asked(), _asked(query={"include": "values"})],
+    ("GET", "RECORD/blame"): [_asked()],
+    ("GET", "JOB/undo-preview"): [_asked()],
+    ("POST", "/api/v1/batches"): [
+        _asked(body={"steps": [{"name": "a", "operation": "stock.create", "items": [ITEM]}]})
+    ],
+    ("GET", "/api/v1/operations"): [_asked()],
+    ("GET", "/api/v1/me"): [_asked()],
+    ("POST", "/api/v1/keys"): [_asked(body={"name": "another", "roles": ["administer"]})],
+    ("GET", "/api/v1/keys"): [_asked()],
+    ("POST", "/api/v1/keys/KEY/rotate"): [_asked()],
+    ("POST", "/api/v1/keys/KEY/revoke"): [_asked()],
+    ("GET", "/api/v1/workers"): [_asked()],
+    ("GET", "/api/v1/tenants"): [_asked()],
+    ("POST", "/api/v1/tenants/TENANT"): [_asked(body={"weight": 2})],
+    ("GET", "/health/live"): [_asked()],
+    ("GET", "/health/ready"): [_asked()],
+    ("GET", "/metrics"): [_asked()],
+}
+
+_PLACES = {
+    "/api/v1/jobs/{job_id:[0-9A-Za-z_-]{1,64}}": "JOB",
+    "{other:[0-9A-Za-z_-]{1,64}}": "OTHER",
+    "/api/v1/records/{table}/{record_id:[0-9]{1,19}}": "RECORD",
+    "{position:[0-9]{1,8}}": "POSITION",
+    "{key_id:[0-9a-f]{32}}": "KEY",
+    "{tenant:[^/]{1,100}}": "TENANT",
+}
+
+NEEDING: dict[tuple[str, str, Permission], dict[str, Any]] = {
+    **{
+        ("POST", "/api/v1/jobs", Permission.RUN_DESTRUCTIVE): _asked(
+            body={"operation": "stock.wipe", "items": [{"id": 1, "amount": 0}]}
+        ),
+        ("POST", "/api/v1/batches", Permission.RUN_DESTRUCTIVE): _asked(
+            body={"steps": [{"name": "a", "operation": "stock.wipe", "items": []}]}
+        ),
+        ("POST", "JOB/cancel", Permission.UNDO): _asked(body={"roll_back": True}),
+    },
+    **{
+        ("POST", f"JOB/{verb}", Permission.RUN_DESTRUCTIVE): WAYS["POST", f"JOB/{verb}"][0]
+        for verb in ("items", "seal", "retry", "apply", "edit")
+    },
+    **{
+        ("GET", path, Permission.EXPORT): _asked(query={"format": "ndjson"})
+        for path in ("JOB/items", "JOB/diff/OTHER")
+    },
+}
+"""What is asked of a route when it takes another permission as well; of jobs that destroy."""
+
+
+def named(route: Route) -> tuple[str, str]:
+    """A route as this table names it."""
+    path = route.path
+    for pattern, name in _PLACES.items():
+        path = path.replace(pattern, name)
+    assert "{" not in path, f"a place that this table does not know: {route.path}"
+    return route.method, path
+
+
+CLOSED = [route for route in ROUTES if route.rule.known]
+
+
+def requests(route: Route, ids: Mapping[str, str]) -> Iterator[Request]:
+    """All that can be asked of a route, with these ids."""
+    method, path = named(route)
+    for how in WAYS[method, path]:
+        yield filled(method, path, how, ids)
+
+
+def filled(method: str, path: str, how: Mapping[str, Any], ids: Mapping[str, str]) -> Request:
+    """A request with its places filled."""
+    for name, value in ids.items():
+        path = path.replace(name, value)
+    return Request(method, path, **how)
+
+
+def has_ids(route: Route) -> bool:
+    """Whether the path speaks of something that belongs to a tenant."""
+    _, path = named(route)
+    return any(name in path for name in ("JOB", "RECORD", "KEY"))

@@ -1,8 +1,13 @@
-"""Logs: one JSON line an entry on standard error; values are cut, line breaks are escaped."""
+"""Logs: one JSON line an entry on standard error, whoever writes it; nothing in it acts.
+
+Values are cut, line breaks and whatever steers a terminal are escaped, and what looks like a
+secret is blotted out, should it ever get here.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any
@@ -11,6 +16,23 @@ import orjson
 import structlog
 
 MAX_VALUE = 2000
+MAX_LISTED = 50
+DEEPEST = 8
+BLOT = "[...]"
+
+# What JSON leaves as it is and terminals or viewers of logs act on: controls of the second row,
+# other line ends, and marks that turn the direction of what follows.
+_ACTING = {
+    code: f"\\u{code:04x}"
+    for code in (*range(0x7F, 0xA0), 0x2028, 0x2029, 0x200E, 0x200F, *range(0x202A, 0x202F))
+} | {code: f"\\u{code:04x}" for code in range(0x2066, 0x206A)}
+
+_SECRET = re.compile(
+    r"(?i:(?<=bearer ))[\w.~+/=-]{8,}"  # whatever stands in a header
+    r"|\bcmk_[0-9a-f]{32}_[0-9a-f]+"  # API keys
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # tokens
+    r"|(?<=://)[^\s/@:\"\\]+:[^\s/@\"\\]+(?=@)"  # user and password of an address
+)
 
 # Without the values of variables: they are what callers sent, and megabytes of it.
 _tracebacks = structlog.processors.ExceptionRenderer(
@@ -21,28 +43,65 @@ _tracebacks = structlog.processors.ExceptionRenderer(
 def configure(level: str) -> None:
     """Set up logging for this process; called once, by its entry point."""
     number = logging.getLevelNamesMapping()[level.upper()]
-    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr)
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    render = structlog.processors.JSONRenderer(serializer=_encoded)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            stamp,
             _tracebacks,
             _cut,
-            structlog.processors.JSONRenderer(serializer=_encoded),
+            render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    # Libraries log by the standard library; their entries become lines of the same kind.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _tracebacks,
+                _cut,
+                render,
+            ],
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                stamp,
+            ],
+        )
+    )
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
 
 
 def _cut(_logger: Any, _name: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in entry.items():
-        if isinstance(value, str) and len(value) > MAX_VALUE:
-            entry[key] = value[:MAX_VALUE] + "…"
+        entry[key] = _short(value, DEEPEST)
     return entry
 
 
+def _short(value: Any, levels: int) -> Any:
+    match value:
+        case str():
+            kept = value if len(value) <= MAX_VALUE else value[:MAX_VALUE] + "…"
+            # Half a surrogate pair has no place in UTF-8.
+            return kept if kept.isascii() else kept.encode(errors="backslashreplace").decode()
+        case bool() | int() | float() | None:
+            return value
+        case _ if not levels:
+            return "…"
+        case dict():
+            few = list(value.items())[:MAX_LISTED]
+            return {_short(str(key), 1): _short(inner, levels - 1) for key, inner in few}
+        case list() | tuple() | set() | frozenset():
+            return [_short(inner, levels - 1) for inner in list(value)[:MAX_LISTED]]
+    return _short(str(value), 1)
+
+
 def _encoded(entry: Any, **_options: Any) -> str:
-    return orjson.dumps(entry, default=str).decode()
+    text = orjson.dumps(entry, default=str).decode()
+    return _SECRET.sub(BLOT, text).translate(_ACTING)

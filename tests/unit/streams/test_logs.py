@@ -1,0 +1,78 @@
+"""Logs: each entry is one line that nothing in it can break, cut short, and without secrets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+PROGRAM = """
+import logging, json, sys, structlog
+from streams.logs import configure
+configure("info")
+given = json.loads(sys.argv[1])
+structlog.get_logger("ours").info("said", value=given, nested={"list": [given]})
+logging.getLogger("theirs").warning("said %s", given)
+try:
+    raise ValueError(given)
+except ValueError as error:
+    structlog.get_logger("ours").error("failed", exc_info=error)
+    logging.getLogger("theirs").exception("failed")
+"""
+
+ACTING = "\ud800" + "".join(
+    map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, 0x202E, 0x2066))
+)
+
+
+def logged(value: Any) -> str:
+    """What a process says on standard error when it logs a value in every way."""
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(value)],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    return ended.stderr.decode()
+
+
+def test_each_entry_is_a_line_whatever_it_says() -> None:
+    text = logged(f'one{ACTING}\r\n{{"event": "forged"}}\n\x1b[31mred')
+
+    lines = text.split("\n")
+    assert lines.pop() == ""
+    entries = [json.loads(line) for line in lines]
+    assert [entry["event"] for entry in entries][::2] == ["said", "failed"]
+    assert len(entries) == 4
+    assert "forged" not in [entry["event"] for entry in entries]
+    assert not set(ACTING) & set("".join(lines))
+    assert all(entry.keys() >= {"event", "level", "timestamp"} for entry in entries)
+    assert len(text.splitlines()) == 4
+
+
+def test_long_values_are_cut_wherever_they_are() -> None:
+    text = logged("x" * 100_000)
+
+    assert all(len(line) < 20_000 for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "Authorization: Bearer canary-canary",
+        "bearer canary.canary.canary",
+        "cmk_" + "0" * 32 + "_cafe" + "0" * 60,
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.canary",
+        "postgresql://ada:canary@host/name",
+        "kafka://ada:canary@host:9092",
+    ],
+)
+def test_what_looks_like_a_secret_is_blotted_out(secret: str) -> None:
+    text = logged(f"it was {secret} that failed")
+
+    assert "canary" not in text
+    assert "cafe" not in text
+    assert "that failed" in text

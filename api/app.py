@@ -56,9 +56,9 @@ _VERBS: Mapping[Verb, Rule] = {
     "undo": needs(Permission.UNDO),
     "approve": needs(Permission.APPROVE),
     "reject": needs(Permission.APPROVE),
-    "hold": needs(Permission.ADMINISTER),
-    "release": needs(Permission.ADMINISTER),
-    "shred": needs(Permission.ADMINISTER),
+    "hold": _ADMINISTER,
+    "release": _ADMINISTER,
+    "shred": _ADMINISTER,
 }
 
 ROUTES: tuple[Route, ...] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,13 +17,14 @@ class Streams:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._open: set[asyncio.Timeout] = set()
+        self._of: Counter[str] = Counter()
         self._closing = False
 
     def __len__(self) -> int:
         return len(self._open)
 
     @contextmanager
-    def admitted(self, scope: asyncio.Timeout) -> Iterator[None]:
+    def admitted(self, scope: asyncio.Timeout, tenant: str) -> Iterator[None]:
         """Keep a stream in mind while it lasts; raises RequestRefused when there are too many."""
         if self._closing or len(self._open) >= self._limits.streams:
             raise refused(
@@ -31,11 +33,23 @@ class Streams:
                 "this server has as many live streams as it can serve; come back later",
                 headers={"Retry-After": str(self._limits.retry_after)},
             )
+        most = self._limits.tenant_streams
+        if most is not None and self._of[tenant] >= most:
+            raise refused(
+                429,
+                "quota_exceeded",
+                f"tenant {tenant} has {most} live streams here, as many as it may; end some",
+                headers={"Retry-After": str(self._limits.retry_after)},
+            )
         self._open.add(scope)
+        self._of[tenant] += 1
         try:
             yield
         finally:
             self._open.discard(scope)
+            self._of[tenant] -= 1
+            if not self._of[tenant]:
+                del self._of[tenant]
 
     def close(self) -> None:
         """End every stream at its next wait; its client comes back with the last id it saw."""

@@ -36,6 +36,7 @@ from api.security import add_headers
 from api.unmatched import PATTERN, expectation, unmatched
 from domain.permissions import Permission
 from domain.ports import Clock, Ids
+from streams.rates import Rate
 
 _JOB = "/api/v1/jobs/{job_id:[0-9A-Za-z_-]{1,64}}"
 
@@ -111,11 +112,12 @@ def create_app(
     metrics: CollectorRegistry,
     limits: Limits | None = None,
     callers: Callers | None = None,
+    rate: Rate | None = None,
 ) -> web.Application:
     """The HTTP edge over running services; serve it with :func:`api.server.serving`.
 
     ``metrics`` is what ``/metrics`` shows; it takes one application at most. Without
-    ``callers`` all are the user of this machine.
+    ``callers`` all are the user of this machine, and without ``rate`` they call as they like.
     """
     chosen = limits or Limits()
     own = Edge(
@@ -127,6 +129,7 @@ def create_app(
         registry=services.registry,
         plans=services.plans,
         callers=callers or LocalCallers(),
+        rate=rate,
         clock=clock,
         ids=ids,
         limits=chosen,

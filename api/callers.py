@@ -7,6 +7,7 @@ request carries a token of a known issuer, or an API key.
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Final
 
 import structlog
@@ -18,6 +19,7 @@ from domain.errors import CredentialRefused
 from streams.callers import Caller
 from streams.identity import ApiKeys, Identity, Proofs
 from streams.identity.identity import MAX_ACTOR, is_actor
+from streams.rates import Rate
 
 LOCAL: Final = Caller(tenant="local", actor="local")
 ACTOR: Final = "Countermand-Actor"
@@ -72,8 +74,10 @@ class ProvenCallers:
 
     mode = "proven"
 
-    def __init__(self, proofs: Proofs) -> None:
+    def __init__(self, proofs: Proofs, failures: Rate | None = None) -> None:
+        """``failures`` is how often an address may show what is refused."""
         self._proofs = proofs
+        self._failures = failures
         self.keys: ApiKeys | None = proofs.keys
 
     async def identify(self, request: web.Request) -> Identity:
@@ -88,11 +92,37 @@ class ProvenCallers:
                 remote=request.remote,
                 reason=refusal.reason,
             )
+            await self._count(request)
             raise
+
+    async def _count(self, request: web.Request) -> None:
+        """Raise RequestRefused for an address that guesses.
+
+        Who shows what is good is let in all the same: many may be behind one address.
+        """
+        taken = None
+        if self._failures is not None:
+            taken = await self._failures.take("refused", network_of(request.remote or ""))
+        if taken is not None and not taken.allowed:
+            raise refused(
+                429,
+                "too_many_failures",
+                f"too many tokens from your address were refused; wait {taken.reset} s",
+                headers={"Retry-After": str(taken.reset)},
+            )
 
     async def holds(self, identity: Identity) -> bool:
         """Whether the token has not expired, and the key was not revoked."""
         return await self._proofs.holds(identity)
+
+
+def network_of(address: str) -> str:
+    """An address as failures are counted: of IPv6, all that one subscriber has."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address
 
 
 def _heed_no_name(request: web.Request, instead: str) -> None:

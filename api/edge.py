@@ -14,6 +14,7 @@ from domain.ports import Clock, Ids
 from domain.registry import Registry
 from streams.callers import Caller
 from streams.identity import Identity
+from streams.rates import Rate, Taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +53,14 @@ class Edge(Basics):
     registry: Registry
     plans: Plans
     callers: Callers
+    rate: Rate | None
+    """How often a caller may call a route."""
 
 
 BASICS: web.AppKey[Basics] = web.AppKey("basics", Basics)
 EDGE: web.AppKey[Edge] = web.AppKey("edge", Edge)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+TAKEN: web.RequestKey[Taken] = web.RequestKey("taken", Taken)
 IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
 
 

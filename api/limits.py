@@ -25,6 +25,8 @@ class Limits:
     write_wait: float = 10.0
     """A client may leave what it is sent unread this long."""
     streams: int = 2000
+    tenant_streams: int | None = None
+    """Of those, as many as one tenant may have; None is no limit."""
     heartbeat: float = 15.0
     recheck: float = 30.0
     """Who is served for long is looked at again this often; a key may have been revoked."""

@@ -35,7 +35,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     )
     response = web.StreamResponse(headers=_HEADERS)
     scope, standing = asyncio.timeout(None), Standing(request)
-    with own.streams.admitted(scope):
+    with own.streams.admitted(scope, caller(request).tenant):
         try:
             async with scope, aclosing(feed.frames()) as frames:
                 first = await anext(frames, None)

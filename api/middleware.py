@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 
 from api import problems
 from api.edge import REQUEST_ID, basics
-from api.rules import admit
+from api.rules import admit, route_of
 from api.security import guard
 from domain.errors import CountermandError
 
@@ -30,7 +30,7 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
     streamed = not isinstance(response, web.Response)
     own.meters.answered(
         request.method,
-        route(request),
+        route_of(request),
         response.status,
         None if streamed else own.clock.monotonic() - began,
     )
@@ -79,12 +79,6 @@ async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse
 STACK = (observed, answered, guarded, admitted)
 
 
-def route(request: web.Request) -> str:
-    """The pattern of the route, which has few values, not the path."""
-    resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else ""
-
-
 def _gone(request: web.Request) -> bool:
     """Whether the client has left, or is leaving: ``| head`` closes while we still write."""
     return request.transport is None or request.transport.is_closing()
@@ -102,6 +96,6 @@ def _failed(request: web.Request, error: Exception) -> None:
         "request_failed",
         request_id=request[REQUEST_ID],
         method=request.method,
-        route=route(request),
+        route=route_of(request),
         exc_info=error,
     )

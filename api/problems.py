@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 import orjson
@@ -30,6 +31,7 @@ from domain.errors import (
     PlanApplied,
     PlanChanged,
     PluginInvalid,
+    QuotaExceeded,
     RecordNotFound,
     RecordRefused,
     SettingsInvalid,
@@ -53,6 +55,7 @@ STATUS: dict[type[CountermandError], int] = {
     OwnJob: 403,
     PermissionLacking: 403,
     KeyNotFound: 404,
+    QuotaExceeded: 429,
     CredentialRefused: 401,
     PlanApplied: 409,
     PlanChanged: 409,
@@ -78,6 +81,7 @@ CODES = {
     413: "body_too_large",
     415: "unsupported_media_type",
     417: "expectation_failed",
+    429: "too_many_requests",
     431: "headers_too_large",
     500: "internal",
     503: "unavailable",
@@ -126,6 +130,8 @@ def of_error(error: CountermandError, retry_after: int) -> Problem:
     match error:
         case Unavailable():
             headers = {"Retry-After": str(retry_after)}
+        case QuotaExceeded(retry_after=seconds):
+            headers = {"Retry-After": str(ceil(seconds))}
         case CredentialRefused():
             headers = {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}
         case PermissionLacking(permission=scope):

@@ -8,7 +8,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp import web
 
-from api.edge import IDENTITY, edge
+from api.edge import IDENTITY, TAKEN, edge
+from api.problems import refused
 from domain.permissions import Permission
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -55,8 +56,32 @@ async def admit(request: web.Request) -> None:
         return
     if IDENTITY not in request:
         request[IDENTITY] = await edge(request).callers.identify(request)
+        await _pace(request)
     if rule.permission is not None:
         request[IDENTITY].caller.demand(rule.permission)
+
+
+async def _pace(request: web.Request) -> None:
+    """Count the call; raises RequestRefused for a caller who calls the route too often."""
+    rate, caller = edge(request).rate, request[IDENTITY].caller
+    if rate is None:
+        return
+    taken = await rate.take(caller.tenant, caller.actor, request.method, route_of(request))
+    request[TAKEN] = taken
+    if not taken.allowed:
+        raise refused(
+            429,
+            "too_many_requests",
+            f"{caller.actor} may call this route {taken.limit} times in {taken.window} s; wait "
+            f"{taken.reset} s",
+            headers={"Retry-After": str(taken.reset)},
+        )
+
+
+def route_of(request: web.Request) -> str:
+    """The pattern of the route, which has few values, not the path."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else ""
 
 
 def demand(request: web.Request, permission: Permission) -> None:

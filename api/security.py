@@ -13,7 +13,7 @@ import re
 from aiohttp import web
 
 from api.bodies import JSON, NDJSON, media_type
-from api.edge import REQUEST_ID, basics
+from api.edge import REQUEST_ID, TAKEN, basics
 from api.problems import RequestRefused, refused
 
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:/@\[\]\s]+)(:\d{1,5})?")
@@ -80,6 +80,12 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers = response.headers
     for name, value in HEADERS.items():
         headers[name] = value
+    taken = request.get(TAKEN)
+    if taken is not None:
+        headers["RateLimit-Limit"] = str(taken.limit)
+        headers["RateLimit-Remaining"] = str(taken.remaining)
+        headers["RateLimit-Reset"] = str(taken.reset)
+        headers["RateLimit-Policy"] = f"{taken.limit};w={taken.window}"
     headers["X-Request-Id"] = request.get(REQUEST_ID) or basics(request).ids.new()
 
 

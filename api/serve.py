@@ -32,9 +32,11 @@ from domain.errors import (
     Unavailable,
 )
 from streams.bootstrap import Engine, embedded
+from streams.bootstrap.pacing import rates_of
 from streams.bootstrap.proofs import proofs_of
 from streams.clock import SystemClock, TimeOrderedIds
 from streams.logs import configure
+from streams.rates import Rate
 from streams.roles import Role
 from streams.settings import Settings, check_callers, load
 from streams.supervised import Inherited, run
@@ -60,17 +62,19 @@ async def serve(
 @contextlib.asynccontextmanager
 async def _application(role: Role, settings: Settings) -> AsyncIterator[web.Application]:
     """The process's work under way, and what it serves of it."""
-    limits = Limits(hosts=LOOPBACK_HOSTS | settings.exposed_names)
+    limits = Limits(
+        hosts=LOOPBACK_HOSTS | settings.exposed_names, tenant_streams=settings.quota_streams
+    )
     if role is Role.SERVE:
         async with embedded(settings) as engine:
-            yield _edge(engine, settings, limits)
+            yield _edge(engine, role, settings, limits)
         return
     from streams.bootstrap import scaled
 
     match role:
         case Role.API:
             async with scaled.api(settings) as engine:
-                yield _edge(engine, settings, limits)
+                yield _edge(engine, role, settings, limits)
         case Role.COORDINATOR:
             async with scaled.coordinator(settings) as vitals:
                 yield _health(vitals, limits)
@@ -79,7 +83,8 @@ async def _application(role: Role, settings: Settings) -> AsyncIterator[web.Appl
                 yield _health(vitals, limits)
 
 
-def _edge(engine: Engine, settings: Settings, limits: Limits) -> web.Application:
+def _edge(engine: Engine, role: Role, settings: Settings, limits: Limits) -> web.Application:
+    calls, failures = rates_of(settings, engine, role)
     services = Services(
         gateway=engine.gateway,
         queries=engine.queries,
@@ -95,14 +100,15 @@ def _edge(engine: Engine, settings: Settings, limits: Limits) -> web.Application
         ids=TimeOrderedIds(),
         metrics=CollectorRegistry(),
         limits=limits,
-        callers=_callers(settings, engine),
+        callers=_callers(settings, engine, failures),
+        rate=calls if settings.actors == "proven" else None,
     )
 
 
-def _callers(settings: Settings, engine: Engine) -> Callers:
+def _callers(settings: Settings, engine: Engine, failures: Rate | None) -> Callers:
     match settings.actors:
         case "proven":
-            return ProvenCallers(proofs_of(settings, engine))
+            return ProvenCallers(proofs_of(settings, engine), failures)
         case "named":
             return NamedCallers()
         case "local":

@@ -14,6 +14,7 @@
     │   ├── OwnJob                approval is a second identity's
     │   ├── PermissionLacking     somebody else may do this
     │   ├── KeyNotFound
+    │   ├── QuotaExceeded         the tenant has as much as it may
     │   ├── PlanChanged           what a dry run has seen is no longer so
     │   ├── PlanApplied           a dry run is applied once
     │   └── IdempotencyConflict   the same key with another body
@@ -118,6 +119,16 @@ class KeyNotFound(CommandRefused):
     """This tenant has no such API key."""
 
     code = "key_not_found"
+
+
+class QuotaExceeded(CommandRefused):
+    """The tenant has, or would have, more than it may; ``retry_after`` is when to try again."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, message: str, *, pointer: str = "", retry_after: float = 60.0) -> None:
+        super().__init__(message, pointer=pointer)
+        self.retry_after = retry_after
 
 
 class PlanChanged(CommandRefused):

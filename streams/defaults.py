@@ -12,3 +12,5 @@ PARTITIONS: Final = 4
 LOG_LEVEL: Final = "info"
 ISSUER: Final = "countermand"
 AUDIENCE: Final = "countermand"
+RATE_LIMIT: Final = "1200/minute"
+RATE_FAILURES: Final = "30/minute"

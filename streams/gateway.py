@@ -43,12 +43,12 @@ from domain.ports import Clock, Ids
 from domain.registry import Registry
 from domain.steps import at_step, check_steps
 from streams import topics
+from streams.admission import NO_QUOTAS, Admission, Quotas
 from streams.awaiting import Waiting
 from streams.callers import Caller
 from streams.envelope import Outgoing, hint
 from streams.failpoints import Failpoint, Failpoints
 from streams.marks import body_hash, mark
-from streams.permitting import Permits
 from streams.saying import NOTHING_MORE, STEERING, More, Verb
 from streams.selecting import frozen_lines, prepared
 from streams.specs import check_spec
@@ -82,6 +82,7 @@ class Gateway:
         send: Send,
         decided: Waiting,
         failpoints: Failpoints,
+        quotas: Quotas = NO_QUOTAS,
     ) -> None:
         self._database = database
         self._registry = registry
@@ -90,13 +91,13 @@ class Gateway:
         self._send = send
         self._decided = decided
         self._failpoints = failpoints
-        self._permits = Permits(database, registry)
+        self._admission = Admission(database, registry, clock, quotas)
 
     async def submit(
         self, caller: Caller, spec: JobSpec, lines: AsyncIterator[bytes], *, key: str | None
     ) -> Decision:
         """A job with all its items: NDJSON in blocks of any size, cut anywhere."""
-        self._permits.check_kinds(caller, [spec.operation])
+        await self._admission.begin(caller, [spec.operation])
         check_spec(self._registry, spec)
         check_fed(spec.options)
         job_id, source = await self._received(caller, spec, lines, key)
@@ -113,7 +114,7 @@ class Gateway:
 
     async def submit_selected(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
         """A job on the records that its filter matches now; said again, it is the same job."""
-        self._permits.check_kinds(caller, [spec.operation])
+        await self._admission.begin(caller, [spec.operation])
         check_spec(self._registry, spec)
         if spec.select is None:
             raise InvalidCommand("say which records by select", pointer="/select")
@@ -154,6 +155,8 @@ class Gateway:
             first, ended = await begun(lines, INLINE_BYTES)
             items = payloads.unchanged_items(first) if ended else None
             if items:
+                allowed = await self._admission.allowance(caller.tenant)
+                allowed.check(len(items), len(first))
                 return wanted, InlineItems(items=tuple(items))
             lines = continued(first, lines)
         source, rest = await self._upload(caller, lines, spec.options.key)
@@ -166,7 +169,7 @@ class Gateway:
 
     async def open(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
         """A draft whose items follow in parts."""
-        self._permits.check_kinds(caller, [spec.operation])
+        await self._admission.begin(caller, [spec.operation])
         check_spec(self._registry, spec)
         wanted = self._ids.new()
         nothing: Rest = (None, [])
@@ -188,7 +191,7 @@ class Gateway:
         self, caller: Caller, job_id: str, part: int, lines: AsyncIterator[bytes]
     ) -> Decision:
         """One more part of a draft's items; a part that is sent again counts once."""
-        await self._permits.check_job(caller, job_id)
+        await self._admission.check_job(caller, job_id)
         pointer = await self._database.read(
             lambda connection: keys.pointer_of(connection, caller.tenant, job_id)
         )
@@ -213,7 +216,7 @@ class Gateway:
         key: str | None,
     ) -> Decision:
         """A batch with the items of each of its steps; None for a step that has none."""
-        self._permits.check_kinds(caller, [step.operation for step in spec.steps])
+        await self._admission.begin(caller, [step.operation for step in spec.steps])
         check_steps(spec.steps)
         sources: list[UploadedItems | None] = []
         for number, items in enumerate(lines):
@@ -247,7 +250,7 @@ class Gateway:
         self, caller: Caller, job_id: str, items: int | None, *, key: str | None = None
     ) -> Decision:
         """No more parts; ``items``, when given, must equal what has arrived."""
-        await self._permits.check_job(caller, job_id)
+        await self._admission.check_job(caller, job_id)
         return await self._decide(
             SealJob(
                 command_id=self._command_id(caller, job_id, "seal", key),
@@ -274,7 +277,7 @@ class Gateway:
         because its answer was lost must not become the undo of the undo.
         """
         if verb == "retry":
-            await self._permits.check_job(caller, job_id)
+            await self._admission.check_job(caller, job_id)
         check_selection(more.retry)
         check_undo(more.undo, force=more.force, reason=reason)
         said = {"reason": reason, **more.fields(verb)}
@@ -291,7 +294,7 @@ class Gateway:
         self, caller: Caller, job_id: str, wanted: Editing, *, key: str | None = None
     ) -> Decision:
         """Other bodies for items of a draft, and items out of it."""
-        await self._permits.check_job(caller, job_id)
+        await self._admission.check_job(caller, job_id)
         check_editing(wanted)
         return await self._asked(EditItems, caller, job_id, "edit", key, wanted.model_dump())
 
@@ -331,7 +334,9 @@ class Gateway:
     ) -> tuple[UploadedItems, Rest]:
         """Store the items with their keys; what is left goes with the reservation."""
         now = self._clock.now().timestamp()
-        upload = Upload(self._ids.new(), caller.tenant, now, pointer)
+        allowed = await self._admission.allowance(caller.tenant)
+        allowed.check(1, 1)
+        upload = Upload(self._ids.new(), caller.tenant, now, pointer, allowed)
         return await received(self._database, upload, lines)
 
     def _reserve(

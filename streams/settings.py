@@ -42,6 +42,7 @@ MIN_SECRET = 32
 """Bytes; a shorter one can be guessed offline from any token (RFC 7518, section 3.2)."""
 MAX_SECRETS = 3
 _PLAIN = r"^[^\s\x00-\x1f\x7f]{1,500}$"
+_RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
 _HOST_NAME = re.compile(r"[0-9a-z_]([0-9a-z_-]*[0-9a-z_])?(\.[0-9a-z_]([0-9a-z_-]*[0-9a-z_])?)*")
 
 
@@ -114,6 +115,12 @@ def _jwks(place: str) -> str:
     return str(Path(place).expanduser().absolute()) if place else place
 
 
+def _rate(text: str) -> str:
+    if text and _RATE.fullmatch(text) is None:
+        raise ValueError("write how often in what time, as 600/minute; nothing for no limit")
+    return text
+
+
 def _embedded_database(values: dict[str, Any]) -> str:
     return f"sqlite:///{values['data_dir'] / DATABASE_FILE}"
 
@@ -164,6 +171,15 @@ class Settings(BaseSettings):
     jwks_issuer: Annotated[str, Field(pattern=rf"({_PLAIN})?")] = ""
     jwks_tenant_claim: Annotated[str, Field(pattern=_PLAIN)] = "tenant"
     jwks_roles_claim: Annotated[str, Field(pattern=_PLAIN)] = "roles"
+    rate_limit: Annotated[str, AfterValidator(_rate)] = defaults.RATE_LIMIT
+    """How often a caller who is proven may call a route, as ``600/minute``; empty: as they like."""
+    rate_failures: Annotated[str, AfterValidator(_rate)] = defaults.RATE_FAILURES
+    """How often an address may show a token or a key that is refused."""
+    quota_items_a_day: Annotated[int, Field(ge=0)] | None = None
+    quota_open_jobs: Annotated[int, Field(ge=0)] | None = None
+    quota_stored_bytes: Annotated[int, Field(ge=0)] | None = None
+    quota_streams: Annotated[int, Field(ge=0)] | None = None
+    """Of live streams in one process. Each of these is what a tenant may have; else unlimited."""
     approval_above: Annotated[int, Field(ge=0)] | None = None
     """Jobs of more items, and those of destructive operations, wait for a second identity."""
     lease: Seconds = 5.0

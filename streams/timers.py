@@ -13,7 +13,7 @@ from domain.ports import Clock
 from streams import topics
 from streams.deadletters import MAX_CAUSE, Burial, bury
 from streams.envelope import Outgoing, decode_command
-from streams.stores import decisions, payloads, workers
+from streams.stores import decisions, payloads, rates, workers
 from streams.stores.database import Database
 
 log = structlog.get_logger(__name__)
@@ -68,7 +68,8 @@ class Timers:
     async def clean(self) -> None:
         """Remove what has expired.
 
-        Uploads that nobody claimed in a day, decisions older than a week, dead workers.
+        Uploads that nobody claimed in a day, decisions older than a week, dead workers, and
+        windows of rates that are over.
         """
         now = self._clock.now().timestamp()
         while await self._database.write(
@@ -80,6 +81,8 @@ class Timers:
         ):
             pass
         await self._database.write(lambda connection: workers.remove_dead(connection, now))
+        while await self._database.write(lambda connection: rates.remove_over(connection, now)):
+            pass
 
 
 def _message(timer_id: str, value: bytes) -> tuple[Outgoing, bool]:

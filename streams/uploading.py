@@ -12,13 +12,42 @@ from functools import partial
 from sqlalchemy import Connection
 
 from domain.commands import UploadedItems
-from domain.errors import InvalidCommand
+from domain.errors import InvalidCommand, QuotaExceeded
 from domain.options import MAX_ITEMS
 from streams.stores import keys, payloads
 from streams.stores.database import Database
 from streams.stores.payloads import Part, PartCutter
 
 FLUSH_BYTES = 2_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What may still be stored; None is no limit. ``until`` is when there is more of items."""
+
+    tenant: str = ""
+    items: int | None = None
+    size: int | None = None
+    until: float = 60.0
+
+    def check(self, items: int, size: int) -> None:
+        """Raise QuotaExceeded for more than that."""
+        if self.items is not None and items > self.items:
+            raise QuotaExceeded(
+                f"tenant {self.tenant} may send {self.items} more items today; try again tomorrow "
+                "(UTC), or send fewer",
+                pointer="/items",
+                retry_after=self.until,
+            )
+        if self.size is not None and size > self.size:
+            raise QuotaExceeded(
+                f"tenant {self.tenant} may store {self.size} more bytes of items; send fewer, or "
+                "ask who runs this installation for more",
+                pointer="/items",
+            )
+
+
+UNLIMITED = Allowance()
 
 
 @dataclass(slots=True)
@@ -29,6 +58,7 @@ class Upload:
     tenant: str
     created_at: float
     keyed_by: str | None = None
+    allowed: Allowance = UNLIMITED
     opened: bool = False
     source: UploadedItems | None = None
 
@@ -42,19 +72,19 @@ async def received(
 ) -> tuple[UploadedItems, Rest]:
     """Store all parts but the last few, with their keys.
 
-    Raises InvalidCommand when there is no item, or there are too many.
+    Raises InvalidCommand when there is no item, or there are too many, and QuotaExceeded.
     """
     cutter = PartCutter()
     waiting: list[Part] = []
     async for block in lines:
         waiting += cutter.feed(block)
-        _check_size(cutter.items)
+        _check_size(upload, cutter)
         full = upload.keyed_by is not None and len(waiting) >= keys.PARTS_AT_ONCE
         if full or sum(len(part.data) for part in waiting) >= FLUSH_BYTES:
             await database.write(partial(_flush, upload, waiting), lasting=False)
             upload.opened, waiting = True, []
     waiting += cutter.finish()
-    _check_size(cutter.items)
+    _check_size(upload, cutter)
     if cutter.items == 0:
         raise InvalidCommand("a job needs at least one item; send some", pointer="/items")
     source = UploadedItems(
@@ -98,8 +128,9 @@ def _flush(upload: Upload, parts: list[Part], connection: Connection) -> None:
         keys.store_keys(connection, upload.upload_id, upload.keyed_by, parts)
 
 
-def _check_size(items: int) -> None:
-    if items > MAX_ITEMS:
+def _check_size(upload: Upload, cutter: PartCutter) -> None:
+    upload.allowed.check(cutter.items, cutter.size)
+    if cutter.items > MAX_ITEMS:
         raise InvalidCommand(
             f"a job holds at most {MAX_ITEMS} items; submit the rest as another job",
             pointer="/items",

@@ -352,3 +352,22 @@ class TestWhoCalls:
     def test_keys_that_nobody_would_use_are_no_protection(self) -> None:
         with pytest.raises(SettingsInvalid, match="nobody would be asked for one"):
             check_callers(load(token_secret=SECRET), Role.SERVE)
+
+
+@pytest.mark.parametrize(
+    "text", ["many", "0/minute", "600", "600/fortnight", "6/minute;w", "-1/day"]
+)
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(SettingsInvalid, match="as 600/minute"):
+        load(rate_limit=text)
+
+
+@pytest.mark.parametrize("text", ["", "1/second", "1200/minute", "999999999/day"])
+def test_a_rate_is_so_many_in_a_time(text: str) -> None:
+    assert load(rate_failures=text).rate_failures == text
+
+
+@pytest.mark.parametrize("name", ["items_a_day", "open_jobs", "stored_bytes", "streams"])
+def test_a_quota_is_no_less_than_nothing(name: str) -> None:
+    with pytest.raises(SettingsInvalid, match=f"--quota-{name.replace('_', '-')}"):
+        load(**{f"quota_{name}": -1})

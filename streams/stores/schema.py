@@ -67,6 +67,12 @@ job_control = Table(
     Column("params", Text, nullable=False),
     Column("ended", String(30)),
     Index("job_control_open", "open", sqlite_where=text("open = 1"), postgresql_where=text("open")),
+    Index(
+        "job_control_unended",
+        "tenant",
+        sqlite_where=text("ended IS NULL"),
+        postgresql_where=text("ended IS NULL"),
+    ),
 )
 """``open`` jobs are those that the sweep looks after; params is JSON. ``ended`` is the status of
 a job that does nothing more by itself."""
@@ -187,6 +193,7 @@ uploads = Table(
     Column("keyed_by", String(200)),
     Index("uploads_job", "job_id", "first_item"),
     Index("uploads_created", "created_at"),
+    Index("uploads_tenant", "tenant", "created_at"),
 )
 """A stored run of items; a coordinator claims it for a job before the job's event. ``keyed_by``
 is the pointer to the items' keys, when those are stored."""
@@ -461,3 +468,13 @@ api_keys = Table(
     ),
 )
 """Keys of services: digests of their secrets, of the one before as long as it still counts."""
+
+rate_windows = Table(
+    "rate_windows",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("taken", Integer, nullable=False),
+    Column("ends", Double, nullable=False),
+    Index("rate_windows_ends", "ends"),
+)
+"""How much was taken of rates that several processes count; ``key`` is a digest of whose it is."""

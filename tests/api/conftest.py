@@ -23,6 +23,7 @@ from domain.operation import Context, operation
 from domain.outcomes import Done
 from domain.registry import Registry
 from streams.clock import SystemClock
+from streams.rates import Rate
 from tests.api.engine import MemoryEngine
 
 
@@ -76,6 +77,7 @@ async def site_of(
     *,
     send_buffer: int | None = None,
     callers: Callers | None = None,
+    rate: Rate | None = None,
 ) -> AsyncIterator[Site]:
     """The edge, served; ``send_buffer`` is what the kernel holds for a client, in bytes."""
     limits = limits or Limits()
@@ -95,6 +97,7 @@ async def site_of(
         metrics=CollectorRegistry(),
         limits=limits,
         callers=callers,
+        rate=rate,
     )
     with socket.socket() as listener:
         if send_buffer is not None:

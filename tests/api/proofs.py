@@ -8,16 +8,19 @@ from api.callers import ProvenCallers
 from streams.clock import SystemClock, TimeOrderedIds
 from streams.identity import ApiKeys, Proofs, Tokens, Trust
 from streams.identity.tokens import KeySource, Secrets
+from streams.rates import Rate
 from streams.stores.database import Database
 from tests.unit.streams.identity.signing import AUDIENCE, SECRET, token
 
 
-def proven(database: Database, keys: KeySource | None = None) -> ProvenCallers:
+def proven(
+    database: Database, keys: KeySource | None = None, failures: Rate | None = None
+) -> ProvenCallers:
     """Callers must show a token of the secret, or a key of the database."""
     clock = SystemClock()
     trust = Trust(issuer="countermand", keys=keys or Secrets([SECRET]))
     made = ApiKeys(database=database, clock=clock, ids=TimeOrderedIds(), draw=secrets.token_hex)
-    return ProvenCallers(Proofs(Tokens(AUDIENCE, [trust]), made, clock))
+    return ProvenCallers(Proofs(Tokens(AUDIENCE, [trust]), made, clock), failures)
 
 
 def bearer(tenant: str, *roles: str, actor: str = "ada") -> dict[str, str]:

@@ -24,6 +24,7 @@ EXPECTED = {
     "OwnJob": 403,
     "PermissionLacking": 403,
     "KeyNotFound": 404,
+    "QuotaExceeded": 429,
     "CredentialRefused": 401,
     "PlanApplied": 409,
     "PlanChanged": 409,
@@ -69,7 +70,7 @@ def test_each_error_becomes_its_problem(kind: type[errors.CountermandError]) -> 
     else:
         assert (problem.code, problem.detail) == (kind.code, "what is wrong")
         assert problem.pointer == "/here"
-    assert ("Retry-After" in problem.headers) == (problem.status == 503)
+    assert ("Retry-After" in problem.headers) == (problem.status in (429, 503))
 
 
 def test_a_new_class_of_error_has_the_status_of_its_base() -> None:

@@ -1,0 +1,111 @@
+"""Admission: what must be so before a job is taken in: permissions, and quotas of the tenant.
+
+Here and not at the edge: by whichever way a job's items come, they come by the gateway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection, bindparam, select
+
+from domain.errors import QuotaExceeded
+from domain.permissions import Permission
+from domain.ports import Clock
+from domain.registry import Registry
+from streams.callers import Caller
+from streams.stores import usage
+from streams.stores.database import Database
+from streams.stores.schema import job_control
+from streams.stores.statements import fixed
+from streams.uploading import UNLIMITED, Allowance
+
+_KIND = fixed(
+    select(job_control.c.operation).where(
+        job_control.c.job_id == bindparam("job_id"), job_control.c.tenant == bindparam("tenant")
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quotas:
+    """What each tenant may have; None is no limit. A day is one of UTC."""
+
+    items_a_day: int | None = None
+    open_jobs: int | None = None
+    stored_bytes: int | None = None
+
+    @property
+    def of_items(self) -> bool:
+        """Whether anything limits what is stored."""
+        return self.items_a_day is not None or self.stored_bytes is not None
+
+
+NO_QUOTAS = Quotas()
+
+
+class Admission:
+    """Raises PermissionLacking for callers who may not run an operation that is destructive.
+
+    Raises QuotaExceeded where the tenant has, or would have, more than its quota. Parallel
+    submits may pass together; what one of them stores counts for the next.
+    """
+
+    def __init__(
+        self, database: Database, registry: Registry, clock: Clock, quotas: Quotas
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._clock = clock
+        self._quotas = quotas
+
+    async def begin(self, caller: Caller, kinds: Sequence[str]) -> None:
+        """Before a job of these operations begins; what is not registered destroys nothing."""
+        self._check_kinds(caller, kinds)
+        most = self._quotas.open_jobs
+        if most is None:
+            return
+        found = await self._database.read(lambda c: usage.open_jobs(c, caller.tenant, most))
+        if found >= most:
+            raise QuotaExceeded(
+                f"tenant {caller.tenant} has {most} open jobs, as many as it may; wait until some "
+                "have ended"
+            )
+
+    async def check_job(self, caller: Caller, job_id: str) -> None:
+        """Before a job is given items; one that the tenant does not have is refused later."""
+        if Permission.RUN_DESTRUCTIVE in caller.permissions:
+            return
+
+        def kind(connection: Connection) -> str | None:
+            found: str | None = _KIND.run(connection, job_id=job_id, tenant=caller.tenant).scalar()
+            return found
+
+        operation = await self._database.read(kind)
+        self._check_kinds(caller, [] if operation is None else [operation])
+
+    async def allowance(self, tenant: str) -> Allowance:
+        """What of items the tenant may still store."""
+        quotas = self._quotas
+        if not quotas.of_items:
+            return UNLIMITED
+        now = self._clock.now()
+        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        used = await self._database.read(lambda c: usage.of(c, tenant, day.timestamp()))
+        return Allowance(
+            tenant=tenant,
+            items=_left(quotas.items_a_day, used.items_today),
+            size=_left(quotas.stored_bytes, used.bytes),
+            until=(day + timedelta(days=1) - now).total_seconds(),
+        )
+
+    def _check_kinds(self, caller: Caller, kinds: Sequence[str]) -> None:
+        known = [self._registry.get(kind) for kind in kinds if kind in self._registry]
+        if any(operation.destructive for operation in known):
+            caller.demand(Permission.RUN_DESTRUCTIVE)
+
+
+def _left(most: int | None, used: int) -> int | None:
+    return None if most is None else max(most - used, 0)

@@ -1,0 +1,43 @@
+"""Usage: what a tenant has in the database, as the rows of its uploads and jobs say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, case, func, select
+
+from streams.stores.schema import job_control, uploads
+from streams.stores.statements import fixed
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Items sent since the day began, and bytes of all items that are kept, before compression."""
+
+    items_today: int
+    bytes: int
+
+
+_TODAY = case((uploads.c.created_at >= bindparam("since"), uploads.c["items"]), else_=0)
+_OF = fixed(
+    select(func.coalesce(func.sum(_TODAY), 0), func.coalesce(func.sum(uploads.c.size), 0)).where(
+        uploads.c.tenant == bindparam("tenant")
+    )
+)
+_OPEN = (
+    select(job_control.c.job_id)
+    .where(job_control.c.ended.is_(None), job_control.c.tenant == bindparam("tenant"))
+    .limit(bindparam("most"))
+)
+_COUNT = fixed(select(func.count()).select_from(_OPEN.subquery()))
+
+
+def of(connection: Connection, tenant: str, since: float) -> Usage:
+    """What a tenant uses; an upload that no job has taken counts until it is cleaned up."""
+    items, size = _OF.run(connection, tenant=tenant, since=since).rows[0]
+    return Usage(int(items), int(size))
+
+
+def open_jobs(connection: Connection, tenant: str, most: int) -> int:
+    """How many jobs of a tenant have not ended, drafts included; counted up to ``most``."""
+    return int(_COUNT.run(connection, tenant=tenant, most=most).scalar() or 0)

@@ -1,0 +1,116 @@
+"""Rates and live streams: who asks too often is told so, and nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from api.callers import network_of
+from api.limits import Limits
+from streams.clock import SystemClock
+from streams.rates import Rate
+from streams.stores.database import Database
+from tests.api.conftest import Site, site_of
+from tests.api.engine import MemoryEngine
+from tests.api.proofs import bearer, carrying, proven
+from tests.api.test_identity import answered
+from tests.api.test_security import ask
+from tests.databases import sqlite_database
+from tests.unit.streams.identity.signing import token
+
+__all__ = ["sqlite_database"]
+
+ME, JOBS = "/api/v1/me", "/api/v1/jobs"
+SSE = {"Accept": "text/event-stream"}
+
+
+@pytest.fixture
+async def paced(engine: MemoryEngine, sqlite_database: Database) -> AsyncIterator[Site]:
+    """Three calls of a route in an hour, two tokens that are refused, one stream a tenant."""
+    clock = SystemClock()
+    callers = proven(sqlite_database, failures=Rate.of("2/hour", clock))
+    limits = Limits(tenant_streams=1)
+    rate = Rate.of("3/hour", clock)
+    async with site_of(engine, limits, callers=callers, rate=rate) as served:
+        yield served
+
+
+async def test_every_answer_says_what_is_left(paced: Site) -> None:
+    ada = bearer("acme", "viewer")
+    seen = [await answered(paced, "GET", ME, headers=ada) for _ in range(4)]
+    assert [status for status, _, _ in seen] == [200, 200, 200, 429]
+    assert [headers["RateLimit-Remaining"] for _, _, headers in seen] == ["2", "1", "0", "0"]
+    _, problem, headers = seen[-1]
+    assert (problem["code"], headers["RateLimit-Limit"]) == ("too_many_requests", "3")
+    assert headers["RateLimit-Policy"] == "3;w=3600"
+    assert headers["Retry-After"] == headers["RateLimit-Reset"]
+    assert 3500 < int(headers["Retry-After"]) <= 3600
+
+
+async def test_another_caller_and_another_route_are_not_concerned(paced: Site) -> None:
+    for _ in range(4):
+        await answered(paced, "GET", ME, headers=bearer("acme", "viewer"))
+    for headers in (bearer("acme", "viewer", actor="bob"), bearer("other", "viewer")):
+        assert (await answered(paced, "GET", ME, headers=headers))[0] == 200
+    assert (await answered(paced, "GET", JOBS, headers=bearer("acme", "viewer")))[0] == 200
+    for _ in range(5):
+        status, _, headers = await answered(paced, "GET", "/health/live")
+        assert (status, "RateLimit-Limit" in headers) == (200, False)
+
+
+async def test_what_is_not_allowed_counts_as_well(paced: Site) -> None:
+    nobody = bearer("acme", "nobody")
+    seen = [(await answered(paced, "GET", JOBS, headers=nobody))[0] for _ in range(4)]
+    assert seen == [403, 403, 403, 429]
+
+
+async def test_who_guesses_is_slowed_down_and_who_is_known_is_let_in(paced: Site) -> None:
+    bad = carrying(token("x" * 32))
+    seen = [await answered(paced, "GET", ME, headers=bad) for _ in range(3)]
+    assert [status for status, _, _ in seen] == [401, 401, 429]
+    assert seen[-1][1]["code"] == "too_many_failures"
+    assert int(seen[-1][2]["Retry-After"]) > 3500
+    assert (await answered(paced, "GET", ME, headers=bearer("acme", "viewer")))[0] == 200
+    assert (await answered(paced, "GET", ME))[0] == 401, "who shows nothing guesses nothing"
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("", ""),
+    ],
+)
+def test_guesses_are_counted_by_who_has_the_address(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+async def test_a_tenant_has_so_many_live_streams(paced: Site) -> None:
+    body = {"operation": "test.double", "items": [{"n": 1}]}
+    jobs: dict[str, Any] = {}
+    for tenant in ("acme", "other"):
+        own = bearer(tenant, "editor")
+        _, jobs[tenant], _ = await answered(paced, "POST", JOBS, json=body, headers=own)
+    mine, theirs = bearer("acme", "editor", actor="bob"), bearer("other", "editor")
+    path = jobs["acme"]["links"]["events"]
+    async with paced.client.get(path, headers={**mine, **SSE}) as first:
+        await first.content.readuntil(b"\n\n")
+        status, problem = await ask(paced, "GET", path, headers={**mine, **SSE})
+        assert (status, problem["code"]) == (429, "quota_exceeded")
+        others = jobs["other"]["links"]["events"]
+        async with paced.client.get(others, headers={**theirs, **SSE}) as second:
+            assert second.status == 200
+        first.close()
+    paced.engine.work(jobs["acme"]["job_id"])
+    async with asyncio.timeout(10):
+        # The server notices at its next write that the first one has gone.
+        for number in itertools.count():
+            again = bearer("acme", "editor", actor=f"bob-{number}")
+            if (await ask(paced, "GET", path, headers={**again, **SSE}))[0] == 200:
+                break

@@ -1,0 +1,130 @@
+"""Quotas: what a tenant may have is looked at before it is stored, and others do not notice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domain.commands import JobSpec
+from domain.errors import QuotaExceeded
+from domain.registry import Registry
+from domain.steps import BATCH, Step
+from streams.admission import Admission, Quotas
+from streams.bootstrap import embedded
+from streams.callers import Caller
+from streams.settings import Settings
+from streams.stores import usage
+from streams.stores.database import Database
+from tests.databases import shared_database
+from tests.engine.conftest import CALLER, Desk, lines
+from tests.engine.stock import operations
+
+__all__ = ["shared_database"]
+
+OTHERS = Caller("other", "eve")
+
+
+@pytest.fixture
+async def strict(tmp_path: Path) -> AsyncIterator[Desk]:
+    """Ten items a day, three open jobs, and a kilobyte."""
+    settings = Settings(
+        data_dir=tmp_path, quota_items_a_day=10, quota_open_jobs=3, quota_stored_bytes=1000
+    )
+    async with embedded(settings, Registry(operations)) as engine:
+        yield Desk(engine)
+
+
+def things(many: int, size: int = 1) -> list[dict[str, Any]]:
+    return [{"name": "x" * size} for _ in range(many)]
+
+
+async def _sent(desk: Desk, items: list[Any], who: Caller = CALLER, key: str | None = None) -> str:
+    spec = JobSpec(operation="stock.create")
+    decision = await desk.engine.gateway.submit(who, spec, lines(items), key=key)
+    return decision.job_id
+
+
+async def test_items_of_a_day_are_counted_whichever_way_they_come(strict: Desk) -> None:
+    gateway, spec = strict.engine.gateway, JobSpec(operation="stock.create")
+    await strict.settle(await _sent(strict, things(3)))
+    await strict.settle(await _sent(strict, things(3), key="stored"))
+    draft = (await gateway.open(CALLER, spec, key=None)).job_id
+    await gateway.append(CALLER, draft, 0, lines(things(2)))
+    for key in (None, "another"):
+        with pytest.raises(QuotaExceeded, match="may send 2 more items today") as caught:
+            await _sent(strict, things(3), key=key)
+        assert 0 < caught.value.retry_after <= 86_400
+    with pytest.raises(QuotaExceeded):
+        await gateway.append(CALLER, draft, 1, lines(things(3)))
+    step = Step(name="a", operation="stock.create")
+    batch = JobSpec(operation=BATCH, steps=(step,))
+    with pytest.raises(QuotaExceeded):
+        await gateway.submit_batch(CALLER, batch, [lines(things(3))], key=None)
+    await _sent(strict, things(2))
+    assert await _sent(strict, things(5), OTHERS), "another tenant has its own"
+
+
+async def test_bytes_are_looked_at_while_they_come(strict: Desk) -> None:
+    gateway, taken = strict.engine.gateway, 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal taken
+        for _ in range(1000):
+            taken += 1
+            yield b'{"name":"' + b"x" * 300_000 + b'"}\n'
+
+    with pytest.raises(QuotaExceeded, match="bytes"):
+        await gateway.submit(CALLER, JobSpec(operation="stock.create"), endless(), key=None)
+    assert taken < 10
+    with pytest.raises(QuotaExceeded, match="may store 1000 more bytes"):
+        await _sent(strict, things(1, 2000))
+    await _sent(strict, things(1))
+
+
+async def test_so_many_jobs_are_open_and_those_that_have_ended_are_not(strict: Desk) -> None:
+    gateway, spec = strict.engine.gateway, JobSpec(operation="stock.create")
+    drafts = [(await gateway.open(CALLER, spec, key=None)).job_id for _ in range(3)]
+    for attempt in (_sent(strict, things(1)), gateway.open(CALLER, spec, key=None)):
+        with pytest.raises(QuotaExceeded, match="has 3 open jobs"):
+            await attempt
+    assert await _sent(strict, things(1), OTHERS)
+    await gateway.command(CALLER, drafts[0], "cancel", "")
+    assert await _sent(strict, things(1))
+
+
+class Watch:
+    """At any moment."""
+
+    def __init__(self, moment: datetime) -> None:
+        self.moment = moment
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+async def test_a_day_ends_at_midnight_in_utc(shared_database: Database) -> None:
+    from streams.stores.schema import uploads
+
+    noon = datetime(2030, 5, 17, 12, tzinfo=UTC)
+    row = {"upload_id": "u", "tenant": "daily", "created_at": noon.timestamp(), "complete": True}
+    row |= {"items": 7, "size": 70, "sha256": "0" * 64}
+    shared_database.write_now(lambda found: found.execute(uploads.insert().values(row)))
+    watch = Watch(noon)
+    quotas = Quotas(items_a_day=10, stored_bytes=100)
+    admission = Admission(shared_database, Registry(operations), watch, quotas)
+
+    today = await admission.allowance("daily")
+    watch.moment = datetime(2030, 5, 18, 0, 0, 1, tzinfo=UTC)
+    tomorrow = await admission.allowance("daily")
+
+    assert (today.items, today.size, today.until) == (3, 30, 43_200)
+    assert (tomorrow.items, tomorrow.size) == (10, 30)
+    nobody = await shared_database.read(lambda found: usage.of(found, "nobody", 0))
+    assert (nobody.items_today, nobody.bytes) == (0, 0)

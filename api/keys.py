@@ -31,6 +31,10 @@ class Wanted(Value):
     expires_at: AwareDatetime | None = None
 
 
+class Nothing(Value):
+    """The body of a revocation."""
+
+
 class Rotation(Value):
     """The body of a rotation: for how many seconds the old secret goes on."""
 
@@ -74,7 +78,8 @@ async def revoke(request: web.Request) -> web.Response:
     """The key is refused from now on."""
     keys = _keys(request)
     Parameters(request, ())
-    await bodies.read_optional(request, edge(request).limits)
+    limits = edge(request).limits
+    checked(Nothing, await bodies.read_optional(request, limits), limits.json_depth)
     return answer(document(await keys.revoke(caller(request), request.match_info["key_id"])))
 
 

@@ -92,4 +92,6 @@ def demand(request: web.Request, permission: Permission) -> None:
 
 
 def _rule(request: web.Request) -> Rule:
-    return request.app[RULES][request.match_info.route]
+    """The rule of the route; where aiohttp itself has found none, it will only say so."""
+    matched = request.match_info
+    return OPEN if matched.http_exception is not None else request.app[RULES][matched.route]

@@ -3,7 +3,8 @@
 Any page that the user opens can send requests to 127.0.0.1. Its requests carry an Origin
 that is not ours, and one whose name was pointed here (DNS rebinding) a Host that is not.
 The same holds for a server that was opened to other machines, under the names given for it.
-This does not tell who calls: whoever reaches the port under its name may do everything.
+Who calls is another question, for :mod:`api.callers`. No page of another origin is ever let
+read an answer: there are no headers of CORS, so browsers keep it from them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ _FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", 
 _OWN_SITES = frozenset({"same-origin", "none"})
 
 HEADERS = {
+    # Of no effect over plain HTTP; behind a proxy with TLS it keeps browsers there.
+    "Strict-Transport-Security": "max-age=31536000",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": (
@@ -29,6 +32,7 @@ HEADERS = {
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
     "Server": "countermand",
@@ -45,8 +49,9 @@ def guard(request: web.Request, hosts: frozenset[str]) -> None:
         raise _forbidden(
             "host_refused", f"this server answers only to {', '.join(sorted(hosts))} in Host"
         )
-    origins = request.headers.getall("Origin", [])
-    if any(origin.lower() != f"{request.scheme}://{host.lower()}" for origin in origins):
+    # A proxy with TLS before us speaks plain HTTP to us, and its pages are of https.
+    own = {f"{scheme}://{host.lower()}" for scheme in (request.scheme, "https")}
+    if any(origin.lower() not in own for origin in request.headers.getall("Origin", [])):
         raise _forbidden("origin_refused", "requests from pages of another origin are refused")
     if request.method in _SAFE_METHODS:
         return

@@ -10,7 +10,7 @@ from api.rules import admit
 from api.security import guard
 from domain.errors import CountermandError
 
-PATTERN = "/{unmatched:.*}"
+PATTERN = r"/{unmatched:[\s\S]*}"
 
 
 async def unmatched(request: web.Request) -> web.StreamResponse:

@@ -10,6 +10,7 @@ import pytest
 from api.app import ROUTES
 from api.ports import Verb
 from api.rules import KNOWN, OPEN, Rule
+from api.unmatched import PATTERN
 from domain.permissions import EVERY_PERMISSION, HELD, CallerRole, Permission
 from tests.api.matrix import CLOSED, NEEDING, filled, named, requests
 from tests.api.proofs import bearer
@@ -41,7 +42,7 @@ def test_every_route_has_a_rule_and_what_is_open_is_named() -> None:
         "/health/live",
         "/health/ready",
         "/metrics",
-        "/{unmatched:.*}",
+        PATTERN,
     ]
     assert [route.path for route in ROUTES if route.rule is KNOWN] == ["/api/v1/me"]
     writing = [route for route in CLOSED if route.method == "POST"]

@@ -107,8 +107,23 @@ async def test_another_origin_is_refused(site: Site, method: str, path: str, ori
     assert (status, problem["code"]) == (403, "origin_refused")
 
 
-async def test_the_own_origin_is_served(site: Site) -> None:
-    assert (await ask(site, "GET", "/health/live", headers={"Origin": site.url}))[0] == 200
+@pytest.mark.parametrize("scheme", ["http", "https", "HTTPS"])
+async def test_the_own_origin_is_served_before_and_behind_a_proxy(site: Site, scheme: str) -> None:
+    origin = site.url.replace("http", scheme)
+    assert (await ask(site, "GET", "/health/live", headers={"Origin": origin}))[0] == 200
+
+
+async def test_no_page_elsewhere_is_let_read_an_answer(site: Site) -> None:
+    """There is no CORS: whatever a page asks for, no header says that it may."""
+    wishes = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x"}
+    for method, path in PATHS:
+        for origin in (site.url, "https://evil.example", "null"):
+            for verb in (method, "OPTIONS"):
+                headers = {"Origin": origin, **wishes}
+                async with site.client.request(verb, path, headers=headers) as response:
+                    said = [name for name in response.headers if name.lower().startswith("access-")]
+                    assert said == [], path
+                    response.close()
 
 
 @pytest.mark.parametrize("path", WRITING)
@@ -180,6 +195,8 @@ async def test_a_method_in_a_header_counts_for_nothing(site: Site) -> None:
         "/api/v1/jobs/ä",
         "/api/v1/jobs/job-1/delete",
         "/%00",
+        "/a%0D%0Ab",
+        "/api/v1/jobs/%0A",
     ],
 )
 async def test_other_paths_are_not_found(site: Site, path: str) -> None:

@@ -73,6 +73,11 @@ async def test_a_missing_host_is_refused(site: Site) -> None:
     assert (status, problem["code"]) == (403, "host_refused")
 
 
+async def test_a_request_for_no_path_finds_nothing(site: Site) -> None:
+    request = b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert (await answer_to(site, request))[0] in (404, 405)
+
+
 async def test_two_hosts_are_refused(site: Site) -> None:
     request = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n"
     assert (await answer_to(site, request))[0] in (400, 403)

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from tests.databases import migrated_postgres, postgres_template, sqlite_template
 from tests.services.kafka import kafka, kafka_of_three
 from tests.services.postgres import postgres_database, postgres_process, postgres_server
 from tests.services.switch import need
@@ -14,10 +15,13 @@ from tests.suites import pytest_terminal_summary
 __all__ = [
     "kafka",
     "kafka_of_three",
+    "migrated_postgres",
     "postgres_database",
     "postgres_process",
     "postgres_server",
+    "postgres_template",
     "pytest_terminal_summary",
+    "sqlite_template",
 ]
 
 # Who asks for the fixture need not say it again with a marker.

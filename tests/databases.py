@@ -1,8 +1,14 @@
-"""Databases for tests that must hold on SQLite and on PostgreSQL; each test has its own."""
+"""Databases for tests that must hold on SQLite and on PostgreSQL; each test has its own.
+
+They are copies of one that was migrated once: the migrations themselves are what
+``tests/contracts/test_migrate.py`` and the first starts of real servers are about.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +19,38 @@ from streams.stores.database import Database, sqlite_url
 from tests.services.postgres import PostgresServer
 
 BACKENDS = ("sqlite", pytest.param("postgresql", marks=pytest.mark.service("postgresql")))
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "countermand.db"
+    with Database(sqlite_url(path)) as database:
+        migrate.upgrade(database)
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_process: PostgresServer) -> Iterator[str]:
+    """The name of a migrated PostgreSQL database, to be copied."""
+    name = "template_migrated"
+    with postgres_process.database(name) as url:
+        with Database(url) as database:
+            migrate.upgrade(database)
+        yield name
+
+
+@pytest.fixture
+def migrated_postgres(postgres_process: PostgresServer, postgres_template: str) -> Iterator[str]:
+    """The URL of a migrated PostgreSQL database of the test's own."""
+    name = f"migrated_{next(_numbers)}"
+    with postgres_process.database(name, postgres_template) as url:
+        yield url
 
 
 @pytest.fixture(params=BACKENDS)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, once for each backend."""
     if request.param == "sqlite":
         return sqlite_url(tmp_path / "countermand.db")
@@ -24,19 +58,26 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
+@pytest.fixture(params=BACKENDS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a migrated database, once for each backend."""
+    if request.param == "sqlite":
+        return _copied(request.getfixturevalue("sqlite_template"), tmp_path)
+    url: str = request.getfixturevalue("migrated_postgres")
+    return url
+
+
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """A migrated database, once for each backend."""
     with Database(database_url) as database:
-        migrate.upgrade(database)
         yield database
 
 
 @pytest.fixture
-def sqlite_database(tmp_path: Path) -> Iterator[Database]:
+def sqlite_database(sqlite_template: Path, tmp_path: Path) -> Iterator[Database]:
     """A migrated SQLite file, for what depends on no backend."""
-    with Database(sqlite_url(tmp_path / "countermand.db")) as database:
-        migrate.upgrade(database)
+    with Database(_copied(sqlite_template, tmp_path)) as database:
         yield database
 
 
@@ -47,22 +88,16 @@ def shared_database(
     """A migrated database that the tests of a module share, once for each backend."""
     with contextlib.ExitStack() as stack:
         if request.param == "sqlite":
-            url = sqlite_url(tmp_path_factory.mktemp("shared") / "countermand.db")
+            template: Path = request.getfixturevalue("sqlite_template")
+            url = _copied(template, tmp_path_factory.mktemp("shared"))
         else:
             server: PostgresServer = request.getfixturevalue("postgres_process")
             name = f"shared_{request.module.__name__.rpartition('.')[2]}"
-            url = stack.enter_context(_postgres_database(server, name))
-        database = stack.enter_context(Database(url))
-        migrate.upgrade(database)
-        yield database
+            made = server.database(name, request.getfixturevalue("postgres_template"))
+            url = stack.enter_context(made)
+        yield stack.enter_context(Database(url))
 
 
-@contextlib.contextmanager
-def _postgres_database(server: PostgresServer, name: str) -> Iterator[str]:
-    with server.connect() as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
-    try:
-        yield server.url(name)
-    finally:
-        with server.connect() as connection:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+def _copied(template: Path, folder: Path) -> str:
+    """The URL of a copy of a SQLite file that nobody has open."""
+    return sqlite_url(Path(shutil.copyfile(template, folder / "countermand.db")))

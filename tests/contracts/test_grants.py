@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from domain.errors import StoreUnavailable
-from streams.stores import chunks, grants, migrate
+from streams.stores import chunks, grants
 from streams.stores.chunks import Control
 from streams.stores.database import Database
 from streams.stores.grants import Grant
@@ -101,9 +101,8 @@ def test_weights_are_above_nothing(database: Database) -> None:
 
 
 @pytest.fixture
-def stored(postgres_database: str) -> Iterator[Database]:
-    with Database(postgres_database) as database:
-        migrate.upgrade(database)
+def stored(migrated_postgres: str) -> Iterator[Database]:
+    with Database(migrated_postgres) as database:
         yield database
 
 

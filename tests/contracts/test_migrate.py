@@ -43,8 +43,8 @@ def _declared() -> list[MetaData]:
 
 
 @pytest.fixture
-def empty(database_url: str) -> Iterator[Database]:
-    with Database(database_url) as database:
+def empty(empty_database_url: str) -> Iterator[Database]:
+    with Database(empty_database_url) as database:
         yield database
 
 
@@ -151,10 +151,10 @@ def test_an_upgrade_that_fails_leaves_nothing(empty: Database) -> None:
     assert tables == ["chunks"]
 
 
-def test_four_processes_at_once(database_url: str) -> None:
+def test_four_processes_at_once(empty_database_url: str) -> None:
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", _UPGRADE, database_url],
+            [sys.executable, "-c", _UPGRADE, empty_database_url],
             cwd=_CHECKOUT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -172,7 +172,7 @@ def test_four_processes_at_once(database_url: str) -> None:
         process.stdin.flush()
     results = [process.communicate(timeout=60) for process in processes]
     assert [out.strip() for out, _ in results] == [migrate.head()] * 4, results
-    with Database(database_url) as database:
+    with Database(empty_database_url) as database:
         migrate.check(database)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from domain.outcomes import Done
 from domain.ranges import Ranges
-from streams.stores import ledger, migrate
+from streams.stores import ledger
 from streams.stores.database import Database
 from streams.stores.outcomes import OutcomeRow, insert_outcomes, summary_of, unrecorded
 
@@ -26,9 +26,8 @@ def store(rows: list[OutcomeRow], connection: Connection) -> None:
 
 
 @pytest.mark.service("postgresql")
-def test_a_worker_whose_clock_is_slow_does_not_come_before_others(postgres_database: str) -> None:
-    with Database(postgres_database) as database:
-        migrate.upgrade(database)
+def test_a_worker_whose_clock_is_slow_does_not_come_before_others(migrated_postgres: str) -> None:
+    with Database(migrated_postgres) as database:
         for turn, chunks in enumerate(([7, 3], [9], [1])):
             rows = [outcome(chunk, -turn * HOUR) for chunk in chunks]
             database.write_now(partial(store, rows))

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from domain.errors import StoreUnavailable, VersionConflict
-from streams.stores import migrate, read_model
+from streams.stores import read_model
 from streams.stores.database import Database
 from streams.stores.events import EventRecorder
 from streams.stores.ownership import LeasedOwner, Ownership, SoleOwner
@@ -34,9 +34,8 @@ def ownership(request: pytest.FixtureRequest) -> Ownership:
 
 
 @pytest.fixture
-def stored(postgres_database: str) -> Iterator[Database]:
-    with Database(postgres_database) as database:
-        migrate.upgrade(database)
+def stored(migrated_postgres: str) -> Iterator[Database]:
+    with Database(migrated_postgres) as database:
         yield database
 
 

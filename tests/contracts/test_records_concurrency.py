@@ -10,7 +10,6 @@ import pytest
 
 from domain.errors import RecordRefused, StoreUnavailable
 from domain.records import Change, Written
-from streams.stores import migrate
 from streams.stores.database import Database
 from streams.stores.records import SqlRecords, record_table_id
 from tests.contracts import records as given
@@ -20,9 +19,8 @@ WAIT = 20.0
 
 
 @pytest.fixture
-def stored(postgres_database: str) -> Iterator[Database]:
-    with Database(postgres_database) as database:
-        migrate.upgrade(database)
+def stored(migrated_postgres: str) -> Iterator[Database]:
+    with Database(migrated_postgres) as database:
         database.write_now(given.metadata.create_all)
         yield database
 

@@ -14,7 +14,6 @@ from sqlalchemy import Connection
 
 from domain.errors import RecordsOvertaken, StoreUnavailable
 from domain.records import Change, Deletion, Missing, Stale, Writer, Written
-from streams.stores import migrate
 from streams.stores.database import Database
 from streams.stores.records import Contention, Crowds, SqlRecords, Together
 from tests.contracts import records as given
@@ -29,9 +28,8 @@ class GaveUp(Exception):
 
 
 @pytest.fixture
-def stored(postgres_database: str) -> Iterator[Database]:
-    with Database(postgres_database) as database:
-        migrate.upgrade(database)
+def stored(migrated_postgres: str) -> Iterator[Database]:
+    with Database(migrated_postgres) as database:
         database.write_now(given.metadata.create_all)
         yield database
 

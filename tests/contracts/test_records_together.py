@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 
 from domain.errors import RecordRefused
 from domain.records import Change, Deletion, Writer
-from streams.stores import migrate
 from streams.stores.database import Database
 from streams.stores.records import SqlRecords, Together, record_history
 from tests.contracts import records as given
@@ -153,10 +152,9 @@ def test_what_was_read_does_not_outlive_a_write(stored: Database) -> None:
 
 
 @pytest.mark.service("postgresql")
-def test_ten_writers_make_fewer_journeys_than_three_each(postgres_database: str) -> None:
+def test_ten_writers_make_fewer_journeys_than_three_each(migrated_postgres: str) -> None:
     """A look-up and an insert; each writer alone would make nine."""
-    with Database(postgres_database) as database:
-        migrate.upgrade(database)
+    with Database(migrated_postgres) as database:
         database.write_now(given.metadata.create_all)
         assert database.write_now(journeys) < 3 * WRITERS
 

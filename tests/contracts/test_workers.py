@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from streams.stores import migrate, workers
+from streams.stores import workers
 from streams.stores.database import Database
 from streams.stores.workers import ALIVE_SECONDS, KEPT_SECONDS, WorkerRow
 
@@ -89,9 +89,8 @@ def test_the_dead_are_removed_some_at_a_time(database: Database) -> None:
 
 
 @pytest.fixture
-def session(postgres_database: str) -> Iterator[Database]:
-    with Database(postgres_database, session=SESSION) as database:
-        migrate.upgrade(database)
+def session(migrated_postgres: str) -> Iterator[Database]:
+    with Database(migrated_postgres, session=SESSION) as database:
         yield database
 
 
@@ -101,11 +100,11 @@ def end_frozen(database: Database, now: float) -> int:
 
 @pytest.mark.slow
 def test_a_transaction_of_a_silent_worker_is_ended(
-    session: Database, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+    session: Database, migrated_postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beat(session, row(f"host-1-{SESSION}"), START)
     monkeypatch.setattr(workers, "ALIVE_SECONDS", 0.2)
-    with Database(postgres_database) as other, session.engine.connect() as frozen:
+    with Database(migrated_postgres) as other, session.engine.connect() as frozen:
         frozen.exec_driver_sql("SELECT 1")
         assert end_frozen(other, START + 0.1) == 0, "it was heard of"
         while not end_frozen(other, START + 0.3):
@@ -116,12 +115,12 @@ def test_a_transaction_of_a_silent_worker_is_ended(
 
 @pytest.mark.slow
 def test_no_other_transaction_is_ended(
-    session: Database, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+    session: Database, migrated_postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beat(session, row(f"host-1-{SESSION}"), START)
     monkeypatch.setattr(workers, "ALIVE_SECONDS", 0.1)
     with (
-        Database(postgres_database) as other,
+        Database(migrated_postgres) as other,
         other.engine.connect() as nobodys,
         session.engine.connect() as idle,
     ):

@@ -26,8 +26,8 @@ class Overtaken(Failpoints):
             self._happens.pop()()
 
 
-async def test_another_process_has_decided_meanwhile(postgres_database: str) -> None:
-    with Database(postgres_database) as database, Database(postgres_database) as other:
+async def test_another_process_has_decided_meanwhile(migrated_postgres: str) -> None:
+    with Database(migrated_postgres) as database, Database(migrated_postgres) as other:
         prepare(database, Registry([create]))
         stages = Stages(database, Registry([create]))
         job_id = await stages.submit("stock.create", [{"name": "a"}])

@@ -42,9 +42,9 @@ def _losing(cut: Callable[[], None], *, swallow: bool) -> Operation:
 
 @pytest.mark.parametrize("swallow", [False, True], ids=["raised", "swallowed by the handler"])
 async def test_a_connection_is_lost_within_a_handler(
-    postgres_database: str, *, swallow: bool
+    migrated_postgres: str, *, swallow: bool
 ) -> None:
-    with Database(postgres_database) as database, Database(postgres_database) as other:
+    with Database(migrated_postgres) as database, Database(migrated_postgres) as other:
 
         def cut() -> None:
             rows = other.read_now(lambda c: c.exec_driver_sql(_CUT).fetchall())

@@ -294,9 +294,8 @@ async def _command(side: Stages, kind: type, job_id: str) -> None:
 
 
 @pytest.fixture
-def at_once(postgres_database: str) -> Iterator[Pair]:
-    with Database(postgres_database) as one, Database(postgres_database) as two:
-        migrate.upgrade(one)
+def at_once(migrated_postgres: str) -> Iterator[Pair]:
+    with Database(migrated_postgres) as one, Database(migrated_postgres) as two:
         migrate.create_missing(one, [stock])
         yield Pair(one, two)
 

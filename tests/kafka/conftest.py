@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
@@ -22,20 +22,11 @@ def installation(
 ) -> Iterator[Installation]:
     """An API, a coordinator and a worker over the broker and a database of their own."""
     folder = tmp_path_factory.mktemp("roles")
-    with _database(postgres_process) as database, installed(kafka, database, folder) as running:
+    with (
+        postgres_process.database("installation") as database,
+        installed(kafka, database, folder) as running,
+    ):
         yield running
-
-
-@contextmanager
-def _database(server: PostgresServer) -> Iterator[str]:
-    name = "installation"
-    with server.connect() as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-    try:
-        yield server.url(name)
-    finally:
-        with server.connect() as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

@@ -83,6 +83,18 @@ class PostgresServer:
             connect_timeout=5,
         )
 
+    @contextlib.contextmanager
+    def database(self, name: str, template: str = "template0") -> Iterator[str]:
+        """The URL of a new database, a copy of another, which is gone with the context."""
+        with self.connect() as connection:
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        try:
+            yield self.url(name)
+        finally:
+            with self.connect() as connection:
+                # FORCE ends sessions that a failed test left open.
+                connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
 
 class PostgresCluster:
     """One folder of data, with the server that runs on it; a crash is followed by a start."""
@@ -300,12 +312,5 @@ _numbers = itertools.count(1)
 @pytest.fixture
 def postgres_database(postgres_process: PostgresServer) -> Iterator[str]:
     """The URL of an empty database of the test's own."""
-    name = f"test_{next(_numbers)}"
-    with postgres_process.connect() as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
-    try:
-        yield postgres_process.url(name)
-    finally:
-        with postgres_process.connect() as connection:
-            # FORCE ends sessions that a failed test left open.
-            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    with postgres_process.database(f"test_{next(_numbers)}") as url:
+        yield url

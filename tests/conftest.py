@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from tests import scratch
 from tests.databases import migrated_postgres, postgres_template, sqlite_template
 from tests.services.kafka import kafka, kafka_of_three
 from tests.services.postgres import postgres_database, postgres_process, postgres_server
@@ -29,8 +30,10 @@ _FIXTURES = {"postgres_process": "postgresql", "kafka": "kafka", "kafka_of_three
 
 
 def pytest_configure() -> None:
-    """Forget how wide the terminal is: whoever runs tests in several processes says so."""
+    """Forget what is set for this process and should not hold for those that tests start."""
+    # How wide the terminal is: whoever runs tests in several processes says so.
     os.environ.pop("COLUMNS", None)
+    scratch.move_to_memory()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,7 +1,7 @@
 """The child process of every kind of server, on an inherited socket.
 
-``python -m api.serve ROLE LISTENER LOCK READY LIFE`` is started by the supervisor
-(:mod:`streams.supervisor`), with descriptors that it hands down.
+The supervisor (:mod:`streams.supervisor`) starts it by :mod:`api.process`, with descriptors that
+it hands down.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _health(vitals: Vitals, limits: Limits) -> web.Application:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the process; returns its exit code."""
+    """Run the process with ROLE LISTENER LOCK READY LIFE; returns its exit code."""
     return exit_code_of(partial(_run, arguments))
 
 
@@ -181,7 +181,3 @@ def _refused(log: structlog.stdlib.BoundLogger, error: CountermandError) -> int:
     log.error("cannot_start", reason=error.message)
     print(f"countermand: {error.message}", file=sys.stderr)  # noqa: T201 - before any log
     return CHILD_MISCONFIGURED
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

@@ -19,7 +19,7 @@ DRAIN_MARGIN = 5.0
 """Seconds for the engine to end by itself when its own time for the drain has run out."""
 
 # -P: a folder named like one of our packages in the working directory is not ours.
-CHILD = (sys.executable, "-P", "-m", "api.serve")
+CHILD = (sys.executable, "-P", "-m", "api.process")
 
 
 def supervise(

@@ -10,6 +10,7 @@ import pytest
 
 from tests import scratch
 from tests.databases import migrated_postgres, postgres_template, sqlite_template
+from tests.distribution import pytest_xdist_make_scheduler
 from tests.services.kafka import kafka, kafka_of_three
 from tests.services.postgres import postgres_database, postgres_process, postgres_server
 from tests.services.switch import need
@@ -24,6 +25,7 @@ __all__ = [
     "postgres_server",
     "postgres_template",
     "pytest_terminal_summary",
+    "pytest_xdist_make_scheduler",
     "sqlite_template",
 ]
 

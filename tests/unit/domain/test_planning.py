@@ -41,6 +41,36 @@ paces = st.builds(
 sizes = st.integers(1, MAX_CHUNK)
 
 
+TRANSACTION_MS, CHUNK_MS = 4.0, 0.3
+"""What one costs by itself, measured with ``tests/engine/test_chunk_sizes.py``."""
+WORKLOADS = {
+    "tiny rows": (40_000, 0.009, 30.0),
+    "rows of 20 kB": (2_000, 0.17, 20_000.0),
+    "a handler of 50 ms": (600, 50.0, 30.0),
+}
+"""How many items, of so many milliseconds and bytes."""
+
+
+def _cost(items: int, ms: float, size: float, asked: int | Literal["auto"]) -> float:
+    """Milliseconds for all items, in chunks of a size."""
+    options = JobOptions(chunk_size=asked)
+    pace, cost = Pace(ms_per_item=None, bytes_per_item=size), 0.0
+    while items:
+        packed = chunks_per_dispatch(options, pace, slow=False)
+        chunk = chunk_items(options, pace, slow=False)
+        now = min(items, packed * chunk)
+        cost += TRANSACTION_MS + CHUNK_MS * -(-now // chunk) + ms * now
+        pace = replace(pace, ms_per_item=smoothed(pace.ms_per_item, ms), last_items=min(chunk, now))
+        items -= now
+    return cost
+
+
+@pytest.mark.parametrize("work", WORKLOADS)
+def test_automatic_chunks_cost_hardly_more_than_the_best_fixed_ones(work: str) -> None:
+    best = min(_cost(*WORKLOADS[work], size) for size in (1, 5, 20, 50, 100, 200, 500, 1000, 2000))
+    assert _cost(*WORKLOADS[work], "auto") <= 1.15 * best
+
+
 @given(paces)
 def test_automatic_chunks_stay_within_all_bounds(pace: Pace) -> None:
     items = automatic_items(pace, slow=False)

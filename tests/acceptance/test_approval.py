@@ -56,6 +56,7 @@ def test_a_large_job_waits_for_somebody_else(careful: Stack, tmp_path: Path) -> 
     assert small["status"] != "awaiting_approval"
     job = _said(careful, "ada", *submit, _projects(tmp_path, 6))
     assert (job["status"], job["created_by"]) == ("awaiting_approval", "ada")
+    assert _said(careful, "ada", "show", job["job_id"])["waiting"]["reason"] == "approval"
     refused = _said(careful, "ada", "approve", job["job_id"])
     assert "ada has submitted the job and cannot approve it" in refused
     assert careful.rows("SELECT 1 FROM chunks WHERE job_id = :job", job=job["job_id"]) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,27 @@ def test_250_failed_of_10000_cost_exactly_250_calls_more(stack: Stack, tmp_path:
     assert sorted(again) == sorted(bad)
     stack.tell("calls of the handler for 250 failed items of 10,000", len(again))
     stack.check_audit()
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(600)
+def test_250_failed_of_10000_are_worked_again_at_the_rate_of_their_job(
+    stack: Stack, tmp_path: Path
+) -> None:
+    client, rate = Client(stack.url), 100
+    bad = set(range(7, ITEMS, ITEMS // BAD))
+    things = [{"n": n, "bad": n in bad} for n in range(ITEMS)]
+    job_id = _submit(client, "redrive at a rate", things, tmp_path, options={"rate": rate})
+    assert client.settle(job_id, 300)["counts"]["failed"] == BAD
+    before = len(_calls(tmp_path))
+    (tmp_path / "mended").touch()
+    begun = time.monotonic()
+    _retry(client, job_id)
+    client.settle(job_id)
+    took = time.monotonic() - begun
+    assert sorted(_calls(tmp_path)[before:]) == sorted(bad)
+    stack.tell("seconds for 250 failed items of 10,000 at 100 a second", round(took, 2))
+    assert took >= BAD / rate - 1.25, "but for what had gathered in a second"
 
 
 def test_the_failed_are_chosen_by_name_and_by_error(stack: Stack, tmp_path: Path) -> None:

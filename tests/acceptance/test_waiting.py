@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,16 @@ def _draft(client: Client, folder: Path) -> str:
     return str(client.ask("POST", JOBS, body, status=202)["job_id"])
 
 
+def _scheduled(client: Client, folder: Path) -> str:
+    later = datetime.now(UTC) + timedelta(minutes=10)
+    return _submit(client, folder, "later", start_at=later.isoformat())
+
+
+def _following(client: Client, folder: Path) -> str:
+    first = _paused(client, folder)
+    return _submit(client, folder, "second", after=[{"job_id": first}])
+
+
 def _backing_off(client: Client, folder: Path) -> str:
     body = _beats(folder, 10, bad=True)
     retry = {"codes": {"off": {"attempts": 3, "delay": 600, "cap": 600}}}
@@ -82,6 +93,8 @@ CASES: dict[str, Callable[[Client, Path], str]] = {
     "items": _draft,
     "rate": lambda client, folder: _submit(client, folder, "rate", rate=1),
     "concurrency": lambda client, folder: _submit(client, folder, "at once", concurrency=1),
+    "scheduled": _scheduled,
+    "dependency": _following,
     "backoff": _backing_off,
     "behind": _behind,
 }

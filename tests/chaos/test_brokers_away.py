@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos import figures
-from tests.chaos.load import Load
+from tests.chaos.load import NAMED_WITHIN, Load
 from tests.chaos.stack import Stack, running_stack
 from tests.crash import seeds
 from tests.services.switch import need
@@ -30,7 +30,10 @@ def _away(stack: Stack, load: Load, seconds: float) -> float:
     stack.kafka.kill()
     with ThreadPoolExecutor(1) as pool:
         sent = pool.submit(stubborn.submit, 100)
-        time.sleep(seconds)
+        began = time.monotonic()
+        if seconds > NAMED_WITHIN:
+            load.named(job_id, "broker")
+        time.sleep(max(0.0, began + seconds - time.monotonic()))
         stack.kafka.start()
         begun = time.monotonic()
         load.all_done(job_id, PATIENCE)

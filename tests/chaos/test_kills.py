@@ -89,6 +89,7 @@ def test_paused_while_no_worker_was_there_nothing_runs(stack: Stack, load: Load)
     load.half_way(job_id)
     for worker in stack.workers:
         worker.kill(Victim.SUPERVISOR)
+    load.named(job_id, "no_worker")
     load.client.command(job_id, "pause", f"pause-{job_id}")
     paused, runs = load.effects(job_id), load.runs(job_id)
     stack.start(*stack.workers)

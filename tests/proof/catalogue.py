@@ -10,6 +10,7 @@ _PYTEST = (sys.executable, "-m", "pytest", "-s", "-q", "-p", "no:cacheprovider")
 _MODEL = (sys.executable, "-m", "tests.model")
 _DEFAULT = "not proof"
 """The marker expression of the tests that are run when nothing else is asked for."""
+_ALL = "proof or not proof"
 
 Command = tuple[str, ...]
 
@@ -137,12 +138,50 @@ PROOFS = (
         sample=_tests("tests/engine/test_batches_at_random.py", marker=_DEFAULT),
         full_limit=3600.0,
     ),
+    Proof(
+        "chunk-sizes",
+        "automatic chunks cost at most 15 % more than the best fixed ones, on four workloads",
+        full=_tests("tests/engine/test_chunk_sizes.py"),
+        sample=_tests("tests/unit/domain/test_planning.py", marker=_DEFAULT, chosen="hardly"),
+        full_limit=1800.0,
+    ),
     # Quick enough to run at its full figure always: no test of it is marked as a long one.
+    *(
+        Proof(name, claim, full=_tests(path, marker=_DEFAULT), sample=_tests(path, marker=_DEFAULT))
+        for name, claim, path in (
+            (
+                "atomic",
+                "10,000 items at once on both databases: readers see none or all; item 9,500 fails",
+                "tests/engine/test_atomic.py",
+            ),
+            (
+                "plans",
+                "a plan of which a record has changed is refused by name, and nothing is touched",
+                "tests/acceptance/test_plan_and_apply.py",
+            ),
+            (
+                "time-left",
+                "the interval for the end holds in 70 to 90 % of the samples of 100 simulated jobs",
+                "tests/unit/domain/test_metering.py",
+            ),
+        )
+    ),
     _acceptance(
         "undo_figure",
         "undo of 10,000 updates, 137 changed later: 9,863 as before, 137 named with who did it",
         marker=_DEFAULT,
     ),
+    _acceptance(
+        "failing_well",
+        "1 bad of 500 costs 19 calls at most; 250 failed of 10,000 cost 250 calls, at their rate",
+        marker=_ALL,
+    ),
+    _acceptance(
+        "caps",
+        "caps changed while a job runs are obeyed within 2 s, as its handler sees it",
+        _DEFAULT,
+    ),
+    _acceptance("waiting", "each of eight causes to stand still is named within 5 s", _DEFAULT),
     _acceptance(
         "sse_reconnect",
         "a client that drops 50 times over two kills sees every event once and in order",

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from domain.errors import Unavailable
 from domain.ports import Clock
 
-MEASURE_SECONDS = 5.0
+MEASURE_EVERY, MEASURE_SECONDS = 1.5, 3.0
+"""Together less than five seconds: so soon is said that a broker is away."""
 
 
 class Lane:

@@ -68,9 +68,8 @@ class Vitals:
         return next((lane.broker_away for lane in self._lanes if lane.broker_away), "")
 
     async def measure(self) -> None:
-        """Ask the broker for each lane; belongs into a loop."""
-        for lane in self._lanes:
-            await lane.measure()
+        """Ask the broker for each lane, for all at once; belongs into a loop."""
+        await asyncio.gather(*(lane.measure() for lane in self._lanes))
 
     @property
     def stuck(self) -> bool:

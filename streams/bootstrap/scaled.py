@@ -28,7 +28,7 @@ from streams.bootstrap.plugins import installed_operations, prepare
 from streams.clock import TimeOrderedIds
 from streams.live import LiveHub
 from streams.live_reader import LiveReader
-from streams.liveness import Lane
+from streams.liveness import MEASURE_EVERY, Lane
 from streams.loops import at_news, background, every
 from streams.process_lock import ProcessLock, attempt
 from streams.prompting import Prompter
@@ -210,8 +210,9 @@ async def _running(
     async def run() -> None:
         await _start(base, apps, vitals, started)
         async with heard or contextlib.nullcontext():
-            watching = (faust_apps.watch(app) for app in apps)
-            await _together([*loops, *watching, every(5.0, lambda: parts.watch(vitals))])
+            watching = [faust_apps.watch(app) for app in apps]
+            measuring = every(MEASURE_EVERY, lambda: parts.watch(vitals))
+            await _together([*loops, *watching, measuring])
 
     try:
         async with background([run()]):

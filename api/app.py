@@ -21,6 +21,7 @@ from api import (
     plans,
     previews,
     records,
+    retention,
     submit,
     vitals,
 )
@@ -40,6 +41,8 @@ from streams.rates import Rate
 
 _JOB = "/api/v1/jobs/{job_id:[0-9A-Za-z_-]{1,64}}"
 
+_RETENTION = "/api/v1/retention"
+_RULE = f"{_RETENTION}/{{tenant:[^/]{{1,100}}}}/{{kind:[^/]{{1,200}}}}"
 _DIFF = f"{_JOB}/diff/{{other:[0-9A-Za-z_-]{{1,64}}}}"
 _KEY = f"{keys.KEYS}/{{key_id:[0-9a-f]{{32}}}}"
 _RECORD = "/api/v1/records/{table}/{record_id:[0-9]{1,19}}"
@@ -60,6 +63,7 @@ _VERBS: Mapping[Verb, Rule] = {
     "hold": _ADMINISTER,
     "release": _ADMINISTER,
     "shred": _ADMINISTER,
+    "archive": _ADMINISTER,
 }
 
 ROUTES: tuple[Route, ...] = (
@@ -93,6 +97,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/workers", installation.workers, _OPERATE),
     Route("GET", "/api/v1/tenants", installation.weights, _OPERATE),
     Route("POST", "/api/v1/tenants/{tenant:[^/]{1,100}}", installation.weigh, _OPERATE),
+    Route("GET", _RETENTION, retention.rules, _OPERATE),
+    Route("GET", f"{_RETENTION}/changes", retention.changes, _OPERATE),
+    Route("POST", _RETENTION, retention.set_rule, _OPERATE),
+    Route("DELETE", _RULE, retention.remove, _OPERATE),
     Route("GET", "/health/live", vitals.alive, OPEN),
     Route("GET", "/health/ready", vitals.ready, OPEN),
     Route("GET", "/metrics", vitals.metrics, OPEN),
@@ -128,6 +136,7 @@ def create_app(
         vitals=services.vitals,
         registry=services.registry,
         plans=services.plans,
+        retention=services.retention,
         callers=callers or LocalCallers(),
         rate=rate,
         clock=clock,

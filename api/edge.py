@@ -9,7 +9,7 @@ from aiohttp import web
 from api.admission import Streams
 from api.limits import Limits
 from api.meters import Meters
-from api.ports import Callers, Gateway, Hub, Plans, Queries, Situation, Vitals
+from api.ports import Callers, Gateway, Hub, Plans, Queries, Retention, Situation, Vitals
 from domain.ports import Clock, Ids
 from domain.registry import Registry
 from streams.callers import Caller
@@ -28,6 +28,7 @@ class Services:
     vitals: Vitals
     registry: Registry
     plans: Plans
+    retention: Retention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ class Edge(Basics):
     situation: Situation
     registry: Registry
     plans: Plans
+    retention: Retention
     callers: Callers
     rate: Rate | None
     """How often a caller may call a route."""

@@ -41,6 +41,13 @@ class Meters:
             registry=registry,
         )
 
+        self.retained = Gauge(
+            "countermand_retention",
+            "Jobs for which this process has done it by the rules of retention.",
+            ("act",),
+            registry=registry,
+        )
+
     def answered(self, method: str, route: str, status: int, seconds: float | None) -> None:
         """Count an answer; ``seconds`` is None for one whose length says nothing."""
         known = method if method in _METHODS else "other"

@@ -6,7 +6,7 @@ the values that go to and fro.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
@@ -15,6 +15,7 @@ from aiohttp import web
 from domain.commands import Adjustment, Editing, JobSpec
 from domain.events import JobEvent
 from domain.job import Job
+from domain.retention import KnownRule, Rule, RuleChange
 from domain.waiting import Waiting
 from streams.attempts import ItemPast
 from streams.callers import Caller
@@ -43,6 +44,7 @@ Verb = Literal[
     "hold",
     "release",
     "shred",
+    "archive",
 ]
 
 
@@ -303,6 +305,26 @@ class Callers(Protocol):
         ...
 
 
+class Retention(Protocol):
+    """The rules by which jobs at rest are kept."""
+
+    async def rules(self) -> list[KnownRule]:
+        """All rules, by tenant and kind."""
+        ...
+
+    async def set_rule(self, rule: Rule, *, keep: bool, actor: str, reason: str) -> KnownRule:
+        """Another rule from now on; raises InvalidCommand, which points at the field."""
+        ...
+
+    async def remove_rule(self, tenant: str, kind: str, *, actor: str, reason: str) -> None:
+        """No such rule any more; raises RuleNotFound."""
+        ...
+
+    async def changes(self, cursor: int | None, limit: int) -> tuple[list[RuleChange], int | None]:
+        """Who has changed what, the latest first, and the cursor of the next page."""
+        ...
+
+
 class Health(Protocol):
     """``reasons`` say what is wrong; there is none when ``ready``."""
 
@@ -319,6 +341,11 @@ class Health(Protocol):
     @property
     def waiting(self) -> int:
         """Messages that were not handled yet, as the broker last said."""
+        ...
+
+    @property
+    def retained(self) -> Mapping[str, int]:
+        """What the process has done by the rules of retention, by what it was."""
         ...
 
 

@@ -93,6 +93,7 @@ def _edge(engine: Engine, role: Role, settings: Settings, limits: Limits) -> web
         vitals=engine.vitals,
         registry=engine.registry,
         plans=engine.plans,
+        retention=engine.retention,
     )
     return create_app(
         services,

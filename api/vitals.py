@@ -31,6 +31,8 @@ async def metrics(request: web.Request) -> web.Response:
         health = await own.vitals.health()
         own.meters.ready.set(health.ready)
         own.meters.waiting.set(health.waiting)
+        for act, jobs in health.retained.items():
+            own.meters.retained.labels(act).set(jobs)
     except Unavailable:
         own.meters.ready.set(False)
     own.meters.streams.set(len(own.streams))

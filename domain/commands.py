@@ -253,7 +253,7 @@ class RejectJob(BaseCommand):
 
 
 class HoldJob(BaseCommand):
-    """Nothing of a job that is at rest may be shredded until the hold is released."""
+    """A job that is at rest may be neither shredded nor archived until the hold is released."""
 
     type: Literal["hold_job"] = "hold_job"
     reason: Reason = ""
@@ -270,6 +270,13 @@ class ShredJob(BaseCommand):
     """Make what was sent to a job that is at rest unreadable, for good; needs a reason."""
 
     type: Literal["shred_job"] = "shred_job"
+    reason: Reason = ""
+
+
+class ArchiveJob(BaseCommand):
+    """Put a job that is at rest away, for good: nothing more is done with it."""
+
+    type: Literal["archive_job"] = "archive_job"
     reason: Reason = ""
 
 
@@ -347,6 +354,7 @@ Command = Annotated[
     | HoldJob
     | ReleaseJob
     | ShredJob
+    | ArchiveJob
     | AdjustJob
     | EditItems
     | RecordOutcomes,

@@ -9,7 +9,9 @@
     │   │   └── UnsupportedVersion
     │   ├── JobNotFound
     │   ├── RecordNotFound
+    │   ├── RuleNotFound
     │   ├── WrongState            not possible in the job's present status
+    │   ├── ItemsArchived         what became of the job's items is in a file
     │   ├── NotReversible         the operation declares no undo
     │   ├── OwnJob                approval is a second identity's
     │   ├── PermissionLacking     somebody else may do this
@@ -87,10 +89,22 @@ class RecordNotFound(CommandRefused):
     code = "record_not_found"
 
 
+class RuleNotFound(CommandRefused):
+    """There is no such rule of retention."""
+
+    code = "rule_not_found"
+
+
 class WrongState(CommandRefused):
     """The job's status does not allow the command; the message names what it does allow."""
 
     code = "wrong_state"
+
+
+class ItemsArchived(CommandRefused):
+    """What became of the items of a job is in its archive, which the message names."""
+
+    code = "archived"
 
 
 class NotReversible(CommandRefused):

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain.archiving import ArchiveFile
 from domain.commands import JobSpec
 from domain.editing import Edited
 from domain.options import Caps, JobId, Limit, Priority
@@ -167,7 +168,7 @@ class JobRejected(JobEvent):
 
 
 class JobHeld(JobEvent):
-    """Nothing of the job may be shredded until its hold is released."""
+    """The job may be neither shredded nor archived until its hold is released."""
 
     alias = "job.held"
     reason: str = ""
@@ -185,6 +186,22 @@ class JobShredded(JobEvent):
 
     alias = "job.shredded"
     reason: str
+
+
+class JobArchived(JobEvent):
+    """The job is put away for good, by the event's actor; ``was`` is how it had ended."""
+
+    alias = "job.archived"
+    was: JobStatus
+    reason: str = ""
+
+
+class JobEmptied(JobEvent):
+    """What an archived job was worked with is in a file, and is given up in the database."""
+
+    alias = "job.emptied"
+    was: JobStatus
+    file: ArchiveFile
 
 
 class JobOpened(JobEvent):
@@ -466,6 +483,8 @@ EVENTS: dict[str, type[JobEvent]] = {
         JobHeld,
         JobReleased,
         JobShredded,
+        JobArchived,
+        JobEmptied,
     )
 }
 

@@ -42,9 +42,9 @@ class JobBatch(JobFollowing):
         self.hear(stamp, dict(enumerate(children)))
 
     def hear(self, stamp: Stamp, told: Mapping[int, Child]) -> None:
-        """Follow the children as they are now."""
+        """Follow the children as they are now; one that was put away follows nobody."""
         moved = {n: child for n, child in told.items() if child != self.children[n]}
-        if not moved:
+        if not moved or self.archived is not None:
             return
         children = [moved.get(number, child) for number, child in enumerate(self.children)]
         self._emit(

@@ -23,9 +23,11 @@ from domain.events import (
     ItemsEdited,
     JobAdjusted,
     JobApproved,
+    JobArchived,
     JobCancelled,
     JobCancelling,
     JobDeadlinePassed,
+    JobEmptied,
     JobEvent,
     JobHeld,
     JobOpened,
@@ -48,7 +50,7 @@ from domain.events import (
     StepsSubmitted,
     UndoStarted,
 )
-from domain.job_state import Backlog, Effect, JobState, OpenChunk, Word
+from domain.job_state import Archived, Backlog, Effect, JobState, OpenChunk, Word
 from domain.outcomes import ClosedChunk, Closing, Counts, Deferred
 from domain.ranges import Ranges
 from domain.settling import said
@@ -146,6 +148,11 @@ class JobFold(JobState):
                 self.held = None
             case JobShredded():
                 self.shredded = Word(by=event.actor, at=event.at, reason=event.reason)
+            case JobArchived():
+                who, at, why = event.actor, event.at, event.reason
+                self.archived = Archived(by=who, at=at, reason=why, was=event.was)
+            case JobEmptied() if self.archived is not None:
+                self.archived = self.archived.model_copy(update={"file": event.file})
 
     def _given(self, event: ItemsAppended | RepeatsSkipped | ItemsEdited) -> None:
         """More items are there, or some of them are not to be worked."""

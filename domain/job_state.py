@@ -12,6 +12,7 @@ from typing import Literal, Self
 from pydantic import BaseModel
 
 from domain import planning
+from domain.archiving import ArchiveFile
 from domain.caps import Bucket
 from domain.commands import JobSpec
 from domain.events import Cause, Child, JobStatus, Run
@@ -75,6 +76,13 @@ class Word(Value):
     by: str
     at: datetime
     reason: str
+
+
+class Archived(Word):
+    """Who has put a job away; ``was`` is how it had ended, ``file`` has what is given up."""
+
+    was: JobStatus
+    file: ArchiveFile | None = None
 
 
 class JobState(BaseModel):
@@ -159,9 +167,11 @@ class JobState(BaseModel):
     measured: Measured | None = None
     """How fast jobs of the operation went before this one."""
     held: Word | None = None
-    """Who says that nothing of it may be shredded."""
+    """Who says that it may be neither shredded nor put away."""
     shredded: Word | None = None
     """Who has made what was sent unreadable."""
+    archived: Archived | None = None
+    """Who has put the job away for good."""
 
     # -- questions ----------------------------------------------------------------
 
@@ -206,6 +216,8 @@ class JobState(BaseModel):
 
     def possible(self) -> list[str]:
         """What a caller may ask of the job in its present status."""
+        if self.emptied is not None:
+            return []
         verbs = verbs_of(
             self.status,
             sealed=self.sealed,
@@ -219,9 +231,25 @@ class JobState(BaseModel):
     @property
     def kept(self) -> str:
         """How the job is kept, for a sentence that begins with its status."""
+        said = ""
+        if self.archived is not None:
+            reason = f" ({self.archived.reason})" if self.archived.reason else ""
+            said = f" by {self.archived.by}{reason}"
         if self.shredded is not None:
-            return f" and its items were shredded by {self.shredded.by} ({self.shredded.reason})"
-        return f" and held by {self.held.by} ({self.held.reason})" if self.held else ""
+            said += f" and its items were shredded by {self.shredded.by} ({self.shredded.reason})"
+        return f"{said} and held by {self.held.by} ({self.held.reason})" if self.held else said
+
+    @property
+    def emptied(self) -> ArchiveFile | None:
+        """The file that has what the job was worked with, once that is given up here."""
+        return None if self.archived is None else self.archived.file
+
+    @property
+    def ended(self) -> JobStatus | None:
+        """How the job has ended, whether or not it was put away since; None while it goes on."""
+        if self.archived is not None:
+            return self.archived.was
+        return self.status if self.status.terminal else None
 
     @property
     def awaited(self) -> tuple[After, ...]:

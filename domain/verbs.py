@@ -22,9 +22,12 @@ Verb = Literal[
     "hold",
     "release",
     "shred",
+    "archive",
 ]
 
-AT_REST: frozenset[Verb] = frozenset({"hold", "release", "shred"})
+KEPT: frozenset[Verb] = frozenset({"hold", "release", "shred"})
+"""What may be asked about what was sent to a job."""
+AT_REST: frozenset[Verb] = KEPT | {"archive"}
 """What may be asked about the keeping of a job."""
 NEEDS_ITEMS: frozenset[Verb] = frozenset({"retry", "apply"})
 """What nobody can do without what was sent."""
@@ -44,7 +47,7 @@ POSSIBLE: dict[JobStatus, frozenset[Verb]] = {
     JobStatus.ROLLED_BACK: AT_REST | frozenset({"undo"}),
     JobStatus.ROLLBACK_INCOMPLETE: AT_REST | frozenset({"undo"}),
     JobStatus.REJECTED: AT_REST,
-    JobStatus.ARCHIVED: frozenset(),
+    JobStatus.ARCHIVED: KEPT,
 }
 
 APPLICABLE: dict[JobStatus, frozenset[Verb]] = {
@@ -55,8 +58,9 @@ APPLICABLE: dict[JobStatus, frozenset[Verb]] = {
 
 
 BATCH: dict[JobStatus, frozenset[Verb]] = {
-    status: verbs & {"pause", "resume", "cancel", "undo"} for status, verbs in POSSIBLE.items()
-} | {JobStatus.ROLLED_BACK: frozenset()}
+    status: verbs & {"pause", "resume", "cancel", "undo", "archive"}
+    for status, verbs in POSSIBLE.items()
+} | {JobStatus.ROLLED_BACK: frozenset({"archive"})}
 """The same of a batch. What is done to single steps is asked of their jobs; so is an undo again."""
 
 
@@ -83,5 +87,5 @@ def verbs_of(
 def kept_verbs(verbs: frozenset[Verb], *, held: bool, shredded: bool) -> frozenset[Verb]:
     """What is left of the verbs for a job that is held, or whose items are shredded."""
     if shredded:
-        return verbs - NEEDS_ITEMS - AT_REST
-    return verbs - {"hold", "shred"} if held else verbs - {"release"}
+        return verbs - NEEDS_ITEMS - KEPT
+    return verbs - {"hold", "shred", "archive"} if held else verbs - {"release"}

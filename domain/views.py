@@ -20,7 +20,7 @@ from domain.events import (
     StepsSubmitted,
 )
 from domain.job import Job
-from domain.job_state import Word
+from domain.job_state import Archived, Word
 from domain.options import Caps, JobOptions, Limit
 from domain.progress import Progress
 from domain.record_filter import RecordSelection
@@ -88,8 +88,9 @@ class JobView(JobSummary):
     ``limit`` is the one of failures that has stopped the job. ``options`` are those of the
     submission, ``caps`` and ``priority`` those of now. ``start_at`` is the moment for which the
     job waits, ``deadline`` says whether it will end in time. ``select`` is the filter that has
-    made its items; ``steps`` are a batch's. ``held`` says who lets nothing of it be shredded,
-    ``shredded`` who has.
+    made its items; ``steps`` are a batch's. ``held`` says who lets it be neither shredded nor
+    archived, ``shredded`` who has shredded it, ``archived`` who has put it away, and where that
+    is which it has given up.
     """
 
     options: JobOptions
@@ -108,6 +109,7 @@ class JobView(JobSummary):
     select: RecordSelection | None
     held: Word | None = Unless(None)
     shredded: Word | None = Unless(None)
+    archived: Archived | None = Unless(None)
     possible: tuple[str, ...]
     steps: tuple[StepView, ...] = Unless(())
 
@@ -146,6 +148,7 @@ def job_view(job: Job, now: datetime) -> JobView:
         select=job.spec.select,
         held=job.held,
         shredded=job.shredded,
+        archived=job.archived,
         possible=tuple(job.possible()),
         parent=job.spec.parent,
         steps=tuple(

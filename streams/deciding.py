@@ -20,18 +20,15 @@ from domain.commands import (
     CancelJob,
     Command,
     EditItems,
-    HoldJob,
     InlineItems,
     JobSpec,
     OpenJob,
     PauseJob,
     RejectJob,
-    ReleaseJob,
     ResumeJob,
     RetryJob,
     SealJob,
     Selection,
-    ShredJob,
     SubmitJob,
     UndoJob,
     UploadedItems,
@@ -50,7 +47,7 @@ from domain.schedule import check_moments, rescheduled
 from streams import planned
 from streams.editing import Redriver, chosen_items
 from streams.following import require_known
-from streams.keeping import keep
+from streams.keeping import KeepingCommand, heed_archive, keep
 from streams.parting import parts_of
 from streams.specs import check_frozen, check_spec, check_whole, check_work
 from streams.stores import chunks as chunk_store
@@ -89,6 +86,7 @@ class Decider:
         moving = job.status is JobStatus.RUNNING
         self._take_in(connection, job)
         self.heed_time(connection, job)
+        heed_archive(connection, job, self._own_stamp())
         if moving and job.status.terminal:
             paces.learn(connection, job)
 
@@ -137,6 +135,8 @@ class Decider:
             self._stop(connection, job, command, stamp)
         elif isinstance(command, AppendItems):
             self._append(connection, job, command, stamp)
+        elif isinstance(command, KeepingCommand):
+            keep(connection, job, command, stamp)
         else:
             self._go_on(connection, job, command, stamp)
             # A moment may have passed while nobody waited for it.
@@ -170,8 +170,6 @@ class Decider:
                 job.approve(stamp, command.reason)
             case RejectJob():
                 job.reject(stamp, command.reason)
-            case HoldJob() | ReleaseJob() | ShredJob():
-                keep(connection, job, command, stamp)
             case _:
                 raise InvalidCommand(f"{command.type} is not for the coordinator")
 

@@ -54,6 +54,10 @@ class Failpoint(StrEnum):
     AFTER_OUTBOX_SEND = "after_outbox_send"
     AFTER_OUTBOX_SAVE = "after_outbox_save"
     BEFORE_PROJECTION = "before_projection"
+    BEFORE_ARCHIVE = "before_archive"
+    ARCHIVE_WRITTEN = "archive_written"
+    ARCHIVE_NAMED = "archive_named"
+    WITHIN_CLEARING = "within_clearing"
 
 
 class Failpoints:

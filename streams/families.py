@@ -12,6 +12,7 @@ import dataclasses
 from sqlalchemy import Connection
 
 from domain.commands import (
+    ArchiveJob,
     CancelJob,
     Command,
     JobSpec,
@@ -55,9 +56,11 @@ class Family:
 
     @property
     def told(self) -> dict[int, Child]:
-        """How they are now."""
+        """How they are now; one that was put away is as it had ended."""
         return {
-            number: Child(step=number, job_id=job.id, status=job.status, counts=job.counts)
+            number: Child(
+                step=number, job_id=job.id, status=job.ended or job.status, counts=job.counts
+            )
             for number, (job, _) in self.changed.items()
         }
 
@@ -97,6 +100,8 @@ class Families:
                 self._ask_all(connection, batch, command, "cancel", family)
             case UndoJob():
                 self._undo(batch, command, stamp)
+            case ArchiveJob():
+                self._archive(connection, batch, command, stamp, family)
             case _:
                 verb = command.type.removesuffix("_job")
                 possible = ", ".join(batch.possible()) or "nothing"
@@ -212,6 +217,19 @@ class Families:
             done = False
         family.changed[number] = job, before
         return done
+
+    def _archive(
+        self, connection: Connection, batch: Job, command: ArchiveJob, stamp: Stamp, family: Family
+    ) -> None:
+        """Put a batch away with all its jobs; each of them must be free to go."""
+        batch.check("archive")
+        for number, child in enumerate(batch.children):
+            job = self._jobs.load(child.job_id)
+            if job.archived is None:
+                with at_step(number):
+                    job.check("archive")
+        self._ask_all(connection, batch, command, "archive", family)
+        batch.archive(stamp, command.reason)
 
     # -- undo -------------------------------------------------------------------------------------
 

@@ -79,6 +79,10 @@ class Follower:
         """Some more of the results; with the last of them the job may start."""
         source = self._jobs.load(consumed.job_id)
         ended = ends[consumed.job_id]
+        if source.emptied is not None:
+            why = f"the results of job {source.id} are archived in {source.emptied.name}"
+            job.skip(self._stamp(), source.id, ended, f"{why}; they cannot be taken any more")
+            return False
         if job.taken_at not in (None, source.version):
             why = f"job {source.id} has gone on while its results were being taken"
             job.skip(self._stamp(), source.id, ended, f"{why}; submit this one again")

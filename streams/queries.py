@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from domain.errors import InvalidCommand, JobNotFound, RecordNotFound
+from domain.errors import InvalidCommand, ItemsArchived, JobNotFound, RecordNotFound
 from domain.events import JobEvent
 from domain.item_keys import keys_like
 from domain.job import Job
@@ -187,7 +187,9 @@ class Queries:
 
     async def _run(self, tenant: str, run: Run, prefix: str = "") -> Standing:
         """The items of a run; ``prefix`` is that of its parameters."""
-        job = _with_items(await self.job(tenant, run.job_id, run.version))
+        job = _with_items(await self.job(tenant, run.job_id))
+        if run.version is not None:
+            job = await self.job(tenant, run.job_id, run.version)
         until, waiting, dropped = NOW, job.waiting, job.dropped
         if run.version is not None:
             until = Until(below=job.next_chunk, open=frozenset(job.open))
@@ -215,7 +217,7 @@ class Queries:
 
     async def codes(self, tenant: str, job_id: str) -> list[str]:
         """What the error code of an item of the job can be."""
-        await self.job(tenant, job_id)
+        _with_items(await self.job(tenant, job_id))
         own = await self._database.read(lambda connection: failure_codes(connection, job_id))
         return sorted(own.union(OWN_CODES))
 
@@ -270,7 +272,7 @@ class Queries:
         self, tenant: str, job_id: str, page: Page, wanted: WantedUndo
     ) -> Preview:
         """What an undo would do now; raises CommandRefused as the undo itself would."""
-        job = _with_items(await self.job(tenant, job_id))
+        job = _no_batch(await self.job(tenant, job_id))
         return await Previewer(self._database, self._registry).preview(job, page, wanted)
 
     def _load(self, tenant: str, job_id: str, version: int | None) -> Job:
@@ -303,6 +305,18 @@ def _count(comparison: Comparison, span: tuple[int, int], connection: Connection
 
 
 def _with_items(job: Job) -> Job:
+    """The job; raises ItemsArchived for one of which only a file tells what became of its items."""
+    file = _no_batch(job).emptied
+    if file is not None:
+        raise ItemsArchived(
+            f"the job is archived{job.kept}: what became of its items is in the archive "
+            f"{file.name} (SHA-256 {file.sha256}); look at that: "
+            f"countermand audit verify --archive FILE"
+        )
+    return job
+
+
+def _no_batch(job: Job) -> Job:
     """The job; raises InvalidCommand for a batch, whose items are those of its jobs."""
     if job.spec.steps:
         raise InvalidCommand(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from domain.commands import (
     ApproveJob,
+    ArchiveJob,
     BaseCommand,
     BatchUndo,
     CancelJob,
@@ -34,6 +35,7 @@ Verb = Literal[
     "hold",
     "release",
     "shred",
+    "archive",
 ]
 
 STEERING: Mapping[Verb, Callable[..., BaseCommand]] = {
@@ -47,6 +49,7 @@ STEERING: Mapping[Verb, Callable[..., BaseCommand]] = {
     "hold": HoldJob,
     "release": ReleaseJob,
     "shred": ShredJob,
+    "archive": ArchiveJob,
 }
 
 

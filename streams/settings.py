@@ -154,6 +154,9 @@ class Settings(BaseSettings):
     payload_key_file: Annotated[Path | None, AfterValidator(_place)] = None
     """A file with the key that seals what callers have sent, 64 hexadecimal digits; the same for
     all processes. ``serve`` makes one in the data directory when none is named."""
+    archive_dir: Annotated[Path | None, AfterValidator(_place)] = None
+    """A directory for what archived jobs give up, in the clear; the same for all coordinators.
+    Without one they give up nothing."""
     broker: Annotated[str, AfterValidator(_broker)] = broker_address.EMBEDDED
     """``memory://``, or ``kafka://HOST:PORT,HOST:PORT``."""
     actors: Literal["local", "named", "proven"] = "local"

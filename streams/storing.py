@@ -1,7 +1,7 @@
 """Storing: what a coordinator has decided on a job, within its transaction.
 
-Events, control row and chunk rows; the job's timer, whom it waits for, and whether its batch
-must hear of it.
+Events, control row and chunk rows; the job's timer, whom it waits for, whether its batch must
+hear of it, and whether it awaits its archive.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from domain.options import After
 from domain.outcomes import Counts
 from domain.ports import Clock
 from streams.failpoints import Failpoint, Failpoints
+from streams.stores import archives
 from streams.stores import chunks as chunk_store
 from streams.stores.children import say_moved
-from streams.stores.chunks import Control
+from streams.stores.chunks import NO_REST, Control, Rest
 from streams.stores.waits import keep_waits
 from streams.waking import keep_timer
 
@@ -60,7 +61,7 @@ def _stands(job: Job) -> Stands:
         # What is retried and stopped again in one transaction has moved as well.
         return job.status, counts
     pending, succeeded = counts.pending * TWENTIETHS, counts.succeeded * TWENTIETHS
-    return job.status, (pending // total, succeeded // total)
+    return job.ended or job.status, (pending // total, succeeded // total)
 
 
 class Storing:
@@ -96,10 +97,9 @@ class Storing:
     def _control(
         self, connection: Connection, job: Job, before: Before, planned: Sequence[PlannedChunk]
     ) -> None:
-        control = _control_of(job)
-        ended = job.status.value if job.status.terminal else None
+        control, rest = _control_of(job), _rest_of(job)
         if before.version == 0:
-            chunk_store.insert_control(connection, control, open_=not job.resting, ended=ended)
+            chunk_store.insert_control(connection, control, open_=not job.resting, rest=rest)
         else:
             chunk_store.update_control(
                 connection,
@@ -107,8 +107,10 @@ class Storing:
                 epoch=job.epoch,
                 version=job.version,
                 open_=not job.resting,
-                ended=ended,
+                rest=rest,
             )
+        if job.archived is not None:
+            archives.keep(connection, job)
         if planned:
             chunk_store.dispatch(
                 connection,
@@ -118,6 +120,17 @@ class Storing:
                 claim_by=self._clock.now().timestamp() + self._claim_by,
             )
             self._failpoints.reach(Failpoint.AFTER_CHUNK_ROWS)
+
+
+def _rest_of(job: Job) -> Rest:
+    if job.ended is None:
+        return NO_REST
+    shred_from, archive_from = job.shreddable_since, job.archivable_since
+    return Rest(
+        ended=job.ended.value,
+        shred_from=None if shred_from is None else shred_from.timestamp(),
+        archive_from=None if archive_from is None else archive_from.timestamp(),
+    )
 
 
 def _control_of(job: Job) -> Control:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from domain.errors import CountermandError
 from streams.liveness import Lane
+from streams.retaining import Retained
 from streams.stores.database import Database
 
 STUCK_SECONDS = 30.0
@@ -24,6 +25,8 @@ class Health:
     ready: bool
     reasons: list[str]
     waiting: int
+    retained: Mapping[str, int] = field(default_factory=dict)
+    """What this process has done by the rules of retention, where it is its work."""
 
 
 class Vitals:
@@ -35,9 +38,16 @@ class Vitals:
     """
 
     def __init__(
-        self, database: Database, lanes: Sequence[Lane], *, longest: float = 0.0, starting: str = ""
+        self,
+        database: Database,
+        lanes: Sequence[Lane],
+        *,
+        longest: float = 0.0,
+        starting: str = "",
+        retained: Retained | None = None,
     ) -> None:
         self.starting = starting
+        self._retained = retained
         self._database = database
         self._lanes = lanes
         self._patience = STUCK_SECONDS + longest
@@ -60,7 +70,9 @@ class Vitals:
                     f"{lane.name}: {lane.waiting} messages wait and none was handled for "
                     f"{lane.idle_seconds:.0f} s"
                 )
-        return Health(not reasons, reasons, sum(lane.waiting for lane in self._lanes))
+        waiting = sum(lane.waiting for lane in self._lanes)
+        retained = {} if self._retained is None else self._retained.counted
+        return Health(not reasons, reasons, waiting, retained)
 
     @property
     def broker_away(self) -> str:

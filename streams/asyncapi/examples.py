@@ -8,10 +8,12 @@ from typing import Any
 
 import orjson
 
+from domain.archiving import ArchiveFile
 from domain.commands import (
     AdjustJob,
     AppendItems,
     ApproveJob,
+    ArchiveJob,
     CancelJob,
     EditItems,
     HoldJob,
@@ -44,9 +46,11 @@ from domain.events import (
     ItemsEdited,
     JobAdjusted,
     JobApproved,
+    JobArchived,
     JobCancelled,
     JobCancelling,
     JobDeadlinePassed,
+    JobEmptied,
     JobEvent,
     JobFinished,
     JobHeld,
@@ -116,6 +120,10 @@ BATCH_SPEC = JobSpec(
 )
 
 
+_WAS = {"was": JobStatus.COMPLETED_WITH_ERRORS}
+_ARCHIVE = ArchiveFile(name=f"{JOB}/{SHA256[:16]}.ndjson", sha256=SHA256, size=61440)
+
+
 def _said(verb: str) -> dict[str, Any]:
     """What every command says."""
     return {
@@ -141,6 +149,7 @@ def commands() -> list[Value]:
         HoldJob(**_said("hold"), reason="case 17"),
         ReleaseJob(**_said("release"), reason="case 17 is closed"),
         ShredJob(**_said("shred"), reason="a customer has asked for it"),
+        ArchiveJob(**_said("archive"), reason="the season is over"),
         CancelJob(**_said("cancel"), reason="wrong file"),
         RetryJob(**_said("retry"), reason="the project is there now"),
         # The plain one first: strangers take the first example for their own command.
@@ -244,6 +253,8 @@ def _history() -> Sequence[JobEvent]:
         (JobHeld, JobStatus.REJECTED, Counts(skipped=2), {"reason": "case 17"}),
         (JobReleased, JobStatus.REJECTED, Counts(skipped=2), {"reason": "case 17 is closed"}),
         (JobShredded, JobStatus.REJECTED, Counts(skipped=2), {"reason": "a customer asked"}),
+        (JobArchived, JobStatus.ARCHIVED, done, {**_WAS, "reason": "the season is over"}),
+        (JobEmptied, JobStatus.ARCHIVED, done, {**_WAS, "file": _ARCHIVE}),
         (RepeatsSkipped, pending, Counts(pending=1, skipped=1), {"items": Ranges.of([1])}),
         (JobStartDue, pending, two, {}),
         (JobDeadlinePassed, running, two, {"deadline": BEGIN}),

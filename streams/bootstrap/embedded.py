@@ -29,6 +29,7 @@ from streams.loops import background, every, in_time
 from streams.places import LivePlaces
 from streams.queries import Queries
 from streams.relay import LiveRelay
+from streams.retaining import Retained
 from streams.settings import Settings
 from streams.situation import itself
 from streams.stores import audit, sealing
@@ -94,7 +95,8 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
         apps[StageName.WORKER], worker, send, base, lane, systems=base.registry.systems
     )
     parts.bind_live(apps[StageName.LIVE], relay, send, base, lane)
-    vitals = Vitals(base.database, [lane])
+    retained = Retained()
+    vitals = Vitals(base.database, [lane], retained=retained)
     here = WorkerRow(
         name=f"embedded-{base.ids.new()}",
         systems=tuple(base.registry.systems),
@@ -113,6 +115,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
             readers.publish(pause=PUBLICATION_PAUSE),
             readers.project(),
             *_upkeep(base, sweep, send, heads, vitals),
+            parts.retaining(base, send, lambda: heads, retained),
             *(faust_apps.watch(app) for app in apps.values()),
         ]
         await stack.enter_async_context(background(loops))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from streams import answers, envelope, topics
 from streams import app as faust_apps
 from streams.admission import Quotas
 from streams.agents import Binding, Sender, bind
+from streams.archiving import Archivist, Heads
 from streams.awaiting import Waiting
 from streams.clock import SystemClock, TimeOrderedIds
 from streams.coordinator import Coordinator, CoordinatorSettings, Decided, Stored
@@ -34,6 +35,8 @@ from streams.plans import Plans
 from streams.projector import Projector
 from streams.queries import Queries
 from streams.relay import LiveRelay
+from streams.retaining import LOOKS, Retained, Retainer
+from streams.retention import Retention
 from streams.settings import Settings
 from streams.situation import Present, Situation
 from streams.slow import SlowPool
@@ -69,6 +72,11 @@ class Engine:
     def plans(self) -> Plans:
         """What dry runs have found."""
         return Plans(self.database, self.queries, self.registry)
+
+    @property
+    def retention(self) -> Retention:
+        """How long jobs at rest are kept."""
+        return Retention(self.database, self.registry, self.clock)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,6 +300,29 @@ def hinting(ids: TimeOrderedIds) -> Look:
         return [envelope.look_at(job_id, ids.new())]
 
     return look
+
+
+def retaining(base: Base, send: Sender, heads: Heads, retained: Retained) -> Any:
+    """What is done by the rules of retention, and for jobs that were put away, for ever."""
+    retainer = Retainer(database=base.database, clock=base.clock, send=send, retained=retained)
+    looks: list[Callable[[], Awaitable[object]]] = [retainer.look]
+    if base.settings.archive_dir is not None:
+        archivist = Archivist(
+            database=base.database,
+            folder=base.settings.archive_dir,
+            heads=heads,
+            ids=base.ids,
+            send=send,
+            failpoints=base.failpoints,
+            retained=retained,
+        )
+        looks.append(archivist.look)
+
+    async def look() -> None:
+        for one in looks:
+            await one()
+
+    return every(LOOKS * base.settings.sweep, look)
 
 
 async def sweep_once(sweep: Sweep, send: Sender) -> None:

@@ -34,6 +34,7 @@ from streams.process_lock import ProcessLock, attempt
 from streams.prompting import Prompter
 from streams.queries import Queries
 from streams.relay import LiveRelay
+from streams.retaining import Retained
 from streams.settings import Settings
 from streams.shared_places import SharedPlaces
 from streams.stores import audit, decisions, event_order, outcomes
@@ -122,7 +123,8 @@ async def coordinator(
         alarms = Alarms(base.ids, send)
         stage = parts.coordinator(base, places, alarms.set, stored, lambda _id, _decision: None)
         parts.bind_coordinator(app, stage, send, base, lane)
-        vitals = Vitals(base.database, [lane], starting="it has just begun")
+        retained = Retained()
+        vitals = Vitals(base.database, [lane], starting="it has just begun", retained=retained)
         unsigned = asyncio.Event()
 
         def committed(_last: str | None) -> None:
@@ -132,11 +134,8 @@ async def coordinator(
         prompter = Prompter(stage, send)
         channels = {event_order.CHANNEL: committed, outcomes.CHANNEL: prompter.heard}
         heard = listening(base.settings.database_address, channels)
-        loops = [
-            *_owned(base, readers, places, send),
-            _signing(base, unsigned, held),
-            prompter.run(),
-        ]
+        owned = _owned(base, readers, places, send, retained)
+        loops = [*owned, _signing(base, unsigned, held), prompter.run()]
         async with contextlib.aclosing(alarms), _running(base, [app], vitals, loops, heard):
             yield vitals
 
@@ -281,7 +280,9 @@ def _lane(base: Base, app: Any, name: str = "the broker's partitions") -> Lane:
 # -- a coordinator's ---------------------------------------------------------------------
 
 
-def _owned(base: Base, readers: Readers, places: SharedPlaces, send: Sender) -> list[Any]:
+def _owned(
+    base: Base, readers: Readers, places: SharedPlaces, send: Sender, retained: Retained
+) -> list[Any]:
     """What one process at a time does for the whole installation."""
     owner = LeasedOwner(base.database, f"{base.settings.instance}-coordinator")
     timers = Timers(database=base.database, clock=base.clock, send=send)
@@ -293,7 +294,7 @@ def _owned(base: Base, readers: Readers, places: SharedPlaces, send: Sender) -> 
         neglected=places.entitled,
         look=parts.hinting(base.ids),
     )
-    seconds = base.settings.sweep
+    seconds, signed = base.settings.sweep, partial(audit.known_heads, base.settings.data_dir)
     return [
         owner.own("outbox", readers.publish),
         owner.own("projector", readers.project),
@@ -301,6 +302,7 @@ def _owned(base: Base, readers: Readers, places: SharedPlaces, send: Sender) -> 
         owner.own("frozen", lambda: every(seconds, lambda: _end_frozen(base))),
         owner.own("timers", lambda: every(seconds, timers.fire)),
         owner.own("clean-up", lambda: every(3600.0, timers.clean)),
+        owner.own("retention", lambda: parts.retaining(base, send, signed, retained)),
     ]
 
 

@@ -70,7 +70,10 @@ def summary(report: audit.Report) -> str:
     """A report as a sentence."""
     found = len(report.findings) + report.more
     looked = f"{_number(report.jobs, 'job')}, {_number(report.events, 'event')}"
-    return f"{looked}: {_number(found, 'finding') if found else 'all is as it was written'}"
+    said = f"{looked}: {_number(found, 'finding') if found else 'all is as it was written'}"
+    if not report.archived:
+        return said
+    return f"{said}; of {_number(report.archived, 'job')} what is archived was not looked at"
 
 
 def _number(count: int, what: str) -> str:
@@ -85,6 +88,7 @@ def document(report: audit.Report) -> dict[str, Any]:
         "events": report.events,
         "parts": report.parts,
         "outcomes": report.outcomes,
+        "archived": report.archived,
         "findings": [
             {
                 "kind": finding.kind.value,

@@ -26,6 +26,8 @@ from streams.cli.sse import EventParser, ServerEvent
 
 Query = Sequence[tuple[str, str | int]]
 
+RETENTION = "/api/v1/retention"
+
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 60.0
 SILENCE_SECONDS = 45.0
@@ -172,6 +174,18 @@ class Client:
     async def weigh(self, tenant: str, weight: float) -> Any:
         """Give a tenant another share of the workers."""
         return await self._asked(f"/api/v1/tenants/{quote(tenant, safe='')}", {"weight": weight})
+
+    async def set_rule(self, rule: Mapping[str, Any]) -> Any:
+        """Have a rule of retention say this from now on."""
+        async with self._request("POST", RETENTION, (), json=rule) as response:
+            return await response.json()
+
+    async def remove_rule(self, tenant: str, kind: str, reason: str) -> Any:
+        """Remove a rule of retention."""
+        path = f"{RETENTION}/{quote(tenant, safe='')}/{quote(kind, safe='')}"
+        query = [("reason", reason)] if reason else []
+        async with self._request("DELETE", path, query) as response:
+            return await response.json()
 
     async def get(self, path: str, query: Query = ()) -> Any:
         """The JSON document at a path."""

@@ -58,6 +58,21 @@ class WordDocument(TypedDict):
     reason: str
 
 
+class ArchiveFileDocument(TypedDict):
+    """A file that has what an archived job has given up."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+class ArchivedDocument(WordDocument):
+    """Who has put a job away, and how it had ended."""
+
+    was: str
+    file: ArchiveFileDocument | None
+
+
 class JobDocument(TypedDict):
     """A job; times are ISO 8601, ``percent`` is 0 to 100. Figures are None when unknown."""
 
@@ -87,6 +102,7 @@ class JobDocument(TypedDict):
     steps: NotRequired[list[StepDocument]]
     held: NotRequired[WordDocument]
     shredded: NotRequired[WordDocument]
+    archived: NotRequired[ArchivedDocument]
 
 
 class FaultDocument(TypedDict):

@@ -24,6 +24,7 @@ from streams.cli import (
     operating,
     planning,
     reading,
+    retention,
     scaling,
     selecting,
     serving,
@@ -87,7 +88,7 @@ for verb in (
     *(reading.jobs, reading.show, reading.items, reading.errors, reading.events),
     *(steering.pause, steering.resume, steering.cancel, steering.retry, steering.undo),
     *(steering.approve, steering.reject, steering.edit),
-    *(steering.hold, steering.release, steering.shred),
+    *(steering.hold, steering.release, steering.shred, steering.archive),
     *(steering.limit, steering.priority, timing.schedule),
     item.item,
     *(looking.export, comparing.diff, looking.history, looking.blame),
@@ -105,6 +106,7 @@ for look in (operating.workers, operating.weights):
     app.command(rich_help_panel=SERVER)(look)
 app.command(rich_help_panel=SERVER)(tokens.token)
 app.add_typer(keys.app, name="key", rich_help_panel=SERVER)
+app.add_typer(retention.app, name="retention", rich_help_panel=SERVER)
 app.add_typer(audit.app, name="audit", rich_help_panel=SERVER)
 app.add_typer(topics.app, name="topics", rich_help_panel=SERVER)
 app.add_typer(database.app, name="db", rich_help_panel=SERVER)

@@ -16,6 +16,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from streams.cli.documents import (
+    ArchivedDocument,
     CountsDocument,
     ErrorGroupDocument,
     FaultDocument,
@@ -190,6 +191,7 @@ def job_details(job: JobDocument) -> Table:
         ("reason", job.get("reason", "")),
         ("held", _word(job.get("held"))),
         ("shredded", _word(job.get("shredded"))),
+        ("archived", _archived(job.get("archived"))),
         ("retrying", _retrying(job)),
         ("prepared", _prepared(job)),
         ("counts", f"{counts_line(job['counts'])} (of {job['counts']['total']:,})"),
@@ -240,7 +242,19 @@ def _deadline(job: JobDocument) -> str:
 
 
 def _word(word: WordDocument | None) -> str:
-    return f"{moment(word['at'])} by {word['by']} ({word['reason']})" if word else ""
+    if not word:
+        return ""
+    reason = f" ({word['reason']})" if word["reason"] else ""
+    return f"{moment(word['at'])} by {word['by']}{reason}"
+
+
+def _archived(word: ArchivedDocument | None) -> str:
+    """Who has put the job away, how it had ended, and where that is which it has given up."""
+    if not word:
+        return ""
+    file = word["file"]
+    place = f"; its items are in {file['name']} (SHA-256 {file['sha256']})" if file else ""
+    return f"{_word(word)}; it was {word['was']}{place}"
 
 
 def item_table(items: Iterable[ItemDocument]) -> Table:

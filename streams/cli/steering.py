@@ -268,7 +268,7 @@ def reject(
 def hold(
     job_id: JobId, *, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
 ) -> None:
-    """Let nothing of a job at rest be shredded, until somebody releases it.
+    """Let a job at rest be neither shredded nor archived, until somebody releases it.
 
     \b
     Example:
@@ -301,6 +301,22 @@ def shred(
       countermand shred 0192f7a1-... --reason "a customer has asked for it"
     """
     _steer("shred", job_id, reason, url, as_json=as_json)
+
+
+def archive(
+    job_id: JobId, *, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
+    """Put a job at rest away, for good: it cannot be undone or retried any more.
+
+    What it was worked with goes to a file in COUNTERMAND_ARCHIVE_DIR, if the server has one;
+    `show` then names it.
+
+    \b
+    Examples:
+      countermand archive 0192f7a1-... --reason "the season is over"
+      countermand jobs --status archived
+    """
+    _steer("archive", job_id, reason, url, as_json=as_json)
 
 
 def limit(

@@ -11,7 +11,7 @@ from streams.callers import Caller
 
 MAX_ACTOR = 200
 MAX_TENANT = 100
-OURS = frozenset({"engine", "sweep"})
+OURS = frozenset({"engine", "sweep", "retention"})
 """Names that the engine itself has in the audit trail."""
 KEY_ACTOR = "key:"
 """What the name of a service in the audit trail begins with; no token may bear such a name."""

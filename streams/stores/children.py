@@ -64,9 +64,10 @@ def hear_all(connection: Connection, batch: str) -> dict[int, Child]:
 
 
 def child_of(step: int, job_id: str, told: dict[str, object]) -> Child:
-    """A child as its last event tells of it."""
+    """A child as its last event tells of it; one that was put away is as it had ended."""
     counts = Counts.model_validate(told["counts"])
-    return Child(step=step, job_id=job_id, status=JobStatus(str(told["status"])), counts=counts)
+    status = JobStatus(str(told.get("was") or told["status"]))
+    return Child(step=step, job_id=job_id, status=status, counts=counts)
 
 
 def unheard(connection: Connection) -> list[str]:

@@ -52,6 +52,18 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """How a job has ended, and from when on it may be shredded and put away; None: it may not."""
+
+    ended: str | None = None
+    shred_from: float | None = None
+    archive_from: float | None = None
+
+
+NO_REST = Rest()
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """A chunk that this worker may work until its lease runs out."""
 
@@ -142,6 +154,8 @@ _INSERT_CONTROL = insertion(
     "version",
     "open",
     "ended",
+    "shred_from",
+    "archive_from",
 )
 _FIND_CONTROL = fixed(
     select(
@@ -172,6 +186,8 @@ _UPDATE_CONTROL = fixed(
         version=bindparam("to_version"),
         open=bindparam("to_open"),
         ended=bindparam("to_ended"),
+        shred_from=bindparam("to_shred_from"),
+        archive_from=bindparam("to_archive_from"),
     )
 )
 _VERSION = fixed(select(job_control.c.version).where(job_control.c.job_id == _JOB))
@@ -206,7 +222,7 @@ _ATTEMPT = fixed(
 
 
 def insert_control(
-    connection: Connection, control: Control, *, open_: bool, ended: str | None = None
+    connection: Connection, control: Control, *, open_: bool, rest: Rest = NO_REST
 ) -> None:
     """The control row of a new job."""
     _INSERT_CONTROL.run(
@@ -219,7 +235,9 @@ def insert_control(
         epoch=control.epoch,
         version=control.version,
         open=open_,
-        ended=ended,
+        ended=rest.ended,
+        shred_from=rest.shred_from,
+        archive_from=rest.archive_from,
     )
     if control.item_timeout is not None:
         _INSERT_TIMEOUT.run(connection, job_id=control.job_id, seconds=control.item_timeout)
@@ -248,16 +266,18 @@ def update_control(
     epoch: int,
     version: int,
     open_: bool,
-    ended: str | None = None,
+    rest: Rest = NO_REST,
 ) -> None:
-    """Move the fence; say whether the sweep should look after the job, and how it has ended."""
+    """Move the fence; say whether the sweep should look after the job, and how it rests."""
     _UPDATE_CONTROL.run(
         connection,
         job=job_id,
         to_epoch=epoch,
         to_version=version,
         to_open=open_,
-        to_ended=ended,
+        to_ended=rest.ended,
+        to_shred_from=rest.shred_from,
+        to_archive_from=rest.archive_from,
     )
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.expression import ClauseElement
 
+from domain.errors import ItemsArchived
 from domain.outcomes import ClosedChunk, Closing, Done, Failed, Result, Skipped
 from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
@@ -307,11 +308,17 @@ def ledger_rows(
 
 
 def ledger_of(connection: Connection, job_id: str, chunk: int) -> bytes:
-    """The ledger of a chunk that has its outcome."""
+    """The ledger of a chunk that has its outcome; raises ItemsArchived when it was given up."""
     statement = select(outcomes.c.ledger).where(
         outcomes.c.job_id == job_id, outcomes.c.chunk == chunk
     )
-    return bytes(connection.execute(statement).scalar_one())
+    ledger = connection.scalar(statement)
+    if ledger is None:
+        raise ItemsArchived(
+            f"what became of the items of job {job_id} was given up meanwhile; look at the job, "
+            "which names its archive"
+        )
+    return bytes(ledger)
 
 
 def planned_items(connection: Connection, job_id: str, chunk: int) -> tuple[Ranges, int | None]:

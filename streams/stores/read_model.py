@@ -125,9 +125,9 @@ def list_jobs(  # noqa: PLR0913 - the parameters of GET /api/v1/jobs, named by c
 ) -> Page:
     """A page of the tenant's jobs; ``q`` is looked for in names, case aside.
 
-    ``status`` empty means any. ``cursor`` is the ``next_cursor`` of the page before, under
-    the same ``sort`` (one of ``SORTS``, a minus before it for descending). Raises
-    InvalidCommand, with a pointer to the parameter, for what it does not understand.
+    ``status`` empty means any but archived. ``cursor`` is the ``next_cursor`` of the page
+    before, under the same ``sort`` (one of ``SORTS``, a minus before it for descending).
+    Raises InvalidCommand, with a pointer to the parameter, for what it does not understand.
     """
     if not 1 <= limit <= MAX_PAGE:
         raise InvalidCommand(f"limit must be 1 to {MAX_PAGE}", pointer="/limit")
@@ -135,6 +135,8 @@ def list_jobs(  # noqa: PLR0913 - the parameters of GET /api/v1/jobs, named by c
     conditions: list[ColumnElement[bool]] = [jobs.tenant == tenant]
     if status:
         conditions.append(jobs.status.in_(list(status)))
+    else:
+        conditions.append(jobs.status != JobStatus.ARCHIVED.value)
     if operation is not None:
         conditions.append(jobs.operation == _storable(operation))
     if tag is not None:

@@ -66,6 +66,8 @@ job_control = Table(
     Column("actor", String(200), nullable=False),
     Column("params", Text, nullable=False),
     Column("ended", String(30)),
+    Column("shred_from", Double),
+    Column("archive_from", Double),
     Index("job_control_open", "open", sqlite_where=text("open = 1"), postgresql_where=text("open")),
     Index(
         "job_control_unended",
@@ -73,9 +75,28 @@ job_control = Table(
         sqlite_where=text("ended IS NULL"),
         postgresql_where=text("ended IS NULL"),
     ),
+    Index(
+        "job_control_shred",
+        "tenant",
+        "operation",
+        "shred_from",
+        "job_id",
+        sqlite_where=text("shred_from IS NOT NULL"),
+        postgresql_where=text("shred_from IS NOT NULL"),
+    ),
+    Index(
+        "job_control_archive",
+        "tenant",
+        "operation",
+        "archive_from",
+        "job_id",
+        sqlite_where=text("archive_from IS NOT NULL"),
+        postgresql_where=text("archive_from IS NOT NULL"),
+    ),
 )
-"""``open`` jobs are those that the sweep looks after; params is JSON. ``ended`` is the status of
-a job that does nothing more by itself."""
+"""``open`` jobs are those that the sweep looks after; params is JSON. ``ended`` is how a job has
+ended that does nothing more by itself. It may be shredded, or put away, from its rest on; rules
+of retention count from there."""
 
 waits = Table(
     "waits",

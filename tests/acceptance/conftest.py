@@ -29,6 +29,7 @@ def stack(
     variables = {
         "PYTHONPATH": all_plugins(folder / "site"),
         "COUNTERMAND_WORKER_MEMORY": WORKER_MEMORY,
+        "COUNTERMAND_ARCHIVE_DIR": str(folder / "archives"),
     }
     running: AbstractContextManager[Stack]
     if request.param == "embedded":

@@ -77,4 +77,4 @@ def test_a_destructive_job_waits_however_small(careful: Stack, tmp_path: Path) -
     assert job["reason"] == "awaits approval: annotations.delete is destructive"
     ended = _said(careful, "grace", "reject", job["job_id"], "--reason", "still needed")
     assert (ended["status"], ended["counts"]["skipped"]) == ("rejected", 1)
-    assert "possible: hold, shred" in _said(careful, "grace", "approve", job["job_id"])
+    assert "possible: archive, hold, shred" in _said(careful, "grace", "approve", job["job_id"])

@@ -89,6 +89,7 @@ async def site_of(
         vitals=engine,
         registry=engine.registry,
         plans=engine,
+        retention=engine.rules_kept,
     )
     app = create_app(
         services,

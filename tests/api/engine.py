@@ -39,6 +39,7 @@ from streams.stores.ledger import LedgerEntry
 from streams.stores.read_model import Page
 from streams.stores.records.past import Blame, Standing, Version
 from streams.stores.workers import WorkerRow
+from tests.api.rules import MemoryRules
 
 AT = datetime(2025, 1, 31, 12, tzinfo=UTC)
 DIGEST = "0" * 64
@@ -49,6 +50,7 @@ class Vitality:
     ready: bool = True
     reasons: list[str] = field(default_factory=list)
     waiting: int = 0
+    retained: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -77,6 +79,7 @@ class MemoryEngine:
     """Nobody reads items any more."""
     around: Surroundings = field(default_factory=Surroundings)
     shares: dict[str, float] = field(default_factory=dict)
+    rules_kept: MemoryRules = field(default_factory=MemoryRules)
     _jobs: dict[str, Job] = field(default_factory=dict)
     _closed: dict[str, set[int]] = field(default_factory=dict)
 

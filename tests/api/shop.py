@@ -52,6 +52,7 @@ class Shop:
             vitals=engine.vitals,
             registry=engine.registry,
             plans=engine.plans,
+            retention=engine.retention,
         )
         app = create_app(
             services,

@@ -55,7 +55,7 @@ async def test_a_rejected_job_changes_nothing(careful: Shop) -> None:
     job = await _submitted(careful, 3)
     ended = await careful.post(job["links"]["reject"], headers=GRACE)
     assert (ended["status"], ended["counts"]["skipped"]) == ("rejected", 3)
-    assert ended["possible"] == ["hold", "shred"]
+    assert ended["possible"] == ["archive", "hold", "shred"]
 
 
 async def test_small_jobs_and_dry_runs_do_not_wait(careful: Shop) -> None:

@@ -36,6 +36,10 @@ _COORDINATOR = (
     Failpoint.AFTER_OUTBOX_SEND,
     Failpoint.AFTER_OUTBOX_SAVE,
     Failpoint.BEFORE_PROJECTION,
+    Failpoint.BEFORE_ARCHIVE,
+    Failpoint.ARCHIVE_WRITTEN,
+    Failpoint.ARCHIVE_NAMED,
+    Failpoint.WITHIN_CLEARING,
 )
 _WORKER = (
     Failpoint.BEFORE_CLAIM,
@@ -68,6 +72,12 @@ _WHOLE = (
     Failpoint.WITHIN_ATOMIC_COMMIT,
     Failpoint.BEFORE_ATOMIC_COMMIT,
     Failpoint.AFTER_ATOMIC_COMMIT,
+)
+_AWAY = (
+    Failpoint.BEFORE_ARCHIVE,
+    Failpoint.ARCHIVE_WRITTEN,
+    Failpoint.ARCHIVE_NAMED,
+    Failpoint.WITHIN_CLEARING,
 )
 _LONG = (Failpoint.BEFORE_SNAPSHOT, Failpoint.AFTER_SNAPSHOT)
 
@@ -110,6 +120,8 @@ def _scenario(point: Failpoint) -> Callable[[Load], None]:
         return _slow
     if point in _WHOLE:
         return _whole
+    if point in _AWAY:
+        return _away
     return _long if point in _LONG else _there_and_back
 
 
@@ -127,6 +139,12 @@ def _slow(load: Load) -> None:
 
 def _whole(load: Load) -> None:
     load.all_done(load.submit(300, options={"atomic": True, "chunk_size": 50}), PATIENCE)
+
+
+def _away(load: Load) -> None:
+    job_id = load.submit(60, options={"chunk_size": 10})
+    load.all_done(job_id, PATIENCE)
+    load.put_away(job_id, PATIENCE)
 
 
 def _long(load: Load) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,6 +50,8 @@ class Load:
     tasks: dict[str, Task] = field(default_factory=dict)
     batches: dict[str, Sequence[Document]] = field(default_factory=dict)
     """The steps of batches, as they were sent, by id; their jobs are tasks."""
+    noted_items: dict[str, list[Document]] = field(default_factory=dict)
+    """What was said of items that can be asked for no more."""
 
     @classmethod
     def on(cls, stack: Stack) -> Load:
@@ -176,6 +179,17 @@ class Load:
         job = self.done(job_id, seconds)
         assert job["counts"]["succeeded"] == len(self.tasks[job_id].marks), job
 
+    def put_away(self, job_id: str, seconds: float) -> None:
+        """Archive a job; returns once its items are in a file, with whose digest the job agrees."""
+        self.noted_items[job_id] = self.client.items(job_id)
+        self.client.command(job_id, "archive", f"archive-{job_id}")
+        until = time.monotonic() + seconds
+        while (file := self.client.job(job_id)["archived"]["file"]) is None:
+            assert time.monotonic() < until, f"nobody has written the file of job {job_id}"
+            time.sleep(0.05)
+        content = (self.stack.archives / file["name"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == file["sha256"], file
+
     def half_way(self, job_id: str) -> Document:
         """The job when a part of its items is done, and much is left."""
         return self._worked(job_id, 1 / 3)
@@ -250,7 +264,7 @@ class Load:
             Account(
                 job=self.client.job(task.job_id),
                 marks=task.marks,
-                items=self.client.items(task.job_id),
+                items=self.noted_items.get(task.job_id) or self.client.items(task.job_id),
                 events=self.client.events(task.job_id),
                 records=task.records,
             )

@@ -30,6 +30,7 @@ CHECKOUT: Final = Path(__file__).parents[2]
 DATABASE: Final = "chaos"
 PARTITIONS: Final = 4
 SYSTEMS: Final = ("annotations", "chaos", "crash")
+ARCHIVES: Final = "archives"
 COORDINATORS: Final = ("coordinator-1", "coordinator-2")
 WORKERS: Final = ("worker-1", "worker-2")
 _START_SECONDS: Final = 90.0
@@ -58,6 +59,11 @@ class Stack:
     def coordinators(self) -> list[Process]:
         """Those that decide."""
         return [self.processes[name] for name in COORDINATORS]
+
+    @property
+    def archives(self) -> Path:
+        """Where the files of archived jobs are."""
+        return self.folder / ARCHIVES
 
     @property
     def workers(self) -> list[Process]:
@@ -163,6 +169,7 @@ def _environment(folder: Path, kafka: KafkaCluster, proxy: Proxy) -> dict[str, s
         "COUNTERMAND_BROKER": kafka.url,
         "COUNTERMAND_DATABASE": address,
         "COUNTERMAND_DATA_DIR": str(folder),
+        "COUNTERMAND_ARCHIVE_DIR": str(folder / ARCHIVES),
     }
 
 

@@ -271,6 +271,28 @@ async def _key(request: web.Request) -> web.Response:
     return web.json_response(SHOWN if request.match_info["verb"] == "rotate" else KEY)
 
 
+_RULE = {"tenant": "*", "kind": "notes.*", "shred_after": 7776000.0, "archive_after": None}
+
+
+async def _rules(_request: web.Request) -> web.Response:
+    set_by = {"changed_at": "2026-01-01T00:00:00Z", "changed_by": "grace"}
+    return web.json_response({"items": [_RULE | set_by]})
+
+
+async def _set_rule(request: web.Request) -> web.Response:
+    said = {"shred_after": None, "archive_after": None, **await request.json()}
+    return web.json_response(said)
+
+
+async def _remove_rule(request: web.Request) -> web.Response:
+    return web.json_response({**request.match_info, "removed": True})
+
+
+async def _rule_changes(_request: web.Request) -> web.Response:
+    told = {"number": 1, "action": "set", "actor": "grace", "reason": "", "at": "2026-01-01"}
+    return web.json_response({"items": [_RULE | told], "next_cursor": None})
+
+
 async def _ready(_request: web.Request) -> web.Response:
     return web.json_response({"status": "ready"})
 
@@ -285,6 +307,10 @@ def _application(contract: Contract) -> web.Application:
     application.router.add_get("/api/v1/keys", _keys)
     application.router.add_post("/api/v1/keys", _keys)
     application.router.add_post("/api/v1/keys/{key}/{verb}", _key)
+    application.router.add_get("/api/v1/retention", _rules)
+    application.router.add_post("/api/v1/retention", _set_rule)
+    application.router.add_delete("/api/v1/retention/{tenant}/{kind}", _remove_rule)
+    application.router.add_get("/api/v1/retention/changes", _rule_changes)
     application.router.add_get("/api/v1/jobs", _jobs)
     application.router.add_post("/api/v1/jobs", _submit)
     application.router.add_post("/api/v1/batches", _batch)

@@ -331,7 +331,7 @@ class TestSteering:
         "verb",
         [
             *("pause", "resume", "cancel", "retry", "undo", "approve", "reject"),
-            *("hold", "release", "shred"),
+            *("hold", "release", "shred", "archive"),
         ],
     )
     def test_a_verb_is_posted_with_its_reason(
@@ -585,6 +585,54 @@ class TestOperating:
         assert json.loads(contract.bodies[0]) == {"weight": 3}
         assert ask("weights").out == "shop  3\n"
         assert ask("weights", "shop").code == 2
+
+    def test_a_rule_of_retention_is_set_shown_and_removed(
+        self, ask: Run, contract: Contract
+    ) -> None:
+        ended = ask("retention", "set", "notes.*", "--shred-after", "90d", "--archive-after", "2y")
+        assert (ended.code, ended.err) == (
+            0,
+            "everybody's jobs of notes.*: items shredded after 90d, archived after 2y\n",
+        )
+        said = {"tenant": "*", "kind": "notes.*", "shred_after": 7776000, "archive_after": 63072000}
+        assert json.loads(contract.bodies[0]) == said
+        asked = (
+            "retention",
+            "set",
+            "*",
+            "--keep",
+            "--tenant",
+            "shop",
+            "--reason",
+            "case",
+            "--json",
+        )
+        assert ask("retention", *asked).document["kind"] == "*"
+        assert json.loads(contract.bodies[1]) == {
+            "tenant": "shop",
+            "kind": "*",
+            "keep": True,
+            "reason": "case",
+        }
+        shown = ask("retention", "list").out
+        assert all(word in shown for word in ("notes.*", "90d", "never", "grace"))
+        assert "set" in ask("retention", "changes").out
+        assert ask("retention", "remove", "notes.*", "--reason", "no").code == 0
+        assert contract.requests[-1] == ("DELETE", "/api/v1/retention/*/notes.*?reason=no")
+
+    @pytest.mark.parametrize("age", ["90", "d", "-1d", "1.5.2h", "90 d", "nan", "1e3d"])
+    def test_an_age_has_a_unit(self, ask: Run, contract: Contract, age: str) -> None:
+        ended = ask("retention", "set", "*", "--shred-after", age)
+        assert ended.code == 2
+        assert "write it as" in ended.err or "--shred-after" in ended.err
+        assert contract.requests == []
+
+    def test_an_archived_job_says_where_its_items_are(self, ask: Run, contract: Contract) -> None:
+        file = {"name": "job-1/ab.ndjson", "sha256": "ab" * 32, "size": 7}
+        word = {"by": "grace", "at": "2026-01-01T00:00:00Z", "reason": "", "was": "failed"}
+        contract.jobs = {"job-1": job(status="archived", archived={**word, "file": file})}
+        shown = ask("show", "job-1").out
+        assert "by grace; it was failed; its items are in job-1/ab.ndjson" in shown
 
     def test_a_job_says_why_it_waits(self, ask: Run, contract: Contract) -> None:
         since = "2026-01-01T00:00:00Z"

@@ -9,6 +9,8 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -18,11 +20,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Integer, MetaData, Table, insert, inspect, text
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, inspect, text
 
 from domain.errors import DataDirectoryUnusable
+from domain.steps import BATCH
 from domain.systems.annotations import tables
-from streams.stores import migrate, migrations, schema, schema_items
+from streams.stores import migrate, migrations, retention, schema, schema_items, schema_keeping
 from streams.stores.database import Database, sqlite_url
 from streams.stores.waits import ends_of
 
@@ -39,7 +42,8 @@ _UPGRADE = (
 
 
 def _declared() -> list[MetaData]:
-    return [schema_items.metadata, tables.metadata]
+    assert schema_items.metadata is schema_keeping.metadata
+    return [schema_keeping.metadata, tables.metadata]
 
 
 @pytest.fixture
@@ -229,38 +233,87 @@ def _say_revision(database: Database, revision: str) -> None:
 
 
 def test_jobs_that_ended_before_ends_were_stored_are_known(empty: Database) -> None:
-    config = Config(attributes={"version_table": migrate.VERSION_TABLE})
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     told = [("a", 1, "completed"), ("b", 1, "running"), ("b", 2, "rolled_back"), ("c", 1, "paused")]
     with empty.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0008")
+        _upgrade_to("0008", connection)
         for job_id, version, status in told:
-            connection.execute(
-                insert(schema.events).values(
-                    job_id=job_id,
-                    version=version,
-                    alias="job.told",
-                    tenant="local",
-                    actor="tester",
-                    command_id="",
-                    state=orjson.dumps({"status": status}),
-                    previous_hash=b"0" * 32,
-                    hash=b"0" * 32,
-                )
-            )
+            _tell(connection, job_id, version, "job.told", status)
         versions = {job_id: version for job_id, version, _ in told}
         for job_id, version in versions.items():
-            connection.execute(
-                text(
-                    "INSERT INTO job_control (job_id, tenant, epoch, version, open, operation, "
-                    "actor, params) VALUES (:job, 'local', 0, :version, false, 'a.b', 'x', '{}')"
-                ),
-                {"job": job_id, "version": version},
-            )
+            _control(connection, job_id, version)
     migrate.upgrade(empty)
     ends = empty.read_now(lambda found: ends_of(found, ["a", "b", "c"]))
     assert {job_id: end.value for job_id, end in ends.items()} == {
         "a": "completed",
         "b": "rolled_back",
     }
+
+
+def test_jobs_that_ended_before_rules_of_retention_are_found_by_them(empty: Database) -> None:
+    told = [
+        ("ended", "a.b", ["job.finished"]),
+        ("held", "a.b", ["job.held"]),
+        ("released", "a.b", ["job.held", "job.released"]),
+        ("shredded", "a.b", ["job.shredded"]),
+        ("batch", BATCH, ["job.finished"]),
+    ]
+    with empty.engine.begin() as connection:
+        _upgrade_to("0012", connection)
+        for job_id, operation, aliases in told:
+            for version, alias in enumerate(aliases, start=1):
+                _tell(connection, job_id, version, alias, "completed")
+            _control(connection, job_id, len(aliases), operation=operation, ended="completed")
+        _tell(connection, "running", 1, "job.submitted", "running")
+        _control(connection, "running", 1)
+    migrate.upgrade(empty)
+    due = {
+        act: sorted(
+            one.job_id
+            for pair in empty.read_now(lambda found, act=act: list(retention.pairs(found, act)))
+            for one in empty.read_now(partial(_due, act, pair))
+        )
+        for act in retention.Act
+    }
+    assert due == {
+        retention.Act.SHRED: ["ended", "released"],
+        retention.Act.ARCHIVE: ["batch", "ended", "released", "shredded"],
+    }
+
+
+def _due(act: retention.Act, pair: retention.Pair, connection: Connection) -> list[retention.Due]:
+    until = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    return retention.due_jobs(connection, act, pair, until=until, after=None, most=10)
+
+
+def _upgrade_to(revision: str, connection: Connection) -> None:
+    config = Config(attributes={"version_table": migrate.VERSION_TABLE, "connection": connection})
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    command.upgrade(config, revision)
+
+
+def _tell(connection: Connection, job_id: str, version: int, alias: str, status: str) -> None:
+    connection.execute(
+        insert(schema.events).values(
+            job_id=job_id,
+            version=version,
+            alias=alias,
+            tenant="local",
+            actor="tester",
+            command_id="",
+            state=orjson.dumps({"status": status, "at": "2026-01-01T00:00:00Z"}),
+            previous_hash=b"0" * 32,
+            hash=b"0" * 32,
+        )
+    )
+
+
+def _control(connection: Connection, job_id: str, version: int, **more: str) -> None:
+    values = {"operation": "a.b", **more}
+    connection.execute(
+        text(
+            "INSERT INTO job_control (job_id, tenant, epoch, version, open, actor, params, "
+            f"{', '.join(values)}) VALUES (:job, 'local', 0, :version, false, 'x', '{{}}', "
+            f"{', '.join(f':{name}' for name in values)})"
+        ),
+        {"job": job_id, "version": version, **values},
+    )

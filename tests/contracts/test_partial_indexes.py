@@ -7,15 +7,24 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection
 
-from streams.stores import chunks, outcomes
+from streams.stores import archives, chunks, outcomes, retention
+from streams.stores.archives import Stage
 from streams.stores.database import Database
 from streams.stores.overdue import Overdue, overdue, waiting_behind
+from streams.stores.retention import Act, Due, Pair
 from streams.stores.targets import said_since
 from tests.databases import sqlite_database
 
 __all__ = ["sqlite_database"]
 
 Ask = Callable[[Connection], object]
+PAIR, LAST = Pair("local", "stock.create"), Due("job", 1, 0.5)
+
+
+def _due(connection: Connection, act: Act) -> object:
+    return retention.due_jobs(connection, act, PAIR, until=1.0, after=LAST, most=9)
+
+
 FIRST = Overdue("job", "", 0, None, chunks.Cause.ROLLBACK, 0, 1, 3, 1)
 ASKED: dict[str, tuple[Ask, str]] = {
     "outcomes of a job": (lambda c: outcomes.unrecorded(c, "job"), "outcomes_unrecorded"),
@@ -23,6 +32,11 @@ ASKED: dict[str, tuple[Ask, str]] = {
     "overdue chunks": (lambda c: overdue(c, 1.0), "chunks_open"),
     "undos behind one": (lambda c: waiting_behind(c, FIRST), "chunks_open"),
     "open jobs": (chunks.open_jobs, "job_control_open"),
+    "kinds of jobs to shred": (lambda c: list(retention.pairs(c, Act.SHRED)), "job_control_shred"),
+    "jobs to shred": (lambda c: _due(c, Act.SHRED), "job_control_shred"),
+    "jobs to archive": (lambda c: _due(c, Act.ARCHIVE), "job_control_archive"),
+    "archives to write": (lambda c: archives.wanted(c, "", 9), "archives_unfinished"),
+    "archives to clear": (lambda c: archives.at(c, Stage.EMPTIED, "", 9), "archives_unfinished"),
     "undos of chunks": (lambda c: said_since(c, "job", [1, 2]), "chunks_target"),
 }
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from tests.crash.client import JOBS
-from tests.crash.workshop import Run
+from tests.crash.workshop import ARCHIVES, Run
 
 Scenario = Callable[[Run], None]
 
@@ -163,10 +164,24 @@ def steer(run: Run) -> None:
     run.settle(job_id)
 
 
+def archive(run: Run) -> None:
+    """Put away: all that was stored of it moves to a file."""
+    items = additions("archive", range(1, 41))
+    items[5]["fault"] = "five"
+    job_id = run.submit("crash.add", items, options={"chunk_size": 4})
+    assert run.settle(job_id)["counts"]["failed"] == 1
+    run.note(job_id)
+    run.client.command(job_id, "archive", "put away")
+    job = run.cleared(job_id)
+    assert (job["status"], job["counts"]["succeeded"]) == ("archived", 39), job
+    folder = run.keeper.data_dir / ARCHIVES / job_id
+    assert [file.name for file in folder.iterdir()] == [Path(job["archived"]["file"]["name"]).name]
+
+
 SCENARIOS: dict[str, Scenario] = {
     one.__name__: one
     for one in (
         *(work, pack, retry, undo, in_part, rollback, whole, family),
-        *(slow, parts, steer, long, longer),
+        *(slow, parts, steer, long, longer, archive),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,17 +18,22 @@ from tests.crash.nursery import Nursery
 from tests.crash.oracle import Account, Verdict
 from tests.crash.places import Place, SqliteFile
 
+ARCHIVES = "archives"
 COUNTERS = 500
 """Counters 1 to this stand at 1 in the prepared directory, marked ``seed-0`` and so on."""
 
 
 @dataclass
 class Task:
-    """A job that was submitted; ``marks`` are those of its items."""
+    """A job that was submitted; ``marks`` are those of its items.
+
+    ``items`` are what the engine said of them, where it cannot be asked again.
+    """
 
     job_id: str
     marks: Sequence[str]
     records: bool = True
+    items: Sequence[Document] | None = None
 
 
 @dataclass
@@ -92,13 +98,34 @@ class Run:
         self.tasks.append(Task(answer.document["job_id"], dry.marks))
         return True
 
+    def note(self, job_id: str) -> None:
+        """Take down what became of a job's items, before they are given up."""
+        (task,) = [task for task in self.tasks if task.job_id == job_id]
+        task.items = self.client.items(job_id)
+
+    def cleared(self, job_id: str, seconds: float = 30.0) -> Document:
+        """An archived job once it has given up what it was worked with; its file is there."""
+        until = time.monotonic() + seconds
+        while True:
+            with self.place.opened() as connection:
+                rows = connection.execute("SELECT job_id, stage FROM archives").fetchall()
+            if (job_id, "cleared") in [tuple(row) for row in rows]:
+                break
+            assert time.monotonic() < until, f"job {job_id} keeps everything: {rows}"
+            time.sleep(0.05)
+        job = self.client.job(job_id)
+        file = job["archived"]["file"]
+        content = (self.keeper.data_dir / ARCHIVES / file["name"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == file["sha256"], file
+        return job
+
     def accounts(self) -> list[Account]:
         """What the engine says of all that it was told."""
         return [
             Account(
                 job=self.client.job(task.job_id),
                 marks=task.marks,
-                items=self.client.items(task.job_id),
+                items=task.items or self.client.items(task.job_id),
                 events=self.client.events(task.job_id),
                 records=task.records,
             )
@@ -136,7 +163,8 @@ class Workshop:
         self._made += 1
         data_dir = Path(shutil.copytree(self.template, self.folder / f"data-{self._made}"))
         place = self.place.copied(data_dir)
-        settings = {**place.environment, **(environment or {})}
+        archives = {"COUNTERMAND_ARCHIVE_DIR": str(data_dir / ARCHIVES)}
+        settings = {**place.environment, **archives, **(environment or {})}
         with Keeper(self.nursery, data_dir, failpoint=failpoint, environment=settings) as keeper:
             yield Run(keeper, Client(keeper.url), place)
         place.remove()

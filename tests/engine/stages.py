@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
+from eventsourcing.persistence import Recording
 
 from domain.commands import CancelJob, InlineItems, JobSpec, PauseJob, SubmitJob
 from domain.job import Job
@@ -73,6 +74,8 @@ class Stages:
     shared: bool = False
     """Whether there may be others like these, on the same database."""
     draw: Callable[[], float] = field(default=lambda: 0.5)
+    stored: Callable[[Iterable[Recording[str]]], None] = field(default=lambda recordings: None)
+    """Told of what was committed."""
 
     def __post_init__(self) -> None:
         self.recorder = EventRecorder(self.database)
@@ -98,7 +101,7 @@ class Stages:
             places=places,
             draw=self.draw,
             wake=lambda job_id, seconds: self.woken.append((job_id, seconds)),
-            stored=lambda recordings: None,
+            stored=self.stored,
             decided=self.decisions.__setitem__,
         )
         self.sweep = Sweep(

@@ -135,7 +135,7 @@ async def test_undo_by_inverse_names_what_could_not_be_taken_back(desk: Desk) ->
 async def test_commands_in_the_wrong_state_are_refused_with_what_is_possible(desk: Desk) -> None:
     job_id = await desk.submit("stock.create", [{"name": "x"}])
     await desk.settle(job_id)
-    with pytest.raises(WrongState, match=r"completed.*possible: hold, shred, undo"):
+    with pytest.raises(WrongState, match=r"completed.*possible: archive, hold, shred, undo"):
         await desk.command(job_id, "resume")
 
 

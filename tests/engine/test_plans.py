@@ -195,10 +195,14 @@ async def test_the_digest_tells_of_verdicts_and_versions_alone(desk: Desk) -> No
 async def test_what_is_no_finished_dry_run_is_no_plan(desk: Desk) -> None:
     plans = desk.engine.plans
     real = await desk.settle(await desk.submit("stock.create", [{"name": "x"}]))
-    with pytest.raises(WrongState, match=r"completed and no dry run.*possible: hold, shred, undo"):
+    with pytest.raises(
+        WrongState, match=r"completed and no dry run.*possible: archive, hold, shred, undo"
+    ):
         await plans.to_apply("local", real.id, None)
     bad = await _dry(desk, "stock.create", [{"name": "!"}])
-    with pytest.raises(WrongState, match="failed: apply is not possible; possible: hold, shred"):
+    with pytest.raises(
+        WrongState, match="failed: apply is not possible; possible: archive, hold, shred"
+    ):
         await plans.to_apply("local", bad.id, None)
     good = await _dry(desk, "stock.create", [{"name": "y"}])
     with pytest.raises(PlanChanged, match="the digest of plan"):

@@ -52,6 +52,7 @@ def all_kinds() -> list[Story]:
         _whole(),
         _family(),
         Story(chunk_size=4).submit(6).work(failed=1).hold().lift_hold().shred().undo().put_back(),
+        Story(chunk_size=4).submit(6).work().archive().hold().lift_hold().empty(),
     ]
 
 

@@ -15,17 +15,21 @@ from domain.commands import (
     AdjustJob,
     AppendItems,
     ApproveJob,
+    ArchiveJob,
     CancelJob,
     Command,
     EditItems,
+    HoldJob,
     OpenJob,
     PauseJob,
     RecordOutcomes,
     RejectJob,
+    ReleaseJob,
     ResumeJob,
     RetryJob,
     SealJob,
     Selection,
+    ShredJob,
     SubmitJob,
     UndoJob,
     UploadedItems,
@@ -239,6 +243,8 @@ class Coordinator:
                 self._intervene(tables, job, changes, command)
             case ApproveJob() | RejectJob() | ResumeJob():
                 _told(job, command, stamp)
+            case HoldJob() | ReleaseJob() | ShredJob() | ArchiveJob():
+                _kept(job, command, stamp)
             case RetryJob():
                 job.check("retry")
                 failed = failed_items(tables) - job.dropped
@@ -462,6 +468,18 @@ class Coordinator:
         for position in left:
             said[position] = None if row.cause.undoing else ItemStatus.FAILED
         return outcome(self._store, row, said)
+
+
+def _kept(job: Job, command: HoldJob | ReleaseJob | ShredJob | ArchiveJob, stamp: Stamp) -> None:
+    match command:
+        case HoldJob():
+            job.hold(stamp, command.reason)
+        case ReleaseJob():
+            job.lift_hold(stamp, command.reason)
+        case ShredJob():
+            job.shred(stamp, command.reason)
+        case ArchiveJob():
+            job.archive(stamp, command.reason)
 
 
 def _told(job: Job, command: ApproveJob | RejectJob | ResumeJob, stamp: Stamp) -> None:

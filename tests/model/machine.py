@@ -16,18 +16,22 @@ from domain.commands import (
     AdjustJob,
     AppendItems,
     ApproveJob,
+    ArchiveJob,
     BaseCommand,
     CancelJob,
     Command,
     EditItems,
+    HoldJob,
     JobSpec,
     OpenJob,
     PauseJob,
     RejectJob,
+    ReleaseJob,
     ResumeJob,
     RetryJob,
     SealJob,
     Selection,
+    ShredJob,
     SubmitJob,
     UndoJob,
     UndoSelection,
@@ -54,6 +58,16 @@ VERBS: dict[Verb, type[BaseCommand]] = {
     "approve": ApproveJob,
     "reject": RejectJob,
 }
+
+KEEPS: tuple[type[BaseCommand], ...] = (
+    HoldJob,
+    ReleaseJob,
+    HoldJob,
+    ReleaseJob,
+    ShredJob,
+    ArchiveJob,
+)
+"""What is said of the keeping of a job; the last ones, for good, are rarer."""
 
 pick = st.integers(0, 11)
 """Which of several; taken modulo their number."""
@@ -155,6 +169,13 @@ class EngineMachine(RuleBasedStateMachine):
         asked = verbs[verb % len(verbs)]
         self._ask(asked, tables.job_id, **(end if asked is CancelJob else {}))
         self._flow(calm, room=2)
+
+    @precondition(lambda self: any(map(_at_rest, self.store.jobs.values())))
+    @rule(which=pick, kind=st.sampled_from(KEEPS))
+    def keep(self, which: int, kind: type[BaseCommand]) -> None:
+        """A job at rest is held, released, shredded or put away; or it has gone on by then."""
+        able = [tables for tables in self.store.jobs.values() if _at_rest(tables)]
+        self._ask(kind, able[which % len(able)].job_id, reason="the law")
 
     @precondition(lambda self: any(map(_stands, self.store.jobs.values())))
     @rule(which=pick, room=st.integers(2, 4), silent=coin, select=parts)

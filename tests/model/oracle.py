@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from domain.events import (
     Cause,
     ChunksPlanned,
+    JobArchived,
     JobEvent,
+    JobHeld,
     JobPaused,
+    JobReleased,
     JobResumed,
+    JobShredded,
     JobStatus,
     RetryStarted,
 )
@@ -105,11 +109,22 @@ class Oracle:
             (edge,) = edges_of(told.job.status if told.job.version else None, [event])
             assert edge in DRAWN, f"not in the drawing: {edge}"
             self._edges[edge] += 1
+            _check_keeping(told.job, event)
             if isinstance(event, ChunksPlanned):
                 _check_moments(told.job, event)
             told.job.apply(event)
             told.hear(event)
             assert (event.status, event.counts) == (told.job.status, told.job.counts)
+
+
+def _check_keeping(job: Job, event: JobEvent) -> None:
+    """What is held is kept, what is shredded is not worked again, what was put away stays so."""
+    if isinstance(event, JobShredded | JobArchived):
+        assert job.held is None, "it is held"
+    if isinstance(event, RetryStarted):
+        assert job.shredded is None, "nobody has its items"
+    if job.archived is not None:
+        assert isinstance(event, JobHeld | JobReleased | JobShredded), "it was put away"
 
 
 def _check_moments(job: Job, event: ChunksPlanned) -> None:

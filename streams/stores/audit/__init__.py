@@ -15,7 +15,7 @@ from streams.stores.audit.archive import Archived, verify_archive, write_archive
 from streams.stores.audit.findings import Finding, Kind, Report
 from streams.stores.audit.heads import HeadsFile
 from streams.stores.audit.key import AuditKey
-from streams.stores.audit.reconcile import open_heads, reconcile
+from streams.stores.audit.reconcile import known_heads, open_heads, reconcile
 from streams.stores.audit.signer import Signer
 from streams.stores.audit.verify import verify
 from streams.stores.chain import Head
@@ -29,6 +29,7 @@ __all__ = [
     "Kind",
     "Report",
     "Signer",
+    "known_heads",
     "open_heads",
     "reconcile",
     "verify",

@@ -23,6 +23,7 @@ from eventsourcing.persistence import StoredEvent
 from sqlalchemy import ColumnElement, Connection, LargeBinary, Table, exc, insert, select
 
 from domain.errors import InvalidCommand, JobNotFound, WrongState
+from domain.events import JobEmptied
 from domain.jobs import JobMapper, stored_event
 from streams.stores import schema, sealing
 from streams.stores.audit.findings import Kind, Report
@@ -132,11 +133,13 @@ def _rows_written(connection: Connection, job_id: str, out: BinaryIO) -> tuple[A
         )
         statement = select(table).where(mine).order_by(*table.primary_key.columns)
         found.rows[table.name] = 0
-        for row in connection.execute(statement, execution_options={"yield_per": 10}).mappings():
-            values = dict(row) | _in_the_clear(connection, table, row)
-            shown = {str(key): _shown(value) for key, value in values.items()}
-            written.add({"table": table.name, "row": shown})
-            found.rows[table.name] += 1
+        # Closed whatever is raised within, or its cursor would outlive the transaction.
+        with connection.execute(statement, execution_options={"yield_per": 10}) as result:
+            for row in result.mappings():
+                values = dict(row) | _in_the_clear(connection, table, row)
+                shown = {str(key): _shown(value) for key, value in values.items()}
+                written.add({"table": table.name, "row": shown})
+                found.rows[table.name] += 1
     return found, written
 
 
@@ -162,6 +165,11 @@ def _version_at_rest(connection: Connection, job_id: str) -> int:
         raise JobNotFound(f"the database has no job {job_id}; `countermand jobs` lists them")
     stored = StoredEvent(job_id, row.version, row.alias, bytes(row.state))
     event = stored_event(JobMapper(), stored)
+    if isinstance(event, JobEmptied):
+        raise WrongState(
+            f"job {job_id} is archived already: its archive is {event.file.name} "
+            f"(SHA-256 {event.file.sha256}), in the directory of archives"
+        )
     if not event.status.terminal:
         raise WrongState(f"the job is {event.status}; archive it when it is at rest")
     return int(row.version)

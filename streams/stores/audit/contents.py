@@ -17,6 +17,7 @@ from domain.events import (
     ChunksClosed,
     ItemsAppended,
     ItemsEdited,
+    JobEmptied,
     JobShredded,
     JobSubmitted,
     RetryStarted,
@@ -29,7 +30,14 @@ from streams.stores import ledger as ledgers
 from streams.stores.audit.findings import Kind, Report
 from streams.stores.audit.stored import StoredRow, stored_bytes
 from streams.stores.payloads import EDITS_FROM
-from streams.stores.schema import chunk_faults, outcomes, payload_keys, payloads, uploads
+from streams.stores.schema import (
+    chunk_faults,
+    events,
+    outcomes,
+    payload_keys,
+    payloads,
+    uploads,
+)
 from streams.stores.sealing import AES_GCM, PLAIN, SHREDDED, unsealed
 
 OUTCOMES_AT_ONCE = 100
@@ -43,6 +51,7 @@ _NAMING = {
         ChunksClosed,
         RetryStarted,
         JobShredded,
+        JobEmptied,
     )
 }
 
@@ -67,6 +76,7 @@ class ContentCheck:
         self._mapper = JobMapper()
         self._named: list[_Named] = []
         self._shredded = False
+        self._emptied: bool | None = None
         self._closed: list[tuple[int, ClosedChunk]] = []
 
     def take(self, connection: Connection, row: StoredRow) -> None:
@@ -92,6 +102,9 @@ class ContentCheck:
             self._named.append(named)
         elif isinstance(event, JobShredded):
             self._shredded = True
+        elif isinstance(event, JobEmptied):
+            self._emptied = True
+            self._report.archived += 1
         elif isinstance(event, ChunksClosed):
             self._closed += ((row.version, chunk) for chunk in event.chunks)
             if len(self._closed) >= OUTCOMES_AT_ONCE:
@@ -100,6 +113,8 @@ class ContentCheck:
     def finish(self, connection: Connection) -> None:
         """No more events."""
         self._check_outcomes(connection)
+        if self._emptied:
+            return
         stored: dict[int, list[Row[Any]]] = {}
         for row in _uploads(connection, self._job_id):
             stored.setdefault(row.first_item, []).append(row)
@@ -152,10 +167,21 @@ class ContentCheck:
         numbers = [chunk.chunk for _, chunk in closed]
         rows = {row.chunk: row for row in _outcomes(connection, self._job_id, numbers)}
         for version, chunk in closed:
+            if chunk.chunk not in rows and self._is_emptied(connection):
+                continue
             self._report.outcomes += 1
             fault = _outcome_fault(chunk, rows.get(chunk.chunk))
             if fault:
                 self._add(Kind.OUTCOME, f"chunk {chunk.chunk}: {fault}", version)
+
+    def _is_emptied(self, connection: Connection) -> bool:
+        """Whether an event further on says where that is which is gone."""
+        if self._emptied is None:
+            said = select(events.c.version).where(
+                events.c.job_id == self._job_id, events.c.alias == JobEmptied.alias
+            )
+            self._emptied = connection.execute(said.limit(1)).first() is not None
+        return self._emptied
 
     def _add(self, kind: Kind, message: str, version: int) -> None:
         self._report.add(kind, message, self._job_id, version)

@@ -36,12 +36,16 @@ class Finding:
 
 @dataclass
 class Report:
-    """What was looked at, and what is wrong with it; ``more`` findings were not kept."""
+    """What was looked at, and what is wrong with it; ``more`` findings were not kept.
+
+    Of ``archived`` jobs only the events were, for the rest is in the files that those name.
+    """
 
     jobs: int = 0
     events: int = 0
     parts: int = 0
     outcomes: int = 0
+    archived: int = 0
     findings: list[Finding] = field(default_factory=list)
     more: int = 0
 

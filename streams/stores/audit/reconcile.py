@@ -47,6 +47,14 @@ def open_heads(folder: Path, database: Database) -> HeadsFile:
     return heads
 
 
+def known_heads(folder: Path) -> HeadsFile | None:
+    """The heads file of a data directory as it is; None while nobody has signed there."""
+    place = folder / keys.FILE_NAME
+    if not place.exists():
+        return None
+    return HeadsFile(folder / heads_files.FILE_NAME, AuditKey.load(place))
+
+
 def reconcile(database: Database, heads: HeadsFile) -> Report:
     """Sign what was committed last and dispute what is contradicted; tells what is wrong."""
     known = heads.read()

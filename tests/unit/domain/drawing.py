@@ -41,6 +41,8 @@ LABELS = {
     "job.held": "hold",
     "job.released": "release",
     "job.shredded": "shred",
+    "job.archived": "archive",
+    "job.emptied": "empty",
 }
 """How the drawing calls each event."""
 

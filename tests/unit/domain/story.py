@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from domain import portions
+from domain.archiving import ArchiveFile
 from domain.caps import adjusted
 from domain.commands import Adjustment, JobSpec
 from domain.editing import Edited
@@ -110,6 +111,15 @@ class Story:
 
     def shred(self, reason: str = "asked for") -> Story:
         self.job.shred(self.stamp, reason)
+        return self
+
+    def archive(self) -> Story:
+        self.job.archive(self.stamp, "the season is over")
+        return self
+
+    def empty(self) -> Story:
+        file = ArchiveFile(name="job-1/9f9f9f9f9f9f9f9f.ndjson", sha256="9f" * 32, size=4096)
+        self.job.empty(self.stamp, file)
         return self
 
     def plan(self, room: int = 1, *, slow: bool = False) -> Story:

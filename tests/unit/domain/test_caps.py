@@ -148,7 +148,9 @@ def test_a_lower_cap_holds_from_the_moment_it_is_set() -> None:
 
 
 def test_a_job_at_rest_cannot_be_adjusted() -> None:
-    with pytest.raises(WrongState, match="adjust is not possible; possible: hold, shred, undo"):
+    with pytest.raises(
+        WrongState, match="adjust is not possible; possible: archive, hold, shred, undo"
+    ):
         Story().submit(3).work().adjust(priority=9)
 
 

@@ -36,6 +36,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "hold_job": {"reason": "case 17"},
     "release_job": {"reason": "closed"},
     "shred_job": {"reason": "asked for"},
+    "archive_job": {"reason": "the season is over"},
     "resume_job": {},
     "cancel_job": {},
     "retry_job": {},

@@ -49,7 +49,7 @@ def test_a_rejected_job_ends_with_its_items_skipped() -> None:
     assert (job.status, job.counts.skipped, len(job.dropped)) == (JobStatus.REJECTED, 4, 4)
     assert job.reason == "the wrong list"
     assert isinstance(story.collect()[-1], JobRejected)
-    assert job.possible() == ["hold", "shred"]
+    assert job.possible() == ["archive", "hold", "shred"]
     assert story.replayed() == job
 
 

@@ -29,6 +29,7 @@ SPECIMENS: dict[str, Callable[[], Batch]] = {
     "rolling_back": lambda: Batch().hear(*DONE).undo_steps(),
     "rolled_back": lambda: _back("back", "back", "back"),
     "rollback_incomplete": lambda: _back("done", "done", "stuck"),
+    "archived": lambda: _told(Batch().hear(*DONE), "archive"),
 }
 STEPS_OF: dict[str, Callable[[Batch], object]] = {
     **{
@@ -43,6 +44,8 @@ STEPS_OF: dict[str, Callable[[Batch], object]] = {
     "resume": lambda batch: batch.resume(),
     "cancel": lambda batch: batch.stop(),
     "undo": lambda batch: batch.undo_steps(),
+    "archive": lambda batch: batch.archive(),
+    "empty": lambda batch: batch.empty() if batch.job.awaits_file else batch,
     "end": lambda batch: batch.end_undo() if batch.job.status is JobStatus.ROLLING_BACK else batch,
     "end incomplete": lambda batch: (
         batch.hear("done", "done", "stuck").end_undo()

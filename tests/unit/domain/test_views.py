@@ -96,7 +96,7 @@ def test_a_view_has_all_that_the_interface_promises() -> None:
     )
     assert set(promised.split()) <= set(view)
     assert view["tags"] == ["a", "b"]
-    assert view["possible"] == ["hold", "shred", "undo"]
+    assert view["possible"] == ["archive", "hold", "shred", "undo"]
     assert sum(count for name, count in view["counts"].items() if name != "total") == 700
 
 

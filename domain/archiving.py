@@ -1,0 +1,17 @@
+"""Archiving: where that is which an archived job has given up. Pure."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from domain.values import Value
+
+
+class ArchiveFile(Value):
+    """A file with all that was stored of a job: its name, its digest, its bytes."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=0)]

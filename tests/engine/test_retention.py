@@ -1,0 +1,189 @@
+"""Jobs at rest are shredded and put away when the rules say so, and not before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from domain.commands import HoldJob, ReleaseJob
+from domain.errors import InvalidCommand, RuleNotFound
+from domain.events import JobStatus
+from domain.registry import Registry
+from domain.retention import Rule
+from streams import retaining
+from streams.retention import MAX_RULES
+from streams.stores.database import Database
+from tests.databases import database, database_url
+from tests.engine.batches import children, step, submit
+from tests.engine.keeping import Keeping, kept
+from tests.engine.stages import document
+
+__all__ = ["database", "database_url"]
+
+
+@pytest.fixture
+def keeping(database: Database, tmp_path: Path) -> Keeping:
+    return kept(database, tmp_path)
+
+
+async def test_a_job_is_shredded_then_archived_as_long_after_its_rest_as_the_rule_says(
+    keeping: Keeping,
+) -> None:
+    stages, job_id = keeping.stages, await keeping.done()
+    await keeping.rule("stock.*", shred_after=100, archive_after=200)
+    stages.clock.pass_seconds(90)
+    assert await keeping.look() == 0
+    stages.clock.pass_seconds(20)
+    assert await keeping.look() == 1
+    job = await stages.job(job_id)
+    assert job.shredded is not None
+    assert (job.shredded.by, job.status) == ("retention", JobStatus.COMPLETED)
+    assert job.shredded.reason == "the rule of all tenants for stock.*: 100 seconds at rest"
+    assert await keeping.look() == 0
+    stages.clock.pass_seconds(100)
+    assert await keeping.look() == 1
+    job = await stages.job(job_id)
+    assert (job.status, job.ended, job.counts.succeeded) == (
+        JobStatus.ARCHIVED,
+        JobStatus.COMPLETED,
+        30,
+    )
+    assert await keeping.look() == 0
+    assert keeping.retained.counted == {"shred": 1, "archive": 1, "write_file": 0, "clear": 0}
+
+
+async def test_what_is_held_is_left_out_and_counts_from_its_rest_once_it_is_released(
+    keeping: Keeping,
+) -> None:
+    stages, job_id = keeping.stages, await keeping.done()
+    await keeping.rule(shred_after=100)
+    (await stages.command(HoldJob, job_id, reason="case 17")).accepted()
+    stages.clock.pass_seconds(1000)
+    assert await keeping.look() == 0
+    (await stages.command(ReleaseJob, job_id, reason="closed")).accepted()
+    assert await keeping.look() == 1
+    assert (await stages.job(job_id)).shredded is not None
+
+
+async def test_a_hold_that_comes_first_is_heeded_and_is_asked_again_after_it(
+    keeping: Keeping,
+) -> None:
+    stages, job_id = keeping.stages, await keeping.done()
+    await keeping.rule(archive_after=0)
+    assert await keeping.retainer.look() == 1
+    (await stages.command(HoldJob, job_id)).accepted()
+    await stages.run_dry()
+    assert (await stages.job(job_id)).status is JobStatus.COMPLETED
+    (await stages.command(ReleaseJob, job_id)).accepted()
+    assert await keeping.look() == 1
+    assert (await stages.job(job_id)).status is JobStatus.ARCHIVED
+
+
+async def test_the_closest_rule_governs_each_job(keeping: Keeping) -> None:
+    stages = keeping.stages
+    await keeping.rule(archive_after=10)
+    await keeping.rule("stock.put")
+    await keeping.rule("stock.*", tenant="north", archive_after=500)
+    plain = await keeping.done()
+    kept_for_ever = await keeping.done("stock.put")
+    north = await keeping.done(tenant="north")
+    stages.clock.pass_seconds(100)
+    assert await keeping.look() == 1
+    told = {job_id: (await stages.job(job_id)).status for job_id in (plain, kept_for_ever, north)}
+    assert told[plain] is JobStatus.ARCHIVED
+    assert JobStatus.ARCHIVED not in (told[kept_for_ever], told[north])
+    stages.clock.pass_seconds(500)
+    assert await keeping.look() == 1
+    assert (await stages.job(north)).status is JobStatus.ARCHIVED
+
+
+async def test_some_are_asked_at_a_time_and_who_does_not_go_keeps_nobody_else(
+    keeping: Keeping,
+) -> None:
+    stages = keeping.stages
+    jobs = {await stages.submit("stock.create", [{"name": "x"}]) for _ in range(45)}
+    await stages.run_dry()
+    await keeping.rule(archive_after=0)
+    asked: list[set[str]] = []
+    for _ in range(4):
+        await keeping.retainer.look()
+        # Nobody decides on them.
+        asked.append({document(message)["job_id"] for message in stages.bus})
+        stages.bus.clear()
+    assert [len(some) for some in asked] == [retaining.JOBS_AT_ONCE, retaining.JOBS_AT_ONCE, 5, 20]
+    assert set.union(*asked[:3]) == jobs
+
+
+async def test_a_batch_goes_with_its_jobs_and_not_while_one_is_held(keeping: Keeping) -> None:
+    stages = keeping.stages
+    batch = await submit(stages, step("first"), step("second", "first"))
+    await stages.run_dry()
+    jobs = await children(stages, batch)
+    (await stages.command(HoldJob, jobs["second"].id, reason="case 17")).accepted()
+    await stages.run_dry()
+    await keeping.rule("batch.steps", archive_after=0)
+    await keeping.look()
+    assert (await stages.job(batch)).status is JobStatus.COMPLETED
+    (await stages.command(ReleaseJob, jobs["second"].id)).accepted()
+    await stages.run_dry()
+    # The same is asked of the same batch, and answered in the same words, for a while.
+    assert await keeping.look() == 1
+    assert (await stages.job(batch)).status is JobStatus.COMPLETED
+    stages.clock.pass_seconds(retaining.ASKED_AGAIN)
+    assert await keeping.look() == 1
+    told = [(await stages.job(job_id)).status for job_id in (batch, *(j.id for j in jobs.values()))]
+    assert told == [JobStatus.ARCHIVED] * 3
+
+
+async def test_jobs_of_an_operation_that_is_gone_are_kept_by_the_rules_as_well(
+    keeping: Keeping,
+) -> None:
+    stages, job_id = keeping.stages, await keeping.done()
+    await keeping.rule(shred_after=0)
+    stages.registry = Registry()
+    stages.restart()
+    await keeping.look()
+    assert (await stages.job(job_id)).shredded is not None
+
+
+async def test_who_has_changed_a_rule_is_noted_beside_it(keeping: Keeping) -> None:
+    retention = keeping.retention
+    await keeping.rule("stock.*", shred_after=100)
+    await keeping.rule("stock.*", shred_after=50, archive_after=60)
+    await retention.remove_rule("*", "stock.*", actor="grace", reason="the law has\0changed")
+    with pytest.raises(RuleNotFound, match="retention list"):
+        await retention.remove_rule("*", "stock.*", actor="grace", reason="")
+    assert await retention.rules() == []
+    page, following = await retention.changes(None, 2)
+    assert [(c.action, c.actor, c.shred_after, c.archive_after) for c in page] == [
+        ("remove", "grace", 50, 60),
+        ("set", "ops", 50, 60),
+    ]
+    assert page[0].reason == "the law has\N{REPLACEMENT CHARACTER}changed"
+    assert following == page[-1].number
+    rest, following = await retention.changes(following, 2)
+    assert ([c.shred_after for c in rest], following) == ([100], None)
+
+
+async def test_a_rule_for_nothing_is_refused(keeping: Keeping) -> None:
+    for kind in ("stock.creat", "stck.*"):
+        with pytest.raises(InvalidCommand, match="no installed operation") as refused:
+            await keeping.rule(kind, shred_after=1)
+        assert refused.value.pointer == "/kind"
+    assert (await keeping.retention.changes(None, 10))[0] == []
+
+
+async def test_there_are_so_many_rules_at_most(keeping: Keeping) -> None:
+    def fill(connection: object) -> None:
+        from streams.stores import retention
+
+        for number in range(MAX_RULES):
+            rule = Rule(tenant=f"t{number}", shred_after=1)
+            retention.set_rule(connection, rule, actor="ops", reason="", now=0.0)  # type: ignore[arg-type]
+
+    await keeping.stages.database.write(fill)
+    with pytest.raises(InvalidCommand, match="500 rules already"):
+        await keeping.rule(shred_after=1)
+    await keeping.rule(tenant="t7", shred_after=2)
+    assert len(await keeping.retention.rules()) == MAX_RULES

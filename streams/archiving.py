@@ -141,13 +141,12 @@ class Archivist:
             return False
         file, version = await asyncio.to_thread(self._written, job.job_id, heads)
         self._failpoints.reach(Failpoint.ARCHIVE_WRITTEN)
-        told = await self._database.write(
-            lambda c: archives.say_written(c, job.job_id, version, file)
-        )
+        place = self._folder / file.name
+        told = await self._database.write(partial(_name, job.job_id, version, file, place))
         if not told:
             counts = await self._database.read(partial(_file_of, job.job_id))
             if counts is None or counts.name != file.name:
-                (self._folder / file.name).unlink(missing_ok=True)
+                await asyncio.to_thread(place.unlink, missing_ok=True)
         return told
 
     def _written(self, job_id: str, heads: audit.HeadsFile) -> tuple[ArchiveFile, int]:
@@ -177,7 +176,7 @@ class Archivist:
     async def _clear(self) -> None:
         for job_id in await self._next(Stage.EMPTIED, CLEARED_AT_ONCE):
             file = await self._database.read(partial(_file_of, job_id))
-            if file is None or not self._is_there(file):
+            if file is None or not await asyncio.to_thread(self._is_there, file):
                 log.error(
                     "archive_missing",
                     job_id=job_id,
@@ -216,6 +215,14 @@ def _without_remains(job: Wanted, folder: Path, connection: Connection) -> bool:
     for remains in folder.glob("*"):
         remains.unlink(missing_ok=True)
     return True
+
+
+def _name(
+    job_id: str, version: int, file: ArchiveFile, place: Path, connection: Connection
+) -> bool:
+    """Have the row name the file; the row is held first, as by whoever removes remains."""
+    wanted = archives.still_wanted(connection, job_id, version)
+    return wanted and place.exists() and archives.say_written(connection, job_id, version, file)
 
 
 def _file_of(job_id: str, connection: Connection) -> ArchiveFile | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,22 @@ async def test_what_a_death_has_left_of_a_file_is_removed(keeping: Keeping) -> N
         (folder / remains).write_text("in the clear")
     await keeping.archive()
     assert len(keeping.files(job_id)) == 1
+
+
+async def test_two_who_write_the_same_file_leave_one_that_counts(keeping: Keeping) -> None:
+    stages, job_id = keeping.stages, await keeping.done()
+    await _archived(keeping, job_id)
+    first = keeping.archivist
+    keeping.renew()
+    await asyncio.gather(first.look(), keeping.archivist.look())
+    await stages.run_dry()
+    keeping.renew()
+    await keeping.archive()
+    job = await stages.job(job_id)
+    (file,) = keeping.files(job_id)
+    assert job.emptied is not None
+    assert job.emptied.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert await _left(keeping) == {}
 
 
 async def test_a_job_that_is_held_before_its_file_counts_gives_up_nothing(

@@ -104,7 +104,7 @@ def test_the_quick_start(server: Server) -> None:
 
 def test_a_job_in_parts(server: Server) -> None:
     opened, *others = snippets(API, "sh")[0].split("\ncurl ")
-    again, follow = snippets(API, "sh")[2:]
+    again, follow = snippets(API, "sh")[2:4]
     draft = json.loads(run(server, opened))["job_id"]
 
     parts = run(server, f"draft={draft}\n" + "".join(f"curl {other}\n" for other in others))
@@ -118,6 +118,13 @@ def test_a_job_in_parts(server: Server) -> None:
     assert "id: 4\n" in seen
     assert "id: 3\n" not in seen
     assert api(server, f"/api/v1/jobs/{draft}")["counts"]["total"] == 2
+
+
+def test_a_rule_of_retention(server: Server) -> None:
+    (said,) = snippets(API, "sh")[4:]
+    rule = json.loads(run(server, said))
+    assert (rule["kind"], rule["shred_after"]) == ("annotations.*", 90 * 86400)
+    assert api(server, "/api/v1/retention")["items"] == [rule]
 
 
 def test_a_batch(server: Server) -> None:

@@ -596,17 +596,7 @@ class TestOperating:
         )
         said = {"tenant": "*", "kind": "notes.*", "shred_after": 7776000, "archive_after": 63072000}
         assert json.loads(contract.bodies[0]) == said
-        asked = (
-            "retention",
-            "set",
-            "*",
-            "--keep",
-            "--tenant",
-            "shop",
-            "--reason",
-            "case",
-            "--json",
-        )
+        asked = ("set", "*", "--keep", "--tenant", "shop", "--reason", "case", "--json")
         assert ask("retention", *asked).document["kind"] == "*"
         assert json.loads(contract.bodies[1]) == {
             "tenant": "shop",

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Connection,
     Date,
     DateTime,
     Double,
@@ -30,6 +31,8 @@ from sqlalchemy import (
 from domain.records import Writer
 from streams.stores.database import Database
 from streams.stores.records import SqlRecords
+from streams.stores.schema import chunks
+from streams.stores.statements import INSERTS
 
 TENANT = "local"
 NOW = 1_700_000_000.0
@@ -99,6 +102,24 @@ def job(chunk: int = 0, *, generation: int = 0, job_id: str = "job-1") -> Writer
 def hand(actor: str = "anna", tenant: str = TENANT) -> Writer:
     """Somebody who edits by hand."""
     return Writer(tenant, actor)
+
+
+def planned(connection: Connection, undoer: Writer, target: Writer) -> None:
+    """A chunk that undoes another is known as one, before it does."""
+    row = INSERTS[connection.dialect.name](chunks).values(
+        job_id=undoer.job_id,
+        chunk=undoer.chunk,
+        target=target.chunk,
+        cause="rollback",
+        generation=undoer.generation,
+        items="[]",
+        epoch=0,
+        attempt=1,
+        starts=0,
+        claim_by=0.0,
+        open=False,
+    )
+    connection.execute(row.on_conflict_do_nothing())
 
 
 @contextmanager

@@ -62,6 +62,7 @@ def undo(
     foreseen = database.read_now(
         lambda connection: foresight.foresee(connection, images, target, range(100))
     )
+    database.write_now(lambda connection: given.planned(connection, writer, target))
     restoration = database.write_now(
         lambda connection: restore(
             Ahead(connection, metadata.tables, writer.tenant),

@@ -66,7 +66,10 @@ _turns = st.lists(
 
 @dataclass(frozen=True)
 class Entry:
-    """One write in the story of a record; ``chunk`` and ``position`` count for the job's own."""
+    """One write in the story of a record; ``chunk`` and ``position`` count for the job's own.
+
+    An undo's ``chunk`` is the one that it puts back.
+    """
 
     who: str
     row: Row
@@ -109,14 +112,21 @@ class Model:
         strangers = [entry.who for entry in later if entry.who not in (JOB, UNDO)]
         if strangers:
             return strangers[-1]
-        return JOB if later and later[-1].who == JOB else ""
+        standing: set[int] = set()
+        for entry in later:
+            if entry.who == JOB:
+                standing.add(entry.chunk)
+            else:
+                standing.discard(entry.chunk)
+        return JOB if standing else ""
 
     def _put_back(self, key: int, chunk: int) -> None:
         story = self.stories[key]
-        first = min(index for index, entry in enumerate(story) if entry.chunk == chunk)
+        own = [index for index, e in enumerate(story) if (e.who, e.chunk) == (JOB, chunk)]
+        first = min(own)
         row = story[first - 1].row if first else None
         if row is not None or story[-1].row is not None:
-            story.append(Entry(UNDO, row))
+            story.append(Entry(UNDO, row, chunk))
 
 
 def _closure(sets: Sequence[set[int]] | Any) -> list[set[int]]:
@@ -209,6 +219,8 @@ def _undoer(target: Writer) -> Writer:
 
 
 def _restored(connection: Connection, undone: Sequence[tuple[Writer, bytes]]) -> list[Restoration]:
+    for target, _ in undone:
+        shared.planned(connection, _undoer(target), target)
     ahead = Ahead(connection, metadata.tables, shared.TENANT)
     ahead.read(images for _, images in undone)
     return [

@@ -118,6 +118,21 @@ async def test_what_the_job_itself_wrote_later_is_to_be_undone_first(stages: Sta
     assert set((await amounts(stages)).values()) == {0}
 
 
+async def test_a_write_that_stays_keeps_those_before_it_whatever_comes_back_behind(
+    stages: Stages,
+) -> None:
+    job_id = await additions(stages, [1, 1, 1, 1], size=1)
+    wanted = WantedUndo.model_validate({"select": {"items": (0, 3)}})
+    previewer = Previewer(stages.database, stages.registry)
+    seen = await previewer.preview(await stages.job(job_id), Page(limit=10), wanted)
+    assert (seen.restored, seen.failed) == (1, 1)
+    part = {"items": [0, 3]}
+    assert await undo(stages, job_id, select=part) == Counts(rolled_back=1, succeeded=3)
+    assert await amounts(stages) == {1: 3}
+    assert await undo(stages, job_id) == Counts(rolled_back=4)
+    assert await amounts(stages) == {1: 0}
+
+
 async def test_items_that_share_a_record_are_put_back_together(stages: Stages) -> None:
     job_id = await additions(stages, [1, 1, 2, 3], size=10)
     assert (await undo(stages, job_id, select={"items": [0]})).rolled_back == 2

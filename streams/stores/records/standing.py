@@ -14,17 +14,21 @@ from domain.reversal import PLAIN, Terms
 from streams.stores.records.dialects import backend_of
 from streams.stores.records.goals import Goal
 from streams.stores.records.rows import Loaded, numbers
-from streams.stores.schema import history, writers
+from streams.stores.schema import chunks, history, writers
 from streams.stores.statements import Prepared, Row, prepare
 
 
 @dataclass(frozen=True, slots=True)
 class LaterWrite:
-    """A write to a record after those that are to be undone."""
+    """A write to a record after those that are to be undone.
+
+    ``target`` is the chunk that it put back, when a chunk of an undo wrote.
+    """
 
     version: int
     deleted: bool
     writer: Writer
+    target: int | None = None
 
 
 def later_writes(
@@ -59,27 +63,38 @@ def conflict_of(
 ) -> Conflicted | Failed | None:
     """Why a record must be left alone; ``None`` when it stands as the target left it.
 
-    Writes of the target's own job do not count if a later generation of it, which is an
-    undo, wrote last: undo goes from the last chunk to the first. Who only foresees that
-    undo says which of the writes it will have ``undone`` until then. By force the
+    Writes of the target's own job do not count that were put back since: undo goes from the
+    last chunk to the first, but may have left some of them as they are. Who only foresees
+    that undo says which of the writes it will have ``undone`` until then. By force the
     writes of others are passed over, but never those of another tenant.
     """
     others = [write for write in later if not _own(write.writer, target)]
     foreign = any(write.writer.tenant != target.tenant for write in others)
     if others and (foreign or not terms.force):
         return _conflict(goal, others[-1], "after the job")
-    last = later[-1].writer if later else None
-    if last and _own(last, target) and last.generation <= target.generation:
-        if any(undone(write) for write in later):
-            return None
-        return _own_conflict(goal, later[-1], terms)
-    if terms.force:
+    own = _not_put_back([write for write in later if _own(write.writer, target)])
+    left = [write for write in own if not undone(write)]
+    if left:
+        return _own_conflict(goal, left[-1], terms)
+    if own or terms.force:
         return None
     expected, gone = (later[-1].version, later[-1].deleted) if later else (goal.left, goal.gone)
     found = present.get(goal.id)
     if (None if found is None else found[0]) != (None if gone else expected):
         return Conflicted(goal.name, "", "changed outside of the records port")
     return None
+
+
+def _not_put_back(writes: Sequence[LaterWrite]) -> list[LaterWrite]:
+    """Of a job's writes those that no later one of them has put back; the last of each chunk."""
+    standing: dict[int, LaterWrite] = {}
+    for write in writes:
+        if write.target in standing:
+            del standing[write.target]
+        else:
+            standing.pop(write.writer.chunk, None)
+            standing[write.writer.chunk] = write
+    return list(standing.values())
 
 
 def _own_conflict(goal: Goal, write: LaterWrite, terms: Terms) -> Conflicted | Failed:
@@ -105,8 +120,8 @@ def _conflict(goal: Goal, write: LaterWrite, when: str) -> Conflicted:
 
 
 def _write(row: Row) -> LaterWrite:
-    _, version, deleted, *writer = row
-    return LaterWrite(version, bool(deleted), Writer(*writer))
+    _, version, deleted, *writer, target = row
+    return LaterWrite(version, bool(deleted), Writer(*writer), target)
 
 
 @lru_cache(maxsize=16)
@@ -122,6 +137,7 @@ def _later(dialect: Dialect) -> Prepared:
             writers.c.job_id,
             writers.c.generation,
             writers.c.chunk,
+            chunks.c.target,
         )
         # Outer joins, and a condition that does not tell SQLite that they could be inner ones:
         # else it walks the whole history once for each goal.
@@ -133,6 +149,9 @@ def _later(dialect: Dialect) -> Prepared:
             & (history.c.version > left.c.n1),
         )
         .outerjoin(writers, writers.c.writer == history.c.writer)
+        .outerjoin(
+            chunks, (chunks.c.job_id == writers.c.job_id) & (chunks.c.chunk == writers.c.chunk)
+        )
         .where(func.coalesce(history.c.version, 0) > 0)
         .order_by(history.c.record_id, history.c.version)
     )

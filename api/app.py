@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from api import (
     attempts,
     batches,
+    compensations,
     diffs,
     events,
     installation,
@@ -87,6 +88,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_RECORD}/history", records.history, _VIEW),
     Route("GET", f"{_RECORD}/blame", records.blame, _VIEW),
     Route("GET", f"{_JOB}/undo-preview", previews.show, _VIEW),
+    Route("GET", f"{_JOB}/compensations", compensations.index, _VIEW),
     Route("POST", "/api/v1/batches", batches.submit, _RUN),
     Route("GET", "/api/v1/operations", operations.operations, _VIEW),
     Route("GET", "/api/v1/me", me.show, KNOWN),

@@ -29,6 +29,8 @@ def operation_document(operation: Operation) -> dict[str, Any]:
         "destructive": operation.destructive,
         "selectable": None if operation.selectable is None else operation.selectable.name,
         "codes": sorted(operation.codes),
+        "outside": list(operation.outside),
+        "compensated": operation.compensate is not None,
         "params": operation.params.model_json_schema(),
         "item": operation.item.model_json_schema(),
     }

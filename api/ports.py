@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from aiohttp import web
 
 from domain.commands import Adjustment, Editing, JobSpec
+from domain.compensation import Stage
 from domain.events import JobEvent
 from domain.job import Job
 from domain.retention import KnownRule, Rule, RuleChange
@@ -27,6 +28,7 @@ from streams.plans import PlanView
 from streams.previewing import Page as PreviewPage
 from streams.previewing import Preview, WantedUndo
 from streams.saying import NOTHING_MORE, More
+from streams.stores.compensations import CompensationView
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.read_model import Page
@@ -210,12 +212,18 @@ class Records(Protocol):
 
 
 class Undos(Protocol):
-    """What undos would do."""
+    """What undos would do, and what they have done outside of the database."""
 
     async def undo_preview(
         self, tenant: str, job_id: str, page: PreviewPage, wanted: WantedUndo
     ) -> Preview:
         """What an undo would do now; raises CommandRefused as the undo itself would."""
+        ...
+
+    async def compensations(
+        self, tenant: str, job_id: str, stages: Collection[Stage], *, after: int, limit: int
+    ) -> list[CompensationView]:
+        """Items whose effects outside were to be taken back, behind position ``after``."""
         ...
 
 

@@ -21,6 +21,8 @@ _PARTS = ("item", "chunk", "record")
 async def show(request: web.Request) -> web.Response:
     """How many items would come back, and a page of those that would not, with the reason.
 
+    Those whose effects outside would be compensated are on the page as well.
+
     The cursor is the position of the last one seen.
     """
     own = edge(request)
@@ -46,8 +48,11 @@ async def show(request: web.Request) -> web.Response:
             "restored": found.restored,
             "conflict": found.conflict,
             "failed": found.failed,
+            "outside": list(found.outside),
+            "compensated": found.compensated,
+            "compensations": found.compensations,
             "obstructions": [asdict(one) for one in found.obstructions],
-            "next_cursor": str(found.obstructions[-1].position) if found.more else None,
+            "next_cursor": str(found.notes[-1].position) if found.more else None,
         }
     )
 

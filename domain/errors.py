@@ -108,7 +108,7 @@ class ItemsArchived(CommandRefused):
 
 
 class NotReversible(CommandRefused):
-    """The operation has neither before-images nor an inverse."""
+    """The operation has neither before-images nor an inverse nor a compensation."""
 
     code = "not_reversible"
 

@@ -16,8 +16,9 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from domain.errors import PluginInvalid, Unavailable
-from domain.operation import Context, Operation, Validate, results_of
+from domain.operation import Context, Operation, Validate
 from domain.outcomes import Done, Failed, Restored, Result, UndoResult
+from domain.returned import results_of
 
 Parsed = BaseModel | Failed
 Infrastructure = tuple[type[BaseException], ...]

@@ -25,11 +25,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal
 
-import orjson
 from pydantic import BaseModel, ConfigDict
 
 from domain.errors import PluginInvalid
-from domain.outcomes import Done, Failed, Result, UndoResult
+from domain.options import Backoff
+from domain.outcomes import Failed, UndoResult
 from domain.ports import Clock
 from domain.records import Records, RecordTable
 
@@ -49,7 +49,12 @@ class Reversible(StrEnum):
 
     BEFORE_IMAGE = "before_image"
     INVERSE = "inverse"
+    COMPENSATION = "compensation"
     NO = "no"
+
+
+PATIENCE = Backoff(attempts=5, delay=1.0, factor=2.0, cap=30.0)
+"""How often a compensation is tried, unless its operation says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,8 @@ class Context:
     ``deadline`` is in seconds of ``clock.monotonic()``; ``positions`` are the items'
     places in the job, one an item that the function is given; ``heartbeat`` tells the
     engine that a long handler is alive. ``records`` is ``None`` in a slow operation,
-    during whose calls no transaction is open.
+    during whose calls no transaction is open. ``taking_back`` is set while an effect
+    outside of the database is compensated.
     """
 
     job_id: str
@@ -73,6 +79,7 @@ class Context:
     clock: Clock
     records: Records | None = None
     heartbeat: Callable[[], None] = _alive
+    taking_back: bool = False
 
     @property
     def position(self) -> int:
@@ -81,11 +88,16 @@ class Context:
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every attempt at the same item; send it along with outside effects."""
-        return self.key_of(self.position)
+        """The same for every attempt at the same item; send it along with outside effects.
+
+        A compensation has one of its own, which is the same for every attempt at it: whoever
+        has seen the effect's key would else take it for the effect once more.
+        """
+        key = self.key_of(self.position)
+        return f"{key}:undo" if self.taking_back else key
 
     def key_of(self, position: int) -> str:
-        """The idempotency key of the item at ``position``."""
+        """The idempotency key of the effect of the item at ``position``."""
         return f"{self.job_id}:{position}"
 
     @property
@@ -99,6 +111,8 @@ class Context:
 Apply = Callable[[Context, Any], Any | Awaitable[Any]]
 Validate = Callable[[Context, Any], Failed | None]
 Inverse = Callable[[Context, Any, Any], UndoResult]
+Compensate = Callable[[Context, Any, Any], UndoResult | Awaitable[UndoResult]]
+"""Takes back what an item has done outside of the database; is given the item and its result."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +128,8 @@ class Operation:
     ``codes`` are those of its failures, as far as it says them; a job of a ``destructive`` one
     waits for approval where jobs do. A job of it can be asked for by a filter on the records of
     the table ``selectable``: then its items have an ``id``, and maybe a ``version``.
+    ``outside`` names its effects outside of the database, as ``mail``; ``compensate`` takes
+    those of an item back, and is tried as often as ``patience`` says.
     """
 
     kind: str
@@ -134,6 +150,9 @@ class Operation:
     selectable: RecordTable | None = None
     codes: frozenset[str] = frozenset()
     description: str = ""
+    outside: tuple[str, ...] = ()
+    compensate: Compensate | None = None
+    patience: Backoff = PATIENCE
 
     @property
     def system(self) -> str:
@@ -153,7 +172,29 @@ class Operation:
     @property
     def only_writes_records(self) -> bool:
         """Whether all that it does can be rolled back, so that a dry run may apply it."""
-        return self.reversible is Reversible.BEFORE_IMAGE and not self.waits
+        writes = self.reversible is Reversible.BEFORE_IMAGE
+        return writes and not self.waits and not self.outside
+
+    @property
+    def restores_records(self) -> bool:
+        """Whether an undo puts records back by before-image."""
+        return self.reversible not in (Reversible.INVERSE, Reversible.NO)
+
+    @property
+    def compensating(self) -> Operation | None:
+        """Its compensation as an operation that waits; it is given an item with its result."""
+        compensate = self.compensate
+        if compensate is None:
+            return None
+        return replace(
+            self,
+            kind=f"{self.kind}.compensation",
+            apply=_paired(compensate),
+            per="item",
+            validate=None,
+            slow=True,
+            cpu_bound=False,
+        )
 
     def within(self, seconds: float | None) -> Operation:
         """The same, with less time for an item where a job gives it less."""
@@ -185,13 +226,21 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
     tables: Sequence[RecordTable] = (),
     selectable: RecordTable | None = None,
     codes: Iterable[str] = (),
+    outside: Iterable[str] = (),
+    compensate: Compensate | None = None,
+    patience: Backoff = PATIENCE,
 ) -> Callable[[Apply], Operation]:
     """Declare an operation; the decorated name becomes an :class:`Operation`.
 
-    Without ``reversible``: by ``inverse`` when there is one; a slow operation without
-    one is not reversible; all others by before-image. Raises PluginInvalid when the
-    declaration contradicts itself.
+    Without ``reversible``: by ``inverse`` when there is one; by ``compensate`` when there
+    is one and no transaction is open during calls, else along with the before-images; what is
+    slow, or has effects ``outside``, and has neither is not reversible; all others by
+    before-image. Raises PluginInvalid when the declaration contradicts itself.
     """
+    effects = tuple(outside)
+    if reversible is None:
+        waits = slow or cpu_bound
+        reversible = _reversible(inverse, compensate, slow=slow, waits=waits, outside=effects)
 
     def declare(apply: Apply) -> Operation:
         declared = Operation(
@@ -202,7 +251,7 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
             per=per,
             validate=validate,
             inverse=inverse,
-            reversible=reversible or _reversible(inverse, slow=slow),
+            reversible=reversible,
             slow=slow,
             cpu_bound=cpu_bound,
             concurrency=concurrency,
@@ -213,6 +262,9 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
             selectable=selectable,
             codes=frozenset(codes),
             description=inspect.getdoc(apply) or "",
+            outside=effects,
+            compensate=compensate,
+            patience=patience,
         )
         check(declared)
         return declared
@@ -220,10 +272,30 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
     return declare
 
 
-def _reversible(inverse: Inverse | None, *, slow: bool) -> Reversible:
+def _reversible(
+    inverse: Inverse | None,
+    compensate: Compensate | None,
+    *,
+    slow: bool,
+    waits: bool,
+    outside: Sequence[str],
+) -> Reversible:
     if inverse is not None:
         return Reversible.INVERSE
-    return Reversible.NO if slow else Reversible.BEFORE_IMAGE
+    if compensate is not None:
+        return Reversible.COMPENSATION if waits else Reversible.BEFORE_IMAGE
+    return Reversible.NO if slow or outside else Reversible.BEFORE_IMAGE
+
+
+def _paired(compensate: Compensate) -> Apply:
+    """A compensation as a function of an item with its result; a coroutine stays one."""
+    if inspect.iscoroutinefunction(compensate):
+
+        async def wait(context: Context, pair: Any) -> Any:
+            return await compensate(context, *pair)
+
+        return wait
+    return lambda context, pair: compensate(context, *pair)
 
 
 def check(declared: Operation) -> None:
@@ -237,13 +309,35 @@ def check(declared: Operation) -> None:
     if declared.is_async and not declared.slow:
         raise PluginInvalid(f"{name}: an async function waits; declare it slow=True")
     if declared.slow and declared.reversible is Reversible.BEFORE_IMAGE:
-        raise PluginInvalid(f"{name}: a slow operation writes no records; give it an inverse")
+        raise PluginInvalid(
+            f"{name}: a slow operation writes no records; give it an inverse, or compensate"
+        )
     if declared.reversible is Reversible.INVERSE and declared.inverse is None:
         raise PluginInvalid(f"{name}: reversible by inverse, but no inverse is given")
+    _check_outside(declared)
     if declared.selectable is not None and "id" not in declared.item.model_fields:
         raise PluginInvalid(f"{name}: a record becomes an item by its id; give the item one")
     if declared.timeout <= 0 or declared.concurrency < 1:
         raise PluginInvalid(f"{name}: timeout and concurrency must be positive")
+
+
+def _check_outside(declared: Operation) -> None:
+    name, reversible = declared.kind, declared.reversible
+    if declared.compensate is None:
+        if reversible is Reversible.COMPENSATION:
+            raise PluginInvalid(f"{name}: reversible by compensation, but none is given")
+        if declared.outside and reversible is Reversible.BEFORE_IMAGE:
+            raise PluginInvalid(
+                f"{name}: before-images do not take back {' and '.join(declared.outside)}; give it "
+                "compensate, or leave reversible out"
+            )
+        return
+    if not declared.outside:
+        raise PluginInvalid(f"{name}: say what compensate takes back, as outside=['mail']")
+    if declared.inverse is not None or not declared.restores_records:
+        raise PluginInvalid(
+            f"{name}: it is undone by before-images and compensate, or by an inverse; leave one out"
+        )
 
 
 def validated(declared: Operation, context: Context, item: Any) -> Any:
@@ -263,34 +357,3 @@ def apply_by_name(module: str, name: str, context: Context, item: Any) -> Any:
             f"{module}.{name} is no operation; declare a cpu_bound one at a module's top level"
         )
     return validated(found, context, item)
-
-
-def results_of(declared: Operation, returned: object, count: int) -> list[Result]:
-    """What ``apply`` returned, checked; anything but ``count`` results raises PluginInvalid."""
-    results: list[Any] = list(returned) if isinstance(returned, Sequence) else [returned]
-    if len(results) != count:
-        raise PluginInvalid(f"{declared.kind} returned {len(results)} results for {count} items")
-    for result in results:
-        if not isinstance(result, Result):
-            raise PluginInvalid(
-                f"{declared.kind} returned {type(result).__name__}; return Done, Failed or Skipped"
-            )
-        _check_document(declared.kind, result)
-    return results
-
-
-def _check_document(kind: str, result: Result) -> None:
-    """Raise TypeError for what no ledger can hold: it would take its neighbours along."""
-    document: Any
-    if isinstance(result, Done):
-        if result.result is None and result.score is None:
-            return
-        document = [result.result, result.score]
-    elif isinstance(result, Failed):
-        document = [result.code, result.message, result.pointer]
-    else:
-        document = result.reason
-    try:
-        orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS, default=str)
-    except TypeError as error:
-        raise TypeError(f"{kind} returned what is no JSON document: {error}") from None

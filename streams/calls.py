@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pydantic import BaseModel
-
 from domain.execution import ESCAPES, failure_of
 from domain.operation import Context, Operation, apply_by_name, validated
 from domain.outcomes import Failed
@@ -83,7 +81,7 @@ class Calls:
         finally:
             _when_done(place.thread, free.release)
 
-    async def in_thread(self, place: _Place, context: Context, item: BaseModel) -> Any:
+    async def in_thread(self, place: _Place, context: Context, item: Any) -> Any:
         """What the function returns; raises TimeoutError when it does not come back."""
         operation = place.operation
         threads = self._threads.setdefault(
@@ -98,7 +96,7 @@ class Calls:
                 self._hang(operation, place.thread)
             raise
 
-    async def in_process(self, operation: Operation, context: Context, item: BaseModel) -> Any:
+    async def in_process(self, operation: Operation, context: Context, item: Any) -> Any:
         """What the function returns, or how often its process died of it."""
         function = operation.apply
         for _ in range(MAX_STARTS):
@@ -152,7 +150,7 @@ class _Place:
         self.operation = operation
         self.thread: Future[Any] | None = None
 
-    async def call(self, context: Context, item: BaseModel) -> Any:
+    async def call(self, context: Context, item: Any) -> Any:
         """What the operation returns for an item, or the refusal of its validation."""
         try:
             return await self._call(context, item)
@@ -162,7 +160,7 @@ class _Place:
                 raise
             return failure_of(escaped)
 
-    async def _call(self, context: Context, item: BaseModel) -> Any:
+    async def _call(self, context: Context, item: Any) -> Any:
         operation = self.operation
         if operation.cpu_bound:
             return await self._calls.in_process(operation, context, item)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from domain.events import PlannedChunk
+from domain.events import JobStatus, PlannedChunk
 from domain.job import Job, Stamp
 from domain.registry import Registry
 from streams import topics
@@ -24,7 +24,8 @@ class Dispatcher:
         if not allotted:
             return ()
         operation = self._registry.get(job.spec.operation)
-        slow = operation.waits
+        undoing = job.status is JobStatus.ROLLING_BACK
+        slow = operation.waits or (undoing and operation.compensate is not None)
         return job.plan(stamp, room=job.room(allotted, slow=slow), slow=slow)
 
     def messages(self, job: Job, planned: Sequence[PlannedChunk]) -> list[Outgoing]:

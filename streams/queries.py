@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from domain.compensation import Stage
 from domain.errors import InvalidCommand, ItemsArchived, JobNotFound, RecordNotFound
 from domain.events import JobEvent
 from domain.item_keys import keys_like
@@ -21,7 +22,8 @@ from streams.diffs import DIFFERENT, Change, Comparison, Difference, Run, Summar
 from streams.items import ALL, ItemReading, ItemView, Standing, Wanted
 from streams.keyed_diffs import KeyedComparison, pairs_by_key
 from streams.previewing import Page, Preview, Previewer, WantedUndo
-from streams.stores import keys, read_model
+from streams.stores import compensations, keys, read_model
+from streams.stores.compensations import CompensationView
 from streams.stores.database import Database
 from streams.stores.error_groups import ErrorGroup, group_errors
 from streams.stores.events import some_events
@@ -274,6 +276,15 @@ class Queries:
         """What an undo would do now; raises CommandRefused as the undo itself would."""
         job = _no_batch(await self.job(tenant, job_id))
         return await Previewer(self._database, self._registry).preview(job, page, wanted)
+
+    async def compensations(
+        self, tenant: str, job_id: str, stages: Collection[Stage], *, after: int, limit: int
+    ) -> list[CompensationView]:
+        """Items in one of those stages of their compensation, behind position ``after``."""
+        _with_items(await self.job(tenant, job_id))
+        return await self._database.read(
+            partial(compensations.page, job_id=job_id, stages=stages, after=after, limit=limit)
+        )
 
     def _load(self, tenant: str, job_id: str, version: int | None) -> Job:
         job = self._jobs.load(job_id, version=version)

@@ -9,27 +9,25 @@ was handed back or ran out goes on where it stopped.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
-import structlog
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
-from domain.errors import CountermandError
 from domain.execution import failure_of, parse_items
-from domain.operation import Context, Operation, results_of
+from domain.operation import Context, Operation
 from domain.outcomes import Closing, Done, Failed, Result
 from domain.ports import Clock, Ids
 from domain.ranges import Ranges
+from domain.returned import results_of
 from streams import topics
 from streams.calls import Calls
 from streams.envelope import ItemsProgressed, Outgoing, encode, look_at
 from streams.failpoints import Failpoint, Failpoints
+from streams.leased import Leased, cancelled_at_exit
 from streams.recalls import Recalls
 from streams.stores import chunks as chunk_store
 from streams.stores import outcomes
@@ -38,8 +36,6 @@ from streams.stores.database import Database
 from streams.stores.outcomes import ItemResult
 from streams.stores.payloads import PayloadReader
 from streams.stores.recalled import recalled
-
-log = structlog.get_logger(__name__)
 
 Send = Callable[[Outgoing], Awaitable[None]]
 QUEUED_RESULTS = 256
@@ -74,7 +70,8 @@ class _Running:
 class SlowPool:
     """Runs slow chunks in the background; ``close`` hands back what is not done.
 
-    ``hung`` is called when only another process can go on.
+    ``hung`` is called when only another process can go on. What else takes as long uses its
+    leases and its threads.
     """
 
     def __init__(
@@ -93,58 +90,29 @@ class SlowPool:
         self._clock = clock
         self._ids = ids
         self._failpoints = failpoints
-        self._send = send
-        self._lease = lease
-        self._heartbeat = heartbeat
+        self.send = send
+        self.leased = Leased(database=database, clock=clock, lease=lease, heartbeat=heartbeat)
+        self.calls = Calls(hung)
         self._payloads = PayloadReader()
-        self._calls = Calls(hung)
         self._recalls = Recalls(database)
-        self._running: dict[asyncio.Task[None], Claimed] = {}
 
     def start(self, operation: Operation, control: Control, claimed: Sequence[Claimed]) -> None:
         """Begin to work chunks, unless they run already; returns at once."""
         operation = operation.within(control.item_timeout)
         for chunk in claimed:
-            if self._runs_already(chunk):
-                continue
-            task = asyncio.create_task(self._guarded(operation, control, chunk))
-            self._running[task] = chunk
-            task.add_done_callback(lambda done: self._running.pop(done, None))
-
-    def _runs_already(self, chunk: Claimed) -> bool:
-        """Whether this attempt runs; an earlier attempt at the chunk is stopped."""
-        for task, other in list(self._running.items()):
-            if (other.job_id, other.chunk) == (chunk.job_id, chunk.chunk):
-                if other.attempt == chunk.attempt:
-                    return True
-                task.cancel()
-        return False
+            self.leased.start(chunk, partial(self._run, operation, control, chunk))
 
     async def close(self) -> None:
         """Stop, and give up the leases of what is not done; the results so far are stored."""
-        held = list(self._running.values())
-        tasks = list(self._running)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if held:
-            await self._database.write(lambda connection: chunk_store.hand_back(connection, held))
-        self._calls.close()
-
-    async def _guarded(self, operation: Operation, control: Control, chunk: Claimed) -> None:
-        """A chunk that cannot be finished is left to the sweep, with the reason in the log."""
-        try:
-            await self._run(operation, control, chunk)
-        except Exception:
-            log.exception("slow_chunk_left", job_id=chunk.job_id, chunk=chunk.chunk)
+        await self.leased.close()
+        self.calls.close()
 
     async def _run(self, operation: Operation, control: Control, chunk: Claimed) -> None:
         items, done, late = await self._database.read(partial(self._prepare, operation, chunk))
         running = _Running(asyncio.Queue(QUEUED_RESULTS))
         async with (
             self._recalls.watched(chunk) as called_back,
-            _cancelled_at_exit(self._beat(chunk)),
-            _cancelled_at_exit(running.give_back(called_back)),
+            cancelled_at_exit(running.give_back(called_back)),
             asyncio.TaskGroup() as group,
         ):
             if late:
@@ -162,7 +130,7 @@ class SlowPool:
         if await self._database.write(partial(self._close, chunk)):
             for message in self._closing_messages(control):
                 self._failpoints.reach(Failpoint.BEFORE_OUTCOME_SEND)
-                await self._send(message)
+                await self.send(message)
                 self._failpoints.reach(Failpoint.AFTER_OUTCOME_SEND)
 
     def _prepare(
@@ -193,7 +161,7 @@ class SlowPool:
             running.begun.add(position)
             await running.results.put(_Finished(ItemResult(position, item, 0.0)))
             return
-        async with self._calls.place(operation) as place:
+        async with self.calls.place(operation) as place:
             running.begun.add(position)
             started = self._clock.monotonic()
             context = self._context(operation, control, chunk, position)
@@ -245,7 +213,7 @@ class SlowPool:
                 finished.stored.set()
             counts.update(_kind_of(row.result) for row in rows)
             if wanted > 0:
-                await self._send(self._progressed(control, chunk, counts))
+                await self.send(self._progressed(control, chunk, counts))
         return True
 
     def _store(self, chunk: Claimed, batch: list[ItemResult], connection: Connection) -> bool:
@@ -276,18 +244,6 @@ class SlowPool:
         outcomes.drop_item_results(connection, chunk.job_id, chunk.chunk)
         return True
 
-    async def _beat(self, chunk: Claimed) -> None:
-        while True:
-            await asyncio.sleep(self._heartbeat)
-            until = self._clock.now().timestamp() + self._lease
-            with contextlib.suppress(CountermandError):
-                await self._database.write(
-                    lambda connection, until=until: chunk_store.prolong(  # type: ignore[misc]
-                        connection, [chunk], until
-                    ),
-                    lasting=False,
-                )
-
     # -- messages ----------------------------------------------------------------------
 
     def _closing_messages(self, control: Control) -> list[Outgoing]:
@@ -309,14 +265,3 @@ def _kind_of(result: Result) -> str:
     if isinstance(result, Done):
         return "succeeded"
     return "failed" if isinstance(result, Failed) else "skipped"
-
-
-@contextlib.asynccontextmanager
-async def _cancelled_at_exit(work: Any) -> Any:
-    task = asyncio.ensure_future(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

@@ -7,27 +7,29 @@ earlier undo of the same chunk has settled is left alone.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy import Connection, Table
 
+from domain.compensation import Fellows, Tried, left_alone
 from domain.errors import InvalidCommand, NotReversible
 from domain.events import Cause, JobStatus
-from domain.execution import Infrastructure, Parsed, invert_items, parse_items
+from domain.execution import Infrastructure, Parsed, invert_items, parse_items, was_restored
 from domain.job import Job
 from domain.operation import Context, Operation, Reversible
-from domain.outcomes import Failed, ItemStatus, Restored, UndoResult
+from domain.outcomes import Conflicted, Failed, ItemStatus, Restored, UndoResult
 from domain.ranges import Ranges
 from domain.records import Writer
 from domain.registry import Registry
 from domain.reversal import PLAIN, Terms
+from streams.stores import compensations
 from streams.stores import ledger as ledgers
-from streams.stores.chunks import Claimed
+from streams.stores.chunks import Claimed, Control
 from streams.stores.ledger import Ledger, LedgerEntry
 from streams.stores.payloads import PayloadReader
-from streams.stores.records import Ahead, SqlRecords, restore
+from streams.stores.records import Ahead, Foresight, SqlRecords, fellows_of, restore
 from streams.stores.targets import Target, targets_of
 from streams.stores.terms import terms_of
 
@@ -42,6 +44,22 @@ class Standing:
     positions: Ranges
     items: Sequence[tuple[int, BaseModel, Any]] = ()
     terms: Terms = PLAIN
+    outside: Mapping[int, UndoResult] | None = None
+    """Items that stay as they are, as their effects outside do; None where there are no such."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What an undo chunk has to take back outside; ``items`` with their results, in order.
+
+    ``known`` is what was tried before, ``faults`` why items stay as they are without being
+    asked; the items of one of the ``groups`` are put back together.
+    """
+
+    items: Sequence[tuple[int, BaseModel, Any]]
+    known: Mapping[int, Tried]
+    faults: Mapping[int, UndoResult]
+    groups: Sequence[Sequence[int]]
 
 
 def _readable(
@@ -62,27 +80,37 @@ def record_tables(registry: Registry) -> dict[str, Table]:
 
 def require_undo(operation: Operation) -> None:
     """Raise NotReversible where the operation declares no undo."""
-    if operation.reversible is Reversible.NO:
-        raise NotReversible(f"{operation.kind} declares no undo, so its effects stay")
+    if operation.reversible is not Reversible.NO:
+        return
+    if operation.outside:
+        effects = " and ".join(operation.outside)
+        raise NotReversible(
+            f"{operation.kind} has effects outside ({effects}) and no compensation, so they stay"
+        )
+    raise NotReversible(f"{operation.kind} declares no undo, so its effects stay")
 
 
 def require_reversible(operation: Operation, job: Job, *, force: bool = False) -> None:
     """Raise NotReversible where the operation declares no undo, or none of its undo."""
     require_undo(operation)
-    if force and operation.reversible is Reversible.INVERSE:
+    if force and operation.reversible is not Reversible.BEFORE_IMAGE:
         raise NotReversible(
-            f"{operation.kind} is undone by its own inverse; it has no use for force"
+            f"{operation.kind} is undone by its {_way(operation)}; it has no use for force"
         )
-    by_inverse = operation.reversible is Reversible.INVERSE
-    if by_inverse and job.shredded is not None:
+    final = operation.reversible is Reversible.INVERSE or operation.compensate is not None
+    if final and job.shredded is not None:
         raise NotReversible(
-            f"{operation.kind} is undone by its own inverse, which needs the items: the job is "
-            f"{job.status}{job.kept}; undo by another job what must be undone"
+            f"{operation.kind} is undone by its {_way(operation)}, which needs the items: the job "
+            f"is {job.status}{job.kept}; undo by another job what must be undone"
         )
-    if by_inverse and job.status is JobStatus.ROLLED_BACK:
+    if final and job.status is JobStatus.ROLLED_BACK:
         raise NotReversible(
             f"the undo of {operation.kind} has no undo itself; submit the items again"
         )
+
+
+def _way(operation: Operation) -> str:
+    return "own inverse" if operation.compensate is None else "compensation"
 
 
 class Undoer:
@@ -90,6 +118,7 @@ class Undoer:
 
     def __init__(self, registry: Registry) -> None:
         self._tables = record_tables(registry)
+        self._payloads = PayloadReader()
         self._terms: dict[str, tuple[int, Terms]] = {}
         """By job, the generation of an undo and its terms, which never change."""
 
@@ -111,11 +140,42 @@ class Undoer:
             target = targets[_target(chunk)]
             positions = target.standing(chunk.items)
             items: list[tuple[int, BaseModel, Any]] = []
+            outside: Mapping[int, UndoResult] | None = None
+            if operation.compensate is not None:
+                outside = _left_alone(connection, chunk, target, positions)
             if operation.reversible is Reversible.INVERSE:
                 lines = payloads.lines(connection, job_id, positions)
                 items = _readable(target.entries(positions), parse_items(operation, lines))
-            prepared[chunk.chunk] = Standing(target, positions, items, terms)
+            prepared[chunk.chunk] = Standing(
+                target, positions, items, terms_for(operation, terms), outside
+            )
         return prepared
+
+    def outside(
+        self, operation: Operation, control: Control, claimed: Claimed, connection: Connection
+    ) -> Outside:
+        """What a chunk has to take back outside, and what is in the way of its records."""
+        target = targets_of(connection, claimed.job_id, [_target(claimed)])[_target(claimed)]
+        positions = target.standing(claimed.items)
+        lines = self._payloads.lines(connection, claimed.job_id, positions)
+        parsed = parse_items(operation, lines)
+        entries = target.entries(positions)
+        pairs = list(zip(entries, parsed, strict=True))
+        faults: dict[int, UndoResult] = {
+            entry.position: item for entry, item in pairs if isinstance(item, Failed)
+        }
+        if target.images is not None:
+            terms = self._terms_of(connection, claimed.job_id, claimed.generation)
+            foresight = Foresight(self._tables, control.tenant, terms_for(operation, terms))
+            writer = _writer_of(control, claimed, target)
+            found = foresight.foresee(connection, target.images, writer, set(positions))
+            faults |= {p: result for p, result in found.items() if not was_restored(result)}
+        return Outside(
+            items=[(e.position, i, e.result) for e, i in pairs if isinstance(i, BaseModel)],
+            known=compensations.tried(connection, claimed.job_id, positions),
+            faults=faults,
+            groups=fellows_of(target.images),
+        )
 
     def _terms_of(self, connection: Connection, job_id: str, generation: int) -> Terms:
         known, terms = self._terms.get(job_id, (-1, PLAIN))
@@ -142,24 +202,23 @@ class Undoer:
         """Restore before-images; returns what became of each position, and new images."""
         # An item that wrote nothing has nothing to put back.
         found: dict[int, UndoResult] = dict.fromkeys(left.positions, Restored())
-        if left.target.images is None:
-            return found, None
+        alone = dict(left.outside or {})
+        only = {position for position in left.positions if position not in alone}
+        if left.target.images is None or not only:
+            return found | alone, None
         restoration = restore(
             ahead,
             left.target.images,
             writer,
             now,
-            target=Writer(
-                tenant=writer.tenant,
-                actor=writer.actor,
-                job_id=writer.job_id,
-                generation=left.target.generation,
-                chunk=_target(claimed),
-            ),
-            only=set(left.positions),
+            target=_writer_of(writer, claimed, left.target),
+            only=only,
             terms=left.terms,
         )
-        return found | dict(restoration.results), restoration.images
+        restored = dict(restoration.results)
+        if left.outside is not None:
+            restored = {p: _after_compensation(result) for p, result in restored.items()}
+        return found | alone | restored, restoration.images
 
     def invert(
         self,
@@ -172,6 +231,42 @@ class Undoer:
         """Undo by the operation's inverse, the last item first."""
         found = invert_items(operation, context, left.items, infrastructure)
         return found, records.encoded_images()
+
+
+def terms_for(operation: Operation, terms: Terms) -> Terms:
+    """The terms of an undo, for the records of an operation.
+
+    What could not be compensated stands, and what it wrote is no conflict: it may go later.
+    """
+    return replace(terms, partial=True) if operation.compensate is not None else terms
+
+
+def _left_alone(
+    connection: Connection, claimed: Claimed, target: Target, positions: Ranges
+) -> Mapping[int, UndoResult]:
+    stands = target.standing(Ranges())
+    tried = compensations.tried(connection, claimed.job_id, stands)
+    known = {p: tried[p].of(claimed.generation) if p in tried else None for p in stands}
+    return left_alone(positions, known, Fellows(fellows_of(target.images)))
+
+
+def _after_compensation(result: UndoResult) -> UndoResult:
+    """What became of records between the compensation of their item and its undo."""
+    if not isinstance(result, Conflicted):
+        return result
+    reason = f"{result.reason}, when its effects outside were taken back already,"
+    return Conflicted(result.record, result.by, reason)
+
+
+def _writer_of(who: Control | Writer, claimed: Claimed, target: Target) -> Writer:
+    """Whoever wrote what a chunk puts back."""
+    return Writer(
+        tenant=who.tenant,
+        actor=who.actor,
+        job_id=claimed.job_id,
+        generation=target.generation,
+        chunk=_target(claimed),
+    )
 
 
 def undo_ledger(claimed: Claimed, found: Mapping[int, UndoResult], duration_ms: float) -> Ledger:

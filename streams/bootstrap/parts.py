@@ -212,6 +212,7 @@ def worker(base: Base, name: str, slow: SlowPool, *, lasting: bool = True) -> Wo
         ),
         failpoints=base.failpoints,
         slow=slow,
+        draw=random.random,
         hung=end_hung,
     )
 

@@ -93,6 +93,10 @@ class Client:
         found: PreviewDocument = await self.get(_job(job_id, "undo-preview"), query)
         return found
 
+    async def compensations(self, job_id: str, query: Query) -> Any:
+        """A page of the items whose effects outside were to be taken back."""
+        return await self.get(_job(job_id, "compensations"), query)
+
     async def item(self, job_id: str, position: int) -> ItemDocument:
         """One item with all its attempts."""
         found: ItemDocument = await self.get(_job(job_id, f"items/{position}"))

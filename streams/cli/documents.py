@@ -163,6 +163,9 @@ class PreviewDocument(TypedDict):
     restored: int
     conflict: int
     failed: int
+    outside: list[str]
+    compensated: int
+    compensations: list[int]
     obstructions: list[ObstructionDocument]
     next_cursor: str | None
 

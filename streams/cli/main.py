@@ -13,6 +13,7 @@ from streams.cli import (
     audit,
     batching,
     comparing,
+    compensating,
     database,
     demo,
     describing,
@@ -93,6 +94,7 @@ for verb in (
     item.item,
     *(looking.export, comparing.diff, looking.history, looking.blame),
     *(planning.plan, planning.apply),
+    compensating.compensations,
     reading.operations,
 ):
     app.command(rich_help_panel=JOBS)(verb)

@@ -219,11 +219,13 @@ def _preview(
     if as_json:
         emit(found)
         return
-    from streams.cli.preview_table import obstruction_table, summary_of
+    from streams.cli.preview_table import compensated_line, obstruction_table, summary_of
     from streams.cli.render import console
 
     if found["obstructions"]:
         console().print(obstruction_table(found))
+    if found["compensations"]:
+        say(compensated_line(found))
     if found["next_cursor"]:
         say(f"the first {PREVIEW_PAGE} of them; the others: docs/api.md, undo-preview")
     say(summary_of(found))

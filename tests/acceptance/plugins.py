@@ -215,6 +215,52 @@ async def swing(ctx, item):
 operations = [beat, swing]
 """
 
+COURIER = """
+import os
+import time
+from pathlib import Path
+from pydantic import BaseModel
+from sqlalchemy import Column, Integer, MetaData, String, Table
+from domain.operation import operation
+from domain.options import Backoff
+from domain.outcomes import Done, Failed, Restored
+
+parcels = Table("parcels", MetaData(), Column("id", Integer, primary_key=True),
+    Column("version", Integer), Column("tenant", String), Column("code", String))
+
+class Parcel(BaseModel):
+    code: str
+    bad: bool = False
+
+class Folder(BaseModel):
+    folder: str
+
+def note(folder, words):
+    descriptor = os.open(f"{folder}/journal", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, words.encode() + b"\\n")
+    os.close(descriptor)
+
+def recall(ctx, item, result):
+    note(ctx.params.folder, f"back {ctx.position} {ctx.idempotency_key}")
+    time.sleep(0.02)
+    if item.bad and not (Path(ctx.params.folder) / "mended").exists():
+        return Failed("no_answer", f"nobody answers about {item.code}", retryable=True)
+    return Restored()
+
+@operation("courier.deliver", item=Parcel, params=Folder, tables=[parcels],
+    outside=["parcel"], compensate=recall, patience=Backoff(attempts=3, delay=0.05))
+def deliver(ctx, item):
+    key = ctx.store.insert(parcels, ["code"], [(item.code,)], [ctx.position])[0]
+    note(ctx.params.folder, f"out {ctx.position} {ctx.idempotency_key}")
+    return Done({"id": key})
+
+@operation("courier.shout", item=Parcel, params=Folder, outside=["noise"])
+def shout(ctx, item):
+    return Done()
+
+operations = [deliver, shout]
+"""
+
 _MODULES = {
     "stockroom": STOCKROOM,
     "crowd": CROWD,
@@ -223,6 +269,7 @@ _MODULES = {
     "walker": WALKER,
     "fitful": FITFUL,
     "metronome": METRONOME,
+    "courier": COURIER,
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from domain.caps import adjusted
 from domain.commands import Adjustment, JobSpec
+from domain.compensation import Stage
 from domain.errors import JobNotFound, PlanChanged, RecordNotFound, StoreUnavailable
 from domain.events import Cause, JobEvent
 from domain.job import Job, Stamp
@@ -33,6 +34,7 @@ from streams.plans import PlanView
 from streams.previewing import Page as PreviewPage
 from streams.previewing import Preview, WantedUndo
 from streams.saying import NOTHING_MORE, More, Verb
+from streams.stores.compensations import CompensationView
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.ledger import LedgerEntry
@@ -77,6 +79,7 @@ class MemoryEngine:
     """Items that were read so far."""
     items_left: asyncio.Event = field(default_factory=asyncio.Event)
     """Nobody reads items any more."""
+    compensated: list[CompensationView] = field(default_factory=list)
     around: Surroundings = field(default_factory=Surroundings)
     shares: dict[str, float] = field(default_factory=dict)
     rules_kept: MemoryRules = field(default_factory=MemoryRules)
@@ -275,6 +278,13 @@ class MemoryEngine:
         values = last.values or {}
         columns = {key: Blame(value, last.write, certain=True) for key, value in values.items()}
         return Standing(last.write, columns)
+
+    async def compensations(
+        self, tenant: str, job_id: str, stages: Collection[Stage], *, after: int, limit: int
+    ) -> list[CompensationView]:
+        self._known(tenant, job_id)
+        wanted = [one for one in self.compensated if one.tried.stage in stages]
+        return [one for one in wanted if one.tried.position > after][:limit]
 
     async def undo_preview(
         self, tenant: str, job_id: str, page: PreviewPage, wanted: WantedUndo

@@ -271,6 +271,9 @@ async def test_undo_and_commands_in_the_wrong_state(shop: Shop) -> None:
         "restored": 3,
         "conflict": 0,
         "failed": 0,
+        "outside": [],
+        "compensated": 0,
+        "compensations": [],
         "obstructions": [],
         "next_cursor": None,
     }

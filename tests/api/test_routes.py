@@ -12,8 +12,11 @@ from structlog.testing import capture_logs
 
 from api.limits import Limits
 from domain.commands import Selection
+from domain.compensation import Tried
 from domain.errors import DecisionPending
+from domain.outcomes import Conflicted, Failed, Restored
 from domain.waiting import Surroundings
+from streams.stores.compensations import CompensationView
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
 
@@ -314,7 +317,9 @@ async def test_a_job_is_shown_as_it_was(site: Site) -> None:
     await get(site, f"/api/v1/jobs/{job_id}?at=1&at=2", status=400)
 
 
-@pytest.mark.parametrize("path", ["", "/events", "/items", "/errors", "/undo-preview"])
+@pytest.mark.parametrize(
+    "path", ["", "/events", "/items", "/errors", "/undo-preview", "/compensations"]
+)
 async def test_an_unknown_job_is_not_found(site: Site, path: str) -> None:
     for accept in ("application/json", "*/*"):
         problem = await get(
@@ -330,6 +335,39 @@ async def test_a_preview_of_an_undo_is_refused_as_the_undo_is(site: Site) -> Non
     assert problem["code"] == "wrong_state"
     assert "possible: adjust, cancel, pause" in problem["detail"]
     for wrong in ("?cursor=-1", "?cursor=x", "?limit=0", "?limit=100000000", "?page=2"):
+        assert (await get(site, path + wrong, status=400))["code"] == "bad_parameter"
+
+
+async def test_what_was_taken_back_outside_comes_in_pages_and_by_stage(site: Site) -> None:
+    job_id = await submitted(site)
+    path = f"/api/v1/jobs/{job_id}/compensations"
+    busy = Failed("busy", "nobody answers", retryable=True)
+    results = [Restored(), busy, Restored(), Conflicted("orders/7", "the vendor", "shipped")]
+    site.engine.compensated = [
+        CompensationView(Tried(n, 1, n + 1, result), 1.5) for n, result in enumerate(results)
+    ]
+    page = await get(site, f"{path}?limit=2")
+    assert [one["stage"] for one in page["items"]] == ["done", "failed"]
+    assert page["items"][1] == {
+        "position": 1,
+        "stage": "failed",
+        "generation": 1,
+        "attempts": 2,
+        "error": {
+            "code": "busy",
+            "message": "nobody answers",
+            "pointer": "",
+            "retryable": True,
+        },
+        "at": "1970-01-01T00:00:01.500000+00:00",
+    }
+    rest = await get(site, f"{path}?limit=2&cursor={page['next_cursor']}")
+    assert [one["position"] for one in rest["items"]] == [2, 3]
+    assert rest["next_cursor"] is None
+    some = await get(site, f"{path}?stage=conflict&stage=failed")
+    assert [one["position"] for one in some["items"]] == [1, 3]
+    assert some["items"][1]["error"]["message"] == "orders/7 was shipped by the vendor"
+    for wrong in ("?stage=lost", "?limit=0", "?cursor=x", "?page=1"):
         assert (await get(site, path + wrong, status=400))["code"] == "bad_parameter"
 
 

@@ -75,6 +75,7 @@ class Contract:
     differences: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     preview: dict[str, Any] = field(default_factory=dict)
+    compensations: dict[str, Any] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
     """What a job that is submitted has beside what all have."""
@@ -219,6 +220,10 @@ async def _preview(request: web.Request) -> web.Response:
     return web.json_response(request.app[CONTRACT].preview)
 
 
+async def _compensations(request: web.Request) -> web.Response:
+    return web.json_response(request.app[CONTRACT].compensations)
+
+
 async def _operations(request: web.Request) -> web.Response:
     return web.json_response({"items": request.app[CONTRACT].operations})
 
@@ -323,6 +328,7 @@ def _application(contract: Contract) -> web.Application:
     application.router.add_get("/api/v1/jobs/{job}/events", _events)
     application.router.add_get("/api/v1/jobs/{job}/errors", _errors)
     application.router.add_get("/api/v1/jobs/{job}/undo-preview", _preview)
+    application.router.add_get("/api/v1/jobs/{job}/compensations", _compensations)
     application.router.add_get("/api/v1/jobs/{job}/plan", _plan)
     application.router.add_post("/api/v1/jobs/{job}/{verb}", _command)
     return application

@@ -541,6 +541,9 @@ class TestSteering:
             "restored": 998,
             "conflict": 2,
             "failed": 0,
+            "outside": ["mail", "bill"],
+            "compensated": 700,
+            "compensations": [1, 2, 3, 6],
             "obstructions": [one],
             "next_cursor": "7",
         }
@@ -552,7 +555,33 @@ class TestSteering:
         for said in ("notes/9", "anna", reason):
             assert said in ended.out
         assert "998 of 1,000 items would be put back, 2 in conflict" in ended.err
+        assert "700 would be compensated outside (mail and bill)" in ended.err
+        assert "compensated outside: items 1 to 3, 6" in ended.err
         assert ask("undo", "job-1", "--preview", "--json").document == contract.preview
+
+    def test_what_could_not_be_taken_back_is_named(self, ask: Run, contract: Contract) -> None:
+        error = {"code": "busy", "message": "nobody answers", "pointer": "", "retryable": True}
+        one = {
+            "position": 17,
+            "stage": "failed",
+            "generation": 1,
+            "attempts": 5,
+            "error": error,
+            "at": "2026-01-01T00:00:00+00:00",
+        }
+        contract.compensations = {"items": [one], "next_cursor": "17"}
+
+        ended = ask("compensations", "job-1", "--stage", "failed", "--stage", "conflict")
+
+        assert contract.requests == [
+            ("GET", "/api/v1/jobs/job-1/compensations?limit=20&stage=failed&stage=conflict")
+        ]
+        for said in ("17", "failed", "busy: nobody answers"):
+            assert said in ended.out
+        assert "--cursor 17" in ended.err
+        shown = ask("compensations", "job-1", "--cursor", "3", "--json")
+        assert shown.document == contract.compensations
+        assert contract.requests[-1][1].endswith("?limit=20&cursor=3")
 
     @pytest.mark.parametrize("verb", ["resume", "retry", "undo"])
     def test_what_takes_time_can_be_watched(self, ask: Run, contract: Contract, verb: str) -> None:

@@ -25,7 +25,15 @@ from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, ins
 from domain.errors import DataDirectoryUnusable
 from domain.steps import BATCH
 from domain.systems.annotations import tables
-from streams.stores import migrate, migrations, retention, schema, schema_items, schema_keeping
+from streams.stores import (
+    migrate,
+    migrations,
+    retention,
+    schema,
+    schema_items,
+    schema_keeping,
+    schema_outside,
+)
 from streams.stores.database import Database, sqlite_url
 from streams.stores.waits import ends_of
 
@@ -42,8 +50,11 @@ _UPGRADE = (
 
 
 def _declared() -> list[MetaData]:
-    assert schema_items.metadata is schema_keeping.metadata
-    return [schema_keeping.metadata, tables.metadata]
+    found = (
+        *(schema_items.metadata, schema_keeping.metadata, schema_outside.metadata),
+        tables.metadata,
+    )
+    return [*dict.fromkeys(found)]
 
 
 @pytest.fixture

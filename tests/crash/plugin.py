@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Column, Integer, MetaData, String, Table
 
 from domain.operation import Context, operation
-from domain.outcomes import Done, Result
+from domain.outcomes import Done, Restored, Result, UndoResult
 from domain.records import Change
 
 metadata = MetaData()
@@ -88,6 +88,28 @@ async def wait(ctx: Context, item: Wait) -> Result:
     return Done({"mark": item.mark})
 
 
+def _strike(ctx: Context, item: Addition, result: object) -> UndoResult:
+    """Note in the journal that an order is taken back, and with which key."""
+    assert result == {"counter": item.counter}
+    _note(ctx.params.journal, f"undo {item.mark} {ctx.idempotency_key}")
+    return Restored()
+
+
+@operation(
+    "crash.order",
+    item=Addition,
+    params=Journal,
+    tables=[counters],
+    outside=["journal"],
+    compensate=_strike,
+)
+def order(ctx: Context, item: Addition) -> Result:
+    """Add one, and note it in a journal that no transaction takes back."""
+    _add(ctx, item.counter, item.mark)
+    _note(ctx.params.journal, item.mark)
+    return Done({"counter": item.counter})
+
+
 @operation("crash.block", item=Wait, params=Journal, slow=True, concurrency=2, timeout=0.5)
 def block(ctx: Context, item: Wait) -> Result:
     """As wait, in a thread, which nobody can stop."""
@@ -141,4 +163,4 @@ def _eat() -> None:
         time.sleep(0.01)
 
 
-operations = (create, add, wait, block, misbehave)
+operations = (create, add, wait, order, block, misbehave)

@@ -124,6 +124,22 @@ def slow(run: Run) -> None:
     assert results == [{"mark": item["mark"]} for item in items]
 
 
+def compensate(run: Run) -> None:
+    """There and back, with a journal outside: nothing is struck out twice but by a death."""
+    journal = run.keeper.data_dir / "journal"
+    items = additions("compensate", range(1, 25))
+    options = {"chunk_size": 6}
+    params = {"journal": str(journal)}
+    job_id = run.submit("crash.order", items, params=params, options=options)
+    run.settle(job_id)
+    run.client.command(job_id, "undo", "back")
+    assert run.settle(job_id)["counts"]["rolled_back"] == 24
+    struck = [line.split()[1:] for line in journal.read_text().splitlines() if "undo" in line]
+    keys = {mark: {key for known, key in struck if known == mark} for mark, _ in struck}
+    assert keys == {item["mark"]: {f"{job_id}:{n}:undo"} for n, item in enumerate(items)}
+    assert len(struck) <= 25, "one death repeats one call at most"
+
+
 def parts(run: Run) -> None:
     """A draft whose items come in parts."""
     _in_parts(run, parts=3, items=15)
@@ -181,7 +197,7 @@ def archive(run: Run) -> None:
 SCENARIOS: dict[str, Scenario] = {
     one.__name__: one
     for one in (
-        *(work, pack, retry, undo, in_part, rollback, whole, family),
-        *(slow, parts, steer, long, longer, archive),
+        *(work, pack, retry, undo, in_part, rollback, whole, family, slow),
+        *(compensate, parts, steer, long, longer, archive),
     )
 }

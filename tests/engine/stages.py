@@ -71,6 +71,7 @@ class Stages:
     workers: int = 0
     failpoints: Failpoints = field(default_factory=Failpoints)
     """The coordinator's."""
+    worker_failpoints: Failpoints = field(default_factory=Failpoints)
     shared: bool = False
     """Whether there may be others like these, on the same database."""
     draw: Callable[[], float] = field(default=lambda: 0.5)
@@ -116,23 +117,25 @@ class Stages:
             ),
             look=self._hint if self.shared else self.coordinator.look,
         )
+        self.slow = SlowPool(
+            database=self.database,
+            clock=self.clock,
+            ids=self.ids,
+            failpoints=Failpoints(),
+            send=self._send,
+            lease=5.0,
+            heartbeat=1.5,
+            hung=self.hung.append,
+        )
         self.worker = Worker(
             database=self.database,
             registry=self.registry,
             clock=self.clock,
             ids=self.ids,
             settings=WorkerSettings(name=f"worker-{self.workers}"),
-            failpoints=Failpoints(),
-            slow=SlowPool(
-                database=self.database,
-                clock=self.clock,
-                ids=self.ids,
-                failpoints=Failpoints(),
-                send=self._send,
-                lease=5.0,
-                heartbeat=1.5,
-                hung=self.hung.append,
-            ),
+            failpoints=self.worker_failpoints,
+            slow=self.slow,
+            draw=self.draw,
             hung=self.hung.append,
         )
 
@@ -178,10 +181,17 @@ class Stages:
         while self.bus:
             await self.deliver(self.bus.pop(0))
 
+    async def work_out(self) -> None:
+        """As ``run_dry``, with what the worker does in the background."""
+        await self.run_dry()
+        while self.slow.leased.in_flight:
+            await self.slow.leased.quiet()
+            await self.run_dry()
+
     async def mend(self, rounds: int = 60) -> None:
         """Let time pass and the sweep look, until all jobs are at rest."""
         for _ in range(rounds):
-            await self.run_dry()
+            await self.work_out()
             if not await self._unfinished():
                 return
             self.clock.pass_seconds(6)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from streams.stores.records.ahead import Ahead
 from streams.stores.records.foresight import Foresight
+from streams.stores.records.goals import fellows_of
 from streams.stores.records.history import HistoryEntry, record_history, record_table_id
 from streams.stores.records.port import SqlRecords
 from streams.stores.records.sights import Contention, Crowds
@@ -24,6 +25,7 @@ __all__ = [
     "Restoration",
     "SqlRecords",
     "Together",
+    "fellows_of",
     "record_history",
     "record_table_id",
     "restore",

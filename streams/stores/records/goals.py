@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from streams.stores.records.images import Cells, Images, Kind
+from streams.stores.records.images import Cells, Images, Kind, decode
 
 RecordKey = tuple[str, int]
 """Table and id."""
@@ -85,6 +85,15 @@ def groups_of(goals: Sequence[Goal], together: Sequence[Sequence[int]]) -> list[
             group = groups[root] = Group([root])
         group.goals.append(goal)
     return sorted(groups.values(), key=_last_order, reverse=True)
+
+
+def fellows_of(images: bytes | None) -> list[list[int]]:
+    """The items of a chunk that are put back only together, as its before-images have them."""
+    if images is None:
+        return []
+    found = decode(images)
+    groups = groups_of(goals_of(found), found.together)
+    return [group.positions for group in groups if len(group.positions) > 1]
 
 
 def _last_order(group: Group) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -9,8 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 from domain.errors import PluginInvalid
-from domain.operation import Context, NoParams, Operation, Reversible, operation, results_of
+from domain.operation import Context, NoParams, Operation, Reversible, operation
 from domain.outcomes import Done, Failed, Restored, Result, Skipped, UndoResult
+from domain.returned import results_of, undone_of
 
 
 class Price(BaseModel):
@@ -65,6 +68,11 @@ def test_a_declaration_needs_a_kind_and_an_item_and_nothing_more() -> None:
         ({"slow": True}, Reversible.NO),
         ({"slow": True, "inverse": _inverse}, Reversible.INVERSE),
         ({"reversible": Reversible.NO}, Reversible.NO),
+        ({"outside": ["mail"]}, Reversible.NO),
+        ({"outside": ["mail"], "inverse": _inverse}, Reversible.INVERSE),
+        ({"outside": ["mail"], "compensate": _inverse}, Reversible.BEFORE_IMAGE),
+        ({"outside": ["mail"], "compensate": _inverse, "slow": True}, Reversible.COMPENSATION),
+        ({"outside": ["x"], "compensate": _inverse, "cpu_bound": True}, Reversible.COMPENSATION),
     ],
 )
 def test_how_it_is_undone_follows_from_the_rest(
@@ -85,6 +93,18 @@ def test_how_it_is_undone_follows_from_the_rest(
         ("shop.a", {"apply": _wait}, "declare it slow=True"),
         ("shop.a", {"slow": True, "reversible": Reversible.BEFORE_IMAGE}, "give it an inverse"),
         ("shop.a", {"reversible": Reversible.INVERSE}, "no inverse is given"),
+        ("shop.a", {"compensate": _inverse}, "say what compensate takes back"),
+        (
+            "shop.a",
+            {"compensate": _inverse, "inverse": _inverse, "outside": ["mail"]},
+            "or by an inverse; leave one out",
+        ),
+        (
+            "shop.a",
+            {"outside": ["mail", "fax"], "reversible": Reversible.BEFORE_IMAGE},
+            "do not take back mail and fax",
+        ),
+        ("shop.a", {"reversible": Reversible.COMPENSATION}, "but none is given"),
         ("shop.a", {"timeout": 0}, "must be positive"),
         ("shop.a", {"concurrency": 0}, "must be positive"),
     ],
@@ -94,6 +114,49 @@ def test_a_declaration_that_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(PluginInvalid, match=message):
         _declared(kind, **options)
+
+
+async def test_a_compensation_is_called_as_a_slow_operation_of_its_own() -> None:
+    async def wait(ctx: Context, item: Price, result: object) -> UndoResult:
+        return Failed("no", f"{item.amount} {result} {ctx.idempotency_key}")
+
+    def once(ctx: Context, item: Price, result: object) -> UndoResult:
+        return Restored()
+
+    context = Context("j", "t", "a", None, 0, 1, [3], 0.0, FixedClock(), taking_back=True)
+    waiting = _declared(outside=["mail"], compensate=wait, per="chunk").compensating
+    assert waiting is not None
+    assert (waiting.slow, waiting.per, waiting.is_async) == (True, "item", True)
+    assert waiting.kind == "shop.reprice.compensation"
+    returned = waiting.apply(context, (Price(amount=7), {"id": 1}))
+    assert inspect.isawaitable(returned)
+    assert await returned == Failed("no", "7 {'id': 1} j:3:undo")
+    direct = _declared(outside=["mail"], compensate=once).compensating
+    assert direct is not None
+    assert not direct.is_async
+    assert direct.apply(context, (Price(amount=7), None)) == Restored()
+    assert _declared().compensating is None
+
+
+def test_the_key_of_an_effect_is_not_that_of_its_compensation() -> None:
+    context = Context("j", "t", "a", None, 0, 1, [3], 0.0, FixedClock())
+    back = replace(context, taking_back=True)
+    assert (context.idempotency_key, back.idempotency_key) == ("j:3", "j:3:undo")
+    assert back.key_of(3) == "j:3"
+
+
+def test_what_a_compensation_returns_is_checked() -> None:
+    declared = _declared(outside=["mail"], compensate=_inverse)
+    assert undone_of(declared, Restored()) == Restored()
+    with pytest.raises(PluginInvalid, match="returned NoneType; return Restored, Conflicted"):
+        undone_of(declared, None)
+    with pytest.raises(TypeError, match="no JSON document"):
+        undone_of(declared, Failed("x", "\udc80"))
+
+
+def test_what_is_done_outside_can_only_be_validated_beforehand() -> None:
+    assert _declared().only_writes_records
+    assert not _declared(outside=["mail"], compensate=_inverse).only_writes_records
 
 
 def test_a_kind_may_have_several_parts() -> None:

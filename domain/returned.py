@@ -1,0 +1,63 @@
+"""Returned: what functions of operations have returned, checked. Pure.
+
+A plug-in may return anything; what is no result fails its item, and no ledger ever sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from domain.errors import PluginInvalid
+from domain.operation import Operation
+from domain.outcomes import Done, Failed, Result, UndoResult
+
+
+def results_of(declared: Operation, returned: object, count: int) -> list[Result]:
+    """What ``apply`` returned, checked; anything but ``count`` results raises PluginInvalid."""
+    results: list[Any] = list(returned) if isinstance(returned, Sequence) else [returned]
+    if len(results) != count:
+        raise PluginInvalid(f"{declared.kind} returned {len(results)} results for {count} items")
+    for result in results:
+        if not isinstance(result, Result):
+            raise PluginInvalid(
+                f"{declared.kind} returned {type(result).__name__}; return Done, Failed or Skipped"
+            )
+        _check_document(declared.kind, result)
+    return results
+
+
+def undone_of(declared: Operation, returned: object) -> UndoResult:
+    """What a compensation returned, checked; anything but a result raises PluginInvalid."""
+    if not isinstance(returned, UndoResult):
+        raise PluginInvalid(
+            f"{declared.kind} returned {type(returned).__name__}; return Restored, Conflicted or "
+            "Failed"
+        )
+    words: list[Any] = list(asdict(returned).values())
+    _check_words(declared.kind, words)
+    return returned
+
+
+def _check_document(kind: str, result: Result) -> None:
+    """Raise TypeError for what no ledger can hold: it would take its neighbours along."""
+    document: Any
+    if isinstance(result, Done):
+        if result.result is None and result.score is None:
+            return
+        document = [result.result, result.score]
+    elif isinstance(result, Failed):
+        document = [result.code, result.message, result.pointer]
+    else:
+        document = result.reason
+    _check_words(kind, document)
+
+
+def _check_words(kind: str, document: Any) -> None:
+    try:
+        orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS, default=str)
+    except TypeError as error:
+        raise TypeError(f"{kind} returned what is no JSON document: {error}") from None

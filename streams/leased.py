@@ -1,0 +1,105 @@
+"""Leased: chunks that are worked beyond their message, each under a lease that is prolonged.
+
+For what takes longer than a transaction may: slow items, and effects outside that are taken
+back. Who dies leaves the lease to run out, and the sweep finds the chunk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from domain.errors import CountermandError
+from domain.ports import Clock
+from streams.stores import chunks as chunk_store
+from streams.stores.chunks import Claimed
+from streams.stores.database import Database
+
+log = structlog.get_logger(__name__)
+
+
+class Leased:
+    """Runs chunks in the background; ``close`` hands back what is not done.
+
+    ``lease`` and ``heartbeat`` in seconds.
+    """
+
+    def __init__(self, *, database: Database, clock: Clock, lease: float, heartbeat: float) -> None:
+        self._database = database
+        self._clock = clock
+        self._lease = lease
+        self._heartbeat = heartbeat
+        self._running: dict[asyncio.Task[None], Claimed] = {}
+
+    def start(self, chunk: Claimed, work: Callable[[], Awaitable[None]]) -> None:
+        """Begin to work a chunk, unless this attempt at it runs already; returns at once."""
+        if self._runs_already(chunk):
+            return
+        task = asyncio.create_task(self._guarded(chunk, work))
+        self._running[task] = chunk
+        task.add_done_callback(lambda done: self._running.pop(done, None))
+
+    def _runs_already(self, chunk: Claimed) -> bool:
+        """Whether this attempt runs; an earlier attempt at the chunk is stopped."""
+        for task, other in list(self._running.items()):
+            if (other.job_id, other.chunk) == (chunk.job_id, chunk.chunk):
+                if other.attempt == chunk.attempt:
+                    return True
+                task.cancel()
+        return False
+
+    @property
+    def in_flight(self) -> int:
+        """How many chunks are being worked."""
+        return len(self._running)
+
+    async def quiet(self) -> None:
+        """Return when nothing is worked any more."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def close(self) -> None:
+        """Stop, and give up the leases of what is not done; what was stored stays."""
+        held = list(self._running.values())
+        tasks = list(self._running)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if held:
+            await self._database.write(lambda connection: chunk_store.hand_back(connection, held))
+
+    async def _guarded(self, chunk: Claimed, work: Callable[[], Awaitable[None]]) -> None:
+        """A chunk that cannot be finished is left to the sweep, with the reason in the log."""
+        try:
+            async with cancelled_at_exit(self._beat(chunk)):
+                await work()
+        except Exception:
+            log.exception("slow_chunk_left", job_id=chunk.job_id, chunk=chunk.chunk)
+
+    async def _beat(self, chunk: Claimed) -> None:
+        while True:
+            await asyncio.sleep(self._heartbeat)
+            until = self._clock.now().timestamp() + self._lease
+            with contextlib.suppress(CountermandError):
+                await self._database.write(
+                    lambda connection, until=until: chunk_store.prolong(  # type: ignore[misc]
+                        connection, [chunk], until
+                    ),
+                    lasting=False,
+                )
+
+
+@contextlib.asynccontextmanager
+async def cancelled_at_exit(work: Any) -> AsyncIterator[asyncio.Future[Any]]:
+    """Have something run for as long as the block does."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -51,6 +52,11 @@ async def weigh(request: web.Request) -> web.Response:
     return answer({"tenant": tenant, "weight": weight})
 
 
+def moment_of(seconds: float) -> str:
+    """Seconds since the epoch as ISO 8601."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
 def _worker(row: WorkerRow) -> dict[str, Any]:
     alive = max(row.seen_at - row.started_at, 0.0)
     return {
@@ -60,6 +66,8 @@ def _worker(row: WorkerRow) -> dict[str, Any]:
         "host": row.host,
         "process": row.process,
         "memory_bytes": row.rss,
+        "memory_budget_bytes": row.memory_budget,
+        "held_since": None if row.held_since is None else moment_of(row.held_since),
         "cpu_seconds": round(row.cpu_seconds, 2),
         "cpu_percent": round(100 * row.cpu_seconds / alive, 1) if alive else None,
         "alive_seconds": round(alive, 1),

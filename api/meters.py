@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from streams.intake import Memory
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -47,6 +49,42 @@ class Meters:
             ("act",),
             registry=registry,
         )
+        self._memory = Gauge(
+            "countermand_worker_memory_bytes",
+            "Resident memory of a process that works.",
+            registry=registry,
+        )
+        self._budget = Gauge(
+            "countermand_worker_memory_budget_bytes",
+            "Resident memory above which its intake waits.",
+            registry=registry,
+        )
+        self._over = Gauge(
+            "countermand_worker_over_memory_budget",
+            "1 while it has more than its budget, so that what it has in hand comes first.",
+            registry=registry,
+        )
+        self._waits = Counter(
+            "countermand_worker_intake_waits",
+            "Messages that have waited for memory.",
+            registry=registry,
+        )
+        self._alone = Counter(
+            "countermand_worker_taken_over_budget",
+            "Messages taken over budget, as nothing else was in hand.",
+            registry=registry,
+        )
+        self._seen = (0, 0)
+
+    def remembers(self, memory: Memory) -> None:
+        """Show the memory of a process that works."""
+        self._memory.set(memory.used)
+        self._budget.set(memory.budget)
+        self._over.set(memory.over_since is not None)
+        waits, alone = self._seen
+        self._waits.inc(memory.waits - waits)
+        self._alone.inc(memory.alone - alone)
+        self._seen = memory.waits, memory.alone
 
     def answered(self, method: str, route: str, status: int, seconds: float | None) -> None:
         """Count an answer; ``seconds`` is None for one whose length says nothing."""

@@ -22,6 +22,7 @@ from streams.attempts import ItemPast
 from streams.callers import Caller
 from streams.diffs import Change, Difference, Run, Summary
 from streams.identity import ApiKeys, Identity
+from streams.intake import Memory
 from streams.items import ItemView, Wanted
 from streams.live import LiveEvent
 from streams.plans import PlanView
@@ -354,6 +355,16 @@ class Health(Protocol):
     @property
     def retained(self) -> Mapping[str, int]:
         """What the process has done by the rules of retention, by what it was."""
+        ...
+
+    @property
+    def notes(self) -> list[str]:
+        """What makes it slower than it could be."""
+        ...
+
+    @property
+    def memory(self) -> Memory | None:
+        """What a process that works has of it."""
         ...
 
 

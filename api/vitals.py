@@ -17,11 +17,12 @@ async def alive(_request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """200 when the engine takes work, else 503 with the reasons."""
+    """200 when the engine takes work, else 503 with the reasons; ``notes`` say what slows it."""
     health = await basics(request).vitals.health()
     if not health.ready:
         raise refused(503, "not_ready", "; ".join(health.reasons) or "the engine is not ready")
-    return answer({"status": "ready"})
+    notes = {"notes": health.notes} if health.notes else {}
+    return answer({"status": "ready", **notes})
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -33,6 +34,8 @@ async def metrics(request: web.Request) -> web.Response:
         own.meters.waiting.set(health.waiting)
         for act, jobs in health.retained.items():
             own.meters.retained.labels(act).set(jobs)
+        if health.memory is not None:
+            own.meters.remembers(health.memory)
     except Unavailable:
         own.meters.ready.set(False)
     own.meters.streams.set(len(own.streams))

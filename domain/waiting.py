@@ -27,6 +27,7 @@ class Hold(StrEnum):
     PAUSED = "paused"
     BROKER = "broker"
     NO_WORKER = "no_worker"
+    MEMORY = "memory"
     BACKOFF = "backoff"
     RATE = "rate"
     CONCURRENCY = "concurrency"
@@ -55,7 +56,8 @@ class Surroundings:
     """What is around a job: the broker, the workers of its system, and whose work they have.
 
     ``slow`` is None when no process here knows the job's operation. ``going_on`` are jobs
-    that it is to come after and that have not ended.
+    that it is to come after and that have not ended. ``memory`` names the workers, when each
+    of them takes nothing more until it has less than its budget.
     """
 
     slow: bool | None = False
@@ -63,6 +65,7 @@ class Surroundings:
     slots: int = 1
     ahead: Sequence[Ahead] = ()
     going_on: frozenset[str] = frozenset()
+    memory: str = ""
 
 
 _TO_END = {
@@ -124,6 +127,11 @@ def _stopped(job: Job, around: Surroundings) -> tuple[Hold, str] | None:
         return Hold.NO_WORKER, f"no process here has {job.spec.operation}; install its package"
     if around.slots == 0 and (job.open or job.wants_chunks()):
         return Hold.NO_WORKER, f"no worker for {system} is alive; start one"
+    if around.memory and (job.open or job.wants_chunks()):
+        return Hold.MEMORY, (
+            f"the workers for {system} take no more until they have less memory ({around.memory}); "
+            "raise worker_memory_budget, or start another"
+        )
     return None
 
 

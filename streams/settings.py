@@ -43,6 +43,8 @@ MIN_SECRET = 32
 MAX_SECRETS = 3
 _PLAIN = r"^[^\s\x00-\x1f\x7f]{1,500}$"
 _RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
+BUDGET_PART = 0.8
+MIB = 1 << 20
 _HOST_NAME = re.compile(r"[0-9a-z_]([0-9a-z_-]*[0-9a-z_])?(\.[0-9a-z_]([0-9a-z_-]*[0-9a-z_])?)*")
 
 
@@ -205,6 +207,9 @@ class Settings(BaseSettings):
     systems: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*(,[a-z][a-z0-9_]*)*)?$")] = ""
     """Whose work a worker process takes, with commas between; the default is all installed."""
     worker_memory: Annotated[int, Field(ge=64)] = defaults.WORKER_MEMORY
+    worker_memory_budget: Annotated[int, Field(ge=1)] | None = None
+    """Resident memory above which a worker takes no more work while it has some; the default is a
+    part of ``worker_memory``, at which it is replaced."""
     failpoint: str | None = None
     """Where to kill the process on purpose; only crash tests set it."""
     log_level: Literal["debug", "info", "warning", "error"] = defaults.LOG_LEVEL
@@ -215,6 +220,12 @@ class Settings(BaseSettings):
     def database_address(self) -> str:
         """The database's address with its password: to open it, and never to be shown."""
         return self._opening
+
+    @property
+    def memory_budget(self) -> int:
+        """What a worker may have before its intake waits, in bytes."""
+        budget = self.worker_memory_budget
+        return int(MIB * (self.worker_memory * BUDGET_PART if budget is None else budget))
 
     @property
     def exposed_names(self) -> frozenset[str]:

@@ -13,6 +13,7 @@ from domain.job import Job
 from domain.ports import Clock
 from domain.registry import Registry
 from domain.waiting import Surroundings, Waiting, by_itself, waiting
+from streams.intake import MIB
 from streams.stores import grants, waits
 from streams.stores.ahead import working
 from streams.stores.database import Database
@@ -20,6 +21,11 @@ from streams.stores.workers import WorkerRow, measured, slots_of
 
 Present = Callable[[Connection, float], Sequence[WorkerRow]]
 """The workers that are alive at a time."""
+Told = Callable[[WorkerRow], WorkerRow]
+
+
+def _no_more(row: WorkerRow) -> WorkerRow:
+    return row
 
 
 class Situation:
@@ -70,14 +76,30 @@ class Situation:
         operation = self._registry.get(kind)
         present = self._present(connection, self._clock.now().timestamp())
         ahead = working(connection, operation.system) if not job.open else []
-        return Surroundings(operation.waits, away, slots_of(present, operation.system), ahead)
+        return Surroundings(
+            slow=operation.waits,
+            broker_away=away,
+            slots=slots_of(present, operation.system),
+            ahead=ahead,
+            memory=_short_of_memory(present, operation.system),
+        )
 
 
-def itself(here: WorkerRow) -> Present:
-    """Of a process that works alone: itself."""
+def _short_of_memory(present: Sequence[WorkerRow], system: str) -> str:
+    """The workers of a system, if work waits at each of them until it has less memory."""
+    working = [worker for worker in present if system in worker.systems]
+    if not working or any(worker.held_since is None for worker in working):
+        return ""
+    said = [f"{w.host} {w.rss // MIB} of {w.memory_budget // MIB} MiB" for w in working[:3]]
+    more = len(working) - len(said)
+    return ", ".join([*said, f"{more} more"] if more else said)
+
+
+def itself(here: WorkerRow, told: Told = _no_more) -> Present:
+    """Of a process that works alone: itself; ``told`` adds what it says of its memory."""
     began = float(psutil.Process().create_time())
 
     def present(_connection: Connection, now: float) -> list[WorkerRow]:
-        return [dataclasses.replace(measured(here), started_at=began, seen_at=now)]
+        return [dataclasses.replace(told(measured(here)), started_at=began, seen_at=now)]
 
     return present

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from domain.errors import CountermandError
+from streams.intake import Intake, Memory
 from streams.liveness import Lane
 from streams.retaining import Retained
 from streams.stores.database import Database
@@ -19,12 +20,15 @@ DATABASE_SECONDS = 2.0
 class Health:
     """``reasons`` say what is wrong; there is none when ``ready``.
 
-    ``waiting`` messages were last seen on the partitions of this process.
+    ``waiting`` messages were last seen on the partitions of this process. ``notes`` say what
+    makes it slower than it could be; ``memory`` is that of a process that works.
     """
 
     ready: bool
     reasons: list[str]
     waiting: int
+    notes: list[str] = field(default_factory=list)
+    memory: Memory | None = None
     retained: Mapping[str, int] = field(default_factory=dict)
     """What this process has done by the rules of retention, where it is its work."""
 
@@ -34,7 +38,8 @@ class Vitals:
 
     ``longest`` is how many seconds a handler may hold up all others: on SQLite there is
     one writer, and a chunk writes for as long as its operation's timeout allows.
-    ``starting`` is what the process waits for before it takes any work.
+    ``starting`` is what the process waits for before it takes any work; ``intake`` is that of
+    a process that works.
     """
 
     def __init__(
@@ -45,9 +50,11 @@ class Vitals:
         longest: float = 0.0,
         starting: str = "",
         retained: Retained | None = None,
+        intake: Intake | None = None,
     ) -> None:
         self.starting = starting
         self._retained = retained
+        self._intake = intake
         self._database = database
         self._lanes = lanes
         self._patience = STUCK_SECONDS + longest
@@ -70,9 +77,16 @@ class Vitals:
                     f"{lane.name}: {lane.waiting} messages wait and none was handled for "
                     f"{lane.idle_seconds:.0f} s"
                 )
+        memory = None if self._intake is None else self._intake.look()
+        notes = []
+        if memory is not None and memory.over_since is not None:
+            held = (
+                "messages wait until it has less" if memory.held_since else "nothing waits for it"
+            )
+            notes.append(f"it has more memory than its budget ({memory}); {held}")
         waiting = sum(lane.waiting for lane in self._lanes)
         retained = {} if self._retained is None else self._retained.counted
-        return Health(not reasons, reasons, waiting, retained)
+        return Health(not reasons, reasons, waiting, notes, memory, retained)
 
     @property
     def broker_away(self) -> str:

@@ -371,3 +371,8 @@ def test_a_rate_is_so_many_in_a_time(text: str) -> None:
 def test_a_quota_is_no_less_than_nothing(name: str) -> None:
     with pytest.raises(SettingsInvalid, match=f"--quota-{name.replace('_', '-')}"):
         load(**{f"quota_{name}": -1})
+
+
+def test_a_worker_s_budget_is_a_part_of_what_ends_it_unless_it_is_said() -> None:
+    assert load(worker_memory=1000).memory_budget == 800 << 20
+    assert load(worker_memory=1000, worker_memory_budget=300).memory_budget == 300 << 20

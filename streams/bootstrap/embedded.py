@@ -89,14 +89,21 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
         look=coordinator.look,
     )
     slow = parts.slow_pool(base, send)
+    intake = parts.intake(base, slow)
     worker = parts.worker(base, f"embedded-{base.ids.new()}", slow, lasting=False)
     parts.bind_coordinator(apps[StageName.COORDINATOR], coordinator, send, base, lane)
     parts.bind_worker(
-        apps[StageName.WORKER], worker, send, base, lane, systems=base.registry.systems
+        apps[StageName.WORKER],
+        worker,
+        send,
+        base,
+        lane,
+        systems=base.registry.systems,
+        intake=intake,
     )
     parts.bind_live(apps[StageName.LIVE], relay, send, base, lane)
     retained = Retained()
-    vitals = Vitals(base.database, [lane], retained=retained)
+    vitals = Vitals(base.database, [lane], retained=retained, intake=intake)
     here = WorkerRow(
         name=f"embedded-{base.ids.new()}",
         systems=tuple(base.registry.systems),
@@ -119,11 +126,12 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
             *(faust_apps.watch(app) for app in apps.values()),
         ]
         await stack.enter_async_context(background(loops))
+        stack.callback(intake.close)
         yield Engine(
             gateway=parts.gateway(base, send, waiting),
             queries=Queries(base.database, base.jobs, base.registry),
             hub=hub,
-            situation=parts.situation(base, vitals, itself(here)),
+            situation=parts.situation(base, vitals, itself(here, intake.told)),
             registry=base.registry,
             clock=base.clock,
             database=base.database,

@@ -26,6 +26,7 @@ from streams.clock import SystemClock, TimeOrderedIds
 from streams.coordinator import Coordinator, CoordinatorSettings, Decided, Stored
 from streams.failpoints import Failpoint, Failpoints
 from streams.gateway import Gateway
+from streams.intake import Intake
 from streams.live import LiveHub
 from streams.liveness import Lane
 from streams.loops import at_news, every, until_done
@@ -42,6 +43,7 @@ from streams.situation import Present, Situation
 from streams.slow import SlowPool
 from streams.stores.database import Database
 from streams.stores.events import EventRecorder, SnapshotRecorder
+from streams.stores.workers import resident_memory
 from streams.sweep import Look, Sweep
 from streams.vitals import Vitals
 from streams.waking import Wake
@@ -217,6 +219,16 @@ def worker(base: Base, name: str, slow: SlowPool, *, lasting: bool = True) -> Wo
     )
 
 
+def intake(base: Base, slow: SlowPool) -> Intake:
+    """What lets work into this process, by its memory."""
+    return Intake(
+        budget=base.settings.memory_budget,
+        measure=resident_memory,
+        background=lambda: slow.leased.in_flight,
+        clock=base.clock,
+    )
+
+
 def gateway(base: Base, send: Sender, waiting: Waiting) -> Gateway:
     """Commands in, from the edge."""
     return Gateway(
@@ -268,13 +280,14 @@ def bind_worker(
     lane: Lane,
     *,
     systems: Iterable[str],
+    intake: Intake,
 ) -> None:
-    """Have ``app`` hand the work of some systems to the worker."""
+    """Have ``app`` hand the work of some systems to the worker, as far as there is memory."""
     for system in systems:
         binding = Binding(
             topic=topics.work(system),
             decode=envelope.decode_work,
-            handle=stage.handle,
+            handle=partial(intake.through, stage.handle, lane.moved),
             before_send=Failpoint.BEFORE_OUTCOME_SEND,
             after_send=Failpoint.AFTER_OUTCOME_SEND,
             moved=lane.moved,

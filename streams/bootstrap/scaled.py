@@ -26,6 +26,7 @@ from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
 from streams.clock import TimeOrderedIds
+from streams.intake import Intake
 from streams.live import LiveHub
 from streams.live_reader import LiveReader
 from streams.liveness import MEASURE_EVERY, Lane
@@ -154,12 +155,13 @@ async def worker(settings: Settings, registry: Registry | None = None) -> AsyncI
         ]
         send = Sender(apps[0])
         slow = parts.slow_pool(base, send)
+        intake = parts.intake(base, slow)
         lanes = [_lane(base, app, f"slot {slot}") for slot, app in enumerate(apps)]
         for slot, app, lane in zip(slots, apps, lanes, strict=True):
             # A name of its own for each: two slots must not take a chunk from one another.
             stage = parts.worker(base, f"{name}-{slot}", slow)
-            parts.bind_worker(app, stage, send, base, lane, systems=systems)
-        vitals = Vitals(base.database, lanes, starting="it has just begun")
+            parts.bind_worker(app, stage, send, base, lane, systems=systems, intake=intake)
+        vitals = Vitals(base.database, lanes, starting="it has just begun", intake=intake)
         here = WorkerRow(
             name=name,
             systems=tuple(systems),
@@ -169,8 +171,9 @@ async def worker(settings: Settings, registry: Registry | None = None) -> AsyncI
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(_leave, base, here)
             stack.push_async_callback(slow.close)
-            loops = [every(base.settings.heartbeat, lambda: _beat(base, here))]
+            loops = [every(base.settings.heartbeat, lambda: _beat(base, intake, here))]
             await stack.enter_async_context(_running(base, apps, vitals, loops))
+            stack.callback(intake.close)
             yield vitals
 
 
@@ -345,8 +348,8 @@ def _systems(base: Base) -> list[str]:
     return wanted or installed
 
 
-async def _beat(base: Base, here: WorkerRow) -> None:
-    now, row = base.clock.now().timestamp(), measured(here)
+async def _beat(base: Base, intake: Intake, here: WorkerRow) -> None:
+    now, row = base.clock.now().timestamp(), intake.told(measured(here))
     await base.database.write(lambda connection: beat(connection, row, now))
 
 

@@ -315,11 +315,18 @@ def worker_table(workers: Iterable[Mapping[str, Any]]) -> Table:
             str(worker["process"]),
             str(worker["slots"]),
             plain(", ".join(worker["systems"])),
-            f"{worker['memory_bytes'] / 2**20:,.0f} MiB",
+            _memory_of(worker),
             f"{worker['cpu_seconds']:,.1f} s ({worker['cpu_percent'] or 0:.0f} %)",
             duration(worker["alive_seconds"]),
         )
     return table
+
+
+def _memory_of(worker: Mapping[str, Any]) -> Text:
+    used, budget = worker["memory_bytes"] / 2**20, worker["memory_budget_bytes"] / 2**20
+    over = worker["held_since"] is not None
+    of = f" of {budget:,.0f}" if budget else ""
+    return Text(f"{used:,.0f}{of} MiB", style="bold red" if over else "")
 
 
 def event_line(event: Mapping[str, Any]) -> str:

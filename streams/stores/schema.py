@@ -458,9 +458,12 @@ workers = Table(
     Column("cpu_seconds", Double, nullable=False),
     Column("started_at", Double, nullable=False),
     Column("seen_at", Double, nullable=False),
+    Column("memory_budget", BigInteger, nullable=False, server_default="0"),
+    Column("held_since", Double),
 )
 """Workers that are there, and for a while those that were; ``systems`` by spaces, ``rss`` in
-bytes. Times are those of the worker's clock."""
+bytes, as the budget is; work waits for memory ``held_since``. Times are those of the worker's
+clock."""
 
 api_keys = Table(
     "api_keys",

@@ -29,7 +29,10 @@ KEPT_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """A worker; ``name`` ends with an id that no other has, dead or alive. Memory is in bytes."""
+    """A worker; ``name`` ends with an id that no other has, dead or alive. Memory is in bytes.
+
+    ``held_since`` is since when messages wait for it to have less than its budget.
+    """
 
     name: str
     systems: tuple[str, ...]
@@ -40,6 +43,13 @@ class WorkerRow:
     cpu_seconds: float = 0.0
     started_at: float = 0.0
     seen_at: float = 0.0
+    memory_budget: int = 0
+    held_since: float | None = None
+
+
+def resident_memory() -> int:
+    """The resident memory of this process, in bytes."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def measured(worker: WorkerRow) -> WorkerRow:
@@ -55,7 +65,7 @@ def measured(worker: WorkerRow) -> WorkerRow:
         )
 
 
-_SAID_AGAIN = ("rss", "cpu_seconds", "seen_at")
+_SAID_AGAIN = ("rss", "cpu_seconds", "seen_at", "memory_budget", "held_since")
 _COLUMNS = [column.name for column in workers.columns]
 
 

@@ -261,6 +261,38 @@ def shout(ctx, item):
 operations = [deliver, shout]
 """
 
+GLUTTON = """
+import mmap
+import time
+from pathlib import Path
+import psutil
+from pydantic import BaseModel
+from domain.operation import operation
+from domain.outcomes import Done
+
+BLOCK = 4 << 20
+
+class Meal(BaseModel):
+    mib: int
+
+class Folder(BaseModel):
+    folder: str
+
+@operation("glutton.eat", item=Meal, params=Folder, slow=True, timeout=120.0)
+def operations(ctx, item):
+    "Have the process take so much memory, until somebody says stop."
+    eaten = []
+    while psutil.Process().memory_info().rss < item.mib << 20:
+        block = mmap.mmap(-1, BLOCK)
+        block.write(bytes(BLOCK))
+        eaten.append(block)
+    while not (Path(ctx.params.folder) / "stop").exists():
+        time.sleep(0.05)
+    for block in eaten:
+        block.close()
+    return Done()
+"""
+
 _MODULES = {
     "stockroom": STOCKROOM,
     "crowd": CROWD,
@@ -270,6 +302,7 @@ _MODULES = {
     "fitful": FITFUL,
     "metronome": METRONOME,
     "courier": COURIER,
+    "glutton": GLUTTON,
 }
 
 

@@ -28,6 +28,7 @@ from domain.waiting import Surroundings, Waiting, waiting
 from streams.attempts import Attempt, ItemPast
 from streams.callers import Caller
 from streams.diffs import Change, Difference, Run, Summary
+from streams.intake import Memory
 from streams.items import ALL, Fault, ItemView, Wanted
 from streams.live import LiveEvent, LiveHub
 from streams.plans import PlanView
@@ -53,6 +54,8 @@ class Vitality:
     reasons: list[str] = field(default_factory=list)
     waiting: int = 0
     retained: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    memory: Memory | None = None
 
 
 @dataclass
@@ -170,7 +173,9 @@ class MemoryEngine:
         return waiting(job, AT, self.around)
 
     async def workers(self) -> list[WorkerRow]:
-        return [WorkerRow("w-1", ("test",), 2, 7, "here", 1 << 20, 5.0, 100.0, 110.0)]
+        return [
+            WorkerRow("w-1", ("test",), 2, 7, "here", 1 << 20, 5.0, 100.0, 110.0, 1 << 19, 105.0)
+        ]
 
     async def weights(self) -> dict[str, float]:
         return self.shares

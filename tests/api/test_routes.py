@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from domain.compensation import Tried
 from domain.errors import DecisionPending
 from domain.outcomes import Conflicted, Failed, Restored
 from domain.waiting import Surroundings
+from streams.intake import Memory
 from streams.stores.compensations import CompensationView
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
@@ -409,6 +411,29 @@ async def test_operations_come_with_their_schemas(site: Site) -> None:
     assert operation["params"]["properties"]["factor"]["default"] == 1
 
 
+async def test_memory_over_its_budget_is_noted_and_counted(site: Site) -> None:
+    over = datetime(2026, 1, 1, tzinfo=UTC)
+    site.engine.health_now.notes = ["it has more memory than its budget"]
+    assert await get(site, "/health/ready") == {
+        "status": "ready",
+        "notes": ["it has more memory than its budget"],
+    }
+    for waits in (3, 5):
+        site.engine.health_now.memory = Memory(
+            used=512, budget=400, over_since=over, held_since=None, waits=waits, alone=2
+        )
+        async with site.client.get("/metrics") as response:
+            shown = await response.text()
+    for line in (
+        "countermand_worker_memory_bytes 512.0",
+        "countermand_worker_memory_budget_bytes 400.0",
+        "countermand_worker_over_memory_budget 1.0",
+        "countermand_worker_intake_waits_total 5.0",
+        "countermand_worker_taken_over_budget_total 2.0",
+    ):
+        assert f"{line}\n" in shown
+
+
 async def test_health_and_metrics(site: Site) -> None:
     assert await get(site, "/health/live") == {"status": "alive"}
     assert await get(site, "/health/ready") == {"status": "ready"}
@@ -503,6 +528,8 @@ async def test_a_job_says_why_it_waits(site: Site) -> None:
 async def test_workers_and_shares_are_shown_and_a_share_is_set(site: Site) -> None:
     (worker,) = (await get(site, "/api/v1/workers"))["items"]
     assert (worker["name"], worker["memory_bytes"], worker["cpu_percent"]) == ("w-1", 1 << 20, 50)
+    assert worker["memory_budget_bytes"] == 1 << 19
+    assert worker["held_since"] == "1970-01-01T00:01:45+00:00"
     async with site.client.post("/api/v1/tenants/shop", json={"weight": 3}) as response:
         assert await response.json() == {"tenant": "shop", "weight": 3}
     found = await get(site, "/api/v1/tenants")

@@ -236,6 +236,8 @@ async def _workers(_request: web.Request) -> web.Response:
         "host": "here",
         "process": 7,
         "memory_bytes": 12 << 20,
+        "memory_budget_bytes": 10 << 20,
+        "held_since": "2026-01-01T00:00:00+00:00",
         "cpu_seconds": 5.0,
         "cpu_percent": 50.0,
         "alive_seconds": 10.0,

@@ -606,7 +606,7 @@ class TestOperating:
     def test_workers_are_listed_with_what_they_use(self, ask: Run) -> None:
         shown = ask("workers").out
         assert "worker-1" in shown
-        assert "12 MiB" in shown
+        assert "12 of 10 MiB" in shown
         assert ask("workers", "--json").document["items"][0]["slots"] == 2
 
     def test_shares_are_shown_and_set(self, ask: Run, contract: Contract) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 import time
@@ -50,6 +51,18 @@ def test_it_keeps_the_time_of_its_first_word(database: Database) -> None:
     beat(database, WorkerRow("one", ("stock",), 2, 17, rss=5, cpu_seconds=1.5), START + 2)
     (seen,) = live(database, START + 2)
     assert (seen.started_at, seen.seen_at, seen.rss, seen.cpu_seconds) == (START, START + 2, 5, 1.5)
+
+
+def test_it_says_how_much_memory_it_may_have_and_since_when_work_waits_for_some(
+    database: Database,
+) -> None:
+    beat(database, row("one"), START)
+    assert [(w.memory_budget, w.held_since) for w in live(database, START)] == [(0, None)]
+    held = dataclasses.replace(row("one"), memory_budget=1 << 33, held_since=START + 1)
+    beat(database, held, START + 2)
+    assert [(w.memory_budget, w.held_since) for w in live(database, START)] == [
+        (1 << 33, START + 1)
+    ]
 
 
 def test_slots_are_those_of_the_system(database: Database) -> None:

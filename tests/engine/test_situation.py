@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -71,6 +72,22 @@ async def test_a_system_whose_workers_are_silent_has_none(stages: Stages) -> Non
     stages.clock.pass_seconds(workers.ALIVE_SECONDS + 1)
     assert (await _told(stages, situation, job_id)).reason is Hold.NO_WORKER
     assert await situation.workers() == []
+
+
+async def test_memory_is_named_when_work_waits_for_it_at_every_worker(stages: Stages) -> None:
+    job_id = await stages.submit("stock.create", THINGS, options=CHUNKS)
+    situation = _around(stages, live_workers)
+    short = replace(HERE, host="north", rss=512 << 20, memory_budget=400 << 20)
+    now = stages.clock.now().timestamp()
+    workers_ = (replace(short, held_since=now), replace(short, name="there", host="south"))
+    for worker in workers_:
+        stages.database.write_now(lambda found, worker=worker: workers.beat(found, worker, now))
+    assert await situation.waiting(await stages.job(job_id)) is None
+    late = replace(workers_[1], held_since=now)
+    stages.database.write_now(lambda found: workers.beat(found, late, now))
+    told = await _told(stages, situation, job_id)
+    assert told.reason is Hold.MEMORY
+    assert "(north 512 of 400 MiB, south 512 of 400 MiB)" in told.text
 
 
 async def test_a_broker_that_is_away_is_named_before_all_else(stages: Stages) -> None:

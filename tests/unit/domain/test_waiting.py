@@ -48,6 +48,11 @@ CASES: dict[Hold, tuple[Callable[[], Story], Surroundings, str]] = {
         Surroundings(slots=0),
         "no worker for shop is alive; start one",
     ),
+    Hold.MEMORY: (
+        lambda: Story().submit().plan(),
+        Surroundings(memory="here 512 of 400 MiB"),
+        "the workers for shop take no more until they have less memory (here 512 of 400 MiB)",
+    ),
     Hold.BACKOFF: (_backing_off, CALM, "1 failed items are tried again, the first in"),
     Hold.RATE: (
         lambda: Story(rate=0.01).submit().plan(),

@@ -24,6 +24,7 @@ from api import (
     records,
     retention,
     submit,
+    tickets,
     vitals,
 )
 from api.admission import Streams
@@ -79,6 +80,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_JOB}/adjust", jobs.adjust, _SUBMIT),
     Route("POST", f"{_JOB}/edit", jobs.edit, _RUN),
     Route("GET", f"{_JOB}/events", events.events, _VIEW),
+    Route("POST", f"{_JOB}/ticket", tickets.issue, _VIEW),
     Route("GET", f"{_JOB}/progress", jobs.progress, _VIEW),
     Route("GET", f"{_JOB}/items", items.items, _READ),
     Route("GET", f"{_JOB}/items/{{position:[0-9]{{1,8}}}}", attempts.show, _VIEW),

@@ -17,13 +17,16 @@ from api.edge import REQUEST_ID
 from api.problems import CHALLENGE, RequestRefused, refused
 from domain.errors import CredentialRefused
 from streams.callers import Caller
-from streams.identity import ApiKeys, Identity, Proofs
+from streams.identity import ApiKeys, Identity, Proofs, Tickets
 from streams.identity.identity import MAX_ACTOR, is_actor
 from streams.rates import Rate
 
 LOCAL: Final = Caller(tenant="local", actor="local")
 ACTOR: Final = "Countermand-Actor"
 """The header in which a proxy, or an honest caller, says who calls."""
+STREAM: Final = "/api/v1/jobs/{job_id}/events"
+"""The one route that takes a ticket, in the query."""
+TICKET: Final = "ticket"
 _SCHEME: Final = "bearer "
 _READING: Final = frozenset({"GET", "HEAD"})
 
@@ -35,6 +38,7 @@ class LocalCallers:
 
     mode = "local"
     keys: ApiKeys | None = None
+    tickets: Tickets | None = None
 
     async def identify(self, request: web.Request) -> Identity:
         """The one that there is; a name that would not be heeded is refused."""
@@ -51,6 +55,7 @@ class NamedCallers:
 
     mode = "named"
     keys: ApiKeys | None = None
+    tickets: Tickets | None = None
 
     async def identify(self, request: web.Request) -> Identity:
         """Who it is; who only reads need not say."""
@@ -79,11 +84,15 @@ class ProvenCallers:
         self._proofs = proofs
         self._failures = failures
         self.keys: ApiKeys | None = proofs.keys
+        self.tickets: Tickets | None = proofs.tickets
 
     async def identify(self, request: web.Request) -> Identity:
         """Whom the token or key speaks of; one that is refused goes to the log, without it."""
         _heed_no_name(request, "let the token say who calls")
         try:
+            if _shows_ticket(request):
+                job_id = request.match_info["job_id"]
+                return await self._proofs.redeem(request.query[TICKET], job_id)
             return await self._proofs.identify(_credential(request))
         except CredentialRefused as refusal:
             _log.warning(
@@ -132,6 +141,18 @@ def _heed_no_name(request: web.Request, instead: str) -> None:
             "actor_not_heeded",
             f"this server tells nobody by {ACTOR}; {instead}, or leave the header out",
         )
+
+
+def _shows_ticket(request: web.Request) -> bool:
+    """Whether a live stream is opened with a ticket, which nothing else takes."""
+    resource = request.match_info.route.resource
+    return (
+        request.method == "GET"
+        and resource is not None
+        and resource.canonical == STREAM
+        and len(request.query.getall(TICKET, [])) == 1
+        and "Authorization" not in request.headers
+    )
 
 
 def _credential(request: web.Request) -> str:

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field
 from api import bodies
 from api.answers import answer
 from api.edge import caller, edge
-from api.models import checked
+from api.models import Nothing, checked
 from api.parameters import Parameters, wrong
 from api.problems import refused
 from domain.values import Value
@@ -29,10 +29,6 @@ class Wanted(Value):
     name: Annotated[str, Field(max_length=100)]
     roles: Annotated[tuple[Annotated[str, Field(max_length=50)], ...], Field(max_length=MAX_ROLES)]
     expires_at: AwareDatetime | None = None
-
-
-class Nothing(Value):
-    """The body of a revocation."""
 
 
 class Rotation(Value):

@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from api import sse
+from api.callers import TICKET
 from api.edge import REQUEST_ID, Edge, caller, edge
 from api.feed import Feed
 from api.parameters import MAX_VERSION, Parameters, integer
@@ -70,6 +71,6 @@ def _cut(request: web.Request, own: Edge) -> None:
 
 
 def _last_seen(request: web.Request) -> int:
-    query = Parameters(request, ("last_event_id",))
+    query = Parameters(request, ("last_event_id", TICKET))
     text = request.headers.get("Last-Event-ID") or query.text("last_event_id")
     return 0 if text is None else integer("Last-Event-ID", text, 0, MAX_VERSION)

@@ -9,10 +9,15 @@ from pydantic import BaseModel, ValidationError
 
 from api.bodies import encode
 from api.problems import Problem, RequestRefused
+from domain.values import Value
 
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_FAULTS = 20
+
+
+class Nothing(Value):
+    """A body that says nothing, where there is nothing to be said."""
 
 
 def checked(model: type[Model], value: Any, depth: int) -> Model:

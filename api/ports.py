@@ -21,7 +21,7 @@ from domain.waiting import Waiting
 from streams.attempts import ItemPast
 from streams.callers import Caller
 from streams.diffs import Change, Difference, Run, Summary
-from streams.identity import ApiKeys, Identity
+from streams.identity import ApiKeys, Identity, Tickets
 from streams.intake import Memory
 from streams.items import ItemView, Wanted
 from streams.live import LiveEvent
@@ -303,6 +303,11 @@ class Callers(Protocol):
     @property
     def keys(self) -> ApiKeys | None:
         """The API keys, where callers are asked for one."""
+        ...
+
+    @property
+    def tickets(self) -> Tickets | None:
+        """The tickets for live streams, where callers are asked for something."""
         ...
 
     async def identify(self, request: web.Request) -> Identity:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 from sqlalchemy import Connection
@@ -13,7 +14,7 @@ from domain.ports import Clock
 from streams import topics
 from streams.deadletters import MAX_CAUSE, Burial, bury
 from streams.envelope import Outgoing, decode_command
-from streams.stores import decisions, payloads, rates, workers
+from streams.stores import decisions, payloads, rates, tickets, workers
 from streams.stores.database import Database
 
 log = structlog.get_logger(__name__)
@@ -69,7 +70,7 @@ class Timers:
         """Remove what has expired.
 
         Uploads that nobody claimed in a day, decisions older than a week, dead workers, and
-        windows of rates that are over.
+        windows of rates and tickets that are over.
         """
         now = self._clock.now().timestamp()
         while await self._database.write(
@@ -81,8 +82,9 @@ class Timers:
         ):
             pass
         await self._database.write(lambda connection: workers.remove_dead(connection, now))
-        while await self._database.write(lambda connection: rates.remove_over(connection, now)):
-            pass
+        for forget in (rates.remove_over, tickets.remove_over):
+            while await self._database.write(partial(forget, now=now)):
+                pass
 
 
 def _message(timer_id: str, value: bytes) -> tuple[Outgoing, bool]:

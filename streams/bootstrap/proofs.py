@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streams.bootstrap.parts import Engine
 from streams.clock import TimeOrderedIds
-from streams.identity import ApiKeys, Proofs, Tokens, Trust, jwks
+from streams.identity import ApiKeys, Proofs, Tickets, Tokens, Trust, jwks
 from streams.identity.tokens import Secrets
 from streams.settings import Settings
 
@@ -20,7 +20,9 @@ def proofs_of(settings: Settings, engine: Engine) -> Proofs:
         ids=TimeOrderedIds(),
         draw=secrets.token_hex,
     )
-    return Proofs(Tokens(settings.token_audience, _trusts(settings, engine)), keys, engine.clock)
+    tokens = Tokens(settings.token_audience, _trusts(settings, engine))
+    tickets = Tickets(engine.database, engine.clock, secrets.token_hex)
+    return Proofs(tokens, keys, tickets, engine.clock)
 
 
 def _trusts(settings: Settings, engine: Engine) -> list[Trust]:

@@ -6,6 +6,17 @@ lets nobody in.
 
 from streams.identity.api_keys import ApiKeys, NewKey
 from streams.identity.proofs import Identity, Proofs
+from streams.identity.tickets import Ticket, Tickets
 from streams.identity.tokens import Tokens, Trust, issued
 
-__all__ = ["ApiKeys", "Identity", "NewKey", "Proofs", "Tokens", "Trust", "issued"]
+__all__ = [
+    "ApiKeys",
+    "Identity",
+    "NewKey",
+    "Proofs",
+    "Ticket",
+    "Tickets",
+    "Tokens",
+    "Trust",
+    "issued",
+]

@@ -502,3 +502,19 @@ rate_windows = Table(
     Index("rate_windows_ends", "ends"),
 )
 """How much was taken of rates that several processes count; ``key`` is a digest of whose it is."""
+
+stream_tickets = Table(
+    "stream_tickets",
+    metadata,
+    Column("ticket", LargeBinary(32), primary_key=True),
+    Column("job_id", String(64), nullable=False),
+    Column("tenant", String(100), nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("permissions", Text, nullable=False),
+    Column("ends", Double, nullable=False),
+    Column("proof_ends", Double),
+    Column("key_id", String(32), nullable=False),
+    Column("key_digest", LargeBinary(32), nullable=False),
+    Index("stream_tickets_ends", "ends"),
+)
+"""What lets one request open a live stream, by its digest; used up by being deleted."""

@@ -68,6 +68,7 @@ WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
         _asked(headers=JSON),
         _asked(headers=JSON, query={"after": 1000}),
     ],
+    ("POST", "JOB/ticket"): [_asked()],
     ("GET", "JOB/progress"): [_asked()],
     ("GET", "JOB/items"): [
         *(_asked(query={"format": form}) for form in ("json", "ndjson", "csv", "items")),

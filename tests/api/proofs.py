@@ -6,7 +6,7 @@ import secrets
 
 from api.callers import ProvenCallers
 from streams.clock import SystemClock, TimeOrderedIds
-from streams.identity import ApiKeys, Proofs, Tokens, Trust
+from streams.identity import ApiKeys, Proofs, Tickets, Tokens, Trust
 from streams.identity.tokens import KeySource, Secrets
 from streams.rates import Rate
 from streams.stores.database import Database
@@ -20,7 +20,8 @@ def proven(
     clock = SystemClock()
     trust = Trust(issuer="countermand", keys=keys or Secrets([SECRET]))
     made = ApiKeys(database=database, clock=clock, ids=TimeOrderedIds(), draw=secrets.token_hex)
-    return ProvenCallers(Proofs(Tokens(AUDIENCE, [trust]), made, clock), failures)
+    tickets = Tickets(database, clock, secrets.token_hex)
+    return ProvenCallers(Proofs(Tokens(AUDIENCE, [trust]), made, tickets, clock), failures)
 
 
 def bearer(tenant: str, *roles: str, actor: str = "ada") -> dict[str, str]:

@@ -45,7 +45,8 @@ def test_every_route_has_a_rule_and_what_is_open_is_named() -> None:
         PATTERN,
     ]
     assert [route.path for route in ROUTES if route.rule is KNOWN] == ["/api/v1/me"]
-    writing = [route for route in CLOSED if route.method == "POST"]
+    # A ticket lets somebody see what they may see.
+    writing = [r for r in CLOSED if r.method == "POST" and not r.path.endswith("/ticket")]
     assert all(route.rule.permission not in (None, Permission.VIEW) for route in writing)
 
 

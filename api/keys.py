@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import structlog
 from aiohttp import web
 from pydantic import AwareDatetime, Field
 
 from api import bodies
 from api.answers import answer
-from api.edge import caller, edge
+from api.edge import REQUEST_ID, caller, edge
 from api.models import Nothing, checked
 from api.parameters import Parameters, wrong
 from api.problems import refused
@@ -18,6 +19,8 @@ from domain.values import Value
 from streams.identity import ApiKeys, NewKey
 from streams.identity.api_keys import MAX_OVERLAP
 from streams.stores.api_keys import KeyRow
+
+_log = structlog.get_logger("countermand.api")
 
 KEYS = "/api/v1/keys"
 MAX_ROLES = 20
@@ -45,6 +48,7 @@ async def create(request: web.Request) -> web.Response:
     wanted = checked(Wanted, await bodies.read_optional(request, limits), limits.json_depth)
     ends = None if wanted.expires_at is None else wanted.expires_at.timestamp()
     made = await keys.create(caller(request), wanted.name, wanted.roles, ends)
+    _note(request, "key_created", made.row)
     return answer(_shown(made), status=201, headers={"Location": f"{KEYS}/{made.row.key_id}"})
 
 
@@ -67,6 +71,7 @@ async def rotate(request: web.Request) -> web.Response:
     limits = edge(request).limits
     wanted = checked(Rotation, await bodies.read_optional(request, limits), limits.json_depth)
     made = await keys.rotate(caller(request), request.match_info["key_id"], wanted.overlap)
+    _note(request, "key_rotated", made.row)
     return answer(_shown(made))
 
 
@@ -76,7 +81,9 @@ async def revoke(request: web.Request) -> web.Response:
     Parameters(request, ())
     limits = edge(request).limits
     checked(Nothing, await bodies.read_optional(request, limits), limits.json_depth)
-    return answer(document(await keys.revoke(caller(request), request.match_info["key_id"])))
+    row = await keys.revoke(caller(request), request.match_info["key_id"])
+    _note(request, "key_revoked", row)
+    return answer(document(row))
 
 
 def document(row: KeyRow) -> dict[str, Any]:
@@ -92,6 +99,19 @@ def document(row: KeyRow) -> dict[str, Any]:
         "last_used_at": _moment(row.last_used_at),
         "revoked_at": _moment(row.revoked_at),
     }
+
+
+def _note(request: web.Request, event: str, row: KeyRow) -> None:
+    """Who may do what is changed by these alone, so the log has who did it."""
+    _log.info(
+        event,
+        request_id=request[REQUEST_ID],
+        tenant=row.tenant,
+        actor=caller(request).actor,
+        key_id=row.key_id,
+        name=row.name,
+        roles=row.roles,
+    )
 
 
 def _shown(made: NewKey) -> dict[str, Any]:

@@ -78,10 +78,15 @@ class Stack(ABC):
 
     # -- what all tests ask of it -------------------------------------------------------
 
-    def ask(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a verb that speaks to it, in this very process, which is quick."""
+    def ask(
+        self, *arguments: str, given: str = "", **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a verb that speaks to it, in this very process, which is quick.
+
+        ``more`` are variables beside the server's address.
+        """
         words = ["countermand", *arguments]
-        variables = environment(COUNTERMAND_URL=self.url)
+        variables = environment(COUNTERMAND_URL=self.url, **more)
         out, err = io.TextIOWrapper(io.BytesIO()), io.StringIO()
         with (
             mock.patch.multiple(

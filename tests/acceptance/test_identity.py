@@ -15,6 +15,7 @@ import pytest
 
 from tests.acceptance.commands import countermand, refused
 from tests.acceptance.embedded import Server, serving
+from tests.unit.streams.identity.signing import token
 
 CANARY = "canary-in-a-coal-mine-0123456789abcdef"
 
@@ -36,18 +37,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def _token(server: Server, actor: str, *roles: str, tenant: str = "acme") -> str:
-    words = [word for role in roles for word in ("--role", role)]
-    secret = str(server.data_dir.parent / "secret")
-    made = countermand(
-        *("token", actor, "--tenant", tenant, *words), COUNTERMAND_TOKEN_SECRET_FILE=secret
-    )
-    assert made.returncode == 0, made.stderr
-    return made.stdout.strip()
+    """As an issuer with the secret makes it."""
+    return token(CANARY, sub=actor, tenant=tenant, roles=list(roles))
 
 
-def _said(server: Server, token: str, *words: str) -> Any:
+def _said(server: Server, shown: str, *words: str) -> Any:
     """What a verb prints; a refusal is its words."""
-    ended = countermand(*words, "--json", COUNTERMAND_URL=server.url, COUNTERMAND_TOKEN=token)
+    ended = server.ask(*words, "--json", COUNTERMAND_TOKEN=shown)
     return json.loads(ended.stdout) if ended.returncode == 0 else ended.stderr
 
 
@@ -67,7 +63,10 @@ def _items(server: Server, many: int) -> str:
 
 def test_secrets_stay_where_they_are(server: Server) -> None:
     """After a day of tokens and keys none is in a log, an event, an answer or a file."""
-    ada, grace = _token(server, "ada", "admin"), _token(server, "grace", "approver")
+    words = ("token", "ada", "--tenant", "acme", "--role", "admin")
+    secret = str(server.data_dir.parent / "secret")
+    ada = countermand(*words, COUNTERMAND_TOKEN_SECRET_FILE=secret).stdout.strip()
+    grace = _token(server, "grace", "approver")
     made = _said(server, ada, *("key", "create", "importer", "--role", "editor"))
     key, key_id = made["key"], made["key_id"]
     submit = ("submit", "annotations.create_projects")
@@ -88,7 +87,7 @@ def test_secrets_stay_where_they_are(server: Server) -> None:
     assert _said(server, rotated, "jobs")["items"]
     _said(server, ada, "key", "revoke", key_id)
     assert "Unauthorized" in _said(server, rotated, "jobs")
-    shown = [countermand("key", "list", COUNTERMAND_URL=server.url, COUNTERMAND_TOKEN=ada).stdout]
+    shown = [server.ask("key", "list", COUNTERMAND_TOKEN=ada).stdout]
     for credential in (f"{ada}x", f"{CANARY}", f"Bearer {key}", "a.b.c"):
         status, body = _asked(server, "/api/v1/jobs", Authorization=f"Bearer {credential}")
         assert status == 401

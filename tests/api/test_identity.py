@@ -235,6 +235,19 @@ async def test_a_key_is_shown_once_and_lets_a_service_in(closed: Site) -> None:
         assert (status, problem["code"]) == (404, "key_not_found")
 
 
+async def test_the_log_has_who_made_and_revoked_keys(closed: Site) -> None:
+    admin = bearer("acme", "admin")
+    with capture_logs() as logged:
+        key = await _made(closed, "view")
+        for verb in ("rotate", "revoke"):
+            await answered(closed, "POST", f"{KEYS}/{key['key_id']}/{verb}", headers=admin)
+    assert [entry["event"] for entry in logged] == ["key_created", "key_rotated", "key_revoked"]
+    assert {(one["actor"], one["tenant"], one["name"]) for one in logged} == {
+        ("ada", "acme", "importer")
+    }
+    assert key["key"].rpartition("_")[2] not in str(logged)
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

@@ -58,14 +58,14 @@ def test_the_routes_are_those_that_are_promised() -> None:
     assert len(PATHS) == len(set(PATHS)) == 40
 
 
-@pytest.mark.parametrize(("method", "path"), PATHS)
 @pytest.mark.parametrize(
     "host",
     ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "localhost@evil.example"],
 )
-async def test_another_host_is_refused(site: Site, method: str, path: str, host: str) -> None:
-    status, problem = await ask(site, method, path, headers={"Host": host})
-    assert (status, problem["code"]) == (403, "host_refused")
+async def test_another_host_is_refused(site: Site, host: str) -> None:
+    for method, path in PATHS:
+        status, problem = await ask(site, method, path, headers={"Host": host})
+        assert (status, problem["code"]) == (403, "host_refused"), path
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:8080"])
@@ -100,11 +100,11 @@ async def test_the_names_given_for_other_machines_are_served_and_no_others(
     assert answered == status
 
 
-@pytest.mark.parametrize(("method", "path"), PATHS)
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
-async def test_another_origin_is_refused(site: Site, method: str, path: str, origin: str) -> None:
-    status, problem = await ask(site, method, path, headers={"Origin": origin})
-    assert (status, problem["code"]) == (403, "origin_refused")
+async def test_another_origin_is_refused(site: Site, origin: str) -> None:
+    for method, path in PATHS:
+        status, problem = await ask(site, method, path, headers={"Origin": origin})
+        assert (status, problem["code"]) == (403, "origin_refused"), path
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "HTTPS"])
@@ -126,39 +126,38 @@ async def test_no_page_elsewhere_is_let_read_an_answer(site: Site) -> None:
                     response.close()
 
 
-@pytest.mark.parametrize("path", WRITING)
 @pytest.mark.parametrize("fetch_site", ["cross-site", "same-site"])
-async def test_a_page_of_another_site_changes_nothing(
-    site: Site, path: str, fetch_site: str
-) -> None:
-    status, problem = await ask(site, "POST", path, headers={"Sec-Fetch-Site": fetch_site})
-    assert (status, problem["code"]) == (403, "origin_refused")
+async def test_a_page_of_another_site_changes_nothing(site: Site, fetch_site: str) -> None:
+    for path in WRITING:
+        status, problem = await ask(site, "POST", path, headers={"Sec-Fetch-Site": fetch_site})
+        assert (status, problem["code"]) == (403, "origin_refused"), path
 
 
-@pytest.mark.parametrize("path", WRITING)
 @pytest.mark.parametrize(
     "kind",
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "a/b", "json"],
 )
-async def test_only_json_is_taken(site: Site, path: str, kind: str) -> None:
-    status, problem = await ask(
-        site, "POST", path, data=b'{"reason":"x"}', headers={"Content-Type": kind}
-    )
-    assert (status, problem["code"]) == (415, "unsupported_media_type")
+async def test_only_json_is_taken(site: Site, kind: str) -> None:
+    for path in WRITING:
+        status, problem = await ask(
+            site, "POST", path, data=b'{"reason":"x"}', headers={"Content-Type": kind}
+        )
+        assert (status, problem["code"]) == (415, "unsupported_media_type"), path
 
 
-@pytest.mark.parametrize("path", WRITING)
-async def test_an_empty_form_is_refused_too(site: Site, path: str) -> None:
+async def test_an_empty_form_is_refused_too(site: Site) -> None:
     kind = "application/x-www-form-urlencoded"
-    assert (await ask(site, "POST", path, headers={"Content-Type": kind}))[0] == 415
+    for path in WRITING:
+        assert (await ask(site, "POST", path, headers={"Content-Type": kind}))[0] == 415, path
 
 
-@pytest.mark.parametrize("path", WRITING)
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "identity, gzip"])
-async def test_a_packed_body_is_refused_unopened(site: Site, path: str, coding: str) -> None:
+async def test_a_packed_body_is_refused_unopened(site: Site, coding: str) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": coding}
-    status, problem = await ask(site, "POST", path, data=b"\x1f\x8b" + b"x" * 100, headers=headers)
-    assert (status, problem["code"]) == (415, "unsupported_media_type")
+    packed = b"\x1f\x8b" + b"x" * 100
+    for path in WRITING:
+        status, problem = await ask(site, "POST", path, data=packed, headers=headers)
+        assert (status, problem["code"]) == (415, "unsupported_media_type"), path
 
 
 def wrong_methods() -> Iterator[tuple[str, str]]:
@@ -169,12 +168,14 @@ def wrong_methods() -> Iterator[tuple[str, str]]:
                 yield method, path
 
 
-@pytest.mark.parametrize(("method", "path"), list(wrong_methods()))
-async def test_another_method_is_not_allowed(site: Site, method: str, path: str) -> None:
-    async with site.client.request(method, path) as response:
-        allowed = response.headers.get("Allow", "")
-    assert set(allowed.split(", ")) == {known for known, other in PATHS if other == path}
-    assert (await ask(site, method, path))[0] == 405
+async def test_another_method_is_not_allowed(site: Site) -> None:
+    tried = list(wrong_methods())
+    assert len(tried) > 200
+    for method, path in tried:
+        async with site.client.request(method, path) as response:
+            allowed = response.headers.get("Allow", "")
+        assert set(allowed.split(", ")) == {known for known, other in PATHS if other == path}
+        assert (await ask(site, method, path))[0] == 405, f"{method} {path}"
 
 
 async def test_a_method_in_a_header_counts_for_nothing(site: Site) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Sequence
+
+import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -10,6 +14,10 @@ from api.edge import basics
 from api.problems import refused
 from domain.errors import Unavailable
 
+_log = structlog.get_logger("countermand.api")
+
+NOT_READY = "the engine is not ready"
+
 
 async def alive(_request: web.Request) -> web.Response:
     """200 as long as the event loop turns."""
@@ -17,12 +25,32 @@ async def alive(_request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """200 when the engine takes work, else 503 with the reasons; ``notes`` say what slows it."""
+    """200 when the engine takes work, else 503; the reasons are for this machine alone.
+
+    ``notes`` say what slows it.
+    """
     health = await basics(request).vitals.health()
     if not health.ready:
-        raise refused(503, "not_ready", "; ".join(health.reasons) or "the engine is not ready")
+        _log.warning("not_ready", reasons=health.reasons)
+        raise refused(503, "not_ready", told(health.reasons, request.remote))
     notes = {"notes": health.notes} if health.notes else {}
     return answer({"status": "ready", **notes})
+
+
+def told(reasons: Sequence[str], remote: str | None) -> str:
+    """Why, to who asks from this machine; nobody elsewhere is told where our database is."""
+    if not _is_here(remote or ""):
+        return f"{NOT_READY}; its log says why"
+    return "; ".join(reasons) or NOT_READY
+
+
+def _is_here(remote: str) -> bool:
+    try:
+        address = ipaddress.ip_address(remote)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 async def metrics(request: web.Request) -> web.Response:

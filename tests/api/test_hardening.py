@@ -8,6 +8,7 @@ import orjson
 import pytest
 from yarl import URL
 
+from api.vitals import told
 from domain.permissions import EVERY_PERMISSION
 from tests.api.matrix import CLOSED, WAYS, Request, filled, named
 from tests.api.proofs import bearer
@@ -153,6 +154,27 @@ async def test_what_is_looked_for_is_no_pattern(shop: Shop, word: str) -> None:
     job = await shop.post(JOBS, json=things, headers=OURS)
     await shop.settled(job, headers=OURS)
     assert (await shop.get(JOBS, params={"q": word}, headers=OURS))["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("remote", "is_told"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("10.1.2.3", False),
+        ("2001:db8::1", False),
+        ("::ffff:10.1.2.3", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_where_our_parts_are_is_told_on_this_machine_alone(
+    remote: str | None, is_told: bool
+) -> None:
+    said = told(["the database is away (db.internal:5432)"], remote)
+    assert ("db.internal" in said) == is_told
+    assert "log" in said or is_told
 
 
 async def test_a_fault_tells_nothing_of_our_insides(shop: Shop) -> None:

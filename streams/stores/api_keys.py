@@ -9,7 +9,7 @@ from sqlalchemy import insert as insertion
 from sqlalchemy.exc import IntegrityError
 
 from domain.errors import InvalidCommand
-from streams.stores.schema import api_keys
+from streams.stores.schema_callers import api_keys
 from streams.stores.statements import fixed
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.sql.expression import ClauseElement
 from domain.errors import Unavailable
 from domain.ports import Clock
 from streams.stores.database import Database
-from streams.stores.schema import rate_windows as windows
+from streams.stores.schema_callers import rate_windows as windows
 from streams.stores.statements import INSERTS, Statement, fixed
 
 KEPT = 10_000

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, bindparam, delete, select
 
-from streams.stores.schema import stream_tickets as tickets
+from streams.stores.schema_callers import stream_tickets as tickets
 from streams.stores.statements import fixed, insertion
 
 _COLUMNS = [column.name for column in tickets.columns]

@@ -15,7 +15,7 @@ from streams.clock import TimeOrderedIds
 from streams.identity import ApiKeys, NewKey
 from streams.identity.api_keys import MAX_OVERLAP, USED_EVERY
 from streams.stores.database import Database
-from streams.stores.schema import api_keys as table
+from streams.stores.schema_callers import api_keys as table
 
 ADMIN = Caller("acme", "ada", HELD[CallerRole.ADMIN])
 OTHER = Caller("other", "eve", HELD[CallerRole.ADMIN])

@@ -13,7 +13,7 @@ from streams.rates import Rate, Taken
 from streams.stores import rates
 from streams.stores.database import Database
 from streams.stores.rates import SharedWindows
-from streams.stores.schema import rate_windows
+from streams.stores.schema_callers import rate_windows
 
 START = 1_800_000_000.0
 

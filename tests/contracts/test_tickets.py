@@ -16,7 +16,7 @@ from streams.identity import Identity, Tickets
 from streams.identity.tickets import SECONDS
 from streams.stores import tickets as store
 from streams.stores.database import Database
-from streams.stores.schema import stream_tickets as table
+from streams.stores.schema_callers import stream_tickets as table
 
 ADA = Identity(
     Caller("acme", "ada", frozenset({Permission.VIEW, Permission.EXPORT})),

@@ -32,6 +32,7 @@ def load(stack: Stack) -> Iterator[Load]:
     tell("effects doubled", verdict.doubled, effects=verdict.effects, seed=seeds.SEED)
     runs = sum(len(load.runs(job_id)) for job_id in load.noted)
     tell("handler runs repeated", load.repeated(*load.noted), runs=runs, seed=seeds.SEED)
+    assert not verdict.faults, verdict
 
 
 @pytest.fixture(autouse=True)

@@ -52,6 +52,7 @@ class Load:
     """The steps of batches, as they were sent, by id; their jobs are tasks."""
     noted_items: dict[str, list[Document]] = field(default_factory=dict)
     """What was said of items that can be asked for no more."""
+    _read: dict[str, Account] = field(default_factory=dict)
 
     @classmethod
     def on(cls, stack: Stack) -> Load:
@@ -254,22 +255,20 @@ class Load:
     # -- judging ------------------------------------------------------------------------
 
     def judge(self) -> None:
-        """Nothing is lost, nothing came twice, and what is said of it is true."""
-        verdict = self.verdict()
+        """Nothing is lost, nothing came twice, and what is said of it is true.
+
+        Items and events of a job that has no newer version are not asked for once more, its
+        effects are looked at each time; ``verdict`` asks for everything.
+        """
+        verdict = self._verdict(self._read)
         assert not verdict.faults, "\n".join(verdict.faults)
 
     def verdict(self) -> Verdict:
         """Of all that is at rest; the members go on running."""
-        accounts = [
-            Account(
-                job=self.client.job(task.job_id),
-                marks=task.marks,
-                items=self.noted_items.get(task.job_id) or self.client.items(task.job_id),
-                events=self.client.events(task.job_id),
-                records=task.records,
-            )
-            for task in self.tasks.values()
-        ]
+        return self._verdict({})
+
+    def _verdict(self, read: dict[str, Account]) -> Verdict:
+        accounts = [self._account(task, read) for task in self.tasks.values()]
         with self.stack.opened() as connection:
             verdict = oracle.judge(connection, accounts)
             jobs = oracle.jobs(connection)
@@ -285,3 +284,17 @@ class Load:
                 there = log[max(at - 300, 0) : at + 2500]
                 verdict.require(at < 0, f"the log of {name} has {word}:\n{there}")
         return verdict
+
+    def _account(self, task: Task, read: dict[str, Account]) -> Account:
+        """What the engine says of a job; of one that was read before, whether it says more."""
+        job, before = self.client.job(task.job_id), read.get(task.job_id)
+        if before is not None and before.job["version"] == job["version"]:
+            return replace(before, job=job)
+        read[task.job_id] = Account(
+            job=job,
+            marks=task.marks,
+            items=self.noted_items.get(task.job_id) or self.client.items(task.job_id),
+            events=self.client.events(task.job_id),
+            records=task.records,
+        )
+        return read[task.job_id]

@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 
 from domain.commands import Command
-from domain.events import JobEvent
+from domain.dependencies import Ends
+from domain.events import JobEvent, JobStatus
 from domain.job import Job
+from domain.options import After
 from domain.ranges import Ranges
-from tests.model.coordinator import Changes, Coordinator
+from tests.model.coordinator import Coordinator
+from tests.model.deciding import Changes
 from tests.model.machine import EngineMachine
 from tests.model.running import run
 from tests.model.tables import ChunkRow, Control, JobTables, Ledger, OutcomeRow
@@ -48,7 +51,7 @@ class KeepsTheEpoch(Coordinator):
 
     def _commit(self, tables: JobTables, job: Job, changes: Changes, command: Command) -> None:
         super()._commit(tables, job, changes, command)
-        tables.control = Control(0, job.version)
+        tables.control = Control(0, job.version, open=tables.control.open)
 
 
 class LeavesJobsIdle(Coordinator):
@@ -68,8 +71,8 @@ class NeverRevives(Coordinator):
 class UsesChunkIdsAgain(Coordinator):
     """Rule 4: forgets which chunks there were."""
 
-    def _append(self, tables: JobTables, event: JobEvent) -> None:
-        super()._append(tables, event)
+    def _append(self, tables: JobTables, event: JobEvent, changes: Changes) -> None:
+        super()._append(tables, event, changes)
         self.live[tables.job_id].next_chunk = max(0, self.live[tables.job_id].next_chunk - 1)
 
 
@@ -153,39 +156,114 @@ class PutsBackTwice(Workers):
 
 
 class CommitsInPart(Workers):
-    """Rule 15: commits what is good of an atomic job, and leaves out the rest."""
+    """Rule 16: commits what is good of an atomic job, and leaves out the rest."""
 
     def _commit(self, tables: JobTables, row: ChunkRow) -> OutcomeRow:
         return self._apply(tables, row)
 
 
 class PreparesForGood(Workers):
-    """Rule 15: does not take back what it has prepared."""
+    """Rule 16: does not take back what it has prepared."""
 
     def _prepare(self, tables: JobTables, row: ChunkRow) -> OutcomeRow:
         return self._apply(tables, row)
 
 
+class StartsTooEarly(Coordinator):
+    """Rule 15: takes a job that goes on for one that has ended well."""
+
+    def _ends(self, awaited: tuple[After, ...]) -> Ends:
+        going_on = {after.job_id: JobStatus.COMPLETED for after in awaited}
+        return {**going_on, **super()._ends(awaited)}
+
+
+class ForgetsWhoWaits(Coordinator):
+    """Rule 15: the sweep does not look for those who wait for nothing any more."""
+
+    def _may_follow(self, tables: JobTables) -> bool:
+        return False
+
+
+class PausesInPart(Coordinator):
+    """Rule 17: asks only some jobs of a batch for what is asked of it."""
+
+    def _ask_all(self, batch: Job, changes: Changes, command: Command, verb: str) -> None:
+        self._ask(batch, 0, changes, command, verb)
+
+
+class UndoesStepsAtOnce(Coordinator):
+    """Rule 17: puts back a step although one after it stands."""
+
+    def _next_to_undo(self, batch: Job) -> list[int]:
+        return batch.undoing
+
+
+class DoesStepsAgain(Coordinator):
+    """Rule 17: asks a step for its undo that was put back already."""
+
+    def _is_put_back(self, job: Job) -> bool:
+        return True
+
+
+class MovesInSilence(Coordinator):
+    """Rule 17: does not say that a job of a batch has moved."""
+
+    def _say_moved(self, tables: JobTables) -> None:
+        return
+
+
+class HasAllTheTime(Coordinator):
+    """Rule 19: lets a run go on past its timeout."""
+
+    def _heed_timeout(
+        self, tables: JobTables, job: Job, changes: Changes, command: Command
+    ) -> None:
+        return
+
+
+class AppliesStalePlans(Coordinator):
+    """Rule 20: takes a plan although what it was made of has changed."""
+
+    def _require_unchanged(self, tables: JobTables) -> None:
+        return
+
+
+class WritesOverChanges(Workers):
+    """Rules 16 and 20: does not look whether a record is as it was seen."""
+
+    def _is_changed(self, tables: JobTables, position: int) -> bool:
+        return False
+
+
 BROKEN: dict[type[Coordinator] | type[Workers], int] = {
-    ForgetsToDiscard: 0,
+    ForgetsToDiscard: 4,
     TrustsItsMemory: 0,
-    LosesSlowResults: 2,
+    LosesSlowResults: 1,
     KeepsTheEpoch: 0,
-    LeavesJobsIdle: 0,
-    NeverRevives: 0,
+    LeavesJobsIdle: 3,
+    NeverRevives: 5,
     UsesChunkIdsAgain: 0,
-    IgnoresTheEpoch: 2,
-    IgnoresOutcomes: 10,
-    UndoesOutOfTurn: 0,
-    LetsUndosPass: 7,
-    LeavesUndosOpen: 0,
-    RunsOnOverItsLimit: 1,
-    ForgetsTheTimer: 3,
-    FiresOnce: 2,
+    IgnoresTheEpoch: 0,
+    IgnoresOutcomes: 0,
+    UndoesOutOfTurn: 2,
+    LetsUndosPass: 4,
+    LeavesUndosOpen: 5,
+    RunsOnOverItsLimit: 8,
+    ForgetsTheTimer: 8,
+    FiresOnce: 13,
     ForgetsAnItem: 0,
     PutsBackTwice: 0,
-    CommitsInPart: 3,
+    CommitsInPart: 4,
     PreparesForGood: 0,
+    StartsTooEarly: 0,
+    ForgetsWhoWaits: 8,
+    PausesInPart: 4,
+    UndoesStepsAtOnce: 0,
+    DoesStepsAgain: 4,
+    MovesInSilence: 0,
+    HasAllTheTime: 1,
+    AppliesStalePlans: 5,
+    WritesOverChanges: 4,
 }
 """With a seed that finds the fault soon; any other does in the end."""
 

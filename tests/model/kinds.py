@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import strategies as st
 
-from domain.commands import Selection, UndoSelection, UploadedItems
+from domain.commands import Edit, Selection, SentStep, UndoSelection, UploadedItems
 from domain.options import (
+    After,
     Backoff,
+    Ending,
     JobOptions,
     Limit,
     OnDeadline,
@@ -19,6 +22,7 @@ from domain.options import (
     Start,
 )
 from domain.ranges import Ranges
+from domain.steps import Needs
 from tests.model.tables import NATURES
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,19 +55,19 @@ policies = st.builds(
     delay=st.sampled_from((0.0, 1.0, 5.0)),
     codes=st.sampled_from(({}, {"bad": Backoff(attempts=2, delay=0)}, {"worker_died": Backoff()})),
 )
+_window = st.sampled_from((None, None, 4))
+_codes = st.sampled_from(((), (), ("later",)))
+_then = st.sampled_from(Reaction)
 limits = st.builds(
-    Limit,
-    failed=st.sampled_from((0, 1, 2)),
-    window=st.sampled_from((None, None, 4)),
-    codes=st.sampled_from(((), (), ("later",))),
-    then=st.sampled_from(Reaction),
-)
+    Limit, failed=st.sampled_from((0, 1, 2)), window=_window, codes=_codes, then=_then
+) | st.builds(Limit, percent=st.sampled_from((10.0, 40.0)), window=_window, then=_then)
 selections = st.sampled_from(
     (
         Selection(),
         Selection(unattempted=True),
         Selection(items=(0, 1, 2)),
         Selection(codes=("later",)),
+        Selection(edits=(Edit(item=0, body="s"), Edit(item=2, body="f"))),
     )
 )
 
@@ -97,6 +101,16 @@ adjustments = st.sampled_from(
 )
 
 
+edits: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    (
+        {"drop": (0,)},
+        {"drop": (1, 4)},
+        {"drop": (2,), "edits": (Edit(item=0, body="f"),)},
+        {"edits": (Edit(item=1, body="s"), Edit(item=3, body="k"))},
+    )
+)
+
+
 def _whole(kind: Kind) -> Kind:
     """The same as an atomic job, with what such a job can have."""
     told = {"atomic": True, "dry_run": False, "on_error": OnError.KEEP}
@@ -121,12 +135,114 @@ _jobs = st.builds(
         deadline=st.sampled_from((None,) * 4 + DEADLINES),
         on_deadline=st.sampled_from(OnDeadline),
         on_error=st.sampled_from((OnError.KEEP, OnError.KEEP, OnError.KEEP, OnError.ROLL_BACK)),
+        timeout=st.sampled_from((None,) * 5 + (7.0, 25.0)),
     ),
     slow=st.booleans(),
     draft=st.booleans(),
     grave=st.sampled_from((False,) * 7 + (True,)),
 )
 jobs = st.one_of(_jobs, _jobs, _jobs, _jobs.map(_whole))
+
+
+def _rehearsed(kind: Kind) -> Kind:
+    """The same as a dry run, which is to end soon."""
+    told = {
+        "dry_run": True,
+        "start": Start.SEALED,
+        "start_at": None,
+        "rate": None,
+        "on_error": OnError.KEEP,
+        "retry": None,
+    }
+    options = kind.options.model_copy(update=told)
+    return replace(kind, options=options, items=min(kind.items, 5), slow=False, draft=False)
+
+
+rehearsals = _jobs.map(_rehearsed)
+"""Dry runs that may be applied."""
+
+follows = st.lists(
+    st.tuples(st.integers(0, 11), st.sampled_from(Ending), st.sampled_from((False, False, True))),
+    min_size=1,
+    max_size=2,
+)
+"""Which jobs one comes after, how these must have ended, and whether it takes their results."""
+
+
+def following(kind: Kind, after: tuple[After, ...]) -> Kind:
+    """The same behind other jobs, of which one at most gives it its items."""
+    fed = next((each.job_id for each in after if each.consume), None)
+    plain = [a if a.job_id == fed else a.model_copy(update={"consume": {}}) for a in after]
+    told: dict[str, Any] = {"after": tuple(plain), "start": Start.SEALED}
+    if fed is not None:
+        told["key"] = None
+    return replace(kind, options=kind.options.model_copy(update=told))
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A step of a batch; ``after`` are the steps before it, by number."""
+
+    kind: Kind
+    after: tuple[tuple[int, Ending, bool], ...]
+    savepoint: bool
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[Drawn]:
+    """Two or three steps, of which each comes after some that were drawn before it."""
+    return [
+        Drawn(
+            draw(jobs),
+            tuple(
+                (before, draw(st.sampled_from(Ending)), draw(st.sampled_from((False, True))))
+                for before in sorted(draw(st.sets(st.integers(0, number - 1), max_size=2)))
+            )
+            if number
+            else (),
+            draw(st.booleans()),
+        )
+        for number in range(draw(st.integers(2, 3)))
+    ]
+
+
+def _in_a_row(kinds: list[Kind]) -> list[Drawn]:
+    return [
+        Drawn(kind, ((number - 1, Ending.SUCCEEDED, False),) if number else (), number == 0)
+        for number, kind in enumerate(kinds)
+    ]
+
+
+calm_jobs = st.builds(
+    Kind,
+    items=st.integers(1, 4),
+    does=st.sampled_from(("s", "s", "n", "sb", "su")),
+    options=st.builds(JobOptions, chunk_size=st.sampled_from((1, 2, 5))),
+    slow=st.just(False),
+    draft=st.just(False),
+)
+chains = st.lists(calm_jobs, min_size=2, max_size=3).map(_in_a_row)
+"""Batches of steps that go well, one behind the other."""
+
+
+def step_of(number: int, drawn: Drawn) -> SentStep:
+    """What a caller sends for a step."""
+    fed = next((before for before, _, consumes in drawn.after if consumes), None)
+    needs = tuple(
+        Needs(step=f"s{before}", end=end, consume={"id": "id"} if before == fed else {})
+        for before, end, _ in drawn.after
+    )
+    told: dict[str, Any] = {"start": Start.SEALED}
+    if fed is not None:
+        told["key"] = None
+    return SentStep(
+        name=f"s{number}",
+        operation="model.work",
+        options=drawn.kind.options.model_copy(update=told),
+        after=needs,
+        savepoint=f"p{number}" if drawn.savepoint else None,
+        source=upload(drawn.kind.items) if fed is None else None,
+    )
 
 
 def repeated(options: JobOptions, items: int) -> Ranges:

@@ -9,12 +9,14 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.model.machine import EngineMachine, Tally
+from tests.model.acting import Tally
+from tests.model.keeping import KeptMachine
+from tests.model.machine import EngineMachine
 
 STEPS_A_RUN = 60
 RUNS_A_BATCH = 50
 
-QUICK = 6_000
+QUICK = 5_000
 SAMPLE = 10_000
 FULL = 100_000
 
@@ -36,6 +38,7 @@ class Report:
             "jobs": self.tally.drained,
             "seconds": round(self.seconds, 1),
             "edges": sorted(map(list, self.tally.edges)),
+            "edges_of_batches": sorted(map(list, self.tally.of_batches)),
             "items": dict(self.tally.items),
             "causes": dict(self.tally.causes),
             "closings": dict(self.tally.closings),
@@ -48,7 +51,8 @@ class Report:
         return (
             f"model: {self.tally.steps:,} steps in {self.tally.runs:,} runs from seed "
             f"{self.seed}, no invariant broken; {self.tally.drained:,} jobs came to rest; "
-            f"{len(self.tally.edges)} edges of the drawing seen; items: {items}; "
+            f"{len(self.tally.edges)} edges of the drawing seen, and {len(self.tally.of_batches)} "
+            f"of that of batches; items: {items}; "
             f"chunks: {causes}; closed: {closings}; {self.seconds:.0f} s"
         )
 
@@ -57,7 +61,7 @@ def run(
     steps: int,
     first_seed: int,
     *,
-    machine: type[EngineMachine] = EngineMachine,
+    machine: type[EngineMachine] = KeptMachine,
     shrink: bool = True,
 ) -> Report:
     """At least ``steps`` steps, in batches with seeds from ``first_seed`` on.

@@ -5,7 +5,7 @@ Every method that writes is one transaction: it runs to its end, or was not call
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,10 +13,11 @@ from eventsourcing.persistence import StoredEvent
 
 from domain.commands import COMMAND, Command
 from domain.events import Cause, JobStatus
-from domain.options import JobOptions, Start
+from domain.options import After, JobOptions, Start
 from domain.outcomes import ClosedChunk, Fault, ItemStatus
 from domain.ranges import Ranges
 from domain.reversal import Part
+from domain.steps import Step
 
 LEASE = 5
 CLAIM_BY = 5
@@ -40,18 +41,26 @@ WRONG: dict[str, tuple[str, bool]] = {
 """With which code an item fails, by its nature, and whether it says that it is retryable."""
 
 
+def wrong(nature: str) -> tuple[str, bool]:
+    """The code of a failure, and whether it is retryable."""
+    # Any item fails whose worker was killed as often as a killer kills its own.
+    return WRONG.get(nature, WRONG["k"])
+
+
 @dataclass(slots=True)
 class Record:
     """A record as somebody sees it who knows nothing of the engine.
 
     ``effects`` is the counter that is not idempotent. ``base`` is the value without the
-    job's effect; ``pinned`` the value of an edit that an undo must not touch.
+    job's effect; ``pinned`` the value of an edit that an undo must not touch, unless by force:
+    then it is ``buried``, until that is undone.
     """
 
     version: int = 1
     value: str = "original"
     base: str = "original"
     pinned: str | None = None
+    buried: str | None = None
     effects: int = 0
 
     def edit(self, value: str) -> None:
@@ -115,19 +124,27 @@ class OutcomeRow:
 
 @dataclass(slots=True)
 class Control:
-    """The job's row: the fence, and the version that a live aggregate must have."""
+    """The job's row: the fence, and the version that a live aggregate must have.
+
+    ``open``: somebody must see to it that the job goes on.
+    """
 
     epoch: int = 0
     version: int = 0
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A skip, a retry, or a cancel or stop, at its place among the chunks: before chunk ``at``."""
+    """A skip, a retry, an edit, or a cancel or stop, at its place: before chunk ``at``.
+
+    ``bodies`` are the new natures of items that were edited.
+    """
 
     at: int
-    kind: Literal["skip", "retry", "end"]
+    kind: Literal["skip", "retry", "edit", "end"]
     items: Ranges = field(default_factory=Ranges)
+    bodies: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -136,6 +153,8 @@ class JobTables:
 
     ``grave``: it must be approved, unless it is a draft that runs before its seal.
     ``timer`` is when the job is to be looked at, ``due`` what was last asked of it.
+    ``awaits`` are the jobs whose ends it waits for. A batch has ``steps``, and each of its
+    jobs ``parent``; ``moved``: the batch has not heard how the job is now.
     """
 
     job_id: str
@@ -143,6 +162,10 @@ class JobTables:
     slow: bool = False
     grave: bool = False
     options: JobOptions = field(default_factory=JobOptions)
+    steps: tuple[Step, ...] = ()
+    parent: str | None = None
+    moved: bool = False
+    awaits: tuple[After, ...] = ()
     timer: float | None = None
     due: float | None = None
     events: list[StoredEvent] = field(default_factory=list)
@@ -156,8 +179,12 @@ class JobTables:
     marks: list[Mark] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     to_undo: dict[int, set[int]] = field(default_factory=dict)
+    bodies: dict[int, str] = field(default_factory=dict)
+    """The natures of items that were edited."""
+    forced: bool = False
+    """Whether the undo overwrites what others wrote."""
     seen: dict[int, int] = field(default_factory=dict)
-    """Of an atomic job, the version of each record when its item was prepared."""
+    """Of an atomic job, a dry run or a job with a plan: which versions of records it has seen."""
 
     @property
     def approval(self) -> str:
@@ -165,9 +192,14 @@ class JobTables:
         eager = self.options.start is Start.EAGER
         return "grave" if self.grave and not (eager or self.options.dry_run) else ""
 
+    @property
+    def fed(self) -> bool:
+        """Whether its items are results of another job."""
+        return self.options.consumed is not None
+
     def nature(self, position: int) -> str:
         """What the operation does with the item."""
-        return self.natures[position % len(self.natures)]
+        return self.bodies.get(position) or self.natures[position % len(self.natures)]
 
     def faults_in(self, ledger: Ledger) -> list[Fault]:
         """The failed items that a chunk's ledger names, as their natures tell it."""
@@ -176,8 +208,7 @@ class JobTables:
 
     def wrong(self, position: int) -> tuple[str, bool]:
         """With which code an item has failed, and whether it says that it is retryable."""
-        # Any item fails whose worker was killed as often as a killer kills its own.
-        return WRONG.get(self.nature(position), WRONG["k"])
+        return wrong(self.nature(position))
 
     def settle(self, chunk: int, row: OutcomeRow) -> None:
         """Store an outcome; the results of slow items are part of it now."""
@@ -241,6 +272,8 @@ class Store:
     jobs: dict[str, JobTables] = field(default_factory=dict)
     commands: list[bytes] = field(default_factory=list)
     work: list[Work] = field(default_factory=list)
+    commits: list[list[tuple[str, StoredEvent]]] = field(default_factory=list)
+    """The events of all jobs, a list for each transaction that had some."""
     now: int = 0
     mended: bool = False
     names: int = 0

@@ -10,7 +10,7 @@ from tests.model.broken import BROKEN
 from tests.model.process import alone
 
 SECONDS = 400.0
-"""It takes a minute by itself."""
+"""It takes half a minute by itself."""
 
 pytestmark = pytest.mark.timeout(SECONDS)
 

@@ -28,6 +28,7 @@ class Task:
     claims: list[Claim]
 
 
+PLANNED = ItemStatus.PLANNED
 _EFFECTIVE = (JobStatus.RUNNING, JobStatus.CANCELLING, JobStatus.ROLLING_BACK)
 
 
@@ -132,10 +133,12 @@ class Workers:
             work = self._put_back if row.cause.undoing else self._apply
             if tables.options.atomic and not row.cause.undoing:
                 work = self._commit if row.cause is Cause.COMMIT else self._prepare
+            elif tables.options.plan is not None and not row.cause.undoing:
+                work = self._by_plan
             tables.settle(claim.chunk, work(tables, row))
         return True
 
-    # -- rule 15: without effect, and then as a whole ----------------------------------
+    # -- rule 16: without effect, and then as a whole ----------------------------------
 
     def _prepare(self, tables: JobTables, row: ChunkRow) -> OutcomeRow:
         for position in row.items:
@@ -146,6 +149,26 @@ class Workers:
         changed = {p for p in row.items if self._is_changed(tables, p)}
         failed = changed or {p for p in row.items if self._fails(tables, p)}
         return self._without_effect(row, failed) if failed else self._apply(tables, row)
+
+    def _by_plan(self, tables: JobTables, row: ChunkRow) -> OutcomeRow:
+        """Rule 20: only what the dry run has found good, and nothing that has changed since."""
+        plan = tables.options.plan
+        assert plan is not None
+        dry = self._store.jobs[plan.job_id]
+        good = {
+            p for chunk in dry.outcomes.values() for p, s in chunk.ledger.items() if s is PLANNED
+        }
+        tables.seen = dry.seen
+        ledger: Ledger = {}
+        images: dict[int, Image] = {}
+        for position in row.items:
+            if position not in good:
+                ledger[position] = ItemStatus.SKIPPED
+            elif self._is_changed(tables, position):
+                ledger[position] = ItemStatus.FAILED
+            else:
+                ledger[position] = self._apply_one(tables, row.chunk, position, images)
+        return outcome(self._store, row, ledger, images=images)
 
     def _is_changed(self, tables: JobTables, position: int) -> bool:
         writes = tables.nature(position) not in ("n", "x")
@@ -193,6 +216,8 @@ class Workers:
         if nature == "x":
             return ItemStatus.SKIPPED
         if tables.options.dry_run:
+            if nature != "n":
+                tables.seen[position] = tables.records[position].version
             return ItemStatus.PLANNED
         record = tables.records[position]
         record.effects += 1
@@ -259,13 +284,16 @@ def _restore(
     images: dict[int, Image],
 ) -> ItemStatus:
     record = tables.records[position]
+    rollback = row.cause is Cause.ROLLBACK
     if before is not None:
-        if record.version != before.left:
+        if record.version != before.left and not tables.forced:
             return ItemStatus.CONFLICT
         images[position] = Image(record.value, record.version + 1)
         record.version += 1
         record.value = before.value
-    rollback = row.cause is Cause.ROLLBACK
+        # An edit that was overwritten by force comes back with what it had overwritten.
+        was = record.pinned if rollback else None
+        record.pinned, record.buried = None if rollback else record.buried, was
     record.effects += -1 if rollback else 1
     return ItemStatus.ROLLED_BACK if rollback else ItemStatus.SUCCEEDED
 

@@ -23,6 +23,7 @@ from api import (
     previews,
     records,
     retention,
+    shared_limits,
     submit,
     tickets,
     vitals,
@@ -43,6 +44,7 @@ from streams.rates import Rate
 
 _JOB = "/api/v1/jobs/{job_id:[0-9A-Za-z_-]{1,64}}"
 
+_LIMITS = "/api/v1/limits"
 _RETENTION = "/api/v1/retention"
 _RULE = f"{_RETENTION}/{{tenant:[^/]{{1,100}}}}/{{kind:[^/]{{1,200}}}}"
 _DIFF = f"{_JOB}/diff/{{other:[0-9A-Za-z_-]{{1,64}}}}"
@@ -105,6 +107,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_RETENTION}/changes", retention.changes, _OPERATE),
     Route("POST", _RETENTION, retention.set_rule, _OPERATE),
     Route("DELETE", _RULE, retention.remove, _OPERATE),
+    Route("GET", _LIMITS, shared_limits.index, _OPERATE),
+    Route("POST", f"{_LIMITS}/{{name:[^/]{{1,100}}}}", shared_limits.change, _OPERATE),
     Route("GET", "/health/live", vitals.alive, OPEN),
     Route("GET", "/health/ready", vitals.ready, OPEN),
     Route("GET", "/metrics", vitals.metrics, OPEN),

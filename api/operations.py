@@ -29,6 +29,7 @@ def operation_document(operation: Operation) -> dict[str, Any]:
         "destructive": operation.destructive,
         "selectable": None if operation.selectable is None else operation.selectable.name,
         "codes": sorted(operation.codes),
+        "provider": operation.provider or None,
         "outside": list(operation.outside),
         "compensated": operation.compensate is not None,
         "params": operation.params.model_json_schema(),

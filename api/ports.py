@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from aiohttp import web
 
+from domain.buckets import SharedLimit
 from domain.commands import Adjustment, Editing, JobSpec
 from domain.compensation import Stage
 from domain.events import JobEvent
@@ -29,6 +30,7 @@ from streams.plans import PlanView
 from streams.previewing import Page as PreviewPage
 from streams.previewing import Preview, WantedUndo
 from streams.saying import NOTHING_MORE, More
+from streams.situation import LimitView
 from streams.stores.compensations import CompensationView
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
@@ -289,6 +291,14 @@ class Situation(Protocol):
 
     async def weigh(self, tenant: str, weight: float) -> None:
         """Give a tenant another share."""
+        ...
+
+    async def limits(self) -> list[LimitView]:
+        """The limits of providers and queues that somebody has set."""
+        ...
+
+    async def limit(self, name: str, wanted: SharedLimit, *, by: str) -> LimitView:
+        """Change one; raises InvalidCommand for one that nobody draws from."""
         ...
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from domain.commands import Adjustment, Cap, Moment
 from domain.errors import InvalidCommand
-from domain.options import Caps
+from domain.options import NO_CAPS, Caps
 
 TICK = 0.25
 """Seconds that a job with a cap of its rate waits for more tokens before it plans again."""
@@ -40,8 +40,31 @@ class Allowance:
     def __bool__(self) -> bool:
         return self.items > 0 and self.chunks > 0
 
+    def within(self, other: Allowance) -> Allowance:
+        """The less of both, each."""
+        return Allowance(min(self.items, other.items), min(self.chunks, other.chunks))
+
 
 UNLIMITED = Allowance()
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """How much of a job is with workers."""
+
+    items: int = 0
+    chunks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ration:
+    """What a job may have of limits that it shares with others: ``now``, and for how it is cut."""
+
+    now: Allowance = UNLIMITED
+    caps: Caps = NO_CAPS
+
+
+FREE = Ration()
 
 
 class Bucket(BaseModel):

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from domain import portions
+from domain.caps import FREE, Ration
 from domain.commands import JobSpec
 from domain.editing import Edited
 from domain.errors import InvalidCommand, WrongState
@@ -152,11 +153,17 @@ class Job(JobRepeats):
         self._emit(JobSealed, stamp, **said)
         self._finish_if_done(stamp)
 
-    def plan(self, stamp: Stamp, *, room: int, slow: bool) -> tuple[PlannedChunk, ...]:
-        """Cut and dispatch at most ``room`` chunks more; returns them."""
+    def plan(
+        self, stamp: Stamp, *, room: int, slow: bool, ration: Ration = FREE
+    ) -> tuple[PlannedChunk, ...]:
+        """Cut and dispatch at most ``room`` chunks more; returns them.
+
+        ``ration`` is what limits leave to the job that it shares with others.
+        """
         if not self._may_dispatch():
             return ()
-        chunks = self._cut(room, self.allowed(stamp.at, slow=slow), slow=slow)
+        may = self.allowed(stamp.at, slow=slow, shared=ration.now)
+        chunks = self._cut(room, may, slow=slow, shared=ration.caps)
         if chunks:
             undoing = self.status is JobStatus.ROLLING_BACK
             self._emit(

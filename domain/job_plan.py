@@ -9,11 +9,11 @@ import math
 from datetime import UTC, datetime, timedelta
 
 from domain import planning, portions
-from domain.caps import UNLIMITED, Allowance, allowance, wanted_tokens
+from domain.caps import UNLIMITED, Allowance, Calls, allowance, wanted_tokens
 from domain.events import Cause, JobStatus, PlannedChunk
 from domain.job_fold import JobFold
 from domain.job_state import Backlog
-from domain.options import OnDeadline, Start
+from domain.options import NO_CAPS, Caps, OnDeadline, Start
 
 TIMER_SECONDS = 5.0
 """A job with a cap has a timer for the case that its coordinator dies; to move it with each plan
@@ -23,17 +23,18 @@ would be to write it with each plan."""
 class JobPlan(JobFold):
     """A job as the planner sees it."""
 
-    def room(self, dispatches: int, *, slow: bool) -> int:
+    def room(self, dispatches: int, *, slow: bool, shared: Caps = NO_CAPS) -> int:
         """How many chunks that many messages may hold; of an undo one is under way."""
         if self.status is not JobStatus.ROLLING_BACK:
-            return dispatches * self.pack(slow=slow)
+            return dispatches * self.pack(slow=slow, shared=shared)
         waiting = map(self._standing, self.backlog)
         pack = planning.undo_chunks_per_dispatch(waiting, self.pace, slow=slow)
         return min(dispatches, 1) * pack
 
-    def pack(self, *, slow: bool) -> int:
-        """How many chunks take one place."""
-        return planning.chunks_per_dispatch(self.options, self.pace, slow=slow, caps=self.caps)
+    def pack(self, *, slow: bool, shared: Caps = NO_CAPS) -> int:
+        """How many chunks take one place; ``shared`` are caps that hold for several jobs."""
+        caps = self.caps.within(shared)
+        return planning.chunks_per_dispatch(self.options, self.pace, slow=slow, caps=caps)
 
     def wants_chunks(self) -> bool:
         """Whether there are items that wait for a chunk and may have one, but for caps."""
@@ -41,15 +42,35 @@ class JobPlan(JobFold):
             return False
         return not (self.open and self.backlog[0].cause.alone)
 
-    def allowed(self, now: datetime, *, slow: bool) -> Allowance:
-        """How much more the job's caps let it plan now."""
-        if not self.caps or self._is_uncapped():
+    @property
+    def rationed(self) -> bool:
+        """Whether something waits for a chunk that caps may hold back."""
+        return self.wants_chunks() and not self._is_uncapped()
+
+    @property
+    def calls(self) -> Calls:
+        """What is in flight and counts against caps."""
+        forward = [
+            len(chunk.items)
+            for chunk in self.open.values()
+            if not chunk.cause.undoing and chunk.cause is not Cause.COMMIT
+        ]
+        return Calls(items=sum(forward), chunks=len(forward))
+
+    def allowed(self, now: datetime, *, slow: bool, shared: Allowance = UNLIMITED) -> Allowance:
+        """How much more the job's caps let it plan now, and those that it shares."""
+        if self._is_uncapped():
             return UNLIMITED
+        if not self.caps:
+            return shared
+        return shared.within(self._allowance(now, slow=slow))
+
+    def _allowance(self, now: datetime, *, slow: bool) -> Allowance:
         return allowance(
             self.caps,
             self.bucket,
             now,
-            waiting=self._unplanned(),
+            waiting=self.unplanned,
             in_flight=[len(chunk.items) for chunk in self.open.values()],
             slow=slow,
         )
@@ -67,7 +88,7 @@ class JobPlan(JobFold):
         rate = self.caps.rate
         if rate is None or not self.wants_chunks() or self._is_uncapped():
             return None
-        return self.bucket.ready_at(rate, wanted_tokens(rate, self._unplanned()))
+        return self.bucket.ready_at(rate, wanted_tokens(rate, self.unplanned))
 
     @property
     def wakes_at(self) -> datetime | None:
@@ -109,7 +130,9 @@ class JobPlan(JobFold):
             return None
         return began + timedelta(seconds=timeout)
 
-    def ready_chunks(self, *, most: int, slow: bool, now: datetime | None = None) -> int:
+    def ready_chunks(
+        self, *, most: int, slow: bool, now: datetime | None = None, shared: Caps = NO_CAPS
+    ) -> int:
         """How many chunks ``plan`` would cut now, given room for ``most``.
 
         It cuts fewer where they are more than an event holds. Without ``now`` caps are left
@@ -117,7 +140,8 @@ class JobPlan(JobFold):
         """
         if not self._may_dispatch():
             return 0
-        size = planning.chunk_items(self.options, self.pace, slow=slow, caps=self.caps)
+        caps = self.caps.within(shared)
+        size = planning.chunk_items(self.options, self.pace, slow=slow, caps=caps)
         may = UNLIMITED if now is None else self.allowed(now, slow=slow)
         ready, items_left = 0, may.items
         for entry in self.backlog:
@@ -158,11 +182,16 @@ class JobPlan(JobFold):
         commit = bool(self.backlog) and self.backlog[0].cause is Cause.COMMIT
         return commit or self.status is JobStatus.ROLLING_BACK
 
-    def _unplanned(self) -> int:
+    @property
+    def unplanned(self) -> int:
+        """How many items wait for a chunk."""
         return sum(len(entry.items) for entry in self.backlog)
 
-    def _cut(self, room: int, may: Allowance, *, slow: bool) -> tuple[PlannedChunk, ...]:
-        size = planning.chunk_items(self.options, self.pace, slow=slow, caps=self.caps)
+    def _cut(
+        self, room: int, may: Allowance, *, slow: bool, shared: Caps
+    ) -> tuple[PlannedChunk, ...]:
+        caps = self.caps.within(shared)
+        size = planning.chunk_items(self.options, self.pace, slow=slow, caps=caps)
         chunks: list[PlannedChunk] = []
         left, items_left = portions.MAX_SPANS, may.items
         for entry in self.backlog:

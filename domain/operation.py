@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -53,6 +54,7 @@ class Reversible(StrEnum):
     NO = "no"
 
 
+PROVIDER = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}"
 PATIENCE = Backoff(attempts=5, delay=1.0, factor=2.0, cap=30.0)
 """How often a compensation is tried, unless its operation says otherwise."""
 
@@ -129,7 +131,8 @@ class Operation:
     waits for approval where jobs do. A job of it can be asked for by a filter on the records of
     the table ``selectable``: then its items have an ``id``, and maybe a ``version``.
     ``outside`` names its effects outside of the database, as ``mail``; ``compensate`` takes
-    those of an item back, and is tried as often as ``patience`` says.
+    those of an item back, and is tried as often as ``patience`` says. ``provider`` is whom it
+    calls: operations that name the same one share its limits.
     """
 
     kind: str
@@ -153,6 +156,7 @@ class Operation:
     outside: tuple[str, ...] = ()
     compensate: Compensate | None = None
     patience: Backoff = PATIENCE
+    provider: str = ""
 
     @property
     def system(self) -> str:
@@ -229,6 +233,7 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
     outside: Iterable[str] = (),
     compensate: Compensate | None = None,
     patience: Backoff = PATIENCE,
+    provider: str = "",
 ) -> Callable[[Apply], Operation]:
     """Declare an operation; the decorated name becomes an :class:`Operation`.
 
@@ -265,6 +270,7 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
             outside=effects,
             compensate=compensate,
             patience=patience,
+            provider=provider,
         )
         check(declared)
         return declared
@@ -315,6 +321,8 @@ def check(declared: Operation) -> None:
     if declared.reversible is Reversible.INVERSE and declared.inverse is None:
         raise PluginInvalid(f"{name}: reversible by inverse, but no inverse is given")
     _check_outside(declared)
+    if declared.provider and not re.fullmatch(PROVIDER, declared.provider):
+        raise PluginInvalid(f"{name}: provider {declared.provider!r} must be a word, as openai")
     if declared.selectable is not None and "id" not in declared.item.model_fields:
         raise PluginInvalid(f"{name}: a record becomes an item by its id; give the item one")
     if declared.timeout <= 0 or declared.concurrency < 1:

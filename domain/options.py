@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AwareDatetime, Field
 
@@ -160,9 +160,26 @@ class Caps(Value):
     def __bool__(self) -> bool:
         return self.rate is not None or self.concurrency is not None
 
+    def within(self, other: Caps) -> Caps:
+        """The lower of both, each."""
+        if not other:
+            return self
+        return Caps(
+            rate=_lower(self.rate, other.rate),
+            concurrency=_lower(self.concurrency, other.concurrency),
+        )
+
     def lowers(self, other: Caps) -> bool:
         """Whether one of these caps is below that of the other."""
         return _below(self.rate, other.rate) or _below(self.concurrency, other.concurrency)
+
+
+N = TypeVar("N", int, float)
+
+
+def _lower(cap: N | None, other: N | None) -> N | None:
+    both = [one for one in (cap, other) if one is not None]
+    return min(both, default=None)
 
 
 def _below(cap: float | None, other: float | None) -> bool:

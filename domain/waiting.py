@@ -31,6 +31,7 @@ class Hold(StrEnum):
     BACKOFF = "backoff"
     RATE = "rate"
     CONCURRENCY = "concurrency"
+    LIMIT = "limit"
     BEHIND = "behind"
 
 
@@ -57,7 +58,8 @@ class Surroundings:
 
     ``slow`` is None when no process here knows the job's operation. ``going_on`` are jobs
     that it is to come after and that have not ended. ``memory`` names the workers, when each
-    of them takes nothing more until it has less than its budget.
+    of them takes nothing more until it has less than its budget; ``limit`` says to what a
+    provider or a queue holds its jobs.
     """
 
     slow: bool | None = False
@@ -66,6 +68,7 @@ class Surroundings:
     ahead: Sequence[Ahead] = ()
     going_on: frozenset[str] = frozenset()
     memory: str = ""
+    limit: str = ""
 
 
 _TO_END = {
@@ -141,15 +144,16 @@ def _held(job: Job, now: datetime, around: Surroundings) -> tuple[Hold, str] | N
         left = max((first - now).total_seconds(), 0.0)
         items = len(job.put_off)
         return Hold.BACKOFF, f"{items} failed items are tried again, the first in {left:.0f} s"
+    shared = (Hold.LIMIT, around.limit) if around.limit and job.rationed else None
     if not job.caps or not job.wants_chunks():
-        return None
+        return shared
     until, slow = job.held_until, bool(around.slow)
     if job.caps.concurrency is not None and not job.allowed_at_once(slow=slow):
         what = "items" if slow else "chunks"
         return Hold.CONCURRENCY, f"at most {job.caps.concurrency} {what} are worked at once"
     if until is not None and (until > now or not job.allowed(now, slow=slow)):
         return Hold.RATE, f"it is held to {job.caps.rate:g} items a second"
-    return None
+    return shared
 
 
 def _behind(job: Job, around: Surroundings) -> tuple[Hold, str] | None:

@@ -26,6 +26,7 @@ from eventsourcing.persistence import IntegrityError, Recording
 from sqlalchemy import Connection, exc
 
 from domain.approval import ApprovalPolicy
+from domain.caps import Ration
 from domain.commands import Command, OpenJob, RecordOutcomes, SubmitBatch, SubmitJob
 from domain.errors import CommandRefused, IdempotencyConflict, Unavailable, VersionConflict
 from domain.events import PlannedChunk
@@ -41,6 +42,7 @@ from streams.envelope import Outgoing, look_at
 from streams.failpoints import Failpoint, Failpoints
 from streams.families import Families, Family
 from streams.following import Follower, whom_to_tell
+from streams.limits import Limits
 from streams.places import Places
 from streams.resting import Resting
 from streams.stores import chunks as chunk_store
@@ -103,6 +105,7 @@ class Coordinator:
         settings: CoordinatorSettings,
         failpoints: Failpoints,
         places: Places,
+        limits: Limits,
         draw: Draw,
         wake: Wake,
         stored: Stored,
@@ -124,6 +127,7 @@ class Coordinator:
         self._follower = Follower(jobs, registry, clock, ids, settings.approval)
         self._dispatcher = Dispatcher(registry)
         self._places = places
+        self._limits = limits
         self._live: dict[str, Job] = {}
         self._resting = Resting(database)
         self._sick: set[str] = set()
@@ -244,8 +248,9 @@ class Coordinator:
             return
         if step.planned:
             self._places.served(job_id)
-        if job.held_until is not None:
-            self._wake(job_id, (job.held_until - self._clock.now()).total_seconds())
+        held = [at for at in (job.held_until, self._limits.held_until(job_id)) if at is not None]
+        if held:
+            self._wake(job_id, (max(held) - self._clock.now()).total_seconds())
         if (
             step.recordings
             and job.version // SNAPSHOT_EVERY
@@ -280,6 +285,7 @@ class Coordinator:
     def _forget(self, job_id: str) -> None:
         self._live.pop(job_id, None)
         self._places.forget(job_id)
+        self._limits.forget(job_id)
 
     def _transact(self, job_id: str, command: Command | None, connection: Connection) -> _Step:
         if command is not None:
@@ -293,17 +299,19 @@ class Coordinator:
         problem = self._decide(connection, job, command, family)
         more = self._follow(connection, job)
         self._families.heed(connection, job, family)
+        ration = self._limits.ration(connection, job)
         room = self._places.allot(connection, job, self._live)
         own = room.pop(job.id, 0)
-        step = _Step(job=job, planned=self._plan(job, own))
+        step = _Step(job=job, planned=self._plan(job, own, ration))
+        next_ones = self._limits.settle(connection, job, step.planned)
         self._store(connection, job, before, step, family)
         if step.recordings:
             step.told = self._to_tell(connection, job, before, family, more=more)
         self._places.keep(connection, job, sent=bool(step.planned))
-        if own and not job.wants_chunks():
+        if own and (not job.wants_chunks() or self._limits.holds(job.id)):
             # It may have left room that others can use.
             room |= self._places.allot(connection, job, self._live)
-        step.others = tuple(room)
+        step.others = (*room, *(one for one in next_ones if one not in room))
         if command is not None:
             self._failpoints.reach(Failpoint.BEFORE_DECISION)
             step.decision = Decision(job_id, job.version, problem)
@@ -341,6 +349,7 @@ class Coordinator:
         step.recordings = self._storing.store(connection, job, before, step.planned)
         for child, was in children:
             step.kin += self._storing.store(connection, child, was)
+            self._limits.settle(connection, child, ())
             self._places.keep(connection, child, sent=False)
 
     def _to_tell(
@@ -368,10 +377,11 @@ class Coordinator:
             return problem_of(refusal)
         return None
 
-    def _plan(self, job: Job, allotted: int) -> tuple[PlannedChunk, ...]:
+    def _plan(self, job: Job, allotted: int, ration: Ration) -> tuple[PlannedChunk, ...]:
         if job.version == 0 or not job.wants_chunks():
             return ()
-        return self._dispatcher.plan(job, Stamp("engine", "", self._clock.now()), allotted)
+        stamp = Stamp("engine", "", self._clock.now())
+        return self._dispatcher.plan(job, stamp, allotted, ration)
 
     def _hint(self, job_id: str) -> Outgoing:
         return look_at(job_id, self._ids.new())

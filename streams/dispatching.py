@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
+from domain.caps import FREE, Ration
 from domain.events import JobStatus, PlannedChunk
 from domain.job import Job, Stamp
+from domain.options import NO_CAPS, Caps
 from domain.registry import Registry
 from streams import topics
 from streams.envelope import Outgoing, Work, WorkChunk, encode
@@ -19,14 +21,17 @@ class Dispatcher:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def plan(self, job: Job, stamp: Stamp, allotted: int) -> tuple[PlannedChunk, ...]:
+    def plan(
+        self, job: Job, stamp: Stamp, allotted: int, ration: Ration = FREE
+    ) -> tuple[PlannedChunk, ...]:
         """Have the job cut as many chunks as it may send in so many dispatches."""
         if not allotted:
             return ()
         operation = self._registry.get(job.spec.operation)
         undoing = job.status is JobStatus.ROLLING_BACK
         slow = operation.waits or (undoing and operation.compensate is not None)
-        return job.plan(stamp, room=job.room(allotted, slow=slow), slow=slow)
+        room = job.room(allotted, slow=slow, shared=ration.caps)
+        return job.plan(stamp, room=room, slow=slow, ration=ration)
 
     def messages(self, job: Job, planned: Sequence[PlannedChunk]) -> list[Outgoing]:
         """The work messages of chunks just dispatched; small chunks share one."""
@@ -52,14 +57,17 @@ class Dispatcher:
         ]
 
 
-def dispatches_of(job: Job, registry: Registry) -> int:
+def dispatches_of(job: Job, registry: Registry, shared: Caps = NO_CAPS) -> int:
     """How many places a job's open chunks take up; those that share a message take one."""
     if any(chunk.cause.undoing for chunk in job.open.values()):
         return 1
-    return math.ceil(len(job.open) / job.pack(slow=registry.get(job.spec.operation).waits))
+    slow = registry.get(job.spec.operation).waits
+    return math.ceil(len(job.open) / job.pack(slow=slow, shared=shared))
 
 
-def dispatches_wanted(job: Job, registry: Registry, *, most: int, now: datetime) -> int:
+def dispatches_wanted(
+    job: Job, registry: Registry, *, most: int, now: datetime, shared: Caps = NO_CAPS
+) -> int:
     """How many places more a job could use now; none when its operation is not installed.
 
     What the caps of a job hold back needs no place.
@@ -69,8 +77,9 @@ def dispatches_wanted(job: Job, registry: Registry, *, most: int, now: datetime)
     if job.backlog[0].cause.undoing:
         return 1
     slow = registry.get(job.spec.operation).waits
-    pack = job.pack(slow=slow)
-    return math.ceil(job.ready_chunks(most=most * pack, slow=slow, now=now) / pack)
+    pack = job.pack(slow=slow, shared=shared)
+    ready = job.ready_chunks(most=most * pack, slow=slow, now=now, shared=shared)
+    return math.ceil(ready / pack)
 
 
 def work_message(work: Work, *, in_order: bool) -> Outgoing:

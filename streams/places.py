@@ -17,6 +17,7 @@ from domain.job import Job
 from domain.ports import Clock
 from domain.registry import Registry
 from streams.dispatching import dispatches_of, dispatches_wanted
+from streams.limits import Limits
 from streams.stores import grants
 
 KNOWN_SECONDS = 1.0
@@ -56,8 +57,9 @@ class Places(Protocol):
 class LivePlaces:
     """Places of the only coordinator; ``slots`` are the workers' in all."""
 
-    def __init__(self, registry: Registry, clock: Clock, *, slots: int) -> None:
+    def __init__(self, registry: Registry, clock: Clock, limits: Limits, *, slots: int) -> None:
         self._registry = registry
+        self._limits = limits
         self._clock = clock
         self._limit = scheduling.DISPATCHES_PER_SLOT * slots
         self._served: dict[str, float] = {}
@@ -106,7 +108,11 @@ class LivePlaces:
         waiting = [self._waiting(job, now) for job in jobs if job.wants_chunks()]
         return scheduling.allot(
             waiting,
-            {job.id: dispatches_of(job, self._registry) for job in jobs if job.open},
+            {
+                job.id: dispatches_of(job, self._registry, self._limits.caps(job))
+                for job in jobs
+                if job.open
+            },
             {job.id: job.tenant for job in jobs},
             limit=self._limit,
             now=now,
@@ -116,8 +122,11 @@ class LivePlaces:
     def _waiting(self, job: Job, now: float) -> scheduling.Waiting:
         """A job that wants chunks, with how many it may have where caps hold it back."""
         most = None
-        if job.caps:
+        shared = self._limits.caps(job)
+        if self._limits.holds(job.id):
+            most = 0
+        elif job.caps or shared:
             at = self._clock.now()
-            most = dispatches_wanted(job, self._registry, most=self._limit, now=at)
+            most = dispatches_wanted(job, self._registry, most=self._limit, now=at, shared=shared)
         since = self._served.setdefault(job.id, now)
         return scheduling.Waiting(job.id, job.tenant, job.priority, since, most)

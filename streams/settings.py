@@ -19,13 +19,16 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from domain.buckets import BucketName
 from domain.errors import SettingsInvalid
+from domain.options import Caps
 from streams import broker_address, defaults, secret_files
 from streams.roles import Role
 
@@ -123,6 +126,18 @@ def _rate(text: str) -> str:
     return text
 
 
+def _limits(text: str) -> str:
+    try:
+        _LIMITS.validate_json(text or "{}")
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = "/".join(map(str, first["loc"]))
+        raise ValueError(
+            f'{place or "it"}: {first["msg"]}; write {{"provider:openai": {{"rate": 10}}}}'
+        ) from None
+    return text
+
+
 def _embedded_database(values: dict[str, Any]) -> str:
     return f"sqlite:///{values['data_dir'] / DATABASE_FILE}"
 
@@ -132,6 +147,7 @@ def _this_process() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
+_LIMITS = TypeAdapter(dict[BucketName, Caps])
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -210,6 +226,9 @@ class Settings(BaseSettings):
     worker_memory_budget: Annotated[int, Field(ge=1)] | None = None
     """Resident memory above which a worker takes no more work while it has some; the default is a
     part of ``worker_memory``, at which it is replaced."""
+    limits: Annotated[str, AfterValidator(_limits)] = ""
+    """What providers and queues are limited to at first, as JSON: ``{"provider:openai":
+    {"rate": 10, "concurrency": 4}}``. Who changes one while it runs has the last word."""
     failpoint: str | None = None
     """Where to kill the process on purpose; only crash tests set it."""
     log_level: Literal["debug", "info", "warning", "error"] = defaults.LOG_LEVEL
@@ -220,6 +239,11 @@ class Settings(BaseSettings):
     def database_address(self) -> str:
         """The database's address with its password: to open it, and never to be shown."""
         return self._opening
+
+    @property
+    def limit_table(self) -> dict[str, Caps]:
+        """The limits of providers and queues, by name."""
+        return _LIMITS.validate_json(self.limits) if self.limits else {}
 
     @property
     def memory_budget(self) -> int:

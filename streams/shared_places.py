@@ -18,6 +18,7 @@ from domain.job import Job
 from domain.ports import Clock
 from domain.registry import Registry
 from streams.dispatching import dispatches_of, dispatches_wanted
+from streams.limits import Limits
 from streams.places import KNOWN_SECONDS
 from streams.stores import grants as grant_store
 from streams.stores.grants import Grant
@@ -44,8 +45,9 @@ class _Known:
 class SharedPlaces:
     """Places of one coordinator among several; see :class:`streams.places.Places`."""
 
-    def __init__(self, registry: Registry, clock: Clock) -> None:
+    def __init__(self, registry: Registry, clock: Clock, limits: Limits) -> None:
         self._registry = registry
+        self._limits = limits
         self._clock = clock
         self._known: _Known | None = None
         self._stored: dict[str, Grant | None] = {}
@@ -138,7 +140,10 @@ class SharedPlaces:
         """What the job's row should say; a job whose operation is missing waits without one."""
         system = job.spec.operation.split(".", 1)[0]
         at = self._clock.now()
-        most = dispatches_wanted(job, self._registry, most=known.limit(system), now=at)
+        shared, most = self._limits.caps(job), 0
+        if not self._limits.holds(job.id):
+            limit = known.limit(system)
+            most = dispatches_wanted(job, self._registry, most=limit, now=at, shared=shared)
         begins = stored is None or (most > 0 and stored.most == 0)
         return Grant(
             job_id=job.id,
@@ -148,7 +153,9 @@ class SharedPlaces:
             since=now if stored is None or begins else stored.since,
             most=most,
             in_flight=(
-                dispatches_of(job, self._registry) if job.spec.operation in self._registry else 0
+                dispatches_of(job, self._registry, shared)
+                if job.spec.operation in self._registry
+                else 0
             ),
         )
 

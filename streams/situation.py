@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
+import structlog
 from sqlalchemy import Connection
 
+from domain.buckets import SharedLimit, changed, names_of, possible
+from domain.errors import InvalidCommand
 from domain.job import Job
+from domain.options import NO_CAPS
 from domain.ports import Clock
 from domain.registry import Registry
 from domain.waiting import Surroundings, Waiting, by_itself, waiting
 from streams.intake import MIB
-from streams.stores import grants, waits
+from streams.limits import KNOWN_SECONDS
+from streams.stores import buckets, grants, waits
 from streams.stores.ahead import working
+from streams.stores.buckets import BucketRow, Use
+from streams.stores.chunks import open_jobs_of
 from streams.stores.database import Database
 from streams.stores.workers import WorkerRow, measured, slots_of
+
+log = structlog.get_logger(__name__)
 
 Present = Callable[[Connection, float], Sequence[WorkerRow]]
 """The workers that are alive at a time."""
@@ -39,12 +49,14 @@ class Situation:
         clock: Clock,
         present: Present,
         broker_away: Callable[[], str],
+        hint: Callable[[str], Awaitable[None]],
     ) -> None:
         self._database = database
         self._registry = registry
         self._clock = clock
         self._present = present
         self._broker_away = broker_away
+        self._hint = hint
 
     async def waiting(self, job: Job) -> Waiting | None:
         """Why the job waits, if it does; most jobs can be answered without a question."""
@@ -66,6 +78,30 @@ class Situation:
         """Give a tenant another share of the places for which tenants compete."""
         await self._database.write(lambda found: grants.weigh(found, tenant, weight))
 
+    async def limits(self) -> list[LimitView]:
+        """The limits of providers and queues that somebody has set, by name."""
+        return await self._database.read(_limits)
+
+    async def limit(self, name: str, wanted: SharedLimit, *, by: str) -> LimitView:
+        """Change a limit that jobs share; raises InvalidCommand for one that cannot be.
+
+        Returns when every coordinator knows of it, and has been asked to look at its jobs.
+        """
+        names = possible([*self._registry])
+        if name not in names:
+            raise InvalidCommand(
+                f"no operation draws from {name!r}; possible: {', '.join(names)}", pointer="/name"
+            )
+        now = self._clock.now().timestamp()
+        work = partial(_configure, name=name, wanted=wanted, by=by, now=now)
+        view = await self._database.write(work)
+        log.info("limit_changed", bucket=name, by=by, **wanted.model_dump(exclude_defaults=True))
+        await asyncio.sleep(KNOWN_SECONDS)
+        kinds = [kind.kind for kind in self._registry if name in names_of(kind)]
+        for job_id in await self._database.read(partial(open_jobs_of, kinds=kinds)):
+            await self._hint(job_id)
+        return view
+
     def _around(self, job: Job, connection: Connection) -> Surroundings:
         if job.awaited:
             named = frozenset(after.job_id for after in job.awaited)
@@ -82,7 +118,46 @@ class Situation:
             slots=slots_of(present, operation.system),
             ahead=ahead,
             memory=_short_of_memory(present, operation.system),
+            limit=self._limit_on(connection, names_of(operation)),
         )
+
+    def _limit_on(self, connection: Connection, names: Sequence[str]) -> str:
+        """What the first of the buckets that holds jobs back holds them to, in words."""
+        known = buckets.known(connection)
+        rows = [known[name] for name in names if name in known]
+        uses = buckets.uses(connection, names) if rows else []
+        now = self._clock.now()
+        return next((said for row in rows if (said := row.shared(uses).holds(now))), "")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LimitView:
+    """A limit that jobs share, with what is under way; ``waiting`` jobs want more of it."""
+
+    row: BucketRow
+    calls: int
+    jobs: int
+    waiting: int
+
+
+def _limits(connection: Connection) -> list[LimitView]:
+    rows = buckets.known(connection)
+    uses = buckets.uses(connection, [*rows])
+    return [_view(row, [use for use in uses if use.name == row.name]) for row in rows.values()]
+
+
+def _configure(
+    connection: Connection, name: str, wanted: SharedLimit, by: str, now: float
+) -> LimitView:
+    before = buckets.known(connection).get(name)
+    caps = changed(before.caps if before else NO_CAPS, wanted)
+    row = buckets.configure(connection, name, caps, by=by, now=now)
+    return _view(row, buckets.uses(connection, [name]))
+
+
+def _view(row: BucketRow, uses: Sequence[Use]) -> LimitView:
+    calls, waiting = sum(use.calls for use in uses), sum(use.waits for use in uses)
+    return LimitView(row, calls, len(uses), waiting)
 
 
 def _short_of_memory(present: Sequence[WorkerRow], system: str) -> str:

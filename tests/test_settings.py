@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from domain.errors import SettingsInvalid
+from domain.options import Caps
 from streams import settings as module
 from streams.roles import Role
 from streams.settings import check_callers, environment, load
@@ -371,6 +372,18 @@ def test_a_rate_is_so_many_in_a_time(text: str) -> None:
 def test_a_quota_is_no_less_than_nothing(name: str) -> None:
     with pytest.raises(SettingsInvalid, match=f"--quota-{name.replace('_', '-')}"):
         load(**{f"quota_{name}": -1})
+
+
+def test_limits_are_read_by_name_and_wrong_ones_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = '{"provider:openai": {"rate": 10, "concurrency": 4}, "queue:shop": {"rate": 1.5}}'
+    monkeypatch.setenv("COUNTERMAND_LIMITS", said)
+    assert load().limit_table == {
+        "provider:openai": Caps(rate=10, concurrency=4),
+        "queue:shop": Caps(rate=1.5),
+    }
+    for wrong in ("{", '{"openai": {"rate": 1}}', '{"queue:shop": {"rate": 0}}'):
+        with pytest.raises(SettingsInvalid, match="--limits"):
+            load(limits=wrong)
 
 
 def test_a_worker_s_budget_is_a_part_of_what_ends_it_unless_it_is_said() -> None:

@@ -23,6 +23,7 @@ from streams.awaiting import Waiting
 from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
+from streams.limits import Limits
 from streams.live import LiveHub
 from streams.liveness import Lane
 from streams.loops import background, every, in_time
@@ -77,9 +78,10 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
         relay.offer(recordings)
         readers.tell(recordings)
 
-    places = LivePlaces(base.registry, base.clock, slots=1)
+    limits = Limits(base.registry, base.clock)
+    places = LivePlaces(base.registry, base.clock, limits, slots=1)
     alarms = Alarms(base.ids, send)
-    coordinator = parts.coordinator(base, places, alarms.set, stored, waiting.tell)
+    coordinator = parts.coordinator(base, places, limits, alarms.set, stored, waiting.tell)
     sweep = Sweep(
         database=base.database,
         registry=base.registry,
@@ -116,6 +118,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
         for app in apps.values():
             await faust_apps.start(app)
             stack.push_async_callback(parts.stop, app, base.settings.drain)
+        await in_time(lambda: parts.seed_limits(base))
         for message in await in_time(sweep.recover):
             await send(message)
         loops = [
@@ -131,7 +134,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
             gateway=parts.gateway(base, send, waiting),
             queries=Queries(base.database, base.jobs, base.registry),
             hub=hub,
-            situation=parts.situation(base, vitals, itself(here, intake.told)),
+            situation=parts.situation(base, vitals, itself(here, intake.told), send),
             registry=base.registry,
             clock=base.clock,
             database=base.database,

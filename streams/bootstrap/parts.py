@@ -27,6 +27,7 @@ from streams.coordinator import Coordinator, CoordinatorSettings, Decided, Store
 from streams.failpoints import Failpoint, Failpoints
 from streams.gateway import Gateway
 from streams.intake import Intake
+from streams.limits import Limits
 from streams.live import LiveHub
 from streams.liveness import Lane
 from streams.loops import at_news, every, until_done
@@ -41,6 +42,7 @@ from streams.retention import Retention
 from streams.settings import Settings
 from streams.situation import Present, Situation
 from streams.slow import SlowPool
+from streams.stores import buckets
 from streams.stores.database import Database
 from streams.stores.events import EventRecorder, SnapshotRecorder
 from streams.stores.workers import resident_memory
@@ -161,7 +163,7 @@ class Readers:
 
 
 def coordinator(
-    base: Base, places: Places, wake: Wake, stored: Stored, decided: Decided
+    base: Base, places: Places, limits: Limits, wake: Wake, stored: Stored, decided: Decided
 ) -> Coordinator:
     """The stage that decides."""
     return Coordinator(
@@ -175,6 +177,7 @@ def coordinator(
         ),
         failpoints=base.failpoints,
         places=places,
+        limits=limits,
         draw=random.random,
         wake=wake,
         stored=stored,
@@ -219,6 +222,12 @@ def worker(base: Base, name: str, slow: SlowPool, *, lasting: bool = True) -> Wo
     )
 
 
+async def seed_limits(base: Base) -> None:
+    """Have the buckets say what the settings say, but for those that somebody has changed."""
+    table, now = base.settings.limit_table, base.clock.now().timestamp()
+    await base.database.write(lambda connection: buckets.seed(connection, table, now))
+
+
 def intake(base: Base, slow: SlowPool) -> Intake:
     """What lets work into this process, by its memory."""
     return Intake(
@@ -247,7 +256,7 @@ def gateway(base: Base, send: Sender, waiting: Waiting) -> Gateway:
     )
 
 
-def situation(base: Base, vitals: Vitals, present: Present) -> Situation:
+def situation(base: Base, vitals: Vitals, present: Present, send: Sender) -> Situation:
     """What is around jobs, for those who ask; ``present`` finds the workers that live."""
     return Situation(
         database=base.database,
@@ -255,6 +264,7 @@ def situation(base: Base, vitals: Vitals, present: Present) -> Situation:
         clock=base.clock,
         present=present,
         broker_away=lambda: vitals.broker_away,
+        hint=lambda job_id: send(envelope.look_at(job_id, base.ids.new())),
     )
 
 

@@ -27,6 +27,7 @@ from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
 from streams.clock import TimeOrderedIds
 from streams.intake import Intake
+from streams.limits import Limits
 from streams.live import LiveHub
 from streams.live_reader import LiveReader
 from streams.liveness import MEASURE_EVERY, Lane
@@ -93,7 +94,7 @@ async def api(settings: Settings, registry: Registry | None = None) -> AsyncIter
                 gateway=parts.gateway(base, send, waiting),
                 queries=Queries(base.database, base.jobs, base.registry),
                 hub=hub,
-                situation=parts.situation(base, vitals, live_workers),
+                situation=parts.situation(base, vitals, live_workers, send),
                 registry=base.registry,
                 clock=base.clock,
                 database=base.database,
@@ -116,13 +117,16 @@ async def coordinator(
         app = app_of(base.settings, StageName.COORDINATOR, instance=instance)
         send, lane = Sender(app), _lane(base, app)
         readers = Readers(base, send)
-        places = SharedPlaces(base.registry, base.clock)
+        limits = Limits(base.registry, base.clock)
+        places = SharedPlaces(base.registry, base.clock, limits)
 
         def stored(recordings: Iterable[Recording[str]]) -> None:
             readers.tell(recordings)
 
         alarms = Alarms(base.ids, send)
-        stage = parts.coordinator(base, places, alarms.set, stored, lambda _id, _decision: None)
+        stage = parts.coordinator(
+            base, places, limits, alarms.set, stored, lambda _id, _decision: None
+        )
         parts.bind_coordinator(app, stage, send, base, lane)
         retained = Retained()
         vitals = Vitals(base.database, [lane], starting="it has just begun", retained=retained)
@@ -136,7 +140,10 @@ async def coordinator(
         channels = {event_order.CHANNEL: committed, outcomes.CHANNEL: prompter.heard}
         heard = listening(base.settings.database_address, channels)
         owned = _owned(base, readers, places, send, retained)
-        loops = [*owned, _signing(base, unsigned, held), prompter.run()]
+        loops = [
+            *(parts.seed_limits(base), *owned),
+            *(_signing(base, unsigned, held), prompter.run()),
+        ]
         async with contextlib.aclosing(alarms), _running(base, [app], vitals, loops, heard):
             yield vitals
 

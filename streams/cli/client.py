@@ -191,6 +191,12 @@ class Client:
         async with self._request("DELETE", path, query) as response:
             return await response.json()
 
+    async def limit(self, name: str, wanted: Mapping[str, Any]) -> Any:
+        """Change what all jobs together may ask of a provider, or have in a queue."""
+        path = f"/api/v1/limits/{quote(name, safe=':')}"
+        async with self._request("POST", path, (), json=wanted) as response:
+            return await response.json()
+
     async def get(self, path: str, query: Query = ()) -> Any:
         """The JSON document at a path."""
         accept = {"Accept": "application/json"}

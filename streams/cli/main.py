@@ -104,7 +104,7 @@ for part in (scaling.api, scaling.coordinator, scaling.worker):
     app.command(rich_help_panel=SERVER)(part)
 app.command(rich_help_panel=SERVER)(describing.asyncapi)
 app.command(rich_help_panel=SERVER)(health.health)
-for look in (operating.workers, operating.weights):
+for look in (operating.workers, operating.weights, operating.limits):
     app.command(rich_help_panel=SERVER)(look)
 app.command(rich_help_panel=SERVER)(tokens.token)
 app.add_typer(keys.app, name="key", rich_help_panel=SERVER)

@@ -29,6 +29,53 @@ def workers(*, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     console().print(worker_table(found["items"]))
 
 
+def limits(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="provider:NAME or queue:SYSTEM, to change it.", show_default=False
+        ),
+    ] = "",
+    *,
+    rate: Annotated[
+        float | None, typer.Option(help="Items a second, over all jobs.", show_default=False)
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(help="Calls at once, over all jobs.", show_default=False)
+    ] = None,
+    lift: Annotated[
+        list[str] | None,
+        typer.Option(help="rate or concurrency; may be repeated.", show_default=False),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Show what all jobs together may ask of a provider or have in a queue, or change one of them.
+
+    \b
+    Examples:
+      countermand limits
+      countermand limits provider:openai --rate 10 --concurrency 4
+      countermand limits queue:annotations --lift rate
+    """
+    from streams.cli.session import talk
+
+    said = {"rate": rate, "concurrency": concurrency, "lift": lift}
+    wanted = {key: value for key, value in said.items() if value}
+    if wanted and not name:
+        raise InvalidCommand("say whose, as in: countermand limits provider:openai --rate 10")
+    if name:
+        found = [talk(url, lambda client: client.limit(name, wanted))]
+    else:
+        found = talk(url, lambda client: client.get("/api/v1/limits"))["items"]
+    if as_json:
+        emit(found[0] if name else {"items": found})
+        return
+    from streams.cli.render import console, limit_table
+
+    console().print(limit_table(found))
+
+
 def weights(
     tenant: Annotated[
         str, typer.Argument(metavar="TENANT", help="Whose share is changed.", show_default=False)

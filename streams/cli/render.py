@@ -322,6 +322,21 @@ def worker_table(workers: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
+def limit_table(limits: Iterable[Mapping[str, Any]]) -> Table:
+    """Limits that jobs share, a line each."""
+    table = table_of("limit", "rate", "concurrency", "calls", "jobs", "waiting", "by")
+    for limit in limits:
+        rate, most = limit["rate"], limit["concurrency"]
+        table.add_row(
+            Text(plain(limit["name"]), no_wrap=True),
+            "" if rate is None else f"{rate:g}/s",
+            "" if most is None else str(most),
+            *[str(limit[name]) for name in ("calls", "jobs", "waiting")],
+            Text(plain(limit["changed_by"] or "settings")),
+        )
+    return table
+
+
 def _memory_of(worker: Mapping[str, Any]) -> Text:
     used, budget = worker["memory_bytes"] / 2**20, worker["memory_budget_bytes"] / 2**20
     over = worker["held_since"] is not None

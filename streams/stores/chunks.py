@@ -441,6 +441,12 @@ def open_jobs(connection: Connection) -> list[str]:
     return list(connection.scalars(select(job_control.c.job_id).where(job_control.c.open)))
 
 
+def open_jobs_of(connection: Connection, kinds: Sequence[str]) -> list[str]:
+    """Those of them that do some kind of work."""
+    wanted = select(job_control.c.job_id).where(job_control.c.open)
+    return list(connection.scalars(wanted.where(job_control.c.operation.in_(kinds))))
+
+
 def attempt_of(connection: Connection, job_id: str, chunk: int) -> int:
     """The present attempt of a chunk."""
     return int(_ATTEMPT.run(connection, job=job_id, number=chunk).scalar() or 1)

@@ -212,7 +212,15 @@ async def swing(ctx, item):
     note(ctx, item, "end")
     return result(ctx, item)
 
-operations = [beat, swing]
+@operation("metronome.ring", item=Beat, params=Journal, independent=True, provider="bell")
+def ring(ctx, item):
+    return beat.apply(ctx, item)
+
+@operation("metronome.chime", item=Beat, params=Journal, slow=True, concurrency=32, provider="bell")
+async def chime(ctx, item):
+    return await swing.apply(ctx, item)
+
+operations = [beat, swing, ring, chime]
 """
 
 COURIER = """

@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any
 
+from domain.buckets import SharedLimit, changed, possible
 from domain.caps import adjusted
 from domain.commands import Adjustment, JobSpec
 from domain.compensation import Stage
-from domain.errors import JobNotFound, PlanChanged, RecordNotFound, StoreUnavailable
+from domain.errors import InvalidCommand, JobNotFound, PlanChanged, RecordNotFound, StoreUnavailable
 from domain.events import Cause, JobEvent
 from domain.job import Job, Stamp
+from domain.options import Caps
 from domain.outcomes import ClosedChunk, ItemStatus
 from domain.progress import of_event
 from domain.ranges import Ranges
@@ -35,6 +37,8 @@ from streams.plans import PlanView
 from streams.previewing import Page as PreviewPage
 from streams.previewing import Preview, WantedUndo
 from streams.saying import NOTHING_MORE, More, Verb
+from streams.situation import LimitView
+from streams.stores.buckets import BucketRow
 from streams.stores.compensations import CompensationView
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
@@ -82,6 +86,7 @@ class MemoryEngine:
     """Items that were read so far."""
     items_left: asyncio.Event = field(default_factory=asyncio.Event)
     """Nobody reads items any more."""
+    limited: dict[str, Caps] = field(default_factory=dict)
     compensated: list[CompensationView] = field(default_factory=list)
     around: Surroundings = field(default_factory=Surroundings)
     shares: dict[str, float] = field(default_factory=dict)
@@ -171,6 +176,21 @@ class MemoryEngine:
 
     async def waiting(self, job: Job) -> Waiting | None:
         return waiting(job, AT, self.around)
+
+    async def limits(self) -> list[LimitView]:
+        return [self._limit(name) for name in sorted(self.limited)]
+
+    async def limit(self, name: str, wanted: SharedLimit, *, by: str) -> LimitView:
+        names = possible([*self.registry])
+        if name not in names:
+            raise InvalidCommand(f"no operation draws from {name!r}; possible: {names}")
+        self.limited[name] = changed(self.limited.get(name, Caps()), wanted)
+        return self._limit(name)
+
+    def _limit(self, name: str) -> LimitView:
+        caps = self.limited[name]
+        row = BucketRow(name, caps.rate, caps.concurrency, 0.0, None, 1, 1, "anna", 1.5)
+        return LimitView(row, calls=3, jobs=2, waiting=1)
 
     async def workers(self) -> list[WorkerRow]:
         return [

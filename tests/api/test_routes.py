@@ -525,6 +525,29 @@ async def test_a_job_says_why_it_waits(site: Site) -> None:
     assert paused["waiting"]["text"] == "it is paused (lunch); resume it"
 
 
+async def test_limits_that_jobs_share_are_shown_and_changed(site: Site) -> None:
+    assert await get(site, "/api/v1/limits") == {"items": []}
+    path = "/api/v1/limits/queue:test"
+    told = await post(site, path, json={"rate": 10, "concurrency": 4}, status=200)
+    assert told == {
+        "name": "queue:test",
+        "rate": 10,
+        "concurrency": 4,
+        "calls": 3,
+        "jobs": 2,
+        "waiting": 1,
+        "changed_by": "anna",
+        "changed_at": "1970-01-01T00:00:01.500000+00:00",
+    }
+    lifted = await post(site, path, json={"lift": ["rate"]}, status=200)
+    assert (lifted["rate"], lifted["concurrency"]) == (None, 4)
+    assert (await get(site, "/api/v1/limits"))["items"] == [lifted]
+    for bad in ({}, {"rate": 0}, {"rate": 3, "lift": ["rate"]}, {"lift": ["x"]}, {"speed": 3}):
+        await post(site, path, json=bad, status=422)
+    problem = await post(site, "/api/v1/limits/provider:nobody", json={"rate": 3}, status=422)
+    assert "queue:test" in problem["detail"]
+
+
 async def test_workers_and_shares_are_shown_and_a_share_is_set(site: Site) -> None:
     (worker,) = (await get(site, "/api/v1/workers"))["items"]
     assert (worker["name"], worker["memory_bytes"], worker["cpu_percent"]) == ("w-1", 1 << 20, 50)

@@ -300,6 +300,26 @@ async def _rule_changes(_request: web.Request) -> web.Response:
     return web.json_response({"items": [_RULE | told], "next_cursor": None})
 
 
+async def _limits(_request: web.Request) -> web.Response:
+    return web.json_response({"items": [_LIMIT]})
+
+
+async def _limit(request: web.Request) -> web.Response:
+    return web.json_response({**_LIMIT, "name": request.match_info["name"]})
+
+
+_LIMIT = {
+    "name": "provider:openai",
+    "rate": 10.0,
+    "concurrency": 4,
+    "calls": 3,
+    "jobs": 2,
+    "waiting": 1,
+    "changed_by": None,
+    "changed_at": "2026-01-01T00:00:00+00:00",
+}
+
+
 async def _ready(_request: web.Request) -> web.Response:
     return web.json_response({"status": "ready"})
 
@@ -309,6 +329,8 @@ def _application(contract: Contract) -> web.Application:
     application[CONTRACT] = contract
     application.router.add_get("/health/ready", _ready)
     application.router.add_get("/api/v1/workers", _workers)
+    application.router.add_get("/api/v1/limits", _limits)
+    application.router.add_post("/api/v1/limits/{name}", _limit)
     application.router.add_get("/api/v1/tenants", _weights)
     application.router.add_post("/api/v1/tenants/{tenant}", _weigh)
     application.router.add_get("/api/v1/keys", _keys)

@@ -653,6 +653,16 @@ class TestOperating:
         shown = ask("show", "job-1").out
         assert "by grace; it was failed; its items are in job-1/ab.ndjson" in shown
 
+    def test_shared_limits_are_shown_and_changed(self, ask: Run, contract: Contract) -> None:
+        assert ask("limits", "queue:shop", "--rate", "10", "--lift", "concurrency").code == 0
+        assert contract.requests[-1] == ("POST", "/api/v1/limits/queue:shop")
+        assert json.loads(contract.bodies[0]) == {"rate": 10, "lift": ["concurrency"]}
+        shown = ask("limits").out
+        for said in ("provider:openai", "10/s", "settings"):
+            assert said in shown
+        assert ask("limits", "--json").document["items"][0]["waiting"] == 1
+        assert ask("limits", "--rate", "3").code == 2
+
     def test_a_job_says_why_it_waits(self, ask: Run, contract: Contract) -> None:
         since = "2026-01-01T00:00:00Z"
         told = {"reason": "paused", "text": "it is paused; resume it", "since": since}

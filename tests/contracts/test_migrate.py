@@ -30,6 +30,7 @@ from streams.stores import (
     migrations,
     retention,
     schema,
+    schema_buckets,
     schema_callers,
     schema_items,
     schema_keeping,
@@ -53,7 +54,7 @@ _UPGRADE = (
 def _declared() -> list[MetaData]:
     found = (
         *(schema_items.metadata, schema_keeping.metadata, schema_outside.metadata),
-        *(schema_callers.metadata, tables.metadata),
+        *(schema_buckets.metadata, schema_callers.metadata, tables.metadata),
     )
     return [*dict.fromkeys(found)]
 

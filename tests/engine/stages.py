@@ -18,6 +18,7 @@ from streams import topics
 from streams.coordinator import Coordinator, CoordinatorSettings
 from streams.envelope import Outgoing, decode_command, decode_work, look_at
 from streams.failpoints import Failpoints
+from streams.limits import Limits
 from streams.places import LivePlaces
 from streams.shared_places import SharedPlaces
 from streams.slow import SlowPool
@@ -86,10 +87,11 @@ class Stages:
     def restart(self) -> None:
         """New processes: what was in memory is gone; the bus stays, as on a broker."""
         self.workers += 1
+        limits = Limits(self.registry, self.clock)
         places = (
-            SharedPlaces(self.registry, self.clock)
+            SharedPlaces(self.registry, self.clock, limits)
             if self.shared
-            else LivePlaces(self.registry, self.clock, slots=1)
+            else LivePlaces(self.registry, self.clock, limits, slots=1)
         )
         self.coordinator = Coordinator(
             database=self.database,
@@ -100,6 +102,7 @@ class Stages:
             settings=CoordinatorSettings(claim_by=5.0),
             failpoints=self.failpoints,
             places=places,
+            limits=limits,
             draw=self.draw,
             wake=lambda job_id, seconds: self.woken.append((job_id, seconds)),
             stored=self.stored,
@@ -214,6 +217,11 @@ class Stages:
             f"SELECT alias FROM events WHERE job_id = '{job_id}' ORDER BY version"
         )
         return [row[0] for row in rows]
+
+
+async def told_nobody(job_id: str) -> None:
+    """For a situation that changes nothing."""
+    raise AssertionError(f"job {job_id} was told of something")
 
 
 def document(outgoing: Outgoing) -> Any:

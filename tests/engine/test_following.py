@@ -33,7 +33,7 @@ from streams.stores.survey import WINDOW
 from streams.stores.workers import WorkerRow
 from tests.databases import database, database_url
 from tests.engine.conftest import CALLER, Desk
-from tests.engine.stages import Stages
+from tests.engine.stages import Stages, told_nobody
 from tests.engine.stock import operations, stock
 
 __all__ = ["database", "database_url"]
@@ -193,6 +193,7 @@ async def test_a_job_that_waits_says_for_which(stages: Stages) -> None:
         clock=stages.clock,
         present=itself(here),
         broker_away=lambda: "",
+        hint=told_nobody,
     )
     for job_id, text in (
         (second, f"it waits for job {first} to end"),

@@ -15,7 +15,7 @@ from streams.stores import migrate, workers
 from streams.stores.database import Database
 from streams.stores.workers import WorkerRow, live_workers
 from tests.databases import database, database_url
-from tests.engine.stages import Stages
+from tests.engine.stages import Stages, told_nobody
 from tests.engine.stock import operations, stock
 
 __all__ = ["database", "database_url"]
@@ -38,6 +38,7 @@ def _around(stages: Stages, present: Present, *, broker_away: str = "") -> Situa
         clock=stages.clock,
         present=present,
         broker_away=lambda: broker_away,
+        hint=told_nobody,
     )
 
 

@@ -105,6 +105,7 @@ def test_how_it_is_undone_follows_from_the_rest(
             "do not take back mail and fax",
         ),
         ("shop.a", {"reversible": Reversible.COMPENSATION}, "but none is given"),
+        ("shop.a", {"provider": "open ai"}, "must be a word, as openai"),
         ("shop.a", {"timeout": 0}, "must be positive"),
         ("shop.a", {"concurrency": 0}, "must be positive"),
     ],

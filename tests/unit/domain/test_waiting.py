@@ -64,6 +64,11 @@ CASES: dict[Hold, tuple[Callable[[], Story], Surroundings, str]] = {
         CALM,
         "at most 1 chunks are worked at once",
     ),
+    Hold.LIMIT: (
+        lambda: Story(rate=1000).submit(),
+        Surroundings(limit="provider openai is held to 10 items a second, over all jobs"),
+        "provider openai is held to 10 items a second",
+    ),
     Hold.BEHIND: (
         lambda: Story().submit(),
         BUSY,

@@ -274,8 +274,8 @@ class Coordinator:
     def _keep(self, job: Job) -> None:
         if job.resting:
             self._forget(job.id)
-            if job.status.terminal and not job.spec.steps:
-                # Others move a batch, and whoever waits for them.
+            if job.archived is None and job.status.terminal and not job.spec.steps:
+                # Others move a batch, whoever waits for them, and what was put away.
                 self._resting.note(job)
             return
         if job.id not in self._live and job.spec.operation not in self._registry:

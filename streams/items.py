@@ -332,5 +332,5 @@ def view_of(position: int, said: Said | None, line: bytes = b"") -> ItemView:
         chunk,
         attempt,
         line,
-        entry.changes,
+        changes=entry.changes,
     )

@@ -57,6 +57,11 @@ WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("POST", "JOB/undo"): [_asked(), _asked(body={"items": [0]})],
     ("POST", "JOB/approve"): [_asked()],
     ("POST", "JOB/reject"): [_asked()],
+    ("POST", "JOB/hold"): [_asked(body={"reason": "case 17"})],
+    ("POST", "JOB/release"): [_asked(body={"reason": "closed"})],
+    ("POST", "JOB/shred"): [_asked(body={"reason": "a customer asked"})],
+    ("POST", "JOB/archive"): [_asked(body={"reason": "it is old"})],
+    ("GET", "JOB/compensations"): [_asked()],
     ("GET", "JOB/plan"): [_asked()],
     ("POST", "JOB/apply"): [_asked(), _asked(body={"digest": "0" * 64})],
     ("POST", "JOB/adjust"): [_asked(body={"priority": 9})],
@@ -94,6 +99,12 @@ WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("GET", "/api/v1/workers"): [_asked()],
     ("GET", "/api/v1/tenants"): [_asked()],
     ("POST", "/api/v1/tenants/TENANT"): [_asked(body={"weight": 2})],
+    ("GET", "/api/v1/retention"): [_asked()],
+    ("GET", "/api/v1/retention/changes"): [_asked()],
+    ("POST", "/api/v1/retention"): [_asked(body={"kind": "stock.*", "shred_after": 86400})],
+    ("DELETE", "/api/v1/retention/TENANT/KIND"): [_asked()],
+    ("GET", "/api/v1/limits"): [_asked()],
+    ("POST", "/api/v1/limits/LIMIT"): [_asked(body={"rate": 10})],
     ("GET", "/health/live"): [_asked()],
     ("GET", "/health/ready"): [_asked()],
     ("GET", "/metrics"): [_asked()],
@@ -106,6 +117,8 @@ _PLACES = {
     "{position:[0-9]{1,8}}": "POSITION",
     "{key_id:[0-9a-f]{32}}": "KEY",
     "{tenant:[^/]{1,100}}": "TENANT",
+    "{kind:[^/]{1,200}}": "KIND",
+    "{name:[^/]{1,100}}": "LIMIT",
 }
 
 NEEDING: dict[tuple[str, str, Permission], dict[str, Any]] = {

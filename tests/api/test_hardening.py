@@ -64,6 +64,8 @@ async def _served(shop: Shop) -> dict[str, str]:
 
 
 _RECORD = "/api/v1/records/stock/1"
+ITS_OWN = {("/api/v1/retention", "tenant")}
+"""Who operates the installation names the tenant whose rule it is."""
 
 
 async def test_a_body_sets_nothing_that_is_not_its_own(shop: Shop) -> None:
@@ -73,6 +75,8 @@ async def test_a_body_sets_nothing_that_is_not_its_own(shop: Shop) -> None:
         bodies = [how.get("body") or {} for how in WAYS[method, path]]
         for body in [one for one in bodies if method == "POST" and isinstance(one, dict)]:
             for name, value in NOT_THEIRS.items():
+                if (path, name) in ITS_OWN:
+                    continue
                 asked = filled(method, path, {"body": {**body, name: value}}, NOBODYS)
                 status, answer = await answer_to(shop, asked, ROOT)
                 assert status in (400, 422), f"{asked}: {answer!r}"

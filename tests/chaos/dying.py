@@ -51,6 +51,9 @@ _WORKER = (
     Failpoint.AFTER_EFFECT_COMMIT,
     Failpoint.BEFORE_ITEM_RESULTS,
     Failpoint.AFTER_ITEM_RESULTS,
+    Failpoint.BEFORE_COMPENSATION,
+    Failpoint.AFTER_COMPENSATION,
+    Failpoint.COMPENSATION_STORED,
     Failpoint.BEFORE_RESTORE,
     Failpoint.AFTER_RESTORE,
     Failpoint.BEFORE_UNDO_COMMIT,
@@ -78,6 +81,11 @@ _AWAY = (
     Failpoint.ARCHIVE_WRITTEN,
     Failpoint.ARCHIVE_NAMED,
     Failpoint.WITHIN_CLEARING,
+)
+_OUTSIDE = (
+    Failpoint.BEFORE_COMPENSATION,
+    Failpoint.AFTER_COMPENSATION,
+    Failpoint.COMPENSATION_STORED,
 )
 _LONG = (Failpoint.BEFORE_SNAPSHOT, Failpoint.AFTER_SNAPSHOT)
 
@@ -122,6 +130,8 @@ def _scenario(point: Failpoint) -> Callable[[Load], None]:
         return _whole
     if point in _AWAY:
         return _away
+    if point in _OUTSIDE:
+        return _outside
     return _long if point in _LONG else _there_and_back
 
 
@@ -145,6 +155,17 @@ def _away(load: Load) -> None:
     job_id = load.submit(60, options={"chunk_size": 10})
     load.all_done(job_id, PATIENCE)
     load.put_away(job_id, PATIENCE)
+
+
+def _outside(load: Load) -> None:
+    job_id, undone = load.submit_order(24, chunk_size=6)
+    load.all_done(job_id, PATIENCE)
+    load.client.command(job_id, "undo", f"undo-{job_id}")
+    assert load.done(job_id, PATIENCE)["counts"]["rolled_back"] == 24
+    struck = [line.split()[1:] for line in undone.read_text().splitlines()]
+    assert {key for _, key in struck} == {f"{job_id}:{n}:undo" for n in range(24)}
+    deaths = len([one for one in load.stack.processes.values() if one.role == "worker"])
+    assert len(struck) <= 24 + deaths, "one death repeats one call at most"
 
 
 def _long(load: Load) -> None:

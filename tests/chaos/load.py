@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.plugin import undone
 from tests.chaos.stack import Stack
 from tests.crash import oracle, promises
 from tests.crash.client import BATCHES, JOBS, Client, Document
@@ -16,6 +17,7 @@ from tests.crash.oracle import Account, Verdict
 from tests.proof.figures import tell
 
 CREATE = "chaos.create"
+ORDER = "chaos.order"
 WAIT = "crash.wait"
 NAMED_WITHIN = 5.0
 """Seconds in which a job must say why it stands still."""
@@ -107,6 +109,15 @@ class Load:
         params = {"notes": str(notes)}
         job_id = self.client.submit(key, CREATE, items, params=params, options=dict(options))
         return self._adopt(Task(key, job_id, marks, notes, fitful=True))
+
+    def submit_order(self, count: int, *, chunk_size: int) -> tuple[str, Path]:
+        """A job with an effect outside for each item, and where it is noted what is taken back."""
+        key, notes = self._new()
+        marks = [f"{key}-{number}" for number in range(count)]
+        items = [{"mark": mark} for mark in marks]
+        fields = {"params": {"notes": str(notes)}, "options": {"chunk_size": chunk_size}}
+        job_id = self.client.submit(key, ORDER, items, **fields)
+        return self._adopt(Task(key, job_id, marks, notes, fitful=True)), undone(notes)
 
     def submit_batch(self, steps: Sequence[Document]) -> str:
         """A batch, whose jobs are tasks; steps are as they are sent."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from domain.operation import Context, operation
-from domain.outcomes import Done, Failed, Result
+from domain.outcomes import Done, Failed, Restored, Result, UndoResult
 from tests.crash.plugin import counters
 
 _BUSY = Failed("busy", "try again", retryable=True)
@@ -57,6 +57,32 @@ def create(ctx: Context, items: Sequence[Paced]) -> list[Result]:
     return results
 
 
+def _strike(ctx: Context, item: Paced, _result: object) -> UndoResult:
+    """Note beside the runs that an order is taken back, and with which key."""
+    _note(undone(ctx.params.notes), [f"{item.mark} {ctx.idempotency_key}"])
+    return Restored()
+
+
+@operation(
+    "chaos.order",
+    item=Paced,
+    params=Notes,
+    tables=[counters],
+    outside=["notes"],
+    compensate=_strike,
+)
+def order(ctx: Context, item: Paced) -> Result:
+    """A counter, and an effect outside that no transaction takes back."""
+    _note(ctx.params.notes, [item.mark])
+    (number,) = ctx.store.insert(counters, ["mark", "amount"], [(item.mark, 1)], [ctx.position])
+    return Done({"id": number})
+
+
+def undone(notes: Path) -> Path:
+    """Where it is noted which effects outside were taken back."""
+    return notes.with_suffix(".undone")
+
+
 def _note(notes: Path, marks: Sequence[str]) -> None:
     """One write, which the kernel appends as a whole."""
     process = os.getpid()
@@ -68,4 +94,4 @@ def _note(notes: Path, marks: Sequence[str]) -> None:
         os.close(descriptor)
 
 
-operations = (create,)
+operations = (create, order)

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any, get_args
 
 from domain.commands import Adjustment, Editing, JobSpec
+from domain.compensation import Stage
 from domain.errors import JobNotFound, RecordNotFound
 from streams.callers import Caller
 from streams.diffs import Run
@@ -44,6 +45,7 @@ GIVEN: dict[str, Callable[[str], Any]] = {
     "items": lambda _: None,
     "reason": lambda _: "",
     "key": lambda _: None,
+    "stages": lambda _: list(Stage),
 }
 SPECIAL: dict[tuple[str, str], dict[str, Any]] = {
     ("undo_preview", "wanted"): {"value": WantedUndo()},

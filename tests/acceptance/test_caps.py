@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.acceptance.beats import beats_of, most_at_once, watched
+from tests.acceptance.beats import beats_of, begun, most_at_once, watched
 from tests.acceptance.stack import Stack
 from tests.crash.client import JOBS, Client
 
@@ -23,12 +23,12 @@ def _adjust(client: Client, job_id: str, **wanted: object) -> float:
 
 def _both_begun(client: Client, folder: Path) -> dict[str, tuple[str, Path]]:
     """A job of each kind, side by side: what is watched for seconds is watched for both."""
-    begun = {}
+    both = {}
     for operation, ms in KINDS:
         mine = folder / operation
         mine.mkdir()
-        begun[operation] = begun(client, mine, operation, ms), mine
-    return begun
+        both[operation] = begun(client, mine, operation, ms), mine
+    return both
 
 
 def test_a_rate_is_obeyed_within_two_seconds(stack: Stack, tmp_path: Path) -> None:

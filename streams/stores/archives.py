@@ -29,6 +29,7 @@ from streams.stores.schema import (
 )
 from streams.stores.schema_items import item_keys, repeated_items
 from streams.stores.schema_keeping import archives
+from streams.stores.schema_outside import compensations
 from streams.stores.statements import INSERTS
 
 
@@ -58,6 +59,7 @@ _GIVEN_UP: Sequence[tuple[Table, int]] = (
     (outcomes, 50),
     (chunk_faults, 200),
     (item_results, 500),
+    (compensations, 500),
     (repeated_items, 1000),
     (plan_targets, 1000),
     (item_keys, 1000),

@@ -40,6 +40,7 @@ from streams.stores.schema import (
     payloads,
     uploads,
 )
+from streams.stores.schema_outside import compensations
 
 FORMAT = 1
 MAX_LINE = 16_000_000
@@ -47,7 +48,7 @@ ROWS_AT_ONCE = 20
 
 _STEP_SECONDS = 0.05
 
-_OF_JOB = (events, uploads, chunks, outcomes, chunk_faults)
+_OF_JOB = (events, uploads, chunks, outcomes, chunk_faults, compensations)
 _OF_UPLOAD = (payload_keys, payloads)
 _TABLES = {table.name: table for table in (*_OF_JOB, *_OF_UPLOAD)}
 

@@ -18,6 +18,7 @@ from domain.registry import Registry
 from streams.callers import Caller
 from streams.stores import usage
 from streams.stores.database import Database
+from streams.stores.decisions import is_reserved
 from streams.stores.schema import job_control
 from streams.stores.statements import fixed
 from streams.uploading import UNLIMITED, Allowance
@@ -61,11 +62,14 @@ class Admission:
         self._clock = clock
         self._quotas = quotas
 
-    async def begin(self, caller: Caller, kinds: Sequence[str]) -> None:
-        """Before a job of these operations begins; what is not registered destroys nothing."""
+    async def begin(self, caller: Caller, kinds: Sequence[str], key: str | None = None) -> None:
+        """Before a job of these operations begins; what is not registered destroys nothing.
+
+        Whoever repeats a key is told of the job that there is, whatever it has used up.
+        """
         self._check_kinds(caller, kinds)
         most = self._quotas.open_jobs
-        if most is None:
+        if most is None or await self._is_known(caller.tenant, key):
             return
         found = await self._database.read(lambda c: usage.open_jobs(c, caller.tenant, most))
         if found >= most:
@@ -86,10 +90,10 @@ class Admission:
         operation = await self._database.read(kind)
         self._check_kinds(caller, [] if operation is None else [operation])
 
-    async def allowance(self, tenant: str) -> Allowance:
-        """What of items the tenant may still store."""
+    async def allowance(self, tenant: str, key: str | None = None) -> Allowance:
+        """What of items the tenant may still store; those of a known key it has stored already."""
         quotas = self._quotas
-        if not quotas.of_items:
+        if not quotas.of_items or await self._is_known(tenant, key):
             return UNLIMITED
         now = self._clock.now()
         day = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -100,6 +104,11 @@ class Admission:
             size=_left(quotas.stored_bytes, used.bytes),
             until=(day + timedelta(days=1) - now).total_seconds(),
         )
+
+    async def _is_known(self, tenant: str, key: str | None) -> bool:
+        if key is None:
+            return False
+        return await self._database.read(lambda found: is_reserved(found, tenant, key))
 
     def _check_kinds(self, caller: Caller, kinds: Sequence[str]) -> None:
         known = [self._registry.get(kind) for kind in kinds if kind in self._registry]

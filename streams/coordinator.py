@@ -46,6 +46,7 @@ from streams.limits import Limits
 from streams.places import Places
 from streams.resting import Resting
 from streams.stores import chunks as chunk_store
+from streams.stores.chunks import version_of
 from streams.stores.database import Database
 from streams.stores.decisions import (
     Decision,
@@ -236,8 +237,11 @@ class Coordinator:
 
     async def _after_commit(self, job_id: str, command: Command | None, step: _Step) -> None:
         self._failpoints.reach(Failpoint.COORDINATOR_COMMITTED)
-        for child in {recording.domain_event.originator_id for recording in step.kin}:
-            self._forget(str(child))
+        for child in {str(recording.domain_event.originator_id) for recording in step.kin}:
+            self._live.pop(child, None)
+            if child not in self._locks:
+                # What its own transaction, if one is under way, knows of places is its own.
+                self._forget(child)
         if step.recordings:
             self._stored([*step.recordings, *step.kin])
             self._failpoints.reach(Failpoint.HEADS_SIGNED)
@@ -392,6 +396,9 @@ class Coordinator:
         if live is None:
             return await self._resting.has(job_id)
         if live.open or live.wants_chunks():
+            return False
+        if live.version != await self._database.read(partial(version_of, job_id=job_id)):
+            # Another process has driven it meanwhile.
             return False
         return live.wakes_at is None or live.wakes_at > self._clock.now()
 

@@ -97,7 +97,7 @@ class Gateway:
         self, caller: Caller, spec: JobSpec, lines: AsyncIterator[bytes], *, key: str | None
     ) -> Decision:
         """A job with all its items: NDJSON in blocks of any size, cut anywhere."""
-        await self._admission.begin(caller, [spec.operation])
+        await self._admission.begin(caller, [spec.operation], key)
         check_spec(self._registry, spec)
         check_fed(spec.options)
         job_id, source = await self._received(caller, spec, lines, key)
@@ -114,7 +114,7 @@ class Gateway:
 
     async def submit_selected(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
         """A job on the records that its filter matches now; said again, it is the same job."""
-        await self._admission.begin(caller, [spec.operation])
+        await self._admission.begin(caller, [spec.operation], key)
         check_spec(self._registry, spec)
         if spec.select is None:
             raise InvalidCommand("say which records by select", pointer="/select")
@@ -159,7 +159,7 @@ class Gateway:
                 allowed.check(len(items), len(first))
                 return wanted, InlineItems(items=tuple(items))
             lines = continued(first, lines)
-        source, rest = await self._upload(caller, lines, spec.options.key)
+        source, rest = await self._upload(caller, lines, spec.options.key, key)
         body = body_hash(spec, source.sha256)
         job_id = await self._database.write(
             partial(self._reserve, caller, key, body, wanted, rest), lasting=False
@@ -169,7 +169,7 @@ class Gateway:
 
     async def open(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
         """A draft whose items follow in parts."""
-        await self._admission.begin(caller, [spec.operation])
+        await self._admission.begin(caller, [spec.operation], key)
         check_spec(self._registry, spec)
         wanted = self._ids.new()
         nothing: Rest = (None, [])
@@ -216,14 +216,14 @@ class Gateway:
         key: str | None,
     ) -> Decision:
         """A batch with the items of each of its steps; None for a step that has none."""
-        await self._admission.begin(caller, [step.operation for step in spec.steps])
+        await self._admission.begin(caller, [step.operation for step in spec.steps], key)
         check_steps(spec.steps)
         sources: list[UploadedItems | None] = []
         for number, items in enumerate(lines):
             with at_step(number):
                 pointer = spec.steps[number].options.key
                 sources.append(
-                    None if items is None else await self._stored(caller, items, pointer)
+                    None if items is None else await self._stored(caller, items, pointer, key)
                 )
         digests = ".".join("" if source is None else source.sha256 for source in sources)
         body, wanted = body_hash(spec, digests), self._ids.new()
@@ -321,20 +321,28 @@ class Gateway:
     # -- items ------------------------------------------------------------------------
 
     async def _stored(
-        self, caller: Caller, lines: AsyncIterator[bytes], pointer: str | None
+        self,
+        caller: Caller,
+        lines: AsyncIterator[bytes],
+        pointer: str | None,
+        key: str | None = None,
     ) -> UploadedItems:
-        source, (upload, parts) = await self._upload(caller, lines, pointer)
+        source, (upload, parts) = await self._upload(caller, lines, pointer, key)
         await self._database.write(
             lambda connection: store_rest(connection, upload, parts), lasting=False
         )
         return source
 
     async def _upload(
-        self, caller: Caller, lines: AsyncIterator[bytes], pointer: str | None
+        self,
+        caller: Caller,
+        lines: AsyncIterator[bytes],
+        pointer: str | None,
+        key: str | None = None,
     ) -> tuple[UploadedItems, Rest]:
         """Store the items with their keys; what is left goes with the reservation."""
         now = self._clock.now().timestamp()
-        allowed = await self._admission.allowance(caller.tenant)
+        allowed = await self._admission.allowance(caller.tenant, key)
         allowed.check(1, 1)
         upload = Upload(self._ids.new(), caller.tenant, now, pointer, allowed)
         return await received(self._database, upload, lines)

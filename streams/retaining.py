@@ -8,7 +8,7 @@ and now and then, for a batch may have to wait for its jobs.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from domain.commands import ArchiveJob, ShredJob
 from domain.ports import Clock
-from domain.retention import Rule, governing
+from domain.retention import KnownRule, Rule, governing
 from streams import topics
 from streams.envelope import Outgoing, hint
 from streams.stores import retention
@@ -121,7 +121,11 @@ class Retainer:
                     connection, act, pair, until=now - age, after=behind, most=JOBS_AT_ONCE
                 )
                 self._places.move(act, pair, due)
-                found += [_Found(act, rule, pair, one) for one in due]
+                found += [
+                    _Found(act, rule, pair, one)
+                    for one in due
+                    if act is Act.SHRED or not _overrules(connection, rules, pair, one, now)
+                ]
         return found
 
     def _command(self, found: _Found) -> Outgoing:
@@ -136,6 +140,18 @@ class Retainer:
             reason=f"{found.rule}: {said(age_of(found.rule, act) or 0.0)} at rest",
         )
         return hint(command, topics.COMMANDS)
+
+
+def _overrules(
+    connection: Connection, rules: Sequence[KnownRule], pair: Pair, due: Due, now: float
+) -> bool:
+    """Whether with a batch jobs would be put away of which a rule of their own says: not yet."""
+    for operation, since in retention.jobs_of(connection, due.job_id):
+        rule = governing(rules, pair.tenant, operation)
+        age = None if rule is None else age_of(rule, Act.ARCHIVE)
+        if rule is not None and (age is None or since > now - age):
+            return True
+    return False
 
 
 def age_of(rule: Rule, act: Act) -> float | None:

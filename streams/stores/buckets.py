@@ -18,6 +18,7 @@ from domain.buckets import Shared
 from domain.caps import Bucket
 from domain.options import Caps
 from streams.stores.event_order import FROZEN_SECONDS
+from streams.stores.schema import job_control
 from streams.stores.schema_buckets import bucket_uses, buckets
 from streams.stores.statements import INSERTS, Statement, fixed, run_sql
 
@@ -130,8 +131,14 @@ def locked(connection: Connection, names: Sequence[str]) -> list[BucketRow]:
 
 
 def uses(connection: Connection, names: Sequence[str]) -> list[Use]:
-    """The jobs that draw from those buckets."""
-    statement = select(*_USE_COLUMNS).where(bucket_uses.c.name.in_(names))
+    """The jobs that draw from those buckets, but for such as have ended.
+
+    Of an operation that has another bucket since, or is not installed any more, rows may be left.
+    """
+    ended = select(job_control.c.job_id).where(
+        job_control.c.job_id == bucket_uses.c.job_id, job_control.c.ended.is_not(None)
+    )
+    statement = select(*_USE_COLUMNS).where(bucket_uses.c.name.in_(names), ~ended.exists())
     return [Use(*row) for row in connection.execute(statement).tuples()]
 
 

@@ -47,7 +47,7 @@ def hear_all(connection: Connection, batch: str) -> dict[int, Child]:
     """The children as they are now; those that move from now on say so again."""
     _HEARD.run(connection, job=batch)
     rows = connection.execute(
-        select(children.c.step, children.c.job_id, events.c.state)
+        select(children.c.step, children.c.job_id, events.c.state, job_control.c.ended)
         .join(job_control, job_control.c.job_id == children.c.job_id)
         .join(
             events,
@@ -59,14 +59,18 @@ def hear_all(connection: Connection, batch: str) -> dict[int, Child]:
         .where(children.c.batch == batch)
     )
     return {
-        step: child_of(step, job_id, orjson.loads(bytes(state))) for step, job_id, state in rows
+        step: child_of(step, job_id, orjson.loads(bytes(state)), ended)
+        for step, job_id, state, ended in rows
     }
 
 
-def child_of(step: int, job_id: str, told: dict[str, object]) -> Child:
+def child_of(step: int, job_id: str, told: dict[str, object], ended: str | None = None) -> Child:
     """A child as its last event tells of it; one that was put away is as it had ended."""
     counts = Counts.model_validate(told["counts"])
-    status = JobStatus(str(told.get("was") or told["status"]))
+    status = JobStatus(str(told["status"]))
+    if status is JobStatus.ARCHIVED:
+        # What is said of its keeping since then does not tell.
+        status = JobStatus(str(ended or told.get("was") or status))
     return Child(step=step, job_id=job_id, status=status, counts=counts)
 
 

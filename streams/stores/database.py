@@ -90,7 +90,8 @@ class Database:
         """
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _engine(self.url, READERS, session)
+        # Writers read beside their transaction, and so do threads of their own.
+        self.engine = _engine(self.url, READERS, session, overflow=WRITERS + 2)
         # Connections of their own keep what writers have cached, pages and statements: a
         # transaction that is rolled back, as all reads are, has PostgreSQL's client forget them.
         self._writing = _engine(self.url, 1 if self.is_sqlite else WRITERS, session)
@@ -166,7 +167,7 @@ class _Repeat(Exception):
     """The database asks to run the transaction again."""
 
 
-def _engine(url: URL, size: int, session: str = "") -> Engine:
+def _engine(url: URL, size: int, session: str = "", *, overflow: int = 2) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = create_engine(
             url,
@@ -185,7 +186,7 @@ def _engine(url: URL, size: int, session: str = "") -> Engine:
         url.set(drivername="postgresql+psycopg"),
         pool_size=size,
         pool_use_lifo=True,
-        max_overflow=2,
+        max_overflow=overflow,
         pool_timeout=30,
         connect_args={
             **KEEPALIVE,
@@ -266,6 +267,10 @@ def _translated() -> Iterator[None]:
         raise _ours(error) from error
     except exc.PendingRollbackError as error:
         raise StoreUnavailable("the connection was lost; nothing was written") from error
+    except exc.TimeoutError as error:
+        raise StoreUnavailable(
+            "all connections to the database are in use; nothing was written"
+        ) from error
 
 
 def _ours(error: exc.DBAPIError) -> Exception:

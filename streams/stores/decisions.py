@@ -96,6 +96,14 @@ def announce_decision(connection: Connection, command_id: str) -> None:
     notify(connection, CHANNEL, command_id)
 
 
+def is_reserved(connection: Connection, tenant: str, key: str) -> bool:
+    """Whether a job has this idempotency key."""
+    found = select(reservations.c.job_id).where(
+        reservations.c.tenant == tenant, reservations.c.key == key
+    )
+    return connection.execute(found).first() is not None
+
+
 def reserve(
     connection: Connection, *, tenant: str, key: str, body_hash: str, job_id: str, now: float
 ) -> str:

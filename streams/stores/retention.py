@@ -12,10 +12,22 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, delete, func, insert, literal, select, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
 
 from domain.retention import KnownRule, Rule, RuleChange
-from streams.stores.schema import job_control
+from streams.stores.schema import children, job_control, waits
 from streams.stores.schema_keeping import retention_changes, retention_rules
 from streams.stores.statements import INSERTS
 
@@ -58,9 +70,7 @@ def rules_of(connection: Connection) -> list[KnownRule]:
     """All rules, by tenant and kind."""
     table = retention_rules.c
     rows = connection.execute(select(retention_rules).order_by(table.tenant, table.kind))
-    return [
-        KnownRule(**{**row, "changed_at": _moment(row["changed_at"])}) for row in rows.mappings()
-    ]
+    return [_known(dict(row)) for row in rows.mappings()]
 
 
 def count_rules(connection: Connection) -> int:
@@ -182,9 +192,33 @@ def due_jobs(
             table.operation == pair.operation,
             since.is_not(None),
             since <= until,
+            ~_needed(),
             tuple_(since, table.job_id) > tuple_(literal(behind.since), literal(behind.job_id)),
         )
         .order_by(since, table.job_id)
         .limit(most)
     )
     return [Due(*row) for row in rows]
+
+
+def _needed() -> ColumnElement[bool]:
+    """Whether others still need a job: who waits for it, or a batch that goes on."""
+    job, batch = job_control.c, job_control.alias()
+    waited_for = select(waits.c.job_id).where(waits.c.needs == job.job_id)
+    of_a_batch = (
+        select(children.c.batch)
+        .join(batch, batch.c.job_id == children.c.batch)
+        .where(children.c.job_id == job.job_id, batch.c.ended.is_(None))
+    )
+    return or_(waited_for.exists(), of_a_batch.exists())
+
+
+def jobs_of(connection: Connection, batch: str) -> list[tuple[str, float]]:
+    """The operations of the jobs of a batch that may be put away, each with since when."""
+    table = job_control.c
+    rows = connection.execute(
+        select(table.operation, table.archive_from)
+        .join(children, children.c.job_id == table.job_id)
+        .where(children.c.batch == batch, table.archive_from.is_not(None))
+    )
+    return [(operation, since) for operation, since in rows]

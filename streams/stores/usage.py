@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, case, func, select
 
-from streams.stores.schema import job_control, uploads
+from streams.stores.schema import job_control, payload_keys, uploads
+from streams.stores.sealing import SHREDDED
 from streams.stores.statements import fixed
 
 
@@ -19,10 +20,12 @@ class Usage:
 
 
 _TODAY = case((uploads.c.created_at >= bindparam("since"), uploads.c["items"]), else_=0)
+_KEPT = case((payload_keys.c.algorithm != SHREDDED, uploads.c.size), else_=0)
+"""What was shredded, or given up with an archived job, has no key any more."""
 _OF = fixed(
-    select(func.coalesce(func.sum(_TODAY), 0), func.coalesce(func.sum(uploads.c.size), 0)).where(
-        uploads.c.tenant == bindparam("tenant")
-    )
+    select(func.coalesce(func.sum(_TODAY), 0), func.coalesce(func.sum(_KEPT), 0))
+    .select_from(uploads.outerjoin(payload_keys, payload_keys.c.upload_id == uploads.c.upload_id))
+    .where(uploads.c.tenant == bindparam("tenant"))
 )
 _OPEN = (
     select(job_control.c.job_id)

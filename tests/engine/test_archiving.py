@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 
 from domain.commands import (
     ArchiveJob,
+    CancelJob,
     HoldJob,
     JobSpec,
     OpenJob,
@@ -335,6 +336,24 @@ async def test_who_comes_after_an_archived_job_goes_by_how_that_has_ended(
     await keeping.archive()
     behind = await keeping.done(options=JobOptions.model_validate({"after": [{"job_id": job_id}]}))
     assert (await stages.job(behind)).status is JobStatus.COMPLETED
+
+
+async def test_what_is_said_of_an_archived_job_s_keeping_changes_nothing_of_its_batch(
+    keeping: Keeping,
+) -> None:
+    stages = keeping.stages
+    batch = await submit(stages, step("first"), step("late", options=LATE))
+    await stages.run_dry()
+    first = (await children(stages, batch))["first"]
+    await _archived(keeping, first.id)
+    (await stages.command(HoldJob, first.id, reason="case 17")).accepted()
+    (await stages.command(CancelJob, (await children(stages, batch))["late"].id)).accepted()
+    await stages.run_dry()
+    told = {child.job_id: child.status for child in (await stages.job(batch)).children}
+    assert told[first.id] is JobStatus.COMPLETED
+
+
+LATE = {"start_at": "2030-01-01T00:00:00Z"}
 
 
 async def test_who_wants_the_results_of_an_emptied_job_is_told_where_they_are(

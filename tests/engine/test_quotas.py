@@ -96,6 +96,29 @@ async def test_so_many_jobs_are_open_and_those_that_have_ended_are_not(strict: D
     assert await _sent(strict, things(1))
 
 
+async def test_what_was_shredded_takes_no_room_and_was_sent_all_the_same(strict: Desk) -> None:
+    job_id = await _sent(strict, things(2, 300))
+    await strict.settle(job_id)
+    with pytest.raises(QuotaExceeded, match="bytes"):
+        await _sent(strict, things(1, 600))
+    await strict.engine.gateway.command(CALLER, job_id, "shred", "a customer asked")
+    await strict.settle(await _sent(strict, things(1, 600)))
+    found = await strict.engine.database.read(lambda c: usage.of(c, CALLER.tenant, 0))
+    assert found.items_today == 3
+
+
+async def test_who_repeats_a_key_is_told_of_the_job_whatever_it_has_used_up(strict: Desk) -> None:
+    gateway, spec = strict.engine.gateway, JobSpec(operation="stock.create")
+    drafts = [(await gateway.open(CALLER, spec, key=f"{n}")).job_id for n in range(3)]
+    assert (await gateway.open(CALLER, spec, key="1")).job_id == drafts[1]
+    with pytest.raises(QuotaExceeded):
+        await gateway.open(CALLER, spec, key="3")
+    for job_id in drafts:
+        await gateway.command(CALLER, job_id, "cancel", "")
+    job_id = await _sent(strict, things(10), key="all")
+    assert await _sent(strict, things(10), key="all") == job_id
+
+
 class Watch:
     """At any moment."""
 
@@ -110,12 +133,14 @@ class Watch:
 
 
 async def test_a_day_ends_at_midnight_in_utc(shared_database: Database) -> None:
-    from streams.stores.schema import uploads
+    from streams.stores.schema import payload_keys, uploads
 
     noon = datetime(2030, 5, 17, 12, tzinfo=UTC)
     row = {"upload_id": "u", "tenant": "daily", "created_at": noon.timestamp(), "complete": True}
     row |= {"items": 7, "size": 70, "sha256": "0" * 64}
+    key = {"upload_id": "u", "algorithm": "none", "key": b""}
     shared_database.write_now(lambda found: found.execute(uploads.insert().values(row)))
+    shared_database.write_now(lambda found: found.execute(payload_keys.insert().values(key)))
     watch = Watch(noon)
     quotas = Quotas(items_a_day=10, stored_bytes=100)
     admission = Admission(shared_database, Registry(operations), watch, quotas)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.commands import HoldJob, ReleaseJob
+from domain.commands import CancelJob, HoldJob, ReleaseJob
 from domain.errors import InvalidCommand, RuleNotFound
 from domain.events import JobStatus
 from domain.registry import Registry
@@ -51,6 +51,43 @@ async def test_a_job_is_shredded_then_archived_as_long_after_its_rest_as_the_rul
     )
     assert await keeping.look() == 0
     assert keeping.retained.counted == {"shred": 1, "archive": 1, "write_file": 0, "clear": 0}
+
+
+async def test_what_others_wait_for_and_the_jobs_of_a_batch_that_goes_on_are_left(
+    keeping: Keeping,
+) -> None:
+    stages, job_id = keeping.stages, await keeping.done()
+    options = {"after": [{"job_id": job_id}], "start_at": "2030-01-01T00:00:00Z"}
+    waiting = await stages.submit("stock.create", [{"name": "x"}], options=options)
+    batch = await submit(
+        stages, step("first"), step("late", options={"start_at": options["start_at"]})
+    )
+    await stages.run_dry()
+    await keeping.rule(shred_after=0, archive_after=0)
+    first = (await children(stages, batch))["first"]
+    assert first.status is JobStatus.COMPLETED
+    await keeping.look()
+    assert (await stages.job(first.id)).shredded is None
+    assert (await stages.job(first.id)).status is JobStatus.COMPLETED
+    for still in (waiting, batch):
+        (await stages.command(CancelJob, still)).accepted()
+    await stages.run_dry()
+    while await keeping.look():
+        pass
+    assert (await stages.job(first.id)).status is JobStatus.ARCHIVED
+    assert (await stages.job(job_id)).status is JobStatus.ARCHIVED
+
+
+async def test_the_rule_of_a_batch_does_not_put_away_what_a_rule_keeps(keeping: Keeping) -> None:
+    stages = keeping.stages
+    batch = await submit(stages, step("first"))
+    await stages.run_dry()
+    await keeping.rule(archive_after=0)
+    await keeping.rule("stock.create")
+    await keeping.look()
+    await keeping.look()
+    assert (await children(stages, batch))["first"].status is JobStatus.COMPLETED
+    assert (await stages.job(batch)).status is JobStatus.COMPLETED
 
 
 async def test_what_is_held_is_left_out_and_counts_from_its_rest_once_it_is_released(

@@ -173,6 +173,17 @@ async def test_a_queue_has_a_limit_of_its_own(stages: Stages) -> None:
     assert (await stages.job(job_id)).counts.succeeded == 40
 
 
+async def test_what_was_left_of_a_job_that_has_ended_holds_nothing_back(stages: Stages) -> None:
+    await limit(stages, "queue:hall", concurrency=1)
+    ended = await stages.submit("hall.clap", rings(1))
+    await stages.run_dry()
+    left = buckets.Use("queue:hall", ended, "local", calls=1)
+    stages.database.write_now(lambda found: buckets.put_use(found, left))
+    job_id = await stages.submit("hall.clap", rings(1))
+    await stages.mend()
+    assert (await stages.job(job_id)).counts.succeeded == 1
+
+
 async def test_who_is_held_back_is_told_by_what_and_takes_no_place_from_others(
     stages: Stages,
 ) -> None:

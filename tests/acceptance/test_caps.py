@@ -11,8 +11,8 @@ from tests.crash.client import JOBS, Client
 
 OBEYED_AFTER = 2.0
 WATCHED = 3.0
-KINDS = [("metronome.swing", 60.0), ("metronome.beat", 4.0)]
-"""A slow and a fast operation, with milliseconds an item."""
+KINDS = [("metronome.swing", 60.0, 6000), ("metronome.beat", 4.0, 20_000)]
+"""A slow and a fast operation, with milliseconds an item, and items for far longer."""
 
 
 def _adjust(client: Client, job_id: str, **wanted: object) -> float:
@@ -24,10 +24,10 @@ def _adjust(client: Client, job_id: str, **wanted: object) -> float:
 def _both_begun(client: Client, folder: Path) -> dict[str, tuple[str, Path]]:
     """A job of each kind, side by side: what is watched for seconds is watched for both."""
     both = {}
-    for operation, ms in KINDS:
+    for operation, ms, items in KINDS:
         mine = folder / operation
         mine.mkdir()
-        both[operation] = begun(client, mine, operation, ms), mine
+        both[operation] = begun(client, mine, operation, ms, items), mine
     return both
 
 

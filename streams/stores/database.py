@@ -46,6 +46,9 @@ BUSY_SECONDS = 5.0
 ATTEMPTS = 3
 READERS = 4
 WRITERS = 8
+MORE_READING = WRITERS + 2
+"""Connections that writers read on beside their transaction, and threads of their own."""
+MORE_WRITING = 2
 CACHE_KIB = 16_384
 KEEPALIVE = {
     "connect_timeout": 5,
@@ -90,8 +93,7 @@ class Database:
         """
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        # Writers read beside their transaction, and so do threads of their own.
-        self.engine = _engine(self.url, READERS, session, overflow=WRITERS + 2)
+        self.engine = _engine(self.url, READERS, session, overflow=MORE_READING)
         # Connections of their own keep what writers have cached, pages and statements: a
         # transaction that is rolled back, as all reads are, has PostgreSQL's client forget them.
         self._writing = _engine(self.url, 1 if self.is_sqlite else WRITERS, session)
@@ -167,7 +169,7 @@ class _Repeat(Exception):
     """The database asks to run the transaction again."""
 
 
-def _engine(url: URL, size: int, session: str = "", *, overflow: int = 2) -> Engine:
+def _engine(url: URL, size: int, session: str = "", *, overflow: int = MORE_WRITING) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = create_engine(
             url,

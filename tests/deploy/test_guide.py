@@ -44,7 +44,8 @@ def test_no_other_setting_is_spoken_of() -> None:
 
 
 def test_the_numbers_are_those_of_the_code() -> None:
-    most = database.READERS + database.WRITERS + 4 + 1
+    more = database.MORE_READING + database.MORE_WRITING
+    most = database.READERS + database.WRITERS + more + 1
     leases = ownership.LEASE_SECONDS + 2 * ownership.RENEW_SECONDS
 
     assert f"at most {most} connections a process" in GUIDE

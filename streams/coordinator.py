@@ -152,6 +152,11 @@ class Coordinator:
         """Whether this process keeps the job's aggregate."""
         return job_id in self._live
 
+    def awaits_the_last(self, job_id: str) -> bool:
+        """Whether this process drives the job, and no more than one chunk of it is left."""
+        live = self._live.get(job_id)
+        return live is not None and len(live.open) <= 1 and not live.wants_chunks()
+
     @property
     def live(self) -> Mapping[str, Job]:
         """The jobs that this process drives, by id."""

@@ -2,7 +2,8 @@
 
 The hint that says so on the broker has a way of several milliseconds, which is a fifth of the
 life of a job of one item. PostgreSQL tells of the commit itself. Whoever drives the job looks
-then; the hint finds nothing more to do, and says what this one has missed.
+then; the hint finds nothing more to do, and says what this one has missed. A job with more
+under way is left to its hints: looking at each of its chunks twice would keep commands waiting.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ MOST_WAITING: Final = 1000
 class Driving(Protocol):
     """A coordinator."""
 
-    def drives(self, job_id: str) -> bool:
-        """Whether this process keeps the job's aggregate."""
+    def awaits_the_last(self, job_id: str) -> bool:
+        """Whether this process drives the job, and no more than one chunk of it is left."""
         ...
 
     async def look(self, job_id: str) -> Sequence[Outgoing]:
@@ -49,7 +50,7 @@ class Prompter:
         """Little work of a job was committed; None: something may have been missed."""
         if job_id is None or job_id in self._waiting or len(self._waiting) >= MOST_WAITING:
             return
-        if self._stage.drives(job_id):
+        if self._stage.awaits_the_last(job_id):
             self._waiting[job_id] = None
             self._news.release()
 

@@ -20,8 +20,6 @@ pytestmark = [pytest.mark.crash, pytest.mark.service("kafka", "postgresql")]
 
 RECOVERY = 12.0
 """Seconds from a kill half way of a job to the job's end, at most."""
-BACK_WITHIN = 30.0
-"""Those within which a command that waited for a coordinator takes effect."""
 TRIALS = 10
 FROZEN = 10.0
 """Seconds that a worker is frozen, at least."""
@@ -118,7 +116,7 @@ def test_cancelled_while_no_coordinator_was_there(stack: Stack, load: Load) -> N
     stack.start(stack.coordinators[1])
     # A process must start, and then have what the other one had when its session has run out.
     begun = time.monotonic()
-    job = load.done(job_id, BACK_WITHIN)
+    job = load.done(job_id, RECOVERY)
     tell("cancelled after a coordinator was started", f"{time.monotonic() - begun:.1f} s")
     assert job["status"] == "cancelled", job
     load.judge()

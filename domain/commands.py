@@ -33,6 +33,7 @@ MAX_NAMED = 10_000
 
 Signature = Annotated[str, Field(min_length=1, max_length=2000)]
 _NAMED = Field(max_length=MAX_NAMED)
+ChunkNumber = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Reason = Annotated[str, Field(max_length=MAX_REASON)]
 Tag = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -333,9 +334,13 @@ class EditItems(Editing, BaseCommand):
 
 
 class RecordOutcomes(BaseCommand):
-    """A hint: outcome rows of this job may be waiting to be recorded."""
+    """A hint: outcome rows of this job may be waiting to be recorded.
+
+    ``chunks`` are those whose outcomes it is about; none: anything may be waiting.
+    """
 
     type: Literal["record_outcomes"] = "record_outcomes"
+    chunks: Annotated[tuple[ChunkNumber, ...], _NAMED] = Unless(())
 
 
 Command = Annotated[

@@ -140,6 +140,8 @@ class Coordinator:
     async def handle(self, command: Command) -> list[Outgoing]:
         """Decide on one command; returns what is to be sent."""
         if isinstance(command, RecordOutcomes):
+            if self._has_recorded(command):
+                return []
             return await self.look(command.job_id)
         return await self._advance(command.job_id, command)
 
@@ -394,6 +396,17 @@ class Coordinator:
 
     def _hint(self, job_id: str) -> Outgoing:
         return look_at(job_id, self._ids.new())
+
+    def _has_recorded(self, hint: RecordOutcomes) -> bool:
+        """Whether the chunks of a hint are closed, by a look that found them before it came.
+
+        Without this a large job whose chunks end faster than they are looked at would have ever
+        more hints waiting, and with them all that others ask of this process.
+        """
+        live = self._live.get(hint.job_id)
+        if live is None or not hint.chunks:
+            return False
+        return all(chunk < live.next_chunk and chunk not in live.open for chunk in hint.chunks)
 
     async def _has_seen_all(self, job_id: str) -> bool:
         """Whether no chunk of a job is open, so that a hint has nothing to say."""

@@ -281,7 +281,12 @@ def hint(command: BaseCommand, topic: str) -> Outgoing:
     return Outgoing(topic=topic, key=command.job_id.encode(), value=encode(command))
 
 
-def look_at(job_id: str, command_id: str) -> Outgoing:
-    """The hint to the coordinator of a job that something waits there for it."""
-    command = RecordOutcomes(command_id=command_id, job_id=job_id, tenant=ENGINE, actor=ENGINE)
+def look_at(job_id: str, command_id: str, chunks: tuple[int, ...] = ()) -> Outgoing:
+    """The hint to the coordinator of a job that something waits there for it.
+
+    ``chunks``: the outcomes of these, and nothing else.
+    """
+    command = RecordOutcomes(
+        command_id=command_id, job_id=job_id, tenant=ENGINE, actor=ENGINE, chunks=chunks
+    )
     return hint(command, topics.COMMANDS)

@@ -61,7 +61,9 @@ class LivePlaces:
         self._registry = registry
         self._limits = limits
         self._clock = clock
+        self._slots = slots
         self._limit = scheduling.DISPATCHES_PER_SLOT * slots
+        self._company = scheduling.Company()
         self._served: dict[str, float] = {}
         self._weights: Mapping[str, float] = scheduling.EQUAL
         self._weighed_at = float("-inf")
@@ -99,13 +101,14 @@ class LivePlaces:
             system = self._registry.get(job.spec.operation).system
             by_system.setdefault(system, []).append(job)
         allotted: dict[str, int] = {}
-        for jobs in by_system.values():
-            allotted |= self._allot(jobs)
+        for system, jobs in by_system.items():
+            allotted |= self._allot(system, jobs)
         return allotted
 
-    def _allot(self, jobs: Sequence[Job]) -> dict[str, int]:
+    def _allot(self, system: str, jobs: Sequence[Job]) -> dict[str, int]:
         now = self._clock.monotonic()
         waiting = [self._waiting(job, now) for job in jobs if job.wants_chunks()]
+        working = sum(1 for job in jobs if job.open or job.wants_chunks())
         return scheduling.allot(
             waiting,
             {
@@ -115,6 +118,7 @@ class LivePlaces:
             },
             {job.id: job.tenant for job in jobs},
             limit=self._limit,
+            kept=self._company.kept(system, working, slots=self._slots, now=now),
             now=now,
             weights=self._weights,
         )

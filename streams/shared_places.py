@@ -37,9 +37,13 @@ class _Known:
     workers: Sequence[WorkerRow]
     weights: Mapping[str, float]
 
+    def slots(self, system: str) -> int:
+        """What works at once; without a worker, the first that comes."""
+        return max(slots_of(self.workers, system), 1)
+
     def limit(self, system: str) -> int:
         """Dispatches in flight; without a worker, those that wait for the first."""
-        return scheduling.DISPATCHES_PER_SLOT * max(slots_of(self.workers, system), 1)
+        return scheduling.DISPATCHES_PER_SLOT * self.slots(system)
 
 
 class SharedPlaces:
@@ -49,6 +53,7 @@ class SharedPlaces:
         self._registry = registry
         self._limits = limits
         self._clock = clock
+        self._company = scheduling.Company()
         self._known: _Known | None = None
         self._stored: dict[str, Grant | None] = {}
         self._after = ""
@@ -66,14 +71,15 @@ class SharedPlaces:
             return {}
         grant_store.lock_grants(connection, own.system)
         granted = [*_but(job.id, grant_store.granted(connection, own.system)), own]
-        limit = known.limit(own.system)
-        free = limit - _in_flight(granted)
+        kept = self._kept(own.system, granted, known, now)
+        free = known.limit(own.system) - _in_flight(granted)
         if free <= 0:
             return {}
-        kept = now - OFFER_SECONDS
-        waiting = grant_store.waiting(connection, own.system, free, offered_after=kept)
+        lapsed = now - OFFER_SECONDS
+        # One more than there is room for, as the first may be this one: is it alone?
+        waiting = grant_store.waiting(connection, own.system, free + 1, offered_after=lapsed)
         others = list(_but(job.id, waiting))
-        allotted = _allot([*others, own], granted, known, now, limit=limit)
+        allotted = _allot([*others, own], granted, known, now, own.system, kept)
         for other in others:
             if other.offered_at is not None:
                 allotted.pop(other.job_id, None)
@@ -121,13 +127,13 @@ class SharedPlaces:
         found: dict[str, None] = {}
         for system in grant_store.systems(connection):
             granted = grant_store.granted(connection, system)
-            limit = known.limit(system)
-            free = limit - _in_flight(granted)
+            kept = self._kept(system, granted, known, now)
+            free = known.limit(system) - _in_flight(granted)
             if free <= 0:
                 continue
-            for kept in (float("-inf"), now - OFFER_SECONDS):
-                waiting = grant_store.waiting(connection, system, free, offered_after=kept)
-                found |= dict.fromkeys(_allot(waiting, granted, known, now, limit=limit))
+            for lapsed in (float("-inf"), now - OFFER_SECONDS):
+                waiting = grant_store.waiting(connection, system, free + 1, offered_after=lapsed)
+                found |= dict.fromkeys(_allot(waiting, granted, known, now, system, kept))
         return [*found, *self._unlisted(connection)]
 
     def _unlisted(self, connection: Connection) -> list[str]:
@@ -159,6 +165,11 @@ class SharedPlaces:
             ),
         )
 
+    def _kept(self, system: str, granted: Sequence[Grant], known: _Known, now: float) -> int:
+        """The places that a job which alone wants some leaves to whoever comes."""
+        working = sum(1 for grant in granted if grant.in_flight or grant.most)
+        return self._company.kept(system, working, slots=known.slots(system), now=now)
+
     def _look_up(self, connection: Connection, now: float) -> _Known:
         known = self._known
         if known is None or not 0 <= now - known.at < KNOWN_SECONDS:
@@ -184,7 +195,12 @@ def _but(job_id: str, grants: Iterable[Grant]) -> Iterable[Grant]:
 
 
 def _allot(
-    waiting: Iterable[Grant], granted: Sequence[Grant], known: _Known, now: float, *, limit: int
+    waiting: Iterable[Grant],
+    granted: Sequence[Grant],
+    known: _Known,
+    now: float,
+    system: str,
+    kept: int,
 ) -> dict[str, int]:
     """Share the free places of a system."""
     return scheduling.allot(
@@ -194,7 +210,8 @@ def _allot(
         ],
         {grant.job_id: grant.in_flight for grant in granted},
         {grant.job_id: grant.tenant for grant in granted},
-        limit=limit,
+        limit=known.limit(system),
+        kept=kept,
         now=now,
         weights=known.weights,
     )

@@ -233,10 +233,11 @@ class Worker:
         return control, claimed
 
     def _told(self, control: Control, rows: Sequence[OutcomeRow]) -> list[Outgoing]:
-        return [self._look(control), *completions(control, rows)]
+        ended = tuple(sorted({row.closed.chunk for row in rows}))
+        return [self._look(control, ended), *completions(control, rows)]
 
-    def _look(self, control: Control) -> Outgoing:
-        return look_at(control.job_id, self._ids.new())
+    def _look(self, control: Control, chunks: tuple[int, ...] = ()) -> Outgoing:
+        return look_at(control.job_id, self._ids.new(), chunks)
 
 
 def _is_little(operation: Operation, claimed: Sequence[Claimed]) -> bool:

@@ -11,6 +11,7 @@ from domain.errors import InvalidCommand, WrongState
 from domain.events import JobStatus
 from domain.options import Caps
 from domain.registry import Registry
+from domain.scheduling import DISPATCHES_PER_SLOT, KEPT_IN_COMPANY
 from streams.stores import migrate
 from streams.stores.database import Database
 from tests.databases import database, database_url
@@ -92,7 +93,8 @@ async def test_who_is_held_back_takes_no_place_from_others(stages: Stages) -> No
     others = await stages.submit("stock.create", THINGS, options={"chunk_size": 100})
     sent = [document(message)["job_id"] for message in _works(stages)]
     assert sent.count(held) == 1
-    assert sent.count(others) >= 2
+    # What it may have beside a job that could have come with more than it has.
+    assert sent.count(others) == DISPATCHES_PER_SLOT - KEPT_IN_COMPANY
     await stages.run_dry()
     assert (await stages.job(others)).status is JobStatus.COMPLETED
 

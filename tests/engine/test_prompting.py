@@ -15,7 +15,7 @@ from domain.events import JobStatus
 from domain.options import JobOptions, Start
 from domain.registry import Registry
 from streams import topics
-from streams.envelope import Outgoing, look_at
+from streams.envelope import Outgoing, decode_command, look_at
 from streams.loops import background
 from streams.prompting import AT_ONCE, MOST_WAITING, Driving, Prompter
 from streams.stores import migrate, outcomes
@@ -190,6 +190,19 @@ async def test_the_hint_of_a_job_that_rests_already_changes_and_sends_nothing(
     await stages.deliver(hint)
     assert stages.bus == []
     assert (await stages.job(job_id)).version == job.version
+
+
+async def test_a_hint_of_chunks_that_are_closed_asks_nothing_of_the_database(
+    stages: Stages,
+) -> None:
+    """Else a job whose chunks end fast has ever more hints wait, and all commands behind them."""
+    job_id = await stages.submit("stock.create", [{"name": "x"}] * 300)
+    first, second = await worked(stages, job_id)
+    await stages.deliver(second)
+    job = await stages.job(job_id)
+    assert (job.counts.succeeded, len(job.open)) == (200, 1), "one look takes all that is there"
+    stages.database.close()
+    assert await stages.coordinator.handle(decode_command(first.value)) == []
 
 
 async def test_whoever_has_seen_it_at_rest_sees_what_another_has_begun_since(

@@ -13,7 +13,12 @@ from domain.commands import CancelJob, PauseJob, ResumeJob
 from domain.events import JobStatus
 from domain.planning import MAX_PACKED
 from domain.registry import Registry
-from domain.scheduling import DISPATCHES_PER_SLOT
+from domain.scheduling import (
+    COMPANY_SECONDS,
+    DISPATCHES_PER_SLOT,
+    KEPT_IN_COMPANY,
+    KEPT_PER_SLOT,
+)
 from streams import topics
 from streams.dispatching import dispatches_of
 from streams.envelope import Outgoing
@@ -28,6 +33,8 @@ from tests.engine.stock import create, operations, stock
 __all__ = ["database", "database_url"]
 
 LIMIT = DISPATCHES_PER_SLOT
+LONE = LIMIT - KEPT_PER_SLOT
+"""What a job has that alone wants places."""
 SIZE = MAX_PACKED // 4
 CHUNK = {"options": {"chunk_size": SIZE}}
 """So large that a dispatch of them holds four."""
@@ -73,6 +80,12 @@ class Pair:
             if told.topic == topics.COMMANDS:
                 await self.deliver(told)
 
+    async def fill(self) -> tuple[str, str]:
+        """Two jobs of the left side, of which the first has all places but one, and take all."""
+        jobs = (await self.submit(self.left, 20), await self.submit(self.left, 20))
+        assert await self.in_flight() == dict(zip(jobs, (LONE, LIMIT - LONE), strict=True))
+        return jobs
+
     async def run_dry(self) -> None:
         while self.bus:
             await self.deliver(self.bus.pop(0))
@@ -116,9 +129,11 @@ def pair(database: Database, database_url: str) -> Iterator[Pair]:
         yield Pair(database, other)
 
 
-async def test_a_job_alone_may_use_every_place(pair: Pair) -> None:
+async def test_a_job_alone_leaves_a_place_a_slot_to_whoever_comes(pair: Pair) -> None:
     job_id = await pair.submit(pair.left, 20)
-    assert pair.sent(job_id) == LIMIT
+    assert pair.sent(job_id) == LONE
+    small = await pair.submit(pair.right, 1)
+    assert pair.sent(small) == 1
     await pair.run_dry()
     assert (await pair.left.job(job_id)).status is JobStatus.COMPLETED
     assert await pair.left.rows("SELECT * FROM grants") == []
@@ -129,58 +144,72 @@ async def test_places_grow_and_shrink_with_the_workers(pair: Pair) -> None:
     now = pair.clock.now().timestamp()
     pair.left.database.write_now(lambda connection: workers.beat(connection, worker, now))
     job_id = await pair.submit(pair.left, 20, options={})
-    assert pair.sent(job_id) == 3 * LIMIT
+    assert pair.sent(job_id) == 3 * LONE
     pair.clock.pass_seconds(ALIVE_SECONDS + 1)
-    for left in range(3 * LIMIT - 1, LIMIT - 1, -1):
+    for left in range(3 * LONE - 1, LONE - 1, -1):
         await pair.work_one(job_id)
         assert await pair.in_flight() == {job_id: left}
     await pair.work_one(job_id)
-    assert await pair.in_flight() == {job_id: LIMIT}
+    assert await pair.in_flight() == {job_id: LONE}
+
+
+async def test_a_job_that_had_company_leaves_all_but_one_place_a_slot(pair: Pair) -> None:
+    large = await pair.submit(pair.left, 20)
+    small = await pair.submit(pair.left, 1)
+    await pair.work_one(small)
+    for _ in range(3):
+        await pair.work_one(large)
+        assert await pair.in_flight() == {large: LIMIT - KEPT_IN_COMPANY}
+    pair.clock.pass_seconds(COMPANY_SECONDS)
+    await pair.work_one(large)
+    assert await pair.in_flight() == {large: LONE}
 
 
 async def test_a_job_of_another_coordinator_is_told_once_of_its_place(pair: Pair) -> None:
-    large = await pair.submit(pair.left, 20)
+    large, other = await pair.fill()
     small = await pair.submit(pair.right, 1, tenant="other")
-    assert (pair.sent(large), pair.sent(small)) == (LIMIT, 0)
+    assert pair.sent(small) == 0
     await pair.work_one(large)
     await pair.work_one(large)
     # One place is kept for the small job, which needs no more.
-    assert (pair.hints(small), await pair.in_flight()) == (1, {large: LIMIT - 1})
+    assert pair.hints(small) == 1
+    assert sum((await pair.in_flight()).values()) == LIMIT - 1
     await pair.run_dry()
-    for job_id in (large, small):
+    for job_id in (large, other, small):
         assert (await pair.left.job(job_id)).status is JobStatus.COMPLETED
     await pair.require_truth()
 
 
 async def test_an_offer_that_nobody_takes_lapses(pair: Pair) -> None:
-    large = await pair.submit(pair.left, 20)
+    large, other = await pair.fill()
     lost = await pair.submit(pair.right, 5, tenant="other")
     await pair.work_one(large)
-    assert await pair.in_flight() == {large: LIMIT - 1}
+    assert sum((await pair.in_flight()).values()) == LIMIT - 1
     pair.clock.pass_seconds(3)
     await pair.work_one(large)
-    assert await pair.in_flight() == {large: LIMIT}
+    assert sum((await pair.in_flight()).values()) == LIMIT
     await pair.work_one(large)
-    assert await pair.in_flight() == {large: LIMIT}
+    assert sum((await pair.in_flight()).values()) == LIMIT
     # Its coordinator may be back whenever there is room.
-    await pair.left.command(CancelJob, large)
+    for job_id in (large, other):
+        await pair.left.command(CancelJob, job_id)
     pair.clock.pass_seconds(3)
     assert lost in [_job_of(message) for message in await pair.left.sweep.sweep()]
 
 
 async def test_who_looks_is_reckoned_with_again(pair: Pair) -> None:
-    large = await pair.submit(pair.left, 20)
+    large, _ = await pair.fill()
     late = await pair.submit(pair.right, 5, tenant="other")
     await pair.work_one(large)
     pair.clock.pass_seconds(3)
     await pair.work_one(large)
-    assert await pair.in_flight() == {large: LIMIT}
+    assert sum((await pair.in_flight()).values()) == LIMIT
     pair.bus += await pair.right.coordinator.look(late)
     assert pair.sent(late) == 0, "there is no place at the moment"
     before = pair.hints(late)
     await pair.work_one(large)
     assert pair.hints(late) == before + 1
-    assert await pair.in_flight() == {large: LIMIT - 1}
+    assert sum((await pair.in_flight()).values()) == LIMIT - 1
 
 
 async def test_places_are_in_proportion_to_the_weights(pair: Pair) -> None:
@@ -204,7 +233,7 @@ async def test_places_are_in_proportion_to_the_weights(pair: Pair) -> None:
 async def test_a_sick_job_leaves_others_alone(pair: Pair) -> None:
     sick = await pair.submit(pair.left, 20)
     well = await pair.submit(pair.right, 20)
-    assert await pair.in_flight() == {sick: LIMIT}
+    assert await pair.in_flight() == {sick: LONE, well: LIMIT - LONE}
     damage = update(events).where(events.c.job_id == sick).values(state=b"{")
     pair.left.database.write_now(lambda connection: connection.execute(damage))
     pair.left.restart()

@@ -51,14 +51,18 @@ async def _told(stages: Stages, situation: Situation, job_id: str) -> Waiting:
 async def test_those_that_have_the_places_are_named_but_not_to_other_tenants(
     stages: Stages,
 ) -> None:
-    first = await stages.submit("stock.wait", [{"number": n} for n in range(600)])
+    first, second = [
+        await stages.submit("stock.wait", [{"number": n} for n in range(600)]) for _ in range(2)
+    ]
     late = await stages.submit("stock.create", THINGS, options=CHUNKS)
     foreign = await stages.submit("stock.create", THINGS, tenant="other", options=CHUNKS)
     situation = _around(stages, itself(HERE))
-    assert (await _told(stages, situation, late)).text == f"the workers have chunks of job {first}"
+    told = await _told(stages, situation, late)
+    assert told.text == f"the workers have chunks of job {first}, job {second}"
     told = await _told(stages, situation, foreign)
     assert told.reason is Hold.BEHIND
     assert first not in told.text
+    assert second not in told.text
     assert await situation.waiting(await stages.job(first)) is None
 
 

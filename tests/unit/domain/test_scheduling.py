@@ -7,7 +7,15 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.scheduling import AGEING_SECONDS, Waiting, allot
+from domain.scheduling import (
+    AGEING_SECONDS,
+    COMPANY_SECONDS,
+    KEPT_IN_COMPANY,
+    KEPT_PER_SLOT,
+    Company,
+    Waiting,
+    allot,
+)
 
 
 def waiting(job_id: str, tenant: str = "a", priority: int = 5, since: float = 0.0) -> Waiting:
@@ -16,6 +24,36 @@ def waiting(job_id: str, tenant: str = "a", priority: int = 5, since: float = 0.
 
 def test_a_job_alone_may_use_every_place() -> None:
     assert allot([waiting("one")], {}, {"one": "a"}, limit=3, now=0) == {"one": 3}
+
+
+def test_who_alone_wants_places_leaves_some_to_whoever_comes() -> None:
+    jobs, tenants = [waiting("one")], {"one": "a", "other": "a"}
+    assert allot(jobs, {}, tenants, limit=6, kept=2, now=0) == {"one": 4}
+    assert allot(jobs, {"one": 3}, tenants, limit=6, kept=2, now=0) == {"one": 1}
+    assert allot(jobs, {"one": 4}, tenants, limit=6, kept=2, now=0) == {}
+    assert allot(jobs, {"one": 3, "other": 1}, tenants, limit=6, kept=2, now=0) == {"one": 1}
+    assert allot(jobs, {"other": 3}, tenants, limit=6, kept=2, now=0) == {"one": 3}
+    assert allot(jobs, {"other": 6}, tenants, limit=6, kept=2, now=0) == {}
+    assert allot(jobs, {}, tenants, limit=3, kept=3, now=0) == {"one": 1}, "or it waits for ever"
+
+
+def test_of_two_that_want_places_none_stays_free() -> None:
+    jobs, tenants = [waiting("one"), waiting("two")], {"one": "a", "two": "a"}
+    assert allot(jobs, {"one": 4}, tenants, limit=6, kept=2, now=0) == {"two": 2}
+
+
+def test_who_has_nothing_in_flight_is_before_who_has_waited_a_little_longer() -> None:
+    jobs, tenants = [waiting("large"), waiting("new", since=0.1)], {"large": "a", "new": "a"}
+    assert allot(jobs, {"large": 2}, tenants, limit=3, now=0.2) == {"new": 1}
+
+
+def test_company_is_expected_again_for_a_while() -> None:
+    company = Company()
+    assert company.kept("erp", 1, slots=2, now=0.0) == 2 * KEPT_PER_SLOT
+    assert company.kept("erp", 2, slots=2, now=1.0) == 2 * KEPT_IN_COMPANY
+    assert company.kept("erp", 1, slots=2, now=1.0 + COMPANY_SECONDS / 2) == 2 * KEPT_IN_COMPANY
+    assert company.kept("other", 1, slots=2, now=1.0) == 2 * KEPT_PER_SLOT
+    assert company.kept("erp", 1, slots=2, now=1.0 + COMPANY_SECONDS) == 2 * KEPT_PER_SLOT
 
 
 def test_a_second_tenant_gets_its_share() -> None:

@@ -233,7 +233,8 @@ class JobFold(JobState):
             self.sealed = True
             self.size = event.size
             self.measured = event.measured
-            self._queue(Backlog(items=Ranges.span(0, event.items), cause=Cause.APPLY))
+            if event.items:
+                self._queue(Backlog(items=Ranges.span(0, event.items), cause=Cause.APPLY))
 
     def _written_by(self, actor: str, approval: str = "") -> None:
         if actor not in (self.created_by, *self.authors):

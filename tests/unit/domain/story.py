@@ -16,6 +16,7 @@ from domain.jobs import JobMapper
 from domain.options import JobOptions, Start
 from domain.outcomes import ClosedChunk, Closing, Fault
 from domain.ranges import Ranges
+from domain.record_filter import RecordSelection
 from domain.retrying import Failures
 from domain.reversal import Part
 from domain.schedule import Measured, rescheduled
@@ -53,6 +54,12 @@ class Story:
         fresh = list(self.job.collect_events())
         self.events += fresh
         return fresh
+
+    def selecting(self, confirm: str | None = None) -> Story:
+        """Items are to be those that a filter matches."""
+        select = RecordSelection.model_validate({"table": "prices", "confirm": confirm})
+        self.spec = self.spec.model_copy(update={"select": select})
+        return self
 
     # -- commands -----------------------------------------------------------------
 

@@ -256,7 +256,10 @@ class Story:
 
     def died(self, chunk: int) -> Story:
         """Workers died over an open chunk; all its items come back."""
-        items = self.job.open[chunk].items
+        opened = self.job.open[chunk]
+        items = opened.items
+        if opened.cause.undoing and not items:
+            items = Ranges.span(0, self.standing(chunk))
         return self.record(ClosedChunk(chunk=chunk, closing=Closing.DIED, returned=items))
 
     def restored(self, chunk: int, *, conflict: int = 0, failed: int = 0, ms: float = 0.0) -> Story:

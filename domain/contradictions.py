@@ -97,6 +97,13 @@ def _check_key(options: JobOptions) -> None:
         )
 
 
+def require_may_be_empty(spec: JobSpec) -> None:
+    """Raise InvalidCommand for a job without items, unless its filter may match none."""
+    if spec.select is None:
+        raise InvalidCommand("a job needs at least one item; send some", pointer="/items")
+    spec.select.require_confirmed(0)
+
+
 def check_selection(select: Selection) -> None:
     """Raise InvalidCommand when items are chosen, or changed, in more than one way."""
     ways = [bool(select.items), select.by_error, select.unattempted, bool(select.edits)]

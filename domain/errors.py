@@ -6,6 +6,7 @@
     ├── CommandRefused            the caller must change something; nothing was done
     │   ├── InvalidCommand        malformed or out of range
     │   │   ├── UnknownOperation
+    │   │   ├── SelectionUnconfirmed
     │   │   └── UnsupportedVersion
     │   ├── JobNotFound
     │   ├── RecordNotFound
@@ -69,6 +70,12 @@ class UnknownOperation(InvalidCommand):
     """No operation of that kind is registered."""
 
     code = "unknown_operation"
+
+
+class SelectionUnconfirmed(InvalidCommand):
+    """A filter matches no record or all of them, and nobody has said that this is meant."""
+
+    code = "selection_unconfirmed"
 
 
 class UnsupportedVersion(InvalidCommand):

@@ -15,6 +15,7 @@ from typing import Any
 from domain import portions
 from domain.caps import FREE, Ration
 from domain.commands import JobSpec
+from domain.contradictions import require_may_be_empty
 from domain.editing import Edited
 from domain.errors import InvalidCommand, WrongState
 from domain.events import (
@@ -74,11 +75,13 @@ class Job(JobRepeats):
     ) -> None:
         """Start a job whose items are all there; refuses an empty one.
 
+        A filter that may match nothing is the exception: such a job ends as it begins.
         ``approval`` is why it must be approved before, empty when it need not; ``measured`` how
         fast jobs of the operation went so far, where a deadline makes that worth while.
         """
         if items == 0:
-            raise InvalidCommand("a job needs at least one item; send some", pointer="/items")
+            require_may_be_empty(spec)
+            approval = ""
         self._emit(
             JobSubmitted,
             stamp,
@@ -92,6 +95,8 @@ class Job(JobRepeats):
             approval=approval,
             measured=measured,
         )
+        if items == 0:
+            self._emit(JobFinished, stamp, status=JobStatus.COMPLETED)
 
     def open_draft(self, stamp: Stamp, tenant: str, spec: JobSpec) -> None:
         """Start a draft whose items follow in parts."""

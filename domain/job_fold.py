@@ -233,7 +233,8 @@ class JobFold(JobState):
             self.sealed = True
             self.size = event.size
             self.measured = event.measured
-            self._queue(Backlog(items=Ranges.span(0, event.items), cause=Cause.APPLY))
+            if event.items:
+                self._queue(Backlog(items=Ranges.span(0, event.items), cause=Cause.APPLY))
 
     def _written_by(self, actor: str, approval: str = "") -> None:
         if actor not in (self.created_by, *self.authors):
@@ -307,10 +308,19 @@ class JobFold(JobState):
             self.bucket = self.bucket.without(rate, event.at, items)
 
     def _take_from_backlog(self, chunk: PlannedChunk) -> None:
+        at = self._place_of(chunk)
+        entry = self.backlog[at]
+        entry.items = entry.items - chunk.items
+        if not entry.items or entry.whole:
+            del self.backlog[at]
+
+    def _place_of(self, chunk: PlannedChunk) -> int:
+        """Where it waited: first of all, but for parts of a killer of an earlier release."""
         head = self.backlog[0]
-        head.items = head.items - chunk.items
-        if not head.items or head.whole:
-            del self.backlog[0]
+        if head.parent is None or not chunk.cause.undoing or head.items == chunk.items:
+            return 0
+        parts = enumerate(self.backlog)
+        return next(n for n, e in parts if (e.target, e.items) == (chunk.target, chunk.items))
 
     def _chunks_closed(self, event: ChunksClosed) -> None:
         self.deferred += event.deferred
@@ -386,6 +396,9 @@ class JobFold(JobState):
 
     def _bisect(self, chunk: ClosedChunk, was: OpenChunk) -> None:
         halves = [half for half in chunk.returned.halves() if half]
+        if was.cause is Cause.ROLLBACK:
+            # What was done last is put back first.
+            halves.reverse()
         # An undo that kills its worker is cut as well, and stays an undo of the same chunk.
         self.backlog[:0] = [
             Backlog(

@@ -212,7 +212,9 @@ class JobState(BaseModel):
         if self.status is JobStatus.ROLLING_BACK:
             return 100.0 * (1 - self.left / self.undo_total) if self.undo_total else 100.0
         total = self.counts.total
-        return 100.0 * (total - self.counts.pending) / total if total else 0.0
+        if not total:
+            return 100.0 if self.status is JobStatus.COMPLETED else 0.0
+        return 100.0 * (total - self.counts.pending) / total
 
     def possible(self) -> list[str]:
         """What a caller may ask of the job in its present status."""

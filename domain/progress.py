@@ -150,6 +150,9 @@ def documented(counts: Counts) -> dict[str, int]:
 
 
 def _percent(status: JobStatus, counts: Counts, direction: Cause | None) -> float | None:
+    if status is JobStatus.COMPLETED and not counts.total:
+        # There was nothing to do, and that is done.
+        return 100.0
     if status is not JobStatus.ROLLING_BACK:
         return _share(counts.total - counts.pending, counts.total)
     if direction is Cause.ROLLBACK:

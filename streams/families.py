@@ -80,8 +80,13 @@ class Families:
                 chunk_store.lock_control(connection, child.job_id)
 
     def apply(self, connection: Connection, batch: Job, command: Command, family: Family) -> None:
-        """Do what is asked of a batch; raises CommandRefused and then has changed nothing."""
+        """Do what is asked of a batch; raises CommandRefused and then has changed nothing.
+
+        Where it goes by what its children are it has heard of them before.
+        """
         stamp = Stamp(command.actor, command.command_id, self._clock.now())
+        if isinstance(command, UndoJob | ArchiveJob):
+            batch.hear(self._stamp(), child_store.hear_all(connection, batch.id))
         match command:
             case SubmitBatch():
                 self._begin(connection, batch, command, stamp, family)

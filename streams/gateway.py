@@ -130,7 +130,7 @@ class Gateway:
         if known is not None:
             return known.accepted()
         lines = frozen_lines(self._database, frozen, spec.select)
-        source, rest = await self._upload(caller, lines, spec.options.key)
+        source, rest = await self._upload(caller, lines, spec.options.key, may_be_empty=True)
         await self._database.write(lambda c: store_rest(c, *rest), lasting=False)
         return await self._decide(
             SubmitJob(
@@ -339,12 +339,14 @@ class Gateway:
         lines: AsyncIterator[bytes],
         pointer: str | None,
         key: str | None = None,
+        *,
+        may_be_empty: bool = False,
     ) -> tuple[UploadedItems, Rest]:
         """Store the items with their keys; what is left goes with the reservation."""
         now = self._clock.now().timestamp()
         allowed = await self._admission.allowance(caller.tenant, key)
         allowed.check(1, 1)
-        upload = Upload(self._ids.new(), caller.tenant, now, pointer, allowed)
+        upload = Upload(self._ids.new(), caller.tenant, now, pointer, allowed, may_be_empty)
         return await received(self._database, upload, lines)
 
     def _reserve(

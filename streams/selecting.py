@@ -84,20 +84,9 @@ async def frozen_lines(
 ) -> AsyncIterator[bytes]:
     """The items as NDJSON, in the order of their ids, a page at a time.
 
-    Raises InvalidCommand when none matches, or all do and that is not confirmed.
+    Raises SelectionUnconfirmed when none matches, or all do, and that is not said to be meant.
     """
-    matching, all_there = await database.read(partial(_count, frozen))
-    if matching == 0:
-        raise InvalidCommand(
-            f"no record of {selection.table} matches (of {all_there}); change the filter",
-            pointer=f"{_AT}/where",
-        )
-    if matching == all_there and selection.confirm is None:
-        raise InvalidCommand(
-            f"all {all_there} records of {selection.table} match; say confirm: all when that is "
-            "meant",
-            pointer=f"{_AT}/confirm",
-        )
+    selection.require_confirmed(*await database.read(partial(_count, frozen)))
     after = 0
     while page := await database.read(partial(_page, frozen, after)):
         yield b"".join(_line(frozen, key, version) for key, version in page)

@@ -52,13 +52,17 @@ UNLIMITED = Allowance()
 
 @dataclass(slots=True)
 class Upload:
-    """A run of items that is being stored; ``keyed_by`` points to their keys, if they have some."""
+    """A run of items that is being stored; ``keyed_by`` points to their keys, if they have some.
+
+    ``may_be_empty``: whoever decides on the job says whether it needs items.
+    """
 
     upload_id: str
     tenant: str
     created_at: float
     keyed_by: str | None = None
     allowed: Allowance = UNLIMITED
+    may_be_empty: bool = False
     opened: bool = False
     source: UploadedItems | None = None
 
@@ -85,7 +89,7 @@ async def received(
             upload.opened, waiting = True, []
     waiting += cutter.finish()
     _check_size(upload, cutter)
-    if cutter.items == 0:
+    if cutter.items == 0 and not upload.may_be_empty:
         raise InvalidCommand("a job needs at least one item; send some", pointer="/items")
     source = UploadedItems(
         upload_id=upload.upload_id, items=cutter.items, size=cutter.size, sha256=cutter.sha256

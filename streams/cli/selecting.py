@@ -18,9 +18,10 @@ def select(  # noqa: PLR0913 - the options of a command
         str, typer.Option(help="A condition as JSON; all records when left out.")
     ] = "",
     each: Annotated[str, typer.Option(help="JSON object that each item says as well.")] = "",
-    confirm_all: Annotated[
-        bool, typer.Option("--all", metavar=FLAG, help="All records may match.")
-    ] = False,
+    confirm: Annotated[
+        str,
+        typer.Option(metavar="all|none", help="All records may match, or none; refused else."),
+    ] = "",
     param: Annotated[
         list[str] | None, typer.Option("--param", "-p", help="KEY=VALUE; JSON, else text.")
     ] = None,
@@ -47,7 +48,7 @@ def select(  # noqa: PLR0913 - the options of a command
     selection: dict[str, Any] = {"table": table}
     selection |= {"where": read_json("--where", where)} if where else {}
     selection |= {"each": read_json("--each", each)} if each else {}
-    selection |= {"confirm": "all"} if confirm_all else {}
+    selection |= {"confirm": confirm} if confirm else {}
     body: dict[str, Any] = {"operation": operation, "select": selection}
     more = read_options(options, None, {"dry_run": dry_run})
     body |= {"options": more} if more else {}

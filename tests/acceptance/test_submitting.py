@@ -97,6 +97,17 @@ def test_a_filter_and_an_edited_draft(stack: Stack, tmp_path: Path) -> None:
     )
     assert [name for (name,) in seen] == [f"{made}-1", f"{made}-4"]
 
+    none = json.dumps({"op": "equals", "column": "name", "value": f"{made}-none"})
+    said = ("annotations.update_projects", "projects", "--where", none)
+    refused = client.ask(
+        "POST",
+        JOBS,
+        {"operation": said[0], "select": {"table": said[1], "where": json.loads(none)}},
+        status=422,
+    )
+    assert refused["code"] == "selection_unconfirmed"
+    assert stack.json("select", *said, "--confirm", "none")["status"] == "completed"
+
     draft = _post(client, JOBS, {"operation": "annotations.create_projects", "draft": True})
     links = draft["links"]
     _post(client, f"{links['append']}?part=0", [{"name": f"{made}-{n}"} for n in "abc"])

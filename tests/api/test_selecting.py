@@ -44,16 +44,23 @@ async def test_a_filter_makes_the_items_which_stay_to_be_read(shop: Shop) -> Non
 
 async def test_all_records_need_a_word(shop: Shop) -> None:
     problem = await shop.post(JOBS, json=_body(where=None), status=422)
-    assert (problem["pointer"], "all 4 records of stock match" in problem["detail"]) == (
-        "/select/confirm",
-        True,
-    )
+    assert (problem["code"], problem["pointer"]) == ("selection_unconfirmed", "/select/confirm")
+    assert "all 4 records of stock match" in problem["detail"]
     job = await shop.post(JOBS, json=_body(where=None, confirm="all"))
     assert (await shop.settled(job))["counts"]["succeeded"] == 4
 
 
+async def test_no_record_needs_a_word_as_well(shop: Shop) -> None:
+    none = NAMED | {"below": "a"}
+    problem = await shop.post(JOBS, json=_body(where=none), status=422)
+    assert (problem["code"], problem["pointer"]) == ("selection_unconfirmed", "/select/confirm")
+    assert "no record of stock matches (of 4)" in problem["detail"]
+    job = await shop.post(JOBS, json=_body(where=none, confirm="none"))
+    assert (job["status"], job["counts"]["total"], job["percent"]) == ("completed", 0, 100.0)
+    assert (await shop.get(job["links"]["items"]))["items"] == []
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    (_body(where=NAMED | {"below": "a"}), "/select/where"),
     (_body(where=NAMED | {"op": "like"}), "/select/where"),
     (_body(where=NAMED | {"column": "price"}), "/select/where/column"),
     (_body(where=NAMED | {"below": 7}), "/select/where/below"),

@@ -409,7 +409,7 @@ class TestSteering:
         where = {"op": "equals", "column": "project_id", "value": 7}
         ended = ask(
             *("select", "notes.update", "notes", "--where", json.dumps(where), "--key", "k1"),
-            *("--each", '{"label": "PLACE"}', "--all", "--dry-run", "-p", "a=1"),
+            *("--each", '{"label": "PLACE"}', "--confirm", "all", "--dry-run", "-p", "a=1"),
         )
 
         assert (ended.code, ended.out) == (0, "job-1\n")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from domain.commands import (
+    ArchiveJob,
     CancelJob,
     PauseJob,
     ResumeJob,
@@ -440,3 +441,22 @@ async def test_the_same_batch_comes_twice_and_another_one_under_its_id(stages: S
     with pytest.raises(CommandRefused, match="taken by another job"):
         await submit(stages, step("a"), job_id=batch)
     assert len(await children(stages, batch)) == 4
+
+
+async def test_a_batch_hears_of_its_jobs_before_it_is_put_away_or_undone(stages: Stages) -> None:
+    batches = [await submit(stages, step("first"), step("second")) for _ in range(2)]
+    await stages.run_dry()
+    for batch in batches:
+        await _ask(stages, UndoJob, f"{batch}-1")
+        await _without(stages, batch)
+        assert (await stages.job(batch)).counts.succeeded == 6, "it is not told"
+    away, undone = batches
+    await _ask(stages, ArchiveJob, away)
+    job = await stages.job(away)
+    assert (job.status, job.counts.succeeded, job.counts.rolled_back) == (JobStatus.ARCHIVED, 3, 3)
+    assert job.ended is JobStatus.COMPLETED_WITH_ERRORS
+    await _ask(stages, UndoJob, f"{undone}-2")
+    await _without(stages, undone)
+    with pytest.raises(WrongState, match="undo is not possible"):
+        await _ask(stages, UndoJob, undone)
+    assert (await stages.job(undone)).status is JobStatus.ROLLED_BACK

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Date,
     DateTime,
     Double,
@@ -28,15 +30,16 @@ from sqlalchemy import (
     insert,
 )
 
-from domain.commands import JobSpec, OpenJob
-from domain.errors import InvalidCommand, PluginInvalid
+from domain.commands import JobSpec, OpenJob, SubmitJob, UploadedItems
+from domain.errors import InvalidCommand, PluginInvalid, SelectionUnconfirmed
+from domain.events import JobStatus
 from domain.operation import Context, operation
 from domain.outcomes import Done, Result
 from domain.record_filter import RecordSelection, Where
 from domain.registry import Registry
 from streams.callers import Caller
 from streams.selecting import PAGE, frozen_lines, prepared
-from streams.stores import migrate
+from streams.stores import audit, migrate, payloads
 from streams.stores.database import Database
 from tests.databases import database, database_url, shared_database
 from tests.engine.conftest import CALLER, Desk
@@ -46,6 +49,7 @@ from tests.engine.stock import operations, stock
 __all__ = ["database", "database_url", "shared_database"]
 
 WHERE: TypeAdapter[Any] = TypeAdapter(Where)
+EMPTY = hashlib.sha256().hexdigest()
 A_B = {"op": "in", "column": "name", "values": ["a", "b"]}
 
 metadata = MetaData()
@@ -159,7 +163,7 @@ async def test_conditions_are_joined_and_each_item_says_more(full: Database) -> 
         both = {"op": "and", "all": [SIMPLE[first][0], SIMPLE[second][0]]}
         expected = [r["id"] for r in MINE if SIMPLE[first][1](r) and SIMPLE[second][1](r)]
         if not expected:
-            with pytest.raises(InvalidCommand, match="no record of wares matches \\(of 60\\)"):
+            with pytest.raises(SelectionUnconfirmed, match=r"no record of wares.*\(of 60\)"):
                 await _frozen(full, both)
             continue
         found = await _frozen(full, both, each={"weight": 2.5})
@@ -171,10 +175,22 @@ async def test_conditions_are_joined_and_each_item_says_more(full: Database) -> 
 
 async def test_all_of_them_must_be_meant(full: Database) -> None:
     for where in (None, {"op": "range", "column": "id", "at_least": 1}):
-        with pytest.raises(InvalidCommand, match="all 60 records of wares match") as refused:
-            await _frozen(full, where)
-        assert refused.value.pointer == "/select/confirm"
+        for unsaid in ({}, {"confirm": "none"}):
+            with pytest.raises(SelectionUnconfirmed, match="all 60 records of wares") as refused:
+                await _frozen(full, where, **unsaid)
+            assert refused.value.pointer == "/select/confirm"
         assert len(await _frozen(full, where, confirm="all")) == 60
+
+
+async def test_none_of_them_must_be_meant(full: Database) -> None:
+    nowhere = {"op": "equals", "column": "name", "value": "z"}
+    for unsaid in ({}, {"confirm": "all"}):
+        with pytest.raises(SelectionUnconfirmed, match="confirm: none") as refused:
+            await _frozen(full, nowhere, **unsaid)
+        assert refused.value.pointer == "/select/confirm"
+    assert await _frozen(full, nowhere, confirm="none") == []
+    some = {"op": "equals", "column": "name", "value": "a"}
+    assert len(await _frozen(full, some, confirm="none")) == 15
 
 
 async def test_pages_are_read_one_by_one(full: Database) -> None:
@@ -262,9 +278,9 @@ def test_who_declares_no_table_cannot_be_asked_so() -> None:
         operation("ware.name", item=Nameless, selectable=wares)(lambda _ctx, _item: Done())
 
 
-def _spec(names: Sequence[str], **options: Any) -> JobSpec:
+def _spec(names: Sequence[str], *, confirm: str | None = None, **options: Any) -> JobSpec:
     where = {"op": "in", "column": "name", "values": list(names)}
-    select = {"table": "stock", "where": where, "each": {"amount": 5}}
+    select = {"table": "stock", "where": where, "each": {"amount": 5}, "confirm": confirm}
     document = {"operation": "stock.add", "select": select, "options": options}
     return JobSpec.model_validate(document)
 
@@ -282,8 +298,26 @@ async def test_a_job_works_what_matched_at_its_submit_and_nothing_else(desk: Des
     assert again.job_id == job_id, "the same submit, whatever would match by now"
     amounts = "SELECT amount FROM stock ORDER BY id"
     assert await desk.rows(amounts) == [(5,), (5,), (0,), (5,), (0,)]
-    with pytest.raises(InvalidCommand, match="no record of stock matches"):
+    with pytest.raises(SelectionUnconfirmed, match="no record of stock matches"):
         await gateway.submit_selected(Caller("other", "eve"), _spec("ab"), key=None)
+
+
+async def test_a_job_of_nothing_ends_as_it_begins(desk: Desk) -> None:
+    await desk.settle(await desk.submit("stock.create", [{"name": "a"}]))
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    gateway, spec = desk.engine.gateway, _spec("z", confirm="none", start_at=tomorrow)
+    first = await gateway.submit_selected(CALLER, spec, key="k")
+    assert first.job is not None
+    assert (first.job.status, first.job.percent) == (JobStatus.COMPLETED, 100.0)
+    await desk.settle(await desk.submit("stock.create", [{"name": "z"}]))
+    again = await gateway.submit_selected(CALLER, spec, key="k")
+    job = await desk.settle(again.job_id)
+    assert (again.job_id, job.counts.total, job.percent) == (first.job_id, 0, 100.0)
+    assert await desk.rows("SELECT amount FROM stock ORDER BY id") == [(0,), (0,)]
+    report = await desk.engine.database.read(
+        lambda _: audit.verify(desk.engine.database, None, job_id=job.id)
+    )
+    assert not report.findings
 
 
 async def test_a_plan_of_a_selection_is_about_the_records_of_its_dry_run(desk: Desk) -> None:
@@ -308,6 +342,28 @@ async def test_strangers_cannot_say_that_they_have_looked(database: Database) ->
     assert problem["pointer"] == "/spec/select"
     opened = await stages.command(OpenJob, stages.ids.new(), spec=spec)
     assert opened.problem is not None
+
+
+async def test_whoever_sends_the_command_is_asked_whether_nothing_is_meant(
+    database: Database,
+) -> None:
+    """A producer that stores its items and sends the command, past the API."""
+    stages = Stages(database, Registry(operations))
+    decisions = []
+    for confirm in (None, "none"):
+        empty = UploadedItems(upload_id=stages.ids.new(), items=0, size=0, sha256=EMPTY)
+        database.write_now(lambda c, empty=empty: _upload(c, empty))
+        job_id, spec = stages.ids.new(), _spec("z", confirm=confirm)
+        decisions.append(await stages.command(SubmitJob, job_id, spec=spec, source=empty))
+    refused, taken = decisions
+    assert refused.problem is not None
+    assert refused.problem["code"] == "selection_unconfirmed"
+    assert taken.problem is None
+
+
+def _upload(connection: Connection, source: UploadedItems) -> None:
+    payloads.open_upload(connection, source.upload_id, "local", 0.0)
+    payloads.complete_upload(connection, source)
 
 
 _values = st.one_of(

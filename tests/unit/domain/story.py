@@ -16,6 +16,7 @@ from domain.jobs import JobMapper
 from domain.options import JobOptions, Start
 from domain.outcomes import ClosedChunk, Closing, Fault
 from domain.ranges import Ranges
+from domain.record_filter import RecordSelection
 from domain.retrying import Failures
 from domain.reversal import Part
 from domain.schedule import Measured, rescheduled
@@ -53,6 +54,12 @@ class Story:
         fresh = list(self.job.collect_events())
         self.events += fresh
         return fresh
+
+    def selecting(self, confirm: str | None = None) -> Story:
+        """Items are to be those that a filter matches."""
+        select = RecordSelection.model_validate({"table": "prices", "confirm": confirm})
+        self.spec = self.spec.model_copy(update={"select": select})
+        return self
 
     # -- commands -----------------------------------------------------------------
 
@@ -249,7 +256,10 @@ class Story:
 
     def died(self, chunk: int) -> Story:
         """Workers died over an open chunk; all its items come back."""
-        items = self.job.open[chunk].items
+        opened = self.job.open[chunk]
+        items = opened.items
+        if opened.cause.undoing and not items:
+            items = Ranges.span(0, self.standing(chunk))
         return self.record(ClosedChunk(chunk=chunk, closing=Closing.DIED, returned=items))
 
     def restored(self, chunk: int, *, conflict: int = 0, failed: int = 0, ms: float = 0.0) -> Story:

@@ -6,7 +6,7 @@ import pytest
 
 from domain import planning
 from domain.errors import WrongState
-from domain.events import Cause, ChunksPlanned, JobStatus, UndoStarted
+from domain.events import Cause, ChunksPlanned, JobStatus, PlannedChunk, UndoStarted
 from domain.outcomes import ClosedChunk, Closing, Counts
 from domain.ranges import Ranges
 from domain.reversal import Part
@@ -191,10 +191,10 @@ def test_an_undo_that_kills_its_worker_is_cut_and_stays_an_undo() -> None:
     (first,) = story.job.open
     assert story.job.open[first].cause is Cause.ROLLBACK
     assert story.job.open[first].target == 0
-    assert list(story.job.open[first].items) == [0, 1]
+    assert list(story.job.open[first].items) == [2, 3, 4], "what was done last goes first"
     story.restored(first).plan()
     (second,) = story.job.open
-    assert list(story.job.open[second].items) == [2, 3, 4]
+    assert list(story.job.open[second].items) == [0, 1]
     story.restored(second, failed=1)
     assert story.job.status is JobStatus.ROLLBACK_INCOMPLETE
     assert story.job.counts == Counts(succeeded=1, rolled_back=4)
@@ -331,3 +331,36 @@ def test_a_graceful_cancel_drops_what_comes_back_and_may_roll_back() -> None:
 
 def test_a_graceful_cancel_with_nothing_in_flight_is_a_cancel() -> None:
     assert Story().submit(2).wind_down().job.status is JobStatus.CANCELLED
+
+
+def test_of_an_undo_that_kills_the_last_items_go_first() -> None:
+    story = Story().submit(8).work().undo().plan().died(1).plan()
+    assert story.job.open[2].items == Ranges.span(4, 8)
+    story.died(2).plan()
+    assert story.job.open[3].items == Ranges.span(6, 8)
+    story.put_back().collect()
+    back = [each for each in story.events if isinstance(each, ChunksPlanned)][2:]
+    assert [each.chunks[0].items.spans[0] for each in back] == [(4, 8), (6, 8), (4, 6), (0, 4)]
+    assert story.job.counts == Counts(rolled_back=8)
+
+    again = story.undo().plan().died(6).plan()
+    assert again.job.open[7].items == Ranges.span(0, 2), "forwards, when it is applied again"
+
+
+def test_parts_of_an_undo_may_have_been_planned_in_the_order_of_an_earlier_release() -> None:
+    story = Story().submit(8).work().undo().plan().died(1)
+    story.collect()
+    low, high = Ranges.span(0, 4), Ranges.span(4, 8)
+    for number, part in enumerate((low, high), start=2):
+        chunk = PlannedChunk(chunk=number, cause=Cause.ROLLBACK, items=part, parent=1, target=0)
+        story.job.apply(_planned(story, chunk))
+        assert [entry.items for entry in story.job.backlog] == ([high] if part == low else [])
+        story.restored(number)
+    assert story.job.counts == Counts(rolled_back=8)
+
+
+def _planned(story: Story, chunk: PlannedChunk) -> ChunksPlanned:
+    """As it was stored."""
+    undo = [each for each in story.events if isinstance(each, ChunksPlanned)][-1]
+    now = {"originator_version": story.job.version + 1, "counts": story.job.counts}
+    return ChunksPlanned(**dict(undo) | {"chunks": (chunk,), **now})

@@ -6,6 +6,7 @@ Each check raises ContractBrokenError, whose message says what was seen and what
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -232,11 +233,19 @@ def check_cancellation(case: Case) -> None:
 
 def check_stopping(case: Case) -> None:
     """A worker that is to stop is not held up by a call, and another one ends the job."""
-    with case.bench() as bench:
-        case.prepare(bench)
+    begun, operation = asyncio.Event(), case.operation
+
+    async def noticed(context: Any, item: Any) -> Any:
+        begun.set()
+        return await operation.apply(context, item)
+
+    watched = case.with_operation(replace(operation, apply=noticed))
+    with watched.bench() as bench:
+        watched.prepare(bench)
         job = bench.start(case.kind, case.items, params=case.params)
         while bench.wait_for(bench.stages.step()) and not bench.stages.is_calling:
             pass
+        bench.wait_for(asyncio.wait_for(begun.wait(), operation.timeout))
         stopped = bench.wait_for(bench.stages.drain(case.patience))
         case.require(
             stopped,

@@ -26,7 +26,7 @@ KEYS = "/api/v1/keys"
 MAX_ROLES = 20
 
 
-class Wanted(Value):
+class WantedKey(Value):
     """The body of a new key."""
 
     name: Annotated[str, Field(max_length=100)]
@@ -45,7 +45,7 @@ async def create(request: web.Request) -> web.Response:
     keys = _keys(request)
     Parameters(request, ())
     limits = edge(request).limits
-    wanted = checked(Wanted, await bodies.read_optional(request, limits), limits.json_depth)
+    wanted = checked(WantedKey, await bodies.read_optional(request, limits), limits.json_depth)
     ends = None if wanted.expires_at is None else wanted.expires_at.timestamp()
     made = await keys.create(caller(request), wanted.name, wanted.roles, ends)
     _note(request, "key_created", made.row)

@@ -105,6 +105,7 @@ WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("DELETE", "/api/v1/retention/TENANT/KIND"): [_asked()],
     ("GET", "/api/v1/limits"): [_asked()],
     ("POST", "/api/v1/limits/LIMIT"): [_asked(body={"rate": 10})],
+    ("GET", "/api/v1/openapi.json"): [_asked()],
     ("GET", "/health/live"): [_asked()],
     ("GET", "/health/ready"): [_asked()],
     ("GET", "/metrics"): [_asked()],

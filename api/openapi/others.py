@@ -182,6 +182,16 @@ OTHERS: Final[Mapping[tuple[str, str], Told]] = {
             )
         },
     ),
+    **{
+        ("GET", path): Told(
+            name=name, tag="Pages", answers={200: Answer(about=about, others={kind: example})}
+        )
+        for path, name, about, kind, example in (
+            ("/docs", "docs", "The page.", "text/html", "<!doctype html>"),
+            ("/docs/style.css", "style", "The style sheet.", "text/css", "main {}"),
+            ("/problems", "problems", "The page.", "text/html", "<!doctype html>"),
+        )
+    },
     ("GET", "/api/v1/openapi.json"): Told(
         name="openapi",
         tag="Machines",

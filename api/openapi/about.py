@@ -16,9 +16,9 @@ ABOUT: Final = f"""\
 Bulk operations on domain records, submitted, followed, audited and undone over HTTP.
 docs/api.md is the guide.
 
-- **Bodies** are JSON in UTF-8 (up to {_LIMITS.json_body} bytes for jobs, {_LIMITS.small_body} for
-  anything else), or NDJSON of any length where items are sent. An unknown parameter or field is
-  refused, so that no typo is ignored.
+- **Bodies** are JSON in UTF-8 (up to {_LIMITS.json_body} bytes for jobs, {_LIMITS.named_body} for
+  what names items one by one, {_LIMITS.small_body} for anything else), or NDJSON of any length
+  where items are sent. An unknown parameter or field is refused, so that no typo is ignored.
 - **Refusals** are `application/problem+json` (RFC 9457). `code` is stable, and what programs look
   at; `/problems` lists all of them. Beside what each route names, a path that nothing answers to
   is 404 `not_found`, and a method that it does not take 405 `method_not_allowed`.

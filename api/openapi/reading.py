@@ -170,19 +170,19 @@ _ITEMS: Mapping[tuple[str, str], Told] = {
                 },
             )
         },
-        problems=("not_acceptable", "archived"),
+        problems=("not_acceptable", "archived", "invalid"),
     ),
     ("GET", f"{JOB}/items/{{position}}"): Told(
         name="showItem",
         tag="Items",
         answers={200: Answer(about="The item.", model=answers.ItemPast)},
-        problems=("item_not_found", "archived"),
+        problems=("item_not_found", "archived", "invalid"),
     ),
     ("GET", f"{JOB}/errors"): Told(
         name="listErrors",
         tag="Items",
         answers={200: Answer(about="The groups, the largest first.", model=answers.ErrorGroups)},
-        problems=("archived",),
+        problems=("archived", "invalid"),
     ),
     ("GET", f"{JOB}/diff/{{other}}"): Told(
         name="compareJobs",
@@ -265,7 +265,7 @@ READING: Final[Mapping[tuple[str, str], Told]] = {
             LIMIT,
         ),
         answers={200: Answer(about="A page.", model=answers.Compensations)},
-        problems=("archived",),
+        problems=("archived", "invalid"),
     ),
     ("GET", f"{_RECORD}/history"): Told(
         name="showHistory",

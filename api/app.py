@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -11,6 +11,7 @@ from api import (
     attempts,
     batches,
     compensations,
+    contract,
     diffs,
     events,
     installation,
@@ -19,6 +20,7 @@ from api import (
     keys,
     me,
     operations,
+    pages,
     plans,
     previews,
     records,
@@ -35,7 +37,7 @@ from api.limits import Limits
 from api.meters import Meters
 from api.middleware import STACK
 from api.ports import Callers, Verb, Vitals
-from api.rules import KNOWN, OPEN, RULES, Route, Rule, needs
+from api.rules import KNOWN, OPEN, RULES, TABLE, Route, Rule, needs
 from api.security import add_headers
 from api.unmatched import PATTERN, expectation, unmatched
 from domain.permissions import Permission
@@ -109,6 +111,10 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", _RULE, retention.remove, _OPERATE),
     Route("GET", _LIMITS, shared_limits.index, _OPERATE),
     Route("POST", f"{_LIMITS}/{{name:[^/]{{1,100}}}}", shared_limits.change, _OPERATE),
+    Route("GET", "/api/v1/openapi.json", contract.openapi, OPEN),
+    Route("GET", "/docs", contract.docs, OPEN),
+    Route("GET", pages.STYLE, contract.style, OPEN),
+    Route("GET", "/problems", contract.problems, OPEN),
     Route("GET", "/health/live", vitals.alive, OPEN),
     Route("GET", "/health/ready", vitals.ready, OPEN),
     Route("GET", "/metrics", vitals.metrics, OPEN),
@@ -179,9 +185,10 @@ def create_health_app(
     return _routed(own, (*HEALTH_ROUTES, ROUTES[-1]))
 
 
-def _routed(own: Basics, routes: Iterable[Route]) -> web.Application:
+def _routed(own: Basics, routes: tuple[Route, ...]) -> web.Application:
     app = web.Application(middlewares=STACK)
     app[BASICS] = own
+    app[TABLE] = routes
     app[RULES] = {
         app.router.add_route(
             route.method, route.path, route.handler, expect_handler=expectation

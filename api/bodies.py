@@ -63,9 +63,9 @@ async def read(
     return await asyncio.to_thread(understand, body)
 
 
-async def read_optional(request: web.Request, limits: Limits) -> Any:
-    """A small body as a JSON value; an empty object when there is none."""
-    body = await _read(request, limits, limits.small_body)
+async def read_optional(request: web.Request, limits: Limits, size: int | None = None) -> Any:
+    """A small body, or one of ``size`` bytes, as a JSON value; without one an empty object."""
+    body = await _read(request, limits, size or limits.small_body)
     return parse(body) if body.strip() else {}
 
 

@@ -23,7 +23,7 @@ from streams.stores.survey import RecordName
 
 _FORMATS = {"json": JSON, "ndjson": NDJSON, "csv": CSV, "items": NDJSON}
 _UNATTEMPTED = "unattempted"
-_STATUSES = (*(status.value for status in ItemStatus), _UNATTEMPTED)
+STATUSES = (*(status.value for status in ItemStatus), _UNATTEMPTED)
 _RECORD = re.compile(r"(?P<table>[^/]{1,100})/(?P<id>[0-9]{1,19})")
 
 
@@ -60,7 +60,7 @@ async def items(request: web.Request) -> web.StreamResponse:
 
 async def _wanted(request: web.Request, query: Parameters) -> Wanted:
     """The filters; those that no item can meet are refused, with what is possible."""
-    statuses = query.choices("status", _STATUSES)
+    statuses = query.choices("status", STATUSES)
     code = query.text("code")
     if code is not None:
         own, job_id = edge(request), request.match_info["job_id"]

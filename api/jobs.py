@@ -37,6 +37,8 @@ _FILTERS = (
     "limit",
 )
 _SELECTED = set(UndoSelection.model_fields)
+_NAMING: tuple[Verb, ...] = ("retry", "undo")
+"""Verbs that may name items, one by one."""
 _STATUSES = tuple(status.value for status in JobStatus)
 
 
@@ -136,7 +138,7 @@ async def edit(request: web.Request) -> web.Response:
     """Other bodies for items of a draft; items that are not to be worked."""
     own = edge(request)
     Parameters(request, ())
-    body = await bodies.read_optional(request, own.limits)
+    body = await bodies.read_optional(request, own.limits, own.limits.named_body)
     wanted = checked(Editing, body, own.limits.json_depth)
     job_id, key = request.match_info["job_id"], idempotency_key(request)
     return await accepted(request, await own.gateway.edit(caller(request), job_id, wanted, key=key))
@@ -148,7 +150,8 @@ def command(verb: Verb) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         own = edge(request)
         Parameters(request, ())
-        body = await bodies.read_optional(request, own.limits)
+        size = own.limits.named_body if verb in _NAMING else own.limits.small_body
+        body = await bodies.read_optional(request, own.limits, size)
         job_id, key = request.match_info["job_id"], idempotency_key(request)
         reason, more = _said(verb, body, own.limits.json_depth)
         if more.roll_back:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -24,9 +25,10 @@ _log = structlog.get_logger("countermand.api")
 
 KEYS = "/api/v1/keys"
 MAX_ROLES = 20
+_KEY_ID = re.compile(r"[0-9a-f]{32}")
 
 
-class Wanted(Value):
+class WantedKey(Value):
     """The body of a new key."""
 
     name: Annotated[str, Field(max_length=100)]
@@ -45,7 +47,7 @@ async def create(request: web.Request) -> web.Response:
     keys = _keys(request)
     Parameters(request, ())
     limits = edge(request).limits
-    wanted = checked(Wanted, await bodies.read_optional(request, limits), limits.json_depth)
+    wanted = checked(WantedKey, await bodies.read_optional(request, limits), limits.json_depth)
     ends = None if wanted.expires_at is None else wanted.expires_at.timestamp()
     made = await keys.create(caller(request), wanted.name, wanted.roles, ends)
     _note(request, "key_created", made.row)
@@ -56,8 +58,8 @@ async def index(request: web.Request) -> web.Response:
     """The tenant's keys, without their secrets; revoked and expired ones included."""
     keys, limits = _keys(request), edge(request).limits
     query = Parameters(request, ("cursor", "limit"))
-    limit, after = query.integer("limit", 1, limits.max_page) or limits.page, query.text("cursor")
-    if after is not None and not after.isalnum():
+    limit, after = query.integer("limit", 1, limits.max_page) or limits.page, query.given("cursor")
+    if after is not None and not _KEY_ID.fullmatch(after):
         raise wrong("cursor must be that of the page before", "cursor")
     rows = await keys.page(caller(request).tenant, after or "", limit + 1)
     following = rows[limit - 1].key_id if len(rows) > limit else None

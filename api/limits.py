@@ -19,6 +19,8 @@ class Limits:
     hosts: frozenset[str] = LOOPBACK_HOSTS
     json_body: int = 10_000_000
     small_body: int = 64_000
+    named_body: int = 500_000
+    """A command that names items one by one; it must fit into a message."""
     json_depth: int = 64
     body_idle: float = 30.0
     """A request's body may stand still this long."""

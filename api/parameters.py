@@ -33,18 +33,22 @@ class Parameters:
         """The value, or None when it is absent or empty."""
         return self._query.get(name) or None
 
+    def given(self, name: str) -> str | None:
+        """The value as it is, empty or not, or None when it is absent."""
+        return self._query.get(name)
+
     def texts(self, name: str) -> list[str]:
         """All values of a parameter that may be repeated."""
         return self._query.getall(name, [])
 
     def integer(self, name: str, least: int, most: int) -> int | None:
         """A whole number in ``least .. most``, or None when it is absent."""
-        text = self.text(name)
+        text = self.given(name)
         return None if text is None else integer(name, text, least, most)
 
     def moment(self, name: str) -> datetime | None:
         """An ISO 8601 time (UTC when it has no offset), or None when it is absent."""
-        text = self.text(name)
+        text = self.given(name)
         if text is None:
             return None
         try:
@@ -55,7 +59,7 @@ class Parameters:
 
     def choice(self, name: str, choices: Collection[str]) -> str | None:
         """One of ``choices``, or None when it is absent."""
-        text = self.text(name)
+        text = self.given(name)
         return None if text is None else chosen(name, text, choices)
 
     def choices(self, name: str, choices: Collection[str]) -> list[str]:

@@ -42,6 +42,8 @@ from domain.errors import (
 )
 
 PROBLEM_JSON = "application/problem+json"
+TYPE = "urn:countermand:problem:"
+"""What the type of every problem begins with; its code follows."""
 INTERNAL = 500
 CHALLENGE = 'Bearer realm="countermand"'
 """What ``WWW-Authenticate`` begins with (RFC 6750)."""
@@ -160,7 +162,7 @@ def document(problem: Problem, request_id: str) -> dict[str, Any]:
     """The problem as JSON."""
     title = HTTPStatus(problem.status).phrase
     body: dict[str, Any] = {
-        "type": f"urn:countermand:problem:{problem.code}",
+        "type": TYPE + problem.code,
         "title": title,
         "status": problem.status,
         "detail": problem.detail,

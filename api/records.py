@@ -10,8 +10,8 @@ from api.parameters import MAX_ID, MAX_VERSION, Parameters
 from api.problems import refused
 from api.record_documents import standing_document, version_document
 
-_PAGE = 20
-_MAX_PAGE = 100
+PAGE = 20
+MAX_PAGE = 100
 
 
 async def history(request: web.Request) -> web.Response:
@@ -19,7 +19,7 @@ async def history(request: web.Request) -> web.Response:
     query = Parameters(request, ("include", "cursor", "limit"))
     whole = query.choice("include", ("values",)) is not None
     cursor = query.integer("cursor", 1, MAX_VERSION)
-    limit = query.integer("limit", 1, _MAX_PAGE) or _PAGE
+    limit = query.integer("limit", 1, MAX_PAGE) or PAGE
     table, record_id = _record(request)
     versions, following = await edge(request).queries.history(
         caller(request).tenant, table, record_id, cursor=cursor, limit=limit

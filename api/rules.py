@@ -47,6 +47,8 @@ class Route(NamedTuple):
 
 
 RULES: web.AppKey[dict[web.AbstractRoute, Rule]] = web.AppKey("rules", dict)
+TABLE: web.AppKey[tuple[Route, ...]] = web.AppKey("table", tuple)
+"""The routes of an application, in their order."""
 
 
 async def admit(request: web.Request) -> None:

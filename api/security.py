@@ -38,6 +38,8 @@ HEADERS = {
     "Server": "countermand",
 }
 """On every answer, errors and live streams included; jobs change, so none is kept."""
+PAGE_POLICY = f"{HEADERS['Content-Security-Policy']}; style-src 'self'"
+"""What pages may: have the server's own style, and nothing else."""
 
 
 def guard(request: web.Request, hosts: frozenset[str]) -> None:
@@ -85,6 +87,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers = response.headers
     for name, value in HEADERS.items():
         headers[name] = value
+    if response.content_type == "text/html":
+        headers["Content-Security-Policy"] = PAGE_POLICY
     taken = request.get(TAKEN)
     if taken is not None:
         headers["RateLimit-Limit"] = str(taken.limit)

@@ -1,7 +1,8 @@
-"""Describing: what others need to know to speak to the engine over Kafka."""
+"""Describing: what others need to know to speak to the engine, over Kafka and over HTTP."""
 
 from __future__ import annotations
 
+import runpy
 import sys
 from typing import Annotated
 
@@ -28,3 +29,15 @@ def asyncapi(
 
     with pipe_may_close():
         sys.stdout.write(text(describe(server or [])).decode())
+
+
+def openapi() -> None:
+    """Print the OpenAPI document of the HTTP API, as a server has it at /api/v1/openapi.json.
+
+    \b
+    Example:
+      countermand openapi > openapi.json
+    """
+    with pipe_may_close():
+        # By its name, as the server itself is started: the edge is above the command line.
+        runpy.run_module("api.openapi", run_name="__main__")

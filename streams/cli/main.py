@@ -103,6 +103,7 @@ app.command(rich_help_panel=SERVER)(serving.serve)
 for part in (scaling.api, scaling.coordinator, scaling.worker):
     app.command(rich_help_panel=SERVER)(part)
 app.command(rich_help_panel=SERVER)(describing.asyncapi)
+app.command(rich_help_panel=SERVER)(describing.openapi)
 app.command(rich_help_panel=SERVER)(health.health)
 for look in (operating.workers, operating.weights, operating.limits):
     app.command(rich_help_panel=SERVER)(look)

@@ -39,6 +39,10 @@ def lacked(body: bytes) -> str:
 def test_every_route_has_a_rule_and_what_is_open_is_named() -> None:
     assert all(isinstance(route.rule, Rule) for route in ROUTES)
     assert [route.path for route in ROUTES if route.rule is OPEN] == [
+        "/api/v1/openapi.json",
+        "/docs",
+        "/docs/style.css",
+        "/problems",
         "/health/live",
         "/health/ready",
         "/metrics",

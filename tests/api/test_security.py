@@ -10,7 +10,7 @@ import pytest
 
 from api.app import ROUTES
 from api.limits import LOOPBACK_HOSTS, Limits
-from api.security import HEADERS
+from api.security import HEADERS, PAGE_POLICY
 from streams.settings import load
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
@@ -43,7 +43,9 @@ WRITING = [path for method, path in PATHS if method == "POST"]
 async def ask(site: Site, method: str, path: str, **options: Any) -> tuple[int, dict[str, Any]]:
     async with site.client.request(method, path, **options) as response:
         headers = response.headers
-        for name, value in HEADERS.items():
+        page = response.content_type == "text/html"
+        policy = {"Content-Security-Policy": PAGE_POLICY} if page else {}
+        for name, value in (HEADERS | policy).items():
             assert headers.getall(name) == [value], f"{name} on {method} {path}"
         assert headers["X-Request-Id"]
         if response.status >= 400:
@@ -57,7 +59,7 @@ async def ask(site: Site, method: str, path: str, **options: Any) -> tuple[int, 
 
 
 def test_the_routes_are_those_that_are_promised() -> None:
-    assert len(PATHS) == len(set(PATHS)) == 51
+    assert len(PATHS) == len(set(PATHS)) == 55
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,14 @@ PROOFS = (
         "plugin", "a plug-in of 25 lines gets submit, progress, retry, undo, audit", _DEFAULT
     ),
     Proof(
+        "openapi",
+        "schemathesis over the whole document, all checks, links followed: 0 failures, no 500",
+        full=_tests("tests/openapi/test_trying.py", chosen="whole"),
+        sample=_tests("tests/openapi/test_trying.py", chosen="sample"),
+        full_limit=3600.0,
+        sample_limit=300.0,
+    ),
+    Proof(
         "one-process",
         "1 to 8 coordinators, 3 to 12 partitions: a job's commands and hints reach one process",
         full=_tests("tests/kafka/test_one_process.py"),

@@ -1,0 +1,65 @@
+"""Schemathesis over the whole document against a live engine: all checks, links followed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.bootstrap import embedded
+from streams.settings import Settings
+from tests.api.proofs import proven
+from tests.api.shop import Shop
+from tests.openapi.trying import Trial, trial
+from tests.proof.figures import tell
+from tests.unit.streams.identity.signing import token
+
+SEED = int(os.environ.get("COUNTERMAND_TEST_SEED", "1"))
+PHASES = ("--phases", "examples,coverage,fuzzing,stateful")
+
+
+@pytest.fixture
+async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
+    """An engine with the operations that are installed, whose callers prove who they are."""
+
+    folder = tmp_path_factory.mktemp("data")
+
+    def start() -> Any:
+        return embedded(Settings(data_dir=folder))
+
+    async with Shop(start, callers=lambda engine: proven(engine.database)) as served:
+        yield served
+
+
+async def tried(shop: Shop, folder: Path, examples: int, seed: int) -> Trial:
+    found = await trial(
+        f"http://127.0.0.1:{shop.port}",
+        token(roles=["admin", "operator"]),
+        folder,
+        *PHASES,
+        "--max-examples",
+        str(examples),
+        "--seed",
+        str(seed),
+    )
+    assert found.code == 0, found.output
+    assert [status for status in found.statuses if status >= 500] == []
+    assert found.statuses.keys() >= {200, 201, 202, 400, 401, 404, 405, 409, 415, 422}
+    tell("requests", found.cases, seed=seed, examples=examples)
+    return found
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(280)
+async def test_a_sample_of_requests_finds_nothing(shop: Shop, tmp_path: Path) -> None:
+    assert (await tried(shop, tmp_path, examples=2, seed=SEED)).cases > 3000
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3500)
+@pytest.mark.parametrize("seed", [SEED, SEED + 1])
+async def test_the_whole_document_is_true(shop: Shop, tmp_path: Path, seed: int) -> None:
+    assert (await tried(shop, tmp_path, examples=60, seed=seed)).cases > 6000

@@ -30,6 +30,7 @@ from api import (
 )
 from api.admission import Streams
 from api.callers import LocalCallers
+from api.documents import EVENTS
 from api.edge import BASICS, EDGE, Basics, Edge, Services
 from api.limits import Limits
 from api.meters import Meters
@@ -83,6 +84,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_JOB}/edit", jobs.edit, _RUN),
     Route("GET", f"{_JOB}/events", events.events, _VIEW),
     Route("POST", f"{_JOB}/ticket", tickets.issue, _VIEW),
+    Route("GET", EVENTS, events.all_events, _VIEW),
+    Route("POST", f"{EVENTS}/ticket", tickets.issue_for_all, _VIEW),
     Route("GET", f"{_JOB}/progress", jobs.progress, _VIEW),
     Route("GET", f"{_JOB}/items", items.items, _READ),
     Route("GET", f"{_JOB}/items/{{position:[0-9]{{1,8}}}}", attempts.show, _VIEW),
@@ -140,6 +143,7 @@ def create_app(
         gateway=services.gateway,
         queries=services.queries,
         hub=services.hub,
+        tail=services.tail,
         situation=services.situation,
         vitals=services.vitals,
         registry=services.registry,

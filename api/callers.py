@@ -19,13 +19,14 @@ from domain.errors import CredentialRefused
 from streams.callers import Caller
 from streams.identity import ApiKeys, Identity, Proofs, Tickets
 from streams.identity.identity import MAX_ACTOR, is_actor
+from streams.identity.tickets import ALL
 from streams.rates import Rate
 
 LOCAL: Final = Caller(tenant="local", actor="local")
 ACTOR: Final = "Countermand-Actor"
 """The header in which a proxy, or an honest caller, says who calls."""
-STREAM: Final = "/api/v1/jobs/{job_id}/events"
-"""The one route that takes a ticket, in the query."""
+STREAMS: Final = frozenset({"/api/v1/jobs/{job_id}/events", "/api/v1/events"})
+"""The routes that take a ticket, in the query."""
 TICKET: Final = "ticket"
 _SCHEME: Final = "bearer "
 _READING: Final = frozenset({"GET", "HEAD"})
@@ -91,7 +92,7 @@ class ProvenCallers:
         _heed_no_name(request, "let the token say who calls")
         try:
             if _shows_ticket(request):
-                job_id = request.match_info["job_id"]
+                job_id = request.match_info.get("job_id", ALL)
                 return await self._proofs.redeem(request.query[TICKET], job_id)
             return await self._proofs.identify(_credential(request))
         except CredentialRefused as refusal:
@@ -149,7 +150,7 @@ def _shows_ticket(request: web.Request) -> bool:
     return (
         request.method == "GET"
         and resource is not None
-        and resource.canonical == STREAM
+        and resource.canonical in STREAMS
         and len(request.query.getall(TICKET, [])) == 1
         and "Authorization" not in request.headers
     )

@@ -8,8 +8,9 @@ from aiohttp import web
 
 from api.admission import Streams
 from api.limits import Limits
+from api.live_ports import Hub, Tail
 from api.meters import Meters
-from api.ports import Callers, Gateway, Hub, Plans, Queries, Retention, Situation, Vitals
+from api.ports import Callers, Gateway, Plans, Queries, Retention, Situation, Vitals
 from domain.ports import Clock, Ids
 from domain.registry import Registry
 from streams.callers import Caller
@@ -24,6 +25,7 @@ class Services:
     gateway: Gateway
     queries: Queries
     hub: Hub
+    tail: Tail
     situation: Situation
     vitals: Vitals
     registry: Registry
@@ -50,6 +52,7 @@ class Edge(Basics):
     gateway: Gateway
     queries: Queries
     hub: Hub
+    tail: Tail
     situation: Situation
     registry: Registry
     plans: Plans

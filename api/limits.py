@@ -28,6 +28,8 @@ class Limits:
     tenant_streams: int | None = None
     """Of those, as many as one tenant may have; None is no limit."""
     heartbeat: float = 15.0
+    longest_wait: int = 30
+    """A page may wait so long for the next event."""
     recheck: float = 30.0
     """Who is served for long is looked at again this often; a key may have been revoked."""
     reconnect_ms: int = 1000

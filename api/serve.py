@@ -89,6 +89,7 @@ def _edge(engine: Engine, role: Role, settings: Settings, limits: Limits) -> web
         gateway=engine.gateway,
         queries=engine.queries,
         hub=engine.hub,
+        tail=engine.tail,
         situation=engine.situation,
         vitals=engine.vitals,
         registry=engine.registry,

@@ -45,8 +45,10 @@ from streams.slow import SlowPool
 from streams.stores import buckets
 from streams.stores.database import Database
 from streams.stores.events import EventRecorder, SnapshotRecorder
+from streams.stores.log import JobLog
 from streams.stores.workers import resident_memory
 from streams.sweep import Look, Sweep
+from streams.tail import LogTail
 from streams.vitals import Vitals
 from streams.waking import Wake
 from streams.worker import Worker, WorkerSettings
@@ -66,6 +68,7 @@ class Engine:
     gateway: Gateway
     queries: Queries
     hub: LiveHub
+    tail: LogTail
     situation: Situation
     registry: Registry
     clock: SystemClock
@@ -254,6 +257,11 @@ def gateway(base: Base, send: Sender, waiting: Waiting) -> Gateway:
             stored_bytes=base.settings.quota_stored_bytes,
         ),
     )
+
+
+def tail(base: Base, hub: LiveHub) -> LogTail:
+    """What follows the log for those who follow whole tenants."""
+    return LogTail(database=base.database, log=JobLog(base.jobs.job_mapper), hub=hub)
 
 
 def situation(base: Base, vitals: Vitals, present: Present, send: Sender) -> Situation:

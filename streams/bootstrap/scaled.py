@@ -80,20 +80,27 @@ async def api(settings: Settings, registry: Registry | None = None) -> AsyncIter
             hub=hub,
             relay=relay,
         )
+        tail = parts.tail(base, hub)
         vitals = Vitals(base.database, [lane], starting="it has just begun")
+
+        def stored(payload: str | None) -> None:
+            """Somebody has stored events."""
+            reader.heard(payload)
+            tail.heard()
 
         def decided(command_id: str | None) -> None:
             """A decision was stored; one that was missed is found by who waits for it."""
             if command_id is not None:
                 waiting.hear(command_id)
 
-        channels = {decisions.CHANNEL: decided, event_order.CHANNEL: reader.heard}
+        channels = {decisions.CHANNEL: decided, event_order.CHANNEL: stored}
         heard = listening(base.settings.database_address, channels)
-        async with _running(base, [app], vitals, [reader.run()], heard):
+        async with _running(base, [app], vitals, [reader.run(), tail.run()], heard):
             yield Engine(
                 gateway=parts.gateway(base, send, waiting),
                 queries=Queries(base.database, base.jobs, base.registry),
                 hub=hub,
+                tail=tail,
                 situation=parts.situation(base, vitals, live_workers, send),
                 registry=base.registry,
                 clock=base.clock,

@@ -85,6 +85,7 @@ async def site_of(
         gateway=engine,
         queries=engine,
         hub=engine.hub,
+        tail=engine.tail,
         situation=engine,
         vitals=engine,
         registry=engine.registry,

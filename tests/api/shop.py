@@ -48,6 +48,7 @@ class Shop:
             gateway=engine.gateway,
             queries=engine.queries,
             hub=engine.hub,
+            tail=engine.tail,
             situation=engine.situation,
             vitals=engine.vitals,
             registry=engine.registry,

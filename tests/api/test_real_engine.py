@@ -329,3 +329,39 @@ async def test_health_operations_and_metrics(shop: Shop) -> None:
     assert kinds == sorted(operation.kind for operation in operations)
     async with shop.client.get("/metrics") as response:
         assert "countermand_ready 1.0" in await response.text()
+
+
+async def test_all_jobs_are_followed_and_no_event_is_seen_twice(shop: Shop) -> None:
+    events = "/api/v1/events"
+    async with asyncio.timeout(WAIT), shop.client.get(events, headers=SSE) as response:
+        following = live(response)
+        begun = (await anext(following)).id
+        jobs = [await shop.create(20, tags=["followed", f"n {n}"]) for n in range(2)]
+        left = {job["job_id"] for job in jobs}
+        seen = []
+        while left:
+            seen.append(await anext(following))
+            if seen[-1].data["status"] == "completed":
+                left.discard(seen[-1].data["job_id"])
+    for job in jobs:
+        own = [event for event in seen if event.data["job_id"] == job["job_id"] and event.id]
+        assert [event.data["version"] for event in own] == list(range(1, len(own) + 1))
+        assert [event.data for event in own] == [
+            event.data for event in await shop.watched(job) if event.id
+        ]
+    query = {"after": begun, "tag": "n 1", "limit": 500}
+    page = await shop.get(events, params=query, headers={"Accept": "application/json"})
+    assert [item["position"] for item in page["items"]] == [
+        event.id for event in seen if event.data["job_id"] == jobs[1]["job_id"] and event.id
+    ]
+    assert ids(seen) == sorted(set(ids(seen)))
+    headers = {**SSE, "Last-Event-ID": str(seen[0].id)}
+    query = {"tag": "followed"}
+    async with (
+        asyncio.timeout(WAIT),
+        shop.client.get(events, params=query, headers=headers) as response,
+    ):
+        following = live(response)
+        await anext(following)
+        again = [await anext(following) for _ in seen[1:]]
+    assert ids(again) == ids(seen)[1:]

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from api.admission import Streams
+from api.connections import Connections
 from api.limits import Limits
-from api.live_ports import Hub, Tail
+from api.live_ports import Broadcasts, Hub, Tail
 from api.meters import Meters
 from api.ports import Callers, Gateway, Plans, Queries, Retention, Situation, Vitals
 from domain.ports import Clock, Ids
@@ -26,6 +27,7 @@ class Services:
     queries: Queries
     hub: Hub
     tail: Tail
+    broadcasts: Broadcasts
     situation: Situation
     vitals: Vitals
     registry: Registry
@@ -53,11 +55,13 @@ class Edge(Basics):
     queries: Queries
     hub: Hub
     tail: Tail
+    broadcasts: Broadcasts
     situation: Situation
     registry: Registry
     plans: Plans
     retention: Retention
     callers: Callers
+    connections: Connections
     rate: Rate | None
     """How often a caller may call a route."""
 

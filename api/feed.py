@@ -14,7 +14,6 @@ from api.limits import Limits
 from api.live_ports import Hub, Subscription
 from api.ports import EventLog
 from api.problems import refused
-from domain.events import JobStatus
 from streams.live import LiveEvent, Overflow
 
 
@@ -105,7 +104,7 @@ class Feed:
     def _sent(self, event: LiveEvent) -> bytes:
         if event.version is not None:
             self._last = event.version
-            self._at_rest = JobStatus(event.data["status"]).terminal
+            self._at_rest = event.at_rest
         return sse.frame(event.name, event.text, event.version)
 
     def _settled(self) -> bool:

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol, TypeVar
 
 from domain.events import JobEvent
+from streams.callers import Caller
 from streams.live import LiveEvent, Placed, Wants
 from streams.stores.log import LogPage
 
@@ -45,6 +46,14 @@ class Tail(Protocol):
         self, tenant: str, wants: Wants
     ) -> AbstractAsyncContextManager[tuple[Subscription[Placed], int]]:
         """The wanted events behind the position that comes with it."""
+        ...
+
+
+class Broadcasts(Protocol):
+    """What administrators say to all who follow their tenant live."""
+
+    async def say(self, caller: Caller, text: str) -> None:
+        """Tell them, at whatever process they are; raises Unavailable."""
         ...
 
 

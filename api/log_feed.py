@@ -58,8 +58,8 @@ class LogFeed:
                     continue
 
     def wants(self, placed: Placed) -> bool:
-        """Whether it is of one of the jobs that the client follows."""
-        return not self._tags or not self._tags.isdisjoint(placed.tags)
+        """Whether it is of one of the jobs that the client follows, or said to everybody."""
+        return placed.to_all or not self._tags or not self._tags.isdisjoint(placed.tags)
 
     async def _follow(
         self, subscription: Subscription[Placed], position: int

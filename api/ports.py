@@ -307,6 +307,14 @@ class Callers(Protocol):
         """Who calls; raises RequestRefused, CredentialRefused or Unavailable."""
         ...
 
+    def asks_later(self, request: web.Request) -> bool:
+        """Whether who opens a WebSocket so is to say in its first message who it is."""
+        ...
+
+    async def prove(self, request: web.Request, *, token: str, ticket: str) -> Identity:
+        """Whom a token, or a ticket, speaks of; raises as ``identify`` does."""
+        ...
+
     async def holds(self, identity: Identity) -> bool:
         """Whether somebody who was let in a while ago would be let in now."""
         ...

@@ -90,6 +90,7 @@ def _edge(engine: Engine, role: Role, settings: Settings, limits: Limits) -> web
         queries=engine.queries,
         hub=engine.hub,
         tail=engine.tail,
+        broadcasts=engine.broadcasts,
         situation=engine.situation,
         vitals=engine.vitals,
         registry=engine.registry,

@@ -9,7 +9,7 @@ from aiohttp import web
 from api import bodies
 from api.answers import answer
 from api.callers import TICKET
-from api.documents import EVENTS, JOBS
+from api.documents import EVENTS, JOBS, SOCKET
 from api.edge import IDENTITY, caller, edge
 from api.models import Nothing, checked
 from api.parameters import Parameters
@@ -27,10 +27,11 @@ async def issue(request: web.Request) -> web.Response:
 
 
 async def issue_for_all(request: web.Request) -> web.Response:
-    """A ticket for one stream of all jobs of the tenant, whichever of their tags it is of."""
+    """A ticket for one stream of all jobs of the tenant, or of some tags, or one WebSocket."""
     await _check(request)
     ticket = await _ticket(request, ALL)
-    return _issued(ticket, {"events": f"{EVENTS}?{TICKET}={ticket.text}"})
+    query = f"{TICKET}={ticket.text}"
+    return _issued(ticket, {"events": f"{EVENTS}?{query}", "websocket": f"{SOCKET}?{query}"})
 
 
 async def _check(request: web.Request) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 
-from domain.events import JobEvent
+from domain.events import JobEvent, JobStatus
 from domain.progress import of_event
 
 QUEUED = 256
@@ -45,6 +45,11 @@ class LiveEvent:
         """The document as JSON, the same bytes for everybody."""
         return orjson.dumps(self.data)
 
+    @cached_property
+    def at_rest(self) -> bool:
+        """Whether the job does nothing more by itself after it."""
+        return JobStatus(self.data["status"]).terminal
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:
@@ -56,6 +61,11 @@ class Placed:
     event: LiveEvent
     position: int | None
     tags: tuple[str, ...]
+
+    @property
+    def to_all(self) -> bool:
+        """Whether it is of no job, but said to everybody."""
+        return not self.event.job_id
 
 
 Wants = Callable[[Placed], bool]

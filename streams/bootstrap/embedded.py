@@ -23,6 +23,7 @@ from streams.awaiting import Waiting
 from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
+from streams.broadcasts import Broadcasts
 from streams.limits import Limits
 from streams.live import LiveHub
 from streams.liveness import Lane
@@ -137,6 +138,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
             queries=Queries(base.database, base.jobs, base.registry),
             hub=hub,
             tail=tail,
+            broadcasts=Broadcasts(hub, base.clock),
             situation=parts.situation(base, vitals, itself(here, intake.told), send),
             registry=base.registry,
             clock=base.clock,

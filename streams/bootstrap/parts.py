@@ -22,6 +22,7 @@ from streams.admission import Quotas
 from streams.agents import Binding, Sender, bind
 from streams.archiving import Archivist, Heads
 from streams.awaiting import Waiting
+from streams.broadcasts import Broadcasts
 from streams.clock import SystemClock, TimeOrderedIds
 from streams.coordinator import Coordinator, CoordinatorSettings, Decided, Stored
 from streams.failpoints import Failpoint, Failpoints
@@ -69,6 +70,7 @@ class Engine:
     queries: Queries
     hub: LiveHub
     tail: LogTail
+    broadcasts: Broadcasts
     situation: Situation
     registry: Registry
     clock: SystemClock

@@ -86,6 +86,7 @@ async def site_of(
         queries=engine,
         hub=engine.hub,
         tail=engine.tail,
+        broadcasts=engine.broadcasts,
         situation=engine,
         vitals=engine,
         registry=engine.registry,

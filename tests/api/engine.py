@@ -28,7 +28,9 @@ from domain.registry import Registry
 from domain.schedule import rescheduled
 from domain.waiting import Surroundings, Waiting, waiting
 from streams.attempts import Attempt, ItemPast
+from streams.broadcasts import Broadcasts
 from streams.callers import Caller
+from streams.clock import SystemClock
 from streams.diffs import Change, Difference, Run, Summary
 from streams.intake import Memory
 from streams.items import ALL, Fault, ItemView, Wanted
@@ -94,11 +96,13 @@ class MemoryEngine:
     shares: dict[str, float] = field(default_factory=dict)
     rules_kept: MemoryRules = field(default_factory=MemoryRules)
     tail: MemoryTail = field(init=False)
+    broadcasts: Broadcasts = field(init=False)
     _jobs: dict[str, Job] = field(default_factory=dict)
     _closed: dict[str, set[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.tail = MemoryTail(self.hub)
+        self.broadcasts = Broadcasts(self.hub, SystemClock())
 
     # -- gateway ------------------------------------------------------------------
 

@@ -83,6 +83,8 @@ WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
         _asked(headers=JSON),
     ],
     ("POST", "/api/v1/events/ticket"): [_asked()],
+    ("GET", "/api/v1/ws"): [_asked()],
+    ("GET", "/api/v1/connections"): [_asked()],
     ("GET", "JOB/progress"): [_asked()],
     ("GET", "JOB/items"): [
         *(_asked(query={"format": form}) for form in ("json", "ndjson", "csv", "items")),

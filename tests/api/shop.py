@@ -49,6 +49,7 @@ class Shop:
             queries=engine.queries,
             hub=engine.hub,
             tail=engine.tail,
+            broadcasts=engine.broadcasts,
             situation=engine.situation,
             vitals=engine.vitals,
             registry=engine.registry,

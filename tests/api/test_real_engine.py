@@ -20,6 +20,7 @@ import pytest_asyncio
 from tests.api.engines import in_its_parts, in_one_part
 from tests.api.reading import ids, live
 from tests.api.shop import SSE, WAIT, Shop
+from tests.api.talking import WS, Talk
 from tests.engine.stock import operations
 from tests.services.kafka import running_kafka
 from tests.services.postgres import PostgresServer
@@ -365,3 +366,31 @@ async def test_all_jobs_are_followed_and_no_event_is_seen_twice(shop: Shop) -> N
         await anext(following)
         again = [await anext(following) for _ in seen[1:]]
     assert ids(again) == ids(seen)[1:]
+
+
+async def test_a_websocket_follows_jobs_and_hears_what_administrators_say(shop: Shop) -> None:
+    url = f"http://127.0.0.1:{shop.port}{WS}"
+    async with (
+        asyncio.timeout(WAIT),
+        shop.client.ws_connect(url) as first,
+        shop.client.ws_connect(url) as second,
+    ):
+        one, other = Talk(first), Talk(second)
+        for each in (one, other):
+            await each.expect("authenticated")
+        await one.followed(tag="spoken of")
+        job = await shop.create(5, tags=["spoken of"])
+        await shop.settled(job)
+        await shop.create(5)
+        kind, heard = "", []
+        while kind != "completion":
+            kind, data = await one.hear()
+            heard.append(data)
+        assert {data["job_id"] for data in heard} == {job["job_id"]}
+        assert heard[-1]["counts"]["succeeded"] == 5
+        began = await other.followed(job_id=job["job_id"], after=0)
+        stored = [data for data in heard if data["position"]]
+        assert began["version"] == len(stored)
+        assert await other.happened(len(stored)) == stored
+        await one.say("broadcast", text="ä" * 1000)
+        assert await one.expect("broadcast") == await other.expect("broadcast")

@@ -23,6 +23,10 @@ class Streams:
     def __len__(self) -> int:
         return len(self._open)
 
+    def of(self, tenant: str) -> int:
+        """How many a tenant has."""
+        return self._of[tenant]
+
     @contextmanager
     def admitted(self, scope: asyncio.Timeout, tenant: str) -> Iterator[None]:
         """Keep a stream in mind while it lasts; raises RequestRefused when there are too many."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -29,9 +30,12 @@ from api import (
     submit,
     tickets,
     vitals,
+    websocket,
 )
 from api.admission import Streams
 from api.callers import LocalCallers
+from api.connections import Connections
+from api.documents import EVENTS, SOCKET
 from api.edge import BASICS, EDGE, Basics, Edge, Services
 from api.limits import Limits
 from api.meters import Meters
@@ -55,6 +59,7 @@ _RECORD = "/api/v1/records/{table}/{record_id:[0-9]{1,19}}"
 
 _VIEW, _SUBMIT = needs(Permission.VIEW), needs(Permission.SUBMIT)
 _ADMINISTER, _OPERATE = needs(Permission.ADMINISTER), needs(Permission.OPERATE)
+_LATE = replace(_VIEW, late=True)
 _RUN = needs(Permission.SUBMIT, Permission.RUN_DESTRUCTIVE)
 _READ = needs(Permission.VIEW, Permission.EXPORT)
 
@@ -85,6 +90,10 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_JOB}/edit", jobs.edit, _RUN),
     Route("GET", f"{_JOB}/events", events.events, _VIEW),
     Route("POST", f"{_JOB}/ticket", tickets.issue, _VIEW),
+    Route("GET", EVENTS, events.all_events, _VIEW),
+    Route("POST", f"{EVENTS}/ticket", tickets.issue_for_all, _VIEW),
+    Route("GET", SOCKET, websocket.connect, _LATE),
+    Route("GET", "/api/v1/connections", websocket.statistics, _ADMINISTER),
     Route("GET", f"{_JOB}/progress", jobs.progress, _VIEW),
     Route("GET", f"{_JOB}/items", items.items, _READ),
     Route("GET", f"{_JOB}/items/{{position:[0-9]{{1,8}}}}", attempts.show, _VIEW),
@@ -146,6 +155,8 @@ def create_app(
         gateway=services.gateway,
         queries=services.queries,
         hub=services.hub,
+        tail=services.tail,
+        broadcasts=services.broadcasts,
         situation=services.situation,
         vitals=services.vitals,
         registry=services.registry,
@@ -157,6 +168,7 @@ def create_app(
         ids=ids,
         limits=chosen,
         streams=Streams(chosen),
+        connections=Connections(chosen),
         meters=Meters(metrics),
     )
     app = _routed(own, ROUTES)

@@ -19,13 +19,14 @@ from domain.errors import CredentialRefused
 from streams.callers import Caller
 from streams.identity import ApiKeys, Identity, Proofs, Tickets
 from streams.identity.identity import MAX_ACTOR, is_actor
+from streams.identity.tickets import ALL
 from streams.rates import Rate
 
 LOCAL: Final = Caller(tenant="local", actor="local")
 ACTOR: Final = "Countermand-Actor"
 """The header in which a proxy, or an honest caller, says who calls."""
-STREAM: Final = "/api/v1/jobs/{job_id}/events"
-"""The one route that takes a ticket, in the query."""
+STREAMS: Final = frozenset({"/api/v1/jobs/{job_id}/events", "/api/v1/events", "/api/v1/ws"})
+"""The routes that take a ticket, in the query."""
 TICKET: Final = "ticket"
 _SCHEME: Final = "bearer "
 _READING: Final = frozenset({"GET", "HEAD"})
@@ -44,6 +45,14 @@ class LocalCallers:
         """The one that there is; a name that would not be heeded is refused."""
         _heed_no_name(request, "start it with COUNTERMAND_ACTORS=named")
         return Identity(LOCAL)
+
+    def asks_later(self, request: web.Request) -> bool:  # noqa: ARG002 - nobody is asked
+        """Never."""
+        return False
+
+    async def prove(self, request: web.Request, *, token: str, ticket: str) -> Identity:  # noqa: ARG002
+        """The one that there is."""
+        return await self.identify(request)
 
     async def holds(self, identity: Identity) -> bool:  # noqa: ARG002 - nobody else is there
         """Always."""
@@ -69,6 +78,14 @@ class NamedCallers:
             )
         return Identity(Caller(tenant=LOCAL.tenant, actor=name))
 
+    def asks_later(self, request: web.Request) -> bool:  # noqa: ARG002 - no page can say a name
+        """Never."""
+        return False
+
+    async def prove(self, request: web.Request, *, token: str, ticket: str) -> Identity:  # noqa: ARG002
+        """Whom the header has named."""
+        return await self.identify(request)
+
     async def holds(self, identity: Identity) -> bool:  # noqa: ARG002 - a word needs no proof
         """Always."""
         return True
@@ -89,11 +106,24 @@ class ProvenCallers:
     async def identify(self, request: web.Request) -> Identity:
         """Whom the token or key speaks of; one that is refused goes to the log, without it."""
         _heed_no_name(request, "let the token say who calls")
+        if _shows_ticket(request):
+            return await self.prove(request, token="", ticket=request.query[TICKET])
+        return await self.prove(request, token=_credential(request), ticket="")
+
+    def asks_later(self, request: web.Request) -> bool:
+        """Whether the first message of a WebSocket is going to tell: its handshake does not."""
+        return (
+            request.headers.get("Upgrade", "").lower() == "websocket"
+            and "Authorization" not in request.headers
+            and TICKET not in request.query
+        )
+
+    async def prove(self, request: web.Request, *, token: str, ticket: str) -> Identity:
+        """Whom a token or key, or without one a ticket for what the request asks for, speaks of."""
         try:
-            if _shows_ticket(request):
-                job_id = request.match_info["job_id"]
-                return await self._proofs.redeem(request.query[TICKET], job_id)
-            return await self._proofs.identify(_credential(request))
+            if token:
+                return await self._proofs.identify(token)
+            return await self._proofs.redeem(ticket, request.match_info.get("job_id", ALL))
         except CredentialRefused as refusal:
             _log.warning(
                 "credential_refused",
@@ -149,7 +179,7 @@ def _shows_ticket(request: web.Request) -> bool:
     return (
         request.method == "GET"
         and resource is not None
-        and resource.canonical == STREAM
+        and resource.canonical in STREAMS
         and len(request.query.getall(TICKET, [])) == 1
         and "Authorization" not in request.headers
     )

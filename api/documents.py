@@ -18,6 +18,8 @@ from streams.plans import PlanView
 from streams.stores.error_groups import ErrorGroup
 
 JOBS = "/api/v1/jobs"
+EVENTS = "/api/v1/events"
+SOCKET = "/api/v1/ws"
 
 _PATHS = {"append": "items"}
 """Commands whose path is not their name."""

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from api.admission import Streams
+from api.connections import Connections
 from api.limits import Limits
+from api.live_ports import Broadcasts, Hub, Tail
 from api.meters import Meters
-from api.ports import Callers, Gateway, Hub, Plans, Queries, Retention, Situation, Vitals
+from api.ports import Callers, Gateway, Plans, Queries, Retention, Situation, Vitals
 from domain.ports import Clock, Ids
 from domain.registry import Registry
 from streams.callers import Caller
@@ -24,6 +26,8 @@ class Services:
     gateway: Gateway
     queries: Queries
     hub: Hub
+    tail: Tail
+    broadcasts: Broadcasts
     situation: Situation
     vitals: Vitals
     registry: Registry
@@ -50,11 +54,14 @@ class Edge(Basics):
     gateway: Gateway
     queries: Queries
     hub: Hub
+    tail: Tail
+    broadcasts: Broadcasts
     situation: Situation
     registry: Registry
     plans: Plans
     retention: Retention
     callers: Callers
+    connections: Connections
     rate: Rate | None
     """How often a caller may call a route."""
 

@@ -1,16 +1,20 @@
-"""Events: what happened to a job, as a live stream or as pages."""
+"""Events: what happened to a job, or to all of a tenant, as a live stream or as pages."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
-from api import live, sse
+from api import live, long_poll, sse
 from api.answers import answer
 from api.bodies import JSON
 from api.documents import event_document
-from api.edge import caller, edge
+from api.edge import Edge, caller, edge
+from api.log_feed import no_such_place
 from api.negotiation import preferred
-from api.parameters import MAX_VERSION, Parameters
+from api.parameters import MAX_ID, MAX_VERSION, Parameters, tags_of
+from streams.stores.log import Logged, LogPage
 
 
 async def events(request: web.Request) -> web.StreamResponse:
@@ -21,12 +25,81 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 
 async def page(request: web.Request) -> web.Response:
-    """Events behind version ``after``; ``next_after`` is where to go on, None at the end."""
+    """Events behind version ``after``; ``next_after`` is where to go on, None at the end.
+
+    Where there is none yet, and the job is not at rest, ``wait`` is so many seconds for one.
+    """
     own, tenant, job_id = edge(request), caller(request).tenant, request.match_info["job_id"]
-    query = Parameters(request, ("after", "limit"))
+    query = Parameters(request, ("after", "limit", "wait"))
     after = query.integer("after", 0, MAX_VERSION) or 0
     limit = query.integer("limit", 1, own.limits.max_page) or own.limits.page
-    found = await own.queries.events(tenant, job_id, after, limit + 1)
+    wait = query.integer("wait", 0, own.limits.longest_wait) or 0
+    with own.hub.subscribe(job_id) as subscription:
+        found = await own.queries.events(tenant, job_id, after, limit + 1)
+        if not found and wait and not (await own.queries.job(tenant, job_id)).status.terminal:
+            await long_poll.next_of(
+                request, subscription, wait, lambda event: (event.version or 0) > after
+            )
+            found = await own.queries.events(tenant, job_id, after, limit + 1)
     items = [event_document(event) for event in found[:limit]]
     following = items[-1]["version"] if len(found) > limit else None
     return answer({"items": items, "next_after": following})
+
+
+async def all_events(request: web.Request) -> web.StreamResponse:
+    """What happens to all jobs of the tenant, or to those with one of the tags."""
+    if preferred(request, (sse.MEDIA_TYPE, JSON)) == sse.MEDIA_TYPE:
+        return await live.stream_all(request)
+    return await page_of_all(request)
+
+
+async def page_of_all(request: web.Request) -> web.Response:
+    """Events behind the place ``after``, from the end of the log on when it is left out.
+
+    The next page is behind ``position``, and ``more`` says whether there is something already.
+    """
+    own = edge(request)
+    query = Parameters(request, ("after", "limit", "wait"), repeated=("tag",))
+    after = query.integer("after", 0, MAX_ID)
+    limit = query.integer("limit", 1, own.limits.max_page) or own.limits.page
+    wait = query.integer("wait", 0, own.limits.longest_wait) or 0
+    tags = tags_of(query)
+    found = await _look(own, request, after, limit, tags)
+    if wait and not found.events and not found.more:
+        found = await _next_look(own, request, found.position, limit, tags, wait)
+    items = [_document(logged) for logged in found.events]
+    return answer({"items": items, "position": found.position, "more": found.more})
+
+
+async def _look(
+    own: Edge, request: web.Request, after: int | None, limit: int, tags: frozenset[str]
+) -> LogPage:
+    found = await own.queries.log(caller(request).tenant, after, limit, tags)
+    if after is not None and after > found.last:
+        raise no_such_place(after)
+    return found
+
+
+async def _next_look(
+    own: Edge, request: web.Request, after: int, limit: int, tags: frozenset[str], wait: int
+) -> LogPage:
+    """What is there once something has happened, or when the time is over."""
+    following = own.tail.follow(
+        caller(request).tenant, lambda placed: not tags or not tags.isdisjoint(placed.tags)
+    )
+    async with following as (subscription, _):
+        found = await _look(own, request, after, limit, tags)
+        if found.events or found.more:
+            return found
+        await long_poll.next_of(
+            request, subscription, wait, lambda placed: placed.position is not None
+        )
+        return await _look(own, request, found.position, limit, tags)
+
+
+def _document(logged: Logged) -> dict[str, Any]:
+    return {
+        "position": logged.position,
+        "tags": list(logged.tags),
+        **event_document(logged.event),
+    }

@@ -11,10 +11,9 @@ from collections.abc import AsyncGenerator
 
 from api import sse
 from api.limits import Limits
-from api.ports import EventLog, Hub, Subscription
+from api.live_ports import Hub, Subscription
+from api.ports import EventLog
 from api.problems import refused
-from domain import progress
-from domain.events import JobStatus
 from streams.live import LiveEvent, Overflow
 
 
@@ -57,7 +56,7 @@ class Feed:
                     # What the queue could not hold is in the log, where we begin again.
                     continue
 
-    async def _follow(self, subscription: Subscription) -> AsyncGenerator[bytes, None]:
+    async def _follow(self, subscription: Subscription[LiveEvent]) -> AsyncGenerator[bytes, None]:
         async for frames in self._stored():
             yield self._opening() + frames
         if not self._opened:
@@ -105,8 +104,8 @@ class Feed:
     def _sent(self, event: LiveEvent) -> bytes:
         if event.version is not None:
             self._last = event.version
-            self._at_rest = JobStatus(event.data["status"]).terminal
-        return sse.frame(event.name, event.data, event.version)
+            self._at_rest = event.at_rest
+        return sse.frame(event.name, event.text, event.version)
 
     def _settled(self) -> bool:
         """Whether the job was at rest after what was sent last."""
@@ -120,9 +119,7 @@ class Feed:
             if page:
                 self._last = page[-1].originator_version
                 self._at_rest = page[-1].status.terminal
-                yield b"".join(
-                    sse.frame(event.alias, progress.of_event(event), event.originator_version)
-                    for event in page
-                )
+                shown = map(self._hub.shown, page)
+                yield b"".join(sse.frame(each.name, each.text, each.version) for each in shown)
             if len(page) < size:
                 return

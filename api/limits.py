@@ -30,6 +30,18 @@ class Limits:
     tenant_streams: int | None = None
     """Of those, as many as one tenant may have; None is no limit."""
     heartbeat: float = 15.0
+    longest_wait: int = 30
+    """A page may wait so long for the next event."""
+    ws_message: int = 64_000
+    """What a client of a WebSocket says at once."""
+    ws_ping: float = 15.0
+    """So often it is asked whether it is there, and has half of that to answer."""
+    ws_hello: float = 10.0
+    """Its first message may take so long, and that many may be waited for."""
+    ws_unknown: int = 200
+    ws_idle: float = 300.0
+    """One that follows nothing may be silent so long."""
+    ws_topics: int = 100
     recheck: float = 30.0
     """Who is served for long is looked at again this often; a key may have been revoked."""
     reconnect_ms: int = 1000

@@ -1,8 +1,9 @@
-"""Live: a job's events as server-sent events, to clients that may be slow or gone."""
+"""Live: events as server-sent events, to clients that may be slow or gone."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import structlog
@@ -12,33 +13,61 @@ from api import sse
 from api.callers import TICKET
 from api.edge import REQUEST_ID, Edge, caller, edge
 from api.feed import Feed
-from api.parameters import MAX_VERSION, Parameters, integer
+from api.log_feed import LogFeed
+from api.parameters import MAX_ID, MAX_VERSION, Parameters, integer, tags_of
 from api.standing import Standing
 from domain.errors import CountermandError
 
 _HEADERS = {"Content-Type": sse.MEDIA_TYPE, "X-Accel-Buffering": "no"}
+_LAST = "last_event_id"
 _log = structlog.get_logger("countermand.api")
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """All events behind ``Last-Event-ID``, then what happens, until the job is at rest.
+    """All events of a job behind ``Last-Event-ID``, then what happens, until it is at rest.
 
     204 when the client has seen the last event of a job at rest, so that it stops asking.
     """
     own = edge(request)
+    query = Parameters(request, (_LAST, TICKET))
     feed = Feed(
         own.queries,
         own.hub,
         own.limits,
         tenant=caller(request).tenant,
         job_id=request.match_info["job_id"],
-        after=_last_seen(request),
+        after=_last_seen(request, query, MAX_VERSION) or 0,
     )
+    return await _sent(request, feed.frames())
+
+
+async def stream_all(request: web.Request) -> web.StreamResponse:
+    """What happens to all jobs of the tenant, or to those with a tag, for as long as one reads.
+
+    From now on, or behind ``Last-Event-ID``.
+    """
+    own = edge(request)
+    query = Parameters(request, (_LAST, TICKET), repeated=("tag",))
+    feed = LogFeed(
+        own.queries,
+        own.tail,
+        own.hub,
+        own.limits,
+        tenant=caller(request).tenant,
+        tags=tags_of(query),
+        after=_last_seen(request, query, MAX_ID),
+    )
+    return await _sent(request, feed.frames())
+
+
+async def _sent(request: web.Request, made: AsyncGenerator[bytes, None]) -> web.StreamResponse:
+    """Send frames as they come, to a client that is cut when it does not read them."""
+    own = edge(request)
     response = web.StreamResponse(headers=_HEADERS)
     scope, standing = asyncio.timeout(None), Standing(request)
     with own.streams.admitted(scope, caller(request).tenant):
         try:
-            async with scope, aclosing(feed.frames()) as frames:
+            async with scope, aclosing(made) as frames:
                 first = await anext(frames, None)
                 if first is None:
                     return web.Response(status=204)
@@ -70,7 +99,6 @@ def _cut(request: web.Request, own: Edge) -> None:
         request.transport.abort()
 
 
-def _last_seen(request: web.Request) -> int:
-    query = Parameters(request, ("last_event_id", TICKET))
-    text = request.headers.get("Last-Event-ID") or query.text("last_event_id")
-    return 0 if text is None else integer("Last-Event-ID", text, 0, MAX_VERSION)
+def _last_seen(request: web.Request, query: Parameters, most: int) -> int | None:
+    text = request.headers.get("Last-Event-ID") or query.text(_LAST)
+    return None if text is None else integer("Last-Event-ID", text, 0, most)

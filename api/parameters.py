@@ -12,7 +12,9 @@ from api.problems import RequestRefused, refused
 MAX_VERSION = 2**31 - 1
 """Versions of a job are 32-bit integers."""
 MAX_ID = 2**63 - 1
-"""Ids of records are 64-bit integers."""
+"""Ids of records, and of all events, are 64-bit integers."""
+MAX_TAGS = 50
+MAX_TAG = 100
 
 
 class Parameters:
@@ -65,6 +67,14 @@ class Parameters:
     def choices(self, name: str, choices: Collection[str]) -> list[str]:
         """The values of a repeated parameter, each one of ``choices``."""
         return [chosen(name, text, choices) for text in self.texts(name)]
+
+
+def tags_of(query: Parameters) -> frozenset[str]:
+    """The values of ``tag``, each as a job can have it; raises RequestRefused."""
+    tags = frozenset(query.texts("tag"))
+    if len(tags) > MAX_TAGS or not all(0 < len(tag) <= MAX_TAG for tag in tags):
+        raise wrong(f"tag is given {MAX_TAGS} times at most, of 1 to {MAX_TAG} characters", "tag")
+    return tags
 
 
 def chosen(name: str, text: str, choices: Collection[str]) -> str:

@@ -7,11 +7,11 @@ the values that go to and fro.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Literal, Protocol
 
 from aiohttp import web
 
+from api.live_ports import TenantLog
 from domain.buckets import SharedLimit
 from domain.commands import Adjustment, Editing, JobSpec
 from domain.compensation import Stage
@@ -25,7 +25,6 @@ from streams.diffs import Change, Difference, Run, Summary
 from streams.identity import ApiKeys, Identity, Tickets
 from streams.intake import Memory
 from streams.items import ItemView, Wanted
-from streams.live import LiveEvent
 from streams.plans import PlanView
 from streams.previewing import Page as PreviewPage
 from streams.previewing import Preview, WantedUndo
@@ -238,7 +237,7 @@ class JobList(Protocol):
         ...
 
 
-class Queries(EventLog, JobList, Ledger, Diffs, Records, Undos, Protocol):
+class Queries(EventLog, JobList, Ledger, Diffs, Records, Undos, TenantLog, Protocol):
     """Questions; each sees only the jobs of the tenant and raises JobNotFound otherwise."""
 
 
@@ -255,22 +254,6 @@ class Plans(Protocol):
 
     def lines(self, tenant: str, job_id: str) -> AsyncIterator[bytes]:
         """Its items as they were sent, in blocks of NDJSON."""
-        ...
-
-
-class Subscription(Protocol):
-    """A bounded queue of a job's live events."""
-
-    async def next(self, seconds: float, /) -> LiveEvent | None:
-        """The next one, or None after so many seconds; raises Overflow."""
-        ...
-
-
-class Hub(Protocol):
-    """What happens now."""
-
-    def subscribe(self, job_id: str) -> AbstractContextManager[Subscription]:
-        """A job's live events from now on."""
         ...
 
 
@@ -322,6 +305,14 @@ class Callers(Protocol):
 
     async def identify(self, request: web.Request) -> Identity:
         """Who calls; raises RequestRefused, CredentialRefused or Unavailable."""
+        ...
+
+    def asks_later(self, request: web.Request) -> bool:
+        """Whether who opens a WebSocket so is to say in its first message who it is."""
+        ...
+
+    async def prove(self, request: web.Request, *, token: str, ticket: str) -> Identity:
+        """Whom a token, or a ticket, speaks of; raises as ``identify`` does."""
         ...
 
     async def holds(self, identity: Identity) -> bool:

@@ -11,6 +11,7 @@ from aiohttp import web
 from api.edge import IDENTITY, TAKEN, edge
 from api.problems import refused
 from domain.permissions import Permission
+from streams.identity import Identity
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -20,11 +21,13 @@ class Rule:
     """What a caller needs for a route: a permission, or to be known, or nothing at all.
 
     ``also`` are permissions that depend on what is asked for; the handler demands them.
+    ``late``: who opens a WebSocket may say in its first message who it is.
     """
 
     permission: Permission | None = None
     also: frozenset[Permission] = frozenset()
     known: bool = True
+    late: bool = False
 
 
 OPEN: Final = Rule(known=False)
@@ -56,9 +59,25 @@ async def admit(request: web.Request) -> None:
     rule = _rule(request)
     if not rule.known:
         return
+    if rule.late and edge(request).callers.asks_later(request):
+        return
     if IDENTITY not in request:
-        request[IDENTITY] = await edge(request).callers.identify(request)
-        await _pace(request)
+        await _take_for(request, await edge(request).callers.identify(request))
+    _demand(request, rule)
+
+
+async def admit_as(request: web.Request, identity: Identity) -> None:
+    """Let somebody call the route who is known only now; raises an error unless they may."""
+    await _take_for(request, identity)
+    _demand(request, _rule(request))
+
+
+async def _take_for(request: web.Request, identity: Identity) -> None:
+    request[IDENTITY] = identity
+    await _pace(request)
+
+
+def _demand(request: web.Request, rule: Rule) -> None:
     if rule.permission is not None:
         request[IDENTITY].caller.demand(rule.permission)
 

@@ -89,6 +89,8 @@ def _edge(engine: Engine, role: Role, settings: Settings, limits: Limits) -> web
         gateway=engine.gateway,
         queries=engine.queries,
         hub=engine.hub,
+        tail=engine.tail,
+        broadcasts=engine.broadcasts,
         situation=engine.situation,
         vitals=engine.vitals,
         registry=engine.registry,

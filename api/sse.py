@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
-
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT = b": still here\n\n"
 
@@ -17,8 +13,8 @@ def retry(milliseconds: int) -> bytes:
     return b"retry: %d\n\n" % milliseconds
 
 
-def frame(name: str, data: dict[str, Any], version: int | None) -> bytes:
-    """One event; without a version it has no id, so that nobody resumes from it."""
-    identity = b"" if version is None else b"id: %d\n" % version
+def frame(name: str, text: bytes, place: int | None) -> bytes:
+    """One event, whose document is JSON; without a place it has no id to resume from."""
+    identity = b"" if place is None else b"id: %d\n" % place
     event = name.translate(_LINE_BREAKS).encode()
-    return b"event: %b\n%bdata: %b\n\n" % (event, identity, orjson.dumps(data))
+    return b"event: %b\n%bdata: %b\n\n" % (event, identity, text)

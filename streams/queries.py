@@ -27,6 +27,7 @@ from streams.stores.compensations import CompensationView
 from streams.stores.database import Database
 from streams.stores.error_groups import ErrorGroup, group_errors
 from streams.stores.events import some_events
+from streams.stores.log import JobLog, LogPage, last_position
 from streams.stores.records.past import Past, Version
 from streams.stores.records.past import Standing as RecordStanding
 from streams.stores.records.shape import shape_of
@@ -47,6 +48,7 @@ class Queries:
         self._database = database
         self._jobs = jobs
         self._registry = registry
+        self._log = JobLog(jobs.job_mapper)
 
     async def job(self, tenant: str, job_id: str, version: int | None = None) -> Job:
         """The job as it is, or as it was at ``version``."""
@@ -68,6 +70,20 @@ class Queries:
         if not found:
             await self.job(tenant, job_id)
         return [event for event in found if event.originator_version > after][:limit]
+
+    async def log(
+        self, tenant: str, after: int | None, limit: int, tags: Collection[str] = ()
+    ) -> LogPage:
+        """The tenant's events behind a position of the log, as far as one read looks.
+
+        Those of jobs with one of the tags, if there are any. None is the log's end.
+        """
+
+        def read(connection: Connection) -> LogPage:
+            start = last_position(connection) if after is None else after
+            return self._log.page(connection, tenant, start, limit, tags)
+
+        return await self._database.read(read)
 
     async def course(self, tenant: str, job_id: str, points: int) -> list[JobEvent]:
         """At most ``points`` events, spread evenly over the job's past, with the last one.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from eventsourcing.persistence import Recording
 
-from domain.events import ChunksClosed, JobEvent
+from domain.events import ChunksClosed, JobEvent, JobOpened, JobSubmitted, StepsSubmitted
 from domain.outcomes import Counts, ItemStatus
 from domain.progress import of_event
 from streams.envelope import (
@@ -22,7 +22,7 @@ from streams.envelope import (
     decode_event,
     decode_outcome,
 )
-from streams.live import LiveEvent, LiveHub
+from streams.live import LiveEvent, LiveHub, Placed
 
 KEPT = 1000
 
@@ -36,11 +36,15 @@ class _Seen:
     closed: set[int] = field(default_factory=set)
     offered: set[int] = field(default_factory=set)
     """Versions that the topic has not said again yet."""
+    tags: tuple[str, ...] = ()
+    """Of the job, when its first event was among those that were seen."""
 
     def move_on(self, event: JobEvent) -> None:
         """Take a stored event; it counts what its chunks had reported before."""
         if event.originator_version > self.event.originator_version:
             self.event = event
+        if isinstance(event, JobSubmitted | JobOpened | StepsSubmitted):
+            self.tags = event.spec.tags
         if isinstance(event, ChunksClosed):
             for chunk in event.chunks:
                 self.since.pop(chunk.chunk, None)
@@ -101,8 +105,7 @@ class LiveRelay:
         while len(self._seen) > KEPT:
             self._seen.popitem(last=False)
         if self._hub.wanted(job_id):
-            data = of_event(event)
-            self._hub.publish(LiveEvent(job_id, event.originator_version, event.alias, data))
+            self._hub.publish(self._hub.shown(event))
         return seen
 
     def _was_offered(self, job_id: str, version: int) -> bool:
@@ -119,10 +122,12 @@ class LiveRelay:
         seen = self._seen.get(message.job_id)
         if seen is None or not seen.report(message):
             return []
-        if self._hub.wanted(message.job_id):
+        tenant = seen.event.tenant
+        if self._hub.wanted(message.job_id) or self._hub.followed(tenant):
             event = seen.event.model_copy(update={"counts": _with(seen)})
-            data = of_event(event)
-            self._hub.publish(LiveEvent(message.job_id, None, "progress", data))
+            shown = LiveEvent(message.job_id, None, "progress", of_event(event))
+            self._hub.publish(shown)
+            self._hub.place(tenant, Placed(shown, None, seen.tags))
         return []
 
 

@@ -121,10 +121,17 @@ def test_a_job_in_parts(server: Server) -> None:
 
 
 def test_a_rule_of_retention(server: Server) -> None:
-    (said,) = snippets(API, "sh")[4:]
+    (said,) = snippets(API, "sh")[5:]
     rule = json.loads(run(server, said))
     assert (rule["kind"], rule["shred_after"]) == ("annotations.*", 90 * 86400)
     assert api(server, "/api/v1/retention")["items"] == [rule]
+
+
+def test_pages_of_all_jobs(server: Server) -> None:
+    opened = snippets(API, "sh")[0].split("\ncurl ")[0]
+    run(server, opened)
+    page = json.loads(run(server, snippets(API, "sh")[4].replace("tag=gazetteer&", "")))
+    assert page["position"] >= page["items"][-1]["position"] > 0
 
 
 def test_a_batch(server: Server) -> None:

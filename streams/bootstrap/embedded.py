@@ -23,6 +23,7 @@ from streams.awaiting import Waiting
 from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
+from streams.broadcasts import Broadcasts
 from streams.limits import Limits
 from streams.live import LiveHub
 from streams.liveness import Lane
@@ -71,12 +72,13 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     apps = {name: _app(name, broker) for name in StageName}
     send = Sender(apps[StageName.COORDINATOR])
     waiting, hub, lane = Waiting(), LiveHub(), _lane(broker, base)
-    readers, relay = Readers(base, send), LiveRelay(hub)
+    readers, relay, tail = Readers(base, send), LiveRelay(hub), parts.tail(base, hub)
 
     def stored(recordings: Iterable[Recording[str]]) -> None:
         heads.append(base.recorder.heads_of(recordings))
         relay.offer(recordings)
         readers.tell(recordings)
+        tail.heard()
 
     limits = Limits(base.registry, base.clock)
     places = LivePlaces(base.registry, base.clock, limits, slots=1)
@@ -124,6 +126,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
         loops = [
             readers.publish(pause=PUBLICATION_PAUSE),
             readers.project(),
+            tail.run(),
             *_upkeep(base, sweep, send, heads, vitals),
             parts.retaining(base, send, lambda: heads, retained),
             *(faust_apps.watch(app) for app in apps.values()),
@@ -134,6 +137,8 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
             gateway=parts.gateway(base, send, waiting),
             queries=Queries(base.database, base.jobs, base.registry),
             hub=hub,
+            tail=tail,
+            broadcasts=Broadcasts(hub, base.clock),
             situation=parts.situation(base, vitals, itself(here, intake.told), send),
             registry=base.registry,
             clock=base.clock,

@@ -22,6 +22,7 @@ from streams.admission import Quotas
 from streams.agents import Binding, Sender, bind
 from streams.archiving import Archivist, Heads
 from streams.awaiting import Waiting
+from streams.broadcasts import Broadcasts
 from streams.clock import SystemClock, TimeOrderedIds
 from streams.coordinator import Coordinator, CoordinatorSettings, Decided, Stored
 from streams.failpoints import Failpoint, Failpoints
@@ -45,8 +46,10 @@ from streams.slow import SlowPool
 from streams.stores import buckets
 from streams.stores.database import Database
 from streams.stores.events import EventRecorder, SnapshotRecorder
+from streams.stores.log import JobLog
 from streams.stores.workers import resident_memory
 from streams.sweep import Look, Sweep
+from streams.tail import LogTail
 from streams.vitals import Vitals
 from streams.waking import Wake
 from streams.worker import Worker, WorkerSettings
@@ -66,6 +69,8 @@ class Engine:
     gateway: Gateway
     queries: Queries
     hub: LiveHub
+    tail: LogTail
+    broadcasts: Broadcasts
     situation: Situation
     registry: Registry
     clock: SystemClock
@@ -254,6 +259,11 @@ def gateway(base: Base, send: Sender, waiting: Waiting) -> Gateway:
             stored_bytes=base.settings.quota_stored_bytes,
         ),
     )
+
+
+def tail(base: Base, hub: LiveHub) -> LogTail:
+    """What follows the log for those who follow whole tenants."""
+    return LogTail(database=base.database, log=JobLog(base.jobs.job_mapper), hub=hub)
 
 
 def situation(base: Base, vitals: Vitals, present: Present, send: Sender) -> Situation:

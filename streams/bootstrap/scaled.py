@@ -19,12 +19,14 @@ from eventsourcing.persistence import Recording
 from domain.errors import SettingsInvalid, Unavailable
 from domain.registry import Registry
 from streams import app as faust_apps
+from streams import broadcasts
 from streams.agents import Sender
 from streams.app import FaustSettings
 from streams.awaiting import Waiting
 from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
+from streams.broadcasts import Broadcasts
 from streams.clock import TimeOrderedIds
 from streams.intake import Intake
 from streams.limits import Limits
@@ -80,20 +82,32 @@ async def api(settings: Settings, registry: Registry | None = None) -> AsyncIter
             hub=hub,
             relay=relay,
         )
+        tail, spoken = parts.tail(base, hub), Broadcasts(hub, base.clock, base.database)
         vitals = Vitals(base.database, [lane], starting="it has just begun")
+
+        def stored(payload: str | None) -> None:
+            """Somebody has stored events."""
+            reader.heard(payload)
+            tail.heard()
 
         def decided(command_id: str | None) -> None:
             """A decision was stored; one that was missed is found by who waits for it."""
             if command_id is not None:
                 waiting.hear(command_id)
 
-        channels = {decisions.CHANNEL: decided, event_order.CHANNEL: reader.heard}
+        channels = {
+            decisions.CHANNEL: decided,
+            event_order.CHANNEL: stored,
+            broadcasts.CHANNEL: spoken.heard,
+        }
         heard = listening(base.settings.database_address, channels)
-        async with _running(base, [app], vitals, [reader.run()], heard):
+        async with _running(base, [app], vitals, [reader.run(), tail.run()], heard):
             yield Engine(
                 gateway=parts.gateway(base, send, waiting),
                 queries=Queries(base.database, base.jobs, base.registry),
                 hub=hub,
+                tail=tail,
+                broadcasts=spoken,
                 situation=parts.situation(base, vitals, live_workers, send),
                 registry=base.registry,
                 clock=base.clock,

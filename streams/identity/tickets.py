@@ -1,7 +1,8 @@
 """Tickets: for who cannot send a header, as a browser's EventSource, to open one live stream.
 
 A token in an address would be in histories and logs for as long as it is good. A ticket is
-good once, for half a minute, for the stream of one job, and allows what its owner is allowed.
+good once, for half a minute, for the stream of one job or for what tells of all of a tenant's,
+and allows what its owner is allowed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from streams.stores.database import Database
 from streams.stores.tickets import TicketRow
 
 SECONDS: Final = 30.0
+ALL: Final = "*"
+"""Stands for all jobs of the tenant, where others are for the stream of one; no id looks so."""
 _TICKET = re.compile(r"cmt_[0-9a-f]{64}")
 
 
@@ -41,7 +44,7 @@ class Tickets:
         self._draw = draw
 
     async def issue(self, identity: Identity, job_id: str) -> Ticket:
-        """A ticket for the stream of a job, which the caller must be allowed to view."""
+        """A ticket for the stream of a job, or of ``ALL``, which the caller may view."""
         text, caller = f"cmt_{self._draw(32)}", identity.caller
         ends = self._now() + SECONDS
         row = TicketRow(

@@ -85,6 +85,8 @@ async def site_of(
         gateway=engine,
         queries=engine,
         hub=engine.hub,
+        tail=engine.tail,
+        broadcasts=engine.broadcasts,
         situation=engine,
         vitals=engine,
         registry=engine.registry,

@@ -28,11 +28,13 @@ from domain.registry import Registry
 from domain.schedule import rescheduled
 from domain.waiting import Surroundings, Waiting, waiting
 from streams.attempts import Attempt, ItemPast
+from streams.broadcasts import Broadcasts
 from streams.callers import Caller
+from streams.clock import SystemClock
 from streams.diffs import Change, Difference, Run, Summary
 from streams.intake import Memory
 from streams.items import ALL, Fault, ItemView, Wanted
-from streams.live import LiveEvent, LiveHub
+from streams.live import LiveEvent, LiveHub, Placed
 from streams.plans import PlanView
 from streams.previewing import Page as PreviewPage
 from streams.previewing import Preview, WantedUndo
@@ -43,10 +45,12 @@ from streams.stores.compensations import CompensationView
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.ledger import LedgerEntry
+from streams.stores.log import LogPage
 from streams.stores.read_model import Page
 from streams.stores.records.past import Blame, Standing, Version
 from streams.stores.workers import WorkerRow
 from tests.api.rules import MemoryRules
+from tests.api.tail import MemoryTail
 
 AT = datetime(2025, 1, 31, 12, tzinfo=UTC)
 DIGEST = "0" * 64
@@ -91,8 +95,14 @@ class MemoryEngine:
     around: Surroundings = field(default_factory=Surroundings)
     shares: dict[str, float] = field(default_factory=dict)
     rules_kept: MemoryRules = field(default_factory=MemoryRules)
+    tail: MemoryTail = field(init=False)
+    broadcasts: Broadcasts = field(init=False)
     _jobs: dict[str, Job] = field(default_factory=dict)
     _closed: dict[str, set[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tail = MemoryTail(self.hub)
+        self.broadcasts = Broadcasts(self.hub, SystemClock())
 
     # -- gateway ------------------------------------------------------------------
 
@@ -224,6 +234,13 @@ class MemoryEngine:
         self.reads += 1
         self._known(tenant, job_id)
         return self.events_of[job_id][after : after + limit]
+
+    async def log(
+        self, tenant: str, after: int | None, limit: int, tags: Collection[str] = ()
+    ) -> LogPage:
+        self._fail()
+        self.reads += 1
+        return self.tail.page(tenant, after, limit, tags)
 
     async def items(
         self,
@@ -366,12 +383,14 @@ class MemoryEngine:
         """Tell of progress between two stored events."""
         event = self.events_of[job_id][-1]
         data = of_event(event.model_copy(update={"counts": event.counts.model_copy(update=counts)}))
-        self.hub.publish(LiveEvent(job_id, None, "progress", data))
+        shown, tags = LiveEvent(job_id, None, "progress", data), self._jobs[job_id].spec.tags
+        self.hub.publish(shown)
+        self.hub.place(event.tenant, Placed(shown, None, tags))
 
     def publish(self, event: JobEvent) -> None:
         """Tell those who listen of a stored event."""
-        version, job_id = event.originator_version, event.originator_id
-        self.hub.publish(LiveEvent(job_id, version, event.alias, of_event(event)))
+        self.hub.publish(self.hub.shown(event))
+        self.tail.store(event, self._jobs[event.originator_id].spec.tags)
 
     # -- insides ------------------------------------------------------------------
 

@@ -74,6 +74,17 @@ WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
         _asked(headers=JSON, query={"after": 1000}),
     ],
     ("POST", "JOB/ticket"): [_asked()],
+    ("GET", "/api/v1/events"): [
+        _asked(headers=SSE),
+        _asked(headers={**SSE, "Last-Event-ID": "0"}, query={"tag": "confidential"}),
+        _asked(headers={**SSE, "Last-Event-ID": "0"}),
+        _asked(headers=JSON, query={"after": 0}),
+        _asked(headers=JSON, query={"after": 0, "tag": "confidential"}),
+        _asked(headers=JSON),
+    ],
+    ("POST", "/api/v1/events/ticket"): [_asked()],
+    ("GET", "/api/v1/ws"): [_asked()],
+    ("GET", "/api/v1/connections"): [_asked()],
     ("GET", "JOB/progress"): [_asked()],
     ("GET", "JOB/items"): [
         *(_asked(query={"format": form}) for form in ("json", "ndjson", "csv", "items")),

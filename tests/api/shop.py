@@ -48,6 +48,8 @@ class Shop:
             gateway=engine.gateway,
             queries=engine.queries,
             hub=engine.hub,
+            tail=engine.tail,
+            broadcasts=engine.broadcasts,
             situation=engine.situation,
             vitals=engine.vitals,
             registry=engine.registry,

@@ -20,6 +20,7 @@ import pytest_asyncio
 from tests.api.engines import in_its_parts, in_one_part
 from tests.api.reading import ids, live
 from tests.api.shop import SSE, WAIT, Shop
+from tests.api.talking import WS, Talk
 from tests.engine.stock import operations
 from tests.services.kafka import running_kafka
 from tests.services.postgres import PostgresServer
@@ -329,3 +330,67 @@ async def test_health_operations_and_metrics(shop: Shop) -> None:
     assert kinds == sorted(operation.kind for operation in operations)
     async with shop.client.get("/metrics") as response:
         assert "countermand_ready 1.0" in await response.text()
+
+
+async def test_all_jobs_are_followed_and_no_event_is_seen_twice(shop: Shop) -> None:
+    events = "/api/v1/events"
+    async with asyncio.timeout(WAIT), shop.client.get(events, headers=SSE) as response:
+        following = live(response)
+        begun = (await anext(following)).id
+        jobs = [await shop.create(20, tags=["followed", f"n {n}"]) for n in range(2)]
+        left = {job["job_id"] for job in jobs}
+        seen = []
+        while left:
+            seen.append(await anext(following))
+            if seen[-1].data["status"] == "completed":
+                left.discard(seen[-1].data["job_id"])
+    for job in jobs:
+        own = [event for event in seen if event.data["job_id"] == job["job_id"] and event.id]
+        assert [event.data["version"] for event in own] == list(range(1, len(own) + 1))
+        assert [event.data for event in own] == [
+            event.data for event in await shop.watched(job) if event.id
+        ]
+    query = {"after": begun, "tag": "n 1", "limit": 500}
+    page = await shop.get(events, params=query, headers={"Accept": "application/json"})
+    assert [item["position"] for item in page["items"]] == [
+        event.id for event in seen if event.data["job_id"] == jobs[1]["job_id"] and event.id
+    ]
+    assert ids(seen) == sorted(set(ids(seen)))
+    headers = {**SSE, "Last-Event-ID": str(seen[0].id)}
+    query = {"tag": "followed"}
+    async with (
+        asyncio.timeout(WAIT),
+        shop.client.get(events, params=query, headers=headers) as response,
+    ):
+        following = live(response)
+        await anext(following)
+        again = [await anext(following) for _ in seen[1:]]
+    assert ids(again) == ids(seen)[1:]
+
+
+async def test_a_websocket_follows_jobs_and_hears_what_administrators_say(shop: Shop) -> None:
+    url = f"http://127.0.0.1:{shop.port}{WS}"
+    async with (
+        asyncio.timeout(WAIT),
+        shop.client.ws_connect(url) as first,
+        shop.client.ws_connect(url) as second,
+    ):
+        one, other = Talk(first), Talk(second)
+        for each in (one, other):
+            await each.expect("authenticated")
+        await one.followed(tag="spoken of")
+        job = await shop.create(5, tags=["spoken of"])
+        await shop.settled(job)
+        await shop.create(5)
+        kind, heard = "", []
+        while kind != "completion":
+            kind, data = await one.hear()
+            heard.append(data)
+        assert {data["job_id"] for data in heard} == {job["job_id"]}
+        assert heard[-1]["counts"]["succeeded"] == 5
+        began = await other.followed(job_id=job["job_id"], after=0)
+        stored = [data for data in heard if data["position"]]
+        assert began["version"] == len(stored)
+        assert await other.happened(len(stored)) == stored
+        await one.say("broadcast", text="ä" * 1000)
+        assert await one.expect("broadcast") == await other.expect("broadcast")

@@ -52,7 +52,7 @@ SPECIAL: dict[tuple[str, str], dict[str, Any]] = {
     ("adjust", "wanted"): {"value": Adjustment(priority=9)},
     ("edit", "wanted"): {"value": Editing(drop=(0,))},
 }
-OWN = {"submit", "submit_selected", "submit_batch", "open", "jobs"}
+OWN = {"submit", "submit_selected", "submit_batch", "open", "jobs", "log"}
 """What speaks of no job that is there: it makes one, or lists one's own."""
 
 
@@ -121,3 +121,5 @@ async def test_nobody_is_told_of_jobs_of_another_tenant(desk: Desk) -> None:
     for job_id, job in jobs.items():
         assert (await desk.job(job_id)).version == job.version
     assert (await desk.engine.queries.jobs(EVE.tenant)).items == []
+    assert (await desk.engine.queries.log(EVE.tenant, 0, 100)).events == []
+    assert (await desk.engine.queries.log("local", 0, 100)).events != []

@@ -187,6 +187,16 @@ PROOFS = (
         "a client that drops 50 times over two kills sees every event once and in order",
     ),
     _acceptance(
+        "sse_clients",
+        "three client libraries and a browser, cut 50 times each, see every event of a job once",
+    ),
+    Proof(
+        "websocket-peer",
+        "the package websockets authenticates, subscribes, is told of a job's end, and is refused",
+        full=_tests("tests/api/test_websocket_peer.py", marker=_DEFAULT),
+        sample=_tests("tests/api/test_websocket_peer.py", marker=_DEFAULT),
+    ),
+    _acceptance(
         "slow_kill",
         "1,000 items of 200 ms: 50 times as fast as one by one; a kill repeats what was in flight",
     ),

@@ -60,6 +60,12 @@ def _has_server(folder: Path) -> bool:
     return all(os.access(folder / program, os.X_OK) for program in ("initdb", "postgres"))
 
 
+def find_chromium() -> Path | None:
+    """Debian's browser, or one that the user has put on PATH under that name."""
+    found = shutil.which("chromium")
+    return None if found is None else Path(found)
+
+
 SERVICES = {
     service.name: service
     for service in [
@@ -75,6 +81,12 @@ SERVICES = {
             how_to_get=f"apt-get install default-jre-headless maven (Java {OLDEST_JAVA} or newer), "
             "then tools/kafka",
             find=find_kafka,
+        ),
+        Service(
+            name="chromium",
+            purpose="the tests of what pages do with the API start a browser of their own",
+            how_to_get="apt-get install chromium",
+            find=find_chromium,
         ),
     ]
 }

@@ -1,0 +1,83 @@
+"""Interests: what one connection follows, and from where on. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from api.problems import refused
+from streams.live import Placed
+
+Key = tuple[str, Any]
+"""The field of a message that names a topic, and its value."""
+
+_ALL: Key = ("all", True)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The connection has all behind ``begin``: up to ``since`` it is read, then handed out."""
+
+    begin: int
+    since: int
+
+
+class Interests:
+    """Topics, each with the places from which on their events are sent."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._spans: dict[Key, Span] = {}
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._spans
+
+    @property
+    def topics(self) -> list[dict[str, Any]]:
+        """What is followed, as messages say it."""
+        return [dict([key]) for key in self._spans]
+
+    def add(self, key: Key, span: Span) -> None:
+        """Follow a topic; raises RequestRefused for one more than is allowed."""
+        if len(self._spans) >= self._most:
+            raise refused(
+                429,
+                "too_many_topics",
+                f"a connection follows {self._most} topics at most; unsubscribe from some, or "
+                "follow a tag, or all",
+            )
+        self._spans[key] = span
+
+    def remove(self, key: Key) -> None:
+        """Follow it no more; raises RequestRefused for what was not followed."""
+        if self._spans.pop(key, None) is None:
+            raise refused(409, "not_subscribed", "this connection does not follow that")
+
+    def want(self, placed: Placed) -> bool:
+        """Whether the event is handed out as it comes."""
+        if placed.to_all or placed.position is None:
+            return placed.to_all or any(key in self._spans for key in topics_of(placed))
+        return any(span.since < placed.position for _, span in self._of(placed))
+
+    def have(self, placed: Placed, *, but: Key) -> bool:
+        """Whether another topic than ``but`` has it sent, or has had it sent."""
+        place = placed.position or 0
+        return any(span.begin < place for key, span in self._of(placed) if key != but)
+
+    def _of(self, placed: Placed) -> Iterator[tuple[Key, Span]]:
+        for key in topics_of(placed):
+            span = self._spans.get(key)
+            if span is not None:
+                yield key, span
+
+
+def topics_of(placed: Placed) -> Iterator[Key]:
+    """All topics that an event belongs to."""
+    yield _ALL
+    yield "job_id", placed.event.job_id
+    for tag in placed.tags:
+        yield "tag", tag

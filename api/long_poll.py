@@ -1,0 +1,37 @@
+"""Long poll: a page that waits for the next event, for who can hold no stream open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from aiohttp import web
+
+from api.edge import caller, edge
+from api.live_ports import Subscription
+from streams.live import Overflow
+
+Happened = TypeVar("Happened")
+
+
+async def next_of(
+    request: web.Request,
+    subscription: Subscription[Happened],
+    seconds: float,
+    stored: Callable[[Happened], bool],
+) -> None:
+    """Wait until a stored event is there to be read, for so many seconds at most.
+
+    It counts as a live stream while it lasts; a shutdown ends it at once.
+    """
+    own = edge(request)
+    try:
+        async with asyncio.timeout(seconds) as scope:
+            with own.streams.admitted(scope, caller(request).tenant):
+                while True:
+                    event = await subscription.next(seconds)
+                    if event is None or stored(event):
+                        return
+    except (TimeoutError, Overflow):
+        return

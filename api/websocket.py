@@ -1,0 +1,144 @@
+"""WebSocket: one connection, from the handshake to its close code.
+
+One task does what messages ask for, another hands on what happens and looks now and then
+whether the client may still be here. Whichever ends first ends the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import structlog
+from aiohttp import web
+
+from api import ws_messages as says
+from api.answers import answer
+from api.callers import TICKET
+from api.connections import Counts
+from api.conversation import Conversation
+from api.edge import IDENTITY, REQUEST_ID, Edge, caller, edge
+from api.interests import Interests
+from api.parameters import Parameters
+from api.problems import RequestRefused, refused
+from api.rules import admit_as
+from api.standing import Standing
+from api.ws_socket import CloseCode, Closing, Gone, Socket, closing_of, problem_of
+from domain.errors import CountermandError
+from streams.identity import Identity
+
+_log = structlog.get_logger("countermand.api")
+
+
+async def connect(request: web.Request) -> web.StreamResponse:
+    """A WebSocket; who has shown neither token nor ticket says first who it is."""
+    own = edge(request)
+    Parameters(request, (TICKET,))
+    if not web.WebSocketResponse().can_prepare(request):
+        raise refused(
+            426,
+            "upgrade_required",
+            "this is for WebSockets (RFC 6455, version 13); /api/v1/events has the same events",
+            headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+        )
+    counts = Counts("", own.clock.now(), Interests(own.limits.ws_topics))
+    socket = Socket(own.limits, own.meters, counts)
+    try:
+        if IDENTITY in request:
+            await _admitted(request, socket, counts)
+        else:
+            with own.connections.unknown():
+                await socket.open(request)
+                ref = await _introduced(request, socket)
+            await _admitted(request, socket, counts, ref)
+    except Closing as closing:
+        await socket.close(closing)
+    except Gone:
+        pass
+    return socket.response
+
+
+async def statistics(request: web.Request) -> web.Response:
+    """The live connections that the tenant has at this process."""
+    own, tenant = edge(request), caller(request).tenant
+    Parameters(request, ())
+    found = own.connections.of(tenant)
+    return answer(
+        {
+            "websockets": len(found),
+            "streams": own.streams.of(tenant),
+            "topics": sum(len(one.interests) for one in found),
+            "received": sum(one.received for one in found),
+            "sent": sum(one.sent for one in found),
+            "overflows": sum(one.overflows for one in found),
+        }
+    )
+
+
+async def _introduced(request: web.Request, socket: Socket) -> str:
+    """Have the first message say who it is; returns its ref. Raises Closing."""
+    own, ref = edge(request), ""
+    try:
+        said = says.understood(await socket.receive(own.limits.ws_hello), own.limits.json_depth)
+        ref = said.data.ref
+        if not isinstance(said, says.Authenticate):
+            raise refused(401, "unauthenticated", "say first who you are: authenticate")
+        token, ticket = said.data.token or "", said.data.ticket or ""
+        identity = await own.callers.prove(request, token=token, ticket=ticket)
+        await admit_as(request, identity)
+    except TimeoutError:
+        raise Closing(CloseCode.TIMEOUT, "nobody has said in time who it is") from None
+    except (RequestRefused, CountermandError) as error:
+        problem = problem_of(error, own.limits)
+        await socket.refuse(problem, ref)
+        raise closing_of(error, problem) from None
+    return ref
+
+
+async def _admitted(request: web.Request, socket: Socket, counts: Counts, ref: str = "") -> None:
+    """Serve a client that is known, if there is a place for it."""
+    own, identity = edge(request), request[IDENTITY]
+    counts.tenant = identity.caller.tenant
+    scope = asyncio.timeout(None)
+    try:
+        with own.streams.admitted(scope, counts.tenant), own.connections.opened(counts):
+            if not socket.response.prepared:
+                await socket.open(request)
+            async with scope:
+                await socket.say(says.Authenticated(data=_welcome(own, identity, ref)))
+                talk = Conversation(own, socket, counts, Standing(request), identity.caller)
+                await _first_of(talk)
+    except TimeoutError:
+        raise Closing(CloseCode.GOING_AWAY, "the server shuts down; connect again") from None
+    except (RequestRefused, CountermandError) as error:
+        if not socket.response.prepared:
+            raise
+        problem = problem_of(error, own.limits)
+        _log.info("websocket_ended", request_id=request[REQUEST_ID], reason=problem.detail)
+        await socket.refuse(problem)
+        raise closing_of(error, problem) from None
+
+
+async def _first_of(talk: Conversation) -> None:
+    """Listen and hand on until one of them ends; the other is ended, and the error is raised."""
+    tasks = [asyncio.ensure_future(talk.listen()), asyncio.ensure_future(talk.hand_on())]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
+def _welcome(own: Edge, identity: Identity, ref: str) -> says.Welcome:
+    ends = identity.expires_at
+    return says.Welcome(
+        mode=own.callers.mode,
+        tenant=identity.caller.tenant,
+        actor=identity.caller.actor,
+        permissions=sorted(identity.caller.permissions),
+        expires_at=None if ends is None else datetime.fromtimestamp(ends, UTC).isoformat(),
+        ref=ref,
+    )

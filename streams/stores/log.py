@@ -1,0 +1,136 @@
+"""Log: the notification log as it is read by those who follow all jobs of a tenant.
+
+An event's position there is the same for every process, and rises in the order of the
+commits, so that a reader who has seen one goes on behind it at any of them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+
+import orjson
+import structlog
+from eventsourcing.persistence import Mapper, Notification
+from sqlalchemy import Connection, Integer, bindparam, func, select
+
+from domain.errors import MessageUnreadable, Unavailable, UnsupportedVersion
+from domain.events import JobEvent
+from domain.jobs import stored_event
+from streams.stores.schema import events
+from streams.stores.statements import fixed
+
+log = structlog.get_logger(__name__)
+
+WINDOW = 5_000
+"""Places of the log, of all tenants, that one read looks at."""
+JOBS_KEPT = 5_000
+"""Jobs whose tags are remembered."""
+
+_COLUMNS = (events.c.job_id, events.c.version, events.c.alias, events.c.state, events.c.id)
+_LAST = fixed(select(func.max(events.c.id)))
+_SPAN = select(*_COLUMNS).where(events.c.id > bindparam("after"))
+_MOST = bindparam("most", type_=Integer)
+_BEHIND = fixed(_SPAN.order_by(events.c.id).limit(_MOST))
+_OF_TENANT = fixed(
+    _SPAN.where(events.c.id <= bindparam("last"), events.c.tenant == bindparam("tenant"))
+    .order_by(events.c.id)
+    .limit(_MOST)
+)
+_FIRST = fixed(
+    select(events.c.state).where(events.c.job_id == bindparam("job_id"), events.c.version == 1)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An event with its place in the log and the tags of its job."""
+
+    position: int
+    event: JobEvent
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Some of a tenant's events; the next page is behind ``position``.
+
+    ``last`` is the log's end, of all tenants: there is more while it lies behind ``position``.
+    """
+
+    events: list[Logged]
+    position: int
+    last: int
+
+    @property
+    def more(self) -> bool:
+        """Whether the log goes on behind this page."""
+        return self.position < self.last
+
+
+class JobLog:
+    """Reads the log; each method on the connection that it is given, in any thread."""
+
+    def __init__(self, mapper: Mapper[str]) -> None:
+        self._mapper = mapper
+        self._tags: OrderedDict[str, tuple[str, ...]] = OrderedDict()
+        self._lock = Lock()
+
+    def behind(self, connection: Connection, position: int, most: int) -> list[Logged]:
+        """The next events of all tenants; raises Unavailable at one of a later release."""
+        found = _BEHIND.run(connection, after=position, most=most)
+        return self._logged(connection, [Notification(*row) for row in found])
+
+    def page(
+        self, connection: Connection, tenant: str, after: int, most: int, tags: Collection[str]
+    ) -> LogPage:
+        """Those of a tenant's events that one read finds, of jobs with one of the tags if given."""
+        last = last_position(connection)
+        end = min(after + WINDOW, last)
+        rows = _OF_TENANT.run(connection, after=after, last=end, tenant=tenant, most=most).rows
+        found = self._logged(connection, [Notification(*row) for row in rows])
+        if tags:
+            found = [one for one in found if not set(tags).isdisjoint(one.tags)]
+        reached = int(rows[-1][-1]) if len(rows) == most else max(end, after)
+        return LogPage(found, reached, last)
+
+    def _logged(self, connection: Connection, rows: Iterable[Notification]) -> list[Logged]:
+        found = []
+        for row in rows:
+            try:
+                event = stored_event(self._mapper, row)
+            except UnsupportedVersion as later:
+                raise Unavailable(f"the log is not followed: {later.message}") from later
+            except MessageUnreadable as damage:
+                log.error("event_not_shown", position=row.id, reason=damage.message)
+                continue
+            found.append(Logged(row.id, event, self._tags_of(connection, event.originator_id)))
+        return found
+
+    def _tags_of(self, connection: Connection, job_id: str) -> tuple[str, ...]:
+        with self._lock:
+            known = self._tags.get(job_id)
+            if known is not None:
+                self._tags.move_to_end(job_id)
+                return known
+        state = _FIRST.run(connection, job_id=job_id).scalar()
+        found = () if state is None else _tags_in(bytes(state))
+        with self._lock:
+            self._tags[job_id] = found
+            while len(self._tags) > JOBS_KEPT:
+                self._tags.popitem(last=False)
+        return found
+
+
+def last_position(connection: Connection) -> int:
+    """The end of the log; 0 when it is empty."""
+    return int(_LAST.run(connection).scalar() or 0)
+
+
+def _tags_in(state: bytes) -> tuple[str, ...]:
+    """The tags of a job, from its first event."""
+    spec = orjson.loads(state).get("spec")
+    named = spec.get("tags", ()) if isinstance(spec, Mapping) else ()
+    return tuple(str(tag) for tag in named)

@@ -1,0 +1,474 @@
+"""WebSockets over a real socket: who may speak, what is followed, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from api.limits import Limits
+from streams.clock import SystemClock
+from streams.live import QUEUED
+from streams.rates import Rate
+from streams.stores.database import Database
+from tests.api.conftest import Site, site_of
+from tests.api.engine import MemoryEngine
+from tests.api.proofs import bearer, carrying, proven
+from tests.api.reading import live
+from tests.api.talking import WS, Talk, talk, welcomed
+from tests.api.test_all_events import EVENTS, SSE, submitted
+from tests.api.test_identity import KEYS, answered, closed
+from tests.api.test_live import metric
+from tests.databases import sqlite_database
+from tests.unit.streams.identity.signing import token
+
+__all__ = ["closed", "sqlite_database"]
+
+ADA, EVE, ROOT = (
+    bearer("acme", "editor"),
+    bearer("other", "editor", actor="eve"),
+    bearer("acme", "admin", actor="root"),
+)
+
+
+def credential(headers: dict[str, str]) -> str:
+    return headers["Authorization"].removeprefix("Bearer ")
+
+
+def places(engine: MemoryEngine, *job_ids: str, after: int = 0) -> list[int]:
+    logged = [one for one in engine.tail.logged if one.event.originator_id in job_ids]
+    return [one.position for one in logged if one.position > after]
+
+
+# -- what is followed ---------------------------------------------------------------------
+
+
+async def test_all_jobs_of_the_tenant_are_followed_to_their_end(site: Site) -> None:
+    async with welcomed(site) as found:
+        began = await found.followed(all=True, ref="r1")
+        assert began == {"all": True, "ref": "r1", "position": 0}
+        job_id = await submitted(site)
+        site.engine.work(job_id)
+        *progress, last = [await found.hear() for _ in site.engine.events_of[job_id]]
+    assert {kind for kind, _ in progress} == {"progress"}
+    kind, data = last
+    assert (kind, data["status"], data["event"]) == ("completion", "completed", "job.finished")
+    assert [each["position"] for _, each in (*progress, last)] == places(site.engine, job_id)
+
+
+async def test_a_job_a_tag_and_all_bring_each_event_once(site: Site) -> None:
+    red, blue, none = [await submitted(site, *tags) for tags in (("red",), ("blue",), ())]
+    async with welcomed(site) as found:
+        began = await found.followed(job_id=red)
+        assert (began["version"], began["status"]) == (1, "pending")
+        await found.followed(tag="blue")
+        await found.followed(job_id=blue)
+        for job_id in (none, red, blue):
+            site.engine.work(job_id)
+        wanted = places(site.engine, red, blue, after=began["position"])
+        seen = await found.happened(len(wanted))
+        assert [data["position"] for data in seen] == wanted
+        for topic in ({"tag": "blue"}, {"job_id": blue}):
+            assert await found.asked("unsubscribe", "unsubscribed", **topic) == topic | {"ref": ""}
+        another = await submitted(site, "blue")
+        site.engine.work(another)
+        await found.silent()
+
+
+async def test_who_comes_back_goes_on_behind_the_last_position(site: Site) -> None:
+    job_ids = [await submitted(site, "red") for _ in range(4)]
+    async with welcomed(site) as found:
+        await found.followed(tag="red", after=0)
+        (first, second, *_) = await found.happened(4)
+    site.engine.work(job_ids[0])
+    async with welcomed(site) as found:
+        began = await found.followed(job_id=job_ids[0], after=0)
+        assert began["position"] == 0
+        own = places(site.engine, job_ids[0])
+        assert [one["position"] for one in await found.happened(len(own))] == own
+        await found.followed(tag="red", after=second["position"])
+        rest = places(site.engine, *job_ids[1:], after=second["position"])
+        assert [one["position"] for one in await found.happened(len(rest))] == rest
+        site.engine.work(job_ids[1])
+        await found.happened(len(site.engine.events_of[job_ids[1]]) - 1)
+        await found.silent()
+    assert first["position"] < second["position"]
+
+
+async def test_progress_between_two_events_has_no_position(site: Site) -> None:
+    job_id = await submitted(site, "red")
+    async with welcomed(site) as found:
+        await found.followed(tag="red")
+        site.engine.progress(job_id, pending=0, succeeded=1)
+        data = await found.expect("progress")
+    assert (data["position"], data["event"], data["counts"]["succeeded"]) == (
+        None,
+        "job.submitted",
+        1,
+    )
+
+
+async def test_a_client_that_was_too_slow_is_sent_the_rest_from_the_log(site: Site) -> None:
+    async with welcomed(site) as found:
+        await found.followed(all=True)
+        job_id = await submitted(site)
+        first = await found.expect("progress")
+        body = {"operation": "test.double", "items": [{"n": 1}] * QUEUED}
+        body["options"] = {"chunk_size": 1}  # type: ignore[assignment]
+        _, job, _ = await answered(site, "POST", "/api/v1/jobs", json=body)
+        # More events than the queue holds, while nobody has a turn.
+        site.engine.work(job["job_id"])
+        wanted = places(site.engine, job_id, job["job_id"], after=first["position"])
+        assert len(wanted) > QUEUED
+        seen = await found.happened(len(wanted))
+        assert [data["position"] for data in seen] == wanted
+        assert (await found.asked("statistics", "statistics"))["overflows"] == 1
+        site.engine.work(job_id)
+        assert (await found.expect("progress"))["job_id"] == job_id
+
+
+async def test_nothing_of_another_tenant_is_told(closed: Site) -> None:
+    job_id = await submitted(closed, "red", headers=ADA)
+    async with welcomed(closed, headers=EVE) as found:
+        await found.followed(all=True, after=0)
+        await found.followed(tag="red", after=0)
+        refused = await found.asked("subscribe", "error", job_id=job_id, ref="x")
+        nobodys = await found.asked("subscribe", "error", job_id="nobodys", ref="x")
+        assert (refused["code"], refused["ref"]) == ("job_not_found", "x")
+        assert refused["detail"].replace(job_id, "nobodys") == nobodys["detail"]
+        closed.engine.work(job_id)
+        assert (await found.asked("statistics", "statistics"))["topics"] == [
+            {"all": True},
+            {"tag": "red"},
+        ]
+        theirs = await submitted(closed, headers=EVE)
+        assert (await found.expect("progress"))["job_id"] == theirs
+
+
+# -- what is said badly -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "pointer"),
+    [
+        ("", "malformed_body", ""),
+        ("{", "malformed_body", ""),
+        ('{"type": "subscribe", "type": "x"}', "malformed_body", ""),
+        ("[]", "invalid", ""),
+        ("{}", "invalid", ""),
+        ('{"type": "shout"}', "invalid", ""),
+        ('{"type": "subscribe"}', "invalid", "/data"),
+        ('{"type": "subscribe", "data": {}}', "invalid", "/data"),
+        ('{"type": "subscribe", "data": {"job_id": "a", "tag": "b"}}', "invalid", "/data"),
+        ('{"type": "subscribe", "data": {"all": false}}', "invalid", "/data/all"),
+        ('{"type": "subscribe", "data": {"tag": ""}}', "invalid", "/data/tag"),
+        ('{"type": "subscribe", "data": {"tag": "a", "after": -1}}', "invalid", "/data/after"),
+        ('{"type": "subscribe", "data": {"tag": "a", "after": "1"}}', "invalid", "/data/after"),
+        ('{"type": "subscribe", "data": {"tag": "a", "x": 1}}', "invalid", "/data/x"),
+        ('{"type": "subscribe", "data": {"tag": "a"}, "x": 1}', "invalid", "/x"),
+        ('{"type": "subscribe", "data": {"tag": "a", "after": 99}}', "bad_last_event_id", ""),
+        ('{"type": "subscribe", "data": {"tag": "\\ud800"}}', "malformed_body", ""),
+        ('{"type": "unsubscribe", "data": {"tag": "a"}}', "not_subscribed", ""),
+        ('{"type": "authenticate", "data": {"token": "a"}}', "already_authenticated", ""),
+        ('{"type": "broadcast", "data": {"text": ""}}', "invalid", "/data/text"),
+        ("[" * 100 + "]" * 100, "malformed_body", ""),
+    ],
+)
+async def test_what_is_not_understood_is_refused_and_the_connection_goes_on(
+    site: Site, text: str, code: str, pointer: str
+) -> None:
+    async with welcomed(site) as found:
+        await found.socket.send_str(text)
+        error = await found.expect("error")
+        assert (error["code"], error["pointer"]) == (code, pointer), error
+        await found.followed(all=True)
+
+
+async def test_what_is_followed_already_is_not_followed_twice(site: Site) -> None:
+    async with welcomed(site) as found:
+        await found.followed(tag="a")
+        assert (await found.asked("subscribe", "error", tag="a"))["code"] == "already_subscribed"
+
+
+@pytest.mark.parametrize(("said", "code"), [(b"\x00" * 10, 1003), ("x" * 70_000, 1009)])
+async def test_what_is_no_text_or_too_long_ends_it(
+    site: Site, said: str | bytes, code: int
+) -> None:
+    async with welcomed(site) as found:
+        if isinstance(said, bytes):
+            await found.socket.send_bytes(said)
+        else:
+            await found.socket.send_str(said)
+        assert await found.closed() == code
+    await gone(site.engine)
+
+
+# -- who may speak ------------------------------------------------------------------------
+
+
+async def test_the_first_message_says_who_it_is(closed: Site) -> None:
+    async with talk(closed) as found:
+        data = await found.asked("authenticate", "authenticated", token=credential(ADA), ref="me")
+        assert (data["tenant"], data["actor"], data["ref"]) == ("acme", "ada", "me")
+        assert "view" in data["permissions"]
+        await found.followed(all=True)
+
+
+async def test_a_header_or_a_ticket_says_it_as_well(closed: Site) -> None:
+    async with welcomed(closed, headers=ADA) as found:
+        await found.followed(all=True)
+    _, made, _ = await answered(closed, "POST", f"{EVENTS}/ticket", headers=ADA)
+    async with welcomed(closed, made["links"]["websocket"]) as found:
+        await found.followed(all=True)
+    _, made, _ = await answered(closed, "POST", f"{EVENTS}/ticket", headers=ADA)
+    async with talk(closed) as found:
+        await found.asked("authenticate", "authenticated", ticket=made["ticket"])
+    async with talk(closed) as found:
+        await found.asked("authenticate", "error", ticket=made["ticket"])
+        assert await found.closed() == 4401
+    for path in (made["links"]["websocket"], f"{WS}?token={credential(ADA)}"):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+            async with talk(closed, path, headers={} if "ticket" in path else ADA):
+                pass
+        assert refusal.value.status in (400, 401)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "code"),
+    [
+        ("authenticate", {"token": "x"}, "unauthenticated"),
+        ("authenticate", {"token": token(exp=1)}, "unauthenticated"),
+        ("authenticate", {"ticket": "cmt_" + "0" * 64}, "unauthenticated"),
+        ("authenticate", {}, "invalid"),
+        ("authenticate", {"token": "x", "ticket": "y"}, "invalid"),
+        ("subscribe", {"all": True}, "unauthenticated"),
+        ("statistics", {}, "unauthenticated"),
+        ("authenticate", {"token": token(tenant="acme", roles=["operator"])}, "permission_lacking"),
+    ],
+)
+async def test_nobody_else_is_let_in(
+    closed: Site, kind: str, data: dict[str, Any], code: str
+) -> None:
+    async with talk(closed) as found:
+        error = await found.asked(kind, "error", **data)
+        assert error["code"] == code
+        assert await found.closed() == (4403 if code == "permission_lacking" else 4401)
+    assert closed.engine.hub.readers == 0
+
+
+async def test_who_says_nothing_is_not_waited_for_long(
+    engine: MemoryEngine, sqlite_database: Database
+) -> None:
+    limits = Limits(ws_hello=0.05, ws_unknown=1)
+    async with site_of(engine, limits, callers=proven(sqlite_database)) as site:
+        async with talk(site) as found:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+                async with talk(site):
+                    pass
+            assert refusal.value.status == 503
+            assert await found.closed() == 4408
+        async with welcomed(site, headers=ADA):
+            pass
+
+
+async def test_it_ends_with_the_key_that_opened_it(closed: Site) -> None:
+    body = {"name": "importer", "roles": ["viewer"]}
+    _, key, _ = await answered(closed, "POST", KEYS, json=body, headers=ROOT)
+    async with welcomed(closed, headers=carrying(key["key"])) as found:
+        await found.followed(all=True)
+        await answered(closed, "POST", f"{KEYS}/{key['key_id']}/revoke", headers=ROOT)
+        assert (await found.expect("error"))["code"] == "unauthenticated"
+        assert await found.closed() == 4401
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+async def test_a_page_elsewhere_opens_none(site: Site, origin: str) -> None:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+        async with talk(site, headers={"Origin": origin}):
+            pass
+    assert refusal.value.status == 403
+
+
+async def test_what_is_no_handshake_is_told_so(site: Site) -> None:
+    status, problem, headers = await answered(site, "GET", WS)
+    assert (status, problem["code"]) == (426, "upgrade_required")
+    assert headers["Upgrade"] == "websocket"
+
+
+async def test_who_says_too_much_is_told_to_wait(
+    engine: MemoryEngine, sqlite_database: Database
+) -> None:
+    rate = Rate.of("3/hour", SystemClock())
+    async with (
+        site_of(engine, callers=proven(sqlite_database), rate=rate) as site,
+        welcomed(site, headers=ADA) as found,
+    ):
+        for _ in range(3):
+            await found.silent()
+        error = await found.asked("statistics", "error")
+        assert error["code"] == "too_many_requests"
+        await found.followed(all=True)
+
+
+# -- how many, how long, and how they end -------------------------------------------------
+
+
+async def test_connections_count_as_streams_of_the_tenant(
+    engine: MemoryEngine, sqlite_database: Database
+) -> None:
+    limits = Limits(tenant_streams=1)
+    async with site_of(engine, limits, callers=proven(sqlite_database)) as site:
+        async with welcomed(site, headers=ADA):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+                async with talk(site, headers=ADA):
+                    pass
+            assert refusal.value.status == 429
+            async with talk(site) as found:
+                error = await found.asked("authenticate", "error", token=credential(ADA))
+                assert error["code"] == "quota_exceeded"
+                assert await found.closed() == 4429
+            async with welcomed(site, headers=EVE):
+                pass
+        await gone(engine)
+        async with welcomed(site, headers=ADA):
+            pass
+
+
+async def gone(engine: MemoryEngine) -> None:
+    """Wait until nobody follows any more."""
+    async with asyncio.timeout(5):
+        while engine.hub.readers:  # noqa: ASYNC110 - nothing tells when
+            await asyncio.sleep(0.005)
+
+
+async def test_topics_of_a_connection_are_limited(engine: MemoryEngine) -> None:
+    async with site_of(engine, Limits(ws_topics=2)) as site, welcomed(site) as found:
+        await found.followed(tag="a")
+        await found.followed(tag="b")
+        assert (await found.asked("subscribe", "error", tag="c"))["code"] == "too_many_topics"
+        await found.asked("unsubscribe", "unsubscribed", tag="a")
+        await found.followed(tag="c")
+
+
+async def test_who_follows_nothing_is_not_kept(engine: MemoryEngine) -> None:
+    limits = Limits(heartbeat=0.02, ws_idle=0.1)
+    async with site_of(engine, limits) as site, welcomed(site) as idle, welcomed(site) as other:
+        await other.followed(all=True)
+        assert await idle.closed() == 4408
+        await other.silent()
+
+
+async def test_a_client_that_does_not_answer_pings_is_given_up(engine: MemoryEngine) -> None:
+    async with site_of(engine, Limits(ws_ping=0.1)) as site, talk(site, autoping=False) as found:
+        await found.expect("authenticated")
+        await found.followed(all=True)
+        reading = asyncio.ensure_future(found.socket.receive())
+        await gone(engine)
+        reading.cancel()
+
+
+async def test_a_shutdown_says_so(engine: MemoryEngine) -> None:
+    async with aiohttp.ClientSession() as client:
+        async with site_of(engine) as site:
+            found = Talk(await client.ws_connect(f"{site.url}{WS}"))
+            await found.expect("authenticated")
+            await found.followed(all=True)
+            closing = asyncio.ensure_future(found.closed())
+        assert await closing == 1001
+        await found.socket.close()
+    assert engine.hub.readers == 0
+
+
+async def test_a_client_that_reads_nothing_is_cut_and_others_see_all(
+    engine: MemoryEngine,
+) -> None:
+    async with site_of(engine, Limits(write_wait=0.1), send_buffer=4096) as site:
+        deaf = await deaf_follower(site)
+        try:
+            async with welcomed(site) as found:
+                await found.followed(all=True)
+                seen = []
+                while await metric(site, "countermand_live_streams_cut_total") == 0:
+                    job_id = await submitted(site)
+                    engine.work(job_id)
+                    seen += await found.happened(len(engine.events_of[job_id]))
+        finally:
+            deaf.close()
+    assert [data["position"] for data in seen] == [one.position for one in engine.tail.logged]
+
+
+async def deaf_follower(site: Site) -> socket.socket:
+    """A client that has asked for everything and reads nothing more."""
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    deaf.connect(("127.0.0.1", site.port))
+    deaf.sendall(
+        f"GET {WS} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    text = orjson.dumps({"type": "subscribe", "data": {"all": True}})
+    deaf.sendall(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
+    async with asyncio.timeout(5):
+        while not site.engine.hub.readers:  # noqa: ASYNC110 - nothing tells when
+            await asyncio.sleep(0.005)
+    return deaf
+
+
+# -- what administrators say, and how it all is -------------------------------------------
+
+
+async def test_an_administrator_speaks_to_all_of_the_tenant(closed: Site) -> None:
+    async with (
+        welcomed(closed, headers=ROOT) as root,
+        welcomed(closed, headers=ADA) as ada,
+        welcomed(closed, headers=EVE) as eve,
+        closed.client.get(EVENTS, params={"tag": "x"}, headers={**SSE, **ADA}) as stream,
+    ):
+        events = live(stream)
+        await anext(events)
+        for each in (root, ada, eve):
+            await each.silent()
+        await root.say("broadcast", text="we close at five\n")
+        heard = [await each.expect("broadcast") for each in (root, ada)]
+        assert heard[0] == heard[1]
+        assert (heard[0]["text"], heard[0]["by"]) == ("we close at five\n", "root")
+        streamed = await anext(events)
+        assert (streamed.name, streamed.id, streamed.data) == ("broadcast", None, heard[0])
+        await eve.silent()
+        assert (await ada.asked("broadcast", "error", text="me too"))["code"] == (
+            "permission_lacking"
+        )
+        await root.silent()
+
+
+async def test_how_connections_are_is_told(closed: Site) -> None:
+    async with welcomed(closed, headers=ADA) as found, welcomed(closed, headers=EVE):
+        await found.followed(tag="red")
+        await submitted(closed, "red", headers=ADA)
+        await found.expect("progress")
+        own = await found.asked("statistics", "statistics", ref="s")
+        assert own.pop("opened_at")
+        assert own == {
+            "received": 2,
+            "sent": 3,
+            "overflows": 0,
+            "topics": [{"tag": "red"}],
+            "websockets": 1,
+            "streams": 1,
+            "ref": "s",
+        }
+        _, told, _ = await answered(closed, "GET", "/api/v1/connections", headers=ROOT)
+        assert told == {
+            "websockets": 1,
+            "streams": 1,
+            "topics": 1,
+            "received": 2,
+            "sent": 4,
+            "overflows": 0,
+        }
+    status, _, _ = await answered(closed, "GET", "/api/v1/connections", headers=ADA)
+    assert status == 403

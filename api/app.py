@@ -27,6 +27,7 @@ from api import (
     submit,
     tickets,
     vitals,
+    webhooks,
 )
 from api.admission import Streams
 from api.callers import LocalCallers
@@ -49,6 +50,7 @@ _RETENTION = "/api/v1/retention"
 _RULE = f"{_RETENTION}/{{tenant:[^/]{{1,100}}}}/{{kind:[^/]{{1,200}}}}"
 _DIFF = f"{_JOB}/diff/{{other:[0-9A-Za-z_-]{{1,64}}}}"
 _KEY = f"{keys.KEYS}/{{key_id:[0-9a-f]{{32}}}}"
+_WEBHOOK = f"{webhooks.WEBHOOKS}/{{webhook_id:[0-9a-f]{{32}}}}"
 _RECORD = "/api/v1/records/{table}/{record_id:[0-9]{1,19}}"
 
 _VIEW, _SUBMIT = needs(Permission.VIEW), needs(Permission.SUBMIT)
@@ -100,6 +102,15 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", keys.KEYS, keys.index, _ADMINISTER),
     Route("POST", f"{_KEY}/rotate", keys.rotate, _ADMINISTER),
     Route("POST", f"{_KEY}/revoke", keys.revoke, _ADMINISTER),
+    Route("POST", webhooks.WEBHOOKS, webhooks.create, _ADMINISTER),
+    Route("GET", webhooks.WEBHOOKS, webhooks.index, _ADMINISTER),
+    Route("GET", _WEBHOOK, webhooks.show, _ADMINISTER),
+    Route("PATCH", _WEBHOOK, webhooks.change, _ADMINISTER),
+    Route("DELETE", _WEBHOOK, webhooks.delete, _ADMINISTER),
+    Route("POST", f"{_WEBHOOK}/rotate", webhooks.rotate, _ADMINISTER),
+    Route("GET", f"{_WEBHOOK}/deliveries", webhooks.deliveries, _ADMINISTER),
+    Route("GET", f"{_WEBHOOK}/attempts", webhooks.attempts, _ADMINISTER),
+    Route("POST", f"{_WEBHOOK}/replay", webhooks.replay, _ADMINISTER),
     Route("GET", "/api/v1/workers", installation.workers, _OPERATE),
     Route("GET", "/api/v1/tenants", installation.weights, _OPERATE),
     Route("POST", "/api/v1/tenants/{tenant:[^/]{1,100}}", installation.weigh, _OPERATE),
@@ -145,6 +156,7 @@ def create_app(
         registry=services.registry,
         plans=services.plans,
         retention=services.retention,
+        webhooks=services.webhooks,
         callers=callers or LocalCallers(),
         rate=rate,
         clock=clock,

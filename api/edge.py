@@ -15,6 +15,7 @@ from domain.registry import Registry
 from streams.callers import Caller
 from streams.identity import Identity
 from streams.rates import Rate, Taken
+from streams.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class Services:
     registry: Registry
     plans: Plans
     retention: Retention
+    webhooks: Webhooks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,7 @@ class Edge(Basics):
     registry: Registry
     plans: Plans
     retention: Retention
+    webhooks: Webhooks
     callers: Callers
     rate: Rate | None
     """How often a caller may call a route."""

@@ -34,6 +34,7 @@ from domain.errors import (
 from streams.bootstrap import Engine, embedded
 from streams.bootstrap.pacing import rates_of
 from streams.bootstrap.proofs import proofs_of
+from streams.bootstrap.sending import webhooks_of
 from streams.clock import SystemClock, TimeOrderedIds
 from streams.logs import configure
 from streams.rates import Rate
@@ -94,6 +95,7 @@ def _edge(engine: Engine, role: Role, settings: Settings, limits: Limits) -> web
         registry=engine.registry,
         plans=engine.plans,
         retention=engine.retention,
+        webhooks=webhooks_of(settings, engine),
     )
     return create_app(
         services,

@@ -30,6 +30,7 @@ _ACTING = {
 _SECRET = re.compile(
     r"(?i:(?<=bearer ))[\w.~+/=-]{8,}"  # whatever stands in a header
     r"|\bcmk_[0-9a-f]{32}_[0-9a-f]+"  # API keys
+    r"|\bwhsec_[\w+/=-]+"  # secrets of webhooks
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # tokens
     r"|(?<=://)[^\s/@:\"\\]+:[^\s/@\"\\]+(?=@)"  # user and password of an address
 )

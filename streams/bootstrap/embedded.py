@@ -23,6 +23,7 @@ from streams.awaiting import Waiting
 from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
+from streams.bootstrap.sending import deliver
 from streams.limits import Limits
 from streams.live import LiveHub
 from streams.liveness import Lane
@@ -43,6 +44,7 @@ from streams.topology import StageName, all_topics
 from streams.transport.memory import MemoryBroker, memory_transport
 from streams.vitals import Vitals
 from streams.waking import Alarms
+from streams.webhooks import Delivered
 
 PUBLICATION_PAUSE = 0.02
 """Those who read live in this process have been shown its events before they are published."""
@@ -72,11 +74,13 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     send = Sender(apps[StageName.COORDINATOR])
     waiting, hub, lane = Waiting(), LiveHub(), _lane(broker, base)
     readers, relay = Readers(base, send), LiveRelay(hub)
+    unsent, delivered = asyncio.Event(), Delivered()
 
     def stored(recordings: Iterable[Recording[str]]) -> None:
         heads.append(base.recorder.heads_of(recordings))
         relay.offer(recordings)
         readers.tell(recordings)
+        unsent.set()
 
     limits = Limits(base.registry, base.clock)
     places = LivePlaces(base.registry, base.clock, limits, slots=1)
@@ -124,6 +128,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
         loops = [
             readers.publish(pause=PUBLICATION_PAUSE),
             readers.project(),
+            deliver(base, unsent, delivered),
             *_upkeep(base, sweep, send, heads, vitals),
             parts.retaining(base, send, lambda: heads, retained),
             *(faust_apps.watch(app) for app in apps.values()),

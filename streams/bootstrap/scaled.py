@@ -25,6 +25,7 @@ from streams.awaiting import Waiting
 from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
+from streams.bootstrap.sending import deliver
 from streams.clock import TimeOrderedIds
 from streams.intake import Intake
 from streams.limits import Limits
@@ -51,6 +52,7 @@ from streams.topology import StageName, all_topics
 from streams.transport.kafka import admin
 from streams.vitals import Vitals
 from streams.waking import Alarms
+from streams.webhooks import Delivered
 
 log = structlog.get_logger(__name__)
 
@@ -130,18 +132,20 @@ async def coordinator(
         parts.bind_coordinator(app, stage, send, base, lane)
         retained = Retained()
         vitals = Vitals(base.database, [lane], starting="it has just begun", retained=retained)
-        unsigned = asyncio.Event()
+        unsigned, unsent, delivered = asyncio.Event(), asyncio.Event(), Delivered()
 
         def committed(_last: str | None) -> None:
             readers.wake()
             unsigned.set()
+            unsent.set()
 
         prompter = Prompter(stage, send)
         channels = {event_order.CHANNEL: committed, outcomes.CHANNEL: prompter.heard}
         heard = listening(base.settings.database_address, channels)
         owned = _owned(base, readers, places, send, retained)
+        sending = _owner(base).own("webhooks", lambda: deliver(base, unsent, delivered))
         loops = [
-            *(parts.seed_limits(base), *owned),
+            *(parts.seed_limits(base), *owned, sending),
             *(_signing(base, unsigned, held), prompter.run()),
         ]
         async with contextlib.aclosing(alarms), _running(base, [app], vitals, loops, heard):
@@ -290,11 +294,15 @@ def _lane(base: Base, app: Any, name: str = "the broker's partitions") -> Lane:
 # -- a coordinator's ---------------------------------------------------------------------
 
 
+def _owner(base: Base) -> LeasedOwner:
+    return LeasedOwner(base.database, f"{base.settings.instance}-coordinator")
+
+
 def _owned(
     base: Base, readers: Readers, places: SharedPlaces, send: Sender, retained: Retained
 ) -> list[Any]:
     """What one process at a time does for the whole installation."""
-    owner = LeasedOwner(base.database, f"{base.settings.instance}-coordinator")
+    owner = _owner(base)
     timers = Timers(database=base.database, clock=base.clock, send=send)
     sweep = Sweep(
         database=base.database,

@@ -65,6 +65,7 @@ def test_long_values_are_cut_wherever_they_are() -> None:
         "Authorization: Bearer canary-canary",
         "bearer canary.canary.canary",
         "cmk_" + "0" * 32 + "_cafe" + "0" * 60,
+        "whsec_canary+canary/canary=",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.canary",
         "postgresql://ada:canary@host/name",
         "kafka://ada:canary@host:9092",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import faust
@@ -27,6 +27,7 @@ from domain.errors import (
 from streams.deadletters import MAX_CAUSE, Burial, bury
 from streams.envelope import Headers, Outgoing, Problem
 from streams.failpoints import Failpoint, Failpoints
+from streams.metrics import Metrics
 from streams.transport.errors import BacklogFullError, DeliveryFailedError
 
 log = structlog.get_logger(__name__)
@@ -78,6 +79,7 @@ class Binding(Generic[M]):
     moved: Callable[[], None] = lambda: None
     buried: Callable[[bytes | None, Problem], list[Outgoing]] = lambda _value, _problem: []
     """Whom to tell of a message that went to the dead-letter topic."""
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 def bind(app: faust.App, binding: Binding[Any], send: Send, failpoints: Failpoints) -> None:
@@ -92,7 +94,8 @@ def bind(app: faust.App, binding: Binding[Any], send: Send, failpoints: Failpoin
 
     async def read(stream: Any) -> AsyncIterator[None]:
         async for event in stream.events():
-            await deliver(binding, event.message, send, failpoints)
+            with binding.metrics.handling(binding.topic):
+                await deliver(binding, event.message, send, failpoints)
             yield
 
     app.agent(channel, name=binding.topic, concurrency=1)(read)
@@ -100,12 +103,17 @@ def bind(app: faust.App, binding: Binding[Any], send: Send, failpoints: Failpoin
 
 async def deliver(binding: Binding[M], message: Any, send: Send, failpoints: Failpoints) -> None:
     """Take one message through its stage; never raises but when cancelled."""
+
+    def away() -> None:
+        binding.metrics.retried(binding.topic)
+        binding.moved()
+
     try:
         decoded = binding.decode(message.value)
-        outgoing = await _patiently(lambda: binding.handle(decoded), binding.moved)
+        outgoing = await _patiently(lambda: binding.handle(decoded), away)
         for one in outgoing:
             _reach(failpoints, binding.before_send)
-            await _patiently(lambda one=one: send(one), binding.moved)  # type: ignore[misc]
+            await _patiently(lambda one=one: send(one), away)  # type: ignore[misc]
             _reach(failpoints, binding.after_send)
     except (MessageUnreadable, UnsupportedVersion) as error:
         await _bury(binding, message, _problem(error.code, error.message, error.pointer), send)
@@ -162,6 +170,7 @@ async def _bury(binding: Binding[Any], message: Any, problem: Problem, send: Sen
         reason=problem.message,
     )
     log.error("dead_letter", **burial.model_dump())
+    binding.metrics.buried(binding.topic, problem.code)
     letter = bury(burial, message.key or b"", value, _pairs(message.headers))
     try:
         for one in (letter, *binding.buried(message.value, problem)):

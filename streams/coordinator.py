@@ -43,6 +43,7 @@ from streams.failpoints import Failpoint, Failpoints
 from streams.families import Families, Family
 from streams.following import Follower, whom_to_tell
 from streams.limits import Limits
+from streams.metrics import Metrics
 from streams.places import Places
 from streams.resting import Resting
 from streams.stores import chunks as chunk_store
@@ -111,7 +112,9 @@ class Coordinator:
         wake: Wake,
         stored: Stored,
         decided: Decided,
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics or Metrics()
         self._database = database
         self._jobs = jobs
         self._clock = clock
@@ -205,7 +208,10 @@ class Coordinator:
         async with self._only(job_id):
             if command is None and await self._has_seen_all(job_id):
                 return [], ()
+            began = self._clock.monotonic()
             step = await self._committed(job_id, partial(self._transact, job_id, command))
+            appended = len(step.recordings) + len(step.kin)
+            self._metrics.appended(appended, self._clock.monotonic() - began)
             await self._after_commit(job_id, command, step)
         sent: list[Outgoing] = []
         if step.job is not None and step.planned:

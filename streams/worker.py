@@ -30,6 +30,7 @@ from streams.completions import completions
 from streams.effects import Begin, Effects, places
 from streams.envelope import Outgoing, Work, look_at
 from streams.failpoints import Failpoint, Failpoints
+from streams.metrics import Metrics
 from streams.slow import SlowPool
 from streams.stores import chunks as chunk_store
 from streams.stores.chunks import Claimed, Control
@@ -84,7 +85,9 @@ class Worker:
         slow: SlowPool,
         draw: Draw,
         hung: Callable[[str], None],
+        metrics: Metrics | None = None,
     ) -> None:
+        self._metrics = metrics or Metrics()
         self._database = database
         self._registry = registry
         self._clock = clock
@@ -123,6 +126,7 @@ class Worker:
             return []
         if not claimed:
             return [self._look(control)]
+        self._metrics.claimed(operation.kind, claimed)
         if await self._begun(operation, control, claimed):
             return []
         rows = taken.rows
@@ -131,7 +135,7 @@ class Worker:
         elif rows is None:
             rows = await self._worked(operation, control, claimed)
         self._failpoints.reach(places(claimed)[1])
-        return self._told(control, rows)
+        return self._told(control, claimed, rows)
 
     async def _begun(
         self, operation: Operation, control: Control, claimed: Sequence[Claimed]
@@ -149,7 +153,7 @@ class Worker:
     ) -> list[Outgoing]:
         rows = await self._worked(operation, control, [claimed])
         self._failpoints.reach(places([claimed])[1])
-        return self._told(control, rows)
+        return self._told(control, [claimed], rows)
 
     def _take(self, operation: Operation, work: Work, begin: Begin) -> _Taken:
         """Claim chunks; little work is done at once, in the thread that is at hand."""
@@ -232,7 +236,10 @@ class Worker:
         )
         return control, claimed
 
-    def _told(self, control: Control, rows: Sequence[OutcomeRow]) -> list[Outgoing]:
+    def _told(
+        self, control: Control, claimed: Sequence[Claimed], rows: Sequence[OutcomeRow]
+    ) -> list[Outgoing]:
+        self._metrics.closed(control.operation, claimed, rows)
         return [self._look(control), *completions(control, rows)]
 
     def _look(self, control: Control) -> Outgoing:

@@ -75,6 +75,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     waiting, hub, lane = Waiting(), LiveHub(), _lane(broker, base)
     readers, relay = Readers(base, send), LiveRelay(hub)
     unsent, delivered = asyncio.Event(), Delivered()
+    base.metrics.delivers(delivered.counts)
 
     def stored(recordings: Iterable[Recording[str]]) -> None:
         heads.append(base.recorder.heads_of(recordings))
@@ -109,7 +110,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     )
     parts.bind_live(apps[StageName.LIVE], relay, send, base, lane)
     retained = Retained()
-    vitals = Vitals(base.database, [lane], retained=retained, intake=intake)
+    vitals = Vitals(base.database, [lane], retained=retained, intake=intake, metrics=base.metrics)
     here = WorkerRow(
         name=f"embedded-{base.ids.new()}",
         systems=tuple(base.registry.systems),

@@ -31,6 +31,7 @@ from streams.limits import Limits
 from streams.live import LiveHub
 from streams.liveness import Lane
 from streams.loops import at_news, every, until_done
+from streams.metrics import Metrics
 from streams.outbox import Outbox
 from streams.places import Places
 from streams.plans import Plans
@@ -95,6 +96,7 @@ class Base:
     failpoints: Failpoints
     recorder: EventRecorder
     jobs: Jobs
+    metrics: Metrics
 
     @classmethod
     def of(cls, settings: Settings, registry: Registry, database: Database) -> Base:
@@ -109,6 +111,7 @@ class Base:
             failpoints=Failpoints(settings.failpoint),
             recorder=recorder,
             jobs=Jobs(recorder, SnapshotRecorder(database)),
+            metrics=Metrics(),
         )
 
 
@@ -182,12 +185,13 @@ def coordinator(
         wake=wake,
         stored=stored,
         decided=decided,
+        metrics=base.metrics,
     )
 
 
 def slow_pool(base: Base, send: Sender) -> SlowPool:
     """Where slow operations run."""
-    return SlowPool(
+    pool = SlowPool(
         database=base.database,
         clock=base.clock,
         ids=base.ids,
@@ -196,7 +200,10 @@ def slow_pool(base: Base, send: Sender) -> SlowPool:
         lease=base.settings.lease,
         heartbeat=base.settings.heartbeat,
         hung=end_hung,
+        metrics=base.metrics,
     )
+    base.metrics.works_slowly(lambda: pool.leased.in_flight)
+    return pool
 
 
 def worker(base: Base, name: str, slow: SlowPool, *, lasting: bool = True) -> Worker:
@@ -219,6 +226,7 @@ def worker(base: Base, name: str, slow: SlowPool, *, lasting: bool = True) -> Wo
         slow=slow,
         draw=random.random,
         hung=end_hung,
+        metrics=base.metrics,
     )
 
 
@@ -278,6 +286,7 @@ def bind_coordinator(app: Any, stage: Coordinator, send: Sender, base: Base, lan
         after_send=Failpoint.AFTER_DISPATCH_SEND,
         moved=lane.moved,
         buried=answers.buried,
+        metrics=base.metrics,
     )
     bind(app, binding, send, base.failpoints)
 
@@ -301,17 +310,19 @@ def bind_worker(
             before_send=Failpoint.BEFORE_OUTCOME_SEND,
             after_send=Failpoint.AFTER_OUTCOME_SEND,
             moved=lane.moved,
+            metrics=base.metrics,
         )
         bind(app, binding, send, base.failpoints)
 
 
 def bind_live(app: Any, relay: LiveRelay, send: Sender, base: Base, lane: Lane) -> None:
     """Have ``app`` hand what is published to those who read live in this process."""
-    events = Binding(
-        topic=topics.EVENTS, decode=relay.decode_event, handle=relay.event, moved=lane.moved
+    told: dict[str, Any] = {"moved": lane.moved, "metrics": base.metrics}
+    events: Binding[Any] = Binding(
+        topic=topics.EVENTS, decode=relay.decode_event, handle=relay.event, **told
     )
-    outcomes = Binding(
-        topic=topics.OUTCOMES, decode=relay.decode_outcome, handle=relay.outcome, moved=lane.moved
+    outcomes: Binding[Any] = Binding(
+        topic=topics.OUTCOMES, decode=relay.decode_outcome, handle=relay.outcome, **told
     )
     bind(app, events, send, base.failpoints)
     bind(app, outcomes, send, base.failpoints)

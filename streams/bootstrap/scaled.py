@@ -56,6 +56,7 @@ from streams.webhooks import Delivered
 
 log = structlog.get_logger(__name__)
 
+STARTING = "it has just begun"
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 5.0
 HEARTBEATS = 10
@@ -82,7 +83,7 @@ async def api(settings: Settings, registry: Registry | None = None) -> AsyncIter
             hub=hub,
             relay=relay,
         )
-        vitals = Vitals(base.database, [lane], starting="it has just begun")
+        vitals = Vitals(base.database, [lane], starting=STARTING, metrics=base.metrics)
 
         def decided(command_id: str | None) -> None:
             """A decision was stored; one that was missed is found by who waits for it."""
@@ -131,8 +132,11 @@ async def coordinator(
         )
         parts.bind_coordinator(app, stage, send, base, lane)
         retained = Retained()
-        vitals = Vitals(base.database, [lane], starting="it has just begun", retained=retained)
+        vitals = Vitals(
+            base.database, [lane], starting=STARTING, retained=retained, metrics=base.metrics
+        )
         unsigned, unsent, delivered = asyncio.Event(), asyncio.Event(), Delivered()
+        base.metrics.delivers(delivered.counts)
 
         def committed(_last: str | None) -> None:
             readers.wake()
@@ -172,7 +176,9 @@ async def worker(settings: Settings, registry: Registry | None = None) -> AsyncI
             # A name of its own for each: two slots must not take a chunk from one another.
             stage = parts.worker(base, f"{name}-{slot}", slow)
             parts.bind_worker(app, stage, send, base, lane, systems=systems, intake=intake)
-        vitals = Vitals(base.database, lanes, starting="it has just begun", intake=intake)
+        vitals = Vitals(
+            base.database, lanes, starting=STARTING, intake=intake, metrics=base.metrics
+        )
         here = WorkerRow(
             name=name,
             systems=tuple(systems),

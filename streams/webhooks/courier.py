@@ -60,6 +60,15 @@ class Delivered:
     dead: int = 0
     disabled: int = 0
 
+    def counts(self) -> list[tuple[str, int]]:
+        """By what became of them."""
+        return [
+            ("delivered", self.taken),
+            ("failed", self.failed),
+            ("dead", self.dead),
+            ("disabled", self.disabled),
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class _Order:

@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import aiohttp
 import orjson
-from prometheus_client import CollectorRegistry
 
 from api.app import create_app
 from api.callers import LocalCallers
@@ -66,7 +65,7 @@ class Shop:
             services,
             clock=engine.clock,
             ids=TimeOrderedIds(),
-            metrics=CollectorRegistry(),
+            metrics=engine.vitals.metrics.registry,
             callers=self._callers(engine),
         )
         listener = self._open.enter_context(socket.socket())

@@ -42,6 +42,7 @@ from api.unmatched import PATTERN, expectation, unmatched
 from domain.permissions import Permission
 from domain.ports import Clock, Ids
 from streams.rates import Rate
+from streams.tracing import OFF, Tracing
 
 _JOB = "/api/v1/jobs/{job_id:[0-9A-Za-z_-]{1,64}}"
 
@@ -140,6 +141,7 @@ def create_app(
     limits: Limits | None = None,
     callers: Callers | None = None,
     rate: Rate | None = None,
+    tracing: Tracing = OFF,
 ) -> web.Application:
     """The HTTP edge over running services; serve it with :func:`api.server.serving`.
 
@@ -164,6 +166,7 @@ def create_app(
         limits=chosen,
         streams=Streams(chosen),
         meters=Meters(metrics),
+        tracing=tracing,
     )
     app = _routed(own, ROUTES)
     app[EDGE] = own
@@ -187,6 +190,7 @@ def create_health_app(
         limits=chosen,
         streams=Streams(chosen),
         meters=Meters(metrics),
+        tracing=OFF,
     )
     return _routed(own, (*HEALTH_ROUTES, ROUTES[-1]))
 

@@ -15,6 +15,7 @@ from domain.registry import Registry
 from streams.callers import Caller
 from streams.identity import Identity
 from streams.rates import Rate, Taken
+from streams.tracing import Tracing
 from streams.webhooks import Webhooks
 
 
@@ -43,6 +44,7 @@ class Basics:
     limits: Limits
     streams: Streams
     meters: Meters
+    tracing: Tracing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

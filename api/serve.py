@@ -105,6 +105,7 @@ def _edge(engine: Engine, role: Role, settings: Settings, limits: Limits) -> web
         limits=limits,
         callers=_callers(settings, engine, failures),
         rate=calls if settings.actors == "proven" else None,
+        tracing=engine.tracing,
     )
 
 

@@ -1,5 +1,8 @@
 """Logs: one JSON line an entry on standard error, whoever writes it; nothing in it acts.
 
+What is logged while a message is handled, or a request, has its ``job_id``, its ``request_id``
+and, where it is traced, ``trace_id`` and ``span_id``; in threads it has not.
+
 Values are cut, line breaks and whatever steers a terminal are escaped, and what looks like a
 secret is blotted out, should it ever get here.
 """
@@ -70,6 +73,7 @@ def configure(level: str) -> None:
                 render,
             ],
             foreign_pre_chain=[
+                structlog.contextvars.merge_contextvars,
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
                 stamp,

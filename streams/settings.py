@@ -234,6 +234,7 @@ class Settings(BaseSettings):
     webhook_http: bool = False
     failpoint: str | None = None
     """Where to kill the process on purpose; only crash tests set it."""
+    tracing: Literal["off", "otlp"] = "off"
     log_level: Literal["debug", "info", "warning", "error"] = defaults.LOG_LEVEL
     _opening: str = PrivateAttr("")
     _secrets: tuple[str, ...] = PrivateAttr(())

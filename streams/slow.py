@@ -37,6 +37,7 @@ from streams.stores.database import Database
 from streams.stores.outcomes import ItemResult
 from streams.stores.payloads import PayloadReader
 from streams.stores.recalled import recalled
+from streams.tracing import OFF, Tracing, Value
 
 Send = Callable[[Outgoing], Awaitable[None]]
 QUEUED_RESULTS = 256
@@ -87,7 +88,9 @@ class SlowPool:
         heartbeat: float,
         hung: Callable[[str], None],
         metrics: Metrics | None = None,
+        tracing: Tracing = OFF,
     ) -> None:
+        self._tracing = tracing
         self._metrics = metrics or Metrics()
         self._database = database
         self._clock = clock
@@ -103,12 +106,18 @@ class SlowPool:
         """Begin to work chunks, unless they run already; returns at once."""
         operation = operation.within(control.item_timeout)
         for chunk in claimed:
-            self.leased.start(chunk, partial(self._run, operation, control, chunk))
+            self.leased.start(chunk, partial(self._traced, operation, control, chunk))
 
     async def close(self) -> None:
         """Stop, and give up the leases of what is not done; the results so far are stored."""
         await self.leased.close()
         self.calls.close()
+
+    async def _traced(self, operation: Operation, control: Control, chunk: Claimed) -> None:
+        said: dict[str, Value] = {"countermand.job_id": chunk.job_id}
+        said |= {"countermand.operation": operation.kind, "countermand.chunks": str(chunk.chunk)}
+        with self._tracing.span("work slowly", said=said):
+            await self._run(operation, control, chunk)
 
     async def _run(self, operation: Operation, control: Control, chunk: Claimed) -> None:
         items, done, late = await self._database.read(partial(self._prepare, operation, chunk))

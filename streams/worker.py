@@ -36,6 +36,7 @@ from streams.stores import chunks as chunk_store
 from streams.stores.chunks import Claimed, Control
 from streams.stores.database import Database
 from streams.stores.outcomes import OutcomeRow
+from streams.tracing import OFF, Tracing, Value
 from streams.undoing import Undoer
 
 log = structlog.get_logger(__name__)
@@ -86,7 +87,9 @@ class Worker:
         draw: Draw,
         hung: Callable[[str], None],
         metrics: Metrics | None = None,
+        tracing: Tracing = OFF,
     ) -> None:
+        self._tracing = tracing
         self._metrics = metrics or Metrics()
         self._database = database
         self._registry = registry
@@ -118,6 +121,13 @@ class Worker:
 
     async def handle(self, work: Work) -> list[Outgoing]:
         """Work the chunks of one message; returns the hints and events to send."""
+        numbers = ",".join(str(chunk.chunk) for chunk in work.chunks)
+        said: dict[str, Value] = {"countermand.job_id": work.job_id}
+        said |= {"countermand.operation": work.operation, "countermand.chunks": numbers}
+        with self._tracing.span("work", said=said):
+            return await self._handle(work)
+
+    async def _handle(self, work: Work) -> list[Outgoing]:
         operation = self._registry.get(work.operation)
         self._failpoints.reach(Failpoint.BEFORE_CLAIM)
         taken = await self._in_time(operation, partial(self._take, operation, work))

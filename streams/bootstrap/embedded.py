@@ -24,6 +24,7 @@ from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
 from streams.bootstrap.sending import deliver
+from streams.bootstrap.tracing import closing
 from streams.limits import Limits
 from streams.live import LiveHub
 from streams.liveness import Lane
@@ -41,6 +42,7 @@ from streams.stores.workers import WorkerRow
 from streams.sweep import Sweep, undriven
 from streams.timers import Timers
 from streams.topology import StageName, all_topics
+from streams.tracing import Tracing
 from streams.transport.memory import MemoryBroker, memory_transport
 from streams.vitals import Vitals
 from streams.waking import Alarms
@@ -51,7 +53,9 @@ PUBLICATION_PAUSE = 0.02
 
 
 @contextlib.asynccontextmanager
-async def embedded(settings: Settings, registry: Registry | None = None) -> AsyncIterator[Engine]:
+async def embedded(
+    settings: Settings, registry: Registry | None = None, tracing: Tracing | None = None
+) -> AsyncIterator[Engine]:
     """A running engine; leaving the context drains and stops it.
 
     Raises DataDirectoryUnusable when the directory is newer than this release or damaged.
@@ -62,7 +66,8 @@ async def embedded(settings: Settings, registry: Registry | None = None) -> Asyn
     key = InstallationKey.load(named) if named else InstallationKey.load_or_create(own)
     with Database(settings.database_address, key=key) as database:
         await in_time(lambda: asyncio.to_thread(prepare, database, operations))
-        async with _engine(Base.of(settings, operations, database)) as engine:
+        base = Base.of(settings, operations, database, tracing)
+        async with closing(base.tracing), _engine(base) as engine:
             yield engine
 
 
@@ -71,7 +76,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     heads = await asyncio.to_thread(audit.open_heads, base.settings.data_dir, base.database)
     broker = _broker(base.registry)
     apps = {name: _app(name, broker) for name in StageName}
-    send = Sender(apps[StageName.COORDINATOR])
+    send = Sender(apps[StageName.COORDINATOR], base.tracing)
     waiting, hub, lane = Waiting(), LiveHub(), _lane(broker, base)
     readers, relay = Readers(base, send), LiveRelay(hub)
     unsent, delivered = asyncio.Event(), Delivered()
@@ -145,6 +150,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
             clock=base.clock,
             database=base.database,
             vitals=vitals,
+            tracing=base.tracing,
         )
 
 

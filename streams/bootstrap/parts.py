@@ -22,6 +22,7 @@ from streams.admission import Quotas
 from streams.agents import Binding, Sender, bind
 from streams.archiving import Archivist, Heads
 from streams.awaiting import Waiting
+from streams.bootstrap.tracing import tracing_of
 from streams.clock import SystemClock, TimeOrderedIds
 from streams.coordinator import Coordinator, CoordinatorSettings, Decided, Stored
 from streams.failpoints import Failpoint, Failpoints
@@ -48,6 +49,7 @@ from streams.stores.database import Database
 from streams.stores.events import EventRecorder, SnapshotRecorder
 from streams.stores.workers import resident_memory
 from streams.sweep import Look, Sweep
+from streams.tracing import Tracing
 from streams.vitals import Vitals
 from streams.waking import Wake
 from streams.worker import Worker, WorkerSettings
@@ -72,6 +74,7 @@ class Engine:
     clock: SystemClock
     database: Database
     vitals: Vitals
+    tracing: Tracing
 
     @property
     def plans(self) -> Plans:
@@ -97,10 +100,13 @@ class Base:
     recorder: EventRecorder
     jobs: Jobs
     metrics: Metrics
+    tracing: Tracing
 
     @classmethod
-    def of(cls, settings: Settings, registry: Registry, database: Database) -> Base:
-        """With the real clock and the real ids."""
+    def of(
+        cls, settings: Settings, registry: Registry, database: Database, tracing: Tracing | None
+    ) -> Base:
+        """With the real clock and the real ids, and tracing as the settings say."""
         recorder = EventRecorder(database)
         return cls(
             settings=settings,
@@ -112,6 +118,7 @@ class Base:
             recorder=recorder,
             jobs=Jobs(recorder, SnapshotRecorder(database)),
             metrics=Metrics(),
+            tracing=tracing or tracing_of(settings),
         )
 
 
@@ -186,6 +193,7 @@ def coordinator(
         stored=stored,
         decided=decided,
         metrics=base.metrics,
+        tracing=base.tracing,
     )
 
 
@@ -201,6 +209,7 @@ def slow_pool(base: Base, send: Sender) -> SlowPool:
         heartbeat=base.settings.heartbeat,
         hung=end_hung,
         metrics=base.metrics,
+        tracing=base.tracing,
     )
     base.metrics.works_slowly(lambda: pool.leased.in_flight)
     return pool
@@ -227,6 +236,7 @@ def worker(base: Base, name: str, slow: SlowPool, *, lasting: bool = True) -> Wo
         draw=random.random,
         hung=end_hung,
         metrics=base.metrics,
+        tracing=base.tracing,
     )
 
 
@@ -287,6 +297,7 @@ def bind_coordinator(app: Any, stage: Coordinator, send: Sender, base: Base, lan
         moved=lane.moved,
         buried=answers.buried,
         metrics=base.metrics,
+        tracing=base.tracing,
     )
     bind(app, binding, send, base.failpoints)
 
@@ -311,6 +322,7 @@ def bind_worker(
             after_send=Failpoint.AFTER_OUTCOME_SEND,
             moved=lane.moved,
             metrics=base.metrics,
+            tracing=base.tracing,
         )
         bind(app, binding, send, base.failpoints)
 

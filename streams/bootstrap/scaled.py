@@ -26,6 +26,7 @@ from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
 from streams.bootstrap.sending import deliver
+from streams.bootstrap.tracing import closing
 from streams.clock import TimeOrderedIds
 from streams.intake import Intake
 from streams.limits import Limits
@@ -49,6 +50,7 @@ from streams.stores.workers import WorkerRow, beat, end_frozen, forget, live_wor
 from streams.sweep import Sweep
 from streams.timers import Timers
 from streams.topology import StageName, all_topics
+from streams.tracing import Tracing
 from streams.transport.kafka import admin
 from streams.vitals import Vitals
 from streams.waking import Alarms
@@ -69,11 +71,13 @@ Step = Callable[[], Awaitable[Any]]
 
 
 @contextlib.asynccontextmanager
-async def api(settings: Settings, registry: Registry | None = None) -> AsyncIterator[Engine]:
+async def api(
+    settings: Settings, registry: Registry | None = None, tracing: Tracing | None = None
+) -> AsyncIterator[Engine]:
     """The edge: commands in, answers and live events out. Decides and works nothing."""
-    with _opened(settings, registry) as base:
+    async with _opened(settings, registry, tracing) as base:
         app = app_of(base.settings, StageName.LIVE, instance=base.ids.new())
-        send, waiting, hub = Sender(app), Waiting(), LiveHub()
+        send, waiting, hub = Sender(app, base.tracing), Waiting(), LiveHub()
         lane, relay = _lane(base, app), LiveRelay(hub)
         parts.bind_live(app, relay, send, base, lane)
         reader = LiveReader(
@@ -102,23 +106,24 @@ async def api(settings: Settings, registry: Registry | None = None) -> AsyncIter
                 clock=base.clock,
                 database=base.database,
                 vitals=vitals,
+                tracing=base.tracing,
             )
 
 
 @contextlib.asynccontextmanager
 async def coordinator(
-    settings: Settings, registry: Registry | None = None
+    settings: Settings, registry: Registry | None = None, tracing: Tracing | None = None
 ) -> AsyncIterator[Vitals]:
     """A coordinator: decides on the commands of its partitions.
 
     It also stands for what one process at a time does for the whole installation.
     Raises DataDirectoryUnusable when there is no place for the signed heads.
     """
-    with _opened(settings, registry) as base:
+    async with _opened(settings, registry, tracing) as base:
         held = attempt(base.settings.data_dir)
         instance = f"{base.settings.instance}-coordinator"
         app = app_of(base.settings, StageName.COORDINATOR, instance=instance)
-        send, lane = Sender(app), _lane(base, app)
+        send, lane = Sender(app, base.tracing), _lane(base, app)
         readers = Readers(base, send)
         limits = Limits(base.registry, base.clock)
         places = SharedPlaces(base.registry, base.clock, limits)
@@ -157,10 +162,12 @@ async def coordinator(
 
 
 @contextlib.asynccontextmanager
-async def worker(settings: Settings, registry: Registry | None = None) -> AsyncIterator[Vitals]:
+async def worker(
+    settings: Settings, registry: Registry | None = None, tracing: Tracing | None = None
+) -> AsyncIterator[Vitals]:
     """A worker: ``settings.slots`` messages at a time of the systems that it serves."""
     identity = TimeOrderedIds().new()
-    with _opened(settings, registry, session=identity) as base:
+    async with _opened(settings, registry, tracing, session=identity) as base:
         systems = _systems(base)
         name = f"{base.settings.instance}-{identity}"
         slots = range(base.settings.slots)
@@ -168,7 +175,7 @@ async def worker(settings: Settings, registry: Registry | None = None) -> AsyncI
         apps = [
             app_of(base.settings, StageName.WORKER, instance=f"{instance}-{slot}") for slot in slots
         ]
-        send = Sender(apps[0])
+        send = Sender(apps[0], base.tracing)
         slow = parts.slow_pool(base, send)
         intake = parts.intake(base, slow)
         lanes = [_lane(base, app, f"slot {slot}") for slot, app in enumerate(apps)]
@@ -197,8 +204,10 @@ async def worker(settings: Settings, registry: Registry | None = None) -> AsyncI
 # -- what all kinds do ------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _opened(settings: Settings, registry: Registry | None, *, session: str = "") -> Any:
+@contextlib.asynccontextmanager
+async def _opened(
+    settings: Settings, registry: Registry | None, tracing: Tracing | None, *, session: str = ""
+) -> AsyncIterator[Base]:
     if settings.database.startswith("sqlite"):
         raise SettingsInvalid(
             "processes of their own need a database that they can share: set COUNTERMAND_DATABASE "
@@ -212,7 +221,9 @@ def _opened(settings: Settings, registry: Registry | None, *, session: str = "")
     named = settings.payload_key_file
     key = InstallationKey.load(named) if named else None
     with Database(settings.database_address, session=session, key=key) as database:
-        yield Base.of(settings, registry or installed_operations(), database)
+        base = Base.of(settings, registry or installed_operations(), database, tracing)
+        async with closing(base.tracing):
+            yield base
 
 
 @contextlib.asynccontextmanager

@@ -15,9 +15,10 @@ import orjson
 import structlog
 from eventsourcing.persistence import Mapper
 from sqlalchemy import Connection
+from structlog.contextvars import bound_contextvars
 
 from domain.errors import DataDirectoryUnusable, MessageUnreadable, Unavailable, UnsupportedVersion
-from domain.events import JobEvent
+from domain.events import JobEvent, JobOpened, JobSubmitted, StepsSubmitted
 from domain.jobs import stored_event
 from domain.ports import Clock
 from domain.retrying import Draw
@@ -30,6 +31,7 @@ from streams.stores.database import Database
 from streams.stores.events import EventRecorder
 from streams.stores.webhook_deliveries import Attempt, Delivery
 from streams.stores.webhooks import Target
+from streams.tracing import OFF, TRACEPARENT, Kind, Tracing, Value
 from streams.webhooks import signing
 from streams.webhooks.queueing import Queueing
 from streams.webhooks.sending import Answer, Message, Post
@@ -48,6 +50,7 @@ DEAD_KEPT: Final = 30 * 86400.0
 CLEANED_AT_ONCE: Final = 500
 CLEAN_EVERY: Final = 60.0
 
+_BEGUN = (JobSubmitted, JobOpened, StepsSubmitted)
 _Key = tuple[str, int]
 
 
@@ -77,12 +80,13 @@ class _Order:
     message: Message | None
     why_not: str = ""
     final: bool = False
+    traceparent: str = ""
 
 
 class Courier:
     """Owned by one process at a time; ``run`` does the work."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its ports, by name
         self,
         *,
         database: Database,
@@ -93,7 +97,9 @@ class Courier:
         post: Post,
         delivered: Delivered,
         news: asyncio.Event,
+        tracing: Tracing = OFF,
     ) -> None:
+        self._tracing = tracing
         self._database = database
         self._recorder = recorder
         self._mapper = mapper
@@ -181,8 +187,7 @@ class Courier:
         order = await self._database.read(partial(self._order, delivery, at))
         if order is None:
             return
-        message = order.message
-        answer = Answer(None, order.why_not) if message is None else await self._post(message)
+        answer = await self._answer(delivery, order)
         attempt = Attempt(
             webhook_id=delivery.webhook_id,
             position=delivery.position,
@@ -197,13 +202,34 @@ class Courier:
         disabled = await self._database.write(partial(self._note, after, attempt), lasting=False)
         self._count(after, disabled)
 
+    async def _answer(self, delivery: Delivery, order: _Order) -> Answer:
+        """What becomes of the message, within the trace of its job."""
+        message = order.message
+        if message is None:
+            return Answer(None, order.why_not)
+        said: dict[str, Value] = {"countermand.job_id": delivery.job_id}
+        said |= {"countermand.webhook_id": delivery.webhook_id, "http.request.method": "POST"}
+        with (
+            bound_contextvars(job_id=delivery.job_id, webhook_id=delivery.webhook_id),
+            self._tracing.span("webhook", Kind.CLIENT, parent=order.traceparent, said=said) as span,
+        ):
+            present = self._tracing.traceparent() if order.traceparent else ""
+            more = {TRACEPARENT: present} if present else {}
+            answer = await self._post(replace(message, headers={**message.headers, **more}))
+            if answer.status is not None:
+                span.tell("http.response.status_code", answer.status)
+            if not answer.taken:
+                span.failed()
+        return answer
+
     def _order(self, delivery: Delivery, at: float, connection: Connection) -> _Order | None:
         """The signed message; None when the webhook was disabled or deleted meanwhile."""
         try:
             target = store.target(connection, delivery.webhook_id, at)
             if target is None:
                 return None
-            event = self._event(connection, delivery)
+            event = self._event(connection, delivery, delivery.version)
+            first = event if not self._tracing.is_on else self._event(connection, delivery, 1)
         except DataDirectoryUnusable as fault:
             log.error("webhook_secret", webhook_id=delivery.webhook_id, reason=fault.message)
             return _Order(None, "its secret cannot be opened; rotate it")
@@ -211,10 +237,10 @@ class Courier:
             return _Order(None, "the event is of a later release")
         except MessageUnreadable:
             return _Order(None, "the stored event is damaged", final=True)
-        return _Order(_message(delivery, target, event, at))
+        traceparent = first.traceparent if isinstance(first, _BEGUN) else ""
+        return _Order(_message(delivery, target, event, at), traceparent=traceparent)
 
-    def _event(self, connection: Connection, delivery: Delivery) -> JobEvent:
-        version = delivery.version
+    def _event(self, connection: Connection, delivery: Delivery, version: int) -> JobEvent:
         found = self._recorder.select_events(
             delivery.job_id, gt=version - 1, lte=version, limit=1, connection=connection
         )

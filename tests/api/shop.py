@@ -67,6 +67,7 @@ class Shop:
             ids=TimeOrderedIds(),
             metrics=engine.vitals.metrics.registry,
             callers=self._callers(engine),
+            tracing=engine.tracing,
         )
         listener = self._open.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

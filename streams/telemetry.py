@@ -1,0 +1,108 @@
+"""Telemetry: tracing by OpenTelemetry, for who has installed ``countermand[tracing]``.
+
+Where spans go, and how many, is told by OpenTelemetry's own variables (``OTEL_...``). A span
+has names and numbers of ours, and never what an exception says: that may repeat what was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from structlog.contextvars import bound_contextvars
+
+from streams.tracing import NO_SPAN, TRACEPARENT, Kind, Span, Value
+
+FLUSH_MILLISECONDS: Final = 3000
+_KINDS: Final = {
+    Kind.SERVER: SpanKind.SERVER,
+    Kind.CLIENT: SpanKind.CLIENT,
+    Kind.CONSUMER: SpanKind.CONSUMER,
+    Kind.INTERNAL: SpanKind.INTERNAL,
+}
+
+
+class OpenTelemetry:
+    """Spans of a provider, which is closed with it."""
+
+    is_on = True
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self._provider = provider
+        self._tracer = provider.get_tracer("countermand")
+        self._propagator = TraceContextTextMapPropagator()
+
+    def span(
+        self,
+        name: str,
+        kind: Kind = Kind.INTERNAL,
+        *,
+        parent: str = "",
+        begins: bool = False,
+        said: Mapping[str, Value] | None = None,
+    ) -> AbstractContextManager[Span]:
+        """See :class:`~streams.tracing.Tracing`."""
+        if not (parent or begins or trace.get_current_span().get_span_context().is_valid):
+            return NO_SPAN
+        return self._begun(name, kind, parent, said or {})
+
+    @contextmanager
+    def _begun(
+        self, name: str, kind: Kind, parent: str, said: Mapping[str, Value]
+    ) -> Iterator[Span]:
+        context = self._propagator.extract({TRACEPARENT: parent}) if parent else None
+        with self._tracer.start_as_current_span(
+            name,
+            context=context,
+            kind=_KINDS[kind],
+            attributes=dict(said),
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            place = span.get_span_context()
+            ids = {"trace_id": f"{place.trace_id:032x}", "span_id": f"{place.span_id:016x}"}
+            with bound_contextvars(**ids):
+                try:
+                    yield _Open(span)
+                except Exception:
+                    span.set_status(StatusCode.ERROR)
+                    raise
+
+    def traceparent(self) -> str:
+        """See :class:`~streams.tracing.Tracing`."""
+        carrier: dict[str, str] = {}
+        self._propagator.inject(carrier)
+        return carrier.get(TRACEPARENT, "")
+
+    def close(self) -> None:
+        """See :class:`~streams.tracing.Tracing`."""
+        self._provider.force_flush(FLUSH_MILLISECONDS)
+        self._provider.shutdown()
+
+
+class _Open:
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+
+    def tell(self, name: str, value: Value) -> None:
+        self._span.set_attribute(name, value)
+
+    def failed(self) -> None:
+        self._span.set_status(StatusCode.ERROR)
+
+
+def exporting(service: str, instance: str) -> OpenTelemetry:
+    """Tracing that exports by OTLP over HTTP, to where OpenTelemetry's variables say."""
+    # What the variables say of the service goes over this.
+    own = Resource({SERVICE_NAME: service, SERVICE_INSTANCE_ID: instance})
+    provider = TracerProvider(resource=own.merge(Resource.create()))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return OpenTelemetry(provider)

@@ -65,6 +65,15 @@ class Attempt:
     error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A webhook for which something is due; ``failing`` says that its attempts do."""
+
+    webhook_id: str
+    tenant: str
+    failing: bool
+
+
 # -- queued --------------------------------------------------------------------------------
 
 
@@ -97,19 +106,19 @@ def waiting(connection: Connection, webhook_id: str, most: int) -> int:
 # -- sent -----------------------------------------------------------------------------------
 
 
-def with_due(connection: Connection, now: float) -> list[tuple[str, bool]]:
-    """The webhooks for which something is due, and of each whether attempts fail."""
+def with_due(connection: Connection, now: float) -> list[Waiting]:
+    """The webhooks for which something is due."""
     something = (
         select(table.c.position)
         .where(table.c.webhook_id == webhooks.c.webhook_id, _WAITING, table.c.due <= now)
         .exists()
     )
     rows = connection.execute(
-        select(webhooks.c.webhook_id, webhooks.c.failing_since)
+        select(webhooks.c.webhook_id, webhooks.c.tenant, webhooks.c.failing_since)
         .where(webhooks.c.deleted_at.is_(None), webhooks.c.disabled.is_(None), something)
         .order_by(webhooks.c.webhook_id)
     )
-    return [(webhook_id, since is not None) for webhook_id, since in rows]
+    return [Waiting(webhook_id, tenant, since is not None) for webhook_id, tenant, since in rows]
 
 
 def due(

@@ -33,14 +33,12 @@ from streams.stores.webhook_deliveries import Attempt, Delivery
 from streams.stores.webhooks import Target
 from streams.tracing import OFF, TRACEPARENT, Kind, Tracing, Value
 from streams.webhooks import signing
+from streams.webhooks.places import Key, Places
 from streams.webhooks.queueing import Queueing
 from streams.webhooks.sending import Answer, Message, Post
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE: Final = 64
-PER_WEBHOOK: Final = 4
-"""Attempts at once for a webhook; for one whose attempts fail, one."""
 PAUSE: Final = 0.1
 """Seconds by which a message may come later, so that not every commit is looked at by itself."""
 BATCHES: Final = 10
@@ -51,7 +49,6 @@ CLEANED_AT_ONCE: Final = 500
 CLEAN_EVERY: Final = 60.0
 
 _BEGUN = (JobSubmitted, JobOpened, StepsSubmitted)
-_Key = tuple[str, int]
 
 
 @dataclass(slots=True)
@@ -109,7 +106,9 @@ class Courier:
         self._delivered = delivered
         self._news = news
         self._queueing = Queueing(database=database, recorder=recorder, mapper=mapper, clock=clock)
-        self._running: dict[_Key, asyncio.Task[None]] = {}
+        self._running: dict[Key, asyncio.Task[None]] = {}
+        self._tenants: dict[str, str] = {}
+        """Of the webhooks that something is on its way to."""
 
     async def run(self) -> None:
         """Queue and deliver for as long as this process is the one that does."""
@@ -151,23 +150,23 @@ class Courier:
 
     # -- which ---------------------------------------------------------------------------
 
-    def _due(self, running: list[_Key], connection: Connection) -> list[Delivery]:
-        now, places = self._clock.now().timestamp(), AT_ONCE - len(running)
-        found: list[Delivery] = []
-        under_way: dict[str, list[int]] = {}
-        for webhook_id, position in running:
-            under_way.setdefault(webhook_id, []).append(position)
+    def _due(self, running: list[Key], connection: Connection) -> list[Delivery]:
+        now = self._clock.now().timestamp()
         waiting = deliveries.with_due(connection, now)
+        places = Places(running, self._tenants)
+        found: list[Delivery] = []
         # Who has least on the way comes first, so that nobody who hangs can keep others out.
-        waiting.sort(key=lambda one: (one[1], len(under_way.get(one[0], ()))))
-        for webhook_id, failing in waiting:
-            besides = under_way.get(webhook_id, [])
-            free = min((1 if failing else PER_WEBHOOK) - len(besides), places - len(found))
+        for webhook in sorted(waiting, key=places.rank):
+            free = places.free(webhook)
             if free > 0:
-                found += deliveries.due(connection, webhook_id, now, besides, free)
+                besides = places.of(webhook.webhook_id)
+                due = deliveries.due(connection, webhook.webhook_id, now, besides, free)
+                places.take(webhook, due)
+                found += due
+        self._tenants = places.tenants
         return found
 
-    def _ended(self, key: _Key, _task: asyncio.Task[None]) -> None:
+    def _ended(self, key: Key, _task: asyncio.Task[None]) -> None:
         del self._running[key]
         self._news.set()
 

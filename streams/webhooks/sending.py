@@ -6,6 +6,7 @@ the receiver's network says inside is nobody's business who can read our lists.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from streams.webhooks.addresses import REFUSED, Addresses
+from streams.webhooks.lookup import GetAddresses, Lookup
 
 SECONDS: Final = 15.0
 """What a receiver has for its answer: the least that the scheme asks senders to grant."""
 CONNECT_SECONDS: Final = 5.0
+AT_ONCE: Final = 64
+"""Messages of all tenants together."""
 AGENT: Final = "Countermand-Webhooks"
 
 
@@ -49,10 +53,16 @@ Post = Callable[[Message], Awaitable[Answer]]
 
 
 @asynccontextmanager
-async def posting(addresses: Addresses) -> AsyncIterator[Post]:
+async def posting(
+    addresses: Addresses, get_addresses: GetAddresses = socket.getaddrinfo
+) -> AsyncIterator[Post]:
     """What posts messages, to the addresses that may be sent to."""
     connector = aiohttp.TCPConnector(
-        socket_factory=addresses.socket, use_dns_cache=False, force_close=True, limit=0
+        resolver=Lookup(AT_ONCE, get_addresses),
+        socket_factory=addresses.socket,
+        use_dns_cache=False,
+        force_close=True,
+        limit=AT_ONCE,
     )
     async with aiohttp.ClientSession(
         connector=connector,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -104,6 +108,48 @@ async def test_a_name_is_looked_up_by_each_connection_and_what_it_leads_to_is_ch
     async with posting(PUBLIC) as post:
         assert await post(Message(url=url, headers={}, body=b"{}")) == Answer(None, REFUSED)
     assert len(receiver.got) == 1
+
+
+async def test_a_name_that_leads_elsewhere_the_next_time_is_refused_then(
+    receiver: Receiver,
+) -> None:
+    places = iter(["127.0.0.1", "127.0.0.2", "127.0.0.2 127.0.0.1"])
+
+    def changing(_host: str, port: int, **_how: Any) -> list[Any]:
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (place, port))
+            for place in next(places).split()
+        ]
+
+    url = receiver.url.replace("127.0.0.1", "rebinding.example")
+    only = Addresses.of("127.0.0.1/32", http=True)
+    async with posting(only, changing) as post:
+        message = Message(url=url, headers={}, body=b"{}")
+        answers = [await post(message) for _ in range(3)]
+
+    assert [answer.taken for answer in answers] == [True, False, True]
+    assert answers[1] == Answer(None, REFUSED)
+    assert len(receiver.got) == 2
+
+
+async def test_a_name_server_that_never_answers_holds_no_thread_of_others() -> None:
+    asked, answered, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+    def slow(_host: str, _port: int, **_how: Any) -> list[Any]:
+        loop.call_soon_threadsafe(asked.set)
+        answered.wait(20)
+        raise socket.gaierror(-3, "try again")
+
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    async with posting(LOCAL, slow) as post:
+        message = Message(url="http://slow.example/", headers={}, body=b"{}")
+        posting_ = [asyncio.create_task(post(message)) for _ in range(3)]
+        await asked.wait()
+        async with asyncio.timeout(5):
+            assert await asyncio.to_thread(lambda: "free") == "free"
+        answered.set()
+        answers = await asyncio.gather(*posting_)
+    assert answers == [Answer(None, "there is no host of that name")] * 3
 
 
 async def test_without_tls_nothing_is_sent_unless_allowed(receiver: Receiver) -> None:

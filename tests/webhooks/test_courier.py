@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import pytest
 from aiohttp import web
@@ -14,7 +15,9 @@ from streams.stores import webhook_deliveries as deliveries
 from streams.stores.database import Database
 from streams.stores.webhook_deliveries import Delivery
 from streams.webhooks import posting
-from streams.webhooks.courier import DEAD_KEPT, KEPT, PER_WEBHOOK
+from streams.webhooks.courier import DEAD_KEPT, KEPT
+from streams.webhooks.places import PER_TENANT, PER_WEBHOOK
+from streams.webhooks.sending import AT_ONCE, Answer, Message
 from streams.webhooks.subscriptions import MAX_WEBHOOKS
 from tests.webhooks.receiver import ADMIN, LOCAL, PostOffice, Receiver, receiving
 
@@ -131,6 +134,45 @@ async def test_one_who_hangs_holds_up_nobody(office: PostOffice, receiver: Recei
         assert len(other.got) <= PER_WEBHOOK
         never.set()
         await office.courier.quiet()
+
+
+async def test_a_tenant_whose_receivers_all_hang_leaves_places_to_others(
+    database: Database,
+) -> None:
+    never, asked = asyncio.Event(), Counter[str]()
+
+    async def post(message: Message) -> Answer:
+        asked[message.url] += 1
+        if "hangs" in message.url:
+            await never.wait()
+        return Answer(200)
+
+    office = PostOffice(database, post)
+    hooks = AT_ONCE // PER_WEBHOOK + 4
+    for n in range(hooks):
+        await office.hook(f"http://127.0.0.1/hangs/{n}")
+    await office.hook("http://127.0.0.1/other", caller=Caller("other", "eve"))
+    for n in range(PER_WEBHOOK):
+        await office.job(f"job {n}")
+    await office.job("another", tenant="other")
+    for _ in range(5):
+        await office.courier.look()
+    async with asyncio.timeout(10):
+        while not await office.webhooks.attempts(
+            "other",
+            (await office.webhooks.page("other", "", 1))[0].webhook_id,
+            before=None,
+            limit=1,
+        ):
+            await office.courier.look()
+    assert asked.pop("http://127.0.0.1/other") == 1
+    assert asked.total() == PER_TENANT < AT_ONCE
+    never.set()
+    async with asyncio.timeout(20):
+        while asked.total() < hooks * PER_WEBHOOK:
+            await office.courier.look()
+            await office.courier.quiet()
+    assert set(asked.values()) == {PER_WEBHOOK}
 
 
 async def test_what_nobody_takes_is_dead_and_can_be_replayed(

@@ -6,13 +6,19 @@ has names and numbers of ours, and never what an exception says: that may repeat
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
+from opentelemetry.sdk.resources import (
+    SERVICE_INSTANCE_ID,
+    SERVICE_NAME,
+    OTELResourceDetector,
+    Resource,
+)
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
@@ -21,7 +27,8 @@ from structlog.contextvars import bound_contextvars
 
 from streams.tracing import NO_SPAN, TRACEPARENT, Kind, Span, Value
 
-FLUSH_MILLISECONDS: Final = 3000
+CLOSE_SECONDS: Final = 3.0
+"""What is not exported by then is lost: nobody waits at the end for a collector that is away."""
 _KINDS: Final = {
     Kind.SERVER: SpanKind.SERVER,
     Kind.CLIENT: SpanKind.CLIENT,
@@ -31,12 +38,13 @@ _KINDS: Final = {
 
 
 class OpenTelemetry:
-    """Spans of a provider, which is closed with it."""
+    """Spans of a provider, which is closed with it, in ``patience`` seconds at most."""
 
     is_on = True
 
-    def __init__(self, provider: TracerProvider) -> None:
+    def __init__(self, provider: TracerProvider, patience: float = CLOSE_SECONDS) -> None:
         self._provider = provider
+        self._patience = patience
         self._tracer = provider.get_tracer("countermand")
         self._propagator = TraceContextTextMapPropagator()
 
@@ -84,8 +92,9 @@ class OpenTelemetry:
 
     def close(self) -> None:
         """See :class:`~streams.tracing.Tracing`."""
-        self._provider.force_flush(FLUSH_MILLISECONDS)
-        self._provider.shutdown()
+        last = threading.Thread(target=self._provider.shutdown, daemon=True)
+        last.start()
+        last.join(self._patience)
 
 
 class _Open:
@@ -102,7 +111,8 @@ class _Open:
 def exporting(service: str, instance: str) -> OpenTelemetry:
     """Tracing that exports by OTLP over HTTP, to where OpenTelemetry's variables say."""
     # What the variables say of the service goes over this.
-    own = Resource({SERVICE_NAME: service, SERVICE_INSTANCE_ID: instance})
-    provider = TracerProvider(resource=own.merge(Resource.create()))
+    own = Resource.create({SERVICE_NAME: service, SERVICE_INSTANCE_ID: instance})
+    said = OTELResourceDetector().detect()
+    provider = TracerProvider(resource=own.merge(said), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return OpenTelemetry(provider)

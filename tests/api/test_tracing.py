@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +15,19 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import (
+    BatchSpanProcessor,
+    SimpleSpanProcessor,
+    SpanExporter,
+    SpanExportResult,
+)
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
 from domain.errors import SettingsInvalid
 from streams.bootstrap.tracing import tracing_of
 from streams.settings import Settings
-from streams.telemetry import OpenTelemetry
+from streams.telemetry import OpenTelemetry, exporting
 from streams.tracing import OFF, carried, carrying, of_job
 from tests.api.engines import Start, in_its_parts, in_one_part
 from tests.api.shop import Shop
@@ -98,6 +105,12 @@ async def traced(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield Traced(shop, spans, receiver)
 
 
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with receiving() as server:
+        yield server
+
+
 async def test_one_trace_from_the_submit_to_the_webhook(traced: Traced) -> None:
     wanted = {"url": traced.receiver.url, "events": ["job.finished"]}
     await traced.shop.post("/api/v1/webhooks", json=wanted, status=201)
@@ -173,6 +186,45 @@ async def test_off_it_is_not_even_imported(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert run.stdout.strip() == "[]"
+
+
+class _Away(SpanExporter):
+    """A collector that does not answer."""
+
+    def __init__(self) -> None:
+        self.back = threading.Event()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.back.wait(30)
+        return SpanExportResult.FAILURE
+
+
+def test_nobody_waits_at_the_end_for_a_collector_that_is_away() -> None:
+    away, provider = _Away(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(away))
+    tracing = OpenTelemetry(provider, patience=0.1)
+    with tracing.span("something", begins=True):
+        pass
+    began = time.monotonic()
+    tracing.close()
+    assert time.monotonic() - began < 10
+    assert not away.back.is_set()
+    away.back.set()
+
+
+async def test_what_is_traced_goes_where_the_variables_say(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=tests")
+    tracing = exporting("countermand", "instance-7")
+    with tracing.span("something", begins=True) as span:
+        span.tell("countermand.job_id", "job-1")
+    await asyncio.to_thread(tracing.close)
+    (got,) = receiver.got
+    assert got.path == "/v1/traces"
+    for said in (b"something", b"job-1", b"countermand", b"instance-7", b"tests"):
+        assert said in got.body
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

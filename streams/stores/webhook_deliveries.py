@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, text, update
 
 from domain.webhooks import DeliveryState
 from streams.stores.decisions import insert_ignore
@@ -14,7 +14,8 @@ from streams.stores.schema_webhooks import webhook_attempts as tried
 from streams.stores.schema_webhooks import webhook_deliveries as table
 from streams.stores.schema_webhooks import webhooks
 
-_WAITING = table.c.state == DeliveryState.WAITING.value
+# In the words of the partial index, which a parameter would not match.
+_WAITING = text("webhook_deliveries.state = 'waiting'")
 _DEAD = table.c.state == DeliveryState.DEAD.value
 
 

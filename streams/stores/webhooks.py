@@ -178,9 +178,9 @@ def delete(connection: Connection, webhook_id: str, now: float) -> None:
     )
 
 
-def deleted(connection: Connection, limit: int) -> list[str]:
-    """Some of the webhooks that were deleted and still have deliveries."""
-    gone = select(table.c.webhook_id).where(table.c.deleted_at.is_not(None)).limit(limit)
+def deleted(connection: Connection, before: float, limit: int) -> list[str]:
+    """Some of the webhooks that were deleted before then."""
+    gone = select(table.c.webhook_id).where(table.c.deleted_at < before).limit(limit)
     return list(connection.scalars(gone))
 
 

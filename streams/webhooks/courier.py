@@ -295,7 +295,8 @@ class Courier:
         removed = deliveries.clean(
             connection, delivered=now - KEPT, dead=now - DEAD_KEPT, limit=CLEANED_AT_ONCE
         )
-        for webhook_id in store.deleted(connection, 10):
+        # What was being queued while one was deleted is there by then.
+        for webhook_id in store.deleted(connection, now - CLEAN_EVERY, 10):
             left = deliveries.clear(connection, webhook_id, CLEANED_AT_ONCE)
             removed += left
             if not left:

@@ -15,7 +15,7 @@ from streams.stores import webhook_deliveries as deliveries
 from streams.stores.database import Database
 from streams.stores.webhook_deliveries import Delivery
 from streams.webhooks import posting
-from streams.webhooks.courier import DEAD_KEPT, KEPT
+from streams.webhooks.courier import CLEAN_EVERY, DEAD_KEPT, KEPT
 from streams.webhooks.places import PER_TENANT, PER_WEBHOOK
 from streams.webhooks.sending import AT_ONCE, Answer, Message
 from streams.webhooks.subscriptions import MAX_WEBHOOKS
@@ -326,6 +326,7 @@ async def test_what_was_kept_long_enough_goes_and_so_does_what_was_deleted(
     await office.job("old")
     await office.look()
     await office.webhooks.delete(ADMIN, gone.row.webhook_id)
+    office.clock.pass_seconds(CLEAN_EVERY + 1)
     await office.courier.clean()
     assert await office.states(gone.row.webhook_id) == []
     assert await office.states(kept.row.webhook_id) == [("delivered", 1)]

@@ -110,6 +110,12 @@ def test_who_dies_between_the_message_and_its_note_sends_it_again(
     _until(settled)
     attempts = stack.json("webhook", "attempts", hook)["items"]
     assert {one["status"] for one in attempts} == {204}
+    lines = stack.ask("webhook", "deliveries", hook, "--limit", "1", "--state", "delivered")
+    assert f"{job_id}  delivered  " in lines.stdout
+    assert "attempts, answered 204" in lines.stdout
+    assert "there are more: --cursor" in lines.stderr
+    assert "answered 204" in stack.ask("webhook", "attempts", hook).stdout
+    assert f"{hook}  {receiver.url}  *  enabled" in stack.ask("webhook", "show", hook).stdout
     assert stack.json("webhook", "replay", hook) == {"replayed": 0}
     assert [one["webhook_id"] for one in stack.json("webhook", "list")["items"]].count(hook) == 1
     assert stack.json("webhook", "show", hook)["tags"] == ["hooked"]

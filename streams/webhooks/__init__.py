@@ -5,7 +5,8 @@
 """
 
 from streams.webhooks.addresses import Addresses
-from streams.webhooks.courier import Courier, Delivered
+from streams.webhooks.courier import Courier
+from streams.webhooks.noting import Delivered
 from streams.webhooks.sending import posting
 from streams.webhooks.subscriptions import NewWebhook, Webhooks
 

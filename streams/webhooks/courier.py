@@ -7,77 +7,44 @@ same message id. A receiver that hangs or fails holds places of its own and nobo
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
-import orjson
 import structlog
 from eventsourcing.persistence import Mapper
 from sqlalchemy import Connection
 from structlog.contextvars import bound_contextvars
 
-from domain.errors import DataDirectoryUnusable, MessageUnreadable, Unavailable, UnsupportedVersion
-from domain.events import JobEvent, JobOpened, JobSubmitted, StepsSubmitted
-from domain.jobs import stored_event
+from domain.errors import Unavailable
 from domain.ports import Clock
 from domain.retrying import Draw
-from domain.webhooks import DISABLED_AFTER, GONE, DeliveryState, Disabled, pause_before
-from streams.envelope import encode_event
-from streams.loops import at_news, every, until_done
+from domain.webhooks import MAX_WAITING, DeliveryState, pause_before
+from streams.loops import at_news, background, every, until_done
 from streams.stores import webhook_deliveries as deliveries
 from streams.stores import webhooks as store
 from streams.stores.database import Database
 from streams.stores.events import EventRecorder
 from streams.stores.webhook_deliveries import Attempt, Delivery
-from streams.stores.webhooks import Target
 from streams.tracing import OFF, TRACEPARENT, Kind, Tracing, Value
-from streams.webhooks import signing
+from streams.webhooks.composing import Composer, Order
+from streams.webhooks.noting import Delivered, Notes
 from streams.webhooks.places import Key, Places
 from streams.webhooks.queueing import Queueing
-from streams.webhooks.sending import Answer, Message, Post
+from streams.webhooks.sending import Answer, Post
 
 log = structlog.get_logger(__name__)
 
 PAUSE: Final = 0.1
 """Seconds by which a message may come later, so that not every commit is looked at by itself."""
+REFILL: Final = 0.01
+"""Seconds in which places are gathered that became free, to be filled together."""
 BATCHES: Final = 10
 """Of events that are queued before it is seen what is due."""
 KEPT: Final = 7 * 86400.0
 DEAD_KEPT: Final = 30 * 86400.0
 CLEANED_AT_ONCE: Final = 500
 CLEAN_EVERY: Final = 60.0
-
-_BEGUN = (JobSubmitted, JobOpened, StepsSubmitted)
-
-
-@dataclass(slots=True)
-class Delivered:
-    """What this process has delivered since it began: messages taken, attempts failed, given up."""
-
-    taken: int = 0
-    failed: int = 0
-    dead: int = 0
-    disabled: int = 0
-
-    def counts(self) -> list[tuple[str, int]]:
-        """By what became of them."""
-        return [
-            ("delivered", self.taken),
-            ("failed", self.failed),
-            ("dead", self.dead),
-            ("disabled", self.disabled),
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """A message that can be sent, or why it cannot: ``final`` when it never will."""
-
-    message: Message | None
-    why_not: str = ""
-    final: bool = False
-    traceparent: str = ""
 
 
 class Courier:
@@ -95,43 +62,56 @@ class Courier:
         delivered: Delivered,
         news: asyncio.Event,
         tracing: Tracing = OFF,
+        most_waiting: int = MAX_WAITING,
     ) -> None:
-        self._tracing = tracing
         self._database = database
-        self._recorder = recorder
-        self._mapper = mapper
         self._clock = clock
         self._draw = draw
         self._post = post
-        self._delivered = delivered
         self._news = news
-        self._queueing = Queueing(database=database, recorder=recorder, mapper=mapper, clock=clock)
+        self._tracing = tracing
+        self._composer = Composer(recorder, mapper, traced=tracing.is_on)
+        self._notes = Notes(database, clock, delivered)
+        self._queueing = Queueing(
+            database=database, recorder=recorder, mapper=mapper, clock=clock, most=most_waiting
+        )
+        self.freed = asyncio.Event()
+        """There may be something to begin with."""
         self._running: dict[Key, asyncio.Task[None]] = {}
         self._tenants: dict[str, str] = {}
         """Of the webhooks that something is on its way to."""
 
     async def run(self) -> None:
         """Queue and deliver for as long as this process is the one that does."""
-        cleaning = asyncio.ensure_future(every(CLEAN_EVERY, self.clean))
         try:
-            await at_news(self._news, self.look, pause=PAUSE)
+            async with background(
+                [every(CLEAN_EVERY, self.clean), at_news(self.freed, self._begin, pause=REFILL)]
+            ):
+                await at_news(self._news, self._queue, pause=PAUSE)
         finally:
-            cleaning.cancel()
-            tasks = [cleaning, *self._running.values()]
+            tasks = list(self._running.values())
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._notes.close()
 
     async def look(self) -> None:
         """Queue what is new, and begin with what is due, as far as there are places."""
+        await self._queue()
+        await self._begin()
+
+    async def _queue(self) -> None:
         for _ in range(BATCHES):
             if not await self._queueing.step():
                 break
         else:
             self._news.set()
-        for delivery in await self._database.read(partial(self._due, [*self._running])):
-            key = delivery.webhook_id, delivery.position
-            task = asyncio.create_task(self._guarded(delivery))
+        self.freed.set()
+
+    async def _begin(self) -> None:
+        for order in await self._database.read(partial(self._due, [*self._running])):
+            key = order.delivery.webhook_id, order.delivery.position
+            task = asyncio.create_task(self._guarded(order))
             self._running[key] = task
             task.add_done_callback(partial(self._ended, key))
 
@@ -150,7 +130,7 @@ class Courier:
 
     # -- which ---------------------------------------------------------------------------
 
-    def _due(self, running: list[Key], connection: Connection) -> list[Delivery]:
+    def _due(self, running: list[Key], connection: Connection) -> list[Order]:
         now = self._clock.now().timestamp()
         waiting = deliveries.with_due(connection, now)
         places = Places(running, self._tenants)
@@ -164,46 +144,41 @@ class Courier:
                 places.take(webhook, due)
                 found += due
         self._tenants = places.tenants
-        return found
+        orders = (self._composer.order(connection, one, now) for one in found)
+        return [order for order in orders if order is not None]
 
     def _ended(self, key: Key, _task: asyncio.Task[None]) -> None:
         del self._running[key]
-        self._news.set()
+        self.freed.set()
 
     # -- one -----------------------------------------------------------------------------
 
-    async def _guarded(self, delivery: Delivery) -> None:
+    async def _guarded(self, order: Order) -> None:
         """An attempt that could not be noted is made again; nothing else depends on it."""
         try:
-            await self._attempt(delivery)
+            await self._attempt(order)
         except Unavailable as error:
             log.warning("waiting", reason=error.message)
         except Exception:
-            log.exception("webhook_attempt", webhook_id=delivery.webhook_id)
+            log.exception("webhook_attempt", webhook_id=order.delivery.webhook_id)
 
-    async def _attempt(self, delivery: Delivery) -> None:
-        at, began = self._clock.now().timestamp(), self._clock.monotonic()
-        order = await self._database.read(partial(self._order, delivery, at))
-        if order is None:
-            return
-        answer = await self._answer(delivery, order)
+    async def _attempt(self, order: Order) -> None:
+        delivery, began = order.delivery, self._clock.monotonic()
+        answer = await self._answer(order)
         attempt = Attempt(
             webhook_id=delivery.webhook_id,
             position=delivery.position,
             number=delivery.attempts + 1,
-            at=at,
+            at=order.at,
             seconds=self._clock.monotonic() - began,
             status=answer.status,
             error=answer.error,
         )
-        now = self._clock.now().timestamp()
-        after = self._after(delivery, answer, now, final=order.final)
-        disabled = await self._database.write(partial(self._note, after, attempt), lasting=False)
-        self._count(after, disabled)
+        await self._notes.note(self._after(delivery, answer, final=order.final), attempt)
 
-    async def _answer(self, delivery: Delivery, order: _Order) -> Answer:
+    async def _answer(self, order: Order) -> Answer:
         """What becomes of the message, within the trace of its job."""
-        message = order.message
+        message, delivery = order.message, order.delivery
         if message is None:
             return Answer(None, order.why_not)
         said: dict[str, Value] = {"countermand.job_id": delivery.job_id}
@@ -221,36 +196,9 @@ class Courier:
                 span.failed()
         return answer
 
-    def _order(self, delivery: Delivery, at: float, connection: Connection) -> _Order | None:
-        """The signed message; None when the webhook was disabled or deleted meanwhile."""
-        try:
-            target = store.target(connection, delivery.webhook_id, at)
-            if target is None:
-                return None
-            event = self._event(connection, delivery, delivery.version)
-            first = event if not self._tracing.is_on else self._event(connection, delivery, 1)
-        except DataDirectoryUnusable as fault:
-            log.error("webhook_secret", webhook_id=delivery.webhook_id, reason=fault.message)
-            return _Order(None, "its secret cannot be opened; rotate it")
-        except UnsupportedVersion:
-            return _Order(None, "the event is of a later release")
-        except MessageUnreadable:
-            return _Order(None, "the stored event is damaged", final=True)
-        traceparent = first.traceparent if isinstance(first, _BEGUN) else ""
-        return _Order(_message(delivery, target, event, at), traceparent=traceparent)
-
-    def _event(self, connection: Connection, delivery: Delivery, version: int) -> JobEvent:
-        found = self._recorder.select_events(
-            delivery.job_id, gt=version - 1, lte=version, limit=1, connection=connection
-        )
-        event = stored_event(self._mapper, found[0]) if found else None
-        if not isinstance(event, JobEvent):
-            raise MessageUnreadable("there is no such event")
-        return event
-
-    def _after(self, delivery: Delivery, answer: Answer, now: float, *, final: bool) -> Delivery:
+    def _after(self, delivery: Delivery, answer: Answer, *, final: bool) -> Delivery:
         """The delivery as it is after an attempt."""
-        tries = delivery.tries + 1
+        now, tries = self._clock.now().timestamp(), delivery.tries + 1
         if answer.taken:
             state = DeliveryState.DELIVERED.value
             return replace(delivery, state=state, tries=tries, ended_at=now)
@@ -258,37 +206,6 @@ class Courier:
         if pause is None:
             return replace(delivery, state=DeliveryState.DEAD.value, tries=tries, ended_at=now)
         return replace(delivery, tries=tries, due=now + pause)
-
-    def _note(
-        self, delivery: Delivery, attempt: Attempt, connection: Connection
-    ) -> Disabled | None:
-        """Store what has become of it; returns why the webhook is disabled by that."""
-        if not deliveries.note(connection, delivery, attempt):
-            return None
-        webhook_id, now = delivery.webhook_id, self._clock.now().timestamp()
-        if delivery.state == DeliveryState.DELIVERED.value:
-            store.delivered(connection, webhook_id)
-            return None
-        since = store.failed(connection, webhook_id, now)
-        why: Disabled | None = None
-        if attempt.status == GONE:
-            why = "gone"
-        elif now - since >= DISABLED_AFTER:
-            why = "failing"
-        if why is None or not store.disable(connection, webhook_id, why, now):
-            return None
-        deliveries.give_up(connection, webhook_id, "the webhook was disabled", now)
-        return why
-
-    def _count(self, delivery: Delivery, disabled: Disabled | None) -> None:
-        if delivery.state == DeliveryState.DELIVERED.value:
-            self._delivered.taken += 1
-            return
-        self._delivered.failed += 1
-        self._delivered.dead += delivery.state == DeliveryState.DEAD.value
-        if disabled is not None:
-            self._delivered.disabled += 1
-            log.warning("webhook_disabled", webhook_id=delivery.webhook_id, reason=disabled)
 
     def _clean(self, connection: Connection) -> int:
         now = self._clock.now().timestamp()
@@ -302,20 +219,3 @@ class Courier:
             if not left:
                 store.forget(connection, webhook_id)
         return removed
-
-
-def message_id(webhook_id: str, position: int) -> str:
-    """What a receiver knows a message by, whenever and however often it comes."""
-    return f"msg_{webhook_id}_{position}"
-
-
-def _message(delivery: Delivery, target: Target, event: JobEvent, at: float) -> Message:
-    head = {"type": event.alias, "timestamp": event.at.isoformat()}
-    data = encode_event(delivery.position, event)
-    body = orjson.dumps(head)[:-1] + b',"data":' + data + b"}"
-    name = message_id(delivery.webhook_id, delivery.position)
-    return Message(
-        url=target.row.url,
-        headers=signing.headers(name, at, body, target.secrets),
-        body=body,
-    )

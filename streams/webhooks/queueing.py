@@ -18,7 +18,6 @@ from domain.commands import JobSpec
 from domain.errors import MessageUnreadable, UnsupportedVersion, VersionConflict
 from domain.jobs import stored_event
 from domain.ports import Clock
-from domain.webhooks import MAX_WAITING
 from streams.stores import read_model
 from streams.stores import webhook_deliveries as deliveries
 from streams.stores import webhooks as store
@@ -43,11 +42,18 @@ class _Job:
 
 
 class Queueing:
-    """Follows the log; one at a time in the whole installation."""
+    """Follows the log; one at a time in the whole installation. ``most`` may wait for a webhook."""
 
     def __init__(
-        self, *, database: Database, recorder: EventRecorder, mapper: Mapper[str], clock: Clock
+        self,
+        *,
+        database: Database,
+        recorder: EventRecorder,
+        mapper: Mapper[str],
+        clock: Clock,
+        most: int,
     ) -> None:
+        self._most = most
         self._database = database
         self._recorder = recorder
         self._mapper = mapper
@@ -140,7 +146,7 @@ class Queueing:
         read_model.advance(connection, READER, seen=self._saved, to=last)
         deliveries.queue(connection, wanted)
         for webhook_id in {one.webhook_id for one in wanted}:
-            if deliveries.waiting(connection, webhook_id, MAX_WAITING + 1) > MAX_WAITING:
+            if deliveries.waiting(connection, webhook_id, self._most + 1) > self._most:
                 now = self._clock.now().timestamp()
                 store.disable(connection, webhook_id, "overfull", now)
                 deliveries.give_up(connection, webhook_id, "too much waited for it", now)

@@ -153,6 +153,7 @@ async def test_one_trace_from_the_submit_to_the_webhook(traced: Traced) -> None:
     assert events["items"]
 
 
+@pytest.mark.parametrize("traced", ["memory"], indirect=True)
 async def test_machines_are_in_no_trace_and_errors_say_nothing_of_what_was_sent(
     traced: Traced,
 ) -> None:

@@ -15,7 +15,7 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from domain.registry import Registry
-from domain.webhooks import Subscription
+from domain.webhooks import MAX_WAITING, Subscription
 from streams.bootstrap import prepare
 from streams.callers import Caller
 from streams.stores.database import Database
@@ -106,6 +106,8 @@ class Hex:
 class PostOffice:
     """Stages with a courier, under a clock that a test moves."""
 
+    most_waiting = MAX_WAITING
+
     def __init__(self, database: Database, post: Post, addresses: Addresses = LOCAL) -> None:
         prepare(database, registry := Registry(operations))
         self.stages = Stages(database, registry)
@@ -133,6 +135,7 @@ class PostOffice:
             post=self._post,
             delivered=self.delivered,
             news=self.news,
+            most_waiting=self.most_waiting,
         )
 
     async def hook(self, url: str, *events: str, caller: Caller = ADMIN, **more: Any) -> NewWebhook:

@@ -30,6 +30,7 @@ from api import (
     submit,
     tickets,
     vitals,
+    webhooks,
     websocket,
 )
 from api.admission import Streams
@@ -47,6 +48,7 @@ from api.unmatched import PATTERN, expectation, unmatched
 from domain.permissions import Permission
 from domain.ports import Clock, Ids
 from streams.rates import Rate
+from streams.tracing import OFF, Tracing
 
 _JOB = "/api/v1/jobs/{job_id:[0-9A-Za-z_-]{1,64}}"
 
@@ -55,6 +57,7 @@ _RETENTION = "/api/v1/retention"
 _RULE = f"{_RETENTION}/{{tenant:[^/]{{1,100}}}}/{{kind:[^/]{{1,200}}}}"
 _DIFF = f"{_JOB}/diff/{{other:[0-9A-Za-z_-]{{1,64}}}}"
 _KEY = f"{keys.KEYS}/{{key_id:[0-9a-f]{{32}}}}"
+_WEBHOOK = f"{webhooks.WEBHOOKS}/{{webhook_id:[0-9a-f]{{32}}}}"
 _RECORD = "/api/v1/records/{table}/{record_id:[0-9]{1,19}}"
 
 _VIEW, _SUBMIT = needs(Permission.VIEW), needs(Permission.SUBMIT)
@@ -111,6 +114,15 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", keys.KEYS, keys.index, _ADMINISTER),
     Route("POST", f"{_KEY}/rotate", keys.rotate, _ADMINISTER),
     Route("POST", f"{_KEY}/revoke", keys.revoke, _ADMINISTER),
+    Route("POST", webhooks.WEBHOOKS, webhooks.create, _ADMINISTER),
+    Route("GET", webhooks.WEBHOOKS, webhooks.index, _ADMINISTER),
+    Route("GET", _WEBHOOK, webhooks.show, _ADMINISTER),
+    Route("PATCH", _WEBHOOK, webhooks.change, _ADMINISTER),
+    Route("DELETE", _WEBHOOK, webhooks.delete, _ADMINISTER),
+    Route("POST", f"{_WEBHOOK}/rotate", webhooks.rotate, _ADMINISTER),
+    Route("GET", f"{_WEBHOOK}/deliveries", webhooks.deliveries, _ADMINISTER),
+    Route("GET", f"{_WEBHOOK}/attempts", webhooks.attempts, _ADMINISTER),
+    Route("POST", f"{_WEBHOOK}/replay", webhooks.replay, _ADMINISTER),
     Route("GET", "/api/v1/workers", installation.workers, _OPERATE),
     Route("GET", "/api/v1/tenants", installation.weights, _OPERATE),
     Route("POST", "/api/v1/tenants/{tenant:[^/]{1,100}}", installation.weigh, _OPERATE),
@@ -144,6 +156,7 @@ def create_app(
     limits: Limits | None = None,
     callers: Callers | None = None,
     rate: Rate | None = None,
+    tracing: Tracing = OFF,
 ) -> web.Application:
     """The HTTP edge over running services; serve it with :func:`api.server.serving`.
 
@@ -162,6 +175,7 @@ def create_app(
         registry=services.registry,
         plans=services.plans,
         retention=services.retention,
+        webhooks=services.webhooks,
         callers=callers or LocalCallers(),
         rate=rate,
         clock=clock,
@@ -170,6 +184,7 @@ def create_app(
         streams=Streams(chosen),
         connections=Connections(chosen),
         meters=Meters(metrics),
+        tracing=tracing,
     )
     app = _routed(own, ROUTES)
     app[EDGE] = own
@@ -193,6 +208,7 @@ def create_health_app(
         limits=chosen,
         streams=Streams(chosen),
         meters=Meters(metrics),
+        tracing=OFF,
     )
     return _routed(own, (*HEALTH_ROUTES, ROUTES[-1]))
 

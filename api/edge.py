@@ -17,6 +17,8 @@ from domain.registry import Registry
 from streams.callers import Caller
 from streams.identity import Identity
 from streams.rates import Rate, Taken
+from streams.tracing import Tracing
+from streams.webhooks import Webhooks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,7 @@ class Services:
     registry: Registry
     plans: Plans
     retention: Retention
+    webhooks: Webhooks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,7 @@ class Basics:
     limits: Limits
     streams: Streams
     meters: Meters
+    tracing: Tracing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,7 @@ class Edge(Basics):
     registry: Registry
     plans: Plans
     retention: Retention
+    webhooks: Webhooks
     callers: Callers
     connections: Connections
     rate: Rate | None

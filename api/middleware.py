@@ -8,12 +8,14 @@ from typing import NoReturn
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from structlog.contextvars import bound_contextvars
 
 from api import problems
 from api.edge import REQUEST_ID, basics
-from api.rules import admit, route_of
+from api.rules import admit, is_open, route_of
 from api.security import guard
 from domain.errors import CountermandError
+from streams.tracing import TRACEPARENT, Kind, Value
 
 _log = structlog.get_logger("countermand.api")
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
@@ -26,7 +28,8 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
     given = request.headers.get("X-Request-Id", "")
     request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else own.ids.new()
     began = own.clock.monotonic()
-    response = await handler(request)
+    with bound_contextvars(request_id=request[REQUEST_ID]):
+        response = await _traced(request, handler)
     streamed = not isinstance(response, web.Response)
     own.meters.answered(
         request.method,
@@ -34,6 +37,24 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
         response.status,
         None if streamed else own.clock.monotonic() - began,
     )
+    return response
+
+
+async def _traced(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Within the trace that the caller names, or one that begins here; machines have none."""
+    tracing, route = basics(request).tracing, route_of(request)
+    if not tracing.is_on or is_open(request):
+        return await handler(request)
+    said: dict[str, Value] = {"http.request.method": request.method, "http.route": route}
+    said |= {"countermand.request_id": request[REQUEST_ID]}
+    parent = request.headers.get(TRACEPARENT, "")
+    with tracing.span(
+        f"{request.method} {route}", Kind.SERVER, parent=parent, begins=True, said=said
+    ) as span:
+        response = await handler(request)
+        span.tell("http.response.status_code", response.status)
+        if response.status >= 500:
+            span.failed()
     return response
 
 

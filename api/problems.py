@@ -38,6 +38,7 @@ from domain.errors import (
     RuleNotFound,
     SettingsInvalid,
     Unavailable,
+    WebhookNotFound,
     WrongState,
 )
 
@@ -61,6 +62,7 @@ STATUS: dict[type[CountermandError], int] = {
     OwnJob: 403,
     PermissionLacking: 403,
     KeyNotFound: 404,
+    WebhookNotFound: 404,
     QuotaExceeded: 429,
     CredentialRefused: 401,
     PlanApplied: 409,

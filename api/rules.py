@@ -105,6 +105,11 @@ def route_of(request: web.Request) -> str:
     return resource.canonical if resource is not None else ""
 
 
+def is_open(request: web.Request) -> bool:
+    """Whether the route is for machines, or there is none."""
+    return not _rule(request).known
+
+
 def demand(request: web.Request, permission: Permission) -> None:
     """Raise PermissionLacking unless the caller has a permission that the rule speaks of."""
     if permission not in _rule(request).also:

@@ -16,13 +16,12 @@ from functools import partial
 
 import structlog
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 
 from api.app import create_app, create_health_app
 from api.callers import LocalCallers, NamedCallers, ProvenCallers
 from api.edge import Services
 from api.limits import LOOPBACK_HOSTS, Limits
-from api.ports import Callers, Vitals
+from api.ports import Callers
 from api.server import serving
 from domain.errors import (
     CountermandError,
@@ -34,6 +33,7 @@ from domain.errors import (
 from streams.bootstrap import Engine, embedded
 from streams.bootstrap.pacing import rates_of
 from streams.bootstrap.proofs import proofs_of
+from streams.bootstrap.sending import webhooks_of
 from streams.clock import SystemClock, TimeOrderedIds
 from streams.logs import configure
 from streams.rates import Rate
@@ -41,6 +41,7 @@ from streams.roles import Role
 from streams.settings import Settings, check_callers, load
 from streams.supervised import Inherited, run
 from streams.supervisor import CHILD_MISCONFIGURED, CHILD_UNAVAILABLE
+from streams.vitals import Vitals
 
 YOUNG_OBJECTS = 50_000
 """A chunk of a thousand items makes some ten thousand objects; none of them is in a cycle."""
@@ -96,15 +97,17 @@ def _edge(engine: Engine, role: Role, settings: Settings, limits: Limits) -> web
         registry=engine.registry,
         plans=engine.plans,
         retention=engine.retention,
+        webhooks=webhooks_of(settings, engine),
     )
     return create_app(
         services,
         clock=engine.clock,
         ids=TimeOrderedIds(),
-        metrics=CollectorRegistry(),
+        metrics=engine.vitals.metrics.registry,
         limits=limits,
         callers=_callers(settings, engine, failures),
         rate=calls if settings.actors == "proven" else None,
+        tracing=engine.tracing,
     )
 
 
@@ -123,7 +126,7 @@ def _health(vitals: Vitals, limits: Limits) -> web.Application:
         vitals,
         clock=SystemClock(),
         ids=TimeOrderedIds(),
-        metrics=CollectorRegistry(),
+        metrics=vitals.metrics.registry,
         limits=limits,
     )
 

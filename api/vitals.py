@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 
 from api.answers import answer
 from api.edge import basics
@@ -54,7 +54,7 @@ def _is_here(remote: str) -> bool:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Counters and gauges in the text format of Prometheus."""
+    """What was counted, as OpenMetrics for who asks for that, else as Prometheus had it before."""
     own = basics(request)
     try:
         health = await own.vitals.health()
@@ -67,5 +67,5 @@ async def metrics(request: web.Request) -> web.Response:
     except Unavailable:
         own.meters.ready.set(False)
     own.meters.streams.set(len(own.streams))
-    body = generate_latest(own.meters.registry)
-    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+    encode, kind = choose_encoder(request.headers.get("Accept", ""))
+    return web.Response(body=encode(own.meters.registry), headers={"Content-Type": kind})

@@ -17,6 +17,7 @@
     │   ├── OwnJob                approval is a second identity's
     │   ├── PermissionLacking     somebody else may do this
     │   ├── KeyNotFound
+    │   ├── WebhookNotFound
     │   ├── QuotaExceeded         the tenant has as much as it may
     │   ├── PlanChanged           what a dry run has seen is no longer so
     │   ├── PlanApplied           a dry run is applied once
@@ -140,6 +141,12 @@ class KeyNotFound(CommandRefused):
     """This tenant has no such API key."""
 
     code = "key_not_found"
+
+
+class WebhookNotFound(CommandRefused):
+    """This tenant has no such webhook."""
+
+    code = "webhook_not_found"
 
 
 class QuotaExceeded(CommandRefused):

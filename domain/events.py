@@ -141,7 +141,8 @@ class JobEvent(BaseModel):
 class JobSubmitted(JobEvent):
     """All items are there; the job may start, unless it awaits approval: then it says why.
 
-    ``measured`` is how fast jobs of the operation went until then, of a job with a deadline.
+    ``measured`` is how fast jobs of the operation went until then, of a job with a deadline;
+    ``traceparent``, as of every first event, names the trace in which it came, as the W3C does.
     """
 
     alias = "job.submitted"
@@ -151,6 +152,7 @@ class JobSubmitted(JobEvent):
     sha256: str
     approval: str = Unless("")
     measured: Measured | None = Unless(None)
+    traceparent: str = Unless("")
 
 
 class JobApproved(JobEvent):
@@ -209,6 +211,7 @@ class JobOpened(JobEvent):
 
     alias = "job.opened"
     spec: JobSpec
+    traceparent: str = Unless("")
 
 
 class ItemsAppended(JobEvent):
@@ -298,6 +301,7 @@ class StepsSubmitted(JobEvent):
 
     alias = "job.steps_submitted"
     spec: JobSpec
+    traceparent: str = Unless("")
 
 
 class ChildrenMoved(JobEvent):

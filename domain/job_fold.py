@@ -218,6 +218,7 @@ class JobFold(JobState):
         self.tenant = event.tenant
         self.created_by = event.actor
         self.created_at = event.at
+        self.traceparent = event.traceparent
         self.spec = event.spec
         self._written_by(event.actor, event.approval if isinstance(event, JobSubmitted) else "")
         self.tallies = [Tally() for _ in self.options.limits]

@@ -66,6 +66,8 @@ class JobRecord(JobPlan):
             "run": None if self.meter.began == self.started_at else self.run,
             **fields,
         }
+        if self.version == 0 and self.traceparent:
+            values["traceparent"] = self.traceparent
         if values["started_at"] is None and values["status"] is JobStatus.RUNNING:
             values["started_at"] = stamp.at
         event = kind(

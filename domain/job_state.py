@@ -22,7 +22,7 @@ from domain.outcomes import Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
 from domain.schedule import Measured
 from domain.tolerance import Tally, exceeded
-from domain.values import Value
+from domain.values import Unless, Value
 from domain.verbs import kept_verbs, verbs_of
 
 
@@ -90,6 +90,7 @@ class JobState(BaseModel):
 
     id: str
     version: int = 0
+    traceparent: str = Unless("")
     tenant: str = ""
     created_by: str = ""
     authors: list[str] = []

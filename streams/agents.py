@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import faust
 import structlog
 from faust.exceptions import NotReady
+from structlog.contextvars import bound_contextvars
 
 from domain.errors import (
     BrokerUnavailable,
@@ -27,6 +29,8 @@ from domain.errors import (
 from streams.deadletters import MAX_CAUSE, Burial, bury
 from streams.envelope import Headers, Outgoing, Problem
 from streams.failpoints import Failpoint, Failpoints
+from streams.metrics import Metrics
+from streams.tracing import OFF, Kind, Tracing, Value, carried, carrying
 from streams.transport.errors import BacklogFullError, DeliveryFailedError
 
 log = structlog.get_logger(__name__)
@@ -44,8 +48,9 @@ EXIT_STUCK = 70
 class Sender:
     """Sends through an app's producer; returns once the broker has the message."""
 
-    def __init__(self, app: faust.App) -> None:
+    def __init__(self, app: faust.App, tracing: Tracing = OFF) -> None:
         self._app = app
+        self._tracing = tracing
 
     async def __call__(self, outgoing: Outgoing) -> None:
         """Deliver one message; raises Unavailable when that may succeed later."""
@@ -56,7 +61,7 @@ class Sender:
                 outgoing.value,
                 None,
                 None,
-                list(outgoing.headers) or None,
+                list(carrying(outgoing.headers, self._tracing.traceparent())) or None,
             )
         except (BacklogFullError, DeliveryFailedError) as error:
             raise BrokerUnavailable(str(error)) from error
@@ -78,6 +83,8 @@ class Binding(Generic[M]):
     moved: Callable[[], None] = lambda: None
     buried: Callable[[bytes | None, Problem], list[Outgoing]] = lambda _value, _problem: []
     """Whom to tell of a message that went to the dead-letter topic."""
+    metrics: Metrics = field(default_factory=Metrics)
+    tracing: Tracing = OFF
 
 
 def bind(app: faust.App, binding: Binding[Any], send: Send, failpoints: Failpoints) -> None:
@@ -92,20 +99,42 @@ def bind(app: faust.App, binding: Binding[Any], send: Send, failpoints: Failpoin
 
     async def read(stream: Any) -> AsyncIterator[None]:
         async for event in stream.events():
-            await deliver(binding, event.message, send, failpoints)
+            with binding.metrics.handling(binding.topic), within(binding, event.message):
+                await deliver(binding, event.message, send, failpoints)
             yield
 
     app.agent(channel, name=binding.topic, concurrency=1)(read)
 
 
+@contextmanager
+def within(binding: Binding[Any], message: Any) -> Iterator[None]:
+    """Within the trace that a message belongs to; what is logged names the message's job."""
+    topic = binding.topic
+    # The key of work names the chunk as well; no job's id has a dot.
+    job_id = (message.key or b"").decode(errors="replace").partition(".")[0]
+    parent = carried(_pairs(message.headers)) if binding.tracing.is_on else ""
+    said: dict[str, Value] = {"messaging.system": "kafka", "messaging.destination.name": topic}
+    said |= {"messaging.operation.type": "process", "countermand.job_id": job_id}
+    with (
+        bound_contextvars(job_id=job_id),
+        binding.tracing.span(f"process {topic}", Kind.CONSUMER, parent=parent, said=said),
+    ):
+        yield
+
+
 async def deliver(binding: Binding[M], message: Any, send: Send, failpoints: Failpoints) -> None:
     """Take one message through its stage; never raises but when cancelled."""
+
+    def away() -> None:
+        binding.metrics.retried(binding.topic)
+        binding.moved()
+
     try:
         decoded = binding.decode(message.value)
-        outgoing = await _patiently(lambda: binding.handle(decoded), binding.moved)
+        outgoing = await _patiently(lambda: binding.handle(decoded), away)
         for one in outgoing:
             _reach(failpoints, binding.before_send)
-            await _patiently(lambda one=one: send(one), binding.moved)  # type: ignore[misc]
+            await _patiently(lambda one=one: send(one), away)  # type: ignore[misc]
             _reach(failpoints, binding.after_send)
     except (MessageUnreadable, UnsupportedVersion) as error:
         await _bury(binding, message, _problem(error.code, error.message, error.pointer), send)
@@ -162,6 +191,7 @@ async def _bury(binding: Binding[Any], message: Any, problem: Problem, send: Sen
         reason=problem.message,
     )
     log.error("dead_letter", **burial.model_dump())
+    binding.metrics.buried(binding.topic, problem.code)
     letter = bury(burial, message.key or b"", value, _pairs(message.headers))
     try:
         for one in (letter, *binding.buried(message.value, problem)):

@@ -43,6 +43,7 @@ from streams.failpoints import Failpoint, Failpoints
 from streams.families import Families, Family
 from streams.following import Follower, whom_to_tell
 from streams.limits import Limits
+from streams.metrics import Metrics
 from streams.places import Places
 from streams.resting import Resting
 from streams.stores import chunks as chunk_store
@@ -56,6 +57,7 @@ from streams.stores.decisions import (
     store_decision,
 )
 from streams.storing import Before, Storing, has_moved
+from streams.tracing import OFF, Tracing, carrying, of_job
 from streams.waking import Wake
 
 log = structlog.get_logger(__name__)
@@ -111,7 +113,11 @@ class Coordinator:
         wake: Wake,
         stored: Stored,
         decided: Decided,
+        metrics: Metrics | None = None,
+        tracing: Tracing = OFF,
     ) -> None:
+        self._tracing = tracing
+        self._metrics = metrics or Metrics()
         self._database = database
         self._jobs = jobs
         self._clock = clock
@@ -207,7 +213,10 @@ class Coordinator:
         async with self._only(job_id):
             if command is None and await self._has_seen_all(job_id):
                 return [], ()
-            step = await self._committed(job_id, partial(self._transact, job_id, command))
+            began, present = self._clock.monotonic(), self._tracing.traceparent()
+            step = await self._committed(job_id, partial(self._transact, job_id, command, present))
+            appended = len(step.recordings) + len(step.kin)
+            self._metrics.appended(appended, self._clock.monotonic() - began)
             await self._after_commit(job_id, command, step)
         sent: list[Outgoing] = []
         if step.job is not None and step.planned:
@@ -216,6 +225,10 @@ class Coordinator:
         if command is not None and step.decision is not None:
             # Last: no chunk of the job waits for what only a reader waits for.
             sent.append(answer(command, step.decision))
+        own = "" if step.job is None else of_job(step.job.traceparent, present)
+        if own:
+            # No message has brought this about, or one of another job.
+            sent = [replace(one, headers=carrying(one.headers, own)) for one in sent]
         return sent, step.others
 
     def _only(self, job_id: str) -> AbstractAsyncContextManager[None]:
@@ -298,13 +311,17 @@ class Coordinator:
         self._places.forget(job_id)
         self._limits.forget(job_id)
 
-    def _transact(self, job_id: str, command: Command | None, connection: Connection) -> _Step:
+    def _transact(
+        self, job_id: str, command: Command | None, present: str, connection: Connection
+    ) -> _Step:
         if command is not None:
             known = find_decision(connection, command.command_id)
             if known is not None:
                 return _Step(decision=_same(known, command))
         version = chunk_store.lock_control(connection, job_id)
         job = self._load(job_id, version)
+        if not version:
+            job.traceparent = present
         before, family = Before.of(job), Family()
         self._families.lock(connection, job, command)
         problem = self._decide(connection, job, command, family)

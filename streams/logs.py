@@ -1,5 +1,8 @@
 """Logs: one JSON line an entry on standard error, whoever writes it; nothing in it acts.
 
+What is logged while a message is handled, or a request, has its ``job_id``, its ``request_id``
+and, where it is traced, ``trace_id`` and ``span_id``; in threads it has not.
+
 Values are cut, line breaks and whatever steers a terminal are escaped, and what looks like a
 secret is blotted out, should it ever get here.
 """
@@ -30,6 +33,7 @@ _ACTING = {
 _SECRET = re.compile(
     r"(?i:(?<=bearer ))[\w.~+/=-]{8,}"  # whatever stands in a header
     r"|\bcmk_[0-9a-f]{32}_[0-9a-f]+"  # API keys
+    r"|\bwhsec_[\w+/=-]+"  # secrets of webhooks
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # tokens
     r"|(?<=://)[^\s/@:\"\\]+:[^\s/@\"\\]+(?=@)"  # user and password of an address
 )
@@ -69,6 +73,7 @@ def configure(level: str) -> None:
                 render,
             ],
             foreign_pre_chain=[
+                structlog.contextvars.merge_contextvars,
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
                 stamp,

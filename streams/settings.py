@@ -29,7 +29,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from domain.buckets import BucketName
 from domain.errors import SettingsInvalid
 from domain.options import Caps
-from streams import broker_address, defaults, secret_files
+from streams import broker_address, defaults, networks, secret_files
 from streams.roles import Role
 
 PREFIX = "COUNTERMAND_"
@@ -229,8 +229,12 @@ class Settings(BaseSettings):
     limits: Annotated[str, AfterValidator(_limits)] = ""
     """What providers and queues are limited to at first, as JSON: ``{"provider:openai":
     {"rate": 10, "concurrency": 4}}``. Who changes one while it runs has the last word."""
+    webhook_networks: Annotated[str, AfterValidator(networks.checked)] = ""
+    """Whose addresses webhooks may have beside public ones; ``webhook_http``: without TLS."""
+    webhook_http: bool = False
     failpoint: str | None = None
     """Where to kill the process on purpose; only crash tests set it."""
+    tracing: Literal["off", "otlp"] = "off"
     log_level: Literal["debug", "info", "warning", "error"] = defaults.LOG_LEVEL
     _opening: str = PrivateAttr("")
     _secrets: tuple[str, ...] = PrivateAttr(())

@@ -28,6 +28,7 @@ from streams.calls import Calls
 from streams.envelope import ItemsProgressed, Outgoing, encode, look_at
 from streams.failpoints import Failpoint, Failpoints
 from streams.leased import Leased, cancelled_at_exit
+from streams.metrics import Metrics
 from streams.recalls import Recalls
 from streams.stores import chunks as chunk_store
 from streams.stores import outcomes
@@ -36,6 +37,7 @@ from streams.stores.database import Database
 from streams.stores.outcomes import ItemResult
 from streams.stores.payloads import PayloadReader
 from streams.stores.recalled import recalled
+from streams.tracing import OFF, Tracing, Value
 
 Send = Callable[[Outgoing], Awaitable[None]]
 QUEUED_RESULTS = 256
@@ -74,7 +76,7 @@ class SlowPool:
     leases and its threads.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its ports, by name
         self,
         *,
         database: Database,
@@ -85,7 +87,11 @@ class SlowPool:
         lease: float,
         heartbeat: float,
         hung: Callable[[str], None],
+        metrics: Metrics | None = None,
+        tracing: Tracing = OFF,
     ) -> None:
+        self._tracing = tracing
+        self._metrics = metrics or Metrics()
         self._database = database
         self._clock = clock
         self._ids = ids
@@ -100,12 +106,18 @@ class SlowPool:
         """Begin to work chunks, unless they run already; returns at once."""
         operation = operation.within(control.item_timeout)
         for chunk in claimed:
-            self.leased.start(chunk, partial(self._run, operation, control, chunk))
+            self.leased.start(chunk, partial(self._traced, operation, control, chunk))
 
     async def close(self) -> None:
         """Stop, and give up the leases of what is not done; the results so far are stored."""
         await self.leased.close()
         self.calls.close()
+
+    async def _traced(self, operation: Operation, control: Control, chunk: Claimed) -> None:
+        said: dict[str, Value] = {"countermand.job_id": chunk.job_id}
+        said |= {"countermand.operation": operation.kind, "countermand.chunks": str(chunk.chunk)}
+        with self._tracing.span("work slowly", said=said):
+            await self._run(operation, control, chunk)
 
     async def _run(self, operation: Operation, control: Control, chunk: Claimed) -> None:
         items, done, late = await self._database.read(partial(self._prepare, operation, chunk))
@@ -127,7 +139,9 @@ class SlowPool:
                 for task in running.tasks.values():
                     task.cancel()
                 return
-        if await self._database.write(partial(self._close, chunk)):
+        row = await self._database.write(partial(self._close, chunk))
+        if row is not None:
+            self._metrics.closed(control.operation, [chunk], [row])
             for message in self._closing_messages(control):
                 self._failpoints.reach(Failpoint.BEFORE_OUTCOME_SEND)
                 await self.send(message)
@@ -222,9 +236,9 @@ class SlowPool:
         outcomes.store_item_results(connection, chunk.job_id, chunk.chunk, batch)
         return True
 
-    def _close(self, chunk: Claimed, connection: Connection) -> bool:
+    def _close(self, chunk: Claimed, connection: Connection) -> outcomes.OutcomeRow | None:
         if not chunk_store.held(connection, [chunk]):
-            return False
+            return None
         done = outcomes.item_results_of(connection, chunk.job_id, chunk.chunk)
         folded = outcomes.folded(done)
         spent = sum(result.duration_ms for result in done)
@@ -242,7 +256,7 @@ class SlowPool:
         row = outcomes.OutcomeRow(chunk.job_id, closed, folded, chunk.attempt, sequence)
         outcomes.insert_outcomes(connection, [row])
         outcomes.drop_item_results(connection, chunk.job_id, chunk.chunk)
-        return True
+        return row
 
     # -- messages ----------------------------------------------------------------------
 

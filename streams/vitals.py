@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from domain.errors import CountermandError
 from streams.intake import Intake, Memory
 from streams.liveness import Lane
+from streams.metrics import Metrics
 from streams.retaining import Retained
 from streams.stores.database import Database
 
@@ -51,7 +52,10 @@ class Vitals:
         starting: str = "",
         retained: Retained | None = None,
         intake: Intake | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
+        self.metrics = metrics or Metrics()
+        """What the stages of the process have counted."""
         self.starting = starting
         self._retained = retained
         self._intake = intake

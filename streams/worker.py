@@ -30,11 +30,13 @@ from streams.completions import completions
 from streams.effects import Begin, Effects, places
 from streams.envelope import Outgoing, Work, look_at
 from streams.failpoints import Failpoint, Failpoints
+from streams.metrics import Metrics
 from streams.slow import SlowPool
 from streams.stores import chunks as chunk_store
 from streams.stores.chunks import Claimed, Control
 from streams.stores.database import Database
 from streams.stores.outcomes import OutcomeRow
+from streams.tracing import OFF, Tracing, Value
 from streams.undoing import Undoer
 
 log = structlog.get_logger(__name__)
@@ -84,7 +86,11 @@ class Worker:
         slow: SlowPool,
         draw: Draw,
         hung: Callable[[str], None],
+        metrics: Metrics | None = None,
+        tracing: Tracing = OFF,
     ) -> None:
+        self._tracing = tracing
+        self._metrics = metrics or Metrics()
         self._database = database
         self._registry = registry
         self._clock = clock
@@ -115,6 +121,13 @@ class Worker:
 
     async def handle(self, work: Work) -> list[Outgoing]:
         """Work the chunks of one message; returns the hints and events to send."""
+        numbers = ",".join(str(chunk.chunk) for chunk in work.chunks)
+        said: dict[str, Value] = {"countermand.job_id": work.job_id}
+        said |= {"countermand.operation": work.operation, "countermand.chunks": numbers}
+        with self._tracing.span("work", said=said):
+            return await self._handle(work)
+
+    async def _handle(self, work: Work) -> list[Outgoing]:
         operation = self._registry.get(work.operation)
         self._failpoints.reach(Failpoint.BEFORE_CLAIM)
         taken = await self._in_time(operation, partial(self._take, operation, work))
@@ -123,6 +136,7 @@ class Worker:
             return []
         if not claimed:
             return [self._look(control)]
+        self._metrics.claimed(operation.kind, claimed)
         if await self._begun(operation, control, claimed):
             return []
         rows = taken.rows
@@ -131,7 +145,7 @@ class Worker:
         elif rows is None:
             rows = await self._worked(operation, control, claimed)
         self._failpoints.reach(places(claimed)[1])
-        return self._told(control, rows)
+        return self._told(control, claimed, rows)
 
     async def _begun(
         self, operation: Operation, control: Control, claimed: Sequence[Claimed]
@@ -149,7 +163,7 @@ class Worker:
     ) -> list[Outgoing]:
         rows = await self._worked(operation, control, [claimed])
         self._failpoints.reach(places([claimed])[1])
-        return self._told(control, rows)
+        return self._told(control, [claimed], rows)
 
     def _take(self, operation: Operation, work: Work, begin: Begin) -> _Taken:
         """Claim chunks; little work is done at once, in the thread that is at hand."""
@@ -232,7 +246,10 @@ class Worker:
         )
         return control, claimed
 
-    def _told(self, control: Control, rows: Sequence[OutcomeRow]) -> list[Outgoing]:
+    def _told(
+        self, control: Control, claimed: Sequence[Claimed], rows: Sequence[OutcomeRow]
+    ) -> list[Outgoing]:
+        self._metrics.closed(control.operation, claimed, rows)
         ended = tuple(sorted({row.closed.chunk for row in rows}))
         return [self._look(control, ended), *completions(control, rows)]
 

@@ -23,6 +23,8 @@ from streams.awaiting import Waiting
 from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
+from streams.bootstrap.sending import deliver
+from streams.bootstrap.tracing import closing
 from streams.broadcasts import Broadcasts
 from streams.limits import Limits
 from streams.live import LiveHub
@@ -41,16 +43,20 @@ from streams.stores.workers import WorkerRow
 from streams.sweep import Sweep, undriven
 from streams.timers import Timers
 from streams.topology import StageName, all_topics
+from streams.tracing import Tracing
 from streams.transport.memory import MemoryBroker, memory_transport
 from streams.vitals import Vitals
 from streams.waking import Alarms
+from streams.webhooks import Delivered
 
 PUBLICATION_PAUSE = 0.02
 """Those who read live in this process have been shown its events before they are published."""
 
 
 @contextlib.asynccontextmanager
-async def embedded(settings: Settings, registry: Registry | None = None) -> AsyncIterator[Engine]:
+async def embedded(
+    settings: Settings, registry: Registry | None = None, tracing: Tracing | None = None
+) -> AsyncIterator[Engine]:
     """A running engine; leaving the context drains and stops it.
 
     Raises DataDirectoryUnusable when the directory is newer than this release or damaged.
@@ -61,7 +67,8 @@ async def embedded(settings: Settings, registry: Registry | None = None) -> Asyn
     key = InstallationKey.load(named) if named else InstallationKey.load_or_create(own)
     with Database(settings.database_address, key=key) as database:
         await in_time(lambda: asyncio.to_thread(prepare, database, operations))
-        async with _engine(Base.of(settings, operations, database)) as engine:
+        base = Base.of(settings, operations, database, tracing)
+        async with closing(base.tracing), _engine(base) as engine:
             yield engine
 
 
@@ -70,15 +77,18 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     heads = await asyncio.to_thread(audit.open_heads, base.settings.data_dir, base.database)
     broker = _broker(base.registry)
     apps = {name: _app(name, broker) for name in StageName}
-    send = Sender(apps[StageName.COORDINATOR])
+    send = Sender(apps[StageName.COORDINATOR], base.tracing)
     waiting, hub, lane = Waiting(), LiveHub(), _lane(broker, base)
     readers, relay, tail = Readers(base, send), LiveRelay(hub), parts.tail(base, hub)
+    unsent, delivered = asyncio.Event(), Delivered()
+    base.metrics.delivers(delivered.counts)
 
     def stored(recordings: Iterable[Recording[str]]) -> None:
         heads.append(base.recorder.heads_of(recordings))
         relay.offer(recordings)
         readers.tell(recordings)
         tail.heard()
+        unsent.set()
 
     limits = Limits(base.registry, base.clock)
     places = LivePlaces(base.registry, base.clock, limits, slots=1)
@@ -107,7 +117,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     )
     parts.bind_live(apps[StageName.LIVE], relay, send, base, lane)
     retained = Retained()
-    vitals = Vitals(base.database, [lane], retained=retained, intake=intake)
+    vitals = Vitals(base.database, [lane], retained=retained, intake=intake, metrics=base.metrics)
     here = WorkerRow(
         name=f"embedded-{base.ids.new()}",
         systems=tuple(base.registry.systems),
@@ -127,6 +137,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
             readers.publish(pause=PUBLICATION_PAUSE),
             readers.project(),
             tail.run(),
+            deliver(base, unsent, delivered),
             *_upkeep(base, sweep, send, heads, vitals),
             parts.retaining(base, send, lambda: heads, retained),
             *(faust_apps.watch(app) for app in apps.values()),
@@ -144,6 +155,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
             clock=base.clock,
             database=base.database,
             vitals=vitals,
+            tracing=base.tracing,
         )
 
 

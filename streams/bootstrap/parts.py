@@ -22,6 +22,7 @@ from streams.admission import Quotas
 from streams.agents import Binding, Sender, bind
 from streams.archiving import Archivist, Heads
 from streams.awaiting import Waiting
+from streams.bootstrap.tracing import tracing_of
 from streams.broadcasts import Broadcasts
 from streams.clock import SystemClock, TimeOrderedIds
 from streams.coordinator import Coordinator, CoordinatorSettings, Decided, Stored
@@ -32,6 +33,7 @@ from streams.limits import Limits
 from streams.live import LiveHub
 from streams.liveness import Lane
 from streams.loops import at_news, every, until_done
+from streams.metrics import Metrics
 from streams.outbox import Outbox
 from streams.places import Places
 from streams.plans import Plans
@@ -50,6 +52,7 @@ from streams.stores.log import JobLog
 from streams.stores.workers import resident_memory
 from streams.sweep import Look, Sweep
 from streams.tail import LogTail
+from streams.tracing import Tracing
 from streams.vitals import Vitals
 from streams.waking import Wake
 from streams.worker import Worker, WorkerSettings
@@ -76,6 +79,7 @@ class Engine:
     clock: SystemClock
     database: Database
     vitals: Vitals
+    tracing: Tracing
 
     @property
     def plans(self) -> Plans:
@@ -100,10 +104,14 @@ class Base:
     failpoints: Failpoints
     recorder: EventRecorder
     jobs: Jobs
+    metrics: Metrics
+    tracing: Tracing
 
     @classmethod
-    def of(cls, settings: Settings, registry: Registry, database: Database) -> Base:
-        """With the real clock and the real ids."""
+    def of(
+        cls, settings: Settings, registry: Registry, database: Database, tracing: Tracing | None
+    ) -> Base:
+        """With the real clock and the real ids, and tracing as the settings say."""
         recorder = EventRecorder(database)
         return cls(
             settings=settings,
@@ -114,6 +122,8 @@ class Base:
             failpoints=Failpoints(settings.failpoint),
             recorder=recorder,
             jobs=Jobs(recorder, SnapshotRecorder(database)),
+            metrics=Metrics(),
+            tracing=tracing or tracing_of(settings),
         )
 
 
@@ -187,12 +197,14 @@ def coordinator(
         wake=wake,
         stored=stored,
         decided=decided,
+        metrics=base.metrics,
+        tracing=base.tracing,
     )
 
 
 def slow_pool(base: Base, send: Sender) -> SlowPool:
     """Where slow operations run."""
-    return SlowPool(
+    pool = SlowPool(
         database=base.database,
         clock=base.clock,
         ids=base.ids,
@@ -201,7 +213,11 @@ def slow_pool(base: Base, send: Sender) -> SlowPool:
         lease=base.settings.lease,
         heartbeat=base.settings.heartbeat,
         hung=end_hung,
+        metrics=base.metrics,
+        tracing=base.tracing,
     )
+    base.metrics.works_slowly(lambda: pool.leased.in_flight)
+    return pool
 
 
 def worker(base: Base, name: str, slow: SlowPool, *, lasting: bool = True) -> Worker:
@@ -224,6 +240,8 @@ def worker(base: Base, name: str, slow: SlowPool, *, lasting: bool = True) -> Wo
         slow=slow,
         draw=random.random,
         hung=end_hung,
+        metrics=base.metrics,
+        tracing=base.tracing,
     )
 
 
@@ -288,6 +306,8 @@ def bind_coordinator(app: Any, stage: Coordinator, send: Sender, base: Base, lan
         after_send=Failpoint.AFTER_DISPATCH_SEND,
         moved=lane.moved,
         buried=answers.buried,
+        metrics=base.metrics,
+        tracing=base.tracing,
     )
     bind(app, binding, send, base.failpoints)
 
@@ -311,17 +331,20 @@ def bind_worker(
             before_send=Failpoint.BEFORE_OUTCOME_SEND,
             after_send=Failpoint.AFTER_OUTCOME_SEND,
             moved=lane.moved,
+            metrics=base.metrics,
+            tracing=base.tracing,
         )
         bind(app, binding, send, base.failpoints)
 
 
 def bind_live(app: Any, relay: LiveRelay, send: Sender, base: Base, lane: Lane) -> None:
     """Have ``app`` hand what is published to those who read live in this process."""
-    events = Binding(
-        topic=topics.EVENTS, decode=relay.decode_event, handle=relay.event, moved=lane.moved
+    told: dict[str, Any] = {"moved": lane.moved, "metrics": base.metrics}
+    events: Binding[Any] = Binding(
+        topic=topics.EVENTS, decode=relay.decode_event, handle=relay.event, **told
     )
-    outcomes = Binding(
-        topic=topics.OUTCOMES, decode=relay.decode_outcome, handle=relay.outcome, moved=lane.moved
+    outcomes: Binding[Any] = Binding(
+        topic=topics.OUTCOMES, decode=relay.decode_outcome, handle=relay.outcome, **told
     )
     bind(app, events, send, base.failpoints)
     bind(app, outcomes, send, base.failpoints)

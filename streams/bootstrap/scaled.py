@@ -26,6 +26,8 @@ from streams.awaiting import Waiting
 from streams.bootstrap import parts
 from streams.bootstrap.parts import Base, Engine, Readers
 from streams.bootstrap.plugins import installed_operations, prepare
+from streams.bootstrap.sending import deliver
+from streams.bootstrap.tracing import closing
 from streams.broadcasts import Broadcasts
 from streams.clock import TimeOrderedIds
 from streams.intake import Intake
@@ -50,12 +52,15 @@ from streams.stores.workers import WorkerRow, beat, end_frozen, forget, live_wor
 from streams.sweep import Sweep
 from streams.timers import Timers
 from streams.topology import StageName, all_topics
+from streams.tracing import Tracing
 from streams.transport.kafka import admin
 from streams.vitals import Vitals
 from streams.waking import Alarms
+from streams.webhooks import Delivered
 
 log = structlog.get_logger(__name__)
 
+STARTING = "it has just begun"
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 5.0
 HEARTBEATS = 10
@@ -68,11 +73,13 @@ Step = Callable[[], Awaitable[Any]]
 
 
 @contextlib.asynccontextmanager
-async def api(settings: Settings, registry: Registry | None = None) -> AsyncIterator[Engine]:
+async def api(
+    settings: Settings, registry: Registry | None = None, tracing: Tracing | None = None
+) -> AsyncIterator[Engine]:
     """The edge: commands in, answers and live events out. Decides and works nothing."""
-    with _opened(settings, registry) as base:
+    async with _opened(settings, registry, tracing) as base:
         app = app_of(base.settings, StageName.LIVE, instance=base.ids.new())
-        send, waiting, hub = Sender(app), Waiting(), LiveHub()
+        send, waiting, hub = Sender(app, base.tracing), Waiting(), LiveHub()
         lane, relay = _lane(base, app), LiveRelay(hub)
         parts.bind_live(app, relay, send, base, lane)
         reader = LiveReader(
@@ -83,7 +90,7 @@ async def api(settings: Settings, registry: Registry | None = None) -> AsyncIter
             relay=relay,
         )
         tail, spoken = parts.tail(base, hub), Broadcasts(hub, base.clock, base.database)
-        vitals = Vitals(base.database, [lane], starting="it has just begun")
+        vitals = Vitals(base.database, [lane], starting=STARTING, metrics=base.metrics)
 
         def stored(payload: str | None) -> None:
             """Somebody has stored events."""
@@ -113,23 +120,24 @@ async def api(settings: Settings, registry: Registry | None = None) -> AsyncIter
                 clock=base.clock,
                 database=base.database,
                 vitals=vitals,
+                tracing=base.tracing,
             )
 
 
 @contextlib.asynccontextmanager
 async def coordinator(
-    settings: Settings, registry: Registry | None = None
+    settings: Settings, registry: Registry | None = None, tracing: Tracing | None = None
 ) -> AsyncIterator[Vitals]:
     """A coordinator: decides on the commands of its partitions.
 
     It also stands for what one process at a time does for the whole installation.
     Raises DataDirectoryUnusable when there is no place for the signed heads.
     """
-    with _opened(settings, registry) as base:
+    async with _opened(settings, registry, tracing) as base:
         held = attempt(base.settings.data_dir)
         instance = f"{base.settings.instance}-coordinator"
         app = app_of(base.settings, StageName.COORDINATOR, instance=instance)
-        send, lane = Sender(app), _lane(base, app)
+        send, lane = Sender(app, base.tracing), _lane(base, app)
         readers = Readers(base, send)
         limits = Limits(base.registry, base.clock)
         places = SharedPlaces(base.registry, base.clock, limits)
@@ -143,19 +151,24 @@ async def coordinator(
         )
         parts.bind_coordinator(app, stage, send, base, lane)
         retained = Retained()
-        vitals = Vitals(base.database, [lane], starting="it has just begun", retained=retained)
-        unsigned = asyncio.Event()
+        vitals = Vitals(
+            base.database, [lane], starting=STARTING, retained=retained, metrics=base.metrics
+        )
+        unsigned, unsent, delivered = asyncio.Event(), asyncio.Event(), Delivered()
+        base.metrics.delivers(delivered.counts)
 
         def committed(_last: str | None) -> None:
             readers.wake()
             unsigned.set()
+            unsent.set()
 
         prompter = Prompter(stage, send)
         channels = {event_order.CHANNEL: committed, outcomes.CHANNEL: prompter.heard}
         heard = listening(base.settings.database_address, channels)
         owned = _owned(base, readers, places, send, retained)
+        sending = _owner(base).own("webhooks", lambda: deliver(base, unsent, delivered))
         loops = [
-            *(parts.seed_limits(base), *owned),
+            *(parts.seed_limits(base), *owned, sending),
             *(_signing(base, unsigned, held), prompter.run()),
         ]
         async with contextlib.aclosing(alarms), _running(base, [app], vitals, loops, heard):
@@ -163,10 +176,12 @@ async def coordinator(
 
 
 @contextlib.asynccontextmanager
-async def worker(settings: Settings, registry: Registry | None = None) -> AsyncIterator[Vitals]:
+async def worker(
+    settings: Settings, registry: Registry | None = None, tracing: Tracing | None = None
+) -> AsyncIterator[Vitals]:
     """A worker: ``settings.slots`` messages at a time of the systems that it serves."""
     identity = TimeOrderedIds().new()
-    with _opened(settings, registry, session=identity) as base:
+    async with _opened(settings, registry, tracing, session=identity) as base:
         systems = _systems(base)
         name = f"{base.settings.instance}-{identity}"
         slots = range(base.settings.slots)
@@ -174,7 +189,7 @@ async def worker(settings: Settings, registry: Registry | None = None) -> AsyncI
         apps = [
             app_of(base.settings, StageName.WORKER, instance=f"{instance}-{slot}") for slot in slots
         ]
-        send = Sender(apps[0])
+        send = Sender(apps[0], base.tracing)
         slow = parts.slow_pool(base, send)
         intake = parts.intake(base, slow)
         lanes = [_lane(base, app, f"slot {slot}") for slot, app in enumerate(apps)]
@@ -182,7 +197,9 @@ async def worker(settings: Settings, registry: Registry | None = None) -> AsyncI
             # A name of its own for each: two slots must not take a chunk from one another.
             stage = parts.worker(base, f"{name}-{slot}", slow)
             parts.bind_worker(app, stage, send, base, lane, systems=systems, intake=intake)
-        vitals = Vitals(base.database, lanes, starting="it has just begun", intake=intake)
+        vitals = Vitals(
+            base.database, lanes, starting=STARTING, intake=intake, metrics=base.metrics
+        )
         here = WorkerRow(
             name=name,
             systems=tuple(systems),
@@ -201,8 +218,10 @@ async def worker(settings: Settings, registry: Registry | None = None) -> AsyncI
 # -- what all kinds do ------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _opened(settings: Settings, registry: Registry | None, *, session: str = "") -> Any:
+@contextlib.asynccontextmanager
+async def _opened(
+    settings: Settings, registry: Registry | None, tracing: Tracing | None, *, session: str = ""
+) -> AsyncIterator[Base]:
     if settings.database.startswith("sqlite"):
         raise SettingsInvalid(
             "processes of their own need a database that they can share: set COUNTERMAND_DATABASE "
@@ -216,7 +235,9 @@ def _opened(settings: Settings, registry: Registry | None, *, session: str = "")
     named = settings.payload_key_file
     key = InstallationKey.load(named) if named else None
     with Database(settings.database_address, session=session, key=key) as database:
-        yield Base.of(settings, registry or installed_operations(), database)
+        base = Base.of(settings, registry or installed_operations(), database, tracing)
+        async with closing(base.tracing):
+            yield base
 
 
 @contextlib.asynccontextmanager
@@ -304,11 +325,15 @@ def _lane(base: Base, app: Any, name: str = "the broker's partitions") -> Lane:
 # -- a coordinator's ---------------------------------------------------------------------
 
 
+def _owner(base: Base) -> LeasedOwner:
+    return LeasedOwner(base.database, f"{base.settings.instance}-coordinator")
+
+
 def _owned(
     base: Base, readers: Readers, places: SharedPlaces, send: Sender, retained: Retained
 ) -> list[Any]:
     """What one process at a time does for the whole installation."""
-    owner = LeasedOwner(base.database, f"{base.settings.instance}-coordinator")
+    owner = _owner(base)
     timers = Timers(database=base.database, clock=base.clock, send=send)
     sweep = Sweep(
         database=base.database,

@@ -203,6 +203,11 @@ class Client:
         async with self._request("GET", path, query, headers=accept) as response:
             return await response.json()
 
+    async def ask(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+        """What a route answers to a JSON body."""
+        async with self._request(method, path, (), json=body) as response:
+            return await response.json()
+
     async def lines(
         self, job_id: str, query: Query, accept: str, part: str = "items"
     ) -> AsyncIterator[bytes]:

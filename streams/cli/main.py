@@ -34,6 +34,7 @@ from streams.cli import (
     timing,
     tokens,
     topics,
+    webhooks,
 )
 from streams.cli.options import FLAG
 from streams.cli.output import say
@@ -109,6 +110,7 @@ for look in (operating.workers, operating.weights, operating.limits):
     app.command(rich_help_panel=SERVER)(look)
 app.command(rich_help_panel=SERVER)(tokens.token)
 app.add_typer(keys.app, name="key", rich_help_panel=SERVER)
+app.add_typer(webhooks.app, name="webhook", rich_help_panel=SERVER)
 app.add_typer(retention.app, name="retention", rich_help_panel=SERVER)
 app.add_typer(audit.app, name="audit", rich_help_panel=SERVER)
 app.add_typer(topics.app, name="topics", rich_help_panel=SERVER)

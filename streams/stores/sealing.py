@@ -161,6 +161,30 @@ def unsealed(
         ) from None
 
 
+def sealed_secret(connection: Connection, place: str, plain: bytes) -> tuple[str, bytes]:
+    """A secret of ours as it is to be stored at ``place``, and how that is."""
+    key = key_of(connection)
+    if key is None:
+        return PLAIN, plain
+    return AES_GCM, _sealed(key.secret, plain, place.encode())
+
+
+def opened_secret(connection: Connection, place: str, algorithm: str, stored: bytes) -> bytes:
+    """A secret that was stored at ``place``; raises DataDirectoryUnusable."""
+    if algorithm == PLAIN:
+        return stored
+    key = key_of(connection)
+    try:
+        if key is not None and algorithm == AES_GCM:
+            return _opened(key.secret, stored, place.encode())
+    except InvalidTag:
+        pass
+    raise DataDirectoryUnusable(
+        f"the secret of {place} cannot be opened by this process; restore the right {FILE_NAME} "
+        "(or the file that COUNTERMAND_PAYLOAD_KEY_FILE names) from a backup, or rotate the secret"
+    )
+
+
 def shred(connection: Connection, job_id: str) -> None:
     """Destroy the data keys of a job, and what was sent to it, sealed or not.
 

@@ -30,6 +30,8 @@ def stack(
         "PYTHONPATH": all_plugins(folder / "site"),
         "COUNTERMAND_WORKER_MEMORY": WORKER_MEMORY,
         "COUNTERMAND_ARCHIVE_DIR": str(folder / "archives"),
+        "COUNTERMAND_WEBHOOK_NETWORKS": "127.0.0.0/8",
+        "COUNTERMAND_WEBHOOK_HTTP": "true",
     }
     running: AbstractContextManager[Stack]
     if request.param == "embedded":

@@ -92,6 +92,12 @@ class Scaled(Stack):
         for one in (self.api, next(self._turns), self._working):
             one.engine.kill()
 
+    def kill_owner(self, owned: str) -> None:
+        """SIGKILL for the process of the coordinator that holds the lease."""
+        ((holder,),) = self.rows("SELECT holder FROM owners WHERE name = :name", name=owned)
+        names = [f"{name}-coordinator" for name in COORDINATORS]
+        self.coordinators[names.index(holder)].engine.kill()
+
     @property
     def _working(self) -> Service:
         """A worker that has claimed something; the work of a job is all with one of them."""

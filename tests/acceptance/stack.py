@@ -76,6 +76,10 @@ class Stack(ABC):
         They may be one and the same. The supervisors are left, and start others.
         """
 
+    @abstractmethod
+    def kill_owner(self, owned: str) -> None:
+        """SIGKILL for the process that does what one at a time does, as ``webhooks``."""
+
     # -- what all tests ask of it -------------------------------------------------------
 
     def ask(

@@ -25,6 +25,7 @@ from domain.registry import Registry
 from streams.clock import SystemClock
 from streams.rates import Rate
 from tests.api.engine import MemoryEngine
+from tests.api.hooks import NoWebhooks
 
 
 class Number(BaseModel):
@@ -92,6 +93,7 @@ async def site_of(
         registry=engine.registry,
         plans=engine,
         retention=engine.rules_kept,
+        webhooks=NoWebhooks(),
     )
     app = create_app(
         services,

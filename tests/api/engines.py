@@ -16,6 +16,7 @@ from domain.registry import Registry
 from streams.bootstrap import Engine, embedded, scaled
 from streams.settings import Settings
 from streams.topology import all_topics
+from streams.tracing import Tracing
 from streams.transport.kafka import admin
 from streams.vitals import Vitals
 from tests.engine.stock import operations
@@ -28,12 +29,14 @@ Start = Callable[[], AbstractAsyncContextManager[Engine]]
 """Starts an engine that goes on where the one before it ended."""
 
 
-def in_one_part(folder: Path, **settings: Any) -> Start:
+def in_one_part(folder: Path, tracing: Tracing | None = None, **settings: Any) -> Start:
     """On SQLite, without a broker."""
-    return lambda: embedded(Settings(data_dir=folder, **settings), Registry(operations))
+    return lambda: embedded(Settings(data_dir=folder, **settings), Registry(operations), tracing)
 
 
-async def in_its_parts(folder: Path, database: str, kafka: KafkaCluster) -> Start:
+async def in_its_parts(
+    folder: Path, database: str, kafka: KafkaCluster, tracing: Tracing | None = None, **more: Any
+) -> Start:
     """Edge, two coordinators and a worker, over a broker that has no other topics."""
     registry = Registry(operations)
     topics = all_topics(registry.systems)
@@ -46,14 +49,15 @@ async def in_its_parts(folder: Path, database: str, kafka: KafkaCluster) -> Star
             broker=kafka.url,
             instance=name,
             session_timeout=1.5,
+            **more,
         )
 
     @asynccontextmanager
     async def start() -> AsyncIterator[Engine]:
         async with AsyncExitStack() as stack:
-            engine = await stack.enter_async_context(scaled.api(settings("api"), registry))
+            engine = await stack.enter_async_context(scaled.api(settings("api"), registry, tracing))
             parts = [
-                await stack.enter_async_context(part(settings(name), registry))
+                await stack.enter_async_context(part(settings(name), registry, tracing))
                 for part, name in (
                     (scaled.coordinator, "coordinator-1"),
                     (scaled.coordinator, "coordinator-2"),

@@ -107,6 +107,17 @@ WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("GET", "/api/v1/keys"): [_asked()],
     ("POST", "/api/v1/keys/KEY/rotate"): [_asked()],
     ("POST", "/api/v1/keys/KEY/revoke"): [_asked()],
+    ("POST", "/api/v1/webhooks"): [
+        _asked(body={"url": "https://example.org/hook", "events": ["job.finished"]})
+    ],
+    ("GET", "/api/v1/webhooks"): [_asked()],
+    ("GET", "/api/v1/webhooks/WEBHOOK"): [_asked()],
+    ("PATCH", "/api/v1/webhooks/WEBHOOK"): [_asked(body={"enabled": False})],
+    ("DELETE", "/api/v1/webhooks/WEBHOOK"): [_asked()],
+    ("POST", "/api/v1/webhooks/WEBHOOK/rotate"): [_asked(), _asked(body={"overlap": 0})],
+    ("GET", "/api/v1/webhooks/WEBHOOK/deliveries"): [_asked(), _asked(query={"state": "dead"})],
+    ("GET", "/api/v1/webhooks/WEBHOOK/attempts"): [_asked()],
+    ("POST", "/api/v1/webhooks/WEBHOOK/replay"): [_asked(), _asked(body={"positions": [1]})],
     ("GET", "/api/v1/workers"): [_asked()],
     ("GET", "/api/v1/tenants"): [_asked()],
     ("POST", "/api/v1/tenants/TENANT"): [_asked(body={"weight": 2})],
@@ -131,6 +142,7 @@ _PLACES = {
     "/api/v1/records/{table}/{record_id:[0-9]{1,19}}": "RECORD",
     "{position:[0-9]{1,8}}": "POSITION",
     "{key_id:[0-9a-f]{32}}": "KEY",
+    "{webhook_id:[0-9a-f]{32}}": "WEBHOOK",
     "{tenant:[^/]{1,100}}": "TENANT",
     "{kind:[^/]{1,200}}": "KIND",
     "{name:[^/]{1,100}}": "LIMIT",
@@ -187,4 +199,4 @@ def filled(method: str, path: str, how: Mapping[str, Any], ids: Mapping[str, str
 def has_ids(route: Route) -> bool:
     """Whether the path speaks of something that belongs to a tenant."""
     _, path = named(route)
-    return any(name in path for name in ("JOB", "RECORD", "KEY"))
+    return any(name in path for name in ("JOB", "RECORD", "KEY", "WEBHOOK"))

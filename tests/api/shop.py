@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import aiohttp
 import orjson
-from prometheus_client import CollectorRegistry
 
 from api.app import create_app
 from api.callers import LocalCallers
@@ -18,7 +17,9 @@ from api.edge import Services
 from api.ports import Callers
 from api.server import serving
 from streams.bootstrap import Engine
+from streams.bootstrap.sending import webhooks_of
 from streams.clock import TimeOrderedIds
+from streams.settings import Settings
 from tests.api.engines import Start
 from tests.api.reading import Seen, seen
 
@@ -35,9 +36,14 @@ class Shop:
     port: int
 
     def __init__(
-        self, start: Start, *, callers: Callable[[Engine], Callers] = lambda _: LocalCallers()
+        self,
+        start: Start,
+        *,
+        callers: Callable[[Engine], Callers] = lambda _: LocalCallers(),
+        settings: Settings | None = None,
     ) -> None:
         self._start = start
+        self._settings = settings or Settings()
         self._callers = callers
         self._open = AsyncExitStack()
 
@@ -55,13 +61,15 @@ class Shop:
             registry=engine.registry,
             plans=engine.plans,
             retention=engine.retention,
+            webhooks=webhooks_of(self._settings, engine),
         )
         app = create_app(
             services,
             clock=engine.clock,
             ids=TimeOrderedIds(),
-            metrics=CollectorRegistry(),
+            metrics=engine.vitals.metrics.registry,
             callers=self._callers(engine),
+            tracing=engine.tracing,
         )
         listener = self._open.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

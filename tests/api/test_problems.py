@@ -26,6 +26,7 @@ EXPECTED = {
     "OwnJob": 403,
     "PermissionLacking": 403,
     "KeyNotFound": 404,
+    "WebhookNotFound": 404,
     "QuotaExceeded": 429,
     "CredentialRefused": 401,
     "PlanApplied": 409,

@@ -25,6 +25,7 @@ PLACES = {
     "{record_id:[0-9]{1,19}}": "7",
     "{position:[0-9]{1,8}}": "7",
     "{key_id:[0-9a-f]{32}}": "0" * 32,
+    "{webhook_id:[0-9a-f]{32}}": "0" * 32,
 }
 
 
@@ -59,7 +60,7 @@ async def ask(site: Site, method: str, path: str, **options: Any) -> tuple[int, 
 
 
 def test_the_routes_are_those_that_are_promised() -> None:
-    assert len(PATHS) == len(set(PATHS)) == 55
+    assert len(PATHS) == len(set(PATHS)) == 64
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ JOBS, KEYS = "/api/v1/jobs", "/api/v1/keys"
 ROLES = ("admin", "operator")
 OURS, THEIRS = bearer("acme", *ROLES), bearer("other", *ROLES, actor="eve")
 NOBODYS = {"JOB": f"{JOBS}/nobodys", "OTHER": "nobodys", "POSITION": "0", "TENANT": "t"}
-NOBODYS |= {"RECORD": "/api/v1/records/stock/999999", "KEY": "f" * 32}
+NOBODYS |= {"RECORD": "/api/v1/records/stock/999999", "KEY": "f" * 32, "WEBHOOK": "e" * 32}
 SECRET = "confidential"
 
 
@@ -62,7 +62,10 @@ async def _ours(shop: Shop) -> dict[str, dict[str, str]]:
     for job in (finished, plan):
         await shop.settled(job, headers=OURS)
     key = await shop.post(KEYS, json={"name": SECRET, "roles": ["view"]}, headers=OURS, status=201)
+    wanted = {"url": f"https://example.org/{SECRET}", "events": ["job.rejected"]}
+    hook = await shop.post("/api/v1/webhooks", json=wanted, headers=OURS, status=201)
     record = {"RECORD": "/api/v1/records/stock/1", "KEY": key["key_id"], "TENANT": "t"}
+    record |= {"WEBHOOK": hook["webhook_id"]}
     return {
         kind: {"JOB": job["links"]["self"], "OTHER": finished["job_id"], "POSITION": "0", **record}
         for kind, job in (("finished", finished), ("draft", draft), ("plan", plan))
@@ -173,10 +176,14 @@ async def test_what_was_asked_of_another_tenants_job_has_changed_nothing(shop: S
     paths = [ids["JOB"] for ids in ours.values()]
     before = [(await shop.get(path, headers=OURS))["version"] for path in paths]
     for route in CLOSED:
-        if route.method == "POST" and has_ids(route):
+        if route.method != "GET" and has_ids(route):
             for ids in ours.values():
                 for asked in requests(route, ids):
                     await answer_to(shop, asked, THEIRS)
     assert [(await shop.get(path, headers=OURS))["version"] for path in paths] == before
+    hooks = (await shop.get("/api/v1/webhooks", headers=OURS))["items"]
+    assert {(hook["enabled"], hook["changed_at"], hook["rotated_at"]) for hook in hooks} == {
+        (True, None, None)
+    }
     (key,) = (await shop.get(KEYS, headers=OURS))["items"]
     assert (key["rotated_at"], key["revoked_at"]) == (None, None)

@@ -35,6 +35,7 @@ from streams.stores import (
     schema_items,
     schema_keeping,
     schema_outside,
+    schema_webhooks,
 )
 from streams.stores.database import Database, sqlite_url
 from streams.stores.waits import ends_of
@@ -54,7 +55,8 @@ _UPGRADE = (
 def _declared() -> list[MetaData]:
     found = (
         *(schema_items.metadata, schema_keeping.metadata, schema_outside.metadata),
-        *(schema_buckets.metadata, schema_callers.metadata, tables.metadata),
+        *(schema_buckets.metadata, schema_callers.metadata, schema_webhooks.metadata),
+        tables.metadata,
     )
     return [*dict.fromkeys(found)]
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection
 
 from streams.stores import archives, chunks, outcomes, retention
+from streams.stores import webhook_deliveries as webhooks
 from streams.stores.archives import Stage
 from streams.stores.database import Database
 from streams.stores.overdue import Overdue, overdue, waiting_behind
@@ -37,6 +38,17 @@ ASKED: dict[str, tuple[Ask, str]] = {
     "jobs to archive": (lambda c: _due(c, Act.ARCHIVE), "job_control_archive"),
     "archives to write": (lambda c: archives.wanted(c, "", 9), "archives_unfinished"),
     "archives to clear": (lambda c: archives.at(c, Stage.EMPTIED, "", 9), "archives_unfinished"),
+    "webhooks with something due": (lambda c: webhooks.with_due(c, 1.0), "webhook_deliveries_due"),
+    "what is due for a webhook": (
+        lambda c: webhooks.due(c, "w", 1.0, [], 9),
+        "webhook_deliveries_due",
+    ),
+    "what waits for a webhook": (lambda c: webhooks.waiting(c, "w", 9), "webhook_deliveries_"),
+    "dead deliveries": (
+        lambda c: webhooks.page(c, "w", ["dead"], None, 9),
+        "webhook_deliveries_state",
+    ),
+    "attempts": (lambda c: webhooks.attempts(c, "w", None, 9), "webhook_attempts_webhook"),
     "undos of chunks": (lambda c: said_since(c, "job", [1, 2]), "chunks_target"),
 }
 

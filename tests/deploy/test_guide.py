@@ -56,11 +56,12 @@ def test_the_numbers_are_those_of_the_code() -> None:
 
 
 def test_the_alerts_are_on_what_is_measured() -> None:
-    measured = (ROOT / "api" / "meters.py").read_text()
+    places = ("api/meters.py", "streams/metrics.py")
+    measured = "".join((ROOT / place).read_text() for place in places)
     logged = "".join(file.read_text() for file in (ROOT / "streams").rglob("*.py"))
 
     for metric in set(re.findall(r"`(countermand_\w+)", GUIDE)):
         assert f'"{metric.removesuffix("_total")}"' in measured, metric
-    for entry in ("dead_letter", "hung", "gave_up_waiting"):
+    for entry in ("dead_letter", "hung", "gave_up_waiting", "webhook_disabled"):
         assert f"`{entry}`" in GUIDE
         assert f'"{entry}"' in logged, entry

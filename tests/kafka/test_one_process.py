@@ -71,7 +71,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
         def on(broker: str) -> Base:
             settings = Settings(data_dir=folder, broker=broker, session_timeout=SESSION_SECONDS)
-            return Base.of(settings, Registry(operations), database)
+            return Base.of(settings, Registry(operations), database, None)
 
         yield on
 

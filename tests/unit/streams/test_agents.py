@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import orjson
 import pytest
+from structlog.contextvars import get_contextvars
 
 from domain.errors import BrokerUnavailable, StoreUnavailable
 from streams import topics
-from streams.agents import Binding, Sender, deliver
+from streams.agents import Binding, Sender, deliver, within
 from streams.app import create_faust_app
 from streams.envelope import Outgoing, decode_command
 from streams.failpoints import Failpoints
@@ -55,6 +56,19 @@ async def taken(value: bytes | None, handle: Handle) -> tuple[list[Outgoing], in
     )
     await deliver(binding, Message(value), send, Failpoints())
     return sent, len(moved)
+
+
+async def test_what_is_logged_of_a_message_names_its_job() -> None:
+    binding = Binding(topic=topics.COMMANDS, decode=decode_command, handle=nothing)
+    for key, job_id in (
+        (b"job-1", "job-1"),
+        (b"job-1.7.2", "job-1"),
+        (None, ""),
+        (b"\xff", "\ufffd"),
+    ):
+        with within(binding, Message(COMMAND, key=key)):
+            assert get_contextvars() == {"job_id": job_id}
+    assert get_contextvars() == {}
 
 
 async def nothing(_command: object) -> list[Outgoing]:

@@ -39,6 +39,19 @@ def logged(value: Any) -> str:
     return ended.stderr.decode()
 
 
+def test_what_is_known_around_an_entry_is_in_it_whoever_writes_it() -> None:
+    program = PROGRAM.replace(
+        "given = json",
+        "structlog.contextvars.bind_contextvars(job_id='j', trace_id='t')\ngiven = json",
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, '"x"'], capture_output=True, check=True, timeout=60
+    )
+    entries = [json.loads(line) for line in ended.stderr.decode().splitlines()]
+    assert len(entries) == 4
+    assert {(entry["job_id"], entry["trace_id"]) for entry in entries} == {("j", "t")}
+
+
 def test_each_entry_is_a_line_whatever_it_says() -> None:
     text = logged(f'one{ACTING}\r\n{{"event": "forged"}}\n\x1b[31mred')
 
@@ -65,6 +78,7 @@ def test_long_values_are_cut_wherever_they_are() -> None:
         "Authorization: Bearer canary-canary",
         "bearer canary.canary.canary",
         "cmk_" + "0" * 32 + "_cafe" + "0" * 60,
+        "whsec_canary+canary/canary=",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.canary",
         "postgresql://ada:canary@host/name",
         "kafka://ada:canary@host:9092",

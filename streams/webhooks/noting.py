@@ -1,0 +1,126 @@
+"""Noting: what has become of attempts, those that end at the same time in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+from domain.ports import Clock
+from domain.webhooks import DISABLED_AFTER, GONE, DeliveryState, Disabled
+from streams.stores import webhook_deliveries as deliveries
+from streams.stores import webhooks as store
+from streams.stores.database import Database
+from streams.stores.webhook_deliveries import Attempt, Delivery
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE: Final = 100
+
+
+@dataclass(slots=True)
+class Delivered:
+    """What this process has delivered since it began: messages taken, attempts failed, given up."""
+
+    taken: int = 0
+    failed: int = 0
+    dead: int = 0
+    disabled: int = 0
+
+    def counts(self) -> list[tuple[str, int]]:
+        """By what became of them."""
+        return [
+            ("delivered", self.taken),
+            ("failed", self.failed),
+            ("dead", self.dead),
+            ("disabled", self.disabled),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """An attempt, and the delivery as it is after it; who waits is told when that is stored."""
+
+    delivery: Delivery
+    attempt: Attempt
+    stored: asyncio.Future[None]
+
+
+class Notes:
+    """Stores them; ``close`` gives up what is not stored, which is then sent again."""
+
+    def __init__(self, database: Database, clock: Clock, delivered: Delivered) -> None:
+        self._database = database
+        self._clock = clock
+        self._delivered = delivered
+        self._waiting: list[_Note] = []
+        self._saving: asyncio.Task[None] | None = None
+
+    async def note(self, delivery: Delivery, attempt: Attempt) -> None:
+        """Return once it is stored; raises what the database does."""
+        stored = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Note(delivery, attempt, stored))
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._save())
+        await stored
+
+    async def close(self) -> None:
+        """Store no more."""
+        if self._saving is not None:
+            self._saving.cancel()
+            await asyncio.gather(self._saving, return_exceptions=True)
+
+    async def _save(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+            try:
+                work = partial(self._store, batch)
+                disabled = await self._database.write(work, lasting=False)
+            except Exception as error:
+                for one in batch:
+                    if not one.stored.done():
+                        one.stored.set_exception(error)
+                continue
+            for one, why in zip(batch, disabled, strict=True):
+                self._count(one.delivery, why)
+                if not one.stored.done():
+                    one.stored.set_result(None)
+
+    def _store(self, batch: Sequence[_Note], connection: Connection) -> list[Disabled | None]:
+        return [self._note(connection, one.delivery, one.attempt) for one in batch]
+
+    def _note(
+        self, connection: Connection, delivery: Delivery, attempt: Attempt
+    ) -> Disabled | None:
+        """Store what has become of it; returns why the webhook is disabled by that."""
+        if not deliveries.note(connection, delivery, attempt):
+            return None
+        webhook_id, now = delivery.webhook_id, self._clock.now().timestamp()
+        if delivery.state == DeliveryState.DELIVERED.value:
+            store.delivered(connection, webhook_id)
+            return None
+        since = store.failed(connection, webhook_id, now)
+        why: Disabled | None = None
+        if attempt.status == GONE:
+            why = "gone"
+        elif now - since >= DISABLED_AFTER:
+            why = "failing"
+        if why is None or not store.disable(connection, webhook_id, why, now):
+            return None
+        deliveries.give_up(connection, webhook_id, "the webhook was disabled", now)
+        return why
+
+    def _count(self, delivery: Delivery, disabled: Disabled | None) -> None:
+        if delivery.state == DeliveryState.DELIVERED.value:
+            self._delivered.taken += 1
+            return
+        self._delivered.failed += 1
+        self._delivered.dead += delivery.state == DeliveryState.DEAD.value
+        if disabled is not None:
+            self._delivered.disabled += 1
+            log.warning("webhook_disabled", webhook_id=delivery.webhook_id, reason=disabled)

@@ -1,0 +1,152 @@
+"""Queueing: which events of the log go to which webhooks, each once.
+
+What is queued and how far the log was read are one transaction, so a death in between costs
+nothing; where nothing is queued, the position is stored now and then. The log is read before
+the webhooks: an event that comes after a webhook finds it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import partial
+
+from eventsourcing.persistence import Mapper
+from sqlalchemy import Connection
+
+from domain.commands import JobSpec
+from domain.errors import MessageUnreadable, UnsupportedVersion, VersionConflict
+from domain.jobs import stored_event
+from domain.ports import Clock
+from streams.stores import read_model
+from streams.stores import webhook_deliveries as deliveries
+from streams.stores import webhooks as store
+from streams.stores.database import Database
+from streams.stores.events import EventRecorder
+from streams.stores.webhook_deliveries import Delivery, Stored
+from streams.stores.webhooks import WebhookRow
+
+READER = "webhooks"
+BATCH = 500
+KNOWN_JOBS = 1000
+SAVED_EVERY = 5.0
+"""Seconds; where nothing was queued, so much is read again after a death."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What filters ask of a job."""
+
+    operation: str
+    tags: tuple[str, ...]
+
+
+class Queueing:
+    """Follows the log; one at a time in the whole installation. ``most`` may wait for a webhook."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        recorder: EventRecorder,
+        mapper: Mapper[str],
+        clock: Clock,
+        most: int,
+    ) -> None:
+        self._most = most
+        self._database = database
+        self._recorder = recorder
+        self._mapper = mapper
+        self._clock = clock
+        self._position: int | None = None
+        self._saved = 0
+        self._saved_at = float("-inf")
+        self._jobs: OrderedDict[str, _Job] = OrderedDict()
+
+    def start_over(self) -> None:
+        """Go on from the stored position: another process may have moved it meanwhile."""
+        self._position = None
+
+    async def step(self) -> bool:
+        """Queue what is new, at most ``BATCH`` events; returns whether there may be more."""
+        found, wanted = await self._database.read(self._news)
+        if not found:
+            return False
+        last, now = found[-1].position, self._clock.monotonic()
+        if wanted or now - self._saved_at >= SAVED_EVERY:
+            try:
+                await self._database.write(partial(self._queue, last, wanted), lasting=False)
+            except VersionConflict:
+                # Go on from where the other one is.
+                self.start_over()
+                raise
+            self._saved, self._saved_at = last, now
+        self._position = last
+        return len(found) == BATCH
+
+    def _news(self, connection: Connection) -> tuple[list[Stored], list[Delivery]]:
+        """Events that are new, and what is to be sent of them."""
+        if self._position is None:
+            self._position = self._saved = read_model.position(connection, READER)
+        last = deliveries.last(connection)
+        if last <= self._position:
+            return [], []
+        if not store.any_enabled(connection):
+            # Nobody wants any of it; only how far that goes is kept.
+            return [Stored(last, "", 0, "", "")], []
+        found = deliveries.stored_after(connection, self._position, BATCH)
+        rows = store.enabled(connection, {one.tenant for one in found})
+        now = self._clock.now().timestamp()
+        wanted = [
+            Delivery(
+                webhook_id=row.webhook_id,
+                position=one.position,
+                job_id=one.job_id,
+                version=one.version,
+                event=one.event,
+                due=now,
+                queued_at=now,
+            )
+            for one in found
+            for row in rows
+            if self._wants(connection, row, one)
+        ]
+        return found, wanted
+
+    def _wants(self, connection: Connection, row: WebhookRow, one: Stored) -> bool:
+        wanted = row.filter
+        if row.tenant != one.tenant or one.position <= row.since:
+            return False
+        if not wanted.wants(one.event, one.job_id):
+            return False
+        if not wanted.asks_for_job:
+            return True
+        job = self._job(connection, one.job_id)
+        return job is not None and wanted.takes(job.operation, job.tags)
+
+    def _job(self, connection: Connection, job_id: str) -> _Job | None:
+        """What a job is, by its first event; None when that cannot be read."""
+        known = self._jobs.get(job_id)
+        if known is not None:
+            self._jobs.move_to_end(job_id)
+            return known
+        stored = self._recorder.select_events(job_id, limit=1, connection=connection)
+        try:
+            spec = getattr(stored_event(self._mapper, stored[0]), "spec", None)
+        except (IndexError, MessageUnreadable, UnsupportedVersion):
+            return None
+        if not isinstance(spec, JobSpec):
+            return None
+        job = self._jobs[job_id] = _Job(spec.operation, spec.tags)
+        if len(self._jobs) > KNOWN_JOBS:
+            self._jobs.popitem(last=False)
+        return job
+
+    def _queue(self, last: int, wanted: list[Delivery], connection: Connection) -> None:
+        read_model.advance(connection, READER, seen=self._saved, to=last)
+        deliveries.queue(connection, wanted)
+        for webhook_id in {one.webhook_id for one in wanted}:
+            if deliveries.waiting(connection, webhook_id, self._most + 1) > self._most:
+                now = self._clock.now().timestamp()
+                store.disable(connection, webhook_id, "overfull", now)
+                deliveries.give_up(connection, webhook_id, "too much waited for it", now)

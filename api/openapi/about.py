@@ -42,6 +42,7 @@ TAGS: Final[Mapping[str, str]] = {
     "Callers": "Who calls, and the keys that say so.",
     "Installation": "Operations, workers, and what tenants and jobs share.",
     "Retention": "How long jobs at rest are kept.",
+    "Webhooks": "Where a tenant is told what happens, and what has come of it.",
     "Pages": "For people with a browser.",
     "Machines": "For probes, scrapers and programs that read this document.",
 }

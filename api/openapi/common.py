@@ -101,6 +101,7 @@ PLACES: Final[Mapping[str, tuple[str, Mapping[str, Any], Any]]] = {
     ),
     "record_id": ("The id of the record.", whole(0, MAX_ID), 7),
     "key_id": ("The key.", {"type": "string", "pattern": "^[0-9a-f]{32}$"}, "0" * 32),
+    "webhook_id": ("The webhook.", {"type": "string", "pattern": "^[0-9a-f]{32}$"}, "0" * 32),
     "tenant": (
         "The tenant; of a rule, `*` is everybody.",
         {"type": "string", "pattern": WORD_IN_PATH, "maxLength": 100},

@@ -22,11 +22,19 @@ from api.openapi.others import OTHERS
 from api.openapi.reading import READING
 from api.openapi.schemas import Document, Schemas
 from api.openapi.telling import Answer, Body, Parameter, Told
+from api.openapi.watching import WATCHING
+from api.openapi.webhooks import SENDING
 from api.problems import PROBLEM_JSON, TYPE
 from api.rules import Route, Rule
 from api.streaming import NDJSON
 
-TOLD: Mapping[tuple[str, str], Told] = {**CONTROL, **READING, **OTHERS}
+TOLD: Mapping[tuple[str, str], Told] = {
+    **CONTROL,
+    **READING,
+    **WATCHING,
+    **SENDING,
+    **OTHERS,
+}
 """What is said of each route, by method and path."""
 ANY = "*"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -11,6 +11,9 @@ from pydantic import BaseModel
 
 from api.documents import event_document, job_document, links, progress_document
 from api.openapi import answers, installation
+from api.openapi.moments import BEGIN, JOB, KEY
+from api.openapi.watching import watched
+from api.openapi.webhooks import sent
 from domain.commands import JobSpec
 from domain.compensation import Stage
 from domain.events import Cause
@@ -22,11 +25,8 @@ from domain.retention import KnownRule, RuleChange
 from domain.views import CountsView, JobSummary, job_view
 from streams.diffs import Change
 
-JOB = "0192f7a1-5c1e-7a44-9d2b-0f4d1c1a9b11"
 OPERATION = "annotations.create_labels"
-BEGIN = datetime(2026, 11, 25, 1, tzinfo=UTC)
 SHA256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
-KEY = "f3a1c9d07b5e4c21a6d8e0b4937f12c5"
 
 
 def example_of(model: type[BaseModel]) -> Any:
@@ -36,7 +36,15 @@ def example_of(model: type[BaseModel]) -> Any:
 
 @cache
 def _by_model() -> dict[type[BaseModel], BaseModel]:
-    found = (*_of_jobs(), *_of_items(), *_of_undos(), *_of_records(), *_of_callers(), *_of_shares())
+    found = (
+        *_of_jobs(),
+        *_of_items(),
+        *_of_undos(),
+        *_of_records(),
+        *_of_callers(),
+        *_of_shares(),
+        *sent(),
+    )
     return {type(each): each for each in found}
 
 
@@ -58,6 +66,7 @@ def _of_jobs() -> Iterator[BaseModel]:
     yield answers.Appended(job_id=JOB, part=0, version=2)
     told = answers.Event.model_validate(event_document(event))
     yield answers.Events(items=(told,), next_after=None)
+    yield from watched(told)
     point = answers.CoursePoint.model_validate(progress_document(event))
     yield answers.Course(items=(point,))
     yield answers.Ticket(

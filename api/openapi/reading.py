@@ -13,6 +13,7 @@ from api.openapi import answers, installation
 from api.openapi.common import CURSOR, LIMIT, of_job, repeated
 from api.openapi.jobs import JOB
 from api.openapi.telling import MOMENT, Answer, Body, Parameter, Told, one_of, query, whole
+from api.openapi.watching import WAIT
 from api.parameters import MAX_VERSION
 from api.records import MAX_PAGE as MAX_VERSIONS
 from api.records import PAGE as VERSIONS
@@ -76,6 +77,7 @@ _JOBS: Mapping[tuple[str, str], Told] = {
         parameters=(
             query("after", "With JSON: events behind this version.", whole(0, MAX_VERSION)),
             LIMIT,
+            WAIT,
             query(
                 "last_event_id",
                 "With the live stream: as `Last-Event-ID`, for who cannot send a header.",

@@ -10,14 +10,16 @@ from pydantic import Field
 
 from api import bodies
 from api.answers import answer
+from api.conditions import if_version
 from api.documents import job_document, links, progress_document
 from api.edge import caller, edge
 from api.models import checked
-from api.parameters import MAX_VERSION, Parameters
+from api.parameters import MAX_VERSION, Parameters, wrong
 from api.ports import Verb
 from api.rules import demand
 from api.submit import accepted, idempotency_key
 from domain.commands import MAX_REASON, Adjustment, BatchUndo, Editing, Selection, UndoSelection
+from domain.errors import InvalidCommand
 from domain.events import JobStatus
 from domain.permissions import Permission
 from domain.values import Value
@@ -99,7 +101,10 @@ async def index(request: web.Request) -> web.Response:
     }
     given = {name: value for name, value in filters.items() if value is not None}
     statuses = [JobStatus(status) for status in query.choices("status", _STATUSES)]
-    page = await own.queries.jobs(caller(request).tenant, status=statuses, **given)
+    try:
+        page = await own.queries.jobs(caller(request).tenant, status=statuses, **given)
+    except InvalidCommand as error:
+        raise wrong(error.message, error.pointer.removeprefix("/")) from None
     items = [{**item, "links": links(item["job_id"], ())} for item in page.items]
     return answer({"items": items, "next_cursor": page.next_cursor})
 
@@ -110,7 +115,7 @@ async def show(request: web.Request) -> web.Response:
     version = Parameters(request, ("at",)).integer("at", 1, MAX_VERSION)
     job = await own.queries.job(caller(request).tenant, request.match_info["job_id"], version)
     waiting = await own.situation.waiting(job) if version is None else None
-    return answer(job_document(job, own.clock.now(), waiting))
+    return answer(job_document(job, own.clock.now(), waiting), version=job.version)
 
 
 async def progress(request: web.Request) -> web.Response:
@@ -129,9 +134,11 @@ async def adjust(request: web.Request) -> web.Response:
     body = await bodies.read_optional(request, own.limits)
     wanted = checked(Adjustment, body, own.limits.json_depth)
     job_id, key = request.match_info["job_id"], idempotency_key(request)
-    return await accepted(
-        request, await own.gateway.adjust(caller(request), job_id, wanted, key=key)
+    version = if_version(request)
+    decision = await own.gateway.adjust(
+        caller(request), job_id, wanted, key=key, if_version=version
     )
+    return await accepted(request, decision)
 
 
 async def edit(request: web.Request) -> web.Response:
@@ -141,7 +148,9 @@ async def edit(request: web.Request) -> web.Response:
     body = await bodies.read_optional(request, own.limits, own.limits.named_body)
     wanted = checked(Editing, body, own.limits.json_depth)
     job_id, key = request.match_info["job_id"], idempotency_key(request)
-    return await accepted(request, await own.gateway.edit(caller(request), job_id, wanted, key=key))
+    version = if_version(request)
+    decision = await own.gateway.edit(caller(request), job_id, wanted, key=key, if_version=version)
+    return await accepted(request, decision)
 
 
 def command(verb: Verb) -> Handler:
@@ -154,6 +163,7 @@ def command(verb: Verb) -> Handler:
         body = await bodies.read_optional(request, own.limits, size)
         job_id, key = request.match_info["job_id"], idempotency_key(request)
         reason, more = _said(verb, body, own.limits.json_depth)
+        more = more.model_copy(update={"if_version": if_version(request)})
         if more.roll_back:
             demand(request, Permission.UNDO)
         decision = await own.gateway.command(

@@ -10,7 +10,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from api import problems
+from api.conditions import tagged
 from api.edge import REQUEST_ID, basics
+from api.packing import packed
 from api.rules import admit, route_of
 from api.security import guard
 from domain.errors import CountermandError
@@ -63,6 +65,15 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 @web.middleware
+async def finished(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Tag what is whole, leave out what the client has already, and pack the rest."""
+    response = await handler(request)
+    if not isinstance(response, web.Response):
+        return response
+    return await packed(request, tagged(request, response), basics(request).limits)
+
+
+@web.middleware
 async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what comes from another site or under another name."""
     guard(request, basics(request).limits.hosts)
@@ -76,7 +87,7 @@ async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse
     return await handler(request)
 
 
-STACK = (observed, answered, guarded, admitted)
+STACK = (observed, finished, answered, guarded, admitted)
 
 
 def _gone(request: web.Request) -> bool:

@@ -40,7 +40,7 @@ def if_version(request: web.Request) -> int | None:
             400, "bad_condition", "If-Match takes one tag here: the ETag of the job as you saw it"
         )
     found = _TAG.fullmatch(said[0].strip())
-    if found is None or int(found[1]) > MAX_VERSION:
+    if found is None or not 1 <= int(found[1]) <= MAX_VERSION:
         raise VersionMismatch("the tag in If-Match is none of this job; take the job's ETag")
     return int(found[1])
 

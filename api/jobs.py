@@ -13,6 +13,7 @@ from api.answers import answer
 from api.conditions import if_version
 from api.documents import job_document, links, progress_document
 from api.edge import caller, edge
+from api.fields import FIELDS, OF_JOB, OF_LISTED, only, wanted_fields
 from api.models import checked
 from api.parameters import MAX_VERSION, Parameters, wrong
 from api.ports import Verb
@@ -37,6 +38,7 @@ _FILTERS = (
     "sort",
     "cursor",
     "limit",
+    FIELDS,
 )
 _SELECTED = set(UndoSelection.model_fields)
 _NAMING: tuple[Verb, ...] = ("retry", "undo")
@@ -100,22 +102,26 @@ async def index(request: web.Request) -> web.Response:
         "limit": query.integer("limit", 1, MAX_PAGE),
     }
     given = {name: value for name, value in filters.items() if value is not None}
+    fields = wanted_fields(query, OF_LISTED)
     statuses = [JobStatus(status) for status in query.choices("status", _STATUSES)]
     try:
         page = await own.queries.jobs(caller(request).tenant, status=statuses, **given)
     except InvalidCommand as error:
         raise wrong(error.message, error.pointer.removeprefix("/")) from None
-    items = [{**item, "links": links(item["job_id"], ())} for item in page.items]
+    shown = ({**item, "links": links(item["job_id"], ())} for item in page.items)
+    items = [only(item, fields) for item in shown]
     return answer({"items": items, "next_cursor": page.next_cursor})
 
 
 async def show(request: web.Request) -> web.Response:
     """A job as it is, or with ``?at=VERSION`` as it was."""
     own = edge(request)
-    version = Parameters(request, ("at",)).integer("at", 1, MAX_VERSION)
+    query = Parameters(request, ("at", FIELDS))
+    version, fields = query.integer("at", 1, MAX_VERSION), wanted_fields(query, OF_JOB)
     job = await own.queries.job(caller(request).tenant, request.match_info["job_id"], version)
     waiting = await own.situation.waiting(job) if version is None else None
-    return answer(job_document(job, own.clock.now(), waiting), version=job.version)
+    document = job_document(job, own.clock.now(), waiting)
+    return answer(only(document, fields), version=job.version)
 
 
 async def progress(request: web.Request) -> web.Response:

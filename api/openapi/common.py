@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from api.fields import FIELDS
 from api.limits import Limits
 from api.openapi.telling import Parameter, Schema, query, several, whole
 from api.parameters import MAX_ID
@@ -99,6 +100,17 @@ CURSOR = query(
     "The `next_cursor` of the page before: the position of the last item seen.",
     whole(0, MAX_ITEMS),
 )
+
+
+def fields(known: Sequence[str]) -> Parameter:
+    """Which fields of each thing are wanted."""
+    names: Schema = {"type": "array", "minItems": 1, "items": {"enum": list(known)}}
+    return Parameter(
+        name=FIELDS,
+        about="Names of fields, with commas between; only these are told.",
+        schema=names,
+        joined=True,
+    )
 
 
 def numbered(most: int = MAX_ID) -> Parameter:

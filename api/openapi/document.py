@@ -167,7 +167,9 @@ class _Writer:
         content: Document = {}
         if answer.model is not None:
             content[JSON] = {
-                "schema": self._schemas.of(answer.model, "serialization"),
+                "schema": self._schemas.partly(answer.model, answer.part)
+                if answer.part
+                else self._schemas.of(answer.model, "serialization"),
                 "examples": {"one": {"value": example_of(answer.model)}},
             }
         for kind, example in answer.others.items():
@@ -260,6 +262,8 @@ def _parameter(parameter: Parameter) -> Document:
         "description": parameter.about,
         "schema": dict(parameter.schema),
     }
+    if parameter.joined:
+        found["explode"] = False
     if parameter.required:
         found["required"] = True
     if parameter.example is not None:

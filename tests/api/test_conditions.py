@@ -74,7 +74,14 @@ async def test_a_command_on_what_was_seen_is_refused_once_that_has_changed(
 
 @pytest.mark.parametrize(
     ("tag", "status"),
-    [('"1", "2"', 400), ('"abc"', 412), ("1", 412), ('""', 412), ('"99999999999"', 412)],
+    [
+        ('"1", "2"', 400),
+        ('"0"', 412),
+        ('"abc"', 412),
+        ("1", 412),
+        ('""', 412),
+        ('"99999999999"', 412),
+    ],
 )
 async def test_a_tag_that_is_none_of_a_job_matches_nothing(
     site: Site, tag: str, status: int

@@ -18,6 +18,7 @@ import orjson
 from aiohttp import web
 
 from api.limits import Limits
+from api.packing import coding_of, unpacked
 from api.problems import RequestRefused, refused
 
 T = TypeVar("T")
@@ -38,8 +39,13 @@ def media_type(request: web.Request) -> str:
     return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
-async def blocks(request: web.Request, limits: Limits) -> AsyncIterator[bytes]:
-    """The body as it arrives, in blocks of any size; raises when the client stops sending."""
+def blocks(request: web.Request, limits: Limits) -> AsyncIterator[bytes]:
+    """The body as it arrives, in blocks of any size, unpacked; raises when the client stops."""
+    arriving, coding = _arriving(request, limits), coding_of(request)
+    return unpacked(arriving, coding, limits) if coding else arriving
+
+
+async def _arriving(request: web.Request, limits: Limits) -> AsyncIterator[bytes]:
     while True:
         try:
             async with asyncio.timeout(limits.body_idle):

@@ -13,6 +13,7 @@ from api.answers import answer
 from api.bodies import JSON
 from api.documents import error_document, item_document
 from api.edge import caller, edge
+from api.fields import FIELDS, OF_ITEM, only, wanted_fields
 from api.negotiation import preferred
 from api.parameters import MAX_ID, Parameters, chosen, wrong
 from api.streaming import CSV, NDJSON, send
@@ -31,30 +32,34 @@ async def items(request: web.Request) -> web.StreamResponse:
     """A JSON page, or every item as NDJSON or CSV, by ``?format=`` or by ``Accept``.
 
     ``?status=``, ``?code=``, ``?record=`` and ``?key=`` keep those that meet each of them;
-    ``?include=item`` adds what was sent, and ``?format=items`` is that alone, as it was sent.
+    ``?fields=`` tells only these of each, ``?include=item`` adds what was sent, and
+    ``?format=items`` is that alone, as it was sent.
     """
     query = Parameters(
         request,
-        ("code", "record", "key", "format", "include", "cursor", "limit"),
+        ("code", "record", "key", "format", "include", "cursor", "limit", FIELDS),
         repeated=("status",),
     )
     form = query.choice("format", _FORMATS)
     kind = _FORMATS[form] if form else preferred(request, (JSON, NDJSON, CSV))
     payload = query.choice("include", ("item",)) is not None
     cursor = query.integer("cursor", 0, MAX_ITEMS)
+    fields = wanted_fields(query, OF_ITEM)
+    if fields is not None and (kind == CSV or form == "items"):
+        raise wrong("fields are for JSON and NDJSON; leave them out", FIELDS)
     wanted = await _wanted(request, query)
     if kind == JSON:
         limits = edge(request).limits
         limit = query.integer("limit", 1, limits.max_page) or limits.page
         views = _views(request, wanted, cursor, limit + 1, payload=payload)
-        return await _page(views, limit, payload=payload)
+        return await _page(views, limit, fields, payload=payload)
     bare = form == "items"
     limit_of_all = query.integer("limit", 1, MAX_ITEMS)
     views = _views(request, wanted, cursor, limit_of_all, payload=payload or bare)
     if kind == CSV:
         head, line = rows.csv_head(payload=payload), rows.csv_line(payload=payload)
         return await send(request, "text/csv; charset=utf-8", rows.blocks(views, line, head))
-    line = rows.sent_line if bare else rows.json_line(payload=payload)
+    line = rows.sent_line if bare else rows.json_line(fields, payload=payload)
     return await send(request, NDJSON, rows.blocks(views, line))
 
 
@@ -97,12 +102,16 @@ async def errors(request: web.Request) -> web.Response:
 
 
 async def _page(
-    found: AsyncGenerator[ItemView, None], limit: int, *, payload: bool
+    found: AsyncGenerator[ItemView, None],
+    limit: int,
+    fields: frozenset[str] | None,
+    *,
+    payload: bool,
 ) -> web.Response:
     """One item more than the page holds tells whether there is a next one."""
     async with aclosing(found) as views:
         seen = [view async for view in views]
-    shown = [item_document(view, payload=payload) for view in seen[:limit]]
+    shown = [only(item_document(view, payload=payload), fields) for view in seen[:limit]]
     following = str(seen[limit - 1].position) if len(seen) > limit else None
     return answer({"items": shown, "next_cursor": following})
 

@@ -10,14 +10,17 @@ from pydantic import Field
 
 from api import bodies
 from api.answers import answer
+from api.conditions import if_version
 from api.documents import job_document, links, progress_document
 from api.edge import caller, edge
+from api.fields import FIELDS, OF_JOB, OF_LISTED, only, wanted_fields
 from api.models import checked
-from api.parameters import MAX_VERSION, Parameters
+from api.parameters import MAX_VERSION, Parameters, wrong
 from api.ports import Verb
 from api.rules import demand
 from api.submit import accepted, idempotency_key
 from domain.commands import MAX_REASON, Adjustment, BatchUndo, Editing, Selection, UndoSelection
+from domain.errors import InvalidCommand
 from domain.events import JobStatus
 from domain.permissions import Permission
 from domain.values import Value
@@ -35,6 +38,7 @@ _FILTERS = (
     "sort",
     "cursor",
     "limit",
+    FIELDS,
 )
 _SELECTED = set(UndoSelection.model_fields)
 _NAMING: tuple[Verb, ...] = ("retry", "undo")
@@ -98,19 +102,26 @@ async def index(request: web.Request) -> web.Response:
         "limit": query.integer("limit", 1, MAX_PAGE),
     }
     given = {name: value for name, value in filters.items() if value is not None}
+    fields = wanted_fields(query, OF_LISTED)
     statuses = [JobStatus(status) for status in query.choices("status", _STATUSES)]
-    page = await own.queries.jobs(caller(request).tenant, status=statuses, **given)
-    items = [{**item, "links": links(item["job_id"], ())} for item in page.items]
+    try:
+        page = await own.queries.jobs(caller(request).tenant, status=statuses, **given)
+    except InvalidCommand as error:
+        raise wrong(error.message, error.pointer.removeprefix("/")) from None
+    shown = ({**item, "links": links(item["job_id"], ())} for item in page.items)
+    items = [only(item, fields) for item in shown]
     return answer({"items": items, "next_cursor": page.next_cursor})
 
 
 async def show(request: web.Request) -> web.Response:
     """A job as it is, or with ``?at=VERSION`` as it was."""
     own = edge(request)
-    version = Parameters(request, ("at",)).integer("at", 1, MAX_VERSION)
+    query = Parameters(request, ("at", FIELDS))
+    version, fields = query.integer("at", 1, MAX_VERSION), wanted_fields(query, OF_JOB)
     job = await own.queries.job(caller(request).tenant, request.match_info["job_id"], version)
     waiting = await own.situation.waiting(job) if version is None else None
-    return answer(job_document(job, own.clock.now(), waiting))
+    document = job_document(job, own.clock.now(), waiting)
+    return answer(only(document, fields), version=job.version)
 
 
 async def progress(request: web.Request) -> web.Response:
@@ -129,9 +140,11 @@ async def adjust(request: web.Request) -> web.Response:
     body = await bodies.read_optional(request, own.limits)
     wanted = checked(Adjustment, body, own.limits.json_depth)
     job_id, key = request.match_info["job_id"], idempotency_key(request)
-    return await accepted(
-        request, await own.gateway.adjust(caller(request), job_id, wanted, key=key)
+    version = if_version(request)
+    decision = await own.gateway.adjust(
+        caller(request), job_id, wanted, key=key, if_version=version
     )
+    return await accepted(request, decision)
 
 
 async def edit(request: web.Request) -> web.Response:
@@ -141,7 +154,9 @@ async def edit(request: web.Request) -> web.Response:
     body = await bodies.read_optional(request, own.limits, own.limits.named_body)
     wanted = checked(Editing, body, own.limits.json_depth)
     job_id, key = request.match_info["job_id"], idempotency_key(request)
-    return await accepted(request, await own.gateway.edit(caller(request), job_id, wanted, key=key))
+    version = if_version(request)
+    decision = await own.gateway.edit(caller(request), job_id, wanted, key=key, if_version=version)
+    return await accepted(request, decision)
 
 
 def command(verb: Verb) -> Handler:
@@ -154,6 +169,7 @@ def command(verb: Verb) -> Handler:
         body = await bodies.read_optional(request, own.limits, size)
         job_id, key = request.match_info["job_id"], idempotency_key(request)
         reason, more = _said(verb, body, own.limits.json_depth)
+        more = more.model_copy(update={"if_version": if_version(request)})
         if more.roll_back:
             demand(request, Permission.UNDO)
         decision = await own.gateway.command(

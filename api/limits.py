@@ -22,6 +22,13 @@ class Limits:
     named_body: int = 500_000
     """A command that names items one by one; it must fit into a message."""
     json_depth: int = 64
+    unpacked_ratio: int = 100
+    """A packed body may become so many times what was sent, beyond ``unpacked_free``."""
+    unpacked_free: int = 1_000_000
+    pack_from: int = 1_000
+    """Smaller answers are sent as they are."""
+    wait: int = 60
+    """A client may have a command's answer put off for so long."""
     body_idle: float = 30.0
     """A request's body may stand still this long."""
     write_wait: float = 10.0

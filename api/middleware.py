@@ -11,7 +11,9 @@ from aiohttp.typedefs import Handler
 from structlog.contextvars import bound_contextvars
 
 from api import problems
+from api.conditions import tagged
 from api.edge import REQUEST_ID, basics
+from api.packing import packed
 from api.rules import admit, is_open, route_of
 from api.security import guard
 from domain.errors import CountermandError
@@ -84,6 +86,15 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 @web.middleware
+async def finished(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Tag what is whole, leave out what the client has already, and pack the rest."""
+    response = await handler(request)
+    if not isinstance(response, web.Response):
+        return response
+    return await packed(request, tagged(request, response), basics(request).limits)
+
+
+@web.middleware
 async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what comes from another site or under another name."""
     guard(request, basics(request).limits.hosts)
@@ -97,7 +108,7 @@ async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse
     return await handler(request)
 
 
-STACK = (observed, answered, guarded, admitted)
+STACK = (observed, finished, answered, guarded, admitted)
 
 
 def _gone(request: web.Request) -> bool:

@@ -92,7 +92,13 @@ class Gateway(Protocol):
         ...
 
     async def seal(
-        self, caller: Caller, job_id: str, items: int | None, *, key: str | None = None
+        self,
+        caller: Caller,
+        job_id: str,
+        items: int | None,
+        *,
+        key: str | None = None,
+        if_version: int | None = None,
     ) -> Decision:
         """No more parts; ``items``, when given, must equal what has arrived."""
         ...
@@ -114,13 +120,25 @@ class Gateway(Protocol):
         ...
 
     async def edit(
-        self, caller: Caller, job_id: str, wanted: Editing, *, key: str | None = None
+        self,
+        caller: Caller,
+        job_id: str,
+        wanted: Editing,
+        *,
+        key: str | None = None,
+        if_version: int | None = None,
     ) -> Decision:
         """Other bodies for items of a draft, and items out of it."""
         ...
 
     async def adjust(
-        self, caller: Caller, job_id: str, wanted: Adjustment, *, key: str | None = None
+        self,
+        caller: Caller,
+        job_id: str,
+        wanted: Adjustment,
+        *,
+        key: str | None = None,
+        if_version: int | None = None,
     ) -> Decision:
         """Other caps, another priority, from now on."""
         ...

@@ -38,6 +38,7 @@ from domain.errors import (
     RuleNotFound,
     SettingsInvalid,
     Unavailable,
+    VersionMismatch,
     WebhookNotFound,
     WrongState,
 )
@@ -57,6 +58,7 @@ STATUS: dict[type[CountermandError], int] = {
     RecordNotFound: 404,
     RuleNotFound: 404,
     WrongState: 409,
+    VersionMismatch: 412,
     ItemsArchived: 410,
     NotReversible: 409,
     OwnJob: 403,

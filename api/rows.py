@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import orjson
 
 from api.documents import item_document
+from api.fields import only
 from streams.items import ItemView
 
 Row = TypeVar("Row")
@@ -51,9 +52,11 @@ async def blocks(
     yield bytes(block)
 
 
-def json_line(*, payload: bool) -> Callable[[ItemView], bytes]:
+def json_line(
+    fields: frozenset[str] | None = None, *, payload: bool
+) -> Callable[[ItemView], bytes]:
     """How a view becomes a line of NDJSON."""
-    return lambda view: line_of(item_document(view, payload=payload))
+    return lambda view: line_of(only(item_document(view, payload=payload), fields))
 
 
 def line_of(document: Mapping[str, Any]) -> bytes:

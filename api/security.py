@@ -15,6 +15,7 @@ from aiohttp import web
 
 from api.bodies import JSON, NDJSON, media_type
 from api.edge import REQUEST_ID, TAKEN, basics
+from api.packing import CODINGS, coding_of
 from api.problems import RequestRefused, refused
 
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:/@\[\]\s]+)(:\d{1,5})?")
@@ -73,12 +74,12 @@ def _check_body(request: web.Request) -> None:
             f"send Content-Type: {JSON} or application/x-ndjson",
             headers={"Accept": f"{JSON}, application/x-ndjson"},
         )
-    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+    if coding_of(request) not in ("", *CODINGS):
         raise refused(
             415,
             "unsupported_media_type",
-            "send the body without Content-Encoding",
-            headers={"Accept-Encoding": "identity"},
+            f"send the body as it is, or with Content-Encoding: {' or '.join(CODINGS)}",
+            headers={"Accept-Encoding": ", ".join(CODINGS)},
         )
 
 

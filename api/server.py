@@ -54,7 +54,7 @@ class EdgeRunner(web.AppRunner):
             "max_field_size": limits.header_line,
             "max_headers": limits.headers,
             "lingering_time": limits.linger,
-            # A compressed body is refused, so nothing ever needs to be unpacked.
+            # What is packed is unpacked by api.packing, which does not let it grow at will.
             "auto_decompress": False,
             "access_log": None,
         }

@@ -11,10 +11,12 @@ from pydantic import Field
 
 from api import bodies, submissions
 from api.answers import answer
+from api.conditions import if_version
 from api.documents import JOBS, job_document
 from api.edge import caller, edge
 from api.models import checked
 from api.parameters import Parameters
+from api.preferences import wait_of, waited
 from api.problems import refused
 from api.submissions import Submission
 from domain.options import MAX_ITEMS
@@ -68,7 +70,9 @@ async def append(request: web.Request) -> web.Response:
     job_id = request.match_info["job_id"]
     decision = await own.gateway.append(caller(request), job_id, part, lines)
     return answer(
-        {"job_id": decision.job_id, "part": part, "version": decision.version}, status=202
+        {"job_id": decision.job_id, "part": part, "version": decision.version},
+        status=202,
+        headers={"Location": f"{JOBS}/{decision.job_id}"},
     )
 
 
@@ -79,19 +83,30 @@ async def seal(request: web.Request) -> web.Response:
     body = await bodies.read_optional(request, own.limits)
     items = checked(Seal, body, own.limits.json_depth).items
     job_id = request.match_info["job_id"]
-    decision = await own.gateway.seal(caller(request), job_id, items, key=idempotency_key(request))
+    key, version = idempotency_key(request), if_version(request)
+    decision = await own.gateway.seal(caller(request), job_id, items, key=key, if_version=version)
     return await accepted(request, decision)
 
 
 async def accepted(request: web.Request, decision: Decision) -> web.Response:
-    """The answer to a command that was accepted: the job after it, and where it is."""
+    """The answer to a command that was accepted: the job after it, and where it is.
+
+    With ``Prefer: wait=N`` it is put off until the job does nothing more by itself: then it is
+    200, and 202 when the time was over before.
+    """
     own = edge(request)
     job = decision.job or await own.queries.job(caller(request).tenant, decision.job_id)
-    return answer(
-        job_document(job, own.clock.now()),
-        status=202,
-        headers={"Location": f"{JOBS}/{decision.job_id}"},
-    )
+    headers = {"Location": f"{JOBS}/{decision.job_id}", "Vary": "Prefer"}
+    wanted = wait_of(request)
+    if wanted is not None:
+        seconds = min(wanted, own.limits.wait)
+        job = await waited(request, job, seconds)
+        headers["Preference-Applied"] = f"wait={seconds}"
+    done = wanted is not None and job.status.terminal
+    if not done:
+        headers["Retry-After"] = str(own.limits.retry_after)
+    document = job_document(job, own.clock.now())
+    return answer(document, status=200 if done else 202, headers=headers, version=job.version)
 
 
 async def _lines(request: web.Request) -> AsyncIterator[bytes]:

@@ -76,13 +76,17 @@ ItemSource = Annotated[InlineItems | UploadedItems, Field(discriminator="kind")]
 
 
 class BaseCommand(Value):
-    """The envelope that all commands share."""
+    """The envelope that all commands share.
+
+    With ``if_version`` it is refused unless the job is at that version.
+    """
 
     schema_version: Literal[1] = 1
     command_id: Annotated[str, Field(min_length=1, max_length=100, pattern=WORD)]
     job_id: JobId
     tenant: Annotated[str, Field(min_length=1, max_length=100, pattern=WORD)]
     actor: Annotated[str, Field(min_length=1, max_length=200, pattern=WORD)]
+    if_version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Unless(None)
 
 
 class SubmitJob(BaseCommand):

@@ -12,6 +12,7 @@
     │   ├── RecordNotFound
     │   ├── RuleNotFound
     │   ├── WrongState            not possible in the job's present status
+    │   ├── VersionMismatch       the job is not at the version that the caller has seen
     │   ├── ItemsArchived         what became of the job's items is in a file
     │   ├── NotReversible         the operation declares no undo
     │   ├── OwnJob                approval is a second identity's
@@ -107,6 +108,12 @@ class WrongState(CommandRefused):
     """The job's status does not allow the command; the message names what it does allow."""
 
     code = "wrong_state"
+
+
+class VersionMismatch(CommandRefused):
+    """The job has gone on since the caller has seen it, and the caller minds."""
+
+    code = "version_mismatch"
 
 
 class ItemsArchived(CommandRefused):

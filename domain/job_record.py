@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import PrivateAttr
 
-from domain.errors import WrongState
+from domain.errors import VersionMismatch, WrongState
 from domain.events import JobEvent, JobSnapshot, JobStatus
 from domain.job_plan import JobPlan
 from domain.verbs import Verb
@@ -39,6 +39,13 @@ class JobRecord(JobPlan):
         raise WrongState(
             f"the job is {self.status}{self.kept}: {verb} is not possible; possible: {possible}"
         )
+
+    def check_version(self, tenant: str, wanted: int | None) -> None:
+        """Raise VersionMismatch when a caller who can see the job insists on another version."""
+        if wanted is not None and self.version and self.tenant == tenant and wanted != self.version:
+            raise VersionMismatch(
+                f"the job is at version {self.version}, not at {wanted} any more; look at it again"
+            )
 
     # -- persistence --------------------------------------------------------------
 

@@ -397,6 +397,7 @@ class Coordinator:
         if command is None:
             return None
         try:
+            job.check_version(command.tenant, command.if_version)
             if isinstance(command, SubmitBatch) or job.spec.steps:
                 self._families.apply(connection, job, command, family)
             else:

@@ -247,19 +247,18 @@ class Gateway:
         )
 
     async def seal(
-        self, caller: Caller, job_id: str, items: int | None, *, key: str | None = None
+        self,
+        caller: Caller,
+        job_id: str,
+        items: int | None,
+        *,
+        key: str | None = None,
+        if_version: int | None = None,
     ) -> Decision:
         """No more parts; ``items``, when given, must equal what has arrived."""
         await self._admission.check_job(caller, job_id)
-        return await self._decide(
-            SealJob(
-                command_id=self._command_id(caller, job_id, "seal", key),
-                job_id=job_id,
-                tenant=caller.tenant,
-                actor=caller.actor,
-                items=items,
-            )
-        )
+        said = {"items": items, "if_version": if_version}
+        return await self._asked(SealJob, caller, job_id, "seal", key, said)
 
     async def command(
         self,
@@ -284,19 +283,33 @@ class Gateway:
         return await self._asked(STEERING[verb], caller, job_id, verb, key, said)
 
     async def adjust(
-        self, caller: Caller, job_id: str, wanted: Adjustment, *, key: str | None = None
+        self,
+        caller: Caller,
+        job_id: str,
+        wanted: Adjustment,
+        *,
+        key: str | None = None,
+        if_version: int | None = None,
     ) -> Decision:
         """Other caps, another priority, from now on."""
         adjusted(NO_CAPS, wanted)
-        return await self._asked(AdjustJob, caller, job_id, "adjust", key, wanted.model_dump())
+        said = {**wanted.model_dump(), "if_version": if_version}
+        return await self._asked(AdjustJob, caller, job_id, "adjust", key, said)
 
     async def edit(
-        self, caller: Caller, job_id: str, wanted: Editing, *, key: str | None = None
+        self,
+        caller: Caller,
+        job_id: str,
+        wanted: Editing,
+        *,
+        key: str | None = None,
+        if_version: int | None = None,
     ) -> Decision:
         """Other bodies for items of a draft, and items out of it."""
         await self._admission.check_job(caller, job_id)
         check_editing(wanted)
-        return await self._asked(EditItems, caller, job_id, "edit", key, wanted.model_dump())
+        said = {**wanted.model_dump(), "if_version": if_version}
+        return await self._asked(EditItems, caller, job_id, "edit", key, said)
 
     async def _asked(
         self,

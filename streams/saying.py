@@ -62,18 +62,21 @@ class More(Value):
     force: bool = False
     roll_back: bool = False
     graceful: bool = False
+    if_version: int | None = None
 
     def fields(self, verb: Verb) -> dict[str, Any]:
         """The fields of the verb's command."""
+        common = {"if_version": self.if_version}
         match verb:
             case "retry":
-                return {"select": self.retry}
+                return {**common, "select": self.retry}
             case "undo":
-                return {"select": self.undo, "batch": self.batch, "force": self.force}
+                undo = {"select": self.undo, "batch": self.batch, "force": self.force}
+                return {**common, **undo}
             case "cancel":
-                return {"roll_back": self.roll_back, "graceful": self.graceful}
+                return {**common, "roll_back": self.roll_back, "graceful": self.graceful}
             case _:
-                return {}
+                return common
 
 
 NOTHING_MORE = More()

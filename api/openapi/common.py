@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from api.fields import FIELDS
 from api.limits import Limits
 from api.openapi.telling import Parameter, Schema, query, several, whole
 from api.parameters import MAX_ID
@@ -67,6 +68,27 @@ KEY = Parameter(
     place="header",
     example="import-2026-11-25",
 )
+IF_MATCH = Parameter(
+    name="If-Match",
+    about="The `ETag` of the job as it was seen; 412 when it has gone on since.",
+    schema={"type": "string", "pattern": '^(\\*|(W/)?"[0-9]{1,10}(-[0-9a-f]{16})?")$'},
+    place="header",
+)
+PREFER = Parameter(
+    name="Prefer",
+    about=f"`wait=N` puts the answer off for N seconds at most, and {_LIMITS.wait} at the utmost, "
+    "until the job does nothing more by itself.",
+    schema={"type": "string", "pattern": "^wait=[0-9]$"},
+    place="header",
+)
+IF_NONE_MATCH = Parameter(
+    name="If-None-Match",
+    about="The `ETag` of an answer that the client has; 304 when it is still the same.",
+    schema={"type": "string", "pattern": '^(\\*|(W/)?"[0-9a-f-]{1,30}")$'},
+    place="header",
+)
+INSISTING = ("bad_condition", "version_mismatch")
+"""What may be said of a command that insists on a version."""
 LIMIT = query(
     "limit",
     "How many a page has at most.",
@@ -78,6 +100,17 @@ CURSOR = query(
     "The `next_cursor` of the page before: the position of the last item seen.",
     whole(0, MAX_ITEMS),
 )
+
+
+def fields(known: Sequence[str]) -> Parameter:
+    """Which fields of each thing are wanted."""
+    names: Schema = {"type": "array", "minItems": 1, "items": {"enum": list(known)}}
+    return Parameter(
+        name=FIELDS,
+        about="Names of fields, with commas between; only these are told.",
+        schema=names,
+        joined=True,
+    )
 
 
 def numbered(most: int = MAX_ID) -> Parameter:

@@ -15,7 +15,7 @@ from api.bodies import JSON
 from api.codes import Code, catalogue
 from api.openapi.about import ABOUT, TAGS, VERSION
 from api.openapi.answers import Problem
-from api.openapi.common import ALWAYS, CLOSED, PLACES, SENT
+from api.openapi.common import ALWAYS, CLOSED, IF_NONE_MATCH, PLACES, SENT
 from api.openapi.examples import example_of
 from api.openapi.jobs import CONTROL
 from api.openapi.others import OTHERS
@@ -120,7 +120,8 @@ class _Writer:
         """One route."""
         about = told.about or inspect.cleandoc(route.handler.__doc__ or "")
         summary, _, more = about.replace("``", "`").partition("\n")
-        parameters = [*_places(route.path), *map(_parameter, told.parameters)]
+        tagged = (IF_NONE_MATCH,) if route.method == "GET" and _is_tagged(told) else ()
+        parameters = [*_places(route.path), *map(_parameter, (*told.parameters, *tagged))]
         document: Document = {
             "operationId": told.name,
             "tags": [told.tag],
@@ -155,6 +156,8 @@ class _Writer:
 
     def _responses(self, route: Route, told: Told) -> Document:
         found = {str(status): self._answer(answer) for status, answer in told.answers.items()}
+        if route.method == "GET" and _is_tagged(told):
+            found["304"] = {"description": "The client has it.", "headers": _TAG}
         by_status: dict[int, list[Code]] = {}
         for name in sorted(_codes(route, told)):
             code = self._known[name]
@@ -165,13 +168,16 @@ class _Writer:
         return found
 
     def _answer(self, answer: Answer) -> Document:
-        document: Document = {"description": answer.about, "headers": dict(_ALWAYS_SAID)}
+        document: Document = {"description": answer.about, "headers": {**_ALWAYS_SAID, **_TAG}}
         if answer.located:
-            document["headers"]["Location"] = {"$ref": "#/components/headers/Location"}
+            for name in ("Location", "Retry-After", "Preference-Applied"):
+                document["headers"][name] = {"$ref": f"#/components/headers/{name}"}
         content: Document = {}
         if answer.model is not None:
             content[JSON] = {
-                "schema": self._schemas.of(answer.model, "serialization"),
+                "schema": self._schemas.partly(answer.model, answer.part)
+                if answer.part
+                else self._schemas.of(answer.model, "serialization"),
                 "examples": {"one": {"value": example_of(answer.model)}},
             }
         for kind, example in answer.others.items():
@@ -205,6 +211,12 @@ class _Writer:
                 },
             }
         return {"$ref": f"#/components/responses/{key}"}
+
+
+def _is_tagged(told: Told) -> bool:
+    """Whether its answers are whole, so that a client may have them already."""
+    answer = told.answers.get(200)
+    return answer is not None and (answer.model is not None or told.tag == "Pages")
 
 
 def _codes(route: Route, told: Told) -> set[str]:
@@ -258,6 +270,8 @@ def _parameter(parameter: Parameter) -> Document:
         "description": parameter.about,
         "schema": dict(parameter.schema),
     }
+    if parameter.joined:
+        found["explode"] = False
     if parameter.required:
         found["required"] = True
     if parameter.example is not None:
@@ -301,6 +315,8 @@ _HEADERS: Document = {
         "The request's own id, or the one that it came with; the log has it too.",
         {"type": "string"},
     ),
+    "ETag": _header("Of this answer; of a job it begins with the version.", {"type": "string"}),
+    "Preference-Applied": _header("For how long the job was waited for.", {"type": "string"}),
     "Location": _header("Where it is.", {"type": "string", "format": "uri-reference"}),
     "Retry-After": _header("Seconds after which it is worth while to come back.", _NUMBER),
     "WWW-Authenticate": _header("How to say who calls (RFC 6750).", {"type": "string"}),
@@ -312,6 +328,7 @@ _ALWAYS_SAID: Document = {
     name: {"$ref": f"#/components/headers/{name}"}
     for name in ("X-Request-Id", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 }
+_TAG: Document = {"ETag": {"$ref": "#/components/headers/ETag"}}
 _OF_STATUS = {
     401: ("WWW-Authenticate",),
     403: ("WWW-Authenticate",),

@@ -9,7 +9,16 @@ from pydantic import BaseModel
 
 from api import jobs, plans, submit
 from api.openapi import answers
-from api.openapi.common import COMMAND, KEY, RUNS, of_job, repeated
+from api.openapi.common import (
+    COMMAND,
+    IF_MATCH,
+    INSISTING,
+    KEY,
+    PREFER,
+    RUNS,
+    of_job,
+    repeated,
+)
 from api.openapi.requests import NewBatch, NewJob
 from api.openapi.telling import Answer, Body, Schema, Told, query, whole
 from api.ports import Verb
@@ -45,8 +54,13 @@ FOLLOWING = of_job(
 """What can follow a submit."""
 
 
-def _accepted(about: str, *, links: Mapping[str, Mapping[str, str]] | None = None) -> Answer:
-    return Answer(about=about, model=answers.Job, located=True, links=links or {})
+def _accepted(
+    about: str, *, links: Mapping[str, Mapping[str, str]] | None = None
+) -> Mapping[int, Answer]:
+    """What a command is answered with, and when its client has waited for the end."""
+    done = Answer(about="With `Prefer: wait`: the job, at rest.", model=answers.Job, located=True)
+    told = Answer(about=about, model=answers.Job, located=True, links=links or {})
+    return {202: told, 200: done}
 
 
 _NDJSON_ONLY = "With NDJSON only; in JSON the body says it."
@@ -58,6 +72,7 @@ _SUBMIT: Mapping[tuple[str, str], Told] = {
         tag="Submit",
         parameters=(
             KEY,
+            PREFER,
             query("operation", f"The kind of the job. {_NDJSON_ONLY}"),
             query("params", f"Its params, as JSON. {_NDJSON_ONLY}"),
             query("name", f"Its name. {_NDJSON_ONLY}"),
@@ -97,13 +112,13 @@ _SUBMIT: Mapping[tuple[str, str], Told] = {
                 },
             },
         ),
-        answers={202: _accepted("The job is accepted, and stored.", links=FOLLOWING)},
+        answers=_accepted("The job is accepted, and stored.", links=FOLLOWING),
         problems=(*COMMAND, *RUNS),
     ),
     ("POST", "/api/v1/batches"): Told(
         name="submitBatch",
         tag="Submit",
-        parameters=(KEY,),
+        parameters=(KEY, PREFER),
         body=Body(
             model=NewBatch,
             required=True,
@@ -121,7 +136,7 @@ _SUBMIT: Mapping[tuple[str, str], Told] = {
                 }
             },
         ),
-        answers={202: _accepted("All of its jobs are accepted.", links=FOLLOWING)},
+        answers=_accepted("All of its jobs are accepted.", links=FOLLOWING),
         problems=(*COMMAND, *RUNS),
     ),
     ("POST", f"{JOB}/items"): Told(
@@ -148,15 +163,15 @@ _SUBMIT: Mapping[tuple[str, str], Told] = {
     ("POST", f"{JOB}/seal"): Told(
         name="sealJob",
         tag="Submit",
-        parameters=(KEY,),
+        parameters=(KEY, IF_MATCH, PREFER),
         body=Body(model=submit.Seal, examples={"counted": {"items": 2}}),
-        answers={202: _accepted("The job has all of its items.", links=of_job("showJob"))},
-        problems=(*COMMAND, *RUNS),
+        answers=_accepted("The job has all of its items.", links=of_job("showJob")),
+        problems=(*COMMAND, *RUNS, *INSISTING),
     ),
     ("POST", f"{JOB}/edit"): Told(
         name="editItems",
         tag="Submit",
-        parameters=(KEY,),
+        parameters=(KEY, IF_MATCH, PREFER),
         body=Body(
             model=Editing,
             examples={
@@ -167,15 +182,15 @@ _SUBMIT: Mapping[tuple[str, str], Told] = {
                 }
             },
         ),
-        answers={202: _accepted("The draft has other items.")},
-        problems=(*COMMAND, *RUNS),
+        answers=_accepted("The draft has other items."),
+        problems=(*COMMAND, *RUNS, *INSISTING),
     ),
     ("POST", f"{JOB}/apply"): Told(
         name="applyPlan",
         tag="Submit",
-        parameters=(KEY,),
+        parameters=(KEY, PREFER),
         body=Body(model=plans.Application, examples={"as it is": {}}),
-        answers={202: _accepted("A new job does what was planned.", links=of_job("showJob"))},
+        answers=_accepted("A new job does what was planned.", links=of_job("showJob")),
         problems=(*COMMAND, *RUNS),
     ),
 }
@@ -222,10 +237,10 @@ def _verb(verb: Verb, about: str, body: type[BaseModel], examples: Mapping[str, 
         name=f"{verb}Job",
         tag="Control",
         about=about,
-        parameters=(KEY,),
+        parameters=(KEY, IF_MATCH, PREFER),
         body=Body(model=body, examples=examples),
-        answers={202: _accepted("It is stored; the job says how it is.", links=of_job("showJob"))},
-        problems=(*COMMAND, *RUNS, "own_job"),
+        answers=_accepted("It is stored; the job says how it is.", links=of_job("showJob")),
+        problems=(*COMMAND, *RUNS, *INSISTING, "own_job"),
     )
 
 
@@ -235,7 +250,7 @@ CONTROL: Final[Mapping[tuple[str, str], Told]] = {
     ("POST", f"{JOB}/adjust"): Told(
         name="adjustJob",
         tag="Control",
-        parameters=(KEY,),
+        parameters=(KEY, IF_MATCH, PREFER),
         body=Body(
             model=Adjustment,
             examples={
@@ -243,7 +258,7 @@ CONTROL: Final[Mapping[tuple[str, str], Told]] = {
                 "without": {"lift": ["rate"], "reason": "the shop is open"},
             },
         ),
-        answers={202: _accepted("The job goes by other caps.")},
-        problems=(*COMMAND, *RUNS),
+        answers=_accepted("The job goes by other caps."),
+        problems=(*COMMAND, *RUNS, *INSISTING),
     ),
 }

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from api import sse
+from api.fields import OF_ITEM, OF_JOB, OF_LISTED
 from api.items import STATUSES
 from api.jobs import MAX_POINTS
 from api.models import Nothing
 from api.openapi import answers, installation
-from api.openapi.common import CURSOR, LIMIT, of_job, repeated
+from api.openapi.common import CURSOR, LIMIT, fields, of_job, repeated
 from api.openapi.jobs import JOB
 from api.openapi.telling import MOMENT, Answer, Body, Parameter, Told, one_of, query, whole
 from api.openapi.watching import WAIT
@@ -54,11 +55,13 @@ _JOBS: Mapping[tuple[str, str], Told] = {
             ),
             query("cursor", "The `next_cursor` of the page before, under the same `sort`."),
             query("limit", "How many a page has at most.", whole(1, MAX_PAGE, 50), example=20),
+            fields(OF_LISTED),
         ),
         answers={
             200: Answer(
                 about="A page.",
                 model=answers.Jobs,
+                part=answers.ListedJob,
                 links={"showJob": {"job_id": "$response.body#/items/0/job_id"}},
             )
         },
@@ -67,8 +70,11 @@ _JOBS: Mapping[tuple[str, str], Told] = {
     ("GET", JOB): Told(
         name="showJob",
         tag="Jobs",
-        parameters=(query("at", "The job as it was at this version.", whole(1, MAX_VERSION)),),
-        answers={200: Answer(about="The job.", model=answers.Job)},
+        parameters=(
+            query("at", "The job as it was at this version.", whole(1, MAX_VERSION)),
+            fields(OF_JOB),
+        ),
+        answers={200: Answer(about="The job.", model=answers.Job, part=answers.Job)},
         problems=("invalid",),
     ),
     ("GET", f"{JOB}/events"): Told(
@@ -147,6 +153,7 @@ _ITEMS: Mapping[tuple[str, str], Told] = {
                 one_of("json", "ndjson", "csv", "items"),
             ),
             query("include", "`item` adds what was sent.", one_of("item")),
+            fields(OF_ITEM),
             query(
                 "cursor",
                 "The `next_cursor` of the page before: the position of the last item seen.",
@@ -163,6 +170,7 @@ _ITEMS: Mapping[tuple[str, str], Told] = {
             200: Answer(
                 about="A page as JSON, or all of them in one stream.",
                 model=answers.Items,
+                part=answers.Item,
                 others={NDJSON: _ITEM, CSV: "position,status,code\r\n0,succeeded,\r\n"},
                 links={
                     "showItem": {

@@ -45,6 +45,19 @@ class Schemas:
         )
         self.named: Document = dict(sorted(found["$defs"].items()))
 
+    def partly(self, model: Model, part: Model) -> Document:
+        """A model, whole or with only some fields of ``part``, which is it or one of its items."""
+        name = f"SomeOf{part.__name__}"
+        whole = self.named[part.__name__]
+        some = {key: value for key, value in whole.items() if key != "required"}
+        self.named = dict(sorted({**self.named, name: some}.items()))
+        if part is model:
+            return {"anyOf": [self.of(model, "serialization"), {"$ref": PLACE + name}]}
+        page = self.named[model.__name__]
+        items = {"type": "array", "items": {"$ref": PLACE + name}}
+        page = {**page, "properties": {**page["properties"], "items": items}}
+        return {"anyOf": [self.of(model, "serialization"), page]}
+
     def of(self, model: Model, mode: Mode) -> Document:
         """The reference to a model's schema."""
         return dict(self._places[model, mode])

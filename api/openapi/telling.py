@@ -21,6 +21,8 @@ class Parameter:
     place: Literal["query", "header"] = "query"
     required: bool = False
     example: Any = None
+    joined: bool = False
+    """Whether several values stand in one, with commas between."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,8 @@ class Answer:
     """Other media types, each with an example."""
     located: bool = False
     """Whether ``Location`` says where the thing is."""
+    part: type[BaseModel] | None = None
+    """What ``fields`` may leave in parts: the model, or that of each of its ``items``."""
     links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Operations that can follow, by id, with where in the answer their parameters are."""
 

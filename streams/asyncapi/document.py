@@ -31,7 +31,7 @@ WORK_KEY = (
     "The job's id, as UTF-8 bytes; of an operation whose chunks are independent, behind it the "
     "first chunk and its attempt, with dots between."
 )
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 """Of the messages, not of the program: the first number counts breaks, the second additions."""
 
 ABOUT = f"""\

@@ -139,9 +139,15 @@ class MemoryEngine:
         return self._decided(job)
 
     async def seal(
-        self, caller: Caller, job_id: str, items: int | None, *, key: str | None = None
+        self,
+        caller: Caller,
+        job_id: str,
+        items: int | None,
+        *,
+        key: str | None = None,
+        if_version: int | None = None,
     ) -> Decision:
-        job = self._known(caller.tenant, job_id)
+        job = self._known(caller.tenant, job_id, if_version)
         job.seal(self._stamp(), items)
         return self._decided(job)
 
@@ -156,7 +162,7 @@ class MemoryEngine:
         more: More = NOTHING_MORE,
     ) -> Decision:
         self._fail()
-        job = self._known(caller.tenant, job_id)
+        job = self._known(caller.tenant, job_id, more.if_version)
         self.selected = more.retry
         if verb == "retry":
             failed = Ranges.of(view.position for view in self._views(job) if view.error)
@@ -168,9 +174,15 @@ class MemoryEngine:
         return self._decided(job)
 
     async def adjust(
-        self, caller: Caller, job_id: str, wanted: Adjustment, *, key: str | None = None
+        self,
+        caller: Caller,
+        job_id: str,
+        wanted: Adjustment,
+        *,
+        key: str | None = None,
+        if_version: int | None = None,
     ) -> Decision:
-        job = self._known(caller.tenant, job_id)
+        job = self._known(caller.tenant, job_id, if_version)
         caps = adjusted(job.caps, wanted)
         priority = job.priority if wanted.priority is None else wanted.priority
         stamp = self._stamp()
@@ -416,10 +428,11 @@ class MemoryEngine:
             job_id = self.keys.setdefault(key, job_id)
         return self._jobs.setdefault(job_id, Job(id=job_id))
 
-    def _known(self, tenant: str, job_id: str) -> Job:
+    def _known(self, tenant: str, job_id: str, if_version: int | None = None) -> Job:
         job = self._jobs.get(job_id)
         if job is None or job.tenant != tenant:
             raise JobNotFound(f"there is no job {job_id}; `countermand jobs` lists them")
+        job.check_version(tenant, if_version)
         return job
 
     def _decided(self, job: Job, *, publish: bool = True) -> Decision:

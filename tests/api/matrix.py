@@ -43,8 +43,12 @@ WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
         ),
         _asked(query={"operation": "stock.create"}, body=b'{"name":"x"}\n'),
     ],
-    ("GET", "/api/v1/jobs"): [_asked(), _asked(query={"q": "", "sort": "name"})],
-    ("GET", "JOB"): [_asked(), _asked(query={"at": 1})],
+    ("GET", "/api/v1/jobs"): [
+        _asked(),
+        _asked(query={"q": "", "sort": "name"}),
+        _asked(query={"fields": "job_id,name"}),
+    ],
+    ("GET", "JOB"): [_asked(), _asked(query={"at": 1}), _asked(query={"fields": "name,version"})],
     ("POST", "JOB/items"): [
         _asked(query={"part": 7}, body=[ITEM]),
         _asked(query={"part": 7}, body=b'{"name":"x"}\n'),
@@ -90,6 +94,7 @@ WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
         *(_asked(query={"format": form}) for form in ("json", "ndjson", "csv", "items")),
         _asked(query={"format": "json", "include": "item", "code": "missing"}),
         _asked(query={"format": "json", "record": "stock/1"}),
+        _asked(query={"format": "json", "fields": "position,item", "include": "item"}),
     ],
     ("GET", "JOB/items/POSITION"): [_asked()],
     ("GET", "JOB/errors"): [_asked()],

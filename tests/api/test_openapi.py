@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from api.app import ROUTES
 from api.codes import catalogue
-from api.openapi import describe, text
+from api.fields import OF_ITEM, OF_JOB, OF_LISTED
+from api.openapi import answers, describe, text
 from api.openapi.document import TOLD, template
 from api.openapi.requests import SPOKEN_OF_ELSEWHERE
 from api.rules import OPEN, Route
@@ -157,6 +158,12 @@ def test_every_code_is_a_refusal_of_some_route() -> None:
 
 def test_what_makes_a_job_is_all_that_a_job_is_made_of() -> None:
     assert set(SPOKEN_OF_ELSEWHERE) == {"steps", "parent"}
+
+
+def test_fields_are_those_of_the_answers() -> None:
+    assert set(OF_LISTED) == set(answers.ListedJob.model_fields)
+    assert set(OF_JOB) == set(answers.Job.model_fields)
+    assert set(OF_ITEM) == set(answers.Item.model_fields)
 
 
 # -- and true ---------------------------------------------------------------------

@@ -21,6 +21,7 @@ EXPECTED = {
     "RecordNotFound": 404,
     "RuleNotFound": 404,
     "WrongState": 409,
+    "VersionMismatch": 412,
     "ItemsArchived": 410,
     "NotReversible": 409,
     "OwnJob": 403,

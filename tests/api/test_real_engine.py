@@ -394,3 +394,30 @@ async def test_a_websocket_follows_jobs_and_hears_what_administrators_say(shop: 
         assert await other.happened(len(stored)) == stored
         await one.say("broadcast", text="ä" * 1000)
         assert await one.expect("broadcast") == await other.expect("broadcast")
+
+
+async def test_who_would_rather_wait_is_answered_with_the_job_at_rest(shop: Shop) -> None:
+    body = {"operation": "stock.create", "items": [{"name": "waited for", "amount": 1}]}
+    async with shop.client.post("/api/v1/jobs", json=body, headers={"Prefer": "wait=20"}) as told:
+        job = orjson.loads(await told.read())
+        assert (told.status, told.headers["Preference-Applied"]) == (200, "wait=20")
+        assert told.headers["Location"] == job["links"]["self"]
+    assert (job["status"], job["counts"]["succeeded"]) == ("completed", 1)
+
+
+async def test_an_undo_of_what_was_seen_is_refused_once_the_job_has_gone_on(shop: Shop) -> None:
+    """The coordinator decides, in the transaction of the command."""
+    job = await shop.settled(await shop.create(2))
+    path, seen = job["links"]["undo"], f'"{job["version"]}"'
+    undone = await shop.post(path, json={"items": [0]}, headers={"If-Match": seen})
+    await shop.settled(undone)
+    problem = await shop.post(path, json={}, headers={"If-Match": seen}, status=412)
+    assert problem["code"] == "version_mismatch"
+    assert (await shop.get(job["links"]["self"]))["counts"]["succeeded"] == 1
+
+
+@pytest.mark.parametrize("query", [{"cursor": "x"}, {"sort": "colour"}])
+async def test_what_no_page_has_is_a_bad_parameter(shop: Shop, query: dict[str, str]) -> None:
+    problem = await shop.get("/api/v1/jobs", params=query, status=400)
+    (name,) = query
+    assert (problem["code"], problem["pointer"]) == ("bad_parameter", f"/{name}")

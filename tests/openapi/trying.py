@@ -25,6 +25,11 @@ class Trial:
     statuses: Counter[int]
 
     @property
+    def failures(self) -> str:
+        """What it has to say of each failure."""
+        return self.output.partition("= FAILURES =")[2] or self.output
+
+    @property
     def cases(self) -> int:
         """How many requests were made."""
         return self.statuses.total()
@@ -48,6 +53,8 @@ async def trial(url: str, token: str, folder: Path, *options: str) -> Trial:
         "--generation-database",
         "none",
         "--no-color",
+        "--warnings",
+        "off",
         "--report-ndjson-path",
         str(record),
         *options,

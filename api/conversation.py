@@ -167,16 +167,19 @@ class Conversation:
         """The tenant's events with ``after < position <= end``, page by page."""
         while after < end:
             await self._standing.check()
-            page = await self._own.queries.log(
-                self._caller.tenant, after, self._own.limits.replay_page
-            )
-            for one in page.events:
-                if one.position > end:
+            found, after = await self._page(after)
+            for placed in found:
+                if (placed.position or 0) > end:
                     return
-                yield Placed(self._own.hub.shown(one.event), one.position, one.tags)
-            if not page.more:
-                return
-            after = page.position
+                yield placed
+
+    async def _page(self, after: int) -> tuple[list[Placed], int]:
+        """Events as all are shown them, and where the next page begins."""
+        size = self._own.limits.replay_page
+        page = await self._own.queries.log(self._caller.tenant, after, size)
+        shown = self._own.hub.shown
+        found = [Placed(shown(one.event), one.position, one.tags) for one in page.events]
+        return found, page.position
 
     def _figures(self, ref: str) -> says.Figures:
         tenant = self._caller.tenant

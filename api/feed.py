@@ -113,13 +113,22 @@ class Feed:
 
     async def _stored(self) -> AsyncGenerator[bytes, None]:
         """Everything behind the last version sent, page by page."""
+        more = True
+        while more:
+            frames, more = await self._page()
+            if frames:
+                yield frames
+
+    async def _page(self) -> tuple[bytes, bool]:
+        """Frames, and whether there may be more of them.
+
+        No more than that: a client that reads slowly must not keep a page of events in memory.
+        """
         size = self._limits.replay_page
-        while True:
-            page = await self._log.events(self._tenant, self._job_id, self._last, size)
-            if page:
-                self._last = page[-1].originator_version
-                self._at_rest = page[-1].status.terminal
-                shown = map(self._hub.shown, page)
-                yield b"".join(sse.frame(each.name, each.text, each.version) for each in shown)
-            if len(page) < size:
-                return
+        page = await self._log.events(self._tenant, self._job_id, self._last, size)
+        if page:
+            self._last = page[-1].originator_version
+            self._at_rest = page[-1].status.terminal
+        shown = map(self._hub.shown, page)
+        frames = b"".join(sse.frame(each.name, each.text, each.version) for each in shown)
+        return frames, len(page) == size

@@ -15,7 +15,6 @@ from api.limits import Limits
 from api.live_ports import Hub, Subscription, Tail, TenantLog
 from api.problems import RequestRefused, refused
 from streams.live import Overflow, Placed
-from streams.stores.log import LogPage
 
 OPENED = "stream.opened"
 """The first event of each stream: where it begins, so that whoever is cut before the first
@@ -65,10 +64,9 @@ class LogFeed:
         self, subscription: Subscription[Placed], position: int
     ) -> AsyncGenerator[bytes, None]:
         last = position if self._last is None else self._last
-        page = await self._page(last)
         if not self._opened:
-            yield self._opening(last, page)
-        async for frames in self._stored(page):
+            yield await self._opening(last)
+        async for frames in self._stored(last):
             yield frames
         while True:
             placed = await subscription.next(self._limits.heartbeat)
@@ -80,29 +78,32 @@ class LogFeed:
                 self._last = placed.position
                 yield sse.frame(placed.event.name, placed.event.text, placed.position)
 
-    def _opening(self, last: int, page: LogPage) -> bytes:
-        if last > page.last:
+    async def _opening(self, last: int) -> bytes:
+        if last > (await self._log.log(self._tenant, last, 1)).last:
             raise no_such_place(last)
         self._opened = True
         said = sse.frame(OPENED, orjson.dumps({"position": last}), last)
         return sse.retry(self._limits.reconnect_ms) + said
 
-    async def _stored(self, page: LogPage) -> AsyncGenerator[bytes, None]:
-        """Everything behind the last position, page by page."""
-        while True:
-            self._last = page.position
-            frames = []
-            for logged in page.events:
-                shown = self._hub.shown(logged.event)
-                frames.append(sse.frame(shown.name, shown.text, logged.position))
+    async def _stored(self, after: int) -> AsyncGenerator[bytes, None]:
+        """Everything behind a position, page by page."""
+        more = True
+        while more:
+            frames, after, more = await self._page(after)
+            self._last = after
             if frames:
-                yield b"".join(frames)
-            if not page.more:
-                return
-            page = await self._page(page.position)
+                yield frames
 
-    async def _page(self, after: int) -> LogPage:
-        return await self._log.log(self._tenant, after, self._limits.replay_page, self._tags)
+    async def _page(self, after: int) -> tuple[bytes, int, bool]:
+        """Frames, where the next page begins, and whether there is one.
+
+        No more than that: a client that reads slowly must not keep a page of events in memory.
+        """
+        size = self._limits.replay_page
+        page = await self._log.log(self._tenant, after, size, self._tags)
+        shown = [(self._hub.shown(logged.event), logged.position) for logged in page.events]
+        frames = b"".join(sse.frame(each.name, each.text, place) for each, place in shown)
+        return frames, page.position, page.more
 
 
 def no_such_place(position: int) -> RequestRefused:

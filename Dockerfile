@@ -17,6 +17,7 @@ COPY LICENSE README.md pyproject.toml ./
 COPY domain domain
 COPY streams streams
 COPY api api
+COPY countermand_client countermand_client
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /build/dist . && \
     /opt/countermand/bin/pip install --no-deps --no-index /build/dist/*.whl
 

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := domain streams api countermand_testing
+PACKAGES := domain streams api countermand_client countermand_testing
 # -n auto and the like: make test PYTEST_ARGS="-n 2 -k jobs"
 PYTEST_ARGS ?=
 

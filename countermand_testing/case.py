@@ -37,7 +37,9 @@ class Case:
 
     ``operations`` are those of the plug-in, ``kind`` the one in question. ``given`` are run on
     an empty database; ids begin at 1 in each table. ``items`` should be enough for several
-    chunks, six or so; ``failing`` are items that the model accepts and the operation refuses.
+    chunks, six or so. Those of a record must come to the same in any order, as one whose worker
+    dies comes later, which no operation can help. ``failing`` are items that the model accepts
+    and the operation refuses.
 
     ``observe`` returns what effects outside have left, as anything that can be compared;
     ``reset`` undoes all of them before the next bench. ``ignore`` are columns that differ from

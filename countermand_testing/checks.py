@@ -191,7 +191,8 @@ def check_redelivery(case: Case) -> None:
         troubled,
         _quiet(case, ids=ids, chunk_size=SMALL),
         "worked again after a worker's death, an item must not show twice; keep nothing between "
-        "calls, and send ctx.idempotency_key along with effects outside",
+        "calls, send ctx.idempotency_key along with effects outside, and give the case no two "
+        "items of a record of which the later one wins, as one whose worker dies comes later",
     )
 
 

@@ -206,8 +206,8 @@ class BenchStages:
         try:
             self._bus += await process.worker.handle(decode_work(outgoing.value))
         except WorkerDiedError:
-            # Never acknowledged: a broker gives it to whoever is there now.
-            self._bus.append(outgoing)
+            # Never acknowledged: a broker gives it to whoever is there now, before all others.
+            self._bus.insert(0, outgoing)
         self._bury(number)
         if self._happens(self._faults.rebalanced):
             leaving, self._processes[number] = self._processes[number], self._process()

@@ -53,11 +53,22 @@ class _Finished:
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A chunk at work: a task an item, the items that have begun, and what has ended."""
+    """A chunk at work: a task an item, the items that have begun, and what has ended.
+
+    ``over`` is set when no more results are stored.
+    """
 
     results: asyncio.Queue[_Finished]
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    unstored: dict[int, asyncio.Event] = field(default_factory=dict)
     tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     begun: set[int] = field(default_factory=set)
+
+    def end(self, _saver: asyncio.Task[bool]) -> None:
+        """Nothing is stored any more: have no call wait for that."""
+        self.over.set()
+        for stored in self.unstored.values():
+            stored.set()
 
     async def give_back(self, recalled: asyncio.Event) -> None:
         """Have no more items begin, once the chunk is called back."""
@@ -131,6 +142,7 @@ class SlowPool:
                 called_back.set()
             wanted = len(items) - len(done)
             saver = group.create_task(self._save(control, chunk, running.results, wanted))
+            saver.add_done_callback(running.end)
             for position, item in items:
                 if position not in done:
                     work = self._item(operation, control, chunk, position, item, running)
@@ -185,11 +197,16 @@ class SlowPool:
             except Exception as error:
                 result = failure_of(error)
             self._failpoints.reach(Failpoint.AFTER_HANDLER)
+            if running.over.is_set():
+                # A call that took its cancellation for nothing; nobody waits for what it says.
+                return
             elapsed = (self._clock.monotonic() - started) * 1000
             finished = _Finished(ItemResult(position, result, round(elapsed, 3)))
+            running.unstored[position] = finished.stored
             await running.results.put(finished)
             # Ends with the saver: whoever it leaves unsaved is cancelled by the group.
             await finished.stored.wait()
+            running.unstored.pop(position, None)
 
     def _context(
         self, operation: Operation, control: Control, chunk: Claimed, position: int

@@ -11,7 +11,7 @@ import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
 _CHECKOUT = Path(__file__).parents[1]
-_PACKAGES = ("api", "countermand_testing", "domain", "streams")
+_PACKAGES = ("api", "countermand_client", "countermand_testing", "domain", "streams")
 
 
 def _cycle(*packages: str) -> list[str]:

@@ -33,7 +33,7 @@ def snippets(text: str, language: str) -> list[str]:
 
 
 SHELL = [snippet for snippet in snippets(README, "sh") if "make demo" not in snippet]
-(SHOP,) = snippets(README, "python")
+SHOP, _ = snippets(README, "python")
 (PACKAGE,) = snippets(README, "toml")
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 
+from countermand_client.sse import EventParser, ServerEvent
 from domain.errors import InvalidCommand
 from streams.cli.documents import (
     ErrorGroupDocument,
@@ -22,7 +23,6 @@ from streams.cli.documents import (
     PreviewDocument,
 )
 from streams.cli.exits import Problem, ProblemDetails, Unreachable
-from streams.cli.sse import EventParser, ServerEvent
 
 Query = Sequence[tuple[str, str | int]]
 

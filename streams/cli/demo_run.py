@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from countermand_client.sse import ServerEvent
 from domain.errors import CountermandError
 from streams.cli.client import Client
 from streams.cli.demo_checks import Check, Checks
@@ -31,7 +32,6 @@ from streams.cli.documents import JobDocument
 from streams.cli.following import View, view
 from streams.cli.output import plain, say
 from streams.cli.render import console, error_table, item_table
-from streams.cli.sse import ServerEvent
 
 FIGURES = re.compile(r"[\w,]+")
 """What is worth showing beside a claim that held: a number, a status, a hash."""

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any, Protocol
 
+from countermand_client.sse import ServerEvent
 from streams.cli.client import Client
 from streams.cli.documents import JobDocument
 from streams.cli.output import emit
 from streams.cli.render import console, live_view, progress_line, title_of
-from streams.cli.sse import ServerEvent
 
 LINES_EVERY = 5.0
 """Seconds between two lines of a job that only moves on."""

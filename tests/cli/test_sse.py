@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.cli.sse import EventParser, ServerEvent
+from countermand_client.sse import EventParser, ServerEvent
 
 
 def parsed(*blocks: bytes) -> list[ServerEvent]:

@@ -108,7 +108,7 @@ def test_the_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
         else:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(origin, place)
-    packages = ("domain", "streams", "api")
+    packages = ("domain", "streams", "api", "countermand_client")
     expected = {
         str(file.relative_to(context))
         for package in packages

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from countermand_testing import Case, Given
+from countermand_testing.generated import undo_restores
 from countermand_testing.suite import ContractSuite
 from domain.systems.annotations import operations
+from streams.bootstrap.plugins import installed_operations
 
 TEXT = "Ada wrote to Charles."
 SPANS = [(0, 3), (4, 9), (10, 12), (13, 20), (20, 21)]
@@ -15,6 +19,7 @@ LABELS = Given(
 )
 NEW = [{"text_id": 1, "label": "person", "start_char": s, "end_char": e} for s, e in SPANS]
 IN_PROJECT = {"project_id": 1}
+MORE = [{"project_id": 1, "name": f"l{n}"} for n in range(3)]
 MADE = Given("annotations.create", NEW, IN_PROJECT)
 
 
@@ -64,7 +69,7 @@ class TestUpdateLabels(ContractSuite):
         kind="annotations.update_labels",
         operations=operations,
         given=[PROJECT, LABELS],
-        items=[{"id": n, "colour": c} for c in ("red", "blue") for n in (1, 2)],
+        items=[{"id": n, "colour": "red"} for n in (1, 2)] * 2,
         failing=[{"id": 9, "colour": "red"}, {"id": 1, "name": "thing"}],
     )
 
@@ -77,3 +82,76 @@ class TestDeleteProjects(ContractSuite):
         items=[{"id": n} for n in range(2, 6)],
         failing=[{"id": 1}, {"id": 99}],
     )
+
+
+class TestCreateProjects(ContractSuite):
+    case = Case(
+        kind="annotations.create_projects",
+        operations=operations,
+        items=[{"name": f"p{n}", "description": "é" * n} for n in range(5)],
+    )
+
+
+class TestUpdateProjects(ContractSuite):
+    case = Case(
+        kind="annotations.update_projects",
+        operations=operations,
+        given=[Given("annotations.create_projects", [{"name": f"p{n}"} for n in range(4)])],
+        items=[{"id": n, "description": f"{n}"} for n in range(1, 5)],
+        failing=[{"id": 9, "name": "x"}, {"id": 1, "name": "x", "version": 2}],
+    )
+
+
+class TestUpdateTexts(ContractSuite):
+    case = Case(
+        kind="annotations.update_texts",
+        operations=operations,
+        given=[PROJECT, TEXTS, TEXTS, TEXTS, TEXTS],
+        items=[{"id": n, "content": f"{n}", "metadata": {"n": n}} for n in range(1, 5)],
+        failing=[{"id": 9, "content": "x"}],
+    )
+
+
+class TestDeleteTexts(ContractSuite):
+    case = Case(
+        kind="annotations.delete_texts",
+        operations=operations,
+        given=[PROJECT, TEXTS, TEXTS, TEXTS, TEXTS, LABELS, MADE],
+        items=[{"id": n} for n in range(2, 5)],
+        failing=[{"id": 1}, {"id": 9}],
+    )
+
+
+class TestCreateLabels(ContractSuite):
+    case = Case(
+        kind="annotations.create_labels",
+        operations=operations,
+        given=[PROJECT],
+        items=[{"project_id": 1, "name": f"l{n}", "colour": "red"} for n in range(5)],
+        failing=[{"project_id": 9, "name": "x"}],
+    )
+
+
+class TestDeleteLabels(ContractSuite):
+    case = Case(
+        kind="annotations.delete_labels",
+        operations=operations,
+        given=[PROJECT, LABELS, Given("annotations.create_labels", MORE), TEXTS, MADE],
+        items=[{"id": n} for n in range(2, 6)],
+        failing=[{"id": 1}, {"id": 99}],
+    )
+
+
+SUITES = ContractSuite.__subclasses__()
+
+
+def test_every_operation_that_ships_is_under_the_contract() -> None:
+    here = {suite.case.kind for suite in SUITES if suite.__module__ == __name__}
+    assert here == {operation.kind for operation in installed_operations()}
+
+
+@pytest.mark.parametrize(
+    "case", [TestCreate.case, TestUpdate.case, TestDelete.case], ids=lambda case: case.kind
+)
+def test_whatever_the_items_are_undo_restores(case: Case) -> None:
+    undo_restores(case, examples=8)

@@ -1,0 +1,262 @@
+"""AsyncClient: all that can be asked of a server, for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+from uuid import uuid4
+
+from pydantic import BaseModel
+
+from countermand_client.bodies import Items, Replay
+from countermand_client.errors import ClientError, UnreachableError, WaitTimedOutError
+from countermand_client.http import Http, Query
+from countermand_client.models import ErrorGroup, Event, Item, Job, Model, Operation
+from countermand_client.patience import Patience
+from countermand_client.sse import EventParser, ServerEvent
+
+M = TypeVar("M", bound=Model)
+JOBS = "/api/v1/jobs"
+PAGE = 500
+SILENT = "the server ends the stream again and again without a word; look into its log"
+
+
+def new_key() -> str:
+    """An idempotency key that nobody else has."""
+    return str(uuid4())
+
+
+class AsyncClient:
+    """Speaks to one server; an async context manager.
+
+    Each method raises an error of :mod:`countermand_client.errors`. What is safe to repeat
+    is repeated within ``patience``: reads, and all that is asked with an idempotency key,
+    which is everything else here. ``keys`` makes those that the caller does not give.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        *,
+        token: str = "",
+        headers: Mapping[str, str] | None = None,
+        patience: Patience | None = None,
+        keys: Callable[[], str] = new_key,
+    ) -> None:
+        self._http = Http(url, token, headers or {}, patience or Patience())
+        self._keys = keys
+
+    async def __aenter__(self) -> Self:
+        await self._http.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._http.close()
+
+    # -- submit ------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        operation: str,
+        items: Items,
+        *,
+        params: Mapping[str, Any] | BaseModel | None = None,
+        options: Mapping[str, Any] | None = None,
+        name: str = "",
+        tags: Sequence[str] = (),
+        priority: int | None = None,
+        key: str | None = None,
+    ) -> Job:
+        """A new job; ``items`` are sent as they come, however many there are.
+
+        They are values (dicts or pydantic models) from any iterable, or a file of one item a
+        line. A connection that breaks is taken up again with the same key: there is one job.
+        Give a ``key`` of your own where your process may die and submit again.
+        """
+        query = [("operation", operation), *(("tag", tag) for tag in tags)]
+        if params is not None:
+            query.append(("params", _json(params)))
+        if options:
+            query.append(("options", _json(options)))
+        if name:
+            query.append(("name", name))
+        if priority is not None:
+            query.append(("priority", str(priority)))
+        body = Replay(items)
+        try:
+            key = key or self._keys()
+            answer = await self._http.post(JOBS, query, key=key, lines=body)
+        finally:
+            await body.close()
+        return Job.model_validate(answer)
+
+    # -- look --------------------------------------------------------------------------
+
+    async def job(self, job_id: str, *, at: int | None = None) -> Job:
+        """A job as it is, or as it was at version ``at``."""
+        query = [] if at is None else [("at", str(at))]
+        return Job.model_validate(await self._http.get(_path(job_id), query))
+
+    def jobs(
+        self, *, status: str = "", operation: str = "", tag: str = "", page: int = 100
+    ) -> AsyncGenerator[Job, None]:
+        """Jobs, newest first; pages are asked for as they are needed."""
+        query = [("status", status), ("operation", operation), ("tag", tag)]
+        return self._paged(JOBS, [pair for pair in query if pair[1]], Job, page)
+
+    def items(
+        self, job_id: str, *, status: str = "", code: str = "", page: int = PAGE
+    ) -> AsyncGenerator[Item, None]:
+        """What became of each item, in order."""
+        query = [pair for pair in (("status", status), ("code", code)) if pair[1]]
+        return self._paged(_path(job_id, "items"), query, Item, page)
+
+    async def errors(self, job_id: str) -> list[ErrorGroup]:
+        """Failures of a job, in groups that look alike."""
+        found = await self._http.get(_path(job_id, "errors"))
+        return [ErrorGroup.model_validate(group) for group in found["items"]]
+
+    async def operations(self) -> list[Operation]:
+        """What can be done."""
+        found = await self._http.get("/api/v1/operations")
+        return [Operation.model_validate(operation) for operation in found["items"]]
+
+    # -- follow ------------------------------------------------------------------------
+
+    async def stream(self, job_id: str, *, after: int = 0) -> AsyncGenerator[Event, None]:
+        """Events behind version ``after``, and progress in between, until the job is at rest.
+
+        A connection that is lost is taken up again behind the last event that was seen, so
+        that each comes once. Raises UnreachableError when that fails for too long.
+        """
+        last, waits = str(after), self._http.waits()
+        while True:
+            lost: ClientError | None = None
+            heard = False
+            try:
+                async with aclosing(self._connection(job_id, last)) as events:
+                    async for event in events:
+                        if event is None:
+                            return
+                        heard, last = True, event.id or last
+                        yield _event(event)
+            except ClientError as error:
+                lost = error
+            # The server ends a stream when all was said, or when it stops: asked again, it
+            # tells which.
+            if heard:
+                waits.start_over()
+            else:
+                await self._http.rest(waits, lost or UnreachableError(SILENT))
+
+    async def wait(self, job_id: str, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109
+        """The job once it is at rest; raises WaitTimedOutError after ``timeout`` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                job = await self.job(job_id)
+                while not job.at_rest:
+                    async with aclosing(self.stream(job_id, after=job.version)) as events:
+                        async for _ in events:
+                            pass
+                    job = await self.job(job_id)
+                return job
+        except TimeoutError as error:
+            raise WaitTimedOutError(
+                f"job {job_id} is not at rest after {timeout:g} s; wait again, or cancel it"
+            ) from error
+
+    async def _connection(self, job_id: str, last: str) -> AsyncGenerator[ServerEvent | None, None]:
+        """The events of one connection; None at the end of all."""
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
+        path = _path(job_id, "events")
+        asked = self._http.request("GET", path, (), headers, silence=self._http.silence)
+        async with asked as response:
+            if response.status == 204:
+                yield None
+                return
+            parser = EventParser()
+            async for block in response.content.iter_any():
+                for event in parser.feed(block):
+                    yield event
+
+    # -- steer -------------------------------------------------------------------------
+
+    async def pause(self, job_id: str, *, reason: str = "", key: str | None = None) -> Job:
+        """Have a job stop until it is resumed."""
+        return await self.command(job_id, "pause", key=key, reason=reason)
+
+    async def resume(self, job_id: str, *, reason: str = "", key: str | None = None) -> Job:
+        """Have a paused job go on."""
+        return await self.command(job_id, "resume", key=key, reason=reason)
+
+    async def cancel(
+        self, job_id: str, *, roll_back: bool = False, reason: str = "", key: str | None = None
+    ) -> Job:
+        """Stop a job for good; what it has done stays, unless it is to be rolled back."""
+        more = {"roll_back": True} if roll_back else {}
+        return await self.command(job_id, "cancel", key=key, reason=reason, **more)
+
+    async def retry(
+        self, job_id: str, *, reason: str = "", key: str | None = None, **selection: Any
+    ) -> Job:
+        """Work failed items again: all, or as ``selection`` says (``items``, ``codes``, ...)."""
+        return await self.command(job_id, "retry", key=key, reason=reason, **selection)
+
+    async def undo(
+        self, job_id: str, *, reason: str = "", key: str | None = None, **selection: Any
+    ) -> Job:
+        """Put back what a job has changed; of a job that is rolled back, undo that."""
+        return await self.command(job_id, "undo", key=key, reason=reason, **selection)
+
+    async def approve(self, job_id: str, *, reason: str = "", key: str | None = None) -> Job:
+        """Let a job start that waits for approval."""
+        return await self.command(job_id, "approve", key=key, reason=reason)
+
+    async def reject(self, job_id: str, *, reason: str = "", key: str | None = None) -> Job:
+        """Have a job never start that waits for approval."""
+        return await self.command(job_id, "reject", key=key, reason=reason)
+
+    async def command(self, job_id: str, verb: str, *, key: str | None = None, **body: Any) -> Job:
+        """Any verb of a job, with what its body may say; the job as it is after that."""
+        path = _path(job_id, quote(verb, safe=""))
+        answer = await self._http.post(path, key=key or self._keys(), json=body)
+        return Job.model_validate(answer)
+
+    async def _paged(
+        self, path: str, query: Query, kind: type[M], page: int
+    ) -> AsyncGenerator[M, None]:
+        asked = [*query, ("limit", str(page))]
+        cursor: str | None = None
+        while True:
+            place = [] if cursor is None else [("cursor", cursor)]
+            found = await self._http.get(path, [*asked, *place])
+            for one in found["items"]:
+                yield kind.model_validate(one)
+            cursor = found.get("next_cursor")
+            if cursor is None:
+                return
+
+
+def _json(value: Mapping[str, Any] | BaseModel) -> str:
+    return value.model_dump_json() if isinstance(value, BaseModel) else json.dumps(value)
+
+
+def _path(job_id: str, part: str = "") -> str:
+    own = f"{JOBS}/{quote(job_id, safe='')}"
+    return f"{own}/{part}" if part else own
+
+
+def _event(event: ServerEvent) -> Event:
+    said = json.loads(event.data)
+    told = {**said, "name": event.name, "version": int(event.id) if event.id else None}
+    return Event.model_validate({**told, "data": said})

@@ -1,0 +1,123 @@
+"""Bodies: items as lines of JSON, in blocks, sent as they come and again if they must be."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pydantic import BaseModel
+
+Items = Iterable[Any] | AsyncIterable[Any] | PathLike[str] | BinaryIO
+"""Items as values, one at a time; or a file of one item a line (NDJSON), by path or opened."""
+
+BLOCK = 65_536
+ITEMS_AT_ONCE = 500
+IN_MEMORY = 1_000_000
+
+
+class Replay:
+    """A body of items that can be sent again, though its source can be read only once.
+
+    What was read is kept, beyond a megabyte in a temporary file: a source may be a generator,
+    and a connection may break behind its last item. ``failure`` is what the source has raised.
+    """
+
+    def __init__(self, items: Items) -> None:
+        self._source = aiter(_blocks(items))
+        self._kept = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - see close
+        self._kept_bytes = 0
+        self._turn = threading.Lock()
+        self._pulling: asyncio.Task[None] | None = None
+        self._ended = False
+        self.failure: Exception | None = None
+
+    async def send(self) -> AsyncIterator[bytes]:
+        """All blocks, from the first one on; raises what the source raises."""
+        sent = 0
+        while True:
+            if sent < self._kept_bytes:
+                block = await asyncio.to_thread(self._read, sent)
+                sent += len(block)
+                yield block
+            elif self.failure is not None:
+                raise self.failure
+            elif self._ended:
+                return
+            else:
+                # A connection that breaks ends its request, and must not end the source.
+                self._pulling = self._pulling or asyncio.ensure_future(self._pull())
+                await asyncio.shield(self._pulling)
+                self._pulling = None
+
+    async def close(self) -> None:
+        """Throw away what was kept, and read no more."""
+        if self._pulling is not None:
+            self._pulling.cancel()
+            await asyncio.gather(self._pulling, return_exceptions=True)
+        self._kept.close()
+
+    async def _pull(self) -> None:
+        try:
+            block = await anext(self._source)
+        except StopAsyncIteration:
+            self._ended = True
+        except Exception as error:
+            self.failure = error
+        else:
+            await asyncio.to_thread(self._keep, block)
+
+    def _read(self, start: int) -> bytes:
+        with self._turn:
+            self._kept.seek(start)
+            return self._kept.read(min(BLOCK, self._kept_bytes - start))
+
+    def _keep(self, block: bytes) -> None:
+        with self._turn:
+            self._kept.seek(self._kept_bytes)
+            self._kept.write(block)
+            self._kept_bytes += len(block)
+
+
+async def _blocks(items: Items) -> AsyncIterator[bytes]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield line_of(item)
+        return
+    # A file, or a generator of the caller's, may be slow; it is read beside the event loop.
+    blocks = _file_blocks(items) if isinstance(items, PathLike) else _given_blocks(items)
+    while block := await asyncio.to_thread(next, blocks, b""):
+        yield block
+
+
+def _file_blocks(path: PathLike[str]) -> Iterator[bytes]:
+    with Path(path).open("rb") as file:
+        yield from _read_blocks(file.read)
+
+
+def _read_blocks(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    while block := read(BLOCK):
+        yield block
+
+
+def _given_blocks(items: Iterable[Any] | BinaryIO) -> Iterator[bytes]:
+    read = getattr(items, "read", None)
+    if read is not None:
+        yield from _read_blocks(read)
+        return
+    one_by_one = iter(items)
+    while some := list(islice(one_by_one, ITEMS_AT_ONCE)):
+        yield b"".join(map(line_of, some))
+
+
+def line_of(item: Any) -> bytes:
+    """An item as a line; raises TypeError or ValueError for what is no JSON."""
+    if isinstance(item, BaseModel):
+        return item.model_dump_json().encode() + b"\n"
+    return json.dumps(item, ensure_ascii=False, allow_nan=False).encode() + b"\n"

@@ -1,0 +1,155 @@
+"""HTTP: one request at a time to one server, repeated where that is safe, errors typed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from countermand_client.bodies import Replay
+from countermand_client.errors import (
+    REPEATABLE,
+    ClientError,
+    ProblemError,
+    UnreachableError,
+    problem_of,
+)
+from countermand_client.patience import Patience, Waits
+
+Query = Sequence[tuple[str, str]]
+NDJSON = "application/x-ndjson"
+
+
+class Http:
+    """A session with one server."""
+
+    def __init__(self, url: str, token: str, headers: Mapping[str, str], patience: Patience):
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ValueError(f"{url!r} is no address; write it as http://127.0.0.1:8080")
+        self._base = url.rstrip("/")
+        self._headers = dict(headers)
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._patience = patience
+        self._open: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the session."""
+        self._open = aiohttp.ClientSession(headers=self._headers)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._open is not None:
+            await self._open.close()
+        self._open = None
+
+    def waits(self) -> Waits:
+        """The waits between attempts at something."""
+        return Waits(self._patience, asyncio.get_running_loop().time, random.random)
+
+    async def get(self, path: str, query: Query = ()) -> Any:
+        """The JSON document at a path."""
+        return await self._repeated("GET", path, query, {"Accept": "application/json"})
+
+    async def post(
+        self,
+        path: str,
+        query: Query = (),
+        *,
+        key: str,
+        json: Any = None,
+        lines: Replay | None = None,
+    ) -> Any:
+        """Ask for something, by a key that makes it safe to ask again; the answer's JSON."""
+        headers = {"Idempotency-Key": key}
+        if lines is not None:
+            headers["Content-Type"] = NDJSON
+        return await self._repeated("POST", path, query, headers, json=json, lines=lines)
+
+    async def _repeated(
+        self, method: str, path: str, query: Query, headers: Mapping[str, str], **body: Any
+    ) -> Any:
+        lines: Replay | None = body.pop("lines", None)
+        waits = self.waits()
+        while True:
+            if lines is not None:
+                body = {"data": lines.send()}
+            try:
+                async with self.request(method, path, query, headers, **body) as response:
+                    return await response.json()
+            except ClientError as error:
+                if lines is not None and lines.failure is not None:
+                    raise lines.failure from None
+                await self.rest(waits, error)
+
+    async def rest(self, waits: Waits, error: ClientError) -> None:
+        """Wait before the next attempt; raises ``error`` where another one makes no sense."""
+        after = None
+        if isinstance(error, ProblemError):
+            if error.status not in REPEATABLE:
+                raise error
+            after = error.retry_after
+        seconds = waits.next(after)
+        if seconds is None:
+            raise error
+        await asyncio.sleep(seconds)
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        headers: Mapping[str, str],
+        *,
+        silence: float | None = None,
+        **body: Any,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One attempt; raises UnreachableError, or the problem that was answered."""
+        if self._open is None:
+            raise RuntimeError("use the client as a context manager")
+        patience = self._patience
+        timeout = aiohttp.ClientTimeout(
+            total=None,
+            sock_connect=patience.connect,
+            sock_read=patience.answer if silence is None else silence,
+        )
+        asked = self._open.request(
+            method, self._base + path, params=query, headers=headers, timeout=timeout, **body
+        )
+        try:
+            async with asked as response:
+                if response.status >= 400:
+                    raise await _problem(response)
+                yield response
+        except (aiohttp.ClientError, TimeoutError) as error:
+            why = str(error) or type(error).__name__
+            raise UnreachableError(
+                f"no answer from {self._base} ({why}); is the server running there, and is the "
+                "address right?"
+            ) from error
+
+    @property
+    def silence(self) -> float:
+        """How long a stream may bring nothing."""
+        return self._patience.silence
+
+
+async def _problem(response: aiohttp.ClientResponse) -> ProblemError:
+    try:
+        body = await response.json(content_type=None)
+    except (ValueError, aiohttp.ClientError):
+        body = {}
+    known = body if isinstance(body, dict) else {}
+    return problem_of(response.status, known, _seconds(response.headers.get("Retry-After")))
+
+
+def _seconds(said: str | None) -> float | None:
+    """What Retry-After asks for; a date, which our servers never send, is passed over."""
+    return float(said) if said is not None and said.strip().isdigit() else None

@@ -1,0 +1,199 @@
+"""Client: the same as AsyncClient for code without asyncio, on a loop in a thread of its own.
+
+Nothing is done here: each method hands its call over, and each iterator asks for one more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel
+
+from countermand_client.asynchronous import PAGE, AsyncClient, new_key
+from countermand_client.bodies import Items
+from countermand_client.models import ErrorGroup, Event, Item, Job, Operation
+from countermand_client.patience import Patience
+
+T = TypeVar("T")
+
+
+class Client:
+    """Speaks to one server; a context manager. Every method is that of AsyncClient."""
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        *,
+        token: str = "",
+        headers: Mapping[str, str] | None = None,
+        patience: Patience | None = None,
+        keys: Callable[[], str] = new_key,
+    ) -> None:
+        self._client = AsyncClient(url, token=token, headers=headers, patience=patience, keys=keys)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="countermand-client", daemon=True
+        )
+        self._thread.start()
+        self._run(self._client.__aenter__())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        loop = self._running
+        self._run(self._client.__aexit__(kind, error, trace))
+        self._run(loop.shutdown_asyncgens())
+        self._run(loop.shutdown_default_executor())
+        loop.call_soon_threadsafe(loop.stop)
+        self._thread.join()
+        loop.close()
+        self._loop = None
+
+    def submit(
+        self,
+        operation: str,
+        items: Items,
+        *,
+        params: Mapping[str, Any] | BaseModel | None = None,
+        options: Mapping[str, Any] | None = None,
+        name: str = "",
+        tags: Sequence[str] = (),
+        priority: int | None = None,
+        key: str | None = None,
+    ) -> Job:
+        """A new job; see :meth:`AsyncClient.submit`."""
+        return self._run(
+            self._client.submit(
+                operation,
+                items,
+                params=params,
+                options=options,
+                name=name,
+                tags=tags,
+                priority=priority,
+                key=key,
+            )
+        )
+
+    def job(self, job_id: str, *, at: int | None = None) -> Job:
+        """A job as it is, or as it was at version ``at``."""
+        return self._run(self._client.job(job_id, at=at))
+
+    def jobs(
+        self, *, status: str = "", operation: str = "", tag: str = "", page: int = 100
+    ) -> Generator[Job, None, None]:
+        """Jobs, newest first; pages are asked for as they are needed."""
+        found = self._client.jobs(status=status, operation=operation, tag=tag, page=page)
+        return self._each(found)
+
+    def items(
+        self, job_id: str, *, status: str = "", code: str = "", page: int = PAGE
+    ) -> Generator[Item, None, None]:
+        """What became of each item, in order."""
+        return self._each(self._client.items(job_id, status=status, code=code, page=page))
+
+    def errors(self, job_id: str) -> list[ErrorGroup]:
+        """Failures of a job, in groups that look alike."""
+        return self._run(self._client.errors(job_id))
+
+    def operations(self) -> list[Operation]:
+        """What can be done."""
+        return self._run(self._client.operations())
+
+    def stream(self, job_id: str, *, after: int = 0) -> Generator[Event, None, None]:
+        """Events until the job is at rest; see :meth:`AsyncClient.stream`."""
+        return self._each(self._client.stream(job_id, after=after))
+
+    def wait(self, job_id: str, *, timeout: float | None = None) -> Job:
+        """The job once it is at rest; raises WaitTimedOutError after ``timeout`` seconds."""
+        return self._run(self._client.wait(job_id, timeout=timeout))
+
+    def pause(self, job_id: str, *, reason: str = "", key: str | None = None) -> Job:
+        """Have a job stop until it is resumed."""
+        return self._run(self._client.pause(job_id, reason=reason, key=key))
+
+    def resume(self, job_id: str, *, reason: str = "", key: str | None = None) -> Job:
+        """Have a paused job go on."""
+        return self._run(self._client.resume(job_id, reason=reason, key=key))
+
+    def cancel(
+        self, job_id: str, *, roll_back: bool = False, reason: str = "", key: str | None = None
+    ) -> Job:
+        """Stop a job for good; what it has done stays, unless it is to be rolled back."""
+        done = self._client.cancel(job_id, roll_back=roll_back, reason=reason, key=key)
+        return self._run(done)
+
+    def retry(
+        self, job_id: str, *, reason: str = "", key: str | None = None, **selection: Any
+    ) -> Job:
+        """Work failed items again: all, or as ``selection`` says (``items``, ``codes``, ...)."""
+        return self._run(self._client.retry(job_id, reason=reason, key=key, **selection))
+
+    def undo(
+        self, job_id: str, *, reason: str = "", key: str | None = None, **selection: Any
+    ) -> Job:
+        """Put back what a job has changed; of a job that is rolled back, undo that."""
+        return self._run(self._client.undo(job_id, reason=reason, key=key, **selection))
+
+    def approve(self, job_id: str, *, reason: str = "", key: str | None = None) -> Job:
+        """Let a job start that waits for approval."""
+        return self._run(self._client.approve(job_id, reason=reason, key=key))
+
+    def reject(self, job_id: str, *, reason: str = "", key: str | None = None) -> Job:
+        """Have a job never start that waits for approval."""
+        return self._run(self._client.reject(job_id, reason=reason, key=key))
+
+    def command(self, job_id: str, verb: str, *, key: str | None = None, **body: Any) -> Job:
+        """Any verb of a job, with what its body may say; the job as it is after that."""
+        return self._run(self._client.command(job_id, verb, key=key, **body))
+
+    @property
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise RuntimeError("use the client as a context manager")
+        return self._loop
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine; whoever is interrupted meanwhile cancels it."""
+        try:
+            loop = self._running
+        except RuntimeError:
+            work.close()
+            raise
+        handed_over = asyncio.run_coroutine_threadsafe(work, loop)
+        try:
+            return handed_over.result()
+        except BaseException:
+            handed_over.cancel()
+            raise
+
+    def _each(self, source: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+        """Its values, one asked for at a time; closing this closes that."""
+        try:
+            while True:
+                try:
+                    yield self._run(_next(source))
+                except StopAsyncIteration:
+                    return
+        finally:
+            if self._loop is not None:
+                self._run(_close(source))
+
+
+async def _next(source: AsyncGenerator[T, None]) -> T:
+    return await anext(source)
+
+
+async def _close(source: AsyncGenerator[Any, None]) -> None:
+    await source.aclose()

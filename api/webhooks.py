@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
@@ -13,10 +14,10 @@ from pydantic import BaseModel, Field
 from api import bodies
 from api.answers import answer
 from api.edge import REQUEST_ID, caller, edge
-from api.models import Nothing, checked
+from api.models import checked
 from api.parameters import MAX_ID, Parameters, wrong
 from domain.values import Value
-from domain.webhooks import Change, DeliveryState, Filter, Subscription
+from domain.webhooks import DeliveryState, Filter, Subscription, WebhookChange
 from streams.stores.webhook_deliveries import Attempt, Delivery
 from streams.stores.webhooks import WebhookRow
 from streams.webhooks.subscriptions import MAX_OVERLAP, NewWebhook
@@ -25,6 +26,7 @@ _log = structlog.get_logger("countermand.api")
 
 WEBHOOKS: Final = "/api/v1/webhooks"
 MAX_REPLAYED: Final = 1000
+_WEBHOOK_ID = re.compile(r"[0-9a-f]{32}")
 _STATES = tuple(state.value for state in DeliveryState)
 
 Position = Annotated[int, Field(ge=1, le=MAX_ID)]
@@ -32,7 +34,7 @@ Positions = Annotated[tuple[Position, ...], Field(min_length=1, max_length=MAX_R
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
-class Rotation(Value):
+class SecretRotation(Value):
     """The body of a rotation: for how many seconds the old secret signs as well."""
 
     overlap: Annotated[float, Field(ge=0, le=MAX_OVERLAP, allow_inf_nan=False)] = 86400.0
@@ -58,7 +60,7 @@ async def index(request: web.Request) -> web.Response:
     own, query = edge(request), Parameters(request, ("cursor", "limit"))
     limit = query.integer("limit", 1, own.limits.max_page) or own.limits.page
     after = query.text("cursor") or ""
-    if after and not (after.isascii() and after.isalnum()):
+    if after and not _WEBHOOK_ID.fullmatch(after):
         raise wrong("cursor must be that of the page before", "cursor")
     rows = await own.webhooks.page(caller(request).tenant, after, limit + 1)
     following = rows[limit - 1].webhook_id if len(rows) > limit else None
@@ -74,7 +76,7 @@ async def show(request: web.Request) -> web.Response:
 
 async def change(request: web.Request) -> web.Response:
     """What the body names is different from now on."""
-    wanted = await _body(request, Change)
+    wanted = await _body(request, WebhookChange)
     row = await edge(request).webhooks.change(caller(request), _id(request), wanted)
     _note(request, "webhook_changed", row)
     return answer(document(row))
@@ -82,7 +84,7 @@ async def change(request: web.Request) -> web.Response:
 
 async def delete(request: web.Request) -> web.Response:
     """Nothing is sent there any more, and what was is forgotten."""
-    await _body(request, Nothing)
+    Parameters(request, ())
     row = await edge(request).webhooks.delete(caller(request), _id(request))
     _note(request, "webhook_deleted", row)
     return answer({"webhook_id": row.webhook_id, "deleted": True})
@@ -90,7 +92,7 @@ async def delete(request: web.Request) -> web.Response:
 
 async def rotate(request: web.Request) -> web.Response:
     """Another secret; the answer is the one place where it is shown."""
-    wanted = await _body(request, Rotation)
+    wanted = await _body(request, SecretRotation)
     made = await edge(request).webhooks.rotate(caller(request), _id(request), wanted.overlap)
     _note(request, "webhook_rotated", made.row)
     return answer(_shown(made))

@@ -102,7 +102,7 @@ class Subscription(Filter):
     description: Description = ""
 
 
-class Change(Value):
+class WebhookChange(Value):
     """What is to be different of a webhook; what is not said stays."""
 
     url: Url | None = None

@@ -203,8 +203,8 @@ class Client:
         async with self._request("GET", path, query, headers=accept) as response:
             return await response.json()
 
-    async def ask(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
-        """What a route answers to a JSON body."""
+    async def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """What a route answers, to a JSON body if there is one."""
         async with self._request(method, path, (), json=body) as response:
             return await response.json()
 

@@ -183,7 +183,7 @@ def delete(webhook: WebhookId, *, url: Url = DEFAULT_URL, as_json: AsJson = Fals
     """
     from streams.cli.session import talk
 
-    gone = talk(url, lambda client: client.ask("DELETE", _path(webhook), {}))
+    gone = talk(url, lambda client: client.ask("DELETE", _path(webhook)))
     emit(gone) if as_json else say(f"nothing is sent to {webhook} any more")
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from domain.errors import InvalidCommand, QuotaExceeded, WebhookNotFound, WrongState
 from domain.ports import Clock, Ids
-from domain.webhooks import Change, DeliveryState, Filter, Subscription
+from domain.webhooks import DeliveryState, Filter, Subscription, WebhookChange
 from streams.callers import Caller
 from streams.stores import webhook_deliveries as deliveries
 from streams.stores import webhooks as store
@@ -83,7 +83,7 @@ class Webhooks:
         """One webhook."""
         return await self._database.read(lambda found: _known(found, tenant, webhook_id))
 
-    async def change(self, caller: Caller, webhook_id: str, wanted: Change) -> WebhookRow:
+    async def change(self, caller: Caller, webhook_id: str, wanted: WebhookChange) -> WebhookRow:
         """Another address, other events; enabled again, it gets what happens from then on."""
         if wanted.url is not None:
             self._addresses.check(wanted.url)
@@ -177,7 +177,9 @@ def _known(connection: Connection, tenant: str, webhook_id: str) -> WebhookRow:
     return row
 
 
-def _values(connection: Connection, row: WebhookRow, wanted: Change, now: float) -> dict[str, Any]:
+def _values(
+    connection: Connection, row: WebhookRow, wanted: WebhookChange, now: float
+) -> dict[str, Any]:
     """The columns that a change gives other values."""
     values: dict[str, Any] = {"changed_at": now}
     said = {name: value for name, value in wanted.model_dump().items() if value is not None}

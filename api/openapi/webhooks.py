@@ -12,9 +12,9 @@ from api.openapi.answers import Cursor
 from api.openapi.common import LIMIT, numbered, repeated
 from api.openapi.moments import BEGIN, JOB, KEY
 from api.openapi.telling import Answer, Body, Told, one_of, query
-from api.webhooks import WEBHOOKS, Replay, Rotation
+from api.webhooks import WEBHOOKS, Replay, SecretRotation
 from domain.values import Value
-from domain.webhooks import Change, DeliveryState, Disabled, Subscription
+from domain.webhooks import DeliveryState, Disabled, Subscription, WebhookChange
 
 _ONE = f"{WEBHOOKS}/{{webhook_id}}"
 _URL = "https://example.org/hook"
@@ -198,7 +198,7 @@ SENDING: Final[Mapping[tuple[str, str], Told]] = {
     ("PATCH", _ONE): Told(
         name="changeWebhook",
         tag="Webhooks",
-        body=Body(model=Change, examples={"stop": {"enabled": False}}),
+        body=Body(model=WebhookChange, examples={"stop": {"enabled": False}}),
         answers={200: Answer(about="The webhook from now on.", model=Webhook)},
         problems=("webhook_not_found",),
     ),
@@ -211,7 +211,7 @@ SENDING: Final[Mapping[tuple[str, str], Told]] = {
     ("POST", f"{_ONE}/rotate"): Told(
         name="rotateWebhook",
         tag="Webhooks",
-        body=Body(model=Rotation, examples={"an hour": {"overlap": 3600}}),
+        body=Body(model=SecretRotation, examples={"an hour": {"overlap": 3600}}),
         answers={
             200: Answer(about="The other secret, which is shown this once.", model=ShownWebhook)
         },

@@ -57,6 +57,7 @@ RUNS = (
     "plan_changed",
     "plan_applied",
     "record_refused",
+    "selection_unconfirmed",
     "records_overtaken",
 )
 """What may be said, besides, of what makes work."""

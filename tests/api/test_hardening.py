@@ -108,7 +108,9 @@ async def test_odd_words_in_every_parameter_do_no_harm(shop: Shop) -> None:
                 for word in ODD:
                     asked = Request(method, plain.path, {name: word}, plain.headers)
                     status, body = await answer_to(shop, asked, ROOT)
-                    assert status in (200, 204, 400, 404, 409, 422, 431), f"{asked}: {body[:300]!r}"
+                    assert status in (200, 204, 400, 404, 409, 422, 426, 431), (
+                        f"{asked}: {body[:300]!r}"
+                    )
                     _, body = await answer_to(shop, asked, theirs)
                     assert SECRET.encode() not in body, asked
                     tried += 1
@@ -130,7 +132,9 @@ async def test_a_parameter_given_twice_is_refused_or_meant(shop: Shop) -> None:
             async with shop.client.get(
                 asked.path, params=[(name, "1"), (name, "2")], headers=ROOT
             ) as response:
-                problem = orjson.loads(await response.read())
+                # The stream of all jobs does not end, and takes several tags.
+                live = response.content_type == "text/event-stream"
+                problem = {} if live else orjson.loads(await response.read())
                 if name not in meant:
                     assert (response.status, problem["code"]) == (400, "bad_parameter")
 
@@ -191,5 +195,7 @@ async def test_a_fault_tells_nothing_of_our_insides(shop: Shop) -> None:
             where = filled(method, path, {}, NOBODYS).path
             async with shop.client.request(method, where, data=body, headers=headers) as response:
                 assert response.status < 500
-                assert not telling.search(await response.read()), where
+                live = response.content_type == "text/event-stream"
+                said = await (response.content.readany() if live else response.read())
+                assert not telling.search(said), where
                 assert not telling.search(repr(response.headers).encode()), where

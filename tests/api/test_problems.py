@@ -17,6 +17,7 @@ EXPECTED = {
     "InvalidCommand": 422,
     "UnknownOperation": 422,
     "UnsupportedVersion": 422,
+    "SelectionUnconfirmed": 422,
     "JobNotFound": 404,
     "RecordNotFound": 404,
     "RuleNotFound": 404,

@@ -295,7 +295,7 @@ async def test_the_list_catches_up(shop: Shop) -> None:
     assert [item["job_id"] for item in page["items"]] == [job["job_id"]]
     assert page["items"][0]["counts"] == (await shop.get(job["links"]["self"]))["counts"]
     for wrong in ({"cursor": "nonsense"}, {"sort": "sqlite_master"}):
-        await shop.get("/api/v1/jobs", status=422, params=wrong)
+        await shop.get("/api/v1/jobs", status=400, params=wrong)
 
 
 async def test_slow_items_show_progress_that_has_no_id(shop: Shop) -> None:

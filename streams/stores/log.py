@@ -90,11 +90,17 @@ class JobLog:
         last = last_position(connection)
         end = min(after + WINDOW, last)
         rows = _OF_TENANT.run(connection, after=after, last=end, tenant=tenant, most=most).rows
-        found = self._logged(connection, [Notification(*row) for row in rows])
+        found = [Notification(*row) for row in rows]
         if tags:
-            found = [one for one in found if not set(tags).isdisjoint(one.tags)]
+            # Before they are read, which costs more.
+            wanted = set(tags)
+            found = [
+                row
+                for row in found
+                if not wanted.isdisjoint(self._tags_of(connection, str(row.originator_id)))
+            ]
         reached = int(rows[-1][-1]) if len(rows) == most else max(end, after)
-        return LogPage(found, reached, last)
+        return LogPage(self._logged(connection, found), reached, last)
 
     def _logged(self, connection: Connection, rows: Iterable[Notification]) -> list[Logged]:
         found = []
@@ -106,7 +112,8 @@ class JobLog:
             except MessageUnreadable as damage:
                 log.error("event_not_shown", position=row.id, reason=damage.message)
                 continue
-            found.append(Logged(row.id, event, self._tags_of(connection, event.originator_id)))
+            tags = self._tags_of(connection, event.originator_id)
+            found.append(Logged(row.id, event, tags))
         return found
 
     def _tags_of(self, connection: Connection, job_id: str) -> tuple[str, ...]:

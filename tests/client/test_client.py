@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from countermand_client import (
     AsyncClient,
     Client,
+    Event,
     IdempotencyConflictError,
     InvalidRequestError,
     NotFoundError,
@@ -82,23 +84,28 @@ async def test_pages_are_read_as_they_are_needed(client: AsyncClient) -> None:
 
 
 async def test_a_job_is_steered(client: AsyncClient) -> None:
-    job = await client.submit(
-        "shop.wait", [{"number": 20}] * 100, options={"chunk_size": 4}, key="steered"
-    )
+    long = [{"number": 100}] * 1000
+    job = await client.submit("shop.wait", long, options={"chunk_size": 4})
     assert (await client.pause(job.job_id, reason="look")).status in ("running", "paused")
-    async for event in client.stream(job.job_id, after=job.version):
-        if event.status == "paused":
-            break
+    async with aclosing(client.stream(job.job_id, after=job.version)) as events:
+        assert "paused" in [event.status async for event in _until(events, "paused")]
     assert (await client.resume(job.job_id)).status == "running"
     await client.cancel(job.job_id)
+    assert (await client.wait(job.job_id, timeout=30)).status == "cancelled"
+    assert (await client.retry(job.job_id, unattempted=True)).status == "running"
+    await client.command(job.job_id, "cancel", graceful=True, reason="enough")
     ended = await client.wait(job.job_id, timeout=30)
-    assert ended.status == "cancelled"
-    again = await client.retry(ended.job_id, unattempted=True)
-    assert again.status in ("running", "completed")
-    assert (await client.wait(job.job_id, timeout=60)).status == "completed"
+    assert (ended.status, ended.reason) == ("cancelled", "enough")
     with pytest.raises(WrongStateError, match="possible") as refused:
         await client.approve(job.job_id)
     assert refused.value.code == "wrong_state"
+
+
+async def _until(events: AsyncIterator[Event], status: str) -> AsyncIterator[Event]:
+    async for event in events:
+        yield event
+        if event.status == status:
+            return
 
 
 async def test_what_is_done_is_undone(client: AsyncClient) -> None:

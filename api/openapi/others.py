@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as PROMETHEUS
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
 
 from api import installation as sharing
 from api import keys, retention
@@ -177,8 +178,11 @@ OTHERS: Final[Mapping[tuple[str, str], Told]] = {
         tag="Machines",
         answers={
             200: Answer(
-                about="Counters and gauges, in the text format of Prometheus.",
-                others={CONTENT_TYPE_LATEST: "countermand_ready 1.0\n"},
+                about="What was counted, in the text format of Prometheus, or as OpenMetrics.",
+                others={
+                    PROMETHEUS: "countermand_ready 1.0\n",
+                    OPENMETRICS: "countermand_ready 1.0\n# EOF\n",
+                },
             )
         },
     ),

@@ -19,10 +19,15 @@ KINDS = (
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
-    """Where a page may be had, no live stream is opened: it lasts as long as its job."""
+    """Where a page may be had, no live stream is opened: it lasts as long as its job.
+
+    Nobody waits long for jobs either, most of which are drafts or wait for others.
+    """
     answered = case.operation.definition.raw["responses"].get("200", {})
     if "text/event-stream" in answered.get("content", {}):
         case.headers["Accept"] = "application/json"
+    if str(case.headers.get("Prefer", "")).startswith("wait="):
+        case.headers["Prefer"] = "wait=1"
 
 
 @schemathesis.hook

@@ -190,6 +190,10 @@ PROOFS = (
         "sse_clients",
         "three client libraries and a browser, cut 50 times each, see every event of a job once",
     ),
+    _acceptance(
+        "audience",
+        "900 readers are as late with 100 more who never read; 160 KiB of memory a client at most",
+    ),
     Proof(
         "websocket-peer",
         "the package websockets authenticates, subscribes, is told of a job's end, and is refused",

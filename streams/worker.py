@@ -243,6 +243,7 @@ class Worker:
             worker=self._settings.name,
             now=self._clock.now().timestamp(),
             lease=self._settings.lease,
+            in_order=self._registry.get(work.operation).in_order,
         )
         return control, claimed
 

@@ -326,12 +326,19 @@ def dispatch(
 
 
 def claim(
-    connection: Connection, work: Work, *, worker: str, now: float, lease: float
+    connection: Connection,
+    work: Work,
+    *,
+    worker: str,
+    now: float,
+    lease: float,
+    in_order: bool = False,
 ) -> list[Claimed]:
     """Take the chunks of a message that are still to be worked; counts a start each.
 
     A chunk is left out when its epoch or attempt moved on, when it has an outcome, when
-    another worker holds its lease, or when it is not the turn of an undo.
+    another worker holds its lease, or when it is not its turn: of an undo, and of work that
+    is done ``in_order``.
     """
     claimed: list[Claimed] = []
     for attempt in sorted({chunk.attempt for chunk in work.chunks}):
@@ -360,15 +367,16 @@ def claim(
             for chunk, cause, generation, items, target, starts in rows
         ]
     claimed.sort(key=lambda chunk: chunk.chunk)
-    if any(chunk.cause.undoing for chunk in claimed):
+    if claimed and (in_order or any(chunk.cause.undoing for chunk in claimed)):
         return _in_turn(connection, claimed)
     return claimed
 
 
 def _in_turn(connection: Connection, claimed: Sequence[Claimed]) -> list[Claimed]:
-    """Those before which nothing of the job waits: undo reverses the order of the commits.
+    """Those before which nothing of the job waits.
 
-    The others are given back and found again by the sweep.
+    Undo reverses the order of the commits, and what a dead worker has left must not be
+    overtaken by what was to come after it. The others are given back and found again by the sweep.
     """
     pending = _PENDING.run(connection, job=claimed[0].job_id, many=len(claimed))
     first = [

@@ -9,8 +9,10 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, select
 
+from domain.events import JobStatus
 from domain.outcomes import Closing, Done
 from domain.registry import Registry
+from streams import topics
 from streams.envelope import decode_work
 from streams.stores import chunks as chunk_store
 from streams.stores import ledger as ledgers
@@ -106,6 +108,34 @@ async def _patience(stages: Stages) -> float:
         lambda connection: connection.scalar(select(chunks.c.claim_by).where(chunks.c.open))
     )
     return round(float(claim_by) - now, 3)
+
+
+async def test_what_a_dead_worker_has_left_is_not_overtaken(stages: Stages) -> None:
+    """Of two items on one record the later one wins, whoever dies meanwhile."""
+    await stages.submit("stock.create", [{"name": "x"}] * 200)
+    await stages.run_dry()
+    items = [{"id": number, "amount": 1} for number in range(1, 201)]
+    job_id = await stages.submit("stock.add", items)
+    first, second = (one for one in stages.bus if one.topic == topics.work("stock"))
+    stages.bus.clear()
+
+    def die(connection: Connection) -> list[Claimed]:
+        now = stages.clock.now().timestamp()
+        work = decode_work(first.value)
+        return chunk_store.claim(
+            connection, work, worker="dead", now=now, lease=LEASE, in_order=True
+        )
+
+    assert [one.chunk for one in stages.database.write_now(die)] == [0]
+    await stages.deliver(second)
+    assert await stages.rows("SELECT sum(amount) FROM stock") == [(0,)], "it is not its turn"
+    await stages.mend()
+    assert (await stages.job(job_id)).status is JobStatus.COMPLETED
+    assert await stages.rows("SELECT sum(amount) FROM stock") == [(200,)]
+    order = f"SELECT chunk FROM outcomes WHERE job_id = '{job_id}' ORDER BY sequence"
+    assert await stages.rows(order) == [(0,), (1,)]
+    started = f"SELECT starts FROM chunks WHERE job_id = '{job_id}' ORDER BY chunk"
+    assert await stages.rows(started) == [(2,), (1,)], "a start that was no turn does not count"
 
 
 async def test_of_two_workers_on_one_attempt_one_writes(stages: Stages) -> None:

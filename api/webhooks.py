@@ -59,10 +59,10 @@ async def index(request: web.Request) -> web.Response:
     """The tenant's webhooks, the oldest first."""
     own, query = edge(request), Parameters(request, ("cursor", "limit"))
     limit = query.integer("limit", 1, own.limits.max_page) or own.limits.page
-    after = query.text("cursor") or ""
-    if after and not _WEBHOOK_ID.fullmatch(after):
+    after = query.given("cursor")
+    if after is not None and not _WEBHOOK_ID.fullmatch(after):
         raise wrong("cursor must be that of the page before", "cursor")
-    rows = await own.webhooks.page(caller(request).tenant, after, limit + 1)
+    rows = await own.webhooks.page(caller(request).tenant, after or "", limit + 1)
     following = rows[limit - 1].webhook_id if len(rows) > limit else None
     return answer({"items": [document(row) for row in rows[:limit]], "next_cursor": following})
 

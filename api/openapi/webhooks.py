@@ -183,7 +183,7 @@ SENDING: Final[Mapping[tuple[str, str], Told]] = {
             query(
                 "cursor",
                 "The `next_cursor` of the page before.",
-                {"type": "string", "pattern": "^[0-9A-Za-z]+$"},
+                {"type": "string", "pattern": "^[0-9a-f]{32}$"},
             ),
             LIMIT,
         ),

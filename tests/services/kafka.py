@@ -163,8 +163,16 @@ class KafkaBroker:
         self.start()
 
     def freeze(self) -> None:
-        """SIGSTOP: connections stay open and nothing answers."""
+        """SIGSTOP: connections stay open and nothing answers, from when this returns.
+
+        The signal is taken by one thread, and on a busy machine others go on for a while.
+        """
         os.kill(self.pid, signal.SIGSTOP)
+        ends = time.monotonic() + _STOP_SECONDS
+        while not _is_stopped(self.pid):
+            if time.monotonic() > ends:
+                raise KafkaFailed(f"broker {self.pid} goes on in spite of SIGSTOP")
+            time.sleep(0.005)
 
     def thaw(self) -> None:
         """SIGCONT, the end of `freeze`."""
@@ -351,6 +359,15 @@ def _free_ports(count: int) -> list[int]:
                 held.enter_context(socket.create_server(("127.0.0.1", port)))
                 ports.append(port)
         return ports
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether no thread of a process goes on; the state follows the name, in parentheses."""
+    states = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            states.append((thread / "stat").read_text().rpartition(")")[2].split()[0])
+    return bool(states) and set(states) <= {"T", "t"}
 
 
 def _tail(log: Path) -> str:

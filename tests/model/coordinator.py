@@ -195,8 +195,6 @@ class Coordinator(Families):
     def _records(self, tables: JobTables, more: int) -> list[Record]:
         """New ones; a job that does what was planned has those of the dry run."""
         plan = tables.options.plan
-        if not more:
-            return []
         if tables.manifest is not None:
             return self._selected(tables, tables.manifest)
         if plan is None:

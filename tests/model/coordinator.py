@@ -14,7 +14,6 @@ from domain.events import (
     Cause,
     ChunksPlanned,
     ItemsEdited,
-    JobArchived,
     JobCancelled,
     JobEvent,
     JobRejected,
@@ -82,7 +81,7 @@ class Coordinator(Families):
         else:
             self._send(tables)
             for job_id in told:
-                self.hint(job_id)
+                self._hint(job_id)
 
     def snapshot(self, job_id: str) -> None:
         """Store the live job's state, after the commit of its events."""
@@ -170,8 +169,6 @@ class Coordinator(Families):
             more = event.counts.total - len(tables.records)
             tables.records += self._records(tables, more)
         match event:
-            case JobArchived():
-                tables.was = event.was
             case ChunksPlanned():
                 self._dispatched(tables, event)
             case ItemsEdited():
@@ -195,18 +192,9 @@ class Coordinator(Families):
     def _records(self, tables: JobTables, more: int) -> list[Record]:
         """New ones; a job that does what was planned has those of the dry run."""
         plan = tables.options.plan
-        if tables.manifest is not None:
-            return self._selected(tables, tables.manifest)
         if plan is None:
             return [Record() for _ in range(more)]
         return copy.deepcopy(self._store.jobs[plan.job_id].records[:more])
-
-    def _selected(self, tables: JobTables, manifest: str) -> list[Record]:
-        """Rule 23: the records that a filter has found, and the versions that it has seen."""
-        source, found = self._store.manifests[manifest]
-        records = [self._store.jobs[source].records[position] for position in found]
-        tables.seen = dict(enumerate(found.values()))
-        return [Record(each.version, each.value, each.value) for each in records]
 
     def _dispatched(self, tables: JobTables, event: ChunksPlanned) -> None:
         for planned in event.chunks:
@@ -271,10 +259,9 @@ class Coordinator(Families):
         for tables in self._store.jobs.values():
             if tables.timer is not None and tables.timer <= self._store.now:
                 tables.timer = self._store.now + AGAIN
-                self.hint(tables.job_id)
+                self._hint(tables.job_id)
 
-    def hint(self, job_id: str) -> None:
-        """Have somebody look at a job."""
+    def _hint(self, job_id: str) -> None:
         name = self._store.name("hint")
         self._store.send(
             RecordOutcomes(command_id=name, job_id=job_id, tenant="local", actor="engine")
@@ -297,7 +284,7 @@ class Coordinator(Families):
         # It is recorded after those that give way, so that its parts go before them.
         died.sequence = self._store.next()
         tables.settle(row.chunk, died)
-        self.hint(tables.job_id)
+        self._hint(tables.job_id)
 
     def _give_way(self, tables: JobTables, killer: ChunkRow) -> None:
         """The undos behind a killer are revoked, the last one first."""

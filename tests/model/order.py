@@ -16,15 +16,12 @@ from domain.events import (
     DependenciesMet,
     ItemsAppended,
     JobApproved,
-    JobArchived,
     JobCancelling,
-    JobEmptied,
     JobEvent,
     JobOpened,
     JobPaused,
     JobResumed,
     JobSealed,
-    JobShredded,
     JobSkipped,
     JobStatus,
     JobSubmitted,
@@ -34,7 +31,6 @@ from domain.events import (
 )
 from domain.outcomes import Counts
 from domain.steps import behind
-from tests.model.asked import Asked
 from tests.model.loading import MAPPER
 from tests.model.tables import Store
 
@@ -61,13 +57,6 @@ class _Known:
     planned: bool = False
     taken_at: int | None = None
     undoing: tuple[int, ...] = ()
-    was: JobStatus | None = None
-    shredded: bool = False
-
-    @property
-    def ended(self) -> JobStatus:
-        """How it is, or had ended before it was put away."""
-        return self.was or self.status
 
     @property
     def stands(self) -> bool:
@@ -82,7 +71,6 @@ class Order:
         self._store = store
         self._heard = 0
         self._known: dict[str, _Known] = {}
-        self._asked = Asked(store)
 
     def check(self) -> None:
         """Take in what is new."""
@@ -90,7 +78,6 @@ class Order:
             told = [(job_id, MAPPER.to_domain_event(stored)) for job_id, stored in commit]
             for job_id, event in told:
                 self._hear(job_id, event)
-                self._asked.hear(job_id, event)
             for job_id, event in told:
                 self._confirmed(self._known[job_id], event)
         self._heard = len(self._store.commits)
@@ -106,14 +93,13 @@ class Order:
         job = self._known[job_id]
         self._among_jobs(job, event)
         self._over_time(job, event)
-        self._kept(job, event)
         job.version, job.status, job.counts = event.originator_version, event.status, event.counts
 
     def _among_jobs(self, job: _Known, event: JobEvent) -> None:
         match event:
             case DependenciesMet():
                 for after in job.spec.options.after:
-                    ended = self._known[after.job_id].ended
+                    ended = self._known[after.job_id].status
                     assert ended in SUITABLE[after.end], f"it starts although one is {ended}"
                 job.free = True
             case JobSkipped():
@@ -130,20 +116,9 @@ class Order:
             case JobSubmitted() | JobApproved() if job.spec.options.plan is not None:
                 self._planned(job)
 
-    def _kept(self, job: _Known, event: JobEvent) -> None:
-        """What is shredded can be read nowhere, and what is put away is in a file."""
-        match event:
-            case JobArchived():
-                job.was = event.was
-            case JobShredded():
-                job.shredded = True
-            case JobEmptied():
-                file = self._store.files[event.file.name]
-                assert not (job.shredded and file.clear), "a file has what was shredded"
-
     def _skipped(self, job: _Known, event: JobSkipped) -> None:
         (after,) = [a for a in job.spec.options.after if a.job_id == event.needs]
-        ended = self._known[event.needs].ended
+        ended = self._known[event.needs].status
         assert (ended, event.ended.terminal) == (event.ended, True)
         assert ended not in SUITABLE[after.end] or after.consume, "skipped in vain"
         assert f"job {event.needs}" in event.reason, "it does not say because of whom"
@@ -227,7 +202,7 @@ class Order:
             assert all(job.status.terminal for job in jobs), "it has ended before its jobs"
             for name, said in batch.counts:
                 assert said == sum(getattr(job.counts, name) for job in jobs), name
-        statuses = {job.ended for job in jobs}
+        statuses = {job.status for job in jobs}
         if batch.status is JobStatus.COMPLETED:
             assert statuses == {JobStatus.COMPLETED}
         if batch.status is JobStatus.ROLLED_BACK:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import struct
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,6 +20,7 @@ from streams.stores.database import Database
 from streams.stores.event_order import CHANNEL
 from streams.stores.events import EventRecorder, SnapshotRecorder
 from streams.stores.schema import events, snapshots
+from tests.processor_time import processor_time
 from tests.stored_events import append, stored_event, submitted, work
 
 
@@ -306,9 +306,9 @@ def test_the_recorder_adds_little_to_what_sqlite_needs(sqlite_database: Database
     recorder = EventRecorder(sqlite_database)
 
     def write(connection: Connection) -> float:
-        start = time.process_time()
-        for version in range(1, 1001):
-            recorder.insert_events([stored_event("a", version)], connection=connection)
-        return (time.process_time() - start) * 1000
+        with processor_time() as taken:
+            for version in range(1, 1001):
+                recorder.insert_events([stored_event("a", version)], connection=connection)
+        return taken.seconds * 1000
 
     assert sqlite_database.write_now(write) < 500, "microseconds an event; usually about 50"

@@ -1,0 +1,1 @@
+"""File formats of annotated texts and images. Each is one module, its reader beside its writer."""

@@ -17,9 +17,9 @@ class Waiting:
         """The decision on a command is stored, by this very process."""
         self._settle(command_id, decision)
 
-    def hear(self, command_id: str) -> None:
-        """Another process says that the decision is stored: it is to be read."""
-        self._settle(command_id, None)
+    def hear(self, command_id: str, decision: Decision | None) -> None:
+        """Another process says that the decision is stored; None is to be read."""
+        self._settle(command_id, decision)
 
     def _settle(self, command_id: str, decision: Decision | None) -> None:
         waiting = self._waiting.get(command_id)

@@ -346,7 +346,7 @@ class Coordinator:
             store_decision(
                 connection, command.command_id, step.decision, self._clock.now().timestamp()
             )
-            announce_decision(connection, command.command_id)
+            announce_decision(connection, command.command_id, step.decision)
             self._failpoints.reach(Failpoint.AFTER_DECISION)
         return step
 

@@ -274,9 +274,7 @@ class Decider:
             return
         check_fed(command.spec.options)
         source = self._uploaded(connection, command.tenant, command.source)
-        payloads.require_upload(
-            connection, source, tenant=command.tenant, job_id=job.id, first_item=0
-        )
+        _hold(connection, command, source, first_item=0)
         check_whole(command.spec, source.items, source.size)
         repeated = self._repeated(connection, job.id, command.spec, source.upload_id)
         planned.begin(connection, self._tables, command.tenant, job.id, command.spec, source.sha256)
@@ -353,9 +351,7 @@ class Decider:
         check_whole(job.spec, first + source.items, job.size + source.size)
         if job.options.key is not None:
             keys.ensure_keys(connection, source.upload_id, job.options.key)
-        payloads.require_upload(
-            connection, source, tenant=command.tenant, job_id=job.id, first_item=first
-        )
+        _hold(connection, command, source, first_item=first)
         job.append(
             stamp, part=command.part, items=source.items, size=source.size, sha256=source.sha256
         )
@@ -369,16 +365,11 @@ class Decider:
         """The items as an upload; those that came in the command are stored now."""
         if isinstance(source, UploadedItems):
             return source
-        upload_id = self._ids.new()
         cutter = payloads.PartCutter()
         parts = [part for item in source.items for part in cutter.feed(orjson.dumps(item) + b"\n")]
         parts += cutter.finish()
-        payloads.open_upload(connection, upload_id, tenant, self._clock.now().timestamp())
-        payloads.store_parts(connection, upload_id, parts)
-        stored = UploadedItems(
-            upload_id=upload_id, items=cutter.items, size=cutter.size, sha256=cutter.sha256
-        )
-        payloads.complete_upload(connection, stored)
+        stored, now = cutter.upload(self._ids.new()), self._clock.now().timestamp()
+        payloads.store_whole(connection, stored, tenant, now, parts)
         return stored
 
     def _revoke_open(self, connection: Connection, job: Job) -> None:
@@ -403,6 +394,24 @@ class Decider:
             outcomes.insert_outcomes(connection, [row])
             outcomes.drop_item_results(connection, job.id, number)
         self._take_in(connection, job)
+
+
+def _hold(
+    connection: Connection,
+    command: SubmitJob | AppendItems,
+    source: UploadedItems,
+    *,
+    first_item: int,
+) -> None:
+    """Hold the upload of a command; what came in the command itself, nobody else knows yet."""
+    if source is command.source:
+        payloads.require_upload(
+            connection,
+            source,
+            tenant=command.tenant,
+            job_id=command.job_id,
+            first_item=first_item,
+        )
 
 
 def _check_same(connection: Connection, job: Job, part: int, source: UploadedItems) -> None:

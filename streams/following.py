@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import Connection
 
 from domain.approval import ApprovalPolicy
-from domain.commands import JobSpec, UploadedItems
+from domain.commands import JobSpec
 from domain.dependencies import Ends, all_ended
 from domain.errors import InvalidCommand
 from domain.events import JobStatus
@@ -104,7 +104,6 @@ class Follower:
         """A part from the next windows that have results; False when no more has any."""
         after = (max(job.parts) + 1) * WINDOW - 1 if job.parts else -1
         cutter, last, found = PartCutter(), -1, 0
-        upload_id = self._ids.new()
         parts: list[payloads.Part] = []
         for number, (window, views) in enumerate(_succeeded(connection, source, after), start=1):
             for view in views:
@@ -115,12 +114,8 @@ class Follower:
         if not found:
             return False
         parts += cutter.finish()
-        payloads.open_upload(connection, upload_id, job.tenant, self._clock.now().timestamp())
-        payloads.store_parts(connection, upload_id, parts)
-        stored = UploadedItems(
-            upload_id=upload_id, items=cutter.items, size=cutter.size, sha256=cutter.sha256
-        )
-        payloads.complete_upload(connection, stored)
+        stored, now = cutter.upload(self._ids.new()), self._clock.now().timestamp()
+        payloads.store_whole(connection, stored, job.tenant, now, parts)
         first = job.counts.total
         job.feed(
             self._stamp(),

@@ -91,10 +91,7 @@ async def received(
     _check_size(upload, cutter)
     if cutter.items == 0 and not upload.may_be_empty:
         raise InvalidCommand("a job needs at least one item; send some", pointer="/items")
-    source = UploadedItems(
-        upload_id=upload.upload_id, items=cutter.items, size=cutter.size, sha256=cutter.sha256
-    )
-    upload.source = source
+    source = upload.source = cutter.upload(upload.upload_id)
     return source, (upload, waiting)
 
 

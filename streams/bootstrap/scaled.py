@@ -97,10 +97,10 @@ async def api(
             reader.heard(payload)
             tail.heard()
 
-        def decided(command_id: str | None) -> None:
+        def decided(payload: str | None) -> None:
             """A decision was stored; one that was missed is found by who waits for it."""
-            if command_id is not None:
-                waiting.hear(command_id)
+            if payload is not None:
+                waiting.hear(*decisions.heard_decision(payload))
 
         channels = {
             decisions.CHANNEL: decided,

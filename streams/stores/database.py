@@ -93,18 +93,19 @@ class Database:
         """
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _engine(self.url, READERS, session, overflow=MORE_READING)
-        # Connections of their own keep what writers have cached, pages and statements: a
-        # transaction that is rolled back, as all reads are, has PostgreSQL's client forget them.
-        self._writing = _engine(self.url, 1 if self.is_sqlite else WRITERS, session)
-        for engine in (self.engine, self._writing):
+        # Connections of their own: what is read beside a transaction takes none of the writers'.
+        self._reading = _engine(self.url, READERS, session, overflow=MORE_READING)
+        self.engine = _engine(self.url, 1 if self.is_sqlite else WRITERS, session)
+        if not self.is_sqlite:
+            event.listen(self._reading, "connect", _postgres_read_only)
+        for engine in (self._reading, self.engine):
             engine.update_execution_options(**{sealing.OPTION: key})
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
         writers = 1 if self.is_sqlite else WRITERS
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="db-write")
 
     async def read(self, work: Work[T]) -> T:
-        """The result of ``work``; nothing that it writes is kept."""
+        """The result of ``work``, which writes nothing: it would be refused, or forgotten."""
         return await self._run(self._readers, partial(self.read_now, work))
 
     async def write(self, work: Work[T], *, lasting: bool = True) -> T:
@@ -132,13 +133,17 @@ class Database:
         return _repeated(lambda: self._write_once(work, lasting=lasting))
 
     def _read_once(self, work: Work[T]) -> T:
-        with _translated(), self.engine.connect() as connection:
+        with _translated(), self._reading.connect() as connection:
             connection.execution_options(**{_READ: True})
-            with closing(connection.begin()):
+            if self.is_sqlite:
+                with closing(connection.begin()):
+                    return work(connection)
+            # PostgreSQL's client forgets prepared statements at a rollback, not at a commit.
+            with connection.begin():
                 return work(connection)
 
     def _write_once(self, work: Work[T], *, lasting: bool) -> T:
-        with _translated(), self._writing.connect() as connection:
+        with _translated(), self.engine.connect() as connection:
             connection.execution_options(**{_LASTING: lasting})
             with connection.begin():
                 return work(connection)
@@ -150,8 +155,8 @@ class Database:
         """Wait for work under way, then close all connections."""
         self._readers.shutdown()
         self._writers.shutdown()
+        self._reading.dispose()
         self.engine.dispose()
-        self._writing.dispose()
 
     def __enter__(self) -> Database:
         return self
@@ -222,6 +227,10 @@ def _sqlite_begin(connection: Connection) -> None:
         run_bare(connection, f"PRAGMA synchronous={wanted}", ())
         connection.info[_LASTING] = wanted
     run_bare(connection, "BEGIN IMMEDIATE", ())
+
+
+def _postgres_read_only(connection: Any, _record: Any) -> None:
+    connection.read_only = True
 
 
 def _postgres_begin(connection: Connection) -> None:

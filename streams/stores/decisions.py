@@ -17,8 +17,12 @@ from streams.stores.schema import decisions, reservations, timers
 from streams.stores.statements import INSERTS, fixed, insertion
 
 TIMERS_AT_ONCE = 100
-CHANNEL = "countermand_decisions"
-"""What PostgreSQL notifies when a decision was committed; the payload is the command's id."""
+CHANNEL = "countermand_decided"
+"""What PostgreSQL notifies when a decision was committed: job, version and command.
+
+The decision that refuses a command is to be read: it may be longer than a notification.
+"""
+_REFUSED = "- -"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +95,17 @@ def store_decision(connection: Connection, command_id: str, decision: Decision, 
     )
 
 
-def announce_decision(connection: Connection, command_id: str) -> None:
+def announce_decision(connection: Connection, command_id: str, decision: Decision) -> None:
     """Once committed, wake who waits for it in another process."""
-    notify(connection, CHANNEL, command_id)
+    decided = _REFUSED if decision.problem else f"{decision.job_id} {decision.version}"
+    notify(connection, CHANNEL, f"{decided} {command_id}")
+
+
+def heard_decision(payload: str) -> tuple[str, Decision | None]:
+    """The command that a notification is about, and its decision unless that is to be read."""
+    job_id, version, command_id = payload.split(" ", 2)
+    decided = None if payload.startswith(_REFUSED) else Decision(job_id, int(version))
+    return command_id, decided
 
 
 def is_reserved(connection: Connection, tenant: str, key: str) -> bool:

@@ -19,9 +19,7 @@ from streams.stores.payloads import (
     Part,
     PartCutter,
     claim_upload,
-    complete_upload,
-    open_upload,
-    store_parts,
+    store_whole,
 )
 
 
@@ -44,11 +42,7 @@ def store_edit(
     for line in (orjson.dumps(edit.items.to_json()), *edit.lines):
         parts += cutter.feed(line + b"\n")
     parts += cutter.finish()
-    open_upload(connection, upload_id, tenant, edit.at)
-    store_parts(connection, upload_id, parts)
-    stored = UploadedItems(
-        upload_id=upload_id, items=cutter.items, size=cutter.size, sha256=cutter.sha256
-    )
-    complete_upload(connection, stored)
+    stored = cutter.upload(upload_id)
+    store_whole(connection, stored, tenant, edit.at, parts)
     claim_upload(connection, stored, job_id=job_id, part=-edition, first_item=EDITS_FROM + edition)
     return stored

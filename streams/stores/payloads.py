@@ -81,6 +81,12 @@ class PartCutter:
         """Hex digest of all lines so far, each with its newline."""
         return self._digest.hexdigest()
 
+    def upload(self, upload_id: str) -> UploadedItems:
+        """All lines so far, as an upload of that id."""
+        return UploadedItems(
+            upload_id=upload_id, items=self.items, size=self.size, sha256=self.sha256
+        )
+
     def _take(self, lines: Iterable[bytes]) -> list[Part]:
         full: list[Part] = []
         for line in lines:
@@ -181,9 +187,32 @@ def open_upload(connection: Connection, upload_id: str, tenant: str, now: float)
     sealing.open_key(connection, upload_id)
 
 
-def store_parts(connection: Connection, upload_id: str, parts: Sequence[Part]) -> None:
-    """Store parts of an upload."""
-    stored = sealing.sealed(connection, upload_id, [(part.number, part.data) for part in parts])
+def store_whole(
+    connection: Connection, upload: UploadedItems, tenant: str, now: float, parts: Sequence[Part]
+) -> None:
+    """Store a new upload with all of its parts."""
+    _INSERT_UPLOAD.run(
+        connection,
+        upload_id=upload.upload_id,
+        tenant=tenant,
+        created_at=now,
+        items=upload.items,
+        size=upload.size,
+        sha256=upload.sha256,
+        complete=True,
+    )
+    store_parts(connection, upload.upload_id, parts, sealing.open_key(connection, upload.upload_id))
+
+
+def store_parts(
+    connection: Connection,
+    upload_id: str,
+    parts: Sequence[Part],
+    key: sealing.StoredKey | None = None,
+) -> None:
+    """Store parts of an upload; its key is read, unless it is given."""
+    named = [(part.number, part.data) for part in parts]
+    stored = sealing.sealed(connection, upload_id, named, key)
     _INSERT_PART.run_many(
         connection,
         [

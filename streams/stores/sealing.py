@@ -116,23 +116,38 @@ def key_of(connection: Connection) -> InstallationKey | None:
     return found if isinstance(found, InstallationKey) else None
 
 
-def open_key(connection: Connection, upload_id: str) -> None:
+StoredKey = tuple[str, bytes]
+"""How an upload is sealed, and its data key as it is stored."""
+
+
+def open_key(connection: Connection, upload_id: str) -> StoredKey:
     """Give a new upload its data key, if this installation seals."""
     key = key_of(connection)
-    if key is None:
-        _INSERT_KEY.run(connection, upload_id=upload_id, algorithm=PLAIN, key=b"")
-        return
-    wrapped = key.new_key(upload_id)
-    _INSERT_KEY.run(connection, upload_id=upload_id, algorithm=AES_GCM, key=wrapped)
+    stored = (PLAIN, b"") if key is None else (AES_GCM, key.new_key(upload_id))
+    _INSERT_KEY.run(connection, upload_id=upload_id, algorithm=stored[0], key=stored[1])
+    return stored
 
 
-def sealed(connection: Connection, upload_id: str, parts: list[tuple[int, bytes]]) -> list[bytes]:
-    """Parts of an upload, by number, as they are to be stored."""
-    algorithm, wrapped = _KEY.run(connection, upload=upload_id).first() or (PLAIN, b"")
+def sealed(
+    connection: Connection,
+    upload_id: str,
+    parts: list[tuple[int, bytes]],
+    stored: StoredKey | None = None,
+) -> list[bytes]:
+    """Parts of an upload, by number, as they are to be stored.
+
+    Its key is read, unless it is given as ``stored``.
+    """
+    algorithm, wrapped = stored or _key(connection, upload_id)
     if algorithm == PLAIN:
         return [data for _, data in parts]
     key = _data_key(connection, upload_id, algorithm, wrapped)
     return [_sealed(key, data, _place(upload_id, number)) for number, data in parts]
+
+
+def _key(connection: Connection, upload_id: str) -> StoredKey:
+    algorithm, wrapped = _KEY.run(connection, upload=upload_id).first() or (PLAIN, b"")
+    return algorithm, wrapped
 
 
 def stored_part(connection: Connection, upload_id: str, number: int) -> bytes:

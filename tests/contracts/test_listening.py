@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from streams.stores import decisions, event_order, migrate
 from streams.stores.database import Database
-from streams.stores.decisions import announce_decision
+from streams.stores.decisions import Decision, announce_decision, heard_decision
 from streams.stores.listening import listening
 from tests.services.postgres import PostgresServer
 from tests.stored_events import append, stored_event
@@ -165,7 +165,7 @@ async def test_sqlite_has_nothing_to_listen_to(sqlite_database: Database) -> Non
     heard = Heard()
     url = sqlite_database.url.render_as_string()
     async with listening(url, {"news": heard}):
-        sqlite_database.write_now(lambda connection: announce_decision(connection, "c"))
+        sqlite_database.write_now(lambda connection: announce_decision(connection, "c", TAKEN))
     assert heard.nothing
 
 
@@ -179,10 +179,16 @@ async def test_events_and_decisions_are_announced_once_committed(postgres_databa
             assert await decided.next() is AGAIN
             with pytest.raises(RolledBack):
                 await database.write(announced_in_vain)
-            await database.write(lambda connection: announce_decision(connection, "c-1"))
+            await database.write(lambda connection: announce_decision(connection, "c 1", TAKEN))
+            await database.write(lambda connection: announce_decision(connection, "c-2", REFUSED))
             (number,) = await asyncio.to_thread(append, database, stored_event("job", 1))
-            assert await decided.next() == "c-1"
+            assert heard_decision(await decided.next() or "") == ("c 1", TAKEN)
+            assert heard_decision(await decided.next() or "") == ("c-2", None)
             assert await events.next() == f"{number} job 1"
+
+
+TAKEN = Decision("job", 3)
+REFUSED = Decision("job", 3, {"code": "wrong_state", "message": "it has ended", "pointer": ""})
 
 
 class RolledBack(Exception):
@@ -190,7 +196,7 @@ class RolledBack(Exception):
 
 
 def announced_in_vain(connection: Connection) -> None:
-    announce_decision(connection, "never")
+    announce_decision(connection, "never", TAKEN)
     raise RolledBack
 
 

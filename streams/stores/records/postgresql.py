@@ -42,7 +42,7 @@ from domain.errors import PluginInvalid, StoreUnavailable
 from streams.stores.records.backend import NUMBERS
 from streams.stores.records.images import Cells
 from streams.stores.records.shape import Shape
-from streams.stores.statements import Prepared, Row, prepare, run_journey
+from streams.stores.statements import Prepared, Row, prepare, run_journey, run_sql
 
 _ROWS = "rows"
 _LOCK_SPACE = 0x436D
@@ -125,26 +125,31 @@ class PostgresBackend:
     def allocate(self, connection: Connection, shape: Shape, table_id: int, count: int) -> int:
         """Take a block from the key's own sequence.
 
-        A counter in a row would make every writer wait for the commit of the one before.
-        The sequence is moved under a lock of a few hundred microseconds instead: it is
-        taken in a savepoint and goes with it, while the sequence stays where it was moved.
-        Who inserts without the port may take a number in between; then the next block is.
+        A counter in a row would make every writer wait for the commit of the one before. Of
+        numbers drawn one after the other a neighbour may have drawn some: such a block is left,
+        and another one drawn under a lock of a few hundred microseconds. That is taken in a
+        savepoint and goes with it, while the sequence stays where it was moved; but the client
+        forgets its prepared statements then, so it is not the first way. Who inserts without the
+        port may take a number in between even so; then the next block is drawn.
         """
+        moved = _next_numbers(shape, "%(count)s")
+        drawn = run_sql(connection, moved, {"count": count}).rows[0]
         for _ in range(_ALLOCATIONS):
-            _, _, ((first, last),), *_ = run_journey(
-                connection,
-                "SAVEPOINT record_ids",
-                f"SELECT pg_advisory_xact_lock({_LOCK_SPACE}, {int(table_id)})",
-                _next_numbers(shape, count),
-                "ROLLBACK TO SAVEPOINT record_ids",
-                "RELEASE SAVEPOINT record_ids",
-            )
+            first, last = drawn
             if first is None:
                 raise PluginInvalid(
                     f"{shape.name}.id has no sequence; declare it as an integer primary key"
                 )
             if last - first + 1 == count:
                 return int(first)
+            _, _, (drawn,), *_ = run_journey(
+                connection,
+                "SAVEPOINT record_ids",
+                f"SELECT pg_advisory_xact_lock({_LOCK_SPACE}, {int(table_id)})",
+                _next_numbers(shape, str(int(count))),
+                "ROLLBACK TO SAVEPOINT record_ids",
+                "RELEASE SAVEPOINT record_ids",
+            )
         raise StoreUnavailable(f"no {count} ids in a row could be had for {shape.name}; try again")
 
 
@@ -238,11 +243,12 @@ def _update(shape: Shape, keys: tuple[str, ...]) -> Prepared:
     return prepare(update(shape.table).values(values).where(same), shape.dialect)
 
 
-def _next_numbers(shape: Shape, count: int) -> str:
+def _next_numbers(shape: Shape, count: str) -> str:
     """Moves the key's sequence; the first and the last number that it gave."""
     table = shape.dialect.identifier_preparer.format_table(shape.table).replace("'", "''")
+    table = table.replace("%", "%%") if count.startswith("%") else table
     return (
         "SELECT min(number), max(number) FROM (SELECT "  # noqa: S608 - quoted, and an integer
         f"nextval(pg_get_serial_sequence('{table}', 'id')) AS number "
-        f"FROM generate_series(1, {int(count)})) AS block"
+        f"FROM generate_series(1, {count})) AS block"
     )

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from threading import Lock
+from typing import Generic, TypeVar
 
 import orjson
 import structlog
@@ -28,6 +29,11 @@ WINDOW = 5_000
 """Places of the log, of all tenants, that one read looks at."""
 JOBS_KEPT = 5_000
 """Jobs whose tags are remembered."""
+EVENTS_KEPT = 2_048
+"""Events that were read last: who comes back, comes back with many others."""
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _COLUMNS = (events.c.job_id, events.c.version, events.c.alias, events.c.state, events.c.id)
 _LAST = fixed(select(func.max(events.c.id)))
@@ -70,13 +76,35 @@ class LogPage:
         return self.position < self.last
 
 
+class _Latest(Generic[K, V]):
+    """The values that were wanted last, so many of them; for any thread."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: K) -> V | None:
+        with self._lock:
+            found = self._values.get(key)
+            if found is not None:
+                self._values.move_to_end(key)
+            return found
+
+    def keep(self, key: K, value: V) -> None:
+        with self._lock:
+            self._values[key] = value
+            if len(self._values) > self._most:
+                self._values.popitem(last=False)
+
+
 class JobLog:
     """Reads the log; each method on the connection that it is given, in any thread."""
 
     def __init__(self, mapper: Mapper[str]) -> None:
         self._mapper = mapper
-        self._tags: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-        self._lock = Lock()
+        self._tags: _Latest[str, tuple[str, ...]] = _Latest(JOBS_KEPT)
+        self._read: _Latest[tuple[int, str, int], Logged] = _Latest(EVENTS_KEPT)
 
     def behind(self, connection: Connection, position: int, most: int) -> list[Logged]:
         """The next events of all tenants; raises Unavailable at one of a later release."""
@@ -106,28 +134,30 @@ class JobLog:
         found = []
         for row in rows:
             try:
-                event = stored_event(self._mapper, row)
+                found.append(self._one(connection, row))
             except UnsupportedVersion as later:
                 raise Unavailable(f"the log is not followed: {later.message}") from later
             except MessageUnreadable as damage:
                 log.error("event_not_shown", position=row.id, reason=damage.message)
-                continue
-            tags = self._tags_of(connection, event.originator_id)
-            found.append(Logged(row.id, event, tags))
+        return found
+
+    def _one(self, connection: Connection, row: Notification) -> Logged:
+        """An event as it is known, or read; reading it costs more than to fetch its row."""
+        key = row.id, str(row.originator_id), row.originator_version
+        found = self._read.get(key)
+        if found is None:
+            event = stored_event(self._mapper, row)
+            found = Logged(row.id, event, self._tags_of(connection, event.originator_id))
+            self._read.keep(key, found)
         return found
 
     def _tags_of(self, connection: Connection, job_id: str) -> tuple[str, ...]:
-        with self._lock:
-            known = self._tags.get(job_id)
-            if known is not None:
-                self._tags.move_to_end(job_id)
-                return known
+        known = self._tags.get(job_id)
+        if known is not None:
+            return known
         state = _FIRST.run(connection, job_id=job_id).scalar()
         found = () if state is None else _tags_in(bytes(state))
-        with self._lock:
-            self._tags[job_id] = found
-            while len(self._tags) > JOBS_KEPT:
-                self._tags.popitem(last=False)
+        self._tags.keep(job_id, found)
         return found
 
 

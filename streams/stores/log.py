@@ -7,7 +7,7 @@ commits, so that a reader who has seen one goes on behind it at any of them.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, TypeVar
@@ -76,6 +76,15 @@ class LogPage:
         return self.position < self.last
 
 
+Tagged = Sequence[frozenset[str]]
+"""Sets of tags, of each of which a job must have one; an empty set asks for none."""
+
+
+def is_tagged(wanted: Tagged, tags: Collection[str]) -> bool:
+    """Whether a job with these tags is one of those."""
+    return all(not some or not some.isdisjoint(tags) for some in wanted)
+
+
 class _Latest(Generic[K, V]):
     """The values that were wanted last, so many of them; for any thread."""
 
@@ -112,20 +121,19 @@ class JobLog:
         return self._logged(connection, [Notification(*row) for row in found])
 
     def page(
-        self, connection: Connection, tenant: str, after: int, most: int, tags: Collection[str]
+        self, connection: Connection, tenant: str, after: int, most: int, wanted: Tagged
     ) -> LogPage:
-        """Those of a tenant's events that one read finds, of jobs with one of the tags if given."""
+        """Those of a tenant's events that one read finds, of jobs that are tagged so."""
         last = last_position(connection)
         end = min(after + WINDOW, last)
         rows = _OF_TENANT.run(connection, after=after, last=end, tenant=tenant, most=most).rows
         found = [Notification(*row) for row in rows]
-        if tags:
+        if wanted:
             # Before they are read, which costs more.
-            wanted = set(tags)
             found = [
                 row
                 for row in found
-                if not wanted.isdisjoint(self._tags_of(connection, str(row.originator_id)))
+                if is_tagged(wanted, self._tags_of(connection, str(row.originator_id)))
             ]
         reached = int(rows[-1][-1]) if len(rows) == most else max(end, after)
         return LogPage(self._logged(connection, found), reached, last)

@@ -63,7 +63,7 @@ async def page(
     tags: tuple[str, ...] = (),
 ) -> LogPage:
     return await database.read(
-        partial(job_log.page, tenant=tenant, after=after, most=most, tags=tags)
+        partial(job_log.page, tenant=tenant, after=after, most=most, wanted=[frozenset(tags)])
     )
 
 

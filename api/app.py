@@ -65,6 +65,7 @@ _ADMINISTER, _OPERATE = needs(Permission.ADMINISTER), needs(Permission.OPERATE)
 _LATE = replace(_VIEW, late=True)
 _RUN = needs(Permission.SUBMIT, Permission.RUN_DESTRUCTIVE)
 _READ = needs(Permission.VIEW, Permission.EXPORT)
+_LISTED, _TAKEN = replace(_VIEW, narrowed=True), replace(_RUN, narrowed=True)
 
 _VERBS: Mapping[Verb, Rule] = {
     "pause": _SUBMIT,
@@ -81,8 +82,8 @@ _VERBS: Mapping[Verb, Rule] = {
 }
 
 ROUTES: tuple[Route, ...] = (
-    Route("POST", "/api/v1/jobs", submit.submit, _RUN),
-    Route("GET", "/api/v1/jobs", jobs.index, _VIEW),
+    Route("POST", "/api/v1/jobs", submit.submit, _TAKEN),
+    Route("GET", "/api/v1/jobs", jobs.index, _LISTED),
     Route("GET", _JOB, jobs.show, _VIEW),
     Route("POST", f"{_JOB}/items", submit.append, _RUN),
     Route("POST", f"{_JOB}/seal", submit.seal, _RUN),
@@ -93,8 +94,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_JOB}/edit", jobs.edit, _RUN),
     Route("GET", f"{_JOB}/events", events.events, _VIEW),
     Route("POST", f"{_JOB}/ticket", tickets.issue, _VIEW),
-    Route("GET", EVENTS, events.all_events, _VIEW),
-    Route("POST", f"{EVENTS}/ticket", tickets.issue_for_all, _VIEW),
+    Route("GET", EVENTS, events.all_events, _LISTED),
+    Route("POST", f"{EVENTS}/ticket", tickets.issue_for_all, _LISTED),
     Route("GET", SOCKET, websocket.connect, _LATE),
     Route("GET", "/api/v1/connections", websocket.statistics, _ADMINISTER),
     Route("GET", f"{_JOB}/progress", jobs.progress, _VIEW),
@@ -108,7 +109,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_JOB}/undo-preview", previews.show, _VIEW),
     Route("GET", f"{_JOB}/compensations", compensations.index, _VIEW),
     Route("POST", "/api/v1/batches", batches.submit, _RUN),
-    Route("GET", "/api/v1/operations", operations.operations, _VIEW),
+    Route("GET", "/api/v1/operations", operations.operations, _LISTED),
     Route("GET", "/api/v1/me", me.show, KNOWN),
     Route("POST", keys.KEYS, keys.create, _ADMINISTER),
     Route("GET", keys.KEYS, keys.index, _ADMINISTER),

@@ -14,7 +14,8 @@ from api.edge import Edge, caller, edge
 from api.log_feed import no_such_place
 from api.negotiation import preferred
 from api.parameters import MAX_ID, MAX_VERSION, Parameters, tags_of
-from streams.stores.log import Logged, LogPage
+from api.projects import scope
+from streams.stores.log import Logged, LogPage, Tagged, is_tagged
 
 
 async def events(request: web.Request) -> web.StreamResponse:
@@ -63,7 +64,7 @@ async def page_of_all(request: web.Request) -> web.Response:
     after = query.integer("after", 0, MAX_ID)
     limit = query.integer("limit", 1, own.limits.max_page) or own.limits.page
     wait = query.integer("wait", 0, own.limits.longest_wait) or 0
-    tags = tags_of(query)
+    tags = tags_of(query), scope(request)
     found = await _look(own, request, after, limit, tags)
     if wait and not found.events and not found.more:
         found = await _next_look(own, request, found.position, limit, tags, wait)
@@ -72,7 +73,7 @@ async def page_of_all(request: web.Request) -> web.Response:
 
 
 async def _look(
-    own: Edge, request: web.Request, after: int | None, limit: int, tags: frozenset[str]
+    own: Edge, request: web.Request, after: int | None, limit: int, tags: Tagged
 ) -> LogPage:
     found = await own.queries.log(caller(request).tenant, after, limit, tags)
     if after is not None and after > found.last:
@@ -81,12 +82,10 @@ async def _look(
 
 
 async def _next_look(
-    own: Edge, request: web.Request, after: int, limit: int, tags: frozenset[str], wait: int
+    own: Edge, request: web.Request, after: int, limit: int, tags: Tagged, wait: int
 ) -> LogPage:
     """What is there once something has happened, or when the time is over."""
-    following = own.tail.follow(
-        caller(request).tenant, lambda placed: not tags or not tags.isdisjoint(placed.tags)
-    )
+    following = own.tail.follow(caller(request).tenant, lambda placed: is_tagged(tags, placed.tags))
     async with following as (subscription, _):
         found = await _look(own, request, after, limit, tags)
         if found.events or found.more:

@@ -17,6 +17,7 @@ from api.fields import FIELDS, OF_JOB, OF_LISTED, only, wanted_fields
 from api.models import checked
 from api.parameters import MAX_VERSION, Parameters, wrong
 from api.ports import Verb
+from api.projects import scope
 from api.rules import demand
 from api.submit import accepted, idempotency_key
 from domain.commands import MAX_REASON, Adjustment, BatchUndo, Editing, Selection, UndoSelection
@@ -100,6 +101,7 @@ async def index(request: web.Request) -> web.Response:
         "sort": query.text("sort"),
         "cursor": query.text("cursor"),
         "limit": query.integer("limit", 1, MAX_PAGE),
+        "within": scope(request) or None,
     }
     given = {name: value for name, value in filters.items() if value is not None}
     fields = wanted_fields(query, OF_LISTED)

@@ -32,7 +32,7 @@ class WantedKey(Value):
     """The body of a new key."""
 
     name: Annotated[str, Field(max_length=100)]
-    roles: Annotated[tuple[Annotated[str, Field(max_length=50)], ...], Field(max_length=MAX_ROLES)]
+    roles: Annotated[tuple[Annotated[str, Field(max_length=150)], ...], Field(max_length=MAX_ROLES)]
     expires_at: AwareDatetime | None = None
 
 

@@ -15,6 +15,7 @@ from api.edge import REQUEST_ID, Edge, caller, edge
 from api.feed import Feed
 from api.log_feed import LogFeed
 from api.parameters import MAX_ID, MAX_VERSION, Parameters, integer, tags_of
+from api.projects import scope
 from api.standing import Standing
 from domain.errors import CountermandError
 
@@ -54,7 +55,7 @@ async def stream_all(request: web.Request) -> web.StreamResponse:
         own.hub,
         own.limits,
         tenant=caller(request).tenant,
-        tags=tags_of(query),
+        wanted=(tags_of(query), scope(request)),
         after=_last_seen(request, query, MAX_ID),
     )
     return await _sent(request, feed.frames())

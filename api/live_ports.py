@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol, TypeVar
 
 from domain.events import JobEvent
 from streams.callers import Caller
 from streams.live import LiveEvent, Placed, Wants
-from streams.stores.log import LogPage
+from streams.stores.log import LogPage, Tagged
 
 Happened_co = TypeVar("Happened_co", covariant=True)
 
@@ -60,8 +59,6 @@ class Broadcasts(Protocol):
 class TenantLog(Protocol):
     """What happened to all jobs of a tenant."""
 
-    async def log(
-        self, tenant: str, after: int | None, limit: int, tags: Collection[str] = ()
-    ) -> LogPage:
+    async def log(self, tenant: str, after: int | None, limit: int, wanted: Tagged = ()) -> LogPage:
         """What one look finds behind a position; None is the end of the log."""
         ...

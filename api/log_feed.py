@@ -15,6 +15,7 @@ from api.limits import Limits
 from api.live_ports import Hub, Subscription, Tail, TenantLog
 from api.problems import RequestRefused, refused
 from streams.live import Overflow, Placed
+from streams.stores.log import Tagged, is_tagged
 
 OPENED = "stream.opened"
 """The first event of each stream: where it begins, so that whoever is cut before the first
@@ -32,7 +33,7 @@ class LogFeed:
         limits: Limits,
         *,
         tenant: str,
-        tags: frozenset[str],
+        wanted: Tagged,
         after: int | None,
     ) -> None:
         """Behind position ``after``; None is from now on."""
@@ -41,7 +42,7 @@ class LogFeed:
         self._hub = hub
         self._limits = limits
         self._tenant = tenant
-        self._tags = tags
+        self._wanted = wanted
         self._last = after
         self._opened = False
 
@@ -58,7 +59,7 @@ class LogFeed:
 
     def wants(self, placed: Placed) -> bool:
         """Whether it is of one of the jobs that the client follows, or said to everybody."""
-        return placed.to_all or not self._tags or not self._tags.isdisjoint(placed.tags)
+        return placed.to_all or is_tagged(self._wanted, placed.tags)
 
     async def _follow(
         self, subscription: Subscription[Placed], position: int
@@ -100,7 +101,7 @@ class LogFeed:
         No more than that: a client that reads slowly must not keep a page of events in memory.
         """
         size = self._limits.replay_page
-        page = await self._log.log(self._tenant, after, size, self._tags)
+        page = await self._log.log(self._tenant, after, size, self._wanted)
         shown = [(self._hub.shown(logged.event), logged.position) for logged in page.events]
         frames = b"".join(sse.frame(each.name, each.text, place) for each, place in shown)
         return frames, page.position, page.more

@@ -9,6 +9,7 @@ from aiohttp import web
 from api.answers import answer
 from api.edge import IDENTITY, edge
 from api.parameters import Parameters
+from streams.callers import Caller
 
 
 async def show(request: web.Request) -> web.Response:
@@ -22,6 +23,15 @@ async def show(request: web.Request) -> web.Response:
             "tenant": caller.tenant,
             "actor": caller.actor,
             "permissions": sorted(permission.value for permission in caller.permissions),
+            "projects": _projects(caller),
             "expires_at": None if ends is None else datetime.fromtimestamp(ends, UTC).isoformat(),
         }
     )
+
+
+def _projects(caller: Caller) -> dict[str, list[str]]:
+    """What is allowed besides, by the project for whose jobs it is."""
+    found: dict[str, list[str]] = {}
+    for project, permission in sorted(caller.in_projects):
+        found.setdefault(project, []).append(permission.value)
+    return found

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from typing import Any, Final
 
 import zstandard
@@ -29,6 +30,8 @@ _STEP = 256
 """So many bytes of zstd are at most 64 blocks, which are at most 8 MB."""
 _WINDOW = 8 * 1024 * 1024
 _PIECE = 256_000
+_STREAM_WINDOW = 18
+"""Of zstd, in bits: what an answer without an end in sight keeps is 256 KB, not 2 MB."""
 _GZIP_BITS = zlib.MAX_WBITS | 16
 
 
@@ -38,7 +41,7 @@ async def packed(request: web.Request, response: web.Response, limits: Limits) -
     if response.content_type not in _PACKED or not isinstance(body, bytes):
         return response
     response.headers["Vary"] = "Accept-Encoding"
-    coding = wanted(",".join(request.headers.getall("Accept-Encoding", [])))
+    coding = _asked(request)
     if coding is None or len(body) < limits.pack_from:
         return response
     pack = _PACKERS[coding]
@@ -49,6 +52,42 @@ async def packed(request: web.Request, response: web.Response, limits: Limits) -
         # The same thing in other bytes, of which a strong tag would be a lie.
         response.headers["ETag"] = f"W/{tag}"
     return response
+
+
+def packed_stream(
+    request: web.Request, response: web.StreamResponse, blocks: AsyncGenerator[bytes, None]
+) -> AsyncGenerator[bytes, None]:
+    """The blocks of an answer, in the coding that its client would rather have."""
+    response.headers["Vary"] = "Accept-Encoding"
+    coding = _asked(request)
+    if coding is None:
+        return blocks
+    response.headers["Content-Encoding"] = coding
+    return _packed_blocks(blocks, coding)
+
+
+async def _packed_blocks(
+    blocks: AsyncGenerator[bytes, None], coding: str
+) -> AsyncGenerator[bytes, None]:
+    """Block after block, each of which can be unpacked as soon as it has come."""
+    packer, between = _packer(coding)
+    async with aclosing(blocks):
+        async for block in blocks:
+            yield packer.compress(block) + packer.flush(between)
+    yield packer.flush()
+
+
+def _packer(coding: str) -> tuple[Any, int]:
+    """What packs piece by piece, and how it is told to keep nothing back."""
+    if coding == GZIP:
+        return zlib.compressobj(5, zlib.DEFLATED, _GZIP_BITS), zlib.Z_SYNC_FLUSH
+    terms = zstandard.ZstdCompressionParameters.from_level(3, window_log=_STREAM_WINDOW)
+    packer = zstandard.ZstdCompressor(compression_params=terms).compressobj()
+    return packer, zstandard.COMPRESSOBJ_FLUSH_BLOCK
+
+
+def _asked(request: web.Request) -> str | None:
+    return wanted(",".join(request.headers.getall("Accept-Encoding", [])))
 
 
 def wanted(accept: str) -> str | None:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from api.edge import IDENTITY, TAKEN, edge
 from api.problems import refused
+from api.projects import as_of_jobs
 from domain.permissions import Permission
 from streams.identity import Identity
 
@@ -21,13 +22,15 @@ class Rule:
     """What a caller needs for a route: a permission, or to be known, or nothing at all.
 
     ``also`` are permissions that depend on what is asked for; the handler demands them.
-    ``late``: who opens a WebSocket may say in its first message who it is.
+    ``late``: who opens a WebSocket may say in its first message who it is. ``narrowed``: the
+    handler shows or takes only what is of the caller's projects (:mod:`api.projects`).
     """
 
     permission: Permission | None = None
     also: frozenset[Permission] = frozenset()
     known: bool = True
     late: bool = False
+    narrowed: bool = False
 
 
 OPEN: Final = Rule(known=False)
@@ -63,13 +66,13 @@ async def admit(request: web.Request) -> None:
         return
     if IDENTITY not in request:
         await _take_for(request, await edge(request).callers.identify(request))
-    _demand(request, rule)
+    await _demand(request, rule)
 
 
 async def admit_as(request: web.Request, identity: Identity) -> None:
     """Let somebody call the route who is known only now; raises an error unless they may."""
     await _take_for(request, identity)
-    _demand(request, _rule(request))
+    await _demand(request, _rule(request))
 
 
 async def _take_for(request: web.Request, identity: Identity) -> None:
@@ -77,9 +80,15 @@ async def _take_for(request: web.Request, identity: Identity) -> None:
     await _pace(request)
 
 
-def _demand(request: web.Request, rule: Rule) -> None:
-    if rule.permission is not None:
-        request[IDENTITY].caller.demand(rule.permission)
+async def _demand(request: web.Request, rule: Rule) -> None:
+    permission = rule.permission
+    if permission is None:
+        return
+    if "job_id" in request.match_info:
+        await as_of_jobs(request, permission)
+    caller = request[IDENTITY].caller
+    if not (rule.narrowed and caller.projects_with(permission)):
+        caller.demand(permission)
 
 
 async def _pace(request: web.Request) -> None:

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from aiohttp import web
 
 from api.edge import edge
+from api.packing import packed_stream
 from api.rules import demand
 from api.standing import Standing
 from domain.permissions import Permission
@@ -27,13 +28,13 @@ async def send(
     demand(request, Permission.EXPORT)
     standing = Standing(request)
     response = web.StreamResponse(headers={"Content-Type": content_type})
-    async with aclosing(blocks):
-        first = await anext(blocks)  # an unknown job must be told before the answer begins
+    async with aclosing(packed_stream(request, response, blocks)) as pieces:
+        first = await anext(pieces)  # an unknown job must be told before the answer begins
         await response.prepare(request)
         await _write(request, response, first)
-        async for block in blocks:
+        async for piece in pieces:
             await standing.check()
-            await _write(request, response, block)
+            await _write(request, response, piece)
     return response
 
 

@@ -18,6 +18,7 @@ from api.models import checked
 from api.parameters import Parameters
 from api.preferences import wait_of, waited
 from api.problems import refused
+from api.projects import submitting
 from api.submissions import Submission
 from domain.options import MAX_ITEMS
 from domain.values import Value
@@ -39,16 +40,18 @@ async def submit(request: web.Request) -> web.Response:
     ``"draft": true`` instead of ``items`` opens a job whose items follow in parts; ``select``
     makes items of the records that a filter matches.
     """
-    own, who, key = edge(request), caller(request), idempotency_key(request)
+    own, key = edge(request), idempotency_key(request)
     if bodies.media_type(request) in bodies.NDJSON:
         query = Parameters(request, submissions.ONCE, repeated=submissions.REPEATED)
         spec = submissions.from_query(query, own.limits.json_depth)
         blocks = bodies.blocks(request, own.limits)
+        who = await submitting(request, spec)
         decision = await own.gateway.submit(who, spec, blocks, key=key)
         return await accepted(request, decision)
     Parameters(request, ())
     read = partial(submissions.from_body, depth=own.limits.json_depth)
     wanted: Submission = await bodies.read(request, own.limits, own.limits.json_body, read)
+    who = await submitting(request, wanted.spec)
     if wanted.spec.select is not None:
         decision = await own.gateway.submit_selected(who, wanted.spec, key=key)
     elif wanted.blocks is None:

@@ -1,8 +1,14 @@
-"""Permissions: what callers may do with the jobs of their tenant, and roles. Pure."""
+"""Permissions: what callers may do with the jobs of their tenant, and roles. Pure.
+
+A grant is the name of a role or of a permission, and holds in the whole tenant; ``editor@letters``
+holds for the jobs of the project ``letters`` alone, which are those with the tag
+``project:letters``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -58,12 +64,42 @@ GRANTS: Final[Mapping[str, frozenset[Permission]]] = {
 """What can be granted by its name: a role, or a permission by itself."""
 
 
+PROJECT: Final = "project:"
+"""What the tag begins with that says of which project a job is."""
+_IN_PROJECT: Final = re.compile(r"(?P<name>[a-z_]+)@(?P<project>[^\s@\x00-\x1f\x7f]{1,80})")
+
+Held = frozenset[tuple[str, Permission]]
+"""Permissions, each with the project for whose jobs it holds."""
+
+
 def granted(names: Iterable[str]) -> frozenset[Permission]:
     """The permissions of roles and of permissions by their names; other names grant nothing.
 
     An identity provider's tokens carry roles of other programs as well.
     """
     return frozenset[Permission]().union(*(GRANTS.get(name, ()) for name in names))
+
+
+def granted_in_projects(names: Iterable[str]) -> Held:
+    """What grants such as ``editor@letters`` hold; other names, again, grant nothing."""
+    return frozenset(_held_in_projects(names))
+
+
+def _held_in_projects(names: Iterable[str]) -> Iterator[tuple[str, Permission]]:
+    for found in filter(None, map(_IN_PROJECT.fullmatch, names)):
+        for permission in GRANTS.get(found["name"], ()):
+            yield found["project"], permission
+
+
+def is_grant(name: str) -> bool:
+    """Whether something can be granted by this name."""
+    found = _IN_PROJECT.fullmatch(name)
+    return (name if found is None else found["name"]) in GRANTS
+
+
+def projects_of(tags: Iterable[str]) -> frozenset[str]:
+    """The projects that a job with these tags is of; few jobs are of several."""
+    return frozenset(tag.removeprefix(PROJECT) for tag in tags if tag.startswith(PROJECT))
 
 
 def roles_with(permission: Permission) -> list[str]:

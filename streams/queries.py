@@ -27,7 +27,7 @@ from streams.stores.compensations import CompensationView
 from streams.stores.database import Database
 from streams.stores.error_groups import ErrorGroup, group_errors
 from streams.stores.events import some_events
-from streams.stores.log import JobLog, LogPage, last_position
+from streams.stores.log import JobLog, LogPage, Tagged, last_position
 from streams.stores.records.past import Past, Version
 from streams.stores.records.past import Standing as RecordStanding
 from streams.stores.records.shape import shape_of
@@ -71,17 +71,15 @@ class Queries:
             await self.job(tenant, job_id)
         return [event for event in found if event.originator_version > after][:limit]
 
-    async def log(
-        self, tenant: str, after: int | None, limit: int, tags: Collection[str] = ()
-    ) -> LogPage:
+    async def log(self, tenant: str, after: int | None, limit: int, wanted: Tagged = ()) -> LogPage:
         """The tenant's events behind a position of the log, as far as one read looks.
 
-        Those of jobs with one of the tags, if there are any. None is the log's end.
+        Those of jobs with one tag of each of the sets. None is the log's end.
         """
 
         def read(connection: Connection) -> LogPage:
             start = last_position(connection) if after is None else after
-            return self._log.page(connection, tenant, start, limit, tags)
+            return self._log.page(connection, tenant, start, limit, wanted)
 
         return await self._database.read(read)
 

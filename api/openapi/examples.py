@@ -195,7 +195,8 @@ def _of_callers() -> Iterator[BaseModel]:
         mode="proven",
         tenant="acme",
         actor="ada",
-        permissions=(Permission.SUBMIT, Permission.VIEW),
+        permissions=(Permission.VIEW,),
+        projects={"letters": (Permission.SUBMIT, Permission.UNDO)},
         expires_at=BEGIN,
     )
     key = installation.Key(

@@ -46,6 +46,10 @@ class Me(Value):
     tenant: str
     actor: str
     permissions: tuple[Permission, ...]
+    projects: Annotated[
+        dict[str, tuple[Permission, ...]],
+        Field(description="What is allowed besides, by the project for whose jobs it is."),
+    ]
     expires_at: datetime | None
 
 

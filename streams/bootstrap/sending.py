@@ -35,6 +35,7 @@ async def deliver(base: Base, news: asyncio.Event, delivered: Delivered) -> None
             post=post,
             delivered=delivered,
             news=news,
+            failpoints=base.failpoints,
             tracing=base.tracing,
         )
         await courier.run()

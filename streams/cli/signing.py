@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from domain.errors import InvalidCommand, SettingsInvalid
-from domain.permissions import GRANTS
+from domain.permissions import GRANTS, is_grant
 from streams.callers import Caller
 from streams.clock import SystemClock, TimeOrderedIds
 from streams.identity.identity import is_actor, is_tenant
@@ -35,10 +35,11 @@ def signed(actor: str, tenant: str, roles: Sequence[str], hours: float) -> Signe
         raise InvalidCommand(f"nobody can be called {actor!r} in the audit trail; choose another")
     if not is_tenant(tenant):
         raise InvalidCommand(f"no tenant can be called {tenant!r}; leave out spaces and slashes")
-    unknown = [role for role in roles if role not in GRANTS]
+    unknown = [role for role in roles if not is_grant(role)]
     if unknown:
         raise InvalidCommand(
-            f"there is no role or permission {unknown[0]!r}; possible: {', '.join(GRANTS)}"
+            f"there is no role or permission {unknown[0]!r}; possible: {', '.join(GRANTS)}, "
+            "and each of them for one project, as editor@letters"
         )
     now = SystemClock().now()
     end = now + timedelta(hours=hours)

@@ -18,10 +18,10 @@ from typing import Final
 from sqlalchemy import Connection
 
 from domain.errors import InvalidCommand, KeyNotFound, Unavailable
-from domain.permissions import GRANTS, granted
+from domain.permissions import GRANTS, granted, granted_in_projects, is_grant
 from domain.ports import Clock, Ids
 from streams.callers import Caller
-from streams.identity.identity import KEY_ACTOR, Identity, refused
+from streams.identity.identity import KEY_ACTOR, Identity, refused, with_grants
 from streams.stores import api_keys as store
 from streams.stores.api_keys import KeyRow
 from streams.stores.database import Database
@@ -133,7 +133,7 @@ class ApiKeys:
                 await self._database.write(
                     lambda found: store.used(found, row.key_id, now), lasting=False
                 )
-        caller = Caller(row.tenant, f"{KEY_ACTOR}{row.name}", granted(row.roles.split()))
+        caller = with_grants(row.tenant, f"{KEY_ACTOR}{row.name}", row.roles.split())
         return Identity(caller, row.expires_at, key_id=row.key_id, digest=digest)
 
     async def holds(self, identity: Identity) -> bool:
@@ -167,8 +167,7 @@ def _known(row: KeyRow | None, caller: Caller, key_id: str) -> KeyRow:
 def _rotatable(row: KeyRow | None, caller: Caller, key_id: str, now: float) -> KeyRow:
     """The key, if it is good and may no more than the caller, who is about to hold it."""
     known = _known(row, caller, key_id)
-    for permission in sorted(granted(known.roles.split())):
-        caller.demand(permission)
+    _check_held(caller, known.roles.split())
     if not _is_good(known, now):
         raise InvalidCommand(f"the key {known.name} was revoked, or has expired; make another one")
     return known
@@ -179,13 +178,21 @@ def _check_roles(caller: Caller, roles: Sequence[str]) -> None:
     if not roles:
         raise InvalidCommand(f"say what the key may do: {', '.join(GRANTS)}", pointer="/roles")
     for place, name in enumerate(roles):
-        if name not in GRANTS:
+        if not is_grant(name):
             raise InvalidCommand(
-                f"there is no role or permission {name!r}; possible: {', '.join(GRANTS)}",
+                f"there is no role or permission {name!r}; possible: {', '.join(GRANTS)}, and "
+                "each of them for one project, as editor@letters",
                 pointer=f"/roles/{place}",
             )
+    _check_held(caller, roles)
+
+
+def _check_held(caller: Caller, roles: Sequence[str]) -> None:
+    """Raise PermissionLacking for what the caller does not hold, there or in the whole tenant."""
     for permission in sorted(granted(roles)):
         caller.demand(permission)
+    for project, permission in sorted(granted_in_projects(roles)):
+        caller.of({project}).demand(permission)
 
 
 def _text(key_id: str, secret: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from domain.errors import CredentialRefused
-from domain.permissions import granted
+from domain.permissions import granted, granted_in_projects
 from streams.callers import Caller
 
 MAX_ACTOR = 200
@@ -56,7 +57,12 @@ def caller_of(actor: object, tenant: object, roles: object) -> Caller:
         raise refused(f"it names no tenant (1 to {MAX_TENANT} characters without spaces)")
     names = roles.split() if isinstance(roles, str) else roles
     listed = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-    return Caller(tenant=tenant, actor=actor, permissions=granted(listed))
+    return with_grants(tenant, actor, listed)
+
+
+def with_grants(tenant: str, actor: str, names: Collection[str]) -> Caller:
+    """A caller who may do what these names grant."""
+    return Caller(tenant, actor, granted(names), granted_in_projects(names))
 
 
 def refused(reason: str) -> CredentialRefused:

@@ -13,10 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from domain.permissions import granted
 from domain.ports import Clock
-from streams.callers import Caller
-from streams.identity.identity import Identity, refused
+from streams.identity.identity import Identity, refused, with_grants
 from streams.stores import tickets as store
 from streams.stores.database import Database
 from streams.stores.tickets import TicketRow
@@ -52,7 +50,7 @@ class Tickets:
             job_id=job_id,
             tenant=caller.tenant,
             actor=caller.actor,
-            permissions=" ".join(sorted(caller.permissions)),
+            permissions=" ".join(caller.grants),
             ends=ends,
             proof_ends=identity.expires_at,
             key_id=identity.key_id,
@@ -69,7 +67,7 @@ class Tickets:
             row = await self._database.write(lambda c: store.take(c, digest, job_id, now))
         if row is None:
             raise refused("the ticket is over, was used, or is for another stream; ask for one")
-        caller = Caller(row.tenant, row.actor, granted(row.permissions.split()))
+        caller = with_grants(row.tenant, row.actor, row.permissions.split())
         return Identity(caller, row.proof_ends, key_id=row.key_id, digest=row.key_digest)
 
     def _now(self) -> float:

@@ -7,9 +7,10 @@ commits, so that a reader who has seen one goes on behind it at any of them.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from typing import Generic, TypeVar
 
 import orjson
 import structlog
@@ -28,6 +29,11 @@ WINDOW = 5_000
 """Places of the log, of all tenants, that one read looks at."""
 JOBS_KEPT = 5_000
 """Jobs whose tags are remembered."""
+EVENTS_KEPT = 2_048
+"""Events that were read last: who comes back, comes back with many others."""
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 _COLUMNS = (events.c.job_id, events.c.version, events.c.alias, events.c.state, events.c.id)
 _LAST = fixed(select(func.max(events.c.id)))
@@ -70,13 +76,44 @@ class LogPage:
         return self.position < self.last
 
 
+Tagged = Sequence[frozenset[str]]
+"""Sets of tags, of each of which a job must have one; an empty set asks for none."""
+
+
+def is_tagged(wanted: Tagged, tags: Collection[str]) -> bool:
+    """Whether a job with these tags is one of those."""
+    return all(not some or not some.isdisjoint(tags) for some in wanted)
+
+
+class _Latest(Generic[K, V]):
+    """The values that were wanted last, so many of them; for any thread."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: K) -> V | None:
+        with self._lock:
+            found = self._values.get(key)
+            if found is not None:
+                self._values.move_to_end(key)
+            return found
+
+    def keep(self, key: K, value: V) -> None:
+        with self._lock:
+            self._values[key] = value
+            if len(self._values) > self._most:
+                self._values.popitem(last=False)
+
+
 class JobLog:
     """Reads the log; each method on the connection that it is given, in any thread."""
 
     def __init__(self, mapper: Mapper[str]) -> None:
         self._mapper = mapper
-        self._tags: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-        self._lock = Lock()
+        self._tags: _Latest[str, tuple[str, ...]] = _Latest(JOBS_KEPT)
+        self._read: _Latest[tuple[int, str, int], Logged] = _Latest(EVENTS_KEPT)
 
     def behind(self, connection: Connection, position: int, most: int) -> list[Logged]:
         """The next events of all tenants; raises Unavailable at one of a later release."""
@@ -84,20 +121,19 @@ class JobLog:
         return self._logged(connection, [Notification(*row) for row in found])
 
     def page(
-        self, connection: Connection, tenant: str, after: int, most: int, tags: Collection[str]
+        self, connection: Connection, tenant: str, after: int, most: int, wanted: Tagged
     ) -> LogPage:
-        """Those of a tenant's events that one read finds, of jobs with one of the tags if given."""
+        """Those of a tenant's events that one read finds, of jobs that are tagged so."""
         last = last_position(connection)
         end = min(after + WINDOW, last)
         rows = _OF_TENANT.run(connection, after=after, last=end, tenant=tenant, most=most).rows
         found = [Notification(*row) for row in rows]
-        if tags:
+        if wanted:
             # Before they are read, which costs more.
-            wanted = set(tags)
             found = [
                 row
                 for row in found
-                if not wanted.isdisjoint(self._tags_of(connection, str(row.originator_id)))
+                if is_tagged(wanted, self._tags_of(connection, str(row.originator_id)))
             ]
         reached = int(rows[-1][-1]) if len(rows) == most else max(end, after)
         return LogPage(self._logged(connection, found), reached, last)
@@ -106,28 +142,30 @@ class JobLog:
         found = []
         for row in rows:
             try:
-                event = stored_event(self._mapper, row)
+                found.append(self._one(connection, row))
             except UnsupportedVersion as later:
                 raise Unavailable(f"the log is not followed: {later.message}") from later
             except MessageUnreadable as damage:
                 log.error("event_not_shown", position=row.id, reason=damage.message)
-                continue
-            tags = self._tags_of(connection, event.originator_id)
-            found.append(Logged(row.id, event, tags))
+        return found
+
+    def _one(self, connection: Connection, row: Notification) -> Logged:
+        """An event as it is known, or read; reading it costs more than to fetch its row."""
+        key = row.id, str(row.originator_id), row.originator_version
+        found = self._read.get(key)
+        if found is None:
+            event = stored_event(self._mapper, row)
+            found = Logged(row.id, event, self._tags_of(connection, event.originator_id))
+            self._read.keep(key, found)
         return found
 
     def _tags_of(self, connection: Connection, job_id: str) -> tuple[str, ...]:
-        with self._lock:
-            known = self._tags.get(job_id)
-            if known is not None:
-                self._tags.move_to_end(job_id)
-                return known
+        known = self._tags.get(job_id)
+        if known is not None:
+            return known
         state = _FIRST.run(connection, job_id=job_id).scalar()
         found = () if state is None else _tags_in(bytes(state))
-        with self._lock:
-            self._tags[job_id] = found
-            while len(self._tags) > JOBS_KEPT:
-                self._tags.popitem(last=False)
+        self._tags.keep(job_id, found)
         return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import structlog
 from eventsourcing.persistence import Mapper, Notification
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
 
 from domain.errors import InvalidCommand, MessageUnreadable, VersionConflict
 from domain.events import JobStatus
@@ -116,6 +116,7 @@ def list_jobs(  # noqa: PLR0913 - the parameters of GET /api/v1/jobs, named by c
     status: Collection[JobStatus] = (),
     operation: str | None = None,
     tag: str | None = None,
+    within: Collection[str] = (),
     q: str | None = None,
     created_after: datetime | None = None,
     created_before: datetime | None = None,
@@ -125,7 +126,8 @@ def list_jobs(  # noqa: PLR0913 - the parameters of GET /api/v1/jobs, named by c
 ) -> Page:
     """A page of the tenant's jobs; ``q`` is looked for in names, case aside.
 
-    ``status`` empty means any but archived. ``cursor`` is the ``next_cursor`` of the page
+    ``status`` empty means any but archived. ``within`` are tags of which a job must have one,
+    whatever else is asked for. ``cursor`` is the ``next_cursor`` of the page
     before, under the same ``sort`` (one of ``SORTS``, a minus before it for descending).
     Raises InvalidCommand, with a pointer to the parameter, for what it does not understand.
     """
@@ -140,8 +142,9 @@ def list_jobs(  # noqa: PLR0913 - the parameters of GET /api/v1/jobs, named by c
     if operation is not None:
         conditions.append(jobs.operation == _storable(operation))
     if tag is not None:
-        # Not LIKE, which takes upper and lower case for the same on SQLite.
-        conditions.append(func.replace(jobs.tags, _tag_mark(tag), "") != jobs.tags)
+        conditions.append(_has_tag(tag))
+    if within:
+        conditions.append(or_(*map(_has_tag, sorted(within))))
     if q is not None:
         conditions.append(jobs.name.icontains(_storable(q), autoescape=True))
     if created_after is not None:
@@ -176,6 +179,12 @@ def _page(
 def _storable(words: str) -> str:
     """PostgreSQL keeps no NUL in a text; in the document it is escaped."""
     return words.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _has_tag(tag: str) -> ColumnElement[bool]:
+    """Not LIKE, which takes upper and lower case for the same on SQLite."""
+    tags = job_list.c.tags
+    return func.replace(tags, _tag_mark(tag), "") != tags
 
 
 def _tag_mark(tag: str) -> str:

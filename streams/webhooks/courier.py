@@ -20,6 +20,7 @@ from domain.errors import Unavailable
 from domain.ports import Clock
 from domain.retrying import Draw
 from domain.webhooks import MAX_WAITING, DeliveryState, pause_before
+from streams.failpoints import Failpoint, Failpoints
 from streams.loops import at_news, background, every, until_done
 from streams.stores import webhook_deliveries as deliveries
 from streams.stores import webhooks as store
@@ -61,6 +62,7 @@ class Courier:
         post: Post,
         delivered: Delivered,
         news: asyncio.Event,
+        failpoints: Failpoints,
         tracing: Tracing = OFF,
         most_waiting: int = MAX_WAITING,
     ) -> None:
@@ -69,6 +71,7 @@ class Courier:
         self._draw = draw
         self._post = post
         self._news = news
+        self._failpoints = failpoints
         self._tracing = tracing
         self._composer = Composer(recorder, mapper, traced=tracing.is_on)
         self._notes = Notes(database, clock, delivered)
@@ -164,7 +167,9 @@ class Courier:
 
     async def _attempt(self, order: Order) -> None:
         delivery, began = order.delivery, self._clock.monotonic()
+        self._failpoints.reach(Failpoint.BEFORE_WEBHOOK)
         answer = await self._answer(order)
+        self._failpoints.reach(Failpoint.WEBHOOK_SENT)
         attempt = Attempt(
             webhook_id=delivery.webhook_id,
             position=delivery.position,
@@ -175,6 +180,7 @@ class Courier:
             error=answer.error,
         )
         await self._notes.note(self._after(delivery, answer, final=order.final), attempt)
+        self._failpoints.reach(Failpoint.WEBHOOK_NOTED)
 
     async def _answer(self, order: Order) -> Answer:
         """What becomes of the message, within the trace of its job."""

@@ -11,6 +11,7 @@ from tests.acceptance.embedded import serving
 from tests.acceptance.plugins import all_plugins
 from tests.acceptance.scaled import scaled
 from tests.acceptance.stack import Stack
+from tests.services.receiver import ALLOWED
 from tests.services.switch import need
 
 WORKER_MEMORY = "400"
@@ -30,8 +31,7 @@ def stack(
         "PYTHONPATH": all_plugins(folder / "site"),
         "COUNTERMAND_WORKER_MEMORY": WORKER_MEMORY,
         "COUNTERMAND_ARCHIVE_DIR": str(folder / "archives"),
-        "COUNTERMAND_WEBHOOK_NETWORKS": "127.0.0.0/8",
-        "COUNTERMAND_WEBHOOK_HTTP": "true",
+        **ALLOWED,
     }
     running: AbstractContextManager[Stack]
     if request.param == "embedded":

@@ -6,60 +6,20 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from standardwebhooks import Webhook
 
 from tests.acceptance.stack import Stack
+from tests.services.receiver import Receiver, receiving
 
 PATIENCE = 40.0
 
 
-@dataclass
-class Receiver:
-    """What came; ``first`` is called with the first message, before it is answered."""
-
-    url: str = ""
-    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    first: Callable[[], None] | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def take(self, headers: dict[str, str], body: bytes) -> None:
-        with self.lock:
-            self.got.append((headers, body))
-            first, self.first = self.first, None
-        if first is not None:
-            first()
-
-    def ids(self) -> list[str]:
-        return [headers["webhook-id"] for headers, _ in self.got]
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            receiver.take({name.lower(): value for name, value in self.headers.items()}, body)
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    receiver.url = f"http://127.0.0.1:{server.server_port}/hook"
-    yield receiver
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with receiving() as server:
+        yield server
 
 
 def _until(what: Callable[[], Any]) -> Any:
@@ -93,15 +53,11 @@ def test_who_dies_between_the_message_and_its_note_sends_it_again(
     stack.wait_ready()
     events = {(job_id, event["version"]) for event in stack.lines("events", job_id)}
 
-    def told() -> set[tuple[str, int]]:
-        found = [json.loads(body)["data"] for _, body in list(receiver.got)]
-        return {(data["job_id"], data["version"]) for data in found}
-
-    _until(lambda: told() == events)
+    receiver.has_all(events, secret, PATIENCE)
+    assert receiver.told() == events
     _until(lambda: len(receiver.got) > len(events))
-    for headers, body in receiver.got:
-        assert Webhook(secret).verify(body, headers)
-    assert len(set(receiver.ids())) == len(events)
+    receiver.has_all(events, secret, PATIENCE)
+    assert len(set(receiver.ids)) == len(events)
 
     def settled() -> bool:
         found = stack.json("webhook", "deliveries", hook)["items"]

@@ -45,7 +45,7 @@ from streams.stores.compensations import CompensationView
 from streams.stores.decisions import Decision
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.ledger import LedgerEntry
-from streams.stores.log import LogPage
+from streams.stores.log import LogPage, Tagged
 from streams.stores.read_model import Page
 from streams.stores.records.past import Blame, Standing, Version
 from streams.stores.workers import WorkerRow
@@ -247,12 +247,10 @@ class MemoryEngine:
         self._known(tenant, job_id)
         return self.events_of[job_id][after : after + limit]
 
-    async def log(
-        self, tenant: str, after: int | None, limit: int, tags: Collection[str] = ()
-    ) -> LogPage:
+    async def log(self, tenant: str, after: int | None, limit: int, wanted: Tagged = ()) -> LogPage:
         self._fail()
         self.reads += 1
-        return self.tail.page(tenant, after, limit, tags)
+        return self.tail.page(tenant, after, limit, wanted)
 
     async def items(
         self,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from domain.events import JobEvent
 from streams.live import LiveHub, Placed, Subscription, Wants
-from streams.stores.log import Logged, LogPage
+from streams.stores.log import Logged, LogPage, Tagged, is_tagged
 
 
 class MemoryTail:
@@ -36,14 +36,12 @@ class MemoryTail:
             shown = self._hub.shown(event)
             self._hub.place(event.tenant, Placed(shown, self.position, tags))
 
-    def page(self, tenant: str, after: int | None, limit: int, tags: Collection[str]) -> LogPage:
+    def page(self, tenant: str, after: int | None, limit: int, wanted: Tagged) -> LogPage:
         """As a database that looks at a few events at a time."""
         start = self.position if after is None else after
         window = [one for one in self.logged if one.position > start][:limit]
         reached = window[-1].position if window else max(start, self.position)
         found = [
-            one
-            for one in window
-            if one.event.tenant == tenant and (not tags or not set(tags).isdisjoint(one.tags))
+            one for one in window if one.event.tenant == tenant and is_tagged(wanted, one.tags)
         ]
         return LogPage(found, reached, self.position)

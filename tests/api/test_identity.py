@@ -143,6 +143,7 @@ async def test_a_local_server_says_that_it_asks_nobody(site: Site) -> None:
         "tenant": "local",
         "actor": "local",
         "permissions": sorted(EVERY_PERMISSION),
+        "projects": {},
         "expires_at": None,
     }
     status, problem, _ = await answered(site, "GET", KEYS)

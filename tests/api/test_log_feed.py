@@ -43,7 +43,7 @@ def feed(engine: MemoryEngine, after: int | None = None, *tags: str) -> LogFeed:
         engine.hub,
         LIMITS,
         tenant="local",
-        tags=frozenset(tags),
+        wanted=(frozenset(tags),),
         after=after,
     )
 

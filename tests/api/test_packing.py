@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from typing import Any
 
 import aiohttp
@@ -14,11 +15,16 @@ from api.limits import Limits
 from api.packing import wanted
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
+from tests.api.test_routes import submitted
 
 JOBS = "/api/v1/jobs"
 JSON = {"Content-Type": "application/json"}
 PACK = {"gzip": gzip.compress, "zstd": zstandard.ZstdCompressor().compress}
 UNPACK = {"gzip": gzip.decompress, "zstd": zstandard.ZstdDecompressor().decompress}
+PIECEWISE = {
+    "gzip": lambda: zlib.decompressobj(zlib.MAX_WBITS | 16),
+    "zstd": lambda: zstandard.ZstdDecompressor().decompressobj(),
+}
 TINY = Limits(unpacked_free=10_000, unpacked_ratio=20)
 
 
@@ -82,6 +88,56 @@ async def test_a_small_answer_and_a_live_stream_are_sent_as_they_are(site: Site)
     async with site.client.get(path, headers=headers) as response:
         assert "Content-Encoding" not in response.headers
         assert (await response.content.readany()).startswith(b"retry:")
+
+
+@pytest.mark.parametrize("coding", PACK)
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+async def test_a_stream_is_packed_piece_by_piece(site: Site, coding: str, form: str) -> None:
+    """What has come can be unpacked before the rest is there, and the end says that it is one."""
+    job_id = await submitted(site, 4_000)
+    site.engine.work(job_id)
+    path = f"{JOBS}/{job_id}/items?format={form}"
+    raw = aiohttp.ClientSession(site.url, auto_decompress=False)
+    async with raw, raw.get(path, headers={"Accept-Encoding": "identity"}) as response:
+        assert "Content-Encoding" not in response.headers
+        plain = await response.read()
+    async with (
+        aiohttp.ClientSession(site.url, auto_decompress=False) as raw,
+        raw.get(path, headers={"Accept-Encoding": coding}) as response,
+    ):
+        assert response.headers["Content-Encoding"] == coding
+        assert response.headers["Vary"] == "Accept-Encoding"
+        packed = await response.read()
+    unpacker, half = PIECEWISE[coding](), len(packed) // 2
+    begun = unpacker.decompress(packed[:half])
+    assert len(begun) > 60_000
+    assert begun + unpacker.decompress(packed[half:]) == plain
+    assert unpacker.eof
+    assert len(packed) < len(plain) / 4
+
+
+@pytest.mark.parametrize("coding", PACK)
+async def test_a_stream_that_breaks_off_is_not_whole_when_it_is_unpacked(
+    engine: MemoryEngine, coding: str
+) -> None:
+    async with site_of(engine) as site:
+        job_id = await submitted(site, 4_000)
+        engine.work(job_id)
+        engine.breaks_at = 3_000
+        raw = aiohttp.ClientSession(site.url, auto_decompress=False)
+        path = f"{JOBS}/{job_id}/items?format=ndjson"
+        came = bytearray()
+
+        async def read(content: aiohttp.StreamReader) -> None:
+            async for piece in content.iter_any():
+                came.extend(piece)
+
+        async with raw, raw.get(path, headers={"Accept-Encoding": coding}) as response:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await read(response.content)
+    unpacker = PIECEWISE[coding]()
+    assert unpacker.decompress(came).startswith(b'{"position":0')
+    assert not unpacker.eof
 
 
 @pytest.mark.parametrize("coding", PACK)

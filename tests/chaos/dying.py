@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from streams.failpoints import Failpoint
 from tests.chaos.load import Load
 from tests.chaos.processes import Process, Victim
+from tests.services.receiver import WEBHOOKS, receiving
 
 PATIENCE = 90.0
 IDLE = 5.0
@@ -36,6 +37,9 @@ _COORDINATOR = (
     Failpoint.AFTER_OUTBOX_SEND,
     Failpoint.AFTER_OUTBOX_SAVE,
     Failpoint.BEFORE_PROJECTION,
+    Failpoint.BEFORE_WEBHOOK,
+    Failpoint.WEBHOOK_SENT,
+    Failpoint.WEBHOOK_NOTED,
     Failpoint.BEFORE_ARCHIVE,
     Failpoint.ARCHIVE_WRITTEN,
     Failpoint.ARCHIVE_NAMED,
@@ -87,6 +91,7 @@ _OUTSIDE = (
     Failpoint.AFTER_COMPENSATION,
     Failpoint.COMPENSATION_STORED,
 )
+_TOLD = (Failpoint.BEFORE_WEBHOOK, Failpoint.WEBHOOK_SENT, Failpoint.WEBHOOK_NOTED)
 _LONG = (Failpoint.BEFORE_SNAPSHOT, Failpoint.AFTER_SNAPSHOT)
 
 
@@ -132,6 +137,8 @@ def _scenario(point: Failpoint) -> Callable[[Load], None]:
         return _away
     if point in _OUTSIDE:
         return _outside
+    if point in _TOLD:
+        return _told
     return _long if point in _LONG else _there_and_back
 
 
@@ -166,6 +173,16 @@ def _outside(load: Load) -> None:
     assert {key for _, key in struck} == {f"{job_id}:{n}:undo" for n in range(24)}
     deaths = len([one for one in load.stack.processes.values() if one.role == "worker"])
     assert len(struck) <= 24 + deaths, "one death repeats one call at most"
+
+
+def _told(load: Load) -> None:
+    with receiving() as receiver:
+        hook = load.client.ask("POST", WEBHOOKS, {"url": receiver.url, "events": ["*"]}, status=201)
+        job_id = load.submit(60)
+        load.all_done(job_id, PATIENCE)
+        events = {(job_id, event["version"]) for event in load.client.events(job_id)}
+        receiver.has_all(events, hook["secret"], PATIENCE)
+        load.client.ask("DELETE", f"{WEBHOOKS}/{hook['webhook_id']}")
 
 
 def _long(load: Load) -> None:

@@ -25,6 +25,7 @@ from tests.crash.client import Client
 from tests.crash.keeper import installed
 from tests.services.kafka import KafkaCluster, running_kafka
 from tests.services.postgres import PostgresCluster, running_cluster
+from tests.services.receiver import ALLOWED
 
 CHECKOUT: Final = Path(__file__).parents[2]
 DATABASE: Final = "chaos"
@@ -170,6 +171,7 @@ def _environment(folder: Path, kafka: KafkaCluster, proxy: Proxy) -> dict[str, s
         "COUNTERMAND_DATABASE": address,
         "COUNTERMAND_DATA_DIR": str(folder),
         "COUNTERMAND_ARCHIVE_DIR": str(folder / ARCHIVES),
+        **ALLOWED,
     }
 
 

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 import pytest
+from eventsourcing.persistence import StoredEvent
 
 from domain.commands import JobSpec
 from domain.errors import Unavailable
-from domain.events import JobEvent, JobReleased, JobStatus, JobSubmitted
+from domain.events import JobEvent, JobReleased, JobSnapshot, JobStatus, JobSubmitted
 from domain.jobs import JobMapper
 from domain.outcomes import Counts
 from streams.live import LiveHub, Placed
@@ -62,7 +63,7 @@ async def page(
     tags: tuple[str, ...] = (),
 ) -> LogPage:
     return await database.read(
-        partial(job_log.page, tenant=tenant, after=after, most=most, tags=tags)
+        partial(job_log.page, tenant=tenant, after=after, most=most, wanted=[frozenset(tags)])
     )
 
 
@@ -83,6 +84,33 @@ async def test_pages_follow_one_another_in_the_order_of_the_commits(
     assert second.position == second.last == await database.read(last_position)
     end = await page(job_log, database, second.position)
     assert (end.events, end.position, end.more) == ([], second.position, False)
+
+
+class Counting(JobMapper):
+    """Counts what it is asked to read."""
+
+    read = 0
+
+    def to_domain_event(self, stored_event: StoredEvent) -> JobEvent | JobSnapshot:
+        self.read += 1
+        return super().to_domain_event(stored_event)
+
+
+async def test_an_event_is_read_once_for_all_who_come_to_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred who come back together want the same events, and reading one is dear."""
+    monkeypatch.setattr(log, "EVENTS_KEPT", 3)
+    mapper = Counting()
+    job_log = JobLog(mapper)
+    for version in range(1, 5):
+        store(database, "a", version)
+    first = await page(job_log, database, after=1)
+    assert [await page(job_log, database, after=1) for _ in range(9)] == [first] * 9
+    assert mapper.read == 3
+    # Those that were wanted longest ago are the first to be read again.
+    assert len((await page(job_log, database)).events) == 4
+    assert mapper.read == 7
 
 
 async def test_only_the_tenants_own_are_found(database: Database, job_log: JobLog) -> None:

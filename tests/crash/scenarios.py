@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from streams.webhooks.places import PER_WEBHOOK
 from tests.crash.client import JOBS
 from tests.crash.workshop import ARCHIVES, Run
+from tests.services.receiver import WEBHOOKS, receiving
 
 Scenario = Callable[[Run], None]
 
@@ -194,10 +197,29 @@ def archive(run: Run) -> None:
     assert [file.name for file in folder.iterdir()] == [Path(job["archived"]["file"]["name"]).name]
 
 
+def told(run: Run) -> None:
+    """What happens is posted to a receiver: all of it, signed, and again only by a death."""
+    with receiving() as receiver:
+        wanted = {"url": receiver.url, "events": ["*"]}
+        hook = run.client.ask("POST", WEBHOOKS, wanted, status=201)
+        job_id = run.submit("crash.add", additions("told", range(1, 41)), options={"chunk_size": 8})
+        run.settle(job_id)
+        events = {(job_id, event["version"]) for event in run.client.events(job_id)}
+        receiver.has_all(events, hook["secret"], seconds=30.0)
+        assert receiver.told() == events
+        path = f"{WEBHOOKS}/{hook['webhook_id']}/deliveries?state=delivered"
+        until = time.monotonic() + 30.0
+        while len(run.client.ask("GET", path)["items"]) < len(events):
+            assert time.monotonic() < until, "what was delivered is not noted"
+            time.sleep(0.02)
+        again = len(receiver.got) - len(events)
+        assert again <= PER_WEBHOOK, "one death repeats what was on its way, at most"
+
+
 SCENARIOS: dict[str, Scenario] = {
     one.__name__: one
     for one in (
         *(work, pack, retry, undo, in_part, rollback, whole, family, slow),
-        *(compensate, parts, steer, long, longer, archive),
+        *(compensate, parts, steer, long, longer, archive, told),
     )
 }

@@ -17,6 +17,7 @@ from tests.crash.keeper import Keeper, Shell, installed
 from tests.crash.nursery import Nursery
 from tests.crash.oracle import Account, Verdict
 from tests.crash.places import Place, SqliteFile
+from tests.services.receiver import ALLOWED
 
 ARCHIVES = "archives"
 COUNTERS = 500
@@ -164,7 +165,7 @@ class Workshop:
         data_dir = Path(shutil.copytree(self.template, self.folder / f"data-{self._made}"))
         place = self.place.copied(data_dir)
         archives = {"COUNTERMAND_ARCHIVE_DIR": str(data_dir / ARCHIVES)}
-        settings = {**place.environment, **archives, **(environment or {})}
+        settings = {**place.environment, **archives, **ALLOWED, **(environment or {})}
         with Keeper(self.nursery, data_dir, failpoint=failpoint, environment=settings) as keeper:
             yield Run(keeper, Client(keeper.url), place)
         place.remove()

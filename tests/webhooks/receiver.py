@@ -18,6 +18,7 @@ from domain.registry import Registry
 from domain.webhooks import MAX_WAITING, Subscription
 from streams.bootstrap import prepare
 from streams.callers import Caller
+from streams.failpoints import Failpoints
 from streams.stores.database import Database
 from streams.webhooks import Addresses, Courier, Delivered, NewWebhook, Webhooks
 from streams.webhooks.sending import Post
@@ -135,6 +136,7 @@ class PostOffice:
             post=self._post,
             delivered=self.delivered,
             news=self.news,
+            failpoints=Failpoints(),
             most_waiting=self.most_waiting,
         )
 

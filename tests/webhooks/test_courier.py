@@ -43,12 +43,14 @@ async def test_what_happens_is_told_once_and_signed(office: PostOffice, receiver
 async def test_a_receiver_that_is_away_for_ten_minutes_gets_each_message(
     office: PostOffice, receiver: Receiver
 ) -> None:
+    """While who sends dies every twenty seconds: it has nothing but what is stored."""
     hook = await office.hook(receiver.url)
     receiver.status = 503
     jobs = [await office.job(f"job {n}") for n in range(5)]
     gone = office.clock.now().timestamp() + 600
     while office.clock.now().timestamp() < gone:
         await office.look(5)
+        office.restart()
         office.clock.pass_seconds(20)
     refused = len(receiver.got)
     assert 5 < refused < 5 * 6, "pauses grow"

@@ -206,6 +206,10 @@ class JobEmptied(JobEvent):
     file: ArchiveFile
 
 
+KEEPING: tuple[type[JobEvent], ...] = (JobHeld, JobReleased, JobShredded, JobArchived)
+"""After which the results of a job are what they were, and can still be read."""
+
+
 class JobOpened(JobEvent):
     """A draft whose items follow."""
 

@@ -24,7 +24,7 @@ from eventsourcing.persistence import (
 from eventsourcing.utils import Environment
 
 from domain.errors import JobNotFound, MessageUnreadable, UnsupportedVersion
-from domain.events import EVENTS, UPCASTERS, JobEvent, JobSnapshot, Upcaster
+from domain.events import EVENTS, KEEPING, UPCASTERS, JobEvent, JobSnapshot, Upcaster
 from domain.job import Job
 
 _STORED_ELSEWHERE = {"originator_id", "originator_version"}
@@ -106,6 +106,10 @@ def _damaged(stored: StoredEvent, reason: str) -> MessageUnreadable:
     )
 
 
+MOST_KEPT = 100
+"""Events about the keeping of a job that are read, to see that they are about nothing else."""
+
+
 class Jobs(Application[str]):
     """All jobs. ``save(job, connection=...)`` appends within the caller's transaction."""
 
@@ -159,6 +163,11 @@ class Jobs(Application[str]):
         except (ValueError, UnsupportedVersion):
             job = self._without_snapshots.get(job_id, version=version, projector_func=Job.project)
         return job
+
+    def has_gone_on(self, job_id: str, version: int) -> bool:
+        """Whether a job's results may be others than at that version: more than kept was asked."""
+        since = list(self.events.get(job_id, gt=version, limit=MOST_KEPT))
+        return len(since) == MOST_KEPT or not all(isinstance(event, KEEPING) for event in since)
 
     def take_job_snapshot(self, job: Job, **kwargs: Any) -> None:
         """Store a snapshot; only after the commit of the events that it covers."""

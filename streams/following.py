@@ -83,7 +83,7 @@ class Follower:
             why = f"the results of job {source.id} are archived in {source.emptied.name}"
             job.skip(self._stamp(), source.id, ended, f"{why}; they cannot be taken any more")
             return False
-        if job.taken_at not in (None, source.version):
+        if job.taken_at is not None and self._jobs.has_gone_on(source.id, job.taken_at):
             why = f"job {source.id} has gone on while its results were being taken"
             job.skip(self._stamp(), source.id, ended, f"{why}; submit this one again")
             return False

@@ -10,7 +10,7 @@ from tests.chaos.load import Load
 from tests.chaos.stack import running_stack
 from tests.chaos.walk import LARGEST, Tally, walk
 from tests.crash import seeds
-from tests.crash.driver import told
+from tests.crash.tally import told
 from tests.proof.figures import tell
 from tests.services.switch import need
 

@@ -15,11 +15,14 @@ from urllib.parse import urlsplit
 
 JOBS = "/api/v1/jobs"
 BATCHES = "/api/v1/batches"
+ACTOR = "Countermand-Actor"
 AT_REST = {
+    "archived",
     "cancelled",
     "completed",
     "completed_with_errors",
     "failed",
+    "rejected",
     "rolled_back",
     "rollback_incomplete",
 }
@@ -49,12 +52,16 @@ class Answer:
 
 
 class Client:
-    """Speaks to one server; ``patience`` is how long it repeats itself, in seconds."""
+    """Speaks to one server; ``patience`` is how long it repeats itself, in seconds.
 
-    def __init__(self, url: str, patience: float = 60.0) -> None:
+    ``actor`` is who it says to be, of a server that wants to know.
+    """
+
+    def __init__(self, url: str, patience: float = 60.0, actor: str = "") -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname or "", parts.port or 80)
         self._patience = patience
+        self._actor = actor
         self.unanswered = 0
 
     def once(
@@ -66,8 +73,9 @@ class Client:
     ) -> Answer:
         """One request; raises NoAnswer."""
         connection = http.client.HTTPConnection(*self._address, timeout=self._patience)
+        who = {ACTOR: self._actor} if self._actor else {}
         try:
-            connection.request(method, path, body, dict(headers or {}))
+            connection.request(method, path, body, {**who, **(headers or {})})
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -129,9 +137,15 @@ class Client:
         key: str,
         refusals: Sequence[str] = ("wrong_state",),
         document: Any = None,
+        *,
+        actor: str = "",
     ) -> bool:
-        """Whether a job took a command, which may be refused with one of those codes."""
+        """Whether a job took a command, which may be refused with one of those codes.
+
+        ``actor`` is who asks, when it is somebody else.
+        """
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+        headers |= {ACTOR: actor} if actor else {}
         path = f"{JOBS}/{job_id}/{verb}"
         body = None if document is None else json.dumps(document).encode()
         answer = self.patiently(lambda: self.once("POST", path, body, headers))

@@ -11,72 +11,62 @@ import random
 import secrets
 import tempfile
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from streams.failpoints import Failpoint
 from tests.crash import oracle, promises, whims
+from tests.crash.asking import Asking
 from tests.crash.client import AT_REST, JOBS, Document
-from tests.crash.scenarios import additions
-from tests.crash.workshop import COUNTERS, Run, Task, Workshop, workshop
+from tests.crash.tally import Tally
+from tests.crash.workshop import Run, Task, Workshop, workshop
 
 STEPS_A_WALK = 50
 LIVES_A_WALK = 30
-FAULTS = ("exit", "die", "cancel", "interrupt", "raise", "nonsense")
-VERBS = ("pause", "resume", "cancel", "retry", "undo", "adjust")
+VERBS = {
+    "pause": 6,
+    "resume": 6,
+    "cancel": 6,
+    "retry": 6,
+    "undo": 6,
+    "adjust": 6,
+    "approve": 6,
+    "reject": 2,
+    "hold": 1,
+    "release": 3,
+    "shred": 1,
+    "archive": 1,
+}
+"""What may be asked of a job, and how often it is; the last two are for good."""
+DECIDING = ("approve", "reject")
+WITH_REASON = (*DECIDING, "hold", "release", "shred", "archive")
+HELP = {"paused": ("resume", "cancel"), "awaiting_approval": ("approve", "reject")}
+"""What a job is told that waits for somebody, and what when that has not helped."""
+PATIENT = 3
 HEARD_WITHIN = 20.0
+RESTS_WITHIN = 60.0
+"""Seconds in which one of those that go on must have moved."""
+SOMEBODY, ANOTHER = "ann", "bob"
 LEASE = 1.0
 _SETTINGS = {
     "COUNTERMAND_LEASE": str(LEASE),
     "COUNTERMAND_CLAIM_BY": str(LEASE),
     "COUNTERMAND_HEARTBEAT": "0.3",
     "COUNTERMAND_SWEEP": "0.2",
+    "COUNTERMAND_ACTORS": "named",
+    "COUNTERMAND_APPROVAL_ABOVE": "250",
 }
-"""Short, so that what is lost is found within a walk."""
-REFUSALS = ("wrong_state", "not_reversible", "invalid")
+"""Short times, so that what is lost is found within a walk; and large jobs must be approved."""
+REFUSALS = ("wrong_state", "not_reversible", "invalid", "own_job", "plan_changed")
 
 
-@dataclass
-class Tally:
-    """What the walks have seen."""
-
-    steps: int = 0
-    walks: int = 0
-    kills: int = 0
-    lives: int = 0
-    unanswered: int = 0
-    effects: int = 0
-    actions: Counter[str] = field(default_factory=Counter)
-    statuses: Counter[str] = field(default_factory=Counter)
-    items: Counter[str] = field(default_factory=Counter)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.steps:,} steps in {self.walks} walks, {self.lives} lives, {self.kills} kills, "
-            f"{self.unanswered} requests without answer, {self.effects:,} effects; "
-            f"{told(self.actions)}; jobs: {told(self.statuses)}; items: {told(self.items)}"
-        )
-
-
-def told(counted: Counter[str]) -> str:
-    """As words: each name with its count."""
-    return ", ".join(f"{name} {count}" for name, count in sorted(counted.items()))
-
-
-class Walk:
+class Walk(Asking):
     """One walk; ``step`` takes one step, ``rest`` brings every job to rest."""
 
     def __init__(self, run: Run, chance: random.Random, tally: Tally) -> None:
-        self._run = run
-        self._chance = chance
-        self._tally = tally
+        super().__init__(run, chance, tally)
         self._seen: dict[str, int] = {}
         self._quiet: dict[str, int] = {}
-        self._dry: list[Task] = []
-        """Dry runs that nobody has applied yet."""
-        self._commands = 0
 
     def step(self) -> None:
         """Something happens."""
@@ -86,7 +76,9 @@ class Walk:
             self._wait: 2,
             self._misbehave: 1,
             self._draft: 2,
-            self._whim: 5,
+            self._whim: 4,
+            self._fail: 3,
+            self._select: 2,
             self._batch: 2,
             self._apply: 2,
             self._steer_batch: 2,
@@ -107,12 +99,31 @@ class Walk:
         """Let all jobs go on to their end; those that were paused are told to."""
         for task in self._run.tasks:
             self._check_quiet(task)
-        for job_id in self._all():
-            self._run.client.attempt(job_id, "resume", f"rest-{job_id}", REFUSALS)
-        for job_id in self._all():
-            self._note(self._run.settle(job_id))
+        going_on = dict.fromkeys(self._all(), 0)
+        moved, seen = time.monotonic(), {}
+        while going_on:
+            for job_id, helped in list(going_on.items()):
+                job = self._run.client.job(job_id)
+                self._note(job)
+                if job["status"] in AT_REST:
+                    del going_on[job_id]
+                elif job["status"] in HELP:
+                    self._help(job, helped)
+                    going_on[job_id] += 1
+            if seen != self._seen:
+                moved, seen = time.monotonic(), dict(self._seen)
+            stuck = time.monotonic() - moved > RESTS_WITHIN
+            assert not stuck, f"jobs do not come to rest: {list(going_on)}"
+            time.sleep(0.02)
         for batch in self._run.batches:
             self._until_heard(batch)
+
+    def _help(self, job: Document, helped: int) -> None:
+        """A job that waits for somebody goes on; after a few times, for limits pause it again."""
+        verb, last = HELP[job["status"]]
+        job_id, key = job["job_id"], f"rest-{job['job_id']}-{helped}"
+        asked = verb if helped < PATIENT else last
+        self._run.client.attempt(job_id, asked, key, REFUSALS, actor=ANOTHER)
 
     def _all(self) -> list[str]:
         return [*(task.job_id for task in self._run.tasks), *self._run.batches]
@@ -128,39 +139,6 @@ class Walk:
             time.sleep(0.1)
 
     # -- actions ----------------------------------------------------------------------
-
-    def _add(self) -> None:
-        count = self._chance.randint(1, 120)
-        counters = self._chance.sample(range(1, COUNTERS + 1), count)
-        items = additions(f"add-{len(self._run.tasks)}", counters)
-        for item in items:
-            if self._chance.random() < 0.05:
-                item["fault"] = "bad luck"
-            elif self._chance.random() < 0.1:
-                # Once another job has added to it, a retry succeeds.
-                item["needs"] = self._chance.randint(1, COUNTERS)
-        self._submit("crash.add", items)
-
-    def _create(self) -> None:
-        number = len(self._run.tasks)
-        count = self._chance.randint(1, 3000)
-        self._submit("crash.create", [{"mark": f"create-{number}-{n}"} for n in range(count)])
-
-    def _wait(self) -> None:
-        number, most = len(self._run.tasks), self._chance.choice((2, 20, 200))
-        items = [
-            {"mark": f"wait-{number}-{n}", "ms": self._chance.randint(0, most)}
-            for n in range(self._chance.randint(1, 60))
-        ]
-        params = {"journal": str(self._run.keeper.data_dir / "journal")}
-        self._submit("crash.wait", items, records=False, params=params)
-
-    def _misbehave(self) -> None:
-        """An item that does what no handler should, among a few others."""
-        counters = self._chance.sample(range(1, COUNTERS + 1), self._chance.randint(1, 6))
-        items = additions(f"misbehave-{len(self._run.tasks)}", counters)
-        self._chance.choice(items)["fault"] = self._chance.choice(FAULTS)
-        self._submit("crash.misbehave", items)
 
     def _draft(self) -> None:
         """Items in parts, each sent once or twice; it may begin before it is sealed."""
@@ -179,43 +157,6 @@ class Walk:
         path, sealed = f"{JOBS}/{draft}/seal", {"items": len(items)}
         client.ask("POST", path, sealed, key=f"seal-{number}", status=202)
         self._run.adopt(draft, items)
-
-    def _whim(self) -> None:
-        """A job of which more is said than its items."""
-        number, count = len(self._run.tasks), self._chance.randint(1, 300)
-        earlier = [task.job_id for task in self._run.tasks[-4:]]
-        said = whims.options(self._chance, count, earlier)
-        self._tally.actions.update(f"with {name}" for name in said.keys() - {"chunk_size"})
-        items = [{"mark": f"whim-{number}-{n}"} for n in range(count)]
-        self._run.submit("crash.create", items, options=said)
-        if said.get("dry_run"):
-            self._dry.append(self._run.tasks[-1])
-
-    def _batch(self) -> None:
-        """Jobs as one, with an order."""
-        self._tally.actions["batch"] += 1
-        name = f"batch-{len(self._run.batches)}"
-        self._run.submit_batch(
-            whims.steps(
-                self._chance,
-                "crash.create",
-                lambda step, count: [f"{name}-{step}-{n}" for n in range(count)],
-                {},
-            )
-        )
-
-    def _apply(self) -> None:
-        """What a dry run has found is done for good, once."""
-        if not self._dry:
-            self._whim()
-            return
-        task = self._chance.choice(self._dry)
-        self._commands += 1
-        if self._run.apply(task, f"apply-{self._commands}"):
-            self._dry.remove(task)
-            self._tally.actions["apply"] += 1
-        else:
-            self._tally.actions["apply refused"] += 1
 
     def _steer_batch(self) -> None:
         """What is asked of a batch is asked of all its jobs."""
@@ -237,32 +178,50 @@ class Walk:
         """Whether a command was taken."""
         self._commands += 1
         key = f"{verb}-{self._commands}"
-        taken = self._run.client.attempt(job_id, verb, key, REFUSALS, said)
+        # Whoever approves is somebody else, as far as it is meant to go well.
+        other = verb in DECIDING and self._chance.random() < 0.8
+        actor = ANOTHER if other else ""
+        taken = self._run.client.attempt(job_id, verb, key, REFUSALS, said, actor=actor)
         self._tally.actions[f"{whom}{verb}" if taken else f"{whom}{verb} refused"] += 1
         return taken
-
-    def _submit(self, operation: str, items: list[dict[str, Any]], **fields: Any) -> None:
-        self._tally.actions[operation] += 1
-        size = self._chance.choice(("auto", 1, 3, 10, 50))
-        priority = self._chance.randint(0, 10)
-        options = {"chunk_size": size}
-        self._run.submit(operation, items, options=options, priority=priority, **fields)
 
     def _command(self) -> None:
         recent = self._run.tasks[-2:] if self._chance.random() < 0.7 else self._run.tasks
         task = self._chance.choice(recent)
         self._check_quiet(task)
         verb = self._verb(task)
+        if verb == "archive" and not self._may_put_away(task):
+            return
         self._quiet.pop(task.job_id, None)
-        shared = task.marks[0].startswith(("add", "misbehave"))
-        said = whims.body(self._chance, verb, len(task.marks), shared=shared)
-        if self._tell(task.job_id, verb, said) and verb == "pause":
+        taken = self._tell(task.job_id, verb, self._said(task, verb))
+        if taken and verb == "pause":
             self._quiet[task.job_id] = self._effects(task)
+        if not taken and verb == "archive":
+            task.items = None
 
     def _verb(self, task: Task) -> str:
         """Mostly one that the job may take, as far as a caller can know."""
         possible = [verb for verb in self._run.client.job(task.job_id)["possible"] if verb in VERBS]
-        return self._chance.choice(possible if possible and self._chance.random() < 0.8 else VERBS)
+        known = possible if possible and self._chance.random() < 0.8 else list(VERBS)
+        return self._chance.choices(known, [VERBS[verb] for verb in known])[0]
+
+    def _said(self, task: Task, verb: str) -> dict[str, Any]:
+        """What is said with a command."""
+        shared = task.marks[0].startswith(("add", "misbehave"))
+        if verb == "retry":
+            return whims.again(self._chance, task.marks)
+        if verb == "undo" and self._chance.random() < 0.15:
+            return whims.part(self._chance)
+        said = whims.body(self._chance, verb, len(task.marks), shared=shared)
+        return said | ({"reason": "a whim"} if verb in WITH_REASON else {})
+
+    def _may_put_away(self, task: Task) -> bool:
+        """Notes what is known of the items of a job at rest: there may soon be nobody to ask."""
+        if not task.alone or self._run.client.job(task.job_id)["status"] not in AT_REST:
+            return False
+        if task.items is None:
+            self._run.note(task.job_id)
+        return True
 
     def _look(self) -> None:
         task = self._chance.choice(self._run.tasks)
@@ -312,7 +271,7 @@ class Walk:
 def walk(shop: Workshop, seed: int, steps: int, tally: Tally) -> None:
     """One walk of so many steps; raises AssertionError that names the seed."""
     chance = random.Random(seed)
-    with shop.running(environment=_SETTINGS) as run:
+    with shop.running(environment=_SETTINGS, actor=SOMEBODY) as run:
         try:
             one = Walk(run, chance, tally)
             for _ in range(steps):

@@ -18,6 +18,7 @@ from sqlalchemy import Column, Integer, MetaData, String, Table
 
 from domain.operation import Context, operation
 from domain.outcomes import Done, Restored, Result, UndoResult
+from domain.record_operations import write_result
 from domain.records import Change
 
 metadata = MetaData()
@@ -45,6 +46,15 @@ class Addition(Item):
     counter: int
     needs: int | None = None
     fault: str = ""
+
+
+class Touch(BaseModel):
+    """One more on a counter that a filter has found, if it is at the version that it had."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: int
+    version: int
+    name: str
 
 
 class Wait(Item):
@@ -78,6 +88,16 @@ def add(ctx: Context, item: Addition) -> Result:
         if needed is None or needed["amount"] < 2:
             raise RuntimeError(f"counter {item.needs} is below 2")
     return Done({"counter": item.counter})
+
+
+@operation("crash.touch", item=Touch, tables=[counters], selectable=counters)
+def touch(ctx: Context, item: Touch) -> Result:
+    """Add one, unless somebody else has since the filter was frozen."""
+    amount = ctx.store.fetch(counters, [item.id])[item.id]["amount"]
+    values = {"amount": amount + 1, "mark": f"{item.name}-{item.id}"}
+    change = Change(item.id, values, version=item.version, position=ctx.position)
+    (written,) = ctx.store.update(counters, [change])
+    return write_result(item.id, written, asked=item.version, what="crash_counters")
 
 
 @operation("crash.wait", item=Wait, params=Journal, slow=True, timeout=30.0)
@@ -163,4 +183,4 @@ def _eat() -> None:
         time.sleep(0.01)
 
 
-operations = (create, add, wait, order, block, misbehave)
+operations = (create, add, touch, wait, order, block, misbehave)

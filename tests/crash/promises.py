@@ -47,6 +47,9 @@ def broken(
 ) -> Iterator[str]:
     """What a job has not kept, as sentences; ``others`` are the events of all jobs, by id."""
     options = job.get("options", {})
+    yield from _kept(events)
+    yield from _approved(events)
+    yield from _tolerated(options, events)
     if options.get("atomic"):
         yield from _whole(events)
     if options.get("dry_run"):
@@ -55,6 +58,48 @@ def broken(
         yield from _after(options["after"], events, others)
     if options.get("timeout"):
         yield from _in_time(options["timeout"], events)
+
+
+def _kept(events: Sequence[Document]) -> Iterator[str]:
+    """What is held is neither shredded nor put away, and what is shredded is not worked again."""
+    held = shredded = False
+    for event in events:
+        name = event["event"]
+        held = name == "job.held" or (held and name != "job.released")
+        shredded = shredded or name == "job.shredded"
+        if held and name in ("job.shredded", "job.archived", "job.emptied"):
+            yield f"version {event['version']}: it was held"
+        if shredded and name == "job.retry_started":
+            yield f"version {event['version']}: nobody has its items"
+
+
+def _approved(events: Sequence[Document]) -> Iterator[str]:
+    """Nothing is done before a second identity has said so."""
+    waits = False
+    for event in events:
+        waits = waits or event["status"] == "awaiting_approval"
+        if waits and event["event"] == "job.chunks_planned":
+            yield f"version {event['version']}: nobody has approved it"
+            return
+        if event["event"] == "job.approved":
+            waits = False
+            if event["actor"] == events[0]["actor"]:
+                yield f"{event['actor']} has approved what was asked for by the same"
+
+
+def _tolerated(options: Document, events: Sequence[Document]) -> Iterator[str]:
+    """No first run ends well enough with more failures than would fail it."""
+    limits = [{"failed": 0}] if options.get("stop_on_error") else options.get("tolerate", ())
+    failing = [limit for limit in limits if limit.get("then", "fail") == "fail"]
+    for event in events:
+        if event["event"] in ("job.retry_started", "job.undo_started"):
+            return
+        for limit in failing:
+            most, failed = limit.get("failed"), event["counts"]["failed"]
+            if most is None or limit.get("window") or event["event"] != "job.finished":
+                continue
+            if event["status"] == "completed_with_errors" and failed > most:
+                yield f"it has finished with {failed} items failed, {most} are tolerated"
 
 
 def _whole(events: Sequence[Document]) -> Iterator[str]:

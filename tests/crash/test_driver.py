@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.crash import driver, seeds
+from tests.crash.tally import Tally, told
 from tests.crash.workshop import Workshop
 from tests.proof.figures import tell
 
@@ -40,10 +41,10 @@ def test_some_hundred_steps_on_postgresql(postgres_shop: Workshop) -> None:
     assert tally.steps == 300
 
 
-def _tell(tally: driver.Tally, database: str) -> None:
+def _tell(tally: Tally, database: str) -> None:
     tell(f"steps of the random driver on {database}", tally.steps, seed=seeds.SEED)
     tell("of which kills", tally.kills, lives=tally.lives, unanswered=tally.unanswered)
     tell("effects judged in the walks", tally.effects, walks=tally.walks)
-    tell("what was done", driver.told(tally.actions))
-    tell("jobs by status", driver.told(tally.statuses))
-    tell("items by status", driver.told(tally.items))
+    tell("what was done", told(tally.actions))
+    tell("jobs by status", told(tally.statuses))
+    tell("items by status", told(tally.items))

@@ -25,6 +25,8 @@ def _broken(options: dict[str, Any], *events: dict[str, Any], other: Any = ()) -
 
 
 PLANNED = _event("job.chunks_planned", 5)
+ASKED = _event("job.submitted", actor="ann", status="awaiting_approval")
+ERRORS = _event("job.finished", status="completed_with_errors", counts={"failed": 4})
 AFTER = {"after": [{"job_id": "other", "end": "partly"}]}
 MET = _event("job.dependencies_met", 3)
 SKIPPED = _event("job.skipped", needs="other", reason="job other is failed", counts={"skipped": 4})
@@ -43,6 +45,16 @@ SKIPPED = _event("job.skipped", needs="other", reason="job other is failed", cou
             [PLANNED, _event("job.resumed", 8), _event("job.chunks_planned", 9)],
             "",
         ),
+        ({}, [_event("job.held"), _event("job.shredded")], "it was held"),
+        ({}, [_event("job.held"), _event("job.released"), _event("job.archived")], ""),
+        ({}, [_event("job.shredded"), _event("job.retry_started")], "nobody has its items"),
+        ({}, [ASKED, PLANNED], "nobody has approved"),
+        ({}, [ASKED, _event("job.approved", actor="ann"), PLANNED], "asked for by the same"),
+        ({}, [ASKED, _event("job.approved", actor="bob"), PLANNED], ""),
+        ({"stop_on_error": True}, [ERRORS], "4 items failed, 0 are"),
+        ({"tolerate": [{"failed": 3}]}, [ERRORS], "4 items failed, 3 are"),
+        ({"tolerate": [{"failed": 4}]}, [ERRORS], ""),
+        ({"tolerate": [{"failed": 3, "then": "pause"}]}, [ERRORS], ""),
         (AFTER, [PLANNED], "it began before"),
         (AFTER, [MET, PLANNED], "had not partly"),
         (AFTER, [SKIPPED], ""),

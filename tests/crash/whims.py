@@ -67,6 +67,48 @@ def _adjustment(chance: random.Random, count: int) -> dict[str, Any]:
     return {**chance.choice(wanted), "reason": "a whim"}
 
 
+def failures(chance: random.Random, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is tried again, and how many failures are tolerated, beside other options."""
+    if said.get("dry_run"):
+        return {}
+    found: dict[str, Any] = {}
+    if chance.random() < 0.4:
+        found["retry"] = {"attempts": 2, "delay": chance.choice((0, 0.3)), "cap": 1}
+    drawn = chance.random()
+    if drawn < 0.2:
+        found["stop_on_error"] = True
+    elif drawn < 0.6:
+        # A job that rolls back by itself must have a limit that fails it.
+        then = ("fail",) if "on_error" in said else ("fail", "pause")
+        most = chance.choice(({"failed": 1}, {"failed": 4}, {"percent": 5}))
+        window = chance.choice(({}, {"window": 20}))
+        found["tolerate"] = [{**most, **window, "then": chance.choice(then)}]
+    return found
+
+
+def again(chance: random.Random, marks: Sequence[str]) -> dict[str, Any]:
+    """Which items of a job are worked again, and with which bodies."""
+    some = chance.sample(range(len(marks)), min(len(marks), 5))
+    ways: list[dict[str, Any]] = [
+        {},
+        {"unattempted": True},
+        {"items": some},
+        {"codes": ["handler_error"]},
+    ]
+    if marks[0].startswith("add"):
+        counters = [int(marks[n].rpartition("-")[2]) for n in some]
+        bodies = [{"mark": marks[n], "counter": c} for n, c in zip(some, counters, strict=True)]
+        edits = [{"item": n, "body": body} for n, body in zip(some, bodies, strict=True)]
+        ways += [{"patch": {"fault": "", "needs": None}}, {"edits": edits}]
+    return chance.choice(ways)
+
+
+def part(chance: random.Random) -> dict[str, Any]:
+    """A part of a job that is undone, by its chunks or by what they have written to."""
+    records = [f"crash_counters/{chance.randint(1, 700)}" for _ in range(5)]
+    return chance.choice(({"chunks": [0, 2]}, {"chunks": [1]}, {"records": records}))
+
+
 def steps(
     chance: random.Random, operation: str, marks: Marks, params: Mapping[str, Any]
 ) -> list[dict[str, Any]]:

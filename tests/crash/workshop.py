@@ -28,13 +28,15 @@ COUNTERS = 500
 class Task:
     """A job that was submitted; ``marks`` are those of its items.
 
-    ``items`` are what the engine said of them, where it cannot be asked again.
+    ``items`` are what the engine said of them, where it cannot be asked again. A job that is
+    ``alone`` is no step of a batch.
     """
 
     job_id: str
     marks: Sequence[str]
     records: bool = True
     items: Sequence[Document] | None = None
+    alone: bool = True
 
 
 @dataclass
@@ -72,17 +74,23 @@ class Run:
         return job_id
 
     def adopt(
-        self, job_id: str, items: Sequence[Mapping[str, Any]], *, records: bool = True
+        self,
+        job_id: str,
+        items: Sequence[Mapping[str, Any]],
+        *,
+        records: bool = True,
+        alone: bool = True,
     ) -> None:
         """Count a job among the tasks."""
-        self.tasks.append(Task(job_id, [item["mark"] for item in items], records))
+        marks = [item["mark"] for item in items]
+        self.tasks.append(Task(job_id, marks, records, alone=alone))
 
     def submit_batch(self, steps: Sequence[Document]) -> str:
         """A batch whose key is its number."""
         key = f"batch-{len(self.batches)}"
         batch = self.client.ask("POST", BATCHES, {"steps": steps}, key=key, status=202)
         for told, step in zip(batch["steps"], steps, strict=True):
-            self.adopt(told["job_id"], step["items"])
+            self.adopt(told["job_id"], step["items"], alone=False)
         self.batches[batch["job_id"]] = steps
         return str(batch["job_id"])
 
@@ -158,16 +166,22 @@ class Workshop:
 
     @contextmanager
     def running(
-        self, failpoint: str = "", environment: Mapping[str, str] | None = None
+        self,
+        failpoint: str = "",
+        environment: Mapping[str, str] | None = None,
+        actor: str = "",
     ) -> Iterator[Run]:
-        """A run on a copy of its own, which is kept when it ends in an exception."""
+        """A run on a copy of its own, which is kept when it ends in an exception.
+
+        ``actor`` is who its client says to be.
+        """
         self._made += 1
         data_dir = Path(shutil.copytree(self.template, self.folder / f"data-{self._made}"))
         place = self.place.copied(data_dir)
         archives = {"COUNTERMAND_ARCHIVE_DIR": str(data_dir / ARCHIVES)}
         settings = {**place.environment, **archives, **ALLOWED, **(environment or {})}
         with Keeper(self.nursery, data_dir, failpoint=failpoint, environment=settings) as keeper:
-            yield Run(keeper, Client(keeper.url), place)
+            yield Run(keeper, Client(keeper.url, actor=actor), place)
         place.remove()
         shutil.rmtree(data_dir)
 

@@ -316,6 +316,25 @@ async def test_a_zombie_s_word_does_not_count(stages: Stages, vendor: Vendor) ->
     assert job.counts.rolled_back + job.counts.succeeded == 2
 
 
+async def test_nothing_is_sent_again_while_somebody_outside_is_asked(
+    stages: Stages, vendor: Vendor
+) -> None:
+    job_id = await done(stages, "post.add_all", [1, 2, 3], chunk_size=1)
+    vendor.gate.clear()
+    assert (await stages.command(UndoJob, job_id)).problem is None
+    await stages.run_dry()
+    await vendor.asked.wait()
+    for _ in range(4):
+        stages.clock.pass_seconds(1)
+        assert await stages.sweep.sweep() == []
+    open_chunks = await stages.rows("SELECT attempt FROM chunks WHERE open")
+    assert open_chunks == [(1,)], "what cannot have its turn yet is not sent before"
+    vendor.gate.set()
+    await stages.work_out()
+    job = await stages.job(job_id)
+    assert (job.status, len(vendor.calls)) == (JobStatus.ROLLED_BACK, 3)
+
+
 # -- random histories with deaths ------------------------------------------------------
 
 

@@ -10,11 +10,14 @@ import pytest
 
 from domain.commands import (
     AppendItems,
+    ArchiveJob,
     CancelJob,
+    HoldJob,
     InlineItems,
     JobSpec,
     OpenJob,
     PauseJob,
+    ReleaseJob,
     ResumeJob,
     RetryJob,
     SubmitJob,
@@ -314,6 +317,19 @@ async def test_results_are_those_of_one_moment(stages: Stages) -> None:
     job = await stages.job(fed)
     assert job.status is JobStatus.CANCELLED
     assert "has gone on while its results were being taken" in job.reason
+
+
+async def test_results_are_the_same_however_the_job_is_kept(stages: Stages) -> None:
+    first = await _many(stages, [{"name": "x"}] * (5 * WINDOW))
+    fed = await _fed(stages, first, consume={"number": "id"})
+    assert (await stages.job(fed)).counts.total == 4 * WINDOW
+    stages.bus.clear()
+    for kind in (HoldJob, ReleaseJob, ArchiveJob):
+        await stages.command(kind, first)
+    stages.bus += await stages.sweep.sweep()
+    await _decide_only(stages)
+    job = await stages.job(fed)
+    assert (job.status, job.counts.total) == (JobStatus.RUNNING, 5 * WINDOW), job.reason
 
 
 async def test_who_was_fed_after_its_deadline_is_stopped_before_anything_runs(

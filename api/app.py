@@ -44,6 +44,7 @@ from api.middleware import STACK
 from api.ports import Callers, Verb, Vitals
 from api.rules import KNOWN, OPEN, RULES, TABLE, Route, Rule, needs
 from api.security import add_headers
+from api.systems.annotations.routes import ROUTES as ANNOTATIONS
 from api.unmatched import PATTERN, expectation, unmatched
 from domain.permissions import Permission
 from domain.ports import Clock, Ids
@@ -133,6 +134,7 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", _RULE, retention.remove, _OPERATE),
     Route("GET", _LIMITS, shared_limits.index, _OPERATE),
     Route("POST", f"{_LIMITS}/{{name:[^/]{{1,100}}}}", shared_limits.change, _OPERATE),
+    *ANNOTATIONS,
     Route("GET", "/api/v1/openapi.json", contract.openapi, OPEN),
     Route("GET", "/docs", contract.docs, OPEN),
     Route("GET", pages.STYLE, contract.style, OPEN),
@@ -177,6 +179,7 @@ def create_app(
         plans=services.plans,
         retention=services.retention,
         webhooks=services.webhooks,
+        annotations=services.annotations,
         callers=callers or LocalCallers(),
         rate=rate,
         clock=clock,

@@ -36,12 +36,10 @@ def if_version(request: web.Request) -> int | None:
     if not said or said == ["*"]:
         return None
     if len(said) > 1 or len(_EACH.findall(said[0])) > 1:
-        raise refused(
-            400, "bad_condition", "If-Match takes one tag here: the ETag of the job as you saw it"
-        )
+        raise refused(400, "bad_condition", "If-Match takes one tag here: the ETag of what you saw")
     found = _TAG.fullmatch(said[0].strip())
     if found is None or not 1 <= int(found[1]) <= MAX_VERSION:
-        raise VersionMismatch("the tag in If-Match is none of this job; take the job's ETag")
+        raise VersionMismatch("the tag in If-Match is none of what is here; take its ETag")
     return int(found[1])
 
 

@@ -17,6 +17,7 @@ from domain.registry import Registry
 from streams.callers import Caller
 from streams.identity import Identity
 from streams.rates import Rate, Taken
+from streams.systems.annotations import Platform
 from streams.tracing import Tracing
 from streams.webhooks import Webhooks
 
@@ -36,6 +37,7 @@ class Services:
     plans: Plans
     retention: Retention
     webhooks: Webhooks
+    annotations: Platform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,7 @@ class Edge(Basics):
     plans: Plans
     retention: Retention
     webhooks: Webhooks
+    annotations: Platform
     callers: Callers
     connections: Connections
     rate: Rate | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from datetime import UTC, datetime
 
@@ -15,6 +16,7 @@ MAX_ID = 2**63 - 1
 """Ids of records, and of all events, are 64-bit integers."""
 MAX_TAGS = 50
 MAX_TAG = 100
+_NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE]-?[0-9]{1,2})?", re.ASCII)
 
 
 class Parameters:
@@ -47,6 +49,11 @@ class Parameters:
         """A whole number in ``least .. most``, or None when it is absent."""
         text = self.given(name)
         return None if text is None else integer(name, text, least, most)
+
+    def number(self, name: str, least: float, most: float) -> float | None:
+        """A number in ``least .. most``, as 0.5, or None when it is absent."""
+        text = self.given(name)
+        return None if text is None else number(name, text, least, most)
 
     def moment(self, name: str) -> datetime | None:
         """An ISO 8601 time (UTC when it has no offset), or None when it is absent."""
@@ -90,6 +97,13 @@ def integer(name: str, text: str, least: int, most: int) -> int:
     if digits.isascii() and digits.isdigit() and len(digits) < 20 and least <= int(text) <= most:
         return int(text)
     raise wrong(f"{name} must be a whole number from {least} to {most}", name)
+
+
+def number(name: str, text: str, least: float, most: float) -> float:
+    """A number in ``least .. most``; raises RequestRefused."""
+    if _NUMBER.fullmatch(text) and least <= float(text) <= most:
+        return float(text)
+    raise wrong(f"{name} must be a number from {least:g} to {most:g}", name)
 
 
 def wrong(detail: str, name: str = "") -> RequestRefused:

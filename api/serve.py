@@ -98,6 +98,7 @@ def _edge(engine: Engine, role: Role, settings: Settings, limits: Limits) -> web
         plans=engine.plans,
         retention=engine.retention,
         webhooks=webhooks_of(settings, engine),
+        annotations=engine.annotations,
     )
     return create_app(
         services,

@@ -7,6 +7,7 @@
     │   ├── InvalidCommand        malformed or out of range
     │   │   ├── UnknownOperation
     │   │   ├── SelectionUnconfirmed
+    │   │   ├── EditRefused       a rule of the records is in the way of a single edit
     │   │   └── UnsupportedVersion
     │   ├── JobNotFound
     │   ├── RecordNotFound
@@ -17,6 +18,7 @@
     │   ├── NotReversible         the operation declares no undo
     │   ├── OwnJob                approval is a second identity's
     │   ├── PermissionLacking     somebody else may do this
+    │   ├── RoleLacking           somebody else may do this in the project
     │   ├── KeyNotFound
     │   ├── WebhookNotFound
     │   ├── QuotaExceeded         the tenant has as much as it may
@@ -78,6 +80,12 @@ class SelectionUnconfirmed(InvalidCommand):
     """A filter matches no record or all of them, and nobody has said that this is meant."""
 
     code = "selection_unconfirmed"
+
+
+class EditRefused(InvalidCommand):
+    """A rule of the records refuses what a single edit would make of them."""
+
+    code = "edit_refused"
 
 
 class UnsupportedVersion(InvalidCommand):
@@ -142,6 +150,12 @@ class PermissionLacking(CommandRefused):
     def __init__(self, message: str, *, pointer: str = "", permission: str = "") -> None:
         super().__init__(message, pointer=pointer)
         self.permission = permission
+
+
+class RoleLacking(CommandRefused):
+    """The caller takes part in the project, and has not the role that this takes."""
+
+    code = "role_lacking"
 
 
 class KeyNotFound(CommandRefused):

@@ -24,6 +24,8 @@ class Permission(StrEnum):
     UNDO = "undo"
     EXPORT = "export"
     """Besides ``view``: everything in one stream, not page by page."""
+    PARTICIPATE = "participate"
+    """In the projects of systems that have some, as far as one's role in each of them allows."""
     ADMINISTER = "administer"
     """Who else may do what, by the tenant's API keys; and what is kept of its jobs."""
     OPERATE = "operate"
@@ -33,6 +35,7 @@ class Permission(StrEnum):
 class CallerRole(StrEnum):
     """A name for permissions that go together."""
 
+    MEMBER = "member"
     VIEWER = "viewer"
     AUDITOR = "auditor"
     EDITOR = "editor"
@@ -44,18 +47,25 @@ class CallerRole(StrEnum):
 
 EVERY_PERMISSION: Final = frozenset(Permission)
 
-_EDITOR = frozenset({Permission.VIEW, Permission.SUBMIT, Permission.UNDO, Permission.EXPORT})
+_MEMBER = frozenset({Permission.PARTICIPATE})
+_VIEWER = _MEMBER | {Permission.VIEW}
+_EDITOR = _VIEWER | {Permission.SUBMIT, Permission.UNDO, Permission.EXPORT}
 
 HELD: Final[Mapping[CallerRole, frozenset[Permission]]] = {
-    CallerRole.VIEWER: frozenset({Permission.VIEW}),
-    CallerRole.AUDITOR: frozenset({Permission.VIEW, Permission.EXPORT}),
+    CallerRole.MEMBER: _MEMBER,
+    CallerRole.VIEWER: _VIEWER,
+    CallerRole.AUDITOR: _VIEWER | {Permission.EXPORT},
     CallerRole.EDITOR: _EDITOR,
     CallerRole.STEWARD: _EDITOR | {Permission.RUN_DESTRUCTIVE},
-    CallerRole.APPROVER: frozenset({Permission.VIEW, Permission.APPROVE}),
+    CallerRole.APPROVER: _VIEWER | {Permission.APPROVE},
     CallerRole.ADMIN: EVERY_PERMISSION - {Permission.OPERATE},
     CallerRole.OPERATOR: frozenset({Permission.OPERATE}),
 }
-"""Who administers a tenant has no say over the others: ``operate`` is a role of its own."""
+"""Who administers a tenant has no say over the others: ``operate`` is a role of its own.
+
+A ``member`` does in a project what their role there allows, and sees nothing else of the tenant:
+all the others may do what they may with every job and record of it.
+"""
 
 GRANTS: Final[Mapping[str, frozenset[Permission]]] = {
     **{role.value: held for role, held in HELD.items()},

@@ -125,7 +125,7 @@ def repeated(name: str, about: str, schema: Schema) -> Parameter:
     return query(name, f"{about} May be repeated.", several(schema))
 
 
-PLACES: Final[Mapping[str, tuple[str, Mapping[str, Any], Any]]] = {
+PLACES: Final[dict[str, tuple[str, Mapping[str, Any], Any]]] = {
     "job_id": ("The job.", {"type": "string", "pattern": IDENTIFIER}, "nightly-2026-11-25"),
     "other": ("Another job, or the same.", {"type": "string", "pattern": IDENTIFIER}, "tuesday"),
     "position": ("The place of the item in its job.", whole(0, 99_999_999), 0),

@@ -19,6 +19,8 @@ from api.openapi.common import ALWAYS, CLOSED, IF_NONE_MATCH, PLACES, SENT
 from api.openapi.examples import example_of
 from api.openapi.jobs import CONTROL
 from api.openapi.others import OTHERS
+from api.openapi.platform_records import PLACES as OF_PLATFORM
+from api.openapi.platform_records import PLATFORM_RECORDS
 from api.openapi.reading import READING
 from api.openapi.schemas import Document, Schemas
 from api.openapi.telling import Answer, Body, Parameter, Told
@@ -33,6 +35,7 @@ TOLD: Mapping[tuple[str, str], Told] = {
     **READING,
     **WATCHING,
     **SENDING,
+    **PLATFORM_RECORDS,
     **OTHERS,
 }
 """What is said of each route, by method and path."""
@@ -252,7 +255,7 @@ def _security(rule: Rule, told: Told) -> list[Document]:
 
 def _places(path: str) -> Iterator[Document]:
     for name in (part[1:-1] for part in _parts(path) if part.startswith("{")):
-        about, schema, example = PLACES[name]
+        about, schema, example = (PLACES | OF_PLATFORM)[name]
         yield {
             "name": name,
             "in": "path",

@@ -51,6 +51,7 @@ from streams.stores.events import EventRecorder, SnapshotRecorder
 from streams.stores.log import JobLog
 from streams.stores.workers import resident_memory
 from streams.sweep import Look, Sweep
+from streams.systems.annotations import Platform
 from streams.tail import LogTail
 from streams.tracing import Tracing
 from streams.vitals import Vitals
@@ -90,6 +91,11 @@ class Engine:
     def retention(self) -> Retention:
         """How long jobs at rest are kept."""
         return Retention(self.database, self.registry, self.clock)
+
+    @property
+    def annotations(self) -> Platform:
+        """The records of the annotation platform, one by one."""
+        return Platform(self.database, self.clock)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,8 +22,8 @@ def token(
     role: Annotated[
         list[str],
         typer.Option(
-            help="viewer, auditor, editor, steward, approver, admin or operator, or a permission; "
-            "may be given several times.",
+            help="member, viewer, auditor, editor, steward, approver, admin or operator, or a "
+            "permission; may be given several times.",
             show_default=False,
         ),
     ],

@@ -25,7 +25,7 @@ from domain.registry import Registry
 from streams.clock import SystemClock
 from streams.rates import Rate
 from tests.api.engine import MemoryEngine
-from tests.api.hooks import NoWebhooks
+from tests.api.hooks import NoPlatform, NoWebhooks
 
 
 class Number(BaseModel):
@@ -94,6 +94,7 @@ async def site_of(
         plans=engine,
         retention=engine.rules_kept,
         webhooks=NoWebhooks(),
+        annotations=NoPlatform(),
     )
     app = create_app(
         services,

@@ -13,7 +13,9 @@ from typing import Any
 from api.app import ROUTES
 from api.rules import Route
 from domain.permissions import Permission
+from domain.systems.annotations.kinds import KINDS
 
+PROJECTS = "/api/v1/projects"
 SSE = {"Accept": "text/event-stream"}
 JSON = {"Accept": "application/json"}
 
@@ -34,6 +36,45 @@ def _asked(**how: Any) -> dict[str, Any]:
 
 
 ITEM = {"name": "x"}
+RECORDS = {
+    "texts": {"content": "x"},
+    "labels": {"name": "x"},
+    "members": {"subject": "x", "role": "viewer"},
+    "images": {"file_name": "x", "width": 1, "height": 1},
+    "annotations": {"text_id": 1, "label_id": 1, "start_char": 0, "end_char": 1},
+    "boxes": {"image_id": 1, "label_id": 1, "bbox": [0, 0, 1, 1]},
+}
+"""What a project has, one of each."""
+OTHERS = {
+    "labels": {"name": "y"},
+    "members": {"subject": "y", "role": "viewer"},
+    "images": {"file_name": "y", "width": 1, "height": 1},
+}
+"""What another one is given, where two may not be called the same."""
+ONES = {name: kind.one for kind in KINDS for name in [kind.name]}
+
+
+def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The routes of projects, and of each kind of what belongs to them."""
+    found = {
+        ("GET", PROJECTS): [_asked(), _asked(query={"q": "", "limit": 5})],
+        ("POST", PROJECTS): [_asked(body={"name": "x"})],
+        ("GET", "PROJECT"): [_asked()],
+        ("PATCH", "PROJECT"): [_asked(body={"name": "y"})],
+        ("DELETE", "PROJECT"): [_asked()],
+    }
+    for name, new in RECORDS.items():
+        path, one = f"PROJECT/{name}", f"PROJECT/{name}/{ONES[name].upper()}"
+        found |= {
+            ("GET", path): [_asked(), _asked(query={"limit": 5, "offset": 0})],
+            ("POST", path): [_asked(body=OTHERS.get(name, new))],
+            ("GET", one): [_asked()],
+            ("PATCH", one): [_asked(body={}), _asked(body={"version": 1})],
+            ("DELETE", one): [_asked(), _asked(headers={"If-Match": '"1"'})],
+        }
+    return found
+
+
 WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("POST", "/api/v1/jobs"): [
         _asked(body={"operation": "stock.create", "items": [ITEM]}),
@@ -123,6 +164,7 @@ WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("GET", "/api/v1/webhooks/WEBHOOK/deliveries"): [_asked(), _asked(query={"state": "dead"})],
     ("GET", "/api/v1/webhooks/WEBHOOK/attempts"): [_asked()],
     ("POST", "/api/v1/webhooks/WEBHOOK/replay"): [_asked(), _asked(body={"positions": [1]})],
+    **_of_platform(),
     ("GET", "/api/v1/workers"): [_asked()],
     ("GET", "/api/v1/tenants"): [_asked()],
     ("POST", "/api/v1/tenants/TENANT"): [_asked(body={"weight": 2})],
@@ -151,6 +193,8 @@ _PLACES = {
     "{tenant:[^/]{1,100}}": "TENANT",
     "{kind:[^/]{1,200}}": "KIND",
     "{name:[^/]{1,100}}": "LIMIT",
+    "/api/v1/projects/{project_id:[0-9]{1,19}}": "PROJECT",
+    **{f"{{{one}_id:[0-9]{{1,19}}}}": one.upper() for one in ONES.values()},
 }
 
 NEEDING: dict[tuple[str, str, Permission], dict[str, Any]] = {
@@ -204,4 +248,4 @@ def filled(method: str, path: str, how: Mapping[str, Any], ids: Mapping[str, str
 def has_ids(route: Route) -> bool:
     """Whether the path speaks of something that belongs to a tenant."""
     _, path = named(route)
-    return any(name in path for name in ("JOB", "RECORD", "KEY", "WEBHOOK"))
+    return any(name in path for name in ("JOB", "RECORD", "KEY", "WEBHOOK", "PROJECT"))

@@ -62,6 +62,7 @@ class Shop:
             plans=engine.plans,
             retention=engine.retention,
             webhooks=webhooks_of(self._settings, engine),
+            annotations=engine.annotations,
         )
         app = create_app(
             services,

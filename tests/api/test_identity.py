@@ -130,7 +130,7 @@ async def test_who_lacks_a_permission_is_told_which(closed: Site) -> None:
 async def test_me_tells_who_one_is(closed: Site) -> None:
     _, said, _ = await answered(closed, "GET", ME, headers=bearer("acme", "viewer", "approver"))
     assert (said["mode"], said["tenant"], said["actor"]) == ("proven", "acme", "ada")
-    assert said["permissions"] == ["approve", "view"]
+    assert said["permissions"] == ["approve", "participate", "view"]
     assert said["expires_at"].endswith("+00:00")
     nothing = await answered(closed, "GET", ME, headers=bearer("acme", "nobody"))
     assert (nothing[0], nothing[1]["permissions"]) == (200, [])

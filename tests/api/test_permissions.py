@@ -72,6 +72,8 @@ def test_what_a_route_takes_besides_is_in_the_matrix() -> None:
 
 def test_roles_hold_what_the_guide_says() -> None:
     mine = {Permission.VIEW, Permission.SUBMIT, Permission.UNDO, Permission.EXPORT}
+    mine.add(Permission.PARTICIPATE)
+    assert HELD[CallerRole.MEMBER] == {Permission.PARTICIPATE}
     assert HELD[CallerRole.EDITOR] == mine
     assert Permission.OPERATE not in HELD[CallerRole.ADMIN]
     assert Permission.APPROVE not in HELD[CallerRole.STEWARD]

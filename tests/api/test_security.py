@@ -11,6 +11,7 @@ import pytest
 from api.app import ROUTES
 from api.limits import LOOPBACK_HOSTS, Limits
 from api.security import HEADERS, PAGE_POLICY
+from domain.systems.annotations.kinds import KINDS
 from streams.settings import load
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
@@ -26,6 +27,7 @@ PLACES = {
     "{position:[0-9]{1,8}}": "7",
     "{key_id:[0-9a-f]{32}}": "0" * 32,
     "{webhook_id:[0-9a-f]{32}}": "0" * 32,
+    **{f"{{{kind.one}_id:[0-9]{{1,19}}}}": "7" for kind in KINDS},
 }
 
 
@@ -60,7 +62,7 @@ async def ask(site: Site, method: str, path: str, **options: Any) -> tuple[int, 
 
 
 def test_the_routes_are_those_that_are_promised() -> None:
-    assert len(PATHS) == len(set(PATHS)) == 68
+    assert len(PATHS) == len(set(PATHS)) == 103
 
 
 @pytest.mark.parametrize(

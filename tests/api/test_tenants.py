@@ -16,7 +16,7 @@ from domain.outcomes import Done, Result
 from domain.registry import Registry
 from streams.bootstrap import embedded
 from streams.settings import Settings
-from tests.api.matrix import CLOSED, WAYS, Request, has_ids, named, requests
+from tests.api.matrix import CLOSED, ONES, RECORDS, WAYS, Request, has_ids, named, requests
 from tests.api.proofs import bearer, proven
 from tests.api.shop import Shop
 from tests.engine.stock import Addition, operations, stock
@@ -26,6 +26,8 @@ ROLES = ("admin", "operator")
 OURS, THEIRS = bearer("acme", *ROLES), bearer("other", *ROLES, actor="eve")
 NOBODYS = {"JOB": f"{JOBS}/nobodys", "OTHER": "nobodys", "POSITION": "0", "TENANT": "t"}
 NOBODYS |= {"RECORD": "/api/v1/records/stock/999999", "KEY": "f" * 32, "WEBHOOK": "e" * 32}
+NOBODYS |= {"PROJECT": "/api/v1/projects/999999"}
+NOBODYS |= {one.upper(): "999999" for one in ONES.values() if one != "project"}
 SECRET = "confidential"
 
 
@@ -65,11 +67,22 @@ async def _ours(shop: Shop) -> dict[str, dict[str, str]]:
     wanted = {"url": f"https://example.org/{SECRET}", "events": ["job.rejected"]}
     hook = await shop.post("/api/v1/webhooks", json=wanted, headers=OURS, status=201)
     record = {"RECORD": "/api/v1/records/stock/1", "KEY": key["key_id"], "TENANT": "t"}
-    record |= {"WEBHOOK": hook["webhook_id"]}
+    record |= {"WEBHOOK": hook["webhook_id"], **await _our_project(shop)}
     return {
         kind: {"JOB": job["links"]["self"], "OTHER": finished["job_id"], "POSITION": "0", **record}
         for kind, job in (("finished", finished), ("draft", draft), ("plan", plan))
     }
+
+
+async def _our_project(shop: Shop) -> dict[str, str]:
+    """A project with one record of each kind, all of which are the first of their kind."""
+    headers = {"headers": OURS, "status": 201}
+    project = await shop.post("/api/v1/projects", json={"name": SECRET}, **headers)
+    path = f"/api/v1/projects/{project['project_id']}"
+    for kind, new in RECORDS.items():
+        made = await shop.post(f"{path}/{kind}", json=new, **headers)
+        assert 1 in (made.get("id"), made.get(f"{ONES[kind]}_id")) or kind == "members"
+    return {"PROJECT": path, **{one.upper(): "1" for one in ONES.values() if one != "project"}}
 
 
 async def answer_to(shop: Shop, asked: Request, headers: dict[str, str]) -> tuple[int, bytes]:

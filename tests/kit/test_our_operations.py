@@ -21,6 +21,12 @@ NEW = [{"text_id": 1, "label": "person", "start_char": s, "end_char": e} for s, 
 IN_PROJECT = {"project_id": 1}
 MORE = [{"project_id": 1, "name": f"l{n}"} for n in range(3)]
 MADE = Given("annotations.create", NEW, IN_PROJECT)
+FILES = [{"project_id": 1, "file_name": f"{n}.png", "width": 640, "height": 480} for n in range(5)]
+IMAGES = Given("annotations.create_images", FILES)
+PEOPLE = [{"project_id": 1, "subject": f"p{n}", "role": "viewer"} for n in range(5)]
+MEMBERS = Given("annotations.create_members", PEOPLE)
+NEW_BOXES = [{"image_id": n, "label": "person", "bbox": [n, 0.5, 10, 20]} for n in range(1, 6)]
+BOXES = Given("annotations.create_boxes", NEW_BOXES, IN_PROJECT)
 
 
 class TestCreate(ContractSuite):
@@ -139,6 +145,107 @@ class TestDeleteLabels(ContractSuite):
         given=[PROJECT, LABELS, Given("annotations.create_labels", MORE), TEXTS, MADE],
         items=[{"id": n} for n in range(2, 6)],
         failing=[{"id": 1}, {"id": 99}],
+    )
+
+
+class TestCreateMembers(ContractSuite):
+    case = Case(
+        kind="annotations.create_members",
+        operations=operations,
+        given=[PROJECT],
+        items=PEOPLE,
+        failing=[{"project_id": 9, "subject": "x", "role": "viewer"}, {"project_id": 1}],
+    )
+
+
+class TestUpdateMembers(ContractSuite):
+    case = Case(
+        kind="annotations.update_members",
+        operations=operations,
+        given=[PROJECT, MEMBERS],
+        items=[{"id": n, "role": "manager"} for n in range(1, 6)],
+        failing=[{"id": 9, "role": "viewer"}, {"id": 1, "role": "king"}],
+    )
+
+
+class TestDeleteMembers(ContractSuite):
+    case = Case(
+        kind="annotations.delete_members",
+        operations=operations,
+        given=[PROJECT, MEMBERS],
+        items=[{"id": n} for n in range(1, 6)],
+        failing=[{"id": 9}],
+    )
+
+
+class TestCreateImages(ContractSuite):
+    case = Case(
+        kind="annotations.create_images",
+        operations=operations,
+        given=[PROJECT],
+        items=FILES,
+        failing=[FILES[0] | {"project_id": 9}, FILES[0] | {"width": 0}],
+    )
+
+
+class TestUpdateImages(ContractSuite):
+    case = Case(
+        kind="annotations.update_images",
+        operations=operations,
+        given=[PROJECT, IMAGES],
+        items=[{"id": n, "width": n} for n in range(1, 6)],
+        failing=[{"id": 9, "width": 1}, {"id": 1, "file_name": "1.png"}],
+    )
+
+
+class TestDeleteImages(ContractSuite):
+    case = Case(
+        kind="annotations.delete_images",
+        operations=operations,
+        given=[
+            PROJECT,
+            IMAGES,
+            LABELS,
+            Given("annotations.create_boxes", NEW_BOXES[:1], IN_PROJECT),
+        ],
+        items=[{"id": n} for n in range(2, 6)],
+        failing=[{"id": 1}, {"id": 9}],
+    )
+
+
+class TestCreateBoxes(ContractSuite):
+    case = Case(
+        kind="annotations.create_boxes",
+        operations=operations,
+        given=[PROJECT, IMAGES, LABELS],
+        params=IN_PROJECT,
+        items=NEW_BOXES,
+        failing=[
+            NEW_BOXES[0] | {"bbox": [600, 0, 41, 1]},
+            NEW_BOXES[0] | {"image_id": 9},
+            NEW_BOXES[0] | {"label": "place"},
+            NEW_BOXES[0] | {"polygon": [[0, 0], [1, 1], [641, 0]]},
+        ],
+    )
+
+
+class TestUpdateBoxes(ContractSuite):
+    case = Case(
+        kind="annotations.update_boxes",
+        operations=operations,
+        given=[PROJECT, IMAGES, LABELS, BOXES],
+        items=[{"id": n, "label": "thing", "bbox": [0, 0, n, n]} for n in range(1, 6)],
+        failing=[{"id": 9, "label_id": 1}, {"id": 1, "version": 7}, {"id": 1, "label": "place"}],
+    )
+
+
+class TestDeleteBoxes(ContractSuite):
+    case = Case(
+        kind="annotations.delete_boxes",
+        operations=operations,
+        given=[PROJECT, IMAGES, LABELS, BOXES],
+        items=[{"id": n} for n in range(1, 6)],
+        failing=[{"id": 9}, {"id": 1, "version": 7}],
     )
 
 

@@ -29,6 +29,7 @@ Present = Mapping[int, Mapping[str, Any]]
     params=MayBeInProject,
     per="chunk",
     tables=[tables.annotations],
+    selectable=tables.annotations,
 )
 def update(ctx: Context, items: Sequence[ChangedAnnotation]) -> list[Result]:
     """Change the span, label, confidence or metadata of annotations."""
@@ -45,6 +46,7 @@ def update(ctx: Context, items: Sequence[ChangedAnnotation]) -> list[Result]:
     per="chunk",
     destructive=True,
     tables=[tables.annotations],
+    selectable=tables.annotations,
 )
 def delete(ctx: Context, items: Sequence[DeletedRecord]) -> list[Result]:
     """Delete annotations."""

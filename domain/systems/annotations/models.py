@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from domain.systems.annotations.roles import ProjectRole
+
 MAX_CONTENT = 1_000_000
 MAX_SELECTED = 100_000
 MAX_OFFSET = 2**31 - 1
@@ -15,10 +17,23 @@ MAX_OFFSET = 2**31 - 1
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+FileName = Annotated[str, Field(min_length=1, max_length=500)]
+Pixels = Annotated[int, Field(ge=1, le=1_000_000)]
+Hotkey = Annotated[str, Field(min_length=1, max_length=20)]
+Order = Annotated[int, Field(ge=0, le=1_000_000)]
+"""Where a label stands among those of its project; of the same order, the older one first."""
 Colour = Annotated[str, Field(max_length=20)]
 Content = Annotated[str, Field(min_length=1, max_length=MAX_CONTENT)]
 Selected = Annotated[str, Field(max_length=MAX_SELECTED)]
 Score = Annotated[float, Field(ge=0, le=1)]
+Subject = Annotated[str, Field(min_length=1, max_length=200)]
+"""Who somebody is, as the audit trail names them."""
+Coordinate = Annotated[float, Field(ge=0, le=1_000_000)]
+Extent = Annotated[float, Field(gt=0, le=1_000_000)]
+Box = tuple[Coordinate, Coordinate, Extent, Extent]
+"""``x, y, width, height`` in pixels, from the upper left corner of the image."""
+Corner = tuple[Coordinate, Coordinate]
+Polygon = Annotated[tuple[Corner, ...], Field(min_length=3, max_length=10_000)]
 Metadata = dict[Annotated[str, Field(max_length=200)], JsonValue]
 
 
@@ -32,7 +47,7 @@ class _Wire(BaseModel):
 
 
 class InProject(_Wire):
-    """Parameters of ``annotations.create``: all items are of one project."""
+    """Parameters of what is made: all items are of one project."""
 
     project_id: Id
 
@@ -111,11 +126,13 @@ class ChangedText(_Wire):
 
 
 class NewLabel(_Wire):
-    """A label of a project; its name is unique there."""
+    """A label of a project; its name is unique there, and so is its hotkey if it has one."""
 
     project_id: Id
     name: Name
     colour: Colour = ""
+    hotkey: Hotkey | None = None
+    order: Order = 0
 
 
 class ChangedLabel(_Wire):
@@ -125,3 +142,70 @@ class ChangedLabel(_Wire):
     version: Annotated[int, Field(ge=1)] | None = None
     name: Name = ""
     colour: Colour = ""
+    hotkey: Hotkey | None = None
+    order: Order = 0
+
+
+class NewMember(_Wire):
+    """Somebody who takes part in a project, and as what."""
+
+    project_id: Id
+    subject: Subject
+    role: ProjectRole
+
+
+class ChangedMember(_Wire):
+    """Another role of a member."""
+
+    id: Id
+    version: Annotated[int, Field(ge=1)] | None = None
+    role: ProjectRole = ProjectRole.VIEWER
+
+
+class NewImage(_Wire):
+    """An image of a project: its file's name, which is unique there, and its size."""
+
+    project_id: Id
+    file_name: FileName
+    width: Pixels
+    height: Pixels
+    metadata: Metadata = {}
+
+
+class ChangedImage(_Wire):
+    """What is to change of an image."""
+
+    id: Id
+    version: Annotated[int, Field(ge=1)] | None = None
+    file_name: FileName = ""
+    width: Pixels = 1
+    height: Pixels = 1
+    metadata: Metadata = {}
+
+
+class NewBox(_Wire):
+    """A part of an image with a label, named by ``label_id`` or by ``label``.
+
+    A ``polygon`` says more of the shape within the box.
+    """
+
+    image_id: Id
+    bbox: Box
+    polygon: Polygon | None = None
+    label_id: Id | None = None
+    label: Name | None = None
+    confidence_score: Score | None = None
+    metadata: Metadata | None = None
+
+
+class ChangedBox(_Wire):
+    """What is to change of a box; ``version``, when given, must be its present one."""
+
+    id: Id
+    version: Annotated[int, Field(ge=1)] | None = None
+    bbox: Box | None = None
+    polygon: Polygon | None = None
+    label_id: Id | None = None
+    label: Name | None = None
+    confidence_score: Score | None = None
+    metadata: Metadata | None = None

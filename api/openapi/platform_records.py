@@ -1,0 +1,356 @@
+"""Platform records: what is said of the routes of projects and of what belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import BaseModel, create_model
+
+from api.openapi.common import INSISTING
+from api.openapi.moments import BEGIN
+from api.openapi.telling import (
+    MOMENT,
+    Answer,
+    Body,
+    Parameter,
+    Schema,
+    Told,
+    one_of,
+    query,
+    whole,
+)
+from api.parameters import MAX_ID
+from api.systems.annotations.asked import MAX_OFFSET, MAX_PAGE, MAX_WORDS, PAGE
+from api.systems.annotations.records import PROJECTS_PATH
+from api.systems.annotations.wire import changed_body, new_body
+from domain.systems.annotations.kinds import IN_PROJECTS, KINDS, PROJECTS, TEXTS, Kind
+from domain.systems.annotations.models import Box, Metadata, Polygon
+from domain.systems.annotations.roles import ProjectRole
+from domain.values import Value
+from streams.systems.annotations.reading import FILTERS
+
+TAG: Final = "Projects"
+_ONE_PROJECT: Final = f"{PROJECTS_PATH}/{{project_id}}"
+
+
+class Stamps(Value):
+    """Who made a record and who changed it last; its version goes up with every change."""
+
+    version: int
+    created_by: str
+    created_at: datetime
+    updated_by: str | None
+    updated_at: datetime | None
+
+
+class Project(Stamps):
+    """A project."""
+
+    project_id: int
+    name: str
+    description: str
+
+
+class OfProject(Stamps):
+    """What belongs to a project."""
+
+    project_id: int
+
+
+class ListedText(OfProject):
+    """A text in a list: its beginning, and how many characters it has."""
+
+    text_id: int
+    excerpt: str
+    length: int
+    metadata: Metadata
+
+
+class Text(OfProject):
+    """A text; places in it count Unicode code points."""
+
+    text_id: int
+    content: str
+    metadata: Metadata
+
+
+class Label(OfProject):
+    """A label; exports number labels by their order, and by age where it is the same."""
+
+    label_id: int
+    name: str
+    colour: str
+    hotkey: str | None
+    order: int
+
+
+class Member(OfProject):
+    """Somebody who takes part, and as what."""
+
+    member_id: int
+    subject: str
+    role: ProjectRole
+
+
+class Image(OfProject):
+    """An image by its file's name and its size in pixels."""
+
+    image_id: int
+    file_name: str
+    width: int
+    height: int
+    metadata: Metadata
+
+
+class Marked(OfProject):
+    """What a label is put on."""
+
+    id: int
+    label_id: int
+    confidence_score: float | None
+    metadata: Metadata
+
+
+class Annotation(Marked):
+    """A span of a text; the end is not included."""
+
+    text_id: int
+    start_char: int
+    end_char: int
+    selected_text: str
+
+
+class MarkedBox(Marked):
+    """A part of an image: x, y, width, height in pixels."""
+
+    image_id: int
+    bbox: Box
+    polygon: Polygon | None
+
+
+MODELS: Final[Mapping[str, type[BaseModel]]] = {
+    "projects": Project,
+    "texts": Text,
+    "labels": Label,
+    "members": Member,
+    "images": Image,
+    "annotations": Annotation,
+    "boxes": MarkedBox,
+}
+
+
+def _page(kind: Kind) -> type[BaseModel]:
+    listed: Any = ListedText if kind is TEXTS else MODELS[kind.name]
+    fields: dict[str, Any] = {
+        "items": (tuple[listed, ...], ...),
+        **dict.fromkeys(("total", "limit", "offset"), (int, ...)),
+    }
+    return create_model(f"PageOf{kind.name.title()}", __base__=Value, **fields)
+
+
+def _gone(kind: Kind) -> type[BaseModel]:
+    fields: dict[str, Any] = {kind.key: (int, ...), "deleted": (bool, ...)}
+    return create_model(f"Deleted{kind.one.title()}", __base__=Value, **fields)
+
+
+PAGES: Final = {kind.name: _page(kind) for kind in KINDS}
+GONE: Final = {kind.name: _gone(kind) for kind in KINDS}
+
+_STAMPS: Final[dict[str, Any]] = {
+    "version": 1,
+    "created_by": "ada",
+    "created_at": BEGIN,
+    "updated_by": None,
+    "updated_at": None,
+}
+_OF: Final[dict[str, Any]] = {**_STAMPS, "project_id": 1}
+_EXAMPLES: Final[Mapping[str, BaseModel]] = {
+    "projects": Project(**_OF, name="letters", description=""),
+    "texts": Text(**_OF, text_id=1, content="Ada wrote to Charles.", metadata={}),
+    "labels": Label(**_OF, label_id=1, name="PERSON", colour="", hotkey="p", order=0),
+    "members": Member(**_OF, member_id=1, subject="grace", role=ProjectRole.ANNOTATOR),
+    "images": Image(**_OF, image_id=1, file_name="a.png", width=640, height=480, metadata={}),
+    "annotations": Annotation(
+        **_OF,
+        id=1,
+        label_id=1,
+        confidence_score=0.9,
+        metadata={},
+        text_id=1,
+        start_char=0,
+        end_char=3,
+        selected_text="Ada",
+    ),
+    "boxes": MarkedBox(
+        **_OF,
+        id=1,
+        label_id=1,
+        confidence_score=None,
+        metadata={},
+        image_id=1,
+        bbox=(10, 20, 100, 50),
+        polygon=None,
+    ),
+}
+_NEW: Final[Mapping[str, dict[str, Any]]] = {
+    "projects": {"name": "letters"},
+    "texts": {"content": "Ada wrote to Charles."},
+    "labels": {"name": "PERSON", "hotkey": "p"},
+    "members": {"subject": "grace", "role": "annotator"},
+    "images": {"file_name": "a.png", "width": 640, "height": 480},
+    "annotations": {"text_id": 1, "start_char": 0, "end_char": 3, "label": "PERSON"},
+    "boxes": {"image_id": 1, "label": "PERSON", "bbox": [10, 20, 100, 50]},
+}
+_CHANGED: Final[Mapping[str, dict[str, Any]]] = {
+    "projects": {"description": "of the 19th century"},
+    "texts": {"metadata": {"page": 3}},
+    "labels": {"order": 2},
+    "members": {"role": "manager"},
+    "images": {"width": 1280},
+    "annotations": {"confidence_score": 1},
+    "boxes": {"bbox": [0, 0, 10, 10]},
+}
+
+
+def platform_records() -> Iterator[BaseModel]:
+    """An answer of each kind."""
+    listed = ListedText(**_OF, text_id=1, excerpt="Ada wrote", length=21, metadata={})
+    for kind in KINDS:
+        one = _EXAMPLES[kind.name]
+        yield one
+        items = (listed if kind is TEXTS else one,)
+        yield PAGES[kind.name](items=items, total=1, limit=PAGE, offset=0)
+        yield GONE[kind.name](**{kind.key: 1}, deleted=True)
+
+
+_ID = whole(1, MAX_ID)
+_SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+_WORDS: Schema = {"type": "string", "maxLength": MAX_WORDS, "pattern": "^[^\\x00]*$"}
+_SAID: Final[Mapping[str, tuple[str, Schema]]] = {
+    "q": ("Those with this in their name or content, in upper or lower case.", _WORDS),
+    "subject": ("The one who is called so.", _WORDS),
+    "created_by": ("What this one has made.", _WORDS),
+    "role": ("Those with this role.", one_of(*ProjectRole)),
+    "text_id": ("On this text.", _ID),
+    "image_id": ("On this image.", _ID),
+    "label_id": ("With this label.", _ID),
+    "confidence_min": ("With at least this confidence.", _SHARE),
+    "confidence_max": ("With this confidence at most.", _SHARE),
+    "created_after": ("Made then or later.", MOMENT),
+    "created_before": ("Made before.", MOMENT),
+}
+PAGING: Final = (
+    query("limit", "How many a page has at most.", whole(1, MAX_PAGE, PAGE), example=20),
+    query("offset", "How many are passed over before it.", whole(0, MAX_OFFSET, 0), example=0),
+)
+IF_MATCH: Final = Parameter(
+    name="If-Match",
+    about="The `ETag` of the record as it was seen; 412 when it has changed since.",
+    schema={"type": "string", "pattern": '^(\\*|(W/)?"[0-9]{1,10}(-[0-9a-f]{16})?")$'},
+    place="header",
+)
+WRITTEN: Final = ("record_not_found", "role_lacking", "edit_refused", "record_refused")
+"""What may be said of a write."""
+_BODILESS: Final = ("invalid", "unsupported_media_type")
+PLACES: Final = {f"{kind.one}_id": (f"The {kind.one}.", whole(0, MAX_ID), 1) for kind in KINDS}
+"""What stands in the braces of the paths."""
+
+
+def _title(kind: Kind) -> str:
+    return {"annotations": "Annotation", "boxes": "Box"}.get(kind.name, kind.one.title())
+
+
+def _links(kind: Kind) -> dict[str, dict[str, str]]:
+    """Where to go on from a new record."""
+    given = {"project_id": "$response.body#/project_id"}
+    if kind is not PROJECTS:
+        given[f"{kind.one}_id"] = f"$response.body#/{kind.key}"
+    return {f"{verb}{_title(kind)}": given for verb in ("show", "change", "delete")}
+
+
+def _all(kind: Kind, path: str) -> Iterator[tuple[tuple[str, str], Told]]:
+    model, name = MODELS[kind.name], kind.name.title()
+    first: tuple[str, ...] = () if kind is PROJECTS else ("record_not_found",)
+    filters = (query(each, *_SAID[each]) for each in FILTERS[kind.name])
+    about = "The projects that the caller may see." if kind is PROJECTS else ""
+    yield (
+        ("GET", path),
+        Told(
+            name=f"list{name}",
+            tag=TAG,
+            about=about or f"The {kind.name} of a project that meet all filters.",
+            parameters=(*filters, *PAGING),
+            answers={200: Answer(about="A page.", model=PAGES[kind.name])},
+            problems=first,
+        ),
+    )
+    yield (
+        ("POST", path),
+        Told(
+            name=f"create{_title(kind)}",
+            tag=TAG,
+            about=f"A new {kind.one}.\n\nTakes the role `{kind.writing}` in the project."
+            if kind is not PROJECTS
+            else "A new project; who makes it administers it.",
+            body=Body(model=new_body(kind), required=True, examples={"one": _NEW[kind.name]}),
+            answers={
+                201: Answer(about=f"The {kind.one}.", model=model, located=True, links=_links(kind))
+            },
+            problems=WRITTEN,
+        ),
+    )
+
+
+def _one(kind: Kind, path: str) -> Iterator[tuple[tuple[str, str], Told]]:
+    model, title = MODELS[kind.name], _title(kind)
+    yield (
+        ("GET", path),
+        Told(
+            name=f"show{title}",
+            tag=TAG,
+            about=f"One {kind.one}.",
+            answers={200: Answer(about=f"The {kind.one}.", model=model)},
+            problems=("record_not_found",),
+        ),
+    )
+    yield (
+        ("PATCH", path),
+        Told(
+            name=f"change{title}",
+            tag=TAG,
+            about=f"What the body names of a {kind.one} is different from now on.\n\n"
+            f"Takes the role `{kind.writing}` in the project.",
+            parameters=(IF_MATCH,),
+            body=Body(model=changed_body(kind), examples={"one": _CHANGED[kind.name]}),
+            answers={200: Answer(about=f"The {kind.one} from now on.", model=model)},
+            problems=(*WRITTEN, *INSISTING),
+        ),
+    )
+    yield (
+        ("DELETE", path),
+        Told(
+            name=f"delete{title}",
+            tag=TAG,
+            about=f"The {kind.one} is no more; refused while others refer to it.\n\n"
+            f"Takes the role `{kind.writing}` in the project.",
+            parameters=(IF_MATCH,),
+            answers={200: Answer(about="It is gone.", model=GONE[kind.name])},
+            problems=(*WRITTEN, *INSISTING, *_BODILESS),
+        ),
+    )
+
+
+PLATFORM_RECORDS: Final[Mapping[tuple[str, str], Told]] = {
+    **dict(_all(PROJECTS, PROJECTS_PATH)),
+    **dict(_one(PROJECTS, _ONE_PROJECT)),
+    **{
+        route: told
+        for kind in IN_PROJECTS
+        for route, told in (
+            *_all(kind, f"{_ONE_PROJECT}/{kind.name}"),
+            *_one(kind, f"{_ONE_PROJECT}/{kind.name}/{{{kind.one}_id}}"),
+        )
+    },
+}

@@ -1,0 +1,4 @@
+"""Annotations: projects and their records one by one, bulk operations, and live progress.
+
+``records`` and ``projects`` are plain CRUD; pages have ``limit``, ``offset`` and a ``total``.
+"""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from domain.systems.annotations.formats import delimited, json_lines
+from domain.systems.annotations.formats import conll, delimited, json_lines
 from domain.systems.annotations.formats.contract import FileRefused, Format
 from domain.systems.annotations.formats.encoding import CHUNK
 
 FORMATS: tuple[Format, ...] = (
     delimited.FORMAT,
     json_lines.FORMAT,
+    conll.FORMAT,
 )
 
 _ENOUGH = 0.3

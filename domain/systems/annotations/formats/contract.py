@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import BinaryIO
 
 from domain.systems.annotations.formats.documents import Document, Loss, Rejected
+from domain.systems.annotations.formats.mapping import FieldMapping
 
 
 class FileRefused(ValueError):
@@ -55,6 +56,7 @@ class ReadOptions:
     """How a file is to be read; what is ``None`` is found out from the file.
 
     ``columns`` renames: the name that a field has in the file, by the name that it has here.
+    ``mapping`` does that and more, for the formats whose documents are records.
     """
 
     encoding: str | None = None
@@ -62,6 +64,7 @@ class ReadOptions:
     scheme: str | None = None
     offsets: OffsetUnit = OffsetUnit.CODE_POINTS
     columns: Mapping[str, str] = field(default_factory=dict)
+    mapping: FieldMapping = field(default_factory=dict)
     bounds: Bounds = field(default_factory=Bounds)
 
 
@@ -76,6 +79,7 @@ class WriteOptions:
     labels: Sequence[str] = ()
     scheme: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    mapping: FieldMapping = field(default_factory=dict)
 
 
 Read = Callable[[BinaryIO, ReadOptions], Iterator[Document | Rejected]]

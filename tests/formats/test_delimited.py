@@ -1,0 +1,247 @@
+"""Delimited text: dialects, quotes, rows that are at fault, formulas."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.systems.annotations.formats.contract import (
+    Bounds,
+    FileRefused,
+    OffsetUnit,
+    ReadOptions,
+    WriteOptions,
+)
+from domain.systems.annotations.formats.delimited import FORMAT
+from domain.systems.annotations.formats.documents import Span, TextDocument
+from domain.systems.annotations.formats.formulas import guarded, unguarded
+from domain.systems.annotations.formats.mapping import parsed_mapping
+from tests.formats.data import plain, texts
+from tests.formats.files import good_and_bad, only, rejects_file, written
+
+OURS = """document,key,content,labels,text_metadata,start_char,end_char,selected_text,label,\
+confidence_score,metadata\r
+1,a,Ada in London,"[""bio""]","{""year"":1843}",0,3,Ada,PER,0.5,"{""by"":""x""}"\r
+1,,,,,7,13,London,LOC,,\r
+2,,Nothing here,,,,,,,,\r
+"""
+
+
+def test_the_shape_of_our_files() -> None:
+    documents = [
+        TextDocument(
+            "Ada in London",
+            (Span(0, 3, "PER", 0.5, {"by": "x"}), Span(7, 13, "LOC")),
+            "a",
+            ("bio",),
+            {"year": 1843},
+        ),
+        TextDocument("Nothing here"),
+    ]
+    assert written(FORMAT, documents).decode() == OURS
+    assert only(FORMAT, OURS.encode()) == documents
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_delimiters_are_found(delimiter: str) -> None:
+    row = delimiter.join(["text", "start", "end", "label", "note"])
+    values = delimiter.join(["Ada, in; London", "0", "3", "PER", "a|b"])
+    quoted = delimiter.join(['"Ada, in; London"', "0", "3", "PER", '"a|b"'])
+    file = f"{row}\n{quoted}\n{values if delimiter == chr(9) else quoted}\n".encode()
+    found = only(FORMAT, file)
+    expected = TextDocument(
+        "Ada, in; London", (Span(0, 3, "PER"), Span(0, 3, "PER")), metadata={"note": "a|b"}
+    )
+    assert found == [expected]
+
+
+def test_an_explicit_dialect_wins() -> None:
+    file = b"text~label\n'a~b'~x\n"
+    options = ReadOptions(dialect={"delimiter": "~", "quotechar": "'"})
+    assert only(FORMAT, file, options) == [TextDocument("a~b", labels=("x",))]
+    with pytest.raises(FileRefused, match="one character"):
+        only(FORMAT, file, ReadOptions(dialect={"delimiter": "~~"}))
+
+
+def test_quotes_and_line_ends_in_cells() -> None:
+    content = 'He said "no"\r\nand\rleft\n, or; so'
+    found = only(FORMAT, written(FORMAT, [TextDocument(content)]))
+    assert found == [TextDocument(content)]
+    assert only(FORMAT, b'text\na 5" disk\n') == [TextDocument('a 5" disk')]
+
+
+def test_rows_of_strangers_with_the_same_text_are_one_document() -> None:
+    file = (
+        b"id,text,start,end,label,source\n"
+        b"7,Ada in London,0,3,PER,web\n7,Ada in London,7,13,LOC,web\n8,Ada in London,0,3,PER,web\n"
+    )
+    first, second = only(FORMAT, file)
+    assert isinstance(first, TextDocument)
+    assert (first.key, len(first.spans), first.metadata) == ("7", 2, {"source": "web"})
+    assert isinstance(second, TextDocument)
+    assert (second.key, len(second.spans)) == ("8", 1)
+
+
+def test_columns_are_renamed_and_mapped() -> None:
+    file = b'name,body,extra\nx,Ada,"{""a"": 1}"\n'
+    renamed = ReadOptions(columns={"content": "body", "key": "name"})
+    assert only(FORMAT, file, renamed) == [
+        TextDocument("Ada", key="x", metadata={"extra": '{"a": 1}'})
+    ]
+    spec = {"content": {"template": "{name}: {body}"}, "labels": {"constant": ["new"]}}
+    found = only(FORMAT, file, ReadOptions(mapping=parsed_mapping(spec)))[0]
+    assert isinstance(found, TextDocument)
+    assert (found.content, found.labels) == ("x: Ada", ("new",))
+    out = written(FORMAT, [plain(1)], WriteOptions(columns={"content": "body"}))
+    assert b"body" in out.split(b"\r\n")[0]
+    assert only(FORMAT, out, ReadOptions(columns={"content": "body"})) == [plain(1)]
+
+
+def test_an_unclosed_quote_costs_its_line_and_names_it() -> None:
+    file = b'text,label\none,a\ntwo,"b\nthree,c\nfour,d\n'
+    good, bad = good_and_bad(FORMAT, file)
+    assert [one.content for one in good if isinstance(one, TextDocument)] == [
+        "one",
+        "three",
+        "four",
+    ]
+    assert [(one.line, one.code, one.raw) for one in bad] == [(3, "unclosed_quote", b'two,"b\n')]
+    assert "line 3" in bad[0].message
+    mended = rejects_file(FORMAT, file).replace(b'"b', b'"b"')
+    assert only(FORMAT, mended) == [TextDocument("two", labels=("b",))]
+
+
+def test_the_line_where_the_unclosed_quote_opened_is_not_always_the_rows_first() -> None:
+    file = b'text,label\n"one\n1",a\n"two\n2","b\nthree,c\n'
+    _, bad = good_and_bad(FORMAT, file)
+    assert [(one.line, one.code, one.raw) for one in bad] == [
+        (5, "unclosed_quote", b'"two\n2","b\n')
+    ]
+
+
+def test_a_quote_that_another_row_closes_costs_no_other_row() -> None:
+    file = b'text,label\none,"a\ntwo,b\nthree,"c"\nfour,d\n'
+    good, bad = good_and_bad(FORMAT, file)
+    assert [one.content for one in good if isinstance(one, TextDocument)] == [
+        "two",
+        "three",
+        "four",
+    ]
+    assert [(one.line, one.code) for one in bad] == [(2, "bad_quote")]
+
+
+def test_unclosed_quotes_everywhere_take_no_time() -> None:
+    file = b"text,label\n" + b'x,"a\ny,b\n' * 5_000
+    started = time.thread_time()
+    good, bad = good_and_bad(FORMAT, file, ReadOptions(bounds=Bounds(line=20_000)))
+    assert len(good) + len(bad) == 10_000
+    assert time.thread_time() - started < 10
+
+
+@pytest.mark.parametrize("where", ["header", "row", "quoted"])
+def test_a_million_columns_are_refused_before_they_are_made(where: str) -> None:
+    wide = b"," * 1_000_000
+    if where == "header":
+        with pytest.raises(FileRefused, match="1,000 columns"):
+            only(FORMAT, b"text" + wide + b"\n")
+        return
+    line = b'"x\n"' + wide if where == "quoted" else b"x" + wide
+    good, bad = good_and_bad(FORMAT, b"text,label\n" + line + b"\ny,b\n")
+    assert good == [TextDocument("y", labels=("b",))]
+    assert "too_wide" in [one.code for one in bad]
+
+
+def test_a_text_of_delimiters_is_not_wide() -> None:
+    content = "a,b" * 5_000
+    assert only(FORMAT, written(FORMAT, [TextDocument(content)])) == [TextDocument(content)]
+
+
+def test_a_row_at_fault_takes_its_document_with_it() -> None:
+    file = OURS.replace("7,13,London", "7,130,London").encode()
+    good, bad = good_and_bad(FORMAT, file)
+    assert good == [TextDocument("Nothing here")]
+    assert [one.line for one in bad] == [2]
+    assert rejects_file(FORMAT, file).count(b"\r\n") == 3
+    short = OURS.replace("LOC,,\r", "LOC,\r").encode()
+    _, bad = good_and_bad(FORMAT, short)
+    assert [(one.line, one.code) for one in bad] == [(3, "wrong_width")]
+    assert rejects_file(FORMAT, short).count(b"\r\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        (b"a,b\n1,2\n", "no column is the content"),
+        (b"text,x,x\n1,2,3\n", "twice"),
+        (b'text,"x\n1,2\n', "line 1"),
+        (b"\n\n", "no row"),
+    ],
+)
+def test_headers_that_cannot_be_used(file: bytes, why: str) -> None:
+    with pytest.raises(FileRefused, match=why):
+        only(FORMAT, file)
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ("Ada,x,3,PER,,", "not_a_number"),
+        ("Ada,0,,PER,,", "not_a_number"),
+        ("Ada,0,9,PER,,", "span_out_of_range"),
+        ("Ada,3,3,PER,,", "span_out_of_range"),
+        ("Ada,0,3,,,", "not_text"),
+        ("Ada,0,3,PER,2,", "confidence_out_of_range"),
+        ("Ada,0,3,PER,nan,", "not_a_number"),
+        ("Ada,0,3,PER,,Bob", "text_mismatch"),
+        (",0,3,PER,,", "no_content"),
+    ],
+)
+def test_rows_that_are_no_annotation(row: str, code: str) -> None:
+    header = "text,start,end,label,confidence,selected_text\n"
+    good, bad = good_and_bad(FORMAT, f"{header}{row}\nBob,0,3,PER,1,Bob\n".encode())
+    assert [one.code for one in bad] == [code]
+    assert len(good) == 1
+
+
+def test_offsets_in_other_units() -> None:
+    file = "text,start,end,label\n😀é x,4,5,A\n".encode()
+    assert good_and_bad(FORMAT, file)[1][0].code == "span_out_of_range"
+    utf16 = only(FORMAT, file, ReadOptions(offsets=OffsetUnit.UTF16))
+    assert utf16 == [TextDocument("😀é x", (Span(3, 4, "A"),))]
+    in_bytes = "text,start,end,label\n😀é x,4,6,A\n".encode()
+    assert only(FORMAT, in_bytes, ReadOptions(offsets=OffsetUnit.BYTES)) == [
+        TextDocument("😀é x", (Span(1, 2, "A"),))
+    ]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["=1+1", "+1", "-1+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n@x", "\uff1d1"],
+)
+def test_no_cell_is_run_as_a_formula(cell: str) -> None:
+    document = TextDocument(cell, (Span(0, 1, cell),), cell, (cell,))
+    file = written(FORMAT, [document])
+    for row in list(csv.reader(io.StringIO(file.decode(), newline="")))[1:]:
+        assert not any(each.lstrip()[:1] in tuple("=+-@\uff1d") and each.strip() for each in row)
+    assert only(FORMAT, file) == [document]
+
+
+def test_a_negative_number_is_no_formula() -> None:
+    assert guarded("-5") == "-5"
+    assert guarded("-5.25") == "-5.25"
+    assert guarded("-5+1") == "'-5+1"
+    document = TextDocument("-5", key="-5")
+    file = written(FORMAT, [document])
+    assert b"1,-5,-5," in file
+    assert only(FORMAT, file) == [document]
+    assert only(FORMAT, b"text\n'-5\n-5\n") == [TextDocument("-5")]
+
+
+@given(texts | st.from_regex(r"'{0,3}[=+\-@\t\r]?[0-9']{0,3}", fullmatch=True))
+def test_guards_come_off_again(cell: str) -> None:
+    assert unguarded(guarded(cell)) == cell

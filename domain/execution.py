@@ -8,7 +8,7 @@ operation works whole chunks. Faults of the database are no results: they pass t
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,8 @@ Parsed = BaseModel | Failed
 Infrastructure = tuple[type[BaseException], ...]
 
 MAX_MESSAGE = 500
+MAX_ISSUES = 20
+"""Faults of one item that are told of."""
 
 ESCAPES: Infrastructure = (CancelledError, SystemExit, KeyboardInterrupt)
 """What a handler may raise that would end its task or the whole process: nobody asked that of
@@ -44,13 +46,28 @@ def parse_items(operation: Operation, lines: Sequence[bytes]) -> list[Parsed]:
 
 
 def invalid_item(error: ValidationError) -> Failed:
-    """What is wrong with an item, by its first fault; the message counts the others."""
+    """What is wrong with an item, by its first fault; the details list the first few of all."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     first = faults[0]
     code = "not_json" if first["type"] == "json_invalid" else "invalid"
     others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    pointer = "".join(f"/{part}" for part in first["loc"])
-    return Failed(code, f"{first['msg']}{others}", pointer)
+    issues = [
+        {
+            "rule": "schema",
+            "layer": "schema",
+            "severity": "error",
+            "pointer": pointer_of(fault["loc"]),
+            "message": f"{fault['msg']}; correct the item",
+        }
+        for fault in faults[:MAX_ISSUES]
+    ]
+    details = {"issues": issues, "score": 0.0}
+    return Failed(code, f"{first['msg']}{others}", pointer_of(first["loc"]), details=details)
+
+
+def pointer_of(place: Iterable[int | str]) -> str:
+    """The JSON pointer (RFC 6901) to a place in an item."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
 
 
 def work_chunk(

@@ -35,12 +35,16 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The item took no effect. ``pointer`` is a JSON pointer into the item."""
+    """The item took no effect. ``pointer`` is a JSON pointer into the item.
+
+    ``details`` is a JSON document for who wants to know more; it becomes the item's result.
+    """
 
     code: str
     message: str
     pointer: str = ""
     retryable: bool = False
+    details: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ version up, keeps the row as it was before, and notes who wrote. The implementat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -84,6 +84,29 @@ class Stale:
 WriteResult = Written | Missing | Stale
 
 
+Values = tuple[int | str | None, ...]
+"""What a probe is given to ask about."""
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A question about each of many rows of values: is there a record that stands so to it?
+
+    ``kinds`` are the types of the values, ``int`` or ``str``. ``where`` is given the columns
+    ``v0``, ``v1``... of a row and those of the table, and returns SQLAlchemy conditions;
+    ``value`` makes the answer of the columns of the table. Declare one once, at the top of a
+    module: it is compiled at its first use. ``otherwise`` are conditions for a second look
+    where the first finds nothing: of two ranges of an index, say, which one condition would
+    not be.
+    """
+
+    table: RecordTable
+    kinds: tuple[type, ...]
+    where: Callable[[Any, Any], Sequence[Any]]
+    value: Callable[[Any], Any]
+    otherwise: Callable[[Any, Any], Sequence[Any]] | None = None
+
+
 class Records(Protocol):
     """Reads and writes of one tenant, by one writer, in one transaction."""
 
@@ -119,6 +142,27 @@ class Records(Protocol):
         self, table: RecordTable, *where: Any, columns: Sequence[str] = (), limit: int = 1000
     ) -> list[Mapping[str, Any]]:
         """The tenant's records that meet all conditions (SQLAlchemy expressions), by id."""
+        ...
+
+    def each(
+        self, table: RecordTable, ids: Sequence[int], columns: Sequence[str] = ()
+    ) -> Iterator[Mapping[str, Any]]:
+        """As ``fetch``, with one query however many they are, a few in memory at a time.
+
+        In no order; go through all of them before the next write.
+        """
+        ...
+
+    def probe(
+        self,
+        probe: Probe,
+        rows: Sequence[Values],
+        without: Collection[int] = (),
+    ) -> dict[int, Any]:
+        """The answer of one record, whichever, to each row that has one, by the row's place.
+
+        One query for all rows; the records whose ids are in ``without`` are not asked.
+        """
         ...
 
     def savepoint(self) -> AbstractContextManager[None]:

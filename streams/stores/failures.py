@@ -35,7 +35,7 @@ def faults_of(
 def _faults(data: bytes) -> Iterator[Fault]:
     document = ledgers.decode(data)
     positions = list(Ranges.from_spans(document["items"]))
-    for index, code, _message, _pointer, retryable in document.get("faults") or ():
+    for index, code, _message, _pointer, retryable, *_details in document.get("faults") or ():
         yield Fault(positions[index], code, retryable)
 
 

@@ -141,7 +141,7 @@ def failures_of(items: Ranges, document: Mapping[str, Any]) -> Iterator[Failure]
     letters: str = document["statuses"]
     faults = document.get("faults") or ()
     positions = list(items) if faults else []
-    for index, code, message, pointer, _retryable in faults:
+    for index, code, message, pointer, *_rest in faults:
         if letters[index] == "f":
             yield positions[index], code, message, pointer
 

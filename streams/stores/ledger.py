@@ -3,9 +3,10 @@
 ``statuses`` has one letter an item, in the order of ``items``; ``results`` and ``scores``
 belong to the items that are done, in order; ``changes`` to those that a dry run has found
 good: what each would change, or None where it was only validated; ``faults`` are ``[index,
-code, message, pointer, retryable]``; ``reasons`` are ``[index, reason]`` of the skipped;
-``conflicts`` are ``[index, record, by, reason]``; ``durations`` are milliseconds, one an item,
-or one number when the items of the chunk were not timed apart.
+code, message, pointer, retryable]`` and, where there are any, details; ``reasons`` are
+``[index, reason]`` of the skipped; ``conflicts`` are ``[index, record, by, reason]``;
+``durations`` are milliseconds, one an item, or one number when the items of the chunk were
+not timed apart.
 """
 
 from __future__ import annotations
@@ -169,7 +170,8 @@ def encode_undo(
 
 def _fault(index: int, failed: Failed) -> list[Any]:
     message = failed.message[:MAX_MESSAGE]
-    return [index, failed.code, message, failed.pointer, failed.retryable]
+    fault = [index, failed.code, message, failed.pointer, failed.retryable]
+    return fault if failed.details is None else [*fault, failed.details]
 
 
 def _packed(items: Ranges, letters: str, columns: dict[str, Any]) -> Ledger:
@@ -231,9 +233,10 @@ def entries(data: bytes, first: int = 0, end: int = EVERY) -> Iterator[LedgerEnt
         elif letter == "p":
             yield LedgerEntry(position, status, changes=change)
         elif letter in "fu":
-            code, message, pointer, retryable = failed[index]
+            code, message, pointer, retryable, *details = failed[index]
+            known = details[0] if details else None
             yield LedgerEntry(
-                position, status, None, None, duration, code, message, pointer, retryable
+                position, status, known, None, duration, code, message, pointer, retryable
             )
         elif letter == "k":
             yield LedgerEntry(position, status, code="skipped", message=reasons[index])

@@ -269,7 +269,8 @@ def _encode(result: ItemResult) -> bytes:
             fields = {"done": result.result.result, "score": result.result.score}
         case Failed():
             failed = result.result
-            fields = {"failed": [failed.code, failed.message, failed.pointer, failed.retryable]}
+            said = [failed.code, failed.message, failed.pointer, failed.retryable]
+            fields = {"failed": said if failed.details is None else [*said, failed.details]}
         case Skipped():
             fields = {"skipped": result.result.reason}
     document = fields | {"ms": result.duration_ms}

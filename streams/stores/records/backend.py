@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Subquery
+from sqlalchemy import CTE, ColumnElement, Connection, Subquery
 
 from streams.stores.records.images import Cells
 from streams.stores.records.shape import Shape
@@ -17,6 +17,8 @@ from streams.stores.statements import Row
 
 NUMBERS = "numbers"
 """Name of the parameter that :meth:`Backend.numbers` reads: JSON text."""
+GIVEN = "given"
+"""Name of the parameter that :meth:`Backend.given` reads: JSON text."""
 
 
 class Backend(Protocol):
@@ -32,6 +34,13 @@ class Backend(Protocol):
         """The rows of the parameter ``NUMBERS``: columns ``n0``, ``n1``... of integers.
 
         The JSON is a list of lists of ``width`` integers, or of integers when it is 1.
+        """
+        ...
+
+    def given(self, kinds: Sequence[type]) -> CTE:
+        """The rows of the parameter ``GIVEN``: columns ``place``, ``v0``, ``v1``... of those types.
+
+        The JSON is a list of lists of integers and strings.
         """
         ...
 

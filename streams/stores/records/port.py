@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Connection, Select, bindparam, select
+from sqlalchemy import Connection, select
 
 from domain.errors import PluginInvalid
 from domain.records import (
     Change,
     Deletion,
     Missing,
+    Probe,
     RecordTable,
     Stale,
+    Values,
     Writer,
     WriteResult,
     Written,
 )
 from streams.stores.records import images as before
+from streams.stores.records import probing
 from streams.stores.records import rows as store
 from streams.stores.records.backend import Backend
 from streams.stores.records.dialects import backend_of
 from streams.stores.records.history import Journal
 from streams.stores.records.images import Batch, Images, Kind
+from streams.stores.records.reading import by_ids, by_ids_prepared, columns_of, keys_of
 from streams.stores.records.refusals import refusals
 from streams.stores.records.rows import Loaded
 from streams.stores.records.scope import Discarded, savepoint
 from streams.stores.records.shape import OWN, Shape, shape_of
-from streams.stores.records.together import Kept, Together
-from streams.stores.statements import Prepared, prepare
+from streams.stores.records.together import KNOWN_ROWS, Kept, Together
 
 Request = TypeVar("Request", Change, Deletion)
 
@@ -167,7 +169,7 @@ class SqlRecords:
     ) -> dict[int, Mapping[str, Any]]:
         """The tenant's records of those ids, each with its id; see the port."""
         shape = self._shape(table)
-        chosen = _chosen(shape, columns)
+        chosen = keys_of(shape, columns)
         # A document in another column could be changed by whoever was given it.
         plain = shape.is_plain(chosen)
         kept = self._together.kept(self._writer.tenant, shape, chosen) if plain else {}
@@ -187,9 +189,9 @@ class SqlRecords:
         wanted, locked = self._watched(chosen), self._together.is_contended(shape)
         found: Sequence[Sequence[Any]]
         if shape.is_plain(chosen):
-            found = _by_ids_prepared(shape, wanted, locked).run(self._connection, **given).rows
+            found = by_ids_prepared(shape, wanted, locked).run(self._connection, **given).rows
         else:
-            found = self._connection.execute(_by_ids(shape, wanted, locked), given).all()
+            found = self._connection.execute(by_ids(shape, wanted, locked), given).all()
         self._show(shape, wanted, found)
         return ((row[0], dict(zip(chosen, row, strict=False))) for row in found)
 
@@ -209,10 +211,10 @@ class SqlRecords:
     ) -> list[Mapping[str, Any]]:
         """The tenant's records that meet all conditions, by id; see the port."""
         shape = self._shape(table)
-        chosen = _chosen(shape, columns)
+        chosen = keys_of(shape, columns)
         wanted = self._watched(chosen)
         statement = (
-            select(*_columns(shape, wanted))
+            select(*columns_of(shape, wanted))
             .where(shape.table.c.tenant == self._writer.tenant, *where)
             .order_by(shape.table.c.id)
             .limit(limit)
@@ -222,6 +224,34 @@ class SqlRecords:
         found = self._connection.execute(statement).all()
         self._show(shape, wanted, found)
         return [dict(zip(chosen, row, strict=False)) for row in found]
+
+    def each(
+        self, table: RecordTable, ids: Sequence[int], columns: Sequence[str] = ()
+    ) -> Iterator[Mapping[str, Any]]:
+        """The tenant's records of those ids, a few at a time; see the port."""
+        if len(ids) <= KNOWN_ROWS:
+            yield from self.fetch(table, ids, columns).values()
+            return
+        shape = self._shape(table)
+        chosen = keys_of(shape, columns)
+        wanted = self._watched(chosen)
+        statement = by_ids(shape, wanted, self._together.is_contended(shape))
+        given = {"tenant": self._writer.tenant, **store.numbers(sorted(set(ids)))}
+        streamed = {"stream_results": True, "yield_per": KNOWN_ROWS}
+        with self._connection.execute(statement, given, execution_options=streamed) as result:
+            for found in result.partitions():
+                self._show(shape, wanted, found)
+                yield from (dict(zip(chosen, row, strict=False)) for row in found)
+
+    def probe(
+        self,
+        probe: Probe,
+        rows: Sequence[Values],
+        without: Collection[int] = (),
+    ) -> dict[int, Any]:
+        """One record's answer to each row of values; see the port."""
+        shape, tenant = self._shape(probe.table), self._writer.tenant
+        return probing.answers(self._connection, shape, tenant, probe, rows, without)
 
     # -- within a write ---------------------------------------------------------------
 
@@ -351,33 +381,3 @@ def _completed(
         return tuple(columns), rows
     more = tuple(added.values())
     return (*columns, *added), [(*row, *more) for row in rows]
-
-
-def _chosen(shape: Shape, columns: Sequence[str]) -> tuple[str, ...]:
-    """The keys to read, the id first."""
-    if not columns:
-        return (*OWN, *shape.business)
-    shape.check_columns([key for key in columns if key not in OWN])
-    return ("id", *[key for key in columns if key != "id"])
-
-
-def _columns(shape: Shape, keys: Sequence[str]) -> list[Column[Any]]:
-    return [shape.column(key) for key in keys]
-
-
-@lru_cache(maxsize=512)
-def _by_ids_prepared(shape: Shape, keys: tuple[str, ...], locked: bool) -> Prepared:
-    return prepare(_by_ids(shape, keys, locked), shape.dialect)
-
-
-@lru_cache(maxsize=512)
-def _by_ids(shape: Shape, keys: tuple[str, ...], locked: bool) -> Select[Any]:
-    wanted = backend_of(shape.dialect).numbers(1)
-    table = shape.table
-    statement = select(*_columns(shape, keys)).where(
-        table.c.tenant == bindparam("tenant"), table.c.id.in_(select(wanted.c.n0))
-    )
-    if not locked:
-        return statement
-    # A lock that leaves it to others to refer to the record.
-    return statement.order_by(table.c.id).with_for_update(key_share=True, of=table)

@@ -18,6 +18,7 @@ import orjson
 from psycopg import Binary
 from psycopg.types.json import Json, Jsonb
 from sqlalchemy import (
+    CTE,
     BigInteger,
     ColumnElement,
     Connection,
@@ -39,7 +40,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 
 from domain.errors import PluginInvalid, StoreUnavailable
-from streams.stores.records.backend import NUMBERS
+from streams.stores.records.backend import GIVEN, NUMBERS
 from streams.stores.records.images import Cells
 from streams.stores.records.shape import Shape
 from streams.stores.statements import Prepared, Row, prepare, run_journey, run_sql
@@ -66,6 +67,22 @@ class PostgresBackend:
             for index in range(width)
         ]
         return select(*columns).subquery()
+
+    def given(self, kinds: Sequence[type]) -> CTE:
+        """The elements of the JSON parameter, with their places."""
+        document = cast(bindparam(GIVEN, type_=Text), JSONB)
+        source = (
+            func.jsonb_array_elements(document)
+            .table_valued("element", with_ordinality="number")
+            .render_derived()
+        )
+        values = [source.c.element.op("->>")(text(str(index))) for index in range(len(kinds))]
+        columns = [
+            (cast(value, BigInteger) if kind is int else cast(value, Text)).label(f"v{index}")
+            for index, (value, kind) in enumerate(zip(values, kinds, strict=True))
+        ]
+        place = (source.c.number - 1).label("place")
+        return select(place, *columns).cte("given").prefix_with("MATERIALIZED")
 
     def cell(self, shape: Shape, key: str) -> ColumnElement[Any]:
         """The column's text form, which its type reads back exactly."""

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     BindParameter,
     Column,
     ColumnElement,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Float,
     Integer,
     Subquery,
+    Text,
     bindparam,
     func,
     insert,
@@ -23,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from streams.stores.records.backend import NUMBERS
+from streams.stores.records.backend import GIVEN, NUMBERS
 from streams.stores.records.images import Cells
 from streams.stores.records.shape import Processor, Shape
 from streams.stores.schema import record_tables
@@ -46,6 +48,18 @@ class SqliteBackend:
             for index in range(width)
         ]
         return select(*columns).subquery()
+
+    def given(self, kinds: Sequence[type]) -> CTE:
+        """Read once, not at every mention of a value."""
+        source = func.json_each(bindparam(GIVEN)).table_valued("key", "value")
+        columns = [
+            func.json_extract(
+                source.c.value, f"$[{index}]", type_=Integer if kind is int else Text
+            ).label(f"v{index}")
+            for index, kind in enumerate(kinds)
+        ]
+        place = type_coerce(source.c.key, Integer).label("place")
+        return select(place, *columns).cte("given").prefix_with("MATERIALIZED")
 
     def cell(self, shape: Shape, key: str) -> ColumnElement[Any]:
         """The column; what the driver returns is an int, float, str, bytes or None."""

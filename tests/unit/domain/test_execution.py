@@ -150,3 +150,12 @@ def test_a_database_that_is_away_is_no_result() -> None:
 def test_an_item_is_shown_as_it_was_sent() -> None:
     assert item_document(b'{"a": 1}') == {"a": 1}
     assert item_document(b"{oops") == "{oops"
+
+
+def test_all_faults_of_an_item_are_told() -> None:
+    (failed,) = parse_items(even, [b'{"number": "x", "a/b": 1}'])
+    assert isinstance(failed, Failed)
+    assert failed.message.endswith("(and 1 more)")
+    said = [(issue["severity"], issue["pointer"]) for issue in failed.details["issues"]]
+    assert said == [("error", "/number"), ("error", "/a~1b")]
+    assert all(issue["message"] for issue in failed.details["issues"])

@@ -19,13 +19,14 @@ from domain.ranges import Ranges
 from streams.stores import ledger
 
 TEXT = st.text(max_size=20)
+DETAILS = st.one_of(st.none(), st.dictionaries(TEXT, st.integers(-5, 5), max_size=2))
 RESULTS: st.SearchStrategy[Result] = st.one_of(
     st.builds(
         Done,
         st.one_of(st.none(), st.dictionaries(TEXT, st.integers(-5, 5), max_size=2)),
         st.one_of(st.none(), st.floats(0, 1)),
     ),
-    st.builds(Failed, TEXT.filter(bool), TEXT, TEXT, st.booleans()),
+    st.builds(Failed, TEXT.filter(bool), TEXT, TEXT, st.booleans(), DETAILS),
     st.builds(Skipped, TEXT),
 )
 
@@ -43,8 +44,8 @@ def test_results_come_back_by_position(results: dict[int, Result]) -> None:
             case Done(document, score):
                 assert (entry.status, entry.result) == (ItemStatus.SUCCEEDED, document)
                 assert entry.score == score
-            case Failed(code, message, pointer, retryable):
-                assert entry.status is ItemStatus.FAILED
+            case Failed(code, message, pointer, retryable, details):
+                assert (entry.status, entry.result) == (ItemStatus.FAILED, details)
                 assert (entry.code, entry.message) == (code, message)
                 assert (entry.pointer, entry.retryable) == (pointer, retryable)
             case Skipped(reason):

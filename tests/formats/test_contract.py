@@ -33,6 +33,10 @@ each = pytest.mark.parametrize("form", TEXT_FORMATS, ids=lambda form: form.name)
 BREAKS = {
     "csv": (b",MARK,", b',"MA"RK",'),
     "conll": (b"B-MARK", b"Q-MARK"),
+    "doccano": (b'"MARK"', b'"MARK'),
+    "json": (b'"label":"MARK"', b'"label":"MARK'),
+    "labelstudio": (b'"labels":["MARK"]', b'"labels":["MARK]'),
+    "xml": (b' label="MARK"', b' label="MARK'),
     "jsonl": (b'"label":"MARK"', b'"label":"MARK'),
 }
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from domain.systems.annotations.formats import conll, delimited, json_lines
+from domain.systems.annotations.formats import (
+    conll,
+    delimited,
+    doccano,
+    json_array,
+    json_lines,
+)
 from domain.systems.annotations.formats.contract import FileRefused, Format
 from domain.systems.annotations.formats.encoding import CHUNK
 
@@ -12,6 +18,8 @@ FORMATS: tuple[Format, ...] = (
     delimited.FORMAT,
     json_lines.FORMAT,
     conll.FORMAT,
+    json_array.FORMAT,
+    doccano.FORMAT,
 )
 
 _ENOUGH = 0.3

@@ -37,12 +37,15 @@ def replayed(settings: Settings, job_id: str, at: int | None) -> JobDocument:
 
 
 def verified(settings: Settings, job_id: str) -> audit.Report:
-    """What verification finds, of one job or of all."""
+    """What verification finds, of one job, or of all and of the rules by which jobs are kept."""
     with existing(settings) as database:
         migrate.check(database)
         key = audit.AuditKey.load(settings.data_dir / keys.FILE_NAME)
         heads = audit.HeadsFile(settings.data_dir / heads_files.FILE_NAME, key)
-        return audit.verify(database, heads, job_id=job_id or None)
+        report = audit.verify(database, heads, job_id=job_id or None)
+        if not job_id:
+            audit.verify_rules(database, audit.rule_heads(settings.data_dir, key), report)
+        return report
 
 
 def archived(settings: Settings, job_id: str, path: Path) -> audit.Archived:

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     UNSIGNED = "unsigned"
     PAYLOAD = "payload"
     OUTCOME = "outcome"
+    RULE = "rule"
 
 
 @dataclass(frozen=True, slots=True)

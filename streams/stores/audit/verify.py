@@ -31,16 +31,18 @@ def verify(
     *,
     job_id: str | None = None,
     wait: Callable[[float], None] = time.sleep,
+    archived: bool = False,
 ) -> Report:
     """Look at everything, or at one job; raises StoreUnavailable, and nothing for damage.
 
-    Without ``heads`` a changed last event and a missing tail are not found.
+    Without ``heads`` a changed last event and a missing tail are not found. What is ``archived``
+    may be sealed with keys that are elsewhere, and is counted then.
     """
     report = Report()
     known = heads.read() if heads is not None else None
     if known is not None:
         known.report(report)
-    check = ChainCheck(report, known)
+    check = ChainCheck(report, known, archived=archived)
     try:
         database.read_now(lambda connection: _read(connection, check, report, job_id))
     except DataDirectoryUnusable as damage:

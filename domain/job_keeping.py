@@ -19,7 +19,8 @@ class JobKeeping(JobApproval):
     @property
     def shreddable_since(self) -> datetime | None:
         """Since when its items might have been shredded: its rest. None when they may not be."""
-        if self.held or self.shredded or self.emptied or self.spec.steps:
+        in_the_clear = self.emptied is not None and not self.emptied.sealed
+        if self.held or self.shredded or in_the_clear or self.spec.steps:
             return None
         return self.finished_at
 

@@ -219,7 +219,7 @@ class JobState(BaseModel):
 
     def possible(self) -> list[str]:
         """What a caller may ask of the job in its present status."""
-        if self.emptied is not None:
+        if self.emptied is not None and not self.emptied.sealed:
             return []
         verbs = verbs_of(
             self.status,

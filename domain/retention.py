@@ -96,7 +96,7 @@ def check_rule(rule: Rule, *, keep: bool) -> None:
         )
     if shred is not None and archive is not None and shred > archive:
         raise InvalidCommand(
-            "archives have the items in the clear, which no shredding reaches: shred_after must "
-            "not be longer than archive_after",
+            "what is to be shredded comes into no archive, so shred_after must not be longer than "
+            "archive_after",
             pointer="/shred_after",
         )

@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection
 
-from domain.archiving import ArchiveFile
+from domain.archiving import CLEAR, SEALED, ArchiveFile
 from domain.errors import CommandRefused, DataDirectoryUnusable, MessageUnreadable
 from domain.ports import Ids
 from domain.retention import governing
@@ -89,7 +89,7 @@ class Archivist:
     async def _wanted(self) -> list[Wanted]:
         """Some of the jobs that want their file, but for those that are to be shredded before.
 
-        An archive has the items in the clear, and no shredding reaches it.
+        An archive may have the items in the clear, which no shredding reaches.
         """
         found = await self._database.read(
             lambda c: archives.wanted(c, self._behind[Stage.WANTED], FILES_AT_ONCE)
@@ -157,13 +157,13 @@ class Archivist:
         descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(descriptor, "w+b") as out:
-                found = audit.write_archive(self._database, heads, job_id, out)
+                found = audit.write_archive(self._database, heads, job_id, out, sealed=True)
                 out.flush()
                 os.fsync(out.fileno())
                 size = out.tell()
                 out.seek(0)
                 sha256 = hashlib.file_digest(out, "sha256").hexdigest()
-            name = f"{job_id}/{sha256[:DIGITS]}.ndjson"
+            name = f"{job_id}/{sha256[:DIGITS]}{SEALED if found.sealed else CLEAR}"
             draft.replace(self._folder / name)
         finally:
             draft.unlink(missing_ok=True)

@@ -164,10 +164,12 @@ def _upkeep(
 ) -> list[Any]:
     """What looks after the engine: sweep, timers, clean-up and watchdog."""
     timers = Timers(database=base.database, clock=base.clock, send=send)
+    rules = audit.RuleSigner(base.settings.data_dir, base.database)
     return [
         every(base.settings.sweep, lambda: parts.sweep_once(sweep, send)),
         every(base.settings.sweep, timers.fire),
         every(3600.0, timers.clean),
+        every(base.settings.sweep, lambda: asyncio.to_thread(rules.sign)),
         every(3600.0, lambda: asyncio.to_thread(heads.compact)),
         every(5.0, lambda: parts.watch(vitals)),
     ]

@@ -371,9 +371,11 @@ async def _signing(base: Base, unsigned: asyncio.Event, held: ProcessLock | None
     with held:
         log.info("signing", folder=str(folder))
         signer = audit.Signer(folder, base.database)
+        rules = audit.RuleSigner(folder, base.database)
         await _together(
             [
                 at_news(unsigned, partial(asyncio.to_thread, signer.sign), pause=SIGNING_PAUSE),
+                every(base.settings.sweep, partial(asyncio.to_thread, rules.sign)),
                 every(3600.0, partial(asyncio.to_thread, signer.compact)),
             ]
         )

@@ -1,4 +1,4 @@
-"""Audit verbs: replay, archive and verify. They open the database itself, not the server."""
+"""Audit verbs: replay, archive, unseal, verify. They open the database itself, not the server."""
 
 from __future__ import annotations
 
@@ -78,6 +78,40 @@ def archive(
         emit({"job_id": found.job_id, "heads": found.heads, "rows": found.rows})
     else:
         say(f"written to {output}: {found.rows['events']:,} events and all that belongs to them")
+
+
+@app.command()
+def unseal(
+    archive: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ARCHIVE", help="A file of the directory of archives.", show_default=False
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Is there once all is in it.", show_default=False)
+    ],
+    *,
+    data_dir: DataDir = None,
+    database: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write an archive with the items in it in the clear, while the job is not shredded.
+
+    Needs the database that it is of, with its payload key.
+
+    \b
+    Example:
+      countermand audit unseal archives/0192f7a1-.../4be1f0c2a9d37e55.sealed.ndjson job.ndjson
+    """
+    from streams.cli.auditing import unsealed
+    from streams.settings import load
+
+    parts = unsealed(load(data_dir=data_dir, database=database), archive, output)
+    if as_json:
+        emit({"parts": parts})
+    else:
+        say(f"written to {output}: {parts:,} parts of items are in the clear now")
 
 
 @app.command()

@@ -37,12 +37,15 @@ def replayed(settings: Settings, job_id: str, at: int | None) -> JobDocument:
 
 
 def verified(settings: Settings, job_id: str) -> audit.Report:
-    """What verification finds, of one job or of all."""
+    """What verification finds, of one job, or of all and of the rules by which jobs are kept."""
     with existing(settings) as database:
         migrate.check(database)
         key = audit.AuditKey.load(settings.data_dir / keys.FILE_NAME)
         heads = audit.HeadsFile(settings.data_dir / heads_files.FILE_NAME, key)
-        return audit.verify(database, heads, job_id=job_id or None)
+        report = audit.verify(database, heads, job_id=job_id or None)
+        if not job_id:
+            audit.verify_rules(database, audit.rule_heads(settings.data_dir, key), report)
+        return report
 
 
 def archived(settings: Settings, job_id: str, path: Path) -> audit.Archived:
@@ -53,6 +56,16 @@ def archived(settings: Settings, job_id: str, path: Path) -> audit.Archived:
         heads = audit.HeadsFile(settings.data_dir / heads_files.FILE_NAME, key)
         with whole_file(path) as file:
             return audit.write_archive(database, heads, job_id, file)
+
+
+def unsealed(settings: Settings, archive: Path, path: Path) -> int:
+    """Write an archive with what is sealed in it opened; how many parts that were."""
+    try:
+        with existing(settings) as database, archive.open("rb") as file, whole_file(path) as out:
+            migrate.check(database)
+            return audit.unseal_archive(database, file, out)
+    except OSError as error:
+        raise InvalidCommand(f"cannot read {archive} ({error.strerror})") from None
 
 
 def verified_archive(settings: Settings, path: Path) -> tuple[audit.Report, bool]:
@@ -71,9 +84,11 @@ def summary(report: audit.Report) -> str:
     found = len(report.findings) + report.more
     looked = f"{_number(report.jobs, 'job')}, {_number(report.events, 'event')}"
     said = f"{looked}: {_number(found, 'finding') if found else 'all is as it was written'}"
-    if not report.archived:
-        return said
-    return f"{said}; of {_number(report.archived, 'job')} what is archived was not looked at"
+    if report.archived:
+        said += f"; of {_number(report.archived, 'job')} what is archived was not looked at"
+    if report.sealed:
+        said += "; what was sent is sealed, and was not looked at: countermand audit unseal"
+    return said
 
 
 def _number(count: int, what: str) -> str:
@@ -89,6 +104,7 @@ def document(report: audit.Report) -> dict[str, Any]:
         "parts": report.parts,
         "outcomes": report.outcomes,
         "archived": report.archived,
+        "sealed": report.sealed,
         "findings": [
             {
                 "kind": finding.kind.value,

@@ -30,6 +30,7 @@ from streams.stores.schema import (
 from streams.stores.schema_items import item_keys, repeated_items
 from streams.stores.schema_keeping import archives
 from streams.stores.schema_outside import compensations
+from streams.stores.sealing import AES_GCM
 from streams.stores.statements import INSERTS
 
 
@@ -68,14 +69,16 @@ _GIVEN_UP: Sequence[tuple[Table, int]] = (
 )
 """What an archived job gives up, in this order, and how many rows of it at once.
 
-Its events stay, and so do the rows by which records tell who has written them (chunks), and
-what a dry run has seen, which whoever applies it goes by."""
+Its events stay, and so do the rows by which records tell who has written them (chunks), what a
+dry run has seen, which whoever applies it goes by, and the keys of what is sealed in the file: who
+destroys them has destroyed that, wherever there are copies of it."""
 
 
 def keep(connection: Connection, job: Job) -> None:
     """Say how far an archived job has come, in the transaction of its event."""
     if job.emptied is not None:
-        _move(connection, job.id, Stage.EMPTIED)
+        # And whatever is decided about its keeping afterwards moves nothing.
+        _move(connection, job.id, Stage.EMPTIED, Stage.WRITTEN)
         return
     stage = Stage.WANTED if job.awaits_file else Stage.HELD
     nothing = {"name": None, "sha256": None, "size": None}
@@ -145,13 +148,14 @@ def clear_some(connection: Connection, job_id: str) -> bool:
         some = select(*keys).where(_of_job(table, job_id)).limit(most)
         if connection.execute(delete(table).where(tuple_(*keys).in_(some))).rowcount:
             return True
-    _move(connection, job_id, Stage.CLEARED)
+    _move(connection, job_id, Stage.CLEARED, Stage.EMPTIED)
     return False
 
 
 def _of_job(table: Table, job_id: str) -> ColumnElement[bool]:
     if "upload_id" in table.c:
-        return table.c.upload_id.in_(_UPLOADS.where(uploads.c.job_id == job_id))
+        theirs = table.c.upload_id.in_(_UPLOADS.where(uploads.c.job_id == job_id))
+        return theirs if table is not payload_keys else theirs & (table.c.algorithm != AES_GCM)
     mine: ColumnElement[bool] = table.c.job_id == job_id
     if table is not plan_targets:
         return mine
@@ -168,9 +172,9 @@ def _file(connection: Connection, which: ColumnElement[bool]) -> ArchiveFile | N
     return ArchiveFile(name=row.name, sha256=row.sha256, size=row.size)
 
 
-def _move(connection: Connection, job_id: str, stage: Stage) -> None:
-    statement = update(archives).where(archives.c.job_id == job_id)
-    connection.execute(statement.values(stage=stage.value))
+def _move(connection: Connection, job_id: str, stage: Stage, before: Stage) -> None:
+    there = (archives.c.job_id == job_id) & (archives.c.stage == before.value)
+    connection.execute(update(archives).where(there).values(stage=stage.value))
 
 
 def _wants(job_id: str, version: int) -> ColumnElement[bool]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from domain.errors import DataDirectoryUnusable, WrongState
 from streams import secret_files
@@ -213,6 +213,21 @@ def shred(connection: Connection, job_id: str) -> None:
     )
     connection.execute(update(payloads).where(payloads.c.upload_id.in_(mine)).values(data=b""))
     connection.execute(delete(item_keys).where(item_keys.c.upload_id.in_(mine)))
+
+
+def is_sealed(connection: Connection, job_id: str) -> bool:
+    """Whether nothing that was sent to a job lies in the clear."""
+    mine = select(uploads.c.upload_id).where(uploads.c.job_id == job_id)
+    open_ones = (
+        select(uploads.c.upload_id)
+        .outerjoin(payload_keys, payload_keys.c.upload_id == uploads.c.upload_id)
+        .where(
+            uploads.c.upload_id.in_(mine),
+            func.coalesce(payload_keys.c.algorithm, PLAIN).not_in((AES_GCM, SHREDDED)),
+        )
+        .limit(1)
+    )
+    return connection.execute(open_ones).first() is None
 
 
 def require_openable(connection: Connection) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+import zstandard
 from sqlalchemy import select, update
 
 from domain.commands import (
@@ -31,6 +35,7 @@ from streams.failpoints import Failpoint
 from streams.stores import audit
 from streams.stores.database import Database
 from streams.stores.schema import payload_keys, uploads
+from streams.stores.sealing import InstallationKey
 from tests.databases import database, database_url
 from tests.engine.batches import children, step, submit
 from tests.engine.keeping import NAMES, Death, Keeping, kept
@@ -244,6 +249,68 @@ async def test_what_was_given_up_cannot_be_shredded_and_says_where_it_is(keeping
     decision = await keeping.stages.command(ShredJob, job_id, reason="asked")
     with pytest.raises(WrongState, match=r"archived by tester.*; possible: nothing"):
         decision.accepted()
+
+
+@pytest.fixture
+def sealed(database_url: str, tmp_path: Path) -> Iterator[Keeping]:
+    """An installation that seals what it is sent."""
+    with Database(database_url, key=InstallationKey(bytes(range(32)))) as database:
+        yield kept(database, tmp_path)
+
+
+def _unsealed(file: Path, keeping: Keeping) -> Path:
+    out = keeping.folder / "clear.ndjson"
+    with file.open("rb") as archive, out.open("wb") as clear:
+        audit.unseal_archive(keeping.stages.database, archive, clear)
+    return out
+
+
+def _sent(file: Path) -> bytes:
+    """What of an archive was sent, as far as that can be read."""
+    rows = [orjson.loads(line).get("row", {}) for line in file.read_bytes().splitlines()]
+    parts = [base64.b64decode(row["data"]) for row in rows if "data" in row]
+    return b"".join(zstandard.decompress(part) for part in parts)
+
+
+async def test_what_was_sent_is_sealed_in_the_file_and_can_be_shredded_there(
+    sealed: Keeping,
+) -> None:
+    keeping = sealed
+    job_id = await keeping.done()
+    await _archived(keeping, job_id)
+    await keeping.archive()
+    job = await keeping.stages.job(job_id)
+    (file,) = keeping.files(job_id)
+    assert job.emptied is not None
+    assert (job.emptied.sealed, job.possible()) == (True, ["hold", "shred"])
+    with pytest.raises(zstandard.ZstdError):
+        _sent(file)
+    assert _verified(file, keeping) == []
+    clear = _unsealed(file, keeping)
+    assert _verified(clear, keeping) == []
+    assert _sent(clear).count(b"\n") == len(NAMES)
+
+    (await keeping.stages.command(ShredJob, job_id, reason="asked")).accepted()
+    with pytest.raises(WrongState, match="nobody can read it any more"):
+        _unsealed(file, keeping)
+    assert (await keeping.stages.job(job_id)).possible() == []
+    assert _verified(file, keeping) == []
+    assert keeping.report().findings == []
+    assert await keeping.stages.rows("SELECT stage FROM archives") == [("cleared",)]
+
+
+async def test_what_is_held_after_it_was_archived_is_not_shredded(sealed: Keeping) -> None:
+    keeping = sealed
+    job_id = await keeping.done()
+    await _archived(keeping, job_id)
+    await keeping.archive()
+    (await keeping.stages.command(HoldJob, job_id, reason="the court")).accepted()
+    decision = await keeping.stages.command(ShredJob, job_id, reason="asked")
+    with pytest.raises(WrongState, match="held by tester"):
+        decision.accepted()
+    another = keeping.folder / "another"
+    with another.open("w+b") as out, pytest.raises(WrongState, match="archived already"):
+        audit.write_archive(keeping.stages.database, keeping.heads, job_id, out)
 
 
 async def test_a_disk_that_takes_nothing_loses_nothing_and_is_let_rest(keeping: Keeping) -> None:

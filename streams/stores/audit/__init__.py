@@ -16,7 +16,9 @@ from streams.stores.audit.findings import Finding, Kind, Report
 from streams.stores.audit.heads import HeadsFile
 from streams.stores.audit.key import AuditKey
 from streams.stores.audit.reconcile import known_heads, open_heads, reconcile
+from streams.stores.audit.rules import RuleSigner, rule_heads, verify_rules
 from streams.stores.audit.signer import Signer
+from streams.stores.audit.unsealing import unseal_archive
 from streams.stores.audit.verify import verify
 from streams.stores.chain import Head
 
@@ -28,11 +30,15 @@ __all__ = [
     "HeadsFile",
     "Kind",
     "Report",
+    "RuleSigner",
     "Signer",
     "known_heads",
     "open_heads",
     "reconcile",
+    "rule_heads",
+    "unseal_archive",
     "verify",
     "verify_archive",
+    "verify_rules",
     "write_archive",
 ]

@@ -18,17 +18,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
 from eventsourcing.persistence import StoredEvent
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Table, exc, insert, select
+from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, Table, exc, insert, select
 
-from domain.errors import InvalidCommand, JobNotFound, WrongState
-from domain.events import JobEmptied
+from domain.errors import JobNotFound, WrongState
+from domain.events import JobEmptied, JobEvent
 from domain.jobs import JobMapper, stored_event
 from streams.stores import schema, sealing
 from streams.stores.audit.findings import Kind, Report
 from streams.stores.audit.heads import HeadsFile
 from streams.stores.audit.key import AuditKey
+from streams.stores.audit.lines import MAX_LINE, Written, document_of, no_archive
 from streams.stores.audit.verify import SIGNING_SECONDS, verify
 from streams.stores.database import Database, sqlite_url
 from streams.stores.schema import (
@@ -43,7 +43,6 @@ from streams.stores.schema import (
 from streams.stores.schema_outside import compensations
 
 FORMAT = 1
-MAX_LINE = 16_000_000
 ROWS_AT_ONCE = 20
 
 _STEP_SECONDS = 0.05
@@ -55,11 +54,15 @@ _TABLES = {table.name: table for table in (*_OF_JOB, *_OF_UPLOAD)}
 
 @dataclass(slots=True)
 class Archived:
-    """How much an archive has of what; ``heads`` are signatures."""
+    """How much an archive has of what; ``heads`` are signatures.
+
+    ``sealed``: what was sent is in it as it was in the database, which keeps the keys.
+    """
 
     job_id: str
     version: int
     heads: int = 0
+    sealed: bool = False
     rows: dict[str, int] = field(default_factory=dict)
 
 
@@ -72,17 +75,21 @@ def write_archive(
     job_id: str,
     out: BinaryIO,
     *,
+    sealed: bool = False,
     wait: Callable[[float], None] = time.sleep,
 ) -> Archived:
     """Write the archive of a job that is at rest into an empty file.
 
-    Raises JobNotFound when there is none, and WrongState while it has something to do.
+    ``sealed``: what was sent stays so, if all of it is. Raises JobNotFound when there is no such
+    job, and WrongState while it has something to do.
     """
-    found, written = database.read_now(lambda connection: _rows_written(connection, job_id, out))
+    found, written = database.read_now(
+        lambda connection: _rows_written(connection, job_id, out, sealed=sealed)
+    )
     for line in _signed(heads, found, wait):
         written.add({"head": line.decode()})
         found.heads += 1
-    out.write(orjson.dumps({"end": {"lines": written.lines, "sha256": written.digest()}}) + b"\n")
+    written.end()
     return found
 
 
@@ -100,32 +107,16 @@ def _signed(heads: HeadsFile, found: Archived, wait: Callable[[float], None]) ->
         waited += _STEP_SECONDS
 
 
-class _Written:
-    """Lines on their way into a file, counted and digested."""
-
-    def __init__(self, out: BinaryIO) -> None:
-        self.lines = 0
-        self._out = out
-        self._digest = hashlib.sha256()
-
-    def add(self, document: dict[str, Any]) -> None:
-        """One more line."""
-        line = orjson.dumps(document) + b"\n"
-        self._digest.update(line)
-        self._out.write(line)
-        self.lines += 1
-
-    def digest(self) -> str:
-        """Hex digest of all lines."""
-        return self._digest.hexdigest()
-
-
-def _rows_written(connection: Connection, job_id: str, out: BinaryIO) -> tuple[Archived, _Written]:
+def _rows_written(
+    connection: Connection, job_id: str, out: BinaryIO, *, sealed: bool
+) -> tuple[Archived, Written]:
     """All rows of a job, in one transaction; a read that is repeated begins the file anew."""
     out.seek(0)
     out.truncate()
-    written = _Written(out)
+    written = Written(out)
     found = Archived(job_id, version=_version_at_rest(connection, job_id))
+    found.sealed = sealed and sealing.is_sealed(connection, job_id)
+    shown_as = _without_key if found.sealed else _in_the_clear
     written.add({"archive": {"format": FORMAT, "job_id": job_id}})
     of_uploads = select(uploads.c.upload_id).where(uploads.c.job_id == job_id)
     for table in _TABLES.values():
@@ -137,7 +128,7 @@ def _rows_written(connection: Connection, job_id: str, out: BinaryIO) -> tuple[A
         # Closed whatever is raised within, or its cursor would outlive the transaction.
         with connection.execute(statement, execution_options={"yield_per": 10}) as result:
             for row in result.mappings():
-                values = dict(row) | _in_the_clear(connection, table, row)
+                values = dict(row) | shown_as(connection, table, row)
                 shown = {str(key): _shown(value) for key, value in values.items()}
                 written.add({"table": table.name, "row": shown})
                 found.rows[table.name] += 1
@@ -145,13 +136,18 @@ def _rows_written(connection: Connection, job_id: str, out: BinaryIO) -> tuple[A
 
 
 def _in_the_clear(connection: Connection, table: Table, row: Mapping[Any, Any]) -> dict[str, Any]:
-    """What is sealed, opened: a file that needs its database's key would be no archive."""
+    """What is sealed, opened: for who takes the file elsewhere."""
     if table is payload_keys and row["algorithm"] == sealing.AES_GCM:
         return {"algorithm": sealing.PLAIN, "key": b""}
     # Of what is shredded there is nothing to open.
     if table is payloads and row["data"]:
         return {"data": sealing.stored_part(connection, row["upload_id"], row["part"])}
     return {}
+
+
+def _without_key(_connection: Connection, table: Table, row: Mapping[Any, Any]) -> dict[str, Any]:
+    """What is sealed, as it is: whoever shreds the job has shredded this as well."""
+    return {"key": b""} if table is payload_keys and row["key"] else {}
 
 
 def _version_at_rest(connection: Connection, job_id: str) -> int:
@@ -164,16 +160,30 @@ def _version_at_rest(connection: Connection, job_id: str) -> int:
     ).one_or_none()
     if row is None:
         raise JobNotFound(f"the database has no job {job_id}; `countermand jobs` lists them")
-    stored = StoredEvent(job_id, row.version, row.alias, bytes(row.state))
-    event = stored_event(JobMapper(), stored)
+    _require_not_emptied(connection, job_id)
+    event = _event(job_id, row)
+    if not event.status.terminal:
+        raise WrongState(f"the job is {event.status}; archive it when it is at rest")
+    return int(row.version)
+
+
+def _require_not_emptied(connection: Connection, job_id: str) -> None:
+    """What is stored of it now is not all that there was."""
+    row = connection.execute(
+        select(events.c.version, events.c.alias, events.c.state).where(
+            events.c.job_id == job_id, events.c.alias == JobEmptied.alias
+        )
+    ).first()
+    event = None if row is None else _event(job_id, row)
     if isinstance(event, JobEmptied):
         raise WrongState(
             f"job {job_id} is archived already: its archive is {event.file.name} "
             f"(SHA-256 {event.file.sha256}), in the directory of archives"
         )
-    if not event.status.terminal:
-        raise WrongState(f"the job is {event.status}; archive it when it is at rest")
-    return int(row.version)
+
+
+def _event(job_id: str, row: Row[Any]) -> JobEvent:
+    return stored_event(JobMapper(), StoredEvent(job_id, row.version, row.alias, bytes(row.state)))
 
 
 def _shown(value: Any) -> Any:
@@ -196,7 +206,7 @@ def verify_archive(file: BinaryIO, key: AuditKey | None) -> Report:
             for batch in _batches(taken, file):
                 database.write_now(partial(_insert, batch), lasting=False)
             heads = HeadsFile(place / "heads", key) if key is not None else None
-            report = verify(database, heads, job_id=taken.job_id, wait=_do_not_wait)
+            report = verify(database, heads, job_id=taken.job_id, wait=_do_not_wait, archived=True)
     if not report.events:
         report.add(Kind.JOB_MISSING, "the archive has no event of its job", taken.job_id)
     if taken.fault:
@@ -220,7 +230,7 @@ class _Taken:
 
     def take(self, line: bytes) -> _Row | None:
         """The next line; the row that it is, if it is one."""
-        document = _document(line)
+        document = document_of(line)
         if self.lines == 0:
             self._begin(document)
         elif self.ended:
@@ -238,16 +248,16 @@ class _Taken:
     def finish(self) -> None:
         """No more lines."""
         if not self.lines:
-            raise _no_archive("it is empty")
+            raise no_archive("it is empty")
         if not self.ended:
             self.fault = self.fault or "its end is missing"
 
     def _begin(self, document: dict[str, Any]) -> None:
         about = document.get("archive")
         if not isinstance(about, dict):
-            raise _no_archive("its first line does not say so")
+            raise no_archive("its first line does not say so")
         if about.get("format") != FORMAT:
-            raise _no_archive(f"its format is {about.get('format')!r}; upgrade countermand")
+            raise no_archive(f"its format is {about.get('format')!r}; upgrade countermand")
         self.job_id = str(about.get("job_id", ""))
 
     def _end(self, end: Any) -> None:
@@ -274,23 +284,13 @@ def _insert(rows: list[_Row], connection: Connection) -> None:
         try:
             connection.execute(insert(table).values(row))
         except (exc.IntegrityError, exc.StatementError) as error:
-            raise _no_archive(f"a row of {table.name} cannot be taken ({error.orig})") from error
-
-
-def _document(line: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise _no_archive(f"a line is no JSON ({error})") from None
-    if not isinstance(document, dict):
-        raise _no_archive("a line is no object")
-    return document
+            raise no_archive(f"a row of {table.name} cannot be taken ({error.orig})") from error
 
 
 def _row(document: dict[str, Any]) -> _Row:
     table, row = _TABLES.get(str(document["table"])), document.get("row")
     if table is None or not isinstance(row, dict) or not row.keys() <= set(table.c.keys()):
-        raise _no_archive(f"it has rows that this release does not know ({document['table']!r})")
+        raise no_archive(f"it has rows that this release does not know ({document['table']!r})")
     return table, {key: _value(table, key, value) for key, value in row.items()}
 
 
@@ -300,11 +300,7 @@ def _value(table: Table, key: str, value: Any) -> Any:
     try:
         return base64.b64decode(value, validate=True)
     except (binascii.Error, TypeError, ValueError):
-        raise _no_archive(f"{table.name}.{key} is no base64") from None
-
-
-def _no_archive(reason: str) -> InvalidCommand:
-    return InvalidCommand(f"this is no whole archive of a job: {reason}")
+        raise no_archive(f"{table.name}.{key} is no base64") from None
 
 
 def _do_not_wait(_seconds: float) -> None:

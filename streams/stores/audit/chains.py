@@ -17,8 +17,9 @@ class ChainCheck:
     ``unsigned`` are the last events of jobs that go on behind their signed head.
     """
 
-    def __init__(self, report: Report, heads: Heads | None) -> None:
+    def __init__(self, report: Report, heads: Heads | None, *, archived: bool = False) -> None:
         self.unsigned: list[Head] = []
+        self._archived = archived
         self._report = report
         self._heads = heads
         self._seen: set[str] = set()
@@ -58,20 +59,20 @@ class ChainCheck:
         self._report.jobs += 1
         self._seen.add(row.job)
         heads = self._heads.of(row.job) if self._heads is not None else []
-        return _JobChain(row.job_id, heads, self._report)
+        return _JobChain(row.job_id, heads, self._report, archived=self._archived)
 
 
 class _JobChain:
     """One job's events."""
 
-    def __init__(self, job_id: bytes, heads: list[Head], report: Report) -> None:
+    def __init__(self, job_id: bytes, heads: list[Head], report: Report, *, archived: bool) -> None:
         self.job_id = job_id
         self._name = job_id.decode(errors="replace")
         self._heads: dict[int, list[Head]] = {}
         for head in heads:
             self._heads.setdefault(head.version, []).append(head)
         self._report = report
-        self._contents = ContentCheck(self._name, report)
+        self._contents = ContentCheck(self._name, report, archived=archived)
         self._last = Head(self._name, 0, 0, GENESIS)
 
     def take(self, connection: Connection, row: StoredRow) -> None:

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     UNSIGNED = "unsigned"
     PAYLOAD = "payload"
     OUTCOME = "outcome"
+    RULE = "rule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Finding:
 class Report:
     """What was looked at, and what is wrong with it; ``more`` findings were not kept.
 
-    Of ``archived`` jobs only the events were, for the rest is in the files that those name.
+    Of ``archived`` jobs only the events were, for the rest is in the files that those name. What
+    was sent in ``sealed`` uploads of an archive was not read, for the keys are elsewhere.
     """
 
     jobs: int = 0
@@ -46,6 +48,7 @@ class Report:
     parts: int = 0
     outcomes: int = 0
     archived: int = 0
+    sealed: int = 0
     findings: list[Finding] = field(default_factory=list)
     more: int = 0
 

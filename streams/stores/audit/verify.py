@@ -31,16 +31,18 @@ def verify(
     *,
     job_id: str | None = None,
     wait: Callable[[float], None] = time.sleep,
+    archived: bool = False,
 ) -> Report:
     """Look at everything, or at one job; raises StoreUnavailable, and nothing for damage.
 
-    Without ``heads`` a changed last event and a missing tail are not found.
+    Without ``heads`` a changed last event and a missing tail are not found. What is ``archived``
+    may be sealed with keys that are elsewhere, and is counted then.
     """
     report = Report()
     known = heads.read() if heads is not None else None
     if known is not None:
         known.report(report)
-    check = ChainCheck(report, known)
+    check = ChainCheck(report, known, archived=archived)
     try:
         database.read_now(lambda connection: _read(connection, check, report, job_id))
     except DataDirectoryUnusable as damage:
@@ -48,7 +50,7 @@ def verify(
         return report
     check.end(job_id)
     if heads is not None and known is not None and not known.foreign:
-        _report_unsigned(report, heads, check.unsigned, wait)
+        report_unsigned(report, heads, check.unsigned, wait)
     return report
 
 
@@ -67,10 +69,10 @@ def _check_file(connection: Connection, report: Report) -> None:
             report.add(Kind.DAMAGED, f"the database file is damaged: {line}")
 
 
-def _report_unsigned(
+def report_unsigned(
     report: Report, heads: HeadsFile, unsigned: list[Head], wait: Callable[[float], None]
 ) -> None:
-    """A server that is at work signs an event a moment after its commit."""
+    """Tell of heads that are not signed; a server at work signs a moment after the commit."""
     waited = 0.0
     missing = _missing(heads, unsigned)
     while missing and waited < SIGNING_SECONDS:
@@ -80,7 +82,7 @@ def _report_unsigned(
     for head in missing:
         report.add(
             Kind.UNSIGNED,
-            f"the events up to version {head.version} are not signed; if a crash came between, "
+            f"what was stored up to version {head.version} is not signed; if a crash came between, "
             "the next start of the server signs them",
             head.job_id,
             head.version,

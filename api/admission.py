@@ -37,7 +37,7 @@ class Streams:
                 "this server has as many live streams as it can serve; come back later",
                 headers={"Retry-After": str(self._limits.retry_after)},
             )
-        most = self._limits.tenant_streams
+        most = self._limits.quotas.of(tenant).streams
         if most is not None and self._of[tenant] >= most:
             raise refused(
                 429,

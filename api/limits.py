@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from streams.quotas import UNBOUNDED, QuotaTable
+
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
@@ -34,8 +36,8 @@ class Limits:
     write_wait: float = 10.0
     """A client may leave what it is sent unread this long."""
     streams: int = 2000
-    tenant_streams: int | None = None
-    """Of those, as many as one tenant may have; None is no limit."""
+    quotas: QuotaTable = UNBOUNDED
+    """Of those, as many as each tenant may have."""
     heartbeat: float = 15.0
     longest_wait: int = 30
     """A page may wait so long for the next event."""

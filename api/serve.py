@@ -63,9 +63,7 @@ async def serve(
 @contextlib.asynccontextmanager
 async def _application(role: Role, settings: Settings) -> AsyncIterator[web.Application]:
     """The process's work under way, and what it serves of it."""
-    limits = Limits(
-        hosts=LOOPBACK_HOSTS | settings.exposed_names, tenant_streams=settings.quota_streams
-    )
+    limits = Limits(hosts=LOOPBACK_HOSTS | settings.exposed_names, quotas=settings.quota_table)
     if role is Role.SERVE:
         async with embedded(settings) as engine:
             yield _edge(engine, role, settings, limits)

@@ -21,12 +21,28 @@ from countermand_client.errors import (
     WaitTimedOutError,
     WrongStateError,
 )
-from countermand_client.models import Counts, ErrorGroup, Event, Item, ItemError, Job, Operation
+from countermand_client.live import AsyncLive
+from countermand_client.models import (
+    ApiKey,
+    ChangedRecord,
+    Counts,
+    ErrorGroup,
+    Event,
+    Item,
+    ItemError,
+    Job,
+    Message,
+    Operation,
+    Plan,
+)
 from countermand_client.patience import Patience
-from countermand_client.synchronous import Client
+from countermand_client.synchronous import Client, Live
 
 __all__ = [
+    "ApiKey",
     "AsyncClient",
+    "AsyncLive",
+    "ChangedRecord",
     "Client",
     "ClientError",
     "ConflictError",
@@ -42,10 +58,13 @@ __all__ = [
     "ItemError",
     "Items",
     "Job",
+    "Live",
+    "Message",
     "NotFoundError",
     "NotReversibleError",
     "Operation",
     "Patience",
+    "Plan",
     "PlanChangedError",
     "ProblemError",
     "ServerError",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -16,14 +17,36 @@ from pydantic import BaseModel
 from countermand_client.bodies import Items, Replay
 from countermand_client.errors import ClientError, UnreachableError, WaitTimedOutError
 from countermand_client.http import Http, Query
-from countermand_client.models import ErrorGroup, Event, Item, Job, Model, Operation
+from countermand_client.live import AsyncLive
+from countermand_client.models import (
+    ApiKey,
+    ErrorGroup,
+    Event,
+    Item,
+    Job,
+    Model,
+    Operation,
+    Plan,
+)
 from countermand_client.patience import Patience
 from countermand_client.sse import EventParser, ServerEvent
 
 M = TypeVar("M", bound=Model)
-JOBS = "/api/v1/jobs"
+JOBS, BATCHES, KEYS = "/api/v1/jobs", "/api/v1/batches", "/api/v1/keys"
+SOCKET = "/api/v1/ws"
 PAGE = 500
 SILENT = "the server ends the stream again and again without a word; look into its log"
+
+
+class Described(TypedDict, total=False):
+    """What a job may say beside its operation and its items, as ``submit`` takes it."""
+
+    params: Mapping[str, Any] | BaseModel | None
+    options: Mapping[str, Any]
+    name: str
+    tags: Sequence[str]
+    priority: int | None
+    key: str | None
 
 
 def new_key() -> str:
@@ -99,6 +122,67 @@ class AsyncClient:
         finally:
             await body.close()
         return Job.model_validate(answer)
+
+    async def draft(self, operation: str, **said: Unpack[Described]) -> Job:
+        """A job whose items follow by ``append``; nothing is done before ``seal``."""
+        return await self._described(operation, {"draft": True}, said)
+
+    async def append(self, job_id: str, part: int, items: Items) -> None:
+        """Items of a draft; sent again as the same ``part`` (0, 1, ...) they are there once."""
+        body = Replay(items)
+        try:
+            query = [("part", str(part))]
+            await self._http.post(_path(job_id, "items"), query, key=self._keys(), lines=body)
+        finally:
+            await body.close()
+
+    async def seal(self, job_id: str, *, items: int | None = None, key: str | None = None) -> Job:
+        """Have a draft begin; ``items`` is how many it must have by now."""
+        counted = {} if items is None else {"items": items}
+        return await self.command(job_id, "seal", key=key, **counted)
+
+    async def select(
+        self, operation: str, select: Mapping[str, Any], **said: Unpack[Described]
+    ) -> Job:
+        """A job on the records that a filter matches now: ``{"table": ..., "where": ...}``."""
+        return await self._described(operation, {"select": dict(select)}, said)
+
+    async def batch(
+        self,
+        steps: Sequence[Mapping[str, Any]],
+        *,
+        name: str = "",
+        tags: Sequence[str] = (),
+        priority: int | None = None,
+        key: str | None = None,
+    ) -> Job:
+        """Jobs that come after one another; the job that stands for all of them.
+
+        A step has ``name``, ``operation`` and ``items``, and what else a job may say; ``after``
+        names the steps that come before it.
+        """
+        body = {"steps": [dict(step) for step in steps], "name": name, "tags": list(tags)}
+        more = {} if priority is None else {"priority": priority}
+        answer = await self._http.post(BATCHES, key=key or self._keys(), json={**body, **more})
+        return Job.model_validate(answer)
+
+    async def plan(self, job_id: str) -> Plan:
+        """What a finished dry run (``options={"dry_run": True}``) has found."""
+        return Plan.model_validate(await self._http.get(_path(job_id, "plan")))
+
+    async def apply(self, job_id: str, *, digest: str | None = None, key: str | None = None) -> Job:
+        """A new job that does what a dry run has found, or raises PlanChangedError."""
+        seen = {} if digest is None else {"digest": digest}
+        return await self.command(job_id, "apply", key=key, **seen)
+
+    async def _described(self, operation: str, more: Mapping[str, Any], said: Described) -> Job:
+        given: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+        key = given.pop("key", None) or self._keys()
+        params = given.get("params")
+        if isinstance(params, BaseModel):
+            given["params"] = params.model_dump(mode="json")
+        body = {"operation": operation, **given, **more}
+        return Job.model_validate(await self._http.post(JOBS, key=key, json=body))
 
     # -- look --------------------------------------------------------------------------
 
@@ -188,6 +272,36 @@ class AsyncClient:
             async for block in response.content.iter_any():
                 for event in parser.feed(block):
                     yield event
+
+    @asynccontextmanager
+    async def live(self) -> AsyncIterator[AsyncLive]:
+        """One WebSocket for as many jobs and tags as one likes; see :class:`AsyncLive`."""
+        async with self._http.socket(SOCKET) as socket:
+            yield AsyncLive(socket)
+
+    # -- keys of services --------------------------------------------------------------
+
+    def api_keys(self, *, page: int = 100) -> AsyncGenerator[ApiKey, None]:
+        """The tenant's keys, without their texts; pages are asked for as they are needed."""
+        return self._paged(KEYS, (), ApiKey, page)
+
+    async def create_key(
+        self, name: str, roles: Sequence[str], *, expires_at: datetime | None = None
+    ) -> ApiKey:
+        """A key, with its text, which is never shown again; this is asked for one time alone."""
+        ends = {} if expires_at is None else {"expires_at": expires_at.isoformat()}
+        body = {"name": name, "roles": list(roles), **ends}
+        return ApiKey.model_validate(await self._http.once(KEYS, body))
+
+    async def rotate_key(self, key_id: str, *, overlap: float = 0.0) -> ApiKey:
+        """Another text for a key; the old one goes on for ``overlap`` seconds. One time alone."""
+        path = f"{KEYS}/{quote(key_id, safe='')}/rotate"
+        return ApiKey.model_validate(await self._http.once(path, {"overlap": overlap}))
+
+    async def revoke_key(self, key_id: str) -> ApiKey:
+        """Have a key be refused from now on."""
+        path = f"{KEYS}/{quote(key_id, safe='')}/revoke"
+        return ApiKey.model_validate(await self._http.post(path, key=self._keys(), json={}))
 
     # -- steer -------------------------------------------------------------------------
 

@@ -72,6 +72,26 @@ class Http:
             headers["Content-Type"] = NDJSON
         return await self._repeated("POST", path, query, headers, json=json, lines=lines)
 
+    async def once(self, path: str, json: Any) -> Any:
+        """Ask for what has no key to be known by, one time."""
+        headers = {"Accept": "application/json"}
+        async with self.request("POST", path, (), headers, json=json) as response:
+            return await response.json()
+
+    @asynccontextmanager
+    async def socket(self, path: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A WebSocket; raises UnreachableError, or the problem that was answered."""
+        if self._open is None:
+            raise RuntimeError("use the client as a context manager")
+        try:
+            opened = await self._open.ws_connect(self._base + path)
+        except aiohttp.WSServerHandshakeError as error:
+            raise problem_of(error.status, {}) from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UnreachableError(f"no WebSocket at {self._base} ({error})") from error
+        async with opened:
+            yield opened
+
     async def _repeated(
         self, method: str, path: str, query: Query, headers: Mapping[str, str], **body: Any
     ) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 AT_REST = frozenset(
     {
@@ -62,6 +62,8 @@ class Job(Model):
     created_by: str = ""
     reason: str = ""
     possible: tuple[str, ...] = ()
+    steps: tuple[dict[str, Any], ...] = ()
+    """Of a batch: each with ``name``, ``job_id``, ``status`` and ``counts``."""
 
     @property
     def at_rest(self) -> bool:
@@ -82,6 +84,50 @@ class Event(Model):
     eta_seconds: float | None = None
     data: dict[str, Any] = {}
     """All that the server said."""
+
+
+class ChangedRecord(Model):
+    """A record that is not as a dry run has seen it; ``version`` is None when it is gone."""
+
+    table: str
+    record: int
+    planned: int
+    version: int | None = None
+
+
+class Plan(Model):
+    """What a dry run has found, and whether it still holds: nothing is ``changed`` then."""
+
+    job_id: str
+    operation: str
+    digest: str
+    counts: Counts
+    validated_only: bool = False
+    changed: tuple[ChangedRecord, ...] = ()
+    more_changed: bool = False
+    applied_by: str | None = None
+
+
+class ApiKey(Model):
+    """A key of a service; ``key`` is its text, which only making and rotating it show."""
+
+    key_id: str
+    name: str
+    roles: tuple[str, ...]
+    created_by: str = ""
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    rotated_at: datetime | None = None
+    last_used_at: datetime | None = None
+    revoked_at: datetime | None = None
+    key: str = Field(default="", repr=False)
+
+
+class Message(Model):
+    """What a WebSocket says: ``progress``, ``completion``, ``subscribed``, ``error``, ..."""
+
+    type: str
+    data: dict[str, Any] = {}
 
 
 class ItemError(Model):

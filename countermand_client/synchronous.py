@@ -7,15 +7,35 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import contextmanager
+from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from pydantic import BaseModel
 
-from countermand_client.asynchronous import PAGE, AsyncClient, new_key
+from countermand_client.asynchronous import PAGE, AsyncClient, Described, new_key
 from countermand_client.bodies import Items
-from countermand_client.models import ErrorGroup, Event, Item, Job, Operation
+from countermand_client.live import AsyncLive
+from countermand_client.models import (
+    ApiKey,
+    ErrorGroup,
+    Event,
+    Item,
+    Job,
+    Message,
+    Operation,
+    Plan,
+)
 from countermand_client.patience import Patience
 
 T = TypeVar("T")
@@ -86,6 +106,43 @@ class Client:
             )
         )
 
+    def draft(self, operation: str, **said: Unpack[Described]) -> Job:
+        """A job whose items follow by ``append``; nothing is done before ``seal``."""
+        return self._run(self._client.draft(operation, **said))
+
+    def append(self, job_id: str, part: int, items: Items) -> None:
+        """Items of a draft; sent again as the same ``part`` (0, 1, ...) they are there once."""
+        self._run(self._client.append(job_id, part, items))
+
+    def seal(self, job_id: str, *, items: int | None = None, key: str | None = None) -> Job:
+        """Have a draft begin; ``items`` is how many it must have by now."""
+        return self._run(self._client.seal(job_id, items=items, key=key))
+
+    def select(self, operation: str, select: Mapping[str, Any], **said: Unpack[Described]) -> Job:
+        """A job on the records that a filter matches now: ``{"table": ..., "where": ...}``."""
+        return self._run(self._client.select(operation, select, **said))
+
+    def batch(
+        self,
+        steps: Sequence[Mapping[str, Any]],
+        *,
+        name: str = "",
+        tags: Sequence[str] = (),
+        priority: int | None = None,
+        key: str | None = None,
+    ) -> Job:
+        """Jobs that come after one another; see :meth:`AsyncClient.batch`."""
+        sent = self._client.batch(steps, name=name, tags=tags, priority=priority, key=key)
+        return self._run(sent)
+
+    def plan(self, job_id: str) -> Plan:
+        """What a finished dry run (``options={"dry_run": True}``) has found."""
+        return self._run(self._client.plan(job_id))
+
+    def apply(self, job_id: str, *, digest: str | None = None, key: str | None = None) -> Job:
+        """A new job that does what a dry run has found, or raises PlanChangedError."""
+        return self._run(self._client.apply(job_id, digest=digest, key=key))
+
     def job(self, job_id: str, *, at: int | None = None) -> Job:
         """A job as it is, or as it was at version ``at``."""
         return self._run(self._client.job(job_id, at=at))
@@ -118,6 +175,34 @@ class Client:
     def wait(self, job_id: str, *, timeout: float | None = None) -> Job:
         """The job once it is at rest; raises WaitTimedOutError after ``timeout`` seconds."""
         return self._run(self._client.wait(job_id, timeout=timeout))
+
+    @contextmanager
+    def live(self) -> Iterator[Live]:
+        """One WebSocket for as many jobs and tags as one likes; see :class:`AsyncLive`."""
+        opened = self._client.live()
+        live = Live(self, self._run(opened.__aenter__()))
+        try:
+            yield live
+        finally:
+            self._run(opened.__aexit__(None, None, None))
+
+    def api_keys(self, *, page: int = 100) -> Generator[ApiKey, None, None]:
+        """The tenant's keys, without their texts; pages are asked for as they are needed."""
+        return self._each(self._client.api_keys(page=page))
+
+    def create_key(
+        self, name: str, roles: Sequence[str], *, expires_at: datetime | None = None
+    ) -> ApiKey:
+        """A key, with its text, which is never shown again; this is asked for one time alone."""
+        return self._run(self._client.create_key(name, roles, expires_at=expires_at))
+
+    def rotate_key(self, key_id: str, *, overlap: float = 0.0) -> ApiKey:
+        """Another text for a key; the old one goes on for ``overlap`` seconds. One time alone."""
+        return self._run(self._client.rotate_key(key_id, overlap=overlap))
+
+    def revoke_key(self, key_id: str) -> ApiKey:
+        """Have a key be refused from now on."""
+        return self._run(self._client.revoke_key(key_id))
 
     def pause(self, job_id: str, *, reason: str = "", key: str | None = None) -> Job:
         """Have a job stop until it is resumed."""
@@ -189,6 +274,33 @@ class Client:
         finally:
             if self._loop is not None:
                 self._run(_close(source))
+
+
+class Live:
+    """AsyncLive for code without asyncio: iterate it for the messages that come."""
+
+    def __init__(self, client: Client, live: AsyncLive) -> None:
+        self._client = client
+        self._live = live
+
+    def follow(self, *, after: int | None = None, ref: str = "", **topic: Any) -> None:
+        """Have events of ``job_id=``, ``tag=`` or ``all=True``: new ones, or behind a position."""
+        self._client._run(self._live.follow(after=after, ref=ref, **topic))
+
+    def leave(self, *, ref: str = "", **topic: Any) -> None:
+        """Have them no more."""
+        self._client._run(self._live.leave(ref=ref, **topic))
+
+    def broadcast(self, text: str) -> None:
+        """Say something to all connections of the tenant; takes ``administer``."""
+        self._client._run(self._live.broadcast(text))
+
+    def ask_statistics(self, *, ref: str = "") -> None:
+        """Have a message ``statistics`` about this connection."""
+        self._client._run(self._live.ask_statistics(ref=ref))
+
+    def __iter__(self) -> Iterator[Message]:
+        return self._client._each(self._live.messages())
 
 
 async def _next(source: AsyncGenerator[T, None]) -> T:

@@ -6,7 +6,6 @@ Here and not at the edge: by whichever way a job's items come, they come by the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import Connection, bindparam, select
@@ -16,6 +15,7 @@ from domain.permissions import Permission
 from domain.ports import Clock
 from domain.registry import Registry
 from streams.callers import Caller
+from streams.quotas import QuotaTable
 from streams.stores import usage
 from streams.stores.database import Database
 from streams.stores.decisions import is_reserved
@@ -30,23 +30,6 @@ _KIND = fixed(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quotas:
-    """What each tenant may have; None is no limit. A day is one of UTC."""
-
-    items_a_day: int | None = None
-    open_jobs: int | None = None
-    stored_bytes: int | None = None
-
-    @property
-    def of_items(self) -> bool:
-        """Whether anything limits what is stored."""
-        return self.items_a_day is not None or self.stored_bytes is not None
-
-
-NO_QUOTAS = Quotas()
-
-
 class Admission:
     """Raises PermissionLacking for callers who may not run an operation that is destructive.
 
@@ -55,7 +38,7 @@ class Admission:
     """
 
     def __init__(
-        self, database: Database, registry: Registry, clock: Clock, quotas: Quotas
+        self, database: Database, registry: Registry, clock: Clock, quotas: QuotaTable
     ) -> None:
         self._database = database
         self._registry = registry
@@ -68,7 +51,7 @@ class Admission:
         Whoever repeats a key is told of the job that there is, whatever it has used up.
         """
         self._check_kinds(caller, kinds)
-        most = self._quotas.open_jobs
+        most = self._quotas.of(caller.tenant).open_jobs
         if most is None or await self._is_known(caller.tenant, key):
             return
         found = await self._database.read(lambda c: usage.open_jobs(c, caller.tenant, most))
@@ -92,7 +75,7 @@ class Admission:
 
     async def allowance(self, tenant: str, key: str | None = None) -> Allowance:
         """What of items the tenant may still store; those of a known key it has stored already."""
-        quotas = self._quotas
+        quotas = self._quotas.of(tenant)
         if not quotas.of_items or await self._is_known(tenant, key):
             return UNLIMITED
         now = self._clock.now()

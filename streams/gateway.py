@@ -43,12 +43,13 @@ from domain.ports import Clock, Ids
 from domain.registry import Registry
 from domain.steps import at_step, check_steps
 from streams import topics
-from streams.admission import NO_QUOTAS, Admission, Quotas
+from streams.admission import Admission
 from streams.awaiting import Waiting
 from streams.callers import Caller
 from streams.envelope import Outgoing, hint
 from streams.failpoints import Failpoint, Failpoints
 from streams.marks import body_hash, mark
+from streams.quotas import UNBOUNDED, QuotaTable
 from streams.saying import NOTHING_MORE, STEERING, More, Verb
 from streams.selecting import frozen_lines, prepared
 from streams.specs import check_spec
@@ -82,7 +83,7 @@ class Gateway:
         send: Send,
         decided: Waiting,
         failpoints: Failpoints,
-        quotas: Quotas = NO_QUOTAS,
+        quotas: QuotaTable = UNBOUNDED,
     ) -> None:
         self._database = database
         self._registry = registry

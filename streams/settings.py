@@ -19,18 +19,18 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
-    TypeAdapter,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from domain.buckets import BucketName
 from domain.errors import SettingsInvalid
 from domain.options import Caps
 from streams import broker_address, defaults, networks, secret_files
+from streams.quotas import Quotas, QuotaTable
 from streams.roles import Role
+from streams.setting_tables import checked_limits, checked_quotas, limits_in, quotas_in
 
 PREFIX = "COUNTERMAND_"
 DATABASE_FILE = "countermand.db"
@@ -126,18 +126,6 @@ def _rate(text: str) -> str:
     return text
 
 
-def _limits(text: str) -> str:
-    try:
-        _LIMITS.validate_json(text or "{}")
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = "/".join(map(str, first["loc"]))
-        raise ValueError(
-            f'{place or "it"}: {first["msg"]}; write {{"provider:openai": {{"rate": 10}}}}'
-        ) from None
-    return text
-
-
 def _embedded_database(values: dict[str, Any]) -> str:
     return f"sqlite:///{values['data_dir'] / DATABASE_FILE}"
 
@@ -147,7 +135,6 @@ def _this_process() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
-_LIMITS = TypeAdapter(dict[BucketName, Caps])
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -201,6 +188,8 @@ class Settings(BaseSettings):
     quota_stored_bytes: Annotated[int, Field(ge=0)] | None = None
     quota_streams: Annotated[int, Field(ge=0)] | None = None
     """Of live streams in one process. Each of these is what a tenant may have; else unlimited."""
+    quotas: Annotated[str, AfterValidator(checked_quotas)] = ""
+    """Those of single tenants where they are other, as JSON: ``{"acme": {"open_jobs": 50}}``."""
     approval_above: Annotated[int, Field(ge=0)] | None = None
     """Jobs of more items, and those of destructive operations, wait for a second identity."""
     lease: Seconds = 5.0
@@ -226,7 +215,7 @@ class Settings(BaseSettings):
     worker_memory_budget: Annotated[int, Field(ge=1)] | None = None
     """Resident memory above which a worker takes no more work while it has some; the default is a
     part of ``worker_memory``, at which it is replaced."""
-    limits: Annotated[str, AfterValidator(_limits)] = ""
+    limits: Annotated[str, AfterValidator(checked_limits)] = ""
     """What providers and queues are limited to at first, as JSON: ``{"provider:openai":
     {"rate": 10, "concurrency": 4}}``. Who changes one while it runs has the last word."""
     webhook_networks: Annotated[str, AfterValidator(networks.checked)] = ""
@@ -247,7 +236,18 @@ class Settings(BaseSettings):
     @property
     def limit_table(self) -> dict[str, Caps]:
         """The limits of providers and queues, by name."""
-        return _LIMITS.validate_json(self.limits) if self.limits else {}
+        return limits_in(self.limits)
+
+    @property
+    def quota_table(self) -> QuotaTable:
+        """What each tenant may have."""
+        everybody = Quotas(
+            items_a_day=self.quota_items_a_day,
+            open_jobs=self.quota_open_jobs,
+            stored_bytes=self.quota_stored_bytes,
+            streams=self.quota_streams,
+        )
+        return QuotaTable(everybody, quotas_in(self.quotas))
 
     @property
     def memory_budget(self) -> int:

@@ -374,6 +374,14 @@ def test_a_quota_is_no_less_than_nothing(name: str) -> None:
         load(**{f"quota_{name}": -1})
 
 
+def test_quotas_of_single_tenants_are_read_and_wrong_ones_refused() -> None:
+    found = load(quota_streams=9, quotas='{"acme": {"streams": 2}}').quota_table
+    assert (found.of("acme").streams, found.of("other").streams) == (2, 9)
+    for wrong in ("[]", '{"a/b": {}}', '{"acme": {"jobs": 1}}', '{"acme": {"streams": -1}}', "{"):
+        with pytest.raises(SettingsInvalid, match="--quotas"):
+            load(quotas=wrong)
+
+
 def test_limits_are_read_by_name_and_wrong_ones_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     said = '{"provider:openai": {"rate": 10, "concurrency": 4}, "queue:shop": {"rate": 1.5}}'
     monkeypatch.setenv("COUNTERMAND_LIMITS", said)

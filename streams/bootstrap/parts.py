@@ -18,7 +18,6 @@ from domain.jobs import Jobs
 from domain.registry import Registry
 from streams import answers, envelope, topics
 from streams import app as faust_apps
-from streams.admission import Quotas
 from streams.agents import Binding, Sender, bind
 from streams.archiving import Archivist, Heads
 from streams.awaiting import Waiting
@@ -277,11 +276,7 @@ def gateway(base: Base, send: Sender, waiting: Waiting) -> Gateway:
         send=send,
         decided=waiting,
         failpoints=base.failpoints,
-        quotas=Quotas(
-            items_a_day=base.settings.quota_items_a_day,
-            open_jobs=base.settings.quota_open_jobs,
-            stored_bytes=base.settings.quota_stored_bytes,
-        ),
+        quotas=base.settings.quota_table,
     )
 
 

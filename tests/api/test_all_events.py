@@ -12,6 +12,7 @@ import pytest
 
 from api.limits import Limits
 from api.log_feed import OPENED
+from streams.quotas import Quotas, QuotaTable
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
 from tests.api.proofs import bearer, carrying
@@ -232,7 +233,7 @@ async def test_a_wait_ends_when_its_time_is_over(site: Site) -> None:
 
 async def test_who_waits_counts_as_a_stream(engine: MemoryEngine) -> None:
     async with (
-        site_of(engine, Limits(tenant_streams=1)) as site,
+        site_of(engine, Limits(quotas=QuotaTable(Quotas(streams=1)))) as site,
         site.client.get(EVENTS, headers=SSE) as response,
     ):
         await anext(live(response))

@@ -12,6 +12,7 @@ import pytest
 from api.callers import network_of
 from api.limits import Limits
 from streams.clock import SystemClock
+from streams.quotas import Quotas, QuotaTable
 from streams.rates import Rate
 from streams.stores.database import Database
 from tests.api.conftest import Site, site_of
@@ -33,7 +34,7 @@ async def paced(engine: MemoryEngine, sqlite_database: Database) -> AsyncIterato
     """Three calls of a route in an hour, two tokens that are refused, one stream a tenant."""
     clock = SystemClock()
     callers = proven(sqlite_database, failures=Rate.of("2/hour", clock))
-    limits = Limits(tenant_streams=1)
+    limits = Limits(quotas=QuotaTable(Quotas(streams=1)))
     rate = Rate.of("3/hour", clock)
     async with site_of(engine, limits, callers=callers, rate=rate) as served:
         yield served

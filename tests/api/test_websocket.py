@@ -13,6 +13,7 @@ import pytest
 from api.limits import Limits
 from streams.clock import SystemClock
 from streams.live import QUEUED
+from streams.quotas import Quotas, QuotaTable
 from streams.rates import Rate
 from streams.stores.database import Database
 from tests.api.conftest import Site, site_of
@@ -320,7 +321,7 @@ async def test_who_says_too_much_is_told_to_wait(
 async def test_connections_count_as_streams_of_the_tenant(
     engine: MemoryEngine, sqlite_database: Database
 ) -> None:
-    limits = Limits(tenant_streams=1)
+    limits = Limits(quotas=QuotaTable(Quotas(streams=1)))
     async with site_of(engine, limits, callers=proven(sqlite_database)) as site:
         async with welcomed(site, headers=ADA):
             with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:

@@ -13,9 +13,10 @@ from domain.commands import JobSpec
 from domain.errors import QuotaExceeded
 from domain.registry import Registry
 from domain.steps import BATCH, Step
-from streams.admission import Admission, Quotas
+from streams.admission import Admission
 from streams.bootstrap import embedded
 from streams.callers import Caller
+from streams.quotas import Quotas, QuotaTable
 from streams.settings import Settings
 from streams.stores import usage
 from streams.stores.database import Database
@@ -142,7 +143,7 @@ async def test_a_day_ends_at_midnight_in_utc(shared_database: Database) -> None:
     shared_database.write_now(lambda found: found.execute(uploads.insert().values(row)))
     shared_database.write_now(lambda found: found.execute(payload_keys.insert().values(key)))
     watch = Watch(noon)
-    quotas = Quotas(items_a_day=10, stored_bytes=100)
+    quotas = QuotaTable(Quotas(items_a_day=10, stored_bytes=100))
     admission = Admission(shared_database, Registry(operations), watch, quotas)
 
     today = await admission.allowance("daily")
@@ -153,3 +154,23 @@ async def test_a_day_ends_at_midnight_in_utc(shared_database: Database) -> None:
     assert (tomorrow.items, tomorrow.size) == (10, 30)
     nobody = await shared_database.read(lambda found: usage.of(found, "nobody", 0))
     assert (nobody.items_today, nobody.bytes) == (0, 0)
+
+
+async def test_a_tenant_may_have_other_quotas(tmp_path: Path) -> None:
+    """What is not said of it is as it is for everybody; null is no limit."""
+    said = '{"other": {"items_a_day": 2, "stored_bytes": null}, "third": {"open_jobs": 0}}'
+    settings = Settings(
+        data_dir=tmp_path, quota_items_a_day=10, quota_stored_bytes=1000, quotas=said
+    )
+    table = settings.quota_table
+    assert table.of("local") == Quotas(items_a_day=10, stored_bytes=1000)
+    assert table.of("other") == Quotas(items_a_day=2)
+    assert table.of("third") == Quotas(items_a_day=10, stored_bytes=1000, open_jobs=0)
+    async with embedded(settings, Registry(operations)) as engine:
+        desk = Desk(engine)
+        await _sent(desk, things(3))
+        with pytest.raises(QuotaExceeded, match="may send 2 more items today"):
+            await _sent(desk, things(3), OTHERS)
+        await _sent(desk, things(2, size=1500), OTHERS)
+        with pytest.raises(QuotaExceeded, match="has 0 open jobs"):
+            await _sent(desk, things(1), Caller("third", "tim"))

@@ -10,6 +10,8 @@ from domain.systems.annotations.formats import (
     doccano,
     json_array,
     json_lines,
+    label_studio,
+    xml_documents,
 )
 from domain.systems.annotations.formats.contract import FileRefused, Format
 from domain.systems.annotations.formats.encoding import CHUNK
@@ -20,6 +22,8 @@ FORMATS: tuple[Format, ...] = (
     conll.FORMAT,
     json_array.FORMAT,
     doccano.FORMAT,
+    label_studio.FORMAT,
+    xml_documents.FORMAT,
 )
 
 _ENOUGH = 0.3

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import tracemalloc
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -164,6 +165,14 @@ def coco(images: Any = None, annotations: Any = (), categories: Any = None, **mo
 
 def annotation(**fields: Any) -> dict[str, Any]:
     return {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 20, 30, 40], **fields}
+
+
+def packed(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
 
 
 def with_boxes(image: ImageDocument, *boxes: Box) -> ImageDocument:

@@ -16,7 +16,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from domain.systems.annotations.formats.contract import Bounds, FileRefused
 
@@ -40,6 +40,25 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _ENTRY = struct.Struct("<4s4B4HL2L5H2L")
 _LOCAL_HEADER = 30
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+class Members(Protocol):
+    """Files that belong together, by their names with ``/`` between folders."""
+
+    @property
+    def names(self) -> list[str]:
+        """Of all files."""
+
+    def __contains__(self, name: str) -> bool: ...
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """The bytes of a file, a piece at a time."""
+
+    def read(self, name: str, limit: int) -> bytes:
+        """All of a file; raises MemberDamaged for one longer than ``limit``."""
+
+    def head(self, name: str, length: int) -> bytes:
+        """The first bytes of a file."""
 
 
 class MemberDamaged(FileRefused):
@@ -157,6 +176,11 @@ class ArchiveWriter:
         """End the archive with the list of its members."""
         self._zip.close()
         yield from self._sink.ready(1)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file is one that systems leave behind, and nobody means."""
+    return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith(".")
 
 
 def names_at_start(head: bytes) -> list[str]:

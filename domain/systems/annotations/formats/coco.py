@@ -71,7 +71,9 @@ def read(stream: BinaryIO, options: ReadOptions) -> Iterator[Document | Rejected
 
 def write(documents: Iterable[Document], options: WriteOptions) -> Iterator[bytes]:
     """A data set: categories in the project's order, from 1; annotations and images from 1."""
-    categories = {label: number for number, label in enumerate(options.labels, start=1)}
+    categories = {
+        label: number for number, label in enumerate(dict.fromkeys(options.labels), start=1)
+    }
     annotations = 0
     with SpooledTemporaryFile(max_size=_IN_MEMORY) as images:
         yield b'{"info": {}, "licenses": [], "annotations": ['

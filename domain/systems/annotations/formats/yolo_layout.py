@@ -1,0 +1,217 @@
+"""Which files of a YOLO data set belong together: labels, images, and the sizes of these.
+
+``images/train/a.jpg`` has its labels in ``labels/train/a.txt``, or beside it. Rows are in parts
+of the image, so its size must be known: from the image itself, or from ``images.jsonl``, which
+our writer adds and anybody can write: for each image a line of JSON with ``file_name``, ``width``
+and ``height``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from domain.systems.annotations.formats.archives import MemberDamaged, Members, is_hidden
+from domain.systems.annotations.formats.boxes import image_name, image_side
+from domain.systems.annotations.formats.contract import Bounds, FileRefused
+from domain.systems.annotations.formats.documents import ImageDocument, Rejected
+from domain.systems.annotations.formats.image_sizes import is_image, size_of
+from domain.systems.annotations.formats.json_values import parsed
+from domain.systems.annotations.formats.validity import Unfit, shown
+
+SIDECAR = "images.jsonl"
+SCHEMA = "CREATE TABLE sizes (labels TEXT PRIMARY KEY, line INTEGER, raw BLOB, used INTEGER)"
+
+_NO_LABELS = re.compile(
+    r"^(classes|_classes|train|val|valid|test|autosplit_\w+|(readme|license|requirements|notice)\b.*)"
+    r"\.txt$",
+    re.I,
+)
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f:*?"<>|]')
+_LABELS_FOLDER = re.compile(r"(^|/)(labels|obj_[^/]*_data)/", re.I)
+
+
+def labels_of(file_name: str) -> str:
+    """Where the rows of an image are; leads nowhere else, whatever the name."""
+    parts = [part for part in re.split(r"[/\\]", file_name) if part not in ("", ".", "..")]
+    if len(parts) > 1 and parts[0].lower() == "images":
+        del parts[0]
+    # A name that begins with a dot is hidden, and nobody reads what is hidden.
+    plain = [re.sub(r"^\.", "_", _UNSAFE.sub("_", part)) for part in parts] or ["_"]
+    plain[-1] = _stem(plain[-1]) + ".txt"
+    return "/".join(["labels", *plain])
+
+
+def sidecar_line(image: ImageDocument, labels: str) -> bytes:
+    """What is kept of an image beside its rows."""
+    fields: dict[str, Any] = {
+        "file_name": image.file_name,
+        "width": image.width,
+        "height": image.height,
+        "labels": labels,
+    }
+    if image.key is not None:
+        fields["key"] = image.key
+    if image.metadata:
+        fields["metadata"] = dict(image.metadata)
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def image_in_sidecar(raw: bytes) -> tuple[str, ImageDocument]:
+    """The image of a line, and where its rows are; raises Unfit where it is none."""
+    try:
+        value = parsed(raw.decode(), 64)
+    except UnicodeDecodeError as error:
+        raise Unfit("not_json", f"not JSON, {error}; correct it") from None
+    if not isinstance(value, dict):
+        raise Unfit("not_an_object", f"{shown(value)} where an object must be; give an object")
+    name = image_name(value.get("file_name"))
+    labels, key, metadata = value.get("labels"), value.get("key"), value.get("metadata")
+    return labels if isinstance(labels, str) else labels_of(name), ImageDocument(
+        name,
+        image_side(value.get("width"), "width"),
+        image_side(value.get("height"), "height"),
+        key=key if isinstance(key, str) else None,
+        metadata=metadata if isinstance(metadata, dict) else {},
+    )
+
+
+class Layout:
+    """The files of a data set; ``kept`` holds what the sidecar says, which may be much."""
+
+    def __init__(self, members: Members, bounds: Bounds, kept: sqlite3.Connection) -> None:
+        self._members = members
+        self._kept = kept
+        self._bounds = bounds
+        names = [name for name in members.names if not is_hidden(name)]
+        self.sidecar = min(
+            (name for name in names if name.rsplit("/", 1)[-1].lower() == SIDECAR),
+            key=lambda name: (name.count("/"), name),
+            default=None,
+        )
+        self._images: dict[str, str] = {}
+        self._doubles = [
+            name
+            for name in names
+            if is_image(name) and self._images.setdefault(_beside(name), name) != name
+        ]
+        self._texts = [name for name in names if name.lower().endswith(".txt")]
+
+    def load_sidecar(self) -> Iterator[Rejected]:
+        """Take up what the sidecar says; gives the lines that say nothing."""
+        if self.sidecar is None:
+            return
+        folder = self.sidecar[: -len(SIDECAR)]
+        lines = _lines(self._members, self.sidecar, self._bounds.line)
+        for number, raw in enumerate(lines, start=1):
+            if number > self._bounds.members:
+                raise FileRefused(
+                    f"{self.sidecar!r} has more than {self._bounds.members} lines; split it"
+                )
+            try:
+                labels, _ = image_in_sidecar(raw)
+            except Unfit as error:
+                if raw.strip():
+                    yield Rejected(number, error.code, error.message, raw, self.sidecar)
+                continue
+            self._kept.execute(
+                "INSERT OR IGNORE INTO sizes VALUES (?, ?, ?, 0)", (folder + labels, number, raw)
+            )
+
+    def label_files(self) -> Iterator[str]:
+        """The files that have rows, or should, in the order of the archive."""
+        in_folders = any(map(_LABELS_FOLDER.search, self._texts))
+        for name in self._texts:
+            if self._line_of(name) is not None or _beside(name) in self._images:
+                yield name
+            elif in_folders and not _LABELS_FOLDER.search(name):
+                continue
+            elif not _NO_LABELS.match(name.rsplit("/", 1)[-1]):
+                yield name
+
+    def image_of(self, labels: str) -> ImageDocument | None:
+        """The image whose rows a file has; ``None`` where there is none."""
+        raw = self._line_of(labels)
+        image = self._images.pop(_beside(labels), None)
+        if raw is not None:
+            self._kept.execute("UPDATE sizes SET used = 1 WHERE labels = ?", (labels,))
+            return image_in_sidecar(raw)[1]
+        return None if image is None else self._measured(image)
+
+    def images_without_rows(self) -> Iterator[ImageDocument | Rejected]:
+        """Images that no file of rows belongs to: nothing is to be seen on them."""
+        for image in self._doubles:
+            yield Rejected(
+                1,
+                "same_labels",
+                "another image differs from this one in nothing but the end of its name, and has"
+                " the same labels; name one of them otherwise",
+                b"",
+                image,
+            )
+        for place, image in self._images.items():
+            if self._line_of(place + ".txt") is not None:
+                continue
+            try:
+                yield self._measured(image)
+            except Unfit as error:
+                yield Rejected(1, error.code, error.message, b"", image)
+        for (raw,) in self._kept.execute("SELECT raw FROM sizes WHERE used = 0 ORDER BY line"):
+            yield image_in_sidecar(raw)[1]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing that a data set has."""
+        return not (self._images or self.sidecar or any(self.label_files()))
+
+    def _line_of(self, labels: str) -> bytes | None:
+        query = "SELECT raw FROM sizes WHERE labels = ?"
+        found = self._kept.execute(query, (labels,)).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def _measured(self, image: str) -> ImageDocument:
+        try:
+            size = size_of(self._members, image)
+        except MemberDamaged:
+            size = None
+        if size is None:
+            raise Unfit(
+                "no_image_size",
+                f"{image!r} does not tell its size; replace it, or tell it in {SIDECAR}",
+            )
+        parts = image.split("/")
+        places = [place for place, part in enumerate(parts[:-1]) if part.lower() == "images"]
+        relative = "/".join(parts[places[-1] + 1 :]) if places else image
+        return ImageDocument(
+            image_name(relative), image_side(size[0], "width"), image_side(size[1], "height")
+        )
+
+
+def _lines(members: Members, name: str, limit: int) -> Iterator[bytes]:
+    held = b""
+    for piece in members.pieces(name):
+        *lines, held = (held + piece).split(b"\n")
+        yield from (line.removeprefix(b"\xef\xbb\xbf").strip() for line in lines)
+        if len(held) > limit:
+            raise FileRefused(f"{name!r} has a line of more than {limit} bytes; shorten it")
+    yield held.strip()
+
+
+def _beside(name: str) -> str:
+    """What a file of rows and its image have in common."""
+    parts = name.split("/")
+    folders = [part.lower() for part in parts[:-1]]
+    for word in ("images", "labels"):
+        if word in folders:
+            place = len(folders) - 1 - folders[::-1].index(word)
+            parts[place] = "labels"
+            break
+    return "/".join([*parts[:-1], _stem(parts[-1])])
+
+
+def _stem(base: str) -> str:
+    stem, dot, _ = base.rpartition(".")
+    return stem if dot and stem else base

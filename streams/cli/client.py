@@ -150,20 +150,6 @@ class Client:
         headers = {"Idempotency-Key": key} if key else {}
         return await self._posted(_job(job_id, "apply"), (), json=body, headers=headers)
 
-    async def create_key(self, name: str, roles: Sequence[str], expires_at: str | None) -> Any:
-        """A new API key, with its secret."""
-        wanted = {"name": name, "roles": list(roles), "expires_at": expires_at}
-        return await self._asked("/api/v1/keys", wanted)
-
-    async def rotate_key(self, key_id: str, overlap: float) -> Any:
-        """Another secret for an API key."""
-        path = f"/api/v1/keys/{quote(key_id, safe='')}/rotate"
-        return await self._asked(path, {"overlap": overlap})
-
-    async def revoke_key(self, key_id: str) -> Any:
-        """An API key that is refused from now on."""
-        return await self._asked(f"/api/v1/keys/{quote(key_id, safe='')}/revoke", {})
-
     async def keys(self) -> list[Any]:
         """All API keys of the tenant."""
         found: list[Any] = []

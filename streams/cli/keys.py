@@ -9,6 +9,7 @@ import typer
 
 from streams.cli.options import DEFAULT_URL, AsJson, Url
 from streams.cli.output import emit, plain, say
+from streams.cli.secret_holders import Holders, Overlap, asked
 
 KeyId = Annotated[str, typer.Argument(metavar="KEY", help="The key's id.", show_default=False)]
 
@@ -43,11 +44,10 @@ def create(
       countermand key create importer --role submit --role view --days 90
       countermand key create importer --role editor > importer.key
     """
-    from streams.cli.session import talk
-
-    ends = None if days is None else (datetime.now(UTC) + timedelta(days=days)).isoformat()
-    made = talk(url, lambda client: client.create_key(name, role, ends))
-    _tell(made, as_json=as_json)
+    wanted: dict[str, Any] = {"name": name, "roles": role}
+    if days is not None:
+        wanted["expires_at"] = (datetime.now(UTC) + timedelta(days=days)).isoformat()
+    _KEYS.create(url, wanted, as_json=as_json)
 
 
 @app.command("list")
@@ -71,9 +71,7 @@ def list_(*, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
 def rotate(
     key: KeyId,
     *,
-    overlap: Annotated[
-        float, typer.Option(min=0, max=720, help="Hours for which the old one goes on.")
-    ] = 0.0,
+    overlap: Overlap = 0.0,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -83,10 +81,7 @@ def rotate(
     Example:
       countermand key rotate 0192f7a1... --overlap 24
     """
-    from streams.cli.session import talk
-
-    made = talk(url, lambda client: client.rotate_key(key, overlap * 3600))
-    _tell(made, as_json=as_json)
+    _KEYS.rotate(url, key, overlap, as_json=as_json)
 
 
 @app.command()
@@ -97,22 +92,18 @@ def revoke(key: KeyId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> No
     Example:
       countermand key revoke 0192f7a1...
     """
-    from streams.cli.session import talk
-
-    gone = talk(url, lambda client: client.revoke_key(key))
+    gone = asked(url, "POST", _KEYS.at(key, "revoke"), {})
     if as_json:
         emit(gone)
     else:
         say(f"{gone['name']} is refused from now on")
 
 
-def _tell(made: dict[str, Any], *, as_json: bool) -> None:
-    """The key alone on standard output, so that it can be put into a file."""
-    if as_json:
-        emit(made)
-        return
-    say(f"{made['name']} ({made['key_id']}): {', '.join(made['roles'])}; it is not shown again")
-    print(made["key"])
+def _made(key: dict[str, Any]) -> str:
+    return f"{key['name']} ({key['key_id']}): {', '.join(key['roles'])}"
+
+
+_KEYS = Holders("/api/v1/keys", "key", _made)
 
 
 def _line(key: dict[str, Any]) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
 from streams.cli.options import DEFAULT_URL, FLAG, AsJson, Url
 from streams.cli.output import emit, plain, say
+from streams.cli.secret_holders import Holders, Overlap, asked
 
 app = typer.Typer(help="Have events sent to addresses, signed.", no_args_is_help=True)
 
-PATH = "/api/v1/webhooks"
 PAGE = 50
 
 WebhookId = Annotated[
@@ -71,11 +70,9 @@ def create(
       countermand webhook create https://example.org/hook
       countermand webhook create https://example.org/hook --event '*' --operation 'annotations.*'
     """
-    from streams.cli.session import talk
-
     wanted = {"url": address, **_filter(event or ["job.finished"], operation, tag, job)}
     wanted |= {} if description is None else {"description": description}
-    _tell(talk(url, lambda client: client.ask("POST", PATH, wanted)), as_json=as_json)
+    _WEBHOOKS.create(url, wanted, as_json=as_json)
 
 
 @app.command("list")
@@ -92,7 +89,7 @@ def list_(
     Example:
       countermand webhook list
     """
-    _page(url, PATH, limit, cursor, _line, as_json=as_json)
+    _page(url, _WEBHOOKS.path, limit, cursor, _line, as_json=as_json)
 
 
 @app.command()
@@ -103,9 +100,7 @@ def show(webhook: WebhookId, *, url: Url = DEFAULT_URL, as_json: AsJson = False)
     Example:
       countermand webhook show 0192f7a1...
     """
-    from streams.cli.session import talk
-
-    found = talk(url, lambda client: client.get(_path(webhook)))
+    found = asked(url, "GET", _WEBHOOKS.at(webhook))
     emit(found) if as_json else print(plain(_line(found)))
 
 
@@ -140,13 +135,11 @@ def change(  # noqa: PLR0913 - an option for each thing that can differ
       countermand webhook change 0192f7a1... --event job.finished --event job.cancelled
       countermand webhook change 0192f7a1... --enable
     """
-    from streams.cli.session import talk
-
     wanted: dict[str, Any] = _filter(event, operation, tag, job)
     wanted |= {} if address is None else {"url": address}
     wanted |= {} if description is None else {"description": description}
     wanted |= {} if enabled is None else {"enabled": enabled}
-    changed = talk(url, lambda client: client.ask("PATCH", _path(webhook), wanted))
+    changed = asked(url, "PATCH", _WEBHOOKS.at(webhook), wanted)
     emit(changed) if as_json else say(plain(_line(changed)))
 
 
@@ -154,9 +147,7 @@ def change(  # noqa: PLR0913 - an option for each thing that can differ
 def rotate(
     webhook: WebhookId,
     *,
-    overlap: Annotated[
-        float, typer.Option(min=0, max=720, help="Hours for which the old one signs as well.")
-    ] = 24.0,
+    overlap: Overlap = 24.0,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -166,11 +157,7 @@ def rotate(
     Example:
       countermand webhook rotate 0192f7a1... --overlap 48
     """
-    from streams.cli.session import talk
-
-    body = {"overlap": overlap * 3600}
-    path = _path(webhook, "rotate")
-    _tell(talk(url, lambda client: client.ask("POST", path, body)), as_json=as_json)
+    _WEBHOOKS.rotate(url, webhook, overlap, as_json=as_json)
 
 
 @app.command()
@@ -181,9 +168,7 @@ def delete(webhook: WebhookId, *, url: Url = DEFAULT_URL, as_json: AsJson = Fals
     Example:
       countermand webhook delete 0192f7a1...
     """
-    from streams.cli.session import talk
-
-    gone = talk(url, lambda client: client.ask("DELETE", _path(webhook)))
+    gone = asked(url, "DELETE", _WEBHOOKS.at(webhook))
     emit(gone) if as_json else say(f"nothing is sent to {webhook} any more")
 
 
@@ -210,7 +195,7 @@ def deliveries(
       countermand webhook deliveries 0192f7a1... --state dead
     """
     more: list[tuple[str, str | int]] = [("state", one) for one in state or []]
-    path = _path(webhook, "deliveries")
+    path = _WEBHOOKS.at(webhook, "deliveries")
     _page(url, path, limit, cursor, _delivery, more, as_json=as_json)
 
 
@@ -229,7 +214,7 @@ def attempts(
     Example:
       countermand webhook attempts 0192f7a1...
     """
-    _page(url, _path(webhook, "attempts"), limit, cursor, _attempt, as_json=as_json)
+    _page(url, _WEBHOOKS.at(webhook, "attempts"), limit, cursor, _attempt, as_json=as_json)
 
 
 @app.command()
@@ -252,10 +237,8 @@ def replay(
     Example:
       countermand webhook replay 0192f7a1...
     """
-    from streams.cli.session import talk
-
     body = {"positions": position} if position else {}
-    done = talk(url, lambda client: client.ask("POST", _path(webhook, "replay"), body))
+    done = asked(url, "POST", _WEBHOOKS.at(webhook, "replay"), body)
     emit(done) if as_json else say(f"{done['replayed']} are sent again")
 
 
@@ -283,11 +266,6 @@ def _page(
         say(f"there are more: --cursor {found['next_cursor']}")
 
 
-def _path(webhook: str, part: str = "") -> str:
-    path = f"{PATH}/{quote(webhook, safe='')}"
-    return f"{path}/{part}" if part else path
-
-
 def _filter(
     events: list[str] | None,
     operations: list[str] | None,
@@ -298,20 +276,14 @@ def _filter(
     return {name: value for name, value in said.items() if value}
 
 
-def _tell(made: dict[str, Any], *, as_json: bool) -> None:
-    """The secret alone on standard output, so that it can be put into a file."""
-    if as_json:
-        emit(made)
-        return
-    say(f"{_line(made)}; the secret is not shown again")
-    print(made["secret"])
-
-
 def _line(one: dict[str, Any]) -> str:
     state = "enabled" if one["enabled"] else f"disabled ({one['disabled']})"
     failing = f", failing since {one['failing_since']}" if one["failing_since"] else ""
     events = ",".join(one["events"])
     return f"{one['webhook_id']}  {one['url']}  {events}  {state}{failing}"
+
+
+_WEBHOOKS = Holders("/api/v1/webhooks", "secret", _line)
 
 
 def _delivery(one: dict[str, Any]) -> str:

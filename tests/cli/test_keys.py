@@ -85,7 +85,7 @@ class TestKeys:
         assert (sent["name"], sent["roles"]) == ("importer", ["submit", "view"])
         assert sent["expires_at"].endswith("+00:00")
         assert ended.out == f"{SHOWN['key']}\n"
-        assert "it is not shown again" in ended.err
+        assert "the secret is not shown again" in ended.err
         assert SHOWN["key"] not in ended.err
 
     def test_all_are_listed(self, ask: Run) -> None:

@@ -103,6 +103,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_JOB}/items", items.items, _READ),
     Route("GET", f"{_JOB}/items/{{position:[0-9]{{1,8}}}}", attempts.show, _VIEW),
     Route("GET", f"{_JOB}/errors", items.errors, _VIEW),
+    Route("GET", f"{_JOB}/issues", items.issues, _VIEW),
     Route("GET", _DIFF, diffs.diff, _READ),
     Route("GET", f"{_DIFF}/summary", diffs.summary, _VIEW),
     Route("GET", f"{_RECORD}/history", records.history, _VIEW),

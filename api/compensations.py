@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -55,9 +54,13 @@ def _document(view: CompensationView) -> dict[str, Any]:
 def _error(result: object) -> dict[str, Any] | None:
     match result:
         case Failed():
-            return asdict(result)
+            return _fault(result.code, result.message, result.pointer, result.retryable)
         case Conflicted(record, by, reason):
             message = f"{record} was {reason}" + (f" by {by}" if by else "")
-            return {"code": "conflict", "message": message, "pointer": record, "retryable": False}
+            return _fault("conflict", message, record, False)
         case _:
             return None
+
+
+def _fault(code: str, message: str, pointer: str, retryable: bool) -> dict[str, Any]:
+    return {"code": code, "message": message, "pointer": pointer, "retryable": retryable}

@@ -17,6 +17,7 @@ from api.fields import FIELDS, OF_ITEM, only, wanted_fields
 from api.negotiation import preferred
 from api.parameters import MAX_ID, Parameters, chosen, wrong
 from api.streaming import CSV, NDJSON, send
+from domain.issue_summary import IssueSummary
 from domain.options import MAX_ITEMS
 from domain.outcomes import ItemStatus
 from streams.items import ItemView, Wanted
@@ -99,6 +100,17 @@ async def errors(request: web.Request) -> web.Response:
     own, job_id = edge(request), request.match_info["job_id"]
     groups = await own.queries.errors(caller(request).tenant, job_id)
     return answer({"items": [error_document(group) for group in groups]})
+
+
+async def issues(request: web.Request) -> web.Response:
+    """What an operation that validates has said of the items, by rule and severity."""
+    Parameters(request, ())
+    summary = IssueSummary()
+    async with aclosing(_views(request, Wanted(), None, None, payload=False)) as views:
+        async for view in views:
+            if view.status is not ItemStatus.PENDING:
+                summary.add(view.result, view.score)
+    return answer(summary.document())
 
 
 async def _page(

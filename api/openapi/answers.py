@@ -177,6 +177,26 @@ class ErrorGroups(Value):
     items: tuple[ErrorGroup, ...]
 
 
+class RuleIssues(Value):
+    """What one rule has said of a job's items."""
+
+    rule: str
+    layer: str
+    severity: str
+    issues: Annotated[int, Field(ge=0)]
+    items: Annotated[int, Field(ge=0)]
+
+
+class Issues(Value):
+    """What an operation that validates has said; ``score`` is the mean of the items' scores."""
+
+    items: Annotated[int, Field(ge=0)]
+    items_with_issues: Annotated[int, Field(ge=0)]
+    score: float | None
+    severities: dict[str, int]
+    rules: tuple[RuleIssues, ...]
+
+
 class Difference(Value):
     """An item of two runs."""
 

@@ -121,6 +121,12 @@ def _of_items() -> Iterator[BaseModel]:
         code="no_such_project", signature="there is no project …", count=1, samples=(sample,)
     )
     yield answers.ErrorGroups(items=(group,))
+    cut = answers.RuleIssues(
+        rule="cut_word", layer="quality", severity="warning", issues=2, items=1
+    )
+    yield answers.Issues(
+        items=2, items_with_issues=1, score=0.8, severities={"warning": 2}, rules=(cut,)
+    )
     differing = answers.Difference(position=1, change=Change.STATUS, this=failed, other=done)
     yield answers.Differences(items=(differing,), next_cursor=None)
     yield answers.DifferenceSummary(

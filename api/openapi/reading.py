@@ -194,6 +194,14 @@ _ITEMS: Mapping[tuple[str, str], Told] = {
         answers={200: Answer(about="The groups, the largest first.", model=answers.ErrorGroups)},
         problems=("archived", "invalid"),
     ),
+    ("GET", f"{JOB}/issues"): Told(
+        name="summarizeIssues",
+        tag="Items",
+        answers={
+            200: Answer(about="Counts by rule, the most frequent first.", model=answers.Issues)
+        },
+        problems=("archived", "invalid"),
+    ),
     ("GET", f"{JOB}/diff/{{other}}"): Told(
         name="compareJobs",
         tag="Items",

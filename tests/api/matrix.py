@@ -139,6 +139,7 @@ WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ],
     ("GET", "JOB/items/POSITION"): [_asked()],
     ("GET", "JOB/errors"): [_asked()],
+    ("GET", "JOB/issues"): [_asked()],
     ("GET", "JOB/diff/OTHER"): [_asked(query={"format": form}) for form in ("json", "ndjson")],
     ("GET", "JOB/diff/OTHER/summary"): [_asked()],
     ("GET", "RECORD/history"): [_asked(), _asked(query={"include": "values"})],

@@ -320,7 +320,7 @@ async def test_a_job_is_shown_as_it_was(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/events", "/items", "/errors", "/undo-preview", "/compensations"]
+    "path", ["", "/events", "/items", "/errors", "/issues", "/undo-preview", "/compensations"]
 )
 async def test_an_unknown_job_is_not_found(site: Site, path: str) -> None:
     for accept in ("application/json", "*/*"):
@@ -398,6 +398,13 @@ async def test_errors_are_grouped(site: Site) -> None:
     site.engine.work(job_id)
     (group,) = (await get(site, f"/api/v1/jobs/{job_id}/errors"))["items"]
     assert (group["code"], group["count"], len(group["samples"])) == ("odd", 2, 2)
+
+
+async def test_issues_are_counted(site: Site) -> None:
+    job_id = await submitted(site, 5, odd=(2, 3))
+    site.engine.work(job_id)
+    found = await get(site, f"/api/v1/jobs/{job_id}/issues")
+    assert (found["items"], found["rules"], found["score"]) == (5, [], None)
 
 
 async def test_operations_come_with_their_schemas(site: Site) -> None:

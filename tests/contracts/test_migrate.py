@@ -52,6 +52,13 @@ _UPGRADE = (
 )
 
 
+# SQLAlchemy cannot read an index of an expression back from SQLite, and Alembic leaves it out;
+# the words of the schema, which another test compares, have it.
+_EXPRESSIONS = pytest.mark.filterwarnings(
+    "ignore:.*expression-based index",
+)
+
+
 def _declared() -> list[MetaData]:
     found = (
         *(schema_items.metadata, schema_keeping.metadata, schema_outside.metadata),
@@ -67,6 +74,7 @@ def empty(empty_database_url: str) -> Iterator[Database]:
         yield database
 
 
+@_EXPRESSIONS
 def test_the_migrated_schema_is_the_declared_one(database: Database) -> None:
     with database.engine.connect() as connection:
         # Alembic takes an empty default on SQLite for another one; the words below do not.
@@ -75,6 +83,7 @@ def test_the_migrated_schema_is_the_declared_one(database: Database) -> None:
         assert compare_metadata(context, _declared()) == []
 
 
+@_EXPRESSIONS
 def test_a_difference_would_be_found(database: Database) -> None:
     more = MetaData()
     Table("unheard_of", more, Column("id", Integer, primary_key=True))

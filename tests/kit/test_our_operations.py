@@ -249,6 +249,97 @@ class TestDeleteBoxes(ContractSuite):
     )
 
 
+class TestValidate(ContractSuite):
+    case = Case(
+        kind="annotations.validate",
+        operations=operations,
+        given=[PROJECT, TEXTS, LABELS, MADE],
+        params=IN_PROJECT,
+        items=[{"id": 1}, {"id": 2, "end_char": 8}, NEW[3], NEW[4]],
+        failing=[{"id": 99}, NEW[0] | {"end_char": 99}],
+    )
+
+
+RANGE = {"kind": "range", "field": "length", "maximum": 9}
+RULES = Given(
+    "annotations.create_validation_rules",
+    [{"project_id": 1, "name": f"r{n}", "definition": RANGE} for n in range(4)],
+)
+
+
+class TestCreateRules(ContractSuite):
+    case = Case(
+        kind="annotations.create_validation_rules",
+        operations=operations,
+        given=[PROJECT],
+        items=[
+            {"project_id": 1, "name": f"r{n}", "definition": RANGE, "labels": ["person"]}
+            for n in range(4)
+        ],
+        failing=[{"project_id": 9, "name": "x", "definition": RANGE}],
+    )
+
+
+class TestUpdateRules(ContractSuite):
+    case = Case(
+        kind="annotations.update_validation_rules",
+        operations=operations,
+        given=[PROJECT, RULES],
+        items=[{"id": n, "enabled": False, "severity": "info"} for n in range(1, 5)],
+        failing=[{"id": 9, "enabled": True}, {"id": 1, "version": 7}],
+    )
+
+
+class TestDeleteRules(ContractSuite):
+    case = Case(
+        kind="annotations.delete_validation_rules",
+        operations=operations,
+        given=[PROJECT, RULES],
+        items=[{"id": n} for n in range(1, 5)],
+        failing=[{"id": 9}],
+    )
+
+
+PROJECTS = Given("annotations.create_projects", [{"name": f"p{n}"} for n in range(4)])
+DEMANDS = Given(
+    "annotations.create_validation_thresholds",
+    [{"project_id": n, "threshold": 0.5} for n in range(1, 5)],
+)
+
+
+class TestCreateThresholds(ContractSuite):
+    case = Case(
+        kind="annotations.create_validation_thresholds",
+        operations=operations,
+        given=[PROJECTS],
+        items=[
+            {"project_id": n, "allow_overlaps": False, "severities": {"cut_word": "off"}}
+            for n in range(1, 5)
+        ],
+        failing=[{"project_id": 9}],
+    )
+
+
+class TestUpdateThresholds(ContractSuite):
+    case = Case(
+        kind="annotations.update_validation_thresholds",
+        operations=operations,
+        given=[PROJECTS, DEMANDS],
+        items=[{"id": n, "max_span": n} for n in range(1, 5)],
+        failing=[{"id": 9, "max_span": 1}],
+    )
+
+
+class TestDeleteThresholds(ContractSuite):
+    case = Case(
+        kind="annotations.delete_validation_thresholds",
+        operations=operations,
+        given=[PROJECTS, DEMANDS],
+        items=[{"id": n} for n in range(1, 5)],
+        failing=[{"id": 9}],
+    )
+
+
 SUITES = ContractSuite.__subclasses__()
 
 

@@ -132,6 +132,14 @@ PROOFS = (
         full_limit=1800.0,
     ),
     Proof(
+        "validation",
+        "10,000 annotations validated against a store of 1,000,000: ten queries at most, all rules",
+        full=_tests("tests/systems/annotations/validation/test_large_store.py"),
+        sample=_tests("tests/systems/annotations/validation/test_large_store.py", marker=_DEFAULT),
+        full_limit=1800.0,
+        sample_limit=120.0,
+    ),
+    Proof(
         "batches",
         "500 random batches with failures, lost messages and deaths keep order, reasons and items",
         full=_tests("tests/engine/test_batches_at_random.py"),

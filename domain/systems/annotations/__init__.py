@@ -5,8 +5,12 @@ The first system that ships. :mod:`.kinds` lists its records with what is done w
 
 from domain.operation import Operation
 from domain.systems.annotations.kinds import KINDS
+from domain.systems.annotations.validation import operations as validation
 
 __all__ = ["operations"]
 
-operations: tuple[Operation, ...] = tuple(each for kind in KINDS for each in kind.operations)
+operations: tuple[Operation, ...] = (
+    *(each for kind in KINDS for each in kind.operations),
+    *validation.operations,
+)
 """All operations of the system, for the entry-point group ``countermand.operations``."""

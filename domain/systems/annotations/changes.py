@@ -6,33 +6,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from domain.operation import Context, operation
-from domain.outcomes import Failed, Result
+from domain.outcomes import Done, Result
 from domain.record_operations import DeletedRecord, not_found, version_conflict, write_result
 from domain.records import Change, Deletion
 from domain.systems.annotations import tables
-from domain.systems.annotations.lookup import Selection, labels_of, selections
-from domain.systems.annotations.models import ChangedAnnotation, MayBeInProject, as_text
-from domain.systems.annotations.rules import Labels
+from domain.systems.annotations.models import ChangedAnnotation, Changes, MayBeInProject, as_text
+from domain.systems.annotations.validation.becoming import KNOWN, LABEL, SPAN, Present, became
+from domain.systems.annotations.validation.examination import examine
+from domain.systems.annotations.validation.subjects import Batch
+from domain.systems.annotations.validation.verdicts import done, refusals
 
 _WHAT = "annotations"
-_SPAN = frozenset({"start_char", "end_char", "selected_text"})
-_LABEL = frozenset({"label_id", "label"})
-_PRESENT = ("version", "project_id", "text_id", "start_char", "end_char")
-
-Present = Mapping[int, Mapping[str, Any]]
-"""The annotations that a turn names, by id."""
+_KNOWN = ("version", *KNOWN)
 
 
 @operation(
     "annotations.update",
     item=ChangedAnnotation,
-    params=MayBeInProject,
+    params=Changes,
     per="chunk",
     tables=[tables.annotations],
     selectable=tables.annotations,
 )
 def update(ctx: Context, items: Sequence[ChangedAnnotation]) -> list[Result]:
-    """Change the span, label, confidence or metadata of annotations."""
+    """Change the span, label, confidence or metadata of annotations.
+
+    The rules hold for what an annotation becomes; it stays as it is when they refuse that.
+    """
     results: dict[int, Result] = {}
     for turn in _turns(items):
         _update_turn(ctx, {index: items[index] for index in turn}, results)
@@ -67,8 +67,8 @@ def _update_turn(
     ctx: Context, items: Mapping[int, ChangedAnnotation], results: dict[int, Result]
 ) -> None:
     """Change annotations of which none comes twice."""
-    present = _present(ctx, items.values())
-    open_items: dict[int, ChangedAnnotation] = {}
+    present = _present(ctx, items.values(), _KNOWN)
+    by_project: dict[int, dict[int, ChangedAnnotation]] = {}
     for index, item in items.items():
         row = present.get(item.id)
         if row is None:
@@ -76,103 +76,67 @@ def _update_turn(
         elif item.version is not None and item.version != row["version"]:
             results[index] = version_conflict(row["version"], asked=item.version)
         else:
-            open_items[index] = item
-    changes: dict[int, Change] = {}
-    for index, values in _values(ctx, open_items, present).items():
-        if isinstance(values, Failed):
-            results[index] = values
-        else:
-            key = items[index].id
-            changes[index] = Change(key, values, present[key]["version"], ctx.positions[index])
-    written = ctx.store.update(tables.annotations, list(changes.values()))
-    for index, result in zip(changes, written, strict=True):
-        # What was checked is the version that was read: another one is nobody's request.
-        results[index] = write_result(items[index].id, result, asked=None, what=_WHAT)
+            by_project.setdefault(row["project_id"], {})[index] = item
+    for project, those in by_project.items():
+        _update_in_project(ctx, project, those, present, results)
 
 
-def _values(
-    ctx: Context, items: Mapping[int, ChangedAnnotation], present: Present
-) -> dict[int, dict[str, Any] | Failed]:
-    """The columns to set for each item, or what is wrong with it."""
-    found = _selected(ctx, items, present)
-    labels = _labels(ctx, items.values(), present)
+def _update_in_project(
+    ctx: Context,
+    project: int,
+    items: Mapping[int, ChangedAnnotation],
+    present: Present,
+    results: dict[int, Result],
+) -> None:
+    """Examine what the annotations become, and change those that may."""
+    full = ctx.params.validate_before_update
+    indexes, positions = list(items), [ctx.positions[index] for index in items]
+    becoming = [became(item, present[item.id]) for item in items.values()]
+    own = [item.id for item in items.values()]
+    batch, limits = examine(ctx.store, project, becoming, own=own, full=full)
+    refused = refusals(batch, limits, positions)
+    good = [place for place in range(len(indexes)) if place not in refused]
     stamps = {"updated_by": ctx.actor, "updated_at": ctx.clock.now().timestamp()}
-    values: dict[int, dict[str, Any] | Failed] = {}
-    for index, item in items.items():
-        given = item.model_fields_set
-        span = _span_values(item, found.get(index), present[item.id])
-        label = _label_values(item, labels.get(present[item.id]["project_id"]))
-        if isinstance(span, Failed) or isinstance(label, Failed):
-            values[index] = span if isinstance(span, Failed) else label
-            continue
-        rest: dict[str, Any] = {}
-        if "confidence_score" in given:
-            rest["confidence_score"] = item.confidence_score
-        if "metadata" in given:
-            rest["metadata"] = as_text(item.metadata)
-        values[index] = span | label | rest | stamps
+    changes = []
+    for place in good:
+        item = items[indexes[place]]
+        values = _values(item, batch, place) | stamps
+        version = present[item.id]["version"]
+        changes.append(Change(item.id, values, version, positions[place]))
+    written = ctx.store.update(tables.annotations, changes)
+    results |= {indexes[place]: failed for place, failed in refused.items()}
+    for place, result in zip(good, written, strict=True):
+        # What was checked is the version that was read: another one is nobody's request.
+        said = write_result(own[place], result, asked=None, what=_WHAT)
+        if isinstance(said, Done):
+            said = done(batch, place, positions[place], said.result, full=full)
+        results[indexes[place]] = said
+
+
+def _values(item: ChangedAnnotation, batch: Batch, place: int) -> dict[str, Any]:
+    """The columns to set."""
+    given = item.model_fields_set
+    values: dict[str, Any] = {}
+    if given & SPAN:
+        subject = batch.items[place]
+        values["start_char"], values["end_char"] = subject.start_char, subject.end_char
+        values["selected_text"] = batch.selected[place]
+    if given & LABEL:
+        values["label_id"] = batch.labels[place]
+    if "confidence_score" in given:
+        values["confidence_score"] = item.confidence_score
+    if "metadata" in given:
+        values["metadata"] = as_text(item.metadata)
     return values
 
 
-def _span_values(
-    item: ChangedAnnotation, selected: Selection | None, row: Mapping[str, Any]
-) -> dict[str, Any] | Failed:
-    if selected is None or isinstance(selected, Failed):
-        return selected or {}
-    start, end = _offsets(item, row)
-    return {"start_char": start, "end_char": end, "selected_text": selected}
-
-
-def _label_values(item: ChangedAnnotation, labels: Labels | None) -> dict[str, Any] | Failed:
-    if labels is None or not _names_label(item):
-        return {}
-    label = labels.resolve(item.label_id, item.label)
-    return label if isinstance(label, Failed) else {"label_id": label}
-
-
-def _selected(
-    ctx: Context, items: Mapping[int, ChangedAnnotation], present: Present
-) -> dict[int, Selection]:
-    """The text of each span that an item moves, or its fault."""
-    found: dict[int, Selection] = {}
-    by_project: dict[int, list[int]] = {}
-    for index, item in items.items():
-        if item.model_fields_set & _SPAN:
-            by_project.setdefault(present[item.id]["project_id"], []).append(index)
-    for project, indexes in by_project.items():
-        spans = []
-        for index in indexes:
-            item = items[index]
-            row = present[item.id]
-            spans.append((row["text_id"], *_offsets(item, row), item.selected_text))
-        found |= zip(indexes, selections(ctx.store, project, spans), strict=True)
-    return found
-
-
-def _offsets(item: ChangedAnnotation, row: Mapping[str, Any]) -> tuple[int, int]:
-    start = row["start_char"] if item.start_char is None else item.start_char
-    end = row["end_char"] if item.end_char is None else item.end_char
-    return start, end
-
-
-def _labels(
-    ctx: Context, items: Iterable[ChangedAnnotation], present: Present
-) -> dict[int, Labels]:
-    """The labels that the items name, by the project of their annotations."""
-    by_project: dict[int, list[ChangedAnnotation]] = {}
-    for item in items:
-        if _names_label(item):
-            by_project.setdefault(present[item.id]["project_id"], []).append(item)
-    return {project: labels_of(ctx.store, project, named) for project, named in by_project.items()}
-
-
-def _names_label(item: ChangedAnnotation) -> bool:
-    return not item.model_fields_set.isdisjoint(_LABEL)
-
-
-def _present(ctx: Context, items: Iterable[ChangedAnnotation | DeletedRecord]) -> Present:
+def _present(
+    ctx: Context,
+    items: Iterable[ChangedAnnotation | DeletedRecord],
+    columns: Sequence[str] = ("project_id",),
+) -> Present:
     """The annotations that items name, within the project of the parameters if there is one."""
-    rows = ctx.store.fetch(tables.annotations, [item.id for item in items], _PRESENT)
+    rows = ctx.store.fetch(tables.annotations, [item.id for item in items], columns)
     project = ctx.params.project_id
     if project is None:
         return rows

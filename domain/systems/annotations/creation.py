@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from domain.operation import Context, operation
-from domain.outcomes import Done, Failed, Result
+from domain.outcomes import Result
 from domain.systems.annotations import tables
-from domain.systems.annotations.lookup import Selection, labels_of, selections
-from domain.systems.annotations.models import InProject, NewAnnotation, as_text
+from domain.systems.annotations.models import Creation, NewAnnotation, as_text
+from domain.systems.annotations.validation.examination import examine
+from domain.systems.annotations.validation.subjects import Batch
+from domain.systems.annotations.validation.verdicts import done, refusals
 
 _COLUMNS = (
     "project_id",
@@ -30,57 +32,39 @@ Row = tuple[Any, ...]
 @operation(
     "annotations.create",
     item=NewAnnotation,
-    params=InProject,
+    params=Creation,
     per="chunk",
     independent=True,
     tables=[tables.annotations],
 )
 def create(ctx: Context, items: Sequence[NewAnnotation]) -> list[Result]:
-    """Create annotations on the texts of one project."""
+    """Create annotations on the texts of one project; what its rules refuse fails."""
     project = ctx.params.project_id
-    spans = [(i.text_id, i.start_char, i.end_char, i.selected_text) for i in items]
-    found = selections(ctx.store, project, spans)
-    rows = _rows(ctx, project, items, found)
-    good = [index for index, row in enumerate(rows) if isinstance(row, tuple)]
-    ids = ctx.store.insert(
-        tables.annotations,
-        _COLUMNS,
-        [row for row in rows if isinstance(row, tuple)],
-        [ctx.positions[index] for index in good],
+    full = ctx.params.validate_before_create
+    batch, limits = examine(ctx.store, project, items, full=full)
+    refused = refusals(batch, limits, ctx.positions)
+    good = [index for index in range(len(items)) if index not in refused]
+    stamps = ctx.actor, ctx.clock.now().timestamp()
+    rows = [_row(project, items[index], batch, index, stamps) for index in good]
+    places = [ctx.positions[index] for index in good]
+    ids = ctx.store.insert(tables.annotations, _COLUMNS, rows, places)
+    results: dict[int, Result] = dict(refused)
+    for index, key in zip(good, ids, strict=True):
+        results[index] = done(batch, index, ctx.positions[index], {"id": key}, full=full)
+    return [results[index] for index in range(len(items))]
+
+
+def _row(
+    project: int, item: NewAnnotation, batch: Batch, index: int, stamps: tuple[str, float]
+) -> Row:
+    return (
+        project,
+        item.text_id,
+        batch.labels[index],
+        item.start_char,
+        item.end_char,
+        batch.selected[index],
+        item.confidence_score,
+        as_text(item.metadata),
+        *stamps,
     )
-    made = dict(zip(good, ids, strict=True))
-    return [
-        row if isinstance(row, Failed) else Done({"id": made[index]})
-        for index, row in enumerate(rows)
-    ]
-
-
-def _rows(
-    ctx: Context, project: int, items: Sequence[NewAnnotation], found: Sequence[Selection]
-) -> list[Row | Failed]:
-    """The row of each item, or what is wrong with it."""
-    labels = labels_of(ctx.store, project, items)
-    actor, now = ctx.actor, ctx.clock.now().timestamp()
-    rows: list[Row | Failed] = []
-    for item, selected in zip(items, found, strict=True):
-        label = labels.resolve(item.label_id, item.label)
-        if isinstance(selected, Failed):
-            rows.append(selected)
-        elif isinstance(label, Failed):
-            rows.append(label)
-        else:
-            rows.append(
-                (
-                    project,
-                    item.text_id,
-                    label,
-                    item.start_char,
-                    item.end_char,
-                    selected,
-                    item.confidence_score,
-                    as_text(item.metadata),
-                    actor,
-                    now,
-                )
-            )
-    return rows

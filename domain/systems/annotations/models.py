@@ -47,15 +47,33 @@ class _Wire(BaseModel):
 
 
 class InProject(_Wire):
-    """Parameters of what is made: all items are of one project."""
+    """Parameters of what is made or looked at in one project."""
 
     project_id: Id
+
+
+class Creation(InProject):
+    """Parameters of ``annotations.create``.
+
+    ``validate_before_create`` off leaves out the layers of quality, consistency and own rules.
+    """
+
+    validate_before_create: bool = True
 
 
 class MayBeInProject(_Wire):
     """Parameters of changes: with ``project_id``, annotations of others are not found."""
 
     project_id: Id | None = None
+
+
+class Changes(MayBeInProject):
+    """Parameters of ``annotations.update``.
+
+    ``validate_before_update`` off leaves out the layers of quality, consistency and own rules.
+    """
+
+    validate_before_update: bool = True
 
 
 class NewAnnotation(_Wire):

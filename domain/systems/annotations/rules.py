@@ -15,6 +15,7 @@ class Labels:
     project_id: int
     ids: frozenset[int] = frozenset()
     by_name: Mapping[str, int] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
 
     def resolve(self, label_id: int | None, name: str | None) -> int | Failed:
         """The id of the label that an item names by its id or by its name."""
@@ -23,7 +24,10 @@ class Labels:
         if name is not None and label_id is None:
             found = self.by_name.get(name)
             return self._unknown(repr(name), "/label") if found is None else found
-        return Failed("invalid", "name the label by label_id or by label, one of them", "/label_id")
+        how = "not at all" if name is None else "twice"
+        return Failed(
+            "invalid", f"the label is named {how}; name it by label_id or by label", "/label_id"
+        )
 
     def _unknown(self, label: str, pointer: str) -> Failed:
         return Failed(

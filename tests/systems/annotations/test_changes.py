@@ -29,7 +29,7 @@ def test_a_change_sets_what_it_names(bench: Workbench, ground: Ground, three: li
     results = bench.work(
         "annotations.update",
         [
-            {"id": a, "version": 1, "label": "thing", "confidence_score": 0.25},
+            {"id": a, "version": 1, "label": "thing", "confidence_score": 0.75},
             {"id": b, "start_char": 0, "selected_text": "Ada wrote", "metadata": {"k": 1}},
             {"id": c, "confidence_score": None, "label_id": ground.thing},
         ],
@@ -38,7 +38,7 @@ def test_a_change_sets_what_it_names(bench: Workbench, ground: Ground, three: li
     assert [document(result) for result in results] == [{"id": k, "version": 2} for k in three]
     stamp = {"version": 2, "updated_by": "bert", "updated_at": NOW.timestamp()}
     assert bench.rows(tables.annotations) == {
-        a: before[a] | stamp | {"label_id": ground.thing, "confidence_score": 0.25},
+        a: before[a] | stamp | {"label_id": ground.thing, "confidence_score": 0.75},
         b: before[b]
         | stamp
         | {"start_char": 0, "selected_text": "Ada wrote", "metadata": '{"k":1}'},

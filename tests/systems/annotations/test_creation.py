@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.outcomes import Conflicted, Restored
 from domain.systems.annotations import tables
-from domain.systems.annotations.lookup import TEXTS_AT_ONCE
+from streams.stores.records.together import KNOWN_ROWS
 from tests.systems.annotations.conftest import TEXT, Ground
 from tests.systems.bench import NOW, Workbench, document, fault
 
@@ -114,7 +114,7 @@ def test_a_text_of_another_project_is_not_found(bench: Workbench, ground: Ground
 
 
 def test_more_texts_than_are_held_in_memory_at_once(bench: Workbench, ground: Ground) -> None:
-    count = TEXTS_AT_ONCE + 6
+    count = KNOWN_ROWS + 6
     texts = bench.make(
         "annotations.create_texts",
         [{"project_id": ground.project, "content": f"text {n}"} for n in range(count)],

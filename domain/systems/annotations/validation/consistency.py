@@ -1,0 +1,188 @@
+"""Layer 4: an annotation beside the others, those of its batch and those of the store."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func
+
+from domain.records import Probe, Records
+from domain.systems.annotations import tables
+from domain.systems.annotations.validation.catalogue import OVERLAP
+from domain.systems.annotations.validation.issues import Rule
+from domain.systems.annotations.validation.subjects import Batch
+from domain.systems.annotations.validation.tables import beginning_of
+from domain.systems.annotations.validation.thresholds import Thresholds
+
+_table = tables.annotations
+
+_same = Probe(
+    _table,
+    (int, int, int, int, int),
+    lambda row, table: [
+        table.text_id == row.v0,
+        table.start_char == row.v1,
+        table.end_char == row.v2,
+        table.label_id == row.v3,
+        table.id != row.v4,
+    ],
+    lambda table: table.id,
+)
+_longest = Probe(
+    _table,
+    (int,),
+    lambda row, table: [table.text_id == row.v0],
+    lambda table: func.max(table.end_char - table.start_char),
+)
+_overlapping = Probe(
+    _table,
+    (int, int, int, int, int),
+    lambda row, table: [
+        table.text_id == row.v0,
+        table.start_char < row.v2,
+        # No span of the text that begins before it reaches so far.
+        table.start_char > row.v3,
+        table.end_char > row.v1,
+        table.id != row.v4,
+    ],
+    lambda table: table.id,
+)
+
+
+def _is_worded(row: Any, table: Any) -> list[Any]:
+    """The same words in the project; what of them is in the index is written as the index is."""
+    begin = beginning_of
+    return [
+        table.project_id == row.v0,
+        begin(table.selected_text) == begin(row.v1),
+        table.selected_text == row.v1,
+        table.id != row.v3,
+    ]
+
+
+_labelled_otherwise = Probe(
+    _table,
+    (int, str, int, int),
+    lambda row, table: [*_is_worded(row, table), table.label_id < row.v2],
+    lambda table: table.label_id,
+    otherwise=lambda row, table: [*_is_worded(row, table), table.label_id > row.v2],
+)
+"""Two ranges of an index, since words may have the one label a hundred thousand times."""
+
+LONGEST = 200
+"""Characters of what is compared as words; of more, hardly any two are the same."""
+
+
+def check(store: Records, batch: Batch, limits: Thresholds, sound: Sequence[int]) -> None:
+    """What the items, of which ``sound`` have a span and a label, are beside others."""
+    duplicate, differ = limits.rules.get("duplicate"), limits.rules.get("labels_differ")
+    if duplicate is not None:
+        _check_duplicates(store, batch, sound, duplicate)
+    if not limits.allow_overlaps:
+        _check_overlaps(store, batch, sound)
+    if differ is not None:
+        _check_labels(store, batch, sound, differ)
+
+
+def _check_duplicates(store: Records, batch: Batch, sound: Sequence[int], rule: Rule) -> None:
+    items, labels, own = batch.items, batch.labels, batch.own
+    rows = [
+        (item.text_id, item.start_char, item.end_char, labels[index], own[index])
+        for index in sound
+        for item in (items[index],)
+    ]
+    there = store.probe(_same, rows, without=batch.changed)
+    first: dict[tuple[int | None, ...], int] = {}
+    for place, (row, index) in enumerate(zip(rows, sound, strict=True)):
+        if place in there:
+            whose = f"annotation {there[place]} has"
+        elif not batch.settled and first.setdefault(row[:4], index) != index:
+            whose = f"item {first[row[:4]]} of the same chunk has"
+        else:
+            continue
+        said = f"{whose} the same text, span and label; leave one of them out"
+        batch.add(index, rule, "/start_char", said)
+
+
+def _check_overlaps(store: Records, batch: Batch, sound: Sequence[int]) -> None:
+    items, own = batch.items, batch.own
+    texts = list({items[index].text_id: None for index in sound})
+    lengths = store.probe(_longest, [(text,) for text in texts], without=batch.changed)
+    longest = {texts[place]: length for place, length in lengths.items()}
+    near = [index for index in sound if items[index].text_id in longest]
+    rows = []
+    for index in near:
+        item = items[index]
+        least = item.start_char - longest[item.text_id]
+        rows.append((item.text_id, item.start_char, item.end_char, least, own[index]))
+    there = store.probe(_overlapping, rows, without=batch.changed)
+    refused = {near[place]: key for place, key in there.items()}
+    kept: dict[int, tuple[list[int], list[int]]] = {}
+    for index in sound:
+        item = items[index]
+        if index in refused:
+            _refuse(batch, index, f"annotation {refused[index]}")
+        elif not batch.settled:
+            free = kept.setdefault(item.text_id, ([], []))
+            other = _taken(batch, free, index)
+            if other is not None:
+                _refuse(batch, index, f"item {other} of the same chunk")
+
+
+def _taken(batch: Batch, free: tuple[list[int], list[int]], index: int) -> int | None:
+    """The item in whose way it is; if there is none, it takes its place.
+
+    ``free`` are the starts of those that stand, in order, and their places in the batch. They
+    do not overlap, so that only the last one before its end can be in the way.
+    """
+    starts, places = free
+    item = batch.items[index]
+    after = bisect_left(starts, item.end_char)
+    if after and batch.items[places[after - 1]].end_char > item.start_char:
+        return places[after - 1]
+    starts.insert(after, item.start_char)
+    places.insert(after, index)
+    return None
+
+
+def _refuse(batch: Batch, index: int, whom: str) -> None:
+    said = f"it overlaps with {whom}, and the project refuses that; move it, or leave one out"
+    batch.add(index, OVERLAP, "/start_char", said)
+
+
+def _check_labels(store: Records, batch: Batch, sound: Sequence[int], rule: Rule) -> None:
+    """The same words with another label, in the project."""
+    project, labels, own = batch.project_id, batch.labels, batch.own
+    words = [(index, text) for index in sound if len(text := str(batch.selected[index])) <= LONGEST]
+    asked: dict[tuple[str, int, int], int] = {}
+    rows: list[tuple[int | str | None, ...]] = []
+    for index, text in words:
+        label = labels[index] or 0
+        key = text, label, own[index]
+        if key not in asked and "\0" not in text:
+            asked[key] = len(rows)
+            rows.append((project, text, label, own[index]))
+    there = store.probe(_labelled_otherwise, rows, without=batch.changed)
+    seen: dict[str, list[int]] = {}
+    for index, text in words:
+        label = labels[index] or 0
+        place = asked.get((text, label, own[index]))
+        if place in there:
+            said = f"other annotations give label {there[place]} to"
+        elif not batch.settled and (other := _differing(batch, seen, index, text)) is not None:
+            said = f"item {other} of the same chunk gives label {labels[other]} to"
+        else:
+            continue
+        batch.add(index, rule, "/label_id", f"{said} the same words; make sure which is meant")
+
+
+def _differing(batch: Batch, seen: dict[str, list[int]], index: int, text: str) -> int | None:
+    """An item before it that gives another label; of each text the first two labels are kept."""
+    before = seen.setdefault(text, [])
+    labels = batch.labels
+    other = next((one for one in before if labels[one] != labels[index]), None)
+    if not before or (other is not None and len(before) == 1):
+        before.append(index)
+    return other

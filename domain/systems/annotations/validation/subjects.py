@@ -1,0 +1,80 @@
+"""Subjects: the annotations that a run examines, and what is found of them.
+
+Kept as columns, one entry an item, because a run has ten thousand of them and nothing to say
+of most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from domain.systems.annotations.validation.issues import Issue, Rule
+
+
+class Subject(Protocol):
+    """What an annotation is, or would become."""
+
+    @property
+    def text_id(self) -> int: ...  # noqa: D102 - as on the wire
+    @property
+    def start_char(self) -> int: ...  # noqa: D102
+    @property
+    def end_char(self) -> int: ...  # noqa: D102
+    @property
+    def label_id(self) -> int | None: ...  # noqa: D102
+    @property
+    def label(self) -> str | None: ...  # noqa: D102
+    @property
+    def selected_text(self) -> str | None: ...  # noqa: D102
+    @property
+    def confidence_score(self) -> float | None: ...  # noqa: D102
+    @property
+    def metadata(self) -> Mapping[str, Any] | None: ...  # noqa: D102
+
+
+@dataclass(slots=True)
+class Batch:
+    """The items of one run in their project.
+
+    ``own`` are the ids of their annotations, 0 for one that is not there yet. ``settled`` says
+    that they are as the store has them: then each is compared with all of the store, and not
+    with the others of the batch, which are in it.
+    """
+
+    project_id: int
+    items: Sequence[Subject]
+    own: Sequence[int]
+    settled: bool = False
+    selected: list[str | None] = field(default_factory=list)
+    """The text of each span; ``None`` where there is none."""
+    labels: list[int | None] = field(default_factory=list)
+    """The id of each label; ``None`` where it is not found."""
+    names: Mapping[int, str] = field(default_factory=dict)
+    """The names of the labels, by id."""
+    issues: dict[int, list[Issue]] = field(default_factory=dict)
+    """By the place of the item; those without an issue are not in it."""
+
+    def add(self, index: int, rule: Rule, pointer: str, message: str) -> None:
+        """One more issue of an item."""
+        issue = Issue(rule, pointer, message)
+        found = self.issues.get(index)
+        if found is None:
+            self.issues[index] = [issue]
+        else:
+            found.append(issue)
+
+    def sound(self) -> Sequence[int]:
+        """The items that have a span of a text and a label, in order."""
+        both = zip(self.selected, self.labels, strict=True)
+        return [
+            index
+            for index, (selected, label) in enumerate(both)
+            if selected is not None and label is not None
+        ]
+
+    @property
+    def changed(self) -> Collection[int]:
+        """The annotations whose rows in the store are no longer what they will be."""
+        return () if self.settled else [key for key in self.own if key]

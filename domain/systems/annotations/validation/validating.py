@@ -1,0 +1,124 @@
+"""annotations.validate: what the rules say of annotations, with nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from domain.execution import invalid_item
+from domain.operation import Context, Reversible, operation
+from domain.outcomes import Failed, Result
+from domain.record_operations import not_found
+from domain.systems.annotations import tables
+from domain.systems.annotations.models import (
+    Id,
+    InProject,
+    Metadata,
+    Name,
+    NewAnnotation,
+    Offset,
+    Score,
+    Selected,
+)
+from domain.systems.annotations.validation.becoming import KNOWN, Present, became
+from domain.systems.annotations.validation.examination import examine
+from domain.systems.annotations.validation.subjects import Subject
+from domain.systems.annotations.validation.verdicts import done, refusals
+
+_WHAT = "annotations"
+
+
+class Candidate(BaseModel):
+    """An annotation of the store by its ``id``, with what may change of it, or a new one.
+
+    ``version`` is what a filter adds; whatever is there now is looked at.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    id: Id | None = None
+    version: Annotated[int, Field(ge=1)] | None = None
+    text_id: Id | None = None
+    start_char: Offset | None = None
+    end_char: Offset | None = None
+    label_id: Id | None = None
+    label: Name | None = None
+    selected_text: Selected | None = None
+    confidence_score: Score | None = None
+    metadata: Metadata | None = None
+
+
+_OWN = frozenset({"id", "version"})
+
+
+@operation(
+    "annotations.validate",
+    item=Candidate,
+    params=InProject,
+    per="chunk",
+    independent=True,
+    reversible=Reversible.NO,
+    selectable=tables.annotations,
+)
+def validate(ctx: Context, items: Sequence[Candidate]) -> list[Result]:
+    """Look at annotations by all rules of their project, and write nothing.
+
+    An item that has only an ``id`` is compared with all others of the store; any other with
+    the store and with the items before it in its chunk.
+    """
+    present = _present(ctx, items)
+    results: dict[int, Result] = {}
+    settled: dict[int, Subject] = {}
+    new: dict[int, Subject] = {}
+    for index, item in enumerate(items):
+        subject = _subject(item, present)
+        if isinstance(subject, Failed):
+            results[index] = subject
+        elif item.model_fields_set <= _OWN:
+            settled[index] = subject
+        else:
+            new[index] = subject
+    for those, is_settled in ((settled, True), (new, False)):
+        if those:
+            results |= _examined(ctx, items, those, settled=is_settled)
+    return [results[index] for index in range(len(items))]
+
+
+def _examined(
+    ctx: Context, items: Sequence[Candidate], those: Mapping[int, Subject], *, settled: bool
+) -> dict[int, Result]:
+    indexes = list(those)
+    positions = [ctx.positions[index] for index in indexes]
+    own = [items[index].id or 0 for index in indexes]
+    project = ctx.params.project_id
+    batch, limits = examine(ctx.store, project, list(those.values()), own=own, settled=settled)
+    results: dict[int, Result] = {
+        indexes[place]: failed for place, failed in refusals(batch, limits, positions).items()
+    }
+    for place, index in enumerate(indexes):
+        if index not in results:
+            said = {"id": own[place]} if own[place] else {}
+            results[index] = done(batch, place, positions[place], said, full=True)
+    return results
+
+
+def _subject(item: Candidate, present: Present) -> Subject | Failed:
+    if item.id is not None:
+        row = present.get(item.id)
+        return not_found(item.id, _WHAT) if row is None else became(item, row)
+    given: dict[str, Any] = {
+        name: getattr(item, name) for name in item.model_fields_set if name != "version"
+    }
+    try:
+        return NewAnnotation(**given)
+    except ValidationError as error:
+        return invalid_item(error)
+
+
+def _present(ctx: Context, items: Sequence[Candidate]) -> Present:
+    ids = [item.id for item in items if item.id is not None]
+    rows = ctx.store.fetch(tables.annotations, ids, KNOWN) if ids else {}
+    project = ctx.params.project_id
+    return {key: row for key, row in rows.items() if row["project_id"] == project}

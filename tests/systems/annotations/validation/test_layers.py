@@ -1,0 +1,163 @@
+"""What each rule says, where it points, and how grave it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from domain.outcomes import Done, Failed
+from domain.systems.annotations import tables
+from tests.systems.annotations.conftest import TEXT, Ground
+from tests.systems.annotations.validation.setting import (
+    create,
+    demand,
+    issues,
+    said,
+    span,
+    validate,
+)
+from tests.systems.bench import Workbench, document
+
+ADA = (0, 3)
+WROTE = (4, 9)
+
+
+CASES: list[tuple[dict[str, Any], list[tuple[str, str, str]]]] = [
+    ({}, []),
+    ({"start_char": 3, "end_char": 4}, [("blank_span", "warning", "/start_char")]),
+    ({"start_char": 3, "end_char": 9}, [("untrimmed_span", "warning", "/start_char")]),
+    ({"end_char": 4}, [("untrimmed_span", "warning", "/end_char")]),
+    ({"end_char": 2}, [("cut_word", "warning", "/end_char")]),
+    ({"start_char": 1}, [("cut_word", "warning", "/start_char")]),
+    ({"start_char": 4, "end_char": 20}, [("long_span", "warning", "/end_char")]),
+    (
+        {"start_char": 22, "end_char": 23, "confidence_score": 0.29},
+        [("low_confidence", "warning", "/confidence_score")],
+    ),
+    ({"start_char": 24, "end_char": 29, "confidence_score": 0.3}, []),
+    ({"text_id": 999}, [("text_not_found", "error", "/text_id")]),
+    ({"label": "x"}, [("label_not_found", "error", "/label")]),
+    ({"label": None}, [("invalid", "error", "/label_id")]),
+    ({"selected_text": "Eve"}, [("text_mismatch", "error", "/selected_text")]),
+    ({"end_char": 99}, [("span_out_of_range", "error", "/end_char")]),
+    ({"start_char": 3}, [("span_out_of_range", "error", "/start_char")]),
+]
+
+
+def test_what_is_said_of_one_annotation(bench: Workbench, ground: Ground) -> None:
+    demand(bench, ground, max_span=12)
+    results = validate(bench, ground, *[span(ground, *ADA) | item for item, _ in CASES])
+    for number, ((_, expected), result) in enumerate(zip(CASES, results, strict=True)):
+        assert said(result) == expected
+        assert isinstance(result, Failed) == any(grave == "error" for _, grave, _ in expected)
+        assert all(one["item"] == number and ";" in one["message"] for one in issues(result))
+
+
+def test_all_issues_of_an_item_are_told_at_once(bench: Workbench, ground: Ground) -> None:
+    wrong = span(ground, 1, 4, label="x", selected_text="Eve", confidence_score=0.1)
+    (result,) = validate(bench, ground, wrong)
+    assert sorted(said(result)) == [
+        ("cut_word", "warning", "/start_char"),
+        ("label_not_found", "error", "/label"),
+        ("low_confidence", "warning", "/confidence_score"),
+        ("text_mismatch", "error", "/selected_text"),
+        ("untrimmed_span", "warning", "/end_char"),
+    ]
+    assert isinstance(result, Failed)
+    assert (result.code, result.pointer, result.retryable) == ("text_mismatch", "/selected_text", 0)
+    assert result.message.endswith("(and 1 more)")
+    assert result.details["score"] == 0
+
+
+def test_the_form_of_an_item_is_told_with_all_its_faults(bench: Workbench, ground: Ground) -> None:
+    wrong = span(ground, *ADA, start_char=-1, confidence_score=1.5)
+    for results in (create(bench, ground, wrong), validate(bench, ground, wrong)):
+        assert sorted(said(results[0])) == [
+            ("schema", "error", "/confidence_score"),
+            ("schema", "error", "/start_char"),
+        ]
+    (result,) = validate(bench, ground, {"start_char": 0})
+    assert {pointer for _, _, pointer in said(result)} == {"/text_id", "/end_char"}
+
+
+def test_words_in_scripts_without_spaces_are_not_cut(bench: Workbench, ground: Ground) -> None:
+    contents = ["中文字很好", "ภาษาไทย", "cafe\u0301 noir", "日本go語"]
+    texts = bench.make(
+        "annotations.create_texts",
+        [{"project_id": ground.project, "content": content} for content in contents],
+    )
+    spans = [(texts[0], 1, 3), (texts[1], 0, 3), (texts[2], 0, 4), (texts[3], 2, 4)]
+    results = validate(
+        bench, ground, *[span(ground, start, end, text_id=text) for text, start, end in spans]
+    )
+    # The third parts a letter from its accent.
+    assert [said(result) for result in results] == [
+        [],
+        [],
+        [("cut_word", "warning", "/end_char")],
+        [],
+    ]
+
+
+def test_duplicates_in_the_batch_and_in_the_store(bench: Workbench, ground: Ground) -> None:
+    first, second = create(bench, ground, span(ground, *ADA), span(ground, *ADA))
+    assert (said(first), said(second)) == ([], [("duplicate", "warning", "/start_char")])
+    assert "item 0 of the same chunk" in issues(second)[0]["message"]
+    (third,) = create(bench, ground, span(ground, *ADA))
+    assert said(third) == [("duplicate", "warning", "/start_char")]
+    assert f"annotation {document(first)['id']}" in issues(third)[0]["message"]
+
+
+def test_overlaps_are_refused_where_the_project_says_so(bench: Workbench, ground: Ground) -> None:
+    demand(bench, ground, allow_overlaps=False)
+    made, refused, beside = create(
+        bench, ground, span(ground, 0, 9), span(ground, *WROTE), span(ground, 9, 10)
+    )
+    assert isinstance(refused, Failed)
+    assert (refused.code, refused.pointer) == ("overlap", "/start_char")
+    assert "item 0" in refused.message
+    (again,) = create(bench, ground, span(ground, *ADA, label="thing"))
+    assert isinstance(again, Failed)
+    assert f"annotation {document(made)['id']}" in again.message
+    document(beside)
+    assert len(bench.rows(tables.annotations)) == 2
+
+
+def test_an_item_that_is_refused_is_in_nobody_s_way(bench: Workbench, ground: Ground) -> None:
+    demand(bench, ground, allow_overlaps=False)
+    results = create(
+        bench,
+        ground,
+        span(ground, 0, 3),
+        span(ground, 2, 9),
+        span(ground, 4, 9),
+        span(ground, 8, 12),
+    )
+    assert [type(result) for result in results] == [Done, Failed, Done, Failed]
+
+
+def test_the_same_words_with_another_label(bench: Workbench, ground: Ground) -> None:
+    content = f"{TEXT} Ada"
+    (text,) = bench.make(
+        "annotations.create_texts", [{"project_id": ground.project, "content": content}]
+    )
+    end = len(content)
+    results = create(
+        bench, ground, span(ground, *ADA), span(ground, end - 3, end, text_id=text, label="thing")
+    )
+    assert [said(result) for result in results] == [[], [("labels_differ", "info", "/label_id")]]
+    (third,) = create(bench, ground, span(ground, 0, 3, text_id=text))
+    assert said(third) == [("labels_differ", "info", "/label_id")]
+    assert f"label {ground.thing}" in issues(third)[0]["message"]
+
+
+def test_others_projects_are_not_looked_at(bench: Workbench, ground: Ground) -> None:
+    (project,) = bench.make("annotations.create_projects", [{"name": "second"}])
+    (text,) = bench.make("annotations.create_texts", [{"project_id": project, "content": TEXT}])
+    bench.make("annotations.create_labels", [{"project_id": project, "name": "thing"}])
+    bench.make(
+        "annotations.create",
+        [{"text_id": text, "label": "thing", "start_char": 0, "end_char": 3}],
+        params={"project_id": project},
+    )
+    (result,) = create(bench, ground, span(ground, *ADA))
+    assert said(result) == []

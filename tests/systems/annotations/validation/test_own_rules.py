@@ -1,0 +1,211 @@
+"""Rules that a project writes itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from domain.outcomes import Failed
+from domain.systems.annotations.validation import tables
+from domain.systems.annotations.validation.definitions import NewRule
+from domain.systems.annotations.validation.examination import MAX_RULES
+from domain.systems.annotations.validation.expressions import Condition, checked_expression
+from domain.systems.annotations.validation.patterns import Patterns, checked_pattern
+from tests.processor_time import processor_time
+from tests.systems.annotations.conftest import Ground
+from tests.systems.annotations.validation.setting import create, issues, rule, said, span, validate
+from tests.systems.bench import Workbench, document, fault
+
+SECONDS = 1.0
+
+
+KINDS: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
+    ({"kind": "required", "field": "metadata.a.b"}, {"a": {}}, "/metadata/a/b"),
+    ({"kind": "required", "field": "metadata.a.b"}, {"a": {"b": 0}}, None),
+    ({"kind": "required", "field": "confidence_score"}, {}, "/confidence_score"),
+    ({"kind": "regex", "field": "selected_text", "pattern": "^A"}, {}, None),
+    ({"kind": "regex", "field": "selected_text", "pattern": "^B"}, {}, "/selected_text"),
+    ({"kind": "regex", "field": "label", "pattern": "son", "negate": True}, {}, "/label_id"),
+    ({"kind": "regex", "field": "metadata.k", "pattern": "^1$"}, {"k": 1}, None),
+    ({"kind": "range", "field": "length", "minimum": 4}, {}, "/end_char"),
+    ({"kind": "range", "field": "confidence_score", "maximum": 0.5}, {}, None),
+    ({"kind": "range", "field": "metadata.k", "maximum": 2}, {"k": True}, "/metadata/k"),
+    ({"kind": "allowed", "field": "label", "values": ["thing"]}, {}, "/label_id"),
+    ({"kind": "allowed", "field": "metadata.k", "values": [1]}, {"k": True}, "/metadata/k"),
+    ({"kind": "allowed", "field": "metadata.k", "values": [[1]]}, {"k": [1]}, None),
+    ({"kind": "expression", "expression": "label == 'person' and length == 3"}, {}, None),
+    ({"kind": "expression", "expression": "confidence_score > 0.5"}, {}, ""),
+    ({"kind": "expression", "expression": "metadata('k') in ('x', 'y')"}, {"k": "x"}, None),
+]
+
+
+def test_each_kind(bench: Workbench, ground: Ground) -> None:
+    for number, (definition, _, _) in enumerate(KINDS):
+        rule(bench, ground, definition, name=f"rule_{number}")
+    items = [span(ground, 0, 3, metadata=metadata) for _, metadata, _ in KINDS]
+    results = validate(bench, ground, *items)
+    for number, ((_, _, pointer), result) in enumerate(zip(KINDS, results, strict=True)):
+        own = f"custom.rule_{number}"
+        found = [one for one in issues(result) if one["rule"] == own]
+        expected = [] if pointer is None else [("error", pointer, 1)]
+        known = [(one["severity"], one["pointer"], one["rule_version"]) for one in found]
+        assert known == expected, KINDS[number]
+
+
+def test_a_rule_for_some_labels_with_words_of_its_own(bench: Workbench, ground: Ground) -> None:
+    definition = {"kind": "regex", "field": "selected_text", "pattern": r"^\d+$"}
+    rule(
+        bench,
+        ground,
+        definition,
+        labels=["thing"],
+        severity="warning",
+        message="write it in digits",
+    )
+    person, thing = create(bench, ground, span(ground, 0, 3), span(ground, 0, 3, label="thing"))
+    assert [one["message"] for one in issues(person)] == []
+    assert "write it in digits" in [one["message"] for one in issues(thing)]
+    document(thing)
+
+
+def test_what_must_be_unique_together(bench: Workbench, ground: Ground) -> None:
+    rule(bench, ground, {"kind": "unique", "fields": ["label_id"]})
+    first, second, other = create(
+        bench, ground, span(ground, 0, 3), span(ground, 4, 9), span(ground, 4, 9, label="thing")
+    )
+    document(first)
+    document(other)
+    assert fault(second) == ("custom.mine", "/label_id", False)
+    (third,) = create(bench, ground, span(ground, 13, 20))
+    assert f"annotation {document(first)['id']}" in issues(third)[0]["message"]
+    # An annotation is not in its own way.
+    (changed,) = bench.work(
+        "annotations.update", [{"id": document(first)["id"], "confidence_score": 1}]
+    )
+    document(changed)
+
+
+def test_a_project_has_no_more_rules_than_are_applied(bench: Workbench, ground: Ground) -> None:
+    definition = {"kind": "required", "field": "label"}
+    items = [
+        {"project_id": ground.project, "name": f"rule_{number}", "definition": definition}
+        for number in range(MAX_RULES + 1)
+    ]
+    create_rules = "annotations.create_validation_rules"
+    results = bench.work(create_rules, items)
+    assert [index for index, result in enumerate(results) if isinstance(result, Failed)] == [
+        MAX_RULES
+    ]
+    assert fault(results[-1]) == ("too_many_rules", "/project_id", False)
+    (again,) = bench.work(create_rules, items[-1:])
+    assert fault(again)[0] == "too_many_rules"
+
+
+def test_rules_have_versions_and_can_be_put_to_sleep(bench: Workbench, ground: Ground) -> None:
+    key = rule(bench, ground, {"kind": "range", "field": "length", "maximum": 2})
+    update = "annotations.update_validation_rules"
+    change = {"definition": {"kind": "range", "field": "length", "maximum": 1}}
+    (changed,) = bench.work(update, [{"id": key, "version": 1, **change}])
+    assert document(changed)["version"] == 2
+    (result,) = validate(bench, ground, span(ground, 0, 3))
+    assert issues(result)[0]["rule_version"] == 2
+    assert "..1" in issues(result)[0]["message"]
+    bench.work(update, [{"id": key, "enabled": False}])
+    (result,) = validate(bench, ground, span(ground, 0, 3))
+    assert said(result) == []
+    assert [row["version"] for row in bench.rows(tables.rules).values()] == [3]
+
+
+@pytest.mark.parametrize(
+    ("definition", "pointer"),
+    [
+        ({"kind": "regex", "field": "label", "pattern": "(?=a)"}, "pattern"),
+        ({"kind": "regex", "field": "label", "pattern": r"(a)\1"}, "pattern"),
+        ({"kind": "regex", "field": "label", "pattern": "((a{1000}){1000}){1000}"}, "pattern"),
+        ({"kind": "regex", "field": "tenant", "pattern": "a"}, "field"),
+        ({"kind": "range", "field": "length", "minimum": "x"}, "minimum"),
+        ({"kind": "allowed", "field": "label", "values": []}, "values"),
+        ({"kind": "unique", "fields": ["metadata"]}, "fields"),
+        ({"kind": "expression", "expression": "2 ** 9 > 1"}, "expression"),
+        ({"kind": "required", "field": "label", "more": 1}, "more"),
+        ({"kind": "python", "code": "1"}, "definition"),
+    ],
+)
+def test_a_rule_that_cannot_be_applied_is_no_rule(definition: Any, pointer: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        NewRule(project_id=1, name="mine", definition=definition)
+    assert pointer in [str(part) for fault in refused.value.errors() for part in fault["loc"]]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "().__class__.__bases__",
+        "selected_text.upper()",
+        "2 ** 2 ** 2 ** 2",
+        "1 << 100000",
+        "[x for x in (1, 2)]",
+        "(lambda: 1)()",
+        "f'{label}'",
+        "metadata('a')['b']",
+        "__import__('os')",
+        "eval('1')",
+        "open('/etc/passwd')",
+        "label := 1",
+        "length; length",
+        "import os",
+        "'a' @ 'b'",
+        "b'a'",
+        "1j",
+        "...",
+        "*label",
+        "len(label, key=1)",
+        "unknown == 1",
+        "10000000000000000",
+        "",
+        "(" * 300 + "1" + ")" * 300,
+        "-" * 900 + "1",
+        " and ".join(["length"] * 150),
+    ],
+)
+def test_what_an_expression_cannot_be(expression: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        checked_expression(expression)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "selected_text + selected_text + selected_text",
+        "'%1000000000d' % length",
+        "selected_text * 1000000000",
+        "999999999999999 * 999999999999999 * 999999999999999",
+        "length / 0",
+        "confidence_score > 1",
+        "len(len)",
+        "-label",
+    ],
+)
+def test_what_an_expression_cannot_do(expression: str) -> None:
+    condition = Condition(checked_expression(expression))
+    values = {"selected_text": "a" * 90_000, "length": 3, "confidence_score": None, "label": "x"}
+    with processor_time() as taken, pytest.raises(ValueError, match=r"."):
+        condition.holds(values, {})
+    assert taken.seconds < SECONDS
+
+
+def test_the_costliest_expression_is_soon_done() -> None:
+    most = " or ".join(["lower(selected_text) == label"] * 20)
+    values = {"selected_text": "A" * 100_000, "label": "x"}
+    with processor_time() as taken:
+        assert Condition(checked_expression(most)).holds(values, {}) is False
+    assert taken.seconds < SECONDS
+
+
+def test_a_pattern_takes_time_in_proportion_to_the_text() -> None:
+    evil = Patterns([checked_pattern(r"^(a+)+$"), checked_pattern("b$")])
+    with processor_time() as taken:
+        assert evil.found("a" * 100_000 + "b") == [False, True]
+    assert taken.seconds < SECONDS

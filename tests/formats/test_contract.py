@@ -32,6 +32,11 @@ each = pytest.mark.parametrize("form", TEXT_FORMATS, ids=lambda form: form.name)
 # How one document of a file is broken, and mended again in the file of rejects.
 BREAKS = {
     "csv": (b",MARK,", b',"MA"RK",'),
+    "conll": (b"B-MARK", b"Q-MARK"),
+    "doccano": (b'"MARK"', b'"MARK'),
+    "json": (b'"label":"MARK"', b'"label":"MARK'),
+    "labelstudio": (b'"labels":["MARK"]', b'"labels":["MARK]'),
+    "xml": (b' label="MARK"', b' label="MARK'),
     "jsonl": (b'"label":"MARK"', b'"label":"MARK'),
 }
 

@@ -77,6 +77,14 @@ class Encoding:
         """The bytes that the text was decoded from."""
         return text.encode(self.name, self._errors)
 
+    def in_utf8(self, text: str) -> bytes:
+        """The text in UTF-8, what could not be decoded left as bytes that are none of it."""
+        return text.encode("utf-8", self._errors)
+
+    def from_utf8(self, data: bytes) -> str:
+        """The text that ``in_utf8`` was given."""
+        return data.decode("utf-8", self._errors)
+
     def beginning_of(self, stream: BinaryIO) -> str:
         """The text of a file's first bytes; the stream is at its start before and afterwards."""
         text = self.decoder().decode(stream.read(CHUNK)[len(self.mark) :])

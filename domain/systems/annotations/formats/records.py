@@ -187,3 +187,16 @@ def _named(record: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
         if alias in record and field not in record:
             record = {field if name == alias else name: value for name, value in record.items()}
     return record
+
+
+def without_collision(
+    first: Mapping[str, Any], second: Mapping[str, Any], prefix: str
+) -> dict[str, Any]:
+    """Both together; what has the same name in the second gets a prefix there."""
+    found = dict(first)
+    for name, value in second.items():
+        free = name
+        while free in found:
+            free = f"{prefix}.{free}"
+        found[free] = value
+    return found

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from domain.systems.annotations.formats import delimited, json_lines
+from domain.systems.annotations.formats import (
+    conll,
+    delimited,
+    doccano,
+    json_array,
+    json_lines,
+    label_studio,
+    xml_documents,
+)
 from domain.systems.annotations.formats.contract import FileRefused, Format
 from domain.systems.annotations.formats.encoding import CHUNK
 
 FORMATS: tuple[Format, ...] = (
     delimited.FORMAT,
     json_lines.FORMAT,
+    conll.FORMAT,
+    json_array.FORMAT,
+    doccano.FORMAT,
+    label_studio.FORMAT,
+    xml_documents.FORMAT,
 )
 
 _ENOUGH = 0.3

@@ -22,6 +22,9 @@ from domain.systems.annotations.formats.validity import Unfit
 
 TEXT = ("key", "content", "labels", "text_metadata")
 SPAN = ("start_char", "end_char", "selected_text", "label", "confidence_score", "metadata")
+_MAX_ROWS = 100_000
+"""Rows of one document."""
+
 _ALIASES = {
     "text": "content",
     "id": "key",
@@ -65,6 +68,7 @@ class _Group:
     fields: dict[str, Any]
     raw: list[str] = field(default_factory=list)
     length: int = 0
+    rows: int = 0
     annotations: list[dict[str, Any]] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     fault: tuple[int, Unfit] | None = None
@@ -119,11 +123,15 @@ class Table:
         self, group: _Group, row: Row, fault: Unfit | None, fields: dict[str, Any] | None = None
     ) -> None:
         group.length += len(row.raw)
-        if group.length > self._options.bounds.line:
+        group.rows += 1
+        if group.length > self._options.bounds.line or group.rows > _MAX_ROWS:
             group.raw.clear()
             group.annotations.clear()
             limit = self._options.bounds.line
-            too_long = Unfit("too_long", f"the rows of one text exceed {limit:,} bytes; split it")
+            too_long = Unfit(
+                "too_long",
+                f"the rows of one text exceed {limit:,} bytes or {_MAX_ROWS:,}; split it",
+            )
             group.fault = (group.line, too_long)
             return
         ended = row.raw.endswith(("\r", "\n"))

@@ -13,7 +13,7 @@ from typing import Any
 from domain.systems.annotations.formats.boxes import ROUNDING
 from domain.systems.annotations.formats.documents import Box, ImageDocument, Loss
 
-_MESSAGES = {
+MESSAGES = {
     "file_name": "the image comes back under another name",
     "image_size": "the image comes back in another size",
     "key": "the name of the image is dropped",
@@ -31,7 +31,7 @@ _MESSAGES = {
 
 def loss(code: str) -> Loss:
     """A loss by its code."""
-    return Loss(code, _MESSAGES[code])
+    return Loss(code, MESSAGES[code])
 
 
 def differences(

@@ -29,13 +29,14 @@ from domain.systems.annotations.formats.documents import (
     Loss,
     Rejected,
 )
+from domain.systems.annotations.formats.encoding import head_text
 from domain.systems.annotations.formats.json_pieces import Cutter, Piece, parsed
 from domain.systems.annotations.formats.spill import Spill
 from domain.systems.annotations.formats.validity import Unfit, shown
 
 SECTIONS = ("categories", "images", "annotations")
 _IN_MEMORY = 1024 * 1024
-_SIGNS = (b'"images"', b'"annotations"', b'"categories"', b'"image_id"', b'"bbox"', b'"file_name"')
+_SIGNS = ('"images"', '"annotations"', '"categories"', '"image_id"', '"bbox"', '"file_name"')
 
 _SCHEMA = """
 CREATE TABLE categories (id TEXT PRIMARY KEY, name TEXT);
@@ -139,9 +140,10 @@ def losses(document: Document, options: WriteOptions) -> Iterable[Loss]:
 
 def likeness(head: bytes, name: str) -> float:
     """By the names of lists and fields."""
-    if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+    text = head_text(head).lstrip("\ufeff \t\r\n")
+    if not text.startswith("{"):
         return 0.0
-    found = sum(sign in head for sign in _SIGNS)
+    found = sum(sign in text for sign in _SIGNS)
     return min(1.0, found * 0.3 + 0.1 * name.lower().endswith(".json")) if found > 1 else 0.0
 
 

@@ -39,7 +39,7 @@ from domain.systems.annotations.formats.contract import (
 from domain.systems.annotations.formats.documents import Box, Document, ImageDocument, Rejected
 from domain.systems.annotations.formats.image_sizes import is_image, size_of
 from domain.systems.annotations.formats.validity import Unfit, shown
-from domain.systems.annotations.formats.xml_tree import Element, root_of
+from domain.systems.annotations.formats.voc_xml import Element, root_of
 
 ZERO_BASED = "zero_based"
 

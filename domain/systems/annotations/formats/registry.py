@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from domain.systems.annotations.formats import (
+    coco,
     conll,
     delimited,
     doccano,
     json_array,
     json_lines,
     label_studio,
+    pascal_voc,
     xml_documents,
+    yolo,
 )
 from domain.systems.annotations.formats.contract import FileRefused, Format
 from domain.systems.annotations.formats.encoding import CHUNK
@@ -24,6 +27,9 @@ FORMATS: tuple[Format, ...] = (
     doccano.FORMAT,
     label_studio.FORMAT,
     xml_documents.FORMAT,
+    coco.FORMAT,
+    yolo.FORMAT,
+    pascal_voc.FORMAT,
 )
 
 _ENOUGH = 0.3

@@ -13,7 +13,7 @@ from xml.parsers import expat
 
 from domain.systems.annotations.formats.validity import Unfit, shown
 
-ELEMENTS = 200_000
+ELEMENTS = 100_000
 TEXT = 100_000
 """Characters of the text of an element that are kept; nothing wanted is as long."""
 _DECLARED = re.compile(rb"^\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")

@@ -1,0 +1,76 @@
+"""What every format of images promises, tried on each of them, and the formats told apart."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from domain.systems.annotations.formats import box_losses
+from domain.systems.annotations.formats.contract import (
+    FileRefused,
+    Format,
+    ReadOptions,
+    Subject,
+    WriteOptions,
+)
+from domain.systems.annotations.formats.documents import Box, ImageDocument
+from domain.systems.annotations.formats.registry import FORMATS, detected, format_named
+from tests.formats.images import annotation, coco, codes, only, packed, written
+from tests.formats.test_pascal_voc import thing, voc
+
+IMAGE_FORMATS = [form for form in FORMATS if form.subject is Subject.IMAGE]
+each = pytest.mark.parametrize("form", IMAGE_FORMATS, ids=lambda form: form.name)
+PAGE = Path(__file__).parents[2] / "docs" / "formats" / "README.md"
+
+FILES = {
+    "coco": coco(annotations=[annotation()]),
+    "yolo": packed({"labels/a.txt": b"0 0.5 0.5 0.1 0.1\n", "data.yaml": b"names: [cat]\n"}),
+    "pascal-voc": voc(thing()),
+}
+
+
+def test_each_format_of_images_is_tried_here() -> None:
+    assert sorted(form.name for form in IMAGE_FORMATS) == sorted(FILES)
+
+
+@each
+def test_a_file_is_known_by_what_it_holds(form: Format) -> None:
+    for name in ("upload", f"upload{form.suffix}", "upload.dat", "upload.json", "upload.xml"):
+        assert detected(io.BytesIO(FILES[form.name]), name) is form
+    assert format_named(form.name) is form
+
+
+def test_what_others_write_is_told_apart() -> None:
+    wide = FILES["coco"].decode().encode("utf-16")
+    assert detected(io.BytesIO(wide), "x.json").name == "coco"
+    archive = packed({"Annotations/a.xml": voc(thing())})
+    assert detected(io.BytesIO(archive), "x.zip").name == "pascal-voc"
+    images = packed({"images/a.png": b"\x89PNG", "README.txt": b"x", "data.yaml": b""})
+    assert detected(io.BytesIO(images), "x.zip").name == "yolo"
+
+
+@each
+@pytest.mark.parametrize("length", [0, 1, 4, 30])
+def test_what_is_hardly_there_is_refused(form: Format, length: int) -> None:
+    with pytest.raises(FileRefused):
+        list(form.read(io.BytesIO(FILES[form.name][:length]), ReadOptions()))
+
+
+@each
+def test_plain_images_lose_nothing(form: Format) -> None:
+    if form.write is None:
+        return
+    images = [
+        ImageDocument("a/1.jpg", 64, 64, (Box(8, 16, 32, 16, "person"),), "7", {"licence": 3}),
+        ImageDocument("a/2.jpg", 64, 64, (), "8"),
+    ]
+    assert [codes(form, image) for image in images] == [set(), set()]
+    assert only(form, written(form, images)) == images
+    assert b"".join(form.write([], WriteOptions()))
+
+
+def test_every_code_of_a_loss_is_on_the_page() -> None:
+    page = PAGE.read_text()
+    assert [code for code in box_losses.MESSAGES if f"`{code}`" not in page] == []

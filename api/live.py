@@ -103,5 +103,10 @@ def _cut(request: web.Request, own: Edge) -> None:
 
 
 def _last_seen(request: web.Request, query: Parameters, most: int) -> int | None:
-    text = request.headers.get("Last-Event-ID") or query.text(_LAST)
-    return None if text is None else integer("Last-Event-ID", text, 0, most)
+    """What the header says, else the query; a browser that comes back has them both.
+
+    Both must be good: what is passed over today would otherwise be wrong in silence.
+    """
+    said = query.integer(_LAST, 0, most)
+    header = request.headers.get("Last-Event-ID")
+    return integer("Last-Event-ID", header, 0, most) if header else said

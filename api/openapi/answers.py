@@ -71,20 +71,25 @@ class Appended(Value):
     version: int
 
 
-class Event(Value, extra="allow"):
-    """A stored event; which other fields it has is its kind's (docs/asyncapi.json has them)."""
+class Shown(Value):
+    """What a live stream says of an event, or of progress between two of them."""
 
     event: str
     job_id: str
     version: int
     at: datetime
     actor: str
-    command_id: str
     status: JobStatus
     counts: CountsView
     percent: float | None
     items_per_second: float | None
     eta_seconds: float | None
+
+
+class Event(Shown, extra="allow"):
+    """A stored event; which other fields it has is its kind's (docs/asyncapi.json has them)."""
+
+    command_id: str
 
 
 class Events(Value):

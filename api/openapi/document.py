@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
+from api import sse
 from api.bodies import JSON
 from api.codes import Code, catalogue
 from api.openapi.about import ABOUT, TAGS, VERSION
@@ -110,6 +111,7 @@ def _models(told: Iterable[Told]) -> Iterator[type[BaseModel]]:
         for answer in each.answers.values():
             if answer.model is not None:
                 yield answer.model
+            yield from answer.live
 
 
 class _Writer:
@@ -187,6 +189,8 @@ class _Writer:
             }
         for kind, example in answer.others.items():
             content[kind] = _other(kind, example)
+        if answer.live:
+            content[sse.MEDIA_TYPE]["x-item-schema"] = self._event(answer.live)
         if content:
             document["content"] = content
         if answer.links:
@@ -195,6 +199,21 @@ class _Writer:
                 for name, parameters in answer.links.items()
             }
         return document
+
+    def _event(self, models: Iterable[type[BaseModel]]) -> Document:
+        """An event of a live stream: `itemSchema` of OpenAPI 3.2, for which 3.1 has no word."""
+        data = {
+            "type": "string",
+            "contentMediaType": JSON,
+            "contentSchema": {
+                "anyOf": [self._schemas.of(model, "serialization") for model in models]
+            },
+        }
+        return {
+            "type": "object",
+            "required": ["event", "data"],
+            "properties": {"event": {"type": "string"}, "id": {"type": "string"}, "data": data},
+        }
 
     def _refused(self, status: int, codes: Iterable[Code]) -> Document:
         """The reference to the refusal with these codes, which several routes have."""

@@ -43,6 +43,8 @@ class Answer:
     model: type[BaseModel] | None = None
     others: Mapping[str, str] = field(default_factory=dict)
     """Other media types, each with an example."""
+    live: Sequence[type[BaseModel]] = ()
+    """What the ``data`` of an event can be, where a live stream is one of these media types."""
     located: bool = False
     """Whether ``Location`` says where the thing is."""
     part: type[BaseModel] | None = None

@@ -42,6 +42,20 @@ class PlacedEvents(Value):
     more: Annotated[bool, Field(description="Whether there is something behind it already.")]
 
 
+class Opened(Value):
+    """Where a live stream of all jobs begins (`stream.opened`)."""
+
+    position: int
+
+
+class Announced(Value):
+    """What an administrator has said to all (`broadcast`)."""
+
+    text: str
+    by: str
+    at: datetime
+
+
 class StreamTicket(Value):
     """A ticket for one live stream, or one WebSocket, of all jobs of the tenant."""
 
@@ -109,6 +123,7 @@ WATCHING: Final[Mapping[tuple[str, str], Told]] = {
                 others={
                     sse.MEDIA_TYPE: 'event: stream.opened\nid: 1234\ndata: {"position": 1234}\n\n'
                 },
+                live=(answers.Shown, Opened, Announced),
             )
         },
         problems=("not_acceptable", "bad_last_event_id", "quota_exceeded", "too_many_streams"),

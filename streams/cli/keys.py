@@ -26,7 +26,8 @@ def create(
     role: Annotated[
         list[str],
         typer.Option(
-            help="A role or a permission; may be given several times.", show_default=False
+            help="A role or a permission; of one project: editor@letters. May be repeated.",
+            show_default=False,
         ),
     ],
     days: Annotated[

@@ -40,6 +40,7 @@ def token(
     \b
     Examples:
       countermand token ada --tenant acme --role editor
+      countermand token ada --tenant acme --role viewer --role editor@letters
       export COUNTERMAND_TOKEN=$(countermand token root --tenant acme --role admin --hours 1)
     """
     from streams.cli.signing import signed

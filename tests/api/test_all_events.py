@@ -79,6 +79,11 @@ async def test_a_wrong_last_event_id_is_refused(site: Site, given: str) -> None:
             problem = orjson.loads(await response.read())
         assert response.status == 400
         assert problem["code"] in ("bad_last_event_id", "bad_parameter")
+    # The header counts, but a query that says nothing is not passed over.
+    if given != "99":
+        both = {**SSE, "Last-Event-ID": "0"}
+        async with site.client.get(EVENTS, params=query, headers=both) as response:
+            assert response.status == 400
     assert site.engine.hub.readers == 0
 
 

@@ -89,6 +89,10 @@ async def test_a_wrong_last_event_id_is_refused(site: Site, given: str) -> None:
     async with site.client.get(path, params={"last_event_id": given}, headers=SSE) as response:
         assert response.status == 400
         assert response.content_type == "application/problem+json"
+    if given != "99":
+        both = {**SSE, "Last-Event-ID": "0"}
+        async with site.client.get(path, params={"last_event_id": given}, headers=both) as response:
+            assert response.status == 400
 
 
 async def test_a_client_that_drops_all_the_time_sees_everything_once(site: Site) -> None:

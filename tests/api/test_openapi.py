@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -29,9 +30,10 @@ from streams.bootstrap import embedded
 from streams.settings import Settings
 from tests.api.conftest import Site
 from tests.api.contract import DOCUMENT, FILE, check, operations, resolved, validator
-from tests.api.matrix import CLOSED, Request, requests
+from tests.api.matrix import CLOSED, SSE, Request, requests
 from tests.api.proofs import proven
 from tests.api.shop import Shop
+from tests.api.test_routes import submitted
 from tests.api.test_tenants import NOBODYS, OURS, REGISTRY, _ours
 
 SPOKEN = [route for route in ROUTES if route.method != "*"]
@@ -100,6 +102,31 @@ async def test_a_server_has_it(site: Site) -> None:
     async with site.client.get("/api/v1/openapi.json") as response:
         assert (response.status, response.content_type) == (200, "application/json")
         assert await response.read() == FILE.read_bytes()
+
+
+async def test_an_event_of_a_live_stream_is_what_it_says(site: Site) -> None:
+    job_id = await submitted(site, 3, odd=(1,))
+    site.engine.work(job_id)
+    for path, query in (
+        (f"/api/v1/jobs/{job_id}/events", {}),
+        ("/api/v1/events", {"last_event_id": "0"}),
+    ):
+        said = OPERATIONS["GET", path.replace(job_id, "{job_id}")]["responses"]["200"]
+        schema = said["content"]["text/event-stream"]["x-item-schema"]
+        data = validator(schema["properties"]["data"]["contentSchema"])
+        async with (
+            asyncio.timeout(10),
+            site.client.get(path, params=query, headers=SSE) as response,
+        ):
+            seen = b""
+            while b"event: job.finished" not in seen or not seen.endswith(b"\n\n"):
+                seen += await response.content.readany()
+        events = [block for block in seen.decode().split("\n\n") if "data: " in block]
+        assert len(events) > 2
+        for event in events:
+            fields = dict(line.split(": ", 1) for line in event.splitlines())
+            validator(schema).validate(fields)
+            data.validate(orjson.loads(fields["data"]))
 
 
 # -- what is in it ----------------------------------------------------------------

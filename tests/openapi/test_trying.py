@@ -49,6 +49,8 @@ async def tried(shop: Shop, folder: Path, examples: int, seed: int) -> Trial:
     assert [status for status in found.statuses if status >= 500] == []
     assert found.statuses.keys() >= {200, 201, 202, 400, 401, 404, 405, 409, 415, 422}
     tell("requests", found.cases, seed=seed, examples=examples)
+    tell("of these, live streams that were read", found.streams, seed=seed)
+    assert found.streams > 2
     return found
 
 

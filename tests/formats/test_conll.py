@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.systems.annotations.formats.conll import FORMAT
@@ -228,6 +228,7 @@ sentences = st.lists(
 
 
 @given(sentences, st.sampled_from(Scheme))
+@settings(deadline=None)
 def test_tags_stand_for_the_entities_they_were_made_from(
     parts: list[tuple[int, str]], scheme: Scheme
 ) -> None:

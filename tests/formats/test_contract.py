@@ -133,8 +133,8 @@ def test_memory_does_not_grow_with_the_file(form: Format, tmp_path: Path) -> Non
 
     tracemalloc.start()
     try:
-        peak(500)
-        small, large = peak(500), peak(2500)
+        peak(300)
+        small, large = peak(300), peak(1500)
     finally:
         tracemalloc.stop()
     assert large < small + 256 * 1024

@@ -7,7 +7,7 @@ import io
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.systems.annotations.formats.contract import (
@@ -243,5 +243,6 @@ def test_a_negative_number_is_no_formula() -> None:
 
 
 @given(texts | st.from_regex(r"'{0,3}[=+\-@\t\r]?[0-9']{0,3}", fullmatch=True))
+@settings(deadline=None)
 def test_guards_come_off_again(cell: str) -> None:
     assert unguarded(guarded(cell)) == cell

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from domain.systems.annotations.formats.documents import Span, TextDocument
+
+# The same examples each time: a machine that is busy, or a rare one, fails nobody's change.
+STEADY = settings(
+    deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 # What breaks readers: beyond the basic plane, combining, joined, right to left, odd blanks, the
 # line ends of Unicode that end no line, what formats use as their own marks.

@@ -15,6 +15,7 @@ from domain.systems.annotations.formats.contract import (
     WriteOptions,
 )
 from domain.systems.annotations.formats.documents import Span, TextDocument
+from tests.formats.data import STEADY
 from tests.formats.files import good_and_bad, only, rejects_file, written
 
 ADA = TextDocument("Ada Lovelace saw Paris", (Span(0, 12, "PER"), Span(17, 22, "LOC")))
@@ -228,6 +229,7 @@ sentences = st.lists(
 
 
 @given(sentences, st.sampled_from(Scheme))
+@STEADY
 def test_tags_stand_for_the_entities_they_were_made_from(
     parts: list[tuple[int, str]], scheme: Scheme
 ) -> None:

@@ -40,7 +40,7 @@ BREAKS = {
     "jsonl": (b'"label":"MARK"', b'"label":"MARK'),
 }
 
-FEW = settings(max_examples=40, deadline=None)
+FEW = settings(data.STEADY, max_examples=40)
 
 
 def dropped(form: Format, document: TextDocument) -> set[str]:
@@ -57,7 +57,7 @@ def rejected_or_refused(form: Format, file: bytes) -> list[Rejected]:
 
 @each
 @given(st.lists(data.documents(), max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(data.STEADY, max_examples=60)
 def test_what_is_written_comes_back_or_its_loss_was_named(
     form: Format, documents: list[TextDocument]
 ) -> None:
@@ -133,17 +133,17 @@ def test_memory_does_not_grow_with_the_file(form: Format, tmp_path: Path) -> Non
 
     tracemalloc.start()
     try:
-        peak(500)
-        small, large = peak(500), peak(2500)
+        peak(300)
+        small, large = peak(300), peak(1500)
     finally:
         tracemalloc.stop()
     assert large < small + 256 * 1024
 
 
 @each
-@given(st.integers(0, 3000), st.randoms(use_true_random=False))
+@given(st.integers(0, 3000))
 @FEW
-def test_a_file_cut_off_gives_what_was_whole(form: Format, at: int, random: object) -> None:
+def test_a_file_cut_off_gives_what_was_whole(form: Format, at: int) -> None:
     documents = list(data.many(6))
     file = written(form, documents)
     try:
@@ -151,7 +151,8 @@ def test_a_file_cut_off_gives_what_was_whole(form: Format, at: int, random: obje
     except FileRefused:
         return
     # The last one may have lost lines that nobody can tell are missing.
-    assert found[:-1] == documents[: len(found) - 1] if found else True
+    whole = max(0, len(found) - 1)
+    assert found[:whole] == documents[:whole]
 
 
 @each

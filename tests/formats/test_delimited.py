@@ -21,7 +21,7 @@ from domain.systems.annotations.formats.delimited import FORMAT
 from domain.systems.annotations.formats.documents import Span, TextDocument
 from domain.systems.annotations.formats.formulas import guarded, unguarded
 from domain.systems.annotations.formats.mapping import parsed_mapping
-from tests.formats.data import plain, texts
+from tests.formats.data import STEADY, plain, texts
 from tests.formats.files import good_and_bad, only, rejects_file, written
 
 OURS = """document,key,content,labels,text_metadata,start_char,end_char,selected_text,label,\
@@ -243,5 +243,6 @@ def test_a_negative_number_is_no_formula() -> None:
 
 
 @given(texts | st.from_regex(r"'{0,3}[=+\-@\t\r]?[0-9']{0,3}", fullmatch=True))
+@STEADY
 def test_guards_come_off_again(cell: str) -> None:
     assert unguarded(guarded(cell)) == cell

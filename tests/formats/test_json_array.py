@@ -15,7 +15,7 @@ from domain.systems.annotations.formats.documents import TextDocument
 from domain.systems.annotations.formats.encoding import Encoding
 from domain.systems.annotations.formats.json_array import FORMAT
 from domain.systems.annotations.formats.json_elements import elements
-from tests.formats.data import json_values, plain
+from tests.formats.data import STEADY, json_values, plain
 from tests.formats.files import good_and_bad, only, rejects_file, written
 
 ONE, TWO, THREE = (TextDocument(word) for word in ("one", "two", "three"))
@@ -28,7 +28,7 @@ def cut(text: str) -> list[str | None]:
 
 @pytest.mark.parametrize("indent", [None, 0, 1, 2, "\t"])
 @given(values=st.lists(json_values, max_size=5))
-@settings(max_examples=30, deadline=None)
+@settings(STEADY, max_examples=30)
 def test_elements_are_those_that_a_parser_finds(
     indent: int | str | None, values: list[object]
 ) -> None:

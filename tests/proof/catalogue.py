@@ -225,6 +225,13 @@ PROOFS = (
         sample_limit=300.0,
     ),
     Proof(
+        "text-readers",
+        "seqeval strict, spaCy's and Label Studio's converters see every entity of our files",
+        full=_tests("tests/formats/test_reference_tools.py"),
+        sample=_tests("tests/formats/test_conll.py", marker=_DEFAULT),
+        full_limit=1500.0,
+    ),
+    Proof(
         "one-process",
         "1 to 8 coordinators, 3 to 12 partitions: a job's commands and hints reach one process",
         full=_tests("tests/kafka/test_one_process.py"),

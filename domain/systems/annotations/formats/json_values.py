@@ -11,16 +11,19 @@ from domain.systems.annotations.formats.validity import Unfit
 
 def parsed(text: str, depth: int) -> Any:
     """The value of a text; raises Unfit for what is not JSON, NaN and Infinity among it."""
-    if max(text.count("["), text.count("{")) > depth and _depth(text) > depth:
-        raise Unfit("too_deep", f"nested more than {depth} deep; flatten it")
     try:
-        return _DECODER.decode(text)
+        value = _DECODER.decode(text)
+    except RecursionError:
+        raise _too_deep(depth) from None
     except json.JSONDecodeError as error:
         raise Unfit(
-            "not_json", f"not JSON, {error.msg} at character {error.colno}; correct it"
+            "not_json", f"not JSON, {error.msg} at character {error.pos + 1}; correct it"
         ) from None
     except ValueError as error:
         raise Unfit("not_json", f"not JSON, {error}; correct it") from None
+    if text.count("[") + text.count("{") > depth and _depth(value) > depth:
+        raise _too_deep(depth)
+    return value
 
 
 def compact(value: Any) -> str:
@@ -28,25 +31,21 @@ def compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _depth(text: str) -> int:
-    """How deep brackets are nested, those in strings left out."""
-    deepest = depth = 0
-    quoted = escaped = False
-    for character in text:
-        if escaped:
-            escaped = False
-        elif character == "\\":
-            escaped = quoted
-        elif character == '"':
-            quoted = not quoted
-        elif quoted:
-            continue
-        elif character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    return deepest
+def _too_deep(depth: int) -> Unfit:
+    return Unfit("too_deep", f"nested more than {depth} deep; flatten it")
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and objects are nested."""
+    depth, level = 0, [value]
+    while level := [part for part in level if isinstance(part, dict | list)]:
+        depth += 1
+        level = [
+            part
+            for outer in level
+            for part in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return depth
 
 
 def _finite(digits: str) -> float:

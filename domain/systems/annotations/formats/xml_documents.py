@@ -90,7 +90,7 @@ def losses(document: Document, _options: WriteOptions) -> Iterable[Loss]:
 
 def likeness(head: bytes, name: str) -> float:
     """A root of documents."""
-    text = re.sub(r"<\?.*?\?>|<!--.*?-->", "", head_text(head), flags=re.DOTALL)
+    text = re.sub(r"<\?.*?\?>|<!--.*?-->", "", head_text(head[:4096]), flags=re.DOTALL)
     if re.match(r"\s*<documents[\s>/]", text):
         return 0.95
     suffix = 0.2 if name.lower().endswith(".xml") else 0.0

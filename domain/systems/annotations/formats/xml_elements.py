@@ -128,8 +128,8 @@ class _Reading:
             self._follow(self._resumed())
         broken = self._broken
         if broken is not None:
-            raw = self._raw(broken.start, self._fed())
-            self._reject(broken.line, re.sub(r"\s*</[^<>]*>\s*\Z", "", raw), broken.fault)
+            raw = _without_last_tag(self._raw(broken.start, self._fed()))
+            self._reject(broken.line, raw, broken.fault)
         yield from self._given()
 
     def _finished(self) -> bool:
@@ -334,6 +334,12 @@ class _Reading:
         self._here()
         if self._open and self._fault is None:
             self._open[-1].texts.append(text)
+
+
+def _without_last_tag(raw: str) -> str:
+    """What is broken at the end of a file, without the end of what is around it."""
+    before, _, last = raw.rpartition("</")
+    return before.rstrip() if before and last.find(">") == len(last) - 1 else raw
 
 
 def elements(stream: BinaryIO, encoding: Encoding, name: str, bounds: Bounds) -> Iterator[Element]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, TypeVar
 
 from hypothesis.stateful import RuleBasedStateMachine
@@ -44,6 +44,7 @@ from tests.model.kinds import (
 from tests.model.ledger import fold
 from tests.model.oracle import Oracle
 from tests.model.order import Order
+from tests.model.outside import Compensators
 from tests.model.tables import JobTables, Store, Work
 from tests.model.worker import Task, Workers
 from tests.unit.domain.drawing import Edge
@@ -81,7 +82,7 @@ class Acting(RuleBasedStateMachine):
 
     tally: ClassVar[Tally] = Tally()
     coordinator: ClassVar[type[Coordinator]] = Coordinator
-    worker: ClassVar[type[Workers]] = Workers
+    worker: ClassVar[type[Workers]] = Compensators
 
     def __init__(self) -> None:
         super().__init__()
@@ -188,14 +189,21 @@ class Acting(RuleBasedStateMachine):
         self.store.jobs[batch] = JobTables(batch, "s", steps=spec.steps)
         for number, each in enumerate(drawn):
             options = step_spec(batch, spec, number).options
-            kind = Kind(each.kind.items, each.kind.does, options, each.kind.slow, False)
+            kind = replace(each.kind, options=options, draft=False, grave=False)
             self._new_job(child_id(batch, number), kind, parent=batch)
-        self.asked.append(command)
-        self.store.send(command)
+        self._say(command)
         return self.store.jobs[batch]
 
     def _new_job(self, job_id: str, kind: Kind, parent: str | None = None) -> JobTables:
-        tables = JobTables(job_id, kind.does, kind.slow, kind.grave, kind.options, parent=parent)
+        tables = JobTables(
+            job_id,
+            kind.does,
+            slow=kind.slow,
+            grave=kind.grave,
+            outside=kind.outside,
+            options=kind.options,
+            parent=parent,
+        )
         self.store.jobs[job_id] = tables
         return tables
 
@@ -205,7 +213,11 @@ class Acting(RuleBasedStateMachine):
         actor = "bob" if kind in (ApproveJob, RejectJob) and len(self.asked) % 8 else "ann"
         common = {"command_id": name, "job_id": job_id, "tenant": "local", "actor": actor}
         command = COMMAND.validate_python(kind.model_validate(common | fields))
+        self._say(command)
+
+    def _say(self, command: Command) -> None:
         self.asked.append(command)
+        self.store.asked[command.command_id] = command
         self.store.send(command)
 
     def _has_room(self) -> bool:

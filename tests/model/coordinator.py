@@ -14,6 +14,7 @@ from domain.events import (
     Cause,
     ChunksPlanned,
     ItemsEdited,
+    JobArchived,
     JobCancelled,
     JobEvent,
     JobRejected,
@@ -81,7 +82,7 @@ class Coordinator(Families):
         else:
             self._send(tables)
             for job_id in told:
-                self._hint(job_id)
+                self.hint(job_id)
 
     def snapshot(self, job_id: str) -> None:
         """Store the live job's state, after the commit of its events."""
@@ -169,6 +170,8 @@ class Coordinator(Families):
             more = event.counts.total - len(tables.records)
             tables.records += self._records(tables, more)
         match event:
+            case JobArchived():
+                tables.was = event.was
             case ChunksPlanned():
                 self._dispatched(tables, event)
             case ItemsEdited():
@@ -192,9 +195,20 @@ class Coordinator(Families):
     def _records(self, tables: JobTables, more: int) -> list[Record]:
         """New ones; a job that does what was planned has those of the dry run."""
         plan = tables.options.plan
+        if not more:
+            return []
+        if tables.manifest is not None:
+            return self._selected(tables, tables.manifest)
         if plan is None:
             return [Record() for _ in range(more)]
         return copy.deepcopy(self._store.jobs[plan.job_id].records[:more])
+
+    def _selected(self, tables: JobTables, manifest: str) -> list[Record]:
+        """Rule 23: the records that a filter has found, and the versions that it has seen."""
+        source, found = self._store.manifests[manifest]
+        records = [self._store.jobs[source].records[position] for position in found]
+        tables.seen = dict(enumerate(found.values()))
+        return [Record(each.version, each.value, each.value) for each in records]
 
     def _dispatched(self, tables: JobTables, event: ChunksPlanned) -> None:
         for planned in event.chunks:
@@ -259,9 +273,10 @@ class Coordinator(Families):
         for tables in self._store.jobs.values():
             if tables.timer is not None and tables.timer <= self._store.now:
                 tables.timer = self._store.now + AGAIN
-                self._hint(tables.job_id)
+                self.hint(tables.job_id)
 
-    def _hint(self, job_id: str) -> None:
+    def hint(self, job_id: str) -> None:
+        """Have somebody look at a job."""
         name = self._store.name("hint")
         self._store.send(
             RecordOutcomes(command_id=name, job_id=job_id, tenant="local", actor="engine")
@@ -284,7 +299,7 @@ class Coordinator(Families):
         # It is recorded after those that give way, so that its parts go before them.
         died.sequence = self._store.next()
         tables.settle(row.chunk, died)
-        self._hint(tables.job_id)
+        self.hint(tables.job_id)
 
     def _give_way(self, tables: JobTables, killer: ChunkRow) -> None:
         """The undos behind a killer are revoked, the last one first."""

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from domain.archiving import ArchiveFile
 from domain.caps import adjusted
 from domain.commands import (
     AdjustJob,
     AppendItems,
     ApproveJob,
+    ArchiveJob,
     CancelJob,
     Command,
     Edit,
@@ -27,19 +29,21 @@ from domain.commands import (
     ShredJob,
     SubmitJob,
     UndoJob,
+    UndoSelection,
     UploadedItems,
 )
 from domain.editing import Edited
-from domain.errors import JobNotFound, PlanApplied, PlanChanged
+from domain.errors import JobNotFound, NotReversible, PlanApplied, PlanChanged
 from domain.events import JobStatus
 from domain.job import Job, Stamp
 from domain.outcomes import Closing, ItemStatus
 from domain.ranges import Ranges
 from domain.retrying import Failures
+from domain.reversal import Part
 from domain.schedule import rescheduled
 from tests.model.kinds import BEGIN, repeated
 from tests.model.parting import parts_of
-from tests.model.tables import JobTables, Ledger, OutcomeRow, Store
+from tests.model.tables import JobTables, Ledger, OutcomeRow, Store, is_like
 from tests.model.worker import outcome
 
 
@@ -71,6 +75,14 @@ class Deciding:
         """Record outcomes, and do what follows from them and from the time alone."""
         self._record(tables, job, changes, command)
         self._heed_time(tables, job, changes, command)
+        name = self._file(tables, job) if job.awaits_file else None
+        if name is not None:
+            job.empty(self._stamp(command), ArchiveFile(name=name, sha256="0" * 64, size=1))
+
+    def _file(self, tables: JobTables, job: Job) -> str | None:
+        """Rule 22: the file that has all of the job as it is now."""
+        version, name = tables.written or (None, None)
+        return name if version == job.version else None
 
     def _heed_time(self, tables: JobTables, job: Job, changes: Changes, command: Command) -> None:
         self._heed_limits(tables, job, changes, command)
@@ -142,16 +154,24 @@ class Deciding:
                 self._intervene(tables, job, changes, command)
             case ApproveJob() | RejectJob() | ResumeJob():
                 self._told(tables, job, command)
-            case HoldJob() | ReleaseJob() | ShredJob():
+            case HoldJob() | ReleaseJob() | ShredJob() | ArchiveJob():
                 _kept(job, command, stamp)
             case RetryJob():
                 self._retry(tables, job, changes, command)
             case UndoJob():
-                job.check_undo()
-                parts = parts_of(tables, job, command.select)
-                job.undo(stamp, command.reason, parts=parts, force=command.force)
+                self._undo(tables, job, command)
             case _:
                 raise TypeError(f"the model has no {command.type}")
+
+    def _undo(self, tables: JobTables, job: Job, command: UndoJob) -> None:
+        job.check_undo()
+        if tables.outside and job.status is JobStatus.ROLLED_BACK:
+            raise NotReversible("what is taken back outside is not done there again")
+        parts = self._parts(tables, job, command.select)
+        job.undo(self._stamp(command), command.reason, parts=parts, force=command.force)
+
+    def _parts(self, tables: JobTables, job: Job, select: UndoSelection) -> tuple[Part, ...]:
+        return parts_of(tables, job, select)
 
     def _told(
         self, tables: JobTables, job: Job, command: ApproveJob | RejectJob | ResumeJob
@@ -177,6 +197,8 @@ class Deciding:
             return
         assert isinstance(command.source, UploadedItems)
         source = command.source
+        if source.upload_id in self._store.manifests:
+            tables.manifest = source.upload_id
         self._check_plan(tables)
         job.submit(
             stamp,
@@ -293,10 +315,12 @@ class Deciding:
             return Ranges.of(edit.item for edit in select.edits)
         if select.unattempted:
             return job.dropped
-        if select.codes:
-            codes = {position: tables.wrong(position)[0] for position in failed}
-            return Ranges.of(p for p, code in codes.items() if code in select.codes)
+        if select.by_error:
+            return self._failed_like(tables, failed, select)
         return None
+
+    def _failed_like(self, tables: JobTables, failed: Ranges, select: Selection) -> Ranges:
+        return Ranges.of(p for p in failed if is_like(select, tables.nature(p), p))
 
 
 def _edited(job: Job, changes: Changes, edits: Sequence[Edit]) -> Edited | None:
@@ -319,8 +343,10 @@ def failed_items(tables: JobTables) -> Ranges:
     return Ranges.of(failed)
 
 
-def _kept(job: Job, command: HoldJob | ReleaseJob | ShredJob, stamp: Stamp) -> None:
+def _kept(job: Job, command: HoldJob | ReleaseJob | ShredJob | ArchiveJob, stamp: Stamp) -> None:
     match command:
+        case ArchiveJob():
+            job.archive(stamp, command.reason)
         case HoldJob():
             job.hold(stamp, command.reason)
         case ReleaseJob():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from domain.commands import (
+    ArchiveJob,
     CancelJob,
     Command,
     OpenJob,
@@ -14,7 +15,7 @@ from domain.commands import (
 )
 from domain.dependencies import SUITABLE, Ends, all_ended
 from domain.errors import CommandRefused, JobNotFound, WrongState
-from domain.events import Cause, Child, JobStatus
+from domain.events import KEEPING, Cause, Child, JobStatus
 from domain.job import Job
 from domain.options import After
 from domain.outcomes import Counts, ItemStatus
@@ -64,7 +65,7 @@ class Families(Deciding):
         return self._take(tables, job, command, ends)
 
     def _ends(self, awaited: tuple[After, ...]) -> Ends:
-        found = {after.job_id: self._store.jobs[after.job_id].status for after in awaited}
+        found = {after.job_id: self._store.jobs[after.job_id].ended for after in awaited}
         return {job_id: end for job_id, end in found.items() if end is not None and end.terminal}
 
     def _is_held(self, tables: JobTables, job: Job) -> bool:
@@ -78,7 +79,10 @@ class Families(Deciding):
         assert job.options.consumed is not None
         source = self._store.jobs[job.options.consumed.job_id]
         version, ended = source.control.version, ends[source.job_id]
-        if job.taken_at not in (None, version):
+        if load(source).emptied is not None:
+            job.skip(stamp, source.job_id, ended, f"job {source.job_id} is in an archive")
+            return False
+        if job.taken_at is not None and self._has_gone_on(source, job.taken_at):
             job.skip(stamp, source.job_id, ended, f"job {source.job_id} has gone on")
             return False
         first = (max(job.parts) + 1) * WINDOW if job.parts else 0
@@ -97,6 +101,11 @@ class Families(Deciding):
         job.seal_fed(stamp, tables.approval)
         job.heed(stamp, ends)
         return False
+
+    def _has_gone_on(self, source: JobTables, version: int) -> bool:
+        """Whether its results may be others than at that version."""
+        since = [MAPPER.to_domain_event(stored) for stored in source.events[version:]]
+        return not all(isinstance(event, KEEPING) for event in since)
 
     def _may_follow(self, tables: JobTables) -> bool:
         """For a sweep: whether a job waits for nothing any more, or in vain."""
@@ -122,6 +131,8 @@ class Families(Deciding):
 
     def _of_batch(self, tables: JobTables, job: Job, changes: Changes, command: Command) -> None:
         stamp = self._stamp(command)
+        if isinstance(command, UndoJob | ArchiveJob):
+            self._hear_first(job, command)
         match command:
             case SubmitBatch():
                 if job.version == 0:
@@ -146,6 +157,8 @@ class Families(Deciding):
                 wanted = command.batch
                 steps = to_undo(tables.steps, wanted.to or "", wanted.branch or "")
                 job.undo_steps(stamp, command.reason, steps, force=command.force)
+            case ArchiveJob():
+                self._archive(job, changes, command)
             case _:
                 raise WrongState(f"the job is a batch: {command.type} is asked of its jobs")
 
@@ -163,6 +176,16 @@ class Families(Deciding):
             changes.kin[number] = job, own
         told = _told(changes)
         batch.submit_steps(stamp, "local", spec, [told[n] for n in range(len(told))])
+
+    def _archive(self, batch: Job, changes: Changes, command: ArchiveJob) -> None:
+        """A batch goes with all its jobs, each of which must be free to go."""
+        batch.check("archive")
+        for child in batch.children:
+            job = load(self._store.jobs[child.job_id])
+            if job.archived is None:
+                job.check("archive")
+        self._ask_all(batch, changes, command, "archive")
+        batch.archive(self._stamp(command), command.reason)
 
     def _ask_all(self, batch: Job, changes: Changes, command: Command, verb: str) -> None:
         for number in range(len(batch.children)):
@@ -186,6 +209,10 @@ class Families(Deciding):
         """Whether an undo would put back what a job did, and not do it again."""
         return job.undo_direction is Cause.ROLLBACK
 
+    def _hear_first(self, batch: Job, command: Command) -> None:
+        """How its jobs are, for what goes by that."""
+        batch.hear(self._stamp(command), dict(enumerate(map(self._as_stored, batch.children))))
+
     def _hear(self, batch: Job, changes: Changes, command: Command) -> None:
         """How the jobs of a batch are; and an undo goes on."""
         was, stamp = batch.status, self._stamp(command)
@@ -204,11 +231,12 @@ class Families(Deciding):
 
     def _as_stored(self, child: Child) -> Child:
         """A job of a batch by its last event; one that is made just now is what it is."""
-        events = self._store.jobs[child.job_id].events
-        if not events:
+        tables = self._store.jobs[child.job_id]
+        if not tables.events:
             return child
-        last = MAPPER.to_domain_event(events[-1])
-        return Child(step=child.step, job_id=child.job_id, status=last.status, counts=last.counts)
+        last = MAPPER.to_domain_event(tables.events[-1])
+        status = tables.was or last.status
+        return Child(step=child.step, job_id=child.job_id, status=status, counts=last.counts)
 
     def _undo_next(self, batch: Job, changes: Changes, command: Command) -> bool:
         begun = False
@@ -244,13 +272,13 @@ class Families(Deciding):
         last = MAPPER.to_domain_event(tables.events[-1])
         counts, total = last.counts, max(last.counts.total, 1)
         if last.status.terminal:
-            return last.status, counts
+            return tables.was or last.status, counts
         pending, succeeded = counts.pending * TWENTIETHS, counts.succeeded * TWENTIETHS
         return last.status, (pending // total, succeeded // total)
 
 
 def _told(changes: Changes) -> dict[int, Child]:
     return {
-        number: Child(step=number, job_id=job.id, status=job.status, counts=job.counts)
+        number: Child(step=number, job_id=job.id, status=job.ended or job.status, counts=job.counts)
         for number, (job, _) in changes.kin.items()
     }

@@ -25,6 +25,8 @@ from domain.ranges import Ranges
 from domain.steps import Needs
 from tests.model.tables import NATURES
 
+PATIENCE = 2
+"""How often somebody outside is asked."""
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 DEADLINES = (BEGIN + timedelta(seconds=8), BEGIN + timedelta(seconds=40))
 
@@ -47,6 +49,8 @@ class Kind:
     draft: bool
     grave: bool = False
     """Whether it needs approval."""
+    outside: bool = False
+    """Whether it does something elsewhere as well, which an undo must take back there."""
 
 
 policies = st.builds(
@@ -67,6 +71,9 @@ selections = st.sampled_from(
         Selection(unattempted=True),
         Selection(items=(0, 1, 2)),
         Selection(codes=("later",)),
+        Selection(codes=("bad", "worker_died")),
+        Selection(signatures=("bad even", "later odd")),
+        Selection(codes=("later",), signatures=("later even", "bad even")),
         Selection(edits=(Edit(item=0, body="s"), Edit(item=2, body="f"))),
     )
 )
@@ -78,6 +85,8 @@ parts = st.sampled_from(
         UndoSelection(items=(0,)),
         UndoSelection(items=(1, 4)),
         UndoSelection(chunks=(0, 3)),
+        UndoSelection(records=("records/0",)),
+        UndoSelection(records=("records/1", "records/2")),
     )
 )
 
@@ -114,7 +123,13 @@ edits: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
 def _whole(kind: Kind) -> Kind:
     """The same as an atomic job, with what such a job can have."""
     told = {"atomic": True, "dry_run": False, "on_error": OnError.KEEP}
-    return replace(kind, options=kind.options.model_copy(update=told), slow=False)
+    options = kind.options.model_copy(update=told)
+    return replace(kind, options=options, slow=False, outside=False)
+
+
+def _elsewhere(kind: Kind) -> Kind:
+    """The same of an operation that does something outside of the database."""
+    return replace(kind, slow=False, outside=True)
 
 
 _jobs = st.builds(
@@ -141,7 +156,7 @@ _jobs = st.builds(
     draft=st.booleans(),
     grave=st.sampled_from((False,) * 7 + (True,)),
 )
-jobs = st.one_of(_jobs, _jobs, _jobs, _jobs.map(_whole))
+jobs = st.one_of(_jobs, _jobs, _jobs, _jobs.map(_whole), _jobs.map(_elsewhere))
 
 
 def _rehearsed(kind: Kind) -> Kind:
@@ -158,6 +173,16 @@ def _rehearsed(kind: Kind) -> Kind:
     return replace(kind, options=options, items=min(kind.items, 5), slow=False, draft=False)
 
 
+def _calm(kind: Kind) -> Kind:
+    """The same of fast work, whose items are all there when it begins."""
+    told = {"start": Start.SEALED, "key": None, "dry_run": False}
+    return replace(
+        kind, options=kind.options.model_copy(update=told), slow=False, draft=False, grave=False
+    )
+
+
+selectable = _jobs.map(_calm)
+"""Jobs that can be asked for by a filter."""
 rehearsals = _jobs.map(_rehearsed)
 """Dry runs that may be applied."""
 
@@ -220,6 +245,7 @@ calm_jobs = st.builds(
     options=st.builds(JobOptions, chunk_size=st.sampled_from((1, 2, 5))),
     slow=st.just(False),
     draft=st.just(False),
+    outside=st.sampled_from((False, False, True)),
 )
 chains = st.lists(calm_jobs, min_size=2, max_size=3).map(_in_a_row)
 """Batches of steps that go well, one behind the other."""

@@ -164,7 +164,7 @@ class EngineMachine(Callers):
         self._begun = True
         for tables in self.store.jobs.values():
             live = [c.live[tables.job_id] for c in self.coordinators if tables.job_id in c.live]
-            self.oracle.check(tables, live)
+            self.oracle.check(tables, live, self._found(tables))
         self.order.check()
 
     def teardown(self) -> None:
@@ -193,6 +193,12 @@ class EngineMachine(Callers):
             self.holds()
             self.tally.steps -= 1
             rounds += 1
+
+    def _found(self, tables: JobTables) -> dict[int, int] | None:
+        """What the filter of a job has found, by item."""
+        if tables.manifest is None:
+            return None
+        return dict(enumerate(self.store.manifests[tables.manifest][1].values()))
 
     def _late(self) -> set[tuple[str, datetime]]:
         """Jobs with a moment that has come, and when that was: an attempt, or the timeout."""

@@ -6,8 +6,10 @@ Nothing here asks the aggregate what it thinks, except to compare it with what t
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from domain.compensation import Stage
 from domain.events import (
     Cause,
     ChunksPlanned,
@@ -68,13 +70,22 @@ class Oracle:
         self._of_batches = of_batches
         self._told: dict[str, _Told] = {}
 
-    def check(self, tables: JobTables, live: list[Job]) -> None:
-        """All invariants of one job; ``live`` are the aggregates that processes keep of it."""
+    def check(
+        self, tables: JobTables, live: list[Job], found: Mapping[int, int] | None = None
+    ) -> None:
+        """All invariants of one job; ``live`` are the aggregates that processes keep of it.
+
+        ``found`` are the versions of the records that its filter has found.
+        """
+        if found is not None:
+            _check_plan(tables, found)
         _check_items(tables)
+        if tables.outside:
+            _check_outside(tables)
         if tables.options.atomic:
             _check_whole(tables)
         if tables.options.plan is not None:
-            _check_plan(tables)
+            _check_plan(tables, tables.seen)
         if not tables.events:
             return
         told = self._told.setdefault(tables.job_id, _Told(Job(id=tables.job_id)))
@@ -86,6 +97,7 @@ class Oracle:
         for kept in live:
             if kept.version == told.job.version:
                 assert kept == told.job, "a live aggregate is not what its events say"
+        assert told.job.emptied or not tables.cleared, "nobody can read what became of its items"
         _check_chunks(tables, told.job)
         if not tables.steps:
             _check_counts(tables, told.job)
@@ -145,6 +157,17 @@ def _check_items(tables: JobTables) -> None:
             assert record.value == record.base, f"item {position} was not put back"
 
 
+def _check_outside(tables: JobTables) -> None:
+    """What stands outside is of items that stand, and of none that was put back."""
+    items = fold(tables, recorded=False)
+    for position, (item, record) in enumerate(zip(items, tables.records, strict=True)):
+        if tables.generation == 0:
+            assert record.outside == item.effects, f"item {position} has no effect outside"
+        tried = tables.tried.get(position)
+        if not item.effects or (tried is not None and tried.stage is Stage.DONE):
+            assert not record.outside, f"what item {position} has done outside was left there"
+
+
 def _check_whole(tables: JobTables) -> None:
     """Nothing of an atomic job has an effect before all of it has, nor on what has changed."""
     commits = [n for n, row in tables.chunks.items() if row.cause is Cause.COMMIT]
@@ -158,12 +181,12 @@ def _check_whole(tables: JobTables) -> None:
             assert image.left == tables.seen[position] + 1, "it was not as it was prepared"
 
 
-def _check_plan(tables: JobTables) -> None:
-    """Nothing of a plan has an effect on what has changed since the dry run."""
+def _check_plan(tables: JobTables, seen: Mapping[int, int]) -> None:
+    """Nothing has an effect on what has changed since the dry run, or since a filter found it."""
     for number, row in tables.outcomes.items():
         if not tables.chunks[number].cause.undoing:
             for position, image in row.images.items():
-                assert image.left == tables.seen[position] + 1, "it was not as it was planned"
+                assert image.left == seen[position] + 1, "it was not as it was planned"
 
 
 def _check_counts(tables: JobTables, job: Job) -> None:

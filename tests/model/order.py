@@ -11,17 +11,21 @@ from datetime import datetime
 from domain.commands import JobSpec
 from domain.dependencies import SUITABLE
 from domain.events import (
+    KEEPING,
     Cause,
     ChunksPlanned,
     DependenciesMet,
     ItemsAppended,
     JobApproved,
+    JobArchived,
     JobCancelling,
+    JobEmptied,
     JobEvent,
     JobOpened,
     JobPaused,
     JobResumed,
     JobSealed,
+    JobShredded,
     JobSkipped,
     JobStatus,
     JobSubmitted,
@@ -31,6 +35,7 @@ from domain.events import (
 )
 from domain.outcomes import Counts
 from domain.steps import behind
+from tests.model.asked import Asked
 from tests.model.loading import MAPPER
 from tests.model.tables import Store
 
@@ -44,12 +49,15 @@ _EXACT = 20
 class _Known:
     """A job as its events have told of it until now.
 
-    ``free``: it need wait for no other one. ``began`` is the begin of its present run.
+    ``worked`` is its last version but for how it is kept, ``taken_at`` that of the job whose
+    results it takes. ``free``: it need wait for no other one. ``began`` is the begin of its
+    present run.
     """
 
     job_id: str
     spec: JobSpec
     version: int = 0
+    worked: int = 0
     status: JobStatus = JobStatus.DRAFT
     counts: Counts = field(default_factory=Counts)
     free: bool = False
@@ -57,6 +65,13 @@ class _Known:
     planned: bool = False
     taken_at: int | None = None
     undoing: tuple[int, ...] = ()
+    was: JobStatus | None = None
+    shredded: bool = False
+
+    @property
+    def ended(self) -> JobStatus:
+        """How it is, or had ended before it was put away."""
+        return self.was or self.status
 
     @property
     def stands(self) -> bool:
@@ -71,6 +86,7 @@ class Order:
         self._store = store
         self._heard = 0
         self._known: dict[str, _Known] = {}
+        self._asked = Asked(store)
 
     def check(self) -> None:
         """Take in what is new."""
@@ -78,6 +94,7 @@ class Order:
             told = [(job_id, MAPPER.to_domain_event(stored)) for job_id, stored in commit]
             for job_id, event in told:
                 self._hear(job_id, event)
+                self._asked.hear(job_id, event)
             for job_id, event in told:
                 self._confirmed(self._known[job_id], event)
         self._heard = len(self._store.commits)
@@ -93,13 +110,16 @@ class Order:
         job = self._known[job_id]
         self._among_jobs(job, event)
         self._over_time(job, event)
+        self._kept(job, event)
         job.version, job.status, job.counts = event.originator_version, event.status, event.counts
+        if not isinstance(event, KEEPING):
+            job.worked = job.version
 
     def _among_jobs(self, job: _Known, event: JobEvent) -> None:
         match event:
             case DependenciesMet():
                 for after in job.spec.options.after:
-                    ended = self._known[after.job_id].status
+                    ended = self._known[after.job_id].ended
                     assert ended in SUITABLE[after.end], f"it starts although one is {ended}"
                 job.free = True
             case JobSkipped():
@@ -107,18 +127,36 @@ class Order:
             case RetryStarted():
                 job.free = True
             case ItemsAppended() if event.taken_at is not None:
-                assert job.taken_at in (None, event.taken_at), "results of two versions"
-                job.taken_at = event.taken_at
+                self._taken(job, event.taken_at)
             case JobSealed() if job.spec.options.consumed is not None:
                 source = self._known[job.spec.options.consumed.job_id]
-                assert source.version == job.taken_at, "its items are results of the past"
+                assert source.worked == job.taken_at, "its items are results of the past"
                 assert job.counts.total == source.counts.succeeded, "results were lost"
             case JobSubmitted() | JobApproved() if job.spec.options.plan is not None:
                 self._planned(job)
 
+    def _taken(self, job: _Known, taken_at: int) -> None:
+        """A part of the results of another job, which must be the same for all parts."""
+        assert job.spec.options.consumed is not None
+        source = self._known[job.spec.options.consumed.job_id]
+        assert source.version == taken_at, "its items are not those of that moment"
+        assert job.taken_at in (None, source.worked), "results of two versions"
+        job.taken_at = source.worked
+
+    def _kept(self, job: _Known, event: JobEvent) -> None:
+        """What is shredded can be read nowhere, and what is put away is in a file."""
+        match event:
+            case JobArchived():
+                job.was = event.was
+            case JobShredded():
+                job.shredded = True
+            case JobEmptied():
+                file = self._store.files[event.file.name]
+                assert not (job.shredded and file.clear), "a file has what was shredded"
+
     def _skipped(self, job: _Known, event: JobSkipped) -> None:
         (after,) = [a for a in job.spec.options.after if a.job_id == event.needs]
-        ended = self._known[event.needs].status
+        ended = self._known[event.needs].ended
         assert (ended, event.ended.terminal) == (event.ended, True)
         assert ended not in SUITABLE[after.end] or after.consume, "skipped in vain"
         assert f"job {event.needs}" in event.reason, "it does not say because of whom"
@@ -202,7 +240,7 @@ class Order:
             assert all(job.status.terminal for job in jobs), "it has ended before its jobs"
             for name, said in batch.counts:
                 assert said == sum(getattr(job.counts, name) for job in jobs), name
-        statuses = {job.status for job in jobs}
+        statuses = {job.ended for job in jobs}
         if batch.status is JobStatus.COMPLETED:
             assert statuses == {JobStatus.COMPLETED}
         if batch.status is JobStatus.ROLLED_BACK:

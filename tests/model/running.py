@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.acting import Tally
-from tests.model.keeping import KeptMachine
 from tests.model.machine import EngineMachine
+from tests.model.selecting import SelectingMachine
 
 STEPS_A_RUN = 60
 RUNS_A_BATCH = 50
@@ -61,7 +61,7 @@ def run(
     steps: int,
     first_seed: int,
     *,
-    machine: type[EngineMachine] = KeptMachine,
+    machine: type[EngineMachine] = SelectingMachine,
     shrink: bool = True,
 ) -> Report:
     """At least ``steps`` steps, in batches with seeds from ``first_seed`` on.

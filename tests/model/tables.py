@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from eventsourcing.persistence import StoredEvent
 
-from domain.commands import COMMAND, Command
+from domain.commands import COMMAND, Command, Selection
+from domain.compensation import Stage, Tried
 from domain.events import Cause, JobStatus
 from domain.options import After, JobOptions, Start
 from domain.outcomes import ClosedChunk, Fault, ItemStatus
@@ -47,13 +49,26 @@ def wrong(nature: str) -> tuple[str, bool]:
     return WRONG.get(nature, WRONG["k"])
 
 
+def is_like(select: Selection, nature: str, position: int) -> bool:
+    """Whether a failed item is wrong in the way that a retry names."""
+    code, _ = wrong(nature)
+    signatures = select.signatures
+    by_code = not select.codes or code in select.codes
+    return by_code and (not signatures or signature(code, position) in signatures)
+
+
+def signature(code: str, position: int) -> str:
+    """What the message of a failure is like: that of every other item is another."""
+    return f"{code} {'odd' if position % 2 else 'even'}"
+
+
 @dataclass(slots=True)
 class Record:
     """A record as somebody sees it who knows nothing of the engine.
 
     ``effects`` is the counter that is not idempotent. ``base`` is the value without the
     job's effect; ``pinned`` the value of an edit that an undo must not touch, unless by force:
-    then it is ``buried``, until that is undone.
+    then it is ``buried``, until that is undone. ``outside`` counts what stands elsewhere.
     """
 
     version: int = 1
@@ -62,6 +77,7 @@ class Record:
     pinned: str | None = None
     buried: str | None = None
     effects: int = 0
+    outside: int = 0
 
     def edit(self, value: str) -> None:
         """An actor changes the record by hand."""
@@ -106,6 +122,11 @@ Ledger = dict[int, ItemStatus | None]
 """What a chunk says of items; None: an undo failed, the item stays what it was."""
 
 
+@lru_cache(maxsize=2048)
+def _closed(summary: bytes) -> ClosedChunk:
+    return ClosedChunk.model_validate_json(summary)
+
+
 @dataclass(slots=True)
 class OutcomeRow:
     """The first row of a chunk wins, for ever. ``summary`` is a ClosedChunk as JSON."""
@@ -119,7 +140,15 @@ class OutcomeRow:
     @property
     def closed(self) -> ClosedChunk:
         """What the aggregate is told."""
-        return ClosedChunk.model_validate_json(self.summary)
+        return _closed(self.summary)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What an archive has of a job; ``clear``: the items can be read there."""
+
+    outcomes: Mapping[int, OutcomeRow]
+    clear: bool
 
 
 @dataclass(slots=True)
@@ -151,16 +180,20 @@ class Mark:
 class JobTables:
     """All rows of one job. ``natures`` belong to the operation, by position.
 
-    ``grave``: it must be approved, unless it is a draft that runs before its seal.
+    ``grave``: it must be approved, unless it is a draft that runs before its seal. What it does
+    ``outside`` an undo must take back first; ``tried`` is what became of that, item by item.
     ``timer`` is when the job is to be looked at, ``due`` what was last asked of it.
     ``awaits`` are the jobs whose ends it waits for. A batch has ``steps``, and each of its
-    jobs ``parent``; ``moved``: the batch has not heard how the job is now.
+    jobs ``parent``; ``moved``: the batch has not heard how the job is now. Of a job that is put
+    away ``was`` is how it had ended, ``written`` names the file that has what was ``cleared``,
+    and of which version of the job it is.
     """
 
     job_id: str
     natures: str
     slow: bool = False
     grave: bool = False
+    outside: bool = False
     options: JobOptions = field(default_factory=JobOptions)
     steps: tuple[Step, ...] = ()
     parent: str | None = None
@@ -170,6 +203,9 @@ class JobTables:
     due: float | None = None
     events: list[StoredEvent] = field(default_factory=list)
     status: JobStatus | None = None
+    was: JobStatus | None = None
+    written: tuple[int, str] | None = None
+    cleared: bool = False
     snapshot: StoredEvent | None = None
     control: Control = field(default_factory=Control)
     chunks: dict[int, ChunkRow] = field(default_factory=dict)
@@ -179,12 +215,15 @@ class JobTables:
     marks: list[Mark] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     to_undo: dict[int, set[int]] = field(default_factory=dict)
+    generation: int = 0
+    tried: dict[int, Tried] = field(default_factory=dict)
     bodies: dict[int, str] = field(default_factory=dict)
     """The natures of items that were edited."""
     forced: bool = False
     """Whether the undo overwrites what others wrote."""
+    manifest: str | None = None
     seen: dict[int, int] = field(default_factory=dict)
-    """Of an atomic job, a dry run or a job with a plan: which versions of records it has seen."""
+    """Of an atomic job, a dry run, a job with a plan or a filter: the versions that it has seen."""
 
     @property
     def approval(self) -> str:
@@ -196,6 +235,11 @@ class JobTables:
     def fed(self) -> bool:
         """Whether its items are results of another job."""
         return self.options.consumed is not None
+
+    @property
+    def ended(self) -> JobStatus | None:
+        """How the job is, or had ended before it was put away."""
+        return self.was or self.status
 
     def nature(self, position: int) -> str:
         """What the operation does with the item."""
@@ -222,11 +266,20 @@ class JobTables:
     def begin_undo(self, status: ItemStatus, parts: Sequence[Part]) -> None:
         """What stands now is to be put back, the last commit first; or only a part of it."""
         commits = sorted(self.outcomes, key=lambda chunk: -self.outcomes[chunk].sequence)
+        self.generation += 1
         self.to_undo = {target: set(self.standing(target, status)) for target in commits}
         if parts:
             named = {part.target: set(part.items) for part in parts}
             assert all(items <= self.to_undo[target] for target, items in named.items())
             self.to_undo = {t: named[t] for t in commits if t in named}
+
+    def ask_outside(self, target: int, position: int) -> None:
+        """Somebody outside is asked to take back what an item has done, the last one first."""
+        known = self.tried.get(position)
+        assert known is None or known.stage is not Stage.DONE, "asked for again what was done"
+        behind = {p for p in self.to_undo[target] if p > position}
+        spoken = {p for p in behind if p in self.tried and self.tried[p].of(self.generation)}
+        assert behind == spoken, f"item {position} is taken back before {behind - spoken}"
 
     def _undone(self, target: int, positions: set[int]) -> None:
         for other, left in self.to_undo.items():
@@ -277,6 +330,11 @@ class Store:
     now: int = 0
     mended: bool = False
     names: int = 0
+    asked: dict[str, Command] = field(default_factory=dict)
+    """What callers have asked for, by command."""
+    files: dict[str, File] = field(default_factory=dict)
+    manifests: dict[str, tuple[str, dict[int, int]]] = field(default_factory=dict)
+    """By upload, of which job a filter has found records, and at which version each."""
 
     def name(self, kind: str) -> str:
         """A fresh identifier."""

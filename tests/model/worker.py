@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from domain.commands import RecordOutcomes
+from domain.compensation import Tried
 from domain.events import Cause, JobStatus
 from domain.outcomes import ClosedChunk, Closing, ItemStatus
 from domain.ranges import Ranges
@@ -26,6 +27,10 @@ class Task:
 
     job_id: str
     claims: list[Claim]
+    tried: Tried | None = None
+    """What somebody outside has answered, which is not noted yet."""
+    known: dict[int, Tried] | None = None
+    """What was known of that when the worker began."""
 
 
 PLANNED = ItemStatus.PLANNED
@@ -135,6 +140,8 @@ class Workers:
                 work = self._commit if row.cause is Cause.COMMIT else self._prepare
             elif tables.options.plan is not None and not row.cause.undoing:
                 work = self._by_plan
+            elif tables.manifest is not None and not row.cause.undoing:
+                work = self._as_seen
             tables.settle(claim.chunk, work(tables, row))
         return True
 
@@ -165,6 +172,17 @@ class Workers:
             if position not in good:
                 ledger[position] = ItemStatus.SKIPPED
             elif self._is_changed(tables, position):
+                ledger[position] = ItemStatus.FAILED
+            else:
+                ledger[position] = self._apply_one(tables, row.chunk, position, images)
+        return outcome(self._store, row, ledger, images=images)
+
+    def _as_seen(self, tables: JobTables, row: ChunkRow) -> OutcomeRow:
+        """Rule 23: nothing that has changed since the filter has found it."""
+        ledger: Ledger = {}
+        images: dict[int, Image] = {}
+        for position in row.items:
+            if self._is_changed(tables, position):
                 ledger[position] = ItemStatus.FAILED
             else:
                 ledger[position] = self._apply_one(tables, row.chunk, position, images)
@@ -221,6 +239,7 @@ class Workers:
             return ItemStatus.PLANNED
         record = tables.records[position]
         record.effects += 1
+        record.outside += tables.outside
         if nature != "n":
             images[position] = Image(record.value, record.version + 1)
             record.version += 1
@@ -236,7 +255,7 @@ class Workers:
             if tables.nature(position) == "b" and not self._store.mended:
                 ledger[position] = None
                 continue
-            ledger[position] = _restore(tables, row, position, before.get(position), images)
+            ledger[position] = restore(tables, row, position, before.get(position), images)
         return outcome(self._store, row, ledger, images=images)
 
     # -- slow items: each result a transaction of its own ------------------------------
@@ -276,13 +295,14 @@ def _may_take_effect(tables: JobTables) -> None:
     assert tables.status in _EFFECTIVE, f"an effect after the job was confirmed {tables.status}"
 
 
-def _restore(
+def restore(
     tables: JobTables,
     row: ChunkRow,
     position: int,
     before: Image | None,
     images: dict[int, Image],
 ) -> ItemStatus:
+    """Put back what an item has left, or do it again; unless others wrote to its record."""
     record = tables.records[position]
     rollback = row.cause is Cause.ROLLBACK
     if before is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -24,7 +26,7 @@ def upgrade() -> None:
     )
 
 
-def _own() -> list[sa.Column[object]]:
+def _own() -> list[sa.Column[Any]]:
     return [
         sa.Column("id", _KEY, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -33,7 +35,7 @@ def _own() -> list[sa.Column[object]]:
     ]
 
 
-def _stamps() -> list[sa.Column[object]]:
+def _stamps() -> list[sa.Column[Any]]:
     return [
         sa.Column("created_by", sa.String(length=200), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),

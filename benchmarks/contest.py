@@ -15,6 +15,8 @@ from benchmarks.server import running
 FIRST_JOBS = 20
 
 Say = Callable[[str], None]
+Written = Callable[[Path, int], Path]
+"""Makes the file of so many items."""
 
 
 @dataclass
@@ -57,21 +59,25 @@ async def run(
     rounds: int,
     contestants: Sequence[Contestant],
     say: Say,
+    *,
+    written: Written = material.written,
 ) -> Contest:
     """All contestants in turn, ``rounds`` times; each has a fresh copy of the same database."""
-    path = material.written(folder, items)
+    path = written(folder, items)
     contest = Contest(items)
     for number in range(1, rounds + 1):
         for who in contestants:
             with place.fresh() as site:
                 contest.add(who, await who.run(site, path))
                 _require(kept(site.url), items, who)
-        say(f"{place.name}: round {number} of {rounds}, {_standing(contest)}")
+        say(f"{place.name}: round {number} of {rounds}, {_standing(contest, contestants)}")
     return contest
 
 
-def _standing(contest: Contest) -> str:
-    return f"{contest.ratio(OURS):.2f} of {REFERENCE.name}"
+def _standing(contest: Contest, contestants: Sequence[Contestant]) -> str:
+    ours = OURS if OURS in contestants else contestants[-1]
+    beside = REFERENCE if REFERENCE in contestants else contestants[1]
+    return f"{contest.ratio(ours, beside):.2f} of {beside.name}"
 
 
 async def latency(place: Place, jobs: int) -> tuple[float, float]:

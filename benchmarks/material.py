@@ -56,10 +56,11 @@ def contents() -> list[str]:
 
 def wrong(count: int) -> int:
     """How many of ``count`` items are wrong."""
-    return sum(1 for position in range(count) if _is_wrong(position))
+    return sum(1 for position in range(count) if is_wrong(position))
 
 
-def _is_wrong(position: int) -> bool:
+def is_wrong(position: int) -> bool:
+    """Whether the item at a position is one of those that are wrong."""
     return position % WRONG_EVERY == WRONG_EVERY // 2
 
 
@@ -86,7 +87,7 @@ def _item(position: int, count: int, source: random.Random, texts: list[str]) ->
         "selected_text": texts[text_id - 1][start:end],
         "confidence_score": round(source.random(), 3),
     }
-    if _is_wrong(position):
+    if is_wrong(position):
         faults = ({"start_char": -1}, {"text_id": TEXTS + 1}, {"end_char": 5000}, {"label_id": 99})
         item |= faults[position // WRONG_EVERY % len(faults)]
     return item

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.contest import Contest
-from benchmarks.contestants import Contestant
+from benchmarks.contestants import REFERENCE, Contestant
 from benchmarks.places import Place
 
 
@@ -41,17 +41,22 @@ Python {platform.python_version()}. One run, contestants in turn. The load of th
 began: {os.getloadavg()[0]:.1f}."""
 
 
-def table(place: Place, taken: Contest, contestants: Sequence[Contestant]) -> str:
-    """All contestants on one database."""
+def table(
+    place: Place,
+    taken: Contest,
+    contestants: Sequence[Contestant],
+    reference: Contestant = REFERENCE,
+) -> str:
+    """All contestants on one database; ratios are those to the reference."""
     rounds = len(taken.used[contestants[0].name])
     rows = [
         "| | seconds | items/s | ratio | CPU us an item | peak MiB |",
         "|---|---|---|---|---|---|",
     ]
     for who in contestants:
-        seconds = taken.seconds(who)
+        seconds, ratio = taken.seconds(who), taken.ratio(who, reference)
         rows.append(
-            f"| {who.name} | {seconds:.2f} | {taken.items / seconds:,.0f} | {taken.ratio(who):.2f} "
+            f"| {who.name} | {seconds:.2f} | {taken.items / seconds:,.0f} | {ratio:.2f} "
             f"| {taken.cpu(who):.1f} | {taken.peak(who):.0f} |"
         )
     told = f"{place.version}. {taken.items:,} items, median of {rounds} rounds in turn."

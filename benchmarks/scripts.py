@@ -41,6 +41,10 @@ class Store(Protocol):
 
     def read(self, sql: str) -> Sequence[Row]: ...
 
+    def ask(self, sql: str, *values: Any) -> Row | None:
+        """The first row; ``?`` marks a value."""
+        ...
+
     def insert(self, table: str, columns: Sequence[str], row: Row) -> None: ...
 
     def insert_all(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None: ...
@@ -67,6 +71,10 @@ class Sqlite:
     def read(self, sql: str) -> Sequence[Row]:
         return self._connection.execute(sql).fetchall()
 
+    def ask(self, sql: str, *values: Any) -> Row | None:
+        found: Row | None = self._connection.execute(sql, values).fetchone()
+        return found
+
     def insert(self, table: str, columns: Sequence[str], row: Row) -> None:
         self._connection.execute(_insert(table, columns, "?"), row)
 
@@ -91,6 +99,10 @@ class Postgres:
 
     def read(self, sql: str) -> Sequence[Row]:
         return self._connection.execute(sql).fetchall()
+
+    def ask(self, sql: str, *values: Any) -> Row | None:
+        found: Row | None = self._connection.execute(sql.replace("?", "%s"), values).fetchone()
+        return found
 
     def insert(self, table: str, columns: Sequence[str], row: Row) -> None:
         self._connection.execute(_insert(table, columns, "%s"), row)

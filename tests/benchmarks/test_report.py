@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import contestants
+from benchmarks import contestants, validation
 from benchmarks.contestants import BATCHES, OURS, OURS_100, SCRIPTS
 from benchmarks.peers.catalogue import HUEY, ON_REDIS, PROCRASTINATE
 
@@ -23,6 +23,14 @@ def test_the_report_has_a_row_for_every_contestant(tmp_path: Path) -> None:
     huey = [f"{HUEY.label}, tasks of {size}" for size in BATCHES]
     assert _rows(text) == [*SCRIPTS.values(), *huey, OURS.name, OURS_100.name]
     assert "## Work that waits" in text
+
+
+@pytest.mark.slow
+def test_validation_has_a_table_of_its_own(tmp_path: Path) -> None:
+    small = ("--database", "sqlite", "--items", "100", "--rounds", "1")
+    text = _reported(tmp_path, "benchmarks.validation", *small)
+    assert _rows(text) == [who.name for who in validation.contestants()]
+    assert "times as fast" in text
 
 
 @pytest.mark.slow

@@ -25,7 +25,14 @@ from streams.rates import Rate
 LOCAL: Final = Caller(tenant="local", actor="local")
 ACTOR: Final = "Countermand-Actor"
 """The header in which a proxy, or an honest caller, says who calls."""
-STREAMS: Final = frozenset({"/api/v1/jobs/{job_id}/events", "/api/v1/events", "/api/v1/ws"})
+STREAMS: Final = frozenset(
+    {
+        "/api/v1/jobs/{job_id}/events",
+        "/api/v1/events",
+        "/api/v1/ws",
+        "/api/v1/batch/ws/connect",
+    }
+)
 """The routes that take a ticket, in the query."""
 TICKET: Final = "ticket"
 _SCHEME: Final = "bearer "

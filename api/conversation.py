@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
 
 from api import ws_messages as says
 from api.connections import Counts
@@ -16,6 +17,7 @@ from api.ws_socket import CloseCode, Closing, Socket, problem_of
 from domain.errors import CountermandError, CredentialRefused
 from domain.permissions import Permission
 from streams.callers import Caller
+from streams.identity import Identity
 from streams.live import Overflow, Placed
 
 
@@ -38,22 +40,31 @@ class Conversation:
         self._turn = asyncio.Lock()
         self._following = asyncio.Event()
         self._heard_at = own.clock.monotonic()
+        self._ref = ""
+
+    async def greet(self, identity: Identity, ref: str) -> None:
+        """Tell a client that is known now who it is."""
+        await self._socket.say(says.Authenticated(data=_welcome(self._own, identity, ref)))
 
     async def listen(self) -> None:
         """Do what is asked for, message by message; raises Gone or Closing at the end."""
         while True:
             text = await self._socket.receive()
             self._heard_at = self._own.clock.monotonic()
-            ref = ""
+            self._ref = ""
             try:
-                said = says.understood(text, self._own.limits.json_depth)
-                ref = said.data.ref
-                await self._pace(said.type)
-                await self._do(said)
+                await self._answer(text)
             except CredentialRefused:
                 raise  # who is not let in any more is not answered either
             except (RequestRefused, CountermandError) as error:
-                await self._socket.refuse(problem_of(error, self._own.limits), ref)
+                await self._socket.refuse(problem_of(error, self._own.limits), self._ref)
+
+    async def _answer(self, text: bytes) -> None:
+        """Do what one message asks for."""
+        said = says.understood(text, self._own.limits.json_depth)
+        self._ref = said.data.ref
+        await self._pace(said.type)
+        await self._do(said)
 
     async def hand_on(self) -> None:
         """Send what happens to whatever is followed; raises Gone or Closing at the end."""
@@ -152,7 +163,7 @@ class Conversation:
         """What a topic has between two places, but for what another topic brings."""
         async for placed in self._logged(after, end):
             if key in topics_of(placed) and not self._interests.have(placed, but=key):
-                await self._socket.send(says.happened(placed))
+                await self._socket.send(self._worded(placed))
 
     async def _catch_up(self, after: int, end: int) -> None:
         async for placed in self._logged(after, end):
@@ -161,7 +172,11 @@ class Conversation:
     async def _send(self, placed: Placed) -> None:
         """Send it, unless nobody wants it any more."""
         if self._interests.want(placed):
-            await self._socket.send(says.happened(placed))
+            await self._socket.send(self._worded(placed))
+
+    def _worded(self, placed: Placed) -> bytes:
+        """An event as this client is told of it."""
+        return says.happened(placed)
 
     async def _logged(self, after: int, end: int) -> AsyncGenerator[Placed, None]:
         """The tenant's events with ``after < position <= end``, page by page."""
@@ -198,3 +213,15 @@ class Conversation:
 def _key(topic: says.Topic) -> Key:
     (key,) = topic.said.items()
     return key
+
+
+def _welcome(own: Edge, identity: Identity, ref: str) -> says.Welcome:
+    ends = identity.expires_at
+    return says.Welcome(
+        mode=own.callers.mode,
+        tenant=identity.caller.tenant,
+        actor=identity.caller.actor,
+        permissions=sorted(identity.caller.permissions),
+        expires_at=None if ends is None else datetime.fromtimestamp(ends, UTC).isoformat(),
+        ref=ref,
+    )

@@ -17,21 +17,34 @@ from api.parameters import MAX_ID, MAX_VERSION, Parameters, tags_of
 from api.projects import scope
 from streams.stores.log import Logged, LogPage, Tagged, is_tagged
 
+OF_PAGE = ("after", "limit", "wait")
+
 
 async def events(request: web.Request) -> web.StreamResponse:
     """``text/event-stream`` unless the client would rather have ``application/json``."""
+    return await events_of(request, request.match_info["job_id"])
+
+
+def check_query(request: web.Request) -> None:
+    """Raise RequestRefused for a parameter that these events do not take; before they are found."""
+    streamed = preferred(request, (sse.MEDIA_TYPE, JSON)) == sse.MEDIA_TYPE
+    Parameters(request, live.OF_STREAM if streamed else OF_PAGE)
+
+
+async def events_of(request: web.Request, job_id: str) -> web.StreamResponse:
+    """Those of a job that the path may call otherwise."""
     if preferred(request, (sse.MEDIA_TYPE, JSON)) == sse.MEDIA_TYPE:
-        return await live.stream(request)
-    return await page(request)
+        return await live.stream(request, job_id)
+    return await page(request, job_id)
 
 
-async def page(request: web.Request) -> web.Response:
+async def page(request: web.Request, job_id: str) -> web.Response:
     """Events behind version ``after``; ``next_after`` is where to go on, None at the end.
 
     Where there is none yet, and the job is not at rest, ``wait`` is so many seconds for one.
     """
-    own, tenant, job_id = edge(request), caller(request).tenant, request.match_info["job_id"]
-    query = Parameters(request, ("after", "limit", "wait"))
+    own, tenant = edge(request), caller(request).tenant
+    query = Parameters(request, OF_PAGE)
     after = query.integer("after", 0, MAX_VERSION) or 0
     limit = query.integer("limit", 1, own.limits.max_page) or own.limits.page
     wait = query.integer("wait", 0, own.limits.longest_wait) or 0

@@ -21,22 +21,24 @@ from domain.errors import CountermandError
 
 _HEADERS = {"Content-Type": sse.MEDIA_TYPE, "X-Accel-Buffering": "no"}
 _LAST = "last_event_id"
+OF_STREAM = (_LAST, TICKET)
+"""What the query of a job's stream may say."""
 _log = structlog.get_logger("countermand.api")
 
 
-async def stream(request: web.Request) -> web.StreamResponse:
+async def stream(request: web.Request, job_id: str) -> web.StreamResponse:
     """All events of a job behind ``Last-Event-ID``, then what happens, until it is at rest.
 
     204 when the client has seen the last event of a job at rest, so that it stops asking.
     """
     own = edge(request)
-    query = Parameters(request, (_LAST, TICKET))
+    query = Parameters(request, OF_STREAM)
     feed = Feed(
         own.queries,
         own.hub,
         own.limits,
         tenant=caller(request).tenant,
-        job_id=request.match_info["job_id"],
+        job_id=job_id,
         after=_last_seen(request, query, MAX_VERSION) or 0,
     )
     return await _sent(request, feed.frames())

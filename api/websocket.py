@@ -7,7 +7,8 @@ whether the client may still be here. Whichever ends first ends the connection.
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
@@ -17,7 +18,7 @@ from api.answers import answer
 from api.callers import TICKET
 from api.connections import Counts
 from api.conversation import Conversation
-from api.edge import IDENTITY, REQUEST_ID, Edge, caller, edge
+from api.edge import IDENTITY, REQUEST_ID, caller, edge
 from api.interests import Interests
 from api.parameters import Parameters
 from api.problems import RequestRefused, refused
@@ -25,13 +26,43 @@ from api.rules import admit_as
 from api.standing import Standing
 from api.ws_socket import CloseCode, Closing, Gone, Socket, closing_of, problem_of
 from domain.errors import CountermandError
-from streams.identity import Identity
 
 _log = structlog.get_logger("countermand.api")
 
 
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """What a first message says; without a credential it is of something else."""
+
+    credential: says.Credential | None
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """A vocabulary: how its first message is read, and who speaks it from there on."""
+
+    introduced: Callable[[bytes, int], Introduction]
+    talk: type[Conversation]
+
+
+def _introduction(text: bytes, depth: int) -> Introduction:
+    said = says.understood(text, depth)
+    known = said.data if isinstance(said, says.Authenticate) else None
+    return Introduction(known, said.data.ref)
+
+
+OURS = Manner(_introduction, Conversation)
+"""That of :mod:`api.ws_messages`."""
+
+
 async def connect(request: web.Request) -> web.StreamResponse:
     """A WebSocket; who has shown neither token nor ticket says first who it is."""
+    return await speaking(request, OURS)
+
+
+async def speaking(request: web.Request, manner: Manner) -> web.StreamResponse:
+    """A connection, from the handshake on, in one of the vocabularies."""
     own = edge(request)
     Parameters(request, (TICKET,))
     if not web.WebSocketResponse().can_prepare(request):
@@ -45,12 +76,12 @@ async def connect(request: web.Request) -> web.StreamResponse:
     socket = Socket(own.limits, own.meters, counts)
     try:
         if IDENTITY in request:
-            await _admitted(request, socket, counts)
+            await _admitted(request, socket, counts, manner)
         else:
             with own.connections.unknown():
                 await socket.open(request)
-                ref = await _introduced(request, socket)
-            await _admitted(request, socket, counts, ref)
+                ref = await _introduced(request, socket, manner)
+            await _admitted(request, socket, counts, manner, ref)
     except Closing as closing:
         await socket.close(closing)
     except Gone:
@@ -75,15 +106,15 @@ async def statistics(request: web.Request) -> web.Response:
     )
 
 
-async def _introduced(request: web.Request, socket: Socket) -> str:
+async def _introduced(request: web.Request, socket: Socket, manner: Manner) -> str:
     """Have the first message say who it is; returns its ref. Raises Closing."""
     own, ref = edge(request), ""
     try:
-        said = says.understood(await socket.receive(own.limits.ws_hello), own.limits.json_depth)
-        ref = said.data.ref
-        if not isinstance(said, says.Authenticate):
+        said = manner.introduced(await socket.receive(own.limits.ws_hello), own.limits.json_depth)
+        ref, shown = said.ref, said.credential
+        if shown is None:
             raise refused(401, "unauthenticated", "say first who you are: authenticate")
-        token, ticket = said.data.token or "", said.data.ticket or ""
+        token, ticket = shown.token or "", shown.ticket or ""
         identity = await own.callers.prove(request, token=token, ticket=ticket)
         await admit_as(request, identity)
     except TimeoutError:
@@ -95,7 +126,9 @@ async def _introduced(request: web.Request, socket: Socket) -> str:
     return ref
 
 
-async def _admitted(request: web.Request, socket: Socket, counts: Counts, ref: str = "") -> None:
+async def _admitted(
+    request: web.Request, socket: Socket, counts: Counts, manner: Manner, ref: str = ""
+) -> None:
     """Serve a client that is known, if there is a place for it."""
     own, identity = edge(request), request[IDENTITY]
     counts.tenant = identity.caller.tenant
@@ -105,8 +138,8 @@ async def _admitted(request: web.Request, socket: Socket, counts: Counts, ref: s
             if not socket.response.prepared:
                 await socket.open(request)
             async with scope:
-                await socket.say(says.Authenticated(data=_welcome(own, identity, ref)))
-                talk = Conversation(own, socket, counts, Standing(request), identity.caller)
+                talk = manner.talk(own, socket, counts, Standing(request), identity.caller)
+                await talk.greet(identity, ref)
                 await _first_of(talk)
     except TimeoutError:
         raise Closing(CloseCode.GOING_AWAY, "the server shuts down; connect again") from None
@@ -130,15 +163,3 @@ async def _first_of(talk: Conversation) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
         task.result()
-
-
-def _welcome(own: Edge, identity: Identity, ref: str) -> says.Welcome:
-    ends = identity.expires_at
-    return says.Welcome(
-        mode=own.callers.mode,
-        tenant=identity.caller.tenant,
-        actor=identity.caller.actor,
-        permissions=sorted(identity.caller.permissions),
-        expires_at=None if ends is None else datetime.fromtimestamp(ends, UTC).isoformat(),
-        ref=ref,
-    )

@@ -44,6 +44,7 @@ TAGS: Final[Mapping[str, str]] = {
     "Retention": "How long jobs at rest are kept.",
     "Webhooks": "Where a tenant is told what happens, and what has come of it.",
     "Projects": "The annotation platform: projects, and their records one by one.",
+    "Bulk operations": "The annotation platform: many annotations at once, and how that goes.",
     "Pages": "For people with a browser.",
     "Machines": "For probes, scrapers and programs that read this document.",
 }

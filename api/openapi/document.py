@@ -19,6 +19,7 @@ from api.openapi.common import ALWAYS, CLOSED, IF_NONE_MATCH, PLACES, SENT
 from api.openapi.examples import example_of
 from api.openapi.jobs import CONTROL
 from api.openapi.others import OTHERS
+from api.openapi.platform_bulk import PLATFORM_BULK
 from api.openapi.platform_records import PLACES as OF_PLATFORM
 from api.openapi.platform_records import PLATFORM_RECORDS
 from api.openapi.reading import READING
@@ -36,6 +37,7 @@ TOLD: Mapping[tuple[str, str], Told] = {
     **WATCHING,
     **SENDING,
     **PLATFORM_RECORDS,
+    **PLATFORM_BULK,
     **OTHERS,
 }
 """What is said of each route, by method and path."""

@@ -254,7 +254,10 @@ IF_MATCH: Final = Parameter(
 WRITTEN: Final = ("record_not_found", "role_lacking", "edit_refused", "record_refused")
 """What may be said of a write."""
 _BODILESS: Final = ("invalid", "unsupported_media_type")
-PLACES: Final = {f"{kind.one}_id": (f"The {kind.one}.", whole(0, MAX_ID), 1) for kind in KINDS}
+PLACES: Final = {
+    f"{one}_id": (f"The {one}.", whole(0, MAX_ID), 1)
+    for one in (*(kind.one for kind in KINDS), "operation")
+}
 """What stands in the braces of the paths."""
 
 

@@ -63,11 +63,35 @@ def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:
         ("PATCH", "PROJECT"): [_asked(body={"name": "y"})],
         ("DELETE", "PROJECT"): [_asked()],
     }
-    for name, new in RECORDS.items():
+    batch, options = "/api/v1/batch/annotations", {"max_workers": 2, "chunk_size": "auto"}
+    project = {"project_id": 1}
+    new = [RECORDS["annotations"]]
+    found |= {
+        ("POST", f"{batch}/create"): [_asked(body=project | options | {"annotations": new})],
+        ("PUT", f"{batch}/update"): [
+            _asked(body=project | {"updates": [{"id": 1, "confidence_score": 1}]}),
+            _asked(body=project | {"filter": {"text_id": 9}, "set": {"confidence_score": 1}}),
+        ],
+        ("DELETE", f"{batch}/delete"): [
+            _asked(body=project | {"ids": [999]}),
+            _asked(body=project | {"filter": {"created_by": "nobody"}, "confirm": "none"}),
+        ],
+        ("GET", "/api/v1/batch/operations"): [_asked(), _asked(query={"project_id": 1})],
+        ("GET", "/api/v1/batch/ws/connect"): [_asked()],
+        ("GET", "OPERATION/status"): [_asked()],
+        ("GET", "OPERATION/history"): [_asked(), _asked(query={"db_log_interval": 0})],
+        ("GET", "OPERATION/events"): [
+            _asked(headers=SSE),
+            _asked(headers={**SSE, "Last-Event-ID": "1000"}),
+            _asked(headers=JSON),
+        ],
+        ("DELETE", "OPERATION/cancel"): [_asked(), _asked(body={"roll_back": True})],
+    }
+    for name, fields in RECORDS.items():
         path, one = f"PROJECT/{name}", f"PROJECT/{name}/{ONES[name].upper()}"
         found |= {
             ("GET", path): [_asked(), _asked(query={"limit": 5, "offset": 0})],
-            ("POST", path): [_asked(body=OTHERS.get(name, new))],
+            ("POST", path): [_asked(body=OTHERS.get(name, fields))],
             ("GET", one): [_asked()],
             ("PATCH", one): [_asked(body={}), _asked(body={"version": 1})],
             ("DELETE", one): [_asked(), _asked(headers={"If-Match": '"1"'})],
@@ -194,6 +218,7 @@ _PLACES = {
     "{kind:[^/]{1,200}}": "KIND",
     "{name:[^/]{1,100}}": "LIMIT",
     "/api/v1/projects/{project_id:[0-9]{1,19}}": "PROJECT",
+    "/api/v1/batch/operations/{operation_id:[0-9]{1,19}}": "OPERATION",
     **{f"{{{one}_id:[0-9]{{1,19}}}}": one.upper() for one in ONES.values()},
 }
 
@@ -248,4 +273,4 @@ def filled(method: str, path: str, how: Mapping[str, Any], ids: Mapping[str, str
 def has_ids(route: Route) -> bool:
     """Whether the path speaks of something that belongs to a tenant."""
     _, path = named(route)
-    return any(name in path for name in ("JOB", "RECORD", "KEY", "WEBHOOK", "PROJECT"))
+    return any(name in path for name in ("JOB", "RECORD", "KEY", "WEBHOOK", "PROJECT", "OPERATION"))

@@ -35,7 +35,7 @@ from tests.api.shop import Shop
 from tests.api.test_tenants import NOBODYS, OURS, REGISTRY, _ours
 
 SPOKEN = [route for route in ROUTES if route.method != "*"]
-METHODS = ("GET", "POST", "PATCH", "DELETE")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 IDS = {**NOBODYS, "KIND": "stock.*", "LIMIT": "queue:stock"}
 OPERATIONS = {(method, path): said for method, path, said in operations()}
 
@@ -247,7 +247,9 @@ async def test_every_route_answers_as_is_said(shop: Shop) -> None:
     missing = {told.name for told in TOLD.values()} - well
     # Commands that the jobs of before leave nothing to do for are answered as others are.
     commands = {told.name for told in TOLD.values() if told.tag in ("Submit", "Control")}
+    commands.add("cancelOperation")
     # A WebSocket is opened by no request like these, and what others refer to is not deleted.
     referred = {"deleteProject", "deleteText", "deleteLabel", "deleteImage"}
-    assert missing < commands | referred | {"openWebSocket"}, missing
+    sockets = {"openWebSocket", "openOperationsWebSocket"}
+    assert missing < commands | referred | sockets, missing
     assert "submitJob" in well

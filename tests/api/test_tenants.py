@@ -14,6 +14,7 @@ from api.app import ROUTES
 from domain.operation import Context, operation
 from domain.outcomes import Done, Result
 from domain.registry import Registry
+from domain.systems.annotations.kinds import ANNOTATIONS
 from streams.bootstrap import embedded
 from streams.settings import Settings
 from tests.api.matrix import CLOSED, ONES, RECORDS, WAYS, Request, has_ids, named, requests
@@ -27,6 +28,7 @@ OURS, THEIRS = bearer("acme", *ROLES), bearer("other", *ROLES, actor="eve")
 NOBODYS = {"JOB": f"{JOBS}/nobodys", "OTHER": "nobodys", "POSITION": "0", "TENANT": "t"}
 NOBODYS |= {"RECORD": "/api/v1/records/stock/999999", "KEY": "f" * 32, "WEBHOOK": "e" * 32}
 NOBODYS |= {"PROJECT": "/api/v1/projects/999999"}
+NOBODYS |= {"OPERATION": "/api/v1/batch/operations/999999"}
 NOBODYS |= {one.upper(): "999999" for one in ONES.values() if one != "project"}
 SECRET = "confidential"
 
@@ -37,7 +39,7 @@ def wipe(ctx: Context, item: Addition) -> Result:
     return Done()
 
 
-REGISTRY = Registry([*operations, wipe])
+REGISTRY = Registry([*operations, wipe, *ANNOTATIONS.operations])
 
 
 @pytest.fixture
@@ -82,7 +84,10 @@ async def _our_project(shop: Shop) -> dict[str, str]:
     for kind, new in RECORDS.items():
         made = await shop.post(f"{path}/{kind}", json=new, **headers)
         assert 1 in (made.get("id"), made.get(f"{ONES[kind]}_id")) or kind == "members"
-    return {"PROJECT": path, **{one.upper(): "1" for one in ONES.values() if one != "project"}}
+    body = {"project_id": project["project_id"], "annotations": [RECORDS["annotations"]]}
+    done = await shop.post("/api/v1/batch/annotations/create", json=body, headers=OURS)
+    own = {"PROJECT": path, "OPERATION": f"/api/v1/batch/operations/{done['operation_id']}"}
+    return {**own, **{one.upper(): "1" for one in ONES.values() if one != "project"}}
 
 
 async def answer_to(shop: Shop, asked: Request, headers: dict[str, str]) -> tuple[int, bytes]:

@@ -10,9 +10,12 @@ import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any, get_args
 
+import pytest
+
 from domain.commands import Adjustment, Editing, JobSpec
 from domain.compensation import Stage
 from domain.errors import JobNotFound, RecordNotFound
+from domain.systems.annotations.kinds import LABELS
 from streams.callers import Caller
 from streams.diffs import Run
 from streams.gateway import Gateway
@@ -21,6 +24,7 @@ from streams.plans import Plans
 from streams.previewing import Page, WantedUndo
 from streams.queries import Queries
 from streams.saying import Verb
+from streams.systems.annotations import Platform
 from tests.engine.conftest import Desk, lines
 
 EVE = Caller("other", "eve")
@@ -51,6 +55,18 @@ SPECIAL: dict[tuple[str, str], dict[str, Any]] = {
     ("undo_preview", "wanted"): {"value": WantedUndo()},
     ("adjust", "wanted"): {"value": Adjustment(priority=9)},
     ("edit", "wanted"): {"value": Editing(drop=(0,))},
+}
+PLATFORM: dict[str, Callable[[int], Any]] = {
+    "caller": lambda _: EVE,
+    "project_id": lambda project_id: project_id,
+    "kind": lambda _: LABELS,
+    "key": lambda _: 1,
+    "operation_id": lambda _: 1,
+    "fields": lambda _: {"name": "b"},
+    "wanted": lambda _: {},
+    "limit": lambda _: 10,
+    "offset": lambda _: 0,
+    "version": lambda _: None,
 }
 OWN = {"submit", "submit_selected", "submit_batch", "open", "jobs", "log"}
 """What speaks of no job that is there: it makes one, or lists one's own."""
@@ -123,3 +139,22 @@ async def test_nobody_is_told_of_jobs_of_another_tenant(desk: Desk) -> None:
     assert (await desk.engine.queries.jobs(EVE.tenant)).items == []
     assert (await desk.engine.queries.log(EVE.tenant, 0, 100)).events == []
     assert (await desk.engine.queries.log("local", 0, 100)).events != []
+
+
+async def test_nobody_is_told_of_projects_of_another_tenant(desk: Desk) -> None:
+    platform, tester = desk.engine.annotations, Caller("local", "tester")
+    project_id = (await platform.create_project(tester, {"name": "letters"}))["id"]
+    label = await platform.create(tester, project_id, LABELS, {"name": "a"})
+    numbered = await platform.number(tester, project_id, "annotations.create", "job-1")
+    assert (label["id"], numbered.operation_id) == (1, 1)
+    asked = 0
+    for name, parameters in _methods(Platform):
+        if name not in ("projects", "operations", "create_project", "number"):
+            given = {each: PLATFORM[each](project_id) for each in parameters if each != "self"}
+            with pytest.raises(RecordNotFound):
+                await getattr(platform, name)(**given)
+            asked += 1
+    assert asked >= 7
+    assert (await platform.projects(EVE, {}, limit=10, offset=0)).total == 0
+    assert (await platform.operations(EVE, {}, limit=10, offset=0)).total == 0
+    assert await platform.record(tester, project_id, LABELS, 1) == label

@@ -6,16 +6,25 @@ All of them take ``participate``: what somebody may do in a project, their role 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from api.rules import Route, needs
-from api.systems.annotations import records
+from api.systems.annotations import bulk, bulk_bodies, records, socket
+from api.systems.annotations.operation_documents import OPERATIONS, SOCKET
 from domain.permissions import Permission
 from domain.systems.annotations.kinds import IN_PROJECTS, PROJECTS, Kind
+from domain.systems.annotations.roles import ProjectRole
 
 _TAKING_PART = needs(Permission.PARTICIPATE)
 _ALL: Final = records.PROJECTS_PATH
 _PROJECT: Final = f"{_ALL}/{{project_id:[0-9]{{1,19}}}}"
+BATCH: Final = "/api/v1/batch/annotations"
+_OPERATION: Final = f"{OPERATIONS}/{{operation_id:[0-9]{{1,19}}}}"
+
+_CREATE: Final = bulk.submit(bulk_bodies.creates, ProjectRole.ANNOTATOR)
+_UPDATE: Final = bulk.submit(bulk_bodies.updates, ProjectRole.ANNOTATOR)
+_DELETE: Final = bulk.submit(bulk_bodies.deletes, ProjectRole.MANAGER)
 
 
 def _one(kind: Kind, path: str) -> Iterator[Route]:
@@ -36,4 +45,13 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", _ALL, records.create_project, needs(Permission.SUBMIT)),
     *_one(PROJECTS, _PROJECT),
     *(route for kind in IN_PROJECTS for route in _of(kind)),
+    Route("POST", f"{BATCH}/create", _CREATE, _TAKING_PART),
+    Route("PUT", f"{BATCH}/update", _UPDATE, _TAKING_PART),
+    Route("DELETE", f"{BATCH}/delete", _DELETE, _TAKING_PART),
+    Route("GET", OPERATIONS, bulk.index, _TAKING_PART),
+    Route("GET", f"{_OPERATION}/status", bulk.status, _TAKING_PART),
+    Route("GET", f"{_OPERATION}/history", bulk.history, _TAKING_PART),
+    Route("GET", f"{_OPERATION}/events", bulk.live, _TAKING_PART),
+    Route("DELETE", f"{_OPERATION}/cancel", bulk.cancel, _TAKING_PART),
+    Route("GET", SOCKET, socket.connect, replace(_TAKING_PART, late=True)),
 )

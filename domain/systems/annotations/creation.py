@@ -9,7 +9,7 @@ from domain.operation import Context, operation
 from domain.outcomes import Done, Failed, Result
 from domain.systems.annotations import tables
 from domain.systems.annotations.lookup import Selection, labels_of, selections
-from domain.systems.annotations.models import InProject, NewAnnotation, as_text
+from domain.systems.annotations.models import Creation, NewAnnotation, as_text
 
 _COLUMNS = (
     "project_id",
@@ -30,7 +30,7 @@ Row = tuple[Any, ...]
 @operation(
     "annotations.create",
     item=NewAnnotation,
-    params=InProject,
+    params=Creation,
     per="chunk",
     independent=True,
     tables=[tables.annotations],

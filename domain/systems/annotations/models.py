@@ -52,6 +52,15 @@ class InProject(_Wire):
     project_id: Id
 
 
+class Creation(InProject):
+    """Parameters of ``annotations.create``.
+
+    ``validate_before_create`` off leaves out the layers of quality, consistency and own rules.
+    """
+
+    validate_before_create: bool = True
+
+
 class MayBeInProject(_Wire):
     """Parameters of changes: with ``project_id``, annotations of others are not found."""
 

@@ -12,9 +12,11 @@ from domain.systems.annotations.kinds import MEMBERS, PROJECTS, Kind
 from domain.systems.annotations.roles import ProjectRole
 from streams.callers import Caller
 from streams.stores.database import Database
-from streams.systems.annotations import reading
+from streams.systems.annotations import numbers, reading
 from streams.systems.annotations.access import Seat, seat_of, visible
 from streams.systems.annotations.editing import Editor
+from streams.systems.annotations.load import Load
+from streams.systems.annotations.numbers import Numbered
 from streams.systems.annotations.reading import Row, Rows
 
 T = TypeVar("T")
@@ -30,6 +32,7 @@ class Platform:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self.load = Load()
 
     async def seat(self, caller: Caller, project_id: int) -> Seat:
         """Who the caller is in a project."""
@@ -123,6 +126,30 @@ class Platform:
             editor.delete(kind, project_id, key, version)
 
         await self._write(caller, project_id, kind, write, key=key)
+
+    async def number(self, caller: Caller, project_id: int, kind: str, job_id: str) -> Numbered:
+        """The number of a job that the caller has submitted."""
+        now = self._clock.now().timestamp()
+        return await self._database.write(
+            lambda c: numbers.give(c, caller, project_id, kind, job_id, now)
+        )
+
+    async def operation(self, caller: Caller, operation_id: int) -> tuple[Numbered, Seat]:
+        """A bulk operation, and who the caller is in its project."""
+
+        def read(connection: Connection) -> tuple[Numbered, Seat]:
+            found = numbers.find(connection, caller, operation_id)
+            return found, seat_of(connection, caller, found.project_id)
+
+        return await self._database.read(read)
+
+    async def operations(
+        self, caller: Caller, wanted: Mapping[str, Any], *, limit: int, offset: int
+    ) -> Rows:
+        """A page of the operations in projects that the caller may see, the latest first."""
+        return await self._database.read(
+            lambda c: numbers.page(c, caller, wanted, limit=limit, offset=offset)
+        )
 
     async def _write(
         self,

@@ -38,5 +38,6 @@ async def test_the_guide_does_what_it_says(tmp_path: Path) -> None:
         for script in SCRIPTS:
             printed = await _run(shop, script)
             assert "urn:countermand:problem" not in printed, printed
-        (made,) = (await shop.get("/api/v1/projects/1/annotations", params={"limit": 1}))["items"]
+        page = await shop.get("/api/v1/projects/1/annotations", params={"limit": 1})
+        (made,) = page["items"]
     assert (made["selected_text"], made["confidence_score"], made["version"]) == ("Ada", 1, 2)

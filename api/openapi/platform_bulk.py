@@ -1,0 +1,346 @@
+"""Platform bulk: what is said of the routes that work on many annotations at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, Field
+
+from api import sse
+from api.jobs import Cancel
+from api.openapi import answers
+from api.openapi.common import COMMAND, IF_MATCH, INSISTING, KEY, LIMIT
+from api.openapi.moments import BEGIN, JOB
+from api.openapi.platform_records import PAGING
+from api.openapi.telling import (
+    MOMENT,
+    Answer,
+    Body,
+    Parameter,
+    Schema,
+    Told,
+    one_of,
+    query,
+    whole,
+)
+from api.openapi.watching import WAIT
+from api.parameters import MAX_ID, MAX_VERSION
+from api.systems.annotations.asked import MAX_WORDS
+from api.systems.annotations.bulk import KINDS, LOG_INTERVAL, MAX_HISTORY, MAX_INTERVAL
+from api.systems.annotations.bulk_bodies import Creates, Deletes, Updates
+from api.systems.annotations.operation_documents import OPERATIONS, SOCKET, links
+from domain.events import JobStatus
+from domain.values import Value
+
+TAG: Final = "Bulk operations"
+_BATCH: Final = "/api/v1/batch/annotations"
+_ONE: Final = f"{OPERATIONS}/{{operation_id}}"
+_EACH = Field(description="Each as its operation wants it (GET /api/v1/operations).")
+
+
+class NewAnnotations(Creates):
+    """Annotations to create."""
+
+    annotations: Annotated[tuple[Any, ...], _EACH]
+
+
+class ChangedAnnotations(Updates):
+    """Annotations to change: ``updates`` of each, or ``set`` for all that the filter matches."""
+
+    updates: Annotated[tuple[Any, ...] | None, _EACH] = None
+
+
+class Figures(Value):
+    """How many items there are in all, and how many of them are how."""
+
+    total: int
+    processed: int
+    succeeded: int
+    failed: int
+    skipped: int
+    rolled_back: int
+    conflict: int
+
+
+class ListedOperation(Figures):
+    """A bulk operation in a list, which may lag a little behind."""
+
+    operation_id: int
+    job_id: str
+    project_id: int
+    type: str
+    name: str
+    status: JobStatus
+    current_step: str
+    progress_percentage: float | None
+    items_per_second: float | None
+    eta_seconds: float | None
+    created_by: str
+    created_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    dry_run: bool
+    links: dict[str, str]
+
+
+class BulkOperation(ListedOperation):
+    """A bulk operation as it is now; of the workers in all, 100 % of a processor is one."""
+
+    items_per_second_mean: float | None
+    elapsed_seconds: float | None
+    reason: str
+    workers: int | None
+    cpu_percent: float | None
+    memory_bytes: int | None
+
+
+class BulkOperations(Value):
+    """A page of bulk operations."""
+
+    items: tuple[ListedOperation, ...]
+    total: int
+    limit: int
+    offset: int
+
+
+class Snapshot(Figures):
+    """How far an operation was at a moment."""
+
+    at: datetime
+    status: JobStatus
+    progress_percentage: float | None
+    items_per_second: float | None
+    eta_seconds: float | None
+
+
+class ProgressHistory(Value):
+    """Snapshots of an operation, first to last."""
+
+    operation_id: int
+    db_log_interval: int
+    items: tuple[Snapshot, ...]
+
+
+def platform_bulk() -> Iterator[BaseModel]:
+    """An answer of each kind."""
+    figures: dict[str, Any] = {"total": 2, "processed": 0, "succeeded": 0, "failed": 0}
+    figures |= {"skipped": 0, "rolled_back": 0, "conflict": 0}
+    rates: dict[str, Any] = {"items_per_second": None, "eta_seconds": None}
+    known: dict[str, Any] = {
+        **figures,
+        **rates,
+        "operation_id": 1,
+        "job_id": JOB,
+        "project_id": 1,
+        "type": KINDS[0],
+        "name": "",
+        "status": JobStatus.PENDING,
+        "current_step": "waiting",
+        "progress_percentage": 0.0,
+        "created_by": "ada",
+        "created_at": BEGIN,
+        "started_at": None,
+        "finished_at": None,
+        "dry_run": False,
+        "links": links(1),
+    }
+    listed = ListedOperation(**known)
+    yield listed
+    yield BulkOperation(
+        **known,
+        items_per_second_mean=None,
+        elapsed_seconds=None,
+        reason="",
+        workers=1,
+        cpu_percent=12.5,
+        memory_bytes=150_000_000,
+    )
+    yield BulkOperations(items=(listed,), total=1, limit=100, offset=0)
+    shot = Snapshot(**figures, **rates, at=BEGIN, status=JobStatus.PENDING, progress_percentage=0.0)
+    yield ProgressHistory(operation_id=1, db_log_interval=LOG_INTERVAL, items=(shot,))
+
+
+_LATER = {
+    name: {"operation_id": "$response.body#/operation_id"}
+    for name in ("showOperation", "showOperationHistory", "cancelOperation")
+}
+_ACCEPTED = Answer(
+    about="The operation; its job goes on by itself.",
+    model=BulkOperation,
+    located=True,
+    links=_LATER,
+)
+_SUBMITTED: Final = (
+    *COMMAND,
+    "record_not_found",
+    "role_lacking",
+    "quota_exceeded",
+    "unknown_operation",
+    "selection_unconfirmed",
+    "records_overtaken",
+    "record_refused",
+    "job_not_found",
+)
+_WORDS: Schema = {"type": "string", "maxLength": MAX_WORDS, "pattern": "^[^\\x00]*$"}
+
+
+def _submit(name: str, about: str, model: type[BaseModel], examples: Mapping[str, Any]) -> Told:
+    return Told(
+        name=name,
+        tag=TAG,
+        about=about,
+        parameters=(KEY,),
+        body=Body(model=model, required=True, examples=examples),
+        answers={202: _ACCEPTED},
+        problems=_SUBMITTED,
+    )
+
+
+PLATFORM_BULK: Final[Mapping[tuple[str, str], Told]] = {
+    ("POST", f"{_BATCH}/create"): _submit(
+        "createAnnotations",
+        "New annotations on the texts of a project.\n\nTakes the role `annotator`.",
+        NewAnnotations,
+        {
+            "one": {
+                "project_id": 1,
+                "annotations": [{"text_id": 1, "label_id": 1, "start_char": 0, "end_char": 3}],
+                "validate_before_create": True,
+                "rollback_on_error": True,
+            }
+        },
+    ),
+    ("PUT", f"{_BATCH}/update"): _submit(
+        "updateAnnotations",
+        "Other values for annotations, each by its id, or all that a filter matches now.\n\n"
+        "Takes the role `annotator`.",
+        ChangedAnnotations,
+        {
+            "each": {"project_id": 1, "updates": [{"id": 1, "confidence_score": 0.5}]},
+            "all that match": {
+                "project_id": 1,
+                "filter": {"label_id": 1, "confidence_max": 0.3},
+                "set": {"label_id": 2},
+            },
+        },
+    ),
+    ("DELETE", f"{_BATCH}/delete"): _submit(
+        "deleteAnnotations",
+        "Delete annotations by their ids, or all that a filter matches now.\n\n"
+        "Takes the role `manager`.",
+        Deletes,
+        {
+            "these": {"project_id": 1, "ids": [1, 2]},
+            "all that match": {"project_id": 1, "filter": {"created_by": "model-7"}},
+        },
+    ),
+    ("GET", OPERATIONS): Told(
+        name="listOperationsOfPlatform",
+        tag=TAG,
+        parameters=(
+            query("status", "Those in this status.", one_of(*(each.value for each in JobStatus))),
+            query("type", "Those of this kind.", one_of(*KINDS)),
+            query("project_id", "Those of this project.", whole(1, MAX_ID)),
+            query("created_by", "Those that this one has started.", _WORDS),
+            query("created_after", "Started then or later.", MOMENT),
+            query("created_before", "Started before.", MOMENT),
+            *PAGING,
+        ),
+        answers={200: Answer(about="A page.", model=BulkOperations)},
+    ),
+    ("GET", f"{_ONE}/status"): Told(
+        name="showOperation",
+        tag=TAG,
+        answers={200: Answer(about="The operation.", model=BulkOperation)},
+        problems=("record_not_found", "job_not_found"),
+    ),
+    ("GET", f"{_ONE}/history"): Told(
+        name="showOperationHistory",
+        tag=TAG,
+        parameters=(
+            query(
+                "max_history_size",
+                "So many snapshots at most, spread over the whole course.",
+                whole(2, MAX_HISTORY, MAX_HISTORY),
+            ),
+            query(
+                "db_log_interval",
+                "Seconds between two of them at least, but for the last.",
+                whole(0, MAX_INTERVAL, LOG_INTERVAL),
+            ),
+        ),
+        answers={200: Answer(about="The snapshots.", model=ProgressHistory)},
+        problems=("record_not_found", "job_not_found"),
+    ),
+    ("GET", f"{_ONE}/events"): Told(
+        name="readOperationEvents",
+        tag=TAG,
+        parameters=(
+            query("after", "With JSON: events behind this version.", whole(0, MAX_VERSION)),
+            LIMIT,
+            WAIT,
+            query(
+                "last_event_id",
+                "With the live stream: as `Last-Event-ID`, for who cannot send a header.",
+                whole(0, MAX_VERSION),
+            ),
+            Parameter(
+                name="Last-Event-ID",
+                about="The last version seen; the live stream goes on behind it.",
+                schema=whole(0, MAX_VERSION),
+                place="header",
+            ),
+        ),
+        answers={
+            200: Answer(
+                about="The live stream of its job (`text/event-stream`, unless JSON is rather "
+                "wanted), until it is at rest; or a page of events.",
+                model=answers.Events,
+                others={
+                    sse.MEDIA_TYPE: 'event: job.paused\nid: 3\ndata: {"job_id": "...", '
+                    '"version": 3, "status": "paused"}\n\n'
+                },
+            ),
+            204: Answer(about="The client has seen the last event of a job at rest."),
+        },
+        problems=(
+            "record_not_found",
+            "job_not_found",
+            "not_acceptable",
+            "bad_last_event_id",
+            "quota_exceeded",
+            "too_many_streams",
+        ),
+    ),
+    ("DELETE", f"{_ONE}/cancel"): Told(
+        name="cancelOperation",
+        tag=TAG,
+        about="Nothing more of it is done; with `roll_back` what was done is put back.\n\n"
+        "Takes the role `manager` for what somebody else has started.",
+        parameters=(KEY, IF_MATCH),
+        body=Body(model=Cancel, examples={"put back": {"roll_back": True}, "only stop": {}}),
+        answers={202: _ACCEPTED},
+        problems=(
+            *COMMAND,
+            *INSISTING,
+            "record_not_found",
+            "job_not_found",
+            "role_lacking",
+            "not_reversible",
+        ),
+    ),
+    ("GET", SOCKET): Told(
+        name="openOperationsWebSocket",
+        tag=TAG,
+        answers={
+            101: Answer(
+                about="The connection; what it carries is in docs/annotations.md. Who shows "
+                "neither token nor ticket says first who it is."
+            )
+        },
+        problems=("upgrade_required", "quota_exceeded", "too_many_streams"),
+        ticket=True,
+    ),
+}

@@ -1,0 +1,157 @@
+"""Bulk: many annotations at once, as jobs of the engine, under numbers of the platform's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from api import bodies, events
+from api.answers import answer
+from api.conditions import if_version
+from api.edge import Edge, caller, edge
+from api.jobs import Cancel
+from api.models import checked
+from api.parameters import MAX_ID, Parameters
+from api.submissions import streamed
+from api.submit import idempotency_key
+from api.systems.annotations import operation_documents as documents
+from api.systems.annotations.asked import number, paging, words
+from api.systems.annotations.bulk_bodies import Understand, Wanted, turned_back
+from domain.errors import InvalidCommand
+from domain.events import JobStatus
+from domain.permissions import Permission
+from domain.systems.annotations.kinds import ANNOTATIONS
+from domain.systems.annotations.roles import ProjectRole
+from streams.callers import Caller
+from streams.saying import More
+from streams.stores.decisions import Decision
+from streams.systems.annotations.numbers import FILTERS, Numbered
+
+MAX_HISTORY: Final = 1000
+LOG_INTERVAL: Final = 10
+MAX_INTERVAL: Final = 86_400
+KINDS: Final = tuple(operation.kind for operation in ANNOTATIONS.operations)
+
+_WORKS: Final = frozenset({Permission.VIEW, Permission.SUBMIT, Permission.UNDO})
+_STATUSES: Final = tuple(status.value for status in JobStatus)
+
+
+def submit(understand: Understand, needed: ProjectRole) -> Handler:
+    """The handler of one bulk operation, which takes a role in the project."""
+
+    async def handle(request: web.Request) -> web.Response:
+        own, who, key = edge(request), caller(request), idempotency_key(request)
+        Parameters(request, ())
+        read = partial(understand, depth=own.limits.json_depth)
+        wanted: Wanted = await bodies.read(request, own.limits, own.limits.json_body, read)
+        seat = await own.annotations.seat(who, wanted.project_id)
+        seat.demand(needed, f"to run {wanted.spec.operation}")
+        decision = await _submitted(own, allowed(who), wanted, key)
+        kind = wanted.spec.operation
+        found = await own.annotations.number(who, wanted.project_id, kind, decision.job_id)
+        return await _accepted(own, found, decision, who)
+
+    return handle
+
+
+async def status(request: web.Request) -> web.Response:
+    """How an operation is, with what the workers use."""
+    own, who = edge(request), caller(request)
+    Parameters(request, ())
+    found, _ = await own.annotations.operation(who, number(request, "operation_id"))
+    job = await own.queries.job(who.tenant, found.job_id)
+    load = own.annotations.load.look(await own.situation.workers())
+    document = documents.status_document(found, job, own.clock.now(), load)
+    return answer(document, version=job.version)
+
+
+async def index(request: web.Request) -> web.Response:
+    """The operations in projects that the caller may see, the latest first."""
+    own, query = edge(request), Parameters(request, (*FILTERS, "limit", "offset"))
+    limit, offset = paging(query)
+    after, before = query.moment("created_after"), query.moment("created_before")
+    read: dict[str, Any] = {
+        "status": query.choice("status", _STATUSES),
+        "type": query.choice("type", KINDS),
+        "project_id": query.integer("project_id", 1, MAX_ID),
+        "created_by": words(query, "created_by"),
+        "created_after": None if after is None else after.timestamp(),
+        "created_before": None if before is None else before.timestamp(),
+    }
+    wanted = {name: value for name, value in read.items() if value is not None}
+    rows = await own.annotations.operations(caller(request), wanted, limit=limit, offset=offset)
+    items = [documents.listed(row["number"], row["document"]) for row in rows.items]
+    return answer({"items": items, "total": rows.total, "limit": limit, "offset": offset})
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """Nothing more of it is done; with ``roll_back`` what was done is put back."""
+    own, who = edge(request), caller(request)
+    Parameters(request, ())
+    body = checked(Cancel, await bodies.read_optional(request, own.limits), own.limits.json_depth)
+    found, seat = await own.annotations.operation(who, number(request, "operation_id"))
+    mine = found.created_by == who.actor
+    seat.demand(ProjectRole.ANNOTATOR if mine else ProjectRole.MANAGER, "to cancel an operation")
+    decision = await own.gateway.command(
+        allowed(who),
+        found.job_id,
+        "cancel",
+        body.reason,
+        key=idempotency_key(request),
+        more=More(roll_back=body.roll_back, graceful=body.graceful, if_version=if_version(request)),
+    )
+    return await _accepted(own, found, decision, who)
+
+
+async def history(request: web.Request) -> web.Response:
+    """How an operation went: snapshots of its progress, from what is stored of it."""
+    own, who = edge(request), caller(request)
+    query = Parameters(request, ("max_history_size", "db_log_interval"))
+    most = query.integer("max_history_size", 2, MAX_HISTORY) or MAX_HISTORY
+    said = query.integer("db_log_interval", 0, MAX_INTERVAL)
+    interval = LOG_INTERVAL if said is None else said
+    found, _ = await own.annotations.operation(who, number(request, "operation_id"))
+    course = await own.queries.course(who.tenant, found.job_id, most)
+    return answer(
+        {
+            "operation_id": found.operation_id,
+            "db_log_interval": interval,
+            "items": documents.snapshots(course, interval),
+        }
+    )
+
+
+async def live(request: web.Request) -> web.StreamResponse:
+    """The events of an operation's job: ``text/event-stream``, or pages of JSON."""
+    who = caller(request)
+    events.check_query(request)
+    found, _ = await edge(request).annotations.operation(who, number(request, "operation_id"))
+    return await events.events_of(request, found.job_id)
+
+
+def allowed(who: Caller) -> Caller:
+    """The caller with what a role in the project has allowed them to have the engine do."""
+    held = who.permissions | _WORKS | {Permission.RUN_DESTRUCTIVE}
+    return replace(who, permissions=held)
+
+
+async def _submitted(own: Edge, who: Caller, wanted: Wanted, key: str | None) -> Decision:
+    try:
+        if wanted.blocks is None:
+            return await own.gateway.submit_selected(who, wanted.spec, key=key)
+        return await own.gateway.submit(who, wanted.spec, streamed(wanted.blocks), key=key)
+    except InvalidCommand as error:
+        error.pointer = turned_back(error.pointer)
+        raise
+
+
+async def _accepted(own: Edge, found: Numbered, decision: Decision, who: Caller) -> web.Response:
+    """202: the operation after the command, and where it is."""
+    job = decision.job or await own.queries.job(who.tenant, found.job_id)
+    document = documents.status_document(found, job, own.clock.now())
+    where = {"Location": document["links"]["status"], "Retry-After": str(own.limits.retry_after)}
+    return answer(document, status=202, headers=where, version=job.version)

@@ -1,0 +1,252 @@
+"""Bulk bodies: what is sent to create, change or delete many annotations, as a job of the engine.
+
+What clients say is the platform's own; pointers of what the engine refuses are turned back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, nextafter
+from typing import Annotated, Any, Final, Literal, Protocol, TypeVar
+
+from pydantic import AwareDatetime, Field
+
+from api.bodies import encode, malformed, parse
+from api.models import checked, invalid
+from api.submissions import item_blocks
+from domain.commands import JobSpec
+from domain.errors import SelectionUnconfirmed
+from domain.options import (
+    MAX_ATTEMPTS,
+    MAX_CHUNK,
+    Concurrency,
+    JobOptions,
+    OnError,
+    Priority,
+    RetryPolicy,
+)
+from domain.record_filter import And, Condition, Equals, Range, RecordSelection
+from domain.systems.annotations.kinds import ANNOTATIONS
+from domain.systems.annotations.models import Id, Score
+from domain.values import Value
+
+WORKERS: Final = 4
+CHUNK: Final = 100
+MAX_IDS: Final = 1_000_000
+MAX_SET: Final = 50_000
+"""It travels with the job, in one message."""
+
+Actor = Annotated[str, Field(min_length=1, max_length=200)]
+Ids = Annotated[tuple[Id, ...], Field(min_length=1, max_length=MAX_IDS)]
+
+
+class Bulk(Value):
+    """What every bulk operation takes.
+
+    ``max_workers`` is how many chunks are worked at once, over all worker processes.
+    ``rollback_on_error``: with the first item that fails, all that was done is put back.
+    ``retries`` is how often an item is tried again whose failure may pass. A ``dry_run`` says
+    what would become of each item, and changes nothing.
+    """
+
+    project_id: Id
+    rollback_on_error: bool = False
+    max_workers: Concurrency = WORKERS
+    chunk_size: Annotated[int, Field(ge=1, le=MAX_CHUNK)] | Literal["auto"] = CHUNK
+    retries: Annotated[int, Field(ge=0, lt=MAX_ATTEMPTS)] = 0
+    priority: Priority = 5
+    dry_run: bool = False
+    name: Annotated[str, Field(max_length=1000)] = ""
+
+
+class Filter(Value):
+    """Annotations of the project that meet all of this.
+
+    They were made at ``created_after`` or later, and before ``created_before``.
+    """
+
+    text_id: Id | None = None
+    label_id: Id | None = None
+    confidence_min: Score | None = None
+    confidence_max: Score | None = None
+    created_by: Actor | None = None
+    created_after: AwareDatetime | None = None
+    created_before: AwareDatetime | None = None
+
+
+class Creates(Bulk):
+    """New annotations; without ``validate_before_create`` only what must hold is checked."""
+
+    validate_before_create: bool = True
+
+
+class Filtered(Bulk):
+    """By a filter, which is frozen to the annotations that match when the job is submitted.
+
+    ``confirm`` says that all, or none, are meant, where that is what matches.
+    """
+
+    filter: Filter | None = None
+    confirm: Literal["all", "none"] | None = None
+
+
+class Updates(Filtered):
+    """Other values: for each annotation its own (``updates``), or the same for all (``set``)."""
+
+    set: Annotated[dict[str, Any], Field(min_length=1, max_length=20)] | None = None
+
+
+class Deletes(Filtered):
+    """The annotations of these ids, or those that match."""
+
+    ids: Ids | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A job as the engine takes it; ``blocks`` are its items, unless it selects them."""
+
+    project_id: int
+    spec: JobSpec
+    blocks: Sequence[bytes] | None
+
+
+Body = TypeVar("Body", bound=Bulk)
+
+
+class Understand(Protocol):
+    """What makes a job of a body."""
+
+    def __call__(self, text: bytes, depth: int) -> Wanted:
+        """The job; raises RequestRefused that points to what is wrong."""
+        ...
+
+
+def creates(text: bytes, depth: int) -> Wanted:
+    """The body of ``/batch/annotations/create``."""
+    body, items = _read(text, "annotations", Creates, depth)
+    if items is None:
+        raise invalid("annotations must be a list", "/annotations")
+    params = {"validate_before_create": body.validate_before_create}
+    spec = _spec(body, ANNOTATIONS.create.kind, **params)
+    return Wanted(body.project_id, spec, item_blocks(items, depth, "/annotations"))
+
+
+def updates(text: bytes, depth: int) -> Wanted:
+    """The body of ``/batch/annotations/update``."""
+    body, items = _read(text, "updates", Updates, depth)
+    kind = ANNOTATIONS.update.kind
+    if isinstance(items, list):
+        if body.filter is not None or body.set is not None:
+            raise invalid("updates say all by themselves; leave filter and set out", "/updates")
+        return Wanted(body.project_id, _spec(body, kind), item_blocks(items, depth, "/updates"))
+    if items is not None or body.filter is None or body.set is None:
+        raise invalid("send updates as a list, or filter and set", "/updates")
+    if len(encode(body.set, depth, "/set")) > MAX_SET:
+        raise invalid(f"what is set for all may have {MAX_SET} bytes", "/set")
+    return Wanted(body.project_id, _selecting(body, kind, body.set), None)
+
+
+def deletes(text: bytes, depth: int) -> Wanted:
+    """The body of ``/batch/annotations/delete``."""
+    body, _ = _read(text, "", Deletes, depth)
+    kind = ANNOTATIONS.delete.kind
+    if (body.ids is None) == (body.filter is None):
+        raise invalid("say either ids or filter", "/ids")
+    if body.ids is None:
+        return Wanted(body.project_id, _selecting(body, kind, {}), None)
+    items = [{"id": each} for each in body.ids]
+    return Wanted(body.project_id, _spec(body, kind), item_blocks(items, depth, "/ids"))
+
+
+def turned_back(pointer: str) -> str:
+    """Where in our body it is that the engine points to."""
+    for theirs, ours in _POINTERS:
+        if pointer.startswith(theirs):
+            return ours + (pointer.removeprefix(theirs) if ours == "/set" else "")
+    return ""
+
+
+_POINTERS: Final = (
+    ("/select/each", "/set"),
+    ("/select/confirm", "/confirm"),
+    ("/select", "/filter"),
+    ("/options/concurrency", "/max_workers"),
+    ("/options/chunk_size", "/chunk_size"),
+    ("/priority", "/priority"),
+    ("/name", "/name"),
+)
+
+
+def _read(text: bytes, listed: str, model: type[Body], depth: int) -> tuple[Body, Any]:
+    """The body, and what it has under ``listed``, which may be long."""
+    fields = parse(text)
+    if not isinstance(fields, dict):
+        raise malformed("it must be an object with project_id")
+    items = fields.pop(listed) if listed in fields else None
+    return checked(model, fields, depth), items
+
+
+def _spec(body: Bulk, kind: str, **params: Any) -> JobSpec:
+    return JobSpec(
+        operation=kind,
+        params={"project_id": body.project_id, **params},
+        options=_options(body),
+        name=body.name,
+        tags=(f"project-{body.project_id}",),
+        priority=body.priority,
+    )
+
+
+def _options(body: Bulk) -> JobOptions:
+    return JobOptions(
+        chunk_size=body.chunk_size,
+        retry=RetryPolicy(attempts=body.retries + 1) if body.retries else None,
+        on_error=OnError.ROLL_BACK if body.rollback_on_error else OnError.KEEP,
+        dry_run=body.dry_run,
+        concurrency=body.max_workers,
+    )
+
+
+def _selecting(body: Filtered, kind: str, each: dict[str, Any]) -> JobSpec:
+    said = body.filter or Filter()
+    conditions = list(_conditions(body.project_id, said))
+    if len(conditions) == 1 and body.confirm != "all":
+        raise SelectionUnconfirmed(
+            "the filter is empty: all annotations of the project match; narrow it, or say "
+            "confirm: all when that is meant",
+            pointer="/confirm",
+        )
+    selection = RecordSelection(
+        table=ANNOTATIONS.name,
+        where=And(op="and", all=tuple(conditions)),
+        each=each,
+        confirm=body.confirm,
+    )
+    return _spec(body, kind).model_copy(update={"select": selection})
+
+
+def _conditions(project_id: int, said: Filter) -> list[Condition]:
+    found: list[Condition] = [Equals(op="equals", column="project_id", value=project_id)]
+    for column in ("text_id", "label_id", "created_by"):
+        value = getattr(said, column)
+        if value is not None:
+            found.append(Equals(op="equals", column=column, value=value))
+    least, most = said.confidence_min, said.confidence_max
+    if least is not None or most is not None:
+        # The highest value counts as well, and a range of the engine ends before its end.
+        below = None if most is None else nextafter(float(most), inf)
+        at_least = None if least is None else float(least)
+        found.append(Range(op="range", column="confidence_score", at_least=at_least, below=below))
+    after, before = said.created_after, said.created_before
+    if after is not None or before is not None:
+        found.append(
+            Range(
+                op="range",
+                column="created_at",
+                at_least=None if after is None else after.timestamp(),
+                below=None if before is None else before.timestamp(),
+            )
+        )
+    return found

@@ -1,0 +1,132 @@
+"""Operation documents: what the platform says of a bulk operation, and of how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from domain.events import JobEvent, JobStatus
+from domain.job import Job
+from domain.progress import of_event
+from domain.views import job_view
+from streams.systems.annotations.load import Figures
+from streams.systems.annotations.numbers import Numbered
+
+OPERATIONS: Final = "/api/v1/batch/operations"
+SOCKET: Final = "/api/v1/batch/ws/connect"
+
+_STEPS: Final[Mapping[JobStatus, str]] = {
+    JobStatus.DRAFT: "waiting",
+    JobStatus.PENDING: "waiting",
+    JobStatus.AWAITING_APPROVAL: "waiting_for_approval",
+    JobStatus.RUNNING: "processing",
+    JobStatus.PAUSED: "paused",
+    JobStatus.CANCELLING: "cancelling",
+    JobStatus.ROLLING_BACK: "rolling_back",
+}
+"""What is going on; anything else is at rest."""
+
+
+def links(operation_id: int) -> dict[str, str]:
+    """Where to go on from an operation."""
+    own = f"{OPERATIONS}/{operation_id}"
+    return {
+        "status": f"{own}/status",
+        "sse": f"{own}/events",
+        "history": f"{own}/history",
+        "cancel": f"{own}/cancel",
+        "websocket": SOCKET,
+    }
+
+
+def listed(number: Numbered, shown: Mapping[str, Any] | None) -> dict[str, Any]:
+    """An operation in a list; ``shown`` is its job, None for a moment after the submit."""
+    known = shown or {"status": JobStatus.PENDING.value, "counts": {}}
+    status = JobStatus(known["status"])
+    return {
+        "operation_id": number.operation_id,
+        "job_id": number.job_id,
+        "project_id": number.project_id,
+        "type": number.kind,
+        "name": known.get("name", ""),
+        "status": status.value,
+        "current_step": current_step(status, dry_run=bool(known.get("dry_run"))),
+        "progress_percentage": known.get("percent"),
+        **figures(known["counts"]),
+        "items_per_second": known.get("items_per_second"),
+        "eta_seconds": known.get("eta_seconds"),
+        "created_by": number.created_by,
+        "created_at": known.get("created_at"),
+        "started_at": known.get("started_at"),
+        "finished_at": known.get("finished_at"),
+        "dry_run": bool(known.get("dry_run")),
+        "links": links(number.operation_id),
+    }
+
+
+def status_document(
+    number: Numbered, job: Job, now: datetime, load: Figures | None = None
+) -> dict[str, Any]:
+    """An operation as it is now, with the figures of the workers where they are known."""
+    view = job_view(job, now)
+    run = view.progress
+    ends = view.finished_at or now
+    elapsed = None if view.started_at is None else (ends - view.started_at).total_seconds()
+    return {
+        **listed(number, view.model_dump(mode="json")),
+        "items_per_second": None if run is None else run.now,
+        "items_per_second_mean": view.items_per_second,
+        "eta_seconds": view.eta_seconds if run is None or run.eta is None else run.eta.seconds,
+        "elapsed_seconds": None if elapsed is None else round(max(elapsed, 0.0), 3),
+        "reason": view.reason,
+        "workers": None if load is None else load.workers,
+        "cpu_percent": None if load is None else load.cpu_percent,
+        "memory_bytes": None if load is None else load.memory_bytes,
+    }
+
+
+def snapshots(events: Sequence[JobEvent], interval: float) -> list[dict[str, Any]]:
+    """How it went, from stored events: the first, the last, and others so many seconds apart."""
+    found: list[dict[str, Any]] = []
+    last: datetime | None = None
+    for place, event in enumerate(events):
+        if (
+            last is None
+            or place == len(events) - 1
+            or (event.at - last).total_seconds() >= interval
+        ):
+            found.append(snapshot(event))
+            last = event.at
+    return found
+
+
+def snapshot(event: JobEvent) -> dict[str, Any]:
+    """What one stored event says of the progress."""
+    told = of_event(event)
+    return {
+        "at": told["at"],
+        "status": told["status"],
+        "progress_percentage": told["percent"],
+        **figures(told["counts"]),
+        "items_per_second": told["items_per_second"],
+        "eta_seconds": told["eta_seconds"],
+    }
+
+
+def figures(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts as the platform calls them."""
+    total = counts.get("total", 0)
+    names = ("succeeded", "failed", "skipped", "rolled_back", "conflict")
+    return {
+        "total": total,
+        "processed": total - counts.get("pending", 0),
+        **{name: counts.get(name, 0) for name in names},
+    }
+
+
+def current_step(status: JobStatus, *, dry_run: bool = False) -> str:
+    """What is going on, in a word."""
+    if status is JobStatus.RUNNING and dry_run:
+        return "checking"
+    return _STEPS.get(status, "done")

@@ -1,0 +1,141 @@
+"""Socket: live progress of bulk operations, on the engine's WebSockets in the platform's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from api.conversation import Conversation
+from api.interests import Key, Span
+from api.problems import refused
+from api.systems.annotations import socket_words as words
+from api.systems.annotations.operation_documents import status_document
+from api.websocket import Introduction, Manner, speaking
+from api.ws_messages import written
+from domain.errors import CountermandError
+from domain.permissions import Permission
+from streams.identity import Identity
+from streams.live import Placed
+
+
+async def connect(request: web.Request) -> web.StreamResponse:
+    """A WebSocket; who has shown neither token nor ticket says first who it is."""
+    return await speaking(request, _MANNER)
+
+
+class PlatformTalk(Conversation):
+    """One client: which operations it follows, and how far it was told of each."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._followed: dict[str, int] = {}
+        """Numbers by job."""
+        self._told: dict[str, int] = {}
+        """By job, the version that the client knows."""
+
+    async def greet(self, identity: Identity, ref: str) -> None:  # noqa: ARG002 - it has none
+        """Tell a client that is known now who it is."""
+        who = identity.caller
+        known = words.system("authenticated", actor=who.actor, tenant=who.tenant)
+        await self._socket.say(known)
+
+    async def _answer(self, text: bytes) -> None:
+        said = words.understood(text, self._own.limits.json_depth)
+        await self._pace(said.action)
+        match said:
+            case words.Authenticate():
+                await self._known_already()
+            case words.Subscribe(operation_id=number):
+                await self._follow(number)
+            case words.Unsubscribe(operation_id=number):
+                await self._leave(number)
+            case words.Broadcast(text=said_text):
+                self._caller.demand(Permission.ADMINISTER)
+                await self._own.broadcasts.say(self._caller, said_text)
+            case words.Status():
+                await self._socket.say(await self._system())
+
+    async def _known_already(self) -> None:
+        """A server that asks nobody takes whoever says who they are; else it is said once."""
+        if self._own.callers.mode == "proven":
+            raise refused(
+                409, "already_authenticated", "it is known who you are; connect anew for others"
+            )
+        who = self._caller
+        await self._socket.say(words.system("authenticated", actor=who.actor, tenant=who.tenant))
+
+    async def _follow(self, number: int) -> None:
+        """Say how the operation is, and then whatever happens to it."""
+        own, who = self._own, self._caller
+        found, _ = await own.annotations.operation(who, number)
+        key = _key(found.job_id)
+        if key in self._interests:
+            raise refused(409, "already_subscribed", "this connection follows that already")
+        await self._following.wait()
+        async with self._turn:
+            since = own.tail.position
+            # From here on it is handed out; what was before is in how the job is.
+            self._interests.add(key, Span(since, since))
+            try:
+                job = await own.queries.job(who.tenant, found.job_id)
+            except CountermandError:
+                self._interests.remove(key)
+                raise
+            self._followed[found.job_id] = number
+            self._told[found.job_id] = job.version
+            await self._socket.say(words.system("subscribed", operation_id=number))
+            shown = status_document(found, job, own.clock.now())
+            await self._socket.say(words.Message(type=words.type_of(job.status), data=shown))
+
+    async def _leave(self, number: int) -> None:
+        job_id = next((job for job, known in self._followed.items() if known == number), "")
+        self._interests.remove(_key(job_id))
+        del self._followed[job_id], self._told[job_id]
+        await self._socket.say(words.system("unsubscribed", operation_id=number))
+
+    async def _send(self, placed: Placed) -> None:
+        """As for others, but for what the client was told already with how the job is."""
+        version, job_id = placed.event.version, placed.event.job_id
+        if version is not None and job_id in self._told:
+            if version <= self._told[job_id]:
+                return
+            self._told[job_id] = version
+        await super()._send(placed)
+
+    def _worded(self, placed: Placed) -> bytes:
+        if placed.to_all:
+            said = orjson.loads(placed.event.text)
+            return written(words.Message(type="broadcast", data=said))
+        number = self._followed[placed.event.job_id]
+        return written(words.happened(placed.event, number))
+
+    async def _system(self) -> words.Message:
+        """How the system is: what the workers use; and the connections, for administrators."""
+        own, tenant = self._own, self._caller.tenant
+        load = own.annotations.load.look(await own.situation.workers())
+        data: dict[str, Any] = {
+            "ready": (await own.vitals.health()).ready,
+            "workers": load.workers,
+            "cpu_percent": load.cpu_percent,
+            "memory_bytes": load.memory_bytes,
+        }
+        if Permission.ADMINISTER in self._caller.permissions:
+            found = own.connections.of(tenant)
+            data["websockets"] = len(found)
+            data["streams"] = own.streams.of(tenant)
+            data["topics"] = sum(len(one.interests) for one in found)
+        return words.system("status", **data)
+
+
+def _introduction(text: bytes, depth: int) -> Introduction:
+    said = words.understood(text, depth)
+    return Introduction(said if isinstance(said, words.Authenticate) else None)
+
+
+def _key(job_id: str) -> Key:
+    return "job_id", job_id
+
+
+_MANNER = Manner(_introduction, PlatformTalk)

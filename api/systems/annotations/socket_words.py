@@ -1,0 +1,127 @@
+"""Socket words: what is said on ``/api/v1/batch/ws/connect``.
+
+Clients say ``{"action": ..., ...}``, servers ``{"type": ..., "data": {...}}``: two closed
+vocabularies.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from api import bodies
+from api.models import invalid
+from api.systems.annotations.operation_documents import current_step, figures
+from api.ws_messages import Credential
+from domain.events import JobStatus
+from domain.systems.annotations.models import Id
+from domain.values import Value
+from streams.broadcasts import MAX_TEXT
+from streams.live import LiveEvent
+
+# -- what clients say ---------------------------------------------------------------------
+
+
+class Authenticate(Credential):
+    """The first message: a token or an API key, or a ticket."""
+
+    action: Literal["authenticate"]
+
+
+class Subscribe(Value):
+    """Be told how an operation goes, from now on."""
+
+    action: Literal["subscribe"]
+    operation_id: Id
+
+
+class Unsubscribe(Value):
+    """Be told no more."""
+
+    action: Literal["unsubscribe"]
+    operation_id: Id
+
+
+class Status(Value):
+    """Ask how the system is; administrators hear of the connections as well."""
+
+    action: Literal["system_status"]
+
+
+class Broadcast(Value):
+    """To all connections of the tenant; for its administrators."""
+
+    action: Literal["broadcast"]
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+
+
+Said: TypeAlias = Annotated[
+    Authenticate | Subscribe | Unsubscribe | Status | Broadcast, Field(discriminator="action")
+]
+_SAID: Final[TypeAdapter[Said]] = TypeAdapter(Said)
+
+
+def understood(text: bytes, depth: int) -> Said:
+    """What a client has said; raises RequestRefused that points at the fault."""
+    value = bodies.parse(text)
+    try:
+        return _SAID.validate_json(bodies.encode(value, depth), strict=True)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        # The first part of the place is the action, which is no field.
+        pointer = "".join(f"/{part}" for part in fault["loc"][1:])
+        raise invalid(f"{pointer or 'the message'}: {fault['msg']}", pointer) from None
+
+
+# -- what is said to them -----------------------------------------------------------------
+
+MessageType = Literal[
+    "progress_update",
+    "operation_completed",
+    "operation_failed",
+    "system_status",
+    "error",
+    "broadcast",
+]
+
+
+class Message(Value):
+    """Whatever a server says."""
+
+    type: MessageType
+    data: dict[str, Any]
+
+
+_WELL: Final = frozenset({JobStatus.COMPLETED, JobStatus.COMPLETED_WITH_ERRORS})
+
+
+def type_of(status: JobStatus) -> MessageType:
+    """What a message about an operation in this status is called."""
+    if not status.terminal:
+        return "progress_update"
+    return "operation_completed" if status in _WELL else "operation_failed"
+
+
+def happened(event: LiveEvent, operation_id: int) -> Message:
+    """What an event of a job says of the operation."""
+    told = event.data
+    status = JobStatus(told["status"])
+    return Message(
+        type=type_of(status),
+        data={
+            "operation_id": operation_id,
+            "progress_percentage": told["percent"],
+            "status": status.value,
+            "current_step": current_step(status),
+            **figures(told["counts"]),
+            "items_per_second": told["items_per_second"],
+            "eta_seconds": told["eta_seconds"],
+            "at": told.get("at"),
+        },
+    )
+
+
+def system(event: str, **data: Any) -> Message:
+    """Something about the connection, or the system, rather than an operation."""
+    return Message(type="system_status", data={"event": event, **data})

@@ -4,9 +4,13 @@ The first system that ships. :mod:`.kinds` lists its records with what is done w
 """
 
 from domain.operation import Operation
+from domain.systems.annotations.importing import import_texts
 from domain.systems.annotations.kinds import KINDS
 
 __all__ = ["operations"]
 
-operations: tuple[Operation, ...] = tuple(each for kind in KINDS for each in kind.operations)
+operations: tuple[Operation, ...] = (
+    *(each for kind in KINDS for each in kind.operations),
+    import_texts,
+)
 """All operations of the system, for the entry-point group ``countermand.operations``."""

@@ -46,6 +46,7 @@ from api.rules import KNOWN, OPEN, RULES, TABLE, Route, Rule, needs
 from api.security import add_headers
 from api.systems.annotations.routes import ROUTES as ANNOTATIONS
 from api.unmatched import PATTERN, expectation, unmatched
+from api.uploads import Uploads
 from domain.permissions import Permission
 from domain.ports import Clock, Ids
 from streams.rates import Rate
@@ -188,6 +189,7 @@ def create_app(
         limits=chosen,
         streams=Streams(chosen),
         connections=Connections(chosen),
+        uploads=Uploads(chosen),
         meters=Meters(metrics),
         tracing=tracing,
     )

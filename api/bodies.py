@@ -24,6 +24,7 @@ from api.problems import RequestRefused, refused
 T = TypeVar("T")
 
 JSON = "application/json"
+FORM = "multipart/form-data"
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
 _INLINE = 32_000

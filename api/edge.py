@@ -12,6 +12,7 @@ from api.limits import Limits
 from api.live_ports import Broadcasts, Hub, Tail
 from api.meters import Meters
 from api.ports import Callers, Gateway, Plans, Queries, Retention, Situation, Vitals
+from api.uploads import Uploads
 from domain.ports import Clock, Ids
 from domain.registry import Registry
 from streams.callers import Caller
@@ -70,6 +71,7 @@ class Edge(Basics):
     annotations: Platform
     callers: Callers
     connections: Connections
+    uploads: Uploads
     rate: Rate | None
     """How often a caller may call a route."""
 

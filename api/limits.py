@@ -23,6 +23,10 @@ class Limits:
     small_body: int = 64_000
     named_body: int = 500_000
     """A command that names items one by one; it must fit into a message."""
+    upload: int = 2_000_000_000
+    """A file that is imported."""
+    uploads: int = 4
+    """Files that are taken in at once; each lies on the disk of this process meanwhile."""
     json_depth: int = 64
     unpacked_ratio: int = 100
     """A packed body may become so many times what was sent, beyond ``unpacked_free``."""

@@ -24,6 +24,7 @@ class Rule:
     ``also`` are permissions that depend on what is asked for; the handler demands them.
     ``late``: who opens a WebSocket may say in its first message who it is. ``narrowed``: the
     handler shows or takes only what is of the caller's projects (:mod:`api.projects`).
+    ``form``: it takes a form with a file in place of JSON.
     """
 
     permission: Permission | None = None
@@ -31,6 +32,7 @@ class Rule:
     known: bool = True
     late: bool = False
     narrowed: bool = False
+    form: bool = False
 
 
 OPEN: Final = Rule(known=False)
@@ -117,6 +119,11 @@ def route_of(request: web.Request) -> str:
 def is_open(request: web.Request) -> bool:
     """Whether the route is for machines, or there is none."""
     return not _rule(request).known
+
+
+def takes_form(request: web.Request) -> bool:
+    """Whether the route takes a form with a file."""
+    return _rule(request).form
 
 
 def demand(request: web.Request, permission: Permission) -> None:

@@ -13,14 +13,16 @@ import re
 
 from aiohttp import web
 
-from api.bodies import JSON, NDJSON, media_type
+from api.bodies import FORM, JSON, NDJSON, media_type
 from api.edge import REQUEST_ID, TAKEN, basics
 from api.packing import CODINGS, coding_of
 from api.problems import RequestRefused, refused
+from api.rules import takes_form
 
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:/@\[\]\s]+)(:\d{1,5})?")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
+_FORMS = frozenset({"application/x-www-form-urlencoded", FORM, "text/plain"})
+_OF_PROGRAMS = ("Authorization", "Idempotency-Key")
 _OWN_SITES = frozenset({"same-origin", "none"})
 
 HEADERS = {
@@ -67,7 +69,9 @@ def _check_body(request: web.Request) -> None:
     """Only JSON and NDJSON, or nothing: a form of another site can send none of these."""
     kind = media_type(request)
     known = kind == JSON or kind in NDJSON
-    if kind in _FORMS or (request.body_exists and not known):
+    if kind == FORM and takes_form(request):
+        _check_form(request)
+    elif kind in _FORMS or (request.body_exists and not known):
         raise refused(
             415,
             "unsupported_media_type",
@@ -80,6 +84,16 @@ def _check_body(request: web.Request) -> None:
             "unsupported_media_type",
             f"send the body as it is, or with Content-Encoding: {' or '.join(CODINGS)}",
             headers={"Accept-Encoding": ", ".join(CODINGS)},
+        )
+
+
+def _check_form(request: web.Request) -> None:
+    """What only a program can send must be there: a page of another site has forms as well."""
+    if not any(name in request.headers for name in _OF_PROGRAMS):
+        raise refused(
+            415,
+            "unsupported_media_type",
+            f"send a form along with one of the headers {' or '.join(_OF_PROGRAMS)}",
         )
 
 

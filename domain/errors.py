@@ -8,6 +8,7 @@
     │   │   ├── UnknownOperation
     │   │   ├── SelectionUnconfirmed
     │   │   ├── EditRefused       a rule of the records is in the way of a single edit
+    │   │   ├── FileRefused       nothing of a file can be taken
     │   │   └── UnsupportedVersion
     │   ├── JobNotFound
     │   ├── RecordNotFound
@@ -86,6 +87,12 @@ class EditRefused(InvalidCommand):
     """A rule of the records refuses what a single edit would make of them."""
 
     code = "edit_refused"
+
+
+class FileRefused(InvalidCommand):
+    """The file is not of its format, is damaged, or has nothing that can be taken."""
+
+    code = "file_refused"
 
 
 class UnsupportedVersion(InvalidCommand):

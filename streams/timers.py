@@ -14,7 +14,7 @@ from domain.ports import Clock
 from streams import topics
 from streams.deadletters import MAX_CAUSE, Burial, bury
 from streams.envelope import Outgoing, decode_command
-from streams.stores import decisions, payloads, rates, tickets, workers
+from streams.stores import decisions, job_files, payloads, rates, tickets, workers
 from streams.stores.database import Database
 
 log = structlog.get_logger(__name__)
@@ -25,6 +25,7 @@ AGAIN_SECONDS = 5.0
 """After which a hint is sent again that nobody has answered."""
 UPLOAD_SECONDS = 24 * 3600.0
 DECISION_SECONDS = 7 * 24 * 3600.0
+FILE_SECONDS = 30 * 24 * 3600.0
 
 
 class Timers:
@@ -69,8 +70,8 @@ class Timers:
     async def clean(self) -> None:
         """Remove what has expired.
 
-        Uploads that nobody claimed in a day, decisions older than a week, dead workers, and
-        windows of rates and tickets that are over.
+        Uploads that nobody claimed in a day, decisions older than a week, files of jobs older than
+        a month, dead workers, and windows of rates and tickets that are over.
         """
         now = self._clock.now().timestamp()
         while await self._database.write(
@@ -79,6 +80,10 @@ class Timers:
             pass
         while await self._database.write(
             lambda connection: decisions.remove_old(connection, now - DECISION_SECONDS)
+        ):
+            pass
+        while await self._database.write(
+            lambda connection: job_files.remove_old(connection, now - FILE_SECONDS)
         ):
             pass
         await self._database.write(lambda connection: workers.remove_dead(connection, now))

@@ -12,7 +12,7 @@ import orjson
 from pydantic import BaseModel
 
 from api import sse
-from api.bodies import JSON
+from api.bodies import FORM, JSON
 from api.codes import Code, catalogue
 from api.openapi.about import ABOUT, TAGS, VERSION
 from api.openapi.answers import Problem
@@ -21,6 +21,7 @@ from api.openapi.examples import example_of
 from api.openapi.jobs import CONTROL
 from api.openapi.others import OTHERS
 from api.openapi.platform_bulk import PLATFORM_BULK
+from api.openapi.platform_files import PLATFORM_FILES
 from api.openapi.platform_records import PLACES as OF_PLATFORM
 from api.openapi.platform_records import PLATFORM_RECORDS
 from api.openapi.reading import READING
@@ -39,6 +40,7 @@ TOLD: Mapping[tuple[str, str], Told] = {
     **SENDING,
     **PLATFORM_RECORDS,
     **PLATFORM_BULK,
+    **PLATFORM_FILES,
     **OTHERS,
 }
 """What is said of each route, by method and path."""
@@ -153,7 +155,7 @@ class _Writer:
             dict(model) if isinstance(model, Mapping) else self._schemas.of(model, "validation")
         )
         examples = {_word(name): {"value": value} for name, value in body.examples.items()}
-        content: Document = {JSON: {"schema": schema, "examples": examples}}
+        content: Document = {FORM if body.form else JSON: {"schema": schema, "examples": examples}}
         if body.lines:
             content[NDJSON] = {
                 "schema": {"type": "string", "description": "An item a line."},

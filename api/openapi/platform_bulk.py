@@ -36,7 +36,7 @@ from domain.values import Value
 
 TAG: Final = "Bulk operations"
 _BATCH: Final = "/api/v1/batch/annotations"
-_ONE: Final = f"{OPERATIONS}/{{operation_id}}"
+ONE: Final = f"{OPERATIONS}/{{operation_id}}"
 _EACH = Field(description="Each as its operation wants it (GET /api/v1/operations).")
 
 
@@ -162,17 +162,17 @@ def platform_bulk() -> Iterator[BaseModel]:
     yield ProgressHistory(operation_id=1, db_log_interval=LOG_INTERVAL, items=(shot,))
 
 
-_LATER = {
+LATER = {
     name: {"operation_id": "$response.body#/operation_id"}
     for name in ("showOperation", "showOperationHistory", "cancelOperation")
 }
-_ACCEPTED = Answer(
+ACCEPTED = Answer(
     about="The operation; its job goes on by itself.",
     model=BulkOperation,
     located=True,
-    links=_LATER,
+    links=LATER,
 )
-_SUBMITTED: Final = (
+SUBMITTED: Final = (
     *COMMAND,
     "record_not_found",
     "role_lacking",
@@ -193,8 +193,8 @@ def _submit(name: str, about: str, model: type[BaseModel], examples: Mapping[str
         about=about,
         parameters=(KEY,),
         body=Body(model=model, required=True, examples=examples),
-        answers={202: _ACCEPTED},
-        problems=_SUBMITTED,
+        answers={202: ACCEPTED},
+        problems=SUBMITTED,
     )
 
 
@@ -250,13 +250,13 @@ PLATFORM_BULK: Final[Mapping[tuple[str, str], Told]] = {
         ),
         answers={200: Answer(about="A page.", model=BulkOperations)},
     ),
-    ("GET", f"{_ONE}/status"): Told(
+    ("GET", f"{ONE}/status"): Told(
         name="showOperation",
         tag=TAG,
         answers={200: Answer(about="The operation.", model=BulkOperation)},
         problems=("record_not_found", "job_not_found"),
     ),
-    ("GET", f"{_ONE}/history"): Told(
+    ("GET", f"{ONE}/history"): Told(
         name="showOperationHistory",
         tag=TAG,
         parameters=(
@@ -274,7 +274,7 @@ PLATFORM_BULK: Final[Mapping[tuple[str, str], Told]] = {
         answers={200: Answer(about="The snapshots.", model=ProgressHistory)},
         problems=("record_not_found", "job_not_found"),
     ),
-    ("GET", f"{_ONE}/events"): Told(
+    ("GET", f"{ONE}/events"): Told(
         name="readOperationEvents",
         tag=TAG,
         parameters=(
@@ -314,14 +314,14 @@ PLATFORM_BULK: Final[Mapping[tuple[str, str], Told]] = {
             "too_many_streams",
         ),
     ),
-    ("DELETE", f"{_ONE}/cancel"): Told(
+    ("DELETE", f"{ONE}/cancel"): Told(
         name="cancelOperation",
         tag=TAG,
         about="Nothing more of it is done; with `roll_back` what was done is put back.\n\n"
         "Takes the role `manager` for what somebody else has started.",
         parameters=(KEY, IF_MATCH),
         body=Body(model=Cancel, examples={"put back": {"roll_back": True}, "only stop": {}}),
-        answers={202: _ACCEPTED},
+        answers={202: ACCEPTED},
         problems=(
             *COMMAND,
             *INSISTING,

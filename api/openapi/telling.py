@@ -27,12 +27,16 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """What is sent: JSON of a model, or where ``lines`` says what they are, NDJSON as well."""
+    """What is sent: JSON of a model, or where ``lines`` says what they are, NDJSON as well.
+
+    With ``form`` it is a form in place of JSON.
+    """
 
     model: type[BaseModel] | Schema
     examples: Mapping[str, Any]
     required: bool = False
     lines: str = ""
+    form: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

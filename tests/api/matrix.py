@@ -51,6 +51,12 @@ OTHERS = {
     "images": {"file_name": "y", "width": 1, "height": 1},
 }
 """What another one is given, where two may not be called the same."""
+FORM = (
+    b'--x\r\nContent-Disposition: form-data; name="project_id"\r\n\r\n1\r\n'
+    b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
+    b'{"content": "x"}\n{}\r\n--x--\r\n'
+)
+OF_FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 ONES = {name: kind.one for kind in KINDS for name in [kind.name]}
 
 
@@ -85,6 +91,9 @@ def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:
             _asked(headers={**SSE, "Last-Event-ID": "1000"}),
             _asked(headers=JSON),
         ],
+        ("POST", "/api/v1/batch/text/import"): [_asked(body=FORM, headers=OF_FORM)],
+        ("GET", "OPERATION/import"): [_asked()],
+        ("GET", "OPERATION/rejects"): [_asked(), _asked(headers={"Range": "bytes=0-3"})],
         ("DELETE", "OPERATION/cancel"): [_asked(), _asked(body={"roll_back": True})],
     }
     for name, fields in RECORDS.items():

@@ -247,7 +247,7 @@ async def _ask(shop: Shop, said: dict[str, Any], asked: Request) -> tuple[int, b
     given: dict[str, Any] = {"headers": {**OURS, **asked.headers}, "params": asked.query}
     if isinstance(asked.body, bytes):
         given["data"] = asked.body
-        given["headers"]["Content-Type"] = "application/x-ndjson"
+        given["headers"].setdefault("Content-Type", "application/x-ndjson")
     elif asked.body is not None:
         given["json"] = asked.body
     async with shop.client.request(asked.method, asked.path, **given) as response:

@@ -19,6 +19,7 @@ EXPECTED = {
     "UnsupportedVersion": 422,
     "SelectionUnconfirmed": 422,
     "EditRefused": 422,
+    "FileRefused": 422,
     "JobNotFound": 404,
     "RecordNotFound": 404,
     "RuleNotFound": 404,

@@ -14,10 +14,22 @@ from api.app import ROUTES
 from domain.operation import Context, operation
 from domain.outcomes import Done, Result
 from domain.registry import Registry
+from domain.systems.annotations.importing import import_texts
 from domain.systems.annotations.kinds import ANNOTATIONS
 from streams.bootstrap import embedded
 from streams.settings import Settings
-from tests.api.matrix import CLOSED, ONES, RECORDS, WAYS, Request, has_ids, named, requests
+from tests.api.matrix import (
+    CLOSED,
+    FORM,
+    OF_FORM,
+    ONES,
+    RECORDS,
+    WAYS,
+    Request,
+    has_ids,
+    named,
+    requests,
+)
 from tests.api.proofs import bearer, proven
 from tests.api.shop import Shop
 from tests.engine.stock import Addition, operations, stock
@@ -39,7 +51,7 @@ def wipe(ctx: Context, item: Addition) -> Result:
     return Done()
 
 
-REGISTRY = Registry([*operations, wipe, *ANNOTATIONS.operations])
+REGISTRY = Registry([*operations, wipe, *ANNOTATIONS.operations, import_texts])
 
 
 @pytest.fixture
@@ -84,8 +96,8 @@ async def _our_project(shop: Shop) -> dict[str, str]:
     for kind, new in RECORDS.items():
         made = await shop.post(f"{path}/{kind}", json=new, **headers)
         assert 1 in (made.get("id"), made.get(f"{ONES[kind]}_id")) or kind == "members"
-    body = {"project_id": project["project_id"], "annotations": [RECORDS["annotations"]]}
-    done = await shop.post("/api/v1/batch/annotations/create", json=body, headers=OURS)
+    form = {"data": FORM.replace(b"\n1\r", b"\n%d\r" % project["project_id"])}
+    done = await shop.post("/api/v1/batch/text/import", headers={**OURS, **OF_FORM}, **form)
     own = {"PROJECT": path, "OPERATION": f"/api/v1/batch/operations/{done['operation_id']}"}
     return {**own, **{one.upper(): "1" for one in ONES.values() if one != "project"}}
 
@@ -95,7 +107,7 @@ async def answer_to(shop: Shop, asked: Request, headers: dict[str, str]) -> tupl
     given: dict[str, Any] = {"headers": {**headers, **asked.headers}, "params": asked.query}
     if isinstance(asked.body, bytes):
         given["data"] = asked.body
-        given["headers"]["Content-Type"] = "application/x-ndjson"
+        given["headers"].setdefault("Content-Type", "application/x-ndjson")
     elif asked.body is not None:
         given["json"] = asked.body
     async with shop.client.request(asked.method, asked.path, **given) as response:

@@ -31,6 +31,7 @@ from streams.stores import (
     schema,
     schema_buckets,
     schema_callers,
+    schema_files,
     schema_items,
     schema_keeping,
     schema_outside,
@@ -62,6 +63,7 @@ _EXPRESSIONS = pytest.mark.filterwarnings(
 def _declared() -> list[MetaData]:
     found = (
         *(schema_items.metadata, schema_keeping.metadata, schema_outside.metadata),
+        schema_files.metadata,
         *(schema_buckets.metadata, schema_callers.metadata, schema_webhooks.metadata),
         tables.metadata,
     )

@@ -340,6 +340,27 @@ class TestDeleteThresholds(ContractSuite):
     )
 
 
+FOUND = [{"start_char": s, "end_char": e, "label": "thing"} for s, e in SPANS]
+READ = {"content": TEXT, "key": "a", "annotations": FOUND}
+
+
+class TestImportTexts(ContractSuite):
+    case = Case(
+        kind="annotations.import_texts",
+        operations=operations,
+        given=[PROJECT, LABELS],
+        params=IN_PROJECT,
+        items=[READ | {"content": f"{TEXT} {n}", "labels": [f"l{n}"]} for n in range(5)],
+        failing=[
+            READ | {"annotations": [*FOUND, FOUND[0] | {"label": "place"}]},
+            READ | {"annotations": [FOUND[0] | {"end_char": 99}]},
+            READ | {"annotations": [FOUND[0] | {"selected_text": "Bob"}]},
+            READ | {"metadata": {"_file": {}}},
+            READ | {"content": ""},
+        ],
+    )
+
+
 SUITES = ContractSuite.__subclasses__()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 from aiohttp import web
@@ -24,6 +26,7 @@ from api.systems.annotations.bulk_bodies import Understand, Wanted, turned_back
 from domain.errors import InvalidCommand
 from domain.events import JobStatus
 from domain.permissions import Permission
+from domain.systems.annotations.importing import import_texts
 from domain.systems.annotations.kinds import ANNOTATIONS
 from domain.systems.annotations.roles import ProjectRole
 from streams.callers import Caller
@@ -34,7 +37,7 @@ from streams.systems.annotations.numbers import FILTERS, Numbered
 MAX_HISTORY: Final = 1000
 LOG_INTERVAL: Final = 10
 MAX_INTERVAL: Final = 86_400
-KINDS: Final = tuple(operation.kind for operation in ANNOTATIONS.operations)
+KINDS: Final = tuple(each.kind for each in (*ANNOTATIONS.operations, import_texts))
 
 _WORKS: Final = frozenset({Permission.VIEW, Permission.SUBMIT, Permission.UNDO})
 _STATUSES: Final = tuple(status.value for status in JobStatus)
@@ -53,7 +56,7 @@ def submit(understand: Understand, needed: ProjectRole) -> Handler:
         decision = await _submitted(own, allowed(who), wanted, key)
         kind = wanted.spec.operation
         found = await own.annotations.number(who, wanted.project_id, kind, decision.job_id)
-        return await _accepted(own, found, decision, who)
+        return await accepted(own, found, decision, who)
 
     return handle
 
@@ -104,7 +107,7 @@ async def cancel(request: web.Request) -> web.Response:
         key=idempotency_key(request),
         more=More(roll_back=body.roll_back, graceful=body.graceful, if_version=if_version(request)),
     )
-    return await _accepted(own, found, decision, who)
+    return await accepted(own, found, decision, who)
 
 
 async def history(request: web.Request) -> web.Response:
@@ -149,9 +152,15 @@ async def _submitted(own: Edge, who: Caller, wanted: Wanted, key: str | None) ->
         raise
 
 
-async def _accepted(own: Edge, found: Numbered, decision: Decision, who: Caller) -> web.Response:
-    """202: the operation after the command, and where it is."""
+async def accepted(
+    own: Edge,
+    found: Numbered,
+    decision: Decision,
+    who: Caller,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> web.Response:
+    """202: the operation after the command, where it is, and what ``more`` is to be said."""
     job = decision.job or await own.queries.job(who.tenant, found.job_id)
-    document = documents.status_document(found, job, own.clock.now())
+    document = {**documents.status_document(found, job, own.clock.now()), **more}
     where = {"Location": document["links"]["status"], "Retry-After": str(own.limits.retry_after)}
     return answer(document, status=202, headers=where, version=job.version)

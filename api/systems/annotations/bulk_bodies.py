@@ -129,7 +129,7 @@ def creates(text: bytes, depth: int) -> Wanted:
     if items is None:
         raise invalid("annotations must be a list", "/annotations")
     params = {"validate_before_create": body.validate_before_create}
-    spec = _spec(body, ANNOTATIONS.create.kind, **params)
+    spec = spec_of(body, ANNOTATIONS.create.kind, **params)
     return Wanted(body.project_id, spec, item_blocks(items, depth, "/annotations"))
 
 
@@ -140,7 +140,7 @@ def updates(text: bytes, depth: int) -> Wanted:
     if isinstance(items, list):
         if body.filter is not None or body.set is not None:
             raise invalid("updates say all by themselves; leave filter and set out", "/updates")
-        return Wanted(body.project_id, _spec(body, kind), item_blocks(items, depth, "/updates"))
+        return Wanted(body.project_id, spec_of(body, kind), item_blocks(items, depth, "/updates"))
     if items is not None or body.filter is None or body.set is None:
         raise invalid("send updates as a list, or filter and set", "/updates")
     if len(encode(body.set, depth, "/set")) > MAX_SET:
@@ -157,7 +157,7 @@ def deletes(text: bytes, depth: int) -> Wanted:
     if body.ids is None:
         return Wanted(body.project_id, _selecting(body, kind, {}), None)
     items = [{"id": each} for each in body.ids]
-    return Wanted(body.project_id, _spec(body, kind), item_blocks(items, depth, "/ids"))
+    return Wanted(body.project_id, spec_of(body, kind), item_blocks(items, depth, "/ids"))
 
 
 def turned_back(pointer: str) -> str:
@@ -188,7 +188,8 @@ def _read(text: bytes, listed: str, model: type[Body], depth: int) -> tuple[Body
     return checked(model, fields, depth), items
 
 
-def _spec(body: Bulk, kind: str, **params: Any) -> JobSpec:
+def spec_of(body: Bulk, kind: str, **params: Any) -> JobSpec:
+    """The job that a body asks for, but for its items; ``params`` are those of its operation."""
     return JobSpec(
         operation=kind,
         params={"project_id": body.project_id, **params},
@@ -224,7 +225,7 @@ def _selecting(body: Filtered, kind: str, each: dict[str, Any]) -> JobSpec:
         each=each,
         confirm=body.confirm,
     )
-    return _spec(body, kind).model_copy(update={"select": selection})
+    return spec_of(body, kind).model_copy(update={"select": selection})
 
 
 def _conditions(project_id: int, said: Filter) -> list[Condition]:

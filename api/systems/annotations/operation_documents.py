@@ -9,6 +9,7 @@ from typing import Any, Final
 from domain.events import JobEvent, JobStatus
 from domain.job import Job
 from domain.progress import of_event
+from domain.systems.annotations.importing import import_texts
 from domain.views import job_view
 from streams.systems.annotations.load import Figures
 from streams.systems.annotations.numbers import Numbered
@@ -28,10 +29,12 @@ _STEPS: Final[Mapping[JobStatus, str]] = {
 """What is going on; anything else is at rest."""
 
 
-def links(operation_id: int) -> dict[str, str]:
-    """Where to go on from an operation."""
+def links(operation_id: int, kind: str = "") -> dict[str, str]:
+    """Where to go on from an operation; an import has a file of what it has rejected."""
     own = f"{OPERATIONS}/{operation_id}"
+    more = {name: f"{own}/{name}" for name in ("import", "rejects")}
     return {
+        **(more if kind == import_texts.kind else {}),
         "status": f"{own}/status",
         "sse": f"{own}/events",
         "history": f"{own}/history",
@@ -61,7 +64,7 @@ def listed(number: Numbered, shown: Mapping[str, Any] | None) -> dict[str, Any]:
         "started_at": known.get("started_at"),
         "finished_at": known.get("finished_at"),
         "dry_run": bool(known.get("dry_run")),
-        "links": links(number.operation_id),
+        "links": links(number.operation_id, number.kind),
     }
 
 

@@ -15,6 +15,7 @@ from streams.stores.database import Database
 from streams.systems.annotations import numbers, reading
 from streams.systems.annotations.access import Seat, seat_of, visible
 from streams.systems.annotations.editing import Editor
+from streams.systems.annotations.files import Files
 from streams.systems.annotations.load import Load
 from streams.systems.annotations.numbers import Numbered
 from streams.systems.annotations.reading import Row, Rows
@@ -33,6 +34,7 @@ class Platform:
         self._database = database
         self._clock = clock
         self.load = Load()
+        self.files = Files(database, clock)
 
     async def seat(self, caller: Caller, project_id: int) -> Seat:
         """Who the caller is in a project."""

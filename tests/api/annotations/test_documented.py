@@ -1,4 +1,4 @@
-"""docs/annotations.md, run as it stands: what somebody copies must work."""
+"""The guides to the platform, run as they stand: what somebody copies must work."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from streams.settings import Settings
 from tests.api.annotations.conftest import REGISTRY
 from tests.api.shop import Shop
 
-GUIDE = (Path(__file__).parents[3] / "docs" / "annotations.md").read_text()
-SCRIPTS = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+DOCS = Path(__file__).parents[3] / "docs"
 ADDRESS = "http://127.0.0.1:8080"
 
 
-async def _run(shop: Shop, script: str) -> str:
+def _scripts(name: str) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```$", (DOCS / name).read_text(), re.MULTILINE | re.DOTALL)
+
+
+async def _run(shop: Shop, script: str, folder: Path) -> str:
     process = await asyncio.create_subprocess_exec(
         "bash",
         "-euc",
         script.replace(ADDRESS, f"http://127.0.0.1:{shop.port}"),
+        cwd=folder,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -35,9 +39,25 @@ async def test_the_guide_does_what_it_says(tmp_path: Path) -> None:
         return embedded(Settings(data_dir=tmp_path), REGISTRY)
 
     async with Shop(start) as shop:
-        for script in SCRIPTS:
-            printed = await _run(shop, script)
+        for script in _scripts("annotations.md"):
+            printed = await _run(shop, script, tmp_path)
             assert "urn:countermand:problem" not in printed, printed
         page = await shop.get("/api/v1/projects/1/annotations", params={"limit": 1})
         (made,) = page["items"]
     assert (made["selected_text"], made["confidence_score"], made["version"]) == ("Ada", 1, 2)
+
+
+async def test_the_guide_to_importing_does_what_it_says(tmp_path: Path) -> None:
+    def start() -> Any:
+        return embedded(Settings(data_dir=tmp_path / "data"), REGISTRY)
+
+    async with Shop(start) as shop:
+        for script in _scripts("importing.md"):
+            printed = await _run(shop, script, tmp_path)
+            assert "urn:countermand:problem" not in printed, printed
+        operations = await shop.get("/api/v1/batch/operations")
+        accepted = [
+            (await shop.get(f"/api/v1/batch/operations/{each}/import"))["file"]["accepted"]
+            for each in (1, 2)
+        ]
+    assert (operations["total"], accepted) == (2, [1, 1])

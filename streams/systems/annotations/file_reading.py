@@ -1,0 +1,196 @@
+"""File reading: what a file holds, as blocks of items, and what of it is rejected.
+
+It runs in a thread of its own and holds a few documents at a time; what was rejected waits in a
+nameless database until it is known whether the file is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Final
+
+from domain.errors import FileRefused
+from domain.systems.annotations.formats import contract
+from domain.systems.annotations.formats.contract import (
+    Format,
+    ReadOptions,
+    Subject,
+    WriteOptions,
+)
+from domain.systems.annotations.formats.documents import Document, Rejected, TextDocument
+from domain.systems.annotations.formats.encoding import encoding_of
+from domain.systems.annotations.formats.json_values import compact
+from domain.systems.annotations.formats.mapping import FieldMapping
+from domain.systems.annotations.formats.records import record_of
+from domain.systems.annotations.formats.registry import detected, format_named
+from streams.stores.payloads import MAX_LINE_BYTES
+
+BLOCK: Final = 200_000
+"""Bytes of items after which a block is handed on."""
+TOLD: Final = 100
+"""So many rejects are told of one by one in the summary; their file has them all."""
+MAX_LABELS: Final = 1_000
+"""A file that names more is not what it is taken for: its texts are read as labels, say."""
+
+MAX_REJECTS: Final = 200_000_000
+"""Bytes of what is rejected that are kept; a file that has more of it is the wrong one."""
+
+SPILLED: Final = (
+    "CREATE TABLE rejected (line INTEGER, code TEXT, message TEXT, raw BLOB, file TEXT)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How a file is to be read; ``format`` and ``encoding`` are found out where they are None."""
+
+    name: str = ""
+    format: str | None = None
+    encoding: str | None = None
+    mapping: FieldMapping = field(default_factory=dict)
+    new_labels: bool = False
+
+
+@dataclass(slots=True)
+class FileReader:
+    """Reads a file once, from its beginning; raises FileRefused for one that cannot be taken."""
+
+    file: BinaryIO
+    wanted: Wanted
+    spill: sqlite3.Connection
+    format: Format = field(init=False)
+    encoding: str = field(init=False)
+    accepted: int = 0
+    annotations: int = 0
+    rejected: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    labels: dict[str, None] = field(default_factory=dict)
+    """Names of labels, in the order in which the file first has them."""
+    _kept: int = 0
+    _told: list[dict[str, Any]] = field(default_factory=list)
+    _found: Iterator[Document | Rejected] = field(init=False)
+
+    def __post_init__(self) -> None:
+        wanted, explicit = self.wanted, self.wanted.format
+        with _refusing():
+            self.format = (
+                detected(self.file, wanted.name) if explicit is None else format_named(explicit)
+            )
+            if self.format.subject is not Subject.TEXT:
+                raise contract.FileRefused(f"{self.format.title} has no texts; choose another")
+            self.encoding = encoding_of(self.file, wanted.encoding).name
+        self._found = self.format.read(self.file, self._options)
+
+    @property
+    def _options(self) -> ReadOptions:
+        return ReadOptions(encoding=self.wanted.encoding, mapping=self.wanted.mapping)
+
+    def block(self) -> bytes:
+        """The next items, each a line of JSON; empty at the end of the file."""
+        items: list[bytes] = []
+        size = 0
+        with _refusing():
+            for found in self._found:
+                if isinstance(found, Rejected):
+                    self._reject(found)
+                elif item := self._item(found):
+                    items.append(item)
+                    size += len(item)
+                if size >= BLOCK:
+                    break
+        if not items:
+            self._check_end()
+        return b"".join(items)
+
+    def rejects(self) -> Iterator[bytes]:
+        """What was rejected, as a file of the same format."""
+        rows = self.spill.execute("SELECT line, code, message, raw, file FROM rejected")
+        return self.format.rejects((Rejected(*row) for row in rows), self.file, self._options)
+
+    def summary(self) -> dict[str, Any]:
+        """What was found, with the first of the rejects."""
+        return {
+            "format": self.format.name,
+            "encoding": self.encoding,
+            "accepted": self.accepted,
+            "annotations": self.annotations,
+            "rejected": self.rejected,
+            "codes": dict(self.codes.most_common()),
+            "rejects": list(self._told),
+        }
+
+    def _item(self, document: Document) -> bytes:
+        if not isinstance(document, TextDocument):
+            raise TypeError(f"{self.format.name} gives {type(document).__name__}, which is no text")
+        item = compact(record_of(document, WriteOptions())).encode() + b"\n"
+        if len(item) > MAX_LINE_BYTES:
+            self._reject(_too_large(self.accepted + self.rejected + 1))
+            return b""
+        self.accepted += 1
+        self.annotations += len(document.spans)
+        self.labels |= dict.fromkeys(span.label for span in document.spans)
+        if self.wanted.new_labels and len(self.labels) > MAX_LABELS:
+            raise contract.FileRefused(
+                f"the file has more than {MAX_LABELS} labels; check which field is the label, or "
+                "create the labels first and leave auto_detect_labels out"
+            )
+        return item
+
+    def _reject(self, found: Rejected) -> None:
+        self.rejected += 1
+        self.codes[found.code] += 1
+        raw = found.raw if self._kept + len(found.raw) <= MAX_REJECTS else b""
+        self._kept += len(raw)
+        self.spill.execute(
+            "INSERT INTO rejected VALUES (?, ?, ?, ?, ?)",
+            (found.line, found.code, found.message, raw, found.file),
+        )
+        if len(self._told) < TOLD:
+            self._told.append(
+                {
+                    "line": found.line,
+                    "file": found.file,
+                    "code": found.code,
+                    "message": found.message,
+                    "kept": bool(raw),
+                }
+            )
+
+    def _check_end(self) -> None:
+        if self.accepted == 0:
+            first = self._told[0] if self._told else None
+            why = "" if first is None else f"; line {first['line']}: {first['message']}"
+            raise FileRefused(
+                f"the file has no text that can be taken ({self.rejected} rejected){why}",
+                pointer="/file",
+            )
+
+
+def said(summary: Mapping[str, Any]) -> str:
+    """A summary as it is kept beside the rejects."""
+    return json.dumps(summary, ensure_ascii=False, separators=(",", ":"))
+
+
+def _too_large(number: int) -> Rejected:
+    """Not in the file of rejects: the reader has parsed it, and keeps nothing of it."""
+    return Rejected(
+        number,
+        "too_large",
+        f"document {number} has more than {MAX_LINE_BYTES:,} bytes; split the text",
+        b"",
+    )
+
+
+class _refusing:  # noqa: N801 - reads as a context
+    """Turns the refusals of formats into those that callers are told of."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, contract.FileRefused):
+            raise FileRefused(str(error), pointer="/file") from None

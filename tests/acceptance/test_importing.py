@@ -1,0 +1,82 @@
+"""Files imported on a whole installation: two at once, and what was rejected until nothing is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+
+from tests.acceptance.stack import Stack
+from tests.acceptance.test_platform import Platform
+
+WITHIN = 60.0
+COUNT = 1000
+IMPORT = "/api/v1/batch/text/import"
+
+
+def letters(name: str, *, broken_every: int) -> bytes:
+    """A file with a label of its own and one of all files; some of its lines are cut."""
+    whole = [
+        json.dumps(
+            {
+                "content": f"Ada wrote letter {number}.",
+                "key": f"{name}-{number}",
+                "annotations": [
+                    {"start_char": 0, "end_char": 3, "label": "AUTHOR"},
+                    {"start_char": 10, "end_char": 16, "label": f"THING {name}"},
+                ],
+            }
+        )
+        for number in range(COUNT)
+    ]
+    return "".join(
+        f"{line[:-1] if number % broken_every == 0 else line}\n"
+        for number, line in enumerate(whole, start=1)
+    ).encode()
+
+
+async def imported(session: aiohttp.ClientSession, project: int, data: bytes, key: str) -> Any:
+    form = aiohttp.FormData({"project_id": str(project), "auto_detect_labels": "true"})
+    form.add_field("file", data, filename=f"{key}.jsonl")
+    async with session.post(IMPORT, data=form, headers={"Idempotency-Key": key}) as response:
+        assert response.status == 202, await response.text()
+        return await response.json()
+
+
+async def test_two_files_at_once_and_their_rejects_until_nothing_is_missing(stack: Stack) -> None:
+    async with asyncio.timeout(WITHIN), aiohttp.ClientSession(stack.url) as session:
+        platform = Platform(session)
+        await platform.begin()
+        files = {name: letters(name, broken_every=100) for name in ("a", "b")}
+        first = await asyncio.gather(
+            *(imported(session, platform.number, data, name) for name, data in files.items())
+        )
+        rest = []
+        for operation in first:
+            assert (operation["file"]["accepted"], operation["file"]["rejected"]) == (990, 10)
+            async with session.get(operation["links"]["rejects"]) as response:
+                cut = (await response.read()).splitlines()
+            rest.append(b"\n".join(line + b"}" for line in cut))
+        again = [
+            await imported(session, platform.number, data, f"rest-{number}")
+            for number, data in enumerate(rest)
+        ]
+        for operation in (*first, *again):
+            kind, told = await platform.followed(operation["operation_id"])
+            assert (kind, told["status"]) == ("operation_completed", "completed")
+        assert await platform.count() == 2 * 2 * COUNT
+        labels = await platform.ask("GET", f"{platform.path}/labels")
+        assert {label["name"] for label in labels["items"]} == {
+            "WORD",
+            "AUTHOR",
+            "THING a",
+            "THING b",
+        }
+        texts = await platform.ask("GET", f"{platform.path}/texts?limit=500&offset=1501")
+        assert texts["total"] == 2 * COUNT + 1
+        job = f"/api/v1/jobs/{first[0]['job_id']}"
+        await platform.ask("POST", f"{job}/undo", {}, 202)
+        await platform.followed(first[0]["operation_id"])
+        assert await platform.count() == 2 * (2 * COUNT - 990)

@@ -1,0 +1,88 @@
+"""Uploads: a file is taken up to its size and while it moves, some at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import orjson
+
+from api.limits import Limits
+from api.systems.annotations.importing import IMPORT
+from tests.api.conftest import site_of
+from tests.api.engine import MemoryEngine
+
+KEY = {"Idempotency-Key": "monday"}
+FORM = {**KEY, "Content-Type": "multipart/form-data; boundary=x"}
+PART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
+FIELD = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n'
+
+
+async def answered(client: aiohttp.ClientSession, data: Any) -> tuple[int, Any]:
+    async with client.post(IMPORT, data=data, headers=FORM) as response:
+        return response.status, orjson.loads(await response.read())
+
+
+async def moving(*blocks: bytes) -> AsyncIterator[bytes]:
+    """A body whose length is not said before."""
+    for block in blocks:
+        yield block
+
+
+async def test_a_file_is_taken_up_to_its_size(engine: MemoryEngine) -> None:
+    async with site_of(engine, Limits(upload=1000, small_body=100)) as site:
+        for count, status, code in ((1000, 422, "invalid"), (1001, 413, "body_too_large")):
+            data = moving(PART, b"x" * count, b"\r\n--x--\r\n")
+            said, problem = await answered(site.client, data)
+            assert (said, problem["code"]) == (status, code)
+        said, problem = await answered(site.client, b"x" * 1101)
+        assert (said, problem["code"]) == (413, "body_too_large")
+        data = moving(FIELD % b"name", b"x" * 101, b"\r\n--x--\r\n")
+        said, problem = await answered(site.client, data)
+        assert (said, problem["code"]) == (413, "body_too_large")
+
+
+async def test_so_many_are_taken_at_once(engine: MemoryEngine) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def waiting() -> AsyncIterator[bytes]:
+        yield PART
+        begun.set()
+        await go_on.wait()
+        yield b"x\r\n--x--\r\n"
+
+    whole = PART + b"x\r\n--x--\r\n"
+    async with site_of(engine, Limits(uploads=1)) as site:
+        first = asyncio.create_task(answered(site.client, waiting()))
+        async with asyncio.timeout(10):
+            await begun.wait()
+            while (found := await answered(site.client, whole))[0] != 503:
+                assert found[0] == 422  # the first has not come in yet
+        assert found[1]["code"] == "too_many_uploads"
+        go_on.set()
+        assert (await first)[0] == 422
+        assert (await answered(site.client, whole))[0] == 422
+
+
+async def test_a_file_that_stands_still_is_not_waited_for(engine: MemoryEngine) -> None:
+    never = asyncio.Event()
+
+    async def standing() -> AsyncIterator[bytes]:
+        yield PART + b"x"
+        await never.wait()
+
+    async with site_of(engine, Limits(body_idle=0.05)) as site:
+        said, problem = await answered(site.client, standing())
+    assert (said, problem["code"]) == (408, "request_timeout")
+
+
+async def test_a_form_has_so_many_fields_each_of_its_own(engine: MemoryEngine) -> None:
+    async with site_of(engine) as site:
+        for names in ([b"a", b"a"], [b"f%d" % number for number in range(41)], [b""]):
+            data = b"".join(FIELD % name + b"1\r\n" for name in names) + b"--x--\r\n"
+            said, problem = await answered(site.client, data)
+            assert (said, problem["code"]) == (400, "malformed_body")
+        data = FIELD % b"name" + b"\xff\r\n--x--\r\n"
+        assert (await answered(site.client, data))[0] == 400

@@ -1,0 +1,74 @@
+"""Files of jobs: whole or not there, the tenant's own, and gone with what was sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Connection
+
+from streams.stores import job_files, sealing
+from streams.stores.database import Database
+from streams.stores.job_files import JobFile
+from streams.stores.schema_files import job_file_pieces
+from streams.stores.schema_files import job_files as table
+
+FILE = JobFile("job-1", "rejects", "acme", 1, "rejects.csv", "text/csv", "{}", 100.0)
+
+
+@pytest.fixture
+def store(shared_database: Database) -> Database:
+    for each in (job_file_pieces, table):
+        shared_database.write_now(lambda connection, each=each: connection.execute(each.delete()))
+    return shared_database
+
+
+def write(connection: Connection, file: JobFile = FILE) -> None:
+    job_files.begin(connection, file)
+    assert job_files.add(connection, file, 0, [b"a" * 3, b"b"])
+    job_files.finish(connection, file, 4, "f" * 64)
+
+
+def test_a_file_is_there_when_it_is_whole_and_for_its_tenant(store: Database) -> None:
+    store.write_now(lambda found: job_files.begin(found, FILE))
+    assert store.read_now(lambda found: job_files.find(found, "acme", "job-1", "rejects")) is None
+    store.write_now(write)
+    whole = replace(FILE, size=4, sha256="f" * 64)
+    assert store.read_now(lambda found: job_files.find(found, "acme", "job-1", "rejects")) == whole
+    assert store.read_now(lambda found: job_files.find(found, "other", "job-1", "rejects")) is None
+    pieces = [
+        store.read_now(lambda found, place=place: job_files.piece_of(found, FILE, place))
+        for place in range(3)
+    ]
+    assert pieces == [b"aaa", b"b", None]
+
+
+def test_what_is_written_again_stays_as_it_is(store: Database) -> None:
+    store.write_now(write)
+    store.write_now(lambda found: job_files.begin(found, replace(FILE, about='{"n": 2}')))
+    assert store.write_now(lambda found: job_files.add(found, FILE, 1, [b"other", b"more"]))
+    store.write_now(lambda found: job_files.finish(found, FILE, 99, "0" * 64))
+    kept = store.read_now(lambda found: job_files.find(found, "acme", "job-1", "rejects"))
+    assert kept == replace(FILE, size=4, sha256="f" * 64)
+    assert store.read_now(lambda found: job_files.piece_of(found, FILE, 1)) == b"b"
+
+
+def test_shredding_takes_it_and_nothing_is_added_afterwards(store: Database) -> None:
+    store.write_now(write)
+    store.write_now(lambda found: write(found, replace(FILE, job_id="job-2")))
+    store.write_now(lambda found: sealing.shred(found, "job-1"))
+    assert not store.write_now(lambda found: job_files.add(found, FILE, 2, [b"more"]))
+    assert store.read_now(lambda found: job_files.piece_of(found, FILE, 0)) is None
+    assert store.read_now(lambda found: job_files.find(found, "acme", "job-2", "rejects"))
+
+
+def test_old_ones_are_removed_some_at_a_time(store: Database) -> None:
+    for number in range(5):
+        file = replace(FILE, job_id=f"job-{number}", created_at=float(number))
+        store.write_now(lambda found, file=file: write(found, file))
+    removed = [
+        store.write_now(lambda found: job_files.remove_old(found, 4.0, limit=3)) for _ in range(3)
+    ]
+    assert removed == [3, 1, 0]
+    left = store.read_now(lambda found: found.execute(job_file_pieces.select()).all())
+    assert {row.job_id for row in left} == {"job-4"}

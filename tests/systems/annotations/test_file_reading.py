@@ -1,0 +1,100 @@
+"""Files are read a block at a time; labels that they name are made once."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import select
+
+from domain.errors import FileRefused
+from domain.systems.annotations import tables
+from domain.systems.annotations.formats.spill import Spill
+from streams.callers import Caller
+from streams.stores.database import Database
+from streams.stores.payloads import MAX_LINE_BYTES
+from streams.systems.annotations.file_reading import (
+    BLOCK,
+    MAX_LABELS,
+    SPILLED,
+    TOLD,
+    FileReader,
+    Wanted,
+)
+from streams.systems.annotations.labelling import add_labels
+from tests.systems.annotations.conftest import Ground
+
+
+class Noon:
+    def now(self) -> datetime:
+        return datetime(2026, 11, 26, 12, tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+def line(content: str, *labels: str) -> bytes:
+    spans = [{"start_char": 0, "end_char": 1, "label": label} for label in labels]
+    return json.dumps({"content": content, "annotations": spans}).encode() + b"\n"
+
+
+def test_a_block_is_bounded_whatever_the_file_has() -> None:
+    file = io.BytesIO((line("x" * 1000, "a") + b"{}\n") * 1000)
+    with Spill(SPILLED) as spill:
+        reader = FileReader(file, Wanted(format="jsonl"), spill)
+        blocks = list(iter(reader.block, b""))
+        rejects = b"".join(reader.rejects())
+    assert max(map(len, blocks)) < BLOCK + 2000
+    assert sum(block.count(b"\n") for block in blocks) == 1000
+    summary = reader.summary()
+    assert (summary["accepted"], summary["rejected"], len(summary["rejects"])) == (1000, 1000, TOLD)
+    assert rejects == b"{}\n" * 1000
+
+
+def test_a_text_that_no_item_can_be_is_rejected_alone() -> None:
+    file = io.BytesIO(line("a", "x") + line("b" * MAX_LINE_BYTES) + line("c"))
+    with Spill(SPILLED) as spill:
+        reader = FileReader(file, Wanted(format="jsonl"), spill)
+        assert sum(block.count(b"\n") for block in iter(reader.block, b"")) == 2
+        assert reader.summary()["rejects"] == [
+            {
+                "line": 2,
+                "file": None,
+                "code": "too_large",
+                "message": "document 2 has more than 1,000,000 bytes; split the text",
+                "kept": False,
+            }
+        ]
+
+
+def test_a_file_of_labels_without_end_is_the_wrong_one() -> None:
+    data = b"".join(line("x", f"label {number}") for number in range(MAX_LABELS + 1))
+    with Spill(SPILLED) as spill:
+        reader = FileReader(io.BytesIO(data), Wanted(format="jsonl", new_labels=True), spill)
+        with pytest.raises(FileRefused, match="more than 1000 labels"):
+            list(iter(reader.block, b""))
+        reader = FileReader(io.BytesIO(data), Wanted(format="jsonl"), spill)
+        assert len(list(iter(reader.block, b""))) > 0
+
+
+async def test_labels_of_files_that_come_at_once_are_made_once(
+    database: Database, ground: Ground
+) -> None:
+    ada = Caller("local", "ada")
+    names = ["later", "thing", "n" * 201, *(f"l{number}" for number in range(50))]
+    counts = await asyncio.gather(
+        *(add_labels(database, Noon(), ada, ground.project, names) for _ in range(4))
+    )
+    assert sorted(counts) == [0, 0, 0, 51]
+    label = tables.labels.c
+    rows = database.read_now(
+        lambda connection: connection.execute(
+            select(label.name, label.order)
+            .where(label.project_id == ground.project)
+            .order_by(label.order, label.id)
+        ).all()
+    )
+    assert [name for name, _ in rows][2:] == ["later", *(f"l{number}" for number in range(50))]

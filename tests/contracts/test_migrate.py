@@ -34,6 +34,7 @@ from streams.stores import (
     schema_items,
     schema_keeping,
     schema_outside,
+    schema_reports,
     schema_webhooks,
 )
 from streams.stores.database import Database, sqlite_url
@@ -56,6 +57,7 @@ def _declared() -> list[MetaData]:
     found = (
         *(schema_items.metadata, schema_keeping.metadata, schema_outside.metadata),
         *(schema_buckets.metadata, schema_callers.metadata, schema_webhooks.metadata),
+        schema_reports.metadata,
         tables.metadata,
     )
     return [*dict.fromkeys(found)]

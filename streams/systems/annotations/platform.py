@@ -16,6 +16,7 @@ from streams.systems.annotations import reading
 from streams.systems.annotations.access import Seat, seat_of, visible
 from streams.systems.annotations.editing import Editor
 from streams.systems.annotations.reading import Row, Rows
+from streams.systems.annotations.reports import Reports
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ class Platform:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self.reports = Reports(database, clock)
 
     async def seat(self, caller: Caller, project_id: int) -> Seat:
         """Who the caller is in a project."""

@@ -21,6 +21,7 @@ from api.openapi.jobs import CONTROL
 from api.openapi.others import OTHERS
 from api.openapi.platform_records import PLACES as OF_PLATFORM
 from api.openapi.platform_records import PLATFORM_RECORDS
+from api.openapi.platform_reports import PLATFORM_REPORTS
 from api.openapi.reading import READING
 from api.openapi.schemas import Document, Schemas
 from api.openapi.telling import Answer, Body, Parameter, Told
@@ -36,6 +37,7 @@ TOLD: Mapping[tuple[str, str], Told] = {
     **WATCHING,
     **SENDING,
     **PLATFORM_RECORDS,
+    **PLATFORM_REPORTS,
     **OTHERS,
 }
 """What is said of each route, by method and path."""

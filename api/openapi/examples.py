@@ -13,6 +13,7 @@ from api.documents import event_document, job_document, links, progress_document
 from api.openapi import answers, installation
 from api.openapi.moments import BEGIN, JOB, KEY
 from api.openapi.platform_records import platform_records
+from api.openapi.platform_reports import platform_reports
 from api.openapi.watching import watched
 from api.openapi.webhooks import sent
 from domain.commands import JobSpec
@@ -46,6 +47,7 @@ def _by_model() -> dict[type[BaseModel], BaseModel]:
         *_of_shares(),
         *sent(),
         *platform_records(),
+        *platform_reports(),
     )
     return {type(each): each for each in found}
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from api.app import ROUTES
 from api.rules import Route
+from api.systems.annotations.reports import REPORTS
 from domain.permissions import Permission
 from domain.systems.annotations.kinds import KINDS
 
@@ -63,6 +64,9 @@ def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:
         ("PATCH", "PROJECT"): [_asked(body={"name": "y"})],
         ("DELETE", "PROJECT"): [_asked()],
     }
+    for name in REPORTS:
+        asked = [_asked(), _asked(query={"format": "csv", "bucket": "day"})]
+        found["GET", f"PROJECT/reports/{name}"] = asked
     for name, new in RECORDS.items():
         path, one = f"PROJECT/{name}", f"PROJECT/{name}/{ONES[name].upper()}"
         found |= {

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from api.rules import Route, needs
-from api.systems.annotations import records
+from api.systems.annotations import records, reports
 from domain.permissions import Permission
 from domain.systems.annotations.kinds import IN_PROJECTS, PROJECTS, Kind
 
@@ -36,4 +36,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", _ALL, records.create_project, needs(Permission.SUBMIT)),
     *_one(PROJECTS, _PROJECT),
     *(route for kind in IN_PROJECTS for route in _of(kind)),
+    *(
+        Route("GET", f"{_PROJECT}/reports/{name}", reports.report(draw), _TAKING_PART)
+        for name, draw in reports.REPORTS.items()
+    ),
 )

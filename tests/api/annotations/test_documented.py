@@ -1,4 +1,4 @@
-"""docs/annotations.md, run as it stands: what somebody copies must work."""
+"""docs/annotations.md and docs/reports.md, run as they stand: what somebody copies must work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from streams.settings import Settings
 from tests.api.annotations.conftest import REGISTRY
 from tests.api.shop import Shop
 
-GUIDE = (Path(__file__).parents[3] / "docs" / "annotations.md").read_text()
+DOCS = Path(__file__).parents[3] / "docs"
+GUIDE = "".join((DOCS / name).read_text() for name in ("annotations.md", "reports.md"))
 SCRIPTS = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 ADDRESS = "http://127.0.0.1:8080"
 
@@ -30,7 +31,7 @@ async def _run(shop: Shop, script: str) -> str:
     return printed.decode()
 
 
-async def test_the_guide_does_what_it_says(tmp_path: Path) -> None:
+async def test_the_guides_do_what_they_say(tmp_path: Path) -> None:
     def start() -> Any:
         return embedded(Settings(data_dir=tmp_path), REGISTRY)
 

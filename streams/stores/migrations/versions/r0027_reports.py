@@ -6,9 +6,7 @@ items became what they are, no table has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import orjson
 import sqlalchemy as sa
@@ -96,7 +94,7 @@ def _take_over(jobs: sa.Table, hours: sa.Table) -> None:
         last = rows[-1]["job_id"]
 
 
-def _take(jobs: sa.Table, hours: sa.Table, row: Mapping[str, Any], names: tuple[str, ...]) -> None:
+def _take(jobs: sa.Table, hours: sa.Table, row: sa.RowMapping, names: tuple[str, ...]) -> None:
     document = orjson.loads(row["document"])
     project, counts = document["params"].get("project_id"), document["counts"]
     if type(project) is not int or not 0 < project < 2**63:

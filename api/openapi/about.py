@@ -43,7 +43,7 @@ TAGS: Final[Mapping[str, str]] = {
     "Installation": "Operations, workers, and what tenants and jobs share.",
     "Retention": "How long jobs at rest are kept.",
     "Webhooks": "Where a tenant is told what happens, and what has come of it.",
-    "Projects": "The annotation platform: projects, and their records one by one.",
+    "Projects": "The annotation platform: projects, their records one by one, and reports.",
     "Bulk operations": "The annotation platform: many annotations at once, and how that goes.",
     "Pages": "For people with a browser.",
     "Machines": "For probes, scrapers and programs that read this document.",

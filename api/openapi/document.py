@@ -24,6 +24,7 @@ from api.openapi.platform_bulk import PLATFORM_BULK
 from api.openapi.platform_files import PLATFORM_FILES
 from api.openapi.platform_records import PLACES as OF_PLATFORM
 from api.openapi.platform_records import PLATFORM_RECORDS
+from api.openapi.platform_reports import PLATFORM_REPORTS
 from api.openapi.reading import READING
 from api.openapi.schemas import Document, Schemas
 from api.openapi.telling import Answer, Body, Parameter, Told
@@ -41,6 +42,7 @@ TOLD: Mapping[tuple[str, str], Told] = {
     **PLATFORM_RECORDS,
     **PLATFORM_BULK,
     **PLATFORM_FILES,
+    **PLATFORM_REPORTS,
     **OTHERS,
 }
 """What is said of each route, by method and path."""

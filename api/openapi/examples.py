@@ -15,6 +15,7 @@ from api.openapi.moments import BEGIN, JOB, KEY
 from api.openapi.platform_bulk import platform_bulk
 from api.openapi.platform_files import platform_files
 from api.openapi.platform_records import platform_records
+from api.openapi.platform_reports import platform_reports
 from api.openapi.watching import watched
 from api.openapi.webhooks import sent
 from domain.commands import JobSpec
@@ -50,6 +51,7 @@ def _by_model() -> dict[type[BaseModel], BaseModel]:
         *platform_records(),
         *platform_bulk(),
         *platform_files(),
+        *platform_reports(),
     )
     return {type(each): each for each in found}
 

@@ -24,6 +24,7 @@ from domain.views import JobSummary, summary_after
 from streams.stores import keyset
 from streams.stores.decisions import insert_ignore
 from streams.stores.keyset import Sort
+from streams.stores.project_figures import ProjectFigures
 from streams.stores.schema import events, job_list, positions
 
 log = structlog.get_logger(__name__)
@@ -69,18 +70,22 @@ def project(
     advance(connection, READER, seen=seen, to=fresh[-1].id)
     known = _summaries(connection, {str(notification.originator_id) for notification in fresh})
     rows: dict[str, dict[str, Any]] = {}
+    figures = ProjectFigures()
     for notification in fresh:
         try:
             event = stored_event(mapper, notification)
-            summary = summary_after(known.get(event.originator_id), event)
+            before = known.get(event.originator_id)
+            summary = summary_after(before, event)
         except (MessageUnreadable, ValueError) as damage:
             log.error("event_not_listed", position=notification.id, reason=str(damage))
             continue
         known[event.originator_id] = summary
+        figures.take(before, summary, event)
         rows[event.originator_id] = _row(summary, event.tenant, notification.id)
     if rows:
         connection.execute(delete(job_list).where(job_list.c.job_id.in_(rows)))
         connection.execute(insert(job_list), list(rows.values()))
+        figures.write(connection)
 
 
 def position(connection: Connection, reader: str) -> int:

@@ -361,6 +361,8 @@ history = Table(
     Column("version", Integer, primary_key=True),
     Column("writer", BigInteger, nullable=False),
     Column("deleted", Boolean, nullable=False),
+    # Of what one has written only the counts are asked for: the index alone tells them.
+    Index("history_writer", "writer", "table_id", "deleted", "version"),
     sqlite_with_rowid=False,
 )
 """One row for every write to a record, single edits included."""

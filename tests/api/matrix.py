@@ -12,6 +12,7 @@ from typing import Any
 
 from api.app import ROUTES
 from api.rules import Route
+from api.systems.annotations.reports import REPORTS
 from domain.permissions import Permission
 from domain.systems.annotations.kinds import KINDS
 
@@ -96,6 +97,9 @@ def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:
         ("GET", "OPERATION/rejects"): [_asked(), _asked(headers={"Range": "bytes=0-3"})],
         ("DELETE", "OPERATION/cancel"): [_asked(), _asked(body={"roll_back": True})],
     }
+    for name in REPORTS:
+        asked = [_asked(), _asked(query={"format": "csv", "bucket": "day"})]
+        found["GET", f"PROJECT/reports/{name}"] = asked
     for name, fields in RECORDS.items():
         path, one = f"PROJECT/{name}", f"PROJECT/{name}/{ONES[name].upper()}"
         found |= {

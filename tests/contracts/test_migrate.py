@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -19,7 +20,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, inspect, text
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, inspect, select, text
 
 from domain.errors import DataDirectoryUnusable
 from domain.steps import BATCH
@@ -35,6 +36,7 @@ from streams.stores import (
     schema_items,
     schema_keeping,
     schema_outside,
+    schema_reports,
     schema_webhooks,
 )
 from streams.stores.database import Database, sqlite_url
@@ -65,6 +67,7 @@ def _declared() -> list[MetaData]:
         *(schema_items.metadata, schema_keeping.metadata, schema_outside.metadata),
         schema_files.metadata,
         *(schema_buckets.metadata, schema_callers.metadata, schema_webhooks.metadata),
+        schema_reports.metadata,
         tables.metadata,
     )
     return [*dict.fromkeys(found)]
@@ -301,6 +304,38 @@ def test_jobs_that_ended_before_rules_of_retention_are_found_by_them(empty: Data
     assert due == {
         retention.Act.SHRED: ["ended", "released"],
         retention.Act.ARCHIVE: ["batch", "ended", "released", "shredded"],
+    }
+
+
+def test_jobs_of_projects_that_were_there_already_are_reported(empty: Database) -> None:
+    with empty.engine.begin() as connection:
+        _upgrade_to("0025", connection)
+        for job_id, params in (("a", {"project_id": 7}), ("b", {"project_id": "x"}), ("c", {})):
+            connection.execute(insert(schema.job_list).values(_listed_job(job_id, params)))
+    migrate.upgrade(empty)
+    jobs, hours = schema_reports.project_jobs.c, schema_reports.project_hours.c
+    told = empty.read_now(
+        lambda found: [
+            *found.execute(select(jobs.job_id, jobs.project_id, jobs.system, jobs.failed)).all(),
+            *found.execute(select(hours.job_id, hours.hour, hours.succeeded)).all(),
+        ]
+    )
+    assert [tuple(row) for row in told] == [("a", 7, "annotations", 1), ("a", 2, 2)]
+
+
+def _listed_job(job_id: str, params: dict[str, Any]) -> dict[str, Any]:
+    counts = {"total": 3, "pending": 0, "succeeded": 2, "failed": 1, "skipped": 0}
+    counts |= {"rolled_back": 0, "conflict": 0}
+    times = {"started_at": "1970-01-01T01:00:00Z", "finished_at": "1970-01-01T02:30:00Z"}
+    document = {"params": params, "counts": counts, **times}
+    return {
+        **dict.fromkeys(("position", "version", "priority"), 1),
+        **dict.fromkeys(("tenant", "status", "name", "tags", "created_by"), ""),
+        "job_id": job_id,
+        "operation": "annotations.create",
+        "system": "annotations",
+        "created_at": 0.0,
+        "document": orjson.dumps(document).decode(),
     }
 
 

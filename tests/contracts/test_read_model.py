@@ -32,6 +32,7 @@ from streams.stores.read_model import (
     project,
 )
 from streams.stores.schema import job_list
+from streams.stores.schema_reports import project_hours, project_jobs
 from tests.stored_events import BEGIN, stamp, submitted, work
 
 
@@ -92,7 +93,8 @@ def test_the_list_shows_what_the_aggregate_shows(shop: Shop) -> None:
 
 
 def test_projecting_in_any_pieces_gives_the_same_list(shop: Shop) -> None:
-    one, other = submitted("job-1", items=2000), submitted("job-2", items=300)
+    one = submitted("job-1", items=2000, params={"project_id": 1})
+    other = submitted("job-2", items=300)
     for second in range(4):
         work(one, seconds=second)
         work(other, seconds=second)
@@ -108,12 +110,18 @@ def test_projecting_in_any_pieces_gives_the_same_list(shop: Shop) -> None:
     while shop.lag():
         shop.project(limit=1)
     assert _rows(shop.database) == whole
-    assert len(whole) == 2
+    assert len(whole) == 4
 
 
 def _rows(database: Database) -> list[Any]:
-    order = select(job_list).order_by(job_list.c.job_id)
-    return list(database.read_now(lambda connection: connection.execute(order).all()))
+    """Those of the list, and those of reports, of jobs that name a project."""
+    return [
+        row
+        for table in (job_list, project_jobs, project_hours)
+        for row in database.read_now(
+            lambda c, table=table: c.execute(select(table).order_by(table.c.job_id)).all()
+        )
+    ]
 
 
 def test_what_was_projected_changes_nothing(shop: Shop) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from api.rules import Route, needs
-from api.systems.annotations import bulk, bulk_bodies, importing, records, socket
+from api.systems.annotations import bulk, bulk_bodies, importing, records, reports, socket
 from api.systems.annotations.operation_documents import OPERATIONS, SOCKET
 from domain.permissions import Permission
 from domain.systems.annotations.kinds import IN_PROJECTS, PROJECTS, Kind
@@ -57,4 +57,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", f"{_OPERATION}/rejects", importing.rejects, _TAKING_PART),
     Route("DELETE", f"{_OPERATION}/cancel", bulk.cancel, _TAKING_PART),
     Route("GET", SOCKET, socket.connect, replace(_TAKING_PART, late=True)),
+    *(
+        Route("GET", f"{_PROJECT}/reports/{name}", reports.report(draw), _TAKING_PART)
+        for name, draw in reports.REPORTS.items()
+    ),
 )

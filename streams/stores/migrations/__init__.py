@@ -9,6 +9,6 @@ from __future__ import annotations
 REVISIONS = (
     *("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010"),
     *("0011", "0012", "0013", "0014", "0015", "0016", "0020", "0021", "0022", "0024", "0025"),
-    *("0026", "0027"),
+    *("0026", "0027", "0028"),
 )
 """Every revision, oldest first; known here so that a start need not import Alembic."""

@@ -2,6 +2,7 @@
 
 ``access`` says who somebody is in a project, ``reading`` finds, ``editing`` writes through the
 records port, ``numbers`` names jobs by whole numbers, ``files`` takes in what files hold;
+``figures`` adds up what ``reports`` tell;
 ``platform`` is all of it for the edge.
 """
 

@@ -29,6 +29,7 @@ from domain.systems.annotations.kinds import MEMBERS, PROJECTS, Kind
 from domain.systems.annotations.roles import ProjectRole
 from streams.callers import Caller
 from streams.stores.database import INFRASTRUCTURE
+from streams.stores.project_figures import note_edit
 from streams.stores.records import SqlRecords
 
 AT_ONCE = 500
@@ -51,12 +52,15 @@ class Editor:
         if "project_id" in kind.new.model_fields:
             given["project_id"] = project_id
         item = kind.new.model_validate(given)
-        return int(self._done(kind.create, item, project_id)["id"])
+        key = int(self._done(kind.create, item, project_id)["id"])
+        self._note(kind, project_id, "created")
+        return key
 
     def create_project(self, fields: Mapping[str, Any]) -> int:
         """A new project, which its creator administers."""
         item = PROJECTS.new.model_validate(dict(fields))
         project_id = int(self._done(PROJECTS.create, item, 0)["id"])
+        self._note(PROJECTS, project_id, "created")
         founder = {"subject": self.caller.actor, "role": ProjectRole.ADMIN}
         self.create(MEMBERS, project_id, founder)
         return project_id
@@ -72,12 +76,14 @@ class Editor:
         """Other values for some fields of a record."""
         item = kind.changed.model_validate({**fields, "id": key, "version": version})
         self._done(kind.update, item, project_id)
+        self._note(kind, project_id, "changed")
 
     def delete(self, kind: Kind, project_id: int, key: int, version: int | None) -> None:
         """The record is no more; of a project its members are neither."""
         if kind is PROJECTS:
             self._delete_members(project_id)
         self._done(kind.delete, DeletedRecord(id=key, version=version), project_id)
+        self._note(kind, project_id, "deleted")
 
     def _delete_members(self, project_id: int) -> None:
         records, members = self._records(), tables.members
@@ -107,6 +113,13 @@ class Editor:
         if isinstance(result, Failed):
             _refuse(result)
         raise RuntimeError(f"{operation.kind} has answered {result!r} to a single edit")
+
+    def _note(self, kind: Kind, project_id: int, verb: str) -> None:
+        """Count it for the project: of a deleted record nothing else tells whose it was."""
+        who, now = self.caller, self.clock.now().timestamp()
+        note_edit(
+            self.connection, who.tenant, project_id, who.actor, now, kind=kind.name, verb=verb
+        )
 
     def _records(self) -> SqlRecords:
         writer = Writer(self.caller.tenant, self.caller.actor)

@@ -19,6 +19,7 @@ from streams.systems.annotations.files import Files
 from streams.systems.annotations.load import Load
 from streams.systems.annotations.numbers import Numbered
 from streams.systems.annotations.reading import Row, Rows
+from streams.systems.annotations.reports import Reports
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Platform:
         self._clock = clock
         self.load = Load()
         self.files = Files(database, clock)
+        self.reports = Reports(database, clock)
 
     async def seat(self, caller: Caller, project_id: int) -> Seat:
         """Who the caller is in a project."""

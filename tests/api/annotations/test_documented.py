@@ -34,7 +34,7 @@ async def _run(shop: Shop, script: str, folder: Path) -> str:
     return printed.decode()
 
 
-async def test_the_guide_does_what_it_says(tmp_path: Path) -> None:
+async def test_the_guides_do_what_they_say(tmp_path: Path) -> None:
     def start() -> Any:
         return embedded(Settings(data_dir=tmp_path), REGISTRY)
 

@@ -309,7 +309,8 @@ def _parameter(parameter: Parameter) -> Document:
 
 def _other(kind: str, example: str) -> Document:
     if kind == JSON:
-        return {"schema": {"type": "object"}, "example": json.loads(example)}
+        value = json.loads(example)
+        return {"schema": {"type": "object"} if isinstance(value, dict) else {}, "example": value}
     return {"schema": {"type": "string"}, "example": example}
 
 

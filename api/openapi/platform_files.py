@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field
 
+from api.bodies import JSON
 from api.openapi.common import IF_NONE_MATCH, KEY
 from api.openapi.platform_bulk import (
     LATER,
@@ -67,7 +68,11 @@ class ImportReport(Value):
 
 
 _REJECTED: Final = '{"content": \n'
-_KINDS: Final = tuple(form.media_type for form in FORMATS if form.subject is Subject.TEXT)
+_FILES: Final = {
+    form.media_type: "[]" if form.media_type == JSON else _REJECTED
+    for form in FORMATS
+    if form.subject is Subject.TEXT
+}
 
 
 def platform_files() -> Iterator[BaseModel]:
@@ -146,7 +151,7 @@ PLATFORM_FILES: Final[Mapping[tuple[str, str], Told]] = {
         ),
         answers={
             **{
-                status: Answer(about=about, others=dict.fromkeys(_KINDS, _REJECTED))
+                status: Answer(about=about, others=_FILES)
                 for status, about in ((200, "The file."), (206, "The bytes that were asked for."))
             },
             304: Answer(about="The client has it."),

@@ -378,7 +378,7 @@ def _falls(broken: Broken, seed: int) -> bool:
     whole = machine_of(broken)
     machine = type(whole.__name__, (whole,), {part_of(broken): broken})
     try:
-        run(A_TRY, seed, machine=machine, shrink=False)
+        run(A_TRY, seed, machines=(machine,), shrink=False)
     except (AssertionError, RuntimeError):
         return True
     return False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,10 @@ from tests.model.selecting import SelectingMachine
 
 STEPS_A_RUN = 60
 RUNS_A_BATCH = 50
+
+MACHINES = (SelectingMachine, EngineMachine)
+"""All that may happen, and the same without what is kept and selected: of a walk that has more
+to choose from, less goes to what batches of jobs do to one another."""
 
 QUICK = 5_000
 SAMPLE = 10_000
@@ -61,17 +67,19 @@ def run(
     steps: int,
     first_seed: int,
     *,
-    machine: type[EngineMachine] = SelectingMachine,
+    machines: Sequence[type[EngineMachine]] = MACHINES,
     shrink: bool = True,
 ) -> Report:
-    """At least ``steps`` steps, in batches with seeds from ``first_seed`` on.
+    """At least ``steps`` steps, in batches with seeds from ``first_seed`` on, machines in turn.
 
     Raises what broke, with the seed of its batch and hypothesis' shortest story noted.
     """
     tally = Tally()
     begun = time.monotonic()
     batch = first_seed
-    while tally.steps < steps:
+    for machine in itertools.cycle(machines):
+        if tally.steps >= steps:
+            break
         seeded = seed(batch)(type(machine.__name__, (machine,), {"tally": tally}))
         try:
             run_state_machine_as_test(seeded, settings=_settings(steps - tally.steps, shrink))

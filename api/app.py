@@ -144,7 +144,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/health/live", vitals.alive, OPEN),
     Route("GET", "/health/ready", vitals.ready, OPEN),
     Route("GET", "/metrics", vitals.metrics, OPEN),
-    Route("*", PATTERN, unmatched, OPEN),
+    Route("*", PATTERN, unmatched, replace(OPEN, form=True)),
 )
 
 

@@ -24,7 +24,7 @@ class Rule:
     ``also`` are permissions that depend on what is asked for; the handler demands them.
     ``late``: who opens a WebSocket may say in its first message who it is. ``narrowed``: the
     handler shows or takes only what is of the caller's projects (:mod:`api.projects`).
-    ``form``: it takes a form with a file in place of JSON.
+    ``form``: a form with a file is no reason to refuse a request unread.
     """
 
     permission: Permission | None = None

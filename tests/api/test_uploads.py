@@ -86,3 +86,15 @@ async def test_a_form_has_so_many_fields_each_of_its_own(engine: MemoryEngine) -
             assert (said, problem["code"]) == (400, "malformed_body")
         data = FIELD % b"name" + b"\xff\r\n--x--\r\n"
         assert (await answered(site.client, data))[0] == 400
+
+
+async def test_a_form_to_a_route_that_takes_none(engine: MemoryEngine) -> None:
+    data = FIELD % b"a" + b"1\r\n--x--\r\n"
+    async with site_of(engine) as site:
+        for method, path, status in (
+            ("POST", "/api/v1/jobs", 415),
+            ("PATCH", IMPORT, 405),
+            ("POST", "/api/v1/nothing", 404),
+        ):
+            async with site.client.request(method, path, data=data, headers=FORM) as response:
+                assert response.status == status

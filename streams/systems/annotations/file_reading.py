@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
@@ -185,12 +186,10 @@ def _too_large(number: int) -> Rejected:
     )
 
 
-class _refusing:  # noqa: N801 - reads as a context
+@contextmanager
+def _refusing() -> Iterator[None]:
     """Turns the refusals of formats into those that callers are told of."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, contract.FileRefused):
-            raise FileRefused(str(error), pointer="/file") from None
+    try:
+        yield
+    except contract.FileRefused as error:
+        raise FileRefused(str(error), pointer="/file") from None

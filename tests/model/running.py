@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.acting import Tally
+from tests.model.batching import BatchingMachine
 from tests.model.machine import EngineMachine
 from tests.model.selecting import SelectingMachine
 
 STEPS_A_RUN = 60
 RUNS_A_BATCH = 50
 
-MACHINES = (SelectingMachine, EngineMachine)
-"""All that may happen, and the same without what is kept and selected: of a walk that has more
-to choose from, less goes to what batches of jobs do to one another."""
+MACHINES = (SelectingMachine, BatchingMachine)
+"""All that may happen, and batches above all: of what may, little happens to them by chance."""
 
 QUICK = 5_000
 SAMPLE = 10_000

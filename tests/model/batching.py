@@ -1,0 +1,57 @@
+"""Batches above all: what the jobs of one do to one another, and callers to each of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, precondition, rule
+
+from domain.commands import CancelJob
+from tests.model.acting import verbs
+from tests.model.callers import pick
+from tests.model.kinds import batches, endings
+from tests.model.machine import EngineMachine
+from tests.model.tables import JobTables
+
+
+class BatchingMachine(EngineMachine):
+    """The same engine, asked for batches and hardly for anything else."""
+
+    @initialize(steps=batches())
+    def first_job(self, steps: list[Any]) -> None:
+        """There is always a batch."""
+        self._submit_batch(steps)
+
+    @precondition(lambda self: self._has_room())
+    @rule(steps=batches())
+    def another_batch(self, steps: list[Any]) -> None:
+        """One more, as often as a job by itself."""
+        self._submit_batch(steps)
+
+    @precondition(lambda self: any(map(verbs, self._batches())))
+    @rule(which=pick, verb=pick, calm=st.sampled_from((0, 2, 10)), end=endings)
+    def ask_a_batch(self, which: int, verb: int, calm: int, end: dict[str, bool]) -> None:
+        """A verb that a batch allows."""
+        self._ask_one(self._batches(), which, verb, end)
+        self._flow(calm, room=2)
+
+    @precondition(lambda self: any(map(verbs, self._children())))
+    @rule(which=pick, verb=pick, calm=st.sampled_from((0, 2, 10)), end=endings)
+    def ask_a_child(self, which: int, verb: int, calm: int, end: dict[str, bool]) -> None:
+        """A verb that a job of a batch allows; the batch hears what comes of it."""
+        self._ask_one(self._children(), which, verb, end)
+        self._flow(calm, room=2)
+
+    def _ask_one(self, among: list[JobTables], which: int, verb: int, end: dict[str, bool]) -> None:
+        able = [tables for tables in among if verbs(tables)]
+        tables = able[which % len(able)]
+        possible = verbs(tables)
+        asked = possible[verb % len(possible)]
+        self._ask(asked, tables.job_id, **(end if asked is CancelJob else {}))
+
+    def _batches(self) -> list[JobTables]:
+        return [tables for tables in self.store.jobs.values() if tables.steps]
+
+    def _children(self) -> list[JobTables]:
+        return [tables for tables in self.store.jobs.values() if tables.parent]

@@ -10,6 +10,8 @@ import pytest
 
 from domain.permissions import (
     EVERY_PERMISSION,
+    HELD,
+    CallerRole,
     Permission,
     granted,
     granted_in_projects,
@@ -64,17 +66,18 @@ def _ids(job: Any) -> dict[str, str]:
 
 def test_a_grant_holds_in_the_tenant_or_in_a_project() -> None:
     names = ["viewer", "undo@letters", "approver@a.b", "odd@letters", "view@", "@x", "view@a b"]
-    assert granted(names) == {Permission.VIEW}
+    assert granted(names) == HELD[CallerRole.VIEWER]
     assert granted_in_projects(names) == {
         ("letters", Permission.UNDO),
+        ("a.b", Permission.PARTICIPATE),
         ("a.b", Permission.VIEW),
         ("a.b", Permission.APPROVE),
     }
     assert [is_grant(name) for name in names] == [True, True, True, False, False, False, False]
     assert projects_of(["x", TAG, "project:a", "Project:b"]) == {"letters", "a"}
     who = Caller("acme", "ada", granted(names), granted_in_projects(names))
-    assert who.of(["letters"]).permissions == {Permission.VIEW, Permission.UNDO}
-    assert who.of(["other"]).permissions == {Permission.VIEW}
+    assert who.of(["letters"]).permissions == HELD[CallerRole.VIEWER] | {Permission.UNDO}
+    assert who.of(["other"]).permissions == HELD[CallerRole.VIEWER]
     assert granted(who.grants) == who.permissions
     assert granted_in_projects(who.grants) == who.in_projects
 

@@ -91,7 +91,7 @@ async def test_what_we_issue_we_take() -> None:
 async def test_a_provider_signs_by_its_own_keys(key: Any, algorithm: str, kid: str) -> None:
     identity = await TOKENS.identify(provided(key, algorithm, kid))
 
-    assert identity.caller == Caller("acme", "ada", frozenset({Permission.VIEW}))
+    assert identity.caller == Caller("acme", "ada", HELD[CallerRole.VIEWER])
 
 
 async def test_a_secret_that_is_replaced_still_counts() -> None:
@@ -101,7 +101,7 @@ async def test_a_secret_that_is_replaced_still_counts() -> None:
 @pytest.mark.parametrize(
     ("roles", "expected"),
     [
-        ("viewer approver", {Permission.VIEW, Permission.APPROVE}),
+        ("viewer approver", HELD[CallerRole.VIEWER] | {Permission.APPROVE}),
         (["view", "run_destructive"], {Permission.VIEW, Permission.RUN_DESTRUCTIVE}),
         (["somebody-elses-role"], set()),
         ([7, None, ["admin"], {"admin": 1}], set()),

@@ -9,7 +9,7 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from domain.commands import CancelJob
 from tests.model.acting import verbs
-from tests.model.callers import pick
+from tests.model.callers import coin, pick
 from tests.model.kinds import batches, endings
 from tests.model.machine import EngineMachine
 from tests.model.tables import JobTables
@@ -37,10 +37,15 @@ class BatchingMachine(EngineMachine):
         self._flow(calm, room=2)
 
     @precondition(lambda self: any(map(verbs, self._children())))
-    @rule(which=pick, verb=pick, calm=st.sampled_from((0, 2, 10)), end=endings)
-    def ask_a_child(self, which: int, verb: int, calm: int, end: dict[str, bool]) -> None:
-        """A verb that a job of a batch allows; the batch hears what comes of it."""
+    @rule(which=pick, verb=pick, calm=st.sampled_from((0, 2, 10)), end=endings, silent=coin)
+    def ask_a_child(
+        self, which: int, verb: int, calm: int, end: dict[str, bool], silent: bool
+    ) -> None:
+        """A verb that a job of a batch allows; ``silent``: the batch hears of its end alone."""
         self._ask_one(self._children(), which, verb, end)
+        if silent:
+            self._in_silence(8, room=3)
+            self.coordinators[1].sweep(room=2)
         self._flow(calm, room=2)
 
     def _ask_one(self, among: list[JobTables], which: int, verb: int, end: dict[str, bool]) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from domain.commands import CancelJob
-from tests.model.acting import verbs
+from domain.commands import CancelJob, UndoJob
+from tests.model.acting import ENDED, verbs
 from tests.model.callers import coin, pick
 from tests.model.kinds import batches, endings
 from tests.model.machine import EngineMachine
@@ -48,6 +48,21 @@ class BatchingMachine(EngineMachine):
             self.coordinators[1].sweep(room=2)
         self._flow(calm, room=2)
 
+    @precondition(lambda self: self._ended())
+    @rule(which=pick, times=st.integers(1, 2), sweeps=coin)
+    def undo_each_child(self, which: int, times: int, sweeps: bool) -> None:
+        """Each job of a batch is undone by itself, maybe twice; the batch hears at the end."""
+        ended = self._ended()
+        batch = ended[which % len(ended)]
+        for _ in range(times):
+            for child in self._children():
+                if child.parent == batch.job_id:
+                    self._ask(UndoJob, child.job_id)
+            self._in_silence(8, room=3)
+        if sweeps:
+            self.coordinators[1].sweep(room=2)
+        self._flow(2, room=2)
+
     def _ask_one(self, among: list[JobTables], which: int, verb: int, end: dict[str, bool]) -> None:
         able = [tables for tables in among if verbs(tables)]
         tables = able[which % len(able)]
@@ -60,3 +75,6 @@ class BatchingMachine(EngineMachine):
 
     def _children(self) -> list[JobTables]:
         return [tables for tables in self.store.jobs.values() if tables.parent]
+
+    def _ended(self) -> list[JobTables]:
+        return [batch for batch in self._batches() if batch.status in ENDED]

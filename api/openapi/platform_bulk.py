@@ -302,6 +302,7 @@ PLATFORM_BULK: Final[Mapping[tuple[str, str], Told]] = {
                     sse.MEDIA_TYPE: 'event: job.paused\nid: 3\ndata: {"job_id": "...", '
                     '"version": 3, "status": "paused"}\n\n'
                 },
+                live=(answers.Shown,),
             ),
             204: Answer(about="The client has seen the last event of a job at rest."),
         },

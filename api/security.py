@@ -90,10 +90,10 @@ def _check_body(request: web.Request) -> None:
 def _check_form(request: web.Request) -> None:
     """What only a program can send must be there: a page of another site has forms as well."""
     if not any(name in request.headers for name in _OF_PROGRAMS):
-        raise refused(
-            415,
-            "unsupported_media_type",
-            f"send a form along with one of the headers {' or '.join(_OF_PROGRAMS)}",
+        raise _forbidden(
+            "origin_refused",
+            f"send a form along with one of the headers {' or '.join(_OF_PROGRAMS)}: a page of "
+            "another site could send it without",
         )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
 
-from tests.crash import seeds
 from tests.model.oracle import DRAWN, DRAWN_OF_BATCHES
 from tests.model.process import alone
 from tests.model.running import FULL, QUICK
@@ -15,6 +15,9 @@ from tests.model.running import FULL, QUICK
 _KEPT_BY = ("hold", "release", "shred", "archive", "empty")
 KEEPING = {edge for edge in DRAWN if edge[1] in _KEPT_BY}
 """Any job at rest may be kept so; the model draws each, and the tests of the drawing all."""
+
+SEED = os.environ.get("COUNTERMAND_TEST_SEED", "11")
+"""Known to meet the rarest edges of the drawings, of which another may miss some."""
 
 
 def _model(*arguments: str, timeout: float = 110) -> dict[str, Any]:
@@ -34,8 +37,7 @@ def test_a_few_thousand_steps_break_nothing() -> None:
 @pytest.mark.proof
 @pytest.mark.timeout(1800)
 def test_a_hundred_thousand_steps_break_nothing() -> None:
-    # A seed that is known to meet the rarest edges: another may miss one.
-    told = _model("--profile", "full", "--seed", str(seeds.SEED), timeout=1700)
+    told = _model("--profile", "full", "--seed", SEED, timeout=1700)
     assert told["steps"] >= FULL
     seen = {tuple(edge) for edge in told["edges"]}
     assert seen - KEEPING == DRAWN - KEEPING

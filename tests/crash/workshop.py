@@ -101,7 +101,7 @@ class Run:
             lambda: self.client.once("POST", path, None, {"Idempotency-Key": key})
         )
         if answer.status != 202:
-            assert answer.code in ("wrong_state", "plan_applied", "invalid"), answer
+            assert answer.code in ("wrong_state", "plan_applied", "plan_changed", "invalid"), answer
             return False
         dry.records = False
         self.tasks.append(Task(answer.document["job_id"], dry.marks))

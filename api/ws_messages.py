@@ -5,7 +5,7 @@ Two closed vocabularies. ``ref`` is a word of the client's own; the answer repea
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, TypeVar
 
 import orjson
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
@@ -118,15 +118,22 @@ Said: TypeAlias = Annotated[
 ]
 _SAID: Final[TypeAdapter[Said]] = TypeAdapter(Said)
 
+M = TypeVar("M")
+
 
 def understood(text: bytes, depth: int) -> Said:
     """What a client has said; raises RequestRefused that points at the fault."""
+    return read_message(_SAID, text, depth)
+
+
+def read_message(said: TypeAdapter[M], text: bytes, depth: int) -> M:
+    """A message of one of several kinds; raises RequestRefused that points at the fault."""
     value = bodies.parse(text)
     try:
-        return _SAID.validate_json(bodies.encode(value, depth), strict=True)
+        return said.validate_json(bodies.encode(value, depth), strict=True)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        # The first part of the place is the type of the message, which is no field.
+        # The first part of the place is the kind of the message, which is no field.
         pointer = "".join(f"/{part}" for part in fault["loc"][1:])
         raise invalid(f"{pointer or 'the message'}: {fault['msg']}", pointer) from None
 

@@ -8,25 +8,22 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field
 
-from api import sse
 from api.jobs import Cancel
-from api.openapi import answers
-from api.openapi.common import COMMAND, IF_MATCH, INSISTING, KEY, LIMIT
+from api.openapi.common import COMMAND, IF_MATCH, INSISTING, KEY
 from api.openapi.moments import BEGIN, JOB
 from api.openapi.platform_records import PAGING
 from api.openapi.telling import (
     MOMENT,
     Answer,
     Body,
-    Parameter,
     Schema,
     Told,
     one_of,
     query,
     whole,
 )
-from api.openapi.watching import WAIT
-from api.parameters import MAX_ID, MAX_VERSION
+from api.openapi.watching import EVENTS_OF_JOB, NOT_SHOWN, SHOWN_OF_JOB
+from api.parameters import MAX_ID
 from api.systems.annotations.asked import MAX_WORDS
 from api.systems.annotations.bulk import KINDS, LOG_INTERVAL, MAX_HISTORY, MAX_INTERVAL
 from api.systems.annotations.bulk_bodies import Creates, Deletes, Updates
@@ -277,43 +274,9 @@ PLATFORM_BULK: Final[Mapping[tuple[str, str], Told]] = {
     ("GET", f"{ONE}/events"): Told(
         name="readOperationEvents",
         tag=TAG,
-        parameters=(
-            query("after", "With JSON: events behind this version.", whole(0, MAX_VERSION)),
-            LIMIT,
-            WAIT,
-            query(
-                "last_event_id",
-                "With the live stream: as `Last-Event-ID`, for who cannot send a header.",
-                whole(0, MAX_VERSION),
-            ),
-            Parameter(
-                name="Last-Event-ID",
-                about="The last version seen; the live stream goes on behind it.",
-                schema=whole(0, MAX_VERSION),
-                place="header",
-            ),
-        ),
-        answers={
-            200: Answer(
-                about="The live stream of its job (`text/event-stream`, unless JSON is rather "
-                "wanted), until it is at rest; or a page of events.",
-                model=answers.Events,
-                others={
-                    sse.MEDIA_TYPE: 'event: job.paused\nid: 3\ndata: {"job_id": "...", '
-                    '"version": 3, "status": "paused"}\n\n'
-                },
-                live=(answers.Shown,),
-            ),
-            204: Answer(about="The client has seen the last event of a job at rest."),
-        },
-        problems=(
-            "record_not_found",
-            "job_not_found",
-            "not_acceptable",
-            "bad_last_event_id",
-            "quota_exceeded",
-            "too_many_streams",
-        ),
+        parameters=EVENTS_OF_JOB,
+        answers=SHOWN_OF_JOB,
+        problems=("record_not_found", "job_not_found", *NOT_SHOWN),
     ),
     ("DELETE", f"{ONE}/cancel"): Told(
         name="cancelOperation",

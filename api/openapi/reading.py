@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from api import sse
 from api.fields import OF_ITEM, OF_JOB, OF_LISTED
 from api.items import STATUSES
 from api.jobs import MAX_POINTS
@@ -13,8 +12,8 @@ from api.models import Nothing
 from api.openapi import answers, installation
 from api.openapi.common import CURSOR, LIMIT, fields, of_job, repeated
 from api.openapi.jobs import JOB
-from api.openapi.telling import MOMENT, Answer, Body, Parameter, Told, one_of, query, whole
-from api.openapi.watching import WAIT
+from api.openapi.telling import MOMENT, Answer, Body, Told, one_of, query, whole
+from api.openapi.watching import EVENTS_OF_JOB, NOT_SHOWN, SHOWN_OF_JOB
 from api.parameters import MAX_VERSION
 from api.records import MAX_PAGE as MAX_VERSIONS
 from api.records import PAGE as VERSIONS
@@ -80,41 +79,9 @@ _JOBS: Mapping[tuple[str, str], Told] = {
     ("GET", f"{JOB}/events"): Told(
         name="readEvents",
         tag="Jobs",
-        parameters=(
-            query("after", "With JSON: events behind this version.", whole(0, MAX_VERSION)),
-            LIMIT,
-            WAIT,
-            query(
-                "last_event_id",
-                "With the live stream: as `Last-Event-ID`, for who cannot send a header.",
-                whole(0, MAX_VERSION),
-            ),
-            Parameter(
-                name="Last-Event-ID",
-                about="The last version seen; the live stream goes on behind it.",
-                schema=whole(0, MAX_VERSION),
-                place="header",
-            ),
-        ),
-        answers={
-            200: Answer(
-                about="The live stream (`text/event-stream`, unless JSON is rather wanted), until "
-                "the job is at rest; or a page of events.",
-                model=answers.Events,
-                others={
-                    sse.MEDIA_TYPE: 'event: job.paused\nid: 3\ndata: {"job_id": "...", '
-                    '"version": 3, "status": "paused"}\n\n'
-                },
-                live=(answers.Shown,),
-            ),
-            204: Answer(about="The client has seen the last event of a job at rest."),
-        },
-        problems=(
-            "not_acceptable",
-            "bad_last_event_id",
-            "quota_exceeded",
-            "too_many_streams",
-        ),
+        parameters=EVENTS_OF_JOB,
+        answers=SHOWN_OF_JOB,
+        problems=NOT_SHOWN,
         ticket=True,
     ),
     ("POST", f"{JOB}/ticket"): Told(

@@ -17,7 +17,7 @@ from api.openapi import answers
 from api.openapi.common import LIMIT, repeated
 from api.openapi.moments import BEGIN, KEY
 from api.openapi.telling import Answer, Body, Parameter, Told, query, whole
-from api.parameters import MAX_ID, MAX_TAG
+from api.parameters import MAX_ID, MAX_TAG, MAX_VERSION
 from domain.values import Value
 
 WAIT = query(
@@ -89,6 +89,45 @@ def watched(event: answers.Event) -> Iterator[BaseModel]:
     )
     yield Connections(websockets=2, streams=3, topics=4, received=9, sent=120, overflows=0)
 
+
+EVENTS_OF_JOB: Final = (
+    query("after", "With JSON: events behind this version.", whole(0, MAX_VERSION)),
+    LIMIT,
+    WAIT,
+    query(
+        "last_event_id",
+        "With the live stream: as `Last-Event-ID`, for who cannot send a header.",
+        whole(0, MAX_VERSION),
+    ),
+    Parameter(
+        name="Last-Event-ID",
+        about="The last version seen; the live stream goes on behind it.",
+        schema=whole(0, MAX_VERSION),
+        place="header",
+    ),
+)
+"""How the events of one job are asked for, live or as a page."""
+SHOWN_OF_JOB: Final = {
+    200: Answer(
+        about="The live stream (`text/event-stream`, unless JSON is rather wanted), until "
+        "the job is at rest; or a page of events.",
+        model=answers.Events,
+        others={
+            sse.MEDIA_TYPE: 'event: job.paused\nid: 3\ndata: {"job_id": "...", '
+            '"version": 3, "status": "paused"}\n\n'
+        },
+        live=(answers.Shown,),
+    ),
+    204: Answer(about="The client has seen the last event of a job at rest."),
+}
+"""The events of one job."""
+NOT_SHOWN: Final = (
+    "not_acceptable",
+    "bad_last_event_id",
+    "quota_exceeded",
+    "too_many_streams",
+)
+"""What may be said instead."""
 
 WATCHING: Final[Mapping[tuple[str, str], Told]] = {
     ("GET", EVENTS): Told(

@@ -96,8 +96,7 @@ async def test_an_undo_takes_as_few_transactions_as_the_work_took(stages: Stages
     def committed(_: Connection) -> None:
         commits[way] += 1
 
-    for engine in [stages.database.engine]:
-        event.listen(engine, "commit", committed)
+    event.listen(stages.database.engine, "commit", committed)
     job_id = await additions(stages, 300)
     way = "back"
     await stages.command(UndoJob, job_id)

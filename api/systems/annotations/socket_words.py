@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
-from api import bodies
-from api.models import invalid
 from api.systems.annotations.operation_documents import current_step, figures
-from api.ws_messages import Credential
+from api.ws_messages import Credential, read_message
 from domain.events import JobStatus
 from domain.systems.annotations.models import Id
 from domain.values import Value
@@ -64,14 +62,7 @@ _SAID: Final[TypeAdapter[Said]] = TypeAdapter(Said)
 
 def understood(text: bytes, depth: int) -> Said:
     """What a client has said; raises RequestRefused that points at the fault."""
-    value = bodies.parse(text)
-    try:
-        return _SAID.validate_json(bodies.encode(value, depth), strict=True)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        # The first part of the place is the action, which is no field.
-        pointer = "".join(f"/{part}" for part in fault["loc"][1:])
-        raise invalid(f"{pointer or 'the message'}: {fault['msg']}", pointer) from None
+    return read_message(_SAID, text, depth)
 
 
 # -- what is said to them -----------------------------------------------------------------

@@ -339,10 +339,16 @@ writers = Table(
     Column("generation", Integer, nullable=False),
     Column("chunk", Integer, nullable=False),
     Column("written_at", Double, nullable=False),
+    # None where nothing was counted yet.
+    Column("table_id", Integer),
+    Column("created", Integer, nullable=False, server_default="0"),
+    Column("changed", Integer, nullable=False, server_default="0"),
+    Column("deleted", Integer, nullable=False, server_default="0"),
     Index("writers_job", "job_id", "generation", "chunk"),
     sqlite_autoincrement=True,
 )
-"""Who wrote: a job's chunk, or an actor who edited by hand (``job_id`` empty)."""
+"""Who wrote to a table, and to how many records: a job's chunk, or an actor who edited by hand
+(``job_id`` empty)."""
 
 record_tables = Table(
     "record_tables",
@@ -361,8 +367,6 @@ history = Table(
     Column("version", Integer, primary_key=True),
     Column("writer", BigInteger, nullable=False),
     Column("deleted", Boolean, nullable=False),
-    # Of what one has written only the counts are asked for: the index alone tells them.
-    Index("history_writer", "writer", "table_id", "deleted", "version"),
     sqlite_with_rowid=False,
 )
 """One row for every write to a record, single edits included."""

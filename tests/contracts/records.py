@@ -25,13 +25,17 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
+    case,
+    func,
     select,
+    true,
 )
 
 from domain.records import Writer
 from streams.stores.database import Database
 from streams.stores.records import SqlRecords
-from streams.stores.schema import chunks
+from streams.stores.schema import chunks, history, writers
 from streams.stores.statements import INSERTS
 
 TENANT = "local"
@@ -134,6 +138,27 @@ def add(records: SqlRecords, rows: Sequence[Mapping[str, Any]], table: Table = g
     columns = list(rows[0]) if rows else []
     values = [tuple(row[key] for key in columns) for row in rows]
     return records.insert(table, columns, values, range(len(rows)))
+
+
+def assert_counted(database: Database) -> None:
+    """Who has written knows how much: what the history says when it is counted."""
+    old, gone = history.c.version > 1, history.c.deleted.is_(true())
+    kinds = (and_(~gone, ~old), and_(~gone, old), gone)
+    sums = [func.sum(case((kind, 1), else_=0)) for kind in kinds]
+    by_history = (
+        select(history.c.writer, history.c.table_id, *sums)
+        .group_by(history.c.writer, history.c.table_id)
+        .order_by(history.c.writer)
+    )
+    counts = (writers.c.table_id, writers.c.created, writers.c.changed, writers.c.deleted)
+    by_writers = select(writers.c.writer, *counts).order_by(writers.c.writer)
+    told, written = database.read_now(
+        lambda found: tuple(
+            [tuple(row) for row in found.execute(statement)]
+            for statement in (by_writers, by_history)
+        )
+    )
+    assert told == written
 
 
 def contents(database: Database, table: Table = gadgets) -> dict[int, dict[str, Any]]:

@@ -20,7 +20,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, insert, inspect, select, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Table,
+    column,
+    insert,
+    inspect,
+    select,
+    table,
+    text,
+)
 
 from domain.errors import DataDirectoryUnusable
 from domain.steps import BATCH
@@ -28,6 +40,7 @@ from domain.systems.annotations import tables
 from streams.stores import (
     migrate,
     migrations,
+    project_figures,
     retention,
     schema,
     schema_buckets,
@@ -321,6 +334,31 @@ def test_jobs_of_projects_that_were_there_already_are_reported(empty: Database) 
         ]
     )
     assert [tuple(row) for row in told] == [("a", 7, "annotations", 1), ("a", 2, 2)]
+
+
+def test_what_was_written_already_is_counted(empty: Database) -> None:
+    who = dict.fromkeys(("tenant", "actor", "job_id"), "x") | {"generation": 0, "chunk": 0}
+    rows = [(1, 1, 1), (1, 2, 1), (1, 2, 2), (2, 9, 1), (1, 2, 3)]
+    with empty.engine.begin() as connection:
+        _upgrade_to("0028", connection)
+        old = table("writers", *map(column, (*who, "written_at")))
+        connection.execute(insert(old), [{**who, "written_at": 1.0}] * 2)
+        for number, (table_id, record_id, version) in enumerate(rows):
+            connection.execute(
+                insert(schema.history).values(
+                    table_id=table_id,
+                    record_id=record_id,
+                    version=version,
+                    writer=2 if number == 4 else 1,
+                    deleted=number == 4,
+                )
+            )
+    migrate.upgrade(empty)
+    names = ("actor", "table_id", *project_figures.WRITES)
+    told = empty.read_now(
+        lambda found: found.execute(select(*[schema.writers.c[name] for name in names])).all()
+    )
+    assert sorted(map(tuple, told)) == [("x", 1, 0, 0, 1), ("x", 1, 2, 1, 0), ("x", 2, 1, 0, 0)]
 
 
 def _listed_job(job_id: str, params: dict[str, Any]) -> dict[str, Any]:

@@ -128,6 +128,7 @@ def test_what_is_left_is_the_same(stored: Database, seed: int) -> None:
         stored.write_now(apart)
     assert one.said == many.said
     assert one.left(stored) == many.left(stored)
+    given.assert_counted(stored)
     assert images["together"] == images["apart"]
 
 

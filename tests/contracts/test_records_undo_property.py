@@ -185,6 +185,10 @@ class Run:
         found = contents(self._database)
         return {key: {name: row[name] for name in self._values(0)} for key, row in found.items()}
 
+    def check_counts(self) -> None:
+        """Who has written knows how much."""
+        shared.assert_counted(self._database)
+
     def _write(self, records: SqlRecords, who: str, number: int, write: Write) -> None:
         self._counter += 1
         chunk, position = (number, write.position) if who == JOB else (-1, -1)
@@ -265,6 +269,7 @@ def _check(run: Run, turns: Sequence[Turn], *, together: bool) -> None:
     for again in run.undo(undone, together=together):
         assert set(again.results.values()) == {Restored()}
     assert run.contents() == done
+    run.check_counts()
 
 
 @pytest.fixture

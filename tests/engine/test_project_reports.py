@@ -182,7 +182,6 @@ async def test_each_question_is_answered_by_an_index(settings: Settings) -> None
             figures.failed_jobs(*asked, 200),
         ),
         "project_hours_hour": (figures.outcomes_by_hour(*asked), figures.writes_by_jobs(*asked)),
-        "history_writer": (figures.writes_by_jobs(*asked),),
         "writers_job": (figures.writes_by_jobs(*asked),),
         "project_edits": (figures.edits(*asked),),
     }

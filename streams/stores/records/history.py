@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from streams.stores.decisions import insert_ignore
 from streams.stores.records.backend import NUMBERS
 from streams.stores.records.dialects import backend_of
 from streams.stores.records.shape import Shape
-from streams.stores.records.together import Inserted, Mark, Together
+from streams.stores.records.together import Inserted, Mark, Together, Wrote, count_more
 from streams.stores.schema import history, record_tables, writers
 from streams.stores.statements import Prepared, prepare
 
@@ -96,41 +96,43 @@ class Journal:
 
     def inserted(self, shape: Shape, ids: range) -> None:
         """New records, all at version 1."""
+        table = self.table_id(shape)
         if self._together.waits:
-            self._together.wait(Inserted(self._writer, self._now, self.table_id(shape), ids))
+            self._together.wait(Inserted(self._writer, self._now, table, ids))
             return
-        _note_range(shape).run(
-            self._connection,
-            table=self.table_id(shape),
-            first=ids[0],
-            last=ids[-1],
-            by=self._by(),
-        )
+        by = self._by(table, Wrote(created=len(ids)))
+        _note_range(shape).run(self._connection, table=table, first=ids[0], last=ids[-1], by=by)
 
     def changed(self, shape: Shape, pairs: Sequence[Pair], *, deleted: bool = False) -> None:
         """Records that were changed, deleted, or put back."""
+        table, count = self.table_id(shape), len(pairs)
+        by = self._by(table, Wrote(deleted=count) if deleted else Wrote(changed=count))
         _note_pairs(self._connection.dialect).run(
             self._connection,
-            table=self.table_id(shape),
-            by=self._by(),
+            table=table,
+            by=by,
             gone=deleted,
             **{NUMBERS: orjson.dumps(pairs).decode()},
         )
 
-    def _by(self) -> int:
-        known = self._together.writers.get(self._writer)
-        if known is None:
-            writer = self._writer
-            found = _add_writer(self._connection.dialect).run(
-                self._connection,
-                tenant=writer.tenant,
-                actor=writer.actor,
-                job_id=writer.job_id,
-                generation=writer.generation,
-                chunk=writer.chunk,
-                written_at=self._now,
-            )
-            known = self._together.writers[writer] = int(found.scalar())
+    def _by(self, table: int, wrote: Wrote) -> int:
+        writer = self._writer
+        known = self._together.writers.get((writer, table))
+        if known is not None:
+            count_more(self._connection, known, wrote)
+            return known
+        found = _add_writer(self._connection.dialect).run(
+            self._connection,
+            tenant=writer.tenant,
+            actor=writer.actor,
+            job_id=writer.job_id,
+            generation=writer.generation,
+            chunk=writer.chunk,
+            written_at=self._now,
+            table_id=table,
+            **asdict(wrote),
+        )
+        known = self._together.writers[writer, table] = int(found.scalar())
         return known
 
 
@@ -142,7 +144,8 @@ def _find_table(dialect: Dialect) -> Prepared:
 
 @lru_cache(maxsize=16)
 def _add_writer(dialect: Dialect) -> Prepared:
-    names = ("tenant", "actor", "job_id", "generation", "chunk", "written_at")
+    who = ("tenant", "actor", "job_id", "generation", "chunk", "written_at")
+    names = (*who, "table_id", "created", "changed", "deleted")
     values: dict[str, Any] = {name: bindparam(name) for name in names}
     return prepare(insert(writers).values(values).returning(writers.c.writer), dialect)
 

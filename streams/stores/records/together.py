@@ -7,14 +7,26 @@ are taken for all of them, and the history of new records waits for ``flush``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Dialect, bindparam, false, func, insert, literal, select, true
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    bindparam,
+    false,
+    func,
+    insert,
+    literal,
+    select,
+    true,
+    update,
+)
 
 from domain.records import Writer
 from streams.stores.records.backend import NUMBERS
@@ -22,15 +34,26 @@ from streams.stores.records.dialects import backend_of
 from streams.stores.records.shape import Shape
 from streams.stores.records.sights import Contention, Sights
 from streams.stores.schema import history, writers
-from streams.stores.statements import Prepared, prepare
+from streams.stores.statements import Prepared, fixed, prepare
 
 KNOWN_ROWS = 64
 """Records of a table that are kept at most; one of them may be a text of a million characters."""
 
 Kept = dict[int, Mapping[str, Any] | None]
 """Records by id; ``None`` where there is none."""
-Mark = tuple[dict[str, int], dict[Writer, int], int, int]
+By = tuple[Writer, int]
+"""Who writes to which table."""
+Mark = tuple[dict[str, int], dict[By, int], int, int]
 """Numbers of tables and writers, how much waits, and how much was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """To how many records of a table somebody has written; what comes back is changed."""
+
+    created: int = 0
+    changed: int = 0
+    deleted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +86,7 @@ class Together:
         contention: Contention | None = None,
     ) -> None:
         self.tables = dict(tables)
-        self.writers: dict[Writer, int] = {}
+        self.writers: dict[By, int] = {}
         self.waits = writers > 1 and backend_of(connection.dialect).far
         """Whether history may wait, and a savepoint be left to be released with the next."""
         self.unreleased = False
@@ -155,38 +178,67 @@ class Together:
             self.sights.confirm()
         if not self._waiting:
             return
-        self._add_writers([one for one in self._waiting if one.writer not in self.writers])
+        self._count_waiting()
         ranges = [
-            (one.table, one.ids[0], one.ids[-1], self.writers[one.writer]) for one in self._waiting
+            (one.table, one.ids[0], one.ids[-1], self.writers[one.writer, one.table])
+            for one in self._waiting
         ]
         self._waiting.clear()
         given = {NUMBERS: orjson.dumps(ranges).decode()}
         _note_ranges(self._connection.dialect).run(self._connection, **given)
 
-    def _add_writers(self, inserted: Sequence[Inserted]) -> None:
-        """Those of a job differ by generation and chunk."""
-        by_job: dict[tuple[str, str, str], dict[tuple[int, int], Inserted]] = {}
-        for one in inserted:
-            writer = one.writer
+    def _count_waiting(self) -> None:
+        """Who wrote what waits, and how much."""
+        counts: Counter[By] = Counter()
+        for one in self._waiting:
+            counts[one.writer, one.table] += len(one.ids)
+        for by in counts.keys() & self.writers.keys():
+            count_more(self._connection, self.writers[by], Wrote(created=counts.pop(by)))
+        times = {(one.writer, one.table): one.at for one in reversed(self._waiting)}
+        self._add_writers(counts, times)
+
+    def _add_writers(self, counts: Mapping[By, int], times: Mapping[By, float]) -> None:
+        """Those of a job differ by generation, chunk and table."""
+        by_job: dict[tuple[str, str, str], dict[tuple[int, int, int], By]] = {}
+        for by in counts:
+            writer, table = by
             same = by_job.setdefault((writer.tenant, writer.actor, writer.job_id), {})
-            same.setdefault((writer.generation, writer.chunk), one)
+            same[writer.generation, writer.chunk, table] = by
         for (tenant, actor, job_id), same in by_job.items():
+            rows = [(*key, counts[by]) for key, by in same.items()]
             found = _add_writers(self._connection.dialect).run(
                 self._connection,
                 tenant=tenant,
                 actor=actor,
                 job_id=job_id,
-                written_at=min(one.at for one in same.values()),
-                **{NUMBERS: orjson.dumps(list(same)).decode()},
+                written_at=min(times[by] for by in same.values()),
+                **{NUMBERS: orjson.dumps(rows).decode()},
             )
-            for number, generation, chunk in found:
-                self.writers[same[generation, chunk].writer] = int(number)
+            for number, *key in found:
+                generation, chunk, table = key
+                self.writers[same[generation, chunk, table]] = int(number)
+
+
+def count_more(connection: Connection, writer: int, wrote: Wrote) -> None:
+    """Somebody who has written to a table writes to more of its records."""
+    _count_more.run(connection, by=writer, **asdict(wrote))
+
+
+_count_more = fixed(
+    update(writers)
+    .where(writers.c.writer == bindparam("by"))
+    .values(
+        created=writers.c.created + bindparam("created"),
+        changed=writers.c.changed + bindparam("changed"),
+        deleted=writers.c.deleted + bindparam("deleted"),
+    )
+)
 
 
 @lru_cache(maxsize=16)
 def _add_writers(dialect: Dialect) -> Prepared:
     columns = writers.c
-    chunks = backend_of(dialect).numbers(2)
+    chunks = backend_of(dialect).numbers(4)
     source = select(
         bindparam("tenant", type_=columns.tenant.type),
         bindparam("actor", type_=columns.actor.type),
@@ -194,10 +246,14 @@ def _add_writers(dialect: Dialect) -> Prepared:
         chunks.c.n0,
         chunks.c.n1,
         bindparam("written_at", type_=columns.written_at.type),
+        chunks.c.n2,
+        chunks.c.n3,
     )
     names = ["tenant", "actor", "job_id", "generation", "chunk", "written_at"]
+    names += ["table_id", "created"]
     added = insert(writers).from_select(names, source, include_defaults=False)
-    return prepare(added.returning(columns.writer, columns.generation, columns.chunk), dialect)
+    keys = columns.writer, columns.generation, columns.chunk, columns.table_id
+    return prepare(added.returning(*keys), dialect)
 
 
 @lru_cache(maxsize=16)

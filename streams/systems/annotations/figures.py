@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, case, func, or_, select
+from sqlalchemy import Select, func, or_, select
 
 from domain.systems.annotations.periods import HOUR, Period
 from streams.stores.project_figures import COUNTS, OUTCOMES, WRITES
-from streams.stores.schema import history, record_tables, writers
+from streams.stores.schema import record_tables, writers
 from streams.stores.schema_reports import project_edits, project_hours, project_jobs
 
 SYSTEMS: Final = ("annotations", "texts")
@@ -80,25 +80,16 @@ def outcomes_by_hour(tenant: str, project_id: int, period: Period) -> Statement:
 def writes_by_jobs(tenant: str, project_id: int, period: Period) -> Statement:
     """How many records jobs have written in the period, by who had them do it and table.
 
-    By the history: whoever has worked in the period has a row of an hour, an hour more or less,
-    as a write is stored a little before it is told.
+    Whoever has worked in the period has a row of an hour, an hour more or less, as a write is
+    stored a little before it is told.
     """
     first, end = period.hours
     worked = select(project_hours.c.job_id).where(*_worked(tenant, project_id, first - 1, end + 1))
-    new = and_(history.c.version == 1, ~history.c.deleted)
-    sums = [
-        func.sum(case((condition, 1), else_=0)).label(name)
-        for name, condition in zip(
-            WRITES,
-            (new, and_(history.c.version > 1, ~history.c.deleted), history.c.deleted),
-            strict=True,
-        )
-    ]
+    sums = [func.sum(writers.c[name]).label(name) for name in WRITES]
     return (
         select(writers.c.actor, record_tables.c.name.label("kind"), *sums)
         .select_from(writers)
-        .join(history, history.c.writer == writers.c.writer)
-        .join(record_tables, record_tables.c.table_id == history.c.table_id)
+        .join(record_tables, record_tables.c.table_id == writers.c.table_id)
         .where(
             writers.c.job_id.in_(worked),
             writers.c.tenant == tenant,

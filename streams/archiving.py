@@ -24,6 +24,7 @@ from domain.ports import Ids
 from domain.retention import governing
 from streams.envelope import Outgoing, look_at
 from streams.failpoints import Failpoint, Failpoints
+from streams.loops import in_thread
 from streams.retaining import Retained
 from streams.stores import archives, audit, retention
 from streams.stores.archives import Stage, Wanted
@@ -139,7 +140,7 @@ class Archivist:
         folder = self._folder / job.job_id
         if not await self._database.write(partial(_without_remains, job, folder)):
             return False
-        file, version = await asyncio.to_thread(self._written, job.job_id, heads)
+        file, version = await in_thread(partial(self._written, job.job_id, heads))
         self._failpoints.reach(Failpoint.ARCHIVE_WRITTEN)
         place = self._folder / file.name
         told = await self._database.write(partial(_name, job.job_id, version, file, place))

@@ -31,6 +31,22 @@ async def in_time(work: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(1.0)
 
 
+async def in_thread(function: Callable[[], T]) -> T:
+    """The result of a function that blocks; a cancellation waits for its end.
+
+    A thread cannot be cancelled. One that went on by itself would use a database that is
+    closed meanwhile, or a folder whose lock is given to somebody else.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(function))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        with contextlib.suppress(Exception):
+            running.result()
+        raise
+
+
 @contextlib.asynccontextmanager
 async def background(loops: list[Any]) -> AsyncIterator[None]:
     """Run loops until the context is left; the first that fails ends the engine."""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 from typing import Any
 
 from eventsourcing.persistence import Recording
@@ -29,7 +30,7 @@ from streams.broadcasts import Broadcasts
 from streams.limits import Limits
 from streams.live import LiveHub
 from streams.liveness import Lane
-from streams.loops import background, every, in_time
+from streams.loops import background, every, in_thread, in_time
 from streams.places import LivePlaces
 from streams.queries import Queries
 from streams.relay import LiveRelay
@@ -74,7 +75,7 @@ async def embedded(
 
 @contextlib.asynccontextmanager
 async def _engine(base: Base) -> AsyncIterator[Engine]:
-    heads = await asyncio.to_thread(audit.open_heads, base.settings.data_dir, base.database)
+    heads = await in_thread(partial(audit.open_heads, base.settings.data_dir, base.database))
     broker = _broker(base.registry)
     apps = {name: _app(name, broker) for name in StageName}
     send = Sender(apps[StageName.COORDINATOR], base.tracing)
@@ -169,8 +170,8 @@ def _upkeep(
         every(base.settings.sweep, lambda: parts.sweep_once(sweep, send)),
         every(base.settings.sweep, timers.fire),
         every(3600.0, timers.clean),
-        every(base.settings.sweep, lambda: asyncio.to_thread(rules.sign)),
-        every(3600.0, lambda: asyncio.to_thread(heads.compact)),
+        every(base.settings.sweep, lambda: in_thread(rules.sign)),
+        every(3600.0, lambda: in_thread(heads.compact)),
         every(5.0, lambda: parts.watch(vitals)),
     ]
 

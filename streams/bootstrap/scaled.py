@@ -35,7 +35,7 @@ from streams.limits import Limits
 from streams.live import LiveHub
 from streams.live_reader import LiveReader
 from streams.liveness import MEASURE_EVERY, Lane
-from streams.loops import at_news, background, every
+from streams.loops import at_news, background, every, in_thread
 from streams.process_lock import ProcessLock, attempt
 from streams.prompting import Prompter
 from streams.queries import Queries
@@ -374,9 +374,9 @@ async def _signing(base: Base, unsigned: asyncio.Event, held: ProcessLock | None
         rules = audit.RuleSigner(folder, base.database)
         await _together(
             [
-                at_news(unsigned, partial(asyncio.to_thread, signer.sign), pause=SIGNING_PAUSE),
-                every(base.settings.sweep, partial(asyncio.to_thread, rules.sign)),
-                every(3600.0, partial(asyncio.to_thread, signer.compact)),
+                at_news(unsigned, partial(in_thread, signer.sign), pause=SIGNING_PAUSE),
+                every(base.settings.sweep, partial(in_thread, rules.sign)),
+                every(3600.0, partial(in_thread, signer.compact)),
             ]
         )
 

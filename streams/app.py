@@ -58,6 +58,9 @@ class FaustSettings:
     """Static membership: a restart within the session timeout causes no rebalance."""
     from_start: bool = True
     """Whether a group that is new reads what is there already, or only what comes."""
+    gathering: float = 0.0
+    """For how long the broker gathers messages before it hands some over; 0: it does not. For
+    whoever has been told of most of them before, and is spared to wake for each."""
 
 
 class AppCrashedError(RuntimeError):
@@ -68,6 +71,8 @@ class AppCrashedError(RuntimeError):
 
 
 class _App(faust.App):
+    gathering: float = 0.0
+    """See `FaustSettings`."""
     _stopping: asyncio.Task[None] | None = None
 
     async def stop(self) -> None:
@@ -131,6 +136,7 @@ def create_faust_app(
         web_enabled=False,
     )
     app.producer_only = producer_only
+    app.gathering = chosen.gathering
     if transport is not None:
         app.transport = transport(app.conf.broker, app)
     return app

@@ -66,6 +66,10 @@ LONGEST_PAUSE = 5.0
 HEARTBEATS = 10
 """In a session: with its next one a member learns that another has gone, and takes over."""
 
+GATHERING = 0.1
+"""Seconds: who serves readers is told of commits by the database; the broker tells the rest."""
+PUBLICATION_PAUSE = 0.04
+"""Seconds between a commit and its events on the broker; those of a busy time go together."""
 SIGNING_PAUSE = 0.2
 """Seconds between a commit and its signature; those of a busy time share a write."""
 
@@ -313,6 +317,7 @@ def app_of(settings: Settings, stage: StageName, *, instance: str) -> Any:
         # Each process that serves readers is a group of its own, and has no past.
         instance_id=None if live else instance,
         from_start=not live,
+        gathering=GATHERING if live else 0.0,
     )
     group = f"{stage.value}-{instance}" if live else stage.value
     return faust_apps.create_faust_app(app_id=group, broker_url=settings.broker, settings=chosen)
@@ -345,7 +350,7 @@ def _owned(
     )
     seconds, signed = base.settings.sweep, partial(audit.known_heads, base.settings.data_dir)
     return [
-        owner.own("outbox", readers.publish),
+        owner.own("outbox", lambda: readers.publish(pause=PUBLICATION_PAUSE)),
         owner.own("projector", readers.project),
         owner.own("sweep", lambda: every(seconds, lambda: parts.sweep_once(sweep, send))),
         owner.own("frozen", lambda: every(seconds, lambda: _end_frozen(base))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 
@@ -31,7 +32,12 @@ from tests.contracts.transport import (  # noqa: E402 - its asserts explain them
     TestVolume,
     bench,
 )
-from tests.contracts.transport_bench import PARTITIONS, Abilities  # noqa: E402 - likewise
+from tests.contracts.transport_bench import (  # noqa: E402 - likewise
+    PARTITIONS,
+    PROMPT,
+    Abilities,
+    Bench,
+)
 
 __all__ = [
     "TestCommitting",
@@ -119,3 +125,23 @@ async def harness(kafka: KafkaCluster) -> AsyncIterator[KafkaHarness]:
         yield KafkaHarness(kafka, admin)
     finally:
         await admin.close()
+
+
+GATHERING = 0.3
+
+
+async def test_a_broker_gathers_for_whoever_asks_it_to(bench: Bench) -> None:
+    """Each message waits until those that may come after it have had their time."""
+    settings = replace(PROMPT, gathering=GATHERING)
+    member = await bench.member(settings=settings)
+    loop, values = asyncio.get_running_loop(), [b"first", b"second", b"third"]
+    arrived: list[float] = []
+    async with asyncio.timeout(bench.harness.patience):
+        for value in values:
+            await bench.send(value, key=b"one partition")
+            await member.until(lambda value=value: value in member.values)
+            arrived.append(loop.time())
+    assert member.values == values
+    # A request for more is with the broker again as soon as the last one was answered.
+    waited = [later - earlier for earlier, later in itertools.pairwise(arrived)]
+    assert min(waited) > GATHERING / 2

@@ -27,6 +27,8 @@ COMMIT_SECONDS: Final = 5.0
 NEW_TOPIC_SECONDS: Final = 2.0
 """How long a topic that was just created may be unknown to the broker that is asked."""
 METADATA_PAUSE: Final = 0.1
+GATHERED_BYTES: Final = 1 << 18
+"""So much a broker hands over at once, however long it may gather."""
 
 Fetched = tuple[int, Mapping[TP, list[Any]]]
 """Records, and the generation of the group in which they were taken from aiokafka."""
@@ -76,6 +78,15 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             raise BrokerUnavailable(
                 "no Kafka broker answers any more; start one, or mend COUNTERMAND_BROKER"
             ) from error
+
+    def _create_worker_consumer(self, transport: stock.Transport) -> Any:
+        """As Faust does, which has no setting for what a broker gathers."""
+        consumer = super()._create_worker_consumer(transport)
+        gathering: float = getattr(self.app, "gathering", 0.0)
+        if gathering:
+            consumer._fetch_min_bytes = GATHERED_BYTES
+            consumer._fetch_max_wait_ms = int(gathering * 1000)
+        return consumer
 
     async def on_thread_stop(self) -> None:
         """Leave the group, within bounds, and close."""

@@ -36,6 +36,7 @@ from api import (
 from api.admission import Streams
 from api.callers import LocalCallers
 from api.connections import Connections
+from api.dashboard import serving as dashboard
 from api.documents import EVENTS, SOCKET
 from api.edge import BASICS, EDGE, Basics, Edge, Services
 from api.limits import Limits
@@ -138,6 +139,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_LIMITS}/{{name:[^/]{{1,100}}}}", shared_limits.change, _OPERATE),
     *ANNOTATIONS,
     Route("GET", "/api/v1/openapi.json", contract.openapi, OPEN),
+    Route("GET", "/", dashboard.page, OPEN),
+    Route("GET", dashboard.FILE, dashboard.file, OPEN),
     Route("GET", "/docs", contract.docs, OPEN),
     Route("GET", pages.STYLE, contract.style, OPEN),
     Route("GET", "/problems", contract.problems, OPEN),

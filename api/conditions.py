@@ -18,7 +18,9 @@ from domain.errors import VersionMismatch
 
 _TAG = re.compile(r'(?:W/)?"(\d{1,10})(?:-[0-9a-f]{16})?"')
 _EACH = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-_TAGGED = frozenset({"application/json", "text/html", "text/css"})
+_TAGGED = frozenset(
+    {"application/json", "text/html", "text/css", "text/javascript", "image/svg+xml"}
+)
 
 
 def tag_of(body: bytes, version: int | None = None) -> str:

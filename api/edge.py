@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -80,6 +81,8 @@ BASICS: web.AppKey[Basics] = web.AppKey("basics", Basics)
 EDGE: web.AppKey[Edge] = web.AppKey("edge", Edge)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 TAKEN: web.RequestKey[Taken] = web.RequestKey("taken", Taken)
+OWN_HEADERS: web.RequestKey[Mapping[str, str]] = web.RequestKey("own_headers", Mapping)
+"""What an answer says otherwise than all others do."""
 IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
 
 

@@ -32,6 +32,7 @@ MAX_POINTS = 1000
 
 _FILTERS = (
     "operation",
+    "system",
     "tag",
     "q",
     "created_after",
@@ -94,6 +95,7 @@ async def index(request: web.Request) -> web.Response:
     query = Parameters(request, _FILTERS, repeated=("status",))
     filters: dict[str, Any] = {
         "operation": query.text("operation"),
+        "system": query.text("system"),
         "tag": query.text("tag"),
         "q": query.text("q"),
         "created_after": query.moment("created_after"),

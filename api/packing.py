@@ -22,7 +22,15 @@ GZIP, ZSTD = "gzip", "zstd"
 CODINGS: Final = (ZSTD, GZIP)
 """The better one first."""
 _PACKED = frozenset(
-    {"application/json", "application/problem+json", "text/html", "text/css", "text/plain"}
+    {
+        "application/json",
+        "application/problem+json",
+        "image/svg+xml",
+        "text/css",
+        "text/html",
+        "text/javascript",
+        "text/plain",
+    }
 )
 _LARGE = 100_000
 """Answers above are packed in a thread, so that nobody else waits for them."""

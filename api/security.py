@@ -14,7 +14,7 @@ import re
 from aiohttp import web
 
 from api.bodies import FORM, JSON, NDJSON, media_type
-from api.edge import REQUEST_ID, TAKEN, basics
+from api.edge import OWN_HEADERS, REQUEST_ID, TAKEN, basics
 from api.packing import CODINGS, coding_of
 from api.problems import RequestRefused, refused
 from api.rules import takes_form
@@ -43,6 +43,12 @@ HEADERS = {
 """On every answer, errors and live streams included; jobs change, so none is kept."""
 PAGE_POLICY = f"{HEADERS['Content-Security-Policy']}; style-src 'self'"
 """What pages may: have the server's own style, and nothing else."""
+SCRIPT_POLICY = (
+    f"{PAGE_POLICY}; script-src 'self'; connect-src 'self'; img-src 'self'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+"""What the dashboard may besides: scripts of the server's own, which speak to it alone, and in
+which no text can become markup or code."""
 
 
 def guard(request: web.Request, hosts: frozenset[str]) -> None:
@@ -104,6 +110,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         headers[name] = value
     if response.content_type == "text/html":
         headers["Content-Security-Policy"] = PAGE_POLICY
+    headers.update(request.get(OWN_HEADERS, {}))
     taken = request.get(TAKEN)
     if taken is not None:
         headers["RateLimit-Limit"] = str(taken.limit)

@@ -29,7 +29,13 @@ LONGEST_FIRST: Final = (
 )
 """Then all others, those with the most tests first."""
 
-_FOLDERS: Final = ("tests/chaos/", "tests/client/", "tests/crash/", "tests/kafka/")
+_FOLDERS: Final = (
+    "tests/chaos/",
+    "tests/client/",
+    "tests/crash/",
+    "tests/dashboard/",
+    "tests/kafka/",
+)
 _ALONE: Final = ("test_growth.py", "test_one_process.py", "test_proxy.py", "test_topics.py")
 """Files in these folders that have a broker or a server of their own."""
 _STACK: Final = re.compile(r"^tests/acceptance/.*\[(embedded|scaled)\b")

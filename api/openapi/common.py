@@ -147,6 +147,16 @@ PLACES: Final[dict[str, tuple[str, Mapping[str, Any], Any]]] = {
         {"type": "string", "pattern": WORD_IN_PATH, "maxLength": 200},
         "annotations.*",
     ),
+    "digest": (
+        "Of the release that has the file.",
+        {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+        "0" * 32,
+    ),
+    "path": (
+        "The file.",
+        {"type": "string", "pattern": "^[0-9A-Za-z._/-]{1,100}$"},
+        "app.js",
+    ),
     "name": (
         "`provider:NAME`, or `queue:SYSTEM`.",
         {"type": "string", "pattern": "^(provider|queue):[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$"},

@@ -191,11 +191,26 @@ OTHERS: Final[Mapping[tuple[str, str], Told]] = {
             name=name, tag="Pages", answers={200: Answer(about=about, others={kind: example})}
         )
         for path, name, about, kind, example in (
+            ("/", "dashboard", "The page.", "text/html", "<!doctype html>"),
             ("/docs", "docs", "The page.", "text/html", "<!doctype html>"),
             ("/docs/style.css", "style", "The style sheet.", "text/css", "main {}"),
             ("/problems", "problems", "The page.", "text/html", "<!doctype html>"),
         )
     },
+    ("GET", "/dashboard/{digest}/{path}"): Told(
+        name="dashboardFile",
+        tag="Pages",
+        answers={
+            200: Answer(
+                about="The file, which never changes.",
+                others={
+                    "text/javascript": "export {};",
+                    "text/css": "main {}",
+                    "image/svg+xml": "<svg/>",
+                },
+            )
+        },
+    ),
     ("GET", "/api/v1/openapi.json"): Told(
         name="openapi",
         tag="Machines",

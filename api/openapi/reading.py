@@ -43,6 +43,7 @@ _JOBS: Mapping[tuple[str, str], Told] = {
         parameters=(
             repeated("status", "Jobs in this status.", one_of(*(each.value for each in JobStatus))),
             query("operation", "Jobs of this kind."),
+            query("system", "Jobs of the operations of this system."),
             query("tag", "Jobs with this tag."),
             query("q", "Jobs with this in their name, in upper or lower case."),
             query("created_after", "Jobs that are younger.", MOMENT),

@@ -120,6 +120,7 @@ def list_jobs(  # noqa: PLR0913 - the parameters of GET /api/v1/jobs, named by c
     *,
     status: Collection[JobStatus] = (),
     operation: str | None = None,
+    system: str | None = None,
     tag: str | None = None,
     within: Collection[str] = (),
     q: str | None = None,
@@ -146,6 +147,8 @@ def list_jobs(  # noqa: PLR0913 - the parameters of GET /api/v1/jobs, named by c
         conditions.append(jobs.status != JobStatus.ARCHIVED.value)
     if operation is not None:
         conditions.append(jobs.operation == _storable(operation))
+    if system is not None:
+        conditions.append(jobs.system == _storable(system))
     if tag is not None:
         conditions.append(_has_tag(tag))
     if within:

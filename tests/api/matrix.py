@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api.app import ROUTES
+from api.dashboard.serving import FILE, site
 from api.rules import Route
 from api.systems.annotations.reports import REPORTS
 from domain.permissions import Permission
 from domain.systems.annotations.kinds import KINDS
 
 PROJECTS = "/api/v1/projects"
+DASHBOARD = f"/dashboard/{site().digest}/app.js"
+"""A file of the dashboard, as this release has it."""
 SSE = {"Accept": "text/event-stream"}
 JSON = {"Accept": "application/json"}
 
@@ -213,6 +216,8 @@ WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("GET", "/api/v1/limits"): [_asked()],
     ("POST", "/api/v1/limits/LIMIT"): [_asked(body={"rate": 10})],
     ("GET", "/api/v1/openapi.json"): [_asked()],
+    ("GET", "/"): [_asked()],
+    ("GET", DASHBOARD): [_asked()],
     ("GET", "/docs"): [_asked()],
     ("GET", "/docs/style.css"): [_asked()],
     ("GET", "/problems"): [_asked()],
@@ -222,6 +227,7 @@ WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
 }
 
 _PLACES = {
+    FILE: DASHBOARD,
     "/api/v1/jobs/{job_id:[0-9A-Za-z_-]{1,64}}": "JOB",
     "{other:[0-9A-Za-z_-]{1,64}}": "OTHER",
     "/api/v1/records/{table}/{record_id:[0-9]{1,19}}": "RECORD",

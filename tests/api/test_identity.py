@@ -20,6 +20,7 @@ from streams.identity.tokens import LEEWAY, VerifyingKey
 from streams.stores.database import Database
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
+from tests.api.matrix import DASHBOARD
 from tests.api.proofs import bearer, carrying, proven
 from tests.api.test_security import ask, filled
 from tests.api.test_server import NDJSON_HEAD, answer_to
@@ -62,6 +63,8 @@ async def test_health_is_told_to_everybody_and_so_is_what_is_not_there(closed: S
     open_to_all = [filled(r.path) for r in ROUTES if r.rule is OPEN and r.method != "*"]
     assert open_to_all == [
         "/api/v1/openapi.json",
+        "/",
+        DASHBOARD,
         "/docs",
         "/docs/style.css",
         "/problems",

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from api.app import ROUTES
+from api.dashboard.serving import FILE
 from api.ports import Verb
 from api.rules import KNOWN, OPEN, Rule
 from api.unmatched import PATTERN
@@ -42,6 +43,8 @@ def test_every_route_has_a_rule_and_what_is_open_is_named() -> None:
     # Whatever nothing answers to is told so, also where a form was sent.
     assert [route.path for route in ROUTES if replace(route.rule, form=False) == OPEN] == [
         "/api/v1/openapi.json",
+        "/",
+        FILE,
         "/docs",
         "/docs/style.css",
         "/problems",

@@ -211,6 +211,8 @@ def _filled(shop: Shop) -> Shop:
         ),
         ({"operation": "shop.reprice"}, ["Café run", "first"]),
         ({"operation": "shop"}, []),
+        ({"system": "shop"}, ["Café run", "first"]),
+        ({"system": "sho"}, []),
         ({"tag": "spring"}, ["Café run", "second 50%"]),
         ({"tag": "Spring"}, ["first"]),
         ({"tag": ","}, ["first"]),

@@ -1,0 +1,76 @@
+// The same verb for several jobs, with what it will do to them all.
+
+import { API, get, post } from "../parts/api.js";
+import { ofMany } from "../parts/consequences.js";
+import { button, fill, h } from "../parts/dom.js";
+import { confirm } from "../parts/dialog.js";
+import { count } from "../parts/format.js";
+import { failed, notice } from "../parts/notices.js";
+import { may } from "../parts/session.js";
+import { AT_REST, FINAL, NEED_REASON, PERMISSIONS } from "../parts/words.js";
+import { title } from "./row.js";
+
+const OFFERED = ["pause", "resume", "cancel", "retry", "undo", "archive"];
+const TOGETHER = 6;
+
+/** The bar of verbs; `chosen()` gives the ids, `clear()` forgets them. */
+export function bulkBar(chosen, clear) {
+  const words = h("span", { role: "status" });
+  const verbs = OFFERED.filter((verb) => may(PERMISSIONS[verb]))
+    .map((verb) => button(verb, () => askFor(verb, [...chosen()], clear).catch(failed)));
+  const drawn = h("div", { class: "bulk", role: "toolbar", "aria-label": "For the selected jobs", hidden: true },
+    words, verbs, button("Clear selection", clear, { class: "quiet-button" }));
+  const update = () => {
+    const size = chosen().size;
+    drawn.hidden = !size;
+    fill(words, size ? `${count(size, "job")} selected` : "");
+  };
+  return { drawn, update };
+}
+
+async function askFor(verb, ids, clear) {
+  const jobs = await each(ids, (id) => get(`${API}/jobs/${id}`));
+  const { able, words } = ofMany(verb, jobs);
+  if (!able.length) { notice(words, "warn"); return; }
+  const about = [h("p", { class: "consequence" }, words),
+    h("ul", { class: "short" }, able.slice(0, 8).map((job) => h("li", {}, h("bdi", {}, title(job)))),
+      able.length > 8 ? h("li", {}, `and ${count(able.length - 8, "more", "more")}`) : null)];
+  const done = await confirm({
+    title: `${verb} ${count(able.length, "job")}?`, about, verb, needed: NEED_REASON.has(verb), final: FINAL.has(verb),
+    act: (reason) => tellAll(verb, able, reason),
+  });
+  if (done) clear();
+}
+
+async function tellAll(verb, jobs, reason) {
+  const refusals = [];
+  await each(jobs, async (job) => {
+    try {
+      await post(`${API}/jobs/${job.job_id}/${verb}`, { reason }, { headers: asSeen(job) });
+    } catch (error) {
+      refusals.push(`${title(job)}: ${error.message}`);
+    }
+  });
+  if (refusals.length) notice(`${count(refusals.length, "job")} refused ${verb}. ${refusals[0]}`, "bad");
+  const told = jobs.length - refusals.length;
+  if (told) notice(`${verb}: ${count(told, "job")} told.`);
+}
+
+/** What was said of a job at rest holds for the version that was seen. Pure. */
+export function asSeen(job) {
+  return AT_REST.has(job.status) ? { "If-Match": `"${job.version}"` } : {};
+}
+
+async function each(list, act) {
+  const found = new Array(list.length);
+  let next = 0;
+  const runner = async () => {
+    while (next < list.length) {
+      const index = next;
+      next += 1;
+      found[index] = await act(list[index]);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(TOGETHER, list.length) }, runner));
+  return found;
+}

@@ -1,0 +1,32 @@
+// Sign in: a token or an API key, or a name where callers say who they are.
+
+import { fill, h, labelled } from "../parts/dom.js";
+import { signIn } from "../parts/session.js";
+
+export function signInPage({ named, detail, begin }) {
+  const given = h("input", {
+    type: named ? "text" : "password", name: named ? "actor" : "token", required: true,
+    autocomplete: "off", spellcheck: "false", maxlength: named ? "200" : "20000",
+  });
+  const said = h("p", { class: "bad-words", role: "alert" }, detail);
+  const form = h("form", { class: "panel sign-in", on: { submit: entered } },
+    h("h1", {}, "Sign in"),
+    h("p", {}, named
+      ? "Say who you are: the name goes into the audit trail of all that you do."
+      : "With a token or an API key. It stays in this tab, and is forgotten with it."),
+    labelled(named ? "Your name" : "Token or API key", given), said,
+    h("div", { class: "row end" }, h("button", { class: "primary" }, "Sign in")));
+
+  function entered(event) {
+    event.preventDefault();
+    const text = given.value.trim();
+    if (!/^[\x21-\x7e][\x20-\x7e]*$/.test(text)) {
+      fill(said, "Only letters, digits and signs of ASCII can be sent as a header.");
+      return;
+    }
+    signIn(named ? { actor: text } : { token: text });
+    begin();
+  }
+  setTimeout(() => given.focus());
+  return form;
+}

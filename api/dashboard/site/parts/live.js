@@ -1,0 +1,120 @@
+// What happens to all jobs, as it happens: one stream a tab, opened again whenever it breaks.
+//
+// A stream is opened with a ticket that is good for once, where the server asks who calls, so the
+// browser's own way of coming back would not do. It goes on behind the last id that was seen, so
+// nothing is missed; after a long absence what is shown is read again instead (`gap`).
+
+import { API, get, post } from "./api.js";
+import { PASSING, STORED } from "./event-names.js";
+import { session } from "./session.js";
+
+const PATIENCE = [300, 600, 1200, 2500, 5000, 10_000];
+const LONG = 120_000;
+const EVENTS = `${API}/events`;
+
+const listeners = new Set();
+const watchers = new Set();
+let source = null, timer = 0, failures = 0, position = "", lost = 0, running = false;
+
+/** Be told of events, and of gaps after which only reading again helps; returns the way out. */
+export function follow(event, gap) {
+  const each = { event, gap };
+  listeners.add(each);
+  return () => listeners.delete(each);
+}
+
+/** Be told whether the stream is open (`live`), being opened (`away`) or closed (`off`). */
+export function watch(listener) {
+  watchers.add(listener);
+  listener(state());
+}
+
+export function start() {
+  if (running) return;
+  running = true;
+  open();
+}
+
+export function stop() {
+  running = false;
+  clearTimeout(timer);
+  source?.close();
+  source = null;
+  position = "";
+  failures = 0;
+  lost = 0;
+  tell();
+}
+
+addEventListener("online", again);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) again(); });
+
+function again() {
+  if (!running || source) return;
+  clearTimeout(timer);
+  open();
+}
+
+async function open() {
+  let from;
+  try {
+    from = await way();
+  } catch (error) {
+    if (error.status !== 401) broken();
+    return;
+  }
+  if (!running || source) return;
+  source = new EventSource(from);
+  source.addEventListener("open", opened);
+  source.addEventListener("error", broken);
+  for (const name of [...STORED, ...PASSING]) source.addEventListener(name, taken);
+}
+
+/** The address of the stream, behind what was seen already. */
+async function way() {
+  if (lost && Date.now() - lost > LONG) position = "";
+  const behind = position ? `last_event_id=${position}` : "";
+  if (session.me?.mode !== "proven") {
+    // An EventSource cannot tell a server that is away from one that knows no such place.
+    if (failures > 2) await get(`${API}/me`).then(() => { position = ""; });
+    return behind && position ? `${EVENTS}?${behind}` : EVENTS;
+  }
+  const { links } = await post(`${EVENTS}/ticket`);
+  if (failures > 4) position = "";
+  return behind && position ? `${links.events}&${behind}` : links.events;
+}
+
+function opened() {
+  failures = 0;
+  if (lost && !position) listeners.forEach(({ gap }) => gap());
+  lost = 0;
+  tell();
+}
+
+function broken() {
+  source?.close();
+  source = null;
+  if (!running) return;
+  lost ||= Date.now();
+  const wait = PATIENCE[Math.min(failures, PATIENCE.length - 1)];
+  failures += 1;
+  clearTimeout(timer);
+  timer = setTimeout(open, wait * (0.75 + Math.random() / 2));
+  tell();
+}
+
+function taken(event) {
+  if (event.lastEventId) position = event.lastEventId;
+  if (event.type === "stream.opened") return;
+  const said = JSON.parse(event.data);
+  listeners.forEach((each) => each.event(event.type, said));
+}
+
+function state() {
+  if (!running) return "off";
+  return source?.readyState === EventSource.OPEN ? "live" : "away";
+}
+
+function tell() {
+  watchers.forEach((listener) => listener(state()));
+}

@@ -1,0 +1,53 @@
+// Where one is, as it stands behind the # of the address. Pure but for the last two functions.
+
+/** `#/jobs/ID?tab=items` as its parts and its parameters; a parameter may be there twice. */
+export function parsed(hash) {
+  const [path, query = ""] = splitOnce(hash.replace(/^#/, ""), "?");
+  const parts = path.split("/").filter(Boolean).map(decoded);
+  const parameters = {};
+  for (const [name, value] of new URLSearchParams(query)) {
+    (parameters[name] ??= []).push(value);
+  }
+  return { parts, parameters };
+}
+
+/** The same the other way round; empty parameters are left out. */
+export function address(parts, parameters = {}) {
+  const query = new URLSearchParams();
+  for (const [name, given] of Object.entries(parameters)) {
+    for (const value of [given].flat()) {
+      if (value !== null && value !== undefined && value !== "") query.append(name, value);
+    }
+  }
+  const said = query.toString();
+  return `#/${parts.map(encodeURIComponent).join("/")}${said ? `?${said}` : ""}`;
+}
+
+/** The one value of a parameter. */
+export function single(parameters, name, otherwise = "") {
+  return parameters[name]?.[0] ?? otherwise;
+}
+
+export function here() {
+  return parsed(location.hash);
+}
+
+/** Go there; `replace` for what the way back should not stop at. */
+export function go(parts, parameters = {}, { replace = false } = {}) {
+  const there = address(parts, parameters);
+  if (there === location.hash) return;
+  if (!replace) location.hash = there;
+  else {
+    history.replaceState(null, "", there);
+    dispatchEvent(new HashChangeEvent("hashchange"));
+  }
+}
+
+function splitOnce(text, mark) {
+  const at = text.indexOf(mark);
+  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+function decoded(part) {
+  try { return decodeURIComponent(part); } catch { return part; }
+}

@@ -1,0 +1,144 @@
+"""Site: a running server, and a browser that watches what its pages do."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.sync_api import Browser, ConsoleMessage, Page
+
+from tests.acceptance.embedded import Server
+from tests.crash.client import Answer, Client
+from tests.unit.streams.identity.signing import token
+
+TENANT: Final = "local"
+TOKEN: Final = "countermand.token"
+AXE: Final = (Path(__file__).parent / "axe" / "axe.min.js").read_text(encoding="utf-8")
+THEMES: Final = ("light", "dark")
+ADA: Final = token(sub="ada", tenant=TENANT, roles=["admin", "steward", "operator"])
+"""May everything."""
+ANNA: Final = token(sub="anna", tenant=TENANT, roles=["admin", "approver", "steward", "operator"])
+"""As ada, who is somebody else."""
+AWAY: Final = (
+    "ERR_CONNECTION_REFUSED",
+    "ERR_CONNECTION_RESET",
+    "ERR_EMPTY_RESPONSE",
+    "ERR_INCOMPLETE_CHUNKED_ENCODING",
+    "503 (Service Unavailable)",
+)
+"""What a browser says of a server that is away."""
+
+
+class Signed(Client):
+    """A caller with a token."""
+
+    def __init__(self, url: str, credential: str) -> None:
+        super().__init__(url)
+        self._credential = credential
+
+    def once(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request in somebody's name."""
+        who = {"Authorization": f"Bearer {self._credential}"}
+        return super().once(method, path, body, {**who, **(headers or {})})
+
+
+class Dashboard:
+    """A server with jobs, and pages of it in a browser."""
+
+    def __init__(self, server: Server, browser: Browser) -> None:
+        self.server = server
+        self._browser = browser
+        self.client = Signed(server.url, ADA)
+        self.other = Signed(server.url, ANNA)
+
+    def submit(self, operation: str, items: Sequence[Any], **fields: Any) -> str:
+        """A job of ada's."""
+        return self.client.submit(uuid.uuid4().hex, operation, items, **fields)
+
+    @contextmanager
+    def page(
+        self,
+        where: str = "",
+        *,
+        credential: str = ADA,
+        known: Sequence[str] = (),
+        width: int = 1280,
+        height: int = 800,
+        theme: str = "light",
+    ) -> Iterator[Page]:
+        """A page in which somebody is signed in, and nothing goes wrong that nobody sees.
+
+        ``known`` are words of what the browser itself is going to write to the console.
+        """
+        context = self._browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=theme,  # type: ignore[arg-type] - one of THEMES
+            accept_downloads=True,
+        )
+        watch = Watch(self.server.url, known)
+        try:
+            if credential:
+                context.add_init_script(f"sessionStorage.setItem('{TOKEN}', '{credential}')")
+            page = context.new_page()
+            watch.over(page)
+            page.goto(f"{self.server.url}/{where}")
+            yield page
+            watch.check()
+        finally:
+            context.close()
+
+
+class Watch:
+    """What a page should not do: complain, be refused by its policy, speak to others."""
+
+    def __init__(self, url: str, known: Sequence[str]) -> None:
+        self._url = url
+        self._known = known
+        self.complaints: list[str] = []
+
+    def over(self, page: Page) -> None:
+        """Watch a page from now on."""
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self._asked(request.url))
+
+    def check(self) -> None:
+        """Nothing of it has happened."""
+        assert self.complaints == []
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not any(
+            word in message.text for word in self._known
+        ):
+            self.complaints.append(f"{message.type}: {message.text} {message.location}")
+
+    def _asked(self, url: str) -> None:
+        if not url.startswith((f"{self._url}/", f"blob:{self._url}/")):
+            self.complaints.append(f"asks {url}")
+
+
+def check_accessible(page: Page) -> None:
+    """axe-core finds no violation of WCAG 2.2 AA nor of good practice, in neither theme."""
+    page.evaluate(f"() => {{ {AXE} }}")
+    for theme in THEMES:
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
+        found = page.evaluate(
+            "() => axe.run({resultTypes: ['violations']}).then(({violations}) => violations.map("
+            "each => [each.id, each.help, each.nodes.map(node => node.html.slice(0, 300))]))"
+        )
+        assert found == [], f"in {theme}: {found}"
+
+
+def check_fits(page: Page) -> None:
+    """Nothing is wider than the window."""
+    wide, window = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= window

@@ -7,7 +7,7 @@ one by a relative path, so a page has all its files from one release, and asks f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -26,6 +26,8 @@ FILE: Final = "/dashboard/{digest:[0-9a-f]{32}}/{path:[0-9A-Za-z._/-]{1,100}}"
 
 _HERE: Final = "@files"
 """Stands in the page for the path under which its files are."""
+_MODULES: Final = "@modules"
+"""Stands for the links by which a browser fetches all modules at once, not one behind another."""
 _KINDS: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _FOR_EVER: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 _ASKED_EACH_TIME: Final = {
@@ -59,7 +61,10 @@ def site() -> Site:
     named = b"".join(path.encode() + b"\0" + asset.body for path, asset in found.items())
     digest = blake2b(named, digest_size=16).hexdigest()
     page = folder.joinpath(PAGE).read_text(encoding="utf-8")
-    return Site(digest, page.replace(_HERE, f"/dashboard/{digest}").encode(), found)
+    page = page.replace(_MODULES, "\n".join(_preloads(found))).replace(
+        _HERE, f"/dashboard/{digest}"
+    )
+    return Site(digest, page.encode(), found)
 
 
 async def page(request: web.Request) -> web.Response:
@@ -79,6 +84,13 @@ async def file(request: web.Request) -> web.Response:
         )
     request[OWN_HEADERS] = _FOR_EVER
     return web.Response(body=asset.body, content_type=asset.kind, charset="utf-8")
+
+
+def _preloads(found: Iterable[str]) -> Iterator[str]:
+    """Of all modules of ours; what is vendored comes with the page that needs it."""
+    for path in found:
+        if path.endswith(".js") and not path.startswith("vendor/"):
+            yield f'<link rel="modulepreload" href="{_HERE}/{path}">'
 
 
 def _found(folder: Traversable, prefix: str) -> Iterator[tuple[str, Asset]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.acceptance.embedded import serving
 from tests.acceptance.plugins import all_plugins
@@ -19,6 +19,8 @@ from tests.unit.streams.identity.signing import SECRET
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     need("chromium")
+    # Longer than anything takes; a loaded machine is no failure.
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
             executable_path=find_chromium(), args=FLAGS, headless=True

@@ -11,7 +11,7 @@ import { applyTheme, themeChoice } from "./parts/theme.js";
 import { signInPage } from "./pages/sign-in.js";
 
 const PAGES = {
-  jobs: { words: "Jobs", load: () => import("./pages/jobs.js"), permission: "view" },
+  jobs: { words: "Jobs", load: () => import("./pages/jobs.js"), one: () => import("./pages/job.js"), permission: "view" },
 };
 
 const main = document.getElementById("main");
@@ -62,7 +62,7 @@ async function show() {
   }
   const mine = turn += 1;
   close();
-  const page = await PAGES[name].load();
+  const page = await (parts[1] ? PAGES[name].one ?? PAGES[name].load : PAGES[name].load)();
   if (mine !== turn) return;
   shown = place;
   fill(main);

@@ -33,7 +33,7 @@ export function whenSignedOut(listener) {
 
 /** The document of a GET. */
 export async function get(path, query = {}, { signal } = {}) {
-  return (await ask("GET", path + asked(query), { signal })).json();
+  return (await ask("GET", path + asked(query), { signal, headers: { Accept: "application/json" } })).json();
 }
 
 /** The document of a POST; each has a key of its own, so that it is done once. */

@@ -1,0 +1,65 @@
+// How a job goes: why it waits, its figures, its chunks, its throughput, its steps.
+
+import { fill, facts, h } from "../parts/dom.js";
+import { count, duration, milliseconds, moment, number, rate } from "../parts/format.js";
+import { address } from "../parts/route.js";
+import { link } from "../parts/shown.js";
+import { spoken } from "../parts/words.js";
+import { charts } from "./charts.js";
+import { graph } from "./graph.js";
+import { heatmap } from "./heatmap.js";
+import { empty, readOn } from "./history.js";
+
+export function overviewTab(place, view) {
+  const isBatch = view.job().operation === "batch.steps";
+  const waiting = h("div"), figures = h("section", { class: "panel" }), steps = h("div");
+  const map = isBatch ? null : heatmap(), plots = isBatch ? null : charts(view.job().job_id);
+  let history = empty(), reading = false, seen = 0;
+  fill(place, waiting, steps, figures, plots?.drawn, map?.drawn);
+
+  async function update() {
+    const job = view.job(), at = view.at();
+    fill(waiting, waitingPanel(job));
+    fill(figures, h("h2", {}, "Figures"), figuresOf(job));
+    fill(steps, job.steps?.length ? graph(job.steps) : null);
+    if (isBatch || reading) return;
+    if (seen > job.version) history = empty();
+    seen = job.version;
+    reading = true;
+    try {
+      await readOn(history, job.job_id, at, (state) => map.update(state), view.signal);
+      await plots.update(history, view.signal);
+    } finally { reading = false; }
+  }
+  return { update, close: () => { map?.close(); plots?.close(); } };
+}
+
+function waitingPanel(job) {
+  const parts = [];
+  if (job.waiting) parts.push(h("p", {}, h("b", {}, `Why it waits (${spoken(job.waiting.reason)}): `), h("bdi", {}, job.waiting.text)));
+  if (job.reason) parts.push(h("p", {}, h("b", {}, "Reason: "), h("bdi", {}, job.reason)));
+  if (job.deadline?.warning) parts.push(h("p", {}, h("b", {}, "Deadline: "), job.deadline.warning));
+  if (job.retrying) parts.push(h("p", {}, `${count(job.retrying, "item")} failed and will be tried again, the next at ${moment(job.next_attempt_at)}.`));
+  for (const [name, word] of [["Held", job.held], ["Shredded", job.shredded], ["Archived", job.archived]]) {
+    if (word) parts.push(h("p", {}, h("b", {}, `${name}: `), h("bdi", {}, `${word.by ?? word.actor ?? ""} ${word.reason ?? ""}`)));
+  }
+  return parts.length ? h("section", { class: "panel waiting" }, parts) : null;
+}
+
+function figuresOf(job) {
+  const run = job.progress, eta = run?.eta;
+  const after = (job.options.after ?? []).map(({ job_id: id, end }) => link(address(["jobs", id]), `${id.slice(-8)} ${end ?? ""} `));
+  return facts([
+    ["Rate now", run?.now === null || !run ? null : rate(run.now)], ["Mean rate", rate(run?.mean)],
+    ["Time left, 4 times in 5", eta ? `${duration(eta.low)} to ${duration(eta.high)}` : null],
+    ["Chunks: median, p95", run?.chunk_ms ? `${milliseconds(run.chunk_ms.p50)}, ${milliseconds(run.chunk_ms.p95)}` : null],
+    ["Items: median, p95", run?.item_ms ? `${milliseconds(run.item_ms.p50)}, ${milliseconds(run.item_ms.p95)}` : null],
+    ["Priority", job.priority], ["Rate cap", job.caps.rate === null ? null : rate(job.caps.rate)],
+    ["Concurrency cap", job.caps.concurrency === null ? null : number(job.caps.concurrency)],
+    ["Undone", job.generation ? count(job.generation, "time") : null], ["Starts", job.start_at ? moment(job.start_at) : null],
+    ["Deadline", job.deadline ? moment(job.deadline.at) : null],
+    ["Comes after", after.length ? after : null], ["Part of", job.parent ? link(address(["jobs", job.parent]), job.parent.slice(-8)) : null],
+    ["Parameters", Object.keys(job.params).length ? h("code", {}, JSON.stringify(job.params)) : null],
+    ["Options", h("code", {}, JSON.stringify(job.options))],
+  ]);
+}

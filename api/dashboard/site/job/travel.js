@@ -1,0 +1,41 @@
+// Time travel: a slider over the versions of a job; at one of them the whole page is of then.
+
+import { button, fill, h } from "../parts/dom.js";
+import { moment, number } from "../parts/format.js";
+
+const PAUSE = 150;
+
+export function travelBar(view) {
+  let latest = 0, timer = 0;
+  const slider = h("input", { type: "range", min: "1", step: "1", "aria-label": "Version of the job", on: { input: moved } });
+  const words = h("output", { class: "quiet" });
+  const back = button("Now", () => go(null));
+  const drawn = h("div", { class: "travel" }, h("span", {}, "Time travel"), slider, words, back);
+
+  function moved() {
+    tell(Number(slider.value), "");
+    clearTimeout(timer);
+    timer = setTimeout(() => go(Number(slider.value) >= latest ? null : Number(slider.value)), PAUSE);
+  }
+
+  function go(version) {
+    view.go({ at: version ?? "" });
+  }
+
+  function tell(version, at) {
+    fill(words, `Version ${number(version)} of ${number(latest)}${at ? `, ${moment(at)}` : ""}`);
+    slider.setAttribute("aria-valuetext", words.textContent);
+  }
+
+  /** `newest` is the last version that is known of. */
+  function update(job, newest) {
+    latest = Math.max(newest, job.version);
+    slider.max = String(latest);
+    if (document.activeElement !== slider || !view.at()) slider.value = String(job.version);
+    back.hidden = !view.at();
+    drawn.classList.toggle("past", Boolean(view.at()));
+    tell(job.version, job.updated_at);
+  }
+
+  return { drawn, update, close: () => clearTimeout(timer) };
+}

@@ -12,6 +12,8 @@ import { signInPage } from "./pages/sign-in.js";
 
 const PAGES = {
   jobs: { words: "Jobs", load: () => import("./pages/jobs.js"), one: () => import("./pages/job.js"), permission: "view" },
+  submit: { words: "Submit", load: () => import("./pages/submit.js"), permission: "submit" },
+  operations: { words: "Operations", load: () => import("./pages/operations.js"), permission: "view" },
 };
 
 const main = document.getElementById("main");

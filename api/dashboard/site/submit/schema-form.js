@@ -1,0 +1,55 @@
+// A form from a JSON Schema, as pydantic writes them; what it cannot show is typed as JSON.
+
+import { fill, h, labelled } from "../parts/dom.js";
+
+/** The schema that a `$ref` or an optional value stands for. Pure. */
+export function plain(schema, root) {
+  if (schema.$ref) return plain({ ...root.$defs?.[schema.$ref.split("/").pop()], ...schema, $ref: undefined }, root);
+  const some = schema.anyOf?.filter((each) => each.type !== "null");
+  return some?.length === 1 ? plain({ ...schema, anyOf: undefined, ...some[0] }, root) : schema;
+}
+
+/** `{drawn, read}` for the fields of an object; `read` raises for what is no JSON. */
+export function schemaForm(schema) {
+  const required = new Set(schema.required ?? []);
+  const fields = Object.entries(schema.properties ?? {}).map(([name, given]) => field(name, plain(given, schema), required.has(name)));
+  const drawn = h("div", { class: "form-grid" }, fields.map(({ drawn: each }) => each));
+  if (!fields.length) fill(drawn, h("p", { class: "quiet" }, "It takes nothing."));
+  return { drawn, read: () => Object.fromEntries(fields.map(({ read }) => read()).filter(Boolean)) };
+}
+
+function field(name, schema, required) {
+  const { control, value } = controlOf(name, schema, required);
+  const words = `${schema.title ?? name}${required ? "" : " (optional)"}`;
+  const drawn = control.type === "checkbox" ? h("label", { class: "tick" }, control, words) : labelled(words, control);
+  if (schema.description) drawn.append(h("small", { class: "hint" }, schema.description));
+  return { drawn, read: () => {
+    const said = value();
+    return said === undefined ? null : [name, said];
+  } };
+}
+
+function controlOf(name, schema, required) {
+  const first = schema.default ?? "";
+  if (schema.enum) {
+    const control = h("select", { name }, required ? null : h("option", { value: "" }, ""), schema.enum.map((each) => h("option", { value: each, selected: each === first }, each)));
+    return { control, value: () => control.value || undefined };
+  }
+  if (schema.type === "boolean") {
+    const control = h("input", { type: "checkbox", name, checked: first === true });
+    return { control, value: () => control.checked };
+  }
+  if (schema.type === "integer" || schema.type === "number") {
+    const control = h("input", { type: "number", name, value: first, required, step: schema.type === "integer" ? "1" : "any", min: schema.minimum, max: schema.maximum });
+    return { control, value: () => control.value === "" ? undefined : Number(control.value) };
+  }
+  if (schema.type === "string") {
+    const control = h("input", { name, value: first, required, maxlength: schema.maxLength });
+    return { control, value: () => control.value === "" && !required ? undefined : control.value };
+  }
+  const control = h("textarea", { class: "code", name, rows: "3", spellcheck: "false", value: first === "" ? "" : JSON.stringify(first) });
+  return { control, value: () => {
+    if (!control.value.trim()) return undefined;
+    try { return JSON.parse(control.value); } catch (error) { throw new Error(`${name} is no JSON: ${error.message}`, { cause: error }); }
+  } };
+}

@@ -139,7 +139,7 @@ class Archivist:
         folder = self._folder / job.job_id
         if not await self._database.write(partial(_without_remains, job, folder)):
             return False
-        file, version = await asyncio.to_thread(self._written, job.job_id, heads)
+        file, version = await self._database.aside(partial(self._written, job.job_id, heads))
         self._failpoints.reach(Failpoint.ARCHIVE_WRITTEN)
         place = self._folder / file.name
         told = await self._database.write(partial(_name, job.job_id, version, file, place))

@@ -169,7 +169,7 @@ def _upkeep(
         every(base.settings.sweep, lambda: parts.sweep_once(sweep, send)),
         every(base.settings.sweep, timers.fire),
         every(3600.0, timers.clean),
-        every(base.settings.sweep, lambda: asyncio.to_thread(rules.sign)),
+        every(base.settings.sweep, lambda: base.database.aside(rules.sign)),
         every(3600.0, lambda: asyncio.to_thread(heads.compact)),
         every(5.0, lambda: parts.watch(vitals)),
     ]

@@ -374,8 +374,8 @@ async def _signing(base: Base, unsigned: asyncio.Event, held: ProcessLock | None
         rules = audit.RuleSigner(folder, base.database)
         await _together(
             [
-                at_news(unsigned, partial(asyncio.to_thread, signer.sign), pause=SIGNING_PAUSE),
-                every(base.settings.sweep, partial(asyncio.to_thread, rules.sign)),
+                at_news(unsigned, partial(base.database.aside, signer.sign), pause=SIGNING_PAUSE),
+                every(base.settings.sweep, partial(base.database.aside, rules.sign)),
                 every(3600.0, partial(asyncio.to_thread, signer.compact)),
             ]
         )

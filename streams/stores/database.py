@@ -117,7 +117,10 @@ class Database:
         return await self._run(self._writers, partial(self.write_now, work, lasting=lasting))
 
     async def aside(self, function: Callable[[], T]) -> T:
-        """The result of a function that calls ``read_now`` itself, in a reader's thread."""
+        """The result of a function that calls ``read_now`` itself, in a reader's thread.
+
+        In any other thread it may still be reading when all connections are closed.
+        """
         return await self._run(self._readers, function)
 
     def series(self, function: Callable[[], T]) -> asyncio.Future[T]:

@@ -12,6 +12,8 @@ from typing import Any
 from tests.crash.oracle import Account, Verdict
 
 Document = Mapping[str, Any]
+Whole = tuple[Document, Sequence[Document]]
+"""A batch, and its events."""
 _SUITABLE = {
     "succeeded": {"completed"},
     "partly": {"completed", "completed_with_errors"},
@@ -31,14 +33,17 @@ CLOCKS = timedelta(seconds=0.5)
 """By how much clocks and commits of several processes may disagree."""
 
 
-def judge(accounts: Sequence[Account], batches: Iterable[Document], verdict: Verdict) -> None:
+def judge(accounts: Sequence[Account], batches: Iterable[Whole], verdict: Verdict) -> None:
     """Note what jobs, and batches of them, have not kept."""
+    whole = list(batches)
     events = {account.job["job_id"]: account.events for account in accounts}
+    # A job may come after a batch as after any other.
+    events |= {batch["job_id"]: told for batch, told in whole}
     for account in accounts:
         for fault in broken(account.job, account.events, events):
             verdict.faults.append(f"{account.job['job_id']}: {fault}")
     jobs = {account.job["job_id"]: account.job for account in accounts}
-    for batch in batches:
+    for batch, _ in whole:
         verdict.faults += broken_whole(batch, jobs)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.crash.promises import broken, broken_whole
+from tests.crash.oracle import Account, Verdict
+from tests.crash.promises import broken, broken_whole, judge
 
 NONE = {"pending": 0, "succeeded": 0, "failed": 0, "skipped": 0, "total": 4}
 
@@ -85,3 +86,13 @@ def test_a_batch_is_what_its_jobs_are() -> None:
     assert list(broken_whole({**batch, "status": "rolled_back"}, jobs))
     jobs["a"]["status"] = "failed"
     assert list(broken_whole({**batch, "status": "completed"}, jobs))
+
+
+@pytest.mark.parametrize(("status", "faults"), [("completed", 0), ("failed", 1)])
+def test_a_job_may_come_after_a_batch(status: str, faults: int) -> None:
+    job = {"job_id": "one", "options": AFTER | {"after": [{"job_id": "batch", "end": "partly"}]}}
+    batch = {"job_id": "batch", "steps": [], "counts": {}, "status": "running"}
+    ended = _event("job.finished", 1, status=status)
+    verdict = Verdict()
+    judge([Account(job, [], [], [MET, PLANNED])], [(batch, [ended])], verdict)
+    assert len(verdict.faults) == faults, verdict.faults

@@ -13,10 +13,12 @@ from api.rules import Route, needs
 from api.systems.annotations import bulk, bulk_bodies, importing, records, reports, socket
 from api.systems.annotations.operation_documents import OPERATIONS, SOCKET
 from domain.permissions import Permission
+from domain.systems.annotations.formats.contract import Subject
 from domain.systems.annotations.kinds import IN_PROJECTS, PROJECTS, Kind
 from domain.systems.annotations.roles import ProjectRole
 
 _TAKING_PART = needs(Permission.PARTICIPATE)
+_SENDING = replace(_TAKING_PART, form=True)
 _ALL: Final = records.PROJECTS_PATH
 _PROJECT: Final = f"{_ALL}/{{project_id:[0-9]{{1,19}}}}"
 BATCH: Final = "/api/v1/batch/annotations"
@@ -48,7 +50,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", f"{BATCH}/create", _CREATE, _TAKING_PART),
     Route("PUT", f"{BATCH}/update", _UPDATE, _TAKING_PART),
     Route("DELETE", f"{BATCH}/delete", _DELETE, _TAKING_PART),
-    Route("POST", importing.IMPORT, importing.submit, replace(_TAKING_PART, form=True)),
+    Route("POST", importing.IMPORT, importing.submit(None), _SENDING),
+    Route("POST", importing.IMPORT_IMAGES, importing.submit(Subject.IMAGE), _SENDING),
     Route("GET", OPERATIONS, bulk.index, _TAKING_PART),
     Route("GET", f"{_OPERATION}/status", bulk.status, _TAKING_PART),
     Route("GET", f"{_OPERATION}/history", bulk.history, _TAKING_PART),

@@ -268,3 +268,38 @@ async def test_hostile_archives_are_refused_whole_and_never_followed(
             assert (problem["code"], problem["pointer"]) == ("file_refused", "/file"), what
     assert await place.shop.jobs() == set()
     assert [each for each in tmp_path.rglob("*") if "labels" in each.name] == []
+
+
+async def test_label_studio_by_its_one_name_and_by_a_mapping(place: Place) -> None:
+    region = {"x": 10, "y": 20, "width": 30, "height": 40, "rectanglelabels": ["dog"]}
+    result = {"type": "rectanglelabels", "value": region}
+    brush = {"type": "brushlabels", "value": {"rle": [1], "brushlabels": ["dog"]}}
+    task = {
+        "id": 1,
+        "data": {"pic": "s3://bucket/a.jpg", "w": 200},
+        "annotations": [{"result": [result, brush]}],
+    }
+    operation = await send(
+        place,
+        json.dumps([task]).encode(),
+        "tasks.json",
+        format="labelstudio",
+        auto_detect_labels=True,
+        field_mapping={"file_name": "pic", "width": "w", "height": {"constant": 100}},
+    )
+    file = operation["file"]
+    assert (file["format"], file["accepted"], file["codes"]) == (
+        "labelstudio-images",
+        1,
+        {"no_box": 1},
+    )
+    await ended(place, operation)
+    assert (await boxes_of(place))["bucket/a.jpg"] == [["dog", 20, 20, 60, 40]]
+    (rejected,) = json.loads((await download(place, operation))[0])
+    rejected["annotations"][0]["result"] = [
+        {**result, "value": region | {"x": 50}, "original_width": 200, "original_height": 100}
+    ]
+    mapping = {"file_name": "pic"}
+    again = json.dumps([rejected]).encode()
+    await ended(place, await send(place, again, "rest.json", path=IMAGES, field_mapping=mapping))
+    assert (await boxes_of(place))["bucket/a.jpg"][1:] == [["dog", 100, 20, 60, 40]]

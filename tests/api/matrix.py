@@ -83,7 +83,17 @@ def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:
     batch, options = "/api/v1/batch/annotations", {"max_workers": 2, "chunk_size": "auto"}
     project = {"project_id": 1}
     new = [RECORDS["annotations"]]
+    boxes = "/api/v1/batch/boxes"
     found |= {
+        ("POST", f"{boxes}/create"): [_asked(body=project | {"boxes": [RECORDS["boxes"]]})],
+        ("PUT", f"{boxes}/update"): [
+            _asked(body=project | {"updates": [{"id": 1, "confidence_score": 1}]}),
+            _asked(body=project | {"filter": {"image_id": 9}, "set": {"confidence_score": 1}}),
+        ],
+        ("DELETE", f"{boxes}/delete"): [
+            _asked(body=project | {"ids": [999]}),
+            _asked(body=project | {"filter": {"created_by": "nobody"}, "confirm": "none"}),
+        ],
         ("POST", f"{batch}/create"): [_asked(body=project | options | {"annotations": new})],
         ("PUT", f"{batch}/update"): [
             _asked(body=project | {"updates": [{"id": 1, "confidence_score": 1}]}),

@@ -15,7 +15,7 @@ from domain.operation import Context, operation
 from domain.outcomes import Done, Result
 from domain.registry import Registry
 from domain.systems.annotations.intakes import INTAKES
-from domain.systems.annotations.kinds import ANNOTATIONS
+from domain.systems.annotations.kinds import ANNOTATIONS, BOXES
 from streams.bootstrap import embedded
 from streams.settings import Settings
 from tests.api.matrix import (
@@ -52,7 +52,7 @@ def wipe(ctx: Context, item: Addition) -> Result:
 
 
 IMPORTS = [intake.operation for intake in INTAKES.values()]
-REGISTRY = Registry([*operations, wipe, *ANNOTATIONS.operations, *IMPORTS])
+REGISTRY = Registry([*operations, wipe, *ANNOTATIONS.operations, *BOXES.operations, *IMPORTS])
 
 
 @pytest.fixture

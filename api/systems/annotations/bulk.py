@@ -27,7 +27,7 @@ from domain.errors import InvalidCommand
 from domain.events import JobStatus
 from domain.permissions import Permission
 from domain.systems.annotations.intakes import INTAKES
-from domain.systems.annotations.kinds import ANNOTATIONS
+from domain.systems.annotations.kinds import ANNOTATIONS, BOXES
 from domain.systems.annotations.roles import ProjectRole
 from streams.callers import Caller
 from streams.saying import More
@@ -38,7 +38,7 @@ MAX_HISTORY: Final = 1000
 LOG_INTERVAL: Final = 10
 MAX_INTERVAL: Final = 86_400
 _IMPORTS: Final = tuple(each.operation for each in INTAKES.values())
-KINDS: Final = tuple(each.kind for each in (*ANNOTATIONS.operations, *_IMPORTS))
+KINDS: Final = tuple(each.kind for each in (*ANNOTATIONS.operations, *BOXES.operations, *_IMPORTS))
 
 _WORKS: Final = frozenset({Permission.VIEW, Permission.SUBMIT, Permission.UNDO})
 _STATUSES: Final = tuple(status.value for status in JobStatus)

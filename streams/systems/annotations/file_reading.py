@@ -74,7 +74,7 @@ class FileReader:
     rejected: int = 0
     codes: Counter[str] = field(default_factory=Counter)
     labels: dict[str, None] = field(default_factory=dict)
-    """Names of labels, in the order in which the file first has them."""
+    """Names of labels, in the order in which the file first has them, where they are wanted."""
     _kept: int = 0
     _told: list[dict[str, Any]] = field(default_factory=list)
     _found: Iterator[Document | Rejected] = field(init=False)
@@ -145,13 +145,17 @@ class FileReader:
         labels = self.intake.labels(document)
         self.accepted += 1
         self.annotations += len(labels)
+        if self.wanted.new_labels:
+            self._note(labels)
+        return item
+
+    def _note(self, labels: list[str]) -> None:
         self.labels |= dict.fromkeys(labels)
-        if self.wanted.new_labels and len(self.labels) > MAX_LABELS:
+        if len(self.labels) > MAX_LABELS:
             raise contract.FileRefused(
                 f"the file has more than {MAX_LABELS} labels; check which field is the label, or "
                 "create the labels first and leave auto_detect_labels out"
             )
-        return item
 
     def _reject(self, found: Rejected) -> None:
         self.rejected += 1

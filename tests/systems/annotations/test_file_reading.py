@@ -91,7 +91,7 @@ def data_set(names: list[str], boxes: int, label: str = "dog") -> bytes:
 def test_images_come_in_blocks_and_one_that_no_item_can_be_is_rejected_alone() -> None:
     file = io.BytesIO(data_set([f"{n}.jpg" for n in range(40)], 100))
     with Spill(SPILLED) as spill:
-        reader = FileReader(file, Wanted(name="x.json"), spill)
+        reader = FileReader(file, Wanted(name="x.json", new_labels=True), spill)
         blocks = list(iter(reader.block, b""))
         assert max(map(len, blocks)) < BLOCK + 10_000
         assert sum(block.count(b"\n") for block in blocks) == 40

@@ -26,13 +26,21 @@ from api.openapi.watching import EVENTS_OF_JOB, NOT_SHOWN, SHOWN_OF_JOB
 from api.parameters import MAX_ID
 from api.systems.annotations.asked import MAX_WORDS
 from api.systems.annotations.bulk import KINDS, LOG_INTERVAL, MAX_HISTORY, MAX_INTERVAL
-from api.systems.annotations.bulk_bodies import Creates, Deletes, Updates
+from api.systems.annotations.bulk_bodies import (
+    BoxDeletes,
+    BoxUpdates,
+    Bulk,
+    Creates,
+    Deletes,
+    Updates,
+)
 from api.systems.annotations.operation_documents import OPERATIONS, SOCKET, links
 from domain.events import JobStatus
 from domain.values import Value
 
 TAG: Final = "Bulk operations"
 _BATCH: Final = "/api/v1/batch/annotations"
+_BOXES: Final = "/api/v1/batch/boxes"
 ONE: Final = f"{OPERATIONS}/{{operation_id}}"
 _EACH = Field(description="Each as its operation wants it (GET /api/v1/operations).")
 
@@ -45,6 +53,18 @@ class NewAnnotations(Creates):
 
 class ChangedAnnotations(Updates):
     """Annotations to change: ``updates`` of each, or ``set`` for all that the filter matches."""
+
+    updates: Annotated[tuple[Any, ...] | None, _EACH] = None
+
+
+class NewBoxes(Bulk):
+    """Boxes to create."""
+
+    boxes: Annotated[tuple[Any, ...], _EACH]
+
+
+class ChangedBoxes(BoxUpdates):
+    """Boxes to change: ``updates`` of each, or ``set`` for all that the filter matches."""
 
     updates: Annotated[tuple[Any, ...] | None, _EACH] = None
 
@@ -228,6 +248,40 @@ PLATFORM_BULK: Final[Mapping[tuple[str, str], Told]] = {
         "Delete annotations by their ids, or all that a filter matches now.\n\n"
         "Takes the role `manager`.",
         Deletes,
+        {
+            "these": {"project_id": 1, "ids": [1, 2]},
+            "all that match": {"project_id": 1, "filter": {"created_by": "model-7"}},
+        },
+    ),
+    ("POST", f"{_BOXES}/create"): _submit(
+        "createBoxes",
+        "New boxes on the images of a project.\n\nTakes the role `annotator`.",
+        NewBoxes,
+        {
+            "one": {
+                "project_id": 1,
+                "boxes": [{"image_id": 1, "label_id": 1, "bbox": [10, 20, 30, 40]}],
+            }
+        },
+    ),
+    ("PUT", f"{_BOXES}/update"): _submit(
+        "updateBoxes",
+        "Other values for boxes, each by its id, or all that a filter matches now.\n\n"
+        "Takes the role `annotator`.",
+        ChangedBoxes,
+        {
+            "each": {"project_id": 1, "updates": [{"id": 1, "bbox": [10, 20, 31, 40]}]},
+            "all that match": {
+                "project_id": 1,
+                "filter": {"image_id": 1, "confidence_max": 0.3},
+                "set": {"label_id": 2},
+            },
+        },
+    ),
+    ("DELETE", f"{_BOXES}/delete"): _submit(
+        "deleteBoxes",
+        "Delete boxes by their ids, or all that a filter matches now.\n\nTakes the role `manager`.",
+        BoxDeletes,
         {
             "these": {"project_id": 1, "ids": [1, 2]},
             "all that match": {"project_id": 1, "filter": {"created_by": "model-7"}},

@@ -52,10 +52,20 @@ OTHERS = {
     "images": {"file_name": "y", "width": 1, "height": 1},
 }
 """What another one is given, where two may not be called the same."""
-FORM = (
-    b'--x\r\nContent-Disposition: form-data; name="project_id"\r\n\r\n1\r\n'
-    b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
-    b'{"content": "x"}\n{}\r\n--x--\r\n'
+
+
+def _form(name: bytes, content: bytes) -> bytes:
+    """The form of an import into the first project."""
+    return (
+        b'--x\r\nContent-Disposition: form-data; name="project_id"\r\n\r\n1\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r\n%s\r\n--x--\r\n'
+    ) % (name, content)
+
+
+FORM = _form(b"a.jsonl", b'{"content": "x"}\n{}')
+IMAGE_FORM = _form(
+    b"a.json",
+    b'{"images": [{"id": 1, "file_name": "x.jpg", "width": 9, "height": 9}], "annotations": []}',
 )
 OF_FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 ONES = {name: kind.one for kind in KINDS for name in [kind.name]}
@@ -73,7 +83,17 @@ def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:
     batch, options = "/api/v1/batch/annotations", {"max_workers": 2, "chunk_size": "auto"}
     project = {"project_id": 1}
     new = [RECORDS["annotations"]]
+    boxes = "/api/v1/batch/boxes"
     found |= {
+        ("POST", f"{boxes}/create"): [_asked(body=project | {"boxes": [RECORDS["boxes"]]})],
+        ("PUT", f"{boxes}/update"): [
+            _asked(body=project | {"updates": [{"id": 1, "confidence_score": 1}]}),
+            _asked(body=project | {"filter": {"image_id": 9}, "set": {"confidence_score": 1}}),
+        ],
+        ("DELETE", f"{boxes}/delete"): [
+            _asked(body=project | {"ids": [999]}),
+            _asked(body=project | {"filter": {"created_by": "nobody"}, "confirm": "none"}),
+        ],
         ("POST", f"{batch}/create"): [_asked(body=project | options | {"annotations": new})],
         ("PUT", f"{batch}/update"): [
             _asked(body=project | {"updates": [{"id": 1, "confidence_score": 1}]}),
@@ -93,6 +113,7 @@ def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:
             _asked(headers=JSON),
         ],
         ("POST", "/api/v1/batch/text/import"): [_asked(body=FORM, headers=OF_FORM)],
+        ("POST", "/api/v1/batch/image/import"): [_asked(body=IMAGE_FORM, headers=OF_FORM)],
         ("GET", "OPERATION/import"): [_asked()],
         ("GET", "OPERATION/rejects"): [_asked(), _asked(headers={"Range": "bytes=0-3"})],
         ("DELETE", "OPERATION/cancel"): [_asked(), _asked(body={"roll_back": True})],

@@ -14,8 +14,8 @@ from api.app import ROUTES
 from domain.operation import Context, operation
 from domain.outcomes import Done, Result
 from domain.registry import Registry
-from domain.systems.annotations.importing import import_texts
-from domain.systems.annotations.kinds import ANNOTATIONS
+from domain.systems.annotations.intakes import INTAKES
+from domain.systems.annotations.kinds import ANNOTATIONS, BOXES
 from streams.bootstrap import embedded
 from streams.settings import Settings
 from tests.api.matrix import (
@@ -51,7 +51,8 @@ def wipe(ctx: Context, item: Addition) -> Result:
     return Done()
 
 
-REGISTRY = Registry([*operations, wipe, *ANNOTATIONS.operations, import_texts])
+IMPORTS = [intake.operation for intake in INTAKES.values()]
+REGISTRY = Registry([*operations, wipe, *ANNOTATIONS.operations, *BOXES.operations, *IMPORTS])
 
 
 @pytest.fixture

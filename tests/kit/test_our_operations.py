@@ -361,6 +361,28 @@ class TestImportTexts(ContractSuite):
     )
 
 
+DRAWN = {"bbox": [1, 2, 30, 40], "label": "thing", "polygons": [[[1, 2], [31, 2], [31, 42]]]}
+SHOWN = {"file_name": "x.png", "width": 640, "height": 480, "boxes": [DRAWN, DRAWN]}
+
+
+class TestImportImages(ContractSuite):
+    case = Case(
+        kind="annotations.import_images",
+        operations=operations,
+        given=[PROJECT, LABELS, IMAGES],
+        params=IN_PROJECT,
+        # Two of them are there already.
+        items=[SHOWN | {"file_name": f"{n}.png", "key": f"{n}"} for n in (3, 4, 5, 6, 7)],
+        failing=[
+            SHOWN | {"boxes": [DRAWN, DRAWN | {"label": "place"}]},
+            SHOWN | {"boxes": [DRAWN | {"bbox": [600, 0, 41, 1]}]},
+            SHOWN | {"metadata": {"_file": {}}, "key": "x"},
+            SHOWN | {"width": 0},
+            SHOWN | {"file_name": "0.png", "width": 9},
+        ],
+    )
+
+
 SUITES = ContractSuite.__subclasses__()
 
 

@@ -225,11 +225,21 @@ PROOFS = (
         sample_limit=300.0,
     ),
     Proof(
-        "text-readers",
-        "seqeval strict, spaCy's and Label Studio's converters see every entity of our files",
-        full=_tests("tests/formats/test_reference_tools.py"),
-        sample=_tests("tests/formats/test_conll.py", marker=_DEFAULT),
-        full_limit=1500.0,
+        "reference-tools",
+        "pycocotools, Ultralytics, seqeval, spaCy, Label Studio see all that is in our files",
+        full=_tests(
+            "tests/formats/test_reference_tools.py",
+            "tests/formats/test_reference_images.py",
+            "tests/formats/test_yolo_ultralytics.py",
+        ),
+        sample=_tests(
+            "tests/formats/test_coco.py",
+            "tests/formats/test_yolo.py",
+            "tests/formats/test_conll.py",
+            marker=_DEFAULT,
+            chosen="pycocotools or millionth or conll",
+        ),
+        full_limit=7200.0,
     ),
     Proof(
         "one-process",

@@ -26,8 +26,8 @@ from api.systems.annotations.bulk_bodies import Understand, Wanted, turned_back
 from domain.errors import InvalidCommand
 from domain.events import JobStatus
 from domain.permissions import Permission
-from domain.systems.annotations.importing import import_texts
-from domain.systems.annotations.kinds import ANNOTATIONS
+from domain.systems.annotations.intakes import INTAKES
+from domain.systems.annotations.kinds import ANNOTATIONS, BOXES
 from domain.systems.annotations.roles import ProjectRole
 from streams.callers import Caller
 from streams.saying import More
@@ -37,7 +37,8 @@ from streams.systems.annotations.numbers import FILTERS, Numbered
 MAX_HISTORY: Final = 1000
 LOG_INTERVAL: Final = 10
 MAX_INTERVAL: Final = 86_400
-KINDS: Final = tuple(each.kind for each in (*ANNOTATIONS.operations, import_texts))
+_IMPORTS: Final = tuple(each.operation for each in INTAKES.values())
+KINDS: Final = tuple(each.kind for each in (*ANNOTATIONS.operations, *BOXES.operations, *_IMPORTS))
 
 _WORKS: Final = frozenset({Permission.VIEW, Permission.SUBMIT, Permission.UNDO})
 _STATUSES: Final = tuple(status.value for status in JobStatus)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from domain.events import JobEvent, JobStatus
 from domain.job import Job
 from domain.progress import of_event
-from domain.systems.annotations.importing import import_texts
+from domain.systems.annotations.intakes import INTAKES
 from domain.views import job_view
 from streams.systems.annotations.load import Figures
 from streams.systems.annotations.numbers import Numbered
@@ -17,6 +17,7 @@ from streams.systems.annotations.numbers import Numbered
 OPERATIONS: Final = "/api/v1/batch/operations"
 SOCKET: Final = "/api/v1/batch/ws/connect"
 
+_IMPORTS: Final = frozenset(each.operation.kind for each in INTAKES.values())
 _STEPS: Final[Mapping[JobStatus, str]] = {
     JobStatus.DRAFT: "waiting",
     JobStatus.PENDING: "waiting",
@@ -34,7 +35,7 @@ def links(operation_id: int, kind: str = "") -> dict[str, str]:
     own = f"{OPERATIONS}/{operation_id}"
     more = {name: f"{own}/{name}" for name in ("import", "rejects")}
     return {
-        **(more if kind == import_texts.kind else {}),
+        **(more if kind in _IMPORTS else {}),
         "status": f"{own}/status",
         "sse": f"{own}/events",
         "history": f"{own}/history",

@@ -13,6 +13,7 @@ from domain.systems.annotations.roles import ProjectRole
 MAX_CONTENT = 1_000_000
 MAX_SELECTED = 100_000
 MAX_OFFSET = 2**31 - 1
+MAX_CORNERS = 10_000
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
@@ -33,7 +34,7 @@ Extent = Annotated[float, Field(gt=0, le=1_000_000)]
 Box = tuple[Coordinate, Coordinate, Extent, Extent]
 """``x, y, width, height`` in pixels, from the upper left corner of the image."""
 Corner = tuple[Coordinate, Coordinate]
-Polygon = Annotated[tuple[Corner, ...], Field(min_length=3, max_length=10_000)]
+Polygon = Annotated[tuple[Corner, ...], Field(min_length=3, max_length=MAX_CORNERS)]
 Metadata = dict[Annotated[str, Field(max_length=200)], JsonValue]
 
 

@@ -1,4 +1,4 @@
-"""Files: texts that come in by them, as jobs, and what of them was rejected.
+"""Files: texts and images that come in by them, as jobs, and what of them was rejected.
 
 The file is read once, and its documents are stored as items as they come. Only when it is
 read to its end are the labels made and the command sent: whoever dies before leaves an upload
@@ -33,19 +33,21 @@ from streams.systems.annotations.file_reading import SPILLED, FileReader, Wanted
 from streams.systems.annotations.labelling import add_labels
 
 T = TypeVar("T")
-Submit = Callable[[AsyncIterator[bytes]], Awaitable[Decision]]
-"""Makes a job of the items, when all have come."""
+Submit = Callable[[str, AsyncIterator[bytes]], Awaitable[Decision]]
+"""Makes a job of an operation, by its kind, of the items, when all have come."""
 
 REJECTS: Final = "rejects"
+ARCHIVE: Final = (".zip", "application/zip")
 AT_ONCE: Final = 4
 """Pieces that are stored in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The job that an import is, and what its file had."""
+    """The job that an import is, of which operation, and what its file had."""
 
     decision: Decision
+    kind: str
     summary: dict[str, Any]
 
 
@@ -59,26 +61,30 @@ class Files:
     async def take(
         self, caller: Caller, project_id: int, file: BinaryIO, wanted: Wanted, submit: Submit
     ) -> Imported:
-        """Have the texts of a file imported; raises FileRefused when none can be.
+        """Have the texts or images of a file imported; raises FileRefused when none can be.
 
         What was rejected is kept beside the job, which is the same however often it is
         submitted under one idempotency key.
         """
         async with _reading(file, wanted) as reading:
-            decision = await submit(self._items(caller, project_id, reading))
-            summary, form = reading.reader.summary(), reading.reader.format
+            reader = reading.reader
+            kind = reader.intake.operation.kind
+            decision = await submit(kind, self._items(caller, project_id, reading))
+            summary = reader.summary()
+            form = (reader.format.suffix, reader.format.media_type)
+            suffix, media_type = ARCHIVE if reader.archived else form
             rejects = JobFile(
                 job_id=decision.job_id,
                 role=REJECTS,
                 tenant=caller.tenant,
                 project_id=project_id,
-                name=f"rejects{form.suffix}",
-                media_type=form.media_type,
+                name=f"rejects{suffix}",
+                media_type=media_type,
                 about=said(summary),
                 created_at=self._clock.now().timestamp(),
             )
             await self._keep(reading, rejects)
-            return Imported(decision, summary)
+            return Imported(decision, kind, summary)
 
     async def rejects(self, caller: Caller, job_id: str) -> JobFile:
         """What an import has rejected; raises RecordNotFound, and RoleLacking for others."""

@@ -11,7 +11,7 @@ import pytest
 from domain.errors import SettingsInvalid
 from streams.topics import COMMANDS, DEAD
 from streams.transport.kafka import admin
-from tests.acceptance.commands import countermand
+from tests.acceptance.commands import asked, countermand
 from tests.services.kafka import KafkaCluster, running_kafka
 from tests.services.switch import need
 
@@ -60,11 +60,11 @@ async def test_from_nothing_to_whole_and_grown(bare: KafkaCluster) -> None:
 
 
 def test_a_broker_that_is_away_is_named_and_is_no_traceback() -> None:
-    ended = countermand("topics", "check", "--broker", NOBODY)
+    ended = asked("topics", "check", "--broker", NOBODY)
     assert (ended.returncode, ended.stdout) == (3, "")
     assert ended.stderr.startswith("countermand: Kafka at 127.0.0.1:1 does not answer")
 
 
 def test_the_embedded_broker_has_no_topics_to_look_after() -> None:
-    ended = countermand("topics", "check")
+    ended = asked("topics", "check")
     assert (ended.returncode, "COUNTERMAND_BROKER" in ended.stderr) == (2, True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from streams.redriving import BATCH, Run, redrive_all
-from tests.acceptance.commands import COMMAND, countermand, environment
+from tests.acceptance.commands import COMMAND, asked, countermand, environment
 from tests.kafka.clients import Client, Message, Reader
 from tests.kafka.contract import Contract
 from tests.kafka.installation import Installation
@@ -145,7 +145,7 @@ async def test_a_run_that_is_killed_loses_nothing_and_is_gone_on_with(
     ids=["embedded", "away", "code"],
 )
 def test_what_stands_in_the_way_is_said(broker: str, code: str, status: int, remedy: str) -> None:
-    ended = countermand("topics", "redrive", "--code", code, COUNTERMAND_BROKER=broker)
+    ended = asked("topics", "redrive", "--code", code, COUNTERMAND_BROKER=broker)
     assert ended.returncode == status
     assert ended.stderr.startswith("countermand: ")
     assert remedy in ended.stderr

@@ -95,6 +95,12 @@ def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:
         ("POST", "/api/v1/batch/text/import"): [_asked(body=FORM, headers=OF_FORM)],
         ("GET", "OPERATION/import"): [_asked()],
         ("GET", "OPERATION/rejects"): [_asked(), _asked(headers={"Range": "bytes=0-3"})],
+        ("POST", "/api/v1/batch/export"): [
+            _asked(body=project | {"format": "jsonl"}),
+            _asked(body=project | {"format": "csv", "filters": {"text_ids": [1]}}),
+        ],
+        ("GET", "OPERATION/export"): [_asked()],
+        ("GET", "OPERATION/download"): [_asked(), _asked(headers={"Range": "bytes=0-3"})],
         ("DELETE", "OPERATION/cancel"): [_asked(), _asked(body={"roll_back": True})],
     }
     for name in REPORTS:

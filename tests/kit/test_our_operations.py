@@ -361,6 +361,16 @@ class TestImportTexts(ContractSuite):
     )
 
 
+class TestExport(ContractSuite):
+    case = Case(
+        kind="annotations.export",
+        operations=operations,
+        given=[PROJECT, TEXTS, TEXTS, TEXTS, LABELS, MADE],
+        params=IN_PROJECT | {"format": "conll"},
+        items=[{"id": n} for n in (1, 2, 3)],
+    )
+
+
 SUITES = ContractSuite.__subclasses__()
 
 

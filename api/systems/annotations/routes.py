@@ -10,7 +10,15 @@ from dataclasses import replace
 from typing import Final
 
 from api.rules import Route, needs
-from api.systems.annotations import bulk, bulk_bodies, importing, records, reports, socket
+from api.systems.annotations import (
+    bulk,
+    bulk_bodies,
+    exporting,
+    importing,
+    records,
+    reports,
+    socket,
+)
 from api.systems.annotations.operation_documents import OPERATIONS, SOCKET
 from domain.permissions import Permission
 from domain.systems.annotations.kinds import IN_PROJECTS, PROJECTS, Kind
@@ -49,12 +57,15 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("PUT", f"{BATCH}/update", _UPDATE, _TAKING_PART),
     Route("DELETE", f"{BATCH}/delete", _DELETE, _TAKING_PART),
     Route("POST", importing.IMPORT, importing.submit, replace(_TAKING_PART, form=True)),
+    Route("POST", exporting.EXPORT, exporting.submit, _TAKING_PART),
     Route("GET", OPERATIONS, bulk.index, _TAKING_PART),
     Route("GET", f"{_OPERATION}/status", bulk.status, _TAKING_PART),
     Route("GET", f"{_OPERATION}/history", bulk.history, _TAKING_PART),
     Route("GET", f"{_OPERATION}/events", bulk.live, _TAKING_PART),
     Route("GET", f"{_OPERATION}/import", importing.summary, _TAKING_PART),
     Route("GET", f"{_OPERATION}/rejects", importing.rejects, _TAKING_PART),
+    Route("GET", f"{_OPERATION}/export", exporting.report, _TAKING_PART),
+    Route("GET", f"{_OPERATION}/download", exporting.file, _TAKING_PART),
     Route("DELETE", f"{_OPERATION}/cancel", bulk.cancel, _TAKING_PART),
     Route("GET", SOCKET, socket.connect, replace(_TAKING_PART, late=True)),
     *(

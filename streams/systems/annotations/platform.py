@@ -15,6 +15,7 @@ from streams.stores.database import Database
 from streams.systems.annotations import numbers, reading
 from streams.systems.annotations.access import Seat, seat_of, visible
 from streams.systems.annotations.editing import Editor
+from streams.systems.annotations.exports import Exports
 from streams.systems.annotations.files import Files
 from streams.systems.annotations.load import Load
 from streams.systems.annotations.numbers import Numbered
@@ -36,6 +37,7 @@ class Platform:
         self._clock = clock
         self.load = Load()
         self.files = Files(database, clock)
+        self.exports = Exports(database, clock)
         self.reports = Reports(database, clock)
 
     async def seat(self, caller: Caller, project_id: int) -> Seat:

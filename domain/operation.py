@@ -353,14 +353,11 @@ def check(declared: Operation) -> None:
 
 def _check_read_only(declared: Operation) -> None:
     """Raise PluginInvalid where it does more than read."""
-    if declared.tables or declared.outside or declared.reversible is not Reversible.NO:
+    does = declared.tables or declared.outside or declared.waits
+    if does or declared.reversible is not Reversible.NO:
         raise PluginInvalid(
-            f"{declared.kind}: what only reads has no tables to write, no effects outside and no "
-            "undo; leave them out, or leave read_only out"
-        )
-    if declared.waits:
-        raise PluginInvalid(
-            f"{declared.kind}: what waits has no records to read; leave read_only out"
+            f"{declared.kind}: what only reads writes no tables, does nothing outside, does not "
+            "wait and has no undo; leave that out, or leave read_only out"
         )
 
 

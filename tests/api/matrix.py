@@ -42,6 +42,7 @@ RECORDS = {
     "labels": {"name": "x"},
     "members": {"subject": "x", "role": "viewer"},
     "images": {"file_name": "x", "width": 1, "height": 1},
+    "mappings": {"name": "x", "mapping": {"content": "text"}},
     "annotations": {"text_id": 1, "label_id": 1, "start_char": 0, "end_char": 1},
     "boxes": {"image_id": 1, "label_id": 1, "bbox": [0, 0, 1, 1]},
 }
@@ -50,6 +51,7 @@ OTHERS = {
     "labels": {"name": "y"},
     "members": {"subject": "y", "role": "viewer"},
     "images": {"file_name": "y", "width": 1, "height": 1},
+    "mappings": {"name": "y", "mapping": {}},
 }
 """What another one is given, where two may not be called the same."""
 FORM = (

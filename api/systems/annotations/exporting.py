@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
@@ -26,7 +27,7 @@ from domain.job import Job
 from domain.record_filter import Equals, RecordSelection
 from domain.systems.annotations.exporting import Export, ExportFilter, Validity, export, refusal
 from domain.systems.annotations.kinds import TEXTS
-from domain.systems.annotations.models import Id
+from domain.systems.annotations.models import Id, MappingName
 from domain.systems.annotations.roles import ProjectRole
 from streams.items import ALL
 from streams.systems.annotations.exports import KINDS
@@ -59,14 +60,15 @@ class ExportFilters(Filter):
 class Exports(Bulk):
     """Texts of a project with their annotations, as a file of a format.
 
-    ``field_mapping`` says for each field of the file where it comes from; ``scheme`` is that of
-    tags. With ``empty_texts`` off, texts are left out of which no annotation is exported. Where
-    there is no text at all, ``confirm`` says that a file without any is meant.
+    ``field_mapping`` says for each field of the file where it comes from, or names a mapping of
+    the project that does; ``scheme`` is that of tags. With ``empty_texts`` off, texts are left out
+    of which no annotation is exported. Where there is no text at all, ``confirm`` says that a file
+    without any is meant.
     """
 
     format: Word
     filters: ExportFilters = ExportFilters()
-    field_mapping: dict[str, Any] = Field(default_factory=dict)
+    field_mapping: dict[str, Any] | MappingName = Field(default_factory=dict)
     scheme: Word | None = None
     empty_texts: bool = True
     confirm: Literal["none"] | None = None
@@ -79,7 +81,8 @@ async def submit(request: web.Request) -> web.Response:
     body: Exports = await bodies.read(request, own.limits, own.limits.json_body, _understood(own))
     seat = await own.annotations.seat(who, body.project_id)
     seat.demand(ProjectRole.MANAGER, "to export texts")
-    wanted = _wanted(body, own.limits.json_depth)
+    mapping = await own.annotations.mapping(who, body.project_id, body.field_mapping)
+    wanted = _wanted(body, mapping, own.limits.json_depth)
     try:
         decision = await submitted(own, allowed(who), wanted, key)
     except InvalidCommand as error:
@@ -132,12 +135,12 @@ def _understood(own: Edge) -> Any:
     return understand
 
 
-def _wanted(body: Exports, depth: int) -> Wanted:
+def _wanted(body: Exports, mapping: Mapping[str, Any], depth: int) -> Wanted:
     """The job of an export; raises RequestRefused for what no file can be."""
-    wrong = refusal(body.format, body.scheme, body.field_mapping)
+    wrong = refusal(body.format, body.scheme, mapping)
     if wrong is not None:
         raise invalid(*wrong)
-    spec = _spec(body)
+    spec = _spec(body, mapping)
     ids = _texts(body.filters)
     if ids is not None:
         items = [{"id": each} for each in ids]
@@ -150,7 +153,7 @@ def _wanted(body: Exports, depth: int) -> Wanted:
     return Wanted(body.project_id, spec.model_copy(update={"select": selection}), None)
 
 
-def _spec(body: Exports) -> JobSpec:
+def _spec(body: Exports, mapping: Mapping[str, Any]) -> JobSpec:
     said = body.filters
     filters = {name: getattr(said, name) for name in _CONDITIONS}
     labels = _either(said.label_id, said.label_ids, "label_id")
@@ -158,7 +161,7 @@ def _spec(body: Exports) -> JobSpec:
         project_id=body.project_id,
         format=body.format,
         filters=ExportFilter(**filters, label_ids=labels),
-        field_mapping=body.field_mapping,
+        field_mapping=dict(mapping),
         scheme=body.scheme,
         empty=body.empty_texts,
     )

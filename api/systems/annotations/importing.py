@@ -23,6 +23,7 @@ from api.uploads import Upload, uploaded
 from domain.errors import InvalidCommand
 from domain.systems.annotations.formats.mapping import parsed_mapping
 from domain.systems.annotations.importing import import_texts
+from domain.systems.annotations.models import MappingName
 from domain.systems.annotations.roles import ProjectRole
 from streams.systems.annotations.file_reading import Wanted
 
@@ -44,7 +45,7 @@ class Imports(Bulk):
     format: Word | None = None
     encoding: Word | None = None
     auto_detect_labels: bool = False
-    field_mapping: dict[str, Any] = Field(default_factory=dict)
+    field_mapping: dict[str, Any] | MappingName = Field(default_factory=dict)
 
 
 async def submit(request: web.Request) -> web.Response:
@@ -55,13 +56,14 @@ async def submit(request: web.Request) -> web.Response:
         body = checked(Imports, _fields(upload.fields), own.limits.json_depth)
         seat = await own.annotations.seat(who, body.project_id)
         seat.demand(ProjectRole.MANAGER, "to import texts")
+        mapping = await own.annotations.mapping(who, body.project_id, body.field_mapping)
         spec = spec_of(body, import_texts.kind)
         try:
             imported = await own.annotations.files.take(
                 who,
                 body.project_id,
                 upload.file,
-                _wanted(body, upload),
+                _wanted(body, upload, mapping),
                 lambda lines: own.gateway.submit(allowed(who), spec, lines, key=key),
             )
         except InvalidCommand as error:
@@ -96,8 +98,15 @@ async def rejects(request: web.Request) -> web.StreamResponse:
 def _fields(said: Mapping[str, str]) -> dict[str, Any]:
     """The fields of a form as values; what is empty is not said."""
     return {
-        name: text if name in _WORDS else _value(text) for name, text in said.items() if text != ""
+        name: text if _is_said(name, text) else _value(text)
+        for name, text in said.items()
+        if text != ""
     }
+
+
+def _is_said(name: str, text: str) -> bool:
+    """Whether a field is what it says: a mapping is, where it is named."""
+    return name in _WORDS or (name == "field_mapping" and text[0] not in "{[")
 
 
 def _value(text: str) -> Any:
@@ -109,9 +118,9 @@ def _value(text: str) -> Any:
         return text
 
 
-def _wanted(body: Imports, upload: Upload) -> Wanted:
+def _wanted(body: Imports, upload: Upload, said: Mapping[str, Any]) -> Wanted:
     try:
-        mapping = parsed_mapping(body.field_mapping)
+        mapping = parsed_mapping(said)
     except ValueError as error:
         raise invalid(str(error), "/field_mapping") from None
     return Wanted(

@@ -97,7 +97,7 @@ def test_how_it_is_undone_follows_from_the_rest(
         ("shop.a", {"compensate": _inverse}, "say what compensate takes back"),
         ("shop.a", {"read_only": True, "inverse": _inverse}, "or leave read_only out"),
         ("shop.a", {"read_only": True, "outside": ["mail"]}, "or leave read_only out"),
-        ("shop.a", {"read_only": True, "slow": True}, "leave read_only out"),
+        ("shop.a", {"read_only": True, "slow": True}, "or leave read_only out"),
         (
             "shop.a",
             {"compensate": _inverse, "inverse": _inverse, "outside": ["mail"]},

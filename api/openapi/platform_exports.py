@@ -1,4 +1,4 @@
-"""Platform exports: what is said of the routes by which texts go out as files."""
+"""Platform exports: what is said of the routes by which texts and images go out as files."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class ExportFile(Value):
 class ExportReport(Value):
     """What an export has read so far, and what its file drops of it.
 
-    ``left_out`` counts texts that went meanwhile, or of which no annotation was wanted; what
-    ``beside`` names is in no file, whatever its format.
+    ``left_out`` counts texts or images that went meanwhile, or of which no annotation was wanted;
+    what ``beside`` names is in no file, whatever its format.
     """
 
     format: str
@@ -113,8 +113,9 @@ PLATFORM_EXPORTS: Final[Mapping[tuple[str, str], Told]] = {
     ("POST", EXPORT): Told(
         name="exportTexts",
         tag=TAG,
-        about="Export texts of a project with their annotations; the job's result is a file.\n\n"
-        "The texts are those that are there now; each is read with its annotations when its turn "
+        about="Export texts with their annotations, or images with their boxes, as the format "
+        "holds one or the other; the job's result is a file.\n\n"
+        "They are those that are there now; each is read with what is marked on it when its turn "
         "comes. A `dry_run` says what the format would drop. Takes the role `manager`.",
         parameters=(KEY,),
         body=Body(

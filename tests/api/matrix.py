@@ -100,6 +100,7 @@ def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:
         ("POST", "/api/v1/batch/export"): [
             _asked(body=project | {"format": "jsonl"}),
             _asked(body=project | {"format": "csv", "filters": {"text_ids": [1]}}),
+            _asked(body=project | {"format": "coco", "filters": {"image_id": 1}}),
         ],
         ("GET", "OPERATION/export"): [_asked()],
         ("GET", "OPERATION/download"): [_asked(), _asked(headers={"Range": "bytes=0-3"})],

@@ -15,6 +15,7 @@ from domain.operation import Context, operation
 from domain.outcomes import Done, Result
 from domain.registry import Registry
 from domain.systems.annotations.exporting import export
+from domain.systems.annotations.image_exporting import export_images
 from domain.systems.annotations.importing import import_texts
 from domain.systems.annotations.kinds import ANNOTATIONS
 from streams.bootstrap import embedded
@@ -52,7 +53,8 @@ def wipe(ctx: Context, item: Addition) -> Result:
     return Done()
 
 
-REGISTRY = Registry([*operations, wipe, *ANNOTATIONS.operations, import_texts, export])
+FILES = (import_texts, export, export_images)
+REGISTRY = Registry([*operations, wipe, *ANNOTATIONS.operations, *FILES])
 
 
 @pytest.fixture

@@ -371,6 +371,16 @@ class TestExport(ContractSuite):
     )
 
 
+class TestExportImages(ContractSuite):
+    case = Case(
+        kind="annotations.export_images",
+        operations=operations,
+        given=[PROJECT, IMAGES, LABELS, BOXES],
+        params=IN_PROJECT | {"format": "yolo"},
+        items=[{"id": n} for n in range(1, 6)],
+    )
+
+
 MAPPINGS = [{"project_id": 1, "name": f"m{n}", "mapping": {"content": "text"}} for n in range(4)]
 MAPPED = Given("annotations.create_mappings", MAPPINGS)
 

@@ -26,7 +26,7 @@ from api.systems.annotations.bulk_bodies import Understand, Wanted, turned_back
 from domain.errors import InvalidCommand
 from domain.events import JobStatus
 from domain.permissions import Permission
-from domain.systems.annotations.exporting import export
+from domain.systems.annotations import outlets
 from domain.systems.annotations.importing import import_texts
 from domain.systems.annotations.kinds import ANNOTATIONS
 from domain.systems.annotations.roles import ProjectRole
@@ -38,7 +38,7 @@ from streams.systems.annotations.numbers import FILTERS, Numbered
 MAX_HISTORY: Final = 1000
 LOG_INTERVAL: Final = 10
 MAX_INTERVAL: Final = 86_400
-KINDS: Final = tuple(each.kind for each in (*ANNOTATIONS.operations, import_texts, export))
+KINDS: Final = (*(each.kind for each in (*ANNOTATIONS.operations, import_texts)), *outlets.KINDS)
 
 _WORKS: Final = frozenset({Permission.VIEW, Permission.SUBMIT, Permission.UNDO})
 _STATUSES: Final = tuple(status.value for status in JobStatus)

@@ -10,9 +10,10 @@ from api.systems.annotations.wire import moment
 from domain.events import JobStatus
 from domain.job import Job
 from domain.outcomes import ItemStatus
-from domain.systems.annotations.exporting import Export, written
+from domain.systems.annotations.export_terms import written
+from domain.systems.annotations.formats import box_losses, losses
 from domain.systems.annotations.formats.contract import Subject
-from domain.systems.annotations.formats.losses import MESSAGES
+from domain.systems.annotations.outlets import terms_of
 from streams.items import ItemView
 from streams.stores.job_files import MAX_SECONDS, JobFile
 from streams.systems.annotations.numbers import Numbered
@@ -25,15 +26,17 @@ BESIDE: Final = (
 """What no file has, whatever its format."""
 
 _ENDED: Final = frozenset({JobStatus.COMPLETED, JobStatus.ARCHIVED})
-_MESSAGES: Final[Mapping[Subject, Mapping[str, str]]] = {Subject.TEXT: MESSAGES}
+_MESSAGES: Final[Mapping[Subject, Mapping[str, str]]] = {
+    Subject.TEXT: losses.MESSAGES,
+    Subject.IMAGE: box_losses.MESSAGES,
+}
 
 
 async def report_of(
     found: Numbered, job: Job, items: AsyncIterator[ItemView], file: JobFile | None
 ) -> dict[str, Any]:
     """The report as JSON; it counts what was read so far."""
-    params = Export.model_validate(job.spec.params)
-    form = written(params.format)
+    form = written(terms_of(found.kind, job.spec.params).format)
     messages = _MESSAGES[form.subject]
     documents = annotations = left_out = failed = 0
     lost: Counter[str] = Counter()

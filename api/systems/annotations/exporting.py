@@ -25,16 +25,18 @@ from domain.commands import JobSpec
 from domain.errors import InvalidCommand, RecordNotFound
 from domain.job import Job
 from domain.record_filter import Equals, RecordSelection
-from domain.systems.annotations.exporting import Export, ExportFilter, Validity, export, refusal
-from domain.systems.annotations.kinds import TEXTS
+from domain.systems.annotations.export_reading import ExportFilter, Validity
+from domain.systems.annotations.export_terms import refusal, written
+from domain.systems.annotations.formats.contract import Subject
+from domain.systems.annotations.kinds import IMAGES, TEXTS, Kind
 from domain.systems.annotations.models import Id, MappingName
+from domain.systems.annotations.outlets import KINDS, OUTLETS
 from domain.systems.annotations.roles import ProjectRole
 from streams.items import ALL
-from streams.systems.annotations.exports import KINDS
 from streams.systems.annotations.numbers import Numbered
 
 EXPORT: Final = "/api/v1/batch/export"
-MAX_TEXTS: Final = 100_000
+MAX_IDS: Final = 100_000
 
 Word = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -44,26 +46,36 @@ _CONDITIONS: Final = (
 )
 
 
+_ABOUT: Final[Mapping[Subject, Kind]] = {Subject.TEXT: TEXTS, Subject.IMAGE: IMAGES}
+_OTHERS: Final = {
+    TEXTS.one: ("image_id", "image_ids"),
+    IMAGES.one: ("text_id", "text_ids", "validity"),
+}
+"""Filters that are about the others; no rules say which boxes are valid."""
+
+
 class ExportFilters(Filter):
-    """Annotations that meet all of this, of the texts with these ids or of all.
+    """Annotations or boxes that meet all of this, of the texts or images with these ids or of all.
 
     They were made at ``created_after`` or later, and before ``created_before``; ``valid`` are those
     that the rules of the project let pass.
     """
 
-    text_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MAX_TEXTS)] | None = None
+    text_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MAX_IDS)] | None = None
+    image_id: Id | None = None
+    image_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=MAX_IDS)] | None = None
     label_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=1_000)] | None = None
     created_by: Actor | None = None
     validity: Validity | None = None
 
 
 class Exports(Bulk):
-    """Texts of a project with their annotations, as a file of a format.
+    """Texts of a project with annotations, or images with boxes, as a file of a format.
 
     ``field_mapping`` says for each field of the file where it comes from, or names a mapping of
-    the project that does; ``scheme`` is that of tags. With ``empty_texts`` off, texts are left out
-    of which no annotation is exported. Where there is no text at all, ``confirm`` says that a file
-    without any is meant.
+    the project that does; ``scheme`` is that of tags, or of rows. With ``empty_texts`` off, texts
+    and images are left out of which no annotation is exported. Where there is none at all,
+    ``confirm`` says that a file without any is meant.
     """
 
     format: Word
@@ -75,12 +87,12 @@ class Exports(Bulk):
 
 
 async def submit(request: web.Request) -> web.Response:
-    """Export texts of a project with their annotations, as a job whose result is a file."""
+    """Export texts or images with what is marked on them, as a job whose result is a file."""
     own, who, key = edge(request), caller(request), idempotency_key(request)
     Parameters(request, ())
     body: Exports = await bodies.read(request, own.limits, own.limits.json_body, _understood(own))
     seat = await own.annotations.seat(who, body.project_id)
-    seat.demand(ProjectRole.MANAGER, "to export texts")
+    seat.demand(ProjectRole.MANAGER, "to export")
     mapping = await own.annotations.mapping(who, body.project_id, body.field_mapping)
     wanted = _wanted(body, mapping, own.limits.json_depth)
     try:
@@ -89,7 +101,8 @@ async def submit(request: web.Request) -> web.Response:
         if error.pointer.startswith("/filter"):
             error.pointer = "/filters"
         raise
-    found = await own.annotations.number(who, body.project_id, export.kind, decision.job_id)
+    kind = wanted.spec.operation
+    found = await own.annotations.number(who, body.project_id, kind, decision.job_id)
     return await accepted(own, found, decision, who)
 
 
@@ -140,13 +153,13 @@ def _wanted(body: Exports, mapping: Mapping[str, Any], depth: int) -> Wanted:
     wrong = refusal(body.format, body.scheme, mapping)
     if wrong is not None:
         raise invalid(*wrong)
-    spec = _spec(body, mapping)
-    ids = _texts(body.filters)
+    kind = _ABOUT[written(body.format).subject]
+    spec, ids = _spec(body, mapping), _chosen(body.filters, kind)
     if ids is not None:
         items = [{"id": each} for each in ids]
-        return Wanted(body.project_id, spec, item_blocks(items, depth, "/filters/text_ids"))
+        return Wanted(body.project_id, spec, item_blocks(items, depth, f"/filters/{kind.one}_ids"))
     selection = RecordSelection(
-        table=TEXTS.name,
+        table=kind.name,
         where=Equals(op="equals", column="project_id", value=body.project_id),
         confirm=body.confirm or "all",
     )
@@ -157,7 +170,8 @@ def _spec(body: Exports, mapping: Mapping[str, Any]) -> JobSpec:
     said = body.filters
     filters = {name: getattr(said, name) for name in _CONDITIONS}
     labels = _either(said.label_id, said.label_ids, "label_id")
-    params = Export(
+    outlet = OUTLETS[written(body.format).subject]
+    params = outlet.params(
         project_id=body.project_id,
         format=body.format,
         filters=ExportFilter(**filters, label_ids=labels),
@@ -165,12 +179,17 @@ def _spec(body: Exports, mapping: Mapping[str, Any]) -> JobSpec:
         scheme=body.scheme,
         empty=body.empty_texts,
     )
-    return spec_of(body, export.kind, **params.model_dump(mode="json", exclude_defaults=True))
+    fields = params.model_dump(mode="json", exclude_defaults=True)
+    return spec_of(body, outlet.operation.kind, **fields)
 
 
-def _texts(said: ExportFilters) -> tuple[int, ...] | None:
-    """The ids of the wanted texts, each once, in order; None for all."""
-    ids = _either(said.text_id, said.text_ids, "text_id")
+def _chosen(said: ExportFilters, kind: Kind) -> tuple[int, ...] | None:
+    """The ids of the wanted texts or images, each once, in order; None for all."""
+    for name in _OTHERS[kind.one]:
+        if getattr(said, name) is not None:
+            raise invalid(f"the format holds {kind.name}; leave {name} out", f"/filters/{name}")
+    one = f"{kind.one}_id"
+    ids = _either(getattr(said, one), getattr(said, f"{one}s"), one)
     return None if ids is None else tuple(sorted(set(ids)))
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from domain.events import JobEvent, JobStatus
 from domain.job import Job
 from domain.progress import of_event
-from domain.systems.annotations.exporting import export
+from domain.systems.annotations import outlets
 from domain.systems.annotations.importing import import_texts
 from domain.views import job_view
 from streams.systems.annotations.load import Figures
@@ -30,7 +30,7 @@ _STEPS: Final[Mapping[JobStatus, str]] = {
 """What is going on; anything else is at rest."""
 _OF_KIND: Final[Mapping[str, tuple[str, str]]] = {
     import_texts.kind: ("import", "rejects"),
-    export.kind: ("export", "download"),
+    **dict.fromkeys(outlets.KINDS, ("export", "download")),
 }
 """What some kinds have besides: what is said of their file, and the file."""
 

@@ -1,7 +1,7 @@
 """Exports: the files of finished exports, put together when they are first asked for.
 
-What a job has made of its texts waits as parts (:mod:`streams.stores.job_parts`). Of them a file is
-written, in the order of the texts, and stored in pieces; it can be read once it is whole, and then
+What a job has made of its texts or images waits as parts (:mod:`streams.stores.job_parts`). Of them
+a file is written, in their order, and stored in pieces; it can be read once it is whole, and then
 the parts go. Who writes the same parts in the same way writes the same pieces: so a process that
 dies is followed by the next one that is asked, and two at once do no harm.
 """
@@ -26,9 +26,10 @@ from domain.job import Job
 from domain.ports import Clock
 from domain.systems.annotations import tables
 from domain.systems.annotations.export_documents import unpacked
-from domain.systems.annotations.exporting import Export, export, write_options, written
+from domain.systems.annotations.export_terms import Export, write_options, written
 from domain.systems.annotations.formats.contract import Format
 from domain.systems.annotations.formats.documents import Document
+from domain.systems.annotations.outlets import terms_of
 from streams.stores import job_files
 from streams.stores.database import Database
 from streams.stores.job_files import JobFile
@@ -39,8 +40,6 @@ from streams.systems.annotations.numbers import Numbered
 log = structlog.get_logger(__name__)
 
 EXPORT: Final = "export"
-KINDS: Final = frozenset({export.kind})
-"""The operations that make files."""
 PARTS_AT_ONCE: Final = 4
 FILES_AT_ONCE: Final = 2
 """That are put together by one process at a time."""
@@ -114,7 +113,7 @@ class Exports:
             tenant=job.tenant,
             project_id=found.project_id,
             operation_id=found.operation_id,
-            params=Export.model_validate(job.spec.params),
+            params=terms_of(found.kind, job.spec.params),
             documents=job.counts.succeeded,
             ended_at=ended.timestamp(),
         )

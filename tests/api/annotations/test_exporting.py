@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete
 
 from domain.errors import FileGone
 from domain.permissions import Permission
-from domain.systems.annotations.exporting import written
+from domain.systems.annotations.export_terms import written
 from domain.systems.annotations.formats.contract import ReadOptions, Subject
 from domain.systems.annotations.formats.documents import TextDocument
 from domain.systems.annotations.formats.losses import differences
@@ -217,7 +217,6 @@ async def test_only_what_the_rules_of_the_project_let_pass(place: Place) -> None
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"format": "no such"}, "/format"),
     ({"format": "pascal-voc"}, "/format"),
-    ({"format": "coco"}, "/format"),
     ({"format": "csv", "scheme": "bio"}, "/scheme"),
     ({"format": "conll", "scheme": "bilbo"}, "/scheme"),
     ({"format": "csv", "field_mapping": {"a": 7}}, "/field_mapping/a"),

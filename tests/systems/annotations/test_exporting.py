@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from domain.operation import Context
 from domain.outcomes import Done, Failed, Skipped
 from domain.systems.annotations.export_documents import packed, unpacked
-from domain.systems.annotations.exporting import kept
+from domain.systems.annotations.export_reading import kept
 from domain.systems.annotations.formats.documents import (
     Box,
     Document,

@@ -69,6 +69,7 @@ class Source:
 
     ``reference`` is the column of a mark that names its document, ``place`` orders the marks of
     one; ``chosen`` are those that are wanted, of those that meet the conditions of the filter.
+    ``most`` marks a document may have, ``some`` several that are read together.
     """
 
     one: str
@@ -80,6 +81,8 @@ class Source:
     place: Callable[[Row], Any]
     document: Callable[[Row, Sequence[Row], Mapping[int, str]], Document]
     chosen: Callable[[Context, list[Row]], list[Row]]
+    most: int = MAX_MARKS
+    some: int = SOME_MARKS
 
 
 def exported(ctx: Context, source: Source, ids: Sequence[int], lost: Lost) -> list[Result]:
@@ -141,7 +144,7 @@ def _documents(ctx: Context, source: Source, ids: Sequence[int]) -> dict[int, Re
     for key, row in homes.items():
         some = marks.get(key, [])
         if some is None:
-            found[key] = _too_many(f"{source.one} {key}")
+            found[key] = _too_many(source, key)
         elif not some and not ctx.params.empty:
             found[key] = Skipped("none of its annotations is exported")
         else:
@@ -149,11 +152,11 @@ def _documents(ctx: Context, source: Source, ids: Sequence[int]) -> dict[int, Re
     return found
 
 
-def _too_many(what: str) -> Failed:
-    """It has more annotations than are exported."""
+def _too_many(source: Source, key: int) -> Failed:
     return Failed(
         "too_many_annotations",
-        f"{what} has more than {MAX_MARKS:,} annotations that are wanted; narrow the filters",
+        f"{source.one} {key} has more than {source.most:,} annotations that are wanted; narrow the "
+        "filters",
     )
 
 
@@ -166,7 +169,7 @@ def _homes(ctx: Context, source: Source, ids: Sequence[int], columns: Sequence[s
 def _marks(ctx: Context, source: Source, ids: list[int]) -> dict[int, list[Row] | None]:
     """The wanted marks by document, in its order; None for too many."""
     table = source.marks
-    limit = MAX_MARKS if len(ids) == 1 else SOME_MARKS
+    limit = source.most if len(ids) == 1 else source.some
     where = [table.c[source.reference].in_(ids), *_conditions(table, ctx.params.filters)]
     rows = ctx.store.find(table, *where, columns=source.mark_columns, limit=limit + 1)
     if len(rows) > limit:

@@ -29,7 +29,7 @@ from domain.systems.annotations.validation.verdicts import refusals
 )
 def export(ctx: Context, items: Sequence[Exported]) -> list[Result]:
     """Read texts of a project with their annotations, for a file; nothing is changed."""
-    return exported(ctx, _TEXTS, [item.id for item in items], ctx.params.lost)
+    return exported(ctx, TEXTS, [item.id for item in items], ctx.params.lost)
 
 
 def _document(text: Row, marks: Sequence[Row], names: Mapping[int, str]) -> TextDocument:
@@ -74,7 +74,7 @@ def _of_validity(ctx: Context, rows: list[Row]) -> list[Row]:
     return [row for place, row in enumerate(rows) if (place in wrong) is asked]
 
 
-_TEXTS: Final = Source(
+TEXTS: Final = Source(
     one="text",
     table=tables.texts,
     columns=("version", "content", "metadata"),

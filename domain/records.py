@@ -107,6 +107,20 @@ class Probe:
     otherwise: Callable[[Any, Any], Sequence[Any]] | None = None
 
 
+class Parts(Protocol):
+    """What a job makes of its items, as the parts of a file, in the transaction of their outcome.
+
+    They are kept when the items' outcome is, and never without it; they go with the job's files.
+    """
+
+    def add(self, position: int, data: bytes) -> None:
+        """A part that begins with the item at ``position``: parts are put together in that order.
+
+        An item belongs to one part, and those of a part stand together.
+        """
+        ...
+
+
 class Records(Protocol):
     """Reads and writes of one tenant, by one writer, in one transaction."""
 

@@ -101,6 +101,12 @@ def platform_files() -> Iterator[BaseModel]:
     yield ImportReport(operation_id=1, file=file)
 
 
+RANGE: Final = Parameter(
+    name="Range",
+    about="Some bytes of it, as `bytes=0-999`; with several ranges it is sent whole.",
+    schema={"type": "string"},
+    place="header",
+)
 _FOUND: Final = {"operation_id": "$response.body#/operation_id"}
 _READ: Final = ("record_not_found", "role_lacking")
 
@@ -161,12 +167,7 @@ PLATFORM_FILES: Final[Mapping[tuple[str, str], Told]] = {
         tag=TAG,
         parameters=(
             IF_NONE_MATCH,
-            Parameter(
-                name="Range",
-                about="Some bytes of it, as `bytes=0-999`; with several ranges it is sent whole.",
-                schema={"type": "string"},
-                place="header",
-            ),
+            RANGE,
         ),
         answers={
             **{

@@ -104,6 +104,14 @@ class Image(OfProject):
     metadata: Metadata
 
 
+class FieldMapping(OfProject):
+    """A field mapping: by the name of each field that is wanted, where it comes from."""
+
+    mapping_id: int
+    name: str
+    mapping: Metadata
+
+
 class Marked(OfProject):
     """What a label is put on."""
 
@@ -136,6 +144,7 @@ MODELS: Final[Mapping[str, type[BaseModel]]] = {
     "labels": Label,
     "members": Member,
     "images": Image,
+    "mappings": FieldMapping,
     "annotations": Annotation,
     "boxes": MarkedBox,
 }
@@ -172,6 +181,7 @@ _EXAMPLES: Final[Mapping[str, BaseModel]] = {
     "labels": Label(**_OF, label_id=1, name="PERSON", colour="", hotkey="p", order=0),
     "members": Member(**_OF, member_id=1, subject="grace", role=ProjectRole.ANNOTATOR),
     "images": Image(**_OF, image_id=1, file_name="a.png", width=640, height=480, metadata={}),
+    "mappings": FieldMapping(**_OF, mapping_id=1, name="reviews", mapping={"content": "body"}),
     "annotations": Annotation(
         **_OF,
         id=1,
@@ -200,6 +210,10 @@ _NEW: Final[Mapping[str, dict[str, Any]]] = {
     "labels": {"name": "PERSON", "hotkey": "p"},
     "members": {"subject": "grace", "role": "annotator"},
     "images": {"file_name": "a.png", "width": 640, "height": 480},
+    "mappings": {
+        "name": "reviews",
+        "mapping": {"content": "review.body", "key": {"template": "{source}-{id}"}},
+    },
     "annotations": {"text_id": 1, "start_char": 0, "end_char": 3, "label": "PERSON"},
     "boxes": {"image_id": 1, "label": "PERSON", "bbox": [10, 20, 100, 50]},
 }
@@ -209,6 +223,7 @@ _CHANGED: Final[Mapping[str, dict[str, Any]]] = {
     "labels": {"order": 2},
     "members": {"role": "manager"},
     "images": {"width": 1280},
+    "mappings": {"mapping": {"content": "text"}},
     "annotations": {"confidence_score": 1},
     "boxes": {"bbox": [0, 0, 10, 10]},
 }

@@ -1,4 +1,4 @@
-"""Files imported on a whole installation: two at once, and what was rejected until nothing is."""
+"""Files on a whole installation: two at once come in, what was rejected after them, and all out."""
 
 from __future__ import annotations
 
@@ -77,6 +77,15 @@ async def test_two_files_at_once_and_their_rejects_until_nothing_is_missing(stac
             "THING a",
             "THING b",
         }
+        body = {"project_id": platform.number, "format": "jsonl"}
+        export = await platform.ask("POST", "/api/v1/batch/export", body, 202)
+        kind, told = await platform.followed(export["operation_id"])
+        assert (kind, told["succeeded"]) == ("operation_completed", 2 * COUNT + 1)
+        async with session.get(export["links"]["download"]) as response:
+            lines = [json.loads(line) for line in (await response.read()).splitlines()]
+        keys = [line["key"] for line in lines if "key" in line]
+        assert sorted(keys) == sorted(f"{name}-{n}" for name in files for n in range(COUNT))
+        assert sum(len(line["annotations"]) for line in lines) == 2 * 2 * COUNT
         texts = await platform.ask("GET", f"{platform.path}/texts?limit=500&offset=1501")
         assert texts["total"] == 2 * COUNT + 1
         job = f"/api/v1/jobs/{first[0]['job_id']}"

@@ -42,6 +42,7 @@ RECORDS = {
     "labels": {"name": "x"},
     "members": {"subject": "x", "role": "viewer"},
     "images": {"file_name": "x", "width": 1, "height": 1},
+    "mappings": {"name": "x", "mapping": {"content": "text"}},
     "annotations": {"text_id": 1, "label_id": 1, "start_char": 0, "end_char": 1},
     "boxes": {"image_id": 1, "label_id": 1, "bbox": [0, 0, 1, 1]},
 }
@@ -50,6 +51,7 @@ OTHERS = {
     "labels": {"name": "y"},
     "members": {"subject": "y", "role": "viewer"},
     "images": {"file_name": "y", "width": 1, "height": 1},
+    "mappings": {"name": "y", "mapping": {}},
 }
 """What another one is given, where two may not be called the same."""
 
@@ -116,6 +118,13 @@ def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:
         ("POST", "/api/v1/batch/image/import"): [_asked(body=IMAGE_FORM, headers=OF_FORM)],
         ("GET", "OPERATION/import"): [_asked()],
         ("GET", "OPERATION/rejects"): [_asked(), _asked(headers={"Range": "bytes=0-3"})],
+        ("POST", "/api/v1/batch/export"): [
+            _asked(body=project | {"format": "jsonl"}),
+            _asked(body=project | {"format": "csv", "filters": {"text_ids": [1]}}),
+            _asked(body=project | {"format": "coco", "filters": {"image_id": 1}}),
+        ],
+        ("GET", "OPERATION/export"): [_asked()],
+        ("GET", "OPERATION/download"): [_asked(), _asked(headers={"Range": "bytes=0-3"})],
         ("DELETE", "OPERATION/cancel"): [_asked(), _asked(body={"roll_back": True})],
     }
     for name in REPORTS:

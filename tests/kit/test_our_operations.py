@@ -383,6 +383,60 @@ class TestImportImages(ContractSuite):
     )
 
 
+class TestExport(ContractSuite):
+    case = Case(
+        kind="annotations.export",
+        operations=operations,
+        given=[PROJECT, TEXTS, TEXTS, TEXTS, LABELS, MADE],
+        params=IN_PROJECT | {"format": "conll"},
+        items=[{"id": n} for n in (1, 2, 3)],
+    )
+
+
+class TestExportImages(ContractSuite):
+    case = Case(
+        kind="annotations.export_images",
+        operations=operations,
+        given=[PROJECT, IMAGES, LABELS, BOXES],
+        params=IN_PROJECT | {"format": "yolo"},
+        items=[{"id": n} for n in range(1, 6)],
+    )
+
+
+MAPPINGS = [{"project_id": 1, "name": f"m{n}", "mapping": {"content": "text"}} for n in range(4)]
+MAPPED = Given("annotations.create_mappings", MAPPINGS)
+
+
+class TestCreateMappings(ContractSuite):
+    case = Case(
+        kind="annotations.create_mappings",
+        operations=operations,
+        given=[PROJECT],
+        items=MAPPINGS,
+        failing=[MAPPINGS[0] | {"project_id": 9}, MAPPINGS[0] | {"mapping": {"x": {"y": 1}}}],
+    )
+
+
+class TestUpdateMappings(ContractSuite):
+    case = Case(
+        kind="annotations.update_mappings",
+        operations=operations,
+        given=[PROJECT, MAPPED],
+        items=[{"id": n, "mapping": {"key": {"constant": n}}} for n in range(1, 5)],
+        failing=[{"id": 9, "name": "x"}, {"id": 1, "name": "m1"}],
+    )
+
+
+class TestDeleteMappings(ContractSuite):
+    case = Case(
+        kind="annotations.delete_mappings",
+        operations=operations,
+        given=[PROJECT, MAPPED],
+        items=[{"id": n} for n in range(1, 5)],
+        failing=[{"id": 9}],
+    )
+
+
 SUITES = ContractSuite.__subclasses__()
 
 

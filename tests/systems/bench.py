@@ -17,6 +17,7 @@ from domain.records import Writer
 from domain.registry import Registry
 from streams.stores.database import Database
 from streams.stores.records import Ahead, SqlRecords, restore
+from streams.stores.records.parts import JobParts
 
 NOW = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
@@ -65,6 +66,7 @@ class Workbench:
                 deadline=60.0,
                 clock=FixedClock(),
                 records=records,
+                parts=JobParts(records, job),
             )
             parsed = parse_items(operation, [json.dumps(item).encode() for item in items])
             results = work_chunk(operation, context, parsed, (exc.OperationalError,))

@@ -26,6 +26,7 @@ from api.systems.annotations.bulk_bodies import Understand, Wanted, turned_back
 from domain.errors import InvalidCommand
 from domain.events import JobStatus
 from domain.permissions import Permission
+from domain.systems.annotations import outlets
 from domain.systems.annotations.intakes import INTAKES
 from domain.systems.annotations.kinds import ANNOTATIONS, BOXES
 from domain.systems.annotations.roles import ProjectRole
@@ -38,7 +39,10 @@ MAX_HISTORY: Final = 1000
 LOG_INTERVAL: Final = 10
 MAX_INTERVAL: Final = 86_400
 _IMPORTS: Final = tuple(each.operation for each in INTAKES.values())
-KINDS: Final = tuple(each.kind for each in (*ANNOTATIONS.operations, *BOXES.operations, *_IMPORTS))
+KINDS: Final = (
+    *(each.kind for each in (*ANNOTATIONS.operations, *BOXES.operations, *_IMPORTS)),
+    *outlets.KINDS,
+)
 
 _WORKS: Final = frozenset({Permission.VIEW, Permission.SUBMIT, Permission.UNDO})
 _STATUSES: Final = tuple(status.value for status in JobStatus)
@@ -54,7 +58,7 @@ def submit(understand: Understand, needed: ProjectRole) -> Handler:
         wanted: Wanted = await bodies.read(request, own.limits, own.limits.json_body, read)
         seat = await own.annotations.seat(who, wanted.project_id)
         seat.demand(needed, f"to run {wanted.spec.operation}")
-        decision = await _submitted(own, allowed(who), wanted, key)
+        decision = await submitted(own, allowed(who), wanted, key)
         kind = wanted.spec.operation
         found = await own.annotations.number(who, wanted.project_id, kind, decision.job_id)
         return await accepted(own, found, decision, who)
@@ -143,7 +147,8 @@ def allowed(who: Caller) -> Caller:
     return replace(who, permissions=held)
 
 
-async def _submitted(own: Edge, who: Caller, wanted: Wanted, key: str | None) -> Decision:
+async def submitted(own: Edge, who: Caller, wanted: Wanted, key: str | None) -> Decision:
+    """What was decided of a job; what is refused points into our body."""
     try:
         if wanted.blocks is None:
             return await own.gateway.submit_selected(who, wanted.spec, key=key)

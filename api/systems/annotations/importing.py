@@ -26,6 +26,7 @@ from domain.errors import InvalidCommand
 from domain.systems.annotations.formats.contract import Subject
 from domain.systems.annotations.formats.mapping import parsed_mapping
 from domain.systems.annotations.image_importing import Existing, import_images
+from domain.systems.annotations.models import MappingName
 from domain.systems.annotations.roles import ProjectRole
 from streams.systems.annotations.file_reading import Wanted
 
@@ -51,7 +52,7 @@ class Imports(Bulk):
     encoding: Word | None = None
     scheme: Word | None = None
     auto_detect_labels: bool = False
-    field_mapping: dict[str, Any] = Field(default_factory=dict)
+    field_mapping: dict[str, Any] | MappingName = Field(default_factory=dict)
     existing_images: Existing = Existing.ADD
 
 
@@ -65,12 +66,13 @@ def submit(subject: Subject | None) -> Handler:
             body = checked(Imports, _fields(upload.fields), own.limits.json_depth)
             seat = await own.annotations.seat(who, body.project_id)
             seat.demand(ProjectRole.MANAGER, "to import a file")
+            mapping = await own.annotations.mapping(who, body.project_id, body.field_mapping)
             try:
                 imported = await own.annotations.files.take(
                     who,
                     body.project_id,
                     upload.file,
-                    _wanted(body, upload, subject),
+                    _wanted(body, upload, subject, mapping),
                     lambda kind, lines: own.gateway.submit(
                         allowed(who), _spec(body, kind), lines, key=key
                     ),
@@ -111,8 +113,15 @@ async def rejects(request: web.Request) -> web.StreamResponse:
 def _fields(said: Mapping[str, str]) -> dict[str, Any]:
     """The fields of a form as values; what is empty is not said."""
     return {
-        name: text if name in _WORDS else _value(text) for name, text in said.items() if text != ""
+        name: text if _is_said(name, text) else _value(text)
+        for name, text in said.items()
+        if text != ""
     }
+
+
+def _is_said(name: str, text: str) -> bool:
+    """Whether a field is what it says: a mapping is, where it is named."""
+    return name in _WORDS or (name == "field_mapping" and text[0] not in "{[")
 
 
 def _value(text: str) -> Any:
@@ -129,9 +138,11 @@ def _spec(body: Imports, kind: str) -> JobSpec:
     return spec_of(body, kind, **own)
 
 
-def _wanted(body: Imports, upload: Upload, subject: Subject | None) -> Wanted:
+def _wanted(
+    body: Imports, upload: Upload, subject: Subject | None, said: Mapping[str, Any]
+) -> Wanted:
     try:
-        mapping = parsed_mapping(body.field_mapping)
+        mapping = parsed_mapping(said)
     except ValueError as error:
         raise invalid(str(error), "/field_mapping") from None
     return Wanted(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from api.rules import Route, needs
-from api.systems.annotations import bulk, importing, records, reports, socket
+from api.systems.annotations import bulk, exporting, importing, records, reports, socket
 from api.systems.annotations.bulk_bodies import OF_ANNOTATIONS, OF_BOXES, Bodies
 from api.systems.annotations.operation_documents import OPERATIONS, SOCKET
 from domain.permissions import Permission
@@ -57,12 +57,15 @@ ROUTES: Final[tuple[Route, ...]] = (
     *_many(OF_BOXES),
     Route("POST", importing.IMPORT, importing.submit(None), _SENDING),
     Route("POST", importing.IMPORT_IMAGES, importing.submit(Subject.IMAGE), _SENDING),
+    Route("POST", exporting.EXPORT, exporting.submit, _TAKING_PART),
     Route("GET", OPERATIONS, bulk.index, _TAKING_PART),
     Route("GET", f"{_OPERATION}/status", bulk.status, _TAKING_PART),
     Route("GET", f"{_OPERATION}/history", bulk.history, _TAKING_PART),
     Route("GET", f"{_OPERATION}/events", bulk.live, _TAKING_PART),
     Route("GET", f"{_OPERATION}/import", importing.summary, _TAKING_PART),
     Route("GET", f"{_OPERATION}/rejects", importing.rejects, _TAKING_PART),
+    Route("GET", f"{_OPERATION}/export", exporting.report, _TAKING_PART),
+    Route("GET", f"{_OPERATION}/download", exporting.file, _TAKING_PART),
     Route("DELETE", f"{_OPERATION}/cancel", bulk.cancel, _TAKING_PART),
     Route("GET", SOCKET, socket.connect, replace(_TAKING_PART, late=True)),
     *(

@@ -15,6 +15,7 @@ from streams.systems.annotations.reading import Row, Rows
 _CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 _HIDDEN: Final = frozenset({"id", "tenant", "x", "y", "polygon"})
 _OF_BOXES: Final = frozenset({"width", "height"})
+_DOCUMENTS: Final = frozenset({"metadata", "mapping"})
 _TIMES: Final = frozenset({"created_at", "updated_at"})
 
 
@@ -53,7 +54,7 @@ def moment(seconds: float | None) -> str | None:
 
 
 def _value(name: str, value: Any) -> Any:
-    if name == "metadata":
+    if name in _DOCUMENTS:
         return json.loads(value)
     return moment(value) if name in _TIMES else value
 

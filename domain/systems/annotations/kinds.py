@@ -76,6 +76,9 @@ MEMBERS: Final = _kind(
 IMAGES: Final = _kind(
     "image", tables.images, ProjectRole.MANAGER, models.NewImage, models.ChangedImage
 )
+MAPPINGS: Final = _kind(
+    "mapping", tables.mappings, ProjectRole.MANAGER, models.NewMapping, models.ChangedMapping
+)
 BOXES: Final = Kind(
     "box",
     tables.boxes,
@@ -85,6 +88,6 @@ BOXES: Final = Kind(
     writing=ProjectRole.ANNOTATOR,
 )
 
-KINDS: Final = (ANNOTATIONS, PROJECTS, TEXTS, LABELS, MEMBERS, IMAGES, BOXES)
+KINDS: Final = (ANNOTATIONS, PROJECTS, TEXTS, LABELS, MEMBERS, IMAGES, MAPPINGS, BOXES)
 IN_PROJECTS: Final = tuple(kind for kind in KINDS if kind is not PROJECTS)
 """What belongs to a project."""

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
+from domain.systems.annotations.formats.mapping import MAX_FIELDS, source_of
 from domain.systems.annotations.roles import ProjectRole
 
 MAX_CONTENT = 1_000_000
@@ -200,6 +201,39 @@ class ChangedImage(_Wire):
     width: Pixels = 1
     height: Pixels = 1
     metadata: Metadata = {}
+
+
+def _is_source(source: Any) -> Any:
+    source_of(source)
+    return source
+
+
+FieldName = Annotated[str, Field(min_length=1, max_length=200)]
+FieldSource = Annotated[JsonValue, AfterValidator(_is_source)]
+FieldSources = Annotated[dict[FieldName, FieldSource], Field(max_length=MAX_FIELDS)]
+MappingName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^{\[]")]
+"""What a field mapping is called; where one may stand itself, it is told apart by how it begins."""
+
+
+class NewMapping(_Wire):
+    """A field mapping of a project, by whose name files are read and written.
+
+    By the name of each field that is wanted ``mapping`` says where it comes from: the name of
+    another field or a path, a constant, or a template.
+    """
+
+    project_id: Id
+    name: MappingName
+    mapping: FieldSources
+
+
+class ChangedMapping(_Wire):
+    """What is to change of a field mapping."""
+
+    id: Id
+    version: Annotated[int, Field(ge=1)] | None = None
+    name: MappingName = "mapping"
+    mapping: FieldSources = {}
 
 
 class NewBox(_Wire):

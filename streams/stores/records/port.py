@@ -51,6 +51,7 @@ class SqlRecords:
     ) -> None:
         self._connection = connection
         self._writer = writer
+        self._now = now
         self._backend: Backend = backend_of(connection.dialect)
         self._together = together or Together(connection)
         self._together.enter()
@@ -147,6 +148,15 @@ class SqlRecords:
     def connection(self) -> Connection:
         """The transaction that the records are read and written in."""
         return self._connection
+
+    def touched(self) -> None:
+        """Something else was written in the same transaction: its savepoint no longer stands."""
+        self._untouched = False
+
+    @property
+    def now(self) -> float:
+        """When what is written now is written, in seconds since the epoch."""
+        return self._now
 
     @property
     def writer(self) -> Writer:

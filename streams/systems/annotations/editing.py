@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
 from domain.errors import (
     EditRefused,
@@ -33,7 +33,7 @@ from streams.stores.project_figures import note_edit
 from streams.stores.records import SqlRecords
 
 AT_ONCE = 500
-"""Members that are read at a time where all of a project's go."""
+"""Records that are read at a time where all of a project's go."""
 OUTSIDE = -1
 """The position of what no item of a job has caused."""
 
@@ -79,18 +79,19 @@ class Editor:
         self._note(kind, project_id, "changed")
 
     def delete(self, kind: Kind, project_id: int, key: int, version: int | None) -> None:
-        """The record is no more; of a project its members are neither."""
+        """The record is no more; of a project its members and mappings are neither."""
         if kind is PROJECTS:
-            self._delete_members(project_id)
+            for own in (tables.members, tables.mappings):
+                self._delete_all(own, project_id)
         self._done(kind.delete, DeletedRecord(id=key, version=version), project_id)
         self._note(kind, project_id, "deleted")
 
-    def _delete_members(self, project_id: int) -> None:
-        records, members = self._records(), tables.members
+    def _delete_all(self, table: Table, project_id: int) -> None:
+        records = self._records()
         while found := records.find(
-            members, members.c.project_id == project_id, columns=["id"], limit=AT_ONCE
+            table, table.c.project_id == project_id, columns=["id"], limit=AT_ONCE
         ):
-            records.delete(members, [Deletion(row["id"]) for row in found])
+            records.delete(table, [Deletion(row["id"]) for row in found])
 
     def _done(self, operation: Operation, item: Any, project_id: int) -> Any:
         """What the operation answers; raises an error for what it refuses."""

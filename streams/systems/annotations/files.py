@@ -8,13 +8,11 @@ that nobody claims, which goes by itself.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any, BinaryIO, Final, TypeVar
 
 from sqlalchemy import Connection
@@ -30,6 +28,7 @@ from streams.stores.decisions import Decision
 from streams.stores.job_files import JobFile
 from streams.systems.annotations.access import seat_of
 from streams.systems.annotations.file_reading import SPILLED, FileReader, Wanted, said
+from streams.systems.annotations.keeping import keep
 from streams.systems.annotations.labelling import add_labels
 
 T = TypeVar("T")
@@ -38,8 +37,6 @@ Submit = Callable[[str, AsyncIterator[bytes]], Awaitable[Decision]]
 
 REJECTS: Final = "rejects"
 ARCHIVE: Final = (".zip", "application/zip")
-AT_ONCE: Final = 4
-"""Pieces that are stored in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +117,10 @@ class Files:
     async def _keep(self, reading: _Reading, file: JobFile) -> None:
         """Store what was rejected, piece by piece; a file that is removed meanwhile stays away."""
         await self._database.write(lambda found: job_files.begin(found, file))
-        pieces = _cut(reading.reader.rejects())
-        digest, size, first = hashlib.sha256(), 0, 0
-        while data := await reading.run(lambda: list(islice(pieces, AT_ONCE))):
-            if not await self._database.write(
-                partial(job_files.add, file=file, first=first, data=data)
-            ):
-                return
-            for piece in data:
-                digest.update(piece)
-                size += len(piece)
-            first += len(data)
-        whole = partial(job_files.finish, file=file, size=size, sha256=digest.hexdigest())
-        await self._database.write(whole)
+        whole = await keep(self._database, file, reading.reader.rejects(), reading.run)
+        if whole is not None and whole.sha256 is not None:
+            size, digest = whole.size or 0, whole.sha256
+            await self._database.write(lambda c: job_files.finish(c, file, size, digest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +146,3 @@ async def _reading(file: BinaryIO, wanted: Wanted) -> AsyncGenerator[_Reading, N
         # After what the thread is at: a reading that is cancelled goes on to the end of its block.
         pool.submit(spill.database.close)
         pool.shutdown(wait=False)
-
-
-def _cut(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of one size, but for the last."""
-    held = bytearray()
-    for block in blocks:
-        held += block
-        while len(held) >= job_files.PIECE:
-            yield bytes(held[: job_files.PIECE])
-            del held[: job_files.PIECE]
-    if held:
-        yield bytes(held)

@@ -61,3 +61,16 @@ async def test_the_guide_to_importing_does_what_it_says(tmp_path: Path) -> None:
             for each in (1, 2, 3, 4)
         ]
     assert (operations["total"], accepted) == (4, [1, 1, 1, 1])
+
+
+async def test_the_guide_to_exporting_does_what_it_says(tmp_path: Path) -> None:
+    def start() -> Any:
+        return embedded(Settings(data_dir=tmp_path / "data"), REGISTRY)
+
+    async with Shop(start) as shop:
+        (script,) = _scripts("exporting.md")
+        printed = await _run(shop, script, tmp_path)
+        assert "urn:countermand:problem" not in printed, printed
+        lost = (await shop.get("/api/v1/batch/operations/2/export"))["export"]["losses"]
+    assert [each["code"] for each in lost] == ["key", "span_confidence"]
+    assert "PERSON" in (tmp_path / "letters.csv").read_text()

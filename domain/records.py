@@ -107,6 +107,20 @@ class Probe:
     otherwise: Callable[[Any, Any], Sequence[Any]] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """A question that is asked for every chunk: which records stand so to a few values?
+
+    As :class:`Probe`, but about all records of one row of values; ``limit`` of them at most.
+    Declare one once, at the top of a module: its statement is made at its first use.
+    """
+
+    table: RecordTable
+    kinds: tuple[type, ...]
+    where: Callable[[Any, Any], Sequence[Any]]
+    limit: int
+
+
 class Records(Protocol):
     """Reads and writes of one tenant, by one writer, in one transaction."""
 
@@ -142,6 +156,13 @@ class Records(Protocol):
         self, table: RecordTable, *where: Any, columns: Sequence[str] = (), limit: int = 1000
     ) -> list[Mapping[str, Any]]:
         """The tenant's records that meet all conditions (SQLAlchemy expressions), by id."""
+        ...
+
+    def look_up(self, lookup: Lookup, *values: int | str) -> list[Mapping[str, Any]]:
+        """As ``find``, all columns, by a question that was declared.
+
+        Values are as the driver has them: a truth value may be 0 or 1.
+        """
         ...
 
     def each(

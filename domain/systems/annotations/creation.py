@@ -49,8 +49,8 @@ def create(ctx: Context, items: Sequence[NewAnnotation]) -> list[Result]:
     places = [ctx.positions[index] for index in good]
     ids = ctx.store.insert(tables.annotations, _COLUMNS, rows, places)
     results: dict[int, Result] = dict(refused)
-    for index, key in zip(good, ids, strict=True):
-        results[index] = done(batch, index, ctx.positions[index], {"id": key}, full=full)
+    for index, place, key in zip(good, places, ids, strict=True):
+        results[index] = done(batch, index, place, {"id": key}, full=full)
     return [results[index] for index in range(len(items))]
 
 

@@ -12,6 +12,7 @@ from domain.errors import PluginInvalid
 from domain.records import (
     Change,
     Deletion,
+    Lookup,
     Missing,
     Probe,
     RecordTable,
@@ -28,7 +29,13 @@ from streams.stores.records.backend import Backend
 from streams.stores.records.dialects import backend_of
 from streams.stores.records.history import Journal
 from streams.stores.records.images import Batch, Images, Kind
-from streams.stores.records.reading import by_ids, by_ids_prepared, columns_of, keys_of
+from streams.stores.records.reading import (
+    by_ids,
+    by_ids_prepared,
+    columns_of,
+    keys_of,
+    looked_up,
+)
 from streams.stores.records.refusals import refusals
 from streams.stores.records.rows import Loaded
 from streams.stores.records.scope import Discarded, savepoint
@@ -224,6 +231,15 @@ class SqlRecords:
         found = self._connection.execute(statement).all()
         self._show(shape, wanted, found)
         return [dict(zip(chosen, row, strict=False)) for row in found]
+
+    def look_up(self, lookup: Lookup, *values: int | str) -> list[Mapping[str, Any]]:
+        """The tenant's records that a question is about, by id; see the port."""
+        shape = self._shape(lookup.table)
+        statement = looked_up(shape, lookup, self._together.is_contended(shape))
+        given = {"tenant": self._writer.tenant} | {f"v{n}": value for n, value in enumerate(values)}
+        found, keys = statement.run(self._connection, **given).rows, keys_of(shape, ())
+        self._show(shape, keys, found)
+        return [dict(zip(keys, row, strict=True)) for row in found]
 
     def each(
         self, table: RecordTable, ids: Sequence[int], columns: Sequence[str] = ()

@@ -154,35 +154,41 @@ def _refuse(batch: Batch, index: int, whom: str) -> None:
 
 def _check_labels(store: Records, batch: Batch, sound: Sequence[int], rule: Rule) -> None:
     """The same words with another label, in the project."""
-    project, labels, own = batch.project_id, batch.labels, batch.own
-    words = [(index, text) for index in sound if len(text := str(batch.selected[index])) <= LONGEST]
+    project, labels, own, selected = batch.project_id, batch.labels, batch.own, batch.selected
     asked: dict[tuple[str, int, int], int] = {}
     rows: list[tuple[int | str | None, ...]] = []
-    for index, text in words:
-        label = labels[index] or 0
-        key = text, label, own[index]
+    words: list[tuple[int, tuple[str, int, int]]] = []
+    for index in sound:
+        text = selected[index] or ""
+        if len(text) > LONGEST:
+            continue
+        key = text, labels[index] or 0, own[index]
+        words.append((index, key))
         if key not in asked and "\0" not in text:
             asked[key] = len(rows)
-            rows.append((project, text, label, own[index]))
+            rows.append((project, *key))
     there = store.probe(_labelled_otherwise, rows, without=batch.changed)
     seen: dict[str, list[int]] = {}
-    for index, text in words:
-        label = labels[index] or 0
-        place = asked.get((text, label, own[index]))
-        if place in there:
+    for index, key in words:
+        text = key[0]
+        if there and (place := asked.get(key)) in there:
             said = f"other annotations give label {there[place]} to"
-        elif not batch.settled and (other := _differing(batch, seen, index, text)) is not None:
+        elif batch.settled:
+            continue
+        elif text not in seen:
+            seen[text] = [index]
+            continue
+        elif (other := _differing(batch, seen[text], index)) is not None:
             said = f"item {other} of the same chunk gives label {labels[other]} to"
         else:
             continue
         batch.add(index, rule, "/label_id", f"{said} the same words; make sure which is meant")
 
 
-def _differing(batch: Batch, seen: dict[str, list[int]], index: int, text: str) -> int | None:
+def _differing(batch: Batch, before: list[int], index: int) -> int | None:
     """An item before it that gives another label; of each text the first two labels are kept."""
-    before = seen.setdefault(text, [])
     labels = batch.labels
     other = next((one for one in before if labels[one] != labels[index]), None)
-    if not before or (other is not None and len(before) == 1):
+    if other is not None and len(before) == 1:
         before.append(index)
     return other

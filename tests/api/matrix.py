@@ -44,12 +44,15 @@ RECORDS = {
     "images": {"file_name": "x", "width": 1, "height": 1},
     "annotations": {"text_id": 1, "label_id": 1, "start_char": 0, "end_char": 1},
     "boxes": {"image_id": 1, "label_id": 1, "bbox": [0, 0, 1, 1]},
+    "rules": {"name": "x", "definition": {"kind": "required", "field": "label"}},
+    "thresholds": {"threshold": 0.5},
 }
 """What a project has, one of each."""
 OTHERS = {
     "labels": {"name": "y"},
     "members": {"subject": "y", "role": "viewer"},
     "images": {"file_name": "y", "width": 1, "height": 1},
+    "rules": {"name": "y", "definition": {"kind": "required", "field": "label"}},
 }
 """What another one is given, where two may not be called the same."""
 FORM = (
@@ -58,7 +61,7 @@ FORM = (
     b'{"content": "x"}\n{}\r\n--x--\r\n'
 )
 OF_FORM = {"Content-Type": "multipart/form-data; boundary=x"}
-ONES = {name: kind.one for kind in KINDS for name in [kind.name]}
+ONES = {kind.path: kind.one for kind in KINDS}
 
 
 def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:

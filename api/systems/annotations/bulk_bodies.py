@@ -28,7 +28,7 @@ from domain.options import (
 )
 from domain.record_filter import And, Condition, Equals, Range, RecordSelection
 from domain.systems.annotations.kinds import ANNOTATIONS
-from domain.systems.annotations.models import Id, Score
+from domain.systems.annotations.models import Id, Offsets, Score
 from domain.values import Value
 
 WORKERS: Final = 4
@@ -79,6 +79,7 @@ class Creates(Bulk):
     """New annotations; without ``validate_before_create`` only what must hold is checked."""
 
     validate_before_create: bool = True
+    offsets: Offsets = "code_points"
 
 
 class Filtered(Bulk):
@@ -93,6 +94,8 @@ class Filtered(Bulk):
 
 class Updates(Filtered):
     """Other values: for each annotation its own (``updates``), or the same for all (``set``)."""
+
+    offsets: Offsets = "code_points"
 
     set: Annotated[dict[str, Any], Field(min_length=1, max_length=20)] | None = None
 
@@ -128,7 +131,8 @@ def creates(text: bytes, depth: int) -> Wanted:
     body, items = _read(text, "annotations", Creates, depth)
     if items is None:
         raise invalid("annotations must be a list", "/annotations")
-    params = {"validate_before_create": body.validate_before_create}
+    params: dict[str, Any] = {"validate_before_create": body.validate_before_create}
+    params |= _counting(body.offsets)
     spec = spec_of(body, ANNOTATIONS.create.kind, **params)
     return Wanted(body.project_id, spec, item_blocks(items, depth, "/annotations"))
 
@@ -140,12 +144,14 @@ def updates(text: bytes, depth: int) -> Wanted:
     if isinstance(items, list):
         if body.filter is not None or body.set is not None:
             raise invalid("updates say all by themselves; leave filter and set out", "/updates")
-        return Wanted(body.project_id, spec_of(body, kind), item_blocks(items, depth, "/updates"))
+        spec = spec_of(body, kind, **_counting(body.offsets))
+        return Wanted(body.project_id, spec, item_blocks(items, depth, "/updates"))
     if items is not None or body.filter is None or body.set is None:
         raise invalid("send updates as a list, or filter and set", "/updates")
     if len(encode(body.set, depth, "/set")) > MAX_SET:
         raise invalid(f"what is set for all may have {MAX_SET} bytes", "/set")
-    return Wanted(body.project_id, _selecting(body, kind, body.set), None)
+    spec = _selecting(body, kind, body.set, **_counting(body.offsets))
+    return Wanted(body.project_id, spec, None)
 
 
 def deletes(text: bytes, depth: int) -> Wanted:
@@ -210,7 +216,12 @@ def _options(body: Bulk) -> JobOptions:
     )
 
 
-def _selecting(body: Filtered, kind: str, each: dict[str, Any]) -> JobSpec:
+def _counting(offsets: Offsets) -> dict[str, Any]:
+    """What offsets count, for a job; nothing where it is what they count anyway."""
+    return {} if offsets == "code_points" else {"offsets": offsets}
+
+
+def _selecting(body: Filtered, kind: str, each: dict[str, Any], **params: Any) -> JobSpec:
     said = body.filter or Filter()
     conditions = list(_conditions(body.project_id, said))
     if len(conditions) == 1 and body.confirm != "all":
@@ -225,7 +236,7 @@ def _selecting(body: Filtered, kind: str, each: dict[str, Any]) -> JobSpec:
         each=each,
         confirm=body.confirm,
     )
-    return spec_of(body, kind).model_copy(update={"select": selection})
+    return spec_of(body, kind, **params).model_copy(update={"select": selection})
 
 
 def _conditions(project_id: int, said: Filter) -> list[Condition]:

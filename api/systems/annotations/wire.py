@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from domain.systems.annotations.kinds import Kind
+from domain.systems.annotations.kinds import ANNOTATIONS, Kind
+from domain.systems.annotations.models import Offsets
 from streams.systems.annotations.reading import Row, Rows
 
 _CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -22,13 +23,13 @@ _TIMES: Final = frozenset({"created_at", "updated_at"})
 @cache
 def new_body(kind: Kind) -> type[BaseModel]:
     """The body of a POST: what a new record is given, but for the project, which the path says."""
-    return _without(kind.new, f"New{kind.one.title()}Body", "project_id")
+    return _counting(kind, _without(kind.new, f"New{kind.one.title()}Body", "project_id"))
 
 
 @cache
 def changed_body(kind: Kind) -> type[BaseModel]:
     """The body of a PATCH: what is to change, and maybe the version that it is meant for."""
-    return _without(kind.changed, f"Changed{kind.one.title()}Body", "id")
+    return _counting(kind, _without(kind.changed, f"Changed{kind.one.title()}Body", "id"))
 
 
 def shown(kind: Kind, row: Row) -> dict[str, Any]:
@@ -62,6 +63,14 @@ def _value(kind: Kind, name: str, value: Any) -> Any:
         # What has no value is as new ones are that are given none.
         return kind.new.model_fields[name].get_default()
     return json.loads(value) if name in _DOCUMENTS else value
+
+
+def _counting(kind: Kind, body: type[BaseModel]) -> type[BaseModel]:
+    """Bodies of annotations may say what their offsets count."""
+    if kind is not ANNOTATIONS:
+        return body
+    said: Any = Field(default="code_points", json_schema_extra=_say_no_default)
+    return create_model(body.__name__, __base__=body, __doc__=body.__doc__, offsets=(Offsets, said))
 
 
 def _without(model: type[BaseModel], name: str, field: str) -> type[BaseModel]:

@@ -270,3 +270,18 @@ async def test_a_project_is_made_by_who_may_submit_and_deleted_when_it_is_empty(
     await place.ask("DELETE", f"{path}/texts/{text['text_id']}", who=editor)
     await place.ask("DELETE", path, who=editor)
     await place.ask("GET", path, status=404, who=BOSS)
+
+
+async def test_offsets_may_count_what_a_browser_counts(place: Place) -> None:
+    text = await place.add("texts", content="😀 Ada 😀")
+    span = {"text_id": text["text_id"], "label": "PERSON", "offsets": "utf16"}
+    made = await place.add("annotations", **span, start_char=3, end_char=6)
+    assert (made["start_char"], made["end_char"], made["selected_text"]) == (2, 5, "Ada")
+    path = f"{place.path}/annotations/{made['id']}"
+    changed = await place.ask("PATCH", path, {"end_char": 9, "offsets": "utf16"})
+    assert (changed["end_char"], changed["selected_text"]) == (7, "Ada 😀")
+    problem = await place.ask("PATCH", path, {"end_char": 8, "offsets": "utf16"}, status=422)
+    assert (problem["code"], problem["pointer"]) == ("edit_refused", "/end_char")
+    for wrong in ({"offsets": "bytes"}, {"offsets": None}):
+        problem = await place.ask("PATCH", path, wrong, status=422)
+        assert problem["pointer"] == "/offsets"

@@ -14,7 +14,7 @@ from domain.records import Lookup, Records
 from domain.systems.annotations.validation import consistency, tables, uniqueness
 from domain.systems.annotations.validation.own_rules import OwnRule, OwnRules, own_rule_of
 from domain.systems.annotations.validation.spans import Quality, check_labels, check_spans
-from domain.systems.annotations.validation.subjects import Batch, Subject
+from domain.systems.annotations.validation.subjects import Batch, Ends, Subject
 from domain.systems.annotations.validation.thresholds import DEFAULTS, Thresholds, thresholds_of
 
 MAX_RULES = 100
@@ -36,12 +36,13 @@ def examine(
     own: Sequence[int] = (),
     full: bool = True,
     settled: bool = False,
+    utf16: Sequence[Ends] = (),
 ) -> tuple[Batch, Thresholds]:
-    """All issues of all items, and the thresholds that hold; see Batch for ``own`` and ``settled``.
+    """All issues of all items, and the thresholds that hold; Batch says what the options mean.
 
     ``full`` off leaves out all but the first two layers, and what the project demands with them.
     """
-    batch = Batch(project_id, items, own or [0] * len(items), settled=settled)
+    batch = Batch(project_id, list(items), own or [0] * len(items), settled=settled, utf16=utf16)
     limits = thresholds(store, project_id) if full else DEFAULTS
     quality = Quality(limits) if full else None
     check_spans(store, batch, quality)

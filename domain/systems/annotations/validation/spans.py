@@ -14,6 +14,7 @@ from domain.systems.annotations import tables
 from domain.systems.annotations.lookup import labels_of
 from domain.systems.annotations.rules import selection, text_not_found
 from domain.systems.annotations.validation.catalogue import RULES
+from domain.systems.annotations.validation.counting import counted
 from domain.systems.annotations.validation.issues import Rule
 from domain.systems.annotations.validation.subjects import Batch
 from domain.systems.annotations.validation.thresholds import Thresholds
@@ -50,6 +51,8 @@ def check_spans(store: Records, batch: Batch, quality: Quality | None) -> None:
         by_text.setdefault(item.text_id, []).append(index)
     selected: list[str | None] = [None] * len(items)
     for text_id, content in _contents(store, batch.project_id, by_text):
+        if batch.utf16:
+            by_text[text_id] = counted(batch, by_text[text_id], content)
         for index in by_text[text_id]:
             item = items[index]
             start, end = item.start_char, item.end_char

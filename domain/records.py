@@ -186,6 +186,14 @@ class Records(Protocol):
         """
         ...
 
+    def first_of(self, marks: Mapping[str, int]) -> dict[str, int]:
+        """The position of the first item of the job with each of the marks.
+
+        ``marks`` are what items say of themselves, up to 200 characters, with their positions;
+        they are kept for the items of the job that come later, in whichever chunk.
+        """
+        ...
+
     def savepoint(self) -> AbstractContextManager[None]:
         """A scope whose writes, and their before-images, vanish when it raises."""
         ...

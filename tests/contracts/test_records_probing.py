@@ -78,6 +78,18 @@ def test_a_declared_question_has_all_records_that_it_is_about(stored: Database) 
         assert stranger.look_up(_heavier, -1, "") == []
 
 
+def test_the_first_item_of_a_job_with_a_mark_stays_the_first(stored: Database) -> None:
+    with writing(stored) as records:
+        assert records.first_of({"a": 3, "b": 1, "ünd 🐍": 2}) == {"a": 3, "b": 1, "ünd 🐍": 2}
+        assert records.first_of({"a": 4, "c": 5}) == {"a": 3, "c": 5}
+        assert records.first_of({}) == {}
+    with writing(stored) as records:
+        assert records.first_of({"a": 0, "b": 1}) == {"a": 3, "b": 1}
+    with stored.engine.begin() as connection:
+        stranger = SqlRecords(connection, Writer("other", "eve", "job-9"), given.NOW)
+        assert stranger.first_of({"a": 7}) == {"a": 7}
+
+
 def test_records_of_others_answer_nothing(stored: Database) -> None:
     with writing(stored) as records:
         add(records, [gadget(1)])

@@ -94,16 +94,36 @@ def _check_duplicates(store: Records, batch: Batch, sound: Sequence[int], rule: 
         for item in (items[index],)
     ]
     there = store.probe(_same, rows, without=batch.changed)
-    first: dict[tuple[int | None, ...], int] = {}
-    for place, (row, index) in enumerate(zip(rows, sound, strict=True)):
+    others = {} if batch.settled else _first_ones(store, batch, rows, sound)
+    for place, index in enumerate(sound):
         if place in there:
             whose = f"annotation {there[place]} has"
-        elif not batch.settled and first.setdefault(row[:4], index) != index:
-            whose = f"item {first[row[:4]]} of the same chunk has"
+        elif place in others:
+            whose = f"{others[place]} has"
         else:
             continue
         said = f"{whose} the same text, span and label; leave one of them out"
         batch.add(index, rule, "/start_char", said)
+
+
+def _first_ones(
+    store: Records, batch: Batch, rows: Sequence[tuple[int | None, ...]], sound: Sequence[int]
+) -> dict[int, str]:
+    """What is said of an item that came before and is the same, by the place of the later one."""
+    found: dict[int, str] = {}
+    first: dict[tuple[int | None, ...], int] = {}
+    for place, (row, index) in enumerate(zip(rows, sound, strict=True)):
+        if first.setdefault(row[:4], index) != index:
+            found[place] = f"item {first[row[:4]]} of the same chunk"
+    if not batch.positions:
+        return found
+    marks = {":".join(map(str, key)): batch.positions[index] for key, index in first.items()}
+    known = store.first_of(marks)
+    for place, (row, index) in enumerate(zip(rows, sound, strict=True)):
+        earliest = known[":".join(map(str, row[:4]))]
+        if earliest != batch.positions[index]:
+            found[place] = f"item {earliest} of the job"
+    return found
 
 
 def _check_overlaps(store: Records, batch: Batch, sound: Sequence[int]) -> None:

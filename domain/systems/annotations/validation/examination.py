@@ -36,13 +36,21 @@ def examine(
     own: Sequence[int] = (),
     full: bool = True,
     settled: bool = False,
+    positions: Sequence[int] = (),
     utf16: Sequence[Ends] = (),
 ) -> tuple[Batch, Thresholds]:
     """All issues of all items, and the thresholds that hold; Batch says what the options mean.
 
     ``full`` off leaves out all but the first two layers, and what the project demands with them.
     """
-    batch = Batch(project_id, list(items), own or [0] * len(items), settled=settled, utf16=utf16)
+    batch = Batch(
+        project_id,
+        list(items),
+        own or [0] * len(items),
+        settled=settled,
+        positions=positions,
+        utf16=utf16,
+    )
     limits = thresholds(store, project_id) if full else DEFAULTS
     quality = Quality(limits) if full else None
     check_spans(store, batch, quality)

@@ -51,6 +51,8 @@ class Batch:
     items: list[Subject]
     own: Sequence[int]
     settled: bool = False
+    positions: Sequence[int] = ()
+    """Their places in a job that writes nothing, and must know what its other chunks have seen."""
     utf16: Sequence[Ends] = ()
     """Which offsets of each item count UTF-16 units as long as its text is not at hand."""
     selected: list[str | None] = field(default_factory=list)

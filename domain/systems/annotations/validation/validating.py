@@ -67,7 +67,7 @@ def validate(ctx: Context, items: Sequence[Candidate]) -> list[Result]:
     """Look at annotations by all rules of their project, and write nothing.
 
     An item that has only an ``id`` is compared with all others of the store; any other with
-    the store and with the items before it in its chunk.
+    the store and with the items before it in its chunk, and of the whole job if it is the same.
     """
     present = _present(ctx, items)
     results: dict[int, Result] = {}
@@ -97,7 +97,15 @@ def _examined(
     subjects = list(those.values())
     given = [items[index] for index in indexes]
     utf16 = () if settled else given_in_utf16(ctx.params.offsets, given)
-    batch, limits = examine(ctx.store, project, subjects, own=own, settled=settled, utf16=utf16)
+    batch, limits = examine(
+        ctx.store,
+        project,
+        subjects,
+        own=own,
+        settled=settled,
+        positions=() if settled else positions,
+        utf16=utf16,
+    )
     results: dict[int, Result] = {
         indexes[place]: failed for place, failed in refusals(batch, limits, positions).items()
     }

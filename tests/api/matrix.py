@@ -45,6 +45,8 @@ RECORDS = {
     "mappings": {"name": "x", "mapping": {"content": "text"}},
     "annotations": {"text_id": 1, "label_id": 1, "start_char": 0, "end_char": 1},
     "boxes": {"image_id": 1, "label_id": 1, "bbox": [0, 0, 1, 1]},
+    "rules": {"name": "x", "definition": {"kind": "required", "field": "label"}},
+    "thresholds": {"threshold": 0.5},
 }
 """What a project has, one of each."""
 OTHERS = {
@@ -52,6 +54,7 @@ OTHERS = {
     "members": {"subject": "y", "role": "viewer"},
     "images": {"file_name": "y", "width": 1, "height": 1},
     "mappings": {"name": "y", "mapping": {}},
+    "rules": {"name": "y", "definition": {"kind": "required", "field": "label"}},
 }
 """What another one is given, where two may not be called the same."""
 
@@ -70,7 +73,7 @@ IMAGE_FORM = _form(
     b'{"images": [{"id": 1, "file_name": "x.jpg", "width": 9, "height": 9}], "annotations": []}',
 )
 OF_FORM = {"Content-Type": "multipart/form-data; boundary=x"}
-ONES = {name: kind.one for kind in KINDS for name in [kind.name]}
+ONES = {kind.path: kind.one for kind in KINDS}
 
 
 def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:

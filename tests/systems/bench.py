@@ -49,8 +49,9 @@ class Workbench:
         tenant: str = "local",
         actor: str = "ada",
         job: str = "job-1",
+        first: int = 0,
     ) -> list[Result]:
-        """The results of a chunk of JSON items."""
+        """The results of a chunk of JSON items, the first of which has that position."""
         operation = Registry(self.operations).get(kind)
         writer = Writer(tenant, actor, job, 0, len(self.chunks))
         with self.database.engine.begin() as connection:
@@ -62,7 +63,7 @@ class Workbench:
                 params=operation.params.model_validate(dict(params or {})),
                 chunk=writer.chunk,
                 attempt=1,
-                positions=range(len(items)),
+                positions=range(first, first + len(items)),
                 deadline=60.0,
                 clock=FixedClock(),
                 records=records,

@@ -28,7 +28,7 @@ from domain.options import (
 )
 from domain.record_filter import And, Condition, Equals, Range, RecordSelection
 from domain.systems.annotations.kinds import ANNOTATIONS, BOXES, Kind
-from domain.systems.annotations.models import Id, Score
+from domain.systems.annotations.models import Id, Offsets, Score
 from domain.values import Value
 
 WORKERS: Final = 4
@@ -96,6 +96,7 @@ class Creates(Bulk):
     """New annotations; without ``validate_before_create`` only what must hold is checked."""
 
     validate_before_create: bool = True
+    offsets: Offsets = "code_points"
 
 
 class Filtered(Bulk):
@@ -124,6 +125,7 @@ class Updates(Changes):
     """Other values: for each annotation its own (``updates``), or the same for all (``set``)."""
 
     filter: Filter | None = None
+    offsets: Offsets = "code_points"
 
 
 class Deletes(Deletions):
@@ -181,7 +183,7 @@ class Bodies:
         if items is None:
             raise invalid(f"{listed} must be a list", f"/{listed}")
         params = {name: getattr(body, name) for name in self.params}
-        spec = spec_of(body, self.kind.create.kind, **params)
+        spec = spec_of(body, self.kind.create.kind, **params, **_counting(body))
         return Wanted(body.project_id, spec, item_blocks(items, depth, f"/{listed}"))
 
     def updates(self, text: bytes, depth: int) -> Wanted:
@@ -192,7 +194,7 @@ class Bodies:
             if body.filter is not None or body.set is not None:
                 raise invalid("updates say all by themselves; leave filter and set out", "/updates")
             blocks = item_blocks(items, depth, "/updates")
-            return Wanted(body.project_id, spec_of(body, kind), blocks)
+            return Wanted(body.project_id, spec_of(body, kind, **_counting(body)), blocks)
         if items is not None or body.filter is None or body.set is None:
             raise invalid("send updates as a list, or filter and set", "/updates")
         if len(encode(body.set, depth, "/set")) > MAX_SET:
@@ -225,7 +227,7 @@ class Bodies:
             each=each,
             confirm=body.confirm,
         )
-        return spec_of(body, kind).model_copy(update={"select": selection})
+        return spec_of(body, kind, **_counting(body)).model_copy(update={"select": selection})
 
 
 OF_ANNOTATIONS: Final = Bodies(
@@ -282,6 +284,12 @@ def _options(body: Bulk) -> JobOptions:
         dry_run=body.dry_run,
         concurrency=body.max_workers,
     )
+
+
+def _counting(body: Bulk) -> dict[str, Any]:
+    """What offsets count, for a job; nothing where it is what they count anyway."""
+    said = getattr(body, "offsets", "code_points")
+    return {} if said == "code_points" else {"offsets": said}
 
 
 def _conditions(project_id: int, said: Common) -> list[Condition]:

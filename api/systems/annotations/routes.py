@@ -32,7 +32,7 @@ def _one(kind: Kind, path: str) -> Iterator[Route]:
 
 
 def _of(kind: Kind) -> Iterator[Route]:
-    path = f"{_PROJECT}/{kind.name}"
+    path = f"{_PROJECT}/{kind.path}"
     yield Route("GET", path, records.index(kind), _TAKING_PART)
     yield Route("POST", path, records.create(kind), _TAKING_PART)
     yield from _one(kind, f"{path}/{{{kind.one}_id:[0-9]{{1,19}}}}")

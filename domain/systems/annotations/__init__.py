@@ -9,7 +9,7 @@ from domain.systems.annotations.image_exporting import export_images
 from domain.systems.annotations.image_importing import import_images
 from domain.systems.annotations.importing import import_texts
 from domain.systems.annotations.kinds import KINDS
-from domain.systems.annotations.validation import operations as validation
+from domain.systems.annotations.validation.validating import validate
 
 __all__ = ["operations"]
 
@@ -19,6 +19,6 @@ operations: tuple[Operation, ...] = (
     import_images,
     export,
     export_images,
-    *validation.operations,
+    validate,
 )
 """All operations of the system, for the entry-point group ``countermand.operations``."""

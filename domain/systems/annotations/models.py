@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
@@ -48,13 +48,27 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Offsets = Literal["code_points", "utf16"]
+"""What the offsets of a request count: characters, or UTF-16 units, as browsers do."""
+
+
 class InProject(_Wire):
     """Parameters of what is made or looked at in one project."""
 
     project_id: Id
 
 
-class Creation(InProject):
+class Counting(_Wire):
+    """Parameters of what is given offsets; whatever they count, code points are stored."""
+
+    offsets: Offsets = "code_points"
+
+
+class Examination(InProject, Counting):
+    """Parameters of ``annotations.validate``."""
+
+
+class Creation(InProject, Counting):
     """Parameters of ``annotations.create``.
 
     ``validate_before_create`` off leaves out the layers of quality, consistency and own rules.
@@ -69,7 +83,7 @@ class MayBeInProject(_Wire):
     project_id: Id | None = None
 
 
-class Changes(MayBeInProject):
+class Changes(MayBeInProject, Counting):
     """Parameters of ``annotations.update``.
 
     ``validate_before_update`` off leaves out the layers of quality, consistency and own rules.

@@ -57,6 +57,8 @@ FILTERS: Final[Mapping[str, Mapping[str, Condition]]] = {
     "mappings": {"q": _contains("name"), **_MADE},
     "annotations": {"text_id": _is("text_id"), **_MARKED},
     "boxes": {"image_id": _is("image_id"), **_MARKED},
+    "validation_rules": {"q": _contains("name")},
+    "validation_thresholds": {},
 }
 """By what a list is narrowed, by kind; times are seconds since the epoch."""
 

@@ -33,6 +33,24 @@ async def ended(place: Place, operation: Any) -> Any:
     return await place.ask("GET", operation["links"]["status"])
 
 
+async def test_offsets_may_count_what_a_browser_counts(place: Place) -> None:
+    text = await place.add("texts", content="😀 Ada 😀")
+    span = {"text_id": text["text_id"], "label": "PERSON", "start_char": 3, "end_char": 6}
+    half = {**span, "start_char": 1}
+    operation = await created(place, [span, half], offsets="utf16")
+    assert (await ended(place, operation))["failed"] == 1
+    (made,) = (await place.get("annotations"))["items"]
+    assert (made["start_char"], made["selected_text"]) == (2, "Ada")
+    items = f"/api/v1/jobs/{operation['job_id']}/items?status=failed"
+    (failed,) = (await place.ask("GET", items))["items"]
+    error = failed["error"]
+    assert (error["code"], error["pointer"]) == ("split_character", "/start_char")
+    body = {"project_id": place.number, "updates": [{"id": made["id"], "end_char": 9}]}
+    updated = await place.ask("PUT", f"{BATCH}/update", {**body, "offsets": "utf16"}, status=202)
+    assert (await ended(place, updated))["succeeded"] == 1
+    assert (await place.get("annotations"))["items"][0]["selected_text"] == "Ada 😀"
+
+
 async def test_an_operation_is_submitted_and_followed_by_its_number(place: Place) -> None:
     body = {"project_id": place.number, "annotations": [*SPANS, {**SPANS[0], "end_char": 99}]}
     headers = {"Idempotency-Key": "once"}

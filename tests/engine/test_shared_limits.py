@@ -123,6 +123,13 @@ async def test_a_rate_holds_for_all_jobs_together_and_is_shared_between_them(
     assert await in_use(stages) == {}
 
 
+async def test_of_more_jobs_than_there_are_tokens_each_goes_on(stages: Stages) -> None:
+    await limit(stages, rate=1)
+    jobs = [await stages.submit("tower.ring", rings(1)) for _ in range(3)]
+    await tick(stages, *jobs, ticks=24)
+    assert [(await stages.job(job_id)).counts.succeeded for job_id in jobs] == [1, 1, 1]
+
+
 async def test_a_concurrency_holds_for_all_jobs_together(stages: Stages, bells: Bells) -> None:
     await limit(stages, concurrency=6)
     first = await stages.submit("hall.chime", rings(40))

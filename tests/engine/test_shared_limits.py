@@ -150,6 +150,16 @@ async def test_a_concurrency_holds_for_all_jobs_together(stages: Stages, bells: 
     assert await in_use(stages) == {}
 
 
+async def test_who_is_held_back_elsewhere_lets_others_have_their_turn(stages: Stages) -> None:
+    await limit(stages, rate=0.001)
+    await limit(stages, "queue:hall", concurrency=1)
+    held = await stages.submit("hall.chime", rings(3))
+    other = await stages.submit("hall.clap", rings(4), options={"chunk_size": 1})
+    await tick(stages, held, other, ticks=12)
+    assert (await stages.job(other)).counts.succeeded == 4
+    assert (await stages.job(held)).counts.pending == 3
+
+
 async def test_a_lower_limit_calls_back_what_has_not_begun(stages: Stages, bells: Bells) -> None:
     job_id = await stages.submit("hall.chime", rings(100))
     await stages.run_dry()

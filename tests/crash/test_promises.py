@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.crash.oracle import Account, Verdict
-from tests.crash.promises import broken, broken_whole, judge
+from tests.crash.promises import broken, broken_whole, judge, waited
 
 NONE = {"pending": 0, "succeeded": 0, "failed": 0, "skipped": 0, "total": 4}
 
@@ -76,6 +76,18 @@ def test_what_is_broken_is_said(options: dict[str, Any], events: list[Any], foun
 def test_the_others_must_have_ended_by_then(status: str, second: int, well: bool) -> None:
     other = [_event("job.finished", second, status=status)]
     assert (not _broken(AFTER, MET, PLANNED, other=other)) is well
+
+
+@pytest.mark.parametrize(
+    ("allowed", "status", "well"),
+    [(0.05, "succeeded", False), (0.05, "failed", True), (0.2, "succeeded", True)],
+)
+def test_nothing_succeeds_that_takes_longer_than_it_may(
+    allowed: float, status: str, well: bool
+) -> None:
+    job = {"options": {"item_timeout": allowed}}
+    account = Account(job, ["wait-1-0-3", "wait-1-1-90"], [{"status": status}] * 2, [])
+    assert (not list(waited(account))) is well
 
 
 def test_a_batch_is_what_its_jobs_are() -> None:

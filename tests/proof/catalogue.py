@@ -153,6 +153,14 @@ PROOFS = (
         sample=_tests("tests/unit/domain/test_planning.py", marker=_DEFAULT, chosen="hardly"),
         full_limit=1800.0,
     ),
+    Proof(
+        "cost-of-an-item",
+        "an item costs at most a tenth more CPU than before jobs had their whole life",
+        full=_tests("tests/benchmarks/test_against.py"),
+        sample=_tests("tests/benchmarks/test_ceilings.py", marker=_DEFAULT, chosen="cpu"),
+        full_limit=1800.0,
+        sample_limit=240.0,
+    ),
     # Quick enough to run at its full figure always: no test of it is marked as a long one.
     *(
         Proof(name, claim, full=_tests(path, marker=_DEFAULT), sample=_tests(path, marker=_DEFAULT))

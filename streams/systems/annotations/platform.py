@@ -17,6 +17,7 @@ from streams.systems.annotations.access import Seat, seat_of, visible
 from streams.systems.annotations.editing import Editor
 from streams.systems.annotations.files import Files
 from streams.systems.annotations.load import Load
+from streams.systems.annotations.memory import MemoryWatch
 from streams.systems.annotations.numbers import Numbered
 from streams.systems.annotations.reading import Row, Rows
 from streams.systems.annotations.reports import Reports
@@ -35,6 +36,7 @@ class Platform:
         self._database = database
         self._clock = clock
         self.load = Load()
+        self.memory = MemoryWatch(clock)
         self.files = Files(database, clock)
         self.reports = Reports(database, clock)
 

@@ -6,6 +6,7 @@ vocabularies.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter
@@ -17,6 +18,7 @@ from domain.systems.annotations.models import Id
 from domain.values import Value
 from streams.broadcasts import MAX_TEXT
 from streams.live import LiveEvent
+from streams.systems.annotations.memory import Over
 
 # -- what clients say ---------------------------------------------------------------------
 
@@ -71,6 +73,7 @@ MessageType = Literal[
     "progress_update",
     "operation_completed",
     "operation_failed",
+    "memory_alert",
     "system_status",
     "error",
     "broadcast",
@@ -109,6 +112,21 @@ def happened(event: LiveEvent, operation_id: int) -> Message:
             "items_per_second": told["items_per_second"],
             "eta_seconds": told["eta_seconds"],
             "at": told.get("at"),
+        },
+    )
+
+
+def alert(operation_id: int, over: Over, at: datetime) -> Message:
+    """A worker of a running operation has more memory than its budget."""
+    return Message(
+        type="memory_alert",
+        data={
+            "operation_id": operation_id,
+            "worker": over.worker,
+            "host": over.host,
+            "memory_bytes": over.memory,
+            "threshold_bytes": over.threshold,
+            "at": at.isoformat(),
         },
     )
 

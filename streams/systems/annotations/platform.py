@@ -19,6 +19,7 @@ from streams.systems.annotations.editing import Editor
 from streams.systems.annotations.exports import Exports
 from streams.systems.annotations.files import Files
 from streams.systems.annotations.load import Load
+from streams.systems.annotations.memory import MemoryWatch
 from streams.systems.annotations.numbers import Numbered
 from streams.systems.annotations.reading import Row, Rows
 from streams.systems.annotations.reports import Reports
@@ -37,6 +38,7 @@ class Platform:
         self._database = database
         self._clock = clock
         self.load = Load()
+        self.memory = MemoryWatch(clock)
         self.files = Files(database, clock)
         self.exports = Exports(database, clock)
         self.reports = Reports(database, clock)

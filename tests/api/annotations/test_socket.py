@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import orjson
+import pytest
 
 from api.systems.annotations.socket_words import Message
 from tests.api.annotations.place import BOSS, Place, by
@@ -129,3 +130,23 @@ async def test_administrators_speak_to_all_and_hear_of_the_connections(place: Pl
         ):
             await viewer.socket.send_str(orjson.dumps(odd).decode())
             await viewer.expect("error", code="invalid")
+
+
+@pytest.mark.parametrize("shop", [{"worker_memory_budget": 1}], indirect=True)
+async def test_a_worker_that_passes_its_memory_budget_is_told_of(place: Place) -> None:
+    body = {"project_id": place.number, "annotations": SPANS * 5, "chunk_size": 1}
+    body |= {"max_workers": 1, "validate_before_create": False}
+    async with talking(place, by("viewer")) as words:
+        accepted = await place.ask("POST", "/api/v1/batch/annotations/create", body, status=202)
+        number = accepted["operation_id"]
+        await words.say("subscribe", operation_id=number)
+        await words.expect("system_status", event="subscribed", operation_id=number)
+        first = await words.expect("progress_update", operation_id=number)
+        kind, alert = await words.hear()
+        while kind == "progress_update":
+            kind, alert = await words.hear()
+        assert kind == "memory_alert"
+    assert (alert["operation_id"], alert["threshold_bytes"]) == (number, 1 << 20)
+    assert alert["memory_bytes"] > 1 << 20
+    assert (alert["worker"], alert["host"]) != ("", "")
+    assert first["memory_bytes"] > 1 << 20

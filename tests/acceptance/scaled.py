@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.acceptance.commands import Service, asked, wait_ready
+from tests.acceptance.commands import Service, countermand, wait_ready
 from tests.acceptance.stack import Stack
 from tests.services.kafka import running_kafka
 from tests.services.postgres import PostgresServer
@@ -118,7 +118,8 @@ def scaled(folder: Path, postgres: PostgresServer, **variables: str) -> Iterator
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
     with running_kafka() as kafka:
         create = ("topics", "create", "--partitions", str(PARTITIONS), "--broker", kafka.url)
-        assert asked(*create, **variables).returncode == 0
+        # In a process of its own, which finds the plug-ins that the variables name.
+        assert countermand(*create, **variables).returncode == 0
         stack = Scaled(folder, postgres.url(name), kafka.url, **variables)
         try:
             stack.start()

@@ -119,7 +119,7 @@ async def test_two_files_of_the_same_images_at_once_make_each_image_once(stack: 
         await platform.begin()
         begun = await asyncio.gather(
             *(
-                imported(session, platform.number, data_set(name, step), name, "json")
+                imported(session, platform.number, data_set(name, step), f"images {name}", "json")
                 # In opposite orders: chunks of both then wait for each other.
                 for name, step in (("a", 1), ("b", -1))
             )

@@ -207,11 +207,11 @@ def _queried(said: dict[str, Any]) -> set[str]:
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+async def shop(data_dir: Path) -> AsyncIterator[Shop]:
     """An engine whose callers prove who they are."""
 
     def start() -> Any:
-        return embedded(Settings(data_dir=tmp_path), REGISTRY)
+        return embedded(Settings(data_dir=data_dir), REGISTRY)
 
     async with Shop(start, callers=lambda engine: proven(engine.database)) as served:
         yield served

@@ -21,8 +21,8 @@ from tests.engine.stock import Number
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with embedded(Settings(data_dir=tmp_path), Registry(operations)) as engine:
+async def desk(data_dir: Path) -> AsyncIterator[Desk]:
+    async with embedded(Settings(data_dir=data_dir), Registry(operations)) as engine:
         yield Desk(engine)
 
 

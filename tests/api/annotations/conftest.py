@@ -20,12 +20,12 @@ REGISTRY = Registry(operations)
 
 
 @pytest.fixture
-async def shop(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Shop]:
+async def shop(data_dir: Path, request: pytest.FixtureRequest) -> AsyncIterator[Shop]:
     """An engine with the operations of the platform; a test may give settings for it."""
     more = getattr(request, "param", {})
 
     def start() -> Any:
-        return embedded(Settings(data_dir=tmp_path, **more), REGISTRY)
+        return embedded(Settings(data_dir=data_dir, **more), REGISTRY)
 
     async with Shop(start, callers=lambda engine: proven(engine.database)) as served:
         yield served

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -24,6 +25,7 @@ from api.openapi.telling import (
 )
 from api.openapi.watching import EVENTS_OF_JOB, NOT_SHOWN, SHOWN_OF_JOB
 from api.parameters import MAX_ID
+from api.systems.annotations.alerts import MemoryAlert
 from api.systems.annotations.asked import MAX_WORDS
 from api.systems.annotations.bulk import KINDS, LOG_INTERVAL, MAX_HISTORY, MAX_INTERVAL
 from api.systems.annotations.bulk_bodies import (
@@ -140,6 +142,13 @@ class ProgressHistory(Value):
     items: tuple[Snapshot, ...]
 
 
+SHOWN_OF_OPERATION: Final = {
+    **SHOWN_OF_JOB,
+    200: replace(SHOWN_OF_JOB[200], live=(*SHOWN_OF_JOB[200].live, MemoryAlert)),
+}
+"""The events of a job, and that a worker has passed its memory budget meanwhile."""
+
+
 def platform_bulk() -> Iterator[BaseModel]:
     """An answer of each kind."""
     figures: dict[str, Any] = {"total": 2, "processed": 0, "succeeded": 0, "failed": 0}
@@ -176,6 +185,14 @@ def platform_bulk() -> Iterator[BaseModel]:
     )
     yield BulkOperations(items=(listed,), total=1, limit=100, offset=0)
     shot = Snapshot(**figures, **rates, at=BEGIN, status=JobStatus.PENDING, progress_percentage=0.0)
+    yield MemoryAlert(
+        operation_id=1,
+        worker="far-0123",
+        host="far",
+        memory_bytes=900_000_000,
+        threshold_bytes=800_000_000,
+        at=BEGIN,
+    )
     yield ProgressHistory(operation_id=1, db_log_interval=LOG_INTERVAL, items=(shot,))
 
 
@@ -329,7 +346,7 @@ PLATFORM_BULK: Final[Mapping[tuple[str, str], Told]] = {
         name="readOperationEvents",
         tag=TAG,
         parameters=EVENTS_OF_JOB,
-        answers=SHOWN_OF_JOB,
+        answers=SHOWN_OF_OPERATION,
         problems=("record_not_found", "job_not_found", *NOT_SHOWN),
     ),
     ("DELETE", f"{ONE}/cancel"): Told(

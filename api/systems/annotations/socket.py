@@ -11,6 +11,7 @@ from api.conversation import Conversation
 from api.interests import Key, Span
 from api.problems import refused
 from api.systems.annotations import socket_words as words
+from api.systems.annotations.alerts import Alerts
 from api.systems.annotations.operation_documents import status_document
 from api.websocket import Introduction, Manner, speaking
 from api.ws_messages import written
@@ -36,8 +37,7 @@ class PlatformTalk(Conversation):
         """By job, the version that the client knows."""
         self._running: set[str] = set()
         """Jobs that are not at rest, as far as the client was told."""
-        self._alerted: set[tuple[str, str]] = set()
-        """Workers over their memory budget, each with a job that the client was told of it for."""
+        self._alerts = Alerts(self._own)
 
     async def greet(self, identity: Identity, ref: str) -> None:  # noqa: ARG002 - it has none
         """Tell a client that is known now who it is."""
@@ -120,17 +120,9 @@ class PlatformTalk(Conversation):
 
     async def _alert(self) -> None:
         """Say once of each worker that it has passed its memory budget, while something runs."""
-        if not self._running:
-            return
-        own = self._own
-        over = await own.annotations.memory.look(own.situation.workers)
-        concerned = {(each.worker, job_id): each for each in over for job_id in self._running}
-        new = concerned.keys() - self._alerted
-        self._alerted = set(concerned)
-        now, numbers = own.clock.now(), dict(self._followed)
-        for worker, job_id in sorted(new):
-            said = words.alert(numbers[job_id], concerned[worker, job_id], now)
-            await self._socket.say(said)
+        running = {job_id: self._followed[job_id] for job_id in self._running}
+        for said in await self._alerts.new(running):
+            await self._socket.say(words.alert(said))
 
     def _worded(self, placed: Placed) -> bytes:
         if placed.to_all:

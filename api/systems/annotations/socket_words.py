@@ -6,11 +6,11 @@ vocabularies.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
+from api.systems.annotations.alerts import MemoryAlert
 from api.systems.annotations.operation_documents import current_step, figures
 from api.ws_messages import Credential, read_message
 from domain.events import JobStatus
@@ -18,7 +18,6 @@ from domain.systems.annotations.models import Id
 from domain.values import Value
 from streams.broadcasts import MAX_TEXT
 from streams.live import LiveEvent
-from streams.systems.annotations.memory import Over
 
 # -- what clients say ---------------------------------------------------------------------
 
@@ -116,19 +115,9 @@ def happened(event: LiveEvent, operation_id: int) -> Message:
     )
 
 
-def alert(operation_id: int, over: Over, at: datetime) -> Message:
+def alert(said: MemoryAlert) -> Message:
     """A worker of a running operation has more memory than its budget."""
-    return Message(
-        type="memory_alert",
-        data={
-            "operation_id": operation_id,
-            "worker": over.worker,
-            "host": over.host,
-            "memory_bytes": over.memory,
-            "threshold_bytes": over.threshold,
-            "at": at.isoformat(),
-        },
-    )
+    return Message(type="memory_alert", data=said.model_dump(mode="json"))
 
 
 def system(event: str, **data: Any) -> Message:

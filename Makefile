@@ -25,8 +25,9 @@ test: .venv ## Run the tests (names each missing service first)
 	@$(BIN)/python tools/services
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-kafka: ## Fetch the Kafka that the tests start (Java 17 or newer, Maven)
+kafka: .venv ## Fetch the Kafka that the tests start (Java 17 or newer, Maven)
 	@tools/kafka
+	@$(BIN)/python -m tests.services.kafka_classes
 
 lint: .venv ## Check style, types and the layers
 	$(BIN)/ruff check .

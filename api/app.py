@@ -198,6 +198,7 @@ def create_app(
     )
     app = _routed(own, ROUTES)
     app[EDGE] = own
+    app.on_cleanup.append(_end_exports)
     return app
 
 
@@ -236,6 +237,10 @@ def _routed(own: Basics, routes: tuple[Route, ...]) -> web.Application:
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
     return app
+
+
+async def _end_exports(app: web.Application) -> None:
+    await app[EDGE].annotations.exports.close()
 
 
 async def _end_streams(app: web.Application) -> None:

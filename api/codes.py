@@ -41,6 +41,8 @@ REMEDIES: Final = {
     "wrong_state": "Do one of what `possible` of the job names, or wait.",
     "version_mismatch": "Look at it again, and send its `ETag` if you still mean it.",
     "archived": "Read the file that the detail names.",
+    "file_unfinished": "Wait, retry the job, or export again, as the detail tells.",
+    "file_gone": "Export again.",
     "not_reversible": "There is no undo for it; look at `reversible` of the operation before.",
     "own_job": "Have somebody else decide.",
     "permission_lacking": "Ask who administers the tenant for the permission that it names.",

@@ -31,10 +31,12 @@ def check_query(request: web.Request) -> None:
     Parameters(request, live.OF_STREAM if streamed else OF_PAGE)
 
 
-async def events_of(request: web.Request, job_id: str) -> web.StreamResponse:
-    """Those of a job that the path may call otherwise."""
+async def events_of(
+    request: web.Request, job_id: str, beside: live.Beside = live.nothing
+) -> web.StreamResponse:
+    """Those of a job that the path may call otherwise; a live stream has what is said beside."""
     if preferred(request, (sse.MEDIA_TYPE, JSON)) == sse.MEDIA_TYPE:
-        return await live.stream(request, job_id)
+        return await live.stream(request, job_id, beside)
     return await page(request, job_id)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 import structlog
@@ -23,13 +23,21 @@ _HEADERS = {"Content-Type": sse.MEDIA_TYPE, "X-Accel-Buffering": "no"}
 _LAST = "last_event_id"
 OF_STREAM = (_LAST, TICKET)
 """What the query of a job's stream may say."""
+Beside = Callable[[], Awaitable[list[bytes]]]
+"""Makes frames that are no events of the job."""
 _log = structlog.get_logger("countermand.api")
 
 
-async def stream(request: web.Request, job_id: str) -> web.StreamResponse:
+async def nothing() -> list[bytes]:
+    """What is said beside a job's events, unless there is more to say."""
+    return []
+
+
+async def stream(request: web.Request, job_id: str, beside: Beside = nothing) -> web.StreamResponse:
     """All events of a job behind ``Last-Event-ID``, then what happens, until it is at rest.
 
     204 when the client has seen the last event of a job at rest, so that it stops asking.
+    ``beside`` is asked before each frame, heartbeats included, for what goes with it.
     """
     own = edge(request)
     query = Parameters(request, OF_STREAM)
@@ -41,7 +49,15 @@ async def stream(request: web.Request, job_id: str) -> web.StreamResponse:
         job_id=job_id,
         after=_last_seen(request, query, MAX_VERSION) or 0,
     )
-    return await _sent(request, feed.frames())
+    return await _sent(request, _with(beside, feed.frames()))
+
+
+async def _with(beside: Beside, made: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(made) as frames:
+        async for frame in frames:
+            for more in await beside():
+                yield more
+            yield frame
 
 
 async def stream_all(request: web.Request) -> web.StreamResponse:

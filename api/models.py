@@ -52,11 +52,11 @@ def _refusal(errors: Sequence[dict[str, str]]) -> RequestRefused:
 def _pointer(place: Sequence[int | str], value: Any, kind: str) -> str:
     """A JSON pointer into ``value``; names of alternatives of a union are no part of it."""
     parts: list[str] = []
-    for part in place:
+    for number, part in enumerate(place, start=1):
         if _has(value, part):
             value = value[part]
-        elif kind != "missing" or not isinstance(value, dict):
-            break
+        elif kind != "missing" or number < len(place) or not isinstance(value, dict):
+            continue
         parts.append(str(part).replace("~", "~0").replace("/", "~1"))
     return "".join(f"/{part}" for part in parts)
 

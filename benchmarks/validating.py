@@ -1,8 +1,11 @@
 """What people write instead of validation in sets: the same rules, in a loop over a file.
 
-``python -m benchmarks.validating queries 1 URL ITEMS`` asks the database for each rule and item,
-and commits each item; ``loaded 100`` has texts, labels and annotations in memory, and commits
-every 100. Prints seconds, CPU seconds and peak memory as JSON.
+``python -m benchmarks.validating queries 1 URL ITEMS`` asks the database for the text, the label,
+a duplicate and another label of each item, and commits each item; ``rules 1`` has a function for
+each rule, which asks for what it needs; ``loaded 100`` has texts, labels and annotations in
+memory, and commits every 100. What is kept of an item is the same as ours: its issues, with rule,
+layer, severity, item, pointer and message, its score, and of a failure code, message and pointer.
+Prints seconds, CPU seconds and peak memory as JSON.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +25,7 @@ from pydantic import ValidationError
 from benchmarks import material, measure
 from benchmarks.scripts import ANNOTATION, RESULT, Store, connect
 from domain.execution import invalid_item
+from domain.outcomes import Failed
 from domain.systems.annotations.models import NewAnnotation, as_text
 
 MIN_CONFIDENCE, MAX_SPAN = 0.3, 1000
@@ -32,10 +36,19 @@ RULES = (
 )
 """The project's own rules, as we are given them."""
 CUT_EVERY = 25
-_OWN = re.compile(PATTERN)
+OWN = re.compile(PATTERN)
 _WORD = re.compile(r"[a-zéö]{3,18}")
 
-Issue = dict[str, str]
+LAYERS = {
+    "business": ("text_not_found", "label_not_found", "span_out_of_range", "text_mismatch"),
+    "quality": ("blank_span", "untrimmed_span", "cut_word", "low_confidence", "long_span"),
+    "consistency": ("duplicate", "labels_differ"),
+    "custom": ("own_0", "own_1"),
+}
+LAYER_OF = {rule: layer for layer, rules in LAYERS.items() for rule in rules}
+COST = {"error": 1.0, "warning": 0.2, "info": 0.05}
+
+Issue = dict[str, Any]
 
 
 def written(folder: Path, count: int) -> Path:
@@ -100,10 +113,11 @@ class Asked:
         return self._ask(sql, *values) is not None
 
     def has_other_label(self, words: str, label: int | None) -> bool:
+        # Of a bare column that is a constant SQLite makes one everywhere, and finds no index.
         sql = (
             "SELECT id FROM annotations WHERE project_id = ? "
             "AND substr(selected_text, 1, 64) = substr(CAST(? AS TEXT), 1, 64) "
-            "AND selected_text = ? AND label_id <> ? LIMIT 1"
+            "AND selected_text || '' = ? AND label_id <> ? LIMIT 1"
         )
         return self._ask(sql, material.PROJECT, words, words, label) is not None
 
@@ -116,7 +130,7 @@ class Loaded:
 
     def __init__(self, store: Store) -> None:
         where = f"WHERE project_id = {material.PROJECT}"
-        self._texts = dict(store.read(f"SELECT id, content FROM texts {where}"))
+        self._texts: dict[int, str] = dict(store.read(f"SELECT id, content FROM texts {where}"))
         self._labels = {key for (key,) in store.read(f"SELECT id FROM labels {where}")}
         columns = "text_id, start_char, end_char, label_id, selected_text"
         rows = store.read(f"SELECT {columns} FROM annotations {where}")
@@ -142,6 +156,13 @@ class Loaded:
         self._words.setdefault(words, set()).add(item.label_id)
 
 
+def issue(rule: str, severity: str, pointer: str, message: str) -> Issue:
+    """What a rule says."""
+    layer = LAYER_OF[rule]
+    said = {"rule": rule, "layer": layer, "severity": severity}
+    return said | {"pointer": pointer, "message": message}
+
+
 def examined(  # noqa: C901 - as such a loop is written
     known: Known, item: NewAnnotation
 ) -> tuple[str | None, list[Issue]]:
@@ -149,7 +170,7 @@ def examined(  # noqa: C901 - as such a loop is written
     issues: list[Issue] = []
 
     def say(rule: str, severity: str, pointer: str, message: str) -> None:
-        issues.append({"rule": rule, "severity": severity, "pointer": pointer, "message": message})
+        issues.append(issue(rule, severity, pointer, message))
 
     content = known.text(item.text_id)
     start, end = item.start_char, item.end_char
@@ -181,14 +202,19 @@ def examined(  # noqa: C901 - as such a loop is written
             say("duplicate", "warning", "/start_char", "it is there already; leave it out")
         if known.has_other_label(words, item.label_id):
             say("labels_differ", "info", "/label_id", "others have another label; make sure")
-        if not _OWN.search(words):
+        if not OWN.search(words):
             say("own_0", "error", "/selected_text", f"does not match {PATTERN}; correct it")
         if len(words) > MOST:
             say("own_1", "error", "/end_char", f"longer than {MOST}; shorten it")
     return words, issues
 
 
-def run(store: Store, known: Known, items: Iterable[bytes], commit_every: int) -> None:
+Examine = Callable[[Known, NewAnnotation], tuple[str | None, list[Issue]]]
+
+
+def run(
+    store: Store, known: Known, items: Iterable[bytes], commit_every: int, examine: Examine
+) -> None:
     """Examine and insert one after the other, with the result of each."""
     key = 0
     for position, line in enumerate(items):
@@ -196,22 +222,41 @@ def run(store: Store, known: Known, items: Iterable[bytes], commit_every: int) -
         try:
             item = NewAnnotation.model_validate_json(line)
         except ValidationError as error:
-            said = [invalid_item(error).details]
+            result = _refused(position, invalid_item(error))
         else:
-            words, issues = examined(known, item)
-            said = list[Any](issues)
-            if words is not None and all(issue["severity"] != "error" for issue in issues):
+            words, issues = examine(known, item)
+            errors = [found for found in issues if found["severity"] == "error"]
+            told = _told(position, issues)
+            if errors or words is None:
+                first = errors[0]
+                said = first["rule"], told, first["pointer"]
+                result = (position, "failed", None, *said)
+            else:
                 key += 1
                 row = _row(key, item, words)
                 known.made(item, words)
+                result = (position, "succeeded", key, None, told, None)
         if row is not None:
             store.insert("annotations", ANNOTATION, row)
-        told = json.dumps(said) if said else None
-        status = "failed" if row is None else "succeeded"
-        store.insert("results", RESULT, (position, status, row and key, None, told, None))
+        store.insert("results", RESULT, result)
         if (position + 1) % commit_every == 0:
             store.commit()
     store.commit()
+
+
+def _told(position: int, issues: list[Issue]) -> str:
+    """Score and issues, as they are kept beside a result."""
+    if not issues:
+        return '{"score":1.0}'
+    for found in issues:
+        found["item"] = position
+    left = 1.0 - sum(COST[found["severity"]] for found in issues)
+    return json.dumps({"score": round(max(left, 0.0), 3), "issues": issues})
+
+
+def _refused(position: int, failed: Failed) -> tuple[Any, ...]:
+    told = json.dumps(failed.details)
+    return (position, "failed", None, failed.code, told, failed.pointer)
 
 
 def _row(key: int, item: NewAnnotation, words: str) -> tuple[Any, ...]:
@@ -224,10 +269,13 @@ def _row(key: int, item: NewAnnotation, words: str) -> tuple[Any, ...]:
 
 def main(way: str, commit_every: str, url: str, items: str) -> None:
     """Run one script; see the module's docstring."""
+    from benchmarks import by_rule  # which is made of what is above
+
     with closing(connect(url)) as store:
         before = measure.take([os.getpid()])
-        known = Asked(store) if way == "queries" else Loaded(store)
-        run(store, known, material.lines(Path(items)), int(commit_every))
+        known = Loaded(store) if way == "loaded" else Asked(store)
+        examine = by_rule.examined if way == "rules" else examined
+        run(store, known, material.lines(Path(items)), int(commit_every), examine)
         print(json.dumps(asdict(measure.take([os.getpid()]) - before)))
 
 

@@ -125,11 +125,16 @@ class Shared:
         return Allowance(max(items, 0), max(chunks, 0))
 
     def _tokens(self, now: datetime, rate: float, claim: Claim, waiting: int) -> int:
-        """The job's own part of the tokens; of all, when others leave theirs."""
+        """The job's own part of the tokens; of all, when others leave theirs and that is more.
+
+        Of many jobs each may have less than a token of all that there are, for ever: the part
+        that it has saved is what brings it on.
+        """
         level = self.bucket.level(rate, now)
         own_rate = rate * claim.share
-        plenty = level >= PLENTY * max(rate * BURST_SECONDS, 1.0)
-        mine = level * claim.share if plenty else min(level, claim.bucket.level(own_rate, now))
+        mine = min(level, claim.bucket.level(own_rate, now))
+        if level >= PLENTY * max(rate * BURST_SECONDS, 1.0):
+            mine = max(mine, level * claim.share)
         wanted = wanted_tokens(own_rate, waiting)
         return math.floor(max(mine, 1.0) + _EPSILON) if mine + _EPSILON >= wanted else 0
 

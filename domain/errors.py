@@ -16,6 +16,8 @@
     │   ├── WrongState            not possible in the job's present status
     │   ├── VersionMismatch       the job is not at the version that the caller has seen
     │   ├── ItemsArchived         what became of the job's items is in a file
+    │   ├── FileUnfinished        the file of a job is not whole
+    │   ├── FileGone              the file of a job was removed
     │   ├── NotReversible         the operation declares no undo
     │   ├── OwnJob                approval is a second identity's
     │   ├── PermissionLacking     somebody else may do this
@@ -135,6 +137,18 @@ class ItemsArchived(CommandRefused):
     """What became of the items of a job is in its archive, which the message names."""
 
     code = "archived"
+
+
+class FileUnfinished(CommandRefused):
+    """There is no whole file yet, or none will come of what the job is; the message says which."""
+
+    code = "file_unfinished"
+
+
+class FileGone(CommandRefused):
+    """The file was removed: its time is over, or what it was made of was destroyed."""
+
+    code = "file_gone"
 
 
 class NotReversible(CommandRefused):

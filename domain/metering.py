@@ -114,11 +114,17 @@ class Meter(BaseModel):
 
     def _slot(self, passed: float) -> int:
         """The slot of a moment; there is one, for slots are joined until it is not too far."""
-        while passed >= self.width * MOST_SLOTS:
-            pairs = zip(self.slots[::2], [*self.slots[1::2], 0], strict=False)
-            self.slots = [first + second for first, second in pairs]
-            self.width *= 2
+        self.slots, self.width = self._joined(passed)
         return int(passed / self.width)
+
+    def _joined(self, passed: float) -> tuple[list[int], float]:
+        """The slots and their width as a chunk that is closed at a moment finds them."""
+        slots, width = self.slots, self.width
+        while passed >= width * MOST_SLOTS:
+            pairs = zip(slots[::2], [*slots[1::2], 0], strict=False)
+            slots = [first + second for first, second in pairs]
+            width *= 2
+        return slots, width
 
     def _passed(self, at: datetime) -> float:
         return max((at - (self.began or at)).total_seconds(), 0.0)
@@ -142,9 +148,11 @@ class Meter(BaseModel):
     def remaining(self, items: int, now: datetime) -> Remaining | None:
         """How long so many more items take; None as long as nothing can be said."""
         passed = self._passed(now)
-        whole = int(passed / self.width)
+        # A run that has stood still for a year is asked as cheaply as any other.
+        settled, width = self._joined(passed)
+        whole = int(passed / width)
         judged = max(JUDGED, whole // 2)
-        seen = [*self.slots[:whole], *([0] * (whole - len(self.slots)))][-judged:]
+        seen = [*settled[:whole], *([0] * (whole - len(settled)))][-judged:]
         if len(seen) < LEAST_SLOTS or not any(seen):
             return None
         slots = len(seen)
@@ -154,9 +162,9 @@ class Meter(BaseModel):
         spread = math.sqrt(_variance(seen, mean) * left * (1 + left / slots)) / mean
         reach = _quantile(slots - 1) * spread
         return Remaining(
-            seconds=round(left * self.width, 1),
-            low=round(max(left - reach, 0.0) * self.width, 1),
-            high=round((left + reach) * self.width, 1),
+            seconds=round(left * width, 1),
+            low=round(max(left - reach, 0.0) * width, 1),
+            high=round((left + reach) * width, 1),
         )
 
 

@@ -32,7 +32,7 @@ from domain.errors import PluginInvalid
 from domain.options import Backoff
 from domain.outcomes import Failed, UndoResult
 from domain.ports import Clock
-from domain.records import Records, RecordTable
+from domain.records import Parts, Records, RecordTable
 
 
 class NoParams(BaseModel):
@@ -66,8 +66,8 @@ class Context:
     ``deadline`` is in seconds of ``clock.monotonic()``; ``positions`` are the items'
     places in the job, one an item that the function is given; ``heartbeat`` tells the
     engine that a long handler is alive. ``records`` is ``None`` in a slow operation,
-    during whose calls no transaction is open. ``taking_back`` is set while an effect
-    outside of the database is compensated.
+    during whose calls no transaction is open; so is ``parts``, where what is made of the items
+    is kept. ``taking_back`` is set while an effect outside of the database is compensated.
     """
 
     job_id: str
@@ -82,6 +82,7 @@ class Context:
     records: Records | None = None
     heartbeat: Callable[[], None] = _alive
     taking_back: bool = False
+    parts: Parts | None = None
 
     @property
     def position(self) -> int:
@@ -109,6 +110,13 @@ class Context:
             raise PluginInvalid("a slow operation has no records: no transaction is open")
         return self.records
 
+    @property
+    def made(self) -> Parts:
+        """Where to keep what is made of the items; raises PluginInvalid where nothing is kept."""
+        if self.parts is None:
+            raise PluginInvalid("nothing is kept here: no chunk of a job is being worked")
+        return self.parts
+
 
 Apply = Callable[[Context, Any], Any | Awaitable[Any]]
 Validate = Callable[[Context, Any], Failed | None]
@@ -132,7 +140,8 @@ class Operation:
     the table ``selectable``: then its items have an ``id``, and maybe a ``version``.
     ``outside`` names its effects outside of the database, as ``mail``; ``compensate`` takes
     those of an item back, and is tried as often as ``patience`` says. ``provider`` is whom it
-    calls: operations that name the same one share its limits.
+    calls: operations that name the same one share its limits. One that is ``read_only`` writes no
+    record: there is nothing to undo, and a dry run of it goes through all of it.
     """
 
     kind: str
@@ -157,6 +166,7 @@ class Operation:
     compensate: Compensate | None = None
     patience: Backoff = PATIENCE
     provider: str = ""
+    read_only: bool = False
 
     @property
     def system(self) -> str:
@@ -175,9 +185,14 @@ class Operation:
 
     @property
     def only_writes_records(self) -> bool:
-        """Whether all that it does can be rolled back, so that a dry run may apply it."""
+        """Whether all that it does is records that can be put back."""
         writes = self.reversible is Reversible.BEFORE_IMAGE
         return writes and not self.waits and not self.outside
+
+    @property
+    def may_be_rehearsed(self) -> bool:
+        """Whether a rollback leaves nothing of it, so that a dry run may apply it."""
+        return self.read_only or self.only_writes_records
 
     @property
     def restores_records(self) -> bool:
@@ -234,18 +249,22 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
     compensate: Compensate | None = None,
     patience: Backoff = PATIENCE,
     provider: str = "",
+    read_only: bool = False,
 ) -> Callable[[Apply], Operation]:
     """Declare an operation; the decorated name becomes an :class:`Operation`.
 
     Without ``reversible``: by ``inverse`` when there is one; by ``compensate`` when there
     is one and no transaction is open during calls, else along with the before-images; what is
-    slow, or has effects ``outside``, and has neither is not reversible; all others by
-    before-image. Raises PluginInvalid when the declaration contradicts itself.
+    slow, or has effects ``outside``, and has neither is not reversible, nor is what only reads; all
+    others by before-image. Raises PluginInvalid when the declaration contradicts itself.
     """
     effects = tuple(outside)
     if reversible is None:
         waits = slow or cpu_bound
-        reversible = _reversible(inverse, compensate, slow=slow, waits=waits, outside=effects)
+        waits = waits or read_only
+        reversible = _reversible(
+            inverse, compensate, slow=slow or read_only, waits=waits, outside=effects
+        )
 
     def declare(apply: Apply) -> Operation:
         declared = Operation(
@@ -271,6 +290,7 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
             compensate=compensate,
             patience=patience,
             provider=provider,
+            read_only=read_only,
         )
         check(declared)
         return declared
@@ -321,12 +341,24 @@ def check(declared: Operation) -> None:
     if declared.reversible is Reversible.INVERSE and declared.inverse is None:
         raise PluginInvalid(f"{name}: reversible by inverse, but no inverse is given")
     _check_outside(declared)
+    if declared.read_only:
+        _check_read_only(declared)
     if declared.provider and not re.fullmatch(PROVIDER, declared.provider):
         raise PluginInvalid(f"{name}: provider {declared.provider!r} must be a word, as openai")
     if declared.selectable is not None and "id" not in declared.item.model_fields:
         raise PluginInvalid(f"{name}: a record becomes an item by its id; give the item one")
     if declared.timeout <= 0 or declared.concurrency < 1:
         raise PluginInvalid(f"{name}: timeout and concurrency must be positive")
+
+
+def _check_read_only(declared: Operation) -> None:
+    """Raise PluginInvalid where it does more than read."""
+    does = declared.tables or declared.outside or declared.waits
+    if does or declared.reversible is not Reversible.NO:
+        raise PluginInvalid(
+            f"{declared.kind}: what only reads writes no tables, does nothing outside, does not "
+            "wait and has no undo; leave that out, or leave read_only out"
+        )
 
 
 def _check_outside(declared: Operation) -> None:

@@ -107,6 +107,34 @@ class Probe:
     otherwise: Callable[[Any, Any], Sequence[Any]] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """A question that is asked for every chunk: which records stand so to a few values?
+
+    As :class:`Probe`, but about all records of one row of values; ``limit`` of them at most.
+    Declare one once, at the top of a module: its statement is made at its first use.
+    """
+
+    table: RecordTable
+    kinds: tuple[type, ...]
+    where: Callable[[Any, Any], Sequence[Any]]
+    limit: int
+
+
+class Parts(Protocol):
+    """What a job makes of its items, as the parts of a file, in the transaction of their outcome.
+
+    They are kept when the items' outcome is, and never without it; they go with the job's files.
+    """
+
+    def add(self, position: int, data: bytes) -> None:
+        """A part that begins with the item at ``position``: parts are put together in that order.
+
+        An item belongs to one part, and those of a part stand together.
+        """
+        ...
+
+
 class Records(Protocol):
     """Reads and writes of one tenant, by one writer, in one transaction."""
 
@@ -144,6 +172,13 @@ class Records(Protocol):
         """The tenant's records that meet all conditions (SQLAlchemy expressions), by id."""
         ...
 
+    def look_up(self, lookup: Lookup, *values: int | str) -> list[Mapping[str, Any]]:
+        """As ``find``, all columns, by a question that was declared.
+
+        Values are as the driver has them: a truth value may be 0 or 1.
+        """
+        ...
+
     def each(
         self, table: RecordTable, ids: Sequence[int], columns: Sequence[str] = ()
     ) -> Iterator[Mapping[str, Any]]:
@@ -162,6 +197,14 @@ class Records(Protocol):
         """The answer of one record, whichever, to each row that has one, by the row's place.
 
         One query for all rows; the records whose ids are in ``without`` are not asked.
+        """
+        ...
+
+    def first_of(self, marks: Mapping[str, int]) -> dict[str, int]:
+        """The position of the first item of the job with each of the marks.
+
+        ``marks`` are what items say of themselves, up to 200 characters, with their positions;
+        they are kept for the items of the job that come later, in whichever chunk.
         """
         ...
 

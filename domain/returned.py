@@ -21,12 +21,13 @@ def results_of(declared: Operation, returned: object, count: int) -> list[Result
     results: list[Any] = list(returned) if isinstance(returned, Sequence) else [returned]
     if len(results) != count:
         raise PluginInvalid(f"{declared.kind} returned {len(results)} results for {count} items")
-    for result in results:
-        if not isinstance(result, Result):
+    for kind in {type(result) for result in results}:
+        if not issubclass(kind, Result):
             raise PluginInvalid(
-                f"{declared.kind} returned {type(result).__name__}; return Done, Failed or Skipped"
+                f"{declared.kind} returned {kind.__name__}; return Done, Failed or Skipped"
             )
-        _check_document(declared.kind, result)
+    # Raises TypeError for what no ledger can hold: it would take its neighbours along.
+    _check_words(declared.kind, [_document(result) for result in results])
     return results
 
 
@@ -42,18 +43,12 @@ def undone_of(declared: Operation, returned: object) -> UndoResult:
     return returned
 
 
-def _check_document(kind: str, result: Result) -> None:
-    """Raise TypeError for what no ledger can hold: it would take its neighbours along."""
-    document: Any
+def _document(result: Result) -> Any:
     if isinstance(result, Done):
-        if result.result is None and result.score is None:
-            return
-        document = [result.result, result.score]
-    elif isinstance(result, Failed):
-        document = [result.code, result.message, result.pointer]
-    else:
-        document = result.reason
-    _check_words(kind, document)
+        return result.result, result.score
+    if isinstance(result, Failed):
+        return result.code, result.message, result.pointer
+    return result.reason
 
 
 def _check_words(kind: str, document: Any) -> None:

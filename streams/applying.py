@@ -4,7 +4,7 @@ Called by :mod:`streams.worker` within its transaction. A dry run goes the same 
 same code validates and applies, the writes go to a savepoint, what they would change is
 read off them, and the savepoint is rolled back. What cannot be rolled back is not applied:
 operations that are slow, work in other processes, or have effects outside of the records
-are only validated.
+are only validated. What only reads is applied: nothing is left of it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ class Applier:
             return Applied(ledger, records.encoded_images(), returned)
         self._keep_targets(records, claimed, results, changes)
         told = changes.by_position
-        return Applied(ledgers.encode_plan(items, results, told, duration_ms=each), None)
+        read = operation.read_only
+        ledger = ledgers.encode_plan(items, results, told, duration_ms=each, read=read)
+        return Applied(ledger, None)
 
     def _rehearsed(
         self,
@@ -95,7 +97,7 @@ class Applier:
     ) -> tuple[Sequence[Result], Changes]:
         changes = Changes()
         with records.rehearsal():
-            if operation.only_writes_records:
+            if operation.may_be_rehearsed:
                 results = work_chunk(operation, context, parsed, INFRASTRUCTURE)
                 found, tenant, places = records.connection, context.tenant, context.positions
                 changes = changes_of(found, self._tables, tenant, records.images, places)

@@ -28,6 +28,8 @@ from streams.envelope import Headers, Outgoing
 
 PREFIX = "countermand-"
 MAX_CAUSE = 500
+MAX_GROUPS = 1000
+MAX_KEY = 200
 
 Send = Callable[[Outgoing], Awaitable[None]]
 Digits = Annotated[
@@ -100,6 +102,48 @@ class Redriven:
     sent: int = 0
     left: int = 0
     more: bool = False
+
+
+@dataclass(slots=True)
+class Group:
+    """Letters with one code that were in one topic; ``reason`` and ``key`` are of the latest."""
+
+    code: str
+    topic: str
+    letters: int = 0
+    reason: str = ""
+    key: str = ""
+    place: str = ""
+
+
+@dataclass(slots=True)
+class Listed:
+    """Letters in groups, the largest first; ``others`` are in none: not ours, or too many kinds."""
+
+    groups: list[Group]
+    others: int = 0
+
+
+async def grouped(letters: AsyncIterator[Letter]) -> Listed:
+    """What there is, by code and topic."""
+    found: dict[tuple[str, str], Group] = {}
+    others = 0
+    async for letter in letters:
+        try:
+            burial = Burial.of(letter.headers)
+        except MessageUnreadable:
+            others += 1
+            continue
+        name = (burial.code, burial.topic)
+        if name not in found and len(found) == MAX_GROUPS:
+            others += 1
+            continue
+        group = found.setdefault(name, Group(*name))
+        group.letters += 1
+        group.reason = burial.reason
+        group.key = letter.key[:MAX_KEY].decode(errors="replace")
+        group.place = f"{burial.partition}:{burial.offset}"
+    return Listed(sorted(found.values(), key=lambda group: -group.letters), others)
 
 
 async def redrive(

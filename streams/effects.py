@@ -29,6 +29,7 @@ from streams.stores.database import INFRASTRUCTURE, Database
 from streams.stores.outcomes import OutcomeRow
 from streams.stores.payloads import PayloadReader
 from streams.stores.records import Ahead, Contention, Crowds, SqlRecords, Together
+from streams.stores.records.parts import JobParts
 from streams.undoing import Standing, Undoer
 
 Begin = Callable[[], object]
@@ -223,6 +224,7 @@ class Effects:
             deadline=self._clock.monotonic() + operation.timeout,
             clock=self._clock,
             records=records,
+            parts=JobParts(records, claimed.job_id),
         )
 
     def _writer(self, who: Control | Context, claimed: Claimed) -> Writer:

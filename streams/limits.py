@@ -31,13 +31,17 @@ KNOWN_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """The buckets of a job in one transaction: who has what of them, and what it may have more."""
+    """The buckets of a job in one transaction: who has what of them, and what it may have more.
+
+    ``open`` are those that leave it something, each by itself.
+    """
 
     rows: Sequence[BucketRow]
     uses: Sequence[Use]
     own: Mapping[str, Use]
     claims: Mapping[str, Claim] = field(default_factory=dict)
     may: Allowance = UNLIMITED
+    open: frozenset[str] = frozenset()
 
 
 class Limits:
@@ -120,7 +124,7 @@ class Limits:
     def _allowed(self, connection: Connection, job: Job, drawn: _Drawn) -> _Drawn:
         now, slow = self._clock.now(), self._slow(job)
         weights = grants.weights(connection)
-        may, claims = UNLIMITED, {}
+        may, claims, is_open = UNLIMITED, {}, set()
         for row in drawn.rows:
             own = drawn.own.get(row.name, Use(row.name, job.id, job.tenant))
             others = self._others(drawn, own)
@@ -133,7 +137,9 @@ class Limits:
             )
             found = row.shared(drawn.uses).allows(now, claim, waiting=job.unplanned, slow=slow)
             may = may.within(found)
-        return replace(drawn, may=may, claims=claims)
+            if found:
+                is_open.add(row.name)
+        return replace(drawn, may=may, claims=claims, open=frozenset(is_open))
 
     def _others(self, drawn: _Drawn, own: Use) -> list[Use]:
         """Other jobs that want something of a bucket, and whose coordinators are there."""
@@ -176,8 +182,9 @@ class Limits:
         part, served = before.bucket, before.served
         if claim is not None and row.rate is not None:
             part = claim.without(row.rate, now, items)
-        if items or (claim is not None and claim.turn and drawn.may):
-            # Whose turn it was and did not take it lets the others go first.
+        if items or (claim is not None and claim.turn and row.name in drawn.open):
+            # Whose turn it was and did not take it, as another bucket may hold it back, lets the
+            # others go first.
             served = self._now()
         return Use(
             name=row.name,

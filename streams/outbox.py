@@ -1,7 +1,8 @@
 """Outbox: the event store's notification log, in order, to the events topic.
 
-The only writer of that topic. The position is stored after the broker has acknowledged:
-readers may see an event twice and know it by job and version. A damaged event goes to the
+The only writer of that topic. What is new goes in few requests, and the position is stored
+after the broker has acknowledged: readers may see events twice, in their order, and know
+them by job and version. A damaged event goes to the
 dead-letter topic in its turn; one of a later release is waited for, with all behind it:
 after the upgrade it can be published, and in its order.
 """
@@ -9,7 +10,7 @@ after the upgrade it can be published, and in its order.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 import structlog
@@ -31,10 +32,13 @@ from streams.stores.events import EventRecorder
 log = structlog.get_logger(__name__)
 
 BATCH = 500
+TOGETHER = 50
+"""So many events are encoded at once, between two of which nothing else of the process runs."""
 KEPT = 1000
 READER = "outbox"
 
-Send = Callable[[Outgoing], Awaitable[None]]
+SendAll = Callable[[Sequence[Outgoing]], Awaitable[None]]
+"""Messages with one key arrive in their order, also when some fail and all are sent again."""
 Numbered = tuple[int, DomainEventProtocol[str] | StoredEvent]
 """An event, or its stored bytes, with its place in the log."""
 
@@ -48,7 +52,7 @@ class Outbox:
         database: Database,
         recorder: EventRecorder,
         mapper: Mapper[str],
-        send: Send,
+        send: SendAll,
         failpoints: Failpoints,
     ) -> None:
         self._database = database
@@ -79,12 +83,29 @@ class Outbox:
         found = self._offered_after(self._position)
         if not found:
             found = await self._database.read(partial(self._stored_after, self._position))
-        for number, event in found:
-            self._failpoints.reach(Failpoint.BEFORE_OUTBOX_SEND)
-            await self._send(self._message(number, event))
-            self._failpoints.reach(Failpoint.AFTER_OUTBOX_SEND)
-            self._position = number
+        for first in range(0, len(found), TOGETHER):
+            await self._publish(found[first : first + TOGETHER])
         return len(found) == BATCH or bool(self._fresh)
+
+    async def _publish(self, found: Sequence[Numbered]) -> None:
+        """Send events up to one that has to wait; raises Unavailable at that."""
+        messages: list[Outgoing] = []
+        waits: Unavailable | None = None
+        for number, event in found:
+            try:
+                messages.append(self._message(number, event))
+            except Unavailable as later:
+                waits = later
+                break
+        for _ in messages:
+            self._failpoints.reach(Failpoint.BEFORE_OUTBOX_SEND)
+        if messages:
+            await self._send(messages)
+            self._position = found[len(messages) - 1][0]
+        for _ in messages:
+            self._failpoints.reach(Failpoint.AFTER_OUTBOX_SEND)
+        if waits is not None:
+            raise waits
 
     async def save(self) -> None:
         """Store how far the log was published; VersionConflict when another outbox moved it."""

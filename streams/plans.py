@@ -60,7 +60,7 @@ class Plans:
         return PlanView(
             job=job,
             digest=stored.digest,
-            validated_only=not operation.only_writes_records,
+            validated_only=not operation.may_be_rehearsed,
             changed=changed[: plans.NAMED],
             more=len(changed) > plans.NAMED,
             applied_by=stored.applied_by,

@@ -1,8 +1,8 @@
-"""Redriving: sends the dead letters of a code again, from where the last run for it ended.
+"""Redriving: lists dead letters, and sends those of a code again from where the last run ended.
 
-Called by ``countermand topics redrive``. How far a code was read is kept with the broker, as
-the offsets of a consumer group of the code's own. A letter counts as read once the broker has
-what it was sent as, so a run that is killed repeats a few letters and loses none.
+Called by ``countermand topics letters`` and ``redrive``. How far a code was read is kept with the
+broker, as the offsets of a consumer group of the code's own. A letter counts as read once the
+broker has what it was sent as, so a run that is killed repeats a few letters and loses none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from domain.errors import BrokerUnavailable, SettingsInvalid
 from streams import app as faust_apps
 from streams import broker_address, topics
 from streams.agents import Sender
-from streams.deadletters import Letter, Redriven, redrive
+from streams.deadletters import Letter, Listed, Redriven, grouped, redrive
 from streams.envelope import Outgoing
 from streams.topology import all_topics
 from streams.transport.kafka import admin
@@ -68,14 +68,10 @@ async def redrive_all(broker: str, run: Run) -> Redriven:
         SettingsInvalid: The broker keeps no letters, or its topics are missing.
         BrokerUnavailable: It does not answer (any more); another run goes on from there.
     """
-    address = broker_address.parse(broker)
-    if not address.is_kafka:
-        raise SettingsInvalid(
-            "the embedded broker forgets its letters when its process ends; set "
-            "COUNTERMAND_BROKER to kafka://HOST:PORT"
-        )
+    address = _kept_by(broker)
+    group = f"{GROUP}{run.code}"
     try:
-        async with _sending(broker, dry=run.dry) as send, _consumer(address, run.code) as consumer:
+        async with _sending(broker, dry=run.dry) as send, _consumer(address, group) as consumer:
             found = await _partitions(broker, run.systems)
             ends = await _placed(consumer, found[topics.DEAD], from_start=run.from_start)
             # Work of a system whose topic is gone would be refused by the broker.
@@ -87,6 +83,37 @@ async def redrive_all(broker: str, run: Run) -> Redriven:
             f"the broker does not answer ({type(error).__name__}: {error}); run this again when "
             "it does, and it goes on from there"
         ) from error
+
+
+async def list_all(broker: str) -> Listed:
+    """All letters that there are when this begins, in groups; what was sent again is among them.
+
+    Raises:
+        SettingsInvalid: The broker keeps no letters, or its topics are missing.
+        BrokerUnavailable: It does not answer.
+    """
+    address = _kept_by(broker)
+    try:
+        async with _consumer(address, None) as consumer:
+            found = await _partitions(broker, ())
+            ends = await _placed(consumer, found[topics.DEAD], from_start=True)
+            async with aclosing(_letters(consumer, ends, keep=False)) as letters:
+                return await grouped(letters)
+    except (KafkaError, TimeoutError) as error:
+        raise BrokerUnavailable(
+            f"the broker does not answer ({type(error).__name__}: {error}); run this again when "
+            "it does"
+        ) from error
+
+
+def _kept_by(broker: str) -> broker_address.BrokerAddress:
+    address = broker_address.parse(broker)
+    if not address.is_kafka:
+        raise SettingsInvalid(
+            "the embedded broker forgets its letters when its process ends; set "
+            "COUNTERMAND_BROKER to kafka://HOST:PORT"
+        )
+    return address
 
 
 @asynccontextmanager
@@ -106,11 +133,11 @@ async def _sending(broker: str, *, dry: bool) -> AsyncIterator[Any]:
 
 @asynccontextmanager
 async def _consumer(
-    address: broker_address.BrokerAddress, code: str
+    address: broker_address.BrokerAddress, group: str | None
 ) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(
         bootstrap_servers=address.bootstrap,
-        group_id=f"{GROUP}{code}",
+        group_id=group,
         enable_auto_commit=False,
         # Whatever was asked for is gone: the oldest that is left comes next.
         auto_offset_reset="earliest",

@@ -14,7 +14,7 @@ from domain.ports import Clock
 from streams import topics
 from streams.deadletters import MAX_CAUSE, Burial, bury
 from streams.envelope import Outgoing, decode_command
-from streams.stores import decisions, job_files, payloads, rates, tickets, workers
+from streams.stores import decisions, job_files, job_parts, payloads, rates, tickets, workers
 from streams.stores.database import Database
 
 log = structlog.get_logger(__name__)
@@ -25,7 +25,6 @@ AGAIN_SECONDS = 5.0
 """After which a hint is sent again that nobody has answered."""
 UPLOAD_SECONDS = 24 * 3600.0
 DECISION_SECONDS = 7 * 24 * 3600.0
-FILE_SECONDS = 30 * 24 * 3600.0
 
 
 class Timers:
@@ -82,9 +81,10 @@ class Timers:
             lambda connection: decisions.remove_old(connection, now - DECISION_SECONDS)
         ):
             pass
-        while await self._database.write(
-            lambda connection: job_files.remove_old(connection, now - FILE_SECONDS)
-        ):
+        old = now - job_files.MAX_SECONDS
+        while await self._database.write(lambda found: job_files.remove_old(found, old)):
+            pass
+        while await self._database.write(lambda found: job_parts.remove_old_parts(found, old)):
             pass
         await self._database.write(lambda connection: workers.remove_dead(connection, now))
         for forget in (rates.remove_over, tickets.remove_over):

@@ -87,6 +87,8 @@ def require_undo(operation: Operation) -> None:
         raise NotReversible(
             f"{operation.kind} has effects outside ({effects}) and no compensation, so they stay"
         )
+    if operation.read_only:
+        raise NotReversible(f"{operation.kind} only reads, so there is nothing to undo")
     raise NotReversible(f"{operation.kind} declares no undo, so its effects stay")
 
 

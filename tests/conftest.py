@@ -9,7 +9,7 @@ from collections.abc import Generator
 import pytest
 
 from tests import scratch
-from tests.databases import migrated_postgres, postgres_template, sqlite_template
+from tests.databases import data_dir, migrated_postgres, postgres_template, sqlite_template
 from tests.distribution import pytest_xdist_make_scheduler
 from tests.services.kafka import kafka, kafka_of_three
 from tests.services.postgres import postgres_database, postgres_process, postgres_server
@@ -17,6 +17,7 @@ from tests.services.switch import need
 from tests.suites import pytest_terminal_summary
 
 __all__ = [
+    "data_dir",
     "kafka",
     "kafka_of_three",
     "migrated_postgres",

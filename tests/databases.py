@@ -75,6 +75,13 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
+def data_dir(sqlite_template: Path, tmp_path: Path) -> Path:
+    """A data directory whose database was migrated; nobody has it open."""
+    _copied(sqlite_template, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def sqlite_database(sqlite_template: Path, tmp_path: Path) -> Iterator[Database]:
     """A migrated SQLite file, for what depends on no backend."""
     with Database(_copied(sqlite_template, tmp_path)) as database:

@@ -1,33 +1,42 @@
 """Who runs which tests when pytest runs in several processes (``-n``).
 
 Tests that share an installation stay together, so that it is started once, and those of a file,
-which share fixtures as well. The longest groups go first: with them at the end one process
-would still be at work when all others have nothing left.
+which share fixtures as well. Some of these groups wait most of their time, for processes that
+die and come back and for seconds in which nothing may happen; others only compute. The first
+process takes those that wait, one after the other, so that there is something to do for the
+processors all the while; the others compute, and help the first one when they are done.
+
+The longest groups go first: with them at the end one process would still be at work when all
+others have nothing left.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sized
 from typing import Any, Final
 
 import pytest
 
-LONGEST_FIRST: Final = (
+WAITING: Final = (
     "tests/acceptance on scaled",
-    "tests/chaos",
     "tests/acceptance on embedded",
-    "tests/contracts/test_transport_kafka.py",
-    "tests/model/test_teeth.py",
+    "tests/chaos",
     "tests/kafka",
     "tests/crash",
+    "tests/contracts/test_transport_kafka.py",
     "tests/services/test_kafka_service.py",
     "tests/kafka/test_one_process.py",
     "tests/kafka/test_growth.py",
+)
+"""The groups that wait, the longest first."""
+COMPUTING: Final = (
+    "tests/model/test_teeth.py",
     "tests/acceptance/test_demo.py",
     "tests/acceptance/test_bad_input_storage.py",
     "tests/model/test_machine.py",
 )
-"""Then all others, those with the most tests first."""
+"""Those of the others that take long with few tests; then all others, those with the most first."""
 
 _FOLDERS: Final = (
     "tests/chaos/",
@@ -51,6 +60,17 @@ def group_of(nodeid: str) -> str:
     return file
 
 
+def next_group(groups: Mapping[str, Sized], *, waits: bool) -> str:
+    """Which of the groups that are left the process runs that is, or is not, the one that waits."""
+
+    def rank(group: str) -> tuple[bool, int, int]:
+        known = WAITING if group in WAITING else COMPUTING
+        place = known.index(group) if group in known else len(known)
+        return (known is WAITING) is waits, -place, len(groups[group])
+
+    return max(groups, key=rank)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Distribute by groups, unless the command line says how."""
@@ -58,18 +78,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     from xdist.scheduler import LoadScopeScheduling
 
-    class LongestFirst(LoadScopeScheduling):
-        """Groups instead of scopes, in the order of their length as far as it is known."""
+    class ByGroups(LoadScopeScheduling):
+        """Groups instead of scopes, each to whom it suits."""
 
         def _split_scope(self, nodeid: str) -> str:
             return group_of(nodeid)
 
         def _assign_work_unit(self, node: Any) -> None:
-            self.workqueue.move_to_end(max(self.workqueue, key=self._weight), last=False)
+            group = next_group(self.workqueue, waits=node is self.nodes[0])
+            self.workqueue.move_to_end(group, last=False)
             super()._assign_work_unit(node)
 
-        def _weight(self, group: str) -> tuple[int, int]:
-            place = LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST)
-            return -place, len(self.workqueue[group])
-
-    return LongestFirst(config, log)
+    return ByGroups(config, log)

@@ -21,6 +21,7 @@ from api.openapi.examples import example_of
 from api.openapi.jobs import CONTROL
 from api.openapi.others import OTHERS
 from api.openapi.platform_bulk import PLATFORM_BULK
+from api.openapi.platform_exports import PLATFORM_EXPORTS
 from api.openapi.platform_files import PLATFORM_FILES
 from api.openapi.platform_records import PLACES as OF_PLATFORM
 from api.openapi.platform_records import PLATFORM_RECORDS
@@ -42,6 +43,7 @@ TOLD: Mapping[tuple[str, str], Told] = {
     **PLATFORM_RECORDS,
     **PLATFORM_BULK,
     **PLATFORM_FILES,
+    **PLATFORM_EXPORTS,
     **PLATFORM_REPORTS,
     **OTHERS,
 }

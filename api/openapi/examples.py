@@ -13,6 +13,7 @@ from api.documents import event_document, job_document, links, progress_document
 from api.openapi import answers, installation
 from api.openapi.moments import BEGIN, JOB, KEY
 from api.openapi.platform_bulk import platform_bulk
+from api.openapi.platform_exports import platform_exports
 from api.openapi.platform_files import platform_files
 from api.openapi.platform_records import platform_records
 from api.openapi.platform_reports import platform_reports
@@ -51,6 +52,7 @@ def _by_model() -> dict[type[BaseModel], BaseModel]:
         *platform_records(),
         *platform_bulk(),
         *platform_files(),
+        *platform_exports(),
         *platform_reports(),
     )
     return {type(each): each for each in found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -24,15 +25,24 @@ from api.openapi.telling import (
 )
 from api.openapi.watching import EVENTS_OF_JOB, NOT_SHOWN, SHOWN_OF_JOB
 from api.parameters import MAX_ID
+from api.systems.annotations.alerts import MemoryAlert
 from api.systems.annotations.asked import MAX_WORDS
 from api.systems.annotations.bulk import KINDS, LOG_INTERVAL, MAX_HISTORY, MAX_INTERVAL
-from api.systems.annotations.bulk_bodies import Creates, Deletes, Updates
+from api.systems.annotations.bulk_bodies import (
+    BoxDeletes,
+    BoxUpdates,
+    Bulk,
+    Creates,
+    Deletes,
+    Updates,
+)
 from api.systems.annotations.operation_documents import OPERATIONS, SOCKET, links
 from domain.events import JobStatus
 from domain.values import Value
 
 TAG: Final = "Bulk operations"
 _BATCH: Final = "/api/v1/batch/annotations"
+_BOXES: Final = "/api/v1/batch/boxes"
 ONE: Final = f"{OPERATIONS}/{{operation_id}}"
 _EACH = Field(description="Each as its operation wants it (GET /api/v1/operations).")
 
@@ -45,6 +55,18 @@ class NewAnnotations(Creates):
 
 class ChangedAnnotations(Updates):
     """Annotations to change: ``updates`` of each, or ``set`` for all that the filter matches."""
+
+    updates: Annotated[tuple[Any, ...] | None, _EACH] = None
+
+
+class NewBoxes(Bulk):
+    """Boxes to create."""
+
+    boxes: Annotated[tuple[Any, ...], _EACH]
+
+
+class ChangedBoxes(BoxUpdates):
+    """Boxes to change: ``updates`` of each, or ``set`` for all that the filter matches."""
 
     updates: Annotated[tuple[Any, ...] | None, _EACH] = None
 
@@ -120,6 +142,13 @@ class ProgressHistory(Value):
     items: tuple[Snapshot, ...]
 
 
+SHOWN_OF_OPERATION: Final = {
+    **SHOWN_OF_JOB,
+    200: replace(SHOWN_OF_JOB[200], live=(*SHOWN_OF_JOB[200].live, MemoryAlert)),
+}
+"""The events of a job, and that a worker has passed its memory budget meanwhile."""
+
+
 def platform_bulk() -> Iterator[BaseModel]:
     """An answer of each kind."""
     figures: dict[str, Any] = {"total": 2, "processed": 0, "succeeded": 0, "failed": 0}
@@ -156,6 +185,14 @@ def platform_bulk() -> Iterator[BaseModel]:
     )
     yield BulkOperations(items=(listed,), total=1, limit=100, offset=0)
     shot = Snapshot(**figures, **rates, at=BEGIN, status=JobStatus.PENDING, progress_percentage=0.0)
+    yield MemoryAlert(
+        operation_id=1,
+        worker="far-0123",
+        host="far",
+        memory_bytes=900_000_000,
+        threshold_bytes=800_000_000,
+        at=BEGIN,
+    )
     yield ProgressHistory(operation_id=1, db_log_interval=LOG_INTERVAL, items=(shot,))
 
 
@@ -233,6 +270,40 @@ PLATFORM_BULK: Final[Mapping[tuple[str, str], Told]] = {
             "all that match": {"project_id": 1, "filter": {"created_by": "model-7"}},
         },
     ),
+    ("POST", f"{_BOXES}/create"): _submit(
+        "createBoxes",
+        "New boxes on the images of a project.\n\nTakes the role `annotator`.",
+        NewBoxes,
+        {
+            "one": {
+                "project_id": 1,
+                "boxes": [{"image_id": 1, "label_id": 1, "bbox": [10, 20, 30, 40]}],
+            }
+        },
+    ),
+    ("PUT", f"{_BOXES}/update"): _submit(
+        "updateBoxes",
+        "Other values for boxes, each by its id, or all that a filter matches now.\n\n"
+        "Takes the role `annotator`.",
+        ChangedBoxes,
+        {
+            "each": {"project_id": 1, "updates": [{"id": 1, "bbox": [10, 20, 31, 40]}]},
+            "all that match": {
+                "project_id": 1,
+                "filter": {"image_id": 1, "confidence_max": 0.3},
+                "set": {"label_id": 2},
+            },
+        },
+    ),
+    ("DELETE", f"{_BOXES}/delete"): _submit(
+        "deleteBoxes",
+        "Delete boxes by their ids, or all that a filter matches now.\n\nTakes the role `manager`.",
+        BoxDeletes,
+        {
+            "these": {"project_id": 1, "ids": [1, 2]},
+            "all that match": {"project_id": 1, "filter": {"created_by": "model-7"}},
+        },
+    ),
     ("GET", OPERATIONS): Told(
         name="listOperationsOfPlatform",
         tag=TAG,
@@ -275,7 +346,7 @@ PLATFORM_BULK: Final[Mapping[tuple[str, str], Told]] = {
         name="readOperationEvents",
         tag=TAG,
         parameters=EVENTS_OF_JOB,
-        answers=SHOWN_OF_JOB,
+        answers=SHOWN_OF_OPERATION,
         problems=("record_not_found", "job_not_found", *NOT_SHOWN),
     ),
     ("DELETE", f"{ONE}/cancel"): Told(

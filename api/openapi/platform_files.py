@@ -1,4 +1,4 @@
-"""Platform files: what is said of the routes by which texts come in as files."""
+"""Platform files: what is said of the routes by which texts and images come in as files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from api.openapi.platform_bulk import (
     platform_bulk,
 )
 from api.openapi.telling import Answer, Body, Parameter, Told
-from api.systems.annotations.importing import IMPORT, Imports
+from api.systems.annotations.importing import IMPORT, IMPORT_IMAGES, Imports
 from api.systems.annotations.operation_documents import links
 from domain.systems.annotations.formats.contract import Subject
 from domain.systems.annotations.formats.registry import FORMATS
@@ -43,10 +43,15 @@ class RejectedPiece(Value):
 
 
 class ImportedFile(Value):
-    """What a file had: how many texts and annotations, and the first of what was rejected."""
+    """What a file had: how many texts or images, with so many annotations, and what was rejected.
 
+    ``encoding`` is that of texts; files of images tell it themselves. Of what was rejected
+    the first pieces are here.
+    """
+
+    subject: Subject
     format: str
-    encoding: str
+    encoding: str | None
     accepted: int
     annotations: int
     rejected: int
@@ -69,9 +74,7 @@ class ImportReport(Value):
 
 _REJECTED: Final = '{"content": \n'
 _FILES: Final = {
-    form.media_type: "[]" if form.media_type == JSON else _REJECTED
-    for form in FORMATS
-    if form.subject is Subject.TEXT
+    form.media_type: "[]" if form.media_type == JSON else _REJECTED for form in FORMATS
 }
 
 
@@ -82,6 +85,7 @@ def platform_files() -> Iterator[BaseModel]:
     )
     yield piece
     file = ImportedFile(
+        subject=Subject.TEXT,
         format="jsonl",
         encoding="utf-8",
         accepted=2,
@@ -97,30 +101,32 @@ def platform_files() -> Iterator[BaseModel]:
     yield ImportReport(operation_id=1, file=file)
 
 
+RANGE: Final = Parameter(
+    name="Range",
+    about="Some bytes of it, as `bytes=0-999`; with several ranges it is sent whole.",
+    schema={"type": "string"},
+    place="header",
+)
 _FOUND: Final = {"operation_id": "$response.body#/operation_id"}
 _READ: Final = ("record_not_found", "role_lacking")
 
-PLATFORM_FILES: Final[Mapping[tuple[str, str], Told]] = {
-    ("POST", IMPORT): Told(
-        name="importTexts",
+_DATA_SET: Final = (
+    '{"images": [{"id": 1, "file_name": "a.jpg", "width": 640, "height": 480}], '
+    '"annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 40]}], '
+    '"categories": [{"id": 1, "name": "dog"}]}\n'
+)
+
+
+def _import(name: str, about: str, example: Mapping[str, Any]) -> Told:
+    return Told(
+        name=name,
         tag=TAG,
-        about="Import the texts of a file, each with its annotations, as a job.\n\n"
+        about=f"{about}\n\n"
         "It is answered when the file is read: what cannot be taken of it is told by line, and "
         "kept as a file of the same format. Takes the role `manager`, and one of the headers "
         "`Authorization` and `Idempotency-Key`.",
         parameters=(KEY,),
-        body=Body(
-            model=ImportForm,
-            required=True,
-            form=True,
-            examples={
-                "one": {
-                    "project_id": 1,
-                    "auto_detect_labels": True,
-                    "file": '{"content": "Ada wrote to Charles."}\n',
-                }
-            },
-        ),
+        body=Body(model=ImportForm, required=True, form=True, examples={"one": example}),
         answers={
             202: Answer(
                 about="The operation; its job goes on by itself.",
@@ -130,6 +136,25 @@ PLATFORM_FILES: Final[Mapping[tuple[str, str], Told]] = {
             )
         },
         problems=(*SUBMITTED, "file_refused", "too_many_uploads"),
+    )
+
+
+PLATFORM_FILES: Final[Mapping[tuple[str, str], Told]] = {
+    ("POST", IMPORT): _import(
+        "importTexts",
+        "Import the texts of a file, each with its annotations, as a job; or images with their "
+        "boxes, when that is what the file has.",
+        {
+            "project_id": 1,
+            "auto_detect_labels": True,
+            "file": '{"content": "Ada wrote to Charles."}\n',
+        },
+    ),
+    ("POST", IMPORT_IMAGES): _import(
+        "importImages",
+        "Import the images of a file, each with its boxes, as a job. An image of that file name "
+        "that the project has already is given the boxes that it lacks.",
+        {"project_id": 1, "auto_detect_labels": True, "file": _DATA_SET},
     ),
     ("GET", f"{ONE}/import"): Told(
         name="showImport",
@@ -142,12 +167,7 @@ PLATFORM_FILES: Final[Mapping[tuple[str, str], Told]] = {
         tag=TAG,
         parameters=(
             IF_NONE_MATCH,
-            Parameter(
-                name="Range",
-                about="Some bytes of it, as `bytes=0-999`; with several ranges it is sent whole.",
-                schema={"type": "string"},
-                place="header",
-            ),
+            RANGE,
         ),
         answers={
             **{

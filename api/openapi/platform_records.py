@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any, Final
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel
 
 from api.openapi.common import INSISTING
 from api.openapi.moments import BEGIN
+from api.openapi.platform_models import (
+    GONE,
+    MODELS,
+    PAGES,
+    Annotation,
+    FieldMapping,
+    Image,
+    Label,
+    ListedText,
+    MarkedBox,
+    Member,
+    Project,
+    Text,
+    ValidationRule,
+    ValidationThresholds,
+    several,
+    title,
+)
 from api.openapi.telling import (
     MOMENT,
     Answer,
@@ -26,137 +43,15 @@ from api.systems.annotations.asked import MAX_OFFSET, MAX_PAGE, MAX_WORDS, PAGE
 from api.systems.annotations.records import PROJECTS_PATH
 from api.systems.annotations.wire import changed_body, new_body
 from domain.systems.annotations.kinds import IN_PROJECTS, KINDS, PROJECTS, TEXTS, Kind
-from domain.systems.annotations.models import Box, Metadata, Polygon
 from domain.systems.annotations.roles import ProjectRole
-from domain.values import Value
+from domain.systems.annotations.validation.definitions import Regex
+from domain.systems.annotations.validation.issues import Severity
+from domain.systems.annotations.validation.thresholds import Adjustable, Weight
 from streams.systems.annotations.reading import FILTERS
 
 TAG: Final = "Projects"
 _ONE_PROJECT: Final = f"{PROJECTS_PATH}/{{project_id}}"
 
-
-class Stamps(Value):
-    """Who made a record and who changed it last; its version goes up with every change."""
-
-    version: int
-    created_by: str
-    created_at: datetime
-    updated_by: str | None
-    updated_at: datetime | None
-
-
-class Project(Stamps):
-    """A project."""
-
-    project_id: int
-    name: str
-    description: str
-
-
-class OfProject(Stamps):
-    """What belongs to a project."""
-
-    project_id: int
-
-
-class ListedText(OfProject):
-    """A text in a list: its beginning, and how many characters it has."""
-
-    text_id: int
-    excerpt: str
-    length: int
-    metadata: Metadata
-
-
-class Text(OfProject):
-    """A text; places in it count Unicode code points."""
-
-    text_id: int
-    content: str
-    metadata: Metadata
-
-
-class Label(OfProject):
-    """A label; exports number labels by their order, and by age where it is the same."""
-
-    label_id: int
-    name: str
-    colour: str
-    hotkey: str | None
-    order: int
-
-
-class Member(OfProject):
-    """Somebody who takes part, and as what."""
-
-    member_id: int
-    subject: str
-    role: ProjectRole
-
-
-class Image(OfProject):
-    """An image by its file's name and its size in pixels."""
-
-    image_id: int
-    file_name: str
-    width: int
-    height: int
-    metadata: Metadata
-
-
-class Marked(OfProject):
-    """What a label is put on."""
-
-    id: int
-    label_id: int
-    confidence_score: float | None
-    metadata: Metadata
-
-
-class Annotation(Marked):
-    """A span of a text; the end is not included."""
-
-    text_id: int
-    start_char: int
-    end_char: int
-    selected_text: str
-
-
-class MarkedBox(Marked):
-    """A part of an image: x, y, width, height in pixels."""
-
-    image_id: int
-    bbox: Box
-    polygon: Polygon | None
-
-
-MODELS: Final[Mapping[str, type[BaseModel]]] = {
-    "projects": Project,
-    "texts": Text,
-    "labels": Label,
-    "members": Member,
-    "images": Image,
-    "annotations": Annotation,
-    "boxes": MarkedBox,
-}
-
-
-def _page(kind: Kind) -> type[BaseModel]:
-    listed: Any = ListedText if kind is TEXTS else MODELS[kind.name]
-    fields: dict[str, Any] = {
-        "items": (tuple[listed, ...], ...),
-        **dict.fromkeys(("total", "limit", "offset"), (int, ...)),
-    }
-    return create_model(f"PageOf{kind.name.title()}", __base__=Value, **fields)
-
-
-def _gone(kind: Kind) -> type[BaseModel]:
-    fields: dict[str, Any] = {kind.key: (int, ...), "deleted": (bool, ...)}
-    return create_model(f"Deleted{kind.one.title()}", __base__=Value, **fields)
-
-
-PAGES: Final = {kind.name: _page(kind) for kind in KINDS}
-GONE: Final = {kind.name: _gone(kind) for kind in KINDS}
 
 _STAMPS: Final[dict[str, Any]] = {
     "version": 1,
@@ -166,12 +61,19 @@ _STAMPS: Final[dict[str, Any]] = {
     "updated_at": None,
 }
 _OF: Final[dict[str, Any]] = {**_STAMPS, "project_id": 1}
+_NO_DIGITS: Final[Regex] = {
+    "kind": "regex",
+    "field": "selected_text",
+    "pattern": "[0-9]",
+    "negate": True,
+}
 _EXAMPLES: Final[Mapping[str, BaseModel]] = {
     "projects": Project(**_OF, name="letters", description=""),
     "texts": Text(**_OF, text_id=1, content="Ada wrote to Charles.", metadata={}),
     "labels": Label(**_OF, label_id=1, name="PERSON", colour="", hotkey="p", order=0),
     "members": Member(**_OF, member_id=1, subject="grace", role=ProjectRole.ANNOTATOR),
     "images": Image(**_OF, image_id=1, file_name="a.png", width=640, height=480, metadata={}),
+    "mappings": FieldMapping(**_OF, mapping_id=1, name="reviews", mapping={"content": "body"}),
     "annotations": Annotation(
         **_OF,
         id=1,
@@ -193,6 +95,25 @@ _EXAMPLES: Final[Mapping[str, BaseModel]] = {
         bbox=(10, 20, 100, 50),
         polygon=None,
     ),
+    "validation_rules": ValidationRule(
+        **_OF,
+        rule_id=1,
+        name="no_digits",
+        definition=_NO_DIGITS,
+        severity=Severity.ERROR,
+        enabled=True,
+        message="",
+        labels=("PERSON",),
+    ),
+    "validation_thresholds": ValidationThresholds(
+        **_OF,
+        threshold_id=1,
+        threshold=0.5,
+        min_confidence=0.3,
+        max_span=1000,
+        allow_overlaps=True,
+        severities={Adjustable.CUT_WORD: Weight.ERROR},
+    ),
 }
 _NEW: Final[Mapping[str, dict[str, Any]]] = {
     "projects": {"name": "letters"},
@@ -200,8 +121,14 @@ _NEW: Final[Mapping[str, dict[str, Any]]] = {
     "labels": {"name": "PERSON", "hotkey": "p"},
     "members": {"subject": "grace", "role": "annotator"},
     "images": {"file_name": "a.png", "width": 640, "height": 480},
+    "mappings": {
+        "name": "reviews",
+        "mapping": {"content": "review.body", "key": {"template": "{source}-{id}"}},
+    },
     "annotations": {"text_id": 1, "start_char": 0, "end_char": 3, "label": "PERSON"},
     "boxes": {"image_id": 1, "label": "PERSON", "bbox": [10, 20, 100, 50]},
+    "validation_rules": {"name": "no_digits", "definition": _NO_DIGITS, "labels": ["PERSON"]},
+    "validation_thresholds": {"threshold": 0.5, "severities": {"cut_word": "error"}},
 }
 _CHANGED: Final[Mapping[str, dict[str, Any]]] = {
     "projects": {"description": "of the 19th century"},
@@ -209,8 +136,11 @@ _CHANGED: Final[Mapping[str, dict[str, Any]]] = {
     "labels": {"order": 2},
     "members": {"role": "manager"},
     "images": {"width": 1280},
+    "mappings": {"mapping": {"content": "text"}},
     "annotations": {"confidence_score": 1},
     "boxes": {"bbox": [0, 0, 10, 10]},
+    "validation_rules": {"enabled": False},
+    "validation_thresholds": {"allow_overlaps": False},
 }
 
 
@@ -261,20 +191,16 @@ PLACES: Final = {
 """What stands in the braces of the paths."""
 
 
-def _title(kind: Kind) -> str:
-    return {"annotations": "Annotation", "boxes": "Box"}.get(kind.name, kind.one.title())
-
-
 def _links(kind: Kind) -> dict[str, dict[str, str]]:
     """Where to go on from a new record."""
     given = {"project_id": "$response.body#/project_id"}
     if kind is not PROJECTS:
         given[f"{kind.one}_id"] = f"$response.body#/{kind.key}"
-    return {f"{verb}{_title(kind)}": given for verb in ("show", "change", "delete")}
+    return {f"{verb}{title(kind)}": given for verb in ("show", "change", "delete")}
 
 
 def _all(kind: Kind, path: str) -> Iterator[tuple[tuple[str, str], Told]]:
-    model, name = MODELS[kind.name], kind.name.title()
+    model, name = MODELS[kind.name], several(kind)
     first: tuple[str, ...] = () if kind is PROJECTS else ("record_not_found",)
     filters = (query(each, *_SAID[each]) for each in FILTERS[kind.name])
     about = "The projects that the caller may see." if kind is PROJECTS else ""
@@ -283,7 +209,7 @@ def _all(kind: Kind, path: str) -> Iterator[tuple[tuple[str, str], Told]]:
         Told(
             name=f"list{name}",
             tag=TAG,
-            about=about or f"The {kind.name} of a project that meet all filters.",
+            about=about or f"The {kind.path} of a project that meet all filters.",
             parameters=(*filters, *PAGING),
             answers={200: Answer(about="A page.", model=PAGES[kind.name])},
             problems=first,
@@ -292,7 +218,7 @@ def _all(kind: Kind, path: str) -> Iterator[tuple[tuple[str, str], Told]]:
     yield (
         ("POST", path),
         Told(
-            name=f"create{_title(kind)}",
+            name=f"create{title(kind)}",
             tag=TAG,
             about=f"A new {kind.one}.\n\nTakes the role `{kind.writing}` in the project."
             if kind is not PROJECTS
@@ -307,11 +233,11 @@ def _all(kind: Kind, path: str) -> Iterator[tuple[tuple[str, str], Told]]:
 
 
 def _one(kind: Kind, path: str) -> Iterator[tuple[tuple[str, str], Told]]:
-    model, title = MODELS[kind.name], _title(kind)
+    model, called = MODELS[kind.name], title(kind)
     yield (
         ("GET", path),
         Told(
-            name=f"show{title}",
+            name=f"show{called}",
             tag=TAG,
             about=f"One {kind.one}.",
             answers={200: Answer(about=f"The {kind.one}.", model=model)},
@@ -321,7 +247,7 @@ def _one(kind: Kind, path: str) -> Iterator[tuple[tuple[str, str], Told]]:
     yield (
         ("PATCH", path),
         Told(
-            name=f"change{title}",
+            name=f"change{called}",
             tag=TAG,
             about=f"What the body names of a {kind.one} is different from now on.\n\n"
             f"Takes the role `{kind.writing}` in the project.",
@@ -334,7 +260,7 @@ def _one(kind: Kind, path: str) -> Iterator[tuple[tuple[str, str], Told]]:
     yield (
         ("DELETE", path),
         Told(
-            name=f"delete{title}",
+            name=f"delete{called}",
             tag=TAG,
             about=f"The {kind.one} is no more; refused while others refer to it.\n\n"
             f"Takes the role `{kind.writing}` in the project.",
@@ -352,8 +278,8 @@ PLATFORM_RECORDS: Final[Mapping[tuple[str, str], Told]] = {
         route: told
         for kind in IN_PROJECTS
         for route, told in (
-            *_all(kind, f"{_ONE_PROJECT}/{kind.name}"),
-            *_one(kind, f"{_ONE_PROJECT}/{kind.name}/{{{kind.one}_id}}"),
+            *_all(kind, f"{_ONE_PROJECT}/{kind.path}"),
+            *_one(kind, f"{_ONE_PROJECT}/{kind.path}/{{{kind.one}_id}}"),
         )
     },
 }

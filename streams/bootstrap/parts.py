@@ -141,7 +141,7 @@ class Readers:
             database=base.database,
             recorder=base.recorder,
             mapper=base.jobs.job_mapper,
-            send=send,
+            send=send.together,
             failpoints=base.failpoints,
         )
         self._projector = Projector(

@@ -1,15 +1,41 @@
-"""Redriving: the verb that sends dead letters again."""
+"""Redriving: the verbs that list dead letters, and send them again."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from typing import Annotated
 
 import typer
 
 from streams.cli.options import FLAG, AsJson
-from streams.cli.output import emit, say
+from streams.cli.output import emit, plain, say
 from streams.cli.scaling import Broker
+
+
+def letters(*, broker: Broker = None, as_json: AsJson = False) -> None:
+    """List dead letters by code and topic, the most first, each with its latest cause.
+
+    Letters stay for as long as their topic keeps them: what was sent again is still listed.
+    """
+    import asyncio
+
+    from streams.redriving import list_all
+    from streams.settings import load
+
+    logging.getLogger().addHandler(logging.NullHandler())
+    found = asyncio.run(list_all(load(broker=broker).broker))
+    if as_json:
+        groups = [dataclasses.asdict(group) for group in found.groups]
+        emit({"groups": groups, "others": found.others})
+        return
+    for group in found.groups:
+        print(plain(f"{group.code}  {group.topic}  {group.letters}"))
+        print(plain(f"  {group.reason} ({group.key}, at {group.place})"))
+    if found.others:
+        say(f"{found.others} more are no letters of ours, or of too many kinds to be told apart")
+    if not found.groups:
+        say("there are no dead letters")
 
 
 def redrive(
@@ -40,6 +66,7 @@ def redrive(
 
     \b
     Examples:
+      countermand topics letters
       countermand topics redrive --code unsupported_version --dry-run
       countermand topics redrive --code unsupported_version --limit 100
     """

@@ -97,6 +97,7 @@ def grow(
         say(f"grown to {partitions}: {', '.join(grown)}" if grown else "all have that many")
 
 
+app.command()(redriving.letters)
 app.command()(redriving.redrive)
 
 

@@ -27,7 +27,7 @@ from streams.stores.schema import (
     planned_jobs,
     uploads,
 )
-from streams.stores.schema_items import item_keys, repeated_items
+from streams.stores.schema_items import item_keys, item_marks, repeated_items
 from streams.stores.schema_keeping import archives
 from streams.stores.schema_outside import compensations
 from streams.stores.sealing import AES_GCM
@@ -63,6 +63,7 @@ _GIVEN_UP: Sequence[tuple[Table, int]] = (
     (compensations, 500),
     (repeated_items, 1000),
     (plan_targets, 1000),
+    (item_marks, 1000),
     (item_keys, 1000),
     (payloads, 20),
     (payload_keys, 500),

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, select, update
 
 from streams.stores.decisions import insert_ignore
+from streams.stores.job_parts import remove_parts
 from streams.stores.schema_files import job_file_pieces as pieces
 from streams.stores.schema_files import job_files as files
 
 PIECE: int = 256 * 1024
 """Bytes of each piece but the last."""
-MAX_FILE: int = 256 * 1024 * 1024
+MAX_SECONDS: int = 30 * 86400
+"""How long a file of a job is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,13 @@ def begin(connection: Connection, file: JobFile) -> None:
     """A file that is to be written; nothing happens where the job has one of that role."""
     values = {name: getattr(file, name) for name in JobFile.__dataclass_fields__}
     connection.execute(insert_ignore(connection, files).values(values))
+
+
+def begun(connection: Connection, file: JobFile) -> JobFile:
+    """As ``begin``; the file as it stands, which may have been begun before."""
+    begin(connection, file)
+    mine = (files.c.job_id == file.job_id, files.c.role == file.role)
+    return JobFile(*connection.execute(select(*_COLUMNS).where(*mine)).one())
 
 
 def add(connection: Connection, file: JobFile, first: int, data: list[bytes]) -> bool:
@@ -93,7 +102,8 @@ def piece_of(connection: Connection, file: JobFile, number: int) -> bytes | None
 
 
 def remove_of(connection: Connection, job_id: str) -> None:
-    """All files of a job."""
+    """All files of a job, and what it has made for one."""
+    remove_parts(connection, job_id)
     for table in (pieces, files):
         connection.execute(delete(table).where(table.c.job_id == job_id))
 

@@ -119,11 +119,17 @@ def encode_results(
 
 
 def encode_plan(
-    items: Ranges, verdicts: Sequence[Result], changes: Mapping[int, Any], *, duration_ms: float
+    items: Ranges,
+    verdicts: Sequence[Result],
+    changes: Mapping[int, Any],
+    *,
+    duration_ms: float,
+    read: bool = False,
 ) -> Ledger:
     """The ledger of a chunk of a dry run; ``changes`` by position.
 
-    What an operation would answer is left out: it would tell of what has never happened.
+    What an operation would answer is left out: it would tell of what has never happened. Not so
+    with one that only reads (``read``): it has read that.
     """
     letters: list[str] = []
     planned: list[Any] = []
@@ -140,6 +146,8 @@ def encode_plan(
             letters.append("k")
             reasons.append([index, verdict.reason])
     columns = {"changes": planned, "faults": faults, "reasons": reasons, "durations": duration_ms}
+    if read:
+        columns["answers"] = [each.result for each in verdicts if isinstance(each, Done)]
     return _packed(items, "".join(letters), columns)
 
 
@@ -216,6 +224,7 @@ def entries(data: bytes, first: int = 0, end: int = EVERY) -> Iterator[LedgerEnt
     reasons = dict(document.get("reasons") or ())
     conflicts = {row[0]: row[1:] for row in document.get("conflicts") or ()}
     changes = iter(document.get("changes") or ())
+    answers = iter(document.get("answers") or ())
     durations = document["durations"]
     worked = "results" in document
     for index, position in enumerate(Ranges.from_spans(document["items"])):
@@ -226,12 +235,13 @@ def entries(data: bytes, first: int = 0, end: int = EVERY) -> Iterator[LedgerEnt
             (next(results, None), next(scores, None)) if letter == "s" and worked else (None, None)
         )
         change = next(changes) if letter == "p" else None
+        answer = next(answers, None) if letter == "p" else None
         if not first <= position < end:
             continue
         if letter == "s" and worked:
             yield LedgerEntry(position, status, result, score, duration)
         elif letter == "p":
-            yield LedgerEntry(position, status, changes=change)
+            yield LedgerEntry(position, status, answer, changes=change)
         elif letter in "fu":
             code, message, pointer, retryable, *details = failed[index]
             known = details[0] if details else None

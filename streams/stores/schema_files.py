@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, 
 
 from streams.stores.schema import metadata
 
-__all__ = ["job_file_pieces", "job_files", "metadata"]
+__all__ = ["job_file_pieces", "job_files", "job_parts", "metadata"]
 
 job_files = Table(
     "job_files",
@@ -36,3 +36,15 @@ job_file_pieces = Table(
     Column("data", LargeBinary, nullable=False),
 )
 """What is in them; each piece but the last has the same size."""
+
+job_parts = Table(
+    "job_parts",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("created_at", Double, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("job_parts_created", "created_at"),
+)
+"""What jobs have made of their items, compressed, until a file is put together of it; a part is
+known by the first of its items."""

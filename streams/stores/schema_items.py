@@ -6,7 +6,7 @@ from sqlalchemy import Column, Integer, LargeBinary, String, Table
 
 from streams.stores.schema import metadata
 
-__all__ = ["item_keys", "metadata", "repeated_items"]
+__all__ = ["item_keys", "item_marks", "metadata", "repeated_items"]
 
 item_keys = Table(
     "item_keys",
@@ -27,3 +27,13 @@ repeated_items = Table(
     sqlite_with_rowid=False,
 )
 """Items of a job that are skipped, each with the position of the one that stands for it."""
+
+item_marks = Table(
+    "item_marks",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("mark", String(200), primary_key=True),
+    Column("position", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What items of a job have said of themselves, each with the first that has said it."""

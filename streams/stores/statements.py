@@ -190,7 +190,10 @@ def run_sql_many(connection: Connection, sql: str, given: Sequence[Any]) -> None
 
 
 def _rows(cursor: Any) -> list[Row]:
-    return list(cursor.fetchall()) if cursor.description else []
+    # PostgreSQL's client makes a description anew each time that it is asked for.
+    result = getattr(cursor, "pgresult", None)
+    has_rows = cursor.description if result is None else result.nfields
+    return list(cursor.fetchall()) if has_rows else []
 
 
 def _begin(connection: Connection) -> None:

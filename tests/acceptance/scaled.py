@@ -118,6 +118,7 @@ def scaled(folder: Path, postgres: PostgresServer, **variables: str) -> Iterator
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
     with running_kafka() as kafka:
         create = ("topics", "create", "--partitions", str(PARTITIONS), "--broker", kafka.url)
+        # In a process of its own, which finds the plug-ins that the variables name.
         assert countermand(*create, **variables).returncode == 0
         stack = Scaled(folder, postgres.url(name), kafka.url, **variables)
         try:

@@ -6,22 +6,16 @@ Tests share one, so none may expect it to be empty, and each names its own jobs 
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
 import subprocess
-import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
-from unittest import mock
 
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from streams.cli.main import main
-from tests.acceptance.commands import environment
+from tests.acceptance.commands import asked
 from tests.proof.figures import tell
 
 
@@ -85,29 +79,8 @@ class Stack(ABC):
     def ask(
         self, *arguments: str, given: str = "", **more: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a verb that speaks to it, in this very process, which is quick.
-
-        ``more`` are variables beside the server's address.
-        """
-        words = ["countermand", *arguments]
-        variables = environment(COUNTERMAND_URL=self.url, **more)
-        out, err = io.TextIOWrapper(io.BytesIO()), io.StringIO()
-        with (
-            mock.patch.multiple(
-                sys, argv=words, stdin=io.TextIOWrapper(io.BytesIO(given.encode()))
-            ),
-            mock.patch.dict(os.environ, variables, clear=True),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            try:
-                main()
-                code = 0
-            except SystemExit as ended:
-                code = int(ended.code or 0)
-        out.flush()
-        out.seek(0)
-        return subprocess.CompletedProcess(words, code, out.read(), err.getvalue())
+        """Run a verb that speaks to it; ``more`` are variables beside the server's address."""
+        return asked(*arguments, given=given, COUNTERMAND_URL=self.url, **more)
 
     def json(self, *arguments: str) -> Any:
         """The one JSON document that a verb prints; it must succeed."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.commands import countermand
 from tests.acceptance.conftest import _SERVICES, _STACKS
 from tests.acceptance.embedded import serving
 from tests.acceptance.scaled import scaled
@@ -40,7 +39,7 @@ def careful(
 
 def _said(stack: Stack, actor: str, *words: str) -> Any:
     """What a verb prints; a refusal is its words."""
-    ended = countermand(*words, "--json", COUNTERMAND_URL=stack.url, COUNTERMAND_ACTOR=actor)
+    ended = stack.ask(*words, "--json", COUNTERMAND_ACTOR=actor)
     return json.loads(ended.stdout) if ended.returncode == 0 else ended.stderr
 
 
@@ -62,7 +61,7 @@ def test_a_large_job_waits_for_somebody_else(careful: Stack, tmp_path: Path) -> 
     assert careful.rows("SELECT 1 FROM chunks WHERE job_id = :job", job=job["job_id"]) == []
 
     _said(careful, "grace", "approve", job["job_id"], "--reason", "counted them")
-    ended = countermand("watch", job["job_id"], COUNTERMAND_URL=careful.url)
+    ended = careful.ask("watch", job["job_id"])
     assert ended.returncode == 0, ended.stderr
     rows = careful.rows(
         "SELECT actor FROM events WHERE job_id = :job AND alias = 'job.approved'", job=job["job_id"]

@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from tests.acceptance.bad_input import Site, problem, site
-from tests.acceptance.commands import countermand, refused
+from tests.acceptance.commands import asked, countermand, refused
 from tests.acceptance.embedded import Server
 from tests.acceptance.plugins import crash_plugin
 from tests.crash.client import JOBS, Answer
@@ -126,7 +126,7 @@ def test_a_full_disk_acknowledges_nothing_and_the_work_goes_on(
         for job_id in acknowledged:
             assert running.client.settle(job_id, 10)["counts"]["succeeded"] == 100
         assert running.server.stop() == 0
-        checked = countermand("audit", "verify", "--data-dir", str(data_dir))
+        checked = asked("audit", "verify", "--data-dir", str(data_dir))
         assert checked.returncode == 0, checked.stderr
         assert "request_failed" not in running.log
 

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.acceptance.commands import countermand, refused
+from tests.acceptance.commands import asked, countermand, refused
 from tests.acceptance.embedded import Server, serving
 from tests.unit.streams.identity.signing import token
 
@@ -65,7 +65,7 @@ def test_secrets_stay_where_they_are(server: Server) -> None:
     """After a day of tokens and keys none is in a log, an event, an answer or a file."""
     words = ("token", "ada", "--tenant", "acme", "--role", "admin")
     secret = str(server.data_dir.parent / "secret")
-    ada = countermand(*words, COUNTERMAND_TOKEN_SECRET_FILE=secret).stdout.strip()
+    ada = asked(*words, COUNTERMAND_TOKEN_SECRET_FILE=secret).stdout.strip()
     grace = _token(server, "grace", "approver")
     made = _said(server, ada, *("key", "create", "importer", "--role", "editor"))
     key, key_id = made["key"], made["key_id"]

@@ -1,4 +1,4 @@
-"""Files imported on a whole installation: two at once, and what was rejected until nothing is."""
+"""Files on a whole installation: two at once come in, what was rejected after them, and all out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.acceptance.test_platform import Platform
 
 WITHIN = 60.0
 COUNT = 1000
+IMAGES = 300
 IMPORT = "/api/v1/batch/text/import"
 
 
@@ -37,9 +38,11 @@ def letters(name: str, *, broken_every: int) -> bytes:
     ).encode()
 
 
-async def imported(session: aiohttp.ClientSession, project: int, data: bytes, key: str) -> Any:
+async def imported(
+    session: aiohttp.ClientSession, project: int, data: bytes, key: str, suffix: str = "jsonl"
+) -> Any:
     form = aiohttp.FormData({"project_id": str(project), "auto_detect_labels": "true"})
-    form.add_field("file", data, filename=f"{key}.jsonl")
+    form.add_field("file", data, filename=f"{key}.{suffix}")
     async with session.post(IMPORT, data=form, headers={"Idempotency-Key": key}) as response:
         assert response.status == 202, await response.text()
         return await response.json()
@@ -74,9 +77,56 @@ async def test_two_files_at_once_and_their_rejects_until_nothing_is_missing(stac
             "THING a",
             "THING b",
         }
+        body = {"project_id": platform.number, "format": "jsonl"}
+        export = await platform.ask("POST", "/api/v1/batch/export", body, 202)
+        kind, told = await platform.followed(export["operation_id"])
+        assert (kind, told["succeeded"]) == ("operation_completed", 2 * COUNT + 1)
+        async with session.get(export["links"]["download"]) as response:
+            lines = [json.loads(line) for line in (await response.read()).splitlines()]
+        keys = [line["key"] for line in lines if "key" in line]
+        assert sorted(keys) == sorted(f"{name}-{n}" for name in files for n in range(COUNT))
+        assert sum(len(line["annotations"]) for line in lines) == 2 * 2 * COUNT
         texts = await platform.ask("GET", f"{platform.path}/texts?limit=500&offset=1501")
         assert texts["total"] == 2 * COUNT + 1
         job = f"/api/v1/jobs/{first[0]['job_id']}"
         await platform.ask("POST", f"{job}/undo", {}, 202)
         await platform.followed(first[0]["operation_id"])
         assert await platform.count() == 2 * (2 * COUNT - 990)
+
+
+def data_set(name: str, step: int) -> bytes:
+    """A box of its own on each of the images that all files have, and one that all have."""
+    images = [
+        {"id": number, "file_name": f"{number}.jpg", "width": 640, "height": 480}
+        for number in range(IMAGES)[::step]
+    ]
+    return json.dumps(
+        {
+            "images": images,
+            "annotations": [
+                {"image_id": number, "category_id": category, "bbox": [category, 20, 30, 40]}
+                for number in range(IMAGES)
+                for category in (1, 2)
+            ],
+            "categories": [{"id": 1, "name": "ALL"}, {"id": 2, "name": f"OWN {name}"}],
+        }
+    ).encode()
+
+
+async def test_two_files_of_the_same_images_at_once_make_each_image_once(stack: Stack) -> None:
+    async with asyncio.timeout(WITHIN), aiohttp.ClientSession(stack.url) as session:
+        platform = Platform(session)
+        await platform.begin()
+        begun = await asyncio.gather(
+            *(
+                imported(session, platform.number, data_set(name, step), f"images {name}", "json")
+                # In opposite orders: chunks of both then wait for each other.
+                for name, step in (("a", 1), ("b", -1))
+            )
+        )
+        for operation in begun:
+            kind, told = await platform.followed(operation["operation_id"])
+            assert (kind, told["status"], told["failed"]) == ("operation_completed", "completed", 0)
+        images = await platform.ask("GET", f"{platform.path}/images?limit=1")
+        boxes = await platform.ask("GET", f"{platform.path}/boxes?limit=1")
+        assert (images["total"], boxes["total"]) == (IMAGES, 3 * IMAGES)

@@ -1,4 +1,4 @@
-"""What `countermand serve` and the verbs on the database refuse, each in a process of its own."""
+"""What `countermand serve` refuses, in a process of its own, and the verbs on the database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from streams.process_lock import acquire
 from streams.stores import migrate
 from streams.stores.database import Database
-from tests.acceptance.commands import countermand, refused
+from tests.acceptance.commands import asked, countermand, refused
 from tests.acceptance.embedded import serving
 
 
@@ -129,24 +129,24 @@ class TestPlugins:
 
 class TestDatabase:
     def test_its_path_is_printed_alone(self, tmp_path: Path) -> None:
-        ended = countermand("db", "path", "--data-dir", str(tmp_path))
+        ended = asked("db", "path", "--data-dir", str(tmp_path))
 
         assert ended.stdout == f"{tmp_path}/countermand.db\n"
         assert not (tmp_path / "countermand.db").exists()
 
     def test_a_password_is_never_printed(self) -> None:
-        ended = countermand("db", "path", "--database", "postgresql://me:secret@host/name")
+        ended = asked("db", "path", "--database", "postgresql://me:secret@host/name")
 
         assert ended.stdout == "postgresql://me:***@host/name\n"
 
     def test_a_whole_database_is_told_so(self, database: Path) -> None:
-        ended = countermand("db", "check", "--data-dir", str(database.parent), "--json")
+        ended = asked("db", "check", "--data-dir", str(database.parent), "--json")
 
         assert (ended.returncode, ended.stderr) == (0, "")
         assert ended.stdout == f'{{"schema":"{migrate.head()}","whole":true}}\n'
 
     def test_none_is_not_made_by_looking(self, tmp_path: Path) -> None:
-        said = refused(countermand("db", "check", "--data-dir", str(tmp_path)))
+        said = refused(asked("db", "check", "--data-dir", str(tmp_path)))
 
         assert "there is no database at" in said
         assert not (tmp_path / "countermand.db").exists()
@@ -156,12 +156,12 @@ class TestDatabase:
         content[4096 * 3 : 4096 * 8] = b"\xff" * (4096 * 5)
         database.write_bytes(content)
 
-        assert "damaged" in refused(countermand("db", "check", "--data-dir", str(database.parent)))
+        assert "damaged" in refused(asked("db", "check", "--data-dir", str(database.parent)))
 
     def test_a_file_that_is_none_is_told(self, tmp_path: Path) -> None:
         (tmp_path / "countermand.db").write_text("hello " * 1000)
 
-        assert "damaged" in refused(countermand("db", "check", "--data-dir", str(tmp_path)))
+        assert "damaged" in refused(asked("db", "check", "--data-dir", str(tmp_path)))
 
     def test_one_of_a_newer_release_is_told(self, database: Path) -> None:
         with closing(sqlite3.connect(database)) as connection:
@@ -169,24 +169,22 @@ class TestDatabase:
             connection.commit()
 
         for verb in (("db", "check"), ("audit", "verify"), ("audit", "replay", "job-1")):
-            said = refused(countermand(*verb, "--data-dir", str(database.parent)))
+            said = refused(asked(*verb, "--data-dir", str(database.parent)))
             assert "newer" in said
 
     @pytest.mark.parametrize("address", ["nonsense", "oracle://x/y", "sqlite:x"])
     def test_an_address_of_no_use_is_told(self, tmp_path: Path, address: str) -> None:
-        said = refused(
-            countermand("db", "check", "--data-dir", str(tmp_path), "--database", address)
-        )
+        said = refused(asked("db", "check", "--data-dir", str(tmp_path), "--database", address))
 
         assert "write sqlite:///FILE or postgresql" in said
 
     def test_an_upgrade_waits_for_no_server(self, tmp_path: Path) -> None:
         with acquire(tmp_path):
-            assert "in use" in refused(countermand("db", "upgrade", "--data-dir", str(tmp_path)))
+            assert "in use" in refused(asked("db", "upgrade", "--data-dir", str(tmp_path)))
 
     def test_an_upgrade_makes_one(self, tmp_path: Path) -> None:
         data_dir = str(tmp_path / "new")
 
-        assert countermand("db", "upgrade", "--data-dir", data_dir).returncode == 0
-        assert countermand("db", "upgrade", "--data-dir", data_dir).returncode == 0
-        assert countermand("db", "check", "--data-dir", data_dir).returncode == 0
+        assert asked("db", "upgrade", "--data-dir", data_dir).returncode == 0
+        assert asked("db", "upgrade", "--data-dir", data_dir).returncode == 0
+        assert asked("db", "check", "--data-dir", data_dir).returncode == 0

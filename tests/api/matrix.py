@@ -45,23 +45,38 @@ RECORDS = {
     "labels": {"name": "x"},
     "members": {"subject": "x", "role": "viewer"},
     "images": {"file_name": "x", "width": 1, "height": 1},
+    "mappings": {"name": "x", "mapping": {"content": "text"}},
     "annotations": {"text_id": 1, "label_id": 1, "start_char": 0, "end_char": 1},
     "boxes": {"image_id": 1, "label_id": 1, "bbox": [0, 0, 1, 1]},
+    "rules": {"name": "x", "definition": {"kind": "required", "field": "label"}},
+    "thresholds": {"threshold": 0.5},
 }
 """What a project has, one of each."""
 OTHERS = {
     "labels": {"name": "y"},
     "members": {"subject": "y", "role": "viewer"},
     "images": {"file_name": "y", "width": 1, "height": 1},
+    "mappings": {"name": "y", "mapping": {}},
+    "rules": {"name": "y", "definition": {"kind": "required", "field": "label"}},
 }
 """What another one is given, where two may not be called the same."""
-FORM = (
-    b'--x\r\nContent-Disposition: form-data; name="project_id"\r\n\r\n1\r\n'
-    b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
-    b'{"content": "x"}\n{}\r\n--x--\r\n'
+
+
+def _form(name: bytes, content: bytes) -> bytes:
+    """The form of an import into the first project."""
+    return (
+        b'--x\r\nContent-Disposition: form-data; name="project_id"\r\n\r\n1\r\n'
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r\n%s\r\n--x--\r\n'
+    ) % (name, content)
+
+
+FORM = _form(b"a.jsonl", b'{"content": "x"}\n{}')
+IMAGE_FORM = _form(
+    b"a.json",
+    b'{"images": [{"id": 1, "file_name": "x.jpg", "width": 9, "height": 9}], "annotations": []}',
 )
 OF_FORM = {"Content-Type": "multipart/form-data; boundary=x"}
-ONES = {name: kind.one for kind in KINDS for name in [kind.name]}
+ONES = {kind.path: kind.one for kind in KINDS}
 
 
 def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -76,7 +91,17 @@ def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:
     batch, options = "/api/v1/batch/annotations", {"max_workers": 2, "chunk_size": "auto"}
     project = {"project_id": 1}
     new = [RECORDS["annotations"]]
+    boxes = "/api/v1/batch/boxes"
     found |= {
+        ("POST", f"{boxes}/create"): [_asked(body=project | {"boxes": [RECORDS["boxes"]]})],
+        ("PUT", f"{boxes}/update"): [
+            _asked(body=project | {"updates": [{"id": 1, "confidence_score": 1}]}),
+            _asked(body=project | {"filter": {"image_id": 9}, "set": {"confidence_score": 1}}),
+        ],
+        ("DELETE", f"{boxes}/delete"): [
+            _asked(body=project | {"ids": [999]}),
+            _asked(body=project | {"filter": {"created_by": "nobody"}, "confirm": "none"}),
+        ],
         ("POST", f"{batch}/create"): [_asked(body=project | options | {"annotations": new})],
         ("PUT", f"{batch}/update"): [
             _asked(body=project | {"updates": [{"id": 1, "confidence_score": 1}]}),
@@ -96,8 +121,16 @@ def _of_platform() -> dict[tuple[str, str], list[dict[str, Any]]]:
             _asked(headers=JSON),
         ],
         ("POST", "/api/v1/batch/text/import"): [_asked(body=FORM, headers=OF_FORM)],
+        ("POST", "/api/v1/batch/image/import"): [_asked(body=IMAGE_FORM, headers=OF_FORM)],
         ("GET", "OPERATION/import"): [_asked()],
         ("GET", "OPERATION/rejects"): [_asked(), _asked(headers={"Range": "bytes=0-3"})],
+        ("POST", "/api/v1/batch/export"): [
+            _asked(body=project | {"format": "jsonl"}),
+            _asked(body=project | {"format": "csv", "filters": {"text_ids": [1]}}),
+            _asked(body=project | {"format": "coco", "filters": {"image_id": 1}}),
+        ],
+        ("GET", "OPERATION/export"): [_asked()],
+        ("GET", "OPERATION/download"): [_asked(), _asked(headers={"Range": "bytes=0-3"})],
         ("DELETE", "OPERATION/cancel"): [_asked(), _asked(body={"roll_back": True})],
     }
     for name in REPORTS:

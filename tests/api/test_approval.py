@@ -20,9 +20,9 @@ ADA, GRACE = {"Countermand-Actor": "ada"}, {"Countermand-Actor": "grace"}
 
 
 @pytest.fixture
-async def careful(tmp_path: Path) -> AsyncIterator[Shop]:
+async def careful(data_dir: Path) -> AsyncIterator[Shop]:
     """A shop where jobs of more than two items wait for a second identity."""
-    start = in_one_part(tmp_path, actors="named", approval_above=2)
+    start = in_one_part(data_dir, actors="named", approval_above=2)
     async with Shop(start, callers=lambda _: NamedCallers()) as served:
         yield served
 

@@ -14,8 +14,8 @@ from tests.api.shop import JOBS, Shop
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    async with Shop(in_one_part(tmp_path)) as served:
+async def shop(data_dir: Path) -> AsyncIterator[Shop]:
+    async with Shop(in_one_part(data_dir)) as served:
         yield served
 
 

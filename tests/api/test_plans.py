@@ -18,8 +18,8 @@ KINDS = {"operation": "stock.create"}
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    async with Shop(in_one_part(tmp_path)) as served:
+async def shop(data_dir: Path) -> AsyncIterator[Shop]:
+    async with Shop(in_one_part(data_dir)) as served:
         yield served
 
 

@@ -20,6 +20,8 @@ EXPECTED = {
     "SelectionUnconfirmed": 422,
     "EditRefused": 422,
     "FileRefused": 422,
+    "FileUnfinished": 409,
+    "FileGone": 410,
     "JobNotFound": 404,
     "RecordNotFound": 404,
     "RuleNotFound": 404,

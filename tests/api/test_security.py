@@ -73,7 +73,7 @@ async def ask(site: Site, method: str, path: str, **options: Any) -> tuple[int, 
 
 
 def test_the_routes_are_those_that_are_promised() -> None:
-    assert len(PATHS) == len(set(PATHS)) == 123
+    assert len(PATHS) == len(set(PATHS)) == 145
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ async def test_only_json_is_taken(site: Site, kind: str) -> None:
         status, problem = await ask(
             site, "POST", path, data=b'{"reason":"x"}', headers={"Content-Type": kind}
         )
-        # The one route that takes forms takes none that a page of another site could send.
-        is_form = path.endswith("/text/import") and kind == "multipart/form-data"
+        # The routes that take forms take none that a page of another site could send.
+        is_form = path.endswith(("/text/import", "/image/import")) and kind == "multipart/form-data"
         expected = (403, "origin_refused") if is_form else (415, "unsupported_media_type")
         assert (status, problem["code"]) == expected, path
 

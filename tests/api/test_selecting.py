@@ -15,8 +15,8 @@ NAMED = {"op": "range", "column": "name", "below": "thing 2"}
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    async with Shop(in_one_part(tmp_path)) as served:
+async def shop(data_dir: Path) -> AsyncIterator[Shop]:
+    async with Shop(in_one_part(data_dir)) as served:
         await served.settled(await served.create(4))
         yield served
 

@@ -14,8 +14,10 @@ from api.app import ROUTES
 from domain.operation import Context, operation
 from domain.outcomes import Done, Result
 from domain.registry import Registry
-from domain.systems.annotations.importing import import_texts
-from domain.systems.annotations.kinds import ANNOTATIONS
+from domain.systems.annotations.exporting import export
+from domain.systems.annotations.image_exporting import export_images
+from domain.systems.annotations.intakes import INTAKES
+from domain.systems.annotations.kinds import ANNOTATIONS, BOXES
 from streams.bootstrap import embedded
 from streams.settings import Settings
 from tests.api.matrix import (
@@ -51,15 +53,16 @@ def wipe(ctx: Context, item: Addition) -> Result:
     return Done()
 
 
-REGISTRY = Registry([*operations, wipe, *ANNOTATIONS.operations, import_texts])
+FILES = (*(intake.operation for intake in INTAKES.values()), export, export_images)
+REGISTRY = Registry([*operations, wipe, *ANNOTATIONS.operations, *BOXES.operations, *FILES])
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+async def shop(data_dir: Path) -> AsyncIterator[Shop]:
     """An engine whose callers prove who they are."""
 
     def start() -> Any:
-        return embedded(Settings(data_dir=tmp_path), REGISTRY)
+        return embedded(Settings(data_dir=data_dir), REGISTRY)
 
     async with Shop(start, callers=lambda engine: proven(engine.database)) as served:
         yield served
@@ -82,10 +85,15 @@ async def _ours(shop: Shop) -> dict[str, dict[str, str]]:
     hook = await shop.post("/api/v1/webhooks", json=wanted, headers=OURS, status=201)
     record = {"RECORD": "/api/v1/records/stock/1", "KEY": key["key_id"], "TENANT": "t"}
     record |= {"WEBHOOK": hook["webhook_id"], **await _our_project(shop)}
-    return {
+    found = {
         kind: {"JOB": job["links"]["self"], "OTHER": finished["job_id"], "POSITION": "0", **record}
         for kind, job in (("finished", finished), ("draft", draft), ("plan", plan))
     }
+    # Operations of two kinds have files: one has its turn with one job, the other with the others.
+    found["draft"]["OPERATION"] = record.pop("EXPORT")
+    for ids in found.values():
+        ids.pop("EXPORT")
+    return found
 
 
 async def _our_project(shop: Shop) -> dict[str, str]:
@@ -98,7 +106,14 @@ async def _our_project(shop: Shop) -> dict[str, str]:
         assert 1 in (made.get("id"), made.get(f"{ONES[kind]}_id")) or kind == "members"
     form = {"data": FORM.replace(b"\n1\r", b"\n%d\r" % project["project_id"])}
     done = await shop.post("/api/v1/batch/text/import", headers={**OURS, **OF_FORM}, **form)
+    wanted = {"project_id": project["project_id"], "format": "jsonl"}
+    out = await shop.post("/api/v1/batch/export", json=wanted, headers=OURS)
+    events = f"{JOBS}/{out['job_id']}/events"
+    await shop.settled(
+        {"links": {"self": f"{JOBS}/{out['job_id']}", "events": events}}, headers=OURS
+    )
     own = {"PROJECT": path, "OPERATION": f"/api/v1/batch/operations/{done['operation_id']}"}
+    own["EXPORT"] = f"/api/v1/batch/operations/{out['operation_id']}"
     return {**own, **{one.upper(): "1" for one in ONES.values() if one != "project"}}
 
 
@@ -120,8 +135,8 @@ def plain(body: bytes, ids: dict[str, str]) -> Any:
     document = orjson.loads(body)
     document.pop("request_id")
     text = orjson.dumps(document).decode()
-    for name, value in ids.items():
-        text = re.sub(rf"\b{re.escape(value.rpartition('/')[2])}\b", name, text)
+    for value in ids.values():
+        text = re.sub(rf"\b{re.escape(value.rpartition('/')[2])}\b", "ID", text)
     return text
 
 

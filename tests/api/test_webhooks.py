@@ -25,8 +25,8 @@ ADMIN, EDITOR = bearer("acme", "admin"), bearer("acme", "editor")
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    settings = Settings(data_dir=tmp_path, webhook_networks="127.0.0.0/8", webhook_http=True)
+async def shop(data_dir: Path) -> AsyncIterator[Shop]:
+    settings = Settings(data_dir=data_dir, webhook_networks="127.0.0.0/8", webhook_http=True)
 
     def start() -> Any:
         return embedded(settings, Registry(operations))

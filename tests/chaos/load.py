@@ -285,7 +285,7 @@ class Load:
             jobs = oracle.jobs(connection)
         wanted = len(self.tasks) + len(self.batches)
         verdict.require(jobs == wanted, f"{jobs} jobs for {wanted} submissions")
-        whole = [self.client.job(batch) for batch in self.batches]
+        whole = [(self.client.job(batch), self.client.events(batch)) for batch in self.batches]
         promises.judge(accounts, whole, verdict)
         keys = {task.key for task in self.tasks.values()}
         verdict.require(len(keys) == len(self.tasks), "two submissions were told the same job")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import Connection
 
+from domain.records import Writer
 from streams.stores import job_files, sealing
 from streams.stores.database import Database
 from streams.stores.job_files import JobFile
-from streams.stores.schema_files import job_file_pieces
+from streams.stores.job_parts import parts_after, remove_old_parts
+from streams.stores.records import SqlRecords
+from streams.stores.records.parts import JobParts
+from streams.stores.schema_files import job_file_pieces, job_parts
 from streams.stores.schema_files import job_files as table
 
 FILE = JobFile("job-1", "rejects", "acme", 1, "rejects.csv", "text/csv", "{}", 100.0)
@@ -72,3 +77,38 @@ def test_old_ones_are_removed_some_at_a_time(store: Database) -> None:
     assert removed == [3, 1, 0]
     left = store.read_now(lambda found: found.execute(job_file_pieces.select()).all())
     assert {row.job_id for row in left} == {"job-4"}
+
+
+def test_parts_come_in_the_order_of_their_items_and_go_with_the_file(store: Database) -> None:
+    store.write_now(lambda connection: connection.execute(job_parts.delete()))
+
+    def make(connection: Connection) -> None:
+        for job, position in (("job-1", 10), ("job-1", 2), ("job-2", 0)):
+            records = SqlRecords(connection, Writer("acme", "ada", job), float(position))
+            JobParts(records, job).add(position, b"%d" % position)
+
+    store.write_now(make)
+    assert store.read_now(lambda c: parts_after(c, "job-1", -1, 9)) == [(2, b"2"), (10, b"10")]
+    assert store.read_now(lambda c: parts_after(c, "job-1", 2, 9)) == [(10, b"10")]
+    removed = [store.write_now(lambda c: remove_old_parts(c, 10.0, limit=1)) for _ in range(3)]
+    assert removed == [1, 1, 0]
+    store.write_now(lambda found: sealing.shred(found, "job-1"))
+    assert store.read_now(lambda c: parts_after(c, "job-1", -1, 9)) == []
+
+
+def test_a_part_goes_with_what_its_handler_wrote(store: Database) -> None:
+    store.write_now(lambda connection: connection.execute(job_parts.delete()))
+
+    def make(connection: Connection) -> None:
+        records = SqlRecords(connection, Writer("acme", "ada", "job-1"), 1.0)
+        parts = JobParts(records, "job-1")
+        with records.savepoint():
+            parts.add(0, b"kept")
+            with suppress(ValueError), records.savepoint():
+                parts.add(1, b"gone")
+                raise ValueError
+        with records.rehearsal():
+            parts.add(2, b"tried")
+
+    store.write_now(make)
+    assert store.read_now(lambda c: parts_after(c, "job-1", -1, 9)) == [(0, b"kept")]

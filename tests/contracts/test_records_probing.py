@@ -7,7 +7,7 @@ import itertools
 import pytest
 from sqlalchemy import event
 
-from domain.records import Probe, Writer
+from domain.records import Lookup, Probe, Writer
 from streams.stores.database import Database
 from streams.stores.records import SqlRecords
 from tests.contracts import records as given
@@ -21,6 +21,14 @@ _weight_above = Probe(
     (int, str),
     lambda row, table: [table.weight > row.v0, table.name != row.v1],
     lambda table: table.name,
+)
+
+
+_heavier = Lookup(
+    gadgets,
+    (int, str),
+    lambda row, table: [table.weight > row.v0, table.name != row.v1],
+    limit=3,
 )
 
 
@@ -49,6 +57,37 @@ def test_a_value_may_be_any_integer(stored: Database) -> None:
         name = gadget(1)["name"]
         asked = [(5, ""), (6, ""), (5, name), (-(2**63), ""), (2**63 - 1, "")]
         assert records.probe(_weight_above, asked) == {0: name, 3: name}
+
+
+def test_a_declared_question_has_all_records_that_it_is_about(stored: Database) -> None:
+    rows = [gadget(number) | {"weight": float(number)} for number in range(4)]
+    with writing(stored) as records:
+        ids = add(records, rows)
+    with writing(stored) as records:
+        found = records.look_up(_heavier, 0, rows[2]["name"])
+        assert [row["id"] for row in found] == [ids[1], ids[3]]
+        assert {key: found[0][key] for key in ("version", "name", "weight")} == {
+            "version": 1,
+            "name": rows[1]["name"],
+            "weight": 1.0,
+        }
+        assert len(records.look_up(_heavier, -1, "")) == _heavier.limit
+        assert records.look_up(_heavier, 99, "") == []
+    with stored.engine.begin() as connection:
+        stranger = SqlRecords(connection, Writer("other", "eve", "job-9"), given.NOW)
+        assert stranger.look_up(_heavier, -1, "") == []
+
+
+def test_the_first_item_of_a_job_with_a_mark_stays_the_first(stored: Database) -> None:
+    with writing(stored) as records:
+        assert records.first_of({"a": 3, "b": 1, "ünd 🐍": 2}) == {"a": 3, "b": 1, "ünd 🐍": 2}
+        assert records.first_of({"a": 4, "c": 5}) == {"a": 3, "c": 5}
+        assert records.first_of({}) == {}
+    with writing(stored) as records:
+        assert records.first_of({"a": 0, "b": 1}) == {"a": 3, "b": 1}
+    with stored.engine.begin() as connection:
+        stranger = SqlRecords(connection, Writer("other", "eve", "job-9"), given.NOW)
+        assert stranger.first_of({"a": 7}) == {"a": 7}
 
 
 def test_records_of_others_answer_nothing(stored: Database) -> None:

@@ -16,6 +16,7 @@ from faust.exceptions import ProducerSendError
 from faust.types import TP
 
 from streams.topics import MAX_LETTER_BYTES
+from streams.transport.letters import Letter
 from tests.contracts.transport_bench import (
     PARTITIONS,
     RELUCTANT,
@@ -134,6 +135,35 @@ class TestSending:
     async def test_a_message_above_the_limit_is_refused_at_the_producer(self, bench: Bench) -> None:
         with pytest.raises(ProducerSendError, match=r"\d bytes"):
             await bench.send(b"x" * (MAX_LETTER_BYTES + 1))
+
+    async def test_messages_sent_together_keep_their_order(self, bench: Bench) -> None:
+        """More than a batch holds, of several keys, one of which is larger than a batch."""
+        member = await bench.member()
+        sizes = [10, 6_000, 6_000, 40_000, 10, 900_000, 10, 3_000] * 3
+        letters: list[Letter] = [
+            (b"job %d" % (number % 5), b"%d " % number + b"x" * size, [("n", b"%d" % number)])
+            for number, size in enumerate(sizes)
+        ]
+        await bench.send_together(letters)
+        await bench.finishes(member, len(letters))
+        for key in {key for key, _, _ in letters}:
+            received = [(each.key, each.value, list(each.headers)) for each in member.finished]
+            assert [one for one in received if one[0] == key] == [
+                letter for letter in letters if letter[0] == key
+            ]
+
+    async def test_messages_of_which_one_is_too_large_are_refused_together(
+        self, bench: Bench
+    ) -> None:
+        member = await bench.member()
+        with pytest.raises(ProducerSendError, match=r"\d bytes"):
+            await bench.send_together(
+                [(b"job", b"x", []), (b"job", b"x" * (MAX_LETTER_BYTES + 1), [])]
+            )
+        await bench.send_together([])
+        await bench.send_together([(b"job", b"later", [])])
+        await bench.finishes(member, 1)
+        assert member.values[-1] == b"later"
 
     async def test_a_refused_message_leaves_the_producer_usable(self, bench: Bench) -> None:
         with pytest.raises(ProducerSendError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import faust
 from faust.types import TP, EventT, RecordMetadata
 
 from streams.app import FaustSettings, start, stop
+from streams.transport.letters import Letter
 
 __all__ = [
     "PARTITIONS",
@@ -233,6 +234,12 @@ class Bench:
             ]
             await asyncio.gather(*sent)
         return values
+
+    async def send_together(self, letters: Sequence[Letter]) -> None:
+        """Send messages of the topic together, and wait until the broker has them."""
+        assert self._sender is not None
+        async with asyncio.timeout(self.harness.patience):
+            await self._sender.producer.send_together(self.topic, letters)
 
     async def committed(self, group: str = "group") -> dict[int, int]:
         """Return how far a group has committed, by partition."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from tests.crash import whims
@@ -46,12 +47,22 @@ class Asking:
 
     def _wait(self) -> None:
         number, most = len(self._run.tasks), self._chance.choice((2, 20, 200))
-        items = [
-            {"mark": f"wait-{number}-{n}", "ms": self._chance.randint(0, most)}
-            for n in range(self._chance.randint(1, 60))
-        ]
+        takes = [self._chance.randint(0, most) for _ in range(self._chance.randint(1, 60))]
+        items = [{"mark": f"wait-{number}-{n}-{ms}", "ms": ms} for n, ms in enumerate(takes)]
         params = {"journal": str(self._run.keeper.data_dir / "journal")}
-        self._submit("crash.wait", items, records=False, params=params)
+        said = {"item_timeout": 0.05} if self._chance.random() < 0.5 else {}
+        if said and self._chance.random() < 0.5:
+            said["retry"] = {"attempts": 2, "delay": 0}
+        self._tally.actions.update(f"with {name}" for name in said)
+        self._submit("crash.wait", items, said, records=False, params=params)
+
+    def _limit(self) -> None:
+        """All jobs share what they may have in their queue, from now on."""
+        self._share(self._chance.choice(whims.LIMITS))
+
+    def _share(self, wanted: dict[str, Any]) -> None:
+        self._tally.actions["limit"] += 1
+        self._run.client.ask("POST", "/api/v1/limits/queue:crash", wanted)
 
     def _misbehave(self) -> None:
         """An item that does what no handler should, among a few others."""
@@ -100,11 +111,17 @@ class Asking:
         if said.get("dry_run"):
             self._dry.append(self._run.tasks[-1])
 
-    def _submit(self, operation: str, items: list[dict[str, Any]], **fields: Any) -> None:
+    def _submit(
+        self,
+        operation: str,
+        items: list[dict[str, Any]],
+        said: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> None:
         self._tally.actions[operation] += 1
         size = self._chance.choice(("auto", 1, 3, 10, 50))
         priority = self._chance.randint(0, 10)
-        options = {"chunk_size": size}
+        options = {"chunk_size": size, **(said or {})}
         self._run.submit(operation, items, options=options, priority=priority, **fields)
 
     def _batch(self) -> None:

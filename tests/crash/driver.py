@@ -82,6 +82,7 @@ class Walk(Asking):
             self._batch: 2,
             self._apply: 2,
             self._steer_batch: 2,
+            self._limit: 2,
             self._command: 12,
             self._look: 3,
             self._kill: 3,
@@ -96,7 +97,8 @@ class Walk(Asking):
         self._tally.steps += 1
 
     def rest(self) -> None:
-        """Let all jobs go on to their end; those that were paused are told to."""
+        """Let all jobs go on to their end; those that were paused are told to, none is limited."""
+        self._share(whims.NO_LIMITS)
         for task in self._run.tasks:
             self._check_quiet(task)
         going_on = dict.fromkeys(self._all(), 0)
@@ -154,9 +156,20 @@ class Walk(Asking):
                 client.ask("POST", path, items[first : first + 25], status=202)
             if self._chance.random() < 0.2:
                 self._kill()
+        if options["start"] == "sealed" and self._chance.random() < 0.8:
+            self._edit(draft, items)
         path, sealed = f"{JOBS}/{draft}/seal", {"items": len(items)}
         client.ask("POST", path, sealed, key=f"seal-{number}", status=202)
         self._run.adopt(draft, items)
+
+    def _edit(self, draft: str, items: list[dict[str, Any]]) -> None:
+        """Items of a draft are others than they were sent as, and some are left out."""
+        self._tally.actions["edit"] += 1
+        said = whims.edits(self._chance, [item["mark"] for item in items])
+        key, path = f"edit-{len(self._run.tasks)}", f"{JOBS}/{draft}/edit"
+        self._run.client.ask("POST", path, said, key=key, status=202)
+        for edit in said["edits"]:
+            items[edit["item"]] = edit["body"]
 
     def _steer_batch(self) -> None:
         """What is asked of a batch is asked of all its jobs."""

@@ -77,6 +77,7 @@ _AT_REST = {
     "chunks in flight": "SELECT count(*) FROM chunks WHERE open",
     "grants": "SELECT count(*) FROM grants",
     "results of slow items": "SELECT count(*) FROM item_results",
+    "uses of what jobs share": "SELECT count(*) FROM bucket_uses",
     "outcomes not recorded": "SELECT count(*) FROM outcomes WHERE NOT recorded",
 }
 """What must be gone once every job has come to rest."""

@@ -12,6 +12,8 @@ from typing import Any
 from tests.crash.oracle import Account, Verdict
 
 Document = Mapping[str, Any]
+Whole = tuple[Document, Sequence[Document]]
+"""A batch, and its events."""
 _SUITABLE = {
     "succeeded": {"completed"},
     "partly": {"completed", "completed_with_errors"},
@@ -31,14 +33,19 @@ CLOCKS = timedelta(seconds=0.5)
 """By how much clocks and commits of several processes may disagree."""
 
 
-def judge(accounts: Sequence[Account], batches: Iterable[Document], verdict: Verdict) -> None:
+def judge(accounts: Sequence[Account], batches: Iterable[Whole], verdict: Verdict) -> None:
     """Note what jobs, and batches of them, have not kept."""
+    whole = list(batches)
     events = {account.job["job_id"]: account.events for account in accounts}
+    # A job may come after a batch as after any other.
+    events |= {batch["job_id"]: told for batch, told in whole}
     for account in accounts:
         for fault in broken(account.job, account.events, events):
             verdict.faults.append(f"{account.job['job_id']}: {fault}")
+        for fault in waited(account):
+            verdict.faults.append(f"{account.job['job_id']}: {fault}")
     jobs = {account.job["job_id"]: account.job for account in accounts}
-    for batch in batches:
+    for batch, _ in whole:
         verdict.faults += broken_whole(batch, jobs)
 
 
@@ -58,6 +65,17 @@ def broken(
         yield from _after(options["after"], events, others)
     if options.get("timeout"):
         yield from _in_time(options["timeout"], events)
+
+
+def waited(account: Account) -> Iterator[str]:
+    """Which items were waited for longer than their job allows: marks end in what those take."""
+    allowed = account.job.get("options", {}).get("item_timeout")
+    if not allowed:
+        return
+    for mark, item in zip(account.marks, account.items, strict=True):
+        takes = int(mark.rpartition("-")[2]) / 1000
+        if item["status"] == "succeeded" and takes > allowed:
+            yield f"{mark} has succeeded, for which its job has {allowed:g} s"
 
 
 def _kept(events: Sequence[Document]) -> Iterator[str]:

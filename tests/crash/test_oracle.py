@@ -20,6 +20,7 @@ CREATE TABLE crash_counters (id INTEGER PRIMARY KEY, mark TEXT, amount INTEGER);
 CREATE TABLE chunks (open BOOLEAN);
 CREATE TABLE grants (job_id TEXT);
 CREATE TABLE item_results (item INTEGER);
+CREATE TABLE bucket_uses (job_id TEXT);
 CREATE TABLE outcomes (recorded BOOLEAN);
 INSERT INTO crash_counters VALUES (1, 'seed', 1), (2, 'seed', 1), (3, 'seed', 1);
 """
@@ -105,6 +106,7 @@ def test_lost_and_doubled_effects(
         (_account("failed", counts={"failed": 2, "total": 2}), ""),
         (_account("failed"), "INSERT INTO chunks VALUES (1)"),
         (_account("failed"), "INSERT INTO grants VALUES ('job')"),
+        (_account("failed"), "INSERT INTO bucket_uses VALUES ('job')"),
         (_account("failed"), "INSERT INTO outcomes VALUES (0)"),
     ],
 )

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.crash.promises import broken, broken_whole
+from tests.crash.oracle import Account, Verdict
+from tests.crash.promises import broken, broken_whole, judge, waited
 
 NONE = {"pending": 0, "succeeded": 0, "failed": 0, "skipped": 0, "total": 4}
 
@@ -77,6 +78,18 @@ def test_the_others_must_have_ended_by_then(status: str, second: int, well: bool
     assert (not _broken(AFTER, MET, PLANNED, other=other)) is well
 
 
+@pytest.mark.parametrize(
+    ("allowed", "status", "well"),
+    [(0.05, "succeeded", False), (0.05, "failed", True), (0.2, "succeeded", True)],
+)
+def test_nothing_succeeds_that_takes_longer_than_it_may(
+    allowed: float, status: str, well: bool
+) -> None:
+    job = {"options": {"item_timeout": allowed}}
+    account = Account(job, ["wait-1-0-3", "wait-1-1-90"], [{"status": status}] * 2, [])
+    assert (not list(waited(account))) is well
+
+
 def test_a_batch_is_what_its_jobs_are() -> None:
     jobs = {"a": {"status": "completed", "counts": {"succeeded": 3}}}
     batch = {"job_id": "b", "steps": [{"job_id": "a"}], "counts": {"succeeded": 3}}
@@ -85,3 +98,13 @@ def test_a_batch_is_what_its_jobs_are() -> None:
     assert list(broken_whole({**batch, "status": "rolled_back"}, jobs))
     jobs["a"]["status"] = "failed"
     assert list(broken_whole({**batch, "status": "completed"}, jobs))
+
+
+@pytest.mark.parametrize(("status", "faults"), [("completed", 0), ("failed", 1)])
+def test_a_job_may_come_after_a_batch(status: str, faults: int) -> None:
+    job = {"job_id": "one", "options": AFTER | {"after": [{"job_id": "batch", "end": "partly"}]}}
+    batch = {"job_id": "batch", "steps": [], "counts": {}, "status": "running"}
+    ended = _event("job.finished", 1, status=status)
+    verdict = Verdict()
+    judge([Account(job, [], [], [MET, PLANNED])], [(batch, [ended])], verdict)
+    assert len(verdict.faults) == faults, verdict.faults

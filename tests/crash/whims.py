@@ -10,6 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 ENDS = ("succeeded", "partly", "any")
+NO_LIMITS = {"lift": ["rate", "concurrency"]}
+LIMITS: Sequence[dict[str, Any]] = (
+    {"concurrency": 1},
+    {"concurrency": 4},
+    {"rate": 300.0},
+    {"rate": 1000.0, "concurrency": 2},
+    NO_LIMITS,
+    NO_LIMITS,
+)
+"""What all jobs of the walk may have in their queue."""
 Marks = Callable[[int, int], Sequence[str]]
 """The marks of the items of a step: its number, and how many there are."""
 
@@ -65,6 +75,14 @@ def _adjustment(chance: random.Random, count: int) -> dict[str, Any]:
         {"priority": chance.randint(0, 10)},
     ]
     return {**chance.choice(wanted), "reason": "a whim"}
+
+
+def edits(chance: random.Random, marks: Sequence[str]) -> dict[str, Any]:
+    """What is changed of a draft's items, and which are left out; never all of them."""
+    said: dict[str, Any] = {"edits": [{"item": 0, "body": {"mark": f"{marks[0]}-edited"}}]}
+    if len(marks) > 1 and chance.random() < 0.6:
+        said["drop"] = chance.sample(range(1, len(marks)), min(len(marks) - 1, 3))
+    return {**said, "reason": "a whim"}
 
 
 def failures(chance: random.Random, said: Mapping[str, Any]) -> dict[str, Any]:

@@ -188,7 +188,7 @@ class Workshop:
     def verdict(self, run: Run) -> Verdict:
         """Stop the engine of a run whose jobs are at rest, and judge what it has left."""
         run.judged = run.accounts()
-        whole = [run.client.job(batch) for batch in run.batches]
+        whole = [(run.client.job(batch), run.client.events(batch)) for batch in run.batches]
         code = run.keeper.stop()
         with run.place.opened() as connection:
             verdict = oracle.judge(connection, run.judged)

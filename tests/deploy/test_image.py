@@ -17,7 +17,7 @@ import pytest
 from dockerfile_parse import DockerfileParser
 
 from streams.settings import Settings
-from tests.acceptance.commands import countermand
+from tests.acceptance.commands import asked
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -160,7 +160,7 @@ def test_what_it_starts_is_a_command_of_ours(stages: Any) -> None:
     arguments = json.loads(values(final, "CMD")[0])
 
     assert program in PROJECT["project"]["scripts"]
-    assert countermand(*arguments, "--help").returncode == 0
+    assert asked(*arguments, "--help").returncode == 0
 
 
 def test_its_health_is_asked_for_by_a_command_of_ours(stages: Any) -> None:
@@ -168,7 +168,7 @@ def test_its_health_is_asked_for_by_a_command_of_ours(stages: Any) -> None:
     (check,) = values(final, "HEALTHCHECK")
     program, *arguments = json.loads(check.partition("CMD ")[2])
 
-    asked = countermand(*arguments, COUNTERMAND_URL="http://127.0.0.1:1")
+    ended = asked(*arguments, COUNTERMAND_URL="http://127.0.0.1:1")
 
     assert program in PROJECT["project"]["scripts"]
-    assert (asked.returncode, asked.stdout) == (3, "")
+    assert (ended.returncode, ended.stdout) == (3, "")

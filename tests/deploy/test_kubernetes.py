@@ -16,7 +16,7 @@ from api.app import ROUTES
 from streams.cli.supervising import DRAIN_MARGIN
 from streams.roles import Role
 from streams.settings import Settings, check_callers
-from tests.acceptance.commands import countermand
+from tests.acceptance.commands import asked
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -104,7 +104,7 @@ def test_each_is_of_the_image_of_this_release(name: str) -> None:
 @pytest.mark.parametrize("name", PODS)
 def test_each_starts_a_command_of_ours(name: str) -> None:
     for container in containers(PODS[name]):
-        assert countermand(*container["args"], "--help").returncode == 0
+        assert asked(*container["args"], "--help").returncode == 0
 
 
 def test_the_migration_is_that_of_this_release() -> None:

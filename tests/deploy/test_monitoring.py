@@ -47,9 +47,9 @@ WORKED = (
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
+async def shop(data_dir: Path) -> AsyncIterator[Shop]:
     def start() -> Any:
-        return embedded(Settings(data_dir=tmp_path), Registry(operations))
+        return embedded(Settings(data_dir=data_dir), Registry(operations))
 
     async with Shop(start) as served:
         yield served

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.acceptance.commands import countermand, environment
+from tests.acceptance.commands import asked, environment
 from tests.deploy.compose import lasting, ours, read, seconds
 from tests.services.kafka import KafkaCluster
 
@@ -60,7 +60,7 @@ class Part:
         """Whether the health check of the file says so."""
         kind, program, *arguments = self.service["healthcheck"]["test"]
         assert (kind, program) == ("CMD", "countermand")
-        return countermand(*arguments, **self.variables).returncode == 0
+        return asked(*arguments, **self.variables).returncode == 0
 
 
 class Moved:
@@ -158,15 +158,15 @@ def test_every_service_runs_as_it_is_written(
         items = tmp_path / "items.ndjson"
         items.write_text(ITEM)
         submit = ("submit", "annotations.create_projects", str(items), "--json")
-        assert "Unauthorized" in countermand(*submit, COUNTERMAND_URL=api.url).stderr
-        token = countermand(
+        assert "Unauthorized" in asked(*submit, COUNTERMAND_URL=api.url).stderr
+        token = asked(
             *("token", "ada", "--tenant", "acme", "--role", "editor"), **api.variables
         ).stdout.strip()
         known = {"COUNTERMAND_URL": api.url, "COUNTERMAND_TOKEN": token}
-        submitted = countermand(*submit, **known)
+        submitted = asked(*submit, **known)
         assert submitted.returncode == 0, submitted.stderr
         job_id = json.loads(submitted.stdout)["job_id"]
-        watched = countermand("watch", job_id, **known)
+        watched = asked("watch", job_id, **known)
         assert watched.returncode == 0, watched.stderr
         assert "completed 100.0 % | 1 succeeded" in watched.stdout
 

@@ -3,97 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from domain.operation import Context, operation
-from domain.outcomes import Done, Failed, Restored, Result, UndoResult
+from domain.operation import Context
+from domain.outcomes import Done
 from domain.registry import Registry
 from streams.bootstrap import embedded
 from streams.calls import Calls
 from streams.clock import SystemClock
 from streams.settings import Settings
+from tests.engine.calling import RELEASE, hang, operations
 from tests.engine.conftest import Desk
 from tests.engine.stock import Number
 
-RELEASE = threading.Event()
-
-
-def _nothing(_ctx: Context, _item: object, _result: object) -> UndoResult:
-    return Restored()
-
-
-@operation("calls.die", item=Number, cpu_bound=True, inverse=_nothing)
-def die(_ctx: Context, item: Number) -> Result:
-    """Take the process down for the number 7."""
-    if item.number == 7:
-        os._exit(9)
-    return Done(item.number)
-
-
-@operation("calls.stick", item=Number, cpu_bound=True, inverse=_nothing, timeout=1.0)
-def stick(_ctx: Context, item: Number) -> Result:
-    """Never come back for even numbers."""
-    while item.number % 2 == 0:
-        time.sleep(0.05)
-    return Done(item.number)
-
-
-def _refuse_odd(_ctx: Context, item: Number) -> Failed | None:
-    assert threading.current_thread() is not threading.main_thread(), "the loop waits"
-    return Failed("odd", "odd numbers are refused") if item.number % 2 else None
-
-
-@operation("calls.hang", item=Number, slow=True, concurrency=2, timeout=0.1, validate=_refuse_odd)
-def hang(_ctx: Context, item: Number) -> Result:
-    """Come back late from the number 0."""
-    if item.number == 0:
-        RELEASE.wait(10)
-    return Done(item.number)
-
-
-@operation("calls.ask", item=Number, slow=True, validate=_refuse_odd)
-async def ask(_ctx: Context, item: Number) -> Result:
-    """Ask somebody else."""
-    return Done(item.number)
-
-
-def _escape(item: Number) -> Result:
-    escapes = {1: SystemExit(3), 2: KeyboardInterrupt(), 3: asyncio.CancelledError()}
-    if item.number in escapes:
-        raise escapes[item.number]
-    return Done(item.number)
-
-
-@operation("calls.escape_thread", item=Number, slow=True)
-def escape_thread(_ctx: Context, item: Number) -> Result:
-    """Raise what would end a thread's task."""
-    return _escape(item)
-
-
-@operation("calls.escape_loop", item=Number, slow=True)
-async def escape_loop(_ctx: Context, item: Number) -> Result:
-    """Raise what would end the event loop."""
-    return _escape(item)
-
-
-@operation("calls.escape_process", item=Number, cpu_bound=True, inverse=_nothing)
-def escape_process(_ctx: Context, item: Number) -> Result:
-    """Raise what would end a process."""
-    return _escape(item)
-
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with embedded(
-        Settings(data_dir=tmp_path),
-        Registry([die, stick, hang, ask, escape_thread, escape_loop, escape_process]),
-    ) as engine:
+async def desk(data_dir: Path) -> AsyncIterator[Desk]:
+    async with embedded(Settings(data_dir=data_dir), Registry(operations)) as engine:
         yield Desk(engine)
 
 

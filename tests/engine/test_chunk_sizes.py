@@ -104,9 +104,9 @@ WORKLOADS = {
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+async def desk(data_dir: Path) -> AsyncIterator[Desk]:
     """In this very process and on SQLite, so that its processor time is all that is used."""
-    async with embedded(Settings(data_dir=tmp_path), Registry([write, nap, call])) as engine:
+    async with embedded(Settings(data_dir=data_dir), Registry([write, nap, call])) as engine:
         yield Desk(engine)
 
 

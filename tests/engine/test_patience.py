@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -109,8 +110,8 @@ async def test_an_outbox_that_was_overtaken_goes_on_from_there(sqlite_database: 
     await stages.submit("patience.quick", [{"number": 1}])
     sent: list[Outgoing] = []
 
-    async def send(outgoing: Outgoing) -> None:
-        sent.append(outgoing)
+    async def send(messages: Sequence[Outgoing]) -> None:
+        sent.extend(messages)
 
     outbox = Outbox(
         database=sqlite_database,

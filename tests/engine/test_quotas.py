@@ -30,10 +30,10 @@ OTHERS = Caller("other", "eve")
 
 
 @pytest.fixture
-async def strict(tmp_path: Path) -> AsyncIterator[Desk]:
+async def strict(data_dir: Path) -> AsyncIterator[Desk]:
     """Ten items a day, three open jobs, and a kilobyte."""
     settings = Settings(
-        data_dir=tmp_path, quota_items_a_day=10, quota_open_jobs=3, quota_stored_bytes=1000
+        data_dir=data_dir, quota_items_a_day=10, quota_open_jobs=3, quota_stored_bytes=1000
     )
     async with embedded(settings, Registry(operations)) as engine:
         yield Desk(engine)

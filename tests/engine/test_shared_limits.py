@@ -123,6 +123,13 @@ async def test_a_rate_holds_for_all_jobs_together_and_is_shared_between_them(
     assert await in_use(stages) == {}
 
 
+async def test_of_more_jobs_than_there_are_tokens_each_goes_on(stages: Stages) -> None:
+    await limit(stages, rate=1)
+    jobs = [await stages.submit("tower.ring", rings(1)) for _ in range(3)]
+    await tick(stages, *jobs, ticks=24)
+    assert [(await stages.job(job_id)).counts.succeeded for job_id in jobs] == [1, 1, 1]
+
+
 async def test_a_concurrency_holds_for_all_jobs_together(stages: Stages, bells: Bells) -> None:
     await limit(stages, concurrency=6)
     first = await stages.submit("hall.chime", rings(40))
@@ -141,6 +148,16 @@ async def test_a_concurrency_holds_for_all_jobs_together(stages: Stages, bells: 
     await stages.mend()
     assert len(bells.rung) == 80
     assert await in_use(stages) == {}
+
+
+async def test_who_is_held_back_elsewhere_lets_others_have_their_turn(stages: Stages) -> None:
+    await limit(stages, rate=0.001)
+    await limit(stages, "queue:hall", concurrency=1)
+    held = await stages.submit("hall.chime", rings(3))
+    other = await stages.submit("hall.clap", rings(4), options={"chunk_size": 1})
+    await tick(stages, held, other, ticks=12)
+    assert (await stages.job(other)).counts.succeeded == 4
+    assert (await stages.job(held)).counts.pending == 3
 
 
 async def test_a_lower_limit_calls_back_what_has_not_begun(stages: Stages, bells: Bells) -> None:

@@ -66,6 +66,7 @@ PLATFORM: dict[str, Callable[[int], Any]] = {
     "wanted": lambda _: {},
     "limit": lambda _: 10,
     "offset": lambda _: 0,
+    "said": lambda _: "weekly",
     "version": lambda _: None,
 }
 OWN = {"submit", "submit_selected", "submit_batch", "open", "jobs", "log"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
@@ -40,8 +42,8 @@ def sent() -> list[Outgoing]:
 
 @pytest.fixture
 def outbox(stages: Stages, sent: list[Outgoing]) -> Outbox:
-    async def send(outgoing: Outgoing) -> None:
-        sent.append(outgoing)
+    async def send(messages: Sequence[Outgoing]) -> None:
+        sent.extend(messages)
 
     return Outbox(
         database=stages.database,

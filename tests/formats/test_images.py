@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.systems.annotations.formats import box_losses
+from domain.systems.annotations.formats import box_losses, label_studio_images
 from domain.systems.annotations.formats.contract import (
     FileRefused,
     Format,
@@ -15,8 +15,13 @@ from domain.systems.annotations.formats.contract import (
     Subject,
     WriteOptions,
 )
-from domain.systems.annotations.formats.documents import Box, ImageDocument
-from domain.systems.annotations.formats.registry import FORMATS, detected, format_named
+from domain.systems.annotations.formats.documents import Box, ImageDocument, Rejected
+from domain.systems.annotations.formats.registry import (
+    FORMATS,
+    chosen,
+    detected,
+    format_named,
+)
 from tests.formats.images import annotation, coco, codes, only, packed, written
 from tests.formats.test_pascal_voc import thing, voc
 
@@ -28,6 +33,8 @@ FILES = {
     "coco": coco(annotations=[annotation()]),
     "yolo": packed({"labels/a.txt": b"0 0.5 0.5 0.1 0.1\n", "data.yaml": b"names: [cat]\n"}),
     "pascal-voc": voc(thing()),
+    "labelstudio-images": b'[{"id": 1, "data": {"image": "a.jpg", "width": 9, "height": 9},'
+    b' "annotations": [{"result": []}]}]',
 }
 
 
@@ -51,11 +58,34 @@ def test_what_others_write_is_told_apart() -> None:
     assert detected(io.BytesIO(images), "x.zip").name == "yolo"
 
 
+def test_a_name_that_two_formats_share_is_told_by_what_the_file_holds() -> None:
+    of_text = b'[{"data": {"text": "Ada"}, "annotations": [{"result": []}]}]'
+    for content, name in (
+        (FILES["labelstudio-images"], "labelstudio-images"),
+        (of_text, "labelstudio"),
+    ):
+        found = chosen(io.BytesIO(content), "x.json", explicit="labelstudio", subject=None)
+        assert found.name == name
+    by_subject = chosen(
+        io.BytesIO(of_text), "x.json", explicit="labelstudio", subject=Subject.IMAGE
+    )
+    assert by_subject.name == "labelstudio-images"
+    with pytest.raises(FileRefused, match="no images"):
+        chosen(io.BytesIO(of_text), "x.json", explicit="csv", subject=Subject.IMAGE)
+    with pytest.raises(FileRefused, match="not known"):
+        chosen(io.BytesIO(of_text), "x.json", explicit="no such", subject=None)
+
+
 @each
 @pytest.mark.parametrize("length", [0, 1, 4, 30])
 def test_what_is_hardly_there_is_refused(form: Format, length: int) -> None:
+    reading = form.read(io.BytesIO(FILES[form.name][:length]), ReadOptions())
+    if length and form is label_studio_images.FORMAT:
+        # A list is read as far as it goes.
+        assert {type(found) for found in reading} == {Rejected}
+        return
     with pytest.raises(FileRefused):
-        list(form.read(io.BytesIO(FILES[form.name][:length]), ReadOptions()))
+        list(reading)
 
 
 @each

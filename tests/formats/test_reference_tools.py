@@ -1,13 +1,11 @@
 """The reference tools read what we write, and we what they write: seqeval, spaCy, Label Studio.
 
-They are heavy, so they have an environment of their own, made for this proof alone.
+They are heavy, so they have an environment of their own, made for these proofs alone.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,8 @@ from domain.systems.annotations.formats import conll, label_studio
 from domain.systems.annotations.formats.contract import WriteOptions
 from domain.systems.annotations.formats.documents import Span, TextDocument
 from tests.formats.files import only, written
+from tests.formats.tools import environment, run
+from tests.proof.figures import tell
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1500)]
 
@@ -44,14 +44,6 @@ ENTITIES = [
 ]
 
 
-def run(*command: object) -> str:
-    done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=1200, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our files, and what the tools have made of them."""
@@ -60,10 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = written(conll.FORMAT, DOCUMENTS, WriteOptions(scheme=scheme))
         (folder / f"{scheme}.conll").write_bytes(file)
     (folder / "tasks.json").write_bytes(written(label_studio.FORMAT, DOCUMENTS))
-    uv = Path(sys.executable).with_name("uv")
-    run(uv, "venv", "--python", sys.executable, folder / "env")
-    python = folder / "env" / "bin" / "python"
-    run(uv, "pip", "install", "--python", python, "-r", HERE / "reference_tools.txt")
+    python = environment("reference_tools")
     (folder / "seen.json").write_text(run(python, HERE / "reference_tools.py", folder))
     return folder
 
@@ -76,10 +65,12 @@ def seen(folder: Path) -> dict[str, object]:
 def test_seqeval_strict_sees_every_entity_in_every_scheme(folder: Path) -> None:
     expected = {"entities": ENTITIES, "f1": 1.0}
     assert seen(folder)["seqeval"] == {"iob1": expected, "bio": expected, "bioes": expected}
+    tell("entities that seqeval sees, strictly, in each of three schemes", len(ENTITIES))
 
 
 def test_spacy_sees_every_entity(folder: Path) -> None:
     assert seen(folder)["spacy"] == ENTITIES
+    tell("entities that spaCy's converter sees", len(ENTITIES))
 
 
 def test_what_label_studio_converts_comes_back(folder: Path) -> None:
@@ -97,3 +88,4 @@ def test_what_label_studio_converts_comes_back(folder: Path) -> None:
     assert [(one.content, one.spans) for one in again if isinstance(one, TextDocument)] == [
         (one.content, one.spans) for one in DOCUMENTS
     ]
+    tell("entities that come back from Label Studio's converter", len(ENTITIES))

@@ -1,7 +1,6 @@
-"""What Ultralytics itself says of an archive of ours. It takes 6 GB, so it is no part of the suite.
+"""What Ultralytics itself says of an archive of ours.
 
-python3 -m venv ENV && ENV/bin/pip install ultralytics
-COUNTERMAND_ULTRALYTICS=ENV/bin/python pytest -m proof tests/formats/test_yolo_ultralytics.py
+It takes 6 GB, so it has an environment of its own, which is made for this proof alone.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import json
 import os
 import random
 import struct
-import subprocess
 import zipfile
 import zlib
 from pathlib import Path
@@ -22,6 +20,8 @@ from domain.systems.annotations.formats.contract import WriteOptions
 from domain.systems.annotations.formats.documents import Box, ImageDocument
 from domain.systems.annotations.formats.yolo import write
 from tests.formats.images import LABELS
+from tests.formats.tools import environment, run
+from tests.proof.figures import tell
 
 CHECK = Path(__file__).with_name("ultralytics_check.py")
 WIDTH, HEIGHT = 64, 48
@@ -57,14 +57,11 @@ def image(number: int, chance: random.Random) -> ImageDocument:
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3300)
 @pytest.mark.parametrize(
     ("scheme", "task"), [(None, "detect"), ("boxes", "detect"), ("polygons", "segment")]
 )
 def test_ultralytics_finds_nothing_corrupt(scheme: str | None, task: str, tmp_path: Path) -> None:
-    python = os.environ.get("COUNTERMAND_ULTRALYTICS")
-    if not python:
-        pytest.skip("COUNTERMAND_ULTRALYTICS names no Python that has ultralytics")
     chance = random.Random(7)
     images = [image(number, chance) for number in range(140)]
     written = b"".join(write(images, WriteOptions(labels=LABELS, scheme=scheme)))
@@ -75,19 +72,26 @@ def test_ultralytics_finds_nothing_corrupt(scheme: str | None, task: str, tmp_pa
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(picture())
 
-    ended = subprocess.run(
-        [python, "-P", str(CHECK), str(tmp_path), task],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "YOLO_OFFLINE": "true", "YOLO_CONFIG_DIR": str(tmp_path)},
+    printed = run(
+        environment("ultralytics"),
+        "-P",
+        CHECK,
+        tmp_path,
+        task,
+        environ={**os.environ, "YOLO_OFFLINE": "true", "YOLO_CONFIG_DIR": str(tmp_path)},
     )
 
-    assert ended.returncode == 0, ended.stderr
-    print(ended.stdout.splitlines()[-1])
-    said = json.loads(ended.stdout.splitlines()[-1])
+    said = json.loads(printed.splitlines()[-1])
     assert (said["missing"], said["found"], said["corrupt"]) == (0, len(images), 0)
     assert said["empty"] == sum(not one.boxes for one in images)
     assert said["said"] == []
     assert said["names"] == list(LABELS)
     assert said["boxes"] == {Path(one.file_name).name: len(one.boxes) for one in images}
+    tell(
+        "files that Ultralytics' label check finds corrupt",
+        said["corrupt"],
+        scheme=scheme or "each image decides",
+        files=said["found"],
+        boxes=sum(said["boxes"].values()),
+        version=said["version"],
+    )

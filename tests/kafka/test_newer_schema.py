@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 
 from streams.redriving import BATCH, Run, redrive_all
-from tests.acceptance.commands import COMMAND, countermand, environment
+from tests.acceptance.commands import COMMAND, asked, countermand, environment
 from tests.kafka.clients import Client, Message, Reader
 from tests.kafka.contract import Contract
 from tests.kafka.installation import Installation
@@ -34,12 +35,12 @@ async def redrive(
     return found.sent, found.left, found.more
 
 
-async def command(installation: Installation, *options: str) -> dict[str, Any]:
+async def command(
+    installation: Installation, *options: str, verb: Sequence[str] = ("redrive", "--code", CODE)
+) -> dict[str, Any]:
     """What the verb says that it did."""
     ended = await asyncio.to_thread(
-        countermand,
-        *("topics", "redrive", "--code", CODE, "--json", *options),
-        **installation.environment,
+        countermand, "topics", *verb, "--json", *options, **installation.environment
     )
     assert ended.returncode == 0, ended.stderr
     said: dict[str, Any] = json.loads(ended.stdout)
@@ -88,6 +89,9 @@ async def test_after_the_upgrade_letters_take_effect_once(
         await leave(installation, [json.dumps(submit).encode()], code=code, topic="work.of.nobody")
         await leave(installation, [json.dumps(submit).encode()], code="another_code")
 
+        groups = (await command(installation, verb=("letters",)))["groups"]
+        listed = {(each["topic"], each["letters"]) for each in groups if each["code"] == code}
+        assert listed == {(contract.topic("commands"), 2), ("work.of.nobody", 1)}
         assert await redrive(installation, code, limit=1) == (1, 0, True)
         done = await stranger.over()
         assert done["status"] == "completed"
@@ -145,7 +149,7 @@ async def test_a_run_that_is_killed_loses_nothing_and_is_gone_on_with(
     ids=["embedded", "away", "code"],
 )
 def test_what_stands_in_the_way_is_said(broker: str, code: str, status: int, remedy: str) -> None:
-    ended = countermand("topics", "redrive", "--code", code, COUNTERMAND_BROKER=broker)
+    ended = asked("topics", "redrive", "--code", code, COUNTERMAND_BROKER=broker)
     assert ended.returncode == status
     assert ended.stderr.startswith("countermand: ")
     assert remedy in ended.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from domain.errors import SettingsInvalid
 from streams.topics import COMMANDS, DEAD
 from streams.transport.kafka import admin
-from tests.acceptance.commands import countermand
+from tests.acceptance.commands import asked
 from tests.services.kafka import KafkaCluster, running_kafka
 from tests.services.switch import need
 
@@ -26,17 +27,17 @@ def bare() -> Iterator[KafkaCluster]:
 
 
 def topics(cluster: KafkaCluster, verb: str, *options: str) -> tuple[int, Any]:
-    ended = countermand("topics", verb, *options, "--json", COUNTERMAND_BROKER=cluster.url)
+    ended = asked("topics", verb, *options, "--json", COUNTERMAND_BROKER=cluster.url)
     return ended.returncode, json.loads(ended.stdout) if ended.stdout else ended.stderr
 
 
-async def test_from_nothing_to_whole_and_grown(bare: KafkaCluster) -> None:
+def test_from_nothing_to_whole_and_grown(bare: KafkaCluster) -> None:
     code, before = topics(bare, "check")
     assert code == 1
     assert {each["partitions"] for each in before["topics"]} == {0}
     assert "countermand topics create" in before["faults"][0]
     with pytest.raises(SettingsInvalid, match="run `countermand topics create`"):
-        await admin.require(bare.url, [COMMANDS])
+        asyncio.run(admin.require(bare.url, [COMMANDS]))
 
     code, refusal = topics(bare, "create", "--replication", "3")
     assert (code, "--replication 1" in refusal) == (2, True)
@@ -48,9 +49,9 @@ async def test_from_nothing_to_whole_and_grown(bare: KafkaCluster) -> None:
         {"topics": [each | {"partitions": 3} for each in before["topics"]], "faults": []},
     )
 
-    await admin.grow(bare.url, [DEAD], partitions=5)
+    asyncio.run(admin.grow(bare.url, [DEAD], partitions=5))
     with pytest.raises(SettingsInvalid, match="topics grow --partitions 5") as refused:
-        await admin.require(bare.url, [COMMANDS, DEAD])
+        asyncio.run(admin.require(bare.url, [COMMANDS, DEAD]))
     assert f"{COMMANDS} (3)" in refused.value.message
     code, grown = topics(bare, "grow", "--partitions", "5")
     assert (code, len(grown["grown"])) == (0, len(before["topics"]) - 1)
@@ -60,11 +61,11 @@ async def test_from_nothing_to_whole_and_grown(bare: KafkaCluster) -> None:
 
 
 def test_a_broker_that_is_away_is_named_and_is_no_traceback() -> None:
-    ended = countermand("topics", "check", "--broker", NOBODY)
+    ended = asked("topics", "check", "--broker", NOBODY)
     assert (ended.returncode, ended.stdout) == (3, "")
     assert ended.stderr.startswith("countermand: Kafka at 127.0.0.1:1 does not answer")
 
 
 def test_the_embedded_broker_has_no_topics_to_look_after() -> None:
-    ended = countermand("topics", "check")
+    ended = asked("topics", "check")
     assert (ended.returncode, "COUNTERMAND_BROKER" in ended.stderr) == (2, True)

@@ -361,6 +361,82 @@ class TestImportTexts(ContractSuite):
     )
 
 
+DRAWN = {"bbox": [1, 2, 30, 40], "label": "thing", "polygons": [[[1, 2], [31, 2], [31, 42]]]}
+SHOWN = {"file_name": "x.png", "width": 640, "height": 480, "boxes": [DRAWN, DRAWN]}
+
+
+class TestImportImages(ContractSuite):
+    case = Case(
+        kind="annotations.import_images",
+        operations=operations,
+        given=[PROJECT, LABELS, IMAGES],
+        params=IN_PROJECT,
+        # Two of them are there already.
+        items=[SHOWN | {"file_name": f"{n}.png", "key": f"{n}"} for n in (3, 4, 5, 6, 7)],
+        failing=[
+            SHOWN | {"boxes": [DRAWN, DRAWN | {"label": "place"}]},
+            SHOWN | {"boxes": [DRAWN | {"bbox": [600, 0, 41, 1]}]},
+            SHOWN | {"metadata": {"_file": {}}, "key": "x"},
+            SHOWN | {"width": 0},
+            SHOWN | {"file_name": "0.png", "width": 9},
+        ],
+    )
+
+
+class TestExport(ContractSuite):
+    case = Case(
+        kind="annotations.export",
+        operations=operations,
+        given=[PROJECT, TEXTS, TEXTS, TEXTS, LABELS, MADE],
+        params=IN_PROJECT | {"format": "conll"},
+        items=[{"id": n} for n in (1, 2, 3)],
+    )
+
+
+class TestExportImages(ContractSuite):
+    case = Case(
+        kind="annotations.export_images",
+        operations=operations,
+        given=[PROJECT, IMAGES, LABELS, BOXES],
+        params=IN_PROJECT | {"format": "yolo"},
+        items=[{"id": n} for n in range(1, 6)],
+    )
+
+
+MAPPINGS = [{"project_id": 1, "name": f"m{n}", "mapping": {"content": "text"}} for n in range(4)]
+MAPPED = Given("annotations.create_mappings", MAPPINGS)
+
+
+class TestCreateMappings(ContractSuite):
+    case = Case(
+        kind="annotations.create_mappings",
+        operations=operations,
+        given=[PROJECT],
+        items=MAPPINGS,
+        failing=[MAPPINGS[0] | {"project_id": 9}, MAPPINGS[0] | {"mapping": {"x": {"y": 1}}}],
+    )
+
+
+class TestUpdateMappings(ContractSuite):
+    case = Case(
+        kind="annotations.update_mappings",
+        operations=operations,
+        given=[PROJECT, MAPPED],
+        items=[{"id": n, "mapping": {"key": {"constant": n}}} for n in range(1, 5)],
+        failing=[{"id": 9, "name": "x"}, {"id": 1, "name": "m1"}],
+    )
+
+
+class TestDeleteMappings(ContractSuite):
+    case = Case(
+        kind="annotations.delete_mappings",
+        operations=operations,
+        given=[PROJECT, MAPPED],
+        items=[{"id": n} for n in range(1, 5)],
+        failing=[{"id": 9}],
+    )
+
+
 SUITES = ContractSuite.__subclasses__()
 
 

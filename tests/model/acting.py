@@ -34,6 +34,7 @@ from domain.outcomes import ItemStatus
 from domain.steps import child_id
 from domain.verbs import BATCH, POSSIBLE, Verb
 from streams.families import batch_spec, step_spec
+from tests.model.allotted import Allotted
 from tests.model.coordinator import Coordinator
 from tests.model.kinds import (
     Drawn,
@@ -75,6 +76,10 @@ class Tally:
     closings: Counter[str] = field(default_factory=Counter)
     causes: Counter[str] = field(default_factory=Counter)
     items: Counter[str] = field(default_factory=Counter)
+    timeouts: int = 0
+    """Items that have taken too long."""
+    full: int = 0
+    """Plans that have left nothing of what jobs share."""
 
 
 class Acting(RuleBasedStateMachine):
@@ -91,6 +96,7 @@ class Acting(RuleBasedStateMachine):
         self.workers = self.worker(self.store)
         self.oracle = Oracle(self.tally.edges, self.tally.of_batches)
         self.order = Order(self.store)
+        self.allotted = Allotted(self.store)
         self.asked: list[Command] = []
 
     def _callers_go_on(self) -> None:
@@ -201,6 +207,7 @@ class Acting(RuleBasedStateMachine):
             slow=kind.slow,
             grave=kind.grave,
             outside=kind.outside,
+            draws=kind.draws,
             options=kind.options,
             parent=parent,
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
+from domain.buckets import SharedLimit
 from domain.commands import (
     AdjustJob,
     AppendItems,
@@ -35,6 +37,7 @@ from tests.model.acting import (
     verbs,
 )
 from tests.model.kinds import (
+    BEGIN,
     Drawn,
     Kind,
     adjustments,
@@ -46,6 +49,7 @@ from tests.model.kinds import (
     following,
     follows,
     jobs,
+    limited,
     parts,
     rehearsals,
     selections,
@@ -72,6 +76,12 @@ class Callers(Acting):
             self._submit(kind)
         else:
             self._submit_batch(kind)
+
+    @initialize(changes=st.lists(limited, max_size=2))
+    def first_limits(self, changes: list[tuple[str, SharedLimit]]) -> None:
+        """Mostly something is limited."""
+        for change in changes:
+            self._limit(*change)
 
     @precondition(lambda self: self._has_room())
     @rule(kind=jobs)
@@ -171,6 +181,20 @@ class Callers(Acting):
         """Other caps, another priority, possible or not."""
         self._ask(AdjustJob, self._job(which).job_id, **wanted)
         self._flow(calm, room=2)
+
+    @rule(change=limited, calm=st.sampled_from((0, 2, 10)))
+    def limit(self, change: tuple[str, SharedLimit], calm: int) -> None:
+        """An operator limits what jobs share, and those that draw from it are told."""
+        self._limit(*change)
+        self._flow(calm, room=3)
+
+    def _limit(self, name: str, wanted: SharedLimit) -> None:
+        row, now = self.store.shared[name], BEGIN + timedelta(seconds=self.store.now)
+        row.change(wanted, now)
+        self.store.limited.append((len(self.store.commits), now, name, row.caps))
+        for tables in self.store.jobs.values():
+            if name in tables.draws and tables.control.open:
+                self.coordinators[0].hint(tables.job_id)
 
     @precondition(lambda self: any(map(verbs, self.store.jobs.values())))
     @rule(which=pick, verb=pick, calm=st.sampled_from((0, 0, 2, 10)), end=endings)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from enum import StrEnum
+from typing import ClassVar
 
 from eventsourcing.persistence import StoredEvent
 
 from domain import planning
+from domain.caps import UNLIMITED
 from domain.commands import COMMAND, Command, RecordOutcomes
 from domain.errors import CommandRefused
 from domain.events import (
@@ -31,6 +33,7 @@ from tests.model.deciding import Changes
 from tests.model.families import Families
 from tests.model.kinds import BEGIN
 from tests.model.loading import MAPPER, load
+from tests.model.sharing import Sharing
 from tests.model.tables import (
     CLAIM_BY,
     ChunkRow,
@@ -60,8 +63,11 @@ class Crash(StrEnum):
 class Coordinator(Families):
     """One coordinator process with its live aggregates, which may be stale."""
 
+    sharing_of: ClassVar[type[Sharing]] = Sharing
+
     def __init__(self, store: Store) -> None:
         super().__init__(store)
+        self.sharing = self.sharing_of(store)
         self.live: dict[str, Job] = {}
         self._sent: set[tuple[str, int, int]] = set()
 
@@ -94,7 +100,7 @@ class Coordinator(Families):
     def _advance(
         self, tables: JobTables, command: Command, room: int, crash: Crash | None
     ) -> list[str]:
-        """Returns the jobs that are to look at what has become of this one."""
+        """Returns the jobs that are to look at what has become of this one, or whose turn it is."""
         job = self.live[tables.job_id] = self._current(tables)
         changes = Changes()
         self._take_in(tables, job, changes, command)
@@ -108,13 +114,17 @@ class Coordinator(Families):
         if job.version:
             free = max(0, room - len(job.open))
             stamp = self._stamp(command)
-            ready = job.ready_chunks(most=free, slow=tables.slow, now=stamp.at)
-            planned = job.plan(stamp, room=free, slow=tables.slow)
-            assert len(planned) == ready, "who shares places is told otherwise"
+            drawn = changes.drawn = self.sharing.draw(tables, job)
+            shared = drawn.ration.caps
+            ready = job.ready_chunks(most=free, slow=tables.slow, now=stamp.at, shared=shared)
+            changes.planned = job.plan(stamp, room=free, slow=tables.slow, ration=drawn.ration)
+            held = drawn.ration.now != UNLIMITED
+            assert held or len(changes.planned) == ready, "who shares places is told otherwise"
         if crash is Crash.BEFORE_COMMIT:
             return []
         moved = self._commit_all(tables, job, changes, command)
-        return self._to_tell(tables, job, changes, moved=moved, more=more)
+        told = self._to_tell(tables, job, changes, moved=moved, more=more)
+        return [*told, *self.sharing.settle(tables, job, changes.drawn, changes.planned)]
 
     def _current(self, tables: JobTables) -> Job:
         """Rule 2: the live aggregate, unless it is behind."""
@@ -133,6 +143,7 @@ class Coordinator(Families):
         moved = bool(self._store.commits[-1])
         for kin, other in changes.kin.values():
             self._commit(self._store.jobs[kin.id], kin, other, command)
+            self.sharing.settle(self._store.jobs[kin.id], kin, other.drawn, ())
             self.live.pop(kin.id, None)
         if not isinstance(command, RecordOutcomes):
             assert command.command_id not in tables.decisions

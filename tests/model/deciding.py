@@ -34,7 +34,7 @@ from domain.commands import (
 )
 from domain.editing import Edited
 from domain.errors import JobNotFound, NotReversible, PlanApplied, PlanChanged
-from domain.events import JobStatus
+from domain.events import JobStatus, PlannedChunk
 from domain.job import Job, Stamp
 from domain.outcomes import Closing, ItemStatus
 from domain.ranges import Ranges
@@ -42,7 +42,9 @@ from domain.retrying import Failures
 from domain.reversal import Part
 from domain.schedule import rescheduled
 from tests.model.kinds import BEGIN, repeated
+from tests.model.ledger import fold
 from tests.model.parting import parts_of
+from tests.model.sharing import Drawn
 from tests.model.tables import JobTables, Ledger, OutcomeRow, Store, is_like
 from tests.model.worker import outcome
 
@@ -51,7 +53,8 @@ from tests.model.worker import outcome
 class Changes:
     """What one transaction is going to write; ``kin`` are jobs of a batch that it changes.
 
-    ``bodies`` are the new natures of items; ``heard``: the batch knows how all its jobs are.
+    ``bodies`` are the new natures of items; ``heard``: the batch knows how all its jobs are. What
+    is ``planned`` is within what was ``drawn`` from buckets.
     """
 
     outcomes: dict[int, OutcomeRow] = field(default_factory=dict)
@@ -61,6 +64,8 @@ class Changes:
     kin: dict[int, tuple[Job, Changes]] = field(default_factory=dict)
     woken: list[str] = field(default_factory=list)
     heard: bool = False
+    drawn: Drawn = field(default_factory=Drawn)
+    planned: tuple[PlannedChunk, ...] = ()
 
 
 class Deciding:
@@ -96,7 +101,7 @@ class Deciding:
         assert set(fresh) <= set(job.open), "the aggregate does not know a chunk that is closed"
         rows = sorted(fresh.values(), key=lambda row: row.sequence)
         faults = {
-            chunk: tables.faults_in(row.ledger)
+            chunk: tables.faults_in(chunk, row.ledger)
             for chunk, row in fresh.items()
             if not tables.chunks[chunk].cause.undoing
         }
@@ -320,7 +325,8 @@ class Deciding:
         return None
 
     def _failed_like(self, tables: JobTables, failed: Ranges, select: Selection) -> Ranges:
-        return Ranges.of(p for p in failed if is_like(select, tables.nature(p), p))
+        items = fold(tables, recorded=False)
+        return Ranges.of(p for p in failed if is_like(select, items[p].code, p))
 
 
 def _edited(job: Job, changes: Changes, edits: Sequence[Edit]) -> Edited | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
 
-from domain.commands import Edit, Selection, SentStep, UndoSelection, UploadedItems
+from domain.buckets import SharedLimit
+from domain.commands import Cap, Edit, Selection, SentStep, UndoSelection, UploadedItems
 from domain.options import (
     After,
     Backoff,
@@ -23,6 +25,7 @@ from domain.options import (
 )
 from domain.ranges import Ranges
 from domain.steps import Needs
+from tests.model.buckets import BUCKETS
 from tests.model.tables import NATURES
 
 PATIENCE = 2
@@ -32,7 +35,7 @@ DEADLINES = (BEGIN + timedelta(seconds=8), BEGIN + timedelta(seconds=40))
 
 sizes = st.sampled_from((1, 2, 3, 5, 8, 13, 21))
 natures = st.one_of(
-    st.text(st.sampled_from("ssssssnft"), min_size=1, max_size=8),
+    st.text(st.sampled_from("ssssllnft"), min_size=1, max_size=8),
     st.text(st.sampled_from(NATURES), min_size=1, max_size=8),
     st.text(st.sampled_from("sssub"), min_size=1, max_size=8),
 )
@@ -51,16 +54,25 @@ class Kind:
     """Whether it needs approval."""
     outside: bool = False
     """Whether it does something elsewhere as well, which an undo must take back there."""
+    draws: tuple[str, ...] = ()
+    """The buckets that it draws from, which others draw from as well."""
 
 
 policies = st.builds(
     RetryPolicy,
     attempts=st.sampled_from((2, 3)),
     delay=st.sampled_from((0.0, 1.0, 5.0)),
-    codes=st.sampled_from(({}, {"bad": Backoff(attempts=2, delay=0)}, {"worker_died": Backoff()})),
+    codes=st.sampled_from(
+        (
+            {},
+            {"bad": Backoff(attempts=2, delay=0)},
+            {"worker_died": Backoff()},
+            {"timeout": Backoff(attempts=3, delay=0)},
+        )
+    ),
 )
 _window = st.sampled_from((None, None, 4))
-_codes = st.sampled_from(((), (), ("later",)))
+_codes = st.sampled_from(((), (), ("later", "timeout")))
 _then = st.sampled_from(Reaction)
 limits = st.builds(
     Limit, failed=st.sampled_from((0, 1, 2)), window=_window, codes=_codes, then=_then
@@ -71,8 +83,9 @@ selections = st.sampled_from(
         Selection(unattempted=True),
         Selection(items=(0, 1, 2)),
         Selection(codes=("later",)),
+        Selection(codes=("timeout",)),
         Selection(codes=("bad", "worker_died")),
-        Selection(signatures=("bad even", "later odd")),
+        Selection(signatures=("bad even", "later odd", "timeout odd")),
         Selection(codes=("later",), signatures=("later even", "bad even")),
         Selection(edits=(Edit(item=0, body="s"), Edit(item=2, body="f"))),
     )
@@ -120,16 +133,44 @@ edits: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
 )
 
 
+limited: st.SearchStrategy[tuple[str, SharedLimit]] = st.tuples(
+    st.sampled_from(BUCKETS),
+    st.sampled_from(
+        (
+            SharedLimit(concurrency=1),
+            SharedLimit(concurrency=1),
+            SharedLimit(concurrency=3),
+            SharedLimit(rate=1.0),
+            SharedLimit(rate=4.0, concurrency=2),
+            SharedLimit(lift=(Cap.RATE,)),
+            SharedLimit(lift=(Cap.RATE, Cap.CONCURRENCY)),
+        )
+    ),
+)
+"""What operators have jobs share of a provider, or of a queue."""
+draws: st.SearchStrategy[tuple[str, ...]] = st.sampled_from(((), BUCKETS[1:], BUCKETS))
+
+
+def _quick(kind: Kind, told: Mapping[str, object], **fields: Any) -> Kind:
+    """The same of fast work, of which no item has a time of its own."""
+    options = kind.options.model_copy(update={"item_timeout": None, **told})
+    return replace(kind, options=options, slow=False, **fields)
+
+
+def _able(kind: Kind) -> Kind:
+    """The same with what its operation can have."""
+    return kind if kind.slow else _quick(kind, {})
+
+
 def _whole(kind: Kind) -> Kind:
     """The same as an atomic job, with what such a job can have."""
     told = {"atomic": True, "dry_run": False, "on_error": OnError.KEEP}
-    options = kind.options.model_copy(update=told)
-    return replace(kind, options=options, slow=False, outside=False)
+    return _quick(kind, told, outside=False)
 
 
 def _elsewhere(kind: Kind) -> Kind:
     """The same of an operation that does something outside of the database."""
-    return replace(kind, slow=False, outside=True)
+    return _quick(kind, {}, outside=True)
 
 
 _jobs = st.builds(
@@ -151,11 +192,13 @@ _jobs = st.builds(
         on_deadline=st.sampled_from(OnDeadline),
         on_error=st.sampled_from((OnError.KEEP, OnError.KEEP, OnError.KEEP, OnError.ROLL_BACK)),
         timeout=st.sampled_from((None,) * 5 + (7.0, 25.0)),
+        item_timeout=st.sampled_from((None, 2.0, 2.0, 6.0)),
     ),
     slow=st.booleans(),
     draft=st.booleans(),
     grave=st.sampled_from((False,) * 7 + (True,)),
-)
+    draws=draws,
+).map(_able)
 jobs = st.one_of(_jobs, _jobs, _jobs, _jobs.map(_whole), _jobs.map(_elsewhere))
 
 
@@ -169,16 +212,13 @@ def _rehearsed(kind: Kind) -> Kind:
         "on_error": OnError.KEEP,
         "retry": None,
     }
-    options = kind.options.model_copy(update=told)
-    return replace(kind, options=options, items=min(kind.items, 5), slow=False, draft=False)
+    return _quick(kind, told, items=min(kind.items, 5), draft=False)
 
 
 def _calm(kind: Kind) -> Kind:
     """The same of fast work, whose items are all there when it begins."""
     told = {"start": Start.SEALED, "key": None, "dry_run": False}
-    return replace(
-        kind, options=kind.options.model_copy(update=told), slow=False, draft=False, grave=False
-    )
+    return _quick(kind, told, draft=False, grave=False)
 
 
 selectable = _jobs.map(_calm)

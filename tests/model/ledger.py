@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from domain.events import Cause
 from domain.outcomes import Closing, ItemStatus
-from tests.model.tables import JobTables, Ledger, Mark, wrong
+from tests.model.tables import TIMEOUT, JobTables, Ledger, Mark, wrong
 
 
 @dataclass(slots=True)
@@ -14,7 +14,7 @@ class Item:
     """An item's status, how many effects of it stand, and the attempts that have failed.
 
     ``waits`` is true for one that failed and is pending until it is tried again. ``nature`` is
-    that of the body which it had then.
+    that of the body which it had then, ``code`` with what it has failed last.
     """
 
     nature: str
@@ -22,6 +22,7 @@ class Item:
     effects: int = 0
     tries: int = 0
     waits: bool = False
+    code: str = ""
 
 
 def fold(tables: JobTables, *, recorded: bool) -> list[Item]:
@@ -35,7 +36,7 @@ def fold(tables: JobTables, *, recorded: bool) -> list[Item]:
             del marks[0]
         row = tables.outcomes.get(chunk)
         if row is not None and (row.recorded or not recorded):
-            say(tables, items, row.ledger, tables.chunks[chunk].cause)
+            say(tables, items, chunk, row.ledger)
             if row.closed.closing is Closing.PREPARED:
                 for position in row.closed.returned:
                     items[position].waits = False
@@ -64,16 +65,22 @@ def _mark(items: list[Item], mark: Mark) -> None:
             item.waits = False
 
 
-def say(tables: JobTables, items: list[Item], ledger: Ledger, cause: Cause) -> None:
+def say(tables: JobTables, items: list[Item], chunk: int, ledger: Ledger) -> None:
     """Take in what a chunk says of its items."""
+    cause = tables.chunks[chunk].cause
     for position, status in ledger.items():
         if status is None:
             continue
         item = items[position]
         item.status, item.waits, item.effects = status, False, 0
         if status is ItemStatus.FAILED:
+            late = (chunk, position) in tables.errors
+            item.code, retryable = TIMEOUT if late else wrong(item.nature)
             item.tries += 1
-            if item.tries < _attempts(tables, item.nature) and cause is not Cause.COMMIT:
+            if (
+                item.tries < _attempts(tables, item.code, retryable=retryable)
+                and cause is not Cause.COMMIT
+            ):
                 item.status, item.waits = ItemStatus.PENDING, True
         elif status is ItemStatus.SUCCEEDED:
             item.effects = 1
@@ -81,10 +88,9 @@ def say(tables: JobTables, items: list[Item], ledger: Ledger, cause: Cause) -> N
             item.effects = 1 if cause is Cause.ROLLBACK else 0
 
 
-def _attempts(tables: JobTables, nature: str) -> int:
-    """How often an item that always fails is tried."""
+def _attempts(tables: JobTables, code: str, *, retryable: bool) -> int:
+    """How often an item is tried that always fails so."""
     policy = tables.options.retry
-    code, retryable = wrong(nature)
     if policy is None:
         return 1
     if code in policy.codes:

@@ -166,6 +166,7 @@ class EngineMachine(Callers):
             live = [c.live[tables.job_id] for c in self.coordinators if tables.job_id in c.live]
             self.oracle.check(tables, live, self._found(tables))
         self.order.check()
+        self.allotted.check()
 
     def teardown(self) -> None:
         """Without faults from now on, every job comes to rest."""
@@ -180,6 +181,8 @@ class EngineMachine(Callers):
             rows = tables.outcomes.values()
             self.tally.closings.update(row.closed.closing.value for row in rows)
             self.tally.items.update(i.status.value for i in fold(tables, recorded=True))
+            self.tally.timeouts += len(tables.errors)
+        self.tally.full += self.allotted.full
 
     def _drain(self) -> None:
         rounds = 0

@@ -23,7 +23,7 @@ from domain.events import (
 from domain.job import Job
 from domain.outcomes import ItemStatus
 from domain.planning import is_suspect
-from tests.model.ledger import fold, say
+from tests.model.ledger import Item, fold, say
 from tests.model.loading import MAPPER, load
 from tests.model.tables import ChunkRow, JobTables
 from tests.unit.domain.drawing import Edge, drawn_edges, edges_of
@@ -142,8 +142,10 @@ def _check_moments(job: Job, event: ChunksPlanned) -> None:
 def _check_items(tables: JobTables) -> None:
     """Effects and records are what all outcome rows, and results of slow items, say."""
     items = fold(tables, recorded=False)
-    for ledger in tables.results.values():
-        say(tables, items, ledger, Cause.APPLY)
+    for chunk, ledger in tables.results.items():
+        say(tables, items, chunk, ledger)
+    if tables.slow:
+        _check_patience(tables, items)
     for position, (item, record) in enumerate(zip(items, tables.records, strict=True)):
         assert record.effects == item.effects, (
             f"item {position} is {item.status.value} and has {record.effects} effects"
@@ -155,6 +157,15 @@ def _check_items(tables: JobTables) -> None:
             assert record.value.startswith("by chunk"), f"item {position} has no effect"
         else:
             assert record.value == record.base, f"item {position} was not put back"
+
+
+def _check_patience(tables: JobTables, items: list[Item]) -> None:
+    """What takes too long fails so, and nothing else does; a dry run only looks at it."""
+    for item in items:
+        late = item.nature == "l" and tables.impatient
+        assert not (late and item.status is ItemStatus.SUCCEEDED), "it has waited for too long"
+    for _, position in tables.errors:
+        assert tables.impatient, f"item {position} was not waited for"
 
 
 def _check_outside(tables: JobTables) -> None:

@@ -48,6 +48,8 @@ class Report:
             "items": dict(self.tally.items),
             "causes": dict(self.tally.causes),
             "closings": dict(self.tally.closings),
+            "timeouts": self.tally.timeouts,
+            "full": self.tally.full,
         }
 
     def __str__(self) -> str:
@@ -59,7 +61,8 @@ class Report:
             f"{self.seed}, no invariant broken; {self.tally.drained:,} jobs came to rest; "
             f"{len(self.tally.edges)} edges of the drawing seen, and {len(self.tally.of_batches)} "
             f"of that of batches; items: {items}; "
-            f"chunks: {causes}; closed: {closings}; {self.seconds:.0f} s"
+            f"chunks: {causes}; closed: {closings}; {self.tally.timeouts:,} items took too long; "
+            f"{self.tally.full:,} plans left nothing of a shared limit; {self.seconds:.0f} s"
         )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import Literal
 
@@ -15,24 +16,30 @@ from eventsourcing.persistence import StoredEvent
 from domain.commands import COMMAND, Command, Selection
 from domain.compensation import Stage, Tried
 from domain.events import Cause, JobStatus
-from domain.options import After, JobOptions, Start
+from domain.options import After, Caps, JobOptions, Start
 from domain.outcomes import ClosedChunk, Fault, ItemStatus
 from domain.ranges import Ranges
 from domain.reversal import Part
 from domain.steps import Step
+from tests.model.buckets import BUCKETS, SharedRow
 
 LEASE = 5
 CLAIM_BY = 5
 
-Nature = Literal["s", "n", "f", "t", "x", "k", "u", "b"]
+Nature = Literal["s", "n", "f", "t", "x", "k", "u", "b", "l"]
 """What an operation does with an item.
 
 ``s`` succeeds; ``n`` succeeds and changes no record; ``f`` fails; ``t`` fails until it is
 mended; ``x`` is skipped; ``k`` kills the worker; ``u`` succeeds, and its undo kills the
-worker; ``b`` succeeds, and its undo fails until it is mended.
+worker; ``b`` succeeds, and its undo fails until it is mended; ``l`` takes long, where the work is
+slow: it fails when its job has less patience.
 """
 
-NATURES: tuple[Nature, ...] = ("s", "n", "f", "t", "x", "k", "u", "b")
+NATURES: tuple[Nature, ...] = ("s", "n", "f", "t", "x", "k", "u", "b", "l")
+LONG = 4
+"""Seconds that an item takes which takes long."""
+TIMEOUT = ("timeout", True)
+"""With which code an item fails that takes too long; it says that it is retryable."""
 
 
 WRONG: dict[str, tuple[str, bool]] = {
@@ -49,9 +56,8 @@ def wrong(nature: str) -> tuple[str, bool]:
     return WRONG.get(nature, WRONG["k"])
 
 
-def is_like(select: Selection, nature: str, position: int) -> bool:
-    """Whether a failed item is wrong in the way that a retry names."""
-    code, _ = wrong(nature)
+def is_like(select: Selection, code: str, position: int) -> bool:
+    """Whether an item that has failed with a code is wrong in the way that a retry names."""
     signatures = select.signatures
     by_code = not select.codes or code in select.codes
     return by_code and (not signatures or signature(code, position) in signatures)
@@ -182,7 +188,8 @@ class JobTables:
 
     ``grave``: it must be approved, unless it is a draft that runs before its seal. What it does
     ``outside`` an undo must take back first; ``tried`` is what became of that, item by item.
-    ``timer`` is when the job is to be looked at, ``due`` what was last asked of it.
+    It ``draws`` from those buckets. ``timer`` is when the job is to be looked at, ``due`` what
+    was last asked of it.
     ``awaits`` are the jobs whose ends it waits for. A batch has ``steps``, and each of its
     jobs ``parent``; ``moved``: the batch has not heard how the job is now. Of a job that is put
     away ``was`` is how it had ended, ``written`` names the file that has what was ``cleared``,
@@ -194,6 +201,7 @@ class JobTables:
     slow: bool = False
     grave: bool = False
     outside: bool = False
+    draws: tuple[str, ...] = ()
     options: JobOptions = field(default_factory=JobOptions)
     steps: tuple[Step, ...] = ()
     parent: str | None = None
@@ -219,6 +227,9 @@ class JobTables:
     tried: dict[int, Tried] = field(default_factory=dict)
     bodies: dict[int, str] = field(default_factory=dict)
     """The natures of items that were edited."""
+    errors: dict[tuple[int, int], tuple[str, bool]] = field(default_factory=dict)
+    """With which code an item of a chunk has failed, and whether it says that it is retryable,
+    where that is not told by its nature: it has taken too long."""
     forced: bool = False
     """Whether the undo overwrites what others wrote."""
     manifest: str | None = None
@@ -245,14 +256,20 @@ class JobTables:
         """What the operation does with the item."""
         return self.bodies.get(position) or self.natures[position % len(self.natures)]
 
-    def faults_in(self, ledger: Ledger) -> list[Fault]:
-        """The failed items that a chunk's ledger names, as their natures tell it."""
-        said = ledger.items()
-        return [Fault(p, *self.wrong(p)) for p, s in said if s is ItemStatus.FAILED]
+    @property
+    def impatient(self) -> bool:
+        """Whether items that take long take too long for it."""
+        allowed = self.options.item_timeout
+        return self.slow and allowed is not None and allowed < LONG
 
-    def wrong(self, position: int) -> tuple[str, bool]:
-        """With which code an item has failed, and whether it says that it is retryable."""
-        return wrong(self.nature(position))
+    def faults_in(self, chunk: int, ledger: Ledger) -> list[Fault]:
+        """The failed items that a chunk's ledger names, as workers or their natures tell it."""
+        said = ledger.items()
+        return [Fault(p, *self.wrong(chunk, p)) for p, s in said if s is ItemStatus.FAILED]
+
+    def wrong(self, chunk: int, position: int) -> tuple[str, bool]:
+        """With which code an item has failed there, and whether it says that it is retryable."""
+        return self.errors.get((chunk, position)) or wrong(self.nature(position))
 
     def settle(self, chunk: int, row: OutcomeRow) -> None:
         """Store an outcome; the results of slow items are part of it now."""
@@ -335,6 +352,11 @@ class Store:
     files: dict[str, File] = field(default_factory=dict)
     manifests: dict[str, tuple[str, dict[int, int]]] = field(default_factory=dict)
     """By upload, of which job a filter has found records, and at which version each."""
+    shared: dict[str, SharedRow] = field(
+        default_factory=lambda: {name: SharedRow(name) for name in BUCKETS}
+    )
+    limited: list[tuple[int, datetime, str, Caps]] = field(default_factory=list)
+    """After how many transactions, and when, a bucket had which limits from then on."""
 
     def name(self, kind: str) -> str:
         """A fresh identifier."""

@@ -9,7 +9,18 @@ from domain.compensation import Tried
 from domain.events import Cause, JobStatus
 from domain.outcomes import ClosedChunk, Closing, ItemStatus
 from domain.ranges import Ranges
-from tests.model.tables import LEASE, ChunkRow, Image, JobTables, Ledger, OutcomeRow, Store, Work
+from tests.model.tables import (
+    LEASE,
+    LONG,
+    TIMEOUT,
+    ChunkRow,
+    Image,
+    JobTables,
+    Ledger,
+    OutcomeRow,
+    Store,
+    Work,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,20 +285,34 @@ class Workers:
             position = next(iter(left))
             if tables.nature(position) == "k":
                 raise WorkerDiedError
-            done[position] = self._slow_result(tables, position)
+            done[position] = self._slow_result(tables, claim.chunk, position)
             return False
         tables.settle(claim.chunk, outcome(self._store, row, done))
         del task.claims[0]
         return not task.claims
 
-    def _slow_result(self, tables: JobTables, position: int) -> ItemStatus:
+    def _slow_result(self, tables: JobTables, chunk: int, position: int) -> ItemStatus:
         """A slow operation has no records: only the counter sees it."""
+        if tables.nature(position) == "l":
+            patience = self._patience(tables)
+            self._store.now += min(LONG, patience)
+            if patience < LONG:
+                tables.errors[chunk, position] = self._timeout()
+                return ItemStatus.FAILED
         if self._fails(tables, position):
             return ItemStatus.FAILED
         if tables.nature(position) == "x":
             return ItemStatus.SKIPPED
         tables.records[position].effects += 1
         return ItemStatus.SUCCEEDED
+
+    def _patience(self, tables: JobTables) -> int:
+        """How many seconds an item may take; an operation by itself waits for as long as any."""
+        allowed = tables.options.item_timeout
+        return LONG if allowed is None else int(allowed)
+
+    def _timeout(self) -> tuple[str, bool]:
+        return TIMEOUT
 
 
 def _may_take_effect(tables: JobTables) -> None:

@@ -153,6 +153,14 @@ PROOFS = (
         sample=_tests("tests/unit/domain/test_planning.py", marker=_DEFAULT, chosen="hardly"),
         full_limit=1800.0,
     ),
+    Proof(
+        "cost-of-an-item",
+        "an item costs at most a tenth more CPU than before jobs had their whole life",
+        full=_tests("tests/benchmarks/test_against.py"),
+        sample=_tests("tests/benchmarks/test_ceilings.py", marker=_DEFAULT, chosen="cpu"),
+        full_limit=1800.0,
+        sample_limit=240.0,
+    ),
     # Quick enough to run at its full figure always: no test of it is marked as a long one.
     *(
         Proof(name, claim, full=_tests(path, marker=_DEFAULT), sample=_tests(path, marker=_DEFAULT))
@@ -225,11 +233,21 @@ PROOFS = (
         sample_limit=300.0,
     ),
     Proof(
-        "text-readers",
-        "seqeval strict, spaCy's and Label Studio's converters see every entity of our files",
-        full=_tests("tests/formats/test_reference_tools.py"),
-        sample=_tests("tests/formats/test_conll.py", marker=_DEFAULT),
-        full_limit=1500.0,
+        "reference-tools",
+        "pycocotools, Ultralytics, seqeval, spaCy, Label Studio see all that is in our files",
+        full=_tests(
+            "tests/formats/test_reference_tools.py",
+            "tests/formats/test_reference_images.py",
+            "tests/formats/test_yolo_ultralytics.py",
+        ),
+        sample=_tests(
+            "tests/formats/test_coco.py",
+            "tests/formats/test_yolo.py",
+            "tests/formats/test_conll.py",
+            marker=_DEFAULT,
+            chosen="pycocotools or millionth or conll",
+        ),
+        full_limit=7200.0,
     ),
     Proof(
         "one-process",

@@ -29,6 +29,7 @@ from typing import Final
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from tests.services import kafka_classes
 from tests.services.kafka_jars import fetch, find_java
 from tests.services.switch import need
 
@@ -328,7 +329,8 @@ def _spawn(arguments: list[str], folder: Path, log: Path) -> subprocess.Popen[by
         raise KafkaFailed("no Java on this machine that is recent enough")
     numbers = map(str, (os.getpid(), int(signal.SIGKILL), os.geteuid(), os.getegid()))
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), *numbers]
-    command = [*launcher, str(java), *_JVM, "-cp", f"{fetch()}/*", *arguments]
+    options = [*_JVM, *kafka_classes.options(), "-cp", f"{fetch()}/*"]
+    command = [*launcher, str(java), *options, *arguments]
 
     def run() -> subprocess.Popen[bytes]:
         with log.open("ab") as output:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import kafka_jars
+from tests.services import kafka_classes, kafka_jars
 from tests.services.catalogue import SERVICES
 from tests.services.kafka_jars import (
     FOLDER_VARIABLE,
@@ -57,6 +57,13 @@ def test_jars_and_java_are_enough(programs: Path) -> None:
     put_jars()
     assert find_kafka() == jars_folder()
     assert fetch() == jars_folder(), "there is no Maven, and it is not asked for"
+
+
+def test_classes_are_taken_from_the_file_that_has_them(programs: Path) -> None:
+    put_jars()
+    assert kafka_classes.options() == ()
+    kafka_classes.archive().touch()
+    assert kafka_classes.options() == (f"-XX:SharedArchiveFile={jars_folder()}/classes.jsa",)
 
 
 def test_maven_and_java_are_enough(programs: Path) -> None:

@@ -17,6 +17,7 @@ from domain.records import Writer
 from domain.registry import Registry
 from streams.stores.database import Database
 from streams.stores.records import Ahead, SqlRecords, restore
+from streams.stores.records.parts import JobParts
 
 NOW = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
@@ -48,8 +49,9 @@ class Workbench:
         tenant: str = "local",
         actor: str = "ada",
         job: str = "job-1",
+        first: int = 0,
     ) -> list[Result]:
-        """The results of a chunk of JSON items."""
+        """The results of a chunk of JSON items, the first of which has that position."""
         operation = Registry(self.operations).get(kind)
         writer = Writer(tenant, actor, job, 0, len(self.chunks))
         with self.database.engine.begin() as connection:
@@ -61,10 +63,11 @@ class Workbench:
                 params=operation.params.model_validate(dict(params or {})),
                 chunk=writer.chunk,
                 attempt=1,
-                positions=range(len(items)),
+                positions=range(first, first + len(items)),
                 deadline=60.0,
                 clock=FixedClock(),
                 records=records,
+                parts=JobParts(records, job),
             )
             parsed = parse_items(operation, [json.dumps(item).encode() for item in items])
             results = work_chunk(operation, context, parsed, (exc.OperationalError,))

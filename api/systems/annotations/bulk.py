@@ -11,7 +11,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from api import bodies, events
+from api import bodies, events, sse
 from api.answers import answer
 from api.conditions import if_version
 from api.edge import Edge, caller, edge
@@ -21,13 +21,15 @@ from api.parameters import MAX_ID, Parameters
 from api.submissions import streamed
 from api.submit import idempotency_key
 from api.systems.annotations import operation_documents as documents
+from api.systems.annotations.alerts import MEMORY_ALERT, Alerts
 from api.systems.annotations.asked import number, paging, words
 from api.systems.annotations.bulk_bodies import Understand, Wanted, turned_back
 from domain.errors import InvalidCommand
 from domain.events import JobStatus
 from domain.permissions import Permission
-from domain.systems.annotations.importing import import_texts
-from domain.systems.annotations.kinds import ANNOTATIONS
+from domain.systems.annotations import outlets
+from domain.systems.annotations.intakes import INTAKES
+from domain.systems.annotations.kinds import ANNOTATIONS, BOXES
 from domain.systems.annotations.roles import ProjectRole
 from streams.callers import Caller
 from streams.saying import More
@@ -37,7 +39,11 @@ from streams.systems.annotations.numbers import FILTERS, Numbered
 MAX_HISTORY: Final = 1000
 LOG_INTERVAL: Final = 10
 MAX_INTERVAL: Final = 86_400
-KINDS: Final = tuple(each.kind for each in (*ANNOTATIONS.operations, import_texts))
+_IMPORTS: Final = tuple(each.operation for each in INTAKES.values())
+KINDS: Final = (
+    *(each.kind for each in (*ANNOTATIONS.operations, *BOXES.operations, *_IMPORTS)),
+    *outlets.KINDS,
+)
 
 _WORKS: Final = frozenset({Permission.VIEW, Permission.SUBMIT, Permission.UNDO})
 _STATUSES: Final = tuple(status.value for status in JobStatus)
@@ -53,7 +59,7 @@ def submit(understand: Understand, needed: ProjectRole) -> Handler:
         wanted: Wanted = await bodies.read(request, own.limits, own.limits.json_body, read)
         seat = await own.annotations.seat(who, wanted.project_id)
         seat.demand(needed, f"to run {wanted.spec.operation}")
-        decision = await _submitted(own, allowed(who), wanted, key)
+        decision = await submitted(own, allowed(who), wanted, key)
         kind = wanted.spec.operation
         found = await own.annotations.number(who, wanted.project_id, kind, decision.job_id)
         return await accepted(own, found, decision, who)
@@ -130,10 +136,18 @@ async def history(request: web.Request) -> web.Response:
 
 async def live(request: web.Request) -> web.StreamResponse:
     """The events of an operation's job: ``text/event-stream``, or pages of JSON."""
-    who = caller(request)
+    own, who = edge(request), caller(request)
     events.check_query(request)
-    found, _ = await edge(request).annotations.operation(who, number(request, "operation_id"))
-    return await events.events_of(request, found.job_id)
+    found, _ = await own.annotations.operation(who, number(request, "operation_id"))
+    alerts = Alerts(own)
+    at_rest = (await own.queries.job(who.tenant, found.job_id)).status.terminal
+    running = {} if at_rest else {found.job_id: found.operation_id}
+
+    async def beside() -> list[bytes]:
+        new = await alerts.new(running)
+        return [sse.frame(MEMORY_ALERT, alert.model_dump_json().encode(), None) for alert in new]
+
+    return await events.events_of(request, found.job_id, beside)
 
 
 def allowed(who: Caller) -> Caller:
@@ -142,7 +156,8 @@ def allowed(who: Caller) -> Caller:
     return replace(who, permissions=held)
 
 
-async def _submitted(own: Edge, who: Caller, wanted: Wanted, key: str | None) -> Decision:
+async def submitted(own: Edge, who: Caller, wanted: Wanted, key: str | None) -> Decision:
+    """What was decided of a job; what is refused points into our body."""
     try:
         if wanted.blocks is None:
             return await own.gateway.submit_selected(who, wanted.spec, key=key)

@@ -1,4 +1,4 @@
-"""Bulk bodies: what is sent to create, change or delete many annotations, as a job of the engine.
+"""Bulk bodies: what is sent to create, change or delete many annotations or boxes, as a job.
 
 What clients say is the platform's own; pointers of what the engine refuses are turned back.
 """
@@ -27,8 +27,8 @@ from domain.options import (
     RetryPolicy,
 )
 from domain.record_filter import And, Condition, Equals, Range, RecordSelection
-from domain.systems.annotations.kinds import ANNOTATIONS
-from domain.systems.annotations.models import Id, Score
+from domain.systems.annotations.kinds import ANNOTATIONS, BOXES, Kind
+from domain.systems.annotations.models import Id, Offsets, Score
 from domain.values import Value
 
 WORKERS: Final = 4
@@ -60,13 +60,12 @@ class Bulk(Value):
     name: Annotated[str, Field(max_length=1000)] = ""
 
 
-class Filter(Value):
-    """Annotations of the project that meet all of this.
+class Common(Value):
+    """What both filters have: annotations or boxes of the project that meet all of this.
 
     They were made at ``created_after`` or later, and before ``created_before``.
     """
 
-    text_id: Id | None = None
     label_id: Id | None = None
     confidence_min: Score | None = None
     confidence_max: Score | None = None
@@ -75,10 +74,29 @@ class Filter(Value):
     created_before: AwareDatetime | None = None
 
 
+class Filter(Common):
+    """Annotations of the project that meet all of this.
+
+    They were made at ``created_after`` or later, and before ``created_before``.
+    """
+
+    text_id: Id | None = None
+
+
+class BoxFilter(Common):
+    """Boxes of the project that meet all of this.
+
+    They were made at ``created_after`` or later, and before ``created_before``.
+    """
+
+    image_id: Id | None = None
+
+
 class Creates(Bulk):
     """New annotations; without ``validate_before_create`` only what must hold is checked."""
 
     validate_before_create: bool = True
+    offsets: Offsets = "code_points"
 
 
 class Filtered(Bulk):
@@ -87,20 +105,45 @@ class Filtered(Bulk):
     ``confirm`` says that all, or none, are meant, where that is what matches.
     """
 
-    filter: Filter | None = None
+    filter: Common | None = None
     confirm: Literal["all", "none"] | None = None
 
 
-class Updates(Filtered):
-    """Other values: for each annotation its own (``updates``), or the same for all (``set``)."""
+class Changes(Filtered):
+    """Other values: for each record its own (``updates``), or the same for all (``set``)."""
 
     set: Annotated[dict[str, Any], Field(min_length=1, max_length=20)] | None = None
 
 
-class Deletes(Filtered):
-    """The annotations of these ids, or those that match."""
+class Deletions(Filtered):
+    """The records of these ids, or those that match."""
 
     ids: Ids | None = None
+
+
+class Updates(Changes):
+    """Other values: for each annotation its own (``updates``), or the same for all (``set``)."""
+
+    filter: Filter | None = None
+    offsets: Offsets = "code_points"
+
+
+class Deletes(Deletions):
+    """The annotations of these ids, or those that match."""
+
+    filter: Filter | None = None
+
+
+class BoxUpdates(Changes):
+    """Other values: for each box its own (``updates``), or the same for all (``set``)."""
+
+    filter: BoxFilter | None = None
+
+
+class BoxDeletes(Deletions):
+    """The boxes of these ids, or those that match."""
+
+    filter: BoxFilter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,41 +166,74 @@ class Understand(Protocol):
         ...
 
 
-def creates(text: bytes, depth: int) -> Wanted:
-    """The body of ``/batch/annotations/create``."""
-    body, items = _read(text, "annotations", Creates, depth)
-    if items is None:
-        raise invalid("annotations must be a list", "/annotations")
-    params = {"validate_before_create": body.validate_before_create}
-    spec = spec_of(body, ANNOTATIONS.create.kind, **params)
-    return Wanted(body.project_id, spec, item_blocks(items, depth, "/annotations"))
+@dataclass(frozen=True)
+class Bodies:
+    """What is sent about one kind of records; ``params`` are those of its creation."""
+
+    kind: Kind
+    creation: type[Bulk]
+    changes: type[Changes]
+    deletions: type[Deletions]
+    params: tuple[str, ...] = ()
+
+    def creates(self, text: bytes, depth: int) -> Wanted:
+        """The body of ``create``."""
+        listed = self.kind.name
+        body, items = _read(text, listed, self.creation, depth)
+        if items is None:
+            raise invalid(f"{listed} must be a list", f"/{listed}")
+        params = {name: getattr(body, name) for name in self.params}
+        spec = spec_of(body, self.kind.create.kind, **params, **_counting(body))
+        return Wanted(body.project_id, spec, item_blocks(items, depth, f"/{listed}"))
+
+    def updates(self, text: bytes, depth: int) -> Wanted:
+        """The body of ``update``."""
+        body, items = _read(text, "updates", self.changes, depth)
+        kind = self.kind.update.kind
+        if isinstance(items, list):
+            if body.filter is not None or body.set is not None:
+                raise invalid("updates say all by themselves; leave filter and set out", "/updates")
+            blocks = item_blocks(items, depth, "/updates")
+            return Wanted(body.project_id, spec_of(body, kind, **_counting(body)), blocks)
+        if items is not None or body.filter is None or body.set is None:
+            raise invalid("send updates as a list, or filter and set", "/updates")
+        if len(encode(body.set, depth, "/set")) > MAX_SET:
+            raise invalid(f"what is set for all may have {MAX_SET} bytes", "/set")
+        return Wanted(body.project_id, self._selecting(body, kind, body.set), None)
+
+    def deletes(self, text: bytes, depth: int) -> Wanted:
+        """The body of ``delete``."""
+        body, _ = _read(text, "", self.deletions, depth)
+        kind = self.kind.delete.kind
+        if (body.ids is None) == (body.filter is None):
+            raise invalid("say either ids or filter", "/ids")
+        if body.ids is None:
+            return Wanted(body.project_id, self._selecting(body, kind, {}), None)
+        items = [{"id": each} for each in body.ids]
+        return Wanted(body.project_id, spec_of(body, kind), item_blocks(items, depth, "/ids"))
+
+    def _selecting(self, body: Filtered, kind: str, each: dict[str, Any]) -> JobSpec:
+        said = body.filter or Common()
+        conditions = list(_conditions(body.project_id, said))
+        if len(conditions) == 1 and body.confirm != "all":
+            raise SelectionUnconfirmed(
+                f"the filter is empty: all {self.kind.name} of the project match; narrow it, or "
+                "say confirm: all when that is meant",
+                pointer="/confirm",
+            )
+        selection = RecordSelection(
+            table=self.kind.name,
+            where=And(op="and", all=tuple(conditions)),
+            each=each,
+            confirm=body.confirm,
+        )
+        return spec_of(body, kind, **_counting(body)).model_copy(update={"select": selection})
 
 
-def updates(text: bytes, depth: int) -> Wanted:
-    """The body of ``/batch/annotations/update``."""
-    body, items = _read(text, "updates", Updates, depth)
-    kind = ANNOTATIONS.update.kind
-    if isinstance(items, list):
-        if body.filter is not None or body.set is not None:
-            raise invalid("updates say all by themselves; leave filter and set out", "/updates")
-        return Wanted(body.project_id, spec_of(body, kind), item_blocks(items, depth, "/updates"))
-    if items is not None or body.filter is None or body.set is None:
-        raise invalid("send updates as a list, or filter and set", "/updates")
-    if len(encode(body.set, depth, "/set")) > MAX_SET:
-        raise invalid(f"what is set for all may have {MAX_SET} bytes", "/set")
-    return Wanted(body.project_id, _selecting(body, kind, body.set), None)
-
-
-def deletes(text: bytes, depth: int) -> Wanted:
-    """The body of ``/batch/annotations/delete``."""
-    body, _ = _read(text, "", Deletes, depth)
-    kind = ANNOTATIONS.delete.kind
-    if (body.ids is None) == (body.filter is None):
-        raise invalid("say either ids or filter", "/ids")
-    if body.ids is None:
-        return Wanted(body.project_id, _selecting(body, kind, {}), None)
-    items = [{"id": each} for each in body.ids]
-    return Wanted(body.project_id, spec_of(body, kind), item_blocks(items, depth, "/ids"))
+OF_ANNOTATIONS: Final = Bodies(
+    ANNOTATIONS, Creates, Updates, Deletes, params=("validate_before_create",)
+)
+OF_BOXES: Final = Bodies(BOXES, Bulk, BoxUpdates, BoxDeletes)
 
 
 def turned_back(pointer: str) -> str:
@@ -210,28 +286,16 @@ def _options(body: Bulk) -> JobOptions:
     )
 
 
-def _selecting(body: Filtered, kind: str, each: dict[str, Any]) -> JobSpec:
-    said = body.filter or Filter()
-    conditions = list(_conditions(body.project_id, said))
-    if len(conditions) == 1 and body.confirm != "all":
-        raise SelectionUnconfirmed(
-            "the filter is empty: all annotations of the project match; narrow it, or say "
-            "confirm: all when that is meant",
-            pointer="/confirm",
-        )
-    selection = RecordSelection(
-        table=ANNOTATIONS.name,
-        where=And(op="and", all=tuple(conditions)),
-        each=each,
-        confirm=body.confirm,
-    )
-    return spec_of(body, kind).model_copy(update={"select": selection})
+def _counting(body: Bulk) -> dict[str, Any]:
+    """What offsets count, for a job; nothing where it is what they count anyway."""
+    said = getattr(body, "offsets", "code_points")
+    return {} if said == "code_points" else {"offsets": said}
 
 
-def _conditions(project_id: int, said: Filter) -> list[Condition]:
+def _conditions(project_id: int, said: Common) -> list[Condition]:
     found: list[Condition] = [Equals(op="equals", column="project_id", value=project_id)]
-    for column in ("text_id", "label_id", "created_by"):
-        value = getattr(said, column)
+    for column in ("text_id", "image_id", "label_id", "created_by"):
+        value = getattr(said, column, None)
         if value is not None:
             found.append(Equals(op="equals", column=column, value=value))
     least, most = said.confidence_min, said.confidence_max

@@ -1,4 +1,4 @@
-"""Importing: a file whose texts become a job, and what of it was rejected."""
+"""Importing: a file whose texts or images become a job, and what of it was rejected."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from pydantic import Field
 
 from api.answers import answer
@@ -20,56 +21,70 @@ from api.systems.annotations.asked import number
 from api.systems.annotations.bulk import accepted, allowed
 from api.systems.annotations.bulk_bodies import Bulk, spec_of
 from api.uploads import Upload, uploaded
+from domain.commands import JobSpec
 from domain.errors import InvalidCommand
+from domain.systems.annotations.formats.contract import Subject
 from domain.systems.annotations.formats.mapping import parsed_mapping
-from domain.systems.annotations.importing import import_texts
+from domain.systems.annotations.image_importing import Existing, import_images
+from domain.systems.annotations.models import MappingName
 from domain.systems.annotations.roles import ProjectRole
 from streams.systems.annotations.file_reading import Wanted
 
 IMPORT: Final = "/api/v1/batch/text/import"
+IMPORT_IMAGES: Final = "/api/v1/batch/image/import"
 
 Word = Annotated[str, Field(min_length=1, max_length=100)]
 
-_WORDS: Final = frozenset({"format", "encoding", "name"})
+_WORDS: Final = frozenset({"format", "encoding", "scheme", "name"})
 """Fields that are what they say; all others are JSON, or a word."""
 
 
 class Imports(Bulk):
     """What stands beside the file in the form of an import.
 
-    ``format`` and ``encoding`` are found out where they are not said. With
-    ``auto_detect_labels`` the project is given the labels that it lacks.
+    ``format`` and ``encoding`` are found out where they are not said; ``scheme`` is that of tags
+    or of corners, in the formats that have several. With ``auto_detect_labels`` the project is
+    given the labels that it lacks. ``existing_images`` says what becomes of an image whose file
+    name the project has already: it is given the boxes that it lacks, or its item fails.
     """
 
     format: Word | None = None
     encoding: Word | None = None
+    scheme: Word | None = None
     auto_detect_labels: bool = False
-    field_mapping: dict[str, Any] = Field(default_factory=dict)
+    field_mapping: dict[str, Any] | MappingName = Field(default_factory=dict)
+    existing_images: Existing = Existing.ADD
 
 
-async def submit(request: web.Request) -> web.Response:
-    """Import the texts of a file, each with its annotations, as a job."""
-    own, who, key = edge(request), caller(request), idempotency_key(request)
-    Parameters(request, ())
-    async with uploaded(request, own.uploads, own.limits) as upload:
-        body = checked(Imports, _fields(upload.fields), own.limits.json_depth)
-        seat = await own.annotations.seat(who, body.project_id)
-        seat.demand(ProjectRole.MANAGER, "to import texts")
-        spec = spec_of(body, import_texts.kind)
-        try:
-            imported = await own.annotations.files.take(
-                who,
-                body.project_id,
-                upload.file,
-                _wanted(body, upload),
-                lambda lines: own.gateway.submit(allowed(who), spec, lines, key=key),
-            )
-        except InvalidCommand as error:
-            error.pointer = "/file" if error.pointer.startswith("/items") else error.pointer
-            raise
-    decision = imported.decision
-    found = await own.annotations.number(who, body.project_id, spec.operation, decision.job_id)
-    return await accepted(own, found, decision, who, {"file": imported.summary})
+def submit(subject: Subject | None) -> Handler:
+    """The handler of an import, of files of that subject or of any."""
+
+    async def handle(request: web.Request) -> web.Response:
+        own, who, key = edge(request), caller(request), idempotency_key(request)
+        Parameters(request, ())
+        async with uploaded(request, own.uploads, own.limits) as upload:
+            body = checked(Imports, _fields(upload.fields), own.limits.json_depth)
+            seat = await own.annotations.seat(who, body.project_id)
+            seat.demand(ProjectRole.MANAGER, "to import a file")
+            mapping = await own.annotations.mapping(who, body.project_id, body.field_mapping)
+            try:
+                imported = await own.annotations.files.take(
+                    who,
+                    body.project_id,
+                    upload.file,
+                    _wanted(body, upload, subject, mapping),
+                    lambda kind, lines: own.gateway.submit(
+                        allowed(who), _spec(body, kind), lines, key=key
+                    ),
+                )
+            except InvalidCommand as error:
+                error.pointer = "/file" if error.pointer.startswith("/items") else error.pointer
+                raise
+        decision, kind = imported.decision, imported.kind
+        found = await own.annotations.number(who, body.project_id, kind, decision.job_id)
+        return await accepted(own, found, decision, who, {"file": imported.summary})
+
+    return handle
 
 
 async def summary(request: web.Request) -> web.Response:
@@ -78,7 +93,9 @@ async def summary(request: web.Request) -> web.Response:
     own, who = edge(request), caller(request)
     found, _ = await own.annotations.operation(who, number(request, "operation_id"))
     file = await own.annotations.files.rejects(who, found.job_id)
-    return answer({"operation_id": found.operation_id, "file": orjson.loads(file.about)})
+    # What was kept before there were images does not say what it is of.
+    about = {"subject": Subject.TEXT.value, **orjson.loads(file.about)}
+    return answer({"operation_id": found.operation_id, "file": about})
 
 
 async def rejects(request: web.Request) -> web.StreamResponse:
@@ -96,8 +113,15 @@ async def rejects(request: web.Request) -> web.StreamResponse:
 def _fields(said: Mapping[str, str]) -> dict[str, Any]:
     """The fields of a form as values; what is empty is not said."""
     return {
-        name: text if name in _WORDS else _value(text) for name, text in said.items() if text != ""
+        name: text if _is_said(name, text) else _value(text)
+        for name, text in said.items()
+        if text != ""
     }
+
+
+def _is_said(name: str, text: str) -> bool:
+    """Whether a field is what it says: a mapping is, where it is named."""
+    return name in _WORDS or (name == "field_mapping" and text[0] not in "{[")
 
 
 def _value(text: str) -> Any:
@@ -109,15 +133,24 @@ def _value(text: str) -> Any:
         return text
 
 
-def _wanted(body: Imports, upload: Upload) -> Wanted:
+def _spec(body: Imports, kind: str) -> JobSpec:
+    own = {"existing_images": body.existing_images.value} if kind == import_images.kind else {}
+    return spec_of(body, kind, **own)
+
+
+def _wanted(
+    body: Imports, upload: Upload, subject: Subject | None, said: Mapping[str, Any]
+) -> Wanted:
     try:
-        mapping = parsed_mapping(body.field_mapping)
+        mapping = parsed_mapping(said)
     except ValueError as error:
         raise invalid(str(error), "/field_mapping") from None
     return Wanted(
         name=upload.name,
+        subject=subject,
         format=body.format,
         encoding=body.encoding,
+        scheme=body.scheme,
         mapping=mapping,
         new_labels=body.auto_detect_labels and not body.dry_run,
     )

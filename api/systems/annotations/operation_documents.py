@@ -9,7 +9,8 @@ from typing import Any, Final
 from domain.events import JobEvent, JobStatus
 from domain.job import Job
 from domain.progress import of_event
-from domain.systems.annotations.importing import import_texts
+from domain.systems.annotations import outlets
+from domain.systems.annotations.intakes import INTAKES
 from domain.views import job_view
 from streams.systems.annotations.load import Figures
 from streams.systems.annotations.numbers import Numbered
@@ -27,14 +28,19 @@ _STEPS: Final[Mapping[JobStatus, str]] = {
     JobStatus.ROLLING_BACK: "rolling_back",
 }
 """What is going on; anything else is at rest."""
+_OF_KIND: Final[Mapping[str, tuple[str, str]]] = {
+    **{intake.operation.kind: ("import", "rejects") for intake in INTAKES.values()},
+    **dict.fromkeys(outlets.KINDS, ("export", "download")),
+}
+"""What some kinds have besides: what is said of their file, and the file."""
 
 
 def links(operation_id: int, kind: str = "") -> dict[str, str]:
-    """Where to go on from an operation; an import has a file of what it has rejected."""
+    """Where to go on from an operation; an import has rejected a file, an export has made one."""
     own = f"{OPERATIONS}/{operation_id}"
-    more = {name: f"{own}/{name}" for name in ("import", "rejects")}
+    more = {name: f"{own}/{name}" for name in _OF_KIND.get(kind, ())}
     return {
-        **(more if kind == import_texts.kind else {}),
+        **more,
         "status": f"{own}/status",
         "sse": f"{own}/events",
         "history": f"{own}/history",

@@ -58,7 +58,7 @@ def create(kind: Kind) -> Handler:
         fields = await _fields(request, kind, new=True)
         project_id = number(request, "project_id")
         row = await edge(request).annotations.create(caller(request), project_id, kind, fields)
-        location = {"Location": f"{PROJECTS_PATH}/{project_id}/{kind.name}/{row['id']}"}
+        location = {"Location": f"{PROJECTS_PATH}/{project_id}/{kind.path}/{row['id']}"}
         return answer(shown(kind, row), status=201, headers=location, version=row["version"])
 
     return handle

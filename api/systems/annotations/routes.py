@@ -10,21 +10,19 @@ from dataclasses import replace
 from typing import Final
 
 from api.rules import Route, needs
-from api.systems.annotations import bulk, bulk_bodies, importing, records, reports, socket
+from api.systems.annotations import bulk, exporting, importing, records, reports, socket
+from api.systems.annotations.bulk_bodies import OF_ANNOTATIONS, OF_BOXES, Bodies
 from api.systems.annotations.operation_documents import OPERATIONS, SOCKET
 from domain.permissions import Permission
+from domain.systems.annotations.formats.contract import Subject
 from domain.systems.annotations.kinds import IN_PROJECTS, PROJECTS, Kind
 from domain.systems.annotations.roles import ProjectRole
 
 _TAKING_PART = needs(Permission.PARTICIPATE)
+_SENDING = replace(_TAKING_PART, form=True)
 _ALL: Final = records.PROJECTS_PATH
 _PROJECT: Final = f"{_ALL}/{{project_id:[0-9]{{1,19}}}}"
-BATCH: Final = "/api/v1/batch/annotations"
 _OPERATION: Final = f"{OPERATIONS}/{{operation_id:[0-9]{{1,19}}}}"
-
-_CREATE: Final = bulk.submit(bulk_bodies.creates, ProjectRole.ANNOTATOR)
-_UPDATE: Final = bulk.submit(bulk_bodies.updates, ProjectRole.ANNOTATOR)
-_DELETE: Final = bulk.submit(bulk_bodies.deletes, ProjectRole.MANAGER)
 
 
 def _one(kind: Kind, path: str) -> Iterator[Route]:
@@ -34,10 +32,20 @@ def _one(kind: Kind, path: str) -> Iterator[Route]:
 
 
 def _of(kind: Kind) -> Iterator[Route]:
-    path = f"{_PROJECT}/{kind.name}"
+    path = f"{_PROJECT}/{kind.path}"
     yield Route("GET", path, records.index(kind), _TAKING_PART)
     yield Route("POST", path, records.create(kind), _TAKING_PART)
     yield from _one(kind, f"{path}/{{{kind.one}_id:[0-9]{{1,19}}}}")
+
+
+def _many(bodies: Bodies) -> Iterator[Route]:
+    path = f"/api/v1/batch/{bodies.kind.name}"
+    create = bulk.submit(bodies.creates, ProjectRole.ANNOTATOR)
+    update = bulk.submit(bodies.updates, ProjectRole.ANNOTATOR)
+    delete = bulk.submit(bodies.deletes, ProjectRole.MANAGER)
+    yield Route("POST", f"{path}/create", create, _TAKING_PART)
+    yield Route("PUT", f"{path}/update", update, _TAKING_PART)
+    yield Route("DELETE", f"{path}/delete", delete, _TAKING_PART)
 
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -45,16 +53,19 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", _ALL, records.create_project, needs(Permission.SUBMIT)),
     *_one(PROJECTS, _PROJECT),
     *(route for kind in IN_PROJECTS for route in _of(kind)),
-    Route("POST", f"{BATCH}/create", _CREATE, _TAKING_PART),
-    Route("PUT", f"{BATCH}/update", _UPDATE, _TAKING_PART),
-    Route("DELETE", f"{BATCH}/delete", _DELETE, _TAKING_PART),
-    Route("POST", importing.IMPORT, importing.submit, replace(_TAKING_PART, form=True)),
+    *_many(OF_ANNOTATIONS),
+    *_many(OF_BOXES),
+    Route("POST", importing.IMPORT, importing.submit(None), _SENDING),
+    Route("POST", importing.IMPORT_IMAGES, importing.submit(Subject.IMAGE), _SENDING),
+    Route("POST", exporting.EXPORT, exporting.submit, _TAKING_PART),
     Route("GET", OPERATIONS, bulk.index, _TAKING_PART),
     Route("GET", f"{_OPERATION}/status", bulk.status, _TAKING_PART),
     Route("GET", f"{_OPERATION}/history", bulk.history, _TAKING_PART),
     Route("GET", f"{_OPERATION}/events", bulk.live, _TAKING_PART),
     Route("GET", f"{_OPERATION}/import", importing.summary, _TAKING_PART),
     Route("GET", f"{_OPERATION}/rejects", importing.rejects, _TAKING_PART),
+    Route("GET", f"{_OPERATION}/export", exporting.report, _TAKING_PART),
+    Route("GET", f"{_OPERATION}/download", exporting.file, _TAKING_PART),
     Route("DELETE", f"{_OPERATION}/cancel", bulk.cancel, _TAKING_PART),
     Route("GET", SOCKET, socket.connect, replace(_TAKING_PART, late=True)),
     *(

@@ -11,6 +11,7 @@ from api.conversation import Conversation
 from api.interests import Key, Span
 from api.problems import refused
 from api.systems.annotations import socket_words as words
+from api.systems.annotations.alerts import Alerts
 from api.systems.annotations.operation_documents import status_document
 from api.websocket import Introduction, Manner, speaking
 from api.ws_messages import written
@@ -34,6 +35,9 @@ class PlatformTalk(Conversation):
         """Numbers by job."""
         self._told: dict[str, int] = {}
         """By job, the version that the client knows."""
+        self._running: set[str] = set()
+        """Jobs that are not at rest, as far as the client was told."""
+        self._alerts = Alerts(self._own)
 
     async def greet(self, identity: Identity, ref: str) -> None:  # noqa: ARG002 - it has none
         """Tell a client that is known now who it is."""
@@ -86,13 +90,18 @@ class PlatformTalk(Conversation):
             self._followed[found.job_id] = number
             self._told[found.job_id] = job.version
             await self._socket.say(words.system("subscribed", operation_id=number))
-            shown = status_document(found, job, own.clock.now())
+            load = own.annotations.load.look(await own.situation.workers())
+            shown = status_document(found, job, own.clock.now(), load)
             await self._socket.say(words.Message(type=words.type_of(job.status), data=shown))
+            if not job.status.terminal:
+                self._running.add(found.job_id)
+        await self._alert()
 
     async def _leave(self, number: int) -> None:
         job_id = next((job for job, known in self._followed.items() if known == number), "")
         self._interests.remove(_key(job_id))
         del self._followed[job_id], self._told[job_id]
+        self._running.discard(job_id)
         await self._socket.say(words.system("unsubscribed", operation_id=number))
 
     async def _send(self, placed: Placed) -> None:
@@ -102,7 +111,18 @@ class PlatformTalk(Conversation):
             if version <= self._told[job_id]:
                 return
             self._told[job_id] = version
+            (self._running.discard if placed.event.at_rest else self._running.add)(job_id)
         await super()._send(placed)
+
+    async def _look_around(self) -> None:
+        await super()._look_around()
+        await self._alert()
+
+    async def _alert(self) -> None:
+        """Say once of each worker that it has passed its memory budget, while something runs."""
+        running = {job_id: self._followed[job_id] for job_id in self._running}
+        for said in await self._alerts.new(running):
+            await self._socket.say(words.alert(said))
 
     def _worded(self, placed: Placed) -> bytes:
         if placed.to_all:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
+from api.systems.annotations.alerts import MemoryAlert
 from api.systems.annotations.operation_documents import current_step, figures
 from api.ws_messages import Credential, read_message
 from domain.events import JobStatus
@@ -71,6 +72,7 @@ MessageType = Literal[
     "progress_update",
     "operation_completed",
     "operation_failed",
+    "memory_alert",
     "system_status",
     "error",
     "broadcast",
@@ -111,6 +113,11 @@ def happened(event: LiveEvent, operation_id: int) -> Message:
             "at": told.get("at"),
         },
     )
+
+
+def alert(said: MemoryAlert) -> Message:
+    """A worker of a running operation has more memory than its budget."""
+    return Message(type="memory_alert", data=said.model_dump(mode="json"))
 
 
 def system(event: str, **data: Any) -> Message:

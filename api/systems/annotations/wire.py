@@ -9,32 +9,36 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from domain.systems.annotations.kinds import Kind
+from domain.systems.annotations.kinds import ANNOTATIONS, Kind
+from domain.systems.annotations.models import Offsets
 from streams.systems.annotations.reading import Row, Rows
 
 _CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 _HIDDEN: Final = frozenset({"id", "tenant", "x", "y", "polygon"})
 _OF_BOXES: Final = frozenset({"width", "height"})
+_DOCUMENTS: Final = frozenset({"metadata", "mapping", "definition", "labels", "severities"})
 _TIMES: Final = frozenset({"created_at", "updated_at"})
 
 
 @cache
 def new_body(kind: Kind) -> type[BaseModel]:
     """The body of a POST: what a new record is given, but for the project, which the path says."""
-    return _without(kind.new, f"New{kind.one.title()}Body", "project_id")
+    return _counting(kind, _without(kind.new, f"New{kind.one.title()}Body", "project_id"))
 
 
 @cache
 def changed_body(kind: Kind) -> type[BaseModel]:
     """The body of a PATCH: what is to change, and maybe the version that it is meant for."""
-    return _without(kind.changed, f"Changed{kind.one.title()}Body", "id")
+    return _counting(kind, _without(kind.changed, f"Changed{kind.one.title()}Body", "id"))
 
 
 def shown(kind: Kind, row: Row) -> dict[str, Any]:
     """A record as every answer shows it."""
     hidden = _HIDDEN | _OF_BOXES if "x" in row else _HIDDEN
     document: dict[str, Any] = {kind.key: row["id"]}
-    document |= {name: _value(name, value) for name, value in row.items() if name not in hidden}
+    document |= {
+        name: _value(kind, name, value) for name, value in row.items() if name not in hidden
+    }
     if "x" in row:
         document["bbox"] = [row["x"], row["y"], row["width"], row["height"]]
         document["polygon"] = None if row["polygon"] is None else json.loads(row["polygon"])
@@ -52,10 +56,21 @@ def moment(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
-def _value(name: str, value: Any) -> Any:
-    if name == "metadata":
-        return json.loads(value)
-    return moment(value) if name in _TIMES else value
+def _value(kind: Kind, name: str, value: Any) -> Any:
+    if name in _TIMES:
+        return moment(value)
+    if value is None and name in kind.new.model_fields:
+        # What has no value is as new ones are that are given none.
+        return kind.new.model_fields[name].get_default()
+    return json.loads(value) if name in _DOCUMENTS else value
+
+
+def _counting(kind: Kind, body: type[BaseModel]) -> type[BaseModel]:
+    """Bodies of annotations may say what their offsets count."""
+    if kind is not ANNOTATIONS:
+        return body
+    said: Any = Field(default="code_points", json_schema_extra=_say_no_default)
+    return create_model(body.__name__, __base__=body, __doc__=body.__doc__, offsets=(Offsets, said))
 
 
 def _without(model: type[BaseModel], name: str, field: str) -> type[BaseModel]:
@@ -66,7 +81,14 @@ def _without(model: type[BaseModel], name: str, field: str) -> type[BaseModel]:
             continue
         kind: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
         left_out = ... if info.is_required() else info.get_default()
-        kept[each] = (kind, Field(default=left_out, json_schema_extra=_say_no_default))
+        kept[each] = (
+            kind,
+            Field(
+                default=left_out,
+                discriminator=info.discriminator,
+                json_schema_extra=_say_no_default,
+            ),
+        )
     return create_model(name, __config__=_CONFIG, __doc__=model.__doc__, **kept)
 
 

@@ -132,6 +132,11 @@ def box_fault(box: Box, polygon: Polygon | None, width: int, height: int) -> Fai
     return None
 
 
+def polygon_text(polygon: Polygon | None) -> str | None:
+    """A polygon as it is stored: JSON text."""
+    return None if polygon is None else json.dumps(polygon, separators=(",", ":"))
+
+
 def image_not_found(image_id: int, project_id: int) -> Failed:
     """The image is not there, or is another project's."""
     return Failed(
@@ -154,7 +159,7 @@ def _row(
     label = labels.resolve(item.label_id, item.label)
     if isinstance(label, Failed):
         return label
-    shape = (*item.bbox, _polygon(item.polygon), item.confidence_score, as_text(item.metadata))
+    shape = (*item.bbox, polygon_text(item.polygon), item.confidence_score, as_text(item.metadata))
     return (project, item.image_id, label, *shape, *stamps)
 
 
@@ -189,11 +194,7 @@ def _shape(ctx: Context, item: ChangedBox, row: Mapping[str, Any]) -> Values | F
         polygon = json.loads(stands["polygon"])
     image = ctx.store.fetch(tables.images, [row["image_id"]], _SIZE)[row["image_id"]]
     fault = box_fault(box, polygon, image["width"], image["height"])
-    return fault or {**dict(zip(names, box, strict=False)), "polygon": _polygon(polygon)}
-
-
-def _polygon(polygon: Polygon | None) -> str | None:
-    return None if polygon is None else json.dumps(polygon, separators=(",", ":"))
+    return fault or {**dict(zip(names, box, strict=False)), "polygon": polygon_text(polygon)}
 
 
 def _present(ctx: Context, ids: Sequence[int]) -> Rows:

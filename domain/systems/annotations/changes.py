@@ -12,6 +12,7 @@ from domain.records import Change, Deletion
 from domain.systems.annotations import tables
 from domain.systems.annotations.models import ChangedAnnotation, Changes, MayBeInProject, as_text
 from domain.systems.annotations.validation.becoming import KNOWN, LABEL, SPAN, Present, became
+from domain.systems.annotations.validation.counting import given_in_utf16
 from domain.systems.annotations.validation.examination import examine
 from domain.systems.annotations.validation.subjects import Batch
 from domain.systems.annotations.validation.verdicts import done, refusals
@@ -93,7 +94,8 @@ def _update_in_project(
     indexes, positions = list(items), [ctx.positions[index] for index in items]
     becoming = [became(item, present[item.id]) for item in items.values()]
     own = [item.id for item in items.values()]
-    batch, limits = examine(ctx.store, project, becoming, own=own, full=full)
+    utf16 = given_in_utf16(ctx.params.offsets, list(items.values()))
+    batch, limits = examine(ctx.store, project, becoming, own=own, full=full, utf16=utf16)
     refused = refusals(batch, limits, positions)
     good = [place for place in range(len(indexes)) if place not in refused]
     stamps = {"updated_by": ctx.actor, "updated_at": ctx.clock.now().timestamp()}

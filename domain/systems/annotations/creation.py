@@ -9,6 +9,7 @@ from domain.operation import Context, operation
 from domain.outcomes import Result
 from domain.systems.annotations import tables
 from domain.systems.annotations.models import Creation, NewAnnotation, as_text
+from domain.systems.annotations.validation.counting import given_in_utf16
 from domain.systems.annotations.validation.examination import examine
 from domain.systems.annotations.validation.subjects import Batch
 from domain.systems.annotations.validation.verdicts import done, refusals
@@ -41,22 +42,22 @@ def create(ctx: Context, items: Sequence[NewAnnotation]) -> list[Result]:
     """Create annotations on the texts of one project; what its rules refuse fails."""
     project = ctx.params.project_id
     full = ctx.params.validate_before_create
-    batch, limits = examine(ctx.store, project, items, full=full)
+    utf16 = given_in_utf16(ctx.params.offsets, items)
+    batch, limits = examine(ctx.store, project, items, full=full, utf16=utf16)
     refused = refusals(batch, limits, ctx.positions)
     good = [index for index in range(len(items)) if index not in refused]
     stamps = ctx.actor, ctx.clock.now().timestamp()
-    rows = [_row(project, items[index], batch, index, stamps) for index in good]
+    rows = [_row(project, batch, index, stamps) for index in good]
     places = [ctx.positions[index] for index in good]
     ids = ctx.store.insert(tables.annotations, _COLUMNS, rows, places)
     results: dict[int, Result] = dict(refused)
-    for index, key in zip(good, ids, strict=True):
-        results[index] = done(batch, index, ctx.positions[index], {"id": key}, full=full)
+    for index, place, key in zip(good, places, ids, strict=True):
+        results[index] = done(batch, index, place, {"id": key}, full=full)
     return [results[index] for index in range(len(items))]
 
 
-def _row(
-    project: int, item: NewAnnotation, batch: Batch, index: int, stamps: tuple[str, float]
-) -> Row:
+def _row(project: int, batch: Batch, index: int, stamps: tuple[str, float]) -> Row:
+    item = batch.items[index]
     return (
         project,
         item.text_id,

@@ -121,15 +121,19 @@ def ids_by_name(store: Records, project_id: int, names: Iterable[str]) -> Mappin
     return found
 
 
+def metadata_reserved(what: str, pointer: str) -> Failed:
+    """The metadata at ``pointer`` have the field that is for what only the file knows."""
+    return Failed(
+        "metadata_reserved",
+        f"the metadata have a field {OF_FILE}, which is for {what}; call it otherwise",
+        f"{pointer}/{OF_FILE}",
+    )
+
+
 def _spans(item: ImportedText, labels: Labels) -> list[_Span] | Failed:
     """The spans of a text, or what is wrong with the first that cannot be taken."""
     if item.metadata and OF_FILE in item.metadata and (item.key is not None or item.labels):
-        return Failed(
-            "metadata_reserved",
-            f"the metadata have a field {OF_FILE}, which is for the key and the labels of the "
-            "text; call it otherwise",
-            f"/metadata/{OF_FILE}",
-        )
+        return metadata_reserved("the key and the labels of the text", "/metadata")
     found: list[_Span] = []
     for number, each in enumerate(_judged(item, labels)):
         if isinstance(each, Failed):

@@ -15,6 +15,8 @@ from domain.systems.annotations.boxes import create_boxes, delete_boxes, update_
 from domain.systems.annotations.changes import delete, update
 from domain.systems.annotations.creation import create
 from domain.systems.annotations.roles import ProjectRole
+from domain.systems.annotations.validation import operations as validation
+from domain.systems.annotations.validation import tables as validation_tables
 
 _SYSTEM: Final = "annotations"
 
@@ -23,7 +25,8 @@ _SYSTEM: Final = "annotations"
 class Kind:
     """A kind of records: one of them, its table, its three operations.
 
-    ``key`` is what its id is called on the wire; ``writing`` is the role that changing one takes.
+    ``key`` is what its id is called on the wire; ``writing`` is the role that changing one takes;
+    ``called`` is what several are called in paths, where that is not the name of their table.
     """
 
     one: str
@@ -33,11 +36,17 @@ class Kind:
     delete: Operation
     writing: ProjectRole
     key: str = "id"
+    called: str = ""
 
     @property
     def name(self) -> str:
-        """What several are called."""
+        """What several are called in histories and reports."""
         return self.table.name
+
+    @property
+    def path(self) -> str:
+        """What several are called in the path of their project."""
+        return self.called or self.name
 
     @property
     def new(self) -> type[BaseModel]:
@@ -76,6 +85,9 @@ MEMBERS: Final = _kind(
 IMAGES: Final = _kind(
     "image", tables.images, ProjectRole.MANAGER, models.NewImage, models.ChangedImage
 )
+MAPPINGS: Final = _kind(
+    "mapping", tables.mappings, ProjectRole.MANAGER, models.NewMapping, models.ChangedMapping
+)
 BOXES: Final = Kind(
     "box",
     tables.boxes,
@@ -84,7 +96,26 @@ BOXES: Final = Kind(
     delete_boxes,
     writing=ProjectRole.ANNOTATOR,
 )
+RULES: Final = Kind(
+    "rule",
+    validation_tables.rules,
+    *validation.RULES,
+    writing=ProjectRole.MANAGER,
+    key="rule_id",
+    called="rules",
+)
+THRESHOLDS: Final = Kind(
+    "threshold",
+    validation_tables.thresholds,
+    *validation.THRESHOLDS,
+    writing=ProjectRole.MANAGER,
+    key="threshold_id",
+    called="thresholds",
+)
 
-KINDS: Final = (ANNOTATIONS, PROJECTS, TEXTS, LABELS, MEMBERS, IMAGES, BOXES)
+KINDS: Final = (
+    *(ANNOTATIONS, PROJECTS, TEXTS, LABELS, MEMBERS, IMAGES, MAPPINGS, BOXES),
+    *(RULES, THRESHOLDS),
+)
 IN_PROJECTS: Final = tuple(kind for kind in KINDS if kind is not PROJECTS)
 """What belongs to a project."""

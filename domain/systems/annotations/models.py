@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
+from domain.systems.annotations.formats.mapping import MAX_FIELDS, source_of
 from domain.systems.annotations.roles import ProjectRole
 
 MAX_CONTENT = 1_000_000
 MAX_SELECTED = 100_000
 MAX_OFFSET = 2**31 - 1
+MAX_CORNERS = 10_000
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
@@ -33,7 +35,7 @@ Extent = Annotated[float, Field(gt=0, le=1_000_000)]
 Box = tuple[Coordinate, Coordinate, Extent, Extent]
 """``x, y, width, height`` in pixels, from the upper left corner of the image."""
 Corner = tuple[Coordinate, Coordinate]
-Polygon = Annotated[tuple[Corner, ...], Field(min_length=3, max_length=10_000)]
+Polygon = Annotated[tuple[Corner, ...], Field(min_length=3, max_length=MAX_CORNERS)]
 Metadata = dict[Annotated[str, Field(max_length=200)], JsonValue]
 
 
@@ -46,13 +48,27 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Offsets = Literal["code_points", "utf16"]
+"""What the offsets of a request count: characters, or UTF-16 units, as browsers do."""
+
+
 class InProject(_Wire):
     """Parameters of what is made or looked at in one project."""
 
     project_id: Id
 
 
-class Creation(InProject):
+class Counting(_Wire):
+    """Parameters of what is given offsets; whatever they count, code points are stored."""
+
+    offsets: Offsets = "code_points"
+
+
+class Examination(InProject, Counting):
+    """Parameters of ``annotations.validate``."""
+
+
+class Creation(InProject, Counting):
     """Parameters of ``annotations.create``.
 
     ``validate_before_create`` off leaves out the layers of quality, consistency and own rules.
@@ -67,7 +83,7 @@ class MayBeInProject(_Wire):
     project_id: Id | None = None
 
 
-class Changes(MayBeInProject):
+class Changes(MayBeInProject, Counting):
     """Parameters of ``annotations.update``.
 
     ``validate_before_update`` off leaves out the layers of quality, consistency and own rules.
@@ -199,6 +215,39 @@ class ChangedImage(_Wire):
     width: Pixels = 1
     height: Pixels = 1
     metadata: Metadata = {}
+
+
+def _is_source(source: Any) -> Any:
+    source_of(source)
+    return source
+
+
+FieldName = Annotated[str, Field(min_length=1, max_length=200)]
+FieldSource = Annotated[JsonValue, AfterValidator(_is_source)]
+FieldSources = Annotated[dict[FieldName, FieldSource], Field(max_length=MAX_FIELDS)]
+MappingName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^{\[]")]
+"""What a field mapping is called; where one may stand itself, it is told apart by how it begins."""
+
+
+class NewMapping(_Wire):
+    """A field mapping of a project, by whose name files are read and written.
+
+    By the name of each field that is wanted ``mapping`` says where it comes from: the name of
+    another field or a path, a constant, or a template.
+    """
+
+    project_id: Id
+    name: MappingName
+    mapping: FieldSources
+
+
+class ChangedMapping(_Wire):
+    """What is to change of a field mapping."""
+
+    id: Id
+    version: Annotated[int, Field(ge=1)] | None = None
+    name: MappingName = "mapping"
+    mapping: FieldSources = {}
 
 
 class NewBox(_Wire):

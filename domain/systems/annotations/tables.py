@@ -102,6 +102,15 @@ images = _record(
     UniqueConstraint("project_id", "file_name", name="images_project_file_name"),
 )
 
+mappings = _record(
+    "mappings",
+    _reference("project"),
+    Column("name", String(NAME_LENGTH), nullable=False),
+    # A JSON object: by the name of each field that is wanted, where it comes from.
+    Column("mapping", Text, nullable=False),
+    UniqueConstraint("project_id", "name", name="mappings_project_name"),
+)
+
 annotations = _record(
     "annotations",
     _reference("project"),

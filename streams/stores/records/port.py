@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
-from domain.errors import PluginInvalid
 from domain.records import (
     Change,
     Deletion,
+    Lookup,
     Missing,
     Probe,
     RecordTable,
@@ -28,11 +28,18 @@ from streams.stores.records.backend import Backend
 from streams.stores.records.dialects import backend_of
 from streams.stores.records.history import Journal
 from streams.stores.records.images import Batch, Images, Kind
-from streams.stores.records.reading import by_ids, by_ids_prepared, columns_of, keys_of
+from streams.stores.records.marks import first_of
+from streams.stores.records.reading import (
+    by_ids,
+    by_ids_prepared,
+    columns_of,
+    keys_of,
+    looked_up,
+)
 from streams.stores.records.refusals import refusals
 from streams.stores.records.rows import Loaded
 from streams.stores.records.scope import Discarded, savepoint
-from streams.stores.records.shape import OWN, Shape, shape_of
+from streams.stores.records.shape import OWN, Shape, completed, shape_of
 from streams.stores.records.together import KNOWN_ROWS, Kept, Together
 
 Request = TypeVar("Request", Change, Deletion)
@@ -51,6 +58,7 @@ class SqlRecords:
     ) -> None:
         self._connection = connection
         self._writer = writer
+        self._now = now
         self._backend: Backend = backend_of(connection.dialect)
         self._together = together or Together(connection)
         self._together.enter()
@@ -74,7 +82,7 @@ class SqlRecords:
         if not rows:
             return range(0)
         shape = self._shape(table)
-        keys, values = _completed(shape, columns, rows)
+        keys, values = completed(shape, columns, rows)
         cells = self._backend.cells(shape, keys, values)
         with self._scope(shape):
             self._together.inserted(shape)
@@ -147,6 +155,15 @@ class SqlRecords:
     def connection(self) -> Connection:
         """The transaction that the records are read and written in."""
         return self._connection
+
+    def touched(self) -> None:
+        """Something else was written in the same transaction: its savepoint no longer stands."""
+        self._untouched = False
+
+    @property
+    def now(self) -> float:
+        """When what is written now is written, in seconds since the epoch."""
+        return self._now
 
     @property
     def writer(self) -> Writer:
@@ -225,6 +242,15 @@ class SqlRecords:
         self._show(shape, wanted, found)
         return [dict(zip(chosen, row, strict=False)) for row in found]
 
+    def look_up(self, lookup: Lookup, *values: int | str) -> list[Mapping[str, Any]]:
+        """The tenant's records that a question is about, by id; see the port."""
+        shape = self._shape(lookup.table)
+        statement = looked_up(shape, lookup, self._together.is_contended(shape))
+        given = {"tenant": self._writer.tenant} | {f"v{n}": value for n, value in enumerate(values)}
+        found, keys = statement.run(self._connection, **given).rows, keys_of(shape, ())
+        self._show(shape, keys, found)
+        return [dict(zip(keys, row, strict=True)) for row in found]
+
     def each(
         self, table: RecordTable, ids: Sequence[int], columns: Sequence[str] = ()
     ) -> Iterator[Mapping[str, Any]]:
@@ -252,6 +278,10 @@ class SqlRecords:
         """One record's answer to each row of values; see the port."""
         shape, tenant = self._shape(probe.table), self._writer.tenant
         return probing.answers(self._connection, shape, tenant, probe, rows, without)
+
+    def first_of(self, marks: Mapping[str, int]) -> dict[str, int]:
+        """The first item of the job with each of the marks; see the port."""
+        return first_of(self._connection, self._writer.job_id, marks)
 
     # -- within a write ---------------------------------------------------------------
 
@@ -364,20 +394,3 @@ def _by_columns(changes: Sequence[Change]) -> dict[tuple[str, ...], list[Change]
     for change in changes:
         groups.setdefault(tuple(change.values), []).append(change)
     return groups
-
-
-def _completed(
-    shape: Shape, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
-) -> tuple[tuple[str, ...], Sequence[tuple[Any, ...]]]:
-    """Columns and rows with the declared scalar defaults of the columns that are not given."""
-    shape.check_columns(columns)
-    for key in shape.computed.difference(columns):
-        raise PluginInvalid(
-            f"{shape.name}.{key} has a default that Python computes; give the value, "
-            "or declare a server_default"
-        )
-    added = {key: value for key, value in shape.constants.items() if key not in columns}
-    if not added:
-        return tuple(columns), rows
-    more = tuple(added.values())
-    return (*columns, *added), [(*row, *more) for row in rows]

@@ -99,6 +99,23 @@ def _shape_of(table: Table, dialect: Dialect) -> Shape:
     )
 
 
+def completed(
+    shape: Shape, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> tuple[tuple[str, ...], Sequence[tuple[Any, ...]]]:
+    """Columns and rows with the declared scalar defaults of the columns that are not given."""
+    shape.check_columns(columns)
+    for key in shape.computed.difference(columns):
+        raise PluginInvalid(
+            f"{shape.name}.{key} has a default that Python computes; give the value, "
+            "or declare a server_default"
+        )
+    added = {key: value for key, value in shape.constants.items() if key not in columns}
+    if not added:
+        return tuple(columns), rows
+    more = tuple(added.values())
+    return (*columns, *added), [(*row, *more) for row in rows]
+
+
 def _is_plain(column: Column[Any], dialect: Dialect) -> bool:
     kind = column.type
     if isinstance(kind, Enum) or not isinstance(kind, Integer | String):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
 from domain.errors import (
     EditRefused,
@@ -33,9 +33,11 @@ from streams.stores.project_figures import note_edit
 from streams.stores.records import SqlRecords
 
 AT_ONCE = 500
-"""Members that are read at a time where all of a project's go."""
+"""Records that are read at a time where all of a project's go."""
 OUTSIDE = -1
 """The position of what no item of a job has caused."""
+_AS_STORED = "code_points"
+"""What offsets count that nothing is said of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,11 @@ class Editor:
 
     def create(self, kind: Kind, project_id: int, fields: Mapping[str, Any]) -> int:
         """A new record of a project; returns its id."""
-        given = dict(fields)
+        given, offsets = _counting(fields)
         if "project_id" in kind.new.model_fields:
             given["project_id"] = project_id
         item = kind.new.model_validate(given)
-        key = int(self._done(kind.create, item, project_id)["id"])
+        key = int(self._done(kind.create, item, project_id, offsets)["id"])
         self._note(kind, project_id, "created")
         return key
 
@@ -74,27 +76,33 @@ class Editor:
         version: int | None,
     ) -> None:
         """Other values for some fields of a record."""
-        item = kind.changed.model_validate({**fields, "id": key, "version": version})
-        self._done(kind.update, item, project_id)
+        given, offsets = _counting(fields)
+        item = kind.changed.model_validate({**given, "id": key, "version": version})
+        self._done(kind.update, item, project_id, offsets)
         self._note(kind, project_id, "changed")
 
     def delete(self, kind: Kind, project_id: int, key: int, version: int | None) -> None:
-        """The record is no more; of a project its members are neither."""
+        """The record is no more; of a project its members and mappings are neither."""
         if kind is PROJECTS:
-            self._delete_members(project_id)
+            for own in (tables.members, tables.mappings):
+                self._delete_all(own, project_id)
         self._done(kind.delete, DeletedRecord(id=key, version=version), project_id)
         self._note(kind, project_id, "deleted")
 
-    def _delete_members(self, project_id: int) -> None:
-        records, members = self._records(), tables.members
+    def _delete_all(self, table: Table, project_id: int) -> None:
+        records = self._records()
         while found := records.find(
-            members, members.c.project_id == project_id, columns=["id"], limit=AT_ONCE
+            table, table.c.project_id == project_id, columns=["id"], limit=AT_ONCE
         ):
-            records.delete(members, [Deletion(row["id"]) for row in found])
+            records.delete(table, [Deletion(row["id"]) for row in found])
 
-    def _done(self, operation: Operation, item: Any, project_id: int) -> Any:
+    def _done(
+        self, operation: Operation, item: Any, project_id: int, offsets: Any = _AS_STORED
+    ) -> Any:
         """What the operation answers; raises an error for what it refuses."""
-        params = {"project_id": project_id} if "project_id" in operation.params.model_fields else {}
+        said = {"project_id": project_id, "offsets": offsets}
+        known = operation.params.model_fields
+        params = {name: value for name, value in said.items() if name in known}
         context = Context(
             job_id="",
             tenant=self.caller.tenant,
@@ -124,6 +132,12 @@ class Editor:
     def _records(self) -> SqlRecords:
         writer = Writer(self.caller.tenant, self.caller.actor)
         return SqlRecords(self.connection, writer, self.clock.now().timestamp())
+
+
+def _counting(fields: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The fields of a record, and what the offsets among them count."""
+    given = dict(fields)
+    return given, given.pop("offsets", _AS_STORED)
 
 
 def _refuse(failed: Failed) -> NoReturn:

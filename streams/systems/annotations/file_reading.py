@@ -16,18 +16,14 @@ from typing import Any, BinaryIO, Final
 
 from domain.errors import FileRefused
 from domain.systems.annotations.formats import contract
-from domain.systems.annotations.formats.contract import (
-    Format,
-    ReadOptions,
-    Subject,
-    WriteOptions,
-)
-from domain.systems.annotations.formats.documents import Document, Rejected, TextDocument
+from domain.systems.annotations.formats.archives import is_archive
+from domain.systems.annotations.formats.contract import Format, ReadOptions, Subject
+from domain.systems.annotations.formats.documents import Document, Rejected
 from domain.systems.annotations.formats.encoding import encoding_of
 from domain.systems.annotations.formats.json_values import compact
 from domain.systems.annotations.formats.mapping import FieldMapping
-from domain.systems.annotations.formats.records import record_of
-from domain.systems.annotations.formats.registry import detected, format_named
+from domain.systems.annotations.formats.registry import chosen
+from domain.systems.annotations.intakes import INTAKES, Intake
 from streams.stores.payloads import MAX_LINE_BYTES
 
 BLOCK: Final = 200_000
@@ -47,11 +43,16 @@ SPILLED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How a file is to be read; ``format`` and ``encoding`` are found out where they are None."""
+    """How a file is to be read; what is None is found out.
+
+    With a ``subject`` it must be a file of that, texts or images.
+    """
 
     name: str = ""
+    subject: Subject | None = None
     format: str | None = None
     encoding: str | None = None
+    scheme: str | None = None
     mapping: FieldMapping = field(default_factory=dict)
     new_labels: bool = False
 
@@ -64,31 +65,37 @@ class FileReader:
     wanted: Wanted
     spill: sqlite3.Connection
     format: Format = field(init=False)
-    encoding: str = field(init=False)
+    intake: Intake = field(init=False)
+    encoding: str | None = field(init=False)
+    archived: bool = field(init=False)
+    """Whether it is a ZIP, as its file of rejects is then."""
     accepted: int = 0
     annotations: int = 0
     rejected: int = 0
     codes: Counter[str] = field(default_factory=Counter)
     labels: dict[str, None] = field(default_factory=dict)
-    """Names of labels, in the order in which the file first has them."""
+    """Names of labels, in the order in which the file first has them, where they are wanted."""
     _kept: int = 0
     _told: list[dict[str, Any]] = field(default_factory=list)
     _found: Iterator[Document | Rejected] = field(init=False)
 
     def __post_init__(self) -> None:
-        wanted, explicit = self.wanted, self.wanted.format
+        wanted = self.wanted
         with _refusing():
-            self.format = (
-                detected(self.file, wanted.name) if explicit is None else format_named(explicit)
+            self.format = chosen(
+                self.file, wanted.name, explicit=wanted.format, subject=wanted.subject
             )
-            if self.format.subject is not Subject.TEXT:
-                raise contract.FileRefused(f"{self.format.title} has no texts; choose another")
-            self.encoding = encoding_of(self.file, wanted.encoding).name
+            self.intake = INTAKES[self.format.subject]
+            self.encoding = wanted.encoding
+            if self.format.subject is Subject.TEXT:
+                self.encoding = encoding_of(self.file, wanted.encoding).name
+            self.archived = is_archive(self.file)
         self._found = self.format.read(self.file, self._options)
 
     @property
     def _options(self) -> ReadOptions:
-        return ReadOptions(encoding=self.wanted.encoding, mapping=self.wanted.mapping)
+        wanted = self.wanted
+        return ReadOptions(encoding=wanted.encoding, scheme=wanted.scheme, mapping=wanted.mapping)
 
     def block(self) -> bytes:
         """The next items, each a line of JSON; empty at the end of the file."""
@@ -115,6 +122,7 @@ class FileReader:
     def summary(self) -> dict[str, Any]:
         """What was found, with the first of the rejects."""
         return {
+            "subject": self.format.subject.value,
             "format": self.format.name,
             "encoding": self.encoding,
             "accepted": self.accepted,
@@ -125,21 +133,29 @@ class FileReader:
         }
 
     def _item(self, document: Document) -> bytes:
-        if not isinstance(document, TextDocument):
-            raise TypeError(f"{self.format.name} gives {type(document).__name__}, which is no text")
-        item = compact(record_of(document, WriteOptions())).encode() + b"\n"
-        if len(item) > MAX_LINE_BYTES:
-            self._reject(_too_large(self.accepted + self.rejected + 1))
+        number = self.accepted + self.rejected + 1
+        try:
+            item = compact(self.intake.item(document)).encode() + b"\n"
+        except UnicodeEncodeError:
+            self._reject(_no_text(number))
             return b""
+        if len(item) > MAX_LINE_BYTES:
+            self._reject(_too_large(number, self.intake.too_large))
+            return b""
+        labels = self.intake.labels(document)
         self.accepted += 1
-        self.annotations += len(document.spans)
-        self.labels |= dict.fromkeys(span.label for span in document.spans)
-        if self.wanted.new_labels and len(self.labels) > MAX_LABELS:
+        self.annotations += len(labels)
+        if self.wanted.new_labels:
+            self._note(labels)
+        return item
+
+    def _note(self, labels: list[str]) -> None:
+        self.labels |= dict.fromkeys(labels)
+        if len(self.labels) > MAX_LABELS:
             raise contract.FileRefused(
                 f"the file has more than {MAX_LABELS} labels; check which field is the label, or "
                 "create the labels first and leave auto_detect_labels out"
             )
-        return item
 
     def _reject(self, found: Rejected) -> None:
         self.rejected += 1
@@ -166,7 +182,8 @@ class FileReader:
             first = self._told[0] if self._told else None
             why = "" if first is None else f"; line {first['line']}: {first['message']}"
             raise FileRefused(
-                f"the file has no text that can be taken ({self.rejected} rejected){why}",
+                f"the file has no {self.format.subject.value} that can be taken "
+                f"({self.rejected} rejected){why}",
                 pointer="/file",
             )
 
@@ -176,12 +193,23 @@ def said(summary: Mapping[str, Any]) -> str:
     return json.dumps(summary, ensure_ascii=False, separators=(",", ":"))
 
 
-def _too_large(number: int) -> Rejected:
-    """Not in the file of rejects: the reader has parsed it, and keeps nothing of it."""
+# Neither is in the file of rejects: the reader has parsed them, and keeps nothing of them.
+
+
+def _too_large(number: int, remedy: str) -> Rejected:
     return Rejected(
         number,
         "too_large",
-        f"document {number} has more than {MAX_LINE_BYTES:,} bytes; split the text",
+        f"document {number} has more than {MAX_LINE_BYTES:,} bytes; {remedy}",
+        b"",
+    )
+
+
+def _no_text(number: int) -> Rejected:
+    return Rejected(
+        number,
+        "not_text",
+        f"document {number} has half a character (a lone surrogate); correct its escapes",
         b"",
     )
 

@@ -1,4 +1,4 @@
-"""Files: texts that come in by them, as jobs, and what of them was rejected.
+"""Files: texts and images that come in by them, as jobs, and what of them was rejected.
 
 The file is read once, and its documents are stored as items as they come. Only when it is
 read to its end are the labels made and the command sent: whoever dies before leaves an upload
@@ -8,13 +8,11 @@ that nobody claims, which goes by itself.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any, BinaryIO, Final, TypeVar
 
 from sqlalchemy import Connection
@@ -30,22 +28,23 @@ from streams.stores.decisions import Decision
 from streams.stores.job_files import JobFile
 from streams.systems.annotations.access import seat_of
 from streams.systems.annotations.file_reading import SPILLED, FileReader, Wanted, said
+from streams.systems.annotations.keeping import keep
 from streams.systems.annotations.labelling import add_labels
 
 T = TypeVar("T")
-Submit = Callable[[AsyncIterator[bytes]], Awaitable[Decision]]
-"""Makes a job of the items, when all have come."""
+Submit = Callable[[str, AsyncIterator[bytes]], Awaitable[Decision]]
+"""Makes a job of an operation, by its kind, of the items, when all have come."""
 
 REJECTS: Final = "rejects"
-AT_ONCE: Final = 4
-"""Pieces that are stored in one transaction."""
+ARCHIVE: Final = (".zip", "application/zip")
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The job that an import is, and what its file had."""
+    """The job that an import is, of which operation, and what its file had."""
 
     decision: Decision
+    kind: str
     summary: dict[str, Any]
 
 
@@ -59,26 +58,30 @@ class Files:
     async def take(
         self, caller: Caller, project_id: int, file: BinaryIO, wanted: Wanted, submit: Submit
     ) -> Imported:
-        """Have the texts of a file imported; raises FileRefused when none can be.
+        """Have the texts or images of a file imported; raises FileRefused when none can be.
 
         What was rejected is kept beside the job, which is the same however often it is
         submitted under one idempotency key.
         """
         async with _reading(file, wanted) as reading:
-            decision = await submit(self._items(caller, project_id, reading))
-            summary, form = reading.reader.summary(), reading.reader.format
+            reader = reading.reader
+            kind = reader.intake.operation.kind
+            decision = await submit(kind, self._items(caller, project_id, reading))
+            summary = reader.summary()
+            form = (reader.format.suffix, reader.format.media_type)
+            suffix, media_type = ARCHIVE if reader.archived else form
             rejects = JobFile(
                 job_id=decision.job_id,
                 role=REJECTS,
                 tenant=caller.tenant,
                 project_id=project_id,
-                name=f"rejects{form.suffix}",
-                media_type=form.media_type,
+                name=f"rejects{suffix}",
+                media_type=media_type,
                 about=said(summary),
                 created_at=self._clock.now().timestamp(),
             )
             await self._keep(reading, rejects)
-            return Imported(decision, summary)
+            return Imported(decision, kind, summary)
 
     async def rejects(self, caller: Caller, job_id: str) -> JobFile:
         """What an import has rejected; raises RecordNotFound, and RoleLacking for others."""
@@ -114,19 +117,10 @@ class Files:
     async def _keep(self, reading: _Reading, file: JobFile) -> None:
         """Store what was rejected, piece by piece; a file that is removed meanwhile stays away."""
         await self._database.write(lambda found: job_files.begin(found, file))
-        pieces = _cut(reading.reader.rejects())
-        digest, size, first = hashlib.sha256(), 0, 0
-        while data := await reading.run(lambda: list(islice(pieces, AT_ONCE))):
-            if not await self._database.write(
-                partial(job_files.add, file=file, first=first, data=data)
-            ):
-                return
-            for piece in data:
-                digest.update(piece)
-                size += len(piece)
-            first += len(data)
-        whole = partial(job_files.finish, file=file, size=size, sha256=digest.hexdigest())
-        await self._database.write(whole)
+        whole = await keep(self._database, file, reading.reader.rejects(), reading.run)
+        if whole is not None and whole.sha256 is not None:
+            size, digest = whole.size or 0, whole.sha256
+            await self._database.write(lambda c: job_files.finish(c, file, size, digest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +146,3 @@ async def _reading(file: BinaryIO, wanted: Wanted) -> AsyncGenerator[_Reading, N
         # After what the thread is at: a reading that is cancelled goes on to the end of its block.
         pool.submit(spill.database.close)
         pool.shutdown(wait=False)
-
-
-def _cut(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of one size, but for the last."""
-    held = bytearray()
-    for block in blocks:
-        held += block
-        while len(held) >= job_files.PIECE:
-            yield bytes(held[: job_files.PIECE])
-            del held[: job_files.PIECE]
-    if held:
-        yield bytes(held)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from domain.errors import InvalidCommand
 from domain.ports import Clock
 from domain.systems.annotations.kinds import MEMBERS, PROJECTS, Kind
 from domain.systems.annotations.roles import ProjectRole
@@ -15,8 +16,10 @@ from streams.stores.database import Database
 from streams.systems.annotations import numbers, reading
 from streams.systems.annotations.access import Seat, seat_of, visible
 from streams.systems.annotations.editing import Editor
+from streams.systems.annotations.exports import Exports
 from streams.systems.annotations.files import Files
 from streams.systems.annotations.load import Load
+from streams.systems.annotations.memory import MemoryWatch
 from streams.systems.annotations.numbers import Numbered
 from streams.systems.annotations.reading import Row, Rows
 from streams.systems.annotations.reports import Reports
@@ -35,7 +38,9 @@ class Platform:
         self._database = database
         self._clock = clock
         self.load = Load()
+        self.memory = MemoryWatch(clock)
         self.files = Files(database, clock)
+        self.exports = Exports(database, clock)
         self.reports = Reports(database, clock)
 
     async def seat(self, caller: Caller, project_id: int) -> Seat:
@@ -80,6 +85,29 @@ class Platform:
             return reading.found(connection, caller.tenant, kind, project_id, key)
 
         return await self._database.read(read)
+
+    async def mapping(
+        self, caller: Caller, project_id: int, said: Mapping[str, Any] | str
+    ) -> Mapping[str, Any]:
+        """A field mapping that is said as it is, or by the name under which the project has it.
+
+        Raises InvalidCommand for a name that it does not have.
+        """
+        if not isinstance(said, str):
+            return said
+
+        def read(connection: Connection) -> Mapping[str, Any] | None:
+            seat_of(connection, caller, project_id)
+            return reading.mapping_named(connection, caller.tenant, project_id, said)
+
+        found = await self._database.read(read)
+        if found is None:
+            raise InvalidCommand(
+                f"project {project_id} has no field mapping {said!r}; "
+                f"GET /api/v1/projects/{project_id}/mappings lists them",
+                pointer="/field_mapping",
+            )
+        return found
 
     async def create_project(self, caller: Caller, fields: Mapping[str, Any]) -> Row:
         """A new project, with the caller as its administrator."""

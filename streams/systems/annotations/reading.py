@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -53,8 +54,11 @@ FILTERS: Final[Mapping[str, Mapping[str, Condition]]] = {
     "texts": {"q": _contains("content"), **_MADE},
     "labels": {"q": _contains("name")},
     "images": {"q": _contains("file_name"), **_MADE},
+    "mappings": {"q": _contains("name"), **_MADE},
     "annotations": {"text_id": _is("text_id"), **_MARKED},
     "boxes": {"image_id": _is("image_id"), **_MARKED},
+    "validation_rules": {"q": _contains("name")},
+    "validation_thresholds": {},
 }
 """By what a list is narrowed, by kind; times are seconds since the epoch."""
 
@@ -69,6 +73,19 @@ def found(connection: Connection, tenant: str, kind: Kind, project_id: int, key:
     if row is None:
         raise RecordNotFound(f"project {project_id} has no {kind.one} {key}; check the id")
     return _plain(row)
+
+
+def mapping_named(
+    connection: Connection, tenant: str, project_id: int, name: str
+) -> Mapping[str, Any] | None:
+    """The field mapping of that name, as a JSON object; None where the project has none."""
+    columns = tables.mappings.c
+    text = connection.scalar(
+        select(columns.mapping).where(
+            columns.tenant == tenant, columns.project_id == project_id, columns.name == name
+        )
+    )
+    return None if text is None else dict(json.loads(text))
 
 
 def page(

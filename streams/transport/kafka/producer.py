@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from streams.transport.errors import (
     UnknownTopicError,
 )
 from streams.transport.kafka.closing import OPEN_SECONDS, close_producer
+from streams.transport.letters import Letter
 
 __all__ = ["Producer"]
 
@@ -139,6 +140,51 @@ class Producer(stock.Producer):
                 return await sent
         except TimeoutError as error:
             raise DeliveryFailedError(topic, error) from error
+
+    async def send_together(self, topic: str, letters: Sequence[Letter]) -> None:
+        """Send messages in as few requests as their size allows, and wait until all are there.
+
+        Of a partition one batch is under way at a time, and it is stored as a whole or not at
+        all: whoever sends all again after an error has nothing overtaken.
+
+        Raises:
+            What `send` raises; some messages may have been delivered then.
+        """
+        for key, value, headers in letters:
+            size = DefaultRecordBatchBuilder.estimate_size_in_bytes(key, value, headers)
+            if size > self.max_request_size:
+                raise MessageTooLargeError(topic, size, self.max_request_size)
+        await self._partitions(topic)
+        await self._check_sender()
+        left = list(letters)
+        while left:
+            left = await self._send_batches(topic, left)
+
+    async def _send_batches(self, topic: str, letters: Sequence[Letter]) -> list[Letter]:
+        """One batch a partition; returns what had no room in those."""
+        producer = self._ensure_producer()
+        batches: dict[int, Any] = {}
+        left: list[Letter] = []
+        for letter in letters:
+            key, value, headers = letter
+            partition = self.key_partition(topic, key).partition
+            if partition not in batches:
+                batches[partition] = producer.create_batch()
+            added = batches[partition].append(key=key, value=value, timestamp=None, headers=headers)
+            if added is None:
+                # It is closed by that: no later letter of the partition goes before this one.
+                left.append(letter)
+        try:
+            # aiokafka gives a batch up by itself, and does not when its sender is at fault.
+            async with asyncio.timeout(2 * self.request_timeout):
+                sent = [
+                    await producer.send_batch(batch, topic, partition=partition)
+                    for partition, batch in batches.items()
+                ]
+                await asyncio.gather(*sent)
+        except (TimeoutError, KafkaError) as error:
+            raise _told(error, topic, 0) from error
+        return left
 
     async def flush(self) -> None:
         """Wait until what was sent is confirmed or has failed.

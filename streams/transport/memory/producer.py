@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from aiokafka.partitioner import DefaultPartitioner  # type: ignore[import-untyped] # ships none
@@ -14,6 +14,7 @@ from faust.transport import base
 from faust.types import TP, HeadersArg, RecordMetadata
 
 from streams.transport.errors import MessageTooLargeError, UnknownPartitionError
+from streams.transport.letters import Letter
 from streams.transport.memory.broker import MemoryBroker
 from streams.transport.memory.log import Headers, PartitionLog, Record
 
@@ -84,6 +85,11 @@ class Producer(base.Producer):
     ) -> RecordMetadata:
         """Store a message, and return where it went; raises what `send` raises."""
         return await (await self.send(topic, key, value, partition, timestamp, headers))
+
+    async def send_together(self, topic: str, letters: Sequence[Letter]) -> None:
+        """Store messages in their order; raises what `send` raises, and has stored some then."""
+        for key, value, headers in letters:
+            await self.send_and_wait(topic, key, value, None, None, headers)
 
     async def flush(self) -> None:
         """Send what `send_soon` has queued."""

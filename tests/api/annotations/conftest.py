@@ -17,14 +17,17 @@ from tests.api.proofs import proven
 from tests.api.shop import Shop
 
 REGISTRY = Registry(operations)
+ENOUGH_MIB = 1 << 20
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    """An engine with the operations of the platform."""
+async def shop(data_dir: Path, request: pytest.FixtureRequest) -> AsyncIterator[Shop]:
+    """An engine with the operations of the platform; a test may give settings for it."""
+    # It works in the process of the tests, which may hold more than a worker should.
+    more = {"worker_memory_budget": ENOUGH_MIB} | getattr(request, "param", {})
 
     def start() -> Any:
-        return embedded(Settings(data_dir=tmp_path), REGISTRY)
+        return embedded(Settings(data_dir=data_dir, **more), REGISTRY)
 
     async with Shop(start, callers=lambda engine: proven(engine.database)) as served:
         yield served

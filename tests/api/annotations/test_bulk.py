@@ -33,6 +33,24 @@ async def ended(place: Place, operation: Any) -> Any:
     return await place.ask("GET", operation["links"]["status"])
 
 
+async def test_offsets_may_count_what_a_browser_counts(place: Place) -> None:
+    text = await place.add("texts", content="😀 Ada 😀")
+    span = {"text_id": text["text_id"], "label": "PERSON", "start_char": 3, "end_char": 6}
+    half = {**span, "start_char": 1}
+    operation = await created(place, [span, half], offsets="utf16")
+    assert (await ended(place, operation))["failed"] == 1
+    (made,) = (await place.get("annotations"))["items"]
+    assert (made["start_char"], made["selected_text"]) == (2, "Ada")
+    items = f"/api/v1/jobs/{operation['job_id']}/items?status=failed"
+    (failed,) = (await place.ask("GET", items))["items"]
+    error = failed["error"]
+    assert (error["code"], error["pointer"]) == ("split_character", "/start_char")
+    body = {"project_id": place.number, "updates": [{"id": made["id"], "end_char": 9}]}
+    updated = await place.ask("PUT", f"{BATCH}/update", {**body, "offsets": "utf16"}, status=202)
+    assert (await ended(place, updated))["succeeded"] == 1
+    assert (await place.get("annotations"))["items"][0]["selected_text"] == "Ada 😀"
+
+
 async def test_an_operation_is_submitted_and_followed_by_its_number(place: Place) -> None:
     body = {"project_id": place.number, "annotations": [*SPANS, {**SPANS[0], "end_char": 99}]}
     headers = {"Idempotency-Key": "once"}
@@ -202,3 +220,44 @@ async def test_operations_are_listed_the_latest_first_and_narrowed(place: Place)
     assert {item["project_id"] for item in mine["items"]} == {place.number}
     page = await place.ask("GET", OPERATIONS, params={"limit": 1, "offset": 1})
     assert ([item["operation_id"] for item in page["items"]], page["total"]) == ([2], 3)
+
+
+async def test_boxes_are_made_changed_and_deleted_in_bulk_as_annotations_are(place: Place) -> None:
+    boxes, project = "/api/v1/batch/boxes", {"project_id": place.number}
+    (image,) = (await place.get("images"))["items"]
+    new = [
+        {"image_id": image["image_id"], "label": "PERSON", "bbox": [n, 0, 5, 5]} for n in range(9)
+    ]
+    outside = {**new[0], "bbox": [700, 0, 5, 5]}
+    body = {**project, "boxes": [*new, outside]}
+    who = by("annotator")
+    made = await place.ask("POST", f"{boxes}/create", body, status=202, who=who)
+    done = await ended(place, made)
+    assert (done["type"], done["succeeded"], done["failed"]) == ("annotations.create_boxes", 9, 1)
+    (first, *_) = (await place.get("boxes"))["items"]
+    changes = [
+        {"updates": [{"id": first["id"], "confidence_score": 0.9}]},
+        {"filter": {"image_id": image["image_id"], "confidence_min": 0.5}, "set": {"label_id": 2}},
+    ]
+    for change in changes:
+        changed = await place.ask("PUT", f"{boxes}/update", project | change, status=202, who=who)
+        assert (await ended(place, changed))["succeeded"] == 1
+    assert (await place.get("boxes", label_id=2))["total"] == 1
+    wanted = project | {"filter": {"label_id": 1}}
+    refused = await place.ask("DELETE", f"{boxes}/delete", wanted, status=403, who=who)
+    assert refused["code"] == "role_lacking"
+    gone = await place.ask("DELETE", f"{boxes}/delete", wanted, status=202, who=by("manager"))
+    assert (await ended(place, gone))["succeeded"] == 8
+    await place.ask("POST", f"/api/v1/jobs/{gone['job_id']}/undo", {}, status=202)
+    assert (await ended(place, gone))["rolled_back"] == 8
+    assert (await place.get("boxes"))["total"] == 9
+    listed = await place.ask(
+        "GET", OPERATIONS, params={"type": "annotations.update_boxes", **project}
+    )
+    assert listed["total"] == 2
+    for body, pointer in (
+        ({"filter": {"text_id": 1}, "set": {"label_id": 2}}, "/filter/text_id"),
+        ({"filter": {}, "set": {"label_id": 2}}, "/confirm"),
+    ):
+        problem = await place.ask("PUT", f"{boxes}/update", project | body, status=422)
+        assert problem["pointer"] == pointer

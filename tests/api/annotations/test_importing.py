@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
@@ -43,14 +44,17 @@ async def send(
     status: int = 202,
     who: Any = BOSS,
     headers: Any = None,
+    path: str = IMPORT,
     **fields: Any,
 ) -> Any:
     """What is answered to an import."""
     form = aiohttp.FormData()
-    form.add_field("file", data, filename=name, content_type="application/octet-stream")
+    # As a stream: bytes of more than a megabyte are sent so only.
+    file = io.BytesIO(data)
+    form.add_field("file", file, filename=name, content_type="application/octet-stream")
     for field, value in ({"project_id": place.number} | fields).items():
         form.add_field(field, value if isinstance(value, str) else json.dumps(value))
-    return await place.ask("POST", IMPORT, status=status, who=who, data=form, headers=headers or {})
+    return await place.ask("POST", path, status=status, who=who, data=form, headers=headers or {})
 
 
 async def ended(place: Place, operation: Any) -> Any:

@@ -17,6 +17,13 @@ NEW: dict[str, dict[str, Any]] = {
     "images": {"file_name": "b.png", "width": 10, "height": 20},
     "annotations": {**SPAN, "confidence_score": 0.5, "metadata": {"why": "it is a name"}},
     "boxes": {"image_id": 1, "label_id": 2, "bbox": [1, 2, 3.5, 4], "polygon": None},
+    "rules": {
+        "name": "capital",
+        "definition": {"kind": "regex", "field": "selected_text", "pattern": "^[A-Z]"},
+        "severity": "warning",
+        "labels": ["PERSON"],
+    },
+    "thresholds": {"threshold": 0.5, "severities": {"cut_word": "error", "long_span": "off"}},
 }
 CHANGED: dict[str, dict[str, Any]] = {
     "texts": {"metadata": {"page": 3}},
@@ -25,8 +32,22 @@ CHANGED: dict[str, dict[str, Any]] = {
     "images": {"width": 11},
     "annotations": {"end_char": 9},
     "boxes": {"bbox": [0, 0, 640, 480], "polygon": [[0, 0], [9, 0], [9, 9]]},
+    "rules": {
+        "definition": {"kind": "range", "field": "length", "maximum": 40.0},
+        "enabled": False,
+    },
+    "thresholds": {"allow_overlaps": False},
 }
-KEYS = {"texts": "text_id", "labels": "label_id", "members": "member_id", "images": "image_id"}
+KEYS = {
+    "texts": "text_id",
+    "labels": "label_id",
+    "members": "member_id",
+    "images": "image_id",
+    "rules": "rule_id",
+    "thresholds": "threshold_id",
+}
+TABLES = {"rules": "validation_rules", "thresholds": "validation_thresholds"}
+"""Where records are not called as their table."""
 NEEDED = {"annotations": "annotator", "boxes": "annotator"}
 
 
@@ -52,7 +73,7 @@ async def test_a_record_is_made_read_changed_and_deleted(place: Place, kind: str
         "deleted": True,
     }
     await place.ask("GET", path, status=404)
-    record = f"/api/v1/records/{kind}/{made[KEYS.get(kind, 'id')]}/history"
+    record = f"/api/v1/records/{TABLES.get(kind, kind)}/{made[KEYS.get(kind, 'id')]}/history"
     past = (await place.ask("GET", record))["items"]
     assert [(each["version"], each["by"]["actor"], each["by"]["job_id"]) for each in past] == [
         (3, "boss", None),
@@ -77,6 +98,45 @@ async def test_a_span_is_filled_in_and_must_be_where_it_says(place: Place) -> No
     assert (await place.get("annotations"))["total"] == 1
     problem = await place.add("boxes", image_id=1, label_id=1, bbox=[600, 0, 41, 9], status=422)
     assert problem["pointer"] == "/bbox"
+
+
+async def test_a_rule_that_cannot_be_applied_is_refused_where_it_is_wrong(place: Place) -> None:
+    regex = {"kind": "regex", "field": "selected_text", "pattern": "(?<=a)b"}
+    wrong: list[tuple[dict[str, Any], str, str]] = [
+        (regex, "/definition/pattern", "RE2 does not take the pattern"),
+        ({"kind": "expression", "expression": "a.b"}, "/definition/expression", "Attribute"),
+        ({"kind": "range", "maximum": 1}, "/definition/field", "required"),
+        ({"kind": "range", "field": "height"}, "/definition/field", "there is no field"),
+        ({"kind": "allowed", "field": "label", "values": []}, "/definition/values", "at least 1"),
+        ({"kind": "magic"}, "/definition", "magic"),
+    ]
+    for definition, pointer, says in wrong:
+        problem = await place.add("rules", name="wrong", definition=definition, status=422)
+        assert (problem["code"], problem["pointer"]) == ("invalid", pointer)
+        assert says in problem["detail"]
+    made = await place.add("rules", name="right", definition=regex | {"pattern": "b"})
+    path = f"{place.path}/rules/{made['rule_id']}"
+    problem = await place.ask("PATCH", path, {"definition": regex}, status=422)
+    assert problem["pointer"] == "/definition/pattern"
+    assert (await place.ask("GET", path)) == made
+    problem = await place.add("thresholds", severities={"cut_word": "grave"}, status=422)
+    assert problem["pointer"] == "/severities/cut_word"
+
+
+async def test_rules_and_thresholds_hold_from_the_next_annotation_on(place: Place) -> None:
+    await place.add("thresholds", threshold=0.9, status=201)
+    shown = (await place.get("thresholds"))["items"][0]
+    assert (shown["threshold"], shown["max_span"], shown["severities"]) == (0.9, 1000, {})
+    await place.add("thresholds", threshold=0.9, status=409)
+    problem = await place.add("annotations", **{**SPAN, "end_char": 2}, status=422)
+    assert problem["detail"].startswith("below_threshold")
+    capital = {"kind": "regex", "field": "selected_text", "pattern": "^[a-z]"}
+    rule = await place.add("rules", name="small", definition=capital)
+    problem = await place.add("annotations", **SPAN, status=422)
+    assert problem["detail"].startswith("custom.small")
+    path = f"{place.path}/rules/{rule['rule_id']}"
+    assert (await place.ask("PATCH", path, {"enabled": False}))["version"] == 2
+    await place.add("annotations", **SPAN)
 
 
 async def test_a_change_is_meant_for_the_version_that_was_seen(place: Place) -> None:
@@ -210,3 +270,18 @@ async def test_a_project_is_made_by_who_may_submit_and_deleted_when_it_is_empty(
     await place.ask("DELETE", f"{path}/texts/{text['text_id']}", who=editor)
     await place.ask("DELETE", path, who=editor)
     await place.ask("GET", path, status=404, who=BOSS)
+
+
+async def test_offsets_may_count_what_a_browser_counts(place: Place) -> None:
+    text = await place.add("texts", content="😀 Ada 😀")
+    span = {"text_id": text["text_id"], "label": "PERSON", "offsets": "utf16"}
+    made = await place.add("annotations", **span, start_char=3, end_char=6)
+    assert (made["start_char"], made["end_char"], made["selected_text"]) == (2, 5, "Ada")
+    path = f"{place.path}/annotations/{made['id']}"
+    changed = await place.ask("PATCH", path, {"end_char": 9, "offsets": "utf16"})
+    assert (changed["end_char"], changed["selected_text"]) == (7, "Ada 😀")
+    problem = await place.ask("PATCH", path, {"end_char": 8, "offsets": "utf16"}, status=422)
+    assert (problem["code"], problem["pointer"]) == ("edit_refused", "/end_char")
+    for wrong in ({"offsets": "bytes"}, {"offsets": None}):
+        problem = await place.ask("PATCH", path, wrong, status=422)
+        assert problem["pointer"] == "/offsets"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import orjson
+import pytest
 
 from api.systems.annotations.socket_words import Message
 from tests.api.annotations.place import BOSS, Place, by
 from tests.api.annotations.test_bulk import SPANS, created, ended
+from tests.api.shop import SSE
 
 WS = "/api/v1/batch/ws/connect"
 
@@ -129,3 +132,31 @@ async def test_administrators_speak_to_all_and_hear_of_the_connections(place: Pl
         ):
             await viewer.socket.send_str(orjson.dumps(odd).decode())
             await viewer.expect("error", code="invalid")
+
+
+@pytest.mark.parametrize("shop", [{"worker_memory_budget": 1}], indirect=True)
+async def test_a_worker_that_passes_its_memory_budget_is_told_of(place: Place) -> None:
+    body = {"project_id": place.number, "annotations": SPANS * 5, "chunk_size": 1}
+    body |= {"max_workers": 1, "validate_before_create": False}
+    accepted = await place.ask("POST", "/api/v1/batch/annotations/create", body, status=202)
+    number, link = accepted["operation_id"], accepted["links"]["sse"]
+    live = place.shop.client.get(link, headers={**BOSS, **SSE})
+    async with asyncio.timeout(60), live as response:
+        async with talking(place, by("viewer")) as words:
+            await words.say("subscribe", operation_id=number)
+            await words.expect("system_status", event="subscribed", operation_id=number)
+            first = await words.expect("progress_update", operation_id=number)
+            kind, alert = await words.hear()
+            while kind == "progress_update":
+                kind, alert = await words.hear()
+            assert kind == "memory_alert"
+        frames = (await response.read()).decode().split("\n\n")
+    assert (alert["operation_id"], alert["threshold_bytes"]) == (number, 1 << 20)
+    assert min(alert["memory_bytes"], first["memory_bytes"]) > 1 << 20
+    (frame,) = (frame for frame in frames if frame.startswith("event: memory_alert"))
+    streamed = json.loads(frame.rpartition("data: ")[2])
+    # Memory and moment are those of another look.
+    assert {name: streamed[name] for name in ("operation_id", "worker", "host")} == {
+        name: alert[name] for name in ("operation_id", "worker", "host")
+    }
+    assert streamed.keys() == alert.keys()

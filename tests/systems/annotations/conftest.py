@@ -8,10 +8,10 @@ import pytest
 
 from domain.systems.annotations import operations
 from streams.stores.database import Database
-from tests.databases import database, database_url
+from tests.databases import database, database_url, shared_database
 from tests.systems.bench import Workbench
 
-__all__ = ["bench", "database", "database_url", "ground"]
+__all__ = ["bench", "database", "database_url", "ground", "shared_bench", "shared_database"]
 
 TEXT = "Ada wrote to Charles. 🐍 bites."
 OTHER = "naïve"
@@ -34,6 +34,12 @@ class Ground:
 @pytest.fixture
 def bench(database: Database) -> Workbench:
     return Workbench(database, operations)
+
+
+@pytest.fixture(scope="module")
+def shared_bench(shared_database: Database) -> Workbench:
+    """One for all examples of a property."""
+    return Workbench(shared_database, operations)
 
 
 @pytest.fixture

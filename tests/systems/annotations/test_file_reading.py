@@ -70,6 +70,47 @@ def test_a_text_that_no_item_can_be_is_rejected_alone() -> None:
         ]
 
 
+def data_set(names: list[str], boxes: int, label: str = "dog") -> bytes:
+    """Images of so many boxes each."""
+    return json.dumps(
+        {
+            "images": [
+                {"id": n, "file_name": name, "width": 640, "height": 480}
+                for n, name in enumerate(names)
+            ],
+            "annotations": [
+                {"image_id": n, "category_id": 1, "bbox": [place % 600, 0.123456789, 30, 40]}
+                for n in range(len(names))
+                for place in range(boxes)
+            ],
+            "categories": [{"id": 1, "name": label}],
+        }
+    ).encode()
+
+
+def test_images_come_in_blocks_and_one_that_no_item_can_be_is_rejected_alone() -> None:
+    file = io.BytesIO(data_set([f"{n}.jpg" for n in range(40)], 100))
+    with Spill(SPILLED) as spill:
+        reader = FileReader(file, Wanted(name="x.json", new_labels=True), spill)
+        blocks = list(iter(reader.block, b""))
+        assert max(map(len, blocks)) < BLOCK + 10_000
+        assert sum(block.count(b"\n") for block in blocks) == 40
+        assert (reader.accepted, reader.annotations, list(reader.labels)) == (40, 4_000, ["dog"])
+    file = io.BytesIO(data_set(["a.jpg"], 6_000, "d" * 150))
+    with Spill(SPILLED) as spill:
+        reader = FileReader(file, Wanted(name="x.json"), spill)
+        with pytest.raises(FileRefused, match=r"1,000,000 bytes; give the boxes .* several files"):
+            reader.block()
+
+
+def test_half_a_character_rejects_its_document_and_no_other() -> None:
+    broken = b'{"content": "a", "metadata": {"x": "\\ud800"}}\n'
+    with Spill(SPILLED) as spill:
+        reader = FileReader(io.BytesIO(line("b") + broken), Wanted(format="jsonl"), spill)
+        assert sum(block.count(b"\n") for block in iter(reader.block, b"")) == 1
+        assert reader.summary()["codes"] == {"not_text": 1}
+
+
 def test_a_file_of_labels_without_end_is_the_wrong_one() -> None:
     data = b"".join(line("x", f"label {number}") for number in range(MAX_LABELS + 1))
     with Spill(SPILLED) as spill:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from random import Random
 import pytest
 
 from domain import progress
-from domain.metering import MOST_SLOTS, RECENT_SECONDS, Durations, Meter
+from domain.metering import FIRST_SLOT, MOST_SLOTS, RECENT_SECONDS, Durations, Meter
 from tests.unit.domain.story import BEGIN, Story
 
 JOBS, SAMPLES = 100, 20
@@ -114,6 +115,31 @@ def test_the_memory_of_a_long_run_is_bounded() -> None:
     assert len(meter.recent) <= RECENT_SECONDS + 1
     assert len(meter.items.counts) < 300
     assert sum(meter.slots) == total == meter.settled
+
+
+def test_a_run_that_stands_still_is_asked_at_no_cost() -> None:
+    meter = Meter()
+    meter.begin(BEGIN, 0)
+    meter.closed(_at(1), 5, [(5, 100.0)])
+    tracemalloc.start()
+    try:
+        assert meter.remaining(5, _at(timedelta(days=700).total_seconds())) is None
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 50_000, "a slot for each quarter of a second since would be gigabytes"
+    assert (len(meter.slots), meter.width) == (5, FIRST_SLOT), "a question changes nothing"
+
+
+@pytest.mark.parametrize("seconds", [11.9, 12, 15, 23, 40])
+def test_what_is_foretold_is_that_of_a_chunk_closed_now(seconds: float) -> None:
+    asked, told = Meter(), Meter()
+    for meter in (asked, told):
+        meter.begin(BEGIN, 0)
+        for tick in range(1, 101):
+            meter.closed(_at(tick / 10), 5, [(5, 100.0)])
+    told.closed(_at(seconds), 0, [])
+    assert asked.remaining(500, _at(seconds)) == told.remaining(500, _at(seconds))
 
 
 def test_quantiles_are_true_to_five_percent() -> None:

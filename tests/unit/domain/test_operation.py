@@ -68,6 +68,7 @@ def test_a_declaration_needs_a_kind_and_an_item_and_nothing_more() -> None:
         ({"slow": True}, Reversible.NO),
         ({"slow": True, "inverse": _inverse}, Reversible.INVERSE),
         ({"reversible": Reversible.NO}, Reversible.NO),
+        ({"read_only": True}, Reversible.NO),
         ({"outside": ["mail"]}, Reversible.NO),
         ({"outside": ["mail"], "inverse": _inverse}, Reversible.INVERSE),
         ({"outside": ["mail"], "compensate": _inverse}, Reversible.BEFORE_IMAGE),
@@ -94,6 +95,9 @@ def test_how_it_is_undone_follows_from_the_rest(
         ("shop.a", {"slow": True, "reversible": Reversible.BEFORE_IMAGE}, "give it an inverse"),
         ("shop.a", {"reversible": Reversible.INVERSE}, "no inverse is given"),
         ("shop.a", {"compensate": _inverse}, "say what compensate takes back"),
+        ("shop.a", {"read_only": True, "inverse": _inverse}, "or leave read_only out"),
+        ("shop.a", {"read_only": True, "outside": ["mail"]}, "or leave read_only out"),
+        ("shop.a", {"read_only": True, "slow": True}, "or leave read_only out"),
         (
             "shop.a",
             {"compensate": _inverse, "inverse": _inverse, "outside": ["mail"]},
@@ -158,6 +162,19 @@ def test_what_a_compensation_returns_is_checked() -> None:
 def test_what_is_done_outside_can_only_be_validated_beforehand() -> None:
     assert _declared().only_writes_records
     assert not _declared(outside=["mail"], compensate=_inverse).only_writes_records
+    assert not _declared(outside=["mail"], compensate=_inverse).may_be_rehearsed
+
+
+def test_what_only_reads_can_be_rehearsed() -> None:
+    declared = _declared(read_only=True)
+    assert declared.may_be_rehearsed
+    assert not declared.only_writes_records
+
+
+def test_parts_are_kept_only_where_a_chunk_is_worked() -> None:
+    context = Context("j", "t", "a", None, 0, 1, [3], 0.0, FixedClock())
+    with pytest.raises(PluginInvalid, match="no chunk of a job"):
+        _ = context.made
 
 
 def test_a_kind_may_have_several_parts() -> None:

@@ -15,7 +15,15 @@ from streams import topics
 from streams.agents import Binding, Sender, bind
 from streams.answers import buried
 from streams.app import create_faust_app, running
-from streams.deadletters import Burial, Letter, bury, redrive
+from streams.deadletters import (
+    MAX_GROUPS,
+    Burial,
+    Group,
+    Letter,
+    bury,
+    grouped,
+    redrive,
+)
 from streams.envelope import Headers, Outgoing, decode_command, decode_outcome
 from streams.failpoints import Failpoints
 from streams.transport.memory import MemoryBroker, memory_transport
@@ -108,6 +116,19 @@ async def test_only_whole_letters_of_the_code_are_sent_again_and_only_as_work() 
         Outgoing(topic, b"job-1", b"hello", (("note", b"1"),))
         for topic in (topics.COMMANDS, topics.work("shop"))
     ]
+
+
+async def test_letters_are_listed_by_code_and_topic_with_their_latest_cause() -> None:
+    def letter(key: bytes = b"job-1", **changes: Any) -> Letter:
+        return letter_of(bury(BURIAL.model_copy(update=changes), key, b"hello", ()))
+
+    many = [letter(code=f"code_{number}") for number in range(MAX_GROUPS)]
+    letters = [letter(), letter(b"job-2", reason="too new", offset=42), Letter(b"", b"", ()), *many]
+    found = await grouped(of(letters))
+
+    first = Group("unsupported_version", topics.COMMANDS, 2, "too new", "job-2", "3:42")
+    assert found.groups[0] == first
+    assert (len(found.groups), found.others) == (MAX_GROUPS, 2)
 
 
 async def test_a_limit_ends_before_the_next_letter_that_could_be_sent() -> None:

@@ -42,6 +42,14 @@ _LOCAL_HEADER = 30
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 
+def is_archive(stream: BinaryIO) -> bool:
+    """Whether a file begins as a ZIP does."""
+    stream.seek(0)
+    found = stream.read(4) in (MAGIC, EMPTY_MAGIC)
+    stream.seek(0)
+    return found
+
+
 class Members(Protocol):
     """Files that belong together, by their names with ``/`` between folders."""
 

@@ -100,7 +100,11 @@ Likeness = Callable[[bytes, str], float]
 
 @dataclass(frozen=True)
 class Format:
-    """A format of files. ``write`` is ``None`` where it is only read."""
+    """A format of files. ``write`` is ``None`` where it is only read.
+
+    ``family`` is a name that it shares with others: by that one it is told from them by what
+    the file holds.
+    """
 
     name: str
     title: str
@@ -112,3 +116,4 @@ class Format:
     likeness: Likeness
     write: Write | None = None
     losses: Losses | None = None
+    family: str = ""

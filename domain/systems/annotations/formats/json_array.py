@@ -37,7 +37,7 @@ def read_elements(
             yield too_long(element.line, options.bounds.line)
             continue
         try:
-            yield document(_value(element.text, options.bounds.depth), options)
+            yield document(value_of(element.text, options.bounds.depth), options)
         except Unfit as unfit:
             raw = encoding.raw(element.text)
             yield Rejected(element.line, unfit.code, unfit.message, raw)
@@ -79,7 +79,8 @@ def likeness(head: bytes, name: str) -> float:
     return 0.0
 
 
-def _value(text: str, depth: int) -> Any:
+def value_of(text: str, depth: int) -> Any:
+    """The value of an element's text; raises Unfit where it is none."""
     if not text:
         raise Unfit("not_json", "the file ends before its list does; look whether it is whole")
     return parsed(text, depth)

@@ -39,7 +39,9 @@ from domain.systems.annotations.formats.records import (
 )
 from domain.systems.annotations.formats.validity import Unfit, fit, score, shown, whole, words
 
-_MIN_FIELDS = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
+FAMILY = "labelstudio"
+"""By what people call the files of texts and of images alike."""
+MIN_FIELDS = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
 _BLANK = re.compile(r"\\n|\s")
 
 
@@ -101,11 +103,11 @@ def _document(value: Any, options: ReadOptions) -> TextDocument:
         raise Unfit("not_a_document", f"{shown(value)} where a task must be; give an object")
     data = value.get("data")
     if isinstance(data, dict):
-        found, meta = _results(value), _object(value.get("meta"), "meta")
+        found, meta = _results(value), object_in(value.get("meta"), "meta")
         key = meta["key"] if "key" in meta else value.get("id")
     else:
         found, meta, key = _Found(), {}, value.get("id")
-        data = {name: part for name, part in value.items() if name not in _MIN_FIELDS}
+        data = {name: part for name, part in value.items() if name not in MIN_FIELDS}
         for name in [name for name, part in data.items() if _add_min(found, part)]:
             del data[name]
     data = mapped(mapped(data, renames(options.columns)), options.mapping)
@@ -113,7 +115,7 @@ def _document(value: Any, options: ReadOptions) -> TextDocument:
     name = _content_name(data, ("content",) if mapped_to else ("text", "content"))
     content = words(data.pop(name), name)
     rest = {name: part for name, part in meta.items() if name not in ("key", "metadata")}
-    ours = _object(meta.get("metadata"), "meta.metadata")
+    ours = object_in(meta.get("metadata"), "meta.metadata")
     metadata = without_collision(without_collision(data, ours, "meta"), rest, "meta")
     if found.others:
         metadata = without_collision(metadata, {"results": found.others}, "task")
@@ -131,13 +133,13 @@ def _document(value: Any, options: ReadOptions) -> TextDocument:
 def _results(task: dict[str, Any]) -> _Found:
     """What people annotated, or what a model predicted where nobody did."""
     found = _Found()
-    done = _objects(task.get("annotations", task.get("completions")), "annotations")
+    done = objects_in(task.get("annotations", task.get("completions")), "annotations")
     done = [one for one in done if not one.get("was_cancelled") and not one.get("skipped")]
     for annotation in done:
-        found.add(_objects(annotation.get("result"), "result"))
+        found.add(objects_in(annotation.get("result"), "result"))
     if not done:
-        for prediction in _objects(task.get("predictions"), "predictions"):
-            found.add(_objects(prediction.get("result"), "result"), prediction.get("score"))
+        for prediction in objects_in(task.get("predictions"), "predictions"):
+            found.add(objects_in(prediction.get("result"), "result"), prediction.get("score"))
     return found
 
 
@@ -171,7 +173,7 @@ def _spans(regions: list[dict[str, Any]], content: str, unit: OffsetUnit) -> Ite
         if isinstance(said, str) and not _alike(said, content[start:end]):
             check_selected(said, content[start:end], where)
         confidence = score(region.get("score"), f"{where}: score")
-        metadata = _object(region.get("meta"), f"{where}: meta")
+        metadata = object_in(region.get("meta"), f"{where}: meta")
         for label in _names(value) or ():
             yield Span(start, end, words(label, f"{where}: labels"), confidence, metadata)
 
@@ -220,7 +222,8 @@ def _content_name(data: dict[str, Any], usual: tuple[str, ...]) -> str:
     return texts[0]
 
 
-def _objects(value: Any, where: str) -> list[dict[str, Any]]:
+def objects_in(value: Any, where: str) -> list[dict[str, Any]]:
+    """A list of objects, or nothing; raises Unfit for anything else."""
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
@@ -228,7 +231,8 @@ def _objects(value: Any, where: str) -> list[dict[str, Any]]:
     return value
 
 
-def _object(value: Any, where: str) -> dict[str, Any]:
+def object_in(value: Any, where: str) -> dict[str, Any]:
+    """An object, or nothing; raises Unfit for anything else."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -286,4 +290,5 @@ FORMAT = Format(
     likeness=likeness,
     write=write,
     losses=losses,
+    family=FAMILY,
 )

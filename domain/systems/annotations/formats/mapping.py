@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
-_MAX_FIELDS = 100
+MAX_FIELDS = 100
 _ABSENT = object()
 
 
@@ -51,9 +51,9 @@ FieldMapping = Mapping[str, Source]
 
 def parsed_mapping(spec: Mapping[str, Any]) -> dict[str, Source]:
     """A mapping as it came over the wire; raises ValueError, with the remedy."""
-    if len(spec) > _MAX_FIELDS:
-        raise ValueError(f"a field mapping names at most {_MAX_FIELDS} fields; name fewer")
-    return {name: _source(name, source) for name, source in spec.items()}
+    if len(spec) > MAX_FIELDS:
+        raise ValueError(f"a field mapping names at most {MAX_FIELDS} fields; name fewer")
+    return {name: _source_of(name, source) for name, source in spec.items()}
 
 
 def renames(columns: Mapping[str, str]) -> dict[str, Source]:
@@ -76,7 +76,15 @@ def mapped(record: Mapping[str, Any], mapping: FieldMapping) -> dict[str, Any]:
     return rest | {name: value for name, value in found.items() if value is not _ABSENT}
 
 
-def _source(name: str, source: Any) -> Source:
+def _source_of(name: str, source: Any) -> Source:
+    try:
+        return source_of(source)
+    except ValueError as error:
+        raise ValueError(f"field mapping, {name!r}: {error}") from None
+
+
+def source_of(source: Any) -> Source:
+    """Where one field comes from, as it came over the wire; raises ValueError, with the remedy."""
     match source:
         case str():
             return Path(source)
@@ -87,8 +95,7 @@ def _source(name: str, source: Any) -> Source:
         case {"template": str(template), **rest} if not rest:
             return Template(template)
     raise ValueError(
-        f"field mapping, {name!r}: give the name of a field, or one of "
-        '{"path": …}, {"constant": …}, {"template": …}'
+        'give the name of a field, or one of {"path": …}, {"constant": …}, {"template": …}'
     )
 
 

@@ -18,6 +18,7 @@ from domain.systems.annotations.formats.archives import (
     ArchiveWriter,
     MemberDamaged,
     Members,
+    is_archive,
     is_hidden,
     names_at_start,
 )
@@ -41,7 +42,7 @@ from domain.systems.annotations.formats.image_sizes import is_image, size_of
 from domain.systems.annotations.formats.validity import Unfit, shown
 from domain.systems.annotations.formats.voc_xml import Element, root_of
 
-ZERO_BASED = "zero_based"
+ONE_BASED, ZERO_BASED = "one_based", "zero_based"
 
 _NUMBER = re.compile(r"^[-+]?\d{1,9}(?:\.\d{0,20})?(?:[eE][-+]?\d{1,2})?$", re.ASCII)
 _POINT = re.compile(r"^[xy]([0-9]{1,5})$", re.ASCII)
@@ -51,7 +52,11 @@ _OBJECT = re.compile(rb"^<object[\s/>]")
 
 def read(stream: BinaryIO, options: ReadOptions) -> Iterator[Document | Rejected]:
     """The images of a file; what is rejected has the line in its XML."""
-    if _is_archive(stream):
+    if options.scheme not in (None, ONE_BASED, ZERO_BASED):
+        raise FileRefused(
+            f"scheme {options.scheme!r} is not known; corners are {ONE_BASED} or {ZERO_BASED}"
+        )
+    if is_archive(stream):
         yield from read_members(Archive(stream, options.bounds), options)
         return
     content = _alone(stream, options)
@@ -85,7 +90,7 @@ def rejects(
     rejected: Iterable[Rejected], stream: BinaryIO, options: ReadOptions
 ) -> Iterator[bytes]:
     """The same kind of file: what was rejected, and what is around it."""
-    if not _is_archive(stream):
+    if not is_archive(stream):
         stream.seek(0)
         yield _corrigible(list(rejected), _alone(stream, options), options)
         return
@@ -133,13 +138,6 @@ class _Images:
             return size_of(self._members, name)
         except MemberDamaged:
             return None
-
-
-def _is_archive(stream: BinaryIO) -> bool:
-    stream.seek(0)
-    found = stream.read(4) in (MAGIC, EMPTY_MAGIC)
-    stream.seek(0)
-    return found
 
 
 def _alone(stream: BinaryIO, options: ReadOptions) -> bytes:

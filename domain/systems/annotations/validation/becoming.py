@@ -77,6 +77,12 @@ def became(item: Changed, row: Mapping[str, Any]) -> Becoming:
     )
 
 
+def as_it_is(row: Mapping[str, Any]) -> Becoming:
+    """The annotation of a row, with nothing changed."""
+    given = {name: row[name] for name in KNOWN if name not in ("project_id", "metadata")}
+    return Becoming(**given, label=None, metadata=_document(row["metadata"]))
+
+
 def _document(text: str) -> Mapping[str, Any] | None:
     if text == "{}":
         return None

@@ -26,6 +26,9 @@ LABEL_NAMED_TWICE = Rule(
 SPAN_OUT_OF_RANGE = _rule(
     "span_out_of_range", Layer.BUSINESS, Severity.ERROR, "0 <= start_char < end_char <= length"
 )
+SPLIT_CHARACTER = _rule(
+    "split_character", Layer.BUSINESS, Severity.ERROR, "UTF-16 offsets are between characters"
+)
 TEXT_MISMATCH = _rule(
     "text_mismatch", Layer.BUSINESS, Severity.ERROR, "selected_text is what the span has"
 )
@@ -52,6 +55,7 @@ LABELS_DIFFER = _rule(
 
 BUSINESS_RULES = (
     *(TEXT_NOT_FOUND, LABEL_NOT_FOUND, LABEL_NAMED_TWICE, SPAN_OUT_OF_RANGE, TEXT_MISMATCH),
+    SPLIT_CHARACTER,
 )
 ADJUSTABLE = (
     *(BLANK_SPAN, UNTRIMMED_SPAN, CUT_WORD, LOW_CONFIDENCE, LONG_SPAN, DUPLICATE, LABELS_DIFFER),

@@ -94,16 +94,36 @@ def _check_duplicates(store: Records, batch: Batch, sound: Sequence[int], rule: 
         for item in (items[index],)
     ]
     there = store.probe(_same, rows, without=batch.changed)
-    first: dict[tuple[int | None, ...], int] = {}
-    for place, (row, index) in enumerate(zip(rows, sound, strict=True)):
+    others = {} if batch.settled else _first_ones(store, batch, rows, sound)
+    for place, index in enumerate(sound):
         if place in there:
             whose = f"annotation {there[place]} has"
-        elif not batch.settled and first.setdefault(row[:4], index) != index:
-            whose = f"item {first[row[:4]]} of the same chunk has"
+        elif place in others:
+            whose = f"{others[place]} has"
         else:
             continue
         said = f"{whose} the same text, span and label; leave one of them out"
         batch.add(index, rule, "/start_char", said)
+
+
+def _first_ones(
+    store: Records, batch: Batch, rows: Sequence[tuple[int | None, ...]], sound: Sequence[int]
+) -> dict[int, str]:
+    """What is said of an item that came before and is the same, by the place of the later one."""
+    found: dict[int, str] = {}
+    first: dict[tuple[int | None, ...], int] = {}
+    for place, (row, index) in enumerate(zip(rows, sound, strict=True)):
+        if first.setdefault(row[:4], index) != index:
+            found[place] = f"item {first[row[:4]]} of the same chunk"
+    if not batch.positions:
+        return found
+    marks = {":".join(map(str, key)): batch.positions[index] for key, index in first.items()}
+    known = store.first_of(marks)
+    for place, (row, index) in enumerate(zip(rows, sound, strict=True)):
+        earliest = known[":".join(map(str, row[:4]))]
+        if earliest != batch.positions[index]:
+            found[place] = f"item {earliest} of the job"
+    return found
 
 
 def _check_overlaps(store: Records, batch: Batch, sound: Sequence[int]) -> None:
@@ -154,35 +174,41 @@ def _refuse(batch: Batch, index: int, whom: str) -> None:
 
 def _check_labels(store: Records, batch: Batch, sound: Sequence[int], rule: Rule) -> None:
     """The same words with another label, in the project."""
-    project, labels, own = batch.project_id, batch.labels, batch.own
-    words = [(index, text) for index in sound if len(text := str(batch.selected[index])) <= LONGEST]
+    project, labels, own, selected = batch.project_id, batch.labels, batch.own, batch.selected
     asked: dict[tuple[str, int, int], int] = {}
     rows: list[tuple[int | str | None, ...]] = []
-    for index, text in words:
-        label = labels[index] or 0
-        key = text, label, own[index]
+    words: list[tuple[int, tuple[str, int, int]]] = []
+    for index in sound:
+        text = selected[index] or ""
+        if len(text) > LONGEST:
+            continue
+        key = text, labels[index] or 0, own[index]
+        words.append((index, key))
         if key not in asked and "\0" not in text:
             asked[key] = len(rows)
-            rows.append((project, text, label, own[index]))
+            rows.append((project, *key))
     there = store.probe(_labelled_otherwise, rows, without=batch.changed)
     seen: dict[str, list[int]] = {}
-    for index, text in words:
-        label = labels[index] or 0
-        place = asked.get((text, label, own[index]))
-        if place in there:
+    for index, key in words:
+        text = key[0]
+        if there and (place := asked.get(key)) in there:
             said = f"other annotations give label {there[place]} to"
-        elif not batch.settled and (other := _differing(batch, seen, index, text)) is not None:
+        elif batch.settled:
+            continue
+        elif text not in seen:
+            seen[text] = [index]
+            continue
+        elif (other := _differing(batch, seen[text], index)) is not None:
             said = f"item {other} of the same chunk gives label {labels[other]} to"
         else:
             continue
         batch.add(index, rule, "/label_id", f"{said} the same words; make sure which is meant")
 
 
-def _differing(batch: Batch, seen: dict[str, list[int]], index: int, text: str) -> int | None:
+def _differing(batch: Batch, before: list[int], index: int) -> int | None:
     """An item before it that gives another label; of each text the first two labels are kept."""
-    before = seen.setdefault(text, [])
     labels = batch.labels
     other = next((one for one in before if labels[one] != labels[index]), None)
-    if not before or (other is not None and len(before) == 1):
+    if other is not None and len(before) == 1:
         before.append(index)
     return other

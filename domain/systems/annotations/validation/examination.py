@@ -8,23 +8,24 @@ applies as it reads them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import orjson
-
-from domain.records import Records
+from domain.records import Lookup, Records
 from domain.systems.annotations.validation import consistency, tables, uniqueness
-from domain.systems.annotations.validation.definitions import RuleBody
-from domain.systems.annotations.validation.own_rules import OwnRule, OwnRules
+from domain.systems.annotations.validation.own_rules import OwnRule, OwnRules, own_rule_of
 from domain.systems.annotations.validation.spans import Quality, check_labels, check_spans
-from domain.systems.annotations.validation.subjects import Batch, Subject
+from domain.systems.annotations.validation.subjects import Batch, Ends, Subject
 from domain.systems.annotations.validation.thresholds import DEFAULTS, Thresholds, thresholds_of
 
 MAX_RULES = 100
 """Own rules of a project that are applied, the oldest first."""
 
-_DOCUMENTS = ("labels", "definition")
+_thresholds = Lookup(
+    tables.thresholds, (int,), lambda row, table: [table.project_id == row.v0], limit=1
+)
+_rules = Lookup(
+    tables.rules, (int,), lambda row, table: [table.project_id == row.v0], limit=MAX_RULES
+)
 
 
 def examine(
@@ -35,12 +36,21 @@ def examine(
     own: Sequence[int] = (),
     full: bool = True,
     settled: bool = False,
+    positions: Sequence[int] = (),
+    utf16: Sequence[Ends] = (),
 ) -> tuple[Batch, Thresholds]:
-    """All issues of all items, and the thresholds that hold; see Batch for ``own`` and ``settled``.
+    """All issues of all items, and the thresholds that hold; Batch says what the options mean.
 
     ``full`` off leaves out all but the first two layers, and what the project demands with them.
     """
-    batch = Batch(project_id, items, own or [0] * len(items), settled=settled)
+    batch = Batch(
+        project_id,
+        list(items),
+        own or [0] * len(items),
+        settled=settled,
+        positions=positions,
+        utf16=utf16,
+    )
     limits = thresholds(store, project_id) if full else DEFAULTS
     quality = Quality(limits) if full else None
     check_spans(store, batch, quality)
@@ -59,23 +69,11 @@ def examine(
 
 def thresholds(store: Records, project_id: int) -> Thresholds:
     """The thresholds of a project."""
-    table = tables.thresholds
-    rows = store.find(table, table.c.project_id == project_id, limit=1)
+    rows = store.look_up(_thresholds, project_id)
     return thresholds_of(rows[0]) if rows else DEFAULTS
 
 
 def own_rules(store: Records, project_id: int) -> list[OwnRule]:
     """The rules of a project that are enabled, each at its present version."""
-    table = tables.rules
-    rows = store.find(table, table.c.project_id == project_id, limit=MAX_RULES)
-    found = [OwnRule.of(body_of(row), row["version"]) for row in rows]
+    found = [own_rule_of(row) for row in store.look_up(_rules, project_id)]
     return [rule for rule in found if rule.body.enabled]
-
-
-def body_of(row: Mapping[str, Any]) -> RuleBody:
-    """A rule as a row of the table has it."""
-    given = {name: row[name] for name in RuleBody.model_fields if row[name] is not None}
-    for name in _DOCUMENTS:
-        if name in given:
-            given[name] = orjson.loads(given[name])
-    return RuleBody.model_validate(given)

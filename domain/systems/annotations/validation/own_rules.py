@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf
+from operator import attrgetter
 from typing import Any
 
+import orjson
+
 from domain.systems.annotations.validation.definitions import RuleBody
-from domain.systems.annotations.validation.expressions import Condition
+from domain.systems.annotations.validation.expressions import NAMES, Condition
 from domain.systems.annotations.validation.issues import Layer, Rule
 from domain.systems.annotations.validation.patterns import Patterns
-from domain.systems.annotations.validation.subjects import Batch, Subject
+from domain.systems.annotations.validation.subjects import Batch
 
 PREFIX = "custom."
 
 Values = dict[str, Any]
 """The fields of an item, its metadata as ``metadata``."""
 
-Fault = tuple[str, str]
-"""What is wrong and the remedy, and a JSON pointer to the field."""
+Fault = tuple[int, str, str]
+"""The place of an item, what is wrong and the remedy, and a JSON pointer to the field."""
 
-Look = Callable[[Values], Fault | None]
+Look = Callable[["Columns"], Iterator[Fault]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,76 @@ class OwnRule:
         return self.body.message or otherwise
 
 
+_STORED = ("version", *RuleBody.model_fields)
+_DOCUMENTS = ("labels", "definition")
+
+
+def own_rule_of(row: Mapping[str, Any]) -> OwnRule:
+    """The rule that a row of the table has; read once as long as its words are the same."""
+    return _own_rule(tuple(row[name] for name in _STORED))
+
+
+@lru_cache(maxsize=1024)
+def _own_rule(stored: tuple[Any, ...]) -> OwnRule:
+    row = dict(zip(_STORED, stored, strict=True))
+    version = row.pop("version")
+    given = {name: value for name, value in row.items() if value is not None}
+    for name in _DOCUMENTS:
+        if name in given:
+            given[name] = orjson.loads(given[name])
+    return OwnRule.of(RuleBody.model_validate(given), version)
+
+
+class Columns:
+    """The fields of the items that rules are held against, a list each; ``sound`` are theirs."""
+
+    def __init__(self, batch: Batch, sound: Sequence[int]) -> None:
+        self._batch = batch
+        self.sound = sound
+        self.metadata = [batch.items[index].metadata or {} for index in sound]
+        self._known: dict[str, Sequence[Any]] = {}
+
+    def of(self, field: str) -> Sequence[Any]:
+        """The values of a field, ``None`` for each that is not there."""
+        found = self._known.get(field)
+        if found is None:
+            found = self._known[field] = self._made(field)
+        return found
+
+    def for_labels(self, names: Collection[str]) -> Columns:
+        """Those of the items that have one of the labels."""
+        named = zip(self.sound, self.of("label"), strict=True)
+        return Columns(self._batch, [index for index, name in named if name in names])
+
+    def rows(self) -> Iterator[Values]:
+        """The plain fields of each item."""
+        each = zip(*(self.of(name) for name in NAMES), strict=True)
+        return (dict(zip(NAMES, row, strict=True)) for row in each)
+
+    def _made(self, field: str) -> Sequence[Any]:
+        batch, sound = self._batch, self.sound
+        if field.startswith("metadata."):
+            keys = field.split(".")[1:]
+            return [_value_in(metadata, keys) for metadata in self.metadata]
+        if field == "label_id":
+            return [batch.labels[index] for index in sound]
+        if field == "label":
+            return [batch.names.get(label or 0) for label in self.of("label_id")]
+        if field == "selected_text":
+            return [batch.selected[index] for index in sound]
+        if field == "length":
+            spans = zip(self.of("start_char"), self.of("end_char"), strict=True)
+            return [end - start for start, end in spans]
+        value = attrgetter(field)
+        return [value(batch.items[index]) for index in sound]
+
+
 class OwnRules:
-    """The rules of a project that are about one item at a time."""
+    """The rules of a project that are about one item at a time.
+
+    Each goes through the values of its field at once: a run has ten thousand of them, and a
+    table of all values of each item would take longer to make than to look at.
+    """
 
     def __init__(self, rules: Sequence[OwnRule]) -> None:
         self._looks: list[tuple[OwnRule, Look]] = []
@@ -66,48 +138,41 @@ class OwnRules:
             for field, several in patterns.items()
         ]
 
-    def check(self, batch: Batch, sound: Iterable[int]) -> None:
+    def check(self, batch: Batch, sound: Sequence[int]) -> None:
         """Hold the rules against each item that has a span and a label."""
         if not (self._looks or self._patterns):
             return
-        for index in sound:
-            item, label = batch.items[index], batch.labels[index]
-            values = _values(item, batch.selected[index], label, batch.names.get(label or 0))
-            for rule, look in self._looks:
-                if not rule.labels or values["label"] in rule.labels:
-                    fault = look(values)
-                    if fault is not None:
-                        batch.add(index, rule.rule, fault[1], fault[0])
-            for field, rules, patterns in self._patterns:
-                self._match(batch, index, values, field, rules, patterns)
+        columns = Columns(batch, sound)
+        for rule, look in self._looks:
+            wanted = columns.for_labels(rule.labels) if rule.labels else columns
+            for place, said, where in look(wanted):
+                batch.add(wanted.sound[place], rule.rule, where, said)
+        for field, rules, patterns in self._patterns:
+            self._match(batch, columns, field, rules, patterns)
 
     @staticmethod
     def _match(
-        batch: Batch,
-        index: int,
-        values: Values,
-        field: str,
-        rules: Sequence[OwnRule],
-        patterns: Patterns,
+        batch: Batch, columns: Columns, field: str, rules: Sequence[OwnRule], patterns: Patterns
     ) -> None:
-        text = value_of(values, field)
-        if text is None:
-            return
-        found = patterns.found(text if isinstance(text, str) else str(text))
-        for rule, is_found in zip(rules, found, strict=True):
-            negate = rule.definition.get("negate", False)
-            if is_found is negate and (not rule.labels or values["label"] in rule.labels):
-                how = "matches" if negate else "does not match"
-                said = f"{field} {how} {rule.definition['pattern']!r}; correct it"
-                batch.add(index, rule.rule, pointer_to(field), rule.says(said))
+        good = [not rule.definition.get("negate", False) for rule in rules]
+        for place, text in enumerate(columns.of(field)):
+            if text is None:
+                continue
+            found = patterns.found(text if isinstance(text, str) else str(text))
+            if found == good:
+                continue
+            for rule, is_found, is_good in zip(rules, found, good, strict=True):
+                if is_found is is_good:
+                    continue
+                if not rule.labels or columns.of("label")[place] in rule.labels:
+                    how = "matches" if is_found else "does not match"
+                    said = f"{field} {how} {rule.definition['pattern']!r}; correct it"
+                    batch.add(columns.sound[place], rule.rule, pointer_to(field), rule.says(said))
 
 
-def value_of(values: Values, field: str) -> Any:
-    """The value of a field, ``None`` for one that is not there."""
-    if not field.startswith("metadata."):
-        return values[field]
-    found: Any = values["metadata"]
-    for key in field.split(".")[1:]:
+def _value_in(metadata: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    found: Any = metadata
+    for key in keys:
         found = found.get(key) if isinstance(found, Mapping) else None
     return found
 
@@ -122,21 +187,6 @@ def pointer_to(field: str) -> str:
     return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in parts)
 
 
-def _values(item: Subject, selected: str | None, label: int | None, name: str | None) -> Values:
-    start, end = item.start_char, item.end_char
-    return {
-        "text_id": item.text_id,
-        "label_id": label,
-        "label": name,
-        "start_char": start,
-        "end_char": end,
-        "length": end - start,
-        "selected_text": selected,
-        "confidence_score": item.confidence_score,
-        "metadata": item.metadata or {},
-    }
-
-
 @lru_cache(maxsize=256)
 def _patterns(patterns: tuple[str, ...]) -> Patterns:
     return Patterns(patterns)
@@ -144,8 +194,14 @@ def _patterns(patterns: tuple[str, ...]) -> Patterns:
 
 def _required(rule: OwnRule) -> Look:
     field = rule.definition["field"]
-    fault = rule.says(f"{field} has no value; give it one"), pointer_to(field)
-    return lambda values: fault if value_of(values, field) in (None, "") else None
+    said, where = rule.says(f"{field} has no value; give it one"), pointer_to(field)
+
+    def look(columns: Columns) -> Iterator[Fault]:
+        for place, value in enumerate(columns.of(field)):
+            if value is None or value == "":
+                yield place, said, where
+
+    return look
 
 
 def _range(rule: OwnRule) -> Look:
@@ -153,16 +209,17 @@ def _range(rule: OwnRule) -> Look:
     field, least, most = given["field"], given.get("minimum"), given.get("maximum")
     where = pointer_to(field)
     span = f"{'' if least is None else f'{least:g}'}..{'' if most is None else f'{most:g}'}"
+    low, high = -inf if least is None else least, inf if most is None else most
+    no_number = rule.says(f"{field} is no number; give it one in {span}")
 
-    def look(values: Values) -> Fault | None:
-        value = value_of(values, field)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return rule.says(f"{field} is no number; give it one in {span}"), where
-        if (least is not None and value < least) or (most is not None and value > most):
-            return rule.says(f"{field} is {value:g}, not in {span}; correct it"), where
-        return None
+    def look(columns: Columns) -> Iterator[Fault]:
+        for place, value in enumerate(columns.of(field)):
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                yield place, no_number, where
+            elif not low <= value <= high:
+                yield place, rule.says(f"{field} is {value:g}, not in {span}; correct it"), where
 
     return look
 
@@ -175,16 +232,18 @@ def _allowed(rule: OwnRule) -> Look:
     }
     where = pointer_to(field)
     some = ", ".join(repr(value) for value in allowed[:5]) + (", ..." if len(allowed) > 5 else "")
+    said = rule.says(f"{field} is none of {some}; take one of them")
 
-    def look(values: Values) -> Fault | None:
-        value = value_of(values, field)
-        if value is None:
-            return None
-        if isinstance(value, list | dict):
-            good = value in allowed
-        else:
-            good = (type(value) is bool, value) in plain
-        return None if good else (rule.says(f"{field} is none of {some}; take one of them"), where)
+    def look(columns: Columns) -> Iterator[Fault]:
+        for place, value in enumerate(columns.of(field)):
+            if value is None:
+                continue
+            if isinstance(value, list | dict):
+                good = value in allowed
+            else:
+                good = (type(value) is bool, value) in plain
+            if not good:
+                yield place, said, where
 
     return look
 
@@ -194,11 +253,15 @@ def _expression(rule: OwnRule) -> Look:
     condition = Condition(words)
     wrong = rule.says(f"{words!r} does not hold; correct the annotation")
 
-    def look(values: Values) -> Fault | None:
-        try:
-            return None if condition.holds(values, values["metadata"]) else (wrong, "")
-        except ValueError as error:
-            return f"{words!r} cannot be worked out: {error}; mend the rule or the item", ""
+    def look(columns: Columns) -> Iterator[Fault]:
+        rows = zip(columns.rows(), columns.metadata, strict=True)
+        for place, (values, metadata) in enumerate(rows):
+            try:
+                if not condition.holds(values, metadata):
+                    yield place, wrong, ""
+            except ValueError as error:
+                why = f"{words!r} cannot be worked out: {error}; mend the rule or the item"
+                yield place, why, ""
 
     return look
 

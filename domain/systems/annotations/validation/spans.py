@@ -14,6 +14,7 @@ from domain.systems.annotations import tables
 from domain.systems.annotations.lookup import labels_of
 from domain.systems.annotations.rules import selection, text_not_found
 from domain.systems.annotations.validation.catalogue import RULES
+from domain.systems.annotations.validation.counting import counted
 from domain.systems.annotations.validation.issues import Rule
 from domain.systems.annotations.validation.subjects import Batch
 from domain.systems.annotations.validation.thresholds import Thresholds
@@ -29,8 +30,12 @@ def check_labels(store: Records, batch: Batch) -> None:
     """The label of each item; layer 2."""
     labels = labels_of(store, batch.project_id, batch.items)
     batch.names = labels.names
+    resolved: dict[tuple[int | None, str | None], int | Failed] = {}
     for index, item in enumerate(batch.items):
-        found = labels.resolve(item.label_id, item.label)
+        named = item.label_id, item.label
+        found = resolved.get(named)
+        if found is None:
+            found = resolved[named] = labels.resolve(*named)
         if isinstance(found, Failed):
             _refuse(batch, index, found)
             batch.labels.append(None)
@@ -46,18 +51,19 @@ def check_spans(store: Records, batch: Batch, quality: Quality | None) -> None:
         by_text.setdefault(item.text_id, []).append(index)
     selected: list[str | None] = [None] * len(items)
     for text_id, content in _contents(store, batch.project_id, by_text):
+        if batch.utf16:
+            by_text[text_id] = counted(batch, by_text[text_id], content)
         for index in by_text[text_id]:
             item = items[index]
             start, end = item.start_char, item.end_char
             found = selection(content, start, end, item.selected_text)
-            if isinstance(found, Failed):
+            if isinstance(found, str):
+                selected[index] = found
+            else:
                 _refuse(batch, index, found)
                 # An item with a wrong selected_text has a span that can be looked at.
                 if not start < end <= len(content):
                     continue
-                found = content[start:end]
-            else:
-                selected[index] = found
             if quality is not None:
                 quality.check_span(batch, index, content, start, end)
         del by_text[text_id]
@@ -99,10 +105,11 @@ class Quality:
             self._spaced(batch, index, content, start, end)
         cut = self._cut
         if cut is not None:
-            if start and first.isalnum() and _is_one_word(content[start - 1], first):
+            # Most spans begin and end beside a blank: one look, and no call.
+            if start and content[start - 1].isalnum() and _begins_within(content, start):
                 where = "start_char is within a word; move it to the word's start"
                 batch.add(index, cut, "/start_char", where)
-            if end < len(content) and _is_one_word(last, content[end]):
+            if end < len(content) and content[end] != " " and _is_one_word(last, content[end]):
                 where = "end_char is within a word; move it to the word's end"
                 batch.add(index, cut, "/end_char", where)
         if end - start > self._most and self._long is not None:
@@ -134,6 +141,10 @@ class Quality:
     def _say(batch: Batch, index: int, rule: Rule | None, pointer: str, what: str) -> None:
         if rule is not None:
             batch.add(index, rule, pointer, f"{what}; move the offsets to what is meant")
+
+
+def _begins_within(content: str, start: int) -> bool:
+    return content[start].isalnum() and _is_one_word(content[start - 1], content[start])
 
 
 def _is_one_word(left: str, right: str) -> bool:

@@ -34,6 +34,10 @@ class Subject(Protocol):
     def metadata(self) -> Mapping[str, Any] | None: ...  # noqa: D102
 
 
+Ends = tuple[bool, bool]
+"""Something of the start and of the end of a span."""
+
+
 @dataclass(slots=True)
 class Batch:
     """The items of one run in their project.
@@ -44,9 +48,13 @@ class Batch:
     """
 
     project_id: int
-    items: Sequence[Subject]
+    items: list[Subject]
     own: Sequence[int]
     settled: bool = False
+    positions: Sequence[int] = ()
+    """Their places in a job that writes nothing, and must know what its other chunks have seen."""
+    utf16: Sequence[Ends] = ()
+    """Which offsets of each item count UTF-16 units as long as its text is not at hand."""
     selected: list[str | None] = field(default_factory=list)
     """The text of each span; ``None`` where there is none."""
     labels: list[int | None] = field(default_factory=list)

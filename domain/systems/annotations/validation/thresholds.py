@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any
 
 import orjson
@@ -82,9 +82,18 @@ class ChangedThresholds(Thresholds):
     version: Annotated[int, Field(ge=1)] | None = None
 
 
+_STORED = tuple(Thresholds.model_fields)
+
+
 def thresholds_of(row: Mapping[str, Any]) -> Thresholds:
-    """The thresholds as a row of the table has them."""
-    given = {name: row[name] for name in Thresholds.model_fields if row[name] is not None}
+    """The thresholds as a row of the table has them; read once as long as they are the same."""
+    return _thresholds(tuple(row[name] for name in _STORED))
+
+
+@lru_cache(maxsize=256)
+def _thresholds(stored: tuple[Any, ...]) -> Thresholds:
+    row = zip(_STORED, stored, strict=True)
+    given = {name: value for name, value in row if value is not None}
     if "severities" in given:
         given["severities"] = orjson.loads(given["severities"])
     return Thresholds.model_validate(given)

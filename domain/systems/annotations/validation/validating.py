@@ -13,8 +13,8 @@ from domain.outcomes import Failed, Result
 from domain.record_operations import not_found
 from domain.systems.annotations import tables
 from domain.systems.annotations.models import (
+    Examination,
     Id,
-    InProject,
     Metadata,
     Name,
     NewAnnotation,
@@ -23,6 +23,7 @@ from domain.systems.annotations.models import (
     Selected,
 )
 from domain.systems.annotations.validation.becoming import KNOWN, Present, became
+from domain.systems.annotations.validation.counting import given_in_utf16
 from domain.systems.annotations.validation.examination import examine
 from domain.systems.annotations.validation.subjects import Subject
 from domain.systems.annotations.validation.verdicts import done, refusals
@@ -56,7 +57,7 @@ _OWN = frozenset({"id", "version"})
 @operation(
     "annotations.validate",
     item=Candidate,
-    params=InProject,
+    params=Examination,
     per="chunk",
     independent=True,
     reversible=Reversible.NO,
@@ -66,7 +67,7 @@ def validate(ctx: Context, items: Sequence[Candidate]) -> list[Result]:
     """Look at annotations by all rules of their project, and write nothing.
 
     An item that has only an ``id`` is compared with all others of the store; any other with
-    the store and with the items before it in its chunk.
+    the store and with the items before it in its chunk, and of the whole job if it is the same.
     """
     present = _present(ctx, items)
     results: dict[int, Result] = {}
@@ -93,7 +94,18 @@ def _examined(
     positions = [ctx.positions[index] for index in indexes]
     own = [items[index].id or 0 for index in indexes]
     project = ctx.params.project_id
-    batch, limits = examine(ctx.store, project, list(those.values()), own=own, settled=settled)
+    subjects = list(those.values())
+    given = [items[index] for index in indexes]
+    utf16 = () if settled else given_in_utf16(ctx.params.offsets, given)
+    batch, limits = examine(
+        ctx.store,
+        project,
+        subjects,
+        own=own,
+        settled=settled,
+        positions=() if settled else positions,
+        utf16=utf16,
+    )
     results: dict[int, Result] = {
         indexes[place]: failed for place, failed in refusals(batch, limits, positions).items()
     }

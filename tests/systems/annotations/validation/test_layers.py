@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from domain.outcomes import Done, Failed
+from domain.outcomes import Done, Failed, Result
 from domain.systems.annotations import tables
 from tests.systems.annotations.conftest import TEXT, Ground
 from tests.systems.annotations.validation.setting import (
@@ -105,6 +105,29 @@ def test_duplicates_in_the_batch_and_in_the_store(bench: Workbench, ground: Grou
     (third,) = create(bench, ground, span(ground, *ADA))
     assert said(third) == [("duplicate", "warning", "/start_char")]
     assert f"annotation {document(first)['id']}" in issues(third)[0]["message"]
+
+
+def test_a_job_that_only_validates_knows_what_its_other_chunks_have_seen(
+    bench: Workbench, ground: Ground
+) -> None:
+    ada, wrote = span(ground, *ADA), span(ground, *WROTE)
+
+    def chunk(first: int, *items: Any, job: str = "job-1") -> list[Result]:
+        params = {"project_id": ground.project}
+        return bench.work("annotations.validate", items, params=params, job=job, first=first)
+
+    assert [said(result) for result in chunk(0, ada)] == [[]]
+    again, other, label = chunk(1, ada, wrote, span(ground, *ADA, label="thing"))
+    assert said(again) == [("duplicate", "warning", "/start_char")]
+    assert "item 0 of the job" in issues(again)[0]["message"]
+    assert "duplicate" not in {rule for result in (other, label) for rule, _, _ in said(result)}
+    # Worked again, as in a retry, it is no duplicate of itself; and another job knows nothing.
+    assert [said(result) for result in chunk(2, wrote)] == [[]]
+    assert [said(result) for result in chunk(5, ada, job="job-2")] == [[]]
+    (key,) = (document(result)["id"] for result in create(bench, ground, wrote))
+    assert [said(result) for result in chunk(9, {"id": key})] == [[]]
+    (moved,) = chunk(10, {"id": key, "start_char": ADA[0], "end_char": ADA[1]})
+    assert "item 0 of the job" in issues(moved)[0]["message"]
 
 
 def test_overlaps_are_refused_where_the_project_says_so(bench: Workbench, ground: Ground) -> None:

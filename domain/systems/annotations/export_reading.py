@@ -1,0 +1,218 @@
+"""Export reading: texts or images with what is marked on them, as documents of a file.
+
+Each is read with all of its marks as they stand at one moment, and what the format of the file
+drops of it is said in its result, whether or not a file is made. A chunk takes a few queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from sqlalchemy import Table
+
+from domain.errors import RecordsOvertaken
+from domain.operation import Context
+from domain.outcomes import Done, Failed, Result, Skipped
+from domain.systems.annotations import tables
+from domain.systems.annotations.export_documents import packed
+from domain.systems.annotations.formats.documents import Document, TextDocument
+from domain.systems.annotations.importing import OF_FILE
+from domain.systems.annotations.models import Id, Score, Subject
+
+AT_ONCE: Final = 25
+"""Documents that are in memory together; a text may have a million characters."""
+MAX_MARKS: Final = 100_000
+"""Of one document; no file brings in more."""
+SOME_MARKS: Final = 10_000
+"""Of several documents, that are in memory together."""
+
+_CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+Row = Mapping[str, Any]
+Lost = Callable[[Document], list[str]]
+"""The codes of what is dropped of a document."""
+Read = Document | Failed | Skipped
+
+
+class Validity(StrEnum):
+    """Whether the rules of the project let an annotation pass."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+
+
+class ExportFilter(BaseModel):
+    """Annotations that meet all of this.
+
+    They were made at ``created_after`` or later, and before ``created_before``. ``validity`` is
+    whether they pass the rules of the project as these are now.
+    """
+
+    model_config = _CONFIG
+
+    label_ids: Annotated[tuple[Id, ...], Field(min_length=1, max_length=1_000)] | None = None
+    confidence_min: Score | None = None
+    confidence_max: Score | None = None
+    created_by: Subject | None = None
+    created_after: AwareDatetime | None = None
+    created_before: AwareDatetime | None = None
+    validity: Validity | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Texts or images: where they are, where their marks are, and what a document is made of.
+
+    ``reference`` is the column of a mark that names its document, ``place`` orders the marks of
+    one; ``chosen`` are those that are wanted, of those that meet the conditions of the filter.
+    ``most`` marks a document may have, ``some`` several that are read together.
+    """
+
+    one: str
+    table: Table
+    columns: tuple[str, ...]
+    marks: Table
+    mark_columns: tuple[str, ...]
+    reference: str
+    place: Callable[[Row], Any]
+    document: Callable[[Row, Sequence[Row], Mapping[int, str]], Document]
+    chosen: Callable[[Context, list[Row]], list[Row]]
+    most: int = MAX_MARKS
+    some: int = SOME_MARKS
+
+
+def exported(ctx: Context, source: Source, ids: Sequence[int], lost: Lost) -> list[Result]:
+    """Read documents by their ids, and keep them for their file."""
+    results: list[Result] = []
+    for first in range(0, len(ids), AT_ONCE):
+        some = ids[first : first + AT_ONCE]
+        found = _documents(ctx, source, some)
+        documents = [found.get(key) for key in some]
+        results += kept(ctx, ctx.positions[first : first + AT_ONCE], some, documents, lost)
+    return results
+
+
+def kept(
+    ctx: Context,
+    positions: Sequence[int],
+    ids: Sequence[int],
+    found: Sequence[Read | None],
+    lost: Lost,
+) -> list[Result]:
+    """Keep documents for their file; what stands together in the job is one part."""
+    results: list[Result] = []
+    run: list[Document] = []
+    begins = 0
+    for position, key, document in zip(positions, ids, found, strict=True):
+        good = document if isinstance(document, Document) else None
+        if run and (good is None or position != begins + len(run)):
+            ctx.made.add(begins, packed(run))
+            run = []
+        if good is not None:
+            begins = begins if run else position
+            run.append(good)
+        results.append(_result(key, document, lost))
+    if run:
+        ctx.made.add(begins, packed(run))
+    return results
+
+
+def _result(key: int, document: Read | None, lost: Lost) -> Result:
+    if document is None:
+        return Skipped("it is no longer in the project")
+    if isinstance(document, Failed | Skipped):
+        return document
+    marks = document.spans if isinstance(document, TextDocument) else document.boxes
+    codes = lost(document)
+    said: dict[str, Any] = {"id": key, "annotations": len(marks)}
+    return Done(said | {"losses": codes} if codes else said)
+
+
+def _documents(ctx: Context, source: Source, ids: Sequence[int]) -> dict[int, Read]:
+    """The documents that are there, by id, with those of their marks that are wanted."""
+    homes = {row["id"]: row for row in _homes(ctx, source, ids, source.columns)}
+    marks = _marks(ctx, source, list(homes)) if homes else {}
+    again = {row["id"]: row["version"] for row in _homes(ctx, source, list(homes), ["version"])}
+    if again != {key: row["version"] for key, row in homes.items()}:
+        raise RecordsOvertaken(f"one {source.one} was changed while it was exported")
+    names = _names(ctx, (mark for some in marks.values() for mark in some or ()))
+    found: dict[int, Read] = {}
+    for key, row in homes.items():
+        some = marks.get(key, [])
+        if some is None:
+            found[key] = _too_many(source, key)
+        elif not some and not ctx.params.empty:
+            found[key] = Skipped("none of its annotations is exported")
+        else:
+            found[key] = source.document(row, some, names)
+    return found
+
+
+def _too_many(source: Source, key: int) -> Failed:
+    return Failed(
+        "too_many_annotations",
+        f"{source.one} {key} has more than {source.most:,} annotations that are wanted; narrow the "
+        "filters",
+    )
+
+
+def _homes(ctx: Context, source: Source, ids: Sequence[int], columns: Sequence[str]) -> list[Row]:
+    table = source.table
+    wanted = (table.c.project_id == ctx.params.project_id, table.c.id.in_(ids))
+    return ctx.store.find(table, *wanted, columns=columns, limit=len(ids)) if ids else []
+
+
+def _marks(ctx: Context, source: Source, ids: list[int]) -> dict[int, list[Row] | None]:
+    """The wanted marks by document, in its order; None for too many."""
+    table = source.marks
+    limit = source.most if len(ids) == 1 else source.some
+    where = [table.c[source.reference].in_(ids), *_conditions(table, ctx.params.filters)]
+    rows = ctx.store.find(table, *where, columns=source.mark_columns, limit=limit + 1)
+    if len(rows) > limit:
+        if len(ids) == 1:
+            return {ids[0]: None}
+        middle = len(ids) // 2
+        return _marks(ctx, source, ids[:middle]) | _marks(ctx, source, ids[middle:])
+    found: dict[int, list[Row] | None] = {}
+    for row in sorted(source.chosen(ctx, rows), key=source.place):
+        some = found.setdefault(row[source.reference], [])
+        if some is not None:
+            some.append(row)
+    return found
+
+
+def _conditions(table: Table, wanted: ExportFilter) -> Iterator[Any]:
+    """What the rows of wanted annotations, or of boxes, must be like."""
+    columns = table.c
+    if wanted.label_ids is not None:
+        yield columns.label_id.in_(wanted.label_ids)
+    if wanted.confidence_min is not None:
+        yield columns.confidence_score >= wanted.confidence_min
+    if wanted.confidence_max is not None:
+        yield columns.confidence_score <= wanted.confidence_max
+    if wanted.created_by is not None:
+        yield columns.created_by == wanted.created_by
+    if wanted.created_after is not None:
+        yield columns.created_at >= wanted.created_after.timestamp()
+    if wanted.created_before is not None:
+        yield columns.created_at < wanted.created_before.timestamp()
+
+
+def _names(ctx: Context, rows: Iterable[Row]) -> dict[int, str]:
+    """The names of the labels that rows have."""
+    ids = sorted({row["label_id"] for row in rows})
+    return {key: row["name"] for key, row in ctx.store.fetch(tables.labels, ids, ["name"]).items()}
+
+
+def parted(
+    metadata: dict[str, Any], is_of_file: Callable[[Any], bool]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metadata, and apart from them what only their file knew; see OF_FILE."""
+    of_file = metadata.get(OF_FILE)
+    if not is_of_file(of_file):
+        return metadata, {}
+    return {name: value for name, value in metadata.items() if name != OF_FILE}, of_file or {}

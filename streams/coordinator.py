@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -331,7 +331,7 @@ class Coordinator:
         room = self._places.allot(connection, job, self._live)
         own = room.pop(job.id, 0)
         step = _Step(job=job, planned=self._plan(job, own, ration))
-        next_ones = self._limits.settle(connection, job, step.planned)
+        next_ones = self._settle(connection, job, step.planned, family)
         self._store(connection, job, before, step, family)
         if step.recordings:
             step.told = self._to_tell(connection, job, before, family, more=more)
@@ -366,6 +366,18 @@ class Coordinator:
             return live
         return self._jobs.load(job_id) if version else Job(id=job_id)
 
+    def _settle(
+        self, connection: Connection, job: Job, planned: Sequence[PlannedChunk], family: Family
+    ) -> list[str]:
+        """What the job and its changed children have of limits; the jobs whose turn it is then.
+
+        Before it is stored that one has ended: nobody sees what an ended job has.
+        """
+        told = [*self._limits.settle(connection, job, planned)]
+        for child, _ in family.changed.values():
+            told += self._limits.settle(connection, child, ())
+        return list(dict.fromkeys(told))
+
     def _store(
         self, connection: Connection, job: Job, before: Before, step: _Step, family: Family
     ) -> None:
@@ -377,7 +389,6 @@ class Coordinator:
         step.recordings = self._storing.store(connection, job, before, step.planned)
         for child, was in children:
             step.kin += self._storing.store(connection, child, was)
-            self._limits.settle(connection, child, ())
             self._places.keep(connection, child, sent=False)
 
     def _to_tell(

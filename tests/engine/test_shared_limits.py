@@ -22,6 +22,7 @@ from streams.stores import buckets
 from streams.stores.database import Database
 from streams.stores.workers import WorkerRow
 from tests.databases import database, database_url
+from tests.engine import batches
 from tests.engine.stages import Stages, told_nobody
 
 __all__ = ["database", "database_url"]
@@ -188,6 +189,19 @@ async def test_a_queue_has_a_limit_of_its_own(stages: Stages) -> None:
         await tick(stages, job_id)
     await stages.mend()
     assert (await stages.job(job_id)).counts.succeeded == 40
+
+
+async def test_children_that_are_cancelled_with_their_batch_leave_nothing(stages: Stages) -> None:
+    await limit(stages, "queue:hall", concurrency=1)
+    one = batches.step("one", operation="hall.clap", items=rings(40))
+    batch = await batches.submit(stages, one, one.model_copy(update={"name": "other"}))
+    for child in (await batches.children(stages, batch)).values():
+        stages.bus += await stages.coordinator.look(child.id)
+    assert await in_use(stages)
+    await stages.command(CancelJob, batch)
+    await stages.mend()
+    assert set((await batches.statuses(stages, batch)).values()) == {"cancelled"}
+    assert await in_use(stages) == {}
 
 
 async def test_what_was_left_of_a_job_that_has_ended_holds_nothing_back(stages: Stages) -> None:

@@ -291,6 +291,11 @@ class Job(JobRepeats):
         Refuses one that has neither failed nor been left unattempted. Of an atomic job all
         are tried again, or it would end in halves.
         """
+        if self.never_agreed and self.status in (JobStatus.CANCELLED, JobStatus.FAILED):
+            raise WrongState(
+                "the job has ended before it was sealed or approved, so nothing of it may run; "
+                "submit it again"
+            )
         self.check("retry")
         every = failed | self.dropped if self.options.atomic else failed
         wanted = every if chosen is None else chosen

@@ -75,6 +75,9 @@ Turn = (
 _ROLLING_BACK = JobStatus.ROLLING_BACK
 
 
+_BEFORE_AGREED = (JobStatus.DRAFT, JobStatus.AWAITING_APPROVAL)
+
+
 class JobFold(JobState):
     """A job's state as its events make it, one by one."""
 
@@ -93,6 +96,8 @@ class JobFold(JobState):
     def apply(self, event: JobEvent) -> None:
         """Fold one event into the state."""
         self.version = event.originator_version
+        if event.status.terminal and self.status in _BEFORE_AGREED:
+            self.never_agreed = True
         self.status = event.status
         self.counts = event.counts
         self.started_at = event.started_at

@@ -95,6 +95,8 @@ class JobState(BaseModel):
     created_by: str = ""
     authors: list[str] = []
     """Who else has had a hand in what the job is to do; none of them approves it."""
+    never_agreed: bool = Unless(False)
+    """Whether it has ended as a draft, or before it was approved: then nothing of it may run."""
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -228,6 +230,8 @@ class JobState(BaseModel):
             fed=self.options.consumed is not None,
             batch=bool(self.spec.steps),
         )
+        if self.never_agreed:
+            verbs -= {"retry"}
         held, shredded = self.held is not None, self.shredded is not None
         return sorted(kept_verbs(verbs, held=held, shredded=shredded))
 

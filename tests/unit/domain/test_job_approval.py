@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from domain.approval import ApprovalPolicy
-from domain.errors import InvalidCommand, OwnJob
+from domain.errors import InvalidCommand, OwnJob, WrongState
 from domain.events import JobApproved, JobRejected, JobStatus
 from domain.operation import operation
 from domain.options import JobOptions, Start
+from domain.ranges import Ranges
 from tests.engine.stock import Number
 from tests.unit.domain.story import Story
 
@@ -51,6 +52,23 @@ def test_a_rejected_job_ends_with_its_items_skipped() -> None:
     assert isinstance(story.collect()[-1], JobRejected)
     assert job.possible() == ["archive", "hold", "shred"]
     assert story.replayed() == job
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_what_was_cancelled_before_anybody_agreed_is_not_retried_into_effect(sealed: bool) -> None:
+    story = _grave().submit(4) if sealed else _grave().open_draft()
+    if not sealed:
+        story.job.append(story.stamp, part=0, items=4, size=80, sha256="p0")
+    story.cancel()
+    assert story.job.possible() == ["archive", "hold", "shred", "undo"]
+    with pytest.raises(WrongState, match="before it was sealed or approved"):
+        story.retry(Ranges(), Ranges.span(0, 2))
+    assert story.replayed() == story.job
+
+
+def test_what_was_approved_and_cancelled_before_it_began_may_be_retried() -> None:
+    story = _grave().submit(4).approve("grace").cancel().retry(Ranges(), Ranges.span(0, 2))
+    assert story.work().job.counts.succeeded == 2
 
 
 @pytest.mark.parametrize("verb", ["approve", "reject"])

@@ -120,8 +120,9 @@ async def test_refusals_change_nothing(stages: Stages) -> None:
 
 
 async def test_slow_items_that_have_begun_end_and_the_others_go_back(desk: Desk) -> None:
-    job_id = await desk.submit("stock.wait", [{"number": n} for n in range(300)])
-    await desk.when("SELECT 1 FROM item_results")
+    # They take two seconds, of which a slow machine may need one to say that there are fewer.
+    job_id = await desk.submit("stock.wait", [{"number": n} for n in range(600)])
+    await desk.when("SELECT 1 FROM chunks WHERE worker IS NOT NULL")
     decision = await desk.engine.gateway.adjust(CALLER, job_id, _wanted(concurrency=2))
     assert decision.problem is None
     await desk.when(f"SELECT 1 FROM events WHERE version > {decision.version + 6}")
@@ -129,7 +130,7 @@ async def test_slow_items_that_have_begun_end_and_the_others_go_back(desk: Desk)
     assert sum(len(chunk.items) for chunk in job.open.values()) <= 2
     await desk.engine.gateway.adjust(CALLER, job_id, _wanted(lift=["concurrency"]))
     job = await desk.settle(job_id)
-    assert job.counts.succeeded == 300
+    assert job.counts.succeeded == 600
     rows = await desk.rows("SELECT closing FROM outcomes")
     assert ("revoked",) in rows
 

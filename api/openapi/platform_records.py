@@ -144,6 +144,13 @@ _CHANGED: Final[Mapping[str, dict[str, Any]]] = {
 }
 
 
+def _new(kind: Kind) -> Body:
+    """Where nothing has to be said, nothing has to be sent."""
+    model = new_body(kind)
+    needs = any(field.is_required() for field in model.model_fields.values())
+    return Body(model=model, required=needs, examples={"one": _NEW[kind.name]})
+
+
 def platform_records() -> Iterator[BaseModel]:
     """An answer of each kind."""
     listed = ListedText(**_OF, text_id=1, excerpt="Ada wrote", length=21, metadata={})
@@ -223,7 +230,7 @@ def _all(kind: Kind, path: str) -> Iterator[tuple[tuple[str, str], Told]]:
             about=f"A new {kind.one}.\n\nTakes the role `{kind.writing}` in the project."
             if kind is not PROJECTS
             else "A new project; who makes it administers it.",
-            body=Body(model=new_body(kind), required=True, examples={"one": _NEW[kind.name]}),
+            body=_new(kind),
             answers={
                 201: Answer(about=f"The {kind.one}.", model=model, located=True, links=_links(kind))
             },

@@ -131,15 +131,9 @@ def _document(value: Any, options: ReadOptions) -> TextDocument:
 
 
 def _results(task: dict[str, Any]) -> _Found:
-    """What people annotated, or what a model predicted where nobody did."""
     found = _Found()
-    done = objects_in(task.get("annotations", task.get("completions")), "annotations")
-    done = [one for one in done if not one.get("was_cancelled") and not one.get("skipped")]
-    for annotation in done:
-        found.add(objects_in(annotation.get("result"), "result"))
-    if not done:
-        for prediction in objects_in(task.get("predictions"), "predictions"):
-            found.add(objects_in(prediction.get("result"), "result"), prediction.get("score"))
+    for results, confidence in results_of(task):
+        found.add(results, confidence)
     return found
 
 
@@ -220,6 +214,20 @@ def _content_name(data: dict[str, Any], usual: tuple[str, ...]) -> str:
     if len(texts) != 1:
         raise Unfit("no_content", "no field of the task's data is known to be its text; map it")
     return texts[0]
+
+
+def results_of(task: dict[str, Any]) -> Iterator[tuple[list[dict[str, Any]], Any]]:
+    """Lists of results, each with its confidence.
+
+    What people annotated, or what a model predicted where nobody did.
+    """
+    done = objects_in(task.get("annotations", task.get("completions")), "annotations")
+    done = [one for one in done if not one.get("was_cancelled") and not one.get("skipped")]
+    for annotation in done:
+        yield objects_in(annotation.get("result"), "result"), None
+    if not done:
+        for prediction in objects_in(task.get("predictions"), "predictions"):
+            yield objects_in(prediction.get("result"), "result"), prediction.get("score")
 
 
 def objects_in(value: Any, where: str) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ from domain.systems.annotations.formats.label_studio import (
     FAMILY,
     MIN_FIELDS,
     object_in,
-    objects_in,
+    results_of,
 )
 from domain.systems.annotations.formats.label_studio_regions import (
     POLYGON,
@@ -215,15 +215,9 @@ def _boxes(
 
 
 def _results(task: dict[str, Any]) -> _Found:
-    """What people annotated, or what a model predicted where nobody did."""
     found = _Found()
-    done = objects_in(task.get("annotations", task.get("completions")), "annotations")
-    done = [one for one in done if not one.get("was_cancelled") and not one.get("skipped")]
-    for annotation in done:
-        found.add(objects_in(annotation.get("result"), "result"))
-    if not done:
-        for prediction in objects_in(task.get("predictions"), "predictions"):
-            found.add(objects_in(prediction.get("result"), "result"), prediction.get("score"))
+    for results, confidence in results_of(task):
+        found.add(results, confidence)
     return found
 
 

@@ -261,10 +261,8 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
     effects = tuple(outside)
     if reversible is None:
         waits = slow or cpu_bound
-        waits = waits or read_only
-        reversible = _reversible(
-            inverse, compensate, slow=slow or read_only, waits=waits, outside=effects
-        )
+        found = _reversible(inverse, compensate, slow=slow, waits=waits, outside=effects)
+        reversible = Reversible.NO if read_only else found
 
     def declare(apply: Apply) -> Operation:
         declared = Operation(
@@ -353,8 +351,9 @@ def check(declared: Operation) -> None:
 
 def _check_read_only(declared: Operation) -> None:
     """Raise PluginInvalid where it does more than read."""
-    does = declared.tables or declared.outside or declared.waits
-    if does or declared.reversible is not Reversible.NO:
+    does = bool(declared.tables or declared.outside or declared.waits)
+    is_taken_back = declared.inverse is not None or declared.compensate is not None
+    if does or is_taken_back or declared.reversible is not Reversible.NO:
         raise PluginInvalid(
             f"{declared.kind}: what only reads writes no tables, does nothing outside, does not "
             "wait and has no undo; leave that out, or leave read_only out"

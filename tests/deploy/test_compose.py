@@ -88,8 +88,16 @@ def test_none_may_do_more_than_it_needs(document: dict[str, Any]) -> None:
         assert service["read_only"] is True
         # A coordinator's signed heads last; nothing else is kept outside of the database.
         written = [*service["tmpfs"], *(each.split(":")[1] for each in service.get("volumes", []))]
-        assert written == ["/tmp", "/data"]
+        assert sorted(written) == ["/data", "/tmp"]
         assert "cap_add" not in service
+
+
+def test_uploads_wait_on_disk(document: dict[str, Any]) -> None:
+    """Some files of gigabytes are more than the memory that the process may have."""
+    api = document["services"]["api"]
+
+    assert "/tmp" not in api["tmpfs"]
+    assert [volume.split(":")[1] for volume in api["volumes"]] == ["/tmp"]
 
 
 def test_what_lasts_is_in_volumes_of_its_own(document: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from api.app import ROUTES
+from api.limits import Limits
 from streams.cli.supervising import DRAIN_MARGIN
 from streams.roles import Role
 from streams.settings import Settings, check_callers
@@ -237,6 +238,18 @@ def test_each_has_the_memory_at_which_it_is_started_anew(name: str) -> None:
     assert limit >= 1.25 * Settings.model_fields["worker_memory"].default
     assert resources["requests"].keys() == {"cpu", "memory"}
     assert "cpu" not in resources["limits"], "a throttled process misses its heartbeats"
+
+
+def test_there_is_room_for_the_files_that_are_taken_in_at_once() -> None:
+    (room,) = (
+        volume["emptyDir"]
+        for volume in PODS["Deployment/countermand-api"]["spec"]["volumes"]
+        if volume["name"] == "tmp"
+    )
+    limits = Limits()
+
+    assert int(room["sizeLimit"].removesuffix("Gi")) << 30 > limits.uploads * limits.upload
+    assert "medium" not in room, "that would be memory"
 
 
 @pytest.mark.parametrize("name", LASTING)

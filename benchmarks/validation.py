@@ -15,7 +15,7 @@ from benchmarks import contest, material, report
 from benchmarks.contestants import Contestant, script_of, warm
 from benchmarks.measure import Used
 from benchmarks.places import Place, Site, places
-from benchmarks.server import running
+from benchmarks.server import Followed, Server, running
 from benchmarks.validating import RULES, written
 
 WORK = """\
@@ -36,18 +36,28 @@ OURS = "Countermand, all layers, chunks automatic"
 OURS_100 = "Countermand, all layers, chunks of 100 asked for"
 
 
+async def ruled(server: Server) -> None:
+    """Have a server warm, and give the project its own rules."""
+    await warm(server)
+    rules = [
+        {"project_id": material.PROJECT, "name": f"own_{place}", "definition": definition}
+        for place, definition in enumerate(RULES)
+    ]
+    body: dict[str, Any] = {"operation": "annotations.create_validation_rules", "items": rules}
+    await server.submit(body)
+
+
+async def validated(server: Server, items: Path, **options: int) -> Followed:
+    """Have a file of items validated by all layers, and made."""
+    params = json.dumps({"project_id": material.PROJECT})
+    return await server.stream("annotations.create", items, params=params, **options)
+
+
 async def _ours(site: Site, items: Path, **options: int) -> Used:
     async with running(site.folder, COUNTERMAND_DATABASE=site.url) as server:
-        await warm(server)
-        rules = [
-            {"project_id": material.PROJECT, "name": f"own_{place}", "definition": definition}
-            for place, definition in enumerate(RULES)
-        ]
-        body: dict[str, Any] = {"operation": "annotations.create_validation_rules", "items": rules}
-        await server.submit(body)
+        await ruled(server)
         before = server.taken()
-        params = json.dumps({"project_id": material.PROJECT})
-        followed = await server.stream("annotations.create", items, params=params, **options)
+        followed = await validated(server, items, **options)
         used = server.taken() - before
         return Used(followed.ended, used.cpu, used.peak, followed.moved - followed.accepted)
 

@@ -433,9 +433,8 @@ class JobFold(JobState):
         restored = chunk.rolled_back if rollback else chunk.succeeded
         for index in range(len(gone) - 1, -1, -1):
             if gone[index].chunk == was.target:
-                gone[index].items -= restored + chunk.conflict
-                if gone[index].items <= 0:
-                    del gone[index]
+                left = gone[index].items - restored - chunk.conflict
+                gone[index : index + 1] = [Effect(gone[index].chunk, left)] if left > 0 else []
                 break
         if restored:
             come.append(Effect(chunk=chunk.chunk, items=restored))

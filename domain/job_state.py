@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
 
@@ -63,8 +64,13 @@ class OpenChunk(BaseModel):
     trial: int = 1
 
 
-class Effect(BaseModel):
-    """A closed chunk whose records stand as it left them, with the number of such items."""
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A closed chunk whose records stand as it left them, with the number of such items.
+
+    A job of a million items has some ten thousand of them: they are light, and copies of the
+    job share them.
+    """
 
     chunk: int
     items: int
@@ -373,8 +379,8 @@ class JobState(BaseModel):
                 "authors": list(self.authors),
                 "backlog": [entry.model_copy() for entry in self.backlog],
                 "open": dict(self.open),
-                "applied": [effect.model_copy() for effect in self.applied],
-                "undone": [effect.model_copy() for effect in self.undone],
+                "applied": list(self.applied),
+                "undone": list(self.undone),
                 "deferred": list(self.deferred),
                 "meter": self.meter.model_copy(deep=True),
                 "tallies": [tally.model_copy(deep=True) for tally in self.tallies],

@@ -21,7 +21,7 @@ from domain.events import JobEvent, JobStatus
 from domain.progress import of_event
 
 QUEUED = 256
-KEPT = 2048
+KEPT = 1024
 """Documents of the latest events, for readers who come to them one after the other."""
 
 T = TypeVar("T")

@@ -29,7 +29,7 @@ WINDOW = 5_000
 """Places of the log, of all tenants, that one read looks at."""
 JOBS_KEPT = 5_000
 """Jobs whose tags are remembered."""
-EVENTS_KEPT = 2_048
+EVENTS_KEPT = 1_024
 """Events that were read last: who comes back, comes back with many others."""
 
 K = TypeVar("K")

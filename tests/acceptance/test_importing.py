@@ -48,6 +48,47 @@ async def imported(
         return await response.json()
 
 
+Edited = dict[int, dict[int, str]]
+"""Texts, of each the annotations that others have changed or deleted, and who has."""
+
+
+async def edited(platform: Platform) -> Edited:
+    """The first three texts of a file: a span is edited, one deleted, two are changed by a job."""
+    labels = (await platform.ask("GET", f"{platform.path}/labels"))["items"]
+    (label,) = (each["label_id"] for each in labels if each["name"] == "THING a")
+    path = f"{platform.path}/annotations"
+    first = (await platform.ask("GET", f"{path}?label_id={label}&limit=3"))["items"]
+    chosen = [each["text_id"] for each in first]
+    spans = [
+        [each["id"] for each in (await platform.ask("GET", f"{path}?text_id={text}"))["items"]]
+        for text in chosen
+    ]
+    await platform.ask("PATCH", f"{path}/{spans[0][0]}", {"confidence_score": 0.5})
+    await platform.ask("DELETE", f"{path}/{spans[1][1]}")
+    changes = [{"id": each, "confidence_score": 0.25} for each in spans[2]]
+    body = {"project_id": platform.number, "updates": changes}
+    job = await platform.ask("PUT", "/api/v1/batch/annotations/update", body, 202)
+    await platform.followed(job["operation_id"])
+    who = [{spans[0][0]: "local"}, {spans[1][1]: "local"}, dict.fromkeys(spans[2], job["job_id"])]
+    return dict(zip(chosen, who, strict=True))
+
+
+async def require_undone_but(platform: Platform, operation: Any, changed: Edited) -> None:
+    """What was imported is gone, but for texts that others have edited, which say by whom."""
+    undone = await platform.ask("GET", operation["links"]["status"])
+    assert (undone["conflict"], undone["rolled_back"]) == (len(changed), 990 - len(changed))
+    job = f"/api/v1/jobs/{operation['job_id']}"
+    items = (await platform.ask("GET", f"{job}/items?status=conflict"))["items"]
+    said = [item["error"]["message"] for item in items]
+    for text, spans in changed.items():
+        assert any(
+            message.startswith(f"annotations/{span} was ") and message.endswith(f" by {who}")
+            for message in said
+            for span, who in spans.items()
+        ), said
+        await platform.ask("GET", f"{platform.path}/texts/{text}")
+
+
 async def test_two_files_at_once_and_their_rejects_until_nothing_is_missing(stack: Stack) -> None:
     async with asyncio.timeout(WITHIN), aiohttp.ClientSession(stack.url) as session:
         platform = Platform(session)
@@ -88,10 +129,13 @@ async def test_two_files_at_once_and_their_rejects_until_nothing_is_missing(stac
         assert sum(len(line["annotations"]) for line in lines) == 2 * 2 * COUNT
         texts = await platform.ask("GET", f"{platform.path}/texts?limit=500&offset=1501")
         assert texts["total"] == 2 * COUNT + 1
+        changed = await edited(platform)
         job = f"/api/v1/jobs/{first[0]['job_id']}"
         await platform.ask("POST", f"{job}/undo", {}, 202)
         await platform.followed(first[0]["operation_id"])
-        assert await platform.count() == 2 * (2 * COUNT - 990)
+        await require_undone_but(platform, first[0], changed)
+        # Of three texts both annotations stay, but for the one that was deleted.
+        assert await platform.count() == 2 * (2 * COUNT - 990) + 5
 
 
 def data_set(name: str, step: int) -> bytes:

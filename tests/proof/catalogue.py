@@ -211,6 +211,28 @@ PROOFS = (
         "900 readers are as late with 100 more who never read; 160 KiB of memory a client at most",
         full_limit=1800.0,
     ),
+    *(
+        Proof(
+            name,
+            claim,
+            full=_tests("tests/acceptance/test_flat_memory.py", chosen=chosen),
+            sample=_tests("tests/acceptance/test_flat_memory.py", marker=_DEFAULT, chosen=chosen),
+            full_limit=7200.0,
+            sample_limit=180.0,
+        )
+        for name, claim, chosen in (
+            (
+                "large-import",
+                "1 GB of JSON lines, 1 % broken: exactly the good ones, then all; below 300 MB",
+                "import",
+            ),
+            (
+                "large-validation",
+                "100,000 annotations validated and made in 1.3 times the memory of 10,000 at most",
+                "validated",
+            ),
+        )
+    ),
     Proof(
         "websocket-peer",
         "the package websockets authenticates, subscribes, is told of a job's end, and is refused",

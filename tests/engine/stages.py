@@ -125,7 +125,7 @@ class Stages:
             clock=self.clock,
             ids=self.ids,
             failpoints=Failpoints(),
-            send=self._send,
+            send=self.send,
             lease=5.0,
             heartbeat=1.5,
             hung=self.hung.append,
@@ -145,7 +145,8 @@ class Stages:
     async def _hint(self, job_id: str) -> list[Outgoing]:
         return [look_at(job_id, self.ids.new())]
 
-    async def _send(self, outgoing: Outgoing) -> None:
+    async def send(self, outgoing: Outgoing) -> None:
+        """Put a message on the bus."""
         self.bus.append(outgoing)
 
     async def submit(
@@ -198,7 +199,7 @@ class Stages:
             if not await self._unfinished():
                 return
             self.clock.pass_seconds(6)
-            self.bus += await self.sweep.sweep()
+            await self.sweep.run(self.send)
         raise AssertionError(f"still unfinished: {await self._unfinished()}")
 
     async def _unfinished(self) -> list[Any]:

@@ -20,7 +20,7 @@ from streams.stores import migrate, outcomes
 from streams.stores.chunks import Claimed
 from streams.stores.database import Database
 from streams.stores.outcomes import OutcomeRow
-from streams.stores.overdue import dispatch_again, overdue
+from streams.stores.overdue import dispatch_again, overdue, wait_longer
 from streams.stores.schema import chunks
 from tests.databases import database, database_url
 from tests.engine.stages import Stages
@@ -86,7 +86,7 @@ async def test_a_lease_renewed_after_the_look_is_kept(stages: Stages) -> None:
     again = database.write_now(
         lambda connection: dispatch_again(connection, late, now=now, claim_by=5.0)
     )
-    assert again == []
+    assert again == ([], [])
 
 
 async def test_what_has_died_in_its_worker_waits_no_longer_than_at_first(stages: Stages) -> None:
@@ -101,9 +101,10 @@ async def _patience(stages: Stages) -> float:
     stages.clock.pass_seconds(100)
     now = stages.clock.now().timestamp()
     late = stages.database.read_now(lambda connection: overdue(connection, now))
-    stages.database.write_now(
+    _, again = stages.database.write_now(
         lambda connection: dispatch_again(connection, late, now=now, claim_by=5.0)
     )
+    stages.database.write_now(lambda connection: wait_longer(connection, again, now))
     claim_by = stages.database.read_now(
         lambda connection: connection.scalar(select(chunks.c.claim_by).where(chunks.c.open))
     )

@@ -70,6 +70,7 @@ class Stages:
     hung: list[str] = field(default_factory=list)
     woken: list[tuple[str, float]] = field(default_factory=list)
     workers: int = 0
+    heartbeat: float = 1.5
     failpoints: Failpoints = field(default_factory=Failpoints)
     """The coordinator's."""
     worker_failpoints: Failpoints = field(default_factory=Failpoints)
@@ -127,7 +128,7 @@ class Stages:
             failpoints=Failpoints(),
             send=self.send,
             lease=5.0,
-            heartbeat=1.5,
+            heartbeat=self.heartbeat,
             hung=self.hung.append,
         )
         self.worker = Worker(
@@ -135,7 +136,7 @@ class Stages:
             registry=self.registry,
             clock=self.clock,
             ids=self.ids,
-            settings=WorkerSettings(name=f"worker-{self.workers}"),
+            settings=WorkerSettings(name=f"worker-{self.workers}", heartbeat=self.heartbeat),
             failpoints=self.worker_failpoints,
             slow=self.slow,
             draw=self.draw,

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import faust
 from aiokafka.errors import IllegalStateError  # type: ignore[import-untyped]  # it ships none
@@ -164,7 +164,7 @@ async def backlog(app: faust.App) -> int:
     Raises:
         Unavailable: The app has not started.
     """
-    consumer = app.consumer
+    consumer: Any = app.consumer
     if not app.started:
         raise Unavailable("the app has not started")
     partitions = consumer.assignment()
@@ -174,7 +174,9 @@ async def backlog(app: faust.App) -> int:
     except IllegalStateError:
         # A partition went to another member meanwhile; what it has is no longer ours to handle.
         unread = []
-    return sum(unread) + len(consumer.unacked)
+    # What lies in a buffer that no agent reads waits as well.
+    waiting: int = sum(unread) + sum(consumer.in_hand(tp) for tp in partitions)
+    return waiting
 
 
 async def watch(app: faust.App) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
@@ -75,22 +76,41 @@ class Leased:
     async def _guarded(self, chunk: Claimed, work: Callable[[], Awaitable[None]]) -> None:
         """A chunk that cannot be finished is left to the sweep, with the reason in the log."""
         try:
-            async with cancelled_at_exit(self._beat(chunk)):
+            times = {"lease": self._lease, "heartbeat": self._heartbeat}
+            async with kept(self._database, self._clock, [chunk], **times):
                 await work()
         except Exception:
             log.exception("slow_chunk_left", job_id=chunk.job_id, chunk=chunk.chunk)
 
-    async def _beat(self, chunk: Claimed) -> None:
-        while True:
-            await asyncio.sleep(self._heartbeat)
-            until = self._clock.now().timestamp() + self._lease
+
+@contextlib.asynccontextmanager
+async def kept(
+    database: Database,
+    clock: Clock,
+    claimed: Sequence[Claimed],
+    *,
+    lease: float,
+    heartbeat: float,
+    longest: float = math.inf,
+) -> AsyncIterator[None]:
+    """Prolong leases for as long as the block runs, but no more than ``longest`` seconds."""
+
+    async def beat() -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + longest
+        while loop.time() < end:
+            await asyncio.sleep(heartbeat)
+            until = clock.now().timestamp() + lease
             with contextlib.suppress(CountermandError):
-                await self._database.write(
+                await database.write(
                     lambda connection, until=until: chunk_store.prolong(  # type: ignore[misc]
-                        connection, [chunk], until
+                        connection, claimed, until
                     ),
                     lasting=False,
                 )
+
+    async with cancelled_at_exit(beat()):
+        yield
 
 
 @contextlib.asynccontextmanager

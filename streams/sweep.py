@@ -24,8 +24,9 @@ from streams.stores import children, outcomes, waits
 from streams.stores import chunks as chunk_store
 from streams.stores.database import Database
 from streams.stores.grants import clear_grants
-from streams.stores.overdue import Overdue, dispatch_again, overdue, still_late
+from streams.stores.overdue import Again, Overdue, dispatch_again, overdue, still_late, wait_longer
 
+Send = Callable[[Outgoing], Awaitable[None]]
 Look = Callable[[str], Awaitable[list[Outgoing]]]
 Neglected = Callable[[Connection], Iterable[str]]
 
@@ -49,14 +50,29 @@ class Sweep:
         self._claim_by = claim_by
         self._neglected = neglected
         self._look = look
+        self._unconfirmed: list[Again] = []
 
     async def recover(self) -> list[Outgoing]:
         """At the start of the only process: whoever held a lease is dead."""
         await self._database.write(_start_over)
         return await self.sweep()
 
+    async def run(self, send: Send) -> None:
+        """Look once, and send what was found.
+
+        Who was sent something may take his time with it. But what was never sent, as the broker
+        was away or this process has died, is found again as soon as if it had never been tried.
+        """
+        for message in await self.sweep():
+            await send(message)
+        patient = [again for again in self._unconfirmed if again.patience > self._claim_by]
+        if patient:
+            now = self._clock.now().timestamp()
+            await self._database.write(lambda connection: wait_longer(connection, patient, now))
+
     async def sweep(self) -> list[Outgoing]:
         """Look once; returns what is to be sent."""
+        self._unconfirmed = []
         late, waiting = await self._database.read(self._lost)
         sent: list[Outgoing] = []
         for job_id in waiting:
@@ -82,11 +98,12 @@ class Sweep:
         sent: list[Outgoing] = []
         now = self._clock.now().timestamp()
         if others:
-            works = await self._database.write(
+            works, again = await self._database.write(
                 lambda connection: dispatch_again(
                     connection, others, now=now, claim_by=self._claim_by
                 )
             )
+            self._unconfirmed += again
             undoing = any(chunk.cause.undoing for chunk in others)
             in_order = undoing or self._registry.get(others[0].operation).in_order
             sent += [work_message(work, in_order=in_order) for work in works]

@@ -30,6 +30,7 @@ from streams.completions import completions
 from streams.effects import Begin, Effects, places
 from streams.envelope import Outgoing, Work, look_at
 from streams.failpoints import Failpoint, Failpoints
+from streams.leased import kept
 from streams.metrics import Metrics
 from streams.slow import SlowPool
 from streams.stores import chunks as chunk_store
@@ -183,11 +184,22 @@ class Worker:
     async def _worked(
         self, operation: Operation, control: Control, claimed: Sequence[Claimed]
     ) -> list[OutcomeRow]:
+        whole = any(chunk.cause is Cause.COMMIT for chunk in claimed)
+        beside = atomic.SECONDS if whole else 0.0
         try:
-            prepared = await self._database.read(partial(self._effects.prepare, operation, claimed))
+            # Whoever reads for long has not died. What it then writes holds the chunk itself.
+            async with kept(
+                self._database,
+                self._clock,
+                claimed,
+                lease=self._settings.lease,
+                heartbeat=self._settings.heartbeat,
+                longest=operation.timeout + beside,
+            ):
+                prepare = partial(self._effects.prepare, operation, claimed)
+                prepared = await self._database.read(prepare)
             work = partial(self._effects.settle, operation, control, lambda _: prepared)
-            whole = any(chunk.cause is Cause.COMMIT for chunk in claimed)
-            return await self._in_time(operation, work, beside=atomic.SECONDS if whole else 0.0)
+            return await self._in_time(operation, work, beside=beside)
         except Unavailable:
             raise
         except Exception as error:

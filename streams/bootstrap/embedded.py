@@ -167,7 +167,7 @@ def _upkeep(
     timers = Timers(database=base.database, clock=base.clock, send=send)
     rules = audit.RuleSigner(base.settings.data_dir, base.database)
     return [
-        every(base.settings.sweep, lambda: parts.sweep_once(sweep, send)),
+        every(base.settings.sweep, lambda: sweep.run(send)),
         every(base.settings.sweep, timers.fire),
         every(3600.0, timers.clean),
         every(base.settings.sweep, lambda: in_thread(rules.sign)),

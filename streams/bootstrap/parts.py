@@ -49,7 +49,7 @@ from streams.stores.database import Database
 from streams.stores.events import EventRecorder, SnapshotRecorder
 from streams.stores.log import JobLog
 from streams.stores.workers import resident_memory
-from streams.sweep import Look, Sweep
+from streams.sweep import Look
 from streams.systems.annotations import Platform
 from streams.tail import LogTail
 from streams.tracing import Tracing
@@ -381,12 +381,6 @@ def retaining(base: Base, send: Sender, heads: Heads, retained: Retained) -> Any
             await one()
 
     return every(LOOKS * base.settings.sweep, look)
-
-
-async def sweep_once(sweep: Sweep, send: Sender) -> None:
-    """Send what a sweep has found."""
-    for message in await sweep.sweep():
-        await send(message)
 
 
 async def stop(app: Any, drain: float) -> None:

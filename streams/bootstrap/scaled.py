@@ -352,7 +352,7 @@ def _owned(
     return [
         owner.own("outbox", lambda: readers.publish(pause=PUBLICATION_PAUSE)),
         owner.own("projector", readers.project),
-        owner.own("sweep", lambda: every(seconds, lambda: parts.sweep_once(sweep, send))),
+        owner.own("sweep", lambda: every(seconds, lambda: sweep.run(send))),
         owner.own("frozen", lambda: every(seconds, lambda: _end_frozen(base))),
         owner.own("timers", lambda: every(seconds, timers.fire)),
         owner.own("clean-up", lambda: every(3600.0, timers.clean)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -24,6 +24,20 @@ _AGAIN = Statement(
         update(chunks)
         .where(chunks.c.job_id == bindparam("job"), chunks.c.chunk.in_(numbers(dialect)))
         .values(attempt=bindparam("next_attempt"), lease_until=null(), claim_by=bindparam("until"))
+    )
+)
+_LONGER = Statement(
+    lambda dialect: (
+        update(chunks)
+        .where(
+            chunks.c.job_id == bindparam("job"),
+            chunks.c.chunk.in_(numbers(dialect)),
+            chunks.c.attempt == bindparam("at_attempt"),
+            chunks.c.lease_until.is_(None),
+            # Whoever gives a chunk back has it found at once.
+            chunks.c.claim_by > 0.0,
+        )
+        .values(claim_by=bindparam("until"))
     )
 )
 
@@ -134,27 +148,53 @@ def waiting_behind(connection: Connection, first: Overdue) -> list[Waiting]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Chunks of a job that are sent again, at one attempt, and how long that one may take."""
+
+    job_id: str
+    chunks: Sequence[int]
+    attempt: int
+    patience: float
+
+
 def dispatch_again(
     connection: Connection, late: Sequence[Overdue], *, now: float, claim_by: float
-) -> list[Work]:
+) -> tuple[list[Work], list[Again]]:
     """New attempts for overdue chunks of one job; returns the messages to send.
 
-    ``claim_by`` is how many seconds the first attempt waits for its claim. Each that nobody
-    has claimed waits twice as long: its message may stand behind others, and whoever sent all
-    of them again before a busy worker came to them would keep it busy with messages that are
-    too old. What was begun has waited behind nothing.
+    ``claim_by`` is how many seconds the first attempt waits for its claim, and each until its
+    message was sent. What was sent and nobody has claimed waits twice as long the next time:
+    its message may stand behind others, and whoever sent all of them again before a busy
+    worker came to them would keep it busy with messages that are too old. What was begun has
+    waited behind nothing.
     """
-    again = still_late(connection, late, now)
-    for attempt, ignored in {(chunk.attempt, chunk.ignored) for chunk in again}:
-        those = [c.chunk for c in again if (c.attempt, c.ignored) == (attempt, ignored)]
+    late = still_late(connection, late, now)
+    again: list[Again] = []
+    for attempt, ignored in sorted({(chunk.attempt, chunk.ignored) for chunk in late}):
+        those = [c.chunk for c in late if (c.attempt, c.ignored) == (attempt, ignored)]
+        patience = claim_by * min(2**ignored, MOST_PATIENCE)
+        again.append(Again(late[0].job_id, those, attempt + 1, patience))
         _AGAIN.run(
             connection,
             job=late[0].job_id,
             numbers=listed(those),
             next_attempt=attempt + 1,
-            until=now + claim_by * min(2**ignored, MOST_PATIENCE),
+            until=now + claim_by,
         )
-    return [_work(pack) for pack in _packs(again)]
+    return [_work(pack) for pack in _packs(late)], again
+
+
+def wait_longer(connection: Connection, sent: Iterable[Again], now: float) -> None:
+    """The messages of these are on their way; leaves alone what a worker has had meanwhile."""
+    for again in sent:
+        _LONGER.run(
+            connection,
+            job=again.job_id,
+            numbers=listed(again.chunks),
+            at_attempt=again.attempt,
+            until=now + again.patience,
+        )
 
 
 def _packs(again: Sequence[Overdue]) -> Iterator[list[Overdue]]:

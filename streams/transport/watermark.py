@@ -1,5 +1,7 @@
 """The low watermark: how far an offset may be committed with messages still in flight."""
 
+from collections.abc import Collection
+
 from faust.types import TP
 
 __all__ = ["LowWatermark"]
@@ -20,6 +22,11 @@ class LowWatermark:
     def start(self, tp: TP, offset: int) -> None:
         """Count from this offset, where delivery begins."""
         self._next[tp] = offset
+
+    def unfinished(self, tp: TP, acked: Collection[int], *, position: int) -> int:
+        """How many offsets were delivered, up to where delivery goes on, and are not done."""
+        first = self._next.get(tp, position)
+        return max(position - first, 0) - sum(1 for offset in acked if first <= offset < position)
 
     def advance(self, tp: TP, acked: set[int]) -> int | None:
         """Return the offset to commit, or None if it did not move.

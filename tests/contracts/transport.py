@@ -9,14 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from aiokafka.partitioner import murmur2  # type: ignore[import-untyped] # ships none
 from faust.exceptions import ProducerSendError
 from faust.types import TP
 
+from streams.app import backlog
+from streams.liveness import Lane
+from streams.stores.database import Database, sqlite_url
 from streams.topics import MAX_LETTER_BYTES
 from streams.transport.letters import Letter
+from streams.vitals import STUCK_SECONDS, Vitals
 from tests.contracts.transport_bench import (
     PARTITIONS,
     RELUCTANT,
@@ -24,6 +30,7 @@ from tests.contracts.transport_bench import (
     Member,
     TransportHarness,
 )
+from tests.engine.stages import HandClock
 
 __all__ = [
     "TestCommitting",
@@ -293,6 +300,61 @@ class TestPause:
         await bench.finishes(member, 1)
         await bench.silence()
         assert member.values == [b"open"]
+
+    async def test_who_takes_nothing_is_found_to_stand_still(
+        self, bench: Bench, tmp_path: Path
+    ) -> None:
+        """It had nothing to do when it stopped taking, so only the broker knows what waits."""
+        member = await bench.member()
+        member.app.consumer.pause_partitions(member.partitions)
+        await bench.silence()
+        async with watched(member, tmp_path) as (vitals, clock):
+            assert (await vitals.health()).ready
+            await bench.send_many(20)
+            await stands_still(vitals, clock, 20)
+            member.app.consumer.resume_partitions(member.partitions)
+            await bench.finishes(member, 20)
+            await bench.eventually(lambda: moves_on(vitals))
+
+    async def test_who_finishes_nothing_is_found_to_stand_still(
+        self, bench: Bench, tmp_path: Path
+    ) -> None:
+        member = await bench.member(holding=[])
+        async with watched(member, tmp_path) as (vitals, clock):
+            await bench.send_many(10, partition=0)
+            await bench.begins(member, 1)
+            await stands_still(vitals, clock, 10)
+            await member.release()
+            await bench.finishes(member, 10)
+            await bench.eventually(lambda: moves_on(vitals))
+
+
+@asynccontextmanager
+async def watched(member: Member, folder: Path) -> AsyncIterator[tuple[Vitals, HandClock]]:
+    """The vitals of a process that has a member, as each role has them."""
+    clock = HandClock()
+    with Database(sqlite_url(folder / "vitals.db")) as database:
+        vitals = Vitals(database, [Lane("it", clock, lambda: backlog(member.app))])
+        await vitals.measure()
+        yield vitals, clock
+
+
+async def stands_still(vitals: Vitals, clock: HandClock, waiting: int) -> None:
+    """It is said, and the watchdog would end the process, but not before its time."""
+    await vitals.measure()
+    clock.pass_seconds(STUCK_SECONDS - 1)
+    assert not vitals.stuck
+    clock.pass_seconds(2)
+    health = await vitals.health()
+    assert (health.ready, health.waiting, vitals.stuck) == (False, waiting, True)
+    assert health.reasons == [f"it: {waiting} messages wait and none was handled for 31 s"]
+
+
+async def moves_on(vitals: Vitals) -> bool:
+    """Whether nothing waits any more, and all is well then."""
+    await vitals.measure()
+    health = await vitals.health()
+    return health.ready and not health.waiting
 
 
 class TestGroups:

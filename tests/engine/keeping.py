@@ -60,7 +60,7 @@ class Keeping:
         self.retainer = Retainer(
             database=self.stages.database,
             clock=self.stages.clock,
-            send=self.stages._send,
+            send=self.stages.send,
             retained=self.retained,
         )
         self.archivist = Archivist(
@@ -68,7 +68,7 @@ class Keeping:
             folder=folder or self.archives,
             heads=lambda: self.heads,
             ids=self.stages.ids,
-            send=self.stages._send,
+            send=self.stages.send,
             failpoints=Mortal(place),
             retained=self.retained,
         )

@@ -70,6 +70,7 @@ class Stages:
     hung: list[str] = field(default_factory=list)
     woken: list[tuple[str, float]] = field(default_factory=list)
     workers: int = 0
+    heartbeat: float = 1.5
     failpoints: Failpoints = field(default_factory=Failpoints)
     """The coordinator's."""
     worker_failpoints: Failpoints = field(default_factory=Failpoints)
@@ -125,9 +126,9 @@ class Stages:
             clock=self.clock,
             ids=self.ids,
             failpoints=Failpoints(),
-            send=self._send,
+            send=self.send,
             lease=5.0,
-            heartbeat=1.5,
+            heartbeat=self.heartbeat,
             hung=self.hung.append,
         )
         self.worker = Worker(
@@ -135,7 +136,7 @@ class Stages:
             registry=self.registry,
             clock=self.clock,
             ids=self.ids,
-            settings=WorkerSettings(name=f"worker-{self.workers}"),
+            settings=WorkerSettings(name=f"worker-{self.workers}", heartbeat=self.heartbeat),
             failpoints=self.worker_failpoints,
             slow=self.slow,
             draw=self.draw,
@@ -145,7 +146,8 @@ class Stages:
     async def _hint(self, job_id: str) -> list[Outgoing]:
         return [look_at(job_id, self.ids.new())]
 
-    async def _send(self, outgoing: Outgoing) -> None:
+    async def send(self, outgoing: Outgoing) -> None:
+        """Put a message on the bus."""
         self.bus.append(outgoing)
 
     async def submit(
@@ -198,7 +200,7 @@ class Stages:
             if not await self._unfinished():
                 return
             self.clock.pass_seconds(6)
-            self.bus += await self.sweep.sweep()
+            await self.sweep.run(self.send)
         raise AssertionError(f"still unfinished: {await self._unfinished()}")
 
     async def _unfinished(self) -> list[Any]:

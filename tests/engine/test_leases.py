@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from domain.events import JobStatus
+from domain.options import JobOptions
 from domain.outcomes import Closing, Done
 from domain.registry import Registry
 from streams import topics
@@ -18,10 +20,11 @@ from streams.stores import chunks as chunk_store
 from streams.stores import ledger as ledgers
 from streams.stores import migrate, outcomes
 from streams.stores.chunks import Claimed
-from streams.stores.database import Database
+from streams.stores.database import READERS, Database
 from streams.stores.outcomes import OutcomeRow
-from streams.stores.overdue import dispatch_again, overdue
+from streams.stores.overdue import dispatch_again, overdue, wait_longer
 from streams.stores.schema import chunks
+from streams.worker import AT_ONCE_ITEMS
 from tests.databases import database, database_url
 from tests.engine.stages import Stages
 from tests.engine.stock import operations, stock
@@ -86,7 +89,7 @@ async def test_a_lease_renewed_after_the_look_is_kept(stages: Stages) -> None:
     again = database.write_now(
         lambda connection: dispatch_again(connection, late, now=now, claim_by=5.0)
     )
-    assert again == []
+    assert again == ([], [])
 
 
 async def test_what_has_died_in_its_worker_waits_no_longer_than_at_first(stages: Stages) -> None:
@@ -101,13 +104,44 @@ async def _patience(stages: Stages) -> float:
     stages.clock.pass_seconds(100)
     now = stages.clock.now().timestamp()
     late = stages.database.read_now(lambda connection: overdue(connection, now))
-    stages.database.write_now(
+    _, again = stages.database.write_now(
         lambda connection: dispatch_again(connection, late, now=now, claim_by=5.0)
     )
+    stages.database.write_now(lambda connection: wait_longer(connection, again, now))
     claim_by = stages.database.read_now(
         lambda connection: connection.scalar(select(chunks.c.claim_by).where(chunks.c.open))
     )
     return round(float(claim_by) - now, 3)
+
+
+async def test_a_worker_that_reads_its_items_for_long_keeps_its_lease(stages: Stages) -> None:
+    """What many items take on a busy machine is longer than a lease, and nobody has died."""
+    most = JobOptions(chunk_size=AT_ONCE_ITEMS + 1)
+    job_id = await stages.submit("stock.create", [{"name": "x"}] * most.chunk_size, options=most)
+    stages.heartbeat = 0.01
+    stages.restart()
+    may_read = threading.Event()
+    reading = [stages.database.read(lambda _: may_read.wait(20)) for _ in range(READERS)]
+    busy = asyncio.gather(*reading, stages.deliver(stages.bus.pop(0)))
+    try:
+        async with asyncio.timeout(10):
+            await leased_beyond(stages, 0.0)
+            stages.clock.pass_seconds(LEASE + 1)
+            await leased_beyond(stages, stages.clock.now().timestamp())
+    finally:
+        may_read.set()
+        await busy
+    await stages.run_dry()
+    assert (await stages.job(job_id)).counts.succeeded == most.chunk_size
+    assert await stages.rows("SELECT attempt, starts FROM chunks") == [(1, 1)]
+
+
+async def leased_beyond(stages: Stages, moment: float) -> None:
+    """Return when the only chunk is leased for longer than that; takes no reader's thread."""
+    until = None
+    while until is None or until <= moment:
+        await asyncio.sleep(0.01)
+        until = await stages.database.write(lambda c: c.scalar(select(chunks.c.lease_until)))
 
 
 async def test_what_a_dead_worker_has_left_is_not_overtaken(stages: Stages) -> None:

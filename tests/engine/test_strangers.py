@@ -82,7 +82,7 @@ class Stranger:
             handle=stages.coordinator.handle if is_command else stages.worker.handle,
             buried=buried if is_command else lambda _value, _problem: [],
         )
-        await deliver(binding, Message(value, topic), stages._send, Failpoints())
+        await deliver(binding, Message(value, topic), stages.send, Failpoints())
 
 
 @pytest.fixture

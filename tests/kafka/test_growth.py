@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -59,7 +60,7 @@ async def test_partitions_grow_with_jobs_in_flight(
 
 async def submit(session: aiohttp.ClientSession, items: int) -> str:
     body = "\n".join(json.dumps({"name": f"project {number}"}) for number in range(items))
-    headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": f"{items}-{id(body)}"}
+    headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": str(uuid.uuid4())}
     for _ in range(20):
         async with session.post(
             "/api/v1/jobs?operation=annotations.create_projects", data=body, headers=headers

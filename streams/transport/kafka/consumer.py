@@ -183,6 +183,11 @@ class Consumer(stock.Consumer):
 
     # Acknowledging and committing
 
+    def in_hand(self, tp: TP) -> int:
+        """How many messages were taken from the broker and are not done, begun or not."""
+        held = len(self._held.get(tp, ()))
+        return held + self._in_flight.unfinished(tp, self._acked_index[tp])
+
     async def _seek(self, partition: TP, offset: int) -> None:
         self._in_flight.forget([partition])
         self._held.pop(partition, None)

@@ -1,7 +1,7 @@
 """What was delivered and is not done: how far an offset may be committed on Kafka."""
 
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from faust.types import TP
 
@@ -30,6 +30,10 @@ class InFlight:
         for tp in partitions:
             self._delivered.pop(tp, None)
             self._done.pop(tp, None)
+
+    def unfinished(self, tp: TP, acked: Collection[int]) -> int:
+        """How many offsets were delivered and are not done."""
+        return sum(1 for offset in self._delivered.get(tp, ()) if offset not in acked)
 
     def committable(self, tp: TP, acked: set[int]) -> int | None:
         """Return the offset after the last that is done with all before it; None before any is.

@@ -230,6 +230,11 @@ class Consumer(base.Consumer):
 
     # Acknowledging and committing
 
+    def in_hand(self, tp: TP) -> int:
+        """How many messages were taken from the broker and are not done, begun or not."""
+        position, acked = self._reading.positions.get(tp, 0), self._acked_index[tp]
+        return self._watermark.unfinished(tp, acked, position=position)
+
     def ack(self, message: Message) -> bool:
         """Mark a message as done.
 

@@ -32,6 +32,14 @@ def test_it_stops_before_what_is_in_flight() -> None:
     assert in_flight.committable(TP0, acked) == 9
 
 
+def test_what_was_begun_or_not_and_is_not_done_is_counted() -> None:
+    in_flight, acked = delivered(5, 6, 9, 12), {5, 9}
+    assert in_flight.unfinished(TP0, acked) == 2
+    assert in_flight.committable(TP0, acked) == 6
+    assert in_flight.unfinished(TP0, acked) == 2
+    assert InFlight().unfinished(TP0, {1}) == 0
+
+
 def test_it_passes_offsets_that_hold_no_message() -> None:
     assert delivered(5, 9, 12).committable(TP0, {5, 9}) == 10
 

@@ -24,6 +24,16 @@ def test_it_counts_up_to_the_first_that_is_missing() -> None:
     assert acked == {8}
 
 
+def test_what_was_begun_or_not_and_is_not_done_is_counted() -> None:
+    watermark = LowWatermark()
+    assert watermark.unfinished(TP0, set(), position=7) == 0
+    watermark.start(TP0, 5)
+    acked = {3, 5, 7}
+    assert watermark.unfinished(TP0, acked, position=9) == 2
+    assert watermark.advance(TP0, acked) == 6
+    assert watermark.unfinished(TP0, acked, position=9) == 2
+
+
 def test_it_does_not_move_while_the_first_is_in_flight() -> None:
     watermark = LowWatermark()
     watermark.start(TP0, 0)

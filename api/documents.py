@@ -34,7 +34,7 @@ def job_document(job: Job, now: datetime, waiting: Waiting | None = None) -> dic
     ``waiting`` is why it waits, where somebody has looked around for that.
     """
     shown = job_view(job, now).model_dump(mode="json")
-    told = waiting or by_itself(job)
+    told = waiting or by_itself(job, now)
     shown["waiting"] = None if told is None else told.model_dump(mode="json")
     shown["links"] = links(job.id, shown["possible"])
     return shown

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from domain.events import JobStatus
 from domain.job import Job
-from domain.options import Ending
+from domain.options import Ending, OnDeadline
 from domain.values import Value
 
 
@@ -25,6 +25,7 @@ class Hold(StrEnum):
     SCHEDULED = "scheduled"
     DEPENDENCY = "dependency"
     PAUSED = "paused"
+    DEADLINE = "deadline"
     BROKER = "broker"
     NO_WORKER = "no_worker"
     MEMORY = "memory"
@@ -76,14 +77,27 @@ _TO_END = {
     Ending.PARTLY: "to succeed at least in part",
     Ending.ANY: "to end",
 }
+_BEYOND = "it fails as soon as it goes on, unless the deadline is moved or lifted before"
+_LEFT = {
+    JobStatus.DRAFT: f"it is not sealed, and its deadline passed at {{}}: {_BEYOND}",
+    JobStatus.AWAITING_APPROVAL: (
+        "nobody has approved it, and its deadline passed at {}: it fails as soon as somebody "
+        "does; submit it with a later one"
+    ),
+    JobStatus.PAUSED: f"it is paused, and its deadline passed at {{}}: {_BEYOND}",
+}
+"""What nobody works on, and whose deadline therefore nobody heeds until it goes on."""
 _ACTIVE = (JobStatus.PENDING, JobStatus.RUNNING, JobStatus.ROLLING_BACK)
 
 
-def by_itself(job: Job) -> Waiting | None:
+def by_itself(job: Job, now: datetime) -> Waiting | None:
     """Why a job waits that nobody but a caller can move on."""
     since = job.updated_at
     if since is None:
         return None
+    late = _left_too_late(job, now)
+    if late is not None:
+        return late
     if job.status is JobStatus.DRAFT and not job.awaited:
         return Waiting(reason=Hold.ITEMS, text="its items follow, until it is sealed", since=since)
     if job.status is JobStatus.AWAITING_APPROVAL:
@@ -97,9 +111,24 @@ def by_itself(job: Job) -> Waiting | None:
     return None
 
 
+def _left_too_late(job: Job, now: datetime) -> Waiting | None:
+    """What rests beyond the deadline that stops it fails as soon as it goes on.
+
+    Whoever is told no more than how it goes on would be surprised by how it ends.
+    """
+    deadline = job.deadline
+    stops = job.options.on_deadline is OnDeadline.STOP and job.missed_at is None
+    if not stops or deadline is None or deadline > now:
+        return None
+    said = _LEFT.get(job.status, "")
+    if not said:
+        return None
+    return Waiting(reason=Hold.DEADLINE, text=said.format(deadline.isoformat()), since=deadline)
+
+
 def waiting(job: Job, now: datetime, around: Surroundings) -> Waiting | None:
     """Why a job waits; None when it is worked, or at rest."""
-    found = by_itself(job) or _following(job, around)
+    found = by_itself(job, now) or _following(job, around)
     if found is not None or job.status not in _ACTIVE or job.updated_at is None:
         return found
     told = _stopped(job, around) or _held(job, now, around) or _behind(job, around)

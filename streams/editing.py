@@ -31,8 +31,20 @@ def chosen_items(connection: Connection, job: Job, select: Selection) -> Ranges 
     if select.unattempted:
         return job.dropped
     if select.by_error:
-        return failures.failed_like(connection, job.id, job.dropped, select)
+        return _failed_like(connection, job, select)
     return None
+
+
+def _failed_like(connection: Connection, job: Job, select: Selection) -> Ranges:
+    found = failures.failed_like(connection, job.id, job.dropped, select)
+    if not found and job.counts.failed:
+        # As likely as not a typing error; whoever has made one is told what there is.
+        codes = ", ".join(sorted(failures.failed_codes(connection, job.id, job.dropped)))
+        raise WrongState(
+            "there is no such failed item, so there is nothing to retry; the codes of those that "
+            f"have failed are {codes}"
+        )
+    return found
 
 
 class Redriver:

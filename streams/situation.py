@@ -60,8 +60,9 @@ class Situation:
 
     async def waiting(self, job: Job) -> Waiting | None:
         """Why the job waits, if it does; most jobs can be answered without a question."""
-        if job.spec.steps or job.status.terminal or by_itself(job) is not None:
-            return by_itself(job)
+        told = by_itself(job, self._clock.now())
+        if job.spec.steps or job.status.terminal or told is not None:
+            return told
         around = await self._database.read(partial(self._around, job))
         return waiting(job, self._clock.now(), around)
 

@@ -55,6 +55,12 @@ def failed_like(connection: Connection, job_id: str, other: Ranges, wanted: Sele
     return Ranges.of(found) - other
 
 
+def failed_codes(connection: Connection, job_id: str, other: Ranges) -> set[str]:
+    """The codes of the failed items, but for ``other`` ones."""
+    failed = _failures(connection, job_id)
+    return {code for position, code, _message in failed if position not in other}
+
+
 def _failures(connection: Connection, job_id: str) -> Iterator[tuple[int, str, str]]:
     """Position, code and message of each item whose latest word is ``failed``."""
     spoken = bytearray()

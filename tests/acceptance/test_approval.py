@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -53,9 +54,12 @@ def test_a_large_job_waits_for_somebody_else(careful: Stack, tmp_path: Path) -> 
     submit = ("submit", "annotations.create_projects")
     small = _said(careful, "ada", *submit, _projects(tmp_path, 5))
     assert small["status"] != "awaiting_approval"
+    began = time.monotonic()
     job = _said(careful, "ada", *submit, _projects(tmp_path, 6))
     assert (job["status"], job["created_by"]) == ("awaiting_approval", "ada")
     assert _said(careful, "ada", "show", job["job_id"])["waiting"]["reason"] == "approval"
+    took = round(time.monotonic() - began, 2)
+    careful.tell("seconds until a cause is named", took, cause="approval")
     refused = _said(careful, "ada", "approve", job["job_id"])
     assert "ada has submitted the job and cannot approve it" in refused
     assert careful.rows("SELECT 1 FROM chunks WHERE job_id = :job", job=job["job_id"]) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -43,6 +44,7 @@ from tests.engine.shelf import operations as shelf_operations
 from tests.engine.shelf import shelves
 from tests.engine.stages import Stages
 from tests.engine.stock import operations, stock
+from tests.proof.figures import tell
 
 __all__ = ["database", "database_url", "desk", "settings"]
 
@@ -335,9 +337,9 @@ async def test_a_draft_that_grows_beyond_it_is_refused_the_part(stages: Stages) 
 MANY = 10_000
 
 
-async def seen_by_readers(desk: Desk, job_id: str, sql: str) -> set[tuple[Any, ...]]:
-    """What two readers see again and again until the job is at rest."""
-    seen: set[tuple[Any, ...]] = set()
+async def seen_by_readers(desk: Desk, job_id: str, sql: str) -> Counter[tuple[Any, ...]]:
+    """What two readers see again and again until the job is at rest, and how often."""
+    seen: Counter[tuple[Any, ...]] = Counter()
     done = asyncio.Event()
 
     async def look() -> None:
@@ -356,14 +358,23 @@ async def seen_by_readers(desk: Desk, job_id: str, sql: str) -> set[tuple[Any, .
     return seen
 
 
+def _dialect(desk: Desk) -> str:
+    return desk.engine.database.read_now(lambda found: found.dialect.name)
+
+
 async def test_readers_see_nothing_or_all_of_a_large_job(desk: Desk) -> None:
     await desk.settle(await desk.submit("stock.create", things(MANY)), seconds=60)
     items = [{"id": n, "amount": 11} for n in range(1, MANY + 1)]
     job_id = await desk.submit("stock.put", items, options={"atomic": True})
     seen = await seen_by_readers(desk, job_id, "SELECT count(*), sum(amount) FROM stock")
     assert (await desk.job(job_id)).status is JobStatus.COMPLETED
-    assert seen <= {(MANY, MANY), (MANY, 11 * MANY)}
-    assert (MANY, MANY) in seen
+    none, whole = (MANY, MANY), (MANY, 11 * MANY)
+    terms = {"database": _dialect(desk), "N": MANY}
+    tell("looks that saw none of it", seen[none], **terms)
+    tell("looks that saw all of it", seen[whole], **terms)
+    tell("looks that saw a part of it", seen.total() - seen[none] - seen[whole], **terms)
+    assert seen.keys() <= {none, whole}
+    assert none in seen
     assert await desk.rows("SELECT sum(amount) FROM stock") == [(11 * MANY,)]
 
 
@@ -376,5 +387,10 @@ async def test_a_failure_at_the_end_of_a_large_job_leaves_all_as_it_was(desk: De
     seen = await seen_by_readers(desk, job_id, "SELECT count(*), sum(amount) FROM stock")
     job = await desk.job(job_id)
     assert (job.status, job.counts.failed, job.counts.skipped) == (JobStatus.FAILED, 1, MANY - 1)
-    assert seen == {(MANY, MANY)}
-    assert await digest(desk.rows) == before
+    after, none = await digest(desk.rows), (MANY, MANY)
+    terms = {"database": _dialect(desk), "N": MANY, "failed_at": 9500}
+    tell("looks during a failing job that saw what was before", seen[none], **terms)
+    tell("looks during a failing job that saw anything else", seen.total() - seen[none], **terms)
+    tell("the hash of records and history is as before", after == before, **terms)
+    assert seen.keys() == {none}
+    assert after == before

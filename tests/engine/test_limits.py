@@ -118,7 +118,7 @@ async def test_the_failed_are_chosen_by_code_by_signature_or_by_name(stages: Sta
     await stages.submit("stock.create", [{"name": "x"}] * 8)
     await stages.run_dry()
 
-    with pytest.raises(WrongState, match="no such failed item"):
+    with pytest.raises(WrongState, match="that have failed are invalid, missing"):
         await _retry(stages, job_id, codes=["mising"])
     with pytest.raises(WrongState, match="no such failed item"):
         await _retry(stages, job_id, codes=["invalid"], signatures=["there is no thing …"])

@@ -13,6 +13,7 @@ import pytest
 
 from domain import progress
 from domain.metering import FIRST_SLOT, MOST_SLOTS, RECENT_SECONDS, Durations, Meter
+from tests.proof.figures import tell
 from tests.unit.domain.story import BEGIN, Story
 
 JOBS, SAMPLES = 100, 20
@@ -65,8 +66,11 @@ def _covered(log: Log) -> Iterator[bool]:
 
 def test_the_interval_holds_the_true_end_four_times_in_five() -> None:
     found = Counter(held for seed in range(JOBS) for held in _covered(_job(seed)))
+    covered = found[True] / found.total()
+    tell("samples whose interval holds the true end", f"{100 * covered:.1f} %", N=found.total())
+    tell("moments that were told an interval", found.total(), N=JOBS * SAMPLES, jobs=JOBS)
     assert found.total() > 0.7 * JOBS * SAMPLES, "most samples say something"
-    assert 0.70 <= found[True] / found.total() <= 0.90, found
+    assert 0.70 <= covered <= 0.90, found
 
 
 def test_a_steady_run_is_foretold_to_the_second() -> None:

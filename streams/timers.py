@@ -14,7 +14,16 @@ from domain.ports import Clock
 from streams import topics
 from streams.deadletters import MAX_CAUSE, Burial, bury
 from streams.envelope import Outgoing, decode_command
-from streams.stores import decisions, job_files, job_parts, payloads, rates, tickets, workers
+from streams.stores import (
+    decisions,
+    job_files,
+    job_parts,
+    payloads,
+    rates,
+    tickets,
+    worker_use,
+    workers,
+)
 from streams.stores.database import Database
 
 log = structlog.get_logger(__name__)
@@ -70,7 +79,8 @@ class Timers:
         """Remove what has expired.
 
         Uploads that nobody claimed in a day, decisions older than a week, files of jobs older than
-        a month, dead workers, and windows of rates and tickets that are over.
+        a month, dead workers, what workers used long ago, and windows of rates and tickets that are
+        over.
         """
         now = self._clock.now().timestamp()
         while await self._database.write(
@@ -87,6 +97,7 @@ class Timers:
         while await self._database.write(lambda found: job_parts.remove_old_parts(found, old)):
             pass
         await self._database.write(lambda connection: workers.remove_dead(connection, now))
+        await self._database.write(lambda connection: worker_use.remove_old(connection, now))
         for forget in (rates.remove_over, tickets.remove_over):
             while await self._database.write(partial(forget, now=now)):
                 pass

@@ -132,6 +132,9 @@ class Snapshot(Figures):
     progress_percentage: float | None
     items_per_second: float | None
     eta_seconds: float | None
+    workers: float | None
+    cpu_percent: float | None
+    memory_bytes: int | None
 
 
 class ProgressHistory(Value):
@@ -172,6 +175,7 @@ def platform_bulk() -> Iterator[BaseModel]:
         "dry_run": False,
         "links": links(1),
     }
+    used: dict[str, Any] = {"workers": 1, "cpu_percent": 12.5, "memory_bytes": 150_000_000}
     listed = ListedOperation(**known)
     yield listed
     yield BulkOperation(
@@ -179,12 +183,11 @@ def platform_bulk() -> Iterator[BaseModel]:
         items_per_second_mean=None,
         elapsed_seconds=None,
         reason="",
-        workers=1,
-        cpu_percent=12.5,
-        memory_bytes=150_000_000,
+        **used,
     )
     yield BulkOperations(items=(listed,), total=1, limit=100, offset=0)
-    shot = Snapshot(**figures, **rates, at=BEGIN, status=JobStatus.PENDING, progress_percentage=0.0)
+    begun: dict[str, Any] = {"at": BEGIN, "status": JobStatus.PENDING, "progress_percentage": 0.0}
+    shot = Snapshot(**figures, **rates, **used, **begun)
     yield MemoryAlert(
         operation_id=1,
         worker="far-0123",

@@ -148,16 +148,24 @@ class WorkersNow(Value):
 
 
 class BusyPoint(Value):
-    """How long workers were busy for the project in a bucket, and how many on the average."""
+    """How long workers were busy for the project in a bucket, and how many on the average.
+
+    And what all of them used for whomever; memory is in bytes, 100 % is one processor, and the
+    peak is of one worker. Null where nothing is kept.
+    """
 
     start: datetime
     busy_seconds: float
     busy_workers: float | None
     items: int
+    workers: float | None
+    cpu_percent: float | None
+    memory_bytes: int | None
+    memory_peak_bytes: int | None
 
 
 class ResourceReport(_Report):
-    """What a project takes of the workers; of their memory and CPU only the present is kept."""
+    """What a project takes of the workers, and what those use."""
 
     workers_now: WorkersNow
     items: tuple[BusyPoint, ...]
@@ -209,7 +217,16 @@ def platform_reports() -> Iterator[BaseModel]:
         cpu_seconds=31.2,
         cpu_percent=4.1,
     )
-    busy = BusyPoint(start=BEGIN, busy_seconds=0.21, busy_workers=0.0001, items=10)
+    busy = BusyPoint(
+        start=BEGIN,
+        busy_seconds=0.21,
+        busy_workers=0.0001,
+        items=10,
+        workers=2.0,
+        cpu_percent=4.1,
+        memory_bytes=238_026_752,
+        memory_peak_bytes=127_926_272,
+    )
     yield ResourceReport(**about, workers_now=now, items=(busy,))
 
 
@@ -266,8 +283,8 @@ PLATFORM_REPORTS: Final[Mapping[tuple[str, str], Told]] = {
     ),
     ("GET", f"{_PATH}/resources"): _told(
         "Resources",
-        "How long workers were busy for the project, and what all of them use at present.",
+        "How long workers were busy for the project, and what all of them used, bucket by bucket.",
         ResourceReport,
-        "start,busy_seconds,busy_workers,items\r\n2026-11-25T01:00:00+00:00,0.21,0.0001,10\r\n",
+        "start,busy_seconds,cpu_percent\r\n2026-11-25T01:00:00+00:00,0.21,4.1\r\n",
     ),
 }

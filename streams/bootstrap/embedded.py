@@ -27,6 +27,7 @@ from streams.bootstrap.plugins import installed_operations, prepare
 from streams.bootstrap.sending import deliver
 from streams.bootstrap.tracing import closing
 from streams.broadcasts import Broadcasts
+from streams.gauging import Gauge
 from streams.limits import Limits
 from streams.live import LiveHub
 from streams.liveness import Lane
@@ -140,6 +141,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
             tail.run(),
             deliver(base, unsent, delivered),
             *_upkeep(base, sweep, send, heads, vitals),
+            Gauge(base.database, base.clock, here).run(),
             parts.retaining(base, send, lambda: heads, retained),
             *(faust_apps.watch(app) for app in apps.values()),
         ]

@@ -30,6 +30,7 @@ from streams.bootstrap.sending import deliver
 from streams.bootstrap.tracing import closing
 from streams.broadcasts import Broadcasts
 from streams.clock import TimeOrderedIds
+from streams.gauging import Gauge
 from streams.intake import Intake
 from streams.limits import Limits
 from streams.live import LiveHub
@@ -213,7 +214,8 @@ async def worker(
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(_leave, base, here)
             stack.push_async_callback(slow.close)
-            loops = [every(base.settings.heartbeat, lambda: _beat(base, intake, here))]
+            beating = every(base.settings.heartbeat, lambda: _beat(base, intake, here))
+            loops = [beating, Gauge(base.database, base.clock, here).run()]
             await stack.enter_async_context(_running(base, apps, vitals, loops))
             stack.callback(intake.close)
             yield vitals

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, String, Table
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, String, Table, Text
 
 from streams.stores.schema import metadata
 
-__all__ = ["metadata", "project_edits", "project_hours", "project_jobs"]
+__all__ = ["metadata", "project_edits", "project_hours", "project_jobs", "worker_use"]
 
 
 def _of_project() -> tuple[Column[Any], Column[Any], Column[Any]]:
@@ -61,3 +61,17 @@ project_edits = Table(
     *_counts("created", "changed", "deleted"),
 )
 """How many records somebody has written one by one in an hour since the epoch."""
+
+worker_use = Table(
+    "worker_use",
+    metadata,
+    Column("width", Integer, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("systems", Text, primary_key=True),
+    Column("worker_seconds", Double, nullable=False),
+    Column("cpu_seconds", Double, nullable=False),
+    Column("memory_seconds", Double, nullable=False),
+    Column("memory_peak", BigInteger, nullable=False),
+)
+"""What all workers of some systems used in so many seconds from a time on, in sums that add up:
+a worker that had 5 bytes for 2 seconds adds 10 to ``memory_seconds``. The peak is of one worker."""

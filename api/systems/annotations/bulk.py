@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
@@ -73,7 +74,7 @@ async def status(request: web.Request) -> web.Response:
     Parameters(request, ())
     found, _ = await own.annotations.operation(who, number(request, "operation_id"))
     job = await own.queries.job(who.tenant, found.job_id)
-    load = own.annotations.load.look(await own.situation.workers())
+    load = await own.annotations.load.lately(own.situation.workers)
     document = documents.status_document(found, job, own.clock.now(), load)
     return answer(document, version=job.version)
 
@@ -125,11 +126,16 @@ async def history(request: web.Request) -> web.Response:
     interval = LOG_INTERVAL if said is None else said
     found, _ = await own.annotations.operation(who, number(request, "operation_id"))
     course = await own.queries.course(who.tenant, found.job_id, most)
+    items = documents.snapshots(course, interval)
+    times = {shot["at"]: datetime.fromisoformat(shot["at"]).timestamp() for shot in items}
+    used = await own.annotations.used_at(times.values())
     return answer(
         {
             "operation_id": found.operation_id,
             "db_log_interval": interval,
-            "items": documents.snapshots(course, interval),
+            "items": [
+                {**shot, **documents.used_figures(used.get(times[shot["at"]]))} for shot in items
+            ],
         }
     )
 

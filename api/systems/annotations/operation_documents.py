@@ -12,6 +12,7 @@ from domain.progress import of_event
 from domain.systems.annotations import outlets
 from domain.systems.annotations.intakes import INTAKES
 from domain.views import job_view
+from streams.stores.worker_use import Used
 from streams.systems.annotations.load import Figures
 from streams.systems.annotations.numbers import Numbered
 
@@ -89,9 +90,26 @@ def status_document(
         "eta_seconds": view.eta_seconds if run is None or run.eta is None else run.eta.seconds,
         "elapsed_seconds": None if elapsed is None else round(max(elapsed, 0.0), 3),
         "reason": view.reason,
+        **load_figures(load),
+    }
+
+
+def load_figures(load: Figures | None) -> dict[str, Any]:
+    """What the workers use, where it is known."""
+    return {
         "workers": None if load is None else load.workers,
         "cpu_percent": None if load is None else load.cpu_percent,
         "memory_bytes": None if load is None else load.memory_bytes,
+    }
+
+
+def used_figures(used: Used | None) -> dict[str, Any]:
+    """What the workers used when a snapshot was taken, where that is kept."""
+    seconds = 0 if used is None else used.width
+    return {
+        "workers": None if used is None else round(used.workers(seconds), 3),
+        "cpu_percent": None if used is None else round(used.cpu_percent(seconds), 1),
+        "memory_bytes": None if used is None else used.memory(seconds),
     }
 
 

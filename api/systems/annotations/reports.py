@@ -23,11 +23,14 @@ from domain.systems.annotations.formats.formulas import guarded
 from domain.systems.annotations.kinds import IN_PROJECTS, PROJECTS
 from domain.systems.annotations.periods import Bucket, Period, period_of
 from streams.stores.project_figures import COUNTS, OUTCOMES, WRITES
+from streams.stores.worker_use import Used
 from streams.stores.workers import WorkerRow
 from streams.systems.annotations.reports import Active, Point, Tally
 
 FORMATS: Final[Mapping[str, str]] = {"json": JSON, "csv": CSV}
 KINDS: Final = tuple(str(kind.name) for kind in (PROJECTS, *IN_PROJECTS))
+
+_USED: Final = ("workers", "cpu_percent", "memory_bytes", "memory_peak_bytes")
 
 Document = dict[str, Any]
 
@@ -134,19 +137,20 @@ async def activity(request: web.Request, project_id: int, period: Period) -> Rep
 
 
 async def resources(request: web.Request, project_id: int, period: Period) -> Report:
-    """How long workers were busy for the project in each bucket, and what all use at present."""
+    """How long workers were busy for the project in each bucket, and what all of them used."""
     own = edge(request)
-    points = await own.annotations.reports.trend(caller(request), project_id, period)
+    taken = await own.annotations.reports.resources(caller(request), project_id, period)
     items = [
         {
-            "start": moment(point.start),
-            "busy_seconds": round(point.busy_seconds, 3),
-            "busy_workers": _rate(point.busy_seconds, point.seconds),
-            "items": point.items,
+            "start": moment(each.point.start),
+            "busy_seconds": round(each.point.busy_seconds, 3),
+            "busy_workers": _rate(each.point.busy_seconds, each.point.seconds),
+            "items": each.point.items,
+            **_used(each.used, each.point.seconds),
         }
-        for point in points
+        for each in taken
     ]
-    columns = ("start", "busy_seconds", "busy_workers", "items")
+    columns = ("start", "busy_seconds", "busy_workers", "items", *_USED)
     now = _workers(await own.situation.workers())
     return Report({"workers_now": now, "items": items}, columns, _rows(items, columns))
 
@@ -218,6 +222,19 @@ def _workers(rows: Sequence[WorkerRow]) -> Document:
         "cpu_seconds": round(used, 3),
         "cpu_percent": None if lived <= 0 else round(100 * used / lived, 1),
     }
+
+
+def _used(used: Used | None, seconds: float) -> Document:
+    """By all projects together; null where nothing is kept of it."""
+    if used is None or seconds <= 0:
+        return dict.fromkeys(_USED)
+    figures = (
+        round(used.workers(seconds), 3),
+        round(used.cpu_percent(seconds), 1),
+        used.memory(seconds),
+        used.memory_peak,
+    )
+    return dict(zip(_USED, figures, strict=True))
 
 
 def _share(part: int, whole: int) -> float | None:

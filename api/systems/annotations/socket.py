@@ -12,13 +12,14 @@ from api.interests import Key, Span
 from api.problems import refused
 from api.systems.annotations import socket_words as words
 from api.systems.annotations.alerts import Alerts
-from api.systems.annotations.operation_documents import status_document
+from api.systems.annotations.operation_documents import load_figures, status_document
 from api.websocket import Introduction, Manner, speaking
 from api.ws_messages import written
 from domain.errors import CountermandError
 from domain.permissions import Permission
 from streams.identity import Identity
 from streams.live import Placed
+from streams.systems.annotations.load import NOTHING_USED, Figures
 
 
 async def connect(request: web.Request) -> web.StreamResponse:
@@ -38,6 +39,8 @@ class PlatformTalk(Conversation):
         self._running: set[str] = set()
         """Jobs that are not at rest, as far as the client was told."""
         self._alerts = Alerts(self._own)
+        self._used = NOTHING_USED
+        """What the workers use, as far as this client was told."""
 
     async def greet(self, identity: Identity, ref: str) -> None:  # noqa: ARG002 - it has none
         """Tell a client that is known now who it is."""
@@ -90,7 +93,7 @@ class PlatformTalk(Conversation):
             self._followed[found.job_id] = number
             self._told[found.job_id] = job.version
             await self._socket.say(words.system("subscribed", operation_id=number))
-            load = own.annotations.load.look(await own.situation.workers())
+            load = await self._load()
             shown = status_document(found, job, own.clock.now(), load)
             await self._socket.say(words.Message(type=words.type_of(job.status), data=shown))
             if not job.status.terminal:
@@ -112,6 +115,8 @@ class PlatformTalk(Conversation):
                 return
             self._told[job_id] = version
             (self._running.discard if placed.event.at_rest else self._running.add)(job_id)
+        if not placed.to_all:
+            self._used = await self._load()
         await super()._send(placed)
 
     async def _look_around(self) -> None:
@@ -129,17 +134,18 @@ class PlatformTalk(Conversation):
             said = orjson.loads(placed.event.text)
             return written(words.Message(type="broadcast", data=said))
         number = self._followed[placed.event.job_id]
-        return written(words.happened(placed.event, number))
+        return written(words.happened(placed.event, number, self._used))
+
+    async def _load(self) -> Figures:
+        return await self._own.annotations.load.lately(self._own.situation.workers)
 
     async def _system(self) -> words.Message:
         """How the system is: what the workers use; and the connections, for administrators."""
         own, tenant = self._own, self._caller.tenant
-        load = own.annotations.load.look(await own.situation.workers())
+        load = await self._load()
         data: dict[str, Any] = {
             "ready": (await own.vitals.health()).ready,
-            "workers": load.workers,
-            "cpu_percent": load.cpu_percent,
-            "memory_bytes": load.memory_bytes,
+            **load_figures(load),
         }
         if Permission.ADMINISTER in self._caller.permissions:
             found = own.connections.of(tenant)

@@ -11,13 +11,14 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import Field, TypeAdapter
 
 from api.systems.annotations.alerts import MemoryAlert
-from api.systems.annotations.operation_documents import current_step, figures
+from api.systems.annotations.operation_documents import current_step, figures, load_figures
 from api.ws_messages import Credential, read_message
 from domain.events import JobStatus
 from domain.systems.annotations.models import Id
 from domain.values import Value
 from streams.broadcasts import MAX_TEXT
 from streams.live import LiveEvent
+from streams.systems.annotations.load import Figures
 
 # -- what clients say ---------------------------------------------------------------------
 
@@ -96,8 +97,8 @@ def type_of(status: JobStatus) -> MessageType:
     return "operation_completed" if status in _WELL else "operation_failed"
 
 
-def happened(event: LiveEvent, operation_id: int) -> Message:
-    """What an event of a job says of the operation."""
+def happened(event: LiveEvent, operation_id: int, load: Figures) -> Message:
+    """What an event of a job says of the operation, and what the workers use meanwhile."""
     told = event.data
     status = JobStatus(told["status"])
     return Message(
@@ -110,6 +111,7 @@ def happened(event: LiveEvent, operation_id: int) -> Message:
             **figures(told["counts"]),
             "items_per_second": told["items_per_second"],
             "eta_seconds": told["eta_seconds"],
+            **load_figures(load),
             "at": told.get("at"),
         },
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 
+from domain.ports import Clock
 from streams.stores.workers import WorkerRow
 
 SYSTEM = "annotations"
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,9 @@ class Figures:
     workers: int
     cpu_percent: float
     memory_bytes: int
+
+
+NOTHING_USED = Figures(0, 0.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +35,23 @@ class _Seen:
 class Load:
     """Remembers what each worker has last said, for what it has used since."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._seen: dict[str, _Seen] = {}
+        self._looked_at = -inf
+        self._figures = NOTHING_USED
+
+    async def lately(self, workers: Callable[[], Awaitable[Sequence[WorkerRow]]]) -> Figures:
+        """The figures of now, or of the last look, which is not long ago.
+
+        However many clients are told of progress, the workers are asked for once a second.
+        """
+        now = self._clock.monotonic()
+        if now - self._looked_at >= LOOK_SECONDS:
+            self._figures = self.look(await workers())
+            # After that: whoever comes meanwhile, at the first look, has no figures to take.
+            self._looked_at = now
+        return self._figures
 
     def look(self, workers: Iterable[WorkerRow]) -> Figures:
         """The figures of those that are alive; the others are forgotten."""

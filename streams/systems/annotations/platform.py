@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -12,13 +12,15 @@ from domain.ports import Clock
 from domain.systems.annotations.kinds import MEMBERS, PROJECTS, Kind
 from domain.systems.annotations.roles import ProjectRole
 from streams.callers import Caller
+from streams.stores import worker_use
 from streams.stores.database import Database
+from streams.stores.worker_use import Used
 from streams.systems.annotations import numbers, reading
 from streams.systems.annotations.access import Seat, seat_of, visible
 from streams.systems.annotations.editing import Editor
 from streams.systems.annotations.exports import Exports
 from streams.systems.annotations.files import Files
-from streams.systems.annotations.load import Load
+from streams.systems.annotations.load import SYSTEM, Load
 from streams.systems.annotations.memory import MemoryWatch
 from streams.systems.annotations.numbers import Numbered
 from streams.systems.annotations.reading import Row, Rows
@@ -37,7 +39,7 @@ class Platform:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self.load = Load()
+        self.load = Load(clock)
         self.memory = MemoryWatch(clock)
         self.files = Files(database, clock)
         self.exports = Exports(database, clock)
@@ -46,6 +48,13 @@ class Platform:
     async def seat(self, caller: Caller, project_id: int) -> Seat:
         """Who the caller is in a project."""
         return await self._database.read(lambda found: seat_of(found, caller, project_id))
+
+    async def used_at(self, times: Iterable[float]) -> Mapping[float, Used]:
+        """What the workers used at some times, as far as that is kept, and already."""
+        wanted, now = [*times], self._clock.now().timestamp()
+        return await self._database.read(
+            lambda found: worker_use.at_times(found, SYSTEM, wanted, now)
+        )
 
     async def projects(
         self, caller: Caller, wanted: Mapping[str, Any], *, limit: int, offset: int

@@ -14,11 +14,14 @@ from domain.events import JobStatus
 from domain.ports import Clock
 from domain.systems.annotations.periods import HOUR, Period
 from streams.callers import Caller
+from streams.stores import worker_use
 from streams.stores.database import Database
 from streams.stores.error_groups import ErrorGroup
 from streams.stores.project_figures import COUNTS, OUTCOMES, WRITES
+from streams.stores.worker_use import Used
 from streams.systems.annotations import figures
 from streams.systems.annotations.access import seat_of
+from streams.systems.annotations.load import SYSTEM
 
 MAX_JOBS: Final = 200
 """The failures of so many jobs are looked at, the latest ones."""
@@ -72,6 +75,14 @@ class Point:
     def items(self) -> int:
         """How many items something became of."""
         return sum(self.outcomes.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a bucket took: of the project, and of all projects together, where that is known."""
+
+    point: Point
+    used: Used | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +171,19 @@ class Reports:
             )
             for start, counted in outcomes.items()
         ]
+
+    async def resources(self, caller: Caller, project_id: int, period: Period) -> list[Taken]:
+        """How busy workers were for the project, and what all of them used, in each bucket."""
+        points = await self.trend(caller, project_id, period)
+        hours = await self._database.read(
+            lambda found: worker_use.by_hour(found, SYSTEM, period.start, period.end)
+        )
+        used: dict[int, Used] = {}
+        size = period.bucket.seconds
+        for hour, each in hours.items():
+            start = hour // size * size
+            used[start] = used[start].and_also(each) if start in used else each
+        return [Taken(point, used.get(point.start)) for point in points]
 
     async def errors(
         self, caller: Caller, project_id: int, period: Period, groups: Groups

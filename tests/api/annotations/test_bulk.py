@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
+from streams.stores import worker_use
+from streams.stores.worker_use import HOUR, Used
 from tests.api.annotations.place import BOSS, PROJECTS, TEXT, Place, by
 from tests.api.shop import SSE, WAIT
 
@@ -84,6 +88,22 @@ async def test_an_operation_is_submitted_and_followed_by_its_number(place: Place
     short = await place.ask("GET", done["links"]["history"], params={"max_history_size": 2})
     assert [each["processed"] for each in short["items"]][-1:] == [21]
     assert len(short["items"]) <= 2
+
+
+async def test_the_history_says_what_the_workers_used_once_that_is_known(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = await ended(place, await created(place))
+    engine, history = place.shop.engine, done["links"]["history"]
+    end = datetime.fromisoformat(done["finished_at"]).timestamp()
+    hour = Used(HOUR, int(end // HOUR) * HOUR, 2.0 * HOUR, HOUR / 2, 2.0**30 * HOUR, 2**29)
+    await engine.database.write(partial(worker_use.add, systems=["annotations"], used=[hour]))
+    shown = (await place.ask("GET", history))["items"][-1]
+    assert (shown["workers"], shown["cpu_percent"], shown["memory_bytes"]) == (None, None, None)
+    later = engine.clock.now() + timedelta(hours=1)
+    monkeypatch.setattr(engine.clock, "now", lambda: later)
+    shown = (await place.ask("GET", history))["items"][-1]
+    assert (shown["workers"], shown["cpu_percent"], shown["memory_bytes"]) == (2.0, 50.0, 2**30)
 
 
 async def test_one_failure_undoes_the_whole_job(place: Place) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from api.systems.annotations.reports import REPORTS
-from streams.stores import read_model
+from streams.stores import read_model, worker_use
+from streams.stores.worker_use import HOUR, Used
 from tests.api.annotations.place import BOSS, PROJECTS, Place, by
 from tests.api.proofs import bearer
 
@@ -33,6 +36,11 @@ async def _work(place: Place) -> None:
     }
     job = await place.ask("POST", "/api/v1/jobs", body, status=202, who=FORMULA)
     await place.shop.settled(job, headers=FORMULA)
+    now = int(datetime.now(UTC).timestamp())
+    used = Used(HOUR, now // HOUR * HOUR, 7200.0, 3600.0, 2.0**33 * 3600, 7 * 2**30)
+    await place.shop.engine.database.write(
+        partial(worker_use.add, systems=["annotations"], used=[used])
+    )
     while await place.shop.engine.database.read(read_model.lag):
         await place.ask("GET", "/api/v1/jobs")
 
@@ -76,7 +84,11 @@ async def test_each_report_is_a_document_and_a_table(place: Place) -> None:
     resources = shown["resources"]
     assert set(resources["workers_now"]) >= {"alive", "memory", "cpu_percent"}
     assert resources["items"][-1]["busy_seconds"] > 0
-    assert (await _table(place, "resources"))[-1]["items"] == "3"
+    assert resources["items"][0]["cpu_percent"] is None, "there was no worker"
+    (row,) = (await _table(place, "resources"))[-1:]
+    assert (row["items"], float(row["cpu_percent"]) > 4) == ("3", True)
+    assert int(row["memory_bytes"]) > 0
+    assert int(row["memory_peak_bytes"]) == 7 * 2**30
 
 
 async def test_what_is_asked_for_has_its_bounds(place: Place) -> None:

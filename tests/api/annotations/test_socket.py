@@ -66,6 +66,8 @@ async def test_an_operation_is_followed_to_its_end(place: Place) -> None:
             kind, data = await words.hear()
             assert kind in ("progress_update", "operation_completed"), data
             assert data["operation_id"] == number
+            assert (data["workers"], data["memory_bytes"] > 1_000_000) == (1, True)
+            assert data["cpu_percent"] >= 0
             percents.append(data["progress_percentage"])
         assert (data["succeeded"], data["total"], data["status"]) == (20, 20, "completed")
         assert percents == sorted(percents)

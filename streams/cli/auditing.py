@@ -29,7 +29,7 @@ def replayed(settings: Settings, job_id: str, at: int | None) -> JobDocument:
         mapper, stored = JobMapper(), EventRecorder(database).select_events(job_id, lte=at)
         job = Job.project(None, [mapper.to_domain_event(event) for event in stored])
     if job is None or job.updated_at is None:
-        raise audit.unknown_job(job_id)
+        raise JobNotFound.of(job_id)
     if at is not None and job.version != at:
         raise JobNotFound(f"job {job_id} has no version {at}; its latest is {job.version}")
     document: JobDocument = job_view(job, job.updated_at).model_dump(mode="json")  # type: ignore[assignment]  # the view's fields are the document's
@@ -49,7 +49,7 @@ def verified(settings: Settings, job_id: str) -> audit.Report:
         if not job_id:
             audit.verify_rules(database, audit.rule_heads(settings.data_dir, key), report)
         elif report.sound and not report.jobs:
-            raise audit.unknown_job(job_id)
+            raise JobNotFound.of(job_id)
         return report
 
 

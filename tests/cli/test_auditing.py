@@ -53,7 +53,7 @@ def test_an_unknown_job_is_not_called_whole(trail: Trail, run: Run) -> None:
     ended = run("audit", "verify", "job-7", "--data-dir", str(trail.folder), "--json")
 
     assert (ended.code, ended.out) == (2, "")
-    assert "the database has no job job-7; `countermand jobs` lists them" in ended.err
+    assert "there is no job job-7; `countermand jobs` lists them" in ended.err
 
 
 def test_a_job_that_is_gone_is_told_when_it_is_asked_for(trail: Trail, run: Run) -> None:

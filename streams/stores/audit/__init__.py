@@ -18,7 +18,6 @@ from streams.stores.audit.key import AuditKey
 from streams.stores.audit.reconcile import known_heads, open_heads, reconcile
 from streams.stores.audit.rules import RuleSigner, rule_heads, verify_rules
 from streams.stores.audit.signer import Signer
-from streams.stores.audit.stored import unknown_job
 from streams.stores.audit.unsealing import unseal_archive
 from streams.stores.audit.verify import verify
 from streams.stores.chain import Head
@@ -37,7 +36,6 @@ __all__ = [
     "open_heads",
     "reconcile",
     "rule_heads",
-    "unknown_job",
     "unseal_archive",
     "verify",
     "verify_archive",

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from eventsourcing.persistence import StoredEvent
 from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, Table, exc, insert, select
 
-from domain.errors import WrongState
+from domain.errors import JobNotFound, WrongState
 from domain.events import JobEmptied, JobEvent
 from domain.jobs import JobMapper, stored_event
 from streams.stores import schema, sealing
@@ -29,7 +29,6 @@ from streams.stores.audit.findings import Kind, Report
 from streams.stores.audit.heads import HeadsFile
 from streams.stores.audit.key import AuditKey
 from streams.stores.audit.lines import MAX_LINE, Written, document_of, no_archive
-from streams.stores.audit.stored import unknown_job
 from streams.stores.audit.verify import SIGNING_SECONDS, verify
 from streams.stores.database import Database, sqlite_url
 from streams.stores.schema import (
@@ -160,7 +159,7 @@ def _version_at_rest(connection: Connection, job_id: str) -> int:
         .limit(1)
     ).one_or_none()
     if row is None:
-        raise unknown_job(job_id)
+        raise JobNotFound.of(job_id)
     _require_not_emptied(connection, job_id)
     event = _event(job_id, row)
     if not event.status.terminal:

@@ -14,16 +14,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from domain.errors import JobNotFound
 from streams.stores.chain import Head, stored_hash
 from streams.stores.schema import events
 
 BATCH = 1000
-
-
-def unknown_job(job_id: str) -> JobNotFound:
-    """To be raised when the database has none of that name."""
-    return JobNotFound(f"the database has no job {job_id}; `countermand jobs` lists them")
 
 
 class stored_bytes(FunctionElement[bytes]):  # noqa: N801 - an SQL function by its look

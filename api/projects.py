@@ -34,7 +34,7 @@ async def as_of_jobs(request: web.Request, permission: Permission) -> None:
         if name in request.match_info:
             held = (await _towards(request, request.match_info[name])).permissions
             if held.isdisjoint({Permission.VIEW, permission}):
-                raise _no_job(request.match_info[name])
+                raise JobNotFound.of(request.match_info[name])
             allowed &= held
     request[IDENTITY] = replace(identity, caller=replace(who, permissions=allowed))
 
@@ -84,7 +84,7 @@ async def _check_sources(request: web.Request, spec: JobSpec) -> None:
             )
     plan = spec.options.plan
     if plan is not None and not await _is_seen(request, plan.job_id):
-        raise _no_job(plan.job_id)
+        raise JobNotFound.of(plan.job_id)
 
 
 async def _is_seen(request: web.Request, job_id: str) -> bool:
@@ -99,7 +99,3 @@ async def _towards(request: web.Request, job_id: str) -> Caller:
     who = caller(request)
     job = await edge(request).queries.job(who.tenant, job_id)
     return who.of(projects_of(job.spec.tags))
-
-
-def _no_job(job_id: str) -> JobNotFound:
-    return JobNotFound(f"there is no job {job_id}; `countermand jobs` lists them")

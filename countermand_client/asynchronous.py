@@ -28,7 +28,7 @@ from countermand_client.models import (
     Operation,
     Plan,
 )
-from countermand_client.patience import Patience
+from countermand_client.patience import Patience, Waits
 from countermand_client.sse import EventParser, ServerEvent
 
 M = TypeVar("M", bound=Model)
@@ -228,7 +228,7 @@ class AsyncClient:
             lost: ClientError | None = None
             heard = False
             try:
-                async with aclosing(self._connection(job_id, last)) as events:
+                async with aclosing(self._connection(job_id, last, waits)) as events:
                     async for event in events:
                         if event is None:
                             return
@@ -259,7 +259,9 @@ class AsyncClient:
                 f"job {job_id} is not at rest after {timeout:g} s; wait again, or cancel it"
             ) from error
 
-    async def _connection(self, job_id: str, last: str) -> AsyncGenerator[ServerEvent | None, None]:
+    async def _connection(
+        self, job_id: str, last: str, waits: Waits
+    ) -> AsyncGenerator[ServerEvent | None, None]:
         """The events of one connection; None at the end of all."""
         headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
         path = _path(job_id, "events")
@@ -268,6 +270,7 @@ class AsyncClient:
             if response.status == 204:
                 yield None
                 return
+            waits.opened()
             parser = EventParser()
             async for block in response.content.iter_any():
                 for event in parser.feed(block):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """Repetitions of one call, or of one stream since its last event; waits in seconds.
+    """Repetitions of one call, or of one stream while nobody sends it; waits in seconds.
 
     ``connect`` is how long a connection may take, ``answer`` how long an answer, ``silence``
     how long a stream may bring nothing (the server sends a sign of life every 15 s).
@@ -38,6 +38,15 @@ class Waits:
         """It went well for once: patience is whole again."""
         self._attempts = 0
         self._since: float | None = None
+        self._opened: float | None = None
+
+    def opened(self) -> None:
+        """The server sends from now on, if it has anything to say.
+
+        A connection that has stood for longer than the longest wait was no failed attempt: of a
+        job that stands still nothing comes for hours.
+        """
+        self._opened = self._clock()
 
     def next(self, retry_after: float | None = None) -> float | None:
         """Seconds to wait after a failure; None when it is time to give up.
@@ -46,6 +55,9 @@ class Waits:
         doubles, so that many clients do not come back at once.
         """
         now, patience = self._clock(), self._patience
+        if self._opened is not None and now - self._opened > patience.longest:
+            self.start_over()
+        self._opened = None
         self._since = now if self._since is None else self._since
         self._attempts += 1
         window = min(patience.longest, patience.first * 2.0 ** (self._attempts - 1))

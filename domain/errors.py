@@ -47,7 +47,7 @@ Each carries a stable ``code``; its message says what is wrong and what to do.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class CountermandError(Exception):
@@ -107,6 +107,11 @@ class JobNotFound(CommandRefused):
     """There is no such job for this tenant."""
 
     code = "job_not_found"
+
+    @classmethod
+    def of(cls, job_id: str) -> Self:
+        """A job of others must be told in the very words of one that never was."""
+        return cls(f"there is no job {job_id}; `countermand jobs` lists them")
 
 
 class RecordNotFound(CommandRefused):

@@ -150,7 +150,7 @@ class Jobs(Application[str]):
         try:
             job = self._read(job_id, version)
         except AggregateNotFoundError:
-            raise JobNotFound(f"there is no job {job_id}; `countermand jobs` lists them") from None
+            raise JobNotFound.of(job_id) from None
         if version is not None and job.version != version:
             raise JobNotFound(f"job {job_id} has no version {version}; its latest is {job.version}")
         return job

@@ -120,7 +120,11 @@ class Calls:
                 self._busy.discard(process)
             self._idle[operation.kind].append(process)
             return returned
-        return Failed("worker_died", f"its process died {MAX_STARTS} times while it worked it")
+        return Failed(
+            "worker_died",
+            f"its process died {MAX_STARTS} times while it worked it; mend what ends it (an exit, "
+            "a fault in native code, memory), then retry",
+        )
 
     async def _process(self, operation: Operation) -> _Process:
         idle = self._idle.setdefault(operation.kind, [])

@@ -128,7 +128,7 @@ class Decider:
             self._begin(connection, job, command, stamp)
             return
         if job.version == 0 or job.tenant != command.tenant:
-            raise JobNotFound(f"there is no job {job.id}; `countermand jobs` lists them")
+            raise JobNotFound.of(job.id)
         if isinstance(command, EditItems):
             self._edit(connection, job, command, stamp)
         elif isinstance(command, PauseJob | CancelJob):

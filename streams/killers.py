@@ -73,7 +73,11 @@ def _give_way(connection: Connection, killer: Overdue, sequence: int) -> list[Ou
 def _died(killer: Overdue) -> Failed:
     times = "once" if killer.starts == 1 else f"{killer.starts} times"
     doing = "committed the job" if killer.cause is Cause.COMMIT else "worked this item"
-    return Failed("worker_died", f"the worker died {times} while it {doing}")
+    again = "undo again" if killer.cause.undoing else "retry"
+    return Failed(
+        "worker_died",
+        f"the worker died {times} while it {doing}; its log says of what: mend that, then {again}",
+    )
 
 
 def _ledger(

@@ -66,7 +66,7 @@ class Queries:
         known = max(after - 1, 0)
         found = await self._database.aside(partial(self._events, job_id, known, limit + 1))
         if found and found[0].tenant != tenant:
-            raise _not_found(job_id)
+            raise JobNotFound.of(job_id)
         if not found:
             await self.job(tenant, job_id)
         return [event for event in found if event.originator_version > after][:limit]
@@ -303,7 +303,7 @@ class Queries:
     def _load(self, tenant: str, job_id: str, version: int | None) -> Job:
         job = self._jobs.load(job_id, version=version)
         if job.tenant != tenant:
-            raise _not_found(job_id)
+            raise JobNotFound.of(job_id)
         return job
 
     def _events(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
@@ -354,7 +354,3 @@ def _no_record(table: str, record_id: int) -> RecordNotFound:
     return RecordNotFound(
         f"there was never a record {record_id} in {table}; check the table and the id"
     )
-
-
-def _not_found(job_id: str) -> JobNotFound:
-    return JobNotFound(f"there is no job {job_id}; `countermand jobs` lists them")

@@ -136,7 +136,7 @@ def verify(
       countermand audit verify 0192f7a1-... --data-dir /var/lib/countermand --json
       countermand audit verify --archive job.ndjson
     """
-    from streams.cli.auditing import document, summary, verified, verified_archive
+    from streams.cli.auditing import document, summary, told, verified, verified_archive
     from streams.settings import load
 
     settings = load(data_dir=data_dir, database=database)
@@ -150,7 +150,7 @@ def verify(
         emit(document(report))
     else:
         for finding in report.findings:
-            print(f"{finding.kind}: {finding.message}")
+            print(told(finding))
         say(summary(report))
     if not report.sound:
         raise typer.Exit(exits.FAILED)

@@ -10,7 +10,7 @@ from domain.job import Job
 from domain.jobs import JobMapper
 from domain.views import job_view
 from streams.cli.documents import JobDocument
-from streams.cli.output import whole_file
+from streams.cli.output import plain, whole_file
 from streams.cli.storage import existing
 from streams.settings import Settings
 from streams.stores import audit, migrate
@@ -29,7 +29,7 @@ def replayed(settings: Settings, job_id: str, at: int | None) -> JobDocument:
         mapper, stored = JobMapper(), EventRecorder(database).select_events(job_id, lte=at)
         job = Job.project(None, [mapper.to_domain_event(event) for event in stored])
     if job is None or job.updated_at is None:
-        raise JobNotFound(f"the database has no job {job_id}; `countermand jobs` lists them")
+        raise JobNotFound.of(job_id)
     if at is not None and job.version != at:
         raise JobNotFound(f"job {job_id} has no version {at}; its latest is {job.version}")
     document: JobDocument = job_view(job, job.updated_at).model_dump(mode="json")  # type: ignore[assignment]  # the view's fields are the document's
@@ -37,7 +37,10 @@ def replayed(settings: Settings, job_id: str, at: int | None) -> JobDocument:
 
 
 def verified(settings: Settings, job_id: str) -> audit.Report:
-    """What verification finds, of one job, or of all and of the rules by which jobs are kept."""
+    """What verification finds, of one job, or of all and of the rules by which jobs are kept.
+
+    Raises JobNotFound for a job of which there is nothing to look at, nor ever was.
+    """
     with existing(settings) as database:
         migrate.check(database)
         key = audit.AuditKey.load(settings.data_dir / keys.FILE_NAME)
@@ -45,6 +48,8 @@ def verified(settings: Settings, job_id: str) -> audit.Report:
         report = audit.verify(database, heads, job_id=job_id or None)
         if not job_id:
             audit.verify_rules(database, audit.rule_heads(settings.data_dir, key), report)
+        elif report.sound and not report.jobs:
+            raise JobNotFound.of(job_id)
         return report
 
 
@@ -77,6 +82,15 @@ def verified_archive(settings: Settings, path: Path) -> tuple[audit.Report, bool
             return audit.verify_archive(file, key), key is not None
     except OSError as error:
         raise InvalidCommand(f"cannot read {path} ({error.strerror})") from None
+
+
+def told(finding: audit.Finding) -> str:
+    """A finding as a line, with its place; what is stored may be anything by now."""
+    place = [f"job {finding.job_id}"] if finding.job_id else []
+    if finding.version is not None:
+        place.append(f"version {finding.version}")
+    parts = (finding.kind.value, ", ".join(place), finding.message)
+    return plain(": ".join(part for part in parts if part))
 
 
 def summary(report: audit.Report) -> str:

@@ -218,7 +218,7 @@ class Client:
         while True:
             error: Problem | Unreachable | None = None
             try:
-                async for event in self._stream(job_id, last):
+                async for event in self._stream(job_id, last, lost):
                     lost.found()
                     last = event.id or last
                     yield event
@@ -232,7 +232,7 @@ class Client:
                 error = problem
             await lost.wait(error)
 
-    async def _stream(self, job_id: str, last: str) -> AsyncIterator[ServerEvent]:
+    async def _stream(self, job_id: str, last: str, lost: _Lost) -> AsyncIterator[ServerEvent]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
@@ -241,6 +241,7 @@ class Client:
         async with self._request("GET", path, (), headers=headers, timeout=timeout) as response:
             if response.status == 204:
                 raise _Settled
+            lost.opened()
             parser = EventParser()
             async for block in response.content.iter_any():
                 for event in parser.feed(block):
@@ -283,20 +284,29 @@ class _Settled(Exception):
 
 
 class _Lost:
-    """Counts how long an event stream has brought nothing."""
+    """Counts how long nobody sends an event stream."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
         self._delay = 0.0
         self._since: float | None = None
+        self._opened: float | None = None
+
+    def opened(self) -> None:
+        """The server sends from now on, if it has anything to say."""
+        self._opened = asyncio.get_running_loop().time()
 
     def found(self) -> None:
-        """An event came: patience is whole again, and the next try is at once."""
+        """Somebody was there: patience is whole again, and the next try is at once."""
         self._delay, self._since = 0.0, None
 
     async def wait(self, error: Exception | None) -> None:
         """Sleep before the next try; raises ``error`` when patience has run out."""
         now = asyncio.get_running_loop().time()
+        if self._opened is not None and now - self._opened > self._patience.longest:
+            # Of a job that stands still nothing comes for hours; but somebody was there.
+            self.found()
+        self._opened = None
         self._since = self._since or now
         if error is not None and now - self._since > self._patience.give_up:
             raise error

@@ -17,6 +17,10 @@ def letters(*, broker: Broker = None, as_json: AsJson = False) -> None:
     """List dead letters by code and topic, the most first, each with its latest cause.
 
     Letters stay for as long as their topic keeps them: what was sent again is still listed.
+
+    \b
+    Example:
+      countermand topics letters --json
     """
     import asyncio
 

@@ -98,6 +98,10 @@ def coordinator(
     They share the partitions of the commands topic. One of them at a time also
     publishes events, keeps the list of jobs, and finds what was lost. Each signs
     what all of them commit, for `countermand audit verify`.
+
+    \b
+    Example:
+      countermand coordinator --instance coordinator-1 --data-dir ./heads-1
     """
     _run(
         Role.COORDINATOR,

@@ -58,6 +58,10 @@ def check(*, broker: Broker = None, as_json: AsJson = False) -> None:
     """Look whether all topics are there, with the same number of partitions.
 
     Exit code 1 when something is wrong; what is said names the command that mends it.
+
+    \b
+    Example:
+      countermand topics check --broker kafka://127.0.0.1:9092
     """
     from streams.transport.kafka import admin
 
@@ -85,6 +89,10 @@ def grow(
 
     Jobs may run meanwhile: where a message goes is no part of what is true. The
     processes see the new partitions within half a minute and share them out.
+
+    \b
+    Example:
+      countermand topics grow --partitions 24
     """
     from streams.transport.kafka import admin
 

@@ -85,6 +85,8 @@ class Contract:
     """Events of a stream after which its connection is cut, without a good-bye."""
     outage: int = 0
     """Streams that are answered with 503 first."""
+    cuts: int = 0
+    """Streams that are cut first, before they have brought anything."""
     after_stream: Callable[[], None] = lambda: None
     requests: list[tuple[str, str]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
@@ -182,6 +184,10 @@ async def _stream(request: web.Request, contract: Contract, last: int) -> web.St
     answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await answer.prepare(request)
     await answer.write(b"retry: 1000\n\n: still here\n\n")
+    if contract.cuts > 0 and request.transport is not None:
+        contract.cuts -= 1
+        request.transport.close()
+        return answer
     for sent, stored in enumerate(left):
         if sent == contract.drop_after and request.transport is not None:
             request.transport.close()

@@ -50,6 +50,14 @@ async def test_patience_ends() -> None:
             await _versions(client)
 
 
+async def test_patience_is_whole_again_when_a_connection_has_stood(contract: Contract) -> None:
+    """A job may bring nothing for hours, and the server may end more than once meanwhile."""
+    contract.events, contract.cuts = [FINISHED], 5
+
+    async with Client(contract.url, Patience(first=0.0, longest=0.0, give_up=0.0)) as client:
+        assert await _versions(client) == ["5"]
+
+
 async def test_an_unknown_job_is_not_waited_for(contract: Contract) -> None:
     contract.problem = {"status": 404, "title": "Not Found", "detail": "there is no job job-1"}
 

@@ -19,7 +19,7 @@ from countermand_client import (
 )
 from countermand_client.patience import Waits
 
-PATIENCE = Patience(attempts=4, first=0.001, longest=0.002, give_up=5.0, silence=0.5)
+PATIENCE = Patience(attempts=4, first=0.001, longest=1.0, give_up=5.0, silence=0.5)
 JOB = {"job_id": "a", "operation": "o", "status": "running", "version": 3, "counts": {"total": 1}}
 AFTER, LONG_AFTER = {"Retry-After": "1"}, {"Retry-After": "3600"}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -134,6 +134,41 @@ async def test_a_stream_that_says_nothing_is_given_up() -> None:
             async for _ in client.stream("a"):
                 pass
     assert asked == PATIENCE.attempts
+
+
+async def test_a_stream_that_has_stood_is_no_failed_attempt() -> None:
+    """A job may bring nothing for hours, and the server may end more than once meanwhile."""
+    asked = 0
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        if asked > 5:
+            return web.Response(status=204)
+        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await stream.prepare(request)
+        assert request.transport is not None
+        request.transport.close()
+        return stream
+
+    patience = Patience(attempts=2, first=0.0, longest=0.0)
+    async with serving(events=events) as url, AsyncClient(url, patience=patience) as client:
+        assert [event async for event in client.stream("a")] == []
+    assert asked == 6
+
+
+def test_only_a_connection_that_has_stood_makes_patience_whole() -> None:
+    now = 0.0
+    waits = Waits(Patience(attempts=3, first=1, longest=3, give_up=10), lambda: now, lambda: 1.0)
+    assert waits.next() == 1
+    waits.opened()
+    now = 3.0
+    assert waits.next() == 2, "it went as soon as it had come"
+    waits.opened()
+    now = 6.5
+    assert waits.next() == 1
+    now = 60.0
+    assert waits.next() is None, "nobody has answered since"
 
 
 def test_waits_grow_and_end() -> None:

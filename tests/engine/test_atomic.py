@@ -294,8 +294,12 @@ async def test_a_commit_that_kills_its_workers_is_not_done_in_halves(stages: Sta
     await stages.mend()
     job = await stages.job(job_id)
     assert (job.status, job.counts.failed) == (JobStatus.FAILED, 10)
-    codes = {view.error.code for view in await views(stages, job_id) if view.error}
-    assert codes == {"worker_died"}
+    (told,) = {view.error for view in await views(stages, job_id) if view.error}
+    assert (told.code, told.message) == (
+        "worker_died",
+        "the worker died 3 times while it committed the job; its log says of what: mend that, then "
+        "retry",
+    )
     assert await stages.rows("SELECT sum(amount) FROM stock") == [(10,)]
 
 

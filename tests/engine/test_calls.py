@@ -32,6 +32,7 @@ async def test_who_takes_its_process_down_takes_no_other_item_along(desk: Desk) 
     assert (job.counts.succeeded, job.counts.failed) == (4, 1)
     (group,) = await desk.engine.queries.errors("local", job_id)
     assert (group.code, group.samples[0]["item"]) == ("worker_died", 2)
+    assert "mend what ends it" in group.signature
 
 
 async def test_a_process_that_hangs_is_replaced(desk: Desk) -> None:

@@ -159,7 +159,7 @@ def _version_at_rest(connection: Connection, job_id: str) -> int:
         .limit(1)
     ).one_or_none()
     if row is None:
-        raise JobNotFound(f"the database has no job {job_id}; `countermand jobs` lists them")
+        raise JobNotFound.of(job_id)
     _require_not_emptied(connection, job_id)
     event = _event(job_id, row)
     if not event.status.terminal:

@@ -196,6 +196,10 @@ def test_an_undo_is_looked_at_before_it_is_done_and_the_past_stays(dashboard: Da
         expect(page.locator(".job-head .facts")).to_contain_text("conflict1")
         page.get_by_role("link", name="Audit").click()
         expect(page.locator("table.plain")).to_contain_text("wrong file")
+        page.get_by_role("button", name="Verify").click()
+        expect(page.locator("main [role=status]")).to_contain_text("sound")
+        head = dashboard.client.ask("GET", f"/api/v1/jobs/{job}/hashes")["items"][-1]
+        expect(page.locator("table.plain tbody tr").first).to_contain_text(head["hash"][:12])
         slider = page.get_by_label("Version of the job")
         slider.focus()
         page.keyboard.press("Home")

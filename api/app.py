@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from api import (
     attempts,
+    audits,
     batches,
     compensations,
     contract,
@@ -96,6 +97,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_JOB}/adjust", jobs.adjust, _SUBMIT),
     Route("POST", f"{_JOB}/edit", jobs.edit, _RUN),
     Route("GET", f"{_JOB}/events", events.events, _VIEW),
+    Route("GET", f"{_JOB}/hashes", audits.hashes, _VIEW),
+    Route("GET", f"{_JOB}/verification", audits.verify, _VIEW),
     Route("POST", f"{_JOB}/ticket", tickets.issue, _VIEW),
     Route("GET", EVENTS, events.all_events, _LISTED),
     Route("POST", f"{EVENTS}/ticket", tickets.issue_for_all, _LISTED),
@@ -182,6 +185,7 @@ def create_app(
         vitals=services.vitals,
         registry=services.registry,
         plans=services.plans,
+        trail=services.trail,
         retention=services.retention,
         webhooks=services.webhooks,
         annotations=services.annotations,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from api.admission import Streams
+from api.audit_ports import Trail
 from api.connections import Connections
 from api.limits import Limits
 from api.live_ports import Broadcasts, Hub, Tail
@@ -37,6 +38,7 @@ class Services:
     vitals: Vitals
     registry: Registry
     plans: Plans
+    trail: Trail
     retention: Retention
     webhooks: Webhooks
     annotations: Platform
@@ -67,6 +69,7 @@ class Edge(Basics):
     situation: Situation
     registry: Registry
     plans: Plans
+    trail: Trail
     retention: Retention
     webhooks: Webhooks
     annotations: Platform

@@ -94,6 +94,7 @@ def _edge(engine: Engine, role: Role, settings: Settings, limits: Limits) -> web
         vitals=engine.vitals,
         registry=engine.registry,
         plans=engine.plans,
+        trail=engine.trail,
         retention=engine.retention,
         webhooks=webhooks_of(settings, engine),
         annotations=engine.annotations,

@@ -87,9 +87,8 @@ async def file(request: web.Request) -> web.Response:
 
 
 def _preloads(found: Iterable[str]) -> Iterator[str]:
-    """Of all modules of ours; what is vendored comes with the page that needs it."""
     for path in found:
-        if path.endswith(".js") and not path.startswith("vendor/"):
+        if path.endswith(".js"):
             yield f'<link rel="modulepreload" href="{_HERE}/{path}">'
 
 

@@ -18,6 +18,7 @@ from domain.values import Unless, Value
 from domain.views import CountsView, JobSummary, JobView
 from domain.waiting import Waiting
 from streams.diffs import Change
+from streams.stores.audit import Kind as FindingKind
 
 Cursor = Annotated[str | None, Field(description="Where the next page begins; null at the end.")]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -240,6 +241,46 @@ class ChangedRecord(Value):
     record: int
     planned: int
     version: int | None
+
+
+class EventHash(Value):
+    """The hash of a stored event, in which that of the one before it is."""
+
+    version: int
+    hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Hashes(Value):
+    """The hashes of a job's events; ``next_after`` is null at the end."""
+
+    job_id: str
+    items: tuple[EventHash, ...]
+    next_after: int | None
+
+
+class AuditFinding(Value):
+    """What is wrong, in words; ``version`` is null where it is not about one event."""
+
+    kind: FindingKind
+    message: str
+    version: int | None
+
+
+class Verification(Value):
+    """What was looked at of a job, and what is wrong with it.
+
+    ``signed`` says whether the signed heads were at hand: without them a changed last event and a
+    missing tail are not found. ``more`` findings are counted and not told.
+    """
+
+    job_id: str
+    sound: bool
+    signed: bool
+    events: int
+    parts: int
+    outcomes: int
+    findings: tuple[AuditFinding, ...]
+    more: int
 
 
 class FoundPlan(Value):

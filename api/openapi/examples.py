@@ -144,6 +144,19 @@ def _of_items() -> Iterator[BaseModel]:
 
 
 def _of_undos() -> Iterator[BaseModel]:
+    yield answers.Hashes(
+        job_id=JOB, items=(answers.EventHash(version=1, hash=SHA256),), next_after=None
+    )
+    yield answers.Verification(
+        job_id=JOB,
+        sound=True,
+        signed=True,
+        events=5,
+        parts=1,
+        outcomes=1,
+        findings=(),
+        more=0,
+    )
     yield answers.FoundPlan(
         job_id=JOB,
         operation=OPERATION,

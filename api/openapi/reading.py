@@ -85,6 +85,20 @@ _JOBS: Mapping[tuple[str, str], Told] = {
         problems=NOT_SHOWN,
         ticket=True,
     ),
+    ("GET", f"{JOB}/hashes"): Told(
+        name="listHashes",
+        tag="Jobs",
+        parameters=(
+            query("after", "Behind this version.", whole(0, MAX_VERSION, 0)),
+            LIMIT,
+        ),
+        answers={200: Answer(about="A page.", model=answers.Hashes)},
+    ),
+    ("GET", f"{JOB}/verification"): Told(
+        name="verifyJob",
+        tag="Jobs",
+        answers={200: Answer(about="What was found.", model=answers.Verification)},
+    ),
     ("POST", f"{JOB}/ticket"): Told(
         name="issueTicket",
         tag="Jobs",

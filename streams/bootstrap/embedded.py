@@ -46,6 +46,7 @@ from streams.sweep import Sweep, undriven
 from streams.timers import Timers
 from streams.topology import StageName, all_topics
 from streams.tracing import Tracing
+from streams.trail import Trail
 from streams.transport.memory import MemoryBroker, memory_transport
 from streams.vitals import Vitals
 from streams.waking import Alarms
@@ -147,9 +148,11 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
         ]
         await stack.enter_async_context(background(loops))
         stack.callback(intake.close)
+        queries = Queries(base.database, base.jobs, base.registry)
         yield Engine(
             gateway=parts.gateway(base, send, waiting),
-            queries=Queries(base.database, base.jobs, base.registry),
+            queries=queries,
+            trail=Trail(base.database, queries, lambda: heads),
             hub=hub,
             tail=tail,
             broadcasts=Broadcasts(hub, base.clock),

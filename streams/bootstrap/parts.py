@@ -53,6 +53,7 @@ from streams.sweep import Look
 from streams.systems.annotations import Platform
 from streams.tail import LogTail
 from streams.tracing import Tracing
+from streams.trail import Trail
 from streams.vitals import Vitals
 from streams.waking import Wake
 from streams.worker import Worker, WorkerSettings
@@ -80,6 +81,7 @@ class Engine:
     database: Database
     vitals: Vitals
     tracing: Tracing
+    trail: Trail
 
     @property
     def plans(self) -> Plans:

@@ -54,6 +54,7 @@ from streams.sweep import Sweep
 from streams.timers import Timers
 from streams.topology import StageName, all_topics
 from streams.tracing import Tracing
+from streams.trail import Trail
 from streams.transport.kafka import admin
 from streams.vitals import Vitals
 from streams.waking import Alarms
@@ -114,9 +115,11 @@ async def api(
         }
         heard = listening(base.settings.database_address, channels)
         async with _running(base, [app], vitals, [reader.run(), tail.run()], heard):
+            queries = Queries(base.database, base.jobs, base.registry)
             yield Engine(
                 gateway=parts.gateway(base, send, waiting),
-                queries=Queries(base.database, base.jobs, base.registry),
+                queries=queries,
+                trail=Trail(base.database, queries, partial(audit.known_heads, settings.data_dir)),
                 hub=hub,
                 tail=tail,
                 broadcasts=spoken,

@@ -92,6 +92,7 @@ async def site_of(
         vitals=engine,
         registry=engine.registry,
         plans=engine,
+        trail=engine,
         retention=engine.rules_kept,
         webhooks=NoWebhooks(),
         annotations=NoPlatform(),

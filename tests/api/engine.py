@@ -40,6 +40,7 @@ from streams.previewing import Page as PreviewPage
 from streams.previewing import Preview, WantedUndo
 from streams.saying import NOTHING_MORE, More, Verb
 from streams.situation import LimitView
+from streams.stores.audit import Report
 from streams.stores.buckets import BucketRow
 from streams.stores.compensations import CompensationView
 from streams.stores.decisions import Decision
@@ -344,6 +345,16 @@ class MemoryEngine:
         job = self._known(tenant, job_id)
         job.check_undo()
         return Preview(job.version, job.undo_direction, exact=job.spec.operation in self.registry)
+
+    async def hashes(
+        self, tenant: str, job_id: str, after: int, limit: int
+    ) -> list[tuple[int, str]]:
+        events = self._known(tenant, job_id) and self.events_of[job_id]
+        return [(event.version, "0" * 64) for event in events if event.version > after][:limit]
+
+    async def verify(self, tenant: str, job_id: str) -> tuple[Report, bool]:
+        self._known(tenant, job_id)
+        return Report(jobs=1), True
 
     async def plan(self, tenant: str, job_id: str) -> PlanView:
         job = self._known(tenant, job_id)

@@ -191,6 +191,8 @@ WAYS: dict[tuple[str, str], list[dict[str, Any]]] = {
         _asked(headers=JSON),
         _asked(headers=JSON, query={"after": 1000}),
     ],
+    ("GET", "JOB/hashes"): [_asked(), _asked(query={"after": 1, "limit": 1})],
+    ("GET", "JOB/verification"): [_asked()],
     ("POST", "JOB/ticket"): [_asked()],
     ("GET", "/api/v1/events"): [
         _asked(headers=SSE),

@@ -60,6 +60,7 @@ class Shop:
             vitals=engine.vitals,
             registry=engine.registry,
             plans=engine.plans,
+            trail=engine.trail,
             retention=engine.retention,
             webhooks=webhooks_of(self._settings, engine),
             annotations=engine.annotations,

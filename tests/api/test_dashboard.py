@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from pathlib import Path
 from typing import Final
@@ -15,9 +14,8 @@ from tests.api.conftest import Site
 
 FOLDER: Final = Path(dashboard.__file__).parent / "site"
 SCRIPTS: Final = sorted(FOLDER.rglob("*.js"))
-OWN: Final = [file for file in SCRIPTS if file.parent.name != "vendor"]
-MOST: Final = 100_000
-"""As they are sent, packed."""
+MOST: Final = 150_000
+"""All of them as they stand, unpacked, with their comments."""
 _UNSAFE: Final = re.compile(
     r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc|"
     r"localStorage\.setItem\((?!KEPT)|console\."
@@ -71,8 +69,8 @@ async def test_files_are_kept_for_ever_and_others_are_not_there(site: Site) -> N
 
 
 def test_scripts_are_small_and_make_no_markup_of_texts() -> None:
-    assert sum(len(gzip.compress(file.read_bytes())) for file in SCRIPTS) < MOST
-    for file in OWN:
+    assert sum(file.stat().st_size for file in SCRIPTS) <= MOST
+    for file in SCRIPTS:
         text = file.read_text(encoding="utf-8")
         assert not _UNSAFE.search(text), file
         assert len(text.splitlines()) <= 400, file
@@ -80,9 +78,7 @@ def test_scripts_are_small_and_make_no_markup_of_texts() -> None:
 
 def test_scripts_are_all_asked_for_and_have_what_they_ask_for() -> None:
     named = {FOLDER / "app.js"}
-    vendor = FOLDER / "vendor"
-    assert {file.name for file in vendor.iterdir()} == {"LICENSE.uplot", "uplot.css", "uplot.js"}
-    for file in OWN:
+    for file in SCRIPTS:
         for address in _IMPORTED.findall(file.read_text(encoding="utf-8")):
             assert address.startswith("."), f"{file} asks for {address}"
             named.add((file.parent / address).resolve())

@@ -36,7 +36,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Ite
         "PYTHONPATH": all_plugins(folder / "plugins"),
         "COUNTERMAND_ACTORS": "proven",
         "COUNTERMAND_TOKEN_SECRET": SECRET,
-        "COUNTERMAND_APPROVAL_ABOVE": "20000",
+        "COUNTERMAND_APPROVAL_ABOVE": "2500",
         "COUNTERMAND_RATE_LIMIT": "",
     }
     data = folder / "data"

@@ -142,7 +142,9 @@ def test_a_plan_is_looked_at_and_applied(dashboard: Dashboard) -> None:
 
 
 def test_somebody_else_approves(dashboard: Dashboard) -> None:
-    job = dashboard.submit("stock.open", shelves(uuid.uuid4().hex[:6], 20_001))
+    job, other = (
+        dashboard.submit("stock.open", shelves(uuid.uuid4().hex[:6], 2_501)) for _ in range(2)
+    )
     with dashboard.page(f"#/jobs/{job}", known=["403 (Forbidden)"]) as page:
         expect(page.locator(STATUS)).to_have_text("awaiting approval")
         verb(page, "approve")
@@ -153,6 +155,14 @@ def test_somebody_else_approves(dashboard: Dashboard) -> None:
         page.get_by_label("Reason").fill("not today")
         page.get_by_role("dialog").get_by_role("button", name="reject").click()
         expect(page.locator(STATUS)).to_have_text("rejected")
+        page.goto(f"{dashboard.server.url}/#/jobs/{other}")
+        verb(page, "approve")
+        expect(page.locator("dialog .consequence")).to_have_text("Lets 2,501 items begin.")
+        page.get_by_label("Reason").fill("looked at")
+        page.get_by_role("dialog").get_by_role("button", name="approve").click()
+        expect(page.locator(STATUS)).to_have_text("completed")
+    (approved,) = [e for e in dashboard.client.events(other) if e["event"] == "job.approved"]
+    assert (approved["actor"], approved["reason"]) == ("anna", "looked at")
 
 
 def test_steps_of_a_batch_are_a_graph(dashboard: Dashboard) -> None:
@@ -196,6 +206,10 @@ def test_an_undo_is_looked_at_before_it_is_done_and_the_past_stays(dashboard: Da
         expect(page.locator(".job-head .facts")).to_contain_text("conflict1")
         page.get_by_role("link", name="Audit").click()
         expect(page.locator("table.plain")).to_contain_text("wrong file")
+        page.get_by_role("button", name="Verify").click()
+        expect(page.locator("main [role=status]")).to_contain_text("sound")
+        head = dashboard.client.ask("GET", f"/api/v1/jobs/{job}/hashes")["items"][-1]
+        expect(page.locator("table.plain tbody tr").first).to_contain_text(head["hash"][:12])
         slider = page.get_by_label("Version of the job")
         slider.focus()
         page.keyboard.press("Home")

@@ -13,6 +13,7 @@ import { signInPage } from "./pages/sign-in.js";
 const PAGES = {
   jobs: { words: "Jobs", load: () => import("./pages/jobs.js"), one: () => import("./pages/job.js"), permission: "view" },
   submit: { words: "Submit", load: () => import("./pages/submit.js"), permission: "submit" },
+  systems: { words: "Systems", load: () => import("./pages/systems.js"), permission: "participate" },
   operations: { words: "Operations", load: () => import("./pages/operations.js"), permission: "view" },
 };
 

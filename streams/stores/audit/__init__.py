@@ -18,6 +18,7 @@ from streams.stores.audit.key import AuditKey
 from streams.stores.audit.reconcile import known_heads, open_heads, reconcile
 from streams.stores.audit.rules import RuleSigner, rule_heads, verify_rules
 from streams.stores.audit.signer import Signer
+from streams.stores.audit.stored import rows_behind
 from streams.stores.audit.unsealing import unseal_archive
 from streams.stores.audit.verify import verify
 from streams.stores.chain import Head
@@ -35,6 +36,7 @@ __all__ = [
     "known_heads",
     "open_heads",
     "reconcile",
+    "rows_behind",
     "rule_heads",
     "unseal_archive",
     "verify",

@@ -108,6 +108,12 @@ def rows_by_job(connection: Connection, job_id: str | None) -> Iterator[StoredRo
     return _rows(connection, statement if job_id is None else statement.where(_of(job_id)))
 
 
+def rows_behind(connection: Connection, job_id: str, version: int) -> Iterator[StoredRow]:
+    """The rows of a job behind a version, in order."""
+    behind = _ROWS.where(_of(job_id), events.c.version > version)
+    return _rows(connection, behind.order_by(events.c.version))
+
+
 def rows_after(connection: Connection, number: int) -> Iterator[StoredRow]:
     """The rows with a larger id, in the order of their commits."""
     return _rows(connection, _ROWS.where(events.c.id > number).order_by(events.c.id))

@@ -2,7 +2,7 @@
 
 import { API, get } from "../parts/api.js";
 import { button, fill, h, table } from "../parts/dom.js";
-import { moment, number } from "../parts/format.js";
+import { count, moment, number } from "../parts/format.js";
 import { failed } from "../parts/notices.js";
 import { address } from "../parts/route.js";
 import { chip, link } from "../parts/shown.js";
@@ -11,24 +11,39 @@ const PAGE = 100;
 
 export function auditTab(place, view) {
   let after = null;
-  const list = h("section", { class: "panel" });
-  fill(place, list);
+  const list = h("section", { class: "panel" }), found = h("div", { role: "status" });
+  const check = button("Verify", async () => {
+    check.disabled = true;
+    fill(found, "Every stored byte of the job is being read…");
+    try { fill(found, verdict(await get(`${API}/jobs/${view.job().job_id}/verification`, {}, { signal: view.signal }))); } catch (error) { fill(found); failed(error); }
+    check.disabled = false;
+  });
+  fill(place, h("section", { class: "panel" }, h("div", { class: "row" }, h("h2", {}, "Is all of it as it was written?"), h("span", { class: "grow" }), check), found), list);
 
   async function update() {
     const job = view.job(), from = after ?? Math.max(0, job.version - PAGE);
-    const { items } = await get(`${API}/jobs/${job.job_id}/events`, { after: from, limit: PAGE }, { signal: view.signal });
+    const [{ items }, chain] = await Promise.all(["events", "hashes"].map((what) => get(`${API}/jobs/${job.job_id}/${what}`, { after: from, limit: PAGE }, { signal: view.signal })));
+    const hashes = new Map(chain.items.map(({ version, hash }) => [version, hash]));
     const seen = items.filter(({ version }) => version <= job.version).reverse();
     const go = (to) => () => { after = to; update().catch(failed); };
     fill(list, h("h2", {}, "Audit trail"),
-      h("p", { class: "quiet" }, "Each event is chained to the one before it by its hash; countermand audit verify checks the whole chain with its signatures."),
-      table("Audit trail", ["Version", "When", "Event", "Actor", "Status", "Said"], seen.map((each) => [
+      h("p", { class: "quiet" }, "Each event is chained to the one before it by its hash, and the last one is signed."),
+      table("Audit trail", ["Version", "When", "Event", "Actor", "Status", "Said", "Hash"], seen.map((each) => [
         link(address(["jobs", job.job_id], { at: each.version }), number(each.version), { title: "The job at this version" }),
-        moment(each.at), h("code", {}, each.event), h("bdi", {}, each.actor), chip(each.status), h("bdi", {}, saidIn(each))])),
+        moment(each.at), h("code", {}, each.event), h("bdi", {}, each.actor), chip(each.status), h("bdi", {}, saidIn(each)), h("code", { title: hashes.get(each.version) ?? "" }, (hashes.get(each.version) ?? "").slice(0, 12))])),
       h("div", { class: "row end" },
         from > 0 ? button("Earlier", go(Math.max(0, from - PAGE))) : null,
         from + PAGE < job.version ? button("Later", go(from + PAGE + PAGE >= job.version ? null : from + PAGE)) : null));
   }
   return { update };
+}
+
+/** What verification has found, in words. */
+function verdict(said) {
+  const looked = `${count(said.events, "event")}, ${count(said.parts, "part")} of what was sent and ${count(said.outcomes, "outcome")} were read.`;
+  return [h("p", {}, h("span", { class: `chip ${said.sound ? "good" : "bad"}` }, said.sound ? "sound" : count(said.findings.length + said.more, "finding")), ` ${looked}`),
+    said.signed ? null : h("p", { class: "bad-words" }, "The signatures are kept by another process, and were not looked at: countermand audit verify does, there."),
+    said.findings.length ? table("Findings", ["Kind", "Version", "What"], said.findings.map((each) => [h("code", {}, each.kind), number(each.version), h("bdi", {}, each.message)])) : null];
 }
 
 /** What an event says beside its figures, in a line. Pure. */

@@ -3,10 +3,8 @@
 import { API, get } from "../parts/api.js";
 import { fill, h } from "../parts/dom.js";
 import { milliseconds, rate } from "../parts/format.js";
-import uPlot from "../vendor/uplot.js";
-import { palette } from "./heatmap.js";
+import { plot } from "../parts/plot.js";
 
-const HIGH = 170;
 const BINS = 240;
 
 export function charts(job) {
@@ -14,43 +12,31 @@ export function charts(job) {
   const drawn = h("div", { class: "two" },
     h("section", { class: "panel" }, h("h2", {}, "Throughput"), through),
     h("section", { class: "panel" }, h("h2", {}, "Latency of chunks"), late));
-  const plots = new Map(), known = new Map();
-
-  const again = () => known.forEach(([data, words], place) => plot(place, data, words, true));
-  addEventListener("themechange", again);
-  const resized = new ResizeObserver(() => plots.forEach((each, place) => { if (each.width !== place.clientWidth) each.setSize({ width: place.clientWidth, height: HIGH }); }));
+  const known = new Map();
+  let wide = 0;
+  const resized = new ResizeObserver(() => {
+    if (wide === drawn.clientWidth) return;
+    wide = drawn.clientWidth;
+    known.forEach(([data, said], place) => draw(place, data, said));
+  });
   resized.observe(drawn);
 
-  function plot(place, data, said, fresh = false) {
+  function draw(place, data, said) {
     known.set(place, [data, said]);
     place.setAttribute("aria-label", said.summary);
-    if (data[0].length < 2) { fill(place, h("p", { class: "quiet" }, "Too little has happened yet.")); plots.get(place)?.destroy(); plots.delete(place); return; }
-    if (plots.has(place) && !fresh) { plots.get(place).setData(data); return; }
-    plots.get(place)?.destroy();
-    fill(place);
-    const colours = palette(place);
-    const axis = { stroke: colours.soft, grid: { stroke: colours.line, width: 1 }, ticks: { stroke: colours.line, width: 1 } };
-    plots.set(place, new uPlot({
-      width: place.clientWidth || 400, height: HIGH, legend: { show: false }, cursor: { y: false },
-      axes: [axis, { ...axis, size: 64, values: (_, values) => values.map(said.format) }],
-      scales: { y: { range: (_, low, high) => [0, high || 1] } },
-      series: [{}, { stroke: colours.busy, width: 1.5, points: { show: data[0].length < 40, size: 4 } }],
-    }, data, place));
+    if (data[0].length < 2) fill(place, h("p", { class: "quiet" }, "Too little has happened yet."));
+    else plot(place, data, said.format);
   }
 
   async function update(history, signal) {
     const { items } = await get(`${API}/jobs/${job}/progress`, { points: BINS }, { signal });
     const rates = ratesOf(items);
-    plot(through, rates, { format: rate, summary: summaryOf("Throughput", rates[1], rate) });
+    draw(through, rates, { format: rate, summary: summaryOf("Throughput", rates[1], rate) });
     const late_ = binned(history.latencies, BINS);
-    plot(late, late_, { format: milliseconds, summary: summaryOf("Latency of chunks", late_[1], milliseconds) });
+    draw(late, late_, { format: milliseconds, summary: summaryOf("Latency of chunks", late_[1], milliseconds) });
   }
 
-  return { drawn, update, close: () => {
-    removeEventListener("themechange", again);
-    resized.disconnect();
-    plots.forEach((each) => each.destroy());
-  } };
+  return { drawn, update, close: () => resized.disconnect() };
 }
 
 /** Items settled a second, between moments at least a second apart. Pure. */

@@ -13,9 +13,11 @@ export function travelBar(view) {
   const drawn = h("div", { class: "travel" }, h("span", {}, "Time travel"), slider, words, back);
 
   function moved() {
-    tell(Number(slider.value), "");
+    // What comes in meanwhile puts the slider back to now; where one wanted to go stays.
+    const wanted = Number(slider.value);
+    tell(wanted, "");
     clearTimeout(timer);
-    timer = setTimeout(() => go(Number(slider.value) >= latest ? null : Number(slider.value)), PAUSE);
+    timer = setTimeout(() => { timer = 0; go(wanted >= latest ? null : wanted); }, PAUSE);
   }
 
   function go(version) {
@@ -31,7 +33,7 @@ export function travelBar(view) {
   function update(job, newest) {
     latest = Math.max(newest, job.version);
     slider.max = String(latest);
-    if (document.activeElement !== slider || !view.at()) slider.value = String(job.version);
+    if (!timer && (document.activeElement !== slider || !view.at())) slider.value = String(job.version);
     back.hidden = !view.at();
     drawn.classList.toggle("past", Boolean(view.at()));
     tell(job.version, job.updated_at);

@@ -4,6 +4,7 @@ import { API, post } from "../parts/api.js";
 import { capital, consequence } from "../parts/consequences.js";
 import { button, h, labelled } from "../parts/dom.js";
 import { confirm } from "../parts/dialog.js";
+import { count } from "../parts/format.js";
 import { notice } from "../parts/notices.js";
 import { address } from "../parts/route.js";
 import { may } from "../parts/session.js";
@@ -50,10 +51,10 @@ function adjust(job, changed) {
   const first = field("Priority, 0 to 10, 10 first", job.priority, { max: "10" });
   const read = (label) => label.querySelector("input").value;
   return confirm({
-    title: "Adjust this job", verb: "adjust", reason: false, about: h("p", {}, "Obeyed within two seconds, by all workers together."),
+    title: "Adjust this job", verb: "adjust", about: h("p", { class: "consequence" }, `Changes how the ${count(job.counts.pending, "pending item")} will be worked: obeyed within two seconds, by all workers together; what is settled stays.`),
     more: [speed, calls, first],
-    act: async () => {
-      const wanted = { priority: Number(read(first)) }, lift = [];
+    act: async (reason) => {
+      const wanted = { reason, priority: Number(read(first)) }, lift = [];
       for (const [name, label] of [["rate", speed], ["concurrency", calls]]) {
         if (read(label)) wanted[name] = Number(read(label));
         else if (job.caps[name] !== null) lift.push(name);

@@ -67,7 +67,7 @@ export function choice(options, value, change, props = {}) {
 /** A table that may be wider than the page; rows are lists of cells. */
 export function table(caption, heads, rows, empty = "There is none.") {
   if (!rows.length) return h("p", { class: "quiet" }, empty);
-  const head = heads.map((words) => h("th", { scope: "col" }, words));
+  const head = heads.map((words) => h("th", { scope: "col" }, words || h("span", { class: "away" }, "Actions")));
   const body = rows.map((cells) => h("tr", {}, cells.map((cell) => h("td", {}, cell))));
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
     h("table", { class: "plain" }, h("caption", { class: "away" }, caption),

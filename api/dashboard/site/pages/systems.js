@@ -1,0 +1,47 @@
+// Systems: what each can do; one that has a place of its own is shown with it.
+
+import { API, get } from "../parts/api.js";
+import { fill, h, table } from "../parts/dom.js";
+import { failed } from "../parts/notices.js";
+import { address, single } from "../parts/route.js";
+import { may } from "../parts/session.js";
+import { link } from "../parts/shown.js";
+import { annotations } from "../systems/annotations.js";
+
+/** Systems with a place of their own, and what it takes to see it. */
+const PLACES = { annotations: { permission: "participate", show: annotations } };
+
+export function show(place, { parts, parameters }) {
+  const giveUp = new AbortController();
+  let name = parts[1] ?? "", close = () => {}, project = "";
+  const tabs = h("nav", { class: "tabs", "aria-label": "Systems" }), own = h("div", { class: "stack" }), can = h("section", { class: "panel" });
+  document.title = `${name || "Systems"} - Countermand`;
+  fill(place, h("h1", {}, "Systems"), tabs, own, can);
+  get(`${API}/operations`, {}, { signal: giveUp.signal }).then(({ items }) => {
+    const systems = [...new Set([...Object.keys(PLACES).filter(open), ...items.map(({ system }) => system)])];
+    name ||= systems[0];
+    fill(tabs, systems.map((each) => link(address(["systems", each]), each, { "aria-current": each === name ? "page" : null })));
+    fill(can, h("h2", {}, "What it can do"), table(`Operations of ${name}`, ["Operation", "About", "Undo", ""], items.filter(({ system }) => system === name).map((each) => [
+      h("code", {}, each.kind), h("bdi", {}, each.description.split("\n")[0]), each.reversible,
+      may("submit") ? link(address(["submit"], { operation: each.kind }), "Submit", { "aria-label": `Submit ${each.kind}` }) : ""]), "No operation of this system is installed."));
+    showOwn();
+  }).catch(failed);
+  place.addEventListener("moved", moved);
+
+  function open(each) {
+    return may(PLACES[each].permission);
+  }
+
+  function showOwn() {
+    close();
+    project = single(parameters, "project");
+    close = PLACES[name] && open(name) ? PLACES[name].show(own, project) : () => {};
+  }
+
+  function moved({ detail }) {
+    parameters = detail.parameters;
+    if (single(parameters, "project") !== project) showOwn();
+  }
+
+  return () => { giveUp.abort(); close(); place.removeEventListener("moved", moved); };
+}

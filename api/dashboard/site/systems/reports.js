@@ -1,0 +1,52 @@
+// The reports of a project: as tables, and as CSV for a spreadsheet.
+
+import { API, ask, asked, get } from "../parts/api.js";
+import { button, choice, facts, fill, h, labelled, save, table } from "../parts/dom.js";
+import { moment, number } from "../parts/format.js";
+import { failed } from "../parts/notices.js";
+import { spoken } from "../parts/words.js";
+
+const NAMES = ["summary", "trend", "errors", "activity", "resources"];
+
+export function reports(project, signal) {
+  const found = h("div", { class: "stack" });
+  const field = () => h("input", { type: "datetime-local", on: { change: () => update().catch(failed) } });
+  const from = field(), to = field();
+  const name = choice(NAMES.map((each) => [each, each]), NAMES[0], () => update().catch(failed)), bucket = choice([["", "as it fits"], ["hour", "hour"], ["day", "day"]], "", () => update().catch(failed));
+  const iso = ({ value }) => value ? new Date(value).toISOString() : "";
+  const path = () => `${API}/projects/${project.project_id}/reports/${name.value}`, query = () => ({ from: iso(from), to: iso(to), bucket: bucket.value });
+
+  async function update() {
+    const said = await get(path(), query(), { signal });
+    const { start, end, bucket: by } = said.period, rows = flat(said);
+    const heads = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+    fill(found, h("p", { class: "quiet" }, `${moment(start)} to ${moment(end)}, by the ${by}`),
+      facts(Object.entries(said).filter(([key, value]) => typeof value === "number" && key !== "project_id").map(([key, value]) => [spoken(key), number(value)])),
+      table(`Report: ${name.value}`, heads.map(spoken), rows.map((row) => heads.map((key) => h("bdi", {}, cell(row[key])))), "Nothing has happened in that time."));
+  }
+
+  async function keep() {
+    const answer = await ask("GET", `${path()}${asked({ ...query(), format: "csv" })}`);
+    save(await answer.blob(), `project-${project.project_id}-${name.value}.csv`);
+  }
+
+  update().catch(failed);
+  return h("section", { class: "panel", "aria-label": "Reports" }, h("h2", {}, "Reports"),
+    h("div", { class: "filters" }, labelled("Report", name), labelled("From", from), labelled("To", to), labelled("By", bucket), h("span", { class: "grow" }), button("CSV", () => keep().catch(failed))), found);
+}
+
+/** The rows of a report, what is within each beside it. Pure. */
+export function flat(said) {
+  return (said.items?.length !== undefined ? said.items : said.operations ?? []).map((row) => within(row, ""));
+}
+
+function within(row, prefix) {
+  return Object.assign({}, ...Object.entries(row).map(([name, value]) =>
+    value && typeof value === "object" && !Array.isArray(value) ? within(value, `${prefix}${name} `) : { [prefix + name]: value }));
+}
+
+function cell(value) {
+  if (typeof value === "number") return number(value);
+  if (typeof value === "string" && /^\d{4}-\d\d-\d\dT/.test(value)) return moment(value);
+  return value ?? "";
+}

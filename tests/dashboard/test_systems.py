@@ -1,0 +1,100 @@
+"""Systems: files of the annotation platform in and out, its validation and its reports."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.dashboard.site import Dashboard, check_accessible, check_fits
+from tests.dashboard.test_jobs import HOSTILE
+
+LETTERS = [
+    {
+        "content": "Ada wrote to Charles.",
+        "annotations": [{"start_char": 0, "end_char": 3, "label": "PERSON"}],
+    },
+    {
+        "content": HOSTILE[0] + HOSTILE[1],
+        "annotations": [{"start_char": 1, "end_char": 3, "label": HOSTILE[0]}],
+    },
+    {
+        "content": "Grace answered.",
+        "annotations": [{"start_char": 0, "end_char": 99, "label": "PERSON"}],
+    },
+]
+OPERATIONS = "Imports, exports and other operations"
+
+
+def kept(page: Page, button: str) -> tuple[str, str]:
+    """The name and the text of the file that a button of the operations brings."""
+    with page.expect_download() as download:
+        page.get_by_role("region", name=OPERATIONS).get_by_role("button", name=button).click()
+    path = Path(download.value.path())
+    return download.value.suggested_filename, path.read_text(encoding="utf-8")
+
+
+def test_files_go_in_and_out_of_a_project(dashboard: Dashboard, tmp_path: Path) -> None:
+    name = f"{uuid.uuid4().hex[:6]} {HOSTILE[0]}"
+    file = tmp_path / "letters.jsonl"
+    file.write_text("".join(f"{json.dumps(each)}\n" for each in LETTERS), encoding="utf-8")
+    with dashboard.page("#/systems") as page:
+        page.get_by_role("button", name="New project").click()
+        page.get_by_role("dialog").get_by_label("Name").fill(name)
+        page.get_by_role("button", name="create", exact=True).click()
+        page.wait_for_url("**/#/systems/annotations?project=*")
+        expect(page.locator(".project select")).to_contain_text(name)
+
+        panel = page.get_by_role("region", name="Import a file")
+        panel.get_by_role("button", name="Import", exact=True).click()
+        expect(panel.get_by_role("alert")).to_have_text("Choose a file first.")
+        panel.get_by_label("File of texts").set_input_files(file)
+        panel.get_by_role("button", name="Import", exact=True).click()
+        expect(page.locator("#notices")).to_contain_text("2 texts taken, 1 piece rejected.")
+        listed = page.get_by_role("region", name=OPERATIONS).locator("tbody tr")
+        expect(listed.first.locator(".chip")).to_have_text("completed")
+        listed.first.get_by_role("button", name="Report").click()
+        expect(page.get_by_role("dialog")).to_contain_text("span_out_of_range 1")
+        expect(page.get_by_role("dialog").locator("tbody tr")).to_have_count(1)
+        page.get_by_role("button", name="Close").click()
+        _, rejects = kept(page, "Rejects of")
+        assert json.loads(rejects)["content"] == "Grace answered."
+
+        panel = page.get_by_role("region", name="Export a file")
+        panel.get_by_label("Written as").select_option("conll")
+        panel.get_by_role("button", name="What is lost").click()
+        expect(listed).to_have_count(2)
+        expect(listed.first.locator(".chip")).to_have_text("completed")
+        panel.get_by_label("Written as").select_option("jsonl")
+        panel.get_by_role("button", name="Export", exact=True).click()
+        expect(listed).to_have_count(3)
+        named, text = kept(page, "Download of")
+        assert named.endswith(".jsonl")
+        assert [json.loads(line)["content"] for line in text.splitlines()] == [
+            each["content"] for each in LETTERS[:2]
+        ]
+
+        checks = page.get_by_role("region", name="Validation", exact=True)
+        checks.get_by_role("button", name="Validate all annotations").click()
+        expect(checks.locator("tbody")).to_contain_text("cut_word")
+        reports = page.get_by_role("region", name="Reports", exact=True)
+        reports.get_by_label("Report").select_option("activity")
+        expect(reports.locator("tbody")).to_contain_text("ada")
+        with page.expect_download() as download:
+            reports.get_by_role("button", name="CSV").click()
+        assert download.value.suggested_filename.endswith("-activity.csv")
+        assert page.locator("main img, main script").count() == 0
+        check_accessible(page)
+        page.set_viewport_size({"width": 360, "height": 700})
+        check_fits(page)
+
+
+def test_a_system_without_a_place_of_its_own_says_what_it_can_do(dashboard: Dashboard) -> None:
+    with dashboard.page("#/systems/stock") as page:
+        expect(page.locator(".tabs a[aria-current]")).to_have_text("stock")
+        expect(page.get_by_role("region", name="Operations of stock")).to_contain_text("stock.add")
+        check_accessible(page)
+        page.get_by_role("link", name="Submit stock.add").click()
+        page.wait_for_url("**/#/submit?operation=stock.add")

@@ -37,8 +37,6 @@ class Health:
 class Vitals:
     """Asks the database, and whether messages wait that nobody takes.
 
-    ``longest`` is how many seconds a handler may hold up all others: on SQLite there is
-    one writer, and a chunk writes for as long as its operation's timeout allows.
     ``starting`` is what the process waits for before it takes any work; ``intake`` is that of
     a process that works.
     """
@@ -48,7 +46,6 @@ class Vitals:
         database: Database,
         lanes: Sequence[Lane],
         *,
-        longest: float = 0.0,
         starting: str = "",
         retained: Retained | None = None,
         intake: Intake | None = None,
@@ -61,7 +58,6 @@ class Vitals:
         self._intake = intake
         self._database = database
         self._lanes = lanes
-        self._patience = STUCK_SECONDS + longest
 
     async def health(self) -> Health:
         """Whether the process takes work, and if not, why."""
@@ -107,4 +103,4 @@ class Vitals:
         return any(map(self._is_stuck, self._lanes))
 
     def _is_stuck(self, lane: Lane) -> bool:
-        return lane.idle_seconds > self._patience and lane.waiting > 0
+        return lane.idle_seconds > STUCK_SECONDS and lane.waiting > 0

@@ -73,7 +73,10 @@ class _Taken:
 
 
 class Worker:
-    """Works chunks; ``hung`` is called when a handler does not come back in time."""
+    """Works chunks; ``hung`` is called when a handler does not come back in time.
+
+    ``moved`` is called again and again until then: what has its time does not stand still.
+    """
 
     def __init__(  # noqa: PLR0913 - its ports, by name
         self,
@@ -87,6 +90,7 @@ class Worker:
         slow: SlowPool,
         draw: Draw,
         hung: Callable[[str], None],
+        moved: Callable[[], None] = lambda: None,
         metrics: Metrics | None = None,
         tracing: Tracing = OFF,
     ) -> None:
@@ -100,6 +104,7 @@ class Worker:
         self._failpoints = failpoints
         self._slow = slow
         self._hung = hung
+        self._moved = moved
         undoer = Undoer(registry)
         self._effects = Effects(
             database=database,
@@ -231,8 +236,11 @@ class Worker:
         running.add_done_callback(lambda _: begun.set())
         await begun.wait()
         seconds = operation.timeout + beside
-        done, _ = await asyncio.wait({running}, timeout=seconds)
-        if not done:
+        end = loop.time() + seconds
+        while not running.done() and (left := end - loop.time()) > 0:
+            self._moved()
+            await asyncio.wait({running}, timeout=min(left, self._settings.heartbeat))
+        if not running.done():
             self._hung(f"{operation.kind} did not come back within {seconds:g} s")
         return await running
 

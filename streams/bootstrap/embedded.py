@@ -107,7 +107,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     )
     slow = parts.slow_pool(base, send)
     intake = parts.intake(base, slow)
-    worker = parts.worker(base, f"embedded-{base.ids.new()}", slow, lasting=False)
+    worker = parts.worker(base, f"embedded-{base.ids.new()}", slow, lane, lasting=False)
     parts.bind_coordinator(apps[StageName.COORDINATOR], coordinator, send, base, lane)
     parts.bind_worker(
         apps[StageName.WORKER],

@@ -227,7 +227,7 @@ def slow_pool(base: Base, send: Sender) -> SlowPool:
     return pool
 
 
-def worker(base: Base, name: str, slow: SlowPool, *, lasting: bool = True) -> Worker:
+def worker(base: Base, name: str, slow: SlowPool, lane: Lane, *, lasting: bool = True) -> Worker:
     """The stage that changes records; ``name`` must be that of no other, dead or alive.
 
     ``lasting``: see :class:`~streams.worker.WorkerSettings`.
@@ -247,6 +247,7 @@ def worker(base: Base, name: str, slow: SlowPool, *, lasting: bool = True) -> Wo
         slow=slow,
         draw=random.random,
         hung=end_hung,
+        moved=lane.moved,
         metrics=base.metrics,
         tracing=base.tracing,
     )

@@ -203,7 +203,7 @@ async def worker(
         lanes = [_lane(base, app, f"slot {slot}") for slot, app in enumerate(apps)]
         for slot, app, lane in zip(slots, apps, lanes, strict=True):
             # A name of its own for each: two slots must not take a chunk from one another.
-            stage = parts.worker(base, f"{name}-{slot}", slow)
+            stage = parts.worker(base, f"{name}-{slot}", slow, lane)
             parts.bind_worker(app, stage, send, base, lane, systems=systems, intake=intake)
         vitals = Vitals(
             base.database, lanes, starting=STARTING, intake=intake, metrics=base.metrics

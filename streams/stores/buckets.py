@@ -17,13 +17,12 @@ from sqlalchemy.sql.expression import ClauseElement
 from domain.buckets import Shared
 from domain.caps import Bucket
 from domain.options import Caps
-from streams.stores.event_order import FROZEN_SECONDS
+from streams.stores.event_order import NOT_FROZEN
 from streams.stores.schema import job_control
 from streams.stores.schema_buckets import bucket_uses, buckets
 from streams.stores.statements import INSERTS, Statement, fixed, run_sql
 
 BY_SETTINGS = ""
-_NOT_FROZEN = f"SELECT set_config('idle_in_transaction_session_timeout', '{FROZEN_SECONDS}s', true)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ def locked(connection: Connection, names: Sequence[str]) -> list[BucketRow]:
     A process that is frozen meanwhile loses its session. SQLite has one writer anyway.
     """
     if connection.dialect.name == "postgresql":
-        run_sql(connection, _NOT_FROZEN, ())
+        run_sql(connection, NOT_FROZEN, ())
     statement = (
         select(*_BUCKET_COLUMNS)
         .where(buckets.c.name.in_(names))

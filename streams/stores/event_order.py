@@ -19,14 +19,12 @@ CHANNEL = "countermand_events"
 """What PostgreSQL notifies when events were committed; the payload is an :class:`Announced`."""
 
 _LOCK = 0x636F756E746573
-FROZEN_SECONDS = 3
-"""How long a process may stand still in a transaction that holds up all others."""
+_FROZEN_SECONDS = 3
+NOT_FROZEN = f"SELECT set_config('idle_in_transaction_session_timeout', '{_FROZEN_SECONDS}s', true)"
+"""For a transaction that holds up all others: so long and no longer may its process stand still."""
 
 
-_WAIT_FOR_TURN = (
-    f"SELECT set_config('idle_in_transaction_session_timeout', '{FROZEN_SECONDS}s', true), "
-    f"pg_advisory_xact_lock({_LOCK})"
-)
+_WAIT_FOR_TURN = f"{NOT_FROZEN}, pg_advisory_xact_lock({_LOCK})"
 
 
 @dataclass(frozen=True, slots=True)

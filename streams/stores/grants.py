@@ -28,15 +28,12 @@ from sqlalchemy import (
 from sqlalchemy.sql.expression import ClauseElement
 
 from domain.scheduling import AGEING_SECONDS
-from streams.stores.event_order import FROZEN_SECONDS
+from streams.stores.event_order import NOT_FROZEN
 from streams.stores.schema import grants, job_control, tenant_weights
 from streams.stores.statements import INSERTS, Statement, fixed, run_sql
 
 _KEYSPACE = 0x67726E74
-_LOCK = (
-    f"SELECT set_config('idle_in_transaction_session_timeout', '{FROZEN_SECONDS}s', true), "
-    f"pg_advisory_xact_lock({_KEYSPACE}, hashtext(%s))"
-)
+_LOCK = f"{NOT_FROZEN}, pg_advisory_xact_lock({_KEYSPACE}, hashtext(%s))"
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ class Stages:
     woken: list[tuple[str, float]] = field(default_factory=list)
     workers: int = 0
     heartbeat: float = 1.5
+    moved: Callable[[], None] = field(default=lambda: None)
     failpoints: Failpoints = field(default_factory=Failpoints)
     """The coordinator's."""
     worker_failpoints: Failpoints = field(default_factory=Failpoints)
@@ -141,6 +142,7 @@ class Stages:
             slow=self.slow,
             draw=self.draw,
             hung=self.hung.append,
+            moved=self.moved,
         )
 
     async def _hint(self, job_id: str) -> list[Outgoing]:

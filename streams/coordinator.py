@@ -338,7 +338,7 @@ class Coordinator:
         self._places.keep(connection, job, sent=bool(step.planned))
         if own and (not job.wants_chunks() or self._limits.holds(job.id)):
             # It may have left room that others can use.
-            room |= self._places.allot(connection, job, self._live)
+            room |= self._places.left(connection, job, self._live)
         step.others = (*room, *(one for one in next_ones if one not in room))
         if command is not None:
             self._failpoints.reach(Failpoint.BEFORE_DECISION)

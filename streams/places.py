@@ -34,6 +34,10 @@ class Places(Protocol):
         """
         ...
 
+    def left(self, connection: Connection, job: Job, live: Mapping[str, Job]) -> dict[str, int]:
+        """How many dispatches others may make, since the job took fewer than it was allotted."""
+        ...
+
     def keep(self, connection: Connection, job: Job, *, sent: bool) -> None:
         """Note, in the same transaction, what the job has and wants now that it was planned.
 
@@ -88,6 +92,10 @@ class LivePlaces:
         if now - self._weighed_at >= KNOWN_SECONDS:
             self._weights, self._weighed_at = grants.weights(connection), now
         return self.among({**live, job.id: job})
+
+    def left(self, connection: Connection, job: Job, live: Mapping[str, Job]) -> dict[str, int]:
+        """As it is now."""
+        return self.allot(connection, job, live)
 
     def among(self, live: Mapping[str, Job]) -> dict[str, int]:
         """How many dispatches each of these jobs may make now.

@@ -86,6 +86,11 @@ class SharedPlaces:
         grant_store.offer(connection, sorted(allotted.keys() - {job.id}), now)
         return allotted
 
+    def left(self, connection: Connection, job: Job, live: Mapping[str, Job]) -> dict[str, int]:
+        """Nothing: a job is allotted no more than it wants, so others were counted as well."""
+        del connection, job, live
+        return {}
+
     def keep(self, connection: Connection, job: Job, *, sent: bool) -> None:
         """Write the job's row anew, under the lock that ``allot`` took, if it says more."""
         if job.version == 0:

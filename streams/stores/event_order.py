@@ -24,7 +24,12 @@ NOT_FROZEN = f"SELECT set_config('idle_in_transaction_session_timeout', '{_FROZE
 """For a transaction that holds up all others: so long and no longer may its process stand still."""
 
 
-_WAIT_FOR_TURN = f"{NOT_FROZEN}, pg_advisory_xact_lock({_LOCK})"
+# One round trip. No id is taken before the turn has come: each is computed for a joined row.
+_NEXT_IN_TURN = (
+    f"WITH turn AS MATERIALIZED ({NOT_FROZEN}, pg_advisory_xact_lock({_LOCK})) "  # noqa: S608
+    "SELECT nextval(pg_get_serial_sequence('events', 'id')) "
+    "FROM turn, generate_series(1, %s) ORDER BY 1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +102,7 @@ class PostgresOrder:
 
     def take(self, connection: Connection, count: int) -> Sequence[int]:
         """From the sequence; a rolled back transaction leaves a gap, which harms nobody."""
-        run_sql(connection, _WAIT_FOR_TURN, ())
-        taken = run_sql(
-            connection,
-            "SELECT nextval(pg_get_serial_sequence('events', 'id')) "
-            "FROM generate_series(1, %s) ORDER BY 1",
-            (count,),
-        )
-        return [number for (number,) in taken]
+        return [number for (number,) in run_sql(connection, _NEXT_IN_TURN, (count,))]
 
     def announce(self, connection: Connection, last: Announced) -> None:
         """PostgreSQL sends it at the commit, and folds equal ones of a transaction."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from streams.failpoints import Failpoint
 from tests.crash import oracle, promises, whims
-from tests.crash.asking import Asking
+from tests.crash.arranging import Arranging
 from tests.crash.client import AT_REST, JOBS, Document
 from tests.crash.tally import Tally
 from tests.crash.workshop import Run, Task, Workshop, workshop
@@ -60,7 +60,7 @@ _SETTINGS = {
 REFUSALS = ("wrong_state", "not_reversible", "invalid", "own_job", "plan_changed")
 
 
-class Walk(Asking):
+class Walk(Arranging):
     """One walk; ``step`` takes one step, ``rest`` brings every job to rest."""
 
     def __init__(self, run: Run, chance: random.Random, tally: Tally) -> None:
@@ -79,6 +79,9 @@ class Walk(Asking):
             self._whim: 4,
             self._fail: 3,
             self._select: 2,
+            self._schedule: 2,
+            self._name: 3,
+            self._take: 3,
             self._batch: 2,
             self._apply: 2,
             self._steer_batch: 2,
@@ -109,6 +112,9 @@ class Walk(Asking):
                 self._note(job)
                 if job["status"] in AT_REST:
                     del going_on[job_id]
+                elif job["status"] == "pending" and job["start_at"] is not None:
+                    self._start(job_id, helped)
+                    going_on[job_id] += 1
                 elif job["status"] in HELP:
                     self._help(job, helped)
                     going_on[job_id] += 1
@@ -126,6 +132,11 @@ class Walk(Asking):
         job_id, key = job["job_id"], f"rest-{job['job_id']}-{helped}"
         asked = verb if helped < PATIENT else last
         self._run.client.attempt(job_id, asked, key, REFUSALS, actor=ANOTHER)
+
+    def _start(self, job_id: str, helped: int) -> None:
+        """A job is not waited for whose moment is far."""
+        said, key = {"lift": ["start_at"]}, f"start-{job_id}-{helped}"
+        self._run.client.attempt(job_id, "adjust", key, REFUSALS, said)
 
     def _all(self) -> list[str]:
         return [*(task.job_id for task in self._run.tasks), *self._run.batches]
@@ -205,6 +216,7 @@ class Walk(Asking):
         verb = self._verb(task)
         if verb == "archive" and not self._may_put_away(task):
             return
+        self._run.look_up(task)
         self._quiet.pop(task.job_id, None)
         taken = self._tell(task.job_id, verb, self._said(task, verb))
         if taken and verb == "pause":
@@ -220,12 +232,11 @@ class Walk(Asking):
 
     def _said(self, task: Task, verb: str) -> dict[str, Any]:
         """What is said with a command."""
-        shared = task.marks[0].startswith(("add", "misbehave"))
-        if verb == "retry":
+        if verb == "retry" and task.marks:
             return whims.again(self._chance, task.marks)
         if verb == "undo" and self._chance.random() < 0.15:
             return whims.part(self._chance)
-        said = whims.body(self._chance, verb, len(task.marks), shared=shared)
+        said = whims.body(self._chance, verb, len(task.marks), shared=task.shared)
         return said | ({"reason": "a whim"} if verb in WITH_REASON else {})
 
     def _may_put_away(self, task: Task) -> bool:
@@ -307,6 +318,7 @@ def walk(shop: Workshop, seed: int, steps: int, tally: Tally) -> None:
 def _count(run: Run, tally: Tally) -> None:
     tally.lives += len(run.keeper.lives)
     tally.unanswered += run.client.unanswered
+    tally.actions["results taken"] += sum(len(task.marks) for task in run.tasks if task.source)
     for account in run.judged:
         assert account.job["status"] in AT_REST
         tally.statuses[account.job["status"]] += 1

@@ -40,6 +40,12 @@ class Item(BaseModel):
     mark: str
 
 
+class Named(Item):
+    """What a counter is made of; several may be called the same."""
+
+    name: str = ""
+
+
 class Addition(Item):
     """One more on a counter; fails while the counter that it needs is below 2."""
 
@@ -57,6 +63,19 @@ class Touch(BaseModel):
     name: str
 
 
+class Made(BaseModel):
+    """A counter that another job has made."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: int
+
+
+class Follower(BaseModel):
+    """How the marks of a job begin that takes the results of another."""
+
+    name: str
+
+
 class Wait(Item):
     """So many milliseconds."""
 
@@ -69,8 +88,8 @@ class Journal(BaseModel):
     journal: Path
 
 
-@operation("crash.create", item=Item, per="chunk", tables=[counters])
-def create(ctx: Context, items: Sequence[Item]) -> list[Result]:
+@operation("crash.create", item=Named, per="chunk", tables=[counters])
+def create(ctx: Context, items: Sequence[Named]) -> list[Result]:
     """A counter for each item."""
     rows = [(item.mark, 1) for item in items]
     ids = ctx.store.insert(counters, ["mark", "amount"], rows, ctx.positions)
@@ -98,6 +117,13 @@ def touch(ctx: Context, item: Touch) -> Result:
     change = Change(item.id, values, version=item.version, position=ctx.position)
     (written,) = ctx.store.update(counters, [change])
     return write_result(item.id, written, asked=item.version, what="crash_counters")
+
+
+@operation("crash.follow", item=Made, params=Follower, tables=[counters])
+def follow(ctx: Context, item: Made) -> Result:
+    """Add one to what another job has made, and what may be gone again."""
+    _add(ctx, item.id, f"{ctx.params.name}-{item.id}")
+    return Done({"id": item.id})
 
 
 @operation("crash.wait", item=Wait, params=Journal, slow=True, timeout=30.0)
@@ -183,4 +209,4 @@ def _eat() -> None:
         time.sleep(0.01)
 
 
-operations = (create, add, touch, wait, order, block, misbehave)
+operations = (create, add, touch, follow, wait, order, block, misbehave)

@@ -42,7 +42,12 @@ def judge(accounts: Sequence[Account], batches: Iterable[Whole], verdict: Verdic
     for account in accounts:
         for fault in broken(account.job, account.events, events):
             verdict.faults.append(f"{account.job['job_id']}: {fault}")
-        for fault in waited(account):
+        for fault in (*waited(account), *named(account)):
+            verdict.faults.append(f"{account.job['job_id']}: {fault}")
+    by_id = {account.job["job_id"]: account for account in accounts}
+    for account in accounts:
+        source = by_id.get(_source_of(account.job))
+        for fault in taken(account, source) if source is not None else ():
             verdict.faults.append(f"{account.job['job_id']}: {fault}")
     jobs = {account.job["job_id"]: account.job for account in accounts}
     for batch, _ in whole:
@@ -63,6 +68,8 @@ def broken(
         yield from _without_effect(events)
     if options.get("after"):
         yield from _after(options["after"], events, others)
+    if options.get("start_at"):
+        yield from _in_its_time(options["start_at"], events)
     if options.get("timeout"):
         yield from _in_time(options["timeout"], events)
 
@@ -76,6 +83,66 @@ def waited(account: Account) -> Iterator[str]:
         takes = int(mark.rpartition("-")[2]) / 1000
         if item["status"] == "succeeded" and takes > allowed:
             yield f"{mark} has succeeded, for which its job has {allowed:g} s"
+
+
+def named(account: Account) -> Iterator[str]:
+    """Of items that are called the same one is worked; marks end in what those are called."""
+    options = account.job.get("options", {})
+    rule = options.get("duplicates", "refuse")
+    if not options.get("key") or len(account.items) != len(account.marks):
+        return
+    names = [mark.rpartition("-")[2] for mark in account.marks]
+    numbered = list(enumerate(names))
+    # What comes later in this order replaces what came before.
+    chosen = {name: n for n, name in (numbered if rule == "last" else reversed(numbered))}
+    for (position, name), item in zip(numbered, account.items, strict=True):
+        repeats = (item.get("error") or {}).get("code") == "duplicate"
+        if rule == "refuse":
+            if item["status"] == "succeeded" and len(chosen) < len(names):
+                yield f"item {position} is worked, and {name} is called as another one is"
+        elif repeats is (chosen[name] == position):
+            yield f"item {position} is {item['status']}, and {name} is item {chosen[name]}"
+
+
+def _source_of(job: Document) -> str:
+    """The job whose results are the items of another; empty for one that brings its own."""
+    after = job.get("options", {}).get("after", ())
+    return next((str(one["job_id"]) for one in after if one.get("consume")), "")
+
+
+def taken(account: Account, source: Account) -> Iterator[str]:
+    """Items are the results of another job: each once, in its order, and all that had succeeded."""
+    results = [(item.get("result") or {}).get("id") for item in source.items]
+    ids = [int(mark.rpartition("-")[2]) for mark in account.marks]
+    if len(set(ids)) < len(ids):
+        yield f"it has taken results of {source.job['job_id']} twice"
+    names = [event["event"] for event in source.events]
+    if "job.undo_started" in names or "job.retry_started" in names or "job.shredded" in names:
+        # What had succeeded when it was read is not what has succeeded now.
+        return
+    made = [
+        result
+        for result, item in zip(results, source.items, strict=True)
+        if item["status"] == "succeeded"
+    ]
+    if ids and ids != made:
+        yield f"it has {len(ids)} items, and job {source.job['job_id']} has made {len(made)}"
+
+
+def _in_its_time(start_at: str, events: Sequence[Document]) -> Iterator[str]:
+    """Nothing is planned before the moment at which a job may start, as it is said last."""
+    moment: datetime | None = datetime.fromisoformat(start_at)
+    for event in events:
+        at, name = datetime.fromisoformat(event["at"]), event["event"]
+        if name == "job.adjusted":
+            moment = datetime.fromisoformat(event["start_at"]) if event.get("start_at") else None
+        if name == "job.start_due" and moment is not None and at < moment - CLOCKS:
+            yield f"version {event['version']} is before {moment}"
+        if name in ("job.start_due", "job.retry_started"):
+            # A retry is asked for now.
+            moment = None
+        if name == "job.chunks_planned" and moment is not None:
+            yield f"version {event['version']} begins before {moment}"
 
 
 def _kept(events: Sequence[Document]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.crash.oracle import Account, Verdict
-from tests.crash.promises import broken, broken_whole, judge, waited
+from tests.crash.promises import broken, broken_whole, judge, named, taken, waited
 
 NONE = {"pending": 0, "succeeded": 0, "failed": 0, "skipped": 0, "total": 4}
 
@@ -30,6 +30,10 @@ ASKED = _event("job.submitted", actor="ann", status="awaiting_approval")
 ERRORS = _event("job.finished", status="completed_with_errors", counts={"failed": 4})
 AFTER = {"after": [{"job_id": "other", "end": "partly"}]}
 MET = _event("job.dependencies_met", 3)
+AT = {"start_at": "2026-01-01T00:00:09+00:00"}
+DUE = _event("job.start_due", 9)
+LIFTED = _event("job.adjusted", 2)
+MOVED = _event("job.adjusted", 2, start_at="2026-01-01T00:00:30+00:00")
 SKIPPED = _event("job.skipped", needs="other", reason="job other is failed", counts={"skipped": 4})
 
 
@@ -56,6 +60,11 @@ SKIPPED = _event("job.skipped", needs="other", reason="job other is failed", cou
         ({"tolerate": [{"failed": 3}]}, [ERRORS], "4 items failed, 3 are"),
         ({"tolerate": [{"failed": 4}]}, [ERRORS], ""),
         ({"tolerate": [{"failed": 3, "then": "pause"}]}, [ERRORS], ""),
+        (AT, [PLANNED], "begins before"),
+        (AT, [_event("job.start_due", 7), PLANNED], "version 7 is before"),
+        (AT, [DUE, _event("job.chunks_planned", 9)], ""),
+        (AT, [MOVED, DUE], "version 9 is before"),
+        (AT, [LIFTED, PLANNED], ""),
         (AFTER, [PLANNED], "it began before"),
         (AFTER, [MET, PLANNED], "had not partly"),
         (AFTER, [SKIPPED], ""),
@@ -88,6 +97,54 @@ def test_nothing_succeeds_that_takes_longer_than_it_may(
     job = {"options": {"item_timeout": allowed}}
     account = Account(job, ["wait-1-0-3", "wait-1-1-90"], [{"status": status}] * 2, [])
     assert (not list(waited(account))) is well
+
+
+REPEATS = {"status": "skipped", "error": {"code": "duplicate"}}
+WORKED, LEFT = {"status": "succeeded"}, {"status": "skipped", "error": {"code": "not_attempted"}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "items", "faults"),
+    [
+        ("first", [WORKED, WORKED, REPEATS], 0),
+        ("last", [REPEATS, WORKED, WORKED], 0),
+        ("first", [REPEATS, WORKED, WORKED], 2),
+        ("first", [WORKED, WORKED, WORKED], 1),
+        ("first", [LEFT, LEFT, REPEATS], 0),
+        ("first", [LEFT, REPEATS, REPEATS], 1),
+        ("refuse", [LEFT, LEFT, LEFT], 0),
+        ("refuse", [WORKED, LEFT, LEFT], 1),
+    ],
+)
+def test_of_what_is_called_the_same_one_is_worked(
+    rule: str, items: list[dict[str, Any]], faults: int
+) -> None:
+    job = {"options": {"key": "/name", "duplicates": rule}}
+    assert (
+        len(list(named(Account(job, ["named-1-0-7", "named-1-1-8", "named-1-2-7"], items, []))))
+        == faults
+    )
+
+
+@pytest.mark.parametrize(
+    ("ids", "events", "faults"),
+    [
+        ([4, 6], [], 0),
+        ([], [], 0),
+        ([4], [], 1),
+        ([6, 4], [], 1),
+        ([4, 4, 6], [], 2),
+        ([4], [_event("job.undo_started")], 0),
+        ([4, 4], [_event("job.undo_started")], 1),
+    ],
+)
+def test_items_are_the_results_of_another_job_each_once(
+    ids: list[int], events: list[dict[str, Any]], faults: int
+) -> None:
+    made = [{"status": "succeeded", "result": {"id": n}} for n in (4, 6)]
+    source = Account({"job_id": "one"}, ["m"] * 3, [*made, {"status": "failed"}], events)
+    account = Account({"job_id": "two"}, [f"taken-1-{n}" for n in ids], [], [])
+    assert len(list(taken(account, source))) == faults
 
 
 def test_a_batch_is_what_its_jobs_are() -> None:

@@ -1,6 +1,7 @@
 """Whims: what callers may say of a job besides its items, drawn at random.
 
-Only what a caller can say at any time, however long it has to repeat itself: no moments.
+Only what a caller can say at any time, however long it has to repeat itself: the moments are in
+:mod:`tests.crash.arranging`.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ def _adjustment(chance: random.Random, count: int) -> dict[str, Any]:
         {"concurrency": chance.choice((1, 3))},
         {"lift": ["rate", "concurrency"]},
         {"priority": chance.randint(0, 10)},
+        {"lift": ["start_at"]},
     ]
     return {**chance.choice(wanted), "reason": "a whim"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +30,8 @@ class Task:
     """A job that was submitted; ``marks`` are those of its items.
 
     ``items`` are what the engine said of them, where it cannot be asked again. A job that is
-    ``alone`` is no step of a batch.
+    ``alone`` is no step of a batch. One with a ``source`` has its items from that job, and
+    its marks begin with its ``name``: they are known when it has them.
     """
 
     job_id: str
@@ -37,6 +39,18 @@ class Task:
     records: bool = True
     items: Sequence[Document] | None = None
     alone: bool = True
+    source: str = ""
+    name: str = ""
+
+    @property
+    def is_source(self) -> bool:
+        """Whether others may take its results, which are counters that it has made."""
+        return bool(self.marks) and self.marks[0].startswith("named")
+
+    @property
+    def shared(self) -> bool:
+        """Whether others write to its records, whose effects an undo by force takes away."""
+        return bool(self.source) or self.marks[0].startswith(("add", "misbehave", "named"))
 
 
 @dataclass
@@ -110,7 +124,22 @@ class Run:
     def note(self, job_id: str) -> None:
         """Take down what became of a job's items, before they are given up."""
         (task,) = [task for task in self.tasks if task.job_id == job_id]
+        self.look_up(task)
         task.items = self.client.items(job_id)
+
+    def look_up(self, task: Task) -> None:
+        """The marks of a job that has its items from another one, as soon as it has them."""
+        if not task.source or task.marks:
+            return
+        job = self.client.job(task.job_id)
+        if job["status"] == "draft" or not job["counts"]["total"]:
+            # It takes nothing yet, or was skipped and never will.
+            return
+        path = f"{JOBS}/{task.job_id}/items?format=items"
+        answer = self.client.patiently(lambda: self.client.once("GET", path))
+        assert answer.status == 200, answer
+        taken = [json.loads(line)["id"] for line in answer.body.splitlines()]
+        task.marks = [f"{task.name}-{number}" for number in taken]
 
     def cleared(self, job_id: str, seconds: float = 30.0) -> Document:
         """An archived job once it has given up what it was worked with; its file is there."""
@@ -130,6 +159,8 @@ class Run:
 
     def accounts(self) -> list[Account]:
         """What the engine says of all that it was told."""
+        for task in self.tasks:
+            self.look_up(task)
         return [
             Account(
                 job=self.client.job(task.job_id),

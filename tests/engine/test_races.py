@@ -1,8 +1,10 @@
-"""Commands raced against the end of a job: what was confirmed holds, and the ledger agrees."""
+"""Commands raced against the end of a job, and each other: what was confirmed holds."""
 
 from __future__ import annotations
 
+import asyncio
 import random
+import re
 from collections import Counter
 
 import pytest
@@ -28,19 +30,29 @@ class Race:
         self._chance = chance
         self.items = chance.choice(ITEMS)
         self.job_id = ""
+        self.refusals: list[str] = []
 
     async def run(self, verb: Verb, more: More | None = None) -> bool:
         """Whether the command was accepted; it is sent after some of the job's events."""
+        await self.submit()
+        return await self.ask(verb, more) is not None
+
+    async def submit(self) -> None:
+        """The job, of which some events are awaited."""
         items = [{"name": f"{self.name}-{n}.", "amount": 1} for n in range(self.items)]
         options = {"chunk_size": self._chance.choice((1, 4, 10))}
         self.job_id = await self.desk.submit("stock.create", items, options=options)
         await self._some_events(self._chance.randrange(5))
+
+    async def ask(self, verb: Verb, more: More | None = None) -> Verb | None:
+        """The command if it was accepted; who is refused is told the state and what is possible."""
         try:
             gateway = self.desk.engine.gateway
             await gateway.command(CALLER, self.job_id, verb, "", more=more or More())
-        except WrongState:
-            return False
-        return True
+        except WrongState as refused:
+            self.refusals.append(refused.message)
+            return None
+        return verb
 
     async def _some_events(self, many: int) -> None:
         with self.desk.engine.hub.subscribe(self.job_id) as heard:
@@ -118,6 +130,54 @@ async def _pauses(desk: Desk, races: int, seed: int = 6) -> Counter[str]:
         job = await race.agree()
         assert (job.status, job.counts.succeeded) == (JobStatus.COMPLETED, race.items)
     return ends
+
+
+NOTED: dict[Verb, str] = {
+    "pause": "job.paused",
+    "resume": "job.resumed",
+    "cancel": "job.cancelled",
+    "undo": "job.undo_started",
+    "retry": "job.retry_started",
+}
+"""The event of each command: one that was accepted has it, one that was refused has not."""
+AT_ONCE = 5
+SAID = re.compile(
+    r"the job is [a-z_]+: [a-z]+ is not possible; possible: "
+    r"|the job has changed nothing that stands|there is no such failed item"
+)
+"""What a refusal says: the state and what is possible, or what is missing."""
+
+
+async def _against_each_other(desk: Desk, races: int, seed: int = 7) -> Counter[str]:
+    """Commands that come together: each is accepted once, or told what is possible."""
+    chance = random.Random(seed)
+    ends: Counter[str] = Counter()
+    for number in range(races):
+        race = Race(desk, f"together{number}", chance)
+        await race.submit()
+        verbs = chance.choices(list(NOTED), k=AT_ONCE)
+        taken = Counter(v for v in await asyncio.gather(*map(race.ask, verbs)) if v is not None)
+        if (await race.job()).status is JobStatus.PAUSED:
+            taken.update(v for v in [await race.ask("resume")] if v is not None)
+        await desk.settle(race.job_id)
+        job = await race.agree()
+        rows = await desk.rows(f"SELECT alias FROM events WHERE job_id = '{race.job_id}'")
+        stored = Counter(alias for (alias,) in rows)
+        assert {verb: stored[NOTED[verb]] for verb in NOTED} == {v: taken[v] for v in NOTED}, verbs
+        assert [said for said in race.refusals if not SAID.match(said)] == []
+        ends[job.status.value] += 1
+    return ends
+
+
+async def test_commands_against_each_other(desk: Desk) -> None:
+    assert sum((await _against_each_other(desk, 4)).values()) == 4
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(900)
+async def test_two_hundred_times_commands_against_each_other(desk: Desk) -> None:
+    ends = await _against_each_other(desk, ALL)
+    tell("times that commands raced against each other", dict(ends), N=ALL, at_once=AT_ONCE)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -127,7 +127,7 @@ PROOFS = (
     ),
     Proof(
         "races",
-        "cancels against completion and pauses against the last chunk: state and ledger agree",
+        "cancels against completion, pauses against the last chunk, commands against each other",
         full=_tests("tests/engine/test_races.py"),
         sample=_tests("tests/engine/test_races.py", marker=_DEFAULT),
         full_limit=1800.0,

@@ -150,8 +150,8 @@ class WorkersNow(Value):
 class BusyPoint(Value):
     """How long workers were busy for the project in a bucket, and how many on the average.
 
-    And what all of them used for whomever; memory is in bytes, 100 % is one processor, and the
-    peak is of one worker. Null where nothing is kept.
+    And what all of them used for whomever; 100 % is one processor. Memory is in bytes, of one
+    worker while it was there: on the average, and the most. Null where nothing is kept.
     """
 
     start: datetime
@@ -224,7 +224,7 @@ def platform_reports() -> Iterator[BaseModel]:
         items=10,
         workers=2.0,
         cpu_percent=4.1,
-        memory_bytes=238_026_752,
+        memory_bytes=119_013_376,
         memory_peak_bytes=127_926_272,
     )
     yield ResourceReport(**about, workers_now=now, items=(busy,))

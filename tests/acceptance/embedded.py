@@ -72,6 +72,10 @@ class Server(Stack):
         """SIGKILL for the engine; the supervisor starts another."""
         self.service.engine.kill()
 
+    def kill_edge(self) -> None:
+        """SIGKILL for the engine, which does everything."""
+        self.kill_engine()
+
     def kill_owner(self, owned: str) -> None:
         """SIGKILL for the engine, which does everything."""
         self.kill_engine()

@@ -92,6 +92,10 @@ class Scaled(Stack):
         for one in (self.api, next(self._turns), self._working):
             one.engine.kill()
 
+    def kill_edge(self) -> None:
+        """SIGKILL for the process of the API."""
+        self.api.engine.kill()
+
     def kill_owner(self, owned: str) -> None:
         """SIGKILL for the process of the coordinator that holds the lease."""
         ((holder,),) = self.rows("SELECT holder FROM owners WHERE name = :name", name=owned)

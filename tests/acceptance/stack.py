@@ -71,6 +71,10 @@ class Stack(ABC):
         """
 
     @abstractmethod
+    def kill_edge(self) -> None:
+        """SIGKILL for the process that answers; its supervisor starts another."""
+
+    @abstractmethod
     def kill_owner(self, owned: str) -> None:
         """SIGKILL for the process that does what one at a time does, as ``webhooks``."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from typing import Any
 
@@ -42,7 +43,8 @@ async def imported(
     session: aiohttp.ClientSession, project: int, data: bytes, key: str, suffix: str = "jsonl"
 ) -> Any:
     form = aiohttp.FormData({"project_id": str(project), "auto_detect_labels": "true"})
-    form.add_field("file", data, filename=f"{key}.{suffix}")
+    # As a stream: bytes of more than a megabyte are sent so only.
+    form.add_field("file", io.BytesIO(data), filename=f"{key}.{suffix}")
     async with session.post(IMPORT, data=form, headers={"Idempotency-Key": key}) as response:
         assert response.status == 202, await response.text()
         return await response.json()

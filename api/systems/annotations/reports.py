@@ -231,7 +231,8 @@ def _used(used: Used | None, seconds: float) -> Document:
     figures = (
         round(used.workers(seconds), 3),
         round(used.cpu_percent(seconds), 1),
-        used.memory(seconds),
+        # Of a worker while there was one: hours without any do not make it smaller.
+        used.memory(used.worker_seconds),
         used.memory_peak,
     )
     return dict(zip(_USED, figures, strict=True))

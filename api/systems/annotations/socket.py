@@ -13,6 +13,7 @@ from api.problems import refused
 from api.systems.annotations import socket_words as words
 from api.systems.annotations.alerts import Alerts
 from api.systems.annotations.operation_documents import load_figures, status_document
+from api.systems.annotations.pace import Pace
 from api.websocket import Introduction, Manner, speaking
 from api.ws_messages import written
 from domain.errors import CountermandError
@@ -34,6 +35,7 @@ class PlatformTalk(Conversation):
         super().__init__(*parts)
         self._followed: dict[str, int] = {}
         """Numbers by job."""
+        self._paces: dict[str, Pace] = {}
         self._told: dict[str, int] = {}
         """By job, the version that the client knows."""
         self._running: set[str] = set()
@@ -94,7 +96,11 @@ class PlatformTalk(Conversation):
             self._told[found.job_id] = job.version
             await self._socket.say(words.system("subscribed", operation_id=number))
             load = await self._load()
-            shown = status_document(found, job, own.clock.now(), load)
+            now = own.clock.now()
+            shown = status_document(found, job, now, load)
+            self._paces[found.job_id] = Pace(
+                job.started_at, now, shown["processed"], shown["items_per_second"]
+            )
             await self._socket.say(words.Message(type=words.type_of(job.status), data=shown))
             if not job.status.terminal:
                 self._running.add(found.job_id)
@@ -103,7 +109,7 @@ class PlatformTalk(Conversation):
     async def _leave(self, number: int) -> None:
         job_id = next((job for job, known in self._followed.items() if known == number), "")
         self._interests.remove(_key(job_id))
-        del self._followed[job_id], self._told[job_id]
+        del self._followed[job_id], self._told[job_id], self._paces[job_id]
         self._running.discard(job_id)
         await self._socket.say(words.system("unsubscribed", operation_id=number))
 
@@ -133,8 +139,9 @@ class PlatformTalk(Conversation):
         if placed.to_all:
             said = orjson.loads(placed.event.text)
             return written(words.Message(type="broadcast", data=said))
-        number = self._followed[placed.event.job_id]
-        return written(words.happened(placed.event, number, self._used))
+        job_id = placed.event.job_id
+        number, pace = self._followed[job_id], self._paces[job_id]
+        return written(words.happened(placed.event, number, self._used, pace))
 
     async def _load(self) -> Figures:
         return await self._own.annotations.load.lately(self._own.situation.workers)

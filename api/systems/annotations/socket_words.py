@@ -6,12 +6,14 @@ vocabularies.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
 from api.systems.annotations.alerts import MemoryAlert
 from api.systems.annotations.operation_documents import current_step, figures, load_figures
+from api.systems.annotations.pace import Pace
 from api.ws_messages import Credential, read_message
 from domain.events import JobStatus
 from domain.systems.annotations.models import Id
@@ -97,10 +99,11 @@ def type_of(status: JobStatus) -> MessageType:
     return "operation_completed" if status in _WELL else "operation_failed"
 
 
-def happened(event: LiveEvent, operation_id: int, load: Figures) -> Message:
+def happened(event: LiveEvent, operation_id: int, load: Figures, pace: Pace) -> Message:
     """What an event of a job says of the operation, and what the workers use meanwhile."""
     told = event.data
-    status = JobStatus(told["status"])
+    status, counts = JobStatus(told["status"]), figures(told["counts"])
+    at = datetime.fromisoformat(told["at"])
     return Message(
         type=type_of(status),
         data={
@@ -108,11 +111,12 @@ def happened(event: LiveEvent, operation_id: int, load: Figures) -> Message:
             "progress_percentage": told["percent"],
             "status": status.value,
             "current_step": current_step(status),
-            **figures(told["counts"]),
-            "items_per_second": told["items_per_second"],
+            **counts,
+            **pace.told(status, at, counts["processed"]),
+            "items_per_second_mean": told["items_per_second"],
             "eta_seconds": told["eta_seconds"],
             **load_figures(load),
-            "at": told.get("at"),
+            "at": told["at"],
         },
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streams.stores import worker_use
-from streams.stores.worker_use import HOUR, Used
+from streams.stores.worker_use import HOUR, STEP, Used
 from tests.api.annotations.place import BOSS, PROJECTS, TEXT, Place, by
 from tests.api.shop import SSE, WAIT
 
@@ -96,14 +96,17 @@ async def test_the_history_says_what_the_workers_used_once_that_is_known(
     done = await ended(place, await created(place))
     engine, history = place.shop.engine, done["links"]["history"]
     end = datetime.fromisoformat(done["finished_at"]).timestamp()
-    hour = Used(HOUR, int(end // HOUR) * HOUR, 2.0 * HOUR, HOUR / 2, 2.0**30 * HOUR, 2**29)
-    await engine.database.write(partial(worker_use.add, systems=["annotations"], used=[hour]))
-    shown = (await place.ask("GET", history))["items"][-1]
-    assert (shown["workers"], shown["cpu_percent"], shown["memory_bytes"]) == (None, None, None)
+    # So much that what the engine itself adds meanwhile is nothing beside it.
+    used = [
+        Used(width, int(end // width) * width, 2000.0 * width, 500.0 * width, 2.0**40 * width, 1)
+        for width in (STEP, HOUR)
+    ]
+    await engine.database.write(partial(worker_use.add, systems=["annotations"], used=used))
     later = engine.clock.now() + timedelta(hours=1)
     monkeypatch.setattr(engine.clock, "now", lambda: later)
     shown = (await place.ask("GET", history))["items"][-1]
-    assert (shown["workers"], shown["cpu_percent"], shown["memory_bytes"]) == (2.0, 50.0, 2**30)
+    found = [shown[name] for name in ("workers", "cpu_percent", "memory_bytes")]
+    assert found == pytest.approx([2000, 50_000, 2**40], rel=0.01)
 
 
 async def test_one_failure_undoes_the_whole_job(place: Place) -> None:

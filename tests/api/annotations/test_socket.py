@@ -68,8 +68,10 @@ async def test_an_operation_is_followed_to_its_end(place: Place) -> None:
             assert data["operation_id"] == number
             assert (data["workers"], data["memory_bytes"] > 1_000_000) == (1, True)
             assert data["cpu_percent"] >= 0
+            assert data.keys() >= {"items_per_second", "items_per_second_mean", "eta_seconds"}
             percents.append(data["progress_percentage"])
         assert (data["succeeded"], data["total"], data["status"]) == (20, 20, "completed")
+        assert data["elapsed_seconds"] > 0
         assert percents == sorted(percents)
         assert percents[-1] == 100.0
 

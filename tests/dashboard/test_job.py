@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.dashboard.site import ANNA, Dashboard, check_accessible, check_fits
+from tests.dashboard.site import ANNA, AWAY, Dashboard, check_accessible, check_fits
 from tests.dashboard.test_jobs import HOSTILE, shelves
 
 STATUS: Final = ".job-head h1 + .chip"
@@ -33,8 +33,9 @@ def failing(dashboard: Dashboard) -> str:
     dashboard.client.settle(dashboard.submit("stock.open", shelves(mark, 40)))
     job = dashboard.submit(
         "stock.add",
-        [*lines(mark, 30, 7), {"code": HOSTILE[0], "amount": 1}, {"code": 1, "amount": "much"}],
-        name=HOSTILE[1] + HOSTILE[3],
+        [*lines(mark, 30, 7), *({"code": each, "amount": 1} for each in HOSTILE), {"code": 1}],
+        name=HOSTILE[1] + HOSTILE[2] + HOSTILE[3][:3000],
+        tags=["<b>", "שלום", HOSTILE[2][:20], "w" * 60],
         options={"chunk_size": 4},
     )
     dashboard.client.settle(job)
@@ -63,7 +64,7 @@ def test_chunks_are_told_of_in_words_and_by_keyboard(dashboard: Dashboard, faili
     with dashboard.page(f"#/jobs/{failing}") as page:
         heat = page.locator("canvas.heat")
         expect(heat).to_have_attribute(
-            "aria-label", re.compile(r"^8 chunks: 1 failed, 2 some failed, 5 done\.")
+            "aria-label", re.compile(r"^9 chunks: 2 failed, 2 some failed, 5 done\.")
         )
         slider = page.get_by_label("Chunk", exact=True)
         slider.focus()
@@ -99,12 +100,12 @@ def test_a_group_of_failures_is_edited_and_replayed(dashboard: Dashboard) -> Non
 def test_items_are_filtered_and_downloaded(dashboard: Dashboard, failing: str) -> None:
     with dashboard.page(f"#/jobs/{failing}?tab=items") as page:
         page.locator("select[name=status]").select_option("failed")
-        expect(page.locator("table.plain tbody tr")).to_have_count(9)
+        expect(page.locator("table.plain tbody tr")).to_have_count(12)
         expect(page.locator("table.plain")).to_contain_text(HOSTILE[0])
         with page.expect_download() as download:
             page.get_by_role("button", name="NDJSON").click()
         text = Path(download.value.path()).read_text(encoding="utf-8")
-        assert [json.loads(line)["status"] for line in text.splitlines()] == ["failed"] * 9
+        assert [json.loads(line)["status"] for line in text.splitlines()] == ["failed"] * 12
 
 
 def test_a_job_is_paused_resumed_adjusted_and_cancelled(dashboard: Dashboard) -> None:
@@ -125,6 +126,27 @@ def test_a_job_is_paused_resumed_adjusted_and_cancelled(dashboard: Dashboard) ->
                 expect(page.locator(".waiting")).to_contain_text("Why it waits (paused)")
     reasons = [e["reason"] for e in dashboard.client.events(job) if e.get("reason")]
     assert reasons == ["lunch", "lunch is over", "enough"]
+
+
+def test_an_open_job_outlives_its_server_and_misses_nothing(dashboard: Dashboard) -> None:
+    job = dashboard.submit("walker.step", [{"ms": 4}] * 800, options={"chunk_size": 20})
+    with dashboard.page(f"#/jobs/{job}", known=AWAY) as page:
+        expect(page.locator(".live.live")).to_have_text("Live")
+        expect(page.locator(STATUS)).to_have_text("running")
+        dashboard.server.kill_engine()
+        expect(page.locator(".live.away")).to_have_text("Reconnecting")
+        expect(page.locator(".live.live")).to_have_text("Live")
+        expect(page.locator(STATUS)).to_have_text("completed")
+        expect(page.locator(".job-head .facts")).to_contain_text("Progress100 %")
+        heat = page.locator("canvas.heat")
+        expect(heat).to_have_attribute("aria-label", re.compile(r"(?!.*open).*done"))
+        kept = [e for e in dashboard.client.events(job) if e["event"] == "job.chunks_closed"]
+        done = sum(each["closing"] == "done" for event in kept for each in event["chunks"])
+        expect(heat).to_have_attribute("aria-label", re.compile(rf"[ ,]{done} done"))
+        page.get_by_role("link", name="Audit").click()
+        versions = page.locator("table.plain tbody tr td:first-child")
+        expect(versions.first).to_have_text(str(dashboard.client.job(job)["version"]))
+        expect(versions.last).to_have_text("1")
 
 
 def test_a_plan_is_looked_at_and_applied(dashboard: Dashboard) -> None:
@@ -177,11 +199,17 @@ def test_steps_of_a_batch_are_a_graph(dashboard: Dashboard) -> None:
         },
     ]
     batch = dashboard.client.ask(
-        "POST", "/api/v1/batches", {"name": "Both", "steps": steps}, key=mark, status=202
+        "POST",
+        "/api/v1/batches",
+        {"name": HOSTILE[0] + HOSTILE[3][:900], "steps": steps},
+        key=mark,
+        status=202,
     )
     with dashboard.page(f"#/jobs/{batch['job_id']}") as page:
         expect(page.locator("a.node.good")).to_have_count(2)
         assert page.locator("path.edge").count() == 1
+        assert page.locator("main img, main script").count() == 0
+        check_fits(page)
         check_accessible(page)
         page.get_by_role("link", name="fill").focus()
         page.keyboard.press("Enter")

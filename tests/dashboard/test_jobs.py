@@ -13,7 +13,7 @@ HOSTILE: Final = (
     "<img src=x onerror=alert(1)><script>alert(2)</script>",
     "\u202eright to left\u202c שלום عليكم",
     "👩🏽‍🚒" * 40,
-    "w" * 200,
+    "w" * 4000,
 )
 
 

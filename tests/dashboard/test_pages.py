@@ -16,17 +16,20 @@ def test_a_file_is_looked_at_tried_and_applied(dashboard: Dashboard, tmp_path: P
     mark = uuid.uuid4().hex[:6]
     file = tmp_path / "shelves.csv"
     file.write_text(
-        f'code;amount\r\n{mark}-1;1\r\n"{HOSTILE[0]}";2\r\n{mark}-3;many\r\n', encoding="utf-8"
+        f'code;amount\r\n{mark}-1;1\r\n"{HOSTILE[0]}";2\r\n{mark}-3;many\r\n{HOSTILE[1]};4\r\n{HOSTILE[2]};5\r\n{HOSTILE[3]};6\r\n',
+        encoding="utf-8",
     )
     with dashboard.page("#/submit?operation=stock.open") as page:
         page.get_by_label("File", exact=True).set_input_files(file)
         rows = page.locator(".drop-zone tbody tr")
-        expect(rows).to_have_count(3)
+        expect(rows).to_have_count(6)
         expect(rows.nth(1)).to_contain_text(HOSTILE[0])
         expect(page.locator(".drop-zone")).to_contain_text("CSV")
         check_accessible(page)
         page.set_viewport_size({"width": 360, "height": 700})
         check_fits(page)
+        assert page.locator("main img, main script").count() == 0
+        page.get_by_label("Name", exact=True).fill(HOSTILE[0])
         page.get_by_label("Tags").fill(mark)
         page.get_by_role("button", name="Dry run first").click()
         page.wait_for_url("**tab=plan")
@@ -36,7 +39,7 @@ def test_a_file_is_looked_at_tried_and_applied(dashboard: Dashboard, tmp_path: P
         expect(page.locator(".job-head h1 + .chip")).to_have_text("completed")
         job = page.url.rpartition("/")[2]
     counts = dashboard.client.job(job)["counts"]
-    assert (counts["succeeded"], counts["skipped"]) == (2, 1)
+    assert (counts["succeeded"], counts["skipped"]) == (5, 1)
 
 
 def test_an_item_is_typed_into_the_form_of_its_schema(dashboard: Dashboard) -> None:

@@ -17,7 +17,7 @@ LETTERS = [
         "annotations": [{"start_char": 0, "end_char": 3, "label": "PERSON"}],
     },
     {
-        "content": HOSTILE[0] + HOSTILE[1],
+        "content": "".join(HOSTILE),
         "annotations": [{"start_char": 1, "end_char": 3, "label": HOSTILE[0]}],
     },
     {

@@ -54,9 +54,9 @@ export function ratesOf(points) {
   return found;
 }
 
-/** The means of so many stretches of time. Pure. */
+/** The means of so many stretches of time; what was told together is one point. Pure. */
 export function binned(pairs, bins) {
-  if (pairs.length <= bins) return [pairs.map(([at]) => at), pairs.map(([, value]) => value)];
+  if (!pairs.length) return [[], []];
   const first = pairs[0][0], step = (pairs.at(-1)[0] - first) / bins || 1;
   const sums = new Map();
   for (const [at, value] of pairs) {

@@ -60,7 +60,7 @@ UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 lock: .venv ## Write the locks again (UPGRADE=--upgrade takes newer releases)
 	$(UV_COMPILE) $(UPGRADE) pyproject.toml --extra postgresql -o requirements/runtime.txt
 	$(UV_COMPILE) $(UPGRADE) pyproject.toml requirements/dev.in \
-		--extra postgresql --extra speed --extra bench --extra tracing \
+		--extra postgresql --extra bench --extra tracing \
 		-c requirements/runtime.txt -o requirements/dev.txt
 	$(UV_COMPILE) $(UPGRADE) pyproject.toml --extra postgresql --extra peers \
 		-c requirements/dev.txt -o requirements/peers.txt

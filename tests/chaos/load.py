@@ -292,7 +292,7 @@ class Load:
         for name, log in self.stack.logs.items():
             for word in _FAULTS:
                 at = log.find(word)
-                there = log[max(at - 300, 0) : at + 2500]
+                there = log[max(at - 300, 0) : at + 6000]
                 verdict.require(at < 0, f"the log of {name} has {word}:\n{there}")
         return verdict
 

@@ -25,7 +25,7 @@ export function show(place, { parameters }) {
   let query = queryOf(parameters), operations = [], fresh = 0, timer = 0, soon = 0, later = 0, own = parameters;
 
   const pager = new Pager((cursor, signal) => get(`${API}/jobs`, { ...query, cursor, limit: PAGE }, { signal })
-    .catch((error) => { failed(error); throw error; }), () => { rows.soon(); tellSize(); });
+    .catch((error) => { failed(error); throw error; }), () => { rows.draw(); tellSize(); });
   const filters = h("div"), size = h("p", { class: "size", role: "status" });
   const news = button("", reload, { class: "news", hidden: true });
   const bulk = bulkBar(() => new Set(chosen.keys()), () => { chosen.clear(); bulk.update(); rows.soon(); });

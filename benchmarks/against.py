@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks.measure import median
 from benchmarks.server import CHECKOUT, running
 
-ITEMS = 50_000
+ITEMS = 200_000
 ROUNDS = 5
 OPERATION = "things.create"
 PLUGIN = "things"

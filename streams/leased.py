@@ -93,23 +93,33 @@ async def kept(
     heartbeat: float,
     longest: float = math.inf,
 ) -> AsyncIterator[None]:
-    """Prolong leases for as long as the block runs, but no more than ``longest`` seconds."""
+    """Prolong leases for as long as the block runs, but no more than ``longest`` seconds.
+
+    Most blocks end before the first heartbeat; they cost a timer, and no task.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + longest
+
+    async def prolong() -> None:
+        until = clock.now().timestamp() + lease
+        with contextlib.suppress(CountermandError):
+            await database.write(
+                lambda connection: chunk_store.prolong(connection, claimed, until), lasting=False
+            )
 
     async def beat() -> None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + longest
         while loop.time() < end:
+            await prolong()
             await asyncio.sleep(heartbeat)
-            until = clock.now().timestamp() + lease
-            with contextlib.suppress(CountermandError):
-                await database.write(
-                    lambda connection, until=until: chunk_store.prolong(  # type: ignore[misc]
-                        connection, claimed, until
-                    ),
-                    lasting=False,
-                )
 
-    async with cancelled_at_exit(beat()):
+    async with contextlib.AsyncExitStack() as beating:
+
+        def begin() -> None:
+            task = loop.create_task(beat())
+            beating.push_async_callback(_cancelled, task)
+
+        first = loop.call_later(heartbeat, begin)
+        beating.callback(first.cancel)
         yield
 
 
@@ -120,6 +130,10 @@ async def cancelled_at_exit(work: Any) -> AsyncIterator[asyncio.Future[Any]]:
     try:
         yield task
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await _cancelled(task)
+
+
+async def _cancelled(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -72,6 +72,23 @@ class _Taken:
     failure: Exception | None = None
 
 
+class _Begun:
+    """When work in another thread began; None as long as it waits for its turn."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self.at: float | None = None
+
+    def __call__(self) -> None:
+        """Begin; work that is done again has begun before."""
+        if self.at is None:
+            self.at = self._monotonic()
+
+    def left(self, seconds: float) -> float:
+        """Of so many seconds those that are left; all of them before it began."""
+        return seconds if self.at is None else self.at + seconds - self._monotonic()
+
+
 class Worker:
     """Works chunks; ``hung`` is called when a handler does not come back in time.
 
@@ -230,16 +247,16 @@ class Worker:
 
         ``beside`` is what is allowed beyond the time of a chunk.
         """
-        begun, loop = asyncio.Event(), asyncio.get_running_loop()
-        begin = partial(loop.call_soon_threadsafe, begun.set)
-        running = self._database.series(partial(work, begin))
-        running.add_done_callback(lambda _: begun.set())
-        await begun.wait()
-        seconds = operation.timeout + beside
-        end = loop.time() + seconds
-        while not running.done() and (left := end - loop.time()) > 0:
-            self._moved()
-            await asyncio.wait({running}, timeout=min(left, self._settings.heartbeat))
+        loop, seconds = asyncio.get_running_loop(), operation.timeout + beside
+        # Noted in the thread that works, and looked at here: to wake the loop for each would cost.
+        begun = _Begun(loop.time)
+        running = self._database.series(partial(work, begun))
+        look = min(self._settings.heartbeat, seconds)
+        await asyncio.wait({running}, timeout=look)
+        while not running.done() and (left := begun.left(seconds)) > 0:
+            if begun.at is not None:
+                self._moved()
+            await asyncio.wait({running}, timeout=min(left, look))
         if not running.done():
             self._hung(f"{operation.kind} did not come back within {seconds:g} s")
         return await running

@@ -48,7 +48,7 @@ from streams.stores import buckets
 from streams.stores.database import Database
 from streams.stores.events import EventRecorder, SnapshotRecorder
 from streams.stores.log import JobLog
-from streams.stores.workers import resident_memory
+from streams.stores.workers import ResidentMemory
 from streams.sweep import Look
 from streams.systems.annotations import Platform
 from streams.tail import LogTail
@@ -263,7 +263,7 @@ def intake(base: Base, slow: SlowPool) -> Intake:
     """What lets work into this process, by its memory."""
     return Intake(
         budget=base.settings.memory_budget,
-        measure=resident_memory,
+        measure=ResidentMemory(base.clock),
         background=lambda: slow.leased.in_flight,
         clock=base.clock,
     )

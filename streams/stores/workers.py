@@ -16,6 +16,7 @@ import psutil  # type: ignore[import-untyped]  # it ships no types
 from sqlalchemy import Connection, Dialect, bindparam, delete, select
 from sqlalchemy.sql.expression import ClauseElement
 
+from domain.ports import Clock
 from streams.stores.schema import workers
 from streams.stores.statements import INSERTS, Statement, fixed, run_sql
 
@@ -47,9 +48,26 @@ class WorkerRow:
     held_since: float | None = None
 
 
-def resident_memory() -> int:
-    """The resident memory of this process, in bytes."""
-    return int(psutil.Process().memory_info().rss)
+SERVES = 0.1
+"""Seconds that a measure of memory serves: it is asked for at every message."""
+
+
+class ResidentMemory:
+    """Tells the resident memory of this process in bytes, as it was 0.1 s ago at most."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._process = psutil.Process()
+        self._measured_at = 0.0
+        self._bytes = 0
+
+    def __call__(self) -> int:
+        """Measure, unless that was done just now."""
+        now = self._clock.monotonic()
+        if now - self._measured_at >= SERVES or not self._bytes:
+            self._bytes = int(self._process.memory_info().rss)
+            self._measured_at = now
+        return self._bytes
 
 
 def measured(worker: WorkerRow) -> WorkerRow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from types import SimpleNamespace
 
@@ -132,6 +133,33 @@ async def test_a_chunk_may_take_as_long_as_its_operation_says(sqlite_database: D
         may_end.set()
         await working
     assert (await stages.job(job_id)).counts.succeeded == 1
+
+
+async def test_a_chunk_that_takes_longer_than_its_operation_says_is_told(
+    sqlite_database: Database,
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    @operation("patience.stands", item=Number, timeout=0.3)
+    def stands(_ctx: Context, item: Number) -> Result:
+        begun.set()
+        may_end.wait(20)
+        return Done(item.number)
+
+    stages = Stages(sqlite_database, Registry([stands]))
+    await stages.submit("patience.stands", [{"number": 1}])
+    working = asyncio.create_task(stages.run_dry())
+    try:
+        assert await asyncio.to_thread(begun.wait, 10)
+        started = time.monotonic()
+        async with asyncio.timeout(10):
+            while not stages.hung:
+                await asyncio.to_thread(may_end.wait, 0.01)
+        assert time.monotonic() - started >= 0.25
+    finally:
+        may_end.set()
+        await working
+    assert stages.hung == ["patience.stands did not come back within 0.3 s"]
 
 
 async def test_an_outbox_that_was_overtaken_goes_on_from_there(sqlite_database: Database) -> None:

@@ -73,6 +73,8 @@ class AppCrashedError(RuntimeError):
 class _App(faust.App):
     gathering: float = 0.0
     """See `FaustSettings`."""
+    topics_seen: frozenset[str] = frozenset()
+    """Topics that were there: a broker that has just come back may not know of them for a while."""
     _stopping: asyncio.Task[None] | None = None
 
     async def stop(self) -> None:

@@ -281,6 +281,7 @@ async def _start(base: Base, apps: Sequence[Any], vitals: Vitals, started: list[
     wanted = all_topics(registry.systems)
     await _patiently(vitals, lambda: admin.require(base.settings.broker, wanted))
     for app in apps:
+        app.topics_seen = frozenset(wanted)
         vitals.starting = "it joins the others"
         started.append(app)
         await faust_apps.start(app)

@@ -210,14 +210,23 @@ class Producer(stock.Producer):
             answered = await client.force_metadata_update()
             known = client.cluster.partitions_for_topic(topic)
             waited = time.monotonic() - asked
-            if known is None and answered and waited > NEW_TOPIC_SECONDS:
-                client._topics.discard(topic)
-                raise UnknownTopicError(topic)
-            if known is None and waited > self.request_timeout:
-                raise DeliveryFailedError(topic, TimeoutError("no broker answers"))
             if known is None:
+                self._give_up(topic, waited, answered=answered)
                 await asyncio.sleep(METADATA_PAUSE)
         return known
+
+    def _give_up(self, topic: str, waited: float, *, answered: bool) -> None:
+        """Raise once a topic has been unknown for too long.
+
+        A broker that has just come back answers before it has read which topics there are.
+        """
+        was_there = topic in getattr(self.app, "topics_seen", ())
+        if answered and not was_there and waited > NEW_TOPIC_SECONDS:
+            self._ensure_producer().client._topics.discard(topic)
+            raise UnknownTopicError(topic)
+        if waited > self.request_timeout:
+            said = "the broker that answers does not know it" if answered else "no broker answers"
+            raise DeliveryFailedError(topic, TimeoutError(said))
 
     async def _check_sender(self) -> None:
         """Crash the app when aiokafka's sender has ended: it would queue messages for ever."""

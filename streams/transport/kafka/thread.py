@@ -26,6 +26,8 @@ COMMIT_SECONDS: Final = 5.0
 """How long a commit may take; the next one makes up for it."""
 NEW_TOPIC_SECONDS: Final = 2.0
 """How long a topic that was just created may be unknown to the broker that is asked."""
+RETURN_SECONDS: Final = 30.0
+"""How long a broker that came back may take until it knows of all topics that were there."""
 METADATA_PAUSE: Final = 0.1
 GATHERED_BYTES: Final = 1 << 18
 """So much a broker hands over at once, however long it may gather."""
@@ -111,9 +113,17 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             missing = sorted(topics - known)
             if not missing:
                 return
-            if time.monotonic() - asked > NEW_TOPIC_SECONDS:
+            if time.monotonic() - asked > self._unknown_for(missing):
                 raise UnknownTopicError(missing[0])
             await asyncio.sleep(METADATA_PAUSE)
+
+    def _unknown_for(self, topics: list[str]) -> float:
+        """How long these may be unknown, in seconds.
+
+        A broker that has just come back answers before it has read which topics there are.
+        """
+        were_there = frozenset(topics) <= getattr(self.app, "topics_seen", frozenset())
+        return RETURN_SECONDS if were_there else NEW_TOPIC_SECONDS
 
     async def fetch(self, partitions: set[TP], count: int) -> Fetched:
         """Wait for records of these partitions, for a second or until it is broken off.

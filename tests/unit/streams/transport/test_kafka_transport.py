@@ -24,6 +24,7 @@ from streams.transport.errors import (
     UnknownPartitionError,
     UnknownTopicError,
 )
+from streams.transport.kafka.producer import NEW_TOPIC_SECONDS
 from tests.services.kafka import KafkaCluster, create_topic
 from tests.unit.streams.transport.apps import Reader
 
@@ -120,6 +121,27 @@ class TestRefusals:
         with pytest.raises(UnknownTopicError):
             await send(sender, f"{place.topic}-unknown", b"value")
         assert sender.producer._producer.client._topics == set()
+
+    async def test_a_topic_that_was_there_is_waited_for(
+        self, place: Place, sender: faust.App
+    ) -> None:
+        """A broker that has just come back answers before it has read which topics there are."""
+        topic = f"{place.topic}-back"
+        sender.topics_seen = frozenset([topic])
+        sending = asyncio.create_task(send(sender, topic, b"value"))
+        await asyncio.sleep(NEW_TOPIC_SECONDS + 0.5)
+        assert not sending.done()
+        await create_topic(place.cluster, topic)
+        await sending
+
+    async def test_a_topic_that_was_there_and_stays_away_is_no_missing_one(
+        self, place: Place, sender: faust.App
+    ) -> None:
+        topic = f"{place.topic}-away"
+        sender.topics_seen = frozenset([topic])
+        sender.producer.request_timeout = NEW_TOPIC_SECONDS + 0.2
+        with pytest.raises(DeliveryFailedError, match="does not know it"):
+            await send(sender, topic, b"value")
 
     async def test_subscribing_to_an_unknown_topic_fails_the_start(self, place: Place) -> None:
         app = place.app()

@@ -1,4 +1,7 @@
-"""``python -m tests.proof``: run every long proof and write the report, docs/proof.md."""
+"""``python -m tests.proof``: run every long proof and write the report, docs/proof.md.
+
+What each came to is kept in docs/proof/, from where ``--join`` writes the report anew.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from tests.proof.results import keep, kept
 from tests.proof.running import CHECKOUT, Outcome, run
 
 REPORT = CHECKOUT / "docs" / "proof.md"
-RESULTS = CHECKOUT / "build" / "proof"
+RESULTS = CHECKOUT / "docs" / "proof"
 
 
 def main(arguments: Sequence[str], proofs: Sequence[Proof] = PROOFS) -> int:

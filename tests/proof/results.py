@@ -13,14 +13,23 @@ from pathlib import Path
 from tests.proof.catalogue import Proof
 from tests.proof.figures import Figure
 from tests.proof.report import Setting
-from tests.proof.running import Outcome
+from tests.proof.running import CHECKOUT, Outcome
 
 
 def keep(outcome: Outcome, where: Setting, folder: Path) -> None:
-    """Keep the latest outcome of a proof, with where and when it was run."""
+    """Keep the latest outcome of a proof, with where and when it was run.
+
+    The files are committed with the report, so that the next run anywhere joins them; they name
+    no path of this machine.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    fields = asdict(outcome) | {"proof": outcome.proof.name, "where": asdict(where)}
-    (folder / f"{outcome.proof.name}.json").write_text(json.dumps(fields, indent=1))
+    fields = asdict(outcome) | {
+        "proof": outcome.proof.name,
+        "command": ["python", *outcome.command[1:]],
+        "output": outcome.output.replace(str(CHECKOUT), "."),
+        "where": asdict(where),
+    }
+    (folder / f"{outcome.proof.name}.json").write_text(json.dumps(fields, indent=1) + "\n")
 
 
 def kept(proofs: Sequence[Proof], folder: Path) -> tuple[list[Outcome], dict[str, Setting]]:

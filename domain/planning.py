@@ -82,12 +82,17 @@ def chunks_per_dispatch(
     """How many chunks take one place; those of a job that is not slow share a message.
 
     Small chunks of slow work cost their workers no more than the items of a large one.
+    Automatic ones grow up to their largest before several of them travel together.
     """
-    if slow and caps:
-        return max(1, SLOW_ITEMS // chunk_items(options, pace, slow=slow, caps=caps))
-    if options.chunk_size == "auto" or slow:
+    if slow and not caps:
         return 1
-    return max(1, _fitting(pace, MAX_PACKED) // options.chunk_size)
+    size = chunk_items(options, pace, slow=slow, caps=caps)
+    if slow:
+        return max(1, SLOW_ITEMS // size)
+    most = _fitting(pace, MAX_PACKED)
+    if options.chunk_size == "auto":
+        return max(1, min(most, pace.last_items * MAX_GROWTH) // size)
+    return max(1, most // options.chunk_size)
 
 
 def undo_chunks_per_dispatch(waiting: Iterable[int], pace: Pace, *, slow: bool) -> int:

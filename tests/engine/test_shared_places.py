@@ -143,13 +143,16 @@ async def test_places_grow_and_shrink_with_the_workers(pair: Pair) -> None:
     worker = WorkerRow("one", ("stock", "texts"), slots=3, process=1)
     now = pair.clock.now().timestamp()
     pair.left.database.write_now(lambda connection: workers.beat(connection, worker, now))
-    job_id = await pair.submit(pair.left, 20, options={})
+    job_id = await pair.submit(pair.left, 80, options={})
     assert pair.sent(job_id) == 3 * LONE
     pair.clock.pass_seconds(ALIVE_SECONDS + 1)
     for left in range(3 * LONE - 1, LONE - 1, -1):
         await pair.work_one(job_id)
         assert await pair.in_flight() == {job_id: left}
-    await pair.work_one(job_id)
+    for _ in range(3):
+        await pair.work_one(job_id)
+        assert pair.sent(job_id) == LONE
+    # Chunks that were sent one by one, before several travelled together, are gone by now.
     assert await pair.in_flight() == {job_id: LONE}
 
 

@@ -139,9 +139,22 @@ def _room(pace: Pace) -> int:
 
 
 @given(paces, sizes)
-def test_automatic_and_slow_chunks_travel_alone(pace: Pace, size: int) -> None:
-    assert chunks_per_dispatch(JobOptions(), pace, slow=False) == 1
+def test_slow_chunks_travel_alone(pace: Pace, size: int) -> None:
+    assert chunks_per_dispatch(JobOptions(), pace, slow=True) == 1
     assert chunks_per_dispatch(JobOptions(chunk_size=size), pace, slow=True) == 1
+
+
+@given(paces)
+def test_automatic_chunks_grow_before_they_travel_together(pace: Pace) -> None:
+    packed = chunks_per_dispatch(JobOptions(), pace, slow=False)
+    size = automatic_items(pace, slow=False)
+    assert packed == 1 or size == MAX_ITEMS
+    assert packed == 1 or packed * size <= min(_room(pace), pace.last_items * MAX_GROWTH)
+
+
+def test_the_largest_automatic_chunks_of_quick_items_travel_together() -> None:
+    pace = Pace(ms_per_item=0.008, bytes_per_item=30.0, last_items=MAX_ITEMS)
+    assert chunks_per_dispatch(JobOptions(), pace, slow=False) == 2
 
 
 @given(st.lists(sizes, max_size=50), paces)

@@ -143,12 +143,7 @@ class Archivist:
         file, version = await in_thread(partial(self._written, job.job_id, heads))
         self._failpoints.reach(Failpoint.ARCHIVE_WRITTEN)
         place = self._folder / file.name
-        told = await self._database.write(partial(_name, job.job_id, version, file, place))
-        if not told:
-            counts = await self._database.read(partial(_file_of, job.job_id))
-            if counts is None or counts.name != file.name:
-                await asyncio.to_thread(place.unlink, missing_ok=True)
-        return told
+        return await self._database.write(partial(_name, job.job_id, version, file, place))
 
     def _written(self, job_id: str, heads: audit.HeadsFile) -> tuple[ArchiveFile, int]:
         """In a thread: a file that is safe on its disk, and of which version of the job it is."""
@@ -221,9 +216,18 @@ def _without_remains(job: Wanted, folder: Path, connection: Connection) -> bool:
 def _name(
     job_id: str, version: int, file: ArchiveFile, place: Path, connection: Connection
 ) -> bool:
-    """Have the row name the file; the row is held first, as by whoever removes remains."""
+    """Have the row name the file, or remove it; the row is held, as by whoever removes remains.
+
+    Another process may write the same file, of the same name, at the same time: to remove it
+    without holding the row would be to remove what came to count meanwhile.
+    """
     wanted = archives.still_wanted(connection, job_id, version)
-    return wanted and place.exists() and archives.say_written(connection, job_id, version, file)
+    if wanted and place.exists() and archives.say_written(connection, job_id, version, file):
+        return True
+    counts = archives.held_file_of(connection, job_id)
+    if counts is None or counts.name != file.name:
+        place.unlink(missing_ok=True)
+    return False
 
 
 def _file_of(job_id: str, connection: Connection) -> ArchiveFile | None:

@@ -142,6 +142,11 @@ def file_of(connection: Connection, job_id: str) -> ArchiveFile | None:
     return _file(connection, archives.c.job_id == job_id)
 
 
+def held_file_of(connection: Connection, job_id: str) -> ArchiveFile | None:
+    """As ``file_of``; and no other file of the job comes to count within the transaction."""
+    return _file(connection, archives.c.job_id == job_id, hold=True)
+
+
 def clear_some(connection: Connection, job_id: str) -> bool:
     """Remove some of what a job has given up; False when nothing was left, and that is said."""
     for table, most in _GIVEN_UP:
@@ -165,9 +170,12 @@ def _of_job(table: Table, job_id: str) -> ColumnElement[bool]:
     return mine & table.c.job_id.in_(own)
 
 
-def _file(connection: Connection, which: ColumnElement[bool]) -> ArchiveFile | None:
+def _file(
+    connection: Connection, which: ColumnElement[bool], *, hold: bool = False
+) -> ArchiveFile | None:
     table = archives.c
-    row = connection.execute(select(table.name, table.sha256, table.size).where(which)).first()
+    statement = select(table.name, table.sha256, table.size).where(which)
+    row = connection.execute(statement.with_for_update() if hold else statement).first()
     if row is None or row.name is None:
         return None
     return ArchiveFile(name=row.name, sha256=row.sha256, size=row.size)

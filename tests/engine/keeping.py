@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from domain.registry import Registry
 from domain.retention import Rule
@@ -63,13 +64,19 @@ class Keeping:
             send=self.stages.send,
             retained=self.retained,
         )
-        self.archivist = Archivist(
-            database=self.stages.database,
+        self.archivist = self.another(self.stages.database, Mortal(place), folder)
+
+    def another(
+        self, database: Any, failpoints: Failpoints, folder: Path | None = None
+    ) -> Archivist:
+        """Who archives in another process, which has the database as that one."""
+        return Archivist(
+            database=database,
             folder=folder or self.archives,
             heads=lambda: self.heads,
             ids=self.stages.ids,
             send=self.stages.send,
-            failpoints=Mortal(place),
+            failpoints=failpoints,
             retained=self.retained,
         )
 

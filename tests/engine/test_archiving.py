@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from domain.job import Job
 from domain.options import JobOptions
 from streams.archiving import RESTS_AFTER_FAULT
 from streams.diffs import Run
-from streams.failpoints import Failpoint
+from streams.failpoints import Failpoint, Failpoints
 from streams.stores import audit
 from streams.stores.database import Database
 from streams.stores.schema import payload_keys, uploads
@@ -54,6 +54,43 @@ PLACES = (
 @pytest.fixture
 def keeping(database: Database, tmp_path: Path) -> Keeping:
     return kept(database, tmp_path)
+
+
+class AtWritten(Failpoints):
+    """Does something when a file is written and does not count yet."""
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        super().__init__()
+        self._do = do
+
+    def reach(self, place: Failpoint) -> None:
+        if place is Failpoint.ARCHIVE_WRITTEN:
+            self._do()
+
+
+class Between:
+    """A database; once it has begun, another's work is done behind what is read of it next."""
+
+    def __init__(self, database: Database, work: Callable[[], Awaitable[None]]) -> None:
+        self._database = database
+        self._work = work
+        self._begun = False
+
+    def begin(self, remains: Sequence[Path]) -> None:
+        """The other one removes what it takes for remains, and is then at work itself."""
+        for path in remains:
+            path.unlink()
+        self._begun = True
+
+    async def read(self, work: Any) -> Any:
+        found = await self._database.read(work)
+        if self._begun:
+            self._begun = False
+            await self._work()
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
 
 
 async def _archived(keeping: Keeping, job_id: str) -> Job:
@@ -203,6 +240,19 @@ async def test_two_who_write_the_same_file_leave_one_that_counts(keeping: Keepin
     assert job.emptied is not None
     assert job.emptied.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert await _left(keeping) == {}
+
+
+async def test_who_is_too_late_does_not_remove_the_same_file_of_another(
+    keeping: Keeping,
+) -> None:
+    job_id, quick = await keeping.done(), keeping.archivist
+    await _archived(keeping, job_id)
+    between = Between(keeping.stages.database, quick.look)
+    late = keeping.another(between, AtWritten(lambda: between.begin(keeping.files(job_id))))
+    await late.look()
+    await quick.look()
+    (file,) = keeping.files(job_id)
+    assert await keeping.stages.rows("SELECT name FROM archives") == [(f"{job_id}/{file.name}",)]
 
 
 async def test_a_job_that_is_held_before_its_file_counts_gives_up_nothing(

@@ -19,9 +19,9 @@ from api.openapi.common import (
     of_job,
     repeated,
 )
-from api.openapi.requests import NewBatch, NewJob
 from api.openapi.telling import Answer, Body, Schema, Told, query, whole
 from api.ports import Verb
+from api.requests import NewBatch, NewJob
 from domain.commands import Adjustment, Editing
 from domain.options import MAX_CHUNK, Start
 

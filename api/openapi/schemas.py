@@ -27,7 +27,8 @@ class _Plain(GenerateJsonSchema):
         field: core_schema.ModelField | core_schema.DataclassField | core_schema.TypedDictField,
         total: bool,
     ) -> bool:
-        if self.mode == "serialization":
+        may_lack = field["type"] == "typed-dict-field" and not field.get("required", total)
+        if self.mode == "serialization" and not may_lack:
             return field.get("serialization_exclude_if") is None
         return super().field_is_required(field, total)
 

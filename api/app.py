@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from aiohttp import web
@@ -144,7 +144,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/openapi.json", contract.openapi, OPEN),
     Route("GET", "/", dashboard.page, OPEN),
     Route("GET", dashboard.FILE, dashboard.file, OPEN),
-    Route("GET", "/docs", contract.docs, OPEN),
+    Route("GET", pages.DOCS, contract.docs, OPEN),
     Route("GET", pages.STYLE, contract.style, OPEN),
     Route("GET", "/problems", contract.problems, OPEN),
     Route("GET", "/health/live", vitals.alive, OPEN),
@@ -236,11 +236,19 @@ def _routed(own: Basics, routes: tuple[Route, ...]) -> web.Application:
         app.router.add_route(
             route.method, route.path, route.handler, expect_handler=expectation
         ): route.rule
-        for route in routes
+        for route in _with_heads(routes)
     }
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(_end_streams)
     return app
+
+
+def _with_heads(routes: Iterable[Route]) -> Iterator[Route]:
+    """HEAD is answered wherever GET is (RFC 9110, section 9.3.2); WebSockets are opened by GET."""
+    for route in routes:
+        yield route
+        if route.method == "GET" and not route.rule.late:
+            yield route._replace(method="HEAD")
 
 
 async def _end_exports(app: web.Application) -> None:

@@ -5,29 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 from aiohttp import web
-from pydantic import Field
 
 from api import bodies, submissions
 from api.edge import caller, edge
 from api.models import checked, invalid
 from api.parameters import Parameters
+from api.requests import Batch, NewBatch
 from api.submit import accepted, idempotency_key
-from domain.commands import JobSpec, Tag
-from domain.options import Priority
-from domain.steps import BATCH, MAX_STEPS, Step
-from domain.values import Value
-
-
-class Batch(Value):
-    """The body of a batch, without the items of its steps."""
-
-    name: Annotated[str, Field(max_length=4000)] = ""
-    tags: Annotated[tuple[Tag, ...], Field(max_length=50)] = ()
-    priority: Priority = 5
-    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=MAX_STEPS)]
+from domain.commands import JobSpec
+from domain.steps import BATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +43,7 @@ def from_body(text: bytes, depth: int) -> BatchSubmission:
         blocks.append(None if items is None else submissions.item_blocks(items, depth, pointer))
         without = {key: step[key] for key in step if key != "items"} if items is not None else step
         steps.append(without)
-    batch = checked(Batch, {**body, "steps": steps}, depth)
+    batch = checked(Batch, {**body, "steps": steps}, depth, whole=NewBatch)
     return BatchSubmission(JobSpec(operation=BATCH, **dict(batch)), blocks)
 
 

@@ -60,6 +60,27 @@ async def _arriving(request: web.Request, limits: Limits) -> AsyncIterator[bytes
         yield block
 
 
+class Pace:
+    """Whether a body comes as fast as one does whose sender has all of it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._begun = asyncio.get_running_loop().time()
+        self._came = 0
+
+    def take(self, size: int) -> None:
+        """So many bytes more have come; raises RequestRefused for what only drips."""
+        self._came += size
+        seconds = asyncio.get_running_loop().time() - self._begun
+        if seconds > self._limits.body_grace + self._came / self._limits.body_rate:
+            raise refused(
+                408,
+                "request_timeout",
+                f"only {self._came} bytes of the body came in {seconds:.0f} s; send it again, "
+                f"with {self._limits.body_rate} a second at least",
+            )
+
+
 async def read(
     request: web.Request, limits: Limits, size: int, understand: Callable[[bytes], T]
 ) -> T:
@@ -79,8 +100,9 @@ async def read_optional(request: web.Request, limits: Limits, size: int | None =
 async def _read(request: web.Request, limits: Limits, size: int) -> bytes:
     if (request.content_length or 0) > size:
         raise _too_large(size)
-    body = bytearray()
+    body, pace = bytearray(), Pace(limits)
     async for block in blocks(request, limits):
+        pace.take(len(block))
         body += block
         if len(body) > size:
             raise _too_large(size)

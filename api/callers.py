@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from api.edge import REQUEST_ID
+from api.edge import READING, REQUEST_ID
 from api.problems import CHALLENGE, RequestRefused, refused
 from domain.errors import CredentialRefused
 from streams.callers import Caller
@@ -36,7 +36,6 @@ STREAMS: Final = frozenset(
 """The routes that take a ticket, in the query."""
 TICKET: Final = "ticket"
 _SCHEME: Final = "bearer "
-_READING: Final = frozenset({"GET", "HEAD"})
 
 _log = structlog.get_logger("countermand.api")
 
@@ -76,7 +75,7 @@ class NamedCallers:
     async def identify(self, request: web.Request) -> Identity:
         """Who it is; who only reads need not say."""
         said = request.headers.getall(ACTOR, [])
-        if not said and request.method in _READING:
+        if not said and request.method in READING:
             return Identity(LOCAL)
         name = said[0] if len(said) == 1 else ""
         if not is_actor(name):

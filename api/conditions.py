@@ -12,6 +12,7 @@ from hashlib import blake2b
 
 from aiohttp import web
 
+from api.edge import READING
 from api.parameters import MAX_VERSION
 from api.problems import refused
 from domain.errors import VersionMismatch
@@ -46,9 +47,9 @@ def if_version(request: web.Request) -> int | None:
 
 
 def tagged(request: web.Request, response: web.Response) -> web.Response:
-    """An answer to a GET with its tag; 304 without a body for who has it already."""
+    """An answer to a GET or HEAD with its tag; 304 without a body for who has it already."""
     if (
-        request.method != "GET"
+        request.method not in READING
         or response.status != 200
         or response.content_type not in _TAGGED
         or not isinstance(response.body, bytes)

@@ -37,6 +37,8 @@ async def download(request: web.Request, file: JobFile, piece: Piece) -> web.Str
     blocks = _blocks(file, piece, first, end)
     begun = await anext(blocks, b"")  # a file that is gone must be told before the answer begins
     await response.prepare(request)
+    if request.method == "HEAD":
+        return response
     await _write(request, response, begun)
     async for block in blocks:
         await _write(request, response, block)

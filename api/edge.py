@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 
@@ -23,6 +24,9 @@ from streams.rates import Rate, Taken
 from streams.systems.annotations import Platform
 from streams.tracing import Tracing
 from streams.webhooks import Webhooks
+
+READING: Final = frozenset({"GET", "HEAD"})
+"""Methods that change nothing; HEAD is answered as GET is, without a body."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from api.documents import event_document
 from api.edge import Edge, caller, edge
 from api.log_feed import no_such_place
 from api.negotiation import preferred
-from api.parameters import MAX_ID, MAX_VERSION, Parameters, tags_of
+from api.parameters import MAX_ID, MAX_VERSION, Parameters, integer, tags_of
 from api.projects import scope
 from streams.stores.log import Logged, LogPage, Tagged, is_tagged
 
@@ -47,6 +47,7 @@ async def page(request: web.Request, job_id: str) -> web.Response:
     """
     own, tenant = edge(request), caller(request).tenant
     query = Parameters(request, OF_PAGE)
+    _check_last_seen(request, MAX_VERSION)
     after = query.integer("after", 0, MAX_VERSION) or 0
     limit = query.integer("limit", 1, own.limits.max_page) or own.limits.page
     wait = query.integer("wait", 0, own.limits.longest_wait) or 0
@@ -60,6 +61,13 @@ async def page(request: web.Request, job_id: str) -> web.Response:
     items = [event_document(event) for event in found[:limit]]
     following = items[-1]["version"] if len(found) > limit else None
     return answer({"items": items, "next_after": following})
+
+
+def _check_last_seen(request: web.Request, most: int) -> None:
+    """Raise RequestRefused for one that no stream takes; a page goes by ``after`` alone."""
+    said = request.headers.get("Last-Event-ID")
+    if said:
+        integer("Last-Event-ID", said, 0, most)
 
 
 async def all_events(request: web.Request) -> web.StreamResponse:
@@ -76,6 +84,7 @@ async def page_of_all(request: web.Request) -> web.Response:
     """
     own = edge(request)
     query = Parameters(request, ("after", "limit", "wait"), repeated=("tag",))
+    _check_last_seen(request, MAX_ID)
     after = query.integer("after", 0, MAX_ID)
     limit = query.integer("limit", 1, own.limits.max_page) or own.limits.page
     wait = query.integer("wait", 0, own.limits.longest_wait) or 0

@@ -25,8 +25,11 @@ class Limits:
     """A command that names items one by one; it must fit into a message."""
     upload: int = 2_000_000_000
     """A file that is imported."""
-    uploads: int = 4
-    """Files that are taken in at once; each lies on the disk of this process meanwhile."""
+    uploads: int = 5
+    """Files that are taken in at once; each lies on the disk of this process meanwhile.
+
+    One tenant leaves the last place to others.
+    """
     json_depth: int = 64
     unpacked_ratio: int = 100
     """A packed body may become so many times what was sent, beyond ``unpacked_free``."""
@@ -37,6 +40,12 @@ class Limits:
     """A client may have a command's answer put off for so long."""
     body_idle: float = 30.0
     """A request's body may stand still this long."""
+    body_grace: float = 30.0
+    body_rate: int = 5_000
+    """After ``body_grace`` a second more for so many bytes of a body that its sender has whole.
+
+    Lines may come more slowly: items that are made while they are sent take their time.
+    """
     write_wait: float = 10.0
     """A client may leave what it is sent unread this long."""
     streams: int = 2000

@@ -91,6 +91,8 @@ async def _sent(request: web.Request, made: AsyncGenerator[bytes, None]) -> web.
                 if first is None:
                     return web.Response(status=204)
                 await response.prepare(request)
+                if request.method == "HEAD":
+                    return response
                 await _write(own, response, first)
                 async for frame in frames:
                     await standing.check()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from api.bodies import encode
 from api.problems import Problem, RequestRefused
@@ -20,19 +22,25 @@ class Nothing(Value):
     """A body that says nothing, where there is nothing to be said."""
 
 
-def checked(model: type[Model], value: Any, depth: int) -> Model:
+def checked(
+    model: type[Model], value: Any, depth: int, *, whole: type[BaseModel] | None = None
+) -> Model:
     """The value as an instance of ``model``; raises RequestRefused that names each fault.
 
     Strict: no number is taken from a string. The value goes through JSON, so that what
-    was accepted can be stored.
+    was accepted can be stored. ``whole`` is what the client may send, where some of it has
+    been taken out of the value.
     """
     try:
         return model.model_validate_json(encode(value, depth), strict=True)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         errors = [
-            {"pointer": _pointer(fault["loc"], value, fault["type"]), "detail": fault["msg"]}
-            for fault in faults[:MAX_FAULTS]
+            {
+                "pointer": _pointer(fault["loc"], value, fault["type"]),
+                "detail": _words(fault, whole or model, value),
+            }
+            for fault in _causes(faults)[:MAX_FAULTS]
         ]
         raise _refusal(errors) from None
 
@@ -49,16 +57,66 @@ def _refusal(errors: Sequence[dict[str, str]]) -> RequestRefused:
     return RequestRefused(Problem(422, "invalid", detail, first["pointer"], errors=errors))
 
 
+def _causes(faults: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Without what only follows: a list is not too short by itself when what is in it is wrong."""
+    around = {fault["loc"][:length] for fault in faults for length in range(1, len(fault["loc"]))}
+    return [fault for fault in faults if fault["loc"] not in around]
+
+
+def _words(fault: ErrorDetails, model: type[BaseModel], value: Any) -> str:
+    """What is wrong, and what there is in place of a field that there is not."""
+    if fault["type"] != "extra_forbidden":
+        return fault["msg"].removeprefix("Value error, ")
+    *places, _ = _places(fault["loc"], value, fault["type"])
+    return f"there is no such field; possible: {', '.join(_fields(model, places)) or 'none'}"
+
+
+def _fields(model: type[BaseModel], places: Sequence[int | str]) -> list[str]:
+    """The fields that there can be at a place, by the schema of the model."""
+    whole = _schema(model)
+    found = list(_alternatives(whole, whole))
+    for place in places:
+        inner = [each for schema in found if isinstance(each := _inside(schema, place), dict)]
+        found = [one for each in inner for one in _alternatives(each, whole)]
+    return sorted({name for schema in found for name in schema.get("properties", ())})
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
+
+
+def _alternatives(schema: dict[str, Any], whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a schema refers to, and each of those of which it is one."""
+    if "$ref" in schema:
+        yield from _alternatives(whole["$defs"][schema["$ref"].rpartition("/")[2]], whole)
+        return
+    yield schema
+    for each in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())):
+        yield from _alternatives(each, whole)
+
+
+def _inside(schema: dict[str, Any], place: int | str) -> Any:
+    """The schema of what stands there; None where nothing does."""
+    if isinstance(place, int):
+        return schema.get("items")
+    return schema.get("properties", {}).get(place) or schema.get("additionalProperties")
+
+
 def _pointer(place: Sequence[int | str], value: Any, kind: str) -> str:
-    """A JSON pointer into ``value``; names of alternatives of a union are no part of it."""
-    parts: list[str] = []
+    """A JSON pointer into ``value``."""
+    parts = [str(part) for part in _places(place, value, kind)]
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _places(place: Sequence[int | str], value: Any, kind: str) -> Iterator[int | str]:
+    """The way to a place in ``value``; names of alternatives of a union are no part of it."""
     for number, part in enumerate(place, start=1):
         if _has(value, part):
             value = value[part]
         elif kind != "missing" or number < len(place) or not isinstance(value, dict):
             continue
-        parts.append(str(part).replace("~", "~0").replace("/", "~1"))
-    return "".join(f"/{part}" for part in parts)
+        yield part
 
 
 def _has(value: Any, part: int | str) -> bool:

@@ -12,7 +12,8 @@ from importlib.resources import files
 
 from aiohttp import web
 
-STYLE = "/docs/style.css"
+DOCS = "/docs"
+STYLE = f"{DOCS}/style.css"
 _EMPTY = frozenset({"link", "meta"})
 
 

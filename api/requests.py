@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from api.batches import Batch
 from domain.commands import MAX_PARAMS_BYTES, JobSpec, Tag
 from domain.options import JobOptions, Priority
 from domain.record_filter import RecordSelection
@@ -40,6 +39,15 @@ class NewJob(Value):
     name: Annotated[str, Field(max_length=4000)] = ""
     tags: Annotated[tuple[Tag, ...], Field(max_length=50)] = ()
     priority: Priority = 5
+
+
+class Batch(Value):
+    """The body of a batch, without the items of its steps."""
+
+    name: Annotated[str, Field(max_length=4000)] = ""
+    tags: Annotated[tuple[Tag, ...], Field(max_length=50)] = ()
+    priority: Priority = 5
+    steps: Annotated[tuple[Step, ...], Field(min_length=1, max_length=MAX_STEPS)]
 
 
 class NewStep(Step):

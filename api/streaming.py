@@ -31,6 +31,8 @@ async def send(
     async with aclosing(packed_stream(request, response, blocks)) as pieces:
         first = await anext(pieces)  # an unknown job must be told before the answer begins
         await response.prepare(request)
+        if request.method == "HEAD":
+            return response
         await _write(request, response, first)
         async for piece in pieces:
             await standing.check()

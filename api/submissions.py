@@ -9,6 +9,7 @@ from typing import Any
 from api.bodies import encode, malformed, parse
 from api.models import checked, invalid
 from api.parameters import Parameters
+from api.requests import NewJob
 from domain.commands import JobSpec
 from domain.options import MAX_CHUNK
 
@@ -42,7 +43,7 @@ def from_body(text: bytes, depth: int) -> Submission:
         raise malformed("it must be an object with operation and items")
     fields = dict(body)
     draft, items = fields.pop("draft", False), fields.pop("items", None)
-    spec = checked(JobSpec, fields, depth)
+    spec = checked(JobSpec, fields, depth, whole=NewJob)
     if not isinstance(draft, bool):
         raise invalid("draft must be true or false", "/draft")
     if spec.select is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from api.edge import basics
+from api.pages import DOCS
 from api.problems import RequestRefused, refused
-from api.rules import admit
+from api.rules import TABLE, admit
 from api.security import guard
 from domain.errors import CountermandError
 
@@ -21,9 +22,15 @@ async def unmatched(request: web.Request) -> web.StreamResponse:
             _, methods = await resource.resolve(request)
             allowed |= methods
     if not allowed:
-        raise refused(404, "not_found", "there is nothing under this path")
+        raise refused(404, "not_found", f"there is nothing under this path{_hint(request)}")
     names = ", ".join(sorted(allowed))
     raise refused(405, "method_not_allowed", f"possible here: {names}", headers={"Allow": names})
+
+
+def _hint(request: web.Request) -> str:
+    """Where all routes are told, in processes that do."""
+    is_told = any(route.path == DOCS for route in request.app[TABLE])
+    return f"; {DOCS} shows all there is" if is_told else ""
 
 
 async def expectation(request: web.Request) -> None:

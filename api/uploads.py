@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 from aiohttp import BodyPartReader, MultipartReader, web
 
-from api.bodies import FORM, media_type
+from api.bodies import FORM, Pace, media_type
 from api.limits import Limits
 from api.models import invalid
 from api.packing import coding_of
@@ -38,51 +39,62 @@ class Uploads:
     """How many files are being taken in; each is on the disk of this process meanwhile."""
 
     def __init__(self, limits: Limits) -> None:
-        self._most = limits.uploads
-        self._open = 0
+        self._limits = limits
+        self._of: Counter[str] = Counter()
 
-    def enter(self, retry_after: int) -> None:
-        """One more; raises RequestRefused where there are as many as there may be."""
-        if self._open >= self._most:
-            raise refused(
+    @contextmanager
+    def admitted(self, tenant: str) -> Iterator[None]:
+        """One more while it lasts; raises RequestRefused where there are as many as may be."""
+        most = self._limits.uploads
+        if self._of.total() >= most:
+            raise self._refused(
                 503,
                 "too_many_uploads",
-                f"{self._most} files are being taken in, as many as this server takes at once",
-                headers={"Retry-After": str(retry_after)},
+                f"{most} files are being taken in, as many as this server takes at once",
             )
-        self._open += 1
+        if self._of[tenant] >= max(most - 1, 1):
+            raise self._refused(
+                429,
+                "quota_exceeded",
+                f"{self._of[tenant]} files of tenant {tenant} are being taken in here, as many "
+                "as it may; wait for one of them",
+            )
+        self._of[tenant] += 1
+        try:
+            yield
+        finally:
+            self._of[tenant] -= 1
+            if not self._of[tenant]:
+                del self._of[tenant]
 
-    def leave(self) -> None:
-        """One less."""
-        self._open -= 1
+    def _refused(self, status: int, code: str, detail: str) -> RequestRefused:
+        headers = {"Retry-After": str(self._limits.retry_after)}
+        return refused(status, code, detail, headers=headers)
 
 
 @asynccontextmanager
 async def uploaded(
-    request: web.Request, uploads: Uploads, limits: Limits
+    request: web.Request, tenant: str, uploads: Uploads, limits: Limits
 ) -> AsyncGenerator[Upload, None]:
     """The form of a request, for as long as its file is needed; raises RequestRefused."""
     if media_type(request) != FORM or coding_of(request):
         raise refused(
             415, "unsupported_media_type", f"send {FORM}, not packed, with a part named {FILE}"
         )
-    uploads.enter(limits.retry_after)
-    try:
-        with tempfile.TemporaryFile() as file:
-            upload = Upload(file)
-            await _read(request, upload, limits)
-            yield upload
-    finally:
-        uploads.leave()
+    with uploads.admitted(tenant), tempfile.TemporaryFile() as file:
+        upload = Upload(file)
+        await _read(request, upload, limits)
+        yield upload
 
 
 async def _read(request: web.Request, upload: Upload, limits: Limits) -> None:
     if (request.content_length or 0) > limits.upload + limits.small_body:
         raise _too_large(limits.upload)
     seen: set[str] = set()
+    coming = _Coming(limits)
     try:
         form = await request.multipart()
-        while (part := await _next(form, limits)) is not None:
+        while (part := await coming.part(form)) is not None:
             if not isinstance(part, BodyPartReader) or not part.name or part.name in seen:
                 raise _malformed("each part is a field with a name of its own")
             seen.add(part.name)
@@ -90,9 +102,9 @@ async def _read(request: web.Request, upload: Upload, limits: Limits) -> None:
                 raise _malformed(f"it has more than {MAX_FIELDS} fields")
             if part.name == FILE:
                 upload.name = part.filename or ""
-                await _spool(part, upload.file, limits)
+                await _spool(part, upload.file, coming, limits)
             else:
-                upload.fields[part.name] = await _text(part, limits)
+                upload.fields[part.name] = await _text(part, coming, limits)
     except (ValueError, AssertionError) as error:
         raise _malformed(str(error)[:200] or "its parts cannot be told apart") from None
     if FILE not in seen:
@@ -100,24 +112,18 @@ async def _read(request: web.Request, upload: Upload, limits: Limits) -> None:
     await asyncio.to_thread(upload.file.seek, 0)
 
 
-async def _next(form: MultipartReader, limits: Limits) -> BodyPartReader | MultipartReader | None:
-    async with _moving(limits):
-        found: BodyPartReader | MultipartReader | None = await form.next()
-        return found
-
-
-async def _spool(part: BodyPartReader, file: BinaryIO, limits: Limits) -> None:
+async def _spool(part: BodyPartReader, file: BinaryIO, coming: _Coming, limits: Limits) -> None:
     size = 0
-    while block := await _chunk(part, limits):
+    while block := await coming.block(part):
         size += len(block)
         if size > limits.upload:
             raise _too_large(limits.upload)
         await asyncio.to_thread(file.write, block)
 
 
-async def _text(part: BodyPartReader, limits: Limits) -> str:
+async def _text(part: BodyPartReader, coming: _Coming, limits: Limits) -> str:
     found = bytearray()
-    while block := await _chunk(part, limits):
+    while block := await coming.block(part):
         found += block
         if len(found) > limits.small_body:
             raise refused(
@@ -129,21 +135,35 @@ async def _text(part: BodyPartReader, limits: Limits) -> str:
         raise _malformed(f"the field {part.name} is not UTF-8") from None
 
 
-async def _chunk(part: BodyPartReader, limits: Limits) -> bytes:
-    async with _moving(limits):
-        return bytes(await part.read_chunk(_CHUNK))
+class _Coming:
+    """What comes of a form, which may neither stand still for long nor drip."""
 
+    def __init__(self, limits: Limits) -> None:
+        self._idle = limits.body_idle
+        self._pace = Pace(limits)
 
-@asynccontextmanager
-async def _moving(limits: Limits) -> AsyncGenerator[None, None]:
-    """A body may stand still for so long and no longer."""
-    try:
-        async with asyncio.timeout(limits.body_idle):
-            yield
-    except TimeoutError:
-        raise refused(
-            408, "request_timeout", f"no byte of the body came for {limits.body_idle:g} s"
-        ) from None
+    async def part(self, form: MultipartReader) -> BodyPartReader | MultipartReader | None:
+        """The next part; None behind the last."""
+        async with self._moving():
+            found: BodyPartReader | MultipartReader | None = await form.next()
+            return found
+
+    async def block(self, part: BodyPartReader) -> bytes:
+        """What has come of a part; empty behind its end."""
+        async with self._moving():
+            block = bytes(await part.read_chunk(_CHUNK))
+        self._pace.take(len(block))
+        return block
+
+    @asynccontextmanager
+    async def _moving(self) -> AsyncGenerator[None, None]:
+        try:
+            async with asyncio.timeout(self._idle):
+                yield
+        except TimeoutError:
+            raise refused(
+                408, "request_timeout", f"no byte of the body came for {self._idle:g} s"
+            ) from None
 
 
 def _too_large(size: int) -> RequestRefused:

@@ -84,6 +84,10 @@ async def test_a_wrong_last_event_id_is_refused(site: Site, given: str) -> None:
         both = {**SSE, "Last-Event-ID": "0"}
         async with site.client.get(EVENTS, params=query, headers=both) as response:
             assert response.status == 400
+        # A page does not go by it, and passes over nothing that is wrong either.
+        unseen = {**JSON, "Last-Event-ID": given.encode().decode("latin-1")}
+        async with site.client.get(EVENTS, headers=unseen) as response:
+            assert response.status == 400
     assert site.engine.hub.readers == 0
 
 

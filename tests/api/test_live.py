@@ -93,6 +93,9 @@ async def test_a_wrong_last_event_id_is_refused(site: Site, given: str) -> None:
         both = {**SSE, "Last-Event-ID": "0"}
         async with site.client.get(path, params={"last_event_id": given}, headers=both) as response:
             assert response.status == 400
+        unseen = {"Accept": "application/json", "Last-Event-ID": given.encode().decode("latin-1")}
+        async with site.client.get(path, headers=unseen) as response:
+            assert response.status == 400
 
 
 async def test_a_client_that_drops_all_the_time_sees_everything_once(site: Site) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import orjson
 import pytest
 from jsonschema import Draft202012Validator
@@ -24,7 +25,7 @@ from api.codes import catalogue
 from api.fields import OF_ITEM, OF_JOB, OF_LISTED
 from api.openapi import answers, describe, text
 from api.openapi.document import TOLD, template
-from api.openapi.requests import SPOKEN_OF_ELSEWHERE
+from api.requests import SPOKEN_OF_ELSEWHERE
 from api.rules import OPEN, Route
 from streams.bootstrap import embedded
 from streams.settings import Settings
@@ -191,6 +192,17 @@ def test_every_code_is_a_refusal_of_some_route() -> None:
 
 def test_what_makes_a_job_is_all_that_a_job_is_made_of() -> None:
     assert set(SPOKEN_OF_ELSEWHERE) == {"steps", "parent"}
+
+
+def test_an_answer_may_lack_what_a_body_may_lack_and_is_given_back_as_it_was() -> None:
+    rule = DOCUMENT["components"]["schemas"]["ValidationRule"]["properties"]["definition"]
+    for definition in (
+        {"kind": "range", "field": "start_char", "maximum": 7},
+        {"kind": "regex", "field": "label", "pattern": "x"},
+    ):
+        validator(rule).validate(definition)
+        with pytest.raises(jsonschema.ValidationError):
+            validator(rule).validate({**definition, "field": None})
 
 
 def test_fields_are_those_of_the_answers() -> None:

@@ -103,6 +103,23 @@ async def test_a_client_that_stops_sending_is_answered(engine: MemoryEngine) -> 
     assert engine.events_of == {}
 
 
+async def test_a_client_that_sends_a_byte_now_and_then_is_answered(engine: MemoryEngine) -> None:
+    """Of a whole document; lines may come as slowly as they are made."""
+    head = b"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    async with (
+        site_of(engine, Limits(body_grace=0.0, linger=0.05)) as site,
+        connected(site) as (reader, writer),
+        asyncio.timeout(10),
+    ):
+        writer.write(head + b"Content-Length: 9000\r\n\r\n")
+        answered = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
+        while not answered.done():
+            writer.write(b" ")
+            await asyncio.sleep(0.02)  # the pace of who drips, well within what may stand still
+        assert (await answered).startswith(b"HTTP/1.1 408 ")
+    assert engine.events_of == {}
+
+
 @pytest.mark.parametrize(
     "head", [b"Content-Length: 100\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n8\r\n"]
 )

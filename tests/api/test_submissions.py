@@ -93,6 +93,30 @@ def test_every_fault_is_named() -> None:
     assert [error["pointer"] for error in refused.value.problem.errors] == ["/name", "/priority"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "detail"),
+    [
+        ({"item": 1}, "/item: there is no such field; possible: draft, items, name, operation, "),
+        ({"options": {"chunksize": 3}}, "/options/chunksize: there is no such field; possible: af"),
+        (
+            {"options": {"retry": {"attempt": 2}}},
+            "/options/retry/attempt: there is no such field; p",
+        ),
+        (
+            {"options": {"after": [{"job_id": "a", "job": "a"}]}},
+            "/options/after/0/job: there is no such field; possible: consume, end, job_id",
+        ),
+    ],
+)
+def test_in_place_of_a_field_that_there_is_not_those_that_there_are_are_told(
+    fields: dict[str, Any], detail: str
+) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        submission(operation="a.b", items=[1], **fields)
+    assert refused.value.problem.detail.startswith(detail)
+    assert "steps" not in refused.value.problem.detail, "which no submitter gives"
+
+
 def test_an_item_that_cannot_be_stored_is_named() -> None:
     with pytest.raises(RequestRefused) as refused:
         submissions.from_body(b'{"operation":"a.b","items":[1,"\\ud800"]}', 64)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 
 import aiohttp
 import orjson
+import pytest
 
 from api.limits import Limits
+from api.problems import RequestRefused
 from api.systems.annotations.importing import IMPORT
+from api.uploads import Uploads
 from tests.api.conftest import site_of
 from tests.api.engine import MemoryEngine
 
@@ -76,6 +80,35 @@ async def test_a_file_that_stands_still_is_not_waited_for(engine: MemoryEngine) 
     async with site_of(engine, Limits(body_idle=0.05)) as site:
         said, problem = await answered(site.client, standing())
     assert (said, problem["code"]) == (408, "request_timeout")
+
+
+async def test_a_file_that_drips_is_not_waited_for(engine: MemoryEngine) -> None:
+    async def dripping() -> AsyncIterator[bytes]:
+        yield PART
+        while True:
+            yield b"x"
+            await asyncio.sleep(0.02)  # the pace of who drips, well within what may stand still
+
+    async with site_of(engine, Limits(body_grace=0.0, linger=0.05)) as site, asyncio.timeout(10):
+        said, problem = await answered(site.client, dripping())
+    assert (said, problem["code"]) == (408, "request_timeout")
+    assert "send it again, with 5000 a second at least" in problem["detail"]
+
+
+def test_one_tenant_leaves_a_place_to_others() -> None:
+    uploads = Uploads(Limits(uploads=3))
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(uploads.admitted("acme"))
+        with pytest.raises(RequestRefused) as caught, uploads.admitted("acme"):
+            pass
+        assert (caught.value.problem.status, caught.value.problem.code) == (429, "quota_exceeded")
+        stack.enter_context(uploads.admitted("other"))
+        with pytest.raises(RequestRefused) as caught, uploads.admitted("third"):
+            pass
+        assert (caught.value.problem.status, caught.value.problem.code) == (503, "too_many_uploads")
+    with uploads.admitted("acme"), uploads.admitted("acme"):
+        pass
 
 
 async def test_a_form_has_so_many_fields_each_of_its_own(engine: MemoryEngine) -> None:

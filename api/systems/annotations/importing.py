@@ -62,7 +62,7 @@ def submit(subject: Subject | None) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         own, who, key = edge(request), caller(request), idempotency_key(request)
         Parameters(request, ())
-        async with uploaded(request, own.uploads, own.limits) as upload:
+        async with uploaded(request, who.tenant, own.uploads, own.limits) as upload:
             body = checked(Imports, _fields(upload.fields), own.limits.json_depth)
             seat = await own.annotations.seat(who, body.project_id)
             seat.demand(ProjectRole.MANAGER, "to import a file")

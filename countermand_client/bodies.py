@@ -6,7 +6,8 @@ import asyncio
 import json
 import tempfile
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from io import TextIOBase
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -30,6 +31,7 @@ class Replay:
     """
 
     def __init__(self, items: Items) -> None:
+        _check(items)
         self._source = aiter(_blocks(items))
         self._kept = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - see close
         self._kept_bytes = 0
@@ -85,10 +87,22 @@ class Replay:
             self._kept_bytes += len(block)
 
 
+def _check(items: object) -> None:
+    """Raise TypeError for what can be iterated, and would make other items than were meant."""
+    if isinstance(items, str | bytes):
+        raise TypeError("items are a text here; for a file give its pathlib.Path")
+    if isinstance(items, Mapping | BaseModel):
+        raise TypeError("items are one item here; put it into a list")
+    if isinstance(items, TextIOBase):
+        raise TypeError('items are a file opened as text; open it in binary mode ("rb")')
+
+
 async def _blocks(items: Items) -> AsyncIterator[bytes]:
     if isinstance(items, AsyncIterable):
+        number = 0
         async for item in items:
-            yield line_of(item)
+            yield _line(number, item)
+            number += 1
         return
     # A file, or a generator of the caller's, may be slow; it is read beside the event loop.
     blocks = _file_blocks(items) if isinstance(items, PathLike) else _given_blocks(items)
@@ -111,9 +125,17 @@ def _given_blocks(items: Iterable[Any] | BinaryIO) -> Iterator[bytes]:
     if read is not None:
         yield from _read_blocks(read)
         return
-    one_by_one = iter(items)
+    one_by_one = enumerate(items)
     while some := list(islice(one_by_one, ITEMS_AT_ONCE)):
-        yield b"".join(map(line_of, some))
+        yield b"".join(_line(number, item) for number, item in some)
+
+
+def _line(number: int, item: Any) -> bytes:
+    try:
+        return line_of(item)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"item {number} is no JSON: {error}") from error
 
 
 def line_of(item: Any) -> bytes:

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -56,6 +57,28 @@ async def test_items_come_from_whatever_has_some(client: AsyncClient, tmp_path: 
         assert (job.name, job.tags, job.priority) == ("three", ("a", "b"), 7)
         ended = await client.wait(job.job_id, timeout=30)
         assert (ended.status, ended.counts.succeeded) == ("completed", 3)
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        ("items.ndjson", "give its pathlib.Path"),
+        (b"{}", "give its pathlib.Path"),
+        ({"number": 1}, "put it into a list"),
+        (Number(number=1), "put it into a list"),
+        (io.StringIO("{}"), "open it in binary mode"),
+        ([{"number": 1}, {"number": object()}], "item 1 is no JSON"),
+        ([{"number": float("nan")}], "item 0 is no JSON"),
+        ([{"number": "\ud800"}], "item 0 is no JSON"),
+    ],
+)
+async def test_what_would_be_other_items_than_were_meant_is_refused(
+    client: AsyncClient, items: Any, said: str
+) -> None:
+    known = [job.job_id async for job in client.jobs()]
+    with pytest.raises((TypeError, ValueError), match=said):
+        await client.submit("shop.square", items)
+    assert [job.job_id async for job in client.jobs()] == known
 
 
 async def test_a_source_that_fails_leaves_no_job(client: AsyncClient) -> None:

@@ -76,12 +76,12 @@ class Case:
         """Run the jobs that are given; raises ContractBrokenError when one fails."""
         for given in self.given:
             job = bench.run(given.kind, given.items, params=given.params)
-            self.require(job.status == "completed", f"{given.kind}, which is given, {_told(job)}")
+            self.require(job.status == "completed", f"{given.kind}, which is given, {told(job)}")
 
     def run(self, bench: Bench, faults: Faults = NONE, **options: Any) -> BenchJob:
         """The case's job, which must succeed unless it is a dry run."""
         job = bench.run(self.kind, self.items, params=self.params, options=options, faults=faults)
-        self.require(job.status == "completed", f"a job of items that should succeed {_told(job)}")
+        self.require(job.status == "completed", f"a job of items that should succeed {told(job)}")
         return job
 
     def world(self, bench: Bench, *, versions: bool = True, ids: bool = True) -> World:
@@ -119,7 +119,8 @@ class Case:
             )
 
 
-def _told(job: BenchJob) -> str:
+def told(job: BenchJob) -> str:
+    """How a job has ended, with the first of what was wrong."""
     wrong = [f"item {i.position}: {i.error}" for i in job.items if i.error is not None]
     return f"ended {job.status} ({job.counts}); {'; '.join(wrong[:3])}"
 

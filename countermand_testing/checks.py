@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from countermand_testing.case import Case
+from countermand_testing.case import Case, told
 from countermand_testing.faults import Crash, Faults
 from countermand_testing.malformed import malformed
 from domain.operation import Operation, Reversible
@@ -220,6 +220,9 @@ def check_cancellation(case: Case) -> None:
         job = bench.start(case.kind, case.items, params=case.params, options=options)
         while not job.counts.succeeded and bench.wait_for(bench.stages.step()):
             pass
+        case.require(
+            job.counts.succeeded > 0, f"a job of items of which none has succeeded {told(job)}"
+        )
         job.cancel().settle()
         case.require(job.status == "cancelled", f"once cancelled it is {job.status}")
         if case.operation.reversible is not Reversible.NO and job.counts.succeeded:

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from countermand_testing.case import Case
+from countermand_testing.case import Case, told
 from countermand_testing.checks import SMALL
 from countermand_testing.drawing import items_of
 from domain.outcomes import ItemStatus
@@ -32,7 +32,7 @@ def undo_restores(
     ContractBrokenError as well when no drawn item ever succeeds, since that would show nothing.
     """
     drawn = items_of(case.operation.item, case.items) if items is None else items
-    succeeded = 0
+    succeeded, last = 0, ""
 
     @seed(case.seed)
     @settings(
@@ -45,23 +45,26 @@ def undo_restores(
     )
     @given(st.lists(drawn, min_size=1, max_size=AT_ONCE))
     def apply_then_undo(sent: list[Any]) -> None:
-        nonlocal succeeded
-        succeeded += _apply_then_undo(case, sent)
+        nonlocal succeeded, last
+        done, last = _apply_then_undo(case, sent)
+        succeeded += done
 
     apply_then_undo()
     case.require(
         succeeded > 0,
-        f"of {examples} lists of drawn items none succeeded; give a strategy that draws good ones",
+        f"of {examples} lists of drawn items none succeeded; give a strategy that draws good ones. "
+        f"The last job {last}",
     )
 
 
-def _apply_then_undo(case: Case, sent: list[Any]) -> int:
-    """How many items had succeeded, and are undone."""
+def _apply_then_undo(case: Case, sent: list[Any]) -> tuple[int, str]:
+    """How many items had succeeded, and are undone; and how the job had ended before."""
     with case.bench() as bench:
         case.prepare(bench)
         before = case.world(bench, versions=False)
         job = bench.run(case.kind, sent, params=case.params, options={"chunk_size": SMALL})
         done = sum(view.status is ItemStatus.SUCCEEDED for view in job.items)
+        ended = told(job)
         if done:
             job.undo()
             case.require(
@@ -70,4 +73,4 @@ def _apply_then_undo(case: Case, sent: list[Any]) -> int:
         case.require_same(
             case.world(bench, versions=False), before, f"after {sent} and an undo all is as before"
         )
-        return done
+        return done, ended

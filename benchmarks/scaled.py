@@ -15,7 +15,7 @@ from streams.topology import all_topics
 from tests.services.kafka import KafkaCluster
 
 PARTITIONS = 4
-SYSTEMS = ("annotations",)
+SYSTEMS = ("annotations", "texts")
 PARTS = {
     "api": ("api",),
     "coordinator": ("coordinator", "--instance", "coordinator-1"),

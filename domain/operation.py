@@ -141,7 +141,8 @@ class Operation:
     ``outside`` names its effects outside of the database, as ``mail``; ``compensate`` takes
     those of an item back, and is tried as often as ``patience`` says. ``provider`` is whom it
     calls: operations that name the same one share its limits. One that is ``read_only`` writes no
-    record: there is nothing to undo, and a dry run of it goes through all of it.
+    record: there is nothing to undo, and a dry run of it goes through all of it. ``formerly`` are
+    kinds by which jobs that are stored may still call it.
     """
 
     kind: str
@@ -167,6 +168,7 @@ class Operation:
     patience: Backoff = PATIENCE
     provider: str = ""
     read_only: bool = False
+    formerly: tuple[str, ...] = ()
 
     @property
     def system(self) -> str:
@@ -250,6 +252,7 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
     patience: Backoff = PATIENCE,
     provider: str = "",
     read_only: bool = False,
+    formerly: Iterable[str] = (),
 ) -> Callable[[Apply], Operation]:
     """Declare an operation; the decorated name becomes an :class:`Operation`.
 
@@ -289,6 +292,7 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
             patience=patience,
             provider=provider,
             read_only=read_only,
+            formerly=tuple(formerly),
         )
         check(declared)
         return declared

@@ -15,23 +15,28 @@ class Registry:
 
     def __init__(self, operations: Iterable[Operation] = ()) -> None:
         self._operations: dict[str, Operation] = {}
+        self._former: dict[str, Operation] = {}
         self.register(operations)
 
     def register(self, operations: Iterable[Operation]) -> None:
         """Add operations; raises PluginInvalid, and adds none, when one cannot be added."""
         fresh: dict[str, Operation] = {}
+        former: dict[str, Operation] = {}
         for operation in operations:
             check(operation)
             if operation.kind == BATCH:
                 raise PluginInvalid(f"{BATCH} is what batches are called; use another name")
-            if operation.kind in self._operations or operation.kind in fresh:
-                raise PluginInvalid(f"operation {operation.kind!r} is registered already")
+            for kind in (operation.kind, *operation.formerly):
+                if kind in self or kind in fresh or kind in former:
+                    raise PluginInvalid(f"operation {kind!r} is registered already")
             fresh[operation.kind] = operation
+            former |= dict.fromkeys(operation.formerly, operation)
         self._operations |= fresh
+        self._former |= former
 
     def get(self, kind: str) -> Operation:
         """The operation; raises UnknownOperation that names those there are."""
-        operation = self._operations.get(kind)
+        operation = self._operations.get(kind) or self._former.get(kind)
         if operation is None:
             known = ", ".join(sorted(self._operations)) or "none"
             raise UnknownOperation(
@@ -40,8 +45,8 @@ class Registry:
         return operation
 
     def __contains__(self, kind: str) -> bool:
-        """Whether an operation of that kind is registered."""
-        return kind in self._operations
+        """Whether an operation of that kind, or formerly of it, is registered."""
+        return kind in self._operations or kind in self._former
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(self._operations[kind] for kind in sorted(self._operations))

@@ -129,9 +129,12 @@ class Snapshot(Figures):
 
     at: datetime
     status: JobStatus
+    current_step: str
     progress_percentage: float | None
     items_per_second: float | None
+    items_per_second_mean: float | None
     eta_seconds: float | None
+    elapsed_seconds: float | None
     workers: float | None
     cpu_percent: float | None
     memory_bytes: int | None
@@ -186,7 +189,8 @@ def platform_bulk() -> Iterator[BaseModel]:
         **used,
     )
     yield BulkOperations(items=(listed,), total=1, limit=100, offset=0)
-    begun: dict[str, Any] = {"at": BEGIN, "status": JobStatus.PENDING, "progress_percentage": 0.0}
+    begun: dict[str, Any] = {"at": BEGIN, "status": JobStatus.PENDING, "current_step": "waiting"}
+    begun |= {"progress_percentage": 0.0, "items_per_second_mean": None, "elapsed_seconds": None}
     shot = Snapshot(**figures, **rates, **used, **begun)
     yield MemoryAlert(
         operation_id=1,

@@ -30,7 +30,7 @@ from tests.services.receiver import ALLOWED
 CHECKOUT: Final = Path(__file__).parents[2]
 DATABASE: Final = "chaos"
 PARTITIONS: Final = 4
-SYSTEMS: Final = ("annotations", "chaos", "crash")
+SYSTEMS: Final = ("annotations", "chaos", "crash", "texts")
 ARCHIVES: Final = "archives"
 COORDINATORS: Final = ("coordinator-1", "coordinator-2")
 WORKERS: Final = ("worker-1", "worker-2")

@@ -22,7 +22,7 @@ from tests.acceptance.scaled import START_SECONDS, wait_ready
 from tests.services.kafka import KafkaCluster
 
 PARTITIONS = 4
-SYSTEMS = ("annotations",)
+SYSTEMS = ("annotations", "texts")
 ROLES = (
     ("api",),
     ("coordinator", "--instance", "coordinator-1"),

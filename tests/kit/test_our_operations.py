@@ -346,7 +346,7 @@ READ = {"content": TEXT, "key": "a", "annotations": FOUND}
 
 class TestImportTexts(ContractSuite):
     case = Case(
-        kind="annotations.import_texts",
+        kind="texts.import",
         operations=operations,
         given=[PROJECT, LABELS],
         params=IN_PROJECT,

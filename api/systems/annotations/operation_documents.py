@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from api.systems.annotations.pace import Pace
 from domain.events import JobEvent, JobStatus
 from domain.job import Job
 from domain.progress import of_event
@@ -114,8 +115,12 @@ def used_figures(used: Used | None) -> dict[str, Any]:
 
 
 def snapshots(events: Sequence[JobEvent], interval: float) -> list[dict[str, Any]]:
-    """How it went, from stored events: the first, the last, and others so many seconds apart."""
+    """How it went, from stored events: the first, the last, and others so many seconds apart.
+
+    ``items_per_second`` is the rate since the snapshot before, of a second at least.
+    """
     found: list[dict[str, Any]] = []
+    pace: Pace | None = None
     last: datetime | None = None
     for place, event in enumerate(events):
         if (
@@ -123,22 +128,37 @@ def snapshots(events: Sequence[JobEvent], interval: float) -> list[dict[str, Any
             or place == len(events) - 1
             or (event.at - last).total_seconds() >= interval
         ):
-            found.append(snapshot(event))
+            told = of_event(event)
+            counts = figures(told["counts"])
+            if pace is None:
+                mean = told["items_per_second"]
+                pace = Pace(event.started_at, event.at, counts["processed"], mean)
+            went = pace.told(event.status, event.at, counts["processed"])
+            found.append({**_snapshot(event, told, counts), **went, **_elapsed(event)})
             last = event.at
     return found
 
 
-def snapshot(event: JobEvent) -> dict[str, Any]:
+def _snapshot(
+    event: JobEvent, told: Mapping[str, Any], counts: Mapping[str, int]
+) -> dict[str, Any]:
     """What one stored event says of the progress."""
-    told = of_event(event)
     return {
         "at": told["at"],
         "status": told["status"],
+        "current_step": current_step(event.status),
         "progress_percentage": told["percent"],
-        **figures(told["counts"]),
-        "items_per_second": told["items_per_second"],
+        **counts,
+        "items_per_second_mean": told["items_per_second"],
         "eta_seconds": told["eta_seconds"],
     }
+
+
+def _elapsed(event: JobEvent) -> dict[str, float | None]:
+    """Since the start, which may lie between two snapshots."""
+    if event.started_at is None:
+        return {"elapsed_seconds": None}
+    return {"elapsed_seconds": round((event.at - event.started_at).total_seconds(), 3)}
 
 
 def figures(counts: Mapping[str, int]) -> dict[str, int]:

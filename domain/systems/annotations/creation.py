@@ -47,7 +47,7 @@ def create(ctx: Context, items: Sequence[NewAnnotation]) -> list[Result]:
     refused = refusals(batch, limits, ctx.positions)
     good = [index for index in range(len(items)) if index not in refused]
     stamps = ctx.actor, ctx.clock.now().timestamp()
-    rows = [_row(project, batch, index, stamps) for index in good]
+    rows = _rows(batch, good, stamps)
     places = [ctx.positions[index] for index in good]
     ids = ctx.store.insert(tables.annotations, _COLUMNS, rows, places)
     results: dict[int, Result] = dict(refused)
@@ -56,16 +56,19 @@ def create(ctx: Context, items: Sequence[NewAnnotation]) -> list[Result]:
     return [results[index] for index in range(len(items))]
 
 
-def _row(project: int, batch: Batch, index: int, stamps: tuple[str, float]) -> Row:
-    item = batch.items[index]
-    return (
-        project,
-        item.text_id,
-        batch.labels[index],
-        item.start_char,
-        item.end_char,
-        batch.selected[index],
-        item.confidence_score,
-        as_text(item.metadata),
-        *stamps,
-    )
+def _rows(batch: Batch, good: Sequence[int], stamps: tuple[str, float]) -> list[Row]:
+    project, items, labels, selected = batch.project_id, batch.items, batch.labels, batch.selected
+    return [
+        (
+            project,
+            (item := items[index]).text_id,
+            labels[index],
+            item.start_char,
+            item.end_char,
+            selected[index],
+            item.confidence_score,
+            as_text(item.metadata),
+            *stamps,
+        )
+        for index in good
+    ]

@@ -23,7 +23,7 @@ from domain.systems.annotations.formats.mapping import parsed_mapping
 from domain.systems.annotations.formats.registry import FORMATS
 from domain.systems.annotations.models import Id, InProject
 
-MAPPED: Final = frozenset({"csv", "json", "jsonl"})
+MAPPED: Final = frozenset({"csv", "json", "jsonl", "xlsx"})
 """Formats whose fields may be called otherwise."""
 
 _OF_ROWS: Final = (yolo.BOXES, yolo.POLYGONS)

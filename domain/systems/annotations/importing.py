@@ -75,13 +75,14 @@ class _Span:
 
 
 @operation(
-    "annotations.import_texts",
+    "texts.import",
     item=ImportedText,
     params=InProject,
     per="chunk",
     independent=True,
     tables=[tables.texts, tables.annotations],
     codes=["label_not_found", "metadata_reserved", "span_out_of_range", "text_mismatch"],
+    formerly=["annotations.import_texts"],
 )
 def import_texts(ctx: Context, items: Sequence[ImportedText]) -> list[Result]:
     """Create texts of a project, each with its annotations."""

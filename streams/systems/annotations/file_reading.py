@@ -68,7 +68,7 @@ class FileReader:
     intake: Intake = field(init=False)
     encoding: str | None = field(init=False)
     archived: bool = field(init=False)
-    """Whether it is a ZIP, as its file of rejects is then."""
+    """Whether it is a ZIP of files, as its file of rejects is then; a workbook is none."""
     accepted: int = 0
     annotations: int = 0
     rejected: int = 0
@@ -87,9 +87,11 @@ class FileReader:
             )
             self.intake = INTAKES[self.format.subject]
             self.encoding = wanted.encoding
-            if self.format.subject is Subject.TEXT:
+            packed = is_archive(self.file)
+            of_texts = self.format.subject is Subject.TEXT
+            if of_texts and not packed:
                 self.encoding = encoding_of(self.file, wanted.encoding).name
-            self.archived = is_archive(self.file)
+            self.archived = packed and not of_texts
         self._found = self.format.read(self.file, self._options)
 
     @property

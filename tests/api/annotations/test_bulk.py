@@ -85,6 +85,9 @@ async def test_an_operation_is_submitted_and_followed_by_its_number(place: Place
     assert (job["options"]["chunk_size"], job["caps"]["concurrency"]) == (100, 4)
     history = await place.ask("GET", done["links"]["history"], params={"db_log_interval": 0})
     assert (history["items"][0]["processed"], history["items"][-1]["processed"]) == (0, 21)
+    last = history["items"][-1]
+    assert (last["current_step"], last["elapsed_seconds"]) == ("done", done["elapsed_seconds"])
+    assert last["items_per_second_mean"] == done["items_per_second_mean"]
     short = await place.ask("GET", done["links"]["history"], params={"max_history_size": 2})
     assert [each["processed"] for each in short["items"]][-1:] == [21]
     assert len(short["items"]) <= 2

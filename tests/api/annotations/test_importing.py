@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from typing import Any
 
 import aiohttp
 import pytest
 
+from domain.systems.annotations.formats.workbook_writing import workbook
 from tests.api.annotations.place import BOSS, Place, by
 from tests.api.proofs import bearer
 from tests.api.shop import Shop
@@ -88,7 +90,7 @@ async def test_texts_come_in_with_annotations_and_the_rest_can_be_corrected(plac
     done = await ended(place, operation)
     assert (done["status"], done["type"], done["succeeded"]) == (
         "completed",
-        "annotations.import_texts",
+        "texts.import",
         2,
     )
     texts = await place.get("texts")
@@ -201,6 +203,25 @@ async def test_what_is_refused_whole_leaves_nothing_behind(
     assert (refused["code"], refused["pointer"]) == (code, pointer)
     assert await place.shop.jobs() == set()
     assert (await place.get("labels"))["total"] == 2
+
+
+async def test_a_workbook_and_what_is_rejected_of_it(place: Place) -> None:
+    header = ["content", "label", "start_char", "end_char"]
+    rows = [[["Ada wrote.", "PERSON", 0, 3]], [["Grace answered.", "PERSON", 0, 99]]]
+    operation = await send(place, b"".join(workbook(header, rows)), "letters.xlsx")
+    found = operation["file"]
+    assert (found["format"], found["encoding"], found["accepted"]) == ("xlsx", None, 1)
+    assert [(each["line"], each["code"]) for each in found["rejects"]] == [(3, "span_out_of_range")]
+    rejects, headers = await download(place, operation)
+    assert headers["Content-Disposition"].startswith('attachment; filename="rejects.xlsx"')
+    mended = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(rejects)) as old, zipfile.ZipFile(mended, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b">99<", b">5<"))
+    again = await send(place, mended.getvalue(), "rejects.xlsx", format="xlsx")
+    assert (await ended(place, again))["succeeded"] == 1
+    marked = (await place.get("annotations"))["items"]
+    assert [each["selected_text"] for each in marked] == ["Ada", "Grace"]
 
 
 async def test_a_range_of_the_rejects_and_who_has_them_already(place: Place) -> None:

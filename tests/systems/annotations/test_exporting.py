@@ -69,7 +69,7 @@ def test_what_an_import_has_brought_goes_out_as_it_came(
         labels = [params | {"name": name} for name in names]
         shared_bench.make("annotations.create_labels", labels)
     records = [record_of(text, WriteOptions()) for text in texts]
-    ids = shared_bench.make("annotations.import_texts", records, params=params)
+    ids = shared_bench.make("texts.import", records, params=params)
     how = params | {"format": "jsonl"}
     items = [{"id": key} for key in ids]
     results = shared_bench.work("annotations.export", items, params=how, job=job)

@@ -41,6 +41,16 @@ def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:
         Registry().get("shop.burn")
 
 
+def test_what_an_operation_was_called_still_finds_it_and_is_taken() -> None:
+    renamed = dataclasses.replace(reprice, formerly=("shop.set_price",))
+    registry = Registry([renamed])
+    assert registry.get("shop.set_price") is renamed
+    assert "shop.set_price" in registry
+    assert list(registry) == [renamed]
+    with pytest.raises(PluginInvalid, match=r"shop\.set_price"):
+        registry.register([_named("shop.set_price")])
+
+
 @pytest.mark.parametrize(
     "fresh",
     [

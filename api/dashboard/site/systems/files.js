@@ -5,7 +5,7 @@ import { button, choice, fill, h, labelled } from "../parts/dom.js";
 import { count } from "../parts/format.js";
 import { notice } from "../parts/notices.js";
 
-const READ = ["csv", "jsonl", "json", "conll", "doccano", "labelstudio", "labelstudio-images", "xml", "coco", "yolo", "pascal-voc"];
+const READ = ["csv", "xlsx", "jsonl", "json", "conll", "doccano", "labelstudio", "labelstudio-images", "xml", "coco", "yolo", "pascal-voc"];
 const WRITTEN = READ.filter((name) => name !== "pascal-voc");
 
 /** A form whose buttons send it, and which says why it was refused. */

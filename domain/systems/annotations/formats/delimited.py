@@ -1,9 +1,7 @@
 """Delimited text (CSV, TSV and the like): one row an annotation, with its text.
 
-A text without annotations has a row of its own. The rows of one text have the same number in
-the column ``document``, and stand together; content, key, labels and metadata of the text are
-in its first row. Files of others have no such column: there rows that follow one another with
-the same key and content are one text.
+How a text becomes rows: :mod:`.table_rows`. Files of others have no column ``document``: there
+rows that follow one another with the same key and content are one text.
 """
 
 from __future__ import annotations
@@ -11,8 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from domain.systems.annotations.formats.contract import (
     FileRefused,
@@ -24,14 +21,17 @@ from domain.systems.annotations.formats.contract import (
 from domain.systems.annotations.formats.documents import Document, Loss, Rejected
 from domain.systems.annotations.formats.encoding import encoding_of, head_text, lines
 from domain.systems.annotations.formats.formulas import guarded
-from domain.systems.annotations.formats.json_values import compact
 from domain.systems.annotations.formats.losses import differences
-from domain.systems.annotations.formats.mapping import mapped, reversed_renames
 from domain.systems.annotations.formats.records import text_of
 from domain.systems.annotations.formats.rows import Row, dialect_of, first_rows, rows
-from domain.systems.annotations.formats.table import SPAN, TEXT, Table, header_of
-
-COLUMNS = ("document", *TEXT, *SPAN)
+from domain.systems.annotations.formats.table import Table, header_of
+from domain.systems.annotations.formats.table_rows import (
+    COLUMNS,
+    cell_text,
+    header,
+    read_back,
+    rows_of,
+)
 
 
 def read(stream: BinaryIO, options: ReadOptions) -> Iterator[Document | Rejected]:
@@ -49,12 +49,9 @@ def write(documents: Iterable[Document], options: WriteOptions) -> Iterator[byte
     """A header, and the rows of each document."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    names = list(_mapped(dict.fromkeys(COLUMNS, ""), options))
-    writer.writerow([guarded(name) for name in names])
-    for number, document in enumerate(documents, start=1):
-        for row in _rows(number, document):
-            cells = _mapped(row, options)
-            writer.writerow([guarded(_cell(cells.get(name))) for name in names])
+    writer.writerow([guarded(name) for name in header(options)])
+    for rows_of_one in rows_of(documents, options):
+        writer.writerows([guarded(cell_text(value)) for value in row] for row in rows_of_one)
         yield out.getvalue().encode()
         out.seek(0)
         out.truncate()
@@ -67,8 +64,8 @@ def rejects(
     """The header of the file and the rejected rows, in its encoding and dialect."""
     encoding = encoding_of(source, options.encoding)
     dialect = dialect_of(encoding.beginning_of(source), options.dialect, _wanted(options))
-    header = _header(rows(lines(source, encoding, options.bounds.line), dialect, options.bounds))
-    yield encoding.beginning + encoding.raw(header.raw.rstrip("\r\n") + "\r\n")
+    first = _header(rows(lines(source, encoding, options.bounds.line), dialect, options.bounds))
+    yield encoding.beginning + encoding.raw(first.raw.rstrip("\r\n") + "\r\n")
     for piece in rejected:
         if piece.raw:
             yield piece.raw
@@ -78,8 +75,7 @@ def rejects(
 
 def losses(document: Document, _options: WriteOptions) -> Iterable[Loss]:
     """An empty cell is no key: an empty key comes back as none."""
-    document = text_of(document)
-    return differences(document, replace(document, key=document.key or None))
+    return differences(text_of(document), read_back(document))
 
 
 def likeness(head: bytes, name: str) -> float:
@@ -108,42 +104,6 @@ def _header(found: Iterator[Row]) -> Row:
 
 def _wanted(options: ReadOptions) -> frozenset[str]:
     return frozenset((*COLUMNS, "text", *options.columns.values()))
-
-
-def _rows(number: int, document: Document) -> Iterator[dict[str, Any]]:
-    document = text_of(document)
-    row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    row |= {
-        "document": number,
-        "key": document.key,
-        "content": document.content,
-        "labels": compact(list(document.labels)) if document.labels else None,
-        "text_metadata": compact(dict(document.metadata)) if document.metadata else None,
-    }
-    if not document.spans:
-        yield row
-    for span in document.spans:
-        yield row | {
-            "start_char": span.start,
-            "end_char": span.end,
-            "label": span.label,
-            "selected_text": document.content[span.start : span.end],
-            "confidence_score": span.confidence,
-            "metadata": compact(dict(span.metadata)) if span.metadata else None,
-        }
-        row = dict.fromkeys(COLUMNS) | {"document": number}
-
-
-def _mapped(row: dict[str, Any], options: WriteOptions) -> dict[str, Any]:
-    return mapped(mapped(row, options.mapping), reversed_renames(options.columns))
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return repr(value)
-    return compact(value) if isinstance(value, dict | list) else str(value)
 
 
 FORMAT = Format(

@@ -15,6 +15,7 @@ from domain.systems.annotations.formats import (
     label_studio,
     label_studio_images,
     pascal_voc,
+    spreadsheet,
     xml_documents,
     yolo,
 )
@@ -33,6 +34,7 @@ FORMATS: tuple[Format, ...] = (
     coco.FORMAT,
     yolo.FORMAT,
     pascal_voc.FORMAT,
+    spreadsheet.FORMAT,
 )
 
 _ENOUGH = 0.3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func
@@ -15,6 +15,11 @@ from domain.systems.annotations.validation.issues import Rule
 from domain.systems.annotations.validation.subjects import Batch
 from domain.systems.annotations.validation.tables import beginning_of
 from domain.systems.annotations.validation.thresholds import Thresholds
+
+Span = tuple[int, int, int, int | None]
+"""Text, start, end and label."""
+Words = tuple[str, int, int]
+"""A text, its label, and its own annotation: 0 for one that is not there yet."""
 
 _table = tables.annotations
 
@@ -28,6 +33,12 @@ _same = Probe(
         table.label_id == row.v3,
         table.id != row.v4,
     ],
+    lambda table: table.id,
+)
+_annotated = Probe(
+    _table,
+    (int,),
+    lambda row, table: [table.text_id == row.v0],
     lambda table: table.id,
 )
 _longest = Probe(
@@ -78,59 +89,69 @@ LONGEST = 200
 def check(store: Records, batch: Batch, limits: Thresholds, sound: Sequence[int]) -> None:
     """What the items, of which ``sound`` have a span and a label, are beside others."""
     duplicate, differ = limits.rules.get("duplicate"), limits.rules.get("labels_differ")
-    if duplicate is not None:
-        _check_duplicates(store, batch, sound, duplicate)
-    if not limits.allow_overlaps:
-        _check_overlaps(store, batch, sound)
+    apart = not limits.allow_overlaps
+    if apart or duplicate is not None:
+        near = _near(store, batch, sound, _longest if apart else _annotated)
+        if duplicate is not None:
+            _check_duplicates(store, batch, sound, near, duplicate)
+        if apart:
+            _check_overlaps(store, batch, sound, near)
     if differ is not None:
         _check_labels(store, batch, sound, differ)
 
 
-def _check_duplicates(store: Records, batch: Batch, sound: Sequence[int], rule: Rule) -> None:
+def _near(store: Records, batch: Batch, sound: Sequence[int], probe: Probe) -> dict[int, int]:
+    """What the probe says of each text that has annotations in the store: most have none yet."""
+    texts = list({batch.items[index].text_id: None for index in sound})
+    found = store.probe(probe, [(text,) for text in texts], without=batch.changed)
+    return {texts[place]: answer for place, answer in found.items()}
+
+
+def _check_duplicates(
+    store: Records, batch: Batch, sound: Sequence[int], near: Mapping[int, int], rule: Rule
+) -> None:
     items, labels, own = batch.items, batch.labels, batch.own
-    rows = [
-        (item.text_id, item.start_char, item.end_char, labels[index], own[index])
+    spans = [
+        ((item := items[index]).text_id, item.start_char, item.end_char, labels[index])
         for index in sound
-        for item in (items[index],)
     ]
-    there = store.probe(_same, rows, without=batch.changed)
-    others = {} if batch.settled else _first_ones(store, batch, rows, sound)
-    for place, index in enumerate(sound):
-        if place in there:
-            whose = f"annotation {there[place]} has"
-        elif place in others:
-            whose = f"{others[place]} has"
-        else:
-            continue
+    asked = [place for place, span in enumerate(spans) if span[0] in near]
+    rows = [(*spans[place], own[sound[place]]) for place in asked]
+    found = store.probe(_same, rows, without=batch.changed)
+    there = {asked[place]: f"annotation {key} has" for place, key in found.items()}
+    others = {} if batch.settled else _first_ones(store, batch, spans, sound)
+    for place in sorted({*there, *others}):
+        whose = there.get(place) or f"{others[place]} has"
         said = f"{whose} the same text, span and label; leave one of them out"
-        batch.add(index, rule, "/start_char", said)
+        batch.add(sound[place], rule, "/start_char", said)
 
 
 def _first_ones(
-    store: Records, batch: Batch, rows: Sequence[tuple[int | None, ...]], sound: Sequence[int]
+    store: Records, batch: Batch, spans: Sequence[Span], sound: Sequence[int]
 ) -> dict[int, str]:
     """What is said of an item that came before and is the same, by the place of the later one."""
     found: dict[int, str] = {}
-    first: dict[tuple[int | None, ...], int] = {}
-    for place, (row, index) in enumerate(zip(rows, sound, strict=True)):
-        if first.setdefault(row[:4], index) != index:
-            found[place] = f"item {first[row[:4]]} of the same chunk"
+    if not batch.positions and len(set(spans)) == len(spans):
+        return found
+    first: dict[Span, int] = {}
+    for place, (span, index) in enumerate(zip(spans, sound, strict=True)):
+        if first.setdefault(span, index) != index:
+            found[place] = f"item {first[span]} of the same chunk"
     if not batch.positions:
         return found
-    marks = {":".join(map(str, key)): batch.positions[index] for key, index in first.items()}
+    marks = {":".join(map(str, span)): batch.positions[index] for span, index in first.items()}
     known = store.first_of(marks)
-    for place, (row, index) in enumerate(zip(rows, sound, strict=True)):
-        earliest = known[":".join(map(str, row[:4]))]
+    for place, (span, index) in enumerate(zip(spans, sound, strict=True)):
+        earliest = known[":".join(map(str, span))]
         if earliest != batch.positions[index]:
             found[place] = f"item {earliest} of the job"
     return found
 
 
-def _check_overlaps(store: Records, batch: Batch, sound: Sequence[int]) -> None:
+def _check_overlaps(
+    store: Records, batch: Batch, sound: Sequence[int], longest: Mapping[int, int]
+) -> None:
     items, own = batch.items, batch.own
-    texts = list({items[index].text_id: None for index in sound})
-    lengths = store.probe(_longest, [(text,) for text in texts], without=batch.changed)
-    longest = {texts[place]: length for place, length in lengths.items()}
     near = [index for index in sound if items[index].text_id in longest]
     rows = []
     for index in near:
@@ -174,25 +195,35 @@ def _refuse(batch: Batch, index: int, whom: str) -> None:
 
 def _check_labels(store: Records, batch: Batch, sound: Sequence[int], rule: Rule) -> None:
     """The same words with another label, in the project."""
-    project, labels, own, selected = batch.project_id, batch.labels, batch.own, batch.selected
-    asked: dict[tuple[str, int, int], int] = {}
-    rows: list[tuple[int | str | None, ...]] = []
-    words: list[tuple[int, tuple[str, int, int]]] = []
-    for index in sound:
-        text = selected[index] or ""
-        if len(text) > LONGEST:
-            continue
-        key = text, labels[index] or 0, own[index]
-        words.append((index, key))
-        if key not in asked and "\0" not in text:
-            asked[key] = len(rows)
-            rows.append((project, *key))
+    labels, own, selected = batch.labels, batch.own, batch.selected
+    words = [(selected[index] or "", labels[index] or 0, own[index]) for index in sound]
+    asked = list(dict.fromkeys(words))
+    if any(len(text) > LONGEST or "\0" in text for text, _, _ in asked):
+        asked = [key for key in asked if len(key[0]) <= LONGEST and "\0" not in key[0]]
+    rows = [(batch.project_id, *key) for key in asked]
     there = store.probe(_labelled_otherwise, rows, without=batch.changed)
+    found = {asked[place]: label for place, label in there.items()}
+    if found or not (batch.settled or _is_one_label_each(words)):
+        _say_who_differs(batch, list(zip(sound, words, strict=True)), found, rule)
+
+
+def _is_one_label_each(words: Iterable[Words]) -> bool:
+    """Whether no words have two labels in the batch, which is so of most."""
+    labelled = {key[:2] for key in words}
+    return len(labelled) == len({text for text, _ in labelled})
+
+
+def _say_who_differs(
+    batch: Batch, words: Sequence[tuple[int, Words]], found: Mapping[Words, int], rule: Rule
+) -> None:
+    labels = batch.labels
     seen: dict[str, list[int]] = {}
     for index, key in words:
         text = key[0]
-        if there and (place := asked.get(key)) in there:
-            said = f"other annotations give label {there[place]} to"
+        if len(text) > LONGEST:
+            continue
+        if key in found:
+            said = f"other annotations give label {found[key]} to"
         elif batch.settled:
             continue
         elif text not in seen:

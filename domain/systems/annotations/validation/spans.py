@@ -6,7 +6,7 @@ Both in one pass, since each text is in memory only once and briefly.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from domain.outcomes import Failed
 from domain.records import Records
@@ -18,6 +18,9 @@ from domain.systems.annotations.validation.counting import counted
 from domain.systems.annotations.validation.issues import Rule
 from domain.systems.annotations.validation.subjects import Batch
 from domain.systems.annotations.validation.thresholds import Thresholds
+
+Place = tuple[int, int, int]
+"""The place of an item in its batch, and where its span begins and ends."""
 
 _UNSPACED = (
     *((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF)),
@@ -49,28 +52,36 @@ def check_spans(store: Records, batch: Batch, quality: Quality | None) -> None:
     by_text: dict[int, list[int]] = {}
     for index, item in enumerate(items):
         by_text.setdefault(item.text_id, []).append(index)
-    selected: list[str | None] = [None] * len(items)
+    batch.selected = [None] * len(items)
     for text_id, content in _contents(store, batch.project_id, by_text):
+        indexes: Sequence[int] = by_text.pop(text_id)
         if batch.utf16:
-            by_text[text_id] = counted(batch, by_text[text_id], content)
-        for index in by_text[text_id]:
-            item = items[index]
-            start, end = item.start_char, item.end_char
-            found = selection(content, start, end, item.selected_text)
-            if isinstance(found, str):
-                selected[index] = found
-            else:
-                _refuse(batch, index, found)
-                # An item with a wrong selected_text has a span that can be looked at.
-                if not start < end <= len(content):
-                    continue
-            if quality is not None:
-                quality.check_span(batch, index, content, start, end)
-        del by_text[text_id]
-    for text_id, indexes in by_text.items():
-        for index in indexes:
+            indexes = counted(batch, indexes, content)
+        spans = _within(batch, indexes, content)
+        if quality is not None:
+            quality.check_spans(batch, content, spans)
+    for text_id, left in by_text.items():
+        for index in left:
             _refuse(batch, index, text_not_found(text_id, batch.project_id))
-    batch.selected = selected
+
+
+def _within(batch: Batch, indexes: Sequence[int], content: str) -> list[Place]:
+    """The spans that are within their text; what they select is noted, or what is wrong with it."""
+    items, selected, length = batch.items, batch.selected, len(content)
+    spans: list[Place] = []
+    for index in indexes:
+        item = items[index]
+        start, end, given = item.start_char, item.end_char, item.selected_text
+        # An item with a wrong selected_text has a span that can be looked at.
+        if start < end <= length:
+            spans.append((index, start, end))
+            if given is None or given == content[start:end]:
+                selected[index] = content[start:end]
+                continue
+        wrong = selection(content, start, end, given)
+        if isinstance(wrong, Failed):
+            _refuse(batch, index, wrong)
+    return spans
 
 
 def _contents(
@@ -98,23 +109,23 @@ class Quality:
         self._most = limits.max_span
         self._least = limits.min_confidence
 
-    def check_span(self, batch: Batch, index: int, content: str, start: int, end: int) -> None:
-        """A span that is within its text."""
-        first, last = content[start], content[end - 1]
-        if first.isspace() or last.isspace():
-            self._spaced(batch, index, content, start, end)
-        cut = self._cut
-        if cut is not None:
-            # Most spans begin and end beside a blank: one look, and no call.
-            if start and content[start - 1].isalnum() and _begins_within(content, start):
-                where = "start_char is within a word; move it to the word's start"
-                batch.add(index, cut, "/start_char", where)
-            if end < len(content) and content[end] != " " and _is_one_word(last, content[end]):
-                where = "end_char is within a word; move it to the word's end"
-                batch.add(index, cut, "/end_char", where)
-        if end - start > self._most and self._long is not None:
-            many = f"the span has {end - start} characters, more than {self._most}; shorten it"
-            batch.add(index, self._long, "/end_char", many)
+    def check_spans(self, batch: Batch, content: str, spans: Sequence[Place]) -> None:
+        """Spans that are within their text."""
+        cut, most, length = self._cut, self._most, len(content)
+        for index, start, end in spans:
+            if content[start].isspace() or content[end - 1].isspace():
+                self._spaced(batch, index, content, start, end)
+            if cut is not None:
+                # Most spans begin and end beside a blank: one look, and no call.
+                if start and content[start - 1].isalnum() and _begins_within(content, start):
+                    where = "start_char is within a word; move it to the word's start"
+                    batch.add(index, cut, "/start_char", where)
+                if end < length and content[end] != " " and _ends_within(content, end):
+                    where = "end_char is within a word; move it to the word's end"
+                    batch.add(index, cut, "/end_char", where)
+            if end - start > most and self._long is not None:
+                many = f"the span has {end - start} characters, more than {most}; shorten it"
+                batch.add(index, self._long, "/end_char", many)
 
     def check_confidence(self, batch: Batch) -> None:
         """The confidence of each item."""
@@ -145,6 +156,10 @@ class Quality:
 
 def _begins_within(content: str, start: int) -> bool:
     return content[start].isalnum() and _is_one_word(content[start - 1], content[start])
+
+
+def _ends_within(content: str, end: int) -> bool:
+    return _is_one_word(content[end - 1], content[end])
 
 
 def _is_one_word(left: str, right: str) -> bool:

@@ -1,0 +1,389 @@
+"""Workbooks (XLSX): a ZIP of XML, read as streams of rows, and nothing of it trusted.
+
+Formulas are not worked out: a cell is the value that was stored with it. A document type in any
+part is refused, so that nothing grows and nothing is fetched. Texts that cells share wait in a
+nameless database, and how much they give is counted however often a cell names them.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import BinaryIO
+from xml.parsers import expat
+
+from domain.systems.annotations.formats.archives import Archive
+from domain.systems.annotations.formats.contract import Bounds, FileRefused
+from domain.systems.annotations.formats.rows import Row
+from domain.systems.annotations.formats.validity import Unfit
+
+SHARED = "CREATE TABLE shared (number INTEGER PRIMARY KEY, text TEXT)"
+MAX_TEXT = 100_000
+"""Characters of one cell; spreadsheets themselves end at 32,767."""
+MAX_TAG = 256 * 1024
+"""Bytes of one tag with its attributes."""
+MAX_SHEETS = 1_000
+MAX_STYLES = 100_000
+
+_ROOT = "_rels/.rels"
+_REFERENCE = re.compile(r"([A-Z]{1,3})[0-9]*")
+_ESCAPE = re.compile("_x([0-9A-Fa-f]{4})_")
+_DATES = frozenset({*range(14, 23), *range(45, 48)})
+"""The built-in formats of dates and times."""
+_NO_DATE = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]|General', re.I)
+
+Event = tuple[str, str, Mapping[str, str]]
+"""``begin`` with a tag and its attributes, ``end`` with a tag, or ``text``."""
+_NONE: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A sheet: what it is called, and the member that has it."""
+
+    name: str
+    member: str
+
+
+class Workbook:
+    """The sheets of a file; raises FileRefused for one that is no workbook, or is hostile.
+
+    ``spill`` is a database with the table ``shared``.
+    """
+
+    def __init__(self, stream: BinaryIO, bounds: Bounds, spill: sqlite3.Connection) -> None:
+        self._bounds = bounds
+        self._spill = spill
+        self._left = bounds.unpacked
+        self._archive = Archive(stream, bounds)
+        book = self._part(_ROOT, "", "officeDocument")
+        if book is None:
+            raise FileRefused("the ZIP file is no workbook; save the table as XLSX, or as CSV")
+        self._epoch = datetime(1899, 12, 30)  # noqa: DTZ001 - cells have no zone
+        self.sheets = self._sheets(book)
+        links = _links_of(book)
+        self._dates = self._date_styles(self._part(links, book, "styles"))
+        self._share(self._part(links, book, "sharedStrings"))
+
+    def rows(self, sheet: Sheet) -> Iterator[Row]:
+        """The rows that have a cell; ``raw`` is left empty."""
+        reader = _SheetReader(self._bounds, self._text_of, self._is_date, self._moment)
+        yield from reader.rows(self._events(sheet.member))
+
+    def _events(self, member: str) -> Iterator[Event]:
+        if member not in self._archive:
+            raise FileRefused(f"the workbook has no {member!r}, which it names; save it anew")
+        return _events(self._archive.pieces(member), member, self._bounds.depth)
+
+    def _part(self, links: str, book: str, kind: str) -> str | None:
+        """The first part of a kind that a list of links names."""
+        return next(
+            (where for of, _, where in self._linked(links, book) if of.endswith(f"/{kind}")), None
+        )
+
+    def _linked(self, links: str, book: str) -> Iterator[tuple[str, str, str]]:
+        """Kind, id and member of each part that is linked."""
+        if links not in self._archive:
+            return
+        for kind, tag, attributes in self._events(links):
+            if kind == "begin" and tag == "Relationship" and attributes.get("Target"):
+                of, key = attributes.get("Type", ""), attributes.get("Id", "")
+                target = posixpath.join("/", posixpath.dirname(book), attributes["Target"])
+                yield of, key, posixpath.normpath(target).lstrip("/")
+
+    def _sheets(self, book: str) -> list[Sheet]:
+        links = {key: where for _, key, where in self._linked(_links_of(book), book)}
+        sheets: list[Sheet] = []
+        for kind, tag, attributes in self._events(book):
+            if kind != "begin":
+                continue
+            if tag == "workbookPr" and attributes.get("date1904") in ("1", "true"):
+                self._epoch = datetime(1904, 1, 1)  # noqa: DTZ001
+            elif tag == "sheet" and len(sheets) < MAX_SHEETS:
+                key = next((v for name, v in attributes.items() if name.endswith(":id")), "")
+                if key in links:
+                    sheets.append(Sheet(attributes.get("name", ""), links[key]))
+        if not sheets:
+            raise FileRefused("the workbook has no sheet; save the table anew")
+        return sheets
+
+    def _date_styles(self, styles: str | None) -> list[bool]:
+        """Whether cells of each style are dates."""
+        found: list[bool] = []
+        if styles is None:
+            return found
+        formats: dict[str, bool] = {}
+        inside = False
+        for kind, tag, attributes in self._events(styles):
+            if tag == "cellXfs":
+                inside = kind == "begin"
+            elif kind == "begin" and tag == "numFmt" and len(formats) < MAX_STYLES:
+                code = _NO_DATE.sub("", attributes.get("formatCode", "")[:1000])
+                formats[attributes.get("numFmtId", "")] = bool(re.search("[dmyhs]", code, re.I))
+            elif kind == "begin" and tag == "xf" and inside and len(found) < MAX_STYLES:
+                number = attributes.get("numFmtId", "0")
+                known = number.isascii() and number.isdigit() and int(number[:6]) in _DATES
+                found.append(formats.get(number, known))
+        return found
+
+    def _is_date(self, style: str) -> bool:
+        if not (style.isascii() and style.isdigit()):
+            return False
+        number = int(style[:9])
+        return number < len(self._dates) and self._dates[number]
+
+    def _moment(self, days: float) -> str:
+        """A date, with the time of day where it is not midnight; raises OverflowError."""
+        moment = self._epoch + timedelta(seconds=round(days * 86_400))
+        return moment.date().isoformat() if days == int(days) else moment.isoformat()
+
+    def _share(self, strings: str | None) -> None:
+        if strings is None:
+            return
+        texts = _texts(self._events(strings), "si")
+        self._spill.executemany("INSERT INTO shared VALUES (?, ?)", enumerate(texts))
+
+    def _text_of(self, number: str) -> str | None:
+        """A text that cells share; ``None`` where there is none, or it is too long."""
+        if not (number.isascii() and number.isdigit()) or len(number) > 9:
+            return None
+        query = "SELECT text FROM shared WHERE number = ?"
+        row: tuple[str | None] | None = self._spill.execute(query, (int(number),)).fetchone()
+        found = None if row is None else row[0]
+        self._left -= len(found or "")
+        if self._left < 0:
+            raise FileRefused(
+                f"the workbook gives more than {self._bounds.unpacked} characters; split it"
+            )
+        return found
+
+
+class _SheetReader:
+    """Puts the cells of a sheet together to rows, one row at a time."""
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        shared: Callable[[str], str | None],
+        is_date: Callable[[str], bool],
+        moment: Callable[[float], str],
+    ) -> None:
+        self._bounds = bounds
+        self._shared, self._is_date, self._moment = shared, is_date, moment
+        self._number = 0
+        self._begin_row(_NONE)
+
+    def rows(self, events: Iterable[Event]) -> Iterator[Row]:
+        """The rows of the events of a sheet."""
+        self._number = 0
+        for kind, name, attributes in events:
+            if kind == "text":
+                self._take(name)
+            elif kind == "begin":
+                if name == "row":
+                    self._begin_row(attributes)
+                elif name == "c":
+                    self._begin_cell(attributes)
+                else:
+                    self._begin_part(name)
+            elif name == "row":
+                if self._cells or self._fault is not None:
+                    yield self._row()
+            elif name == "c":
+                self._end_cell()
+            else:
+                self._end_part(name)
+
+    def _begin_row(self, attributes: Mapping[str, str]) -> None:
+        given = attributes.get("r", "")
+        plain = given.isascii() and given.isdigit() and len(given) < 10
+        self._number = int(given) if plain else self._number + 1
+        self._cells: dict[int, str] = {}
+        self._column, self._length = -1, 0
+        self._fault: Unfit | None = None
+        self._in_cell = self._wanted = self._phonetic = False
+
+    def _begin_cell(self, attributes: Mapping[str, str]) -> None:
+        reference = _REFERENCE.fullmatch(attributes.get("r", ""))
+        self._column = self._column + 1 if reference is None else _column(reference[1])
+        self._type, self._style = attributes.get("t", "n"), attributes.get("s", "0")
+        self._held: list[str] = []
+        self._size = 0
+        self._in_cell = True
+        if not 0 <= self._column < self._bounds.columns:
+            most = self._bounds.columns
+            self._say(Unfit("too_wide", f"more than {most:,} columns; drop some"))
+            self._in_cell = False
+
+    def _begin_part(self, name: str) -> None:
+        self._phonetic |= name == "rPh"
+        self._wanted = self._in_cell and name in ("v", "t") and not self._phonetic
+
+    def _end_part(self, name: str) -> None:
+        self._wanted = False
+        if name == "rPh":
+            self._phonetic = False
+
+    def _take(self, text: str) -> None:
+        if self._wanted:
+            self._size += len(text)
+            if self._size <= MAX_TEXT:
+                self._held.append(text)
+
+    def _end_cell(self) -> None:
+        if not self._in_cell:
+            return
+        self._in_cell = False
+        try:
+            value = self._value("".join(self._held))
+        except Unfit as unfit:
+            self._say(unfit)
+            return
+        self._length += len(value)
+        if self._length > self._bounds.line:
+            self._cells.clear()
+            self._say(_too_long(self._bounds.line))
+        elif value:
+            self._cells[self._column] = value
+
+    def _value(self, held: str) -> str:
+        if self._size > MAX_TEXT:
+            raise _too_long(MAX_TEXT)
+        if self._type == "s":
+            return self._shared_text(held)
+        if self._type in ("inlineStr", "str"):
+            return unescaped(held)
+        if self._type == "b":
+            return "true" if held == "1" else "false" if held == "0" else held
+        if self._type == "e":
+            raise Unfit("bad_cell", f"a cell is the error {held[:20]}; mend its formula")
+        return self._numeral(held) if self._type == "n" else held
+
+    def _shared_text(self, number: str) -> str:
+        if not number:
+            return ""
+        found = self._shared(number)
+        if found is None:
+            raise Unfit(
+                "bad_cell", f"a cell names a text that is not there, or exceeds {MAX_TEXT:,}"
+            )
+        return found
+
+    def _numeral(self, held: str) -> str:
+        if not held:
+            return ""
+        try:
+            number = float(held)
+            if self._is_date(self._style):
+                return self._moment(number)
+            whole = number.is_integer() and abs(number) < 2**53
+        except (ValueError, OverflowError):
+            raise Unfit("bad_cell", f"{held[:40]!r} is no number; correct the cell") from None
+        if number != number or number in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN
+            raise Unfit("bad_cell", f"{held[:40]!r} is no number; correct the cell")
+        return str(int(number)) if whole else repr(number)
+
+    def _say(self, fault: Unfit) -> None:
+        if self._fault is None:
+            self._fault = fault
+
+    def _row(self) -> Row:
+        cells = [self._cells.get(at, "") for at in range(max(self._cells, default=-1) + 1)]
+        return Row(self._number, cells, "", self._fault)
+
+
+def unescaped(text: str) -> str:
+    """A text without the escapes by which workbooks hold what XML cannot."""
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text) if "_x" in text else text
+
+
+def _texts(events: Iterable[Event], around: str) -> Iterator[str | None]:
+    """The text of each element ``around``; ``None`` for one that is too long."""
+    held: list[str] = []
+    size = 0
+    wanted = phonetic = False
+    for kind, name, _ in events:
+        if kind == "text":
+            if wanted:
+                size += len(name)
+                if size <= MAX_TEXT:
+                    held.append(name)
+        elif kind == "begin":
+            if name == around:
+                held, size = [], 0
+            phonetic |= name == "rPh"
+            wanted = name == "t" and not phonetic
+        else:
+            wanted = False
+            if name == "rPh":
+                phonetic = False
+            elif name == around:
+                yield unescaped("".join(held)) if size <= MAX_TEXT else None
+
+
+def _events(pieces: Iterable[bytes], member: str, depth: int) -> Iterator[Event]:
+    """What stands in a part, as it is read; raises FileRefused where it is not well-formed."""
+    found: list[Event] = []
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    nested = 0
+
+    def begin(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal nested
+        nested += 1
+        if nested > depth:
+            raise FileRefused(f"{member!r} of the workbook is nested more than {depth} deep")
+        found.append(("begin", tag.rpartition(":")[2], attributes))
+
+    def end(tag: str) -> None:
+        nonlocal nested
+        nested -= 1
+        found.append(("end", tag.rpartition(":")[2], _NONE))
+
+    def refuse(*_: object) -> None:
+        raise FileRefused(
+            f"{member!r} of the workbook has a document type (DTD), which could grow without end"
+            " or name other files; save the table anew"
+        )
+
+    parser.StartElementHandler = begin
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = lambda text: found.append(("text", text, _NONE))
+    parser.StartDoctypeDeclHandler = refuse
+    fed = 0
+    try:
+        for piece in pieces:
+            parser.Parse(piece, False)
+            fed += len(piece)
+            if fed - max(parser.CurrentByteIndex, 0) > MAX_TAG:
+                raise FileRefused(f"{member!r} of the workbook has a tag of {MAX_TAG:,} bytes")
+            yield from found
+            found.clear()
+        parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        raise FileRefused(
+            f"{member!r} of the workbook is damaged: {expat.ErrorString(error.code)} in line"
+            f" {error.lineno}; save the table anew"
+        ) from None
+    yield from found
+
+
+def _links_of(member: str) -> str:
+    folder, name = posixpath.split(member)
+    return posixpath.join(folder, "_rels", f"{name}.rels")
+
+
+def _column(letters: str) -> int:
+    """A -> 0, Z -> 25, AA -> 26."""
+    number = 0
+    for letter in letters:
+        number = 26 * number + ord(letter) - 64
+    return number - 1
+
+
+def _too_long(most: int) -> Unfit:
+    return Unfit("too_long", f"longer than {most:,} characters; split it")

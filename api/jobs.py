@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from api import bodies
 from api.answers import answer
@@ -21,6 +21,7 @@ from api.projects import scope
 from api.rules import demand
 from api.submit import accepted, idempotency_key
 from domain.commands import MAX_REASON, Adjustment, BatchUndo, Editing, Selection, UndoSelection
+from domain.contradictions import check_named
 from domain.errors import InvalidCommand
 from domain.events import JobStatus
 from domain.permissions import Permission
@@ -54,8 +55,17 @@ class Reason(Value):
     reason: Annotated[str, Field(max_length=MAX_REASON)] = ""
 
 
+def _naming(schema: dict[str, Any]) -> None:
+    """Have the document say what ``check_named`` refuses."""
+    for said in schema["properties"].values():
+        if said.get("type") == "array":
+            said["minItems"] = 1
+
+
 class Retry(Selection):
     """The body of a retry: which items, and why."""
+
+    model_config = ConfigDict(json_schema_extra=_naming)
 
     reason: Annotated[str, Field(max_length=MAX_REASON)] = ""
 
@@ -67,6 +77,8 @@ class Retry(Selection):
 
 class Undo(BatchUndo, UndoSelection):
     """The body of an undo: of what, why, and whether over what others wrote since."""
+
+    model_config = ConfigDict(json_schema_extra=_naming)
 
     reason: Annotated[str, Field(max_length=MAX_REASON)] = ""
     force: bool = False
@@ -189,9 +201,11 @@ def _said(verb: Verb, body: Any, depth: int) -> tuple[str, More]:
     match verb:
         case "retry":
             retry = checked(Retry, body, depth)
+            check_named(retry)
             return retry.reason, More(retry=retry.select)
         case "undo":
             undo = checked(Undo, body, depth)
+            check_named(undo)
             return undo.reason, More(undo=undo.select, batch=undo.batch, force=undo.force)
         case "cancel":
             cancel = checked(Cancel, body, depth)

@@ -104,18 +104,37 @@ def require_may_be_empty(spec: JobSpec) -> None:
     spec.select.require_confirmed(0)
 
 
+def check_named(said: Selection | UndoSelection) -> None:
+    """Raise InvalidCommand for a list that was said and names nothing.
+
+    Whoever has computed it wants none of them; left out, it would be all.
+    """
+    for name in sorted(said.model_fields_set):
+        if getattr(said, name) == ():
+            raise InvalidCommand(
+                f"{name} names nothing; name some, or leave it out, which means all of them",
+                pointer=f"/{name}",
+            )
+
+
+def check_meant(select: Selection | UndoSelection) -> None:
+    """Raise InvalidCommand for a selection that a producer has sent, and that selects nothing."""
+    if select == type(select)():
+        check_named(select)
+
+
 def check_selection(select: Selection) -> None:
     """Raise InvalidCommand when items are chosen, or changed, in more than one way."""
     ways = [bool(select.items), select.by_error, select.unattempted, bool(select.edits)]
     if ways.count(True) > 1:
         raise InvalidCommand(
             "items, codes with signatures, unattempted, and edits are four ways to choose; use one",
-            pointer="/select",
+            pointer="/items",
         )
     if select.edits and select.patch is not None:
-        raise InvalidCommand("edits give whole bodies; leave patch out", pointer="/select/patch")
+        raise InvalidCommand("edits give whole bodies; leave patch out", pointer="/patch")
     if len({edit.item for edit in select.edits}) < len(select.edits):
-        raise InvalidCommand("an item is edited twice; say it once", pointer="/select/edits")
+        raise InvalidCommand("an item is edited twice; say it once", pointer="/edits")
 
 
 def check_editing(editing: Editing) -> None:

@@ -327,8 +327,8 @@ class Job(JobRepeats):
         if self.options.atomic and chosen is not None:
             if edited is None and wanted != failed | self.dropped:
                 raise InvalidCommand(
-                    "an atomic job is tried again as a whole; leave select out, or edit items",
-                    pointer="/select",
+                    "an atomic job is tried again as a whole; choose no items, or edit them",
+                    pointer="/items",
                 )
             wanted = failed | self.dropped
         for items in portions.of_ranges(wanted):

@@ -33,7 +33,13 @@ from domain.commands import (
     UndoJob,
     UploadedItems,
 )
-from domain.contradictions import check_editing, check_fed, check_no_batch, check_undo
+from domain.contradictions import (
+    check_editing,
+    check_fed,
+    check_meant,
+    check_no_batch,
+    check_undo,
+)
 from domain.errors import IdempotencyConflict, InvalidCommand, JobNotFound
 from domain.events import JobStatus
 from domain.job import Job, Stamp
@@ -186,6 +192,7 @@ class Decider:
         job.edit(stamp, stored, dropped, command.reason)
 
     def _undo(self, connection: Connection, job: Job, command: UndoJob, stamp: Stamp) -> None:
+        check_meant(command.select)
         check_undo(command.select, force=command.force, reason=command.reason)
         check_no_batch(command.batch)
         operation = self._registry.get(job.spec.operation)

@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import Connection
 
 from domain.commands import MAX_NAMED, Selection
-from domain.contradictions import check_selection
+from domain.contradictions import check_meant, check_selection
 from domain.editing import Edited, patched
 from domain.errors import InvalidCommand, WrongState
 from domain.execution import item_document
@@ -23,6 +23,7 @@ from streams.stores.payloads import PayloadReader
 
 def chosen_items(connection: Connection, job: Job, select: Selection) -> Ranges | None:
     """The items that a retry names; None for all that have failed."""
+    check_meant(select)
     check_selection(select)
     if select.items:
         return Ranges.of(select.items)
@@ -70,7 +71,7 @@ class Redriver:
             raise InvalidCommand(
                 f"{len(items)} items would be edited, {MAX_NAMED} at once are possible; choose "
                 "fewer by items",
-                pointer="/select/patch",
+                pointer="/patch",
             )
         edit = Bodies(items, self._lines(connection, job, select, items), self._now())
         upload_id, edition = self._ids.new(), job.edits + 1

@@ -15,6 +15,7 @@ from eventsourcing.persistence import Recording
 from domain.events import ChunksClosed, JobEvent, JobOpened, JobSubmitted, StepsSubmitted
 from domain.outcomes import Counts, ItemStatus
 from domain.progress import of_event
+from domain.ranges import Ranges
 from streams.envelope import (
     ItemsProgressed,
     OutcomeMessage,
@@ -33,7 +34,8 @@ class _Seen:
 
     event: JobEvent
     since: dict[int, ItemsProgressed] = field(default_factory=dict)
-    closed: set[int] = field(default_factory=set)
+    closed: Ranges = Ranges()  # noqa: RUF009 - it is never changed
+    """Chunks that are closed; they follow one another, so that a long job has few ranges."""
     offered: set[int] = field(default_factory=set)
     """Versions that the topic has not said again yet."""
     tags: tuple[str, ...] = ()
@@ -48,7 +50,7 @@ class _Seen:
         if isinstance(event, ChunksClosed):
             for chunk in event.chunks:
                 self.since.pop(chunk.chunk, None)
-                self.closed.add(chunk.chunk)
+            self.closed |= Ranges.of(chunk.chunk for chunk in event.chunks)
         if self.event.status.terminal:
             self.since.clear()
 

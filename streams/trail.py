@@ -60,7 +60,7 @@ class Trail:
 
     def _verified(self, job_id: str) -> tuple[audit.Report, bool]:
         heads = self._heads()
-        report = audit.verify(self._database, heads, job_id=job_id, whole=False)
+        report = audit.verify_trail(self._database, heads, job_id=job_id)
         return report, heads is not None
 
 

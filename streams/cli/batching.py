@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from domain.errors import InvalidCommand
-from streams.cli.options import DEFAULT_URL, AsJson, Url, Watch
-from streams.cli.submit import read_json, report
-
-STANDARD_INPUT = "-"
+from streams.cli.job_options import read_json
+from streams.cli.options import DEFAULT_URL, STANDARD_INPUT, AsJson, Url, Watch
+from streams.cli.submit import report
 
 
 def batch(

@@ -121,6 +121,18 @@ class Client:
         headers = {"Idempotency-Key": key} if key else {}
         return await self._posted("/api/v1/jobs", (), headers=headers, json=body)
 
+    async def append(self, job_id: str, part: int, items: AsyncIterator[bytes]) -> None:
+        """Items of a draft as blocks of NDJSON; sent again as the same part they are there once."""
+        headers = {"Content-Type": "application/x-ndjson"}
+        query = [("part", part)]
+        async with self._request("POST", _job(job_id, "items"), query, headers=headers, data=items):
+            pass
+
+    async def seal(self, job_id: str, items: int | None = None) -> JobDocument:
+        """Have a draft begin; ``items`` is how many it must have by now."""
+        body = {} if items is None else {"items": items}
+        return await self._posted(_job(job_id, "seal"), (), json=body)
+
     async def command(
         self, job_id: str, verb: str, reason: str = "", more: Mapping[str, Any] | None = None
     ) -> JobDocument:

@@ -92,6 +92,7 @@ class JobDocument(TypedDict):
     started_at: str | None
     finished_at: str | None
     created_by: str
+    possible: NotRequired[list[str]]
     reason: NotRequired[str]
     retrying: NotRequired[int]
     prepared: NotRequired[int]

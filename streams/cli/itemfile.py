@@ -6,30 +6,31 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from domain.errors import InvalidCommand
-from streams.cli.client import Client, Query
-from streams.cli.documents import JobDocument
+from streams.cli.options import STANDARD_INPUT
 from streams.cli.output import say
 
 BLOCK = 256 * 1024
-STANDARD_INPUT = "-"
+Items = AsyncIterator[bytes]
+"""Blocks of NDJSON."""
 
 
-async def upload(client: Client, name: str, query: Query, key: str) -> JobDocument:
-    """Submit the items of a file, read and sent block by block; returns the new job.
+@asynccontextmanager
+async def items_of(name: str) -> AsyncIterator[Items]:
+    """The items of a file, read block by block, for the scope.
 
     The first block is read before anything is sent: a document that is none is refused here.
     """
     with open_items(name) as source:
         blocks = ndjson(source, name)
-        first = await anext(blocks, b"")
-        return await client.submit(query, _all(first, blocks), key=key)
+        yield _all(await anext(blocks, b""), blocks)
 
 
-async def _all(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _all(first: bytes, others: Items) -> Items:
     yield first
     async for block in others:
         yield block
@@ -47,7 +48,7 @@ def open_items(name: str) -> BinaryIO:
         raise InvalidCommand(f"cannot read {name} ({error.strerror})") from None
 
 
-async def ndjson(source: BinaryIO, name: str) -> AsyncIterator[bytes]:
+async def ndjson(source: BinaryIO, name: str) -> Items:
     """The items as blocks of NDJSON.
 
     A file that begins with ``[``, or is named .json, is one JSON document: a list of items,

@@ -17,6 +17,7 @@ from streams.cli import (
     database,
     demo,
     describing,
+    drafting,
     exits,
     health,
     item,
@@ -89,7 +90,8 @@ app.command(rich_help_panel=JOBS)(submit.watch)
 for verb in (
     *(reading.jobs, reading.show, reading.items, reading.errors, reading.events),
     *(steering.pause, steering.resume, steering.cancel, steering.retry, steering.undo),
-    *(steering.approve, steering.reject, steering.edit),
+    *(drafting.edit, drafting.append, drafting.seal),
+    *(steering.approve, steering.reject),
     *(steering.hold, steering.release, steering.shred, steering.archive),
     *(steering.limit, steering.priority, timing.schedule),
     item.item,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from domain.errors import InvalidCommand
+from streams.cli.job_options import was_given
 from streams.cli.options import DEFAULT_URL, AsJson, Url
 from streams.cli.output import emit, say
 
@@ -61,7 +62,7 @@ def limits(
     from streams.cli.session import talk
 
     said = {"rate": rate, "concurrency": concurrency, "lift": lift}
-    wanted = {key: value for key, value in said.items() if value}
+    wanted = {key: value for key, value in said.items() if was_given(value)}
     if wanted and not name:
         raise InvalidCommand("say whose, as in: countermand limits provider:openai --rate 10")
     if name:

@@ -11,6 +11,9 @@ from streams import defaults
 
 DEFAULT_URL = f"http://{defaults.HOST}:{defaults.PORT}"
 
+STANDARD_INPUT = "-"
+"""What stands for standard input where a file is named."""
+
 FLAG = ""
 """The metavar of a flag: typer would write <bool>, as if it took a value."""
 
@@ -43,6 +46,12 @@ TableName = Annotated[
 ]
 RecordId = Annotated[
     int, typer.Argument(metavar="ID", help="The record's id.", min=0, show_default=False)
+]
+Edits = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="POSITION=JSON: an item with its new body; may be repeated.", show_default=False
+    ),
 ]
 Reason = Annotated[
     str, typer.Option("--reason", help="Why; goes into the audit trail.", show_default=False)

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from streams.cli.job_options import read_json, read_options, read_params
 from streams.cli.options import DEFAULT_URL, FLAG, AsJson, Url, Watch
-from streams.cli.submit import read_json, read_options, read_params, report
+from streams.cli.submit import report
 
 
 def select(  # noqa: PLR0913 - the options of a command
@@ -50,7 +51,7 @@ def select(  # noqa: PLR0913 - the options of a command
     selection |= {"each": read_json("--each", each)} if each else {}
     selection |= {"confirm": confirm} if confirm else {}
     body: dict[str, Any] = {"operation": operation, "select": selection}
-    more = read_options(options, None, {"dry_run": dry_run})
+    more = read_options(options, {"dry_run": dry_run})
     body |= {"options": more} if more else {}
     params = read_params("", param or ())
     body |= {"params": params} if params else {}

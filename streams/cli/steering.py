@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from domain.errors import InvalidCommand
-from streams.cli.options import DEFAULT_URL, FLAG, AsJson, JobId, Reason, Url, Watch
+from streams.cli.drafting import edited
+from streams.cli.job_options import read_json, was_given
+from streams.cli.options import DEFAULT_URL, FLAG, AsJson, Edits, JobId, Reason, Url, Watch
 from streams.cli.output import emit, say
-from streams.cli.submit import read_json, report
+from streams.cli.submit import report
 
 PREVIEW_PAGE = 50
 
@@ -87,10 +89,7 @@ def retry(  # noqa: PLR0913 - the options of a command
     unattempted: Annotated[
         bool, typer.Option("--unattempted", metavar=FLAG, help="What a stop or cancel has left.")
     ] = False,
-    edit: Annotated[
-        list[str] | None,
-        typer.Option(help="POSITION=JSON: an item with its new body; may be repeated."),
-    ] = None,
+    edit: Edits = None,
     patch: Annotated[
         str, typer.Option(help="JSON object that is merged into each chosen item.")
     ] = "",
@@ -116,7 +115,7 @@ def retry(  # noqa: PLR0913 - the options of a command
         "codes": code,
         "signatures": signature,
         "unattempted": unattempted,
-        "edits": [_edit(one) for one in edit or ()],
+        "edits": [edited(one) for one in edit or ()],
         "patch": read_json("--patch", patch) if patch else None,
     }
     said = {name: value for name, value in select.items() if value}
@@ -173,38 +172,16 @@ def undo(  # noqa: PLR0913 - the options of a command
     said = {name: value for name, value in part.items() if value}
     steps = {name: value for name, value in (("to", to), ("branch", branch)) if value}
     if preview:
+        if steps:
+            raise InvalidCommand(
+                "a batch has no preview; `countermand show` lists its jobs, ask the preview of one"
+            )
         _preview(job_id, said, url, force=force, as_json=as_json)
         return
     forced = {"force": True} if force else {}
     _steer(
         "undo", job_id, reason, url, as_json=as_json, watch=watch, more={**said, **steps, **forced}
     )
-
-
-def edit(
-    job_id: JobId,
-    *,
-    edit: Annotated[
-        list[str] | None,
-        typer.Option(help="POSITION=JSON: an item with its new body; may be repeated."),
-    ] = None,
-    drop: Annotated[
-        list[int] | None,
-        typer.Option(min=0, help="Position of an item that is not to be worked; repeated."),
-    ] = None,
-    reason: Reason = "",
-    url: Url = DEFAULT_URL,
-    as_json: AsJson = False,
-) -> None:
-    """Edit items of a draft, before it is sealed; the old bodies are kept.
-
-    \b
-    Example:
-      countermand edit 0192f7a1-... --edit '17={"id": 9, "price": 4}' --drop 3
-    """
-    said = {"edits": [_edit(one) for one in edit or ()], "drop": drop}
-    more = {name: value for name, value in said.items() if value}
-    _steer("edit", job_id, reason, url, as_json=as_json, more=more)
 
 
 def _preview(
@@ -229,13 +206,6 @@ def _preview(
     if found["next_cursor"]:
         say(f"the first {PREVIEW_PAGE} of them; the others: docs/api.md, undo-preview")
     say(summary_of(found))
-
-
-def _edit(text: str) -> dict[str, Any]:
-    position, equals, body = text.partition("=")
-    if not equals or not position.isdecimal():
-        raise InvalidCommand(f"--edit {text}: write it as POSITION=JSON")
-    return {"item": int(position), "body": read_json("--edit", body)}
 
 
 def approve(
@@ -356,7 +326,7 @@ def limit(
         "concurrency": concurrency,
         "lift": [name for name, lift in lifted.items() if lift],
     }
-    given = {name: value for name, value in said.items() if value}
+    given = {name: value for name, value in said.items() if was_given(value)}
     _steer("adjust", job_id, reason, url, as_json=as_json, more=given)
 
 

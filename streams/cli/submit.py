@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from domain.errors import InvalidCommand
 from streams.cli import exits
 from streams.cli.documents import JobDocument, went_well
-from streams.cli.options import DEFAULT_URL, FLAG, AsJson, JobId, Url, Watch
+from streams.cli.job_options import (
+    Described,
+    moment_of,
+    read_after,
+    read_options,
+    read_params,
+    require_one_source,
+    with_attempts,
+)
+from streams.cli.options import DEFAULT_URL, FLAG, STANDARD_INPUT, AsJson, JobId, Url, Watch
 from streams.cli.output import emit, say
 
 
@@ -23,7 +28,7 @@ def submit(  # noqa: PLR0913 - the options of a command
     file: Annotated[
         str,
         typer.Argument(metavar="FILE", help="NDJSON, or JSON with a list; - is standard input."),
-    ] = "-",
+    ] = STANDARD_INPUT,
     *,
     param: Annotated[
         list[str] | None,
@@ -86,6 +91,10 @@ def submit(  # noqa: PLR0913 - the options of a command
     options: Annotated[
         str, typer.Option(help="More options as a JSON object: retry, tolerate.")
     ] = "",
+    draft: Annotated[
+        bool,
+        typer.Option("--draft", metavar=FLAG, help="Work nothing yet: edit, append, then seal."),
+    ] = False,
     key: Annotated[
         str, typer.Option(help="Idempotency key: the same key never makes a second job.")
     ] = "",
@@ -104,39 +113,39 @@ def submit(  # noqa: PLR0913 - the options of a command
       countermand submit annotations.delete stale.json --tag nightly --json
       countermand submit annotations.update new.ndjson --dry-run --watch
       countermand submit shop.mail to.ndjson --start-at 2026-12-24T18:00
+      countermand submit shop.reprice new.ndjson --draft     then edit, append, and seal
       countermand submit shop.archive --after 0192f7a1-... --take id=id
       countermand submit annotations.update new.ndjson --atomic --watch
       countermand submit shop.mail to.ndjson --attempts 5 --options '{"tolerate": [{"percent": 2}]}'
     """
-    from streams.cli.itemfile import upload
     from streams.cli.session import talk
+    from streams.cli.submitting import submitted
 
-    said = {"operation": operation, "priority": priority, "name": name, "tags": tag or []}
-    query: list[tuple[str, str | int]] = [("operation", operation), ("priority", priority)]
-    query += [("name", name)] if name else []
-    query += [("chunk_size", chunk_size)] if chunk_size else []
-    flags = {"stop_on_error": stop_on_error, "dry_run": dry_run, "atomic": atomic}
-    more = read_options(options, attempts, flags)
-    numbers = {"rate": rate, "concurrency": concurrency, "item_timeout": item_timeout}
-    more |= {name: number for name, number in numbers.items() if number}
-    more |= {n: v for n, v in (("key", item_key), ("duplicates", duplicates)) if v}
-    more |= {"start_at": moment_of("--start-at", start_at)} if start_at else {}
-    more |= {"deadline": moment_of("--deadline", deadline)} if deadline else {}
-    more |= read_after(after or (), take or ())
-    query += [("options", json.dumps(more))] if more else []
-    query += [("tag", label) for label in tag or ()]
-    parameters = read_params(params, param or ())
-    query += [("params", json.dumps(parameters))] if parameters else []
-    if take:
-        more |= {"chunk_size": chunk_size} if chunk_size else {}
-        job = talk(
-            url,
-            lambda client: client.submit_document(
-                {**said, "options": more, "params": parameters}, key=key
-            ),
-        )
-    else:
-        job = talk(url, lambda client: upload(client, file, query, key))
+    require_one_source(file, take=bool(take), draft=draft, watch=watch)
+    single = {
+        "chunk_size": chunk_size,
+        "stop_on_error": stop_on_error,
+        "dry_run": dry_run,
+        "atomic": atomic,
+        "rate": rate,
+        "concurrency": concurrency,
+        "item_timeout": item_timeout,
+        "key": item_key,
+        "duplicates": duplicates,
+        "start_at": moment_of("--start-at", start_at),
+        "deadline": moment_of("--deadline", deadline),
+        "after": read_after(after or (), take or ()),
+    }
+    said = Described(
+        operation=operation,
+        priority=priority,
+        name=name,
+        tags=tag or [],
+        params=read_params(params, param or ()),
+        options=with_attempts(read_options(options, single), attempts),
+    )
+    source = None if take else file
+    job = talk(url, lambda client: submitted(client, said, source, key, draft=draft))
     report(job, url, watch=watch, as_json=as_json)
 
 
@@ -157,68 +166,6 @@ def watch(job_id: JobId, *, url: Url = DEFAULT_URL, as_json: AsJson = False) -> 
     report(job, url, watch=True, as_json=as_json)
 
 
-def moment_of(option: str, text: str) -> str:
-    """The moment that an option gives, with its zone; by this machine's clock when it says none."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidCommand(f"{option} {text}: write it as 2026-12-24T18:00") from None
-    return (moment if moment.tzinfo else moment.astimezone()).isoformat()
-
-
-def read_json(option: str, text: str) -> Any:
-    """The JSON value that an option gives."""
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InvalidCommand(f"{option} is no JSON ({error})") from None
-
-
-def read_options(whole: str, attempts: int | None, flags: Mapping[str, bool]) -> dict[str, Any]:
-    """The options of ``--options``, with those that have a flag of their own."""
-    options = read_json("--options", whole) if whole else {}
-    if not isinstance(options, dict):
-        raise InvalidCommand('--options must be an object, as {"tolerate": [{"failed": 10}]}')
-    retry = options.get("retry") or {}
-    if attempts is not None and isinstance(retry, dict):
-        options["retry"] = {**retry, "attempts": attempts}
-    return options | {name: True for name, given in flags.items() if given}
-
-
-def read_after(after: Sequence[str], take: Sequence[str]) -> dict[str, Any]:
-    """The option ``after``: who comes before, and what is taken from the first of them."""
-    named: list[dict[str, Any]] = []
-    for word in after:
-        job_id, _, end = word.partition(":")
-        named.append({"job_id": job_id} | ({"end": end} if end else {}))
-    if not take:
-        return {"after": named} if named else {}
-    if not named:
-        raise InvalidCommand("--take is from the results of a job; name it with --after")
-    pairs = [pair.partition("=") for pair in take]
-    for field, _, of in pairs:
-        if not (field and of):
-            raise InvalidCommand("--take: write FIELD=FIELD, of the item and of the result")
-    named[0]["consume"] = {field: of for field, _, of in pairs}
-    return {"after": named}
-
-
-def read_params(whole: str, single: Sequence[str]) -> dict[str, Any]:
-    """Parameters of ``--params`` and ``--param``, the latter over the former."""
-    parameters = read_json("--params", whole) if whole else {}
-    if not isinstance(parameters, dict):
-        raise InvalidCommand('--params must be an object, as {"project_id": 1}')
-    for pair in single:
-        name, equals, value = pair.partition("=")
-        if not name or not equals:
-            raise InvalidCommand(f"--param {pair}: write it as KEY=VALUE")
-        try:
-            parameters[name] = json.loads(value)
-        except ValueError:
-            parameters[name] = value
-    return parameters
-
-
 def report(job: JobDocument, url: str, *, watch: bool, as_json: bool) -> None:
     """Show the job that a command answered with; with ``watch`` follow it to its end.
 
@@ -232,7 +179,7 @@ def report(job: JobDocument, url: str, *, watch: bool, as_json: bool) -> None:
             deadline = job.get("deadline")
             if deadline and deadline["warning"]:
                 say(f"warning: {deadline['warning']}")
-            say(f"{job['status']}; to follow it: countermand watch {job['job_id']}")
+            say(f"{job['status']}; {_next(job)}")
         return
     from streams.cli.following import watched
     from streams.cli.session import talk
@@ -245,3 +192,9 @@ def report(job: JobDocument, url: str, *, watch: bool, as_json: bool) -> None:
         say(f"items in conflict: countermand items {job['job_id']} --status conflict")
     if not went_well(last):
         raise typer.Exit(exits.FAILED)
+
+
+def _next(job: JobDocument) -> str:
+    if job["status"] == "draft" and "seal" in job.get("possible", ()):
+        return f"to start it: countermand seal {job['job_id']}"
+    return f"to follow it: countermand watch {job['job_id']}"

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from streams.cli.job_options import moment_of
 from streams.cli.options import DEFAULT_URL, FLAG, AsJson, JobId, Reason, Url
-from streams.cli.submit import moment_of, report
+from streams.cli.submit import report
 
 
 def schedule(

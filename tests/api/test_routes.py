@@ -238,6 +238,21 @@ async def test_a_retry_may_name_its_items(site: Site) -> None:
     assert site.engine.selected == Selection.model_validate(codes)
 
 
+@pytest.mark.parametrize(
+    ("verb", "field"),
+    [("retry", name) for name in ("items", "codes", "signatures", "edits")]
+    + [("undo", name) for name in ("items", "chunks", "records")],
+)
+async def test_what_names_nothing_is_not_done_to_all(site: Site, verb: str, field: str) -> None:
+    job_id = await submitted(site, odd=(1,))
+    site.engine.work(job_id)
+    before = await get(site, f"/api/v1/jobs/{job_id}")
+    problem = await post(site, f"/api/v1/jobs/{job_id}/{verb}", status=422, json={field: []})
+    assert problem["pointer"] == f"/{field}"
+    assert "leave it out, which means all of them" in problem["detail"]
+    assert (await get(site, f"/api/v1/jobs/{job_id}"))["version"] == before["version"]
+
+
 async def test_an_item_is_shown_with_its_attempts(site: Site) -> None:
     job_id = await submitted(site, odd=(1,))
     site.engine.work(job_id)

@@ -81,6 +81,8 @@ class Contract:
     """What a job that is submitted has beside what all have."""
     next_cursor: str | None = None
     problem: dict[str, Any] | None = None
+    parts_refused: bool = False
+    """Whether parts of a draft are answered with 503."""
     drop_after: int | None = None
     """Events of a stream after which its connection is cut, without a good-bye."""
     outage: int = 0
@@ -125,7 +127,7 @@ async def _jobs(request: web.Request) -> web.Response:
 async def _submit(request: web.Request) -> web.Response:
     more = request.app[CONTRACT].made
     operation = request.query.get("operation") or (await request.json())["operation"]
-    made = job(operation=operation, status="pending", version=1, **more)
+    made = job(**{"operation": operation, "status": "pending", "version": 1, **more})
     request.app[CONTRACT].jobs[made["job_id"]] = made
     return web.json_response(made, status=202)
 
@@ -152,6 +154,12 @@ async def _command(request: web.Request) -> web.Response:
     document = request.app[CONTRACT].jobs[request.match_info["job"]]
     status = {"pause": "paused", "cancel": "cancelled", "undo": "rolling_back"}
     return web.json_response({**document, "status": status.get(verb, "running")})
+
+
+async def _part(request: web.Request) -> web.Response:
+    if request.app[CONTRACT].parts_refused:
+        return web.json_response({"title": "Service Unavailable"}, status=503)
+    return web.json_response({"job_id": request.match_info["job"], "version": 3}, status=202)
 
 
 async def _items(request: web.Request) -> web.Response:
@@ -355,6 +363,7 @@ def _application(contract: Contract) -> web.Application:
     application.router.add_get("/api/v1/jobs/{job}/diff/{other}/summary", _summary)
     application.router.add_get("/api/v1/jobs/{job}", _job)
     application.router.add_get("/api/v1/jobs/{job}/items", _items)
+    application.router.add_post("/api/v1/jobs/{job}/items", _part)
     application.router.add_get("/api/v1/jobs/{job}/events", _events)
     application.router.add_get("/api/v1/jobs/{job}/errors", _errors)
     application.router.add_get("/api/v1/jobs/{job}/undo-preview", _preview)

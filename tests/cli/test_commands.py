@@ -46,8 +46,10 @@ class TestSubmit:
         assert contract.bodies == [items.read_bytes()]
         assert contract.headers[0]["Idempotency-Key"] == "k1"
         (_, sent) = contract.requests[0]
-        for part in ("operation=notes.create", "priority=9", "chunk_size=100", "tag=a&tag=b"):
+        for part in ("operation=notes.create", "priority=9", "tag=a&tag=b"):
             assert part in sent
+        (options,) = parse_qs(urlsplit(sent).query)["options"]
+        assert json.loads(options) == {"chunk_size": 100}
         assert "who%22:+%22ann%22" in sent or "%22who%22" in sent
 
     def test_options_go_as_one_object(self, ask: Run, contract: Contract, tmp_path: Path) -> None:
@@ -74,6 +76,70 @@ class TestSubmit:
 
         assert contract.requests == [("POST", "/api/v1/jobs?operation=notes.create&priority=5")]
         assert contract.bodies == [b'{"a":1}\n']
+
+    def test_a_zero_is_for_the_server_to_judge(
+        self, ask: Run, contract: Contract, tmp_path: Path
+    ) -> None:
+        (tmp_path / "items.ndjson").write_text("{}\n")
+        contract.jobs = {"job-1": job()}
+
+        ask("submit", "notes.create", str(tmp_path / "items.ndjson"), "--rate", "0")
+        ask("limit", "job-1", "--rate", "0")
+        ask("limits", "provider:openai", "--concurrency", "0")
+
+        (options,) = parse_qs(urlsplit(contract.requests[0][1]).query)["options"]
+        assert json.loads(options) == {"rate": 0}
+        assert json.loads(contract.bodies[1]) == {"reason": "", "rate": 0}
+        assert json.loads(contract.bodies[2]) == {"concurrency": 0}
+
+    def test_a_draft_takes_its_items_in_parts_until_it_is_sealed(
+        self, ask: Run, contract: Contract, tmp_path: Path
+    ) -> None:
+        first, second = tmp_path / "first.ndjson", tmp_path / "second.json"
+        first.write_text('{"a": 1}\n')
+        second.write_text('[{"a": 2}]')
+        contract.made = {"status": "draft", "possible": ["append", "cancel", "edit", "seal"]}
+
+        opened = ask("submit", "notes.create", str(first), "--draft", "--key", "k1")
+        ask("append", "job-1", str(second), "--part", "1")
+        ask("seal", "job-1", "--items", "2")
+
+        assert (opened.code, opened.out) == (0, "job-1\n")
+        assert opened.err == "draft; to start it: countermand seal job-1\n"
+        sent = [path for verb, path in contract.requests if verb == "POST"]
+        assert sent == [
+            "/api/v1/jobs",
+            "/api/v1/jobs/job-1/items?part=0",
+            "/api/v1/jobs/job-1/items?part=1",
+            "/api/v1/jobs/job-1/seal",
+        ]
+        bodies = [body for body in contract.bodies if body]
+        described = {"operation": "notes.create", "priority": 5, "name": "", "tags": []}
+        assert json.loads(bodies[0]) == {**described, "params": {}, "options": {}, "draft": True}
+        assert bodies[1:] == [b'{"a": 1}\n', b'{"a":2}\n', b'{"items": 2}']
+        assert contract.headers[0]["Idempotency-Key"] == "k1"
+
+    def test_a_draft_of_nothing_is_not_opened(
+        self, ask: Run, contract: Contract, tmp_path: Path
+    ) -> None:
+        (tmp_path / "items.ndjson").write_text("\n")
+
+        ended = ask("submit", "notes.create", str(tmp_path / "items.ndjson"), "--draft")
+
+        assert ended.code == 2
+        assert "has no items" in ended.err
+        assert contract.requests == []
+
+    def test_a_draft_whose_items_did_not_arrive_is_named(
+        self, ask: Run, contract: Contract, tmp_path: Path
+    ) -> None:
+        (tmp_path / "items.ndjson").write_text("{}\n")
+        contract.parts_refused = True
+
+        ended = ask("submit", "notes.create", str(tmp_path / "items.ndjson"), "--draft")
+
+        assert ended.code == 3
+        assert "countermand append job-1 --part 0" in ended.err
 
     def test_json_is_the_job_alone(self, ask: Run, tmp_path: Path) -> None:
         (tmp_path / "items.ndjson").write_text("{}\n")
@@ -105,6 +171,11 @@ class TestSubmit:
             (("--options", "{"), "--options is no JSON"),
             (("--options", "[1]"), "--options must be an object"),
             (("absent.ndjson",), "cannot read absent.ndjson"),
+            (("--rate", "5", "--options", '{"rate": 7}'), "rate is said twice"),
+            (("--attempts", "3", "--options", '{"retry": {"attempts": 2}}'), "attempts is said"),
+            (("a.ndjson", "--after", "job-1", "--take", "id=id"), "leave a.ndjson or --take out"),
+            (("--draft", "--after", "job-1", "--take", "id=id"), "leave --draft or --take out"),
+            (("--draft", "--watch"), "countermand seal --watch"),
         ],
     )
     def test_wrong_input_is_told_without_a_traceback(
@@ -526,6 +597,13 @@ class TestSteering:
             "GET",
             "/api/v1/jobs/job-1/undo-preview?limit=50&item=3&force=true",
         )
+
+    def test_a_part_of_a_batch_has_no_preview(self, ask: Run, contract: Contract) -> None:
+        for part in (("--to", "loaded"), ("--branch", "load")):
+            ended = ask("undo", "job-1", "--preview", *part)
+            assert ended.code == 2
+            assert "a batch has no preview" in ended.err
+        assert contract.requests == []
 
     def test_a_preview_of_an_undo_names_what_is_in_the_way(
         self, ask: Run, contract: Contract

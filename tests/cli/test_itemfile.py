@@ -7,7 +7,6 @@ import pytest
 
 from domain.errors import InvalidCommand
 from streams.cli import itemfile
-from streams.cli.client import Client
 from streams.cli.itemfile import ndjson, open_items
 
 
@@ -24,9 +23,9 @@ async def test_lines_go_on_as_they_are_even_those_that_are_no_json() -> None:
 async def test_a_document_that_is_none_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
     (tmp_path / "items.json").write_text('[{"a": 1}, {"b')
 
-    async with Client("http://127.0.0.1:9") as nobody:
-        with pytest.raises(InvalidCommand, match="is no JSON document"):
-            await itemfile.upload(nobody, str(tmp_path / "items.json"), (), "")
+    with pytest.raises(InvalidCommand, match="is no JSON document"):
+        async with itemfile.items_of(str(tmp_path / "items.json")):
+            pytest.fail("it must be refused before anybody takes items of it")
 
 
 async def test_a_large_file_comes_in_blocks() -> None:

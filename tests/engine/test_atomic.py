@@ -241,7 +241,7 @@ async def test_it_is_tried_again_as_a_whole(stages: Stages) -> None:
     await stages.run_dry()
     refused = await stages.command(RetryJob, job_id, select=Selection(items=(6,)))
     assert refused.problem is not None
-    assert refused.problem["pointer"] == "/select"
+    assert refused.problem["pointer"] == "/items"
     await stages.command(RetryJob, job_id)
     await stages.run_dry()
     job = await stages.job(job_id)

@@ -124,6 +124,8 @@ async def test_the_failed_are_chosen_by_code_by_signature_or_by_name(stages: Sta
         await _retry(stages, job_id, codes=["invalid"], signatures=["there is no thing …"])
     with pytest.raises(InvalidCommand, match="four ways"):
         await _retry(stages, job_id, codes=["invalid"], items=[2])
+    with pytest.raises(InvalidCommand, match="codes names nothing"):
+        await _retry(stages, job_id, codes=[])
 
     await _retry(stages, job_id, items=[0, 7])
     await stages.run_dry()

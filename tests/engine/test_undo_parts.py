@@ -163,6 +163,9 @@ async def test_what_does_not_stand_is_refused_by_name(stages: Stages) -> None:
         assert (code, what in words) == ("wrong_state", True), words
     code, _ = await refused(stages, job_id, select={"items": [0], "chunks": [0]})
     assert code == "invalid"
+    for name in ("items", "chunks", "records"):
+        code, words = await refused(stages, job_id, select={name: []})
+        assert (code, f"{name} names nothing" in words) == ("invalid", True), words
 
 
 async def test_force_overwrites_what_others_wrote_and_keeps_it(stages: Stages) -> None:

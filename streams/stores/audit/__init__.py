@@ -20,7 +20,7 @@ from streams.stores.audit.rules import RuleSigner, rule_heads, verify_rules
 from streams.stores.audit.signer import Signer
 from streams.stores.audit.stored import rows_behind
 from streams.stores.audit.unsealing import unseal_archive
-from streams.stores.audit.verify import verify
+from streams.stores.audit.verify import verify, verify_trail
 from streams.stores.chain import Head
 
 __all__ = [
@@ -42,5 +42,6 @@ __all__ = [
     "verify",
     "verify_archive",
     "verify_rules",
+    "verify_trail",
     "write_archive",
 ]

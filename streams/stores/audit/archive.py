@@ -29,7 +29,7 @@ from streams.stores.audit.findings import Kind, Report
 from streams.stores.audit.heads import HeadsFile
 from streams.stores.audit.key import AuditKey
 from streams.stores.audit.lines import MAX_LINE, Written, document_of, no_archive
-from streams.stores.audit.verify import SIGNING_SECONDS, verify
+from streams.stores.audit.verify import SIGNING_SECONDS, verify_trail
 from streams.stores.database import Database, sqlite_url
 from streams.stores.schema import (
     chunk_faults,
@@ -206,7 +206,9 @@ def verify_archive(file: BinaryIO, key: AuditKey | None) -> Report:
             for batch in _batches(taken, file):
                 database.write_now(partial(_insert, batch), lasting=False)
             heads = HeadsFile(place / "heads", key) if key is not None else None
-            report = verify(database, heads, job_id=taken.job_id, wait=_do_not_wait, archived=True)
+            report = verify_trail(
+                database, heads, job_id=taken.job_id, wait=_do_not_wait, archived=True
+            )
     if not report.events:
         report.add(Kind.JOB_MISSING, "the archive has no event of its job", taken.job_id)
     if taken.fault:

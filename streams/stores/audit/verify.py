@@ -1,6 +1,6 @@
 """Verify: every stored byte of the audit trail against its chain, its heads and digests.
 
-Memory is constant, but for one head a job; the database is read once, in one
+Memory is constant, but for one head a job; the trail is read once, in one
 transaction, and may be in use meanwhile. Snapshots and lists are no part of the trail.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from sqlalchemy import Connection, text
 
@@ -31,37 +32,66 @@ def verify(
     *,
     job_id: str | None = None,
     wait: Callable[[float], None] = time.sleep,
-    archived: bool = False,
-    whole: bool = True,
 ) -> Report:
-    """Look at everything, or at one job; raises StoreUnavailable, and nothing for damage.
+    """Look at everything, or at one job; the file of an SQLite database is read to its end.
 
-    With ``whole`` off, the file of an SQLite database is not read to its end for one job's sake.
-
-    Without ``heads`` a changed last event and a missing tail are not found. What is ``archived``
-    may be sealed with keys that are elsewhere, and is counted then.
+    Raises StoreUnavailable, and nothing for damage. Without ``heads`` a changed last event and a
+    missing tail are not found.
     """
     report = Report()
+    if _read(database, report, partial(_check_file, report=report)):
+        _follow(database, heads, report, job_id=job_id, wait=wait)
+    return report
+
+
+def verify_trail(
+    database: Database,
+    heads: HeadsFile | None,
+    *,
+    job_id: str,
+    wait: Callable[[float], None] = time.sleep,
+    archived: bool = False,
+) -> Report:
+    """Look at what is stored of one job, as ``verify``, and not at the file for its sake.
+
+    What is ``archived`` may be sealed with keys that are elsewhere, and is counted then.
+    """
+    report = Report()
+    _follow(database, heads, report, job_id=job_id, wait=wait, archived=archived)
+    return report
+
+
+def _follow(
+    database: Database,
+    heads: HeadsFile | None,
+    report: Report,
+    *,
+    job_id: str | None,
+    wait: Callable[[float], None],
+    archived: bool = False,
+) -> None:
     known = heads.read() if heads is not None else None
     if known is not None:
         known.report(report)
     check = ChainCheck(report, known, archived=archived)
-    try:
-        database.read_now(lambda connection: _read(connection, check, report, job_id, whole))
-    except DataDirectoryUnusable as damage:
-        report.add(Kind.DAMAGED, damage.message)
-        return report
+    if not _read(database, report, partial(_take_rows, check=check, job_id=job_id)):
+        return
     check.end(job_id)
     if heads is not None and known is not None and not known.foreign:
         report_unsigned(report, heads, check.unsigned, wait)
-    return report
 
 
-def _read(
-    connection: Connection, check: ChainCheck, report: Report, job_id: str | None, whole: bool
-) -> None:
-    if whole and connection.dialect.name == "sqlite":
-        _check_file(connection, report)
+def _read(database: Database, report: Report, look: Callable[[Connection], None]) -> bool:
+    """Whether the database could be read to the end of that look; the damage is reported."""
+    try:
+        database.read_now(look)
+    except DataDirectoryUnusable as damage:
+        report.add(Kind.DAMAGED, damage.message)
+        return False
+    return True
+
+
+def _take_rows(connection: Connection, check: ChainCheck, job_id: str | None) -> None:
     for row in rows_by_job(connection, job_id):
         check.take(connection, row)
     check.finish_job(connection)
@@ -69,6 +99,8 @@ def _read(
 
 def _check_file(connection: Connection, report: Report) -> None:
     """An index that lacks a row would hide it from the queries."""
+    if connection.dialect.name != "sqlite":
+        return
     for (line,) in connection.execute(text("PRAGMA integrity_check(20)")):
         if line != "ok":
             report.add(Kind.DAMAGED, f"the database file is damaged: {line}")

@@ -6,7 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from domain.commands import Selection, UndoSelection
-from domain.contradictions import check_options, check_selection, check_undo
+from domain.contradictions import (
+    check_meant,
+    check_named,
+    check_options,
+    check_selection,
+    check_undo,
+)
 from domain.errors import InvalidCommand, WrongState
 from domain.events import JobPaused, JobStatus, JobStopped
 from domain.options import JobOptions, Limit, RetryPolicy
@@ -275,6 +281,22 @@ def test_any_code_may_be_named_where_the_operation_says_none() -> None:
     options = JobOptions(retry=RetryPolicy(codes={"whatever": RetryPolicy()}))
     check_options(options, ())
     check_options(JobOptions(tolerate=(Limit(failed=0, codes=("worker_died",)),)), {"busy"})
+
+
+@pytest.mark.parametrize("model", [Selection, UndoSelection])
+def test_a_list_that_names_nothing_is_not_all(model: type[Selection | UndoSelection]) -> None:
+    check_meant(model())
+    check_named(model())
+    check_named(model(items=(1,)))
+    for check in (check_named, check_meant):
+        with pytest.raises(InvalidCommand, match="items names nothing; name some") as refused:
+            check(model(items=()))
+        assert refused.value.pointer == "/items"
+
+
+def test_a_patch_of_nothing_named_is_not_one_of_all() -> None:
+    with pytest.raises(InvalidCommand, match="items names nothing"):
+        check_named(Selection(items=(), patch={"a": 1}))
 
 
 def test_items_are_chosen_in_one_way() -> None:

@@ -14,7 +14,7 @@ from api.connections import Connections
 from api.limits import Limits
 from api.live_ports import Broadcasts, Hub, Tail
 from api.meters import Meters
-from api.ports import Callers, Gateway, Plans, Queries, Retention, Situation, Vitals
+from api.ports import Callers, Gateway, Messaging, Plans, Queries, Retention, Situation, Vitals
 from api.uploads import Uploads
 from domain.ports import Clock, Ids
 from domain.registry import Registry
@@ -39,6 +39,7 @@ class Services:
     tail: Tail
     broadcasts: Broadcasts
     situation: Situation
+    messaging: Messaging
     vitals: Vitals
     registry: Registry
     plans: Plans
@@ -71,6 +72,7 @@ class Edge(Basics):
     tail: Tail
     broadcasts: Broadcasts
     situation: Situation
+    messaging: Messaging
     registry: Registry
     plans: Plans
     trail: Trail

@@ -21,10 +21,12 @@ from domain.retention import KnownRule, Rule, RuleChange
 from domain.waiting import Waiting
 from streams.attempts import ItemPast
 from streams.callers import Caller
+from streams.deadletters import Listed, Redriven
 from streams.diffs import Change, Difference, Run, Summary
 from streams.identity import ApiKeys, Identity, Tickets
 from streams.intake import Memory
 from streams.items import ItemView, Wanted
+from streams.messaging import PartitionView
 from streams.plans import PlanView
 from streams.previewing import Page as PreviewPage
 from streams.previewing import Preview, WantedUndo
@@ -300,6 +302,22 @@ class Situation(Protocol):
 
     async def limit(self, name: str, wanted: SharedLimit, *, by: str) -> LimitView:
         """Change one; raises InvalidCommand for one that nobody draws from."""
+        ...
+
+
+class Messaging(Protocol):
+    """The broker, as an operator looks at it; raises BrokerUnavailable."""
+
+    async def partitions(self) -> list[PartitionView]:
+        """Every partition on which somebody works, in the order of the flow."""
+        ...
+
+    async def letters(self) -> Listed:
+        """Messages that could not be handled, in groups."""
+        ...
+
+    async def redrive(self, code: str) -> Redriven:
+        """Send those of a code again, some at a time."""
         ...
 
 

@@ -91,6 +91,7 @@ def _edge(engine: Engine, role: Role, settings: Settings, limits: Limits) -> web
         tail=engine.tail,
         broadcasts=engine.broadcasts,
         situation=engine.situation,
+        messaging=engine.messaging,
         vitals=engine.vitals,
         registry=engine.registry,
         plans=engine.plans,

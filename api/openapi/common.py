@@ -157,6 +157,11 @@ PLACES: Final[dict[str, tuple[str, Mapping[str, Any], Any]]] = {
         {"type": "string", "pattern": "^[0-9A-Za-z._/-]{1,100}$"},
         "app.js",
     ),
+    "code": (
+        "The code of the letters.",
+        {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,49}$"},
+        "unsupported_version",
+    ),
     "name": (
         "`provider:NAME`, or `queue:SYSTEM`.",
         {"type": "string", "pattern": "^(provider|queue):[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$"},

@@ -307,5 +307,26 @@ def _of_shares() -> Iterator[BaseModel]:
     )
     yield limit
     yield installation.LimitsInForce(items=(limit,))
+    partition = installation.Partition(
+        topic="countermand.commands",
+        partition=3,
+        group="countermand-coordinator",
+        end=1018,
+        done=1017,
+        waiting=1,
+    )
+    yield partition
+    yield installation.Partitions(items=(partition,))
+    letters = installation.Letters(
+        code="unsupported_version",
+        topic="countermand.commands",
+        letters=2,
+        reason="schema 9 is of a later release",
+        key="nightly-2026-11-25",
+        place="3:1017",
+    )
+    yield letters
+    yield installation.LetterGroups(items=(letters,), others=0)
+    yield installation.Redriven(sent=2, left=0, more=False)
     yield installation.Alive(status="alive")
     yield installation.Ready(status="ready")

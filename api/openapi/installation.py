@@ -155,6 +155,56 @@ class LimitsInForce(Value):
     items: tuple[LimitInForce, ...]
 
 
+class Partition(Value):
+    """A partition of a topic, and how far the group that works on it has come.
+
+    ``end`` is the offset of the next message, ``done`` that up to which all is worked off.
+    ``waiting`` is what lies between; both are null where the group has never been.
+    """
+
+    topic: str
+    partition: int
+    group: str
+    end: int
+    done: int | None
+    waiting: int | None
+
+
+class Partitions(Value):
+    """All partitions on which somebody works."""
+
+    items: tuple[Partition, ...]
+
+
+class Letters(Value):
+    """Dead letters with one code that were in one topic; the rest is of the latest of them."""
+
+    code: str
+    topic: str
+    letters: int
+    reason: str
+    key: str
+    place: Annotated[str, Field(description="Partition and offset, as `3:1017`.")]
+
+
+class LetterGroups(Value):
+    """Dead letters in groups, the largest first; ``others`` are no letters of ours, or too many."""
+
+    items: tuple[Letters, ...]
+    others: int
+
+
+class Redriven(Value):
+    """What was sent again, and what was left because it is not whole or nobody works on its topic.
+
+    With ``more`` it ended at its limit: ask again.
+    """
+
+    sent: int
+    left: int
+    more: bool
+
+
 class Writer(Value):
     """Who wrote a version of a record: a job's chunk, or an actor alone."""
 

@@ -9,7 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as PROMETHEUS
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
 
 from api import installation as sharing
-from api import keys, retention
+from api import keys, messaging, retention
 from api.models import Nothing
 from api.openapi import installation as shown
 from api.openapi.common import LIMIT, numbered
@@ -119,6 +119,22 @@ _INSTALLATION: Mapping[tuple[str, str], Told] = {
             examples={"slow": {"rate": 10, "concurrency": 4}, "without": {"lift": ["rate"]}},
         ),
         answers={200: Answer(about="The limits from now on.", model=shown.LimitInForce)},
+    ),
+    ("GET", messaging.PARTITIONS): Told(
+        name="listPartitions",
+        tag="Installation",
+        answers={200: Answer(about="All of them.", model=shown.Partitions)},
+    ),
+    ("GET", messaging.LETTERS): Told(
+        name="listLetters",
+        tag="Installation",
+        answers={200: Answer(about="All of them, in groups.", model=shown.LetterGroups)},
+    ),
+    ("POST", "/api/v1/letters/{code}/redrive"): Told(
+        name="redriveLetters",
+        tag="Installation",
+        body=Body(model=Nothing, examples={"nothing": {}}),
+        answers={200: Answer(about="What was sent.", model=shown.Redriven)},
     ),
     ("GET", _RETENTION): Told(
         name="listRules",

@@ -32,6 +32,7 @@ from streams.limits import Limits
 from streams.live import LiveHub
 from streams.liveness import Lane
 from streams.loops import background, every, in_thread, in_time
+from streams.memory_messaging import InMemory
 from streams.places import LivePlaces
 from streams.queries import Queries
 from streams.relay import LiveRelay
@@ -157,6 +158,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
             tail=tail,
             broadcasts=Broadcasts(hub, base.clock),
             situation=parts.situation(base, vitals, itself(here, intake.told), send),
+            messaging=InMemory(broker, send, base.registry.systems),
             registry=base.registry,
             clock=base.clock,
             database=base.database,

@@ -32,6 +32,7 @@ from streams.limits import Limits
 from streams.live import LiveHub
 from streams.liveness import Lane
 from streams.loops import at_news, every, until_done
+from streams.messaging import Messaging
 from streams.metrics import Metrics
 from streams.outbox import Outbox
 from streams.places import Places
@@ -76,6 +77,7 @@ class Engine:
     tail: LogTail
     broadcasts: Broadcasts
     situation: Situation
+    messaging: Messaging
     registry: Registry
     clock: SystemClock
     database: Database

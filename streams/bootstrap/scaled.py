@@ -32,6 +32,7 @@ from streams.broadcasts import Broadcasts
 from streams.clock import TimeOrderedIds
 from streams.gauging import Gauge
 from streams.intake import Intake
+from streams.kafka_messaging import InKafka
 from streams.limits import Limits
 from streams.live import LiveHub
 from streams.live_reader import LiveReader
@@ -124,6 +125,7 @@ async def api(
                 tail=tail,
                 broadcasts=spoken,
                 situation=parts.situation(base, vitals, live_workers, send),
+                messaging=InKafka(settings.broker, base.registry.systems),
                 registry=base.registry,
                 clock=base.clock,
                 database=base.database,

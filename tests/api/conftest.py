@@ -89,6 +89,7 @@ async def site_of(
         tail=engine.tail,
         broadcasts=engine.broadcasts,
         situation=engine,
+        messaging=engine,
         vitals=engine,
         registry=engine.registry,
         plans=engine,

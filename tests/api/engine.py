@@ -31,10 +31,12 @@ from streams.attempts import Attempt, ItemPast
 from streams.broadcasts import Broadcasts
 from streams.callers import Caller
 from streams.clock import SystemClock
+from streams.deadletters import Listed, Redriven
 from streams.diffs import Change, Difference, Run, Summary
 from streams.intake import Memory
 from streams.items import ALL, Fault, ItemView, Wanted
 from streams.live import LiveEvent, LiveHub, Placed
+from streams.messaging import PartitionView
 from streams.plans import PlanView
 from streams.previewing import Page as PreviewPage
 from streams.previewing import Preview, WantedUndo
@@ -94,6 +96,7 @@ class MemoryEngine:
     limited: dict[str, Caps] = field(default_factory=dict)
     compensated: list[CompensationView] = field(default_factory=list)
     around: Surroundings = field(default_factory=Surroundings)
+    letters_now: Listed = field(default_factory=lambda: Listed([]))
     shares: dict[str, float] = field(default_factory=dict)
     rules_kept: MemoryRules = field(default_factory=MemoryRules)
     tail: MemoryTail = field(init=False)
@@ -199,6 +202,16 @@ class MemoryEngine:
 
     async def waiting(self, job: Job) -> Waiting | None:
         return waiting(job, AT, self.around)
+
+    async def partitions(self) -> list[PartitionView]:
+        return [PartitionView("commands", 0, "coordinators", 9, 7)]
+
+    async def letters(self) -> Listed:
+        return self.letters_now
+
+    async def redrive(self, code: str) -> Redriven:
+        found = [group for group in self.letters_now.groups if group.code == code]
+        return Redriven(sent=sum(group.letters for group in found))
 
     async def limits(self) -> list[LimitView]:
         return [self._limit(name) for name in sorted(self.limited)]

@@ -57,6 +57,7 @@ class Shop:
             tail=engine.tail,
             broadcasts=engine.broadcasts,
             situation=engine.situation,
+            messaging=engine.messaging,
             vitals=engine.vitals,
             registry=engine.registry,
             plans=engine.plans,

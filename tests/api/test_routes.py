@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from domain.compensation import Tried
 from domain.errors import DecisionPending
 from domain.outcomes import Conflicted, Failed, Restored
 from domain.waiting import Surroundings
+from streams.deadletters import Group, Listed
 from streams.intake import Memory
 from streams.stores.compensations import CompensationView
 from tests.api.conftest import Site, site_of
@@ -568,6 +570,20 @@ async def test_limits_that_jobs_share_are_shown_and_changed(site: Site) -> None:
         await post(site, path, json=bad, status=422)
     problem = await post(site, "/api/v1/limits/provider:nobody", json={"rate": 3}, status=422)
     assert "queue:test" in problem["detail"]
+
+
+async def test_partitions_and_dead_letters_are_shown_and_sent_again(site: Site) -> None:
+    (partition,) = (await get(site, "/api/v1/partitions"))["items"]
+    assert (partition["end"], partition["done"], partition["waiting"]) == (9, 7, 2)
+    assert await get(site, "/api/v1/letters") == {"items": [], "others": 0}
+    group = Group("unreadable", "commands", 3, "no JSON", "key", "0:7")
+    site.engine.letters_now = Listed([group], others=1)
+    found = await get(site, "/api/v1/letters")
+    assert found == {"items": [asdict(group)], "others": 1}
+    told = await post(site, "/api/v1/letters/unreadable/redrive", json={}, status=200)
+    assert told == {"sent": 3, "left": 0, "more": False}
+    await post(site, "/api/v1/letters/unreadable/redrive", json={"limit": 3}, status=422)
+    await post(site, "/api/v1/letters/NO-CODE/redrive", json={}, status=404)
 
 
 async def test_workers_and_shares_are_shown_and_a_share_is_set(site: Site) -> None:

@@ -28,6 +28,7 @@ PLACES = {
     "{tenant:[^/]{1,100}}": "t",
     "{kind:[^/]{1,200}}": "test.*",
     "{name:[^/]{1,100}}": "queue:t",
+    "{code:[a-z][a-z0-9_]{0,49}}": "unreadable",
     "{record_id:[0-9]{1,19}}": "7",
     "{position:[0-9]{1,8}}": "7",
     "{key_id:[0-9a-f]{32}}": "0" * 32,
@@ -76,7 +77,7 @@ async def ask(site: Site, method: str, path: str, **options: Any) -> tuple[int, 
 
 
 def test_the_routes_are_those_that_are_promised() -> None:
-    assert len(PATHS) == len(set(PATHS)) == 147
+    assert len(PATHS) == len(set(PATHS)) == 150
 
 
 @pytest.mark.parametrize(

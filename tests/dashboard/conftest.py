@@ -12,6 +12,7 @@ from tests.acceptance.plugins import all_plugins
 from tests.dashboard.site import Dashboard
 from tests.services.browser import FLAGS
 from tests.services.catalogue import find_chromium
+from tests.services.receiver import ALLOWED
 from tests.services.switch import need
 from tests.unit.streams.identity.signing import SECRET
 
@@ -38,6 +39,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Ite
         "COUNTERMAND_TOKEN_SECRET": SECRET,
         "COUNTERMAND_APPROVAL_ABOVE": "2500",
         "COUNTERMAND_RATE_LIMIT": "",
+        **ALLOWED,
     }
     data = folder / "data"
     data.mkdir()

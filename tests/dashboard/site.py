@@ -74,10 +74,12 @@ class Dashboard:
         width: int = 1280,
         height: int = 800,
         theme: str = "light",
+        script: str = "",
     ) -> Iterator[Page]:
         """A page in which somebody is signed in, and nothing goes wrong that nobody sees.
 
-        ``known`` are words of what the browser itself is going to write to the console.
+        ``known`` are words of what the browser itself is going to write to the console; ``script``
+        is run before those of the page.
         """
         context = self._browser.new_context(
             viewport={"width": width, "height": height},
@@ -88,6 +90,8 @@ class Dashboard:
         try:
             if credential:
                 context.add_init_script(f"sessionStorage.setItem('{TOKEN}', '{credential}')")
+            if script:
+                context.add_init_script(script)
             page = context.new_page()
             watch.over(page)
             page.goto(f"{self.server.url}/{where}")
@@ -139,6 +143,11 @@ def check_accessible(page: Page) -> None:
 
 
 def check_fits(page: Page) -> None:
-    """Nothing is wider than the window."""
+    """Nothing is wider than the window, nor than the dialog that it is in."""
     wide, window = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= window
+    for within, room in page.evaluate(
+        "() => [...document.querySelectorAll('dialog[open]')].map(each => "
+        "[each.scrollWidth, each.clientWidth])"
+    ):
+        assert within <= room

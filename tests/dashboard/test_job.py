@@ -189,19 +189,20 @@ def test_somebody_else_approves(dashboard: Dashboard) -> None:
 
 def test_steps_of_a_batch_are_a_graph(dashboard: Dashboard) -> None:
     mark = uuid.uuid4().hex[:6]
+    wide = "w" * 64
     steps = [
-        {"name": "open", "operation": "stock.open", "items": shelves(mark, 1)},
+        {"name": wide, "operation": "stock.open", "items": shelves(mark, 1)},
         {
             "name": "fill",
             "operation": "stock.add",
             "items": shelves(mark, 1),
-            "after": ["open"],
+            "after": [wide],
         },
     ]
     batch = dashboard.client.ask(
         "POST",
         "/api/v1/batches",
-        {"name": HOSTILE[0] + HOSTILE[3][:900], "steps": steps},
+        {"name": (HOSTILE[0] + HOSTILE[3])[:4000], "steps": steps},
         key=mark,
         status=202,
     )
@@ -209,8 +210,9 @@ def test_steps_of_a_batch_are_a_graph(dashboard: Dashboard) -> None:
         expect(page.locator("a.node.good")).to_have_count(2)
         assert page.locator("path.edge").count() == 1
         assert page.locator("main img, main script").count() == 0
-        check_fits(page)
         check_accessible(page)
+        page.set_viewport_size({"width": 360, "height": 700})
+        check_fits(page)
         page.get_by_role("link", name="fill").focus()
         page.keyboard.press("Enter")
         expect(page.get_by_text("Part of")).to_be_visible()

@@ -63,6 +63,10 @@ def test_names_are_shown_as_they_are_and_break_nothing(dashboard: Dashboard) -> 
             assert page.locator("main img, main script").count() == 0
             check_fits(page)
             check_accessible(page)
+            page.get_by_label("Select all that are loaded").check()
+            page.get_by_role("toolbar").get_by_role("button", name="archive").click()
+            expect(page.locator("dialog .short bdi")).to_have_count(len(HOSTILE))
+            check_fits(page)
 
 
 def test_filters_stand_in_the_address(dashboard: Dashboard) -> None:

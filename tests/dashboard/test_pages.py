@@ -1,15 +1,14 @@
-"""Submit and Operations, in a browser."""
+"""Submit, in a browser."""
 
 from __future__ import annotations
 
-import json
 import uuid
 from pathlib import Path
 
 from playwright.sync_api import expect
 
 from tests.dashboard.site import Dashboard, check_accessible, check_fits
-from tests.dashboard.test_jobs import HOSTILE, shelves
+from tests.dashboard.test_jobs import HOSTILE
 
 
 def test_a_file_is_looked_at_tried_and_applied(dashboard: Dashboard, tmp_path: Path) -> None:
@@ -82,20 +81,3 @@ def test_what_a_file_is_and_what_its_cells_are(dashboard: Dashboard) -> None:
     assert found[4] == [{"a": "1,2", "b": 'say "no"'}, {"a": 3, "b": "007"}]
     assert found[5] == [{"a": 1}]
     assert found[6] == [1, "1.0", -2.5, "", True, "1e3", "9007199254740993"]
-
-
-def test_the_installation_is_told_of_and_limited(dashboard: Dashboard) -> None:
-    dashboard.client.settle(dashboard.submit("stock.open", shelves(uuid.uuid4().hex[:6], 1)))
-    with dashboard.page("#/operations") as page:
-        expect(page.get_by_text("ready", exact=True)).to_be_visible()
-        expect(page.get_by_role("region", name="Workers").locator("tbody tr")).to_have_count(1)
-        check_accessible(page)
-        page.set_viewport_size({"width": 360, "height": 700})
-        check_fits(page)
-        page.get_by_role("button", name="Set a limit").click()
-        page.get_by_label("Name", exact=True).fill("queue:tortoise")
-        page.get_by_label("Concurrency").fill("4")
-        page.get_by_role("button", name="set", exact=True).click()
-        expect(page.get_by_role("region", name="Limits")).to_contain_text("queue:tortoise")
-    (limit,) = dashboard.client.ask("GET", "/api/v1/limits")["items"]
-    assert json.dumps(limit).count("queue:tortoise") == 1

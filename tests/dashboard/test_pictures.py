@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,10 @@ from tests.dashboard.site import THEMES, Dashboard, check_fits
 from tests.dashboard.test_job import lines
 from tests.dashboard.test_jobs import shelves
 
+PHONE: Final = (390, 780)
+"""Pixels across and down."""
 KEPT: Final = Path(__file__).parents[2] / "docs" / "dashboard"
+ON_A_PHONE: Final = ("jobs", "job", "operations")
 DOCUMENT: Final = KEPT.with_suffix(".md")
 
 
@@ -42,6 +46,18 @@ def story(dashboard: Dashboard) -> tuple[str, str]:
     return opened, failing
 
 
+def plan(dashboard: Dashboard) -> str:
+    """A dry run that has found what would change, and what would fail."""
+    mark = uuid.uuid4().hex[:4]
+    dashboard.client.settle(dashboard.submit("stock.open", shelves(mark, 12)))
+    deliveries = [*lines(mark, 9, 2), {"code": 1}]
+    job = dashboard.submit(
+        "stock.add", deliveries, name="Delivery of Tuesday", options={"dry_run": True}
+    )
+    dashboard.client.settle(job)
+    return job
+
+
 def project(dashboard: Dashboard) -> int:
     """A project whose annotations came by a bulk operation."""
     ask = dashboard.client.ask
@@ -63,13 +79,16 @@ def project(dashboard: Dashboard) -> int:
 def test_each_page_has_a_picture_in_both_themes(dashboard: Dashboard, tmp_path: Path) -> None:
     opened, failing = story(dashboard)
     letters = project(dashboard)
+    waiting = dashboard.submit("stock.open", shelves(uuid.uuid4().hex[:4], 2501), name="Move in")
     pages = {
         "jobs": ("#/jobs?tag=spring", "tr[data-job] .chip"),
         "job": (f"#/jobs/{failing}", ".chart svg"),
-        "items": (f"#/jobs/{failing}?tab=items&status=failed", "table.plain tbody tr"),
+        "items": (f"#/jobs/{failing}?tab=items&status=failed", "table.plain tbody tr button"),
         "errors": (f"#/jobs/{failing}?tab=errors", ".group"),
         "undo": (f"#/jobs/{opened}?tab=undo", ".facts"),
         "audit": (f"#/jobs/{failing}?tab=audit&at=3", "table.plain tbody tr"),
+        "plan": (f"#/jobs/{plan(dashboard)}?tab=plan", "del"),
+        "approval": (f"#/jobs/{waiting}", ".waiting"),
         "submit": ("#/submit?operation=stock.add", ".drop-zone"),
         "systems": (f"#/systems/annotations?project={letters}", "tbody .chip"),
         "operations": ("#/operations", "[aria-label=Workers] tbody tr"),
@@ -84,11 +103,34 @@ def test_each_page_has_a_picture_in_both_themes(dashboard: Dashboard, tmp_path: 
                 expect(page.locator(f"main {seen}").first).to_be_visible()
                 check_fits(page)
                 _take(page, folder / f"{name}-{theme}.png")
-    made = {f"{name}-{theme}.png" for name in pages for theme in THEMES}
+        _on_a_phone(dashboard, theme, pages, folder)
+        _signing_in(dashboard, theme, folder)
+    names = [*pages, "sign-in", *(f"phone-{name}" for name in ON_A_PHONE)]
+    made = {f"{name}-{theme}.png" for name in names for theme in THEMES}
     assert {each.name for each in KEPT.glob("*.png")} == made
     assert all((KEPT / name).stat().st_size < 200_000 for name in made)
     shown = DOCUMENT.read_text(encoding="utf-8")
-    assert all(f"dashboard/{name}-light.png" in shown for name in pages)
+    assert all(f"dashboard/{name}-light.png" in shown for name in names)
+
+
+def _on_a_phone(
+    dashboard: Dashboard, theme: str, pages: Mapping[str, tuple[str, str]], folder: Path
+) -> None:
+    width, height = PHONE
+    with dashboard.page(width=width, height=height, theme=theme) as page:
+        for name in ON_A_PHONE:
+            where, seen = pages[name]
+            page.goto(f"{dashboard.server.url}/{where}")
+            expect(page.locator(f"main {seen}").first).to_be_visible()
+            check_fits(page)
+            _take(page, folder / f"phone-{name}-{theme}.png")
+
+
+def _signing_in(dashboard: Dashboard, theme: str, folder: Path) -> None:
+    known = ["401 (Unauthorized)"]
+    with dashboard.page(credential="", known=known, width=1100, height=420, theme=theme) as page:
+        expect(page.get_by_label("Token or API key")).to_be_visible()
+        _take(page, folder / f"sign-in-{theme}.png")
 
 
 def _take(page: Page, path: Path) -> None:

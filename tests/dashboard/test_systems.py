@@ -91,6 +91,29 @@ def test_files_go_in_and_out_of_a_project(dashboard: Dashboard, tmp_path: Path) 
         check_fits(page)
 
 
+def test_names_of_projects_and_labels_are_shown_as_they_are(dashboard: Dashboard) -> None:
+    mark = uuid.uuid4().hex[:6]
+    for number, hostile in enumerate(HOSTILE):
+        ask, key = dashboard.client.ask, f"{mark}-{number}"
+        name = f"{mark} {hostile}"[:200]
+        made = ask("POST", "/api/v1/projects", {"name": name}, key=key, status=201)
+        where = f"/api/v1/projects/{made['project_id']}"
+        ask("POST", f"{where}/labels", {"name": hostile[:200]}, key=f"{key}-label", status=201)
+        text = ask("POST", f"{where}/texts", {"content": hostile}, key=f"{key}-text", status=201)
+        span = {"text_id": text["text_id"], "start_char": 0, "end_char": 3, "label": hostile[:200]}
+        body = {"project_id": made["project_id"], "annotations": [span]}
+        ask("POST", "/api/v1/batch/annotations/create", body, key=f"{key}-bulk", status=202)
+        place = f"#/systems/annotations?project={made['project_id']}"
+        with dashboard.page(place, width=360) as page:
+            operations = page.get_by_role("region", name=OPERATIONS)
+            expect(operations.locator("tbody .chip")).to_have_text("completed")
+            expect(page.locator(".project select")).to_contain_text(name.strip())
+            assert page.locator("main img, main script").count() == 0
+            check_fits(page)
+            page.set_viewport_size({"width": 1280, "height": 800})
+            check_fits(page)
+
+
 def test_a_system_without_a_place_of_its_own_says_what_it_can_do(dashboard: Dashboard) -> None:
     with dashboard.page("#/systems/stock") as page:
         expect(page.locator(".tabs a[aria-current]")).to_have_text("stock")

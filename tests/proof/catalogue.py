@@ -249,6 +249,14 @@ PROOFS = (
         )
     ),
     Proof(
+        "dashboard-large",
+        "pages of 100,000 jobs and of 1,000,000 items are there in 1 s; flat memory at 50 events/s",
+        full=_tests("tests/dashboard/test_large.py", chosen="full"),
+        sample=_tests("tests/dashboard/test_large.py", chosen="sample"),
+        full_limit=3600.0,
+        sample_limit=180.0,
+    ),
+    Proof(
         "websocket-peer",
         "the package websockets authenticates, subscribes, is told of a job's end, and is refused",
         full=_tests("tests/api/test_websocket_peer.py", marker=_DEFAULT),

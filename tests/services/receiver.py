@@ -26,6 +26,8 @@ class Receiver:
     """What came; ``first`` is called with the first message, before it is answered."""
 
     url: str = ""
+    status: int = 204
+    """What is answered."""
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     first: Callable[[], None] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -64,14 +66,14 @@ class Receiver:
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
-    """A receiver on a free port that takes everything."""
+    """A receiver on a free port that takes everything, or answers what it is told to."""
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.take({name.lower(): value for name, value in self.headers.items()}, body)
-            self.send_response(204)
+            self.send_response(receiver.status)
             self.end_headers()
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there

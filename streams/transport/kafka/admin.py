@@ -24,7 +24,7 @@ from domain.errors import BrokerUnavailable, SettingsInvalid
 from streams import broker_address
 from streams.topics import DEAD
 
-__all__ = ["TopicState", "create", "faults", "grow", "look", "require"]
+__all__ = ["TopicState", "committed", "create", "faults", "grow", "look", "require"]
 
 ANSWER_SECONDS: Final = 15.0
 SEEN_SECONDS: Final = 0.05
@@ -95,6 +95,17 @@ async def grow(address: str, topics: Sequence[str], *, partitions: int) -> list[
             await admin.create_partitions({topic: NewPartitions(partitions) for topic in short})
             await _seen(admin, short, partitions)
         return short
+
+
+async def committed(address: str, group: str) -> dict[tuple[str, int], int]:
+    """How far a group has come, by topic and partition; what it never read is not there."""
+    async with _admin(address) as admin:
+        offsets = await admin.list_consumer_group_offsets(group)
+    return {
+        (place.topic, place.partition): found.offset
+        for place, found in offsets.items()
+        if found.offset >= 0
+    }
 
 
 def faults(states: Sequence[TopicState]) -> list[str]:

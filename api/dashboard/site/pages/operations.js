@@ -13,7 +13,7 @@ const EVERY = 5000;
 export function show(place) {
   document.title = "Operations - Countermand";
   const giveUp = new AbortController(), { signal } = giveUp;
-  const parts = [health, workers, limits, connections, webhooks].filter(({ needs }) => !needs || may(needs))
+  const parts = [health, workers, partitions, letters, limits, connections, webhooks].filter(({ needs }) => !needs || may(needs))
     .map((part) => ({ part, drawn: h("section", { class: "panel" }) }));
   fill(place, h("h1", {}, "Operations"), h("div", { class: "stack" }, parts.map(({ drawn }) => drawn)));
   const update = () => Promise.all(parts.map(async ({ part, drawn }) => {
@@ -33,7 +33,7 @@ const health = { words: "Health", draw: async (signal) => {
     get("/health/ready", {}, { signal }).catch((error) => ({ status: error.message })),
     ask("GET", "/metrics", { signal }).then((answer) => answer.text())]);
   const counted = readMetrics(text);
-  return [facts([["State", ready.status === "ready" ? chip("ready") : h("span", { class: "bad-words" }, ready.status)],
+  return [facts([["State", ready.status === "ready" ? h("span", { class: "chip good" }, "ready") : h("span", { class: "bad-words" }, ready.status)],
     ["Messages that wait", number(counted.get("countermand_messages_waiting"))],
     ["Live streams", number(counted.get("countermand_live_streams"))]]),
   ready.notes?.length ? h("ul", {}, ready.notes.map((note) => h("li", {}, note))) : null,
@@ -56,6 +56,33 @@ const workers = { words: "Workers", needs: "operate", draw: async (signal) => {
     h("bdi", {}, each.name), each.systems.join(", "), number(each.slots), `${bytes(each.memory_bytes)}${each.memory_budget_bytes ? ` of ${bytes(each.memory_budget_bytes)}` : ""}`,
     each.cpu_percent === null ? "" : `${each.cpu_percent} %`, duration(each.alive_seconds), each.held_since ? moment(each.held_since) : ""]), "No worker is alive.");
 } };
+
+/** A row a topic: which of its partitions lag, and by how much. */
+const partitions = { words: "Partitions and lag", needs: "operate", draw: async (signal) => {
+  const { items } = await get(`${API}/partitions`, {}, { signal });
+  const sum = (all, name) => all.reduce((total, each) => total + (each[name] ?? 0), 0);
+  return table("Partitions and lag", ["Topic", "Worked on by", "Partitions", "Messages", "Waiting", "Of them"], [...Map.groupBy(items, ({ topic }) => topic)].map(([topic, all]) => [
+    h("code", {}, topic), h("bdi", {}, all[0].group), number(all.length), number(sum(all, "end")), number(sum(all, "waiting")),
+    all.filter(({ waiting }) => waiting).map(({ partition, waiting }) => `${number(waiting)} in ${partition}`).join(", ")]), "There is no topic.");
+} };
+
+const letters = { words: "Dead letters", needs: "operate", draw: async (signal, again) => {
+  const { items, others } = await get(`${API}/letters`, {}, { signal });
+  return [table("Dead letters", ["Code", "Topic", "Letters", "Latest cause", ""], items.map((each) => [
+    h("code", {}, each.code), h("code", {}, each.topic), number(each.letters), h("bdi", {}, `${each.reason} (${each.key}, at ${each.place})`),
+    button("Send again", () => redrive(each, again), { "aria-label": `Send ${each.code} again` })]), "Every message could be handled."),
+  others ? h("p", { class: "quiet" }, `${count(others, "further message")} there can be told apart by nobody.`) : null];
+} };
+
+function redrive({ code }, again) {
+  return confirm({ title: `Send letters of ${code} again?`, verb: "send", reason: false,
+    about: h("p", { class: "consequence" }, "Sends what no earlier run has sent to where it was. What was handled meanwhile has no effect; what cannot be read still comes back."),
+    act: async () => {
+      const said = await post(`${API}/letters/${code}/redrive`);
+      notice(`${count(said.sent, "letter")} sent again${said.left ? `, ${number(said.left)} cannot be` : ""}.${said.more ? " There are more." : ""}`);
+      again();
+    } }).catch(failed);
+}
 
 const limits = { words: "Limits that jobs share", needs: "operate", draw: async (signal, again) => {
   const { items } = await get(`${API}/limits`, {}, { signal });
@@ -94,8 +121,12 @@ const webhooks = { words: "Webhooks", needs: "administer", draw: async (signal, 
   const dead = await Promise.all(items.map((each) => get(`${API}/webhooks/${each.webhook_id}/deliveries`, { state: "dead", limit: 100 }, { signal }).catch(() => ({ items: [] }))));
   return table("Webhooks", ["Address", "Events", "State", "Dead deliveries", ""], items.map((each, place) => [
     h("bdi", {}, each.url), each.events.join(", "), each.enabled ? chip("enabled") : h("span", {}, chip("disabled"), " ", each.disabled ?? ""),
-    number(dead[place].items.length), dead[place].items.length ? button("Replay the dead", () => replay(each, dead[place].items.length, again)) : ""]), "Nobody is told by webhooks.");
+    number(dead[place].items.length), [each.enabled ? null : button("Enable", () => enable(each, again)), dead[place].items.length ? button("Replay the dead", () => replay(each, dead[place].items.length, again)) : null]]), "Nobody is told by webhooks.");
 } };
+
+async function enable(webhook, again) {
+  try { await post(`${API}/webhooks/${webhook.webhook_id}`, { enabled: true }, { method: "PATCH" }); again(); } catch (error) { failed(error); }
+}
 
 function replay(webhook, dead, again) {
   return confirm({ title: "Send the dead deliveries again?", verb: "replay", reason: false,

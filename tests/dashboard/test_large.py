@@ -1,7 +1,7 @@
 """Pages of very much: how soon they are seen and answer, and what they keep in memory while told.
 
-``python -m tests.proof --only dashboard-large`` has the figures of issue and docs; the sample is
-the same with a smaller job and less patience.
+``python -m tests.proof --only dashboard-large`` has the figures; the test called sample is the
+same with a smaller job and less patience, for who works on the pages.
 """
 
 from __future__ import annotations

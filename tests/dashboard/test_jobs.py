@@ -142,6 +142,7 @@ def test_a_list_is_read_as_far_as_one_looks(dashboard: Dashboard) -> None:
 def test_a_page_outlives_its_server_and_misses_nothing(dashboard: Dashboard) -> None:
     steps = [{"ms": 4}] * 800
     with dashboard.page("#/jobs?tag=outlived", known=AWAY) as page:
+        expect(page.locator(".live.live")).to_have_text("Live")
         job = dashboard.submit("walker.step", steps, tags=["outlived"], options={"chunk_size": 20})
         row = page.locator(f"tr[data-job='{job}']")
         expect(row).to_be_visible()

@@ -63,12 +63,13 @@ def conflict_of(
 ) -> Conflicted | Failed | None:
     """Why a record must be left alone; ``None`` when it stands as the target left it.
 
-    Writes of the target's own job do not count that were put back since: undo goes from the
-    last chunk to the first, but may have left some of them as they are. Who only foresees
-    that undo says which of the writes it will have ``undone`` until then. By force the
-    writes of others are passed over, but never those of another tenant.
+    Writes that were put back since do not count: of the target's own job, whose undo goes from
+    the last chunk to the first but may have left some as they are, and of other jobs, which were
+    undone before this one. Who only foresees an undo says which of the job's own writes it will
+    have ``undone`` until then. By force the writes of others are passed over, but never those of
+    another tenant.
     """
-    others = [write for write in later if not _own(write.writer, target)]
+    others = _of_others([write for write in later if not _own(write.writer, target)])
     foreign = any(write.writer.tenant != target.tenant for write in others)
     if others and (foreign or not terms.force):
         return _conflict(goal, others[-1], "after the job")
@@ -95,6 +96,16 @@ def _not_put_back(writes: Sequence[LaterWrite]) -> list[LaterWrite]:
             standing.pop(write.writer.chunk, None)
             standing[write.writer.chunk] = write
     return list(standing.values())
+
+
+def _of_others(writes: Sequence[LaterWrite]) -> list[LaterWrite]:
+    """Those that stand, first to last; what is no job's is put back by nobody."""
+    by_job: dict[str, list[LaterWrite]] = {}
+    for write in writes:
+        by_job.setdefault(write.writer.job_id, []).append(write)
+    standing = by_job.pop("", [])
+    standing += [left for each in by_job.values() for left in _not_put_back(each)]
+    return sorted(standing, key=lambda write: write.version)
 
 
 def _own_conflict(goal: Goal, write: LaterWrite, terms: Terms) -> Conflicted | Failed:

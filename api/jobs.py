@@ -56,10 +56,11 @@ class Reason(Value):
 
 
 def _naming(schema: dict[str, Any]) -> None:
-    """Have the document say what ``check_named`` refuses."""
+    """Have the document say what ``check_named`` refuses; what is left out is no empty list."""
     for said in schema["properties"].values():
         if said.get("type") == "array":
             said["minItems"] = 1
+            said.pop("default", None)
 
 
 class Retry(Selection):

@@ -98,7 +98,7 @@ def test_it_is_tried_again_as_a_whole() -> None:
     story = _whole().work(failed=1)
     with pytest.raises(InvalidCommand, match="as a whole") as refused:
         story.retry(Ranges.of([3]), Ranges.of([3]))
-    assert refused.value.pointer == "/select"
+    assert refused.value.pointer == "/items"
     story.retry(Ranges.of([3])).work()
     assert (story.job.status, story.job.counts.succeeded) == (JobStatus.COMPLETED, 8)
 

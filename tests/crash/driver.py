@@ -241,7 +241,8 @@ class Walk(Arranging):
 
     def _may_put_away(self, task: Task) -> bool:
         """Notes what is known of the items of a job at rest: there may soon be nobody to ask."""
-        if not task.alone or self._run.client.job(task.job_id)["status"] not in AT_REST:
+        status = self._run.client.job(task.job_id)["status"]
+        if not task.alone or status not in AT_REST or status == "archived":
             return False
         if task.items is None:
             self._run.note(task.job_id)

@@ -16,7 +16,7 @@ from domain.commands import (
 from domain.dependencies import SUITABLE, Ends, all_ended
 from domain.errors import CommandRefused, JobNotFound, WrongState
 from domain.events import KEEPING, Cause, Child, JobStatus
-from domain.job import Job
+from domain.job import Job, Stamp
 from domain.options import After
 from domain.outcomes import Counts, ItemStatus
 from domain.steps import to_undo
@@ -74,8 +74,12 @@ class Families(Deciding):
         return self._store.jobs[tables.parent].status is JobStatus.PAUSED
 
     def _take(self, tables: JobTables, job: Job, command: Command, ends: Ends) -> bool:
-        """Some more of the results; with the last of them the job may start."""
-        stamp = self._stamp(command)
+        """Some more of the results; with the last of them the job may start.
+
+        By the engine itself, whatever command has moved it to look: who sent that has not
+        submitted the job, and may approve it.
+        """
+        stamp = Stamp("engine", "", self._stamp(command).at)
         assert job.options.consumed is not None
         source = self._store.jobs[job.options.consumed.job_id]
         version, ended = source.control.version, ends[source.job_id]

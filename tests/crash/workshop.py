@@ -165,7 +165,7 @@ class Run:
             Account(
                 job=self.client.job(task.job_id),
                 marks=task.marks,
-                items=task.items or self.client.items(task.job_id),
+                items=self.client.items(task.job_id) if task.items is None else task.items,
                 events=self.client.events(task.job_id),
                 records=task.records,
             )

@@ -58,7 +58,12 @@ class Sender:
         """Deliver one message; raises Unavailable when that may succeed later."""
         with _translated():
             await self._app.producer.send_and_wait(
-                outgoing.topic, outgoing.key, outgoing.value, None, None, self._headers(outgoing)
+                outgoing.topic,
+                outgoing.key,
+                outgoing.value,
+                outgoing.partition,
+                None,
+                self._headers(outgoing),
             )
 
     async def together(self, messages: Sequence[Outgoing]) -> None:

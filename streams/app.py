@@ -181,6 +181,15 @@ async def backlog(app: faust.App) -> int:
     return waiting
 
 
+def held(app: faust.App) -> dict[str, list[int]]:
+    """The partitions that the app holds by topic; none before it has started."""
+    found: dict[str, list[int]] = {}
+    if app.started:
+        for tp in sorted(app.consumer.assignment()):
+            found.setdefault(tp.topic, []).append(tp.partition)
+    return found
+
+
 async def watch(app: faust.App) -> None:
     """Wait for the crash of an app; belongs in a task that is cancelled before `stop`.
 

@@ -46,6 +46,7 @@ from streams.limits import Limits
 from streams.metrics import Metrics
 from streams.places import Places
 from streams.resting import Resting
+from streams.spreading import Spread
 from streams.stores import chunks as chunk_store
 from streams.stores.chunks import version_of
 from streams.stores.database import Database
@@ -132,7 +133,7 @@ class Coordinator:
         self._families = Families(self._decider, jobs, clock)
         self._storing = Storing(jobs, clock, failpoints, claim_by=settings.claim_by)
         self._follower = Follower(jobs, registry, clock, ids, settings.approval)
-        self._dispatcher = Dispatcher(registry)
+        self._dispatcher = Dispatcher(registry, Spread(places.holding))
         self._places = places
         self._limits = limits
         self._live: dict[str, Job] = {}
@@ -220,7 +221,7 @@ class Coordinator:
             await self._after_commit(job_id, command, step)
         sent: list[Outgoing] = []
         if step.job is not None and step.planned:
-            sent += self._dispatcher.messages(step.job, step.planned)
+            sent += self._dispatcher.messages(step.job, step.planned, self._live)
         sent += [self._hint(told) for told in step.told]
         if command is not None and step.decision is not None:
             # Last: no chunk of the job waits for what only a reader waits for.

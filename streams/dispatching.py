@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from domain.caps import FREE, Ration
@@ -13,13 +14,15 @@ from domain.options import NO_CAPS, Caps
 from domain.registry import Registry
 from streams import topics
 from streams.envelope import Outgoing, Work, WorkChunk, encode
+from streams.spreading import Spread
 
 
 class Dispatcher:
     """Cuts the next chunks of a job and makes their work messages."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, spread: Spread) -> None:
         self._registry = registry
+        self._spread = spread
 
     def plan(
         self, job: Job, stamp: Stamp, allotted: int, ration: Ration = FREE
@@ -33,28 +36,30 @@ class Dispatcher:
         room = job.room(allotted, slow=slow, shared=ration.caps)
         return job.plan(stamp, room=room, slow=slow, ration=ration)
 
-    def messages(self, job: Job, planned: Sequence[PlannedChunk]) -> list[Outgoing]:
-        """The work messages of chunks just dispatched; small chunks share one."""
+    def messages(
+        self, job: Job, planned: Sequence[PlannedChunk], live: Mapping[str, Job]
+    ) -> list[Outgoing]:
+        """The work messages of chunks just dispatched; small chunks share one.
+
+        ``live`` are the jobs of this process, the job among them.
+        """
         operation = self._registry.get(job.spec.operation)
         undoing = any(chunk.cause.undoing for chunk in planned)
         # Those of an undo are worked in their order, and one plan of them is one pack.
         # And those of slow work share nothing: each for itself may go to another worker.
         pack = len(planned) if undoing else 1 if operation.waits else job.pack(slow=False)
-        return [
-            work_message(
-                Work(
-                    job_id=job.id,
-                    operation=operation.kind,
-                    epoch=job.epoch,
-                    chunks=tuple(
-                        WorkChunk(chunk=chunk.chunk, attempt=1)
-                        for chunk in planned[first : first + pack]
-                    ),
-                ),
-                in_order=undoing or operation.in_order,
-            )
-            for first in range(0, len(planned), pack)
-        ]
+        in_order = undoing or operation.in_order
+        sent: list[Outgoing] = []
+        for first in range(0, len(planned), pack):
+            numbers = [chunk.chunk for chunk in planned[first : first + pack]]
+            chunks = tuple(WorkChunk(chunk=number, attempt=1) for number in numbers)
+            work = Work(job_id=job.id, operation=operation.kind, epoch=job.epoch, chunks=chunks)
+            message = work_message(work, in_order=in_order)
+            if not in_order:
+                partition = self._spread.place(message.topic, job.id, numbers, live)
+                message = replace(message, partition=partition)
+            sent.append(message)
+        return sent
 
 
 def dispatches_of(job: Job, registry: Registry, shared: Caps = NO_CAPS) -> int:
@@ -86,7 +91,8 @@ def work_message(work: Work, *, in_order: bool) -> Outgoing:
     """A work message on the topic of its system.
 
     Work that must stay in its order has the key of its job, and one worker at a time. Other
-    work has keys of its own, which spread it over all workers; sent again, another may get it.
+    work has keys of its own, which spread it over all workers where nothing better is known;
+    sent again, another may get it.
     """
     system = work.operation.split(".", 1)[0]
     first = work.chunks[0]

@@ -41,12 +41,16 @@ ENGINE = "engine"
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message to be sent: where to, under which key, what."""
+    """A message to be sent: where to, under which key, what.
+
+    A ``partition`` is for messages that are sent one by one; without one, the key decides.
+    """
 
     topic: str
     key: bytes
     value: bytes
     headers: Headers = ()
+    partition: int | None = None
 
 
 class WorkChunk(Value):

@@ -53,6 +53,10 @@ class Places(Protocol):
         """A job has just sent chunks: the transaction is committed."""
         ...
 
+    def holding(self, topic: str) -> Sequence[Sequence[int]]:
+        """The partitions of a topic that each slot holds, as far as that is known."""
+        ...
+
     def forget(self, job_id: str) -> None:
         """A job is at rest, or driven elsewhere."""
         ...
@@ -77,6 +81,11 @@ class LivePlaces:
 
     def withdraw(self, connection: Connection, job_id: str) -> None:
         """Nothing: it is no live job."""
+
+    def holding(self, topic: str) -> Sequence[Sequence[int]]:
+        """Nothing: there is no more than one to hold any."""
+        del topic
+        return ()
 
     def served(self, job_id: str) -> None:
         """A job has just sent chunks."""

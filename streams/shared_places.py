@@ -22,7 +22,7 @@ from streams.limits import Limits
 from streams.places import KNOWN_SECONDS
 from streams.stores import grants as grant_store
 from streams.stores.grants import Grant
-from streams.stores.workers import WorkerRow, live_workers, slots_of
+from streams.stores.workers import WorkerRow, live_workers, slots_holding, slots_of
 
 OFFER_SECONDS = 2.0
 """How long places are kept for a job whose coordinator was told of them."""
@@ -116,6 +116,10 @@ class SharedPlaces:
 
     def served(self, job_id: str) -> None:
         """Nothing: the row says it."""
+
+    def holding(self, topic: str) -> Sequence[Sequence[int]]:
+        """The partitions of a topic that each slot holds, as its worker said a second ago."""
+        return [] if self._known is None else slots_holding(self._known.workers, topic)
 
     def forget(self, job_id: str) -> None:
         """The job is at rest, or what was decided on it was not stored."""

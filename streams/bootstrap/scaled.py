@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -219,7 +220,7 @@ async def worker(
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(_leave, base, here)
             stack.push_async_callback(slow.close)
-            beating = every(base.settings.heartbeat, lambda: _beat(base, intake, here))
+            beating = every(base.settings.heartbeat, lambda: _beat(base, intake, here, apps))
             loops = [beating, Gauge(base.database, base.clock, here).run()]
             await stack.enter_async_context(_running(base, apps, vitals, loops))
             stack.callback(intake.close)
@@ -409,8 +410,10 @@ def _systems(base: Base) -> list[str]:
     return wanted or installed
 
 
-async def _beat(base: Base, intake: Intake, here: WorkerRow) -> None:
-    now, row = base.clock.now().timestamp(), intake.told(measured(here))
+async def _beat(base: Base, intake: Intake, here: WorkerRow, apps: Sequence[Any]) -> None:
+    """Say that the worker is there, what it uses, and what each slot holds."""
+    holds = tuple(faust_apps.held(app) for app in apps)
+    now, row = base.clock.now().timestamp(), replace(intake.told(measured(here)), holds=holds)
     await base.database.write(lambda connection: beat(connection, row, now))
 
 

@@ -466,7 +466,8 @@ workers = Table(
     Column("seen_at", Double, nullable=False),
     Column("memory_budget", BigInteger, nullable=False, server_default="0"),
     Column("held_since", Double),
+    Column("holds", Text, nullable=False, server_default="[]"),
 )
 """Workers that are there, and for a while those that were; ``systems`` by spaces, ``rss`` in
-bytes, as the budget is; work waits for memory ``held_since``. Times are those of the worker's
-clock."""
+bytes, as the budget is; work waits for memory ``held_since``. ``holds`` is a JSON list with, for
+each slot, the partitions that it holds by topic. Times are those of the worker's clock."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import orjson
 import psutil  # type: ignore[import-untyped]  # it ships no types
 from sqlalchemy import Connection, Dialect, bindparam, delete, select
 from sqlalchemy.sql.expression import ClauseElement
@@ -28,11 +30,16 @@ KEPT_SECONDS = 3600.0
 """How long a worker that died is kept, for whoever wants to know what it was."""
 
 
+Partitions = Mapping[str, Sequence[int]]
+"""Partitions by topic."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
     """A worker; ``name`` ends with an id that no other has, dead or alive. Memory is in bytes.
 
-    ``held_since`` is since when messages wait for it to have less than its budget.
+    ``held_since`` is since when messages wait for it to have less than its budget; ``holds``
+    names for each slot the partitions it holds by topic, as far as it has said.
     """
 
     name: str
@@ -46,6 +53,7 @@ class WorkerRow:
     seen_at: float = 0.0
     memory_budget: int = 0
     held_since: float | None = None
+    holds: tuple[Partitions, ...] = ()
 
 
 SERVES = 0.1
@@ -83,7 +91,7 @@ def measured(worker: WorkerRow) -> WorkerRow:
         )
 
 
-_SAID_AGAIN = ("rss", "cpu_seconds", "seen_at", "memory_budget", "held_since")
+_SAID_AGAIN = ("rss", "cpu_seconds", "seen_at", "memory_budget", "held_since", "holds")
 _COLUMNS = [column.name for column in workers.columns]
 
 
@@ -113,6 +121,7 @@ def beat(connection: Connection, worker: WorkerRow, now: float) -> None:
     """The worker is there; its first word makes its row."""
     row = dataclasses.asdict(worker)
     row |= {"systems": " ".join(worker.systems), "started_at": now, "seen_at": now}
+    row["holds"] = orjson.dumps(worker.holds).decode()
     _BEAT.run(connection, **row)
 
 
@@ -122,7 +131,12 @@ def live_workers(connection: Connection, now: float) -> list[WorkerRow]:
         dict(zip(_COLUMNS, row, strict=True))
         for row in _LIVE.run(connection, since=now - ALIVE_SECONDS)
     )
-    return [WorkerRow(**row | {"systems": tuple(row["systems"].split())}) for row in rows]
+    return [_worker(row) for row in rows]
+
+
+def _worker(row: dict[str, Any]) -> WorkerRow:
+    systems, holds = tuple(row["systems"].split()), tuple(orjson.loads(row["holds"]))
+    return WorkerRow(**row | {"systems": systems, "holds": holds})
 
 
 def end_frozen(connection: Connection, now: float) -> int:
@@ -139,6 +153,11 @@ def end_frozen(connection: Connection, now: float) -> int:
 def slots_of(workers: Iterable[WorkerRow], system: str) -> int:
     """How many messages of a system these workers work at a time."""
     return sum(worker.slots for worker in workers if system in worker.systems)
+
+
+def slots_holding(workers: Iterable[WorkerRow], topic: str) -> list[Sequence[int]]:
+    """The partitions of a topic that each slot of these workers holds."""
+    return [slot[topic] for worker in workers for slot in worker.holds if slot.get(topic)]
 
 
 def forget(connection: Connection, name: str) -> None:

@@ -65,6 +65,17 @@ def test_it_says_how_much_memory_it_may_have_and_since_when_work_waits_for_some(
     ]
 
 
+def test_it_says_what_each_slot_holds_anew(database: Database) -> None:
+    beat(database, row("one"), START)
+    assert [worker.holds for worker in live(database, START)] == [()]
+    for holds in (({"work": [0, 2]}, {}), ({"work": [0]}, {"work": [2, 3], "other": [1]})):
+        beat(database, dataclasses.replace(row("one"), holds=holds), START + 1)
+        seen = live(database, START + 1)
+        assert [worker.holds for worker in seen] == [holds]
+    assert workers.slots_holding(seen, "work") == [[0], [2, 3]]
+    assert workers.slots_holding(seen, "other") == [[1]]
+
+
 def test_slots_are_those_of_the_system(database: Database) -> None:
     beat(database, row("one", "stock", "texts", slots=2), START)
     beat(database, row("two", "stock", slots=3), START)

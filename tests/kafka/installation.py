@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,10 +56,16 @@ class Installation:
 
     def count(self, sql: str, **parameters: str) -> int:
         """What a query for a number finds in the database, past the engine."""
+        return int(self._found(sql, parameters))
+
+    def text(self, sql: str) -> str:
+        """What a query for one text finds there; empty for none."""
+        return str(self._found(sql, {}) or "")
+
+    def _found(self, sql: str, parameters: Mapping[str, str]) -> Any:
         engine = create_engine(self.database, poolclass=NullPool)
         with engine.connect() as connection:
-            found: int = connection.execute(text(sql), parameters).scalar_one()
-            return found
+            return connection.execute(text(sql), parameters).scalar_one()
 
     async def get(self, path: str) -> Any:
         """What the API answers."""

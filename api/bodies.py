@@ -94,7 +94,7 @@ async def read(
 async def read_optional(request: web.Request, limits: Limits, size: int | None = None) -> Any:
     """A small body, or one of ``size`` bytes, as a JSON value; without one an empty object."""
     body = await _read(request, limits, size or limits.small_body)
-    return parse(body) if body.strip() else {}
+    return parse(body) if body else {}
 
 
 async def _read(request: web.Request, limits: Limits, size: int) -> bytes:

@@ -244,6 +244,6 @@ SENDING: Final[Mapping[tuple[str, str], Told]] = {
         tag="Webhooks",
         body=Body(model=Replay, examples={"one": {"positions": [17]}, "all": {}}),
         answers={200: Answer(about="How many are made again.", model=Replayed)},
-        problems=("webhook_not_found",),
+        problems=("webhook_not_found", "wrong_state"),
     ),
 }

@@ -273,6 +273,14 @@ async def test_a_wrong_body_of_a_command_is_refused(site: Site, body: Any) -> No
     await post(site, f"/api/v1/jobs/{job_id}/pause", status=422, json=body)
 
 
+async def test_no_body_is_one_and_blanks_are_none(site: Site) -> None:
+    path = f"/api/v1/jobs/{await submitted(site)}/pause"
+    said = {"headers": {"Content-Type": "application/json"}}
+    refused = await post(site, path, status=400, data=b" \n", **said)
+    assert refused["code"] == "malformed_body"
+    await post(site, path, data=b"", **said)
+
+
 async def test_unavailable_says_when_to_come_back(site: Site) -> None:
     job_id = await submitted(site)
     site.engine.fault = DecisionPending("not decided yet; repeat it")

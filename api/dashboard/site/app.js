@@ -27,6 +27,8 @@ setInterval(ageAll, 10_000);
 begin();
 
 async function begin() {
+  // The page comes while the server is asked who one is.
+  load(here().parts).catch(() => {});
   try {
     session.me = await get(`${API}/me`);
   } catch (error) {
@@ -65,12 +67,17 @@ async function show() {
   }
   const mine = turn += 1;
   close();
-  const page = await (parts[1] ? PAGES[name].one ?? PAGES[name].load : PAGES[name].load)();
+  const page = await load(parts);
   if (mine !== turn) return;
   shown = place;
   fill(main);
   leave = page.show(main, { parts, parameters }) ?? (() => {});
   scrollTo(0, 0);
+}
+
+function load([name, one]) {
+  const page = PAGES[name] ?? PAGES.jobs;
+  return (one && page.one || page.load)();
 }
 
 function close() {

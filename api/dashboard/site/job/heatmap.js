@@ -1,6 +1,6 @@
 // A cell for each chunk, on one canvas; the same in words and numbers for who does not see it.
 
-import { choice, fill, h, labelled, table } from "../parts/dom.js";
+import { choice, fill, h, labelled, quiet, table } from "../parts/dom.js";
 import { count, milliseconds, number } from "../parts/format.js";
 import { TONE } from "./history.js";
 
@@ -32,7 +32,7 @@ export function heatmap() {
       [...byState].map(([name, all]) => {
         const times = all.map(({ ms }) => ms).filter((ms) => ms !== null).sort((a, b) => a - b);
         return [name, number(all.length), milliseconds(times[times.length >> 1]), milliseconds(times.at(-1))];
-      }), "No chunk was planned yet."), state.more ? h("p", { class: "quiet" }, `${number(state.more)} further chunks are not drawn.`) : null);
+      }), "No chunk was planned yet."), state.more ? quiet(`${number(state.more)} further chunks are not drawn.`) : null);
     canvas.setAttribute("aria-label", `${count(chunks.length, "chunk")}: ${[...byState].map(([name, all]) => `${number(all.length)} ${name}`).join(", ") || "none"}. The table below says the same.`);
     draw();
     choose(Math.min(chosen, chunks.length - 1), false);

@@ -1,7 +1,7 @@
 // Submit: an operation, its items by a form or from a file, and a dry run before it is done.
 
 import { API, ask, asked, get, random } from "../parts/api.js";
-import { button, choice, facts, fill, h, labelled, table } from "../parts/dom.js";
+import { bdi, button, choice, ends, facts, fill, h, labelled, panel, quiet, table } from "../parts/dom.js";
 import { bytes, count, cut, json } from "../parts/format.js";
 import { failed } from "../parts/notices.js";
 import { go, single } from "../parts/route.js";
@@ -37,19 +37,19 @@ export function show(place, { parameters }) {
     drop.addEventListener("drop", (event) => { event.preventDefault(); drop.classList.remove("over"); take(event.dataTransfer.files[0], preview); });
     const send = (dry) => () => submit({ dry, name: name.value, tags: tags.value }).catch((error) => fill(said, `${error.pointer ? `${error.pointer}: ` : ""}${error.message}`));
     fill(body,
-      h("section", { class: "panel" }, h("h2", {}, "What"),
+      panel("What",
         h("div", { class: "form-grid" }, labelled("Operation", choice(operations.map(({ kind }) => [kind, kind]), chosen.kind, choose, { name: "operation" })), labelled("Name", name), labelled("Tags, with commas between", tags)),
-        h("p", { class: "quiet" }, chosen.description),
+        quiet(chosen.description),
         facts([["Undo", chosen.reversible], ["Destructive", chosen.destructive ? "yes: may wait for a second identity" : null], ["Effects outside", chosen.outside.join(", ")]])),
-      h("section", { class: "panel" }, h("h2", {}, "Parameters of the job"), params.drawn),
-      h("section", { class: "panel" }, h("h2", {}, "Items"), drop,
+      panel("Parameters of the job", params.drawn),
+      panel("Items", drop,
         h("h3", {}, "Or one by one"), form.drawn,
         h("div", { class: "row" }, button("Add this item", () => {
           try { items.push(form.read()); fill(said); } catch (error) { fill(said, error.message); }
           fill(list, rowsOf(items, `${count(items.length, "item")} by hand`));
         })), list),
       said,
-      h("div", { class: "row end" }, button("Submit without a dry run", send(false)), button("Dry run first", send(true), { class: "primary" })));
+      ends(button("Submit without a dry run", send(false)), button("Dry run first", send(true), { class: "primary" })));
   }
 
   async function take(given, preview) {
@@ -76,5 +76,5 @@ export function show(place, { parameters }) {
 
 function rowsOf(items, caption) {
   const heads = [...new Set(items.flatMap((item) => Object.keys(item ?? {})))].slice(0, 12);
-  return [h("p", { class: "quiet" }, caption), table(caption, heads, items.slice(0, 20).map((item) => heads.map((name) => h("bdi", {}, cut(String(typeof item[name] === "string" ? item[name] : json(item[name]) ?? ""), 120)))), "No row could be read of its beginning.")];
+  return [quiet(caption), table(caption, heads, items.slice(0, 20).map((item) => heads.map((name) => bdi(cut(String(typeof item[name] === "string" ? item[name] : json(item[name]) ?? ""), 120)))), "No row could be read of its beginning.")];
 }

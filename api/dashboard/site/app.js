@@ -1,7 +1,7 @@
 // The dashboard begins here: who one is, the bar above, and which page is shown.
 
 import { API, get, whenSignedOut } from "./parts/api.js";
-import { button, fill, h } from "./parts/dom.js";
+import { button, fill, grow, h } from "./parts/dom.js";
 import { start, stop, watch } from "./parts/live.js";
 import { failed, notice } from "./parts/notices.js";
 import { here } from "./parts/route.js";
@@ -50,7 +50,7 @@ function askWho(detail) {
   const named = session.me?.mode === "named";
   stop();
   close();
-  fill(document.getElementById("bar"), brand(), h("span", { class: "grow" }), themeChoice());
+  fill(document.getElementById("bar"), brand(), grow(), themeChoice());
   fill(main, signInPage({ named, detail: session.token ? detail : "", begin }));
   document.title = "Sign in - Countermand";
 }
@@ -98,7 +98,7 @@ function drawBar() {
     notice("Signed out. The token is forgotten.");
   });
   fill(document.getElementById("bar"), brand(), h("nav", { "aria-label": "Pages" }, links),
-    h("span", { class: "grow" }), dot, who, themeChoice(), out);
+    grow(), dot, who, themeChoice(), out);
   watch((state) => {
     dot.className = `live ${state}`;
     fill(dot, { live: "Live", away: "Reconnecting", off: "Off" }[state]);

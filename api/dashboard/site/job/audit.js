@@ -1,6 +1,6 @@
 // The audit trail: every stored event with who and why, the latest first or from the beginning.
 
-import { bdi, button, code, ends, fill, h, quiet, table } from "../parts/dom.js";
+import { bdi, button, code, ends, fill, grow, h, quiet, table } from "../parts/dom.js";
 import { count, moment, number } from "../parts/format.js";
 import { failed } from "../parts/notices.js";
 import { address } from "../parts/route.js";
@@ -17,7 +17,7 @@ export function auditTab(place, view) {
     try { fill(found, verdict(await view.read("verification"))); } catch (error) { fill(found); failed(error); }
     check.disabled = false;
   });
-  fill(place, h("section", { class: "panel" }, h("div", { class: "row" }, h("h2", {}, "Is all of it as it was written?"), h("span", { class: "grow" }), check), found), list);
+  fill(place, h("section", { class: "panel" }, h("div", { class: "row" }, h("h2", {}, "Is all of it as it was written?"), grow(), check), found), list);
 
   async function update() {
     const job = view.job(), from = after ?? Math.max(0, job.version - PAGE);

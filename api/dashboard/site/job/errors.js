@@ -1,7 +1,7 @@
 // Failures in groups that look alike, with examples; a group is edited and tried again as a whole.
 
 import { API, post } from "../parts/api.js";
-import { bdi, button, code, fill, h, labelled } from "../parts/dom.js";
+import { bdi, button, code, fill, grow, h, labelled } from "../parts/dom.js";
 import { confirm } from "../parts/dialog.js";
 import { count, number } from "../parts/format.js";
 import { notice } from "../parts/notices.js";
@@ -26,7 +26,7 @@ function groupPanel(group, view) {
     bdi(sample.message), sample.pointer ? code(` ${sample.pointer}`) : null));
   return h("section", { class: "panel group" },
     h("div", { class: "row" }, h("h2", {}, code(group.code)), h("span", { class: "chip bad" }, count(group.count, "item")),
-      h("span", { class: "grow" }),
+      grow(),
       able ? button("Replay as they are", () => replay(group, view, false)) : null,
       able ? button("Edit and replay", () => replay(group, view, true)) : null),
     h("p", {}, bdi(group.signature)), h("ul", { class: "samples" }, samples));

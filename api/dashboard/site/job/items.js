@@ -1,7 +1,7 @@
 // Items, filtered and in pages, and all of them as a file.
 
 import { API, ask, asked } from "../parts/api.js";
-import { button, choice, ends, fill, h, labelled, save, table } from "../parts/dom.js";
+import { button, choice, ends, fill, grow, h, labelled, save, table } from "../parts/dom.js";
 import { cut, json, milliseconds, number } from "../parts/format.js";
 import { failed } from "../parts/notices.js";
 import { single } from "../parts/route.js";
@@ -24,7 +24,7 @@ export function itemsTab(place, view) {
   const download = (format) => button(format.toUpperCase(), () => keep(format).catch(failed));
   fill(place, h("div", { class: "filters" },
     labelled("Status", choice([["", "All"], ...STATUSES.map((each) => [each, spoken(each)])], single(view.parameters(), "status"), (value) => set("status", value), { name: "status" })),
-    input("code", "Code", ""), input("key", "Key", ""), input("record", "Record", "table/id"), h("span", { class: "grow" }),
+    input("code", "Code", ""), input("key", "Key", ""), input("record", "Record", "table/id"), grow(),
     may("export") ? h("div", { class: "row", role: "group", "aria-label": "Download these items" }, h("span", { class: "quiet" }, "Download"), download("ndjson"), download("csv")) : null),
   list, ends(earlier, later));
 

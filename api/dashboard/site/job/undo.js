@@ -2,7 +2,7 @@
 
 import { API, post } from "../parts/api.js";
 import { consequence } from "../parts/consequences.js";
-import { bdi, button, ends, facts, fill, h, panel, quiet, table, tick } from "../parts/dom.js";
+import { bdi, button, ends, facts, fill, grow, h, panel, quiet, table, tick } from "../parts/dom.js";
 import { confirm } from "../parts/dialog.js";
 import { count, number } from "../parts/format.js";
 import { notice } from "../parts/notices.js";
@@ -35,7 +35,7 @@ export function undoTab(place, view) {
       facts([["Items", number(preview.items)], ["Would be put back", number(preview.restored)], ["Would stay, in conflict", number(preview.conflict)], ["Would fail", number(preview.failed)],
         ["Effects outside", preview.outside?.length ? preview.outside.join(", ") : null], ["Compensated", preview.compensated ? number(preview.compensated) : null]]),
       preview.exact ? null : quiet("The operation's own inverse or compensation may still find something in the way."),
-      h("div", { class: "row" }, tick("over what others have written since (force; needs a reason)", force), h("span", { class: "grow" }),
+      h("div", { class: "row" }, tick("over what others have written since (force; needs a reason)", force), grow(),
         may("undo") ? button("Undo this job", () => undo(view, preview, force.checked), { class: "danger" }) : null)),
     panel("In the way",
       table("What would stay as it is", ["Item", "Record", "By", "Reason"], preview.obstructions.map((each) => [number(each.position), h("code", {}, each.record ?? ""), byWhom(each.by ?? ""), bdi(each.reason)]), "Nothing is in the way."),

@@ -82,6 +82,10 @@ export function quiet(...words) {
   return h("p", { class: "quiet" }, words);
 }
 
+export function grow() {
+  return h("span", { class: "grow" });
+}
+
 /** A part of a page, with its title. */
 export function panel(title, ...children) {
   return h("section", { class: "panel" }, h("h2", {}, title), children);

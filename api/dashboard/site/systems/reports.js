@@ -1,7 +1,7 @@
 // The reports of a project: as tables, and as CSV for a spreadsheet.
 
 import { API, ask, asked, get } from "../parts/api.js";
-import { bdi, button, choice, facts, fill, h, labelled, quiet, save, table } from "../parts/dom.js";
+import { bdi, button, choice, facts, fill, grow, h, labelled, quiet, save, table } from "../parts/dom.js";
 import { moment, number } from "../parts/format.js";
 import { failed } from "../parts/notices.js";
 import { spoken } from "../parts/words.js";
@@ -32,7 +32,7 @@ export function reports(project, signal) {
 
   update().catch(failed);
   return h("section", { class: "panel", "aria-label": "Reports" }, h("h2", {}, "Reports"),
-    h("div", { class: "filters" }, labelled("Report", name), labelled("From", from), labelled("To", to), labelled("By", bucket), h("span", { class: "grow" }), button("CSV", () => keep().catch(failed))), found);
+    h("div", { class: "filters" }, labelled("Report", name), labelled("From", from), labelled("To", to), labelled("By", bucket), grow(), button("CSV", () => keep().catch(failed))), found);
 }
 
 /** The rows of a report, what is within each beside it. Pure. */

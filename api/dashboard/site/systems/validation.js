@@ -1,7 +1,7 @@
 // The annotations of a project held against its rules, and what was found.
 
 import { API, get, post } from "../parts/api.js";
-import { button, facts, fill, h, quiet, table } from "../parts/dom.js";
+import { button, facts, fill, grow, h, quiet, table } from "../parts/dom.js";
 import { number } from "../parts/format.js";
 import { follow } from "../parts/live.js";
 import { failed, notice } from "../parts/notices.js";
@@ -15,7 +15,7 @@ const TONE = { error: "bad", warning: "warn", info: "calm" };
 export function validation(project, signal) {
   const said = h("div", { class: "stack" });
   const drawn = h("section", { class: "panel", "aria-label": "Validation" },
-    h("div", { class: "row" }, h("h2", {}, "Validation"), h("span", { class: "grow" }), may("submit") ? button("Validate all annotations", () => begin().catch(failed)) : null), said);
+    h("div", { class: "row" }, h("h2", {}, "Validation"), grow(), may("submit") ? button("Validate all annotations", () => begin().catch(failed)) : null), said);
   let own = "", timer = 0;
   const soon = () => { timer ||= setTimeout(() => { timer = 0; update().catch(failed); }, PAUSE); };
   const close = follow((_, event) => { if (event.job_id === own) soon(); }, soon);

@@ -50,7 +50,7 @@ function figuresOf(job) {
   const run = job.progress, eta = run?.eta;
   const after = (job.options.after ?? []).map(({ job_id: id, end }) => link(address(["jobs", id]), `${id.slice(-8)} ${end ?? ""} `));
   return facts([
-    ["Rate now", run?.now === null || !run ? null : rate(run.now)], ["Mean rate", rate(run?.mean)],
+    ["Rate now", run?.now === null || !run ? null : rate(run.now)], ["Mean rate", run ? rate(run.mean) : null],
     ["Time left, 4 times in 5", eta ? `${duration(eta.low)} to ${duration(eta.high)}` : null],
     ["Chunks: median, p95", run?.chunk_ms ? `${milliseconds(run.chunk_ms.p50)}, ${milliseconds(run.chunk_ms.p95)}` : null],
     ["Items: median, p95", run?.item_ms ? `${milliseconds(run.item_ms.p50)}, ${milliseconds(run.item_ms.p95)}` : null],

@@ -53,7 +53,7 @@ export function readMetrics(text) {
 const workers = { words: "Workers", needs: "operate", draw: async (signal) => {
   const { items } = await get(`${API}/workers`, {}, { signal });
   return table("Workers", ["Worker", "Systems", "Slots", "Memory", "CPU", "Alive", "Held"], items.map((each) => [
-    bdi(each.name), each.systems.join(", "), number(each.slots), `${bytes(each.memory_bytes)}${each.memory_budget_bytes ? ` of ${bytes(each.memory_budget_bytes)}` : ""}`,
+    bdi(each.name), bdi(each.systems.join(", ")), number(each.slots), `${bytes(each.memory_bytes)}${each.memory_budget_bytes ? ` of ${bytes(each.memory_budget_bytes)}` : ""}`,
     each.cpu_percent === null ? "" : `${each.cpu_percent} %`, duration(each.alive_seconds), each.held_since ? moment(each.held_since) : ""]), "No worker is alive.");
 } };
 
@@ -63,7 +63,7 @@ const partitions = { words: "Partitions and lag", needs: "operate", draw: async 
   const sum = (all, name) => all.reduce((total, each) => total + (each[name] ?? 0), 0);
   return table("Partitions and lag", ["Topic", "Worked on by", "Partitions", "Messages", "Waiting", "Of them"], [...Map.groupBy(items, ({ topic }) => topic)].map(([topic, all]) => [
     code(topic), bdi(all[0].group), number(all.length), number(sum(all, "end")), number(sum(all, "waiting")),
-    all.filter(({ waiting }) => waiting).map(({ partition, waiting }) => `${number(waiting)} in ${partition}`).join(", ")]), "There is no topic.");
+    bdi(all.filter(({ waiting }) => waiting).map(({ partition, waiting }) => `${number(waiting)} in ${partition}`).join(", "))]), "There is no topic.");
 } };
 
 const letters = { words: "Dead letters", needs: "operate", draw: async (signal, again) => {
@@ -120,7 +120,7 @@ const webhooks = { words: "Webhooks", needs: "administer", draw: async (signal, 
   const { items } = await get(`${API}/webhooks`, {}, { signal });
   const dead = await Promise.all(items.map((each) => get(`${API}/webhooks/${each.webhook_id}/deliveries`, { state: "dead", limit: 100 }, { signal }).catch(() => ({ items: [] }))));
   return table("Webhooks", ["Address", "Events", "State", "Dead deliveries", ""], items.map((each, place) => [
-    bdi(each.url), each.events.join(", "), each.enabled ? chip("enabled") : h("span", {}, chip("disabled"), " ", each.disabled ?? ""),
+    bdi(each.url), bdi(each.events.join(", ")), each.enabled ? chip("enabled") : h("span", {}, chip("disabled"), " ", each.disabled ?? ""),
     number(dead[place].items.length), [each.enabled ? null : button("Enable", () => enable(each, again)), dead[place].items.length ? button("Replay the dead", () => replay(each, dead[place].items.length, again)) : null]]), "Nobody is told by webhooks.");
 } };
 

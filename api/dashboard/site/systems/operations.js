@@ -63,7 +63,7 @@ async function exported({ operation_id: id, links }) {
   const { export: said } = await get(links.export);
   dialog(`What export ${id} has read`, (body, close) => fill(body,
     facts([["Format", said.title], ["Documents", number(said.documents)], ["Annotations", number(said.annotations)], ["Left out", number(said.left_out)], ["Failed", number(said.failed)], ["Whole", said.complete ? "yes" : "not yet"], ["File", said.file ? `${said.file.name ?? ""} ${bytes(said.file.size)}` : null]]),
-    h("h3", {}, "What the format drops"), table("Losses", ["Code", "What", "Documents"], said.losses.map((each) => [code(each.code), each.message, number(each.documents)]), "Nothing."),
+    h("h3", {}, "What the format drops"), table("Losses", ["Code", "What", "Documents"], said.losses.map((each) => [code(each.code), bdi(each.message), number(each.documents)]), "Nothing."),
     h("h3", {}, "What no file has"), h("ul", {}, said.beside.map((each) => h("li", {}, each))), ends(button("Close", close))));
 }
 

@@ -150,10 +150,14 @@ def test_a_list_is_read_as_far_as_one_looks(dashboard: Dashboard) -> None:
 
 _LATE_STREAM: Final = """
 const own = window.fetch;
-window.fetch = async (where, how) => {
-  if (String(where).endsWith("/ticket")) await new Promise((come) => { window.come = come; });
-  return own(where, how);
-};
+window.asked = new Promise((tell) => {
+  window.fetch = async (where, how) => {
+    if (String(where).endsWith("/ticket")) {
+      await new Promise((come) => { window.come = come; tell(); });
+    }
+    return own(where, how);
+  };
+});
 """
 
 
@@ -164,7 +168,7 @@ def test_what_happens_before_the_stream_is_there_is_seen_as_well(dashboard: Dash
     wait_listed(dashboard.client, [job])
     with dashboard.page(f"#/jobs?tag={mark[:6]}", script=_LATE_STREAM) as page:
         chip = page.locator("tr .chip")
-        page.wait_for_function("window.come")
+        page.evaluate("() => window.asked")
         expect(chip).to_have_text("draft")
         dashboard.client.command(job, "cancel", mark)
         page.evaluate("window.come()")

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 from streams.stores import migrate, privileges
 from streams.stores.database import Database, sqlite_url
-from tests.services.postgres import PostgresServer
+from tests.services.postgres import OWNER, PostgresServer
 
 BACKENDS = ("sqlite", pytest.param("postgresql", marks=pytest.mark.service("postgresql")))
 ENGINE_ROLE = "engine_of_tests"
@@ -60,6 +60,12 @@ def migrated_postgres(postgres_process: PostgresServer, postgres_template: str) 
 def as_engine(url: str) -> str:
     """The same database for who may run the engine, and alter or remove no event."""
     return str(make_url(url).set(username=ENGINE_ROLE))
+
+
+def as_owner(url: str | URL) -> URL:
+    """The same database for who may do anything to it, as a test that damages events must."""
+    place = make_url(url)
+    return place if place.get_backend_name() == "sqlite" else place.set(username=OWNER)
 
 
 @pytest.fixture(params=BACKENDS)

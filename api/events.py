@@ -65,7 +65,7 @@ async def page(request: web.Request, job_id: str) -> web.Response:
 
 def _check_last_seen(request: web.Request, most: int) -> None:
     """Raise RequestRefused for one that no stream takes; a page goes by ``after`` alone."""
-    said = request.headers.get("Last-Event-ID")
+    said = ",".join(request.headers.getall("Last-Event-ID", []))
     if said:
         integer("Last-Event-ID", said, 0, most)
 

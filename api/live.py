@@ -126,5 +126,5 @@ def _last_seen(request: web.Request, query: Parameters, most: int) -> int | None
     Both must be good: what is passed over today would otherwise be wrong in silence.
     """
     said = query.integer(_LAST, 0, most)
-    header = request.headers.get("Last-Event-ID")
+    header = ",".join(request.headers.getall("Last-Event-ID", []))
     return integer("Last-Event-ID", header, 0, most) if header else said

@@ -32,11 +32,11 @@ def check_query(request: web.Request) -> None:
 
 
 async def events_of(
-    request: web.Request, job_id: str, beside: live.Beside = live.nothing
+    request: web.Request, job_id: str, telling: live.Telling = live.PLAINLY
 ) -> web.StreamResponse:
-    """Those of a job that the path may call otherwise; a live stream has what is said beside."""
+    """Those of a job that the path may call otherwise, live or as a page."""
     if preferred(request, (sse.MEDIA_TYPE, JSON)) == sse.MEDIA_TYPE:
-        return await live.stream(request, job_id, beside)
+        return await live.stream(request, job_id, telling)
     return await page(request, job_id)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
@@ -12,7 +13,7 @@ from aiohttp import web
 from api import sse
 from api.callers import TICKET
 from api.edge import REQUEST_ID, Edge, caller, edge
-from api.feed import Feed
+from api.feed import Feed, Worded, as_all_are_shown
 from api.log_feed import LogFeed
 from api.parameters import MAX_ID, MAX_VERSION, Parameters, integer, tags_of
 from api.projects import scope
@@ -33,11 +34,26 @@ async def nothing() -> list[bytes]:
     return []
 
 
-async def stream(request: web.Request, job_id: str, beside: Beside = nothing) -> web.StreamResponse:
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How the events of a job are told: in which words, and what goes with them.
+
+    ``beside`` is asked before each frame, heartbeats included.
+    """
+
+    worded: Worded = as_all_are_shown
+    beside: Beside = nothing
+
+
+PLAINLY = Telling()
+
+
+async def stream(
+    request: web.Request, job_id: str, telling: Telling = PLAINLY
+) -> web.StreamResponse:
     """All events of a job behind ``Last-Event-ID``, then what happens, until it is at rest.
 
     204 when the client has seen the last event of a job at rest, so that it stops asking.
-    ``beside`` is asked before each frame, heartbeats included, for what goes with it.
     """
     own = edge(request)
     query = Parameters(request, OF_STREAM)
@@ -48,8 +64,9 @@ async def stream(request: web.Request, job_id: str, beside: Beside = nothing) ->
         tenant=caller(request).tenant,
         job_id=job_id,
         after=_last_seen(request, query, MAX_VERSION) or 0,
+        worded=telling.worded,
     )
-    return await _sent(request, _with(beside, feed.frames()))
+    return await _sent(request, _with(telling.beside, feed.frames()))
 
 
 async def _with(beside: Beside, made: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field
 
+from api import sse
 from api.jobs import Cancel
 from api.openapi.common import COMMAND, IF_MATCH, INSISTING, KEY
 from api.openapi.moments import BEGIN, JOB
@@ -148,11 +149,43 @@ class ProgressHistory(Value):
     items: tuple[Snapshot, ...]
 
 
+class OperationUpdate(Figures):
+    """How an operation is after an event of its job, as a live stream says it."""
+
+    operation_id: int
+    job_id: str
+    version: int
+    event: str
+    actor: str
+    status: JobStatus
+    current_step: str
+    progress_percentage: float | None
+    items_per_second: float | None
+    items_per_second_mean: float | None
+    eta_seconds: float | None
+    elapsed_seconds: float | None
+    workers: int | None
+    cpu_percent: float | None
+    memory_bytes: int | None
+    at: datetime
+
+
 SHOWN_OF_OPERATION: Final = {
     **SHOWN_OF_JOB,
-    200: replace(SHOWN_OF_JOB[200], live=(*SHOWN_OF_JOB[200].live, MemoryAlert)),
+    200: replace(
+        SHOWN_OF_JOB[200],
+        about="How it goes (`text/event-stream`, unless JSON is rather wanted): "
+        "`progress_update` until it has come to rest, then `operation_completed` or "
+        "`operation_failed`, and `memory_alert` when a worker has passed its memory budget "
+        "meanwhile; or a page of the events of its job.",
+        others={
+            sse.MEDIA_TYPE: 'event: progress_update\nid: 3\ndata: {"operation_id": 1, '
+            '"progress_percentage": 40.0, "processed": 8, "total": 20}\n\n'
+        },
+        live=(OperationUpdate, MemoryAlert),
+    ),
 }
-"""The events of a job, and that a worker has passed its memory budget meanwhile."""
+"""How an operation goes; its id is the version of its job."""
 
 
 def platform_bulk() -> Iterator[BaseModel]:
@@ -200,6 +233,8 @@ def platform_bulk() -> Iterator[BaseModel]:
         threshold_bytes=800_000_000,
         at=BEGIN,
     )
+    told: dict[str, Any] = {"operation_id": 1, "job_id": JOB, "version": 1, "actor": "ada"}
+    yield OperationUpdate(**figures, **rates, **used, **begun, **told, event="job.submitted")
     yield ProgressHistory(operation_id=1, db_log_interval=LOG_INTERVAL, items=(shot,))
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from api import bodies, events, sse
+from api import bodies, events
 from api.answers import answer
 from api.conditions import if_version
 from api.edge import Edge, caller, edge
@@ -22,9 +22,9 @@ from api.parameters import MAX_ID, Parameters
 from api.submissions import streamed
 from api.submit import idempotency_key
 from api.systems.annotations import operation_documents as documents
-from api.systems.annotations.alerts import MEMORY_ALERT, Alerts
 from api.systems.annotations.asked import number, paging, words
 from api.systems.annotations.bulk_bodies import Understand, Wanted, turned_back
+from api.systems.annotations.operation_stream import OperationStream
 from domain.errors import InvalidCommand
 from domain.events import JobStatus
 from domain.permissions import Permission
@@ -141,19 +141,12 @@ async def history(request: web.Request) -> web.Response:
 
 
 async def live(request: web.Request) -> web.StreamResponse:
-    """The events of an operation's job: ``text/event-stream``, or pages of JSON."""
+    """How an operation goes, as ``text/event-stream``; or its job's events, in pages of JSON."""
     own, who = edge(request), caller(request)
     events.check_query(request)
     found, _ = await own.annotations.operation(who, number(request, "operation_id"))
-    alerts = Alerts(own)
-    at_rest = (await own.queries.job(who.tenant, found.job_id)).status.terminal
-    running = {} if at_rest else {found.job_id: found.operation_id}
-
-    async def beside() -> list[bytes]:
-        new = await alerts.new(running)
-        return [sse.frame(MEMORY_ALERT, alert.model_dump_json().encode(), None) for alert in new]
-
-    return await events.events_of(request, found.job_id, beside)
+    job = await own.queries.job(who.tenant, found.job_id)
+    return await events.events_of(request, found.job_id, OperationStream(own, found, job).telling)
 
 
 def allowed(who: Caller) -> Caller:

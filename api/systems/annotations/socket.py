@@ -14,6 +14,7 @@ from api.systems.annotations import socket_words as words
 from api.systems.annotations.alerts import Alerts
 from api.systems.annotations.operation_documents import load_figures, status_document
 from api.systems.annotations.pace import Pace
+from api.systems.annotations.updates import type_of
 from api.websocket import Introduction, Manner, speaking
 from api.ws_messages import written
 from domain.errors import CountermandError
@@ -101,7 +102,7 @@ class PlatformTalk(Conversation):
             self._paces[found.job_id] = Pace(
                 job.started_at, now, shown["processed"], shown["items_per_second"]
             )
-            await self._socket.say(words.Message(type=words.type_of(job.status), data=shown))
+            await self._socket.say(words.Message(type=type_of(job.status), data=shown))
             if not job.status.terminal:
                 self._running.add(found.job_id)
         await self._alert()

@@ -1,0 +1,103 @@
+"""What the server-sent events of an operation say: the platform's words, and soon."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import orjson
+
+from api.openapi.platform_bulk import OperationUpdate
+from tests.api.annotations.place import BOSS, Place, by
+from tests.api.annotations.test_bulk import created, ended
+from tests.api.annotations.test_socket import talking
+from tests.api.shop import SSE
+
+SOON = 1.0
+"""Seconds within which an update is there."""
+
+Heard = tuple[str, dict[str, Any]]
+
+
+async def frames(response: aiohttp.ClientResponse) -> AsyncIterator[Heard]:
+    """Each event of a stream by its name, with its document."""
+    name = ""
+    async for line in response.content:
+        key, _, value = line.decode().strip().partition(": ")
+        if key == "event":
+            name = value
+        elif key == "data":
+            yield name, orjson.loads(value)
+
+
+async def streamed(place: Place, operation: Any, **headers: str) -> list[Heard]:
+    """All that a stream says, and that each is said soon."""
+    url = operation["links"]["sse"]
+    async with place.shop.client.get(url, headers={**BOSS, **SSE, **headers}) as response:
+        found = [each async for each in _timely(frames(response))]
+    for _, told in found:
+        OperationUpdate.model_validate_json(orjson.dumps(told), strict=True)
+    return found
+
+
+async def _timely(heard: AsyncIterator[Heard]) -> AsyncIterator[Heard]:
+    async for name, told in heard:
+        late = (datetime.now(UTC) - datetime.fromisoformat(told["at"])).total_seconds()
+        assert late < SOON, f"{name} of {told['event']} came after {late:.2f} s"
+        yield name, told
+
+
+async def test_it_says_what_the_websocket_says_and_each_within_a_second(place: Place) -> None:
+    async with asyncio.timeout(30), talking(place, by("viewer")) as words:
+        operation = await created(place, chunk_size=1, max_workers=1)
+        reading = asyncio.ensure_future(streamed(place, operation))
+        await words.say("subscribe", operation_id=operation["operation_id"])
+        await words.expect("system_status", event="subscribed")
+        kind, shown = await words.hear()
+        said: dict[int, Heard] = {}
+
+        async def heard() -> AsyncIterator[Heard]:
+            last = kind
+            while last == "progress_update":
+                last, data = await words.hear()
+                yield last, data
+
+        async for name, data in _timely(heard()):
+            said[data["version"]] = name, data
+        stream = await reading
+    assert [name for name, _ in stream] == ["progress_update"] * (len(stream) - 1) + [
+        "operation_completed"
+    ]
+    percents = [told["progress_percentage"] for _, told in stream]
+    assert percents == sorted(percents)
+    assert (percents[-1], stream[-1][1]["succeeded"], shown["total"]) == (100.0, 20, 20)
+    of_pace = {"items_per_second", "elapsed_seconds", "workers", "cpu_percent", "memory_bytes"}
+    for name, told in stream:
+        if told["version"] in said:
+            other, data = said[told["version"]]
+            assert (name, told.keys()) == (other, data.keys())
+            assert {**data, **{key: told[key] for key in of_pace}} == told
+    assert stream[-1][1]["version"] in said
+
+
+async def test_it_tells_what_was_and_goes_on_behind_what_was_seen(place: Place) -> None:
+    operation = await ended(place, await created(place, [{"text_id": 9}], rollback_on_error=True))
+    url, job = operation["links"]["sse"], operation["job_id"]
+    async with place.shop.client.get(url, headers={**BOSS, **SSE}) as response:
+        whole = [each async for each in frames(response)]
+    name, last = whole[-1]
+    assert (name, last["event"], last["failed"], last["job_id"]) == (
+        *("operation_failed", "job.stopped"),
+        *(1, job),
+    )
+    assert last["elapsed_seconds"] >= 0
+    assert whole[0][1]["elapsed_seconds"] is None
+    seen = {**BOSS, **SSE, "Last-Event-ID": str(last["version"] - 1)}
+    async with place.shop.client.get(url, headers=seen) as response:
+        assert [told["version"] async for _, told in frames(response)] == [last["version"]]
+    seen["Last-Event-ID"] = str(last["version"])
+    async with place.shop.client.get(url, headers=seen) as response:
+        assert response.status == 204

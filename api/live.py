@@ -55,6 +55,11 @@ async def stream(
 
     204 when the client has seen the last event of a job at rest, so that it stops asking.
     """
+    return await sent(request, frames_of(request, job_id, telling))
+
+
+def frames_of(request: web.Request, job_id: str, telling: Telling) -> AsyncGenerator[bytes, None]:
+    """What such a stream sends; raises RequestRefused for a query that is none of it."""
     own = edge(request)
     query = Parameters(request, OF_STREAM)
     feed = Feed(
@@ -66,7 +71,7 @@ async def stream(
         after=_last_seen(request, query, MAX_VERSION) or 0,
         worded=telling.worded,
     )
-    return await _sent(request, _with(telling.beside, feed.frames()))
+    return _with(telling.beside, feed.frames())
 
 
 async def _with(beside: Beside, made: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -93,10 +98,10 @@ async def stream_all(request: web.Request) -> web.StreamResponse:
         wanted=(tags_of(query), scope(request)),
         after=_last_seen(request, query, MAX_ID),
     )
-    return await _sent(request, feed.frames())
+    return await sent(request, feed.frames())
 
 
-async def _sent(request: web.Request, made: AsyncGenerator[bytes, None]) -> web.StreamResponse:
+async def sent(request: web.Request, made: AsyncGenerator[bytes, None]) -> web.StreamResponse:
     """Send frames as they come, to a client that is cut when it does not read them."""
     own = edge(request)
     response = web.StreamResponse(headers=_HEADERS)

@@ -84,6 +84,24 @@ class Figures(Value):
     conflict: int
 
 
+class ReadFault(Value):
+    """Why nothing came of a file."""
+
+    code: str
+    message: str
+
+
+class ReadFile(Value):
+    """How far the file of an import is read, and what of it was taken and rejected so far."""
+
+    file: str
+    bytes_read: int
+    bytes_total: int
+    accepted: int
+    rejected: int
+    error: ReadFault | None
+
+
 class ListedOperation(Figures):
     """A bulk operation in a list, which may lag a little behind."""
 
@@ -102,6 +120,7 @@ class ListedOperation(Figures):
     started_at: datetime | None
     finished_at: datetime | None
     dry_run: bool
+    reading: ReadFile | None
     links: dict[str, str]
 
 
@@ -167,6 +186,7 @@ class OperationUpdate(Figures):
     workers: int | None
     cpu_percent: float | None
     memory_bytes: int | None
+    reading: ReadFile | None
     at: datetime
 
 
@@ -209,6 +229,7 @@ def platform_bulk() -> Iterator[BaseModel]:
         "started_at": None,
         "finished_at": None,
         "dry_run": False,
+        "reading": None,
         "links": links(1),
     }
     used: dict[str, Any] = {"workers": 1, "cpu_percent": 12.5, "memory_bytes": 150_000_000}
@@ -234,6 +255,7 @@ def platform_bulk() -> Iterator[BaseModel]:
         at=BEGIN,
     )
     told: dict[str, Any] = {"operation_id": 1, "job_id": JOB, "version": 1, "actor": "ada"}
+    told |= {"reading": None}
     yield OperationUpdate(**figures, **rates, **used, **begun, **told, event="job.submitted")
     yield ProgressHistory(operation_id=1, db_log_interval=LOG_INTERVAL, items=(shot,))
 

@@ -37,6 +37,7 @@ from streams.callers import Caller
 from streams.saying import More
 from streams.stores.decisions import Decision
 from streams.systems.annotations.numbers import FILTERS, Numbered
+from streams.systems.annotations.readings import Reading
 
 MAX_HISTORY: Final = 1000
 LOG_INTERVAL: Final = 10
@@ -118,7 +119,7 @@ async def cancel(request: web.Request) -> web.Response:
     seat.demand(ProjectRole.ANNOTATOR if mine else ProjectRole.MANAGER, "to cancel an operation")
     stopped = await own.annotations.files.cancel(found, who, body.reason)
     if stopped is not None:
-        return answer(documents.reading_document(found, stopped), status=202)
+        return being_read(own, found, stopped)
     decision = await own.gateway.command(
         allowed(who),
         found.job_id,
@@ -184,6 +185,17 @@ async def submitted(own: Edge, who: Caller, wanted: Wanted, key: str | None) -> 
         raise
 
 
+def being_read(
+    own: Edge,
+    found: Numbered,
+    reading: Reading,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> web.Response:
+    """202: an operation whose file is read, or no longer, and what ``more`` is to be said."""
+    document = {**documents.reading_document(found, reading), **more}
+    return answer(document, status=202, headers=_where(own, document))
+
+
 async def accepted(
     own: Edge,
     found: Numbered,
@@ -194,5 +206,9 @@ async def accepted(
     """202: the operation after the command, where it is, and what ``more`` is to be said."""
     job = decision.job or await own.queries.job(who.tenant, found.job_id)
     document = {**documents.status_document(found, job, own.clock.now()), **more}
-    where = {"Location": document["links"]["status"], "Retry-After": str(own.limits.retry_after)}
-    return answer(document, status=202, headers=where, version=job.version)
+    return answer(document, status=202, headers=_where(own, document), version=job.version)
+
+
+def _where(own: Edge, document: Mapping[str, Any]) -> dict[str, str]:
+    """Where to look, and when."""
+    return {"Location": document["links"]["status"], "Retry-After": str(own.limits.retry_after)}

@@ -19,9 +19,8 @@ from api.models import checked, invalid
 from api.parameters import Parameters
 from api.submit import idempotency_key
 from api.systems.annotations.asked import number
-from api.systems.annotations.bulk import accepted, allowed
+from api.systems.annotations.bulk import accepted, allowed, being_read
 from api.systems.annotations.bulk_bodies import Bulk, spec_of
-from api.systems.annotations.operation_documents import reading_document
 from api.uploads import Upload, uploaded
 from domain.commands import JobSpec
 from domain.errors import InvalidCommand
@@ -33,7 +32,7 @@ from domain.systems.annotations.roles import ProjectRole
 from streams.callers import Caller
 from streams.stores.decisions import Decision
 from streams.systems.annotations.file_reading import Wanted
-from streams.systems.annotations.files import About, Begun, Submit
+from streams.systems.annotations.files import About, Submit
 
 IMPORT: Final = "/api/v1/batch/text/import"
 IMPORT_IMAGES: Final = "/api/v1/batch/image/import"
@@ -80,7 +79,7 @@ def submit(subject: Subject | None) -> Handler:
             send = _sending(own, allowed(who), body, key)
             if body.in_background:
                 files.take_later(begun, send, held.pop_all())
-                return await _begun(own, begun)
+                return being_read(own, begun.number, begun.said, {"file": None})
             imported = await files.take(begun, send)
         file = {"file": imported.summary}
         return await accepted(own, imported.number, imported.decision, who, file)
@@ -127,13 +126,6 @@ def _sending(own: Edge, who: Caller, body: Imports, key: str | None) -> Submit:
             raise
 
     return send
-
-
-async def _begun(own: Edge, begun: Begun) -> web.Response:
-    """202: the operation, whose file is read from now on."""
-    document = {**reading_document(begun.number, begun.said), "file": None}
-    where = {"Location": document["links"]["status"], "Retry-After": str(own.limits.retry_after)}
-    return answer(document, status=202, headers=where)
 
 
 def _fields(said: Mapping[str, str]) -> dict[str, Any]:

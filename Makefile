@@ -7,7 +7,7 @@ PACKAGES := domain streams api countermand_client countermand_testing
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test kafka lint format bench proof chaos serve lock audit clean
+.PHONY: help .venv demo test kafka lint secrets format bench proof chaos serve lock audit sbom clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ lint: .venv ## Check style, types and the layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict $(addprefix -p ,$(PACKAGES))
 	$(BIN)/lint-imports --no-cache --no-logo
+
+# Without a network: nothing is asked whether it is valid, or of a newer release of the scanner.
+secrets: .venv ## Look for secrets in what is here and in no ignored file
+	@$(BIN)/python tools/secrets
 
 format: .venv ## Rewrite the code the way `make lint` wants it
 	$(BIN)/ruff check --fix .
@@ -65,6 +69,9 @@ lock: .venv ## Write the locks again (UPGRADE=--upgrade takes newer releases)
 	$(UV_COMPILE) $(UPGRADE) pyproject.toml --extra postgresql --extra peers \
 		-c requirements/dev.txt -o requirements/peers.txt
 	$(UV_COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
+
+sbom: .venv ## List what the locks pin, as CycloneDX (build/sbom)
+	$(BIN)/python tools/sbom
 
 audit: .venv ## Look the locked packages up among known vulnerabilities (says when it cannot)
 	@$(BIN)/python tools/audit

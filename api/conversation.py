@@ -91,6 +91,10 @@ class Conversation:
                     # What the queue could not hold is in the log.
                     continue
 
+    async def accompany(self) -> None:
+        """What else is to be said; nothing, unless a vocabulary has more."""
+        await asyncio.Event().wait()
+
     async def _look_around(self) -> None:
         """Raises CredentialRefused, or Closing for a client that wants nothing."""
         await self._standing.check()

@@ -27,16 +27,20 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 def check_query(request: web.Request) -> None:
     """Raise RequestRefused for a parameter that these events do not take; before they are found."""
-    streamed = preferred(request, (sse.MEDIA_TYPE, JSON)) == sse.MEDIA_TYPE
-    Parameters(request, live.OF_STREAM if streamed else OF_PAGE)
+    Parameters(request, live.OF_STREAM if is_streamed(request) else OF_PAGE)
+
+
+def is_streamed(request: web.Request) -> bool:
+    """Whether the client would rather have them live than as a page."""
+    return preferred(request, (sse.MEDIA_TYPE, JSON)) == sse.MEDIA_TYPE
 
 
 async def events_of(
-    request: web.Request, job_id: str, beside: live.Beside = live.nothing
+    request: web.Request, job_id: str, telling: live.Telling = live.PLAINLY
 ) -> web.StreamResponse:
-    """Those of a job that the path may call otherwise; a live stream has what is said beside."""
-    if preferred(request, (sse.MEDIA_TYPE, JSON)) == sse.MEDIA_TYPE:
-        return await live.stream(request, job_id, beside)
+    """Those of a job that the path may call otherwise, live or as a page."""
+    if is_streamed(request):
+        return await live.stream(request, job_id, telling)
     return await page(request, job_id)
 
 
@@ -65,14 +69,14 @@ async def page(request: web.Request, job_id: str) -> web.Response:
 
 def _check_last_seen(request: web.Request, most: int) -> None:
     """Raise RequestRefused for one that no stream takes; a page goes by ``after`` alone."""
-    said = request.headers.get("Last-Event-ID")
+    said = ",".join(request.headers.getall("Last-Event-ID", []))
     if said:
         integer("Last-Event-ID", said, 0, most)
 
 
 async def all_events(request: web.Request) -> web.StreamResponse:
     """What happens to all jobs of the tenant, or to those with one of the tags."""
-    if preferred(request, (sse.MEDIA_TYPE, JSON)) == sse.MEDIA_TYPE:
+    if is_streamed(request):
         return await live.stream_all(request)
     return await page_of_all(request)
 

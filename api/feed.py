@@ -7,7 +7,7 @@ so that each event is sent once and in order.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from api import sse
 from api.limits import Limits
@@ -15,6 +15,14 @@ from api.live_ports import Hub, Subscription
 from api.ports import EventLog
 from api.problems import refused
 from streams.live import LiveEvent, Overflow
+
+Worded = Callable[[LiveEvent], Awaitable[bytes]]
+"""Makes the frame of an event."""
+
+
+async def as_all_are_shown(event: LiveEvent) -> bytes:
+    """In the words of the engine."""
+    return sse.frame(event.name, event.text, event.version)
 
 
 class Feed:
@@ -29,7 +37,9 @@ class Feed:
         tenant: str,
         job_id: str,
         after: int,
+        worded: Worded = as_all_are_shown,
     ) -> None:
+        self._worded = worded
         self._log = log
         self._hub = hub
         self._limits = limits
@@ -68,7 +78,7 @@ class Feed:
             if event is None:
                 yield sse.HEARTBEAT
             elif self._is_next(event):
-                yield self._sent(event)
+                yield await self._sent(event)
             if event is None or self._settled() or self._is_ahead(event):
                 async for frames in self._stored():
                     yield frames
@@ -101,11 +111,11 @@ class Feed:
         """Whether the log has events that the hub did not bring."""
         return bool(event.data["version"] > self._last)
 
-    def _sent(self, event: LiveEvent) -> bytes:
+    async def _sent(self, event: LiveEvent) -> bytes:
         if event.version is not None:
             self._last = event.version
             self._at_rest = event.at_rest
-        return sse.frame(event.name, event.text, event.version)
+        return await self._worded(event)
 
     def _settled(self) -> bool:
         """Whether the job was at rest after what was sent last."""
@@ -129,6 +139,5 @@ class Feed:
         if page:
             self._last = page[-1].originator_version
             self._at_rest = page[-1].status.terminal
-        shown = map(self._hub.shown, page)
-        frames = b"".join(sse.frame(each.name, each.text, each.version) for each in shown)
+        frames = b"".join([await self._worded(self._hub.shown(event)) for event in page])
         return frames, len(page) == size

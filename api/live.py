@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
@@ -12,7 +13,7 @@ from aiohttp import web
 from api import sse
 from api.callers import TICKET
 from api.edge import REQUEST_ID, Edge, caller, edge
-from api.feed import Feed
+from api.feed import Feed, Worded, as_all_are_shown
 from api.log_feed import LogFeed
 from api.parameters import MAX_ID, MAX_VERSION, Parameters, integer, tags_of
 from api.projects import scope
@@ -33,12 +34,32 @@ async def nothing() -> list[bytes]:
     return []
 
 
-async def stream(request: web.Request, job_id: str, beside: Beside = nothing) -> web.StreamResponse:
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How the events of a job are told: in which words, and what goes with them.
+
+    ``beside`` is asked before each frame, heartbeats included.
+    """
+
+    worded: Worded = as_all_are_shown
+    beside: Beside = nothing
+
+
+PLAINLY = Telling()
+
+
+async def stream(
+    request: web.Request, job_id: str, telling: Telling = PLAINLY
+) -> web.StreamResponse:
     """All events of a job behind ``Last-Event-ID``, then what happens, until it is at rest.
 
     204 when the client has seen the last event of a job at rest, so that it stops asking.
-    ``beside`` is asked before each frame, heartbeats included, for what goes with it.
     """
+    return await sent(request, frames_of(request, job_id, telling))
+
+
+def frames_of(request: web.Request, job_id: str, telling: Telling) -> AsyncGenerator[bytes, None]:
+    """What such a stream sends; raises RequestRefused for a query that is none of it."""
     own = edge(request)
     query = Parameters(request, OF_STREAM)
     feed = Feed(
@@ -48,8 +69,9 @@ async def stream(request: web.Request, job_id: str, beside: Beside = nothing) ->
         tenant=caller(request).tenant,
         job_id=job_id,
         after=_last_seen(request, query, MAX_VERSION) or 0,
+        worded=telling.worded,
     )
-    return await _sent(request, _with(beside, feed.frames()))
+    return _with(telling.beside, feed.frames())
 
 
 async def _with(beside: Beside, made: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -76,10 +98,10 @@ async def stream_all(request: web.Request) -> web.StreamResponse:
         wanted=(tags_of(query), scope(request)),
         after=_last_seen(request, query, MAX_ID),
     )
-    return await _sent(request, feed.frames())
+    return await sent(request, feed.frames())
 
 
-async def _sent(request: web.Request, made: AsyncGenerator[bytes, None]) -> web.StreamResponse:
+async def sent(request: web.Request, made: AsyncGenerator[bytes, None]) -> web.StreamResponse:
     """Send frames as they come, to a client that is cut when it does not read them."""
     own = edge(request)
     response = web.StreamResponse(headers=_HEADERS)
@@ -126,5 +148,5 @@ def _last_seen(request: web.Request, query: Parameters, most: int) -> int | None
     Both must be good: what is passed over today would otherwise be wrong in silence.
     """
     said = query.integer(_LAST, 0, most)
-    header = request.headers.get("Last-Event-ID")
+    header = ",".join(request.headers.getall("Last-Event-ID", []))
     return integer("Last-Event-ID", header, 0, most) if header else said

@@ -133,7 +133,7 @@ _PACKERS: Final[dict[str, Callable[[bytes], bytes]]] = {GZIP: _gzip, ZSTD: _zstd
 
 def coding_of(request: web.Request) -> str:
     """How the body is packed; empty when it is as it is."""
-    said = request.headers.get("Content-Encoding", "").strip().lower()
+    said = ",".join(request.headers.getall("Content-Encoding", [])).strip().lower()
     return "" if said == "identity" else said
 
 

@@ -63,9 +63,18 @@ class Gateway(Protocol):
     """
 
     async def submit(
-        self, caller: Caller, spec: JobSpec, lines: AsyncIterator[bytes], *, key: str | None
+        self,
+        caller: Caller,
+        spec: JobSpec,
+        lines: AsyncIterator[bytes],
+        *,
+        key: str | None,
+        job_id: str | None = None,
     ) -> Decision:
-        """A whole job; ``key`` makes it one job however often it is sent."""
+        """A whole job; ``key`` makes it one job however often it is sent.
+
+        A new one has the id ``job_id``, where one is given.
+        """
         ...
 
     async def submit_selected(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:

@@ -122,13 +122,15 @@ async def _lines(request: web.Request) -> AsyncIterator[bytes]:
 
 def idempotency_key(request: web.Request) -> str | None:
     """What the client calls this request, however often it sends it; None when it does not."""
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
+    said = request.headers.getall("Idempotency-Key", [])
+    if not said:
         return None
-    if not (0 < len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
+    key = said[0]
+    # Of two, whoever is on the way might go by the other one.
+    if len(said) > 1 or not (0 < len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
         raise refused(
             400,
             "bad_idempotency_key",
-            f"Idempotency-Key must be 1 to {_MAX_KEY} printable ASCII characters",
+            f"Idempotency-Key must be 1 to {_MAX_KEY} printable ASCII characters, and stand once",
         )
     return key

@@ -153,8 +153,9 @@ async def _admitted(
 
 
 async def _first_of(talk: Conversation) -> None:
-    """Listen and hand on until one of them ends; the other is ended, and the error is raised."""
-    tasks = [asyncio.ensure_future(talk.listen()), asyncio.ensure_future(talk.hand_on())]
+    """Listen and hand on until one of them ends; the others are ended, and the error is raised."""
+    all_that = talk.listen(), talk.hand_on(), talk.accompany()
+    tasks = [asyncio.ensure_future(each) for each in all_that]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -95,13 +95,23 @@ class Gateway:
         self._admission = Admission(database, registry, clock, quotas)
 
     async def submit(
-        self, caller: Caller, spec: JobSpec, lines: AsyncIterator[bytes], *, key: str | None
+        self,
+        caller: Caller,
+        spec: JobSpec,
+        lines: AsyncIterator[bytes],
+        *,
+        key: str | None,
+        job_id: str | None = None,
     ) -> Decision:
-        """A job with all its items: NDJSON in blocks of any size, cut anywhere."""
+        """A job with all its items: NDJSON in blocks of any size, cut anywhere.
+
+        It has the id ``job_id``, where one is given, unless its key has a job already.
+        """
         await self._admission.begin(caller, [spec.operation], key)
         check_spec(self._registry, spec)
         check_fed(spec.options)
-        job_id, source = await self._received(caller, spec, lines, key)
+        wanted = job_id or self._ids.new()
+        job_id, source = await self._received(caller, spec, lines, key, wanted)
         return await self._decide(
             SubmitJob(
                 command_id=f"{job_id}.submit",
@@ -145,13 +155,17 @@ class Gateway:
         )
 
     async def _received(
-        self, caller: Caller, spec: JobSpec, lines: AsyncIterator[bytes], key: str | None
+        self,
+        caller: Caller,
+        spec: JobSpec,
+        lines: AsyncIterator[bytes],
+        key: str | None,
+        wanted: str,
     ) -> tuple[str, ItemSource]:
         """The id of a job and where its items are: stored, or in the command when they are few.
 
         A key is reserved in any case, and then the items are stored with it.
         """
-        wanted = self._ids.new()
         if key is None:
             first, ended = await begun(lines, INLINE_BYTES)
             items = payloads.unchanged_items(first) if ended else None

@@ -13,12 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import URL, make_url
 
-from streams.stores import migrate
+from streams.stores import migrate, privileges
 from streams.stores.database import Database, sqlite_url
-from tests.services.postgres import PostgresServer
+from tests.services.postgres import OWNER, PostgresServer
 
 BACKENDS = ("sqlite", pytest.param("postgresql", marks=pytest.mark.service("postgresql")))
+ENGINE_ROLE = "engine_of_tests"
+"""As whom tests sign in to migrated PostgreSQL databases, as processes of ours should."""
 _numbers = itertools.count(1)
 
 
@@ -38,15 +42,30 @@ def postgres_template(postgres_process: PostgresServer) -> Iterator[str]:
     with postgres_process.database(name) as url:
         with Database(url) as database:
             migrate.upgrade(database)
+            privileges.permit(database, ENGINE_ROLE, password="not asked for here")
+            # Tests bring tables along that no migration has made.
+            create = text(f"GRANT CREATE ON SCHEMA public TO {ENGINE_ROLE}")
+            database.write_now(lambda connection: connection.execute(create))
         yield name
 
 
 @pytest.fixture
 def migrated_postgres(postgres_process: PostgresServer, postgres_template: str) -> Iterator[str]:
-    """The URL of a migrated PostgreSQL database of the test's own."""
+    """The URL of a migrated PostgreSQL database of the test's own, as the engine signs in."""
     name = f"migrated_{next(_numbers)}"
     with postgres_process.database(name, postgres_template) as url:
-        yield url
+        yield as_engine(url)
+
+
+def as_engine(url: str) -> str:
+    """The same database for who may run the engine, and alter or remove no event."""
+    return str(make_url(url).set(username=ENGINE_ROLE))
+
+
+def as_owner(url: str | URL) -> URL:
+    """The same database for who may do anything to it, as a test that damages events must."""
+    place = make_url(url)
+    return place if place.get_backend_name() == "sqlite" else place.set(username=OWNER)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -101,7 +120,7 @@ def shared_database(
             server: PostgresServer = request.getfixturevalue("postgres_process")
             name = f"shared_{request.module.__name__.rpartition('.')[2]}"
             made = server.database(name, request.getfixturevalue("postgres_template"))
-            url = stack.enter_context(made)
+            url = as_engine(stack.enter_context(made))
         yield stack.enter_context(Database(url))
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field
 
+from api import sse
 from api.jobs import Cancel
 from api.openapi.common import COMMAND, IF_MATCH, INSISTING, KEY
 from api.openapi.moments import BEGIN, JOB
@@ -83,6 +84,24 @@ class Figures(Value):
     conflict: int
 
 
+class ReadFault(Value):
+    """Why nothing came of a file."""
+
+    code: str
+    message: str
+
+
+class ReadFile(Value):
+    """How far the file of an import is read, and what of it was taken and rejected so far."""
+
+    file: str
+    bytes_read: int
+    bytes_total: int
+    accepted: int
+    rejected: int
+    error: ReadFault | None
+
+
 class ListedOperation(Figures):
     """A bulk operation in a list, which may lag a little behind."""
 
@@ -101,6 +120,7 @@ class ListedOperation(Figures):
     started_at: datetime | None
     finished_at: datetime | None
     dry_run: bool
+    reading: ReadFile | None
     links: dict[str, str]
 
 
@@ -148,11 +168,44 @@ class ProgressHistory(Value):
     items: tuple[Snapshot, ...]
 
 
+class OperationUpdate(Figures):
+    """How an operation is after an event of its job, as a live stream says it."""
+
+    operation_id: int
+    job_id: str
+    version: int
+    event: str
+    actor: str
+    status: JobStatus
+    current_step: str
+    progress_percentage: float | None
+    items_per_second: float | None
+    items_per_second_mean: float | None
+    eta_seconds: float | None
+    elapsed_seconds: float | None
+    workers: int | None
+    cpu_percent: float | None
+    memory_bytes: int | None
+    reading: ReadFile | None
+    at: datetime
+
+
 SHOWN_OF_OPERATION: Final = {
     **SHOWN_OF_JOB,
-    200: replace(SHOWN_OF_JOB[200], live=(*SHOWN_OF_JOB[200].live, MemoryAlert)),
+    200: replace(
+        SHOWN_OF_JOB[200],
+        about="How it goes (`text/event-stream`, unless JSON is rather wanted): "
+        "`progress_update` until it has come to rest, then `operation_completed` or "
+        "`operation_failed`, and `memory_alert` when a worker has passed its memory budget "
+        "meanwhile; or a page of the events of its job.",
+        others={
+            sse.MEDIA_TYPE: 'event: progress_update\nid: 3\ndata: {"operation_id": 1, '
+            '"progress_percentage": 40.0, "processed": 8, "total": 20}\n\n'
+        },
+        live=(OperationUpdate, MemoryAlert),
+    ),
 }
-"""The events of a job, and that a worker has passed its memory budget meanwhile."""
+"""How an operation goes; its id is the version of its job."""
 
 
 def platform_bulk() -> Iterator[BaseModel]:
@@ -176,6 +229,7 @@ def platform_bulk() -> Iterator[BaseModel]:
         "started_at": None,
         "finished_at": None,
         "dry_run": False,
+        "reading": None,
         "links": links(1),
     }
     used: dict[str, Any] = {"workers": 1, "cpu_percent": 12.5, "memory_bytes": 150_000_000}
@@ -200,6 +254,9 @@ def platform_bulk() -> Iterator[BaseModel]:
         threshold_bytes=800_000_000,
         at=BEGIN,
     )
+    told: dict[str, Any] = {"operation_id": 1, "job_id": JOB, "version": 1, "actor": "ada"}
+    told |= {"reading": None}
+    yield OperationUpdate(**figures, **rates, **used, **begun, **told, event="job.submitted")
     yield ProgressHistory(operation_id=1, db_log_interval=LOG_INTERVAL, items=(shot,))
 
 

@@ -60,9 +60,9 @@ class ImportedFile(Value):
 
 
 class ImportOperation(BulkOperation):
-    """An import as it is now, with what its file had."""
+    """An import as it is now, with what its file had, which one in the background cannot tell."""
 
-    file: ImportedFile
+    file: ImportedFile | None
 
 
 class ImportReport(Value):
@@ -122,9 +122,9 @@ def _import(name: str, about: str, example: Mapping[str, Any]) -> Told:
         name=name,
         tag=TAG,
         about=f"{about}\n\n"
-        "It is answered when the file is read: what cannot be taken of it is told by line, and "
-        "kept as a file of the same format. Takes the role `manager`, and one of the headers "
-        "`Authorization` and `Idempotency-Key`.",
+        "It is answered when the file is read, or `in_background` once it is recognised: what "
+        "cannot be taken of it is told by line, and kept as a file of the same format. Takes the "
+        "role `manager`, and one of the headers `Authorization` and `Idempotency-Key`.",
         parameters=(KEY,),
         body=Body(model=ImportForm, required=True, form=True, examples={"one": example}),
         answers={

@@ -1,6 +1,9 @@
-"""Database verbs: path, check, upgrade. They open the database itself, not the server."""
+"""Database verbs: path, check, upgrade, permit. They open the database itself, not the server."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -36,6 +39,8 @@ def check(
 ) -> None:
     """Check that the database is whole and has this release's schema.
 
+    Of PostgreSQL it says as well whether the role that signs in could alter or remove events.
+
     \b
     Example:
       countermand db check --data-dir /var/lib/countermand
@@ -43,11 +48,16 @@ def check(
     from streams.cli.storage import checked
     from streams.settings import load
 
-    schema = checked(load(data_dir=data_dir, database=database))
+    found = checked(load(data_dir=data_dir, database=database))
     if as_json:
-        emit({"schema": schema, "whole": True})
-    else:
-        say(f"the database is whole and has schema {schema}")
+        told = {} if found.adds_only is None else {"adds_only": found.adds_only}
+        emit({"schema": found.schema, "whole": True, **told})
+        return
+    say(f"the database is whole and has schema {found.schema}")
+    if found.adds_only:
+        say("the role that signed in can alter or remove no event")
+    elif found.adds_only is False:
+        say("the role that signed in could alter events; countermand db permit makes one for that")
 
 
 @app.command()
@@ -70,3 +80,40 @@ def upgrade(
         emit({"schema": schema})
     else:
         say(f"the database has schema {schema}")
+
+
+@app.command()
+def permit(
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="The role.", show_default=False)],
+    *,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file with a password: makes the role, or gives it that one.",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    database: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a role of PostgreSQL run the engine, and alter or remove no event.
+
+    Sign in as the owner of the tables, who ran the upgrade; run it again after each one. Then
+    have `serve`, `api`, `coordinator` and `worker` sign in as this role.
+
+    \b
+    Example:
+      countermand db permit countermand_engine --password-file engine.password \\
+        --database postgresql://countermand@localhost/countermand
+    """
+    from streams.cli.storage import permitted
+    from streams.settings import load
+    from streams.stores.privileges import ADDED_TO
+
+    done = permitted(load(data_dir=data_dir, database=database), role, password_file)
+    if as_json:
+        emit({"role": done.role, "made": done.made, "adds_only_to": list(ADDED_TO)})
+    else:
+        made = "was made, and " if done.made else ""
+        say(f"{role} {made}may run the engine, and only add to {', '.join(ADDED_TO)}")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, exc
 from sqlalchemy.engine import make_url
 
 from domain.errors import DataDirectoryUnusable, SettingsInvalid
+from streams import secret_files
 from streams.process_lock import acquire
 from streams.settings import Settings
-from streams.stores import migrate, sealing
+from streams.stores import migrate, privileges, sealing
 from streams.stores.database import Database
+from streams.stores.privileges import Permitted
 
 
 def place(settings: Settings) -> str:
@@ -55,13 +58,35 @@ def opened(settings: Settings) -> Iterator[Database]:
         yield database
 
 
-def checked(settings: Settings) -> str:
-    """The schema of a whole database; raises DataDirectoryUnusable for any other."""
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A whole database; ``adds_only``: this role can alter no event (None: there are no roles)."""
+
+    schema: str
+    adds_only: bool | None
+
+
+def checked(settings: Settings) -> Checked:
+    """What there is to say of a whole database; raises DataDirectoryUnusable for any other."""
     with existing(settings) as database:
         migrate.check(database)
         if database.is_sqlite:
             database.read_now(_whole)
-        return migrate.head()
+            return Checked(migrate.head(), None)
+        return Checked(migrate.head(), not database.read_now(privileges.may_rewrite))
+
+
+def permitted(settings: Settings, role: str, password_file: Path | None) -> Permitted:
+    """A role that may run the engine from now on; raises as :func:`.privileges.permit` does."""
+    with existing(settings) as database:
+        return privileges.permit(database, role, _password(password_file))
+
+
+def _password(file: Path | None) -> str | None:
+    try:
+        return None if file is None else secret_files.read(file)
+    except ValueError as error:
+        raise SettingsInvalid(f"--password-file: {error}") from None
 
 
 def upgraded(settings: Settings) -> str:

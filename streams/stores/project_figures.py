@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, delete, insert
+from sqlalchemy import Connection, Dialect, Table, bindparam, delete
+from sqlalchemy.sql.expression import ClauseElement
 
 from domain.events import ChunksClosed, JobEvent
 from domain.views import JobSummary
 from streams.stores.schema_reports import project_edits, project_hours, project_jobs
-from streams.stores.statements import INSERTS
+from streams.stores.statements import INSERTS, Statement, fixed, insertion
 
 HOUR: Final = 3600
 MAX_PROJECT: Final = 2**63 - 1
@@ -56,12 +57,12 @@ class ProjectFigures:
     def write(self, connection: Connection) -> None:
         """Store it, in the transaction that moves the projector's position."""
         if self._begun:
-            connection.execute(delete(project_hours).where(project_hours.c.job_id.in_(self._begun)))
+            _FORGET_HOURS.run_many(connection, [{"job_id": job_id} for job_id in self._begun])
         if self._jobs:
-            connection.execute(delete(project_jobs).where(project_jobs.c.job_id.in_(self._jobs)))
-            connection.execute(insert(project_jobs), list(self._jobs.values()))
+            _REMOVE_JOB.run_many(connection, [{"job_id": job_id} for job_id in self._jobs])
+            _ADD_JOB.run_many(connection, list(self._jobs.values()))
         if self._hours:
-            add_up(connection, project_hours, *self._hours.values())
+            _ADD_HOURS.run_many(connection, list(self._hours.values()))
 
     def _count(
         self,
@@ -121,18 +122,30 @@ def note_edit(
         **dict.fromkeys(WRITES, 0),
         verb: 1,
     }
-    add_up(connection, project_edits, row)
+    _ADD_EDIT.run(connection, **row)
 
 
-def add_up(connection: Connection, table: Table, *rows: Mapping[str, Any]) -> None:
-    """Add rows to those with the same keys; one to nothing is itself."""
-    keys = list(table.primary_key.columns)
-    statement = INSERTS[connection.dialect.name](table)
-    numbers = [*OUTCOMES, "busy_seconds"] if table is project_hours else [*WRITES]
-    sums = {name: table.c[name] + statement.excluded[name] for name in numbers}
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=keys, set_=sums), [dict(row) for row in rows]
-    )
+def _adding_up(table: Table, *numbers: str) -> Statement:
+    """Adds rows to those with the same keys; one to nothing is itself."""
+
+    def build(dialect: Dialect) -> ClauseElement:
+        statement = INSERTS[dialect.name](table)
+        keys = list(table.primary_key.columns)
+        sums = {name: table.c[name] + statement.excluded[name] for name in numbers}
+        values: dict[str, Any] = {column.name: bindparam(column.name) for column in table.c}
+        made: ClauseElement = statement.values(values).on_conflict_do_update(
+            index_elements=keys, set_=sums
+        )
+        return made
+
+    return Statement(build)
+
+
+_FORGET_HOURS = fixed(delete(project_hours).where(project_hours.c.job_id == bindparam("job_id")))
+_REMOVE_JOB = fixed(delete(project_jobs).where(project_jobs.c.job_id == bindparam("job_id")))
+_ADD_JOB = insertion(project_jobs, *project_jobs.columns.keys())
+_ADD_HOURS = _adding_up(project_hours, *OUTCOMES, "busy_seconds")
+_ADD_EDIT = _adding_up(project_edits, *WRITES)
 
 
 def _job_row(summary: JobSummary, of_project: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ lag behind the events, and :func:`lag` says by how much.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,17 +15,26 @@ from typing import Any
 import orjson
 import structlog
 from eventsourcing.persistence import Mapper, Notification
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from domain.errors import InvalidCommand, MessageUnreadable, VersionConflict
 from domain.events import JobStatus
 from domain.jobs import stored_event
 from domain.views import JobSummary, summary_after
 from streams.stores import keyset
-from streams.stores.decisions import insert_ignore
 from streams.stores.keyset import Sort
 from streams.stores.project_figures import ProjectFigures
 from streams.stores.schema import events, job_list, positions
+from streams.stores.statements import fixed, insertion
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +53,18 @@ READER = "projector"
 
 TAG_MARK = "\n"
 """Stands around each tag; a tag is kept as JSON, in which no newline is left."""
+
+
+_POSITION = fixed(select(positions.c.position).where(positions.c.reader == bindparam("reader")))
+_BEGIN = insertion(positions, "reader", "position", or_ignore=True)
+_ADVANCE = fixed(
+    update(positions)
+    .where(positions.c.reader == bindparam("who"), positions.c.position == bindparam("seen"))
+    .values(position=bindparam("to"))
+)
+_ONE = fixed(select(job_list.c.document).where(job_list.c.job_id == bindparam("job_id")))
+_REMOVE = fixed(delete(job_list).where(job_list.c.job_id == bindparam("job_id")))
+_ADD = insertion(job_list, *job_list.c.keys())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +104,21 @@ def project(
         figures.take(before, summary, event)
         rows[event.originator_id] = _row(summary, event.tenant, notification.id)
     if rows:
-        connection.execute(delete(job_list).where(job_list.c.job_id.in_(rows)))
-        connection.execute(insert(job_list), list(rows.values()))
+        _REMOVE.run_many(connection, [{"job_id": job_id} for job_id in rows])
+        _ADD.run_many(connection, list(rows.values()))
         figures.write(connection)
 
 
 def position(connection: Connection, reader: str) -> int:
     """The id of the last notification that a reader has dealt with; 0 when it has none."""
-    found = connection.scalar(select(positions.c.position).where(positions.c.reader == reader))
-    return int(found or 0)
+    return int(_POSITION.run(connection, reader=reader).scalar() or 0)
 
 
 def advance(connection: Connection, reader: str, *, seen: int, to: int) -> None:
     """Move a reader's position from ``seen`` on; raises VersionConflict if it is not there."""
-    connection.execute(insert_ignore(connection, positions).values(reader=reader, position=0))
-    moved = connection.execute(
-        update(positions)
-        .where(positions.c.reader == reader, positions.c.position == seen)
-        .values(position=to)
-    )
-    if moved.rowcount != 1:
+    if not seen:
+        _BEGIN.run(connection, reader=reader, position=0)
+    if _ADVANCE.run(connection, who=reader, seen=seen, to=to).count != 1:
         raise VersionConflict(
             f"another {reader} has moved on from {seen}; read its position and go on from there"
         )
@@ -200,7 +216,12 @@ def _tag_mark(tag: str) -> str:
     return TAG_MARK + orjson.dumps(tag).decode() + TAG_MARK
 
 
-def _summaries(connection: Connection, job_ids: Iterable[str]) -> dict[str, JobSummary]:
+def _summaries(connection: Connection, job_ids: Collection[str]) -> dict[str, JobSummary]:
+    if len(job_ids) == 1:
+        # As long as a large job is at work, it is the only one nearly always.
+        (job_id,) = job_ids
+        document = _ONE.run(connection, job_id=job_id).scalar()
+        return {} if document is None else {job_id: JobSummary.model_validate_json(document)}
     rows = connection.execute(
         select(job_list.c.job_id, job_list.c.document).where(job_list.c.job_id.in_(job_ids))
     )

@@ -111,7 +111,13 @@ class MemoryEngine:
     # -- gateway ------------------------------------------------------------------
 
     async def submit(
-        self, caller: Caller, spec: JobSpec, lines: AsyncIterator[bytes], *, key: str | None
+        self,
+        caller: Caller,
+        spec: JobSpec,
+        lines: AsyncIterator[bytes],
+        *,
+        key: str | None,
+        job_id: str | None = None,
     ) -> Decision:
         self._fail()
         self.registry.get(spec.operation)

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from multidict import CIMultiDict
 
 from api.app import ROUTES
 from api.dashboard.serving import FILE
@@ -168,6 +169,29 @@ async def test_only_json_is_taken(site: Site, kind: str) -> None:
         is_form = path.endswith(("/text/import", "/image/import")) and kind == "multipart/form-data"
         expected = (403, "origin_refused") if is_form else (415, "unsupported_media_type")
         assert (status, problem["code"]) == expected, path
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "header", "value", "status"),
+    [
+        ("POST", "/api/v1/jobs", "Idempotency-Key", "once", 400),
+        ("POST", "/api/v1/jobs", "Content-Encoding", "gzip", 415),
+        ("GET", "/api/v1/events", "Last-Event-ID", "1", 400),
+        ("GET", "/api/v1/jobs/job-1/events", "Last-Event-ID", "1", 400),
+    ],
+)
+async def test_a_header_of_one_value_is_not_taken_twice(
+    site: Site, method: str, path: str, header: str, value: str, status: int
+) -> None:
+    body = {"operation": "test.double", "items": [{"n": 1}]}
+    assert (await ask(site, "POST", "/api/v1/jobs", json=body))[0] == 202
+    headers = CIMultiDict([(header, value), (header, value)])
+
+    found, problem = await ask(
+        site, method, path, headers=headers, json=body if method == "POST" else None
+    )
+
+    assert (found, header in problem["detail"]) == (status, True)
 
 
 async def test_an_empty_form_is_refused_too(site: Site) -> None:

@@ -19,25 +19,39 @@ from streams.stores.schema import (
     uploads,
 )
 from tests.audit.trail import Trail
-from tests.databases import database, database_url, shared_database, sqlite_database
+from tests.databases import as_owner, database_url, shared_database, sqlite_database
 from tests.stored_events import stamp
 
-__all__ = ["database", "database_url", "shared_database", "sqlite_database"]
+__all__ = ["database_url", "shared_database", "sqlite_database"]
 
 _TABLES = (events, outcomes, chunk_faults, payload_keys, payloads, snapshots, uploads)
 
 
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A migrated database of its owner, who can damage what others cannot."""
+    with Database(as_owner(database_url)) as owned:
+        yield owned
+
+
 @pytest.fixture(scope="module")
-def shared_trail(shared_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Trail:
+def shared_trail(
+    shared_database: Database, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Trail]:
     """A job of 20 events, and a draft in three parts with failures and two undos."""
-    trail = Trail(shared_database, tmp_path_factory.mktemp("trail"))
+    with Database(as_owner(shared_database.url)) as owned:
+        trail = Trail(owned, tmp_path_factory.mktemp("trail"))
+        _fill(trail)
+        yield trail
+
+
+def _fill(trail: Trail) -> None:
     trail.work(trail.submit("job-20", 90), wrong=1)
     draft = trail.draft("job-draft", 15, 10, 5)
     trail.work(draft)
     for _ in range(2):
         draft.undo(stamp("undo", seconds=9), "a mistake")
         trail.work(draft, wrong=1)
-    return trail
 
 
 @pytest.fixture

@@ -54,6 +54,7 @@ from streams.stores import (
 )
 from streams.stores.database import Database, sqlite_url
 from streams.stores.waits import ends_of
+from tests.databases import as_owner
 from tests.processor_time import processor_time
 
 _CHECKOUT = Path(__file__).parents[2]
@@ -269,7 +270,8 @@ def test_the_wheel_holds_the_revisions(tmp_path: Path) -> None:
 
 def _say_revision(database: Database, revision: str) -> None:
     statement = text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = :revision")
-    database.write_now(lambda connection: connection.execute(statement, {"revision": revision}))
+    with Database(as_owner(database.url)) as owned:
+        owned.write_now(lambda connection: connection.execute(statement, {"revision": revision}))
 
 
 def test_jobs_that_ended_before_ends_were_stored_are_known(empty: Database) -> None:

@@ -6,7 +6,7 @@ the database is compared with it in every column.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from streams.stores.records import Ahead, Foresight, Restoration, SqlRecords, re
 from streams.stores.schema import history, writers
 from tests.contracts import records as shared
 from tests.contracts.records import contents, gadgets, metadata
+from tests.databases import as_owner
 
 JOB = "job-0"
 UNDO = "undo"
@@ -273,10 +274,11 @@ def _check(run: Run, turns: Sequence[Turn], *, together: bool) -> None:
 
 
 @pytest.fixture
-def stored(database: Database) -> Database:
-    """A database that has the tables of these tests, used again for each example."""
-    database.write_now(metadata.create_all)
-    return database
+def stored(database: Database) -> Iterator[Database]:
+    """A database that has the tables of these tests, used again and emptied for each example."""
+    with Database(as_owner(database.url)) as owned:
+        owned.write_now(metadata.create_all)
+        yield owned
 
 
 def _turn(who: str, *writes: tuple[str, int, int]) -> Turn:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from sqlalchemy.engine import make_url
 
 from streams.cli.supervising import DRAIN_MARGIN
 from streams.settings import Settings
@@ -19,7 +20,8 @@ from tests.deploy.compose import ROOT, lasting, ours, read, seconds
 
 # Of the Compose Specification (Apache-2.0), as its own loader ships it.
 SCHEMA = json.loads(Path(__file__).with_name("compose-spec.json").read_text())
-SECRET = "database_password"
+OWNERS = "database_password"
+SECRET = "engine_password"
 TOKENS = "token_secret"
 
 
@@ -106,12 +108,16 @@ def test_what_lasts_is_in_volumes_of_its_own(document: dict[str, Any]) -> None:
     assert {volume.partition(":")[0] for volume in mounted} == document["volumes"].keys()
 
 
-def test_the_password_stands_in_its_file_alone(document: dict[str, Any]) -> None:
-    readers = [name for name, s in document["services"].items() if SECRET in s.get("secrets", [])]
+def test_each_password_stands_in_its_file_alone(document: dict[str, Any]) -> None:
+    services = document["services"]
 
-    assert sorted(readers) == sorted([*ours(document), "postgres"])
-    assert document["services"]["postgres"]["environment"]["POSTGRES_PASSWORD_FILE"] == (
-        f"/run/secrets/{SECRET}"
+    def readers(secret: str) -> set[str]:
+        return {name for name, each in services.items() if secret in each.get("secrets", [])}
+
+    assert readers(OWNERS) == {"postgres", "schema", "role"}
+    assert readers(SECRET) == ours(document).keys() - {"schema"}
+    assert services["postgres"]["environment"]["POSTGRES_PASSWORD_FILE"] == (
+        f"/run/secrets/{OWNERS}"
     )
     for service in document["services"].values():
         for name, value in service["environment"].items():
@@ -145,13 +151,28 @@ def test_each_is_given_settings_that_it_takes(
         given = dict(service["environment"])
         if "COUNTERMAND_TOKEN_SECRET_FILE" in given:
             given["COUNTERMAND_TOKEN_SECRET_FILE"] = str(secret)
-        assert given["COUNTERMAND_DATABASE_PASSWORD_FILE"] == f"/run/secrets/{SECRET}"
+        owns = service["command"][0] == "db"
+        file = f"/run/secrets/{OWNERS if owns else SECRET}"
+        assert given["COUNTERMAND_DATABASE_PASSWORD_FILE"] == file
         given["COUNTERMAND_DATABASE_PASSWORD_FILE"] = str(password)
         settings = Settings(
             **{name.removeprefix("COUNTERMAND_").lower(): value for name, value in given.items()}
         )
 
-        assert settings.database_address == "postgresql://countermand:secret@postgres/countermand"
+        user = "countermand" if owns else "countermand_engine"
+        assert settings.database_address == f"postgresql://{user}:secret@postgres/countermand"
+
+
+def test_those_that_last_sign_in_as_the_role_that_was_made_for_them(
+    document: dict[str, Any],
+) -> None:
+    services = document["services"]
+    verb, made, role, *_, file = services["role"]["command"]
+
+    assert (verb, made, file) == ("db", "permit", f"/run/secrets/{SECRET}")
+    for service in lasting(document).values():
+        assert make_url(service["environment"]["COUNTERMAND_DATABASE"]).username == role
+        assert "role" in service["depends_on"]
 
 
 def test_only_the_api_is_open_to_others_and_says_so(document: dict[str, Any]) -> None:

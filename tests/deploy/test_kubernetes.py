@@ -11,6 +11,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from sqlalchemy.engine import make_url
 
 from api.app import ROUTES
 from api.limits import Limits
@@ -25,6 +26,8 @@ OLDEST = "1.30"
 """The first release that knows all that we use: a hook that only waits."""
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 POD_IP = "10.1.2.3"
+ENGINE = "countermand_engine"
+OWNERS = "countermand-database-owner"
 
 
 def documents() -> list[dict[str, Any]]:
@@ -114,8 +117,29 @@ def test_the_migration_is_that_of_this_release() -> None:
     assert job == f"Job/countermand-migration-{VERSION.replace('.', '-')}"
     assert [container["args"] for container in containers(PODS[job])] == [
         ["db", "upgrade"],
+        ["db", "permit", ENGINE, "--password-file", "/run/secrets/countermand/password"],
         ["topics", "create"],
     ]
+
+
+def test_only_the_migration_signs_in_as_the_owner_of_the_tables() -> None:
+    config = ALL["ConfigMap/countermand"]["data"]
+    (job,) = [name for name in PODS if name.startswith("Job/")]
+
+    place = make_url(config["COUNTERMAND_DATABASE"])
+    assert place.username == ENGINE
+    for container in PODS[job]["spec"]["initContainers"]:
+        given = {variable["name"]: variable["value"] for variable in container["env"]}
+        owner = make_url(given["COUNTERMAND_DATABASE"])
+        assert owner == place.set(username=owner.username)
+        assert owner.username != ENGINE
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        assert given["COUNTERMAND_DATABASE_PASSWORD_FILE"] == f"{mounts['owner']}/password"
+    for name in LASTING:
+        volumes = PODS[name]["spec"]["volumes"]
+        assert OWNERS not in [volume.get("secret", {}).get("secretName") for volume in volumes]
+        (container,) = containers(PODS[name])
+        assert "COUNTERMAND_DATABASE" not in {variable["name"] for variable in container["env"]}
 
 
 @pytest.mark.parametrize("name", LASTING)
@@ -160,14 +184,16 @@ def test_what_each_refers_to_is_there(name: str) -> None:
 
     assert f"ServiceAccount/{spec['serviceAccountName']}" in ALL
     assert f"Secret/{volumes['password']['secret']['secretName']}" in ALL
-    assert "password" in ALL["Secret/countermand-database"]["stringData"]
+    for secret in ("countermand-database", OWNERS):
+        assert "password" in ALL[f"Secret/{secret}"]["stringData"]
     if "tokens" in volumes:
         assert f"Secret/{volumes['tokens']['secret']['secretName']}" in ALL
         assert "secret" in ALL["Secret/countermand-tokens"]["stringData"]
     file = ALL["ConfigMap/countermand"]["data"]["COUNTERMAND_DATABASE_PASSWORD_FILE"]
     for container in containers(PODS[name]):
         mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-        assert mounts.keys() == volumes.keys() | {claim["metadata"]["name"] for claim in claims}
+        wanted = volumes.keys() | {claim["metadata"]["name"] for claim in claims}
+        assert mounts.keys() == wanted - ({"owner"} if container["name"] == "topics" else set())
         assert file == f"{mounts['password']}/password"
         assert container["envFrom"] == [{"configMapRef": {"name": "countermand"}}]
 

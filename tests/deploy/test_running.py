@@ -77,6 +77,7 @@ class Moved:
             "kafka:9092": kafka.bootstrap,
             "@postgres/countermand": f"@{place.host}:{place.port}/{place.database}",
             "/run/secrets/database_password": str(password),
+            "/run/secrets/engine_password": str(password),
             "/run/secrets/token_secret": str(secret),
             "0.0.0.0": "127.0.0.1",
         }
@@ -155,6 +156,9 @@ def test_every_service_runs_as_it_is_written(
             wait_healthy(part, process)
 
         (api,) = [part for part in parts if part.command[1] == "api"]
+        for part in parts:
+            place = ("--database", part.variables["COUNTERMAND_DATABASE"])
+            assert '"adds_only":true' in asked("db", "check", *place, "--json").stdout
         items = tmp_path / "items.ndjson"
         items.write_text(ITEM)
         submit = ("submit", "annotations.create_projects", str(items), "--json")

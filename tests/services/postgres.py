@@ -56,13 +56,17 @@ _SETTINGS: Final = {
 _spawner: Final = ThreadPoolExecutor(1, thread_name_prefix="postgres-spawner")
 
 
+OWNER: Final = "countermand"
+"""The role that makes the databases: it may do anything."""
+
+
 class PostgresFailed(RuntimeError):
     """The server did not come up; the message ends with what it wrote."""
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
-    """A running server. Its one role, `countermand`, may do anything and needs no password."""
+    """A running server. Its role `countermand` may do anything; nobody needs a password."""
 
     port: int
     pid: int
@@ -70,14 +74,14 @@ class PostgresServer:
 
     def url(self, database: str = "postgres") -> str:
         """The address of a database as SQLAlchemy takes it."""
-        return f"postgresql+psycopg://countermand@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+psycopg://{OWNER}@127.0.0.1:{self.port}/{database}"
 
     def connect(self, database: str = "postgres") -> psycopg.Connection:
         """A connection outside any transaction, as CREATE DATABASE wants it."""
         return psycopg.connect(
             host="127.0.0.1",
             port=self.port,
-            user="countermand",
+            user=OWNER,
             dbname=database,
             autocommit=True,
             connect_timeout=5,
@@ -182,7 +186,7 @@ def _account() -> pwd.struct_passwd | None:
 
 
 def _make_cluster(binaries: Path, folder: Path, account: pwd.struct_passwd | None) -> None:
-    options = ["--username=countermand", "--auth=trust", "--encoding=UTF8", "--locale=C"]
+    options = [f"--username={OWNER}", "--auth=trust", "--encoding=UTF8", "--locale=C"]
     # The cluster is seconds old: were the machine to crash now, nothing would be lost.
     command = [str(binaries / "initdb"), f"--pgdata={folder / 'data'}", *options, "--no-sync"]
     with (folder / "log").open("wb") as log:

@@ -12,19 +12,20 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from api import bodies, events, sse
+from api import bodies, events
 from api.answers import answer
 from api.conditions import if_version
 from api.edge import Edge, caller, edge
 from api.jobs import Cancel
+from api.live import sent
 from api.models import checked
 from api.parameters import MAX_ID, Parameters
 from api.submissions import streamed
 from api.submit import idempotency_key
 from api.systems.annotations import operation_documents as documents
-from api.systems.annotations.alerts import MEMORY_ALERT, Alerts
 from api.systems.annotations.asked import number, paging, words
 from api.systems.annotations.bulk_bodies import Understand, Wanted, turned_back
+from api.systems.annotations.operation_stream import OperationStream
 from domain.errors import InvalidCommand
 from domain.events import JobStatus
 from domain.permissions import Permission
@@ -36,6 +37,7 @@ from streams.callers import Caller
 from streams.saying import More
 from streams.stores.decisions import Decision
 from streams.systems.annotations.numbers import FILTERS, Numbered
+from streams.systems.annotations.readings import Reading
 
 MAX_HISTORY: Final = 1000
 LOG_INTERVAL: Final = 10
@@ -73,8 +75,11 @@ async def status(request: web.Request) -> web.Response:
     own, who = edge(request), caller(request)
     Parameters(request, ())
     found, _ = await own.annotations.operation(who, number(request, "operation_id"))
-    job = await own.queries.job(who.tenant, found.job_id)
     load = await own.annotations.load.lately(own.situation.workers)
+    reading = await own.annotations.files.reading(found, who.tenant)
+    if reading is not None:
+        return answer(documents.reading_document(found, reading, load))
+    job = await own.queries.job(who.tenant, found.job_id)
     document = documents.status_document(found, job, own.clock.now(), load)
     return answer(document, version=job.version)
 
@@ -84,7 +89,7 @@ async def index(request: web.Request) -> web.Response:
     own, query = edge(request), Parameters(request, (*FILTERS, "limit", "offset"))
     limit, offset = paging(query)
     after, before = query.moment("created_after"), query.moment("created_before")
-    read: dict[str, Any] = {
+    said: dict[str, Any] = {
         "status": query.choice("status", _STATUSES),
         "type": query.choice("type", KINDS),
         "project_id": query.integer("project_id", 1, MAX_ID),
@@ -92,20 +97,29 @@ async def index(request: web.Request) -> web.Response:
         "created_after": None if after is None else after.timestamp(),
         "created_before": None if before is None else before.timestamp(),
     }
-    wanted = {name: value for name, value in read.items() if value is not None}
-    rows = await own.annotations.operations(caller(request), wanted, limit=limit, offset=offset)
-    items = [documents.listed(row["number"], row["document"]) for row in rows.items]
+    wanted = {name: value for name, value in said.items() if value is not None}
+    who = caller(request)
+    rows = await own.annotations.operations(who, wanted, limit=limit, offset=offset)
+    fresh = [row["number"] for row in rows.items if row["document"] is None]
+    read = await own.annotations.files.readings(fresh, who.tenant)
+    items = [
+        documents.listed(row["number"], row["document"], read.get(row["number"].job_id))
+        for row in rows.items
+    ]
     return answer({"items": items, "total": rows.total, "limit": limit, "offset": offset})
 
 
 async def cancel(request: web.Request) -> web.Response:
-    """Nothing more of it is done; with ``roll_back`` what was done is put back."""
+    """Nothing more of it is done, or read; with ``roll_back`` what was done is put back."""
     own, who = edge(request), caller(request)
     Parameters(request, ())
     body = checked(Cancel, await bodies.read_optional(request, own.limits), own.limits.json_depth)
     found, seat = await own.annotations.operation(who, number(request, "operation_id"))
     mine = found.created_by == who.actor
     seat.demand(ProjectRole.ANNOTATOR if mine else ProjectRole.MANAGER, "to cancel an operation")
+    stopped = await own.annotations.files.cancel(found, who, body.reason)
+    if stopped is not None:
+        return being_read(own, found, stopped)
     decision = await own.gateway.command(
         allowed(who),
         found.job_id,
@@ -125,7 +139,8 @@ async def history(request: web.Request) -> web.Response:
     said = query.integer("db_log_interval", 0, MAX_INTERVAL)
     interval = LOG_INTERVAL if said is None else said
     found, _ = await own.annotations.operation(who, number(request, "operation_id"))
-    course = await own.queries.course(who.tenant, found.job_id, most)
+    reading = await own.annotations.files.reading(found, who.tenant)
+    course = () if reading else await own.queries.course(who.tenant, found.job_id, most)
     items = documents.snapshots(course, interval)
     times = {shot["at"]: datetime.fromisoformat(shot["at"]).timestamp() for shot in items}
     used = await own.annotations.used_at(times.values())
@@ -141,19 +156,16 @@ async def history(request: web.Request) -> web.Response:
 
 
 async def live(request: web.Request) -> web.StreamResponse:
-    """The events of an operation's job: ``text/event-stream``, or pages of JSON."""
+    """How an operation goes, as ``text/event-stream``; or its job's events, in pages of JSON."""
     own, who = edge(request), caller(request)
     events.check_query(request)
     found, _ = await own.annotations.operation(who, number(request, "operation_id"))
-    alerts = Alerts(own)
-    at_rest = (await own.queries.job(who.tenant, found.job_id)).status.terminal
-    running = {} if at_rest else {found.job_id: found.operation_id}
-
-    async def beside() -> list[bytes]:
-        new = await alerts.new(running)
-        return [sse.frame(MEMORY_ALERT, alert.model_dump_json().encode(), None) for alert in new]
-
-    return await events.events_of(request, found.job_id, beside)
+    stream = OperationStream(own, who, found)
+    reading = await own.annotations.files.reading(found, who.tenant)
+    if reading is not None and events.is_streamed(request):
+        return await sent(request, stream.from_reading(request, reading))
+    job = await own.queries.job(who.tenant, found.job_id)
+    return await events.events_of(request, found.job_id, stream.telling(job))
 
 
 def allowed(who: Caller) -> Caller:
@@ -173,6 +185,17 @@ async def submitted(own: Edge, who: Caller, wanted: Wanted, key: str | None) -> 
         raise
 
 
+def being_read(
+    own: Edge,
+    found: Numbered,
+    reading: Reading,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> web.Response:
+    """202: an operation whose file is read, or no longer, and what ``more`` is to be said."""
+    document = {**documents.reading_document(found, reading), **more}
+    return answer(document, status=202, headers=_where(own, document))
+
+
 async def accepted(
     own: Edge,
     found: Numbered,
@@ -183,5 +206,9 @@ async def accepted(
     """202: the operation after the command, where it is, and what ``more`` is to be said."""
     job = decision.job or await own.queries.job(who.tenant, found.job_id)
     document = {**documents.status_document(found, job, own.clock.now()), **more}
-    where = {"Location": document["links"]["status"], "Retry-After": str(own.limits.retry_after)}
-    return answer(document, status=202, headers=where, version=job.version)
+    return answer(document, status=202, headers=_where(own, document), version=job.version)
+
+
+def _where(own: Edge, document: Mapping[str, Any]) -> dict[str, str]:
+    """Where to look, and when."""
+    return {"Location": document["links"]["status"], "Retry-After": str(own.limits.retry_after)}

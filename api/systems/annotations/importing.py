@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from typing import Annotated, Any, Final
 
 import orjson
@@ -13,12 +14,12 @@ from pydantic import Field
 from api.answers import answer
 from api.bodies import parse
 from api.downloads import download
-from api.edge import caller, edge
+from api.edge import Edge, caller, edge
 from api.models import checked, invalid
 from api.parameters import Parameters
 from api.submit import idempotency_key
 from api.systems.annotations.asked import number
-from api.systems.annotations.bulk import accepted, allowed
+from api.systems.annotations.bulk import accepted, allowed, being_read
 from api.systems.annotations.bulk_bodies import Bulk, spec_of
 from api.uploads import Upload, uploaded
 from domain.commands import JobSpec
@@ -28,7 +29,10 @@ from domain.systems.annotations.formats.mapping import parsed_mapping
 from domain.systems.annotations.image_importing import Existing, import_images
 from domain.systems.annotations.models import MappingName
 from domain.systems.annotations.roles import ProjectRole
+from streams.callers import Caller
+from streams.stores.decisions import Decision
 from streams.systems.annotations.file_reading import Wanted
+from streams.systems.annotations.files import About, Submit
 
 IMPORT: Final = "/api/v1/batch/text/import"
 IMPORT_IMAGES: Final = "/api/v1/batch/image/import"
@@ -46,6 +50,7 @@ class Imports(Bulk):
     or of corners, in the formats that have several. With ``auto_detect_labels`` the project is
     given the labels that it lacks. ``existing_images`` says what becomes of an image whose file
     name the project has already: it is given the boxes that it lacks, or its item fails.
+    ``in_background`` has it answered once the file is recognised, and read from then on.
     """
 
     format: Word | None = None
@@ -54,6 +59,7 @@ class Imports(Bulk):
     auto_detect_labels: bool = False
     field_mapping: dict[str, Any] | MappingName = Field(default_factory=dict)
     existing_images: Existing = Existing.ADD
+    in_background: bool = False
 
 
 def submit(subject: Subject | None) -> Handler:
@@ -62,27 +68,21 @@ def submit(subject: Subject | None) -> Handler:
     async def handle(request: web.Request) -> web.Response:
         own, who, key = edge(request), caller(request), idempotency_key(request)
         Parameters(request, ())
-        async with uploaded(request, who.tenant, own.uploads, own.limits) as upload:
+        async with AsyncExitStack() as held:
+            coming = uploaded(request, who.tenant, own.uploads, own.limits)
+            upload = await held.enter_async_context(coming)
             body = checked(Imports, _fields(upload.fields), own.limits.json_depth)
-            seat = await own.annotations.seat(who, body.project_id)
-            seat.demand(ProjectRole.MANAGER, "to import a file")
-            mapping = await own.annotations.mapping(who, body.project_id, body.field_mapping)
-            try:
-                imported = await own.annotations.files.take(
-                    who,
-                    body.project_id,
-                    upload.file,
-                    _wanted(body, upload, subject, mapping),
-                    lambda kind, lines: own.gateway.submit(
-                        allowed(who), _spec(body, kind), lines, key=key
-                    ),
-                )
-            except InvalidCommand as error:
-                error.pointer = "/file" if error.pointer.startswith("/items") else error.pointer
-                raise
-        decision, kind = imported.decision, imported.kind
-        found = await own.annotations.number(who, body.project_id, kind, decision.job_id)
-        return await accepted(own, found, decision, who, {"file": imported.summary})
+            wanted = _wanted(body, upload, subject, await _mapping(own, who, body))
+            about = About(body.project_id, own.ids.new(), body.name, body.dry_run)
+            files = own.annotations.files
+            begun = await held.enter_async_context(files.begun(who, about, upload.file, wanted))
+            send = _sending(own, allowed(who), body, key)
+            if body.in_background:
+                files.take_later(begun, send, held.pop_all())
+                return being_read(own, begun.number, begun.said, {"file": None})
+            imported = await files.take(begun, send)
+        file = {"file": imported.summary}
+        return await accepted(own, imported.number, imported.decision, who, file)
 
     return handle
 
@@ -108,6 +108,24 @@ async def rejects(request: web.Request) -> web.StreamResponse:
     found, _ = await own.annotations.operation(who, number(request, "operation_id"))
     file = await own.annotations.files.rejects(who, found.job_id)
     return await download(request, file, own.annotations.files.piece)
+
+
+async def _mapping(own: Edge, who: Caller, body: Imports) -> Mapping[str, Any]:
+    """The field mapping that is meant; raises RoleLacking for who may not import."""
+    seat = await own.annotations.seat(who, body.project_id)
+    seat.demand(ProjectRole.MANAGER, "to import a file")
+    return await own.annotations.mapping(who, body.project_id, body.field_mapping)
+
+
+def _sending(own: Edge, who: Caller, body: Imports, key: str | None) -> Submit:
+    async def send(kind: str, job_id: str, lines: AsyncIterator[bytes]) -> Decision:
+        try:
+            return await own.gateway.submit(who, _spec(body, kind), lines, key=key, job_id=job_id)
+        except InvalidCommand as error:
+            error.pointer = "/file" if error.pointer.startswith("/items") else error.pointer
+            raise
+
+    return send
 
 
 def _fields(said: Mapping[str, str]) -> dict[str, Any]:

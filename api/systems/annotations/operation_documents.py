@@ -16,6 +16,7 @@ from domain.views import job_view
 from streams.stores.worker_use import Used
 from streams.systems.annotations.load import Figures
 from streams.systems.annotations.numbers import Numbered
+from streams.systems.annotations.readings import CANCELLED, Reading
 
 OPERATIONS: Final = "/api/v1/batch/operations"
 SOCKET: Final = "/api/v1/batch/ws/connect"
@@ -51,8 +52,15 @@ def links(operation_id: int, kind: str = "") -> dict[str, str]:
     }
 
 
-def listed(number: Numbered, shown: Mapping[str, Any] | None) -> dict[str, Any]:
-    """An operation in a list; ``shown`` is its job, None for a moment after the submit."""
+def listed(
+    number: Numbered, shown: Mapping[str, Any] | None, reading: Reading | None = None
+) -> dict[str, Any]:
+    """An operation in a list; ``shown`` is its job, None for a moment after the submit.
+
+    As long as its file is read it has no job.
+    """
+    if reading is not None:
+        return _read(number, reading)
     known = shown or {"status": JobStatus.PENDING.value, "counts": {}}
     status = JobStatus(known["status"])
     return {
@@ -72,7 +80,57 @@ def listed(number: Numbered, shown: Mapping[str, Any] | None) -> dict[str, Any]:
         "started_at": known.get("started_at"),
         "finished_at": known.get("finished_at"),
         "dry_run": bool(known.get("dry_run")),
+        "reading": None,
         "links": links(number.operation_id, number.kind),
+    }
+
+
+def reading_document(
+    number: Numbered, reading: Reading, load: Figures | None = None
+) -> dict[str, Any]:
+    """An operation whose file is read now, or of which nothing came."""
+    ends = reading.seen_at
+    return {
+        **_read(number, reading),
+        "items_per_second_mean": None,
+        "elapsed_seconds": round((ends - reading.began_at).total_seconds(), 3),
+        "reason": "" if reading.fault is None else reading.fault.message,
+        **load_figures(load),
+    }
+
+
+def reading_status(reading: Reading) -> JobStatus:
+    """As what an operation counts that has no job yet."""
+    if reading.fault is None:
+        return JobStatus.PENDING
+    return JobStatus.CANCELLED if reading.fault.code == CANCELLED else JobStatus.FAILED
+
+
+def _read(number: Numbered, reading: Reading) -> dict[str, Any]:
+    status = reading_status(reading)
+    known: dict[str, Any] = {
+        "status": status.value,
+        "counts": {},
+        "name": reading.title,
+        "percent": reading.percentage,
+        "created_at": reading.began_at.isoformat(),
+        "finished_at": reading.seen_at.isoformat() if status.terminal else None,
+        "dry_run": reading.dry_run,
+    }
+    told = {"current_step": current_step(status) if status.terminal else "reading"}
+    return {**listed(number, known), **told, "reading": _told(reading)}
+
+
+def _told(reading: Reading) -> dict[str, Any]:
+    """How far a file is read, and why nothing came of it."""
+    fault = reading.fault
+    return {
+        "file": reading.name,
+        "bytes_read": reading.bytes_read,
+        "bytes_total": reading.bytes_total,
+        "accepted": reading.accepted,
+        "rejected": reading.rejected,
+        "error": None if fault is None else fault.model_dump(),
     }
 
 

@@ -30,8 +30,13 @@ class Pace:
             # What is tried again, or put back, is no pace of work.
             self._rate = round(max(0, processed - self._processed) / passed, 2)
             self._since, self._processed = at, processed
-        elapsed = None if self._started_at is None else (at - self._started_at).total_seconds()
         return {
             "items_per_second": self._rate if status is JobStatus.RUNNING else None,
-            "elapsed_seconds": None if elapsed is None else round(max(elapsed, 0.0), 3),
+            "elapsed_seconds": self._elapsed(at),
         }
+
+    def _elapsed(self, at: datetime) -> float | None:
+        """None before the start, which is known of what is told again."""
+        if self._started_at is None or at < self._started_at:
+            return None
+        return round((at - self._started_at).total_seconds(), 3)

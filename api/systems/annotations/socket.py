@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -14,13 +15,17 @@ from api.systems.annotations import socket_words as words
 from api.systems.annotations.alerts import Alerts
 from api.systems.annotations.operation_documents import load_figures, status_document
 from api.systems.annotations.pace import Pace
+from api.systems.annotations.updates import LOOK_SECONDS, type_of, update_of_reading
 from api.websocket import Introduction, Manner, speaking
 from api.ws_messages import written
 from domain.errors import CountermandError
+from domain.job import Job
 from domain.permissions import Permission
 from streams.identity import Identity
 from streams.live import Placed
 from streams.systems.annotations.load import NOTHING_USED, Figures
+from streams.systems.annotations.numbers import Numbered
+from streams.systems.annotations.readings import Reading
 
 
 async def connect(request: web.Request) -> web.StreamResponse:
@@ -43,6 +48,9 @@ class PlatformTalk(Conversation):
         self._alerts = Alerts(self._own)
         self._used = NOTHING_USED
         """What the workers use, as far as this client was told."""
+        self._read: dict[str, tuple[Numbered, Reading]] = {}
+        """Operations whose file is read, by the job that they will have, as they were told."""
+        self._reads = asyncio.Event()
 
     async def greet(self, identity: Identity, ref: str) -> None:  # noqa: ARG002 - it has none
         """Tell a client that is known now who it is."""
@@ -88,34 +96,79 @@ class PlatformTalk(Conversation):
             # From here on it is handed out; what was before is in how the job is.
             self._interests.add(key, Span(since, since))
             try:
-                job = await own.queries.job(who.tenant, found.job_id)
+                reading = await own.annotations.files.reading(found, who.tenant)
+                job = None if reading else await own.queries.job(who.tenant, found.job_id)
             except CountermandError:
                 self._interests.remove(key)
                 raise
             self._followed[found.job_id] = number
-            self._told[found.job_id] = job.version
             await self._socket.say(words.system("subscribed", operation_id=number))
-            load = await self._load()
-            now = own.clock.now()
-            shown = status_document(found, job, now, load)
-            self._paces[found.job_id] = Pace(
-                job.started_at, now, shown["processed"], shown["items_per_second"]
-            )
-            await self._socket.say(words.Message(type=words.type_of(job.status), data=shown))
-            if not job.status.terminal:
-                self._running.add(found.job_id)
+            if job is not None:
+                await self._say_how(found, job)
+            elif reading is not None:
+                await self._say_read(found, reading)
         await self._alert()
+
+    async def _say_how(self, found: Numbered, job: Job) -> None:
+        """All of how an operation is now; what happens then is told from there on."""
+        now = self._own.clock.now()
+        shown = status_document(found, job, now, await self._load())
+        self._told[job.id] = job.version
+        self._paces[job.id] = Pace(
+            job.started_at, now, shown["processed"], shown["items_per_second"]
+        )
+        await self._socket.say(words.Message(type=type_of(job.status), data=shown))
+        if not job.status.terminal:
+            self._running.add(job.id)
+
+    async def _say_read(self, found: Numbered, reading: Reading) -> None:
+        """How far the file of an operation is read, and look again as long as it is."""
+        name, told = update_of_reading(found, reading, await self._load())
+        await self._socket.say(words.Message(type=name, data=told))
+        if reading.fault is None:
+            self._read[found.job_id] = found, reading
+            self._reads.set()
+
+    async def accompany(self) -> None:
+        """Look at the files that are read, as long as there are any."""
+        while True:
+            await self._reads.wait()
+            await asyncio.sleep(LOOK_SECONDS)
+            for found, before in list(self._read.values()):
+                async with self._turn:
+                    await self._look_at(found, before)
+            if not self._read:
+                self._reads.clear()
+
+    async def _look_at(self, found: Numbered, before: Reading) -> None:
+        if found.job_id not in self._read:
+            return
+        own, tenant = self._own, self._caller.tenant
+        reading = await own.annotations.files.reading(found, tenant)
+        if reading == before:
+            return
+        del self._read[found.job_id]
+        if reading is not None:
+            await self._say_read(found, reading)
+        elif found.job_id not in self._told:
+            await self._say_how(found, await own.queries.job(tenant, found.job_id))
 
     async def _leave(self, number: int) -> None:
         job_id = next((job for job, known in self._followed.items() if known == number), "")
         self._interests.remove(_key(job_id))
-        del self._followed[job_id], self._told[job_id], self._paces[job_id]
+        del self._followed[job_id]
+        for known in (self._told, self._paces, self._read):
+            known.pop(job_id, None)
         self._running.discard(job_id)
         await self._socket.say(words.system("unsubscribed", operation_id=number))
 
     async def _send(self, placed: Placed) -> None:
         """As for others, but for what the client was told already with how the job is."""
         version, job_id = placed.event.version, placed.event.job_id
+        if job_id in self._read:
+            # The job is there, which may be sooner than the word that the file is read.
+            found, _ = self._read.pop(job_id)
+            await self._say_how(found, await self._own.queries.job(self._caller.tenant, job_id))
         if version is not None and job_id in self._told:
             if version <= self._told[job_id]:
                 return

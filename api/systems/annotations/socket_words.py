@@ -6,14 +6,13 @@ vocabularies.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
 from api.systems.annotations.alerts import MemoryAlert
-from api.systems.annotations.operation_documents import current_step, figures, load_figures
 from api.systems.annotations.pace import Pace
+from api.systems.annotations.updates import UpdateType, type_of, update
 from api.ws_messages import Credential, read_message
 from domain.events import JobStatus
 from domain.systems.annotations.models import Id
@@ -72,9 +71,7 @@ def understood(text: bytes, depth: int) -> Said:
 # -- what is said to them -----------------------------------------------------------------
 
 MessageType = Literal[
-    "progress_update",
-    "operation_completed",
-    "operation_failed",
+    UpdateType,
     "memory_alert",
     "system_status",
     "error",
@@ -89,36 +86,10 @@ class Message(Value):
     data: dict[str, Any]
 
 
-_WELL: Final = frozenset({JobStatus.COMPLETED, JobStatus.COMPLETED_WITH_ERRORS})
-
-
-def type_of(status: JobStatus) -> MessageType:
-    """What a message about an operation in this status is called."""
-    if not status.terminal:
-        return "progress_update"
-    return "operation_completed" if status in _WELL else "operation_failed"
-
-
 def happened(event: LiveEvent, operation_id: int, load: Figures, pace: Pace) -> Message:
     """What an event of a job says of the operation, and what the workers use meanwhile."""
-    told = event.data
-    status, counts = JobStatus(told["status"]), figures(told["counts"])
-    at = datetime.fromisoformat(told["at"])
-    return Message(
-        type=type_of(status),
-        data={
-            "operation_id": operation_id,
-            "progress_percentage": told["percent"],
-            "status": status.value,
-            "current_step": current_step(status),
-            **counts,
-            **pace.told(status, at, counts["processed"]),
-            "items_per_second_mean": told["items_per_second"],
-            "eta_seconds": told["eta_seconds"],
-            **load_figures(load),
-            "at": told["at"],
-        },
-    )
+    status = JobStatus(event.data["status"])
+    return Message(type=type_of(status), data=update(event, operation_id, load, pace))
 
 
 def alert(said: MemoryAlert) -> Message:

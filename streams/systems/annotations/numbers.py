@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func, or_, select
 
 from domain.errors import RecordNotFound
 from domain.systems.annotations.tables import operation_numbers as numbers
 from streams.callers import Caller
 from streams.stores.decisions import insert_ignore
 from streams.stores.schema import job_list
+from streams.systems.annotations import readings
 from streams.systems.annotations.access import visible
 from streams.systems.annotations.reading import Condition, Rows
 
@@ -42,13 +43,21 @@ _COLUMNS = (
     numbers.c.created_by,
     numbers.c.created_at,
 )
+
+
+def _is_at(_: Any, status: str) -> ColumnElement[bool]:
+    """Operations in a status: that of their job, or without one what their file says."""
+    without = job_list.c.job_id.is_(None) & numbers.c.job_id.in_(readings.jobs_at(status))
+    return or_(job_list.c.status == status, without)
+
+
 FILTERS: Final[Mapping[str, Condition]] = {
     "type": lambda _, value: numbers.c.kind == value,
     "project_id": lambda _, value: numbers.c.project_id == value,
     "created_by": lambda _, value: numbers.c.created_by == value,
     "created_after": lambda _, value: numbers.c.created_at >= value,
     "created_before": lambda _, value: numbers.c.created_at < value,
-    "status": lambda _, value: job_list.c.status == value,
+    "status": _is_at,
 }
 """By what the list is narrowed."""
 
@@ -71,6 +80,11 @@ def give(
         select(*_COLUMNS).where(numbers.c.job_id == job_id, numbers.c.tenant == caller.tenant)
     ).one()
     return Numbered(*row)
+
+
+def take_back(connection: Connection, job_id: str) -> None:
+    """No number for a job that will not be."""
+    connection.execute(delete(numbers).where(numbers.c.job_id == job_id))
 
 
 def find(connection: Connection, caller: Caller, operation_id: int) -> Numbered:

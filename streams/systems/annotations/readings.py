@@ -1,0 +1,143 @@
+"""Readings: how far a file is read that will be a job, for whoever asks at any process.
+
+A row among the files of jobs, under the id that the job will have, from when the file is
+recognised until the job is there. Whoever reads writes it again and again, and finds that way
+that somebody has cancelled it: each write compares the words that were written before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Annotated, Final
+
+from pydantic import AwareDatetime, Field
+from sqlalchemy import ColumnElement, Connection, Select, delete, false, select, update
+
+from domain.values import Value
+from streams.stores import job_files
+from streams.stores.job_files import JobFile
+from streams.stores.schema_files import job_files as files
+
+ROLE: Final = "reading"
+LOST_SECONDS: Final = 30.0
+"""Who has not said for so long how far it is has died."""
+
+
+class Fault(Value):
+    """Why no job has come of a file."""
+
+    code: str
+    message: str
+
+
+CANCELLED: Final = "cancelled"
+"""The fault of a file that somebody did not want to be read any further."""
+_NO_FAULT: Final = '%"fault":null%'
+_CANCELLED: Final = f'%"fault":{{"code":"{CANCELLED}"%'
+"""What stands in a row; no name of a file holds it, whose quotes have a stroke before them."""
+LOST: Final = Fault(
+    code="reader_lost", message="the process that read the file has ended; send the file again"
+)
+
+
+class Reading(Value):
+    """How far a file is read, in bytes and in what was found; with a fault, how far it was.
+
+    ``name`` is that of the file, ``title`` that of the job.
+    """
+
+    name: str
+    title: str = ""
+    dry_run: bool = False
+    bytes_total: Annotated[int, Field(ge=0)]
+    bytes_read: Annotated[int, Field(ge=0)] = 0
+    accepted: int = 0
+    rejected: int = 0
+    whole: Annotated[bool, Field(description="It is read to its end.")] = False
+    began_at: AwareDatetime
+    seen_at: AwareDatetime
+    fault: Fault | None = None
+
+    @property
+    def percentage(self) -> float:
+        """How much of the file is read."""
+        return round(100.0 * self.bytes_read / self.bytes_total, 2) if self.bytes_total else 0.0
+
+    def at(self, now: datetime) -> Reading:
+        """As it is at a moment."""
+        silent = (now - self.seen_at).total_seconds()
+        if self.fault is None and silent > LOST_SECONDS:
+            return self.model_copy(update={"fault": LOST})
+        return self
+
+
+def begin(
+    connection: Connection, *, tenant: str, project_id: int, job_id: str, reading: Reading
+) -> None:
+    """A file begins to be read."""
+    job_files.begin(
+        connection,
+        JobFile(
+            job_id=job_id,
+            role=ROLE,
+            tenant=tenant,
+            project_id=project_id,
+            name=reading.name[:300],
+            media_type="application/json",
+            about=reading.model_dump_json(),
+            created_at=reading.began_at.timestamp(),
+        ),
+    )
+
+
+def note(connection: Connection, *, job_id: str, before: Reading, after: Reading) -> bool:
+    """Another state, unless somebody has written one meanwhile; returns whether it was written."""
+    done = connection.execute(
+        update(files)
+        .where(*_mine(job_id), files.c.about == before.model_dump_json())
+        .values(about=after.model_dump_json())
+    )
+    return done.rowcount == 1
+
+
+def find(connection: Connection, tenant: str, job_id: str) -> Reading | None:
+    """How far the file of a job is read; None where it is read, or there is none."""
+    return find_all(connection, tenant, [job_id]).get(job_id)
+
+
+def find_all(connection: Connection, tenant: str, jobs: Collection[str]) -> dict[str, Reading]:
+    """Those of some jobs."""
+    if not jobs:
+        return {}
+    rows = connection.execute(
+        select(files.c.job_id, files.c.about).where(
+            files.c.job_id.in_(jobs), files.c.role == ROLE, files.c.tenant == tenant
+        )
+    )
+    return {job_id: Reading.model_validate_json(about) for job_id, about in rows}
+
+
+def jobs_at(status: str) -> Select[tuple[str]]:
+    """The jobs that are not there yet, whose files are read now, or from which nothing came."""
+    found = select(files.c.job_id).where(files.c.role == ROLE)
+    given_up = files.c.about.not_like(_NO_FAULT)
+    cancelled = files.c.about.like(_CANCELLED)
+    match status:
+        case "pending":
+            return found.where(files.c.about.like(_NO_FAULT))
+        case "cancelled":
+            return found.where(cancelled)
+        case "failed":
+            return found.where(given_up, ~cancelled)
+        case _:
+            return found.where(false())
+
+
+def end(connection: Connection, job_id: str) -> None:
+    """The job is there, or nothing is to be left."""
+    connection.execute(delete(files).where(*_mine(job_id)))
+
+
+def _mine(job_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return files.c.job_id == job_id, files.c.role == ROLE

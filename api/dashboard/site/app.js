@@ -21,6 +21,7 @@ const main = document.getElementById("main");
 let leave = () => {}, shown = "", turn = 0;
 
 applyTheme();
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 addEventListener("hashchange", () => show().catch(failed));
 whenSignedOut((said) => askWho(said.detail));
 setInterval(ageAll, 10_000);

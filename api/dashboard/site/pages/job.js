@@ -1,4 +1,4 @@
-// One job: its head, which is live, and below it one of several tabs.
+// One job: its head, live, and one of several tabs below it.
 
 import { API, get } from "../parts/api.js";
 import { bdi, facts, fill, h } from "../parts/dom.js";
@@ -26,12 +26,13 @@ const LOOK = 10_000;
 
 export function show(place, { parts, parameters }) {
   const id = parts[1], giveUp = new AbortController();
-  let job = null, tab = null, shown = "", timer = 0, reading = false, again = false, newest = 0, own = new AbortController(), drawing = Promise.resolve();
+  let job = null, tab = null, shown = "", drawnAs = "", timer = 0, reading = false, again = false, newest = 0, own = new AbortController(), drawing = Promise.resolve();
   const head = h("header", { class: "job-head" }), tabs = h("nav", { class: "tabs", "aria-label": "Of this job" }), body = h("div", { class: "stack" });
+  const renew = () => refresh().catch(failed);
   const view = {
     job: () => job, at: () => Number(single(parameters, "at")) || null,
     parameters: () => parameters, draw,
-    read: (what, query = {}) => get(`${API}/jobs/${id}/${what}`, query, { signal: own.signal }), changed: () => refresh().catch(failed),
+    read: (what, query = {}) => get(`${API}/jobs/${id}/${what}`, query, { signal: own.signal }), changed: renew,
     go: (changes) => go(["jobs", id], { ...parameters, ...changes }, { replace: true }),
   };
   const travel = travelBar(view);
@@ -44,11 +45,11 @@ export function show(place, { parts, parameters }) {
     if (mine && reading) again = true;
     if (!job || view.at() || !(mine || job.steps?.some((step) => step.job_id === said.job_id))) return;
     if (mine) { job = { ...folded(job, said), possible: job.possible }; drawHead(); }
-    if (name !== "progress" || job.status === "running") timer ||= setTimeout(() => { timer = 0; refresh().catch(failed); }, PAUSE);
-  }, () => refresh().catch(failed));
+    if (name !== "progress" || job.status === "running") timer ||= setTimeout(() => { timer = 0; renew(); }, PAUSE);
+  }, renew);
   place.addEventListener("moved", moved);
   // Why a job waits changes without an event of its own.
-  const looking = setInterval(() => { if (job && !AT_REST.has(job.status) && !view.at() && !document.hidden) refresh().catch(failed); }, LOOK);
+  const looking = setInterval(() => { if (job && !AT_REST.has(job.status) && !view.at() && !document.hidden) renew(); }, LOOK);
 
   /** The job again, and what the open tab shows of it. */
   async function refresh() {
@@ -68,7 +69,7 @@ export function show(place, { parts, parameters }) {
     } finally { reading = false; }
   }
 
-  /** What the tab shows, once more; one drawing after another, so that the last one stays. */
+  /** What the tab shows, again; one drawing after another, so that the last stays. */
   function drawTab() {
     drawing = drawing.catch(() => {}).then(() => tab.update()).catch((error) => { if (error.name !== "AbortError") throw error; });
     return drawing;
@@ -83,8 +84,8 @@ export function show(place, { parts, parameters }) {
   function moved({ detail }) {
     const before = view.at();
     parameters = detail.parameters;
-    if (!job || view.at() !== before) { refresh().catch(gone); return; }
-    draw();
+    if (!job || view.at() !== before) refresh().catch(gone);
+    else draw();
   }
 
   /** What is below the head, at once: whatever is still read for what was there before is given up. */
@@ -95,7 +96,7 @@ export function show(place, { parts, parameters }) {
     drawTab().catch(failed);
   }
 
-  let drawn = null;
+  let drawn;
   function drawHead() {
     document.title = `${title(job)} - Countermand`;
     if (drawn && drawn.status === job.status && drawn.possible === String(job.possible) && drawn.at === view.at()) {
@@ -115,8 +116,10 @@ export function show(place, { parts, parameters }) {
   function drawTabs() {
     const name = wanted();
     const known = Object.entries(TABS).filter(([each]) => offered(each));
-    fill(tabs, known.map(([each, [words]]) => link(address(["jobs", id], { at: view.at(), tab: each === "overview" ? "" : each }), words,
+    const as = `${view.at()} ${name} ${known.length}`;
+    if (as !== drawnAs) fill(tabs, known.map(([each, [words]]) => link(address(["jobs", id], { at: view.at(), tab: each === "overview" ? "" : each }), words,
       { "aria-current": each === name ? "page" : null })));
+    drawnAs = as;
     if (name === shown) return;
     tab?.close?.();
     shown = name;

@@ -16,7 +16,7 @@ const listeners = new Set();
 const watchers = new Set();
 let source = null, timer = 0, failures = 0, position = "", lost = 0, running = false;
 
-/** Be told of events, and of gaps after which only reading again helps (the first is short); returns the way out. */
+/** Be told of events, and of gaps after which only reading again helps; returns the way out. */
 export function follow(event, gap) {
   const each = { event, gap };
   listeners.add(each);

@@ -24,6 +24,7 @@ WAITING: Final = (
     "tests/chaos",
     "tests/kafka",
     "tests/crash",
+    "tests/dashboard/test_large.py",
     "tests/contracts/test_transport_kafka.py",
     "tests/services/test_kafka_service.py",
     "tests/kafka/test_one_process.py",
@@ -45,7 +46,13 @@ _FOLDERS: Final = (
     "tests/dashboard/",
     "tests/kafka/",
 )
-_ALONE: Final = ("test_growth.py", "test_one_process.py", "test_proxy.py", "test_topics.py")
+_ALONE: Final = (
+    "test_growth.py",
+    "test_large.py",
+    "test_one_process.py",
+    "test_proxy.py",
+    "test_topics.py",
+)
 """Files in these folders that have a broker or a server of their own."""
 _STACK: Final = re.compile(r"^tests/acceptance/.*\[(embedded|scaled)\b")
 

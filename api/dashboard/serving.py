@@ -7,12 +7,14 @@ one by a relative path, so a page has all its files from one release, and asks f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from posixpath import dirname, join, normpath
 from typing import Final
 
 from aiohttp import web
@@ -27,7 +29,10 @@ FILE: Final = "/dashboard/{digest:[0-9a-f]{32}}/{path:[0-9A-Za-z._/-]{1,100}}"
 _HERE: Final = "@files"
 """Stands in the page for the path under which its files are."""
 _MODULES: Final = "@modules"
-"""Stands for the links by which a browser fetches all modules at once, not one behind another."""
+"""Stands for the links by which a browser fetches modules at once, not one behind another."""
+_FIRST: Final = ("app.js", "pages/jobs.js", "pages/job.js")
+"""Modules whose own ones are fetched so; who goes to another page gets those of it then."""
+_IMPORTED: Final = re.compile(rb"""from "(\.[^"]+)";""")
 _KINDS: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 _FOR_EVER: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 _ASKED_EACH_TIME: Final = {
@@ -86,10 +91,22 @@ async def file(request: web.Request) -> web.Response:
     return web.Response(body=asset.body, content_type=asset.kind, charset="utf-8")
 
 
-def _preloads(found: Iterable[str]) -> Iterator[str]:
-    for path in found:
-        if path.endswith(".js"):
-            yield f'<link rel="modulepreload" href="{_HERE}/{path}">'
+def _preloads(found: Mapping[str, Asset]) -> Iterator[str]:
+    """In the order in which they are needed; a browser asks for few at a time."""
+    wanted: dict[str, None] = {}
+    for path in _FIRST:
+        _want(path, found, wanted)
+    for path in wanted:
+        yield f'<link rel="modulepreload" href="{_HERE}/{path}">'
+
+
+def _want(path: str, found: Mapping[str, Asset], wanted: dict[str, None]) -> None:
+    """A module, and what it imports."""
+    if path in wanted:
+        return
+    wanted[path] = None
+    for imported in _IMPORTED.findall(found[path].body):
+        _want(normpath(join(dirname(path), imported.decode())), found, wanted)
 
 
 def _found(folder: Traversable, prefix: str) -> Iterator[tuple[str, Asset]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any, Final
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from tests.acceptance.embedded import Server
-from tests.crash.client import Answer, Client
+from tests.crash.client import JOBS, Answer, Client
 from tests.unit.streams.identity.signing import token
 
 TENANT: Final = "local"
@@ -75,16 +76,19 @@ class Dashboard:
         height: int = 800,
         theme: str = "light",
         script: str = "",
+        phone: bool = False,
     ) -> Iterator[Page]:
         """A page in which somebody is signed in, and nothing goes wrong that nobody sees.
 
         ``known`` are words of what the browser itself is going to write to the console; ``script``
-        is run before those of the page.
+        is run before those of the page. A ``phone`` is touched, and shows no scroll bars.
         """
         context = self._browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme=theme,  # type: ignore[arg-type] - one of THEMES
             accept_downloads=True,
+            is_mobile=phone,
+            has_touch=phone,
         )
         watch = Watch(self.server.url, known)
         try:
@@ -99,6 +103,14 @@ class Dashboard:
             watch.check()
         finally:
             context.close()
+
+
+def wait_listed(client: Client, jobs: Sequence[str]) -> None:
+    """Return when the list, which lags a little, shows these jobs among the latest."""
+    until = time.monotonic() + 30.0
+    while not {each["job_id"] for each in client.ask("GET", JOBS)["items"]} >= {*jobs}:
+        assert time.monotonic() < until, "the list does not show them"
+        time.sleep(0.05)
 
 
 class Watch:
@@ -117,7 +129,7 @@ class Watch:
 
     def check(self) -> None:
         """Nothing of it has happened."""
-        assert self.complaints == []
+        assert not self.complaints, "\n".join(self.complaints)
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not any(

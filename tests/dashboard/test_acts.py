@@ -7,6 +7,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
+from tests.crash.client import JOBS
 from tests.dashboard.site import Dashboard, check_accessible
 from tests.dashboard.test_job import STATUS, verb
 from tests.dashboard.test_jobs import shelves
@@ -87,3 +88,70 @@ def test_an_undo_by_force_goes_over_what_others_wrote(dashboard: Dashboard) -> N
     (begun,) = [e for e in dashboard.client.events(job) if e["event"] == "job.undo_started"]
     assert (begun["force"], begun["reason"]) == (True, "they were wrong as well")
     assert dashboard.client.job(job)["counts"]["rolled_back"] == 3
+
+
+def draft(dashboard: Dashboard, operation: str, items: list[Any]) -> str:
+    """A job whose items are there, and whose seal is not."""
+    ask, mark = dashboard.client.ask, uuid.uuid4().hex
+    made = ask("POST", JOBS, {"operation": operation, "draft": True}, key=mark, status=202)
+    job = str(made["job_id"])
+    ask("POST", f"{JOBS}/{job}/items?part=0", items, status=202)
+    return job
+
+
+def test_items_of_a_draft_are_edited_and_left_out_and_it_is_sealed(dashboard: Dashboard) -> None:
+    mark = uuid.uuid4().hex[:6]
+    job = draft(dashboard, "stock.open", shelves(mark, 3))
+    with dashboard.page(f"#/jobs/{job}?tab=items") as page:
+        dialog = page.get_by_role("dialog")
+        page.get_by_role("button", name="1", exact=True).click()
+        dialog.get_by_role("button", name="Edit", exact=True).click()
+        expect(dialog.locator(".consequence")).to_contain_text("Gives this one item the body below")
+        dialog.get_by_label("Body").fill(f'{{"code": "{mark}-other", "amount": 5}}')
+        dialog.get_by_label("Reason").fill("a slip of the pen")
+        check_accessible(page)
+        dialog.get_by_role("button", name="edit", exact=True).click()
+        expect(page.locator("table.plain tbody tr").nth(1)).to_contain_text(f"{mark}-other")
+        page.get_by_role("button", name="2", exact=True).click()
+        dialog.get_by_role("button", name="Leave out").click()
+        expect(dialog.locator(".consequence")).to_contain_text("nothing brings it back")
+        dialog.get_by_label("Reason").fill("sold")
+        dialog.get_by_role("button", name="leave out", exact=True).click()
+        expect(page.locator("table.plain tbody tr").nth(2)).to_contain_text("skipped")
+        verb(page, "seal")
+        expect(dialog.locator(".consequence")).to_contain_text("Works the 3 items that it has")
+        dialog.get_by_role("button", name="seal", exact=True).click()
+        expect(page.locator(STATUS)).to_have_text("completed")
+    assert reasons(dashboard, job) == ["a slip of the pen", "sold"]
+    sent = [each["status"] for each in dashboard.client.items(job)]
+    assert sent == ["succeeded", "succeeded", "skipped"]
+
+
+def test_a_part_that_nobody_has_seen_is_not_sealed(dashboard: Dashboard) -> None:
+    mark = uuid.uuid4().hex[:6]
+    job = draft(dashboard, "stock.open", shelves(mark, 1))
+    with dashboard.page(f"#/jobs/{job}", known=["422 (Unprocessable Entity)"]) as page:
+        verb(page, "seal")
+        more = shelves(f"{mark}-more", 1)
+        dashboard.client.ask("POST", f"{JOBS}/{job}/items?part=1", more, status=202)
+        page.get_by_role("dialog").get_by_role("button", name="seal", exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text("2")
+    assert dashboard.client.job(job)["status"] == "draft"
+
+
+def test_what_a_stop_has_left_is_worked_instead_of_what_failed(dashboard: Dashboard) -> None:
+    options = {"chunk_size": 1, "stop_on_error": True, "rate": 20}
+    job = dashboard.submit("walker.step", [{"ms": "no"}, *[{"ms": 0}] * 20], options=options)
+    left = dashboard.client.settle(job)["counts"]["skipped"]
+    assert left
+    with dashboard.page(f"#/jobs/{job}") as page:
+        verb(page, "retry")
+        words = page.locator("dialog .consequence")
+        expect(words).to_contain_text("Re-runs 1 failed item")
+        page.get_by_label("what was left unattempted, instead of what has failed").check()
+        expect(words).to_contain_text(f"Works what was left unattempted of {left} skipped")
+        page.get_by_label("Reason").fill("it was the first one only")
+        page.get_by_role("dialog").get_by_role("button", name="retry", exact=True).click()
+        expect(page.locator(STATUS)).to_have_text("completed with errors")
+    counts = dashboard.client.job(job)["counts"]
+    assert (counts["failed"], counts["skipped"]) == (1, 0)

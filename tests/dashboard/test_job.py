@@ -57,6 +57,7 @@ def test_every_tab_is_accessible_and_fits(dashboard: Dashboard, failing: str) ->
             check_accessible(page)
             page.set_viewport_size({"width": 360, "height": 700})
             check_fits(page)
+            check_accessible(page)
         assert page.locator("main img, main script").count() == 0
 
 
@@ -157,6 +158,9 @@ def test_a_plan_is_looked_at_and_applied(dashboard: Dashboard) -> None:
     with dashboard.page(f"#/jobs/{job}?tab=plan") as page:
         expect(page.locator("table.plain")).to_contain_text("amount")
         check_accessible(page)
+        page.set_viewport_size({"width": 360, "height": 700})
+        check_fits(page)
+        check_accessible(page)
         page.get_by_role("button", name="Apply this plan").click()
         page.get_by_role("button", name="apply", exact=True).click()
         page.wait_for_url(re.compile(f"#/jobs/(?!{job})"))
@@ -169,6 +173,11 @@ def test_somebody_else_approves(dashboard: Dashboard) -> None:
     )
     with dashboard.page(f"#/jobs/{job}", known=["403 (Forbidden)"]) as page:
         expect(page.locator(STATUS)).to_have_text("awaiting approval")
+        expect(page.locator(".waiting")).to_be_visible()
+        for width in (1280, 360):
+            page.set_viewport_size({"width": width, "height": 800})
+            check_fits(page)
+            check_accessible(page)
         verb(page, "approve")
         page.get_by_role("dialog").get_by_role("button", name="approve").click()
         expect(page.get_by_role("alert")).to_contain_text("ada")

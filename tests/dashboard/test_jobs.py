@@ -7,7 +7,16 @@ from typing import Final
 
 from playwright.sync_api import expect
 
-from tests.dashboard.site import ADA, AWAY, TOKEN, Dashboard, check_accessible, check_fits
+from tests.crash.client import JOBS
+from tests.dashboard.site import (
+    ADA,
+    AWAY,
+    TOKEN,
+    Dashboard,
+    check_accessible,
+    check_fits,
+    wait_listed,
+)
 
 HOSTILE: Final = (
     "<img src=x onerror=alert(1)><script>alert(2)</script>",
@@ -137,6 +146,33 @@ def test_a_list_is_read_as_far_as_one_looks(dashboard: Dashboard) -> None:
         page.locator(".list").evaluate("each => each.scrollTo(0, each.scrollHeight)")
         expect(page.locator(f"tr[data-job]:has-text('{mark} 0')").last).to_be_visible()
         assert page.locator("tr[data-job]").count() < 60
+
+
+_LATE_STREAM: Final = """
+const own = window.fetch;
+window.asked = new Promise((tell) => {
+  window.fetch = async (where, how) => {
+    if (String(where).endsWith("/ticket")) {
+      await new Promise((come) => { window.come = come; tell(); });
+    }
+    return own(where, how);
+  };
+});
+"""
+
+
+def test_what_happens_before_the_stream_is_there_is_seen_as_well(dashboard: Dashboard) -> None:
+    ask, mark = dashboard.client.ask, uuid.uuid4().hex
+    wanted = {"operation": "stock.open", "draft": True, "tags": [mark[:6]]}
+    job = ask("POST", JOBS, wanted, key=mark, status=202)["job_id"]
+    wait_listed(dashboard.client, [job])
+    with dashboard.page(f"#/jobs?tag={mark[:6]}", script=_LATE_STREAM) as page:
+        chip = page.locator("tr .chip")
+        page.evaluate("() => window.asked")
+        expect(chip).to_have_text("draft")
+        dashboard.client.command(job, "cancel", mark)
+        page.evaluate("window.come()")
+        expect(chip).to_have_text("cancelled")
 
 
 def test_a_page_outlives_its_server_and_misses_nothing(dashboard: Dashboard) -> None:

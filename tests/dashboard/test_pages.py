@@ -27,6 +27,7 @@ def test_a_file_is_looked_at_tried_and_applied(dashboard: Dashboard, tmp_path: P
         check_accessible(page)
         page.set_viewport_size({"width": 360, "height": 700})
         check_fits(page)
+        check_accessible(page)
         assert page.locator("main img, main script").count() == 0
         page.get_by_label("Name", exact=True).fill(HOSTILE[0])
         page.get_by_label("Tags").fill(mark)

@@ -39,7 +39,7 @@ def story(dashboard: Dashboard) -> tuple[str, str]:
         [*lines(f"{mark}-0", 350, 0), *lines(f"{mark}-9", 9, 9), {"code": 1}],
         name="Delivery of Monday",
         tags=["spring", "delivery"],
-        options={"chunk_size": 5},
+        options={"chunk_size": 5, "rate": 200},
     )
     dashboard.client.settle(failing)
     dashboard.client.settle(dashboard.submit("stock.add", shelves(f"{mark}-1", 3), name="Recount"))
@@ -117,7 +117,7 @@ def _on_a_phone(
     dashboard: Dashboard, theme: str, pages: Mapping[str, tuple[str, str]], folder: Path
 ) -> None:
     width, height = PHONE
-    with dashboard.page(width=width, height=height, theme=theme) as page:
+    with dashboard.page(width=width, height=height, theme=theme, phone=True) as page:
         for name in ON_A_PHONE:
             where, seen = pages[name]
             page.goto(f"{dashboard.server.url}/{where}")

@@ -89,6 +89,7 @@ def test_files_go_in_and_out_of_a_project(dashboard: Dashboard, tmp_path: Path) 
         check_accessible(page)
         page.set_viewport_size({"width": 360, "height": 700})
         check_fits(page)
+        check_accessible(page)
 
 
 def test_names_of_projects_and_labels_are_shown_as_they_are(dashboard: Dashboard) -> None:

@@ -252,9 +252,9 @@ PROOFS = (
         "dashboard-large",
         "pages of 100,000 jobs and of 1,000,000 items are there in 1 s; flat memory at 50 events/s",
         full=_tests("tests/dashboard/test_large.py", chosen="full"),
-        # With as many jobs as a list reads at a time, and some more.
-        sample=_tests("tests/dashboard/test_jobs.py", marker=_DEFAULT, chosen="as_far"),
+        sample=_tests("tests/dashboard/test_large.py", marker=_DEFAULT, chosen="sample"),
         full_limit=3600.0,
+        sample_limit=400.0,
     ),
     Proof(
         "websocket-peer",

@@ -1,7 +1,7 @@
 // The dashboard begins here: who one is, the bar above, and which page is shown.
 
 import { API, get, whenSignedOut } from "./parts/api.js";
-import { button, fill, h } from "./parts/dom.js";
+import { button, fill, grow, h } from "./parts/dom.js";
 import { start, stop, watch } from "./parts/live.js";
 import { failed, notice } from "./parts/notices.js";
 import { here } from "./parts/route.js";
@@ -21,12 +21,15 @@ const main = document.getElementById("main");
 let leave = () => {}, shown = "", turn = 0;
 
 applyTheme();
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 addEventListener("hashchange", () => show().catch(failed));
 whenSignedOut((said) => askWho(said.detail));
 setInterval(ageAll, 10_000);
 begin();
 
 async function begin() {
+  // The page comes while the server is asked who one is.
+  load(here().parts).catch(() => {});
   try {
     session.me = await get(`${API}/me`);
   } catch (error) {
@@ -48,7 +51,7 @@ function askWho(detail) {
   const named = session.me?.mode === "named";
   stop();
   close();
-  fill(document.getElementById("bar"), brand(), h("span", { class: "grow" }), themeChoice());
+  fill(document.getElementById("bar"), brand(), grow(), themeChoice());
   fill(main, signInPage({ named, detail: session.token ? detail : "", begin }));
   document.title = "Sign in - Countermand";
 }
@@ -65,12 +68,17 @@ async function show() {
   }
   const mine = turn += 1;
   close();
-  const page = await (parts[1] ? PAGES[name].one ?? PAGES[name].load : PAGES[name].load)();
+  const page = await load(parts);
   if (mine !== turn) return;
   shown = place;
   fill(main);
   leave = page.show(main, { parts, parameters }) ?? (() => {});
   scrollTo(0, 0);
+}
+
+function load([name, one]) {
+  const page = PAGES[name] ?? PAGES.jobs;
+  return (one && page.one || page.load)();
 }
 
 function close() {
@@ -91,7 +99,7 @@ function drawBar() {
     notice("Signed out. The token is forgotten.");
   });
   fill(document.getElementById("bar"), brand(), h("nav", { "aria-label": "Pages" }, links),
-    h("span", { class: "grow" }), dot, who, themeChoice(), out);
+    grow(), dot, who, themeChoice(), out);
   watch((state) => {
     dot.className = `live ${state}`;
     fill(dot, { live: "Live", away: "Reconnecting", off: "Off" }[state]);

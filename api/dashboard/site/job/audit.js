@@ -1,7 +1,6 @@
 // The audit trail: every stored event with who and why, the latest first or from the beginning.
 
-import { API, get } from "../parts/api.js";
-import { button, fill, h, table } from "../parts/dom.js";
+import { bdi, button, code, ends, fill, grow, h, quiet, table } from "../parts/dom.js";
 import { count, moment, number } from "../parts/format.js";
 import { failed } from "../parts/notices.js";
 import { address } from "../parts/route.js";
@@ -15,23 +14,23 @@ export function auditTab(place, view) {
   const check = button("Verify", async () => {
     check.disabled = true;
     fill(found, "Every stored byte of the job is being read…");
-    try { fill(found, verdict(await get(`${API}/jobs/${view.job().job_id}/verification`, {}, { signal: view.signal }))); } catch (error) { fill(found); failed(error); }
+    try { fill(found, verdict(await view.read("verification"))); } catch (error) { fill(found); failed(error); }
     check.disabled = false;
   });
-  fill(place, h("section", { class: "panel" }, h("div", { class: "row" }, h("h2", {}, "Is all of it as it was written?"), h("span", { class: "grow" }), check), found), list);
+  fill(place, h("section", { class: "panel" }, h("div", { class: "row" }, h("h2", {}, "Is all of it as it was written?"), grow(), check), found), list);
 
   async function update() {
     const job = view.job(), from = after ?? Math.max(0, job.version - PAGE);
-    const [{ items }, chain] = await Promise.all(["events", "hashes"].map((what) => get(`${API}/jobs/${job.job_id}/${what}`, { after: from, limit: PAGE }, { signal: view.signal })));
+    const [{ items }, chain] = await Promise.all(["events", "hashes"].map((what) => view.read(what, { after: from, limit: PAGE })));
     const hashes = new Map(chain.items.map(({ version, hash }) => [version, hash]));
     const seen = items.filter(({ version }) => version <= job.version).reverse();
-    const go = (to) => () => { after = to; update().catch(failed); };
+    const go = (to) => () => { after = to; view.draw(); };
     fill(list, h("h2", {}, "Audit trail"),
-      h("p", { class: "quiet" }, "Each event is chained to the one before it by its hash, and the last one is signed."),
+      quiet("Each event is chained to the one before it by its hash, and the last one is signed."),
       table("Audit trail", ["Version", "When", "Event", "Actor", "Status", "Said", "Hash"], seen.map((each) => [
         link(address(["jobs", job.job_id], { at: each.version }), number(each.version), { title: "The job at this version" }),
-        moment(each.at), h("code", {}, each.event), h("bdi", {}, each.actor), chip(each.status), h("bdi", {}, saidIn(each)), h("code", { title: hashes.get(each.version) ?? "" }, (hashes.get(each.version) ?? "").slice(0, 12))])),
-      h("div", { class: "row end" },
+        moment(each.at), code(each.event), bdi(each.actor), chip(each.status), bdi(saidIn(each)), h("code", { title: hashes.get(each.version) ?? "" }, (hashes.get(each.version) ?? "").slice(0, 12))])),
+      ends(
         from > 0 ? button("Earlier", go(Math.max(0, from - PAGE))) : null,
         from + PAGE < job.version ? button("Later", go(from + PAGE + PAGE >= job.version ? null : from + PAGE)) : null));
   }
@@ -43,7 +42,7 @@ function verdict(said) {
   const looked = `${count(said.events, "event")}, ${count(said.parts, "part")} of what was sent and ${count(said.outcomes, "outcome")} were read.`;
   return [h("p", {}, h("span", { class: `chip ${said.sound ? "good" : "bad"}` }, said.sound ? "sound" : count(said.findings.length + said.more, "finding")), ` ${looked}`),
     said.signed ? null : h("p", { class: "bad-words" }, "The signatures are kept by another process, and were not looked at: countermand audit verify does, there."),
-    said.findings.length ? table("Findings", ["Kind", "Version", "What"], said.findings.map((each) => [h("code", {}, each.kind), number(each.version), h("bdi", {}, each.message)])) : null];
+    said.findings.length ? table("Findings", ["Kind", "Version", "What"], said.findings.map((each) => [code(each.kind), number(each.version), bdi(each.message)])) : null];
 }
 
 /** What an event says beside its figures, in a line. Pure. */

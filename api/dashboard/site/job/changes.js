@@ -1,6 +1,6 @@
 // What an item would change, or has: column by column, before and after.
 
-import { h, table } from "../parts/dom.js";
+import { code, h, table } from "../parts/dom.js";
 import { json, number } from "../parts/format.js";
 
 /** A table of changes as a dry run tells them; a last `{more}` is what it leaves out. */
@@ -11,9 +11,9 @@ export function changesTable(changes) {
     const record = `${each.table}/${each.id ?? "new"}`;
     const columns = new Set([...Object.keys(each.before ?? {}), ...Object.keys(each.after ?? {})]);
     for (const column of columns) {
-      rows.push([h("code", {}, record), column, h("del", {}, json(each.before?.[column])), h("ins", {}, json(each.after?.[column]))]);
+      rows.push([code(record), column, h("del", {}, json(each.before?.[column])), h("ins", {}, json(each.after?.[column]))]);
     }
-    if (!columns.size) rows.push([h("code", {}, record), each.change, "", ""]);
+    if (!columns.size) rows.push([code(record), each.change, "", ""]);
   }
   return table("Changes", ["Record", "Column", "Before", "After"], rows);
 }

@@ -1,17 +1,16 @@
 // Throughput and latency over time.
 
-import { API, get } from "../parts/api.js";
-import { fill, h } from "../parts/dom.js";
+import { fill, h, panel, quiet } from "../parts/dom.js";
 import { milliseconds, rate } from "../parts/format.js";
 import { plot } from "../parts/plot.js";
 
 const BINS = 240;
 
-export function charts(job) {
+export function charts() {
   const through = h("div", { class: "chart", role: "img" }), late = h("div", { class: "chart", role: "img" });
   const drawn = h("div", { class: "two" },
-    h("section", { class: "panel" }, h("h2", {}, "Throughput"), through),
-    h("section", { class: "panel" }, h("h2", {}, "Latency of chunks"), late));
+    panel("Throughput", through),
+    panel("Latency of chunks", late));
   const known = new Map();
   let wide = 0;
   const resized = new ResizeObserver(() => {
@@ -24,12 +23,12 @@ export function charts(job) {
   function draw(place, data, said) {
     known.set(place, [data, said]);
     place.setAttribute("aria-label", said.summary);
-    if (data[0].length < 2) fill(place, h("p", { class: "quiet" }, "Too little has happened yet."));
+    if (data[0].length < 2) fill(place, quiet("Too little has happened yet."));
     else plot(place, data, said.format);
   }
 
-  async function update(history, signal) {
-    const { items } = await get(`${API}/jobs/${job}/progress`, { points: BINS }, { signal });
+  async function update(history, read) {
+    const { items } = await read("progress", { points: BINS });
     const rates = ratesOf(items);
     draw(through, rates, { format: rate, summary: summaryOf("Throughput", rates[1], rate) });
     const late_ = binned(history.latencies, BINS);

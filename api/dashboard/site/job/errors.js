@@ -1,7 +1,7 @@
 // Failures in groups that look alike, with examples; a group is edited and tried again as a whole.
 
-import { API, get, post } from "../parts/api.js";
-import { button, fill, h, labelled } from "../parts/dom.js";
+import { API, post } from "../parts/api.js";
+import { bdi, button, code, fill, grow, h, labelled } from "../parts/dom.js";
 import { confirm } from "../parts/dialog.js";
 import { count, number } from "../parts/format.js";
 import { notice } from "../parts/notices.js";
@@ -13,8 +13,7 @@ export function errorsTab(place, view) {
   const list = h("div", { class: "stack" });
   fill(place, list);
   async function update() {
-    const job = view.job();
-    const { items } = await get(`${API}/jobs/${job.job_id}/errors`, {}, { signal: view.signal });
+    const { items } = await view.read("errors");
     fill(list, items.length ? items.map((group) => groupPanel(group, view)) : h("p", { class: "empty" }, "No item has failed."));
   }
   return { update };
@@ -24,20 +23,19 @@ function groupPanel(group, view) {
   const job = view.job(), able = job.possible.includes("retry") && may("submit") && !view.at();
   const samples = group.samples.map((sample) => h("li", {},
     button(`Item ${number(sample.item)}`, () => openItem(view, sample.item), { class: "quiet-button" }),
-    h("bdi", {}, sample.message), sample.pointer ? h("code", {}, ` ${sample.pointer}`) : null));
+    bdi(sample.message), sample.pointer ? code(` ${sample.pointer}`) : null));
   return h("section", { class: "panel group" },
-    h("div", { class: "row" }, h("h2", {}, h("code", {}, group.code)), h("span", { class: "chip bad" }, count(group.count, "item")),
-      h("span", { class: "grow" }),
+    h("div", { class: "row" }, h("h2", {}, code(group.code)), h("span", { class: "chip bad" }, count(group.count, "item")),
+      grow(),
       able ? button("Replay as they are", () => replay(group, view, false)) : null,
       able ? button("Edit and replay", () => replay(group, view, true)) : null),
-    h("p", {}, h("bdi", {}, group.signature)), h("ul", { class: "samples" }, samples));
+    h("p", {}, bdi(group.signature)), h("ul", { class: "samples" }, samples));
 }
 
 function replay(group, view, edited) {
   const job = view.job(), others = job.counts.failed - group.count;
   const patch = h("textarea", { class: "code", spellcheck: "false", value: "{}" });
-  const about = h("p", { class: "consequence" },
-    `Re-runs the ${count(group.count, "item")} of this group${edited ? ", each with the patch below" : ""}; leaves ${count(others, "other failed item")} and ${number(job.counts.total - job.counts.failed)} others as they are.`);
+  const about = `Re-runs the ${count(group.count, "item")} of this group${edited ? ", each with the patch below" : ""}; leaves ${count(others, "other failed item")} and ${number(job.counts.total - job.counts.failed)} others as they are.`;
   return confirm({
     title: edited ? "Edit this group and replay it" : "Replay this group?", about, verb: "replay",
     more: edited ? labelled("Merge patch (RFC 7396) for each item: null removes a field", patch) : null,

@@ -1,6 +1,6 @@
 // The jobs of a batch with what each comes after, as a graph whose nodes are links.
 
-import { h, svg } from "../parts/dom.js";
+import { h, panel, svg } from "../parts/dom.js";
 import { cut, number } from "../parts/format.js";
 import { address } from "../parts/route.js";
 import { spoken, tone } from "../parts/words.js";
@@ -36,7 +36,7 @@ export function graph(steps) {
   svg("rect", { width: WIDE, height: HIGH, rx: 6 }), svg("rect", { class: "side", width: 5, height: HIGH, rx: 2 }),
   svg("text", { x: 14, y: 19, class: "strong" }, cut(step.name, 20)), svg("text", { x: 14, y: 35 }, cut(step.operation, 26)),
   svg("text", { x: 14, y: 50 }, `${spoken(step.status)} · ${number(step.counts.total)}${step.savepoint ? ` · ⚑ ${cut(step.savepoint, 8)}` : ""}`)));
-  return h("section", { class: "panel" }, h("h2", {}, "Steps"),
+  return panel("Steps",
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Graph of the steps" },
       svg("svg", { class: "graph", width: wide, height: high, viewBox: `-2 -2 ${wide} ${high}` }, lines, nodes)));
 }

@@ -1,6 +1,6 @@
 // A cell for each chunk, on one canvas; the same in words and numbers for who does not see it.
 
-import { choice, fill, h, labelled, table } from "../parts/dom.js";
+import { choice, fill, grow, h, labelled, quiet, table } from "../parts/dom.js";
 import { count, milliseconds, number } from "../parts/format.js";
 import { TONE } from "./history.js";
 
@@ -12,7 +12,7 @@ export function heatmap() {
   const words = h("output", { class: "quiet" }), sums = h("div");
   const slider = h("input", { type: "range", min: "0", max: "0", value: "0", on: { input: () => choose(Number(slider.value)) } });
   const drawn = h("section", { class: "panel" },
-    h("div", { class: "row" }, h("h2", {}, "Chunks"), h("span", { class: "grow" }),
+    h("div", { class: "row" }, h("h2", {}, "Chunks"), grow(),
       labelled("Colour", choice([["state", "by state"], ["latency", "by latency"]], by, (value) => { by = value; draw(); }))),
     canvas, labelled("Chunk", slider, { class: "field wide" }), words, sums);
   canvas.addEventListener("click", (event) => {
@@ -32,7 +32,7 @@ export function heatmap() {
       [...byState].map(([name, all]) => {
         const times = all.map(({ ms }) => ms).filter((ms) => ms !== null).sort((a, b) => a - b);
         return [name, number(all.length), milliseconds(times[times.length >> 1]), milliseconds(times.at(-1))];
-      }), "No chunk was planned yet."), state.more ? h("p", { class: "quiet" }, `${number(state.more)} further chunks are not drawn.`) : null);
+      }), "No chunk was planned yet."), state.more ? quiet(`${number(state.more)} further chunks are not drawn.`) : null);
     canvas.setAttribute("aria-label", `${count(chunks.length, "chunk")}: ${[...byState].map(([name, all]) => `${number(all.length)} ${name}`).join(", ") || "none"}. The table below says the same.`);
     draw();
     choose(Math.min(chosen, chunks.length - 1), false);

@@ -1,7 +1,5 @@
 // A job's chunks and latencies, folded from its stored events; read in pages, as far as one looks.
 
-import { API, get } from "../parts/api.js";
-
 const PAGE = 500;
 export const MOST = 20_000;
 
@@ -45,9 +43,9 @@ export const TONE = { open: "busy", done: "good", "some failed": "warn", failed:
   conflict: "warn", "rolled back": "calm", skipped: "calm", "given back": "calm", planned: "busy" };
 
 /** Reads on behind what is known, up to a version; `told` is called after each page. */
-export async function readOn(state, job, until, told, signal) {
+export async function readOn(state, read, until, told) {
   for (;;) {
-    const page = await get(`${API}/jobs/${job}/events`, { after: state.version, limit: PAGE }, { signal });
+    const page = await read("events", { after: state.version, limit: PAGE });
     for (const event of page.items) {
       if (until && event.version > until) { told(state); return; }
       fold(state, event);

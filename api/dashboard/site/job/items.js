@@ -1,7 +1,7 @@
 // Items, filtered and in pages, and all of them as a file.
 
-import { API, ask, asked, get } from "../parts/api.js";
-import { button, choice, fill, h, labelled, save, table } from "../parts/dom.js";
+import { API, ask, asked } from "../parts/api.js";
+import { button, choice, ends, fill, grow, h, labelled, save, table } from "../parts/dom.js";
 import { cut, json, milliseconds, number } from "../parts/format.js";
 import { failed } from "../parts/notices.js";
 import { single } from "../parts/route.js";
@@ -16,20 +16,20 @@ const NAMES = ["status", "code", "key", "record"];
 
 export function itemsTab(place, view) {
   let before = [], cursor = null, next = null;
-  const list = h("div"), earlier = button("Earlier", () => { cursor = before.pop() ?? null; update().catch(failed); });
-  const later = button("Later", () => { before.push(cursor); cursor = next; update().catch(failed); });
+  const list = h("div"), earlier = button("Earlier", () => { cursor = before.pop() ?? null; view.draw(); });
+  const later = button("Later", () => { before.push(cursor); cursor = next; view.draw(); });
   const query = () => Object.fromEntries(NAMES.map((name) => [name, single(view.parameters(), name)]).filter(([, value]) => value));
   const set = (name, value) => { before = []; cursor = null; view.go({ [name]: value }); };
   const input = (name, words, hint) => labelled(words, h("input", { name, value: single(view.parameters(), name), placeholder: hint, on: { change: (event) => set(name, event.target.value.trim()) } }));
   const download = (format) => button(format.toUpperCase(), () => keep(format).catch(failed));
   fill(place, h("div", { class: "filters" },
     labelled("Status", choice([["", "All"], ...STATUSES.map((each) => [each, spoken(each)])], single(view.parameters(), "status"), (value) => set("status", value), { name: "status" })),
-    input("code", "Code", ""), input("key", "Key", ""), input("record", "Record", "table/id"), h("span", { class: "grow" }),
+    input("code", "Code", ""), input("key", "Key", ""), input("record", "Record", "table/id"), grow(),
     may("export") ? h("div", { class: "row", role: "group", "aria-label": "Download these items" }, h("span", { class: "quiet" }, "Download"), download("ndjson"), download("csv")) : null),
-  list, h("div", { class: "row end" }, earlier, later));
+  list, ends(earlier, later));
 
   async function update() {
-    const page = await get(`${API}/jobs/${view.job().job_id}/items`, { ...query(), include: "item", cursor, limit: PAGE }, { signal: view.signal });
+    const page = await view.read("items", { ...query(), include: "item", cursor, limit: PAGE });
     next = page.next_cursor;
     earlier.disabled = !before.length;
     later.disabled = next === null;

@@ -1,6 +1,6 @@
 // How a job goes: why it waits, its figures, its chunks, its throughput, its steps.
 
-import { fill, facts, h } from "../parts/dom.js";
+import { bdi, code, facts, fill, h } from "../parts/dom.js";
 import { count, duration, milliseconds, moment, number, rate } from "../parts/format.js";
 import { address } from "../parts/route.js";
 import { link } from "../parts/shown.js";
@@ -13,7 +13,7 @@ import { empty, readOn } from "./history.js";
 export function overviewTab(place, view) {
   const isBatch = view.job().operation === "batch.steps";
   const waiting = h("div"), figures = h("section", { class: "panel" }), steps = h("div");
-  const map = isBatch ? null : heatmap(), plots = isBatch ? null : charts(view.job().job_id);
+  const map = isBatch ? null : heatmap(), plots = isBatch ? null : charts();
   let history = empty(), reading = false, seen = 0;
   fill(place, waiting, steps, figures, plots?.drawn, map?.drawn);
 
@@ -27,8 +27,8 @@ export function overviewTab(place, view) {
     seen = job.version;
     reading = true;
     try {
-      await readOn(history, job.job_id, at, (state) => map.update(state), view.signal);
-      await plots.update(history, view.signal);
+      await readOn(history, view.read, at, (state) => map.update(state));
+      await plots.update(history, view.read);
     } finally { reading = false; }
   }
   return { update, close: () => { map?.close(); plots?.close(); } };
@@ -36,12 +36,12 @@ export function overviewTab(place, view) {
 
 function waitingPanel(job) {
   const parts = [];
-  if (job.waiting) parts.push(h("p", {}, h("b", {}, `Why it waits (${spoken(job.waiting.reason)}): `), h("bdi", {}, job.waiting.text)));
-  if (job.reason) parts.push(h("p", {}, h("b", {}, "Reason: "), h("bdi", {}, job.reason)));
+  if (job.waiting) parts.push(h("p", {}, h("b", {}, `Why it waits (${spoken(job.waiting.reason)}): `), bdi(job.waiting.text)));
+  if (job.reason) parts.push(h("p", {}, h("b", {}, "Reason: "), bdi(job.reason)));
   if (job.deadline?.warning) parts.push(h("p", {}, h("b", {}, "Deadline: "), job.deadline.warning));
   if (job.retrying) parts.push(h("p", {}, `${count(job.retrying, "item")} failed and will be tried again, the next at ${moment(job.next_attempt_at)}.`));
   for (const [name, word] of [["Held", job.held], ["Shredded", job.shredded], ["Archived", job.archived]]) {
-    if (word) parts.push(h("p", {}, h("b", {}, `${name}: `), h("bdi", {}, `${word.by ?? word.actor ?? ""} ${word.reason ?? ""}`)));
+    if (word) parts.push(h("p", {}, h("b", {}, `${name}: `), bdi(`${word.by ?? word.actor ?? ""} ${word.reason ?? ""}`)));
   }
   return parts.length ? h("section", { class: "panel waiting" }, parts) : null;
 }
@@ -50,7 +50,7 @@ function figuresOf(job) {
   const run = job.progress, eta = run?.eta;
   const after = (job.options.after ?? []).map(({ job_id: id, end }) => link(address(["jobs", id]), `${id.slice(-8)} ${end ?? ""} `));
   return facts([
-    ["Rate now", run?.now === null || !run ? null : rate(run.now)], ["Mean rate", rate(run?.mean)],
+    ["Rate now", run?.now === null || !run ? null : rate(run.now)], ["Mean rate", run ? rate(run.mean) : null],
     ["Time left, 4 times in 5", eta ? `${duration(eta.low)} to ${duration(eta.high)}` : null],
     ["Chunks: median, p95", run?.chunk_ms ? `${milliseconds(run.chunk_ms.p50)}, ${milliseconds(run.chunk_ms.p95)}` : null],
     ["Items: median, p95", run?.item_ms ? `${milliseconds(run.item_ms.p50)}, ${milliseconds(run.item_ms.p95)}` : null],
@@ -59,7 +59,7 @@ function figuresOf(job) {
     ["Undone", job.generation ? count(job.generation, "time") : null], ["Starts", job.start_at ? moment(job.start_at) : null],
     ["Deadline", job.deadline ? moment(job.deadline.at) : null],
     ["Comes after", after.length ? after : null], ["Part of", job.parent ? link(address(["jobs", job.parent]), job.parent.slice(-8)) : null],
-    ["Parameters", Object.keys(job.params).length ? h("code", {}, JSON.stringify(job.params)) : null],
-    ["Options", h("code", {}, JSON.stringify(job.options))],
+    ["Parameters", Object.keys(job.params).length ? code(JSON.stringify(job.params)) : null],
+    ["Options", code(JSON.stringify(job.options))],
   ]);
 }

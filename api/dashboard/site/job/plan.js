@@ -1,7 +1,7 @@
 // What a dry run has found: record by record what would change, and doing just that.
 
-import { API, get, post } from "../parts/api.js";
-import { button, facts, fill, h } from "../parts/dom.js";
+import { API, post } from "../parts/api.js";
+import { button, facts, fill, h, panel, quiet } from "../parts/dom.js";
 import { confirm } from "../parts/dialog.js";
 import { count, number } from "../parts/format.js";
 import { notice } from "../parts/notices.js";
@@ -18,12 +18,12 @@ export function planTab(place, view) {
     const job = view.job();
     if (!AT_REST.has(job.status)) { fill(place, h("p", { class: "empty" }, "The dry run is under way.")); return; }
     const [plan, page] = await Promise.all([
-      get(`${API}/jobs/${job.job_id}/plan`, {}, { signal: view.signal }).catch((error) => ({ refused: error.message })),
-      get(`${API}/jobs/${job.job_id}/items`, { status: "planned", limit: SHOWN }, { signal: view.signal })]);
+      view.read("plan").catch((error) => ({ refused: error.message })),
+      view.read("items", { status: "planned", limit: SHOWN })]);
     const changes = page.items.flatMap(({ changes: each }) => each ?? []);
     fill(place, plan.refused ? h("p", { class: "panel bad-words" }, plan.refused) : planPanel(job, plan, view),
-      h("section", { class: "panel" }, h("h2", {}, page.next_cursor ? `Changes of the first ${SHOWN} items` : "Changes"),
-        changes.length ? changesTable(changes) : h("p", { class: "quiet" }, plan.validated_only ? "Only validated: such operations are not applied in a dry run." : "No record would change.")));
+      panel(page.next_cursor ? `Changes of the first ${SHOWN} items` : "Changes",
+        changes.length ? changesTable(changes) : quiet(plan.validated_only ? "Only validated: such operations are not applied in a dry run." : "No record would change.")));
   }
   return { update };
 }
@@ -41,11 +41,10 @@ function planPanel(job, plan, view) {
 function apply(job, plan, view) {
   return confirm({
     title: "Apply this plan?", verb: "apply", reason: false,
-    about: h("p", { class: "consequence" }, `Does what was planned for ${count(plan.counts.planned ?? 0, "item")} and nothing else; a record that somebody changes before is left alone.`),
+    about: `Does what was planned for ${count(plan.counts.planned ?? 0, "item")} and nothing else; a record that somebody changes before is left alone.`,
     act: async () => {
       const made = await post(`${API}/jobs/${job.job_id}/apply`, { digest: plan.digest });
       notice("The plan is being applied.");
-      view.leave();
       go(["jobs", made.job_id]);
     },
   });

@@ -1,11 +1,11 @@
 // What may be asked of a job now; each verb says what will come of it, and takes a reason.
 
-import { API, post } from "../parts/api.js";
+import { API, get, post } from "../parts/api.js";
 import { capital, consequence } from "../parts/consequences.js";
-import { button, h, labelled } from "../parts/dom.js";
+import { button, fill, h, labelled, tick } from "../parts/dom.js";
 import { confirm } from "../parts/dialog.js";
-import { count } from "../parts/format.js";
-import { notice } from "../parts/notices.js";
+import { count, number } from "../parts/format.js";
+import { failed, notice } from "../parts/notices.js";
 import { address } from "../parts/route.js";
 import { may } from "../parts/session.js";
 import { link } from "../parts/shown.js";
@@ -18,30 +18,46 @@ export function verbBar(job, changed) {
   return h("div", { class: "row verbs", role: "toolbar", "aria-label": "What can be asked of this job" },
     able.map((verb) => verb === "undo"
       ? link(address(["jobs", job.job_id], { tab: "undo" }), "undo…", { class: "button" })
-      : button(spoken(verb), () => tell(job, verb, changed), { class: FINAL.has(verb) ? "danger" : "" })),
+      : button(spoken(verb), () => tell(job, verb, changed).catch(failed), { class: FINAL.has(verb) ? "danger" : "" })),
     job.possible.includes("adjust") && may("submit") ? button("adjust", () => adjust(job, changed)) : null);
 }
 
-function tell(job, verb, changed) {
-  const more = verb === "cancel" ? cancelOptions() : { drawn: null, body: () => ({}) };
+async function tell(job, verb, changed) {
+  const about = h("span"), say = (words) => fill(about, `${capital(words)}.`);
+  say(consequence(verb, job.counts, job));
+  const more = await OPTIONS[verb]?.(job, say) ?? { drawn: null, body: () => ({}) };
   return confirm({
-    title: `${capital(spoken(verb))} this job?`, verb: spoken(verb), final: FINAL.has(verb), needed: NEED_REASON.has(verb), more: more.drawn,
-    about: h("p", { class: "consequence" }, `${capital(consequence(verb, job.counts, job))}.`),
+    title: `${capital(spoken(verb))} this job?`, verb: spoken(verb), final: FINAL.has(verb), needed: NEED_REASON.has(verb), about, more: more.drawn, reason: verb !== "seal",
     act: async (reason) => {
-      await post(`${API}/jobs/${job.job_id}/${verb}`, { reason, ...more.body() }, { headers: asSeen(job) });
+      // What was seen is sealed: a part that has come since is refused.
+      const body = verb === "seal" ? { items: job.counts.total } : { reason, ...more.body() };
+      await post(`${API}/jobs/${job.job_id}/${verb}`, body, { headers: asSeen(job) });
       notice(`${capital(spoken(verb))}: told.`);
       changed();
     },
   });
 }
 
+const OPTIONS = { cancel: cancelOptions, retry: retryOptions };
+
 function cancelOptions() {
   const back = h("input", { type: "checkbox" }), gently = h("input", { type: "checkbox" });
   return {
-    drawn: h("div", {}, may("undo") ? h("label", { class: "tick" }, back, "put back what was done (roll back)") : null,
-      h("label", { class: "tick" }, gently, "let what is in flight end first (graceful)")),
+    drawn: [may("undo") ? tick("put back what was done (roll back)", back) : null, tick("let what is in flight end first (graceful)", gently)],
     body: () => ({ roll_back: back.checked, graceful: gently.checked }),
   };
+}
+
+/** What a stop or a cancel has left is worked instead of what has failed, if it is asked for. */
+async function retryOptions(job, say) {
+  const { failed: fails, skipped, succeeded } = job.counts;
+  const { items } = skipped ? await get(`${API}/jobs/${job.job_id}/items`, { status: "unattempted", limit: 1 }) : { items: [] };
+  const left = h("input", { type: "checkbox", checked: items.length && !fails, on: { change: told } });
+  function told() {
+    say(left.checked ? `works what was left unattempted of ${count(skipped, "skipped item")}, leaves ${number(fails)} failed and ${number(succeeded)} succeeded` : consequence("retry", job.counts));
+  }
+  told();
+  return { drawn: items.length ? tick("what was left unattempted, instead of what has failed", left) : null, body: () => left.checked ? { unattempted: true } : {} };
 }
 
 function adjust(job, changed) {
@@ -51,7 +67,7 @@ function adjust(job, changed) {
   const first = field("Priority, 0 to 10, 10 first", job.priority, { max: "10" });
   const read = (label) => label.querySelector("input").value;
   return confirm({
-    title: "Adjust this job", verb: "adjust", about: h("p", { class: "consequence" }, `Changes how the ${count(job.counts.pending, "pending item")} will be worked: obeyed within two seconds, by all workers together; what is settled stays.`),
+    title: "Adjust this job", verb: "adjust", about: `Changes how the ${count(job.counts.pending, "pending item")} will be worked: obeyed within two seconds, by all workers together; what is settled stays.`,
     more: [speed, calls, first],
     act: async (reason) => {
       const wanted = { reason, priority: Number(read(first)) }, lift = [];

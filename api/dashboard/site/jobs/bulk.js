@@ -2,7 +2,7 @@
 
 import { API, get, post } from "../parts/api.js";
 import { ofMany } from "../parts/consequences.js";
-import { button, fill, h } from "../parts/dom.js";
+import { bdi, button, fill, h } from "../parts/dom.js";
 import { confirm } from "../parts/dialog.js";
 import { count } from "../parts/format.js";
 import { failed, notice } from "../parts/notices.js";
@@ -32,11 +32,11 @@ async function askFor(verb, ids, clear) {
   const jobs = await each(ids, (id) => get(`${API}/jobs/${id}`));
   const { able, words } = ofMany(verb, jobs);
   if (!able.length) { notice(words, "warn"); return; }
-  const about = [h("p", { class: "consequence" }, words),
-    h("ul", { class: "short" }, able.slice(0, 8).map((job) => h("li", {}, h("bdi", {}, title(job)))),
+  const more = [
+    h("ul", { class: "short" }, able.slice(0, 8).map((job) => h("li", {}, bdi(title(job)))),
       able.length > 8 ? h("li", {}, `and ${count(able.length - 8, "more", "more")}`) : null)];
   const done = await confirm({
-    title: `${verb} ${count(able.length, "job")}?`, about, verb, needed: NEED_REASON.has(verb), final: FINAL.has(verb),
+    title: `${verb} ${count(able.length, "job")}?`, about: words, more, verb, needed: NEED_REASON.has(verb), final: FINAL.has(verb),
     act: (reason) => tellAll(verb, able, reason),
   });
   if (done) clear();

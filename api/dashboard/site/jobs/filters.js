@@ -1,6 +1,6 @@
 // What the list of jobs is narrowed to; all of it stands in the address.
 
-import { button, choice, fill, h, labelled } from "../parts/dom.js";
+import { button, choice, fill, h, labelled, tick } from "../parts/dom.js";
 import { single } from "../parts/route.js";
 import { spoken, STATUSES } from "../parts/words.js";
 
@@ -52,12 +52,12 @@ function statuses(now, set) {
   const chosen = new Set(now.status ?? []);
   const summary = h("summary", {});
   const tell = () => fill(summary, "Status", chosen.size ? h("b", { class: "many" }, chosen.size) : "");
-  const boxes = STATUSES.map((status) => h("label", { class: "tick" },
+  const boxes = STATUSES.map((status) => tick(spoken(status),
     h("input", { type: "checkbox", name: "status", value: status, checked: chosen.has(status), on: { change: (event) => {
       if (event.target.checked) chosen.add(status); else chosen.delete(status);
       tell();
       set([...chosen]);
-    } } }), spoken(status)));
+    } } })));
   tell();
   const box = h("details", { class: "drop" }, summary, h("div", { class: "drop-body", role: "group", "aria-label": "Status" }, boxes));
   box.addEventListener("keydown", (event) => {

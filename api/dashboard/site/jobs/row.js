@@ -1,6 +1,6 @@
 // A row of the list of jobs.
 
-import { h, say } from "../parts/dom.js";
+import { bdi, h, say } from "../parts/dom.js";
 import { duration, number, percent, rate } from "../parts/format.js";
 import { address } from "../parts/route.js";
 import { bar, chip, link, when } from "../parts/shown.js";
@@ -17,12 +17,12 @@ export function makeRow(job, { isChosen, choose }) {
   const element = h("tr", { "data-job": job.job_id },
     h("td", { class: "mark" }, mark),
     h("th", { scope: "row", class: "name" },
-      link(address(["jobs", job.job_id]), h("bdi", {}, title(job)), { title: title(job) }),
+      link(address(["jobs", job.job_id]), bdi(title(job)), { title: title(job) }),
       h("span", { class: "under" }, h("span", {}, job.operation), job.dry_run ? h("b", {}, "dry run") : null,
         job.tags.slice(0, 3).map((tag) => h("bdi", { class: "tag" }, tag)))),
     h("td", {}, parts.chip),
     h("td", { class: "far" }, parts.bar.drawn, parts.done), parts.rate, parts.left,
-    h("td", { class: "born" }, when(job.created_at), h("span", { class: "under" }, h("bdi", {}, job.created_by))));
+    h("td", { class: "born" }, when(job.created_at), h("span", { class: "under" }, bdi(job.created_by))));
   element.shows = { parts, mark, job: null, isChosen };
   updateRow(element, job);
   return element;
@@ -41,7 +41,7 @@ export function updateRow(element, job) {
   say(parts.done, `${percent(job.percent)} of ${number(total)}`);
   parts.done.title = `${number(total - pending)} of ${number(total)} settled`;
   say(parts.rate, rate(job.items_per_second));
-  say(parts.left, job.status === "running" ? duration(job.eta_seconds) : "–");
+  say(parts.left, job.status === "running" ? duration(job.eta_seconds) : "");
 }
 
 /** A row whose page is on its way. */

@@ -1,7 +1,7 @@
-// One job: its head, which is live, and below it one of several tabs.
+// One job: its head, live, and one of several tabs below it.
 
 import { API, get } from "../parts/api.js";
-import { facts, fill, h } from "../parts/dom.js";
+import { bdi, facts, fill, h } from "../parts/dom.js";
 import { duration, number, percent } from "../parts/format.js";
 import { follow } from "../parts/live.js";
 import { failed } from "../parts/notices.js";
@@ -26,28 +26,30 @@ const LOOK = 10_000;
 
 export function show(place, { parts, parameters }) {
   const id = parts[1], giveUp = new AbortController();
-  let job = null, tab = null, shown = "", timer = 0, reading = false, again = false, newest = 0;
+  let job = null, tab = null, shown = "", drawnAs = "", timer = 0, reading = false, again = false, newest = 0, own = new AbortController(), drawing = Promise.resolve();
   const head = h("header", { class: "job-head" }), tabs = h("nav", { class: "tabs", "aria-label": "Of this job" }), body = h("div", { class: "stack" });
+  const renew = () => refresh().catch(failed);
   const view = {
-    job: () => job, signal: giveUp.signal, at: () => Number(single(parameters, "at")) || null,
-    parameters: () => parameters, changed: () => refresh().catch(failed), leave: () => {},
+    job: () => job, at: () => Number(single(parameters, "at")) || null,
+    parameters: () => parameters, draw,
+    read: (what, query = {}) => get(`${API}/jobs/${id}/${what}`, query, { signal: own.signal }), changed: renew,
     go: (changes) => go(["jobs", id], { ...parameters, ...changes }, { replace: true }),
   };
   const travel = travelBar(view);
   fill(place, h("p", {}, link("#/jobs", "← Jobs")), head, travel.drawn, tabs, body);
   refresh().catch(gone);
   const unfollow = follow((name, said) => {
-    const own = said.job_id === id;
-    if (own) newest = Math.max(newest, said.version);
+    const mine = said.job_id === id;
+    if (mine) newest = Math.max(newest, said.version);
     // What is being read may be from before this event.
-    if (own && reading) again = true;
-    if (!job || view.at() || !(own || job.steps?.some((step) => step.job_id === said.job_id))) return;
-    if (own) { job = { ...folded(job, said), possible: job.possible }; drawHead(); }
-    if (name !== "progress" || job.status === "running") timer ||= setTimeout(() => { timer = 0; refresh().catch(failed); }, PAUSE);
-  }, () => refresh().catch(failed));
+    if (mine && reading) again = true;
+    if (!job || view.at() || !(mine || job.steps?.some((step) => step.job_id === said.job_id))) return;
+    if (mine) { job = { ...folded(job, said), possible: job.possible }; drawHead(); }
+    if (name !== "progress" || job.status === "running") timer ||= setTimeout(() => { timer = 0; renew(); }, PAUSE);
+  }, renew);
   place.addEventListener("moved", moved);
   // Why a job waits changes without an event of its own.
-  const looking = setInterval(() => { if (job && !AT_REST.has(job.status) && !view.at() && !document.hidden) refresh().catch(failed); }, LOOK);
+  const looking = setInterval(() => { if (job && !AT_REST.has(job.status) && !view.at() && !document.hidden) renew(); }, LOOK);
 
   /** The job again, and what the open tab shows of it. */
   async function refresh() {
@@ -62,9 +64,15 @@ export function show(place, { parts, parameters }) {
         drawHead();
         travel.update(job, newest);
         drawTabs();
-        await tab?.update();
+        await drawTab();
       } while (again && !giveUp.signal.aborted);
     } finally { reading = false; }
+  }
+
+  /** What the tab shows, again; one drawing after another, so that the last stays. */
+  function drawTab() {
+    drawing = drawing.catch(() => {}).then(() => tab.update()).catch((error) => { if (error.name !== "AbortError") throw error; });
+    return drawing;
   }
 
   function gone(error) {
@@ -74,11 +82,21 @@ export function show(place, { parts, parameters }) {
   }
 
   function moved({ detail }) {
+    const before = view.at();
     parameters = detail.parameters;
-    refresh().catch(gone);
+    if (!job || view.at() !== before) refresh().catch(gone);
+    else draw();
   }
 
-  let drawn = null;
+  /** What is below the head, at once: whatever is still read for what was there before is given up. */
+  function draw() {
+    own.abort();
+    own = new AbortController();
+    drawTabs();
+    drawTab().catch(failed);
+  }
+
+  let drawn;
   function drawHead() {
     document.title = `${title(job)} - Countermand`;
     if (drawn && drawn.status === job.status && drawn.possible === String(job.possible) && drawn.at === view.at()) {
@@ -89,8 +107,8 @@ export function show(place, { parts, parameters }) {
     const progress = bar(job.counts, job.percent), figures = h("div");
     drawn = { status: job.status, possible: String(job.possible), at: view.at(), progress, figures };
     fill(figures, countsOf(job));
-    fill(head, h("div", { class: "row" }, h("h1", {}, h("bdi", {}, title(job))), chip(job.status), job.dry_run ? h("span", { class: "chip busy" }, "dry run") : null),
-      h("p", { class: "quiet row" }, h("code", {}, job.operation), h("span", {}, "by ", h("bdi", {}, job.created_by), " ", when(job.created_at)),
+    fill(head, h("div", { class: "row" }, h("h1", {}, bdi(title(job))), chip(job.status), job.dry_run ? h("span", { class: "chip busy" }, "dry run") : null),
+      h("p", { class: "quiet row" }, h("code", {}, job.operation), h("span", {}, "by ", bdi(job.created_by), " ", when(job.created_at)),
         job.tags.map((each) => h("bdi", { class: "tag" }, each)), h("code", { class: "id" }, job.job_id)),
       progress.drawn, figures, view.at() ? null : verbBar(job, view.changed));
   }
@@ -98,8 +116,10 @@ export function show(place, { parts, parameters }) {
   function drawTabs() {
     const name = wanted();
     const known = Object.entries(TABS).filter(([each]) => offered(each));
-    fill(tabs, known.map(([each, [words]]) => link(address(["jobs", id], { at: view.at(), tab: each === "overview" ? "" : each }), words,
+    const as = `${view.at()} ${name} ${known.length}`;
+    if (as !== drawnAs) fill(tabs, known.map(([each, [words]]) => link(address(["jobs", id], { at: view.at(), tab: each === "overview" ? "" : each }), words,
       { "aria-current": each === name ? "page" : null })));
+    drawnAs = as;
     if (name === shown) return;
     tab?.close?.();
     shown = name;
@@ -120,6 +140,7 @@ export function show(place, { parts, parameters }) {
 
   return () => {
     giveUp.abort();
+    own.abort();
     unfollow();
     clearTimeout(timer);
     clearInterval(looking);

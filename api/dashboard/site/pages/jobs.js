@@ -38,9 +38,8 @@ export function show(place, { parameters }) {
 
   fill(place, h("h1", { class: "away" }, "Jobs"), filters, h("div", { class: "row" }, size, news), bulk.drawn, scroller);
   drawFilters(parameters);
-  get(`${API}/operations`).then(({ items }) => { operations = items; offer(filters.firstChild, parameters, operations); }).catch(failed);
-  pager.load(0);
-  const unfollow = follow(taken, reload);
+  pager.load(0).catch(() => {}).then(() => get(`${API}/operations`)).then(({ items }) => { operations = items; offer(filters.firstChild, parameters, operations); }).catch(failed);
+  const unfollow = follow(taken, (first) => first || scroller.scrollTop < 10 ? refresh() : reload());
   place.addEventListener("moved", moved);
   scroller.addEventListener("keydown", byKey);
 

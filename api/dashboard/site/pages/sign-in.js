@@ -1,6 +1,6 @@
 // Sign in: a token or an API key, or a name where callers say who they are.
 
-import { fill, h, labelled } from "../parts/dom.js";
+import { ends, fill, h, labelled } from "../parts/dom.js";
 import { signIn } from "../parts/session.js";
 
 export function signInPage({ named, detail, begin }) {
@@ -15,7 +15,7 @@ export function signInPage({ named, detail, begin }) {
       ? "Say who you are: the name goes into the audit trail of all that you do."
       : "With a token or an API key. It stays in this tab, and is forgotten with it."),
     labelled(named ? "Your name" : "Token or API key", given), said,
-    h("div", { class: "row end" }, h("button", { class: "primary" }, "Sign in")));
+    ends(h("button", { class: "primary" }, "Sign in")));
 
   function entered(event) {
     event.preventDefault();

@@ -1,58 +1,74 @@
 // Submit: an operation, its items by a form or from a file, and a dry run before it is done.
 
 import { API, ask, asked, get, random } from "../parts/api.js";
-import { button, choice, facts, fill, h, labelled, table } from "../parts/dom.js";
+import { bdi, button, choice, ends, facts, fill, h, labelled, panel, quiet, table } from "../parts/dom.js";
 import { bytes, count, cut, json } from "../parts/format.js";
 import { failed } from "../parts/notices.js";
 import { go, single } from "../parts/route.js";
+import { spoken } from "../parts/words.js";
 import { asLines, look } from "../submit/files.js";
 import { schemaForm } from "../submit/schema-form.js";
 
 export function show(place, { parameters }) {
   document.title = "Submit - Countermand";
-  let operations = [], chosen = null, form = null, params = null, file = null, seen = null, items = [];
+  let operations = [], chosen = null, form = null, params = null, file = null, seen = null, items = [], sending = false;
   const body = h("div", { class: "stack" }), said = h("p", { class: "bad-words", role: "alert" });
+  const about = h("div"), wanted = h("div"), fields = h("div"), preview = h("div"), list = h("div");
+  const name = h("input", { name: "job-name", maxlength: "200" }), tags = h("input", { name: "tags", placeholder: "spring, letters" });
+  const picker = h("input", { type: "file", accept: ".csv,.tsv,.json,.jsonl,.ndjson", on: { change: () => take(picker.files[0]) } });
   fill(place, h("h1", {}, "Submit"), body);
   get(`${API}/operations`).then((found) => {
     operations = found.items;
     choose(single(parameters, "operation", operations[0]?.kind));
+    draw();
   }).catch(failed);
 
+  /** All else stays, and so does the focus of who goes through the list by keyboard. */
   function choose(kind) {
     chosen = operations.find((each) => each.kind === kind) ?? operations[0];
     file = null;
+    picker.value = "";
     items = [];
-    draw();
+    form = schemaForm(chosen.item);
+    params = schemaForm(chosen.params);
+    fill(about, quiet(chosen.description),
+      facts([["Undo", spoken(chosen.reversible)], ["Destructive", chosen.destructive ? "yes: may wait for a second identity" : null], ["Effects outside", chosen.outside.join(", ")]]));
+    fill(wanted, params.drawn);
+    fill(fields, form.drawn);
+    [preview, list, said].forEach((each) => fill(each));
   }
 
   function draw() {
-    form = schemaForm(chosen.item);
-    params = schemaForm(chosen.params);
-    const name = h("input", { name: "job-name", maxlength: "200" }), tags = h("input", { name: "tags", placeholder: "spring, letters" });
-    const preview = h("div"), list = h("div");
-    const picker = h("input", { type: "file", accept: ".csv,.tsv,.json,.jsonl,.ndjson", on: { change: () => take(picker.files[0], preview) } });
     const drop = h("div", { class: "drop-zone" }, h("p", {}, "Drop a file here (CSV, JSON, NDJSON), or choose one."), labelled("File", picker), preview);
-    drop.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
-    drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-    drop.addEventListener("drop", (event) => { event.preventDefault(); drop.classList.remove("over"); take(event.dataTransfer.files[0], preview); });
-    const send = (dry) => () => submit({ dry, name: name.value, tags: tags.value }).catch((error) => fill(said, `${error.pointer ? `${error.pointer}: ` : ""}${error.message}`));
+    for (const kind of ["dragover", "dragleave", "drop"]) drop.addEventListener(kind, (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", kind === "dragover");
+      if (kind === "drop") take(event.dataTransfer.files[0]);
+    });
     fill(body,
-      h("section", { class: "panel" }, h("h2", {}, "What"),
+      panel("What",
         h("div", { class: "form-grid" }, labelled("Operation", choice(operations.map(({ kind }) => [kind, kind]), chosen.kind, choose, { name: "operation" })), labelled("Name", name), labelled("Tags, with commas between", tags)),
-        h("p", { class: "quiet" }, chosen.description),
-        facts([["Undo", chosen.reversible], ["Destructive", chosen.destructive ? "yes: may wait for a second identity" : null], ["Effects outside", chosen.outside.join(", ")]])),
-      h("section", { class: "panel" }, h("h2", {}, "Parameters of the job"), params.drawn),
-      h("section", { class: "panel" }, h("h2", {}, "Items"), drop,
-        h("h3", {}, "Or one by one"), form.drawn,
+        about),
+      panel("Parameters of the job", wanted),
+      panel("Items", drop,
+        h("h3", {}, "Or one by one"), fields,
         h("div", { class: "row" }, button("Add this item", () => {
           try { items.push(form.read()); fill(said); } catch (error) { fill(said, error.message); }
           fill(list, rowsOf(items, `${count(items.length, "item")} by hand`));
         })), list),
       said,
-      h("div", { class: "row end" }, button("Submit without a dry run", send(false)), button("Dry run first", send(true), { class: "primary" })));
+      ends(button("Submit without a dry run", () => send(false)), button("Dry run first", () => send(true), { class: "primary" })));
   }
 
-  async function take(given, preview) {
+  /** Once, however often it is clicked. */
+  async function send(dry) {
+    if (sending) return;
+    sending = true;
+    try { await submit(dry); } catch (error) { fill(said, `${error.pointer ? `${error.pointer}: ` : ""}${error.message}`); }
+    sending = false;
+  }
+
+  async function take(given) {
     if (!given) return;
     file = given;
     try {
@@ -61,11 +77,12 @@ export function show(place, { parameters }) {
     } catch (error) { failed(error); }
   }
 
-  async function submit({ dry, name, tags }) {
+  async function submit(dry) {
     fill(said);
+    if (file && items.length) throw new Error("Items come from a file or by hand, not both: load the page again.");
     if (!file && !items.length) throw new Error("There is no item yet: choose a file, or add one by the form.");
     const lines = file ? await asLines(file, seen.kind) : new Blob(items.map((item) => `${JSON.stringify(item)}\n`));
-    const query = { operation: chosen.kind, name, tag: tags.split(",").map((each) => each.trim()).filter(Boolean),
+    const query = { operation: chosen.kind, name: name.value, tag: tags.value.split(",").map((each) => each.trim()).filter(Boolean),
       params: JSON.stringify(params.read()), options: dry ? JSON.stringify({ dry_run: true }) : "" };
     const answer = await ask("POST", `${API}/jobs${asked(query)}`, { body: lines,
       headers: { "Content-Type": "application/x-ndjson", "Idempotency-Key": random() } });
@@ -76,5 +93,5 @@ export function show(place, { parameters }) {
 
 function rowsOf(items, caption) {
   const heads = [...new Set(items.flatMap((item) => Object.keys(item ?? {})))].slice(0, 12);
-  return [h("p", { class: "quiet" }, caption), table(caption, heads, items.slice(0, 20).map((item) => heads.map((name) => h("bdi", {}, cut(String(typeof item[name] === "string" ? item[name] : json(item[name]) ?? ""), 120)))), "No row could be read of its beginning.")];
+  return [quiet(caption), table(caption, heads, items.slice(0, 20).map((item) => heads.map((name) => bdi(cut(String(typeof item[name] === "string" ? item[name] : json(item[name]) ?? ""), 120)))), "No row could be read of its beginning.")];
 }

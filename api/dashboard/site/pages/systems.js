@@ -1,11 +1,12 @@
 // Systems: what each can do; one that has a place of its own is shown with it.
 
 import { API, get } from "../parts/api.js";
-import { fill, h, table } from "../parts/dom.js";
+import { bdi, fill, h, table } from "../parts/dom.js";
 import { failed } from "../parts/notices.js";
 import { address, single } from "../parts/route.js";
 import { may } from "../parts/session.js";
 import { link } from "../parts/shown.js";
+import { spoken } from "../parts/words.js";
 import { annotations } from "../systems/annotations.js";
 
 /** Systems with a place of their own, and what it takes to see it. */
@@ -22,7 +23,7 @@ export function show(place, { parts, parameters }) {
     name ||= systems[0];
     fill(tabs, systems.map((each) => link(address(["systems", each]), each, { "aria-current": each === name ? "page" : null })));
     fill(can, h("h2", {}, "What it can do"), table(`Operations of ${name}`, ["Operation", "About", "Undo", ""], items.filter(({ system }) => system === name).map((each) => [
-      h("code", {}, each.kind), h("bdi", {}, each.description.split("\n")[0]), each.reversible,
+      h("code", {}, each.kind), bdi(each.description.split("\n")[0]), spoken(each.reversible),
       may("submit") ? link(address(["submit"], { operation: each.kind }), "Submit", { "aria-label": `Submit ${each.kind}` }) : ""]), "No operation of this system is installed."));
     showOwn();
   }).catch(failed);

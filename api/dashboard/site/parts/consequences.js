@@ -3,6 +3,7 @@
 import { count, number } from "./format.js";
 
 const SAYING = {
+  seal: (all) => `works the ${count(all.total, "item")} that it has, but for what was left out; takes no further ones`,
   approve: (all) => `lets ${count(all.total, "item")} begin`,
   reject: (all) => `ends it for good; ${count(all.total, "item")} ${all.total === 1 ? "is" : "are"} skipped`,
   pause: (all) => `stops what is in flight; ${count(all.pending, "item")} stay${all.pending === 1 ? "s" : ""} pending, ${number(settled(all))} done stay done`,

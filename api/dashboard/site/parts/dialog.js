@@ -1,6 +1,6 @@
 // Dialogs: what a verb will do is said in one before it is done.
 
-import { button, fill, h, labelled } from "./dom.js";
+import { button, ends, fill, h, labelled } from "./dom.js";
 
 let named = 0;
 
@@ -19,7 +19,7 @@ export function dialog(title, make) {
 }
 
 /**
- * Ask before something is done. `about` is what will come of it, `act` is given the reason;
+ * Ask before something is done. `about` says what will come of it, `act` is given the reason;
  * where it raises, the dialog stays and says why. Resolves when it is closed, to whether it
  * was done.
  */
@@ -46,9 +46,9 @@ export function confirm({ title, about, verb, needed = false, final = false, rea
           yes.disabled = false;
         }
       }, { class: final ? "danger" : "primary" });
-      fill(body, h("div", { class: "about" }, about), more,
+      fill(body, h("p", { class: "consequence" }, about), more,
         reason ? labelled(needed ? "Reason (needed)" : "Reason", why) : null, said,
-        h("div", { class: "row end" }, button("Back", close), yes));
+        ends(button("Back", close), yes));
     });
     box.addEventListener("close", () => resolve(done));
   });

@@ -58,10 +58,42 @@ export function labelled(words, control, props = {}) {
   return h("label", { class: "field", ...props }, h("span", {}, words), control);
 }
 
+/** A box with its words behind it. */
+export function tick(words, box = h("input", { type: "checkbox" })) {
+  return h("label", { class: "tick" }, box, words);
+}
+
 /** A list of one's own choosing. */
 export function choice(options, value, change, props = {}) {
   const made = options.map(([key, words]) => h("option", { value: key, selected: key === value }, words));
   return h("select", { on: { change: (event) => change(event.target.value) }, ...props }, made);
+}
+
+/** What somebody has written, in the direction in which it runs. */
+export function bdi(...words) {
+  return h("bdi", {}, words);
+}
+
+export function code(...words) {
+  return h("code", {}, words);
+}
+
+export function quiet(...words) {
+  return h("p", { class: "quiet" }, words);
+}
+
+export function grow() {
+  return h("span", { class: "grow" });
+}
+
+/** A part of a page, with its title. */
+export function panel(title, ...children) {
+  return h("section", { class: "panel" }, h("h2", {}, title), children);
+}
+
+/** What ends a form or a list: buttons, on its far side. */
+export function ends(...children) {
+  return h("div", { class: "row end" }, children);
 }
 
 /** A table that may be wider than the page; rows are lists of cells. */

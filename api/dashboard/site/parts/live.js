@@ -9,7 +9,7 @@ import { PASSING, STORED } from "./event-names.js";
 import { session } from "./session.js";
 
 const PATIENCE = [300, 600, 1200, 2500, 5000, 10_000];
-const LONG = 120_000;
+const LONG = 120_000, SOON = 1000;
 const EVENTS = `${API}/events`;
 
 const listeners = new Set();
@@ -86,7 +86,9 @@ async function way() {
 
 function opened() {
   failures = 0;
-  if (lost && !position) listeners.forEach(({ gap }) => gap());
+  // What happened after a page was read, and before the stream was there, nobody tells.
+  const first = !lost;
+  if (!position) setTimeout(() => listeners.forEach(({ gap }) => gap(first)), first ? SOON : 0);
   lost = 0;
   tell();
 }

@@ -1,5 +1,7 @@
 // Where one is, as it stands behind the # of the address. Pure but for the last two functions.
 
+import { asked } from "./api.js";
+
 /** `#/jobs/ID?tab=items` as its parts and its parameters; a parameter may be there twice. */
 export function parsed(hash) {
   const [path, query = ""] = splitOnce(hash.replace(/^#/, ""), "?");
@@ -13,14 +15,7 @@ export function parsed(hash) {
 
 /** The same the other way round; empty parameters are left out. */
 export function address(parts, parameters = {}) {
-  const query = new URLSearchParams();
-  for (const [name, given] of Object.entries(parameters)) {
-    for (const value of [given].flat()) {
-      if (value !== null && value !== undefined && value !== "") query.append(name, value);
-    }
-  }
-  const said = query.toString();
-  return `#/${parts.map(encodeURIComponent).join("/")}${said ? `?${said}` : ""}`;
+  return `#/${parts.map(encodeURIComponent).join("/")}${asked(parameters)}`;
 }
 
 /** The one value of a parameter. */

@@ -11,9 +11,9 @@ export function applyTheme(name = localStorage.getItem(KEPT) ?? "system") {
 
 export function themeChoice() {
   const now = localStorage.getItem(KEPT) ?? "system";
-  return choice([["system", "Theme: system"], ["light", "Light"], ["dark", "Dark"]], now, (name) => {
+  return choice([["system", "Auto"], ["light", "Light"], ["dark", "Dark"]], now, (name) => {
     localStorage.setItem(KEPT, name);
     applyTheme(name);
     dispatchEvent(new Event("themechange"));
-  }, { "aria-label": "Theme" });
+  }, { "aria-label": "Theme", title: "Theme" });
 }

@@ -27,7 +27,7 @@ export const ITEM_STATUSES = [["succeeded", "good"], ["planned", "busy"], ["roll
   ["skipped", "calm"], ["conflict", "warn"], ["failed", "bad"], ["pending", "none"]];
 
 /** What can be asked of jobs at rest and of others, in the order of its buttons. */
-export const VERBS = ["approve", "reject", "pause", "resume", "cancel", "retry", "undo", "hold",
+export const VERBS = ["seal", "approve", "reject", "pause", "resume", "cancel", "retry", "undo", "hold",
   "release", "archive", "shred"];
 
 /** Verbs that nothing takes back. */
@@ -39,5 +39,5 @@ export const NEED_REASON = new Set(["shred"]);
 export const PERMISSIONS = {
   approve: "approve", reject: "approve", pause: "submit", resume: "submit", cancel: "submit",
   retry: "submit", undo: "undo", hold: "administer", release: "administer",
-  archive: "administer", shred: "administer", adjust: "submit", apply: "submit",
+  archive: "administer", shred: "administer", adjust: "submit", apply: "submit", seal: "submit",
 };

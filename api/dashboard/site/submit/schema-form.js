@@ -1,6 +1,6 @@
 // A form from a JSON Schema, as pydantic writes them; what it cannot show is typed as JSON.
 
-import { fill, h, labelled } from "../parts/dom.js";
+import { fill, h, labelled, quiet, tick } from "../parts/dom.js";
 
 /** The schema that a `$ref` or an optional value stands for. Pure. */
 export function plain(schema, root) {
@@ -14,14 +14,14 @@ export function schemaForm(schema) {
   const required = new Set(schema.required ?? []);
   const fields = Object.entries(schema.properties ?? {}).map(([name, given]) => field(name, plain(given, schema), required.has(name)));
   const drawn = h("div", { class: "form-grid" }, fields.map(({ drawn: each }) => each));
-  if (!fields.length) fill(drawn, h("p", { class: "quiet" }, "It takes nothing."));
+  if (!fields.length) fill(drawn, quiet("It takes nothing."));
   return { drawn, read: () => Object.fromEntries(fields.map(({ read }) => read()).filter(Boolean)) };
 }
 
 function field(name, schema, required) {
   const { control, value } = controlOf(name, schema, required);
   const words = `${schema.title ?? name}${required ? "" : " (optional)"}`;
-  const drawn = control.type === "checkbox" ? h("label", { class: "tick" }, control, words) : labelled(words, control);
+  const drawn = control.type === "checkbox" ? tick(words, control) : labelled(words, control);
   if (schema.description) drawn.append(h("small", { class: "hint" }, schema.description));
   return { drawn, read: () => {
     const said = value();

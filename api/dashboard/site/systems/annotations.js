@@ -1,7 +1,7 @@
 // The annotation platform: files in and out of a project, its validation and its reports.
 
 import { API, get, post } from "../parts/api.js";
-import { append, button, choice, fill, h, labelled } from "../parts/dom.js";
+import { append, button, choice, fill, h, labelled, quiet } from "../parts/dom.js";
 import { confirm } from "../parts/dialog.js";
 import { failed, notice } from "../parts/notices.js";
 import { go } from "../parts/route.js";
@@ -23,7 +23,7 @@ export function annotations(place, wanted) {
     const project = items.find(({ project_id: id }) => String(id) === wanted) ?? items[0];
     const names = items.map(({ project_id: id, name }) => [String(id), `${name} (${id})`]);
     fill(place, h("section", { class: "panel" }, h("div", { class: "row project" },
-      project ? labelled("Project", choice(names, String(project.project_id), (id) => go(["systems", "annotations"], { project: id }))) : h("p", { class: "quiet" }, "There is no project yet."),
+      project ? labelled("Project", choice(names, String(project.project_id), (id) => go(["systems", "annotations"], { project: id }))) : quiet("There is no project yet."),
       total > items.length ? h("span", { class: "quiet" }, `The first ${items.length} of ${total}; the address takes any.`) : null,
       may("submit") ? button("New project", create) : null)));
     if (!project) return;
@@ -35,7 +35,7 @@ export function annotations(place, wanted) {
 
   function create() {
     const name = h("input", { maxlength: "200", required: true });
-    return confirm({ title: "New project", verb: "create", reason: false, about: h("p", {}, "You become its admin; others come in as members."), more: labelled("Name", name),
+    return confirm({ title: "New project", verb: "create", reason: false, about: "You become its admin; others come in as members.", more: labelled("Name", name),
       act: async () => {
         const made = await post(PROJECTS, { name: name.value.trim() });
         notice("The project is there.");

@@ -1,7 +1,7 @@
 // Files of a project: one is sent and becomes a job, another is made by one.
 
 import { API, ask, post, random } from "../parts/api.js";
-import { button, choice, fill, h, labelled } from "../parts/dom.js";
+import { button, choice, ends, fill, h, labelled, tick } from "../parts/dom.js";
 import { count } from "../parts/format.js";
 import { notice } from "../parts/notices.js";
 
@@ -18,12 +18,12 @@ function form(title, fields, buttons) {
     target.disabled = false;
   };
   return h("section", { class: "panel", "aria-label": title }, h("h2", {}, title), fields, said,
-    h("div", { class: "row end" }, buttons.map(([words, act, kind]) => button(words, send(act), { class: kind }))));
+    ends(buttons.map(([words, act, kind]) => button(words, send(act), { class: kind }))));
 }
 
-function tick(words, checked = false) {
+function ticked(words, checked = false) {
   const box = h("input", { type: "checkbox", checked });
-  return [box, h("label", { class: "tick" }, box, words)];
+  return [box, tick(words, box)];
 }
 
 function optional(words, names) {
@@ -32,7 +32,7 @@ function optional(words, names) {
 
 export function importForm(project, sent) {
   const file = h("input", { type: "file" }), format = optional("found out", READ), mapping = h("input", { maxlength: "200" });
-  const [labels, labelsDrawn] = tick("make the labels that are missing", true), [all, allDrawn] = tick("put all back with the first failure");
+  const [labels, labelsDrawn] = ticked("make the labels that are missing", true), [all, allDrawn] = ticked("put all back with the first failure");
   const take = (dry) => async () => {
     if (!file.files.length) throw new Error("Choose a file first.");
     const body = new FormData();
@@ -51,7 +51,7 @@ export function importForm(project, sent) {
 export function exportForm(project, sent) {
   const format = choice(WRITTEN.map((name) => [name, name]), "jsonl", () => {}), mapping = h("input", { maxlength: "200" });
   const least = h("input", { type: "number", min: "0", max: "1", step: "any" }), validity = optional("all", ["valid", "invalid"]), by = h("input", { maxlength: "200" });
-  const [empty, emptyDrawn] = tick("with what has no annotation", true);
+  const [empty, emptyDrawn] = ticked("with what has no annotation", true);
   const take = (dry) => async () => {
     const filters = {};
     if (least.value) filters.confidence_min = Number(least.value);

@@ -1,7 +1,7 @@
 // What was done to a project in bulk, live, with the files that came of it.
 
 import { API, ask, get, post } from "../parts/api.js";
-import { button, facts, fill, h, save, table } from "../parts/dom.js";
+import { bdi, button, code, ends, facts, fill, h, save, table, tick } from "../parts/dom.js";
 import { confirm, dialog } from "../parts/dialog.js";
 import { bytes, count, number, percent } from "../parts/format.js";
 import { follow } from "../parts/live.js";
@@ -27,9 +27,9 @@ export function operations(project, signal) {
     const turn = (by) => () => { offset += by; read(); };
     const focused = document.activeElement?.getAttribute("aria-label");
     fill(list, table("Operations", ["No.", "What", "Status", "Done", "Failed", "Begun", ""], items.map((each) => [
-      link(address(["jobs", each.job_id]), number(each.operation_id), { title: "The job" }), h("bdi", {}, each.type.replace("annotations.", ""), each.dry_run ? " (dry run)" : "", each.name ? ` ${each.name}` : ""),
+      link(address(["jobs", each.job_id]), number(each.operation_id), { title: "The job" }), bdi(each.type.replace("annotations.", ""), each.dry_run ? " (dry run)" : "", each.name ? ` ${each.name}` : ""),
       chip(each.status), `${number(each.processed)} of ${number(each.total)}, ${percent(each.progress_percentage)}`, number(each.failed), when(each.created_at), h("div", { class: "row" }, actions(each))])),
-    h("div", { class: "row end" }, offset ? button("Later ones", turn(-SHOWN)) : null, offset + SHOWN < total ? button("Earlier ones", turn(SHOWN)) : null));
+    ends(offset ? button("Later ones", turn(-SHOWN)) : null, offset + SHOWN < total ? button("Earlier ones", turn(SHOWN)) : null));
     if (focused) [...list.querySelectorAll("[aria-label]")].find((each) => each.getAttribute("aria-label") === focused)?.focus();
   }
 
@@ -55,22 +55,22 @@ async function imported({ operation_id: id, links }) {
   dialog(`What the file of ${id} had`, (body, close) => fill(body,
     facts([["Format", file.format], ["Encoding", file.encoding], ["Accepted", count(file.accepted, file.subject)], ["Marks", number(file.annotations)], ["Rejected", number(file.rejected)],
       ["By code", Object.entries(file.codes ?? {}).map(([code, size]) => `${code} ${number(size)}`).join(", ")]]),
-    table("Rejects", ["Line", "Code", "Why"], (file.rejects ?? []).map((each) => [number(each.line), h("code", {}, each.code), h("bdi", {}, each.message)]), "Nothing was rejected."),
-    h("div", { class: "row end" }, button("Close", close))));
+    table("Rejects", ["Line", "Code", "Why"], (file.rejects ?? []).map((each) => [number(each.line), code(each.code), bdi(each.message)]), "Nothing was rejected."),
+    ends(button("Close", close))));
 }
 
 async function exported({ operation_id: id, links }) {
   const { export: said } = await get(links.export);
   dialog(`What export ${id} has read`, (body, close) => fill(body,
     facts([["Format", said.title], ["Documents", number(said.documents)], ["Annotations", number(said.annotations)], ["Left out", number(said.left_out)], ["Failed", number(said.failed)], ["Whole", said.complete ? "yes" : "not yet"], ["File", said.file ? `${said.file.name ?? ""} ${bytes(said.file.size)}` : null]]),
-    h("h3", {}, "What the format drops"), table("Losses", ["Code", "What", "Documents"], said.losses.map((each) => [h("code", {}, each.code), each.message, number(each.documents)]), "Nothing."),
-    h("h3", {}, "What no file has"), h("ul", {}, said.beside.map((each) => h("li", {}, each))), h("div", { class: "row end" }, button("Close", close))));
+    h("h3", {}, "What the format drops"), table("Losses", ["Code", "What", "Documents"], said.losses.map((each) => [code(each.code), bdi(each.message), number(each.documents)]), "Nothing."),
+    h("h3", {}, "What no file has"), h("ul", {}, said.beside.map((each) => h("li", {}, each))), ends(button("Close", close))));
 }
 
 function cancel(operation, soon) {
   const back = h("input", { type: "checkbox" });
   return confirm({ title: `Cancel operation ${operation.operation_id}?`, verb: "cancel", final: true, reason: false,
-    about: h("p", { class: "consequence" }, `Leaves ${number(operation.processed)} settled as they are; what is pending of ${number(operation.total)} will not be attempted.`),
-    more: h("label", { class: "tick" }, back, "put back what was done (roll back)"),
+    about: `Leaves ${number(operation.processed)} settled as they are; what is pending of ${number(operation.total)} will not be attempted.`,
+    more: tick("put back what was done (roll back)", back),
     act: async () => { await post(operation.links.cancel, { roll_back: back.checked }, { method: "DELETE" }); notice("Cancelled."); soon(); } });
 }

@@ -1,7 +1,7 @@
 // The reports of a project: as tables, and as CSV for a spreadsheet.
 
 import { API, ask, asked, get } from "../parts/api.js";
-import { button, choice, facts, fill, h, labelled, save, table } from "../parts/dom.js";
+import { bdi, button, choice, facts, fill, grow, h, labelled, quiet, save, table } from "../parts/dom.js";
 import { moment, number } from "../parts/format.js";
 import { failed } from "../parts/notices.js";
 import { spoken } from "../parts/words.js";
@@ -20,9 +20,9 @@ export function reports(project, signal) {
     const said = await get(path(), query(), { signal });
     const { start, end, bucket: by } = said.period, rows = flat(said);
     const heads = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-    fill(found, h("p", { class: "quiet" }, `${moment(start)} to ${moment(end)}, by the ${by}`),
+    fill(found, quiet(`${moment(start)} to ${moment(end)}, by the ${by}`),
       facts(Object.entries(said).filter(([key, value]) => typeof value === "number" && key !== "project_id").map(([key, value]) => [spoken(key), number(value)])),
-      table(`Report: ${name.value}`, heads.map(spoken), rows.map((row) => heads.map((key) => h("bdi", {}, cell(row[key])))), "Nothing has happened in that time."));
+      table(`Report: ${name.value}`, heads.map(spoken), rows.map((row) => heads.map((key) => bdi(cell(row[key])))), "Nothing has happened in that time."));
   }
 
   async function keep() {
@@ -32,7 +32,7 @@ export function reports(project, signal) {
 
   update().catch(failed);
   return h("section", { class: "panel", "aria-label": "Reports" }, h("h2", {}, "Reports"),
-    h("div", { class: "filters" }, labelled("Report", name), labelled("From", from), labelled("To", to), labelled("By", bucket), h("span", { class: "grow" }), button("CSV", () => keep().catch(failed))), found);
+    h("div", { class: "filters" }, labelled("Report", name), labelled("From", from), labelled("To", to), labelled("By", bucket), grow(), button("CSV", () => keep().catch(failed))), found);
 }
 
 /** The rows of a report, what is within each beside it. Pure. */

@@ -1,7 +1,7 @@
 // The annotations of a project held against its rules, and what was found.
 
 import { API, get, post } from "../parts/api.js";
-import { button, facts, fill, h, table } from "../parts/dom.js";
+import { button, facts, fill, grow, h, quiet, table } from "../parts/dom.js";
 import { number } from "../parts/format.js";
 import { follow } from "../parts/live.js";
 import { failed, notice } from "../parts/notices.js";
@@ -15,7 +15,7 @@ const TONE = { error: "bad", warning: "warn", info: "calm" };
 export function validation(project, signal) {
   const said = h("div", { class: "stack" });
   const drawn = h("section", { class: "panel", "aria-label": "Validation" },
-    h("div", { class: "row" }, h("h2", {}, "Validation"), h("span", { class: "grow" }), may("submit") ? button("Validate all annotations", () => begin().catch(failed)) : null), said);
+    h("div", { class: "row" }, h("h2", {}, "Validation"), grow(), may("submit") ? button("Validate all annotations", () => begin().catch(failed)) : null), said);
   let own = "", timer = 0;
   const soon = () => { timer ||= setTimeout(() => { timer = 0; update().catch(failed); }, PAUSE); };
   const close = follow((_, event) => { if (event.job_id === own) soon(); }, soon);
@@ -32,7 +32,7 @@ export function validation(project, signal) {
   async function update() {
     const job = own ? await get(`${API}/jobs/${own}`, {}, { signal })
       : (await get(`${API}/jobs`, { operation: KIND, limit: LATEST }, { signal })).items.find(({ params }) => params.project_id === project.project_id);
-    if (!job) { fill(said, h("p", { class: "quiet" }, "It was not validated lately.")); return; }
+    if (!job) { fill(said, quiet("It was not validated lately.")); return; }
     own = job.job_id;
     const found = await get(`${API}/jobs/${own}/issues`, {}, { signal });
     fill(said, facts([["Job", link(address(["jobs", own]), own.slice(-8))], ["Status", chip(job.status)], ["When", when(job.created_at)], ["Looked at", number(found.items)], ["With issues", number(found.items_with_issues)], ["Score", found.score]]),

@@ -19,7 +19,7 @@ from domain.reversal import Part
 from streams.stores.records.goals import goals_of, groups_of
 from streams.stores.records.images import decode
 from streams.stores.schema import chunks
-from streams.stores.statements import Statement, listed, numbers
+from streams.stores.statements import Statement, among, listed
 from streams.stores.survey import RecordName, chunks_that_wrote
 from streams.stores.targets import Target, targets_of
 
@@ -28,7 +28,7 @@ MAX_PARTS = 2000
 
 _REACH = Statement(
     lambda dialect: select(chunks.c.chunk, chunks.c["items"], chunks.c.target).where(
-        chunks.c.job_id == bindparam("job"), chunks.c.chunk.in_(numbers(dialect))
+        chunks.c.job_id == bindparam("job"), among(chunks.c.chunk, dialect)
     )
 )
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Executable, text
 from sqlalchemy.engine import URL, make_url
 
 from streams.stores import migrate, privileges
@@ -66,6 +66,13 @@ def as_owner(url: str | URL) -> URL:
     """The same database for who may do anything to it, as a test that damages events must."""
     place = make_url(url)
     return place if place.get_backend_name() == "sqlite" else place.set(username=OWNER)
+
+
+def damage(database: Database, statement: str | Executable) -> None:
+    """Change what is stored as nobody may who runs the engine."""
+    change = text(statement) if isinstance(statement, str) else statement
+    with Database(as_owner(database.url)) as owned:
+        owned.write_now(lambda connection: connection.execute(change))
 
 
 @pytest.fixture(params=BACKENDS)

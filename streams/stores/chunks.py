@@ -20,7 +20,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    exists,
     or_,
     select,
     update,
@@ -31,7 +30,7 @@ from domain.events import Cause, PlannedChunk
 from domain.ranges import Ranges
 from streams.envelope import Work
 from streams.stores.schema import chunks, item_timeouts, job_control, outcomes, planned_jobs
-from streams.stores.statements import Statement, fixed, insertion, listed, numbers
+from streams.stores.statements import Statement, among, fixed, insertion, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +81,17 @@ _JOB: BindParameter[str] = bindparam("job")
 
 
 def _these(dialect: Dialect) -> ColumnElement[bool]:
-    return and_(chunks.c.job_id == _JOB, chunks.c.chunk.in_(numbers(dialect)))
+    return and_(chunks.c.job_id == _JOB, among(chunks.c.chunk, dialect))
 
 
 def has_outcome() -> ColumnElement[bool]:
-    """Whether a chunk has its outcome row."""
-    return exists().where(outcomes.c.job_id == chunks.c.job_id, outcomes.c.chunk == chunks.c.chunk)
+    """Whether a chunk has its outcome row.
+
+    As a value of its own, for each chunk: EXISTS would be joined (see :func:`among`).
+    """
+    its_own = (outcomes.c.job_id == chunks.c.job_id) & (outcomes.c.chunk == chunks.c.chunk)
+    found = select(outcomes.c.chunk).where(its_own).limit(1).correlate(chunks)
+    return found.scalar_subquery().is_not(None)
 
 
 def _claim(dialect: Dialect) -> ClauseElement:
@@ -139,7 +143,7 @@ _PENDING = fixed(
 
 def _with_outcome(dialect: Dialect) -> ClauseElement:
     return select(outcomes.c.chunk).where(
-        outcomes.c.job_id == _JOB, outcomes.c.chunk.in_(numbers(dialect))
+        outcomes.c.job_id == _JOB, among(outcomes.c.chunk, dialect)
     )
 
 

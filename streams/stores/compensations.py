@@ -17,7 +17,7 @@ from sqlalchemy.sql.expression import ClauseElement
 from domain.compensation import Stage, Tried
 from domain.outcomes import Conflicted, Failed, Restored, UndoResult
 from streams.stores.schema_outside import compensations
-from streams.stores.statements import INSERTS, Statement, listed, numbers
+from streams.stores.statements import INSERTS, Statement, among, listed
 
 _JOB = bindparam("job", type_=compensations.c.job_id.type)
 _COLUMNS = ("job_id", "item", "generation", "attempts", "stage", "result", "at")
@@ -43,7 +43,7 @@ _TRIED = Statement(
         compensations.c.attempts,
         compensations.c.stage,
         compensations.c.result,
-    ).where(compensations.c.job_id == _JOB, compensations.c["item"].in_(numbers(dialect)))
+    ).where(compensations.c.job_id == _JOB, among(compensations.c["item"], dialect))
 )
 
 

@@ -31,9 +31,9 @@ from streams.stores.schema import events, snapshots
 from streams.stores.statements import (
     Row,
     Statement,
+    among,
     fixed,
     listed,
-    numbers,
     run_sql,
     run_sql_many,
 )
@@ -70,7 +70,7 @@ def _versions(table: Table, *, desc: bool) -> Statement:
 _SOME = Statement(
     lambda dialect: (
         select(events.c.job_id, events.c.version, events.c.alias, events.c.state)
-        .where(events.c.job_id == bindparam("job"), events.c.version.in_(numbers(dialect)))
+        .where(events.c.job_id == bindparam("job"), among(events.c.version, dialect))
         .order_by(events.c.version)
     )
 )

@@ -13,11 +13,11 @@ from streams.stores import ledger as ledgers
 from streams.stores.faults import signature
 from streams.stores.outcomes import ledger_rows
 from streams.stores.schema import outcomes
-from streams.stores.statements import Statement, listed, numbers
+from streams.stores.statements import Statement, among, listed
 
 _LEDGERS = Statement(
     lambda dialect: select(outcomes.c.chunk, outcomes.c.ledger).where(
-        outcomes.c.job_id == bindparam("job"), outcomes.c.chunk.in_(numbers(dialect))
+        outcomes.c.job_id == bindparam("job"), among(outcomes.c.chunk, dialect)
     )
 )
 

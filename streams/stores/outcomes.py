@@ -28,7 +28,7 @@ from streams.stores import ledger as ledgers
 from streams.stores.ledger import Ledger, LedgerEntry
 from streams.stores.notifying import notify
 from streams.stores.schema import chunk_faults, chunks, item_results, outcomes
-from streams.stores.statements import INSERTS, Statement, fixed, insertion, listed, numbers
+from streams.stores.statements import INSERTS, Statement, among, fixed, insertion, listed
 
 NOTHING = Ranges()
 
@@ -87,7 +87,7 @@ _UNRECORDED = fixed(
 _MARK_RECORDED = Statement(
     lambda dialect: (
         update(outcomes)
-        .where(outcomes.c.job_id == bindparam("job"), outcomes.c.chunk.in_(numbers(dialect)))
+        .where(outcomes.c.job_id == bindparam("job"), among(outcomes.c.chunk, dialect))
         .values(recorded=True)
     )
 )

@@ -14,7 +14,7 @@ from domain.ranges import Ranges
 from streams.envelope import Work, WorkChunk
 from streams.stores.chunks import has_outcome
 from streams.stores.schema import chunks, job_control
-from streams.stores.statements import Statement, listed, numbers
+from streams.stores.statements import Statement, among, listed
 
 MOST_PATIENCE = 12
 """How many times longer than the first any attempt waits for its claim, at most."""
@@ -22,7 +22,7 @@ MOST_PATIENCE = 12
 _AGAIN = Statement(
     lambda dialect: (
         update(chunks)
-        .where(chunks.c.job_id == bindparam("job"), chunks.c.chunk.in_(numbers(dialect)))
+        .where(chunks.c.job_id == bindparam("job"), among(chunks.c.chunk, dialect))
         .values(attempt=bindparam("next_attempt"), lease_until=null(), claim_by=bindparam("until"))
     )
 )
@@ -31,7 +31,7 @@ _LONGER = Statement(
         update(chunks)
         .where(
             chunks.c.job_id == bindparam("job"),
-            chunks.c.chunk.in_(numbers(dialect)),
+            among(chunks.c.chunk, dialect),
             chunks.c.attempt == bindparam("at_attempt"),
             chunks.c.lease_until.is_(None),
             # Whoever gives a chunk back has it found at once.

@@ -30,7 +30,7 @@ from streams.stores import ledger as ledgers
 from streams.stores.outcomes import ledger_rows
 from streams.stores.records.changes import Target
 from streams.stores.schema import plan_targets, plans
-from streams.stores.statements import Statement, insertion, listed, numbers
+from streams.stores.statements import Statement, among, insertion, listed
 
 NO_TABLE = ""
 BLOCK = 5000
@@ -42,7 +42,7 @@ _INSERT_TARGET = insertion(
 )
 _DROP_TARGETS = Statement(
     lambda dialect: delete(plan_targets).where(
-        plan_targets.c.job_id == bindparam("job"), plan_targets.c.position.in_(numbers(dialect))
+        plan_targets.c.job_id == bindparam("job"), among(plan_targets.c.position, dialect)
     )
 )
 _INSERT_PLAN = insertion(plans, "job_id", "tenant", "contents", "digest", or_ignore=True)
@@ -54,7 +54,7 @@ _TARGETS = Statement(
         plan_targets.c.version,
     ).where(
         plan_targets.c.job_id == bindparam("plan"),
-        plan_targets.c.position.in_(numbers(dialect)),
+        among(plan_targets.c.position, dialect),
     )
 )
 

@@ -16,11 +16,12 @@ import orjson
 from sqlalchemy import (
     JSON,
     BigInteger,
+    ColumnElement,
     Connection,
     Dialect,
-    Select,
     Table,
     Text,
+    and_,
     bindparam,
     cast,
     exc,
@@ -131,16 +132,26 @@ def prepare(statement: ClauseElement, dialect: Dialect) -> Prepared:
     return Prepared(str(compiled), None if positions is None else tuple(positions), constants)
 
 
-def numbers(dialect: Dialect, parameter: str = "numbers") -> Select[Any]:
-    """The integers of a JSON list parameter (see :func:`listed`), one a row, for ``in_``."""
+def among(
+    column: ColumnElement[Any], dialect: Dialect, parameter: str = "numbers"
+) -> ColumnElement[bool]:
+    """Whether a column is one of the integers of a JSON list parameter (see :func:`listed`).
+
+    On PostgreSQL the least and the greatest of them are said as well, for which an index is asked
+    whatever is known of the table: a plan made while a job had no rows, which is kept, would take
+    the index for the job alone, and read all that it has by then.
+    """
     if dialect.name == "sqlite":
-        return select(func.json_each(bindparam(parameter)).table_valued("value").c.value)
-    elements = func.json_array_elements(cast(bindparam(parameter), JSON))
-    return select(cast(cast(elements.column_valued("element"), Text), BigInteger))
+        each = func.json_each(bindparam(parameter)).table_valued("value")
+        return column.in_(select(each.c.value))
+    elements = func.json_array_elements(cast(bindparam(parameter), JSON)).column_valued("element")
+    integer = cast(cast(elements, Text), BigInteger)
+    least, greatest = (select(of(integer)).scalar_subquery() for of in (func.min, func.max))
+    return and_(column >= least, column <= greatest, column.in_(select(integer)))
 
 
 def listed(values: Sequence[int]) -> str:
-    """Integers as the parameter that :func:`numbers` reads."""
+    """Integers as the parameter that :func:`among` reads."""
     return orjson.dumps(values).decode()
 
 

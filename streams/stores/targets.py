@@ -13,7 +13,7 @@ from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
 from streams.stores.ledger import LedgerEntry
 from streams.stores.schema import chunks, outcomes
-from streams.stores.statements import Statement, listed, numbers
+from streams.stores.statements import Statement, among, listed
 
 _JOB = bindparam("job", type_=chunks.c.job_id.type)
 _OF_A_CHUNK = (chunks.c.job_id == outcomes.c.job_id) & (chunks.c.chunk == outcomes.c.chunk)
@@ -23,14 +23,14 @@ _TARGETS = Statement(
     lambda dialect: (
         select(outcomes.c.chunk, outcomes.c.ledger, outcomes.c.images, chunks.c.generation)
         .join(chunks, _OF_A_CHUNK)
-        .where(outcomes.c.job_id == _JOB, outcomes.c.chunk.in_(numbers(dialect)))
+        .where(outcomes.c.job_id == _JOB, among(outcomes.c.chunk, dialect))
     )
 )
 _SAID_SINCE = Statement(
     lambda dialect: (
         select(chunks.c.target, outcomes.c.ledger)
         .join(outcomes, _OF_A_CHUNK)
-        .where(chunks.c.job_id == _JOB, chunks.c.target.in_(numbers(dialect)))
+        .where(chunks.c.job_id == _JOB, among(chunks.c.target, dialect))
     )
 )
 

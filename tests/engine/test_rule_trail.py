@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from streams.stores import audit
 from streams.stores.audit import Kind
 from streams.stores.database import Database
-from tests.databases import database, database_url
+from tests.databases import damage, database, database_url
 from tests.engine.keeping import Keeping, kept
 
 __all__ = ["database", "database_url"]
@@ -39,7 +39,7 @@ def _found(keeping: Keeping) -> list[audit.Finding]:
 
 
 async def _tamper(keeping: Keeping, statement: str) -> None:
-    await keeping.stages.database.write(lambda connection: connection.execute(text(statement)))
+    await asyncio.to_thread(damage, keeping.stages.database, statement)
 
 
 async def test_changes_are_signed_once_and_by_whoever_comes_next(keeping: Keeping) -> None:

@@ -26,7 +26,7 @@ from streams.stores import migrate, workers
 from streams.stores.database import Database
 from streams.stores.schema import events
 from streams.stores.workers import ALIVE_SECONDS, WorkerRow
-from tests.databases import as_owner, database, database_url
+from tests.databases import damage, database, database_url
 from tests.engine.stages import Stages
 from tests.engine.stock import create, operations, stock
 
@@ -237,9 +237,7 @@ async def test_a_sick_job_leaves_others_alone(pair: Pair) -> None:
     sick = await pair.submit(pair.left, 20)
     well = await pair.submit(pair.right, 20)
     assert await pair.in_flight() == {sick: LONE, well: LIMIT - LONE}
-    damage = update(events).where(events.c.job_id == sick).values(state=b"{")
-    with Database(as_owner(pair.left.database.url)) as owner:
-        owner.write_now(lambda connection: connection.execute(damage))
+    damage(pair.left.database, update(events).where(events.c.job_id == sick).values(state=b"{"))
     pair.left.restart()
     for _ in range(60):
         await pair.run_dry()

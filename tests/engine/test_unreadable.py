@@ -22,7 +22,7 @@ from streams.stores import decisions, migrate, read_model
 from streams.stores.database import Database
 from streams.stores.schema import events
 from streams.timers import DECISION_SECONDS, Timers
-from tests.databases import database, database_url
+from tests.databases import damage, database, database_url
 from tests.engine.stages import Stages, document
 from tests.engine.stock import operations, stock
 
@@ -79,13 +79,8 @@ async def two_jobs(stages: Stages) -> tuple[str, str]:
 
 
 def rewrite(stages: Stages, job_id: str, version: int, **columns: object) -> None:
-    stages.database.write_now(
-        lambda connection: connection.execute(
-            update(events)
-            .where(events.c.job_id == job_id, events.c.version == version)
-            .values(**columns)
-        )
-    )
+    its_own = (events.c.job_id == job_id) & (events.c.version == version)
+    damage(stages.database, update(events).where(its_own).values(**columns))
 
 
 def places(sent: list[Outgoing]) -> list[int]:

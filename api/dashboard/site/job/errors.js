@@ -1,4 +1,4 @@
-// Failures in groups that look alike, with examples; a group is edited and tried again as a whole.
+// Failures in groups that look alike; a group is edited and tried again as a whole.
 
 import { API, post } from "../parts/api.js";
 import { bdi, button, code, fill, grow, h, labelled } from "../parts/dom.js";

@@ -7,15 +7,15 @@ import { failed } from "../parts/notices.js";
 import { single } from "../parts/route.js";
 import { may } from "../parts/session.js";
 import { chip } from "../parts/shown.js";
-import { spoken } from "../parts/words.js";
+import { ITEM_STATUSES, spoken } from "../parts/words.js";
 import { openItem } from "./item.js";
 
-const STATUSES = ["pending", "succeeded", "failed", "skipped", "rolled_back", "conflict", "unattempted", "planned"];
+const STATUSES = [...ITEM_STATUSES.map(([each]) => each), "unattempted"];
 const PAGE = 50;
 const NAMES = ["status", "code", "key", "record"];
 
 export function itemsTab(place, view) {
-  let before = [], cursor = null, next = null;
+  let before = [], cursor = null, next = null, drawn;
   const list = h("div"), earlier = button("Earlier", () => { cursor = before.pop() ?? null; view.draw(); });
   const later = button("Later", () => { before.push(cursor); cursor = next; view.draw(); });
   const query = () => Object.fromEntries(NAMES.map((name) => [name, single(view.parameters(), name)]).filter(([, value]) => value));
@@ -33,9 +33,11 @@ export function itemsTab(place, view) {
     next = page.next_cursor;
     earlier.disabled = !before.length;
     later.disabled = next === null;
+    // Whoever is at one stays there.
+    if (drawn === (drawn = json(page))) return;
     fill(list, table("Items", ["Item", "Status", "Sent", "Result or error", "Chunk", "Attempt", "Took"], page.items.map((each) => [
       button(number(each.position), () => openItem(view, each.position), { class: "quiet-button" }), chip(each.status),
-      h("bdi", { class: "code" }, each.shredded ? "shredded" : cut(json(each.item) ?? "", 160)),
+      h("bdi", { class: "code" }, each.shredded ? "shredded" : cut(json(each.item), 160)),
       h("bdi", { class: each.error ? "bad-words" : "code" }, each.error ? `${each.error.code}: ${cut(each.error.message, 200)}` : each.result === null ? "" : cut(json(each.result), 160)),
       number(each.chunk), number(each.attempt), milliseconds(each.duration_ms)]), "No item is like this."));
   }

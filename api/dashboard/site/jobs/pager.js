@@ -1,4 +1,4 @@
-// A list of any length, read in pages behind cursors; pages far from what is shown are given up.
+// A list of any length, read in pages; those far from what is shown are given up.
 
 const KEPT = 12;
 export const PAGE = 100;

@@ -1,4 +1,4 @@
-// What a live stream can say, by name: an EventSource hands out only what it was asked for by name.
+// What a live stream can say: an EventSource hands out only what it was asked for by name.
 
 export const STORED = [
   "job.adjusted", "job.approved", "job.archived", "job.attempts_due", "job.cancelled",

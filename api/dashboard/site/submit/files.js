@@ -1,4 +1,4 @@
-// Files of items: what they are, and what their first rows say. Read in pieces, never as a whole.
+// Files of items: what they are, and what their first rows say. Read in pieces.
 
 const LOOK = 256_000;
 

@@ -1,4 +1,4 @@
-// The annotation platform: files in and out of a project, its validation and its reports.
+// The annotation platform: files in and out of a project, validation and reports.
 
 import { API, get, post } from "../parts/api.js";
 import { append, button, choice, fill, h, labelled, quiet } from "../parts/dom.js";

@@ -155,8 +155,13 @@ def slots_of(workers: Iterable[WorkerRow], system: str) -> int:
     return sum(worker.slots for worker in workers if system in worker.systems)
 
 
-def slots_holding(workers: Iterable[WorkerRow], topic: str) -> list[Sequence[int]]:
-    """The partitions of a topic that each slot of these workers holds."""
+def slots_holding(workers: Sequence[WorkerRow], topic: str) -> list[Sequence[int]]:
+    """The partitions of a topic that each slot of these workers holds.
+
+    None while one of them does not say, as those of the release before: it would get no work.
+    """
+    if not all(worker.holds for worker in workers):
+        return []
     return [slot[topic] for worker in workers for slot in worker.holds if slot.get(topic)]
 
 

@@ -74,6 +74,8 @@ def test_it_says_what_each_slot_holds_anew(database: Database) -> None:
         assert [worker.holds for worker in seen] == [holds]
     assert workers.slots_holding(seen, "work") == [[0], [2, 3]]
     assert workers.slots_holding(seen, "other") == [[1]]
+    beat(database, row("of the release before"), START + 1)
+    assert workers.slots_holding(live(database, START + 1), "work") == []
 
 
 def test_slots_are_those_of_the_system(database: Database) -> None:

@@ -382,8 +382,8 @@ class JobState(BaseModel):
                 "applied": list(self.applied),
                 "undone": list(self.undone),
                 "deferred": list(self.deferred),
-                "meter": self.meter.model_copy(deep=True),
-                "tallies": [tally.model_copy(deep=True) for tally in self.tallies],
+                "meter": self.meter.as_it_stands(),
+                "tallies": [tally.as_it_stands() for tally in self.tallies],
             }
         )
 

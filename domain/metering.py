@@ -14,6 +14,7 @@ import itertools
 import math
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Self
 
 from pydantic import BaseModel
 
@@ -54,6 +55,10 @@ class Durations(BaseModel):
 
     counts: dict[int, int] = {}
 
+    def as_it_stands(self) -> Self:
+        """A copy that later durations do not change."""
+        return self.model_copy(update={"counts": dict(self.counts)})
+
     def add(self, milliseconds: float, times: int = 1) -> None:
         """Something took so long, so many times."""
         bounded = min(max(milliseconds, LEAST_MS), MOST_MS)
@@ -89,6 +94,17 @@ class Meter(BaseModel):
     recent: dict[int, int] = {}
     chunks: Durations = Durations()
     items: Durations = Durations()
+
+    def as_it_stands(self) -> Self:
+        """A copy that later chunks do not change."""
+        return self.model_copy(
+            update={
+                "slots": list(self.slots),
+                "recent": dict(self.recent),
+                "chunks": self.chunks.as_it_stands(),
+                "items": self.items.as_it_stands(),
+            }
+        )
 
     def begin(self, at: datetime, before: int) -> None:
         """A run begins. Durations of the runs before it stay: the work is the same."""

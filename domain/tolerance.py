@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Self
 
 from pydantic import BaseModel
 
@@ -19,6 +20,10 @@ class Tally(BaseModel):
 
     failed: int = 0
     recent: list[tuple[int, int]] = []
+
+    def as_it_stands(self) -> Self:
+        """A copy that later chunks do not change."""
+        return self.model_copy(update={"recent": list(self.recent)})
 
     def add(self, limit: Limit, *, settled: int, failed: int) -> None:
         """One more chunk."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Generic, TypeVar, cast
@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar, cast
 import faust
 import structlog
 from faust.exceptions import NotReady
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from domain.errors import (
     BrokerUnavailable,
@@ -120,11 +120,11 @@ def bind(app: faust.App, binding: Binding[Any], send: Send, failpoints: Failpoin
         value_serializer="raw",
     )
 
-    async def read(stream: Any) -> AsyncIterator[None]:
+    # It yields nothing: Faust answers each value at whatever topic the message's header names.
+    async def read(stream: Any) -> None:
         async for event in stream.events():
             with binding.metrics.handling(binding.topic), within(binding, event.message):
                 await deliver(binding, event.message, send, failpoints)
-            yield
 
     app.agent(channel, name=binding.topic, concurrency=1)(read)
 
@@ -132,17 +132,21 @@ def bind(app: faust.App, binding: Binding[Any], send: Send, failpoints: Failpoin
 @contextmanager
 def within(binding: Binding[Any], message: Any) -> Iterator[None]:
     """Within the trace that a message belongs to; what is logged names the message's job."""
-    topic = binding.topic
     # The key of work names the chunk as well; no job's id has a dot.
     job_id = (message.key or b"").decode(errors="replace").partition(".")[0]
-    parent = carried(_pairs(message.headers)) if binding.tracing.is_on else ""
+    before = bind_contextvars(job_id=job_id)
+    try:
+        with _span(binding, message, job_id) if binding.tracing.is_on else nullcontext():
+            yield
+    finally:
+        reset_contextvars(**before)
+
+
+def _span(binding: Binding[Any], message: Any, job_id: str) -> AbstractContextManager[Any]:
+    topic, parent = binding.topic, carried(_pairs(message.headers))
     said: dict[str, Value] = {"messaging.system": "kafka", "messaging.destination.name": topic}
     said |= {"messaging.operation.type": "process", "countermand.job_id": job_id}
-    with (
-        bound_contextvars(job_id=job_id),
-        binding.tracing.span(f"process {topic}", Kind.CONSUMER, parent=parent, said=said),
-    ):
-        yield
+    return binding.tracing.span(f"process {topic}", Kind.CONSUMER, parent=parent, said=said)
 
 
 async def deliver(binding: Binding[M], message: Any, send: Send, failpoints: Failpoints) -> None:

@@ -37,7 +37,7 @@ class Reading:
         """
         if self._served is not None:
             self._turns.rotate(-1 - self._turns.index(self._served))
-        ready = [tp for tp in self._turns if is_open(tp) and self._has_more(tp)]
+        ready = [tp for tp in self._turns if self._has_more(tp) and is_open(tp)]
         share = max(size // max(len(ready), 1), 1)
         return {tp: self._read(tp, share) for tp in ready}
 
@@ -54,4 +54,5 @@ class Reading:
         return self.logs[tp].read(self.seek(tp, self.positions[tp]), share)
 
     def _has_more(self, tp: TP) -> bool:
-        return tp in self.positions and self.positions[tp] < self.logs[tp].highwater
+        position = self.positions.get(tp)
+        return position is not None and position < self.logs[tp].highwater

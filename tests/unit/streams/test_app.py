@@ -12,6 +12,7 @@ import pytest
 from aiokafka.errors import IllegalStateError
 from faust.transport.drivers.aiokafka import Transport as KafkaTransport
 
+from streams.agents import Binding, bind
 from streams.app import (
     AppCrashedError,
     FaustSettings,
@@ -22,6 +23,8 @@ from streams.app import (
     stop,
     watch,
 )
+from streams.envelope import Outgoing
+from streams.failpoints import Failpoints
 from streams.transport.memory import MemoryBroker, Transport, memory_transport
 
 
@@ -51,6 +54,37 @@ def make_app_with(handler: asyncio.Event) -> tuple[faust.App, asyncio.Event]:
 
 def entries(directory: Path) -> list[Path]:
     return list(directory.iterdir())
+
+
+async def test_a_message_that_asks_for_a_reply_elsewhere_gets_none() -> None:
+    # Faust answers what an agent yields at the topic that a header names, whoever wrote it.
+    broker = MemoryBroker()
+    for topic in ("work", "commands"):
+        broker.create_topic(topic, 1)
+    app = create_faust_app(
+        app_id="app", broker_url=str(broker.url), transport=memory_transport(broker)
+    )
+    handled: list[bytes | None] = []
+    both = asyncio.Event()
+
+    async def handle(value: bytes | None) -> list[Outgoing]:
+        handled.append(value)
+        if len(handled) == 2:
+            both.set()
+        return []
+
+    async def send(_outgoing: Outgoing) -> None:
+        return None
+
+    bind(app, Binding(topic="work", decode=lambda value: value, handle=handle), send, Failpoints())
+    async with running(app):
+        for headers in ({"Faust-Ag-ReplyTo": b"commands"}, {}):
+            await app.producer.send_and_wait("work", b"job", b"value", None, None, headers)
+        async with asyncio.timeout(10):
+            await both.wait()
+        # The second message is taken only when all that the first one causes is sent.
+        (commands,) = broker.partitions("commands")
+        assert commands.highwater == 0
 
 
 async def test_an_address_of_kafka_is_enough() -> None:

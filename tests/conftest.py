@@ -7,10 +7,11 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 from tests import scratch
 from tests.databases import data_dir, migrated_postgres, postgres_template, sqlite_template
-from tests.distribution import pytest_xdist_make_scheduler
+from tests.distribution import pytest_collection_finish, pytest_xdist_make_scheduler
 from tests.services.kafka import kafka, kafka_of_three
 from tests.services.postgres import postgres_database, postgres_process, postgres_server
 from tests.services.switch import need
@@ -25,10 +26,15 @@ __all__ = [
     "postgres_process",
     "postgres_server",
     "postgres_template",
+    "pytest_collection_finish",
     "pytest_terminal_summary",
     "pytest_xdist_make_scheduler",
     "sqlite_template",
 ]
+
+# How long an example takes depends on what else runs.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 # Who asks for the fixture need not say it again with a marker.
 _FIXTURES = {"postgres_process": "postgresql", "kafka": "kafka", "kafka_of_three": "kafka"}

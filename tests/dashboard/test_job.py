@@ -132,11 +132,11 @@ def test_a_job_is_paused_resumed_adjusted_and_cancelled(dashboard: Dashboard) ->
 def test_an_open_job_outlives_its_server_and_misses_nothing(dashboard: Dashboard) -> None:
     job = dashboard.submit("walker.step", [{"ms": 4}] * 800, options={"chunk_size": 20})
     with dashboard.page(f"#/jobs/{job}", known=AWAY) as page:
-        expect(page.locator(".live.live")).to_have_text("Live")
+        expect(page.locator("[data-state=live]")).to_have_text("Live")
         expect(page.locator(STATUS)).to_have_text("running")
         dashboard.server.kill_engine()
-        expect(page.locator(".live.away")).to_have_text("Reconnecting")
-        expect(page.locator(".live.live")).to_have_text("Live")
+        expect(page.locator("[data-state=away]")).to_have_text("Reconnecting")
+        expect(page.locator("[data-state=live]")).to_have_text("Live")
         expect(page.locator(STATUS)).to_have_text("completed")
         expect(page.locator(".job-head .facts")).to_contain_text("Progress100 %")
         heat = page.locator("canvas.heat")

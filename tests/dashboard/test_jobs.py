@@ -38,7 +38,7 @@ def test_nobody_sees_jobs_before_they_have_signed_in(dashboard: Dashboard) -> No
         page.get_by_label("Token or API key").fill(ADA)
         page.keyboard.press("Enter")
         expect(page.get_by_text("ada · local")).to_be_visible()
-        expect(page.locator(".live.live")).to_have_text("Live")
+        expect(page.locator("[data-state=live]")).to_have_text("Live")
         assert ADA not in page.url
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
@@ -48,7 +48,7 @@ def test_nobody_sees_jobs_before_they_have_signed_in(dashboard: Dashboard) -> No
 
 def test_a_job_comes_by_itself_and_is_seen_to_its_end(dashboard: Dashboard) -> None:
     with dashboard.page("#/jobs?tag=seen") as page:
-        expect(page.locator(".live.live")).to_be_visible()
+        expect(page.locator("[data-state=live]")).to_be_visible()
         expect(page.get_by_text("No job is like this.")).to_be_visible()
         job = dashboard.submit(
             "walker.step", [{"ms": 3}] * 400, name="Walk", tags=["seen"], options={"chunk_size": 20}
@@ -178,12 +178,27 @@ def test_what_happens_before_the_stream_is_there_is_seen_as_well(dashboard: Dash
 def test_a_page_outlives_its_server_and_misses_nothing(dashboard: Dashboard) -> None:
     steps = [{"ms": 4}] * 800
     with dashboard.page("#/jobs?tag=outlived", known=AWAY) as page:
-        expect(page.locator(".live.live")).to_have_text("Live")
+        expect(page.locator("[data-state=live]")).to_have_text("Live")
         job = dashboard.submit("walker.step", steps, tags=["outlived"], options={"chunk_size": 20})
         row = page.locator(f"tr[data-job='{job}']")
         expect(row).to_be_visible()
         dashboard.server.kill_engine()
-        expect(page.locator(".live.away")).to_have_text("Reconnecting")
-        expect(page.locator(".live.live")).to_have_text("Live")
+        expect(page.locator("[data-state=away]")).to_have_text("Reconnecting")
+        expect(page.locator("[data-state=live]")).to_have_text("Live")
         expect(row.locator(".chip")).to_have_text("completed")
         expect(row.locator(".done")).to_have_text("100 % of 800")
+
+
+def test_each_state_of_the_stream_is_seen_and_has_a_colour_of_its_own(dashboard: Dashboard) -> None:
+    with dashboard.page() as page:
+        expect(page.locator("[data-state=live]")).to_have_text("Live")
+        looks = page.evaluate(
+            """() => ["live", "away", "off"].map((state) => {
+                const shown = document.querySelector("#bar .live");
+                shown.dataset.state = state;
+                return [shown.getBoundingClientRect().width > 20,
+                    getComputedStyle(shown, "::before").backgroundColor];
+            })"""
+        )
+    assert all(seen for seen, _ in looks)
+    assert len({colour for _, colour in looks}) == 3

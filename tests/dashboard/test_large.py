@@ -332,7 +332,7 @@ def _keeps_little(dashboard: Dashboard, size: Size) -> None:
         pages = {"list": listed, "job": shown}
         memories = {name: Memory(page) for name, page in pages.items()}
         for page in pages.values():
-            expect(page.locator(".live.live")).to_have_text("Live")
+            expect(page.locator("[data-state=live]")).to_have_text("Live")
             _count_events(page)
         began, passed, told, frames = time.monotonic(), 0.0, 0, []
         while passed < size.seconds:

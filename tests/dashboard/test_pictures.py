@@ -85,7 +85,7 @@ def test_each_page_has_a_picture_in_both_themes(dashboard: Dashboard, tmp_path: 
         "job": (f"#/jobs/{failing}", ".chart svg"),
         "items": (f"#/jobs/{failing}?tab=items&status=failed", "table.plain tbody tr button"),
         "errors": (f"#/jobs/{failing}?tab=errors", ".group"),
-        "undo": (f"#/jobs/{opened}?tab=undo", ".facts"),
+        "undo": (f"#/jobs/{opened}?tab=undo", ".stack .facts"),
         "audit": (f"#/jobs/{failing}?tab=audit&at=3", "table.plain tbody tr"),
         "plan": (f"#/jobs/{plan(dashboard)}?tab=plan", "del"),
         "approval": (f"#/jobs/{waiting}", ".waiting"),
@@ -99,7 +99,7 @@ def test_each_page_has_a_picture_in_both_themes(dashboard: Dashboard, tmp_path: 
         with dashboard.page(width=1100, height=760, theme=theme) as page:
             for name, (where, seen) in pages.items():
                 page.goto(f"{dashboard.server.url}/{where}")
-                expect(page.locator(".live.live")).to_be_visible()
+                expect(page.locator("[data-state=live]")).to_be_visible()
                 expect(page.locator(f"main {seen}").first).to_be_visible()
                 check_fits(page)
                 _take(page, folder / f"{name}-{theme}.png")

@@ -101,7 +101,7 @@ function drawBar() {
   fill(document.getElementById("bar"), brand(), h("nav", { "aria-label": "Pages" }, links),
     grow(), dot, who, themeChoice(), out);
   watch((state) => {
-    dot.className = `live ${state}`;
+    dot.dataset.state = state;
     fill(dot, { live: "Live", away: "Reconnecting", off: "Off" }[state]);
   });
 }

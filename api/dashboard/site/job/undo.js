@@ -16,7 +16,7 @@ const PAGE = 100;
 export function undoTab(place, view) {
   let before = [], cursor = null;
   const force = h("input", { type: "checkbox", on: { change: () => { before = []; cursor = null; view.draw(); } } });
-  const found = h("div", { class: "stack" });
+  const found = h("div", { class: "stack" }, quiet("Working it out…"));
   fill(place, found);
 
   async function update() {

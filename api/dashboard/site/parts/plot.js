@@ -1,4 +1,4 @@
-// A line over time, in as many pixels as there are; its colours are the style sheet's.
+// A line over time, as wide as its place.
 
 import { fill, svg } from "./dom.js";
 import { moment } from "./format.js";
@@ -23,7 +23,7 @@ export function plot(place, [times, values], format) {
   const pointed = words("", { class: "told", x: wide - RIGHT, y: ABOVE + 10, "text-anchor": "end" }), cursor = line("", "cursor");
   const drawn = svg("svg", { width: wide, height: HIGH, "aria-hidden": "true", on: { pointermove: point, pointerleave: () => { fill(pointed); cursor.setAttribute("d", ""); } } },
     marks.map((each) => [line(`M${LEFT} ${y(each)}H${wide - RIGHT}`, "grid"), words(format(each), { x: LEFT - 8, y: y(each) + 4, "text-anchor": "end" })]),
-    moments.map((each) => [line(`M${x(each)} ${ABOVE}V${HIGH - BELOW}`, "grid"), words(tell.format(each * 1000), { x: x(each), y: HIGH - 6, "text-anchor": "middle" })]),
+    moments.map((each) => [line(`M${x(each)} ${ABOVE}V${HIGH - BELOW}`, "grid"), words(tell.format(each * 1000), { x: x(each), y: HIGH - 6, "text-anchor": x(each) > wide - 40 ? "end" : "middle" })]),
     line(times.map((at, index) => `${index ? "L" : "M"}${x(at).toFixed(1)} ${y(values[index]).toFixed(1)}`).join(""), "line"),
     times.length < 40 ? times.map((at, index) => svg("circle", { cx: x(at), cy: y(values[index]), r: 2 })) : null, cursor, pointed);
 

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := domain streams api countermand_client countermand_testing
-# -n auto and the like: make test PYTEST_ARGS="-n 3 -k jobs"
+# -n auto and the like: make test PYTEST_ARGS="-n 2 -k jobs"
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help

@@ -6,7 +6,9 @@ So a file of any size takes no memory, and is gone when the request is over, how
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http_exceptions import BadHttpMessage
 
 from api.bodies import FORM, Pace, media_type
 from api.limits import Limits
@@ -23,12 +26,17 @@ from api.problems import RequestRefused, refused
 
 FILE: Final = "file"
 MAX_FIELDS: Final = 40
+MAX_NAME: Final = 200
+"""Letters of a file's name that are kept: its last ones, which say of what kind it is."""
 _CHUNK: Final = 256 * 1024
 
 
 @dataclass(slots=True)
 class Upload:
-    """What a form has: its file, what the sender calls it, and its other fields as they stand."""
+    """What a form has: its file, what the sender calls it, and its other fields as they stand.
+
+    The name is for people and says what kind of file it is; nothing is ever kept under it.
+    """
 
     file: BinaryIO
     name: str = ""
@@ -97,19 +105,32 @@ async def _read(request: web.Request, upload: Upload, limits: Limits) -> None:
         while (part := await coming.part(form)) is not None:
             if not isinstance(part, BodyPartReader) or not part.name or part.name in seen:
                 raise _malformed("each part is a field with a name of its own")
+            if not part.name.isprintable():
+                raise _malformed("the name of a part is no printable UTF-8")
             seen.add(part.name)
             if len(seen) > MAX_FIELDS:
                 raise _malformed(f"it has more than {MAX_FIELDS} fields")
             if part.name == FILE:
-                upload.name = part.filename or ""
+                upload.name = shown_name(part.filename or "")
                 await _spool(part, upload.file, coming, limits)
             else:
                 upload.fields[part.name] = await _text(part, coming, limits)
-    except (ValueError, AssertionError) as error:
+    except (ValueError, AssertionError, BadHttpMessage) as error:
         raise _malformed(str(error)[:200] or "its parts cannot be told apart") from None
     if FILE not in seen:
         raise invalid(f"the form has no part {FILE}", f"/{FILE}")
     await asyncio.to_thread(upload.file.seek, 0)
+
+
+def shown_name(name: str) -> str:
+    """What a sender calls a file, without folders and without what is no letter that is seen.
+
+    Bytes that are no UTF-8, control characters and those that turn the direction of what
+    follows become underscores (CWE-451).
+    """
+    last = re.split(r"[/\\]", name)[-1]
+    seen = ("_" if unicodedata.category(letter).startswith("C") else letter for letter in last)
+    return "".join(seen)[-MAX_NAME:]
 
 
 async def _spool(part: BodyPartReader, file: BinaryIO, coming: _Coming, limits: Limits) -> None:

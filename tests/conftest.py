@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from tests import scratch
 from tests.databases import data_dir, migrated_postgres, postgres_template, sqlite_template
-from tests.distribution import pytest_collection_finish, pytest_xdist_make_scheduler
+from tests.distribution import pytest_xdist_make_scheduler
 from tests.services.kafka import kafka, kafka_of_three
 from tests.services.postgres import postgres_database, postgres_process, postgres_server
 from tests.services.switch import need
@@ -26,7 +26,6 @@ __all__ = [
     "postgres_process",
     "postgres_server",
     "postgres_template",
-    "pytest_collection_finish",
     "pytest_terminal_summary",
     "pytest_xdist_make_scheduler",
     "sqlite_template",

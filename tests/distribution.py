@@ -8,17 +8,12 @@ processors all the while; the others compute, and help the first one when they a
 
 The longest groups go first: with them at the end one process would still be at work when all
 others have nothing left.
-
-Processes beyond the number of processors fill the gaps: they give way to all others, and take
-only what waits for nothing and has no time within which it must be done.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sized
-from enum import Enum
 from typing import Any, Final
 
 import pytest
@@ -43,19 +38,6 @@ COMPUTING: Final = (
     "tests/model/test_machine.py",
 )
 """Those of the others that take long with few tests; then all others, those with the most first."""
-
-PATIENT: Final = (
-    "tests/model/",
-    "tests/formats/",
-    "tests/kit/",
-    "tests/unit/domain/",
-    "tests/systems/",
-    "tests/asyncapi/",
-    "tests/audit/",
-)
-"""Where the groups are that may take as long as they like."""
-GIVES_WAY: Final = 19
-"""How nice a process is that fills the gaps."""
 
 _FOLDERS: Final = (
     "tests/chaos/",
@@ -85,40 +67,15 @@ def group_of(nodeid: str) -> str:
     return file
 
 
-class Part(Enum):
-    """What one of the processes does."""
-
-    WAITS = "waits"
-    COMPUTES = "computes"
-    FILLS = "fills"
-
-
-def part_of(number: int, processors: int) -> Part:
-    """The part of the process with that number, from 0, on a machine of so many processors."""
-    if number >= max(processors, 2):
-        return Part.FILLS
-    return Part.WAITS if number == 0 else Part.COMPUTES
-
-
-def next_group(groups: Mapping[str, Sized], part: Part) -> str | None:
-    """Which of the groups that are left a process runs; None when none of them suits it."""
-    if part is Part.FILLS:
-        patient = [group for group in groups if group.startswith(PATIENT)]
-        return max(patient, key=lambda group: len(groups[group]), default=None)
+def next_group(groups: Mapping[str, Sized], *, waits: bool) -> str:
+    """Which of the groups that are left the process runs that is, or is not, the one that waits."""
 
     def rank(group: str) -> tuple[bool, int, int]:
         known = WAITING if group in WAITING else COMPUTING
         place = known.index(group) if group in known else len(known)
-        return (known is WAITING) is (part is Part.WAITS), -place, len(groups[group])
+        return (known is WAITING) is waits, -place, len(groups[group])
 
     return max(groups, key=rank)
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Give way from now on, if this process fills gaps; till now the others waited for it."""
-    name = getattr(session.config, "workerinput", {}).get("workerid", "gw0")
-    if part_of(int(name.removeprefix("gw")), os.cpu_count() or 1) is Part.FILLS:
-        os.nice(GIVES_WAY)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -135,11 +92,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return group_of(nodeid)
 
         def _assign_work_unit(self, node: Any) -> None:
-            number = int(node.gateway.id.removeprefix("gw"))
-            group = next_group(self.workqueue, part_of(number, os.cpu_count() or 1))
-            if group is None:
-                node.shutdown()
-                return
+            group = next_group(self.workqueue, waits=node is self.nodes[0])
             self.workqueue.move_to_end(group, last=False)
             super()._assign_work_unit(node)
 

@@ -14,6 +14,7 @@ import orjson
 from api.app import create_app
 from api.callers import LocalCallers
 from api.edge import Services
+from api.limits import Limits
 from api.ports import Callers
 from api.server import serving
 from streams.bootstrap import Engine
@@ -41,9 +42,11 @@ class Shop:
         *,
         callers: Callable[[Engine], Callers] = lambda _: LocalCallers(),
         settings: Settings | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._start = start
         self._settings = settings or Settings()
+        self._limits = limits or Limits()
         self._callers = callers
         self._open = AsyncExitStack()
 
@@ -72,6 +75,7 @@ class Shop:
             ids=TimeOrderedIds(),
             metrics=engine.vitals.metrics.registry,
             callers=self._callers(engine),
+            limits=self._limits,
             tracing=engine.tracing,
         )
         listener = self._open.enter_context(socket.socket())

@@ -17,6 +17,7 @@ from api.live import Telling, frames_of
 from api.systems.annotations.alerts import MEMORY_ALERT, Alerts
 from api.systems.annotations.operation_documents import figures
 from api.systems.annotations.pace import Pace
+from api.systems.annotations.seats import Seats
 from api.systems.annotations.updates import LOOK_SECONDS, type_of, update, update_of_reading
 from domain.events import JobStatus
 from domain.job import Job
@@ -40,6 +41,7 @@ class OperationStream:
         self._started_at: datetime | None = None
         self._running: dict[str, int] = {}
         self._alerts = Alerts(own)
+        self._seats = Seats(own, who)
         self._pace: Pace | None = None
 
     def telling(self, job: Job) -> Telling:
@@ -57,6 +59,7 @@ class OperationStream:
         now: Reading | None = reading
         waited = 0.0
         while now is not None:
+            await self._seats.check(self._number.operation_id)
             if now != last:
                 yield await self._told_of(now)
                 last, waited = now, 0.0
@@ -86,6 +89,7 @@ class OperationStream:
         return sse.frame(name, orjson.dumps(told), event.version)
 
     async def _beside(self) -> list[bytes]:
+        await self._seats.check(self._number.operation_id)
         new = await self._alerts.new(self._running)
         return [sse.frame(MEMORY_ALERT, alert.model_dump_json().encode(), None) for alert in new]
 

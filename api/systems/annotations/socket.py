@@ -15,6 +15,7 @@ from api.systems.annotations import socket_words as words
 from api.systems.annotations.alerts import Alerts
 from api.systems.annotations.operation_documents import load_figures, status_document
 from api.systems.annotations.pace import Pace
+from api.systems.annotations.seats import Seats
 from api.systems.annotations.updates import LOOK_SECONDS, type_of, update_of_reading
 from api.websocket import Introduction, Manner, speaking
 from api.ws_messages import written
@@ -46,6 +47,7 @@ class PlatformTalk(Conversation):
         self._running: set[str] = set()
         """Jobs that are not at rest, as far as the client was told."""
         self._alerts = Alerts(self._own)
+        self._seats = Seats(self._own, self._caller)
         self._used = NOTHING_USED
         """What the workers use, as far as this client was told."""
         self._read: dict[str, tuple[Numbered, Reading]] = {}
@@ -180,6 +182,10 @@ class PlatformTalk(Conversation):
 
     async def _look_around(self) -> None:
         await super()._look_around()
+        for number in await self._seats.lost(list(self._followed.values())):
+            async with self._turn:
+                if number in self._followed.values():
+                    await self._leave(number)
         await self._alert()
 
     async def _alert(self) -> None:

@@ -1,11 +1,30 @@
-"""Standing: whether who is served for long may still be; keys are revoked, tokens end."""
+"""Standing: whether who is served for long may still be; keys are revoked, tokens end.
+
+Whoever is asked at every turn looks every few seconds only.
+"""
 
 from __future__ import annotations
 
 from aiohttp import web
 
-from api.edge import IDENTITY, edge
+from api.edge import IDENTITY, Edge, edge
 from domain.errors import CredentialRefused
+
+
+class Looks:
+    """When it is time to look again at somebody who is served."""
+
+    def __init__(self, own: Edge) -> None:
+        self._own = own
+        self._looked = own.clock.monotonic()
+
+    def are_due(self) -> bool:
+        """Whether the last look is long enough ago; who is told so is going to look."""
+        now = self._own.clock.monotonic()
+        if now - self._looked < self._own.limits.recheck:
+            return False
+        self._looked = now
+        return True
 
 
 class Standing:
@@ -14,13 +33,9 @@ class Standing:
     def __init__(self, request: web.Request) -> None:
         self._own = edge(request)
         self._identity = request[IDENTITY]
-        self._checked = self._own.clock.monotonic()
+        self._looks = Looks(self._own)
 
     async def check(self) -> None:
-        """Raise CredentialRefused when not; asked at every turn, it looks every few seconds."""
-        now = self._own.clock.monotonic()
-        if now - self._checked < self._own.limits.recheck:
-            return
-        self._checked = now
-        if not await self._own.callers.holds(self._identity):
+        """Raise CredentialRefused when not."""
+        if self._looks.are_due() and not await self._own.callers.holds(self._identity):
             raise CredentialRefused("the token has expired, or the key was revoked")

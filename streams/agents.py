@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Generic, TypeVar, cast
@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar, cast
 import faust
 import structlog
 from faust.exceptions import NotReady
-from structlog.contextvars import bind_contextvars, reset_contextvars
+from structlog.contextvars import bound_contextvars
 
 from domain.errors import (
     BrokerUnavailable,
@@ -132,21 +132,17 @@ def bind(app: faust.App, binding: Binding[Any], send: Send, failpoints: Failpoin
 @contextmanager
 def within(binding: Binding[Any], message: Any) -> Iterator[None]:
     """Within the trace that a message belongs to; what is logged names the message's job."""
+    topic = binding.topic
     # The key of work names the chunk as well; no job's id has a dot.
     job_id = (message.key or b"").decode(errors="replace").partition(".")[0]
-    before = bind_contextvars(job_id=job_id)
-    try:
-        with _span(binding, message, job_id) if binding.tracing.is_on else nullcontext():
-            yield
-    finally:
-        reset_contextvars(**before)
-
-
-def _span(binding: Binding[Any], message: Any, job_id: str) -> AbstractContextManager[Any]:
-    topic, parent = binding.topic, carried(_pairs(message.headers))
+    parent = carried(_pairs(message.headers)) if binding.tracing.is_on else ""
     said: dict[str, Value] = {"messaging.system": "kafka", "messaging.destination.name": topic}
     said |= {"messaging.operation.type": "process", "countermand.job_id": job_id}
-    return binding.tracing.span(f"process {topic}", Kind.CONSUMER, parent=parent, said=said)
+    with (
+        bound_contextvars(job_id=job_id),
+        binding.tracing.span(f"process {topic}", Kind.CONSUMER, parent=parent, said=said),
+    ):
+        yield
 
 
 async def deliver(binding: Binding[M], message: Any, send: Send, failpoints: Failpoints) -> None:

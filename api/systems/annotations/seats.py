@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from api.edge import Edge
-from domain.errors import RecordNotFound, RoleLacking
+from api.standing import Looks
+from domain.errors import RecordNotFound
 from streams.callers import Caller
 
 
@@ -15,32 +16,22 @@ class Seats:
     def __init__(self, own: Edge, who: Caller) -> None:
         self._own = own
         self._who = who
-        self._looked = own.clock.monotonic()
+        self._looks = Looks(own)
 
     async def check(self, number: int) -> None:
-        """Raise RecordNotFound when an operation is not to be seen any more.
-
-        Asked at every turn, it looks every few seconds.
-        """
-        if self._is_time():
+        """Raise RecordNotFound when an operation is not to be seen any more."""
+        if self._looks.are_due():
             await self._own.annotations.operation(self._who, number)
 
     async def lost(self, numbers: Iterable[int]) -> list[int]:
-        """Those of the operations that are not to be seen any more; it looks as rarely."""
-        if not self._is_time():
+        """Those of the operations that are not to be seen any more; none between looks."""
+        if not self._looks.are_due():
             return []
         return [number for number in numbers if await self._is_lost(number)]
-
-    def _is_time(self) -> bool:
-        now = self._own.clock.monotonic()
-        if now - self._looked < self._own.limits.recheck:
-            return False
-        self._looked = now
-        return True
 
     async def _is_lost(self, number: int) -> bool:
         try:
             await self._own.annotations.operation(self._who, number)
-        except (RecordNotFound, RoleLacking):
+        except RecordNotFound:
             return True
         return False

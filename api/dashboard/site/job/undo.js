@@ -26,7 +26,7 @@ export function undoTab(place, view) {
     try {
       preview = await view.read("undo-preview", { cursor, limit: PAGE, force: force.checked ? "true" : "" });
     } catch (error) {
-      if (error.status !== 409 && error.status !== 422) throw error;
+      if (error.name === "AbortError") throw error;
       fill(found, h("p", { class: "panel" }, error.message));
       return;
     }

@@ -33,6 +33,11 @@ AWAY: Final = (
 """What a browser says of a server that is away."""
 
 
+OVERTAKEN: Final = ("409 (Conflict)", "/undo-preview?")
+"""What a browser says, and of what, when a job is undone while its preview is being read: the page
+asks whether there is one just before, and shows the answer until it has read the job again."""
+
+
 class Signed(Client):
     """A caller with a token."""
 
@@ -132,6 +137,9 @@ class Watch:
         assert not self.complaints, "\n".join(self.complaints)
 
     def _said(self, message: ConsoleMessage) -> None:
+        words, where = OVERTAKEN
+        if words in message.text and where in message.location["url"]:
+            return
         if message.type in ("error", "warning") and not any(
             word in message.text for word in self._known
         ):

@@ -6,15 +6,19 @@ import uuid
 
 from playwright.sync_api import Page, expect
 
+from tests.crash.client import JOBS
 from tests.dashboard.keys import LISTENING, Keys, check_keyboard
 from tests.dashboard.site import ANNA, Dashboard, wait_listed
 from tests.dashboard.test_acts import draft, reasons
 from tests.dashboard.test_job import STATUS, lines
 from tests.dashboard.test_jobs import shelves
 
+OTHER = {"hold": "release", "release": "hold"}
+"""What may be asked when a verb has been obeyed."""
+
 
 def _views(dashboard: Dashboard) -> list[tuple[str, str]]:
-    """Addresses of all views, and what is on each when it is there."""
+    """Addresses of all views, and what is on each and not on the one before it."""
     mark = uuid.uuid4().hex[:6]
     dashboard.client.settle(dashboard.submit("stock.open", shelves(mark, 60), tags=[mark]))
     failing = dashboard.submit("stock.add", lines(mark, 60, 3), tags=[mark])
@@ -31,10 +35,10 @@ def _views(dashboard: Dashboard) -> list[tuple[str, str]]:
         (f"jobs/{failing}?tab=items", "tbody tr:nth-child(50)"),
         (f"jobs/{failing}?tab=errors", ".group"),
         (f"jobs/{failing}?tab=undo", ".tick"),
-        (f"jobs/{failing}?tab=audit", "tbody tr"),
-        (f"jobs/{planned}?tab=plan", "tbody tr"),
-        (f"jobs/{opened}", "[role=toolbar] button"),
-        (f"jobs/{waiting}", ".waiting"),
+        (f"jobs/{failing}?tab=audit", "[aria-label='Audit trail']"),
+        (f"jobs/{planned}?tab=plan", "[aria-label=Changes]"),
+        (f"jobs/{opened}", "button:text-is('seal')"),
+        (f"jobs/{waiting}", "button:text-is('approve')"),
         ("submit?operation=stock.add", ".drop-zone"),
         ("systems", ".tabs a"),
         ("operations", "[aria-label=Workers]"),
@@ -52,6 +56,36 @@ def test_tab_comes_to_all_that_can_be_clicked(dashboard: Dashboard) -> None:
         Keys(page).press(page.get_by_role("button", name="0", exact=True))
         expect(page.get_by_role("dialog")).to_be_visible()
         check_keyboard(page)
+
+
+def test_whoever_is_at_something_stays_there_while_the_job_goes_on(dashboard: Dashboard) -> None:
+    mark = uuid.uuid4().hex[:6]
+    dashboard.client.settle(dashboard.submit("stock.open", shelves(mark, 9)))
+    failing = dashboard.submit("stock.add", lines(mark, 9, 3))
+    planned = dashboard.submit("stock.add", lines(mark, 3, 0), options={"dry_run": True})
+    dashboard.client.settle(failing)
+    dashboard.client.settle(planned)
+    at = [
+        (failing, "items", "items", "2"),
+        (failing, "errors", "errors", "Edit and replay"),
+        (failing, "undo", "undo-preview", "Undo this job"),
+        (planned, "plan", "plan", "Apply this plan"),
+    ]
+    with dashboard.page("#/jobs") as page:
+        for job, tab, read, name in at:
+            page.goto(f"{dashboard.server.url}/#/jobs/{job}?tab={tab}")
+            button = page.locator("main").get_by_role("button", name=name, exact=True)
+            expect(button).to_be_visible()
+            button.focus()
+            here = button.element_handle()
+            for verb in ("hold", "release"):
+                with page.expect_response(lambda said, read=read: f"/{read}" in said.url):
+                    dashboard.client.ask(
+                        "POST", f"{JOBS}/{job}/{verb}", {"reason": "a case"}, status=202
+                    )
+                expect(page.get_by_role("toolbar")).to_contain_text(OTHER[verb])
+                page.evaluate("new Promise((drawn) => setTimeout(drawn, 200))")
+                assert page.evaluate("(here) => here === document.activeElement", here), tab
 
 
 def test_a_job_is_submitted_tried_applied_and_undone(dashboard: Dashboard) -> None:

@@ -1,6 +1,6 @@
 // The audit trail: every stored event with who and why, the latest first or from the beginning.
 
-import { bdi, button, code, ends, fill, grow, h, quiet, table } from "../parts/dom.js";
+import { bdi, button, code, ends, fill, grow, h, quiet, refill, table } from "../parts/dom.js";
 import { count, moment, number } from "../parts/format.js";
 import { failed } from "../parts/notices.js";
 import { address } from "../parts/route.js";
@@ -25,14 +25,14 @@ export function auditTab(place, view) {
     const hashes = new Map(chain.items.map(({ version, hash }) => [version, hash]));
     const seen = items.filter(({ version }) => version <= job.version).reverse();
     const go = (to) => () => { after = to; view.draw(); };
-    fill(list, h("h2", {}, "Audit trail"),
+    refill(list, [seen, chain, from, job.version], () => [h("h2", {}, "Audit trail"),
       quiet("Each event is chained to the one before it by its hash, and the last one is signed."),
       table("Audit trail", ["Version", "When", "Event", "Actor", "Status", "Said", "Hash"], seen.map((each) => [
         link(address(["jobs", job.job_id], { at: each.version }), number(each.version), { title: "The job at this version" }),
         moment(each.at), code(each.event), bdi(each.actor), chip(each.status), bdi(saidIn(each)), h("code", { title: hashes.get(each.version) ?? "" }, (hashes.get(each.version) ?? "").slice(0, 12))])),
       ends(
         from > 0 ? button("Earlier", go(Math.max(0, from - PAGE))) : null,
-        from + PAGE < job.version ? button("Later", go(from + PAGE + PAGE >= job.version ? null : from + PAGE)) : null));
+        from + PAGE < job.version ? button("Later", go(from + PAGE + PAGE >= job.version ? null : from + PAGE)) : null)]);
   }
   return { update };
 }

@@ -1,7 +1,7 @@
 // Failures in groups that look alike; a group is edited and tried again as a whole.
 
 import { API, post } from "../parts/api.js";
-import { bdi, button, code, fill, grow, h, labelled } from "../parts/dom.js";
+import { bdi, button, code, fill, grow, h, labelled, refill } from "../parts/dom.js";
 import { confirm } from "../parts/dialog.js";
 import { count, number } from "../parts/format.js";
 import { notice } from "../parts/notices.js";
@@ -14,21 +14,21 @@ export function errorsTab(place, view) {
   fill(place, list);
   async function update() {
     const { items } = await view.read("errors");
-    fill(list, items.length ? items.map((group) => groupPanel(group, view)) : h("p", { class: "empty" }, "No item has failed."));
+    refill(list, [items, able(view)], () => items.length ? items.map((group) => groupPanel(group, view)) : h("p", { class: "empty" }, "No item has failed."));
   }
   return { update };
 }
 
+const able = (view) => view.job().possible.includes("retry") && may("submit") && !view.at();
+
 function groupPanel(group, view) {
-  const job = view.job(), able = job.possible.includes("retry") && may("submit") && !view.at();
   const samples = group.samples.map((sample) => h("li", {},
     button(`Item ${number(sample.item)}`, () => openItem(view, sample.item), { class: "quiet-button" }),
     bdi(sample.message), sample.pointer ? code(` ${sample.pointer}`) : null));
   return h("section", { class: "panel group" },
     h("div", { class: "row" }, h("h2", {}, code(group.code)), h("span", { class: "chip bad" }, count(group.count, "item")),
       grow(),
-      able ? button("Replay as they are", () => replay(group, view, false)) : null,
-      able ? button("Edit and replay", () => replay(group, view, true)) : null),
+      able(view) ? [button("Replay as they are", () => replay(group, view, false)), button("Edit and replay", () => replay(group, view, true))] : null),
     h("p", {}, bdi(group.signature)), h("ul", { class: "samples" }, samples));
 }
 

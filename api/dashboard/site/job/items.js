@@ -1,7 +1,7 @@
 // Items, filtered and in pages, and all of them as a file.
 
 import { API, ask, asked } from "../parts/api.js";
-import { button, choice, ends, fill, grow, h, labelled, save, table } from "../parts/dom.js";
+import { button, choice, ends, fill, grow, h, labelled, refill, save, table } from "../parts/dom.js";
 import { cut, json, milliseconds, number } from "../parts/format.js";
 import { failed } from "../parts/notices.js";
 import { single } from "../parts/route.js";
@@ -15,7 +15,7 @@ const PAGE = 50;
 const NAMES = ["status", "code", "key", "record"];
 
 export function itemsTab(place, view) {
-  let before = [], cursor = null, next = null, drawn;
+  let before = [], cursor = null, next = null;
   const list = h("div"), earlier = button("Earlier", () => { cursor = before.pop() ?? null; view.draw(); });
   const later = button("Later", () => { before.push(cursor); cursor = next; view.draw(); });
   const query = () => Object.fromEntries(NAMES.map((name) => [name, single(view.parameters(), name)]).filter(([, value]) => value));
@@ -33,9 +33,7 @@ export function itemsTab(place, view) {
     next = page.next_cursor;
     earlier.disabled = !before.length;
     later.disabled = next === null;
-    // Whoever is at one stays there.
-    if (drawn === (drawn = json(page))) return;
-    fill(list, table("Items", ["Item", "Status", "Sent", "Result or error", "Chunk", "Attempt", "Took"], page.items.map((each) => [
+    refill(list, page, () => table("Items", ["Item", "Status", "Sent", "Result or error", "Chunk", "Attempt", "Took"], page.items.map((each) => [
       button(number(each.position), () => openItem(view, each.position), { class: "quiet-button" }), chip(each.status),
       h("bdi", { class: "code" }, each.shredded ? "shredded" : cut(json(each.item), 160)),
       h("bdi", { class: each.error ? "bad-words" : "code" }, each.error ? `${each.error.code}: ${cut(each.error.message, 200)}` : each.result === null ? "" : cut(json(each.result), 160)),

@@ -35,13 +35,13 @@ export function overviewTab(place, view) {
 }
 
 function waitingPanel(job) {
-  const parts = [];
-  if (job.waiting) parts.push(h("p", {}, h("b", {}, `Why it waits (${spoken(job.waiting.reason)}): `), bdi(job.waiting.text)));
-  if (job.reason) parts.push(h("p", {}, h("b", {}, "Reason: "), bdi(job.reason)));
-  if (job.deadline?.warning) parts.push(h("p", {}, h("b", {}, "Deadline: "), job.deadline.warning));
+  const parts = [], tell = (name, ...words) => parts.push(h("p", {}, h("b", {}, `${name}: `), words));
+  if (job.waiting) tell(`Why it waits (${spoken(job.waiting.reason)})`, bdi(job.waiting.text));
+  if (job.reason) tell("Reason", bdi(job.reason));
+  if (job.deadline?.warning) tell("Deadline", job.deadline.warning);
   if (job.retrying) parts.push(h("p", {}, `${count(job.retrying, "item")} failed and will be tried again, the next at ${moment(job.next_attempt_at)}.`));
   for (const [name, word] of [["Held", job.held], ["Shredded", job.shredded], ["Archived", job.archived]]) {
-    if (word) parts.push(h("p", {}, h("b", {}, `${name}: `), bdi(`${word.by ?? word.actor ?? ""} ${word.reason ?? ""}`)));
+    if (word) tell(name, bdi(`${word.by ?? word.actor ?? ""} ${word.reason ?? ""}`));
   }
   return parts.length ? h("section", { class: "panel waiting" }, parts) : null;
 }

@@ -1,7 +1,7 @@
 // What a dry run has found: record by record what would change, and doing just that.
 
 import { API, post } from "../parts/api.js";
-import { button, facts, fill, h, panel, quiet } from "../parts/dom.js";
+import { button, facts, fill, h, panel, quiet, refill } from "../parts/dom.js";
 import { confirm } from "../parts/dialog.js";
 import { count, number } from "../parts/format.js";
 import { notice } from "../parts/notices.js";
@@ -21,9 +21,9 @@ export function planTab(place, view) {
       view.read("plan").catch((error) => ({ refused: error.message })),
       view.read("items", { status: "planned", limit: SHOWN })]);
     const changes = page.items.flatMap(({ changes: each }) => each ?? []);
-    fill(place, plan.refused ? h("p", { class: "panel bad-words" }, plan.refused) : planPanel(job, plan, view),
+    refill(place, [plan, page], () => [plan.refused ? h("p", { class: "panel bad-words" }, plan.refused) : planPanel(job, plan, view),
       panel(page.next_cursor ? `Changes of the first ${SHOWN} items` : "Changes",
-        changes.length ? changesTable(changes) : quiet(plan.validated_only ? "Only validated: such operations are not applied in a dry run." : "No record would change.")));
+        changes.length ? changesTable(changes) : quiet(plan.validated_only ? "Only validated: such operations are not applied in a dry run." : "No record would change."))]);
   }
   return { update };
 }

@@ -2,7 +2,7 @@
 
 import { API, post } from "../parts/api.js";
 import { consequence } from "../parts/consequences.js";
-import { bdi, button, ends, facts, fill, grow, h, panel, quiet, table, tick } from "../parts/dom.js";
+import { bdi, button, ends, facts, fill, grow, h, panel, quiet, refill, table, tick } from "../parts/dom.js";
 import { confirm } from "../parts/dialog.js";
 import { count, number } from "../parts/format.js";
 import { notice } from "../parts/notices.js";
@@ -31,7 +31,7 @@ export function undoTab(place, view) {
       return;
     }
     const step = (to, way) => { way(); cursor = to; view.draw(); };
-    fill(found, panel(preview.direction === "rollback" ? "What an undo would do now" : "What an undo of the undo would do now",
+    refill(found, [{ ...preview, version: 0 }, cursor], () => [panel(preview.direction === "rollback" ? "What an undo would do now" : "What an undo of the undo would do now",
       facts([["Items", number(preview.items)], ["Would be put back", number(preview.restored)], ["Would stay, in conflict", number(preview.conflict)], ["Would fail", number(preview.failed)],
         ["Effects outside", preview.outside?.length ? preview.outside.join(", ") : null], ["Compensated", preview.compensated ? number(preview.compensated) : null]]),
       preview.exact ? null : quiet("The operation's own inverse or compensation may still find something in the way."),
@@ -41,7 +41,7 @@ export function undoTab(place, view) {
       table("What would stay as it is", ["Item", "Record", "By", "Reason"], preview.obstructions.map((each) => [number(each.position), h("code", {}, each.record ?? ""), byWhom(each.by ?? ""), bdi(each.reason)]), "Nothing is in the way."),
       ends(
         before.length ? button("Earlier", () => step(before.at(-1), () => before.pop())) : null,
-        preview.next_cursor ? button("Later", () => step(preview.next_cursor, () => before.push(cursor))) : null)));
+        preview.next_cursor ? button("Later", () => step(preview.next_cursor, () => before.push(cursor))) : null))]);
   }
   return { update };
 }

@@ -62,15 +62,8 @@ export function asSeen(job) {
 }
 
 async function each(list, act) {
-  const found = new Array(list.length);
-  let next = 0;
-  const runner = async () => {
-    while (next < list.length) {
-      const index = next;
-      next += 1;
-      found[index] = await act(list[index]);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(TOGETHER, list.length) }, runner));
+  const found = [], left = list.entries();
+  const runner = async () => { for (const [index, one] of left) found[index] = await act(one); };
+  await Promise.all(Array.from({ length: TOGETHER }, runner));
   return found;
 }

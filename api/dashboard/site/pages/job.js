@@ -1,7 +1,7 @@
 // One job: its head, live, and one of several tabs below it.
 
 import { API, get } from "../parts/api.js";
-import { bdi, facts, fill, h } from "../parts/dom.js";
+import { bdi, facts, fill, h, refill } from "../parts/dom.js";
 import { duration, number, percent } from "../parts/format.js";
 import { follow } from "../parts/live.js";
 import { failed } from "../parts/notices.js";
@@ -26,7 +26,7 @@ const LOOK = 10_000;
 
 export function show(place, { parts, parameters }) {
   const id = parts[1], giveUp = new AbortController();
-  let job = null, tab = null, shown = "", drawnAs = "", timer = 0, reading = false, again = false, newest = 0, own = new AbortController(), drawing = Promise.resolve();
+  let job = null, tab = null, shown = "", timer = 0, reading = false, again = false, newest = 0, own = new AbortController(), drawing = Promise.resolve();
   const head = h("header", { class: "job-head" }), tabs = h("nav", { class: "tabs", "aria-label": "Of this job" }), body = h("div", { class: "stack" });
   const renew = () => refresh().catch(failed);
   const view = {
@@ -76,7 +76,6 @@ export function show(place, { parts, parameters }) {
   }
 
   function gone(error) {
-    if (error.name === "AbortError") return;
     if (error.status === 404) fill(body, h("p", { class: "empty" }, error.message));
     else failed(error);
   }
@@ -116,10 +115,8 @@ export function show(place, { parts, parameters }) {
   function drawTabs() {
     const name = wanted();
     const known = Object.entries(TABS).filter(([each]) => offered(each));
-    const as = `${view.at()} ${name} ${known.length}`;
-    if (as !== drawnAs) fill(tabs, known.map(([each, [words]]) => link(address(["jobs", id], { at: view.at(), tab: each === "overview" ? "" : each }), words,
+    refill(tabs, [view.at(), name, known.length], () => known.map(([each, [words]]) => link(address(["jobs", id], { at: view.at(), tab: each === "overview" ? "" : each }), words,
       { "aria-current": each === name ? "page" : null })));
-    drawnAs = as;
     if (name === shown) return;
     tab?.close?.();
     shown = name;

@@ -124,8 +124,8 @@ const webhooks = { words: "Webhooks", needs: "administer", draw: async (signal, 
     number(dead[place].items.length), [each.enabled ? null : button("Enable", () => enable(each, again)), dead[place].items.length ? button("Replay the dead", () => replay(each, dead[place].items.length, again)) : null]]), "Nobody is told by webhooks.");
 } };
 
-async function enable(webhook, again) {
-  try { await post(`${API}/webhooks/${webhook.webhook_id}`, { enabled: true }, { method: "PATCH" }); again(); } catch (error) { failed(error); }
+function enable(webhook, again) {
+  return post(`${API}/webhooks/${webhook.webhook_id}`, { enabled: true }, { method: "PATCH" }).then(again, failed);
 }
 
 function replay(webhook, dead, again) {

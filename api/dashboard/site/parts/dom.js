@@ -1,6 +1,7 @@
 // Elements. What is shown comes in as text nodes; no string ever becomes markup.
 
 const SVG = "http://www.w3.org/2000/svg";
+const SEEN = new WeakMap();
 
 /** An element; `props` are attributes, `on` its listeners, `class` may be a list. */
 export function h(name, props = {}, ...children) {
@@ -37,9 +38,17 @@ export function append(element, children) {
 
 /** Other content, in place of what an element has. */
 export function fill(element, ...children) {
+  SEEN.delete(element);
   element.replaceChildren();
   append(element, children);
   return element;
+}
+
+/** The same, only where `seen`, which it shows, has changed: whoever is at a part of it stays there. */
+export function refill(element, seen, make) {
+  const as = JSON.stringify(seen);
+  if (SEEN.get(element) !== as) fill(element, make());
+  SEEN.set(element, as);
 }
 
 /** The text, only where it has changed, so that what is read aloud is not read again. */

@@ -4,7 +4,7 @@ import { asked } from "./api.js";
 
 /** `#/jobs/ID?tab=items` as its parts and its parameters; a parameter may be there twice. */
 export function parsed(hash) {
-  const [path, query = ""] = splitOnce(hash.replace(/^#/, ""), "?");
+  const [, path, query] = /^#?([^?]*)\??(.*)$/.exec(hash);
   const parts = path.split("/").filter(Boolean).map(decoded);
   const parameters = {};
   for (const [name, value] of new URLSearchParams(query)) {
@@ -36,11 +36,6 @@ export function go(parts, parameters = {}, { replace = false } = {}) {
     history.replaceState(null, "", there);
     dispatchEvent(new HashChangeEvent("hashchange"));
   }
-}
-
-function splitOnce(text, mark) {
-  const at = text.indexOf(mark);
-  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
 }
 
 function decoded(part) {

@@ -45,6 +45,7 @@ from api.limits import Limits
 from api.meters import Meters
 from api.middleware import STACK
 from api.ports import Callers, Verb, Vitals
+from api.restraint import Restraint
 from api.rules import KNOWN, OPEN, RULES, TABLE, Route, Rule, needs
 from api.security import add_headers
 from api.systems.annotations.routes import ROUTES as ANNOTATIONS
@@ -196,6 +197,7 @@ def create_app(
         annotations=services.annotations,
         callers=callers or LocalCallers(),
         rate=rate,
+        restraint=Restraint(clock),
         clock=clock,
         ids=ids,
         limits=chosen,

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from api.edge import READING, REQUEST_ID
+from api.edge import READING, REQUEST_ID, edge
 from api.problems import CHALLENGE, RequestRefused, refused
 from domain.errors import CredentialRefused
 from streams.callers import Caller
@@ -145,10 +145,11 @@ class ProvenCallers:
 
         Who shows what is good is let in all the same: many may be behind one address.
         """
-        taken = None
+        taken, whence = None, network_of(request.remote or "")
         if self._failures is not None:
-            taken = await self._failures.take("refused", network_of(request.remote or ""))
+            taken = await self._failures.take("refused", whence)
         if taken is not None and not taken.allowed:
+            await edge(request).restraint.hold(f"address {whence}")
             raise refused(
                 429,
                 "too_many_failures",

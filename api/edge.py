@@ -15,6 +15,7 @@ from api.limits import Limits
 from api.live_ports import Broadcasts, Hub, Tail
 from api.meters import Meters
 from api.ports import Callers, Gateway, Messaging, Plans, Queries, Retention, Situation, Vitals
+from api.restraint import Restraint
 from api.uploads import Uploads
 from domain.ports import Clock, Ids
 from domain.registry import Registry
@@ -84,6 +85,7 @@ class Edge(Basics):
     uploads: Uploads
     rate: Rate | None
     """How often a caller may call a route."""
+    restraint: Restraint
 
 
 BASICS: web.AppKey[Basics] = web.AppKey("basics", Basics)

@@ -101,6 +101,7 @@ async def _pace(request: web.Request) -> None:
     taken = await rate.take(caller.tenant, caller.actor, request.method, route_of(request))
     request[TAKEN] = taken
     if not taken.allowed:
+        await edge(request).restraint.hold(f"tenant {caller.tenant}")
         raise refused(
             429,
             "too_many_requests",

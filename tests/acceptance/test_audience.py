@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import resource
 import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 
 from tests.acceptance.embedded import Server, serving
 from tests.acceptance.plugins import all_plugins
+from tests.acceptance.squares import TURNS, cost_of
 from tests.crash.client import JOBS, Client
 from tests.proof.figures import tell
 
@@ -30,8 +30,8 @@ MOST_PER_CLIENT = 160 * KIB
 """Bytes of the server's memory for each client: its streams, and what the transport holds."""
 MOST_RATIO = 1.2
 """So much later may readers hear with those who never read as without them, at the 99th place."""
-TURNS = (0, 100, 100, 0)
-"""How many never read, run by run of a square: a machine that slows down does so to both."""
+DEAF = 100
+"""So many never read, in the runs with them."""
 SQUARES = 3
 
 
@@ -108,13 +108,6 @@ def _watched(server: Server, tag: str, *, chunks: int, ms: float, readers: int, 
     return Heard(said["lags"], peak - before)
 
 
-def _ratio(squares: Sequence[tuple[float, ...]]) -> float:
-    """How much later it is with those who never read: of each square, and of these the median."""
-    return statistics.median(
-        math.sqrt(second * third / (first * fourth)) for first, second, third, fourth in squares
-    )
-
-
 def _past(server: Server, chunks: int) -> None:
     """Events that those who read nothing ask for, more than any buffer holds."""
     client = Client(server.url)
@@ -136,14 +129,16 @@ def test_900_clients_are_as_late_with_100_more_who_never_read(server: Server) ->
     terms = {"chunks": 40, "ms": 6.0, "readers": 900}
     _watched(server, "first", deaf=0, **terms)  # what is made once is made
     heard = {
-        (square, turn): _watched(server, f"s{square}-{turn}", deaf=deaf, **terms)
+        (square, turn): _watched(
+            server, f"s{square}-{turn}", deaf=DEAF if with_deaf else 0, **terms
+        )
         for square in range(SQUARES)
-        for turn, deaf in enumerate(TURNS)
+        for turn, with_deaf in enumerate(TURNS)
     }
     p99s = [tuple(heard[square, turn].p99 for turn in range(4)) for square in range(SQUARES)]
     alone = statistics.median(p99 for square in p99s for p99 in (square[0], square[3]))
     among = statistics.median(p99 for square in p99s for p99 in square[1:3])
-    ratio = _ratio(p99s)
+    ratio = cost_of(p99s)
     grown = max(each.grown for (_, turn), each in heard.items() if TURNS[turn]) / 1000
     load = f"{os.getloadavg()[0]:.1f}"
     tell("p99 lag of 900 readers alone", f"{1000 * alone:.0f} ms", squares=SQUARES, load=load)
@@ -164,7 +159,7 @@ def test_the_ratio_is_of_the_clients_and_not_of_the_order() -> None:
             )
             for square in range(SQUARES)
         ]
-        assert _ratio(drifting) == pytest.approx(cost)
-        assert (_ratio(drifting) <= MOST_RATIO) == (cost <= 1.2)
+        assert cost_of(drifting) == pytest.approx(cost)
+        assert (cost_of(drifting) <= MOST_RATIO) == (cost <= 1.2)
     once_disturbed = [(1.0, 1.0, 1.0, 1.0), (1.0, 1.0, 9.0, 1.0), (1.0, 1.0, 1.0, 1.0)]
-    assert _ratio(once_disturbed) == 1.0
+    assert cost_of(once_disturbed) == 1.0

@@ -226,6 +226,10 @@ PROOFS = (
         "900 readers are as late with 100 more who never read; 160 KiB of memory a client at most",
         full_limit=1800.0,
     ),
+    _acceptance(
+        "neighbours",
+        "a tenant beyond its limits slows another one's jobs and readings by a fifth at most",
+    ),
     *(
         Proof(
             name,

@@ -19,7 +19,10 @@ class Verdict:
     text: str
 
 
-NOT_REACHED = "NOT LOOKED UP: no service that knows vulnerabilities can be reached from here"
+NOT_REACHED = (
+    "NOT LOOKED UP: no service that knows vulnerabilities can be reached from here; one of yours "
+    "that speaks OSV is asked with PIP_AUDIT_VULNERABILITY_SERVICE=osv PIP_AUDIT_OSV_URL=..."
+)
 
 
 def judge(report: Mapping[str, Any] | None) -> Verdict:

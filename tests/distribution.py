@@ -32,6 +32,7 @@ WAITING: Final = (
 )
 """The groups that wait, the longest first."""
 COMPUTING: Final = (
+    "tests/openapi/test_trying.py",
     "tests/model/test_teeth.py",
     "tests/acceptance/test_demo.py",
     "tests/acceptance/test_bad_input_storage.py",

@@ -39,8 +39,6 @@ MOST_GROWTH: Final = 1.1
 """By how much a page of a list may have more in the second half of the time than in the first."""
 CHUNKS: Final = 25
 """Chunks a second of a job that runs meanwhile; what is planned or closed together is one event."""
-BUSY: Final = 8
-"""Jobs that run meanwhile: four bring about 40 events a second on a slow machine."""
 EVERY: Final = 5.0
 """Seconds between two looks at the memory."""
 
@@ -58,6 +56,8 @@ class Size:
     """Milliseconds within which a page is seen, and has answered."""
     rate: float = 50.0
     """Events a second that every page is told of, at least."""
+    busy: int = 8
+    """Jobs that run meanwhile: four bring about 40 events a second on a slow machine."""
 
     @property
     def terms(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Size:
 
 FULL: Final = Size(100_000, 1_000_000, 600.0, 9)
 # Other tests take their part of the processors meanwhile.
-SAMPLE: Final = Size(5_000, 10_000, 60.0, 2, soon=4000.0, rate=10.0)
+SAMPLE: Final = Size(5_000, 10_000, 60.0, 2, soon=4000.0, rate=10.0, busy=3)
 
 
 @dataclass(frozen=True)
@@ -273,15 +273,15 @@ class Memory:
 class Busy:
     """Jobs that run all the while: some of many small chunks, and small ones beside them."""
 
-    def __init__(self, client: Client, seconds: float) -> None:
+    def __init__(self, client: Client, size: Size) -> None:
         self._client = client
         self._over = threading.Event()
         self._beside = threading.Thread(target=self._submit)
-        many = [{"ms": 0}] * int(CHUNKS * seconds * 2)
+        many = [{"ms": 0}] * int(CHUNKS * size.seconds * 2)
         options = {"chunk_size": 1, "rate": CHUNKS}
         self.jobs = [
             client.submit(f"busy {number}", "walker.step", many, name="Busy", options=options)
-            for number in range(BUSY)
+            for number in range(size.busy)
         ]
 
     def __enter__(self) -> Self:
@@ -325,7 +325,7 @@ def _count_events(page: Page) -> None:
 def _keeps_little(dashboard: Dashboard, size: Size) -> None:
     wanted = size.rate * size.seconds
     with (
-        Busy(dashboard.client, size.seconds) as busy,
+        Busy(dashboard.client, size) as busy,
         dashboard.page("#/jobs") as listed,
         dashboard.page(f"#/jobs/{busy.jobs[0]}") as shown,
     ):

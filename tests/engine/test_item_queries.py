@@ -11,12 +11,22 @@ from sqlalchemy import update
 from domain.errors import JobNotFound
 from domain.events import JobStatus
 from domain.outcomes import ItemStatus
+from streams import items
 from streams.items import ALL, BYTES, LINES, ItemReading, ItemView, Wanted
+from streams.stores import survey
 from streams.stores.schema import chunk_faults, outcomes
-from streams.stores.survey import WINDOW, RecordName
+from streams.stores.survey import RecordName
 from tests.engine.conftest import Desk
 
 Statuses = frozenset[ItemStatus]
+WINDOW = 1000
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of fewer items: there is more than one of them sooner."""
+    for module in (survey, items):
+        monkeypatch.setattr(module, "WINDOW", WINDOW)
 
 
 async def found(desk: Desk, job_id: str, wanted: Wanted = ALL, **how: Any) -> list[ItemView]:
@@ -53,16 +63,16 @@ async def check_pages(
 
 
 async def test_each_filter_finds_what_a_look_at_every_item_finds(desk: Desk) -> None:
-    things = [{"name": "x"}] * 3000
+    things = [{"name": "x"}] * 800
     await desk.settle(await desk.submit("stock.create", things))
-    additions = [{"id": n, "amount": 1} for n in range(1, WINDOW + 1100)]
+    additions = [{"id": n, "amount": 1} for n in range(1, WINDOW + 300)]
     additions[7] = {"id": 3, "amount": "much"}
-    job_id = await desk.submit("stock.add", additions, options={"chunk_size": 700})
+    job_id = await desk.submit("stock.add", additions, options={"chunk_size": 180})
     job = await desk.settle(job_id)
-    assert job.counts.failed > 3000
+    assert job.counts.failed > 400
     await check_all_filters(desk, job_id)
 
-    await desk.settle(await desk.submit("stock.create", [{"name": "y"}] * 1000))
+    await desk.settle(await desk.submit("stock.create", [{"name": "y"}] * 300))
     await desk.command(job_id, "retry")
     await desk.command(job_id, "pause")
     await check_all_filters(desk, job_id)
@@ -78,7 +88,7 @@ async def test_each_filter_finds_what_a_look_at_every_item_finds(desk: Desk) -> 
 
 
 async def test_what_a_cancel_left_is_unattempted(desk: Desk) -> None:
-    job_id = await desk.submit("stock.create", [{"name": "x"}] * 6000, options={"chunk_size": 20})
+    job_id = await desk.submit("stock.create", [{"name": "x"}] * 3000, options={"chunk_size": 10})
     await desk.until(job_id, JobStatus.RUNNING)
     await desk.command(job_id, "cancel")
     left = await found(desk, job_id, Wanted(unattempted=True), payload=False)
@@ -104,8 +114,8 @@ async def test_skipped_items_have_their_code(desk: Desk) -> None:
 
 async def test_only_the_ledgers_that_may_have_it_are_read(desk: Desk) -> None:
     things: list[dict[str, Any]] = [{"name": "x"} for _ in range(2 * WINDOW)]
-    things[123], things[9000] = {"name": "!"}, {"nome": "x"}
-    job_id = await desk.submit("stock.create", things, options={"chunk_size": 500})
+    things[123], things[1800] = {"name": "!"}, {"nome": "x"}
+    job_id = await desk.submit("stock.create", things, options={"chunk_size": 100})
     await desk.settle(job_id)
     failed = Wanted(Statuses({ItemStatus.FAILED}))
     everything = await found(desk, job_id, failed)
@@ -114,7 +124,7 @@ async def test_only_the_ledgers_that_may_have_it_are_read(desk: Desk) -> None:
         lambda c: c.execute(update(outcomes).where(outcomes.c.failed == 0).values(ledger=b""))
     )
     assert await found(desk, job_id, failed) == everything
-    assert [view.position for view in everything] == [123, 9000]
+    assert [view.position for view in everything] == [123, 1800]
     await desk.engine.database.write(
         lambda c: c.execute(
             update(outcomes)

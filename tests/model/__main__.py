@@ -6,9 +6,9 @@ import argparse
 import json
 import secrets
 
-from tests.model.running import FULL, QUICK, SAMPLE, run
+from tests.model.running import FULL, QUICK, run
 
-PROFILES = {"quick": QUICK, "sample": SAMPLE, "full": FULL}
+PROFILES = {"quick": QUICK, "full": FULL}
 
 
 def main() -> None:

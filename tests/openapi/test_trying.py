@@ -18,7 +18,9 @@ from tests.proof.figures import tell
 from tests.unit.streams.identity.signing import token
 
 SEED = int(os.environ.get("COUNTERMAND_TEST_SEED", "1"))
-PHASES = ("--phases", "examples,coverage,fuzzing,stateful")
+FEW = "examples,fuzzing,stateful"
+"""Without each bound of each field and each wrong method, which are two thirds of the requests."""
+ALL = f"{FEW},coverage"
 
 
 @pytest.fixture
@@ -34,12 +36,13 @@ async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]:
         yield served
 
 
-async def tried(shop: Shop, folder: Path, examples: int, seed: int) -> Trial:
+async def tried(shop: Shop, folder: Path, phases: str, examples: int, seed: int) -> Trial:
     found = await trial(
         f"http://127.0.0.1:{shop.port}",
         token(roles=["admin", "operator"]),
         folder,
-        *PHASES,
+        "--phases",
+        phases,
         "--max-examples",
         str(examples),
         "--seed",
@@ -47,21 +50,22 @@ async def tried(shop: Shop, folder: Path, examples: int, seed: int) -> Trial:
     )
     assert found.code == 0, found.failures[:20_000]
     assert [status for status in found.statuses if status >= 500] == []
-    assert found.statuses.keys() >= {200, 201, 202, 400, 401, 404, 405, 409, 415, 422}
+    assert found.statuses.keys() >= {200, 201, 202, 400, 401, 404, 409, 422}
     tell("requests", found.cases, seed=seed, examples=examples)
     tell("of these, live streams that were read", found.streams, seed=seed)
-    assert found.streams > 2
+    assert found.streams > 1
     return found
 
 
-@pytest.mark.proof
 @pytest.mark.timeout(280)
 async def test_a_sample_of_requests_finds_nothing(shop: Shop, tmp_path: Path) -> None:
-    assert (await tried(shop, tmp_path, examples=2, seed=SEED)).cases > 3000
+    assert (await tried(shop, tmp_path, FEW, examples=6, seed=SEED)).cases > 1000
 
 
 @pytest.mark.proof
 @pytest.mark.timeout(3500)
 @pytest.mark.parametrize("seed", [SEED, SEED + 1])
 async def test_the_whole_document_is_true(shop: Shop, tmp_path: Path, seed: int) -> None:
-    assert (await tried(shop, tmp_path, examples=60, seed=seed)).cases > 6000
+    found = await tried(shop, tmp_path, ALL, examples=60, seed=seed)
+    assert found.cases > 6000
+    assert found.statuses.keys() >= {405, 415}

@@ -67,11 +67,6 @@ def _outcome(proof: Proof, *, sample: bool, environment: Mapping[str, str]) -> O
 def _asked(arguments: Sequence[str], proofs: Sequence[Proof]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     parser.add_argument("--sample", action="store_true", help="quick seeded samples, no report")
-    parser.add_argument(
-        "--beyond-tests",
-        action="store_true",
-        help="only the samples that `make test` does not run anyway",
-    )
     parser.add_argument("--only", action="append", choices=[proof.name for proof in proofs])
     parser.add_argument("--seed", type=int, help="for all that takes one, instead of its own")
     parser.add_argument(
@@ -89,21 +84,13 @@ def _asked(arguments: Sequence[str], proofs: Sequence[Proof]) -> argparse.Namesp
     parser.add_argument("--results", type=Path, default=RESULTS, help="where outcomes are kept")
     parser.add_argument("--report", type=Path, help="docs/proof.md when all is run in full")
     asked = parser.parse_args(arguments)
-    if asked.beyond_tests and not asked.sample:
-        parser.error("--beyond-tests picks among samples: say --sample as well")
     if asked.report is None and not (asked.sample or asked.only):
         asked.report = REPORT
     return asked
 
 
 def _chosen(asked: argparse.Namespace, proofs: Sequence[Proof]) -> list[Proof]:
-    wanted = [proof for proof in proofs if not asked.only or proof.name in asked.only]
-    if not asked.beyond_tests:
-        return wanted
-    known = [proof.name for proof in wanted if proof.sampled_by_tests]
-    if known:
-        print(f"proof: {', '.join(known)}: their samples are among the tests", flush=True)
-    return [proof for proof in wanted if not proof.sampled_by_tests]
+    return [proof for proof in proofs if not asked.only or proof.name in asked.only]
 
 
 def _print(outcome: Outcome) -> None:

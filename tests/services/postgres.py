@@ -34,6 +34,8 @@ _PREFIX: Final = "countermand-postgres-"
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 20.0
 _PORT_TRIES: Final = 5
+_LEAVING: Final = 25
+"""Looks for sessions that are about to leave."""
 _LAUNCHER: Final = Path(__file__).with_name("launch.py")
 # Small, since several may run side by side; durable, since crash tests rely on fsync.
 _SETTINGS: Final = {
@@ -96,8 +98,23 @@ class PostgresServer:
             yield self.url(name)
         finally:
             with self.connect() as connection:
+                _wait_left(connection, name)
                 # FORCE ends sessions that a failed test left open.
                 connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def _wait_left(connection: psycopg.Connection, database: str) -> None:
+    """Return when nobody is signed in to a database, or has not left it for a while.
+
+    A session that was closed a moment ago is still there, and a drop that meets one looks again
+    only after a tenth of a second: as long as many a test takes.
+    """
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+    for _ in range(_LEAVING):
+        found = connection.execute(sessions, (database,)).fetchone()
+        if found is None or not found[0]:
+            return
+        time.sleep(0.002)
 
 
 class PostgresCluster:

@@ -32,12 +32,13 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
     began = own.clock.monotonic()
     with bound_contextvars(request_id=request[REQUEST_ID]):
         response = await _traced(request, handler)
-    streamed = not isinstance(response, web.Response)
+    # Who calls too often is told so when it is their turn (api.restraint), however soon we knew.
+    untimed = not isinstance(response, web.Response) or response.status == 429
     own.meters.answered(
         request.method,
         route_of(request),
         response.status,
-        None if streamed else own.clock.monotonic() - began,
+        None if untimed else own.clock.monotonic() - began,
     )
     return response
 

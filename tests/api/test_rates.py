@@ -52,6 +52,15 @@ async def test_every_answer_says_what_is_left(paced: Site) -> None:
     assert 3500 < int(headers["Retry-After"]) <= 3600
 
 
+async def test_refusals_do_not_make_the_api_look_slow(paced: Site) -> None:
+    for _ in range(5):
+        await answered(paced, "GET", ME, headers=bearer("acme", "viewer"))
+    async with paced.client.get("/metrics") as response:
+        lines = (await response.text()).splitlines()
+    assert f'countermand_http_request_seconds_count{{route="{ME}"}} 3.0' in lines
+    assert f'countermand_http_requests_total{{method="GET",route="{ME}",status="429"}} 2.0' in lines
+
+
 async def test_another_caller_and_another_route_are_not_concerned(paced: Site) -> None:
     for _ in range(4):
         await answered(paced, "GET", ME, headers=bearer("acme", "viewer"))

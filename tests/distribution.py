@@ -32,10 +32,16 @@ WAITING: Final = (
 )
 """The groups that wait, the longest first."""
 COMPUTING: Final = (
-    "tests/openapi/test_trying.py",
-    "tests/model/test_teeth.py",
-    "tests/acceptance/test_demo.py",
+    "tests/dashboard",
+    "tests/benchmarks/test_report.py",
     "tests/acceptance/test_bad_input_storage.py",
+    "tests/unit/streams/transport/test_kafka_transport.py",
+    "tests/model/test_teeth.py",
+    "tests/openapi/test_trying.py",
+    "tests/acceptance/test_demo.py",
+    "tests/deploy/test_running.py",
+    "tests/client",
+    "tests/acceptance/test_neighbours.py",
     "tests/model/test_machine.py",
 )
 """Those of the others that take long with few tests; then all others, those with the most first."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.acceptance.stack import Stack
 from tests.crash.client import Client, Document
 
-PAYMENTS = 120
-JOBS = 4
+PAYMENTS = 240
+JOBS = 6
 CHUNK = {"chunk_size": 4}
 
 

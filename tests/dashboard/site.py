@@ -31,8 +31,6 @@ AWAY: Final = (
     "503 (Service Unavailable)",
 )
 """What a browser says of a server that is away."""
-
-
 OVERTAKEN: Final = ("409 (Conflict)", "/undo-preview?")
 """What a browser says, and of what, when a job is undone while its preview is being read: the page
 asks whether there is one just before, and shows the answer until it has read the job again."""

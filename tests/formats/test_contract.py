@@ -43,7 +43,7 @@ BREAKS = {
     "jsonl": (b'"label":"MARK"', b'"label":"MARK'),
 }
 
-FEW = settings(data.STEADY, max_examples=25)
+FEW = settings(data.STEADY, max_examples=40)
 
 
 def dropped(form: Format, document: TextDocument) -> set[str]:
@@ -60,7 +60,7 @@ def rejected_or_refused(form: Format, file: bytes) -> list[Rejected]:
 
 @each
 @given(st.lists(data.documents(), max_size=4))
-@settings(data.STEADY, max_examples=35)
+@settings(data.STEADY, max_examples=60)
 def test_what_is_written_comes_back_or_its_loss_was_named(
     form: Format, documents: list[TextDocument]
 ) -> None:

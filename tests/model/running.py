@@ -22,7 +22,7 @@ RUNS_A_BATCH = 50
 MACHINES = (SelectingMachine, BatchingMachine)
 """All that may happen, and batches above all: of what may, little happens to them by chance."""
 
-QUICK = 3_000
+QUICK = 5_000
 FULL = 100_000
 
 

@@ -147,6 +147,20 @@ class Signals:
             self._wake.recv(4096)
 
 
+def started(
+    command: Sequence[str], *, pass_fds: Sequence[int], env: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """A process that nothing is typed into, which leads a process group of its own."""
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        command,
+        stdin=subprocess.DEVNULL,
+        pass_fds=pass_fds,
+        env=dict(env),
+        # A Ctrl-C on the terminal is for the parent, which then asks for the drain.
+        process_group=0,
+    )
+
+
 class Child:
     """One life of the engine's process, which leads a process group of its own."""
 
@@ -154,13 +168,10 @@ class Child:
         ready, ready_child = os.pipe()
         life_child, life = os.pipe()
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            self._process = started(
                 command(ChildPipes(ready=ready_child, life=life_child)),
-                stdin=subprocess.DEVNULL,
                 pass_fds=(*pass_fds, ready_child, life_child),
-                env=dict(env),
-                # A Ctrl-C on the terminal is for the parent, which then asks for the drain.
-                process_group=0,
+                env=env,
             )
         except BaseException:
             os.close(ready)

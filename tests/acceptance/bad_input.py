@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from tests.acceptance.embedded import Server, serving
 from tests.acceptance.stack import Stack
 from tests.crash.client import JOBS, Answer, Client, Document
-from tests.crash.nursery import CHECKOUT
+from tests.nursery import CHECKOUT
 
 NDJSON = "application/x-ndjson"
 COUNTERS = 12

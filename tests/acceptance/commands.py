@@ -19,6 +19,7 @@ from unittest import mock
 import psutil
 
 from streams.cli.main import main
+from tests.nursery import Child, nursery
 
 PATIENCE = 60
 COMMAND: Final = (sys.executable, "-m", "streams.cli.main")
@@ -84,11 +85,11 @@ class Service:
         self.log = log
         self._verb = verb
         self._environment = environment(**variables)
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Child | None = None
         self._url = ""
 
     @property
-    def process(self) -> subprocess.Popen[str]:
+    def process(self) -> Child:
         """The supervisor."""
         assert self._process is not None, "it was never started"
         return self._process
@@ -102,7 +103,6 @@ class Service:
     def url(self) -> str:
         """Where it listens; waits until it says so."""
         if not self._url:
-            assert self.process.stdout is not None
             line = self.process.stdout.readline()
             assert line, f"{self._verb[0]} ended at its start:\n{self.log.read_text()[-3000:]}"
             self._url = json.loads(line)["url"]
@@ -118,14 +118,11 @@ class Service:
         """Start it, and wait for nothing."""
         self._url = ""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = nursery().start(
                 # A test run that is killed must not leave servers behind.
-                [*COMMAND, *self._verb, "--json", "--port", "0", "--end-with-input"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=self._environment,
+                [*self._verb, "--json", "--port", "0", "--end-with-input"],
+                log,
+                **self._environment,
             )
 
     def stop(self) -> int:

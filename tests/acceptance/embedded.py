@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from streams.stores.database import sqlite_url
 from tests.acceptance.commands import PATIENCE, Service, wait_ready
 from tests.acceptance.stack import Stack
+from tests.nursery import Child
 
 
 class Server(Stack):
@@ -46,7 +46,7 @@ class Server(Stack):
         return self.data_dir / "countermand.db"
 
     @property
-    def process(self) -> subprocess.Popen[str]:
+    def process(self) -> Child:
         """The supervisor."""
         return self.service.process
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from tests.crash.keeper import installed
-from tests.crash.nursery import CHECKOUT
+from tests.nursery import CHECKOUT
 
 STOCKROOM = """\
 from pydantic import BaseModel

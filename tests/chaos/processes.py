@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,8 +17,9 @@ from typing import Final
 
 import psutil
 
+from tests.nursery import Child, nursery
+
 PATIENCE: Final = 60.0
-_COMMAND: Final = (sys.executable, "-m", "streams.cli.main")
 
 
 class Victim(StrEnum):
@@ -43,7 +43,7 @@ class Process:
         self.log = folder / f"{name}.log"
         self._port = port
         self._environment = dict(environment)
-        self._supervisor: subprocess.Popen[str] | None = None
+        self._supervisor: Child | None = None
         self._url = ""
 
     # -- its life -----------------------------------------------------------------------
@@ -55,13 +55,8 @@ class Process:
         options = (*named, "--port", str(self._port), "--json", "--end-with-input")
         self._url = ""
         with self.log.open("ab") as log:
-            self._supervisor = subprocess.Popen(
-                [*_COMMAND, self.role, *options],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env={**self._environment, **variables},
+            self._supervisor = nursery().start(
+                [self.role, *options], log, **{**self._environment, **variables}
             )
 
     @property
@@ -155,6 +150,6 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(engine, number)
 
-    def _running(self) -> subprocess.Popen[str]:
+    def _running(self) -> Child:
         assert self._supervisor is not None, f"{self.name} was never started"
         return self._supervisor

@@ -21,7 +21,7 @@ from typing import Self
 from streams.process_lock import acquire
 from streams.roles import Role
 from streams.supervisor import listen, url_of
-from tests.crash.nursery import Forked, Nursery
+from tests.nursery import Forked, Nursery
 
 PATIENCE = 60.0
 MAX_LIVES = 400

@@ -15,9 +15,9 @@ from typing import Any
 from tests.crash import oracle, promises
 from tests.crash.client import BATCHES, JOBS, Client, Document
 from tests.crash.keeper import Keeper, Shell, installed
-from tests.crash.nursery import Nursery
 from tests.crash.oracle import Account, Verdict
 from tests.crash.places import Place, SqliteFile
+from tests.nursery import Nursery
 from tests.services.receiver import ALLOWED
 
 ARCHIVES = "archives"

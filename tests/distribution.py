@@ -4,7 +4,9 @@ Tests that share an installation stay together, so that it is started once, and 
 which share fixtures as well. Some of these groups wait most of their time, for processes that
 die and come back and for seconds in which nothing may happen; others only compute. The first
 process takes those that wait, one after the other, so that there is something to do for the
-processors all the while; the others compute, and help the first one when they are done.
+processors all the while; the others compute, and help the first one when they are done. A third
+process is the last that gets a processor: it computes when neither of the first two does, and takes
+nothing in which anybody waits for it.
 
 The longest groups go first: with them at the end one process would still be at work when all
 others have nothing left.
@@ -12,8 +14,10 @@ others have nothing left.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sized
+from enum import Enum, auto
 from typing import Any, Final
 
 import pytest
@@ -46,6 +50,20 @@ COMPUTING: Final = (
 )
 """Those of the others that take long with few tests; then all others, those with the most first."""
 
+FILLING: Final = (
+    "tests/unit/",
+    "tests/formats/",
+    "tests/contracts/",
+    "tests/kit/",
+    "tests/audit/",
+    "tests/systems/",
+    "tests/api/",
+    "tests/cli/",
+)
+"""The folders of those that may take as long as they like."""
+_LAST_IN_TURN: Final = 10
+"""How nice the process is that gives way: a tenth of a processor if others want it."""
+
 _FOLDERS: Final = (
     "tests/chaos/",
     "tests/client/",
@@ -74,15 +92,36 @@ def group_of(nodeid: str) -> str:
     return file
 
 
-def next_group(groups: Mapping[str, Sized], *, waits: bool) -> str:
-    """Which of the groups that are left the process runs that is, or is not, the one that waits."""
+class Runner(Enum):
+    """What kind of groups a process takes."""
+
+    WAITS = auto()
+    COMPUTES = auto()
+    FILLS = auto()
+
+
+def next_group(groups: Mapping[str, Sized], runner: Runner) -> str | None:
+    """Which of the groups that are left a process takes; None if it has nothing to do any more."""
 
     def rank(group: str) -> tuple[bool, int, int]:
         known = WAITING if group in WAITING else COMPUTING
         place = known.index(group) if group in known else len(known)
-        return (known is WAITING) is waits, -place, len(groups[group])
+        return (known is WAITING) is (runner is Runner.WAITS), -place, len(groups[group])
 
-    return max(groups, key=rank)
+    named = (*WAITING, *COMPUTING)
+    fit = [
+        group
+        for group in groups
+        if runner is not Runner.FILLS or (group.startswith(FILLING) and group not in named)
+    ]
+    return max(fit, key=rank, default=None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The third process gives way to the others."""
+    worker = getattr(config, "workerinput", {}).get("workerid")
+    if worker == "gw2":
+        os.nice(_LAST_IN_TURN)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -98,9 +137,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             return group_of(nodeid)
 
+        def _reschedule(self, node: Any) -> None:
+            if next_group(self.workqueue, _runner(node)) is None:
+                node.shutdown()
+            else:
+                super()._reschedule(node)
+
         def _assign_work_unit(self, node: Any) -> None:
-            group = next_group(self.workqueue, waits=node is self.nodes[0])
-            self.workqueue.move_to_end(group, last=False)
-            super()._assign_work_unit(node)
+            # With nothing for it the process is told to end when it is asked again (_reschedule).
+            if group := next_group(self.workqueue, _runner(node)):
+                self.workqueue.move_to_end(group, last=False)
+                super()._assign_work_unit(node)
 
     return ByGroups(config, log)
+
+
+def _runner(node: Any) -> Runner:
+    places = {"gw0": Runner.WAITS, "gw2": Runner.FILLS}
+    return places.get(node.gateway.id, Runner.COMPUTES)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distribution import COMPUTING, WAITING, group_of, next_group
+from tests.distribution import COMPUTING, FILLING, WAITING, Runner, group_of, next_group
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,17 +17,31 @@ def test_each_group_that_is_named_is_there(group: str) -> None:
     assert group_of(f"{group}::test_x" if group.endswith(".py") else any_test) == group
 
 
-def test_one_process_waits_while_the_others_compute_and_then_all_help() -> None:
+@pytest.mark.parametrize("folder", FILLING)
+def test_each_folder_that_may_take_long_is_there(folder: str) -> None:
+    assert (ROOT / folder).is_dir()
+
+
+def test_one_process_waits_while_another_computes_and_both_help_in_the_end() -> None:
     left = dict.fromkeys(("tests/unit/b.py", "tests/kafka", "tests/chaos"), range(5))
     left |= {"tests/unit/a.py": range(9), "tests/model/test_teeth.py": range(2)}
-    taken = {waits: [] for waits in (True, False)}
-    for waits in (True, False, False, True, False):
-        group = next_group(left, waits=waits)
-        taken[waits].append(group)
-        del left[group]
+    taken: dict[Runner, list[str | None]] = {Runner.WAITS: [], Runner.COMPUTES: []}
+    order = (Runner.WAITS, Runner.COMPUTES, Runner.COMPUTES, Runner.WAITS, Runner.COMPUTES)
+    for runner in order:
+        group = next_group(left, runner)
+        taken[runner].append(group)
+        del left[str(group)]
     assert taken == {
-        True: ["tests/chaos", "tests/kafka"],
-        False: ["tests/model/test_teeth.py", "tests/unit/a.py", "tests/unit/b.py"],
+        Runner.WAITS: ["tests/chaos", "tests/kafka"],
+        Runner.COMPUTES: ["tests/model/test_teeth.py", "tests/unit/a.py", "tests/unit/b.py"],
     }
-    assert next_group({"tests/chaos": [1]}, waits=False) == "tests/chaos"
-    assert next_group({"tests/unit/a.py": [1]}, waits=True) == "tests/unit/a.py"
+    assert next_group({"tests/chaos": [1]}, Runner.COMPUTES) == "tests/chaos"
+    assert next_group({"tests/unit/a.py": [1]}, Runner.WAITS) == "tests/unit/a.py"
+
+
+def test_the_one_that_gives_way_takes_nothing_that_waits_for_it() -> None:
+    left = {"tests/chaos": range(9), "tests/model/test_teeth.py": range(8)}
+    left |= {"tests/engine/test_flow.py": range(7), "tests/unit/a.py": range(1)}
+    assert next_group(left, Runner.FILLS) == "tests/unit/a.py"
+    del left["tests/unit/a.py"]
+    assert next_group(left, Runner.FILLS) is None

@@ -13,7 +13,7 @@ from tests.proof.figures import tell
 from tests.services.switch import need
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One for all; who breaks it may leave it broken."""
     need("kafka")
@@ -22,7 +22,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def load(stack: Stack) -> Iterator[Load]:
     """What is asked of the one stack, with the sums of all tests at the end."""
     load = Load.on(stack)

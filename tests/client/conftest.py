@@ -39,7 +39,7 @@ operations = [square, wait]
 '''
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     home: Path = tmp_path_factory.mktemp("client")
     (home / "data").mkdir()

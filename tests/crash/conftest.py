@@ -11,13 +11,13 @@ from tests.crash.workshop import Workshop, workshop
 from tests.services.postgres import PostgresServer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     with workshop(tmp_path_factory.mktemp("workshop")) as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def postgres_shop(
     tmp_path_factory: pytest.TempPathFactory, postgres_process: PostgresServer
 ) -> Iterator[Workshop]:

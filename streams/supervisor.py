@@ -10,6 +10,7 @@ Imports little on purpose: this process must not be what runs out of memory.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import select
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # it ships no types
 
@@ -223,13 +225,7 @@ class Child:
 
     def memory(self) -> int:
         """Resident bytes of the largest process that is the child or descends from it."""
-        largest = 0
-        with suppress(psutil.Error):
-            process = psutil.Process(self.pid)
-            for one in (process, *process.children(recursive=True)):
-                with suppress(psutil.Error):
-                    largest = max(largest, one.memory_info().rss)
-        return largest
+        return max(map(_resident, (self.pid, *descendants(self.pid))))
 
     def close(self) -> int:
         """Reap it, with what is left of its group; returns its exit code, minus the signal."""
@@ -344,6 +340,51 @@ class Supervisor:
             if self._signals.stops:
                 return EXIT_DONE
         return None
+
+
+def descendants(pid: int) -> set[int]:
+    """Whom a process has started, and whom they have.
+
+    Linux keeps a list of those of each thread (proc(5), ``/proc/PID/task/TID/children``); without
+    it psutil reads of every process of the machine who its parent is, which this one does twice
+    a second.
+    """
+    if not _children_are_listed():
+        return _found_among_all(pid)
+    found: set[int] = set()
+    new = [pid]
+    while new:
+        children = _children(new.pop()) - found
+        found |= children
+        new += children
+    return found
+
+
+@functools.cache
+def _children_are_listed() -> bool:
+    return Path(f"/proc/self/task/{os.getpid()}/children").exists()
+
+
+def _children(pid: int) -> set[int]:
+    said: list[str] = []
+    # A thread or the process may end while it is looked at.
+    with suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                said += (thread / "children").read_text().split()
+    return set(map(int, said))
+
+
+def _found_among_all(pid: int) -> set[int]:
+    with suppress(psutil.Error):
+        return {child.pid for child in psutil.Process(pid).children(recursive=True)}
+    return set()
+
+
+def _resident(pid: int) -> int:
+    with suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().rss)
+    return 0
 
 
 def _how(code: int) -> str:

@@ -4,6 +4,8 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ import psutil
 import pytest
 
 from streams.process_lock import acquire
-from streams.supervisor import Restarts, url_of
+from streams.supervisor import Restarts, descendants, url_of
 from tests.acceptance.supervised_echo import start
 
 pytestmark = pytest.mark.crash
@@ -100,6 +102,28 @@ def test_a_child_that_ends_is_replaced_and_nobody_is_turned_away(tmp_path: Path,
     assert f"the engine (process {first}) ended: " in said
     assert "starting it again" in said
     assert _starts(tmp_path) == 2
+
+
+def test_all_that_descend_from_a_process_are_found() -> None:
+    # One that a thread has started, which has started one.
+    program = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        started.append(subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE))
+
+    # The children of a thread that has ended are those of another one.
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    with started[0] as child:
+        until = time.monotonic() + PATIENCE
+        while len(found := descendants(child.pid)) < 1:
+            assert time.monotonic() < until
+        assert found == {one.pid for one in psutil.Process(child.pid).children(recursive=True)}
+        assert descendants(os.getpid()) >= {child.pid, *found}
+        child.communicate(b"\n")
+    assert descendants(child.pid) == set()
 
 
 def test_a_child_above_its_memory_limit_is_replaced(tmp_path: Path) -> None:

@@ -161,7 +161,8 @@ class Bench:
 
     def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of a coroutine, run by the bench."""
-        return self._runner.run(work)
+        # Runner.run() would put a handler of SIGINT in place and back, for each of thousands.
+        return self._runner.get_loop().run_until_complete(work)
 
     def tell(self, command: BaseCommand) -> Decision:
         """Have the coordinator decide a command; raises CommandRefused when it says no."""

@@ -19,6 +19,7 @@ from streams.coordinator import Coordinator, CoordinatorSettings
 from streams.envelope import Outgoing, decode_command, decode_work, look_at
 from streams.failpoints import Failpoints
 from streams.limits import Limits
+from streams.metrics import Metrics
 from streams.places import LivePlaces
 from streams.slow import SlowPool
 from streams.stores import chunks as chunk_store
@@ -97,6 +98,8 @@ class BenchStages:
         self._faults, self._deaths = NONE, Deaths(())
         self.jobs = Jobs(EventRecorder(database), SnapshotRecorder(database))
         limits = Limits(registry, self.clock)
+        # Nobody reads them; each set of them costs as much as a few items.
+        self._metrics = Metrics()
         places = LivePlaces(registry, self.clock, limits, slots=WORKERS)
         self.coordinator = Coordinator(
             database=database,
@@ -112,6 +115,7 @@ class BenchStages:
             wake=lambda job_id, _seconds: self._woken.append(job_id),
             stored=lambda _recordings: None,
             decided=self.decisions.__setitem__,
+            metrics=self._metrics,
         )
         self._sweep = Sweep(
             database=database,
@@ -231,6 +235,7 @@ class BenchStages:
             lease=LEASE,
             heartbeat=LEASE / 3,
             hung=self.hung.append,
+            metrics=self._metrics,
         )
         worker = Worker(
             database=self.database,
@@ -242,6 +247,7 @@ class BenchStages:
             slow=slow,
             draw=self._chance.random,
             hung=self.hung.append,
+            metrics=self._metrics,
         )
         return _Process(worker, slow, mortal)
 

@@ -11,7 +11,8 @@ from hypothesis import settings
 
 from tests import scratch
 from tests.databases import data_dir, migrated_postgres, postgres_template, sqlite_template
-from tests.distribution import pytest_xdist_make_scheduler
+from tests.distribution import give_way, pytest_xdist_make_scheduler
+from tests.sampled import THOROUGH
 from tests.services.kafka import kafka, kafka_of_three
 from tests.services.postgres import postgres_database, postgres_process, postgres_server
 from tests.services.switch import need
@@ -33,17 +34,19 @@ __all__ = [
 
 # How long an example takes depends on what else runs.
 settings.register_profile("patient", deadline=None)
+settings.register_profile(THOROUGH, deadline=None)
 settings.load_profile("patient")
 
 # Who asks for the fixture need not say it again with a marker.
 _FIXTURES = {"postgres_process": "postgresql", "kafka": "kafka", "kafka_of_three": "kafka"}
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Forget what is set for this process and should not hold for those that tests start."""
     # How wide the terminal is: whoever runs tests in several processes says so.
     os.environ.pop("COLUMNS", None)
     scratch.move_to_memory()
+    give_way(config)
     # Each of some hundred processes would compile all of the checkout again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 

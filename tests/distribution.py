@@ -100,6 +100,10 @@ class Runner(Enum):
     FILLS = auto()
 
 
+_RUNNERS: Final = {"gw0": Runner.WAITS, "gw2": Runner.FILLS}
+"""By the names that xdist gives its processes; all others compute."""
+
+
 def next_group(groups: Mapping[str, Sized], runner: Runner) -> str | None:
     """Which of the groups that are left a process takes; None if it has nothing to do any more."""
 
@@ -117,10 +121,10 @@ def next_group(groups: Mapping[str, Sized], runner: Runner) -> str | None:
     return max(fit, key=rank, default=None)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """The third process gives way to the others."""
-    worker = getattr(config, "workerinput", {}).get("workerid")
-    if worker == "gw2":
+def give_way(config: pytest.Config) -> None:
+    """Get a processor after all others, if this is the process that only fills."""
+    worker = getattr(config, "workerinput", {}).get("workerid", "")
+    if _RUNNERS.get(worker) is Runner.FILLS:
         os.nice(_LAST_IN_TURN)
 
 
@@ -153,5 +157,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def _runner(node: Any) -> Runner:
-    places = {"gw0": Runner.WAITS, "gw2": Runner.FILLS}
-    return places.get(node.gateway.id, Runner.COMPUTES)
+    return _RUNNERS.get(node.gateway.id, Runner.COMPUTES)

@@ -48,6 +48,15 @@ _WAITING = _tests(
 """No worker and no broker are causes that the chaos proofs make."""
 
 
+_DRAWN = _tests(
+    "tests/formats/test_contract.py",
+    "tests/asyncapi/test_document.py",
+    marker=_DEFAULT,
+    chosen="comes_back or cut_off or damage or no_such_file or megabytes or of_the_schema",
+)
+"""Ten times the examples in full: tests/sampled.py."""
+
+
 def _acceptance(name: str, claim: str, marker: str = "proof", full_limit: float = 600.0) -> Proof:
     path = f"tests/acceptance/test_{name}.py"
     return Proof(
@@ -292,6 +301,14 @@ PROOFS = (
             chosen="pycocotools or millionth or conll",
         ),
         full_limit=7200.0,
+    ),
+    Proof(
+        "documents",
+        "ten times the files and messages drawn by chance: what is written is read, none raises",
+        full=(*_DRAWN, "--hypothesis-profile=thorough"),
+        sample=_DRAWN,
+        full_limit=1800.0,
+        sample_limit=120.0,
     ),
     Proof(
         "one-process",

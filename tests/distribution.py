@@ -100,6 +100,13 @@ class Runner(Enum):
     FILLS = auto()
 
 
+_NAMED: Final = {Runner.WAITS: WAITING, Runner.COMPUTES: COMPUTING}
+_ORDERS: Final = {
+    Runner.WAITS: (Runner.WAITS, Runner.COMPUTES, None, Runner.FILLS),
+    # Two that wait in the end leave the processors to none: so this one begins with it sooner.
+    Runner.COMPUTES: (Runner.COMPUTES, None, Runner.WAITS, Runner.FILLS),
+    Runner.FILLS: (Runner.FILLS,),
+}
 _RUNNERS: Final = {"gw0": Runner.WAITS, "gw2": Runner.FILLS}
 """By the names that xdist gives its processes; all others compute."""
 
@@ -107,18 +114,21 @@ _RUNNERS: Final = {"gw0": Runner.WAITS, "gw2": Runner.FILLS}
 def next_group(groups: Mapping[str, Sized], runner: Runner) -> str | None:
     """Which of the groups that are left a process takes; None if it has nothing to do any more."""
 
-    def rank(group: str) -> tuple[bool, int, int]:
-        known = WAITING if group in WAITING else COMPUTING
-        place = known.index(group) if group in known else len(known)
-        return (known is WAITING) is (runner is Runner.WAITS), -place, len(groups[group])
+    def rank(group: str) -> tuple[int, int, int]:
+        kind = _kind_of(group)
+        place = _NAMED[kind].index(group) if kind in _NAMED else 0
+        return _ORDERS[runner].index(kind), place, -len(groups[group])
 
-    named = (*WAITING, *COMPUTING)
-    fit = [
-        group
-        for group in groups
-        if runner is not Runner.FILLS or (group.startswith(FILLING) and group not in named)
-    ]
-    return max(fit, key=rank, default=None)
+    fit = [group for group in groups if _kind_of(group) in _ORDERS[runner]]
+    return min(fit, key=rank, default=None)
+
+
+def _kind_of(group: str) -> Runner | None:
+    """Whom it suits; None where that does not matter."""
+    for runner, named in _NAMED.items():
+        if group in named:
+            return runner
+    return Runner.FILLS if group.startswith(FILLING) else None
 
 
 def give_way(config: pytest.Config) -> None:

@@ -23,8 +23,9 @@ def test_each_folder_that_may_take_long_is_there(folder: str) -> None:
 
 
 def test_one_process_waits_while_another_computes_and_both_help_in_the_end() -> None:
-    left = dict.fromkeys(("tests/unit/b.py", "tests/kafka", "tests/chaos"), range(5))
-    left |= {"tests/unit/a.py": range(9), "tests/model/test_teeth.py": range(2)}
+    left = dict.fromkeys(("tests/engine/b.py", "tests/kafka", "tests/chaos"), range(5))
+    left |= {"tests/engine/a.py": range(9), "tests/model/test_teeth.py": range(2)}
+    left |= {"tests/unit/c.py": range(10)}
     taken: dict[Runner, list[str | None]] = {Runner.WAITS: [], Runner.COMPUTES: []}
     order = (Runner.WAITS, Runner.COMPUTES, Runner.COMPUTES, Runner.WAITS, Runner.COMPUTES)
     for runner in order:
@@ -33,9 +34,10 @@ def test_one_process_waits_while_another_computes_and_both_help_in_the_end() -> 
         del left[str(group)]
     assert taken == {
         Runner.WAITS: ["tests/chaos", "tests/kafka"],
-        Runner.COMPUTES: ["tests/model/test_teeth.py", "tests/unit/a.py", "tests/unit/b.py"],
+        Runner.COMPUTES: ["tests/model/test_teeth.py", "tests/engine/a.py", "tests/engine/b.py"],
     }
-    assert next_group({"tests/chaos": [1]}, Runner.COMPUTES) == "tests/chaos"
+    left |= {"tests/crash": range(5)}
+    assert next_group(left, Runner.COMPUTES) == "tests/crash"
     assert next_group({"tests/unit/a.py": [1]}, Runner.WAITS) == "tests/unit/a.py"
 
 

@@ -1,5 +1,6 @@
 # Everything a checkout can do. Needs python3 (3.11 or newer, with venv) and make.
-PYTHON ?= python3
+# Empty: the one of the distribution if it will do, else what is called python3 (tools/venv).
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := domain streams api countermand_client countermand_testing

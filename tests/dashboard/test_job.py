@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.dashboard.site import ANNA, AWAY, Dashboard, check_accessible, check_fits
 from tests.dashboard.test_jobs import HOSTILE, shelves
@@ -59,6 +59,23 @@ def test_every_tab_is_accessible_and_fits(dashboard: Dashboard, failing: str) ->
             check_fits(page)
             check_accessible(page)
         assert page.locator("main img, main script").count() == 0
+
+
+def test_it_is_accessible_while_what_is_drawn_is_still_read(
+    dashboard: Dashboard, failing: str
+) -> None:
+    with dashboard.page() as page:
+        waiting: list[Route] = []
+
+        def hold(route: Route) -> None:
+            waiting.append(route)
+
+        for late in ("progress", "events"):
+            page.route(f"**/jobs/{failing}/{late}*", hold)
+        page.goto(f"{dashboard.server.url}/#/jobs/{failing}")
+        expect(page.locator(".chart").first).to_be_visible()
+        check_accessible(page)
+        assert waiting
 
 
 def test_chunks_are_told_of_in_words_and_by_keyboard(dashboard: Dashboard, failing: str) -> None:

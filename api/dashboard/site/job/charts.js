@@ -7,32 +7,27 @@ import { plot } from "../parts/plot.js";
 const BINS = 240;
 
 export function charts() {
-  const through = h("div", { class: "chart", role: "img" }), late = h("div", { class: "chart", role: "img" });
-  const drawn = h("div", { class: "two" },
-    panel("Throughput", through),
-    panel("Latency of chunks", late));
-  const known = new Map();
-  let wide = 0;
+  const names = ["Throughput", "Latency of chunks"];
+  const places = names.map((name) => h("div", { class: "chart", role: "img", "aria-label": name }));
+  const drawn = h("div", { class: "two" }, names.map((name, at) => panel(name, places[at])));
+  let known = [], wide = 0;
   const resized = new ResizeObserver(() => {
     if (wide === drawn.clientWidth) return;
     wide = drawn.clientWidth;
-    known.forEach(([data, said], place) => draw(place, data, said));
+    known.forEach(draw);
   });
   resized.observe(drawn);
 
-  function draw(place, data, said) {
-    known.set(place, [data, said]);
-    place.setAttribute("aria-label", said.summary);
-    if (data[0].length < 2) fill(place, quiet("Too little has happened yet."));
-    else plot(place, data, said.format);
+  function draw([data, format], at) {
+    places[at].setAttribute("aria-label", summaryOf(names[at], data[1], format));
+    if (data[0].length < 2) fill(places[at], quiet("Too little has happened yet."));
+    else plot(places[at], data, format);
   }
 
   async function update(history, read) {
     const { items } = await read("progress", { points: BINS });
-    const rates = ratesOf(items);
-    draw(through, rates, { format: rate, summary: summaryOf("Throughput", rates[1], rate) });
-    const late_ = binned(history.latencies, BINS);
-    draw(late, late_, { format: milliseconds, summary: summaryOf("Latency of chunks", late_[1], milliseconds) });
+    known = [[ratesOf(items), rate], [binned(history.latencies, BINS), milliseconds]];
+    known.forEach(draw);
   }
 
   return { drawn, update, close: () => resized.disconnect() };

@@ -8,7 +8,7 @@ const HIGH = 220;
 
 export function heatmap() {
   let chunks = [], by = "state", chosen = 0, grid = { cell: 12, across: 1 };
-  const canvas = h("canvas", { class: "heat", role: "img" });
+  const canvas = h("canvas", { class: "heat", role: "img", "aria-label": "Chunks" });
   const words = h("output", { class: "quiet" }), sums = h("div");
   const slider = h("input", { type: "range", min: "0", max: "0", value: "0", on: { input: () => choose(Number(slider.value)) } });
   const drawn = h("section", { class: "panel" },

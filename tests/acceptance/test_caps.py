@@ -10,7 +10,8 @@ from tests.acceptance.stack import Stack
 from tests.crash.client import JOBS, Client
 
 OBEYED_AFTER = 2.0
-WATCHED = 3.0
+WATCHED = 4.0
+"""Seconds, of which what a late job has kept of its rate (BURST_SECONDS) is a quarter at most."""
 KINDS = [("metronome.swing", 60.0, 6000), ("metronome.beat", 4.0, 20_000)]
 """A slow and a fast operation, with milliseconds an item, and items for far longer."""
 

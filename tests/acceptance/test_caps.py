@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from domain.caps import BURST_SECONDS
 from tests.acceptance.beats import beats_of, begun, most_at_once, watched
 from tests.acceptance.stack import Stack
 from tests.crash.client import JOBS, Client
 
 OBEYED_AFTER = 2.0
-WATCHED = 4.0
-"""Seconds, of which what a late job has kept of its rate (BURST_SECONDS) is a quarter at most."""
+WATCHED = 4 * BURST_SECONDS
+"""Seconds, so that what a late job has kept of its rate is a quarter of them at most."""
 KINDS = [("metronome.swing", 60.0, 6000), ("metronome.beat", 4.0, 20_000)]
 """A slow and a fast operation, with milliseconds an item, and items for far longer."""
 

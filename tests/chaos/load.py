@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.plugin import undone
+from tests.chaos.plugin import released, undone
 from tests.chaos.stack import Stack
 from tests.crash import oracle, promises
 from tests.crash.client import BATCHES, JOBS, Client, Document
@@ -85,6 +86,15 @@ class Load:
         fields = {"params": params, **({"options": dict(options)} if options else {})}
         job_id = self.client.submit(key, operation, items, **fields)
         return self._adopt(Task(key, job_id, marks, notes, records=not slow))
+
+    def submit_held(self, count: int, *, ms: float) -> str:
+        """As ``submit``, and the last third is not worked before ``half_way`` is over."""
+        key, notes = self._new()
+        marks = [f"{key}-{number}" for number in range(count)]
+        free = count - count // 3
+        items = [{"mark": mark, "ms": ms, "held": n >= free} for n, mark in enumerate(marks)]
+        job_id = self.client.submit(key, CREATE, items, params={"notes": str(notes)})
+        return self._adopt(Task(key, job_id, marks, notes))
 
     def submit_fitful(self, count: int) -> str:
         """A job whose items fail now and then; it tries them again, and stops at some number."""
@@ -202,9 +212,17 @@ class Load:
         content = (self.stack.archives / file["name"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == file["sha256"], file
 
-    def half_way(self, job_id: str) -> Document:
-        """The job when a part of its items is done, and much is left."""
-        return self._worked(job_id, 1 / 3)
+    @contextmanager
+    def half_way(self, job_id: str) -> Iterator[None]:
+        """While a third of a held job is done at least, and its last third is not.
+
+        However late this process is told of it: what is done inside meets a job under way.
+        """
+        self._worked(job_id, 1 / 3)
+        try:
+            yield
+        finally:
+            released(self.tasks[job_id].notes).touch()
 
     def begun(self, job_id: str) -> Document:
         """The job when some of its items are done, and nearly all are left."""

@@ -21,12 +21,17 @@ from tests.crash.plugin import counters
 _BUSY = Failed("busy", "try again", retryable=True)
 
 
+HELD = 60.0
+"""Seconds after which a held item is worked although nobody has released it."""
+
+
 class Paced(BaseModel):
-    """An item that takes so many milliseconds."""
+    """An item that takes so many milliseconds; a ``held`` one waits for its job's release first."""
 
     model_config = ConfigDict(extra="forbid")
     mark: str
     ms: float = 0.0
+    held: bool = False
 
 
 class Notes(BaseModel):
@@ -47,6 +52,8 @@ class Notes(BaseModel):
 def create(ctx: Context, items: Sequence[Paced]) -> list[Result]:
     """A counter for each item, when their time is over."""
     _note(ctx.params.notes, [item.mark for item in items])
+    if any(item.held for item in items):
+        _wait_for(released(ctx.params.notes))
     time.sleep(sum(item.ms for item in items) / 1000)
     results: list[Result] = [_BUSY] * len(items)
     good = [n for n in range(len(items)) if random.random() >= ctx.params.fails]
@@ -81,6 +88,17 @@ def order(ctx: Context, item: Paced) -> Result:
 def undone(notes: Path) -> Path:
     """Where it is noted which effects outside were taken back."""
     return notes.with_suffix(".undone")
+
+
+def released(notes: Path) -> Path:
+    """What is there once the held items of a job may be worked."""
+    return notes.with_suffix(".released")
+
+
+def _wait_for(release: Path) -> None:
+    until = time.monotonic() + HELD
+    while not release.exists() and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def _note(notes: Path, marks: Sequence[str]) -> None:

@@ -24,10 +24,10 @@ PATIENCE = 60.0
 
 def _away(stack: Stack, load: Load, seconds: float) -> float:
     """Seconds from their return to the end of the job that was under way, and of one sent since."""
-    job_id = load.submit(1000, ms=2.0)
-    load.half_way(job_id)
+    job_id = load.submit_held(1000, ms=2.0)
     stubborn = replace(load, client=stack.client(seconds + PATIENCE))
-    stack.kafka.kill()
+    with load.half_way(job_id):
+        stack.kafka.kill()
     with ThreadPoolExecutor(1) as pool:
         sent = pool.submit(stubborn.submit, 100)
         began = time.monotonic()
@@ -68,9 +68,9 @@ def test_one_and_then_two_of_three_brokers_are_killed(
     with running_stack(tmp_path_factory.mktemp("three"), seeds.SEED, brokers=3) as stack:
         load = Load.on(stack)
         one, two, _ = stack.kafka.brokers
-        job_id = load.submit(1000, ms=2.0)
-        load.half_way(job_id)
-        one.kill()
+        job_id = load.submit_held(1000, ms=2.0)
+        with load.half_way(job_id):
+            one.kill()
         begun = time.monotonic()
         load.all_done(job_id, PATIENCE)
         figures.recovery("the death of one broker of three", [time.monotonic() - begun])

@@ -54,10 +54,7 @@ def test_a_hundred_connections_cut_between_commit_and_answer(stack: Stack, load:
     tell("connections cut before COMMIT was sent, or within its answer", len(others))
 
 
-def _disturbed(load: Load, disturb: str) -> float:
-    """Seconds from the end of a disturbance to the end of the job that it met."""
-    stack, job_id = load.stack, load.submit(1000, ms=2.0)
-    load.half_way(job_id)
+def _disturb(stack: Stack, disturb: str) -> None:
     match disturb:
         case "killed":
             stack.postgres.kill()
@@ -79,6 +76,13 @@ def _disturbed(load: Load, disturb: str) -> float:
         case "slow":
             with stack.proxy.weather(Weather(delay=0.02, jitter=0.02, stalls=0.01)):
                 time.sleep(5.0)
+
+
+def _disturbed(load: Load, disturb: str) -> float:
+    """Seconds from the end of a disturbance to the end of the job that it met."""
+    stack, job_id = load.stack, load.submit_held(1000, ms=2.0)
+    with load.half_way(job_id):
+        _disturb(stack, disturb)
     begun = time.monotonic()
     load.all_done(job_id, PATIENCE)
     return time.monotonic() - begun

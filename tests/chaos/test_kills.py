@@ -29,14 +29,13 @@ QUIET = 2.0
 
 def _killed_half_way(load: Load, role: str, victim: Victim, chance: random.Random) -> float:
     """Seconds from a kill of the member that matters to the end of the job."""
-    job_id = load.submit(1000, ms=2.0)
-    if role == "worker":
-        load.half_way(job_id)
-        process = load.stack.owner_of(load.worker_on(job_id))
-    else:
-        process = chance.choice(load.stack.coordinators)
-        load.half_way(job_id)
-    process.kill(victim)
+    job_id = load.submit_held(1000, ms=2.0)
+    with load.half_way(job_id):
+        if role == "worker":
+            process = load.stack.owner_of(load.worker_on(job_id))
+        else:
+            process = chance.choice(load.stack.coordinators)
+        process.kill(victim)
     begun = time.monotonic()
     load.all_done(job_id, RECOVERY)
     return time.monotonic() - begun
@@ -66,10 +65,10 @@ def test_members_are_killed_half_way(load: Load, role: str, victim: Victim) -> N
 
 
 def test_a_zombie_writes_nothing(stack: Stack, load: Load) -> None:
-    job_id = load.submit(1000, ms=10.0)
-    load.half_way(job_id)
-    zombie = stack.owner_of(load.worker_on(job_id))
-    zombie.freeze()
+    job_id = load.submit_held(1000, ms=10.0)
+    with load.half_way(job_id):
+        zombie = stack.owner_of(load.worker_on(job_id))
+        zombie.freeze()
     frozen = time.monotonic()
     load.client.command(job_id, "cancel", f"cancel-{job_id}")
     assert load.done(job_id, RECOVERY)["status"] == "cancelled"
@@ -85,10 +84,10 @@ def test_a_zombie_writes_nothing(stack: Stack, load: Load) -> None:
 
 
 def test_paused_while_no_worker_was_there_nothing_runs(stack: Stack, load: Load) -> None:
-    job_id = load.submit(1000, ms=5.0)
-    load.half_way(job_id)
-    for worker in stack.workers:
-        worker.kill(Victim.SUPERVISOR)
+    job_id = load.submit_held(1000, ms=5.0)
+    with load.half_way(job_id):
+        for worker in stack.workers:
+            worker.kill(Victim.SUPERVISOR)
     load.named(job_id, "no_worker")
     load.client.command(job_id, "pause", f"pause-{job_id}")
     paused, runs = load.effects(job_id), load.runs(job_id)

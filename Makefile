@@ -13,11 +13,9 @@ PYTEST_ARGS ?=
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# A file in the environment marks it complete; the directory's own time says nothing.
-$(VENV)/.installed: requirements/dev.txt pyproject.toml
+# Always asked: make cannot see that another Python is named. It is done at once if nothing changed.
+.venv: ## Make the virtual environment (again when the lock or PYTHON changed)
 	@tools/venv "$(PYTHON)" "$(VENV)"
-
-.venv: $(VENV)/.installed ## Make the virtual environment (again when the lock changed)
 
 demo: .venv ## Run the guided demonstration
 	$(BIN)/countermand demo

@@ -17,7 +17,7 @@ SPACING: Final = 0.02
 LONGEST: Final = 3.0
 """A refusal is put off so many seconds at most; more of them together are told more often."""
 KEPT: Final = 1000
-"""Of so many it is known when they were refused last, before those of the past are forgotten."""
+"""Of so many it is known when they were refused last; who was so the longest ago is forgotten."""
 
 
 class Restraint:
@@ -34,8 +34,8 @@ class Restraint:
     def delay(self, whose: str) -> float:
         """Seconds until it is the turn of one more, which is taken; 0 to ``LONGEST``."""
         now = self._clock.monotonic()
-        if len(self._next) >= KEPT:
-            self._next = {name: at for name, at in self._next.items() if at > now}
-        due = min(max(self._next.get(whose, now), now), now + LONGEST)
+        due = min(max(self._next.pop(whose, now), now), now + LONGEST)
         self._next[whose] = due + SPACING
+        if len(self._next) > KEPT:
+            del self._next[next(iter(self._next))]
         return due - now

@@ -60,7 +60,16 @@ FILLING: Final = (
     "tests/api/",
     "tests/cli/",
 )
-"""The folders of those that may take as long as they like."""
+"""The folders of those that may take as long as they like, but for some."""
+TIMED: Final = (
+    "tests/contracts/test_listening.py",
+    "tests/contracts/test_ownership.py",
+    "tests/contracts/test_read_model.py",
+    "tests/contracts/test_records_scale.py",
+    "tests/systems/annotations/validation/test_large_store.py",
+    "tests/unit/streams/transport/test_memory_consumer.py",
+)
+"""Files in these folders that say how long something may take by the clock on the wall."""
 _LAST_IN_TURN: Final = 10
 """How nice the process is that gives way: a tenth of a processor if others want it."""
 
@@ -128,7 +137,7 @@ def _kind_of(group: str) -> Runner | None:
     for runner, named in _NAMED.items():
         if group in named:
             return runner
-    return Runner.FILLS if group.startswith(FILLING) else None
+    return Runner.FILLS if group.startswith(FILLING) and group not in TIMED else None
 
 
 def give_way(config: pytest.Config) -> None:

@@ -34,6 +34,8 @@ CHECKOUT = Path(__file__).parents[1]
 _IMPORTED = ("alembic.command", "api.serve", "streams.cli.auditing", "streams.cli.main")
 _LARGEST = 65_536
 _DESCRIPTORS = 16
+_PATIENCE = 60.0
+"""Seconds in which the nursery has imported everything, or forked a child."""
 
 
 @dataclass
@@ -115,8 +117,11 @@ class Nursery:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=self._environment,
+                # What ends the tests at a terminal would end who tells how children ended.
+                start_new_session=True,
             )
-        assert self._control.recv(64) == b"ready"
+        self._control.settimeout(_PATIENCE)
+        self._answer()
 
     def fork(
         self,
@@ -140,17 +145,26 @@ class Nursery:
             "arguments": list(arguments),
             "environment": {**self._environment, **(environment or {})},
         }
+        message = json.dumps(request).encode()
         descriptors = [null if given is None else given, *output, write, *handed]
         try:
+            if len(message) > _LARGEST:
+                raise ValueError(f"{len(message)} bytes of arguments and environment are too many")
             with self._lock:
-                socket.send_fds(self._control, [json.dumps(request).encode()], descriptors)
-                return Forked(int(self._control.recv(64)), ended)
+                socket.send_fds(self._control, [message], descriptors)
+                return Forked(int(self._answer()), ended)
         except BaseException:
             os.close(ended)
             raise
         finally:
             os.close(write)
             os.close(null)
+
+    def _answer(self) -> bytes:
+        answer = self._control.recv(64)
+        if not answer:
+            raise RuntimeError("the nursery has ended; why is among the errors of the tests")
+        return answer
 
     def start(self, arguments: Sequence[str], log: IO[bytes], **variables: str) -> Child:
         """Run the command ``countermand``; its errors go to the log, all else into pipes."""
@@ -231,6 +245,8 @@ def _keep(control: socket.socket, request: dict[str, Any], descriptors: list[int
         control.close()
         _become(request, descriptors)
     control.send(str(pid).encode())
+    # The tests see that the nursery has ended although its children have not.
+    control.close()
     ended = descriptors.pop(3)
     for descriptor in descriptors:
         os.close(descriptor)

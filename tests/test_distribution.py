@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distribution import COMPUTING, FILLING, WAITING, Runner, group_of, next_group
+from tests.distribution import COMPUTING, FILLING, TIMED, WAITING, Runner, group_of, next_group
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,6 +20,13 @@ def test_each_group_that_is_named_is_there(group: str) -> None:
 @pytest.mark.parametrize("folder", FILLING)
 def test_each_folder_that_may_take_long_is_there(folder: str) -> None:
     assert (ROOT / folder).is_dir()
+
+
+@pytest.mark.parametrize("file", TIMED)
+def test_a_file_with_bounds_of_time_is_there_and_gives_way_to_nobody(file: str) -> None:
+    assert (ROOT / file).is_file()
+    assert next_group({file: range(1)}, Runner.FILLS) is None
+    assert next_group({file: range(1), "tests/unit/a.py": range(9)}, Runner.COMPUTES) == file
 
 
 def test_one_process_waits_while_another_computes_and_both_help_in_the_end() -> None:

@@ -1,4 +1,4 @@
-"""The command ``countermand``: in a process of its own, as others run it, or in this one."""
+"""The command ``countermand``: in a process of its own, in this one, or, to serve, in a fork."""
 
 from __future__ import annotations
 

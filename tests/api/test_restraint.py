@@ -48,11 +48,9 @@ def test_nobody_waits_longer_than_the_longest_and_whoever_pauses_is_told_at_once
         told[whose].append(due)
 
 
-def test_those_of_the_past_are_forgotten() -> None:
-    clock = Hand()
-    restraint = Restraint(clock)
-    for number in range(KEPT):
+def test_of_more_than_are_kept_the_one_refused_the_longest_ago_is_forgotten() -> None:
+    restraint = Restraint(Hand())
+    for number in range(KEPT + 1):
         restraint.delay(str(number))
-    clock.at += LONGEST
-    restraint.delay("last")
-    assert len(restraint._next) == 1
+    assert restraint.delay(str(KEPT)) == pytest.approx(SPACING)
+    assert restraint.delay("0") == 0.0

@@ -24,6 +24,8 @@ NAMED_WITHIN = 5.0
 """Seconds in which a job must say why it stands still."""
 READ_WITHIN = 0.3
 """What it may take to read that."""
+WORKED_WITHIN = 60.0
+"""Seconds in which a part of a job is done."""
 _FAULTS = ("Traceback", "dead_letter", "message_failed", "chunk_failed", "job_left")
 """Words of the logs that no fault of the world excuses."""
 
@@ -229,12 +231,14 @@ class Load:
         return self._worked(job_id, 1 / 30)
 
     def _worked(self, job_id: str, share: float) -> Document:
+        until = time.monotonic() + WORKED_WITHIN
         while True:
             job = self.client.job(job_id)
             counts = job["counts"]
             if counts["succeeded"] >= counts["total"] * share:
-                assert counts["pending"] > 0, f"too quick to be broken: {job}"
+                assert counts["pending"] > 0, f"nothing of it is left to be broken: {job}"
                 return job
+            assert time.monotonic() < until, self._stuck(job_id)
             time.sleep(0.01)
 
     # -- what handlers have noted -------------------------------------------------------

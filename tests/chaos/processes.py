@@ -1,4 +1,4 @@
-"""Processes: each role as it is shipped, a supervisor and its engine, to be killed and frozen."""
+"""Processes: each role, a supervisor and its engine (forks that run them), killed and frozen."""
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -54,14 +55,14 @@ def test_a_hundred_connections_cut_between_commit_and_answer(stack: Stack, load:
     tell("connections cut before COMMIT was sent, or within its answer", len(others))
 
 
-def _disturb(stack: Stack, disturb: str) -> None:
+@contextmanager
+def _disturbance(stack: Stack, disturb: str) -> Iterator[None]:
+    """A disturbance that has begun, and is over, or is ended, in the end."""
     match disturb:
-        case "killed":
+        case "killed" | "away":
             stack.postgres.kill()
-            stack.postgres.start()
-        case "away":
-            stack.postgres.kill()
-            time.sleep(10.0)
+            yield
+            time.sleep(10.0 if disturb == "away" else 0.0)
             stack.postgres.start()
         case "terminated":
             with stack.postgres.server.connect() as connection:
@@ -69,20 +70,25 @@ def _disturb(stack: Stack, disturb: str) -> None:
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                     "WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
                 )
+            yield
         case "reset":
             stack.proxy.reset_all()
+            yield
         case "silent":
             stack.proxy.silence()
+            yield
         case "slow":
             with stack.proxy.weather(Weather(delay=0.02, jitter=0.02, stalls=0.01)):
+                yield
                 time.sleep(5.0)
 
 
 def _disturbed(load: Load, disturb: str) -> float:
     """Seconds from the end of a disturbance to the end of the job that it met."""
     stack, job_id = load.stack, load.submit_held(1000, ms=2.0)
-    with load.half_way(job_id):
-        _disturb(stack, disturb)
+    # In turn: what is left of the job goes on in the midst of it.
+    with ExitStack() as disturbed, load.half_way(job_id):
+        disturbed.enter_context(_disturbance(stack, disturb))
     begun = time.monotonic()
     load.all_done(job_id, PATIENCE)
     return time.monotonic() - begun

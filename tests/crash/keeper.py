@@ -123,10 +123,9 @@ class Keeper:
         with self._changed:
             life = self.lives[-1]
             if life.ended is None:
-                os.kill(life.pid, signal.SIGSTOP)
+                _signal(life.pid, signal.SIGSTOP)
         time.sleep(seconds)
-        with suppress(ProcessLookupError):
-            os.kill(life.pid, signal.SIGCONT)
+        _signal(life.pid, signal.SIGCONT)
 
     def arm(self, failpoint: str) -> None:
         """Have the next life die at a failpoint, and none after it."""
@@ -151,7 +150,7 @@ class Keeper:
         with self._changed:
             self._stopping = True
             if self.lives and self.lives[-1].ended is None:
-                os.kill(self.lives[-1].pid, signal.SIGTERM)
+                _signal(self.lives[-1].pid, signal.SIGTERM)
         self._thread.join(PATIENCE)
         if self._thread.is_alive():
             self.kill()
@@ -174,7 +173,7 @@ class Keeper:
         with self._changed:
             self.lives.append(Life(forked.pid, time.monotonic()))
             if self._stopping:
-                os.kill(forked.pid, signal.SIGTERM)
+                _signal(forked.pid, signal.SIGTERM)
             self._changed.notify_all()
         for descriptor in (pipes.ready_child, pipes.life_child):
             os.close(descriptor)
@@ -216,6 +215,12 @@ class Keeper:
             self.lives[-1].status = status
             self._changed.notify_all()
         _kill(forked.pid)
+
+
+def _signal(pid: int, number: int) -> None:
+    """Send it; who has died meanwhile needs none, whether or not that was seen."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _kill(pid: int) -> None:

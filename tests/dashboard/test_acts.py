@@ -27,7 +27,7 @@ def reasons(dashboard: Dashboard, job: str) -> list[Any]:
 
 
 def test_a_job_that_runs_is_made_slower_and_more_urgent(dashboard: Dashboard) -> None:
-    job = dashboard.submit("walker.step", [{"ms": 5}] * 2000, options={"chunk_size": 20})
+    job = dashboard.submit("walker.step", [{"ms": 25}] * 2000, options={"chunk_size": 20})
     with dashboard.page(f"#/jobs/{job}") as page:
         verb(page, "adjust")
         expect(page.locator("dialog .consequence")).to_contain_text("what is settled stays")

@@ -127,7 +127,7 @@ def test_items_are_filtered_and_downloaded(dashboard: Dashboard, failing: str) -
 
 
 def test_a_job_is_paused_resumed_adjusted_and_cancelled(dashboard: Dashboard) -> None:
-    job = dashboard.submit("walker.step", [{"ms": 5}] * 2000, options={"chunk_size": 20})
+    job = dashboard.submit("walker.step", [{"ms": 25}] * 2000, options={"chunk_size": 20})
     with dashboard.page(f"#/jobs/{job}") as page:
         status = page.locator(STATUS)
         expect(status).to_have_text("running")

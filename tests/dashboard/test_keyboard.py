@@ -128,7 +128,7 @@ def test_a_job_is_submitted_tried_applied_and_undone(dashboard: Dashboard) -> No
 
 
 def test_a_job_that_runs_is_steered_and_tried_again(dashboard: Dashboard) -> None:
-    job = dashboard.submit("walker.step", [{"ms": 5}] * 2000, options={"chunk_size": 20})
+    job = dashboard.submit("walker.step", [{"ms": 25}] * 2000, options={"chunk_size": 20})
     with dashboard.page(f"#/jobs/{job}") as page:
         keys, dialog = Keys(page), page.get_by_role("dialog")
         keys.verb("pause", "lunch")

@@ -14,7 +14,7 @@ from streams.bootstrap import embedded
 from streams.settings import Settings
 from tests.api.annotations.conftest import ENOUGH_MIB, REGISTRY
 from tests.api.annotations.place import Place, by
-from tests.api.annotations.test_bulk import created
+from tests.api.annotations.test_bulk import SPANS, created
 from tests.api.annotations.test_operation_stream import frames
 from tests.api.annotations.test_reading import LETTERS, reading
 from tests.api.annotations.test_socket import talking
@@ -46,8 +46,8 @@ async def leave(place: Place) -> None:
 
 
 async def waiting(place: Place) -> Any:
-    """An operation that does not end by itself."""
-    operation = await created(place, chunk_size=1)
+    """An operation that does not end by itself: it is paused, and has work for far longer."""
+    operation = await created(place, SPANS * 250, chunk_size=1)
     await place.ask("POST", f"/api/v1/jobs/{operation['job_id']}/pause", status=202)
     return operation
 

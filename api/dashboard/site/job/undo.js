@@ -14,7 +14,7 @@ import { asSeen } from "../jobs/bulk.js";
 const PAGE = 100;
 
 export function undoTab(place, view) {
-  let before = [], cursor = null;
+  let before = [], cursor = null, drawn = false;
   const force = h("input", { type: "checkbox", on: { change: () => { before = []; cursor = null; view.draw(); } } });
   const found = h("div", { class: "stack" }, quiet("Working it out…"));
   fill(place, found);
@@ -26,11 +26,12 @@ export function undoTab(place, view) {
     try {
       preview = await view.read("undo-preview", { cursor, limit: PAGE, force: force.checked ? "true" : "" });
     } catch (error) {
-      if (error.name === "AbortError") throw error;
+      if (error.name === "AbortError" || (drawn && ![409, 422].includes(error.status))) throw error;
       fill(found, h("p", { class: "panel" }, error.message));
       return;
     }
     const step = (to, way) => { way(); cursor = to; view.draw(); };
+    drawn = true;
     refill(found, [{ ...preview, version: 0 }, cursor], () => [panel(preview.direction === "rollback" ? "What an undo would do now" : "What an undo of the undo would do now",
       facts([["Items", number(preview.items)], ["Would be put back", number(preview.restored)], ["Would stay, in conflict", number(preview.conflict)], ["Would fail", number(preview.failed)],
         ["Effects outside", preview.outside?.length ? preview.outside.join(", ") : null], ["Compensated", preview.compensated ? number(preview.compensated) : null]]),

@@ -20,7 +20,7 @@ from tests.crash.scenarios import SCENARIOS
 from tests.crash.workshop import Run, Workshop, workshop
 
 RECOVERY = 5.0
-"""Seconds from the restart to the end of the job that was under way, at most."""
+"""Seconds from the start of the next process to the end of the job that was under way, at most."""
 IDLE = 3.0
 """Seconds within which what runs on the clock comes by, such as the save of the outbox."""
 
@@ -105,11 +105,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a trial; times in seconds, ``recovery`` from ready to the job's end."""
+    """What became of a trial; ``recovery`` is the seconds from the restart to the job's end."""
 
     trial: Trial
     verdict: Verdict
-    restart: float
     recovery: float
 
 
@@ -159,30 +158,29 @@ def attempt(shop: Workshop, trial: Trial) -> Outcome:
     """Go through a scenario, die on the way, and judge what is left."""
     with shop.running(f"{trial.point}:{trial.hit}") as run:
         SCENARIOS[trial.scenario](run)
-        first = _death(run)
+        _see_dead(run)
         second = run.keeper.wait_for(2)
-        assert second.ready is not None
         verdict = shop.verdict(run)
-        restart, recovery = second.ready - first, _recovery(run, second.ready)
+        recovery = _recovery(run, second.started)
     verdict.require(len(run.keeper.lives) == 2, f"it had {len(run.keeper.lives)} lives")
     verdict.require(recovery < RECOVERY, f"the job took {recovery:.1f} s to end after the restart")
-    return Outcome(trial, verdict, restart, recovery)
+    return Outcome(trial, verdict, recovery)
 
 
-def _death(run: Run) -> float:
-    """When it was killed; what runs on the clock may let us wait."""
+def _see_dead(run: Run) -> None:
+    """See that it was killed; what runs on the clock may let us wait."""
     first = run.keeper.lives[0]
     until = time.monotonic() + IDLE
     while first.ended is None and time.monotonic() < until:
         time.sleep(0.02)
     assert first.ended is not None, "the failpoint was not reached"
     assert first.status == -SIGKILL, f"it ended with {first.status}:\n{run.keeper.log[-3000:]}"
-    return first.ended
 
 
-def _recovery(run: Run, ready: float) -> float:
+def _recovery(run: Run, restart: float) -> float:
     """The longest wait for a job, as far as it lay behind the restart."""
-    return max((end - max(begun, ready) for begun, end in run.waits if end > ready), default=0.0)
+    waits = [(max(begun, restart), end) for begun, end in run.waits if end > restart]
+    return max((end - begun for begun, end in waits), default=0.0)
 
 
 if __name__ == "__main__":

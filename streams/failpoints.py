@@ -2,6 +2,10 @@
 
 ``COUNTERMAND_FAILPOINT=after_claim:3`` sends SIGKILL to this process the third time it
 gets there: no cleanup runs, no buffer is flushed, as when the machine takes it away.
+
+Moments between which nothing is stored or sent are one place. After an acknowledgment comes the
+next message's BEFORE_CLAIM or BEFORE_APPEND, after the before-images BEFORE_EFFECT_COMMIT, before
+the chunk rows AFTER_APPEND, and before the outbox's save AFTER_OUTBOX_SEND.
 """
 
 from __future__ import annotations

@@ -27,6 +27,8 @@ from tests.acceptance.plugins import crash_plugin
 from tests.crash.client import JOBS, Answer
 
 MIB = 1 << 20
+UNDER_WAY = 1500
+"""Items of a job that is under way while the disk is full."""
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,18 @@ def submit(running: Site[Server], number: int) -> Answer:
     """A job of a few large items under a key of its own."""
     items = [{"mark": f"{number}-{n}-{os.urandom(80).hex()}"} for n in range(100)]
     return running.post(JOBS, {"operation": "crash.create", "items": items}, key=f"job-{number}")
+
+
+def begun(running: Site[Server]) -> str:
+    """A job that is under way, and will be for some seconds: its rate sees to it."""
+    items = [{"mark": f"under-way-{n}"} for n in range(UNDER_WAY)]
+    body = {"operation": "crash.create", "items": items, "options": {"rate": UNDER_WAY / 5}}
+    job_id = running.post(JOBS, body, key="under-way").document["job_id"]
+    until = time.monotonic() + 30
+    while not 0 < running.client.job(job_id)["counts"]["succeeded"] < UNDER_WAY:
+        assert time.monotonic() < until, "it is not under way"
+        time.sleep(0.01)
+    return str(job_id)
 
 
 # -- a disk that is full ------------------------------------------------------------------
@@ -110,8 +124,9 @@ def test_a_full_disk_acknowledges_nothing_and_the_work_goes_on(
     data_dir.mkdir()
     with disk(data_dir) as fill, site(data_dir, plugin) as running:  # type: ignore[attr-defined]
         acknowledged = [running.client.settle(submit(running, 0).document["job_id"])["job_id"]]
-        stored = _count(running, "SELECT count(*) FROM events")
+        under_way = begun(running)
         fill(running, True)
+        stored = _count(running, "SELECT count(*) FROM events")
         for number in (1, 2):
             answer = submit(running, number)
             assert "disk" in problem(answer, 503, "store_unavailable")
@@ -125,6 +140,7 @@ def test_a_full_disk_acknowledges_nothing_and_the_work_goes_on(
             acknowledged.append(answer.document["job_id"])
         for job_id in acknowledged:
             assert running.client.settle(job_id, 10)["counts"]["succeeded"] == 100
+        assert running.client.settle(under_way, 30)["counts"]["succeeded"] == UNDER_WAY
         assert running.server.stop() == 0
         checked = asked("audit", "verify", "--data-dir", str(data_dir))
         assert checked.returncode == 0, checked.stderr

@@ -18,8 +18,10 @@ from tests.crash.client import JOBS, Client
 
 CONCURRENCY = 64
 WAIT_MS = 200
-CEILING_MS = 500
-"""For answers of the API while a shared machine is busy; the report tells the figure."""
+CEILING_MS = 50
+"""For 99 of 100 answers of the API meanwhile."""
+BUSY_CEILING_MS = 500
+"""The same beside other tests."""
 
 
 @dataclass
@@ -137,7 +139,7 @@ def test_a_kill_half_way_repeats_only_what_was_in_flight(naps: Naps) -> None:
 def test_items_that_wait_wait_together(naps: Naps) -> None:
     ratio, watch = _worked(naps, 200)
     assert ratio > 20
-    assert watch.p99 < CEILING_MS
+    assert watch.p99 < BUSY_CEILING_MS
 
 
 @pytest.mark.proof

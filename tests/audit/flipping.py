@@ -68,7 +68,7 @@ def _bytes(connection: Connection, column: Column[Any], job_id: str) -> Iterator
         select(*keys, column.label("value")).where(of_job).order_by(*keys)
     ):
         *key, value = row
-        for position in range(len(_raw(column, value))):
+        for position in range(len(_raw(column, value)) if value is not None else 0):
             yield Byte(table, tuple(key), column, position)
 
 
@@ -148,6 +148,9 @@ DIGESTED = (
     outcomes.c.ledger,
     outcomes.c.sha256,
     outcomes.c.summary,
+    outcomes.c.images,
+    outcomes.c.closing,
+    outcomes.c.failed,
     chunk_faults.c.sha256,
     chunk_faults.c.codes,
     chunk_faults.c.groups,

@@ -13,6 +13,7 @@ from streams.stores import migrate
 from streams.stores.database import Database, sqlite_url
 from tests.audit.flipping import DIGESTED, EVENT_COLUMNS, Byte, bytes_of, flipped
 from tests.audit.trail import Trail
+from tests.proof.figures import tell
 
 SEED = 20260105
 
@@ -26,6 +27,7 @@ def _all_found(trail: Trail, some: list[Byte], chance: random.Random) -> None:
         changed += differs
         assert found or not differs, f"{byte} was changed and not found (seed {SEED})"
     assert changed > 0.95 * len(some)
+    tell("bytes changed one at a time and found", changed, of=len(some), seed=SEED)
     assert trail.verify().sound, "each byte was put back"
 
 

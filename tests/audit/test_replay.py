@@ -14,6 +14,7 @@ from streams.stores.failures import failed_items
 from streams.stores.schema import events
 from tests.audit.independent_fold import Raw, fold
 from tests.audit.trail import Trail
+from tests.proof.figures import tell
 from tests.stored_events import stamp
 
 SEED = 20260105
@@ -52,6 +53,7 @@ def _same(trail: Trail, job_id: str, versions: list[int]) -> None:
             (folded.sealed, folded.epoch, folded.generation),
         )
         assert found == expected, f"{job_id} at version {version} (seed {SEED})"
+    tell("versions that equal an independent fold", len(versions), job=job_id, seed=SEED)
 
 
 def _eventful(trail: Trail, chunks: int) -> Job:

@@ -11,6 +11,7 @@ from sqlalchemy import delete, select, update
 from streams.stores.audit import AuditKey, HeadsFile, Kind, Report, verify
 from streams.stores.schema import events, outcomes, payload_keys, payloads, snapshots, uploads
 from tests.audit.trail import Trail
+from tests.proof.figures import tell
 from tests.stored_events import stamp
 
 
@@ -63,6 +64,7 @@ def test_a_cut_tail_is_found(trail: Trail) -> None:
         (finding,) = trail.verify().findings
         assert (finding.kind, finding.version) == (Kind.TAIL_MISSING, 20)
         assert f"left is {version - 1}" in finding.message
+    tell("cut tails found, of one event to three", 3)
 
 
 def test_a_missing_event_in_the_middle_is_found(trail: Trail) -> None:

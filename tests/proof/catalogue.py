@@ -124,8 +124,8 @@ PROOFS = (
     ),
     Proof(
         "audit",
-        "200 versions of a job of 1,000 chunks equal a fold; every changed byte is found",
-        full=_tests("tests/audit"),
+        "200 versions of a job of 1,000 chunks equal a fold; changed bytes and cut tails are found",
+        full=_tests("tests/audit", marker=_ALL),
         sample=_tests("tests/audit/test_flips.py", marker=_DEFAULT, chosen="sample"),
         full_limit=5400.0,
     ),
@@ -165,6 +165,14 @@ PROOFS = (
         full=_tests("tests/engine/test_chunk_sizes.py"),
         sample=_tests("tests/unit/domain/test_planning.py", marker=_DEFAULT, chosen="hardly"),
         full_limit=1800.0,
+    ),
+    Proof(
+        "embedded-figures",
+        "100,000 and 1,000,000 items, one item, chunks of 100, the demonstration: as promised",
+        full=_tests("tests/benchmarks/test_figures.py"),
+        sample=_tests("tests/benchmarks/test_ceilings.py", marker=_DEFAULT, chosen="memory"),
+        full_limit=1800.0,
+        sample_limit=240.0,
     ),
     Proof(
         "cost-of-an-item",

@@ -76,9 +76,7 @@ def written(
         "",
         f"- Command: `{where.command}`",
         f"- Date: {where.date}",
-        f"- Commit: {'that of each proof stands with it' if ran else where.commit}",
-        f"- Machine: {where.machine}",
-        f"- Versions: {where.versions}",
+        *(_JOINED if ran else _place(where)),
         "",
         "| Proof | What | Result | Tests | Seconds |",
         "|---|---|---|---|---|",
@@ -87,6 +85,17 @@ def written(
     for outcome in outcomes:
         lines += ["", *_details(outcome, ran.get(outcome.proof.name))]
     return "\n".join(lines) + "\n"
+
+
+_JOINED = ("- Commit, machine and versions: those of each proof stand with it",)
+
+
+def _place(where: Setting) -> list[str]:
+    return [
+        f"- Commit: {where.commit}",
+        f"- Machine: {where.machine}",
+        f"- Versions: {where.versions}",
+    ]
 
 
 def _verdict(outcomes: Sequence[Outcome], planned: int) -> str:
@@ -111,6 +120,7 @@ def _details(outcome: Outcome, ran: Setting | None) -> list[str]:
     lines = [f"## {outcome.proof.name}", "", f"`{_said(outcome.command)}`"]
     if ran is not None:
         lines += ["", f"{ran.date}, at {ran.commit}, by `{ran.command}`."]
+        lines += ["", f"{ran.machine}; {ran.versions}."]
     if outcome.figures:
         lines += ["", "| Figure | Value | N, seed and the like |", "|---|---|---|"]
     for figure in outcome.figures:

@@ -104,6 +104,9 @@ class Binding(Generic[M]):
     before_send: Failpoint | None = None
     after_send: Failpoint | None = None
     moved: Callable[[], None] = lambda: None
+    """Told that the stage waits, and knows for what."""
+    handled: Callable[[str, int], None] = lambda _topic, _partition: None
+    """Told of which partition a message was handled."""
     buried: Callable[[bytes | None, Problem], list[Outgoing]] = lambda _value, _problem: []
     """Whom to tell of a message that went to the dead-letter topic."""
     metrics: Metrics = field(default_factory=Metrics)
@@ -170,7 +173,7 @@ async def deliver(binding: Binding[M], message: Any, send: Send, failpoints: Fai
         code = error.code if isinstance(error, CountermandError) else "internal"
         await _bury(binding, message, _problem(code, f"{type(error).__name__}: {error}"), send)
     failpoints.reach(Failpoint.BEFORE_ACK)
-    binding.moved()
+    binding.handled(message.topic, message.partition)
 
 
 def _reach(failpoints: Failpoints, place: Failpoint | None) -> None:

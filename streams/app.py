@@ -11,12 +11,13 @@ from typing import Any, NoReturn
 
 import faust
 from aiokafka.errors import IllegalStateError  # type: ignore[import-untyped]  # it ships none
-from faust.types import AppT
+from faust.types import TP, AppT
 from faust.types.transports import TransportT
 from yarl import URL
 
 from domain.errors import Unavailable
 from streams import broker_address
+from streams.liveness import Standing
 from streams.topics import MAX_LETTER_BYTES
 from streams.transport.kafka import Transport as KafkaTransport
 from streams.transport.tables import PromptTableManager
@@ -160,8 +161,8 @@ async def start(app: faust.App) -> None:
         _raise_crash(app)
 
 
-async def backlog(app: faust.App) -> int:
-    """How many messages of the app's partitions were not handled yet, as the broker knows it.
+async def backlog(app: faust.App) -> list[Standing]:
+    """How far each partition that the app holds is worked off, as the broker knows it.
 
     Raises:
         Unavailable: The app has not started.
@@ -169,16 +170,20 @@ async def backlog(app: faust.App) -> int:
     consumer: Any = app.consumer
     if not app.started:
         raise Unavailable("the app has not started")
-    partitions = consumer.assignment()
+    partitions = sorted(consumer.assignment())
     try:
         ends = await consumer.highwaters(*partitions)
-        unread = [ends[tp] - (await consumer.position(tp) or 0) for tp in partitions]
+        return [_standing(consumer, tp, ends[tp], await consumer.position(tp)) for tp in partitions]
     except IllegalStateError:
         # A partition went to another member meanwhile; what it has is no longer ours to handle.
-        unread = []
+        return [_standing(consumer, tp, 0, 0) for tp in partitions]
+
+
+def _standing(consumer: Any, tp: TP, end: int, position: int | None) -> Standing:
+    """Of a partition that was read up to ``position``."""
     # What lies in a buffer that no agent reads waits as well.
-    waiting: int = sum(unread) + sum(consumer.in_hand(tp) for tp in partitions)
-    return waiting
+    done = (position or 0) - consumer.in_hand(tp)
+    return Standing(tp.topic, tp.partition, done, waiting=max(end - done, 0))
 
 
 def held(app: faust.App) -> dict[str, list[int]]:

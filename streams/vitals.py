@@ -14,6 +14,8 @@ from streams.retaining import Retained
 from streams.stores.database import Database
 
 STUCK_SECONDS = 30.0
+MOST_NAMED = 5
+"""Partitions that a reason names for each lane; the others are counted."""
 DATABASE_SECONDS = 2.0
 
 
@@ -72,11 +74,7 @@ class Vitals:
         for lane in self._lanes:
             if lane.broker_away:
                 reasons.append(f"{lane.name}: {lane.broker_away}")
-            if self._is_stuck(lane):
-                reasons.append(
-                    f"{lane.name}: {lane.waiting} messages wait and none was handled for "
-                    f"{lane.idle_seconds:.0f} s"
-                )
+            reasons += _standing(lane)
         memory = None if self._intake is None else self._intake.look()
         notes = []
         if memory is not None and memory.over_since is not None:
@@ -99,8 +97,20 @@ class Vitals:
 
     @property
     def stuck(self) -> bool:
-        """Whether messages wait and nothing has moved for long: the watchdog ends the process."""
-        return any(map(self._is_stuck, self._lanes))
+        """Whether a partition has not moved for long, though messages wait on it.
 
-    def _is_stuck(self, lane: Lane) -> bool:
-        return lane.idle_seconds > STUCK_SECONDS and lane.waiting > 0
+        The watchdog ends the process then.
+        """
+        return any(lane.still(STUCK_SECONDS) for lane in self._lanes)
+
+
+def _standing(lane: Lane) -> list[str]:
+    """A reason for each partition that stands still, or for the first few of many."""
+    still = lane.still(STUCK_SECONDS)
+    said = [
+        f"{lane.name}: {one.waiting} messages wait on partition {one.partition} of {one.topic} "
+        f"and none was handled for {one.seconds:.0f} s"
+        for one in still[:MOST_NAMED]
+    ]
+    more = len(still) - len(said)
+    return [*said, f"{lane.name}: nor on {more} other partitions"] if more else said

@@ -82,7 +82,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     broker = _broker(base.registry)
     apps = {name: _app(name, broker) for name in StageName}
     send = Sender(apps[StageName.COORDINATOR], base.tracing)
-    waiting, hub, lane = Waiting(), LiveHub(), _lane(broker, base)
+    waiting, hub, lane = Waiting(), LiveHub(), _lane(base, apps[StageName.COORDINATOR])
     readers, relay, tail = Readers(base, send), LiveRelay(hub), parts.tail(base, hub)
     unsent, delivered = asyncio.Event(), Delivered()
     base.metrics.delivers(delivered.counts)
@@ -190,11 +190,8 @@ def _broker(registry: Registry) -> MemoryBroker:
     return broker
 
 
-def _lane(broker: MemoryBroker, base: Base) -> Lane:
-    async def waiting() -> int:
-        return broker.lag(StageName.COORDINATOR.value)
-
-    return Lane("the engine", base.clock, waiting)
+def _lane(base: Base, coordinator: Any) -> Lane:
+    return Lane("the engine", base.clock, lambda: faust_apps.backlog(coordinator))
 
 
 def _app(name: StageName, broker: MemoryBroker) -> Any:

@@ -311,6 +311,7 @@ def bind_coordinator(app: Any, stage: Coordinator, send: Sender, base: Base, lan
         before_send=Failpoint.BEFORE_DISPATCH_SEND,
         after_send=Failpoint.AFTER_DISPATCH_SEND,
         moved=lane.moved,
+        handled=lane.handled,
         buried=answers.buried,
         metrics=base.metrics,
         tracing=base.tracing,
@@ -337,6 +338,7 @@ def bind_worker(
             before_send=Failpoint.BEFORE_OUTCOME_SEND,
             after_send=Failpoint.AFTER_OUTCOME_SEND,
             moved=lane.moved,
+            handled=lane.handled,
             metrics=base.metrics,
             tracing=base.tracing,
         )
@@ -345,7 +347,11 @@ def bind_worker(
 
 def bind_live(app: Any, relay: LiveRelay, send: Sender, base: Base, lane: Lane) -> None:
     """Have ``app`` hand what is published to those who read live in this process."""
-    told: dict[str, Any] = {"moved": lane.moved, "metrics": base.metrics}
+    told: dict[str, Any] = {
+        "moved": lane.moved,
+        "handled": lane.handled,
+        "metrics": base.metrics,
+    }
     events: Binding[Any] = Binding(
         topic=topics.EVENTS, decode=relay.decode_event, handle=relay.event, **told
     )

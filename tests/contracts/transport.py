@@ -22,7 +22,7 @@ from streams.liveness import Lane
 from streams.stores.database import Database, sqlite_url
 from streams.topics import MAX_LETTER_BYTES
 from streams.transport.letters import Letter
-from streams.vitals import STUCK_SECONDS, Vitals
+from streams.vitals import STUCK_SECONDS, Health, Vitals
 from tests.contracts.transport_bench import (
     PARTITIONS,
     RELUCTANT,
@@ -310,8 +310,9 @@ class TestPause:
         await bench.silence()
         async with watched(member, tmp_path) as (vitals, clock):
             assert (await vitals.health()).ready
-            await bench.send_many(20)
-            await stands_still(vitals, clock, 20)
+            for partition in range(PARTITIONS):
+                await bench.send_many(5, partition=partition)
+            await stands_still(vitals, clock, bench.topic, dict.fromkeys(range(PARTITIONS), 5))
             member.app.consumer.resume_partitions(member.partitions)
             await bench.finishes(member, 20)
             await bench.eventually(lambda: moves_on(vitals))
@@ -323,9 +324,31 @@ class TestPause:
         async with watched(member, tmp_path) as (vitals, clock):
             await bench.send_many(10, partition=0)
             await bench.begins(member, 1)
-            await stands_still(vitals, clock, 10)
+            await stands_still(vitals, clock, bench.topic, {0: 10})
             await member.release()
             await bench.finishes(member, 10)
+            await bench.eventually(lambda: moves_on(vitals))
+
+    async def test_a_partition_that_takes_nothing_is_found_beside_one_that_goes_on(
+        self, bench: Bench, tmp_path: Path
+    ) -> None:
+        member = await bench.member()
+        member.app.consumer.pause_partitions({TP(bench.topic, 0)})
+        await bench.silence()
+        async with watched(member, tmp_path) as (vitals, clock):
+            await bench.send_many(3, partition=0)
+            await vitals.measure()
+            for finished in range(1, 6):
+                clock.pass_seconds(STUCK_SECONDS / 5 - 1)
+                await bench.send(b"open", partition=1)
+                await bench.finishes(member, finished)
+                # It is finished a moment before it is acknowledged.
+                await bench.eventually(lambda: waits(vitals, 3))
+                assert not vitals.stuck
+            clock.pass_seconds(6)
+            assert_stands_still(await vitals.health(), bench.topic, {0: 3}, vitals.stuck)
+            member.app.consumer.resume_partitions({TP(bench.topic, 0)})
+            await bench.finishes(member, 8)
             await bench.eventually(lambda: moves_on(vitals))
 
 
@@ -339,15 +362,34 @@ async def watched(member: Member, folder: Path) -> AsyncIterator[tuple[Vitals, H
         yield vitals, clock
 
 
-async def stands_still(vitals: Vitals, clock: HandClock, waiting: int) -> None:
-    """It is said, and the watchdog would end the process, but not before its time."""
+async def stands_still(
+    vitals: Vitals, clock: HandClock, topic: str, waiting: dict[int, int]
+) -> None:
+    """It is said, and the watchdog would end the process, but not before its time.
+
+    ``waiting`` are the messages of each partition that has some.
+    """
     await vitals.measure()
     clock.pass_seconds(STUCK_SECONDS - 1)
     assert not vitals.stuck
     clock.pass_seconds(2)
-    health = await vitals.health()
-    assert (health.ready, health.waiting, vitals.stuck) == (False, waiting, True)
-    assert health.reasons == [f"it: {waiting} messages wait and none was handled for 31 s"]
+    assert_stands_still(await vitals.health(), topic, waiting, vitals.stuck)
+
+
+def assert_stands_still(health: Health, topic: str, waiting: dict[int, int], stuck: bool) -> None:
+    """A second after its time each partition on which messages wait is named, and no other."""
+    assert (health.ready, health.waiting, stuck) == (False, sum(waiting.values()), True)
+    assert health.reasons == [
+        f"it: {count} messages wait on partition {partition} of {topic} "
+        "and none was handled for 31 s"
+        for partition, count in waiting.items()
+    ]
+
+
+async def waits(vitals: Vitals, count: int) -> bool:
+    """Whether so many messages wait now."""
+    await vitals.measure()
+    return (await vitals.health()).waiting == count
 
 
 async def moves_on(vitals: Vitals) -> bool:

@@ -18,7 +18,7 @@ from streams import agents
 from streams.agents import Binding, deliver
 from streams.envelope import Outgoing
 from streams.failpoints import Failpoints
-from streams.liveness import Lane
+from streams.liveness import Lane, Standing
 from streams.outbox import READER, Outbox
 from streams.stores import read_model
 from streams.stores.database import Database
@@ -34,6 +34,10 @@ __all__ = ["sqlite_database"]
 def quick(_ctx: Context, item: Number) -> Result:
     """Nothing much."""
     return Done(item.number)
+
+
+async def one_waits() -> list[Standing]:
+    return [Standing("t", 0, done=0, waiting=1)]
 
 
 async def test_a_chunk_that_waits_for_its_turn_to_write_does_not_hang(
@@ -59,8 +63,8 @@ async def test_who_had_nothing_to_do_is_not_stuck_at_the_first_message(
 ) -> None:
     clock, waits = HandClock(), [0]
 
-    async def waiting() -> int:
-        return waits[0]
+    async def waiting() -> list[Standing]:
+        return [Standing("t", 0, done=0, waiting=waits[0])]
 
     vitals = Vitals(sqlite_database, [Lane("work", clock, waiting)])
     await vitals.measure()
@@ -79,10 +83,7 @@ async def test_a_stage_that_waits_for_the_database_is_not_stuck(
     monkeypatch.setattr(agents, "FIRST_PAUSE", 0.0)
     clock = HandClock()
 
-    async def one() -> int:
-        return 1
-
-    lane = Lane("work", clock, one)
+    lane = Lane("work", clock, one_waits)
     vitals = Vitals(sqlite_database, [lane])
     await vitals.measure()
     seen: list[bool] = []
@@ -97,8 +98,10 @@ async def test_a_stage_that_waits_for_the_database_is_not_stuck(
     async def send(_: Outgoing) -> None:
         raise AssertionError("nothing is sent")
 
-    binding = Binding(topic="t", decode=lambda v: v, handle=handle, moved=lane.moved)
-    await deliver(binding, SimpleNamespace(value=b""), send, Failpoints())
+    binding = Binding(
+        topic="t", decode=lambda v: v, handle=handle, moved=lane.moved, handled=lane.handled
+    )
+    await deliver(binding, SimpleNamespace(value=b"", topic="t", partition=0), send, Failpoints())
     assert seen == [False] * 10
     clock.pass_seconds(STUCK_SECONDS + 1)
     assert vitals.stuck
@@ -108,16 +111,13 @@ async def test_a_chunk_may_take_as_long_as_its_operation_says(sqlite_database: D
     """It waits for itself, and whoever waits behind it waits for a worker that is well."""
     clock, begun, may_end = HandClock(), threading.Event(), threading.Event()
 
-    async def one() -> int:
-        return 1
-
     @operation("patience.long", item=Number, timeout=60.0)
     def long(_ctx: Context, item: Number) -> Result:
         begun.set()
         may_end.wait(20)
         return Done(item.number)
 
-    lane = Lane("work", clock, one)
+    lane = Lane("work", clock, one_waits)
     vitals = Vitals(sqlite_database, [lane])
     await vitals.measure()
     stages = Stages(sqlite_database, Registry([long]), heartbeat=0.01, moved=lane.moved)

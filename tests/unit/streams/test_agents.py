@@ -40,10 +40,24 @@ COMMAND = orjson.dumps(
 Handle = Callable[[object], Awaitable[list[Outgoing]]]
 
 
-async def taken(value: bytes | None, handle: Handle) -> tuple[list[Outgoing], int]:
-    """What was sent, and how many messages were acknowledged."""
+@dataclass
+class Told:
+    """What a lane hears: how often that a stage waits, and of which partitions one is done."""
+
+    waits: int = 0
+    handled: list[tuple[str, int]] = field(default_factory=list)
+
+    def moved(self) -> None:
+        self.waits += 1
+
+    def note(self, topic: str, partition: int) -> None:
+        self.handled.append((topic, partition))
+
+
+async def taken(value: bytes | None, handle: Handle) -> tuple[list[Outgoing], Told]:
+    """What was sent, and what the lane has heard."""
     sent: list[Outgoing] = []
-    moved: list[None] = []
+    told = Told()
 
     async def send(outgoing: Outgoing) -> None:
         sent.append(outgoing)
@@ -52,10 +66,11 @@ async def taken(value: bytes | None, handle: Handle) -> tuple[list[Outgoing], in
         topic=topics.COMMANDS,
         decode=decode_command,
         handle=handle,
-        moved=lambda: moved.append(None),
+        moved=told.moved,
+        handled=told.note,
     )
     await deliver(binding, Message(value), send, Failpoints())
-    return sent, len(moved)
+    return sent, told
 
 
 async def test_what_is_logged_of_a_message_names_its_job() -> None:
@@ -92,24 +107,24 @@ async def nothing(_command: object) -> list[Outgoing]:
 async def test_what_cannot_be_read_is_kept_with_cause_and_place(
     value: bytes | None, code: bytes
 ) -> None:
-    (dead,), moved = await taken(value, nothing)
+    (dead,), told = await taken(value, nothing)
     assert (dead.topic, dead.value, dead.key) == (topics.DEAD, value or b"", b"job")
     assert dict(dead.headers)["countermand-code"] == code
     assert dict(dead.headers)["countermand-reason"]
     assert dict(dead.headers)["countermand-topic"] == topics.COMMANDS.encode()
     assert dict(dead.headers)["countermand-partition"] == b"2"
     assert dict(dead.headers)["countermand-offset"] == b"17"
-    assert moved == 1
+    assert told == Told(waits=0, handled=[(topics.COMMANDS, 2)])
 
 
 async def test_a_handler_s_fault_is_kept_and_the_partition_moves_on() -> None:
     async def fail(_command: object) -> list[Outgoing]:
         raise KeyError("oops")
 
-    (dead,), moved = await taken(COMMAND, fail)
+    (dead,), told = await taken(COMMAND, fail)
     assert dict(dead.headers)["countermand-code"] == b"internal"
     assert b"oops" in dict(dead.headers)["countermand-reason"]
-    assert moved == 1
+    assert told == Told(waits=0, handled=[(topics.COMMANDS, 2)])
 
 
 async def test_what_is_away_is_waited_for() -> None:
@@ -121,11 +136,11 @@ async def test_what_is_away_is_waited_for() -> None:
             raise StoreUnavailable("away")
         return [Outgoing("next", b"k", b"v")]
 
-    sent, moved = await taken(COMMAND, away_twice)
+    sent, told = await taken(COMMAND, away_twice)
     assert [one.topic for one in sent] == ["next"]
     assert len(calls) == 3
     # To wait is no standstill: the watchdog hears of it.
-    assert moved == 3
+    assert told == Told(waits=2, handled=[(topics.COMMANDS, 2)])
 
 
 async def test_a_process_that_has_not_reached_the_broker_yet_says_try_again() -> None:

@@ -76,8 +76,13 @@ class Leased:
     async def _guarded(self, chunk: Claimed, work: Callable[[], Awaitable[None]]) -> None:
         """A chunk that cannot be finished is left to the sweep, with the reason in the log."""
         try:
-            times = {"lease": self._lease, "heartbeat": self._heartbeat}
-            async with kept(self._database, self._clock, [chunk], **times):
+            async with kept(
+                self._database,
+                self._clock,
+                [chunk],
+                lease=self._lease,
+                heartbeat=self._heartbeat,
+            ):
                 await work()
         except Exception:
             log.exception("slow_chunk_left", job_id=chunk.job_id, chunk=chunk.chunk)
@@ -92,9 +97,11 @@ async def kept(
     lease: float,
     heartbeat: float,
     longest: float = math.inf,
+    moved: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[None]:
     """Prolong leases for as long as the block runs, but no more than ``longest`` seconds.
 
+    ``moved`` is called at each heartbeat: what keeps its lease does not stand still.
     Most blocks end before the first heartbeat; they cost a timer, and no task.
     """
     loop = asyncio.get_running_loop()
@@ -109,6 +116,7 @@ async def kept(
 
     async def beat() -> None:
         while loop.time() < end:
+            moved()
             await prolong()
             await asyncio.sleep(heartbeat)
 

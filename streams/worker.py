@@ -217,6 +217,7 @@ class Worker:
                 lease=self._settings.lease,
                 heartbeat=self._settings.heartbeat,
                 longest=operation.timeout + beside,
+                moved=self._moved,
             ):
                 prepare = partial(self._effects.prepare, operation, claimed)
                 prepared = await self._database.read(prepare)

@@ -12,6 +12,7 @@ import pytest
 
 from domain.errors import StoreUnavailable, VersionConflict
 from domain.operation import Context, operation
+from domain.options import JobOptions
 from domain.outcomes import Done, Result
 from domain.registry import Registry
 from streams import agents
@@ -21,8 +22,9 @@ from streams.failpoints import Failpoints
 from streams.liveness import Lane, Standing
 from streams.outbox import READER, Outbox
 from streams.stores import read_model
-from streams.stores.database import Database
+from streams.stores.database import READERS, Database
 from streams.vitals import STUCK_SECONDS, Vitals
+from streams.worker import AT_ONCE_ITEMS
 from tests.databases import sqlite_database
 from tests.engine.stages import HandClock, Stages
 from tests.engine.stock import Number
@@ -133,6 +135,32 @@ async def test_a_chunk_may_take_as_long_as_its_operation_says(sqlite_database: D
         may_end.set()
         await working
     assert (await stages.job(job_id)).counts.succeeded == 1
+
+
+async def test_a_chunk_whose_items_take_long_to_read_is_not_stuck(
+    sqlite_database: Database,
+) -> None:
+    clock, may_read = HandClock(), threading.Event()
+    lane = Lane("work", clock, one_waits)
+    vitals = Vitals(sqlite_database, [lane])
+    await vitals.measure()
+    stages = Stages(sqlite_database, Registry([quick]), heartbeat=0.01, moved=lane.moved)
+    most = JobOptions(chunk_size=AT_ONCE_ITEMS + 1)
+    items = [{"number": 1}] * most.chunk_size
+    job_id = await stages.submit("patience.quick", items, options=most)
+    reading = [sqlite_database.read(lambda _: may_read.wait(20)) for _ in range(READERS)]
+    busy = asyncio.gather(*reading, stages.deliver(stages.bus.pop(0)))
+    try:
+        clock.pass_seconds(STUCK_SECONDS + 1)
+        assert vitals.stuck
+        async with asyncio.timeout(10):
+            while vitals.stuck:  # noqa: ASYNC110 - that is how one asks it
+                await asyncio.sleep(0.01)
+    finally:
+        may_read.set()
+        await busy
+    await stages.run_dry()
+    assert (await stages.job(job_id)).counts.succeeded == most.chunk_size
 
 
 async def test_a_chunk_that_takes_longer_than_its_operation_says_is_told(

@@ -29,6 +29,7 @@ WAITING: Final = (
     "tests/kafka",
     "tests/crash",
     "tests/dashboard/test_large.py",
+    "tests/kafka/test_starting.py",
     "tests/contracts/test_transport_kafka.py",
     "tests/services/test_kafka_service.py",
     "tests/kafka/test_one_process.py",
@@ -85,6 +86,7 @@ _ALONE: Final = (
     "test_large.py",
     "test_one_process.py",
     "test_proxy.py",
+    "test_starting.py",
     "test_topics.py",
 )
 """Files in these folders that have a broker or a server of their own."""

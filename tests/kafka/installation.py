@@ -7,8 +7,8 @@ import contextlib
 import json
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ from tests.services.kafka import KafkaCluster
 
 PARTITIONS = 4
 SYSTEMS = ("annotations", "texts")
-ROLES = (
-    ("api",),
-    ("coordinator", "--instance", "coordinator-1"),
-    ("worker", "--instance", "worker-1", "--slots", "2"),
-)
+ROLES: Mapping[str, Sequence[str]] = {
+    "api": ("api",),
+    "coordinator-1": ("coordinator", "--instance", "coordinator-1"),
+    "worker-1": ("worker", "--instance", "worker-1", "--slots", "2"),
+}
+"""What runs, by its name: the command of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,13 @@ class Installation:
     database: str
     """As SQLAlchemy takes it."""
     folder: Path
-    url: str = ""
+    services: Mapping[str, Service] = field(default_factory=dict)
+    """Its processes by name."""
+
+    @property
+    def url(self) -> str:
+        """Where the API listens."""
+        return self.services["api"].url
 
     @property
     def bootstrap(self) -> str:
@@ -73,27 +80,35 @@ class Installation:
 
 
 @contextlib.contextmanager
-def installed(kafka: KafkaCluster, database: str, folder: Path) -> Iterator[Installation]:
+def installed(
+    kafka: KafkaCluster,
+    database: str,
+    folder: Path,
+    roles: Mapping[str, Sequence[str]] = ROLES,
+    **variables: str,
+) -> Iterator[Installation]:
     """Start every role once, and end them on the way out."""
     topics = all_topics(SYSTEMS)
     asyncio.run(
         admin.create(kafka.url, topics, partitions=PARTITIONS, replication=kafka.replication)
     )
-    variables = Installation(kafka, database, folder).environment
-    roles = [Service(folder / f"{role[0]}.log", *role, **variables) for role in ROLES]
+    known = {**Installation(kafka, database, folder).environment, **variables}
+    services = {
+        name: Service(folder / f"{name}.log", *command, **known) for name, command in roles.items()
+    }
     try:
-        for role in roles:
-            role.start()
+        for service in services.values():
+            service.start()
         until = time.monotonic() + START_SECONDS
-        for role in roles:
-            wait_ready(role, until)
-        yield Installation(kafka, database, folder, roles[0].url)
+        for service in services.values():
+            wait_ready(service, until)
+        yield Installation(kafka, database, folder, services)
     finally:
-        started = [role for role in roles if role.is_running]
-        for role in started:
-            role.ask_to_stop()
-        codes = [role.wait() for role in started]
-    assert codes == [0] * len(ROLES), "a role has ended by itself, or not in order"
+        started = [service for service in services.values() if service.is_running]
+        for service in started:
+            service.ask_to_stop()
+        codes = [service.wait() for service in started]
+    assert codes == [0] * len(roles), "a role has ended by itself, or not in order"
 
 
 def _get(url: str) -> Any:

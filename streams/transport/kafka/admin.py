@@ -84,7 +84,7 @@ async def grow(address: str, topics: Sequence[str], *, partitions: int) -> list[
         states = await _states(admin, topics)
         for state in states:
             if not state.partitions:
-                raise SettingsInvalid(_missing([state.topic]))
+                raise SettingsInvalid(_missing([state.topic], _most(states)))
             if state.partitions > partitions:
                 raise SettingsInvalid(
                     f"{state.topic} has {state.partitions} partitions already, and Kafka takes "
@@ -111,10 +111,9 @@ async def committed(address: str, group: str) -> dict[tuple[str, int], int]:
 def faults(states: Sequence[TopicState]) -> list[str]:
     """What is wrong with the topics, in sentences that name the command that mends it."""
     found: list[str] = []
-    missing = [state.topic for state in states if not state.partitions]
+    missing, most = [state.topic for state in states if not state.partitions], _most(states)
     if missing:
-        found.append(_missing(missing))
-    most = max((state.partitions for state in states), default=0)
+        found.append(_missing(missing, most))
     short = [state for state in states if 0 < state.partitions < most]
     if short:
         named = ", ".join(f"{state.topic} ({state.partitions})" for state in short)
@@ -132,9 +131,15 @@ async def require(address: str, topics: Sequence[str]) -> None:
         raise SettingsInvalid("; ".join(found))
 
 
-def _missing(topics: Sequence[str]) -> str:
+def _most(states: Sequence[TopicState]) -> int:
+    return max((state.partitions for state in states), default=0)
+
+
+def _missing(topics: Sequence[str], partitions: int) -> str:
+    """``partitions`` is what those that are there have: with fewer, the new ones were at fault."""
     named = "topic" if len(topics) == 1 else "topics"
-    return f"{named} missing: {', '.join(topics)}; run `countermand topics create`"
+    as_many = f" --partitions {partitions}" if partitions else ""
+    return f"{named} missing: {', '.join(topics)}; run `countermand topics create{as_many}`"
 
 
 def _new(topic: str, partitions: int, replication: int) -> NewTopic:

@@ -33,6 +33,7 @@ WAITING: Final = (
     "tests/contracts/test_transport_kafka.py",
     "tests/services/test_kafka_service.py",
     "tests/kafka/test_one_process.py",
+    "tests/kafka/test_membership.py",
     "tests/kafka/test_growth.py",
 )
 """The groups that wait, the longest first."""
@@ -84,6 +85,7 @@ _FOLDERS: Final = (
 _ALONE: Final = (
     "test_growth.py",
     "test_large.py",
+    "test_membership.py",
     "test_one_process.py",
     "test_proxy.py",
     "test_starting.py",

@@ -218,7 +218,7 @@ async def worker(
             process=os.getpid(),
         )
         async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(_leave, base, here)
+            stack.push_async_callback(_leave, base, here, vitals)
             stack.push_async_callback(slow.close)
             beating = every(base.settings.heartbeat, lambda: _beat(base, intake, here, apps))
             loops = [beating, Gauge(base.database, base.clock, here).run()]
@@ -274,6 +274,9 @@ async def _running(
         async with background([run()]):
             yield
     finally:
+        for loop in loops:
+            # Nothing but a warning comes of one that was left before it was started.
+            loop.close()
         await asyncio.gather(*(parts.stop(app, base.settings.drain) for app in started))
 
 
@@ -417,7 +420,12 @@ async def _beat(base: Base, intake: Intake, here: WorkerRow, apps: Sequence[Any]
     await base.database.write(lambda connection: beat(connection, row, now))
 
 
-async def _leave(base: Base, here: WorkerRow) -> None:
-    """No longer count; when the database is away, the silence says it a little later."""
+async def _leave(base: Base, here: WorkerRow, vitals: Vitals) -> None:
+    """No longer count; when the database is away, the silence says it a little later.
+
+    One that is still starting was never counted, and there may be no table of workers yet.
+    """
+    if vitals.starting:
+        return
     with contextlib.suppress(Unavailable):
         await base.database.write(lambda connection: forget(connection, here.name))

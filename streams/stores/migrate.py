@@ -7,10 +7,11 @@ the work done. Alembic itself is imported only when there is something to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, String, Table, column, inspect, select, table, text
+from sqlalchemy import Connection, String, Table, column, exc, inspect, select, table, text
 
 from domain.errors import DataDirectoryUnusable
 from streams.stores import migrations
@@ -20,6 +21,8 @@ VERSION_TABLE = "alembic_version"
 
 _LOCK = 0x636F756E746572
 _WAIT_SECONDS = 60
+_NOT_PERMITTED = "42501"
+"""PostgreSQL's insufficient_privilege."""
 
 
 def head() -> str:
@@ -46,9 +49,13 @@ def check(database: Database) -> None:
 
 
 def upgrade(database: Database) -> str:
-    """Create or change what is missing; returns the revision, raises as ``check`` for newer."""
+    """Create or change what is missing; returns the revision, raises as ``check`` for newer.
+
+    Raises DataDirectoryUnusable, as ``create_missing``, where whoever signs in may not do it.
+    """
     if current(database) != head():
-        database.write_now(_upgrade)
+        with _by_the_owner():
+            database.write_now(_upgrade)
     return head()
 
 
@@ -57,7 +64,22 @@ def create_missing(database: Database, tables: Sequence[Table]) -> None:
     wanted = {declared.name for declared in tables}
     if wanted <= set(database.read_now(lambda connection: inspect(connection).get_table_names())):
         return
-    database.write_now(lambda connection: _create(connection, tables))
+    with _by_the_owner():
+        database.write_now(lambda connection: _create(connection, tables))
+
+
+@contextmanager
+def _by_the_owner() -> Iterator[None]:
+    """Say whose work it is, to a role that may only run the engine."""
+    try:
+        yield
+    except exc.ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != _NOT_PERMITTED:
+            raise
+        raise DataDirectoryUnusable(
+            "tables are missing or older than this release, and who signs in here may not make "
+            "them; run `countermand db upgrade` as their owner, then `countermand db permit`"
+        ) from error
 
 
 def _current(connection: Connection) -> str | None:

@@ -10,7 +10,7 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -29,7 +29,7 @@ from tests.acceptance.scaled import START_SECONDS
 from tests.chaos.proxy import Proxy
 from tests.kafka.installation import ROLES, SYSTEMS
 from tests.services.kafka import KafkaCluster, running_kafka
-from tests.services.postgres import PostgresCluster, running_cluster
+from tests.services.postgres import OWNER, PostgresCluster, running_cluster
 
 pytestmark = pytest.mark.service("kafka", "postgresql")
 
@@ -56,8 +56,14 @@ class Servers:
     @property
     def variables(self) -> dict[str, str]:
         """Where roles find them."""
-        address = f"postgresql://countermand@127.0.0.1:{self.proxy.port}/{DATABASE}"
-        return {"COUNTERMAND_BROKER": self.kafka.url, "COUNTERMAND_DATABASE": address}
+        return {
+            "COUNTERMAND_BROKER": self.kafka.url,
+            "COUNTERMAND_DATABASE": self.address(DATABASE),
+        }
+
+    def address(self, database: str, role: str = OWNER) -> str:
+        """A database, as that role signs in to it."""
+        return f"postgresql://{role}@127.0.0.1:{self.proxy.port}/{database}"
 
 
 @pytest.fixture(scope="module")
@@ -75,18 +81,25 @@ def servers() -> Iterator[Servers]:
         yield Servers(kafka, postgres, proxy)
 
 
+@contextlib.contextmanager
+def made(folder: Path, variables: Mapping[str, str]) -> Iterator[list[Service]]:
+    """One role of each kind, not started; those that run in the end are stopped in order."""
+    known = {**variables, "COUNTERMAND_DATA_DIR": str(folder)}
+    roles = [Service(folder / f"{name}.log", *command, **known) for name, command in ROLES.items()]
+    try:
+        yield roles
+    finally:
+        running = [role for role in roles if role.is_running]
+        for role in running:
+            role.ask_to_stop()
+        codes = [role.wait() for role in running]
+    assert codes == [0] * len(running)
+
+
 @pytest.fixture
 def roles(servers: Servers, tmp_path: Path) -> Iterator[list[Service]]:
-    """One of each kind, not started; those that run in the end are stopped in order."""
-    variables = {**servers.variables, "COUNTERMAND_DATA_DIR": str(tmp_path)}
-    made = [
-        Service(tmp_path / f"{name}.log", *command, **variables) for name, command in ROLES.items()
-    ]
-    yield made
-    running = [role for role in made if role.is_running]
-    for role in running:
-        role.ask_to_stop()
-    assert [role.wait() for role in running] == [0] * len(running)
+    with made(tmp_path, servers.variables) as roles:
+        yield roles
 
 
 # -- away --------------------------------------------------------------------------------
@@ -126,11 +139,28 @@ def test_what_is_away_at_the_start_is_waited_for_in_few_words(
     assert [role.engine for role in roles] == engines, "an engine went on, not one after it"
 
 
+def test_roles_that_wait_end_in_order_when_they_are_asked_to(
+    servers: Servers, roles: Sequence[Service]
+) -> None:
+    with stopped(servers.kafka):
+        for role in roles:
+            role.start()
+        for role in roles:
+            tried(role, 1)
+        for role in roles:
+            role.ask_to_stop()
+        assert [role.wait() for role in roles] == [0] * len(roles)
+    for role in roles:
+        entries = [json.loads(line) for line in role.log.read_text().splitlines()]
+        assert not [entry for entry in entries if "exception" in entry]
+
+
 def tried(role: Service, times: int) -> list[dict[str, Any]]:
     """The log of a role once it has looked so often for what it waits for."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
-        lines = [json.loads(line) for line in role.log.read_text().splitlines(keepends=True)]
+        whole, _, _ = role.log.read_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines()]
         if len(waits(lines)) >= times:
             return lines
         time.sleep(0.05)
@@ -195,15 +225,32 @@ def test_the_command_that_a_refusal_names_mends_the_topics(
     servers: Servers, roles: Sequence[Service], spoil: Callable[[KafkaCluster], Any], verb: str
 ) -> None:
     name = asyncio.run(spoil(servers.kafka))
-    for role in roles:
-        role.start()
-    sentences = {refusal(role) for role in roles}
-    (sentence,) = sentences
+    sentence = refused_by_all(roles)
     assert name in sentence
     (command,) = re.findall("run `countermand ([^`]+)`", sentence)
     assert command.startswith(f"topics {verb} --partitions ")
     mended = asked(*command.split(), **servers.variables)
     assert mended.returncode == 0, mended.stderr
+    start(roles)
+
+
+def test_who_may_not_make_tables_is_told_who_does(servers: Servers, tmp_path: Path) -> None:
+    with servers.postgres.server.connect() as connection:
+        connection.execute("CREATE ROLE engine LOGIN")
+        connection.execute("CREATE DATABASE unmade")
+    owner = {**servers.variables, "COUNTERMAND_DATABASE": servers.address("unmade")}
+    engine = {**owner, "COUNTERMAND_DATABASE": servers.address("unmade", "engine")}
+    with made(tmp_path, engine) as roles:
+        sentence = refused_by_all(roles)
+        first, then = re.findall("`countermand ([^`]+)`", sentence)
+        for command in (first, f"{then} engine"):
+            mended = asked(*command.split(), **owner)
+            assert mended.returncode == 0, mended.stderr
+        start(roles)
+
+
+def start(roles: Sequence[Service]) -> None:
+    """Start all of them; return when they take work."""
     for role in roles:
         role.start()
     until = time.monotonic() + START_SECONDS
@@ -211,10 +258,19 @@ def test_the_command_that_a_refusal_names_mends_the_topics(
         wait_ready(role, until)
 
 
+def refused_by_all(roles: Sequence[Service]) -> str:
+    """The one sentence with which each of them ends, and does not start again."""
+    for role in roles:
+        role.start()
+    (sentence,) = {refusal(role) for role in roles}
+    return sentence
+
+
 def refusal(role: Service) -> str:
     """The one sentence with which a role has ended by itself."""
     assert role.wait() == MISCONFIGURED
     said = role.log.read_text()
     assert "Traceback" not in said
+    assert "never awaited" not in said
     (sentence,) = [line for line in said.splitlines() if line.startswith("countermand: ")]
     return sentence

@@ -49,7 +49,7 @@ proof: .venv ## Run the long proofs and write docs/proof.md
 	$(BIN)/python -m tests.proof
 
 CHAOS := kills deaths database-away brokers-away messages walk
-chaos: .venv ## Break the scaled engine in every way, for half an hour (CHAOS_ARGS="--seed 7")
+chaos: .venv ## Break the scaled engine in every way, for about an hour (CHAOS_ARGS="--seed 7")
 	$(BIN)/python -m tests.proof $(addprefix --only chaos-,$(CHAOS)) --report build/chaos.md $(CHAOS_ARGS)
 
 serve: .venv ## Serve the API on ./data

@@ -6,6 +6,7 @@ was thrown away is there as well.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import time
@@ -17,6 +18,9 @@ from pydantic import BaseModel, ConfigDict
 from domain.operation import Context, operation
 from domain.outcomes import Done, Failed, Restored, Result, UndoResult
 from tests.crash.plugin import counters
+
+# Members say so when their next message is lost; all other libraries only warn.
+logging.getLogger("aiokafka.consumer.fetcher").setLevel(logging.INFO)
 
 _BUSY = Failed("busy", "try again", retryable=True)
 

@@ -1,49 +1,64 @@
 """Relay: reads all topics beside the engine, and sends copies, late, in disorder and elsewhere.
 
-Also loses messages: the broker is told to forget them before everybody has read them.
+Also loses messages: the broker is told to forget what came while those who read it stood still.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import re
 import threading
+import time
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from streams.envelope import look_at
+from tests.chaos.processes import Process
+from tests.chaos.stack import Stack
 
 _MARK = ("chaos", b"copy")
 """A header of our copies, which are not copied again."""
 _SECONDS = 30.0
 _WINDOW = 100
 _LATE = 0.3
+_STILL = 1.0
+"""Seconds that a reader stands still at most: far less than after what it is taken for dead."""
+_ENOUGH = 3
+"""Messages; the first of them may be under way to a reader already."""
+_MISSED = re.compile(r"is out of range for partition TopicPartition\(topic='(?P<topic>[^']+)'")
+"""What a reader logs whose next message the broker has no more (tests/chaos/plugin.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mischief:
-    """What is done to messages: copies of each at most, how many topics a second lose theirs."""
+    """What is done to messages: copies of each at most, topics that lose theirs in turn.
+
+    ``losing`` has the readers of these topics, each of which ``losses`` a second follow.
+    """
 
     copies: int = 0
     losses: float = 0.0
+    losing: Mapping[str, Sequence[Process]] = field(default_factory=dict)
     hinted: str = ""
     """A job for which every partition of the commands topic gets hints all the time."""
 
 
 class Relay:
-    """At work while it is open; ``done`` counts what it did, by topic."""
+    """At work while it is open; ``copied`` counts messages by topic."""
 
     def __init__(
         self, bootstrap: str, topics: Sequence[str], mischief: Mischief, chance: random.Random
     ) -> None:
         self.copied: Counter[str] = Counter()
-        self.lost: Counter[str] = Counter()
         self.hints = 0
         self._bootstrap = bootstrap
         self._topics = list(topics)
@@ -141,14 +156,24 @@ class Relay:
         )
 
     async def _lose(self) -> None:
-        while True:
+        for topic, readers in cycle(self._mischief.losing.items()):
             await asyncio.sleep(self._chance.expovariate(self._mischief.losses))
-            topic = self._chance.choice(self._topics)
-            whole = RecordsToDelete(before_offset=-1)
-            await self._admin.delete_records(
-                {TopicPartition(topic, partition): whole for partition in self._of(topic)}
-            )
-            self.lost[topic] += 1
+            places = [TopicPartition(topic, partition) for partition in self._of(topic)]
+            # A reader that waits has a message as soon as there is one: nobody is faster.
+            with _still(readers):
+                await self._come(places)
+                whole = RecordsToDelete(before_offset=-1)
+                await self._admin.delete_records(dict.fromkeys(places, whole))
+
+    async def _come(self, places: Sequence[TopicPartition]) -> None:
+        """Return when some messages more are there, or none come."""
+        before, until = await self._ends(places), time.monotonic() + _STILL
+        while await self._ends(places) < before + _ENOUGH and time.monotonic() < until:  # noqa: ASYNC110 - a broker tells nobody
+            await asyncio.sleep(0.02)
+
+    async def _ends(self, places: Sequence[TopicPartition]) -> int:
+        ends: Mapping[TopicPartition, int] = await self._consumer.end_offsets(places)
+        return sum(ends.values())
 
     async def _hint(self) -> None:
         while True:
@@ -162,3 +187,20 @@ class Relay:
 
     def _of(self, topic: str) -> list[int]:
         return [one.partition for one in self._partitions if one.topic == topic]
+
+
+@contextmanager
+def _still(readers: Sequence[Process]) -> Iterator[None]:
+    """While these are frozen."""
+    try:
+        for reader in readers:
+            reader.freeze()
+        yield
+    finally:
+        for reader in readers:
+            reader.thaw()
+
+
+def missed(stack: Stack) -> Counter[str]:
+    """How often, by topic, a reader's next message was lost, as the members have logged it."""
+    return Counter(found["topic"] for log in stack.logs.values() for found in _MISSED.finditer(log))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
 from streams import topics
 from streams.topology import all_topics
 from tests.chaos.load import Load
-from tests.chaos.relay import Mischief, Relay
+from tests.chaos.processes import Process
+from tests.chaos.relay import Mischief, Relay, missed
 from tests.chaos.stack import SYSTEMS, Stack
 from tests.crash import seeds
 from tests.proof.figures import tell
@@ -21,6 +22,8 @@ pytestmark = [pytest.mark.crash, pytest.mark.service("kafka", "postgresql")]
 PATIENCE = 90.0
 TOPICS = all_topics(SYSTEMS)
 WORK = topics.work("chaos")
+BUSY = (topics.COMMANDS, WORK, topics.OUTCOMES, topics.EVENTS)
+"""The topics by which a job is done and followed."""
 VERBS = ("pause", "resume") * 3
 
 
@@ -41,7 +44,7 @@ def _copied(stack: Stack, load: Load, jobs: int, items: int) -> None:
         time.sleep(1.0)
         relay.check()
     tell("messages copied, shuffled and sent to any partition", relay.copied.total())
-    assert set(relay.copied) >= {topics.COMMANDS, topics.EVENTS, topics.OUTCOMES, WORK}
+    assert set(relay.copied) >= set(BUSY)
 
 
 def test_messages_come_again_late_and_in_disorder(stack: Stack, load: Load) -> None:
@@ -57,13 +60,40 @@ def test_ten_thousand_items_with_copies_of_every_message(stack: Stack, load: Loa
     load.judge()
 
 
+def _readers(stack: Stack) -> dict[str, list[Process]]:
+    return {
+        topics.COMMANDS: stack.coordinators,
+        WORK: stack.workers,
+        topics.OUTCOMES: [stack.api],
+        topics.EVENTS: [stack.api],
+    }
+
+
 def _lost(stack: Stack, load: Load, jobs: int) -> None:
-    with _relay(stack, losses=4.0) as relay:
-        # One after the other: each meets its own losses.
+    """One job after the other, each of which meets its own losses, until no topic has none."""
+    before = missed(stack)
+    with _relay(stack, losses=4.0, losing=_readers(stack)) as relay:
         for _ in range(jobs):
             _all_done(load, [load.submit(500, ms=1.0)])
+        _all_done(load, _submitted_until(load, lambda: _all_missed(missed(stack) - before)))
         relay.check()
-    tell("times that a topic lost all its messages", relay.lost.total())
+    lost = missed(stack) - before
+    for topic in BUSY:
+        tell("times that a reader's messages were lost", lost[topic], topic=topic)
+    assert _all_missed(lost), lost
+
+
+def _submitted_until(load: Load, enough: Callable[[], bool]) -> list[str]:
+    """Small jobs, submitted whether or not those before have ended, for a while at most."""
+    jobs, until = [], time.monotonic() + PATIENCE
+    while not enough() and time.monotonic() < until:
+        jobs.append(load.submit(20, ms=1.0))
+        time.sleep(0.05)
+    return jobs
+
+
+def _all_missed(lost: Mapping[str, int]) -> bool:
+    return all(lost.get(topic) for topic in BUSY)
 
 
 def test_messages_are_lost(stack: Stack, load: Load) -> None:

@@ -31,7 +31,7 @@ WORK_KEY = (
     "The job's id, as UTF-8 bytes; of an operation whose chunks are independent, behind it the "
     "first chunk and its attempt, with dots between."
 )
-VERSION = "1.1.0"
+VERSION = "1.2.0"
 """Of the messages, not of the program: the first number counts breaks, the second additions."""
 
 ABOUT = f"""\
@@ -49,6 +49,8 @@ docs/messages.md is the guide.
   outcome by `job_id` and `chunk`.
 - **Answers**: what became of a command is told by CommandDecided on {topics.OUTCOMES}, after it
   is stored. A command that cannot be read goes to {topics.DEAD}.
+- **At rest**: `x-at-rest` of JobStatus lists the statuses in which a job is over, until a retry or
+  an undo takes it from there.
 - **Versions**: `schema_version` fixes the fields of a message of that `type`. Whatever an older
   reader could not read has a higher one. Readers of outcomes and events pass over what they do
   not know; commands and work of a newer schema are held on {topics.DEAD} and sent again after

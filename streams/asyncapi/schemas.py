@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import core_schema
 
 from domain.commands import Command, RecordOutcomes
-from domain.events import EVENTS, JobEvent
+from domain.events import EVENTS, JobEvent, JobStatus
 from streams.deadletters import Burial
 from streams.envelope import OutcomeMessage, Work
 
@@ -56,6 +56,8 @@ def schemas() -> Document:
     named: Document = found["$defs"]
     for kind in EVENT_KINDS:
         named[kind.__name__] = _published(kind, named[kind.__name__])
+    at_rest = [status.value for status in JobStatus if status.terminal]
+    named[JobStatus.__name__]["x-at-rest"] = at_rest
     named[LETTER_HEADERS] = {
         **named.pop(Burial.__name__),
         "title": LETTER_HEADERS,

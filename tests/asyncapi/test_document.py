@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ from tests.asyncapi.making import Making
 from tests.sampled import sampled
 
 FILE = Path(__file__).parents[2] / "docs" / "asyncapi.json"
+GUIDE = FILE.with_name("messages.md")
 OFFICIAL = Path(__file__).parent / "asyncapi-3.0.0.json"
 DIALECTS = (Draft7Validator, Draft202012Validator)
 
@@ -131,6 +133,11 @@ def test_every_message_of_the_vocabularies_is_described() -> None:
     assert names | {"DeadLetter"} == set(MESSAGES)
     spoken = {name for each in DOCUMENT["channels"].values() for name in each["messages"]}
     assert spoken == set(MESSAGES)
+
+
+def test_the_guide_lists_the_statuses_at_rest() -> None:
+    said = GUIDE.read_text().partition("when `status` is one of")[2].partition("(a retry")[0]
+    assert set(re.findall(r"`(\w+)`", said)) == set(SCHEMAS["JobStatus"]["x-at-rest"])
 
 
 # -- examples ---------------------------------------------------------------------

@@ -103,6 +103,8 @@ def _cancelled(job: Folded, event: dict[str, Any]) -> None:
     job.status, job.epoch = "cancelled", event["epoch"]
     _move(job, "pending", "skipped", job.counts["pending"])
     job.waiting.clear()
+    # A draft takes no more items.
+    job.sealed = True
 
 
 def _retried(job: Folded, event: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from domain.job import Job
 from streams.stores.database import Database
 from streams.stores.failures import failed_items
 from streams.stores.schema import events
+from tests.audit import comparing
 from tests.audit.independent_fold import Raw, fold
 from tests.audit.trail import Trail
 from tests.proof.figures import tell
@@ -35,23 +36,8 @@ def _stored(trail: Trail, job_id: str) -> list[Raw]:
 def _same(trail: Trail, job_id: str, versions: list[int]) -> None:
     stored = _stored(trail, job_id)
     for version in versions:
-        loaded = trail.jobs.load(job_id, version=version)
-        folded = fold(stored[:version])
-        waiting = {p for entry in loaded.backlog if not entry.cause.undoing for p in entry.items}
-        found = (
-            loaded.status.value,
-            loaded.counts.model_dump(),
-            {number: chunk.items.to_json() for number, chunk in loaded.open.items()},
-            waiting,
-            (loaded.sealed, loaded.epoch, loaded.generation),
-        )
-        expected = (
-            folded.status,
-            folded.counts,
-            {number: chunk["items"] for number, chunk in folded.open.items()},
-            folded.waiting,
-            (folded.sealed, folded.epoch, folded.generation),
-        )
+        found = comparing.of_job(trail.jobs.load(job_id, version=version))
+        expected = comparing.of_fold(fold(stored[:version]))
         assert found == expected, f"{job_id} at version {version} (seed {SEED})"
     tell("versions that equal an independent fold", len(versions), job=job_id, seed=SEED)
 

@@ -47,6 +47,13 @@ class Contract:
         assert key.decode() in _keys(channel, said), (key, said)
         return said
 
+    @cached_property
+    def at_rest(self) -> frozenset[str]:
+        """The statuses in which a job is over, as the schema of an event's status lists them."""
+        message = next(iter(self.document["channels"]["events"]["messages"].values()))
+        event = self._follow(self._follow(message["$ref"])["payload"]["$ref"])
+        return frozenset(self._follow(event["properties"]["status"]["$ref"])["x-at-rest"])
+
     def check_headers(self, message: str, headers: Mapping[str, str]) -> None:
         """Raises unless the document describes the headers."""
         described = self.document["components"]["messages"][message]["headers"]["$ref"]

@@ -13,13 +13,6 @@ from tests.kafka.clients import Client, Message, Reader
 from tests.kafka.contract import Contract
 
 TENANT = "local"
-OVER = frozenset(
-    {
-        *("completed", "completed_with_errors", "failed", "cancelled"),
-        *("rolled_back", "rollback_incomplete", "rejected", "archived"),
-    }
-)
-"""Statuses at rest, as docs/messages.md lists them."""
 
 Said = dict[str, Any]
 
@@ -91,7 +84,7 @@ class Stranger:
         while True:
             found = [said for version, said in self.history.items() if version > after]
             for said in found:
-                if said["status"] in OVER:
+                if said["status"] in self.contract.at_rest:
                     return said
             message = await self.events.next()
             said = self.contract.check("events", message.key, message.value)

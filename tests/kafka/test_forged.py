@@ -19,7 +19,7 @@ from tests.kafka.clients import Client, Message, Reader
 from tests.kafka.contract import Contract
 from tests.kafka.installation import Installation
 from tests.kafka.letters import letter_about, told
-from tests.kafka.replaying import FORGED
+from tests.kafka.retelling import FORGED
 from tests.kafka.stranger import Stranger, listening
 
 ITEMS = 1_000

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streams.failpoints import Failpoint
 from tests.chaos.load import Load
@@ -95,20 +96,38 @@ _TOLD = (Failpoint.BEFORE_WEBHOOK, Failpoint.WEBHOOK_SENT, Failpoint.WEBHOOK_NOT
 _LONG = (Failpoint.BEFORE_SNAPSHOT, Failpoint.AFTER_SNAPSHOT)
 
 
+_LATEST = 3
+"""Which hit a member dies at, at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Who dies where."""
+    """Who dies where and when; ``hit`` counts from 1, for each process."""
 
     role: str
     point: Failpoint
+    hit: int = 1
 
     def __str__(self) -> str:
-        return f"{self.role} {self.point}"
+        return f"{self.role} {self.point} {self.hit}"
 
 
-def trials() -> list[Trial]:
-    """Every failpoint in every role that reaches it."""
+def firsts() -> list[Trial]:
+    """The first hit of every failpoint in every role that reaches it."""
     return [Trial(role, point) for role, points in REACHED.items() for point in points]
+
+
+def laters(chance: random.Random) -> list[Trial]:
+    """A later hit of each of them."""
+    return [replace(trial, hit=chance.randint(2, _LATEST)) for trial in firsts()]
+
+
+def sample(chance: random.Random) -> list[Trial]:
+    """For each role, the first or a later hit of one of its failpoints."""
+    found: dict[str, list[Trial]] = {}
+    for trial in (*firsts(), *laters(chance)):
+        found.setdefault(trial.role, []).append(trial)
+    return [chance.choice(trials) for trials in found.values()]
 
 
 def attempt(load: Load, trial: Trial) -> float:
@@ -117,8 +136,12 @@ def attempt(load: Load, trial: Trial) -> float:
     members = [one for one in stack.processes.values() if one.role == trial.role]
     for member in members:
         member.kill(Victim.SUPERVISOR)
-    with _armed(members, trial.point) as deaths:
-        _scenario(trial.point)(load)
+    with _armed(members, trial) as deaths:
+        # Some scenarios pass it only once, and in any of the members: then one has so many hits.
+        for _ in range((trial.hit - 1) * len(members) + 1):
+            _scenario(trial.point)(load)
+            if deaths:
+                break
         until = time.monotonic() + IDLE
         while not deaths:
             assert time.monotonic() < until, f"{trial}: nobody came there"
@@ -190,12 +213,12 @@ def _long(load: Load) -> None:
 
 
 @contextmanager
-def _armed(members: Sequence[Process], point: Failpoint) -> Iterator[list[float]]:
-    """Members that die there at the first hit and come back unarmed; when they have died."""
+def _armed(members: Sequence[Process], trial: Trial) -> Iterator[list[float]]:
+    """Members that die there at that hit and come back unarmed; when they have died."""
     deaths: list[float] = []
     ended = threading.Event()
     watches = [
-        threading.Thread(target=_watch, args=(member, point, deaths, ended)) for member in members
+        threading.Thread(target=_watch, args=(member, trial, deaths, ended)) for member in members
     ]
     for watch in watches:
         watch.start()
@@ -207,8 +230,8 @@ def _armed(members: Sequence[Process], point: Failpoint) -> Iterator[list[float]
             watch.join()
 
 
-def _watch(member: Process, point: Failpoint, deaths: list[float], ended: threading.Event) -> None:
-    member.start(COUNTERMAND_FAILPOINT=point)
+def _watch(member: Process, trial: Trial, deaths: list[float], ended: threading.Event) -> None:
+    member.start(COUNTERMAND_FAILPOINT=f"{trial.point}:{trial.hit}")
     first = None
     while not ended.wait(0.01):
         engine = member.engine()

@@ -125,6 +125,17 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         were_there = frozenset(topics) <= getattr(self.app, "topics_seen", frozenset())
         return RETURN_SECONDS if were_there else NEW_TOPIC_SECONDS
 
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Look whether a partition is read, unless its place is being looked for.
+
+        It is when the broker has removed what would be read next. aiokafka says by an assertion
+        that it has no place, whereupon Faust would crash the app, for what it only logs.
+        """
+        try:
+            super().verify_event_path(now, tp)
+        except AssertionError:
+            self.log.debug("The place on %r is being looked for.", tp)
+
     async def fetch(self, partitions: set[TP], count: int) -> Fetched:
         """Wait for records of these partitions, for a second or until it is broken off.
 

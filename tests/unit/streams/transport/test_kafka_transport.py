@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 import faust
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.consumer.fetcher import OffsetResetStrategy
 from aiokafka.errors import GroupCoordinatorNotAvailableError
+from faust.transport.drivers.aiokafka import ensure_aiokafka_TP
 from faust.types import TP
 
 from domain.errors import BrokerUnavailable
@@ -161,6 +164,26 @@ class TestLeftOver:
         async with running(app):
             thread = app.consumer._thread
             assert not await thread.commit({TP("elsewhere", 3): 7})
+            assert not app.should_stop
+
+    async def test_a_place_that_is_looked_for_is_no_crash(self, place: Place) -> None:
+        """As when the broker has removed what would be read next."""
+        app = place.app()
+        Reader(app, place.topic)
+        async with running(app):
+            thread = app.consumer._thread
+            held = TP(place.topic, 0)
+
+            async def looked_at_meanwhile() -> None:
+                assignment = thread._ensure_consumer()._subscription.subscription.assignment
+                state = assignment.state_value(ensure_aiokafka_TP(held))
+                # It was read before; else Faust does not look any further.
+                state.timestamp = time.monotonic() * 1000
+                state.await_reset(OffsetResetStrategy.EARLIEST)
+                assert not state.has_valid_position
+                app.consumer.verify_event_path(time.monotonic(), held)
+
+            await thread.call_thread(looked_at_meanwhile)
             assert not app.should_stop
 
     async def test_a_refusal_that_nobody_waits_for_is_a_line(

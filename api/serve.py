@@ -39,10 +39,12 @@ from streams.logs import configure
 from streams.rates import Rate
 from streams.roles import Role
 from streams.settings import Settings, check_callers, load
-from streams.supervised import Inherited, run
+from streams.supervised import Inherited, end_within, run
 from streams.supervisor import CHILD_MISCONFIGURED, CHILD_UNAVAILABLE
 from streams.vitals import Vitals
 
+CLOSING_SECONDS = 5.0
+"""What there is to do beside the drain when a process ends."""
 YOUNG_OBJECTS = 50_000
 """A chunk of a thousand items makes some ten thousand objects; none of them is in a cycle."""
 
@@ -57,7 +59,11 @@ async def serve(
     ):
         gc.freeze()
         ready()
-        await asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            # Callers have one drain, and the handlers another one.
+            end_within(2 * settings.drain + CLOSING_SECONDS)
 
 
 @contextlib.asynccontextmanager

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ Engine = Callable[[socket.socket, Callable[[], None]], Awaitable[None]]
 """Serves the socket until it is cancelled, drains and returns; calls back when ready."""
 
 _PR_SET_PDEATHSIG = 1
+EXIT_HUNG = 70
+"""Of a process that could not end by itself: EX_SOFTWARE of sysexits.h."""
 NO_LOCK = -1
 """Handed down instead of a descriptor where there is no process lock."""
 
@@ -51,6 +54,21 @@ def die_with_parent(life: int) -> None:
 def _wait_for_end(life: int) -> None:
     os.read(life, 1)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end_within(seconds: float) -> None:
+    """Have this process end by then, however far its own end has come.
+
+    After a crash a thread or a task may be left that never ends: the process would go on, take
+    connections and answer none, and its parent would not see that it must start another one.
+    """
+    threading.Thread(target=_end, args=(seconds,), name="last-resort", daemon=True).start()
+
+
+def _end(seconds: float) -> None:
+    time.sleep(seconds)
+    os.write(2, b"countermand: the process did not end by itself; it is ended\n")
+    os._exit(EXIT_HUNG)
 
 
 def run(engine: Engine, inherited: Inherited) -> None:

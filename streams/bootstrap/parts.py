@@ -50,6 +50,7 @@ from streams.stores.database import Database
 from streams.stores.events import EventRecorder, SnapshotRecorder
 from streams.stores.log import JobLog
 from streams.stores.workers import ResidentMemory
+from streams.supervised import EXIT_HUNG
 from streams.sweep import Look
 from streams.systems.annotations import Platform
 from streams.tail import LogTail
@@ -64,7 +65,6 @@ log = structlog.get_logger(__name__)
 PROJECTION_PAUSE = 0.15
 """Seconds by which the list of jobs may lag: a small job is done before it is listed, and
 its commits do not wait for the list's."""
-EXIT_HUNG = 70
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -277,7 +277,9 @@ async def _running(
         for loop in loops:
             # Nothing but a warning comes of one that was left before it was started.
             loop.close()
-        await asyncio.gather(*(parts.stop(app, base.settings.drain) for app in started))
+        # Handlers of an app that has crashed have nobody left who could acknowledge for them.
+        drain = 0.0 if any(app.crashed for app in started) else base.settings.drain
+        await asyncio.gather(*(parts.stop(app, drain) for app in started))
 
 
 async def _start(base: Base, apps: Sequence[Any], vitals: Vitals, started: list[Any]) -> None:

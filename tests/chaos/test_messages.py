@@ -89,10 +89,15 @@ def _lost(stack: Stack, load: Load, jobs: int, times: int) -> None:
 
 
 def _submitted_until(enough: Callable[[], bool], load: Load, seconds: float) -> list[str]:
-    """Small jobs, whether or not those before have ended, for so long at most."""
+    """Small jobs, whether or not those before have ended, for so long at most.
+
+    Each makes work, while workers stand still; and every other one has many chunks, whose outcomes
+    make commands while those stand still who decide.
+    """
     jobs, until = [], time.monotonic() + seconds
     while not enough() and time.monotonic() < until:
         jobs.append(load.submit(20, ms=1.0))
+        jobs.append(load.submit(100, ms=5.0, options={"chunk_size": 5}))
         time.sleep(0.05)
     return jobs
 

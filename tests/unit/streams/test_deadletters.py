@@ -181,14 +181,14 @@ async def test_a_newer_message_is_held_told_of_and_handled_after_the_upgrade() -
     async def nothing(_command: Any) -> list[Outgoing]:
         return []
 
-    moved = asyncio.Event()
+    handled = asyncio.Event()
     bind(
         old,
         Binding(
             topic=topics.COMMANDS,
             decode=decode_command,
             handle=nothing,
-            moved=moved.set,
+            handled=lambda _topic, _partition: handled.set(),
             buried=buried,
         ),
         send,
@@ -197,7 +197,7 @@ async def test_a_newer_message_is_held_told_of_and_handled_after_the_upgrade() -
     headers = (("traceparent", b"00-1"),)
     async with running(old), asyncio.timeout(10):
         await send(Outgoing(topics.COMMANDS, b"job-1", NEWER, headers))
-        await moved.wait()
+        await handled.wait()
         (letter,) = kept(broker, topics.DEAD)
         (told,) = kept(broker, topics.OUTCOMES)
 

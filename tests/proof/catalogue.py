@@ -216,7 +216,7 @@ PROOFS = (
     _acceptance(
         "caps",
         "caps changed while a job runs are obeyed within 2 s, as its handler sees it",
-        _DEFAULT,
+        _ALL,
     ),
     Proof(
         "waiting",

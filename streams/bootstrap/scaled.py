@@ -76,6 +76,9 @@ PUBLICATION_PAUSE = 0.04
 """Seconds between a commit and its events on the broker; those of a busy time go together."""
 SIGNING_PAUSE = 0.2
 """Seconds between a commit and its signature; those of a busy time share a write."""
+CRASHED_DRAIN = 1.0
+"""Seconds that the handlers of an app have that has crashed: those that have begun something have
+nobody left who could acknowledge for them. One that has nothing in hand ends, and says why."""
 
 Step = Callable[[], Awaitable[Any]]
 
@@ -277,8 +280,9 @@ async def _running(
         for loop in loops:
             # Nothing but a warning comes of one that was left before it was started.
             loop.close()
-        # Handlers of an app that has crashed have nobody left who could acknowledge for them.
-        drain = 0.0 if any(app.crashed for app in started) else base.settings.drain
+        drain = base.settings.drain
+        if any(app.crashed for app in started):
+            drain = min(drain, CRASHED_DRAIN)
         await asyncio.gather(*(parts.stop(app, drain) for app in started))
 
 

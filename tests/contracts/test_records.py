@@ -38,6 +38,15 @@ def test_an_insert_returns_ids_in_a_row_and_starts_at_version_1(stored: Database
     assert set(versions(stored).values()) == {1}
 
 
+@pytest.mark.parametrize("count", [1, 4, 21, 83, 90, 91, 700])
+def test_each_of_many_rows_is_inserted_once_and_in_order(stored: Database, count: int) -> None:
+    with writing(stored) as records:
+        ids = add(records, [gadget(number) for number in range(count)])
+    names = [row["name"] for _, row in sorted(contents(stored).items())]
+    assert len(ids) == count
+    assert names == [f"gadget {number}" for number in range(count)]
+
+
 def test_an_empty_insert_is_nothing(stored: Database) -> None:
     with writing(stored) as records:
         assert records.insert(gadgets, ["name"], [], []) == range(0)
@@ -248,6 +257,17 @@ def test_a_write_that_breaks_a_constraint_does_nothing(
     with stored.engine.connect() as connection:
         assert len(record_history(connection, gadgets, key)) == 1
         assert len(record_history(connection, gadgets, free)) == 1
+
+
+@pytest.mark.parametrize("place", [0, 100, 199])
+def test_one_bad_row_among_many_keeps_them_all_out(stored: Database, place: int) -> None:
+    with writing(stored) as records:
+        rows = [gadget(number) for number in range(200)]
+        rows[place] = gadget(place, shelf_id=4711)
+        with pytest.raises(RecordRefused):
+            add(records, rows)
+        assert records.encoded_images() is None
+    assert contents(stored) == {}
 
 
 def test_a_delete_that_breaks_a_reference_does_nothing(stored: Database) -> None:

@@ -1,9 +1,10 @@
-"""Records on SQLite: executemany for rows, json_each for lists of numbers."""
+"""Records on SQLite: statements of many rows, json_each for lists of numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -29,7 +30,10 @@ from streams.stores.records.backend import GIVEN, NUMBERS
 from streams.stores.records.images import Cells
 from streams.stores.records.shape import Processor, Shape
 from streams.stores.schema import record_tables
-from streams.stores.statements import Prepared, Row, prepare
+from streams.stores.statements import Prepared, Row, prepare, run_sql_many
+
+VARIABLES = 999
+"""Parameters of one statement, which every SQLite takes, however it was built."""
 
 
 class SqliteBackend:
@@ -96,15 +100,19 @@ class SqliteBackend:
     def insert(
         self, connection: Connection, shape: Shape, keys: Sequence[str], rows: Sequence[Row]
     ) -> None:
-        """One executemany."""
-        _run_many(connection, _insert(shape, tuple(keys)), keys, rows)
+        """Statements of many rows each: one for each row by itself costs a tenth more."""
+        columns = tuple(keys)
+        given = _arranged(_insert(shape, columns), columns, rows)
+        for size, flat in _flattened(given, max(VARIABLES // len(columns), 1)):
+            run_sql_many(connection, _insert_rows(shape, columns, size), flat)
 
     def update(
         self, connection: Connection, shape: Shape, keys: Sequence[str], rows: Sequence[Row]
     ) -> None:
         """One executemany, by primary key."""
         names = (*keys, "version", "key_of_row")
-        _run_many(connection, _update(shape, tuple(keys)), names, rows)
+        statement = _update(shape, tuple(keys))
+        statement.run_many(connection, _arranged(statement, names, rows))
 
     def take_turn(self, connection: Connection, tables: Sequence[str]) -> None:
         """Nothing: a transaction has the database to itself."""
@@ -125,13 +133,26 @@ def _needs_processing(shape: Shape, key: str, index: int, rows: Sequence[Cells])
     return not {type(row[index]) for row in rows} <= _NATIVE
 
 
-def _run_many(
-    connection: Connection, statement: Prepared, names: Sequence[str], rows: Sequence[Row]
-) -> None:
-    if statement.order is not None and tuple(names) != statement.order:
-        arrange = itemgetter(*[names.index(name) for name in statement.order])
-        rows = list(map(arrange, rows))
-    statement.run_many(connection, rows)
+def _arranged(statement: Prepared, names: Sequence[str], rows: Sequence[Row]) -> Sequence[Row]:
+    """Rows in the order of the parameters."""
+    if statement.order is None or tuple(names) == statement.order:
+        return rows
+    arrange = itemgetter(*[names.index(name) for name in statement.order])
+    return list(map(arrange, rows))
+
+
+def _flattened(rows: Sequence[Row], most: int) -> Iterator[tuple[int, list[list[Any]]]]:
+    """The values of rows in portions of one size, then what is left in those of a quarter of it.
+
+    Few sizes, so that few statements are prepared.
+    """
+    start, size = 0, most
+    while start < len(rows):
+        end = len(rows) - (len(rows) - start) % size
+        firsts = range(start, end, size)
+        if firsts:
+            yield size, [list(chain.from_iterable(rows[at : at + size])) for at in firsts]
+        start, size = end, max(size // 4, 1)
 
 
 def _result(shape: Shape, key: str) -> Processor | None:
@@ -145,6 +166,12 @@ def _insert(shape: Shape, keys: tuple[str, ...]) -> Prepared:
         shape.column(key): bindparam(key) for key in keys
     }
     return prepare(insert(shape.table).values(values).inline(), shape.dialect)
+
+
+@lru_cache(maxsize=512)
+def _insert_rows(shape: Shape, keys: tuple[str, ...], count: int) -> str:
+    into, values, marks = _insert(shape, keys).sql.partition(" VALUES ")
+    return into + values + ", ".join([marks] * count)
 
 
 @lru_cache(maxsize=512)

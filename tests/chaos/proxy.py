@@ -1,4 +1,4 @@
-"""Proxy: the way to PostgreSQL, which can be slow, silent or cut at the worst moment."""
+"""Proxy: the way to a server, which can be slow, silent or cut at the worst moment."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self, TypeVar
 
-from tests.chaos.wire import Frontend
+from tests.chaos.wire import Frontend, Hearing
 
 T = TypeVar("T")
 _PIECE = 65_536
@@ -60,7 +60,7 @@ class _Link:
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
-    frontend: Frontend = field(default_factory=Frontend)
+    hearing: Hearing
     cut: Cut | None = None
 
     def pull(self) -> None:
@@ -79,11 +79,17 @@ class _Link:
 class Proxy:
     """Listens on a port of its own; ``target`` says where the server is now."""
 
-    def __init__(self, target: Callable[[], int], chance: random.Random) -> None:
+    def __init__(
+        self,
+        target: Callable[[], int],
+        chance: random.Random,
+        hears: Callable[[], Hearing] = Frontend,
+    ) -> None:
         self.port = 0
         self.cuts: Counter[Armed] = Counter()
         self._target = target
         self._chance = chance
+        self._hears = hears
         self._armed: list[Armed] = []
         self._weather = Weather()
         self._links: set[_Link] = set()
@@ -181,7 +187,7 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
-        link = _Link(writer, server)
+        link = _Link(writer, server, self._hears())
         self._links.add(link)
         try:
             async with asyncio.TaskGroup() as group:
@@ -195,7 +201,7 @@ class Proxy:
 
     async def _upwards(self, link: _Link, reader: asyncio.StreamReader) -> None:
         while data := await reader.read(_PIECE):
-            for written in link.frontend.feed(data):
+            for written in link.hearing.feed(data):
                 link.cut = self._due(written) or link.cut
             if link.cut is Cut.REQUEST:
                 break

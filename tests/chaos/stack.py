@@ -1,7 +1,7 @@
 """Stack: the scaled installation of the chaos tests, on servers that may be killed.
 
 One API, two coordinators and two workers as they are shipped; PostgreSQL behind a proxy, with
-the oracle's triggers; a Kafka.
+the oracle's triggers; a Kafka, behind another proxy if that is asked for.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from streams.topology import all_topics
 from streams.transport.kafka import admin
 from tests.chaos.processes import Process
 from tests.chaos.proxy import Proxy
+from tests.chaos.wire import Deaf
 from tests.crash import oracle
 from tests.crash.client import Client
 from tests.crash.keeper import installed
-from tests.services.kafka import KafkaCluster, running_kafka
+from tests.services.kafka import KafkaCluster, Way, free_ports, running_kafka
 from tests.services.postgres import PostgresCluster, running_cluster
 from tests.services.receiver import ALLOWED
 
@@ -46,6 +47,8 @@ class Stack:
     postgres: PostgresCluster
     proxy: Proxy
     environment: Mapping[str, str]
+    way: Proxy | None = None
+    """The proxy that the members reach Kafka by."""
     processes: dict[str, Process] = field(default_factory=dict)
     guests: dict[str, Process] = field(default_factory=dict)
 
@@ -131,8 +134,26 @@ class Stack:
 @contextmanager
 def running_stack(folder: Path, seed: int, *, brokers: int = 1) -> Iterator[Stack]:
     """All of it, ready, with an empty database that the oracle watches."""
+    with running_kafka(brokers=brokers) as kafka, _running(folder, seed, kafka, kafka.url) as stack:
+        yield stack
+
+
+@contextmanager
+def running_behind_proxy(folder: Path, seed: int) -> Iterator[Stack]:
+    """As ``running_stack``, with a proxy on the way to Kafka as well."""
+    (port,) = free_ports(1)
     with (
-        running_kafka(brokers=brokers) as kafka,
+        Proxy(lambda: port, random.Random(seed), Deaf) as way,
+        running_kafka(way=Way(port, way.port)) as kafka,
+        _running(folder, seed, kafka, f"kafka://127.0.0.1:{way.port}") as stack,
+    ):
+        stack.way = way
+        yield stack
+
+
+@contextmanager
+def _running(folder: Path, seed: int, kafka: KafkaCluster, broker: str) -> Iterator[Stack]:
+    with (
         running_cluster() as postgres,
         Proxy(lambda: postgres.server.port, random.Random(seed)) as proxy,
     ):
@@ -142,7 +163,7 @@ def running_stack(folder: Path, seed: int, *, brokers: int = 1) -> Iterator[Stac
             kafka.url, all_topics(SYSTEMS), partitions=PARTITIONS, replication=kafka.replication
         )
         asyncio.run(create)
-        stack = Stack(folder, kafka, postgres, proxy, _environment(folder, kafka, proxy))
+        stack = Stack(folder, kafka, postgres, proxy, _environment(folder, broker, proxy))
         stack.add("api", "api", port=_free_port())
         for name in COORDINATORS:
             stack.add("coordinator", name)
@@ -157,7 +178,7 @@ def running_stack(folder: Path, seed: int, *, brokers: int = 1) -> Iterator[Stac
             stack.stop()
 
 
-def _environment(folder: Path, kafka: KafkaCluster, proxy: Proxy) -> dict[str, str]:
+def _environment(folder: Path, broker: str, proxy: Proxy) -> dict[str, str]:
     path = [
         CHECKOUT,
         installed(folder / "crash", "crash-plugin", "tests.crash.plugin:operations"),
@@ -167,7 +188,7 @@ def _environment(folder: Path, kafka: KafkaCluster, proxy: Proxy) -> dict[str, s
     return {
         **{name: value for name, value in os.environ.items() if "COUNTERMAND" not in name},
         "PYTHONPATH": os.pathsep.join(map(str, path)),
-        "COUNTERMAND_BROKER": kafka.url,
+        "COUNTERMAND_BROKER": broker,
         "COUNTERMAND_DATABASE": address,
         "COUNTERMAND_DATA_DIR": str(folder),
         "COUNTERMAND_ARCHIVE_DIR": str(folder / ARCHIVES),

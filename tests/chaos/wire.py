@@ -5,10 +5,26 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from typing import Protocol
 
 _WRITES = re.compile(rb'(?:INSERT INTO|UPDATE|DELETE FROM|COPY)\s+"?(\w+)', re.IGNORECASE)
 _START = 4
 """Bytes of the length that the messages of the start have, without a letter before it."""
+
+
+class Hearing(Protocol):
+    """What hears the commits of one connection."""
+
+    def feed(self, data: bytes) -> Iterator[frozenset[str]]: ...
+
+
+class Deaf:
+    """For a protocol that has none."""
+
+    def feed(self, data: bytes) -> Iterator[frozenset[str]]:
+        """Hear nothing."""
+        del data
+        return iter(())
 
 
 class Frontend:

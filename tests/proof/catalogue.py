@@ -337,6 +337,7 @@ PROOFS = (
         "PostgreSQL killed, away, silent or slow; 100 connections cut after COMMIT was sent",
     ),
     _chaos("brokers_away", "all brokers away for up to 3 minutes, one or two of three killed"),
+    _chaos("way_to_brokers", "the way to Kafka reset, silent or slow, its broker frozen"),
     _chaos("messages", "messages twice, late, in disorder, elsewhere, lost; a rebalance storm"),
     _chaos("walk", "300 kills at random and 1,000,000 items: none lost, none doubled"),
 )

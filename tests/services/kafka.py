@@ -53,7 +53,7 @@ _JVM: Final = (
 _SETTINGS: Final = {
     "process.roles": "broker,controller",
     "controller.listener.names": "CONTROLLER",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,WAY:PLAINTEXT,CONTROLLER:PLAINTEXT",
     # Whoever forgets to create a topic shall notice.
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
@@ -80,6 +80,17 @@ class KafkaFailed(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """Another way to a broker: ``entry`` is where clients go, ``port`` where it takes them.
+
+    A client that comes by it is told of no other.
+    """
+
+    port: int
+    entry: int
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """What a broker keeps over all its starts."""
 
@@ -87,6 +98,7 @@ class Node:
     port: int
     controller_port: int
     folder: Path
+    way: Way | None = None
 
 
 class KafkaBroker:
@@ -251,14 +263,17 @@ class KafkaCluster:
 
 
 @contextlib.contextmanager
-def running_kafka(brokers: int = 1) -> Iterator[KafkaCluster]:
-    """Start an empty cluster; kill it and remove its folder at the end."""
+def running_kafka(brokers: int = 1, *, way: Way | None = None) -> Iterator[KafkaCluster]:
+    """Start an empty cluster; kill it and remove its folder at the end.
+
+    ``way``: another way to the first broker.
+    """
     _remove_leftovers()
     # The process id in the name tells a later run whose folder it may remove.
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     cluster = None
     try:
-        cluster = _start(folder, brokers)
+        cluster = _start(folder, brokers, way)
         yield cluster
     finally:
         if cluster is not None:
@@ -267,12 +282,12 @@ def running_kafka(brokers: int = 1) -> Iterator[KafkaCluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path, brokers: int) -> KafkaCluster:
+def _start(folder: Path, brokers: int, way: Way | None) -> KafkaCluster:
     """Start on free ports. Another process may take one first, so a few are tried."""
     for attempt in range(1, _PORT_TRIES + 1):
         home = folder / str(attempt)
         home.mkdir()
-        cluster = _make_cluster(home, brokers)
+        cluster = _make_cluster(home, brokers, way)
         try:
             cluster.start()
         except BaseException as error:
@@ -285,10 +300,12 @@ def _start(folder: Path, brokers: int) -> KafkaCluster:
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def _make_cluster(home: Path, count: int) -> KafkaCluster:
-    ports = _free_ports(2 * count)
+def _make_cluster(home: Path, count: int, way: Way | None) -> KafkaCluster:
+    ports = free_ports(2 * count)
+    ways = [way] + [None] * (count - 1)
     nodes = [
-        Node(number, ports.pop(), ports.pop(), home / str(number)) for number in range(1, count + 1)
+        Node(number, ports.pop(), ports.pop(), home / str(number), ways[number - 1])
+        for number in range(1, count + 1)
     ]
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     brokers = tuple(map(KafkaBroker, nodes))
@@ -299,16 +316,21 @@ def _make_cluster(home: Path, count: int) -> KafkaCluster:
 
 def _properties(node: Node, nodes: Sequence[Node]) -> dict[str, str]:
     replicas, in_sync = str(len(nodes)), str(len(nodes) // 2 + 1)
+    own = f"PLAINTEXT://127.0.0.1:{node.port},CONTROLLER://127.0.0.1:{node.controller_port}"
+    listeners = advertised = own
+    if node.way is not None:
+        listeners += f",WAY://127.0.0.1:{node.way.port}"
+        advertised += f",WAY://127.0.0.1:{node.way.entry}"
     return {
         **_SETTINGS,
         "node.id": str(node.number),
         "controller.quorum.voters": ",".join(
             f"{each.number}@127.0.0.1:{each.controller_port}" for each in nodes
         ),
-        "listeners": f"PLAINTEXT://127.0.0.1:{node.port},"
-        f"CONTROLLER://127.0.0.1:{node.controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{node.port},"
-        f"CONTROLLER://127.0.0.1:{node.controller_port}",
+        "listeners": listeners,
+        "advertised.listeners": advertised,
+        # Which of the two it is by which brokers speak with one another.
+        "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": str(node.folder / "data"),
         "default.replication.factor": replicas,
         "min.insync.replicas": in_sync,
@@ -346,7 +368,7 @@ def _spawn(arguments: list[str], folder: Path, log: Path) -> subprocess.Popen[by
     return _spawner.submit(run).result()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that are free, below those the kernel gives to outgoing connections.
 
     A broker comes back on its port. Meanwhile no client must get that port for its own end of a

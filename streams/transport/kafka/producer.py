@@ -26,6 +26,7 @@ from streams.transport.errors import (
     UnknownTopicError,
 )
 from streams.transport.kafka.closing import OPEN_SECONDS, close_producer
+from streams.transport.kafka.keepalive import keep_alive
 from streams.transport.letters import Letter
 
 __all__ = ["Producer"]
@@ -53,6 +54,11 @@ class Producer(stock.Producer):
             raise BrokerUnavailable(
                 f"no Kafka broker answers at {servers}; start one, or mend COUNTERMAND_BROKER"
             ) from error
+
+    def _new_producer(self, transactional_id: str | None = None) -> Any:
+        producer = super()._new_producer(transactional_id)
+        keep_alive(producer.client)
+        return producer
 
     async def on_stop(self) -> None:
         """Deliver what is pending, within bounds, and close."""

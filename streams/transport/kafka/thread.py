@@ -18,6 +18,7 @@ from mode.utils.locks import Event
 from domain.errors import BrokerUnavailable
 from streams.transport.errors import UnknownTopicError
 from streams.transport.kafka.closing import OPEN_SECONDS, close_consumer
+from streams.transport.kafka.keepalive import keep_alive
 
 __all__ = ["ConsumerThread", "Fetched"]
 
@@ -84,6 +85,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: stock.Transport) -> Any:
         """As Faust does, which has no setting for what a broker gathers."""
         consumer = super()._create_worker_consumer(transport)
+        keep_alive(consumer._client)
         gathering: float = getattr(self.app, "gathering", 0.0)
         if gathering:
             consumer._fetch_min_bytes = GATHERED_BYTES

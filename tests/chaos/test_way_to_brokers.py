@@ -1,0 +1,83 @@
+"""The way to Kafka is slow, cut or dead, or its broker stands still: work goes on unaided."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from tests.chaos import figures
+from tests.chaos.load import Load
+from tests.chaos.proxy import Weather
+from tests.chaos.stack import Stack, running_behind_proxy
+from tests.crash import seeds
+from tests.services.switch import need
+
+pytestmark = [pytest.mark.crash, pytest.mark.service("kafka", "postgresql")]
+
+STOOD_STILL = 15.0
+"""Seconds that a broker is frozen: longer than sessions last."""
+PATIENCE = 60.0
+"""Seconds from the end of a disturbance to the end of the job, at most."""
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
+    """What is asked of a stack whose members reach Kafka by a proxy."""
+    need("kafka")
+    need("postgresql")
+    with running_behind_proxy(tmp_path_factory.mktemp("way"), seeds.SEED) as stack:
+        yield Load.on(stack)
+
+
+@contextmanager
+def _disturbance(stack: Stack, disturb: str) -> Iterator[None]:
+    """A disturbance that has begun, and is over, or is ended, in the end."""
+    assert stack.way is not None
+    match disturb:
+        case "reset":
+            stack.way.reset_all()
+            yield
+        case "silent":
+            assert stack.way.silence() > len(stack.processes)
+            yield
+        case "slow":
+            with stack.way.weather(Weather(delay=0.02, jitter=0.02, stalls=0.01)):
+                yield
+                time.sleep(5.0)
+        case "frozen":
+            (broker,) = stack.kafka.brokers
+            broker.freeze()
+            yield
+            time.sleep(STOOD_STILL)
+            broker.thaw()
+
+
+def _disturbed(load: Load, disturb: str) -> float:
+    """Seconds from the end of a disturbance to the end of the job that it met."""
+    stack, job_id = load.stack, load.submit_held(1000, ms=2.0)
+    # In turn: what is left of the job goes on in the midst of it.
+    with ExitStack() as disturbed, load.half_way(job_id):
+        disturbed.enter_context(_disturbance(stack, disturb))
+    begun = time.monotonic()
+    load.all_done(job_id, PATIENCE)
+    took = time.monotonic() - begun
+    for process in stack.processes.values():
+        process.wait_ready(PATIENCE)
+    return took
+
+
+def test_the_way_is_dead_half_way(load: Load) -> None:
+    figures.recovery("a way to the broker that was silent", [_disturbed(load, "silent")])
+    load.judge()
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("disturb", ["reset", "silent", "slow", "frozen"])
+def test_the_way_is_disturbed_again_and_again(load: Load, disturb: str) -> None:
+    took = [_disturbed(load, disturb) for _ in range(3)]
+    figures.recovery(f"a way to the broker that was {disturb}", took)
+    load.judge()

@@ -25,6 +25,8 @@ WORK = topics.work("chaos")
 BUSY = (topics.COMMANDS, WORK, topics.OUTCOMES, topics.EVENTS)
 """The topics by which a job is done and followed."""
 VERBS = ("pause", "resume") * 3
+GUESTS = (("worker", "guest-1"), ("coordinator", "guest-2"))
+"""Members that come and go, of the group of each role."""
 
 
 def _relay(stack: Stack, **mischief: object) -> Relay:
@@ -139,8 +141,8 @@ def test_two_coordinators_on_one_job_again_and_again(stack: Stack, load: Load) -
 
 
 def _storm(stack: Stack, load: Load, seconds: float) -> None:
-    """Workers join and leave every two seconds, while jobs go on."""
-    guests = [stack.guest("worker", name) for name in ("guest-1", "guest-2")]
+    """Workers and coordinators join and leave every two seconds, while jobs go on."""
+    guests = [stack.guest(role, name) for role, name in GUESTS]
     begun, turns, jobs = time.monotonic(), 0, []
     while time.monotonic() < begun + seconds:
         guest = guests[turns % len(guests)]
@@ -161,8 +163,13 @@ def _storm(stack: Stack, load: Load, seconds: float) -> None:
     tell("rebalance storm", f"{turns} joins and leaves, {len(jobs)} jobs in {took:.0f} s")
 
 
+def test_members_come_and_go(stack: Stack, load: Load) -> None:
+    _storm(stack, load, 8.0)
+    load.judge()
+
+
 @pytest.mark.proof
 @pytest.mark.timeout(3600)
 def test_a_rebalance_storm(stack: Stack, load: Load) -> None:
-    _storm(stack, load, 60.0)
+    _storm(stack, load, 120.0)
     load.judge()

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 
 import pytest
 
-from tests.acceptance.embedded import serving
 from tests.acceptance.plugins import all_plugins
-from tests.acceptance.scaled import scaled
 from tests.acceptance.stack import Stack
+from tests.acceptance.stacks import STACKS, running
 from tests.services.receiver import ALLOWED
-from tests.services.switch import need
 
 WORKER_MEMORY = "400"
 """MiB; little, so that a handler that eats memory is soon found."""
 
-_SERVICES = ("kafka", "postgresql")
-_STACKS = ("embedded", pytest.param("scaled", marks=pytest.mark.service(*_SERVICES)))
 
-
-@pytest.fixture(scope="package", params=_STACKS)
+@pytest.fixture(scope="package", params=STACKS)
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
@@ -33,15 +27,7 @@ def stack(
         "COUNTERMAND_ARCHIVE_DIR": str(folder / "archives"),
         **ALLOWED,
     }
-    running: AbstractContextManager[Stack]
-    if request.param == "embedded":
-        running = serving(folder, **variables)
-    else:
-        for service in _SERVICES:
-            need(service)
-        postgres = request.getfixturevalue("postgres_process")
-        running = scaled(folder, postgres, **variables)
-    with running as started:
+    with running(request, folder, **variables) as started:
         yield started
 
 

@@ -5,35 +5,24 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import _SERVICES, _STACKS
-from tests.acceptance.embedded import serving
-from tests.acceptance.scaled import scaled
 from tests.acceptance.stack import Stack
-from tests.services.switch import need
+from tests.acceptance.stacks import STACKS, running
 
 CAREFUL = {"COUNTERMAND_ACTORS": "named", "COUNTERMAND_APPROVAL_ABOVE": "5"}
 
 
-@pytest.fixture(scope="module", params=_STACKS)
+@pytest.fixture(scope="module", params=STACKS)
 def careful(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """A stack where jobs of more than five items, and destructive ones, wait."""
     folder = tmp_path_factory.mktemp(request.param)
-    running: AbstractContextManager[Stack]
-    if request.param == "embedded":
-        running = serving(folder, **CAREFUL)
-    else:
-        for service in _SERVICES:
-            need(service)
-        running = scaled(folder, request.getfixturevalue("postgres_process"), **CAREFUL)
-    with running as started:
+    with running(request, folder, **CAREFUL) as started:
         started.wait_ready()
         yield started
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -225,6 +225,19 @@ class Load:
             yield
         finally:
             released(self.tasks[job_id].notes).touch()
+
+    def recovered(self, disturbance: AbstractContextManager[None], patience: float) -> float:
+        """Seconds from the end of a disturbance to the end of the job that it met half way.
+
+        It has begun when it is entered, and is over, or is ended, when it is left.
+        """
+        job_id = self.submit_held(1000, ms=2.0)
+        # In turn: what is left of the job goes on in the midst of it.
+        with ExitStack() as disturbed, self.half_way(job_id):
+            disturbed.enter_context(disturbance)
+        begun = time.monotonic()
+        self.all_done(job_id, patience)
+        return time.monotonic() - begun
 
     def begun(self, job_id: str) -> Document:
         """The job when some of its items are done, and nearly all are left."""

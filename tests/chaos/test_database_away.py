@@ -6,7 +6,7 @@ import itertools
 import random
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import pytest
 
@@ -84,14 +84,7 @@ def _disturbance(stack: Stack, disturb: str) -> Iterator[None]:
 
 
 def _disturbed(load: Load, disturb: str) -> float:
-    """Seconds from the end of a disturbance to the end of the job that it met."""
-    stack, job_id = load.stack, load.submit_held(1000, ms=2.0)
-    # In turn: what is left of the job goes on in the midst of it.
-    with ExitStack() as disturbed, load.half_way(job_id):
-        disturbed.enter_context(_disturbance(stack, disturb))
-    begun = time.monotonic()
-    load.all_done(job_id, PATIENCE)
-    return time.monotonic() - begun
+    return load.recovered(_disturbance(load.stack, disturb), PATIENCE)
 
 
 @pytest.mark.parametrize("disturb", ["killed", "silent"])

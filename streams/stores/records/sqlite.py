@@ -170,7 +170,7 @@ def _insert(shape: Shape, keys: tuple[str, ...]) -> Prepared:
 
 @lru_cache(maxsize=512)
 def _insert_rows(shape: Shape, keys: tuple[str, ...], count: int) -> str:
-    into, values, marks = _insert(shape, keys).sql.partition(" VALUES ")
+    into, values, marks = _insert(shape, keys).sql.rpartition(" VALUES ")
     return into + values + ", ".join([marks] * count)
 
 

@@ -25,7 +25,10 @@ _OPTIONS: Final = {
 
 
 def keep_alive(client: Any) -> None:
-    """Have all connections that a client of aiokafka opens from now on be given up in time."""
+    """Have the connections that a client of aiokafka opens from now on be given up in time.
+
+    Not the one by which it begins, which ends once the client knows the brokers.
+    """
     get, kept = client._get_conn, WeakSet[Any]()
 
     async def kept_alive(*args: Any, **kwargs: Any) -> Any:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from domain.errors import PluginInvalid, Unavailable
 from domain.operation import Context, Operation, Validate
 from domain.outcomes import Done, Failed, Restored, Result, UndoResult
-from domain.returned import results_of
+from domain.returned import results_of, undone_of, verdict_of
 
 Parsed = BaseModel | Failed
 Infrastructure = tuple[type[BaseException], ...]
@@ -80,7 +80,7 @@ def work_chunk(
     fatal: Infrastructure = (Unavailable, *infrastructure)
     results: list[Result | None] = [item if isinstance(item, Failed) else None for item in parsed]
     if operation.validate is not None:
-        _validate(operation.validate, context, parsed, results, fatal)
+        _validate(operation, operation.validate, context, parsed, results, fatal)
     good = [index for index, result in enumerate(results) if result is None]
     if good:
         _apply(operation, context, parsed, results, good, fatal)
@@ -97,7 +97,7 @@ def check_chunk(
     results: list[Result | None] = [item if isinstance(item, Failed) else None for item in parsed]
     if operation.validate is not None:
         fatal: Infrastructure = (Unavailable, *infrastructure)
-        _validate(operation.validate, context, parsed, results, fatal)
+        _validate(operation, operation.validate, context, parsed, results, fatal)
     return [Done() if result is None else result for result in results]
 
 
@@ -132,7 +132,8 @@ def invert_items(
     for position, item, result in reversed(items):
         try:
             with context.store.savepoint():
-                undone[position] = operation.inverse(_at(context, [position]), item, result)
+                returned = operation.inverse(_at(context, [position]), item, result)
+                undone[position] = undone_of(operation, returned)
         except fatal:
             raise
         except THROWN as error:
@@ -154,6 +155,7 @@ def was_restored(result: UndoResult) -> bool:
 
 
 def _validate(
+    operation: Operation,
     validate: Validate,
     context: Context,
     parsed: Sequence[Parsed],
@@ -163,7 +165,8 @@ def _validate(
     for index, item in enumerate(parsed):
         if results[index] is None:
             try:
-                results[index] = validate(_at(context, [context.positions[index]]), item)
+                returned = validate(_at(context, [context.positions[index]]), item)
+                results[index] = verdict_of(operation, returned)
             except fatal:
                 raise
             except THROWN as error:

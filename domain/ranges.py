@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, starmap
 from operator import itemgetter
 from typing import Any, Self
 
@@ -48,8 +49,7 @@ class Ranges:
         return bool(self.spans)
 
     def __iter__(self) -> Iterator[int]:
-        for first, end in self.spans:
-            yield from range(first, end)
+        return chain.from_iterable(starmap(range, self.spans))
 
     def __contains__(self, position: int) -> bool:
         return any(first <= position < end for first, end in self.spans)

@@ -31,8 +31,20 @@ def results_of(declared: Operation, returned: object, count: int) -> list[Result
     return results
 
 
+def verdict_of(declared: Operation, returned: object) -> Failed | None:
+    """What ``validate`` returned, checked; anything but Failed or None raises PluginInvalid."""
+    if returned is None:
+        return None
+    if not isinstance(returned, Failed):
+        raise PluginInvalid(
+            f"{declared.kind}: validate returned {type(returned).__name__}; return Failed or None"
+        )
+    _check_words(declared.kind, _document(returned))
+    return returned
+
+
 def undone_of(declared: Operation, returned: object) -> UndoResult:
-    """What a compensation returned, checked; anything but a result raises PluginInvalid."""
+    """What a compensation or an inverse returned, checked; PluginInvalid if it is no result."""
     if not isinstance(returned, UndoResult):
         raise PluginInvalid(
             f"{declared.kind} returned {type(returned).__name__}; return Restored, Conflicted or "
@@ -47,7 +59,7 @@ def _document(result: Result) -> Any:
     if isinstance(result, Done):
         return result.result, result.score
     if isinstance(result, Failed):
-        return result.code, result.message, result.pointer
+        return result.code, result.message, result.pointer, result.details
     return result.reason
 
 

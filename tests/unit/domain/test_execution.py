@@ -10,9 +10,9 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from domain.errors import StoreUnavailable
-from domain.execution import item_document, parse_items, work_chunk
-from domain.operation import Context, Operation, operation
-from domain.outcomes import Done, Failed, Result, Skipped
+from domain.execution import invert_items, item_document, parse_items, work_chunk
+from domain.operation import Context, Operation, Reversible, operation
+from domain.outcomes import Done, Failed, Restored, Result, Skipped
 from domain.records import Records
 from streams.clock import SystemClock
 
@@ -136,6 +136,47 @@ def test_validate_runs_first_and_its_failures_are_not_applied() -> None:
     results = work(keep, numbers(5))
     assert applied == [0, 1, 2]
     assert results[3] == Failed("too_big", "at most 2", "/number")
+
+
+@pytest.mark.parametrize(
+    ("returned", "code"),
+    [
+        ("text", "plugin_invalid"),
+        (Done(), "plugin_invalid"),
+        (Failed("x", "\udc80"), "handler_error"),
+        (Failed("x", "y", details={"path": "\udc80"}), "handler_error"),
+    ],
+)
+def test_what_validate_may_not_return_fails_its_own_item(returned: Any, code: str) -> None:
+    def second(_ctx: Context, item: Number) -> Any:
+        return returned if item.number == 1 else None
+
+    @operation("test.checked", item=Number, validate=second)
+    def keep(_ctx: Context, item: Number) -> Result:
+        return Done(item.number)
+
+    first, wrong, last = work(keep, numbers(3))
+    assert (first, last) == (Done(0), Done(2))
+    assert isinstance(wrong, Failed)
+    assert wrong.code == code
+
+
+@pytest.mark.parametrize(
+    ("returned", "code"), [(None, "plugin_invalid"), (Failed("x", "\udc80"), "handler_error")]
+)
+def test_what_an_inverse_may_not_return_fails_its_own_item(returned: Any, code: str) -> None:
+    def put_back(_ctx: Context, item: Number, _result: Any) -> Any:
+        return returned if item.number == 1 else Restored()
+
+    @operation("test.undone", item=Number, reversible=Reversible.INVERSE, inverse=put_back)
+    def do(_ctx: Context, item: Number) -> Result:
+        return Done(item.number)
+
+    items = [(number, Number(number=number), number) for number in range(3)]
+    undone = invert_items(do, context(3), items)
+    assert (undone[0], undone[2]) == (Restored(), Restored())
+    assert isinstance(undone[1], Failed)
+    assert undone[1].code == code
 
 
 def test_a_database_that_is_away_is_no_result() -> None:

@@ -216,7 +216,13 @@ def test_anything_else_is_the_plugins_fault(returned: object, count: int, messag
 
 @pytest.mark.parametrize(
     "result",
-    [Done("\ud800"), Done({"id": 2**80}), Failed("no_file", "a\udcff.txt"), Skipped("\ud800")],
+    [
+        Done("\ud800"),
+        Done({"id": 2**80}),
+        Failed("no_file", "a\udcff.txt"),
+        Failed("no_file", "not there", details={"path": "a\udcff.txt"}),
+        Skipped("\ud800"),
+    ],
 )
 def test_a_result_that_no_ledger_can_hold_fails_its_own_item(result: Result) -> None:
     with pytest.raises(TypeError, match="what is no JSON document"):

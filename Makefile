@@ -48,7 +48,7 @@ bench: .venv ## Run the benchmarks
 proof: .venv ## Run the long proofs and write docs/proof.md
 	$(BIN)/python -m tests.proof
 
-CHAOS := kills deaths database-away brokers-away messages walk
+CHAOS := kills rolling-restart deaths database-away brokers-away way-to-brokers messages walk
 chaos: .venv ## Break the scaled engine in every way, for about an hour (CHAOS_ARGS="--seed 7")
 	$(BIN)/python -m tests.proof $(addprefix --only chaos-,$(CHAOS)) --report build/chaos.md $(CHAOS_ARGS)
 

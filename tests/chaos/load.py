@@ -258,14 +258,18 @@ class Load:
 
     def runs(self, job_id: str) -> list[tuple[int, str]]:
         """Each run of the handler: by which process, of which item."""
-        notes = self.tasks[job_id].notes
-        lines = notes.read_text().splitlines() if notes.exists() else []
-        return [(int(process), mark) for process, mark in (line.split(" ", 1) for line in lines)]
+        noted = (line.split(" ", 1) for line in self._lines(job_id))
+        return [(int(process), mark) for process, mark in noted]
 
     def repeated(self, *jobs: str) -> int:
-        """Runs of the handler that were not the first of their item."""
-        counted = [self.runs(job_id) for job_id in jobs]
-        return sum(len(runs) - len({mark for _, mark in runs}) for runs in counted)
+        """Runs of the handler that were not the first of their item, of slow jobs as well."""
+        # Slow operations note the mark alone.
+        counted = [[line.split(" ")[-1] for line in self._lines(job_id)] for job_id in jobs]
+        return sum(len(marks) - len(set(marks)) for marks in counted)
+
+    def _lines(self, job_id: str) -> list[str]:
+        notes = self.tasks[job_id].notes
+        return notes.read_text().splitlines() if notes.exists() else []
 
     @property
     def noted(self) -> list[str]:

@@ -81,9 +81,13 @@ class Stack:
         return made
 
     def guest(self, role: str, name: str) -> Process:
-        """A member that nobody counts on, not started unless it was here before."""
+        """A member that nobody counts on, not started unless it was here before.
+
+        An API keeps its address over restarts.
+        """
         if name not in self.guests:
-            self.guests[name] = Process(role, name, self.folder, self.environment)
+            port = _free_port() if role == "api" else 0
+            self.guests[name] = Process(role, name, self.folder, self.environment, port=port)
         return self.guests[name]
 
     def start(self, *chosen: Process) -> None:

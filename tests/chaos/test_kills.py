@@ -1,16 +1,15 @@
-"""Members are killed, frozen and restarted: the work goes on by itself."""
+"""Members are killed and frozen: the work goes on by itself."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
 
 import pytest
 
 from tests.chaos import figures
 from tests.chaos.load import Load
-from tests.chaos.processes import Process, Victim
+from tests.chaos.processes import Victim
 from tests.chaos.stack import Stack
 from tests.crash import seeds
 from tests.crash.client import JOBS
@@ -118,33 +117,4 @@ def test_cancelled_while_no_coordinator_was_there(stack: Stack, load: Load) -> N
     job = load.done(job_id, RECOVERY)
     tell("cancelled after a coordinator was started", f"{time.monotonic() - begun:.1f} s")
     assert job["status"] == "cancelled", job
-    load.judge()
-
-
-def test_a_rolling_restart_repeats_no_handler(stack: Stack, load: Load) -> None:
-    _rolling_restart(stack, load, [*stack.workers, *stack.coordinators, stack.api])
-
-
-@pytest.mark.proof
-@pytest.mark.timeout(3600)
-def test_rolling_restarts_repeat_no_handler(stack: Stack, load: Load) -> None:
-    for _ in range(3):
-        _rolling_restart(stack, load, list(stack.processes.values()))
-
-
-def _rolling_restart(stack: Stack, load: Load, members: Sequence[Process]) -> None:
-    """Each in turn ends in peace and comes back, while jobs are under way."""
-    jobs: list[str] = []
-    slowest = 0.0
-    for member in members:
-        jobs.append(load.submit(600, ms=3.0))
-        begun = time.monotonic()
-        member.ask_to_stop()
-        assert member.wait() == 0, member.tail
-        slowest = max(slowest, time.monotonic() - begun)
-        stack.start(member)
-    for job_id in jobs:
-        load.all_done(job_id, 60)
-    assert load.repeated(*jobs) == 0
-    tell("drain in a rolling restart", f"{slowest:.1f} s at most", members=len(members))
     load.judge()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import orjson
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from domain.commands import MAX_PARAMS_BYTES, JobSpec, OpenJob, SubmitJob, UploadedItems
 from domain.contradictions import check_options, check_plain
@@ -45,7 +46,17 @@ def check_work(registry: Registry, spec: JobSpec) -> None:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         pointer = "/params" + "".join(f"/{part}" for part in first["loc"])
-        raise InvalidCommand(f"{pointer}: {first['msg']}", pointer=pointer) from error
+        raise InvalidCommand(f"{pointer}: {_words(operation, first)}", pointer=pointer) from error
+
+
+def _words(operation: Operation, fault: ErrorDetails) -> str:
+    """What is wrong with a parameter, and what there is in place of one that there is not."""
+    if fault["type"] != "extra_forbidden" or len(fault["loc"]) > 1:
+        return fault["msg"].removeprefix("Value error, ")
+    possible = ", ".join(sorted(operation.params.model_fields)) or "none"
+    words = f"{operation.kind} has no such parameter; possible: {possible}"
+    of_items = fault["loc"][0] in operation.item.model_fields
+    return f"{words}; its items have such a field" if of_items else words
 
 
 def check_frozen(command: SubmitJob | OpenJob) -> None:

@@ -260,6 +260,10 @@ class PluginInvalid(CountermandError):
     code = "plugin_invalid"
 
 
+class ResultInvalid(PluginInvalid):
+    """What an operation says of one item is no result; its neighbours are not to blame."""
+
+
 class SettingsInvalid(CountermandError):
     """A setting is wrong; the message names the option or the variable."""
 

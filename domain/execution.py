@@ -7,7 +7,6 @@ operation works whole chunks. Faults of the database are no results: they pass t
 
 from __future__ import annotations
 
-from asyncio import CancelledError
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,8 +14,8 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from domain.errors import PluginInvalid, Unavailable
-from domain.operation import Context, Operation, Validate
+from domain.errors import PluginInvalid, ResultInvalid, Unavailable
+from domain.operation import Context, Operation
 from domain.outcomes import Done, Failed, Restored, Result, UndoResult
 from domain.returned import results_of, undone_of, verdict_of
 
@@ -27,10 +26,9 @@ MAX_MESSAGE = 500
 MAX_ISSUES = 20
 """Faults of one item that are told of."""
 
-ESCAPES: Infrastructure = (CancelledError, SystemExit, KeyboardInterrupt)
-"""What a handler may raise that would end its task or the whole process: nobody asked that of
-a handler, so it is a failure of the item like any other exception."""
-THROWN: Infrastructure = (Exception, *ESCAPES)
+THROWN: Infrastructure = (BaseException,)
+"""What a handler may raise, which is a failure of its item: also what would end its task or the
+whole process (SystemExit, KeyboardInterrupt, a cancellation), as nobody asked that of a handler."""
 
 
 def parse_items(operation: Operation, lines: Sequence[bytes]) -> list[Parsed]:
@@ -79,8 +77,7 @@ def work_chunk(
     """One result an item, in order. ``infrastructure`` exceptions pass through."""
     fatal: Infrastructure = (Unavailable, *infrastructure)
     results: list[Result | None] = [item if isinstance(item, Failed) else None for item in parsed]
-    if operation.validate is not None:
-        _validate(operation, operation.validate, context, parsed, results, fatal)
+    _validate(operation, context, parsed, results, fatal)
     good = [index for index, result in enumerate(results) if result is None]
     if good:
         _apply(operation, context, parsed, results, good, fatal)
@@ -95,9 +92,7 @@ def check_chunk(
 ) -> list[Result]:
     """As ``work_chunk``, for an operation that may not be applied: only validated."""
     results: list[Result | None] = [item if isinstance(item, Failed) else None for item in parsed]
-    if operation.validate is not None:
-        fatal: Infrastructure = (Unavailable, *infrastructure)
-        _validate(operation, operation.validate, context, parsed, results, fatal)
+    _validate(operation, context, parsed, results, (Unavailable, *infrastructure))
     return [Done() if result is None else result for result in results]
 
 
@@ -109,10 +104,18 @@ def failure_of(error: BaseException) -> Failed:
         return Failed("plugin_invalid", error.message)
     if isinstance(error, TimeoutError):
         return Failed("timeout", "the operation took too long", retryable=True)
+    return Failed("handler_error", _words(error)[:MAX_MESSAGE], retryable=True)
+
+
+def _words(error: BaseException) -> str:
+    """What an exception says, which is code of the plug-in as well."""
+    kind = type(error).__name__
+    try:
+        said = f"{kind}: {error}"
+    except THROWN as another:
+        said = f"{kind}, and to say more raises {type(another).__name__}"
     # A file name may hold what is no UTF-8, and no ledger could keep it.
-    words = f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode()
-    message = words[:MAX_MESSAGE]
-    return Failed("handler_error", message, retryable=True)
+    return said.encode("utf-8", "replace").decode()
 
 
 def invert_items(
@@ -156,16 +159,17 @@ def was_restored(result: UndoResult) -> bool:
 
 def _validate(
     operation: Operation,
-    validate: Validate,
     context: Context,
     parsed: Sequence[Parsed],
     results: list[Result | None],
     fatal: Infrastructure,
 ) -> None:
+    if operation.validate is None:
+        return
     for index, item in enumerate(parsed):
         if results[index] is None:
             try:
-                returned = validate(_at(context, [context.positions[index]]), item)
+                returned = operation.validate(_at(context, [context.positions[index]]), item)
                 results[index] = verdict_of(operation, returned)
             except fatal:
                 raise
@@ -191,7 +195,7 @@ def _apply(
         except fatal:
             raise
         except THROWN as error:
-            if len(group) == 1 or isinstance(error, PluginInvalid):
+            if len(group) == 1 or _is_of_all(error):
                 found = [failure_of(error)] * len(group)
             else:
                 middle = len(group) // 2
@@ -199,6 +203,11 @@ def _apply(
                 continue
         for index, result in zip(group, found, strict=True):
             results[index] = result
+
+
+def _is_of_all(error: BaseException) -> bool:
+    """Whether no item is to blame: the operation itself is wrong."""
+    return isinstance(error, PluginInvalid) and not isinstance(error, ResultInvalid)
 
 
 def _apply_group(

@@ -18,7 +18,6 @@ exception is a failure of that item, never of its neighbours.
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -381,22 +380,3 @@ def _check_outside(declared: Operation) -> None:
         raise PluginInvalid(
             f"{name}: it is undone by before-images and compensate, or by an inverse; leave one out"
         )
-
-
-def validated(declared: Operation, context: Context, item: Any) -> Any:
-    """What ``apply`` returns for an item, unless ``validate`` refuses it."""
-    rejected = declared.validate(context, item) if declared.validate is not None else None
-    return declared.apply(context, item) if rejected is None else rejected
-
-
-def apply_by_name(module: str, name: str, context: Context, item: Any) -> Any:
-    """Call an operation's function in another process, to which only its name travels.
-
-    Raises PluginInvalid when no operation stands under that name at the module's top level.
-    """
-    found = getattr(importlib.import_module(module), name, None)
-    if not isinstance(found, Operation):
-        raise PluginInvalid(
-            f"{module}.{name} is no operation; declare a cpu_bound one at a module's top level"
-        )
-    return validated(found, context, item)

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from domain.execution import ESCAPES, failure_of
-from domain.operation import Context, Operation, apply_by_name, validated
+from domain.calling import apply_by_name, refusal, validated
+from domain.execution import failure_of
+from domain.operation import Context, Operation
 from domain.outcomes import Failed
 from domain.planning import MAX_STARTS
 
@@ -158,7 +159,9 @@ class _Place:
         """What the operation returns for an item, or the refusal of its validation."""
         try:
             return await self._call(context, item)
-        except ESCAPES as escaped:
+        except Exception:
+            raise
+        except BaseException as escaped:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
@@ -171,7 +174,7 @@ class _Place:
         if not operation.is_async:
             return await self._calls.in_thread(self, context, item)
         if operation.validate is not None:
-            rejected = await asyncio.to_thread(operation.validate, context, item)
+            rejected = await asyncio.to_thread(refusal, operation, context, item)
             if rejected is not None:
                 return rejected
         async with asyncio.timeout(operation.timeout):

@@ -18,6 +18,8 @@ from typing import Any
 import orjson
 import structlog
 
+from domain.errors import Unavailable
+
 MAX_VALUE = 2000
 MAX_LISTED = 50
 DEEPEST = 8
@@ -54,6 +56,7 @@ def configure(level: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             stamp,
+            _named,
             _tracebacks,
             _cut,
             render,
@@ -68,6 +71,7 @@ def configure(level: str) -> None:
         structlog.stdlib.ProcessorFormatter(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _named,
                 _tracebacks,
                 _cut,
                 render,
@@ -81,6 +85,16 @@ def configure(level: str) -> None:
         )
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
+
+
+def _named(_logger: Any, _name: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What is away says itself what it is; where that was noticed tells nobody more."""
+    told = entry.get("exc_info")
+    error = sys.exc_info()[1] if told is True else told[1] if isinstance(told, tuple) else told
+    if isinstance(error, Unavailable):
+        del entry["exc_info"]
+        entry.setdefault("reason", error.message)
+    return entry
 
 
 def _cut(_logger: Any, _name: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

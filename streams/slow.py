@@ -14,9 +14,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import structlog
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
+from domain.errors import Unavailable
 from domain.execution import failure_of, parse_items
 from domain.operation import Context, Operation
 from domain.outcomes import Closing, Done, Failed, Result
@@ -33,7 +35,7 @@ from streams.recalls import Recalls
 from streams.stores import chunks as chunk_store
 from streams.stores import outcomes
 from streams.stores.chunks import Claimed, Control
-from streams.stores.database import Database
+from streams.stores.database import INFRASTRUCTURE, Database
 from streams.stores.outcomes import ItemResult
 from streams.stores.payloads import PayloadReader
 from streams.stores.recalled import recalled
@@ -41,6 +43,8 @@ from streams.tracing import OFF, Tracing, Value
 
 Send = Callable[[Outgoing], Awaitable[None]]
 QUEUED_RESULTS = 256
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,18 @@ class SlowPool:
         said: dict[str, Value] = {"countermand.job_id": chunk.job_id}
         said |= {"countermand.operation": operation.kind, "countermand.chunks": str(chunk.chunk)}
         with self._tracing.span("work slowly", said=said):
-            await self._run(operation, control, chunk)
+            try:
+                await self._run(operation, control, chunk)
+            except Exception as error:
+                if _may_pass(error):
+                    raise
+                await self._failed(control, chunk, error)
+
+    async def _failed(self, control: Control, chunk: Claimed, error: Exception) -> None:
+        """Close a chunk that would come to the same end with every worker that finds it."""
+        log.error("chunk_failed", job_id=chunk.job_id, operation=control.operation, exc_info=error)
+        failed = Failed("internal", f"{type(error).__name__}: {error}"[:500], retryable=True)
+        await self._ended(control, chunk, partial(self._give_up, chunk, failed))
 
     async def _run(self, operation: Operation, control: Control, chunk: Claimed) -> None:
         items, done, late = await self._database.read(partial(self._prepare, operation, chunk))
@@ -151,7 +166,16 @@ class SlowPool:
                 for task in running.tasks.values():
                     task.cancel()
                 return
-        row = await self._database.write(partial(self._close, chunk))
+        await self._ended(control, chunk, partial(self._close, chunk))
+
+    async def _ended(
+        self,
+        control: Control,
+        chunk: Claimed,
+        close: Callable[[Connection], outcomes.OutcomeRow | None],
+    ) -> None:
+        """Close a chunk, if it is still ours, and say so."""
+        row = await self._database.write(close)
         if row is not None:
             self._metrics.closed(control.operation, [chunk], [row])
             for message in self._closing_messages(control):
@@ -253,6 +277,18 @@ class SlowPool:
         outcomes.store_item_results(connection, chunk.job_id, chunk.chunk, batch)
         return True
 
+    def _give_up(
+        self, chunk: Claimed, failed: Failed, connection: Connection
+    ) -> outcomes.OutcomeRow | None:
+        """Fail the items that have no result yet; those that have one keep it."""
+        if not chunk_store.held(connection, [chunk]):
+            return None
+        done = outcomes.item_results_of(connection, chunk.job_id, chunk.chunk)
+        left = chunk.items - Ranges.of(result.item for result in done)
+        rows = [ItemResult(position, failed, 0.0) for position in left]
+        outcomes.store_item_results(connection, chunk.job_id, chunk.chunk, rows)
+        return self._close(chunk, connection)
+
     def _close(self, chunk: Claimed, connection: Connection) -> outcomes.OutcomeRow | None:
         if not chunk_store.held(connection, [chunk]):
             return None
@@ -290,6 +326,13 @@ class SlowPool:
             skipped=counts["skipped"],
         )
         return Outgoing(topic=topics.OUTCOMES, key=control.job_id.encode(), value=encode(message))
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether another try may end otherwise: nobody is to blame for a database that is away."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_may_pass, error.exceptions))
+    return isinstance(error, (Unavailable, *INFRASTRUCTURE))
 
 
 def _kind_of(result: Result) -> str:

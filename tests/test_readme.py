@@ -9,6 +9,7 @@ import sys
 import tomllib
 import urllib.request
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +154,25 @@ def test_links_lead_somewhere(page: str) -> None:
     missing = {link for link in links if not ((ROOT / page).parent / link).exists()}
 
     assert missing <= WRITTEN_BY_MAKE
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_to_a_heading_lead_to_one(page: str) -> None:
+    text = (ROOT / page).read_text()
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", text)
+
+    missing = {
+        f"{target}#{anchor}"
+        for target, anchor in links
+        if anchor not in _anchors((ROOT / page).parent / target if target else ROOT / page)
+    }
+
+    assert not missing
+
+
+@cache
+def _anchors(page: Path) -> frozenset[str]:
+    """What the headings of a page are called in links to them, as GitHub makes it."""
+    headings = re.findall(r"^#+ +(.+)$", page.read_text(), re.MULTILINE)
+    words = [re.sub(r"[^\w\- ]", "", heading.strip().lower()) for heading in headings]
+    return frozenset(each.replace(" ", "-") for each in words)

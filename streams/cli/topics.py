@@ -27,8 +27,11 @@ def create(
         int, typer.Option(min=1, max=1000, help="Of each topic: the most workers that share one.")
     ] = defaults.PARTITIONS,
     replication: Annotated[
-        int, typer.Option(min=1, max=10, help="Brokers that keep each message; 3 where there are.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1, max=10, help="Brokers that keep each message.", show_default="3, or all"
+        ),
+    ] = None,
     broker: Broker = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,7 +40,7 @@ def create(
     \b
     Examples:
       countermand topics create
-      countermand topics create --partitions 12 --replication 3
+      countermand topics create --partitions 12
     """
     from streams.transport.kafka import admin
 
@@ -55,7 +58,7 @@ def create(
 
 @app.command()
 def check(*, broker: Broker = None, as_json: AsJson = False) -> None:
-    """Look whether all topics are there, with the same number of partitions.
+    """Look whether all topics are there, with the same number of partitions, on enough brokers.
 
     Exit code 1 when something is wrong; what is said names the command that mends it.
 
@@ -66,13 +69,17 @@ def check(*, broker: Broker = None, as_json: AsJson = False) -> None:
     from streams.transport.kafka import admin
 
     states = _asked(broker, admin.look)
-    faults = admin.faults(states)
+    faults = [*admin.faults(states), *admin.thin(states)]
     if as_json:
-        topics = [{"topic": state.topic, "partitions": state.partitions} for state in states]
+        topics = [
+            {"topic": each.topic, "partitions": each.partitions, "replicas": each.replicas}
+            for each in states
+        ]
         emit({"topics": topics, "faults": faults})
     else:
         for state in states:
-            print(f"{state.topic}  {state.partitions or 'missing'}")
+            shown = f"{state.partitions}, kept by {state.replicas}"
+            print(f"{state.topic}  {shown if state.partitions else 'missing'}")
         for fault in faults:
             say(fault)
     raise typer.Exit(FAILED if faults else 0)
@@ -88,7 +95,7 @@ def grow(
     """Give the topics more partitions, for more workers and coordinators.
 
     Jobs may run meanwhile: where a message goes is no part of what is true. The
-    processes see the new partitions within half a minute and share them out.
+    processes see the new partitions within 15 seconds and share them out.
 
     \b
     Example:

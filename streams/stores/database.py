@@ -49,6 +49,8 @@ WRITERS = 8
 MORE_READING = WRITERS + 2
 """Connections that writers read on beside their transaction, and threads of their own."""
 MORE_WRITING = 2
+CONNECTIONS = READERS + MORE_READING + WRITERS + MORE_WRITING + 1
+"""Of a process at most; the last one listens."""
 CACHE_KIB = 16_384
 LOG_PAGES = 4_000
 """Pages of SQLite's log (16 MB) after which it is taken over into the file.

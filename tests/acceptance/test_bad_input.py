@@ -72,6 +72,18 @@ class TestItems:
         assert (wrong["error"]["code"], wrong["error"]["pointer"]) == ("invalid", pointer)
 
 
+STUMBLES = {
+    "nonsense": "plugin_invalid",
+    "no_message": "plugin_invalid",
+    "no_code": "plugin_invalid",
+    "nul": "broken",
+    "base": "handler_error",
+    "closed": "handler_error",
+    "speechless": "handler_error",
+}
+"""What handlers do that they should not, with the code of the item that comes of it."""
+
+
 class TestRequests:
     @pytest.mark.parametrize(
         ("fields", "code", "pointer"),
@@ -182,10 +194,18 @@ class TestDroppingClients:
 
 
 class TestHandlers:
-    @pytest.mark.parametrize("fault", ["raise", "nonsense", "cancel", "exit", "interrupt"])
+    @pytest.mark.parametrize("fault", ["raise", "cancel", "exit", "interrupt", *STUMBLES])
     def test_one_that_raises_fails_its_item_alone(self, shop: Site[Stack], fault: str) -> None:
-        code = "plugin_invalid" if fault == "nonsense" else "handler_error"
-        self._misbehaves(shop, fault, code, seconds=5.0)
+        self._misbehaves(shop, fault, STUMBLES.get(fault, "handler_error"), seconds=5.0)
+
+    @pytest.mark.parametrize("fault", STUMBLES)
+    @pytest.mark.parametrize("kind", ["crash.stumble", "crash.stumble_in_thread"])
+    def test_a_slow_one_fails_its_item_alone(
+        self, shop: Site[Stack], kind: str, fault: str
+    ) -> None:
+        items = [{"mark": f"{kind}-{fault}-{number}"} for number in range(3)]
+        job_id = shop.accepted(kind, [items[0], {**items[1], "fault": fault}, items[2]])
+        self._only_the_second_failed(shop, job_id, STUMBLES[fault], seconds=5.0)
 
     @pytest.mark.crash
     @pytest.mark.parametrize(("fault", "chunk_size"), [("die", "auto"), ("hang", 1), ("eat", 1)])
@@ -205,6 +225,11 @@ class TestHandlers:
         job_id = shop.accepted(
             "crash.misbehave", additions(shop.counters[:3], {1: fault}), **fields
         )
+        self._only_the_second_failed(shop, job_id, code, seconds)
+
+    def _only_the_second_failed(
+        self, shop: Site[Stack], job_id: str, code: str, seconds: float
+    ) -> None:
         job = shop.client.settle(job_id, seconds)
 
         first, wrong, last = shop.client.items(job_id)

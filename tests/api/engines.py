@@ -40,7 +40,7 @@ async def in_its_parts(
     """Edge, two coordinators and a worker, over a broker that has no other topics."""
     registry = Registry(operations)
     topics = all_topics(registry.systems)
-    await admin.create(kafka.url, topics, partitions=PARTITIONS, replication=kafka.replication)
+    await admin.create(kafka.url, topics, partitions=PARTITIONS)
 
     def settings(name: str) -> Settings:
         return Settings(

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tests.crash.client import Answer, Client, NoAnswer
+from tests.crash.client import AGAIN, Answer, Client, NoAnswer
 
 PATIENCE: Final = 60.0
 
 
 class Balanced(Client):
-    """Asks one API after the other in turn; ``unanswered`` are requests that none has answered."""
+    """Asks one API after the other in turn.
+
+    ``unanswered`` are requests that none has answered, ``refused`` those that were to be sent
+    again later (503).
+    """
 
     def __init__(self, urls: Sequence[str]) -> None:
         super().__init__(urls[0], PATIENCE)
+        self.refused = 0
         self._servers = [Client(url, PATIENCE) for url in urls]
 
     def once(
@@ -29,9 +34,12 @@ class Balanced(Client):
         silence: NoAnswer | None = None
         for server in tuple(self._servers):
             try:
-                return server.once(method, path, body, headers)
+                answer = server.once(method, path, body, headers)
             except NoAnswer as none:
                 silence = none
+                continue
+            self.refused += answer.status == AGAIN
+            return answer
         self.unanswered += 1
         assert silence is not None
         raise silence

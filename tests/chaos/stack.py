@@ -10,13 +10,17 @@ import asyncio
 import os
 import random
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from streams.topology import all_topics
+from aiokafka.partitioner import murmur2  # type: ignore[import-untyped] # ships none
+
+from streams.topics import COMMANDS
+from streams.topology import StageName, all_topics
 from streams.transport.kafka import admin
 from tests.chaos.processes import Process
 from tests.chaos.proxy import Proxy
@@ -24,6 +28,7 @@ from tests.chaos.wire import Deaf
 from tests.crash import oracle
 from tests.crash.client import Client
 from tests.crash.keeper import installed
+from tests.kafka import groups
 from tests.services.kafka import KafkaCluster, Way, free_ports, running_kafka
 from tests.services.postgres import PostgresCluster, running_cluster
 from tests.services.receiver import ALLOWED
@@ -108,6 +113,23 @@ class Stack:
             process.ask_to_stop()
         return [process.wait() for process in those]
 
+    def coordinator_of(self, job_id: str) -> Process:
+        """The one that decides on a job: its commands are on a partition of that one's."""
+        members = {f"{name}-coordinator": self.processes[name] for name in COORDINATORS}
+        partitions = {(COMMANDS, number) for number in range(PARTITIONS)}
+        group = StageName.COORDINATOR.value
+        shares = groups.settled(self.kafka.bootstrap, group, members.keys(), partitions)
+        of_job = COMMANDS, (murmur2(job_id.encode()) & 0x7FFFFFFF) % PARTITIONS
+        return next(members[name] for name, share in shares.items() if of_job in share)
+
+    def unready(self, word: str, seconds: float) -> None:
+        """Return once every member says that it takes no work, and why."""
+        until = time.monotonic() + seconds
+        for process in self.processes.values():
+            while word not in (said := process.not_ready() or ""):
+                assert time.monotonic() < until, f"{process.name} says {said!r}, nothing of {word}"
+                time.sleep(0.1)
+
     def owner_of(self, pid: int) -> Process:
         """The member whose engine has this process id."""
         return next(one for one in self.processes.values() if one.engine() == pid)
@@ -163,10 +185,7 @@ def _running(folder: Path, seed: int, kafka: KafkaCluster, broker: str) -> Itera
     ):
         with postgres.server.connect() as connection:
             connection.execute(f"CREATE DATABASE {DATABASE}")
-        create = admin.create(
-            kafka.url, all_topics(SYSTEMS), partitions=PARTITIONS, replication=kafka.replication
-        )
-        asyncio.run(create)
+        asyncio.run(admin.create(kafka.url, all_topics(SYSTEMS), partitions=PARTITIONS))
         stack = Stack(folder, kafka, postgres, proxy, _environment(folder, broker, proxy))
         stack.add("api", "api", port=_free_port())
         for name in COORDINATORS:

@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.crash, pytest.mark.service("kafka", "postgresql")]
 
 UNACCEPTED = 10.0
 """Seconds in which a submission is not answered while most brokers are away."""
+UNREADY_WITHIN = 5.0
+"""Seconds after that in which every member must say at /health/ready that it takes no work."""
 PATIENCE = 60.0
 """Seconds from the return of the brokers to the end of the job, at most."""
 
@@ -33,6 +35,7 @@ def _away(stack: Stack, load: Load, seconds: float) -> float:
         began = time.monotonic()
         if seconds > NAMED_WITHIN:
             load.named(job_id, "broker")
+            stack.unready("broker", UNREADY_WITHIN)
         time.sleep(max(0.0, began + seconds - time.monotonic()))
         stack.kafka.start()
         begun = time.monotonic()

@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.crash, pytest.mark.service("kafka", "postgresql")]
 WRITTEN = ("reservations", "events", "chunks", "outcomes")
 """By a submission, a decision, a claim, and the effects of a chunk."""
 TRIALS = 100
+AWAY = 10.0
+"""Seconds in which every member must say that it has no database, and as many more."""
 PATIENCE = 60.0
 
 
@@ -62,7 +64,9 @@ def _disturbance(stack: Stack, disturb: str) -> Iterator[None]:
         case "killed" | "away":
             stack.postgres.kill()
             yield
-            time.sleep(10.0 if disturb == "away" else 0.0)
+            if disturb == "away":
+                stack.unready("database", AWAY)
+                time.sleep(AWAY)
             stack.postgres.start()
         case "terminated":
             with stack.postgres.server.connect() as connection:

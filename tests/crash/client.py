@@ -26,7 +26,7 @@ AT_REST = {
     "rolled_back",
     "rollback_incomplete",
 }
-_AGAIN = 503
+AGAIN = 503
 _JSON_TYPES = ("application/json", "application/problem+json")
 
 Document = dict[str, Any]
@@ -111,7 +111,7 @@ class Client:
         while True:
             try:
                 answer = request()
-                if answer.status != _AGAIN or time.monotonic() > until:
+                if answer.status != AGAIN or time.monotonic() > until:
                     return answer
             except NoAnswer:
                 if time.monotonic() > until:

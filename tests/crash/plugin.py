@@ -12,12 +12,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Column, Integer, MetaData, String, Table
 
 from domain.operation import Context, operation
-from domain.outcomes import Done, Restored, Result, UndoResult
+from domain.outcomes import Done, Failed, Restored, Result, UndoResult
 from domain.record_operations import write_result
 from domain.records import Change
 
@@ -80,6 +81,12 @@ class Wait(Item):
     """So many milliseconds."""
 
     ms: int = 1
+
+
+class Stumble(Item):
+    """Something that no handler should do."""
+
+    fault: str = ""
 
 
 class Journal(BaseModel):
@@ -181,10 +188,52 @@ def misbehave(ctx: Context, item: Addition) -> Result:
             time.sleep(3600)
         case "eat":
             _eat()
-        case "nonsense":
-            return "nonsense"  # type: ignore[return-value]
         case "raise":
             raise ValueError("no")
+        case _:
+            return _stumbled(item.fault)
+    return Done()
+
+
+@operation("crash.stumble", item=Stumble, slow=True, timeout=5.0)
+async def stumble(_ctx: Context, item: Stumble) -> Result:
+    """Do what no handler should, in the event loop."""
+    return _stumbled(item.fault)
+
+
+@operation("crash.stumble_in_thread", item=Stumble, slow=True, timeout=5.0)
+def stumble_in_thread(_ctx: Context, item: Stumble) -> Result:
+    """Do what no handler should, in a thread."""
+    return _stumbled(item.fault)
+
+
+class Base(BaseException):
+    """No Exception."""
+
+
+class Speechless(Exception):
+    """Cannot be shown."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def _stumbled(fault: str) -> Any:
+    match fault:
+        case "nonsense":
+            return "nonsense"
+        case "no_message":
+            return Failed("broken", None)  # type: ignore[arg-type]
+        case "no_code":
+            return Failed(["broken"], "no")  # type: ignore[arg-type]
+        case "nul":
+            return Failed("broken", "a\0b", "/c\0d", details="e\0f")
+        case "base":
+            raise Base
+        case "closed":
+            raise GeneratorExit
+        case "speechless":
+            raise Speechless
     return Done()
 
 
@@ -209,4 +258,7 @@ def _eat() -> None:
         time.sleep(0.01)
 
 
-operations = (create, add, touch, follow, wait, order, block, misbehave)
+operations = (
+    *(create, add, touch, follow, wait, order, block),
+    *(misbehave, stumble, stumble_in_thread),
+)

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from streams.cli.supervising import DRAIN_MARGIN
+from streams.defaults import PARTITIONS
 from streams.settings import Settings
 from streams.stores import database
 from tests.deploy.compose import ROOT, lasting, ours, read, seconds
@@ -201,11 +202,14 @@ def test_each_has_the_memory_at_which_it_is_started_anew(document: dict[str, Any
 
 def test_the_database_has_connections_for_all_of_them(document: dict[str, Any]) -> None:
     (allowed,) = re.findall(r"max_connections=(\d+)", str(document["services"]["postgres"]))
-    processes = sum(service.get("scale", 1) for service in ours(document).values())
-    # The pool, what it may add for a moment, and one that listens.
-    most = database.READERS + database.WRITERS + 4 + 1
+    scales = {name: service.get("scale", 1) for name, service in lasting(document).items()}
+    # As many workers as there are partitions, which is as far as the file says to go.
+    processes = sum((scales | {"worker": PARTITIONS}).values())
+    said = f"Each process of ours may open {database.CONNECTIONS}: room for {processes} of them"
 
-    assert processes * most < int(allowed) - 10
+    assert document["services"]["topics"]["command"] == ["topics", "create"]
+    assert processes * database.CONNECTIONS < int(allowed) - 10
+    assert said in (ROOT / "docker-compose.yml").read_text()
 
 
 def test_each_is_asked_for_its_health_often_enough(document: dict[str, Any]) -> None:

@@ -44,11 +44,9 @@ def test_no_other_setting_is_spoken_of() -> None:
 
 
 def test_the_numbers_are_those_of_the_code() -> None:
-    more = database.MORE_READING + database.MORE_WRITING
-    most = database.READERS + database.WRITERS + more + 1
     leases = ownership.LEASE_SECONDS + 2 * ownership.RENEW_SECONDS
 
-    assert f"at most {most} connections a process" in GUIDE
+    assert f"at most {database.CONNECTIONS} connections a process" in GUIDE
     assert f"pause for {leases:g} s when it was theirs" in GUIDE
     assert f"(session timeout, {FIELDS['session_timeout'].default:g} s)" in GUIDE
     assert f"after their lease ({FIELDS['lease'].default:g} s)" in GUIDE

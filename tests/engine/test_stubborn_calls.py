@@ -1,15 +1,20 @@
-"""A call that takes its cancellation for nothing ends all the same, and its worker with it."""
+"""Calls that do not do as they are told, and faults of ours: the chunk ends all the same."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from domain.errors import StoreUnavailable
+from domain.events import JobStatus
 from domain.operation import Context, operation
 from domain.outcomes import Done, Result
 from domain.registry import Registry
+from streams.slow import SlowPool
 from streams.stores.database import Database
+from streams.stores.ledger import entries
 from tests.databases import sqlite_database, sqlite_template
 from tests.engine.stages import Stages
 from tests.engine.stock import Number
@@ -45,3 +50,71 @@ async def test_it_holds_up_no_worker_beyond_its_own_end(
     await asyncio.wait_for(closing, 10)
     assert stages.slow.leased.in_flight == 0
     assert await stages.rows("SELECT 1 FROM outcomes") == []
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_what_validate_may_not_return_is_no_success(
+    sqlite_database: Database, is_async: bool
+) -> None:
+    def approve(_ctx: Context, item: Number) -> Any:
+        return Done("validated") if item.number == 1 else None
+
+    async def ask(_ctx: Context, item: Number) -> Result:
+        return Done(item.number)
+
+    def hang(_ctx: Context, item: Number) -> Result:
+        return Done(item.number)
+
+    declare = operation("stubborn.checked", item=Number, slow=True, validate=approve)
+    stages = Stages(sqlite_database, Registry([declare(ask if is_async else hang)]))
+    job_id = await stages.submit("stubborn.checked", [{"number": 0}, {"number": 1}])
+    await stages.work_out()
+
+    job = await stages.job(job_id)
+    assert (job.counts.succeeded, job.counts.failed) == (1, 1)
+
+
+async def test_a_fault_of_ours_fails_what_is_left_of_a_slow_chunk(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left to the sweep, it would meet the same fault again and again, and the job never end."""
+
+    @operation("stubborn.ask", item=Number, slow=True)
+    async def ask(_ctx: Context, item: Number) -> Result:
+        return Done(item.number)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("our fault")
+
+    stages = Stages(sqlite_database, Registry([ask]))
+    job_id = await stages.submit("stubborn.ask", [{"number": number} for number in range(3)])
+    monkeypatch.setattr(SlowPool, "_store", broken)
+    await stages.work_out()
+
+    job = await stages.job(job_id)
+    assert (job.status, job.counts.failed) == (JobStatus.FAILED, 3)
+    (row,) = await stages.rows("SELECT ledger FROM outcomes")
+    assert {entry.code for entry in entries(row[0])} == {"internal"}
+
+
+async def test_a_database_that_is_away_fails_nothing(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep finds the chunk when it is back."""
+
+    @operation("stubborn.ask", item=Number, slow=True)
+    async def ask(_ctx: Context, item: Number) -> Result:
+        return Done(item.number)
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("gone")
+
+    stages = Stages(sqlite_database, Registry([ask]))
+    job_id = await stages.submit("stubborn.ask", [{"number": 1}])
+    with monkeypatch.context() as patched:
+        patched.setattr(SlowPool, "_store", away)
+        await stages.work_out()
+    assert (await stages.job(job_id)).counts.pending == 1
+
+    await stages.mend()
+    assert (await stages.job(job_id)).counts.succeeded == 1

@@ -89,9 +89,7 @@ def installed(
 ) -> Iterator[Installation]:
     """Start every role once, and end them on the way out."""
     topics = all_topics(SYSTEMS)
-    asyncio.run(
-        admin.create(kafka.url, topics, partitions=PARTITIONS, replication=kafka.replication)
-    )
+    asyncio.run(admin.create(kafka.url, topics, partitions=PARTITIONS))
     known = {**Installation(kafka, database, folder).environment, **variables}
     services = {
         name: Service(folder / f"{name}.log", *command, **known) for name, command in roles.items()

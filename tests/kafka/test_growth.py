@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.topics import COMMANDS
+from streams.topics import COMMANDS, work
 from streams.topology import all_topics
 from streams.transport.kafka import admin
 from tests.kafka.installation import PARTITIONS, SYSTEMS, Installation, installed
@@ -23,6 +23,7 @@ PATIENCE = 90.0
 GROWN = 2 * PARTITIONS
 LARGE = 20_000
 JOBS = 20
+WORK = work("annotations")
 
 
 @pytest.fixture
@@ -47,10 +48,11 @@ async def test_partitions_grow_with_jobs_in_flight(
     large = await submit(session, LARGE)
     topics = all_topics(SYSTEMS)
     assert set(await admin.grow(alone.kafka.url, topics, partitions=GROWN)) == set(topics)
+    assert (await job(session, large))["finished_at"] is None, "it was in flight"
     small: list[str] = []
     async with asyncio.timeout(PATIENCE):
         # Who sends finds the new partitions within its metadata's age.
-        while max(await used(alone)) < PARTITIONS:
+        while not all([max(await used(alone, topic)) >= PARTITIONS for topic in (COMMANDS, WORK)]):
             small += [await submit(session, 1) for _ in range(5)]
         small += [await submit(session, 1) for _ in range(JOBS)]
         for job_id in small:
@@ -74,15 +76,20 @@ async def submit(session: aiohttp.ClientSession, items: int) -> str:
 
 async def ended(session: aiohttp.ClientSession, job_id: str) -> dict[str, dict[str, int]]:
     while True:
-        async with session.get(f"/api/v1/jobs/{job_id}") as response:
-            job: dict[str, dict[str, int]] = await response.json()
-        if job["finished_at"] is not None:
-            return job
+        found = await job(session, job_id)
+        if found["finished_at"] is not None:
+            return found
         await asyncio.sleep(0.1)
 
 
-async def used(installation: Installation) -> set[int]:
-    """The partitions of the commands topic that have messages."""
+async def job(session: aiohttp.ClientSession, job_id: str) -> dict[str, dict[str, int]]:
+    async with session.get(f"/api/v1/jobs/{job_id}") as response:
+        found: dict[str, dict[str, int]] = await response.json()
+    return found
+
+
+async def used(installation: Installation, topic: str) -> set[int]:
+    """The partitions of a topic that have messages."""
     async with AIOKafkaConsumer(bootstrap_servers=installation.bootstrap) as consumer:
-        ends = await consumer.end_offsets([TopicPartition(COMMANDS, n) for n in range(GROWN)])
+        ends = await consumer.end_offsets([TopicPartition(topic, n) for n in range(GROWN)])
     return {partition.partition for partition, end in ends.items() if end}

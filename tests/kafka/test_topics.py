@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from domain.errors import SettingsInvalid
+from streams.broker_address import parse
 from streams.topics import COMMANDS, DEAD
 from streams.transport.kafka import admin
 from tests.acceptance.commands import asked
@@ -46,7 +49,10 @@ def test_from_nothing_to_whole_and_grown(bare: KafkaCluster) -> None:
     assert topics(bare, "create")[1] == {"created": []}, "what is there stays"
     assert topics(bare, "check") == (
         0,
-        {"topics": [each | {"partitions": 3} for each in before["topics"]], "faults": []},
+        {
+            "topics": [each | {"partitions": 3, "replicas": 1} for each in before["topics"]],
+            "faults": [],
+        },
     )
 
     asyncio.run(admin.grow(bare.url, [DEAD], partitions=5))
@@ -60,6 +66,23 @@ def test_from_nothing_to_whole_and_grown(bare: KafkaCluster) -> None:
     assert (code, "takes none away" in refusal) == (2, True)
 
 
+def test_of_three_brokers_all_keep_each_message_unless_asked_otherwise(
+    kafka_of_three: KafkaCluster,
+) -> None:
+    address = kafka_of_three.url
+    asyncio.run(admin.create(address, [COMMANDS], partitions=2))
+    asyncio.run(admin.create(address, [DEAD], partitions=2, replication=1))
+
+    safe, unsafe = states = asyncio.run(admin.look(address, [COMMANDS, DEAD]))
+
+    assert (safe.replicas, safe.possible) == (3, 3)
+    assert asyncio.run(_in_sync(address, COMMANDS)) == "2"
+    assert (unsafe.replicas, asyncio.run(_in_sync(address, DEAD))) == (1, "1")
+    (said,) = admin.thin(states)
+    assert f"the brokers could keep: {DEAD} (1);" in said
+    asyncio.run(admin.require(address, [COMMANDS, DEAD]))
+
+
 def test_a_broker_that_is_away_is_named_and_is_no_traceback() -> None:
     ended = asked("topics", "check", "--broker", NOBODY)
     assert (ended.returncode, ended.stdout) == (3, "")
@@ -69,3 +92,15 @@ def test_a_broker_that_is_away_is_named_and_is_no_traceback() -> None:
 def test_the_embedded_broker_has_no_topics_to_look_after() -> None:
     ended = asked("topics", "check")
     assert (ended.returncode, "COUNTERMAND_BROKER" in ended.stderr) == (2, True)
+
+
+async def _in_sync(address: str, topic: str) -> str:
+    """How many replicas must have a message before it counts as sent."""
+    client = AIOKafkaAdminClient(bootstrap_servers=parse(address).bootstrap)
+    await client.start()
+    try:
+        (answer,) = await client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    finally:
+        await client.close()
+    (described,) = answer.resources
+    return next(str(each[1]) for each in described[4] if each[0] == "min.insync.replicas")

@@ -24,7 +24,7 @@ from domain.errors import BrokerUnavailable, SettingsInvalid
 from streams import broker_address
 from streams.topics import DEAD
 
-__all__ = ["TopicState", "committed", "create", "faults", "grow", "look", "require"]
+__all__ = ["TopicState", "committed", "create", "faults", "grow", "look", "require", "thin"]
 
 ANSWER_SECONDS: Final = 15.0
 SEEN_SECONDS: Final = 0.05
@@ -36,14 +36,22 @@ CONFIGS: Final = {
 """What the database has is found again, so no message need be kept for long."""
 KEPT: Final = {DEAD: {"retention.ms": "-1"}}
 """Dead letters wait for somebody who looks."""
+REPLICAS: Final = 3
+"""Where there are as many brokers: one may be away, and no message is on one disk alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic of ours; without partitions it does not exist."""
+    """A topic of ours; without partitions it does not exist.
+
+    ``replicas`` are the brokers that keep each message, of the partition with the fewest;
+    ``possible`` how many could.
+    """
 
     topic: str
     partitions: int
+    replicas: int = 0
+    possible: int = 0
 
 
 async def look(address: str, topics: Sequence[str]) -> list[TopicState]:
@@ -56,22 +64,25 @@ async def look(address: str, topics: Sequence[str]) -> list[TopicState]:
 
 
 async def create(
-    address: str, topics: Sequence[str], *, partitions: int, replication: int
+    address: str, topics: Sequence[str], *, partitions: int, replication: int | None = None
 ) -> list[str]:
     """Make the topics that are not there; returns which, once a broker shows them.
 
-    Those that are there stay as they are. Raises SettingsInvalid when there are fewer brokers
-    than replicas.
+    Those that are there stay as they are. Without ``replication`` each message is kept by
+    three brokers, or by all where there are fewer. Raises SettingsInvalid when there are fewer
+    brokers than replicas.
     """
     async with _admin(address) as admin:
-        missing = [state.topic for state in await _states(admin, topics) if not state.partitions]
+        states = await _states(admin, topics)
+        missing = [state for state in states if not state.partitions]
         if missing:
-            wanted = [_new(topic, partitions, replication) for topic in missing]
+            each = replication or missing[0].possible
+            wanted = [_new(state.topic, partitions, each) for state in missing]
             answer = await admin.create_topics(wanted)
             for name, code, *_ in answer.topic_errors:
-                _raise(name, code, replication)
-            await _seen(admin, missing, 1)
-        return missing
+                _raise(name, code, each)
+            await _seen(admin, [state.topic for state in missing], 1)
+        return [state.topic for state in missing]
 
 
 async def grow(address: str, topics: Sequence[str], *, partitions: int) -> list[str]:
@@ -124,6 +135,19 @@ def faults(states: Sequence[TopicState]) -> list[str]:
     return found
 
 
+def thin(states: Sequence[TopicState]) -> list[str]:
+    """Which topics fewer brokers keep than could, in sentences; processes run with them."""
+    few = [state for state in states if 0 < state.replicas < state.possible]
+    if not few:
+        return []
+    named = ", ".join(f"{state.topic} ({state.replicas})" for state in few)
+    return [
+        f"fewer replicas than the {few[0].possible} that the brokers could keep: {named}; while "
+        "one of their brokers is away nothing moves. Give them more with Kafka's own "
+        "kafka-reassign-partitions"
+    ]
+
+
 async def require(address: str, topics: Sequence[str]) -> None:
     """Raise SettingsInvalid, which names what mends it, unless all are as they should be."""
     found = faults(await look(address, topics))
@@ -143,9 +167,10 @@ def _missing(topics: Sequence[str], partitions: int) -> str:
 
 
 def _new(topic: str, partitions: int, replication: int) -> NewTopic:
-    return NewTopic(
-        topic, partitions, replication, topic_configs={**CONFIGS, **KEPT.get(topic, {})}
-    )
+    # Of three, two must have a message before it counts as sent; of fewer, one.
+    in_sync = {"min.insync.replicas": str(replication // 2 + 1 if replication > 2 else 1)}
+    configs = {**CONFIGS, **in_sync, **KEPT.get(topic, {})}
+    return NewTopic(topic, partitions, replication, topic_configs=configs)
 
 
 def _raise(topic: str, code: int, replication: int) -> None:
@@ -165,8 +190,17 @@ def _raise(topic: str, code: int, replication: int) -> None:
 async def _states(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> list[TopicState]:
     there = set(await admin.list_topics())
     found = await admin.describe_topics([topic for topic in topics if topic in there])
-    counts = {each["topic"]: len(each["partitions"]) for each in found}
-    return [TopicState(topic, counts.get(topic, 0)) for topic in topics]
+    brokers = (await admin.describe_cluster())["brokers"]
+    partitions = {each["topic"]: each["partitions"] for each in found}
+    return [
+        TopicState(
+            topic,
+            partitions=len(partitions.get(topic, ())),
+            replicas=min((len(each["replicas"]) for each in partitions.get(topic, ())), default=0),
+            possible=min(len(brokers), REPLICAS),
+        )
+        for topic in topics
+    ]
 
 
 async def _seen(admin: AIOKafkaAdminClient, topics: Sequence[str], partitions: int) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka.errors import (  # type: ignore[import-untyped] # ships none
@@ -56,6 +57,21 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         self._close_thread_loop_on_stop = True
         self._stopped, self._crashed = Event(loop=self.loop), Event(loop=self.loop)
         await super().start()
+
+    def _start_thread(self) -> None:
+        """Run until it is stopped or crashes, which the app has been told by then."""
+        with suppress(Exception):
+            super()._start_thread()
+
+    def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
+        """Leave it to the log, which `crash` writes to; Faust prints a traceback as well."""
+
+    def _stopped_set(self) -> None:
+        """Say that it is to stop, which one that has crashed has done already."""
+        if self.thread_loop.is_closed():
+            self._stopped.set()
+        else:
+            super()._stopped_set()
 
     def _unheard(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A line for a broker's refusal that nobody waited for any more, instead of a traceback.

@@ -138,6 +138,49 @@ def test_validate_runs_first_and_its_failures_are_not_applied() -> None:
     assert results[3] == Failed("too_big", "at most 2", "/number")
 
 
+@pytest.mark.parametrize("wrong", ["x", Failed("c", None), Done(score="high")])  # type: ignore[arg-type]
+def test_a_wrong_result_among_others_fails_its_own_item(wrong: Any) -> None:
+    @operation("test.one_wrong", item=Number, per="chunk")
+    def some(_ctx: Context, items: Sequence[Number]) -> list[Result]:
+        return [wrong if item.number == 3 else Done(item.number) for item in items]
+
+    results = work(some, numbers(8))
+    failed = results.pop(3)
+    assert isinstance(failed, Failed)
+    assert failed.code == "plugin_invalid"
+    assert results == [Done(number) for number in range(8) if number != 3]
+
+
+class Bare(BaseException):
+    """No Exception."""
+
+
+class Speechless(Exception):
+    """Cannot be shown."""
+
+    def __str__(self) -> str:
+        raise Bare
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (Bare("x"), "Bare: x"),
+        (GeneratorExit(), "GeneratorExit: "),
+        (Speechless(), "Speechless, and to say more raises Bare"),
+    ],
+)
+def test_whatever_is_raised_fails_its_own_item(error: BaseException, message: str) -> None:
+    @operation("test.raises", item=Number)
+    def some(_ctx: Context, item: Number) -> Result:
+        if item.number == 1:
+            raise error
+        return Done()
+
+    failed = Failed("handler_error", message, retryable=True)
+    assert work(some, numbers(3)) == [Done(), failed, Done()]
+
+
 @pytest.mark.parametrize(
     ("returned", "code"),
     [

@@ -10,9 +10,9 @@ from decimal import Decimal
 import pytest
 from pydantic import BaseModel
 
-from domain.errors import PluginInvalid
+from domain.errors import PluginInvalid, ResultInvalid
 from domain.operation import Context, NoParams, Operation, Reversible, operation
-from domain.outcomes import Done, Failed, Restored, Result, Skipped, UndoResult
+from domain.outcomes import Conflicted, Done, Failed, Restored, Result, Skipped, UndoResult
 from domain.returned import results_of, undone_of
 
 
@@ -212,6 +212,32 @@ def test_results_are_one_an_item() -> None:
 def test_anything_else_is_the_plugins_fault(returned: object, count: int, message: str) -> None:
     with pytest.raises(PluginInvalid, match=message):
         results_of(_declared(), returned, count)
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (Done(score="high"), "a Done whose score is str; give it a number"),  # type: ignore[arg-type]
+        (Done(score=True), "a Done whose score is bool"),
+        (Failed("", "no code"), "a Failed whose code is str; give it text of 1 to 100 characters"),
+        (Failed("c" * 101, "a long code"), "whose code is str"),
+        (Failed("c\0", "no text for a database"), "whose code is str"),
+        (Failed(5, "no text"), "whose code is int"),  # type: ignore[arg-type]
+        (Failed("c", None), "a Failed whose message is NoneType; give it text"),  # type: ignore[arg-type]
+        (Failed("c", "m", None), "a Failed whose pointer is NoneType"),  # type: ignore[arg-type]
+        (Failed("c", "m", retryable="yes"), "retryable is str; give it True or False"),  # type: ignore[arg-type]
+        (Skipped(None), "a Skipped whose reason is NoneType"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_field_of_a_wrong_type_is_told(result: Result, message: str) -> None:
+    with pytest.raises(ResultInvalid, match=message):
+        results_of(_declared(), [Done(), result], 2)
+
+
+def test_a_conflict_of_a_wrong_type_is_told() -> None:
+    declared = _declared(outside=["mail"], compensate=_inverse)
+    with pytest.raises(ResultInvalid, match="a Conflicted whose by is NoneType; give it text"):
+        undone_of(declared, Conflicted("prices 1", None, "changed"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

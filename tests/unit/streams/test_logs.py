@@ -66,6 +66,34 @@ def test_each_entry_is_a_line_whatever_it_says() -> None:
     assert len(text.splitlines()) == 4
 
 
+def test_what_is_away_is_named_without_where_that_was_noticed() -> None:
+    program = """
+import logging
+import structlog
+from domain.errors import StoreUnavailable
+from streams import logs
+
+logs.configure("warning")
+try:
+    raise StoreUnavailable("the database is away")
+except StoreUnavailable as away:
+    structlog.get_logger().exception("left")
+    structlog.get_logger().error("left", exc_info=away)
+    logging.getLogger("library").exception("left")
+try:
+    raise ValueError("of ours")
+except ValueError:
+    structlog.get_logger().exception("left")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, timeout=60
+    )
+    *away, ours = [json.loads(line) for line in ended.stderr.decode().splitlines()]
+    assert [(one["event"], one["reason"]) for one in away] == [("left", "the database is away")] * 3
+    assert not any("exception" in one for one in away)
+    assert ours["exception"][0]["exc_value"] == "of ours"
+
+
 def test_long_values_are_cut_wherever_they_are() -> None:
     text = logged("x" * 100_000)
 

@@ -15,8 +15,8 @@ import faust
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer.fetcher import OffsetResetStrategy
-from aiokafka.errors import GroupCoordinatorNotAvailableError
-from faust.transport.drivers.aiokafka import ensure_aiokafka_TP
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaConnectionError
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, ensure_aiokafka_TP
 from faust.types import TP
 
 from domain.errors import BrokerUnavailable
@@ -225,6 +225,27 @@ class TestBrokerAway:
         with pytest.raises(BrokerUnavailable):
             await start(again)
         assert open_files() == before
+        assert len(asyncio.all_tasks()) == 1
+
+    async def test_a_broker_that_goes_while_an_app_starts_is_told_in_a_line_each(
+        self,
+        place: Place,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        async def gone(_: object) -> None:
+            raise KafkaConnectionError("gone")
+
+        app = place.app()
+        Reader(app, place.topic)
+        with monkeypatch.context() as patched:
+            patched.setattr(AIOKafkaConsumerThread, "on_start", gone)
+            with pytest.raises(BrokerUnavailable, match="no Kafka broker answers any more"):
+                await start(app)
+        assert "Traceback" not in capfd.readouterr().err
+        errors = {type(record.exc_info[1]) for record in caplog.records if record.exc_info}
+        assert errors == {BrokerUnavailable}, "one that is shown by its words"
         assert len(asyncio.all_tasks()) == 1
 
     @pytest.mark.crash

@@ -55,11 +55,11 @@ class _Finished:
     stored: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Running:
     """A chunk at work: a task an item, the items that have begun, and what has ended.
 
-    ``over`` is set when no more results are stored.
+    ``over`` is set when no more results are stored; ``cut`` are items that were not to begin.
     """
 
     results: asyncio.Queue[_Finished]
@@ -67,6 +67,21 @@ class _Running:
     unstored: dict[int, asyncio.Event] = field(default_factory=dict)
     tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     begun: set[int] = field(default_factory=set)
+    cut: set[int] = field(default_factory=set)
+    whole: asyncio.Task[None] | None = field(default_factory=asyncio.current_task)
+
+    def begin_no_more(self) -> None:
+        """Leave what has not begun to the next worker that has the chunk."""
+        self.cut.update(self.tasks.keys() - self.begun)
+        for position in self.cut:
+            self.tasks[position].cancel()
+
+    @property
+    def ends(self) -> list[asyncio.Task[None]]:
+        """What to wait for: the whole chunk, unless it was cut; then the items that have begun."""
+        if self.cut or not self.tasks or self.whole is None:
+            return [self.tasks[position] for position in self.begun]
+        return [self.whole]
 
     def end(self, _saver: asyncio.Task[bool]) -> None:
         """Nothing is stored any more: have no call wait for that."""
@@ -116,12 +131,26 @@ class SlowPool:
         self.calls = Calls(hung)
         self._payloads = PayloadReader()
         self._recalls = Recalls(database)
+        self._at_work: set[_Running] = set()
+        self._draining = False
 
     def start(self, operation: Operation, control: Control, claimed: Sequence[Claimed]) -> None:
         """Begin to work chunks, unless they run already; returns at once."""
         operation = operation.within(control.item_timeout)
         for chunk in claimed:
             self.leased.start(chunk, partial(self._traced, operation, control, chunk))
+
+    async def drain(self, seconds: float) -> None:
+        """Begin no more items; return when those that have begun are stored, or time is up.
+
+        A call that is cancelled is made again by the next worker, and paid for twice.
+        """
+        self._draining = True
+        for running in self._at_work:
+            running.begin_no_more()
+        ends = [end for running in self._at_work for end in running.ends]
+        if ends:
+            await asyncio.wait(ends, timeout=seconds)
 
     async def close(self) -> None:
         """Stop, and give up the leases of what is not done; the results so far are stored."""
@@ -146,8 +175,19 @@ class SlowPool:
         await self._ended(control, chunk, partial(self._give_up, chunk, failed))
 
     async def _run(self, operation: Operation, control: Control, chunk: Claimed) -> None:
-        items, done, late = await self._database.read(partial(self._prepare, operation, chunk))
         running = _Running(asyncio.Queue(QUEUED_RESULTS))
+        self._at_work.add(running)
+        try:
+            if await self._worked(operation, control, chunk, running):
+                await self._ended(control, chunk, partial(self._close, chunk))
+        finally:
+            self._at_work.discard(running)
+
+    async def _worked(
+        self, operation: Operation, control: Control, chunk: Claimed, running: _Running
+    ) -> bool:
+        """Whether all results are there; false when the fence has moved."""
+        items, done, late = await self._database.read(partial(self._prepare, operation, chunk))
         async with (
             self._recalls.watched(chunk) as called_back,
             cancelled_at_exit(running.give_back(called_back)),
@@ -162,11 +202,13 @@ class SlowPool:
                 if position not in done:
                     work = self._item(operation, control, chunk, position, item, running)
                     running.tasks[position] = group.create_task(work)
-            if not await saver:
+            if self._draining:
+                running.begin_no_more()
+            is_ours = await saver
+            if not is_ours:
                 for task in running.tasks.values():
                     task.cancel()
-                return
-        await self._ended(control, chunk, partial(self._close, chunk))
+        return is_ours
 
     async def _ended(
         self,

@@ -63,6 +63,8 @@ from streams.worker import Worker, WorkerSettings
 log = structlog.get_logger(__name__)
 
 PROJECTION_PAUSE = 0.15
+SLOW_DRAIN = 0.8
+"""What slow items may have of the time that a process has to end."""
 """Seconds by which the list of jobs may lag: a small job is done before it is listed, and
 its commits do not wait for the list's."""
 
@@ -392,6 +394,11 @@ def retaining(base: Base, send: Sender, heads: Heads, retained: Retained) -> Any
             await one()
 
     return every(LOOKS * base.settings.sweep, look)
+
+
+def slow_drain(base: Base) -> float:
+    """Seconds that slow items in flight have to end; the rest is for what comes after them."""
+    return base.settings.drain * SLOW_DRAIN
 
 
 async def stop(app: Any, drain: float) -> None:

@@ -226,6 +226,8 @@ async def worker(
             beating = every(base.settings.heartbeat, lambda: _beat(base, intake, here, apps))
             loops = [beating, Gauge(base.database, base.clock, here).run()]
             await stack.enter_async_context(_running(base, apps, vitals, loops))
+            # While the apps still send: what has ended is told.
+            stack.push_async_callback(slow.drain, parts.slow_drain(base))
             stack.callback(intake.close)
             yield vitals
 

@@ -1,4 +1,4 @@
-"""Balanced: a caller behind a balancer, which asks another API where one gives no answer."""
+"""Balanced: a caller behind a balancer, which sends nothing to an API that is not ready."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import Final
 from tests.crash.client import AGAIN, Answer, Client, NoAnswer
 
 PATIENCE: Final = 60.0
+READY: Final = "/health/ready"
 
 
 class Balanced(Client):
-    """Asks one API after the other in turn.
+    """Asks one API after the other in turn, as far as they are ready.
 
-    ``unanswered`` are requests that none has answered, ``refused`` those that were to be sent
-    again later (503).
+    ``unanswered`` are requests that no API has answered, ``repeated`` those that went to another
+    one because the first broke off, ``refused`` those that were to be sent again later (503).
     """
 
     def __init__(self, urls: Sequence[str]) -> None:
         super().__init__(urls[0], PATIENCE)
-        self.refused = 0
         self._servers = [Client(url, PATIENCE) for url in urls]
+        self.repeated = 0
+        self.refused = 0
 
     def once(
         self,
@@ -31,15 +33,20 @@ class Balanced(Client):
     ) -> Answer:
         """One request, of as many APIs as it takes; raises NoAnswer when it was all of them."""
         self._servers.append(self._servers.pop(0))
-        silence: NoAnswer | None = None
-        for server in tuple(self._servers):
+        for server in filter(_is_ready, tuple(self._servers)):
             try:
                 answer = server.once(method, path, body, headers)
-            except NoAnswer as none:
-                silence = none
+            except NoAnswer:
+                self.repeated += 1
                 continue
             self.refused += answer.status == AGAIN
             return answer
         self.unanswered += 1
-        assert silence is not None
-        raise silence
+        raise NoAnswer(f"{method} {path}: no API is ready")
+
+
+def _is_ready(server: Client) -> bool:
+    try:
+        return server.once("GET", READY).status == 200
+    except NoAnswer:
+        return False

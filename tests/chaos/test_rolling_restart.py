@@ -67,11 +67,12 @@ def _rolling_restart(stack: Stack, load: Load, *, rounds: int) -> None:
     terms = {"jobs": len(stream.jobs), "restarts": rounds * len(members)}
     repeated = load.repeated(*stream.jobs)
     tell("requests that no API answered in rolling restarts", balanced.unanswered, **terms)
+    tell("requests that one API broke off in rolling restarts", balanced.repeated, **terms)
     tell("requests refused with 503 in rolling restarts", balanced.refused, **terms)
     tell("handler runs repeated in rolling restarts", repeated, **terms)
     tell("slowest submission in rolling restarts", f"{max(stream.took):.1f} s", **terms)
     tell("slowest drain in rolling restarts", f"{slowest:.1f} s", **terms)
-    assert (balanced.unanswered, balanced.refused) == (0, 0)
+    assert (balanced.unanswered, balanced.repeated, balanced.refused) == (0, 0, 0)
     assert repeated == 0
     assert max(stream.took) < SUBMITTED_WITHIN
     assert slowest < DRAINED_WITHIN

@@ -118,3 +118,54 @@ async def test_a_database_that_is_away_fails_nothing(
 
     await stages.mend()
     assert (await stages.job(job_id)).counts.succeeded == 1
+
+
+@pytest.mark.parametrize("places", [2, 8])
+async def test_what_has_begun_ends_and_no_more_begins_while_a_worker_drains(
+    sqlite_database: Database, places: int
+) -> None:
+    begun: list[int] = []
+    may_end = asyncio.Event()
+
+    @operation("stubborn.ask", item=Number, slow=True, concurrency=places)
+    async def ask(_ctx: Context, item: Number) -> Result:
+        begun.append(item.number)
+        await may_end.wait()
+        return Done(item.number)
+
+    stages = Stages(sqlite_database, Registry([ask]))
+    job_id = await stages.submit("stubborn.ask", [{"number": number} for number in range(5)])
+    await stages.run_dry()
+    async with asyncio.timeout(10):
+        while len(begun) < min(places, 5):  # noqa: ASYNC110 - whoever is called tells nobody
+            await asyncio.sleep(0.01)
+    draining = asyncio.ensure_future(stages.slow.drain(10))
+    await asyncio.sleep(0.05)
+    assert not draining.done()
+    may_end.set()
+    await asyncio.wait_for(draining, 5)
+    assert sorted(begun) == list(range(min(places, 5))), "no more have begun"
+    await stages.slow.close()
+
+    stages.restart()
+    await stages.mend()
+    assert (await stages.job(job_id)).counts.succeeded == 5
+    assert sorted(begun) == list(range(5)), "and none of them twice"
+
+
+async def test_a_drain_waits_no_longer_than_it_may(sqlite_database: Database) -> None:
+    begun = asyncio.Event()
+
+    @operation("stubborn.ask", item=Number, slow=True)
+    async def ask(_ctx: Context, _item: Number) -> Result:
+        begun.set()
+        await asyncio.Event().wait()
+        return Done()
+
+    stages = Stages(sqlite_database, Registry([ask]))
+    await stages.submit("stubborn.ask", [{"number": 1}])
+    await stages.run_dry()
+    await asyncio.wait_for(begun.wait(), 10)
+    await asyncio.wait_for(stages.slow.drain(0.1), 5)
+    await asyncio.wait_for(stages.slow.close(), 5)
+    assert await stages.rows("SELECT 1 FROM outcomes") == []

@@ -152,7 +152,9 @@ def judge(connection: Any, accounts: Iterable[Account]) -> Verdict:
     verdict.require(net.keys() <= known, f"effects of nobody: {sorted(net.keys() - known)[:5]}")
     for what, query in _AT_REST.items():
         (left,) = connection.execute(query).fetchone()
-        verdict.require(left == 0, f"{left} {what} are left over")
+        if left:
+            rows = connection.execute(query.replace("count(*)", "*")).fetchmany(3)
+            verdict.faults.append(f"{left} {what} are left over, such as {rows}")
     if isinstance(connection, sqlite3.Connection):
         _judge_file(connection, verdict)
     return verdict

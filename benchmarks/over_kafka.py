@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,36 @@ BESIDE_ITEMS = 100
 BESIDE_JOBS = 20
 
 
+@dataclass(frozen=True, slots=True)
+class Small:
+    """Seconds from the POST of each job to its end on its live stream."""
+
+    ones: Sequence[float]
+    """Of one item, one job after the other."""
+    batches: Sequence[float]
+    """Of a few items each, sent at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Seconds that small jobs take alone and behind a large one, and that one with and without."""
+
+    alone: Sequence[float]
+    behind: Sequence[float]
+    large_alone: float
+    large_beside: float
+
+    @property
+    def times(self) -> float:
+        """How many times their time alone small jobs take at the median."""
+        return median(self.behind) / median(self.alone)
+
+    @property
+    def kept(self) -> float:
+        """What the large job keeps of its speed alone."""
+        return self.large_alone / self.large_beside
+
+
 async def section(place: Place, folder: Path, asked: argparse.Namespace) -> str:
     """All figures of the scaled stack, beside scripts on the same PostgreSQL."""
     with running_kafka() as kafka:
@@ -32,9 +63,10 @@ async def section(place: Place, folder: Path, asked: argparse.Namespace) -> str:
         taken = await contest.run(place, folder, asked.items, asked.rounds, contestants, report.say)
         lines = [
             _progress(taken, ours),
-            await _small(place, kafka, asked.jobs),
-            *([await _beside(place, folder, kafka, asked.large)] if asked.large else []),
+            _told(await small(place, kafka, asked.jobs)),
         ]
+        if asked.large:
+            lines.append(_told_beside(await beside(place, folder, kafka, asked.large), asked.large))
     table = report.table(place, taken, contestants).replace(f"## {place.name}", f"## {TITLE}", 1)
     return "\n\n".join([table, "\n".join(lines)])
 
@@ -48,7 +80,7 @@ def _progress(taken: contest.Contest, ours: Sequence[Contestant]) -> str:
     )
 
 
-async def _small(place: Place, kafka: KafkaCluster, jobs: int) -> str:
+async def small(place: Place, kafka: KafkaCluster, jobs: int) -> Small:
     """One job after the other, and many at once."""
     with place.fresh() as site:
         async with running_stack(site.folder, site.url, kafka) as server:
@@ -56,22 +88,26 @@ async def _small(place: Place, kafka: KafkaCluster, jobs: int) -> str:
             batches = await asyncio.gather(
                 *(server.submit(_projects(BATCH_ITEMS), key=f"{each}") for each in range(BATCHES))
             )
-    ended = [batch.ended for batch in batches]
+    return Small(ones, [batch.ended for batch in batches])
+
+
+def _told(found: Small) -> str:
+    ones, ended = found.ones, found.batches
     return (
         f"- A job of one item, POST to its end on SSE: p50 {median(ones) * 1000:.1f} ms, "
-        f"p99 {percentile(ones, 0.99) * 1000:.1f} ms ({jobs} jobs).\n"
+        f"p99 {percentile(ones, 0.99) * 1000:.1f} ms ({len(ones)} jobs).\n"
         f"- {BATCHES} jobs of {BATCH_ITEMS} items sent at once: p50 {median(ended):.2f} s, "
         f"p99 {percentile(ended, 0.99):.2f} s."
     )
 
 
-async def _beside(place: Place, folder: Path, kafka: KafkaCluster, large: int) -> str:
+async def beside(place: Place, folder: Path, kafka: KafkaCluster, large: int) -> Beside:
     """Small jobs alone and behind a large one, and the large one alone and beside them."""
     path = material.written(folder, large)
     with place.fresh() as site:
         async with running_stack(site.folder, site.url, kafka) as server:
             await server.submit(_projects(1))
-            small = [
+            unhindered = [
                 (await server.submit(_projects(BESIDE_ITEMS))).ended for _ in range(BESIDE_JOBS)
             ]
             alone = await _annotate(server, path)
@@ -81,11 +117,15 @@ async def _beside(place: Place, folder: Path, kafka: KafkaCluster, large: int) -
             running = asyncio.ensure_future(_annotate(server, path))
             behind = await _until(server, running)
             together = await running
+    return Beside(unhindered, behind, large_alone=alone, large_beside=together)
+
+
+def _told_beside(found: Beside, large: int) -> str:
     return (
-        f"- {BESIDE_ITEMS} items behind a job of {large:,}: p50 {median(behind) * 1000:.0f} ms "
-        f"({len(behind)} jobs), {median(behind) / median(small):.1f} times their time alone "
-        f"({median(small) * 1000:.0f} ms). The large job meanwhile: {alone / together:.2f} of its "
-        f"speed alone ({large / alone:,.0f} items/s)."
+        f"- {BESIDE_ITEMS} items behind a job of {large:,}: p50 {median(found.behind) * 1000:.0f} "
+        f"ms ({len(found.behind)} jobs), {found.times:.1f} times their time alone "
+        f"({median(found.alone) * 1000:.0f} ms). The large job meanwhile: {found.kept:.2f} of its "
+        f"speed alone ({large / found.large_alone:,.0f} items/s)."
     )
 
 

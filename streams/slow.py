@@ -18,7 +18,7 @@ import structlog
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
-from domain.errors import Unavailable
+from domain.errors import BrokerUnavailable, Unavailable
 from domain.execution import failure_of, parse_items
 from domain.operation import Context, Operation
 from domain.outcomes import Closing, Done, Failed, Result
@@ -222,7 +222,7 @@ class SlowPool:
             self._metrics.closed(control.operation, [chunk], [row])
             for message in self._closing_messages(control):
                 self._failpoints.reach(Failpoint.BEFORE_OUTCOME_SEND)
-                await self.send(message)
+                await self._tell(message)
                 self._failpoints.reach(Failpoint.AFTER_OUTCOME_SEND)
 
     def _prepare(
@@ -310,7 +310,7 @@ class SlowPool:
                 finished.stored.set()
             counts.update(_kind_of(row.result) for row in rows)
             if wanted > 0:
-                await self.send(self._progressed(control, chunk, counts))
+                await self._tell(self._progressed(control, chunk, counts))
         return True
 
     def _store(self, chunk: Claimed, batch: list[ItemResult], connection: Connection) -> bool:
@@ -354,6 +354,15 @@ class SlowPool:
         return row
 
     # -- messages ----------------------------------------------------------------------
+
+    async def _tell(self, message: Outgoing) -> None:
+        """Send; whatever hinders that, as the end of this process, is no fault of a chunk."""
+        try:
+            await self.send(message)
+        except Unavailable:
+            raise
+        except Exception as error:
+            raise BrokerUnavailable(f"not sent: {type(error).__name__}: {error}") from error
 
     def _closing_messages(self, control: Control) -> list[Outgoing]:
         return [look_at(control.job_id, self._ids.new())]

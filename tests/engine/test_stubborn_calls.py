@@ -97,6 +97,29 @@ async def test_a_fault_of_ours_fails_what_is_left_of_a_slow_chunk(
     assert {entry.code for entry in entries(row[0])} == {"internal"}
 
 
+async def test_a_message_that_cannot_be_sent_fails_nothing(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at the end of a process, whose broker has gone before its chunks."""
+
+    @operation("stubborn.ask", item=Number, slow=True, concurrency=1)
+    async def ask(_ctx: Context, item: Number) -> Result:
+        return Done(item.number)
+
+    async def closed(_: object) -> None:
+        raise RuntimeError("the producer is closed")
+
+    stages = Stages(sqlite_database, Registry([ask]))
+    job_id = await stages.submit("stubborn.ask", [{"number": number} for number in range(3)])
+    with monkeypatch.context() as patched:
+        patched.setattr(stages.slow, "send", closed)
+        await stages.work_out()
+    assert (await stages.job(job_id)).counts.failed == 0
+
+    await stages.mend()
+    assert (await stages.job(job_id)).counts.succeeded == 3
+
+
 async def test_a_database_that_is_away_fails_nothing(
     sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,21 +101,25 @@ def failure_of(error: BaseException) -> Failed:
     if isinstance(error, ValidationError):
         return invalid_item(error)
     if isinstance(error, PluginInvalid):
-        return Failed("plugin_invalid", error.message)
+        return Failed("plugin_invalid", _short(error.message))
     if isinstance(error, TimeoutError):
         return Failed("timeout", "the operation took too long", retryable=True)
-    return Failed("handler_error", _words(error)[:MAX_MESSAGE], retryable=True)
+    return Failed("handler_error", words_of(error), retryable=True)
 
 
-def _words(error: BaseException) -> str:
-    """What an exception says, which is code of the plug-in as well."""
+def words_of(error: BaseException) -> str:
+    """What an exception says, cut short; to say it may be code of the plug-in as well."""
     kind = type(error).__name__
     try:
         said = f"{kind}: {error}"
     except THROWN as another:
         said = f"{kind}, and to say more raises {type(another).__name__}"
+    return _short(said)
+
+
+def _short(message: str) -> str:
     # A file name may hold what is no UTF-8, and no ledger could keep it.
-    return said.encode("utf-8", "replace").decode()
+    return message[:MAX_MESSAGE].encode("utf-8", "replace").decode()
 
 
 def invert_items(

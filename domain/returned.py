@@ -75,7 +75,12 @@ def _is_code(value: Any) -> bool:
 _SCORES = (type(None), float, int)
 _FIELDS: Mapping[type, Mapping[str, tuple[Fits, str]]] = MappingProxyType(
     {
-        Done: {"score": (lambda value: type(value) in _SCORES, "a number or None")},
+        Done: {
+            "score": (
+                lambda value: type(value) in _SCORES,
+                "a float, an int or None; float() makes one",
+            )
+        },
         Failed: {
             "code": (_is_code, f"text of 1 to {MAX_CODE} characters that can be printed"),
             "message": (_is_text, "text"),

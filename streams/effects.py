@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from domain.events import Cause
-from domain.execution import Parsed, parse_items
+from domain.execution import Parsed, parse_items, words_of
 from domain.operation import Context, Operation, Reversible
 from domain.outcomes import ClosedChunk, Closing, Failed
 from domain.ports import Clock
@@ -192,7 +192,7 @@ class Effects:
         self, claimed: Sequence[Claimed], error: Exception, connection: Connection
     ) -> list[OutcomeRow]:
         """Close chunks that no item can be blamed for: a fault of ours, or of a plug-in."""
-        failed = Failed("internal", f"{type(error).__name__}: {error}"[:500], retryable=True)
+        failed = Failed("internal", words_of(error), retryable=True)
         rows: list[OutcomeRow] = []
         for chunk in chunk_store.held(connection, claimed):
             ledger = undoing.failed_ledger(connection, chunk, failed)

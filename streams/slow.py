@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from domain.errors import BrokerUnavailable, Unavailable
-from domain.execution import failure_of, parse_items
+from domain.execution import failure_of, parse_items, words_of
 from domain.operation import Context, Operation
 from domain.outcomes import Closing, Done, Failed, Result
 from domain.ports import Clock, Ids
@@ -59,7 +59,7 @@ class _Finished:
 class _Running:
     """A chunk at work: a task an item, the items that have begun, and what has ended.
 
-    ``over`` is set when no more results are stored; ``cut`` are items that were not to begin.
+    ``over`` is set when no more results are stored; ``cut`` are items that a drain cut off.
     """
 
     results: asyncio.Queue[_Finished]
@@ -171,7 +171,7 @@ class SlowPool:
     async def _failed(self, control: Control, chunk: Claimed, error: Exception) -> None:
         """Close a chunk that would come to the same end with every worker that finds it."""
         log.error("chunk_failed", job_id=chunk.job_id, operation=control.operation, exc_info=error)
-        failed = Failed("internal", f"{type(error).__name__}: {error}"[:500], retryable=True)
+        failed = Failed("internal", words_of(_first(error)), retryable=True)
         await self._ended(control, chunk, partial(self._give_up, chunk, failed))
 
     async def _run(self, operation: Operation, control: Control, chunk: Claimed) -> None:
@@ -310,7 +310,7 @@ class SlowPool:
                 finished.stored.set()
             counts.update(_kind_of(row.result) for row in rows)
             if wanted > 0:
-                await self._tell(self._progressed(control, chunk, counts))
+                await self._tell_progress(control, chunk, counts)
         return True
 
     def _store(self, chunk: Claimed, batch: list[ItemResult], connection: Connection) -> bool:
@@ -355,6 +355,13 @@ class SlowPool:
 
     # -- messages ----------------------------------------------------------------------
 
+    async def _tell_progress(self, control: Control, chunk: Claimed, counts: Counter[str]) -> None:
+        """Worth no call that is under way: the next one says it all again."""
+        try:
+            await self._tell(self._progressed(control, chunk, counts))
+        except Unavailable as error:
+            log.warning("progress_untold", job_id=chunk.job_id, reason=error.message)
+
     async def _tell(self, message: Outgoing) -> None:
         """Send; whatever hinders that, as the end of this process, is no fault of a chunk."""
         try:
@@ -377,6 +384,13 @@ class SlowPool:
             skipped=counts["skipped"],
         )
         return Outgoing(topic=topics.OUTCOMES, key=control.job_id.encode(), value=encode(message))
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong first, of all that did."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -148,7 +148,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
             *(faust_apps.watch(app) for app in apps.values()),
         ]
         await stack.enter_async_context(background(loops))
-        stack.push_async_callback(slow.drain, parts.slow_drain(base))
+        stack.push_async_callback(parts.drain_slow, slow, base.settings.drain)
         stack.callback(intake.close)
         queries = Queries(base.database, base.jobs, base.registry)
         yield Engine(

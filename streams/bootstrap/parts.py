@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -63,10 +64,13 @@ from streams.worker import Worker, WorkerSettings
 log = structlog.get_logger(__name__)
 
 PROJECTION_PAUSE = 0.15
-SLOW_DRAIN = 0.8
-"""What slow items may have of the time that a process has to end."""
 """Seconds by which the list of jobs may lag: a small job is done before it is listed, and
 its commits do not wait for the list's."""
+SLOW_DRAIN = 0.8
+"""What slow items may have of the time that a process has to end."""
+CRASHED_DRAIN = 1.0
+"""Seconds that the handlers of an app have that has crashed: those that have begun something have
+nobody left who could acknowledge for them. One that has nothing in hand ends, and says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -396,9 +400,17 @@ def retaining(base: Base, send: Sender, heads: Heads, retained: Retained) -> Any
     return every(LOOKS * base.settings.sweep, look)
 
 
-def slow_drain(base: Base) -> float:
-    """Seconds that slow items in flight have to end; the rest is for what comes after them."""
-    return base.settings.drain * SLOW_DRAIN
+def drain_of(base: Base, apps: Iterable[Any]) -> float:
+    """Seconds that what is in flight has to end."""
+    drain = base.settings.drain
+    return min(drain, CRASHED_DRAIN) if any(app.crashed for app in apps) else drain
+
+
+async def drain_slow(slow: SlowPool, seconds: float) -> float:
+    """Let slow items that have begun end; returns what is left of the seconds for all else."""
+    began = time.monotonic()
+    await slow.drain(seconds * SLOW_DRAIN)
+    return seconds - min(time.monotonic() - began, seconds * SLOW_DRAIN)
 
 
 async def stop(app: Any, drain: float) -> None:

@@ -46,6 +46,7 @@ from streams.relay import LiveRelay
 from streams.retaining import Retained
 from streams.settings import Settings
 from streams.shared_places import SharedPlaces
+from streams.slow import SlowPool
 from streams.stores import audit, decisions, event_order, outcomes
 from streams.stores.database import Database
 from streams.stores.listening import listening
@@ -76,9 +77,6 @@ PUBLICATION_PAUSE = 0.04
 """Seconds between a commit and its events on the broker; those of a busy time go together."""
 SIGNING_PAUSE = 0.2
 """Seconds between a commit and its signature; those of a busy time share a write."""
-CRASHED_DRAIN = 1.0
-"""Seconds that the handlers of an app have that has crashed: those that have begun something have
-nobody left who could acknowledge for them. One that has nothing in hand ends, and says why."""
 
 Step = Callable[[], Awaitable[Any]]
 
@@ -225,9 +223,7 @@ async def worker(
             stack.push_async_callback(slow.close)
             beating = every(base.settings.heartbeat, lambda: _beat(base, intake, here, apps))
             loops = [beating, Gauge(base.database, base.clock, here).run()]
-            await stack.enter_async_context(_running(base, apps, vitals, loops))
-            # While the apps still send: what has ended is told.
-            stack.push_async_callback(slow.drain, parts.slow_drain(base))
+            await stack.enter_async_context(_running(base, apps, vitals, loops, slow=slow))
             stack.callback(intake.close)
             yield vitals
 
@@ -264,6 +260,8 @@ async def _running(
     vitals: Vitals,
     loops: Sequence[Any],
     heard: contextlib.AbstractAsyncContextManager[None] | None = None,
+    *,
+    slow: SlowPool | None = None,
 ) -> AsyncIterator[None]:
     """Start in the background, run until left, then stop the apps within the drain."""
     started: list[Any] = []
@@ -282,9 +280,10 @@ async def _running(
         for loop in loops:
             # Nothing but a warning comes of one that was left before it was started.
             loop.close()
-        drain = base.settings.drain
-        if any(app.crashed for app in started):
-            drain = min(drain, CRASHED_DRAIN)
+        drain = parts.drain_of(base, started)
+        if slow is not None:
+            # While the apps still send: what has ended is told.
+            drain = await parts.drain_slow(slow, drain)
         await asyncio.gather(*(parts.stop(app, drain) for app in started))
 
 

@@ -58,9 +58,10 @@ def create(
 
 @app.command()
 def check(*, broker: Broker = None, as_json: AsJson = False) -> None:
-    """Look whether all topics are there, with the same number of partitions, on enough brokers.
+    """Look whether all topics are there, with the same number of partitions.
 
-    Exit code 1 when something is wrong; what is said names the command that mends it.
+    Exit code 1 when something is wrong; what is said names the command that mends it. Also
+    says which of them fewer brokers keep than could.
 
     \b
     Example:
@@ -69,19 +70,19 @@ def check(*, broker: Broker = None, as_json: AsJson = False) -> None:
     from streams.transport.kafka import admin
 
     states = _asked(broker, admin.look)
-    faults = [*admin.faults(states), *admin.thin(states)]
+    faults, notes = admin.faults(states), admin.thin(states)
     if as_json:
         topics = [
             {"topic": each.topic, "partitions": each.partitions, "replicas": each.replicas}
             for each in states
         ]
-        emit({"topics": topics, "faults": faults})
+        emit({"topics": topics, "faults": faults, "notes": notes})
     else:
         for state in states:
             shown = f"{state.partitions}, kept by {state.replicas}"
             print(f"{state.topic}  {shown if state.partitions else 'missing'}")
-        for fault in faults:
-            say(fault)
+        for words in (*faults, *notes):
+            say(words)
     raise typer.Exit(FAILED if faults else 0)
 
 

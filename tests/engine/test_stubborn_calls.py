@@ -101,9 +101,12 @@ async def test_a_message_that_cannot_be_sent_fails_nothing(
     sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As at the end of a process, whose broker has gone before its chunks."""
+    calls: list[int] = []
 
-    @operation("stubborn.ask", item=Number, slow=True, concurrency=1)
+    @operation("stubborn.ask", item=Number, slow=True)
     async def ask(_ctx: Context, item: Number) -> Result:
+        calls.append(item.number)
+        await asyncio.sleep(item.number / 50)
         return Done(item.number)
 
     async def closed(_: object) -> None:
@@ -118,6 +121,7 @@ async def test_a_message_that_cannot_be_sent_fails_nothing(
 
     await stages.mend()
     assert (await stages.job(job_id)).counts.succeeded == 3
+    assert sorted(calls) == [0, 1, 2], "a progress that is not told costs no call"
 
 
 async def test_a_database_that_is_away_fails_nothing(

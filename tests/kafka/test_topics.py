@@ -52,6 +52,7 @@ def test_from_nothing_to_whole_and_grown(bare: KafkaCluster) -> None:
         {
             "topics": [each | {"partitions": 3, "replicas": 1} for each in before["topics"]],
             "faults": [],
+            "notes": [],
         },
     )
 

@@ -142,9 +142,9 @@ def thin(states: Sequence[TopicState]) -> list[str]:
         return []
     named = ", ".join(f"{state.topic} ({state.replicas})" for state in few)
     return [
-        f"fewer replicas than the {few[0].possible} that the brokers could keep: {named}; while "
-        "one of their brokers is away nothing moves. Give them more with Kafka's own "
-        "kafka-reassign-partitions"
+        f"fewer replicas than the {few[0].possible} that the brokers could keep: {named}; what "
+        "only one broker keeps stands still while that one is away. Give them more with Kafka's "
+        "own kafka-reassign-partitions"
     ]
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka.errors import (  # type: ignore[import-untyped] # ships none
@@ -60,8 +59,11 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
 
     def _start_thread(self) -> None:
         """Run until it is stopped or crashes, which the app has been told by then."""
-        with suppress(Exception):
+        try:
             super()._start_thread()
+        except Exception:
+            if not self._crashed.is_set():
+                self.log.exception("The thread did not stop in order.")
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
         """Leave it to the log, which `crash` writes to; Faust prints a traceback as well."""

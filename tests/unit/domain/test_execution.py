@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from domain.errors import StoreUnavailable
+from domain.errors import PluginInvalid, StoreUnavailable
 from domain.execution import invert_items, item_document, parse_items, work_chunk
 from domain.operation import Context, Operation, Reversible, operation
 from domain.outcomes import Done, Failed, Restored, Result, Skipped
@@ -162,11 +162,21 @@ class Speechless(Exception):
         raise Bare
 
 
+def test_an_operation_that_says_itself_that_it_is_wrong_takes_no_ledger_along() -> None:
+    @operation("test.raises", item=Number)
+    def some(_ctx: Context, item: Number) -> Result:
+        raise PluginInvalid("bad \udcff" + "x" * 1000)
+
+    (failed,) = work(some, numbers(1))
+    assert failed == Failed("plugin_invalid", "bad ?" + "x" * 495)
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
         (Bare("x"), "Bare: x"),
         (GeneratorExit(), "GeneratorExit: "),
+        (OSError("a\udcff.txt"), "OSError: a?.txt"),
         (Speechless(), "Speechless, and to say more raises Bare"),
     ],
 )

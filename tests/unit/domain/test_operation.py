@@ -217,7 +217,7 @@ def test_anything_else_is_the_plugins_fault(returned: object, count: int, messag
 @pytest.mark.parametrize(
     ("result", "message"),
     [
-        (Done(score="high"), "a Done whose score is str; give it a number"),  # type: ignore[arg-type]
+        (Done(score="high"), "a Done whose score is str; give it a float, an int or None"),  # type: ignore[arg-type]
         (Done(score=True), "a Done whose score is bool"),
         (Failed("", "no code"), "a Failed whose code is str; give it text of 1 to 100 characters"),
         (Failed("c" * 101, "a long code"), "whose code is str"),

@@ -42,6 +42,7 @@ EXPECTED = {
     "RecordRefused": 409,
     "MessageUnreadable": 500,
     "PluginInvalid": 500,
+    "ResultInvalid": 500,
     "SettingsInvalid": 500,
     "DataDirectoryUnusable": 500,
     "Unavailable": 503,

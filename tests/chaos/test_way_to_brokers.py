@@ -63,8 +63,8 @@ def _disturbed(load: Load, disturb: str) -> float:
     return took
 
 
-def test_the_way_is_dead_half_way(load: Load) -> None:
-    figures.recovery("a way to the broker that was silent", [_disturbed(load, "silent")])
+def test_the_way_is_cut_half_way(load: Load) -> None:
+    figures.recovery("a way to the broker that was reset", [_disturbed(load, "reset")])
     load.judge()
 
 

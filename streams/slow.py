@@ -369,6 +369,8 @@ class SlowPool:
         except Unavailable:
             raise
         except Exception as error:
+            # Should it be one of ours after all: as something that is away it has no traceback.
+            log.exception("message_unsent", topic=message.topic)
             raise BrokerUnavailable(f"not sent: {type(error).__name__}: {error}") from error
 
     def _closing_messages(self, control: Control) -> list[Outgoing]:

@@ -12,7 +12,7 @@ from domain.systems.annotations.models import Creation, NewAnnotation, as_text
 from domain.systems.annotations.validation.counting import given_in_utf16
 from domain.systems.annotations.validation.examination import examine
 from domain.systems.annotations.validation.subjects import Batch
-from domain.systems.annotations.validation.verdicts import passed, refusals
+from domain.systems.annotations.validation.verdicts import done, refusals
 
 _COLUMNS = (
     "project_id",
@@ -50,8 +50,10 @@ def create(ctx: Context, items: Sequence[NewAnnotation]) -> list[Result]:
     rows = _rows(batch, good, stamps)
     places = [ctx.positions[index] for index in good]
     ids = ctx.store.insert(tables.annotations, _COLUMNS, rows, places)
-    created = iter(passed(batch, good, places, [{"id": key} for key in ids], full=full))
-    return [refused.get(index) or next(created) for index in range(len(items))]
+    results: dict[int, Result] = dict(refused)
+    for index, place, key in zip(good, places, ids, strict=True):
+        results[index] = done(batch, index, place, {"id": key}, full=full)
+    return [results[index] for index in range(len(items))]
 
 
 def _rows(batch: Batch, good: Sequence[int], stamps: tuple[str, float]) -> list[Row]:

@@ -21,23 +21,6 @@ def refusals(batch: Batch, limits: Thresholds, positions: Sequence[int]) -> dict
     return found
 
 
-def passed(
-    batch: Batch,
-    indexes: Sequence[int],
-    positions: Sequence[int],
-    results: Sequence[Mapping[str, Any]],
-    *,
-    full: bool,
-) -> list[Done]:
-    """The items at ``indexes``, all of which have passed, each with its result; see ``done``."""
-    clean = 1.0 if full else None
-    issues = batch.issues
-    return [
-        done(batch, index, position, result, full=full) if index in issues else Done(result, clean)
-        for index, position, result in zip(indexes, positions, results, strict=True)
-    ]
-
-
 def done(batch: Batch, index: int, position: int, result: Mapping[str, Any], *, full: bool) -> Done:
     """An item that has passed, with what the rules say of it; the score is that of all layers."""
     issues = batch.issues.get(index)

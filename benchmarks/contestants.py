@@ -90,12 +90,14 @@ async def _worked(server: Server, items: Path, **options: int) -> Used:
     return Used(followed.ended, used.cpu, used.peak, moved)
 
 
+SCALED = "Countermand on Kafka, two workers"
+
+
 def scaled(kafka: KafkaCluster) -> list[Contestant]:
     """Ours over Kafka, with two workers."""
-    name = "Countermand on Kafka, two workers"
     return [
-        Contestant(name, partial(_scaled, kafka)),
-        Contestant(f"{name}, chunks of 100", partial(_scaled, kafka, chunk_size=100)),
+        Contestant(SCALED, partial(_scaled, kafka)),
+        Contestant(f"{SCALED}, chunks of 100", partial(_scaled, kafka, chunk_size=100)),
     ]
 
 

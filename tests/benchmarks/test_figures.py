@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,6 @@ from tests.proof.figures import tell
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1800)]
 
-DISK = Path("/var/tmp")
 ITEMS, LARGE = 100_000, 1_000_000
 ROUNDS = 5
 JOBS = 200
@@ -33,13 +30,6 @@ CHUNKS_OF_100 = 0.75
 MEMORY_RATIO = 1.3
 MEMORY_BYTES = 300e6
 DEMO_SECONDS = 60.0
-
-
-@pytest.fixture
-def disk() -> Iterator[Path]:
-    """A folder where files that are synced are on a disk; those of other tests may be in memory."""
-    with tempfile.TemporaryDirectory(prefix="countermand-figures-", dir=DISK) as folder:
-        yield Path(folder)
 
 
 @pytest.fixture

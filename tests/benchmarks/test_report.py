@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import contestants, validation
-from benchmarks.contestants import BATCHES, OURS, OURS_100, SCRIPTS
+from benchmarks.contestants import BATCHES, OURS, OURS_100, SCALED, SCRIPTS
 from benchmarks.peers.catalogue import HUEY, ON_REDIS, PROCRASTINATE
 
 CHECKOUT = Path(__file__).parents[2]
@@ -23,6 +23,18 @@ def test_the_report_has_a_row_for_every_contestant(tmp_path: Path) -> None:
     huey = [f"{HUEY.label}, tasks of {size}" for size in BATCHES]
     assert _rows(text) == [*SCRIPTS.values(), *huey, OURS.name, OURS_100.name]
     assert "## Work that waits" in text
+
+
+@pytest.mark.slow
+@pytest.mark.service("kafka", "postgresql")
+def test_the_report_of_the_scaled_stack_has_its_figures(tmp_path: Path) -> None:
+    text = _reported(tmp_path, "benchmarks", "--database", "kafka", *SMALL)
+    assert [row for row in _rows(text) if row.startswith(SCALED)] == [
+        SCALED,
+        f"{SCALED}, chunks of 100",
+    ]
+    assert "First progress" in text
+    assert "A job of one item" in text
 
 
 @pytest.mark.slow

@@ -132,15 +132,16 @@ class Compensator:
     ) -> UndoResult | None:
         """What has become of an item after all its attempts; None when the fence has moved."""
         while True:
-            self._failpoints.reach(Failpoint.BEFORE_COMPENSATION)
-            result = await self._call(chunk, position, given)
-            self._failpoints.reach(Failpoint.AFTER_COMPENSATION)
-            attempts += 1
-            pause = again_in(chunk.declared.patience, attempts, result, self._draw)
-            tried = Tried(position, chunk.claimed.generation, attempts, result, pause is None)
-            if not await self._noted(chunk, [tried]):
-                return None
-            self._failpoints.reach(Failpoint.COMPENSATION_STORED)
+            async with self._slow.leased.begun():
+                self._failpoints.reach(Failpoint.BEFORE_COMPENSATION)
+                result = await self._call(chunk, position, given)
+                self._failpoints.reach(Failpoint.AFTER_COMPENSATION)
+                attempts += 1
+                pause = again_in(chunk.declared.patience, attempts, result, self._draw)
+                tried = Tried(position, chunk.claimed.generation, attempts, result, pause is None)
+                if not await self._noted(chunk, [tried]):
+                    return None
+                self._failpoints.reach(Failpoint.COMPENSATION_STORED)
             if pause is None:
                 return result
             await asyncio.sleep(pause)

@@ -43,6 +43,7 @@ from streams.failpoints import Failpoint, Failpoints
 from streams.families import Families, Family
 from streams.following import Follower, whom_to_tell
 from streams.limits import Limits
+from streams.loops import to_its_end
 from streams.metrics import Metrics
 from streams.places import Places
 from streams.resting import Resting
@@ -247,7 +248,8 @@ class Coordinator:
 
         for _attempt in range(CONFLICT_ATTEMPTS):
             try:
-                return await self._database.write(fresh)
+                # What it knows of job, places and limits stays until it has ended.
+                return await to_its_end(self._database.write(fresh))
             except (IntegrityError, exc.IntegrityError):
                 # Its event, its decision or the row of a new job was stored first by another.
                 self._forget(job_id)
@@ -288,10 +290,12 @@ class Coordinator:
         """Only a shortcut: what was decided is sent whether or not it can be stored."""
         self._failpoints.reach(Failpoint.BEFORE_SNAPSHOT)
         try:
-            await self._database.write(
+            taken = self._database.write(
                 lambda connection: self._jobs.take_job_snapshot(job, connection=connection),
                 lasting=False,
             )
+            # The next step changes the aggregate, and must not while it is written.
+            await to_its_end(taken)
         except Unavailable as error:
             log.warning("no_snapshot", job_id=job.id, version=job.version, reason=error.message)
         self._failpoints.reach(Failpoint.AFTER_SNAPSHOT)

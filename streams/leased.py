@@ -35,6 +35,8 @@ class Leased:
         self._lease = lease
         self._heartbeat = heartbeat
         self._running: dict[asyncio.Task[None], Claimed] = {}
+        self._begun: set[asyncio.Future[None]] = set()
+        self._draining = False
 
     def start(self, chunk: Claimed, work: Callable[[], Awaitable[None]]) -> None:
         """Begin to work a chunk, unless this attempt at it runs already; returns at once."""
@@ -62,6 +64,27 @@ class Leased:
         """Return when nothing is worked any more."""
         while self._running:
             await asyncio.wait(self._running)
+
+    @contextlib.asynccontextmanager
+    async def begun(self) -> AsyncIterator[None]:
+        """Around a call that is not to be made twice and the storing of what it said.
+
+        Once ``begin_no_more`` was called the next one waits, until its chunk is given up.
+        """
+        ended = asyncio.get_running_loop().create_future()
+        if self._draining:
+            await ended
+        self._begun.add(ended)
+        try:
+            yield
+        finally:
+            self._begun.discard(ended)
+            ended.set_result(None)
+
+    def begin_no_more(self) -> list[asyncio.Future[None]]:
+        """Hold up what has not begun; returns the ends of what has."""
+        self._draining = True
+        return [*self._begun]
 
     async def close(self) -> None:
         """Stop, and give up the leases of what is not done; what was stored stays."""

@@ -37,7 +37,15 @@ async def in_thread(function: Callable[[], T]) -> T:
     A thread cannot be cancelled. One that went on by itself would use a database that is
     closed meanwhile, or a folder whose lock is given to somebody else.
     """
-    running = asyncio.ensure_future(asyncio.to_thread(function))
+    return await to_its_end(asyncio.to_thread(function))
+
+
+async def to_its_end(work: Awaitable[T]) -> T:
+    """The result of what cannot be stopped, as a thread does it; a cancellation waits for its end.
+
+    Whoever is cancelled may so change what the thread uses as well.
+    """
+    running = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

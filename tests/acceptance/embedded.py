@@ -51,6 +51,15 @@ class Server(Stack):
         return self.service.process
 
     @property
+    def supervisors(self) -> list[Child]:
+        """The only one."""
+        return [self.process]
+
+    def messages(self) -> list[str]:
+        """None: its topics are within its process."""
+        return []
+
+    @property
     def is_running(self) -> bool:
         """Whether the supervisor runs."""
         return self.service.is_running

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams import broker_address
 from tests.acceptance.commands import Service, countermand, wait_ready
 from tests.acceptance.stack import Stack
+from tests.nursery import Child
 from tests.services.kafka import running_kafka
 from tests.services.postgres import PostgresServer
 
@@ -18,6 +24,7 @@ COORDINATORS = ("coordinator-1", "coordinator-2")
 WORKERS = ("worker-1", "worker-2")
 START_SECONDS = 100.0
 """Five processes that start at once, on a machine that may have more to do."""
+READ_SECONDS = 30.0
 
 
 class Scaled(Stack):
@@ -63,6 +70,15 @@ class Scaled(Stack):
     def place(self) -> tuple[str, ...]:
         """The database, and the directory of what belongs to it."""
         return ("--database", self.database, "--data-dir", str(self.folder))
+
+    @property
+    def supervisors(self) -> list[Child]:
+        """One for each service."""
+        return [one.process for one in self.services]
+
+    def messages(self) -> list[str]:
+        """All that the broker has."""
+        return asyncio.run(_messages(self._variables["COUNTERMAND_BROKER"]))
 
     @property
     def is_running(self) -> bool:
@@ -130,3 +146,36 @@ def scaled(folder: Path, postgres: PostgresServer, **variables: str) -> Iterator
             yield stack
         finally:
             stack.stop()
+
+
+async def _messages(address: str) -> list[str]:
+    bootstrap = broker_address.parse(address).bootstrap
+    partitions = await _partitions(bootstrap)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning()
+        ends = await consumer.end_offsets(partitions)
+        found: list[str] = []
+        async with asyncio.timeout(READ_SECONDS):
+            while any([await consumer.position(one) < ends[one] for one in partitions]):
+                for messages in (await consumer.getmany(timeout_ms=500)).values():
+                    found += map(str, messages)
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def _partitions(bootstrap: list[str]) -> list[TopicPartition]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        topics = await admin.describe_topics()
+    finally:
+        await admin.close()
+    return [
+        TopicPartition(topic["topic"], partition["partition"])
+        for topic in topics
+        for partition in topic["partitions"]
+    ]

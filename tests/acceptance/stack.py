@@ -12,10 +12,12 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sqlalchemy import create_engine, text
+import psutil
+from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from tests.acceptance.commands import asked
+from tests.nursery import Child
 from tests.proof.figures import tell
 
 
@@ -78,6 +80,15 @@ class Stack(ABC):
     def kill_owner(self, owned: str) -> None:
         """SIGKILL for the process that does what one at a time does, as ``webhooks``."""
 
+    @property
+    @abstractmethod
+    def supervisors(self) -> list[Child]:
+        """The processes that were started; each has another as its child."""
+
+    @abstractmethod
+    def messages(self) -> list[str]:
+        """All that is on its topics, outside of its processes."""
+
     # -- what all tests ask of it -------------------------------------------------------
 
     def ask(
@@ -101,6 +112,18 @@ class Stack(ABC):
         engine = create_engine(self.database, poolclass=NullPool)
         with engine.connect() as connection:
             return list(connection.execute(text(sql), parameters))
+
+    def written(self) -> list[str]:
+        """Its logs, files, tables and messages, and what its processes were started with."""
+        files = [file for file in self.folder.rglob("*") if file.is_file()]
+        texts = [file.read_bytes().decode("latin-1") for file in files]
+        engine = create_engine(self.database, poolclass=NullPool)
+        for table in inspect(engine).get_table_names():
+            texts += map(str, self.rows(f'SELECT * FROM "{table}"'))
+        family = [psutil.Process(one.pid) for one in self.supervisors]
+        family += [child for one in family for child in one.children(recursive=True)]
+        texts += [f"{one.cmdline()} {one.environ()}" for one in family]
+        return texts + self.messages()
 
     def tell(self, name: str, value: object, **terms: object) -> None:
         """A figure for the report, which holds for this kind of stack."""

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import http.client
 import json
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.acceptance.commands import asked, countermand, refused
-from tests.acceptance.embedded import Server, serving
+from tests.acceptance.stack import Stack
+from tests.acceptance.stacks import STACKS, running
 from tests.unit.streams.identity.signing import token
 
 CANARY = "canary-in-a-coal-mine-0123456789abcdef"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that asks who calls, with a secret in a file, and approval above two items."""
+@pytest.fixture(scope="module", params=STACKS)
+def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """One that asks who calls, with a secret in a file, and approval above two items."""
     folder = tmp_path_factory.mktemp("identity")
     (folder / "secret").write_text(CANARY)
     (folder / "data").mkdir()
@@ -32,68 +33,70 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "COUNTERMAND_APPROVAL_ABOVE": "2",
         "COUNTERMAND_LOG_LEVEL": "debug",
     }
-    with serving(folder / "data", **variables) as running:
-        yield running
+    with running(request, folder / "data", **variables) as found:
+        yield found
 
 
-def _token(server: Server, actor: str, *roles: str, tenant: str = "acme") -> str:
+def _token(actor: str, *roles: str, tenant: str = "acme") -> str:
     """As an issuer with the secret makes it."""
     return token(CANARY, sub=actor, tenant=tenant, roles=list(roles))
 
 
-def _said(server: Server, shown: str, *words: str) -> Any:
+def _said(stack: Stack, shown: str, *words: str) -> Any:
     """What a verb prints; a refusal is its words."""
-    ended = server.ask(*words, "--json", COUNTERMAND_TOKEN=shown)
+    ended = stack.ask(*words, "--json", COUNTERMAND_TOKEN=shown)
     return json.loads(ended.stdout) if ended.returncode == 0 else ended.stderr
 
 
-def _asked(server: Server, path: str, **headers: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=10)
+def _asked(stack: Stack, path: str, **headers: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(stack.url.removeprefix("http://"), timeout=10)
     with closing(connection):
         connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         return response.status, response.read().decode()
 
 
-def _items(server: Server, many: int) -> str:
-    file = server.data_dir.parent / f"{many}.ndjson"
+def _items(stack: Stack, many: int) -> str:
+    file = stack.folder.parent / f"{many}.ndjson"
     file.write_text("".join(f'{{"name": "p{n}"}}\n' for n in range(many)))
     return str(file)
 
 
-def test_secrets_stay_where_they_are(server: Server) -> None:
-    """After a day of tokens and keys none is in a log, an event, an answer or a file."""
+def test_secrets_stay_where_they_are(stack: Stack) -> None:
+    """After a day of tokens and keys none is in a log, an event, a message, an answer or a file."""
     words = ("token", "ada", "--tenant", "acme", "--role", "admin")
-    secret = str(server.data_dir.parent / "secret")
+    secret = str(stack.folder.parent / "secret")
     ada = asked(*words, COUNTERMAND_TOKEN_SECRET_FILE=secret).stdout.strip()
-    grace = _token(server, "grace", "approver")
-    made = _said(server, ada, *("key", "create", "importer", "--role", "editor"))
+    grace = _token("grace", "approver")
+    made = _said(stack, ada, *("key", "create", "importer", "--role", "editor"))
     key, key_id = made["key"], made["key_id"]
     submit = ("submit", "annotations.create_projects")
-    small = _said(server, key, *submit, _items(server, 2))
+    small = _said(stack, key, *submit, _items(stack, 2))
     assert small["created_by"] == "key:importer"
 
-    large = _said(server, key, *submit, _items(server, 3))
+    large = _said(stack, key, *submit, _items(stack, 3))
     assert large["status"] == "awaiting_approval"
-    assert "lacks the permission approve" in _said(server, key, "approve", large["job_id"])
-    approved = _said(server, grace, "approve", large["job_id"], "--reason", "counted them")
+    assert "lacks the permission approve" in _said(stack, key, "approve", large["job_id"])
+    approved = _said(stack, grace, "approve", large["job_id"], "--reason", "counted them")
     assert approved["status"] != "awaiting_approval"
-    eve = _token(server, "eve", "admin", tenant="other")
-    assert "there is no job" in _said(server, eve, "show", large["job_id"])
-    assert "lacks the permission submit" in _said(server, grace, *submit, _items(server, 2))
+    eve = _token("eve", "admin", tenant="other")
+    assert "there is no job" in _said(stack, eve, "show", large["job_id"])
+    assert "lacks the permission submit" in _said(stack, grace, *submit, _items(stack, 2))
 
-    rotated = _said(server, ada, "key", "rotate", key_id)["key"]
-    assert "Unauthorized" in _said(server, key, "jobs")
-    assert _said(server, rotated, "jobs")["items"]
-    _said(server, ada, "key", "revoke", key_id)
-    assert "Unauthorized" in _said(server, rotated, "jobs")
-    shown = [server.ask("key", "list", COUNTERMAND_TOKEN=ada).stdout]
+    rotated = _said(stack, ada, "key", "rotate", key_id)["key"]
+    assert "Unauthorized" in _said(stack, key, "jobs")
+    assert _said(stack, rotated, "jobs")["items"]
+    _said(stack, ada, "key", "revoke", key_id)
+    assert "Unauthorized" in _said(stack, rotated, "jobs")
+    shown = [stack.ask("key", "list", COUNTERMAND_TOKEN=ada).stdout]
     for credential in (f"{ada}x", f"{CANARY}", f"Bearer {key}", "a.b.c"):
-        status, body = _asked(server, "/api/v1/jobs", Authorization=f"Bearer {credential}")
+        status, body = _asked(stack, "/api/v1/jobs", Authorization=f"Bearer {credential}")
         assert status == 401
         shown.append(body)
-    shown.append(_asked(server, f"/api/v1/jobs?access_token={ada}&q={rotated}")[1])
-    shown += _everything(server)
+    shown.append(_asked(stack, f"/api/v1/jobs?access_token={ada}&q={rotated}")[1])
+    written = stack.written()
+    assert any("key:importer" in text for text in written), "nothing was looked at"
+    shown += written
 
     secrets = [CANARY, ada, grace, eve, *(text.rpartition("_")[2] for text in (key, rotated))]
     signatures = [text.rpartition(".")[2] for text in (ada, grace, eve)]
@@ -101,21 +104,9 @@ def test_secrets_stay_where_they_are(server: Server) -> None:
         assert [text[:200] for text in shown if word in text] == []
 
 
-def _everything(server: Server) -> list[str]:
-    """The log, the database and its journal, each file of the directory, and the processes."""
-    files = [file for file in server.data_dir.rglob("*") if file.is_file()]
-    texts = [file.read_bytes().decode("latin-1") for file in files]
-    with closing(sqlite3.connect(server.file)) as database:
-        texts += database.iterdump()
-    family = [server.process.pid, *psutil.Process(server.process.pid).children(recursive=True)]
-    for one in family:
-        process = one if isinstance(one, psutil.Process) else psutil.Process(one)
-        texts.append(f"{process.cmdline()} {process.environ()}")
-    return texts
-
-
-def test_it_says_at_its_start_how_it_knows_callers(server: Server) -> None:
-    (entry,) = [e for e in map(json.loads, server.log.splitlines()) if e["event"] == "callers"]
+def test_it_says_at_its_start_how_it_knows_callers(stack: Stack) -> None:
+    lines = [json.loads(line) for line in stack.log.splitlines() if line.startswith("{")]
+    (entry,) = [line for line in lines if line["event"] == "callers"]
     assert (entry["mode"], entry["said"]) == ("proven", "each call needs a token or an API key")
 
 

@@ -316,6 +316,31 @@ async def test_a_zombie_s_word_does_not_count(stages: Stages, vendor: Vendor) ->
     assert job.counts.rolled_back + job.counts.succeeded == 2
 
 
+async def test_a_worker_that_leaves_lets_the_call_end_and_begins_no_more(
+    everywhere: Stages, vendor: Vendor
+) -> None:
+    stages = everywhere
+    job_id = await done(stages, "post.send", [1, 2, 3], chunk_size=3)
+    vendor.gate.clear()
+    assert (await stages.command(UndoJob, job_id)).problem is None
+    await stages.run_dry()
+    await vendor.asked.wait()
+    leaving = stages.slow
+    drain = asyncio.create_task(leaving.drain(20.0))
+    await asyncio.sleep(0.05)
+    assert not drain.done()
+    vendor.gate.set()
+    await asyncio.wait_for(drain, 10.0)
+    await leaving.close()
+    assert [call.position for call in vendor.calls] == [2]
+    stages.restart()
+    stages.bus += await stages.sweep.sweep()
+    await stages.work_out()
+    job = await stages.job(job_id)
+    assert (job.status, job.counts.rolled_back) == (JobStatus.ROLLED_BACK, 3)
+    assert sorted(call.position for call in vendor.calls) == [0, 1, 2], "none was asked twice"
+
+
 async def test_nothing_is_sent_again_while_somebody_outside_is_asked(
     stages: Stages, vendor: Vendor
 ) -> None:

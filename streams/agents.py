@@ -158,10 +158,7 @@ async def deliver(binding: Binding[M], message: Any, send: Send, failpoints: Fai
     try:
         decoded = binding.decode(message.value)
         outgoing = await _patiently(lambda: binding.handle(decoded), away)
-        for one in outgoing:
-            _reach(failpoints, binding.before_send)
-            await _patiently(lambda one=one: send(one), away)  # type: ignore[misc]
-            _reach(failpoints, binding.after_send)
+        await _send_all(binding, outgoing, send, failpoints, away)
     except (MessageUnreadable, UnsupportedVersion) as error:
         await _bury(binding, message, _problem(error.code, error.message, error.pointer), send)
     except Unavailable as error:
@@ -174,6 +171,28 @@ async def deliver(binding: Binding[M], message: Any, send: Send, failpoints: Fai
         await _bury(binding, message, _problem(code, f"{type(error).__name__}: {error}"), send)
     failpoints.reach(Failpoint.BEFORE_ACK)
     binding.handled(message.topic, message.partition)
+
+
+async def _send_all(
+    binding: Binding[Any],
+    outgoing: Sequence[Outgoing],
+    send: Send,
+    failpoints: Failpoints,
+    away: Callable[[], None],
+) -> None:
+    """Send all at once, so that they go in few requests; raises the first error, at the end."""
+
+    async def sent(one: Outgoing) -> None:
+        _reach(failpoints, binding.before_send)
+        await _patiently(lambda: send(one), away)
+        _reach(failpoints, binding.after_send)
+
+    if len(outgoing) == 1:
+        await sent(outgoing[0])
+        return
+    for ended in await asyncio.gather(*map(sent, outgoing), return_exceptions=True):
+        if ended is not None:
+            raise ended
 
 
 def _reach(failpoints: Failpoints, place: Failpoint | None) -> None:

@@ -449,7 +449,9 @@ class Coordinator:
             return await self._resting.has(job_id)
         if live.open or live.wants_chunks():
             return False
-        if live.version != await self._database.read(partial(version_of, job_id=job_id)):
+        if live.version != await self._database.read(
+            partial(version_of, job_id=job_id), single=True
+        ):
             # Another process has driven it meanwhile.
             return False
         return live.wakes_at is None or live.wakes_at > self._clock.now()

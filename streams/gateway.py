@@ -426,7 +426,7 @@ class Gateway:
             told = expected.result() if done else None
             if told is not None:
                 return told
-            stored = await self._database.read(lambda c: find_decision(c, command_id))
+            stored = await self._database.read(lambda c: find_decision(c, command_id), single=True)
             if stored is not None:
                 return stored
             if done:

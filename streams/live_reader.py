@@ -63,7 +63,7 @@ class LiveReader:
             self._news.clear()
             wanted, self._wanted = self._wanted, {}
             try:
-                for event in await self._database.read(partial(self._events, wanted)):
+                for event in await self._database.read(partial(self._events, wanted), single=True):
                     self._relay.show_early(event)
             except Unavailable as error:
                 # The topic says it all again.

@@ -82,7 +82,9 @@ class Outbox:
             )
         found = self._offered_after(self._position)
         if not found:
-            found = await self._database.read(partial(self._stored_after, self._position))
+            found = await self._database.read(
+                partial(self._stored_after, self._position), single=True
+            )
         for first in range(0, len(found), TOGETHER):
             await self._publish(found[first : first + TOGETHER])
         return len(found) == BATCH or bool(self._fresh)

@@ -40,7 +40,7 @@ class Projector:
 
     async def project(self) -> bool:
         """Take in what is new, at most ``BATCH`` events; returns whether there may be more."""
-        found = await self._database.read(self._new)
+        found = await self._database.read(self._new, single=True)
         if not found:
             return False
         try:

@@ -34,4 +34,6 @@ class Resting:
         version = self._versions.get(job_id)
         if version is None:
             return False
-        return version == await self._database.read(lambda found: version_of(found, job_id))
+        return version == await self._database.read(
+            lambda found: version_of(found, job_id), single=True
+        )

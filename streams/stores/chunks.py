@@ -229,7 +229,7 @@ def insert_control(
     connection: Connection, control: Control, *, open_: bool, rest: Rest = NO_REST
 ) -> None:
     """The control row of a new job."""
-    _INSERT_CONTROL.run(
+    _INSERT_CONTROL.send(
         connection,
         job_id=control.job_id,
         tenant=control.tenant,
@@ -244,11 +244,11 @@ def insert_control(
         archive_from=rest.archive_from,
     )
     if control.item_timeout is not None:
-        _INSERT_TIMEOUT.run(connection, job_id=control.job_id, seconds=control.item_timeout)
+        _INSERT_TIMEOUT.send(connection, job_id=control.job_id, seconds=control.item_timeout)
     if control.dry_run or control.atomic or control.plan is not None:
         # An atomic job is its own plan: what it has prepared is what it commits.
         plan = control.job_id if control.atomic else control.plan
-        _INSERT_PLANNED.run(connection, job_id=control.job_id, plan=plan)
+        _INSERT_PLANNED.send(connection, job_id=control.job_id, plan=plan)
 
 
 def find_control(connection: Connection, job_id: str) -> Control | None:
@@ -273,7 +273,7 @@ def update_control(
     rest: Rest = NO_REST,
 ) -> None:
     """Move the fence; say whether the sweep should look after the job, and how it rests."""
-    _UPDATE_CONTROL.run(
+    _UPDATE_CONTROL.send(
         connection,
         job=job_id,
         to_epoch=epoch,
@@ -307,7 +307,7 @@ def dispatch(
     claim_by: float,
 ) -> None:
     """Write chunk rows; they are sent after the commit."""
-    _INSERT_CHUNK.run_many(
+    _INSERT_CHUNK.send_many(
         connection,
         [
             {

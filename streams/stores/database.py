@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
@@ -27,8 +27,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from domain.errors import DataDirectoryUnusable, RecordsOvertaken, StoreUnavailable
 from streams.stores import sealing
+from streams.stores.pipeline import open_pipeline
 from streams.stores.sealing import InstallationKey
-from streams.stores.statements import run_bare
+from streams.stores.statements import commit_kept, run_bare, send_kept
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -67,7 +68,7 @@ KEEPALIVE = {
 }
 """How PostgreSQL's client notices a peer that is gone without a word, in about ten seconds."""
 
-_SESSION = {
+_SESSION: Mapping[str, int | str] = {
     "lock_timeout": 5000,
     "statement_timeout": 120_000,
     "timezone": "UTC",
@@ -77,6 +78,7 @@ _SESSION = {
     "tcp_keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+_READING_SESSION: Mapping[str, int | str] = {**_SESSION, "default_transaction_read_only": "on"}
 TRUSTED_SECONDS = 1.0
 """A connection to PostgreSQL that was used so lately is not asked whether it is there."""
 _READ = "countermand_read"
@@ -102,19 +104,27 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         # Connections of their own: what is read beside a transaction takes none of the writers'.
-        self._reading = _engine(self.url, READERS, session, overflow=MORE_READING)
+        self._reading = _engine(
+            self.url, READERS, session, overflow=MORE_READING, settings=_READING_SESSION
+        )
         self.engine = _engine(self.url, 1 if self.is_sqlite else WRITERS, session)
+        self._single = self._reading
         if not self.is_sqlite:
-            event.listen(self._reading, "connect", _postgres_read_only)
-        for engine in (self._reading, self.engine):
+            event.listen(self.engine, "before_cursor_execute", _postgres_asked)
+            self._single = self._reading.execution_options(isolation_level="AUTOCOMMIT")
+        for engine in (self._reading, self._single, self.engine):
             engine.update_execution_options(**{sealing.OPTION: key})
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
         writers = 1 if self.is_sqlite else WRITERS
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="db-write")
 
-    async def read(self, work: Work[T]) -> T:
-        """The result of ``work``, which writes nothing: it would be refused, or forgotten."""
-        return await self._run(self._readers, partial(self.read_now, work))
+    async def read(self, work: Work[T], *, single: bool = False) -> T:
+        """The result of ``work``, which writes nothing: it would be refused, or forgotten.
+
+        With ``single`` true each of its statements sees what is committed by then, and none is
+        streamed: PostgreSQL is spared the two journeys of a transaction.
+        """
+        return await self._run(self._readers, partial(self.read_now, work, single=single))
 
     async def write(self, work: Work[T], *, lasting: bool = True) -> T:
         """The result of ``work``, committed; it may run again after it met another writer.
@@ -132,16 +142,17 @@ class Database:
         """The result of a function that calls ``write_now`` itself, in a writer's thread."""
         return self._run(self._writers, function)
 
-    def read_now(self, work: Work[T]) -> T:
+    def read_now(self, work: Work[T], *, single: bool = False) -> T:
         """As ``read``, in the calling thread."""
-        return _repeated(lambda: self._read_once(work))
+        engine = self._single if single else self._reading
+        return _repeated(lambda: self._read_once(engine, work))
 
     def write_now(self, work: Work[T], *, lasting: bool = True) -> T:
         """As ``write``, in the calling thread."""
         return _repeated(lambda: self._write_once(work, lasting=lasting))
 
-    def _read_once(self, work: Work[T]) -> T:
-        with _translated(), self._reading.connect() as connection:
+    def _read_once(self, engine: Engine, work: Work[T]) -> T:
+        with _translated(), engine.connect() as connection:
             connection.execution_options(**{_READ: True})
             if self.is_sqlite:
                 with closing(connection.begin()):
@@ -153,8 +164,12 @@ class Database:
     def _write_once(self, work: Work[T], *, lasting: bool) -> T:
         with _translated(), self.engine.connect() as connection:
             connection.execution_options(**{_LASTING: lasting})
+            if not self.is_sqlite:
+                open_pipeline(connection)
             with connection.begin():
-                return work(connection)
+                result = work(connection)
+                commit_kept(connection)
+                return result
 
     def _run(self, pool: ThreadPoolExecutor, run: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(pool, run)
@@ -182,7 +197,14 @@ class _Repeat(Exception):
     """The database asks to run the transaction again."""
 
 
-def _engine(url: URL, size: int, session: str = "", *, overflow: int = MORE_WRITING) -> Engine:
+def _engine(
+    url: URL,
+    size: int,
+    session: str,
+    *,
+    overflow: int = MORE_WRITING,
+    settings: Mapping[str, int | str] = _SESSION,
+) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = create_engine(
             url,
@@ -206,7 +228,7 @@ def _engine(url: URL, size: int, session: str = "", *, overflow: int = MORE_WRIT
         connect_args={
             **KEEPALIVE,
             "application_name": session or "countermand",
-            "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
+            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
         },
     )
     event.listen(engine, "begin", _postgres_begin)
@@ -238,13 +260,14 @@ def _sqlite_begin(connection: Connection) -> None:
     run_bare(connection, "BEGIN IMMEDIATE", ())
 
 
-def _postgres_read_only(connection: Any, _record: Any) -> None:
-    connection.read_only = True
-
-
 def _postgres_begin(connection: Connection) -> None:
     if not connection.get_execution_options().get(_LASTING, True):
         run_bare(connection, "SET LOCAL synchronous_commit TO off", ())
+
+
+def _postgres_asked(connection: Connection, *_: Any) -> None:
+    """What SQLAlchemy runs may depend on whatever was sent before."""
+    send_kept(connection)
 
 
 def _postgres_idle(_connection: Any, record: ConnectionPoolEntry) -> None:

@@ -85,7 +85,7 @@ def find_decision(connection: Connection, command_id: str) -> Decision | None:
 
 def store_decision(connection: Connection, command_id: str, decision: Decision, now: float) -> None:
     """Store the decision on a command."""
-    _STORE.run(
+    _STORE.send(
         connection,
         command_id=command_id,
         job_id=decision.job_id,

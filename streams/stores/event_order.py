@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
+from streams.stores.chain import EventRow
 from streams.stores.notifying import notify
-from streams.stores.statements import run_sql
+from streams.stores.statements import run_sql, run_sql_ahead, run_sql_many
 
 CHANNEL = "countermand_events"
 """What PostgreSQL notifies when events were committed; the payload is an :class:`Announced`."""
@@ -23,6 +24,10 @@ _FROZEN_SECONDS = 3
 NOT_FROZEN = f"SELECT set_config('idle_in_transaction_session_timeout', '{_FROZEN_SECONDS}s', true)"
 """For a transaction that holds up all others: so long and no longer may its process stand still."""
 
+COLUMNS = (*EventRow._fields, "previous_hash", "hash")
+_FEW = 8
+"""Rows that one statement takes; it is prepared for each number of them."""
+_INSERT = f"INSERT INTO events ({', '.join(COLUMNS)}) VALUES"
 
 # One round trip. No id is taken before the turn has come: each is computed for a joined row.
 _NEXT_IN_TURN = (
@@ -30,6 +35,10 @@ _NEXT_IN_TURN = (
     "SELECT nextval(pg_get_serial_sequence('events', 'id')) "
     "FROM turn, generate_series(1, %s) ORDER BY 1"
 )
+
+
+def _marks(mark: str) -> str:
+    return ", ".join([mark] * len(COLUMNS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +63,15 @@ class Announced:
 class EventOrder(Protocol):
     """What the recorder asks of a database."""
 
-    insert: str
-    """Takes one tuple a row, in the order of :class:`~streams.stores.chain.EventRow`."""
     last_hash: str
     """Takes job id and version."""
 
     def take(self, connection: Connection, count: int) -> Sequence[int]:
         """The next ids, rising; nobody else gets one before this transaction ends."""
+        ...
+
+    def append(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Store events, each a tuple in the order of :data:`COLUMNS`, before what was sent."""
         ...
 
     def announce(self, connection: Connection, last: Announced) -> None:
@@ -71,10 +82,6 @@ class EventOrder(Protocol):
 class SqliteOrder:
     """One writer at a time by nature; readers of the process are woken by its own bus."""
 
-    insert = (
-        "INSERT INTO events (id, job_id, version, alias, tenant, actor, command_id, "
-        "state, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    )
     last_hash = "SELECT hash FROM events WHERE job_id = ? AND version = ?"
 
     def take(self, connection: Connection, count: int) -> Sequence[int]:
@@ -83,6 +90,10 @@ class SqliteOrder:
         last = run_sql(connection, sequence, ()).scalar()
         first = int(last or 0) + 1
         return range(first, first + count)
+
+    def append(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Row by row."""
+        run_sql_many(connection, f"{_INSERT} ({_marks('?')})", rows)
 
     def announce(self, connection: Connection, last: Announced) -> None:
         """Nothing: no other process reads an embedded database."""
@@ -94,15 +105,19 @@ class PostgresOrder:
     The server ends the session of a process that is frozen while it holds the lock.
     """
 
-    insert = (
-        "INSERT INTO events (id, job_id, version, alias, tenant, actor, command_id, "
-        "state, previous_hash, hash) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-    )
     last_hash = "SELECT hash FROM events WHERE job_id = %s AND version = %s"
 
     def take(self, connection: Connection, count: int) -> Sequence[int]:
         """From the sequence; a rolled back transaction leaves a gap, which harms nobody."""
-        return [number for (number,) in run_sql(connection, _NEXT_IN_TURN, (count,))]
+        return [number for (number,) in run_sql_ahead(connection, _NEXT_IN_TURN, (count,))]
+
+    def append(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """A few a statement: after the driver's mode for many, none would notice a frozen one."""
+        row = f"({_marks('%s')})"
+        for first in range(0, len(rows), _FEW):
+            few = rows[first : first + _FEW]
+            values = [value for each in few for value in each]
+            run_sql_ahead(connection, f"{_INSERT} {', '.join([row] * len(few))}", values)
 
     def announce(self, connection: Connection, last: Announced) -> None:
         """PostgreSQL sends it at the commit, and folds equal ones of a transaction."""

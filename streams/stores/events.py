@@ -34,8 +34,7 @@ from streams.stores.statements import (
     among,
     fixed,
     listed,
-    run_sql,
-    run_sql_many,
+    run_sql_ahead,
 )
 
 KEPT_SNAPSHOTS = 2
@@ -111,7 +110,7 @@ class EventRecorder(ApplicationRecorder):
         chain = list(_chained(connection, order, stored_events, numbers))
         rows = [(*row, previous, found) for row, previous, found in chain]
         try:
-            run_sql_many(connection, order.insert, rows)
+            order.append(connection, rows)
         except exc.IntegrityError as error:
             raise IntegrityError(f"somebody else appended first ({error.orig})") from error
         last = chain[-1][0]
@@ -257,8 +256,8 @@ def some_events(connection: Connection, job_id: str, versions: Sequence[int]) ->
 def _rows(
     database: Database, connection: Connection | None, read: Callable[[Connection], Sequence[Row]]
 ) -> Sequence[Row]:
-    """On the caller's connection, or in a read transaction of its own."""
-    return database.read_now(read) if connection is None else read(connection)
+    """On the caller's connection, or by itself."""
+    return database.read_now(read, single=True) if connection is None else read(connection)
 
 
 def _stored(rows: Sequence[Row]) -> list[StoredEvent]:
@@ -296,7 +295,7 @@ def _chained(
 def _last_hash(connection: Connection, order: EventOrder, job_id: str, version: int) -> bytes:
     if version == 0:
         return GENESIS
-    found = run_sql(connection, order.last_hash, (job_id, version)).scalar()
+    found = run_sql_ahead(connection, order.last_hash, (job_id, version)).scalar()
     if found is None:
         raise IntegrityError(f"job {job_id} has no version {version} to append to")
     return bytes(found)

@@ -30,7 +30,7 @@ from sqlalchemy.sql.expression import ClauseElement
 from domain.scheduling import AGEING_SECONDS
 from streams.stores.event_order import NOT_FROZEN
 from streams.stores.schema import grants, job_control, tenant_weights
-from streams.stores.statements import INSERTS, Statement, fixed, run_sql
+from streams.stores.statements import INSERTS, Statement, fixed, run_sql_ahead
 
 _KEYSPACE = 0x67726E74
 _LOCK = f"{NOT_FROZEN}, pg_advisory_xact_lock({_KEYSPACE}, hashtext(%s))"
@@ -108,18 +108,18 @@ def lock_grants(connection: Connection, system: str) -> None:
     A process that is frozen meanwhile loses its session. SQLite has one writer anyway.
     """
     if connection.dialect.name == "postgresql":
-        run_sql(connection, _LOCK, (system,))
+        run_sql_ahead(connection, _LOCK, (system,))
 
 
 def find_grant(connection: Connection, job_id: str) -> Grant | None:
     """A job's row."""
-    row = _FIND.run(connection, job=job_id).first()
+    row = _FIND.ahead(connection, job=job_id).first()
     return None if row is None else Grant(*row)
 
 
 def granted(connection: Connection, system: str) -> list[Grant]:
     """The jobs that have places."""
-    return [Grant(*row) for row in _GRANTED.run(connection, of_system=system)]
+    return [Grant(*row) for row in _GRANTED.ahead(connection, of_system=system)]
 
 
 def waiting(
@@ -130,23 +130,23 @@ def waiting(
     Left out are those that were offered a place at ``offered_after`` or before, and whose
     coordinator has not looked.
     """
-    rows = _WAITING.run(connection, of_system=system, each=each, offered_after=offered_after)
+    rows = _WAITING.ahead(connection, of_system=system, each=each, offered_after=offered_after)
     return [Grant(*row) for row in rows]
 
 
 def put_grant(connection: Connection, grant: Grant) -> None:
     """Write a job's row."""
-    _PUT.run(connection, **asdict(grant))
+    _PUT.send(connection, **asdict(grant))
 
 
 def offer(connection: Connection, job_ids: Iterable[str], now: float) -> None:
     """Note that there is room for jobs of others."""
-    _OFFER.run_many(connection, [{"job": job_id, "now": now} for job_id in job_ids])
+    _OFFER.send_many(connection, [{"job": job_id, "now": now} for job_id in job_ids])
 
 
 def drop_grant(connection: Connection, job_id: str) -> None:
     """The job neither wants places nor has any."""
-    _DROP.run(connection, job=job_id)
+    _DROP.send(connection, job=job_id)
 
 
 def clear_grants(connection: Connection) -> None:

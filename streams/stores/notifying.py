@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from streams.stores.statements import run_sql
+from streams.stores.statements import send_sql
 
 _NOTIFY = {"postgresql": "SELECT pg_notify(%s, %s)"}
 
@@ -13,4 +13,4 @@ def notify(connection: Connection, channel: str, payload: str) -> None:
     """Once this transaction is committed; with SQLite there is no other process to tell."""
     statement = _NOTIFY.get(connection.dialect.name)
     if statement is not None:
-        run_sql(connection, statement, (channel, payload))
+        send_sql(connection, statement, (channel, payload))

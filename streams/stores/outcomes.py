@@ -130,7 +130,7 @@ def announce(connection: Connection, job_id: str) -> None:
 
 def insert_outcomes(connection: Connection, rows: Sequence[OutcomeRow]) -> None:
     """Store outcomes of chunks; a chunk that has one already keeps it."""
-    _INSERT_FAULTS.run_many(
+    _INSERT_FAULTS.send_many(
         connection,
         [
             {
@@ -144,7 +144,7 @@ def insert_outcomes(connection: Connection, rows: Sequence[OutcomeRow]) -> None:
             if row.ledger.faults is not None
         ],
     )
-    _INSERT.run_many(
+    _INSERT.send_many(
         connection,
         [
             {

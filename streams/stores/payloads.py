@@ -191,7 +191,7 @@ def store_whole(
     connection: Connection, upload: UploadedItems, tenant: str, now: float, parts: Sequence[Part]
 ) -> None:
     """Store a new upload with all of its parts."""
-    _INSERT_UPLOAD.run(
+    _INSERT_UPLOAD.send(
         connection,
         upload_id=upload.upload_id,
         tenant=tenant,
@@ -213,7 +213,7 @@ def store_parts(
     """Store parts of an upload; its key is read, unless it is given."""
     named = [(part.number, part.data) for part in parts]
     stored = sealing.sealed(connection, upload_id, named, key)
-    _INSERT_PART.run_many(
+    _INSERT_PART.send_many(
         connection,
         [
             {
@@ -266,7 +266,7 @@ def claim_upload(
     connection: Connection, source: UploadedItems, *, job_id: str, part: int, first_item: int
 ) -> None:
     """Make an upload, held by ``require_upload``, the job's items from ``first_item`` on."""
-    _CLAIM.run(
+    _CLAIM.send(
         connection, upload=source.upload_id, to_job=job_id, to_part=part, to_first=first_item
     )
 

@@ -124,7 +124,7 @@ def open_key(connection: Connection, upload_id: str) -> StoredKey:
     """Give a new upload its data key, if this installation seals."""
     key = key_of(connection)
     stored = (PLAIN, b"") if key is None else (AES_GCM, key.new_key(upload_id))
-    _INSERT_KEY.run(connection, upload_id=upload_id, algorithm=stored[0], key=stored[1])
+    _INSERT_KEY.send(connection, upload_id=upload_id, algorithm=stored[0], key=stored[1])
     return stored
 
 

@@ -32,6 +32,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import ClauseElement
 
+from streams.stores.pipeline import FEW, MOST_KEPT, commit_with, pipeline_of
+
 INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 """The INSERT that knows ON CONFLICT, by the name of the dialect."""
 
@@ -68,14 +70,23 @@ class Prepared:
 
     def run(self, connection: Connection, **values: Any) -> Answer:
         """Run it once."""
-        given: Any = {**self.constants, **values} if self.constants else values
-        if self.order is not None:
-            given = [given[name] for name in self.order]
-        return run_sql(connection, self.sql, given)
+        return run_sql(connection, self.sql, self._given(values))
+
+    def ahead(self, connection: Connection, **values: Any) -> Answer:
+        """As ``run``, before what was sent (:func:`run_sql_ahead`)."""
+        return run_sql_ahead(connection, self.sql, self._given(values))
+
+    def send(self, connection: Connection, **values: Any) -> None:
+        """As ``run``, for what nobody waits to hear (:func:`send_sql`)."""
+        send_sql(connection, self.sql, self._given(values))
 
     def run_many(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Run it for each row of values, which stand in the order of the parameters."""
         run_sql_many(connection, self.sql, rows)
+
+    def _given(self, values: Mapping[str, Any]) -> Any:
+        given = {**self.constants, **values} if self.constants else values
+        return given if self.order is None else [given[name] for name in self.order]
 
 
 class Statement:
@@ -93,14 +104,34 @@ class Statement:
         """Run it once, with values by the names of its parameters."""
         return self._for(connection.dialect).run(connection, **values)
 
+    def ahead(self, connection: Connection, **values: Any) -> Answer:
+        """As ``run``, before what was sent (:func:`run_sql_ahead`)."""
+        return self._for(connection.dialect).ahead(connection, **values)
+
+    def send(self, connection: Connection, **values: Any) -> None:
+        """As ``run``, for what nobody waits to hear (:func:`send_sql`)."""
+        self._for(connection.dialect).send(connection, **values)
+
     def run_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run it for each row of values by name."""
+        sql, given = self._many(connection, rows)
+        if given:
+            run_sql_many(connection, sql, given)
+
+    def send_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """As ``run_many``, for what nobody waits to hear (:func:`send_sql_many`)."""
+        sql, given = self._many(connection, rows)
+        if given:
+            send_sql_many(connection, sql, given)
+
+    def _many(
+        self, connection: Connection, rows: Sequence[Mapping[str, Any]]
+    ) -> tuple[str, list[Any]]:
         prepared = self._for(connection.dialect)
         given: list[Any] = [{**prepared.constants, **row} for row in rows]
         if prepared.order is not None:
             given = [[row[name] for name in prepared.order] for row in given]
-        if given:
-            run_sql_many(connection, prepared.sql, given)
+        return prepared.sql, given
 
     def _for(self, dialect: Dialect) -> Prepared:
         found = self._prepared.get(dialect.name)
@@ -158,11 +189,12 @@ def listed(values: Sequence[int]) -> str:
 def run_sql(connection: Connection, sql: str, given: Any) -> Answer:
     """Run SQL text in the driver's own parameter style."""
     _begin(connection)
+    send_kept(connection)
     return run_bare(connection, sql, given)
 
 
 def run_bare(connection: Connection, sql: str, given: Any) -> Answer:
-    """As ``run_sql``, for what itself begins the transaction."""
+    """As ``run_sql``, for what itself begins the transaction, or goes before what was sent."""
     cursor = connection.connection.cursor()
     try:
         cursor.execute(sql, given)
@@ -173,9 +205,16 @@ def run_bare(connection: Connection, sql: str, given: Any) -> Answer:
         cursor.close()
 
 
+def run_sql_ahead(connection: Connection, sql: str, given: Any) -> Answer:
+    """As ``run_sql``, for what does not depend on anything that was sent."""
+    _begin(connection)
+    return run_bare(connection, sql, given)
+
+
 def run_journey(connection: Connection, *statements: str) -> list[list[Row]]:
     """Run statements without parameters in one round trip to PostgreSQL; the rows of each."""
     _begin(connection)
+    send_kept(connection)
     sql = "; ".join(statements)
     cursor: Any = connection.connection.cursor()
     try:
@@ -188,9 +227,57 @@ def run_journey(connection: Connection, *statements: str) -> list[list[Row]]:
         cursor.close()
 
 
+def send_sql(connection: Connection, sql: str, given: Any) -> None:
+    """Run SQL text of which nobody waits to hear what became, by the commit at the latest.
+
+    Whoever asks or commits next raises its error (:mod:`.pipeline`).
+    """
+    kept = pipeline_of(connection)
+    if kept is None:
+        run_sql(connection, sql, given)
+        return
+    kept.append((sql, given))
+    if len(kept) > MOST_KEPT:
+        send_kept(connection)
+
+
+def send_sql_many(connection: Connection, sql: str, given: Sequence[Any]) -> None:
+    """As ``send_sql``, for each set of parameters; for many the driver has a mode of its own."""
+    if pipeline_of(connection) is None or len(given) > FEW:
+        run_sql_many(connection, sql, given)
+        return
+    for each in given:
+        send_sql(connection, sql, each)
+
+
+def send_kept(connection: Connection) -> None:
+    """Run what was sent and not run yet."""
+    kept = pipeline_of(connection)
+    if not kept:
+        return
+    now, kept[:] = [*kept], []
+    _begin(connection)
+    for sql, given in now:
+        run_bare(connection, sql, given)
+
+
+def commit_kept(connection: Connection) -> None:
+    """Run what was sent and not run yet, and commit; whoever commits then has nothing to do."""
+    kept = pipeline_of(connection)
+    if not kept:
+        return
+    now, kept[:] = [*kept], []
+    _begin(connection)
+    try:
+        commit_with(connection.connection.driver_connection, now)
+    except Exception as error:
+        _raise(connection, "COMMIT", (), error)
+
+
 def run_sql_many(connection: Connection, sql: str, given: Sequence[Any]) -> None:
     """Run SQL text for each set of parameters."""
     _begin(connection)
+    send_kept(connection)
     cursor = connection.connection.cursor()
     try:
         cursor.executemany(sql, given)

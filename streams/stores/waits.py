@@ -77,7 +77,7 @@ def known_to(connection: Connection, tenant: str, job_ids: Collection[str]) -> s
 
 def behind(connection: Connection, job_id: str) -> list[str]:
     """Jobs that wait for the end of one, some of very many."""
-    return [found for (found,) in _BEHIND.run(connection, job=job_id)]
+    return [found for (found,) in _BEHIND.ahead(connection, job=job_id)]
 
 
 def ready(connection: Connection) -> list[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
+import pytest
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from streams.stores.chunks import Control, find_control, insert_control
 from streams.stores.database import Database
@@ -39,6 +42,17 @@ async def test_what_need_not_last_is_seen_at_once(database: Database) -> None:
     control = Control("one", "t", "a", "stock.count", {}, epoch=0, version=1)
     await database.write(partial(insert_control, control=control, open_=True), lasting=False)
     assert await database.read(partial(find_control, job_id="one")) == control
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["together", "single"])
+async def test_who_reads_writes_nothing(database: Database, *, single: bool) -> None:
+    control = Control("one", "t", "a", "stock.count", {}, epoch=0, version=1)
+    # SQLite forgets it, PostgreSQL refuses it.
+    with suppress(DBAPIError):
+        await database.read(partial(insert_control, control=control, open_=True), single=single)
+    assert await database.read(partial(find_control, job_id="one"), single=single) is None
+    await database.write(partial(insert_control, control=control, open_=True))
+    assert await database.read(partial(find_control, job_id="one"), single=single) == control
 
 
 async def test_the_server_notices_in_seconds_that_a_process_was_cut_off(

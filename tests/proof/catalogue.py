@@ -178,7 +178,7 @@ PROOFS = (
         "scaled-figures",
         "Kafka, two workers: 100,000 items, one item, 100 items behind 1,000,000: as promised",
         full=_tests("tests/benchmarks/test_scaled_figures.py"),
-        sample=_tests("tests/benchmarks/test_report.py", marker=_ALL, chosen="scaled"),
+        sample=_tests("tests/benchmarks/test_report.py", marker=_DEFAULT, chosen="scaled"),
         full_limit=3600.0,
         sample_limit=240.0,
     ),

@@ -180,19 +180,31 @@ async def _send_all(
     failpoints: Failpoints,
     away: Callable[[], None],
 ) -> None:
-    """Send all at once, so that they go in few requests; raises the first error, at the end."""
+    """Send all at once, so that they share requests; those of one key one after the other.
 
-    async def sent(one: Outgoing) -> None:
-        _reach(failpoints, binding.before_send)
-        await _patiently(lambda: send(one), away)
-        _reach(failpoints, binding.after_send)
+    Raises one of the errors, when all has been tried: what may succeed later before all else,
+    as then the whole message comes again.
+    """
 
-    if len(outgoing) == 1:
-        await sent(outgoing[0])
+    async def sent(several: Sequence[Outgoing]) -> None:
+        for one in several:
+            _reach(failpoints, binding.before_send)
+            await _patiently(lambda one=one: send(one), away)  # type: ignore[misc]
+            _reach(failpoints, binding.after_send)
+
+    together: dict[tuple[str, bytes | None, int | None], list[Outgoing]] = {}
+    for one in outgoing:
+        together.setdefault((one.topic, one.key, one.partition), []).append(one)
+    if len(together) <= 1:
+        await sent(outgoing)
         return
-    for ended in await asyncio.gather(*map(sent, outgoing), return_exceptions=True):
-        if ended is not None:
-            raise ended
+    ended = await asyncio.gather(*map(sent, together.values()), return_exceptions=True)
+    errors = [error for error in ended if error is not None]
+    errors.sort(key=lambda error: not isinstance(error, Unavailable))
+    for other in errors[1:]:
+        log.error("message_not_sent", exc_info=other)
+    if errors:
+        raise errors[0]
 
 
 def _reach(failpoints: Failpoints, place: Failpoint | None) -> None:

@@ -69,20 +69,20 @@ class Calls:
             threads.shutdown(wait=False, cancel_futures=True)
 
     @contextlib.asynccontextmanager
-    async def place(self, operation: Operation) -> AsyncIterator[_Place]:
+    async def place(self, operation: Operation) -> AsyncIterator[Place]:
         """Wait for a place; what is called in it has a thread or a process at once."""
         room = min(operation.concurrency, PROCESSES) if operation.cpu_bound else None
         free = self._places.setdefault(
             operation.kind, asyncio.Semaphore(room or operation.concurrency)
         )
         await free.acquire()
-        place = _Place(self, operation)
+        place = Place(self, operation)
         try:
             yield place
         finally:
             _when_done(place.thread, free.release)
 
-    async def in_thread(self, place: _Place, context: Context, item: Any) -> Any:
+    async def in_thread(self, place: Place, context: Context, item: Any) -> Any:
         """What the function returns; raises TimeoutError when it does not come back."""
         operation = place.operation
         threads = self._threads.setdefault(
@@ -147,7 +147,7 @@ class Calls:
             self._hung(f"all {len(hanging)} threads of {operation.kind} hang")
 
 
-class _Place:
+class Place:
     """One of the places of an operation, for one call."""
 
     def __init__(self, calls: Calls, operation: Operation) -> None:

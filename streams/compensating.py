@@ -25,6 +25,7 @@ from domain.outcomes import UndoResult
 from domain.ports import Clock
 from domain.retrying import Draw
 from domain.returned import undone_of
+from streams.calls import Place
 from streams.envelope import Outgoing
 from streams.failpoints import Failpoint, Failpoints
 from streams.slow import SlowPool
@@ -132,9 +133,10 @@ class Compensator:
     ) -> UndoResult | None:
         """What has become of an item after all its attempts; None when the fence has moved."""
         while True:
-            async with self._slow.leased.begun():
+            # Whoever waits for a place has not begun, and need not when it is told to end.
+            async with self._slow.calls.place(chunk.calling) as place, self._slow.leased.begun():
                 self._failpoints.reach(Failpoint.BEFORE_COMPENSATION)
-                result = await self._call(chunk, position, given)
+                result = await self._call(place, chunk, position, given)
                 self._failpoints.reach(Failpoint.AFTER_COMPENSATION)
                 attempts += 1
                 pause = again_in(chunk.declared.patience, attempts, result, self._draw)
@@ -146,13 +148,14 @@ class Compensator:
                 return result
             await asyncio.sleep(pause)
 
-    async def _call(self, chunk: _Chunk, position: int, given: tuple[BaseModel, Any]) -> UndoResult:
-        async with self._slow.calls.place(chunk.calling) as place:
-            try:
-                returned = await place.call(self._context(chunk, position), given)
-                return undone_of(chunk.declared, returned)
-            except Exception as error:
-                return failure_of(error)
+    async def _call(
+        self, place: Place, chunk: _Chunk, position: int, given: tuple[BaseModel, Any]
+    ) -> UndoResult:
+        try:
+            returned = await place.call(self._context(chunk, position), given)
+            return undone_of(chunk.declared, returned)
+        except Exception as error:
+            return failure_of(error)
 
     def _context(self, chunk: _Chunk, position: int) -> Context:
         claimed, control = chunk.claimed, chunk.control

@@ -225,7 +225,6 @@ class Coordinator:
             sent += self._dispatcher.messages(step.job, step.planned, self._live)
         sent += [self._hint(told) for told in step.told]
         if command is not None and step.decision is not None:
-            # Last: no chunk of the job waits for what only a reader waits for.
             sent.append(answer(command, step.decision))
         own = "" if step.job is None else of_job(step.job.traceparent, present)
         if own:

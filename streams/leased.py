@@ -69,7 +69,7 @@ class Leased:
     async def begun(self) -> AsyncIterator[None]:
         """Around a call that is not to be made twice and the storing of what it said.
 
-        Once ``begin_no_more`` was called the next one waits, until its chunk is given up.
+        Once ``hold_up`` was called the next one waits, until its chunk is given up.
         """
         ended = asyncio.get_running_loop().create_future()
         if self._draining:
@@ -81,9 +81,13 @@ class Leased:
             self._begun.discard(ended)
             ended.set_result(None)
 
-    def begin_no_more(self) -> list[asyncio.Future[None]]:
-        """Hold up what has not begun; returns the ends of what has."""
+    def hold_up(self) -> None:
+        """Have no more calls begin."""
         self._draining = True
+
+    @property
+    def ends(self) -> list[asyncio.Future[None]]:
+        """The ends of the calls that have begun."""
         return [*self._begun]
 
     async def close(self) -> None:

@@ -49,9 +49,12 @@ async def to_its_end(work: Awaitable[T]) -> T:
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
-        await asyncio.wait([running])
-        with contextlib.suppress(Exception):
-            running.result()
+        while not running.done():
+            # Told to end again, it waits all the same.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
+        if not running.cancelled() and (error := running.exception()) is not None:
+            log.warning("failed_at_the_end", reason=f"{type(error).__name__}: {error}")
         raise
 
 

@@ -146,10 +146,10 @@ class SlowPool:
         A call that is cancelled is made again by the next worker, and paid for twice.
         """
         self._draining = True
-        called = self.leased.begin_no_more()
+        self.leased.hold_up()
         for running in self._at_work:
             running.begin_no_more()
-        ends = [*called, *(end for running in self._at_work for end in running.ends)]
+        ends = [*self.leased.ends, *(end for running in self._at_work for end in running.ends)]
         if ends:
             await asyncio.wait(ends, timeout=seconds)
 

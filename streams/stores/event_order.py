@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from streams.stores.chain import EventRow
 from streams.stores.notifying import notify
+from streams.stores.pipeline import FEW
 from streams.stores.statements import run_sql, run_sql_ahead, run_sql_many
 
 CHANNEL = "countermand_events"
@@ -25,8 +26,6 @@ NOT_FROZEN = f"SELECT set_config('idle_in_transaction_session_timeout', '{_FROZE
 """For a transaction that holds up all others: so long and no longer may its process stand still."""
 
 COLUMNS = (*EventRow._fields, "previous_hash", "hash")
-_FEW = 8
-"""Rows that one statement takes; it is prepared for each number of them."""
 _INSERT = f"INSERT INTO events ({', '.join(COLUMNS)}) VALUES"
 
 # One round trip. No id is taken before the turn has come: each is computed for a joined row.
@@ -112,10 +111,13 @@ class PostgresOrder:
         return [number for (number,) in run_sql_ahead(connection, _NEXT_IN_TURN, (count,))]
 
     def append(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """A few a statement: after the driver's mode for many, none would notice a frozen one."""
+        """A few a statement, which is prepared for each number of them.
+
+        After the driver's mode for many the server would not notice that this process is frozen.
+        """
         row = f"({_marks('%s')})"
-        for first in range(0, len(rows), _FEW):
-            few = rows[first : first + _FEW]
+        for first in range(0, len(rows), FEW):
+            few = rows[first : first + FEW]
             values = [value for each in few for value in each]
             run_sql_ahead(connection, f"{_INSERT} {', '.join([row] * len(few))}", values)
 

@@ -141,7 +141,8 @@ def put_grant(connection: Connection, grant: Grant) -> None:
 
 def offer(connection: Connection, job_ids: Iterable[str], now: float) -> None:
     """Note that there is room for jobs of others."""
-    _OFFER.send_many(connection, [{"job": job_id, "now": now} for job_id in job_ids])
+    for job_id in job_ids:
+        _OFFER.run(connection, job=job_id, now=now)
 
 
 def drop_grant(connection: Connection, job_id: str) -> None:

@@ -1,11 +1,12 @@
 """Pipeline: statements that nobody waits for, sent to PostgreSQL along with the COMMIT.
 
 The transaction of a decision ends in a dozen statements of which nobody needs an answer, and
-to wait for each is a journey to the server and back. They are kept until something is asked
-that may depend on them, or until the commit: then all travel at once, in the mode of
-https://www.postgresql.org/docs/current/libpq-pipeline-mode.html. They do not travel before:
-the server takes no notice of a client that is frozen between two statements of that mode, and
-would keep its locks. To SQLite, which is in the process, they are run at once.
+to wait for each is a journey to the server and back. They are kept until the commit, and then
+travel with it in one journey, in the mode of
+https://www.postgresql.org/docs/current/libpq-pipeline-mode.html. When something is asked before
+that may depend on them, they are run first, one by one: the server takes no notice of a client
+that is frozen between two statements of that mode or after it, and would keep its locks. To
+SQLite, which is in the process, they are run at once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sqlalchemy import Connection
 FEW = 8
 """Rows of one statement that are kept; more are run at once."""
 MOST_KEPT = 100
-"""Statements; a transaction that sends more does not wait for its end to send them."""
+"""Statements; those of a transaction that sends more are run one by one before its end."""
 _OPTION = "countermand_pipeline"
 
 Sent = tuple[str, Any]

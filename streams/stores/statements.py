@@ -230,7 +230,8 @@ def run_journey(connection: Connection, *statements: str) -> list[list[Row]]:
 def send_sql(connection: Connection, sql: str, given: Any) -> None:
     """Run SQL text of which nobody waits to hear what became, by the commit at the latest.
 
-    Whoever asks or commits next raises its error (:mod:`.pipeline`).
+    Whoever asks or commits next raises its error (:mod:`.pipeline`), so nothing is sent whose
+    error somebody handles where it stands.
     """
     kept = pipeline_of(connection)
     if kept is None:
@@ -271,7 +272,14 @@ def commit_kept(connection: Connection) -> None:
     try:
         commit_with(connection.connection.driver_connection, now)
     except Exception as error:
-        _raise(connection, "COMMIT", (), error)
+        _raise(connection, "; ".join([*(sql for sql, _ in now), "COMMIT"]), (), error)
+
+
+def drop_kept(connection: Connection) -> None:
+    """Forget what was sent and not run yet: what it belongs to is rolled back."""
+    kept = pipeline_of(connection)
+    if kept:
+        kept.clear()
 
 
 def run_sql_many(connection: Connection, sql: str, given: Sequence[Any]) -> None:
@@ -281,6 +289,9 @@ def run_sql_many(connection: Connection, sql: str, given: Sequence[Any]) -> None
     cursor = connection.connection.cursor()
     try:
         cursor.executemany(sql, given)
+        if pipeline_of(connection) is not None:
+            # The server notices again when this process stands still (see :mod:`.pipeline`).
+            cursor.execute("SELECT 1")
     except Exception as error:
         _raise(connection, sql, given, error)
     finally:

@@ -17,7 +17,6 @@ from sqlalchemy import (
     case,
     delete,
     func,
-    insert,
     or_,
     select,
 )
@@ -26,12 +25,13 @@ from domain.dependencies import SUITABLE
 from domain.events import JobStatus
 from domain.options import After
 from streams.stores.schema import job_control, waits
-from streams.stores.statements import fixed
+from streams.stores.statements import fixed, insertion
 
 TOLD_AT_ONCE = 100
 """How many jobs are told when the one before them ends; the sweep comes to the others."""
 FOUND_AT_ONCE = 500
 
+_INSERT = insertion(waits, "job_id", "needs", "ending")
 _BEHIND = fixed(
     select(waits.c.job_id)
     .where(waits.c.needs == bindparam("job"))
@@ -50,8 +50,7 @@ def keep_waits(
     rows = [
         {"job_id": job_id, "needs": after.job_id, "ending": after.end.value} for after in awaited
     ]
-    if rows:
-        connection.execute(insert(waits), rows)
+    _INSERT.run_many(connection, rows)
 
 
 def ends_of(connection: Connection, job_ids: Collection[str]) -> dict[str, JobStatus]:

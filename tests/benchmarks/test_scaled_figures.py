@@ -1,4 +1,8 @@
-"""What the scaled engine keeps to on a quiet machine, measured as by the benchmark."""
+"""What the scaled engine is to keep to on a quiet machine, measured as by the benchmark.
+
+It takes a quarter of an hour, so it is run by itself like the proofs, of which it becomes one when
+it holds.
+"""
 
 from __future__ import annotations
 

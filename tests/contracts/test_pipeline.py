@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from domain.errors import StoreUnavailable
 from streams.stores.chunks import Control, insert_control, version_of
 from streams.stores.database import Database
 from streams.stores.pipeline import FEW, MOST_KEPT, pipeline_of
@@ -151,6 +152,22 @@ async def test_nobody_waits_for_what_is_sent(migrated_postgres: str) -> None:
         began = time.monotonic()
         assert await database.write(work) < seconds / 2
         assert time.monotonic() - began >= seconds
+
+
+async def test_who_stands_still_after_many_rows_is_noticed(migrated_postgres: str) -> None:
+    """The driver writes many rows in a mode after which the server would not."""
+
+    def work(connection: Connection) -> None:
+        idle = "SET LOCAL idle_in_transaction_session_timeout TO '200ms'"
+        connection.exec_driver_sql(idle)
+        INSERT.run_many(connection, [row(f"{number}") for number in range(20)])
+        time.sleep(1.0)
+        ask_ours(connection)
+
+    with Database(migrated_postgres) as database:
+        with pytest.raises(StoreUnavailable, match="stood still"):
+            await database.write(work)
+        assert await database.read(many) == 0
 
 
 async def test_an_error_at_the_commit_itself_is_raised(migrated_postgres: str) -> None:

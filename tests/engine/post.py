@@ -119,12 +119,25 @@ class Vendor:
             self.send(ctx, item, ctx.position)
             return Done({"number": ctx.position})
 
+        @operation(
+            "post.send_one",
+            item=Parcel,
+            slow=True,
+            concurrency=1,
+            outside=["mail"],
+            compensate=self.recall_later,
+        )
+        async def send_one(ctx: Context, item: Parcel) -> Result:
+            """Only tell of it, one at a time."""
+            self.send(ctx, item, ctx.position)
+            return Done({"number": ctx.position})
+
         @operation("post.shout", item=Parcel, outside=["noise", "echo"], tables=[stock])
         def shout(ctx: Context, item: Parcel) -> Result:
             """What nobody takes back."""
             return Done()
 
-        return [add, add_all, send, shout]
+        return [add, add_all, send, send_one, shout]
 
     def _added(self, ctx: Context, item: Parcel, position: int) -> Result:
         amount = ctx.store.fetch(stock, [item.id])[item.id]["amount"] + item.amount

@@ -341,6 +341,30 @@ async def test_a_worker_that_leaves_lets_the_call_end_and_begins_no_more(
     assert sorted(call.position for call in vendor.calls) == [0, 1, 2], "none was asked twice"
 
 
+async def test_who_waits_for_a_place_has_not_begun_when_its_worker_leaves(
+    everywhere: Stages, vendor: Vendor
+) -> None:
+    stages = everywhere
+    jobs = [await done(stages, "post.send_one", [number], chunk_size=1) for number in (1, 2, 3)]
+    vendor.gate.clear()
+    for job_id in jobs:
+        assert (await stages.command(UndoJob, job_id)).problem is None
+    await stages.run_dry()
+    await vendor.asked.wait()
+    leaving = stages.slow
+    assert leaving.leased.in_flight == len(jobs)
+    drain = asyncio.create_task(leaving.drain(20.0))
+    await asyncio.sleep(0.05)
+    vendor.gate.set()
+    await asyncio.wait_for(drain, 10.0)
+    assert len(vendor.calls) == 1
+    await leaving.close()
+    stages.restart()
+    stages.bus += await stages.sweep.sweep()
+    await stages.work_out()
+    assert len(vendor.calls) == len({call.key for call in vendor.calls}) == len(jobs)
+
+
 async def test_nothing_is_sent_again_while_somebody_outside_is_asked(
     stages: Stages, vendor: Vendor
 ) -> None:

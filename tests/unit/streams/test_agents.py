@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -147,3 +149,52 @@ async def test_a_process_that_has_not_reached_the_broker_yet_says_try_again() ->
     app = create_faust_app(app_id="young", broker_url="kafka://127.0.0.1:9", producer_only=True)
     with pytest.raises(BrokerUnavailable, match="try again"):
         await Sender(app)(Outgoing(topic=topics.COMMANDS, key=b"job", value=b"{}"))
+
+
+def _outgoing(topic: str, key: bytes, value: str) -> Outgoing:
+    return Outgoing(topic=topic, key=key, value=value.encode())
+
+
+def _causing(outgoing: list[Outgoing]) -> Binding[object]:
+    async def handle(_command: object) -> list[Outgoing]:
+        return outgoing
+
+    return Binding(topic=topics.COMMANDS, decode=decode_command, handle=handle)
+
+
+async def test_messages_of_one_key_keep_their_order_whatever_fails() -> None:
+    wanted = {key: [f"{key}{number}" for number in range(4)] for key in "ab"}
+    outgoing = [
+        _outgoing("work", key.encode(), wanted[key][number]) for number in range(4) for key in "ab"
+    ]
+    sent: list[str] = []
+    chance = random.Random(3)
+
+    async def send(one: Outgoing) -> None:
+        await asyncio.sleep(0)
+        if chance.random() < 0.4:
+            raise BrokerUnavailable("away")
+        sent.append(one.value.decode())
+
+    await deliver(_causing(outgoing), Message(COMMAND), send, Failpoints())
+    for key, values in wanted.items():
+        assert [value for value in sent if value.startswith(key)] == values
+
+
+async def test_what_may_be_sent_later_is_not_buried_with_what_cannot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.agents.MAX_TRIES", 1)
+    outgoing = [_outgoing("large", b"a", "large"), _outgoing("away", b"b", "away")]
+    sent: list[str] = []
+
+    async def send(one: Outgoing) -> None:
+        if one.topic == "large":
+            raise ValueError("too large")
+        if one.topic == "away":
+            raise BrokerUnavailable("away")
+        sent.append(one.topic)
+
+    with pytest.raises(SystemExit):
+        await deliver(_causing(outgoing), Message(COMMAND), send, Failpoints())
+    assert sent == [], "a letter would have said that it is done with"

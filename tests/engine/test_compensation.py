@@ -353,6 +353,8 @@ async def test_who_waits_for_a_place_has_not_begun_when_its_worker_leaves(
     await vendor.asked.wait()
     leaving = stages.slow
     assert leaving.leased.in_flight == len(jobs)
+    # Until all of them have read what they need, and wait for the place.
+    await asyncio.sleep(0.3)
     drain = asyncio.create_task(leaving.drain(20.0))
     await asyncio.sleep(0.05)
     vendor.gate.set()

@@ -36,7 +36,8 @@ class Leased:
         self._heartbeat = heartbeat
         self._running: dict[asyncio.Task[None], Claimed] = {}
         self._begun: set[asyncio.Future[None]] = set()
-        self._draining = False
+        self.draining = False
+        """Whether no more calls begin, as whoever works here is told to end."""
 
     def start(self, chunk: Claimed, work: Callable[[], Awaitable[None]]) -> None:
         """Begin to work a chunk, unless this attempt at it runs already; returns at once."""
@@ -69,10 +70,10 @@ class Leased:
     async def begun(self) -> AsyncIterator[None]:
         """Around a call that is not to be made twice and the storing of what it said.
 
-        Once ``hold_up`` was called the next one waits, until its chunk is given up.
+        Once it is ``draining`` the next one waits, until its chunk is given up.
         """
         ended = asyncio.get_running_loop().create_future()
-        if self._draining:
+        if self.draining:
             await ended
         self._begun.add(ended)
         try:
@@ -80,10 +81,6 @@ class Leased:
         finally:
             self._begun.discard(ended)
             ended.set_result(None)
-
-    def hold_up(self) -> None:
-        """Have no more calls begin."""
-        self._draining = True
 
     @property
     def ends(self) -> list[asyncio.Future[None]]:

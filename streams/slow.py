@@ -132,7 +132,6 @@ class SlowPool:
         self._payloads = PayloadReader()
         self._recalls = Recalls(database)
         self._at_work: set[_Running] = set()
-        self._draining = False
 
     def start(self, operation: Operation, control: Control, claimed: Sequence[Claimed]) -> None:
         """Begin to work chunks, unless they run already; returns at once."""
@@ -145,8 +144,7 @@ class SlowPool:
 
         A call that is cancelled is made again by the next worker, and paid for twice.
         """
-        self._draining = True
-        self.leased.hold_up()
+        self.leased.draining = True
         for running in self._at_work:
             running.begin_no_more()
         ends = [*self.leased.ends, *(end for running in self._at_work for end in running.ends)]
@@ -203,7 +201,7 @@ class SlowPool:
                 if position not in done:
                     work = self._item(operation, control, chunk, position, item, running)
                     running.tasks[position] = group.create_task(work)
-            if self._draining:
+            if self.leased.draining:
                 running.begin_no_more()
             is_ours = await saver
             if not is_ours:

@@ -37,6 +37,16 @@ def pipeline_of(connection: Connection) -> list[Sent] | None:
     return found
 
 
+def take_kept(connection: Connection) -> list[Sent]:
+    """What a connection keeps, which it then keeps no more: to run it, or to have it forgotten."""
+    kept = pipeline_of(connection)
+    if not kept:
+        return []
+    taken = [*kept]
+    kept.clear()
+    return taken
+
+
 def commit_with(driver: Any, kept: Sequence[Sent]) -> None:
     """Run statements and commit, in one journey; raises the first error that there was.
 

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import ClauseElement
 
-from streams.stores.pipeline import FEW, MOST_KEPT, commit_with, pipeline_of
+from streams.stores.pipeline import FEW, MOST_KEPT, commit_with, pipeline_of, take_kept
 
 INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 """The INSERT that knows ON CONFLICT, by the name of the dialect."""
@@ -253,33 +253,20 @@ def send_sql_many(connection: Connection, sql: str, given: Sequence[Any]) -> Non
 
 def send_kept(connection: Connection) -> None:
     """Run what was sent and not run yet."""
-    kept = pipeline_of(connection)
-    if not kept:
-        return
-    now, kept[:] = [*kept], []
-    _begin(connection)
-    for sql, given in now:
-        run_bare(connection, sql, given)
+    for sql, given in take_kept(connection):
+        run_sql_ahead(connection, sql, given)
 
 
 def commit_kept(connection: Connection) -> None:
     """Run what was sent and not run yet, and commit; whoever commits then has nothing to do."""
-    kept = pipeline_of(connection)
+    kept = take_kept(connection)
     if not kept:
         return
-    now, kept[:] = [*kept], []
     _begin(connection)
     try:
-        commit_with(connection.connection.driver_connection, now)
+        commit_with(connection.connection.driver_connection, kept)
     except Exception as error:
-        _raise(connection, "; ".join([*(sql for sql, _ in now), "COMMIT"]), (), error)
-
-
-def drop_kept(connection: Connection) -> None:
-    """Forget what was sent and not run yet: what it belongs to is rolled back."""
-    kept = pipeline_of(connection)
-    if kept:
-        kept.clear()
+        _raise(connection, "; ".join([*(sql for sql, _ in kept), "COMMIT"]), (), error)
 
 
 def run_sql_many(connection: Connection, sql: str, given: Sequence[Any]) -> None:

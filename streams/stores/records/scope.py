@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, exc
 
+from streams.stores.pipeline import take_kept
 from streams.stores.records.together import Together
-from streams.stores.statements import drop_kept, run_journey, run_sql
+from streams.stores.statements import run_journey, run_sql
 
 # One name for all: the innermost savepoint of a name is the one that is meant.
 _SAVEPOINT = "SAVEPOINT record_scope"
@@ -61,8 +62,8 @@ def _release(connection: Connection, together: Together | None) -> None:
 def _roll_back(
     connection: Connection, together: Together | None, error: BaseException, *, release: bool
 ) -> None:
-    # Setting the savepoint has run all that was sent before it.
-    drop_kept(connection)
+    # Forgotten: setting the savepoint has run all that was sent before it.
+    take_kept(connection)
     try:
         if together is not None and together.unreleased:
             # One within this one; after an error nothing but this way out of it is left.

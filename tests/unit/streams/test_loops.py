@@ -16,30 +16,9 @@ async def test_a_function_answers_and_refuses_as_it_would_by_itself() -> None:
         await in_thread(lambda: 1 // 0)
 
 
-async def test_a_second_cancellation_waits_as_well() -> None:
-    begun, may_end, ended = asyncio.Event(), threading.Event(), list[str]()
-    loop = asyncio.get_running_loop()
-
-    def work() -> None:
-        loop.call_soon_threadsafe(begun.set)
-        assert may_end.wait(timeout=10)
-        ended.append("ended")
-
-    task = asyncio.create_task(in_thread(work))
-    await begun.wait()
-    for _ in range(3):
-        task.cancel()
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert not task.done()
-    may_end.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert ended == ["ended"]
-
-
+@pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("end", ["answer", "error"])
-async def test_a_cancellation_waits_for_the_thread(end: str) -> None:
+async def test_a_cancellation_waits_for_the_thread(end: str, times: int) -> None:
     begun, may_end = asyncio.Event(), threading.Event()
     loop, ended = asyncio.get_running_loop(), list[str]()
 
@@ -52,10 +31,11 @@ async def test_a_cancellation_waits_for_the_thread(end: str) -> None:
 
     task = asyncio.create_task(in_thread(work))
     await begun.wait()
-    task.cancel()
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert not task.done()
+    for _ in range(times):
+        task.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not task.done()
     may_end.set()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -54,7 +54,7 @@ from streams.stores.database import Database
 from streams.stores.decisions import (
     Decision,
     announce_decision,
-    find_decision,
+    lock_for,
     problem_of,
     store_decision,
 )
@@ -161,11 +161,6 @@ class Coordinator:
     def drives(self, job_id: str) -> bool:
         """Whether this process keeps the job's aggregate."""
         return job_id in self._live
-
-    def awaits_the_last(self, job_id: str) -> bool:
-        """Whether this process drives the job, and no more than one chunk of it is left."""
-        live = self._live.get(job_id)
-        return live is not None and len(live.open) <= 1 and not live.wants_chunks()
 
     @property
     def live(self) -> Mapping[str, Job]:
@@ -318,11 +313,12 @@ class Coordinator:
     def _transact(
         self, job_id: str, command: Command | None, present: str, connection: Connection
     ) -> _Step:
-        if command is not None:
-            known = find_decision(connection, command.command_id)
+        if command is None:
+            version = chunk_store.lock_control(connection, job_id)
+        else:
+            version, known = lock_for(connection, job_id, command.command_id)
             if known is not None:
                 return _Step(decision=_same(known, command))
-        version = chunk_store.lock_control(connection, job_id)
         job = self._load(job_id, version)
         if not version:
             job.traceparent = present

@@ -7,7 +7,7 @@ the fence of epoch and attempt: what comes late or twice writes nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -66,6 +66,8 @@ class Effects:
         self._lasting = lasting
         self._payloads = PayloadReader()
         self._crowds = Crowds()
+        self._tables: dict[str, int] = {}
+        """Numbers of record tables that are committed, which never change."""
 
     # -- prepare: outside of the transaction, unless it is little ----------------------
 
@@ -103,19 +105,21 @@ class Effects:
         """
         contention = self._crowds.expected(operation.kind)
 
-        def work(connection: Connection) -> list[OutcomeRow]:
+        def work(connection: Connection) -> tuple[list[OutcomeRow], Mapping[str, int]]:
             begin()
             contention.begin()
             chunks = prepared(connection)
-            rows = self._work(operation, control, chunks, connection, contention)
+            rows, tables = self._work(operation, control, chunks, connection, contention)
             if at_once and rows:
                 outcomes.announce(connection, control.job_id)
-            return rows
+            return rows, tables
 
         try:
-            return self._database.write_now(work, lasting=self._lasting)
+            rows, tables = self._database.write_now(work, lasting=self._lasting)
         finally:
             self._crowds.learn(operation.kind, contention)
+        self._tables |= tables
+        return rows
 
     def _work(
         self,
@@ -124,19 +128,22 @@ class Effects:
         prepared: Sequence[Prepared],
         connection: Connection,
         contention: Contention,
-    ) -> list[OutcomeRow]:
+    ) -> tuple[list[OutcomeRow], Mapping[str, int]]:
+        """The outcomes, and the numbers of record tables, which hold once this is committed."""
         held = set(chunk_store.held(connection, [chunk.claimed for chunk in prepared]))
         ours = [chunk for chunk in prepared if chunk.claimed in held]
         left = [chunk.standing for chunk in ours if chunk.standing is not None]
         ahead = self._undoer.ahead(connection, operation, control.tenant, left)
-        together = Together(connection, writers=len(ours), contention=contention)
+        together = Together(
+            connection, writers=len(ours), tables=self._tables, contention=contention
+        )
         rows = [self._work_one(operation, control, chunk, ahead, together) for chunk in ours]
         together.flush()
         self._failpoints.reach(Failpoint.BEFORE_IMAGES)
         if rows:
             outcomes.insert_outcomes(connection, rows)
         self._failpoints.reach(places([chunk.claimed for chunk in prepared])[0])
-        return rows
+        return rows, together.tables
 
     def _work_one(
         self,

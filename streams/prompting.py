@@ -2,8 +2,8 @@
 
 The hint that says so on the broker has a way of several milliseconds, which is a fifth of the
 life of a job of one item. PostgreSQL tells of the commit itself. Whoever drives the job looks
-then; the hint finds nothing more to do, and says what this one has missed. A job with more
-under way is left to its hints: looking at each of its chunks twice would keep commands waiting.
+then, once for all that it hears meanwhile. What this one has missed is hinted at on the broker
+a moment later (:mod:`.reminding`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ log = structlog.get_logger(__name__)
 AT_ONCE: Final = 4
 """Jobs that are looked at side by side."""
 MOST_WAITING: Final = 1000
-"""Of more than these the hints tell."""
+"""Of more than these the reminders tell."""
 
 
 class Driving(Protocol):
     """A coordinator."""
 
-    def awaits_the_last(self, job_id: str) -> bool:
-        """Whether this process drives the job, and no more than one chunk of it is left."""
+    def drives(self, job_id: str) -> bool:
+        """Whether this process keeps the job's aggregate."""
         ...
 
     async def look(self, job_id: str) -> Sequence[Outgoing]:
@@ -50,7 +50,7 @@ class Prompter:
         """Little work of a job was committed; None: something may have been missed."""
         if job_id is None or job_id in self._waiting or len(self._waiting) >= MOST_WAITING:
             return
-        if self._stage.awaits_the_last(job_id):
+        if self._stage.drives(job_id):
             self._waiting[job_id] = None
             self._news.release()
 
@@ -69,5 +69,5 @@ class Prompter:
                 for outgoing in await self._stage.look(job_id):
                     await self._send(outgoing)
             except Unavailable as error:
-                # The hint has it looked at again, and the sweep what was not sent.
+                # A reminder has it looked at again, and the sweep what was not sent.
                 log.warning("not_prompted", job_id=job_id, reason=error.message)

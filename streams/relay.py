@@ -26,6 +26,8 @@ from streams.envelope import (
 from streams.live import LiveEvent, LiveHub, Placed
 
 KEPT = 1000
+STORED_TOGETHER = 8
+"""Events of a job that one transaction stores, mostly."""
 
 
 @dataclass(slots=True)
@@ -81,9 +83,14 @@ class LiveRelay:
         self._show(event).offered.add(event.originator_version)
 
     def shown(self, job_id: str, *, before: int) -> int:
-        """The last version of a job that was shown; of an unknown one, that before ``before``."""
+        """The last version of a job that was shown; of an unknown one, one not long ``before``.
+
+        Its readers have the rest from the log, where they would look again for what is left out.
+        """
         seen = self._seen.get(job_id)
-        return before - 1 if seen is None else seen.event.originator_version
+        if seen is None:
+            return max(before - STORED_TOGETHER, 0)
+        return seen.event.originator_version
 
     def decode_event(self, value: bytes | None) -> JobEvent | None:
         """The event; None when it was offered before, or this release does not know its kind."""

@@ -65,12 +65,16 @@ class SharedPlaces:
             return {}
         now = self._now()
         known = self._look_up(connection, now)
-        stored = self._stored[job.id] = grant_store.find_grant(connection, job.id)
-        own = self._grant(job, stored, known, now)
-        if not own.most and _says(stored, own):
-            return {}
+        own = self._grant(job, known, now)
+        if not own.most:
+            stored = self._stored[job.id] = grant_store.find_grant(connection, job.id)
+            if _says(stored, _since(stored, own)):
+                return {}
         grant_store.lock_grants(connection, own.system)
-        granted = [*_but(job.id, grant_store.granted(connection, own.system)), own]
+        found = grant_store.granted(connection, own.system, job.id)
+        stored = next((grant for grant in found if grant.job_id == job.id), None)
+        self._stored[job.id], own = stored, _since(stored, own)
+        granted = [*_but(job.id, found), own]
         kept = self._kept(own.system, granted, known, now)
         free = known.limit(own.system) - _in_flight(granted)
         if free <= 0:
@@ -97,7 +101,7 @@ class SharedPlaces:
             return
         now = self._now()
         stored = self._stored.pop(job.id, None)
-        own = self._grant(job, stored, self._look_up(connection, now), now)
+        own = _since(stored, self._grant(job, self._look_up(connection, now), now))
         if sent:
             own = dataclasses.replace(own, since=now)
         if _says(stored, own):
@@ -151,21 +155,20 @@ class SharedPlaces:
         self._after = jobs[-1] if len(jobs) == UNLISTED_AT_ONCE else ""
         return jobs
 
-    def _grant(self, job: Job, stored: Grant | None, known: _Known, now: float) -> Grant:
-        """What the job's row should say; a job whose operation is missing waits without one."""
+    def _grant(self, job: Job, known: _Known, now: float) -> Grant:
+        """What a job that begins to want now has; one whose operation is missing has no row."""
         system = job.spec.operation.split(".", 1)[0]
         at = self._clock.now()
         shared, most = self._limits.caps(job), 0
         if not self._limits.holds(job.id):
             limit = known.limit(system)
             most = dispatches_wanted(job, self._registry, most=limit, now=at, shared=shared)
-        begins = stored is None or (most > 0 and stored.most == 0)
         return Grant(
             job_id=job.id,
             system=system,
             tenant=job.tenant,
             priority=job.priority,
-            since=now if stored is None or begins else stored.since,
+            since=now,
             most=most,
             in_flight=(
                 dispatches_of(job, self._registry, shared)
@@ -188,6 +191,13 @@ class SharedPlaces:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _since(stored: Grant | None, own: Grant) -> Grant:
+    """What the job's row should say: it may have wanted some before."""
+    if stored is None or (own.most > 0 and stored.most == 0):
+        return own
+    return dataclasses.replace(own, since=stored.since)
 
 
 def _says(stored: Grant | None, own: Grant) -> bool:

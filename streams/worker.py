@@ -93,6 +93,8 @@ class Worker:
     """Works chunks; ``hung`` is called when a handler does not come back in time.
 
     ``moved`` is called again and again until then: what has its time does not stand still.
+    ``told`` takes a job of which the database has told that little work is committed, and says
+    whether it sees to the hint.
     """
 
     def __init__(  # noqa: PLR0913 - its ports, by name
@@ -108,6 +110,7 @@ class Worker:
         draw: Draw,
         hung: Callable[[str], None],
         moved: Callable[[], None] = lambda: None,
+        told: Callable[[str], bool] = lambda _: False,
         metrics: Metrics | None = None,
         tracing: Tracing = OFF,
     ) -> None:
@@ -122,6 +125,7 @@ class Worker:
         self._slow = slow
         self._hung = hung
         self._moved = moved
+        self._told_of = told
         undoer = Undoer(registry)
         self._effects = Effects(
             database=database,
@@ -168,6 +172,8 @@ class Worker:
         elif rows is None:
             rows = await self._worked(operation, control, claimed)
         self._failpoints.reach(places(claimed)[1])
+        if taken.rows and self._told_of(control.job_id):
+            return self._completed(control, claimed, rows)
         return self._told(control, claimed, rows)
 
     async def _begun(
@@ -288,9 +294,14 @@ class Worker:
     def _told(
         self, control: Control, claimed: Sequence[Claimed], rows: Sequence[OutcomeRow]
     ) -> list[Outgoing]:
-        self._metrics.closed(control.operation, claimed, rows)
         ended = tuple(sorted({row.closed.chunk for row in rows}))
-        return [self._look(control, ended), *completions(control, rows)]
+        return [self._look(control, ended), *self._completed(control, claimed, rows)]
+
+    def _completed(
+        self, control: Control, claimed: Sequence[Claimed], rows: Sequence[OutcomeRow]
+    ) -> list[Outgoing]:
+        self._metrics.closed(control.operation, claimed, rows)
+        return completions(control, rows)
 
     def _look(self, control: Control, chunks: tuple[int, ...] = ()) -> Outgoing:
         return look_at(control.job_id, self._ids.new(), chunks)

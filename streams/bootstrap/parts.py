@@ -235,10 +235,18 @@ def slow_pool(base: Base, send: Sender) -> SlowPool:
     return pool
 
 
-def worker(base: Base, name: str, slow: SlowPool, lane: Lane, *, lasting: bool = True) -> Worker:
+def worker(
+    base: Base,
+    name: str,
+    slow: SlowPool,
+    lane: Lane,
+    *,
+    lasting: bool = True,
+    told: Callable[[str], bool] = lambda _: False,
+) -> Worker:
     """The stage that changes records; ``name`` must be that of no other, dead or alive.
 
-    ``lasting``: see :class:`~streams.worker.WorkerSettings`.
+    ``lasting``: see :class:`~streams.worker.WorkerSettings`; ``told``: see its :class:`Worker`.
     """
     return Worker(
         database=base.database,
@@ -256,6 +264,7 @@ def worker(base: Base, name: str, slow: SlowPool, lane: Lane, *, lasting: bool =
         draw=random.random,
         hung=end_hung,
         moved=lane.moved,
+        told=told,
         metrics=base.metrics,
         tracing=base.tracing,
     )

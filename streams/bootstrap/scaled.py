@@ -43,6 +43,7 @@ from streams.process_lock import ProcessLock, attempt
 from streams.prompting import Prompter
 from streams.queries import Queries
 from streams.relay import LiveRelay
+from streams.reminding import Reminder
 from streams.retaining import Retained
 from streams.settings import Settings
 from streams.shared_places import SharedPlaces
@@ -177,8 +178,10 @@ async def coordinator(
         prompter = Prompter(stage, send)
         channels = {event_order.CHANNEL: committed, outcomes.CHANNEL: prompter.heard}
         heard = listening(base.settings.database_address, channels)
-        owned = _owned(base, readers, places, send, retained)
-        sending = _owner(base).own("webhooks", lambda: deliver(base, unsent, delivered))
+        # One for all, so that all leases of this process are renewed at once.
+        owner = LeasedOwner(base.database, instance)
+        owned = _owned(base, owner, readers, places, send, retained)
+        sending = owner.own("webhooks", lambda: deliver(base, unsent, delivered))
         loops = [
             *(parts.seed_limits(base), *owned, sending),
             *(_signing(base, unsigned, held), prompter.run()),
@@ -202,12 +205,13 @@ async def worker(
             app_of(base.settings, StageName.WORKER, instance=f"{instance}-{slot}") for slot in slots
         ]
         send = Sender(apps[0], base.tracing)
+        reminder = Reminder(base.database, base.ids, send)
         slow = parts.slow_pool(base, send)
         intake = parts.intake(base, slow)
         lanes = [_lane(base, app, f"slot {slot}") for slot, app in enumerate(apps)]
         for slot, app, lane in zip(slots, apps, lanes, strict=True):
             # A name of its own for each: two slots must not take a chunk from one another.
-            stage = parts.worker(base, f"{name}-{slot}", slow, lane)
+            stage = parts.worker(base, f"{name}-{slot}", slow, lane, told=reminder.note)
             parts.bind_worker(app, stage, send, base, lane, systems=systems, intake=intake)
         vitals = Vitals(
             base.database, lanes, starting=STARTING, intake=intake, metrics=base.metrics
@@ -222,7 +226,7 @@ async def worker(
             stack.push_async_callback(_leave, base, here, vitals)
             stack.push_async_callback(slow.close)
             beating = every(base.settings.heartbeat, lambda: _beat(base, intake, here, apps))
-            loops = [beating, Gauge(base.database, base.clock, here).run()]
+            loops = [beating, Gauge(base.database, base.clock, here).run(), reminder.run()]
             await stack.enter_async_context(_running(base, apps, vitals, loops, slow=slow))
             stack.callback(intake.close)
             yield vitals
@@ -349,15 +353,15 @@ def _lane(base: Base, app: Any, name: str = "the broker's partitions") -> Lane:
 # -- a coordinator's ---------------------------------------------------------------------
 
 
-def _owner(base: Base) -> LeasedOwner:
-    return LeasedOwner(base.database, f"{base.settings.instance}-coordinator")
-
-
 def _owned(
-    base: Base, readers: Readers, places: SharedPlaces, send: Sender, retained: Retained
+    base: Base,
+    owner: LeasedOwner,
+    readers: Readers,
+    places: SharedPlaces,
+    send: Sender,
+    retained: Retained,
 ) -> list[Any]:
     """What one process at a time does for the whole installation."""
-    owner = _owner(base)
     timers = Timers(database=base.database, clock=base.clock, send=send)
     sweep = Sweep(
         database=base.database,

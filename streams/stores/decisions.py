@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, literal, outerjoin, select, tuple_, update
 from sqlalchemy.sql.dml import Insert
 
 from domain import errors
 from domain.errors import CommandRefused, IdempotencyConflict
 from domain.job import Job
 from streams.stores.notifying import notify
-from streams.stores.schema import decisions, reservations, timers
+from streams.stores.schema import decisions, job_control, reservations, timers
 from streams.stores.statements import INSERTS, fixed, insertion
 
 TIMERS_AT_ONCE = 100
@@ -71,15 +71,41 @@ _FIND = fixed(
         decisions.c.command_id == bindparam("command")
     )
 )
+_LOCKED = (
+    select(job_control.c.version)
+    .where(job_control.c.job_id == bindparam("job"))
+    .with_for_update()
+    .cte("locked")
+)
+_ONE = select(literal(1).label("one")).subquery()
+_LOCK_FOR = fixed(
+    select(
+        select(_LOCKED.c.version).scalar_subquery(),
+        decisions.c.job_id,
+        decisions.c.version,
+        decisions.c.problem,
+    ).select_from(outerjoin(_ONE, decisions, decisions.c.command_id == bindparam("command")))
+)
 _STORE = insertion(decisions, "command_id", "job_id", "version", "problem", "decided_at")
 
 
 def find_decision(connection: Connection, command_id: str) -> Decision | None:
     """The decision on a command, if it was taken."""
     row = _FIND.run(connection, command=command_id).first()
-    if row is None:
-        return None
-    job_id, version, problem = row
+    return None if row is None else _decision(*row)
+
+
+def lock_for(connection: Connection, job_id: str, command_id: str) -> tuple[int, Decision | None]:
+    """Lock a job and tell its version (:func:`.chunks.lock_control`); the decision, if taken.
+
+    One that is committed while this waits is not seen; then this one cannot be stored.
+    """
+    row = _LOCK_FOR.run(connection, job=job_id, command=command_id).rows[0]
+    version, decided_for, *rest = row
+    return version or 0, None if decided_for is None else _decision(decided_for, *rest)
+
+
+def _decision(job_id: str, version: int, problem: str | None) -> Decision:
     return Decision(job_id, version, None if problem is None else orjson.loads(problem))
 
 

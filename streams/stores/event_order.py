@@ -31,8 +31,13 @@ _INSERT = f"INSERT INTO events ({', '.join(COLUMNS)}) VALUES"
 # One round trip. No id is taken before the turn has come: each is computed for a joined row.
 _NEXT_IN_TURN = (
     f"WITH turn AS MATERIALIZED ({NOT_FROZEN}, pg_advisory_xact_lock({_LOCK})) "  # noqa: S608
-    "SELECT nextval(pg_get_serial_sequence('events', 'id')) "
+    "SELECT nextval(pg_get_serial_sequence('events', 'id')), "
+    "(SELECT hash FROM events WHERE job_id = %s AND version = %s) "
     "FROM turn, generate_series(1, %s) ORDER BY 1"
+)
+_NEXT_ALONE = (
+    "SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'events'), "
+    "(SELECT hash FROM events WHERE job_id = ? AND version = ?)"
 )
 
 
@@ -65,8 +70,14 @@ class EventOrder(Protocol):
     last_hash: str
     """Takes job id and version."""
 
-    def take(self, connection: Connection, count: int) -> Sequence[int]:
-        """The next ids, rising; nobody else gets one before this transaction ends."""
+    def take(
+        self, connection: Connection, count: int, *, job_id: str, after: int
+    ) -> tuple[Sequence[int], bytes | None]:
+        """The next ids, rising, and the hash of the job's event before, if there is one.
+
+        Nobody else gets an id before this transaction ends. Whoever appends has locked the job,
+        so that event is committed before this asks.
+        """
         ...
 
     def append(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -83,12 +94,13 @@ class SqliteOrder:
 
     last_hash = "SELECT hash FROM events WHERE job_id = ? AND version = ?"
 
-    def take(self, connection: Connection, count: int) -> Sequence[int]:
+    def take(
+        self, connection: Connection, count: int, *, job_id: str, after: int
+    ) -> tuple[Sequence[int], bytes | None]:
         """After the largest id ever given out, even if that event is gone (AUTOINCREMENT)."""
-        sequence = "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
-        last = run_sql(connection, sequence, ()).scalar()
+        last, found = run_sql(connection, _NEXT_ALONE, (job_id, after)).rows[0]
         first = int(last or 0) + 1
-        return range(first, first + count)
+        return range(first, first + count), found
 
     def append(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Row by row."""
@@ -106,9 +118,12 @@ class PostgresOrder:
 
     last_hash = "SELECT hash FROM events WHERE job_id = %s AND version = %s"
 
-    def take(self, connection: Connection, count: int) -> Sequence[int]:
+    def take(
+        self, connection: Connection, count: int, *, job_id: str, after: int
+    ) -> tuple[Sequence[int], bytes | None]:
         """From the sequence; a rolled back transaction leaves a gap, which harms nobody."""
-        return [number for (number,) in run_sql_ahead(connection, _NEXT_IN_TURN, (count,))]
+        found = run_sql_ahead(connection, _NEXT_IN_TURN, (job_id, after, count)).rows
+        return [number for number, _ in found], found[0][1]
 
     def append(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """A few a statement, which is prepared for each number of them.

@@ -7,7 +7,7 @@ the hash chain of its job (:mod:`streams.stores.chain`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn, Self
@@ -106,15 +106,17 @@ class EventRecorder(ApplicationRecorder):
         if not stored_events:
             return ()
         order = ORDERS[connection.dialect.name]
-        numbers = order.take(connection, len(stored_events))
-        chain = list(_chained(connection, order, stored_events, numbers))
+        job_id, after = _place(stored_events[0])
+        numbers, last = order.take(connection, len(stored_events), job_id=job_id, after=after)
+        known = {} if last is None else {(job_id, after): bytes(last)}
+        chain = list(_chained(connection, order, stored_events, numbers, known))
         rows = [(*row, previous, found) for row, previous, found in chain]
         try:
             order.append(connection, rows)
         except exc.IntegrityError as error:
             raise IntegrityError(f"somebody else appended first ({error.orig})") from error
-        last = chain[-1][0]
-        order.announce(connection, Announced(last.id, last.job_id, last.version))
+        newest = chain[-1][0]
+        order.announce(connection, Announced(newest.id, newest.job_id, newest.version))
         return [EventId(Head(row.job_id, row.version, row.id, found)) for row, _, found in chain]
 
     def select_events(
@@ -269,27 +271,31 @@ def _chained(
     order: EventOrder,
     stored_events: Sequence[StoredEvent],
     numbers: Sequence[int],
+    known: Mapping[tuple[str, int], bytes],
 ) -> Iterator[tuple[EventRow, bytes, bytes]]:
     """Each row to insert, with the hash before it and its own, which takes that one in."""
-    fresh: dict[tuple[str, int], bytes] = {}
+    hashes = dict(known)
     for number, stored in zip(numbers, stored_events, strict=True):
-        job_id, version = str(stored.originator_id), stored.originator_version
-        previous = fresh.get((job_id, version - 1)) or _last_hash(
-            connection, order, job_id, version - 1
-        )
+        job_id, before = _place(stored)
+        previous = hashes.get((job_id, before)) or _last_hash(connection, order, job_id, before)
         state = orjson.loads(stored.state)
         row = EventRow(
             id=number,
             job_id=job_id,
-            version=version,
+            version=before + 1,
             alias=stored.topic,
             tenant=state["tenant"],
             actor=state["actor"],
             command_id=state["command_id"],
             state=stored.state,
         )
-        fresh[job_id, version] = event_hash(previous, row)
-        yield row, previous, fresh[job_id, version]
+        found = hashes[job_id, row.version] = event_hash(previous, row)
+        yield row, previous, found
+
+
+def _place(stored: StoredEvent) -> tuple[str, int]:
+    """The job of an event, and the version that it comes after."""
+    return str(stored.originator_id), stored.originator_version - 1
 
 
 def _last_hash(connection: Connection, order: EventOrder, job_id: str, version: int) -> bytes:

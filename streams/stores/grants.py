@@ -81,7 +81,11 @@ def _waiting() -> ClauseElement:
 
 _PUT = Statement(_put)
 _FIND = fixed(select(*_ALL).where(grants.c.job_id == bindparam("job")))
-_GRANTED = fixed(select(*_ALL).where(_SYSTEM, grants.c.in_flight > 0))
+_GRANTED = fixed(
+    select(*_ALL).where(
+        or_(and_(_SYSTEM, grants.c.in_flight > 0), grants.c.job_id == bindparam("job"))
+    )
+)
 _WAITING = fixed(_waiting())
 _OFFER = fixed(
     update(grants)
@@ -117,9 +121,9 @@ def find_grant(connection: Connection, job_id: str) -> Grant | None:
     return None if row is None else Grant(*row)
 
 
-def granted(connection: Connection, system: str) -> list[Grant]:
-    """The jobs that have places."""
-    return [Grant(*row) for row in _GRANTED.ahead(connection, of_system=system)]
+def granted(connection: Connection, system: str, job_id: str = "") -> list[Grant]:
+    """The jobs that have places, and that one if it has a row."""
+    return [Grant(*row) for row in _GRANTED.ahead(connection, of_system=system, job=job_id)]
 
 
 def waiting(

@@ -209,6 +209,12 @@ def jobs_with_unrecorded(connection: Connection, limit: int = 500) -> list[str]:
     )
 
 
+def unrecorded_among(connection: Connection, job_ids: Sequence[str]) -> list[str]:
+    """Those of the jobs whose outcome rows wait to be recorded."""
+    waiting = select(outcomes.c.job_id).where(~outcomes.c.recorded, outcomes.c.job_id.in_(job_ids))
+    return list(connection.scalars(waiting.distinct()))
+
+
 def mark_recorded(connection: Connection, job_id: str, recorded: Sequence[int]) -> None:
     """The aggregate knows these outcome rows."""
     _MARK_RECORDED.run(connection, job=job_id, numbers=listed(recorded))

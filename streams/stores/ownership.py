@@ -14,19 +14,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import structlog
-from sqlalchemy import Connection, Double, bindparam, cast, extract, func, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Double,
+    Text,
+    bindparam,
+    cast,
+    column,
+    exists,
+    extract,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from domain.errors import Unavailable
 from streams.loops import background
 from streams.stores.database import Database
 from streams.stores.schema import owners
-from streams.stores.statements import fixed, run_sql
+from streams.stores.statements import fixed
 
 log = structlog.get_logger(__name__)
 
@@ -36,18 +50,29 @@ LEASE_SECONDS = 2.0
 RENEW_SECONDS = 0.5
 """Between two renewals, and between two looks of those who wait. The lease and this are the
 longest that nobody owns what a dead process owned."""
+TOGETHER_SECONDS = 0.02
+"""How long one waits for others of its process, to be renewed with them."""
 RELEASE_SECONDS = 1.0
 
 _NOW = cast(extract("epoch", func.clock_timestamp()), Double)
-_MAY_TAKE = fixed(
-    select(or_(owners.c.holder == bindparam("me"), owners.c.lease_until < _NOW)).where(
-        owners.c.name == bindparam("owned")
-    )
+_ASKED = (
+    func.unnest(bindparam("names", type_=ARRAY(Text)))
+    .table_valued(column("name", Text), name="asked")
+    .render_derived()
 )
-_INSERT = insert(owners).values(
-    name=bindparam("owned"),
-    holder=bindparam("me"),
-    lease_until=_NOW + bindparam("seconds", type_=Double),
+_OF_OTHERS = exists().where(
+    owners.c.name == _ASKED.c.name, owners.c.holder != bindparam("me"), owners.c.lease_until >= _NOW
+)
+# Who waits only looks, and writes nothing; rows are locked in one order by all.
+_INSERT = insert(owners).from_select(
+    ["name", "holder", "lease_until"],
+    select(
+        _ASKED.c.name,
+        bindparam("me", type_=Text),
+        _NOW + bindparam("seconds", type_=Double),
+    )
+    .where(~_OF_OTHERS)
+    .order_by(_ASKED.c.name),
 )
 _TAKE = fixed(
     _INSERT.on_conflict_do_update(
@@ -61,8 +86,6 @@ _RELEASE = fixed(
     .where(owners.c.name == bindparam("owned"), owners.c.holder == bindparam("me"))
     .values(lease_until=0.0)
 )
-# A lease that is lost with the server runs out before the server is back.
-_NO_FLUSH = "SET LOCAL synchronous_commit TO off"
 
 
 class Ownership(Protocol):
@@ -95,29 +118,83 @@ class LeasedOwner:
         lease: float = LEASE_SECONDS,
         renew: float = RENEW_SECONDS,
     ) -> None:
-        self._database = database
-        self._holder = holder
+        self._leases = _Leases(database, holder, lease)
         self._lease = lease
         self._renew = renew
 
     async def own(self, name: str, work: Work) -> None:
         """Wait until the lease is free, and run ``work`` as long as it can be renewed."""
-        claim = _Claim(self._database, name, self._holder, self._lease)
+        claim = _Claim(self._leases, name, self._lease)
         try:
             async with background([claim.keep(self._renew)]):
                 while not await claim.lasted(work):
-                    log.warning("ownership_lost", owned=name, holder=self._holder)
+                    log.warning("ownership_lost", owned=name, holder=self._leases.holder)
         finally:
             await claim.release()
+
+
+class _Leases:
+    """Takes and renews in one transaction what a process asks for at about the same time."""
+
+    def __init__(self, database: Database, holder: str, lease: float) -> None:
+        self.holder = holder
+        self._database = database
+        self._lease = lease
+        self._asked: dict[str, asyncio.Future[bool]] = {}
+        self._asking: asyncio.Future[None] | None = None
+        self._writing = asyncio.Lock()
+
+    async def take(self, name: str) -> bool:
+        """Whether the lease is this process's for as long as leases last.
+
+        Raises Unavailable without the database.
+        """
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._asked[name] = answer
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._ask())
+        return await answer
+
+    async def give_up(self, name: str) -> None:
+        """Let others have the lease."""
+        self._asked.pop(name, None)
+        # Not before the renewal that is under way, which would take it again.
+        async with self._writing:
+            await self._database.write(
+                lambda connection: _RELEASE.run(connection, owned=name, me=self.holder)
+            )
+
+    async def _ask(self) -> None:
+        while self._asked:
+            await asyncio.sleep(TOGETHER_SECONDS)
+            async with self._writing:
+                asked, self._asked = self._asked, {}
+                await self._answer(asked)
+
+    async def _answer(self, asked: Mapping[str, asyncio.Future[bool]]) -> None:
+        try:
+            # A lease that is lost with the server runs out before the server is back.
+            taken = await self._database.write(partial(self._take, sorted(asked)), lasting=False)
+        except Exception as error:
+            for answer in asked.values():
+                if not answer.done():
+                    answer.set_exception(error)
+        else:
+            for name, answer in asked.items():
+                if not answer.done():
+                    answer.set_result(name in taken)
+
+    def _take(self, names: Sequence[str], connection: Connection) -> set[str]:
+        given = {"names": list(names), "me": self.holder, "seconds": self._lease}
+        return {name for (name,) in _TAKE.run(connection, **given)}
 
 
 class _Claim:
     """What this process has of one lease, and the work that depends on it."""
 
-    def __init__(self, database: Database, name: str, holder: str, lease: float) -> None:
-        self._database = database
+    def __init__(self, leases: _Leases, name: str, lease: float) -> None:
+        self._leases = leases
         self._name = name
-        self._holder = holder
         self._lease = lease
         self._until = 0.0
         self._held = asyncio.Event()
@@ -129,20 +206,21 @@ class _Claim:
         while True:
             asked = now()
             try:
-                taken = await self._database.write(self._take)
+                taken = await self._leases.take(self._name)
             except Unavailable as error:
                 # What is held stays so until it runs out.
                 log.warning("waiting", reason=error.message)
             else:
                 self._move(asked + self._lease if taken else 0.0)
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+            # At the same times as the others of this process.
+            await asyncio.sleep(pause - now() % pause)
 
     async def lasted(self, work: Work) -> bool:
         """Whether the work came to its own end before the lease ran out."""
         await self._held.wait()
         try:
             async with asyncio.timeout_at(self._until) as self._limit:
-                log.info("owner", owned=self._name, holder=self._holder)
+                log.info("owner", owned=self._name, holder=self._leases.holder)
                 await work()
                 return True
         except TimeoutError:
@@ -155,10 +233,9 @@ class _Claim:
 
     async def release(self) -> None:
         """Let others have it at once, if the database is there."""
-        if self._until:
-            with contextlib.suppress(Unavailable, TimeoutError):
-                async with asyncio.timeout(RELEASE_SECONDS):
-                    await self._database.write(self._give_up)
+        with contextlib.suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._leases.give_up(self._name)
 
     def _move(self, until: float) -> None:
         self._until = until
@@ -166,15 +243,3 @@ class _Claim:
             self._limit.reschedule(until)
         if until:
             self._held.set()
-
-    def _take(self, connection: Connection) -> bool:
-        """Who waits only looks, and writes nothing."""
-        seen = _MAY_TAKE.run(connection, owned=self._name, me=self._holder).first()
-        if seen is not None and not seen[0]:
-            return False
-        run_sql(connection, _NO_FLUSH, ())
-        taken = _TAKE.run(connection, owned=self._name, me=self._holder, seconds=self._lease)
-        return taken.first() is not None
-
-    def _give_up(self, connection: Connection) -> None:
-        _RELEASE.run(connection, owned=self._name, me=self._holder)

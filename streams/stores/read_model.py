@@ -104,9 +104,9 @@ def project(
         figures.take(before, summary, event)
         rows[event.originator_id] = _row(summary, event.tenant, notification.id)
     if rows:
-        _REMOVE.run_many(connection, [{"job_id": job_id} for job_id in rows])
-        _ADD.run_many(connection, list(rows.values()))
         figures.write(connection)
+        _REMOVE.send_many(connection, [{"job_id": job_id} for job_id in rows])
+        _ADD.send_many(connection, list(rows.values()))
 
 
 def position(connection: Connection, reader: str) -> int:

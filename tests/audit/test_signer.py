@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,10 @@ import structlog
 from sqlalchemy import delete
 
 from domain.errors import Unavailable
-from streams.stores.audit import Kind, Signer, verify
+from streams.stores.audit import Kind, Signer, stored, verify
+from streams.stores.audit import signer as signers
+from streams.stores.audit.heads import HeadsFile
+from streams.stores.chain import Head
 from streams.stores.database import Database
 from streams.stores.schema import events
 from tests.audit.trail import Trail
@@ -51,6 +56,35 @@ def test_it_goes_on_where_the_one_before_it_was_killed(unsigned: Trail, signer: 
         Signer(unsigned.folder, unsigned.database).sign()
 
     assert logs == []
+    assert unsigned.verify().sound
+
+
+def test_what_could_not_be_written_is_signed_the_next_time(
+    unsigned: Trail, signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer.sign()
+    unsigned.work(unsigned.submit("job", 30))
+
+    def full(_file: HeadsFile, _heads: Iterable[Head]) -> None:
+        raise OSError(errno.ENOSPC, "no space is left")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(HeadsFile, "append", full)
+        with pytest.raises(OSError, match="no space"):
+            signer.sign()
+    signer.sign()
+    assert unsigned.verify().sound
+
+
+def test_more_than_a_page_is_signed_in_one_round(
+    unsigned: Trail, signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signers, "BATCH", 3)
+    monkeypatch.setattr(stored, "BATCH", 3)
+    signer.sign()
+    for number in range(4):
+        unsigned.submit(f"job-{number}", 10)
+    signer.sign()
     assert unsigned.verify().sound
 
 

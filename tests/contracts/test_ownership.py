@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from domain.errors import StoreUnavailable, VersionConflict
 from streams.stores import read_model
@@ -21,6 +22,8 @@ from streams.stores.events import EventRecorder
 from streams.stores.ownership import LeasedOwner, Ownership, SoleOwner
 from tests.services.postgres import PostgresServer
 from tests.stored_events import append, stored_event
+
+T = TypeVar("T")
 
 PATIENCE = 20.0
 BACKENDS = ("sole", pytest.param("leased", marks=pytest.mark.service("postgresql")))
@@ -182,6 +185,85 @@ async def test_many_who_ask_are_one_who_owns(stored: Database) -> None:
         tasks[number].cancel()
         await asyncio.gather(tasks[number], return_exceptions=True)
     assert all(work.ended.is_set() for work in works)
+
+
+# -- leases of one process ----------------------------------------------------------------
+
+NAMES = ("outbox", "projector", "sweep", "timers")
+
+
+class Counting(Database):
+    """Counts transactions, and lets each wait for its turn."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.written = 0
+        self.turn = asyncio.Event()
+        self.turn.set()
+
+    async def write(self, work: Callable[[Connection], T], *, lasting: bool = True) -> T:
+        self.written += 1
+        found = await super().write(work, lasting=lasting)
+        await self.turn.wait()
+        return found
+
+
+@pytest.fixture
+def counting(migrated_postgres: str) -> Iterator[Counting]:
+    with Counting(migrated_postgres) as database:
+        yield database
+
+
+def held(database: Database) -> dict[str, str]:
+    """Who holds what now."""
+    rows = "SELECT name, holder FROM owners WHERE lease_until > EXTRACT(epoch FROM now())"
+    return database.read_now(lambda found: dict(found.execute(text(rows)).tuples().all()))
+
+
+@contextlib.asynccontextmanager
+async def owning_all(owner: Ownership, names: Sequence[str]) -> AsyncIterator[None]:
+    async with contextlib.AsyncExitStack() as stack:
+        for name in names:
+            work = Work()
+            await stack.enter_async_context(owning(owner, name, work))
+            await work.begun()
+        yield
+
+
+async def test_all_leases_of_a_process_are_renewed_at_once(counting: Counting) -> None:
+    async with owning_all(LeasedOwner(counting, "this", renew=0.1), NAMES):
+        before = counting.written
+        await asyncio.sleep(1.5)
+        renewals = counting.written - before
+        assert held(counting) == dict.fromkeys(NAMES, "this")
+    assert 5 <= renewals <= 25, "fifteen, and not four times as many"
+    assert held(counting) == {}
+
+
+async def test_what_others_hold_keeps_nobody_from_the_rest(stored: Database) -> None:
+    async with owning_all(LeasedOwner(stored, "other"), NAMES[:2]):
+        owner, waiting = LeasedOwner(stored, "this", renew=0.05), Work()
+        async with owning(owner, NAMES[0], waiting), owning_all(owner, NAMES[2:]):
+            assert held(stored) == dict(zip(NAMES, ["other", "other", "this", "this"], strict=True))
+            assert waiting.runs.empty()
+        assert held(stored) == dict.fromkeys(NAMES[:2], "other")
+
+
+async def test_a_lease_is_not_taken_again_by_the_renewal_that_was_under_way(
+    counting: Counting,
+) -> None:
+    owner, first, second = LeasedOwner(counting, "this", renew=0.01), Work(), Work()
+    async with owning(owner, "sweep", second), owning(owner, "outbox", first) as task:
+        await first.begun()
+        await second.begun()
+        counting.turn.clear()
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.sleep(0.1)
+        counting.turn.set()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(0.1)
+        assert held(counting) == {"sweep": "this"}
 
 
 # -- processes that die or stand still --------------------------------------------------

@@ -72,6 +72,7 @@ class Stages:
     workers: int = 0
     heartbeat: float = 1.5
     moved: Callable[[], None] = field(default=lambda: None)
+    told: Callable[[str], bool] = field(default=lambda _: False)
     failpoints: Failpoints = field(default_factory=Failpoints)
     """The coordinator's."""
     worker_failpoints: Failpoints = field(default_factory=Failpoints)
@@ -143,6 +144,7 @@ class Stages:
             draw=self.draw,
             hung=self.hung.append,
             moved=self.moved,
+            told=self.told,
         )
 
     async def _hint(self, job_id: str) -> list[Outgoing]:

@@ -7,6 +7,7 @@ import asyncio
 from domain.registry import Registry
 from streams.live import LiveHub
 from streams.live_reader import LiveReader
+from streams.loops import background
 from streams.relay import LiveRelay
 from streams.stores import migrate
 from streams.stores.database import Database
@@ -18,18 +19,41 @@ from tests.engine.stock import operations, stock
 __all__ = ["sqlite_database"]
 
 
-async def test_stored_events_are_shown_at_once_and_each_once(sqlite_database: Database) -> None:
-    migrate.create_missing(sqlite_database, [stock])
-    stages = Stages(sqlite_database, Registry(operations))
+def following(database: Database) -> tuple[Stages, LiveHub, LiveReader]:
+    """A reader in a process that takes no part in the work."""
+    migrate.create_missing(database, [stock])
+    stages = Stages(database, Registry(operations))
     hub = LiveHub()
-    relay = LiveRelay(hub)
     reader = LiveReader(
-        database=sqlite_database,
+        database=database,
         recorder=stages.recorder,
         mapper=stages.jobs.job_mapper,
         hub=hub,
-        relay=relay,
+        relay=LiveRelay(hub),
     )
+    return stages, hub, reader
+
+
+async def test_whoever_has_read_the_log_so_far_is_brought_all_that_was_stored_together(
+    sqlite_database: Database,
+) -> None:
+    """Without the one before the last, a reader would ask the log for it, and for the last."""
+    stages, hub, reader = following(sqlite_database)
+    job_id = await stages.submit("stock.create", [{"name": "x"}])
+    read = (await stages.job(job_id)).version
+    await stages.run_dry()
+    job = await stages.job(job_id)
+    assert (job.status.terminal, job.version - read) == (True, 2)
+    async with background([reader.run()]):
+        with hub.subscribe(job_id) as live:
+            reader.heard(Announced(9, job_id, job.version).payload())
+            brought = [await live.next(5) for _ in range(job.version)]
+    versions = [event.version for event in brought if event is not None]
+    assert versions == list(range(1, job.version + 1))
+
+
+async def test_stored_events_are_shown_at_once_and_each_once(sqlite_database: Database) -> None:
+    stages, hub, reader = following(sqlite_database)
     job_id = await stages.submit("stock.create", [{"name": "x"}])
     await stages.run_dry()
     version = (await stages.job(job_id)).version

@@ -56,7 +56,7 @@ class Looker:
     beginning: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     ended: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
 
-    def awaits_the_last(self, job_id: str) -> bool:
+    def drives(self, job_id: str) -> bool:
         return job_id != "another's"
 
     async def look(self, job_id: str) -> Sequence[Outgoing]:
@@ -97,7 +97,7 @@ async def test_each_job_is_looked_at_once_for_all_that_is_heard_meanwhile() -> N
     assert looker.begun == ["a", "b", "a"]
 
 
-async def test_jobs_are_looked_at_side_by_side_and_of_too_many_the_hints_tell() -> None:
+async def test_jobs_are_looked_at_side_by_side_and_of_too_many_nobody_is_told_twice() -> None:
     looker = Looker()
     async with prompted(looker) as prompter:
         for number in range(AT_ONCE):
@@ -129,8 +129,8 @@ class Driven:
     stages: Stages
     ended: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
 
-    def awaits_the_last(self, job_id: str) -> bool:
-        return self.stages.coordinator.awaits_the_last(job_id)
+    def drives(self, job_id: str) -> bool:
+        return self.stages.coordinator.drives(job_id)
 
     async def look(self, job_id: str) -> Sequence[Outgoing]:
         sent = await self.stages.coordinator.look(job_id)
@@ -168,14 +168,6 @@ async def test_little_work_is_recorded_without_any_hint(
                 assert {await driven.ended.get() for _ in heard} == heard
         status = (await stages.job(job_id)).status
     assert status is (JobStatus.COMPLETED if told else JobStatus.RUNNING)
-
-
-async def test_a_job_with_more_under_way_is_left_to_its_hints(stages: Stages) -> None:
-    options = JobOptions(chunk_size=10)
-    job_id = await stages.submit("stock.create", [{"name": "x"}] * 20, options=options)
-    assert len((await stages.job(job_id)).open) == 2
-    assert stages.coordinator.drives(job_id)
-    assert not stages.coordinator.awaits_the_last(job_id)
 
 
 async def test_the_hint_of_a_job_that_rests_already_changes_and_sends_nothing(

@@ -8,15 +8,15 @@ change of that event would go unseen, unless another directory holds the signatu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
-from sqlalchemy import Connection
 
 from streams.stores.audit.findings import Report
 from streams.stores.audit.heads import HeadsFile
 from streams.stores.audit.reconcile import Signing, open_heads
-from streams.stores.audit.stored import rows_after
+from streams.stores.audit.stored import BATCH, StoredRow, page_after
 from streams.stores.database import Database
 
 log = structlog.get_logger(__name__)
@@ -55,11 +55,22 @@ class _Following:
         self._broken: set[str] = set()
 
     def catch_up(self, database: Database) -> None:
+        """Page by page, mostly one of a few rows; a page is signed before the next is read."""
+        while True:
+            found = database.read_now(lambda c: page_after(c, self._position), single=True)
+            if found:
+                self._sign(found)
+            if len(found) < BATCH:
+                return
+
+    def _sign(self, rows: Sequence[StoredRow]) -> None:
         report = Report()
         signing = Signing(self._known, self._broken, report)
-        database.read_now(lambda connection: self._read(connection, signing))
+        for row in rows:
+            signing.take(row)
         self.heads.append(signing.fresh.values())
         self._known.last |= signing.fresh
+        self._position = rows[-1].id
         for finding in report.findings:
             log.error(
                 "an event is not signed; run `countermand audit verify`",
@@ -67,8 +78,3 @@ class _Following:
                 version=finding.version,
                 why=finding.message,
             )
-
-    def _read(self, connection: Connection, signing: Signing) -> None:
-        for row in rows_after(connection, self._position):
-            signing.take(row)
-            self._position = row.id

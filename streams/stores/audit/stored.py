@@ -119,6 +119,12 @@ def rows_after(connection: Connection, number: int) -> Iterator[StoredRow]:
     return _rows(connection, _ROWS.where(events.c.id > number).order_by(events.c.id))
 
 
+def page_after(connection: Connection, number: int) -> list[StoredRow]:
+    """As ``rows_after``, ``BATCH`` of them at most."""
+    some = _ROWS.where(events.c.id > number).order_by(events.c.id).limit(BATCH)
+    return [StoredRow(*row) for row in connection.execute(some)]
+
+
 def rows_of_heads(connection: Connection, heads: Sequence[Head]) -> dict[str, StoredRow]:
     """The rows at the versions of the given heads (one a job), by job."""
     versions = tuple_(events.c.job_id, events.c.version)

@@ -51,7 +51,7 @@ def _set(connection: Connection, together: Together | None) -> None:
 
 def _release(connection: Connection, together: Together | None) -> None:
     """At once, or when the next one is set; the end of the transaction releases all."""
-    if together is None or not together.waits:
+    if together is None or not together.lingers:
         run_sql(connection, _RELEASE, ())
         return
     if together.unreleased:

@@ -87,8 +87,11 @@ class Together:
     ) -> None:
         self.tables = dict(tables)
         self.writers: dict[By, int] = {}
-        self.waits = writers > 1 and backend_of(connection.dialect).far
-        """Whether history may wait, and a savepoint be left to be released with the next."""
+        far = backend_of(connection.dialect).far
+        self.waits = writers > 1 and far
+        """Whether history may wait."""
+        self.lingers = far
+        """Whether a savepoint may be left to be released with the next, or by the commit."""
         self.unreleased = False
         self.sights: Sights | None = None
         """Where others may write meanwhile."""

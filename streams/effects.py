@@ -135,7 +135,11 @@ class Effects:
         left = [chunk.standing for chunk in ours if chunk.standing is not None]
         ahead = self._undoer.ahead(connection, operation, control.tenant, left)
         together = Together(
-            connection, writers=len(ours), tables=self._tables, contention=contention
+            connection,
+            writers=len(ours),
+            tables=self._tables,
+            contention=contention,
+            sole=True,
         )
         rows = [self._work_one(operation, control, chunk, ahead, together) for chunk in ours]
         together.flush()

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 import zstandard
@@ -40,17 +41,26 @@ def bytes_of(database: Database, job_id: str, *, columns: tuple[Column[Any], ...
     return database.read_now(read)
 
 
-@contextmanager
-def flipped(database: Database, byte: Byte, chance: random.Random) -> Iterator[bool]:
-    """The byte is another one inside.
+class Flip(Enum):
+    """What has become of a byte."""
 
-    Gives false when that says the same to every reader, or when the table's own unique
-    constraint takes no other value there, since all of them are other rows'.
-    """
+    ANOTHER = auto()
+    SAYS_THE_SAME = auto()
+    """To every reader: a compressed frame has bits that no decompressor looks at."""
+    TAKEN = auto()
+    """It is as it was: whatever else was tried there is another row's, by a unique constraint."""
+
+
+@contextmanager
+def flipped(database: Database, byte: Byte, chance: random.Random) -> Iterator[Flip]:
+    """The byte is another one inside, if it can be."""
     before = database.read_now(lambda connection: _value(connection, byte))
     after = _write_changed(database, byte, before, chance)
     try:
-        yield not _says_the_same(byte, before, after)
+        if after is before:
+            yield Flip.TAKEN
+        else:
+            yield Flip.SAYS_THE_SAME if _says_the_same(byte, before, after) else Flip.ANOTHER
     finally:
         database.write_now(lambda connection: _store(connection, byte, before, key=after))
 
@@ -125,9 +135,6 @@ def _store(connection: Connection, byte: Byte, value: Any, *, key: Any) -> None:
 
 
 def _says_the_same(byte: Byte, before: Any, after: Any) -> bool:
-    """A compressed frame has bits that no decompressor looks at."""
-    if after is before:
-        return True
     if byte.column not in (payloads.c.data, chunk_faults.c.groups):
         return False
     try:

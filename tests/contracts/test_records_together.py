@@ -104,13 +104,14 @@ def told(connection: Connection, key: int) -> list[tuple[int, int, bool]]:
     return [(entry.version, entry.writer.chunk, entry.deleted) for entry in entries]
 
 
+@pytest.mark.parametrize("sole", [False, True])
 @pytest.mark.parametrize("seed", range(6))
-def test_what_is_left_is_the_same(stored: Database, seed: int) -> None:
+def test_what_is_left_is_the_same(stored: Database, seed: int, *, sole: bool) -> None:
     one, many = (Side(tenant) for tenant in TENANTS)
     images: dict[str, list[bool]] = {tenant: [] for tenant in TENANTS}
 
     def at_once(connection: Connection) -> None:
-        together = Together(connection, writers=CHUNKS)
+        together = Together(connection, writers=CHUNKS, sole=True)
         for chunk in range(CHUNKS):
             records = SqlRecords(connection, one.writer(chunk), given.NOW, together)
             one.play(records, chunk, seed)
@@ -121,7 +122,8 @@ def test_what_is_left_is_the_same(stored: Database, seed: int) -> None:
     for chunk in range(CHUNKS):
 
         def apart(connection: Connection, chunk: int = chunk) -> None:
-            records = SqlRecords(connection, many.writer(chunk), given.NOW)
+            together = Together(connection, sole=sole)
+            records = SqlRecords(connection, many.writer(chunk), given.NOW, together)
             many.play(records, chunk, seed)
             images[many.tenant].append(records.encoded_images() is None)
 
@@ -172,7 +174,7 @@ def journeys(connection: Connection) -> int:
 
     raw: Any = connection.connection.dbapi_connection
     raw.cursor_factory = Counting
-    together = Together(connection, writers=WRITERS)
+    together = Together(connection, writers=WRITERS, sole=True)
     for chunk in range(WRITERS):
         records = SqlRecords(connection, given.job(chunk, job_id="ten"), given.NOW, together)
         with records.savepoint():

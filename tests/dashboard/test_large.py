@@ -1,7 +1,7 @@
 """Pages of very much: how soon they are seen and answer, and what they keep in memory while told.
 
 ``python -m tests.proof --only dashboard-large`` has the figures. The sample, which runs with all
-other tests, has fewer jobs and items, a minute of events, and time for what runs beside it.
+other tests, has fewer jobs and items, half a minute of events, and time for what runs beside it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Size:
 
 FULL: Final = Size(100_000, 1_000_000, 600.0, 9)
 # Other tests take their part of the processors meanwhile.
-SAMPLE: Final = Size(5_000, 10_000, 60.0, 2, soon=4000.0, rate=10.0, busy=3)
+SAMPLE: Final = Size(5_000, 10_000, 30.0, 2, soon=4000.0, rate=10.0, busy=3)
 
 
 @dataclass(frozen=True)

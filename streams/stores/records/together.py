@@ -74,7 +74,8 @@ class Together:
 
     ``writers`` are how many will come, one after the other; with more than one, whoever made
     this must ``flush`` it before the commit. ``tables`` are numbers that are known already,
-    ``contention`` what earlier attempts at the transaction have learned.
+    ``contention`` what earlier attempts at the transaction have learned. ``sole`` says that all
+    savepoints of records in the transaction are this one's.
     """
 
     def __init__(
@@ -84,13 +85,14 @@ class Together:
         *,
         tables: Mapping[str, int] = _NONE,
         contention: Contention | None = None,
+        sole: bool = False,
     ) -> None:
         self.tables = dict(tables)
         self.writers: dict[By, int] = {}
         far = backend_of(connection.dialect).far
         self.waits = writers > 1 and far
         """Whether history may wait."""
-        self.lingers = far
+        self.lingers = sole and far
         """Whether a savepoint may be left to be released with the next, or by the commit."""
         self.unreleased = False
         self.sights: Sights | None = None

@@ -158,6 +158,19 @@ class Coordinator:
         sent, others = await self._unless_sick(job_id)
         return sent + await self._serve(others)
 
+    async def prompted(self, job_id: str) -> list[Outgoing]:
+        """Record little work of a job that this process drives; or a hint to do so in its turn.
+
+        While there is more to plan, only those who take commands one by one may do it: what is
+        planned has to be sent in its order.
+        """
+        live = self._live.get(job_id)
+        if live is None:
+            return []
+        if live.wants_chunks() or len(live.open) > 1:
+            return [self._hint(job_id)]
+        return await self.look(job_id)
+
     def drives(self, job_id: str) -> bool:
         """Whether this process keeps the job's aggregate."""
         return job_id in self._live

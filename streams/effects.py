@@ -67,7 +67,7 @@ class Effects:
         self._payloads = PayloadReader()
         self._crowds = Crowds()
         self._tables: dict[str, int] = {}
-        """Numbers of record tables that are committed, which never change."""
+        """Numbers of record tables whose rows outlive the machine: they never change."""
 
     # -- prepare: outside of the transaction, unless it is little ----------------------
 
@@ -118,7 +118,8 @@ class Effects:
             rows, tables = self._database.write_now(work, lasting=self._lasting)
         finally:
             self._crowds.learn(operation.kind, contention)
-        self._tables |= tables
+        if self._lasting:
+            self._tables |= tables
         return rows
 
     def _work(

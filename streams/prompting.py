@@ -2,8 +2,9 @@
 
 The hint that says so on the broker has a way of several milliseconds, which is a fifth of the
 life of a job of one item. PostgreSQL tells of the commit itself. Whoever drives the job looks
-then, once for all that it hears meanwhile. What this one has missed is hinted at on the broker
-a moment later (:mod:`.reminding`).
+then, once for all that it hears meanwhile; at one of which more is to be planned it has itself
+look in turn, by a hint. What this one has missed is hinted at by the worker, a moment later
+(:mod:`.reminding`).
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Driving(Protocol):
         """Whether this process keeps the job's aggregate."""
         ...
 
-    async def look(self, job_id: str) -> Sequence[Outgoing]:
-        """Record what was worked of a job, and send what it may send now."""
+    async def prompted(self, job_id: str) -> Sequence[Outgoing]:
+        """Record what was worked of a job, or say what has it recorded; returns what to send."""
         ...
 
 
@@ -66,7 +67,7 @@ class Prompter:
             job_id = next(iter(self._waiting))
             del self._waiting[job_id]
             try:
-                for outgoing in await self._stage.look(job_id):
+                for outgoing in await self._stage.prompted(job_id):
                     await self._send(outgoing)
             except Unavailable as error:
                 # A reminder has it looked at again, and the sweep what was not sent.

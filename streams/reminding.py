@@ -9,7 +9,8 @@ some times a second, for what was not recorded: nobody drove that job, or nobody
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -27,24 +28,29 @@ AFTER_SECONDS: Final = 0.1
 """What was committed so long ago is looked for, and at the latest after twice as long."""
 MOST_NOTED: Final = 1000
 """Jobs; of more than these the hints go at once."""
+LAST_SECONDS: Final = 1.0
+"""How long the hints of whoever ends may take; the sweep finds the rest."""
 
 
 class Reminder:
     """Remembers the jobs of a worker process of which the database has told."""
 
     def __init__(
-        self, database: Database, ids: Ids, send: Callable[[Outgoing], Awaitable[None]]
+        self,
+        database: Database,
+        ids: Ids,
+        send_together: Callable[[Sequence[Outgoing]], Awaitable[None]],
     ) -> None:
         self._database = database
         self._ids = ids
-        self._send = send
+        self._send_together = send_together
         self._noted: dict[str, None] = {}
         self._news = asyncio.Event()
-        self._over = False
+        self._looking = False
 
     def note(self, job_id: str) -> bool:
         """Little work of a job was committed; returns whether this sees to its hint."""
-        if self._over or (job_id not in self._noted and len(self._noted) >= MOST_NOTED):
+        if not self._looking or (job_id not in self._noted and len(self._noted) >= MOST_NOTED):
             return False
         self._noted[job_id] = None
         self._news.set()
@@ -53,6 +59,7 @@ class Reminder:
     async def run(self) -> None:
         """Look, until cancelled; what is noted by then gets its hint, if the broker is there."""
         earlier: dict[str, None] = {}
+        self._looking = True
         try:
             while True:
                 if not earlier:
@@ -62,8 +69,10 @@ class Reminder:
                 earlier, self._noted = self._noted, {}
                 self._news.clear()
         finally:
-            self._over = True
-            await self._hint([*earlier, *self._noted])
+            self._looking = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_SECONDS):
+                    await self._hint([*earlier, *self._noted])
 
     async def _left(self, job_ids: list[str]) -> list[str]:
         """Those of which something is not recorded; all of them when nobody can tell."""
@@ -76,9 +85,11 @@ class Reminder:
             return job_ids
 
     async def _hint(self, job_ids: Iterable[str]) -> None:
-        for job_id in job_ids:
-            try:
-                await self._send(look_at(job_id, self._ids.new()))
-            except Unavailable as error:
-                # The sweep finds it.
-                log.warning("not_reminded", job_id=job_id, reason=error.message)
+        hints = [look_at(job_id, self._ids.new()) for job_id in dict.fromkeys(job_ids)]
+        if not hints:
+            return
+        try:
+            await self._send_together(hints)
+        except Unavailable as error:
+            # The sweep finds them.
+            log.warning("not_reminded", jobs=len(hints), reason=error.message)

@@ -205,7 +205,7 @@ async def worker(
             app_of(base.settings, StageName.WORKER, instance=f"{instance}-{slot}") for slot in slots
         ]
         send = Sender(apps[0], base.tracing)
-        reminder = Reminder(base.database, base.ids, send)
+        reminder = Reminder(base.database, base.ids, send.together)
         slow = parts.slow_pool(base, send)
         intake = parts.intake(base, slow)
         lanes = [_lane(base, app, f"slot {slot}") for slot, app in enumerate(apps)]

@@ -32,6 +32,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -39,8 +40,9 @@ from sqlalchemy.dialects.postgresql import insert
 from domain.errors import Unavailable
 from streams.loops import background
 from streams.stores.database import Database
+from streams.stores.event_order import NOT_FROZEN
 from streams.stores.schema import owners
-from streams.stores.statements import fixed
+from streams.stores.statements import fixed, run_sql
 
 log = structlog.get_logger(__name__)
 
@@ -60,27 +62,36 @@ _ASKED = (
     .table_valued(column("name", Text), name="asked")
     .render_derived()
 )
-_OF_OTHERS = exists().where(
-    owners.c.name == _ASKED.c.name, owners.c.holder != bindparam("me"), owners.c.lease_until >= _NOW
+_UNTIL = _NOW + bindparam("seconds", type_=Double)
+# A row that somebody is just changing is somebody's: whoever is frozen there holds nobody up.
+_FREE = (
+    select(owners.c.name)
+    .join(_ASKED, _ASKED.c.name == owners.c.name)
+    .where(or_(owners.c.holder == bindparam("me"), owners.c.lease_until < _NOW))
+    .with_for_update(of=owners, skip_locked=True)
+    .cte("free")
 )
-# Who waits only looks, and writes nothing; rows are locked in one order by all.
-_INSERT = insert(owners).from_select(
-    ["name", "holder", "lease_until"],
-    select(
-        _ASKED.c.name,
-        bindparam("me", type_=Text),
-        _NOW + bindparam("seconds", type_=Double),
+_RENEWED = (
+    update(owners)
+    .where(owners.c.name == _FREE.c.name)
+    .values(holder=bindparam("me"), lease_until=_UNTIL)
+    .returning(owners.c.name)
+    .cte("renewed")
+)
+_FIRST = (
+    insert(owners)
+    .from_select(
+        ["name", "holder", "lease_until"],
+        select(_ASKED.c.name, bindparam("me", type_=Text), _UNTIL).where(
+            ~exists().where(owners.c.name == _ASKED.c.name)
+        ),
     )
-    .where(~_OF_OTHERS)
-    .order_by(_ASKED.c.name),
+    .on_conflict_do_nothing()
+    .returning(owners.c.name)
+    .cte("first")
 )
-_TAKE = fixed(
-    _INSERT.on_conflict_do_update(
-        index_elements=[owners.c.name],
-        set_={"holder": _INSERT.excluded.holder, "lease_until": _INSERT.excluded.lease_until},
-        where=or_(owners.c.holder == _INSERT.excluded.holder, owners.c.lease_until < _NOW),
-    ).returning(owners.c.name)
-)
+# Who waits only looks, and writes nothing.
+_TAKE = fixed(union_all(select(_RENEWED.c.name), select(_FIRST.c.name)))
 _RELEASE = fixed(
     update(owners)
     .where(owners.c.name == bindparam("owned"), owners.c.holder == bindparam("me"))
@@ -185,6 +196,8 @@ class _Leases:
                     answer.set_result(name in taken)
 
     def _take(self, names: Sequence[str], connection: Connection) -> set[str]:
+        # Else others who ask for the first time would wait for a process that is frozen here.
+        run_sql(connection, NOT_FROZEN, ())
         given = {"names": list(names), "me": self.holder, "seconds": self._lease}
         return {name for (name,) in _TAKE.run(connection, **given)}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,8 @@ import structlog
 from sqlalchemy import delete
 
 from domain.errors import Unavailable
-from streams.stores.audit import Kind, Signer, stored, verify
+from streams.stores.audit import Kind, Signer, heads, stored, verify
 from streams.stores.audit import signer as signers
-from streams.stores.audit.heads import HeadsFile
-from streams.stores.chain import Head
 from streams.stores.database import Database
 from streams.stores.schema import events
 from tests.audit.trail import Trail
@@ -62,18 +59,44 @@ def test_it_goes_on_where_the_one_before_it_was_killed(unsigned: Trail, signer: 
 def test_what_could_not_be_written_is_signed_the_next_time(
     unsigned: Trail, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Without it the file would end with a later head of another job, and nobody look before it."""
     signer.sign()
     unsigned.work(unsigned.submit("job", 30))
 
-    def full(_file: HeadsFile, _heads: Iterable[Head]) -> None:
-        raise OSError(errno.ENOSPC, "no space is left")
+    def full(path: Path, lines: bytes) -> None:
+        raise OSError(errno.ENOSPC, f"no space for {len(lines)} bytes", str(path))
 
     with monkeypatch.context() as disk:
-        disk.setattr(HeadsFile, "append", full)
-        with pytest.raises(OSError, match="no space"):
+        disk.setattr(heads, "_append", full)
+        with structlog.testing.capture_logs() as logs:
             signer.sign()
+    assert ["no space" in entry["why"] for entry in logs] == [True]
+    assert {finding.kind for finding in unsigned.verify().findings} == {Kind.UNSIGNED}
+    unsigned.submit("another", 10)
     signer.sign()
     assert unsigned.verify().sound
+
+
+def test_a_fault_is_told_although_the_page_could_not_be_written_at_first(
+    unsigned: Trail, signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = unsigned.submit("job", 30)
+    signer.sign()
+    unsigned.work(job, chunks=1)
+    unsigned.submit("another", 10)
+    cut = (events.c.job_id == "job") & (events.c.version == 2)
+    unsigned.database.write_now(lambda connection: connection.execute(delete(events).where(cut)))
+
+    def full(path: Path, lines: bytes) -> None:
+        raise OSError(errno.ENOSPC, f"no space for {len(lines)} bytes", str(path))
+
+    with structlog.testing.capture_logs() as logs:
+        with monkeypatch.context() as disk:
+            disk.setattr(heads, "_append", full)
+            signer.sign()
+        signer.sign()
+        signer.sign()
+    assert [entry["job_id"] for entry in logs if "job_id" in entry] == ["job"]
 
 
 def test_more_than_a_page_is_signed_in_one_round(

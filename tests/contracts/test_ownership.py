@@ -193,19 +193,20 @@ NAMES = ("outbox", "projector", "sweep", "timers")
 
 
 class Counting(Database):
-    """Counts transactions, and lets each wait for its turn."""
+    """Counts transactions, and lets renewals wait for their turn."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.written = 0
-        self.turn = asyncio.Event()
+        self.renewing, self.turn = asyncio.Event(), asyncio.Event()
         self.turn.set()
 
     async def write(self, work: Callable[[Connection], T], *, lasting: bool = True) -> T:
         self.written += 1
-        found = await super().write(work, lasting=lasting)
-        await self.turn.wait()
-        return found
+        if not lasting:
+            self.renewing.set()
+            await self.turn.wait()
+        return await super().write(work, lasting=lasting)
 
 
 @pytest.fixture
@@ -257,13 +258,36 @@ async def test_a_lease_is_not_taken_again_by_the_renewal_that_was_under_way(
         await first.begun()
         await second.begun()
         counting.turn.clear()
-        await asyncio.sleep(0.1)
+        counting.renewing.clear()
+        await counting.renewing.wait()
         task.cancel()
+        await first.over()
         await asyncio.sleep(0.1)
         counting.turn.set()
         await asyncio.gather(task, return_exceptions=True)
         await asyncio.sleep(0.1)
         assert held(counting) == {"sweep": "this"}
+
+
+async def test_who_is_frozen_in_a_renewal_takes_no_lease_from_others(stored: Database) -> None:
+    mine, others = Work(), Work()
+    owner = LeasedOwner(stored, "this", lease=1.0, renew=0.1)
+    async with owning(owner, "sweep", mine):
+        await mine.begun()
+        frozen = stored.engine.connect()
+        try:
+            frozen.execute(text("INSERT INTO owners VALUES ('outbox', 'frozen', 0)"))
+            frozen.commit()
+            # As in a renewal, of a lease that has run out.
+            frozen.execute(text("UPDATE owners SET lease_until = 0 WHERE name = 'outbox'"))
+            async with owning(owner, "outbox", others):
+                await asyncio.sleep(2.5)
+                assert not mine.ended.is_set(), "its own were renewed all the while"
+                assert others.runs.empty()
+                frozen.rollback()
+                await others.begun()
+        finally:
+            frozen.close()
 
 
 # -- processes that die or stand still --------------------------------------------------

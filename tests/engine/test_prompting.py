@@ -59,7 +59,7 @@ class Looker:
     def drives(self, job_id: str) -> bool:
         return job_id != "another's"
 
-    async def look(self, job_id: str) -> Sequence[Outgoing]:
+    async def prompted(self, job_id: str) -> Sequence[Outgoing]:
         self.begun.append(job_id)
         self.beginning.put_nowait(job_id)
         await self.go_on.wait()
@@ -132,8 +132,8 @@ class Driven:
     def drives(self, job_id: str) -> bool:
         return self.stages.coordinator.drives(job_id)
 
-    async def look(self, job_id: str) -> Sequence[Outgoing]:
-        sent = await self.stages.coordinator.look(job_id)
+    async def prompted(self, job_id: str) -> Sequence[Outgoing]:
+        sent = await self.stages.coordinator.prompted(job_id)
         self.ended.put_nowait(job_id)
         return sent
 
@@ -168,6 +168,28 @@ async def test_little_work_is_recorded_without_any_hint(
                 assert {await driven.ended.get() for _ in heard} == heard
         status = (await stages.job(job_id)).status
     assert status is (JobStatus.COMPLETED if told else JobStatus.RUNNING)
+
+
+async def test_a_job_of_which_more_is_to_be_planned_is_looked_at_in_its_turn(
+    stages: Stages,
+) -> None:
+    """Else what is planned now may be sent before what was planned before, and waits for it."""
+    options = JobOptions(chunk_size=10)
+    job_id = await stages.submit("stock.create", [{"name": "x"}] * 20, options=options)
+    assert len((await stages.job(job_id)).open) == 2
+    await worked(stages, job_id)
+    (hint,) = await stages.coordinator.prompted(job_id)
+    assert (await stages.job(job_id)).status is JobStatus.RUNNING, "nothing is recorded by it"
+    await stages.deliver(hint)
+    assert (await stages.job(job_id)).status is JobStatus.COMPLETED
+
+
+async def test_nobody_is_prompted_about_a_job_that_another_drives(stages: Stages) -> None:
+    job_id = await stages.submit("stock.create", [{"name": "x"}])
+    await worked(stages, job_id)
+    other = Stages(stages.database, stages.registry, ids=stages.ids, clock=stages.clock)
+    assert await other.coordinator.prompted(job_id) == []
+    assert (await stages.job(job_id)).status is JobStatus.RUNNING
 
 
 async def test_the_hint_of_a_job_that_rests_already_changes_and_sends_nothing(

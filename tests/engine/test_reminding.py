@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +18,7 @@ from domain.registry import Registry
 from streams import topics
 from streams.envelope import Outgoing, decode_command
 from streams.loops import background
-from streams.reminding import AFTER_SECONDS, MOST_NOTED, Reminder
+from streams.reminding import AFTER_SECONDS, LAST_SECONDS, MOST_NOTED, Reminder
 from streams.stores import migrate
 from streams.stores.database import Database
 from tests.databases import database, database_url
@@ -31,17 +32,18 @@ THING = {"name": "x"}
 
 
 class Post:
-    """What was hinted at; the broker is away for the first ``away`` messages."""
+    """What was hinted at; the broker is away the first ``away`` times."""
 
     def __init__(self, away: int = 0) -> None:
         self.hinted = asyncio.Queue[str]()
         self._tries = iter(range(away))
 
-    async def __call__(self, outgoing: Outgoing) -> None:
+    async def __call__(self, messages: Sequence[Outgoing]) -> None:
         if next(self._tries, None) is not None:
             raise BrokerUnavailable("it is away")
-        command: BaseCommand = decode_command(outgoing.value)
-        self.hinted.put_nowait(command.job_id)
+        for outgoing in messages:
+            command: BaseCommand = decode_command(outgoing.value)
+            self.hinted.put_nowait(command.job_id)
 
 
 @pytest.fixture
@@ -53,6 +55,8 @@ def stages(database: Database) -> Stages:
 @asynccontextmanager
 async def running(reminder: Reminder) -> AsyncIterator[None]:
     async with asyncio.timeout(SECONDS), background([reminder.run()]):
+        # It has begun.
+        await asyncio.sleep(0)
         yield
 
 
@@ -95,20 +99,45 @@ async def test_later_jobs_are_looked_for_as_well(stages: Stages) -> None:
 
 async def test_of_too_many_the_hints_go_at_once(stages: Stages) -> None:
     reminder = Reminder(stages.database, stages.ids, Post())
-    assert all(reminder.note(f"job-{number}") for number in range(MOST_NOTED))
-    assert not reminder.note("one-more")
-    assert reminder.note("job-0"), "which is noted already"
+    async with running(reminder):
+        assert all(reminder.note(f"job-{number}") for number in range(MOST_NOTED))
+        assert not reminder.note("one-more")
+        assert reminder.note("job-0"), "which is noted already"
 
 
 async def test_whoever_ends_hints_at_all_that_it_has_noted(stages: Stages) -> None:
-    post = Post(away=1)
+    post = Post()
     reminder = Reminder(stages.database, stages.ids, post)
+    assert not reminder.note("early"), "nobody looks yet"
     async with running(reminder):
-        await asyncio.sleep(0)
         assert reminder.note("first")
         assert reminder.note("second")
-    assert post.hinted.get_nowait() == "second", "a broker that is away for one ends nothing"
-    assert not reminder.note("third"), "nobody would look for it"
+    assert [post.hinted.get_nowait(), post.hinted.get_nowait()] == ["first", "second"]
+    assert not reminder.note("late"), "nobody would look for it"
+
+
+async def test_a_broker_that_is_away_ends_nothing(stages: Stages) -> None:
+    post = Post(away=1)
+    reminder = Reminder(stages.database, stages.ids, post)
+    first, second = await worked(stages), await worked(stages)
+    async with running(reminder):
+        assert reminder.note(first)
+        await asyncio.sleep(3 * AFTER_SECONDS)
+        assert reminder.note(second)
+        assert await post.hinted.get() == second
+
+
+async def test_a_broker_that_does_not_answer_keeps_nobody_from_ending(stages: Stages) -> None:
+    async def silent(_messages: Sequence[Outgoing]) -> None:
+        await asyncio.Event().wait()
+
+    reminder = Reminder(stages.database, stages.ids, silent)
+    async with running(reminder):
+        assert reminder.note(await worked(stages))
+        await asyncio.sleep(3 * AFTER_SECONDS)
+        assert reminder.note("another")
+        began = time.monotonic()
+    assert time.monotonic() - began < LAST_SECONDS + 1.0
 
 
 async def test_without_the_database_all_have_their_hints(stages: Stages) -> None:

@@ -101,13 +101,13 @@ class HeadsFile:
         self._key = key
         self._lock = threading.Lock()
 
-    def append(self, heads: Iterable[Head]) -> None:
-        """Sign heads, after the commit of their events.
+    def append(self, heads: Iterable[Head]) -> bool:
+        """Sign heads, after the commit of their events; returns whether they are written.
 
         A disk that is full costs nothing but the signature's promptness: it is logged,
         and the job's next commit or the next start makes up for it.
         """
-        self._write(b"".join([self._line(_HEAD, head) for head in heads]))
+        return self._write(b"".join([self._line(_HEAD, head) for head in heads]))
 
     def dispute(self, heads: Iterable[Head]) -> None:
         """Keep heads, which the database contradicts, for ever."""
@@ -152,9 +152,9 @@ class HeadsFile:
             yield from (self._line(_DISPUTED, head) for head in disputed)
         yield from (self._line(_HEAD, head) for head in heads.last.values())
 
-    def _write(self, lines: bytes) -> None:
+    def _write(self, lines: bytes) -> bool:
         if not lines:
-            return
+            return True
         with self._lock:
             try:
                 _append(self.path, lines)
@@ -162,6 +162,8 @@ class HeadsFile:
                 log.warning(
                     "heads were not written; the next start makes up for it", why=str(error)
                 )
+                return False
+        return True
 
     def _line(self, tag: str, head: Head) -> bytes:
         signature = self._key.sign(tag, head).hex()

@@ -55,22 +55,22 @@ class _Following:
         self._broken: set[str] = set()
 
     def catch_up(self, database: Database) -> None:
-        """Page by page, mostly one of a few rows; a page is signed before the next is read."""
+        """Page by page, mostly one of a few rows; what is not written is left for later."""
         while True:
             found = database.read_now(lambda c: page_after(c, self._position), single=True)
-            if found:
-                self._sign(found)
-            if len(found) < BATCH:
+            if not found or not self._sign(found) or len(found) < BATCH:
                 return
 
-    def _sign(self, rows: Sequence[StoredRow]) -> None:
-        report = Report()
-        signing = Signing(self._known, self._broken, report)
+    def _sign(self, rows: Sequence[StoredRow]) -> bool:
+        """Whether the heads are written; else nothing has happened."""
+        report, broken = Report(), set(self._broken)
+        signing = Signing(self._known, broken, report)
         for row in rows:
             signing.take(row)
-        self.heads.append(signing.fresh.values())
+        if not self.heads.append(signing.fresh.values()):
+            return False
         self._known.last |= signing.fresh
-        self._position = rows[-1].id
+        self._broken, self._position = broken, rows[-1].id
         for finding in report.findings:
             log.error(
                 "an event is not signed; run `countermand audit verify`",
@@ -78,3 +78,4 @@ class _Following:
                 version=finding.version,
                 why=finding.message,
             )
+        return True

@@ -101,7 +101,7 @@ class Journal:
             self._together.wait(Inserted(self._writer, self._now, table, ids))
             return
         by = self._by(table, Wrote(created=len(ids)))
-        _note_range(shape).send(self._connection, table=table, first=ids[0], last=ids[-1], by=by)
+        _note_range(shape).run(self._connection, table=table, first=ids[0], last=ids[-1], by=by)
 
     def changed(self, shape: Shape, pairs: Sequence[Pair], *, deleted: bool = False) -> None:
         """Records that were changed, deleted, or put back."""

@@ -43,8 +43,8 @@ def savepoint(
 
 def _set(connection: Connection, together: Together | None) -> None:
     if together is not None and together.unreleased:
-        together.unreleased = False
         run_journey(connection, _RELEASE, _SAVEPOINT)
+        together.unreleased = False
     else:
         run_sql(connection, _SAVEPOINT, ())
 

@@ -125,7 +125,7 @@ class Worker:
         self._slow = slow
         self._hung = hung
         self._moved = moved
-        self._told_of = told
+        self._sees_to_hint = told
         undoer = Undoer(registry)
         self._effects = Effects(
             database=database,
@@ -172,7 +172,7 @@ class Worker:
         elif rows is None:
             rows = await self._worked(operation, control, claimed)
         self._failpoints.reach(places(claimed)[1])
-        if taken.rows and self._told_of(control.job_id):
+        if taken.rows and self._sees_to_hint(control.job_id):
             return self._completed(control, claimed, rows)
         return self._told(control, claimed, rows)
 

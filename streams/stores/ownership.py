@@ -130,12 +130,11 @@ class LeasedOwner:
         renew: float = RENEW_SECONDS,
     ) -> None:
         self._leases = _Leases(database, holder, lease)
-        self._lease = lease
         self._renew = renew
 
     async def own(self, name: str, work: Work) -> None:
         """Wait until the lease is free, and run ``work`` as long as it can be renewed."""
-        claim = _Claim(self._leases, name, self._lease)
+        claim = _Claim(self._leases, name)
         try:
             async with background([claim.keep(self._renew)]):
                 while not await claim.lasted(work):
@@ -155,16 +154,18 @@ class _Leases:
         self._asking: asyncio.Future[None] | None = None
         self._writing = asyncio.Lock()
 
-    async def take(self, name: str) -> bool:
-        """Whether the lease is this process's for as long as leases last.
+    async def take(self, name: str) -> float:
+        """Until when, by the loop's clock, the lease is this process's; 0 if it is another's.
 
         Raises Unavailable without the database.
         """
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._lease
+        answer: asyncio.Future[bool] = loop.create_future()
         self._asked[name] = answer
         if self._asking is None or self._asking.done():
             self._asking = asyncio.ensure_future(self._ask())
-        return await answer
+        return until if await answer else 0.0
 
     async def give_up(self, name: str) -> None:
         """Let others have the lease."""
@@ -205,10 +206,9 @@ class _Leases:
 class _Claim:
     """What this process has of one lease, and the work that depends on it."""
 
-    def __init__(self, leases: _Leases, name: str, lease: float) -> None:
+    def __init__(self, leases: _Leases, name: str) -> None:
         self._leases = leases
         self._name = name
-        self._lease = lease
         self._until = 0.0
         self._held = asyncio.Event()
         self._limit: asyncio.Timeout | None = None
@@ -217,14 +217,11 @@ class _Claim:
         """Take the lease when it is free, and renew it."""
         now = asyncio.get_running_loop().time
         while True:
-            asked = now()
             try:
-                taken = await self._leases.take(self._name)
+                self._move(await self._leases.take(self._name))
             except Unavailable as error:
                 # What is held stays so until it runs out.
                 log.warning("waiting", reason=error.message)
-            else:
-                self._move(asked + self._lease if taken else 0.0)
             # At the same times as the others of this process.
             await asyncio.sleep(pause - now() % pause)
 

@@ -56,15 +56,17 @@ def test_it_goes_on_where_the_one_before_it_was_killed(unsigned: Trail, signer: 
     assert unsigned.verify().sound
 
 
+def full(path: Path, lines: bytes) -> None:
+    """A disk on which nothing can be appended."""
+    raise OSError(errno.ENOSPC, f"no space for {len(lines)} bytes", str(path))
+
+
 def test_what_could_not_be_written_is_signed_the_next_time(
     unsigned: Trail, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without it the file would end with a later head of another job, and nobody look before it."""
     signer.sign()
     unsigned.work(unsigned.submit("job", 30))
-
-    def full(path: Path, lines: bytes) -> None:
-        raise OSError(errno.ENOSPC, f"no space for {len(lines)} bytes", str(path))
 
     with monkeypatch.context() as disk:
         disk.setattr(heads, "_append", full)
@@ -86,9 +88,6 @@ def test_a_fault_is_told_although_the_page_could_not_be_written_at_first(
     unsigned.submit("another", 10)
     cut = (events.c.job_id == "job") & (events.c.version == 2)
     unsigned.database.write_now(lambda connection: connection.execute(delete(events).where(cut)))
-
-    def full(path: Path, lines: bytes) -> None:
-        raise OSError(errno.ENOSPC, f"no space for {len(lines)} bytes", str(path))
 
     with structlog.testing.capture_logs() as logs:
         with monkeypatch.context() as disk:

@@ -97,7 +97,7 @@ async def test_each_job_is_looked_at_once_for_all_that_is_heard_meanwhile() -> N
     assert looker.begun == ["a", "b", "a"]
 
 
-async def test_jobs_are_looked_at_side_by_side_and_of_too_many_nobody_is_told_twice() -> None:
+async def test_jobs_are_looked_at_side_by_side_and_of_too_many_the_reminders_tell() -> None:
     looker = Looker()
     async with prompted(looker) as prompter:
         for number in range(AT_ONCE):

@@ -160,7 +160,8 @@ class HeadsFile:
                 _append(self.path, lines)
             except OSError as error:
                 log.warning(
-                    "heads were not written; the next start makes up for it", why=str(error)
+                    "heads were not written; a later commit or the next start makes up for it",
+                    why=str(error),
                 )
                 return False
         return True

@@ -39,8 +39,15 @@ READER = "outbox"
 
 SendAll = Callable[[Sequence[Outgoing]], Awaitable[None]]
 """Messages with one key arrive in their order, also when some fail and all are sent again."""
+Known = Callable[[str, int], bool]
+"""Whether the event with that version of a job need not be sent."""
 Numbered = tuple[int, DomainEventProtocol[str] | StoredEvent]
 """An event, or its stored bytes, with its place in the log."""
+
+
+def known_to_nobody(_job_id: str, _version: int) -> bool:
+    """Anybody may read the topic, so nothing is known to all who do."""
+    return False
 
 
 class Outbox:
@@ -54,7 +61,10 @@ class Outbox:
         mapper: Mapper[str],
         send: SendAll,
         failpoints: Failpoints,
+        known: Known = known_to_nobody,
     ) -> None:
+        """``known`` says of an event that all who read the topic have it already."""
+        self._known = known
         self._database = database
         self._recorder = recorder
         self._mapper = mapper
@@ -92,19 +102,23 @@ class Outbox:
     async def _publish(self, found: Sequence[Numbered]) -> None:
         """Send events up to one that has to wait; raises Unavailable at that."""
         messages: list[Outgoing] = []
+        told: list[int] = []
         waits: Unavailable | None = None
         for number, event in found:
             try:
-                messages.append(self._message(number, event))
+                if not self._known(str(event.originator_id), event.originator_version):
+                    messages.append(self._message(number, event))
             except Unavailable as later:
                 waits = later
                 break
-        for _ in messages:
+            told.append(number)
+        for _ in told:
             self._failpoints.reach(Failpoint.BEFORE_OUTBOX_SEND)
         if messages:
             await self._send(messages)
-            self._position = found[len(messages) - 1][0]
-        for _ in messages:
+        if told:
+            self._position = told[-1]
+        for _ in told:
             self._failpoints.reach(Failpoint.AFTER_OUTBOX_SEND)
         if waits is not None:
             raise waits

@@ -94,7 +94,7 @@ class LiveRelay:
 
     def decode_event(self, value: bytes | None) -> JobEvent | None:
         """The event; None when it was offered before, or this release does not know its kind."""
-        return decode_event(value, known=self._was_offered)
+        return decode_event(value, known=self.was_offered)
 
     def decode_outcome(self, value: bytes | None) -> OutcomeMessage | None:
         """The outcome message, or None when this release does not know its kind."""
@@ -117,7 +117,8 @@ class LiveRelay:
             self._hub.publish(self._hub.shown(event))
         return seen
 
-    def _was_offered(self, job_id: str, version: int) -> bool:
+    def was_offered(self, job_id: str, version: int) -> bool:
+        """Whether an event was offered before; it is asked once, and forgotten then."""
         seen = self._seen.get(job_id)
         if seen is None or version not in seen.offered:
             return False

@@ -83,7 +83,9 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     apps = {name: _app(name, broker) for name in StageName}
     send = Sender(apps[StageName.COORDINATOR], base.tracing)
     waiting, hub, lane = Waiting(), LiveHub(), _lane(base, apps[StageName.COORDINATOR])
-    readers, relay, tail = Readers(base, send), LiveRelay(hub), parts.tail(base, hub)
+    relay, tail = LiveRelay(hub), parts.tail(base, hub)
+    # Its topic is read here alone, by who was offered what is stored.
+    readers = Readers(base, send, known=relay.was_offered)
     unsent, delivered = asyncio.Event(), Delivered()
     base.metrics.delivers(delivered.counts)
 

@@ -13,10 +13,12 @@ from streams.stores.schema import events
 from streams.stores.schema_webhooks import webhook_attempts as tried
 from streams.stores.schema_webhooks import webhook_deliveries as table
 from streams.stores.schema_webhooks import webhooks
+from streams.stores.statements import fixed
 
 # In the words of the partial index, which a parameter would not match.
 _WAITING = text("webhook_deliveries.state = 'waiting'")
 _DEAD = table.c.state == DeliveryState.DEAD.value
+_LAST = fixed(select(func.max(events.c.id)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Waiting:
 
 def last(connection: Connection) -> int:
     """The place of the last event in the log."""
-    return connection.scalar(select(func.max(events.c.id))) or 0
+    return _LAST.run(connection).scalar() or 0
 
 
 def stored_after(connection: Connection, position: int, limit: int) -> list[Stored]:

@@ -13,6 +13,7 @@ from domain.webhooks import Disabled, Filter
 from streams.stores import sealing
 from streams.stores.schema import events
 from streams.stores.schema_webhooks import webhooks as table
+from streams.stores.statements import fixed
 
 _SECRETS = ("secret", "previous", "algorithm", "previous_algorithm")
 _SHOWN = [column for column in table.columns if column.name not in _SECRETS]
@@ -130,7 +131,7 @@ def target(connection: Connection, webhook_id: str, now: float) -> Target | None
 
 def any_enabled(connection: Connection) -> bool:
     """Whether anybody wants anything."""
-    return connection.scalar(select(table.c.webhook_id).where(_sends()).limit(1)) is not None
+    return _ANY_ENABLED.run(connection).first() is not None
 
 
 def enabled(connection: Connection, tenants: Collection[str]) -> list[WebhookRow]:
@@ -195,6 +196,9 @@ def _lives() -> ColumnElement[bool]:
 
 def _sends() -> ColumnElement[bool]:
     return _lives() & table.c.disabled.is_(None)
+
+
+_ANY_ENABLED = fixed(select(table.c.webhook_id).where(_sends()).limit(1))
 
 
 def _first(connection: Connection, *conditions: ColumnElement[bool]) -> WebhookRow | None:

@@ -105,11 +105,13 @@ class Courier:
 
     async def _queue(self) -> None:
         for _ in range(BATCHES):
-            if not await self._queueing.step():
+            step = await self._queueing.step()
+            if step.queued:
+                self.freed.set()
+            if not step.more:
                 break
         else:
             self._news.set()
-        self.freed.set()
 
     async def _begin(self) -> None:
         for order in await self._database.read(partial(self._due, [*self._running])):

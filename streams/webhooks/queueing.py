@@ -41,6 +41,14 @@ class _Job:
     tags: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How many deliveries were queued, and whether there may be more events to look at."""
+
+    queued: int
+    more: bool
+
+
 class Queueing:
     """Follows the log; one at a time in the whole installation. ``most`` may wait for a webhook."""
 
@@ -67,11 +75,11 @@ class Queueing:
         """Go on from the stored position: another process may have moved it meanwhile."""
         self._position = None
 
-    async def step(self) -> bool:
-        """Queue what is new, at most ``BATCH`` events; returns whether there may be more."""
+    async def step(self) -> Step:
+        """Queue what is new, at most ``BATCH`` events."""
         found, wanted = await self._database.read(self._news)
         if not found:
-            return False
+            return Step(queued=0, more=False)
         last, now = found[-1].position, self._clock.monotonic()
         if wanted or now - self._saved_at >= SAVED_EVERY:
             try:
@@ -82,7 +90,7 @@ class Queueing:
                 raise
             self._saved, self._saved_at = last, now
         self._position = last
-        return len(found) == BATCH
+        return Step(queued=len(wanted), more=len(found) == BATCH)
 
     def _news(self, connection: Connection) -> tuple[list[Stored], list[Delivery]]:
         """Events that are new, and what is to be sent of them."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from domain.errors import StoreUnavailable
 from domain.operation import Context, Operation, operation
 from domain.outcomes import Done, Result
 from domain.registry import Registry
 from streams.bootstrap.plugins import prepare
-from streams.stores.database import TRUSTED_SECONDS, Database
+from streams.stores.database import TRUSTED_SECONDS, Database, sqlite_url
 from tests.engine.stages import Stages
 from tests.engine.stock import Thing, stock
 
@@ -91,3 +94,37 @@ async def test_of_those_that_are_lost_in_use_each_is_found_out_once(postgres_dat
         with pytest.raises(StoreUnavailable):
             _answers(database)
         assert _answers(database)
+
+
+def _kept_open(path: Path) -> list[str]:
+    """The files of a database that this process has open."""
+    opened = map(os.path.realpath, Path("/proc/self/fd").iterdir())
+    return [name for name in opened if name.startswith(str(path))]
+
+
+async def test_sqlites_connection_stays_through_errors_which_leave_nothing_half_done(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "countermand.db"
+    with Database(sqlite_url(path)) as database:
+
+        def fails(connection: Connection) -> None:
+            connection.exec_driver_sql("INSERT INTO counted VALUES (2)")
+            raise LookupError
+
+        def count(connection: Connection) -> int:
+            return int(connection.exec_driver_sql("SELECT count(*) FROM counted").scalar() or 0)
+
+        database.write_now(lambda c: c.exec_driver_sql("CREATE TABLE counted (number INTEGER)"))
+        database.write_now(lambda c: c.exec_driver_sql("INSERT INTO counted VALUES (1)"))
+        for _ in range(3):
+            with pytest.raises(LookupError):
+                database.write_now(fails)
+            with pytest.raises(StoreUnavailable):
+                database.read_now(lambda c: c.exec_driver_sql("SELECT none FROM nowhere"))
+            assert database.read_now(count) == 1, "the transaction that failed is gone"
+        opened = len(_kept_open(path))
+        database.write_now(lambda c: c.exec_driver_sql("INSERT INTO counted VALUES (3)"))
+        assert database.read_now(count) == 2, "each reading begins anew"
+        assert len(_kept_open(path)) == opened, "no connection is lost by an error"
+    assert not _kept_open(path), "what stayed open is closed with the database"

@@ -1,0 +1,98 @@
+"""What the outbox sends, and what it need not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from eventsourcing.persistence import Recording
+
+from domain.registry import Registry
+from streams.envelope import Outgoing
+from streams.failpoints import Failpoints
+from streams.live import LiveHub
+from streams.outbox import READER, Outbox
+from streams.relay import LiveRelay
+from streams.stores import migrate, read_model
+from streams.stores.database import Database
+from tests.databases import database, database_url
+from tests.engine.stages import Stages, document
+from tests.engine.stock import operations, stock
+
+__all__ = ["database", "database_url"]
+
+
+async def test_what_all_readers_have_is_passed_over_and_the_rest_is_sent(
+    database: Database,
+) -> None:
+    migrate.create_missing(database, [stock])
+    stages = Stages(database, Registry(operations))
+    job_id = await stages.submit("stock.create", [{"name": "x"}])
+    await stages.run_dry()
+    sent: list[Outgoing] = []
+    asked: list[tuple[str, int]] = []
+
+    async def send(messages: Sequence[Outgoing]) -> None:
+        sent.extend(messages)
+
+    def known(of: str, version: int) -> bool:
+        asked.append((of, version))
+        return version != 2
+
+    outbox = Outbox(
+        database=database,
+        recorder=stages.recorder,
+        mapper=stages.jobs.job_mapper,
+        send=send,
+        failpoints=Failpoints(),
+        known=known,
+    )
+    while await outbox.publish():
+        pass
+    await outbox.save()
+    versions = [
+        version for (version,) in await stages.rows("SELECT version FROM events ORDER BY id")
+    ]
+    assert len(versions) > 2
+    assert asked == [(job_id, version) for version in versions], "each once, in order"
+    assert [document(one)["version"] for one in sent] == [2]
+    stored = await database.read(lambda connection: read_model.position(connection, READER))
+    assert stored == len(versions), "what need not be sent is done as well"
+
+
+async def test_what_was_offered_to_those_who_read_here_is_not_sent(database: Database) -> None:
+    migrate.create_missing(database, [stock])
+    offers: list[Callable[[Iterable[Recording[str]]], None]] = []
+
+    def stored(recordings: Iterable[Recording[str]]) -> None:
+        kept = [*recordings]
+        for offer in offers:
+            offer(kept)
+
+    stages = Stages(database, Registry(operations), stored=stored)
+    relay = LiveRelay(LiveHub())
+    sent: list[Outgoing] = []
+
+    async def send(messages: Sequence[Outgoing]) -> None:
+        sent.extend(messages)
+
+    outbox = Outbox(
+        database=database,
+        recorder=stages.recorder,
+        mapper=stages.jobs.job_mapper,
+        send=send,
+        failpoints=Failpoints(),
+        known=relay.was_offered,
+    )
+    offers += [relay.offer, outbox.offer]
+    await stages.submit("stock.create", [{"name": "x"}])
+    await stages.run_dry()
+    while await outbox.publish():
+        pass
+    assert not sent
+    offers.clear()
+    unseen = await stages.submit("stock.create", [{"name": "y"}])
+    await stages.run_dry()
+    while await outbox.publish():
+        pass
+    assert sent
+    assert {document(one)["job_id"] for one in sent} == {unseen}

@@ -1,8 +1,8 @@
 """Outbox: the event store's notification log, in order, to the events topic.
 
-The only writer of that topic. What is new goes in few requests, and the position is stored
-after the broker has acknowledged: readers may see events twice, in their order, and know
-them by job and version. A damaged event goes to the
+The only writer of that topic; what all who read it have already is passed over. What is new
+goes in few requests, and the position is stored after the broker has acknowledged: readers may
+see events twice, in their order, and know them by job and version. A damaged event goes to the
 dead-letter topic in its turn; one of a later release is waited for, with all behind it:
 after the upgrade it can be published, and in its order.
 """
@@ -40,7 +40,7 @@ READER = "outbox"
 SendAll = Callable[[Sequence[Outgoing]], Awaitable[None]]
 """Messages with one key arrive in their order, also when some fail and all are sent again."""
 Known = Callable[[str, int], bool]
-"""Whether the event with that version of a job need not be sent."""
+"""Whether all readers have the event with that version of a job; it need say so only once."""
 Numbered = tuple[int, DomainEventProtocol[str] | StoredEvent]
 """An event, or its stored bytes, with its place in the log."""
 
@@ -63,7 +63,10 @@ class Outbox:
         failpoints: Failpoints,
         known: Known = known_to_nobody,
     ) -> None:
-        """``known`` says of an event that all who read the topic have it already."""
+        """``known`` says of an event that all who read the topic have it: it is not sent.
+
+        When sending fails it is asked again, and what it has forgotten meanwhile is sent.
+        """
         self._known = known
         self._database = database
         self._recorder = recorder

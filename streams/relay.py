@@ -1,7 +1,7 @@
 """Relay: what is published, to those who read live in this process.
 
-What this process has committed itself it is offered at once; the events topic says it
-again, and says all that others commit.
+What this process has committed itself it is offered at once. Over Kafka the events topic says
+it again, and says all that others commit; the embedded engine publishes only what was not offered.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Seen:
     closed: Ranges = Ranges()  # noqa: RUF009 - it is never changed
     """Chunks that are closed; they follow one another, so that a long job has few ranges."""
     offered: set[int] = field(default_factory=set)
-    """Versions that the topic has not said again yet."""
+    """Versions that were not taken from the topic or by the outbox yet."""
     tags: tuple[str, ...] = ()
     """Of the job, when its first event was among those that were seen."""
 
@@ -94,7 +94,7 @@ class LiveRelay:
 
     def decode_event(self, value: bytes | None) -> JobEvent | None:
         """The event; None when it was offered before, or this release does not know its kind."""
-        return decode_event(value, known=self.was_offered)
+        return decode_event(value, known=self.take_offered)
 
     def decode_outcome(self, value: bytes | None) -> OutcomeMessage | None:
         """The outcome message, or None when this release does not know its kind."""
@@ -117,8 +117,8 @@ class LiveRelay:
             self._hub.publish(self._hub.shown(event))
         return seen
 
-    def was_offered(self, job_id: str, version: int) -> bool:
-        """Whether an event was offered before; it is asked once, and forgotten then."""
+    def take_offered(self, job_id: str, version: int) -> bool:
+        """Whether an event was offered before; it counts once, and is forgotten then."""
         seen = self._seen.get(job_id)
         if seen is None or version not in seen.offered:
             return False

@@ -85,7 +85,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     waiting, hub, lane = Waiting(), LiveHub(), _lane(base, apps[StageName.COORDINATOR])
     relay, tail = LiveRelay(hub), parts.tail(base, hub)
     # Its topic is read here alone, by who was offered what is stored.
-    readers = Readers(base, send, known=relay.was_offered)
+    readers = Readers(base, send, known=relay.take_offered)
     unsent, delivered = asyncio.Event(), Delivered()
     base.metrics.delivers(delivered.counts)
 

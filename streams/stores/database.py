@@ -114,7 +114,6 @@ class Database:
             self._single = self._reading.execution_options(isolation_level="AUTOCOMMIT")
         for engine in (self._reading, self._single, self.engine):
             engine.update_execution_options(**{sealing.OPTION: key})
-        self._idle: dict[Engine, list[Connection]] = {self._reading: [], self.engine: []}
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
         writers = 1 if self.is_sqlite else WRITERS
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="db-write")
@@ -153,7 +152,7 @@ class Database:
         return _repeated(lambda: self._write_once(work, lasting=lasting))
 
     def _read_once(self, engine: Engine, work: Work[T]) -> T:
-        with _translated(), self._connected(engine) as connection:
+        with _translated(), engine.connect() as connection:
             connection.execution_options(**{_READ: True})
             if self.is_sqlite:
                 with closing(connection.begin()):
@@ -163,7 +162,7 @@ class Database:
                 return work(connection)
 
     def _write_once(self, work: Work[T], *, lasting: bool) -> T:
-        with _translated(), self._connected(self.engine) as connection:
+        with _translated(), self.engine.connect() as connection:
             connection.execution_options(**{_LASTING: lasting})
             if not self.is_sqlite:
                 open_pipeline(connection)
@@ -172,26 +171,6 @@ class Database:
                 commit_kept(connection)
                 return result
 
-    @contextmanager
-    def _connected(self, engine: Engine) -> Iterator[Connection]:
-        """A connection for one transaction.
-
-        SQLite's stay connected, but after an error: to take one from the pool and to give it
-        back costs as much as several of the statements between.
-        """
-        if not self.is_sqlite:
-            with engine.connect() as connection:
-                yield connection
-            return
-        idle = self._idle[engine]
-        connection = idle.pop() if idle else engine.connect()
-        try:
-            yield connection
-        except BaseException:
-            connection.close()
-            raise
-        idle.append(connection)
-
     def _run(self, pool: ThreadPoolExecutor, run: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(pool, run)
 
@@ -199,9 +178,6 @@ class Database:
         """Wait for work under way, then close all connections."""
         self._readers.shutdown()
         self._writers.shutdown()
-        for idle in self._idle.values():
-            while idle:
-                idle.pop().close()
         self._reading.dispose()
         self.engine.dispose()
 

@@ -41,7 +41,7 @@ PAUSE: Final = 0.1
 REFILL: Final = 0.01
 """Seconds in which places are gathered that became free, to be filled together."""
 BATCHES: Final = 10
-"""Of events that are queued before it is seen what is due."""
+"""Of events that are looked at in one go."""
 KEPT: Final = 7 * 86400.0
 DEAD_KEPT: Final = 30 * 86400.0
 CLEANED_AT_ONCE: Final = 500

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -240,6 +241,26 @@ def test_steps_of_a_batch_are_a_graph(dashboard: Dashboard) -> None:
         page.set_viewport_size({"width": 360, "height": 700})
         check_fits(page)
         page.get_by_role("link", name="fill").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("Part of")).to_be_visible()
+
+
+def test_who_is_at_a_step_stays_there_while_the_batch_moves_on(dashboard: Dashboard) -> None:
+    mark = uuid.uuid4().hex[:6]
+    # Long enough for a page to open; what it shows changes while somebody is at it.
+    start = {"start_at": (datetime.now(UTC) + timedelta(seconds=6)).isoformat()}
+    steps = [
+        {"name": "open", "operation": "stock.open", "items": shelves(mark, 1), "options": start},
+        {"name": "fill", "operation": "stock.add", "items": shelves(mark, 1), "after": ["open"]},
+    ]
+    asked = {"name": "Later", "steps": steps}
+    batch = dashboard.client.ask("POST", "/api/v1/batches", asked, key=mark, status=202)
+    with dashboard.page(f"#/jobs/{batch['job_id']}") as page:
+        step = page.get_by_role("link", name="fill")
+        step.focus()
+        expect(page.locator("a.node.good")).to_have_count(0)
+        expect(page.locator("a.node.good")).to_have_count(2)
+        expect(step).to_be_focused()
         page.keyboard.press("Enter")
         expect(page.get_by_text("Part of")).to_be_visible()
 

@@ -102,7 +102,7 @@ def _kept_open(path: Path) -> list[str]:
     return [name for name in opened if name.startswith(str(path))]
 
 
-async def test_sqlites_connection_stays_through_errors_which_leave_nothing_half_done(
+async def test_an_error_on_sqlite_leaves_nothing_half_done_and_no_connection_open(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "countermand.db"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+import pytest
 from eventsourcing.persistence import Recording
 
+from domain.errors import BrokerUnavailable
 from domain.registry import Registry
 from streams.envelope import Outgoing
 from streams.failpoints import Failpoints
@@ -81,7 +83,7 @@ async def test_what_was_offered_to_those_who_read_here_is_not_sent(database: Dat
         mapper=stages.jobs.job_mapper,
         send=send,
         failpoints=Failpoints(),
-        known=relay.was_offered,
+        known=relay.take_offered,
     )
     offers += [relay.offer, outbox.offer]
     await stages.submit("stock.create", [{"name": "x"}])
@@ -96,3 +98,44 @@ async def test_what_was_offered_to_those_who_read_here_is_not_sent(database: Dat
         pass
     assert sent
     assert {document(one)["job_id"] for one in sent} == {unseen}
+
+
+async def test_what_could_not_be_sent_is_sent_with_what_was_passed_over_beside_it(
+    database: Database,
+) -> None:
+    migrate.create_missing(database, [stock])
+    stages = Stages(database, Registry(operations))
+    await stages.submit("stock.create", [{"name": "x"}])
+    await stages.run_dry()
+    sent: list[Outgoing] = []
+    away = [True]
+    told_once = {1}
+
+    async def send(messages: Sequence[Outgoing]) -> None:
+        if away:
+            away.clear()
+            raise BrokerUnavailable("away for once")
+        sent.extend(messages)
+
+    def known(_of: str, version: int) -> bool:
+        was = version in told_once
+        told_once.discard(version)
+        return was
+
+    outbox = Outbox(
+        database=database,
+        recorder=stages.recorder,
+        mapper=stages.jobs.job_mapper,
+        send=send,
+        failpoints=Failpoints(),
+        known=known,
+    )
+    with pytest.raises(BrokerUnavailable):
+        await outbox.publish()
+    await outbox.save()
+    stored = await database.read(lambda connection: read_model.position(connection, READER))
+    assert stored == 0, "nothing is done yet"
+    while await outbox.publish():
+        pass
+    versions = [version for (version,) in await stages.rows("SELECT version FROM events")]
+    assert [document(one)["version"] for one in sent] == sorted(versions)

@@ -113,6 +113,20 @@ async def test_two_couriers_note_an_attempt_once(office: PostOffice, receiver: R
     assert len(listed) == 1
 
 
+async def test_what_is_due_is_asked_when_something_was_queued(
+    office: PostOffice, receiver: Receiver
+) -> None:
+    await office.job("of which nobody wants to hear")
+    office.courier.freed.clear()
+    await office.courier.look()
+    assert not office.courier.freed.is_set()
+    await office.hook(receiver.url)
+    await office.job("of which somebody does")
+    await office.courier.look()
+    assert office.courier.freed.is_set()
+    await office.courier.quiet()
+
+
 async def test_one_who_hangs_holds_up_nobody(office: PostOffice, receiver: Receiver) -> None:
     never = asyncio.Event()
 

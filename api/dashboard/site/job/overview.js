@@ -1,6 +1,6 @@
 // How a job goes: why it waits, its figures, its chunks, its throughput, its steps.
 
-import { bdi, code, facts, fill, h } from "../parts/dom.js";
+import { bdi, code, facts, fill, h, refill } from "../parts/dom.js";
 import { count, duration, milliseconds, moment, number, rate } from "../parts/format.js";
 import { address } from "../parts/route.js";
 import { link } from "../parts/shown.js";
@@ -20,8 +20,8 @@ export function overviewTab(place, view) {
   async function update() {
     const job = view.job(), at = view.at();
     fill(waiting, waitingPanel(job));
-    fill(figures, h("h2", {}, "Figures"), figuresOf(job));
-    fill(steps, job.steps?.length ? graph(job.steps) : null);
+    refill(figures, job, () => [h("h2", {}, "Figures"), figuresOf(job)]);
+    refill(steps, job.steps ?? [], () => job.steps?.length ? graph(job.steps) : null);
     if (isBatch || reading) return;
     if (seen > job.version) history = empty();
     seen = job.version;

@@ -44,10 +44,14 @@ export function fill(element, ...children) {
   return element;
 }
 
-/** The same, only where `seen`, which it shows, has changed: whoever is at a part of it stays there. */
+/** The same, only where `seen`, which it shows, has changed: whoever is at a part of it, or at a link, stays there. */
 export function refill(element, seen, make) {
   const as = JSON.stringify(seen);
-  if (SEEN.get(element) !== as) fill(element, make());
+  if (SEEN.get(element) !== as) {
+    const at = element.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    fill(element, make());
+    if (at) [...element.querySelectorAll("a")].find((each) => each.getAttribute("href") === at)?.focus({ preventScroll: true });
+  }
   SEEN.set(element, as);
 }
 

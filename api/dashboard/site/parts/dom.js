@@ -44,13 +44,14 @@ export function fill(element, ...children) {
   return element;
 }
 
-/** The same, only where `seen`, which it shows, has changed: whoever is at a part of it, or at a link, stays there. */
+/** The same, only where `seen`, which it shows, has changed; whoever is at a part stays there. */
 export function refill(element, seen, make) {
   const as = JSON.stringify(seen);
   if (SEEN.get(element) !== as) {
-    const at = element.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    const now = document.activeElement, named = (each) => each.ariaLabel ?? each.getAttribute("href");
+    const at = element.contains(now) && named(now);
     fill(element, make());
-    if (at) [...element.querySelectorAll("a")].find((each) => each.getAttribute("href") === at)?.focus({ preventScroll: true });
+    if (at) [...element.querySelectorAll("[aria-label], a")].find((each) => named(each) === at)?.focus();
   }
   SEEN.set(element, as);
 }

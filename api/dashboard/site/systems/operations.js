@@ -1,7 +1,7 @@
 // What was done to a project in bulk, live, with the files that came of it.
 
 import { API, ask, get, post } from "../parts/api.js";
-import { bdi, button, code, ends, facts, fill, h, save, table, tick } from "../parts/dom.js";
+import { bdi, button, code, ends, facts, fill, h, refill, save, table, tick } from "../parts/dom.js";
 import { confirm, dialog } from "../parts/dialog.js";
 import { bytes, count, number, percent } from "../parts/format.js";
 import { follow } from "../parts/live.js";
@@ -25,12 +25,10 @@ export function operations(project, signal) {
     // A list lags a little; what has just been made may not stand in it with its job yet.
     if (items.some(({ created_at: at }) => at === null)) soon();
     const turn = (by) => () => { offset += by; read(); };
-    const focused = document.activeElement?.getAttribute("aria-label");
-    fill(list, table("Operations", ["No.", "What", "Status", "Done", "Failed", "Begun", ""], items.map((each) => [
+    refill(list, [items, total, offset], () => [table("Operations", ["No.", "What", "Status", "Done", "Failed", "Begun", ""], items.map((each) => [
       link(address(["jobs", each.job_id]), number(each.operation_id), { title: "The job" }), bdi(each.type.replace("annotations.", ""), each.dry_run ? " (dry run)" : "", each.name ? ` ${each.name}` : ""),
       chip(each.status), `${number(each.processed)} of ${number(each.total)}, ${percent(each.progress_percentage)}`, number(each.failed), when(each.created_at), h("div", { class: "row" }, actions(each))])),
-    ends(offset ? button("Later ones", turn(-SHOWN)) : null, offset + SHOWN < total ? button("Earlier ones", turn(SHOWN)) : null));
-    if (focused) [...list.querySelectorAll("[aria-label]")].find((each) => each.getAttribute("aria-label") === focused)?.focus();
+    ends(offset ? button("Later ones", turn(-SHOWN)) : null, offset + SHOWN < total ? button("Earlier ones", turn(SHOWN)) : null)]);
   }
 
   function actions(each) {

@@ -12,7 +12,7 @@ from domain.registry import Registry
 from streams.envelope import Outgoing
 from streams.failpoints import Failpoints
 from streams.live import LiveHub
-from streams.outbox import READER, Outbox
+from streams.outbox import READER, Known, Outbox, SendAll
 from streams.relay import LiveRelay
 from streams.stores import migrate, read_model
 from streams.stores.database import Database
@@ -21,6 +21,22 @@ from tests.engine.stages import Stages, document
 from tests.engine.stock import operations, stock
 
 __all__ = ["database", "database_url"]
+
+
+def outbox_of(stages: Stages, send: SendAll, known: Known) -> Outbox:
+    return Outbox(
+        database=stages.database,
+        recorder=stages.recorder,
+        mapper=stages.jobs.job_mapper,
+        send=send,
+        failpoints=Failpoints(),
+        known=known,
+    )
+
+
+async def publish_all(outbox: Outbox) -> None:
+    while await outbox.publish():
+        pass
 
 
 async def test_what_all_readers_have_is_passed_over_and_the_rest_is_sent(
@@ -40,16 +56,8 @@ async def test_what_all_readers_have_is_passed_over_and_the_rest_is_sent(
         asked.append((of, version))
         return version != 2
 
-    outbox = Outbox(
-        database=database,
-        recorder=stages.recorder,
-        mapper=stages.jobs.job_mapper,
-        send=send,
-        failpoints=Failpoints(),
-        known=known,
-    )
-    while await outbox.publish():
-        pass
+    outbox = outbox_of(stages, send, known)
+    await publish_all(outbox)
     await outbox.save()
     versions = [
         version for (version,) in await stages.rows("SELECT version FROM events ORDER BY id")
@@ -77,25 +85,16 @@ async def test_what_was_offered_to_those_who_read_here_is_not_sent(database: Dat
     async def send(messages: Sequence[Outgoing]) -> None:
         sent.extend(messages)
 
-    outbox = Outbox(
-        database=database,
-        recorder=stages.recorder,
-        mapper=stages.jobs.job_mapper,
-        send=send,
-        failpoints=Failpoints(),
-        known=relay.take_offered,
-    )
+    outbox = outbox_of(stages, send, relay.take_offered)
     offers += [relay.offer, outbox.offer]
     await stages.submit("stock.create", [{"name": "x"}])
     await stages.run_dry()
-    while await outbox.publish():
-        pass
+    await publish_all(outbox)
     assert not sent
     offers.clear()
     unseen = await stages.submit("stock.create", [{"name": "y"}])
     await stages.run_dry()
-    while await outbox.publish():
-        pass
+    await publish_all(outbox)
     assert sent
     assert {document(one)["job_id"] for one in sent} == {unseen}
 
@@ -122,20 +121,12 @@ async def test_what_could_not_be_sent_is_sent_with_what_was_passed_over_beside_i
         told_once.discard(version)
         return was
 
-    outbox = Outbox(
-        database=database,
-        recorder=stages.recorder,
-        mapper=stages.jobs.job_mapper,
-        send=send,
-        failpoints=Failpoints(),
-        known=known,
-    )
+    outbox = outbox_of(stages, send, known)
     with pytest.raises(BrokerUnavailable):
         await outbox.publish()
     await outbox.save()
     stored = await database.read(lambda connection: read_model.position(connection, READER))
     assert stored == 0, "nothing is done yet"
-    while await outbox.publish():
-        pass
+    await publish_all(outbox)
     versions = [version for (version,) in await stages.rows("SELECT version FROM events")]
     assert [document(one)["version"] for one in sent] == sorted(versions)

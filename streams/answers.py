@@ -6,6 +6,8 @@ after that row is stored, at least once, after the work that the command caused 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import orjson
 from pydantic import ValidationError
 
@@ -15,11 +17,13 @@ from streams import topics
 from streams.envelope import CommandDecided, DecisionStatus, Outgoing, Problem, encode
 from streams.stores.decisions import Decision
 
+Answering = Callable[[Command, Decision], list[Outgoing]]
 
-def answer(command: Command, decision: Decision) -> Outgoing:
-    """The decision on a command."""
+
+def answers(command: Command, decision: Decision) -> list[Outgoing]:
+    """What the outcomes topic says of the decision on a command."""
     problem = decision.problem
-    return _published(
+    told = _published(
         CommandDecided(
             job_id=command.job_id,
             tenant=command.tenant,
@@ -30,6 +34,7 @@ def answer(command: Command, decision: Decision) -> Outgoing:
             problem=None if problem is None else Problem.model_validate(problem),
         )
     )
+    return [told]
 
 
 def buried(value: bytes | None, problem: Problem) -> list[Outgoing]:

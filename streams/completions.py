@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from domain.outcomes import ClosedChunk
 from streams import topics
 from streams.envelope import ChunkOutcome, ChunksCompleted, ChunksFailed, Outgoing, encode
 from streams.stores.chunks import Control
 from streams.stores.outcomes import OutcomeRow
+
+Completing = Callable[[Control, Sequence[OutcomeRow]], list[Outgoing]]
 
 
 def completions(control: Control, rows: Sequence[OutcomeRow]) -> list[Outgoing]:

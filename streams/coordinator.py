@@ -35,7 +35,7 @@ from domain.jobs import Jobs
 from domain.ports import Clock, Ids
 from domain.registry import Registry
 from domain.retrying import Draw
-from streams.answers import answer
+from streams.answers import Answering, answers
 from streams.deciding import Decider
 from streams.dispatching import Dispatcher
 from streams.envelope import Outgoing, look_at
@@ -115,6 +115,7 @@ class Coordinator:
         wake: Wake,
         stored: Stored,
         decided: Decided,
+        answering: Answering = answers,
         metrics: Metrics | None = None,
         tracing: Tracing = OFF,
     ) -> None:
@@ -128,6 +129,7 @@ class Coordinator:
         self._wake = wake
         self._stored = stored
         self._decided = decided
+        self._answers = answering
         self._registry = registry
         self._ids = ids
         self._decider = Decider(registry, clock, ids, draw, settings.approval)
@@ -233,7 +235,7 @@ class Coordinator:
             sent += self._dispatcher.messages(step.job, step.planned, self._live)
         sent += [self._hint(told) for told in step.told]
         if command is not None and step.decision is not None:
-            sent.append(answer(command, step.decision))
+            sent += self._answers(command, step.decision)
         own = "" if step.job is None else of_job(step.job.traceparent, present)
         if own:
             # No message has brought this about, or one of another job.

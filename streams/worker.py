@@ -26,7 +26,7 @@ from domain.retrying import Draw
 from streams import atomic
 from streams.applying import Applier
 from streams.compensating import Compensator
-from streams.completions import completions
+from streams.completions import Completing, completions
 from streams.effects import Begin, Effects, places
 from streams.envelope import Outgoing, Work, look_at
 from streams.failpoints import Failpoint, Failpoints
@@ -111,6 +111,7 @@ class Worker:
         hung: Callable[[str], None],
         moved: Callable[[], None] = lambda: None,
         told: Callable[[str], bool] = lambda _: False,
+        completing: Completing = completions,
         metrics: Metrics | None = None,
         tracing: Tracing = OFF,
     ) -> None:
@@ -126,6 +127,7 @@ class Worker:
         self._hung = hung
         self._moved = moved
         self._sees_to_hint = told
+        self._completions = completing
         undoer = Undoer(registry)
         self._effects = Effects(
             database=database,
@@ -301,7 +303,7 @@ class Worker:
         self, control: Control, claimed: Sequence[Claimed], rows: Sequence[OutcomeRow]
     ) -> list[Outgoing]:
         self._metrics.closed(control.operation, claimed, rows)
-        return completions(control, rows)
+        return self._completions(control, rows)
 
     def _look(self, control: Control, chunks: tuple[int, ...] = ()) -> Outgoing:
         return look_at(control.job_id, self._ids.new(), chunks)

@@ -27,6 +27,7 @@ from streams.bootstrap.plugins import installed_operations, prepare
 from streams.bootstrap.sending import deliver
 from streams.bootstrap.tracing import closing
 from streams.broadcasts import Broadcasts
+from streams.envelope import Outgoing
 from streams.gauging import Gauge
 from streams.limits import Limits
 from streams.live import LiveHub
@@ -34,6 +35,7 @@ from streams.liveness import Lane
 from streams.loops import background, every, in_thread, in_time
 from streams.memory_messaging import InMemory
 from streams.places import LivePlaces
+from streams.prompting import Prompter
 from streams.queries import Queries
 from streams.relay import LiveRelay
 from streams.retaining import Retained
@@ -99,7 +101,9 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     limits = Limits(base.registry, base.clock)
     places = LivePlaces(base.registry, base.clock, limits, slots=1)
     alarms = Alarms(base.ids, send)
-    coordinator = parts.coordinator(base, places, limits, alarms.set, stored, waiting.tell)
+    coordinator = parts.coordinator(
+        base, places, limits, alarms.set, stored, waiting.tell, answering=_to_nobody
+    )
     sweep = Sweep(
         database=base.database,
         registry=base.registry,
@@ -110,7 +114,16 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     )
     slow = parts.slow_pool(base, send)
     intake = parts.intake(base, slow)
-    worker = parts.worker(base, f"embedded-{base.ids.new()}", slow, lane, lasting=False)
+    prompter = Prompter(coordinator, send)
+    worker = parts.worker(
+        base,
+        f"embedded-{base.ids.new()}",
+        slow,
+        lane,
+        lasting=False,
+        told=prompter.note,
+        completing=_to_nobody,
+    )
     parts.bind_coordinator(apps[StageName.COORDINATOR], coordinator, send, base, lane)
     parts.bind_worker(
         apps[StageName.WORKER],
@@ -144,6 +157,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
             readers.project(),
             tail.run(),
             deliver(base, unsent, delivered),
+            prompter.run(),
             *_upkeep(base, sweep, send, heads, vitals),
             Gauge(base.database, base.clock, here).run(),
             parts.retaining(base, send, lambda: heads, retained),
@@ -184,6 +198,11 @@ def _upkeep(
         every(3600.0, lambda: in_thread(heads.compact)),
         every(5.0, lambda: parts.watch(vitals)),
     ]
+
+
+def _to_nobody(*_told: object) -> list[Outgoing]:
+    """What the outcomes topic says of a decision or of chunks, where nobody else can read it."""
+    return []
 
 
 def _broker(registry: Registry) -> MemoryBroker:

@@ -20,11 +20,13 @@ from domain.registry import Registry
 from streams import answers, envelope, topics
 from streams import app as faust_apps
 from streams.agents import Binding, Sender, bind
+from streams.answers import Answering
 from streams.archiving import Archivist, Heads
 from streams.awaiting import Waiting
 from streams.bootstrap.tracing import tracing_of
 from streams.broadcasts import Broadcasts
 from streams.clock import SystemClock, TimeOrderedIds
+from streams.completions import Completing, completions
 from streams.coordinator import Coordinator, CoordinatorSettings, Decided, Stored
 from streams.failpoints import Failpoint, Failpoints
 from streams.gateway import Gateway
@@ -195,7 +197,14 @@ class Readers:
 
 
 def coordinator(
-    base: Base, places: Places, limits: Limits, wake: Wake, stored: Stored, decided: Decided
+    base: Base,
+    places: Places,
+    limits: Limits,
+    wake: Wake,
+    stored: Stored,
+    decided: Decided,
+    *,
+    answering: Answering = answers.answers,
 ) -> Coordinator:
     """The stage that decides."""
     return Coordinator(
@@ -214,6 +223,7 @@ def coordinator(
         wake=wake,
         stored=stored,
         decided=decided,
+        answering=answering,
         metrics=base.metrics,
         tracing=base.tracing,
     )
@@ -245,6 +255,7 @@ def worker(
     *,
     lasting: bool = True,
     told: Callable[[str], bool] = lambda _: False,
+    completing: Completing = completions,
 ) -> Worker:
     """The stage that changes records; ``name`` must be that of no other, dead or alive.
 
@@ -267,6 +278,7 @@ def worker(
         hung=end_hung,
         moved=lane.moved,
         told=told,
+        completing=completing,
         metrics=base.metrics,
         tracing=base.tracing,
     )

@@ -1,7 +1,7 @@
 """Live reader: what other processes have just stored, to those who read live in this one.
 
-The database says who stored something as soon as it is committed; the events topic says
-it again, some hops later. Only jobs that somebody follows here are read.
+The database says who stored something as soon as it is committed, and mostly what; the events
+topic says it again, some hops later. Only jobs that somebody follows here are read.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from functools import partial
 import structlog
 from sqlalchemy import Connection
 
-from domain.errors import Unavailable
+from domain.errors import MessageUnreadable, Unavailable, UnsupportedVersion
 from domain.events import JobEvent
-from domain.jobs import JobMapper
+from domain.jobs import JobMapper, stored_event
 from streams.live import LiveHub
 from streams.relay import LiveRelay
 from streams.stores.database import Database
@@ -52,9 +52,35 @@ class LiveReader:
         if payload is None:
             return
         announced = Announced.parse(payload)
-        if self._hub.wanted(announced.job_id):
+        if self._hub.wanted(announced.job_id) and not self._shows(announced):
             self._wanted[announced.job_id] = announced.version
             self._news.set()
+
+    def _shows(self, announced: Announced) -> bool:
+        """Show what was told, if that is all that there is to show; nothing is shown otherwise.
+
+        Of a job of which none was shown, the first events say more than the last; but for one at
+        rest, there is no more to come that would need them.
+        """
+        events = self._told(announced)
+        if not events or announced.job_id in self._wanted:
+            return False
+        last = self._relay.last_shown(announced.job_id)
+        if last is None:
+            follows = events[-1].status.terminal
+        else:
+            follows = last == events[0].originator_version - 1
+        if follows:
+            for event in events:
+                self._relay.show_early(event)
+        return follows
+
+    def _told(self, announced: Announced) -> list[JobEvent]:
+        try:
+            return [stored_event(self._mapper, each) for each in announced.told]
+        except (MessageUnreadable, UnsupportedVersion):
+            # Whoever reads it from the log says so.
+            return []
 
     async def run(self) -> None:
         """Read and show what was heard of, for as long as the process lives."""

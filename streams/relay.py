@@ -82,15 +82,18 @@ class LiveRelay:
         """Show a stored event which the topic has not said yet."""
         self._show(event).offered.add(event.originator_version)
 
+    def last_shown(self, job_id: str) -> int | None:
+        """The last version of a job that was shown; None of an unknown one."""
+        seen = self._seen.get(job_id)
+        return None if seen is None else seen.event.originator_version
+
     def shown(self, job_id: str, *, before: int) -> int:
         """The last version of a job that was shown; of an unknown one, one not long ``before``.
 
         Its readers have the rest from the log, where they would look again for what is left out.
         """
-        seen = self._seen.get(job_id)
-        if seen is None:
-            return max(before - STORED_TOGETHER, 0)
-        return seen.event.originator_version
+        last = self.last_shown(job_id)
+        return max(before - STORED_TOGETHER, 0) if last is None else last
 
     def decode_event(self, value: bytes | None) -> JobEvent | None:
         """The event; None when it was offered before, or this release does not know its kind."""

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from eventsourcing.persistence import StoredEvent
 from sqlalchemy import Connection
 
+from domain.events import ChunksClosed, ChunksPlanned, JobFinished
 from streams.stores.chain import EventRow
 from streams.stores.notifying import notify
 from streams.stores.pipeline import FEW
@@ -19,6 +21,13 @@ from streams.stores.statements import run_sql, run_sql_ahead, run_sql_many
 
 CHANNEL = "countermand_events"
 """What PostgreSQL notifies when events were committed; the payload is an :class:`Announced`."""
+
+TOLD = frozenset(kind.alias for kind in (ChunksPlanned, ChunksClosed, JobFinished))
+"""Events that hold numbers, beside who did it in which tenant, and nothing that a caller has said:
+whoever may connect to the database could listen.
+"""
+MOST_TOLD = 4000
+"""Bytes; PostgreSQL takes just below 8,000."""
 
 _LOCK = 0x636F756E746573
 _FROZEN_SECONDS = 3
@@ -47,21 +56,44 @@ def _marks(mark: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """The last of the events that a transaction stored."""
+    """The last of the events that a transaction stored.
+
+    ``told`` are all that it stored, in their order, where they are short and say nothing but how
+    the work goes (:data:`TOLD`): who hears of them need not read them.
+    """
 
     id: int
     job_id: str
     version: int
+    told: tuple[StoredEvent, ...] = ()
+
+    @classmethod
+    def of(cls, number: int, stored: Sequence[StoredEvent]) -> Announced:
+        """What a transaction has stored; the last has that id."""
+        last = stored[-1]
+        job_id = str(last.originator_id)
+        plain = all(one.topic in TOLD and one.originator_id == job_id for one in stored)
+        return cls(number, job_id, last.originator_version, tuple(stored) if plain else ())
 
     def payload(self) -> str:
-        """As it is sent."""
-        return f"{self.id} {self.job_id} {self.version}"
+        """As it is sent: a line, and one for each event unless that is too much."""
+        head = f"{self.id} {self.job_id} {self.version}"
+        lines = [f"{one.originator_version} {one.topic} {one.state.decode()}" for one in self.told]
+        whole = "\n".join([head, *lines])
+        return whole if len(whole.encode()) <= MOST_TOLD else head
 
     @classmethod
     def parse(cls, payload: str) -> Announced:
         """From what was sent."""
-        number, job_id, version = payload.split(" ")
-        return cls(int(number), job_id, int(version))
+        head, *lines = payload.split("\n")
+        number, job_id, version = head.split(" ")
+        told = tuple(_told(job_id, line) for line in lines)
+        return cls(int(number), job_id, int(version), told)
+
+
+def _told(job_id: str, line: str) -> StoredEvent:
+    version, alias, state = line.split(" ", 2)
+    return StoredEvent(job_id, int(version), alias, state.encode())
 
 
 class EventOrder(Protocol):

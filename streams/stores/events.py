@@ -115,8 +115,7 @@ class EventRecorder(ApplicationRecorder):
             order.append(connection, rows)
         except exc.IntegrityError as error:
             raise IntegrityError(f"somebody else appended first ({error.orig})") from error
-        newest = chain[-1][0]
-        order.announce(connection, Announced(newest.id, newest.job_id, newest.version))
+        order.announce(connection, Announced.of(numbers[-1], stored_events))
         return [EventId(Head(row.job_id, row.version, row.id, found)) for row, _, found in chain]
 
     def select_events(

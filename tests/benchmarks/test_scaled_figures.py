@@ -6,6 +6,7 @@ it holds.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from benchmarks import contest, over_kafka, report
 from benchmarks.contestants import scaled, script
 from benchmarks.measure import median, percentile
 from benchmarks.places import Place, places
+from tests.benchmarks.conftest import DISK
 from tests.proof.figures import tell
 from tests.services.kafka import KafkaCluster, running_kafka
 from tests.services.switch import need
@@ -43,11 +45,14 @@ def place(disk: Path) -> Iterator[Place]:
         yield found
 
 
-@pytest.fixture
-def broker(disk: Path) -> Iterator[KafkaCluster]:
+@pytest.fixture(scope="module")
+def broker() -> Iterator[KafkaCluster]:
+    """One for all, as an installation has: a Kafka that has just begun is busy compiling."""
     need("kafka")
-    with running_kafka() as cluster:
-        yield cluster
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(DISK))
+        with running_kafka() as cluster:
+            yield cluster
 
 
 @pytest.mark.timeout(1800)

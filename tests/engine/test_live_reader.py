@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from eventsourcing.persistence import StoredEvent
 
 from domain.registry import Registry
-from streams.live import LiveHub
+from streams.live import LiveEvent, LiveHub
 from streams.live_reader import LiveReader
 from streams.loops import background
 from streams.relay import LiveRelay
@@ -72,3 +77,70 @@ async def test_stored_events_are_shown_at_once_and_each_once(sqlite_database: Da
         running.cancel()
     seen = [event.version for event in (first, *others) if event is not None]
     assert seen == list(range(1, version + 1))
+
+
+async def stored(stages: Stages, job_id: str, after: int) -> tuple[StoredEvent, ...]:
+    return tuple(stages.recorder.select_events(job_id, gt=after))
+
+
+def versions(brought: Sequence[LiveEvent | None]) -> list[int | None]:
+    return [None if event is None else event.version for event in brought]
+
+
+async def test_what_is_told_of_the_end_of_a_job_is_shown_and_not_read(
+    sqlite_database: Database,
+) -> None:
+    """Nobody runs who would read."""
+    stages, hub, reader = following(sqlite_database)
+    job_id = await stages.submit("stock.create", [{"name": "x"}])
+    read = (await stages.job(job_id)).version
+    await stages.run_dry()
+    told = await stored(stages, job_id, read)
+    with hub.subscribe(job_id) as live:
+        reader.heard(Announced.of(9, told).payload())
+        assert versions([await live.next(5) for _ in told]) == [read + 1, read + 2]
+        reader.heard(Announced.of(9, told).payload())
+        assert await live.next(0.05) is None, "once"
+
+
+async def test_what_is_told_goes_on_from_what_was_shown(sqlite_database: Database) -> None:
+    stages, hub, reader = following(sqlite_database)
+    job_id = await stages.submit("stock.create", [{"name": "x"}])
+    await stages.run_dry()
+    events = await stored(stages, job_id, 0)
+    with hub.subscribe(job_id) as live:
+        async with background([reader.run()]):
+            reader.heard(Announced(1, job_id, 1).payload())
+            assert versions([await live.next(5)]) == [1]
+        for event in events[1:]:
+            reader.heard(Announced.of(9, [event]).payload())
+        brought = [await live.next(5) for _ in events[1:]]
+    assert versions(brought) == [event.originator_version for event in events[1:]]
+
+
+@pytest.mark.parametrize("fault", ["a gap", "unknown and not at rest", "damaged", "newer"])
+async def test_what_cannot_be_shown_as_it_is_told_is_read(
+    sqlite_database: Database, fault: str
+) -> None:
+    stages, hub, reader = following(sqlite_database)
+    job_id = await stages.submit("stock.create", [{"name": "x"}])
+    await stages.run_dry()
+    events = await stored(stages, job_id, 0)
+    last = len(events)
+    told = {
+        "a gap": events[-1:],
+        "unknown and not at rest": events[1:2],
+        "damaged": (replace(events[-1], state=b"{}"),),
+        "newer": (replace(events[-1], state=b'{"schema": 99}'),),
+    }[fault]
+    with hub.subscribe(job_id) as live:
+        async with background([reader.run()]):
+            if fault == "a gap":
+                reader.heard(Announced(1, job_id, 1).payload())
+                assert versions([await live.next(5)]) == [1]
+            reader.heard(Announced.of(9, told).payload())
+            end = told[-1].originator_version
+            first = 2 if fault == "a gap" else 1
+            brought = [await live.next(5) for _ in range(first, end + 1)]
+    assert versions(brought) == list(range(first, end + 1))
+    assert last >= end

@@ -1,10 +1,10 @@
 """Prompting: a coordinator looks at a job as soon as little work of it is committed.
 
 The hint that says so on the broker has a way of several milliseconds, which is a fifth of the
-life of a job of one item. PostgreSQL tells of the commit itself, and a worker in the same process
-says so. Whoever drives the job looks then, once for all that it hears meanwhile; at one of which
-more is to be planned it has itself look in turn, by a hint. What was missed of PostgreSQL is
-hinted at by the worker, a moment later (:mod:`.reminding`).
+life of a job of one item. PostgreSQL tells of the commit itself. Whoever drives the job looks
+then, once for all that it hears meanwhile; at one of which more is to be planned it has itself
+look in turn, by a hint. What this one has missed is hinted at by the worker, a moment later
+(:mod:`.reminding`).
 """
 
 from __future__ import annotations
@@ -46,33 +46,20 @@ class Prompter:
         self._send = send
         self._waiting: dict[str, None] = {}
         self._news = asyncio.Semaphore(0)
-        self._ended = False
 
     def heard(self, job_id: str | None) -> None:
         """Little work of a job was committed; None: something may have been missed."""
-        if job_id is not None:
-            self.note(job_id)
-
-    def note(self, job_id: str) -> bool:
-        """Little work of a job was committed; returns whether this sees to it."""
-        if self._ended:
-            return False
-        if job_id in self._waiting:
-            return True
-        if len(self._waiting) >= MOST_WAITING or not self._stage.drives(job_id):
-            return False
-        self._waiting[job_id] = None
-        self._news.release()
-        return True
+        if job_id is None or job_id in self._waiting or len(self._waiting) >= MOST_WAITING:
+            return
+        if self._stage.drives(job_id):
+            self._waiting[job_id] = None
+            self._news.release()
 
     async def run(self) -> None:
         """Look, until cancelled."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(AT_ONCE):
-                    group.create_task(self._run())
-        finally:
-            self._ended = True
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(self._run())
 
     async def _run(self) -> None:
         while True:
@@ -83,5 +70,5 @@ class Prompter:
                 for outgoing in await self._stage.prompted(job_id):
                     await self._send(outgoing)
             except Unavailable as error:
-                # A reminder or the sweep has it looked at again.
+                # A reminder has it looked at again, and the sweep what was not sent.
                 log.warning("not_prompted", job_id=job_id, reason=error.message)

@@ -35,7 +35,6 @@ from streams.liveness import Lane
 from streams.loops import background, every, in_thread, in_time
 from streams.memory_messaging import InMemory
 from streams.places import LivePlaces
-from streams.prompting import Prompter
 from streams.queries import Queries
 from streams.relay import LiveRelay
 from streams.retaining import Retained
@@ -114,14 +113,12 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     )
     slow = parts.slow_pool(base, send)
     intake = parts.intake(base, slow)
-    prompter = Prompter(coordinator, send)
     worker = parts.worker(
         base,
         f"embedded-{base.ids.new()}",
         slow,
         lane,
         lasting=False,
-        told=prompter.note,
         completing=_to_nobody,
     )
     parts.bind_coordinator(apps[StageName.COORDINATOR], coordinator, send, base, lane)
@@ -157,7 +154,6 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
             readers.project(),
             tail.run(),
             deliver(base, unsent, delivered),
-            prompter.run(),
             *_upkeep(base, sweep, send, heads, vitals),
             Gauge(base.database, base.clock, here).run(),
             parts.retaining(base, send, lambda: heads, retained),

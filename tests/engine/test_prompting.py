@@ -112,20 +112,6 @@ async def test_jobs_are_looked_at_side_by_side_and_of_too_many_the_reminders_tel
     assert len(looker.begun) == AT_ONCE + MOST_WAITING
 
 
-async def test_who_asks_is_told_whether_a_job_will_be_looked_at() -> None:
-    looker = Looker()
-    async with prompted(looker) as prompter:
-        assert prompter.note("a")
-        assert prompter.note("a"), "it waits to be looked at"
-        assert not prompter.note("another's")
-        assert await looker.beginning.get() == "a"
-        assert prompter.note("a"), "what is committed during a look needs another one"
-        for number in range(MOST_WAITING - 1):
-            prompter.note(f"late-{number}")
-        assert not prompter.note("too many")
-    assert not prompter.note("a"), "nobody looks any more"
-
-
 async def test_a_broker_that_is_away_ends_nothing() -> None:
     looker, sent = Looker(), asyncio.Queue[str]()
     looker.go_on.set()

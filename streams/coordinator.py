@@ -166,12 +166,13 @@ class Coordinator:
         While there is more to plan, only those who take commands one by one may do it: what is
         planned has to be sent in its order.
         """
-        live = self._live.get(job_id)
+        async with self._only(job_id):
+            # A step that is under way changes it in another thread.
+            live = self._live.get(job_id)
+            more = live is not None and (live.wants_chunks() or len(live.open) > 1)
         if live is None:
             return []
-        if live.wants_chunks() or len(live.open) > 1:
-            return [self._hint(job_id)]
-        return await self.look(job_id)
+        return [self._hint(job_id)] if more else await self.look(job_id)
 
     def drives(self, job_id: str) -> bool:
         """Whether this process keeps the job's aggregate."""

@@ -72,3 +72,6 @@ class Prompter:
             except Unavailable as error:
                 # A reminder has it looked at again, and the sweep what was not sent.
                 log.warning("not_prompted", job_id=job_id, reason=error.message)
+            except Exception:
+                # One job that cannot be looked at here stops no other, and no coordinator.
+                log.exception("not_prompted", job_id=job_id)

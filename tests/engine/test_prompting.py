@@ -112,6 +112,23 @@ async def test_jobs_are_looked_at_side_by_side_and_of_too_many_the_reminders_tel
     assert len(looker.begun) == AT_ONCE + MOST_WAITING
 
 
+async def test_a_look_that_fails_stops_no_other() -> None:
+    class Failing(Looker):
+        async def prompted(self, job_id: str) -> Sequence[Outgoing]:
+            if job_id == "broken":
+                raise IndexError("a mistake of ours")
+            return await super().prompted(job_id)
+
+    looker = Failing()
+    looker.go_on.set()
+    async with prompted(looker) as prompter:
+        for _ in range(AT_ONCE):
+            prompter.heard("broken")
+            await asyncio.sleep(0)
+        prompter.heard("a")
+        assert await looker.ended.get() == "a"
+
+
 async def test_a_broker_that_is_away_ends_nothing() -> None:
     looker, sent = Looker(), asyncio.Queue[str]()
     looker.go_on.set()

@@ -166,13 +166,13 @@ class Coordinator:
         While there is more to plan, only those who take commands one by one may do it: what is
         planned has to be sent in its order.
         """
-        async with self._only(job_id):
-            # A step that is under way changes it in another thread.
-            live = self._live.get(job_id)
-            more = live is not None and (live.wants_chunks() or len(live.open) > 1)
+        live = self._live.get(job_id)
         if live is None:
             return []
-        return [self._hint(job_id)] if more else await self.look(job_id)
+        # A step that is under way changes it in another thread, and what it plans is not sent yet.
+        if self._is_busy(job_id) or live.wants_chunks() or len(live.open) > 1:
+            return [self._hint(job_id)]
+        return await self.look(job_id)
 
     def drives(self, job_id: str) -> bool:
         """Whether this process keeps the job's aggregate."""
@@ -245,6 +245,10 @@ class Coordinator:
 
     def _only(self, job_id: str) -> AbstractAsyncContextManager[None]:
         return self._locks.setdefault(job_id, asyncio.Lock())
+
+    def _is_busy(self, job_id: str) -> bool:
+        lock = self._locks.get(job_id)
+        return lock is not None and lock.locked()
 
     async def _committed(self, job_id: str, work: Callable[[Connection], _Step]) -> _Step:
         """The step, stored; reloads and decides again when another process was first."""

@@ -51,7 +51,12 @@ class LiveReader:
         """Events were stored; None says that some may have been missed, which the topic says."""
         if payload is None:
             return
-        announced = Announced.parse(payload)
+        try:
+            announced = Announced.parse(payload)
+        except ValueError as error:
+            # Of a later release, or of whoever else may connect; the topic says it as well.
+            log.warning("notification_unread", reason=str(error))
+            return
         if self._hub.wanted(announced.job_id) and not self._shows(announced):
             self._wanted[announced.job_id] = announced.version
             self._news.set()

@@ -23,8 +23,8 @@ CHANNEL = "countermand_events"
 """What PostgreSQL notifies when events were committed; the payload is an :class:`Announced`."""
 
 TOLD = frozenset(kind.alias for kind in (ChunksPlanned, ChunksClosed, JobFinished))
-"""Events that hold numbers, beside who did it in which tenant, and nothing that a caller has said:
-whoever may connect to the database could listen.
+"""Events that hold nothing that a caller has said: numbers, digests, codes of errors, and who did
+it in which tenant. Whoever may connect to the database could listen.
 """
 MOST_TOLD = 4000
 """Bytes; PostgreSQL takes just below 8,000."""

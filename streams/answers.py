@@ -21,7 +21,7 @@ Answering = Callable[[Command, Decision], list[Outgoing]]
 
 
 def answers(command: Command, decision: Decision) -> list[Outgoing]:
-    """What the outcomes topic says of the decision on a command."""
+    """What the outcomes topic says of the decision on a command: one message."""
     problem = decision.problem
     told = _published(
         CommandDecided(

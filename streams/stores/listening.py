@@ -2,8 +2,8 @@
 
 A notification is a hint, also where it brings what was stored. Those sent while the connection
 was away are lost, so after each (re)connection every listener is told to look again, and whoever
-relies on notifications looks by itself now and then as well. With SQLite there is nothing to listen to: the one
-process that writes tells its own readers.
+relies on notifications looks by itself now and then as well. With SQLite there is nothing to
+listen to: the one process that writes tells its own readers.
 """
 
 from __future__ import annotations

@@ -7,13 +7,14 @@ so that each event is sent once and in order.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 from api import sse
 from api.limits import Limits
 from api.live_ports import Hub, Subscription
 from api.ports import EventLog
 from api.problems import refused
+from domain.events import JobEvent
 from streams.live import LiveEvent, Overflow
 
 Worded = Callable[[LiveEvent], Awaitable[bytes]]
@@ -75,13 +76,16 @@ class Feed:
                 yield self._opening()
         while not self._at_rest:
             event = await subscription.next(self._limits.heartbeat)
-            if event is None:
-                yield sse.HEARTBEAT
-            elif self._is_next(event):
-                yield await self._sent(event)
-            if event is None or self._settled() or self._is_ahead(event):
+            events = [] if event is None else [event, *subscription.also()]
+            if frames := sse.HEARTBEAT if event is None else await self._told(events):
+                yield frames
+            if event is None or self._settled() or any(map(self._is_ahead, events)):
                 async for frames in self._stored():
                     yield frames
+
+    async def _told(self, events: Sequence[LiveEvent]) -> bytes:
+        """What came together is one write, as what one transaction stores does."""
+        return b"".join([await self._sent(event) for event in events if self._is_next(event)])
 
     def _opening(self) -> bytes:
         """What comes before the first event, once."""
@@ -123,6 +127,10 @@ class Feed:
 
     async def _stored(self) -> AsyncGenerator[bytes, None]:
         """Everything behind the last version sent, page by page."""
+        begun = self._hub.beginning(self._tenant, self._job_id)[self._last :]
+        if begun:
+            yield await self._shown(begun)
+            return
         more = True
         while more:
             frames, more = await self._page()
@@ -136,8 +144,10 @@ class Feed:
         """
         size = self._limits.replay_page
         page = await self._log.events(self._tenant, self._job_id, self._last, size)
+        return await self._shown(page), len(page) == size
+
+    async def _shown(self, page: Sequence[JobEvent]) -> bytes:
         if page:
             self._last = page[-1].originator_version
             self._at_rest = page[-1].status.terminal
-        frames = b"".join([await self._worded(self._hub.shown(event)) for event in page])
-        return frames, len(page) == size
+        return b"".join([await self._worded(self._hub.shown(event)) for event in page])

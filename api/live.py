@@ -29,6 +29,12 @@ Beside = Callable[[], Awaitable[list[bytes]]]
 _log = structlog.get_logger("countermand.api")
 
 
+class _Stream(web.StreamResponse):
+    """A response whose headers go with its first frame, which is there by then."""
+
+    _send_headers_immediately = False
+
+
 async def nothing() -> list[bytes]:
     """What is said beside a job's events, unless there is more to say."""
     return []
@@ -104,7 +110,7 @@ async def stream_all(request: web.Request) -> web.StreamResponse:
 async def sent(request: web.Request, made: AsyncGenerator[bytes, None]) -> web.StreamResponse:
     """Send frames as they come, to a client that is cut when it does not read them."""
     own = edge(request)
-    response = web.StreamResponse(headers=_HEADERS)
+    response = _Stream(headers=_HEADERS)
     scope, standing = asyncio.timeout(None), Standing(request)
     with own.streams.admitted(scope, caller(request).tenant):
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol, TypeVar
 
@@ -20,6 +21,10 @@ class Subscription(Protocol[Happened_co]):
         """The next one, or None after so many seconds; raises Overflow."""
         ...
 
+    def also(self) -> Sequence[Happened_co]:
+        """The few that are there beside it already."""
+        ...
+
 
 class Hub(Protocol):
     """What happens now."""
@@ -30,6 +35,10 @@ class Hub(Protocol):
 
     def shown(self, event: JobEvent) -> LiveEvent:
         """A stored event as all are shown it."""
+        ...
+
+    def beginning(self, tenant: str, job_id: str) -> Sequence[JobEvent]:
+        """All events so far of a job that has just begun, where they are known without the log."""
         ...
 
 

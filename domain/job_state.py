@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from domain import planning
 from domain.archiving import ArchiveFile
@@ -23,7 +23,7 @@ from domain.outcomes import Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
 from domain.schedule import Measured
 from domain.tolerance import Tally, exceeded
-from domain.values import Unless, Value
+from domain.values import Shared, Unless, Value
 from domain.verbs import kept_verbs, verbs_of
 
 
@@ -107,11 +107,11 @@ class JobState(BaseModel):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     updated_at: datetime | None = None
-    spec: JobSpec = JobSpec(operation="none")
+    spec: JobSpec = Shared(JobSpec(operation="none"))
     status: JobStatus = JobStatus.DRAFT
     status_before_undo: JobStatus | None = None
     direction: Cause | None = None
-    counts: Counts = Counts()
+    counts: Counts = Shared(Counts())
     sealed: bool = False
     parts: list[int] = []
     size: int = 0
@@ -119,13 +119,13 @@ class JobState(BaseModel):
     generation: int = 0
     next_chunk: int = 0
     backlog: list[Backlog] = []
-    prepared: Ranges = Ranges()
+    prepared: Ranges = Shared(Ranges())
     """What of an atomic job is ready for its commit, and pending until then."""
-    dropped: Ranges = Ranges()
+    dropped: Ranges = Shared(Ranges())
     """What was left unattempted when the job was stopped."""
-    withdrawn: Ranges = Ranges()
+    withdrawn: Ranges = Shared(Ranges())
     """What was taken out of the draft."""
-    repeated: Ranges = Ranges()
+    repeated: Ranges = Shared(Ranges())
     """What is skipped, as other items are called the same."""
     deferred: list[Deferred] = []
     """What failed and is tried again; as long as it waits it is pending."""
@@ -160,11 +160,11 @@ class JobState(BaseModel):
     adjusted_caps: Caps | None = None
     """What the caps were changed to after the job was submitted."""
     adjusted_priority: int | None = None
-    bucket: Bucket = Bucket()
+    bucket: Bucket = Field(default_factory=Bucket)
     """What the cap of the rate has left."""
     capped_at: datetime | None = None
     """Since when the present caps hold."""
-    meter: Meter = Meter()
+    meter: Meter = Field(default_factory=Meter)
     """How fast the present run goes; other caps begin another one."""
     running_since: datetime | None = None
     """When the job began, or was last resumed or retried: from then on its timeout counts."""

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain.ranges import Ranges
+
 WORD = r"^[^\x00-\x1f\x7f]+$"
 """No control characters: PostgreSQL keeps no NUL, and a log line ends with the line."""
 
@@ -23,3 +25,8 @@ def Unless(default: Any) -> Any:  # noqa: N802 - stands where pydantic's Field d
     before, byte by byte, and who does not know it reads that.
     """
     return Field(default=default, exclude_if=lambda value: value == default)
+
+
+def Shared(default: Value | Ranges) -> Any:  # noqa: N802 - stands where pydantic's Field does
+    """A field whose default never changes, so that all can have the same: pydantic copies it."""
+    return Field(default_factory=lambda: default)

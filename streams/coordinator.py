@@ -166,13 +166,20 @@ class Coordinator:
         While there is more to plan, only those who take commands one by one may do it: what is
         planned has to be sent in its order.
         """
-        live = self._live.get(job_id)
-        if live is None:
+        if not self.drives(job_id):
             return []
-        # A step that is under way changes it in another thread, and what it plans is not sent yet.
-        if self._is_busy(job_id) or live.wants_chunks() or len(live.open) > 1:
-            return [self._hint(job_id)]
-        return await self.look(job_id)
+        return await self.look(job_id) if self.may_look(job_id) else [self._hint(job_id)]
+
+    def may_look(self, job_id: str) -> bool:
+        """Whether a job may be looked at outside the order of its commands.
+
+        Not while a step is under way, which changes it in another thread, or has planned what is
+        not sent yet; nor while there is more to plan or to record.
+        """
+        live = self._live.get(job_id)
+        if live is None or self._is_busy(job_id):
+            return False
+        return not live.wants_chunks() and len(live.open) <= 1
 
     def drives(self, job_id: str) -> bool:
         """Whether this process keeps the job's aggregate."""

@@ -76,6 +76,7 @@ class LiveRelay:
         for recording in recordings:
             event = recording.domain_event
             if isinstance(event, JobEvent):
+                self._hub.keep_beginning(event)
                 self.show_early(event)
 
     def show_early(self, event: JobEvent) -> None:

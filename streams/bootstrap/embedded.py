@@ -32,6 +32,7 @@ from streams.gauging import Gauge
 from streams.limits import Limits
 from streams.live import LiveHub
 from streams.liveness import Lane
+from streams.looking import LookingWorker
 from streams.loops import background, every, in_thread, in_time
 from streams.memory_messaging import InMemory
 from streams.places import LivePlaces
@@ -124,7 +125,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     parts.bind_coordinator(apps[StageName.COORDINATOR], coordinator, send, base, lane)
     parts.bind_worker(
         apps[StageName.WORKER],
-        worker,
+        LookingWorker(worker.handle, coordinator).handle,
         send,
         base,
         lane,

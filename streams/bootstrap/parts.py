@@ -350,7 +350,7 @@ def bind_coordinator(app: Any, stage: Coordinator, send: Sender, base: Base, lan
 
 def bind_worker(
     app: Any,
-    stage: Worker,
+    handle: Callable[[envelope.Work], Awaitable[list[envelope.Outgoing]]],
     send: Sender,
     base: Base,
     lane: Lane,
@@ -363,7 +363,7 @@ def bind_worker(
         binding = Binding(
             topic=topics.work(system),
             decode=envelope.decode_work,
-            handle=partial(intake.through, stage.handle, lane.moved),
+            handle=partial(intake.through, handle, lane.moved),
             before_send=Failpoint.BEFORE_OUTCOME_SEND,
             after_send=Failpoint.AFTER_OUTCOME_SEND,
             moved=lane.moved,

@@ -212,7 +212,7 @@ async def worker(
         for slot, app, lane in zip(slots, apps, lanes, strict=True):
             # A name of its own for each: two slots must not take a chunk from one another.
             stage = parts.worker(base, f"{name}-{slot}", slow, lane, told=reminder.note)
-            parts.bind_worker(app, stage, send, base, lane, systems=systems, intake=intake)
+            parts.bind_worker(app, stage.handle, send, base, lane, systems=systems, intake=intake)
         vitals = Vitals(
             base.database, lanes, starting=STARTING, intake=intake, metrics=base.metrics
         )

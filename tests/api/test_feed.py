@@ -15,10 +15,11 @@ from api.feed import Feed
 from api.limits import Limits
 from api.problems import RequestRefused
 from domain.commands import JobSpec
+from domain.errors import StoreUnavailable
 from domain.events import JobEvent
 from domain.registry import Registry
 from streams.callers import Caller
-from streams.live import QUEUED, LiveEvent, Subscription
+from streams.live import QUEUED, TOGETHER, LiveEvent, Subscription
 from tests.api.conftest import double
 from tests.api.engine import MemoryEngine
 from tests.api.reading import ids, seen
@@ -156,6 +157,41 @@ async def test_a_stream_that_is_left_gives_its_subscription_back(engine: MemoryE
     assert engine.hub.readers == 0
 
 
+async def test_what_one_transaction_stores_is_one_write(engine: MemoryEngine) -> None:
+    job_id = await submitted(engine, items=3)
+    async with aclosing(feed(engine, job_id).frames()) as frames:
+        await anext(frames)
+        engine.work(job_id)
+        together = await anext(frames)
+    assert ids(seen(together)) == list(range(2, len(engine.events_of[job_id]) + 1))
+
+
+async def test_of_what_waits_one_write_takes_so_much(engine: MemoryEngine) -> None:
+    job_id = await submitted(engine, items=2 * TOGETHER)
+    async with aclosing(feed(engine, job_id).frames()) as frames:
+        await anext(frames)
+        engine.work(job_id)
+        assert ids(seen(await anext(frames))) == list(range(2, TOGETHER + 3))
+
+
+class Silent(MemoryEngine):
+    """Its log cannot be read."""
+
+    async def events(self, tenant: str, job_id: str, after: int, limit: int) -> list[JobEvent]:
+        raise StoreUnavailable("the database is away")
+
+
+async def test_a_job_that_has_just_begun_is_shown_without_the_log() -> None:
+    engine = Silent(Registry([double]))
+    job_id = await submitted(engine)
+    (first,) = engine.events_of[job_id]
+    engine.hub.keep_beginning(first)
+    async with aclosing(feed(engine, job_id).frames()) as frames:
+        assert ids(seen(await anext(frames))) == [1]
+    with pytest.raises(StoreUnavailable):
+        await everything(Feed(engine, engine.hub, LIMITS, tenant="b", job_id=job_id, after=0))
+
+
 class Unreliable:
     """A hub that loses, doubles and reorders, as told."""
 
@@ -179,9 +215,10 @@ class Unreliable:
     order=st.lists(st.integers(0, 30), max_size=40),
     after=st.integers(0, 6),
     stored=st.integers(1, 6),
+    begun=st.integers(0, 6),
 )
 async def test_each_event_is_seen_once_and_in_order_whatever_the_hub_does(
-    order: list[int], after: int, stored: int
+    order: list[int], after: int, stored: int, begun: int
 ) -> None:
     engine = MemoryEngine(Registry([double]))
     job_id = await submitted(engine)
@@ -189,6 +226,8 @@ async def test_each_event_is_seen_once_and_in_order_whatever_the_hub_does(
     everything_stored = engine.events_of[job_id]
     latest = len(everything_stored)
     engine.events_of[job_id] = everything_stored[:stored]
+    for event in everything_stored[: min(begun, stored)]:
+        engine.hub.keep_beginning(event)
     text = b""
     async with aclosing(feed(engine, job_id, min(after, stored)).frames()) as frames:
         waiting = asyncio.ensure_future(anext(frames, b""))

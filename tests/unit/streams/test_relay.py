@@ -11,7 +11,7 @@ from domain.events import JobEvent
 from domain.job import Job, Stamp
 from domain.outcomes import ClosedChunk
 from streams.envelope import ItemsProgressed, encode_event
-from streams.live import LiveHub
+from streams.live import BEGINNINGS, LONGEST_BEGINNING, LiveHub
 from streams.relay import LiveRelay
 
 STAMP = Stamp("tester", "c", datetime(2026, 1, 1, tzinfo=UTC))
@@ -93,3 +93,56 @@ async def test_an_event_that_comes_late_does_not_take_the_job_back() -> None:
         while (event := await live.next(0.01)) is not None:
             seen.append(event.version)
     assert seen == [event.originator_version for event in (*early, closed)]
+
+
+def begun(events: int, job_id: str = "job") -> list[JobEvent]:
+    """The first events of a job that goes on."""
+    job = Job(id=job_id)
+    job.submit(STAMP, "local", JobSpec(operation="a.b"), items=5120, size=1, sha256="")
+    for chunk in range(events // 2):
+        job.plan(STAMP, room=1, slow=True)
+        job.record(STAMP, [ClosedChunk(chunk=chunk, succeeded=len(job.open[chunk].items))])
+    return list(job.collect_events())[:events]
+
+
+def test_the_first_events_of_a_job_that_this_process_stores_are_kept() -> None:
+    hub = LiveHub()
+    events = begun(LONGEST_BEGINNING + 1)
+    for count in range(1, LONGEST_BEGINNING + 1):
+        LiveRelay(hub).offer([recording(events[count - 1])])
+        assert list(hub.beginning("local", "job")) == events[:count]
+    assert list(hub.beginning("another", "job")) == []
+    LiveRelay(hub).offer([recording(events[-1])])
+    assert list(hub.beginning("local", "job")) == [], "of a longer job the log tells"
+
+
+async def test_of_an_event_that_was_only_published_nothing_is_kept() -> None:
+    """Others may have stored more by then."""
+    hub = LiveHub()
+    (first,) = begun(1)
+    await LiveRelay(hub).event(first)
+    assert list(hub.beginning("local", "job")) == []
+
+
+def test_a_beginning_with_a_gap_or_an_end_is_none() -> None:
+    hub = LiveHub()
+    first, _, third = begun(3)
+    LiveRelay(hub).offer([recording(first), recording(third)])
+    assert list(hub.beginning("local", "job")) == []
+    LiveRelay(hub).offer([recording(third)])
+    assert list(hub.beginning("local", "job")) == []
+
+    job = Job(id="over")
+    job.submit(STAMP, "local", JobSpec(operation="a.b"), items=1, size=1, sha256="")
+    job.plan(STAMP, room=1, slow=False)
+    job.record(STAMP, [ClosedChunk(chunk=0, succeeded=1)])
+    LiveRelay(hub).offer([recording(event) for event in job.collect_events()])
+    assert list(hub.beginning("local", "over")) == []
+
+
+def test_only_of_the_latest_jobs_the_beginning_is_kept() -> None:
+    hub = LiveHub()
+    for number in range(BEGINNINGS + 1):
+        LiveRelay(hub).offer([recording(event) for event in begun(1, f"job-{number}")])
+    assert list(hub.beginning("local", "job-0")) == []
+    assert list(hub.beginning("local", "job-1")) != []

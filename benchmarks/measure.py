@@ -67,6 +67,17 @@ def _peak(process: psutil.Process) -> int:
     return int(getattr(memory, "peak_wset", memory.rss))
 
 
+def pace() -> float:
+    """How quick the machine is at this moment: seconds that ten million additions take.
+
+    A virtual machine may do twice as much at one moment as at another.
+    """
+    began, total = time.perf_counter(), 0
+    for number in range(10_000_000):
+        total += number
+    return time.perf_counter() - began
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The value that ``share`` of all are not above."""
     ordered = sorted(values)

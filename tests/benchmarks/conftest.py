@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import measure
+from tests.proof.figures import tell
+
 DISK = Path("/var/tmp")
 
 
@@ -21,3 +24,9 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="countermand-figures-", dir=DISK) as folder:
         monkeypatch.setattr(tempfile, "tempdir", str(DISK))
         yield Path(folder)
+
+
+@pytest.fixture
+def pace() -> None:
+    """Tell how quick the machine is when a figure is measured."""
+    tell("seconds of ten million additions, before", f"{measure.pace():.2f}")

@@ -102,22 +102,34 @@ def _told(found: Small) -> str:
 
 
 async def beside(place: Place, folder: Path, kafka: KafkaCluster, large: int) -> Beside:
-    """Small jobs alone and behind a large one, and the large one alone and beside them."""
+    """Small jobs alone and behind a large one, and the large one alone and beside them.
+
+    What is alone is measured before and after what is not: minutes later a machine may be quicker
+    or slower than it was.
+    """
     path = material.written(folder, large)
+    before = await _large_alone(place, kafka, path)
     with place.fresh() as site:
         async with running_stack(site.folder, site.url, kafka) as server:
             await server.submit(_projects(1))
-            unhindered = [
-                (await server.submit(_projects(BESIDE_ITEMS))).ended for _ in range(BESIDE_JOBS)
-            ]
-            alone = await _annotate(server, path)
-    with place.fresh() as site:
-        async with running_stack(site.folder, site.url, kafka) as server:
-            await server.submit(_projects(1))
+            unhindered = await _small_alone(server)
             running = asyncio.ensure_future(_annotate(server, path))
             behind = await _until(server, running)
             together = await running
-    return Beside(unhindered, behind, large_alone=alone, large_beside=together)
+            unhindered += await _small_alone(server)
+    after = await _large_alone(place, kafka, path)
+    return Beside(unhindered, behind, large_alone=(before + after) / 2, large_beside=together)
+
+
+async def _large_alone(place: Place, kafka: KafkaCluster, path: Path) -> float:
+    with place.fresh() as site:
+        async with running_stack(site.folder, site.url, kafka) as server:
+            await server.submit(_projects(1))
+            return await _annotate(server, path)
+
+
+async def _small_alone(server: Server) -> list[float]:
+    return [(await server.submit(_projects(BESIDE_ITEMS))).ended for _ in range(BESIDE_JOBS)]
 
 
 def _told_beside(found: Beside, large: int) -> str:

@@ -1,7 +1,6 @@
 """What the scaled engine is to keep to on a quiet machine, measured as by the benchmark.
 
-It takes a quarter of an hour, so it is run by itself like the proofs, of which it becomes one when
-it holds.
+It takes a quarter of an hour.
 """
 
 from __future__ import annotations

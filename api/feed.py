@@ -68,8 +68,12 @@ class Feed:
                     continue
 
     async def _follow(self, subscription: Subscription[LiveEvent]) -> AsyncGenerator[bytes, None]:
-        async for frames in self._stored():
-            yield self._opening() + frames
+        begun = self._hub.beginning(self._tenant, self._job_id)[self._last :]
+        if begun:
+            yield self._opening() + await self._shown(begun)
+        else:
+            async for frames in self._stored():
+                yield self._opening() + frames
         if not self._opened:
             await self._check()
             if not self._at_rest:
@@ -127,10 +131,6 @@ class Feed:
 
     async def _stored(self) -> AsyncGenerator[bytes, None]:
         """Everything behind the last version sent, page by page."""
-        begun = self._hub.beginning(self._tenant, self._job_id)[self._last :]
-        if begun:
-            yield await self._shown(begun)
-            return
         more = True
         while more:
             frames, more = await self._page()

@@ -35,8 +35,7 @@ class Limits:
     """A packed body may become so many times what was sent, beyond ``unpacked_free``."""
     unpacked_free: int = 1_000_000
     pack_from: int = 2_000
-    """A job's document is smaller: what is a packet or two either way is not worth the work."""
-    """Smaller answers are sent as they are."""
+    """Smaller answers, such as a job's document, are sent as they are."""
     wait: int = 60
     """A client may have a command's answer put off for so long."""
     body_idle: float = 30.0

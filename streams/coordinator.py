@@ -168,13 +168,22 @@ class Coordinator:
         """
         if not self.drives(job_id):
             return []
-        return await self.look(job_id) if self.may_look(job_id) else [self._hint(job_id)]
+        return await self.look_aside(job_id) if self.may_look(job_id) else [self._hint(job_id)]
+
+    async def look_aside(self, job_id: str) -> list[Outgoing]:
+        """As ``look``, beside those who take commands one by one.
+
+        Other jobs for which there is room then get hints: what is planned of them has to be sent
+        in its order.
+        """
+        sent, others = await self._unless_sick(job_id)
+        return sent + [self._hint(other) for other in others]
 
     def may_look(self, job_id: str) -> bool:
         """Whether a job may be looked at outside the order of its commands.
 
-        Not while a step is under way, which changes it in another thread, or has planned what is
-        not sent yet; nor while there is more to plan or to record.
+        Not while a step is under way, which changes it in another thread; nor while there is more
+        to plan or to record.
         """
         live = self._live.get(job_id)
         if live is None or self._is_busy(job_id):

@@ -178,6 +178,10 @@ class LiveHub:
             if len(self._beginnings) > BEGINNINGS:
                 self._beginnings.popitem(last=False)
 
+    def forget_beginning(self, job_id: str) -> None:
+        """An event of the job was stored of which this process was not told."""
+        self._beginnings.pop(job_id, None)
+
     def beginning(self, tenant: str, job_id: str) -> Sequence[JobEvent]:
         """All events so far of a job that has just begun; none of any other."""
         beginning = self._beginnings.get(job_id, [])

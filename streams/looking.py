@@ -26,8 +26,8 @@ class Looks(Protocol):
         """Whether a job may be looked at outside the order of its commands."""
         ...
 
-    async def look(self, job_id: str) -> list[Outgoing]:
-        """Record what was worked of a job, and say what it may send now."""
+    async def look_aside(self, job_id: str) -> list[Outgoing]:
+        """Record what was worked of a job, and say what is to be sent now."""
         ...
 
 
@@ -47,8 +47,11 @@ class LookingWorker:
         if len(others) == len(sent) or not self._stage.may_look(job_id):
             return list(sent)
         try:
-            return [*others, *await self._stage.look(job_id)]
+            return [*others, *await self._stage.look_aside(job_id)]
         except Unavailable as error:
             # Its hint has it looked at as often as it takes.
             log.warning("not_looked_at", job_id=job_id, reason=error.message)
-            return list(sent)
+        except Exception:
+            # The work is done and stored; whatever is wrong is the look's.
+            log.exception("not_looked_at", job_id=job_id)
+        return list(sent)

@@ -107,6 +107,7 @@ class LiveRelay:
     async def event(self, event: JobEvent | None) -> list[Outgoing]:
         """A stored event was published."""
         if event is not None:
+            self._hub.forget_beginning(event.originator_id)
             self._show(event)
         return []
 

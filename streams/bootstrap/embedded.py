@@ -123,9 +123,12 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
         completing=_to_nobody,
     )
     parts.bind_coordinator(apps[StageName.COORDINATOR], coordinator, send, base, lane)
+    # Steps beside the coordinator's own read what others keep; SQLite has one writer at a time.
+    looking = LookingWorker(worker.handle, coordinator)
+    works = looking.handle if base.database.is_sqlite else worker.handle
     parts.bind_worker(
         apps[StageName.WORKER],
-        LookingWorker(worker.handle, coordinator).handle,
+        works,
         send,
         base,
         lane,

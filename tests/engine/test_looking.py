@@ -12,6 +12,7 @@ from domain.errors import StoreUnavailable
 from domain.events import JobStatus
 from domain.options import JobOptions
 from domain.registry import Registry
+from domain.scheduling import DISPATCHES_PER_SLOT
 from streams import topics
 from streams.envelope import Outgoing, Work, decode_work, look_at
 from streams.looking import LookingWorker
@@ -96,6 +97,19 @@ async def test_a_job_is_not_looked_at_while_a_step_of_it_is_under_way(stages: St
     assert stages.coordinator.may_look(work.job_id)
 
 
+async def test_jobs_for_which_there_is_room_then_get_hints(stages: Stages) -> None:
+    """What the coordinator's own agent has planned of them may not be sent yet."""
+    running = [await work_of(stages, items=1, chunk_size=1) for _ in range(DISPATCHES_PER_SLOT)]
+    await stages.submit("stock.create", [{"name": "waits"}])
+    assert topics.work("stock") not in {one.topic for one in stages.bus}, "it waits for a place"
+    stages.bus.clear()
+    sent = await looking(stages).handle(running[0][0])
+    assert {one.topic for one in sent if one.topic != topics.OUTCOMES} == {topics.COMMANDS}
+    stages.bus += sent
+    await stages.deliver(next(one for one in sent if one.topic == topics.COMMANDS))
+    assert topics.work("stock") in {one.topic for one in stages.bus}, "by its hint it is sent"
+
+
 @dataclass
 class Looks:
     """A coordinator as a test wants it."""
@@ -108,7 +122,7 @@ class Looks:
     def may_look(self, job_id: str) -> bool:
         return self.may
 
-    async def look(self, job_id: str) -> list[Outgoing]:
+    async def look_aside(self, job_id: str) -> list[Outgoing]:
         self.looked.append(job_id)
         if self.error is not None:
             raise self.error
@@ -129,9 +143,10 @@ async def test_what_the_look_has_to_send_goes_with_what_the_worker_has() -> None
     assert looks.looked == ["a-job"]
 
 
-async def test_a_look_that_fails_is_asked_for_by_its_hint() -> None:
-    """The agent that takes the hint tries for as long as it takes."""
-    looks = Looks(error=StoreUnavailable("the disk is full"))
+@pytest.mark.parametrize("error", [StoreUnavailable("the disk is full"), IndexError("ours")])
+async def test_a_look_that_fails_is_asked_for_by_its_hint(error: Exception) -> None:
+    """The agent that takes the hint tries for as long as it takes, and the work stays done."""
+    looks = Looks(error=error)
     assert await handled(looks, [HINT, EVENT]) == [HINT, EVENT]
 
 

@@ -55,6 +55,8 @@ async def test_nobody_is_told_of_what_nobody_reads(desk: Overheard, items: int) 
 
 
 async def test_a_job_of_one_item_is_its_command_and_its_work(desk: Overheard) -> None:
+    """PostgreSQL has several writers, beside whom one coordinator keeps to its own agent."""
     job_id = await desk.submit("stock.create", [{"name": "one"}])
     assert (await desk.settle(job_id)).status is JobStatus.COMPLETED
-    assert desk.carried() == {topics.COMMANDS: 1, WORK: 1}
+    hints = 0 if desk.engine.database.is_sqlite else 1
+    assert desk.carried() == {topics.COMMANDS: 1 + hints, WORK: 1}

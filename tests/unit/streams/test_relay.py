@@ -124,6 +124,14 @@ async def test_of_an_event_that_was_only_published_nothing_is_kept() -> None:
     assert list(hub.beginning("local", "job")) == []
 
 
+async def test_what_was_stored_without_being_offered_ends_a_beginning() -> None:
+    hub = LiveHub()
+    first, second = begun(2)
+    LiveRelay(hub).offer([recording(first)])
+    await LiveRelay(hub).event(second)
+    assert list(hub.beginning("local", "job")) == []
+
+
 def test_a_beginning_with_a_gap_or_an_end_is_none() -> None:
     hub = LiveHub()
     first, _, third = begun(3)

@@ -81,14 +81,16 @@ class Feed:
         while not self._at_rest:
             event = await subscription.next(self._limits.heartbeat)
             events = [] if event is None else [event, *subscription.also()]
-            if frames := sse.HEARTBEAT if event is None else await self._told(events):
+            if frames := await self._told(events):
                 yield frames
-            if event is None or self._settled() or any(map(self._is_ahead, events)):
+            if not events or self._settled() or any(map(self._is_ahead, events)):
                 async for frames in self._stored():
                     yield frames
 
     async def _told(self, events: Sequence[LiveEvent]) -> bytes:
-        """What came together is one write, as what one transaction stores does."""
+        """What came together is one write, as what one transaction stores does; or a heartbeat."""
+        if not events:
+            return sse.HEARTBEAT
         return b"".join([await self._sent(event) for event in events if self._is_next(event)])
 
     def _opening(self) -> bytes:

@@ -30,7 +30,11 @@ _log = structlog.get_logger("countermand.api")
 
 
 class _Stream(web.StreamResponse):
-    """A response whose headers go with its first frame, which is there by then."""
+    """A response whose headers go with its first frame, which is there by then.
+
+    aiohttp has no public way to say so of a stream; were the name another one day, the headers
+    would go by themselves again.
+    """
 
     _send_headers_immediately = False
 

@@ -87,7 +87,7 @@ async def test_whoever_does_not_drive_the_job_is_sent_the_hint(stages: Stages) -
 
 
 async def test_a_job_is_not_looked_at_while_a_step_of_it_is_under_way(stages: Stages) -> None:
-    """What that step plans is sent after it, and would come behind what this one plans."""
+    """It changes the job in another thread."""
     (work,) = await work_of(stages, items=1, chunk_size=1)
     assert stages.coordinator.may_look(work.job_id)
     step = asyncio.ensure_future(stages.coordinator.look(work.job_id))

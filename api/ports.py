@@ -269,6 +269,10 @@ class JobList(Protocol):
 class Queries(EventLog, JobList, Ledger, Diffs, Records, Undos, TenantLog, Protocol):
     """Questions; each sees only the jobs of the tenant and raises JobNotFound otherwise."""
 
+    async def just_decided(self, tenant: str, job_id: str) -> Job:
+        """The job after a decision on it, which its caller mostly follows next."""
+        ...
+
 
 class Plans(Protocol):
     """What finished dry runs have found; raises JobNotFound and WrongState."""

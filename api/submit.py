@@ -98,7 +98,7 @@ async def accepted(request: web.Request, decision: Decision) -> web.Response:
     200, and 202 when the time was over before.
     """
     own = edge(request)
-    job = decision.job or await own.queries.job(caller(request).tenant, decision.job_id)
+    job = decision.job or await own.queries.just_decided(caller(request).tenant, decision.job_id)
     headers = {"Location": f"{JOBS}/{decision.job_id}", "Vary": "Prefer"}
     wanted = wait_of(request)
     if wanted is not None:

@@ -8,11 +8,13 @@ and a schema number: no class path ever reaches the database.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
-from eventsourcing.application import AggregateNotFoundError, Application, Repository
+from eventsourcing.application import Application
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import (
     AggregateRecorder,
@@ -27,6 +29,8 @@ from domain.errors import JobNotFound, MessageUnreadable, UnsupportedVersion
 from domain.events import EVENTS, KEEPING, UPCASTERS, JobEvent, JobSnapshot, Upcaster
 from domain.job import Job
 
+_DAMAGED = (ValueError, TypeError, KeyError, AttributeError)
+_UNREADABLE = (*_DAMAGED, UnsupportedVersion)
 _STORED_ELSEWHERE = {"originator_id", "originator_version"}
 
 
@@ -92,7 +96,7 @@ def stored_event(mapper: Mapper[str], stored: StoredEvent) -> JobEvent:
     """
     try:
         event = mapper.to_domain_event(stored)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except _DAMAGED as error:
         raise _damaged(stored, f"{type(error).__name__}: {error}") from error
     if not isinstance(event, JobEvent):
         raise _damaged(stored, "it is no event of a job")
@@ -106,23 +110,37 @@ def _damaged(stored: StoredEvent, reason: str) -> MessageUnreadable:
     )
 
 
+def _known(job_id: str, job: Job | None) -> Job:
+    if job is None:
+        raise JobNotFound.of(job_id)
+    return job
+
+
 MOST_KEPT = 100
 """Events about the keeping of a job that are read, to see that they are about nothing else."""
 
 
+class JobRecorder(ApplicationRecorder):
+    """The library's recorder, which reads at once what the library reads in two steps."""
+
+    @abstractmethod
+    def select_latest(self, originator_id: str, *, lte: int | None = None) -> Sequence[StoredEvent]:
+        """The latest snapshot of a job up to version ``lte``, if any, and the events after it."""
+
+
 class Jobs(Application[str]):
-    """All jobs. ``save(job, connection=...)`` appends within the caller's transaction."""
+    """All jobs. ``save(job, connection=...)`` appends within the caller's transaction.
+
+    They are read by ``load``; the library's ``repository`` knows of no snapshots here.
+    """
 
     name = "Jobs"
 
-    def __init__(self, events: ApplicationRecorder, snapshots: AggregateRecorder) -> None:
+    def __init__(self, events: JobRecorder, snapshots: AggregateRecorder) -> None:
         self._job_mapper = JobMapper()
-        self._events_recorder = events
-        self._snapshot_recorder = snapshots
+        self._recorder = events
         super().__init__()
         self.snapshots: EventStore[str] = EventStore(self.mapper, snapshots)
-        self._repository = self.construct_repository()
-        self._without_snapshots: Repository[str] = Repository(self.events)
 
     @property
     def job_mapper(self) -> JobMapper:
@@ -139,30 +157,36 @@ class Jobs(Application[str]):
 
     def construct_recorder(self) -> ApplicationRecorder:
         """The port that was passed in."""
-        return self._events_recorder
+        return self._recorder
 
     def construct_event_store(self) -> EventStore[str]:
         """The library's event store over our mapper and recorder."""
-        return EventStore(self.mapper, self._events_recorder)
+        return EventStore(self.mapper, self._recorder)
 
     def load(self, job_id: str, *, version: int | None = None) -> Job:
         """The job as of now or as of ``version``; raises JobNotFound."""
-        try:
-            job = self._read(job_id, version)
-        except AggregateNotFoundError:
-            raise JobNotFound.of(job_id) from None
+        job = self._folded(job_id, self._recorder.select_latest(job_id, lte=version), version)
         if version is not None and job.version != version:
             raise JobNotFound(f"job {job_id} has no version {version}; its latest is {job.version}")
         return job
 
-    def _read(self, job_id: str, version: int | None) -> Job:
-        """From the latest snapshot that can be read, else from the first event."""
-        job: Job
-        try:
-            job = self.repository.get(job_id, version=version, projector_func=Job.project)
-        except (ValueError, UnsupportedVersion):
-            job = self._without_snapshots.get(job_id, version=version, projector_func=Job.project)
-        return job
+    def load_with_events(self, job_id: str, most: int) -> tuple[Job, list[JobEvent]]:
+        """The job as of now, and all its events if they are no more; raises JobNotFound."""
+        stored = self._recorder.select_latest(job_id)
+        if len(stored) > most or any(each.topic == JobSnapshot.alias for each in stored):
+            return self._folded(job_id, stored), []
+        events = [stored_event(self._job_mapper, each) for each in stored]
+        return _known(job_id, Job.project(None, events)), events
+
+    def _folded(
+        self, job_id: str, stored: Sequence[StoredEvent], version: int | None = None
+    ) -> Job:
+        """From what was read, or from all events when the snapshot in it cannot be read."""
+        event = self._job_mapper.to_domain_event
+        with suppress(*_UNREADABLE):
+            return _known(job_id, Job.project(None, map(event, stored)))
+        every = self._recorder.select_events(job_id, lte=version)
+        return _known(job_id, Job.project(None, map(event, every)))
 
     def has_gone_on(self, job_id: str, version: int) -> bool:
         """Whether a job's results may be others than at that version: more than kept was asked."""

@@ -19,16 +19,13 @@ import orjson
 
 from domain.events import JobEvent, JobStatus
 from domain.progress import of_event
+from streams.beginnings import Beginnings
 
 QUEUED = 256
 TOGETHER = 15
 """Events that a reader is handed beside the one for which it waited."""
 KEPT = 1024
 """Documents of the latest events, for readers who come to them one after the other."""
-BEGINNINGS = 100
-"""Jobs that have just begun; whoever has submitted one reads its events at once."""
-LONGEST_BEGINNING = 8
-"""Events, of which one transaction stores about two."""
 
 T = TypeVar("T")
 
@@ -118,7 +115,7 @@ class LiveHub:
         self._subscriptions: dict[str, set[Subscription[LiveEvent]]] = {}
         self._followers: dict[str, dict[Subscription[Placed], Wants]] = {}
         self._shown: OrderedDict[tuple[str, int], LiveEvent] = OrderedDict()
-        self._beginnings: OrderedDict[str, list[JobEvent]] = OrderedDict()
+        self.beginnings = Beginnings()
 
     @contextmanager
     def subscribe(self, job_id: str) -> Iterator[Subscription[LiveEvent]]:
@@ -165,27 +162,9 @@ class LiveHub:
                 self._shown.popitem(last=False)
         return found
 
-    def keep_beginning(self, event: JobEvent) -> None:
-        """Keep the first events of a job, until it has more, or rests.
-
-        Only for whoever is told of each event of a job that is stored, before it is published.
-        """
-        job_id, version = event.originator_id, event.originator_version
-        beginning = self._beginnings.pop(job_id, [])
-        is_next = version == len(beginning) + 1
-        if is_next and version <= LONGEST_BEGINNING and not event.status.terminal:
-            self._beginnings[job_id] = [*beginning, event]
-            if len(self._beginnings) > BEGINNINGS:
-                self._beginnings.popitem(last=False)
-
-    def forget_beginning(self, job_id: str) -> None:
-        """An event of the job was stored of which this process was not told."""
-        self._beginnings.pop(job_id, None)
-
     def beginning(self, tenant: str, job_id: str) -> Sequence[JobEvent]:
         """All events so far of a job that has just begun; none of any other."""
-        beginning = self._beginnings.get(job_id, [])
-        return beginning if beginning and beginning[0].tenant == tenant else []
+        return self.beginnings.of(tenant, job_id)
 
     def publish(self, event: LiveEvent) -> None:
         """Hand an event to all readers of its job."""

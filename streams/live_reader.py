@@ -48,18 +48,28 @@ class LiveReader:
         self._news = asyncio.Event()
 
     def heard(self, payload: str | None) -> None:
-        """Events were stored; None says that some may have been missed, which the topic says."""
+        """Events were stored; None says that some may have been missed, which the topic says.
+
+        How a job has begun is kept only from one None to the end of the connection (``lost``).
+        """
         if payload is None:
+            self._hub.beginnings.open()
             return
         try:
             announced = Announced.parse(payload)
         except ValueError as error:
             # Of a later release, or of whoever else may connect; the topic says it as well.
             log.warning("notification_unread", reason=str(error))
+            self._hub.beginnings.open()
             return
+        self._hub.beginnings.heard(announced.job_id, announced.version)
         if self._hub.wanted(announced.job_id) and not self._shows(announced):
             self._wanted[announced.job_id] = announced.version
             self._news.set()
+
+    def lost(self) -> None:
+        """The connection that brings the news is gone."""
+        self._hub.beginnings.close()
 
     def _shows(self, announced: Announced) -> bool:
         """Show what was told, if that is all that there is to show; nothing is shown otherwise.

@@ -18,6 +18,7 @@ from domain.jobs import Jobs, stored_event
 from domain.ranges import Ranges
 from domain.registry import Registry
 from streams.attempts import ItemPast, past_of
+from streams.beginnings import LONGEST_BEGINNING, Beginnings
 from streams.diffs import DIFFERENT, Change, Comparison, Difference, Run, Summary
 from streams.items import ALL, ItemReading, ItemView, Standing, Wanted
 from streams.keyed_diffs import KeyedComparison, pairs_by_key
@@ -44,15 +45,32 @@ from streams.stores.survey import (
 class Queries:
     """Reads; raises JobNotFound, or RecordNotFound, for what the tenant does not have."""
 
-    def __init__(self, database: Database, jobs: Jobs, registry: Registry) -> None:
+    def __init__(
+        self,
+        database: Database,
+        jobs: Jobs,
+        registry: Registry,
+        beginnings: Beginnings | None = None,
+    ) -> None:
         self._database = database
         self._jobs = jobs
         self._registry = registry
+        self._beginnings = beginnings
         self._log = JobLog(jobs.job_mapper)
 
     async def job(self, tenant: str, job_id: str, version: int | None = None) -> Job:
         """The job as it is, or as it was at ``version``."""
         return await self._database.aside(partial(self._load, tenant, job_id, version))
+
+    async def just_decided(self, tenant: str, job_id: str) -> Job:
+        """The job after a decision; where beginnings are kept, its own is for who follows it."""
+        if self._beginnings is None:
+            return await self.job(tenant, job_id)
+        read = partial(self._jobs.load_with_events, job_id, LONGEST_BEGINNING)
+        with self._beginnings.reading(job_id) as beginning:
+            job, events = await self._database.aside(read)
+            beginning.extend(events)
+        return _of(tenant, job)
 
     async def jobs(self, tenant: str, **filters: Any) -> read_model.Page:
         """A page of the list of jobs, which may lag behind."""
@@ -301,10 +319,7 @@ class Queries:
         )
 
     def _load(self, tenant: str, job_id: str, version: int | None) -> Job:
-        job = self._jobs.load(job_id, version=version)
-        if job.tenant != tenant:
-            raise JobNotFound.of(job_id)
-        return job
+        return _of(tenant, self._jobs.load(job_id, version=version))
 
     def _events(self, job_id: str, after: int, limit: int) -> list[JobEvent]:
         return list(self._jobs.events.get(job_id, gt=after, limit=limit))  # type: ignore[arg-type]
@@ -327,6 +342,13 @@ def _compare(
 
 def _count(comparison: Comparison, span: tuple[int, int], connection: Connection) -> Summary:
     return comparison.count(connection, *span)
+
+
+def _of(tenant: str, job: Job) -> Job:
+    """The job; raises JobNotFound for one of another tenant."""
+    if job.tenant != tenant:
+        raise JobNotFound.of(job.id)
+    return job
 
 
 def _with_items(job: Job) -> Job:

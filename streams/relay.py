@@ -76,7 +76,7 @@ class LiveRelay:
         for recording in recordings:
             event = recording.domain_event
             if isinstance(event, JobEvent):
-                self._hub.keep_beginning(event)
+                self._hub.beginnings.keep(event)
                 self.show_early(event)
 
     def show_early(self, event: JobEvent) -> None:
@@ -107,7 +107,7 @@ class LiveRelay:
     async def event(self, event: JobEvent | None) -> list[Outgoing]:
         """A stored event was published."""
         if event is not None:
-            self._hub.forget_beginning(event.originator_id)
+            self._hub.beginnings.heard(event.originator_id, event.originator_version)
             self._show(event)
         return []
 

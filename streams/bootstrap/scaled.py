@@ -117,9 +117,9 @@ async def api(
             event_order.CHANNEL: stored,
             broadcasts.CHANNEL: spoken.heard,
         }
-        heard = listening(base.settings.database_address, channels)
+        heard = listening(base.settings.database_address, channels, lost=reader.lost)
         async with _running(base, [app], vitals, [reader.run(), tail.run()], heard):
-            queries = Queries(base.database, base.jobs, base.registry)
+            queries = Queries(base.database, base.jobs, base.registry, hub.beginnings)
             yield Engine(
                 gateway=parts.gateway(base, send, waiting),
                 queries=queries,

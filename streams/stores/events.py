@@ -16,14 +16,14 @@ from uuid import UUID
 import orjson
 from eventsourcing.persistence import (
     AggregateRecorder,
-    ApplicationRecorder,
     IntegrityError,
     Notification,
     Recording,
     StoredEvent,
 )
-from sqlalchemy import Connection, Integer, Table, bindparam, exc, func, select, text
+from sqlalchemy import Connection, Integer, Table, bindparam, exc, func, select, text, union_all
 
+from domain.jobs import JobRecorder
 from streams.stores.chain import GENESIS, EventRow, Head, event_hash
 from streams.stores.database import Database
 from streams.stores.event_order import CHANNEL, ORDERS, Announced, EventOrder
@@ -76,6 +76,23 @@ _SOME = Statement(
 _EVENTS = {desc: _versions(events, desc=desc) for desc in (False, True)}
 _SNAPSHOTS = {desc: _versions(snapshots, desc=desc) for desc in (False, True)}
 
+
+def _latest() -> Statement:
+    kept, event = snapshots.c, events.c
+    covers = (kept.job_id == bindparam("job"), kept.version <= bindparam("last"))
+    columns = select(kept.job_id, kept.version, kept.alias, kept.state)
+    snapshot = columns.where(*covers).order_by(kept.version.desc()).limit(1).subquery()
+    covered = select(func.max(kept.version)).where(*covers).scalar_subquery()
+    since = select(event.job_id, event.version, event.alias, event.state).where(
+        event.job_id == bindparam("job"),
+        event.version > func.coalesce(covered, 0),
+        event.version <= bindparam("last"),
+    )
+    return fixed(union_all(select(snapshot), since).order_by("version"))
+
+
+_LATEST = _latest()
+
 # Two processes may take the snapshot of the same version, which says the same.
 _INSERT_SNAPSHOT = text(
     "INSERT INTO snapshots (job_id, version, alias, state) "
@@ -83,7 +100,7 @@ _INSERT_SNAPSHOT = text(
 )
 
 
-class EventRecorder(ApplicationRecorder):
+class EventRecorder(JobRecorder):
     """Table ``events``. Ids rise in the order of the commits, so a reader misses none."""
 
     def __init__(self, database: Database) -> None:
@@ -131,6 +148,14 @@ class EventRecorder(ApplicationRecorder):
         """The events of a job with ``gt < version <= lte``."""
         span = _Span(str(originator_id), gt, lte, limit)
         return _stored(_rows(self._database, connection, partial(span.read, _EVENTS[desc])))
+
+    def select_latest(self, originator_id: str, *, lte: int | None = None) -> Sequence[StoredEvent]:
+        """The latest snapshot of a job up to that version, if any, and the events after it."""
+        last = _LARGEST if lte is None else lte
+        answer = self._database.read_now(
+            lambda connection: _LATEST.run(connection, job=originator_id, last=last), single=True
+        )
+        return _stored(answer.rows)
 
     def select_notifications(
         self,

@@ -44,18 +44,19 @@ async def listening(
     database_url: str,
     listeners: Mapping[str, Listener],
     *,
+    lost: Callable[[], None] = lambda: None,
     beat: float = BEAT_SECONDS,
     patience: float = ANSWER_SECONDS,
 ) -> AsyncIterator[None]:
     """Call the listener of a channel for each of its notifications, while in the context.
 
-    Does not wait for the database, nor raise when it is away: it connects again, after
-    pauses that grow to ``LONGEST_PAUSE``.
+    ``lost`` is called when a connection has ended. Does not wait for the database, nor raise when
+    it is away: it connects again, after pauses that grow to ``LONGEST_PAUSE``.
     """
     if make_url(database_url).get_backend_name() == "sqlite":
         yield
         return
-    session = _Session(database_url, listeners, beat, patience)
+    session = _Session(database_url, listeners, lost, beat, patience)
     async with background([session.keep()]):
         yield
 
@@ -64,10 +65,16 @@ class _Session:
     """One connection after the other."""
 
     def __init__(
-        self, database_url: str, listeners: Mapping[str, Listener], beat: float, patience: float
+        self,
+        database_url: str,
+        listeners: Mapping[str, Listener],
+        lost: Callable[[], None],
+        beat: float,
+        patience: float,
     ) -> None:
         self._url = make_url(database_url).set(drivername="postgresql+psycopg")
         self._listeners = listeners
+        self._lost = lost
         self._beat = beat
         self._patience = patience
         self._pause = FIRST_PAUSE
@@ -99,6 +106,7 @@ class _Session:
                     self._listeners[notice.channel](notice.payload)
                 await self._answered(connection, connection.execute("SELECT 1"))
         finally:
+            self._lost()
             await connection.close()
 
     async def _connect(self) -> AsyncConnection[Any]:

@@ -257,6 +257,9 @@ class MemoryEngine:
         assert found is not None
         return found
 
+    async def just_decided(self, tenant: str, job_id: str) -> Job:
+        return await self.job(tenant, job_id)
+
     async def jobs(self, tenant: str, **filters: Any) -> Page:
         self.filters = filters
         return Page([{"job_id": job_id} for job_id in self._jobs], "more")

@@ -185,7 +185,7 @@ async def test_a_job_that_has_just_begun_is_shown_without_the_log() -> None:
     engine = Silent(Registry([double]))
     job_id = await submitted(engine)
     (first,) = engine.events_of[job_id]
-    engine.hub.keep_beginning(first)
+    engine.hub.beginnings.keep(first)
     async with aclosing(feed(engine, job_id).frames()) as frames:
         assert ids(seen(await anext(frames))) == [1]
     with pytest.raises(StoreUnavailable):
@@ -227,7 +227,7 @@ async def test_each_event_is_seen_once_and_in_order_whatever_the_hub_does(
     latest = len(everything_stored)
     engine.events_of[job_id] = everything_stored[:stored]
     for event in everything_stored[: min(begun, stored)]:
-        engine.hub.keep_beginning(event)
+        engine.hub.beginnings.keep(event)
     text = b""
     async with aclosing(feed(engine, job_id, min(after, stored)).frames()) as frames:
         waiting = asyncio.ensure_future(anext(frames, b""))

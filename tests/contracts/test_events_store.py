@@ -230,6 +230,66 @@ def test_a_snapshot_shortens_the_replay_and_changes_nothing(database: Database, 
     assert jobs.load("job-1").model_dump() == job.model_dump()
 
 
+@pytest.mark.parametrize(
+    ("upto", "versions"),
+    [(None, [4, 5, 6]), (6, [4, 5, 6]), (4, [4]), (3, [2, 3]), (2, [2]), (1, [1])],
+)
+def test_the_latest_of_a_job_is_its_snapshot_and_the_events_after_it(
+    database: Database, recorder: EventRecorder, upto: int | None, versions: list[int]
+) -> None:
+    append(database, *[stored_event(job, version) for job in "ab" for version in range(1, 7)])
+    kept = SnapshotRecorder(database)
+    kept.insert_events([StoredEvent("a", version, "job.snapshot", b"{}") for version in (2, 4)])
+    kept.insert_events([StoredEvent("b", 5, "job.snapshot", b"{}")])
+    found = recorder.select_latest("a", lte=upto)
+    assert [(stored.originator_id, stored.originator_version) for stored in found] == [
+        ("a", version) for version in versions
+    ]
+    snapshot = {2, 4} & {versions[0]}
+    assert {stored.originator_version for stored in found if stored.topic == "job.snapshot"} == (
+        snapshot
+    )
+
+
+def test_without_a_snapshot_the_latest_of_a_job_are_all_its_events(
+    database: Database, recorder: EventRecorder
+) -> None:
+    append(database, stored_event("a", 1), stored_event("b", 1), stored_event("a", 2))
+    assert recorder.select_latest("a") == recorder.select_events("a")
+    assert recorder.select_latest("c") == []
+
+
+@pytest.mark.parametrize(
+    "state", [b"{", b"[]", b"null", b'{"schema": 1}', b'{"schema": 9999}', b'{"state": {"id": 1}}']
+)
+def test_a_snapshot_that_cannot_be_read_is_passed_over(
+    database: Database, jobs: Jobs, state: bytes
+) -> None:
+    job = submitted("job-1")
+    while work(job):
+        pass
+    database.write_now(lambda connection: jobs.save(job, connection=connection))
+    before = [jobs.load("job-1", version=version) for version in (1, 2, 3)]
+    SnapshotRecorder(database).insert_events([StoredEvent("job-1", 2, "job.snapshot", state)])
+    assert jobs.load("job-1").model_dump() == job.model_dump()
+    assert [jobs.load("job-1", version=version) for version in (1, 2, 3)] == before
+    assert jobs.load_with_events("job-1", 100) == (job, [])
+
+
+def test_a_job_is_loaded_with_its_events_when_they_are_few(database: Database, jobs: Jobs) -> None:
+    job = submitted("job-1")
+    work(job)
+    recordings = database.write_now(lambda connection: jobs.save(job, connection=connection))
+    events = [recording.domain_event for recording in recordings]
+    assert len(events) == 3
+    assert jobs.load_with_events("job-1", 3) == (job, events)
+    assert jobs.load_with_events("job-1", 2) == (job, [])
+    jobs.take_job_snapshot(job)
+    assert jobs.load_with_events("job-1", 3) == (job, [])
+    with pytest.raises(JobNotFound, match="no job"):
+        jobs.load_with_events("job-2", 3)
+
+
 def test_an_older_snapshot_does_not_push_out_newer_ones(database: Database) -> None:
     recorder = SnapshotRecorder(database)
     for version in (20, 30, 10):

@@ -90,10 +90,16 @@ async def test_nothing_is_lost_between_two_beats(postgres_database: str) -> None
 async def test_after_a_lost_connection_it_is_told_to_look_again(
     postgres_database: str, postgres_process: PostgresServer
 ) -> None:
-    news = Heard()
-    async with listening(postgres_database, {"news": news}):
+    news, ends = Heard(), 0
+
+    def lost() -> None:
+        nonlocal ends
+        ends += 1
+
+    async with listening(postgres_database, {"news": news}, lost=lost):
         assert await news.next() is AGAIN
-        for _ in range(2):
+        for again in range(2):
+            assert ends == again
             (pid,) = listeners_of(postgres_process)
             with postgres_process.connect() as connection:
                 connection.execute("SELECT pg_terminate_backend(%s)", (pid,))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from eventsourcing.persistence import StoredEvent
 
+from domain.errors import JobNotFound
 from domain.registry import Registry
 from streams.live import LiveEvent, LiveHub
 from streams.live_reader import LiveReader
 from streams.loops import background
+from streams.queries import Queries
 from streams.relay import LiveRelay
 from streams.stores import migrate
 from streams.stores.database import Database
@@ -155,3 +157,86 @@ async def test_a_notification_that_nobody_understands_ends_nothing(
             reader.heard(payload)
             reader.heard(Announced(1, job_id, 1).payload())
             assert versions([await live.next(5)]) == [1]
+
+
+@dataclass
+class Answering:
+    """A process that answers commands: it follows what others store, and reads."""
+
+    stages: Stages
+    hub: LiveHub
+    reader: LiveReader
+    queries: Queries
+
+    @classmethod
+    def over(cls, database: Database) -> Answering:
+        stages, hub, reader = following(database)
+        queries = Queries(database, stages.jobs, stages.registry, hub.beginnings)
+        return cls(stages, hub, reader, queries)
+
+    async def submit(self) -> str:
+        job_id = await self.stages.submit("stock.create", [{"name": "x"}])
+        assert await self.queries.just_decided("local", job_id) == await self.stages.job(job_id)
+        return job_id
+
+
+async def test_a_job_that_was_just_decided_is_followed_from_what_was_read_for_the_answer(
+    sqlite_database: Database,
+) -> None:
+    answering = Answering.over(sqlite_database)
+    answering.reader.heard(None)
+    job_id = await answering.submit()
+    version = (await answering.stages.job(job_id)).version
+    begun = answering.hub.beginning("local", job_id)
+    assert [event.originator_version for event in begun] == list(range(1, version + 1))
+    answering.reader.heard(Announced(9, "another", 1).payload())
+    answering.reader.heard(Announced(9, job_id, version).payload())
+    assert answering.hub.beginning("local", job_id)
+    answering.reader.heard(Announced(9, job_id, version + 1).payload())
+    assert not answering.hub.beginning("local", job_id), "there is more"
+
+
+async def test_who_does_not_hear_of_what_is_stored_keeps_no_beginning(
+    sqlite_database: Database,
+) -> None:
+    answering = Answering.over(sqlite_database)
+    assert not answering.hub.beginning("local", await answering.submit()), "not connected yet"
+    answering.reader.heard(None)
+    job_id = await answering.submit()
+    answering.reader.lost()
+    assert not answering.hub.beginning("local", job_id)
+    assert not answering.hub.beginning("local", await answering.submit())
+
+
+@pytest.mark.parametrize("payload", [None, "of a later release"])
+async def test_who_may_have_missed_something_keeps_no_beginning(
+    sqlite_database: Database, payload: str | None
+) -> None:
+    answering = Answering.over(sqlite_database)
+    answering.reader.heard(None)
+    job_id = await answering.submit()
+    answering.reader.heard(payload)
+    assert not answering.hub.beginning("local", job_id)
+    assert answering.hub.beginning("local", await answering.submit())
+
+
+async def test_what_the_topic_says_first_ends_a_beginning(sqlite_database: Database) -> None:
+    answering = Answering.over(sqlite_database)
+    answering.reader.heard(None)
+    job_id = await answering.submit()
+    read = len(answering.hub.beginning("local", job_id))
+    await answering.stages.run_dry()
+    event = answering.stages.jobs.load_with_events(job_id, 100)[1][read]
+    await LiveRelay(answering.hub).event(event)
+    assert not answering.hub.beginning("local", job_id)
+
+
+async def test_the_job_of_another_tenant_is_unknown_after_a_decision_as_well(
+    sqlite_database: Database,
+) -> None:
+    answering = Answering.over(sqlite_database)
+    answering.reader.heard(None)
+    job_id = await answering.stages.submit("stock.create", [{"name": "x"}])
+    with pytest.raises(JobNotFound, match=job_id):
+        await answering.queries.just_decided("another", job_id)
+    assert not answering.hub.beginning("another", job_id)

@@ -10,8 +10,9 @@ from domain.commands import JobSpec
 from domain.events import JobEvent
 from domain.job import Job, Stamp
 from domain.outcomes import ClosedChunk
+from streams.beginnings import BEGINNINGS, LONGEST_BEGINNING
 from streams.envelope import ItemsProgressed, encode_event
-from streams.live import BEGINNINGS, LONGEST_BEGINNING, LiveHub
+from streams.live import LiveHub
 from streams.relay import LiveRelay
 
 STAMP = Stamp("tester", "c", datetime(2026, 1, 1, tzinfo=UTC))

@@ -11,6 +11,7 @@ import csv
 import io
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -70,6 +71,16 @@ async def test_one_item_from_post_to_the_last_event(shop: Shop) -> None:
         assert response.status == 204
     then = await shop.get(job["links"]["self"], params={"at": 1})
     assert (then["status"], then["counts"]["pending"]) == ("pending", 1)
+
+
+async def test_whoever_follows_what_was_just_submitted_is_shown_it_from_memory(shop: Shop) -> None:
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    options = {"start_at": tomorrow}
+    body = {"operation": "stock.create", "items": [{"name": "later"}], "options": options}
+    job = await shop.post("/api/v1/jobs", json=body)
+    begun = shop.engine.hub.beginning("local", job["job_id"])
+    assert [event.originator_version for event in begun] == list(range(1, job["version"] + 1))
+    await shop.post(job["links"]["cancel"])
 
 
 async def test_streamed_items_come_back_as_they_were_sent(shop: Shop) -> None:

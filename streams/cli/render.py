@@ -277,17 +277,29 @@ def reason_of(fault: FaultDocument, status: str) -> str:
 
 
 def error_table(groups: Iterable[ErrorGroupDocument]) -> Table:
-    """Groups of failures, the largest first, with the positions of a few items."""
+    """Groups of failures, the largest first: what they share, and a few items."""
     table = table_of("items", "code", "what", "for example items")
     for group in sorted(groups, key=lambda group: -group["count"]):
         samples = [str(sample.get("item", "?")) for sample in group["samples"]]
         table.add_row(
             f"{group['count']:,}",
             Text(plain(group["code"]), style="red"),
-            Text(plain(group["signature"])),
+            Text(plain(_what_they_share(group))),
             ", ".join(samples[:_SAMPLES]),
         )
     return table
+
+
+def _what_they_share(group: ErrorGroupDocument) -> str:
+    """What is said of all, where that is, and below it all that is said of the first of them."""
+    said, samples = group["signature"], group["samples"]
+    pointers = {sample.get("pointer") or "" for sample in samples}
+    if len(pointers) == 1 and (place := pointers.pop()) not in said:
+        said = f"{said} (at {place})"
+    whole = samples[0].get("message", said) if samples else said
+    if whole == group["signature"]:
+        return said
+    return f"{said}\nitem {samples[0].get('item', '?')}: {whole}"
 
 
 def operation_table(operations: Sequence[Mapping[str, Any]]) -> Table:

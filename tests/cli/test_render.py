@@ -116,6 +116,24 @@ def test_the_largest_group_of_errors_comes_first() -> None:
     assert "[b]" in page
 
 
+def test_a_group_of_errors_names_the_field_and_what_one_item_was_told() -> None:
+    words = "project … has no label …"
+    told = [{"item": n, "message": f"project 1 has no label {n}", "pointer": "/x"} for n in (4, 7)]
+    group: Any = {"code": "c", "signature": words, "count": 2, "samples": told}
+    page = drawn(render.error_table([group]))
+    assert f"{words} (at /x)" in page
+    assert "item 4: project 1 has no label 4" in page
+    assert "has no label 7" not in page
+
+
+def test_a_group_of_errors_says_nothing_twice_and_names_no_field_of_one_alone() -> None:
+    told = [{"item": n, "message": "too long", "pointer": f"/{n}"} for n in (4, 7)]
+    group: Any = {"code": "c", "signature": "too long", "count": 2, "samples": told}
+    page = drawn(render.error_table([group]))
+    assert page.count("too long") == 1
+    assert "(at" not in page
+
+
 def test_an_item_that_is_not_done_says_why_once() -> None:
     items: Any = [
         {

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from domain.ranges import Ranges
-from streams.stores.compression import compress, decompress
+from streams.stores.compression import compress_marked, decompress
 
 SAMPLES = 3
 MAX_GROUPS = 200
@@ -100,7 +100,7 @@ def encode(failures: Iterable[Failure]) -> Faults:
         group.add(position)
     rows = [[*key, group.count, group.samples, group.spans] for key, group in groups.items()]
     codes = list(dict.fromkeys(code for code, _ in groups))
-    return Faults(orjson.dumps(codes), compress(orjson.dumps(rows)))
+    return Faults(orjson.dumps(codes), compress_marked(orjson.dumps(rows)))
 
 
 class _Forming:

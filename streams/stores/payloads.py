@@ -20,7 +20,7 @@ from domain.commands import UploadedItems
 from domain.errors import InvalidCommand
 from domain.ranges import Ranges
 from streams.stores import sealing
-from streams.stores.compression import compress, decompress
+from streams.stores.compression import compress_marked, decompress
 from streams.stores.schema import payload_keys, payloads, uploads
 from streams.stores.schema_items import item_keys
 from streams.stores.statements import fixed, insertion
@@ -107,7 +107,7 @@ class PartCutter:
             first_item=self.items,
             items=len(self._lines),
             sha256=hashlib.sha256(plain).hexdigest(),
-            data=compress(plain),
+            data=compress_marked(plain),
         )
         self._digest.update(plain)
         self.parts += 1

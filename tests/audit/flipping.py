@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-import zstandard
 from sqlalchemy import Column, Connection, Table, Text, cast, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -45,8 +44,6 @@ class Flip(Enum):
     """What has become of a byte."""
 
     ANOTHER = auto()
-    SAYS_THE_SAME = auto()
-    """To every reader: a compressed frame has bits that no decompressor looks at."""
     TAKEN = auto()
     """It is as it was: whatever else was tried there is another row's, by a unique constraint."""
 
@@ -60,7 +57,7 @@ def flipped(database: Database, byte: Byte, chance: random.Random) -> Iterator[F
         if after is before:
             yield Flip.TAKEN
         else:
-            yield Flip.SAYS_THE_SAME if _says_the_same(byte, before, after) else Flip.ANOTHER
+            yield Flip.ANOTHER
     finally:
         database.write_now(lambda connection: _store(connection, byte, before, key=after))
 
@@ -132,19 +129,6 @@ def _store(connection: Connection, byte: Byte, value: Any, *, key: Any) -> None:
         update(byte.table).where(*_where(byte, key)).values({byte.column.name: stored})
     )
     assert changed.rowcount == 1, f"{byte} was not there"
-
-
-def _says_the_same(byte: Byte, before: Any, after: Any) -> bool:
-    if byte.column not in (payloads.c.data, chunk_faults.c.groups):
-        return False
-    try:
-        return _plain(before) == _plain(after)
-    except zstandard.ZstdError:
-        return False
-
-
-def _plain(data: bytes) -> bytes:
-    return zstandard.ZstdDecompressor().decompressobj().decompress(data)
 
 
 EVENT_COLUMNS = tuple(events.columns)

@@ -29,6 +29,7 @@ from streams.stores import faults
 from streams.stores import ledger as ledgers
 from streams.stores.audit.findings import Kind, Report
 from streams.stores.audit.stored import StoredRow, stored_bytes
+from streams.stores.compression import unmarked
 from streams.stores.payloads import EDITS_FROM
 from streams.stores.schema import (
     chunk_faults,
@@ -206,7 +207,7 @@ class _Whole:
             return "it does not follow the part before it"
         plain = _decompressed(data)
         if plain is None:
-            return "it cannot be decompressed"
+            return "it is not what was compressed"
         if hashlib.sha256(plain).hexdigest().encode() != row.sha256:
             return "its content does not give its digest"
         if plain.count(b"\n") != row.items:
@@ -220,9 +221,12 @@ class _Whole:
 
 def _decompressed(data: bytes) -> bytes | None:
     """In a stream: a changed header may ask for any amount of memory at once."""
+    frame = unmarked(data)
+    if frame is None:
+        return None
     stream = zstandard.ZstdDecompressor().decompressobj()
     try:
-        plain = stream.decompress(data)
+        plain = stream.decompress(frame)
     except zstandard.ZstdError:
         return None
     return plain if stream.eof and not stream.unused_data else None

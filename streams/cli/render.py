@@ -271,13 +271,16 @@ def item_table(items: Iterable[ItemDocument]) -> Table:
 def reason_of(fault: FaultDocument, status: str) -> str:
     """Code, message and place of a fault on one line, without what is said twice."""
     code = "" if fault["code"] == status else f"{fault['code']}: "
-    pointer = fault.get("pointer") or ""
-    place = "" if pointer in fault["message"] else f" (at {pointer})"
-    return f"{code}{fault['message']}{place}"
+    return f"{code}{fault['message']}{_at(fault.get('pointer'), fault['message'])}"
+
+
+def _at(pointer: str | None, message: str) -> str:
+    """Where a fault is, unless its message says so."""
+    return f" (at {pointer})" if pointer and pointer not in message else ""
 
 
 def error_table(groups: Iterable[ErrorGroupDocument]) -> Table:
-    """Groups of failures, the largest first: what they share, and a few items."""
+    """Groups of failures, the largest first: what they share, and a few of their items."""
     table = table_of("items", "code", "what", "for example items")
     for group in sorted(groups, key=lambda group: -group["count"]):
         samples = [str(sample.get("item", "?")) for sample in group["samples"]]
@@ -291,15 +294,14 @@ def error_table(groups: Iterable[ErrorGroupDocument]) -> Table:
 
 
 def _what_they_share(group: ErrorGroupDocument) -> str:
-    """What is said of all, where that is, and below it all that is said of the first of them."""
-    said, samples = group["signature"], group["samples"]
-    pointers = {sample.get("pointer") or "" for sample in samples}
-    if len(pointers) == 1 and (place := pointers.pop()) not in said:
-        said = f"{said} (at {place})"
-    whole = samples[0].get("message", said) if samples else said
-    if whole == group["signature"]:
-        return said
-    return f"{said}\nitem {samples[0].get('item', '?')}: {whole}"
+    """The words of all of them, and below these what the first was told, where that is more."""
+    shared = group["signature"]
+    for sample in group["samples"][:1]:
+        message = sample.get("message") or shared
+        told = " ".join(f"{message}{_at(sample.get('pointer'), message)}".split())
+        if told != shared:
+            return f"{shared}\nitem {sample.get('item', '?')}: {_cut(told)}"
+    return shared
 
 
 def operation_table(operations: Sequence[Mapping[str, Any]]) -> Table:
@@ -373,7 +375,10 @@ def event_line(event: Mapping[str, Any]) -> str:
 
 def compact(value: Any) -> str:
     """JSON on one line, cut where a table would grow out of shape."""
-    text = json.dumps(value, ensure_ascii=False)
+    return _cut(json.dumps(value, ensure_ascii=False))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _CELL else text[: _CELL - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 

@@ -4,8 +4,9 @@ Chunks of a hundred items make a few kilobytes each; to set a context up for the
 more than to compress them.
 
 A frame of zstd has bits that no decompressor looks at, and tables of which a part is not used:
-others in their place give the same content. Where no digest of the stored bytes is kept beside
-them, the frame is followed by one, in a frame that decompressors skip (RFC 8878, section 3.1.2).
+others in their place give the same content. Of what the audit trail verifies by its content, the
+frame is followed by a digest, in a frame that decompressors skip (RFC 8878, section 3.1.2). It has
+no key: whoever takes it away, or makes it anew, can change such bits, and no content.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import threading
 import zstandard
 
 LEVEL = 1
+MOST_BYTES = 100_000_000
+"""Far more than a part of an upload or the failures of a chunk can have."""
 DIGEST_BYTES = 16
 _MARK = struct.pack("<II", 0x184D2A5C, DIGEST_BYTES)
 """How the frame with the digest begins: one of the magic numbers to skip, and its length."""
@@ -44,22 +47,30 @@ def compress_marked(plain: bytes) -> bytes:
     return frame + _MARK + _digest(frame)
 
 
-def unmarked(data: bytes) -> bytes | None:
-    """The frame without its digest; None when that is of another one.
-
-    What an older release wrote has none, and is returned as it is.
-    """
-    at = len(data) - len(_MARK) - DIGEST_BYTES
-    if at < 0 or data[at:-DIGEST_BYTES] != _MARK:
-        return data
-    frame = data[:at]
-    return frame if data[-DIGEST_BYTES:] == _digest(frame) else None
-
-
 def _digest(frame: bytes) -> bytes:
     return hashlib.blake2b(frame, digest_size=DIGEST_BYTES).digest()
 
 
 def decompress(data: bytes) -> bytes:
-    """What ``compress`` was given; what stands behind its frame is passed over."""
+    """The content of a frame; what stands behind it is passed over."""
     return _contexts.decompressor.decompress(data)
+
+
+def as_written(data: bytes) -> bytes | None:
+    """What ``compress_marked`` was given, or ``compress``, as older releases did.
+
+    None for whatever neither of them returns, as far as that can be told, and for what says that
+    it is larger than anything of ours: a stream, of which a changed header asks for no memory.
+    """
+    stream = zstandard.ZstdDecompressor().decompressobj()
+    try:
+        size = zstandard.frame_content_size(data)
+        if not 0 <= size <= MOST_BYTES:
+            return None
+        plain = stream.decompress(data)
+    except zstandard.ZstdError:
+        return None
+    behind = stream.unused_data
+    if not stream.eof or (behind and behind != _MARK + _digest(data[: -len(behind)])):
+        return None
+    return plain

@@ -240,7 +240,7 @@ payloads = Table(
     Column("data", LargeBinary, nullable=False),
     Index("payloads_first", "upload_id", "first_item"),
 )
-"""A part of an upload: NDJSON lines, compressed with zstd, then sealed."""
+"""A part of an upload: NDJSON lines, compressed with zstd and marked, then sealed."""
 
 outcomes = Table(
     "outcomes",
@@ -276,7 +276,7 @@ chunk_faults = Table(
     Column("groups", LargeBinary, nullable=False),
 )
 """What the failures of a chunk have in common, for chunks that have some; it repeats the ledger
-of the digest ``sha256``."""
+of the digest ``sha256``. ``groups`` is compressed with zstd and marked."""
 
 item_results = Table(
     "item_results",

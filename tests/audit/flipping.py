@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, Text, cast, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
+from streams.stores.compression import compress, decompress
 from streams.stores.database import Database
 from streams.stores.schema import chunk_faults, events, outcomes, payloads, uploads
 
@@ -38,6 +39,21 @@ def bytes_of(database: Database, job_id: str, *, columns: tuple[Column[Any], ...
         return [byte for column in columns for byte in _bytes(connection, column, job_id)]
 
     return database.read_now(read)
+
+
+def as_older_releases_wrote(database: Database, *, behind: bytes = b"") -> None:
+    """Nothing stands behind what is compressed, or just that."""
+
+    def rewrite(connection: Connection) -> None:
+        for column in MARKED:
+            keys = tuple(column.table.primary_key.columns)
+            for *key, data in connection.execute(select(*keys, column)).all():
+                row = [own == value for own, value in zip(keys, key, strict=True)]
+                older = compress(decompress(data)) + behind
+                assert older != data
+                connection.execute(update(column.table).where(*row).values({column.name: older}))
+
+    database.write_now(rewrite)
 
 
 class Flip(Enum):
@@ -132,6 +148,7 @@ def _store(connection: Connection, byte: Byte, value: Any, *, key: Any) -> None:
 
 
 EVENT_COLUMNS = tuple(events.columns)
+MARKED = (payloads.c.data, chunk_faults.c.groups)
 DIGESTED = (
     payloads.c.data,
     payloads.c.sha256,

@@ -16,6 +16,7 @@ from sqlalchemy import delete
 from domain.errors import InvalidCommand, JobNotFound, WrongState
 from streams.stores.audit import AuditKey, Head, Kind, Report, verify_archive, write_archive
 from streams.stores.schema import events
+from tests.audit.flipping import as_older_releases_wrote
 from tests.audit.trail import Trail
 
 SEED = 20261126
@@ -49,6 +50,16 @@ def test_an_archive_is_sound_and_whole(trail: Trail) -> None:
         assert report.findings == []
         assert (report.jobs, report.events) == (1, own.events)
         assert (report.parts, report.outcomes) == (own.parts, own.outcomes)
+
+
+def test_an_archive_of_an_older_release_is_sound(trail: Trail) -> None:
+    """Nothing stood behind what was compressed."""
+    as_older_releases_wrote(trail.database)
+    text = archive_of(trail, "job-20")
+    lines = text.replace(b'"format":2', b'"format":1').splitlines()
+    assert lines[0] != text.splitlines()[0]
+    report = found_in(trail, closed(lines[:-1]))
+    assert (report.findings, report.parts > 0) == ([], True)
 
 
 def test_it_needs_no_database_any_more(trail: Trail) -> None:
@@ -125,7 +136,7 @@ def test_a_torn_file_is_told(trail: Trail) -> None:
         lambda _: b"{}\n",
         lambda _: b"no json\n",
         lambda _: b"[1]\n",
-        lambda text: text.replace(b'"format":1', b'"format":2'),
+        lambda text: text.replace(b'"format":2', b'"format":3'),
         lambda text: text.replace(b'"table":"events"', b'"table":"timers"'),
         lambda text: text.replace(b'"actor"', b'"actress"'),
         lambda text: text.replace(b'"state":"', b'"state":"?'),
@@ -153,7 +164,7 @@ def test_a_job_that_goes_on_meanwhile_is_told(trail: Trail) -> None:
 
 def test_its_lines_are_those_of_the_tables(trail: Trail) -> None:
     first, *others = map(orjson.loads, archive_of(trail, "job-20").splitlines())
-    assert first == {"archive": {"format": 1, "job_id": "job-20"}}
+    assert first == {"archive": {"format": 2, "job_id": "job-20"}}
     tables: list[Any] = [line["table"] for line in others if "table" in line]
     assert set(tables) == {
         *("events", "uploads", "payload_keys", "payloads", "outcomes", "chunk_faults")

@@ -11,29 +11,44 @@ import pytest
 from sqlalchemy import event
 
 from streams.stores import migrate
+from streams.stores.audit import Kind
 from streams.stores.database import Database, sqlite_url
-from tests.audit.flipping import DIGESTED, EVENT_COLUMNS, Byte, Flip, bytes_of, flipped
+from tests.audit.flipping import (
+    DIGESTED,
+    EVENT_COLUMNS,
+    Byte,
+    Flip,
+    as_older_releases_wrote,
+    bytes_of,
+    flipped,
+)
 from tests.audit.trail import Trail
 from tests.proof.figures import tell
 
 SEED = 20260105
 
 
-def _all_found(trail: Trail, some: list[Byte], chance: random.Random) -> None:
+def _all_found(
+    trail: Trail, some: list[Byte], chance: random.Random, most: int | None = None
+) -> None:
+    """Each of them, or the first so many that can be changed."""
     assert trail.verify().sound
     became: Counter[Flip] = Counter()
     for byte in some:
+        if became[Flip.ANOTHER] == most:
+            break
         with flipped(trail.database, byte, chance) as flip:
             found = not trail.verify().sound
         became[flip] += 1
         # What is as it was must not be taken for tampering either.
         assert found == (flip is Flip.ANOTHER), f"{byte}: {flip}, found {found} (seed {SEED})"
     changed = became[Flip.ANOTHER]
-    assert changed > 0.95 * len(some)
+    assert changed > 0.95 * became.total()
+    assert most is None or changed == most
     tell(
         "bytes changed one at a time and found",
         changed,
-        of=len(some),
+        of=became.total(),
         taken_by_other_rows=became[Flip.TAKEN],
         seed=SEED,
     )
@@ -48,6 +63,14 @@ def test_a_sample_of_the_bytes_of_a_job_of_20_events(trail: Trail) -> None:
         found = bytes_of(trail.database, "job-20", columns=(column,))
         some += chance.sample(found, min(5, len(found)))
     _all_found(trail, some, chance)
+
+
+def test_what_an_older_release_compressed_is_sound_and_nothing_may_follow_it(trail: Trail) -> None:
+    as_older_releases_wrote(trail.database)
+    assert trail.verify("job-20").sound
+    as_older_releases_wrote(trail.database, behind=b"x")
+    found = trail.verify("job-20").findings
+    assert {finding.kind for finding in found} == {Kind.PAYLOAD, Kind.OUTCOME}
 
 
 @pytest.fixture
@@ -84,7 +107,7 @@ def _large(database: Database, folder: Path, chunks: int) -> Trail:
 def _random_bytes_found(trail: Trail, count: int) -> None:
     chance = random.Random(SEED)
     everything = bytes_of(trail.database, "large", columns=(*EVENT_COLUMNS, *DIGESTED))
-    _all_found(trail, chance.sample(everything, count), chance)
+    _all_found(trail, chance.sample(everything, len(everything)), chance, count)
 
 
 def test_random_bytes_of_a_larger_job(unsynced: Database, tmp_path: Path) -> None:

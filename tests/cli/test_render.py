@@ -116,22 +116,37 @@ def test_the_largest_group_of_errors_comes_first() -> None:
     assert "[b]" in page
 
 
-def test_a_group_of_errors_names_the_field_and_what_one_item_was_told() -> None:
-    words = "project … has no label …"
-    told = [{"item": n, "message": f"project 1 has no label {n}", "pointer": "/x"} for n in (4, 7)]
-    group: Any = {"code": "c", "signature": words, "count": 2, "samples": told}
-    page = drawn(render.error_table([group]))
-    assert f"{words} (at /x)" in page
-    assert "item 4: project 1 has no label 4" in page
-    assert "has no label 7" not in page
+def _group(signature: str, *messages: tuple[str, str]) -> Any:
+    samples = [
+        {"item": n, "message": message, "pointer": pointer}
+        for n, (message, pointer) in enumerate(messages, 4)
+    ]
+    return {"code": "c", "signature": signature, "count": 900, "samples": samples}
 
 
-def test_a_group_of_errors_says_nothing_twice_and_names_no_field_of_one_alone() -> None:
-    told = [{"item": n, "message": "too long", "pointer": f"/{n}"} for n in (4, 7)]
-    group: Any = {"code": "c", "signature": "too long", "count": 2, "samples": told}
+def test_a_group_of_errors_tells_what_one_item_was_told_and_where() -> None:
+    group = _group("no label …", ("no label 7", "/x"), ("no label 8", "/y"))
     page = drawn(render.error_table([group]))
-    assert page.count("too long") == 1
-    assert "(at" not in page
+    assert "item 4: no label 7 (at /x)" in page
+    assert "no label 8" not in page
+    page = drawn(render.error_table([_group("required", ("required", "/x"), ("required", "/y"))]))
+    assert "item 4: required (at /x)" in page
+
+
+def test_a_group_of_errors_says_nothing_twice() -> None:
+    for told in (("too long", ""), ("", "")):
+        page = drawn(render.error_table([_group("too long", told)]))
+        assert page.count("too long") == 1
+        assert "item 4" not in page
+    page = drawn(render.error_table([_group("… is gone", ("a/1 is gone", "a/1"))]))
+    assert page.count("a/1") == 1
+
+
+def test_what_an_item_was_told_is_one_line_of_bounded_length() -> None:
+    group = _group("s", ("first\nitem 9: forged " + "x" * 3000, "/x"))
+    (told,) = [line for line in render._what_they_share(group).split("\n") if "item" in line]
+    assert told.startswith("item 4: first item 9: forged")
+    assert len(told) < 250
 
 
 def test_an_item_that_is_not_done_says_why_once() -> None:

@@ -42,7 +42,9 @@ from streams.stores.schema import (
 )
 from streams.stores.schema_outside import compensations
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
+"""Before 2, no digest stood behind what is compressed."""
 ROWS_AT_ONCE = 20
 
 _STEP_SECONDS = 0.05
@@ -258,7 +260,7 @@ class _Taken:
         about = document.get("archive")
         if not isinstance(about, dict):
             raise no_archive("its first line does not say so")
-        if about.get("format") != FORMAT:
+        if about.get("format") not in READABLE:
             raise no_archive(f"its format is {about.get('format')!r}; upgrade countermand")
         self.job_id = str(about.get("job_id", ""))
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import zstandard
 from eventsourcing.persistence import StoredEvent
 from pydantic import ValidationError
 from sqlalchemy import Connection, Result, Row, select
@@ -29,7 +28,7 @@ from streams.stores import faults
 from streams.stores import ledger as ledgers
 from streams.stores.audit.findings import Kind, Report
 from streams.stores.audit.stored import StoredRow, stored_bytes
-from streams.stores.compression import unmarked
+from streams.stores.compression import as_written
 from streams.stores.payloads import EDITS_FROM
 from streams.stores.schema import (
     chunk_faults,
@@ -205,7 +204,7 @@ class _Whole:
         """Add the next part, opened; why it cannot be as it was written, or nothing."""
         if (row.part, row.first_item) != (self.parts, self.items):
             return "it does not follow the part before it"
-        plain = _decompressed(data)
+        plain = as_written(data)
         if plain is None:
             return "it is not what was compressed"
         if hashlib.sha256(plain).hexdigest().encode() != row.sha256:
@@ -217,19 +216,6 @@ class _Whole:
         self.items += row.items
         self.size += len(plain)
         return ""
-
-
-def _decompressed(data: bytes) -> bytes | None:
-    """In a stream: a changed header may ask for any amount of memory at once."""
-    frame = unmarked(data)
-    if frame is None:
-        return None
-    stream = zstandard.ZstdDecompressor().decompressobj()
-    try:
-        plain = stream.decompress(frame)
-    except zstandard.ZstdError:
-        return None
-    return plain if stream.eof and not stream.unused_data else None
 
 
 def _outcome_fault(closed: ClosedChunk, row: Row[Any] | None) -> str:
@@ -259,7 +245,7 @@ def _counted_fault(row: Row[Any]) -> str:
     document = ledgers.decode(row.ledger)
     counted = faults.encode(faults.failures_of(Ranges.from_spans(document["items"]), document))
     same = row.codes == counted.codes and row.of_ledger == row.sha256
-    if not same or _decompressed(row.groups) != _decompressed(counted.groups):
+    if not same or as_written(row.groups) != as_written(counted.groups):
         return "what was counted of its failures is not what the ledger says"
     return ""
 

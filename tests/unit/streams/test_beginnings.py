@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.commands import JobSpec
 from domain.events import JobEvent
-from domain.job import Job, Stamp
-from domain.outcomes import ClosedChunk
 from streams.beginnings import BEGINNINGS, LONGEST_BEGINNING, Beginnings
+from tests.unit.streams.lives import whole_life
 
 Reading = AbstractContextManager[list[JobEvent]]
-STAMP = Stamp("tester", "c", datetime(2026, 1, 1, tzinfo=UTC))
-
-
-def whole_life(chunks: int) -> list[JobEvent]:
-    """All events of a job, from its submit to its end."""
-    job = Job(id="job")
-    job.submit(STAMP, "local", JobSpec(operation="a.b"), items=chunks, size=1, sha256="")
-    while job.wants_chunks():
-        for chunk in job.plan(STAMP, room=1, slow=True):
-            job.record(STAMP, [ClosedChunk(chunk=chunk.chunk, succeeded=len(chunk.items))])
-    return list(job.collect_events())
-
-
 LIFE = whole_life(4000)
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from eventsourcing.persistence import Notification, Recording
 
 from domain.commands import JobSpec
 from domain.events import JobEvent
-from domain.job import Job, Stamp
+from domain.job import Job
 from domain.outcomes import ClosedChunk
 from streams.beginnings import BEGINNINGS, LONGEST_BEGINNING
 from streams.envelope import ItemsProgressed, encode_event
 from streams.live import LiveHub
 from streams.relay import LiveRelay
-
-STAMP = Stamp("tester", "c", datetime(2026, 1, 1, tzinfo=UTC))
+from tests.unit.streams.lives import STAMP, whole_life
 
 
 def recording(event: JobEvent) -> Recording[str]:
@@ -98,12 +95,7 @@ async def test_an_event_that_comes_late_does_not_take_the_job_back() -> None:
 
 def begun(events: int, job_id: str = "job") -> list[JobEvent]:
     """The first events of a job that goes on."""
-    job = Job(id=job_id)
-    job.submit(STAMP, "local", JobSpec(operation="a.b"), items=5120, size=1, sha256="")
-    for chunk in range(events // 2):
-        job.plan(STAMP, room=1, slow=True)
-        job.record(STAMP, [ClosedChunk(chunk=chunk, succeeded=len(job.open[chunk].items))])
-    return list(job.collect_events())[:events]
+    return whole_life(5120, job_id)[:events]
 
 
 def test_the_first_events_of_a_job_that_this_process_stores_are_kept() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from domain.systems.annotations.formats.boxes import Outline, extent, label_name, within
 from domain.systems.annotations.formats.documents import Box
@@ -37,36 +37,28 @@ def box_of(row: bytes, width: int, height: int, names: Mapping[int, str]) -> Box
             " points at least",
         )
     label = _label(tokens[0], names)
-    if len(tokens) == 5:
-        x, y, wide, high = map(_part, tokens[1:])
-        box = Box(
-            (x - wide / 2) * width, (y - high / 2) * height, wide * width, high * height, label
-        )
-        return within(box, width, height)
     if len(tokens) == 6:
         raise Unfit(
             "row_width",
             "6 columns are neither a box (5) nor an outline (7 or more); remove the last one if it"
             " is a confidence",
         )
-    if len(tokens) % 2 == 0 or len(tokens) >= _TOKENS:
+    if len(tokens) > 5 and (len(tokens) % 2 == 0 or len(tokens) >= _TOKENS):
         raise Unfit(
             "row_width",
             f"{len(tokens)} columns; an outline is the class, then x and y of each point",
         )
-    parts = [_part(token) for token in tokens[1:]]
-    outline = tuple((x * width, y * height) for x, y in zip(parts[0::2], parts[1::2], strict=True))
-    return within(Box(*extent(outline), label, polygons=(outline,)), width, height)
+    return _placed([_part(token) for token in tokens[1:]], width, height, label)
 
 
 def row_of(box: Box, width: int, height: int, place: int, *, outlined: bool) -> str | None:
-    """The row of a box; ``None`` for one that YOLO has no place for."""
+    """The row of a box; ``None`` where YOLO has no place for it, or no reader would take it."""
     if box.crowd:
         return None
-    values = _outline(box, width, height) if outlined else _rectangle(box, width, height)
-    if values is None or not _covers(values):
+    parts = _outline(box, width, height) if outlined else _rectangle(box, width, height)
+    if parts is None or not _is_taken(parts, width, height):
         return None
-    return " ".join([str(place), *map(repr, values)]) + "\n"
+    return " ".join([str(place), *map(repr, parts)]) + "\n"
 
 
 def has_outline(box: Box) -> bool:
@@ -74,12 +66,27 @@ def has_outline(box: Box) -> bool:
     return not box.crowd and any(len(outline) > 2 for outline in box.polygons)
 
 
-def _covers(values: list[float]) -> bool:
-    if not all(map(math.isfinite, values)):
+def _placed(parts: Sequence[float], width: int, height: int, label: str) -> Box:
+    """The box of four numbers, or of the points of an outline; raises Unfit where it is none."""
+    if len(parts) == 4:
+        x, y, wide, high = parts
+        box = Box(
+            (x - wide / 2) * width, (y - high / 2) * height, wide * width, high * height, label
+        )
+        return within(box, width, height)
+    outline = tuple((x * width, y * height) for x, y in zip(parts[0::2], parts[1::2], strict=True))
+    return within(Box(*extent(outline), label, polygons=(outline,)), width, height)
+
+
+def _is_taken(parts: Sequence[float], width: int, height: int) -> bool:
+    """Whether a reader finds a box: at an edge a small one may be less than a number can tell."""
+    if not all(map(math.isfinite, parts)):
         return False
-    if len(values) == 4:
-        return values[2] > 0 and values[3] > 0
-    return all(min(part) < max(part) for part in (values[0::2], values[1::2]))
+    try:
+        _placed(parts, width, height, "")
+    except Unfit:
+        return False
+    return True
 
 
 def _label(token: str, names: Mapping[int, str]) -> str:

@@ -217,7 +217,10 @@ def _is_of_all(error: BaseException) -> bool:
 def _apply_group(
     operation: Operation, context: Context, parsed: Sequence[Parsed], group: Sequence[int]
 ) -> list[Result]:
-    at = _at(context, [context.positions[index] for index in group])
+    if len(group) == len(context.positions):
+        at = context
+    else:
+        at = _at(context, [context.positions[index] for index in group])
     given: Any = [parsed[index] for index in group]
     if operation.per == "item":
         given = given[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -106,11 +107,14 @@ class Counts(Value):
 
     def moved(self, source: ItemStatus, target: ItemStatus, count: int) -> Counts:
         """The counts after ``count`` items went from one status to another."""
-        if count == 0 or source is target:
-            return self
+        return self.spread(source, {target: count})
+
+    def spread(self, source: ItemStatus, targets: Mapping[ItemStatus, int]) -> Counts:
+        """The counts after items went from one status to others, so many to each."""
         values = dict(self)
-        values[source] -= count
-        values[target] += count
+        for target, count in targets.items():
+            values[source] -= count
+            values[target] += count
         return Counts(**values)
 
     def added(self, count: int) -> Counts:

@@ -18,15 +18,18 @@ def said(cause: Cause, chunk: ClosedChunk) -> int:
 def settled(counts: Counts, cause: Cause, chunk: ClosedChunk, *, deferred: int = 0) -> Counts:
     """The counts after a chunk was closed; ``deferred`` of its failed items stay pending."""
     if cause is Cause.ROLLBACK:
-        counts = counts.moved(ItemStatus.SUCCEEDED, ItemStatus.ROLLED_BACK, chunk.rolled_back)
-        return counts.moved(ItemStatus.SUCCEEDED, ItemStatus.CONFLICT, chunk.conflict)
+        left = {ItemStatus.ROLLED_BACK: chunk.rolled_back, ItemStatus.CONFLICT: chunk.conflict}
+        return counts.spread(ItemStatus.SUCCEEDED, left)
     if cause is Cause.REAPPLY:
-        counts = counts.moved(ItemStatus.ROLLED_BACK, ItemStatus.SUCCEEDED, chunk.succeeded)
-        return counts.moved(ItemStatus.ROLLED_BACK, ItemStatus.CONFLICT, chunk.conflict)
-    counts = counts.moved(ItemStatus.PENDING, ItemStatus.SUCCEEDED, chunk.succeeded)
-    counts = counts.moved(ItemStatus.PENDING, ItemStatus.FAILED, chunk.failed - deferred)
-    counts = counts.moved(ItemStatus.PENDING, ItemStatus.PLANNED, chunk.planned)
-    return counts.moved(ItemStatus.PENDING, ItemStatus.SKIPPED, chunk.skipped)
+        left = {ItemStatus.SUCCEEDED: chunk.succeeded, ItemStatus.CONFLICT: chunk.conflict}
+        return counts.spread(ItemStatus.ROLLED_BACK, left)
+    worked = {
+        ItemStatus.SUCCEEDED: chunk.succeeded,
+        ItemStatus.FAILED: chunk.failed - deferred,
+        ItemStatus.PLANNED: chunk.planned,
+        ItemStatus.SKIPPED: chunk.skipped,
+    }
+    return counts.spread(ItemStatus.PENDING, worked)
 
 
 def require_account(chunk: ClosedChunk, cause: Cause, items: int) -> None:

@@ -6,7 +6,6 @@ the fence of epoch and attempt: what comes late or twice writes nothing.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -176,6 +175,7 @@ class Effects:
             duration_ms=(self._clock.monotonic() - started) * 1000,
             closing=Closing.PREPARED if found.returned else Closing.DONE,
             returned=found.returned,
+            images=found.images,
         )
         return self._row(chunk.claimed, closed, found)
 
@@ -216,11 +216,9 @@ class Effects:
 
     def _row(self, claimed: Claimed, closed: ClosedChunk, said: Applied) -> OutcomeRow:
         sequence = outcomes.sequence_at(self._clock.now())
-        images = said.images
-        if images is not None:
-            digest = hashlib.sha256(images).hexdigest()
-            closed = closed.model_copy(update={"images": digest})
-        return OutcomeRow(claimed.job_id, closed, said.ledger, claimed.attempt, sequence, images)
+        return OutcomeRow(
+            claimed.job_id, closed, said.ledger, claimed.attempt, sequence, said.images
+        )
 
     def _context(
         self, operation: Operation, control: Control, claimed: Claimed, records: SqlRecords

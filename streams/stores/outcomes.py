@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -177,8 +178,9 @@ def summary_of(
     duration_ms: float,
     closing: Closing = Closing.DONE,
     returned: Ranges = NOTHING,
+    images: bytes | None = None,
 ) -> ClosedChunk:
-    """What the aggregate records of a ledger."""
+    """What the aggregate records of a ledger, and of the before-images."""
     return ClosedChunk(
         chunk=chunk,
         closing=closing,
@@ -191,6 +193,7 @@ def summary_of(
         returned=returned,
         duration_ms=round(duration_ms, 3),
         sha256=ledger.sha256,
+        images="" if images is None else hashlib.sha256(images).hexdigest(),
     )
 
 

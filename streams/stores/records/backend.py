@@ -17,6 +17,10 @@ from streams.stores.statements import Row
 
 NUMBERS = "numbers"
 """Name of the parameter that :meth:`Backend.numbers` reads: JSON text."""
+HISTORY = ["table_id", "record_id", "version", "writer", "deleted"]
+"""The columns of the history."""
+New = tuple[int, int, int, int]
+"""Records that are new: the number of their table, the first and last id, and who wrote them."""
 GIVEN = "given"
 """Name of the parameter that :meth:`Backend.given` reads: JSON text."""
 
@@ -80,4 +84,8 @@ class Backend(Protocol):
 
     def allocate(self, connection: Connection, shape: Shape, table_id: int, count: int) -> int:
         """Take ``count`` ids that nobody had before, consecutive; returns the first."""
+        ...
+
+    def note_new(self, connection: Connection, several: Sequence[New]) -> None:
+        """Write the history of new records, which may be gone by now."""
         ...

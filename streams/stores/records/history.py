@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Dialect, Table, bindparam, false, insert, lit
 
 from domain.records import Writer
 from streams.stores.decisions import insert_ignore
-from streams.stores.records.backend import NUMBERS
+from streams.stores.records.backend import HISTORY, NUMBERS
 from streams.stores.records.dialects import backend_of
 from streams.stores.records.shape import Shape
 from streams.stores.records.together import Inserted, Mark, Together, Wrote, count_more
@@ -150,9 +150,6 @@ def _add_writer(dialect: Dialect) -> Prepared:
     return prepare(insert(writers).values(values).returning(writers.c.writer), dialect)
 
 
-_COLUMNS = ["table_id", "record_id", "version", "writer", "deleted"]
-
-
 @lru_cache(maxsize=512)
 def _note_range(shape: Shape) -> Prepared:
     """From the records themselves: ids that are consecutive belong to one insert."""
@@ -164,7 +161,7 @@ def _note_range(shape: Shape) -> Prepared:
         bindparam("by", type_=history.c.writer.type),
         false(),
     ).where(key.between(bindparam("first"), bindparam("last")))
-    return prepare(insert(history).from_select(_COLUMNS, source), shape.dialect)
+    return prepare(insert(history).from_select(HISTORY, source), shape.dialect)
 
 
 @lru_cache(maxsize=16)
@@ -177,4 +174,4 @@ def _note_pairs(dialect: Dialect) -> Prepared:
         bindparam("by", type_=history.c.writer.type),
         bindparam("gone", type_=history.c.deleted.type),
     )
-    return prepare(insert(history).from_select(_COLUMNS, source), dialect)
+    return prepare(insert(history).from_select(HISTORY, source), dialect)

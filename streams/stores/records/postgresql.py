@@ -29,10 +29,13 @@ from sqlalchemy import (
     Text,
     bindparam,
     cast,
+    false,
     func,
     insert,
+    literal,
     select,
     text,
+    true,
     type_coerce,
     update,
 )
@@ -40,9 +43,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 
 from domain.errors import PluginInvalid, StoreUnavailable
-from streams.stores.records.backend import GIVEN, NUMBERS
+from streams.stores.records.backend import GIVEN, HISTORY, NUMBERS, New
 from streams.stores.records.images import Cells
 from streams.stores.records.shape import Shape
+from streams.stores.schema import history
 from streams.stores.statements import Prepared, Row, prepare, run_journey, run_sql
 
 _ROWS = "rows"
@@ -169,6 +173,11 @@ class PostgresBackend:
             )
         raise StoreUnavailable(f"no {count} ids in a row could be had for {shape.name}; try again")
 
+    def note_new(self, connection: Connection, several: Sequence[New]) -> None:
+        """One statement, whose server counts from the first to the last of each."""
+        given = {NUMBERS: orjson.dumps(several).decode()}
+        _note_new(connection.dialect).run(connection, **given)
+
 
 _PLAIN = frozenset({str, int, bool, type(None)})
 
@@ -238,6 +247,16 @@ def _typed(found: ColumnElement[Any], shape: Shape, key: str) -> ColumnElement[A
 def _turn(dialect: Dialect) -> Prepared:
     key = func.hashtext(bindparam("table", type_=Text))
     return prepare(select(func.pg_advisory_xact_lock(text(str(_TURN_SPACE)), key)), dialect)
+
+
+@lru_cache(maxsize=16)
+def _note_new(dialect: Dialect) -> Prepared:
+    ranges = PostgresBackend().numbers(4)
+    each = func.generate_series(ranges.c.n1, ranges.c.n2).table_valued("record").render_derived()
+    source = select(ranges.c.n0, each.c.record, literal(1), ranges.c.n3, false()).select_from(
+        ranges.join(each, true())
+    )
+    return prepare(insert(history).from_select(HISTORY, source), dialect)
 
 
 @lru_cache(maxsize=512)

@@ -8,28 +8,32 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     CTE,
     BindParameter,
     Column,
     ColumnElement,
     Connection,
+    Dialect,
     Float,
     Integer,
     Subquery,
     Text,
     bindparam,
+    false,
     func,
     insert,
+    literal,
     select,
     type_coerce,
     update,
 )
 
-from streams.stores.records.backend import GIVEN, NUMBERS
+from streams.stores.records.backend import GIVEN, HISTORY, NUMBERS, New
 from streams.stores.records.images import Cells
 from streams.stores.records.shape import Processor, Shape
-from streams.stores.schema import record_tables
+from streams.stores.schema import history, record_tables
 from streams.stores.statements import Prepared, Row, prepare, run_sql_many
 
 VARIABLES = 999
@@ -122,6 +126,12 @@ class SqliteBackend:
         end = _allocate(shape).run(connection, table=table_id, count=count).scalar()
         return int(end) - count
 
+    def note_new(self, connection: Connection, several: Sequence[New]) -> None:
+        """A statement for each: from a list of ids a row takes half of what a counted one takes."""
+        for table, first, last, by in several:
+            ids = orjson.dumps(list(range(first, last + 1))).decode()
+            _note_new(connection.dialect).run(connection, table=table, by=by, **{NUMBERS: ids})
+
 
 _NATIVE = frozenset({float, int, type(None)})
 
@@ -195,3 +205,15 @@ def _allocate(shape: Shape) -> Prepared:
         .returning(record_tables.c.next_id)
     )
     return prepare(statement, shape.dialect)
+
+
+@lru_cache(maxsize=16)
+def _note_new(dialect: Dialect) -> Prepared:
+    source = select(
+        bindparam("table", type_=history.c.table_id.type),
+        SqliteBackend().numbers(1).c.n0,
+        literal(1),
+        bindparam("by", type_=history.c.writer.type),
+        false(),
+    )
+    return prepare(insert(history).from_select(HISTORY, source), dialect)

@@ -1,8 +1,8 @@
 """Together: what the writers of one transaction share, so that many cost little more than one.
 
 Several small chunks are worked in one transaction, each by a writer of its own. What one
-has looked up holds for the next. Where each statement is a journey to another process, ids
-are taken for all of them, and the history of new records waits for ``flush``.
+has looked up holds for the next, ids are taken for all of them, and the history of new records
+waits for ``flush``.
 """
 
 from __future__ import annotations
@@ -19,12 +19,8 @@ from sqlalchemy import (
     Connection,
     Dialect,
     bindparam,
-    false,
-    func,
     insert,
-    literal,
     select,
-    true,
     update,
 )
 
@@ -33,7 +29,7 @@ from streams.stores.records.backend import NUMBERS
 from streams.stores.records.dialects import backend_of
 from streams.stores.records.shape import Shape
 from streams.stores.records.sights import Contention, Sights
-from streams.stores.schema import history, writers
+from streams.stores.schema import writers
 from streams.stores.statements import Prepared, fixed, prepare
 
 KNOWN_ROWS = 64
@@ -43,8 +39,8 @@ Kept = dict[int, Mapping[str, Any] | None]
 """Records by id; ``None`` where there is none."""
 By = tuple[Writer, int]
 """Who writes to which table."""
-Mark = tuple[dict[str, int], dict[By, int], int, int]
-"""Numbers of tables and writers, how much waits, and how much was written."""
+Mark = tuple[dict[str, int], dict[By, int], dict[str, range], int, int]
+"""Numbers of tables and writers, ids that are left, how much waits, and how much was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +85,9 @@ class Together:
     ) -> None:
         self.tables = dict(tables)
         self.writers: dict[By, int] = {}
-        far = backend_of(connection.dialect).far
-        self.waits = writers > 1 and far
+        self.waits = writers > 1
         """Whether history may wait."""
-        self.lingers = sole and far
+        self.lingers = sole and backend_of(connection.dialect).far
         """Whether a savepoint may be left to be released with the next, or by the commit."""
         self.unreleased = False
         self.sights: Sights | None = None
@@ -120,11 +115,12 @@ class Together:
     def mark(self) -> Mark:
         """What is known and waits now, for ``rewind``."""
         written = self.sights.mark() if self.sights else 0
-        return self.tables.copy(), self.writers.copy(), len(self._waiting), written
+        known = self.tables.copy(), self.writers.copy(), self._ids.copy()
+        return *known, len(self._waiting), written
 
     def rewind(self, mark: Mark) -> None:
-        """Forget what came after the mark; ids that were taken stay taken."""
-        self.tables, self.writers, waiting, written = mark
+        """Forget what came after the mark; ids that were taken are free again."""
+        self.tables, self.writers, self._ids, waiting, written = mark
         del self._waiting[waiting:]
         if self.sights:
             self.sights.rewind(written)
@@ -178,19 +174,18 @@ class Together:
         self._waiting.append(inserted)
 
     def flush(self) -> None:
-        """Write what waits, in two statements; raises RecordsOvertaken if a handler hid it."""
+        """Write what waits, together; raises RecordsOvertaken if a handler hid it."""
         if self.sights:
             self.sights.confirm()
         if not self._waiting:
             return
         self._count_waiting()
-        ranges = [
+        several = [
             (one.table, one.ids[0], one.ids[-1], self.writers[one.writer, one.table])
             for one in self._waiting
         ]
         self._waiting.clear()
-        given = {NUMBERS: orjson.dumps(ranges).decode()}
-        _note_ranges(self._connection.dialect).run(self._connection, **given)
+        backend_of(self._connection.dialect).note_new(self._connection, several)
 
     def _count_waiting(self) -> None:
         """Who wrote what waits, and how much."""
@@ -259,14 +254,3 @@ def _add_writers(dialect: Dialect) -> Prepared:
     added = insert(writers).from_select(names, source, include_defaults=False)
     keys = columns.writer, columns.generation, columns.chunk, columns.table_id
     return prepare(added.returning(*keys), dialect)
-
-
-@lru_cache(maxsize=16)
-def _note_ranges(dialect: Dialect) -> Prepared:
-    ranges = backend_of(dialect).numbers(4)
-    each = func.generate_series(ranges.c.n1, ranges.c.n2).table_valued("record").render_derived()
-    source = select(ranges.c.n0, each.c.record, literal(1), ranges.c.n3, false()).select_from(
-        ranges.join(each, true())
-    )
-    names = ["table_id", "record_id", "version", "writer", "deleted"]
-    return prepare(insert(history).from_select(names, source), dialect)

@@ -162,6 +162,26 @@ def test_ten_writers_make_fewer_journeys_than_three_each(migrated_postgres: str)
         assert database.write_now(journeys) < 3 * WRITERS
 
 
+@pytest.mark.service("postgresql")
+def test_a_block_of_ids_outlives_the_rehearsal_that_has_drawn_it(migrated_postgres: str) -> None:
+    """A dry run of many chunks would else draw a block for each of them."""
+    with Database(migrated_postgres) as database:
+        database.write_now(given.metadata.create_all)
+        assert database.write_now(rehearsed) == list(range(WRITERS))
+
+
+def rehearsed(connection: Connection) -> list[int]:
+    """Ids of gadgets that were only rehearsed, each by another writer, behind the first one's."""
+    together = Together(connection, writers=WRITERS, sole=True)
+    ids: list[int] = []
+    for chunk in range(WRITERS):
+        records = SqlRecords(connection, given.job(chunk, job_id="dry"), given.NOW, together)
+        with records.rehearsal():
+            ids += given.add(records, [gadget(0, name=f"one of {chunk}")])
+    together.flush()
+    return [key - ids[0] for key in ids]
+
+
 def journeys(connection: Connection) -> int:
     """How often the database is asked by writers who share a transaction."""
     asked: list[str] = []

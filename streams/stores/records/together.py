@@ -119,8 +119,12 @@ class Together:
         return *known, len(self._waiting), written
 
     def rewind(self, mark: Mark) -> None:
-        """Forget what came after the mark; ids that were taken are free again."""
-        self.tables, self.writers, self._ids, waiting, written = mark
+        """Forget what came after the mark."""
+        self.tables, self.writers, ids, waiting, written = mark
+        # A counter in a row goes back with the savepoint; a sequence never does, and to take what
+        # is left of its block for lost would draw another one for each chunk of a dry run.
+        if not backend_of(self._connection.dialect).far:
+            self._ids = ids
         del self._waiting[waiting:]
         if self.sights:
             self.sights.rewind(written)

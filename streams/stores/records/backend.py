@@ -31,6 +31,9 @@ class Backend(Protocol):
     far: bool
     """Whether each statement is a journey to another process."""
 
+    gives_back: bool
+    """Whether ids that were taken within a savepoint are free again once it is rolled back."""
+
     alone: bool
     """Whether no other transaction writes between the begin of one and its end."""
 

@@ -59,6 +59,7 @@ class PostgresBackend:
     """See :class:`~streams.stores.records.backend.Backend`."""
 
     far = True
+    gives_back = False
     alone = False
 
     def numbers(self, width: int) -> Subquery:

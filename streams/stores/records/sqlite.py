@@ -44,6 +44,7 @@ class SqliteBackend:
     """See :class:`~streams.stores.records.backend.Backend`."""
 
     far = False
+    gives_back = True
     alone = True
 
     def numbers(self, width: int) -> Subquery:

@@ -121,9 +121,9 @@ class Together:
     def rewind(self, mark: Mark) -> None:
         """Forget what came after the mark."""
         self.tables, self.writers, ids, waiting, written = mark
-        # A counter in a row goes back with the savepoint; a sequence never does, and to take what
-        # is left of its block for lost would draw another one for each chunk of a dry run.
-        if not backend_of(self._connection.dialect).far:
+        # Where they are not free again, what is left of a block is still ours: to take it for
+        # lost would draw another one for each chunk of a dry run.
+        if backend_of(self._connection.dialect).gives_back:
             self._ids = ids
         del self._waiting[waiting:]
         if self.sights:

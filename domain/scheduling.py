@@ -3,8 +3,9 @@
 Work in flight is limited for each system, so that a small job behind a large one waits
 for a few chunks, not for all. Places go to the tenant with the fewest dispatches in flight
 for its weight, then by priority (0 to 10, growing while a job waits), then to the job with
-the fewest. A job that alone wants places leaves some of them to whoever comes, and where
-somebody has come of late, all but one a slot: what is in flight already goes first.
+the fewest. A job that alone wants places, or wants more when the others have all that they
+want, leaves some of them to whoever comes, and where somebody has come of late, all but one a
+slot: what is in flight already goes first.
 """
 
 from __future__ import annotations
@@ -68,21 +69,18 @@ def allot(
     """How many dispatches each waiting job may make now.
 
     ``in_flight`` counts dispatches by job, ``tenants`` names the tenant of each. A job that
-    is the only one to wait gets all but ``kept`` of the places at most. Times are seconds of
-    one clock. A tenant without a weight has 1.
+    is the only one to wait, or to want more than the others get, has all but ``kept`` of the
+    places at most. Times are seconds of one clock. A tenant without a weight has 1.
     """
     jobs = {job.job_id: job for job in waiting if job.most is None or job.most > 0}
     by_job = Counter(in_flight)
-    if len(jobs) == 1:
-        of_others = by_job.total() - by_job[next(iter(jobs))]
-        limit = min(limit, of_others + max(limit - kept, 1))
     by_tenant: Counter[str] = Counter()
     for job_id, count in in_flight.items():
         by_tenant[tenants[job_id]] += count
     shares = {tenant: count / weights.get(tenant, 1.0) for tenant, count in by_tenant.items()}
     granted: Counter[str] = Counter()
     for _ in range(limit - by_job.total()):
-        if not jobs:
+        if not jobs or (len(jobs) == 1 and by_job[next(iter(jobs))] >= max(limit - kept, 1)):
             break
         chosen = min(jobs.values(), key=lambda job: _rank(job, shares, by_job, now))
         tenant, job_id = chosen.tenant, chosen.job_id

@@ -202,8 +202,9 @@ class Coordinator:
     # -- one job, one lock, one transaction -----------------------------------------
 
     async def _advance(self, job_id: str, command: Command) -> list[Outgoing]:
+        # Others in their turn: what is sent here waits for no step of a large job.
         sent, others = await self._step(job_id, command)
-        return sent + await self._serve(others)
+        return sent + [self._hint(other) for other in others]
 
     async def _serve(self, others: Iterable[str]) -> list[Outgoing]:
         """See to other jobs for which there is room; those driven elsewhere get a hint.
@@ -374,7 +375,7 @@ class Coordinator:
         self._places.keep(connection, job, sent=bool(step.planned))
         if own and (not job.wants_chunks() or self._limits.holds(job.id)):
             # It may have left room that others can use.
-            room |= self._places.left(connection, job, self._live)
+            room = self._places.left(connection, job, self._live, room)
         step.others = (*room, *(one for one in next_ones if one not in room))
         if command is not None:
             self._failpoints.reach(Failpoint.BEFORE_DECISION)

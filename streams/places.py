@@ -34,8 +34,10 @@ class Places(Protocol):
         """
         ...
 
-    def left(self, connection: Connection, job: Job, live: Mapping[str, Job]) -> dict[str, int]:
-        """How many dispatches others may make, since the job took fewer than it was allotted."""
+    def left(
+        self, connection: Connection, job: Job, live: Mapping[str, Job], room: dict[str, int]
+    ) -> dict[str, int]:
+        """``room`` as it is for the others now that the job took fewer than it was allotted."""
         ...
 
     def keep(self, connection: Connection, job: Job, *, sent: bool) -> None:
@@ -102,8 +104,11 @@ class LivePlaces:
             self._weights, self._weighed_at = grants.weights(connection), now
         return self.among({**live, job.id: job})
 
-    def left(self, connection: Connection, job: Job, live: Mapping[str, Job]) -> dict[str, int]:
-        """As it is now."""
+    def left(
+        self, connection: Connection, job: Job, live: Mapping[str, Job], room: dict[str, int]
+    ) -> dict[str, int]:
+        """As it is now: the job was taken for one that wants as many as there are."""
+        del room
         return self.allot(connection, job, live)
 
     def among(self, live: Mapping[str, Job]) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Shared places: work in flight, shared among the jobs of all coordinators.
 
 The facts are in the table ``grants``, a row a job. A coordinator finds room for its own
-job, and for jobs of others, to whose coordinators it says so. Places that were offered
+job, and for others, which are told so by hints. Places that were offered
 are kept for a while; a coordinator that died, or cannot read its job, holds nobody up
 longer. Their number follows the workers that live.
 """
@@ -90,10 +90,12 @@ class SharedPlaces:
         grant_store.offer(connection, sorted(allotted.keys() - {job.id}), now)
         return allotted
 
-    def left(self, connection: Connection, job: Job, live: Mapping[str, Job]) -> dict[str, int]:
-        """Nothing: a job is allotted no more than it wants, so others were counted as well."""
+    def left(
+        self, connection: Connection, job: Job, live: Mapping[str, Job], room: dict[str, int]
+    ) -> dict[str, int]:
+        """The same: a job is allotted no more than it wants, so others were counted as well."""
         del connection, job, live
-        return {}
+        return room
 
     def keep(self, connection: Connection, job: Job, *, sent: bool) -> None:
         """Write the job's row anew, under the lock that ``allot`` took, if it says more."""

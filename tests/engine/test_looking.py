@@ -110,6 +110,19 @@ async def test_jobs_for_which_there_is_room_then_get_hints(stages: Stages) -> No
     assert topics.work("stock") in {one.topic for one in stages.bus}, "by its hint it is sent"
 
 
+async def test_a_large_job_for_which_there_is_no_room_gets_no_hint(stages: Stages) -> None:
+    """Small ones are taken for such that want as many places as there are, until they are cut."""
+    large = await work_of(stages, items=40_000, chunk_size=1_000)
+    (small,) = await work_of(stages, items=1, chunk_size=1)
+    for work in (small, large[0]):
+        for hint in await looking(stages).handle(work):
+            await stages.deliver(hint)
+    stages.bus.clear()
+    await stages.submit("stock.create", [{"name": "x"}])
+    assert [one.topic for one in stages.bus if one.topic == topics.work("stock")]
+    assert topics.COMMANDS not in {one.topic for one in stages.bus}
+
+
 @dataclass
 class Looks:
     """A coordinator as a test wants it."""

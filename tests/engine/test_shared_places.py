@@ -22,6 +22,7 @@ from domain.scheduling import (
 from streams import topics
 from streams.dispatching import dispatches_of
 from streams.envelope import Outgoing
+from streams.places import KNOWN_SECONDS
 from streams.stores import migrate, workers
 from streams.stores.database import Database
 from streams.stores.schema import events
@@ -166,6 +167,23 @@ async def test_a_job_that_had_company_leaves_all_but_one_place_a_slot(pair: Pair
     pair.clock.pass_seconds(COMPANY_SECONDS)
     await pair.work_one(large)
     assert await pair.in_flight() == {large: LONE}
+
+
+async def test_what_a_command_sends_waits_for_no_step_of_another_job(pair: Pair) -> None:
+    """A large one takes as long to plan as a small one to be worked."""
+    large = await pair.submit(pair.left, 80)
+    assert pair.sent(large) == LONE
+    pair.clock.pass_seconds(KNOWN_SECONDS)
+    worker = WorkerRow("one", ("stock",), slots=4, process=1)
+    now = pair.clock.now().timestamp()
+    pair.left.database.write_now(lambda connection: workers.beat(connection, worker, now))
+    small = await pair.submit(pair.left, 1)
+    assert (pair.sent(small), pair.sent(large)) == (1, LONE)
+    assert pair.hints(large) == 1, "there is room for more of it, in its turn"
+    hint = next(m for m in pair.bus if m.topic == topics.COMMANDS and _job_of(m) == large)
+    pair.bus.remove(hint)
+    await pair.deliver(hint)
+    assert pair.sent(large) > LONE
 
 
 async def test_a_job_of_another_coordinator_is_told_once_of_its_place(pair: Pair) -> None:

@@ -42,6 +42,14 @@ def test_of_two_that_want_places_none_stays_free() -> None:
     assert allot(jobs, {"one": 4}, tenants, limit=6, kept=2, now=0) == {"two": 2}
 
 
+def test_who_wants_more_than_the_others_leaves_some_to_whoever_comes_next() -> None:
+    small, tenants = Waiting("small", "a", 5, 0.0, most=1), {"large": "a"}
+    jobs = [waiting("large"), small]
+    assert allot(jobs, {"large": 2}, tenants, limit=6, kept=4, now=0) == {"small": 1}
+    assert allot(jobs, {}, {}, limit=6, kept=4, now=0) == {"small": 1, "large": 2}
+    assert allot(jobs, {"large": 4}, tenants, limit=6, kept=2, now=0) == {"small": 1}
+
+
 def test_who_has_nothing_in_flight_is_before_who_has_waited_a_little_longer() -> None:
     jobs, tenants = [waiting("large"), waiting("new", since=0.1)], {"large": "a", "new": "a"}
     assert allot(jobs, {"large": 2}, tenants, limit=3, now=0.2) == {"new": 1}
@@ -113,6 +121,28 @@ def test_nobody_gets_more_than_it_can_use_and_no_place_stays_free(
     free = max(limit - sum(in_flight.values()), 0)
     assert sum(granted.values()) == min(free, sum(wanting.values()))
     assert all(count <= wanting[job] for job, count in granted.items())
+
+
+@given(
+    st.dictionaries(st.text("abc", min_size=1, max_size=3), st.integers(0, 5), max_size=8),
+    st.dictionaries(st.text("abcd", min_size=1, max_size=3), st.integers(0, 9), max_size=8),
+    st.integers(0, 12),
+    st.integers(0, 12),
+)
+def test_only_who_alone_wants_more_leaves_what_is_kept_and_gets_all_else(
+    in_flight: dict[str, int], wanting: dict[str, int], limit: int, kept: int
+) -> None:
+    tenants = {job: job[0] for job in {*in_flight, *wanting}}
+    jobs = [Waiting(job, tenants[job], 5, 0.0, most) for job, most in wanting.items()]
+    all_used = allot(jobs, in_flight, tenants, limit=limit, now=0)
+    granted = allot(jobs, in_flight, tenants, limit=limit, kept=kept, now=0)
+    differ = {job for job in wanting if granted.get(job, 0) != all_used.get(job, 0)}
+    unsatisfied = {job for job, most in wanting.items() if granted.get(job, 0) < most}
+    assert not differ or differ == unsatisfied
+    for job in differ:
+        assert granted.get(job, 0) < all_used[job]
+        assert in_flight.get(job, 0) + granted.get(job, 0) >= max(limit - kept, 1)
+    assert not differ or len(differ) == 1
 
 
 @given(

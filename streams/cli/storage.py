@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,11 +90,15 @@ def _password(file: Path | None) -> str | None:
 
 
 def upgraded(settings: Settings) -> str:
-    """The schema after what was missing has been made; no server may run meanwhile."""
+    """The schema after what was missing has been made.
+
+    No server may run meanwhile on an SQLite database; those on PostgreSQL go on.
+    """
     from streams.bootstrap import installed_operations, prepare
 
-    with acquire(settings.data_dir), opened(settings) as database:
-        prepare(database, installed_operations())
+    with opened(settings) as database:
+        with acquire(settings.data_dir) if database.is_sqlite else nullcontext():
+            prepare(database, installed_operations())
         return migrate.head()
 
 

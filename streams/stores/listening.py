@@ -29,7 +29,9 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Listener = Callable[[str | None], None]
-"""Takes the payload of a notification, or None: look again. Must not block or raise."""
+"""Takes the payload of a notification, or None: look again. Must not block.
+
+Of a payload that it cannot read it raises, and is told to look again."""
 
 BEAT_SECONDS = 3.0
 """How often a connection is asked whether it is still there."""
@@ -103,11 +105,21 @@ class _Session:
                 listener(None)
             while True:
                 async for notice in connection.notifies(timeout=self._beat):
-                    self._listeners[notice.channel](notice.payload)
+                    self._hear(notice.channel, notice.payload)
                 await self._answered(connection, connection.execute("SELECT 1"))
         finally:
             self._lost()
             await connection.close()
+
+    def _hear(self, channel: str, payload: str) -> None:
+        listener = self._listeners[channel]
+        try:
+            listener(payload)
+        except Exception as error:
+            # Of another release, or of whoever else may connect.
+            reason = f"{type(error).__name__}: {error}"
+            log.warning("notification_unread", channel=channel, reason=reason)
+            listener(None)
 
     async def _connect(self) -> AsyncConnection[Any]:
         from psycopg import AsyncConnection

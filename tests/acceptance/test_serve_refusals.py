@@ -182,6 +182,20 @@ class TestDatabase:
         with acquire(tmp_path):
             assert "in use" in refused(asked("db", "upgrade", "--data-dir", str(tmp_path)))
 
+    @pytest.mark.service("postgresql")
+    def test_an_upgrade_of_postgresql_goes_on_beside_a_process(
+        self, tmp_path: Path, postgres_database: str
+    ) -> None:
+        """In a directory of its own it would not know what the others have sealed by."""
+        address = postgres_database.replace("+psycopg", "")
+        with acquire(tmp_path):
+            ended = asked("db", "upgrade", "--data-dir", str(tmp_path), "--database", address)
+
+        assert (ended.returncode, ended.stderr) == (
+            0,
+            f"the database has schema {migrate.head()}\n",
+        )
+
     def test_an_upgrade_makes_one(self, tmp_path: Path) -> None:
         data_dir = str(tmp_path / "new")
 

@@ -87,6 +87,27 @@ async def test_nothing_is_lost_between_two_beats(postgres_database: str) -> None
         assert [await news.next() for _ in sent] == sent
 
 
+async def test_who_cannot_read_a_notification_is_told_to_look_again(
+    postgres_database: str,
+) -> None:
+    """It may be of another release, while processes of both are at work."""
+    news, ends = Heard(), 0
+
+    def reads_numbers(payload: str | None) -> None:
+        news(payload if payload is None else str(int(payload)))
+
+    def lost() -> None:
+        nonlocal ends
+        ends += 1
+
+    async with listening(postgres_database, {"news": reads_numbers}, lost=lost):
+        assert await news.next() is AGAIN
+        for payload in ("1", "no number", "2"):
+            await asyncio.to_thread(notify, postgres_database, "news", payload)
+        assert [await news.next() for _ in range(3)] == ["1", AGAIN, "2"]
+        assert ends == 0
+
+
 async def test_after_a_lost_connection_it_is_told_to_look_again(
     postgres_database: str, postgres_process: PostgresServer
 ) -> None:

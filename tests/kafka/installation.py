@@ -69,6 +69,15 @@ class Installation:
         """What a query for one text finds there; empty for none."""
         return str(self._found(sql, {}) or "")
 
+    def notify(self, channel: str, payload: str) -> None:
+        """Say something to whoever listens at the database."""
+        engine = create_engine(self.database, poolclass=NullPool)
+        with engine.begin() as connection:
+            connection.execute(
+                text("SELECT pg_notify(:channel, :payload)"),
+                {"channel": channel, "payload": payload},
+            )
+
     def _found(self, sql: str, parameters: Mapping[str, str]) -> Any:
         engine = create_engine(self.database, poolclass=NullPool)
         with engine.connect() as connection:

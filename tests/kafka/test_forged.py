@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from streams import broadcasts
+from streams.stores import decisions, event_order, outcomes
 from tests.kafka.clients import Client, Message, Reader
 from tests.kafka.contract import Contract
 from tests.kafka.installation import Installation
@@ -222,6 +224,31 @@ async def test_garbage_on_the_topics_of_readers_stops_no_reader(
             end = await stranger.over()
         shown = await asyncio.to_thread(live, f"{installation.url}/api/v1/jobs/beside-garbage")
     assert shown[-1] == f"id: {end['version']}"
+
+
+async def test_notifications_that_nobody_can_read_stop_no_process(
+    client: Opened, contract: Contract, installation: Installation
+) -> None:
+    job_id, channels = (
+        "beside-noise",
+        (
+            broadcasts.CHANNEL,
+            decisions.CHANNEL,
+            event_order.CHANNEL,
+            outcomes.CHANNEL,
+        ),
+    )
+    engines = {name: service.engine.pid for name, service in installation.services.items()}
+    for channel in channels:
+        for noise in ("", "noise", "a b c d", "[1]", '{"of": "tomorrow"}'):
+            await asyncio.to_thread(installation.notify, channel, noise)
+    async with client as opened, listening(opened, contract, job_id) as stranger:
+        source = {"kind": "inline", "items": [{"name": "x"}]}
+        await stranger.command("SubmitJob", spec=SPEC, source=source)
+        end = await stranger.over()
+    shown = await asyncio.to_thread(live, f"{installation.url}/api/v1/jobs/{job_id}")
+    assert shown[-1] == f"id: {end['version']}"
+    assert {name: each.engine.pid for name, each in installation.services.items()} == engines
 
 
 def live(job: str) -> list[str]:

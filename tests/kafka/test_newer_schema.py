@@ -78,6 +78,34 @@ async def test_a_command_of_a_newer_schema_is_held_as_it_came(
                 assert (again.value, list(again.headers)[:2]) == (value, headers)
 
 
+async def test_work_of_a_newer_schema_is_held_and_the_job_is_worked_all_the_same(
+    client: Opened, contract: Contract, installation: Installation
+) -> None:
+    """A message of work is a hint: what waits for its chunk is found in the database."""
+    job_id, work = "newer-work", contract.topic("work", system="annotations")
+    async with (
+        client as opened,
+        listening(opened, contract, job_id) as stranger,
+        opened.reading(contract.topic("dead"), past=False) as letters,
+    ):
+        filled = [
+            await stranger.command("OpenJob", spec=SPEC),
+            await stranger.command("AppendItems", part=0, source=SOURCE),
+        ]
+        assert {said["status"] for said in await stranger.decided(filled)} == {"accepted"}
+        own = {"job_id": job_id, "operation": SPEC["operation"], "epoch": 0}
+        newer = {**contract.example("Work"), **own, "chunks": [{"chunk": 0, "attempt": 1}]}
+        value = json.dumps({**newer, "schema_version": 99, "beyond": [1]}, indent=3).encode()
+        await opened.send(Message(work, job_id.encode(), value))
+        letter = await letter_about(letters, job_id)
+        await stranger.command("SealJob", items=1)
+        done = await stranger.over()
+
+    assert (letter.value, told(letter)["countermand-code"]) == (value, CODE)
+    assert told(letter)["countermand-topic"] == work
+    assert (done["status"], done["counts"]["succeeded"]) == ("completed", 1)
+
+
 async def test_after_the_upgrade_letters_take_effect_once(
     client: Opened, contract: Contract, installation: Installation
 ) -> None:

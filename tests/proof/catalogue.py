@@ -175,6 +175,14 @@ PROOFS = (
         sample_limit=240.0,
     ),
     Proof(
+        "scaled-figures",
+        "Kafka, two workers: 100,000 items, one item, 100 items behind 1,000,000: as promised",
+        full=_tests("tests/benchmarks/test_scaled_figures.py"),
+        sample=_tests("tests/benchmarks/test_report.py", marker=_DEFAULT, chosen="scaled"),
+        full_limit=3600.0,
+        sample_limit=240.0,
+    ),
+    Proof(
         "cost-of-an-item",
         "an item costs at most a tenth more CPU than before jobs had their whole life",
         full=_tests("tests/benchmarks/test_against.py"),

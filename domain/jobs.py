@@ -65,27 +65,38 @@ class JobMapper(Mapper[str]):
         kind = JobSnapshot if alias == JobSnapshot.alias else self._events.get(alias)
         if kind is None:
             raise UnsupportedVersion(f"event {alias!r} is of a later release; upgrade the reader")
-        state = self._upcast(alias, orjson.loads(stored_event.state), kind.schema_number)
+        state = orjson.loads(stored_event.state)
+        state = upcast(kind, state, int(state.pop("schema", 1)), self._upcasters)
         state["originator_id"] = str(stored_event.originator_id)
         state["originator_version"] = stored_event.originator_version
         return kind.model_validate(state)
 
-    def _upcast(self, alias: str, state: dict[str, Any], present: int) -> dict[str, Any]:
-        stored = int(state.pop("schema", 1))
-        if stored > present:
+
+def upcast(
+    kind: type[JobEvent | JobSnapshot],
+    state: dict[str, Any],
+    stored: int,
+    upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS,
+) -> dict[str, Any]:
+    """The fields of an event of schema ``stored`` as this release has them.
+
+    Raises UnsupportedVersion for one that a later release wrote, or that none reads any more.
+    """
+    alias, present = kind.alias, kind.schema_number
+    if stored > present:
+        raise UnsupportedVersion(
+            f"event {alias!r} has schema {stored}, this release reads up to {present}; "
+            "upgrade the reader"
+        )
+    for number in range(stored, present):
+        upcaster = upcasters.get((alias, number))
+        if upcaster is None:
             raise UnsupportedVersion(
-                f"event {alias!r} has schema {stored}, this release reads up to {present}; "
-                "upgrade the reader"
+                f"event {alias!r} has schema {number}, which this release no longer reads; "
+                "read it with an older release"
             )
-        for number in range(stored, present):
-            upcaster = self._upcasters.get((alias, number))
-            if upcaster is None:
-                raise UnsupportedVersion(
-                    f"event {alias!r} has schema {number}, which this release no longer reads; "
-                    "read it with an older release"
-                )
-            state = upcaster(state)
-        return state
+        state = upcaster(state)
+    return state
 
 
 def stored_event(mapper: Mapper[str], stored: StoredEvent) -> JobEvent:

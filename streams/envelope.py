@@ -23,6 +23,7 @@ from domain.commands import (
 )
 from domain.errors import MessageUnreadable, UnsupportedVersion
 from domain.events import EVENTS, JobEvent
+from domain.jobs import upcast
 from domain.options import JobId
 from domain.values import Unless, Value
 from streams import topics
@@ -199,8 +200,14 @@ def decode_event(
             return None
         document["originator_id"] = document["job_id"]
         document["originator_version"] = document["version"]
-        return kind.model_validate(document)
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
+        return kind.model_validate(upcast(kind, document, document["schema_version"]))
+    except (
+        orjson.JSONDecodeError,
+        KeyError,
+        TypeError,
+        ValidationError,
+        UnsupportedVersion,
+    ) as error:
         raise MessageUnreadable(f"the event is not readable: {error}") from error
 
 

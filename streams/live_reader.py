@@ -7,9 +7,11 @@ topic says it again, some hops later. Only jobs that somebody follows here are r
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import structlog
+from eventsourcing.persistence import StoredEvent
 from sqlalchemy import Connection
 
 from domain.errors import MessageUnreadable, Unavailable, UnsupportedVersion
@@ -51,12 +53,17 @@ class LiveReader:
         """Events were stored; None says that some may have been missed, which the topic says.
 
         How a job has begun is kept only from one None to the end of the connection (``lost``).
-        Raises ValueError for a payload that no process of this release sends.
         """
         if payload is None:
             self._hub.beginnings.open()
             return
-        announced = Announced.parse(payload)
+        try:
+            announced = Announced.parse(payload)
+        except ValueError as error:
+            # Of a later release, or of whoever else may connect; the topic says it as well.
+            log.warning("notification_unread", reason=str(error))
+            self._hub.beginnings.open()
+            return
         self._hub.beginnings.heard(announced.job_id, announced.version)
         if self._hub.wanted(announced.job_id) and not self._shows(announced):
             self._wanted[announced.job_id] = announced.version
@@ -112,6 +119,14 @@ class LiveReader:
             stored = self._recorder.select_events(
                 job_id, gt=shown, lte=version, limit=PAGE, connection=connection
             )
-            events = (self._mapper.to_domain_event(each) for each in stored)
-            found += [event for event in events if isinstance(event, JobEvent)]
+            found += self._readable(stored)
         return found
+
+    def _readable(self, stored: Iterable[StoredEvent]) -> Iterator[JobEvent]:
+        """The events up to the first that cannot be read, without which the next say too little."""
+        for each in stored:
+            try:
+                yield stored_event(self._mapper, each)
+            except (MessageUnreadable, UnsupportedVersion) as error:
+                log.warning("event_not_shown", job_id=each.originator_id, reason=error.message)
+                return

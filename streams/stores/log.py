@@ -116,9 +116,17 @@ class JobLog:
         self._read: _Latest[tuple[int, str, int], Logged] = _Latest(EVENTS_KEPT)
 
     def behind(self, connection: Connection, position: int, most: int) -> list[Logged]:
-        """The next events of all tenants; raises Unavailable at one of a later release."""
-        found = _BEHIND.run(connection, after=position, most=most)
-        return self._logged(connection, [Notification(*row) for row in found])
+        """The next events of all, before one of a later release; raises Unavailable at that."""
+        rows = [Notification(*row) for row in _BEHIND.run(connection, after=position, most=most)]
+        found: list[Logged] = []
+        for row in rows:
+            try:
+                found += self._logged(connection, [row])
+            except Unavailable:
+                if not found:
+                    raise
+                break
+        return found
 
     def page(
         self, connection: Connection, tenant: str, after: int, most: int, wanted: Tagged

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 from sqlalchemy import (
     BigInteger,
     Connection,
@@ -22,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.expression import ClauseElement
 
-from domain.errors import ItemsArchived
+from domain.errors import ItemsArchived, UnsupportedVersion
 from domain.outcomes import ClosedChunk, Closing, Done, Failed, Result, Skipped
 from domain.ranges import Ranges
 from streams.stores import ledger as ledgers
@@ -198,9 +199,17 @@ def summary_of(
 
 
 def unrecorded(connection: Connection, job_id: str) -> list[ClosedChunk]:
-    """Outcome rows that the aggregate does not know yet, in the order of their commits."""
+    """Outcome rows that the aggregate does not know yet, in the order of their commits.
+
+    Raises UnsupportedVersion for one that a worker of a later release wrote.
+    """
     rows = _UNRECORDED.run(connection, job=job_id)
-    return [ClosedChunk.model_validate_json(summary) for (summary,) in rows]
+    try:
+        return [ClosedChunk.model_validate_json(summary) for (summary,) in rows]
+    except ValidationError as error:
+        raise UnsupportedVersion(
+            f"a chunk of job {job_id} was worked by a later release; upgrade the coordinators"
+        ) from error
 
 
 def jobs_with_unrecorded(connection: Connection, limit: int = 500) -> list[str]:

@@ -42,6 +42,9 @@ _LONGER = Statement(
 )
 
 
+_CAUSES = frozenset(cause.value for cause in Cause)
+
+
 @dataclass(frozen=True, slots=True)
 class Overdue:
     """A dispatched chunk without outcome that nobody works."""
@@ -68,7 +71,10 @@ class Overdue:
 
 
 def overdue(connection: Connection, now: float, limit: int = 500) -> list[Overdue]:
-    """Chunks without outcome whose claim or lease has run out."""
+    """Chunks without outcome whose claim or lease has run out.
+
+    Those of a cause that only a later release knows are left to its processes.
+    """
     rows = connection.execute(
         select(
             chunks.c.job_id,
@@ -91,6 +97,7 @@ def overdue(connection: Connection, now: float, limit: int = 500) -> list[Overdu
             job_id, operation, chunk, parent, Cause(cause), epoch, attempt, starts, _count(items)
         )
         for job_id, operation, chunk, parent, cause, epoch, attempt, starts, items in rows
+        if cause in _CAUSES
     ]
 
 

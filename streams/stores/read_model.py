@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 import structlog
 from eventsourcing.persistence import Mapper, Notification
+from pydantic import ValidationError
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -26,7 +27,12 @@ from sqlalchemy import (
     update,
 )
 
-from domain.errors import InvalidCommand, MessageUnreadable, VersionConflict
+from domain.errors import (
+    InvalidCommand,
+    MessageUnreadable,
+    UnsupportedVersion,
+    VersionConflict,
+)
 from domain.events import JobStatus
 from domain.jobs import stored_event
 from domain.views import JobSummary, summary_after
@@ -221,11 +227,20 @@ def _summaries(connection: Connection, job_ids: Collection[str]) -> dict[str, Jo
         # As long as a large job is at work, it is the only one nearly always.
         (job_id,) = job_ids
         document = _ONE.run(connection, job_id=job_id).scalar()
-        return {} if document is None else {job_id: JobSummary.model_validate_json(document)}
+        return {} if document is None else {job_id: _summary(document)}
     rows = connection.execute(
         select(job_list.c.job_id, job_list.c.document).where(job_list.c.job_id.in_(job_ids))
     )
-    return {job_id: JobSummary.model_validate_json(document) for job_id, document in rows}
+    return {job_id: _summary(document) for job_id, document in rows}
+
+
+def _summary(document: str) -> JobSummary:
+    try:
+        return JobSummary.model_validate_json(document)
+    except ValidationError as error:
+        raise UnsupportedVersion(
+            "a job in the list was written by a later release; upgrade this process"
+        ) from error
 
 
 def _row(summary: JobSummary, tenant: str, notification_id: int) -> dict[str, Any]:

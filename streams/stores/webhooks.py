@@ -217,9 +217,9 @@ def _written(wanted: Filter) -> str:
 
 
 def _read(text: str) -> Filter:
-    """As it was stored: an event that another release knows is no reason to stop at it."""
+    """As it was stored: what another release knows, or does not know yet, is no reason to stop."""
     document = orjson.loads(text)
-    lists: dict[str, Any] = {name: tuple(document[name]) for name in Filter.model_fields}
+    lists: dict[str, Any] = {name: tuple(document.get(name, ())) for name in Filter.model_fields}
     return Filter.model_construct(None, **lists)
 
 

@@ -162,6 +162,22 @@ async def test_a_damaged_event_is_passed_over_and_a_later_one_is_waited_for(
         await page(job_log, database)
 
 
+async def test_what_is_before_an_event_of_a_later_release_is_handed_out(
+    database: Database, job_log: JobLog
+) -> None:
+    def behind(position: int) -> list[tuple[str, int]]:
+        found = database.read_now(lambda c: job_log.behind(c, position, 10))
+        return [(one.event.originator_id, one.event.originator_version) for one in found]
+
+    store(database, "a", 1)
+    store(database, "a", 2)
+    append(database, stored_event("c", 1, topic="job.of_next_year"))
+    store(database, "a", 3)
+    assert behind(0) == [("a", 1), ("a", 2)]
+    with pytest.raises(Unavailable, match="of a later release"):
+        behind(2)
+
+
 async def test_the_tail_hands_out_what_is_stored_from_then_on(
     database: Database, job_log: JobLog
 ) -> None:

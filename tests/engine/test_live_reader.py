@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from eventsourcing.persistence import StoredEvent
+from sqlalchemy import update
 
 from domain.errors import JobNotFound
 from domain.registry import Registry
@@ -19,7 +20,8 @@ from streams.relay import LiveRelay
 from streams.stores import migrate
 from streams.stores.database import Database
 from streams.stores.event_order import Announced
-from tests.databases import sqlite_database
+from streams.stores.schema import events as table
+from tests.databases import damage, sqlite_database
 from tests.engine.stages import Stages
 from tests.engine.stock import operations, stock
 
@@ -156,6 +158,26 @@ async def test_a_notification_that_nobody_understands_ends_nothing(
         async with background([reader.run()]):
             reader.heard(payload)
             reader.heard(Announced(1, job_id, 1).payload())
+            assert versions([await live.next(5)]) == [1]
+
+
+@pytest.mark.parametrize("state", [b"{}", b'{"schema": 99}'], ids=["damaged", "newer"])
+async def test_a_stored_event_that_cannot_be_read_ends_nothing(
+    sqlite_database: Database, state: bytes
+) -> None:
+    """The job is shown as far as it can be read, and the others as ever."""
+    stages, hub, reader = following(sqlite_database)
+    sick = await stages.submit("stock.create", [{"name": "x"}])
+    well = await stages.submit("stock.create", [{"name": "x"}])
+    await stages.run_dry()
+    its_own = (table.c.job_id == sick) & (table.c.version == 2)
+    damage(sqlite_database, update(table).where(its_own).values(state=state))
+    with hub.subscribe(sick) as seen, hub.subscribe(well) as live:
+        async with background([reader.run()]):
+            reader.heard(Announced(9, sick, 3).payload())
+            assert versions([await seen.next(5)]) == [1]
+            assert await seen.next(0.05) is None, "what follows says too little without it"
+            reader.heard(Announced(9, well, 1).payload())
             assert versions([await live.next(5)]) == [1]
 
 

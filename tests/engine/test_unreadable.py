@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import orjson
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Update, select, update
 from structlog.testing import capture_logs
 
-from domain.commands import RetryJob
-from domain.errors import Unavailable
+from domain.commands import PauseJob, RetryJob, UndoJob
+from domain.errors import Unavailable, UnsupportedVersion
 from domain.events import JobStatus
 from domain.registry import Registry
 from streams import topics
 from streams.deadletters import Burial, Letter, redrive
-from streams.envelope import Outgoing, encode
+from streams.envelope import Outgoing, decode_work, encode
 from streams.failpoints import Failpoints
 from streams.outbox import READER, Outbox
 from streams.projector import Projector
 from streams.stores import decisions, migrate, read_model
 from streams.stores.database import Database
-from streams.stores.schema import events
+from streams.stores.overdue import overdue
+from streams.stores.schema import chunks, events, job_list, outcomes
 from streams.timers import DECISION_SECONDS, Timers
 from tests.databases import damage, database, database_url
 from tests.engine.stages import Stages, document
@@ -156,6 +158,62 @@ async def test_the_list_of_jobs_passes_over_a_damaged_event(
     assert found[well] == JobStatus.COMPLETED
     assert len(found) == listed, "one whose first event is damaged is not listed"
     assert set(found.values()) == {JobStatus.COMPLETED}
+
+
+async def test_the_list_waits_where_a_later_release_has_written_to_it(
+    stages: Stages, projector: Projector
+) -> None:
+    """It would end every process that is to carry it on, one after the other."""
+    job_id, _ = await two_jobs(stages)
+    while await projector.project():
+        pass
+    its_own = job_list.c.job_id == job_id
+    kept = stages.database.read_now(lambda c: c.scalar(select(job_list.c.document).where(its_own)))
+    newer = orjson.dumps(orjson.loads(kept or "") | {"of_next_year": 1}).decode()
+    await stages.database.write(lambda c: c.execute(_listed(job_id, newer)))
+    stages.bus += await stages.coordinator.handle(
+        UndoJob(command_id="undo", job_id=job_id, tenant="local", actor="ada")
+    )
+    await stages.run_dry()
+    with pytest.raises(Unavailable, match="by a later release; upgrade this process"):
+        await projector.project()
+    await stages.database.write(lambda c: c.execute(_listed(job_id, kept or "")))
+    await projector.project()
+    page = await stages.database.read(lambda c: read_model.list_jobs(c, "local"))
+    assert {row["job_id"]: row["status"] for row in page.items}[job_id] == JobStatus.ROLLED_BACK
+
+
+def _listed(job_id: str, written: str) -> Update:
+    return update(job_list).where(job_list.c.job_id == job_id).values(document=written)
+
+
+async def test_a_command_is_held_where_a_later_release_has_worked(stages: Stages) -> None:
+    """What it says of the chunk is not for this release to leave out."""
+    job_id = await stages.submit("stock.create", [{"name": "x"}])
+    (work,) = [one for one in stages.bus if one.topic == topics.work("stock")]
+    await stages.worker.handle(decode_work(work.value))
+    kept = stages.database.read_now(lambda c: c.scalar(select(outcomes.c.summary)))
+    newer = orjson.dumps(orjson.loads(kept or "") | {"of_next_year": 1}).decode()
+    await stages.database.write(lambda c: c.execute(update(outcomes).values(summary=newer)))
+    pause = PauseJob(command_id="pause", job_id=job_id, tenant="local", actor="ada")
+    with pytest.raises(UnsupportedVersion, match="upgrade the coordinators"):
+        await stages.coordinator.handle(pause)
+    assert "pause" not in stages.decisions
+    await stages.database.write(lambda c: c.execute(update(outcomes).values(summary=kept)))
+    await stages.run_dry()
+    assert (await stages.job(job_id)).status is JobStatus.COMPLETED
+
+
+async def test_the_sweep_leaves_chunks_of_a_later_release_alone(stages: Stages) -> None:
+    sick, well = [await stages.submit("stock.create", [{"name": "x"}]) for _ in range(2)]
+    its_own = chunks.c.job_id == sick
+    await stages.database.write(
+        lambda c: c.execute(update(chunks).where(its_own).values(cause="of_next_year"))
+    )
+    stages.clock.pass_seconds(100)
+    now = stages.clock.now().timestamp()
+    late = stages.database.read_now(lambda connection: overdue(connection, now))
+    assert [one.job_id for one in late] == [well]
 
 
 async def test_an_unreadable_timer_is_buried_and_the_others_fire(

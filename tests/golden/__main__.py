@@ -1,4 +1,4 @@
-"""``python -m tests.golden``: store a history for event kinds and schemas that have none."""
+"""``python -m tests.golden``: store history and shape of event kinds and schemas that have none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from domain.outcomes import ClosedChunk, Closing
 from domain.ranges import Ranges
 from domain.reversal import Part
 from domain.schedule import Measured
-from tests.golden import HISTORIES, load
+from tests.golden import HISTORIES, SHAPES, load, named, shape, shapes
 from tests.unit.domain.family import Batch
 from tests.unit.domain.story import BEGIN, Story, eager
 
@@ -179,7 +179,10 @@ def missing(histories: list[dict[str, Any]]) -> set[tuple[str, int]]:
 
 
 def main() -> None:
-    """Write the histories that are missing."""
+    """Write the histories and shapes that are missing."""
+    known = shapes() if SHAPES.exists() else {}
+    present = {named(kind): shape(kind) for kind in EVENTS.values()}
+    SHAPES.write_bytes(orjson.dumps({**present, **known}, option=orjson.OPT_INDENT_2) + b"\n")
     histories = load() if HISTORIES.exists() else []
     lacking = missing(histories)
     if not lacking:

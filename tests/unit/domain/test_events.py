@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import orjson
@@ -64,6 +65,27 @@ def test_this_release_writes_the_bytes_that_it_says_it_writes(history: dict[str,
         if kind and orjson.loads(stored.state)["schema"] == kind.schema_number:
             again = mapper.to_stored_event(mapper.to_domain_event(stored))
             assert again == stored, "the bytes changed: give the event a new schema and an upcaster"
+
+
+@pytest.mark.parametrize("kind", EVENTS.values(), ids=lambda kind: kind.alias)
+def test_what_a_schema_may_say_does_not_change(kind: type[JobEvent]) -> None:
+    """An older process takes an event for damaged that says more under a number that it knows."""
+    told = "raise the event's schema number, with an upcaster, and run `python -m tests.golden`"
+    assert golden.shapes().get(golden.named(kind)) == golden.shape(kind), told
+
+
+def test_a_word_more_is_another_shape() -> None:
+    class Mood(StrEnum):
+        SUNNY = "sunny"
+
+    class Sealed(JobSealed):
+        mood: Mood = Mood.SUNNY
+
+    before = golden.shape(Sealed)
+    assert before != golden.shape(JobSealed)
+    Sealed.__doc__ = "In other words."
+    Sealed.model_rebuild(force=True)
+    assert golden.shape(Sealed) == before
 
 
 # -- what is stored ---------------------------------------------------------------

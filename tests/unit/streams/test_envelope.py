@@ -9,7 +9,15 @@ import pytest
 
 from domain.commands import AppendItems
 from domain.errors import MessageUnreadable, UnsupportedVersion
-from streams.envelope import decode_command, decode_event, decode_outcome, decode_work
+from domain.events import EVENTS, UPCASTERS, JobSealed
+from streams.envelope import (
+    decode_command,
+    decode_event,
+    decode_outcome,
+    decode_work,
+    encode_event,
+)
+from tests.unit.domain.story import Story
 
 COMMAND = {
     "schema_version": 1,
@@ -122,6 +130,30 @@ def test_readers_pass_over_outcomes_and_events_of_a_newer_kind() -> None:
     event = {"schema_version": 2, "type": "job.finished", "job_id": "job-1", "version": 7}
     assert decode_event(orjson.dumps(event)) is None
     assert decode_event(orjson.dumps(event | {"type": "job.renamed"})) is None
+
+
+class SealedAnew(JobSealed):
+    schema_number = JobSealed.schema_number + 1
+    because: str
+
+
+def test_an_event_of_the_release_before_is_read_as_it_is_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Readers are upgraded first: the others go on publishing what they know."""
+    number = JobSealed.schema_number
+    sealed = Story().open_draft().append(2).seal().collect()[-1]
+    assert sealed.alias == JobSealed.alias
+    message = encode_event(7, sealed)
+    monkeypatch.setitem(EVENTS, JobSealed.alias, SealedAnew)
+    with pytest.raises(MessageUnreadable, match="no longer reads"):
+        decode_event(message)
+    monkeypatch.setitem(
+        UPCASTERS, (JobSealed.alias, number), lambda state: {**state, "because": state["actor"]}
+    )
+    event = decode_event(message)
+    assert isinstance(event, SealedAnew)
+    assert event.because == sealed.actor
 
 
 def test_progress_below_zero_is_unreadable() -> None:

@@ -91,6 +91,8 @@ class Edge(Basics):
 BASICS: web.AppKey[Basics] = web.AppKey("basics", Basics)
 EDGE: web.AppKey[Edge] = web.AppKey("edge", Edge)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+WAITS: web.RequestKey[bool] = web.RequestKey("waits", bool)
+"""Whether the client has asked to be answered late."""
 TAKEN: web.RequestKey[Taken] = web.RequestKey("taken", Taken)
 OWN_HEADERS: web.RequestKey[Mapping[str, str]] = web.RequestKey("own_headers", Mapping)
 """What an answer says otherwise than all others do."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from api.edge import caller, edge
+from api.edge import WAITS, caller, edge
 from api.live_ports import Subscription
 from streams.live import Overflow
 
@@ -26,6 +26,7 @@ async def next_of(
     It counts as a live stream while it lasts; a shutdown ends it at once.
     """
     own = edge(request)
+    request[WAITS] = True
     try:
         async with asyncio.timeout(seconds) as scope:
             with own.streams.admitted(scope, caller(request).tenant):

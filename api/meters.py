@@ -22,8 +22,8 @@ class Meters:
         )
         self._seconds = Histogram(
             "countermand_http_request_seconds",
-            "Time from a request's headers to the end of its answer, without live streams and "
-            "those who call too often.",
+            "Time from a request's headers to the end of its answer, without live streams, those "
+            "who would rather wait and those who call too often.",
             ("route",),
             registry=registry,
         )

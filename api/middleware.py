@@ -12,7 +12,7 @@ from structlog.contextvars import bound_contextvars
 
 from api import problems
 from api.conditions import tagged
-from api.edge import REQUEST_ID, basics
+from api.edge import REQUEST_ID, WAITS, basics
 from api.packing import packed
 from api.rules import admit, is_open, route_of
 from api.security import guard
@@ -33,7 +33,8 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
     with bound_contextvars(request_id=request[REQUEST_ID]):
         response = await _traced(request, handler)
     # Who calls too often is told so when it is their turn (api.restraint), however soon we knew.
-    untimed = not isinstance(response, web.Response) or response.status == 429
+    late = WAITS in request or response.status == 429
+    untimed = late or not isinstance(response, web.Response)
     own.meters.answered(
         request.method,
         route_of(request),

@@ -7,7 +7,7 @@ import re
 
 from aiohttp import web
 
-from api.edge import caller, edge
+from api.edge import WAITS, caller, edge
 from api.problems import RequestRefused
 from domain.events import JobStatus
 from domain.job import Job
@@ -37,6 +37,7 @@ async def waited(request: web.Request, job: Job, seconds: float) -> Job:
     many clients wait and listen as may, this one is answered at once.
     """
     own, tenant = edge(request), caller(request).tenant
+    request[WAITS] = True
     scope = asyncio.timeout(seconds)
     try:
         with own.streams.admitted(scope, tenant), own.hub.subscribe(job.id) as events:

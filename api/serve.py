@@ -82,13 +82,14 @@ async def _application(role: Role, settings: Settings) -> AsyncIterator[web.Appl
                 yield _edge(engine, role, settings, limits)
         case Role.COORDINATOR:
             async with scaled.coordinator(settings) as vitals:
-                yield _health(vitals, limits)
+                yield _health(vitals, role, limits)
         case Role.WORKER:
             async with scaled.worker(settings) as vitals:
-                yield _health(vitals, limits)
+                yield _health(vitals, role, limits)
 
 
 def _edge(engine: Engine, role: Role, settings: Settings, limits: Limits) -> web.Application:
+    engine.vitals.metrics.runs_as(role)
     calls, failures = rates_of(settings, engine, role)
     services = Services(
         gateway=engine.gateway,
@@ -128,7 +129,8 @@ def _callers(settings: Settings, engine: Engine, failures: Rate | None) -> Calle
             return LocalCallers()
 
 
-def _health(vitals: Vitals, limits: Limits) -> web.Application:
+def _health(vitals: Vitals, role: Role, limits: Limits) -> web.Application:
+    vitals.metrics.runs_as(role)
     return create_health_app(
         vitals,
         clock=SystemClock(),

@@ -36,6 +36,12 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self._role = Gauge(
+            "countermand_process_info",
+            "1 of every process, by its role: api, coordinator, worker, or serve for all of them.",
+            ("role",),
+            registry=self.registry,
+        )
         self._handled = self._histogram(
             "countermand_message_seconds",
             "Time from a message to the delivery of all it caused.",
@@ -74,6 +80,10 @@ class Metrics:
             "countermand_append_seconds", "Transactions that append events of a job.", QUICK
         )
         self._events = self._counter("countermand_events_appended", "Events appended.")
+
+    def runs_as(self, role: str) -> None:
+        """What this process is."""
+        self._role.labels(role).set(1)
 
     # -- messages -------------------------------------------------------------------------
 

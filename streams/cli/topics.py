@@ -24,8 +24,14 @@ app = typer.Typer(help="Look after the topics of Kafka.", no_args_is_help=True)
 def create(
     *,
     partitions: Annotated[
-        int, typer.Option(min=1, max=1000, help="Of each topic: the most workers that share one.")
-    ] = defaults.PARTITIONS,
+        int | None,
+        typer.Option(
+            min=1,
+            max=1000,
+            help="Of each topic: the most workers that share one.",
+            show_default=f"as many as those that are there, or {defaults.PARTITIONS}",
+        ),
+    ] = None,
     replication: Annotated[
         int | None,
         typer.Option(

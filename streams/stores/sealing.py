@@ -105,9 +105,19 @@ class InstallationKey:
 
 
 def installed_key(named: Path | None, folder: Path) -> InstallationKey | None:
-    """The key in the file that was named, else the one in the data directory, if it has one."""
+    """The key in the file that was named, else the one in the data directory, if it has one.
+
+    Raises DataDirectoryUnusable where that may not be looked into.
+    """
     path = named or folder / FILE_NAME
-    return InstallationKey.load(path) if named or path.exists() else None
+    try:
+        there = named is not None or path.exists()
+    except OSError as error:
+        raise DataDirectoryUnusable(
+            f"the data directory {folder} cannot be read ({error.strerror}); give it to the "
+            "account of this process, or name another one with --data-dir"
+        ) from error
+    return InstallationKey.load(path) if there else None
 
 
 def key_of(connection: Connection) -> InstallationKey | None:

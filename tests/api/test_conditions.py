@@ -144,6 +144,20 @@ async def test_a_draft_is_not_waited_for(site: Site) -> None:
     assert (status, job["status"], told["Preference-Applied"]) == (202, "draft", "wait=60")
 
 
+async def test_who_would_rather_wait_does_not_make_the_api_look_slow(site: Site) -> None:
+    body = {"operation": "test.double", "draft": True}
+    await asked(site, "POST", JOBS, json=body)
+    _, job, _ = await asked(site, "POST", JOBS, json=body, headers={"Prefer": "wait=60"})
+    pages = {"Accept": "application/json"}
+    events = f"{JOBS}/{job['job_id']}/events?after=9&wait=1"
+    status, _, _ = await asked(site, "GET", events, headers=pages)
+    assert status == 200
+    async with site.client.get("/metrics") as response:
+        lines = (await response.text()).splitlines()
+    timed = [line for line in lines if line.startswith("countermand_http_request_seconds_count")]
+    assert timed == [f'countermand_http_request_seconds_count{{route="{JOBS}"}} 1.0']
+
+
 async def test_where_nobody_more_may_wait_the_answer_comes_at_once(engine: MemoryEngine) -> None:
     async with site_of(engine, Limits(streams=0)) as site:
         headers = {"Prefer": "wait=60"}

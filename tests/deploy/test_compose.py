@@ -24,6 +24,7 @@ SCHEMA = json.loads(Path(__file__).with_name("compose-spec.json").read_text())
 OWNERS = "database_password"
 SECRET = "engine_password"
 TOKENS = "token_secret"
+OWNED = "uid=10001,gid=10001,mode=0700"
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +78,8 @@ def test_nobody_elsewhere_reaches_a_port(document: dict[str, Any]) -> None:
     published = {name: s["ports"] for name, s in document["services"].items() if "ports" in s}
 
     assert published == {"api": ["127.0.0.1:8080:8080"]}
-    for name, service in document["services"].items():
-        assert service["networks"] == (["inside", "outside"] if name == "api" else ["inside"])
+    out = {name for name, s in document["services"].items() if s["networks"] != ["inside"]}
+    assert out == {"api", "coordinator"}, "webhooks go out from coordinators"
     assert document["networks"]["inside"] == {"internal": True}
 
 
@@ -90,8 +91,11 @@ def test_none_may_do_more_than_it_needs(document: dict[str, Any]) -> None:
     for service in ours(document).values():
         assert service["read_only"] is True
         # A coordinator's signed heads last; nothing else is kept outside of the database.
-        written = [*service["tmpfs"], *(each.split(":")[1] for each in service.get("volumes", []))]
+        mounted = dict(each.partition(":")[::2] for each in service["tmpfs"])
+        written = [*mounted, *(each.split(":")[1] for each in service.get("volumes", []))]
         assert sorted(written) == ["/data", "/tmp"]
+        # Docker gives a tmpfs the mode of what the image has there, and root for its owner.
+        assert mounted.get("/data", OWNED) == OWNED
         assert "cap_add" not in service
 
 

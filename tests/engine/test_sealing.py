@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errno import EACCES
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,19 @@ async def test_the_key_may_stand_elsewhere(database_url: str, tmp_path: Path) ->
     data = tmp_path / "data"
     assert await _one_job(_settings(data, database_url, key)) == {sealing.AES_GCM}
     assert not (data / sealing.FILE_NAME).exists()
+
+
+def test_a_directory_that_may_not_be_looked_into_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As that of a container which is mounted without its owner; whoever is root may do all."""
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    with pytest.raises(DataDirectoryUnusable, match=r"cannot be read \(Permission denied\); give"):
+        sealing.installed_key(None, tmp_path)
 
 
 async def test_it_does_not_start_with_another_key(database_url: str, tmp_path: Path) -> None:

@@ -64,6 +64,10 @@ def test_from_nothing_to_whole_and_grown(bare: KafkaCluster) -> None:
     code, grown = topics(bare, "grow", "--partitions", "5")
     assert (code, len(grown["grown"])) == (0, len(before["topics"]) - 1)
     assert topics(bare, "check")[0] == 0
+    # Of another system, which an upgrade brings along: uneven, nothing would start any more.
+    beside = asyncio.run(admin.create(bare.url, [COMMANDS, "countermand.work.new"]))
+    assert beside == ["countermand.work.new"]
+    assert {each.partitions for each in asyncio.run(admin.look(bare.url, [DEAD, *beside]))} == {5}
     code, refusal = topics(bare, "grow", "--partitions", "2")
     assert (code, "takes none away" in refusal) == (2, True)
 

@@ -21,7 +21,7 @@ from aiokafka.errors import (  # type: ignore[import-untyped] # ships none
 )
 
 from domain.errors import BrokerUnavailable, SettingsInvalid
-from streams import broker_address
+from streams import broker_address, defaults
 from streams.topics import DEAD
 
 __all__ = ["TopicState", "committed", "create", "faults", "grow", "look", "require", "thin"]
@@ -64,20 +64,25 @@ async def look(address: str, topics: Sequence[str]) -> list[TopicState]:
 
 
 async def create(
-    address: str, topics: Sequence[str], *, partitions: int, replication: int | None = None
+    address: str,
+    topics: Sequence[str],
+    *,
+    partitions: int | None = None,
+    replication: int | None = None,
 ) -> list[str]:
     """Make the topics that are not there; returns which, once a broker shows them.
 
-    Those that are there stay as they are. Without ``replication`` each message is kept by
-    three brokers, or by all where there are fewer. Raises SettingsInvalid when there are fewer
-    brokers than replicas.
+    Those that are there stay as they are. Without ``partitions`` a new one has as many as they
+    have, which all topics must. Without ``replication`` each message is kept by three brokers, or
+    by all where there are fewer. Raises SettingsInvalid when there are fewer brokers than replicas.
     """
     async with _admin(address) as admin:
         states = await _states(admin, topics)
         missing = [state for state in states if not state.partitions]
         if missing:
             each = replication or missing[0].possible
-            wanted = [_new(state.topic, partitions, each) for state in missing]
+            parts = partitions or _most(states) or defaults.PARTITIONS
+            wanted = [_new(state.topic, parts, each) for state in missing]
             answer = await admin.create_topics(wanted)
             for name, code, *_ in answer.topic_errors:
                 _raise(name, code, each)

@@ -24,6 +24,7 @@ SCHEMA = json.loads(Path(__file__).with_name("compose-spec.json").read_text())
 OWNERS = "database_password"
 SECRET = "engine_password"
 TOKENS = "token_secret"
+KEY = "payload_key"
 OWNED = "uid=10001,gid=10001,mode=0700"
 
 
@@ -143,6 +144,15 @@ def test_who_calls_the_api_must_prove_it(document: dict[str, Any]) -> None:
     assert readers == ["api"]
     assert given["COUNTERMAND_ACTORS"] == "proven"
     assert given["COUNTERMAND_TOKEN_SECRET_FILE"] == f"/run/secrets/{TOKENS}"
+
+
+def test_what_callers_send_is_sealed_by_the_same_key_everywhere(document: dict[str, Any]) -> None:
+    sealing = {
+        name: service["environment"]["COUNTERMAND_PAYLOAD_KEY_FILE"]
+        for name, service in ours(document).items()
+        if KEY in service["secrets"]
+    }
+    assert sealing == dict.fromkeys(["api", "coordinator", "worker"], f"/run/secrets/{KEY}")
 
 
 def test_each_is_given_settings_that_it_takes(

@@ -189,6 +189,13 @@ def test_what_each_refers_to_is_there(name: str) -> None:
     if "tokens" in volumes:
         assert f"Secret/{volumes['tokens']['secret']['secretName']}" in ALL
         assert "secret" in ALL["Secret/countermand-tokens"]["stringData"]
+    if name in LASTING:
+        assert volumes["payloads"]["secret"]["secretName"] == "countermand-payloads"
+        assert "key" in ALL["Secret/countermand-payloads"]["stringData"]
+        (container,) = containers(PODS[name])
+        given = {variable["name"]: variable.get("value") for variable in container["env"]}
+        (mounted,) = [m for m in container["volumeMounts"] if m["name"] == "payloads"]
+        assert given["COUNTERMAND_PAYLOAD_KEY_FILE"] == f"{mounted['mountPath']}/key"
     file = ALL["ConfigMap/countermand"]["data"]["COUNTERMAND_DATABASE_PASSWORD_FILE"]
     for container in containers(PODS[name]):
         mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}

@@ -73,12 +73,15 @@ class Moved:
         password.write_text("any: this server trusts the loopback address\n")
         secret = folder / "secret"
         secret.write_text("s" * 48)
+        key = folder / "key"
+        key.write_text("5f" * 32)
         self._places = {
             "kafka:9092": kafka.bootstrap,
             "@postgres/countermand": f"@{place.host}:{place.port}/{place.database}",
             "/run/secrets/database_password": str(password),
             "/run/secrets/engine_password": str(password),
             "/run/secrets/token_secret": str(secret),
+            "/run/secrets/payload_key": str(key),
             "0.0.0.0": "127.0.0.1",
         }
 

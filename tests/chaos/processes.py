@@ -10,16 +10,18 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import psutil
 
 from tests.nursery import Child, nursery
 
 PATIENCE: Final = 60.0
+
+Supervisor = Child | subprocess.Popen[str]
 
 
 class Victim(StrEnum):
@@ -43,7 +45,7 @@ class Process:
         self.log = folder / f"{name}.log"
         self._port = port
         self._environment = dict(environment)
-        self._supervisor: Child | None = None
+        self._supervisor: Supervisor | None = None
         self._url = ""
 
     # -- its life -----------------------------------------------------------------------
@@ -55,9 +57,14 @@ class Process:
         options = (*named, "--port", str(self._port), "--json", "--end-with-input")
         self._url = ""
         with self.log.open("ab") as log:
-            self._supervisor = nursery().start(
-                [self.role, *options], log, **{**self._environment, **variables}
+            self._supervisor = self._begun(
+                [self.role, *options], log, {**self._environment, **variables}
             )
+
+    def _begun(
+        self, arguments: Sequence[str], log: IO[bytes], environment: Mapping[str, str]
+    ) -> Supervisor:
+        return nursery().start(arguments, log, **environment)
 
     @property
     def is_running(self) -> bool:
@@ -150,6 +157,6 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(engine, number)
 
-    def _running(self) -> Child:
+    def _running(self) -> Supervisor:
         assert self._supervisor is not None, f"{self.name} was never started"
         return self._supervisor

@@ -11,7 +11,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,8 @@ class Stack:
     postgres: PostgresCluster
     proxy: Proxy
     environment: Mapping[str, str]
+    make: Callable[..., Process] = Process
+    """What a member is: role, name, folder, environment and port."""
     way: Proxy | None = None
     """The proxy that the members reach Kafka by."""
     processes: dict[str, Process] = field(default_factory=dict)
@@ -81,7 +83,7 @@ class Stack:
 
     def add(self, role: str, name: str, *, port: int = 0) -> Process:
         """Another member, not started."""
-        made = Process(role, name, self.folder, self.environment, port=port)
+        made = self.make(role, name, self.folder, self.environment, port=port)
         self.processes[name] = made
         return made
 
@@ -92,7 +94,7 @@ class Stack:
         """
         if name not in self.guests:
             port = _free_port() if role == "api" else 0
-            self.guests[name] = Process(role, name, self.folder, self.environment, port=port)
+            self.guests[name] = self.make(role, name, self.folder, self.environment, port=port)
         return self.guests[name]
 
     def start(self, *chosen: Process) -> None:
@@ -158,9 +160,14 @@ class Stack:
 
 
 @contextmanager
-def running_stack(folder: Path, seed: int, *, brokers: int = 1) -> Iterator[Stack]:
+def running_stack(
+    folder: Path, seed: int, *, brokers: int = 1, make: Callable[..., Process] = Process
+) -> Iterator[Stack]:
     """All of it, ready, with an empty database that the oracle watches."""
-    with running_kafka(brokers=brokers) as kafka, _running(folder, seed, kafka, kafka.url) as stack:
+    with (
+        running_kafka(brokers=brokers) as kafka,
+        _running(folder, seed, kafka, kafka.url, make) as stack,
+    ):
         yield stack
 
 
@@ -178,7 +185,13 @@ def running_behind_proxy(folder: Path, seed: int) -> Iterator[Stack]:
 
 
 @contextmanager
-def _running(folder: Path, seed: int, kafka: KafkaCluster, broker: str) -> Iterator[Stack]:
+def _running(
+    folder: Path,
+    seed: int,
+    kafka: KafkaCluster,
+    broker: str,
+    make: Callable[..., Process] = Process,
+) -> Iterator[Stack]:
     with (
         running_cluster() as postgres,
         Proxy(lambda: postgres.server.port, random.Random(seed)) as proxy,
@@ -186,7 +199,7 @@ def _running(folder: Path, seed: int, kafka: KafkaCluster, broker: str) -> Itera
         with postgres.server.connect() as connection:
             connection.execute(f"CREATE DATABASE {DATABASE}")
         asyncio.run(admin.create(kafka.url, all_topics(SYSTEMS), partitions=PARTITIONS))
-        stack = Stack(folder, kafka, postgres, proxy, _environment(folder, broker, proxy))
+        stack = Stack(folder, kafka, postgres, proxy, _environment(folder, broker, proxy), make)
         stack.add("api", "api", port=_free_port())
         for name in COORDINATORS:
             stack.add("coordinator", name)

@@ -45,7 +45,7 @@ def test_rolling_restarts_refuse_nobody_and_repeat_no_handler(stack: Stack, load
 
 
 @dataclass
-class _Stream:
+class Stream:
     """The jobs that were submitted so far, and how long each submission took, in seconds."""
 
     jobs: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ def _rolling_restart(stack: Stack, load: Load, *, rounds: int) -> None:
     members = [*stack.workers, *stack.coordinators, stack.api, second]
     try:
         balanced = Balanced([stack.api.url, second.url])
-        with _submitting(replace(load, client=balanced)) as stream:
+        with submitting(replace(load, client=balanced)) as stream:
             slowest = max(_restarted(stack, members) for _ in range(rounds))
     finally:
         stack.stop(second)
@@ -92,9 +92,9 @@ def _restarted(stack: Stack, members: Sequence[Process]) -> float:
 
 
 @contextmanager
-def _submitting(load: Load) -> Iterator[_Stream]:
+def submitting(load: Load) -> Iterator[Stream]:
     """Submit a job every now and then, until it is left."""
-    stream, over = _Stream(), threading.Event()
+    stream, over = Stream(), threading.Event()
 
     def submit() -> None:
         for number in count():

@@ -342,6 +342,10 @@ PROOFS = (
         "every process restarted in turn under steady load: nobody refused, no handler run again",
     ),
     _chaos(
+        "upgrade",
+        "an earlier release replaced process by process under load: nobody refused, no run again",
+    ),
+    _chaos(
         "deaths", "SIGKILL at every failpoint in every role on Kafka: nothing lost, nothing doubled"
     ),
     _chaos(

@@ -1,0 +1,110 @@
+"""An upgrade with both releases at work: readers first, under steady load, with jobs in flight."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.commands import countermand
+from tests.chaos.balanced import Balanced
+from tests.chaos.earlier import COMMIT, Member, checked_out
+from tests.chaos.load import Load
+from tests.chaos.processes import Process
+from tests.chaos.stack import PARTITIONS, Stack, running_stack
+from tests.chaos.test_rolling_restart import SUBMITTED_WITHIN, submitting
+from tests.crash import seeds
+from tests.proof.figures import tell
+from tests.services.switch import need
+
+SETTLED = 2.0
+"""Seconds of load between two steps."""
+
+
+def test_a_clone_without_the_history_is_told_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(LookupError, match="git fetch --unshallow"):
+        checked_out(tmp_path, "0" * 40)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.proof
+@pytest.mark.crash
+@pytest.mark.service("kafka", "postgresql")
+@pytest.mark.timeout(900)
+def test_an_upgrade_refuses_nobody_and_repeats_no_handler(tmp_path: Path) -> None:
+    need("kafka")
+    need("postgresql")
+    earlier = checked_out(tmp_path / "earlier")
+    folder = tmp_path / "stack"
+    folder.mkdir()
+    with running_stack(folder, seeds.SEED, make=partial(Member, earlier=earlier)) as stack:
+        load = Load.on(stack)
+        done = load.submit(500)
+        load.all_done(done, 60)
+        slow = load.submit(60, ms=1_500, slow=True)
+        large = load.submit(20_000, ms=2.0)
+        paused = load.submit(3_000, ms=1.0)
+        load.client.command(paused, "pause", f"pause-{paused}")
+
+        stream, balanced = _upgraded(stack, load)
+        load.client.command(paused, "resume", f"resume-{paused}")
+        jobs = [*stream, slow, large, paused]
+        for job_id in jobs:
+            load.all_done(job_id, 120)
+        load.client.command(done, "undo", f"undo-{done}")
+        undone = load.done(done, 60)
+
+        tell("jobs of an upgrade", len(jobs), before=COMMIT[:7])
+        tell("requests that no API answered in an upgrade", balanced.unanswered)
+        tell("requests refused with 503 in an upgrade", balanced.refused)
+        tell("handler runs repeated in an upgrade", load.repeated(*jobs))
+        assert (balanced.unanswered, balanced.repeated, balanced.refused) == (0, 0, 0)
+        assert load.repeated(*jobs) == 0
+        assert (undone["status"], undone["counts"]["rolled_back"]) == ("rolled_back", 500)
+        assert countermand("audit", "verify", **_settings(stack)).returncode == 0
+        load.judge()
+
+
+def _upgraded(stack: Stack, load: Load) -> tuple[list[str], Balanced]:
+    """Migrate, then replace each process in turn, while jobs are submitted; the jobs."""
+    second = stack.guest("api", "api-2")
+    stack.start(second)
+    members = [stack.api, second, *stack.workers, *stack.coordinators]
+    balanced = Balanced([stack.api.url, second.url])
+    with submitting(replace(load, client=balanced)) as stream:
+        time.sleep(SETTLED)
+        _migrated(stack)
+        for member in members:
+            time.sleep(SETTLED)
+            _renewed(stack, member)
+        time.sleep(SETTLED)
+    stack.stop(second)
+    assert max(stream.took) < SUBMITTED_WITHIN
+    tell("slowest submission in an upgrade", f"{max(stream.took):.1f} s", jobs=len(stream.jobs))
+    return stream.jobs, balanced
+
+
+def _migrated(stack: Stack) -> None:
+    """As the guide says, beside the processes of the earlier release."""
+    for verb in (("db", "upgrade"), ("topics", "create", "--partitions", str(PARTITIONS))):
+        ended = countermand(*verb, **_settings(stack))
+        assert ended.returncode == 0, ended.stderr
+
+
+def _renewed(stack: Stack, member: Process) -> None:
+    assert isinstance(member, Member)
+    member.ask_to_stop()
+    assert member.wait() == 0, member.tail
+    member.renewed = True
+    stack.start(member)
+
+
+def _settings(stack: Stack) -> dict[str, str]:
+    return {name: value for name, value in stack.environment.items() if _is_setting(name)}
+
+
+def _is_setting(name: str) -> bool:
+    return name == "PYTHONPATH" or name.startswith("COUNTERMAND_")

@@ -28,7 +28,13 @@ from sqlalchemy import Connection, exc
 from domain.approval import ApprovalPolicy
 from domain.caps import Ration
 from domain.commands import Command, OpenJob, RecordOutcomes, SubmitBatch, SubmitJob
-from domain.errors import CommandRefused, IdempotencyConflict, Unavailable, VersionConflict
+from domain.errors import (
+    CommandRefused,
+    IdempotencyConflict,
+    Unavailable,
+    UnsupportedVersion,
+    VersionConflict,
+)
 from domain.events import PlannedChunk
 from domain.job import Job, Stamp
 from domain.jobs import Jobs
@@ -450,6 +456,9 @@ class Coordinator:
                 self._families.apply(connection, job, command, family)
             else:
                 self._decider.apply(connection, job, command)
+        except UnsupportedVersion:
+            # Of a job of the batch, half of which may have been asked already.
+            raise
         except CommandRefused as refusal:
             return problem_of(refusal)
         return None

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from domain.commands import (
     ArchiveJob,
@@ -16,12 +17,13 @@ from domain.commands import (
     UndoJob,
     UndoSelection,
 )
-from domain.errors import CommandRefused, InvalidCommand, WrongState
+from domain.errors import CommandRefused, InvalidCommand, UnsupportedVersion, WrongState
 from domain.events import JobStatus
 from domain.registry import Registry
 from streams.stores import migrate
 from streams.stores.database import Database
-from tests.databases import database, database_url
+from streams.stores.schema import events
+from tests.databases import damage, database, database_url
 from tests.engine.batches import BAD, GOOD, children, statuses, step, submit
 from tests.engine.stages import Stages, document
 from tests.engine.stock import operations, stock
@@ -208,6 +210,23 @@ async def test_a_paused_batch_is_paused_whole(stages: Stages) -> None:
     await stages.run_dry()
     job = await stages.job(batch)
     assert (job.status, job.counts.succeeded) == (JobStatus.COMPLETED, 15)
+
+
+async def test_a_batch_with_a_job_of_a_later_release_is_not_half_paused(stages: Stages) -> None:
+    """The command is held, for a process that knows both."""
+    batch = await submit(stages, step("one"), step("other"))
+    before = await stages.job(batch)
+    sick = before.children[1].job_id
+    its_own = (events.c.job_id == sick) & (events.c.version == 1)
+    damage(stages.database, update(events).where(its_own).values(alias="job.teleported"))
+    stages.restart()
+    with pytest.raises(UnsupportedVersion, match="later release"):
+        await stages.command(PauseJob, batch)
+    assert (await stages.job(batch)).version == before.version
+    assert (await stages.job(before.children[0].job_id)).status is not JobStatus.PAUSED
+    damage(stages.database, update(events).where(its_own).values(alias="job.submitted"))
+    await _ask(stages, PauseJob, batch)
+    assert set((await statuses(stages, batch)).values()) == {"paused"}
 
 
 async def test_a_draft_of_a_paused_batch_takes_nothing(stages: Stages) -> None:

@@ -33,8 +33,8 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
     with bound_contextvars(request_id=request[REQUEST_ID]):
         response = await _traced(request, handler)
     # Who calls too often is told so when it is their turn (api.restraint), however soon we knew.
-    late = WAITS in request or response.status == 429
-    untimed = late or not isinstance(response, web.Response)
+    restrained = response.status == 429
+    untimed = restrained or WAITS in request or not isinstance(response, web.Response)
     own.meters.answered(
         request.method,
         route_of(request),

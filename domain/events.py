@@ -7,7 +7,7 @@ Events hold no item contents: those are payloads, addressed by digest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from domain.archiving import ArchiveFile
 from domain.commands import JobSpec
 from domain.editing import Edited
+from domain.errors import UnsupportedVersion
 from domain.options import Caps, JobId, Limit, Priority
 from domain.outcomes import ClosedChunk, CodeCounts, Counts, Deferred
 from domain.ranges import Ranges
@@ -499,3 +500,30 @@ EVENTS: dict[str, type[JobEvent]] = {
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: dict[tuple[str, int], Upcaster] = {}
 """``(alias, schema) -> function`` that turns a stored state into the next schema's."""
+
+
+def upcast(
+    kind: type[JobEvent | JobSnapshot],
+    state: dict[str, Any],
+    stored: int,
+    upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS,
+) -> dict[str, Any]:
+    """The fields of an event of schema ``stored`` as this release has them.
+
+    Raises UnsupportedVersion for one that a later release wrote, or that none reads any more.
+    """
+    alias, present = kind.alias, kind.schema_number
+    if stored > present:
+        raise UnsupportedVersion(
+            f"event {alias!r} has schema {stored}, this release reads up to {present}; "
+            "upgrade the reader"
+        )
+    for number in range(stored, present):
+        upcaster = upcasters.get((alias, number))
+        if upcaster is None:
+            raise UnsupportedVersion(
+                f"event {alias!r} has schema {number}, which this release no longer reads; "
+                "read it with an older release"
+            )
+        state = upcaster(state)
+    return state

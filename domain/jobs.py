@@ -26,7 +26,15 @@ from eventsourcing.persistence import (
 from eventsourcing.utils import Environment
 
 from domain.errors import JobNotFound, MessageUnreadable, UnsupportedVersion
-from domain.events import EVENTS, KEEPING, UPCASTERS, JobEvent, JobSnapshot, Upcaster
+from domain.events import (
+    EVENTS,
+    KEEPING,
+    UPCASTERS,
+    JobEvent,
+    JobSnapshot,
+    Upcaster,
+    upcast,
+)
 from domain.job import Job
 
 _DAMAGED = (ValueError, TypeError, KeyError, AttributeError)
@@ -70,33 +78,6 @@ class JobMapper(Mapper[str]):
         state["originator_id"] = str(stored_event.originator_id)
         state["originator_version"] = stored_event.originator_version
         return kind.model_validate(state)
-
-
-def upcast(
-    kind: type[JobEvent | JobSnapshot],
-    state: dict[str, Any],
-    stored: int,
-    upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS,
-) -> dict[str, Any]:
-    """The fields of an event of schema ``stored`` as this release has them.
-
-    Raises UnsupportedVersion for one that a later release wrote, or that none reads any more.
-    """
-    alias, present = kind.alias, kind.schema_number
-    if stored > present:
-        raise UnsupportedVersion(
-            f"event {alias!r} has schema {stored}, this release reads up to {present}; "
-            "upgrade the reader"
-        )
-    for number in range(stored, present):
-        upcaster = upcasters.get((alias, number))
-        if upcaster is None:
-            raise UnsupportedVersion(
-                f"event {alias!r} has schema {number}, which this release no longer reads; "
-                "read it with an older release"
-            )
-        state = upcaster(state)
-    return state
 
 
 def stored_event(mapper: Mapper[str], stored: StoredEvent) -> JobEvent:

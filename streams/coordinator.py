@@ -235,6 +235,11 @@ class Coordinator:
             return await self._step(job_id, None)
         except Unavailable:
             raise
+        except UnsupportedVersion as later:
+            if job_id not in self._sick:
+                self._sick.add(job_id)
+                log.warning("job_waits_for_upgrade", job_id=job_id, reason=later.message)
+            return [], ()
         except Exception:
             if job_id not in self._sick:
                 # Once a process: it is tried at every sweep, until it is well.

@@ -22,8 +22,7 @@ from domain.commands import (
     SubmitJob,
 )
 from domain.errors import MessageUnreadable, UnsupportedVersion
-from domain.events import EVENTS, JobEvent
-from domain.jobs import upcast
+from domain.events import EVENTS, JobEvent, upcast
 from domain.options import JobId
 from domain.values import Unless, Value
 from streams import topics
@@ -198,16 +197,10 @@ def decode_event(
             return None
         if known(document["job_id"], document["version"]):
             return None
-        document["originator_id"] = document["job_id"]
-        document["originator_version"] = document["version"]
-        return kind.model_validate(upcast(kind, document, document["schema_version"]))
-    except (
-        orjson.JSONDecodeError,
-        KeyError,
-        TypeError,
-        ValidationError,
-        UnsupportedVersion,
-    ) as error:
+        document["originator_id"] = document.pop("job_id")
+        document["originator_version"] = document.pop("version")
+        return kind.model_validate(upcast(kind, document, document.pop("schema_version")))
+    except (ValueError, KeyError, TypeError, AttributeError, UnsupportedVersion) as error:
         raise MessageUnreadable(f"the event is not readable: {error}") from error
 
 

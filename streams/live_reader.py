@@ -123,7 +123,7 @@ class LiveReader:
         return found
 
     def _readable(self, stored: Iterable[StoredEvent]) -> Iterator[JobEvent]:
-        """The events up to the first that cannot be read, without which the next say too little."""
+        """The events up to the first that cannot be read; of those behind it the topic tells."""
         for each in stored:
             try:
                 yield stored_event(self._mapper, each)

@@ -6,6 +6,6 @@ in :mod:`streams.bootstrap.scaled`, which is imported only where Kafka is spoken
 
 from streams.bootstrap.embedded import embedded
 from streams.bootstrap.parts import Engine
-from streams.bootstrap.plugins import installed_operations, prepare
+from streams.bootstrap.plugins import installed_operations, migrated, prepare
 
-__all__ = ["Engine", "embedded", "installed_operations", "prepare"]
+__all__ = ["Engine", "embedded", "installed_operations", "migrated", "prepare"]

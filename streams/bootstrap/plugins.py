@@ -32,13 +32,21 @@ def installed_operations() -> Registry:
 
 
 def prepare(database: Database, registry: Registry) -> None:
+    """Have the database as a process needs it; raises as ``migrated``.
+
+    Raises DataDirectoryUnusable as well when what was sent is sealed and cannot be opened.
+    """
+    migrated(database, registry)
+    database.read_now(sealing.require_openable)
+
+
+def migrated(database: Database, registry: Registry) -> None:
     """Bring the database to this release's schema, plug-ins' tables included.
 
-    Raises PluginInvalid for a table that cannot hold records, before anything is made, and
-    DataDirectoryUnusable when what was sent is sealed and cannot be opened.
+    Raises PluginInvalid for a table that cannot hold records, before anything is made. Reads
+    nothing that was sent, so that it needs no key of it.
     """
     declared = {table.name: table for operation in registry for table in operation.tables}
     tables = [shape_of(table, database.engine.dialect).table for table in declared.values()]
     migrate.upgrade(database)
     migrate.create_missing(database, tables)
-    database.read_now(sealing.require_openable)

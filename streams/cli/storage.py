@@ -94,11 +94,11 @@ def upgraded(settings: Settings) -> str:
 
     No server may run meanwhile on an SQLite database; those on PostgreSQL go on.
     """
-    from streams.bootstrap import installed_operations, prepare
+    from streams.bootstrap import installed_operations, migrated
 
     with opened(settings) as database:
         with acquire(settings.data_dir) if database.is_sqlite else nullcontext():
-            prepare(database, installed_operations())
+            migrated(database, installed_operations())
         return migrate.head()
 
 

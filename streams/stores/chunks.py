@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.expression import ClauseElement
 
+from domain.errors import UnsupportedVersion
 from domain.events import Cause, PlannedChunk
 from domain.ranges import Ranges
 from streams.envelope import Work
@@ -329,6 +330,15 @@ def dispatch(
     )
 
 
+def _cause(word: str) -> Cause:
+    try:
+        return Cause(word)
+    except ValueError:
+        raise UnsupportedVersion(
+            f"a chunk is {word!r}, which only a later release knows; upgrade this worker"
+        ) from None
+
+
 def claim(
     connection: Connection,
     work: Work,
@@ -360,7 +370,7 @@ def claim(
             Claimed(
                 job_id=work.job_id,
                 chunk=chunk,
-                cause=Cause(cause),
+                cause=_cause(cause),
                 generation=generation,
                 items=Ranges.from_spans(orjson.loads(items)),
                 target=target,

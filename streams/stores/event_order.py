@@ -20,6 +20,8 @@ from streams.stores.pipeline import FEW
 from streams.stores.statements import run_sql, run_sql_ahead, run_sql_many
 
 CHANNEL = "countermand_events"
+_NO_VERSION = 2**31
+"""What the column of versions does not hold, nor anything above it."""
 """What PostgreSQL notifies when events were committed; the payload is an :class:`Announced`."""
 
 TOLD = frozenset(kind.alias for kind in (ChunksPlanned, ChunksClosed, JobFinished))
@@ -84,9 +86,11 @@ class Announced:
 
     @classmethod
     def parse(cls, payload: str) -> Announced:
-        """From what was sent."""
+        """From what was sent; raises ValueError for what ``payload`` does not write."""
         head, *lines = payload.split("\n")
         number, job_id, version = head.split(" ")
+        if not 0 < int(version) < _NO_VERSION:
+            raise ValueError(f"no job has a version {version}")
         told = tuple(_told(job_id, line) for line in lines)
         return cls(int(number), job_id, int(version), told)
 

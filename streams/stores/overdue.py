@@ -42,7 +42,7 @@ _LONGER = Statement(
 )
 
 
-_CAUSES = frozenset(cause.value for cause in Cause)
+_CAUSES = [cause.value for cause in Cause]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def overdue(connection: Connection, now: float, limit: int = 500) -> list[Overdu
             chunks.c["items"],
         )
         .join(job_control, job_control.c.job_id == chunks.c.job_id)
-        .where(chunks.c.open, _late(now), ~has_outcome())
+        .where(chunks.c.open, _late(now), ~has_outcome(), chunks.c.cause.in_(_CAUSES))
         .order_by(chunks.c.job_id, chunks.c.chunk)
         .limit(limit)
     )
@@ -97,7 +97,6 @@ def overdue(connection: Connection, now: float, limit: int = 500) -> list[Overdu
             job_id, operation, chunk, parent, Cause(cause), epoch, attempt, starts, _count(items)
         )
         for job_id, operation, chunk, parent, cause, epoch, attempt, starts, items in rows
-        if cause in _CAUSES
     ]
 
 

@@ -227,19 +227,19 @@ def _summaries(connection: Connection, job_ids: Collection[str]) -> dict[str, Jo
         # As long as a large job is at work, it is the only one nearly always.
         (job_id,) = job_ids
         document = _ONE.run(connection, job_id=job_id).scalar()
-        return {} if document is None else {job_id: _summary(document)}
+        return {} if document is None else {job_id: _summary(job_id, document)}
     rows = connection.execute(
         select(job_list.c.job_id, job_list.c.document).where(job_list.c.job_id.in_(job_ids))
     )
-    return {job_id: _summary(document) for job_id, document in rows}
+    return {job_id: _summary(job_id, document) for job_id, document in rows}
 
 
-def _summary(document: str) -> JobSummary:
+def _summary(job_id: str, document: str) -> JobSummary:
     try:
         return JobSummary.model_validate_json(document)
     except ValidationError as error:
         raise UnsupportedVersion(
-            "a job in the list was written by a later release; upgrade this process"
+            f"job {job_id} in the list was written by a later release; upgrade this process"
         ) from error
 
 

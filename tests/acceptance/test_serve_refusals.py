@@ -186,7 +186,6 @@ class TestDatabase:
     def test_an_upgrade_of_postgresql_goes_on_beside_a_process(
         self, tmp_path: Path, postgres_database: str
     ) -> None:
-        """In a directory of its own it would not know what the others have sealed by."""
         address = postgres_database.replace("+psycopg", "")
         with acquire(tmp_path):
             ended = asked("db", "upgrade", "--data-dir", str(tmp_path), "--database", address)

@@ -6,6 +6,7 @@ understand one another, not how it was installed.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ from tests.chaos.stack import CHECKOUT
 COMMIT: Final = "7e066e9592cca32e383d0d82867a6a7c7454be0c"
 """Two migrations before the first release; its workers do not say what they hold, and its
 processes notify one another in other words."""
+SCHEMA: Final = "0032"
+"""That of its database."""
 
 
 def checked_out(folder: Path, commit: str = COMMIT) -> Path:
@@ -60,7 +63,9 @@ class Member(Process):
     ) -> Supervisor:
         if self.renewed:
             return super()._begun(arguments, log, environment)
-        path = environment["PYTHONPATH"].replace(str(CHECKOUT), str(self._earlier), 1)
+        ours, *plugins = environment["PYTHONPATH"].split(os.pathsep)
+        assert ours == str(CHECKOUT), ours
+        path = os.pathsep.join([str(self._earlier), *plugins])
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "streams.cli.main", *arguments],
             stdin=subprocess.PIPE,

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from streams.stores.migrate import VERSION_TABLE, head
 from tests.acceptance.commands import countermand
 from tests.chaos.balanced import Balanced
-from tests.chaos.earlier import COMMIT, Member, checked_out
+from tests.chaos.earlier import COMMIT, SCHEMA, Member, checked_out
 from tests.chaos.load import Load
 from tests.chaos.processes import Process
 from tests.chaos.stack import PARTITIONS, Stack, running_stack
@@ -89,9 +90,16 @@ def _upgraded(stack: Stack, load: Load) -> tuple[list[str], Balanced]:
 
 def _migrated(stack: Stack) -> None:
     """As the guide says, beside the processes of the earlier release."""
+    assert _schema(stack) == SCHEMA
     for verb in (("db", "upgrade"), ("topics", "create", "--partitions", str(PARTITIONS))):
         ended = countermand(*verb, **_settings(stack))
         assert ended.returncode == 0, ended.stderr
+    assert _schema(stack) == head()
+
+
+def _schema(stack: Stack) -> str:
+    with stack.opened() as connection:
+        return str(connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()[0])
 
 
 def _renewed(stack: Stack, member: Process) -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,6 +161,9 @@ def test_every_service_runs_as_it_is_written(
 
         (api,) = [part for part in parts if part.command[1] == "api"]
         for part in parts:
+            with urllib.request.urlopen(f"{part.url}/metrics", timeout=START_SECONDS) as counted:
+                role = f'countermand_process_info{{role="{part.command[1]}"}} 1.0'
+                assert role in counted.read().decode(), "an alert is on its absence"
             place = ("--database", part.variables["COUNTERMAND_DATABASE"])
             assert '"adds_only":true' in asked("db", "check", *place, "--json").stdout
         items = tmp_path / "items.ndjson"
@@ -177,6 +181,9 @@ def test_every_service_runs_as_it_is_written(
         assert watched.returncode == 0, watched.stderr
         assert "completed 100.0 % | 1 succeeded" in watched.stdout
 
+        # As the next release's are, beside the processes, when there is something sealed.
+        for part in once:
+            assert part.start().wait(START_SECONDS) == 0, part.log.read_text()
         for process in processes:
             process.send_signal(signal.SIGTERM)
         for part, process in zip(parts, processes, strict=True):

@@ -148,7 +148,10 @@ async def test_what_cannot_be_shown_as_it_is_told_is_read(
     assert versions(brought) == list(range(first, end + 1))
 
 
-@pytest.mark.parametrize("payload", ["", "7", "7 job", "x job 1", "7 job 1 more", "7 job 1\nx"])
+@pytest.mark.parametrize(
+    "payload",
+    ["", "7", "7 job", "x job 1", "7 job 1 more", "7 job 1\nx", "7 job 0", "7 job 99999999999"],
+)
 async def test_a_notification_that_nobody_understands_ends_nothing(
     sqlite_database: Database, payload: str
 ) -> None:

@@ -199,6 +199,10 @@ async def test_a_command_is_held_where_a_later_release_has_worked(stages: Stages
     with pytest.raises(UnsupportedVersion, match="upgrade the coordinators"):
         await stages.coordinator.handle(pause)
     assert "pause" not in stages.decisions
+    with capture_logs() as logs:
+        assert await stages.coordinator.look(job_id) == []
+        assert await stages.coordinator.look(job_id) == []
+    assert [entry["event"] for entry in logs] == ["job_waits_for_upgrade"], "said once"
     await stages.database.write(lambda c: c.execute(update(outcomes).values(summary=kept)))
     await stages.run_dry()
     assert (await stages.job(job_id)).status is JobStatus.COMPLETED
@@ -212,8 +216,15 @@ async def test_the_sweep_leaves_chunks_of_a_later_release_alone(stages: Stages) 
     )
     stages.clock.pass_seconds(100)
     now = stages.clock.now().timestamp()
-    late = stages.database.read_now(lambda connection: overdue(connection, now))
+    late = stages.database.read_now(lambda connection: overdue(connection, now, limit=1))
     assert [one.job_id for one in late] == [well]
+    (work,) = [
+        decode_work(one.value)
+        for one in stages.bus
+        if one.topic == topics.work("stock") and decode_work(one.value).job_id == sick
+    ]
+    with pytest.raises(UnsupportedVersion, match="upgrade this worker"):
+        await stages.worker.handle(work)
 
 
 async def test_an_unreadable_timer_is_buried_and_the_others_fire(

@@ -229,15 +229,8 @@ async def test_garbage_on_the_topics_of_readers_stops_no_reader(
 async def test_notifications_that_nobody_can_read_stop_no_process(
     client: Opened, contract: Contract, installation: Installation
 ) -> None:
-    job_id, channels = (
-        "beside-noise",
-        (
-            broadcasts.CHANNEL,
-            decisions.CHANNEL,
-            event_order.CHANNEL,
-            outcomes.CHANNEL,
-        ),
-    )
+    job_id = "beside-noise"
+    channels = (broadcasts.CHANNEL, decisions.CHANNEL, event_order.CHANNEL, outcomes.CHANNEL)
     engines = {name: service.engine.pid for name, service in installation.services.items()}
     for channel in channels:
         for noise in ("", "noise", "a b c d", "[1]", '{"of": "tomorrow"}'):

@@ -343,7 +343,7 @@ PROOFS = (
     ),
     _chaos(
         "upgrade",
-        "an earlier release is replaced process by process under load: nobody refused, none doubled",
+        "an earlier release replaced process by process under load: nobody refused, none doubled",
     ),
     _chaos(
         "deaths", "SIGKILL at every failpoint in every role on Kafka: nothing lost, nothing doubled"

@@ -53,17 +53,12 @@ class LiveReader:
         """Events were stored; None says that some may have been missed, which the topic says.
 
         How a job has begun is kept only from one None to the end of the connection (``lost``).
+        Raises ValueError for what no process of this release sends; the topic says it as well.
         """
         if payload is None:
             self._hub.beginnings.open()
             return
-        try:
-            announced = Announced.parse(payload)
-        except ValueError as error:
-            # Of a later release, or of whoever else may connect; the topic says it as well.
-            log.warning("notification_unread", reason=str(error))
-            self._hub.beginnings.open()
-            return
+        announced = Announced.parse(payload)
         self._hub.beginnings.heard(announced.job_id, announced.version)
         if self._hub.wanted(announced.job_id) and not self._shows(announced):
             self._wanted[announced.job_id] = announced.version

@@ -63,6 +63,16 @@ async def listening(
         yield
 
 
+def hear(listener: Listener, payload: str) -> None:
+    """Tell a listener what was sent, and to look again where it cannot read that."""
+    try:
+        listener(payload)
+    except Exception as error:
+        # Of another release, or of whoever else may connect.
+        log.warning("notification_unread", reason=f"{type(error).__name__}: {error}")
+        listener(None)
+
+
 class _Session:
     """One connection after the other."""
 
@@ -105,21 +115,11 @@ class _Session:
                 listener(None)
             while True:
                 async for notice in connection.notifies(timeout=self._beat):
-                    self._hear(notice.channel, notice.payload)
+                    hear(self._listeners[notice.channel], notice.payload)
                 await self._answered(connection, connection.execute("SELECT 1"))
         finally:
             self._lost()
             await connection.close()
-
-    def _hear(self, channel: str, payload: str) -> None:
-        listener = self._listeners[channel]
-        try:
-            listener(payload)
-        except Exception as error:
-            # Of another release, or of whoever else may connect.
-            reason = f"{type(error).__name__}: {error}"
-            log.warning("notification_unread", channel=channel, reason=reason)
-            listener(None)
 
     async def _connect(self) -> AsyncConnection[Any]:
         from psycopg import AsyncConnection

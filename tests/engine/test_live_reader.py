@@ -20,6 +20,7 @@ from streams.relay import LiveRelay
 from streams.stores import migrate
 from streams.stores.database import Database
 from streams.stores.event_order import Announced
+from streams.stores.listening import hear
 from streams.stores.schema import events as table
 from tests.databases import damage, sqlite_database
 from tests.engine.stages import Stages
@@ -159,7 +160,7 @@ async def test_a_notification_that_nobody_understands_ends_nothing(
     job_id = await stages.submit("stock.create", [{"name": "x"}])
     with hub.subscribe(job_id) as live:
         async with background([reader.run()]):
-            reader.heard(payload)
+            hear(reader.heard, payload)
             reader.heard(Announced(1, job_id, 1).payload())
             assert versions([await live.next(5)]) == [1]
 
@@ -240,7 +241,10 @@ async def test_who_may_have_missed_something_keeps_no_beginning(
     answering = Answering.over(sqlite_database)
     answering.reader.heard(None)
     job_id = await answering.submit()
-    answering.reader.heard(payload)
+    if payload is None:
+        answering.reader.heard(None)
+    else:
+        hear(answering.reader.heard, payload)
     assert not answering.hub.beginning("local", job_id)
     assert answering.hub.beginning("local", await answering.submit())
 

@@ -200,6 +200,12 @@ class Coordinator:
         """Whether this process keeps the job's aggregate."""
         return job_id in self._live
 
+    async def settled(self) -> None:
+        """Come back when the steps that are under way now are committed and told of."""
+        for lock in [lock for lock in self._locks.values() if lock.locked()]:
+            async with lock:
+                pass
+
     @property
     def live(self) -> Mapping[str, Job]:
         """The jobs that this process drives, by id."""

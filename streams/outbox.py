@@ -45,6 +45,14 @@ Numbered = tuple[int, DomainEventProtocol[str] | StoredEvent]
 """An event, or its stored bytes, with its place in the log."""
 
 
+Settled = Callable[[], Awaitable[None]]
+"""Comes back when what this process has committed by now was offered to all whom it tells."""
+
+
+async def at_once() -> None:
+    """Nobody is told of a commit who must be waited for."""
+
+
 def known_to_nobody(_job_id: str, _version: int) -> bool:
     """Anybody may read the topic, so nothing is known to all who do."""
     return False
@@ -62,12 +70,16 @@ class Outbox:
         send: SendAll,
         failpoints: Failpoints,
         known: Known = known_to_nobody,
+        settled: Settled = at_once,
     ) -> None:
         """``known`` says of an event that all who read the topic have it: it is not sent.
 
-        When sending fails it is asked again, and what it has forgotten meanwhile is sent.
+        When sending fails it is asked again, and what it has forgotten meanwhile is sent. It is
+        asked of what was read from the log only when that is ``settled``: the log may have an
+        event before its own process has told of it.
         """
         self._known = known
+        self._settled = settled
         self._database = database
         self._recorder = recorder
         self._mapper = mapper
@@ -98,6 +110,8 @@ class Outbox:
             found = await self._database.read(
                 partial(self._stored_after, self._position), single=True
             )
+            if found:
+                await self._settled()
         for first in range(0, len(found), TOGETHER):
             await self._publish(found[first : first + TOGETHER])
         return len(found) == BATCH or bool(self._fresh)

@@ -86,8 +86,12 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
     send = Sender(apps[StageName.COORDINATOR], base.tracing)
     waiting, hub, lane = Waiting(), LiveHub(), _lane(base, apps[StageName.COORDINATOR])
     relay, tail = LiveRelay(hub), parts.tail(base, hub)
+
+    async def settled() -> None:
+        await coordinator.settled()
+
     # Its topic is read here alone, by who was offered what is stored.
-    readers = Readers(base, send, known=relay.take_offered)
+    readers = Readers(base, send, known=relay.take_offered, settled=settled)
     unsent, delivered = asyncio.Event(), Delivered()
     base.metrics.delivers(delivered.counts)
 

@@ -37,7 +37,7 @@ from streams.liveness import Lane
 from streams.loops import at_news, every, until_done
 from streams.messaging import Messaging
 from streams.metrics import Metrics
-from streams.outbox import Known, Outbox, known_to_nobody
+from streams.outbox import Known, Outbox, Settled, at_once, known_to_nobody
 from streams.places import Places
 from streams.plans import Plans
 from streams.projector import Projector
@@ -147,8 +147,14 @@ class Base:
 class Readers:
     """Outbox and projector: what follows the notification log, woken by each commit."""
 
-    def __init__(self, base: Base, send: Sender, known: Known = known_to_nobody) -> None:
-        """``known`` says what the outbox need not send (:class:`.Outbox`)."""
+    def __init__(
+        self,
+        base: Base,
+        send: Sender,
+        known: Known = known_to_nobody,
+        settled: Settled = at_once,
+    ) -> None:
+        """``known`` and ``settled`` say what the outbox need not send (:class:`.Outbox`)."""
         self._unpublished, self._unprojected = asyncio.Event(), asyncio.Event()
         self._outbox = Outbox(
             database=base.database,
@@ -157,6 +163,7 @@ class Readers:
             send=send.together,
             failpoints=base.failpoints,
             known=known,
+            settled=settled,
         )
         self._projector = Projector(
             database=base.database,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import pytest
 from eventsourcing.persistence import Recording
@@ -12,7 +14,7 @@ from domain.registry import Registry
 from streams.envelope import Outgoing
 from streams.failpoints import Failpoints
 from streams.live import LiveHub
-from streams.outbox import READER, Known, Outbox, SendAll
+from streams.outbox import READER, Known, Outbox, SendAll, Settled, at_once
 from streams.relay import LiveRelay
 from streams.stores import migrate, read_model
 from streams.stores.database import Database
@@ -23,7 +25,7 @@ from tests.engine.stock import operations, stock
 __all__ = ["database", "database_url"]
 
 
-def outbox_of(stages: Stages, send: SendAll, known: Known) -> Outbox:
+def outbox_of(stages: Stages, send: SendAll, known: Known, settled: Settled = at_once) -> Outbox:
     return Outbox(
         database=stages.database,
         recorder=stages.recorder,
@@ -31,6 +33,7 @@ def outbox_of(stages: Stages, send: SendAll, known: Known) -> Outbox:
         send=send,
         failpoints=Failpoints(),
         known=known,
+        settled=settled,
     )
 
 
@@ -97,6 +100,40 @@ async def test_what_was_offered_to_those_who_read_here_is_not_sent(database: Dat
     await publish_all(outbox)
     assert sent
     assert {document(one)["job_id"] for one in sent} == {unseen}
+
+
+async def test_what_is_read_before_its_process_tells_of_it_waits_for_that(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit is there for who reads the log before the step that made it goes on."""
+    migrate.create_missing(database, [stock])
+    relay = LiveRelay(LiveHub())
+    stages = Stages(database, Registry(operations), stored=relay.offer)
+    sent: list[Outgoing] = []
+
+    async def send(messages: Sequence[Outgoing]) -> None:
+        sent.extend(messages)
+
+    committed, may_go_on = asyncio.Event(), asyncio.Event()
+    write = database.write
+
+    async def write_and_halt(*args: Any, **options: Any) -> Any:
+        found = await write(*args, **options)
+        committed.set()
+        await may_go_on.wait()
+        return found
+
+    outbox = outbox_of(stages, send, relay.take_offered, stages.coordinator.settled)
+    await stages.submit("stock.create", [{"name": "x"}])
+    monkeypatch.setattr(database, "write", write_and_halt)
+    async with asyncio.timeout(20.0), asyncio.TaskGroup() as group:
+        group.create_task(stages.run_dry())
+        await committed.wait()
+        publishing = group.create_task(outbox.publish())
+        done, _ = await asyncio.wait({publishing}, timeout=0.2)
+        may_go_on.set()
+        assert not done, "it waits"
+    assert not sent
 
 
 async def test_what_could_not_be_sent_is_sent_with_what_was_passed_over_beside_it(

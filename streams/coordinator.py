@@ -8,6 +8,10 @@ aggregate is thrown away when that transaction does not commit.
 Any process may handle any job: the control row is locked while one decides, and a live
 aggregate whose version is not the stored one is loaded anew. What is sent to a job's
 partition only sees to it that this is rare.
+
+A command waits for the effects that are in flight, and holds new ones off. A look lets them go
+on, since it says no more than what has become of others; where it turns out to stop the job
+(a limit, a deadline), it begins again as a command does.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ from domain.ports import Clock, Ids
 from domain.registry import Registry
 from domain.retrying import Draw
 from streams.answers import Answering, answers
-from streams.deciding import Decider
+from streams.deciding import Decider, EffectsInFlight
 from streams.dispatching import Dispatcher
 from streams.envelope import Outgoing, look_at
 from streams.failpoints import Failpoint, Failpoints
@@ -284,20 +288,27 @@ class Coordinator:
         lock = self._locks.get(job_id)
         return lock is not None and lock.locked()
 
-    async def _committed(self, job_id: str, work: Callable[[Connection], _Step]) -> _Step:
-        """The step, stored; reloads and decides again when another process was first."""
+    async def _committed(self, job_id: str, work: Callable[[Connection, bool], _Step]) -> _Step:
+        """The step, stored; reloads and decides again when another process was first.
+
+        ``work`` is told whether it must hold effects off from its beginning.
+        """
         tries = itertools.count()
+        alone = False
 
         def fresh(connection: Connection) -> _Step:
             # The database may run this again, and then the live job has decided already.
             if next(tries):
                 self._forget(job_id)
-            return work(connection)
+            return work(connection, alone)
 
         for _attempt in range(CONFLICT_ATTEMPTS):
             try:
                 # What it knows of job, places and limits stays until it has ended.
                 return await to_its_end(self._database.write(fresh))
+            except EffectsInFlight:
+                alone = True
+                self._forget(job_id)
             except (IntegrityError, exc.IntegrityError):
                 # Its event, its decision or the row of a new job was stored first by another.
                 self._forget(job_id)
@@ -365,21 +376,29 @@ class Coordinator:
         self._limits.forget(job_id)
 
     def _transact(
-        self, job_id: str, command: Command | None, present: str, connection: Connection
+        self,
+        job_id: str,
+        command: Command | None,
+        present: str,
+        connection: Connection,
+        alone: bool,
     ) -> _Step:
-        if command is None:
-            version = chunk_store.lock_control(connection, job_id)
-        else:
+        if command is not None:
             version, known = lock_for(connection, job_id, command.command_id)
             if known is not None:
                 return _Step(decision=_same(known, command))
+        elif alone:
+            version = chunk_store.lock_control(connection, job_id)
+        else:
+            version = chunk_store.lock_decisions(connection, job_id)
         job = self._load(job_id, version)
         if not version:
             job.traceparent = present
         before, family = Before.of(job), Family()
         self._families.lock(connection, job, command)
-        problem = self._decide(connection, job, command, family)
-        more = self._follow(connection, job)
+        alone = alone or command is not None
+        problem = self._decide(connection, job, command, family, alone=alone)
+        more = self._follow(connection, job, alone=alone)
         self._families.heed(connection, job, family)
         ration = self._limits.ration(connection, job)
         room = self._places.allot(connection, job, self._live)
@@ -404,13 +423,13 @@ class Coordinator:
             self._failpoints.reach(Failpoint.AFTER_DECISION)
         return step
 
-    def _follow(self, connection: Connection, job: Job) -> bool:
+    def _follow(self, connection: Connection, job: Job, *, alone: bool) -> bool:
         """See how those have ended that the job comes after; whether there is more to take."""
         awaited = job.awaited
         more = self._follower.heed(connection, job)
         if job.awaited != awaited:
             # Its deadline may have passed while it was waiting.
-            self._decider.heed_time(connection, job)
+            self._decider.heed_time(connection, job, alone=alone)
         return more
 
     def _load(self, job_id: str, version: int) -> Job:
@@ -455,10 +474,16 @@ class Coordinator:
         return (*told, job.id) if more else tuple(told)
 
     def _decide(
-        self, connection: Connection, job: Job, command: Command | None, family: Family
+        self,
+        connection: Connection,
+        job: Job,
+        command: Command | None,
+        family: Family,
+        *,
+        alone: bool,
     ) -> dict[str, Any] | None:
         """Apply the command to the aggregate; the refusal as it is stored, or None."""
-        self._decider.record(connection, job)
+        self._decider.record(connection, job, alone=alone)
         if command is None:
             return None
         try:

@@ -62,6 +62,10 @@ from streams.stores.recalled import recall
 from streams.undoing import require_reversible, require_undo
 
 
+class EffectsInFlight(Exception):
+    """Effects would be called back that may just be written, for which nobody has waited."""
+
+
 class Decider:
     """Applies commands to aggregates, with what they need of the stores."""
 
@@ -81,28 +85,32 @@ class Decider:
         self._redriver = Redriver(clock, ids)
         self._tables = planned.tables_of(registry)
 
-    def record(self, connection: Connection, job: Job) -> None:
+    def record(self, connection: Connection, job: Job, *, alone: bool = True) -> None:
         """Take stored outcome rows into the aggregate, and what follows from them alone.
 
         A job with more failures than it tolerates is stopped; items that have waited long
-        enough for another attempt are to be planned.
+        enough for another attempt are to be planned. Who has not waited for effects in flight
+        is not ``alone``, and calls none of them back: raises EffectsInFlight.
         """
         if job.version == 0:
             return
         moving = job.status is JobStatus.RUNNING
         self._take_in(connection, job)
-        self.heed_time(connection, job)
+        self.heed_time(connection, job, alone=alone)
         heed_archive(connection, job, self._own_stamp())
         if moving and job.status.terminal:
             paces.learn(connection, job)
 
-    def heed_time(self, connection: Connection, job: Job) -> None:
-        """Limits, attempts, the start, the deadline and the timeout, all as of one moment."""
+    def heed_time(self, connection: Connection, job: Job, *, alone: bool = True) -> None:
+        """Limits, attempts, the start, the deadline and the timeout, all as of one moment.
+
+        Raises EffectsInFlight as ``record`` does.
+        """
         stamp = self._own_stamp()
         if job.limit_hit is not None or job.expires(stamp.at):
-            self._revoke_open(connection, job)
+            self._revoke_open(connection, job, alone=alone)
         if job.ends_by is not None and job.ends_by <= stamp.at:
-            self._revoke_open(connection, job)
+            self._revoke_open(connection, job, alone=alone)
             job.time_out(stamp)
         job.release(stamp)
 
@@ -379,8 +387,10 @@ class Decider:
         payloads.store_whole(connection, stored, tenant, now, parts)
         return stored
 
-    def _revoke_open(self, connection: Connection, job: Job) -> None:
+    def _revoke_open(self, connection: Connection, job: Job, *, alone: bool = True) -> None:
         """Close every open chunk, so that nothing of this epoch can take effect any more."""
+        if job.open and not alone:
+            raise EffectsInFlight
         chunk_store.update_control(
             connection, job.id, epoch=job.epoch + 1, version=job.version, open_=True
         )

@@ -199,8 +199,15 @@ _VERSION = fixed(select(job_control.c.version).where(job_control.c.job_id == _JO
 _LOCK_CONTROL = fixed(
     select(job_control.c.version).where(job_control.c.job_id == _JOB).with_for_update()
 )
+_LOCK_DECISIONS = fixed(
+    select(job_control.c.version)
+    .where(job_control.c.job_id == _JOB)
+    .with_for_update(key_share=True)
+)
 _SHARE_CONTROL = fixed(
-    select(job_control.c.epoch).where(job_control.c.job_id == _JOB).with_for_update(read=True)
+    select(job_control.c.epoch)
+    .where(job_control.c.job_id == _JOB)
+    .with_for_update(read=True, key_share=True)
 )
 _INSERT_CHUNK = insertion(
     chunks,
@@ -297,6 +304,14 @@ def lock_control(connection: Connection, job_id: str) -> int:
     Returns the job's version as stored, 0 when there is no such job.
     """
     return _LOCK_CONTROL.run(connection, job=job_id).scalar() or 0
+
+
+def lock_decisions(connection: Connection, job_id: str) -> int:
+    """Hold off others who decide on the job, while its effects go on: its epoch must stay.
+
+    Returns the job's version as stored, 0 when there is no such job.
+    """
+    return _LOCK_DECISIONS.run(connection, job=job_id).scalar() or 0
 
 
 def dispatch(

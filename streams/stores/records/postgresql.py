@@ -286,6 +286,7 @@ def _next_numbers(shape: Shape, count: str) -> str:
     table = table.replace("%", "%%") if count.startswith("%") else table
     return (
         "SELECT min(number), max(number) FROM (SELECT "  # noqa: S608 - quoted, and an integer
-        f"nextval(pg_get_serial_sequence('{table}', 'id')) AS number "
+        # Looked up once by a query of its own: as an argument it would be for each number.
+        f"nextval((SELECT pg_get_serial_sequence('{table}', 'id')::regclass)) AS number "
         f"FROM generate_series(1, {count})) AS block"
     )

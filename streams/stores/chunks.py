@@ -301,15 +301,19 @@ def version_of(connection: Connection, job_id: str) -> int:
 def lock_control(connection: Connection, job_id: str) -> int:
     """Wait for effects of the job that are in flight, and hold new ones off.
 
-    Returns the job's version as stored, 0 when there is no such job.
+    Whoever else decides on the job is held off before: as long as more is planned, one effect
+    begins before the other has ended, and none of them waits for who waits. Returns the job's
+    version as stored, 0 when there is no such job.
     """
+    lock_decisions(connection, job_id)
     return _LOCK_CONTROL.run(connection, job=job_id).scalar() or 0
 
 
 def lock_decisions(connection: Connection, job_id: str) -> int:
-    """Hold off others who decide on the job, while its effects go on: its epoch must stay.
+    """Hold off others who decide on the job, while its effects go on.
 
-    Returns the job's version as stored, 0 when there is no such job.
+    Its epoch must stay as long as a chunk is open: an effect that takes its lock just then may
+    read the one that was before. Returns the job's version as stored, 0 when there is no such job.
     """
     return _LOCK_DECISIONS.run(connection, job=job_id).scalar() or 0
 

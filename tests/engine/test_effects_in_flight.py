@@ -165,6 +165,36 @@ async def test_an_effect_waits_for_whoever_stops_its_job_and_is_refused(stages: 
     assert found == [[]]
 
 
+async def test_who_waits_for_effects_holds_off_all_others_who_decide(stages: Stages) -> None:
+    """Else they plan more meanwhile, whose effects begin before those have ended."""
+    job_id, claimed = await claimed_of(stages)
+    with in_flight(stages.database, claimed) as may_end:
+        first = waiting(stages.database, job_id, chunk_store.lock_control)
+        second = waiting(stages.database, job_id, chunk_store.lock_decisions)
+        may_end.set()
+        first.join(SECONDS)
+        second.join(SECONDS)
+        assert not first.is_alive()
+        assert not second.is_alive()
+
+
+Lock = Callable[[Connection, str], int]
+
+
+def waiting(database: Database, job_id: str, lock: Lock) -> threading.Thread:
+    """Another process that takes a lock, for which it waits."""
+
+    def other() -> None:
+        with Database(database.url) as own:
+            own.write_now(lambda connection: lock(connection, job_id))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join(A_MOMENT)
+    assert thread.is_alive(), "it waits"
+    return thread
+
+
 async def test_two_who_decide_on_a_job_wait_for_one_another(stages: Stages) -> None:
     """Whether or not either of them waits for effects."""
     job_id, _ = await claimed_of(stages)
@@ -173,20 +203,9 @@ async def test_two_who_decide_on_a_job_wait_for_one_another(stages: Stages) -> N
             _meet(stages.database, job_id, first, second)
 
 
-Lock = Callable[[Connection, str], int]
-
-
 def _meet(database: Database, job_id: str, first: Lock, second: Lock) -> None:
-    def other() -> None:
-        with Database(database.url) as own:
-            own.write_now(lambda connection: second(connection, job_id))
-
     def hold(connection: Connection) -> threading.Thread:
         first(connection, job_id)
-        late = threading.Thread(target=other)
-        late.start()
-        late.join(A_MOMENT)
-        assert late.is_alive()
-        return late
+        return waiting(database, job_id, second)
 
     database.write_now(hold).join(SECONDS)

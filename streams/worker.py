@@ -277,8 +277,9 @@ class Worker:
             if control is None:
                 return None, []
             self._controls[work.job_id] = control
-            while len(self._controls) > KEPT_CONTROLS:
-                self._controls.pop(next(iter(self._controls)))
+            # A slot with several systems claims in as many threads: what one forgets the other may.
+            for oldest in list(self._controls)[:-KEPT_CONTROLS]:
+                self._controls.pop(oldest, None)
         if control.operation != work.operation:
             # Nobody of ours sends this: another operation on these items is no work.
             log.warning("forged_work", job_id=work.job_id, operation=work.operation)

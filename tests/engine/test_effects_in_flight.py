@@ -7,6 +7,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,18 +16,16 @@ from sqlalchemy import Connection
 from domain.commands import PauseJob
 from domain.events import JobStatus
 from domain.options import JobOptions
-from domain.outcomes import Done
 from domain.registry import Registry
 from streams.envelope import decode_work
 from streams.stores import chunks as chunk_store
 from streams.stores import database as databases
-from streams.stores import ledger as ledgers
 from streams.stores import migrate, outcomes
 from streams.stores.chunks import Claimed
 from streams.stores.database import Database
-from streams.stores.outcomes import OutcomeRow
 from streams.stores.statements import send_kept
 from tests.databases import database, database_url
+from tests.engine.beside import beside, outcome
 from tests.engine.stages import Stages
 from tests.engine.stock import operations, stock
 
@@ -54,24 +53,15 @@ def in_flight(database: Database, claimed: Claimed) -> Iterator[threading.Event]
         assert chunk_store.held(connection, [claimed]) == [claimed]
         begun.set()
         assert may_end.wait(SECONDS)
-        items = claimed.items
-        ledger = ledgers.encode_results(items, [Done()] * len(items), duration_ms=1.0)
-        closed = outcomes.summary_of(claimed.chunk, ledger, duration_ms=1.0)
-        row = OutcomeRow(claimed.job_id, closed, ledger, claimed.attempt, 1)
-        outcomes.insert_outcomes(connection, [row])
+        outcomes.insert_outcomes(connection, [outcome(claimed)])
 
-    def other() -> None:
-        with Database(database.url) as own:
-            own.write_now(effect)
-
-    thread = threading.Thread(target=other)
-    thread.start()
+    thread = beside(database, effect)
     try:
         assert begun.wait(SECONDS)
         yield may_end
     finally:
         may_end.set()
-        thread.join(SECONDS)
+        ended(thread)
     assert len(tries) == 1, "nobody was in its way"
 
 
@@ -89,6 +79,20 @@ async def claimed_of(stages: Stages, **options: object) -> tuple[str, Claimed]:
         )
     )
     return job_id, claimed[0]
+
+
+def waiting(database: Database, work: Callable[[Connection], object]) -> threading.Thread:
+    """Another process, whose transaction waits for one that is under way."""
+    thread = beside(database, work)
+    thread.join(A_MOMENT)
+    assert thread.is_alive(), "it waits"
+    return thread
+
+
+def ended(thread: threading.Thread) -> None:
+    """Nobody is in its way any more."""
+    thread.join(SECONDS)
+    assert not thread.is_alive()
 
 
 async def is_done(task: asyncio.Future[Any]) -> bool:
@@ -145,9 +149,8 @@ async def test_an_effect_waits_for_whoever_stops_its_job_and_is_refused(stages: 
     job_id, claimed = await claimed_of(stages)
     found: list[list[Claimed]] = []
 
-    def effect() -> None:
-        with Database(stages.database.url) as own:
-            own.write_now(lambda other: found.append(chunk_store.held(other, [claimed])))
+    def effect(other: Connection) -> None:
+        found.append(chunk_store.held(other, [claimed]))
 
     def stop(connection: Connection) -> threading.Thread:
         version = chunk_store.lock_control(connection, job_id)
@@ -155,13 +158,9 @@ async def test_an_effect_waits_for_whoever_stops_its_job_and_is_refused(stages: 
             connection, job_id, epoch=claimed.epoch + 1, version=version, open_=True
         )
         send_kept(connection)
-        late = threading.Thread(target=effect)
-        late.start()
-        late.join(A_MOMENT)
-        assert late.is_alive()
-        return late
+        return waiting(stages.database, effect)
 
-    stages.database.write_now(stop).join(SECONDS)
+    ended(stages.database.write_now(stop))
     assert found == [[]]
 
 
@@ -169,30 +168,11 @@ async def test_who_waits_for_effects_holds_off_all_others_who_decide(stages: Sta
     """Else they plan more meanwhile, whose effects begin before those have ended."""
     job_id, claimed = await claimed_of(stages)
     with in_flight(stages.database, claimed) as may_end:
-        first = waiting(stages.database, job_id, chunk_store.lock_control)
-        second = waiting(stages.database, job_id, chunk_store.lock_decisions)
+        first = waiting(stages.database, partial(chunk_store.lock_control, job_id=job_id))
+        second = waiting(stages.database, partial(chunk_store.lock_decisions, job_id=job_id))
         may_end.set()
-        first.join(SECONDS)
-        second.join(SECONDS)
-        assert not first.is_alive()
-        assert not second.is_alive()
-
-
-Lock = Callable[[Connection, str], int]
-
-
-def waiting(database: Database, job_id: str, lock: Lock) -> threading.Thread:
-    """Another process that takes a lock, for which it waits."""
-
-    def other() -> None:
-        with Database(database.url) as own:
-            own.write_now(lambda connection: lock(connection, job_id))
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    thread.join(A_MOMENT)
-    assert thread.is_alive(), "it waits"
-    return thread
+        ended(first)
+        ended(second)
 
 
 async def test_two_who_decide_on_a_job_wait_for_one_another(stages: Stages) -> None:
@@ -203,9 +183,12 @@ async def test_two_who_decide_on_a_job_wait_for_one_another(stages: Stages) -> N
             _meet(stages.database, job_id, first, second)
 
 
+Lock = Callable[[Connection, str], int]
+
+
 def _meet(database: Database, job_id: str, first: Lock, second: Lock) -> None:
     def hold(connection: Connection) -> threading.Thread:
         first(connection, job_id)
-        return waiting(database, job_id, second)
+        return waiting(database, lambda other: second(other, job_id))
 
-    database.write_now(hold).join(SECONDS)
+    ended(database.write_now(hold))

@@ -5,27 +5,25 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 from sqlalchemy import Connection, select
 
 from domain.events import JobStatus
 from domain.options import JobOptions
-from domain.outcomes import Closing, Done
+from domain.outcomes import Closing
 from domain.registry import Registry
 from streams import topics
 from streams.envelope import decode_work
 from streams.stores import chunks as chunk_store
-from streams.stores import ledger as ledgers
 from streams.stores import migrate, outcomes
 from streams.stores.chunks import Claimed
 from streams.stores.database import READERS, Database
-from streams.stores.outcomes import OutcomeRow
 from streams.stores.overdue import dispatch_again, overdue, wait_longer
 from streams.stores.schema import chunks
 from streams.worker import AT_ONCE_ITEMS
 from tests.databases import database, database_url
+from tests.engine.beside import beside, outcome
 from tests.engine.stages import Stages
 from tests.engine.stock import operations, stock
 
@@ -57,24 +55,6 @@ async def claimed_by(stages: Stages, worker: str, starts: int = 1) -> Claimed:
             )
         )
     return claimed[0]
-
-
-def outcome(claimed: Claimed) -> OutcomeRow:
-    ledger = ledgers.encode_results(claimed.items, [Done()] * len(claimed.items), duration_ms=1.0)
-    closed = outcomes.summary_of(claimed.chunk, ledger, duration_ms=1.0)
-    return OutcomeRow(claimed.job_id, closed, ledger, claimed.attempt, 1)
-
-
-def beside(database: Database, work: Callable[[Connection], object]) -> threading.Thread:
-    """Run a transaction of another process, which meets the one that this test is in."""
-
-    def other() -> None:
-        with Database(database.url) as own:
-            own.write_now(work)
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    return thread
 
 
 async def test_a_lease_renewed_after_the_look_is_kept(stages: Stages) -> None:

@@ -196,7 +196,7 @@ class Job(JobRepeats):
         if not fresh:
             return
         for chunk in fresh.values():
-            require_account(chunk, self.open[chunk.chunk].cause, self._items_of(chunk.chunk))
+            require_account(chunk, self.open[chunk.chunk].cause, self.items_of(chunk.chunk))
         spans = {number: len(faults) for number, faults in failures.of.items()}
         for portion in portions.of_chunks(fresh.values(), spans):
             self._close(stamp, portion, failures)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PrivateAttr
 
 from domain import planning
 from domain.archiving import ArchiveFile
@@ -181,6 +181,7 @@ class JobState(BaseModel):
     """Who has made what was sent unreadable."""
     archived: Archived | None = None
     """Who has put the job away for good."""
+    _target_ms: float = PrivateAttr(planning.TARGET_MS)
 
     # -- questions ----------------------------------------------------------------
 
@@ -213,7 +214,12 @@ class JobState(BaseModel):
             ms_per_item=(self.undo_ms_per_item if undoing else None) or self.ms_per_item,
             bytes_per_item=self.size / total if total else 0.0,
             last_items=self.last_items,
+            target_ms=self._target_ms,
         )
+
+    def aim(self, target_ms: float) -> None:
+        """Have fast chunks take so many milliseconds: the installation says so, not the job."""
+        self._target_ms = target_ms
 
     @property
     def percent(self) -> float:
@@ -315,7 +321,7 @@ class JobState(BaseModel):
                 return effect.items
         return 0
 
-    def _items_of(self, chunk: int) -> int:
+    def items_of(self, chunk: int) -> int:
         """How many items the outcome of an open chunk must speak of."""
         opened = self.open[chunk]
         return self._standing(opened) if opened.cause.undoing else len(opened.items)

@@ -25,6 +25,7 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import Environment
 
+from domain import planning
 from domain.errors import JobNotFound, MessageUnreadable, UnsupportedVersion
 from domain.events import (
     EVENTS,
@@ -123,12 +124,20 @@ class JobRecorder(ApplicationRecorder):
 class Jobs(Application[str]):
     """All jobs. ``save(job, connection=...)`` appends within the caller's transaction.
 
-    They are read by ``load``; the library's ``repository`` knows of no snapshots here.
+    They are read by ``load``; the library's ``repository`` knows of no snapshots here. Fast
+    chunks of theirs aim at ``target_ms`` milliseconds.
     """
 
     name = "Jobs"
 
-    def __init__(self, events: JobRecorder, snapshots: AggregateRecorder) -> None:
+    def __init__(
+        self,
+        events: JobRecorder,
+        snapshots: AggregateRecorder,
+        *,
+        target_ms: float = planning.TARGET_MS,
+    ) -> None:
+        self._target_ms = target_ms
         self._job_mapper = JobMapper()
         self._recorder = events
         super().__init__()
@@ -155,6 +164,10 @@ class Jobs(Application[str]):
         """The library's event store over our mapper and recorder."""
         return EventStore(self.mapper, self._recorder)
 
+    def begin(self, job_id: str, *, traceparent: str = "") -> Job:
+        """A job that is not stored yet."""
+        return self._aimed(Job(id=job_id, traceparent=traceparent))
+
     def load(self, job_id: str, *, version: int | None = None) -> Job:
         """The job as of now or as of ``version``; raises JobNotFound."""
         job = self._folded(job_id, self._recorder.select_latest(job_id, lte=version), version)
@@ -168,7 +181,7 @@ class Jobs(Application[str]):
         if len(stored) > most or any(each.topic == JobSnapshot.alias for each in stored):
             return self._folded(job_id, stored), []
         events = [stored_event(self._job_mapper, each) for each in stored]
-        return _known(job_id, Job.project(None, events)), events
+        return self._aimed(_known(job_id, Job.project(None, events))), events
 
     def _folded(
         self, job_id: str, stored: Sequence[StoredEvent], version: int | None = None
@@ -176,9 +189,13 @@ class Jobs(Application[str]):
         """From what was read, or from all events when the snapshot in it cannot be read."""
         event = self._job_mapper.to_domain_event
         with suppress(*_UNREADABLE):
-            return _known(job_id, Job.project(None, map(event, stored)))
+            return self._aimed(_known(job_id, Job.project(None, map(event, stored))))
         every = self._recorder.select_events(job_id, lte=version)
-        return _known(job_id, Job.project(None, map(event, every)))
+        return self._aimed(_known(job_id, Job.project(None, map(event, every))))
+
+    def _aimed(self, job: Job) -> Job:
+        job.aim(self._target_ms)
+        return job
 
     def has_gone_on(self, job_id: str, version: int) -> bool:
         """Whether a job's results may be others than at that version: more than kept was asked."""

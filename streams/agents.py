@@ -1,8 +1,9 @@
 """Agents: bind the stages to their topics. Faust stays in this file and ``app.py``.
 
-Faust acknowledges a message whose agent raises or is cancelled, so a body never raises:
-what cannot be read goes to the dead-letter topic, what is unavailable is tried again in
-place, and the message is acknowledged only when all it caused was delivered.
+Faust acknowledges a message whose agent raises or is cancelled, unless the agent does that
+itself, so a body never raises: what cannot be read goes to the dead-letter topic, what is
+unavailable is tried again in place, and the message is acknowledged only when all it caused was
+delivered.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Generic, TypeVar, cast
@@ -28,10 +29,12 @@ from domain.errors import (
     UnsupportedVersion,
 )
 from streams.deadletters import MAX_CAUSE, Burial, bury
-from streams.envelope import Headers, Outgoing, Problem
+from streams.envelope import TAKE, Headers, Outgoing, Problem, Take
+from streams.express import Entry, Express
 from streams.failpoints import Failpoint, Failpoints
 from streams.metrics import Metrics
 from streams.tracing import OFF, Kind, Tracing, Value, carried, carrying
+from streams.transport.current import CurrentConsumer
 from streams.transport.errors import BacklogFullError, DeliveryFailedError
 from streams.transport.letters import SendsTogether
 
@@ -39,6 +42,10 @@ log = structlog.get_logger(__name__)
 
 M = TypeVar("M")
 Send = Callable[[Outgoing], Awaitable[None]]
+Handle = Callable[[Any], Awaitable[None]]
+Agent = Callable[[Any], Awaitable[None]]
+"""What Faust runs on the stream of a topic."""
+Reader = Callable[[faust.App, Handle], Agent]
 
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 5.0
@@ -94,6 +101,59 @@ def _translated() -> Iterator[None]:
         ) from error
 
 
+# Agents yield nothing: Faust answers each value at whatever topic the message's header names.
+
+
+def one_at_a_time(_app: faust.App, handle: Handle) -> Agent:
+    """An agent that hands over each message when the one before it is done."""
+
+    async def read(stream: Any) -> None:
+        async for event in stream.events():
+            await handle(event)
+
+    return read
+
+
+def two_at_a_time(app: faust.App, handle: Handle) -> Agent:
+    """An agent that hands over a short message beside a long one; see :mod:`.express`.
+
+    What ``handle`` raises ends the process: what was read ahead comes again.
+    """
+
+    def let_go(event: Any) -> bool:
+        return cast("CurrentConsumer", app.consumer).let_go(event.message)
+
+    async def read(stream: Any) -> None:
+        # Faust would acknowledge each when the next is asked for, or this is cancelled.
+        stream.enable_acks = False
+
+        async def take(event: Any) -> None:
+            try:
+                await handle(event)
+                await stream.ack(event)
+            except Exception as error:
+                log.critical("message_not_handled", topic=event.message.topic, exc_info=error)
+                raise SystemExit(EXIT_STUCK) from None
+
+        await Express(_entry, take, let_go).run(stream.events())
+
+    return read
+
+
+def _entry(event: Any) -> Entry[Any]:
+    message, take = event.message, Take.IN_TURN
+    said = dict(_pairs(message.headers)).get(TAKE, b"").decode(errors="replace")
+    with suppress(ValueError):
+        # What only a later release knows is taken in its turn.
+        take = Take(said)
+    return Entry(event, _job_of(message), take)
+
+
+def _job_of(message: Any) -> str:
+    """By the key: that of work names the chunk as well; no job's id has a dot."""
+    return str((message.key or b"").decode(errors="replace").partition(".")[0])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Binding(Generic[M]):
     """One stage on one topic: how to read a message, what to do with it."""
@@ -111,10 +171,11 @@ class Binding(Generic[M]):
     """Whom to tell of a message that went to the dead-letter topic."""
     metrics: Metrics = field(default_factory=Metrics)
     tracing: Tracing = OFF
+    reader: Reader = one_at_a_time
 
 
 def bind(app: faust.App, binding: Binding[Any], send: Send, failpoints: Failpoints) -> None:
-    """Have ``app`` hand every message of a topic to its stage, one at a time."""
+    """Have ``app`` hand every message of a topic to its stage, one at a time or two."""
     channel = app.topic(
         binding.topic,
         key_type=bytes,
@@ -123,21 +184,18 @@ def bind(app: faust.App, binding: Binding[Any], send: Send, failpoints: Failpoin
         value_serializer="raw",
     )
 
-    # It yields nothing: Faust answers each value at whatever topic the message's header names.
-    async def read(stream: Any) -> None:
-        async for event in stream.events():
-            with binding.metrics.handling(binding.topic), within(binding, event.message):
-                await deliver(binding, event.message, send, failpoints)
+    async def handle(event: Any) -> None:
+        with binding.metrics.handling(binding.topic), within(binding, event.message):
+            await deliver(binding, event.message, send, failpoints)
 
-    app.agent(channel, name=binding.topic, concurrency=1)(read)
+    app.agent(channel, name=binding.topic, concurrency=1)(binding.reader(app, handle))
 
 
 @contextmanager
 def within(binding: Binding[Any], message: Any) -> Iterator[None]:
     """Within the trace that a message belongs to; what is logged names the message's job."""
     topic = binding.topic
-    # The key of work names the chunk as well; no job's id has a dot.
-    job_id = (message.key or b"").decode(errors="replace").partition(".")[0]
+    job_id = _job_of(message)
     parent = carried(_pairs(message.headers)) if binding.tracing.is_on else ""
     said: dict[str, Value] = {"messaging.system": "kafka", "messaging.destination.name": topic}
     said |= {"messaging.operation.type": "process", "countermand.job_id": job_id}

@@ -222,8 +222,8 @@ async def stop(app: faust.App, *, drain: float) -> bool:
 
     Returns:
         False when they did not finish. Nothing of theirs is committed and the stop goes on in
-        the background, but cancelling a handler commits its message: let them run, or end the
-        process with `os._exit`.
+        the background, but cancelling a handler commits its message, unless its agent acknowledges
+        by itself: let them run, or end the process with `os._exit`.
     """
     stopping = asyncio.ensure_future(app.stop())
     done, _ = await asyncio.wait({stopping}, timeout=drain)

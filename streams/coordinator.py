@@ -437,7 +437,7 @@ class Coordinator:
         live = self._live.get(job_id)
         if live is not None and live.version == version:
             return live
-        return self._jobs.load(job_id) if version else Job(id=job_id)
+        return self._jobs.load(job_id) if version else self._jobs.begin(job_id)
 
     def _settle(
         self, connection: Connection, job: Job, planned: Sequence[PlannedChunk], family: Family

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from domain import planning
 from domain.caps import FREE, Ration
-from domain.events import JobStatus, PlannedChunk
+from domain.events import Cause, JobStatus, PlannedChunk
 from domain.job import Job, Stamp
+from domain.operation import Operation
 from domain.options import NO_CAPS, Caps
 from domain.registry import Registry
 from streams import topics
-from streams.envelope import Outgoing, Work, WorkChunk, encode
+from streams.envelope import TAKE, Outgoing, Take, Work, WorkChunk, encode
 from streams.spreading import Spread
 
 
@@ -54,12 +56,32 @@ class Dispatcher:
             numbers = [chunk.chunk for chunk in planned[first : first + pack]]
             chunks = tuple(WorkChunk(chunk=number, attempt=1) for number in numbers)
             work = Work(job_id=job.id, operation=operation.kind, epoch=job.epoch, chunks=chunks)
-            message = work_message(work, in_order=in_order)
+            is_first = not sent and len(job.open) == len(planned)
+            take = _take(job, operation, planned[first : first + pack], is_first=is_first)
+            message = work_message(work, in_order=in_order, take=take)
             if not in_order:
                 partition = self._spread.place(message.topic, job.id, numbers, live)
                 message = replace(message, partition=partition)
             sent.append(message)
         return sent
+
+
+def _take(
+    job: Job, operation: Operation, chunks: Sequence[PlannedChunk], *, is_first: bool
+) -> Take:
+    """How the message of these chunks is taken; ``is_first``: no other of the job is under way."""
+    if any(planning.is_suspect(chunk.cause, chunk.parent) for chunk in chunks):
+        return Take.ALONE
+    if any(chunk.cause is Cause.COMMIT for chunk in chunks):
+        # The pace is that of what was tried, which waits for nobody's records.
+        return Take.IN_TURN
+    undoing = any(chunk.cause.undoing for chunk in chunks)
+    if operation.waits and not undoing and not job.options.dry_run:
+        # The message only begins the work.
+        return Take.BESIDE
+    items = sum(job.items_of(chunk.chunk) for chunk in chunks)
+    is_short = planning.is_short(job.pace, items, first=is_first)
+    return Take.BESIDE if is_short else Take.IN_TURN
 
 
 def dispatches_of(job: Job, registry: Registry, shared: Caps = NO_CAPS) -> int:
@@ -87,7 +109,7 @@ def dispatches_wanted(
     return math.ceil(ready / pack)
 
 
-def work_message(work: Work, *, in_order: bool) -> Outgoing:
+def work_message(work: Work, *, in_order: bool, take: Take = Take.IN_TURN) -> Outgoing:
     """A work message on the topic of its system.
 
     Work that must stay in its order has the key of its job, and one worker at a time. Other
@@ -97,4 +119,5 @@ def work_message(work: Work, *, in_order: bool) -> Outgoing:
     system = work.operation.split(".", 1)[0]
     first = work.chunks[0]
     key = work.job_id if in_order else f"{work.job_id}.{first.chunk}.{first.attempt}"
-    return Outgoing(topic=topics.work(system), key=key.encode(), value=encode(work))
+    headers = () if take is Take.IN_TURN else ((TAKE, take.encode()),)
+    return Outgoing(topics.work(system), key.encode(), encode(work), headers)

@@ -35,6 +35,9 @@ SCHEMA = 1
 Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
 """What the columns that it is compared with can hold."""
 
+TAKE = "take"
+"""The header of work that is not taken in its turn."""
+
 ENGINE = "engine"
 """Tenant and actor of the hints that the engine sends itself; they decide nothing."""
 
@@ -58,6 +61,18 @@ class WorkChunk(Value):
 
     chunk: Number
     attempt: Number
+
+
+class Take(StrEnum):
+    """How a worker's slot takes work, one message at a time or two.
+
+    ``beside``: it takes a few milliseconds, and waits for nothing that takes longer. ``alone``:
+    it may end the process, and what was worked beside it would be blamed as well.
+    """
+
+    IN_TURN = "in_turn"
+    BESIDE = "beside"
+    ALONE = "alone"
 
 
 class Work(Value):

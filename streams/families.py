@@ -151,7 +151,7 @@ class Families:
             with at_step(number):
                 self._decider.require_upload(connection, begin)
         for number, begin in enumerate(commands):
-            job = Job(id=begin.job_id, traceparent=batch.traceparent)
+            job = self._jobs.begin(begin.job_id, traceparent=batch.traceparent)
             before = Before.of(job)
             with at_step(number):
                 self._decider.begin(connection, job, begin, stamp)

@@ -13,11 +13,12 @@ from itertools import groupby
 
 from sqlalchemy import Connection
 
+from domain import planning
 from domain.ports import Clock
 from domain.registry import Registry
 from streams.coordinator import Coordinator
 from streams.dispatching import work_message
-from streams.envelope import Outgoing
+from streams.envelope import Outgoing, Take
 from streams.killers import close_killer
 from streams.places import LivePlaces
 from streams.stores import children, outcomes, waits
@@ -106,7 +107,9 @@ class Sweep:
             self._unconfirmed += again
             undoing = any(chunk.cause.undoing for chunk in others)
             in_order = undoing or self._registry.get(others[0].operation).in_order
-            sent += [work_message(work, in_order=in_order) for work in works]
+            suspect = any(planning.is_suspect(chunk.cause, chunk.parent) for chunk in others)
+            take = Take.ALONE if suspect else Take.IN_TURN
+            sent += [work_message(work, in_order=in_order, take=take) for work in works]
         if killers:
             await self._database.write(partial(self.close_killers, killers, now))
             sent += await self._look(job_id)

@@ -184,8 +184,9 @@ class Undoer:
         if known != generation:
             terms = terms_of(connection, job_id)
             self._terms[job_id] = generation, terms
-            while len(self._terms) > KEPT_TERMS:
-                self._terms.pop(next(iter(self._terms)), None)
+            # Several threads undo: what one forgets the other may.
+            for oldest in list(self._terms)[:-KEPT_TERMS]:
+                self._terms.pop(oldest, None)
         return terms
 
     def ahead(

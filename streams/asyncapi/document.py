@@ -24,14 +24,14 @@ from streams.asyncapi.schemas import (
     Document,
     schemas,
 )
-from streams.envelope import CommandDecided, Work
+from streams.envelope import TAKE, CommandDecided, Take, Work
 
 JOB_KEY = "The job's id, as UTF-8 bytes."
 WORK_KEY = (
     "The job's id, as UTF-8 bytes; of an operation whose chunks are independent, behind it the "
     "first chunk and its attempt, with dots between."
 )
-VERSION = "1.2.0"
+VERSION = "1.3.0"
 """Of the messages, not of the program: the first number counts breaks, the second additions."""
 
 ABOUT = f"""\
@@ -110,7 +110,9 @@ def _channels() -> Document:
         "work": _channel(
             topics.work("{system}"),
             "Chunks that wait for a worker, a topic for each system of operations. Hints: what "
-            "is not as the database says has no effect.",
+            f"is not as the database says has no effect. One with the header `{TAKE}: "
+            f"{Take.BESIDE.value}` is expected to take a few milliseconds, and is taken beside one "
+            f"that takes longer; one with `{TAKE}: {Take.ALONE.value}` with none beside it.",
             names=[Work.__name__],
             writers=["coordinator"],
             readers=["worker"],

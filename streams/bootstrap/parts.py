@@ -14,12 +14,13 @@ from typing import Any
 import structlog
 from eventsourcing.persistence import Recording
 
+from domain import planning
 from domain.approval import ApprovalPolicy
 from domain.jobs import Jobs
 from domain.registry import Registry
 from streams import answers, envelope, topics
 from streams import app as faust_apps
-from streams.agents import Binding, Sender, bind
+from streams.agents import Binding, Sender, bind, one_at_a_time, two_at_a_time
 from streams.answers import Answering
 from streams.archiving import Archivist, Heads
 from streams.awaiting import Waiting
@@ -138,10 +139,19 @@ class Base:
             ids=TimeOrderedIds(),
             failpoints=Failpoints(settings.failpoint),
             recorder=recorder,
-            jobs=Jobs(recorder, SnapshotRecorder(database)),
+            jobs=Jobs(
+                recorder,
+                SnapshotRecorder(database),
+                target_ms=planning.LONG_MS if _has_express(database) else planning.TARGET_MS,
+            ),
             metrics=Metrics(),
             tracing=tracing or tracing_of(settings),
         )
+
+
+def _has_express(database: Database) -> bool:
+    """Whether short work is done beside long work: not where a database has one writer."""
+    return not database.is_sqlite
 
 
 class Readers:
@@ -377,6 +387,7 @@ def bind_worker(
             handled=lane.handled,
             metrics=base.metrics,
             tracing=base.tracing,
+            reader=two_at_a_time if _has_express(base.database) else one_at_a_time,
         )
         bind(app, binding, send, base.failpoints)
 

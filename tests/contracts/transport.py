@@ -18,6 +18,7 @@ from faust.exceptions import ProducerSendError
 from faust.types import TP
 
 from streams.app import backlog
+from streams.envelope import TAKE, Take
 from streams.liveness import Lane
 from streams.stores.database import Database, sqlite_url
 from streams.topics import MAX_LETTER_BYTES
@@ -36,6 +37,7 @@ __all__ = [
     "TestCommitting",
     "TestContent",
     "TestCrash",
+    "TestExpress",
     "TestGroups",
     "TestOrder",
     "TestPause",
@@ -274,6 +276,79 @@ class TestStopping:
         await member.release()
         await stopping
         assert (await bench.send(b"next", topic=onward)).offset == 1
+
+
+SAYS_SHORT = {TAKE: Take.BESIDE.encode()}
+
+
+class TestExpress:
+    """A short message is handed over beside a long one, and nothing is lost by that."""
+
+    async def test_a_short_message_is_done_beside_a_long_one(self, bench: Bench) -> None:
+        member = await bench.member(holding=[b"long"], express=True)
+        for number, value in enumerate((b"long", b"next")):
+            await bench.send(value, key=b"large.%d.1" % number, partition=0)
+        await bench.send(b"short", key=b"small", partition=0, headers=SAYS_SHORT)
+        await bench.finishes(member, 1)
+        await bench.silence()
+        assert [each.value for each in member.begun] == [b"long", b"short"]
+        assert member.values == [b"short"]
+        await member.release()
+        await bench.finishes(member, 3)
+        assert member.values == [b"short", b"long", b"next"]
+        await bench.commits(3)
+
+    async def test_a_commit_stays_behind_the_long_one(self, bench: Bench) -> None:
+        member = await bench.member(holding=[b"long"], express=True)
+        await bench.send(b"long", key=b"large", partition=0)
+        await bench.send(b"short", key=b"small", partition=0, headers=SAYS_SHORT)
+        await bench.finishes(member, 1)
+        await bench.silence()
+        assert (await bench.committed())[0] == 0
+        await bench.crash(member)
+        successor = await bench.member(express=True)
+        await bench.finishes(successor, 2)
+        assert sorted(each or b"" for each in successor.values) == [b"long", b"short"]
+        await bench.commits(2)
+
+    async def test_a_stop_waits_for_what_is_begun_and_leaves_the_rest_to_the_next_member(
+        self, bench: Bench
+    ) -> None:
+        member = await bench.member(holding=[], express=True)
+        for number, value in enumerate((b"long", b"next")):
+            await bench.send(value, key=b"large.%d.1" % number, partition=0)
+        await bench.send(b"short", key=b"small", partition=0, headers=SAYS_SHORT)
+        await bench.begins(member, 2)
+        await bench.send(b"last", key=b"small", partition=0, headers=SAYS_SHORT)
+        await bench.silence()
+        stopping = asyncio.ensure_future(bench.stop(member))
+        await bench.silence()
+        assert not stopping.done()
+        await member.release()
+        await stopping
+        assert sorted(each or b"" for each in member.values) == [b"long", b"short"]
+        successor = await bench.member(express=True)
+        await bench.begins(successor, 2)
+        await bench.silence()
+        # The second message was not done, so that the third comes again as well.
+        assert [each.value for each in successor.begun] == [b"next", b"short", b"last"]
+
+    async def test_a_rebalance_waits_for_what_is_begun_alone(self, bench: Bench) -> None:
+        member = await bench.member(holding=[], express=True)
+        for number in range(6):
+            await bench.send(b"%d" % number, key=b"large.%d.1" % number, partition=0)
+        await bench.begins(member, 1)
+        await bench.silence()
+        joining = asyncio.ensure_future(bench.member(express=True))
+        await bench.silence()
+        assert not joining.done()
+        await member.release()
+        other = await joining
+        await bench.share_out(member, other)
+        await bench.commits(6)
+        await bench.silence()
+        values = [each or b"" for each in member.values + other.values]
+        assert sorted(values) == [b"%d" % number for number in range(6)]
 
 
 class TestPause:

@@ -12,6 +12,7 @@ from typing import Protocol
 import faust
 from faust.types import TP, EventT, RecordMetadata
 
+from streams.agents import one_at_a_time, two_at_a_time
 from streams.app import FaustSettings, start, stop
 from streams.transport.letters import Letter
 
@@ -81,7 +82,13 @@ class Member:
     """An app with one agent that notes what it is given, and can be made to hold on to it."""
 
     def __init__(
-        self, app: faust.App, topic: str, *, concurrency: int, forward_to: str | None
+        self,
+        app: faust.App,
+        topic: str,
+        *,
+        concurrency: int,
+        forward_to: str | None,
+        express: bool = False,
     ) -> None:
         self.app = app
         self._forward_to = forward_to
@@ -90,7 +97,9 @@ class Member:
         self.held_values: set[bytes | None] = set()
         self.is_holding = False
         self._changed = asyncio.Condition()
-        app.agent(app.topic(topic), name=f"{topic}-agent", concurrency=concurrency)(self._consume)
+        reader = two_at_a_time if express else one_at_a_time
+        consume = reader(app, self._take)
+        app.agent(app.topic(topic), name=f"{topic}-agent", concurrency=concurrency)(consume)
 
     @property
     def values(self) -> list[bytes | None]:
@@ -118,18 +127,17 @@ class Member:
         async with self._changed:
             await self._changed.wait_for(condition)
 
-    async def _consume(self, stream: faust.StreamT[bytes]) -> None:
-        async for event in stream.events():
-            received = _received(event)
-            async with self._changed:
-                self.begun.append(received)
-                self._changed.notify_all()
-                await self._changed.wait_for(lambda: not self._holds(received))  # noqa: B023
-            if self._forward_to is not None:
-                await self._forward(self._forward_to, received)
-            async with self._changed:
-                self.finished.append(received)
-                self._changed.notify_all()
+    async def _take(self, event: EventT[bytes]) -> None:
+        received = _received(event)
+        async with self._changed:
+            self.begun.append(received)
+            self._changed.notify_all()
+            await self._changed.wait_for(lambda: not self._holds(received))
+        if self._forward_to is not None:
+            await self._forward(self._forward_to, received)
+        async with self._changed:
+            self.finished.append(received)
+            self._changed.notify_all()
 
     async def _forward(self, topic: str, received: Received) -> None:
         await self.app.producer.send_and_wait(topic, None, received.value, None, None, None)
@@ -183,10 +191,13 @@ class Bench:
         concurrency: int = 1,
         holding: Iterable[bytes] | None = None,
         forward_to: str | None = None,
+        express: bool = False,
     ) -> Member:
         """Start a member that reads the topic, and sends on what it read."""
         app = self.harness.make_app(f"{self.topic}-{group}", settings, producer_only=False)
-        member = Member(app, self.topic, concurrency=concurrency, forward_to=forward_to)
+        member = Member(
+            app, self.topic, concurrency=concurrency, forward_to=forward_to, express=express
+        )
         if holding is not None:
             member.hold(*holding)
         async with asyncio.timeout(self.harness.patience):

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from aiokafka.errors import ConsumerStoppedError  # type: ignore[import-untyped] # ships none
 from faust.transport.drivers import aiokafka as stock
-from faust.types import TP, Message
+from faust.types import TP
 from faust.types.transports import ServiceT
 
+from streams.transport.current import CurrentConsumer
 from streams.transport.kafka.in_flight import InFlight
 from streams.transport.kafka.thread import ConsumerThread, Fetched
 
@@ -19,7 +20,7 @@ IDLE_SECONDS: Final = 1.0
 """How long to wait for a partition that may be read before looking again."""
 
 
-class Consumer(stock.Consumer):
+class Consumer(CurrentConsumer, stock.Consumer):
     """Reads the app's share of the partitions from Kafka."""
 
     _thread: ConsumerThread
@@ -192,21 +193,6 @@ class Consumer(stock.Consumer):
         self._in_flight.forget([partition])
         self._held.pop(partition, None)
         await super()._seek(partition, offset)
-
-    def ack(self, message: Message) -> bool:
-        """Mark a message as done.
-
-        Without its compiled extension Faust also acknowledges messages that it skipped because
-        they were queued before a rebalance or a stop; those are not done.
-        """
-        if not message.tracked and not self._is_current(message):
-            return False
-        return bool(super().ack(message))
-
-    def _is_current(self, message: Message) -> bool:
-        app = self.app
-        current: bool = message.generation_id == app.consumer_generation_id
-        return current and app.flow_control.is_active()
 
     def _new_offset(self, tp: TP) -> int | None:
         self._acked[tp].clear()

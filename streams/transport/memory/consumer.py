@@ -5,11 +5,11 @@ import gc
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from faust.transport import base
-from faust.types import TP, ConsumerMessage, Message
+from faust.types import TP, ConsumerMessage
 from faust.types.transports import ServiceT
 from mode import Service
 
+from streams.transport.current import CurrentConsumer
 from streams.transport.memory.broker import MemoryBroker
 from streams.transport.memory.group import Member
 from streams.transport.memory.log import PartitionLog, Record
@@ -25,7 +25,7 @@ PRESSED_COMMIT_INTERVAL: Final = 0.01
 """Seconds between commits while a sender waits for room."""
 
 
-class Consumer(base.Consumer):
+class Consumer(CurrentConsumer):
     """Reads the app's share of the partitions from a `MemoryBroker`.
 
     Nothing here polls: a fetch waits for a message, a resumed partition or a new position.
@@ -234,21 +234,6 @@ class Consumer(base.Consumer):
         """How many messages were taken from the broker and are not done, begun or not."""
         position, acked = self._reading.positions.get(tp, 0), self._acked_index[tp]
         return self._watermark.unfinished(tp, acked, position=position)
-
-    def ack(self, message: Message) -> bool:
-        """Mark a message as done.
-
-        Without its compiled extension Faust also acknowledges messages that it skipped because
-        they were queued before a rebalance or a stop; those are not done.
-        """
-        if not message.tracked and not self._is_current(message):
-            return False
-        return bool(super().ack(message))
-
-    def _is_current(self, message: Message) -> bool:
-        app = self.app
-        current: bool = message.generation_id == app.consumer_generation_id
-        return current and app.flow_control.is_active()
 
     def _new_offset(self, tp: TP) -> int | None:
         self._acked[tp].clear()

@@ -14,6 +14,7 @@ from domain.options import MAX_CHUNK, JobOptions
 from domain.planning import (
     FIRST_ITEMS,
     LEAST_ITEMS,
+    LONG_MS,
     MAX_BYTES,
     MAX_GROWTH,
     MAX_ITEMS,
@@ -37,6 +38,7 @@ paces = st.builds(
     ms_per_item=st.none() | st.floats(0, 1e5),
     bytes_per_item=st.floats(0, 1e7),
     last_items=st.integers(1, MAX_CHUNK),
+    target_ms=st.sampled_from([TARGET_MS, LONG_MS]),
 )
 sizes = st.integers(1, MAX_CHUNK)
 
@@ -79,7 +81,7 @@ def test_automatic_chunks_stay_within_all_bounds(pace: Pace) -> None:
     assert items == 1 or items * pace.bytes_per_item <= MAX_BYTES
     if pace.ms_per_item is not None:
         assert items == 1 or items * pace.ms_per_item <= MOST_MS
-        assert items <= LEAST_ITEMS or items * pace.ms_per_item <= TARGET_MS
+        assert items <= LEAST_ITEMS or items * pace.ms_per_item <= pace.target_ms
 
 
 @pytest.mark.parametrize("own", [0.0, 30.0, 300.0])
@@ -134,7 +136,7 @@ def _room(pace: Pace) -> int:
     if alone < MAX_ITEMS:
         return alone
     by_bytes = MAX_PACKED if pace.bytes_per_item < 1 else int(MAX_BYTES / pace.bytes_per_item)
-    by_time = int(TARGET_MS / max(pace.ms_per_item or 0, 1e-6))
+    by_time = int(pace.target_ms / max(pace.ms_per_item or 0, 1e-6))
     return min(by_bytes, by_time, MAX_PACKED)
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import cast
 
+import faust
 import orjson
 import pytest
 from structlog.contextvars import get_contextvars
 
 from domain.errors import BrokerUnavailable, StoreUnavailable
 from streams import topics
-from streams.agents import Binding, Sender, deliver, within
+from streams.agents import EXIT_STUCK, Binding, Sender, deliver, two_at_a_time, within
 from streams.app import create_faust_app
 from streams.envelope import Outgoing, decode_command
 from streams.failpoints import Failpoints
@@ -198,3 +200,39 @@ async def test_what_may_be_sent_later_is_not_buried_with_what_cannot(
     with pytest.raises(SystemExit):
         await deliver(_causing(outgoing), Message(COMMAND), send, Failpoints())
     assert sent == [], "a letter would have said that it is done with"
+
+
+def test_what_a_reader_of_two_did_not_expect_ends_the_process() -> None:
+    """Its message is not acknowledged, and nor is what was read ahead: all of it comes again."""
+    acknowledged: list[object] = []
+
+    @dataclass
+    class Event:
+        message: Message
+
+    class Stream:
+        enable_acks = True
+
+        async def events(self) -> AsyncIterator[Event]:
+            for job_id in (b"one", b"two", b"three"):
+                yield Event(Message(b"", key=job_id))
+            await asyncio.Event().wait()
+
+        async def ack(self, event: object) -> None:
+            acknowledged.append(event)
+
+    class App:
+        class consumer:  # noqa: N801 - Faust's name of it
+            @staticmethod
+            def let_go(_message: object) -> bool:
+                return False
+
+    async def handle(_event: object) -> None:
+        raise LookupError("of a metric")
+
+    stream = Stream()
+    with pytest.raises(SystemExit) as ended:
+        asyncio.run(two_at_a_time(cast("faust.App", App()), handle)(stream))
+    assert ended.value.code == EXIT_STUCK
+    assert acknowledged == []
+    assert not stream.enable_acks

@@ -1,0 +1,220 @@
+"""Short events are taken beside long ones; those of one job stay in their order, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.envelope import Take
+from streams.express import AHEAD, Entry, Express
+
+
+@dataclass(frozen=True)
+class Event:
+    """One message: of which job, which of it, how it is taken, for how many turns of the loop."""
+
+    job_id: str
+    number: int
+    how: Take = Take.IN_TURN
+    turns: int = 0
+
+
+@dataclass
+class Slot:
+    """Notes what is taken when; ``held`` events are in hand until they are released."""
+
+    held: dict[Event, asyncio.Event] = field(default_factory=dict)
+    begun: list[Event] = field(default_factory=list)
+    done: list[Event] = field(default_factory=list)
+    lost: set[Event] = field(default_factory=set)
+    most: int = 0
+    together: list[Event] = field(default_factory=list)
+
+    async def take(self, event: Event) -> None:
+        beside = [event, *self.together]
+        assert len({each.job_id for each in beside}) == len(beside), "two of one job"
+        assert len(beside) == 1 or Take.ALONE not in [each.how for each in beside]
+        self.begun.append(event)
+        self.together.append(event)
+        self.most = max(self.most, len(self.together))
+        if event in self.held:
+            await self.held[event].wait()
+        for _ in range(event.turns):
+            await asyncio.sleep(0)
+        self.together.remove(event)
+        self.done.append(event)
+
+    def hold(self, *events: Event) -> None:
+        self.held |= {event: asyncio.Event() for event in events}
+
+    def express(self) -> Express[Event]:
+        return Express(
+            lambda event: Entry(event, event.job_id, event.how),
+            self.take,
+            lambda event: event in self.lost,
+        )
+
+
+@dataclass
+class Source:
+    """What is read, one after the other, and how much was read."""
+
+    events: Sequence[Event]
+    read: int = 0
+    end: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        for event in self.events:
+            self.read += 1
+            yield event
+        await self.end.wait()
+
+
+async def settled() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+LONG, NEXT = Event("large", 1), Event("large", 2)
+SHORT = Event("small", 1, Take.BESIDE)
+
+
+async def test_a_short_one_is_done_while_a_long_one_is_not() -> None:
+    slot, source = Slot(), Source([LONG, NEXT, SHORT])
+    slot.hold(LONG)
+    running = asyncio.create_task(slot.express().run(source))
+    await settled()
+    assert slot.done == [SHORT]
+    assert slot.begun == [LONG, SHORT], "of two long ones the second waits"
+    slot.held[LONG].set()
+    await settled()
+    assert slot.done == [SHORT, LONG, NEXT]
+    source.end.set()
+    await running
+
+
+async def test_a_short_one_waits_for_what_is_before_it_of_its_job() -> None:
+    last = Event("large", 3, Take.BESIDE)
+    slot, source = Slot(), Source([LONG, NEXT, last])
+    slot.hold(LONG, NEXT)
+    running = asyncio.create_task(slot.express().run(source))
+    await settled()
+    assert slot.begun == [LONG]
+    slot.held[LONG].set()
+    await settled()
+    assert slot.begun == [LONG, NEXT]
+    slot.held[NEXT].set()
+    source.end.set()
+    await running
+    assert slot.done == [LONG, NEXT, last]
+
+
+async def test_a_long_one_does_not_wait_for_a_short_one() -> None:
+    slot, source = Slot(), Source([SHORT, LONG])
+    slot.hold(SHORT)
+    running = asyncio.create_task(slot.express().run(source))
+    await settled()
+    assert slot.done == [LONG]
+    slot.held[SHORT].set()
+    source.end.set()
+    await running
+
+
+async def test_nothing_is_taken_beside_what_is_taken_alone() -> None:
+    suspect, behind = Event("killer", 1, Take.ALONE), Event("other", 1, Take.BESIDE)
+    slot, source = Slot(), Source([LONG, suspect, SHORT, behind])
+    slot.hold(LONG, suspect)
+    running = asyncio.create_task(slot.express().run(source))
+    await settled()
+    assert slot.begun == [LONG], "those behind it wait as well, or it would never be alone"
+    slot.held[LONG].set()
+    await settled()
+    assert slot.begun == [LONG, suspect]
+    slot.held[suspect].set()
+    source.end.set()
+    await running
+    assert slot.done == [LONG, suspect, SHORT, behind]
+
+
+async def test_it_reads_no_further_than_it_may() -> None:
+    several = [Event("large", number) for number in range(3 * AHEAD)]
+    slot, source = Slot(), Source(several)
+    slot.hold(several[0])
+    running = asyncio.create_task(slot.express().run(source))
+    await settled()
+    assert source.read == AHEAD + 1, "one more, for which there is no room yet"
+    slot.held[several[0]].set()
+    source.end.set()
+    await running
+    assert slot.done == several
+
+
+async def test_what_is_ours_no_longer_is_not_taken() -> None:
+    other = Event("other", 1)
+    slot, source = Slot(), Source([LONG, NEXT, other])
+    slot.hold(LONG)
+    running = asyncio.create_task(slot.express().run(source))
+    await settled()
+    slot.lost = {NEXT, other}
+    slot.held[LONG].set()
+    source.end.set()
+    await running
+    assert slot.begun == [LONG]
+
+
+async def test_what_is_let_go_makes_room() -> None:
+    several = [Event("large", number) for number in range(2 * AHEAD)]
+    slot, source = Slot(), Source(several)
+    slot.hold(several[0])
+    slot.lost = set(several[1:AHEAD])
+    running = asyncio.create_task(slot.express().run(source))
+    await settled()
+    slot.held[several[0]].set()
+    source.end.set()
+    await running
+    assert slot.done == [several[0], *several[AHEAD:]]
+
+
+async def test_whoever_is_cancelled_ends_what_is_in_hand() -> None:
+    slot, source = Slot(), Source([LONG, SHORT, NEXT])
+    slot.hold(LONG, SHORT)
+    running = asyncio.create_task(slot.express().run(source))
+    await settled()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert (slot.begun, slot.done) == ([LONG, SHORT], [])
+
+
+events = st.lists(
+    st.builds(
+        Event,
+        job_id=st.sampled_from("abcde"),
+        number=st.just(0),
+        how=st.sampled_from(Take),
+        turns=st.integers(0, 5),
+    ),
+    max_size=60,
+)
+
+
+@given(events)
+def test_all_are_taken_once_and_those_of_a_job_in_their_order(several: list[Event]) -> None:
+    numbered = [
+        Event(each.job_id, number, each.how, each.turns) for number, each in enumerate(several)
+    ]
+    slot, source = Slot(), Source(numbered)
+    source.end.set()
+    asyncio.run(slot.express().run(source))
+    of_job: defaultdict[str, list[int]] = defaultdict(list)
+    for event in slot.begun:
+        of_job[event.job_id].append(event.number)
+    assert sorted(slot.done, key=lambda event: event.number) == numbered
+    assert all(numbers == sorted(numbers) for numbers in of_job.values())
+    assert slot.most <= 2

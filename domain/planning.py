@@ -18,13 +18,13 @@ from domain.options import NO_CAPS, Caps, JobOptions
 
 FIRST_ITEMS = 100
 TARGET_MS = 40.0
-"""Where whatever comes waits for a chunk to end."""
+"""Where a worker works one message at a time, and whatever comes waits for a chunk to end."""
 LONG_MS = 120.0
-"""Where short work is taken beside it. What is done for each chunk, in all processes, takes 24 ms
+"""Where it works a short one beside it. What is done for each chunk, in all processes, takes 24 ms
 of a processor over Kafka."""
 SHORT_ITEMS = FIRST_ITEMS
 SHORT_MS = 10.0
-"""Of an item that takes 0.1 ms this is a job's first chunk."""
+"""100 items of 0.1 ms each, a job's first chunk, are just short."""
 LEAST_ITEMS = 20
 """A transaction has a cost of its own. Where that is above the target, as on a database that
 is busy, each smaller chunk would only make its items look dearer, down to one by one."""
@@ -131,14 +131,14 @@ def _fitting(pace: Pace, most: int = MAX_ITEMS) -> int:
     return max(1, min(by_time, by_bytes, most))
 
 
-def is_short(pace: Pace, items: int, *, first: bool) -> bool:
+def is_short(ms_per_item: float | None, items: int, *, first: bool) -> bool:
     """Whether work is done so soon that it should wait for nothing that takes longer.
 
-    Of a job of which nothing is known, the ``first`` message is taken for it.
+    Where nothing is known, the ``first`` message of a job is taken for it.
     """
     if items > SHORT_ITEMS:
         return False
-    return first if pace.ms_per_item is None else items * pace.ms_per_item <= SHORT_MS
+    return first if ms_per_item is None else items * ms_per_item <= SHORT_MS
 
 
 def is_suspect(cause: Cause, parent: int | None) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Generic, TypeVar, cast
@@ -29,7 +29,7 @@ from domain.errors import (
     UnsupportedVersion,
 )
 from streams.deadletters import MAX_CAUSE, Burial, bury
-from streams.envelope import TAKE, Headers, Outgoing, Problem, Take
+from streams.envelope import Headers, Outgoing, Problem, mode_of
 from streams.express import Entry, Express
 from streams.failpoints import Failpoint, Failpoints
 from streams.metrics import Metrics
@@ -115,38 +115,48 @@ def one_at_a_time(_app: faust.App, handle: Handle) -> Agent:
 
 
 def two_at_a_time(app: faust.App, handle: Handle) -> Agent:
-    """An agent that hands over a short message beside a long one; see :mod:`.express`.
+    """An agent that hands over a short message beside a long one; see :mod:`.express`."""
 
-    What ``handle`` raises ends the process: what was read ahead comes again.
-    """
-
-    def let_go(event: Any) -> bool:
-        return cast("CurrentConsumer", app.consumer).let_go(event.message)
+    def forget_if_late(event: Any) -> bool:
+        return cast("CurrentConsumer", app.consumer).forget_if_late(event.message)
 
     async def read(stream: Any) -> None:
         # Faust would acknowledge each when the next is asked for, or this is cancelled.
         stream.enable_acks = False
 
-        async def take(event: Any) -> None:
-            try:
-                await handle(event)
-                await stream.ack(event)
-            except Exception as error:
-                log.critical("message_not_handled", topic=event.message.topic, exc_info=error)
-                raise SystemExit(EXIT_STUCK) from None
+        async def handle_and_acknowledge(event: Any) -> None:
+            await handle(event)
+            await stream.ack(event)
 
-        await Express(_entry, take, let_go).run(stream.events())
+        express = Express(_entry, handle_and_acknowledge, forget_if_late, ending_the_process)
+        with ending_the_process():
+            await express.run(stream.events())
 
     return read
 
 
+@contextmanager
+def ending_the_process() -> Iterator[None]:
+    """Whatever is raised within ends the process, but for a cancellation that was asked for.
+
+    What was read ahead and not done then comes again; a process that went on would wait for it.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        log.critical("message_not_handled", reason="what it waited for was cancelled")
+        raise SystemExit(EXIT_STUCK) from None
+    except Exception:
+        log.critical("message_not_handled", exc_info=True)
+        raise SystemExit(EXIT_STUCK) from None
+
+
 def _entry(event: Any) -> Entry[Any]:
-    message, take = event.message, Take.IN_TURN
-    said = dict(_pairs(message.headers)).get(TAKE, b"").decode(errors="replace")
-    with suppress(ValueError):
-        # What only a later release knows is taken in its turn.
-        take = Take(said)
-    return Entry(event, _job_of(message), take)
+    message = event.message
+    return Entry(event, _job_of(message), mode_of(_pairs(message.headers)))
 
 
 def _job_of(message: Any) -> str:

@@ -15,7 +15,7 @@ from domain.operation import Operation
 from domain.options import NO_CAPS, Caps
 from domain.registry import Registry
 from streams import topics
-from streams.envelope import TAKE, Outgoing, Take, Work, WorkChunk, encode
+from streams.envelope import WORK_MODE, Outgoing, Work, WorkChunk, WorkMode, encode
 from streams.spreading import Spread
 
 
@@ -25,6 +25,7 @@ class Dispatcher:
     def __init__(self, registry: Registry, spread: Spread) -> None:
         self._registry = registry
         self._spread = spread
+        self._paces: dict[tuple[str, bool], float] = {}
 
     def plan(
         self, job: Job, stamp: Stamp, allotted: int, ration: Ration = FREE
@@ -57,31 +58,44 @@ class Dispatcher:
             chunks = tuple(WorkChunk(chunk=number, attempt=1) for number in numbers)
             work = Work(job_id=job.id, operation=operation.kind, epoch=job.epoch, chunks=chunks)
             is_first = not sent and len(job.open) == len(planned)
-            take = _take(job, operation, planned[first : first + pack], is_first=is_first)
-            message = work_message(work, in_order=in_order, take=take)
+            mode = self._mode(job, operation, planned[first : first + pack], is_first=is_first)
+            message = work_message(work, in_order=in_order, mode=mode)
             if not in_order:
                 partition = self._spread.place(message.topic, job.id, numbers, live)
                 message = replace(message, partition=partition)
             sent.append(message)
         return sent
 
+    def _mode(
+        self, job: Job, operation: Operation, chunks: Sequence[PlannedChunk], *, is_first: bool
+    ) -> WorkMode:
+        """What is worked beside these chunks; ``is_first``: no other of the job is under way."""
+        if any(planning.is_suspect(chunk.cause, chunk.parent) for chunk in chunks):
+            return WorkMode.EXCLUSIVE
+        if any(chunk.cause is Cause.COMMIT for chunk in chunks):
+            # The pace is that of the trial, which waits for nobody's records.
+            return WorkMode.SEQUENTIAL
+        undoing = any(chunk.cause.undoing for chunk in chunks)
+        if _only_begins(job, operation, undoing=undoing):
+            return WorkMode.CONCURRENT
+        items = sum(job.items_of(chunk.chunk) for chunk in chunks)
+        pace = self._pace(job, operation, undoing=undoing)
+        is_short = planning.is_short(pace, items, first=is_first)
+        return WorkMode.CONCURRENT if is_short else WorkMode.SEQUENTIAL
 
-def _take(
-    job: Job, operation: Operation, chunks: Sequence[PlannedChunk], *, is_first: bool
-) -> Take:
-    """How the message of these chunks is taken; ``is_first``: no other of the job is under way."""
-    if any(planning.is_suspect(chunk.cause, chunk.parent) for chunk in chunks):
-        return Take.ALONE
-    if any(chunk.cause is Cause.COMMIT for chunk in chunks):
-        # The pace is that of what was tried, which waits for nobody's records.
-        return Take.IN_TURN
-    undoing = any(chunk.cause.undoing for chunk in chunks)
-    if operation.waits and not undoing and not job.options.dry_run:
-        # The message only begins the work.
-        return Take.BESIDE
-    items = sum(job.items_of(chunk.chunk) for chunk in chunks)
-    is_short = planning.is_short(job.pace, items, first=is_first)
-    return Take.BESIDE if is_short else Take.IN_TURN
+    def _pace(self, job: Job, operation: Operation, *, undoing: bool) -> float | None:
+        """Milliseconds an item, of this job or of the one before it that was known."""
+        kind = operation.kind, undoing
+        if job.pace.ms_per_item is not None:
+            self._paces[kind] = job.pace.ms_per_item
+        return self._paces.get(kind)
+
+
+def _only_begins(job: Job, operation: Operation, *, undoing: bool) -> bool:
+    """Whether the message only begins its work, which then goes on beside all others."""
+    if undoing:
+        return operation.compensating is not None
+    return operation.waits and not job.options.dry_run
 
 
 def dispatches_of(job: Job, registry: Registry, shared: Caps = NO_CAPS) -> int:
@@ -109,7 +123,7 @@ def dispatches_wanted(
     return math.ceil(ready / pack)
 
 
-def work_message(work: Work, *, in_order: bool, take: Take = Take.IN_TURN) -> Outgoing:
+def work_message(work: Work, *, in_order: bool, mode: WorkMode = WorkMode.SEQUENTIAL) -> Outgoing:
     """A work message on the topic of its system.
 
     Work that must stay in its order has the key of its job, and one worker at a time. Other
@@ -119,5 +133,5 @@ def work_message(work: Work, *, in_order: bool, take: Take = Take.IN_TURN) -> Ou
     system = work.operation.split(".", 1)[0]
     first = work.chunks[0]
     key = work.job_id if in_order else f"{work.job_id}.{first.chunk}.{first.attempt}"
-    headers = () if take is Take.IN_TURN else ((TAKE, take.encode()),)
+    headers = () if mode is WorkMode.SEQUENTIAL else ((WORK_MODE, mode.encode()),)
     return Outgoing(topics.work(system), key.encode(), encode(work), headers)

@@ -35,8 +35,8 @@ SCHEMA = 1
 Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
 """What the columns that it is compared with can hold."""
 
-TAKE = "take"
-"""The header of work that is not taken in its turn."""
+WORK_MODE = "work-mode"
+"""The header of work that is not sequential."""
 
 ENGINE = "engine"
 """Tenant and actor of the hints that the engine sends itself; they decide nothing."""
@@ -63,16 +63,26 @@ class WorkChunk(Value):
     attempt: Number
 
 
-class Take(StrEnum):
-    """How a worker's slot takes work, one message at a time or two.
+class WorkMode(StrEnum):
+    """What else of its topic a worker's slot may work beside a message.
 
-    ``beside``: it takes a few milliseconds, and waits for nothing that takes longer. ``alone``:
-    it may end the process, and what was worked beside it would be blamed as well.
+    ``sequential``: what is concurrent. ``concurrent``: anything, as it takes a few milliseconds
+    and should wait for nothing that takes longer. ``exclusive``: nothing. That is for a suspect:
+    one more death convicts it, whoever has died of what.
     """
 
-    IN_TURN = "in_turn"
-    BESIDE = "beside"
-    ALONE = "alone"
+    SEQUENTIAL = "sequential"
+    CONCURRENT = "concurrent"
+    EXCLUSIVE = "exclusive"
+
+
+def mode_of(headers: Headers) -> WorkMode:
+    """What the headers of work say; a mode that only a later release knows is the first one."""
+    said = dict(headers).get(WORK_MODE, b"").decode(errors="replace")
+    try:
+        return WorkMode(said)
+    except ValueError:
+        return WorkMode.SEQUENTIAL
 
 
 class Work(Value):

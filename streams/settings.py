@@ -208,7 +208,7 @@ class Settings(BaseSettings):
     )
     """Names this process among those of its kind: unique, and best kept over restarts."""
     slots: Annotated[int, Field(ge=1, le=64)] = defaults.SLOTS
-    """Messages that a worker process handles at a time."""
+    """Messages of each system that a worker process works at a time, but for short ones beside."""
     systems: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*(,[a-z][a-z0-9_]*)*)?$")] = ""
     """Whose work a worker process takes, with commas between; the default is all installed."""
     worker_memory: Annotated[int, Field(ge=64)] = defaults.WORKER_MEMORY

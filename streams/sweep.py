@@ -18,7 +18,7 @@ from domain.ports import Clock
 from domain.registry import Registry
 from streams.coordinator import Coordinator
 from streams.dispatching import work_message
-from streams.envelope import Outgoing, Take
+from streams.envelope import Outgoing, WorkMode
 from streams.killers import close_killer
 from streams.places import LivePlaces
 from streams.stores import children, outcomes, waits
@@ -108,8 +108,8 @@ class Sweep:
             undoing = any(chunk.cause.undoing for chunk in others)
             in_order = undoing or self._registry.get(others[0].operation).in_order
             suspect = any(planning.is_suspect(chunk.cause, chunk.parent) for chunk in others)
-            take = Take.ALONE if suspect else Take.IN_TURN
-            sent += [work_message(work, in_order=in_order, take=take) for work in works]
+            mode = WorkMode.EXCLUSIVE if suspect else WorkMode.SEQUENTIAL
+            sent += [work_message(work, in_order=in_order, mode=mode) for work in works]
         if killers:
             await self._database.write(partial(self.close_killers, killers, now))
             sent += await self._look(job_id)

@@ -277,7 +277,7 @@ class Worker:
             if control is None:
                 return None, []
             self._controls[work.job_id] = control
-            # A slot with several systems claims in as many threads: what one forgets the other may.
+            # A slot claims in several threads: what one forgets the other may.
             for oldest in list(self._controls)[:-KEPT_CONTROLS]:
                 self._controls.pop(oldest, None)
         if control.operation != work.operation:

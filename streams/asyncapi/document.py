@@ -21,10 +21,11 @@ from streams.asyncapi.schemas import (
     LETTER_HEADERS,
     OUTCOMES,
     PLACE,
+    WORK_HEADERS,
     Document,
     schemas,
 )
-from streams.envelope import TAKE, CommandDecided, Take, Work
+from streams.envelope import WORK_MODE, CommandDecided, Work, WorkMode
 
 JOB_KEY = "The job's id, as UTF-8 bytes."
 WORK_KEY = (
@@ -110,9 +111,8 @@ def _channels() -> Document:
         "work": _channel(
             topics.work("{system}"),
             "Chunks that wait for a worker, a topic for each system of operations. Hints: what "
-            f"is not as the database says has no effect. One with the header `{TAKE}: "
-            f"{Take.BESIDE.value}` is expected to take a few milliseconds, and is taken beside one "
-            f"that takes longer; one with `{TAKE}: {Take.ALONE.value}` with none beside it.",
+            f"is not as the database says has no effect. The header `{WORK_MODE}` says what else "
+            "a worker's slot may work beside it.",
             names=[Work.__name__],
             writers=["coordinator"],
             readers=["worker"],
@@ -221,6 +221,9 @@ def _messages() -> Document:
     for kind in kinds:
         payloads = [each.model_dump(mode="json") for each in said if type(each) is kind]
         found[kind.__name__] = _message(kind, payloads)
+    found[Work.__name__]["headers"] = {"$ref": PLACE + WORK_HEADERS}
+    for example in found[Work.__name__]["examples"]:
+        example["headers"] = {WORK_MODE: WorkMode.CONCURRENT.value}
     for event in EVENT_KINDS:
         payloads = [each for each in examples.events() if each["type"] == event.alias]
         found[event.__name__] = _message(event, payloads)

@@ -16,7 +16,7 @@ from pydantic_core import core_schema
 from domain.commands import Command, RecordOutcomes
 from domain.events import EVENTS, JobEvent, JobStatus
 from streams.deadletters import Burial
-from streams.envelope import OutcomeMessage, Work
+from streams.envelope import WORK_MODE, OutcomeMessage, Work, WorkMode
 
 Document = dict[str, Any]
 
@@ -28,6 +28,7 @@ OUTCOMES: tuple[type[BaseModel], ...] = get_args(get_args(OutcomeMessage)[0])
 EVENT_KINDS: tuple[type[JobEvent], ...] = tuple(EVENTS.values())
 LETTER = "DeadLetter"
 LETTER_HEADERS = "DeadLetterHeaders"
+WORK_HEADERS = "WorkHeaders"
 
 _STORED = {"originator_id": "job_id", "originator_version": "version"}
 
@@ -61,6 +62,19 @@ def schemas() -> Document:
     named[LETTER_HEADERS] = {
         **named.pop(Burial.__name__),
         "title": LETTER_HEADERS,
+        "additionalProperties": True,
+    }
+    named[WORK_HEADERS] = {
+        "title": WORK_HEADERS,
+        "type": "object",
+        "properties": {
+            WORK_MODE: {
+                "description": WorkMode.__doc__,
+                "enum": [mode.value for mode in WorkMode],
+                "default": WorkMode.SEQUENTIAL.value,
+                "type": "string",
+            }
+        },
         "additionalProperties": True,
     }
     named[LETTER] = {

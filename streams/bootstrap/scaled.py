@@ -194,7 +194,7 @@ async def coordinator(
 async def worker(
     settings: Settings, registry: Registry | None = None, tracing: Tracing | None = None
 ) -> AsyncIterator[Vitals]:
-    """A worker: ``settings.slots`` messages at a time of the systems that it serves."""
+    """A worker: ``settings.slots`` times one message of each system, and a short one beside it."""
     identity = TimeOrderedIds().new()
     async with _opened(settings, registry, tracing, session=identity) as base:
         systems = _systems(base)

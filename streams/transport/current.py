@@ -8,7 +8,7 @@ __all__ = ["CurrentConsumer"]
 
 
 class CurrentConsumer(base.Consumer):
-    """Acknowledges what was begun in time, and lets go what was not."""
+    """Acknowledges what was begun in time, and forgets what was not."""
 
     def ack(self, message: Message) -> bool:
         """Mark a message as done.
@@ -20,7 +20,7 @@ class CurrentConsumer(base.Consumer):
             return False
         return bool(super().ack(message))
 
-    def let_go(self, message: Message) -> bool:
+    def forget_if_late(self, message: Message) -> bool:
         """Forget a message that an agent has and has not begun, if its time is over; says whether.
 
         Nobody waits for it then, and as it is not acknowledged, its next owner is handed it.

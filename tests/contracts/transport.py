@@ -18,7 +18,7 @@ from faust.exceptions import ProducerSendError
 from faust.types import TP
 
 from streams.app import backlog
-from streams.envelope import TAKE, Take
+from streams.envelope import WORK_MODE, WorkMode
 from streams.liveness import Lane
 from streams.stores.database import Database, sqlite_url
 from streams.topics import MAX_LETTER_BYTES
@@ -278,7 +278,7 @@ class TestStopping:
         assert (await bench.send(b"next", topic=onward)).offset == 1
 
 
-SAYS_SHORT = {TAKE: Take.BESIDE.encode()}
+SAYS_SHORT = {WORK_MODE: WorkMode.CONCURRENT.encode()}
 
 
 class TestExpress:
@@ -334,21 +334,27 @@ class TestExpress:
         assert [each.value for each in successor.begun] == [b"next", b"short", b"last"]
 
     async def test_a_rebalance_waits_for_what_is_begun_alone(self, bench: Bench) -> None:
-        member = await bench.member(holding=[], express=True)
+        member = await bench.member(holding=[b"0", b"1"], express=True)
         for number in range(6):
             await bench.send(b"%d" % number, key=b"large.%d.1" % number, partition=0)
         await bench.begins(member, 1)
         await bench.silence()
-        joining = asyncio.ensure_future(bench.member(express=True))
-        await bench.silence()
+        joining = asyncio.ensure_future(bench.member(holding=[b"1"], express=True))
+        await bench.eventually(lambda: _gives_up(member))
         assert not joining.done()
-        await member.release()
+        await member.release(b"0")
         other = await joining
         await bench.share_out(member, other)
+        assert other.values + member.values == [b"0"]
+        await member.release()
+        await other.release()
         await bench.commits(6)
-        await bench.silence()
         values = [each or b"" for each in member.values + other.values]
         assert sorted(values) == [b"%d" % number for number in range(6)]
+
+
+async def _gives_up(member: Member) -> bool:
+    return not member.app.flow_control.is_active()
 
 
 class TestPause:

@@ -116,9 +116,10 @@ class Member:
         self.held_values = set(values)
         self.is_holding = True
 
-    async def release(self) -> None:
-        """Finish what is held."""
-        self.is_holding = False
+    async def release(self, *values: bytes) -> None:
+        """Finish what is held, or of what is held by name only some."""
+        self.held_values -= set(values)
+        self.is_holding = bool(values)
         async with self._changed:
             self._changed.notify_all()
 

@@ -12,9 +12,10 @@ from sqlalchemy import Connection, select
 from domain.events import JobStatus
 from domain.options import JobOptions
 from domain.outcomes import Closing
+from domain.planning import MAX_STARTS
 from domain.registry import Registry
 from streams import topics
-from streams.envelope import decode_work
+from streams.envelope import Outgoing, WorkMode, decode_work, mode_of
 from streams.stores import chunks as chunk_store
 from streams.stores import migrate, outcomes
 from streams.stores.chunks import Claimed
@@ -150,6 +151,25 @@ async def test_what_a_dead_worker_has_left_is_not_overtaken(stages: Stages) -> N
     assert await stages.rows(order) == [(0,), (1,)]
     started = f"SELECT starts FROM chunks WHERE job_id = '{job_id}' ORDER BY chunk"
     assert await stages.rows(started) == [(2,), (1,)], "a start that was no turn does not count"
+
+
+async def test_a_suspect_that_is_sent_again_is_exclusive_again(stages: Stages) -> None:
+    """One more death convicts it, whoever has died of what."""
+    await claimed_by(stages, "dying", starts=MAX_STARTS)
+    stages.clock.pass_seconds(LEASE + 1)
+    await stages.sweep.run(stages.send)
+    (sent,) = work_of(stages)
+    assert mode_of(sent.headers) is WorkMode.EXCLUSIVE
+    stages.bus.clear()
+    stages.clock.pass_seconds(LEASE + 1)
+    await stages.sweep.run(stages.send)
+    (again,) = work_of(stages)
+    assert mode_of(again.headers) is WorkMode.EXCLUSIVE
+    assert decode_work(again.value).chunks[0].attempt > decode_work(sent.value).chunks[0].attempt
+
+
+def work_of(stages: Stages) -> list[Outgoing]:
+    return [message for message in stages.bus if message.topic == topics.work("stock")]
 
 
 async def test_of_two_workers_on_one_attempt_one_writes(stages: Stages) -> None:

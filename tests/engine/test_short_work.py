@@ -13,7 +13,7 @@ from domain.jobs import Jobs
 from domain.planning import LONG_MS, SHORT_ITEMS, TARGET_MS
 from domain.registry import Registry
 from streams import topics
-from streams.envelope import TAKE, Outgoing, Take, decode_work
+from streams.envelope import Outgoing, WorkMode, decode_work, mode_of
 from streams.stores import migrate
 from streams.stores.database import Database
 from streams.stores.events import EventRecorder, SnapshotRecorder
@@ -29,7 +29,7 @@ class Sent:
     """A work message: of how many items it is, and how it is to be taken."""
 
     items: int
-    take: Take
+    mode: WorkMode
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def sent(stages: Stages, message: Outgoing) -> Sent:
     )
     spans = [span for (text,) in rows for span in orjson.loads(text)]
     items = sum(end - first for first, end in spans)
-    return Sent(items, Take(dict(message.headers).get(TAKE, b"in_turn").decode()))
+    return Sent(items, mode_of(message.headers))
 
 
 async def watched(stages: Stages) -> list[Sent]:
@@ -65,9 +65,9 @@ async def test_little_work_is_short_and_much_is_not(stages: Stages) -> None:
     job_id = await stages.submit("stock.create", [{"name": "x"}] * 6000)
     seen = await watched(stages)
     assert (await stages.job(job_id)).status is JobStatus.COMPLETED
-    assert seen[0] == Sent(SHORT_ITEMS, Take.BESIDE)
-    assert {each.take for each in seen if each.items > SHORT_ITEMS} == {Take.IN_TURN}
-    assert sum(each.items for each in seen if each.take is Take.IN_TURN) > 5000
+    assert seen[0] == Sent(SHORT_ITEMS, WorkMode.CONCURRENT)
+    assert {each.mode for each in seen if each.items > SHORT_ITEMS} == {WorkMode.SEQUENTIAL}
+    assert sum(each.items for each in seen if each.mode is WorkMode.SEQUENTIAL) > 5000
 
 
 async def test_of_a_job_of_which_nothing_is_known_the_first_message_alone_is_short(
@@ -77,24 +77,24 @@ async def test_of_a_job_of_which_nothing_is_known_the_first_message_alone_is_sho
     await stages.submit("stock.create", [{"name": "x"}] * 6000)
     work = [message for message in stages.bus if message.topic == topics.work("stock")]
     first, *others = [await sent(stages, message) for message in work]
-    assert first.take is Take.BESIDE
-    assert {each.take for each in others} == {Take.IN_TURN}
+    assert first.mode is WorkMode.CONCURRENT
+    assert {each.mode for each in others} == {WorkMode.SEQUENTIAL}
 
 
 async def test_work_in_order_is_short_too(stages: Stages) -> None:
     await stages.submit("stock.create", [{"name": "x"}] * 5)
     await stages.run_dry()
     await stages.submit("stock.add", [{"id": n, "amount": 1} for n in range(1, 6)])
-    assert [each.take for each in await watched(stages)] == [Take.BESIDE]
+    assert [each.mode for each in await watched(stages)] == [WorkMode.CONCURRENT]
 
 
 async def test_an_undo_of_little_is_short_and_one_of_much_is_not(stages: Stages) -> None:
-    for items, take in ((5, Take.BESIDE), (500, Take.IN_TURN)):
+    for items, mode in ((5, WorkMode.CONCURRENT), (500, WorkMode.SEQUENTIAL)):
         job_id = await stages.submit("stock.create", [{"name": "x"}] * items)
         await stages.run_dry()
         await stages.command(UndoJob, job_id)
         (undo,) = await watched(stages)
-        assert undo.take is take
+        assert undo.mode is mode
         assert (await stages.job(job_id)).status is JobStatus.ROLLED_BACK
 
 
@@ -102,7 +102,7 @@ async def test_work_that_is_only_begun_is_short(stages: Stages) -> None:
     await stages.submit("stock.wait", [{"number": n} for n in range(200)])
     seen = await watched(stages)
     assert len(seen) > 1
-    assert {each.take for each in seen} == {Take.BESIDE}
+    assert {each.mode for each in seen} == {WorkMode.CONCURRENT}
 
 
 async def test_where_chunks_may_be_long_those_of_a_job_read_anew_may_too(

@@ -202,37 +202,80 @@ async def test_what_may_be_sent_later_is_not_buried_with_what_cannot(
     assert sent == [], "a letter would have said that it is done with"
 
 
-def test_what_a_reader_of_two_did_not_expect_ends_the_process() -> None:
-    """Its message is not acknowledged, and nor is what was read ahead: all of it comes again."""
-    acknowledged: list[object] = []
+@dataclass
+class Event:
+    message: Message
 
-    @dataclass
-    class Event:
-        message: Message
 
-    class Stream:
-        enable_acks = True
+@dataclass
+class Stream:
+    """Three messages of three jobs, and then nothing."""
 
-        async def events(self) -> AsyncIterator[Event]:
-            for job_id in (b"one", b"two", b"three"):
-                yield Event(Message(b"", key=job_id))
-            await asyncio.Event().wait()
+    enable_acks: bool = True
+    acknowledged: list[Event] = field(default_factory=list)
 
-        async def ack(self, event: object) -> None:
-            acknowledged.append(event)
+    async def events(self) -> AsyncIterator[Event]:
+        for job_id in (b"one", b"two.0.1", b"three"):
+            yield Event(Message(b"", key=job_id))
+        await asyncio.Event().wait()
 
-    class App:
-        class consumer:  # noqa: N801 - Faust's name of it
-            @staticmethod
-            def let_go(_message: object) -> bool:
-                return False
+    async def ack(self, event: Event) -> None:
+        self.acknowledged.append(event)
 
-    async def handle(_event: object) -> None:
-        raise LookupError("of a metric")
 
+class App:
+    """One whose consumer knows of nothing that is late, or fails to say."""
+
+    def __init__(self, fault: Exception | None = None) -> None:
+        self.consumer = self
+        self._fault = fault
+
+    def forget_if_late(self, _message: object) -> bool:
+        if self._fault is not None:
+            raise self._fault
+        return False
+
+
+async def lost(_event: object) -> None:
+    raise LookupError("of a metric")
+
+
+async def cancelled_by_nobody(_event: object) -> None:
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+async def done(_event: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("handle", "fault"), [(lost, None), (cancelled_by_nobody, None), (done, LookupError("late"))]
+)
+def test_what_a_reader_of_two_did_not_expect_ends_the_process(
+    handle: Callable[[object], Awaitable[None]], fault: Exception | None
+) -> None:
+    """What was not done comes again, and nobody goes on without it."""
     stream = Stream()
+    app = cast("faust.App", App(fault))
     with pytest.raises(SystemExit) as ended:
-        asyncio.run(two_at_a_time(cast("faust.App", App()), handle)(stream))
+        asyncio.run(two_at_a_time(app, handle)(stream))
     assert ended.value.code == EXIT_STUCK
-    assert acknowledged == []
+    assert stream.acknowledged == []
     assert not stream.enable_acks
+
+
+async def test_a_reader_of_two_that_is_cancelled_ends_in_peace() -> None:
+    stream, begun = Stream(), asyncio.Event()
+
+    async def waits(_event: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    reading = asyncio.create_task(two_at_a_time(cast("faust.App", App()), waits)(stream))
+    await begun.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert stream.acknowledged == []
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -5,48 +5,51 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.envelope import Take
+from streams.envelope import WorkMode
 from streams.express import AHEAD, Entry, Express
 
 
 @dataclass(frozen=True)
 class Event:
-    """One message: of which job, which of it, how it is taken, for how many turns of the loop."""
+    """One message: of which job, which of it, its mode, and how many turns of the loop it takes."""
 
     job_id: str
     number: int
-    how: Take = Take.IN_TURN
+    mode: WorkMode = WorkMode.SEQUENTIAL
     turns: int = 0
 
 
 @dataclass
 class Slot:
-    """Notes what is taken when; ``held`` events are in hand until they are released."""
+    """Notes what is worked when; ``held`` events are in hand until they are released."""
 
     held: dict[Event, asyncio.Event] = field(default_factory=dict)
     begun: list[Event] = field(default_factory=list)
     done: list[Event] = field(default_factory=list)
     lost: set[Event] = field(default_factory=set)
-    most: int = 0
+    cancelled: list[Event] = field(default_factory=list)
     together: list[Event] = field(default_factory=list)
+    seen_together: list[list[Event]] = field(default_factory=list)
 
-    async def take(self, event: Event) -> None:
-        beside = [event, *self.together]
-        assert len({each.job_id for each in beside}) == len(beside), "two of one job"
-        assert len(beside) == 1 or Take.ALONE not in [each.how for each in beside]
+    async def handle(self, event: Event) -> None:
         self.begun.append(event)
         self.together.append(event)
-        self.most = max(self.most, len(self.together))
-        if event in self.held:
-            await self.held[event].wait()
-        for _ in range(event.turns):
-            await asyncio.sleep(0)
+        self.seen_together.append(list(self.together))
+        try:
+            if event in self.held:
+                await self.held[event].wait()
+            for _ in range(event.turns):
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self.cancelled.append(event)
+            raise
         self.together.remove(event)
         self.done.append(event)
 
@@ -55,9 +58,10 @@ class Slot:
 
     def express(self) -> Express[Event]:
         return Express(
-            lambda event: Entry(event, event.job_id, event.how),
-            self.take,
+            lambda event: Entry(event, event.job_id, event.mode),
+            self.handle,
             lambda event: event in self.lost,
+            nullcontext,
         )
 
 
@@ -82,7 +86,7 @@ async def settled() -> None:
 
 
 LONG, NEXT = Event("large", 1), Event("large", 2)
-SHORT = Event("small", 1, Take.BESIDE)
+SHORT = Event("small", 1, WorkMode.CONCURRENT)
 
 
 async def test_a_short_one_is_done_while_a_long_one_is_not() -> None:
@@ -100,7 +104,7 @@ async def test_a_short_one_is_done_while_a_long_one_is_not() -> None:
 
 
 async def test_a_short_one_waits_for_what_is_before_it_of_its_job() -> None:
-    last = Event("large", 3, Take.BESIDE)
+    last = Event("large", 3, WorkMode.CONCURRENT)
     slot, source = Slot(), Source([LONG, NEXT, last])
     slot.hold(LONG, NEXT)
     running = asyncio.create_task(slot.express().run(source))
@@ -126,8 +130,50 @@ async def test_a_long_one_does_not_wait_for_a_short_one() -> None:
     await running
 
 
-async def test_nothing_is_taken_beside_what_is_taken_alone() -> None:
-    suspect, behind = Event("killer", 1, Take.ALONE), Event("other", 1, Take.BESIDE)
+async def test_of_two_short_ones_the_second_waits() -> None:
+    """Both would want the processor, and neither would be done sooner."""
+    other = Event("other", 1, WorkMode.CONCURRENT)
+    slot, source = Slot(), Source([SHORT, other])
+    slot.hold(SHORT)
+    running = asyncio.create_task(slot.express().run(source))
+    await settled()
+    assert slot.begun == [SHORT]
+    slot.held[SHORT].set()
+    source.end.set()
+    await running
+    assert slot.done == [SHORT, other]
+
+
+async def test_a_short_one_before_what_is_exclusive_is_still_worked() -> None:
+    suspect = Event("killer", 1, WorkMode.EXCLUSIVE)
+    slot, source = Slot(), Source([LONG, SHORT, suspect])
+    slot.hold(LONG)
+    running = asyncio.create_task(slot.express().run(source))
+    await settled()
+    assert slot.done == [SHORT]
+    slot.held[LONG].set()
+    source.end.set()
+    await running
+    assert slot.done == [SHORT, LONG, suspect]
+
+
+async def test_what_is_exclusive_holds_nobody_up_once_it_is_ours_no_longer() -> None:
+    suspect = Event("killer", 1, WorkMode.EXCLUSIVE)
+    last = Event("last", 1, WorkMode.CONCURRENT)
+    slot, source = Slot(), Source([LONG, suspect, SHORT, last])
+    slot.hold(LONG, SHORT)
+    running = asyncio.create_task(slot.express().run(source))
+    await settled()
+    slot.lost = {suspect}
+    slot.held[LONG].set()
+    slot.held[SHORT].set()
+    source.end.set()
+    await running
+    assert slot.done == [LONG, SHORT, last]
+
+
+async def test_nothing_is_worked_beside_what_is_exclusive() -> None:
+    suspect, behind = Event("killer", 1, WorkMode.EXCLUSIVE), Event("other", 1, WorkMode.CONCURRENT)
     slot, source = Slot(), Source([LONG, suspect, SHORT, behind])
     slot.hold(LONG, suspect)
     running = asyncio.create_task(slot.express().run(source))
@@ -189,7 +235,8 @@ async def test_whoever_is_cancelled_ends_what_is_in_hand() -> None:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert (slot.begun, slot.done) == ([LONG, SHORT], [])
+    assert slot.begun == [LONG, SHORT]
+    assert sorted(slot.cancelled, key=lambda event: event.job_id) == [LONG, SHORT]
 
 
 events = st.lists(
@@ -197,7 +244,7 @@ events = st.lists(
         Event,
         job_id=st.sampled_from("abcde"),
         number=st.just(0),
-        how=st.sampled_from(Take),
+        mode=st.sampled_from(WorkMode),
         turns=st.integers(0, 5),
     ),
     max_size=60,
@@ -207,7 +254,7 @@ events = st.lists(
 @given(events)
 def test_all_are_taken_once_and_those_of_a_job_in_their_order(several: list[Event]) -> None:
     numbered = [
-        Event(each.job_id, number, each.how, each.turns) for number, each in enumerate(several)
+        Event(each.job_id, number, each.mode, each.turns) for number, each in enumerate(several)
     ]
     slot, source = Slot(), Source(numbered)
     source.end.set()
@@ -217,4 +264,12 @@ def test_all_are_taken_once_and_those_of_a_job_in_their_order(several: list[Even
         of_job[event.job_id].append(event.number)
     assert sorted(slot.done, key=lambda event: event.number) == numbered
     assert all(numbers == sorted(numbers) for numbers in of_job.values())
-    assert slot.most <= 2
+    for together in slot.seen_together:
+        assert len(together) <= 2
+        assert len({each.job_id for each in together}) == len(together)
+        assert len(together) == 1 or not any(map(is_exclusive, together))
+        assert sum(each.mode is WorkMode.CONCURRENT for each in together) <= 1
+
+
+def is_exclusive(event: Event) -> bool:
+    return event.mode is WorkMode.EXCLUSIVE

@@ -6,6 +6,7 @@ that every tool can read them.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
@@ -69,7 +70,7 @@ def schemas() -> Document:
         "type": "object",
         "properties": {
             WORK_MODE: {
-                "description": WorkMode.__doc__,
+                "description": inspect.getdoc(WorkMode),
                 "enum": [mode.value for mode in WorkMode],
                 "default": WorkMode.SEQUENTIAL.value,
                 "type": "string",

@@ -82,7 +82,7 @@ def test_a_dry_run_of_it_is_not() -> None:
     assert modes(told) == [WorkMode.SEQUENTIAL]
 
 
-def test_what_is_committed_as_a_whole_is_taken_in_its_turn() -> None:
+def test_what_is_committed_as_a_whole_is_sequential() -> None:
     """It waits for the records of others, which the trial of its items did not."""
     told = story(atomic=True, chunk_size=5).submit(5).plan()
     told.prepared(0, ms=0.1)
@@ -91,7 +91,7 @@ def test_what_is_committed_as_a_whole_is_taken_in_its_turn() -> None:
 
 
 @pytest.mark.parametrize(("items", "mode"), [(5, WorkMode.CONCURRENT), (500, WorkMode.SEQUENTIAL)])
-def test_an_undo_is_taken_by_what_it_puts_back(items: int, mode: WorkMode) -> None:
+def test_an_undo_is_judged_by_what_it_puts_back(items: int, mode: WorkMode) -> None:
     told = story(chunk_size=1000).submit(items).plan().done(0, ms=0.1).undo()
     assert modes(told) == [mode]
 

@@ -1,11 +1,11 @@
-"""Short events are taken beside long ones; those of one job stay in their order, one at a time."""
+"""Short events are worked beside long ones; those of one job stay in their order, one at a time."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import pytest
@@ -85,6 +85,16 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+@asynccontextmanager
+async def working(slot: Slot, source: Source) -> AsyncIterator[None]:
+    """While the slot works what it was given, once it can begin no more; then to the end."""
+    running = asyncio.create_task(slot.express().run(source))
+    await settled()
+    yield
+    source.end.set()
+    await running
+
+
 LONG, NEXT = Event("large", 1), Event("large", 2)
 SHORT = Event("small", 1, WorkMode.CONCURRENT)
 
@@ -92,42 +102,33 @@ SHORT = Event("small", 1, WorkMode.CONCURRENT)
 async def test_a_short_one_is_done_while_a_long_one_is_not() -> None:
     slot, source = Slot(), Source([LONG, NEXT, SHORT])
     slot.hold(LONG)
-    running = asyncio.create_task(slot.express().run(source))
-    await settled()
-    assert slot.done == [SHORT]
-    assert slot.begun == [LONG, SHORT], "of two long ones the second waits"
-    slot.held[LONG].set()
-    await settled()
-    assert slot.done == [SHORT, LONG, NEXT]
-    source.end.set()
-    await running
+    async with working(slot, source):
+        assert slot.done == [SHORT]
+        assert slot.begun == [LONG, SHORT], "of two long ones the second waits"
+        slot.held[LONG].set()
+        await settled()
+        assert slot.done == [SHORT, LONG, NEXT]
 
 
 async def test_a_short_one_waits_for_what_is_before_it_of_its_job() -> None:
     last = Event("large", 3, WorkMode.CONCURRENT)
     slot, source = Slot(), Source([LONG, NEXT, last])
     slot.hold(LONG, NEXT)
-    running = asyncio.create_task(slot.express().run(source))
-    await settled()
-    assert slot.begun == [LONG]
-    slot.held[LONG].set()
-    await settled()
-    assert slot.begun == [LONG, NEXT]
-    slot.held[NEXT].set()
-    source.end.set()
-    await running
+    async with working(slot, source):
+        assert slot.begun == [LONG]
+        slot.held[LONG].set()
+        await settled()
+        assert slot.begun == [LONG, NEXT]
+        slot.held[NEXT].set()
     assert slot.done == [LONG, NEXT, last]
 
 
 async def test_a_long_one_does_not_wait_for_a_short_one() -> None:
     slot, source = Slot(), Source([SHORT, LONG])
     slot.hold(SHORT)
-    running = asyncio.create_task(slot.express().run(source))
-    await settled()
-    assert slot.done == [LONG]
-    slot.held[SHORT].set()
-    source.end.set()
-    await running
+    async with working(slot, source):
+        assert slot.done == [LONG]
+        slot.held[SHORT].set()
 
 
 async def test_of_two_short_ones_the_second_waits() -> None:
@@ -135,12 +136,9 @@ async def test_of_two_short_ones_the_second_waits() -> None:
     other = Event("other", 1, WorkMode.CONCURRENT)
     slot, source = Slot(), Source([SHORT, other])
     slot.hold(SHORT)
-    running = asyncio.create_task(slot.express().run(source))
-    await settled()
-    assert slot.begun == [SHORT]
-    slot.held[SHORT].set()
-    source.end.set()
-    await running
+    async with working(slot, source):
+        assert slot.begun == [SHORT]
+        slot.held[SHORT].set()
     assert slot.done == [SHORT, other]
 
 
@@ -148,12 +146,9 @@ async def test_a_short_one_before_what_is_exclusive_is_still_worked() -> None:
     suspect = Event("killer", 1, WorkMode.EXCLUSIVE)
     slot, source = Slot(), Source([LONG, SHORT, suspect])
     slot.hold(LONG)
-    running = asyncio.create_task(slot.express().run(source))
-    await settled()
-    assert slot.done == [SHORT]
-    slot.held[LONG].set()
-    source.end.set()
-    await running
+    async with working(slot, source):
+        assert slot.done == [SHORT]
+        slot.held[LONG].set()
     assert slot.done == [SHORT, LONG, suspect]
 
 
@@ -162,13 +157,10 @@ async def test_what_is_exclusive_holds_nobody_up_once_it_is_ours_no_longer() -> 
     last = Event("last", 1, WorkMode.CONCURRENT)
     slot, source = Slot(), Source([LONG, suspect, SHORT, last])
     slot.hold(LONG, SHORT)
-    running = asyncio.create_task(slot.express().run(source))
-    await settled()
-    slot.lost = {suspect}
-    slot.held[LONG].set()
-    slot.held[SHORT].set()
-    source.end.set()
-    await running
+    async with working(slot, source):
+        slot.lost = {suspect}
+        slot.held[LONG].set()
+        slot.held[SHORT].set()
     assert slot.done == [LONG, SHORT, last]
 
 
@@ -176,15 +168,12 @@ async def test_nothing_is_worked_beside_what_is_exclusive() -> None:
     suspect, behind = Event("killer", 1, WorkMode.EXCLUSIVE), Event("other", 1, WorkMode.CONCURRENT)
     slot, source = Slot(), Source([LONG, suspect, SHORT, behind])
     slot.hold(LONG, suspect)
-    running = asyncio.create_task(slot.express().run(source))
-    await settled()
-    assert slot.begun == [LONG], "those behind it wait as well, or it would never be alone"
-    slot.held[LONG].set()
-    await settled()
-    assert slot.begun == [LONG, suspect]
-    slot.held[suspect].set()
-    source.end.set()
-    await running
+    async with working(slot, source):
+        assert slot.begun == [LONG], "those behind it wait as well, or it would never be alone"
+        slot.held[LONG].set()
+        await settled()
+        assert slot.begun == [LONG, suspect]
+        slot.held[suspect].set()
     assert slot.done == [LONG, suspect, SHORT, behind]
 
 
@@ -192,38 +181,29 @@ async def test_it_reads_no_further_than_it_may() -> None:
     several = [Event("large", number) for number in range(3 * AHEAD)]
     slot, source = Slot(), Source(several)
     slot.hold(several[0])
-    running = asyncio.create_task(slot.express().run(source))
-    await settled()
-    assert source.read == AHEAD + 1, "one more, for which there is no room yet"
-    slot.held[several[0]].set()
-    source.end.set()
-    await running
+    async with working(slot, source):
+        assert source.read == AHEAD + 1, "one more, for which there is no room yet"
+        slot.held[several[0]].set()
     assert slot.done == several
 
 
-async def test_what_is_ours_no_longer_is_not_taken() -> None:
+async def test_what_is_ours_no_longer_is_not_worked() -> None:
     other = Event("other", 1)
     slot, source = Slot(), Source([LONG, NEXT, other])
     slot.hold(LONG)
-    running = asyncio.create_task(slot.express().run(source))
-    await settled()
-    slot.lost = {NEXT, other}
-    slot.held[LONG].set()
-    source.end.set()
-    await running
+    async with working(slot, source):
+        slot.lost = {NEXT, other}
+        slot.held[LONG].set()
     assert slot.begun == [LONG]
 
 
-async def test_what_is_let_go_makes_room() -> None:
+async def test_what_is_forgotten_makes_room() -> None:
     several = [Event("large", number) for number in range(2 * AHEAD)]
     slot, source = Slot(), Source(several)
     slot.hold(several[0])
     slot.lost = set(several[1:AHEAD])
-    running = asyncio.create_task(slot.express().run(source))
-    await settled()
-    slot.held[several[0]].set()
-    source.end.set()
-    await running
+    async with working(slot, source):
+        slot.held[several[0]].set()
     assert slot.done == [several[0], *several[AHEAD:]]
 
 
@@ -252,7 +232,7 @@ events = st.lists(
 
 
 @given(events)
-def test_all_are_taken_once_and_those_of_a_job_in_their_order(several: list[Event]) -> None:
+def test_all_are_worked_once_and_those_of_a_job_in_their_order(several: list[Event]) -> None:
     numbered = [
         Event(each.job_id, number, each.mode, each.turns) for number, each in enumerate(several)
     ]

@@ -19,9 +19,9 @@ from domain.options import NO_CAPS, Caps, JobOptions
 FIRST_ITEMS = 100
 TARGET_MS = 40.0
 """Where a worker works one message at a time, and whatever comes waits for a chunk to end."""
-LONG_MS = 120.0
+LONG_MS = 250.0
 """Where it works a short one beside it. What is done for each chunk, in all processes, takes 24 ms
-of a processor over Kafka."""
+of a processor over Kafka; a pause waits for the chunks in flight."""
 SHORT_ITEMS = FIRST_ITEMS
 SHORT_MS = 10.0
 """100 items of 0.1 ms each, a job's first chunk, are just short."""

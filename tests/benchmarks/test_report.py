@@ -14,7 +14,11 @@ from benchmarks.contestants import BATCHES, OURS, OURS_100, SCALED, SCRIPTS
 from benchmarks.peers.catalogue import HUEY, ON_REDIS, PROCRASTINATE
 
 CHECKOUT = Path(__file__).parents[2]
+PATIENCE = 240.0
+"""Seconds for a report: over Kafka it takes 63 by itself on a machine that is half as fast."""
 SMALL = ("--items", "600", "--rounds", "1", "--jobs", "2", "--large", "0", "--slow-items", "5")
+
+pytestmark = pytest.mark.timeout(PATIENCE + 30)
 
 
 @pytest.mark.slow
@@ -60,7 +64,7 @@ def test_peers_have_rows_or_are_said_to_be_left_out(tmp_path: Path) -> None:
 def _reported(folder: Path, module: str, *arguments: str) -> str:
     report = folder / "report.md"
     command = [sys.executable, "-m", module, *arguments, "--report", str(report)]
-    subprocess.run(command, cwd=CHECKOUT, check=True, timeout=110)
+    subprocess.run(command, cwd=CHECKOUT, check=True, timeout=PATIENCE)
     return report.read_text()
 
 

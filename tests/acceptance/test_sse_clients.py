@@ -19,16 +19,17 @@ from playwright.async_api import Error, Page
 from sseclient import SSEClient
 
 from domain.events import EVENTS
+from domain.planning import FIRST_ITEMS, LONG_MS
 from tests.acceptance.cutting import Scissors, cutting
 from tests.acceptance.stack import Stack
 from tests.crash.client import Client
 from tests.crash.seeds import SEED
 from tests.services.browser import page_at
 
-CHUNK = 51
-ITEM_MS = 3.0
-"""Two chunks do not share a dispatch: each takes more than half of what one aims at, so that it has
-events of its own."""
+CHUNK = FIRST_ITEMS // 2 + 1
+ITEM_MS = 0.6 * LONG_MS / CHUNK
+"""Two chunks do not share a dispatch, so that each has events of its own: they are more than a
+first one holds, and take longer than one aims at."""
 LONGEST = 5_000
 """Bytes, of which the headers of an answer are some 800."""
 PATIENCE = 180.0

@@ -88,6 +88,7 @@ _ALONE: Final = (
     "test_membership.py",
     "test_one_process.py",
     "test_proxy.py",
+    "test_standing.py",
     "test_starting.py",
     "test_topics.py",
 )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Final
 
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.nursery import Child, nursery
 
@@ -103,6 +104,13 @@ class Process:
             return error.read().decode(errors="replace")
         except OSError as error:
             return str(error)
+
+    def counted(self, metric: str) -> float:
+        """What its metric of that name comes to, over all labels; 0 if it has none yet."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+            samples = (sample for family in families for sample in family.samples)
+            return sum(sample.value for sample in samples if sample.name == metric)
 
     def ask_to_stop(self) -> None:
         """SIGTERM, as a rolling restart sends it."""

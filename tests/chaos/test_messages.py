@@ -118,13 +118,21 @@ def test_messages_are_lost_again_and_again(stack: Stack, load: Load) -> None:
 
 def _contested(stack: Stack, load: Load) -> None:
     """Both coordinators are told to look at one job, all the time, and get its commands."""
+    before = _appended(stack)
     job_id = load.submit(1000, ms=2.0)
     with _relay(stack, copies=3, hinted=job_id) as relay:
         for number, verb in enumerate(VERBS):
             load.client.attempt(job_id, verb, f"{verb}-{number}-{job_id}")
         _all_done(load, [job_id])
         relay.check()
-    tell("hints to both coordinators on one job", relay.hints)
+    wrote = [now - was for now, was in zip(_appended(stack), before, strict=True)]
+    tell("hints to both coordinators on one job", relay.hints, events_of_each=wrote)
+    assert all(wrote), "one of them has left the job to the other"
+
+
+def _appended(stack: Stack) -> list[int]:
+    """How many events each coordinator has stored so far."""
+    return [int(one.counted("countermand_events_appended_total")) for one in stack.coordinators]
 
 
 def test_two_coordinators_on_one_job(stack: Stack, load: Load) -> None:

@@ -36,7 +36,6 @@ from tests.contracts.transport import (  # noqa: E402 - its asserts explain them
 from tests.contracts.transport_bench import (  # noqa: E402 - likewise
     PARTITIONS,
     PROMPT,
-    Abilities,
     Bench,
 )
 
@@ -85,9 +84,6 @@ class MortalTransport(Transport):
 class KafkaHarness:
     """The broker of the test process; topics and groups of a test are its own."""
 
-    abilities = Abilities(
-        commits_stay_behind_concurrent_handlers=True, commits_before_giving_partitions_up=True
-    )
     patience = 30.0
     quiet = 1.0
 

@@ -26,7 +26,6 @@ from tests.contracts.transport import (  # noqa: E402 - its asserts explain them
     TestVolume,
     bench,
 )
-from tests.contracts.transport_bench import Abilities  # noqa: E402 - likewise
 
 __all__ = [
     "TestCommitting",
@@ -46,9 +45,6 @@ __all__ = [
 class MemoryHarness:
     """A broker in this process."""
 
-    abilities = Abilities(
-        commits_stay_behind_concurrent_handlers=True, commits_before_giving_partitions_up=True
-    )
     patience = 30.0
     quiet = 0.1
 

@@ -1,7 +1,7 @@
 """What agents may rely on, whichever broker carries their messages.
 
 A test module runs all of this on a backend by importing the classes and `bench`, and by
-providing a fixture `harness`. What a backend cannot do it says in `Abilities`.
+providing a fixture `harness`.
 """
 
 from __future__ import annotations
@@ -509,8 +509,6 @@ class TestGroups:
         await bench.finishes(stays, 20)
 
     async def test_a_rebalance_repeats_nothing_that_was_finished(self, bench: Bench) -> None:
-        if not bench.abilities.commits_before_giving_partitions_up:
-            pytest.skip("declared: a rebalance repeats what was not committed yet")
         first = await bench.member(settings=RELUCTANT, holding=[b"00100"])
         values = await bench.send_many(200)
         async with asyncio.timeout(bench.harness.patience):
@@ -566,8 +564,7 @@ class TestGroups:
 
         await bench.eventually(all_seen)
         await bench.silence()
-        if bench.abilities.commits_before_giving_partitions_up:
-            assert max(Counter(value for each in members for value in each.values).values()) == 1
+        assert max(Counter(value for each in members for value in each.values).values()) == 1
 
 
 class TestCommitting:
@@ -588,8 +585,6 @@ class TestCommitting:
     async def test_a_commit_stays_behind_a_message_that_others_have_overtaken(
         self, bench: Bench
     ) -> None:
-        if not bench.abilities.commits_stay_behind_concurrent_handlers:
-            pytest.skip("declared: concurrent handlers may commit past one another")
         member = await bench.member(concurrency=4, holding=[b"00000", b"00007"])
         values = await bench.send_many(10, partition=0)
         await bench.finishes(member, 8)

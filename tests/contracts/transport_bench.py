@@ -20,7 +20,6 @@ __all__ = [
     "PARTITIONS",
     "PROMPT",
     "RELUCTANT",
-    "Abilities",
     "Bench",
     "Member",
     "Received",
@@ -34,20 +33,9 @@ RELUCTANT = FaustSettings(commit_interval=3600.0, commit_every=1_000_000)
 """Commits only when told to, or at a stop."""
 
 
-@dataclass(frozen=True)
-class Abilities:
-    """Where backends differ."""
-
-    commits_stay_behind_concurrent_handlers: bool
-    """An agent with several handlers at once commits no message that one of them still has."""
-    commits_before_giving_partitions_up: bool
-    """A rebalance repeats no message that an agent has finished."""
-
-
 class TransportHarness(Protocol):
     """One backend, with a broker of its own for each test."""
 
-    abilities: Abilities
     patience: float
     """Seconds after which what has not happened will not."""
     quiet: float
@@ -164,7 +152,6 @@ class Bench:
 
     def __init__(self, harness: TransportHarness) -> None:
         self.harness = harness
-        self.abilities = harness.abilities
         self.topic = f"contract-{uuid.uuid4().hex}"
         self._sender: faust.App | None = None
         self._members: dict[Member, None] = {}

@@ -85,13 +85,13 @@ def _on_both(name: str, claim: str) -> Iterator[Proof]:
         )
 
 
-def _chaos(name: str, claim: str, sample_limit: float = 180.0) -> Proof:
+def _chaos(name: str, claim: str, sample_limit: float = 180.0, *, marker: str = "proof") -> Proof:
     """A proof on the scaled engine: six processes, a Kafka and a PostgreSQL of their own."""
     path = f"tests/chaos/test_{name}.py"
     return Proof(
         f"chaos-{name.replace('_', '-')}",
         claim,
-        full=_tests(path),
+        full=_tests(path, marker=marker),
         sample=_tests(path, marker=_DEFAULT),
         full_limit=7200.0,
         sample_limit=sample_limit,
@@ -335,7 +335,9 @@ PROOFS = (
     ),
     _chaos(
         "kills",
-        "SIGKILL of a worker or coordinator half way: done in 12 s; zombies",
+        "SIGKILL of a worker or coordinator half way: done in 12 s; a zombie writes nothing; "
+        "paused without workers nothing runs; cancelled without coordinators is 503, and is done",
+        marker=_ALL,
     ),
     _chaos(
         "rolling_restart",

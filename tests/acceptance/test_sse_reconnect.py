@@ -14,14 +14,16 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from domain.planning import FIRST_ITEMS, LONG_MS
 from tests.acceptance.reader import PATIENCE, Seen, StreamOver, follow
 from tests.acceptance.stack import Stack
 from tests.crash.client import Client
 from tests.crash.seeds import SEED
 
-MS = 0.7
-CHUNK = 51
-"""Two of them do not share a dispatch, so that each chunk has events of its own."""
+CHUNK = FIRST_ITEMS // 2 + 1
+MS = 0.6 * LONG_MS / CHUNK
+"""Two chunks do not share a dispatch, so that each has events of its own: they are more than a
+first one holds, and take longer than one aims at."""
 MOST = 6
 """Events that the client waits for before it drops."""
 
@@ -124,7 +126,7 @@ def _wander(stack: Stack, *, chunks: int, drops: int, kills: int) -> None:
 
 @pytest.mark.crash
 def test_a_client_that_drops_ten_times_over_a_kill_sees_all(stack: Stack) -> None:
-    _wander(stack, chunks=60, drops=10, kills=1)
+    _wander(stack, chunks=34, drops=10, kills=1)
 
 
 @pytest.mark.proof

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.chaos import figures
 from tests.chaos.load import Load
 from tests.chaos.stack import Stack, running_stack
 from tests.crash import seeds
-from tests.proof.figures import tell
 from tests.services.switch import need
 
 
@@ -27,12 +27,8 @@ def load(stack: Stack) -> Iterator[Load]:
     """What is asked of the one stack, with the sums of all tests at the end."""
     load = Load.on(stack)
     yield load
-    verdict = load.verdict()
-    tell("items lost", verdict.lost, items=load.items, seed=seeds.SEED)
-    tell("effects doubled", verdict.doubled, effects=verdict.effects, seed=seeds.SEED)
-    runs = sum(len(load.runs(job_id)) for job_id in load.noted)
-    tell("handler runs repeated", load.repeated(*load.noted), runs=runs, seed=seeds.SEED)
-    assert not verdict.faults, verdict
+    figures.repeats(load)
+    figures.outcome(load)
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,12 @@
-"""Figures: how long recoveries took, as the report says it."""
+"""Figures, as the report says them: how long recoveries took, and what is wrong in the end."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from tests.chaos.load import Load
+from tests.crash import seeds
 from tests.proof.figures import tell
 
 
@@ -17,3 +19,17 @@ def recovery(what: str, seconds: Sequence[float], **terms: object) -> None:
     """Tell how long it took until all was done again."""
     p50, p99 = percentile(seconds, 0.5), percentile(seconds, 0.99)
     tell(f"recovery from {what}", f"p50 {p50:.1f} s, p99 {p99:.1f} s", N=len(seconds), **terms)
+
+
+def outcome(load: Load) -> None:
+    """Tell what was lost and what came twice of all that was asked; fails if anything is wrong."""
+    verdict = load.verdict()
+    tell("items lost", verdict.lost, items=load.items, seed=seeds.SEED)
+    tell("effects doubled", verdict.doubled, effects=verdict.effects, seed=seeds.SEED)
+    assert not verdict.faults, "\n".join(verdict.faults)
+
+
+def repeats(load: Load) -> None:
+    """Tell how many runs of a handler were not the first of their item."""
+    runs = sum(len(load.runs(job_id)) for job_id in load.noted)
+    tell("handler runs repeated", load.repeated(*load.noted), runs=runs, seed=seeds.SEED)

@@ -13,6 +13,7 @@ import pytest
 from domain.planning import SLOW_ITEMS
 from streams.stores.migrate import VERSION_TABLE, head
 from tests.acceptance.commands import countermand
+from tests.chaos import figures
 from tests.chaos.balanced import Balanced
 from tests.chaos.earlier import COMMIT, SCHEMA, Member, checked_out
 from tests.chaos.load import Load
@@ -69,7 +70,7 @@ def test_an_upgrade_refuses_nobody_and_doubles_nothing(tmp_path: Path) -> None:
         assert (balanced.unanswered, balanced.repeated, balanced.refused) == (0, 0, 0)
         assert (undone["status"], undone["counts"]["rolled_back"]) == ("rolled_back", 500)
         assert countermand("audit", "verify", **_settings(stack)).returncode == 0
-        load.judge()
+        figures.outcome(load)
 
 
 def _judge_runs(load: Load, jobs: Sequence[str]) -> None:

@@ -26,11 +26,14 @@ take, for which a dead connection would be waited for."""
 
 @pytest.fixture(scope="module")
 def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
-    """What is asked of a stack whose members reach Kafka by a proxy."""
+    """What is asked of a stack whose members reach Kafka by a proxy, with the sums at the end."""
     need("kafka")
     need("postgresql")
     with running_behind_proxy(tmp_path_factory.mktemp("way"), seeds.SEED) as stack:
-        yield Load.on(stack)
+        load = Load.on(stack)
+        yield load
+        figures.repeats(load)
+        figures.outcome(load)
 
 
 @contextmanager

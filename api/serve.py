@@ -39,10 +39,12 @@ from streams.logs import configure
 from streams.rates import Rate
 from streams.roles import Role
 from streams.settings import Settings, check_callers, load
-from streams.supervised import Inherited, end_within, run
+from streams.supervised import TOLD, Inherited, end_within, run
 from streams.supervisor import CHILD_MISCONFIGURED, CHILD_UNAVAILABLE
 from streams.vitals import Vitals
 
+CALLED = (Role.SERVE, Role.API)
+"""Those that serve callers."""
 CLOSING_SECONDS = 5.0
 """What there is to do beside the drain when a process ends."""
 YOUNG_OBJECTS = 50_000
@@ -54,38 +56,53 @@ async def serve(
 ) -> None:
     """Run until cancelled; then drain and return."""
     async with (
-        _application(role, settings) as app,
+        _application(role, settings) as (app, vitals),
         serving(app, listener, drain=settings.drain),
     ):
         gc.freeze()
         ready()
         try:
             await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError as end:
+            if role in CALLED and TOLD in end.args:
+                await _leave(vitals, settings.leave)
+            raise
         finally:
             # Callers have one drain, and the handlers another one.
             end_within(2 * settings.drain + CLOSING_SECONDS)
 
 
+async def _leave(vitals: Vitals, seconds: float) -> None:
+    """Say that callers should go elsewhere, and serve them until balancers have seen it.
+
+    Who is sent here a moment after the last look would find nobody, or be broken off.
+    """
+    vitals.ending = "it was told to end"
+    await asyncio.sleep(seconds)
+
+
 @contextlib.asynccontextmanager
-async def _application(role: Role, settings: Settings) -> AsyncIterator[web.Application]:
-    """The process's work under way, and what it serves of it."""
+async def _application(
+    role: Role, settings: Settings
+) -> AsyncIterator[tuple[web.Application, Vitals]]:
+    """What the process serves of its work under way, and how it is."""
     limits = Limits(hosts=LOOPBACK_HOSTS | settings.exposed_names, quotas=settings.quota_table)
     if role is Role.SERVE:
         async with embedded(settings) as engine:
-            yield _edge(engine, role, settings, limits)
+            yield _edge(engine, role, settings, limits), engine.vitals
         return
     from streams.bootstrap import scaled
 
     match role:
         case Role.API:
             async with scaled.api(settings) as engine:
-                yield _edge(engine, role, settings, limits)
+                yield _edge(engine, role, settings, limits), engine.vitals
         case Role.COORDINATOR:
             async with scaled.coordinator(settings) as vitals:
-                yield _health(vitals, role, limits)
+                yield _health(vitals, role, limits), vitals
         case Role.WORKER:
             async with scaled.worker(settings) as vitals:
-                yield _health(vitals, role, limits)
+                yield _health(vitals, role, limits), vitals
 
 
 def _edge(engine: Engine, role: Role, settings: Settings, limits: Limits) -> web.Application:
@@ -164,7 +181,7 @@ def _run(arguments: list[str]) -> None:
     configure(settings.log_level)
     role = Role(arguments[0])
     check_callers(settings, role)
-    if role in (Role.SERVE, Role.API):
+    if role in CALLED:
         _say_who_calls(structlog.get_logger("countermand"), settings)
     gc.set_threshold(YOUNG_OBJECTS, 20, 50)
     listener, lock, ready, life = map(int, arguments[1:])

@@ -199,6 +199,8 @@ class Settings(BaseSettings):
     """How long a dispatched chunk waits for a worker before it is sent again."""
     sweep: Seconds = 1.0
     """Time between two looks for what was lost on the way."""
+    leave: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    """How long who serves callers says that it ends and serves on, before it drains."""
     drain: Seconds = 10.0
     """How long work in flight may take to end once the process was asked to stop."""
     session_timeout: Seconds = 6.0

@@ -15,11 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 Engine = Callable[[socket.socket, Callable[[], None]], Awaitable[None]]
-"""Serves the socket until it is cancelled, drains and returns; calls back when ready."""
+"""Serves the socket until it is cancelled (``TOLD``), drains and returns; calls back when ready."""
 
 _PR_SET_PDEATHSIG = 1
 EXIT_HUNG = 70
 """Of a process that could not end by itself: EX_SOFTWARE of sysexits.h."""
+TOLD = "told to end"
+"""With what the engine is cancelled at a signal, and at no other time."""
 NO_LOCK = -1
 """Handed down instead of a descriptor where there is no process lock."""
 
@@ -84,7 +86,7 @@ async def _serve(engine: Engine, listener: socket.socket, ready: int) -> None:
     task = asyncio.ensure_future(engine(listener, lambda: _say_ready(ready)))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, task.cancel, TOLD)
     # Being cancelled is how it is told to stop.
     with suppress(asyncio.CancelledError):
         await task

@@ -39,8 +39,8 @@ class Health:
 class Vitals:
     """Asks the database, and whether messages wait that nobody takes.
 
-    ``starting`` is what the process waits for before it takes any work; ``intake`` is that of
-    a process that works.
+    ``starting`` is what the process waits for before it takes any work, ``ending`` why it is
+    about to take no more; ``intake`` is that of a process that works.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Vitals:
         self.metrics = metrics or Metrics()
         """What the stages of the process have counted."""
         self.starting = starting
+        self.ending = ""
         self._retained = retained
         self._intake = intake
         self._database = database
@@ -63,7 +64,7 @@ class Vitals:
 
     async def health(self) -> Health:
         """Whether the process takes work, and if not, why."""
-        reasons = [self.starting] if self.starting else []
+        reasons = [reason for reason in (self.starting, self.ending) if reason]
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
                 await self._database.read(lambda connection: connection.exec_driver_sql("SELECT 1"))

@@ -45,7 +45,10 @@ def supervise(
 
         supervisor = Supervisor(
             command,
-            limits=Limits(memory=settings.worker_memory * MIB, drain=settings.drain + DRAIN_MARGIN),
+            limits=Limits(
+                memory=settings.worker_memory * MIB,
+                drain=settings.leave + settings.drain + DRAIN_MARGIN,
+            ),
             on_ready=lambda: _say_ready(role, url_of(listener), settings, as_json=as_json),
             say=lambda sentence: say(f"countermand: {sentence}"),
             pass_fds=descriptors,

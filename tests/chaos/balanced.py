@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from tests.crash.client import AGAIN, Answer, Client, NoAnswer
@@ -20,9 +22,20 @@ class Balanced(Client):
 
     def __init__(self, urls: Sequence[str]) -> None:
         super().__init__(urls[0], PATIENCE)
-        self._servers = [Client(url, PATIENCE) for url in urls]
+        self._servers = [(url, Client(url, PATIENCE)) for url in urls]
+        self._left_out: str | None = None
         self.repeated = 0
         self.refused = 0
+
+    @contextmanager
+    def without(self, url: str, seconds: float) -> Iterator[None]:
+        """While one of them is taken out, and what it was asked before has had so long to end."""
+        self._left_out = url
+        try:
+            time.sleep(seconds)
+            yield
+        finally:
+            self._left_out = None
 
     def once(
         self,
@@ -33,7 +46,8 @@ class Balanced(Client):
     ) -> Answer:
         """One request, of as many APIs as it takes; raises NoAnswer when it was all of them."""
         self._servers.append(self._servers.pop(0))
-        for server in filter(_is_ready, tuple(self._servers)):
+        asked = [server for url, server in self._servers if url != self._left_out]
+        for server in filter(_is_ready, asked):
             try:
                 answer = server.once(method, path, body, headers)
             except NoAnswer:

@@ -228,6 +228,8 @@ def _environment(folder: Path, broker: str, proxy: Proxy) -> dict[str, str]:
         "COUNTERMAND_DATABASE": address,
         "COUNTERMAND_DATA_DIR": str(folder),
         "COUNTERMAND_ARCHIVE_DIR": str(folder / ARCHIVES),
+        # Who balances looks before each request: a moment is enough.
+        "COUNTERMAND_LEAVE": "0.5",
         **ALLOWED,
     }
 

@@ -93,8 +93,9 @@ def _upgraded(stack: Stack, load: Load) -> tuple[list[str], Balanced]:
         time.sleep(SETTLED)
         _migrated(stack)
         for member in members:
-            time.sleep(SETTLED)
-            _renewed(stack, member)
+            # An API of the earlier release does not say that it ends before it does.
+            with balanced.without(member.url, SETTLED):
+                _renewed(stack, member)
         time.sleep(SETTLED)
     stack.stop(second)
     assert max(stream.took) < SUBMITTED_WITHIN

@@ -246,6 +246,7 @@ def _routed(own: Basics, routes: tuple[Route, ...]) -> web.Application:
         for route in _with_heads(routes)
     }
     app.on_response_prepare.append(add_headers)
+    app.on_response_prepare.append(vitals.close_at_the_end)
     app.on_shutdown.append(_end_streams)
     return app
 

@@ -150,7 +150,7 @@ OF_THE_EDGE: Final = (
          "Unsubscribe from some, or follow a tag, or all."),
     Code("too_many_failures", 429, "Too many tokens from this address were refused.",
          "Wait `Retry-After` seconds, and check the token."),
-    Code("not_ready", 503, "The engine does not take work yet, or not now.",
+    Code("not_ready", 503, "The engine does not take work yet, or not now, or ends.",
          "Wait; its log says why."),
     Code("too_many_uploads", 503, "The server takes in as many files as it can at once.",
          "Come back after `Retry-After` seconds."),

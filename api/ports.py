@@ -426,6 +426,11 @@ class Health(Protocol):
 class Vitals(Protocol):
     """How the engine is."""
 
+    @property
+    def ending(self) -> str:
+        """Why it is about to take no more; empty when it is not."""
+        ...
+
     async def health(self) -> Health:
         """Whether the engine takes work, and if not, why."""
         ...

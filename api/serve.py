@@ -43,8 +43,6 @@ from streams.supervised import TOLD, Inherited, end_within, run
 from streams.supervisor import CHILD_MISCONFIGURED, CHILD_UNAVAILABLE
 from streams.vitals import Vitals
 
-CALLED = (Role.SERVE, Role.API)
-"""Those that serve callers."""
 CLOSING_SECONDS = 5.0
 """What there is to do beside the drain when a process ends."""
 YOUNG_OBJECTS = 50_000
@@ -64,7 +62,7 @@ async def serve(
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError as end:
-            if role in CALLED and TOLD in end.args:
+            if role.serves_callers and TOLD in end.args:
                 await _leave(vitals, settings.leave)
             raise
         finally:
@@ -75,10 +73,12 @@ async def serve(
 async def _leave(vitals: Vitals, seconds: float) -> None:
     """Say that callers should go elsewhere, and serve them until balancers have seen it.
 
-    Who is sent here a moment after the last look would find nobody, or be broken off.
+    Who is sent here a moment after the last look would find nobody, or be broken off. Before it
+    was ready nobody is sent here.
     """
-    vitals.ending = "it was told to end"
-    await asyncio.sleep(seconds)
+    if not vitals.starting:
+        vitals.ending = "it was told to end"
+        await asyncio.sleep(seconds)
 
 
 @contextlib.asynccontextmanager
@@ -181,7 +181,7 @@ def _run(arguments: list[str]) -> None:
     configure(settings.log_level)
     role = Role(arguments[0])
     check_callers(settings, role)
-    if role in CALLED:
+    if role.serves_callers:
         _say_who_calls(structlog.get_logger("countermand"), settings)
     gc.set_threshold(YOUNG_OBJECTS, 20, 50)
     listener, lock, ready, life = map(int, arguments[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from http import HTTPStatus
 
 import structlog
 from aiohttp import web
@@ -31,10 +32,21 @@ async def ready(request: web.Request) -> web.Response:
     """
     health = await basics(request).vitals.health()
     if not health.ready:
-        _log.warning("not_ready", reasons=health.reasons)
+        say = _log.info if basics(request).vitals.ending else _log.warning
+        say("not_ready", reasons=health.reasons)
         raise refused(503, "not_ready", told(health.reasons, request.remote))
     notes = {"notes": health.notes} if health.notes else {}
     return answer({"status": "ready", **notes})
+
+
+async def close_at_the_end(request: web.Request, response: web.StreamResponse) -> None:
+    """A signal handler of ``on_response_prepare``: who keeps a connection comes in elsewhere.
+
+    What is asked on it when the process drains would get no answer.
+    """
+    if basics(request).vitals.ending and response.status != HTTPStatus.SWITCHING_PROTOCOLS:
+        response.headers["Connection"] = "close"
+        response.force_close()
 
 
 def told(reasons: Sequence[str], remote: str | None) -> str:

@@ -12,3 +12,8 @@ class Role(StrEnum):
     API = "api"
     COORDINATOR = "coordinator"
     WORKER = "worker"
+
+    @property
+    def serves_callers(self) -> bool:
+        """Whether jobs are asked for here; the others serve their health alone."""
+        return self in (Role.SERVE, Role.API)

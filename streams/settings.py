@@ -199,7 +199,7 @@ class Settings(BaseSettings):
     """How long a dispatched chunk waits for a worker before it is sent again."""
     sweep: Seconds = 1.0
     """Time between two looks for what was lost on the way."""
-    leave: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    leave: Annotated[float, Field(ge=0, le=60)] = 0.0
     """How long who serves callers says that it ends and serves on, before it drains."""
     drain: Seconds = 10.0
     """How long work in flight may take to end once the process was asked to stop."""
@@ -356,7 +356,7 @@ def check_callers(settings: Settings, role: Role) -> None:
     And for one that asks and cannot check the answer. Coordinators and workers serve their
     health alone.
     """
-    if role not in (Role.SERVE, Role.API):
+    if not role.serves_callers:
         return
     can_check = bool(settings.token_secrets or settings.jwks)
     if settings.actors == "proven":

@@ -47,6 +47,8 @@ class Limits:
 
     memory: int
     drain: float
+    leave: float = 0.0
+    """How long it serves on before the drain; asked a second time, it begins with that at once."""
     start: float = 120.0
     """Until it says that it is ready; a migration of a large database is part of it."""
 
@@ -187,6 +189,7 @@ class Child:
         self.started = time.monotonic()
         self.ready = False
         self.stopping_since: float | None = None
+        self.hurried = False
         self.killed_for = ""
 
     @property
@@ -216,6 +219,11 @@ class Child:
         if self.stopping_since is None:
             self.stopping_since = time.monotonic()
             os.kill(self.pid, signal.SIGTERM)
+
+    def hurry(self) -> None:
+        """Ask once more, for what still leaves: it drains now."""
+        self.hurried = True
+        os.kill(self.pid, signal.SIGTERM)
 
     def kill(self, why: str) -> None:
         """End it and all that it started."""
@@ -307,10 +315,12 @@ class Supervisor:
 
     def _stop(self, child: Child) -> None:
         child.terminate()
-        since = child.stopping_since or 0.0
-        if self._signals.stops > 1:
+        stopped = time.monotonic() - (child.stopping_since or 0.0)
+        if self._signals.stops == 2 and stopped < self._limits.leave and not child.hurried:
+            child.hurry()
+        elif self._signals.stops > 1 + child.hurried:
             child.kill("asked to stop a second time")
-        elif time.monotonic() - since > self._limits.drain:
+        elif stopped > self._limits.leave + self._limits.drain:
             child.kill(f"work in flight did not end within {self._limits.drain:g} s")
 
     def _stopped(self, child: Child, code: int) -> int:

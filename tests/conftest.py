@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from tests import scratch
 from tests.databases import data_dir, migrated_postgres, postgres_template, sqlite_template
-from tests.distribution import pytest_xdist_make_scheduler, take_place
+from tests.distribution import give_way, pytest_xdist_make_scheduler
 from tests.sampled import THOROUGH
 from tests.services.kafka import kafka, kafka_of_three
 from tests.services.postgres import postgres_database, postgres_process, postgres_server
@@ -46,7 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # How wide the terminal is: whoever runs tests in several processes says so.
     os.environ.pop("COLUMNS", None)
     scratch.move_to_memory()
-    take_place(config)
+    give_way(config)
     # Each of some hundred processes would compile all of the checkout again.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 

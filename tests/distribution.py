@@ -6,7 +6,7 @@ die and come back and for seconds in which nothing may happen; others only compu
 process takes those that wait, one after the other, so that there is something to do for the
 processors all the while; the others compute, and help the first one when they are done. A third
 process is the last that gets a processor: it computes when neither of the first two does, and takes
-nothing in which anybody waits for it. Who computes keeps to one processor.
+nothing in which anybody waits for it.
 
 The longest groups go first: with them at the end one process would still be at work when all
 others have nothing left.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Set, Sized
+from collections.abc import Mapping, Sized
 from enum import Enum, auto
 from typing import Any, Final
 
@@ -145,29 +145,11 @@ def _kind_of(group: str) -> Runner | None:
     return Runner.FILLS if group.startswith(FILLING) and group not in TIMED else None
 
 
-def take_place(config: pytest.Config) -> None:
-    """Have this process and all that it starts run where, and when, it should."""
-    given = getattr(config, "workerinput", {})
-    worker = given.get("workerid", "")
+def give_way(config: pytest.Config) -> None:
+    """Get a processor after all others, if this is the process that only fills."""
+    worker = getattr(config, "workerinput", {}).get("workerid", "")
     if _RUNNERS.get(worker) is Runner.FILLS:
         os.nice(_LAST_IN_TURN)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(
-            0, place_of(worker, given.get("workercount", 1), os.sched_getaffinity(0))
-        )
-
-
-def place_of(worker: str, workers: int, processors: Set[int]) -> Set[int]:
-    """The processors that a process and its servers may use.
-
-    One, for who computes, where there is one for each at most: threads and processes that wake
-    one another on another processor take a virtual machine a tenth longer. Who waits has stacks
-    of processes, which are as quick as an installation only if they share all of them.
-    """
-    if workers < len(processors) or _RUNNERS.get(worker, Runner.COMPUTES) is Runner.WAITS:
-        return processors
-    number = re.fullmatch(r"gw(\d+)", worker)
-    return {sorted(processors)[int(number[1]) % len(processors)]} if number else processors
 
 
 @pytest.hookimpl(optionalhook=True)

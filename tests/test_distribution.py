@@ -12,7 +12,6 @@ from tests.distribution import (
     Runner,
     group_of,
     next_group,
-    place_of,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -63,22 +62,3 @@ def test_the_one_that_gives_way_takes_nothing_that_waits_for_it() -> None:
     assert next_group(left, Runner.FILLS) == "tests/unit/a.py"
     del left["tests/unit/a.py"]
     assert next_group(left, Runner.FILLS) is None
-
-
-@pytest.mark.parametrize(
-    ("worker", "workers", "place"),
-    [
-        ("", 1, {2, 5}),
-        ("gw0", 3, {2, 5}),
-        ("gw1", 3, {5}),
-        ("gw2", 3, {2}),
-        ("gw1", 2, {5}),
-        ("gw0", 1, {2, 5}),
-    ],
-)
-def test_who_computes_keeps_to_one_processor(worker: str, workers: int, place: set[int]) -> None:
-    assert place_of(worker, workers, {2, 5}) == place
-
-
-def test_where_there_are_more_processors_than_tests_all_are_used() -> None:
-    assert place_of("gw1", 3, {0, 1, 2, 3}) == {0, 1, 2, 3}

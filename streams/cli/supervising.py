@@ -47,7 +47,8 @@ def supervise(
             command,
             limits=Limits(
                 memory=settings.worker_memory * MIB,
-                drain=settings.leave + settings.drain + DRAIN_MARGIN,
+                drain=settings.drain + DRAIN_MARGIN,
+                leave=settings.leave if role.serves_callers else 0.0,
             ),
             on_ready=lambda: _say_ready(role, url_of(listener), settings, as_json=as_json),
             say=lambda sentence: say(f"countermand: {sentence}"),
@@ -73,7 +74,7 @@ def _stop_at_end_of_input() -> None:
 def _say_ready(role: Role, url: str, settings: Settings, *, as_json: bool) -> None:
     if as_json:
         emit({"url": url})
-    elif role in (Role.SERVE, Role.API):
+    elif role.serves_callers:
         print(f"Countermand serves at {url}")
         print(_whom(settings), flush=True)
     else:

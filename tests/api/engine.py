@@ -74,6 +74,7 @@ class MemoryEngine:
     registry: Registry
     hub: LiveHub = field(default_factory=LiveHub)
     health_now: Vitality = field(default_factory=Vitality)
+    ending: str = ""
     events_of: dict[str, list[JobEvent]] = field(default_factory=dict)
     lines_of: dict[str, list[bytes]] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)

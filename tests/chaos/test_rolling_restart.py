@@ -71,7 +71,7 @@ def _rolling_restart(stack: Stack, load: Load, *, rounds: int) -> None:
     tell("requests refused with 503 in rolling restarts", balanced.refused, **terms)
     tell("handler runs repeated in rolling restarts", repeated, **terms)
     tell("slowest submission in rolling restarts", f"{max(stream.took):.1f} s", **terms)
-    tell("slowest drain in rolling restarts", f"{slowest:.1f} s", **terms)
+    tell("slowest end of a process in rolling restarts", f"{slowest:.1f} s", **terms)
     assert (balanced.unanswered, balanced.repeated, balanced.refused) == (0, 0, 0)
     assert repeated == 0
     assert max(stream.took) < SUBMITTED_WITHIN

@@ -4,15 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distribution import (
-    COMPUTING,
-    FILLING,
-    TIMED,
-    WAITING,
-    Runner,
-    group_of,
-    next_group,
-)
+from tests.distribution import COMPUTING, FILLING, TIMED, WAITING, Runner, group_of, next_group
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import pytest
 from faust.types import TP
 
 from api.app import create_health_app
@@ -153,8 +154,10 @@ async def standing(way: Way, database: Database, folder: Path, app: Any) -> Asyn
             role.may_end.set()
 
 
-async def is_told_where_it_stands(role: Role) -> str:
-    """Have one of two partitions stand still; the reason, once it was said as it should be."""
+async def says_where_it_stands_and_ends(role: Role, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have one of two partitions stand still: it is named, and the watchdog ends the process."""
+    ended: list[str] = []
+    monkeypatch.setattr(parts, "end_hung", ended.append)
     role.stand(0)
     await role.message(0)
     await role.measured(waiting=1)
@@ -175,4 +178,5 @@ async def is_told_where_it_stands(role: Role) -> str:
     _, metrics = await role.asked("/metrics")
     assert "countermand_ready 0.0" in metrics
     assert "countermand_messages_waiting 1.0" in metrics
-    return reason
+    await parts.watch(role.vitals)
+    assert ended == [reason]

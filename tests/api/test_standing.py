@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from streams import app as faust_apps
-from streams.bootstrap import parts
 from streams.liveness import Lane, Standing
 from streams.stores.database import Database
 from streams.transport.memory import MemoryBroker, memory_transport
@@ -23,7 +22,7 @@ from tests.api.standing import (
     TOPICS,
     WAYS,
     Role,
-    is_told_where_it_stands,
+    says_where_it_stands_and_ends,
     standing,
 )
 from tests.databases import sqlite_database
@@ -49,11 +48,7 @@ async def role(
 async def test_a_partition_that_stands_beside_one_that_moves_is_told(
     role: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended: list[str] = []
-    monkeypatch.setattr(parts, "end_hung", ended.append)
-    reason = await is_told_where_it_stands(role)
-    await parts.watch(role.vitals)
-    assert ended == [reason]
+    await says_where_it_stands_and_ends(role, monkeypatch)
 
 
 async def test_what_a_partition_has_handled_counts_before_anybody_measures(role: Role) -> None:

@@ -20,8 +20,8 @@ from benchmarks.peers.catalogue import HUEY, ON_REDIS, PROCRASTINATE
 from tests.nursery import nursery
 
 CHECKOUT = Path(__file__).parents[2]
-PATIENCE = 240.0
-"""Seconds for a report: over Kafka it takes 63 by itself on a machine that is half as fast."""
+PATIENCE = 110.0
+"""Seconds for a report."""
 SMALL = ("--items", "600", "--rounds", "1", "--jobs", "2", "--large", "0", "--slow-items", "5")
 
 pytestmark = pytest.mark.timeout(PATIENCE + 30)

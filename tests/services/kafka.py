@@ -332,11 +332,11 @@ def _checkpoint() -> bytes:
         properties.write_text(_lines(_properties(node, [node])))
         # An id that begins with a dash would be taken for an option if it stood by itself.
         options = [f"--cluster-id={_uuid()}", f"--config={properties}"]
-        process = _spawn(["kafka.tools.StorageTool", "format", *options], folder, log)
-        try:
-            code = process.wait(timeout=_START_SECONDS)
-        finally:
-            process.kill()
+        with _spawn(["kafka.tools.StorageTool", "format", *options], folder, log) as process:
+            try:
+                code = process.wait(timeout=_START_SECONDS)
+            finally:
+                process.kill()
         if code != 0:
             raise KafkaFailed(f"the data folder could not be made:\n{_tail(log)}")
         return (_data(node) / _CHECKPOINT).read_bytes()

@@ -75,6 +75,15 @@ def damage(database: Database, statement: str | Executable) -> None:
         owned.write_now(lambda connection: connection.execute(change))
 
 
+def analyze(database: Database, table: str) -> None:
+    """What autovacuum does in a while: without it PostgreSQL plans for a handful of rows.
+
+    By whom the table belongs to: PostgreSQL passes over what others ask for, with a warning.
+    """
+    with Database(as_owner(database.url)) as owned:
+        owned.write_now(lambda connection: connection.execute(text(f"ANALYZE {table}")))
+
+
 @pytest.fixture(params=BACKENDS)
 def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, once for each backend."""

@@ -51,6 +51,7 @@ def test_one_process_waits_while_another_computes_and_both_help_in_the_end() -> 
 def test_the_one_that_gives_way_takes_nothing_that_waits_for_it() -> None:
     left = {"tests/chaos": range(9), "tests/model/test_teeth.py": range(8)}
     left |= {"tests/engine/test_flow.py": range(7), "tests/unit/a.py": range(1)}
+    left |= {"tests/api/annotations/test_seats.py": range(8)}
     assert next_group(left, Runner.FILLS) == "tests/unit/a.py"
     del left["tests/unit/a.py"]
     assert next_group(left, Runner.FILLS) is None

@@ -12,8 +12,8 @@ from domain.systems.annotations import tables
 from domain.systems.annotations.validation.becoming import Becoming
 from domain.systems.annotations.validation.examination import examine
 from domain.systems.annotations.validation.subjects import Batch
-from streams.stores.database import Database
 from streams.stores.records import SqlRecords
+from tests.databases import analyze
 from tests.proof import figures
 from tests.systems.annotations.conftest import Ground
 from tests.systems.annotations.validation.counting import statements
@@ -55,7 +55,7 @@ def test_a_million(bench: Workbench, ground: Ground) -> None:
 
 def _examined(bench: Workbench, ground: Ground, words: int) -> None:
     first = bench.database.write_now(lambda connection: _fill(connection, ground, words))
-    _analyze(bench.database)
+    analyze(bench.database, "annotations")
     demand(bench, ground, allow_overlaps=False)
     rule(bench, ground, {"kind": "regex", "field": "selected_text", "pattern": "^w"})
     items = [
@@ -121,8 +121,3 @@ def _fill(connection: Connection, ground: Ground, words: int) -> int:
     given = {"words": words, "first": first, "project": ground.project, "label": ground.person}
     connection.execute(_FILL, given)
     return first
-
-
-def _analyze(database: Database) -> None:
-    """What any database does by itself once it has been given so much."""
-    database.write_now(lambda connection: connection.execute(text("ANALYZE annotations")))

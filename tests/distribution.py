@@ -71,6 +71,7 @@ TIMED: Final = (
     "tests/contracts/test_ownership.py",
     "tests/contracts/test_read_model.py",
     "tests/contracts/test_records_scale.py",
+    "tests/contracts/test_transport_memory.py",
     "tests/systems/annotations/validation/test_large_store.py",
     "tests/unit/streams/test_app.py",
     "tests/unit/streams/test_deadletters.py",

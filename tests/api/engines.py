@@ -48,7 +48,6 @@ async def in_its_parts(
             database=database,
             broker=kafka.url,
             instance=name,
-            session_timeout=1.5,
             **more,
         )
 

@@ -11,13 +11,15 @@ from tests.crash.client import AGAIN, Answer, Client, NoAnswer
 
 PATIENCE: Final = 60.0
 READY: Final = "/health/ready"
+PENDING: Final = "decision_pending"
 
 
 class Balanced(Client):
     """Asks one API after the other in turn, as far as they are ready.
 
     ``unanswered`` are requests that no API has answered, ``repeated`` those that went to another
-    one because the first broke off, ``refused`` those that were to be sent again later (503).
+    one because the first broke off, ``refused`` those that were to be sent again later (503),
+    ``pending`` those of which it was only not known yet what is decided on them (503 as well).
     """
 
     def __init__(self, urls: Sequence[str]) -> None:
@@ -26,6 +28,7 @@ class Balanced(Client):
         self._left_out: str | None = None
         self.repeated = 0
         self.refused = 0
+        self.pending = 0
 
     @contextmanager
     def without(self, url: str, seconds: float) -> Iterator[None]:
@@ -53,7 +56,9 @@ class Balanced(Client):
             except NoAnswer:
                 self.repeated += 1
                 continue
-            self.refused += answer.status == AGAIN
+            taken = answer.code == PENDING
+            self.pending += taken
+            self.refused += answer.status == AGAIN and not taken
             return answer
         self.unanswered += 1
         raise NoAnswer(f"{method} {path}: no API is ready")

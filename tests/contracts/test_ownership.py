@@ -26,6 +26,9 @@ from tests.stored_events import append, stored_event
 T = TypeVar("T")
 
 PATIENCE = 20.0
+REPLACED_WITHIN = 8.0
+"""Seconds from the end of an owner, or the begin of its sleep: its lease and a look, which are 2.5,
+and what a busy machine adds to them."""
 BACKENDS = ("sole", pytest.param("leased", marks=pytest.mark.service("postgresql")))
 
 
@@ -233,11 +236,14 @@ async def owning_all(owner: Ownership, names: Sequence[str]) -> AsyncIterator[No
 
 async def test_all_leases_of_a_process_are_renewed_at_once(counting: Counting) -> None:
     async with owning_all(LeasedOwner(counting, "this", renew=0.1), NAMES):
-        before = counting.written
-        await asyncio.sleep(1.5)
+        before, began = counting.written, time.monotonic()
+        async with asyncio.timeout(PATIENCE):
+            while counting.written < before + 10:  # noqa: ASYNC110 - it only counts
+                await asyncio.sleep(0.05)
+        seconds = time.monotonic() - began
         renewals = counting.written - before
         assert held(counting) == dict.fromkeys(NAMES, "this")
-    assert 5 <= renewals <= 25, "fifteen, and not four times as many"
+    assert renewals <= seconds / 0.1 + 5, "one for all of them, and not four times as many"
     assert held(counting) == {}
 
 
@@ -362,7 +368,7 @@ def test_a_killed_owner_is_replaced(processes: tuple[Process, Process]) -> None:
     killed = time.monotonic()
     first.send(signal.SIGKILL)
     assert second.says() == "owner"
-    assert time.monotonic() - killed < 3.0
+    assert time.monotonic() - killed < REPLACED_WITHIN
 
 
 def test_a_frozen_owner_is_replaced_and_knows_when_it_wakes(
@@ -372,7 +378,7 @@ def test_a_frozen_owner_is_replaced_and_knows_when_it_wakes(
     frozen = time.monotonic()
     first.send(signal.SIGSTOP)
     assert second.says() == "owner"
-    assert time.monotonic() - frozen < 8.0
+    assert time.monotonic() - frozen < REPLACED_WITHIN
     first.send(signal.SIGCONT)
     assert first.says() == "over"
 

@@ -98,7 +98,7 @@ class KafkaHarness:
         return create_faust_app(
             app_id=app_id,
             broker_url=self.cluster.url,
-            settings=replace(settings, session_timeout=1.5, heartbeat_interval=0.3),
+            settings=replace(settings, heartbeat_interval=0.3),
             transport=MortalTransport,
             producer_only=producer_only,
         )

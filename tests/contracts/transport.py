@@ -188,7 +188,7 @@ class TestCrash:
     async def test_what_was_not_committed_is_delivered_again_from_the_last_commit(
         self, bench: Bench
     ) -> None:
-        member = await bench.member(settings=RELUCTANT)
+        member = await bench.member(settings=RELUCTANT, mortal=True)
         for number in range(10):
             await bench.send(b"%d" % number, partition=0)
             await bench.finishes(member, number + 1)
@@ -202,7 +202,7 @@ class TestCrash:
         assert successor.values == [b"5", b"6", b"7", b"8", b"9"]
 
     async def test_a_message_in_flight_is_delivered_again(self, bench: Bench) -> None:
-        member = await bench.member(holding=[])
+        member = await bench.member(holding=[], mortal=True)
         await bench.send(b"in flight")
         await bench.begins(member, 1)
         await bench.crash(member)
@@ -211,7 +211,7 @@ class TestCrash:
         assert successor.values == [b"in flight"]
 
     async def test_the_survivor_takes_the_partitions_over(self, bench: Bench) -> None:
-        survivor, victim = await bench.member(), await bench.member()
+        survivor, victim = await bench.member(), await bench.member(mortal=True)
         await bench.share_out(survivor, victim)
         await bench.crash(victim)
         await bench.share_out(survivor)
@@ -299,7 +299,7 @@ class TestExpress:
         await bench.commits(3)
 
     async def test_a_commit_stays_behind_the_long_one(self, bench: Bench) -> None:
-        member = await bench.member(holding=[b"long"], express=True)
+        member = await bench.member(holding=[b"long"], express=True, mortal=True)
         await bench.send(b"long", key=b"large", partition=0)
         await bench.send(b"short", key=b"small", partition=0, headers=SAYS_SHORT)
         await bench.finishes(member, 1)
@@ -585,7 +585,7 @@ class TestCommitting:
     async def test_a_commit_stays_behind_a_message_that_others_have_overtaken(
         self, bench: Bench
     ) -> None:
-        member = await bench.member(concurrency=4, holding=[b"00000", b"00007"])
+        member = await bench.member(concurrency=4, holding=[b"00000", b"00007"], mortal=True)
         values = await bench.send_many(10, partition=0)
         await bench.finishes(member, 8)
         await bench.silence()

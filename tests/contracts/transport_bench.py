@@ -31,6 +31,9 @@ PROMPT = FaustSettings(commit_interval=0.05, commit_every=10)
 """Commits soon, so that a test need not wait for it."""
 RELUCTANT = FaustSettings(commit_interval=3600.0, commit_every=1_000_000)
 """Commits only when told to, or at a stop."""
+MORTAL_SECONDS = 1.5
+"""The session of a member that will die, so that its partitions go to others soon; all others stay
+members however long their process stands still."""
 
 
 class TransportHarness(Protocol):
@@ -180,8 +183,14 @@ class Bench:
         holding: Iterable[bytes] | None = None,
         forward_to: str | None = None,
         express: bool = False,
+        mortal: bool = False,
     ) -> Member:
-        """Start a member that reads the topic, and sends on what it read."""
+        """Start a member that reads the topic, and sends on what it read.
+
+        A member that the test lets die must be mortal.
+        """
+        if mortal:
+            settings = replace(settings, session_timeout=MORTAL_SECONDS)
         app = self.harness.make_app(f"{self.topic}-{group}", settings, producer_only=False)
         member = Member(
             app, self.topic, concurrency=concurrency, forward_to=forward_to, express=express

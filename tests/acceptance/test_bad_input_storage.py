@@ -139,8 +139,8 @@ def test_a_full_disk_acknowledges_nothing_and_the_work_goes_on(
             assert answer.status == 202
             acknowledged.append(answer.document["job_id"])
         for job_id in acknowledged:
-            assert running.client.settle(job_id, 10)["counts"]["succeeded"] == 100
-        assert running.client.settle(under_way, 30)["counts"]["succeeded"] == UNDER_WAY
+            assert running.client.settle(job_id)["counts"]["succeeded"] == 100
+        assert running.client.settle(under_way)["counts"]["succeeded"] == UNDER_WAY
         assert running.server.stop() == 0
         checked = asked("audit", "verify", "--data-dir", str(data_dir))
         assert checked.returncode == 0, checked.stderr
@@ -175,9 +175,9 @@ def test_a_locked_database_is_waited_for(tmp_path: Path, plugin: Path) -> None:
             assert int(answer.headers["Retry-After"]) >= 1
             answer = submit(running, 1)
         assert answer.status == 202
-        job = running.client.settle(answer.document["job_id"], 15)
+        job = running.client.settle(answer.document["job_id"])
         assert job["counts"]["succeeded"] == 100
-        assert running.client.settle(under_way, 15)["counts"]["succeeded"] == len(items)
+        assert running.client.settle(under_way)["counts"]["succeeded"] == len(items)
         for word in ("request_failed", "message_failed", "chunk_failed", "dead_letter"):
             assert word not in running.log
 

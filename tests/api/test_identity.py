@@ -303,9 +303,9 @@ async def test_a_live_stream_ends_with_its_token(
         body = {"operation": "test.double", "items": [{"n": 1}]}
         mine = bearer("acme", "editor")
         _, job, _ = await answered(site, "POST", JOBS, json=body, headers=mine)
-        # With the leeway it is good for another second or two.
+        # With the leeway it is good for another two seconds or three.
         short = carrying(
-            token(sub="ada", tenant="acme", roles=["viewer"], exp=int(time.time() + 2 - LEEWAY))
+            token(sub="ada", tenant="acme", roles=["viewer"], exp=int(time.time() + 3 - LEEWAY))
         )
         async with (
             asyncio.timeout(10),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from typing import Any
 
 import aiohttp
@@ -20,7 +21,7 @@ from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
 from tests.api.proofs import bearer, carrying, proven
 from tests.api.reading import live
-from tests.api.talking import WS, Talk, talk, welcomed
+from tests.api.talking import PATIENCE, WS, Talk, talk, welcomed
 from tests.api.test_all_events import EVENTS, SSE, submitted
 from tests.api.test_identity import KEYS, answered, closed
 from tests.api.test_live import metric
@@ -28,6 +29,8 @@ from tests.databases import sqlite_database
 from tests.unit.streams.identity.signing import token
 
 __all__ = ["closed", "sqlite_database"]
+
+ENDED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
 
 ADA, EVE, ROOT = (
     bearer("acme", "editor"),
@@ -266,13 +269,28 @@ async def test_who_says_nothing_is_not_waited_for_long(
 ) -> None:
     limits = Limits(ws_hello=0.05, ws_unknown=1)
     async with site_of(engine, limits, callers=proven(sqlite_database)) as site:
-        async with talk(site) as found:
-            with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
-                async with talk(site):
-                    pass
-            assert refusal.value.status == 503
-            assert await found.closed() == 4408
+        # The second has the place of the first.
+        for _ in range(2):
+            async with talk(site) as found:
+                assert await found.closed() == 4408
+
+
+async def test_who_says_nothing_takes_up_no_place_of_who_is_known(
+    engine: MemoryEngine, sqlite_database: Database
+) -> None:
+    limits = Limits(ws_unknown=1)
+    async with (
+        site_of(engine, limits, callers=proven(sqlite_database)) as site,
+        talk(site) as found,
+    ):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+            async with talk(site):
+                pass
+        assert refusal.value.status == 503
         async with welcomed(site, headers=ADA):
+            pass
+        await found.asked("authenticate", "authenticated", token=credential(ADA))
+        async with talk(site):
             pass
 
 
@@ -355,21 +373,29 @@ async def test_topics_of_a_connection_are_limited(engine: MemoryEngine) -> None:
         await found.followed(tag="c")
 
 
-async def test_who_follows_nothing_is_not_kept(engine: MemoryEngine) -> None:
-    limits = Limits(heartbeat=0.02, ws_idle=0.1)
+async def test_who_follows_nothing_is_not_kept(
+    engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = Limits(heartbeat=0.02)
     async with site_of(engine, limits) as site, welcomed(site) as idle, welcomed(site) as other:
         await other.followed(all=True)
+        later = limits.ws_idle + 1
+        monkeypatch.setattr(SystemClock, "monotonic", lambda _: time.monotonic() + later)
         assert await idle.closed() == 4408
+        # The server looks whether it may stay before it hands anything on.
+        await submitted(site)
+        await other.expect("progress")
         await other.silent()
 
 
 async def test_a_client_that_does_not_answer_pings_is_given_up(engine: MemoryEngine) -> None:
     async with site_of(engine, Limits(ws_ping=0.1)) as site, talk(site, autoping=False) as found:
-        await found.expect("authenticated")
-        await found.followed(all=True)
-        reading = asyncio.ensure_future(found.socket.receive())
+        # It may be given up as soon as it is there, but not before it was asked.
+        heard = [(await found.socket.receive(PATIENCE)).type]
+        while heard[-1] not in ENDED:
+            heard.append((await found.socket.receive(PATIENCE)).type)
+        assert aiohttp.WSMsgType.PING in heard
         await gone(engine)
-        reading.cancel()
 
 
 async def test_a_shutdown_says_so(engine: MemoryEngine) -> None:

@@ -19,7 +19,8 @@ from countermand_client import (
 )
 from countermand_client.patience import Waits
 
-PATIENCE = Patience(attempts=4, first=0.001, longest=1.0, give_up=5.0, silence=0.5)
+PATIENCE = Patience(attempts=4, first=0.001, longest=60.0, give_up=60.0, silence=60.0)
+"""Whose attempts are few and soon; nothing here may end, or begin anew, for being slow."""
 JOB = {"job_id": "a", "operation": "o", "status": "running", "version": 3, "counts": {"total": 1}}
 AFTER, LONG_AFTER = {"Retry-After": "1"}, {"Retry-After": "3600"}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable
 
@@ -16,6 +18,7 @@ from streams.stores.pipeline import FEW, MOST_KEPT, pipeline_of
 from streams.stores.schema import decisions, job_control
 from streams.stores.statements import fixed, insertion, send_sql
 
+SECONDS = 20.0
 ASKED = fixed(select(job_control.c.version).where(job_control.c.job_id == bindparam("job")))
 INSERT = insertion(decisions, "command_id", "job_id", "version", "decided_at")
 
@@ -140,18 +143,24 @@ async def test_more_than_are_kept_are_run_before_the_end(database: Database) -> 
 
 
 async def test_nobody_waits_for_what_is_sent(migrated_postgres: str) -> None:
-    seconds = 0.4
+    """But the commit does, here for a lock that another has: it is run by then."""
+    sent, lock = threading.Event(), "SELECT pg_advisory_xact_lock(1)"
+    waiting = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
 
-    def work(connection: Connection) -> float:
+    def work(connection: Connection) -> None:
         assert version_of(connection, "one") == 0
-        began = time.monotonic()
-        send_sql(connection, "SELECT pg_sleep(%s)", (seconds,))
-        return time.monotonic() - began
+        send_sql(connection, lock, ())
+        sent.set()
 
     with Database(migrated_postgres) as database:
-        began = time.monotonic()
-        assert await database.write(work) < seconds / 2
-        assert time.monotonic() - began >= seconds
+        with database.engine.connect() as other:
+            other.exec_driver_sql(lock)
+            writing = asyncio.ensure_future(database.write(work))
+            assert await asyncio.to_thread(sent.wait, SECONDS)
+            async with asyncio.timeout(SECONDS):
+                while not other.exec_driver_sql(waiting).all():  # noqa: ASYNC110 - nothing tells
+                    await asyncio.sleep(0.01)
+        await writing
 
 
 async def test_who_stands_still_after_many_rows_is_noticed(migrated_postgres: str) -> None:

@@ -14,7 +14,7 @@ from domain.operation import Context, operation
 from domain.outcomes import Done, Failed, Restored, Result, UndoResult
 from tests.engine.stock import Number
 
-RELEASE = threading.Event()
+BEGUN, RELEASE = threading.Event(), threading.Event()
 
 
 def _nothing(_ctx: Context, _item: object, _result: object) -> UndoResult:
@@ -29,7 +29,7 @@ def die(_ctx: Context, item: Number) -> Result:
     return Done(item.number)
 
 
-@operation("calls.stick", item=Number, cpu_bound=True, inverse=_nothing, timeout=1.0)
+@operation("calls.stick", item=Number, cpu_bound=True, inverse=_nothing)
 def stick(_ctx: Context, item: Number) -> Result:
     """Never come back for even numbers."""
     while item.number % 2 == 0:
@@ -42,11 +42,12 @@ def _refuse_odd(_ctx: Context, item: Number) -> Failed | None:
     return Failed("odd", "odd numbers are refused") if item.number % 2 else None
 
 
-@operation("calls.hang", item=Number, slow=True, concurrency=2, timeout=0.1, validate=_refuse_odd)
+@operation("calls.hang", item=Number, slow=True, concurrency=2, validate=_refuse_odd)
 def hang(_ctx: Context, item: Number) -> Result:
     """Come back late from the number 0."""
     if item.number == 0:
-        RELEASE.wait(10)
+        BEGUN.set()
+        RELEASE.wait(30)
     return Done(item.number)
 
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from domain.operation import Context
+from domain.operation import Context, Operation
 from domain.outcomes import Done
 from domain.registry import Registry
 from streams.bootstrap import embedded
 from streams.calls import Calls
 from streams.clock import SystemClock
 from streams.settings import Settings
-from tests.engine.calling import RELEASE, hang, operations
+from tests.engine.calling import BEGUN, RELEASE, hang, operations
 from tests.engine.conftest import Desk
 from tests.engine.stock import Number
+
+HURRIED = replace(hang, timeout=0.1)
+"""Has the same places and threads, for the calls whose time is to be up."""
 
 
 @pytest.fixture
@@ -36,11 +40,14 @@ async def test_who_takes_its_process_down_takes_no_other_item_along(desk: Desk) 
 
 
 async def test_a_process_that_hangs_is_replaced(desk: Desk) -> None:
-    job_id = await desk.submit("calls.stick", [{"number": number} for number in range(6)])
-    job = await desk.settle(job_id, 60)
-    assert (job.counts.succeeded, job.counts.failed) == (3, 3)
-    (group,) = await desk.engine.queries.errors("local", job_id)
+    """More items hang than there are processes, whose time is short; that of the others is not."""
+    hanging = [{"number": number} for number in (0, 2, 4)]
+    stuck = await desk.submit("calls.stick", hanging, options={"item_timeout": 0.5})
+    others = await desk.submit("calls.stick", [{"number": number} for number in (1, 3, 5)])
+    assert (await desk.settle(stuck, 60)).counts.failed == 3
+    (group,) = await desk.engine.queries.errors("local", stuck)
     assert group.code == "timeout"
+    assert (await desk.settle(others, 30)).counts.succeeded == 3
 
 
 @pytest.mark.parametrize("kind", ["calls.hang", "calls.ask"])
@@ -63,21 +70,29 @@ async def test_a_thread_that_hangs_keeps_its_place_until_it_ends() -> None:
     calls = Calls(reasons.append)
     RELEASE.clear()
 
-    async def call(number: int) -> object:
-        async with calls.place(hang) as place:
+    async def call(number: int, operation: Operation = hang) -> object:
+        async with calls.place(operation) as place:
             return await place.call(_context(), Number(number=number))
 
-    try:
+    async def hang_one() -> None:
+        BEGUN.clear()
+        calling = asyncio.ensure_future(call(0, HURRIED))
+        await asyncio.sleep(0)
+        # The loop stands still: what has not begun when its time is up is not begun any more.
+        assert BEGUN.wait(20)
         with pytest.raises(TimeoutError):
-            await call(0)
+            await calling
+
+    try:
+        await hang_one()
         assert await asyncio.gather(*(call(2) for _ in range(20))) == [Done(2)] * 20
         assert reasons == []
-        with pytest.raises(TimeoutError):
-            await call(0)
+        await hang_one()
         assert reasons == ["all 2 threads of calls.hang hang"]
-        waiting = asyncio.ensure_future(call(2))
-        await asyncio.sleep(0.2)
-        assert not waiting.done(), "it must not be told that it took too long"
+        waiting, hurried = (asyncio.ensure_future(call(2, one)) for one in (hang, HURRIED))
+        await asyncio.sleep(2 * HURRIED.timeout)
+        assert not hurried.done(), "it must not be told that it took too long"
+        hurried.cancel()
     finally:
         RELEASE.set()
     assert await waiting == Done(2)

@@ -37,6 +37,9 @@ settings.register_profile("patient", deadline=None)
 settings.register_profile(THOROUGH, deadline=None)
 settings.load_profile("patient")
 
+YOUNG_OBJECTS = 20_000
+"""Between two looks for garbage; with Python's 700 tests with an engine take a tenth longer."""
+
 # Who asks for the fixture need not say it again with a marker.
 _FIXTURES = {"postgres_process": "postgresql", "kafka": "kafka", "kafka_of_three": "kafka"}
 
@@ -64,6 +67,8 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
         gc.collect()
         gc.freeze()
+        # As processes of ours do (api/serve.py).
+        gc.set_threshold(YOUNG_OBJECTS, 20, 50)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -26,6 +26,7 @@ from streams.envelope import Outgoing, look_at
 from streams.failpoints import Failpoint, Failpoints
 from streams.loops import in_thread
 from streams.retaining import Retained
+from streams.sick import Sick
 from streams.stores import archives, audit, retention
 from streams.stores.archives import Stage, Wanted
 from streams.stores.database import Database
@@ -67,7 +68,7 @@ class Archivist:
         self._retained = retained
         self._behind = dict.fromkeys(Stage, "")
         self._rests = 0
-        self._sick: set[str] = set()
+        self._sick = Sick()
 
     async def look(self) -> None:
         """Clear some of what is safe, have some events stored, and write some files."""
@@ -124,7 +125,7 @@ class Archivist:
             log.info("archive_not_written", job_id=job.job_id, reason=refusal.message)
             return True
         except (DataDirectoryUnusable, MessageUnreadable) as damage:
-            # It keeps no other from its file, and is not tried again by this process.
+            # It keeps no other from its file, and is not tried again here for long.
             self._sick.add(job.job_id)
             log.error("archive_not_written", job_id=job.job_id, reason=damage.message)
             return True

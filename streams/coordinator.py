@@ -57,6 +57,7 @@ from streams.loops import to_its_end
 from streams.metrics import Metrics
 from streams.places import Places
 from streams.resting import Resting
+from streams.sick import Sick
 from streams.spreading import Spread
 from streams.stores import chunks as chunk_store
 from streams.stores.chunks import version_of
@@ -151,7 +152,7 @@ class Coordinator:
         self._limits = limits
         self._live: dict[str, Job] = {}
         self._resting = Resting(database)
-        self._sick: set[str] = set()
+        self._sick = Sick()
         # A lock lives as long as somebody holds it or waits for it.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -242,21 +243,21 @@ class Coordinator:
     async def _unless_sick(self, job_id: str) -> tuple[list[Outgoing], tuple[str, ...]]:
         """A job that cannot be read or decided on stops no other: it is left, said once."""
         try:
-            return await self._step(job_id, None)
+            done = await self._step(job_id, None)
         except Unavailable:
             raise
         except UnsupportedVersion as later:
-            if job_id not in self._sick:
-                self._sick.add(job_id)
+            if self._sick.add(job_id):
                 log.warning("job_waits_for_upgrade", job_id=job_id, reason=later.message)
             return [], ()
         except Exception:
-            if job_id not in self._sick:
-                # Once a process: it is tried at every sweep, until it is well.
-                self._sick.add(job_id)
+            # It is tried at every sweep, until it is well.
+            if self._sick.add(job_id):
                 log.exception("job_left", job_id=job_id, remedy="run `countermand audit verify`")
             await self._database.write(lambda found: self._places.withdraw(found, job_id))
             return [], ()
+        self._sick.discard(job_id)
+        return done
 
     async def _step(
         self, job_id: str, command: Command | None

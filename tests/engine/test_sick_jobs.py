@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from domain.commands import CancelJob, RetryJob
 from domain.events import JobStatus
 from domain.registry import Registry
+from streams.envelope import Outgoing
 from streams.stores import migrate
 from streams.stores.database import Database
 from tests.databases import sqlite_database
@@ -82,3 +84,20 @@ async def test_a_job_whose_events_are_damaged_leaves_others_alone(stages: Stages
         stages.clock.pass_seconds(6)
         stages.bus += await stages.sweep.sweep()
     assert (await stages.job(well)).status is JobStatus.COMPLETED
+
+
+async def test_a_job_is_said_to_be_left_once_and_again_after_it_was_well(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await stages.submit("stock.create", [{"name": "x"}] * 3000)
+    healthy = stages.coordinator._step
+
+    async def broken(*_: object) -> tuple[list[Outgoing], tuple[str, ...]]:
+        raise ValueError("it cannot be decided on")
+
+    with capture_logs() as logs:
+        for step in (broken, broken, healthy, broken):
+            monkeypatch.setattr(stages.coordinator, "_step", step)
+            await stages.coordinator.look(job_id)
+    assert [entry["event"] for entry in logs] == ["job_left", "job_left"]
+    assert {entry["job_id"] for entry in logs} == {job_id}

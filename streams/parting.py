@@ -125,13 +125,21 @@ class _Wanted:
             yield from chunks_that_wrote(self._connection, self._job.tenant, self._job.id, name)
 
     def _holding(self, standing: Sequence[int]) -> Iterator[int]:
-        """The chunks of which one of the items is; an undo chunk has its target's."""
-        known = self._reach(standing)
-        further = self._reach([target for _, target in known.values() if target is not None])
-        for chunk, (items, target) in known.items():
-            own = items if items or target is None else further[target][0]
-            if own & self._items:
-                yield chunk
+        """The chunks of which one of the items is; an undo chunk of all has its target's."""
+        looked_at = {chunk: chunk for chunk in standing}
+        # A redo of all has an undo of all as its target, and so on. It ends: a target was closed
+        # before its undo was planned, so that its number is lower.
+        while looked_at:
+            known = self._reach(sorted(set(looked_at.values())))
+            further: dict[int, int] = {}
+            for chunk, place in looked_at.items():
+                # What was put away since the job was read has no rows any more.
+                items, target = known.get(place, (Ranges(), None))
+                if not items and target is not None:
+                    further[chunk] = target
+                elif items & self._items:
+                    yield chunk
+            looked_at = further
 
     def _reach(self, numbered: Sequence[int]) -> Mapping[int, tuple[Ranges, int | None]]:
         rows = _REACH.run(self._connection, job=self._job.id, numbers=listed(numbered))

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from domain.commands import UndoJob
+from domain.commands import RetryJob, UndoJob, UndoSelection
 from domain.events import Cause, JobStatus
 from domain.outcomes import Counts, ItemStatus
 from domain.records import Change, Deletion, Writer
 from domain.registry import Registry
+from domain.reversal import Part
 from streams.diffs import Run
 from streams.items import Wanted
+from streams.parting import parts_of
 from streams.previewing import Page, Previewer, WantedUndo
 from streams.queries import Queries
 from streams.stores import migrate
@@ -62,6 +64,12 @@ async def undo(stages: Stages, job_id: str, **fields: Any) -> Counts:
     assert decision.problem is None, decision.problem
     await stages.run_dry()
     return (await stages.job(job_id)).counts
+
+
+async def parts(stages: Stages, job_id: str, **named: Any) -> tuple[Part, ...]:
+    """What an undo of a part would put back."""
+    job, select = await stages.job(job_id), UndoSelection.model_validate(named)
+    return await stages.database.read(lambda connection: parts_of(connection, job, select))
 
 
 async def refused(stages: Stages, job_id: str, **fields: Any) -> tuple[str, str]:
@@ -146,6 +154,94 @@ async def test_an_undo_of_an_undo_can_be_of_a_part_too(stages: Stages) -> None:
     assert await amounts(stages) == {1: 0, 2: 0, 3: 0, 4: 1}
     assert await undo(stages, job_id) == Counts(succeeded=4)
     assert (await stages.job(job_id)).status is JobStatus.COMPLETED
+
+
+@pytest.mark.parametrize("times", [2, 4])
+async def test_items_of_what_was_undone_and_done_again_are_named_as_ever(
+    stages: Stages, times: int
+) -> None:
+    job_id = await additions(stages, [1, 2, 3, 4])
+    for _ in range(times):
+        await undo(stages, job_id)
+    assert (await stages.job(job_id)).status is JobStatus.COMPLETED
+    wanted = WantedUndo.model_validate({"select": {"items": (3,)}})
+    previewer = Previewer(stages.database, stages.registry)
+    seen = await previewer.preview(await stages.job(job_id), Page(limit=10), wanted)
+    assert (seen.items, seen.restored) == (1, 1)
+    assert await undo(stages, job_id, select={"items": [3]}) == Counts(rolled_back=1, succeeded=3)
+    assert await amounts(stages) == {1: 1, 2: 1, 3: 1, 4: 0}
+    assert await undo(stages, job_id) == Counts(rolled_back=4)
+
+
+async def test_of_what_was_undone_twice_a_part_comes_back(stages: Stages) -> None:
+    job_id = await additions(stages, [1, 2, 3, 4])
+    for _ in range(3):
+        await undo(stages, job_id)
+    assert await undo(stages, job_id, select={"items": [0, 3]}) == Counts(
+        succeeded=2, rolled_back=2
+    )
+    assert await amounts(stages) == {1: 1, 2: 0, 3: 0, 4: 1}
+
+
+async def test_items_that_were_undone_in_steps_and_done_again_are_named_as_ever(
+    stages: Stages,
+) -> None:
+    job_id = await additions(stages, [1, 2, 3, 4])
+    await undo(stages, job_id, select={"items": [1]})
+    await undo(stages, job_id)
+    assert await undo(stages, job_id) == Counts(succeeded=4)
+    part = {"items": [1, 2]}
+    assert await undo(stages, job_id, select=part) == Counts(rolled_back=2, succeeded=2)
+    assert await amounts(stages) == {1: 1, 2: 0, 3: 0, 4: 1}
+    _, words = await refused(stages, job_id, select={"items": [0, 1]})
+    assert "of item 1 nothing stands" in words
+    assert await undo(stages, job_id, select={"items": [0]}) == Counts(rolled_back=3, succeeded=1)
+    assert await undo(stages, job_id, select={"items": [3]}) == Counts(rolled_back=4)
+
+
+async def test_items_of_a_part_that_came_back_are_named_as_ever(stages: Stages) -> None:
+    job_id = await additions(stages, [1, 2, 3, 4])
+    await undo(stages, job_id)
+    await undo(stages, job_id, select={"items": [1, 3]})
+    await undo(stages, job_id)
+    part = {"items": [1, 2]}
+    assert await undo(stages, job_id, select=part) == Counts(rolled_back=2, succeeded=2)
+    assert await amounts(stages) == {1: 1, 2: 0, 3: 0, 4: 1}
+
+
+async def test_items_that_were_retried_between_an_undo_and_the_next_are_named_as_well(
+    stages: Stages,
+) -> None:
+    """Those that a retry did stand in its own chunk, the others in chunks that did them again."""
+    await stages.submit("stock.create", [{"name": "x"}] * 2)
+    await stages.run_dry()
+    items = [{"id": n, "amount": 1} for n in (1, 2, 3)]
+    job_id = await stages.submit("stock.add", items, options={"chunk_size": 2})
+    await stages.run_dry()
+    await undo(stages, job_id)
+    assert await undo(stages, job_id) == Counts(succeeded=2, failed=1)
+    await stages.submit("stock.create", [{"name": "late"}])
+    await stages.run_dry()
+    assert (await stages.command(RetryJob, job_id)).problem is None
+    await stages.run_dry()
+    part = {"items": [1, 2]}
+    assert await undo(stages, job_id, select=part) == Counts(rolled_back=2, succeeded=1)
+    await undo(stages, job_id)
+    assert await undo(stages, job_id) == Counts(succeeded=3)
+    assert await undo(stages, job_id, select=part) == Counts(rolled_back=2, succeeded=1)
+    assert await amounts(stages) == {1: 1, 2: 0, 3: 0}
+
+
+async def test_items_and_their_records_name_the_same_parts_however_often_they_were_undone(
+    stages: Stages,
+) -> None:
+    job_id = await additions(stages, [1, 2, 3, 4, 5])
+    for select in (None, {"items": [1, 4]}, None, None, {"items": [2]}, None, None):
+        by_items = [await parts(stages, job_id, items=[n]) for n in (0, 3)]
+        by_records = [await parts(stages, job_id, records=[f"stock/{n}"]) for n in (1, 4)]
+        assert by_items == by_records
+        assert all(by_items)
+        await undo(stages, job_id, **({} if select is None else {"select": select}))
 
 
 async def test_what_does_not_stand_is_refused_by_name(stages: Stages) -> None:

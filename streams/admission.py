@@ -21,6 +21,7 @@ from streams.stores.database import Database
 from streams.stores.decisions import is_reserved
 from streams.stores.schema import job_control
 from streams.stores.statements import fixed
+from streams.stores.usage import Usage
 from streams.uploading import UNLIMITED, Allowance
 
 _KIND = fixed(
@@ -74,13 +75,18 @@ class Admission:
         self._check_kinds(caller, [] if operation is None else [operation])
 
     async def allowance(self, tenant: str, key: str | None = None) -> Allowance:
-        """What of items the tenant may still store; those of a known key it has stored already."""
+        """What of items the tenant may still store; those of a known key it has stored already.
+
+        Such a body is no larger than all that it may have: else it is another one.
+        """
         quotas = self._quotas.of(tenant)
-        if not quotas.of_items or await self._is_known(tenant, key):
+        if not quotas.of_items:
             return UNLIMITED
         now = self._clock.now()
         day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        used = await self._database.read(lambda c: usage.of(c, tenant, day.timestamp()))
+        used = Usage(0, 0)
+        if not await self._is_known(tenant, key):
+            used = await self._database.read(lambda c: usage.of(c, tenant, day.timestamp()))
         return Allowance(
             tenant=tenant,
             items=_left(quotas.items_a_day, used.items_today),

@@ -33,6 +33,7 @@ from domain.options import After
 from domain.ports import Clock
 from domain.steps import BATCH, Step, at_step, check_steps, child_id, to_undo
 from streams.deciding import Decider
+from streams.marks import submission
 from streams.stores import children as child_store
 from streams.stores import chunks as chunk_store
 from streams.storing import Before
@@ -176,7 +177,7 @@ class Families:
     def _command_of(self, command: SubmitBatch, spec: JobSpec, number: int) -> SubmitJob | OpenJob:
         job_id = child_id(command.job_id, number)
         begin = OpenJob(
-            command_id=f"{job_id}.submit",
+            command_id=submission(job_id),
             job_id=job_id,
             tenant=command.tenant,
             actor=command.actor,

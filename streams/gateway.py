@@ -48,7 +48,7 @@ from streams.awaiting import Waiting
 from streams.callers import Caller
 from streams.envelope import Outgoing, hint
 from streams.failpoints import Failpoint, Failpoints
-from streams.marks import body_hash, mark
+from streams.marks import body_hash, command_hash, mark, submission
 from streams.quotas import UNBOUNDED, QuotaTable
 from streams.saying import NOTHING_MORE, STEERING, More, Verb
 from streams.selecting import frozen_lines, prepared
@@ -56,7 +56,7 @@ from streams.specs import check_spec
 from streams.stores import keys, payloads
 from streams.stores.database import Database
 from streams.stores.decisions import Decision, find_decision, reserve
-from streams.uploading import Rest, Upload, begun, continued, received, store_rest
+from streams.uploading import Rest, Upload, begun, continued, drop, received, store_rest
 
 Send = Callable[[Outgoing], Awaitable[None]]
 
@@ -114,7 +114,7 @@ class Gateway:
         job_id, source = await self._received(caller, spec, lines, key, wanted)
         return await self._decide(
             SubmitJob(
-                command_id=f"{job_id}.submit",
+                command_id=submission(job_id),
                 job_id=job_id,
                 tenant=caller.tenant,
                 actor=caller.actor,
@@ -136,7 +136,7 @@ class Gateway:
             partial(self._reserve, caller, key, body_hash(spec, ""), self._ids.new(), nothing),
             lasting=False,
         )
-        command_id = f"{job_id}.submit"
+        command_id = submission(job_id)
         known = await self._database.read(lambda c: find_decision(c, command_id))
         if known is not None:
             return known.accepted()
@@ -247,7 +247,7 @@ class Gateway:
         )
         return await self._decide(
             SubmitBatch(
-                command_id=f"{job_id}.submit",
+                command_id=submission(job_id),
                 job_id=job_id,
                 tenant=caller.tenant,
                 actor=caller.actor,
@@ -335,16 +335,20 @@ class Gateway:
         key: str | None,
         said: Mapping[str, Any],
     ) -> Decision:
-        """What is asked of a job that is there; said again with its key, it is the same command."""
-        return await self._decide(
-            command(
-                command_id=self._command_id(caller, job_id, verb, key),
-                job_id=job_id,
-                tenant=caller.tenant,
-                actor=caller.actor,
-                **said,
-            )
+        """What is asked of a job that is there; said again with its key, it is the same command.
+
+        Raises IdempotencyConflict when something else was asked with that key.
+        """
+        asked = command(
+            command_id=self._command_id(caller, job_id, verb, key),
+            job_id=job_id,
+            tenant=caller.tenant,
+            actor=caller.actor,
+            **said,
         )
+        if key is not None:
+            await self._database.write(partial(self._keep, asked, key), lasting=False)
+        return await self._decide(asked)
 
     # -- items ------------------------------------------------------------------------
 
@@ -386,17 +390,34 @@ class Gateway:
         rest: Rest,
         connection: Connection,
     ) -> str:
-        store_rest(connection, *rest)
+        reserved = job_id
+        if key is not None:
+            reserved = reserve(
+                connection,
+                tenant=caller.tenant,
+                key=key,
+                body_hash=body,
+                job_id=job_id,
+                now=self._clock.now().timestamp(),
+            )
+        if reserved != job_id and find_decision(connection, submission(reserved)) is not None:
+            # It has its items, and these are not to count beside them.
+            drop(connection, rest)
+        else:
+            store_rest(connection, *rest)
         self._failpoints.reach(Failpoint.PAYLOAD_STORED)
-        if key is None:
-            return job_id
-        return reserve(
+        return reserved
+
+    def _keep(self, asked: BaseCommand, key: str, connection: Connection) -> None:
+        """Keep what a key has asked for: it counts for its verb of its job."""
+        reserve(
             connection,
-            tenant=caller.tenant,
+            tenant=asked.tenant,
             key=key,
-            body_hash=body,
-            job_id=job_id,
+            body_hash=command_hash(asked),
+            job_id=asked.job_id,
             now=self._clock.now().timestamp(),
+            kept_as=asked.command_id,
         )
 
     # -- decisions --------------------------------------------------------------------

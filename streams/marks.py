@@ -6,7 +6,7 @@ import hashlib
 
 import orjson
 
-from domain.commands import JobSpec
+from domain.commands import BaseCommand, JobSpec
 from streams.callers import Caller
 
 
@@ -14,6 +14,17 @@ def body_hash(spec: JobSpec, items_sha256: str) -> str:
     """The digest of a job as it is described, with its items."""
     body = orjson.dumps(spec.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(body + items_sha256.encode()).hexdigest()
+
+
+def submission(job_id: str) -> str:
+    """The id of the command that makes a job: its key leads to the job, and so to the command."""
+    return f"{job_id}.submit"
+
+
+def command_hash(command: BaseCommand) -> str:
+    """The digest of what a command asks for, whoever sends it and whatever version it expects."""
+    asked = command.model_dump(mode="json", exclude={"command_id", "actor", "if_version"})
+    return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def mark(caller: Caller, words: str) -> str:

@@ -85,7 +85,8 @@ async def received(
         _check_size(upload, cutter)
         full = upload.keyed_by is not None and len(waiting) >= keys.PARTS_AT_ONCE
         if full or sum(len(part.data) for part in waiting) >= FLUSH_BYTES:
-            await database.write(partial(_flush, upload, waiting), lasting=False)
+            so_far = partial(_flush_so_far, upload, waiting, cutter.items, cutter.size)
+            await database.write(so_far, lasting=False)
             upload.opened, waiting = True, []
     waiting += cutter.finish()
     _check_size(upload, cutter)
@@ -100,6 +101,13 @@ def store_rest(connection: Connection, upload: Upload | None, parts: list[Part])
     if upload is not None and upload.source is not None:
         _flush(upload, parts, connection)
         payloads.complete_upload(connection, upload.source)
+
+
+def drop(connection: Connection, rest: Rest) -> None:
+    """Store nothing more of an upload, and remove what was stored of it already."""
+    upload, _ = rest
+    if upload is not None and upload.opened:
+        payloads.remove_uploads(connection, [upload.upload_id])
 
 
 async def begun(lines: AsyncIterator[bytes], most: int) -> tuple[bytes, bool]:
@@ -127,6 +135,14 @@ def _flush(upload: Upload, parts: list[Part], connection: Connection) -> None:
     payloads.store_parts(connection, upload.upload_id, parts)
     if upload.keyed_by is not None:
         keys.store_keys(connection, upload.upload_id, upload.keyed_by, parts)
+
+
+def _flush_so_far(
+    upload: Upload, parts: list[Part], items: int, size: int, connection: Connection
+) -> None:
+    """Who breaks off has sent that all the same, and takes that room until it is cleaned up."""
+    _flush(upload, parts, connection)
+    payloads.note_size(connection, upload.upload_id, items, size)
 
 
 def _check_size(upload: Upload, cutter: PartCutter) -> None:

@@ -143,20 +143,29 @@ def is_reserved(connection: Connection, tenant: str, key: str) -> bool:
 
 
 def reserve(
-    connection: Connection, *, tenant: str, key: str, body_hash: str, job_id: str, now: float
+    connection: Connection,
+    *,
+    tenant: str,
+    key: str,
+    body_hash: str,
+    job_id: str,
+    now: float,
+    kept_as: str = "",
 ) -> str:
     """The job of an idempotency key: ``job_id``, or the one that it was first used for.
 
+    ``kept_as`` is under what it is kept, when it counts for less than the whole tenant.
     Raises IdempotencyConflict when the key was used with another body.
     """
+    kept = kept_as or key
     connection.execute(
         insert_ignore(connection, reservations).values(
-            tenant=tenant, key=key, body_hash=body_hash, job_id=job_id, created_at=now
+            tenant=tenant, key=kept, body_hash=body_hash, job_id=job_id, created_at=now
         )
     )
     row = connection.execute(
         select(reservations.c.body_hash, reservations.c.job_id).where(
-            reservations.c.tenant == tenant, reservations.c.key == key
+            reservations.c.tenant == tenant, reservations.c.key == kept
         )
     ).one()
     if row.body_hash != body_hash:

@@ -154,6 +154,11 @@ _COMPLETE = fixed(
         complete=True,
     )
 )
+_COME = fixed(
+    update(uploads)
+    .where(uploads.c.upload_id == bindparam("upload"))
+    .values(items=bindparam("so_many"), size=bindparam("so_large"))
+)
 _HELD = fixed(
     select(
         uploads.c["items"],
@@ -229,6 +234,11 @@ def store_parts(
     )
 
 
+def note_size(connection: Connection, upload_id: str, items: int, size: int) -> None:
+    """Say how much of an upload has come so far."""
+    _COME.run(connection, upload=upload_id, so_many=items, so_large=size)
+
+
 def complete_upload(connection: Connection, source: UploadedItems) -> None:
     """Say that all parts of an upload are there."""
     _COMPLETE.run(
@@ -293,9 +303,14 @@ def remove_unclaimed(connection: Connection, before: float, limit: int = 100) ->
         # One that is being claimed at this moment stays.
         .with_for_update(skip_locked=True)
     ).all()
-    for table in (item_keys, payloads, payload_keys, uploads):
-        connection.execute(delete(table).where(table.c.upload_id.in_(stale)))
+    remove_uploads(connection, stale)
     return len(stale)
+
+
+def remove_uploads(connection: Connection, upload_ids: Sequence[str]) -> None:
+    """Delete uploads that nobody has claimed, or ever will."""
+    for table in (item_keys, payloads, payload_keys, uploads):
+        connection.execute(delete(table).where(table.c.upload_id.in_(upload_ids)))
 
 
 _RUN = (uploads.c.upload_id, uploads.c.first_item, uploads.c["items"])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from domain.commands import JobSpec
-from domain.errors import QuotaExceeded
+from domain.errors import IdempotencyConflict, QuotaExceeded
 from domain.registry import Registry
 from domain.steps import BATCH, Step
 from streams.admission import Admission
@@ -84,6 +85,58 @@ async def test_bytes_are_looked_at_while_they_come(strict: Desk) -> None:
     with pytest.raises(QuotaExceeded, match="may store 1000 more bytes"):
         await _sent(strict, things(1, 2000))
     await _sent(strict, things(1))
+
+
+@pytest.fixture
+async def roomy(data_dir: Path) -> AsyncIterator[Desk]:
+    """Eight megabytes, more than is stored at once."""
+    settings = Settings(data_dir=data_dir, quota_stored_bytes=8_000_000)
+    async with embedded(settings, Registry(operations)) as engine:
+        yield Desk(engine)
+
+
+async def test_what_was_broken_off_takes_its_room_until_it_is_cleaned_up(roomy: Desk) -> None:
+    chance = Random(1)
+
+    async def torn() -> AsyncIterator[bytes]:
+        for _ in range(6):
+            yield b'{"name":"' + chance.randbytes(450_000).hex().encode() + b'"}\n'
+        raise ConnectionResetError
+
+    gateway, spec = roomy.engine.gateway, JobSpec(operation="stock.create")
+    with pytest.raises(ConnectionResetError):
+        await gateway.submit(CALLER, spec, torn(), key=None)
+    with pytest.raises(QuotaExceeded, match="bytes"):
+        await gateway.submit(CALLER, spec, torn(), key=None)
+    assert await _sent(roomy, things(1))
+
+
+async def test_what_is_sent_again_with_its_key_counts_once(strict: Desk) -> None:
+    job_id = await _sent(strict, things(5), key="a")
+    for _ in range(3):
+        assert await _sent(strict, things(5), key="a") == job_id
+    assert await _sent(strict, things(5), key="b")
+    with pytest.raises(QuotaExceeded):
+        await _sent(strict, things(1), key="c")
+
+
+async def test_a_large_body_that_is_sent_again_leaves_nothing_behind(roomy: Desk) -> None:
+    chance = Random(2)
+    items = [{"name": chance.randbytes(450_000).hex()} for _ in range(6)]
+    job_id = await _sent(roomy, items, key="large")
+    stored = await roomy.rows("SELECT count(*) FROM payloads")
+    assert await _sent(roomy, items, key="large") == job_id
+    assert await roomy.rows("SELECT count(*) FROM payloads") == stored
+    assert await roomy.rows("SELECT count(*) FROM uploads") == [(1,)]
+
+
+async def test_a_known_key_opens_no_way_around_a_quota(strict: Desk) -> None:
+    job_id = await _sent(strict, things(10), key="known")
+    with pytest.raises(QuotaExceeded, match="may send 10 more items"):
+        await _sent(strict, things(11), key="known")
+    with pytest.raises(IdempotencyConflict):
+        await _sent(strict, things(9), key="known")
+    assert await _sent(strict, things(10), key="known") == job_id
 
 
 async def test_so_many_jobs_are_open_and_those_that_have_ended_are_not(strict: Desk) -> None:

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from domain.commands import JobSpec
-from domain.errors import JobNotFound
+from domain.commands import Adjustment, JobSpec, UndoSelection
+from domain.errors import IdempotencyConflict, JobNotFound
 from streams.callers import Caller
+from streams.saying import More
 from tests.engine.conftest import CALLER, Desk, lines
 
 
@@ -26,6 +27,37 @@ async def test_an_undo_repeated_with_its_key_is_no_undo_of_the_undo(desk: Desk) 
     assert await desk.rows("SELECT count(*) FROM stock") == [(0,)]
     await gateway.command(CALLER, job_id, "undo", "", key="another")
     assert (await desk.settle(job_id)).counts.succeeded == 3
+
+
+ITEMS = [{"name": "x"}] * 3
+
+
+@pytest.mark.parametrize("other", [More(undo=UndoSelection(items=(1,))), More()])
+async def test_a_verb_with_the_key_of_another_is_refused(desk: Desk, other: More) -> None:
+    more = More(undo=UndoSelection(items=(0,)))
+    job_id = await desk.submit("stock.create", ITEMS)
+    await desk.settle(job_id)
+    command = desk.engine.gateway.command
+    first = await command(CALLER, job_id, "undo", "", key="once", more=more)
+    with pytest.raises(IdempotencyConflict, match=r"'once' was used for job .* with another body"):
+        await command(CALLER, job_id, "undo", "", key="once", more=other)
+    assert await command(CALLER, job_id, "undo", "", key="once", more=more) == first
+    assert (await desk.settle(job_id)).counts.rolled_back == 1
+    # Elsewhere the key is free.
+    another = await desk.submit("stock.create", ITEMS)
+    await desk.settle(another)
+    await command(CALLER, another, "undo", "", key="once", more=other)
+
+
+async def test_an_adjustment_with_the_key_of_another_is_refused(desk: Desk) -> None:
+    draft = JobSpec(operation="stock.create")
+    job_id = (await desk.engine.gateway.open(CALLER, draft, key=None)).job_id
+    adjust = desk.engine.gateway.adjust
+    first = await adjust(CALLER, job_id, Adjustment(priority=7), key="once")
+    with pytest.raises(IdempotencyConflict):
+        await adjust(CALLER, job_id, Adjustment(priority=8), key="once")
+    assert await adjust(CALLER, job_id, Adjustment(priority=7), key="once", if_version=1) == first
+    assert (await desk.job(job_id)).priority == 7
 
 
 async def test_another_tenant_does_not_use_up_a_key(desk: Desk) -> None:

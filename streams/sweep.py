@@ -52,6 +52,7 @@ class Sweep:
         self._neglected = neglected
         self._look = look
         self._unconfirmed: list[Again] = []
+        self._behind = ""
 
     async def recover(self) -> list[Outgoing]:
         """At the start of the only process: whoever held a lease is dead."""
@@ -85,11 +86,21 @@ class Sweep:
     def _lost(self, connection: Connection) -> tuple[list[Overdue], list[str]]:
         waiting = [
             *outcomes.jobs_with_unrecorded(connection),
-            *waits.ready(connection),
+            *self._ready(connection),
             *children.unheard(connection),
             *self._neglected(connection),
         ]
         return overdue(connection, self._clock.now().timestamp()), [*dict.fromkeys(waiting)]
+
+    def _ready(self, connection: Connection) -> list[str]:
+        """Some of those that need wait no longer, in their turn.
+
+        Drafts of a paused batch are found as long as it is paused, and must not keep others from
+        being found. A full page has more behind it; after any other the next look begins anew.
+        """
+        found = waits.ready(connection, self._behind)
+        self._behind = found[-1] if len(found) == waits.FOUND_AT_ONCE else ""
+        return found
 
     async def _revive(self, job_id: str, late: list[Overdue]) -> list[Outgoing]:
         """Dispatch overdue chunks again; close those that have killed their workers."""

@@ -37,7 +37,7 @@ def jobs(  # noqa: PLR0913 - the options of a command
     after: Annotated[str, typer.Option(help="Created at or after this time (ISO 8601).")] = "",
     before: Annotated[str, typer.Option(help="Created before this time (ISO 8601).")] = "",
     sort: Annotated[str, typer.Option(help="As created_at, or -created_at for newest first.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Jobs a page.")] = PAGE,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Jobs a page.")] = PAGE,
     cursor: Annotated[str, typer.Option(help="Where the page before this one ended.")] = "",
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
@@ -67,7 +67,7 @@ def jobs(  # noqa: PLR0913 - the options of a command
     page_of_text = console()
     page_of_text.print(job_table(page["items"], page_of_text.width))
     if page["next_cursor"]:
-        say(f"there are more: countermand jobs --cursor {page['next_cursor']}")
+        say(f"there are more: --cursor {page['next_cursor']}")
 
 
 def show(

@@ -30,6 +30,7 @@ from streams.stores.statements import fixed, insertion
 TOLD_AT_ONCE = 100
 """How many jobs are told when the one before them ends; the sweep comes to the others."""
 FOUND_AT_ONCE = 500
+"""How many a sweep looks at; the next one goes on behind them."""
 
 _INSERT = insertion(waits, "job_id", "needs", "ending")
 _BEHIND = fixed(
@@ -79,14 +80,15 @@ def behind(connection: Connection, job_id: str) -> list[str]:
     return [found for (found,) in _BEHIND.ahead(connection, job=job_id)]
 
 
-def ready(connection: Connection) -> list[str]:
-    """Jobs that wait for nothing any more, or in vain; for a sweep."""
+def ready(connection: Connection, after: str = "") -> list[str]:
+    """Jobs that wait for nothing any more, or in vain, by id behind ``after``; for a sweep."""
     ended = job_control.c.ended
     in_vain = func.sum(case((and_(ended.is_not(None), ~_suits()), 1), else_=0))
     return list(
         connection.scalars(
             select(waits.c.job_id)
             .select_from(waits.outerjoin(job_control, job_control.c.job_id == waits.c.needs))
+            .where(waits.c.job_id > after)
             .group_by(waits.c.job_id)
             .having(or_(func.count(ended) == func.count(), in_vain > 0))
             .order_by(waits.c.job_id)

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from streams.stores.read_model import MAX_PAGE
 from tests.cli.conftest import Run
 from tests.cli.contract_server import FINISHED, Contract, counts, event, job
 
@@ -253,11 +254,23 @@ class TestReading:
 
         assert "job-1" in ended.out
         assert "first" in ended.out
-        assert "countermand jobs --cursor abc" in ended.err
+        assert ended.err == "there are more: --cursor abc\n"
         assert contract.requests[0][1] == (
             "/api/v1/jobs?limit=3&status=failed&status=paused&operation=notes.create&tag=a&q=x"
             "&created_after=2025-01-01&created_before=2026-01-01&sort=-created_at&cursor=zzz"
         )
+
+    def test_a_page_of_jobs_is_no_longer_than_the_server_gives(
+        self, ask: Run, contract: Contract
+    ) -> None:
+        assert ask("jobs", "--limit", str(MAX_PAGE)).code == 0
+        assert contract.requests[0][1] == f"/api/v1/jobs?limit={MAX_PAGE}"
+
+        ended = ask("jobs", "--limit", str(MAX_PAGE + 1))
+
+        assert ended.code == 2
+        assert f"less than or equal to {MAX_PAGE}" in ended.err
+        assert len(contract.requests) == 1
 
     def test_jobs_as_json_are_one_page(self, ask: Run, contract: Contract) -> None:
         contract.jobs = {"job-1": job()}

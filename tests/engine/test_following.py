@@ -28,13 +28,16 @@ from domain.job import Job
 from domain.registry import Registry
 from domain.waiting import Hold
 from streams import topics
+from streams.envelope import Outgoing
 from streams.queries import Queries
 from streams.situation import Situation, itself
 from streams.stores import migrate, waits
 from streams.stores.database import Database
 from streams.stores.survey import WINDOW
 from streams.stores.workers import WorkerRow
+from streams.sweep import Sweep
 from tests.databases import database, database_url
+from tests.engine import batches
 from tests.engine.conftest import CALLER, Desk
 from tests.engine.stages import Stages, told_nobody
 from tests.engine.stock import operations, stock
@@ -183,6 +186,82 @@ async def test_the_sweep_finds_only_who_can_be_told_something(stages: Stages) ->
     await stages.run_dry()
     assert (await stages.job(held)).status is JobStatus.COMPLETED
     assert (await stages.job(both)).status is JobStatus.CANCELLED
+
+
+async def _held_drafts(stages: Stages, count: int) -> str:
+    """A paused batch of which only the source has gone on and ended: its drafts stay."""
+    takes = {"step": "made", "consume": {"number": "id"}}
+    fed = [
+        batches.step(f"fed-{n}", takes, items=None, operation="stock.send") for n in range(count)
+    ]
+    batch = await batches.submit(stages, batches.step("made"), *fed)
+    await stages.command(PauseJob, batch)
+    await stages.command(ResumeJob, (await batches.children(stages, batch))["made"].id)
+    await stages.run_dry()
+    return batch
+
+
+async def _lost_behind(stages: Stages, tenant: str) -> str:
+    """A job behind one that has ended, whose hint was lost."""
+    first = await stages.submit("stock.create", GOOD, tenant=tenant)
+    second = await stages.submit("stock.create", GOOD, tenant=tenant, options=_after(first))
+    while not (await stages.job(first)).status.terminal:
+        await stages.deliver(stages.bus.pop(0))
+    stages.bus.clear()
+    stages.restart()
+    return second
+
+
+async def _sweep_twice(stages: Stages) -> None:
+    for _ in range(2):
+        stages.bus += await stages.sweep.sweep()
+        await stages.run_dry()
+
+
+async def test_drafts_of_a_paused_batch_keep_nobody_from_what_is_his(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waits, "FOUND_AT_ONCE", 3)
+    batch = await _held_drafts(stages, 4)
+    second = await _lost_behind(stages, "other")
+    await _sweep_twice(stages)
+    assert (await stages.job(second)).status is JobStatus.COMPLETED
+    drafts = {f"fed-{n}": "draft" for n in range(4)}
+    assert await batches.statuses(stages, batch) == {"made": "completed", **drafts}
+    # The hints of a batch that goes on may be lost as well: the sweep begins anew.
+    await stages.command(ResumeJob, batch)
+    stages.bus.clear()
+    await _sweep_twice(stages)
+    assert set((await batches.statuses(stages, batch)).values()) == {"completed"}
+
+
+async def test_the_sweep_looks_at_some_at_once_and_at_each_in_its_turn(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waits, "FOUND_AT_ONCE", 3)
+    batch = await _held_drafts(stages, 6)
+    _, *drafts = (each.id for each in (await batches.children(stages, batch)).values())
+    looks: list[str] = []
+
+    async def look(job_id: str) -> list[Outgoing]:
+        looks.append(job_id)
+        return []
+
+    sweep = Sweep(
+        database=stages.database,
+        registry=stages.registry,
+        clock=stages.clock,
+        claim_by=5.0,
+        neglected=lambda connection: (),
+        look=look,
+    )
+    turns = []
+    for _ in range(5):
+        looks.clear()
+        await sweep.sweep()
+        turns.append([*looks])
+    # Behind a page that is full there is nobody, and then all begins anew.
+    assert turns == [drafts[:3], drafts[3:], [], drafts[:3], drafts[3:]]
 
 
 async def test_a_job_that_waits_says_for_which(stages: Stages) -> None:

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import structlog
@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from domain.archiving import CLEAR, SEALED, ArchiveFile
 from domain.errors import CommandRefused, DataDirectoryUnusable, MessageUnreadable
 from domain.ports import Ids
-from domain.retention import governing
+from domain.retention import KnownRule, governing
 from streams.envelope import Outgoing, look_at
 from streams.failpoints import Failpoint, Failpoints
 from streams.loops import in_thread
@@ -38,6 +38,9 @@ Heads = Callable[[], audit.HeadsFile | None]
 """The signed heads; None while nobody has signed one here."""
 
 FILES_AT_ONCE = 10
+READ_AT_ONCE = 500
+READS_AT_A_LOOK = 20
+"""Of jobs that want their file, most of which may have to wait for their shredding."""
 CLEARED_AT_ONCE = 10
 DIGITS = 16
 """Of its digest, by which a file is called."""
@@ -93,18 +96,27 @@ class Archivist:
 
         An archive may have the items in the clear, which no shredding reaches.
         """
-        found = await self._database.read(
-            lambda c: archives.wanted(c, self._behind[Stage.WANTED], FILES_AT_ONCE)
-        )
-        self._move(Stage.WANTED, [job.job_id for job in found], FILES_AT_ONCE)
-        rules = await self._database.read(retention.rules_of) if found else []
-        chosen: list[Wanted] = []
-        for job in found:
-            rule = governing(rules, job.tenant, job.operation)
-            waits = job.shreddable and rule is not None and rule.shred_after is not None
-            if not waits and job.job_id not in self._sick:
-                chosen.append(job)
+        chosen, self._behind[Stage.WANTED] = await self._database.read(self._chosen)
         return chosen
+
+    def _chosen(self, connection: Connection) -> tuple[list[Wanted], str]:
+        """Those jobs, and behind which one the next look goes on."""
+        shredded_first = cache(partial(_is_shredded_first, retention.rules_of(connection)))
+        chosen: list[Wanted] = []
+        behind = self._behind[Stage.WANTED]
+        for _ in range(READS_AT_A_LOOK):
+            found = archives.wanted(connection, behind, READ_AT_ONCE)
+            for job in found:
+                waits = job.shreddable and shredded_first(job.tenant, job.operation)
+                if waits or job.job_id in self._sick:
+                    continue
+                chosen.append(job)
+                if len(chosen) == FILES_AT_ONCE:
+                    return chosen, job.job_id
+            if len(found) < READ_AT_ONCE:
+                return chosen, ""
+            behind = found[-1].job_id
+        return chosen, behind
 
     async def _write(self, job: Wanted, heads: audit.HeadsFile) -> bool:
         """Write the file of a job and have its event stored; False when the disk takes none."""
@@ -203,6 +215,11 @@ class Archivist:
     def _move(self, stage: Stage, found: Sequence[str], most: int) -> None:
         """Behind which job the next look goes on: who cannot go must not keep others."""
         self._behind[stage] = found[-1] if len(found) == most else ""
+
+
+def _is_shredded_first(rules: Sequence[KnownRule], tenant: str, operation: str) -> bool:
+    rule = governing(rules, tenant, operation)
+    return rule is not None and rule.shred_after is not None
 
 
 def _without_remains(job: Wanted, folder: Path, connection: Connection) -> bool:

@@ -1,15 +1,16 @@
 """Retaining: has jobs shredded and put away that are due by the rules, some at a time.
 
 One at a time in the whole installation looks. It only sends commands: the coordinator
-decides on each as on anybody's, so a job that was held meanwhile is let alone. A command's id
-names the job's version and the hour: what was refused is asked again when the job has moved,
-and now and then, for a batch may have to wait for its jobs.
+decides on each as on anybody's, and only while the job is at the version at which it was found:
+one that was held meanwhile, or worked again, is let alone. A command's id names that version and
+the hour: what was refused is asked again when the job has moved, and now and then, for a batch may
+have to wait for its jobs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 from sqlalchemy import Connection
@@ -126,7 +127,7 @@ class Retainer:
                     for one in due
                     if act is Act.SHRED or not _overrules(connection, rules, pair, one, now)
                 ]
-        return found
+        return _after_shredding(found)
 
     def _command(self, found: _Found) -> Outgoing:
         due, act = found.due, found.act
@@ -137,9 +138,23 @@ class Retainer:
             job_id=due.job_id,
             tenant=found.pair.tenant,
             actor=ACTOR,
+            if_version=due.version,
             reason=f"{found.rule}: {said(age_of(found.rule, act) or 0.0)} at rest",
         )
         return hint(command, topics.COMMANDS)
+
+
+def _after_shredding(found: list[_Found]) -> list[_Found]:
+    """With the versions at which jobs will be that are shredded before they are put away.
+
+    A shredding is one version. Else a job that is due for both would be put away only when a walk
+    through all that are due has come to it again.
+    """
+    shredded = {one.due.job_id for one in found if one.act is Act.SHRED}
+    for one in found:
+        if one.act is Act.ARCHIVE and one.due.job_id in shredded:
+            one.due = replace(one.due, version=one.due.version + 1)
+    return found
 
 
 def _overrules(

@@ -164,7 +164,7 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
             deliver(base, unsent, delivered),
             *_upkeep(base, sweep, send, heads, vitals),
             Gauge(base.database, base.clock, here).run(),
-            parts.retaining(base, send, lambda: heads, retained),
+            *parts.retaining(base, send, lambda: heads, retained),
             *(faust_apps.watch(app) for app in apps.values()),
         ]
         await stack.enter_async_context(background(loops))

@@ -418,8 +418,11 @@ def hinting(ids: TimeOrderedIds) -> Look:
     return look
 
 
-def retaining(base: Base, send: Sender, heads: Heads, retained: Retained) -> Any:
-    """What is done by the rules of retention, and for jobs that were put away, for ever."""
+def retaining(base: Base, send: Sender, heads: Heads, retained: Retained) -> list[Any]:
+    """What is done by the rules of retention, and for jobs that were put away, for ever.
+
+    Loops that do not wait for one another: files may take their time, and shredding must not.
+    """
     retainer = Retainer(database=base.database, clock=base.clock, send=send, retained=retained)
     looks: list[Callable[[], Awaitable[object]]] = [retainer.look]
     if base.settings.archive_dir is not None:
@@ -433,12 +436,7 @@ def retaining(base: Base, send: Sender, heads: Heads, retained: Retained) -> Any
             retained=retained,
         )
         looks.append(archivist.look)
-
-    async def look() -> None:
-        for one in looks:
-            await one()
-
-    return every(LOOKS * base.settings.sweep, look)
+    return [every(LOOKS * base.settings.sweep, look) for look in looks]
 
 
 def drain_of(base: Base, apps: Iterable[Any]) -> float:

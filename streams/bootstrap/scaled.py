@@ -379,7 +379,7 @@ def _owned(
         owner.own("frozen", lambda: every(seconds, lambda: _end_frozen(base))),
         owner.own("timers", lambda: every(seconds, timers.fire)),
         owner.own("clean-up", lambda: every(3600.0, timers.clean)),
-        owner.own("retention", lambda: parts.retaining(base, send, signed, retained)),
+        owner.own("retention", lambda: _together(parts.retaining(base, send, signed, retained))),
     ]
 
 

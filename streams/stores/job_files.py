@@ -37,6 +37,9 @@ class JobFile:
     sha256: str | None = None
 
 
+_IN_ORDER = (files, pieces)
+"""As they are removed: a file's row waits for who is just adding to it, whose pieces are seen then;
+and whoever comes after finds no file to add to."""
 _COLUMNS = tuple(files.c[name] for name in JobFile.__dataclass_fields__)
 
 
@@ -104,7 +107,7 @@ def piece_of(connection: Connection, file: JobFile, number: int) -> bytes | None
 def remove_of(connection: Connection, job_id: str) -> None:
     """All files of a job, and what it has made for one."""
     remove_parts(connection, job_id)
-    for table in (pieces, files):
+    for table in _IN_ORDER:
         connection.execute(delete(table).where(table.c.job_id == job_id))
 
 
@@ -117,7 +120,7 @@ def remove_old(connection: Connection, before: float, limit: int = 4) -> int:
         .limit(limit)
     ).all()
     for job_id, role in found:
-        for table in (pieces, files):
+        for table in _IN_ORDER:
             gone = delete(table).where(table.c.job_id == job_id, table.c.role == role)
             connection.execute(gone)
     return len(found)

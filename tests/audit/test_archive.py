@@ -14,7 +14,15 @@ import pytest
 from sqlalchemy import delete
 
 from domain.errors import InvalidCommand, JobNotFound, WrongState
-from streams.stores.audit import AuditKey, Head, Kind, Report, verify_archive, write_archive
+from streams.stores.audit import (
+    AuditKey,
+    Head,
+    HeadsFile,
+    Kind,
+    Report,
+    verify_archive,
+    write_archive,
+)
 from streams.stores.schema import events
 from tests.audit.flipping import as_older_releases_wrote
 from tests.audit.trail import Trail
@@ -160,6 +168,18 @@ def test_a_job_that_goes_on_meanwhile_is_told(trail: Trail) -> None:
     trail.heads.append([Head("job-20", 21, 999, bytes(32))])
     with pytest.raises(WrongState, match="goes on"):
         archive_of(trail, "job-20")
+
+
+def test_what_a_head_disputes_is_found_and_a_forged_one_counts_for_nothing(trail: Trail) -> None:
+    plain = archive_of(trail, "job-20")
+    forger = HeadsFile(trail.heads.path, AuditKey(bytes(32)))
+    forger.append([Head("job-20", 21, 999, bytes(32))])
+    forger.dispute([Head("job-20", 3, 3, bytes(32))])
+    assert archive_of(trail, "job-20") == plain
+    trail.heads.dispute([Head("job-20", 3, 3, bytes(32))])
+    trail.heads.dispute([Head("job-draft", 2, 2, bytes(32))])
+    report = found_in(trail, archive_of(trail, "job-20"))
+    assert {(finding.job_id, finding.version) for finding in report.findings} == {("job-20", 3)}
 
 
 def test_its_lines_are_those_of_the_tables(trail: Trail) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import delete, select, update
 
 from domain.errors import DataDirectoryUnusable
 from streams.stores.audit import AuditKey, Head, HeadsFile, Kind, open_heads, reconcile
+from streams.stores.audit import heads as heads_files
 from streams.stores.chain import GENESIS
 from streams.stores.database import Database
 from streams.stores.schema import events
@@ -162,6 +163,62 @@ def test_appending_goes_on_while_a_thread_compacts(file: HeadsFile) -> None:
     assert found.last["a"] == _head("a", 399)
     assert len(found.last) == 400
     assert (found.strange_count, found.disputed) == (0, {})
+
+
+@pytest.mark.parametrize("block", [1, 7, 150, 1 << 20])
+def test_of_a_job_the_same_is_read_as_of_all(
+    file: HeadsFile, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads_files, "BLOCK", block)
+    # One job is called as the beginning of another, and one as a version.
+    file.append([_head("a", 5), _head("ab", 1), _head("1", 1), _head("a", 4, mark=1)])
+    file.dispute([_head("ab", 7, mark=3)])
+    file.append([_head("a", 9), _head("ab", 2)])
+    with file.path.open("ab") as raw:
+        raw.write(b"\nhead\n\xff\xfe\n")
+    everything = file.read()
+    for job_id in ("a", "ab", "1", "b", "head"):
+        found = file.read_of(job_id)
+        assert found.of(job_id) == everything.of(job_id), job_id
+        assert set(found.last) | set(found.disputed) <= {job_id}
+        assert found.strange_count == 0
+    assert len(file.read_of("a").of("a")) == 2
+
+
+def test_a_forged_line_of_a_job_is_found_and_counts_for_nothing(file: HeadsFile) -> None:
+    file.append([_head("a", 1), _head("b", 1)])
+    other = HeadsFile(file.path, AuditKey(bytes(32)))
+    other.append([_head("a", 2), _head("b", 2)])
+    other.dispute([_head("a", 1, mark=4)])
+    found = file.read_of("a")
+    assert found.of("a") == [_head("a", 1)]
+    forged = file.path.read_bytes().splitlines()[2::2]
+    assert ([line for _, line in found.strange], found.strange_count) == (forged, 2)
+
+
+def test_only_the_lines_of_the_job_are_verified(
+    file: HeadsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.append([_head(f"job-{n}", 1, number=n) for n in range(100)])
+    file.append([_head("job-7", 2, number=200)])
+    signed, sign = list[str](), AuditKey.sign
+
+    def counted(key: AuditKey, tag: str, head: Head) -> bytes:
+        signed.append(head.job_id)
+        return sign(key, tag, head)
+
+    monkeypatch.setattr(AuditKey, "sign", counted)
+    assert file.read_of("job-7").last == {"job-7": _head("job-7", 2, number=200)}
+    assert set(signed) == {"job-7"}
+
+
+def test_of_a_job_half_a_line_is_not_read(file: HeadsFile) -> None:
+    assert file.read_of("a").read == 0
+    file.append([_head("a", 1)])
+    file.append([_head("a", 2)])
+    file.path.write_bytes(file.path.read_bytes()[:-1])
+    found = file.read_of("a")
+    assert (found.of("a"), found.strange_count) == ([_head("a", 1)], 0)
 
 
 def test_a_disk_that_is_full_costs_no_commit(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from domain.records import Writer
 from streams.stores import job_files, sealing
@@ -18,6 +21,7 @@ from streams.stores.records.parts import JobParts
 from streams.stores.schema_files import job_file_pieces, job_parts
 from streams.stores.schema_files import job_files as table
 
+WAIT = 20.0
 FILE = JobFile("job-1", "rejects", "acme", 1, "rejects.csv", "text/csv", "{}", 100.0)
 
 
@@ -65,6 +69,45 @@ def test_shredding_takes_it_and_nothing_is_added_afterwards(store: Database) -> 
     assert not store.write_now(lambda found: job_files.add(found, FILE, 2, [b"more"]))
     assert store.read_now(lambda found: job_files.piece_of(found, FILE, 0)) is None
     assert store.read_now(lambda found: job_files.find(found, "acme", "job-2", "rejects"))
+
+
+@pytest.mark.parametrize(
+    "remove",
+    [
+        pytest.param(lambda found: sealing.shred(found, "job-1"), id="shred"),
+        pytest.param(lambda found: job_files.remove_old(found, 200.0), id="old"),
+    ],
+)
+def test_what_is_just_being_added_goes_as_well(
+    store: Database, remove: Callable[[Connection], object]
+) -> None:
+    store.write_now(lambda found: job_files.begin(found, FILE))
+
+    def add(connection: Connection) -> Future[object]:
+        assert job_files.add(connection, FILE, 0, [b"in the clear"])
+        removal = pool.submit(other.write_now, remove)
+        _await_waiting(connection, removal)
+        return removal
+
+    with Database(store.url) as other, ThreadPoolExecutor(1) as pool:
+        store.write_now(add).result(timeout=WAIT)
+    for each in (table, job_file_pieces):
+        assert store.read_now(lambda c, each=each: c.execute(each.select()).all()) == []
+
+
+def _await_waiting(connection: Connection, removal: Future[object]) -> None:
+    """Until another waits for what this connection holds; it cannot end before."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    end = time.monotonic() + WAIT
+    while connection.dialect.name == "postgresql" and not connection.scalar(waiting):
+        assert time.monotonic() < end
+        assert not removal.done()
+        # What the view says is kept for the transaction.
+        connection.execute(text("SELECT pg_stat_clear_snapshot()"))
+        time.sleep(0.01)
 
 
 def test_old_ones_are_removed_some_at_a_time(store: Database) -> None:

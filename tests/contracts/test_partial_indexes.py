@@ -49,6 +49,7 @@ ASKED: dict[str, tuple[Ask, str]] = {
         "webhook_deliveries_state",
     ),
     "attempts": (lambda c: webhooks.attempts(c, "w", None, 9), "webhook_attempts_webhook"),
+    "the attempt before": (lambda c: webhooks.tried_before(c, "w"), "webhook_attempts_webhook"),
     "undos of chunks": (lambda c: said_since(c, "job", [1, 2]), "chunks_target"),
 }
 

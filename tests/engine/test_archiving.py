@@ -29,6 +29,7 @@ from domain.errors import ItemsArchived, NotReversible, WrongState
 from domain.events import JobStatus
 from domain.job import Job
 from domain.options import JobOptions
+from streams import archiving
 from streams.archiving import RESTS_AFTER_FAULT
 from streams.diffs import Run
 from streams.failpoints import Failpoint, Failpoints
@@ -290,6 +291,65 @@ async def test_no_file_has_what_a_rule_says_is_to_be_shredded(keeping: Keeping) 
     assert b"bjE3" not in file.read_bytes()
     assert _verified(file, keeping) == []
     assert keeping.report().findings == []
+
+
+async def test_those_that_wait_for_their_shredding_keep_no_other_from_its_file(
+    keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archiving, "FILES_AT_ONCE", 2)
+    await keeping.rule("stock.create", shred_after=100)
+    waiting = [await keeping.done() for _ in range(5)]
+    free = [await keeping.done("stock.remove") for _ in range(3)]
+    for job_id in (*waiting, *free):
+        await _archived(keeping, job_id)
+    await keeping.archive(looks=1)
+    assert [len(keeping.files(job_id)) for job_id in free] == [1, 1, 0]
+    await keeping.archive(looks=1)
+    assert [len(keeping.files(job_id)) for job_id in free] == [1, 1, 1]
+    assert not any(keeping.files(job_id) for job_id in waiting)
+
+
+async def test_so_many_jobs_are_read_at_a_look_and_the_next_goes_on_behind_them(
+    keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archiving, "READ_AT_ONCE", 2)
+    monkeypatch.setattr(archiving, "READS_AT_A_LOOK", 2)
+    await keeping.rule("stock.create", shred_after=100)
+    jobs = [await keeping.done() for _ in range(5)]
+    free = await keeping.done("stock.remove")
+    for job_id in (*jobs, free):
+        await _archived(keeping, job_id)
+    await keeping.archive(looks=1)
+    assert keeping.files(free) == []
+    await keeping.archive(looks=1)
+    assert len(keeping.files(free)) == 1
+    # And from the beginning again.
+    keeping.stages.clock.pass_seconds(200)
+    assert await keeping.look() == len(jobs)
+    await keeping.archive(looks=2)
+    assert [len(keeping.files(job_id)) for job_id in jobs] == [1] * len(jobs)
+
+
+async def test_no_signature_of_another_job_is_looked_at_for_a_file(
+    keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [await keeping.done() for _ in range(3)]
+    for job_id in jobs:
+        await _archived(keeping, job_id)
+    keeping.heads.append(audit.Head(f"other-{n}", 1, n, bytes(32)) for n in range(50))
+    signed, sign = list[str](), audit.AuditKey.sign
+
+    def counted(key: audit.AuditKey, tag: str, head: audit.Head) -> bytes:
+        signed.append(head.job_id)
+        return sign(key, tag, head)
+
+    monkeypatch.setattr(audit.AuditKey, "sign", counted)
+    await keeping.archivist.look()
+    monkeypatch.undo()
+    assert set(signed) == set(jobs)
+    for job_id in jobs:
+        (file,) = keeping.files(job_id)
+        assert _verified(file, keeping) == []
 
 
 async def test_what_was_given_up_cannot_be_shredded_and_says_where_it_is(keeping: Keeping) -> None:

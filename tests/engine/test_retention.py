@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import structlog
 
-from domain.commands import CancelJob, HoldJob, ReleaseJob
+from domain.commands import CancelJob, HoldJob, ReleaseJob, RetryJob
 from domain.errors import InvalidCommand, RuleNotFound
 from domain.events import JobStatus
 from domain.registry import Registry
 from domain.retention import Rule
 from streams import retaining
+from streams.archiving import Archivist
+from streams.bootstrap import parts
+from streams.loops import background
+from streams.retaining import Retained, Retainer
 from streams.retention import MAX_RULES
+from streams.settings import Settings
 from streams.stores.database import Database
 from tests.databases import database, database_url
 from tests.engine.batches import children, step, submit
-from tests.engine.keeping import Keeping, kept
+from tests.engine.keeping import NAMES, Keeping, kept
 from tests.engine.stages import document
 
 __all__ = ["database", "database_url"]
@@ -115,6 +123,64 @@ async def test_a_hold_that_comes_first_is_heeded_and_is_asked_again_after_it(
     (await stages.command(ReleaseJob, job_id)).accepted()
     assert await keeping.look() == 1
     assert (await stages.job(job_id)).status is JobStatus.ARCHIVED
+
+
+@pytest.mark.parametrize("ages", [{"shred_after": 100.0}, {"archive_after": 100.0}], ids=str)
+async def test_a_job_that_was_worked_again_since_it_was_found_has_its_time_anew(
+    keeping: Keeping, ages: dict[str, float]
+) -> None:
+    stages = keeping.stages
+    job_id = await stages.submit("stock.create", [*NAMES, {"name": "!no"}])
+    await stages.run_dry()
+    await keeping.rule(**ages)
+    stages.clock.pass_seconds(200)
+    assert await keeping.retainer.look() == 1
+    late = [*stages.bus]
+    stages.bus.clear()
+    (await stages.command(RetryJob, job_id)).accepted()
+    await stages.run_dry()
+    before = await stages.job(job_id)
+    assert before.status.terminal
+    with structlog.testing.capture_logs() as logs:
+        for message in late:
+            await stages.deliver(message)
+    assert (await stages.job(job_id), logs) == (before, [])
+    assert await keeping.look() == 0
+    stages.clock.pass_seconds(110)
+    assert await keeping.look() == 1
+    after = await stages.job(job_id)
+    assert (after.shredded or after.archived) is not None
+
+
+async def test_what_is_due_for_both_is_shredded_and_archived_at_one_look(keeping: Keeping) -> None:
+    job_id = await keeping.done()
+    await keeping.rule(shred_after=0, archive_after=0)
+    assert await keeping.look() == 2
+    assert await keeping.stages.kinds(job_id) == [
+        *(await keeping.stages.kinds(job_id))[:-2],
+        *("job.shredded", "job.archived"),
+    ]
+
+
+async def test_who_writes_files_holds_up_no_shredding(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = asyncio.Queue[None]()
+
+    async def hangs(_: Archivist) -> None:
+        await asyncio.Event().wait()
+
+    async def looked(_: Retainer) -> None:
+        looks.put_nowait(None)
+
+    monkeypatch.setattr(Archivist, "look", hangs)
+    monkeypatch.setattr(Retainer, "look", looked)
+    settings = Settings(data_dir=tmp_path, archive_dir=tmp_path / "archives", sweep=0.01)
+    base = parts.Base.of(settings, Registry(), database, None)
+    loops = parts.retaining(base, cast("Any", None), lambda: None, Retained())
+    async with background(loops), asyncio.timeout(10):
+        for _ in range(3):
+            await looks.get()
 
 
 async def test_the_closest_rule_governs_each_job(keeping: Keeping) -> None:

@@ -99,12 +99,13 @@ def _signed(heads: HeadsFile, found: Archived, wait: Callable[[float], None]) ->
     """The signed heads; a server signs an event a moment after its commit."""
     waited = 0.0
     while True:
-        last = heads.read().last.get(found.job_id)
+        signed = heads.read_of(found.job_id)
+        last = signed.last.get(found.job_id)
         if last is not None and last.version > found.version:
             raise WrongState(f"job {found.job_id} goes on; archive it when it is at rest again")
         if (last is not None and last.version == found.version) or waited >= SIGNING_SECONDS:
             # One that was never signed is archived as it is, and verification says so.
-            return heads.lines_of(found.job_id)
+            return heads.lines_of(found.job_id, signed)
         wait(_STEP_SECONDS)
         waited += _STEP_SECONDS
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from io import TextIOBase
-from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from pydantic import BaseModel
 
@@ -20,6 +21,11 @@ Items = Iterable[Any] | AsyncIterable[Any] | PathLike[str] | BinaryIO
 
 BLOCK = 65_536
 ITEMS_AT_ONCE = 500
+SECONDS_AT_ONCE = 1.0
+"""Of a body that has begun what has come meanwhile is sent: the server ends one that stands still.
+
+Until there is a first block nothing has begun, and few items may take as long as they like.
+"""
 IN_MEMORY = 1_000_000
 
 
@@ -112,22 +118,32 @@ async def _blocks(items: Items) -> AsyncIterator[bytes]:
 
 def _file_blocks(path: PathLike[str]) -> Iterator[bytes]:
     with Path(path).open("rb") as file:
-        yield from _read_blocks(file.read)
+        yield from _read_blocks(file)
 
 
-def _read_blocks(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    while block := read(BLOCK):
+def _read_blocks(file: BinaryIO) -> Iterator[bytes]:
+    # Behind the first block what is there goes on: of a pipe, read() waits for all of the next.
+    more: Callable[[int], bytes] = getattr(file, "read1", file.read)
+    block = file.read(BLOCK)
+    while block:
         yield block
+        block = more(BLOCK)
 
 
 def _given_blocks(items: Iterable[Any] | BinaryIO) -> Iterator[bytes]:
-    read = getattr(items, "read", None)
-    if read is not None:
-        yield from _read_blocks(read)
+    if hasattr(items, "read"):
+        yield from _read_blocks(cast("BinaryIO", items))
         return
-    one_by_one = enumerate(items)
-    while some := list(islice(one_by_one, ITEMS_AT_ONCE)):
-        yield b"".join(_line(number, item) for number, item in some)
+    lines: list[bytes] = []
+    due = math.inf
+    for number, item in enumerate(items):
+        lines.append(_line(number, item))
+        if len(lines) == ITEMS_AT_ONCE or time.monotonic() >= due:
+            yield b"".join(lines)
+            lines.clear()
+            due = time.monotonic() + SECONDS_AT_ONCE
+    if lines:
+        yield b"".join(lines)
 
 
 def _line(number: int, item: Any) -> bytes:

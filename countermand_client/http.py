@@ -23,6 +23,8 @@ from countermand_client.patience import Patience, Waits
 
 Query = Sequence[tuple[str, str]]
 NDJSON = "application/x-ndjson"
+GOODBYE = 10.0
+"""So many seconds the server has to answer when a WebSocket is left."""
 
 
 class Http:
@@ -83,8 +85,10 @@ class Http:
         """A WebSocket; raises UnreachableError, or the problem that was answered."""
         if self._open is None:
             raise RuntimeError("use the client as a context manager")
+        # A ping is answered by itself, and is a sign of life: the wait begins anew behind it.
+        timeout = aiohttp.ClientWSTimeout(ws_receive=self.silence, ws_close=GOODBYE)
         try:
-            opened = await self._open.ws_connect(self._base + path)
+            opened = await self._open.ws_connect(self._base + path, timeout=timeout)
         except aiohttp.WSServerHandshakeError as error:
             raise problem_of(error.status, {}) from error
         except (aiohttp.ClientError, TimeoutError) as error:

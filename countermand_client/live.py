@@ -11,14 +11,16 @@ import aiohttp
 from countermand_client.errors import UnreachableError
 from countermand_client.models import Message
 
+AGAIN = "connect again, and follow behind the last position"
+
 
 class AsyncLive:
     """Says what is wanted, and is iterated for what comes: :class:`Message` after message.
 
     ``follow`` and ``leave`` return as soon as they are sent; ``subscribed``, ``unsubscribed`` and
-    ``error`` come among the messages, with the ``ref`` that was given. A connection that is lost
-    ends the iteration with UnreachableError: connect again, and follow behind the last
-    ``position`` that came.
+    ``error`` come among the messages, with the ``ref`` that was given. A connection that is lost,
+    or brings no sign of life for the ``silence`` of the client's patience, ends the iteration
+    with UnreachableError: connect again, and follow behind the last ``position`` that came.
     """
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -46,13 +48,16 @@ class AsyncLive:
 
     async def messages(self) -> AsyncGenerator[Message, None]:
         """What comes, as iterating the connection gives it."""
-        async for frame in self._socket:
-            if frame.type is aiohttp.WSMsgType.TEXT:
-                yield Message.model_validate_json(frame.data)
-        code = self._socket.close_code
-        raise UnreachableError(
-            f"the WebSocket was closed ({code}); connect again, and follow behind the last position"
-        )
+        try:
+            async for frame in self._socket:
+                if frame.type is aiohttp.WSMsgType.TEXT:
+                    yield Message.model_validate_json(frame.data)
+        except TimeoutError as error:
+            raise UnreachableError(f"the WebSocket gives no sign of life; {AGAIN}") from error
+        except (ConnectionError, aiohttp.ClientError) as error:
+            # To read includes to answer pings, also one whose sender is gone by now.
+            raise UnreachableError(f"the WebSocket was lost ({error}); {AGAIN}") from error
+        raise UnreachableError(f"the WebSocket was closed ({self._socket.close_code}); {AGAIN}")
 
     async def _say(self, kind: str, data: dict[str, Any]) -> None:
         try:

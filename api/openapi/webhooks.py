@@ -243,7 +243,13 @@ SENDING: Final[Mapping[tuple[str, str], Told]] = {
         name="replayDeliveries",
         tag="Webhooks",
         body=Body(model=Replay, examples={"one": {"positions": [17]}, "all": {}}),
-        answers={200: Answer(about="How many are made again.", model=Replayed)},
+        answers={
+            200: Answer(
+                about="How many are made again: the oldest, as far as there is room. Ask again for "
+                "the rest.",
+                model=Replayed,
+            )
+        },
         problems=("webhook_not_found", "wrong_state"),
     ),
 }

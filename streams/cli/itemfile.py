@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -61,9 +61,12 @@ async def ndjson(source: BinaryIO, name: str) -> Items:
         for lines in _listed(block + rest, name):
             yield lines
         return
+    # The body has begun, and the server ends one that stands still: of a pipe, read() would wait
+    # for all of a block.
+    more: Callable[[int], bytes] = getattr(source, "read1", source.read)
     while block:
         yield block
-        block = await asyncio.to_thread(source.read, BLOCK)
+        block = await asyncio.to_thread(more, BLOCK)
 
 
 def _is_document(block: bytes, name: str) -> bool:

@@ -233,6 +233,8 @@ def replay(
 ) -> None:
     """Send again what was given up: the dead deliveries, all of them or some.
 
+    The oldest first, as many as there is room for: repeat it for the rest.
+
     \b
     Example:
       countermand webhook replay 0192f7a1...

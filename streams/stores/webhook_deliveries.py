@@ -177,12 +177,27 @@ def give_up(connection: Connection, webhook_id: str, why: str, now: float) -> in
 
 
 def replay(
-    connection: Connection, webhook_id: str, positions: Collection[int] | None, now: float
+    connection: Connection,
+    webhook_id: str,
+    positions: Collection[int] | None,
+    now: float,
+    most: int,
 ) -> int:
-    """Have dead deliveries wait again, all of them or some; returns how many."""
+    """Have dead deliveries wait again, all of them or some; returns how many.
+
+    The oldest come first, and no more than bring what waits to ``most``.
+    """
+    room = most - waiting(connection, webhook_id, most)
+    if room <= 0:
+        return 0
     wanted = [table.c.webhook_id == webhook_id, _DEAD]
     if positions is not None:
         wanted.append(table.c.position.in_(positions))
+    # Up to a place: a list PostgreSQL would, without statistics, look through for each one.
+    dead = select(table.c.position).where(*wanted).order_by(table.c.position)
+    end = connection.scalar(dead.offset(room).limit(1))
+    if end is not None:
+        wanted.append(table.c.position < end)
     done = connection.execute(
         update(table)
         .where(*wanted)
@@ -218,6 +233,12 @@ def attempts(
         select(tried).where(*wanted).order_by(tried.c.attempt.desc()).limit(limit)
     )
     return [Attempt(**row) for row in rows.mappings()]
+
+
+def tried_before(connection: Connection, webhook_id: str) -> float | None:
+    """When the attempt before the latest one at a webhook was made."""
+    latest = select(tried.c.at).where(tried.c.webhook_id == webhook_id)
+    return connection.scalar(latest.order_by(tried.c.attempt.desc()).offset(1).limit(1))
 
 
 # -- removed ------------------------------------------------------------------------------------

@@ -140,31 +140,35 @@ def enabled(connection: Connection, tenants: Collection[str]) -> list[WebhookRow
     return [_row(one) for one in found.mappings()]
 
 
-def delivered(connection: Connection, webhook_id: str) -> None:
+def delivered(connection: Connection, webhook_id: str, asked: str | None) -> None:
     """A receiver is there: whatever failed before counts no more."""
     connection.execute(
         update(table)
-        .where(table.c.webhook_id == webhook_id, table.c.failing_since.is_not(None))
+        .where(_goes_to(webhook_id, asked), table.c.failing_since.is_not(None))
         .values(failing_since=None)
     )
 
 
-def failed(connection: Connection, webhook_id: str, now: float) -> float:
-    """An attempt has failed; returns since when attempts do, without one that did not."""
-    connection.execute(
-        update(table)
-        .where(table.c.webhook_id == webhook_id, table.c.failing_since.is_(None))
-        .values(failing_since=now)
-    )
-    since = connection.scalar(select(table.c.failing_since).where(table.c.webhook_id == webhook_id))
-    return now if since is None else float(since)
+def failed(
+    connection: Connection, webhook_id: str, asked: str | None, now: float, *, anew: bool
+) -> float | None:
+    """An attempt has failed; returns since when attempts do, without one that did not.
+
+    With ``anew`` what failed before counts no more. None when it goes elsewhere by now.
+    """
+    mine = _goes_to(webhook_id, asked)
+    begins = mine if anew else mine & table.c.failing_since.is_(None)
+    connection.execute(update(table).where(begins).values(failing_since=now))
+    return connection.scalar(select(table.c.failing_since).where(mine))
 
 
-def disable(connection: Connection, webhook_id: str, why: Disabled, now: float) -> bool:
-    """Nothing is sent to it any more; false when it is disabled already."""
+def disable(
+    connection: Connection, webhook_id: str, why: Disabled, now: float, asked: str | None = None
+) -> bool:
+    """Nothing is sent to it any more; false when it is disabled already, or goes elsewhere."""
     done = connection.execute(
         update(table)
-        .where(_sends(), table.c.webhook_id == webhook_id)
+        .where(_sends(), _goes_to(webhook_id, asked))
         .values(disabled=why, disabled_at=now)
     )
     return done.rowcount == 1
@@ -196,6 +200,12 @@ def _lives() -> ColumnElement[bool]:
 
 def _sends() -> ColumnElement[bool]:
     return _lives() & table.c.disabled.is_(None)
+
+
+def _goes_to(webhook_id: str, asked: str | None) -> ColumnElement[bool]:
+    """The webhook, if its address is still the one that was asked; None when none was."""
+    mine = table.c.webhook_id == webhook_id
+    return mine if asked is None else mine & (table.c.url == asked)
 
 
 _ANY_ENABLED = fixed(select(table.c.webhook_id).where(_sends()).limit(1))

@@ -181,7 +181,8 @@ class Courier:
             status=answer.status,
             error=answer.error,
         )
-        await self._notes.note(self._after(delivery, answer, final=order.final), attempt)
+        after = self._after(delivery, answer, final=order.final)
+        await self._notes.note(after, attempt, order.message.url if order.message else None)
         self._failpoints.reach(Failpoint.WEBHOOK_NOTED)
 
     async def _answer(self, order: Order) -> Answer:

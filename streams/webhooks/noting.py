@@ -21,6 +21,9 @@ from streams.stores.webhook_deliveries import Attempt, Delivery
 log = structlog.get_logger(__name__)
 
 AT_ONCE: Final = 100
+QUIET: Final = 86400.0
+"""Seconds without an attempt after which failures count anew: nobody knows whether the receiver
+was there meanwhile. No pause between attempts is as long, and a job a day leaves none."""
 
 
 @dataclass(slots=True)
@@ -44,10 +47,14 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class _Note:
-    """An attempt, and the delivery as it is after it; who waits is told when that is stored."""
+    """An attempt, and the delivery as it is after it; who waits is told when that is stored.
+
+    ``asked`` is the address that was, None when nothing could be sent.
+    """
 
     delivery: Delivery
     attempt: Attempt
+    asked: str | None
     stored: asyncio.Future[None]
 
 
@@ -61,10 +68,10 @@ class Notes:
         self._waiting: list[_Note] = []
         self._saving: asyncio.Task[None] | None = None
 
-    async def note(self, delivery: Delivery, attempt: Attempt) -> None:
+    async def note(self, delivery: Delivery, attempt: Attempt, asked: str | None) -> None:
         """Return once it is stored; raises what the database does."""
         stored = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Note(delivery, attempt, stored))
+        self._waiting.append(_Note(delivery, attempt, asked, stored))
         if self._saving is None or self._saving.done():
             self._saving = asyncio.create_task(self._save())
         await stored
@@ -92,25 +99,30 @@ class Notes:
                     one.stored.set_result(None)
 
     def _store(self, batch: Sequence[_Note], connection: Connection) -> list[Disabled | None]:
-        return [self._note(connection, one.delivery, one.attempt) for one in batch]
+        return [self._note(connection, one) for one in batch]
 
-    def _note(
-        self, connection: Connection, delivery: Delivery, attempt: Attempt
-    ) -> Disabled | None:
-        """Store what has become of it; returns why the webhook is disabled by that."""
+    def _note(self, connection: Connection, note: _Note) -> Disabled | None:
+        """Store what has become of it; returns why the webhook is disabled by that.
+
+        An address that the webhook had before speaks for the delivery alone.
+        """
+        delivery, attempt, asked = note.delivery, note.attempt, note.asked
         if not deliveries.note(connection, delivery, attempt):
             return None
         webhook_id, now = delivery.webhook_id, self._clock.now().timestamp()
         if delivery.state == DeliveryState.DELIVERED.value:
-            store.delivered(connection, webhook_id)
+            store.delivered(connection, webhook_id, asked)
             return None
-        since = store.failed(connection, webhook_id, now)
+        anew = delivery.tries == 1 and _was_quiet(connection, attempt)
+        since = store.failed(connection, webhook_id, asked, now, anew=anew)
+        if since is None:
+            return None
         why: Disabled | None = None
         if attempt.status == GONE:
             why = "gone"
         elif now - since >= DISABLED_AFTER:
             why = "failing"
-        if why is None or not store.disable(connection, webhook_id, why, now):
+        if why is None or not store.disable(connection, webhook_id, why, now, asked):
             return None
         deliveries.give_up(connection, webhook_id, "the webhook was disabled", now)
         return why
@@ -124,3 +136,9 @@ class Notes:
         if disabled is not None:
             self._delivered.disabled += 1
             log.warning("webhook_disabled", webhook_id=delivery.webhook_id, reason=disabled)
+
+
+def _was_quiet(connection: Connection, attempt: Attempt) -> bool:
+    """Whether nothing was tried at the webhook for long, before this attempt, which is stored."""
+    before = deliveries.tried_before(connection, attempt.webhook_id)
+    return before is None or attempt.at - before >= QUIET

@@ -11,13 +11,15 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
 
+import structlog
 from eventsourcing.persistence import Mapper
 from sqlalchemy import Connection
 
 from domain.commands import JobSpec
-from domain.errors import MessageUnreadable, UnsupportedVersion, VersionConflict
+from domain.errors import MessageUnreadable, Unavailable, UnsupportedVersion, VersionConflict
 from domain.jobs import stored_event
 from domain.ports import Clock
+from streams.sick import Sick
 from streams.stores import read_model
 from streams.stores import webhook_deliveries as deliveries
 from streams.stores import webhooks as store
@@ -25,6 +27,8 @@ from streams.stores.database import Database
 from streams.stores.events import EventRecorder
 from streams.stores.webhook_deliveries import Delivery, Stored
 from streams.stores.webhooks import WebhookRow
+
+log = structlog.get_logger(__name__)
 
 READER = "webhooks"
 BATCH = 500
@@ -70,14 +74,21 @@ class Queueing:
         self._saved = 0
         self._saved_at = float("-inf")
         self._jobs: OrderedDict[str, _Job] = OrderedDict()
+        self._sick = Sick()
 
     def start_over(self) -> None:
         """Go on from the stored position: another process may have moved it meanwhile."""
         self._position = None
 
     async def step(self) -> Step:
-        """Queue what is new, at most ``BATCH`` events."""
-        found, wanted = await self._database.read(self._news)
+        """Queue what is new, at most ``BATCH`` events.
+
+        Raises Unavailable where a filter asks for a job that a later release has begun.
+        """
+        try:
+            found, wanted = await self._database.read(self._news)
+        except UnsupportedVersion as later:
+            raise Unavailable(f"webhooks stand still: {later.message}") from later
         if not found:
             return Step(queued=0, more=False)
         last, now = found[-1].position, self._clock.monotonic()
@@ -129,26 +140,38 @@ class Queueing:
             return False
         if not wanted.asks_for_job:
             return True
-        job = self._job(connection, one.job_id)
+        job = self._job(connection, one)
         return job is not None and wanted.takes(job.operation, job.tags)
 
-    def _job(self, connection: Connection, job_id: str) -> _Job | None:
-        """What a job is, by its first event; None when that cannot be read."""
-        known = self._jobs.get(job_id)
+    def _job(self, connection: Connection, one: Stored) -> _Job | None:
+        """What the job of an event is; None, which is said once, when that cannot be known."""
+        known = self._jobs.get(one.job_id)
         if known is not None:
-            self._jobs.move_to_end(job_id)
+            self._jobs.move_to_end(one.job_id)
             return known
-        stored = self._recorder.select_events(job_id, limit=1, connection=connection)
         try:
-            spec = getattr(stored_event(self._mapper, stored[0]), "spec", None)
-        except (IndexError, MessageUnreadable, UnsupportedVersion):
+            spec = self._spec(connection, one.job_id)
+        except MessageUnreadable as damage:
+            if self._sick.add(one.job_id):
+                reason = damage.message
+                log.error("event_not_sent", job_id=one.job_id, position=one.position, reason=reason)
             return None
-        if not isinstance(spec, JobSpec):
-            return None
-        job = self._jobs[job_id] = _Job(spec.operation, spec.tags)
+        self._sick.discard(one.job_id)
+        job = self._jobs[one.job_id] = _Job(spec.operation, spec.tags)
         if len(self._jobs) > KNOWN_JOBS:
             self._jobs.popitem(last=False)
         return job
+
+    def _spec(self, connection: Connection, job_id: str) -> JobSpec:
+        """By its first event; raises MessageUnreadable when that is damaged."""
+        stored = self._recorder.select_events(job_id, limit=1, connection=connection)
+        spec = getattr(stored_event(self._mapper, stored[0]), "spec", None) if stored else None
+        if not isinstance(spec, JobSpec):
+            raise MessageUnreadable(
+                f"version 1 of job {job_id} is damaged; run `countermand audit verify`: "
+                "it does not begin a job"
+            )
+        return spec
 
     def _queue(self, last: int, wanted: list[Delivery], connection: Connection) -> None:
         read_model.advance(connection, READER, seen=self._saved, to=last)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from domain.errors import InvalidCommand, QuotaExceeded, WebhookNotFound, WrongState
 from domain.ports import Clock, Ids
-from domain.webhooks import DeliveryState, Filter, Subscription, WebhookChange
+from domain.webhooks import MAX_WAITING, DeliveryState, Filter, Subscription, WebhookChange
 from streams.callers import Caller
 from streams.stores import webhook_deliveries as deliveries
 from streams.stores import webhooks as store
@@ -26,6 +26,9 @@ from streams.webhooks.addresses import Addresses
 MAX_WEBHOOKS: Final = 100
 """Of a tenant."""
 MAX_OVERLAP: Final = 30 * 86400.0
+LEFT_FREE: Final = 10
+"""A replay leaves one place of so many to what happens next: one event more than may wait would
+have all of it given up again."""
 
 Draw = Callable[[int], bytes]
 """So many random bytes."""
@@ -43,13 +46,21 @@ class Webhooks:
     """Each call sees one tenant's webhooks, and raises WebhookNotFound for any other."""
 
     def __init__(
-        self, *, database: Database, clock: Clock, ids: Ids, draw: Draw, addresses: Addresses
+        self,
+        *,
+        database: Database,
+        clock: Clock,
+        ids: Ids,
+        draw: Draw,
+        addresses: Addresses,
+        most_waiting: int = MAX_WAITING,
     ) -> None:
         self._database = database
         self._clock = clock
         self._ids = ids
         self._draw = draw
         self._addresses = addresses
+        self._replayed = most_waiting - most_waiting // LEFT_FREE
 
     async def create(self, caller: Caller, wanted: Subscription) -> NewWebhook:
         """A webhook that gets what happens from now on."""
@@ -154,13 +165,18 @@ class Webhooks:
     async def replay(
         self, caller: Caller, webhook_id: str, positions: Collection[int] | None
     ) -> int:
-        """Have dead deliveries made again, all of them or those named; returns how many."""
+        """Have dead deliveries made again, all of them or those named; returns how many.
+
+        Those for which there is room, the oldest first; for the rest it is asked again, once
+        some of these were delivered.
+        """
 
         def replayed(connection: Connection) -> int:
             row = _known(connection, caller.tenant, webhook_id)
             if row.disabled is not None:
                 raise WrongState("the webhook is disabled; enable it first, then replay")
-            return deliveries.replay(connection, webhook_id, positions, self._now())
+            most = self._replayed
+            return deliveries.replay(connection, webhook_id, positions, self._now(), most)
 
         return await self._database.write(replayed)
 
@@ -185,6 +201,9 @@ def _values(
     said = {name: value for name, value in wanted.model_dump().items() if value is not None}
     values |= {name: said[name] for name in ("url", "description") if name in said}
     filters = {name: said[name] for name in Filter.model_fields if name in said}
+    if values.get("url", row.url) != row.url:
+        # What failed was the address of before.
+        values["failing_since"] = None
     if filters:
         values["filter"] = row.filter.model_copy(update=filters)
     if wanted.enabled is False and row.disabled is None:

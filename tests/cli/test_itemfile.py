@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,34 @@ async def test_a_large_file_comes_in_blocks() -> None:
 
     assert b"".join(blocks) == text
     assert max(map(len, blocks)) <= itemfile.BLOCK
+
+
+async def test_what_is_in_a_pipe_goes_on_once_there_was_a_block() -> None:
+    """The server ends a body that stands still, and lines may come slowly."""
+    end, begin = os.pipe()
+    first = b'{"a": 1}\n' * (itemfile.BLOCK // 9 - 1) + b'{"b'
+    with os.fdopen(end, "rb") as source, os.fdopen(begin, "wb", buffering=0) as pipe:
+        blocks, late = ndjson(source, "-"), asyncio.Event()
+
+        def end_it() -> None:
+            late.set()
+            pipe.close()
+
+        # Whoever waits for more than there is has it end.
+        asyncio.get_running_loop().call_later(5, end_it)
+        begun = asyncio.create_task(_next(blocks))
+        await asyncio.to_thread(pipe.write, first.ljust(itemfile.BLOCK))
+        assert await begun == first.ljust(itemfile.BLOCK)
+        for text in (b'": 2}\n', b'{"c": 3}\n'):
+            pipe.write(text)
+            assert await anext(blocks) == text
+            assert not late.is_set()
+        pipe.close()
+        assert [block async for block in blocks] == []
+
+
+async def _next(blocks: itemfile.Items) -> bytes:
+    return await anext(blocks)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import io
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from aiohttp import web
@@ -17,6 +24,7 @@ from countermand_client import (
     TooManyRequestsError,
     UnreachableError,
 )
+from countermand_client.bodies import BLOCK, ITEMS_AT_ONCE, Replay
 from countermand_client.patience import Waits
 
 PATIENCE = Patience(attempts=4, first=0.001, longest=60.0, give_up=60.0, silence=60.0)
@@ -27,12 +35,16 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def serving(post: Handler | None = None, events: Handler | None = None) -> AsyncIterator[str]:
+async def serving(
+    post: Handler | None = None, events: Handler | None = None, socket: Handler | None = None
+) -> AsyncIterator[str]:
     app = web.Application(client_max_size=100_000_000)
     if post is not None:
         app.router.add_post("/{path:.*}", post)
     if events is not None:
         app.router.add_get("/api/v1/jobs/a/events", events)
+    if socket is not None:
+        app.router.add_get("/api/v1/ws", socket)
     async with TestServer(app, host="127.0.0.1") as server:
         yield str(server.make_url("")).rstrip("/")
 
@@ -200,3 +212,154 @@ async def test_one_without_end_is_sent_as_it_comes() -> None:
     async with serving(post) as url, AsyncClient(url, patience=PATIENCE) as client:
         await client.submit("o", items())
     assert arrived.is_set()
+
+
+async def test_items_that_come_slowly_are_sent_before_there_are_many() -> None:
+    """A server ends a body that stands still, and must not do so while items come."""
+    body = Replay(_slow_behind(ITEMS_AT_ONCE))
+    blocks = [len(block.splitlines()) async for block in body.send()]
+    await body.close()
+    assert blocks == [ITEMS_AT_ONCE, 1, 1]
+
+
+async def test_few_items_may_take_as_long_as_they_like() -> None:
+    """No body has begun that could stand still."""
+    body = Replay(_slow_behind(2))
+    blocks = [len(block.splitlines()) async for block in body.send()]
+    await body.close()
+    assert blocks == [4]
+
+
+def _slow_behind(many: int) -> Iterator[dict[str, int]]:
+    for number in range(many):
+        yield {"number": number}
+    for number in range(2):
+        time.sleep(1.0)
+        yield {"number": many + number}
+
+
+async def test_items_that_come_fast_are_sent_many_at_once() -> None:
+    body = Replay({"number": n} for n in range(1_200))
+    blocks = [block async for block in body.send()]
+    await body.close()
+    assert [len(block.splitlines()) for block in blocks] == [500, 500, 200]
+
+
+@pytest.mark.parametrize("opened", [True, False])
+async def test_what_is_in_a_pipe_is_sent_once_there_was_a_block(opened: bool) -> None:
+    arrived = threading.Event()
+    end, begin = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(begin, "wb", buffering=0) as pipe:
+            pipe.write(b'{"number": 1}\n{"num'.ljust(BLOCK))
+            pipe.write(b'ber": 2}\n')
+            late.append(not arrived.wait(5))
+            pipe.write(b'{"number": 3}\n')
+
+    late: list[bool] = []
+    with os.fdopen(end, "rb") as pipe:
+        writing = asyncio.create_task(asyncio.to_thread(write))
+        sent = await _sent(pipe if opened else Path(f"/dev/fd/{end}"), arrived, BLOCK + 9)
+        await writing
+    assert (sent, late) == (3, [False])
+
+
+async def test_what_has_no_other_way_to_be_read_is_sent_too() -> None:
+    class Plain:
+        """What is opened somewhere else may know how to be read, and no more."""
+
+        def __init__(self) -> None:
+            self.read = io.BytesIO(b'{"number": 1}\n').read
+
+    source: BinaryIO = Plain()  # type: ignore[assignment]
+    assert await _sent(source, threading.Event()) == 1
+
+
+async def _sent(items: Path | BinaryIO, arrived: threading.Event, some: int = 1) -> int:
+    """How many lines a server has got of them; ``arrived`` once there are some bytes."""
+    lines: list[bytes] = []
+
+    async def post(request: web.Request) -> web.StreamResponse:
+        first = await request.content.readexactly(some)
+        arrived.set()
+        lines.extend((first + await request.read()).splitlines())
+        return web.json_response(JOB)
+
+    async with serving(post) as url, AsyncClient(url, patience=PATIENCE) as client:
+        await client.submit("o", items)
+    return len(lines)
+
+
+async def _silent(request: web.Request) -> web.StreamResponse:
+    """A server that is gone without a word: nothing comes, and nobody answers a good-bye."""
+    opened = web.WebSocketResponse()
+    await opened.prepare(request)
+    await asyncio.Event().wait()
+    return opened
+
+
+async def test_a_websocket_that_says_nothing_is_given_up() -> None:
+    async with serving(socket=_silent) as url:
+        patience = replace(PATIENCE, silence=0.1)
+        async with (
+            asyncio.timeout(5),
+            AsyncClient(url, patience=patience) as client,
+            client.live() as live,
+        ):
+            with pytest.raises(UnreachableError, match=r"no sign of life.*last position"):
+                async for _ in live:
+                    pass
+
+
+async def test_a_websocket_is_left_though_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("countermand_client.http.GOODBYE", 0.1)
+    async with (
+        asyncio.timeout(5),
+        serving(socket=_silent) as url,
+        AsyncClient(url, patience=PATIENCE) as client,
+        client.live(),
+    ):
+        pass
+
+
+async def test_a_websocket_that_only_pings_is_waited_for() -> None:
+    async def socket(request: web.Request) -> web.StreamResponse:
+        opened = web.WebSocketResponse()
+        await opened.prepare(request)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while loop.time() - began < 1.5:
+            await opened.ping()
+            await asyncio.sleep(0.05)
+        await opened.send_str('{"type": "broadcast", "data": {}}')
+        await opened.receive()
+        return opened
+
+    async with serving(socket=socket) as url:
+        patience = replace(PATIENCE, silence=1.0)
+        async with AsyncClient(url, patience=patience) as client, client.live() as live:
+            message = await anext(live.messages())
+    assert message.type == "broadcast"
+
+
+async def test_a_websocket_that_is_lost_behind_a_ping_is_one_that_is_lost() -> None:
+    """The ping is read when its answer cannot be sent any more."""
+
+    async def socket(request: web.Request) -> web.StreamResponse:
+        opened = web.WebSocketResponse()
+        await opened.prepare(request)
+        await opened.ping()
+        assert request.transport is not None
+        request.transport.close()
+        return opened
+
+    async with (
+        serving(socket=socket) as url,
+        AsyncClient(url, patience=PATIENCE) as client,
+        client.live() as live,
+    ):
+        await asyncio.sleep(0.1)
+        with pytest.raises(UnreachableError, match="last position"):
+            async for _ in live:
+                pass

@@ -115,17 +115,21 @@ class PostOffice:
         self.clock = self.stages.clock
         self.delivered = Delivered()
         self._post = post
-        self.webhooks = Webhooks(
-            database=database,
-            clock=self.clock,
-            ids=Hex(),
-            draw=random.Random(7).randbytes,
-            addresses=addresses,
-        )
+        self._addresses = addresses
+        self._ids = Hex()
+        self._draw = random.Random(7).randbytes
         self.restart()
 
     def restart(self) -> None:
         """Another process: what was in memory is gone."""
+        self.webhooks = Webhooks(
+            database=self.stages.database,
+            clock=self.clock,
+            ids=self._ids,
+            draw=self._draw,
+            addresses=self._addresses,
+            most_waiting=self.most_waiting,
+        )
         self.news = asyncio.Event()
         self.courier = Courier(
             database=self.stages.database,
@@ -156,6 +160,20 @@ class PostOffice:
         for _ in range(rounds):
             await self.courier.look()
             await self.courier.quiet()
+
+    async def exhaust(self) -> None:
+        """Let time pass and deliver, until nothing waits any more."""
+        await self.look(2)
+        while (due := await self._next_due()) is not None:
+            self.clock.pass_seconds(max(0.0, due - self.clock.now().timestamp()))
+            await self.look(2)
+
+    async def _next_due(self) -> float | None:
+        rows = await self.stages.rows(
+            "SELECT min(due) FROM webhook_deliveries WHERE state = 'waiting'"
+        )
+        due: float | None = rows[0][0]
+        return due
 
     async def states(self, webhook_id: str) -> list[tuple[str, int]]:
         """State and attempts of each delivery, in order."""

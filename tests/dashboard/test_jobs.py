@@ -50,11 +50,14 @@ def test_a_job_comes_by_itself_and_is_seen_to_its_end(dashboard: Dashboard) -> N
     with dashboard.page("#/jobs?tag=seen") as page:
         expect(page.locator("[data-state=live]")).to_be_visible()
         expect(page.get_by_text("No job is like this.")).to_be_visible()
+        # It would run for long, and so does until it was seen.
+        slow = {"chunk_size": 20, "rate": 5}
         job = dashboard.submit(
-            "walker.step", [{"ms": 3}] * 400, name="Walk", tags=["seen"], options={"chunk_size": 20}
+            "walker.step", [{"ms": 3}] * 400, name="Walk", tags=["seen"], options=slow
         )
         row = page.locator(f"tr[data-job='{job}']")
         expect(row.locator(".chip")).to_have_text("running")
+        dashboard.client.ask("POST", f"{JOBS}/{job}/adjust", {"lift": ["rate"]}, status=202)
         expect(row.locator(".chip")).to_have_text("completed")
         expect(row.locator(".done")).to_have_text("100 % of 400")
         expect(row.locator("[role=img]")).to_have_attribute("aria-label", "100 %: 400 succeeded")

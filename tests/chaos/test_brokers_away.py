@@ -20,13 +20,11 @@ UNACCEPTED = 10.0
 """Seconds in which a submission is not answered while most brokers are away."""
 UNREADY_WITHIN = 5.0
 """Seconds after that in which every member must say at /health/ready that it takes no work."""
-BUSY_WITHIN = 15.0
-"""The same beside other tests, and for a job to say what it waits for."""
 PATIENCE = 60.0
 """Seconds from the return of the brokers to the end of the job, at most."""
 
 
-def _away(stack: Stack, load: Load, seconds: float, *, busy: bool = False) -> float:
+def _away(stack: Stack, load: Load, seconds: float) -> float:
     """Seconds from their return to the end of the job that was under way, and of one sent since."""
     job_id = load.submit_held(1000, ms=2.0)
     stubborn = replace(load, client=stack.client(seconds + PATIENCE))
@@ -36,8 +34,8 @@ def _away(stack: Stack, load: Load, seconds: float, *, busy: bool = False) -> fl
         sent = pool.submit(stubborn.submit, 100)
         began = time.monotonic()
         if seconds > NAMED_WITHIN:
-            load.named(job_id, "broker", BUSY_WITHIN if busy else NAMED_WITHIN)
-            stack.unready("broker", BUSY_WITHIN if busy else UNREADY_WITHIN)
+            load.named(job_id, "broker")
+            stack.unready("broker", UNREADY_WITHIN)
         time.sleep(max(0.0, began + seconds - time.monotonic()))
         stack.kafka.start()
         begun = time.monotonic()
@@ -50,7 +48,7 @@ def _away(stack: Stack, load: Load, seconds: float, *, busy: bool = False) -> fl
 
 
 def test_all_brokers_are_away_for_a_while(stack: Stack, load: Load) -> None:
-    figures.recovery("15 s without brokers", [_away(stack, load, 15.0, busy=True)])
+    figures.recovery("15 s without brokers", [_away(stack, load, 15.0)])
     load.judge()
 
 

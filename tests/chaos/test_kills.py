@@ -17,8 +17,6 @@ pytestmark = [pytest.mark.crash, pytest.mark.service("kafka", "postgresql")]
 
 RECOVERY = 12.0
 """Seconds from a kill half way of a job to the job's end, at most."""
-BUSY_RECOVERY = 30.0
-"""The same beside other tests."""
 TRIALS = 10
 FROZEN = 10.0
 """Seconds that a worker is frozen, at least."""
@@ -28,7 +26,7 @@ OVERDUE = 7.0
 """Seconds after which work that nobody began, or whose worker has died, was looked for again."""
 
 
-def _killed_half_way(load: Load, role: str, victim: Victim, within: float = RECOVERY) -> float:
+def _killed_half_way(load: Load, role: str, victim: Victim) -> float:
     """Seconds from a kill of the member that matters to the end of the job."""
     job_id = load.submit_held(1000, ms=2.0)
     with load.half_way(job_id):
@@ -38,7 +36,7 @@ def _killed_half_way(load: Load, role: str, victim: Victim, within: float = RECO
             process = load.stack.coordinator_of(job_id)
         process.kill(victim)
     begun = time.monotonic()
-    load.all_done(job_id, within)
+    load.all_done(job_id, RECOVERY)
     return time.monotonic() - begun
 
 
@@ -46,7 +44,7 @@ def _killed_half_way(load: Load, role: str, victim: Victim, within: float = RECO
     ("role", "victim"), [("worker", Victim.SUPERVISOR), ("coordinator", Victim.ENGINE)]
 )
 def test_one_member_is_killed_half_way(load: Load, role: str, victim: Victim) -> None:
-    took = _killed_half_way(load, role, victim, BUSY_RECOVERY)
+    took = _killed_half_way(load, role, victim)
     tell(f"recovery from the death of a {role}'s {victim}", f"{took:.1f} s")
     load.judge()
 

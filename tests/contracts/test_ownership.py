@@ -26,9 +26,6 @@ from tests.stored_events import append, stored_event
 T = TypeVar("T")
 
 PATIENCE = 20.0
-REPLACED_WITHIN = 8.0
-"""Seconds from the end of an owner, or the begin of its sleep: its lease and a look, which are 2.5,
-and what a busy machine adds to them."""
 BACKENDS = ("sole", pytest.param("leased", marks=pytest.mark.service("postgresql")))
 
 
@@ -368,7 +365,7 @@ def test_a_killed_owner_is_replaced(processes: tuple[Process, Process]) -> None:
     killed = time.monotonic()
     first.send(signal.SIGKILL)
     assert second.says() == "owner"
-    assert time.monotonic() - killed < REPLACED_WITHIN
+    assert time.monotonic() - killed < 3.0
 
 
 def test_a_frozen_owner_is_replaced_and_knows_when_it_wakes(
@@ -378,7 +375,7 @@ def test_a_frozen_owner_is_replaced_and_knows_when_it_wakes(
     frozen = time.monotonic()
     first.send(signal.SIGSTOP)
     assert second.says() == "owner"
-    assert time.monotonic() - frozen < REPLACED_WITHIN
+    assert time.monotonic() - frozen < 8.0
     first.send(signal.SIGCONT)
     assert first.says() == "over"
 

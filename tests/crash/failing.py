@@ -19,6 +19,8 @@ from tests.crash.oracle import Verdict
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.workshop import Run, Workshop, workshop
 
+RECOVERY = 5.0
+"""Seconds from the start of the next process to the end of the job that was under way, at most."""
 IDLE = 3.0
 """Seconds within which what runs on the clock comes by, such as the save of the outbox."""
 
@@ -161,6 +163,7 @@ def attempt(shop: Workshop, trial: Trial) -> Outcome:
         verdict = shop.verdict(run)
         recovery = _recovery(run, second.started)
     verdict.require(len(run.keeper.lives) == 2, f"it had {len(run.keeper.lives)} lives")
+    verdict.require(recovery < RECOVERY, f"the job took {recovery:.1f} s to end after the restart")
     return Outcome(trial, verdict, recovery)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from domain.registry import Registry
 from streams import topics
 from streams.envelope import Outgoing, decode_command
 from streams.loops import background
-from streams.reminding import AFTER_SECONDS, MOST_NOTED, Reminder
+from streams.reminding import AFTER_SECONDS, LAST_SECONDS, MOST_NOTED, Reminder
 from streams.stores import migrate
 from streams.stores.database import Database
 from tests.databases import database, database_url
@@ -135,6 +136,8 @@ async def test_a_broker_that_does_not_answer_keeps_nobody_from_ending(stages: St
         assert reminder.note(await worked(stages))
         await asyncio.sleep(3 * AFTER_SECONDS)
         assert reminder.note("another")
+        began = time.monotonic()
+    assert time.monotonic() - began < LAST_SECONDS + 1.0
 
 
 async def test_without_the_database_all_have_their_hints(stages: Stages) -> None:

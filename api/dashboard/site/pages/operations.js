@@ -131,5 +131,5 @@ function enable(webhook, again) {
 function replay(webhook, dead, again) {
   return confirm({ title: "Send the dead deliveries again?", verb: "replay", reason: false,
     about: `Sends ${count(dead, "message")} to ${webhook.url} again, under their first ids.`,
-    act: async () => { await post(`${API}/webhooks/${webhook.webhook_id}/replay`, {}); notice("They are being sent again."); again(); } }).catch(failed);
+    act: async () => { notice((await post(`${API}/webhooks/${webhook.webhook_id}/replay`, {})).replayed + " are sent again"); again(); } }).catch(failed);
 }

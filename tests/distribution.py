@@ -60,11 +60,38 @@ FILLING: Final = (
     "tests/audit/",
     "tests/systems/",
     "tests/cli/",
+    "tests/asyncapi/",
+    *(
+        f"tests/engine/test_{what}.py"
+        for what in (
+            "attempts",
+            "batches",
+            "batches_at_random",
+            "busy_workers",
+            "dry_run_is_true",
+            "limits",
+            "live_reader",
+            "moments",
+            "rolling_back",
+            "shared_limits",
+            "short_work",
+            "situation",
+            "snapshots",
+            "step_terms",
+            "strangers",
+            "undo_in_turn",
+            "undo_packs",
+            "undo_parts",
+            "undo_preview",
+            "unreadable",
+        )
+    ),
 )
-"""The folders of those that may take as long as they like, but for some.
+"""Where those are that may take as long as they like, but for some.
 
-Not those of the edge: an engine answers whoever commands that it is not decided yet after five
-seconds, and as the last in turn it needs them.
+Of the engine's those whose time a test moves by hand. Not those of the edge and of whole engines:
+whoever commands is told after five seconds that it is not decided yet, and as the last in turn
+an engine needs them.
 """
 TIMED: Final = (
     "tests/contracts/test_listening.py",

@@ -17,9 +17,17 @@ def test_each_group_that_is_named_is_there(group: str) -> None:
     assert group_of(f"{group}::test_x" if group.endswith(".py") else any_test) == group
 
 
-@pytest.mark.parametrize("folder", FILLING)
-def test_each_folder_that_may_take_long_is_there(folder: str) -> None:
-    assert (ROOT / folder).is_dir()
+@pytest.mark.parametrize("place", FILLING)
+def test_each_place_of_those_that_may_take_long_is_there(place: str) -> None:
+    assert (ROOT / place).is_dir() or (ROOT / place).is_file()
+
+
+@pytest.mark.parametrize("file", [place for place in FILLING if place.endswith(".py")])
+def test_a_file_of_the_engine_that_gives_way_has_its_time_in_its_own_hands(file: str) -> None:
+    said = (ROOT / file).read_text()
+    assert "Stages" in said or "HandClock" in said
+    for clocked in ("Desk", "embedded(", "asyncio.timeout(", "sleep(", "monotonic", "perf_counter"):
+        assert clocked not in said
 
 
 @pytest.mark.parametrize("file", TIMED)

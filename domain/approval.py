@@ -34,3 +34,15 @@ class ApprovalPolicy:
                 f"({why}); open it without start: eager",
                 pointer="/options/start",
             )
+
+    def check_edits(
+        self, operation: Operation, options: JobOptions, items: int, pointer: str
+    ) -> None:
+        """Raise InvalidCommand for a retry of other items than somebody has approved."""
+        why = self.needed(operation, options, items)
+        if why:
+            raise InvalidCommand(
+                f"a retry is not approved, so it cannot change items that must be ({why}); submit "
+                "the corrected items as a job of their own",
+                pointer=pointer,
+            )

@@ -219,9 +219,14 @@ class PlanApplied(CommandRefused):
 
 
 class IdempotencyConflict(CommandRefused):
-    """An idempotency key was used again with another body."""
+    """An idempotency key was used again with another body, or a job's id by another job."""
 
     code = "idempotency_conflict"
+
+    @classmethod
+    def of(cls, job_id: str) -> Self:
+        """A job id that is another job's, whoever that one belongs to."""
+        return cls(f"job id {job_id} is taken by another job; use a new id", pointer="/job_id")
 
 
 class CredentialRefused(CountermandError):

@@ -56,8 +56,8 @@ from streams.following import require_known
 from streams.keeping import KeepingCommand, heed_archive, keep
 from streams.parting import parts_of
 from streams.specs import check_frozen, check_spec, check_whole, check_work
+from streams.stores import children, failures, keys, outcomes, paces, payloads
 from streams.stores import chunks as chunk_store
-from streams.stores import failures, keys, outcomes, paces, payloads
 from streams.stores.recalled import recall
 from streams.undoing import require_reversible, require_undo
 
@@ -173,6 +173,7 @@ class Decider:
                 failed = failures.failed_items(connection, job.id) - job.dropped
                 chosen = chosen_items(connection, job, command.select)
                 wanted = job.retriable(failed, chosen)
+                self._check_edits(job, command.select, len(wanted))
                 edited = self._redriver.edited(connection, job, command.select, wanted)
                 job.retry(stamp, failed, command.reason, chosen, edited)
             case AdjustJob():
@@ -182,6 +183,7 @@ class Decider:
             case ApproveJob():
                 self._check_plan(connection, job)
                 job.approve(stamp, command.reason)
+                self._pause_with_batch(connection, job)
             case RejectJob():
                 job.reject(stamp, command.reason)
             case _:
@@ -212,6 +214,19 @@ class Decider:
     def _approval_of(self, spec: JobSpec, items: int) -> str:
         operation = self._registry.get(spec.operation)
         return self._approval.needed(operation, spec.options, items)
+
+    def _check_edits(self, job: Job, select: Selection, items: int) -> None:
+        """Who has approved a job has not seen the bodies that its items are given later."""
+        if select.edits or select.patch is not None:
+            operation = self._registry.get(job.spec.operation)
+            pointer = "/edits" if select.edits else "/patch"
+            self._approval.check_edits(operation, job.options, items, pointer)
+
+    def _pause_with_batch(self, connection: Connection, job: Job) -> None:
+        """A batch that was paused while its job could not be goes on with all of them."""
+        parent = job.spec.parent
+        if parent is not None and children.status_of(connection, parent) is JobStatus.PAUSED:
+            job.pause(self._own_stamp(), "its batch is paused")
 
     def _check_plan(self, connection: Connection, job: Job) -> None:
         """Much may have changed while a job was waiting for its approval."""
@@ -264,9 +279,7 @@ class Decider:
     ) -> None:
         if job.version:
             if not self._is_same(connection, job, command):
-                raise IdempotencyConflict(
-                    f"job id {job.id} is taken by another job; use a new id", pointer="/job_id"
-                )
+                raise IdempotencyConflict.of(job.id)
             return
         check_spec(self._registry, command.spec)
         check_moments(command.spec.options.schedule, stamp.at, "/options")
@@ -335,6 +348,10 @@ class Decider:
                 job_id=command.job_id,
                 first_item=0,
             )
+
+    def require_undo(self, kind: str) -> None:
+        """Raise NotReversible for an operation whose effects stay."""
+        require_undo(self._registry.get(kind))
 
     def check_reversible(self, job: Job, *, force: bool) -> None:
         """Raise CommandRefused for a job that cannot be undone."""

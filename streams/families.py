@@ -8,6 +8,7 @@ its jobs. The undo of a batch goes on whenever it hears of a child.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
@@ -25,7 +26,13 @@ from domain.commands import (
     UndoJob,
 )
 from domain.contradictions import check_batch_undo
-from domain.errors import CommandRefused, IdempotencyConflict, InvalidCommand, WrongState
+from domain.errors import (
+    CommandRefused,
+    IdempotencyConflict,
+    InvalidCommand,
+    JobNotFound,
+    WrongState,
+)
 from domain.events import Cause, Child, JobStatus
 from domain.job import Job, Stamp
 from domain.jobs import Jobs
@@ -86,11 +93,21 @@ class Families:
         Where it goes by what its children are it has heard of them before.
         """
         stamp = Stamp(command.actor, command.command_id, self._clock.now())
-        if isinstance(command, UndoJob | ArchiveJob):
-            batch.hear(self._stamp(), child_store.hear_all(connection, batch.id))
+        if isinstance(command, SubmitBatch):
+            self._begin(connection, batch, command, stamp, family)
+            return
+        if isinstance(command, SubmitJob | OpenJob):
+            raise IdempotencyConflict.of(batch.id)
+        if batch.tenant != command.tenant:
+            raise JobNotFound.of(batch.id)
+        self._go_on(connection, batch, command, stamp, family)
+
+    def _go_on(
+        self, connection: Connection, batch: Job, command: Command, stamp: Stamp, family: Family
+    ) -> None:
+        if isinstance(command, UndoJob | ArchiveJob | CancelJob):
+            self._hear(connection, batch, family)
         match command:
-            case SubmitBatch():
-                self._begin(connection, batch, command, stamp, family)
             case PauseJob():
                 batch.pause(stamp, command.reason)
                 self._ask_all(connection, batch, command, "pause", family)
@@ -101,6 +118,8 @@ class Families:
                 family.woken += drafts
             case CancelJob():
                 batch.check("cancel")
+                if command.roll_back:
+                    self._require_undo(batch)
                 batch.stop_steps(stamp, command.reason, roll_back=command.roll_back)
                 command = command.model_copy(update={"roll_back": False})
                 self._ask_all(connection, batch, command, "cancel", family)
@@ -119,15 +138,19 @@ class Families:
         """Hear how the children are, and go on with an undo."""
         if not batch.spec.steps:
             return
+        self._hear(connection, batch, family)
+        while batch.status is JobStatus.ROLLING_BACK:
+            if not self._undo_next(connection, batch, family):
+                batch.end_undo(self._stamp())
+                return
+
+    def _hear(self, connection: Connection, batch: Job, family: Family) -> None:
+        """Follow the children; with the last of them a cancel ends, and puts back if it is to."""
         was = batch.status
         stored = child_store.hear_all(connection, batch.id)
         batch.hear(self._stamp(), {**stored, **family.told})
         if was is JobStatus.CANCELLING and batch.status is JobStatus.CANCELLED:
             self._roll_back(batch)
-        while batch.status is JobStatus.ROLLING_BACK:
-            if not self._undo_next(connection, batch, family):
-                batch.end_undo(self._stamp())
-                return
 
     # -- a new batch --------------------------------------------------------------------------
 
@@ -142,12 +165,32 @@ class Families:
         spec = batch_spec(command)
         if batch.version:
             if (batch.tenant, batch.spec) != (command.tenant, spec):
-                raise IdempotencyConflict(
-                    f"job id {batch.id} is taken by another job; use a new id", pointer="/job_id"
-                )
+                raise IdempotencyConflict.of(batch.id)
             return
         self.check(command)
         commands = [self._command_of(command, spec, number) for number in range(len(spec.steps))]
+        for taken in chunk_store.taken_ids(connection, [begin.job_id for begin in commands]):
+            raise IdempotencyConflict.of(taken)
+        try:
+            # What the steps before the one at fault have brought about goes with it.
+            with connection.begin_nested():
+                self._begin_all(connection, batch, commands, stamp, family)
+        except CommandRefused:
+            family.changed.clear()
+            raise
+        told = family.told
+        batch.submit_steps(stamp, command.tenant, spec, [told[n] for n in range(len(told))])
+        child_store.insert_children(connection, batch.id, [child.job_id for child in told.values()])
+
+    def _begin_all(
+        self,
+        connection: Connection,
+        batch: Job,
+        commands: Sequence[SubmitJob | OpenJob],
+        stamp: Stamp,
+        family: Family,
+    ) -> None:
+        """Begin the job of each step; raises CommandRefused at the first that cannot be."""
         for number, begin in enumerate(commands):
             with at_step(number):
                 self._decider.require_upload(connection, begin)
@@ -157,9 +200,6 @@ class Families:
             with at_step(number):
                 self._decider.begin(connection, job, begin, stamp)
             family.changed[number] = job, before
-        told = family.told
-        batch.submit_steps(stamp, command.tenant, spec, [told[n] for n in range(len(told))])
-        child_store.insert_children(connection, batch.id, [child.job_id for child in told.values()])
 
     def check(self, command: SubmitBatch) -> None:
         """Raise InvalidCommand for a batch that cannot be, which points at the step at fault."""
@@ -252,6 +292,13 @@ class Families:
                     )
         batch.undo_steps(stamp, command.reason, steps, force=command.force)
 
+    def _require_undo(self, batch: Job) -> None:
+        """Raise NotReversible if a step that has begun can never be put back."""
+        for number, (step, child) in enumerate(zip(batch.spec.steps, batch.children, strict=True)):
+            if _may_stand(step, child):
+                with at_step(number):
+                    self._decider.require_undo(step.operation)
+
     def _roll_back(self, batch: Job) -> None:
         """The cancel was to put back what was done."""
         steps = to_undo(batch.spec.steps, "", "")
@@ -277,6 +324,12 @@ class Families:
 
     def _stamp(self) -> Stamp:
         return Stamp("engine", "", self._clock.now())
+
+
+def _may_stand(step: Step, child: Child) -> bool:
+    """Whether a step has done something, or may yet while it is cancelled."""
+    moving = child.status in (JobStatus.RUNNING, JobStatus.CANCELLING)
+    return not step.options.dry_run and (moving or child.counts.succeeded > 0)
 
 
 def _is_put_back(job: Job) -> bool:

@@ -298,6 +298,12 @@ def version_of(connection: Connection, job_id: str) -> int:
     return _VERSION.run(connection, job=job_id).scalar() or 0
 
 
+def taken_ids(connection: Connection, job_ids: Sequence[str]) -> list[str]:
+    """Those of a few ids that jobs have, whoever they belong to."""
+    there = select(job_control.c.job_id).where(job_control.c.job_id.in_(job_ids))
+    return list(connection.scalars(there.order_by(job_control.c.job_id)))
+
+
 def lock_control(connection: Connection, job_id: str) -> int:
     """Wait for effects of the job that are in flight, and hold new ones off.
 

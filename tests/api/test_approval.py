@@ -93,3 +93,22 @@ async def test_a_name_that_is_not_heeded_is_refused(site: Site) -> None:
     body = {"operation": "test.double", "items": [{"n": 1}]}
     problem = await post(site, JOBS, json=body, headers=GRACE, status=400)
     assert problem["code"] == "actor_not_heeded"
+
+
+async def test_a_retry_with_other_items_than_were_approved_is_refused(careful: Shop) -> None:
+    """As many as need no approval may be corrected; more are a job of their own."""
+    body = {"operation": "stock.create", "items": [{"name": "!"}] * 3}
+    job = await careful.post(JOBS, json=body, headers=ADA)
+    await careful.post(job["links"]["approve"], headers=GRACE)
+    assert (await careful.settled(job))["counts"]["failed"] == 3
+    retry = job["links"]["self"] + "/retry"
+    edits = [{"item": n, "body": {"name": f"n{n}"}} for n in range(3)]
+    for changed, pointer in (({"edits": edits}, "/edits"), ({"patch": {"name": "x"}}, "/patch")):
+        refused = await careful.post(retry, json=changed, headers=ADA, status=422)
+        assert refused["pointer"] == pointer
+        assert "more than 2 items" in refused["detail"]
+        assert "submit the corrected items as a job of their own" in refused["detail"]
+    assert (await careful.get(job["links"]["self"]))["counts"]["failed"] == 3
+    await careful.post(retry, json={"edits": edits[:2]}, headers=ADA)
+    assert (await careful.settled(job))["counts"]["succeeded"] == 2
+    await careful.post(retry, headers=ADA)

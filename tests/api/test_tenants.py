@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ async def shop(data_dir: Path) -> AsyncIterator[Shop]:
 
 
 async def _ours(shop: Shop) -> dict[str, dict[str, str]]:
-    """What a tenant has: a finished job, a draft, a dry run, a record, a key; by what they are."""
+    """What a tenant has: jobs and batches that have ended or not, a record, a key; by name."""
     things = [{"name": f"{SECRET} {n}"} for n in range(3)] + [{"name": "!"}]
     common = {"operation": "stock.create", "name": SECRET, "tags": [SECRET]}
     finished = await shop.post(JOBS, json={**common, "items": things}, headers=OURS)
@@ -78,7 +79,12 @@ async def _ours(shop: Shop) -> dict[str, dict[str, str]]:
     await shop.post(path, params={"part": 0}, json=things, headers=OURS)
     dry = {**common, "items": things, "options": {"dry_run": True}}
     plan = await shop.post(JOBS, json=dry, headers={**OURS, "Idempotency-Key": "one"})
-    for job in (finished, plan):
+    steps = [{"name": "one", "operation": "stock.create", "items": things}]
+    batch = await shop.post("/api/v1/batches", json={"steps": steps}, headers=OURS)
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    steps = [{**steps[0], "options": {"start_at": tomorrow.isoformat()}}]
+    later = await shop.post("/api/v1/batches", json={"steps": steps}, headers=OURS)
+    for job in (finished, plan, batch):
         await shop.settled(job, headers=OURS)
     key = await shop.post(KEYS, json={"name": SECRET, "roles": ["view"]}, headers=OURS, status=201)
     wanted = {"url": f"https://example.org/{SECRET}", "events": ["job.rejected"]}
@@ -87,7 +93,13 @@ async def _ours(shop: Shop) -> dict[str, dict[str, str]]:
     record |= {"WEBHOOK": hook["webhook_id"], **await _our_project(shop)}
     found = {
         kind: {"JOB": job["links"]["self"], "OTHER": finished["job_id"], "POSITION": "0", **record}
-        for kind, job in (("finished", finished), ("draft", draft), ("plan", plan))
+        for kind, job in (
+            ("finished", finished),
+            ("draft", draft),
+            ("plan", plan),
+            ("batch", batch),
+            ("waiting batch", later),
+        )
     }
     # Operations of two kinds have files: one has its turn with one job, the other with the others.
     found["draft"]["OPERATION"] = record.pop("EXPORT")

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from eventsourcing.persistence import Recording
 
+from domain.approval import ApprovalPolicy
 from domain.commands import CancelJob, InlineItems, JobSpec, PauseJob, SubmitJob
 from domain.job import Job
 from domain.jobs import Jobs
@@ -79,6 +80,8 @@ class Stages:
     shared: bool = False
     """Whether there may be others like these, on the same database."""
     draw: Callable[[], float] = field(default=lambda: 0.5)
+    approval: ApprovalPolicy = field(default_factory=ApprovalPolicy)
+    """As coordinators have it that begin from now on."""
     stored: Callable[[Iterable[Recording[str]]], None] = field(default=lambda recordings: None)
     """Told of what was committed."""
 
@@ -102,7 +105,7 @@ class Stages:
             registry=self.registry,
             clock=self.clock,
             ids=self.ids,
-            settings=CoordinatorSettings(claim_by=5.0),
+            settings=CoordinatorSettings(claim_by=5.0, approval=self.approval),
             failpoints=self.failpoints,
             places=places,
             limits=limits,

@@ -8,17 +8,33 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from domain.approval import ApprovalPolicy
 from domain.commands import (
+    ApproveJob,
     ArchiveJob,
     CancelJob,
+    InlineItems,
+    JobSpec,
     PauseJob,
     ResumeJob,
     RetryJob,
+    SubmitJob,
     UndoJob,
     UndoSelection,
 )
-from domain.errors import CommandRefused, InvalidCommand, UnsupportedVersion, WrongState
+from domain.errors import (
+    CommandRefused,
+    IdempotencyConflict,
+    InvalidCommand,
+    JobNotFound,
+    NotReversible,
+    UnsupportedVersion,
+    WrongState,
+)
 from domain.events import JobStatus
+from domain.job import Job
+from domain.operation import Context, Reversible, operation
+from domain.outcomes import Done, Result
 from domain.registry import Registry
 from streams.stores import migrate
 from streams.stores.database import Database
@@ -26,7 +42,7 @@ from streams.stores.schema import events
 from tests.databases import damage, database, database_url
 from tests.engine.batches import BAD, GOOD, children, statuses, step, submit
 from tests.engine.stages import Stages, document
-from tests.engine.stock import operations, stock
+from tests.engine.stock import Number, operations, stock
 
 __all__ = ["database", "database_url"]
 
@@ -38,10 +54,17 @@ DIAMOND = (
 )
 
 
+@operation("stock.finalize", item=Number, tables=[stock], reversible=Reversible.NO)
+def finalize(ctx: Context, item: Number) -> Result:
+    """Makes what no undo puts back."""
+    ctx.store.insert(stock, ["name", "amount"], [("final", item.number)], [ctx.position])
+    return Done()
+
+
 @pytest.fixture(params=[False, True], ids=["alone", "shared"])
 def stages(database: Database, request: pytest.FixtureRequest) -> Stages:
     migrate.create_missing(database, [stock])
-    return Stages(database, Registry(operations), shared=request.param)
+    return Stages(database, Registry([*operations, finalize]), shared=request.param)
 
 
 async def _things(stages: Stages) -> int:
@@ -355,14 +378,22 @@ async def test_what_was_applied_again_in_part_is_not_done_by_the_undo_of_the_bat
     assert (await stages.job(batch)).status is JobStatus.ROLLBACK_INCOMPLETE
 
 
-async def test_a_batch_hears_of_a_job_that_is_retried_and_stopped_at_once(stages: Stages) -> None:
+async def test_a_batch_hears_of_a_job_that_is_retried_and_stopped_at_once(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
     late = stages.clock.now() + timedelta(seconds=30)
     options = {"stop_on_error": True, "deadline": late, "on_deadline": "stop"}
     batch = await submit(stages, step("a"), step("b", items=BAD, options=options))
     await stages.run_dry()
     assert (await stages.job(batch)).counts.failed == 3
-    stages.clock.pass_seconds(60)
     job_id = (await children(stages, batch))["b"].id
+    retry = Job.retry
+
+    def just_in_time(*args: Any, **fields: Any) -> None:
+        retry(*args, **fields)
+        stages.clock.pass_seconds(60)
+
+    monkeypatch.setattr(Job, "retry", just_in_time)
     await _ask(stages, RetryJob, job_id)
     await stages.mend()
     stages.bus += await stages.sweep.sweep()
@@ -479,3 +510,121 @@ async def test_a_batch_hears_of_its_jobs_before_it_is_put_away_or_undone(stages:
     with pytest.raises(WrongState, match="undo is not possible"):
         await _ask(stages, UndoJob, undone)
     assert (await stages.job(undone)).status is JobStatus.ROLLED_BACK
+
+
+@pytest.mark.parametrize("kind", [UndoJob, ArchiveJob, PauseJob, ResumeJob, CancelJob, RetryJob])
+async def test_another_tenants_batch_is_not_there(stages: Stages, kind: Any) -> None:
+    moving = await submit(stages, step("first"))
+    ended = await submit(stages, step("second"))
+    while (await stages.job(ended)).status is not JobStatus.COMPLETED:
+        message = stages.bus.pop(0)
+        if message.key != f"{moving}-1".encode():
+            await stages.deliver(message)
+    for batch in (moving, ended):
+        before = (await stages.job(batch)).version
+        command = kind(command_id=stages.ids.new(), job_id=batch, tenant="other", actor="eve")
+        stages.bus += await stages.coordinator.handle(command)
+        with pytest.raises(JobNotFound, match=f"no job {batch}"):
+            stages.decisions[command.command_id].accepted()
+        assert (await stages.job(batch)).version == before
+
+
+async def test_nobodys_job_has_the_id_of_a_batch(stages: Stages) -> None:
+    batch = await submit(stages, step("first"))
+    fields = {"spec": JobSpec(operation="stock.create"), "source": InlineItems(items=GOOD)}
+    for tenant in ("local", "other"):
+        command = SubmitJob(
+            command_id=stages.ids.new(), job_id=batch, tenant=tenant, actor="eve", **fields
+        )
+        await stages.coordinator.handle(command)
+        with pytest.raises(IdempotencyConflict, match="taken by another job; use a new id"):
+            stages.decisions[command.command_id].accepted()
+
+
+async def test_a_batch_that_is_refused_has_begun_none_of_its_steps(stages: Stages) -> None:
+    twice = step("second", items=GOOD, options={"key": "/name"})
+    with pytest.raises(InvalidCommand) as refused:
+        await submit(stages, step("first"), twice, job_id="batch")
+    assert str(refused.value.pointer).startswith("/steps/1/")
+    await stages.mend()
+    for table in ("job_control", "children", "stock", "events", "uploads", "payloads"):
+        assert await stages.rows(f"SELECT count(*) FROM {table}") == [(0,)], table
+    batch = await submit(stages, step("first"), step("second"))
+    await stages.mend()
+    assert (await stages.job(batch)).status is JobStatus.COMPLETED
+    assert await _things(stages) == 6
+
+
+async def test_a_batch_of_which_a_jobs_id_is_taken_is_refused(stages: Stages) -> None:
+    """Whoever names jobs may have had that id before; nothing waits for it to be free."""
+    spec, source = JobSpec(operation="stock.create"), InlineItems(items=GOOD)
+    await _ask(stages, SubmitJob, "batch-2", spec=spec, source=source)
+    with pytest.raises(IdempotencyConflict, match="job id batch-2 is taken"):
+        await submit(stages, step("first"), step("second"), job_id="batch")
+    await stages.mend()
+    assert await _things(stages) == 3
+
+
+@pytest.mark.parametrize("kind", [ArchiveJob, UndoJob])
+async def test_what_is_asked_before_a_batch_has_heard_does_not_keep_it_from_rolling_back(
+    stages: Stages, kind: Any
+) -> None:
+    batch = await submit(stages, step("first"), step("second"))
+    for _ in range(2):
+        await stages.deliver(stages.bus.pop(0))
+    await _ask(stages, CancelJob, batch, graceful=True, roll_back=True)
+    await _without(stages, batch)
+    assert (await stages.job(batch)).status is JobStatus.CANCELLING, "it is not told"
+    assert await _things(stages) == 6
+    with pytest.raises(WrongState):
+        await _ask(stages, kind, batch)
+    await stages.mend()
+    assert (await stages.job(batch)).status is JobStatus.ROLLED_BACK
+    assert await _things(stages) == 0
+
+
+async def test_a_cancel_with_roll_back_is_refused_where_a_step_cannot_be_put_back(
+    stages: Stages,
+) -> None:
+    final = step("second", "first", items=({"number": 1},), operation="stock.finalize")
+    batch = await submit(stages, step("first"), final, step("third", "second"))
+    while (await children(stages, batch))["second"].status is not JobStatus.COMPLETED:
+        await stages.deliver(stages.bus.pop(0))
+    with pytest.raises(NotReversible, match="declares no undo") as refused:
+        await _ask(stages, CancelJob, batch, roll_back=True)
+    assert str(refused.value.pointer).startswith("/steps/1")
+    await _ask(stages, CancelJob, batch)
+    await stages.mend()
+    assert (await stages.job(batch)).status is JobStatus.CANCELLED
+
+
+async def test_a_step_that_has_not_begun_keeps_nobody_from_rolling_back(stages: Stages) -> None:
+    final = step("second", "first", items=({"number": 1},), operation="stock.finalize")
+    batch = await submit(stages, step("first"), final)
+    for _ in range(2):
+        await stages.deliver(stages.bus.pop(0))
+    await _ask(stages, CancelJob, batch, roll_back=True)
+    await stages.mend()
+    assert (await stages.job(batch)).status in (JobStatus.ROLLED_BACK, JobStatus.CANCELLED)
+    assert await _things(stages) == 0
+
+
+async def test_a_job_that_is_approved_while_its_batch_is_paused_waits_for_it(
+    stages: Stages,
+) -> None:
+    stages.approval = ApprovalPolicy(above=1)
+    stages.restart()
+    batch = await submit(stages, step("first"))
+    await stages.run_dry()
+    job_id = f"{batch}-1"
+    assert (await stages.job(job_id)).status is JobStatus.AWAITING_APPROVAL
+    await _ask(stages, PauseJob, batch)
+    approve = ApproveJob(command_id="yes", job_id=job_id, tenant="local", actor="second")
+    stages.bus += await stages.coordinator.handle(approve)
+    stages.decisions["yes"].accepted()
+    await stages.run_dry()
+    assert (await stages.job(job_id)).status is JobStatus.PAUSED
+    assert await _things(stages) == 0
+    await _ask(stages, ResumeJob, batch)
+    await stages.mend()
+    assert (await stages.job(batch)).status is JobStatus.COMPLETED

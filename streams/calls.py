@@ -1,9 +1,10 @@
 """Calls of slow operations: in the event loop, in threads, in processes of their own.
 
 A thread cannot be stopped: its place is free when it ends, not when its time is up, and
-when those that hang hold all places of an operation the whole process is replaced. A
-process can be stopped, and each works one item at a time: whoever dies, hangs or eats
-memory in it takes nobody else along.
+when those that hang hold all places of an operation the whole process is replaced. One hangs
+that goes on beyond the timeout of its operation: a job that is less patient fails its item
+sooner, and must not end a process for it. A process can be stopped, and each works one item
+at a time: whoever dies, hangs or eats memory in it takes nobody else along.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -59,9 +61,11 @@ class Calls:
         self._idle: dict[str, list[_Process]] = {}
         self._busy: set[_Process] = set()
         self._hanging: dict[str, set[Future[Any]]] = {}
+        self._closed = False
 
     def close(self) -> None:
-        """End the processes; threads end when their calls do."""
+        """End the processes; threads end when their calls do, and nobody is told of them."""
+        self._closed = True
         for process in (*self._busy, *(one for idle in self._idle.values() for one in idle)):
             process.end()
         self._idle.clear()
@@ -69,37 +73,43 @@ class Calls:
             threads.shutdown(wait=False, cancel_futures=True)
 
     @contextlib.asynccontextmanager
-    async def place(self, operation: Operation) -> AsyncIterator[Place]:
-        """Wait for a place; what is called in it has a thread or a process at once."""
+    async def place(
+        self, operation: Operation, seconds: float | None = None
+    ) -> AsyncIterator[Place]:
+        """Wait for a place; what is called in it has a thread or a process at once.
+
+        ``seconds`` is what a job gives an item, where that is less than its operation does.
+        """
         room = min(operation.concurrency, PROCESSES) if operation.cpu_bound else None
         free = self._places.setdefault(
             operation.kind, asyncio.Semaphore(room or operation.concurrency)
         )
         await free.acquire()
-        place = Place(self, operation)
+        place = Place(self, operation, operation.within(seconds).timeout)
         try:
             yield place
         finally:
             _when_done(place.thread, free.release)
 
-    async def in_thread(self, place: Place, context: Context, item: Any) -> Any:
-        """What the function returns; raises TimeoutError when it does not come back."""
+    async def in_thread(self, place: Place, function: Callable[[], Any]) -> Any:
+        """What the function returns; who stops waiting for it leaves it going in its thread."""
         operation = place.operation
         threads = self._threads.setdefault(
             operation.kind,
             ThreadPoolExecutor(operation.concurrency, thread_name_prefix=operation.kind),
         )
-        place.thread = threads.submit(validated, operation, context, item)
+        call = place.thread = threads.submit(copy_context().run, function)
+        loop = asyncio.get_running_loop()
+        watch = loop.call_later(operation.timeout, self._look, operation, call)
         try:
-            return await _result(place.thread, operation.timeout)
-        except TimeoutError:
-            if not place.thread.done():
-                self._hang(operation, place.thread)
-            raise
+            return await asyncio.wrap_future(call)
+        finally:
+            if call.done():
+                watch.cancel()
 
-    async def in_process(self, operation: Operation, context: Context, item: Any) -> Any:
+    async def in_process(self, place: Place, context: Context, item: Any) -> Any:
         """What the function returns, or how often its process died of it."""
-        function = operation.apply
+        operation, function = place.operation, place.operation.apply
         for _ in range(MAX_STARTS):
             process = await self._process(operation)
             self._busy.add(process)
@@ -107,7 +117,7 @@ class Calls:
                 call = process.pool.submit(
                     apply_by_name, function.__module__, function.__name__, context, item
                 )
-                returned = await _result(call, operation.timeout)
+                returned = await _result(call, place.timeout)
             except BrokenProcessPool:
                 process.end()
                 continue
@@ -139,7 +149,10 @@ class Calls:
             raise
         return _Process(pool, pid)
 
-    def _hang(self, operation: Operation, call: Future[Any]) -> None:
+    def _look(self, operation: Operation, call: Future[Any]) -> None:
+        """A thread that still goes on when the time of its operation is over hangs."""
+        if call.done() or self._closed:
+            return
         hanging = self._hanging.setdefault(operation.kind, set())
         hanging.add(call)
         _when_done(call, partial(hanging.discard, call))
@@ -148,11 +161,12 @@ class Calls:
 
 
 class Place:
-    """One of the places of an operation, for one call."""
+    """One of the places of an operation, for one call of ``timeout`` seconds."""
 
-    def __init__(self, calls: Calls, operation: Operation) -> None:
+    def __init__(self, calls: Calls, operation: Operation, timeout: float) -> None:
         self._calls = calls
         self.operation = operation
+        self.timeout = timeout
         self.thread: Future[Any] | None = None
 
     async def call(self, context: Context, item: Any) -> Any:
@@ -168,17 +182,23 @@ class Place:
             return failure_of(escaped)
 
     async def _call(self, context: Context, item: Any) -> Any:
+        if self.operation.cpu_bound:
+            return await self._calls.in_process(self, context, item)
+        async with asyncio.timeout(self.timeout):
+            if self.operation.is_async:
+                return await self._awaited(context, item)
+            work = partial(validated, self.operation, context, item)
+            return await self._calls.in_thread(self, work)
+
+    async def _awaited(self, context: Context, item: Any) -> Any:
+        """Its validation is no coroutine, and would hold up the event loop."""
         operation = self.operation
-        if operation.cpu_bound:
-            return await self._calls.in_process(operation, context, item)
-        if not operation.is_async:
-            return await self._calls.in_thread(self, context, item)
         if operation.validate is not None:
-            rejected = await asyncio.to_thread(refusal, operation, context, item)
+            look = partial(refusal, operation, context, item)
+            rejected = await self._calls.in_thread(self, look)
             if rejected is not None:
                 return rejected
-        async with asyncio.timeout(operation.timeout):
-            return await operation.apply(context, item)
+        return await operation.apply(context, item)
 
 
 async def _result(call: Future[Any], seconds: float) -> Any:

@@ -24,6 +24,7 @@ from domain.outcomes import ItemStatus
 from domain.ports import Clock, Ids
 from domain.registry import Registry
 from streams.items import ItemReading, ItemView, Standing, Wanted
+from streams.specs import fits_whole, most_of_whole
 from streams.stores import children, paces, payloads, waits
 from streams.stores.payloads import PartCutter
 from streams.stores.survey import WINDOW, survey
@@ -78,20 +79,13 @@ class Follower:
     def _take(self, connection: Connection, job: Job, consumed: After, ends: Ends) -> bool:
         """Some more of the results; with the last of them the job may start."""
         source = self._jobs.load(consumed.job_id)
-        ended = ends[consumed.job_id]
-        if source.emptied is not None:
-            why = f"the results of job {source.id} are archived in {source.emptied.name}"
-            job.skip(self._stamp(), source.id, ended, f"{why}; they cannot be taken any more")
-            return False
-        if job.taken_at is not None and self._jobs.has_gone_on(source.id, job.taken_at):
-            why = f"job {source.id} has gone on while its results were being taken"
-            job.skip(self._stamp(), source.id, ended, f"{why}; submit this one again")
-            return False
-        if self._append(connection, job, consumed, source):
+        why = self._hindrance(job, source)
+        if not why and self._append(connection, job, consumed, source):
             return True
-        if not job.counts.total:
+        if not why and not job.counts.total:
             why = f"no item of job {source.id} has succeeded, so there is nothing to do"
-            job.skip(self._stamp(), source.id, ended, why)
+        if why:
+            job.skip(self._stamp(), source.id, ends[source.id], why)
             return False
         operation = self._registry.get(job.spec.operation)
         why = self._approval.needed(operation, job.options, job.counts.total)
@@ -99,6 +93,20 @@ class Follower:
         job.seal_fed(self._stamp(), why, measured)
         job.heed(self._stamp(), ends)
         return False
+
+    def _hindrance(self, job: Job, source: Job) -> str:
+        """Why no more of the results can be taken; empty when they can."""
+        if source.emptied is not None:
+            why = f"the results of job {source.id} are archived in {source.emptied.name}"
+            return f"{why}; they cannot be taken any more"
+        if job.taken_at is not None and self._jobs.has_gone_on(source.id, job.taken_at):
+            why = f"job {source.id} has gone on while its results were being taken"
+            return f"{why}; submit this one again"
+        # How many they are is known before any is taken; how large, once they have been.
+        if not fits_whole(job.spec, source.counts.succeeded, job.size):
+            why = f"job {source.id} has more results than an atomic job may hold"
+            return f"{why}, which is {most_of_whole()}; use on_error roll_back"
+        return ""
 
     def _append(self, connection: Connection, job: Job, consumed: After, source: Job) -> bool:
         """A part from the next windows that have results; False when no more has any."""

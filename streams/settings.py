@@ -44,6 +44,8 @@ Those of files hold one where somebody took them for the place of the password i
 MIN_SECRET = 32
 """Bytes; a shorter one can be guessed offline from any token (RFC 7518, section 3.2)."""
 MAX_SECRETS = 3
+MAX_SESSION = 40.0
+"""Seconds: the client of the broker takes none longer than it waits for an answer."""
 _PLAIN = r"^[^\s\x00-\x1f\x7f]{1,500}$"
 _RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
 BUDGET_PART = 0.8
@@ -203,7 +205,7 @@ class Settings(BaseSettings):
     """How long who serves callers says that it ends and serves on, before it drains."""
     drain: Seconds = 10.0
     """How long work in flight may take to end once the process was asked to stop."""
-    session_timeout: Seconds = 6.0
+    session_timeout: Annotated[float, Field(gt=0, le=MAX_SESSION)] = 6.0
     """How long the broker waits for a silent member before its partitions go to others."""
     instance: Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]{1,80}$")] = Field(
         default_factory=_this_process

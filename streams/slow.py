@@ -135,7 +135,6 @@ class SlowPool:
 
     def start(self, operation: Operation, control: Control, claimed: Sequence[Claimed]) -> None:
         """Begin to work chunks, unless they run already; returns at once."""
-        operation = operation.within(control.item_timeout)
         for chunk in claimed:
             self.leased.start(chunk, partial(self._traced, operation, control, chunk))
 
@@ -252,7 +251,7 @@ class SlowPool:
             running.begun.add(position)
             await running.results.put(_Finished(ItemResult(position, item, 0.0)))
             return
-        async with self.calls.place(operation) as place:
+        async with self.calls.place(operation, control.item_timeout) as place:
             running.begun.add(position)
             started = self._clock.monotonic()
             context = self._context(operation, control, chunk, position)
@@ -284,7 +283,7 @@ class SlowPool:
             chunk=chunk.chunk,
             attempt=chunk.attempt,
             positions=[position],
-            deadline=self._clock.monotonic() + operation.timeout,
+            deadline=self._clock.monotonic() + operation.within(control.item_timeout).timeout,
             clock=self._clock,
         )
 

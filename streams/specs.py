@@ -71,12 +71,23 @@ def check_frozen(command: SubmitJob | OpenJob) -> None:
 
 def check_whole(spec: JobSpec, items: int, size: int) -> None:
     """Raise InvalidCommand for an atomic job that is more than one transaction may hold."""
-    if spec.options.atomic and (items > MAX_ATOMIC_ITEMS or size > MAX_ATOMIC_BYTES):
+    if not fits_whole(spec, items, size):
         raise InvalidCommand(
-            f"an atomic job holds at most {MAX_ATOMIC_ITEMS} items and {MAX_ATOMIC_BYTES} bytes, "
-            f"these are {items} and {size}; submit several, or use on_error roll_back",
+            f"an atomic job holds at most {most_of_whole()}, these are {items} and {size}; submit "
+            "several, or use on_error roll_back",
             pointer="/items",
         )
+
+
+def fits_whole(spec: JobSpec, items: int, size: int) -> bool:
+    """Whether one transaction may hold so much of a job, or need not hold all of it."""
+    fits = items <= MAX_ATOMIC_ITEMS and size <= MAX_ATOMIC_BYTES
+    return fits or not spec.options.atomic
+
+
+def most_of_whole() -> str:
+    """How much an atomic job may hold, in words."""
+    return f"{MAX_ATOMIC_ITEMS} items and {MAX_ATOMIC_BYTES} bytes"
 
 
 def _check_item_timeout(operation: Operation, options: JobOptions) -> None:

@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from itertools import groupby
 
+import structlog
 from sqlalchemy import Connection
 
 from domain import planning
+from domain.errors import Unavailable
 from domain.ports import Clock
 from domain.registry import Registry
 from streams.coordinator import Coordinator
@@ -21,15 +23,45 @@ from streams.dispatching import work_message
 from streams.envelope import Outgoing, WorkMode
 from streams.killers import close_killer
 from streams.places import LivePlaces
+from streams.sick import Sick
 from streams.stores import children, outcomes, waits
 from streams.stores import chunks as chunk_store
 from streams.stores.database import Database
 from streams.stores.grants import clear_grants
-from streams.stores.overdue import Again, Overdue, dispatch_again, overdue, still_late, wait_longer
+from streams.stores.overdue import (
+    FIRST,
+    FOUND_AT_ONCE,
+    Again,
+    Overdue,
+    dispatch_again,
+    overdue,
+    still_late,
+    wait_longer,
+)
+
+log = structlog.get_logger(__name__)
 
 Send = Callable[[Outgoing], Awaitable[None]]
 Look = Callable[[str], Awaitable[list[Outgoing]]]
 Neglected = Callable[[Connection], Iterable[str]]
+
+
+class _InTurn:
+    """Jobs that wait for something, one page at each look.
+
+    Some are found for long: drafts of a paused batch, jobs of a later release. They must not keep
+    others from being found. A full page has more behind it; after any other it begins anew.
+    """
+
+    def __init__(self, page: Callable[[Connection, str, int], list[str]]) -> None:
+        self._page = page
+        self._behind = ""
+
+    def next_page(self, connection: Connection) -> list[str]:
+        """Those behind the ones of the look before."""
+        found = self._page(connection, self._behind, FOUND_AT_ONCE)
+        self._behind = found[-1] if len(found) == FOUND_AT_ONCE else ""
+        return found
 
 
 class Sweep:
@@ -52,7 +84,13 @@ class Sweep:
         self._neglected = neglected
         self._look = look
         self._unconfirmed: list[Again] = []
-        self._behind = ""
+        self._waiting = (
+            _InTurn(outcomes.jobs_with_unrecorded),
+            _InTurn(waits.ready),
+            _InTurn(children.unheard),
+        )
+        self._behind_chunk = FIRST
+        self._sick = Sick()
 
     async def recover(self) -> list[Outgoing]:
         """At the start of the only process: whoever held a lease is dead."""
@@ -80,51 +118,67 @@ class Sweep:
         for job_id in waiting:
             sent += await self._look(job_id)
         for job_id, chunks in groupby(late, key=lambda chunk: chunk.job_id):
-            sent += await self._revive(job_id, list(chunks))
+            sent += await self._unless_sick(job_id, list(chunks))
         return sent
 
     def _lost(self, connection: Connection) -> tuple[list[Overdue], list[str]]:
-        waiting = [
-            *outcomes.jobs_with_unrecorded(connection),
-            *self._ready(connection),
-            *children.unheard(connection),
-            *self._neglected(connection),
-        ]
-        return overdue(connection, self._clock.now().timestamp()), [*dict.fromkeys(waiting)]
+        waiting = [job_id for turn in self._waiting for job_id in turn.next_page(connection)]
+        return self._late(connection), [*dict.fromkeys([*waiting, *self._neglected(connection)])]
 
-    def _ready(self, connection: Connection) -> list[str]:
-        """Some of those that need wait no longer, in their turn.
+    def _late(self, connection: Connection) -> list[Overdue]:
+        """Some of the chunks that nobody works, in their turn, as of jobs that wait.
 
-        Drafts of a paused batch are found as long as it is paused, and must not keep others from
-        being found. A full page has more behind it; after any other the next look begins anew.
+        Those of a job that is sick are found again as long as it is.
         """
-        found = waits.ready(connection, self._behind)
-        self._behind = found[-1] if len(found) == waits.FOUND_AT_ONCE else ""
+        found = overdue(
+            connection,
+            self._clock.now().timestamp(),
+            [kind for one in self._registry for kind in (one.kind, *one.formerly)],
+            after=self._behind_chunk,
+            limit=FOUND_AT_ONCE,
+        )
+        self._behind_chunk = found[-1].place if len(found) == FOUND_AT_ONCE else FIRST
         return found
 
+    async def _unless_sick(self, job_id: str, late: list[Overdue]) -> list[Outgoing]:
+        """What is damaged in one job stops no other: it is left, said once."""
+        try:
+            sent = await self._revive(job_id, late)
+        except Unavailable:
+            raise
+        except Exception:
+            if self._sick.add(job_id):
+                log.exception("job_left", job_id=job_id, remedy="run `countermand audit verify`")
+            return []
+        self._sick.discard(job_id)
+        return sent
+
     async def _revive(self, job_id: str, late: list[Overdue]) -> list[Outgoing]:
-        """Dispatch overdue chunks again; close those that have killed their workers."""
-        killers = [chunk for chunk in late if chunk.is_killer]
-        # What no worker here knows is not sent again: it waits for its operation.
-        others = [c for c in late if not c.is_killer and c.operation in self._registry]
+        """Close overdue chunks that have killed their workers; dispatch the others again.
+
+        In this order: what a killer has given way to is not sent, and of a job that is sick
+        nothing is.
+        """
         sent: list[Outgoing] = []
-        now = self._clock.now().timestamp()
-        if others:
-            works, again = await self._database.write(
-                lambda connection: dispatch_again(
-                    connection, others, now=now, claim_by=self._claim_by
-                )
-            )
-            self._unconfirmed += again
-            undoing = any(chunk.cause.undoing for chunk in others)
-            in_order = undoing or self._registry.get(others[0].operation).in_order
-            suspect = any(planning.is_suspect(chunk.cause, chunk.parent) for chunk in others)
-            mode = WorkMode.EXCLUSIVE if suspect else WorkMode.SEQUENTIAL
-            sent += [work_message(work, in_order=in_order, mode=mode) for work in works]
+        killers = [chunk for chunk in late if chunk.is_killer]
         if killers:
+            now = self._clock.now().timestamp()
             await self._database.write(partial(self.close_killers, killers, now))
             sent += await self._look(job_id)
-        return sent
+        others = [chunk for chunk in late if not chunk.is_killer]
+        return sent + await self._send_again(others) if others else sent
+
+    async def _send_again(self, others: list[Overdue]) -> list[Outgoing]:
+        now = self._clock.now().timestamp()
+        works, again = await self._database.write(
+            lambda connection: dispatch_again(connection, others, now=now, claim_by=self._claim_by)
+        )
+        self._unconfirmed += again
+        undoing = any(chunk.cause.undoing for chunk in others)
+        in_order = undoing or self._registry.get(others[0].operation).in_order
+        suspect = any(planning.is_suspect(chunk.cause, chunk.parent) for chunk in others)
+        mode = WorkMode.EXCLUSIVE if suspect else WorkMode.SEQUENTIAL
+        return [work_message(work, in_order=in_order, mode=mode) for work in works]
 
     def close_killers(self, killers: list[Overdue], now: float, connection: Connection) -> None:
         """Store the outcome of those that nobody works by now, within a transaction."""

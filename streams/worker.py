@@ -311,6 +311,10 @@ class Worker:
 
 
 def _is_little(operation: Operation, claimed: Sequence[Claimed]) -> bool:
-    """Whether nobody minds that the items are read within the transaction."""
-    waits = operation.waits or any(c.cause.undoing for c in claimed)
+    """Whether nobody minds that the items are read within the transaction.
+
+    A commit never is: it may take longer than a chunk, and what is done along with the claim
+    has the time of a chunk.
+    """
+    waits = operation.waits or any(c.cause.undoing or c.cause is Cause.COMMIT for c in claimed)
     return not waits and 0 < sum(len(chunk.items) for chunk in claimed) <= AT_ONCE_ITEMS

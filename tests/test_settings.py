@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -8,8 +9,10 @@ from sqlalchemy.engine import make_url
 from domain.errors import SettingsInvalid
 from domain.options import Caps
 from streams import settings as module
+from streams.bootstrap.scaled import app_of
 from streams.roles import Role
-from streams.settings import check_callers, environment, load
+from streams.settings import MAX_SESSION, check_callers, environment, load
+from streams.topology import StageName
 
 SECRET = "canary" * 6
 
@@ -397,3 +400,27 @@ def test_limits_are_read_by_name_and_wrong_ones_refused(monkeypatch: pytest.Monk
 def test_a_worker_s_budget_is_a_part_of_what_ends_it_unless_it_is_said() -> None:
     assert load(worker_memory=1000).memory_budget == 800 << 20
     assert load(worker_memory=1000, worker_memory_budget=300).memory_budget == 300 << 20
+
+
+async def test_the_longest_session_is_one_that_the_broker_s_client_takes() -> None:
+    settings = load(broker="kafka://127.0.0.1:9", session_timeout=MAX_SESSION)
+    app: Any = app_of(settings, StageName.WORKER, instance="one")
+
+    # Refuses what it cannot keep as it is made, before it has spoken to anybody.
+    made = app.consumer._thread._create_worker_consumer(app.transport)
+    await made.stop()
+
+    assert app.conf.broker_session_timeout == MAX_SESSION
+
+
+def test_a_session_that_the_broker_s_client_refuses_is_refused_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COUNTERMAND_SESSION_TIMEOUT", "40.1")
+
+    with pytest.raises(SettingsInvalid) as caught:
+        load()
+
+    assert caught.value.message == (
+        "COUNTERMAND_SESSION_TIMEOUT: Input should be less than or equal to 40 (given: 40.1)"
+    )

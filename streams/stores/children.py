@@ -17,8 +17,6 @@ from domain.outcomes import Counts
 from streams.stores.schema import children, events, job_control
 from streams.stores.statements import fixed
 
-FOUND_AT_ONCE = 500
-
 _MOVED = fixed(update(children).where(children.c.job_id == bindparam("job")).values(moved=True))
 _HEARD = fixed(
     update(children)
@@ -74,10 +72,11 @@ def child_of(step: int, job_id: str, told: dict[str, object], ended: str | None 
     return Child(step=step, job_id=job_id, status=status, counts=counts)
 
 
-def unheard(connection: Connection) -> list[str]:
-    """Batches of which a child has moved; for a sweep."""
-    moved = select(children.c.batch).where(children.c.moved).distinct().limit(FOUND_AT_ONCE)
-    return list(connection.scalars(moved))
+def unheard(connection: Connection, after: str = "", limit: int = 500) -> list[str]:
+    """Batches of which a child has moved, by id behind ``after``; for a sweep."""
+    moved = select(children.c.batch).where(children.c.moved, children.c.batch > after)
+    page = moved.distinct().order_by(children.c.batch).limit(limit)
+    return list(connection.scalars(page))
 
 
 def status_of(connection: Connection, job_id: str) -> JobStatus:

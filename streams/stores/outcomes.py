@@ -212,13 +212,11 @@ def unrecorded(connection: Connection, job_id: str) -> list[ClosedChunk]:
         ) from error
 
 
-def jobs_with_unrecorded(connection: Connection, limit: int = 500) -> list[str]:
-    """Jobs whose outcome rows wait to be recorded."""
-    return list(
-        connection.scalars(
-            select(outcomes.c.job_id).where(~outcomes.c.recorded).distinct().limit(limit)
-        )
-    )
+def jobs_with_unrecorded(connection: Connection, after: str = "", limit: int = 500) -> list[str]:
+    """Jobs whose outcome rows wait to be recorded, by id behind ``after``; for a sweep."""
+    waiting = select(outcomes.c.job_id).where(~outcomes.c.recorded, outcomes.c.job_id > after)
+    page = waiting.distinct().order_by(outcomes.c.job_id).limit(limit)
+    return list(connection.scalars(page))
 
 
 def unrecorded_among(connection: Connection, job_ids: Sequence[str]) -> list[str]:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, null, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    null,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
 
 from domain import planning
 from domain.events import Cause
@@ -18,6 +30,13 @@ from streams.stores.statements import Statement, among, listed
 
 MOST_PATIENCE = 12
 """How many times longer than the first any attempt waits for its claim, at most."""
+FOUND_AT_ONCE = 500
+"""How many a look finds; the next one goes on behind them."""
+
+Place = tuple[str, int]
+"""A job and one of its chunks, in whose order they are found."""
+FIRST: Place = ("", -1)
+"""Before all of them."""
 
 _AGAIN = Statement(
     lambda dialect: (
@@ -69,12 +88,27 @@ class Overdue:
         """Whether it has taken so many workers with it that it is not tried again as it is."""
         return self.starts >= planning.starts_allowed(self.cause, self.parent)
 
+    @property
+    def place(self) -> Place:
+        """Where it stands among the others."""
+        return self.job_id, self.chunk
 
-def overdue(connection: Connection, now: float, limit: int = 500) -> list[Overdue]:
-    """Chunks without outcome whose claim or lease has run out.
 
-    Those of a cause that only a later release knows are left to its processes.
+def overdue(
+    connection: Connection,
+    now: float,
+    installed: Collection[str] | None = None,
+    *,
+    after: Place = FIRST,
+    limit: int = FOUND_AT_ONCE,
+) -> list[Overdue]:
+    """Chunks without outcome whose claim or lease has run out, in their order ``after`` one.
+
+    Those of a cause that only a later release knows are left to its processes; and of
+    operations that are not among the ``installed`` there are killers only, as any others wait
+    for their operation, and it may never come.
     """
+    is_known = true() if installed is None else job_control.c.operation.in_(installed)
     rows = connection.execute(
         select(
             chunks.c.job_id,
@@ -88,7 +122,14 @@ def overdue(connection: Connection, now: float, limit: int = 500) -> list[Overdu
             chunks.c["items"],
         )
         .join(job_control, job_control.c.job_id == chunks.c.job_id)
-        .where(chunks.c.open, _late(now), ~has_outcome(), chunks.c.cause.in_(_CAUSES))
+        .where(
+            chunks.c.open,
+            tuple_(chunks.c.job_id, chunks.c.chunk) > after,
+            _late(now),
+            ~has_outcome(),
+            chunks.c.cause.in_(_CAUSES),
+            or_(is_known, _is_killer()),
+        )
         .order_by(chunks.c.job_id, chunks.c.chunk)
         .limit(limit)
     )
@@ -235,3 +276,14 @@ def _count(items: str) -> int:
 def _late(now: float) -> ColumnElement[bool]:
     unclaimed = and_(chunks.c.lease_until.is_(None), chunks.c.claim_by < now)
     return or_(unclaimed, chunks.c.lease_until < now)
+
+
+def _is_killer() -> ColumnElement[bool]:
+    """As :attr:`Overdue.is_killer`."""
+    whole = chunks.c.parent.is_(None)
+    allowed = [
+        (and_(chunks.c.cause == cause.value, kind), planning.starts_allowed(cause, parent))
+        for cause in Cause
+        for kind, parent in ((whole, None), (~whole, 0))
+    ]
+    return chunks.c.starts >= case(*allowed)

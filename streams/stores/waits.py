@@ -29,8 +29,6 @@ from streams.stores.statements import fixed, insertion
 
 TOLD_AT_ONCE = 100
 """How many jobs are told when the one before them ends; the sweep comes to the others."""
-FOUND_AT_ONCE = 500
-"""How many a sweep looks at; the next one goes on behind them."""
 
 _INSERT = insertion(waits, "job_id", "needs", "ending")
 _BEHIND = fixed(
@@ -80,7 +78,7 @@ def behind(connection: Connection, job_id: str) -> list[str]:
     return [found for (found,) in _BEHIND.ahead(connection, job=job_id)]
 
 
-def ready(connection: Connection, after: str = "") -> list[str]:
+def ready(connection: Connection, after: str = "", limit: int = 500) -> list[str]:
     """Jobs that wait for nothing any more, or in vain, by id behind ``after``; for a sweep."""
     ended = job_control.c.ended
     in_vain = func.sum(case((and_(ended.is_not(None), ~_suits()), 1), else_=0))
@@ -92,7 +90,7 @@ def ready(connection: Connection, after: str = "") -> list[str]:
             .group_by(waits.c.job_id)
             .having(or_(func.count(ended) == func.count(), in_vain > 0))
             .order_by(waits.c.job_id)
-            .limit(FOUND_AT_ONCE)
+            .limit(limit)
         )
     )
 

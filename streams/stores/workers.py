@@ -23,7 +23,9 @@ from streams.stores.schema import workers
 from streams.stores.statements import INSERTS, Statement, fixed, run_sql
 
 ALIVE_SECONDS = 5.0
-"""How long a worker may be silent and still count; as long as a lease, which it renews as often."""
+"""How long a worker may be silent and still count, whatever leases it is given."""
+BEAT_SECONDS = 1.5
+"""Between two words of a worker at most: it counts as well when two of them are lost."""
 SESSION_LENGTH = 36
 """The end of a worker's name, an id of its own, is what the database calls its connections."""
 KEPT_SECONDS = 3600.0
@@ -115,6 +117,11 @@ _END_FROZEN = """
 """
 _DEAD = select(workers.c.name).where(workers.c.seen_at < bindparam("before"))
 _REMOVE = fixed(delete(workers).where(workers.c.name.in_(_DEAD.limit(bindparam("most")))))
+
+
+def beat_pause(heartbeat: float) -> float:
+    """Seconds between two words of a worker whose leases have such a ``heartbeat``."""
+    return min(heartbeat, BEAT_SECONDS)
 
 
 def beat(connection: Connection, worker: WorkerRow, now: float) -> None:

@@ -33,6 +33,7 @@ ASKED: dict[str, Ask] = {
     "outcomes to record": lambda c: outcomes.unrecorded(c, "job"),
     "record": lambda c: outcomes.mark_recorded(c, "job", [MANY]),
     "overdue": lambda c: overdue.overdue(c, 1.0),
+    "overdue and installed": lambda c: overdue.overdue(c, 1.0, ["a.b"], after=("job", 1)),
     "undos of a chunk": lambda c: targets.said_since(c, "job", [MANY]),
 }
 _CHUNKS = text(

@@ -31,6 +31,10 @@ ASKED: dict[str, tuple[Ask, str]] = {
     "outcomes of a job": (lambda c: outcomes.unrecorded(c, "job"), "outcomes_unrecorded"),
     "jobs with outcomes": (outcomes.jobs_with_unrecorded, "outcomes_unrecorded"),
     "overdue chunks": (lambda c: overdue(c, 1.0), "chunks_open"),
+    "the next of them": (
+        lambda c: overdue(c, 1.0, ["a.b", "a.c"], after=("job", 1)),
+        "chunks_open ((job_id,chunk)>(?,?))",
+    ),
     "undos behind one": (lambda c: waiting_behind(c, FIRST), "chunks_open"),
     "open jobs": (chunks.open_jobs, "job_control_open"),
     "kinds of jobs to shred": (lambda c: list(retention.pairs(c, Act.SHRED)), "job_control_shred"),

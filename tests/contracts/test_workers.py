@@ -91,6 +91,15 @@ def test_who_is_silent_is_dead(database: Database, silent: float, counted: int) 
     assert slots(database, "stock", START + silent) == counted
 
 
+@pytest.mark.parametrize("heartbeat", [0.2, 1.5, 10.0])
+def test_a_worker_counts_between_two_words_though_leases_are_long(
+    database: Database, heartbeat: float
+) -> None:
+    """And when two of them were lost."""
+    beat(database, row("one"), START)
+    assert slots(database, "stock", START + 3 * workers.beat_pause(heartbeat)) == 2
+
+
 def test_who_ends_in_peace_is_gone_at_once(database: Database) -> None:
     beat(database, row("one"), START)
     beat(database, row("two", slots=3), START)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -27,8 +28,9 @@ from domain.commands import (
 )
 from domain.errors import InvalidCommand
 from domain.events import JobStatus
+from domain.operation import Context, operation
 from domain.options import MAX_ATOMIC_BYTES, MAX_ATOMIC_ITEMS, JobOptions, Limit
-from domain.outcomes import ItemStatus
+from domain.outcomes import Done, ItemStatus, Result
 from domain.records import Change, Deletion, Writer
 from domain.registry import Registry
 from streams.deciding import check_whole
@@ -38,12 +40,13 @@ from streams.stores import migrate
 from streams.stores.chunks import Claimed
 from streams.stores.database import Database
 from streams.stores.records import SqlRecords
+from streams.worker import AT_ONCE_ITEMS
 from tests.databases import database, database_url
 from tests.engine.conftest import Desk, desk, settings
 from tests.engine.shelf import operations as shelf_operations
 from tests.engine.shelf import shelves
 from tests.engine.stages import Stages
-from tests.engine.stock import operations, stock
+from tests.engine.stock import Number, operations, stock
 from tests.proof.figures import tell
 
 __all__ = ["database", "database_url", "desk", "settings"]
@@ -146,6 +149,30 @@ async def test_items_of_a_job_that_meet_in_a_record_are_worked_in_their_order(
     await stages.run_dry()
     assert (await stages.job(job_id)).status is JobStatus.COMPLETED
     assert await stages.rows("SELECT sum(amount) FROM stock") == [(2 + sum(range(12)),)]
+
+
+@pytest.mark.parametrize("items", [3, AT_ONCE_ITEMS + 1])
+async def test_a_commit_has_more_time_than_a_chunk_however_few_it_commits(
+    database: Database, items: int
+) -> None:
+    pauses: list[float] = []
+
+    @operation("stock.tardy", item=Number, tables=[stock], timeout=1.0)
+    def tardy(ctx: Context, item: Number) -> Result:
+        time.sleep(pauses.pop() if pauses else 0.0)
+        ctx.store.insert(stock, ["name", "amount"], [("n", item.number)], [ctx.position])
+        return Done()
+
+    migrate.create_missing(database, [stock])
+    stages = Stages(database, Registry([tardy]))
+    numbers = [{"number": n} for n in range(items)]
+    job_id = await stages.submit("stock.tardy", numbers, options={**ATOMIC, "chunk_size": 50})
+    await until_prepared(stages, job_id)
+    pauses += [0.7, 0.7]
+    await stages.run_dry()
+    assert stages.hung == []
+    assert (await stages.job(job_id)).status is JobStatus.COMPLETED
+    assert await stages.rows("SELECT count(*) FROM stock") == [(items,)]
 
 
 async def test_a_draft_is_committed_when_it_is_sealed(stages: Stages) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import replace
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from domain.operation import Context, Operation
-from domain.outcomes import Done
+from domain.operation import Context, Operation, operation
+from domain.outcomes import Done, Result
 from domain.registry import Registry
 from streams.bootstrap import embedded
 from streams.calls import Calls
@@ -22,6 +24,10 @@ from tests.engine.stock import Number
 
 HURRIED = replace(hang, timeout=0.1)
 """Has the same places and threads, for the calls whose time is to be up."""
+SHORT = replace(hang, timeout=0.3)
+"""The same, for threads that are to hang after the time that a job gives an item."""
+ITEM_TIMEOUT = 0.05
+HANG = ["all 2 threads of calls.hang hang"]
 
 
 @pytest.fixture
@@ -65,38 +71,132 @@ async def test_what_would_end_a_task_or_a_process_fails_its_item(desk: Desk, pla
     assert {group.code for group in groups} == {"handler_error"}
 
 
-async def test_a_thread_that_hangs_keeps_its_place_until_it_ends() -> None:
-    reasons: list[str] = []
-    calls = Calls(reasons.append)
-    RELEASE.clear()
+@dataclass
+class _Caller:
+    """Calls ``hang``, which does not come back from 0 before it may; ``reasons`` it hangs for."""
 
-    async def call(number: int, operation: Operation = hang) -> object:
-        async with calls.place(operation) as place:
+    reasons: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.calls = Calls(self.reasons.append)
+
+    async def call(
+        self, number: int, called: Operation = hang, seconds: float | None = None
+    ) -> object:
+        async with self.calls.place(called, seconds) as place:
             return await place.call(_context(), Number(number=number))
 
-    async def hang_one() -> None:
+    async def begun(
+        self, called: Operation, seconds: float | None = None
+    ) -> asyncio.Future[object]:
+        """A call that does not come back."""
         BEGUN.clear()
-        calling = asyncio.ensure_future(call(0, HURRIED))
+        calling = asyncio.ensure_future(self.call(0, called, seconds))
         await asyncio.sleep(0)
         # The loop stands still: what has not begun when its time is up is not begun any more.
         assert BEGUN.wait(20)
+        return calling
+
+    async def hang_one(self, called: Operation, seconds: float | None = None) -> None:
+        """A call whose time is up."""
+        calling = await self.begun(called, seconds)
         with pytest.raises(TimeoutError):
             await calling
 
+    async def told(self) -> list[str]:
+        """The reasons, once there is one."""
+        async with asyncio.timeout(20):
+            while not self.reasons:  # noqa: ASYNC110 - that is how one asks it
+                await asyncio.sleep(0.01)
+        return self.reasons
+
+
+@pytest.fixture
+def caller() -> Iterator[_Caller]:
+    caller = _Caller()
+    RELEASE.clear()
     try:
-        await hang_one()
-        assert await asyncio.gather(*(call(2) for _ in range(20))) == [Done(2)] * 20
-        assert reasons == []
-        await hang_one()
-        assert reasons == ["all 2 threads of calls.hang hang"]
-        waiting, hurried = (asyncio.ensure_future(call(2, one)) for one in (hang, HURRIED))
-        await asyncio.sleep(2 * HURRIED.timeout)
-        assert not hurried.done(), "it must not be told that it took too long"
-        hurried.cancel()
+        yield caller
     finally:
         RELEASE.set()
+        caller.calls.close()
+
+
+async def test_a_thread_that_hangs_keeps_its_place_until_it_ends(caller: _Caller) -> None:
+    await caller.hang_one(HURRIED)
+    assert await asyncio.gather(*(caller.call(2) for _ in range(20))) == [Done(2)] * 20
+    assert caller.reasons == []
+    await caller.hang_one(HURRIED)
+    assert caller.reasons == HANG
+    waiting, hurried = (asyncio.ensure_future(caller.call(2, one)) for one in (hang, HURRIED))
+    await asyncio.sleep(2 * HURRIED.timeout)
+    assert not hurried.done(), "it must not be told that it took too long"
+    hurried.cancel()
+    RELEASE.set()
     assert await waiting == Done(2)
-    calls.close()
+
+
+async def test_a_thread_has_the_time_of_its_operation_whatever_the_job_gives_an_item(
+    caller: _Caller,
+) -> None:
+    for _ in range(hang.concurrency):
+        await caller.hang_one(hang, ITEM_TIMEOUT)
+    waiting = asyncio.ensure_future(caller.call(2))
+    await asyncio.sleep(2 * ITEM_TIMEOUT)
+    assert not waiting.done(), "a place is not handed out twice"
+    assert caller.reasons == []
+    RELEASE.set()
+    assert await waiting == Done(2)
+    assert await asyncio.gather(*(caller.call(2) for _ in range(20))) == [Done(2)] * 20
+
+
+async def test_threads_that_go_on_beyond_that_hang(caller: _Caller) -> None:
+    started = time.monotonic()
+    for _ in range(hang.concurrency):
+        await caller.hang_one(SHORT, ITEM_TIMEOUT)
+    assert await caller.told() == HANG
+    assert time.monotonic() - started >= SHORT.timeout
+
+
+async def test_threads_that_end_before_that_have_not_hung(caller: _Caller) -> None:
+    await caller.hang_one(SHORT, ITEM_TIMEOUT)
+    RELEASE.set()
+    assert await caller.call(2) == Done(2)
+    RELEASE.clear()
+    await asyncio.sleep(SHORT.timeout)
+    await caller.hang_one(HURRIED)
+    assert caller.reasons == [], "only one of two hangs"
+
+
+async def test_threads_of_calls_that_were_cancelled_hang_as_well(caller: _Caller) -> None:
+    for _ in range(hang.concurrency):
+        (await caller.begun(SHORT)).cancel()
+    assert await caller.told() == HANG
+
+
+async def test_nobody_is_told_of_threads_once_calls_have_ended(caller: _Caller) -> None:
+    for _ in range(hang.concurrency):
+        await caller.hang_one(SHORT, ITEM_TIMEOUT)
+    caller.calls.close()
+    await asyncio.sleep(2 * SHORT.timeout)
+    assert caller.reasons == []
+
+
+async def test_what_is_called_in_a_thread_belongs_to_what_calls_it(caller: _Caller) -> None:
+    """As logs and traces tell."""
+    cause: ContextVar[str] = ContextVar("cause", default="none")
+    seen: list[str] = []
+
+    def look(_ctx: Context, _item: Number) -> None:
+        seen.append(cause.get())
+
+    @operation("calls.seen", item=Number, slow=True, validate=look)
+    async def call(_ctx: Context, item: Number) -> Result:
+        return Done(item.number)
+
+    cause.set("job")
+    await caller.call(1, call)
+    assert seen == ["job"]
 
 
 def _context() -> Context:

@@ -27,7 +27,7 @@ from domain.events import JobStatus
 from domain.job import Job
 from domain.registry import Registry
 from domain.waiting import Hold
-from streams import topics
+from streams import specs, topics
 from streams.envelope import Outgoing
 from streams.queries import Queries
 from streams.situation import Situation, itself
@@ -221,7 +221,7 @@ async def _sweep_twice(stages: Stages) -> None:
 async def test_drafts_of_a_paused_batch_keep_nobody_from_what_is_his(
     stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waits, "FOUND_AT_ONCE", 3)
+    monkeypatch.setattr("streams.sweep.FOUND_AT_ONCE", 3)
     batch = await _held_drafts(stages, 4)
     second = await _lost_behind(stages, "other")
     await _sweep_twice(stages)
@@ -238,7 +238,7 @@ async def test_drafts_of_a_paused_batch_keep_nobody_from_what_is_his(
 async def test_the_sweep_looks_at_some_at_once_and_at_each_in_its_turn(
     stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waits, "FOUND_AT_ONCE", 3)
+    monkeypatch.setattr("streams.sweep.FOUND_AT_ONCE", 3)
     batch = await _held_drafts(stages, 6)
     _, *drafts = (each.id for each in (await batches.children(stages, batch)).values())
     looks: list[str] = []
@@ -337,6 +337,53 @@ async def test_what_has_left_nothing_skips_who_would_take_it(stages: Stages) -> 
     job = await stages.job(fed)
     assert (job.status, job.counts.total) == (JobStatus.CANCELLED, 0)
     assert job.reason == f"no item of job {first} has succeeded, so there is nothing to do"
+
+
+async def _fed_atomic(stages: Stages) -> str:
+    """A job that takes five results and is to do all of them or nothing."""
+    first = await stages.submit("stock.send", [{"number": n} for n in range(5)])
+    spec = JobSpec.model_validate(
+        {
+            "operation": "stock.raise",
+            "options": {"atomic": True, **_after(first, consume=TAKEN)},
+        }
+    )
+    (await stages.command(OpenJob, "fed", spec=spec)).accepted()
+    await stages.run_dry()
+    return first
+
+
+@pytest.mark.parametrize(
+    ("name", "most", "taken"), [("MAX_ATOMIC_ITEMS", 4, 0), ("MAX_ATOMIC_BYTES", 64, 5)]
+)
+async def test_an_atomic_job_takes_no_more_than_a_transaction_may_hold(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch, name: str, most: int, taken: int
+) -> None:
+    monkeypatch.setattr(specs, name, most)
+    first = await _fed_atomic(stages)
+    job = await stages.job("fed")
+    assert (job.status, job.counts.total, job.counts.skipped) == (
+        JobStatus.CANCELLED,
+        taken,
+        taken,
+    )
+    assert job.reason.startswith(
+        f"job {first} has more results than an atomic job may hold, which is "
+    )
+    assert f"{most} " in job.reason
+    retry = {"select": {"unattempted": True}}
+    assert (await stages.command(RetryJob, "fed", **retry)).problem is not None
+    assert await stages.rows("SELECT * FROM stock") == []
+
+
+async def test_an_atomic_job_takes_as_much_as_a_transaction_may_hold(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(specs, "MAX_ATOMIC_ITEMS", 5)
+    monkeypatch.setattr(specs, "MAX_ATOMIC_BYTES", 65)
+    await _fed_atomic(stages)
+    job = await stages.job("fed")
+    assert (job.status, job.counts.succeeded, job.size) == (JobStatus.COMPLETED, 5, 65)
 
 
 async def test_nobody_else_adds_items_or_seals(stages: Stages) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from domain.errors import CountermandError
+from streams.clock_difference import ClockWatch
 from streams.intake import Intake, Memory
 from streams.liveness import Lane
 from streams.metrics import Metrics
@@ -40,7 +41,8 @@ class Vitals:
     """Asks the database, and whether messages wait that nobody takes.
 
     ``starting`` is what the process waits for before it takes any work, ``ending`` why it is
-    about to take no more; ``intake`` is that of a process that works.
+    about to take no more; ``intake`` is that of a process that works, ``clocks`` of one that
+    shares its work with other machines.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Vitals:
         starting: str = "",
         retained: Retained | None = None,
         intake: Intake | None = None,
+        clocks: ClockWatch | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         self.metrics = metrics or Metrics()
@@ -59,12 +62,15 @@ class Vitals:
         self.ending = ""
         self._retained = retained
         self._intake = intake
+        self._clocks = clocks
         self._database = database
         self._lanes = lanes
 
     async def health(self) -> Health:
         """Whether the process takes work, and if not, why."""
-        reasons = [reason for reason in (self.starting, self.ending) if reason]
+        # Until it has started, what it waits for is the reason.
+        clocks = "" if self.starting or self._clocks is None else self._clocks.fault
+        reasons = [reason for reason in (self.starting, self.ending, clocks) if reason]
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
                 await self._database.read(lambda connection: connection.exec_driver_sql("SELECT 1"))

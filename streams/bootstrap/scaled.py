@@ -31,6 +31,7 @@ from streams.bootstrap.sending import deliver
 from streams.bootstrap.tracing import closing
 from streams.broadcasts import Broadcasts
 from streams.clock import TimeOrderedIds
+from streams.clock_difference import ClockWatch
 from streams.gauging import Gauge
 from streams.intake import Intake
 from streams.kafka_messaging import InKafka
@@ -38,7 +39,7 @@ from streams.limits import Limits
 from streams.live import LiveHub
 from streams.live_reader import LiveReader
 from streams.liveness import MEASURE_EVERY, Lane
-from streams.loops import at_news, background, every, in_thread
+from streams.loops import at_news, background, every, in_thread, to_its_end
 from streams.process_lock import ProcessLock, attempt
 from streams.prompting import Prompter
 from streams.queries import Queries
@@ -53,7 +54,15 @@ from streams.stores.database import Database
 from streams.stores.listening import listening
 from streams.stores.ownership import LeasedOwner
 from streams.stores.sealing import InstallationKey
-from streams.stores.workers import WorkerRow, beat, end_frozen, forget, live_workers, measured
+from streams.stores.workers import (
+    WorkerRow,
+    beat,
+    beat_pause,
+    end_frozen,
+    forget,
+    live_workers,
+    measured,
+)
 from streams.sweep import Sweep
 from streams.timers import Timers
 from streams.topology import StageName, all_topics
@@ -71,6 +80,8 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 5.0
 HEARTBEATS = 10
 """In a session: with its next one a member learns that another has gone, and takes over."""
+CLOCK_SECONDS = 1.5
+"""Between two looks at the clocks: as often as a worker says by its own that it is there."""
 
 GATHERING = 0.1
 """Seconds: who serves readers is told of commits by the database; the broker tells the rest."""
@@ -100,7 +111,10 @@ async def api(
             relay=relay,
         )
         tail, spoken = parts.tail(base, hub), Broadcasts(hub, base.clock, base.database)
-        vitals = Vitals(base.database, [lane], starting=STARTING, metrics=base.metrics)
+        clocks = ClockWatch(base.database, base.clock)
+        vitals = Vitals(
+            base.database, [lane], starting=STARTING, clocks=clocks, metrics=base.metrics
+        )
 
         def stored(payload: str | None) -> None:
             """Somebody has stored events."""
@@ -118,7 +132,9 @@ async def api(
             broadcasts.CHANNEL: spoken.heard,
         }
         heard = listening(base.settings.database_address, channels, lost=reader.lost)
-        async with _running(base, [app], vitals, [reader.run(), tail.run()], heard):
+        # A caller is better served with a clock that is wrong than not at all.
+        loops = [reader.run(), tail.run(), every(CLOCK_SECONDS, clocks.look)]
+        async with _running(base, [app], vitals, loops, heard, compare=clocks.look):
             queries = Queries(base.database, base.jobs, base.registry, hub.beginnings)
             yield Engine(
                 gateway=parts.gateway(base, send, waiting),
@@ -163,9 +179,14 @@ async def coordinator(
             base, places, limits, alarms.set, stored, lambda _id, _decision: None
         )
         parts.bind_coordinator(app, stage, send, base, lane)
-        retained = Retained()
+        retained, clocks = Retained(), ClockWatch(base.database, base.clock)
         vitals = Vitals(
-            base.database, [lane], starting=STARTING, retained=retained, metrics=base.metrics
+            base.database,
+            [lane],
+            starting=STARTING,
+            retained=retained,
+            clocks=clocks,
+            metrics=base.metrics,
         )
         unsigned, unsent, delivered = asyncio.Event(), asyncio.Event(), Delivered()
         base.metrics.delivers(delivered.counts)
@@ -184,9 +205,12 @@ async def coordinator(
         sending = owner.own("webhooks", lambda: deliver(base, unsent, delivered))
         loops = [
             *(parts.seed_limits(base), *owned, sending),
-            *(_signing(base, unsigned, held), prompter.run()),
+            *(_signing(base, unsigned, held), prompter.run(), clocks.run(CLOCK_SECONDS)),
         ]
-        async with contextlib.aclosing(alarms), _running(base, [app], vitals, loops, heard):
+        async with (
+            contextlib.aclosing(alarms),
+            _running(base, [app], vitals, loops, heard, compare=clocks.require),
+        ):
             yield vitals
 
 
@@ -212,9 +236,17 @@ async def worker(
         for slot, app, lane in zip(slots, apps, lanes, strict=True):
             # A name of its own for each: two slots must not take a chunk from one another.
             stage = parts.worker(base, f"{name}-{slot}", slow, lane, told=reminder.note)
-            parts.bind_worker(app, stage.handle, send, base, lane, systems=systems, intake=intake)
+            # A sender of its own as well: one that is busy ends after another has closed its own.
+            own = Sender(app, base.tracing)
+            parts.bind_worker(app, stage.handle, own, base, lane, systems=systems, intake=intake)
+        clocks = ClockWatch(base.database, base.clock)
         vitals = Vitals(
-            base.database, lanes, starting=STARTING, intake=intake, metrics=base.metrics
+            base.database,
+            lanes,
+            starting=STARTING,
+            intake=intake,
+            clocks=clocks,
+            metrics=base.metrics,
         )
         here = WorkerRow(
             name=name,
@@ -224,10 +256,17 @@ async def worker(
         )
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(_leave, base, here, vitals)
+            # While all else drains as well: whoever is silent counts as dead, and as frozen.
+            joined = asyncio.Event()
+            beating = _beating(base, joined, lambda: _beat(base, intake, here, apps))
+            await stack.enter_async_context(background([beating]))
             stack.push_async_callback(slow.close)
-            beating = every(base.settings.heartbeat, lambda: _beat(base, intake, here, apps))
-            loops = [beating, Gauge(base.database, base.clock, here).run(), reminder.run()]
-            await stack.enter_async_context(_running(base, apps, vitals, loops, slow=slow))
+            gauge = Gauge(base.database, base.clock, here)
+            loops = [gauge.run(), reminder.run(), clocks.run(CLOCK_SECONDS)]
+            running = _running(
+                base, apps, vitals, loops, slow=slow, compare=clocks.require, joined=joined
+            )
+            await stack.enter_async_context(running)
             stack.callback(intake.close)
             yield vitals
 
@@ -265,13 +304,20 @@ async def _running(
     loops: Sequence[Any],
     heard: contextlib.AbstractAsyncContextManager[None] | None = None,
     *,
+    compare: Step,
     slow: SlowPool | None = None,
+    joined: asyncio.Event | None = None,
 ) -> AsyncIterator[None]:
-    """Start in the background, run until left, then stop the apps within the drain."""
+    """Start in the background, run until left, then stop the apps within the drain.
+
+    ``compare`` is the step at which the clocks are; ``joined`` is set when the start is over.
+    """
     started: list[Any] = []
 
     async def run() -> None:
-        await _start(base, apps, vitals, started)
+        await _start(base, apps, vitals, started, compare)
+        if joined is not None:
+            joined.set()
         async with heard or contextlib.nullcontext():
             watching = [faust_apps.watch(app) for app in apps]
             measuring = every(MEASURE_EVERY, lambda: parts.watch(vitals))
@@ -291,10 +337,13 @@ async def _running(
         await asyncio.gather(*(parts.stop(app, drain) for app in started))
 
 
-async def _start(base: Base, apps: Sequence[Any], vitals: Vitals, started: list[Any]) -> None:
-    """Wait for database, topics and broker, in this order, and say for what."""
+async def _start(
+    base: Base, apps: Sequence[Any], vitals: Vitals, started: list[Any], compare: Step
+) -> None:
+    """Wait for database, clocks, topics and broker, in this order, and say for what."""
     database, registry = base.database, base.registry
     await _patiently(vitals, lambda: asyncio.to_thread(prepare, database, registry))
+    await _patiently(vitals, compare)
     wanted = all_topics(registry.systems)
     await _patiently(vitals, lambda: admin.require(base.settings.broker, wanted))
     for app in apps:
@@ -424,11 +473,21 @@ def _systems(base: Base) -> list[str]:
     return wanted or installed
 
 
+async def _beating(base: Base, joined: asyncio.Event, say: Step) -> None:
+    """Say that the worker is there, from when it has joined the others until cancelled."""
+    await joined.wait()
+    await every(beat_pause(base.settings.heartbeat), say)
+
+
 async def _beat(base: Base, intake: Intake, here: WorkerRow, apps: Sequence[Any]) -> None:
-    """Say that the worker is there, what it uses, and what each slot holds."""
-    holds = tuple(faust_apps.held(app) for app in apps)
+    """Say that the worker is there, what it uses, and what each slot holds.
+
+    A slot that ends takes nothing more, so nothing is sent to what it still holds.
+    """
+    holds = tuple({} if app.should_stop else faust_apps.held(app) for app in apps)
     now, row = base.clock.now().timestamp(), replace(intake.told(measured(here)), holds=holds)
-    await base.database.write(lambda connection: beat(connection, row, now))
+    # What is on its way when the worker has ended would come after it was taken away.
+    await to_its_end(base.database.write(lambda connection: beat(connection, row, now)))
 
 
 async def _leave(base: Base, here: WorkerRow, vitals: Vitals) -> None:

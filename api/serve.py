@@ -16,6 +16,7 @@ from functools import partial
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from api.app import create_app, create_health_app
 from api.callers import LocalCallers, NamedCallers, ProvenCallers
@@ -23,6 +24,8 @@ from api.edge import Services
 from api.limits import LOOPBACK_HOSTS, Limits
 from api.ports import Callers
 from api.server import serving
+from api.unmatched import unmatched
+from api.vitals import NOT_READY
 from domain.errors import (
     CountermandError,
     DataDirectoryUnusable,
@@ -45,16 +48,22 @@ from streams.vitals import Vitals
 
 CLOSING_SECONDS = 5.0
 """What there is to do beside the drain when a process ends."""
+WAITING_SECONDS = 3.0
+"""For who is being answered that the engine waits, when it no longer does."""
 YOUNG_OBJECTS = 50_000
 """A chunk of a thousand items makes some ten thousand objects; none of them is in a cycle."""
 
 
 async def serve(
-    role: Role, settings: Settings, listener: socket.socket, ready: Callable[[], None]
+    role: Role,
+    settings: Settings,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    hurried: asyncio.Event,
 ) -> None:
     """Run until cancelled; then drain and return."""
     async with (
-        _application(role, settings) as (app, vitals),
+        _application(role, settings, listener, ready) as (app, vitals),
         serving(app, listener, drain=settings.drain),
     ):
         gc.freeze()
@@ -63,14 +72,14 @@ async def serve(
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError as end:
             if role.serves_callers and TOLD in end.args:
-                await _leave(vitals, settings.leave)
+                await _leave(vitals, settings.leave, hurried)
             raise
         finally:
             # Callers have one drain, and the handlers another one.
             end_within(2 * settings.drain + CLOSING_SECONDS)
 
 
-async def _leave(vitals: Vitals, seconds: float) -> None:
+async def _leave(vitals: Vitals, seconds: float, hurried: asyncio.Event) -> None:
     """Say that callers should go elsewhere, and serve them until balancers have seen it.
 
     Who is sent here a moment after the last look would find nobody, or be broken off. Before it
@@ -78,17 +87,44 @@ async def _leave(vitals: Vitals, seconds: float) -> None:
     """
     if not vitals.starting:
         vitals.ending = "it was told to end"
-        await asyncio.sleep(seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await hurried.wait()
+
+
+@contextlib.asynccontextmanager
+async def _waiting(
+    limits: Limits, listener: socket.socket, ready: Callable[[], None], vitals: Vitals
+) -> AsyncIterator[None]:
+    """Answer in the place of an embedded engine that cannot start yet: 503, and why.
+
+    Its process counts as one that has started.
+    """
+    app = _health(vitals, Role.SERVE, limits)
+    app.middlewares.append(_not_yet)
+    # A descriptor of its own: that is closed in the end, and who waits at the other one stays.
+    async with serving(app, listener.dup(), drain=WAITING_SECONDS):
+        ready()
+        yield
+
+
+@web.middleware
+async def _not_yet(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever an engine that waits does not serve is there later."""
+    if request.match_info.handler is unmatched:
+        raise Unavailable(NOT_READY)
+    return await handler(request)
 
 
 @contextlib.asynccontextmanager
 async def _application(
-    role: Role, settings: Settings
+    role: Role, settings: Settings, listener: socket.socket, ready: Callable[[], None]
 ) -> AsyncIterator[tuple[web.Application, Vitals]]:
     """What the process serves of its work under way, and how it is."""
     limits = Limits(hosts=LOOPBACK_HOSTS | settings.exposed_names, quotas=settings.quota_table)
     if role is Role.SERVE:
-        async with embedded(settings) as engine:
+        waiting = partial(_waiting, limits, listener, ready)
+        async with embedded(settings, meanwhile=waiting) as engine:
             yield _edge(engine, role, settings, limits), engine.vitals
         return
     from streams.bootstrap import scaled

@@ -13,22 +13,29 @@ from domain.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
-START_SECONDS = 60.0
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 5.0
 
 T = TypeVar("T")
 
 
-async def in_time(work: Callable[[], Awaitable[T]]) -> T:
-    """The result of a step of the start, which waits for a database that is away."""
-    end = asyncio.get_running_loop().time() + START_SECONDS
+async def patiently(step: Callable[[], Awaitable[T]], waits: Callable[[str], Awaitable[None]]) -> T:
+    """The result of a step of the start; what it needs may be away for as long as it likes.
+
+    ``waits`` is told why after each try, the log when it is another reason.
+    """
+    said, pause = "", FIRST_PAUSE
     while True:
         try:
-            return await work()
+            return await step()
         except Unavailable as error:
-            if asyncio.get_running_loop().time() > end:
-                raise
-            log.warning("waiting", reason=error.message)
-            await asyncio.sleep(1.0)
+            reason = error.message
+        if reason != said:
+            log.warning("waiting", reason=reason)
+        said = reason
+        await waits(reason)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
 
 
 async def in_thread(function: Callable[[], T]) -> T:

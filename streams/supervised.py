@@ -14,8 +14,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-Engine = Callable[[socket.socket, Callable[[], None]], Awaitable[None]]
-"""Serves the socket until it is cancelled (``TOLD``), drains and returns; calls back when ready."""
+from streams.supervisor import HURRY
+
+Engine = Callable[[socket.socket, Callable[[], None], asyncio.Event], Awaitable[None]]
+"""Serves the socket until it is cancelled (``TOLD``), drains and returns; calls back when ready.
+
+The event says that whoever told it to end does not want to wait for its leaving.
+"""
 
 _PR_SET_PDEATHSIG = 1
 EXIT_HUNG = 70
@@ -24,6 +29,8 @@ TOLD = "told to end"
 """With what the engine is cancelled at a signal, and at no other time."""
 NO_LOCK = -1
 """Handed down instead of a descriptor where there is no process lock."""
+BEAT_EVERY = 1.0
+"""Seconds between two words of an event loop that turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,16 +90,54 @@ def run(engine: Engine, inherited: Inherited) -> None:
 
 async def _serve(engine: Engine, listener: socket.socket, ready: int) -> None:
     listener.setblocking(False)
-    task = asyncio.ensure_future(engine(listener, lambda: _say_ready(ready)))
-    loop = asyncio.get_running_loop()
+    pulse, hurried, loop = Pulse(ready), asyncio.Event(), asyncio.get_running_loop()
+    task = asyncio.ensure_future(engine(listener, pulse.begin, hurried))
+    # Before the others: by itself it would end the process.
+    loop.add_signal_handler(HURRY, hurried.set)
+    told = _Told(task)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel, TOLD)
+        loop.add_signal_handler(number, told.end)
     # Being cancelled is how it is told to stop.
     with suppress(asyncio.CancelledError):
         await task
 
 
-def _say_ready(ready: int) -> None:
-    # The parent closes its end only when it ends, and then this process ends too.
-    with suppress(BrokenPipeError):
-        os.write(ready, b"1")
+class _Told:
+    """Cancels the engine once, however often it is told to end, and by whom.
+
+    A service manager tells every process of a service, and the parent tells its child as well:
+    another cancellation would break off the drain.
+    """
+
+    def __init__(self, engine: asyncio.Future[None]) -> None:
+        self._engine = engine
+        self._ending = False
+
+    def end(self) -> None:
+        """Have the engine end."""
+        if not self._ending:
+            self._ending = True
+            self._engine.cancel(TOLD)
+
+
+class Pulse:
+    """Tells the parent that the engine is ready, and from then on that the event loop turns."""
+
+    def __init__(self, ready: int) -> None:
+        # It must not wait for a parent that does not read.
+        os.set_blocking(ready, False)
+        self._ready = ready
+        self._begun = False
+
+    def begin(self) -> None:
+        """Say that it is ready; to be called in the event loop."""
+        if not self._begun:
+            self._begun = True
+            self._beat()
+
+    def _beat(self) -> None:
+        # The parent closes its end only when it ends, and then this process ends too; of one that
+        # was stopped for long the pipe is full.
+        with suppress(BrokenPipeError, BlockingIOError):
+            os.write(self._ready, b"1")
+        asyncio.get_running_loop().call_later(BEAT_EVERY, self._beat)

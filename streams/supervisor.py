@@ -35,9 +35,23 @@ CHILD_MISCONFIGURED = 78
 CHILD_UNAVAILABLE = 75
 """That by which it says that what it needs went away (EX_TEMPFAIL)."""
 
+HURRY = signal.SIGUSR1
+"""By which a child that was told to end, and still leaves, is told to drain at once."""
+
 BACKLOG = 1024
 LOOK_EVERY = 0.5
-"""Seconds between two looks at the child's memory."""
+"""Seconds between two looks at the child."""
+SILENCE = 60.0
+"""Seconds after which an event loop that says nothing is taken for one that stands still.
+
+Whatever holds the interpreter for long, which nothing of ours does, is over by then.
+"""
+BLOCKING = (
+    "look for an operation or a compensation that is `async` and waits without `await` (a request, "
+    "a query, time.sleep): as a plain function it is called in a thread"
+)
+PIPE_ROOM = 1 << 16
+"""Bytes that a pipe holds: with one read all that the child has said is read."""
 MIB = 1 << 20
 
 
@@ -51,6 +65,8 @@ class Limits:
     """How long it serves on before the drain; asked a second time, it begins with that at once."""
     start: float = 120.0
     """Until it says that it is ready; a migration of a large database is part of it."""
+    silence: float = SILENCE
+    """How long it may say nothing once it is ready, see :class:`Silence`."""
 
 
 @dataclass(slots=True)
@@ -67,9 +83,19 @@ class Restarts:
     """A life shorter than this, in seconds, is a quick one."""
     _early: int = field(default=0, init=False)
     _quick: int = field(default=0, init=False)
+    _away: int = field(default=0, init=False)
+
+    def delay_while_away(self, *, lived: float) -> float:
+        """Seconds to wait after an end for want of something that only others can bring back.
+
+        However often that happens, it is no reason to give up.
+        """
+        self._away = 0 if lived >= self.quick else self._away + 1
+        return float(min(0.2 * 2 ** min(self._away, 5), 5.0))
 
     def delay(self, *, was_ready: bool, lived: float) -> float | None:
         """Seconds to wait after a death, or None when to give up."""
+        self._away = 0
         self._early = 0 if was_ready else self._early + 1
         self._quick = 0 if was_ready and lived >= self.quick else self._quick + 1
         if self._early >= self.early_limit or self._quick >= self.quick_limit:
@@ -79,9 +105,30 @@ class Restarts:
         return min(0.05 * max(self._quick, 1), 1.0)
 
 
+class Silence:
+    """For how long a child has said nothing, as far as its parent has looked.
+
+    A look counts for its own interval at most: while the machine was suspended, or this process
+    stopped, nobody could have said anything.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.seconds = 0.0
+        self._looked = now
+
+    def look(self, now: float, *, heard: bool) -> None:
+        """Count a look, at this moment, at whether something was said since the last one."""
+        passed = min(now - self._looked, LOOK_EVERY)
+        self.seconds = 0.0 if heard else self.seconds + passed
+        self._looked = now
+
+
 @dataclass(frozen=True, slots=True)
 class ChildPipes:
-    """The child's ends: it writes a byte to ``ready``, and ``life`` ends with the parent."""
+    """The child's ends: ``life`` ends with the parent.
+
+    It writes a byte to ``ready`` when it is, and from then on again and again.
+    """
 
     ready: int
     life: int
@@ -188,6 +235,7 @@ class Child:
         self._life = life
         self.started = time.monotonic()
         self.ready = False
+        self.silence = Silence(self.started)
         self.stopping_since: float | None = None
         self.hurried = False
         self.killed_for = ""
@@ -201,15 +249,19 @@ class Child:
         """Whether the process has ended; it is not reaped yet, so its group's id is safe."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
-    def read_ready(self) -> bool:
+    def listen(self) -> bool:
         """Take the child's word; True the first time that it says it is ready."""
-        if self.ready_pipe is None:
+        heard = self._heard()
+        self.silence.look(time.monotonic(), heard=heard)
+        first = heard and not self.ready
+        self.ready = self.ready or heard
+        return first
+
+    def _heard(self) -> bool:
+        if self.ready_pipe is None or not select.select([self.ready_pipe], [], [], 0)[0]:
             return False
-        if not select.select([self.ready_pipe], [], [], 0)[0]:
-            return False
-        if os.read(self.ready_pipe, 512):
-            first, self.ready = not self.ready, True
-            return first
+        if os.read(self.ready_pipe, PIPE_ROOM):
+            return True
         os.close(self.ready_pipe)
         self.ready_pipe = None
         return False
@@ -221,9 +273,9 @@ class Child:
             os.kill(self.pid, signal.SIGTERM)
 
     def hurry(self) -> None:
-        """Ask once more, for what still leaves: it drains now."""
+        """Have it drain now, if it still leaves."""
         self.hurried = True
-        os.kill(self.pid, signal.SIGTERM)
+        os.kill(self.pid, HURRY)
 
     def kill(self, why: str) -> None:
         """End it and all that it started."""
@@ -276,6 +328,7 @@ class Supervisor:
         self._restarts = restarts or Restarts()
         self._signals = Signals()
         self._was_ready = False
+        self._waits = False
 
     def run(self) -> int:
         """Supervise until the end; returns the exit code of this process."""
@@ -291,22 +344,28 @@ class Supervisor:
             while not child.died():
                 self._look(child)
             # It may have become ready and died between two looks.
-            child.read_ready()
+            child.listen()
         finally:
             code = child.close()
         if self._signals.stops:
             return self._stopped(child, code)
         if code == CHILD_MISCONFIGURED:
             return EXIT_MISCONFIGURED
+        if code == CHILD_UNAVAILABLE and not child.killed_for:
+            return self._pause_while_away(child)
+        self._waits = False
         return self._pause_before_restart(child, code)
 
     def _look(self, child: Child) -> None:
-        watched = () if child.ready_pipe is None else (child.ready_pipe,)
+        # What it says later is read when there is a look at it anyway.
+        watched = () if child.ready or child.ready_pipe is None else (child.ready_pipe,)
         self._signals.wait(LOOK_EVERY, *watched)
-        if child.read_ready() and not self._was_ready:
+        if child.listen() and not self._was_ready:
             self._was_ready = True
             self._on_ready()
-        if self._signals.stops:
+        if child.ready and child.silence.seconds > self._limits.silence:
+            child.kill(f"its event loop stood still for {self._limits.silence:g} s; {BLOCKING}")
+        elif self._signals.stops:
             self._stop(child)
         elif not child.ready and time.monotonic() - child.started > self._limits.start:
             child.kill(f"it was not ready after {self._limits.start:g} s")
@@ -324,8 +383,8 @@ class Supervisor:
             child.kill(f"work in flight did not end within {self._limits.drain:g} s")
 
     def _stopped(self, child: Child, code: int) -> int:
-        # Asked before it could listen to signals, it simply ends.
-        if not child.killed_for and code in (0, -signal.SIGTERM):
+        # Asked before or after it listens to signals, it simply ends.
+        if not child.killed_for and code in (0, -signal.SIGTERM, -HURRY):
             return EXIT_DONE
         self._say(
             f"stopped hard: {child.killed_for or _how(code)}. Nothing is lost: what was in "
@@ -344,6 +403,19 @@ class Supervisor:
             )
             return EXIT_FAILED
         self._say(f"the engine (process {child.pid}) ended: {how}; starting it again")
+        return self._pause(delay)
+
+    def _pause_while_away(self, child: Child) -> int | None:
+        lived = time.monotonic() - child.started
+        if not self._waits or lived >= self._restarts.quick:
+            self._say(
+                f"the engine (process {child.pid}) ended: what it needs is away, see its messages "
+                "above; it is started again until that is back"
+            )
+        self._waits = True
+        return self._pause(self._restarts.delay_while_away(lived=lived))
+
+    def _pause(self, delay: float) -> int | None:
         until = time.monotonic() + delay
         while (left := until - time.monotonic()) > 0:
             self._signals.wait(left)

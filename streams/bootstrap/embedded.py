@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from eventsourcing.persistence import Recording
 
@@ -33,7 +33,7 @@ from streams.limits import Limits
 from streams.live import LiveHub
 from streams.liveness import Lane
 from streams.looking import LookingWorker
-from streams.loops import background, every, in_thread, in_time
+from streams.loops import background, every, in_thread, patiently
 from streams.memory_messaging import InMemory
 from streams.places import LivePlaces
 from streams.queries import Queries
@@ -58,12 +58,45 @@ from streams.webhooks import Delivered
 PUBLICATION_PAUSE = 0.02
 """Those who read live in this process have been shown its events before they are published."""
 
+T = TypeVar("T")
+Meanwhile = Callable[[Vitals], contextlib.AbstractAsyncContextManager[None]]
+"""What goes on while an engine cannot start; its vitals say what it waits for."""
+
+
+class _Start:
+    """The steps of a start: each is taken once what it needs is there."""
+
+    def __init__(self, vitals: Vitals, meanwhile: Meanwhile | None) -> None:
+        self._vitals = vitals
+        self._meanwhile = meanwhile
+        self._entered = contextlib.AsyncExitStack()
+
+    async def take(self, step: Callable[[], Awaitable[T]]) -> T:
+        """The result of a step."""
+        return await patiently(step, self._wait)
+
+    async def aclose(self) -> None:
+        """There is nothing to wait for any more."""
+        await self._entered.aclose()
+
+    async def _wait(self, reason: str) -> None:
+        self._vitals.starting = f"it waits: {reason}"
+        begin, self._meanwhile = self._meanwhile, None
+        if begin is not None:
+            await self._entered.enter_async_context(begin(self._vitals))
+
 
 @contextlib.asynccontextmanager
 async def embedded(
-    settings: Settings, registry: Registry | None = None, tracing: Tracing | None = None
+    settings: Settings,
+    registry: Registry | None = None,
+    tracing: Tracing | None = None,
+    *,
+    meanwhile: Meanwhile | None = None,
 ) -> AsyncIterator[Engine]:
     """A running engine; leaving the context drains and stops it.
+
+    It starts when its database is there; until then it is within ``meanwhile``.
 
     Raises DataDirectoryUnusable when the directory is newer than this release or damaged.
     """
@@ -72,14 +105,16 @@ async def embedded(
     named, own = settings.payload_key_file, settings.data_dir / sealing.FILE_NAME
     key = InstallationKey.load(named) if named else InstallationKey.load_or_create(own)
     with Database(settings.database_address, key=key) as database:
-        await in_time(lambda: asyncio.to_thread(prepare, database, operations))
-        base = Base.of(settings, operations, database, tracing)
-        async with closing(base.tracing), _engine(base) as engine:
-            yield engine
+        async with contextlib.aclosing(_Start(Vitals(database, []), meanwhile)) as start:
+            await start.take(lambda: asyncio.to_thread(prepare, database, operations))
+            base = Base.of(settings, operations, database, tracing)
+            async with closing(base.tracing), _engine(base, start) as engine:
+                await start.aclose()
+                yield engine
 
 
 @contextlib.asynccontextmanager
-async def _engine(base: Base) -> AsyncIterator[Engine]:
+async def _engine(base: Base, start: _Start) -> AsyncIterator[Engine]:
     heads = await in_thread(partial(audit.open_heads, base.settings.data_dir, base.database))
     broker = _broker(base.registry)
     apps = {name: _app(name, broker) for name in StageName}
@@ -154,8 +189,8 @@ async def _engine(base: Base) -> AsyncIterator[Engine]:
         for app in apps.values():
             await faust_apps.start(app)
             stack.push_async_callback(parts.stop, app, base.settings.drain)
-        await in_time(lambda: parts.seed_limits(base))
-        for message in await in_time(sweep.recover):
+        await start.take(lambda: parts.seed_limits(base))
+        for message in await start.take(sweep.recover):
             await send(message)
         loops = [
             readers.publish(pause=PUBLICATION_PAUSE),

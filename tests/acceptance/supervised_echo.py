@@ -1,6 +1,6 @@
 """A small program in the engine's place: obeys one word a connection.
 
-python supervised_echo.py serve DIRECTORY [--memory MIB] [--drain S] [--child MODE]
+python supervised_echo.py serve DIRECTORY [--memory MIB] [--drain S] [--silence S] [--child MODE]
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +19,10 @@ from pathlib import Path
 from streams.process_lock import acquire
 from streams.supervised import Inherited, run
 from streams.supervisor import (
+    CHILD_UNAVAILABLE,
+    HURRY,
     MIB,
+    SILENCE,
     ChildPipes,
     Limits,
     Restarts,
@@ -27,6 +31,8 @@ from streams.supervisor import (
     url_of,
 )
 
+TIMES_AWAY = 3
+"""More often than a child may end before it was ready."""
 _EATEN: list[bytearray] = []
 
 
@@ -56,7 +62,7 @@ async def _obey(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 def _engine(
     directory: Path, mode: str
-) -> Callable[[socket.socket, Callable[[], None]], asyncio.Future[None]]:
+) -> Callable[[socket.socket, Callable[[], None], asyncio.Event], asyncio.Future[None]]:
     async def engine(listener: socket.socket, ready: Callable[[], None]) -> None:
         server = await asyncio.start_server(_obey, sock=listener)
         ready()
@@ -65,14 +71,25 @@ def _engine(
         finally:
             if mode == "stubborn":
                 _block()
+            if mode == "told-again":
+                for number in (signal.SIGTERM, signal.SIGINT, HURRY):
+                    os.kill(os.getpid(), number)
+                # The event loop looks at them here.
+                await asyncio.sleep(0.1)
             (directory / "drained").touch()
 
-    return lambda listener, ready: asyncio.ensure_future(engine(listener, ready))
+    return lambda listener, ready, _hurried: asyncio.ensure_future(engine(listener, ready))
+
+
+def _starts(directory: Path) -> int:
+    return len((directory / "starts").read_text().splitlines())
 
 
 def _child(arguments: argparse.Namespace) -> None:
     with (arguments.directory / "starts").open("a") as starts:
         starts.write(f"{os.getpid()}\n")
+    if arguments.child == "once-away" and _starts(arguments.directory) <= TIMES_AWAY:
+        sys.exit(CHILD_UNAVAILABLE)
     if arguments.child.isdigit():
         sys.exit(int(arguments.child))
     if arguments.child == "never-ready":
@@ -96,7 +113,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     supervisor = Supervisor(
         command,
-        limits=Limits(memory=arguments.memory * MIB, drain=arguments.drain, start=arguments.start),
+        limits=Limits(
+            memory=arguments.memory * MIB,
+            drain=arguments.drain,
+            start=arguments.start,
+            silence=arguments.silence,
+        ),
         on_ready=lambda: print(url_of(listener), flush=True),
         say=lambda sentence: print(sentence, file=sys.stderr, flush=True),
         pass_fds=(listener.fileno(), lock.fileno()),
@@ -123,6 +145,7 @@ def main() -> int:
     parser.add_argument("--memory", type=int, default=1024)
     parser.add_argument("--drain", type=float, default=30.0)
     parser.add_argument("--start", type=float, default=30.0)
+    parser.add_argument("--silence", type=float, default=SILENCE)
     parser.add_argument("--child", default="obedient")
     parser.add_argument("--fds", type=int, nargs=4)
     arguments = parser.parse_args()

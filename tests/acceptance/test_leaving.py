@@ -40,6 +40,8 @@ def test_it_serves_on_while_it_says_that_it_ends(tmp_path: Path) -> None:
             kept.request("GET", READY)
             assert kept.getresponse().read()
             _told_to_end(server, client)
+            # As a service manager does that tells every process of a service.
+            server.service.engine.terminate()
             kept.request("POST", JOBS, json.dumps(LATE), {"Content-Type": "application/json"})
             accepted = kept.getresponse()
             job = json.loads(accepted.read())

@@ -16,11 +16,13 @@ import psutil
 import pytest
 
 from streams.process_lock import acquire
-from streams.supervisor import Restarts, descendants, url_of
-from tests.acceptance.supervised_echo import start
+from streams.supervisor import LOOK_EVERY, Restarts, Silence, descendants, url_of
+from tests.acceptance.supervised_echo import TIMES_AWAY, start
 
 pytestmark = pytest.mark.crash
 PATIENCE = 20.0
+SILENCE = 4.0
+"""Seconds that a child may be silent; it says something each second."""
 
 
 class Service:
@@ -169,6 +171,58 @@ def test_a_second_signal_does_not_wait_for_the_drain(tmp_path: Path) -> None:
     assert _gone(child)
 
 
+def test_a_child_whose_event_loop_stands_still_is_replaced(tmp_path: Path) -> None:
+    with _service(tmp_path, silence=SILENCE) as service:
+        first = int(service.ask("pid"))
+        with service.connect() as blocked:
+            blocked.sendall(b"block\n")
+            assert _gone(first)
+
+        assert int(service.ask("pid")) != first
+        service.process.send_signal(signal.SIGTERM)
+        code, said = service.end()
+    assert code == 0
+    assert f"the engine (process {first}) ended: its event loop stood still for 4 s; " in said
+    assert "waits without `await`" in said
+    assert said.endswith("starting it again\n")
+
+
+def test_a_child_whose_event_loop_stands_still_does_not_drain_for_ever(tmp_path: Path) -> None:
+    with _service(tmp_path, child="stubborn", silence=SILENCE, drain=600) as service:
+        child = int(service.ask("pid"))
+        service.process.send_signal(signal.SIGTERM)
+        code, said = service.end()
+
+    assert code == 1
+    assert said.startswith("stopped hard: its event loop stood still for 4 s; ")
+    assert _gone(child)
+
+
+def test_who_was_suspended_together_goes_on_together(tmp_path: Path) -> None:
+    with _service(tmp_path, silence=SILENCE) as service:
+        child, parent = int(service.ask("pid")), service.process.pid
+        for stopped in (parent, child):
+            os.kill(stopped, signal.SIGSTOP)
+        time.sleep(SILENCE + 0.5)
+        os.kill(parent, signal.SIGCONT)
+        # It has looked before the other one can say anything.
+        time.sleep(2 * LOOK_EVERY)
+        os.kill(child, signal.SIGCONT)
+
+        assert int(service.ask("pid")) == child
+        service.process.send_signal(signal.SIGTERM)
+        assert service.end() == (0, "")
+
+
+def test_work_in_flight_ends_however_often_its_process_is_told_to_end(tmp_path: Path) -> None:
+    with _service(tmp_path, child="told-again") as service:
+        service.ask("pid")
+        service.process.send_signal(signal.SIGTERM)
+
+        assert service.end() == (0, "")
+    assert (tmp_path / "drained").exists()
+
+
 @pytest.mark.parametrize("doing", ["idle", "block"])
 def test_a_child_ends_with_its_parent_and_frees_the_lock(tmp_path: Path, doing: str) -> None:
     with _service(tmp_path) as service:
@@ -200,6 +254,17 @@ def test_a_child_that_never_gets_ready_is_given_up(tmp_path: Path) -> None:
     assert _starts(tmp_path) == 2
 
 
+def test_a_child_that_lacks_what_is_away_is_never_given_up(tmp_path: Path) -> None:
+    with _service(tmp_path, child="once-away") as service:
+        service.ask("pid")
+        service.process.send_signal(signal.SIGTERM)
+        code, said = service.end()
+
+    assert code == 0
+    assert _starts(tmp_path) == TIMES_AWAY + 1
+    assert said.count("what it needs is away") == len(said.splitlines()) == 1
+
+
 def test_a_child_that_hangs_while_it_starts_is_replaced(tmp_path: Path) -> None:
     with start(tmp_path, child="never-ready", start=0.1) as process:
         _, said = process.communicate(timeout=PATIENCE)
@@ -218,7 +283,51 @@ def test_a_signal_between_two_lives_ends_the_service(tmp_path: Path) -> None:
     assert _starts(tmp_path) == 1
 
 
+class TestSilence:
+    def test_it_is_counted_until_something_is_said(self) -> None:
+        silence = Silence(100.0)
+
+        for tenths in range(1, 31):
+            silence.look(100.0 + tenths / 10, heard=False)
+        assert silence.seconds == pytest.approx(3.0)
+
+        silence.look(103.1, heard=True)
+        assert silence.seconds == 0.0
+
+    def test_a_look_after_an_hour_is_one_look(self) -> None:
+        silence = Silence(100.0)
+
+        silence.look(3700.0, heard=False)
+        silence.look(3700.1, heard=False)
+
+        assert silence.seconds == pytest.approx(LOOK_EVERY + 0.1)
+
+
 class TestRestarts:
+    def test_what_is_away_is_waited_for_without_an_end(self) -> None:
+        restarts = Restarts(early_limit=2, quick_limit=2)
+
+        waits = [restarts.delay_while_away(lived=1.0) for _ in range(10_000)]
+
+        assert waits == sorted(waits)
+        assert waits[0] < 1.0
+        assert waits[-1] == 5.0
+
+    def test_what_is_away_neither_counts_as_a_death_nor_forgives_one(self) -> None:
+        restarts = Restarts(early_limit=2)
+
+        assert restarts.delay(was_ready=False, lived=0.1) is not None
+        restarts.delay_while_away(lived=1.0)
+
+        assert restarts.delay(was_ready=False, lived=0.1) is None
+
+    def test_what_was_there_for_long_is_looked_for_at_once(self) -> None:
+        restarts = Restarts()
+        for _ in range(10):
+            restarts.delay_while_away(lived=1.0)
+
+        assert restarts.delay_while_away(lived=60.0) < 1.0
+
     def test_the_first_restart_is_at_once(self) -> None:
         assert Restarts().delay(was_ready=True, lived=100.0) == pytest.approx(0.05)
 

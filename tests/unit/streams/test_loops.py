@@ -1,13 +1,16 @@
-"""Work in threads ends before whoever waits for it goes on."""
+"""Work in threads ends before whoever waits for it goes on; a start waits for what is away."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from unittest import mock
 
 import pytest
+from structlog.testing import capture_logs
 
-from streams.loops import in_thread
+from domain.errors import StoreUnavailable
+from streams.loops import LONGEST_PAUSE, in_thread, patiently
 
 
 async def test_a_function_answers_and_refuses_as_it_would_by_itself() -> None:
@@ -40,3 +43,35 @@ async def test_a_cancellation_waits_for_the_thread(end: str, times: int) -> None
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended == [end]
+
+
+async def test_a_start_waits_as_long_as_it_takes_and_says_once_for_what() -> None:
+    reasons = ["it is away"] * 500 + ["it is locked"] * 500
+    left, told, pauses = iter(reasons), list[str](), list[float]()
+
+    async def step() -> str:
+        for reason in left:
+            raise StoreUnavailable(reason)
+        return "there"
+
+    async def waits(reason: str) -> None:
+        told.append(reason)
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    with mock.patch.object(asyncio, "sleep", sleep), capture_logs() as logged:
+        assert await patiently(step, waits) == "there"
+
+    assert told == reasons
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LONGEST_PAUSE
+    assert [entry["reason"] for entry in logged] == ["it is away", "it is locked"]
+
+
+async def test_a_start_does_not_wait_for_what_is_wrong() -> None:
+    async def step() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await patiently(step, mock.AsyncMock(side_effect=AssertionError("it waits")))

@@ -199,12 +199,18 @@ class JobFold(JobState):
                 if self.limit is not None:
                     self._count_anew()
             case RetryStarted():
-                self.dropped = self.dropped - event.items
-                self._count_anew()
-                self.edits += event.edited is not None
-                self._queue(Backlog(items=event.items, cause=Cause.RETRY))
+                self._retried(event)
             case UndoStarted():
                 self._undo_started(event)
+
+    def _retried(self, event: RetryStarted) -> None:
+        if self.missed_at is None and self.deadline is not None and self.deadline <= event.at:
+            # It had ended in time: the deadline has had its say, and stops no retry.
+            self.missed_at = event.at
+        self.dropped = self.dropped - event.items
+        self._count_anew()
+        self.edits += event.edited is not None
+        self._queue(Backlog(items=event.items, cause=Cause.RETRY))
 
     def _dropped(self) -> None:
         self.skipped = ""

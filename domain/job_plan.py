@@ -175,6 +175,10 @@ class JobPlan(JobFold):
             return self.start_at is None
         if self.status in (JobStatus.RUNNING, JobStatus.ROLLING_BACK):
             return True
+        return self._starts_unsealed()
+
+    def _starts_unsealed(self) -> bool:
+        """Whether it is a draft whose items are worked as they come, without waiting for more."""
         return self.status is JobStatus.DRAFT and self.options.start is Start.EAGER
 
     def _is_uncapped(self) -> bool:

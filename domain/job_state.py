@@ -172,7 +172,7 @@ class JobState(BaseModel):
     """The moment for which the job waits; None once it may start."""
     deadline: datetime | None = None
     missed_at: datetime | None = None
-    """When the deadline had passed unmet."""
+    """When the deadline had passed unmet, or a retry began beyond it; it is not heeded again."""
     measured: Measured | None = None
     """How fast jobs of the operation went before this one."""
     held: Word | None = None

@@ -6,6 +6,7 @@ from domain.events import JobAdjusted, Run
 from domain.job_keeping import JobKeeping
 from domain.job_record import Stamp
 from domain.options import Caps, Schedule
+from domain.schedule import check_eager
 
 
 class JobTerms(JobKeeping):
@@ -26,6 +27,8 @@ class JobTerms(JobKeeping):
         ``recalled``: the caller has closed every open chunk before, by a higher epoch.
         """
         self.check("adjust")
+        if self._starts_unsealed() and schedule.start_at != self.start_at:
+            check_eager(schedule.start_at)
         if recalled:
             self._require_quiet()
         begins = caps != self.caps and self.started_at is not None

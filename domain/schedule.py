@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from domain.commands import Adjustment, Moment
 from domain.errors import InvalidCommand, WrongState
-from domain.options import NO_SCHEDULE, JobOptions, OnDeadline, Schedule
+from domain.options import NO_SCHEDULE, JobOptions, OnDeadline, Schedule, Start
 from domain.values import Value
 
 MAX_AHEAD = timedelta(days=3660)
@@ -130,6 +130,15 @@ def check_order(schedule: Schedule, place: str = "") -> None:
         )
 
 
+def check_eager(start_at: datetime | None, place: str = "") -> None:
+    """Raise InvalidCommand for a draft that starts at once and is to wait for a moment."""
+    if start_at is not None:
+        raise InvalidCommand(
+            "a draft that starts before its seal cannot wait for start_at; leave one of them out",
+            pointer=f"{place}/start_at",
+        )
+
+
 def rescheduled(schedule: Schedule, command: Adjustment, now: datetime, *, begun: bool) -> Schedule:
     """The schedule after a command; ``begun``: the job has started, which cannot be put off."""
     if command.start_at is not None and begun:
@@ -151,11 +160,8 @@ def rescheduled(schedule: Schedule, command: Adjustment, now: datetime, *, begun
 def check_schedule(options: JobOptions) -> None:
     """Raise InvalidCommand for options of time that contradict one another."""
     check_order(options.schedule, "/options")
-    if options.start_at is not None and options.start == "eager":
-        raise InvalidCommand(
-            "a draft that starts before its seal cannot wait for start_at; leave one of them out",
-            pointer="/options/start_at",
-        )
+    if options.start is Start.EAGER:
+        check_eager(options.start_at, "/options")
     if options.on_deadline is OnDeadline.STOP and options.deadline is None:
         raise InvalidCommand(
             "on_deadline needs a deadline; say one, or leave it out",

@@ -81,7 +81,9 @@ class Plans:
         after = tuple(each.model_copy(update={"consume": {}}) for each in job.options.after)
         changed = {"dry_run": False, "plan": plan, "after": after, **without}
         options = job.options.model_copy(update=changed)
-        return job.spec.model_copy(update={"options": options, "select": None})
+        # A job of its own, of whichever batch the dry run was a step.
+        alone = {"options": options, "select": None, "parent": None}
+        return job.spec.model_copy(update=alone)
 
     async def lines(self, tenant: str, job_id: str) -> AsyncIterator[bytes]:
         """The items of a job as they were sent, in blocks of NDJSON."""

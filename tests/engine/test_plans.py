@@ -13,6 +13,7 @@ from domain.events import JobStatus
 from domain.job import Job
 from domain.records import Change, Writer
 from domain.registry import Registry
+from domain.steps import BATCH, Needs, Step
 from streams.plans import Plans
 from streams.queries import Queries
 from streams.stores import migrate
@@ -245,3 +246,32 @@ async def test_a_draft_in_parts_is_planned_and_applied_as_a_whole(desk: Desk) ->
     assert job.counts.succeeded == 6
     names = await desk.rows("SELECT name FROM stock ORDER BY id")
     assert [name for (name,) in names] == ["p0", "p0", "p1", "p1", "p2", "p2"]
+
+
+async def test_the_plan_of_a_step_is_applied_by_a_job_of_its_own(desk: Desk) -> None:
+    await _stock(desk, 2)
+    steps = (
+        Step(name="first", operation="stock.create"),
+        Step(
+            name="second",
+            operation="stock.add",
+            options=DRY,
+            after=(Needs(step="first", consume={"id": "id", "amount": "id"}),),
+            priority=9,
+        ),
+        Step(name="third", operation="stock.create", options=DRY, after=("second",)),
+    )
+    items = [lines([{"name": "x", "amount": 5}]), None, lines([{"name": "y"}])]
+    spec = JobSpec(operation=BATCH, name="spring", tags=("shop",), steps=steps)
+    batch = (await desk.engine.gateway.submit_batch(CALLER, spec, items, key=None)).job_id
+    await desk.settle(batch)
+    for number, was in ((2, "second"), (3, "third")):
+        dry = await desk.job(f"{batch}-{number}")
+        assert "apply" in dry.possible()
+        job = await desk.settle(await _apply(desk, dry))
+        assert (job.status, job.spec.name) == (JobStatus.COMPLETED, was)
+        assert (job.spec.parent, job.spec.tags) == (None, ("shop",))
+        assert job.spec.priority == dry.spec.priority
+    assert await _amounts(desk) == [0, 1, 8, 0]
+    assert len((await desk.job(batch)).children) == 3
+    assert (await desk.job(batch)).counts.total == 3, "the batch has not become larger"

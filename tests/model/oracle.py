@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from domain.compensation import Stage
 from domain.events import (
     Cause,
     ChunksPlanned,
+    JobAdjusted,
+    JobDeadlinePassed,
     JobEvent,
     JobPaused,
     JobResumed,
@@ -21,6 +24,7 @@ from domain.events import (
     RetryStarted,
 )
 from domain.job import Job
+from domain.options import Start
 from domain.outcomes import ItemStatus
 from domain.planning import is_suspect
 from tests.model.ledger import Item, fold, say
@@ -50,13 +54,19 @@ class _Told:
     failed: int = 0
     """Failed items when the limits began to count."""
     by_limit: bool = False
+    retried_at: datetime | None = None
 
     def hear(self, event: JobEvent) -> None:
         """Limits count anew after a retry, and when a job goes on that one has paused."""
         if isinstance(event, RetryStarted) or (isinstance(event, JobResumed) and self.by_limit):
             self.failed = event.counts.failed
+        if isinstance(event, RetryStarted):
+            self.retried_at = event.at
         if isinstance(event, JobPaused | JobResumed):
             self.by_limit = isinstance(event, JobPaused) and event.limit is not None
+
+    def retried_since(self, moment: datetime) -> bool:
+        return self.retried_at is not None and self.retried_at >= moment
 
 
 class Oracle:
@@ -118,6 +128,10 @@ class Oracle:
             seen[edge] += 1
             if isinstance(event, ChunksPlanned):
                 _check_moments(told.job, event)
+            if isinstance(event, JobDeadlinePassed):
+                assert not told.retried_since(event.deadline), "it is late once more"
+            if isinstance(event, JobAdjusted):
+                _check_start(told.job, event)
             _check_keeping(told.job, event)
             told.job.apply(event)
             told.hear(event)
@@ -137,6 +151,12 @@ def _check_moments(job: Job, event: ChunksPlanned) -> None:
     if job.status is not JobStatus.ROLLING_BACK:
         assert job.start_at is None or job.status is not JobStatus.PENDING, "too early"
         assert not job.expires(event.at), "too late"
+
+
+def _check_start(job: Job, event: JobAdjusted) -> None:
+    """Nobody is told that a draft will wait which is worked as its items come."""
+    eager = job.status is JobStatus.DRAFT and job.options.start is Start.EAGER
+    assert not eager or event.start_at in (None, job.start_at), "it waits for no moment"
 
 
 def _check_items(tables: JobTables) -> None:

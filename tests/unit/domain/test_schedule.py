@@ -12,9 +12,11 @@ from domain.commands import Adjustment
 from domain.contradictions import check_options
 from domain.errors import InvalidCommand, WrongState
 from domain.events import JobStatus
-from domain.options import JobOptions, Schedule
+from domain.options import JobOptions, Schedule, Start
+from domain.ranges import Ranges
 from domain.schedule import MAX_AHEAD, Measured, check_moments, rescheduled
-from tests.unit.domain.story import BEGIN, Story
+from domain.waiting import Hold, Waiting, by_itself
+from tests.unit.domain.story import BEGIN, Story, eager
 
 
 def _at(seconds: float) -> datetime:
@@ -75,6 +77,92 @@ def test_a_deadline_may_stop_the_job_and_what_is_retried_then_is_not_stopped_aga
     assert story.job.reason == "deadline: 6 items left"
     story.retry(story.job.dropped - story.job.dropped, story.job.dropped).wait(5).work()
     assert story.job.status is JobStatus.COMPLETED
+
+
+STOPS: dict[str, Any] = {"chunk_size": 4, "on_deadline": "stop", "on_error": "roll_back"}
+"""Of a job whose stop would cost it what has succeeded."""
+
+
+def _ended_in_time() -> Story:
+    """A job of which an item has failed before its deadline."""
+    return Story(deadline=_at(30), tolerate=[{"failed": 5}], **STOPS).submit(8).work(failed=1)
+
+
+def test_what_had_ended_in_time_is_not_stopped_when_it_is_retried_later() -> None:
+    story = _ended_in_time().wait(60).retry(Ranges.of([3]))
+    assert not story.job.expires(story.stamp.at)
+    assert story.job.wakes_at is None
+    story.wait(0).pause()
+    assert by_itself(story.job, story.stamp.at) == Waiting(
+        reason=Hold.PAUSED, text="it is paused (lunch); resume it", since=story.job.updated_at
+    )
+    story.resume().wait(0).work()
+    assert (story.job.status, story.job.counts.succeeded) == (JobStatus.COMPLETED, 8)
+    assert "job.deadline_passed" not in [event.alias for event in story.collect()]
+    assert story.replayed() == story.job
+
+
+def test_who_looks_at_a_late_retry_is_told_that_the_deadline_has_passed() -> None:
+    story = _ended_in_time()
+    before = progress.deadline_of(story.job, _at(20))
+    assert before is not None
+    assert (before.in_time, before.missed_at) == (True, None)
+    story.wait(60).retry(Ranges.of([3]))
+    told = progress.deadline_of(story.job, story.stamp.at)
+    assert told is not None
+    assert (told.in_time, told.warning) == (False, "the deadline has passed")
+    assert told.missed_at == story.job.updated_at
+
+
+def test_a_retry_that_begins_before_the_deadline_keeps_to_it() -> None:
+    story = _ended_in_time().retry(Ranges.of([3]))
+    assert story.job.wakes_at == _at(30)
+    story.wait(60)
+    assert story.job.status is JobStatus.ROLLING_BACK
+    assert story.put_back().job.status is JobStatus.ROLLED_BACK
+
+
+def test_a_late_retry_keeps_to_a_deadline_that_is_moved_ahead_of_it() -> None:
+    story = _ended_in_time().wait(60).retry(Ranges.of([3])).adjust(deadline=_at(200))
+    assert (story.job.missed_at, story.job.wakes_at) == (None, _at(200))
+    story.wait(60)
+    assert story.job.status is JobStatus.RUNNING
+    story.wait(100)
+    assert story.job.status is JobStatus.ROLLING_BACK
+
+
+def test_a_late_retry_that_is_capped_then_is_not_stopped_either() -> None:
+    story = _ended_in_time().wait(60).retry(Ranges.of([3])).adjust(rate=10).wait(1)
+    assert story.job.status is JobStatus.RUNNING
+
+
+def test_a_retry_after_another_is_stopped_by_no_deadline_before_both() -> None:
+    story = _ended_in_time().wait(60).retry(Ranges.of([3])).wait(0).work(failed=1)
+    story.wait(60).retry(Ranges.of([3])).wait(0).work()
+    assert story.job.status is JobStatus.COMPLETED
+
+
+def test_attempts_of_the_jobs_own_are_no_retry_and_keep_to_the_deadline() -> None:
+    story = Story(deadline=_at(30), retry={"delay": 100}, **STOPS).submit(4).plan()
+    story.failing(0, "busy", retryable=True, chance=0.9).wait(60)
+    assert story.job.status is JobStatus.ROLLING_BACK
+
+
+def test_an_undo_and_its_undo_have_no_deadline() -> None:
+    story = _ended_in_time().wait(60).undo().wait(1).put_back()
+    assert story.job.status is JobStatus.ROLLED_BACK
+    story.undo().wait(1).put_back()
+    assert (story.job.status, story.job.missed_at) == (JobStatus.COMPLETED_WITH_ERRORS, None)
+    assert story.retry(Ranges.of([3])).wait(0).work().job.status is JobStatus.COMPLETED
+
+
+def test_a_retry_that_an_earlier_release_has_stopped_is_still_stopped() -> None:
+    story = _ended_in_time().wait(60).retry(Ranges.of([3]))
+    story.job.missed_at = None
+    story.wait(0)
+    assert story.collect()[-3].alias == "job.deadline_passed"
+    assert story.job.status is JobStatus.ROLLING_BACK
+    assert story.replayed() == story.job
 
 
 def test_what_is_in_flight_must_be_closed_before_the_stop() -> None:
@@ -175,6 +263,28 @@ def test_options_that_contradict_one_another_are_refused(
     with pytest.raises(InvalidCommand) as refused:
         check_options(JobOptions.model_validate(options), ())
     assert refused.value.pointer == pointer
+
+
+def test_a_draft_that_starts_before_its_seal_is_given_no_start_later() -> None:
+    with pytest.raises(InvalidCommand) as wanted:
+        check_options(JobOptions(start=Start.EAGER, start_at=_at(50)), ())
+    draft = eager().open_draft()
+    with pytest.raises(InvalidCommand) as refused:
+        draft.adjust(start_at=_at(50))
+    assert (str(refused.value), refused.value.pointer) == (str(wanted.value), "/start_at")
+    assert draft.adjust(rate=5, lift=["start_at"], deadline=_at(90)).job.start_at is None
+
+
+def test_an_eager_draft_that_an_earlier_release_gave_a_start_may_be_adjusted() -> None:
+    draft = eager().open_draft()
+    draft.job.start_at = _at(50)
+    assert draft.adjust(rate=5).job.caps.rate == 5
+    assert draft.adjust(lift=["start_at"]).job.start_at is None
+
+
+def test_a_sealed_job_that_was_to_start_before_may_wait_as_any_other() -> None:
+    story = eager().open_draft().append().seal().adjust(start_at=_at(50)).plan()
+    assert (story.job.status, story.job.open) == (JobStatus.PENDING, {})
 
 
 def test_an_adjustment_keeps_the_order_of_what_it_leaves() -> None:

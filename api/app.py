@@ -209,7 +209,7 @@ def create_app(
     )
     app = _routed(own, ROUTES)
     app[EDGE] = own
-    app.on_cleanup.append(_end_exports)
+    app.on_cleanup.append(_end_files)
     return app
 
 
@@ -259,8 +259,11 @@ def _with_heads(routes: Iterable[Route]) -> Iterator[Route]:
             yield route._replace(method="HEAD")
 
 
-async def _end_exports(app: web.Application) -> None:
-    await app[EDGE].annotations.exports.close()
+async def _end_files(app: web.Application) -> None:
+    """No file is read or put together any more, as long as that can still be written."""
+    platform = app[EDGE].annotations
+    await platform.files.close()
+    await platform.exports.close()
 
 
 async def _end_streams(app: web.Application) -> None:

@@ -11,15 +11,23 @@ from aiohttp import web
 
 from api.edge import edge
 from api.problems import refused
+from api.standing import Looks, Standing
 from streams.stores.job_files import PIECE, JobFile
 
 Piece = Callable[[JobFile, int], Awaitable[bytes]]
+Allowed = Callable[[], Awaitable[object]]
+"""Raises an error once the caller may not read the file any more."""
 
 _PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._- ")
 
 
-async def download(request: web.Request, file: JobFile, piece: Piece) -> web.StreamResponse:
-    """The file as an attachment, sent piece by piece; 304 for who has it already."""
+async def download(
+    request: web.Request, file: JobFile, piece: Piece, allowed: Allowed
+) -> web.StreamResponse:
+    """The file as an attachment, sent piece by piece; 304 for who has it already.
+
+    It is cut off once the caller is not let in any more, or not ``allowed`` to read it.
+    """
     size, tag = file.size or 0, f'"{file.sha256}"'
     headers = {"ETag": tag, "Accept-Ranges": "bytes"}
     if tag in request.headers.get("If-None-Match", ""):
@@ -40,7 +48,11 @@ async def download(request: web.Request, file: JobFile, piece: Piece) -> web.Str
     if request.method == "HEAD":
         return response
     await _write(request, response, begun)
+    standing, looks = Standing(request), Looks(edge(request))
     async for block in blocks:
+        await standing.check()
+        if looks.are_due():
+            await allowed()
         await _write(request, response, block)
     return response
 

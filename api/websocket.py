@@ -122,7 +122,7 @@ async def _introduced(request: web.Request, socket: Socket, manner: Manner) -> s
     except (RequestRefused, CountermandError) as error:
         problem = problem_of(error, own.limits)
         await socket.refuse(problem, ref)
-        raise closing_of(error, problem) from None
+        raise closing_of(problem, known=False) from None
     return ref
 
 
@@ -147,9 +147,9 @@ async def _admitted(
         if not socket.response.prepared:
             raise
         problem = problem_of(error, own.limits)
-        _log.info("websocket_ended", request_id=request[REQUEST_ID], reason=problem.detail)
+        _log.info("websocket_ended", request_id=request[REQUEST_ID], reason=str(error))
         await socket.refuse(problem)
-        raise closing_of(error, problem) from None
+        raise closing_of(problem, known=True) from None
 
 
 async def _first_of(talk: Conversation) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Final
 
 from aiohttp import WSMsgType, web
 
@@ -11,8 +13,8 @@ from api import ws_messages as says
 from api.connections import Counts
 from api.limits import Limits
 from api.meters import Meters
-from api.problems import Problem, RequestRefused, of_error
-from domain.errors import CountermandError, CredentialRefused, PermissionLacking
+from api.problems import INTERNAL, Problem, RequestRefused, of_error
+from domain.errors import CountermandError
 from domain.values import Value
 
 
@@ -122,17 +124,18 @@ def problem_of(error: Exception, limits: Limits) -> Problem:
     raise error
 
 
-def closing_of(error: Exception, problem: Problem) -> Closing:
-    """How a connection ends that cannot go on after that."""
-    match error:
-        case CredentialRefused():
-            code = CloseCode.UNAUTHENTICATED
-        case PermissionLacking():
-            code = CloseCode.FORBIDDEN
-        case _ if problem.status == 429:
-            code = CloseCode.TOO_MANY
-        case _ if problem.status == 503:
-            code = CloseCode.UNAVAILABLE
-        case _:
-            code = CloseCode.UNAUTHENTICATED
-    return Closing(code, problem.detail)
+_CODES: Final[Mapping[int, CloseCode]] = {
+    401: CloseCode.UNAUTHENTICATED,
+    403: CloseCode.FORBIDDEN,
+    429: CloseCode.TOO_MANY,
+    503: CloseCode.UNAVAILABLE,
+}
+"""By the status that the other routes would answer with."""
+
+
+def closing_of(problem: Problem, *, known: bool) -> Closing:
+    """How a connection ends that cannot go on after that; ``known`` says if the client is."""
+    # A first message that is malformed says of nobody who it is.
+    unsaid = not known and problem.status < INTERNAL
+    other = CloseCode.UNAUTHENTICATED if unsaid else CloseCode.INTERNAL
+    return Closing(_CODES.get(problem.status, other), problem.detail)

@@ -59,9 +59,9 @@ def begun(connection: Connection, file: JobFile) -> JobFile:
 def add(connection: Connection, file: JobFile, first: int, data: list[bytes]) -> bool:
     """Pieces of it, from the place of the first on; one that is there already stays.
 
-    Returns False, and stores nothing, where the file was removed meanwhile.
+    Returns False, and stores nothing, where the file was removed meanwhile, or is whole.
     """
-    mine = (files.c.job_id == file.job_id, files.c.role == file.role)
+    mine = (files.c.job_id == file.job_id, files.c.role == file.role, files.c.size.is_(None))
     if connection.execute(select(files.c.role).where(*mine).with_for_update()).first() is None:
         return False
     rows = [
@@ -109,6 +109,15 @@ def remove_of(connection: Connection, job_id: str) -> None:
     remove_parts(connection, job_id)
     for table in _IN_ORDER:
         connection.execute(delete(table).where(table.c.job_id == job_id))
+
+
+def remove_unfinished(connection: Connection, job_id: str, role: str) -> None:
+    """The file of that role, and what the job has made for it, unless it is whole."""
+    mine = (files.c.job_id == job_id, files.c.role == role, files.c.size.is_(None))
+    if connection.execute(delete(files).where(*mine)).rowcount:
+        remove_parts(connection, job_id)
+        gone = delete(pieces).where(pieces.c.job_id == job_id, pieces.c.role == role)
+        connection.execute(gone)
 
 
 def remove_old(connection: Connection, before: float, limit: int = 4) -> int:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 import orjson
 import pytest
 
+from api.conversation import Conversation
 from api.limits import Limits
+from domain.errors import CountermandError, JobNotFound, StoreUnavailable
 from streams.clock import SystemClock
 from streams.live import QUEUED
 from streams.quotas import Quotas, QuotaTable
@@ -302,6 +304,28 @@ async def test_it_ends_with_the_key_that_opened_it(closed: Site) -> None:
         await answered(closed, "POST", f"{KEYS}/{key['key_id']}/revoke", headers=ROOT)
         assert (await found.expect("error"))["code"] == "unauthenticated"
         assert await found.closed() == 4401
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (StoreUnavailable("the database is away"), 1013),
+        (JobNotFound("there is no such job"), 1011),
+        (CountermandError("a fault"), 1011),
+    ],
+)
+async def test_it_ends_as_what_is_wrong_here_says(
+    site: Site, monkeypatch: pytest.MonkeyPatch, error: CountermandError, code: int
+) -> None:
+    async def look_around(_: Conversation) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(Conversation, "_look_around", look_around)
+    async with welcomed(site) as found:
+        await found.followed(all=True)
+        await submitted(site)
+        assert (await found.expect("error"))["code"] == error.code
+        assert await found.closed() == code
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from aiohttp import web
@@ -121,7 +122,7 @@ async def file(request: web.Request) -> web.StreamResponse:
     Parameters(request, ())
     own = edge(request)
     made = await own.annotations.exports.file(*await _asked(request, own))
-    return await download(request, made, own.annotations.files.piece)
+    return await download(request, made, own.annotations.files.piece, partial(_asked, request, own))
 
 
 async def _asked(request: web.Request, own: Edge) -> tuple[Numbered, Job]:

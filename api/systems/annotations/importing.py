@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Annotated, Any, Final
 
 import orjson
@@ -106,8 +107,9 @@ async def rejects(request: web.Request) -> web.StreamResponse:
     Parameters(request, ())
     own, who = edge(request), caller(request)
     found, _ = await own.annotations.operation(who, number(request, "operation_id"))
-    file = await own.annotations.files.rejects(who, found.job_id)
-    return await download(request, file, own.annotations.files.piece)
+    files = own.annotations.files
+    read = partial(files.rejects, who, found.job_id)
+    return await download(request, await read(), files.piece, read)
 
 
 async def _mapping(own: Edge, who: Caller, body: Imports) -> Mapping[str, Any]:

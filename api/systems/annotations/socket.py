@@ -19,7 +19,7 @@ from api.systems.annotations.seats import Seats
 from api.systems.annotations.updates import LOOK_SECONDS, type_of, update_of_reading
 from api.websocket import Introduction, Manner, speaking
 from api.ws_messages import written
-from domain.errors import CountermandError
+from domain.errors import CountermandError, JobNotFound, RecordNotFound
 from domain.job import Job
 from domain.permissions import Permission
 from streams.identity import Identity
@@ -39,8 +39,8 @@ class PlatformTalk(Conversation):
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
-        self._followed: dict[str, int] = {}
-        """Numbers by job."""
+        self._followed: dict[str, Numbered] = {}
+        """Operations by job."""
         self._paces: dict[str, Pace] = {}
         self._told: dict[str, int] = {}
         """By job, the version that the client knows."""
@@ -50,8 +50,8 @@ class PlatformTalk(Conversation):
         self._seats = Seats(self._own, self._caller)
         self._used = NOTHING_USED
         """What the workers use, as far as this client was told."""
-        self._read: dict[str, tuple[Numbered, Reading]] = {}
-        """Operations whose file is read, by the job that they will have, as they were told."""
+        self._read: dict[str, Reading] = {}
+        """Files that are read, by the job that they will be, as they were told."""
         self._reads = asyncio.Event()
 
     async def greet(self, identity: Identity, ref: str) -> None:  # noqa: ARG002 - it has none
@@ -103,7 +103,7 @@ class PlatformTalk(Conversation):
             except CountermandError:
                 self._interests.remove(key)
                 raise
-            self._followed[found.job_id] = number
+            self._followed[found.job_id] = found
             await self._socket.say(words.system("subscribed", operation_id=number))
             if job is not None:
                 await self._say_how(found, job)
@@ -128,7 +128,7 @@ class PlatformTalk(Conversation):
         name, told = update_of_reading(found, reading, await self._load())
         await self._socket.say(words.Message(type=name, data=told))
         if reading.fault is None:
-            self._read[found.job_id] = found, reading
+            self._read[found.job_id] = reading
             self._reads.set()
 
     async def accompany(self) -> None:
@@ -136,27 +136,45 @@ class PlatformTalk(Conversation):
         while True:
             await self._reads.wait()
             await asyncio.sleep(LOOK_SECONDS)
-            for found, before in list(self._read.values()):
+            for job_id in list(self._read):
                 async with self._turn:
-                    await self._look_at(found, before)
+                    if job_id in self._read:
+                        await self._look_at(self._followed[job_id])
             if not self._read:
                 self._reads.clear()
 
-    async def _look_at(self, found: Numbered, before: Reading) -> None:
-        if found.job_id not in self._read:
-            return
-        own, tenant = self._own, self._caller.tenant
-        reading = await own.annotations.files.reading(found, tenant)
-        if reading == before:
-            return
-        del self._read[found.job_id]
-        if reading is not None:
+    async def _look_at(self, found: Numbered) -> None:
+        reading = await self._own.annotations.files.reading(found, self._caller.tenant)
+        if reading is None:
+            await self._say_what_came(found)
+        elif reading != self._read[found.job_id]:
+            del self._read[found.job_id]
             await self._say_read(found, reading)
-        elif found.job_id not in self._told:
-            await self._say_how(found, await own.queries.job(tenant, found.job_id))
+
+    async def _say_what_came(self, found: Numbered) -> None:
+        """The job that a file has become; one that was refused has left no operation to follow."""
+        try:
+            await self._say_job(found)
+        except JobNotFound:
+            # Else the job is not decided on yet.
+            if await self._is_gone(found):
+                await self._leave(found.operation_id)
+
+    async def _say_job(self, found: Numbered) -> None:
+        job = await self._own.queries.job(self._caller.tenant, found.job_id)
+        self._read.pop(found.job_id, None)
+        await self._say_how(found, job)
+
+    async def _is_gone(self, found: Numbered) -> bool:
+        try:
+            await self._own.annotations.operation(self._caller, found.operation_id)
+        except RecordNotFound:
+            return True
+        return False
 
     async def _leave(self, number: int) -> None:
-        job_id = next((job for job, known in self._followed.items() if known == number), "")
+        numbers = {known.operation_id: job_id for job_id, known in self._followed.items()}
+        job_id = numbers.get(number, "")
         self._interests.remove(_key(job_id))
         del self._followed[job_id]
         for known in (self._told, self._paces, self._read):
@@ -167,10 +185,10 @@ class PlatformTalk(Conversation):
     async def _send(self, placed: Placed) -> None:
         """As for others, but for what the client was told already with how the job is."""
         version, job_id = placed.event.version, placed.event.job_id
-        if job_id in self._read:
-            # The job is there, which may be sooner than the word that the file is read.
-            found, _ = self._read.pop(job_id)
-            await self._say_how(found, await self._own.queries.job(self._caller.tenant, job_id))
+        if job_id in self._followed and job_id not in self._told:
+            # The job is there, which may be sooner than the word that the file is read, or
+            # later than the word that nobody reads it.
+            await self._say_job(self._followed[job_id])
         if version is not None and job_id in self._told:
             if version <= self._told[job_id]:
                 return
@@ -182,15 +200,16 @@ class PlatformTalk(Conversation):
 
     async def _look_around(self) -> None:
         await super()._look_around()
-        for number in await self._seats.lost(list(self._followed.values())):
+        followed = [each.operation_id for each in self._followed.values()]
+        for number in await self._seats.lost(followed):
             async with self._turn:
-                if number in self._followed.values():
+                if any(each.operation_id == number for each in self._followed.values()):
                     await self._leave(number)
         await self._alert()
 
     async def _alert(self) -> None:
         """Say once of each worker that it has passed its memory budget, while something runs."""
-        running = {job_id: self._followed[job_id] for job_id in self._running}
+        running = {job_id: self._followed[job_id].operation_id for job_id in self._running}
         for said in await self._alerts.new(running):
             await self._socket.say(words.alert(said))
 
@@ -199,7 +218,7 @@ class PlatformTalk(Conversation):
             said = orjson.loads(placed.event.text)
             return written(words.Message(type="broadcast", data=said))
         job_id = placed.event.job_id
-        number, pace = self._followed[job_id], self._paces[job_id]
+        number, pace = self._followed[job_id].operation_id, self._paces[job_id]
         return written(words.happened(placed.event, number, self._used, pace))
 
     async def _load(self) -> Figures:

@@ -3,7 +3,8 @@
 What a job has made of its texts or images waits as parts (:mod:`streams.stores.job_parts`). Of them
 a file is written, in their order, and stored in pieces; it can be read once it is whole, and then
 the parts go. Who writes the same parts in the same way writes the same pieces: so a process that
-dies is followed by the next one that is asked, and two at once do no harm.
+dies is followed by the next one that is asked. Of two at once the first to end has made the file,
+and the other one, whose parts are gone, takes that.
 """
 
 from __future__ import annotations
@@ -139,14 +140,21 @@ class Exports:
     async def _made(self, order: Order) -> JobFile:
         async with self._places:
             file = await self._database.write(partial(self._begun, order))
+            if file.size is not None:
+                return file  # others have made it since it was looked for
             written_by = _Writing(self._database, order, json.loads(file.about)["labels"])
             whole = await written_by.keep(file)
             if whole is None or written_by.documents != order.documents:
-                # What is left of one that was removed meanwhile is not offered as all of it.
-                await self._database.write(lambda c: job_files.remove_of(c, order.job_id))
-                raise FileGone("what the file was made of is destroyed; export again")
+                return await self._of_others(order)
             await self._database.write(partial(_finish, whole))
             return whole
+
+    async def _of_others(self, order: Order) -> JobFile:
+        """The file that others have made of the parts; raises FileGone when they were removed."""
+        whole = await self._database.write(partial(_left, order))
+        if whole is None:
+            raise FileGone("what the file was made of is destroyed; export again")
+        return whole
 
     def _begun(self, order: Order, connection: Connection) -> JobFile:
         """The file as it was begun, with the labels as they were then, by order."""
@@ -232,6 +240,12 @@ def _name(connection: Connection, order: Order) -> str:
     )
     plain = _UNSAFE.sub("_", cast("str | None", project) or "export").strip(" .") or "export"
     return f"{plain[:100]}-{order.operation_id}{order.form.suffix}"
+
+
+def _left(order: Order, connection: Connection) -> JobFile | None:
+    """A file that is whole; what is left of one that is not is not offered as all of it."""
+    job_files.remove_unfinished(connection, order.job_id, EXPORT)
+    return job_files.find(connection, order.tenant, order.job_id, EXPORT)
 
 
 def _finish(file: JobFile, connection: Connection) -> None:

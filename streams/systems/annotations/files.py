@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy import Connection
 
 from domain.errors import (
+    CommandRefused,
     CountermandError,
     DecisionPending,
     RecordNotFound,
@@ -79,6 +80,8 @@ class Begun:
     said: Reading
     turn: asyncio.Lock
     cancelled: bool = False
+    sent: bool = False
+    """Whether all of it was handed on: its job may be there, or come."""
 
     @property
     def job_id(self) -> str:
@@ -237,6 +240,9 @@ class Files:
         except DecisionPending:
             await self._database.write(lambda c: readings.end(c, begun.job_id))
             raise
+        except CommandRefused:
+            begun.sent = False
+            raise
         finally:
             ended.set()
             await telling
@@ -246,6 +252,7 @@ class Files:
         if decision.job_id == begun.job_id:
             await self._database.write(lambda c: readings.end(c, begun.job_id), lasting=False)
             return Imported(decision, begun.number, summary)
+        begun.sent = False
         # It was sent before: what it has rejected may have been lost with who kept it.
         await self._keep(begun, decision.job_id)
         return Imported(decision, await self._number_of(begun, decision.job_id), summary)
@@ -283,6 +290,7 @@ class Files:
             project_id, labels = begun.number.project_id, tuple(reader.labels)
             await add_labels(self._database, self._clock, begun.caller, project_id, labels)
         await self._keep(begun, begun.job_id)
+        begun.sent = True
 
     async def _keep(self, begun: Begun, job_id: str) -> None:
         """Store what was rejected, piece by piece; a file that is removed meanwhile stays away."""
@@ -337,10 +345,18 @@ class Files:
             return not begun.cancelled
 
     async def _give_up(self, begun: Begun, fault: Fault) -> None:
-        """Nothing comes of it, and its operation says why."""
+        """Nothing comes of it, and its operation says why, unless it is a job or may become one.
+
+        Where it may, the job comes, or it is found after a while that nobody reads the file.
+        """
         reading = begun.said.model_copy(update={"fault": fault})
 
         def end(connection: Connection) -> None:
+            if readings.is_job(connection, begun.job_id):
+                readings.end(connection, begun.job_id)
+                return
+            if begun.sent:
+                return
             swapped = readings.note(
                 connection, job_id=begun.job_id, before=begun.said, after=reading
             )
@@ -355,12 +371,16 @@ class Files:
                 reading=reading,
             )
 
-        await self._database.write(end)
+        with suppress(Unavailable):  # then it is found that nobody reads it
+            await self._database.write(end)
 
     async def _forget(self, begun: Begun) -> None:
-        """Nothing is left of it."""
+        """Nothing is left of it, unless it is a job."""
 
         def forget(connection: Connection) -> None:
+            if readings.is_job(connection, begun.job_id):
+                readings.end(connection, begun.job_id)
+                return
             job_files.remove_of(connection, begun.job_id)
             numbers.take_back(connection, begun.job_id)
 

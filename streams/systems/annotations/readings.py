@@ -3,6 +3,10 @@
 A row among the files of jobs, under the id that the job will have, from when the file is
 recognised until the job is there. Whoever reads writes it again and again, and finds that way
 that somebody has cancelled it: each write compares the words that were written before.
+
+Whoever dies between the command and the end of the reading leaves a row beside a job: a reading
+whose job has events is over, whatever the row says. ``created_at`` of a row is when its reader was
+last seen.
 """
 
 from __future__ import annotations
@@ -12,11 +16,23 @@ from datetime import datetime
 from typing import Annotated, Final
 
 from pydantic import AwareDatetime, Field
-from sqlalchemy import ColumnElement, Connection, Select, delete, false, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    delete,
+    exists,
+    false,
+    or_,
+    select,
+    update,
+)
 
 from domain.values import Value
+from streams.clock import SystemClock
 from streams.stores import job_files
 from streams.stores.job_files import JobFile
+from streams.stores.schema import events
 from streams.stores.schema_files import job_files as files
 
 ROLE: Final = "reading"
@@ -36,6 +52,7 @@ CANCELLED: Final = "cancelled"
 _NO_FAULT: Final = '%"fault":null%'
 _CANCELLED: Final = f'%"fault":{{"code":"{CANCELLED}"%'
 """What stands in a row; no name of a file holds it, whose quotes have a stroke before them."""
+_IS_JOB: Final = exists().where(events.c.job_id == files.c.job_id)
 LOST: Final = Fault(
     code="reader_lost", message="the process that read the file has ended; send the file again"
 )
@@ -86,7 +103,7 @@ def begin(
             name=reading.name[:300],
             media_type="application/json",
             about=reading.model_dump_json(),
-            created_at=reading.began_at.timestamp(),
+            created_at=reading.seen_at.timestamp(),
         ),
     )
 
@@ -96,7 +113,7 @@ def note(connection: Connection, *, job_id: str, before: Reading, after: Reading
     done = connection.execute(
         update(files)
         .where(*_mine(job_id), files.c.about == before.model_dump_json())
-        .values(about=after.model_dump_json())
+        .values(about=after.model_dump_json(), created_at=after.seen_at.timestamp())
     )
     return done.rowcount == 1
 
@@ -107,12 +124,12 @@ def find(connection: Connection, tenant: str, job_id: str) -> Reading | None:
 
 
 def find_all(connection: Connection, tenant: str, jobs: Collection[str]) -> dict[str, Reading]:
-    """Those of some jobs."""
+    """Those of some jobs, but for jobs that are there."""
     if not jobs:
         return {}
     rows = connection.execute(
         select(files.c.job_id, files.c.about).where(
-            files.c.job_id.in_(jobs), files.c.role == ROLE, files.c.tenant == tenant
+            files.c.job_id.in_(jobs), files.c.role == ROLE, files.c.tenant == tenant, ~_IS_JOB
         )
     )
     return {job_id: Reading.model_validate_json(about) for job_id, about in rows}
@@ -120,18 +137,25 @@ def find_all(connection: Connection, tenant: str, jobs: Collection[str]) -> dict
 
 def jobs_at(status: str) -> Select[tuple[str]]:
     """The jobs that are not there yet, whose files are read now, or from which nothing came."""
-    found = select(files.c.job_id).where(files.c.role == ROLE)
+    found = select(files.c.job_id).where(files.c.role == ROLE, ~_IS_JOB)
     given_up = files.c.about.not_like(_NO_FAULT)
     cancelled = files.c.about.like(_CANCELLED)
+    lost = files.c.created_at < SystemClock().now().timestamp() - LOST_SECONDS
     match status:
         case "pending":
-            return found.where(files.c.about.like(_NO_FAULT))
+            return found.where(~given_up, ~lost)
         case "cancelled":
             return found.where(cancelled)
         case "failed":
-            return found.where(given_up, ~cancelled)
+            return found.where(or_(given_up, lost), ~cancelled)
         case _:
             return found.where(false())
+
+
+def is_job(connection: Connection, job_id: str) -> bool:
+    """Whether the job is there."""
+    found = select(events.c.job_id).where(events.c.job_id == job_id).limit(1)
+    return connection.execute(found).first() is not None
 
 
 def end(connection: Connection, job_id: str) -> None:

@@ -7,14 +7,17 @@ import csv
 import hashlib
 import io
 import json
+import threading
 from collections import Counter
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, delete
 
 from domain.errors import FileGone
+from domain.job import Job
 from domain.permissions import Permission
 from domain.systems.annotations.export_terms import written
 from domain.systems.annotations.formats.contract import ReadOptions, Subject
@@ -27,6 +30,7 @@ from streams.stores import job_files
 from streams.stores.job_files import JobFile
 from streams.stores.job_parts import parts_after
 from streams.stores.schema_files import job_parts
+from streams.systems.annotations import exports
 from streams.systems.annotations.exports import Exports
 from streams.systems.annotations.numbers import Numbered
 from tests.api.annotations.place import BOSS, PROJECTS, TEXT, Place, by
@@ -374,3 +378,65 @@ async def test_of_what_was_removed_meanwhile_nothing_is_offered(full: Place) -> 
     refused = json.loads((await fetched(full, operation, 410))[0])
     assert refused["code"] == "file_gone"
     assert (await report(full, operation))["file"] is None
+
+
+async def test_the_slower_of_two_processes_takes_the_file_of_the_other(
+    full: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = await start(full, chunk_size=1)
+    await ended(full, operation)
+    engine = full.shop.engine
+    job = await engine.queries.job("acme", operation["job_id"])
+    number = Numbered(1, full.number, job.id, "annotations.export", "boss", 1.0)
+    held = Held(monkeypatch)
+    slower = asyncio.ensure_future(Exports(engine.database, SystemClock()).file(number, job))
+    await asyncio.to_thread(held.begun.wait, 20)
+    data, _ = await fetched(full, operation)
+    held.let_go.set()
+    file = await slower
+    assert file.size == len(data)
+    assert (await fetched(full, operation))[0] == data
+    more = partial(job_files.add, file=file, first=1, data=[b"more"])
+    assert not await engine.database.write(more)
+
+
+class Held:
+    """Who is the first to read parts reads one, and no more before that is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.let_go = threading.Event(), threading.Event()
+        self._first: int | None = None
+        monkeypatch.setattr(exports, "PARTS_AT_ONCE", 1)
+        monkeypatch.setattr(exports, "parts_after", self._parts_after)
+
+    def _parts_after(self, *args: Any, **more: Any) -> list[tuple[int, bytes]]:
+        me = threading.get_ident()
+        if self._first is None:
+            self._first = me
+        elif self._first == me:
+            self.begun.set()
+            assert self.let_go.wait(20), "nobody has let it go"
+        return parts_after(*args, **more)
+
+
+async def test_who_looked_before_the_end_of_another_request_takes_its_file(
+    full: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = await start(full, chunk_size=1)
+    await ended(full, operation)
+    real, looked, go = Exports.known, asyncio.Event(), asyncio.Event()
+
+    async def known(self: Exports, job: Job) -> JobFile | None:
+        found = await real(self, job)
+        if not looked.is_set():
+            looked.set()
+            await go.wait()
+        return found
+
+    monkeypatch.setattr(Exports, "known", known)
+    late = asyncio.ensure_future(fetched(full, operation))
+    await looked.wait()
+    data, _ = await fetched(full, operation)
+    go.set()
+    assert (await late)[0] == data
+    assert (await fetched(full, operation))[0] == data

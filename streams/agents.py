@@ -3,7 +3,8 @@
 Faust acknowledges a message whose agent raises or is cancelled, unless the agent does that
 itself, so a body never raises: what cannot be read goes to the dead-letter topic, what is
 unavailable is tried again in place, and the message is acknowledged only when all it caused was
-delivered.
+delivered. What was handled is never buried for want of what it caused: a message that cannot be
+sent at all goes to the dead-letter topic itself.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ from streams.failpoints import Failpoint, Failpoints
 from streams.metrics import Metrics
 from streams.tracing import OFF, Kind, Tracing, Value, carried, carrying
 from streams.transport.current import CurrentConsumer
-from streams.transport.errors import BacklogFullError, DeliveryFailedError
+from streams.transport.errors import (
+    BacklogFullError,
+    DeliveryFailedError,
+    UnknownPartitionError,
+)
 from streams.transport.letters import SendsTogether
 
 log = structlog.get_logger(__name__)
@@ -62,16 +67,23 @@ class Sender:
         self._tracing = tracing
 
     async def __call__(self, outgoing: Outgoing) -> None:
-        """Deliver one message; raises Unavailable when that may succeed later."""
+        """Deliver one message; raises Unavailable when that may succeed later.
+
+        A partition that the broker does not have, or not yet, is only where it was to go best:
+        without it, the key decides.
+        """
         with _translated():
-            await self._app.producer.send_and_wait(
-                outgoing.topic,
-                outgoing.key,
-                outgoing.value,
-                outgoing.partition,
-                None,
-                self._headers(outgoing),
-            )
+            try:
+                await self._send(outgoing, outgoing.partition)
+            except UnknownPartitionError as error:
+                log.info("sent_by_key", reason=str(error))
+                await self._send(outgoing, None)
+
+    async def _send(self, outgoing: Outgoing, partition: int | None) -> None:
+        headers = self._headers(outgoing)
+        await self._app.producer.send_and_wait(
+            outgoing.topic, outgoing.key, outgoing.value, partition, None, headers
+        )
 
     async def together(self, messages: Sequence[Outgoing]) -> None:
         """Deliver messages, neighbours of one topic in few requests; raises as for one.
@@ -224,21 +236,34 @@ async def deliver(binding: Binding[M], message: Any, send: Send, failpoints: Fai
         binding.moved()
 
     try:
-        decoded = binding.decode(message.value)
-        outgoing = await _patiently(lambda: binding.handle(decoded), away)
+        outgoing = await _handle(binding, message, send, away)
         await _send_all(binding, outgoing, send, failpoints, away)
-    except (MessageUnreadable, UnsupportedVersion) as error:
-        await _bury(binding, message, _problem(error.code, error.message, error.pointer), send)
     except Unavailable as error:
         # Burying a command because the database was away for long would lose it.
         log.critical("gave_up_waiting", topic=message.topic, reason=error.message)
         raise SystemExit(EXIT_STUCK) from None
-    except Exception as error:
-        log.exception("message_failed", topic=message.topic, offset=message.offset)
-        code = error.code if isinstance(error, CountermandError) else "internal"
-        await _bury(binding, message, _problem(code, f"{type(error).__name__}: {error}"), send)
     failpoints.reach(Failpoint.BEFORE_ACK)
     binding.handled(message.topic, message.partition)
+
+
+async def _handle(
+    binding: Binding[M], message: Any, send: Send, away: Callable[[], None]
+) -> list[Outgoing]:
+    """What a message causes; one that cannot be handled is buried, and causes nothing."""
+    try:
+        decoded = binding.decode(message.value)
+        outgoing: list[Outgoing] = await _patiently(lambda: binding.handle(decoded), away)
+    except (MessageUnreadable, UnsupportedVersion) as error:
+        problem = _problem(error.code, error.message, error.pointer)
+    except Unavailable:
+        raise
+    except Exception as error:
+        log.exception("message_failed", topic=message.topic, offset=message.offset)
+        problem = _fault(error)
+    else:
+        return outgoing
+    await _bury(binding, message, problem, send)
+    return []
 
 
 async def _send_all(
@@ -250,14 +275,18 @@ async def _send_all(
 ) -> None:
     """Send all at once, so that they share requests; those of one key one after the other.
 
-    Raises one of the errors, when all has been tried: what may succeed later before all else,
-    as then the whole message comes again.
+    What can never be sent is buried itself: the message that caused it is done with, and what
+    came of that is stored. Raises Unavailable, when all has been tried, where something may be
+    sent later: the whole message comes again then.
     """
+    refused: list[tuple[Outgoing, Exception]] = []
 
     async def sent(several: Sequence[Outgoing]) -> None:
         for one in several:
             _reach(failpoints, binding.before_send)
-            await _patiently(lambda one=one: send(one), away)  # type: ignore[misc]
+            error = await _refusal(one, send, away)
+            if error is not None:
+                refused.append((one, error))
             _reach(failpoints, binding.after_send)
 
     together: dict[tuple[str, bytes | None, int | None], list[Outgoing]] = {}
@@ -265,14 +294,26 @@ async def _send_all(
         together.setdefault((one.topic, one.key, one.partition), []).append(one)
     if len(together) <= 1:
         await sent(outgoing)
-        return
-    ended = await asyncio.gather(*map(sent, together.values()), return_exceptions=True)
-    errors = [error for error in ended if error is not None]
-    errors.sort(key=lambda error: not isinstance(error, Unavailable))
-    for other in errors[1:]:
-        log.error("message_not_sent", exc_info=other)
-    if errors:
-        raise errors[0]
+    else:
+        ended = await asyncio.gather(*map(sent, together.values()), return_exceptions=True)
+        errors = [error for error in ended if error is not None]
+        errors.sort(key=lambda error: not isinstance(error, Unavailable))
+        if errors:
+            raise errors[0]
+    for one, error in refused:
+        await _bury_unsent(binding, one, _fault(error), send, away)
+
+
+async def _refusal(one: Outgoing, send: Send, away: Callable[[], None]) -> Exception | None:
+    """Send a message; returns why it can never be sent, and raises Unavailable."""
+    try:
+        await _patiently(lambda: send(one), away)
+    except Unavailable:
+        raise
+    except Exception as error:
+        log.exception("message_not_sent", topic=one.topic)
+        return error
+    return None
 
 
 def _reach(failpoints: Failpoints, place: Failpoint | None) -> None:
@@ -304,6 +345,11 @@ def _problem(code: str, reason: str, pointer: str = "") -> Problem:
     return Problem(code=code, message=reason[:MAX_CAUSE], pointer=pointer)
 
 
+def _fault(error: Exception) -> Problem:
+    code = error.code if isinstance(error, CountermandError) else "internal"
+    return _problem(code, f"{type(error).__name__}: {error}")
+
+
 async def _bury(binding: Binding[Any], message: Any, problem: Problem, send: Send) -> None:
     """Keep a message that cannot be handled, with its cause and where it came from."""
     value = message.value or b""
@@ -315,9 +361,7 @@ async def _bury(binding: Binding[Any], message: Any, problem: Problem, send: Sen
         code=problem.code,
         reason=problem.message,
     )
-    log.error("dead_letter", **burial.model_dump())
-    binding.metrics.buried(binding.topic, problem.code)
-    letter = bury(burial, message.key or b"", value, _pairs(message.headers))
+    letter = _letter(binding, burial, message.key or b"", value, _pairs(message.headers))
     try:
         for one in (letter, *binding.buried(message.value, problem)):
             await _patiently(lambda one=one: send(one), lambda: None)  # type: ignore[misc]
@@ -326,6 +370,32 @@ async def _bury(binding: Binding[Any], message: Any, problem: Problem, send: Sen
         # message comes again.
         log.critical("dead_letter_not_delivered", topic=message.topic, offset=message.offset)
         raise SystemExit(EXIT_STUCK) from None
+
+
+async def _bury_unsent(
+    binding: Binding[Any], one: Outgoing, problem: Problem, send: Send, away: Callable[[], None]
+) -> None:
+    """Keep a message that cannot be sent, with its cause and where it should have gone."""
+    burial = Burial(
+        topic=one.topic,
+        partition=0,
+        offset=0,
+        size=len(one.value),
+        code=problem.code,
+        reason=problem.message,
+    )
+    letter = _letter(binding, burial, one.key, one.value, one.headers)
+    if await _refusal(letter, send, away) is not None:
+        # Stopping would help nobody: what caused it is stored, and would cause it again.
+        log.critical("dead_letter_not_delivered", topic=one.topic)
+
+
+def _letter(
+    binding: Binding[Any], burial: Burial, key: bytes, value: bytes, headers: Headers
+) -> Outgoing:
+    log.error("dead_letter", **burial.model_dump())
+    binding.metrics.buried(burial.topic, burial.code)
+    return bury(burial, key, value, headers)
 
 
 def _pairs(headers: Any) -> Headers:

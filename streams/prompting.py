@@ -10,7 +10,8 @@ look in turn, by a hint. What this one has missed is hinted at by the worker, a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 import structlog
@@ -66,12 +67,25 @@ class Prompter:
             await self._news.acquire()
             job_id = next(iter(self._waiting))
             del self._waiting[job_id]
-            try:
-                for outgoing in await self._stage.prompted(job_id):
-                    await self._send(outgoing)
-            except Unavailable as error:
-                # A reminder has it looked at again, and the sweep what was not sent.
-                log.warning("not_prompted", job_id=job_id, reason=error.message)
-            except Exception:
-                # One job that cannot be looked at here stops no other, and no coordinator.
-                log.exception("not_prompted", job_id=job_id)
+            await self._look(job_id)
+
+    async def _look(self, job_id: str) -> None:
+        outgoing: Sequence[Outgoing] = ()
+        with _only_logged(job_id):
+            outgoing = await self._stage.prompted(job_id)
+        for one in outgoing:
+            # What cannot be sent keeps nothing else back.
+            with _only_logged(job_id):
+                await self._send(one)
+
+
+@contextmanager
+def _only_logged(job_id: str) -> Iterator[None]:
+    """One job that cannot be looked at here stops no other, and no coordinator."""
+    try:
+        yield
+    except Unavailable as error:
+        # A reminder has it looked at again, and the sweep what was not sent.
+        log.warning("not_prompted", job_id=job_id, reason=error.message)
+    except Exception:
+        log.exception("not_prompted", job_id=job_id)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import uuid
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import faust
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.consumer.group_coordinator import OffsetCommitRequest
 from faust.types import TP
 
-from streams.app import FaustSettings, create_faust_app
+from streams.app import FaustSettings, create_faust_app, held, running
 from streams.transport.kafka import Transport
 from streams.transport.kafka.consumer import Consumer
 from tests.services.kafka import KafkaCluster, create_topic
@@ -123,6 +125,55 @@ async def harness(kafka: KafkaCluster) -> AsyncIterator[KafkaHarness]:
         yield KafkaHarness(kafka, admin)
     finally:
         await admin.close()
+
+
+async def test_a_producer_finds_a_partition_that_was_added_since_it_has_looked(
+    harness: KafkaHarness,
+) -> None:
+    """A worker may have heard of it, and say so, for as long as our metadata's age."""
+    topic = f"grown-{uuid.uuid4().hex}"
+    await harness.create_topic(topic, 1)
+    app = harness.make_app(f"{topic}-sender", PROMPT, producer_only=True)
+    async with running(app), asyncio.timeout(harness.patience):
+        await app.producer.send_and_wait(topic, b"key", b"value", 0, None, None)
+        await harness.admin.create_partitions({topic: NewPartitions(3)})
+        sent = await app.producer.send_and_wait(topic, b"key", b"value", 2, None, None)
+    assert sent.partition == 2
+
+
+async def test_a_member_that_was_restarted_in_place_reads_what_was_added_since(
+    harness: KafkaHarness,
+) -> None:
+    """It is given what it held, and is not told that it still leads its group."""
+    topic = f"grown-{uuid.uuid4().hex}"
+    await harness.create_topic(topic, 1)
+    async with asyncio.timeout(harness.patience):
+        async with reading(harness, topic) as app:
+            await until_held(app, topic, 1)
+        async with reading(harness, topic) as app:
+            await until_held(app, topic, 1)
+            await harness.admin.create_partitions({topic: NewPartitions(3)})
+            await until_held(app, topic, 3)
+
+
+@asynccontextmanager
+async def reading(harness: KafkaHarness, topic: str) -> AsyncIterator[faust.App]:
+    """A member of the topic's group that has the same name at each start."""
+    settings = replace(PROMPT, instance_id="member", metadata_age=0.5)
+    app = harness.make_app(f"{topic}-group", settings, producer_only=False)
+
+    async def read(stream: faust.StreamT[bytes]) -> None:
+        async for _ in stream:
+            pass
+
+    app.agent(app.topic(topic), name=topic)(read)
+    async with running(app):
+        yield app
+
+
+async def until_held(app: faust.App, topic: str, partitions: int) -> None:
+    while held(app).get(topic) != list(range(partitions)):  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.05)
 
 
 GATHERING = 0.3

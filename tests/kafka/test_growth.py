@@ -7,12 +7,14 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.topics import COMMANDS, work
+from streams.app import FaustSettings
+from streams.topics import COMMANDS, DEAD, OUTCOMES, work
 from streams.topology import all_topics
 from streams.transport.kafka import admin
 from tests.kafka.installation import PARTITIONS, SYSTEMS, Installation, installed
@@ -45,6 +47,11 @@ async def session(alone: Installation) -> AsyncIterator[aiohttp.ClientSession]:
 async def test_partitions_grow_with_jobs_in_flight(
     alone: Installation, session: aiohttp.ClientSession
 ) -> None:
+    # The worker has looked as it started, and the coordinator does when it meets a topic. So the
+    # worker looks again first, and says that it holds what the coordinator does not know.
+    await asyncio.sleep(FaustSettings().metadata_age / 2)
+    for job_id in [await submit(session, items) for items in (LARGE // 10, 1, 1)]:
+        await ended(session, job_id)
     large = await submit(session, LARGE)
     topics = all_topics(SYSTEMS)
     assert set(await admin.grow(alone.kafka.url, topics, partitions=GROWN)) == set(topics)
@@ -58,6 +65,8 @@ async def test_partitions_grow_with_jobs_in_flight(
         for job_id in small:
             assert (await ended(session, job_id))["counts"]["succeeded"] == 1
         assert (await ended(session, large))["counts"]["succeeded"] == LARGE
+        assert await used(alone, DEAD) == set(), "what was decided is no dead letter"
+        assert {said.get("status") for said in await values(alone, OUTCOMES)} == {"accepted", None}
 
 
 async def submit(session: aiohttp.ClientSession, items: int) -> str:
@@ -91,5 +100,22 @@ async def job(session: aiohttp.ClientSession, job_id: str) -> dict[str, dict[str
 async def used(installation: Installation, topic: str) -> set[int]:
     """The partitions of a topic that have messages."""
     async with AIOKafkaConsumer(bootstrap_servers=installation.bootstrap) as consumer:
-        ends = await consumer.end_offsets([TopicPartition(topic, n) for n in range(GROWN)])
+        ends = await consumer.end_offsets(places(topic))
     return {partition.partition for partition, end in ends.items() if end}
+
+
+async def values(installation: Installation, topic: str) -> list[dict[str, Any]]:
+    """All that a topic holds now."""
+    found: list[dict[str, Any]] = []
+    async with AIOKafkaConsumer(bootstrap_servers=installation.bootstrap) as consumer:
+        consumer.assign(places(topic))
+        await consumer.seek_to_beginning()
+        ends = await consumer.end_offsets(places(topic))
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            for records in (await consumer.getmany(timeout_ms=1000)).values():
+                found += [json.loads(record.value) for record in records]
+    return found
+
+
+def places(topic: str) -> list[TopicPartition]:
+    return [TopicPartition(topic, number) for number in range(GROWN)]

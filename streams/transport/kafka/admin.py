@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -28,6 +29,12 @@ __all__ = ["TopicState", "committed", "create", "faults", "grow", "look", "requi
 
 ANSWER_SECONDS: Final = 15.0
 SEEN_SECONDS: Final = 0.05
+RETURN_SECONDS: Final = 5.0
+"""How long a broker that came back may take until it knows of all topics that were there.
+
+Shorter than for whoever has seen them: who starts is told soon what is really missing.
+"""
+RETURN_PAUSE: Final = 0.25
 CONFIGS: Final = {
     # A letter holds the bytes of a message and, in headers, what was wrong with it.
     "max.message.bytes": "1100000",
@@ -154,10 +161,17 @@ def thin(states: Sequence[TopicState]) -> list[str]:
 
 
 async def require(address: str, topics: Sequence[str]) -> None:
-    """Raise SettingsInvalid, which names what mends it, unless all are as they should be."""
-    found = faults(await look(address, topics))
-    if found:
-        raise SettingsInvalid("; ".join(found))
+    """Raise SettingsInvalid, which names what mends it, unless all are as they should be.
+
+    A broker that has just come back answers before it has read which topics there are, and one
+    may hear of new partitions later than another: what is wrong is asked again for some seconds.
+    """
+    asked = time.monotonic()
+    async with _admin(address) as admin:
+        while found := faults(await _states(admin, topics)):
+            if time.monotonic() - asked > RETURN_SECONDS:
+                raise SettingsInvalid("; ".join(found))
+            await asyncio.sleep(RETURN_PAUSE)
 
 
 def _most(states: Sequence[TopicState]) -> int:

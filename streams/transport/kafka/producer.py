@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ __all__ = ["Producer"]
 
 NEW_TOPIC_SECONDS: Final = 1.0
 """How long a topic that was just created may be unknown to the broker that is asked."""
+NEW_PARTITION_SECONDS: Final = 1.0
+"""How long a partition that was just added may be unknown to the broker that is asked."""
 METADATA_PAUSE: Final = 0.1
 
 
@@ -99,7 +102,7 @@ class Producer(stock.Producer):
             raise MessageTooLargeError(topic, size, self.max_request_size)
         partitions = await self._partitions(topic)
         if partition is not None and partition not in partitions:
-            raise UnknownPartitionError(topic, partition, len(partitions))
+            await self._find_partition(topic, partition)
         await self._check_sender()
         try:
             queued = asyncio.ensure_future(
@@ -221,6 +224,25 @@ class Producer(stock.Producer):
                 await asyncio.sleep(METADATA_PAUSE)
         return known
 
+    async def _find_partition(self, topic: str, partition: int) -> None:
+        """Ask the broker for a partition that others may have heard of before this client.
+
+        Raises:
+            UnknownPartitionError: The topic has none of that number.
+        """
+        client = self._ensure_producer().client
+        # What is known of a topic that the client does not track is forgotten by an update.
+        client.add_topic(topic)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NEW_PARTITION_SECONDS):
+                while partition not in _known(client, topic):
+                    await client.force_metadata_update()
+                    if partition not in _known(client, topic):
+                        await asyncio.sleep(METADATA_PAUSE)
+        known = _known(client, topic)
+        if partition not in known:
+            raise UnknownPartitionError(topic, partition, len(known))
+
     def _give_up(self, topic: str, waited: float, *, answered: bool) -> None:
         """Raise once a topic has been unknown for too long.
 
@@ -241,6 +263,11 @@ class Producer(stock.Producer):
             ended = DeliveryFailedError("any", RuntimeError("the sender of aiokafka has ended"))
             await self.crash(ended)
             raise ended
+
+
+def _known(client: Any, topic: str) -> set[int]:
+    """The partitions of a topic that a client knows; none while it knows no such topic."""
+    return client.cluster.partitions_for_topic(topic) or set()
 
 
 def _settle(

@@ -145,6 +145,18 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         were_there = frozenset(topics) <= getattr(self.app, "topics_seen", frozenset())
         return RETURN_SECONDS if were_there else NEW_TOPIC_SECONDS
 
+    async def watch_partitions(self) -> None:
+        """Have this member, too, ask for a new assignment when its topics get more partitions.
+
+        aiokafka has only the leader look, and a static member that has led and was restarted is
+        not told that it leads.
+        """
+        consumer = self._ensure_consumer()
+        coordinator = consumer._coordinator
+        if coordinator._group_subscription is None:
+            coordinator._group_subscription = set(consumer.subscription())
+            coordinator._metadata_snapshot = coordinator._get_metadata_snapshot()
+
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Look whether a partition is read, unless its place is being looked for.
 

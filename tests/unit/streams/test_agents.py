@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import cast
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import faust
 import orjson
@@ -16,9 +17,12 @@ from structlog.contextvars import get_contextvars
 from domain.errors import BrokerUnavailable, StoreUnavailable
 from streams import topics
 from streams.agents import EXIT_STUCK, Binding, Sender, deliver, two_at_a_time, within
+from streams.answers import buried
 from streams.app import create_faust_app
+from streams.deadletters import Burial
 from streams.envelope import Outgoing, decode_command
 from streams.failpoints import Failpoints
+from streams.transport.errors import MessageTooLargeError, UnknownPartitionError
 
 
 @dataclass
@@ -151,6 +155,84 @@ async def test_a_process_that_has_not_reached_the_broker_yet_says_try_again() ->
     app = create_faust_app(app_id="young", broker_url="kafka://127.0.0.1:9", producer_only=True)
     with pytest.raises(BrokerUnavailable, match="try again"):
         await Sender(app)(Outgoing(topic=topics.COMMANDS, key=b"job", value=b"{}"))
+
+
+PARTITIONS = 4
+WORK = topics.work("stock")
+BEST = Outgoing(WORK, b"j.1.1", b"work", (("work-mode", b"concurrent"),), PARTITIONS + 1)
+"""Work for a partition of which its worker has heard before this process."""
+ANSWER = Outgoing(topics.OUTCOMES, b"j", b"accepted")
+
+
+@dataclass
+class Producer:
+    """That of an app, which knows of so many partitions and takes few bytes."""
+
+    most: int = 1000
+    sent: list[tuple[str, bytes, int | None]] = field(default_factory=list)
+    headers: list[Any] = field(default_factory=list)
+
+    async def send_and_wait(
+        self, topic: str, _key: Any, value: bytes, partition: int | None, _at: Any, headers: Any
+    ) -> None:
+        if partition is not None and partition >= PARTITIONS:
+            raise UnknownPartitionError(topic, partition, PARTITIONS)
+        if len(value) > self.most:
+            raise MessageTooLargeError(topic, len(value), self.most)
+        self.sent.append((topic, value, partition))
+        self.headers.append(headers)
+
+    @property
+    def sender(self) -> Sender:
+        return Sender(cast("faust.App", SimpleNamespace(producer=self)))
+
+
+async def test_a_partition_that_is_not_known_yet_is_left_to_the_key() -> None:
+    producer = Producer()
+    await producer.sender(BEST)
+    await producer.sender(replace(BEST, partition=1))
+    assert producer.sent == [(WORK, b"work", None), (WORK, b"work", 1)]
+    assert producer.headers == [list(BEST.headers)] * 2
+
+
+async def test_a_command_that_was_decided_is_no_dead_letter_for_a_partition_that_is_new() -> None:
+    producer, binding = Producer(), replace(_causing([BEST, ANSWER]), buried=buried)
+    await deliver(binding, Message(COMMAND), producer.sender, Failpoints())
+    assert [topic for topic, *_ in producer.sent] == [WORK, topics.OUTCOMES]
+
+
+async def test_what_can_never_be_sent_is_a_letter_itself_and_the_others_are_sent() -> None:
+    """Not the command: that was decided, and whoever sent it is told so."""
+    producer, told = Producer(most=10), Told()
+    large = replace(ANSWER, topic=WORK, value=b"x" * 11)
+    binding = replace(
+        _causing([replace(large, value=b"before"), large, replace(large, value=b"after"), ANSWER]),
+        buried=buried,
+        handled=told.note,
+    )
+    sent: list[Outgoing] = []
+
+    async def send(one: Outgoing) -> None:
+        if one.topic != topics.DEAD:
+            await producer.sender(one)
+        sent.append(one)
+
+    await deliver(binding, Message(COMMAND), send, Failpoints())
+    assert sorted(one.value for one in sent[:-1]) == [b"accepted", b"after", b"before"]
+    letter = sent[-1]
+    assert (letter.topic, letter.key, letter.value) == (topics.DEAD, large.key, large.value)
+    burial = Burial.of(letter.headers)
+    assert (burial.topic, burial.code, burial.size) == (WORK, "internal", 11)
+    assert "MessageTooLargeError" in burial.reason
+    assert told.handled == [(topics.COMMANDS, 2)]
+
+
+async def test_a_command_is_done_with_when_not_even_the_letter_can_be_sent() -> None:
+    """It is stored, and would cause the same again at each start."""
+    producer, told = Producer(most=2), Told()
+    binding = replace(_causing([ANSWER]), buried=buried, handled=told.note)
+    await deliver(binding, Message(COMMAND), producer.sender, Failpoints())
+    assert (producer.sent, told.handled) == ([], [(topics.COMMANDS, 2)])
 
 
 def _outgoing(topic: str, key: bytes, value: str) -> Outgoing:

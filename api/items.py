@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
+import orjson
 from aiohttp import web
 
 from api import rows
@@ -22,6 +23,11 @@ from domain.options import MAX_ITEMS
 from domain.outcomes import ItemStatus
 from streams.items import ItemView, Wanted
 from streams.stores.survey import RecordName
+
+PAGE_BYTES = 4_000_000
+"""With so much JSON a page ends before its limit."""
+_AT_ONCE = 100
+"""Items of a page that are written together, if they are not large before."""
 
 _FORMATS = {"json": JSON, "ndjson": NDJSON, "csv": CSV, "items": NDJSON}
 _UNATTEMPTED = "unattempted"
@@ -53,15 +59,18 @@ async def items(request: web.Request) -> web.StreamResponse:
         limits = edge(request).limits
         limit = query.integer("limit", 1, limits.max_page) or limits.page
         views = _views(request, wanted, cursor, limit + 1, payload=payload)
-        return await _page(views, limit, fields, payload=payload)
+        return await page(views, limit, fields, payload=payload)
     bare = form == "items"
     limit_of_all = query.integer("limit", 1, MAX_ITEMS)
     views = _views(request, wanted, cursor, limit_of_all, payload=payload or bare)
     if kind == CSV:
         head, line = rows.csv_head(payload=payload), rows.csv_line(payload=payload)
-        return await send(request, "text/csv; charset=utf-8", rows.blocks(views, line, head))
-    line = rows.sent_line if bare else rows.json_line(fields, payload=payload)
-    return await send(request, NDJSON, rows.blocks(views, line))
+        blocks = rows.blocks(views, line, head, size=rows.sent_size)
+        return await send(request, "text/csv; charset=utf-8", blocks)
+    if bare:
+        return await send(request, NDJSON, rows.blocks(views, rows.sent_line))
+    line = rows.json_line(fields, payload=payload)
+    return await send(request, NDJSON, rows.blocks(views, line, size=rows.sent_size))
 
 
 async def _wanted(request: web.Request, query: Parameters) -> Wanted:
@@ -113,7 +122,52 @@ async def issues(request: web.Request) -> web.Response:
     return answer(summary.document())
 
 
-async def _page(
+class _Page:
+    """The items of a page as JSON; it ends with ``PAGE_BYTES``, or with as many as it may have."""
+
+    def __init__(self, limit: int, fields: frozenset[str] | None, *, payload: bool) -> None:
+        self._limit = limit
+        self._fields = fields
+        self._payload = payload
+        self._documents: list[orjson.Fragment] = []
+        self._size = 0
+        self._waiting: list[ItemView] = []
+        self._waiting_size = 0
+        self.last = -1
+        """The position of the last item."""
+
+    @property
+    def full(self) -> bool:
+        """Whether it has no room for one more."""
+        count = len(self._documents) + len(self._waiting)
+        return count == self._limit or self._size > PAGE_BYTES
+
+    async def add(self, view: ItemView) -> None:
+        """One more item."""
+        self.last = view.position
+        self._waiting.append(view)
+        self._waiting_size += rows.sent_size(view)
+        if self._waiting_size >= rows.LARGE or len(self._waiting) >= _AT_ONCE:
+            await self._write()
+
+    async def documents(self) -> Sequence[orjson.Fragment]:
+        """All of them."""
+        await self._write()
+        return self._documents
+
+    async def _write(self) -> None:
+        views, size = self._waiting, self._waiting_size
+        self._waiting, self._waiting_size = [], 0
+        written = await rows.written(self._encoded, views, size)
+        self._size += sum(map(len, written))
+        self._documents += map(orjson.Fragment, written)
+
+    def _encoded(self, views: Sequence[ItemView]) -> list[bytes]:
+        documents = (item_document(view, payload=self._payload) for view in views)
+        return [orjson.dumps(only(document, self._fields)) for document in documents]
+
+
+async def page(
     found: AsyncGenerator[ItemView, None],
     limit: int,
     fields: frozenset[str] | None,
@@ -121,11 +175,15 @@ async def _page(
     payload: bool,
 ) -> web.Response:
     """One item more than the page holds tells whether there is a next one."""
+    shown = _Page(limit, fields, payload=payload)
+    following = None
     async with aclosing(found) as views:
-        seen = [view async for view in views]
-    shown = [only(item_document(view, payload=payload), fields) for view in seen[:limit]]
-    following = str(seen[limit - 1].position) if len(seen) > limit else None
-    return answer({"items": shown, "next_cursor": following})
+        async for view in views:
+            if shown.full:
+                following = str(shown.last)
+                break
+            await shown.add(view)
+    return answer({"items": await shown.documents(), "next_cursor": following})
 
 
 def _views(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import re
@@ -16,8 +17,11 @@ from api.fields import only
 from streams.items import ItemView
 
 Row = TypeVar("Row")
+Written = TypeVar("Written")
 
 BLOCK = 64_000
+LARGE = 32_000
+"""What was sent of this size is written in a thread, so that nobody else waits for it."""
 
 COLUMNS = (
     "position",
@@ -38,14 +42,35 @@ _FORMULA = re.compile(r"\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?")
 
 
+def sent_size(view: ItemView) -> int:
+    """How much was sent of an item."""
+    return len(view.line)
+
+
+def _nothing_sent(_row: Any) -> int:
+    return 0
+
+
+async def written(write: Callable[[Row], Written], row: Row, size: int) -> Written:
+    """What ``write`` makes of a row, beside the event loop when so much was sent of it."""
+    return write(row) if size < LARGE else await asyncio.to_thread(write, row)
+
+
 async def blocks(
-    views: AsyncGenerator[Row, None], line: Callable[[Row], bytes], head: bytes = b""
+    views: AsyncGenerator[Row, None],
+    line: Callable[[Row], bytes],
+    head: bytes = b"",
+    *,
+    size: Callable[[Row], int] = _nothing_sent,
 ) -> AsyncGenerator[bytes, None]:
-    """The lines of all rows, put together to blocks of about ``BLOCK`` bytes."""
+    """The lines of all rows, put together to blocks of about ``BLOCK`` bytes.
+
+    ``size`` is how much was sent of a row, where its line has to be made of that.
+    """
     block = bytearray(head)
     async with aclosing(views):
         async for view in views:
-            block += line(view)
+            block += await written(line, view, size(view))
             if len(block) >= BLOCK:
                 yield bytes(block)
                 block.clear()

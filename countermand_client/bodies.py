@@ -8,7 +8,15 @@ import math
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from io import TextIOBase
 from os import PathLike
 from pathlib import Path
@@ -38,7 +46,7 @@ class Replay:
 
     def __init__(self, items: Items) -> None:
         _check(items)
-        self._source = aiter(_blocks(items))
+        self._source = _blocks(items)
         self._kept = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - see close
         self._kept_bytes = 0
         self._turn = threading.Lock()
@@ -69,6 +77,7 @@ class Replay:
         if self._pulling is not None:
             self._pulling.cancel()
             await asyncio.gather(self._pulling, return_exceptions=True)
+        await self._source.aclose()
         self._kept.close()
 
     async def _pull(self) -> None:
@@ -103,17 +112,78 @@ def _check(items: object) -> None:
         raise TypeError('items are a file opened as text; open it in binary mode ("rb")')
 
 
-async def _blocks(items: Items) -> AsyncIterator[bytes]:
+def _blocks(items: Items) -> AsyncGenerator[bytes, None]:
     if isinstance(items, AsyncIterable):
-        number = 0
-        async for item in items:
-            yield _line(number, item)
-            number += 1
-        return
+        return _gathered_blocks(items)
+    return _read_beside(
+        _file_blocks(items) if isinstance(items, PathLike) else _given_blocks(items)
+    )
+
+
+async def _read_beside(blocks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
     # A file, or a generator of the caller's, may be slow; it is read beside the event loop.
-    blocks = _file_blocks(items) if isinstance(items, PathLike) else _given_blocks(items)
     while block := await asyncio.to_thread(next, blocks, b""):
         yield block
+
+
+async def _gathered_blocks(items: AsyncIterable[Any]) -> AsyncGenerator[bytes, None]:
+    gathering = _Gathering(items)
+    due: float | None = None
+    try:
+        while block := await gathering.block(due):
+            yield block
+            due = asyncio.get_running_loop().time() + SECONDS_AT_ONCE
+    finally:
+        await gathering.close()
+
+
+class _Gathering:
+    """Gathers the lines of an async source, a block of them ahead of who sends them."""
+
+    def __init__(self, items: AsyncIterable[Any]) -> None:
+        self._lines: list[bytes] = []
+        self._some, self._enough, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._reading = asyncio.ensure_future(self._read(items))
+
+    async def block(self, due: float | None) -> bytes:
+        """As much as goes at once, or what there is when it is due; empty at the end.
+
+        When there is nothing then, the next item goes by itself. Raises what the source raises.
+        """
+        try:
+            async with asyncio.timeout_at(due):
+                await self._enough.wait()
+        except TimeoutError:
+            await self._some.wait()
+        if self._reading.done():
+            self._reading.result()
+        else:
+            self._some.clear()
+            self._enough.clear()
+        block = b"".join(self._lines)
+        self._lines.clear()
+        self._room.set()
+        return block
+
+    async def close(self) -> None:
+        """Read no more."""
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+
+    async def _read(self, items: AsyncIterable[Any]) -> None:
+        number = 0
+        try:
+            async for item in items:
+                self._lines.append(_line(number, item))
+                self._some.set()
+                if len(self._lines) == ITEMS_AT_ONCE:
+                    self._room.clear()
+                    self._enough.set()
+                    await self._room.wait()
+                number += 1
+        finally:
+            self._some.set()
+            self._enough.set()
 
 
 def _file_blocks(path: PathLike[str]) -> Iterator[bytes]:

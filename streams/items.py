@@ -2,12 +2,13 @@
 
 Called by :mod:`streams.queries`, in a reader's thread. The latest chunk in plan order has
 the last word on an item, but for what only the job knows: who waits again, and who was
-never attempted.
+never attempted. What an item has answered stays what it was when an undo of an undo puts it
+back: the chunk that worked it tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
@@ -36,6 +37,8 @@ from streams.stores.survey import (
 
 LINES = 100
 """Items as they were sent that are read at once; each may have a megabyte."""
+FEW = 10
+"""So many are read at first: how large they are is not known."""
 BYTES = 4_000_000
 """With so many of them a window is handed on before its end."""
 
@@ -171,10 +174,16 @@ class ItemReading:
         if self._standing.shredded:
             views = [view_of(position, said) for position, said in chosen]
             return [replace(view, shredded=True) for view in views], end
-        views = []
+        return self._with_lines(connection, chosen, end)
+
+    def _with_lines(
+        self, connection: Connection, chosen: Sequence[tuple[int, Said | None]], end: int
+    ) -> tuple[list[ItemView], int]:
+        views: list[ItemView] = []
         size = 0
-        for start in range(0, len(chosen), LINES):
-            part = chosen[start : start + LINES]
+        while len(views) < len(chosen):
+            start = len(views)
+            part = chosen[start : start + _at_once(start, size)]
             wanted = Ranges.of(position for position, _ in part)
             lines = self._reader.lines(connection, self._standing.job_id, wanted)
             views += [view_of(*known, line) for known, line in zip(part, lines, strict=True)]
@@ -249,17 +258,14 @@ class ItemReading:
         """The last words that match, of positions that are not ``spoken`` of yet."""
         closed = self._standing.survey.in_window(first // WINDOW)
         job_id = self._standing.job_id
+        words = _LastWords(self._wanted, spoken)
         for chunk, matching in _needed(closed, self._wanted):
             data = ledger_of(connection, job_id, chunk.chunk)
-            if not matching:
+            if matching:
+                yield from words.take(chunk, ledgers.entries(data, first, end))
+            else:
                 spoken.update(position for position, _ in ledgers.statuses(data))
-                continue
-            for entry in ledgers.entries(data, first, end):
-                if entry.status is None or entry.position in spoken:
-                    continue
-                spoken.add(entry.position)
-                if self._wanted.matches(entry.status, entry.code):
-                    yield entry.position, (entry, chunk.chunk, chunk.attempt)
+        yield from words.unanswered()
 
     def _wrote(self, connection: Connection, first: int, record: RecordName) -> set[int]:
         closed = self._standing.survey.in_window(first // WINDOW)
@@ -268,6 +274,57 @@ class ItemReading:
             if chunk.chunk in self._standing.wrote:
                 found |= items_that_wrote(connection, self._standing.job_id, chunk.chunk, record)
         return found
+
+
+def _at_once(read: int, size: int) -> int:
+    """How many lines are read next, by how large those were that are there."""
+    if not read:
+        return FEW
+    return max(1, min(LINES, (BYTES - size) * read // max(size, 1)))
+
+
+class _LastWords:
+    """What the chunks say of items nobody has ``spoken`` of yet; the latest chunk comes first."""
+
+    def __init__(self, wanted: Wanted, spoken: set[int]) -> None:
+        self._wanted = wanted
+        self._spoken = spoken
+        self._back: dict[int, Said] = {}
+        """Items that an undo has made succeed again: what they have answered comes later.
+
+        The chunk that tells has said of them what the undo said, so it is read for the same.
+        """
+
+    def take(self, chunk: Closed, entries: Iterable[LedgerEntry]) -> Iterator[tuple[int, Said]]:
+        """The wanted words of one more chunk."""
+        for entry in entries:
+            position = entry.position
+            succeeded = entry.status is ItemStatus.SUCCEEDED
+            if succeeded and not chunk.undo and position in self._back:
+                yield position, _answered(self._back.pop(position), entry)
+            elif self._is_last(entry):
+                said = entry, chunk.chunk, chunk.attempt
+                if succeeded and chunk.undo:
+                    self._back[position] = said
+                else:
+                    yield position, said
+
+    def unanswered(self) -> Iterator[tuple[int, Said]]:
+        """What is left when all were taken."""
+        yield from self._back.items()
+
+    def _is_last(self, entry: LedgerEntry) -> bool:
+        """Whether that is a wanted word, and the last one on its item."""
+        if entry.status is None or entry.position in self._spoken:
+            return False
+        self._spoken.add(entry.position)
+        return self._wanted.matches(entry.status, entry.code)
+
+
+def _answered(said: Said, worked: LedgerEntry) -> Said:
+    """What an undo has said of an item, with what the item has answered."""
+    entry, chunk, attempt = said
+    return replace(entry, result=worked.result, score=worked.score), chunk, attempt
 
 
 def _needed(closed: Sequence[Closed], wanted: Wanted) -> Iterator[tuple[Closed, bool]]:

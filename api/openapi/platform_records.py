@@ -41,7 +41,7 @@ from api.openapi.telling import (
 from api.parameters import MAX_ID
 from api.systems.annotations.asked import MAX_OFFSET, MAX_PAGE, MAX_WORDS, PAGE
 from api.systems.annotations.records import PROJECTS_PATH
-from api.systems.annotations.wire import changed_body, new_body
+from api.systems.annotations.wire import Deleting, changed_body, new_body
 from domain.systems.annotations.kinds import IN_PROJECTS, KINDS, PROJECTS, TEXTS, Kind
 from domain.systems.annotations.roles import ProjectRole
 from domain.systems.annotations.validation.definitions import Regex
@@ -190,7 +190,6 @@ IF_MATCH: Final = Parameter(
 )
 WRITTEN: Final = ("record_not_found", "role_lacking", "edit_refused", "record_refused")
 """What may be said of a write."""
-_BODILESS: Final = ("invalid", "unsupported_media_type")
 PLACES: Final = {
     f"{one}_id": (f"The {one}.", whole(0, MAX_ID), 1)
     for one in (*(kind.one for kind in KINDS), "operation")
@@ -272,8 +271,9 @@ def _one(kind: Kind, path: str) -> Iterator[tuple[tuple[str, str], Told]]:
             about=f"The {kind.one} is no more; refused while others refer to it.\n\n"
             f"Takes the role `{kind.writing}` in the project.",
             parameters=(IF_MATCH,),
+            body=Body(model=Deleting, examples={"one": {"version": 2}}),
             answers={200: Answer(about="It is gone.", model=GONE[kind.name])},
-            problems=(*WRITTEN, *INSISTING, *_BODILESS),
+            problems=(*WRITTEN, *INSISTING),
         ),
     )
 

@@ -144,7 +144,7 @@ _ITEMS: Mapping[tuple[str, str], Told] = {
             ),
             query(
                 "limit",
-                "How many a page has, of JSON 1,000 at most; or how many are streamed.",
+                "How many a page has, of JSON at most 1,000 or 4 MB; or how many are streamed.",
                 whole(1, MAX_ITEMS),
                 example=20,
             ),

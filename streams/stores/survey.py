@@ -51,7 +51,7 @@ class Closed:
     """A chunk with its outcome.
 
     ``says`` are the statuses that it gave to items; ``codes`` those of its failures, None
-    when they were not counted.
+    when they were not counted. An ``undo`` has worked no item: it has no results.
     """
 
     chunk: int
@@ -59,6 +59,7 @@ class Closed:
     reach: Reach
     says: frozenset[ItemStatus]
     codes: tuple[str, ...] | None
+    undo: bool
 
     def may_say(self, code: str) -> bool:
         """Whether an item of it can have that code."""
@@ -158,11 +159,12 @@ def _rows(connection: Connection, job_id: str, until: Until) -> Iterable[Row[Any
 def _closed(row: Row[Any], reach: Reach) -> Closed:
     summary = orjson.loads(row.summary)
     says = {status for status in _SPOKEN if summary.get(status.value)}
-    if row.target is not None:
+    undo = row.target is not None
+    if undo:
         # What failed is the undo, and the item stays what it was.
         says.discard(ItemStatus.FAILED)
     codes = None if row.codes is None else tuple(faults.decode_codes(bytes(row.codes)))
-    return Closed(row.chunk, row.attempt, reach, frozenset(says), codes)
+    return Closed(row.chunk, row.attempt, reach, frozenset(says), codes, undo)
 
 
 def failure_codes(connection: Connection, job_id: str) -> set[str]:

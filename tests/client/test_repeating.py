@@ -205,9 +205,10 @@ async def test_one_without_end_is_sent_as_it_comes() -> None:
         return web.json_response(JOB)
 
     async def items() -> AsyncIterator[dict[str, int]]:
-        yield {"number": 1}
+        for number in range(ITEMS_AT_ONCE):
+            yield {"number": number}
         await asyncio.wait_for(arrived.wait(), 10)
-        yield {"number": 2}
+        yield {"number": ITEMS_AT_ONCE}
 
     async with serving(post) as url, AsyncClient(url, patience=PATIENCE) as client:
         await client.submit("o", items())

@@ -232,6 +232,17 @@ def test_a_damaged_member_leaves_the_others_readable() -> None:
     assert archive.read("b.txt", 1_000) == b"second"
 
 
+def test_a_member_that_is_named_otherwise_where_it_lies_leaves_the_others_readable() -> None:
+    content = bytearray(packed(("a.txt", b"first"), ("b.txt", b"second")).getvalue())
+    content[6:8] = (0x800).to_bytes(2, "little")  # The name is UTF-8, and
+    content[30] = 0xFF  # it is not.
+    archive = Archive(io.BytesIO(bytes(content)), BOUNDS)
+
+    with pytest.raises(MemberDamaged, match=r"a\.txt.*pack it again"):
+        archive.read("a.txt", 1_000)
+    assert archive.read("b.txt", 1_000) == b"second"
+
+
 def test_folders_and_windows_names_are_understood() -> None:
     archive = Archive(packed(("labels/", b""), (named("labels\\a.txt"), b"x")), BOUNDS)
 

@@ -273,6 +273,10 @@ def test_fields_that_others_add_are_metadata_and_come_back() -> None:
         ({"category_id": 1.5}, "no_id"),
         ({"image_id": None}, "no_id"),
         ({"id": []}, "no_id"),
+        ({"id": "\ud83d"}, "no_id"),
+        ({"image_id": "\ud83d"}, "no_id"),
+        ({"category_id": "\ud83d"}, "no_id"),
+        ({"category_id": "\0"}, "no_id"),
         ({"area": "large"}, "not_a_number"),
         ({"score": 2}, "score"),
         ({"score": "0.5"}, "score"),
@@ -299,6 +303,7 @@ def test_a_wrong_type_under_a_right_name_is_rejected(bad: dict[str, Any], code: 
         ({"height": "80"}, "not_a_number"),
         ({"height": 10**12}, "image_size"),
         ({"id": None}, "no_id"),
+        ({"id": "\ud83d"}, "no_id"),
     ],
 )
 def test_a_broken_image_is_rejected_and_its_annotations_with_it(
@@ -314,6 +319,27 @@ def test_a_broken_image_is_rejected_and_its_annotations_with_it(
         (code, "images"),
         ("unknown_image", "annotations"),
     ]
+
+
+def test_half_a_character_for_an_id_costs_its_element_and_comes_back() -> None:
+    images = [
+        {"id": "\ud83d", "file_name": "a.jpg", "width": 100, "height": 80},
+        {"id": 1, "file_name": "b.jpg", "width": 100, "height": 80},
+    ]
+    categories = [{"id": "\ude00", "name": "dog"}, {"id": 1, "name": "person"}]
+    found = [annotation(), annotation(id=2, image_id="\ud83d"), annotation(id=3)]
+    data = coco(images, found, categories)
+
+    good, bad = good_and_bad(FORMAT, data)
+
+    assert [(image.file_name, len(image.boxes)) for image in good] == [("b.jpg", 2)]
+    assert {(one.code, one.file) for one in bad} == {
+        ("no_id", section) for section in ("categories", "images", "annotations")
+    }
+    rejected = json.loads(rejects_file(FORMAT, data))
+    assert rejected["images"] == images[:1]
+    assert rejected["categories"] == categories
+    assert rejected["annotations"] == found[1:2]
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "10" * 500])

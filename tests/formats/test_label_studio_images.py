@@ -78,6 +78,18 @@ def test_labels_that_are_a_result_of_their_own() -> None:
     assert image.metadata == {}
 
 
+@pytest.mark.parametrize("identity", [{"a": 1}, [1], None, 7])
+def test_an_id_may_be_anything(identity: Any) -> None:
+    shape = rectangle(kind="rectangle", id=identity)
+    del shape["value"]["rectangle"]
+    labelled = rectangle("a", kind="labels", id=identity)
+    assert [box.label for box in one(task(labelled)).boxes] == ["a"]
+    assert [box.label for box in one(task(shape, labelled)).boxes] == ["a"]
+    other = shape | {"id": "x"}
+    _, (bad,) = good_and_bad(FORMAT, file(task(other, labelled)))
+    assert bad.code == "no_label"
+
+
 def test_annotators_who_agree_and_predictions_that_nobody_needs() -> None:
     twice = task(rectangle("dog"))
     twice["annotations"] += [
@@ -148,6 +160,19 @@ def test_a_region_at_fault_costs_itself_and_comes_back_alone(region: Any, code: 
     again["annotations"][0]["result"] = [rectangle("mended")]
     mended = one(again)
     assert (mended.file_name, [box.label for box in mended.boxes]) == ("a.jpg", ["mended"])
+
+
+@pytest.mark.parametrize("note", ["\ud83d", "é \N{ROSE} 中"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_what_its_file_cannot_hold_comes_back_as_escapes(encoding: str, note: str) -> None:
+    bad = task(rectangle("cat"), rectangle("dog", score=2))
+    bad["data"]["note"] = note
+    found = file(bad).decode().encode(encoding)
+    options = ReadOptions(encoding=encoding)
+    (image,), (rejected,) = good_and_bad(FORMAT, found, options)
+    assert (len(image.boxes), rejected.code) == (1, "score")
+    (again,) = json.loads(rejects_file(FORMAT, found, options).decode(encoding))
+    assert again["data"] == {"image": "a.jpg", "note": note}
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,17 @@ def test_texts_that_cells_share_and_cells_of_every_type() -> None:
     }
 
 
+def test_a_character_may_be_escaped_in_halves_and_half_of_one_is_no_escape() -> None:
+    shared = "<sst><si><t>_xD83D__xDE00_</t></si><si><t>_xd83d_ _xDE00__xD83D_!</t></si></sst>"
+    rows = [row('<c t="s"><v>0</v></c>', '<c t="s"><v>1</v></c>'), row(words("_xD83D_ is none"))]
+    found = only(XLSX, of_sheets(TOP + "".join(rows), sharedStrings=shared))
+    assert all(isinstance(one, TextDocument) for one in found)
+    assert [(one.content, one.metadata) for one in found if isinstance(one, TextDocument)] == [
+        ("😀", {"n": "_xd83d_ _xDE00__xD83D_!"}),
+        ("_xD83D_ is none", {}),
+    ]
+
+
 def test_cells_say_where_they_are_and_blank_rows_are_none() -> None:
     rows = f'{TOP}<row r="9"/><row r="12">{words("7", "B12")}{words("x", "A12")}</row>'
     (found,) = only(XLSX, of_sheets(rows))
@@ -267,6 +278,17 @@ def test_what_is_no_whole_workbook_is_refused(
 ) -> None:
     with pytest.raises(FileRefused):
         everything(XLSX, packed(broken(members(written(XLSX, data.many(2))))))
+
+
+@pytest.mark.parametrize("name", [SHEET, "_rels/.rels"])
+@pytest.mark.parametrize(
+    "encoding", ["UT-1F-8", "utf-32", "shift_jis", "base64", "idna", "punycode", "undefined"]
+)
+def test_an_encoding_that_is_none_of_xml_is_refused(name: str, encoding: str) -> None:
+    parts = members(written(XLSX, data.many(2)))
+    parts[name] = re.sub('encoding="[^"]*"', f'encoding="{encoding}"', parts[name])
+    with pytest.raises(FileRefused, match=f"{name}.*save the table anew"):
+        everything(XLSX, packed(parts))
 
 
 def test_links_lead_nowhere_but_to_members() -> None:

@@ -371,6 +371,8 @@ def test_a_damaged_file_of_rows_costs_its_image() -> None:
         (b'{"file_name": "a.jpg", "width": 1e9, "height": 9}', "image_size"),
         (b"[]", "not_an_object"),
         (b"\xff", "not_json"),
+        (b'{"file_name": "a.jpg", "width": 9, "height": 9, "labels": "\\ud83d"}', "labels"),
+        (b'{"file_name": "a.jpg", "width": 9, "height": 9, "labels": "\\u0000"}', "labels"),
     ],
 )
 def test_a_broken_line_of_sizes_is_reported(line: bytes, code: str) -> None:
@@ -414,6 +416,17 @@ def test_the_rejects_file_can_be_corrected_and_read_again() -> None:
         "b.png": ["cat"],
         "c.jpg": ["cat"],
     }
+
+
+@pytest.mark.parametrize("field", [b'"key": "\\ud83d"', b'"metadata": {"a": "\\ud83d"}'])
+def test_half_a_character_beside_a_row_at_fault_comes_back_as_it_was(field: bytes) -> None:
+    size = b'{"file_name": "a.jpg", "width": 9, "height": 9, %s}\n' % field
+    files = {"data.yaml": YAML, "labels/a.txt": b"x\n", "images.jsonl": size}
+
+    again, bad = good_and_bad(FORMAT, rejects_file(FORMAT, packed(files)))
+
+    assert again == good_and_bad(FORMAT, packed(files))[0]
+    assert [one.code for one in bad] == ["row_width"]
 
 
 # Writing

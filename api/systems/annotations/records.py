@@ -14,7 +14,7 @@ from api.edge import caller, edge
 from api.models import checked
 from api.parameters import Parameters
 from api.systems.annotations.asked import listed, number
-from api.systems.annotations.wire import changed_body, new_body, shown, shown_page
+from api.systems.annotations.wire import Deleting, changed_body, new_body, shown, shown_page
 from domain.systems.annotations.kinds import PROJECTS, TEXTS, Kind
 
 PROJECTS_PATH = "/api/v1/projects"
@@ -95,8 +95,11 @@ def delete(kind: Kind) -> Handler:
 
     async def handle(request: web.Request) -> web.Response:
         Parameters(request, ())
+        limits = edge(request).limits
+        body = await bodies.read_optional(request, limits)
+        said = checked(Deleting, body, limits.json_depth).version
         project_id, _, key = _place(request, kind)
-        version = if_version(request)
+        version = if_version(request) or said
         await edge(request).annotations.delete(
             caller(request), project_id, kind, key, version=version
         )

@@ -20,6 +20,20 @@ _DOCUMENTS: Final = frozenset({"metadata", "mapping", "definition", "labels", "s
 _TIMES: Final = frozenset({"created_at", "updated_at"})
 
 
+def _say_no_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+class Deleting(BaseModel):
+    """What is to be deleted is said by the path; ``version`` must be its present one."""
+
+    model_config = _CONFIG
+
+    version: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, json_schema_extra=_say_no_default
+    )
+
+
 @cache
 def new_body(kind: Kind) -> type[BaseModel]:
     """The body of a POST: what a new record is given, but for the project, which the path says."""
@@ -90,7 +104,3 @@ def _without(model: type[BaseModel], name: str, field: str) -> type[BaseModel]:
             ),
         )
     return create_model(name, __config__=_CONFIG, __doc__=model.__doc__, **kept)
-
-
-def _say_no_default(schema: dict[str, Any]) -> None:
-    schema.pop("default", None)

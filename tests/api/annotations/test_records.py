@@ -148,10 +148,33 @@ async def test_a_change_is_meant_for_the_version_that_was_seen(place: Place) -> 
         {"method": "PATCH", "body": {"confidence_score": 0.1}, "headers": seen},
         {"method": "PATCH", "body": {"confidence_score": 0.1, "version": 1}},
         {"method": "DELETE", "headers": seen},
+        {"method": "DELETE", "body": {"version": 1}},
     ):
         problem = await place.ask(path=path, status=412, **asked)
         assert problem["code"] == "version_mismatch"
     assert (await place.ask("GET", path))["confidence_score"] == 0.9
+    await place.ask("DELETE", path, {"version": 2})
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"vresion": 1}, "/vresion"),
+        ({"version": "1"}, "/version"),
+        ({"version": 0}, "/version"),
+        ([1], ""),
+    ],
+)
+async def test_a_deletion_says_nothing_but_the_version(
+    place: Place, body: Any, pointer: str
+) -> None:
+    for path in (f"{place.path}/texts/1", place.path):
+        problem = await place.ask("DELETE", path, body, status=422)
+        assert (problem["code"], problem.get("pointer", "")) == ("invalid", pointer)
+    assert (await place.get("texts"))["total"] == 1
+    for nothing in ({}, {"version": None}):
+        made = await place.add("texts", content="Another one.")
+        await place.ask("DELETE", f"{place.path}/texts/{made['text_id']}", nothing)
 
 
 async def test_lists_are_narrowed(place: Place) -> None:

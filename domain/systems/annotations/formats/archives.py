@@ -32,7 +32,10 @@ PIECE = 64 * 1024
 _NESTED = re.compile(r"\.(zip|jar|tar|tgz|tbz2?|txz|gz|bz2|xz|zst|lz4|lzma|7z|rar|cab|iso)$", re.I)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"^[A-Za-z]:")
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error)
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error),
+    UnicodeDecodeError,
+)
 
 _END = struct.Struct("<4s4H2LH")
 _END64_LOCATOR = struct.Struct("<4sLQL")
@@ -87,7 +90,7 @@ class Archive:
         _require_few(stream, size, bounds)
         try:
             self._zip = zipfile.ZipFile(stream)
-        except (*_DAMAGE, ValueError, UnicodeDecodeError) as error:
+        except (*_DAMAGE, ValueError) as error:
             raise FileRefused(f"the ZIP file is damaged: {error}; pack it again") from error
         self._members = _members_of(self._zip, bounds)
         _require_apart(self._zip.infolist(), size)

@@ -18,7 +18,7 @@ from domain.systems.annotations.formats.boxes import (
 )
 from domain.systems.annotations.formats.documents import Box, ImageDocument
 from domain.systems.annotations.formats.rle import is_mask, mask_area, mask_extent, runs
-from domain.systems.annotations.formats.validity import Unfit, shown
+from domain.systems.annotations.formats.validity import Unfit, is_text, shown
 
 MASK = "rle"
 """Under this name the metadata of a box have its mask, as the file had it."""
@@ -39,6 +39,8 @@ def identity(value: Any, which: str) -> str:
         if not value.is_integer():
             raise Unfit("no_id", f"{which} is {shown(value)}; give a whole number")
         value = int(value)
+    if isinstance(value, str) and not is_text(value):
+        raise Unfit("no_id", f"{which} is {shown(value)}, which is no text; give a whole number")
     return str(value)
 
 

@@ -142,11 +142,20 @@ class Cutter:
         self._take(chunk, taken, at)
         if self._depth == 2 and self._around[:1] != b"{":
             return at
-        named = _NAME.search(self._around[-1100:-1])
-        self._section = str(parsed(named[1])) if named else ""
+        self._section = self._named()
         self._listed, self._deepest = self._depth, self._depth
         self._number = 0
         return at
+
+    def _named(self) -> str:
+        """What the list that begins here is called."""
+        named = _NAME.search(self._around[-1100:-1])
+        try:
+            return str(parsed(named[1])) if named else ""
+        except Unfit as error:
+            raise FileRefused(
+                f"the name of the list that begins at line {self._line} is {error.message}"
+            ) from None
 
     def _element(self, sign: bytes) -> Iterator[Piece]:
         """An element has ended, and with anything but a comma the list as well."""

@@ -31,6 +31,11 @@ def compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
+def escaped(value: Any) -> str:
+    """A value as JSON in one line, and in ASCII."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
 def _too_deep(depth: int) -> Unfit:
     return Unfit("too_deep", f"nested more than {depth} deep; flatten it")
 

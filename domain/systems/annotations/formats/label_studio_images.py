@@ -30,12 +30,12 @@ from domain.systems.annotations.formats.documents import (
     Loss,
     Rejected,
 )
-from domain.systems.annotations.formats.encoding import encoding_of, head_text
+from domain.systems.annotations.formats.encoding import Encoding, encoding_of, head_text
 from domain.systems.annotations.formats.image_sizes import is_image
 from domain.systems.annotations.formats.json_array import as_list, rejects, value_of
 from domain.systems.annotations.formats.json_elements import elements
 from domain.systems.annotations.formats.json_lines import too_long
-from domain.systems.annotations.formats.json_values import compact
+from domain.systems.annotations.formats.json_values import compact, escaped
 from domain.systems.annotations.formats.label_studio import (
     FAMILY,
     MIN_FIELDS,
@@ -76,9 +76,17 @@ def read(stream: BinaryIO, options: ReadOptions) -> Iterator[Document | Rejected
             yield Rejected(element.line, unfit.code, unfit.message, raw)
             continue
         for task, fault in faults:
-            raw = encoding.raw(compact(task))
-            yield Rejected(element.line, fault.code, fault.message, raw)
+            yield Rejected(element.line, fault.code, fault.message, _raw(task, encoding))
         yield image
+
+
+def _raw(task: dict[str, Any], encoding: Encoding) -> bytes:
+    """The task as bytes of its file."""
+    try:
+        return compact(task).encode(encoding.name)
+    except UnicodeEncodeError:
+        # The file had it as escapes: characters that its encoding lacks, or half of one.
+        return encoding.raw(escaped(task))
 
 
 def write(documents: Iterable[Document], _options: WriteOptions) -> Iterator[bytes]:
@@ -134,7 +142,9 @@ class _Found:
 
     def add(self, results: list[dict[str, Any]], confidence: Any = None) -> None:
         """Take what another annotation has and the ones before have not."""
-        labelled = {one.get("id") for one in results if names_in(one.get("value")) is not None}
+        labelled = {
+            repr(one.get("id")) for one in results if names_in(one.get("value")) is not None
+        }
         known = set(map(_place, (*self.regions, *self.others)))
         for result in results:
             value = result.get("value")
@@ -142,7 +152,7 @@ class _Found:
                 continue
             if not isinstance(value, dict) or not is_region(value):
                 self.others.append(result)
-            elif names_in(value) is None and result.get("id", 0) in labelled:
+            elif names_in(value) is None and repr(result.get("id", 0)) in labelled:
                 # The shape of a region whose labels are a result of their own, with the shape.
                 continue
             else:

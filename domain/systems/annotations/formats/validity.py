@@ -86,6 +86,11 @@ def score(value: Any, where: str) -> float | None:
     raise Unfit("not_a_number", f"{where} is {shown(value)}; give a number from 0 to 1")
 
 
+def is_text(value: str) -> bool:
+    """Whether it can be stored: it has no half of a character, and no zero."""
+    return _NO_TEXT.search(value) is None
+
+
 def words(value: Any, where: str) -> str:
     """A text; a number is taken as its digits."""
     if isinstance(value, str):

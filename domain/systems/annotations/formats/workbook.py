@@ -31,7 +31,11 @@ MAX_STYLES = 100_000
 
 _ROOT = "_rels/.rels"
 _REFERENCE = re.compile(r"([A-Z]{1,3})[0-9]*")
-_ESCAPE = re.compile("_x([0-9A-Fa-f]{4})_")
+_ESCAPE = re.compile(
+    "_x(D[89AB][0-9A-F]{2})__x(D[C-F][0-9A-F]{2})_"  # A character beyond 16 bits, in halves.
+    "|_x([0-9A-F]{4})_",
+    re.I,
+)
 _DATES = frozenset({*range(14, 23), *range(45, 48)})
 """The built-in formats of dates and times."""
 _NO_DATE = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]|General', re.I)
@@ -298,7 +302,15 @@ class _SheetReader:
 
 def unescaped(text: str) -> str:
     """A text without the escapes by which workbooks hold what XML cannot."""
-    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text) if "_x" in text else text
+    return _ESCAPE.sub(_character, text) if "_x" in text else text
+
+
+def _character(escape: re.Match[str]) -> str:
+    """What an escape stands for; half a character is none, and the escape stays as it is."""
+    try:
+        return bytes.fromhex("".join(filter(None, escape.groups()))).decode("utf-16-be")
+    except UnicodeDecodeError:
+        return escape[0]
 
 
 def _texts(events: Iterable[Event], around: str) -> Iterator[str | None]:
@@ -355,21 +367,33 @@ def _events(pieces: Iterable[bytes], member: str, depth: int) -> Iterator[Event]
     parser.CharacterDataHandler = lambda text: found.append(("text", text, _NONE))
     parser.StartDoctypeDeclHandler = refuse
     fed = 0
+    for piece in pieces:
+        _parse(parser, piece, member)
+        fed += len(piece)
+        if fed - max(parser.CurrentByteIndex, 0) > MAX_TAG:
+            raise FileRefused(f"{member!r} of the workbook has a tag of {MAX_TAG:,} bytes")
+        yield from found
+        found.clear()
+    _parse(parser, b"", member, last=True)
+    yield from found
+
+
+def _parse(parser: expat.XMLParserType, piece: bytes, member: str, *, last: bool = False) -> None:
     try:
-        for piece in pieces:
-            parser.Parse(piece, False)
-            fed += len(piece)
-            if fed - max(parser.CurrentByteIndex, 0) > MAX_TAG:
-                raise FileRefused(f"{member!r} of the workbook has a tag of {MAX_TAG:,} bytes")
-            yield from found
-            found.clear()
-        parser.Parse(b"", True)
+        parser.Parse(piece, last)
     except expat.ExpatError as error:
         raise FileRefused(
             f"{member!r} of the workbook is damaged: {expat.ErrorString(error.code)} in line"
             f" {error.lineno}; save the table anew"
         ) from None
-    yield from found
+    except FileRefused:
+        raise
+    except (LookupError, ValueError) as error:
+        # It looks for the encoding that the part names, and takes only those of one byte.
+        raise FileRefused(
+            f"{member!r} of the workbook is in no encoding that is read here: {error}; save the"
+            " table anew"
+        ) from None
 
 
 def _links_of(member: str) -> str:

@@ -20,7 +20,7 @@ from domain.systems.annotations.formats.contract import Bounds, FileRefused
 from domain.systems.annotations.formats.documents import ImageDocument, Rejected
 from domain.systems.annotations.formats.image_sizes import is_image, size_of
 from domain.systems.annotations.formats.json_values import parsed
-from domain.systems.annotations.formats.validity import Unfit, shown
+from domain.systems.annotations.formats.validity import Unfit, is_text, shown
 
 SIDECAR = "images.jsonl"
 SCHEMA = "CREATE TABLE sizes (labels TEXT PRIMARY KEY, line INTEGER, raw BLOB, used INTEGER)"
@@ -57,7 +57,12 @@ def sidecar_line(image: ImageDocument, labels: str) -> bytes:
         fields["key"] = image.key
     if image.metadata:
         fields["metadata"] = dict(image.metadata)
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    try:
+        line = json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        # Half a character, which only an escape can hold.
+        line = json.dumps(fields, allow_nan=False).encode()
+    return line + b"\n"
 
 
 def image_in_sidecar(raw: bytes) -> tuple[str, ImageDocument]:
@@ -70,6 +75,8 @@ def image_in_sidecar(raw: bytes) -> tuple[str, ImageDocument]:
         raise Unfit("not_an_object", f"{shown(value)} where an object must be; give an object")
     name = image_name(value.get("file_name"))
     labels, key, metadata = value.get("labels"), value.get("key"), value.get("metadata")
+    if isinstance(labels, str) and not is_text(labels):
+        raise Unfit("labels", f"the labels are in {shown(labels)}; name a file, or leave it out")
     return labels if isinstance(labels, str) else labels_of(name), ImageDocument(
         name,
         image_side(value.get("width"), "width"),

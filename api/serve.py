@@ -87,9 +87,11 @@ async def _leave(vitals: Vitals, seconds: float, hurried: asyncio.Event) -> None
     """
     if not vitals.starting:
         vitals.ending = "it was told to end"
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await hurried.wait()
+        # Not by a timeout within this task, which was cancelled: Python 3.11 takes its end for
+        # another cancellation.
+        waiting = asyncio.ensure_future(hurried.wait())
+        await asyncio.wait({waiting}, timeout=seconds)
+        waiting.cancel()
 
 
 @contextlib.asynccontextmanager

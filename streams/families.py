@@ -169,8 +169,9 @@ class Families:
             return
         self.check(command)
         commands = [self._command_of(command, spec, number) for number in range(len(spec.steps))]
-        for taken in chunk_store.taken_ids(connection, [begin.job_id for begin in commands]):
-            raise IdempotencyConflict.of(taken)
+        taken = chunk_store.taken_ids(connection, [begin.job_id for begin in commands])
+        if taken:
+            raise IdempotencyConflict.of(taken[0])
         try:
             # What the steps before the one at fault have brought about goes with it.
             with connection.begin_nested():

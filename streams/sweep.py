@@ -55,13 +55,17 @@ class _InTurn:
 
     def __init__(self, page: Callable[[Connection, str, int], list[str]]) -> None:
         self._page = page
-        self._behind = ""
+        self._behind = self._last = ""
 
-    def next_page(self, connection: Connection) -> list[str]:
-        """Those behind the ones of the look before."""
+    def read(self, connection: Connection) -> list[str]:
+        """The page whose turn it is, which it stays until ``go_on``."""
         found = self._page(connection, self._behind, FOUND_AT_ONCE)
-        self._behind = found[-1] if len(found) == FOUND_AT_ONCE else ""
+        self._last = found[-1] if len(found) == FOUND_AT_ONCE else ""
         return found
+
+    def go_on(self) -> None:
+        """All of the page was seen to."""
+        self._behind = self._last
 
 
 class Sweep:
@@ -89,7 +93,7 @@ class Sweep:
             _InTurn(waits.ready),
             _InTurn(children.unheard),
         )
-        self._behind_chunk = FIRST
+        self._behind_chunk = self._last_chunk = FIRST
         self._sick = Sick()
 
     async def recover(self) -> list[Outgoing]:
@@ -119,10 +123,13 @@ class Sweep:
             sent += await self._look(job_id)
         for job_id, chunks in groupby(late, key=lambda chunk: chunk.job_id):
             sent += await self._unless_sick(job_id, list(chunks))
+        self._behind_chunk = self._last_chunk
+        for turn in self._waiting:
+            turn.go_on()
         return sent
 
     def _lost(self, connection: Connection) -> tuple[list[Overdue], list[str]]:
-        waiting = [job_id for turn in self._waiting for job_id in turn.next_page(connection)]
+        waiting = [job_id for turn in self._waiting for job_id in turn.read(connection)]
         return self._late(connection), [*dict.fromkeys([*waiting, *self._neglected(connection)])]
 
     def _late(self, connection: Connection) -> list[Overdue]:
@@ -137,7 +144,7 @@ class Sweep:
             after=self._behind_chunk,
             limit=FOUND_AT_ONCE,
         )
-        self._behind_chunk = found[-1].place if len(found) == FOUND_AT_ONCE else FIRST
+        self._last_chunk = found[-1].place if len(found) == FOUND_AT_ONCE else FIRST
         return found
 
     async def _unless_sick(self, job_id: str, late: list[Overdue]) -> list[Outgoing]:

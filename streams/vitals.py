@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from domain.errors import CountermandError
-from streams.clock_difference import ClockWatch
 from streams.intake import Intake, Memory
 from streams.liveness import Lane
 from streams.metrics import Metrics
 from streams.retaining import Retained
+from streams.shared_clock import ClockWatch
 from streams.stores.database import Database
 
 STUCK_SECONDS = 30.0
@@ -25,7 +25,7 @@ class Health:
     """``reasons`` say what is wrong; there is none when ``ready``.
 
     ``waiting`` messages were last seen on the partitions of this process. ``notes`` say what
-    makes it slower than it could be; ``memory`` is that of a process that works.
+    is not as it should be, and keeps it from no work; ``memory`` is that of a process that works.
     """
 
     ready: bool
@@ -68,9 +68,7 @@ class Vitals:
 
     async def health(self) -> Health:
         """Whether the process takes work, and if not, why."""
-        # Until it has started, what it waits for is the reason.
-        clocks = "" if self.starting or self._clocks is None else self._clocks.fault
-        reasons = [reason for reason in (self.starting, self.ending, clocks) if reason]
+        reasons = [reason for reason in (self.starting, self.ending) if reason]
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
                 await self._database.read(lambda connection: connection.exec_driver_sql("SELECT 1"))
@@ -83,7 +81,7 @@ class Vitals:
                 reasons.append(f"{lane.name}: {lane.broker_away}")
             reasons += _standing(lane)
         memory = None if self._intake is None else self._intake.look()
-        notes = []
+        notes = [self._clocks.difference] if self._clocks and self._clocks.difference else []
         if memory is not None and memory.over_since is not None:
             held = (
                 "messages wait until it has less" if memory.held_since else "nothing waits for it"

@@ -17,6 +17,7 @@ from eventsourcing.persistence import Recording
 from domain import planning
 from domain.approval import ApprovalPolicy
 from domain.jobs import Jobs
+from domain.ports import Clock
 from domain.registry import Registry
 from streams import answers, envelope, topics
 from streams import app as faust_apps
@@ -88,7 +89,7 @@ class Engine:
     situation: Situation
     messaging: Messaging
     registry: Registry
-    clock: SystemClock
+    clock: Clock
     database: Database
     vitals: Vitals
     tracing: Tracing
@@ -117,7 +118,7 @@ class Base:
     settings: Settings
     registry: Registry
     database: Database
-    clock: SystemClock
+    clock: Clock
     ids: TimeOrderedIds
     failpoints: Failpoints
     recorder: EventRecorder

@@ -31,7 +31,6 @@ from streams.bootstrap.sending import deliver
 from streams.bootstrap.tracing import closing
 from streams.broadcasts import Broadcasts
 from streams.clock import TimeOrderedIds
-from streams.clock_difference import ClockWatch
 from streams.gauging import Gauge
 from streams.intake import Intake
 from streams.kafka_messaging import InKafka
@@ -47,6 +46,7 @@ from streams.relay import LiveRelay
 from streams.reminding import Reminder
 from streams.retaining import Retained
 from streams.settings import Settings
+from streams.shared_clock import ClockWatch
 from streams.shared_places import SharedPlaces
 from streams.slow import SlowPool
 from streams.stores import audit, decisions, event_order, outcomes
@@ -81,7 +81,7 @@ LONGEST_PAUSE = 5.0
 HEARTBEATS = 10
 """In a session: with its next one a member learns that another has gone, and takes over."""
 CLOCK_SECONDS = 1.5
-"""Between two looks at the clocks: as often as a worker says by its own that it is there."""
+"""Between two looks at the clocks: as often as a worker says that it is there."""
 
 GATHERING = 0.1
 """Seconds: who serves readers is told of commits by the database; the broker tells the rest."""
@@ -98,7 +98,7 @@ async def api(
     settings: Settings, registry: Registry | None = None, tracing: Tracing | None = None
 ) -> AsyncIterator[Engine]:
     """The edge: commands in, answers and live events out. Decides and works nothing."""
-    async with _opened(settings, registry, tracing) as base:
+    async with _opened(settings, registry, tracing) as (base, clocks):
         app = app_of(base.settings, StageName.LIVE, instance=base.ids.new())
         send, waiting, hub = Sender(app, base.tracing), Waiting(), LiveHub()
         lane, relay = _lane(base, app), LiveRelay(hub)
@@ -111,7 +111,6 @@ async def api(
             relay=relay,
         )
         tail, spoken = parts.tail(base, hub), Broadcasts(hub, base.clock, base.database)
-        clocks = ClockWatch(base.database, base.clock)
         vitals = Vitals(
             base.database, [lane], starting=STARTING, clocks=clocks, metrics=base.metrics
         )
@@ -132,9 +131,8 @@ async def api(
             broadcasts.CHANNEL: spoken.heard,
         }
         heard = listening(base.settings.database_address, channels, lost=reader.lost)
-        # A caller is better served with a clock that is wrong than not at all.
-        loops = [reader.run(), tail.run(), every(CLOCK_SECONDS, clocks.look)]
-        async with _running(base, [app], vitals, loops, heard, compare=clocks.look):
+        loops = [reader.run(), tail.run()]
+        async with _running(base, [app], vitals, loops, heard, clocks=clocks):
             queries = Queries(base.database, base.jobs, base.registry, hub.beginnings)
             yield Engine(
                 gateway=parts.gateway(base, send, waiting),
@@ -162,7 +160,7 @@ async def coordinator(
     It also stands for what one process at a time does for the whole installation.
     Raises DataDirectoryUnusable when there is no place for the signed heads.
     """
-    async with _opened(settings, registry, tracing) as base:
+    async with _opened(settings, registry, tracing) as (base, clocks):
         held = attempt(base.settings.data_dir)
         instance = f"{base.settings.instance}-coordinator"
         app = app_of(base.settings, StageName.COORDINATOR, instance=instance)
@@ -179,7 +177,7 @@ async def coordinator(
             base, places, limits, alarms.set, stored, lambda _id, _decision: None
         )
         parts.bind_coordinator(app, stage, send, base, lane)
-        retained, clocks = Retained(), ClockWatch(base.database, base.clock)
+        retained = Retained()
         vitals = Vitals(
             base.database,
             [lane],
@@ -205,11 +203,11 @@ async def coordinator(
         sending = owner.own("webhooks", lambda: deliver(base, unsent, delivered))
         loops = [
             *(parts.seed_limits(base), *owned, sending),
-            *(_signing(base, unsigned, held), prompter.run(), clocks.run(CLOCK_SECONDS)),
+            *(_signing(base, unsigned, held), prompter.run()),
         ]
         async with (
             contextlib.aclosing(alarms),
-            _running(base, [app], vitals, loops, heard, compare=clocks.require),
+            _running(base, [app], vitals, loops, heard, clocks=clocks),
         ):
             yield vitals
 
@@ -220,7 +218,7 @@ async def worker(
 ) -> AsyncIterator[Vitals]:
     """A worker: ``settings.slots`` times one message of each system, and a short one beside it."""
     identity = TimeOrderedIds().new()
-    async with _opened(settings, registry, tracing, session=identity) as base:
+    async with _opened(settings, registry, tracing, session=identity) as (base, clocks):
         systems = _systems(base)
         name = f"{base.settings.instance}-{identity}"
         slots = range(base.settings.slots)
@@ -239,7 +237,6 @@ async def worker(
             # A sender of its own as well: one that is busy ends after another has closed its own.
             own = Sender(app, base.tracing)
             parts.bind_worker(app, stage.handle, own, base, lane, systems=systems, intake=intake)
-        clocks = ClockWatch(base.database, base.clock)
         vitals = Vitals(
             base.database,
             lanes,
@@ -262,10 +259,8 @@ async def worker(
             await stack.enter_async_context(background([beating]))
             stack.push_async_callback(slow.close)
             gauge = Gauge(base.database, base.clock, here)
-            loops = [gauge.run(), reminder.run(), clocks.run(CLOCK_SECONDS)]
-            running = _running(
-                base, apps, vitals, loops, slow=slow, compare=clocks.require, joined=joined
-            )
+            loops = [gauge.run(), reminder.run()]
+            running = _running(base, apps, vitals, loops, slow=slow, clocks=clocks, joined=joined)
             await stack.enter_async_context(running)
             stack.callback(intake.close)
             yield vitals
@@ -277,7 +272,7 @@ async def worker(
 @contextlib.asynccontextmanager
 async def _opened(
     settings: Settings, registry: Registry | None, tracing: Tracing | None, *, session: str = ""
-) -> AsyncIterator[Base]:
+) -> AsyncIterator[tuple[Base, ClockWatch]]:
     if settings.database.startswith("sqlite"):
         raise SettingsInvalid(
             "processes of their own need a database that they can share: set COUNTERMAND_DATABASE "
@@ -291,9 +286,10 @@ async def _opened(
     named = settings.payload_key_file
     key = InstallationKey.load(named) if named else None
     with Database(settings.database_address, session=session, key=key) as database:
-        base = Base.of(settings, registry or installed_operations(), database, tracing)
-        async with closing(base.tracing):
-            yield base
+        own = Base.of(settings, registry or installed_operations(), database, tracing)
+        clocks = ClockWatch(database, own.clock)
+        async with closing(own.tracing):
+            yield replace(own, clock=clocks.clock), clocks
 
 
 @contextlib.asynccontextmanager
@@ -304,24 +300,25 @@ async def _running(
     loops: Sequence[Any],
     heard: contextlib.AbstractAsyncContextManager[None] | None = None,
     *,
-    compare: Step,
+    clocks: ClockWatch,
     slow: SlowPool | None = None,
     joined: asyncio.Event | None = None,
 ) -> AsyncIterator[None]:
     """Start in the background, run until left, then stop the apps within the drain.
 
-    ``compare`` is the step at which the clocks are; ``joined`` is set when the start is over.
+    ``joined`` is set when the start is over.
     """
     started: list[Any] = []
 
     async def run() -> None:
-        await _start(base, apps, vitals, started, compare)
+        await _start(base, apps, vitals, started, clocks)
         if joined is not None:
             joined.set()
         async with heard or contextlib.nullcontext():
             watching = [faust_apps.watch(app) for app in apps]
             measuring = every(MEASURE_EVERY, lambda: parts.watch(vitals))
-            await _together([*loops, *watching, measuring])
+            comparing = every(CLOCK_SECONDS, clocks.look)
+            await _together([*loops, *watching, measuring, comparing])
 
     try:
         async with background([run()]):
@@ -338,12 +335,12 @@ async def _running(
 
 
 async def _start(
-    base: Base, apps: Sequence[Any], vitals: Vitals, started: list[Any], compare: Step
+    base: Base, apps: Sequence[Any], vitals: Vitals, started: list[Any], clocks: ClockWatch
 ) -> None:
     """Wait for database, clocks, topics and broker, in this order, and say for what."""
     database, registry = base.database, base.registry
     await _patiently(vitals, lambda: asyncio.to_thread(prepare, database, registry))
-    await _patiently(vitals, compare)
+    await _patiently(vitals, clocks.look)
     wanted = all_topics(registry.systems)
     await _patiently(vitals, lambda: admin.require(base.settings.broker, wanted))
     for app in apps:

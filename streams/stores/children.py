@@ -79,8 +79,8 @@ def unheard(connection: Connection, after: str = "", limit: int = 500) -> list[s
     return list(connection.scalars(page))
 
 
-def status_of(connection: Connection, job_id: str) -> JobStatus:
-    """The status of a job that is there."""
+def status_of(connection: Connection, job_id: str) -> JobStatus | None:
+    """The status of a job; None when there is none, as of a batch that was refused in part."""
     state = connection.execute(
         select(events.c.state)
         .join(
@@ -91,5 +91,5 @@ def status_of(connection: Connection, job_id: str) -> JobStatus:
             ),
         )
         .where(job_control.c.job_id == job_id)
-    ).scalar_one()
-    return JobStatus(orjson.loads(bytes(state))["status"])
+    ).scalar_one_or_none()
+    return None if state is None else JobStatus(orjson.loads(bytes(state))["status"])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection, text
@@ -55,11 +56,22 @@ def test_a_file_is_there_when_it_is_whole_and_for_its_tenant(store: Database) ->
 def test_what_is_written_again_stays_as_it_is(store: Database) -> None:
     store.write_now(write)
     store.write_now(lambda found: job_files.begin(found, replace(FILE, about='{"n": 2}')))
-    assert store.write_now(lambda found: job_files.add(found, FILE, 1, [b"other", b"more"]))
+    assert not store.write_now(lambda found: job_files.add(found, FILE, 1, [b"other", b"more"]))
     store.write_now(lambda found: job_files.finish(found, FILE, 99, "0" * 64))
     kept = store.read_now(lambda found: job_files.find(found, "acme", "job-1", "rejects"))
     assert kept == replace(FILE, size=4, sha256="f" * 64)
-    assert store.read_now(lambda found: job_files.piece_of(found, FILE, 1)) == b"b"
+    pieces = [store.read_now(partial(job_files.piece_of, file=FILE, number=n)) for n in (1, 2)]
+    assert pieces == [b"b", None]
+
+
+def test_a_piece_that_is_there_stays_until_the_file_is_whole(store: Database) -> None:
+    """Whoever goes on with a file that another has begun writes the same once more."""
+    store.write_now(lambda found: job_files.begin(found, FILE))
+    for data in ([b"a", b"b"], [b"b", b"c"]):
+        first = 0 if data[0] == b"a" else 1
+        assert store.write_now(partial(job_files.add, file=FILE, first=first, data=data))
+    pieces = [store.read_now(partial(job_files.piece_of, file=FILE, number=n)) for n in range(4)]
+    assert pieces == [b"a", b"b", b"c", None]
 
 
 def test_shredding_takes_it_and_nothing_is_added_afterwards(store: Database) -> None:

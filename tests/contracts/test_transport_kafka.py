@@ -156,6 +156,20 @@ async def test_a_member_that_was_restarted_in_place_reads_what_was_added_since(
             await until_held(app, topic, 3)
 
 
+async def test_a_member_that_was_restarted_in_place_reads_what_was_added_while_it_was_away(
+    harness: KafkaHarness,
+) -> None:
+    """All that it ever knows of the topic has the new partitions."""
+    topic = f"grown-{uuid.uuid4().hex}"
+    await harness.create_topic(topic, 1)
+    async with asyncio.timeout(harness.patience):
+        async with reading(harness, topic) as app:
+            await until_held(app, topic, 1)
+        await harness.admin.create_partitions({topic: NewPartitions(3)})
+        async with reading(harness, topic) as app:
+            await until_held(app, topic, 3)
+
+
 @asynccontextmanager
 async def reading(harness: KafkaHarness, topic: str) -> AsyncIterator[faust.App]:
     """A member of the topic's group that has the same name at each start."""

@@ -33,7 +33,7 @@ __all__ = ["Roles", "migrated_postgres", "roles"]
 REGISTRY = Registry(operations)
 WORK = topics.work("stock")
 TOLD = topics.COMMANDS
-DRAIN = 4.0
+DRAIN = 20.0
 
 T = TypeVar("T")
 Handle = Callable[[Work], Awaitable[list[Outgoing]]]

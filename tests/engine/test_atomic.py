@@ -157,7 +157,7 @@ async def test_a_commit_has_more_time_than_a_chunk_however_few_it_commits(
 ) -> None:
     pauses: list[float] = []
 
-    @operation("stock.tardy", item=Number, tables=[stock], timeout=1.0)
+    @operation("stock.tardy", item=Number, tables=[stock], timeout=2.0)
     def tardy(ctx: Context, item: Number) -> Result:
         time.sleep(pauses.pop() if pauses else 0.0)
         ctx.store.insert(stock, ["name", "amount"], [("n", item.number)], [ctx.position])
@@ -168,7 +168,7 @@ async def test_a_commit_has_more_time_than_a_chunk_however_few_it_commits(
     numbers = [{"number": n} for n in range(items)]
     job_id = await stages.submit("stock.tardy", numbers, options={**ATOMIC, "chunk_size": 50})
     await until_prepared(stages, job_id)
-    pauses += [0.7, 0.7]
+    pauses += [1.2, 1.2]
     await stages.run_dry()
     assert stages.hung == []
     assert (await stages.job(job_id)).status is JobStatus.COMPLETED

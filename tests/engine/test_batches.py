@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from domain.approval import ApprovalPolicy
 from domain.commands import (
@@ -39,7 +39,7 @@ from domain.registry import Registry
 from streams.stores import migrate
 from streams.stores.database import Database
 from streams.stores.schema import events
-from tests.databases import damage, database, database_url
+from tests.databases import as_owner, damage, database, database_url
 from tests.engine.batches import BAD, GOOD, children, statuses, step, submit
 from tests.engine.stages import Stages, document
 from tests.engine.stock import Number, operations, stock
@@ -628,3 +628,21 @@ async def test_a_job_that_is_approved_while_its_batch_is_paused_waits_for_it(
     await _ask(stages, ResumeJob, batch)
     await stages.mend()
     assert (await stages.job(batch)).status is JobStatus.COMPLETED
+
+
+async def test_a_job_whose_batch_is_not_there_is_approved_all_the_same(stages: Stages) -> None:
+    """An earlier release left those of a refused batch behind."""
+    stages.approval = ApprovalPolicy(above=1)
+    stages.restart()
+    batch = await submit(stages, step("first"))
+    await stages.run_dry()
+    with Database(as_owner(stages.database.url)) as owned:
+        for table in ("children", "job_control"):
+            column = "batch" if table == "children" else "job_id"
+            gone = text(f"DELETE FROM {table} WHERE {column} = :batch")
+            owned.write_now(
+                lambda connection, gone=gone: connection.execute(gone, {"batch": batch})
+            )
+    approve = ApproveJob(command_id="yes", job_id=f"{batch}-1", tenant="local", actor="second")
+    stages.bus += await stages.coordinator.handle(approve)
+    stages.decisions["yes"].accepted()

@@ -127,7 +127,7 @@ async def test_a_thread_that_hangs_keeps_its_place_until_it_ends(caller: _Caller
     assert await asyncio.gather(*(caller.call(2) for _ in range(20))) == [Done(2)] * 20
     assert caller.reasons == []
     await caller.hang_one(HURRIED)
-    assert caller.reasons == HANG
+    assert await caller.told() == HANG
     waiting, hurried = (asyncio.ensure_future(caller.call(2, one)) for one in (hang, HURRIED))
     await asyncio.sleep(2 * HURRIED.timeout)
     assert not hurried.done(), "it must not be told that it took too long"
@@ -175,10 +175,11 @@ async def test_threads_of_calls_that_were_cancelled_hang_as_well(caller: _Caller
 
 
 async def test_nobody_is_told_of_threads_once_calls_have_ended(caller: _Caller) -> None:
+    later = replace(hang, timeout=2.0)
     for _ in range(hang.concurrency):
-        await caller.hang_one(SHORT, ITEM_TIMEOUT)
+        await caller.hang_one(later, ITEM_TIMEOUT)
     caller.calls.close()
-    await asyncio.sleep(2 * SHORT.timeout)
+    await asyncio.sleep(later.timeout)
     assert caller.reasons == []
 
 

@@ -81,13 +81,11 @@ async def open_chunks(stages: Stages, job_id: str) -> int:
     return int(rows[0][0])
 
 
-@pytest.mark.parametrize("shared", [False, True])
 async def test_a_lost_chunk_is_found_beside_any_number_whose_operation_is_gone(
-    stages: Stages, shared: bool
+    stages: Stages,
 ) -> None:
-    if shared and stages.database.is_sqlite:
-        pytest.skip("several share a PostgreSQL database")
-    stages.shared = shared
+    # As processes are that have a PostgreSQL database.
+    stages.shared = not stages.database.is_sqlite
     stages.restart()
     await one_item_chunks(stages, FOUND_AT_ONCE)
     install(stages, Registry(WITHOUT_CREATE))

@@ -69,7 +69,9 @@ class PlatformTalk(Conversation):
             case words.Subscribe(operation_id=number):
                 await self._follow(number)
             case words.Unsubscribe(operation_id=number):
-                await self._leave(number)
+                # Whoever looks at it, or tells of it, has it to the end of that.
+                async with self._turn:
+                    await self._leave(number)
             case words.Broadcast(text=said_text):
                 self._caller.demand(Permission.ADMINISTER)
                 await self._own.broadcasts.say(self._caller, said_text)
@@ -152,18 +154,22 @@ class PlatformTalk(Conversation):
             await self._say_read(found, reading)
 
     async def _say_what_came(self, found: Numbered) -> None:
-        """The job that a file has become; one that was refused has left no operation to follow."""
+        """The job that a file has become; an operation of which none comes is left."""
         try:
             await self._say_job(found)
         except JobNotFound:
             # Else the job is not decided on yet.
-            if await self._is_gone(found):
+            if self._is_overdue(found) or await self._is_gone(found):
                 await self._leave(found.operation_id)
 
     async def _say_job(self, found: Numbered) -> None:
         job = await self._own.queries.job(self._caller.tenant, found.job_id)
         self._read.pop(found.job_id, None)
         await self._say_how(found, job)
+
+    def _is_overdue(self, found: Numbered) -> bool:
+        """Whether its file was read so long ago that no job is waited for any more."""
+        return self._read[found.job_id].at(self._own.clock.now()).fault is not None
 
     async def _is_gone(self, found: Numbered) -> bool:
         try:
@@ -173,6 +179,7 @@ class PlatformTalk(Conversation):
         return False
 
     async def _leave(self, number: int) -> None:
+        """Tell no more of an operation; for whoever has the turn."""
         numbers = {known.operation_id: job_id for job_id, known in self._followed.items()}
         job_id = numbers.get(number, "")
         self._interests.remove(_key(job_id))

@@ -151,7 +151,8 @@ class Files:
         """Have the texts or images of a file imported; raises FileRefused when none can be.
 
         What was rejected is kept beside the job, which is the same however often it is
-        submitted under one idempotency key. Where it is refused, nothing is left.
+        submitted under one idempotency key. Where it is refused, nothing is left; where it is
+        not known whether the job comes, all is left to it.
         """
         try:
             decision = await self._decided(begun, submit)
@@ -352,10 +353,7 @@ class Files:
         reading = begun.said.model_copy(update={"fault": fault})
 
         def end(connection: Connection) -> None:
-            if readings.is_job(connection, begun.job_id):
-                readings.end(connection, begun.job_id)
-                return
-            if begun.sent:
+            if _may_be_job(connection, begun):
                 return
             swapped = readings.note(
                 connection, job_id=begun.job_id, before=begun.said, after=reading
@@ -375,11 +373,10 @@ class Files:
             await self._database.write(end)
 
     async def _forget(self, begun: Begun) -> None:
-        """Nothing is left of it, unless it is a job."""
+        """Nothing is left of it, unless it is a job or may become one."""
 
         def forget(connection: Connection) -> None:
-            if readings.is_job(connection, begun.job_id):
-                readings.end(connection, begun.job_id)
+            if _may_be_job(connection, begun):
                 return
             job_files.remove_of(connection, begun.job_id)
             numbers.take_back(connection, begun.job_id)
@@ -391,3 +388,11 @@ class Files:
         return await self._database.write(
             lambda c: numbers.give(c, caller, known.project_id, known.kind, job_id, now)
         )
+
+
+def _may_be_job(connection: Connection, begun: Begun) -> bool:
+    """Whether it is a job, and then its reading is over; or may be one that is not seen yet."""
+    if readings.is_job(connection, begun.job_id):
+        readings.end(connection, begun.job_id)
+        return True
+    return begun.sent

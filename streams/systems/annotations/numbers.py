@@ -6,8 +6,9 @@ gets it by repeating the request under its idempotency key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -20,7 +21,10 @@ from streams.stores.decisions import insert_ignore
 from streams.stores.schema import job_list
 from streams.systems.annotations import readings
 from streams.systems.annotations.access import visible
-from streams.systems.annotations.reading import Condition, Rows
+from streams.systems.annotations.reading import Rows
+
+Condition = Callable[[datetime, Any], ColumnElement[bool]]
+"""Of the present moment and a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,9 @@ _COLUMNS = (
 )
 
 
-def _is_at(_: Any, status: str) -> ColumnElement[bool]:
+def _is_at(now: datetime, status: str) -> ColumnElement[bool]:
     """Operations in a status: that of their job, or without one what their file says."""
-    without = job_list.c.job_id.is_(None) & numbers.c.job_id.in_(readings.jobs_at(status))
+    without = job_list.c.job_id.is_(None) & numbers.c.job_id.in_(readings.jobs_at(status, now))
     return or_(job_list.c.status == status, without)
 
 
@@ -101,6 +105,7 @@ def page(
     connection: Connection,
     caller: Caller,
     wanted: Mapping[str, Any],
+    now: datetime,
     *,
     limit: int,
     offset: int,
@@ -109,7 +114,7 @@ def page(
 
     One that is not listed yet, for a fraction of a second, has no ``document``.
     """
-    where = [*_mine(caller), *(FILTERS[name](None, value) for name, value in wanted.items())]
+    where = [*_mine(caller), *(FILTERS[name](now, value) for name, value in wanted.items())]
     source = numbers.outerjoin(job_list, job_list.c.job_id == numbers.c.job_id)
     total = connection.scalar(select(func.count()).select_from(source).where(*where)) or 0
     rows = connection.execute(

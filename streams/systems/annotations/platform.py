@@ -188,8 +188,9 @@ class Platform:
         self, caller: Caller, wanted: Mapping[str, Any], *, limit: int, offset: int
     ) -> Rows:
         """A page of the operations in projects that the caller may see, the latest first."""
+        now = self._clock.now()
         return await self._database.read(
-            lambda c: numbers.page(c, caller, wanted, limit=limit, offset=offset)
+            lambda c: numbers.page(c, caller, wanted, now, limit=limit, offset=offset)
         )
 
     async def _write(

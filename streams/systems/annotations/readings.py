@@ -5,15 +5,14 @@ recognised until the job is there. Whoever reads writes it again and again, and 
 that somebody has cancelled it: each write compares the words that were written before.
 
 Whoever dies between the command and the end of the reading leaves a row beside a job: a reading
-whose job has events is over, whatever the row says. ``created_at`` of a row is when its reader was
-last seen.
+whose job has events is over, whatever the row says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
-from typing import Annotated, Final
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, Field
 from sqlalchemy import (
@@ -29,7 +28,6 @@ from sqlalchemy import (
 )
 
 from domain.values import Value
-from streams.clock import SystemClock
 from streams.stores import job_files
 from streams.stores.job_files import JobFile
 from streams.stores.schema import events
@@ -52,6 +50,8 @@ CANCELLED: Final = "cancelled"
 _NO_FAULT: Final = '%"fault":null%'
 _CANCELLED: Final = f'%"fault":{{"code":"{CANCELLED}"%'
 """What stands in a row; no name of a file holds it, whose quotes have a stroke before them."""
+_seen_at = files.c.created_at
+"""When the reader was last seen: in the column of a row that is there to be compared."""
 _IS_JOB: Final = exists().where(events.c.job_id == files.c.job_id)
 LOST: Final = Fault(
     code="reader_lost", message="the process that read the file has ended; send the file again"
@@ -83,8 +83,7 @@ class Reading(Value):
 
     def at(self, now: datetime) -> Reading:
         """As it is at a moment."""
-        silent = (now - self.seen_at).total_seconds()
-        if self.fault is None and silent > LOST_SECONDS:
+        if self.fault is None and self.seen_at < _lost_before(now):
             return self.model_copy(update={"fault": LOST})
         return self
 
@@ -102,8 +101,7 @@ def begin(
             project_id=project_id,
             name=reading.name[:300],
             media_type="application/json",
-            about=reading.model_dump_json(),
-            created_at=reading.seen_at.timestamp(),
+            **_stored(reading),
         ),
     )
 
@@ -113,7 +111,7 @@ def note(connection: Connection, *, job_id: str, before: Reading, after: Reading
     done = connection.execute(
         update(files)
         .where(*_mine(job_id), files.c.about == before.model_dump_json())
-        .values(about=after.model_dump_json(), created_at=after.seen_at.timestamp())
+        .values(_stored(after))
     )
     return done.rowcount == 1
 
@@ -135,12 +133,15 @@ def find_all(connection: Connection, tenant: str, jobs: Collection[str]) -> dict
     return {job_id: Reading.model_validate_json(about) for job_id, about in rows}
 
 
-def jobs_at(status: str) -> Select[tuple[str]]:
-    """The jobs that are not there yet, whose files are read now, or from which nothing came."""
+def jobs_at(status: str, now: datetime) -> Select[tuple[str]]:
+    """The jobs that are not there yet, whose files are read now, or from which nothing came.
+
+    As ``Reading.at`` that moment says of each.
+    """
     found = select(files.c.job_id).where(files.c.role == ROLE, ~_IS_JOB)
     given_up = files.c.about.not_like(_NO_FAULT)
     cancelled = files.c.about.like(_CANCELLED)
-    lost = files.c.created_at < SystemClock().now().timestamp() - LOST_SECONDS
+    lost = _seen_at < _lost_before(now).timestamp()
     match status:
         case "pending":
             return found.where(~given_up, ~lost)
@@ -161,6 +162,16 @@ def is_job(connection: Connection, job_id: str) -> bool:
 def end(connection: Connection, job_id: str) -> None:
     """The job is there, or nothing is to be left."""
     connection.execute(delete(files).where(*_mine(job_id)))
+
+
+def _lost_before(now: datetime) -> datetime:
+    """Who was last seen before that has died."""
+    return now - timedelta(seconds=LOST_SECONDS)
+
+
+def _stored(reading: Reading) -> dict[str, Any]:
+    """What a row says of a reading."""
+    return {"about": reading.model_dump_json(), _seen_at.key: reading.seen_at.timestamp()}
 
 
 def _mine(job_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

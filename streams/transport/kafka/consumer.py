@@ -73,8 +73,8 @@ class Consumer(CurrentConsumer, stock.Consumer):
         self._in_flight.forget(assigned)
         self._flow_resumed.clear()
         await super().on_partitions_assigned(assigned, generation_id)
-        await self._thread.call_thread(self._thread.watch_partitions)
         if not self.app.should_stop:
+            await self._thread.call_thread(self._thread.watch_partitions)
             await self.wait_for_stopped(self._flow_resumed)  # type: ignore[arg-type]
 
     # Delivery

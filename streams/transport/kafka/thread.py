@@ -2,13 +2,20 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
+from aiokafka.coordinator.protocol import (  # type: ignore[import-untyped] # ships none
+    ConsumerProtocolMemberAssignment,
+)
 from aiokafka.errors import (  # type: ignore[import-untyped] # ships none
     CommitFailedError,
     IllegalStateError,
     KafkaError,
+)
+from aiokafka.protocol.admin import (  # type: ignore[import-untyped] # ships none
+    DescribeGroupsRequest,
 )
 from aiokafka.structs import OffsetAndMetadata  # type: ignore[import-untyped] # ships none
 from faust.transport.drivers import aiokafka as stock
@@ -30,6 +37,8 @@ NEW_TOPIC_SECONDS: Final = 2.0
 RETURN_SECONDS: Final = 30.0
 """How long a broker that came back may take until it knows of all topics that were there."""
 METADATA_PAUSE: Final = 0.1
+DESCRIBE_SECONDS: Final = 2.0
+"""For the answer of a broker what a group shares."""
 GATHERED_BYTES: Final = 1 << 18
 """So much a broker hands over at once, however long it may gather."""
 
@@ -149,13 +158,33 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
         """Have this member, too, ask for a new assignment when its topics get more partitions.
 
         aiokafka has only the leader look, and a static member that has led and was restarted is
-        not told that it leads.
+        not told that it leads. It is given back what it had, which may be older than what its
+        client has heard of partitions: what the group shares is what it looks for changes of.
         """
         consumer = self._ensure_consumer()
         coordinator = consumer._coordinator
+        if coordinator._group_subscription is not None:
+            return
+        topics = frozenset(consumer.subscription())
+        shared = await self._shared(coordinator, topics)
         if coordinator._group_subscription is None:
-            coordinator._group_subscription = set(consumer.subscription())
-            coordinator._metadata_snapshot = coordinator._get_metadata_snapshot()
+            coordinator._group_subscription = set(topics)
+            coordinator._metadata_snapshot = shared or coordinator._get_metadata_snapshot()
+
+    async def _shared(self, coordinator: Any, topics: frozenset[str]) -> dict[str, int]:
+        """How many partitions of each topic the members of the group have; nothing if unknown."""
+        try:
+            async with asyncio.timeout(DESCRIBE_SECONDS):
+                asked = DescribeGroupsRequest([coordinator.group_id])
+                ((_, _, state, _, _, members),) = (await coordinator._send_req(asked)).groups
+        except (TimeoutError, KafkaError) as error:
+            self.log.warning("The group does not say what it shares: %r", error)
+            return {}
+        if state != "Stable":
+            # Another assignment is on its way.
+            return {}
+        parts = Counter(part.topic for _, _, _, _, given in members for part in _partitions(given))
+        return {topic: parts[topic] for topic in topics}
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Look whether a partition is read, unless its place is being looked for.
@@ -219,3 +248,11 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
             return False
         self.tp_last_committed_at.update(dict.fromkeys(offsets, time.monotonic()))
         return True
+
+
+def _partitions(given: bytes) -> list[Any]:
+    """What a member was given; one that was given nothing has no assignment either."""
+    if not given:
+        return []
+    partitions: list[Any] = ConsumerProtocolMemberAssignment.decode(given).partitions()
+    return partitions

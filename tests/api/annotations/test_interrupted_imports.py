@@ -16,12 +16,20 @@ from sqlalchemy import Connection
 from api.submissions import streamed
 from api.systems.annotations.updates import LOOK_SECONDS
 from domain.commands import JobSpec
-from domain.errors import StoreUnavailable
+from domain.errors import (
+    BrokerUnavailable,
+    CountermandError,
+    DecisionPending,
+    QuotaExceeded,
+    StoreUnavailable,
+    Unavailable,
+)
 from streams.clock import TimeOrderedIds
+from streams.stores import job_files
 from streams.stores.decisions import Decision
 from streams.systems.annotations import numbers, readings
 from streams.systems.annotations.file_reading import FileReader, Wanted
-from streams.systems.annotations.files import About, Begun
+from streams.systems.annotations.files import REJECTS, About, Begun, Submit
 from streams.systems.annotations.numbers import Numbered
 from streams.systems.annotations.readings import LOST_SECONDS, Reading
 from tests.api.annotations.place import BOSS, Place, by
@@ -194,17 +202,61 @@ async def test_a_request_that_hears_no_answer_keeps_the_number_of_its_job(
     await check_is_job(place, found.number)
 
 
+def unanswered(error: CountermandError) -> Submit:
+    """Has all that is read, and then an error instead of an answer."""
+
+    async def submit(*args: Any) -> Decision:
+        assert [block async for block in args[-1]]
+        raise error
+
+    return submit
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BrokerUnavailable("no broker answers"),
+        AWAY,
+        # The end of its reading cannot be noted either.
+        DecisionPending("it is not decided yet"),
+    ],
+    ids=lambda error: error.code,
+)
+async def test_a_request_that_hears_no_answer_leaves_all_to_the_job_that_comes(
+    place: Place, letters: Path, monkeypatch: pytest.MonkeyPatch, error: Unavailable
+) -> None:
+    async with begun(place, letters) as (found, _):
+        with monkeypatch.context() as patched:
+            patched.setattr(readings, "end", away)
+            with pytest.raises(Unavailable):
+                await place.shop.engine.annotations.files.take(found, unanswered(error))
+    assert await listed(place, "pending") == [found.number.operation_id]
+    await submitted(place, found.job_id)
+    await check_is_job(place, found.number)
+
+
+async def test_a_request_that_is_refused_when_all_was_read_leaves_nothing(
+    place: Place, letters: Path
+) -> None:
+    refusal = QuotaExceeded("the tenant has as much as it may")
+    async with begun(place, letters) as (found, _):
+        with pytest.raises(QuotaExceeded):
+            await place.shop.engine.annotations.files.take(found, unanswered(refusal))
+    await place.ask("GET", f"{OPERATIONS}/{found.number.operation_id}/status", status=404)
+    kept = await place.shop.engine.database.read(
+        lambda c: job_files.find(c, "acme", found.job_id, REJECTS)
+    )
+    assert kept is None
+
+
 async def test_a_reader_that_hears_no_answer_leaves_all_to_the_job_that_comes(
     place: Place, letters: Path
 ) -> None:
-    async def submit(*args: Any) -> Decision:
-        assert [block async for block in args[-1]]
-        raise AWAY
-
     ended = asyncio.Event()
     async with begun(place, letters) as (found, held):
         held.callback(ended.set)
-        place.shop.engine.annotations.files.take_later(found, submit, held.pop_all())
+        files = place.shop.engine.annotations.files
+        files.take_later(found, unanswered(AWAY), held.pop_all())
         await asyncio.wait_for(ended.wait(), 20)
     assert await listed(place, "pending") == [found.number.operation_id]
     await submitted(place, found.job_id)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from sqlalchemy import Connection
 
 from domain.errors import EditRefused, RecordNotFound, RecordRefused, RoleLacking, VersionMismatch
 from domain.permissions import Permission
@@ -18,8 +21,10 @@ from domain.systems.annotations.kinds import (
 from domain.systems.annotations.roles import ProjectRole
 from streams.callers import Caller
 from streams.stores.database import Database
-from streams.systems.annotations import Platform
-from tests.systems.bench import FixedClock
+from streams.systems.annotations import Platform, numbers, readings
+from streams.systems.annotations.numbers import Numbered
+from streams.systems.annotations.readings import LOST_SECONDS, Reading
+from tests.systems.bench import NOW, FixedClock
 
 ADA = Caller("acme", "ada", frozenset({Permission.SUBMIT, Permission.PARTICIPATE}))
 GRACE = Caller("acme", "grace", frozenset({Permission.PARTICIPATE}))
@@ -96,3 +101,28 @@ async def test_a_job_has_one_number_however_often_it_is_asked_for(platform: Plat
     for stranger in (GRACE, Caller("other", "ada")):
         with pytest.raises(RecordNotFound):
             await platform.operation(stranger, first.operation_id)
+
+
+@pytest.mark.parametrize(
+    ("silent", "status"), [(LOST_SECONDS, "pending"), (LOST_SECONDS + 0.001, "failed")]
+)
+async def test_who_reads_a_file_is_lost_by_the_clock_that_the_platform_was_given(
+    database: Database, platform: Platform, silent: float, status: str
+) -> None:
+    project = int((await platform.create_project(ADA, {"name": "letters"}))["id"])
+    seen = NOW - timedelta(seconds=silent)
+    reading = Reading(name="x.jsonl", bytes_total=9, began_at=seen, seen_at=seen)
+
+    def left(connection: Connection) -> Numbered:
+        readings.begin(
+            connection, tenant="acme", project_id=project, job_id="job-1", reading=reading
+        )
+        return numbers.give(connection, ADA, project, "texts.import", "job-1", NOW.timestamp())
+
+    found = await database.write(left)
+    shown = await platform.files.reading(found, "acme")
+    assert shown is not None
+    assert (shown.fault is None) == (status == "pending")
+    for other in ("pending", "failed"):
+        page = await platform.operations(ADA, {"status": other}, **PAGE)
+        assert page.total == (other == status)

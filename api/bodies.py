@@ -27,8 +27,8 @@ JSON = "application/json"
 FORM = "multipart/form-data"
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
-_INLINE = 32_000
-"""Bodies above are worked on in a thread, so that nobody else waits for them."""
+LARGE = 32_000
+"""So much is read or written in a thread, so that nobody else waits for it."""
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS = bytes.maketrans(b"[{]}", b"(())")
@@ -86,7 +86,7 @@ async def read(
 ) -> T:
     """What ``understand`` makes of a body of at most ``size`` bytes; raises RequestRefused."""
     body = await _read(request, limits, size)
-    if len(body) <= _INLINE:
+    if len(body) < LARGE:
         return understand(body)
     return await asyncio.to_thread(understand, body)
 

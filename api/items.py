@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -21,13 +22,8 @@ from api.streaming import CSV, NDJSON, send
 from domain.issue_summary import IssueSummary
 from domain.options import MAX_ITEMS
 from domain.outcomes import ItemStatus
-from streams.items import ItemView, Wanted
+from streams.items import BYTES, ItemView, Wanted
 from streams.stores.survey import RecordName
-
-PAGE_BYTES = 4_000_000
-"""With so much JSON a page ends before its limit."""
-_AT_ONCE = 100
-"""Items of a page that are written together, if they are not large before."""
 
 _FORMATS = {"json": JSON, "ndjson": NDJSON, "csv": CSV, "items": NDJSON}
 _UNATTEMPTED = "unattempted"
@@ -68,7 +64,7 @@ async def items(request: web.Request) -> web.StreamResponse:
         blocks = rows.blocks(views, line, head, size=rows.sent_size)
         return await send(request, "text/csv; charset=utf-8", blocks)
     if bare:
-        return await send(request, NDJSON, rows.blocks(views, rows.sent_line))
+        return await send(request, NDJSON, rows.sent_blocks(views))
     line = rows.json_line(fields, payload=payload)
     return await send(request, NDJSON, rows.blocks(views, line, size=rows.sent_size))
 
@@ -123,48 +119,49 @@ async def issues(request: web.Request) -> web.Response:
 
 
 class _Page:
-    """The items of a page as JSON; it ends with ``PAGE_BYTES``, or with as many as it may have."""
+    """The items of a page as JSON; it ends with ``BYTES``, or with as many as it may have."""
 
-    def __init__(self, limit: int, fields: frozenset[str] | None, *, payload: bool) -> None:
+    def __init__(self, limit: int, write: Callable[[ItemView], bytes]) -> None:
         self._limit = limit
-        self._fields = fields
-        self._payload = payload
+        self._writer = rows.Writer(write, rows.sent_size)
+        self._positions: list[int] = []
         self._documents: list[orjson.Fragment] = []
         self._size = 0
-        self._waiting: list[ItemView] = []
-        self._waiting_size = 0
-        self.last = -1
-        """The position of the last item."""
 
     @property
     def full(self) -> bool:
         """Whether it has no room for one more."""
-        count = len(self._documents) + len(self._waiting)
-        return count == self._limit or self._size > PAGE_BYTES
+        return len(self._positions) == self._limit or self._large
+
+    @property
+    def _large(self) -> bool:
+        return self._size > BYTES
 
     async def add(self, view: ItemView) -> None:
-        """One more item."""
-        self.last = view.position
-        self._waiting.append(view)
-        self._waiting_size += rows.sent_size(view)
-        if self._waiting_size >= rows.LARGE or len(self._waiting) >= _AT_ONCE:
+        """One more item; it is on the page if that is not too large before."""
+        self._positions.append(view.position)
+        self._writer.add(view)
+        while self._writer.due and not self._large:
             await self._write()
 
-    async def documents(self) -> Sequence[orjson.Fragment]:
-        """All of them."""
-        await self._write()
-        return self._documents
+    async def document(self, *, more: bool) -> dict[str, Any]:
+        """The page; ``more`` are behind it, or those that were added and found no room."""
+        while self._writer.waiting and not self._large:
+            await self._write()
+        following = None
+        if more or self._writer.waiting:
+            following = str(self._positions[len(self._documents) - 1])
+        return {"items": self._documents, "next_cursor": following}
 
     async def _write(self) -> None:
-        views, size = self._waiting, self._waiting_size
-        self._waiting, self._waiting_size = [], 0
-        written = await rows.written(self._encoded, views, size)
+        written = await self._writer.write()
         self._size += sum(map(len, written))
         self._documents += map(orjson.Fragment, written)
 
-    def _encoded(self, views: Sequence[ItemView]) -> list[bytes]:
-        documents = (item_document(view, payload=self._payload) for view in views)
-        return [orjson.dumps(only(document, self._fields)) for document in documents]
+
+def _writing(fields: frozenset[str] | None, *, payload: bool) -> Callable[[ItemView], bytes]:
+    """How a view becomes an item of a page."""
+    return lambda view: orjson.dumps(only(item_document(view, payload=payload), fields))
 
 
 async def page(
@@ -175,15 +172,15 @@ async def page(
     payload: bool,
 ) -> web.Response:
     """One item more than the page holds tells whether there is a next one."""
-    shown = _Page(limit, fields, payload=payload)
-    following = None
+    shown = _Page(limit, _writing(fields, payload=payload))
+    more = False
     async with aclosing(found) as views:
         async for view in views:
-            if shown.full:
-                following = str(shown.last)
+            more = shown.full
+            if more:
                 break
             await shown.add(view)
-    return answer({"items": await shown.documents(), "next_cursor": following})
+    return answer(await shown.document(more=more))
 
 
 def _views(

@@ -29,6 +29,8 @@ Items = Iterable[Any] | AsyncIterable[Any] | PathLike[str] | BinaryIO
 
 BLOCK = 65_536
 ITEMS_AT_ONCE = 500
+BYTES_AT_ONCE = 4_000_000
+"""With so many a block has fewer items: it is in memory, and so is what is read ahead."""
 SECONDS_AT_ONCE = 1.0
 """Of a body that has begun what has come meanwhile is sent: the server ends one that stands still.
 
@@ -141,7 +143,7 @@ class _Gathering:
     """Gathers the lines of an async source, a block of them ahead of who sends them."""
 
     def __init__(self, items: AsyncIterable[Any]) -> None:
-        self._lines: list[bytes] = []
+        self._lines = _Lines()
         self._some, self._enough, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._reading = asyncio.ensure_future(self._read(items))
 
@@ -160,8 +162,7 @@ class _Gathering:
         else:
             self._some.clear()
             self._enough.clear()
-        block = b"".join(self._lines)
-        self._lines.clear()
+        block = self._lines.take()
         self._room.set()
         return block
 
@@ -171,16 +172,14 @@ class _Gathering:
         await asyncio.gather(self._reading, return_exceptions=True)
 
     async def _read(self, items: AsyncIterable[Any]) -> None:
-        number = 0
         try:
             async for item in items:
-                self._lines.append(_line(number, item))
+                self._lines.add(item)
                 self._some.set()
-                if len(self._lines) == ITEMS_AT_ONCE:
+                if self._lines.enough:
                     self._room.clear()
                     self._enough.set()
                     await self._room.wait()
-                number += 1
         finally:
             self._some.set()
             self._enough.set()
@@ -204,16 +203,42 @@ def _given_blocks(items: Iterable[Any] | BinaryIO) -> Iterator[bytes]:
     if hasattr(items, "read"):
         yield from _read_blocks(cast("BinaryIO", items))
         return
-    lines: list[bytes] = []
+    lines = _Lines()
     due = math.inf
-    for number, item in enumerate(items):
-        lines.append(_line(number, item))
-        if len(lines) == ITEMS_AT_ONCE or time.monotonic() >= due:
-            yield b"".join(lines)
-            lines.clear()
+    for item in items:
+        lines.add(item)
+        if lines.enough or time.monotonic() >= due:
+            yield lines.take()
             due = time.monotonic() + SECONDS_AT_ONCE
-    if lines:
-        yield b"".join(lines)
+    if rest := lines.take():
+        yield rest
+
+
+class _Lines:
+    """Items as lines, until enough of them are there to go at once."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._number = 0
+
+    @property
+    def enough(self) -> bool:
+        """Whether they are many, or large."""
+        return len(self._lines) == ITEMS_AT_ONCE or self._size >= BYTES_AT_ONCE
+
+    def add(self, item: Any) -> None:
+        """One more item; raises TypeError or ValueError for what is no JSON."""
+        self._lines.append(_line(self._number, item))
+        self._size += len(self._lines[-1])
+        self._number += 1
+
+    def take(self) -> bytes:
+        """All that are there; empty when there is none."""
+        block = b"".join(self._lines)
+        self._lines.clear()
+        self._size = 0
+        return block
 
 
 def _line(number: int, item: Any) -> bytes:

@@ -40,7 +40,7 @@ LINES = 100
 FEW = 10
 """So many are read at first: how large they are is not known."""
 BYTES = 4_000_000
-"""With so many of them a window is handed on before its end."""
+"""With so many of them a window is handed on before its end, and a page ends before its limit."""
 
 
 @dataclass(frozen=True, slots=True)

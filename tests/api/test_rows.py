@@ -54,6 +54,6 @@ async def test_blocks_are_bounded_and_whole() -> None:
 
     blocks = [block async for block in rows.blocks(views(), rows.json_line(payload=False))]
     assert len(blocks) > 3
-    assert max(map(len, blocks)) < rows.BLOCK + 1000
+    assert max(map(len, blocks)) < rows.BLOCK + 33_000
     positions = [orjson.loads(line)["position"] for line in b"".join(blocks).splitlines()]
     assert positions == list(range(2000))

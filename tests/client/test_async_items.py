@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
 
 import pytest
 
 from countermand_client import bodies
-from countermand_client.bodies import ITEMS_AT_ONCE, Replay
+from countermand_client.bodies import BLOCK, ITEMS_AT_ONCE, Replay, line_of
 
 
 async def numbers(first: int, end: int, pause: float | None = None) -> AsyncIterator[Any]:
@@ -42,6 +42,46 @@ async def test_a_source_may_be_slow_until_there_are_500() -> None:
 async def test_a_fast_source_goes_in_blocks() -> None:
     assert await sent(numbers(0, 3 * ITEMS_AT_ONCE)) == [ITEMS_AT_ONCE] * 3
     assert await sent(numbers(0, ITEMS_AT_ONCE + 7, pause=0)) == [ITEMS_AT_ONCE, 7]
+
+
+@pytest.mark.parametrize("ahead", [1, 2])
+async def test_large_items_go_sooner(ahead: int) -> None:
+    """Of a plain source a block of 4 MB is in memory; of an async one another is read ahead."""
+    given = 0
+
+    def source() -> Iterator[Any]:
+        nonlocal given
+        for _ in range(200):
+            given += 1
+            yield {"pad": "x" * 100_000}
+
+    async def async_source() -> AsyncIterator[Any]:
+        for item in source():
+            yield item
+
+    body = Replay(source() if ahead == 1 else async_source())
+    async with aclosing(body.send()) as sending:  # type: ignore[type-var]
+        await anext(sending)
+        assert 40 <= given <= 40 * ahead
+        size = BLOCK + sum([len(block) async for block in sending])
+    assert given == 200
+    assert size == 200 * len(line_of({"pad": "x" * 100_000}))
+    await body.close()
+
+
+@pytest.mark.parametrize("plain", [True, False])
+async def test_behind_large_items_small_ones_go_many_at_once(plain: bool) -> None:
+    items = [{"pad": "x" * 100_000}] * 40 + [{"pad": ""}] * (ITEMS_AT_ONCE + 7)
+
+    async def source() -> AsyncIterator[Any]:
+        for item in items:
+            yield item
+
+    body = Replay(items if plain else source())
+    counts = [block.count(b"\n") async for block in body.send()]
+    await body.close()
+    assert counts[-2:] == [ITEMS_AT_ONCE, 7]
+    assert sum(counts) == len(items)
 
 
 async def test_behind_the_first_block_what_came_goes_in_a_moment(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from itertools import groupby
+from typing import Generic, TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -33,6 +34,7 @@ from streams.stores.overdue import (
     FOUND_AT_ONCE,
     Again,
     Overdue,
+    Place,
     dispatch_again,
     overdue,
     still_late,
@@ -41,26 +43,35 @@ from streams.stores.overdue import (
 
 log = structlog.get_logger(__name__)
 
+Found = TypeVar("Found")
+At = TypeVar("At")
 Send = Callable[[Outgoing], Awaitable[None]]
 Look = Callable[[str], Awaitable[list[Outgoing]]]
 Neglected = Callable[[Connection], Iterable[str]]
 
 
-class _InTurn:
-    """Jobs that wait for something, one page at each look.
+class _InTurn(Generic[Found, At]):
+    """What waits for something, one page at each look, in the order of its places.
 
-    Some are found for long: drafts of a paused batch, jobs of a later release. They must not keep
-    others from being found. A full page has more behind it; after any other it begins anew.
+    Some is found for long: drafts of a paused batch, jobs of a later release, chunks of one that
+    is sick. It must not keep anything else from being found. A full page has more behind it; after
+    any other it begins anew.
     """
 
-    def __init__(self, page: Callable[[Connection, str, int], list[str]]) -> None:
+    def __init__(
+        self,
+        page: Callable[[Connection, At, int], list[Found]],
+        place: Callable[[Found], At],
+        first: At,
+    ) -> None:
         self._page = page
-        self._behind = self._last = ""
+        self._place = place
+        self._first = self._behind = self._last = first
 
-    def read(self, connection: Connection) -> list[str]:
+    def read(self, connection: Connection) -> list[Found]:
         """The page whose turn it is, which it stays until ``go_on``."""
         found = self._page(connection, self._behind, FOUND_AT_ONCE)
-        self._last = found[-1] if len(found) == FOUND_AT_ONCE else ""
+        self._last = self._place(found[-1]) if len(found) == FOUND_AT_ONCE else self._first
         return found
 
     def go_on(self) -> None:
@@ -88,12 +99,11 @@ class Sweep:
         self._neglected = neglected
         self._look = look
         self._unconfirmed: list[Again] = []
-        self._waiting = (
-            _InTurn(outcomes.jobs_with_unrecorded),
-            _InTurn(waits.ready),
-            _InTurn(children.unheard),
-        )
-        self._behind_chunk = self._last_chunk = FIRST
+        self._waiting = [
+            _InTurn(page, str, "")
+            for page in (outcomes.jobs_with_unrecorded, waits.ready, children.unheard)
+        ]
+        self._late = _InTurn(self._overdue, lambda chunk: chunk.place, FIRST)
         self._sick = Sick()
 
     async def recover(self) -> list[Outgoing]:
@@ -123,29 +133,21 @@ class Sweep:
             sent += await self._look(job_id)
         for job_id, chunks in groupby(late, key=lambda chunk: chunk.job_id):
             sent += await self._unless_sick(job_id, list(chunks))
-        self._behind_chunk = self._last_chunk
+        self._late.go_on()
         for turn in self._waiting:
             turn.go_on()
         return sent
 
     def _lost(self, connection: Connection) -> tuple[list[Overdue], list[str]]:
         waiting = [job_id for turn in self._waiting for job_id in turn.read(connection)]
-        return self._late(connection), [*dict.fromkeys([*waiting, *self._neglected(connection)])]
+        waiting += self._neglected(connection)
+        return self._late.read(connection), [*dict.fromkeys(waiting)]
 
-    def _late(self, connection: Connection) -> list[Overdue]:
-        """Some of the chunks that nobody works, in their turn, as of jobs that wait.
-
-        Those of a job that is sick are found again as long as it is.
-        """
-        found = overdue(
-            connection,
-            self._clock.now().timestamp(),
-            [kind for one in self._registry for kind in (one.kind, *one.formerly)],
-            after=self._behind_chunk,
-            limit=FOUND_AT_ONCE,
-        )
-        self._last_chunk = found[-1].place if len(found) == FOUND_AT_ONCE else FIRST
-        return found
+    def _overdue(self, connection: Connection, after: Place, limit: int) -> list[Overdue]:
+        """Chunks that nobody works, behind one."""
+        now = self._clock.now().timestamp()
+        installed = [kind for one in self._registry for kind in (one.kind, *one.formerly)]
+        return overdue(connection, now, installed, after=after, limit=limit)
 
     async def _unless_sick(self, job_id: str, late: list[Overdue]) -> list[Outgoing]:
         """What is damaged in one job stops no other: it is left, said once."""

@@ -38,7 +38,15 @@ from streams.limits import Limits
 from streams.live import LiveHub
 from streams.live_reader import LiveReader
 from streams.liveness import MEASURE_EVERY, Lane
-from streams.loops import at_news, background, every, in_thread, to_its_end
+from streams.loops import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    at_news,
+    background,
+    every,
+    in_thread,
+    to_its_end,
+)
 from streams.process_lock import ProcessLock, attempt
 from streams.prompting import Prompter
 from streams.queries import Queries
@@ -76,8 +84,6 @@ from streams.webhooks import Delivered
 log = structlog.get_logger(__name__)
 
 STARTING = "it has just begun"
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 5.0
 HEARTBEATS = 10
 """In a session: with its next one a member learns that another has gone, and takes over."""
 CLOCK_SECONDS = 1.5

@@ -10,24 +10,17 @@ import pytest
 from domain.errors import InvalidCommand, JobNotFound
 from domain.item_keys import key_of, parts_of
 from domain.ranges import Ranges
-from streams import diffs, items, keyed_diffs
 from streams.diffs import Change, Difference, Run
 from streams.items import Standing
 from streams.keyed_diffs import MOST, pairs_by_key
-from streams.stores import survey
 from streams.stores.survey import Survey
 from tests.engine.conftest import Desk
+from tests.engine.windows import WINDOW, narrow
+
+__all__ = ["narrow"]
 
 EVERY = frozenset(Change)
-WINDOW = 600
 ITEMS = WINDOW + 300
-
-
-@pytest.fixture(autouse=True)
-def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows of fewer items: there is more than one of them sooner."""
-    for module in (survey, items, diffs, keyed_diffs):
-        monkeypatch.setattr(module, "WINDOW", WINDOW)
 
 
 async def found(desk: Desk, this: Run, other: Run, **how: Any) -> list[Difference]:

@@ -9,21 +9,15 @@ import pytest
 
 from domain.commands import JobSpec
 from domain.outcomes import ItemStatus
-from streams import diffs, items, keyed_diffs
+from streams import items
 from streams.diffs import Change, Run
 from streams.items import ItemView, Wanted
-from streams.stores import survey
 from tests.engine.conftest import CALLER, Desk
+from tests.engine.windows import WINDOW, narrow
 
-WINDOW = 600
+__all__ = ["narrow"]
+
 ITEMS = WINDOW + 100
-
-
-@pytest.fixture(autouse=True)
-def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows of fewer items: there is more than one of them sooner."""
-    for module in (survey, items, diffs, keyed_diffs):
-        monkeypatch.setattr(module, "WINDOW", WINDOW)
 
 
 async def found(desk: Desk, job_id: str, **how: Any) -> list[ItemView]:

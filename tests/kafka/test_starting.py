@@ -21,7 +21,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from streams import topics
-from streams.bootstrap.scaled import FIRST_PAUSE
+from streams.loops import FIRST_PAUSE
 from streams.topology import all_topics
 from streams.transport.kafka import admin
 from tests.acceptance.commands import PATIENCE, Service, asked, wait_ready

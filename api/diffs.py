@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 
+import orjson
 from aiohttp import web
 
-from api import rows
+from api import item_pages, rows
 from api.answers import answer
 from api.bodies import JSON
 from api.documents import item_document
@@ -44,7 +43,7 @@ async def diff(request: web.Request) -> web.StreamResponse:
         limit=limit if page is None else page + 1,
     )
     if page is not None:
-        return await _page(found, page)
+        return answer(await item_pages.page(found, page, _written))
     return await send(request, NDJSON, rows.blocks(found, _line))
 
 
@@ -81,13 +80,8 @@ def _key(query: Parameters) -> str | None:
     return key
 
 
-async def _page(found: AsyncGenerator[Difference, None], limit: int) -> web.Response:
-    """One item more than the page holds tells whether there is a next one."""
-    async with aclosing(found) as differences:
-        seen = [difference async for difference in differences]
-    following = str(seen[limit - 1].position) if len(seen) > limit else None
-    shown = [difference_document(difference) for difference in seen[:limit]]
-    return answer({"items": shown, "next_cursor": following})
+def _written(difference: Difference) -> bytes:
+    return orjson.dumps(difference_document(difference))
 
 
 def _line(difference: Difference) -> bytes:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Any
 
 import orjson
 from aiohttp import web
 
-from api import rows
+from api import item_pages, rows
 from api.answers import answer
 from api.bodies import JSON
 from api.documents import error_document, item_document
@@ -22,7 +21,7 @@ from api.streaming import CSV, NDJSON, send
 from domain.issue_summary import IssueSummary
 from domain.options import MAX_ITEMS
 from domain.outcomes import ItemStatus
-from streams.items import BYTES, ItemView, Wanted
+from streams.items import ItemView, Wanted
 from streams.stores.survey import RecordName
 
 _FORMATS = {"json": JSON, "ndjson": NDJSON, "csv": CSV, "items": NDJSON}
@@ -118,47 +117,6 @@ async def issues(request: web.Request) -> web.Response:
     return answer(summary.document())
 
 
-class _Page:
-    """The items of a page as JSON; it ends with ``BYTES``, or with as many as it may have."""
-
-    def __init__(self, limit: int, write: Callable[[ItemView], bytes]) -> None:
-        self._limit = limit
-        self._writer = rows.Writer(write, rows.sent_size)
-        self._positions: list[int] = []
-        self._documents: list[orjson.Fragment] = []
-        self._size = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether it has no room for one more."""
-        return len(self._positions) == self._limit or self._large
-
-    @property
-    def _large(self) -> bool:
-        return self._size > BYTES
-
-    async def add(self, view: ItemView) -> None:
-        """One more item; it is on the page if that is not too large before."""
-        self._positions.append(view.position)
-        self._writer.add(view)
-        while self._writer.due and not self._large:
-            await self._write()
-
-    async def document(self, *, more: bool) -> dict[str, Any]:
-        """The page; ``more`` are behind it, or those that were added and found no room."""
-        while self._writer.waiting and not self._large:
-            await self._write()
-        following = None
-        if more or self._writer.waiting:
-            following = str(self._positions[len(self._documents) - 1])
-        return {"items": self._documents, "next_cursor": following}
-
-    async def _write(self) -> None:
-        written = await self._writer.write()
-        self._size += sum(map(len, written))
-        self._documents += map(orjson.Fragment, written)
-
-
 def _writing(fields: frozenset[str] | None, *, payload: bool) -> Callable[[ItemView], bytes]:
     """How a view becomes an item of a page."""
     return lambda view: orjson.dumps(only(item_document(view, payload=payload), fields))
@@ -171,16 +129,11 @@ async def page(
     *,
     payload: bool,
 ) -> web.Response:
-    """One item more than the page holds tells whether there is a next one."""
-    shown = _Page(limit, _writing(fields, payload=payload))
-    more = False
-    async with aclosing(found) as views:
-        async for view in views:
-            more = shown.full
-            if more:
-                break
-            await shown.add(view)
-    return answer(await shown.document(more=more))
+    """The items that are found, one more of them than the page holds."""
+    document = await item_pages.page(
+        found, limit, _writing(fields, payload=payload), size=rows.sent_size
+    )
+    return answer(document)
 
 
 def _views(

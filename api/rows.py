@@ -49,7 +49,8 @@ def sent_size(view: ItemView) -> int:
     return len(view.line)
 
 
-def _nothing_sent(_row: Any) -> int:
+def nothing_sent(_row: Any) -> int:
+    """As of rows that are made of nothing that was sent."""
     return 0
 
 
@@ -62,7 +63,7 @@ class Writer(Generic[Row]):
     """
 
     def __init__(
-        self, write: Callable[[Row], bytes], size: Callable[[Row], int] = _nothing_sent
+        self, write: Callable[[Row], bytes], size: Callable[[Row], int] = nothing_sent
     ) -> None:
         self._write = write
         self._size = size
@@ -123,7 +124,7 @@ def blocks(
     line: Callable[[Row], bytes],
     head: bytes = b"",
     *,
-    size: Callable[[Row], int] = _nothing_sent,
+    size: Callable[[Row], int] = nothing_sent,
 ) -> AsyncGenerator[bytes, None]:
     """The lines of all rows, put together to blocks of about ``BLOCK`` bytes.
 

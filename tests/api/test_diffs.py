@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from api import item_pages
 from streams.diffs import Run
 from tests.api.conftest import Site
 
@@ -41,6 +42,17 @@ async def test_the_items_that_differ_are_paged(site: Site, jobs: str) -> None:
     assert rest["next_cursor"] is None
     same = await get(site, jobs, params={"change": "same"})
     assert [item["position"] for item in same["items"]] == [0, 1, 3, 5]
+
+
+async def test_a_page_ends_with_as_many_bytes_as_one_of_items(
+    site: Site, jobs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(item_pages, "BYTES", 100)
+    page = await get(site, jobs, params={"limit": 10})
+    assert [item["position"] for item in page["items"]] == [2]
+    rest = await get(site, jobs, params={"limit": 10, "cursor": page["next_cursor"]})
+    assert [item["position"] for item in rest["items"]] == [4]
+    assert rest["next_cursor"] is None
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api import items, rows
+from api import item_pages, items, rows
 from api.documents import item_document
 from domain.outcomes import ItemStatus
 from streams.items import ItemView
@@ -87,15 +87,20 @@ async def taken(views: Sequence[ItemView]) -> AsyncGenerator[ItemView, None]:
         yield view
 
 
+async def page_of(views: Sequence[ItemView], limit: int, *, payload: bool) -> Any:
+    """A page as callers read it."""
+    answer = await items.page(taken(views), limit, None, payload=payload)
+    assert isinstance(answer.body, bytes)
+    return orjson.loads(answer.body)
+
+
 async def pages(views: Sequence[ItemView], limit: int, *, payload: bool = True) -> list[Any]:
     """All pages, one behind the other, by their cursors."""
     found: list[Any] = []
     after = -1
     while True:
         behind = [view for view in views if view.position > after][: limit + 1]
-        answer = await items.page(taken(behind), limit, None, payload=payload)
-        assert isinstance(answer.body, bytes)
-        found.append(orjson.loads(answer.body))
+        found.append(await page_of(behind, limit, payload=payload))
         if found[-1]["next_cursor"] is None:
             return found
         after = int(found[-1]["next_cursor"])
@@ -105,7 +110,7 @@ async def pages(views: Sequence[ItemView], limit: int, *, payload: bool = True) 
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pages of few bytes, of which some are made at once."""
     with monkeypatch.context() as patched:
-        patched.setattr(items, "BYTES", 4000)
+        patched.setattr(item_pages, "BYTES", 4000)
         patched.setattr(rows, "LARGE", 1000)
         patched.setattr(rows, "BESIDE", 2000)
         yield
@@ -180,9 +185,7 @@ async def test_many_that_are_large_together_are_written_beside_the_loop(noted: N
 
 async def test_what_has_no_room_is_not_written(noted: Noted) -> None:
     views = answered([RESULT] * 3)
-    answer = await items.page(taken(views), 1, None, payload=False)
-    assert isinstance(answer.body, bytes)
-    assert orjson.loads(answer.body)["next_cursor"] == "0"
+    assert (await page_of(views, 1, payload=False))["next_cursor"] == "0"
     assert noted.large == {False: 1}
 
 

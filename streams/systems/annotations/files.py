@@ -326,22 +326,15 @@ class Files:
                 await self._note(begun)
 
     async def _note(self, begun: Begun, *, whole: bool = False) -> bool:
-        """Write how far it is; False when somebody has cancelled it."""
+        """Write how far it is, and that it is worked on; False when somebody has cancelled it."""
         async with begun.turn:
-            if begun.cancelled or begun.said.whole:
-                return not begun.cancelled
-            before, file = begun.said, begun.file
-            after = before.model_copy(
-                update={
-                    "bytes_read": file.size if whole else file.position(),
-                    "accepted": file.reader.accepted,
-                    "rejected": file.reader.rejected,
-                    "seen_at": self._clock.now(),
-                    "whole": whole,
-                }
-            )
-            swap = partial(readings.note, job_id=begun.job_id, before=before, after=after)
-            begun.cancelled = not await self._database.write(swap, lasting=False)
+            if begun.cancelled:
+                return False
+            before = begun.said
+            far = {} if before.whole else _how_far(begun, whole=whole)
+            after = before.model_copy(update={"seen_at": self._clock.now(), **far})
+            write = partial(readings.go_on, job_id=begun.job_id, after=after)
+            begun.cancelled = not await self._database.write(write, lasting=False)
             begun.said = after
             return not begun.cancelled
 
@@ -355,10 +348,7 @@ class Files:
         def end(connection: Connection) -> None:
             if _may_be_job(connection, begun):
                 return
-            swapped = readings.note(
-                connection, job_id=begun.job_id, before=begun.said, after=reading
-            )
-            if not swapped:
+            if not readings.go_on(connection, job_id=begun.job_id, after=reading):
                 return  # who has cancelled it has said so
             job_files.remove_of(connection, begun.job_id)
             readings.begin(
@@ -388,6 +378,17 @@ class Files:
         return await self._database.write(
             lambda c: numbers.give(c, caller, known.project_id, known.kind, job_id, now)
         )
+
+
+def _how_far(begun: Begun, *, whole: bool) -> dict[str, Any]:
+    """What a reading says of where its reader is."""
+    file = begun.file
+    return {
+        "bytes_read": file.size if whole else file.position(),
+        "accepted": file.reader.accepted,
+        "rejected": file.reader.rejected,
+        "whole": whole,
+    }
 
 
 def _may_be_job(connection: Connection, begun: Begun) -> bool:

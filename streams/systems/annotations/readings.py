@@ -1,8 +1,9 @@
 """Readings: how far a file is read that will be a job, for whoever asks at any process.
 
 A row among the files of jobs, under the id that the job will have, from when the file is
-recognised until the job is there. Whoever reads writes it again and again, and finds that way
-that somebody has cancelled it: each write compares the words that were written before.
+recognised until the job is there. Whoever reads writes it again and again, until the job is
+there, and finds that way that somebody has cancelled it: who cancels compares the words that
+were written before, and who reads writes on no end.
 
 Whoever dies between the command and the end of the reading leaves a row beside a job: a reading
 whose job has events is over, whatever the row says.
@@ -112,6 +113,17 @@ def note(connection: Connection, *, job_id: str, before: Reading, after: Reading
         update(files)
         .where(*_mine(job_id), files.c.about == before.model_dump_json())
         .values(_stored(after))
+    )
+    return done.rowcount == 1
+
+
+def go_on(connection: Connection, *, job_id: str, after: Reading) -> bool:
+    """What its reader says, unless it has ended; returns whether it was written.
+
+    It asks for no words of its own: the last ones may be there although nobody heard that.
+    """
+    done = connection.execute(
+        update(files).where(*_mine(job_id), files.c.about.like(_NO_FAULT)).values(_stored(after))
     )
     return done.rowcount == 1
 

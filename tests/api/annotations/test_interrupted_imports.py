@@ -235,6 +235,45 @@ async def test_a_request_that_hears_no_answer_leaves_all_to_the_job_that_comes(
     await check_is_job(place, found.number)
 
 
+async def seen(place: Place, job_id: str) -> Reading:
+    """The reading of a job as its row has it."""
+    reading = await place.shop.engine.database.read(lambda c: readings.find(c, "acme", job_id))
+    assert reading is not None
+    return reading
+
+
+async def test_who_makes_a_job_of_a_file_says_so_until_it_is_there(
+    place: Place, letters: Path
+) -> None:
+    async def submit(_: str, job_id: str, blocks: AsyncIterator[bytes]) -> Decision:
+        assert [block async for block in blocks]
+        read = await seen(place, job_id)
+        assert read.whole
+        async with asyncio.timeout(20):
+            while (now := await seen(place, job_id)).seen_at == read.seen_at:  # noqa: ASYNC110 - it is asked so
+                await asyncio.sleep(0.05)
+        assert now == read.model_copy(update={"seen_at": now.seen_at})
+        return await submitted(place, job_id)
+
+    async with begun(place, letters) as (found, _):
+        await place.shop.engine.annotations.files.take(found, submit)
+    await check_is_job(place, found.number)
+
+
+async def test_words_that_were_written_unheard_cancel_nothing(place: Place, letters: Path) -> None:
+    async def submit(_: str, job_id: str, blocks: AsyncIterator[bytes]) -> Decision:
+        unheard = (await seen(place, job_id)).model_copy(update={"accepted": 1})
+        assert await place.shop.engine.database.write(
+            lambda c: readings.go_on(c, job_id=job_id, after=unheard)
+        )
+        assert [block async for block in blocks]
+        return await submitted(place, job_id)
+
+    async with begun(place, letters) as (found, _):
+        await place.shop.engine.annotations.files.take(found, submit)
+    await check_is_job(place, found.number)
+
+
 async def test_a_request_that_is_refused_when_all_was_read_leaves_nothing(
     place: Place, letters: Path
 ) -> None:

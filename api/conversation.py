@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
 
 from api import ws_messages as says
 from api.connections import Counts
 from api.edge import Edge
-from api.interests import Interests, Key, Span, topics_of
+from api.interests import Interests, Key, Reach, Span, topics_of
 from api.log_feed import no_such_place
+from api.moments import shown
 from api.problems import RequestRefused, refused
 from api.standing import Standing
 from api.ws_socket import CloseCode, Closing, Socket, problem_of
@@ -37,10 +37,13 @@ class Conversation:
         self._standing = standing
         self._caller = caller
         self._interests: Interests = counts.interests
+        self._reach = Reach()
         self._turn = asyncio.Lock()
         self._following = asyncio.Event()
         self._heard_at = own.clock.monotonic()
         self._ref = ""
+        self._is_counted = False
+        """Whether the message that is being answered counts for its kind."""
 
     async def greet(self, identity: Identity, ref: str) -> None:
         """Tell a client that is known now who it is."""
@@ -51,13 +54,22 @@ class Conversation:
         while True:
             text = await self._socket.receive()
             self._heard_at = self._own.clock.monotonic()
-            self._ref = ""
+            self._ref, self._is_counted = "", False
             try:
-                await self._answer(text)
+                await self._heed(text)
             except CredentialRefused:
                 raise  # who is not let in any more is not answered either
             except (RequestRefused, CountermandError) as error:
                 await self._socket.refuse(problem_of(error, self._own.limits), self._ref)
+
+    async def _heed(self, text: bytes) -> None:
+        """Answer a message; those that are not understood count as a kind of their own."""
+        try:
+            await self._answer(text)
+        except RequestRefused:
+            if not self._is_counted:
+                await self._pace("")
+            raise
 
     async def _answer(self, text: bytes) -> None:
         """Do what one message asks for."""
@@ -68,15 +80,14 @@ class Conversation:
 
     async def hand_on(self) -> None:
         """Send what happens to whatever is followed; raises Gone or Closing at the end."""
-        last: int | None = None
         while True:
-            following = self._own.tail.follow(self._caller.tenant, self._interests.want)
+            following = self._own.tail.follow(self._caller.tenant, self._offered)
             async with following as (subscription, begun):
-                if last is not None:
+                if self._following.is_set():
                     self._counts.overflows += 1
                     async with self._turn:
-                        await self._catch_up(last, begun)
-                last = begun
+                        await self._catch_up(begun)
+                self._reach.sent(begun)
                 self._following.set()
                 try:
                     while True:
@@ -85,11 +96,17 @@ class Conversation:
                         if placed is None:
                             continue
                         async with self._turn:
-                            await self._send(placed)
-                        last = last if placed.position is None else placed.position
+                            await self._hand(placed)
                 except Overflow:
                     # What the queue could not hold is in the log.
                     continue
+
+    def _offered(self, placed: Placed) -> bool:
+        """Whether an event is to wait until it is its turn to be sent."""
+        wanted = self._interests.want(placed)
+        if wanted and placed.position is not None:
+            self._reach.offered(placed.position)
+        return wanted
 
     async def accompany(self) -> None:
         """What else is to be said; nothing, unless a vocabulary has more."""
@@ -103,11 +120,13 @@ class Conversation:
             raise Closing(CloseCode.TIMEOUT, "nothing is followed, and nothing was said for long")
 
     async def _pace(self, kind: str) -> None:
-        """Raises RequestRefused for a client that says too much."""
+        """Count a message; raises RequestRefused for a client that says too much, in its turn."""
+        self._is_counted = True
         if self._own.rate is None:
             return
         taken = await self._own.rate.take(self._caller.tenant, self._caller.actor, "WS", kind)
         if not taken.allowed:
+            await self._own.restraint.hold(f"tenant {self._caller.tenant}")
             raise refused(
                 429,
                 "too_many_requests",
@@ -150,28 +169,50 @@ class Conversation:
             try:
                 if wish.job_id is not None:
                     seen = await self._own.queries.job(self._caller.tenant, wish.job_id)
+                began = says.Began(
+                    **wish.said,
+                    ref=wish.ref,
+                    position=begin,
+                    version=None if seen is None else seen.version,
+                    status=None if seen is None else seen.status.value,
+                )
+                await self._socket.say(says.Subscribed(data=began))
+                await self._replay(key, begin, since)
             except CountermandError:
+                # Of a topic that is followed nothing is missed; the client may subscribe again.
                 self._interests.remove(key)
                 raise
-            began = says.Began(
-                **wish.said,
-                ref=wish.ref,
-                position=begin,
-                version=None if seen is None else seen.version,
-                status=None if seen is None else seen.status.value,
-            )
-            await self._socket.say(says.Subscribed(data=began))
-            await self._replay(key, begin, since)
 
     async def _replay(self, key: Key, after: int, end: int) -> None:
-        """What a topic has between two places, but for what another topic brings."""
-        async for placed in self._logged(after, end):
-            if key in topics_of(placed) and not self._interests.have(placed, but=key):
-                await self._socket.send(self._worded(placed))
+        """What a topic has between two places, but for what another topic brings.
 
-    async def _catch_up(self, after: int, end: int) -> None:
-        async for placed in self._logged(after, end):
+        What the others still wait for up to there is sent with it: the client may leave them
+        next, and nobody would bring it then.
+        """
+        if after >= end:
+            return
+        reached = self._reach.before(end)
+        async for placed in self._logged(min(after, reached), end):
+            place = placed.position or 0
+            due = place > reached and self._interests.want(placed)
+            own = place > after and key in topics_of(placed)
+            if due or (own and not self._interests.have(placed, but=key)):
+                await self._socket.send(self._worded(placed))
+            if place > reached:
+                self._reach.sent(place)
+        self._reach.sent(end)
+
+    async def _catch_up(self, end: int) -> None:
+        async for placed in self._logged(self._reach.before(end), end):
+            await self._hand(placed)
+
+    async def _hand(self, placed: Placed) -> None:
+        """Send what was handed out, unless it was sent with what came before a topic."""
+        place = placed.position
+        if place is None or not self._reach.has(place):
             await self._send(placed)
+        if place is not None:
+            self._reach.sent(place)
 
     async def _send(self, placed: Placed) -> None:
         """Send it, unless nobody wants it any more."""
@@ -220,12 +261,11 @@ def _key(topic: says.Topic) -> Key:
 
 
 def _welcome(own: Edge, identity: Identity, ref: str) -> says.Welcome:
-    ends = identity.expires_at
     return says.Welcome(
         mode=own.callers.mode,
         tenant=identity.caller.tenant,
         actor=identity.caller.actor,
         permissions=sorted(identity.caller.permissions),
-        expires_at=None if ends is None else datetime.fromtimestamp(ends, UTC).isoformat(),
+        expires_at=shown(identity.expires_at),
         ref=ref,
     )

@@ -17,7 +17,11 @@ _ALL: Key = ("all", True)
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The connection has all behind ``begin``: up to ``since`` it is read, then handed out."""
+    """The connection has all behind ``begin``: up to ``since`` it is read, then handed out.
+
+    Once that is read the connection was sent all of it, by this topic or another one: so whatever
+    topics are left afterwards, nothing of this one is missed.
+    """
 
     begin: int
     since: int
@@ -73,6 +77,36 @@ class Interests:
             span = self._spans.get(key)
             if span is not None:
                 yield key, span
+
+
+@dataclass(slots=True)
+class Reach:
+    """How far a connection was sent what is handed out to it, with what still waits in its queue.
+
+    ``_sent`` is a place up to which nothing that is wanted is left, ``_offered`` that of the
+    latest event that was handed out.
+    """
+
+    _sent: int = 0
+    _offered: int = 0
+
+    def offered(self, position: int) -> None:
+        """An event is handed out, and waits."""
+        if self._sent >= self._offered:
+            self._sent = max(self._sent, position - 1)
+        self._offered = position
+
+    def sent(self, position: int) -> None:
+        """Nothing is left up to there."""
+        self._sent = max(self._sent, position)
+
+    def has(self, position: int) -> bool:
+        """Whether nothing is left up to there any more."""
+        return position <= self._sent
+
+    def before(self, end: int) -> int:
+        """Up to where nothing is left, ``end`` at most, which is the end of the log."""
+        return end if self._sent >= self._offered else self._sent
 
 
 def topics_of(placed: Placed) -> Iterator[Key]:

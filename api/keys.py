@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import structlog
@@ -14,6 +13,7 @@ from api import bodies
 from api.answers import answer
 from api.edge import REQUEST_ID, caller, edge
 from api.models import Nothing, checked
+from api.moments import shown
 from api.parameters import Parameters, wrong
 from api.problems import refused
 from domain.values import Value
@@ -94,12 +94,12 @@ def document(row: KeyRow) -> dict[str, Any]:
         "key_id": row.key_id,
         "name": row.name,
         "roles": row.roles.split(),
-        "created_at": _moment(row.created_at),
+        "created_at": shown(row.created_at),
         "created_by": row.created_by,
-        "expires_at": _moment(row.expires_at),
-        "rotated_at": _moment(row.rotated_at),
-        "last_used_at": _moment(row.last_used_at),
-        "revoked_at": _moment(row.revoked_at),
+        "expires_at": shown(row.expires_at),
+        "rotated_at": shown(row.rotated_at),
+        "last_used_at": shown(row.last_used_at),
+        "revoked_at": shown(row.revoked_at),
     }
 
 
@@ -118,10 +118,6 @@ def _note(request: web.Request, event: str, row: KeyRow) -> None:
 
 def _shown(made: NewKey) -> dict[str, Any]:
     return {**document(made.row), "key": made.text}
-
-
-def _moment(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def _keys(request: web.Request) -> ApiKeys:

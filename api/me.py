@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from aiohttp import web
 
 from api.answers import answer
 from api.edge import IDENTITY, edge
+from api.moments import shown
 from api.parameters import Parameters
 from streams.callers import Caller
 
@@ -16,7 +15,7 @@ async def show(request: web.Request) -> web.Response:
     """Tenant, actor and permissions, and how the server knows who calls."""
     Parameters(request, ())
     identity = request[IDENTITY]
-    caller, ends = identity.caller, identity.expires_at
+    caller = identity.caller
     return answer(
         {
             "mode": edge(request).callers.mode,
@@ -24,7 +23,7 @@ async def show(request: web.Request) -> web.Response:
             "actor": caller.actor,
             "permissions": sorted(permission.value for permission in caller.permissions),
             "projects": _projects(caller),
-            "expires_at": None if ends is None else datetime.fromtimestamp(ends, UTC).isoformat(),
+            "expires_at": shown(identity.expires_at),
         }
     )
 

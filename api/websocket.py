@@ -107,18 +107,27 @@ async def statistics(request: web.Request) -> web.Response:
 
 
 async def _introduced(request: web.Request, socket: Socket, manner: Manner) -> str:
-    """Have the first message say who it is; returns its ref. Raises Closing."""
+    """Have the first message say who it is; returns its ref. Raises Closing.
+
+    All of it together has its time: what else the client sends, as pings, gives it no more.
+    """
+    try:
+        async with asyncio.timeout(edge(request).limits.ws_hello):
+            return await _first_said(request, socket, manner)
+    except TimeoutError:
+        raise Closing(CloseCode.TIMEOUT, "nobody has said in time who it is") from None
+
+
+async def _first_said(request: web.Request, socket: Socket, manner: Manner) -> str:
     own, ref = edge(request), ""
     try:
-        said = manner.introduced(await socket.receive(own.limits.ws_hello), own.limits.json_depth)
+        said = manner.introduced(await socket.receive(), own.limits.json_depth)
         ref, shown = said.ref, said.credential
         if shown is None:
             raise refused(401, "unauthenticated", "say first who you are: authenticate")
         token, ticket = shown.token or "", shown.ticket or ""
         identity = await own.callers.prove(request, token=token, ticket=ticket)
         await admit_as(request, identity)
-    except TimeoutError:
-        raise Closing(CloseCode.TIMEOUT, "nobody has said in time who it is") from None
     except (RequestRefused, CountermandError) as error:
         problem = problem_of(error, own.limits)
         await socket.refuse(problem, ref)

@@ -74,9 +74,9 @@ class Socket:
         self._request = request
         await self._response.prepare(request)
 
-    async def receive(self, seconds: float | None = None) -> bytes:
-        """The next message; raises Gone, Closing for what is no text, TimeoutError."""
-        message = await self._response.receive(seconds)
+    async def receive(self) -> bytes:
+        """The next message; raises Gone, or Closing for what is no text."""
+        message = await self._response.receive()
         if message.type is WSMsgType.TEXT:
             self._counts.received += 1
             return bytes(message.data)

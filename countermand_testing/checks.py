@@ -27,7 +27,7 @@ Check = Callable[[Case], None]
 SMALL = 2
 """Items in a chunk, so that a case of few items has several."""
 OF_THE_ENGINE = frozenset({"invalid", "not_json"})
-UNEXPECTED = frozenset({"handler_error", "plugin_invalid", "timeout", "worker_died"})
+UNEXPECTED = frozenset({"handler_error", "plugin_invalid", "timeout", "worker_died", "internal"})
 
 TROUBLE = Faults(
     crashes=(

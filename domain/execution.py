@@ -7,7 +7,7 @@ operation works whole chunks. Faults of the database are no results: they pass t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,19 +20,28 @@ from domain.outcomes import Done, Failed, Restored, Result, UndoResult
 from domain.returned import results_of, undone_of, verdict_of
 
 Parsed = BaseModel | Failed
-Infrastructure = tuple[type[BaseException], ...]
+Infrastructure = Callable[[BaseException], bool]
+"""Whether an exception is a fault of the database, for which no handler is to blame."""
 
 MAX_MESSAGE = 500
 MAX_ISSUES = 20
 """Faults of one item that are told of."""
 
-THROWN: Infrastructure = (BaseException,)
+THROWN: tuple[type[BaseException], ...] = (BaseException,)
 """What a handler may raise, which is a failure of its item: also what would end its task or the
 whole process (SystemExit, KeyboardInterrupt, a cancellation), as nobody asked that of a handler."""
 
 
+def _never(_error: BaseException) -> bool:
+    """Where there is no database."""
+    return False
+
+
 def parse_items(operation: Operation, lines: Sequence[bytes]) -> list[Parsed]:
-    """Each line as the operation's item model, or the failure that it is."""
+    """Each line as the operation's item model, or the failure that it is.
+
+    A model may have code of the plug-in, which fails its item alone, whatever it raises.
+    """
     validate = operation.item.__pydantic_validator__.validate_json
     parsed: list[Parsed] = []
     for line in lines:
@@ -40,6 +49,8 @@ def parse_items(operation: Operation, lines: Sequence[bytes]) -> list[Parsed]:
             parsed.append(validate(line))
         except ValidationError as error:
             parsed.append(invalid_item(error))
+        except THROWN as error:
+            parsed.append(failure_of(error))
     return parsed
 
 
@@ -72,15 +83,14 @@ def work_chunk(
     operation: Operation,
     context: Context,
     parsed: Sequence[Parsed],
-    infrastructure: Infrastructure = (),
+    infrastructure: Infrastructure = _never,
 ) -> list[Result]:
     """One result an item, in order. ``infrastructure`` exceptions pass through."""
-    fatal: Infrastructure = (Unavailable, *infrastructure)
     results: list[Result | None] = [item if isinstance(item, Failed) else None for item in parsed]
-    _validate(operation, context, parsed, results, fatal)
+    _validate(operation, context, parsed, results, infrastructure)
     good = [index for index, result in enumerate(results) if result is None]
     if good:
-        _apply(operation, context, parsed, results, good, fatal)
+        _apply(operation, context, parsed, results, good, infrastructure)
     return [result for result in results if result is not None]
 
 
@@ -88,18 +98,19 @@ def check_chunk(
     operation: Operation,
     context: Context,
     parsed: Sequence[Parsed],
-    infrastructure: Infrastructure = (),
+    infrastructure: Infrastructure = _never,
 ) -> list[Result]:
     """As ``work_chunk``, for an operation that may not be applied: only validated."""
     results: list[Result | None] = [item if isinstance(item, Failed) else None for item in parsed]
-    _validate(operation, context, parsed, results, (Unavailable, *infrastructure))
+    _validate(operation, context, parsed, results, infrastructure)
     return [Done() if result is None else result for result in results]
 
 
 def failure_of(error: BaseException) -> Failed:
-    """An exception as the failure of an item."""
-    if isinstance(error, ValidationError):
-        return invalid_item(error)
+    """An exception as the failure of an item.
+
+    What a handler finds invalid is not said to be its item: it may be an answer of somebody else.
+    """
     if isinstance(error, PluginInvalid):
         return Failed("plugin_invalid", _short(error.message))
     if isinstance(error, TimeoutError):
@@ -126,13 +137,12 @@ def invert_items(
     operation: Operation,
     context: Context,
     items: Sequence[tuple[int, BaseModel, Any]],
-    infrastructure: Infrastructure = (),
+    infrastructure: Infrastructure = _never,
 ) -> dict[int, UndoResult]:
     """Undo items by the operation's inverse, given ``(position, item, result)``, last first.
 
     ``infrastructure`` exceptions pass through.
     """
-    fatal: Infrastructure = (Unavailable, *infrastructure)
     if operation.inverse is None:
         raise PluginInvalid(f"{operation.kind} has no inverse")
     undone: dict[int, UndoResult] = {}
@@ -141,9 +151,9 @@ def invert_items(
             with context.store.savepoint():
                 returned = operation.inverse(_at(context, [position]), item, result)
                 undone[position] = undone_of(operation, returned)
-        except fatal:
-            raise
         except THROWN as error:
+            if _passes(error, infrastructure):
+                raise
             undone[position] = failure_of(error)
     return undone
 
@@ -166,7 +176,7 @@ def _validate(
     context: Context,
     parsed: Sequence[Parsed],
     results: list[Result | None],
-    fatal: Infrastructure,
+    infrastructure: Infrastructure,
 ) -> None:
     if operation.validate is None:
         return
@@ -175,9 +185,9 @@ def _validate(
             try:
                 returned = operation.validate(_at(context, [context.positions[index]]), item)
                 results[index] = verdict_of(operation, returned)
-            except fatal:
-                raise
             except THROWN as error:
+                if _passes(error, infrastructure):
+                    raise
                 results[index] = failure_of(error)
 
 
@@ -187,7 +197,7 @@ def _apply(
     parsed: Sequence[Parsed],
     results: list[Result | None],
     indexes: Sequence[int],
-    fatal: Infrastructure,
+    infrastructure: Infrastructure,
 ) -> None:
     """Apply to the items at ``indexes``; on an exception, halve until it is found."""
     size = 1 if operation.per == "item" else len(indexes)
@@ -196,9 +206,9 @@ def _apply(
         group = groups.pop()
         try:
             found = _apply_group(operation, context, parsed, group)
-        except fatal:
-            raise
         except THROWN as error:
+            if _passes(error, infrastructure):
+                raise
             if len(group) == 1 or _is_of_all(error):
                 found = [failure_of(error)] * len(group)
             else:
@@ -207,6 +217,11 @@ def _apply(
                 continue
         for index, result in zip(group, found, strict=True):
             results[index] = result
+
+
+def _passes(error: BaseException, infrastructure: Infrastructure) -> bool:
+    """Whether it is no failure of an item."""
+    return isinstance(error, Unavailable) or infrastructure(error)
 
 
 def _is_of_all(error: BaseException) -> bool:

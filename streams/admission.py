@@ -46,20 +46,28 @@ class Admission:
         self._clock = clock
         self._quotas = quotas
 
-    async def begin(self, caller: Caller, kinds: Sequence[str], key: str | None = None) -> None:
+    async def begin(
+        self, caller: Caller, kinds: Sequence[str], key: str | None = None, *, jobs: int = 1
+    ) -> None:
         """Before a job of these operations begins; what is not registered destroys nothing.
 
-        Whoever repeats a key is told of the job that there is, whatever it has used up.
+        A batch brings several ``jobs`` at once. Whoever repeats a key is told of the job that
+        there is, whatever it has used up.
         """
         self._check_kinds(caller, kinds)
         most = self._quotas.of(caller.tenant).open_jobs
         if most is None or await self._is_known(caller.tenant, key):
             return
-        found = await self._database.read(lambda c: usage.open_jobs(c, caller.tenant, most))
-        if found >= most:
+        if jobs > max(most, 1):
             raise QuotaExceeded(
-                f"tenant {caller.tenant} has {most} open jobs, as many as it may; wait until some "
-                "have ended"
+                f"the batch brings {jobs} jobs, and the tenant may have {most} open ones; submit "
+                "fewer steps together, or have the quota raised"
+            )
+        found = await self._database.read(lambda c: usage.open_jobs(c, caller.tenant, most))
+        if found + jobs > most:
+            raise QuotaExceeded(
+                f"tenant {caller.tenant} has {found} open jobs, and may have {most}; wait until "
+                "some have ended"
             )
 
     async def check_job(self, caller: Caller, job_id: str) -> None:

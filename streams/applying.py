@@ -25,7 +25,6 @@ from streams.failpoints import Failpoint, Failpoints
 from streams.stores import ledger as ledgers
 from streams.stores import plans
 from streams.stores.chunks import Claimed, Control
-from streams.stores.database import INFRASTRUCTURE
 from streams.stores.ledger import Ledger
 from streams.stores.records import SqlRecords
 from streams.stores.records.changes import Changes, changes_of
@@ -76,7 +75,7 @@ class Applier:
         elif control.plan is not None:
             results = self._by_plan(operation, control.plan, parsed, context, records)
         else:
-            results = work_chunk(operation, context, parsed, INFRASTRUCTURE)
+            results = work_chunk(operation, context, parsed, records.is_fault)
         self._failpoints.reach(Failpoint.AFTER_HANDLER)
         each = round((self._clock.monotonic() - started) * 1000 / len(claimed.items), 4)
         if changes is None:
@@ -98,12 +97,12 @@ class Applier:
         changes = Changes()
         with records.rehearsal():
             if operation.may_be_rehearsed:
-                results = work_chunk(operation, context, parsed, INFRASTRUCTURE)
+                results = work_chunk(operation, context, parsed, records.is_fault)
                 found, tenant, places = records.connection, context.tenant, context.positions
                 changes = changes_of(found, self._tables, tenant, records.images, places)
             else:
                 known = replace(context, records=None) if operation.waits else context
-                results = check_chunk(operation, known, parsed, INFRASTRUCTURE)
+                results = check_chunk(operation, known, parsed, records.is_fault)
         return results, changes
 
     def _by_plan(
@@ -125,7 +124,7 @@ class Applier:
             chosen = set(places)
             given = [i for p, i in zip(context.positions, parsed, strict=True) if p in chosen]
             worked = work_chunk(
-                operation, replace(context, positions=places), given, INFRASTRUCTURE
+                operation, replace(context, positions=places), given, records.is_fault
             )
             results |= zip(places, worked, strict=True)
         return [results.get(position, NOT_PLANNED) for position in context.positions]

@@ -22,7 +22,6 @@ from domain.records import Writer
 from streams.failpoints import Failpoint, Failpoints
 from streams.planned import SINCE_PREPARED, Tables, moved_targets
 from streams.stores import plans
-from streams.stores.database import INFRASTRUCTURE
 from streams.stores.records import SqlRecords
 from streams.stores.records.changes import seen_targets
 from streams.stores.records.scope import Discarded
@@ -58,7 +57,7 @@ class Atomic:
     ) -> Whole:
         """Work a chunk and take it back; what did not fail is returned, for the commit."""
         with records.rehearsal():
-            results = work_chunk(operation, context, parsed, INFRASTRUCTURE)
+            results = work_chunk(operation, context, parsed, records.is_fault)
             targets = seen_targets(records.images, context.positions)
         failed = _failures(context.positions, results)
         items = Ranges.of(context.positions)
@@ -81,7 +80,7 @@ class Atomic:
             return _without_effect(items, failed)
         results: list[Result] = []
         with contextlib.suppress(Discarded), records.savepoint():
-            failed = self._work(operation, parsed, context, results)
+            failed = self._work(operation, parsed, context, records, results)
             if failed:
                 raise Discarded
         if failed:
@@ -103,6 +102,7 @@ class Atomic:
         operation: Operation,
         parsed: Sequence[Parsed],
         context: Context,
+        records: SqlRecords,
         results: list[Result],
     ) -> dict[int, Failed]:
         """Work slice by slice; goes on after a failure, so that all are named."""
@@ -113,7 +113,8 @@ class Atomic:
             if context.clock.monotonic() > context.deadline:
                 return {places[0]: _too_long(first, len(parsed))}
             given = parsed[first : first + SLICE]
-            found = work_chunk(operation, replace(context, positions=places), given, INFRASTRUCTURE)
+            at = replace(context, positions=places)
+            found = work_chunk(operation, at, given, records.is_fault)
             failed |= _failures(places, found)
             results += found
             self._failpoints.reach(Failpoint.WITHIN_ATOMIC_COMMIT)

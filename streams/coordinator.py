@@ -406,14 +406,14 @@ class Coordinator:
         own = room.pop(job.id, 0)
         step = _Step(job=job, planned=self._plan(job, own, ration))
         next_ones = self._settle(connection, job, step.planned, family)
-        self._store(connection, job, before, step, family)
+        freed = self._store(connection, job, before, step, family)
         if step.recordings:
             step.told = self._to_tell(connection, job, before, family, more=more)
         self._places.keep(connection, job, sent=bool(step.planned))
         if own and (not job.wants_chunks() or self._limits.holds(job.id)):
             # It may have left room that others can use.
             room = self._places.left(connection, job, self._live, room)
-        step.others = (*room, *(one for one in next_ones if one not in room))
+        step.others = tuple(dict.fromkeys([*room, *next_ones, *freed]))
         if command is not None:
             self._failpoints.reach(Failpoint.BEFORE_DECISION)
             step.decision = Decision(job_id, job.version, problem)
@@ -454,16 +454,20 @@ class Coordinator:
 
     def _store(
         self, connection: Connection, job: Job, before: Before, step: _Step, family: Family
-    ) -> None:
-        """The job and those of its children that were changed with it."""
+    ) -> list[str]:
+        """The job and those of its children that were changed with it; who may have their room."""
         children = sorted(family.changed.values(), key=lambda one: one[0].spec.operation)
+        freed: list[str] = []
+        changed = {child.id for child, _ in children}
         for child, _ in children:
             # Who changes what a job has of the places has locked them, before any event.
-            self._places.allot(connection, child, self._live)
+            room = self._places.allot(connection, child, self._live)
+            freed += [other for other in room if other not in changed]
         step.recordings = self._storing.store(connection, job, before, step.planned)
         for child, was in children:
             step.kin += self._storing.store(connection, child, was)
             self._places.keep(connection, child, sent=False)
+        return freed
 
     def _to_tell(
         self, connection: Connection, job: Job, before: Before, family: Family, *, more: bool

@@ -381,9 +381,10 @@ class Decider:
             )
         self._check_eager(job.spec, first + source.items)
         check_whole(job.spec, first + source.items, job.size + source.size)
+        # A refusal is committed, and must leave no keys of what it refuses.
+        _hold(connection, command, source, first_item=first)
         if job.options.key is not None:
             keys.ensure_keys(connection, source.upload_id, job.options.key)
-        _hold(connection, command, source, first_item=first)
         job.append(
             stamp, part=command.part, items=source.items, size=source.size, sha256=source.sha256
         )

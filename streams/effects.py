@@ -24,7 +24,7 @@ from streams.failpoints import Failpoint, Failpoints
 from streams.stores import chunks as chunk_store
 from streams.stores import outcomes
 from streams.stores.chunks import Claimed, Control
-from streams.stores.database import INFRASTRUCTURE, Database
+from streams.stores.database import Database
 from streams.stores.outcomes import OutcomeRow
 from streams.stores.payloads import PayloadReader
 from streams.stores.records import Ahead, Contention, Crowds, SqlRecords, Together
@@ -191,7 +191,7 @@ class Effects:
         started = self._clock.monotonic()
         self._failpoints.reach(Failpoint.BEFORE_RESTORE)
         if operation.reversible is Reversible.INVERSE:
-            found, images = self._undoer.invert(operation, context, records, left, INFRASTRUCTURE)
+            found, images = self._undoer.invert(operation, context, records, left, records.is_fault)
         else:
             now = self._clock.now().timestamp()
             writer = self._writer(context, claimed)

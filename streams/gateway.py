@@ -231,7 +231,8 @@ class Gateway:
         key: str | None,
     ) -> Decision:
         """A batch with the items of each of its steps; None for a step that has none."""
-        await self._admission.begin(caller, [step.operation for step in spec.steps], key)
+        kinds = [step.operation for step in spec.steps]
+        await self._admission.begin(caller, kinds, key, jobs=1 + len(kinds))
         check_steps(spec.steps)
         sources: list[UploadedItems | None] = []
         for number, items in enumerate(lines):

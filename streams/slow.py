@@ -35,7 +35,8 @@ from streams.recalls import Recalls
 from streams.stores import chunks as chunk_store
 from streams.stores import outcomes
 from streams.stores.chunks import Claimed, Control
-from streams.stores.database import INFRASTRUCTURE, Database
+from streams.stores.database import Database
+from streams.stores.infrastructure import FAULTS
 from streams.stores.outcomes import ItemResult
 from streams.stores.payloads import PayloadReader
 from streams.stores.recalled import recalled
@@ -397,7 +398,7 @@ def _may_pass(error: BaseException) -> bool:
     """Whether another try may end otherwise: nobody is to blame for a database that is away."""
     if isinstance(error, BaseExceptionGroup):
         return any(map(_may_pass, error.exceptions))
-    return isinstance(error, (Unavailable, *INFRASTRUCTURE))
+    return isinstance(error, (Unavailable, *FAULTS))
 
 
 def _kind_of(result: Result) -> str:

@@ -83,13 +83,14 @@ class Storing:
         planned: Sequence[PlannedChunk] = (),
     ) -> list[Recording[str]]:
         """Store what has happened to a job since; returns its new events."""
+        if has_moved(job, before) and before.version:
+            # Its batch takes this row before it appends as well.
+            say_moved(connection, job.id)
         self._failpoints.reach(Failpoint.BEFORE_APPEND)
         recordings = self._jobs.save(job, connection=connection)
         self._failpoints.reach(Failpoint.AFTER_APPEND)
         if recordings:
             self._control(connection, job, before, planned)
-            if has_moved(job, before) and before.version:
-                say_moved(connection, job.id)
         keep_timer(connection, job, before.due)
         keep_waits(connection, job.id, job.awaited, before.awaited)
         return recordings

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -31,6 +32,8 @@ MARK: Final = "cmk_"
 USED_EVERY: Final = 60.0
 """Seconds by which the time of the last use may be behind."""
 MAX_OVERLAP: Final = 30 * 86400.0
+LAST_END: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+"""No later moment can be said in UTC, and what cannot be said is not stored."""
 
 _KEY = re.compile(rf"{MARK}(?P<id>[0-9a-f]{{32}})_(?P<secret>[0-9a-f]{{64}})")
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
@@ -70,8 +73,7 @@ class ApiKeys:
             )
         _check_roles(caller, roles)
         now = self._now()
-        if expires_at is not None and expires_at <= now:
-            raise InvalidCommand("it would have expired already", pointer="/expires_at")
+        _check_end(expires_at, now)
         row = KeyRow(
             key_id=self._ids.new().replace("-", ""),
             tenant=caller.tenant,
@@ -185,6 +187,18 @@ def _check_roles(caller: Caller, roles: Sequence[str]) -> None:
                 pointer=f"/roles/{place}",
             )
     _check_held(caller, roles)
+
+
+def _check_end(expires_at: float | None, now: float) -> None:
+    """Raise InvalidCommand for a key that would have ended, or later than dates go."""
+    if expires_at is not None and expires_at <= now:
+        raise InvalidCommand("it would have expired already", pointer="/expires_at")
+    if expires_at is not None and expires_at > LAST_END:
+        raise InvalidCommand(
+            "expires_at is beyond the year 9999 in UTC; say an earlier one, or leave it out for a "
+            "key that does not end",
+            pointer="/expires_at",
+        )
 
 
 def _check_held(caller: Caller, roles: Sequence[str]) -> None:

@@ -2,7 +2,8 @@
 
 A child that has moved says so in the transaction in which it moves. Its batch takes that back
 before it looks: who moves after that says so again. Whoever locks control rows of children
-has locked that of the batch before, and all of them before it touches rows of this table.
+has locked that of the batch before, and all of them before it touches rows of this table; and
+events are appended after that, as all who append wait for each other.
 """
 
 from __future__ import annotations

@@ -27,21 +27,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from domain.errors import DataDirectoryUnusable, RecordsOvertaken, StoreUnavailable
 from streams.stores import sealing
+from streams.stores.infrastructure import mark_faults
 from streams.stores.pipeline import open_pipeline
 from streams.stores.sealing import InstallationKey
 from streams.stores.statements import commit_kept, run_bare, send_kept
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
-
-INFRASTRUCTURE = (
-    exc.OperationalError,
-    exc.InterfaceError,
-    exc.InternalError,
-    # Whatever is asked of a connection after it was lost.
-    exc.PendingRollbackError,
-)
-"""Faults that no handler is to blame for."""
 
 BUSY_SECONDS = 5.0
 ATTEMPTS = 3
@@ -108,11 +100,12 @@ class Database:
             self.url, READERS, session, overflow=MORE_READING, settings=_READING_SESSION
         )
         self.engine = _engine(self.url, 1 if self.is_sqlite else WRITERS, session)
-        self._single = self._reading
+        self._single = self._snapshot = self._reading
         if not self.is_sqlite:
             event.listen(self.engine, "before_cursor_execute", _postgres_asked)
             self._single = self._reading.execution_options(isolation_level="AUTOCOMMIT")
-        for engine in (self._reading, self._single, self.engine):
+            self._snapshot = self._reading.execution_options(isolation_level="REPEATABLE READ")
+        for engine in (self._reading, self._single, self._snapshot, self.engine):
             engine.update_execution_options(**{sealing.OPTION: key})
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
         writers = 1 if self.is_sqlite else WRITERS
@@ -146,6 +139,13 @@ class Database:
         """As ``read``, in the calling thread."""
         engine = self._single if single else self._reading
         return _repeated(lambda: self._read_once(engine, work))
+
+    def snapshot_now(self, work: Work[T]) -> T:
+        """As ``read_now``, all of it of one moment, for what is compared with each other.
+
+        Else PostgreSQL shows each statement what is committed by then; SQLite never does.
+        """
+        return _repeated(lambda: self._read_once(self._snapshot, work))
 
     def write_now(self, work: Work[T], *, lasting: bool = True) -> T:
         """As ``write``, in the calling thread."""
@@ -216,6 +216,7 @@ def _engine(
             pool_timeout=30,
             connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
         )
+        mark_faults(engine)
         event.listen(engine, "connect", _sqlite_connect)
         event.listen(engine, "begin", _sqlite_begin)
         return engine
@@ -231,6 +232,7 @@ def _engine(
             "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
         },
     )
+    mark_faults(engine)
     event.listen(engine, "begin", _postgres_begin)
     event.listen(engine, "checkin", _postgres_idle)
     event.listen(engine, "checkout", partial(_postgres_there, engine.dialect))

@@ -96,9 +96,12 @@ def store_keys(connection: Connection, upload_id: str, pointer: str, parts: Sequ
 
 
 def ensure_keys(connection: Connection, upload_id: str, pointer: str) -> None:
-    """Store the keys of an upload that came without, part by part."""
-    if _MARKED.run(connection, upload=upload_id).scalar() == pointer:
+    """Store the keys of an upload that came without, or with others, part by part."""
+    known = _MARKED.run(connection, upload=upload_id).scalar()
+    if known == pointer:
         return
+    if known is not None:
+        connection.execute(delete(item_keys).where(item_keys.c.upload_id == upload_id))
     steps = parts_of(pointer)
     numbers = select(payloads.c.part, payloads.c.first_item).where(
         payloads.c.upload_id == upload_id

@@ -25,7 +25,7 @@ from domain.events import Cause
 from domain.ranges import Ranges
 from streams.envelope import Work, WorkChunk
 from streams.stores.chunks import has_outcome
-from streams.stores.schema import chunks, job_control
+from streams.stores.schema import chunks, job_control, outcomes
 from streams.stores.statements import Statement, among, listed
 
 MOST_PATIENCE = 12
@@ -158,6 +158,8 @@ def still_late(connection: Connection, late: Sequence[Overdue], now: float) -> l
         .with_for_update(of=chunks, skip_locked=True)
     )
     attempts = {row.chunk: row.attempt for row in rows}
+    for done in _with_outcome(connection, late[0].job_id, list(attempts)):
+        del attempts[done]
     return [chunk for chunk in late if attempts.get(chunk.chunk) == chunk.attempt]
 
 
@@ -189,10 +191,23 @@ def waiting_behind(connection: Connection, first: Overdue) -> list[Waiting]:
         .order_by(chunks.c.chunk)
         .with_for_update(of=chunks)
     )
+    held = rows.all()
+    done = _with_outcome(connection, first.job_id, [row.chunk for row in held])
     return [
         Waiting(chunk, attempt, target, Ranges.from_spans(orjson.loads(items)))
-        for chunk, attempt, target, items in rows
+        for chunk, attempt, target, items in held
+        if chunk not in done
     ]
+
+
+def _with_outcome(connection: Connection, job_id: str, held: Sequence[int]) -> set[int]:
+    """Those of the chunks that are held now which have got an outcome before.
+
+    A statement of its own: that which has locked them sees what was before it waited, or before
+    who worked them has committed.
+    """
+    ended = select(outcomes.c.chunk).where(outcomes.c.job_id == job_id, outcomes.c.chunk.in_(held))
+    return set(connection.scalars(ended)) if held else set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import ClauseElement
 
+from streams.stores.infrastructure import own
 from streams.stores.pipeline import FEW, MOST_KEPT, commit_with, pipeline_of, take_kept
 
 INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -308,6 +309,7 @@ def _raise(connection: Connection, sql: str, given: Any, error: Exception) -> No
     lost = bool(dialect.is_disconnect(error, raw.dbapi_connection, None))
     if lost:
         connection.invalidate(error)
-    raise exc.DBAPIError.instance(
+    fault = exc.DBAPIError.instance(
         sql, given, error, base, connection_invalidated=lost, dialect=dialect
-    ) from error
+    )
+    raise own(fault) from error

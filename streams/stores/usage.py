@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, case, func, select
+from sqlalchemy import Connection, and_, bindparam, case, func, select
 
+from streams.stores.archives import Stage
 from streams.stores.schema import job_control, payload_keys, uploads
+from streams.stores.schema_keeping import archives
 from streams.stores.sealing import SHREDDED
 from streams.stores.statements import fixed
 
@@ -20,11 +22,21 @@ class Usage:
 
 
 _TODAY = case((uploads.c.created_at >= bindparam("since"), uploads.c["items"]), else_=0)
-_KEPT = case((payload_keys.c.algorithm != SHREDDED, uploads.c.size), else_=0)
-"""What was shredded, or given up with an archived job, has no key any more."""
+_IS_HERE = and_(
+    payload_keys.c.algorithm != SHREDDED,
+    archives.c.stage.is_distinct_from(Stage.EMPTIED.value),
+    archives.c.stage.is_distinct_from(Stage.CLEARED.value),
+)
+_KEPT = case((_IS_HERE, uploads.c.size), else_=0)
+"""Neither what was shredded nor what an archived job has given up; the keys of what is sealed in
+its file are here all the same."""
 _OF = fixed(
     select(func.coalesce(func.sum(_TODAY), 0), func.coalesce(func.sum(_KEPT), 0))
-    .select_from(uploads.outerjoin(payload_keys, payload_keys.c.upload_id == uploads.c.upload_id))
+    .select_from(
+        uploads.outerjoin(payload_keys, payload_keys.c.upload_id == uploads.c.upload_id).outerjoin(
+            archives, archives.c.job_id == uploads.c.job_id
+        )
+    )
     .where(uploads.c.tenant == bindparam("tenant"))
 )
 _OPEN = (

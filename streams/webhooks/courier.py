@@ -1,7 +1,8 @@
 """Courier: delivers what is queued, at least once each, some of every webhook at a time.
 
 What has become of an attempt is stored after it, so that a death repeats the attempt under the
-same message id. A receiver that hangs or fails holds places of its own and nobody else's.
+same message id; while this process lives, nothing more of the delivery is sent before that. A
+receiver that hangs or fails holds places of its own and nobody else's.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from eventsourcing.persistence import Mapper
 from sqlalchemy import Connection
 from structlog.contextvars import bound_contextvars
 
-from domain.errors import Unavailable
 from domain.ports import Clock
 from domain.retrying import Draw
 from domain.webhooks import MAX_WAITING, DeliveryState, pause_before
@@ -40,6 +40,9 @@ PAUSE: Final = 0.1
 """Seconds by which a message may come later, so that not every commit is looked at by itself."""
 REFILL: Final = 0.01
 """Seconds in which places are gathered that became free, to be filled together."""
+AFTER_FAULT: Final = 60.0
+"""Seconds for which an attempt that has broken keeps its place: its delivery is due all the while,
+and must not be sent again and again."""
 BATCHES: Final = 10
 """Of events that are looked at in one go."""
 KEPT: Final = 7 * 86400.0
@@ -159,13 +162,12 @@ class Courier:
     # -- one -----------------------------------------------------------------------------
 
     async def _guarded(self, order: Order) -> None:
-        """An attempt that could not be noted is made again; nothing else depends on it."""
+        """An attempt that has broken is made again, later; nothing else depends on it."""
         try:
             await self._attempt(order)
-        except Unavailable as error:
-            log.warning("waiting", reason=error.message)
         except Exception:
             log.exception("webhook_attempt", webhook_id=order.delivery.webhook_id)
+            await asyncio.sleep(AFTER_FAULT)
 
     async def _attempt(self, order: Order) -> None:
         delivery, began = order.delivery, self._clock.monotonic()

@@ -1,4 +1,9 @@
-"""Noting: what has become of attempts, those that end at the same time in one transaction."""
+"""Noting: what has become of attempts, those that end at the same time in one transaction.
+
+While the database cannot be written a note is kept, and its delivery keeps its place: else what
+was delivered would be due again at once, and would be sent for as long as the disk is full. As
+many are kept as there are places.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +16,14 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
+from domain.errors import Unavailable
 from domain.ports import Clock
 from domain.webhooks import DISABLED_AFTER, GONE, DeliveryState, Disabled
+from streams.loops import FIRST_PAUSE, LONGEST_PAUSE
 from streams.stores import webhook_deliveries as deliveries
 from streams.stores import webhooks as store
 from streams.stores.database import Database
+from streams.stores.infrastructure import FAULTS
 from streams.stores.webhook_deliveries import Attempt, Delivery
 
 log = structlog.get_logger(__name__)
@@ -69,7 +77,7 @@ class Notes:
         self._saving: asyncio.Task[None] | None = None
 
     async def note(self, delivery: Delivery, attempt: Attempt, asked: str | None) -> None:
-        """Return once it is stored; raises what the database does."""
+        """Return once it is stored, however long that takes; raises what a note is to blame for."""
         stored = asyncio.get_running_loop().create_future()
         self._waiting.append(_Note(delivery, attempt, asked, stored))
         if self._saving is None or self._saving.done():
@@ -86,8 +94,7 @@ class Notes:
         while self._waiting:
             batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
             try:
-                work = partial(self._store, batch)
-                disabled = await self._database.write(work, lasting=False)
+                disabled = await self._stored(batch)
             except Exception as error:
                 for one in batch:
                     if not one.stored.done():
@@ -97,6 +104,17 @@ class Notes:
                 self._count(one.delivery, why)
                 if not one.stored.done():
                     one.stored.set_result(None)
+
+    async def _stored(self, batch: Sequence[_Note]) -> list[Disabled | None]:
+        """Store some, as soon as that can be done; returns of each why its webhook is disabled."""
+        work, pause = partial(self._store, batch), FIRST_PAUSE
+        while True:
+            try:
+                return await self._database.write(work, lasting=False)
+            except (Unavailable, *FAULTS) as error:
+                log.warning("waiting", reason=_reason(error), notes=len(batch))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     def _store(self, batch: Sequence[_Note], connection: Connection) -> list[Disabled | None]:
         return [self._note(connection, one) for one in batch]
@@ -136,6 +154,11 @@ class Notes:
         if disabled is not None:
             self._delivered.disabled += 1
             log.warning("webhook_disabled", webhook_id=delivery.webhook_id, reason=disabled)
+
+
+def _reason(error: Exception) -> str:
+    """Why it cannot be stored, without what was to be stored."""
+    return str(getattr(error, "orig", None) or error)
 
 
 def _was_quiet(connection: Connection, attempt: Attempt) -> bool:

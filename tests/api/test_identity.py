@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from domain.errors import IdentityUnavailable, StoreUnavailable
 from domain.permissions import EVERY_PERMISSION
 from streams.identity.tokens import LEEWAY, VerifyingKey
 from streams.stores.database import Database
+from streams.stores.schema_callers import api_keys
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
 from tests.api.matrix import DASHBOARD
@@ -270,12 +272,59 @@ async def test_the_log_has_who_made_and_revoked_keys(closed: Site) -> None:
         ({"name": "x", "roles": ["view"], "key_id": "0" * 32}, "/key_id"),
         ({"name": "x", "roles": ["view"], "expires_at": "2026-01-01T00:00:00"}, "/expires_at"),
         ({"name": "x", "roles": ["view"], "expires_at": "2001-01-01T00:00:00Z"}, "/expires_at"),
+        (
+            {"name": "x", "roles": ["view"], "expires_at": "0001-01-01T00:00:00+14:00"},
+            "/expires_at",
+        ),
+        (
+            {"name": "x", "roles": ["view"], "expires_at": "9999-12-31T23:59:59-14:00"},
+            "/expires_at",
+        ),
+        (
+            {"name": "x", "roles": ["view"], "expires_at": "9999-12-31T23:59:59.999999Z"},
+            "/expires_at",
+        ),
     ],
 )
 async def test_a_key_that_cannot_be_made_is_refused(closed: Site, body: Any, pointer: str) -> None:
     admin = bearer("acme", "admin")
     status, problem, _ = await answered(closed, "POST", KEYS, json=body, headers=admin)
     assert (status, problem["pointer"]) == (422, pointer)
+    assert (await answered(closed, "GET", KEYS, headers=admin))[1]["items"] == []
+
+
+async def test_a_key_may_end_with_the_last_year_that_dates_have(closed: Site) -> None:
+    last, admin = "9999-12-31T23:59:59+00:00", bearer("acme", "admin")
+    body = {"name": "lasting", "roles": ["view"], "expires_at": last}
+    status, key, _ = await answered(closed, "POST", KEYS, json=body, headers=admin)
+    assert (status, key["expires_at"]) == (201, last)
+    _, said, _ = await answered(closed, "GET", ME, headers=carrying(key["key"]))
+    assert said["expires_at"] == last
+
+
+async def test_a_key_and_a_token_that_end_later_than_dates_go_are_shown(
+    closed: Site, sqlite_database: Database
+) -> None:
+    """Former versions have stored such keys; what issuers of tokens say is theirs."""
+    key, admin, last = (
+        await _made(closed, "view"),
+        bearer("acme", "admin"),
+        "9999-12-31T23:59:59+00:00",
+    )
+    beyond = datetime(9999, 12, 31, tzinfo=UTC).timestamp() + 2 * 86400
+    await sqlite_database.write(lambda c: c.execute(api_keys.update().values(expires_at=beyond)))
+
+    status, listed, _ = await answered(closed, "GET", KEYS, headers=admin)
+    assert (status, [one["expires_at"] for one in listed["items"]]) == (200, [last])
+    for headers in (carrying(key["key"]), carrying(token(tenant="acme", exp=10**15))):
+        status, said, _ = await answered(closed, "GET", ME, headers=headers)
+        assert (status, said["expires_at"]) == (200, last)
+        async with closed.client.ws_connect("/api/v1/ws", headers=headers) as socket:
+            greeting = await socket.receive_json(timeout=10)
+            assert greeting["data"]["expires_at"] == last
+    path = f"{KEYS}/{key['key_id']}"
+    for verb in ("rotate", "revoke"):
+        assert (await answered(closed, "POST", f"{path}/{verb}", headers=admin))[0] == 200
 
 
 async def test_a_live_stream_ends_when_its_key_is_revoked(closed: Site) -> None:

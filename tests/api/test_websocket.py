@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import time
 from typing import Any, NoReturn
@@ -13,12 +14,15 @@ import pytest
 
 from api.conversation import Conversation
 from api.limits import Limits
+from api.restraint import Restraint
+from api.ws_socket import Socket
 from domain.errors import CountermandError, JobNotFound, StoreUnavailable
 from streams.clock import SystemClock
 from streams.live import QUEUED
 from streams.quotas import Quotas, QuotaTable
 from streams.rates import Rate
 from streams.stores.database import Database
+from streams.stores.log import LogPage
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
 from tests.api.proofs import bearer, carrying, proven
@@ -135,6 +139,133 @@ async def test_a_client_that_was_too_slow_is_sent_the_rest_from_the_log(site: Si
         assert (await found.asked("statistics", "statistics"))["overflows"] == 1
         site.engine.work(job_id)
         assert (await found.expect("progress"))["job_id"] == job_id
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that read slowly: whatever is sent takes a moment, in which messages come."""
+    send = Socket.send
+
+    async def slow(self: Socket, text: bytes) -> None:
+        await asyncio.sleep(0.005)
+        await send(self, text)
+
+    monkeypatch.setattr(Socket, "send", slow)
+
+
+async def told(found: Talk) -> list[int]:
+    """The places of all events up to the answer to what is asked last."""
+    await found.say("statistics")
+    seen: list[int] = []
+    while True:
+        kind, data = await found.hear()
+        if kind == "statistics":
+            return seen
+        if kind in ("progress", "completion"):
+            seen.append(data["position"])
+
+
+async def all_told(found: Talk, last: int) -> list[int]:
+    """The places of all events up to one that comes in any case."""
+    seen: list[int] = []
+    while last not in seen:
+        seen += await told(found)
+    return seen
+
+
+async def test_who_leaves_all_for_a_job_is_sent_what_waited_and_nothing_twice(
+    site: Site, slowly: None
+) -> None:
+    job_id, *others = [await submitted(site) for _ in range(4)]
+    async with welcomed(site) as found:
+        began = await found.followed(all=True)
+        for each in (*others, job_id):
+            site.engine.work(each)
+        # All of that waits to be handed out when the client turns to the one job.
+        await found.say("subscribe", job_id=job_id, after=began["position"])
+        await found.say("unsubscribe", all=True)
+        wanted = places(site.engine, job_id, after=began["position"])
+        seen = await all_told(found, wanted[-1])
+        site.engine.undo(job_id)
+        later = places(site.engine, job_id, after=wanted[-1])
+        seen += await all_told(found, later[-1])
+    assert [place for place in seen if place in (*wanted, *later)] == [*wanted, *later]
+    assert sorted(seen) == seen
+
+
+async def test_who_leaves_all_after_an_overflow_is_sent_what_waited(
+    site: Site, slowly: None
+) -> None:
+    job_id = await submitted(site)
+    body = {"operation": "test.double", "items": [{"n": 1}] * QUEUED}
+    body["options"] = {"chunk_size": 1}  # type: ignore[assignment]
+    _, many, _ = await answered(site, "POST", "/api/v1/jobs", json=body)
+    async with welcomed(site) as found:
+        began = await found.followed(all=True)
+        site.engine.work(many["job_id"])
+        site.engine.work(job_id)
+        await found.say("subscribe", job_id=job_id, after=began["position"])
+        await found.say("unsubscribe", all=True)
+        wanted = places(site.engine, job_id, after=began["position"])
+        seen = await all_told(found, wanted[-1])
+    assert [place for place in seen if place in wanted] == wanted
+    assert len(set(seen)) == len(seen)
+
+
+async def test_a_topic_whose_past_cannot_be_read_is_not_followed_and_may_be_asked_for_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await submitted(site)
+    site.engine.work(job_id)
+    wanted, log = places(site.engine, job_id), site.engine.log
+    async with welcomed(site) as found:
+
+        async def once(*parts: Any) -> LogPage:
+            if parts[-1] != 1:
+                raise StoreUnavailable("the database is away")
+            return await log(*parts)
+
+        monkeypatch.setattr(site.engine, "log", once)
+        await found.followed(job_id=job_id, after=0, ref="r")
+        error = await found.expect("error")
+        assert (error["code"], error["ref"]) == ("store_unavailable", "r")
+        monkeypatch.undo()
+        await found.followed(job_id=job_id, after=0)
+        assert [one["position"] for one in await found.happened(len(wanted))] == wanted
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_what_stays_followed_comes_once_whatever_else_is_left_and_followed_again(
+    site: Site, slowly: None, seed: int
+) -> None:
+    chance = random.Random(seed)
+    topics: list[dict[str, Any]] = [{"all": True}, {"tag": "red"}, {"tag": "blue"}]
+    job_id = await submitted(site, "red", "blue")
+    for _ in range(8):
+        await submitted(site, chance.choice(("red", "blue", "green")))
+    async with welcomed(site) as found:
+        began = await found.followed(all=True)
+        waiting, followed = list(site.engine.events_of), topics[:1]
+        for round_ in range(40):
+            if waiting and chance.random() < 0.6:
+                site.engine.work(waiting.pop(chance.randrange(len(waiting))))
+            if round_ == 10:
+                await found.say("subscribe", job_id=job_id, after=began["position"])
+            topic = chance.choice(topics)
+            if topic in followed:
+                # All is followed until the job is.
+                if round_ > 10 or topic != topics[0]:
+                    followed.remove(topic)
+                    await found.say("unsubscribe", **topic)
+            else:
+                followed.append(topic)
+                behind = {"after": began["position"]} if chance.random() < 0.5 else {}
+                await found.say("subscribe", **topic, **behind)
+            await asyncio.sleep(chance.choice((0, 0, 0.01)))
+        site.engine.undo(job_id)
+        wanted = places(site.engine, job_id, after=began["position"])
+        seen = await all_told(found, wanted[-1])
+    assert [place for place in seen if place in wanted] == wanted
 
 
 async def test_nothing_of_another_tenant_is_told(closed: Site) -> None:
@@ -277,6 +408,28 @@ async def test_who_says_nothing_is_not_waited_for_long(
                 assert await found.closed() == 4408
 
 
+async def test_pings_are_not_waited_for_longer(
+    engine: MemoryEngine, sqlite_database: Database
+) -> None:
+    limits = Limits(ws_hello=0.2)
+    async with (
+        site_of(engine, limits, callers=proven(sqlite_database)) as site,
+        talk(site) as found,
+    ):
+
+        async def pinging() -> None:
+            while not found.socket.closed:
+                await found.socket.ping()
+                await asyncio.sleep(0.02)
+
+        pings = asyncio.ensure_future(pinging())
+        try:
+            assert await found.closed() == 4408
+        finally:
+            pings.cancel()
+            await asyncio.gather(pings, return_exceptions=True)
+
+
 async def test_who_says_nothing_takes_up_no_place_of_who_is_known(
     engine: MemoryEngine, sqlite_database: Database
 ) -> None:
@@ -355,6 +508,33 @@ async def test_who_says_too_much_is_told_to_wait(
         error = await found.asked("statistics", "error")
         assert error["code"] == "too_many_requests"
         await found.followed(all=True)
+
+
+async def test_what_is_not_understood_counts_as_well_and_refusals_are_told_in_turn(
+    engine: MemoryEngine, sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[str] = []
+
+    async def hold(_: Restraint, whose: str) -> None:
+        held.append(whose)
+
+    monkeypatch.setattr(Restraint, "hold", hold)
+    rate = Rate.of("3/hour", SystemClock())
+    async with (
+        site_of(engine, callers=proven(sqlite_database), rate=rate) as site,
+        welcomed(site, headers=ADA) as found,
+    ):
+        codes = []
+        for text in ("{", "[]", '{"type": "shout"}', '{"type": "subscribe"}', "{"):
+            await found.socket.send_str(text)
+            codes.append((await found.expect("error"))["code"])
+        assert codes == ["malformed_body", *["invalid"] * 2, *["too_many_requests"] * 2]
+        assert held == ["tenant acme"] * 2
+        # A message of a kind that there is counts for that one alone.
+        for _ in range(3):
+            await found.silent()
+        assert (await found.asked("statistics", "error"))["code"] == "too_many_requests"
+        assert len(held) == 3
 
 
 # -- how many, how long, and how they end -------------------------------------------------

@@ -44,6 +44,27 @@ async def test_what_need_not_last_is_seen_at_once(database: Database) -> None:
     assert await database.read(partial(find_control, job_id="one")) == control
 
 
+def test_a_snapshot_is_of_one_moment(database: Database) -> None:
+    control = Control("one", "t", "a", "stock.count", {}, epoch=0, version=1)
+
+    def twice(connection: Connection) -> list[Control | None]:
+        before = find_control(connection, job_id="one")
+        database.write_now(partial(insert_control, control=control, open_=True))
+        return [before, find_control(connection, job_id="one")]
+
+    assert database.snapshot_now(twice) == [None, None]
+    # The same connection is one for all kinds of reads again.
+    assert database.read_now(partial(find_control, job_id="one")) == control
+    assert database.read_now(partial(find_control, job_id="one"), single=True) == control
+
+
+def test_a_snapshot_writes_nothing(database: Database) -> None:
+    control = Control("one", "t", "a", "stock.count", {}, epoch=0, version=1)
+    with suppress(DBAPIError):
+        database.snapshot_now(partial(insert_control, control=control, open_=True))
+    assert database.read_now(partial(find_control, job_id="one")) is None
+
+
 @pytest.mark.parametrize("single", [False, True], ids=["together", "single"])
 async def test_who_reads_writes_nothing(database: Database, *, single: bool) -> None:
     control = Control("one", "t", "a", "stock.count", {}, epoch=0, version=1)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 
-from sqlalchemy import Connection, insert
+import pytest
+from sqlalchemy import Connection, false, insert, update
 
 from domain.events import Cause
 from domain.planning import MAX_STARTS
 from streams.stores.database import Database
-from streams.stores.overdue import FIRST, Overdue, overdue
-from streams.stores.schema import chunks, job_control
+from streams.stores import overdue as overdue_store
+from streams.stores.overdue import FIRST, Overdue, overdue, still_late, waiting_behind
+from streams.stores.schema import chunks, job_control, outcomes
 
 KINDS = list(itertools.product(Cause, (None, 0), range(MAX_STARTS + 2)))
 """Why a chunk was planned, of which, and how often it was started."""
@@ -63,3 +65,29 @@ def test_those_behind_one_are_those_of_the_next_page(database: Database) -> None
         pages += 1
     assert paged == late
     assert len(late) == 2 * len(KINDS)
+
+
+def end(connection: Connection, chunk: int) -> None:
+    """Somebody works a chunk after all."""
+    row = {"job_id": "job", "chunk": chunk, "sequence": 1, "closing": "done", "attempt": 1}
+    row |= {"summary": "{}", "failed": 0, "sha256": "", "ledger": b"", "recorded": False}
+    connection.execute(insert(outcomes).values(row))
+
+
+def test_what_has_ended_while_it_was_waited_for_is_not_late(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement that locks sees what was before it waited, so it is asked once more."""
+    database.write_now(lambda connection: store_job(connection, "job"))
+    late = database.read_now(lambda connection: overdue(connection, 1.0))
+    of_another = update(chunks).where(chunks.c.chunk > late[0].chunk).values(target=0)
+    database.write_now(lambda connection: connection.execute(of_another))
+    undos = database.write_now(lambda connection: waiting_behind(connection, late[0]))
+    done = undos[0].chunk
+    database.write_now(lambda connection: end(connection, done))
+    # As of a moment before that.
+    monkeypatch.setattr(overdue_store, "has_outcome", false)
+    still = database.write_now(lambda connection: still_late(connection, late, 1.0))
+    assert {one.chunk for one in late} - {one.chunk for one in still} == {done}
+    waiting = database.write_now(lambda connection: waiting_behind(connection, late[0]))
+    assert [one.chunk for one in waiting] == [one.chunk for one in undos[1:]]

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
+from sqlalchemy import Connection
 
 from domain.commands import PauseJob, ResumeJob, UndoJob
-from domain.events import JobStatus
+from domain.events import Child, JobStatus
+from domain.planning import MAX_PACKED
 from domain.registry import Registry
+from streams.failpoints import Failpoint, Failpoints
+from streams.stores import children as child_store
+from streams.stores import database as database_store
 from streams.stores import migrate
 from streams.stores.database import Database
 from tests.databases import database, database_url
@@ -78,3 +84,56 @@ async def _steer(stages: Stages, batch: str) -> None:
     for kind in (PauseJob, ResumeJob):
         await asyncio.sleep(0)
         await stages.command(kind, batch)
+
+
+class Appending(Failpoints):
+    """Says when the left of two begins to append, which waits until the right has heard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard, self.appended = threading.Event(), threading.Event()
+
+    def reach(self, place: Failpoint) -> None:
+        if place is Failpoint.BEFORE_APPEND:
+            self.heard.wait(1)
+        elif place is Failpoint.AFTER_APPEND:
+            self.appended.set()
+
+
+async def test_a_batch_hears_while_its_job_moves_and_neither_ends_the_other(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate.create_missing(database, [stock])
+    clock, bus, gate = HandClock(), [], Appending()
+    gate.heard.set()
+    left, right = (
+        Stages(database, Registry(operations), clock, Prefixed(name), bus, shared=True, **more)  # type: ignore[arg-type]
+        for name, more in (("left", {"failpoints": gate}), ("right", {"workers": 100}))
+    )
+    items = MANY * (2 * MAX_PACKED // len(MANY))
+    batch = await submit(left, step("s", items=items, options={"chunk_size": MAX_PACKED // 4}))
+    ((child,),) = await left.rows("SELECT job_id FROM children")
+    for _ in range(2):
+        bus += await left.coordinator.look(child)
+        work = next(m for m in bus if m.topic.startswith("countermand.work."))
+        bus.remove(work)
+        await left.deliver(work)
+    hear_all, ours, conflicts = child_store.hear_all, database_store._ours, []
+
+    def heard(connection: Connection, job_id: str) -> dict[int, Child]:
+        found = hear_all(connection, job_id)
+        gate.heard.set()
+        # Whoever appends now and then wants what we hold would never come to an end.
+        gate.appended.wait(0.5 if database.is_sqlite else 2)
+        return found
+
+    def noted(error: Exception) -> Exception:
+        conflicts.append(error)
+        return ours(error)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(child_store, "hear_all", heard)
+    monkeypatch.setattr(database_store, "_ours", noted)
+    gate.heard.clear()
+    gate.appended.clear()
+    await asyncio.gather(left.coordinator.look(child), right.coordinator.look(batch))
+    assert conflicts == []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import orjson
 import pytest
+
+from sqlalchemy import Connection, text
 
 from domain.commands import AppendItems, InlineItems, JobSpec, OpenJob, SealJob
 from domain.errors import InvalidCommand
@@ -19,6 +21,7 @@ from domain.registry import Registry
 from streams.items import ItemView, Wanted
 from streams.stores import keys, migrate, payloads
 from streams.stores.database import Database
+from streams.stores.decisions import Decision
 from tests.databases import database, database_url
 from tests.engine.conftest import CALLER, Desk, lines
 from tests.engine.stages import Stages
@@ -28,6 +31,11 @@ __all__ = ["database", "database_url"]
 
 THINGS = [{"name": name} for name in ("a", "b", "a", "c", "b", "a", "!", "!")]
 KEYED = {"key": "/name", "duplicates": "first"}
+
+
+def body(items: Sequence[Any]) -> bytes:
+    """Items as they are sent."""
+    return b"".join(orjson.dumps(item) + b"\n" for item in items)
 
 
 async def _items(desk: Desk, job_id: str, **wanted: Any) -> list[ItemView]:
@@ -118,6 +126,45 @@ async def test_strangers_items_have_keys_as_well(database: Database) -> None:
         await stages.command(AppendItems, draft, part=part, source=source)
     await stages.command(SealJob, draft)
     assert list((await stages.job(draft)).repeated) == [2, 3, 4, 5]
+
+
+async def test_a_part_that_is_refused_leaves_no_keys(database: Database) -> None:
+    migrate.create_missing(database, [stock])
+    stages = Stages(database, Registry(operations))
+    draft, upload_id = stages.ids.new(), "early"
+    spec = {"operation": "stock.create", "options": KEYED}
+    await stages.command(OpenJob, draft, spec=spec)
+    cutter = payloads.PartCutter()
+    parts = [*cutter.feed(body(THINGS[:3])), *cutter.finish()]
+    upload = cutter.upload(upload_id)
+    whole = payloads.store_whole
+    await stages.database.write(lambda c: whole(c, upload, "local", 0.0, parts))
+
+    async def append(sha256: str) -> Decision:
+        source = upload.model_copy(update={"sha256": sha256})
+        return await stages.command(AppendItems, draft, part=0, source=source)
+
+    assert (await append("0" * 64)).problem is not None
+    assert await stages.rows("SELECT * FROM item_keys") == []
+    assert (await append(upload.sha256)).problem is None
+    assert await stages.rows("SELECT count(*) FROM item_keys") == [(3,)]
+
+
+async def test_keys_by_another_pointer_go_before_others_come(database: Database) -> None:
+    cutter = payloads.PartCutter()
+    parts = [*cutter.feed(body([{"a": 1, "b": 1}, {"a": 2, "b": 1}])), *cutter.finish()]
+    upload, whole = cutter.upload("twice"), payloads.store_whole
+
+    def keyed(pointer: str) -> int | None:
+        def ensure(connection: Connection) -> int | None:
+            keys.ensure_keys(connection, upload.upload_id, pointer)
+            found = connection.execute(text("SELECT count(DISTINCT digest) FROM item_keys"))
+            return found.scalar()
+
+        return database.write_now(ensure)
+
+    database.write_now(lambda c: whole(c, upload, "local", 0.0, parts))
+    assert [keyed(pointer) for pointer in ("/a", "/b", "/b", "/a")] == [2, 1, 1, 2]
 
 
 async def test_a_key_that_is_hardly_one_is_refused(desk: Desk) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
-from domain.commands import JobSpec
+from domain.commands import ArchiveJob, JobSpec
 from domain.errors import IdempotencyConflict, QuotaExceeded
+from domain.options import JobOptions
 from domain.registry import Registry
 from domain.steps import BATCH, Step
 from streams.admission import Admission
@@ -20,14 +21,18 @@ from streams.callers import Caller
 from streams.quotas import Quotas, QuotaTable
 from streams.settings import Settings
 from streams.stores import usage
+from streams.stores.archives import Stage
 from streams.stores.database import Database
-from tests.databases import shared_database
+from streams.stores.sealing import InstallationKey
+from tests.databases import database_url, shared_database
 from tests.engine.conftest import CALLER, Desk, lines
+from tests.engine.keeping import NAMES, Keeping, kept
 from tests.engine.stock import operations
 
-__all__ = ["shared_database"]
+__all__ = ["database_url", "shared_database"]
 
 OTHERS = Caller("other", "eve")
+LATER = datetime.now(UTC) + timedelta(days=1)
 
 
 @pytest.fixture
@@ -159,6 +164,78 @@ async def test_what_was_shredded_takes_no_room_and_was_sent_all_the_same(strict:
     await strict.settle(await _sent(strict, things(1, 600)))
     found = await strict.engine.database.read(lambda c: usage.of(c, CALLER.tenant, 0))
     assert found.items_today == 3
+
+
+@pytest.fixture(params=[None, InstallationKey(bytes(range(32)))], ids=["clear", "sealed"])
+def keeping(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -> Iterator[Keeping]:
+    with Database(database_url, key=request.param) as database:
+        yield kept(database, tmp_path)
+
+
+async def _stored(keeping: Keeping) -> int:
+    found = await keeping.stages.database.read(lambda c: usage.of(c, "local", 0))
+    assert found.items_today == 2 * len(NAMES), "it was sent all the same"
+    return found.bytes
+
+
+async def test_what_was_archived_takes_no_room_whether_it_is_sealed_or_not(
+    keeping: Keeping,
+) -> None:
+    job_id, _ = await keeping.done(), await keeping.done()
+    both = await _stored(keeping)
+    (await keeping.stages.command(ArchiveJob, job_id, reason="")).accepted()
+    await keeping.stages.run_dry()
+    assert await _stored(keeping) == both, "no file has it yet"
+    await keeping.archivist.look()
+    await keeping.stages.run_dry()
+    assert await keeping.stages.rows("SELECT stage FROM archives") == [(Stage.EMPTIED.value,)]
+    assert await _stored(keeping) == both / 2
+    await keeping.archive()
+    assert await keeping.stages.rows("SELECT stage FROM archives") == [(Stage.CLEARED.value,)]
+    assert await _stored(keeping) == both / 2
+
+
+def _batch(steps: int) -> JobSpec:
+    later = JobOptions(start_at=LATER)
+    names = [f"s{number}" for number in range(steps)]
+    made = [Step(name=name, operation="stock.create", options=later) for name in names]
+    return JobSpec(operation=BATCH, steps=tuple(made))
+
+
+async def _sent_batch(desk: Desk, steps: int, key: str | None = None) -> str:
+    items = [lines(things(1)) for _ in range(steps)]
+    decision = await desk.engine.gateway.submit_batch(CALLER, _batch(steps), items, key=key)
+    return decision.job_id
+
+
+async def test_a_batch_is_as_many_open_jobs_as_it_brings(strict: Desk) -> None:
+    with pytest.raises(QuotaExceeded, match="brings 4 jobs, and the tenant may have 3 open ones"):
+        await _sent_batch(strict, 3)
+    assert await strict.rows("SELECT count(*) FROM uploads") == [(0,)]
+    batch = await _sent_batch(strict, 2, key="a")
+    open_jobs = await strict.engine.database.read(lambda c: usage.open_jobs(c, CALLER.tenant, 9))
+    assert open_jobs == 3
+    with pytest.raises(QuotaExceeded, match="has 3 open jobs"):
+        await _sent_batch(strict, 1)
+    assert await _sent_batch(strict, 2, key="a") == batch
+    await strict.engine.gateway.command(CALLER, batch, "cancel", "")
+    await _sent(strict, things(1))
+    await _sent(strict, things(1))
+    with pytest.raises(QuotaExceeded, match="tenant local has 2 open jobs, and may have 3"):
+        await _sent_batch(strict, 1)
+
+
+async def test_what_a_job_takes_from_another_is_not_refused_and_counts(strict: Desk) -> None:
+    job_id = await _sent(strict, things(7))
+    await strict.settle(job_id)
+    after = {"job_id": job_id, "end": "any", "consume": {"name": "name"}}
+    spec = JobSpec.model_validate({"operation": "stock.create", "options": {"after": [after]}})
+    fed = (await strict.engine.gateway.open(CALLER, spec, key=None)).job_id
+    assert (await strict.settle(fed)).counts.total == 7, "more than it may send today"
+    found = await strict.engine.database.read(lambda c: usage.of(c, CALLER.tenant, 0))
+    assert found.items_today == 14
+    with pytest.raises(QuotaExceeded, match="may send 0 more items today"):
+        await _sent(strict, things(1))
 
 
 async def test_who_repeats_a_key_is_told_of_the_job_whatever_it_has_used_up(strict: Desk) -> None:

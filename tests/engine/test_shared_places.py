@@ -28,6 +28,7 @@ from streams.stores.database import Database
 from streams.stores.schema import events
 from streams.stores.workers import ALIVE_SECONDS, WorkerRow
 from tests.databases import damage, database, database_url
+from tests.engine.batches import children, step, submit
 from tests.engine.stages import Stages
 from tests.engine.stock import create, operations, stock
 
@@ -199,6 +200,26 @@ async def test_a_job_of_another_coordinator_is_told_once_of_its_place(pair: Pair
     for job_id in (large, other, small):
         assert (await pair.left.job(job_id)).status is JobStatus.COMPLETED
     await pair.require_truth()
+
+
+async def test_a_job_is_told_of_its_place_when_a_batch_that_was_offered_it_ends(
+    pair: Pair,
+) -> None:
+    fields = {"items": [{"name": "x"}] * (SIZE * 20), **CHUNK}
+    batch = await submit(pair.left, step("a", **fields), step("b", **fields))
+    for child in (await children(pair.left, batch)).values():
+        pair.bus += await pair.left.coordinator.look(child.id)
+    pair.bus[:] = filter(_is_work, pair.bus)
+    assert sum((await pair.in_flight()).values()) == LIMIT
+    while sum((await pair.in_flight()).values()) == LIMIT:
+        await pair.left.deliver(pair.bus.pop(0))
+        await pair.left.deliver(next(m for m in pair.bus if m.topic == topics.COMMANDS))
+        pair.bus[:] = filter(_is_work, pair.bus)
+    pair.bus.clear()
+    small = await pair.submit(pair.right, 4, priority=0)
+    assert (pair.sent(small), pair.hints(small)) == (0, 0)
+    (await pair.left.command(CancelJob, batch)).accepted()
+    assert pair.hints(small) == 1
 
 
 async def test_an_offer_that_nobody_takes_lapses(pair: Pair) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Table, exc, select
+from sqlalchemy import Table, select
 
 from domain.execution import parse_items, work_chunk
 from domain.operation import Context, Operation
@@ -70,7 +70,7 @@ class Workbench:
                 parts=JobParts(records, job),
             )
             parsed = parse_items(operation, [json.dumps(item).encode() for item in items])
-            results = work_chunk(operation, context, parsed, (exc.OperationalError,))
+            results = work_chunk(operation, context, parsed, records.is_fault)
             self.chunks.append((writer, records.encoded_images()))
         return results
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import TypeVar
 
 import pytest
 from aiohttp import web
+from sqlalchemy.exc import InternalError
 
-from domain.errors import QuotaExceeded
+from domain.errors import QuotaExceeded, StoreUnavailable
 from domain.webhooks import DISABLED_AFTER, MAX_ATTEMPTS, MAX_WAITING, DeliveryState
 from streams.callers import Caller
-from streams.stores.database import Database
-from streams.webhooks import posting
+from streams.stores.database import Database, Work
+from streams.webhooks import noting, posting
 from streams.webhooks.courier import CLEAN_EVERY, DEAD_KEPT, KEPT
 from streams.webhooks.places import PER_TENANT, PER_WEBHOOK
 from streams.webhooks.sending import AT_ONCE, Answer, Message
 from streams.webhooks.subscriptions import MAX_WEBHOOKS
 from tests.webhooks.receiver import ADMIN, LOCAL, PostOffice, Receiver, receiving
+
+T = TypeVar("T")
 
 
 async def test_what_happens_is_told_once_and_signed(office: PostOffice, receiver: Receiver) -> None:
@@ -95,6 +99,83 @@ async def test_what_was_sent_and_not_noted_is_sent_again_as_the_same(
 
     assert len(receiver.got) == 2
     assert len(set(receiver.ids)) == 1
+
+
+class Full:
+    """A database that is read, and not written, until there is room again."""
+
+    def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch, why: Exception) -> None:
+        self.refused = 0
+        self._write = database.write
+        self._why: Exception | None = why
+        monkeypatch.setattr(database, "write", self.write)
+
+    async def write(self, work: Work[T], *, lasting: bool = True) -> T:
+        if self._why is None:
+            return await self._write(work, lasting=lasting)
+        self.refused += 1
+        raise self._why
+
+    def emptied(self) -> None:
+        self._why = None
+
+
+READ_ONLY = InternalError("UPDATE webhook_deliveries", {}, Exception("a read-only transaction"))
+
+
+@pytest.mark.parametrize("why", [StoreUnavailable("the disk is full"), READ_ONLY])
+async def test_while_nothing_can_be_noted_what_was_sent_is_not_sent_again(
+    office: PostOffice, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, why: Exception
+) -> None:
+    monkeypatch.setattr(noting, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(noting, "LONGEST_PAUSE", 0.002)
+    hook = await office.hook(receiver.url)
+    jobs = [await office.job(name) for name in ("a", "b")]
+    answered = asyncio.Event()
+
+    async def late(_request: web.Request) -> web.StreamResponse:
+        await answered.wait()
+        return web.Response()
+
+    receiver.answering = late
+    await office.courier.look()
+    full = Full(office.stages.database, monkeypatch, why)
+    answered.set()
+    async with asyncio.timeout(20):
+        while full.refused < 10:
+            await office.courier.look()
+            await asyncio.sleep(0.002)
+    assert len(receiver.got) == len(jobs)
+
+    full.emptied()
+    await office.courier.quiet()
+    await office.look()
+
+    assert len(receiver.got) == len(jobs)
+    assert await office.states(hook.row.webhook_id) == [("delivered", 1)] * len(jobs)
+    assert office.delivered.taken == len(jobs)
+
+
+async def test_an_attempt_that_breaks_in_a_way_nobody_knows_keeps_its_place_for_a_while(
+    database: Database,
+) -> None:
+    posted: list[str] = []
+
+    async def post(message: Message) -> Answer:
+        posted.append(message.url)
+        raise RuntimeError("a fault of ours")
+
+    office = PostOffice(database, post)
+    await office.hook("http://127.0.0.1/hook")
+    await office.job()
+    for _ in range(5):
+        await office.courier.look()
+        await asyncio.sleep(0.01)
+    assert len(posted) == 1
+    run = asyncio.create_task(office.courier.run())
+    await asyncio.sleep(0)
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
 
 
 async def test_two_couriers_note_an_attempt_once(office: PostOffice, receiver: Receiver) -> None:

@@ -21,6 +21,7 @@ from domain.records import (
     WriteResult,
     Written,
 )
+from streams.stores.infrastructure import is_fault
 from streams.stores.records import images as before
 from streams.stores.records import probing
 from streams.stores.records import rows as store
@@ -155,6 +156,10 @@ class SqlRecords:
     def connection(self) -> Connection:
         """The transaction that the records are read and written in."""
         return self._connection
+
+    def is_fault(self, error: BaseException) -> bool:
+        """Whether the database of the records is to blame for what a handler has raised."""
+        return is_fault(self._connection, error)
 
     def touched(self) -> None:
         """Something else was written in the same transaction: its savepoint no longer stands."""

@@ -28,7 +28,6 @@ from domain.systems.annotations import tables
 from domain.systems.annotations.kinds import MEMBERS, PROJECTS, Kind
 from domain.systems.annotations.roles import ProjectRole
 from streams.callers import Caller
-from streams.stores.database import INFRASTRUCTURE
 from streams.stores.project_figures import note_edit
 from streams.stores.records import SqlRecords
 
@@ -103,6 +102,7 @@ class Editor:
         said = {"project_id": project_id, "offsets": offsets}
         known = operation.params.model_fields
         params = {name: value for name, value in said.items() if name in known}
+        records = self._records()
         context = Context(
             job_id="",
             tenant=self.caller.tenant,
@@ -113,9 +113,9 @@ class Editor:
             positions=[OUTSIDE],
             deadline=math.inf,
             clock=self.clock,
-            records=self._records(),
+            records=records,
         )
-        (result,) = work_chunk(operation, context, [item], INFRASTRUCTURE)
+        (result,) = work_chunk(operation, context, [item], records.is_fault)
         if isinstance(result, Done):
             return result.result
         if isinstance(result, Failed):

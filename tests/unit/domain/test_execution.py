@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from domain.errors import PluginInvalid, StoreUnavailable
 from domain.execution import invert_items, item_document, parse_items, work_chunk
@@ -59,6 +59,41 @@ def work(declared: Operation, lines: Sequence[bytes], scopes: Scopes | None = No
 
 def numbers(count: int) -> list[bytes]:
     return [b'{"number": %d}' % number for number in range(count)]
+
+
+class Priced(BaseModel):
+    """An item whose model has code that fails."""
+
+    currency: str
+
+    @field_validator("currency")
+    @classmethod
+    def known(cls, value: str) -> str:
+        return {"EUR": "euro"}[value]
+
+
+@operation("test.priced", item=Priced)
+def priced(_ctx: Context, item: Priced) -> Result:
+    return Done(item.currency)
+
+
+def test_an_exception_of_a_model_is_the_failure_of_its_item_only() -> None:
+    lines = [b'{"currency": "%s"}' % currency for currency in (b"EUR", b"XXX", b"EUR")]
+    failed = Failed("handler_error", "KeyError: 'XXX'", retryable=True)
+    assert work(priced, lines) == [Done("euro"), failed, Done("euro")]
+
+
+@operation("test.asked", item=Number)
+def asked(_ctx: Context, _item: Number) -> Result:
+    Number.model_validate_json("what a model answers is prose")
+    return Done()
+
+
+def test_what_a_handler_finds_invalid_is_no_fault_of_its_item() -> None:
+    (failed,) = work(asked, numbers(1))
+    assert isinstance(failed, Failed)
+    assert (failed.code, failed.retryable, failed.pointer) == ("handler_error", True, "")
+    assert "Invalid JSON" in failed.message
 
 
 @operation("test.even", item=Number)

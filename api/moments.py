@@ -1,0 +1,20 @@
+"""Moments: seconds since the epoch, as they are stored and as issuers of tokens say them, shown."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+_FIRST: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_LAST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+
+
+def shown(seconds: float | None) -> str | None:
+    """In ISO 8601, None for never. Beyond what dates go to, the last one or the first one.
+
+    What was let in once is listed for good: none of it may be a reason not to answer.
+    """
+    if seconds is None:
+        return None
+    # In this order what is no number is the first one as well.
+    return datetime.fromtimestamp(min(_LAST, max(_FIRST, seconds)), UTC).isoformat()

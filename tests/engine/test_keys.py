@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 import pytest
-
 from sqlalchemy import Connection, text
 
 from domain.commands import AppendItems, InlineItems, JobSpec, OpenJob, SealJob

@@ -5,6 +5,8 @@ Called by :mod:`streams.deciding`, within the coordinator's transaction.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import orjson
 from sqlalchemy import Connection
 
@@ -17,8 +19,12 @@ from domain.job import Job
 from domain.ports import Clock, Ids
 from domain.ranges import Ranges
 from streams.stores import edits, failures
-from streams.stores.edits import Bodies
-from streams.stores.payloads import PayloadReader
+from streams.stores.edits import Bodies, BodyReader
+from streams.stores.payloads import MAX_LINE_BYTES
+
+MOST_EDITED_BYTES = 100_000_000
+"""Of bodies that one patch changes. It is one transaction, of a second for so many, and while it
+lasts nobody else writes to SQLite."""
 
 
 def chosen_items(connection: Connection, job: Job, select: Selection) -> Ranges | None:
@@ -54,7 +60,6 @@ class Redriver:
     def __init__(self, clock: Clock, ids: Ids) -> None:
         self._clock = clock
         self._ids = ids
-        self._payloads = PayloadReader()
 
     def edited(
         self, connection: Connection, job: Job, select: Selection, items: Ranges
@@ -82,12 +87,42 @@ class Redriver:
 
     def _lines(
         self, connection: Connection, job: Job, select: Selection, items: Ranges
-    ) -> list[bytes]:
+    ) -> Iterator[bytes]:
         if select.edits:
             bodies = {edit.item: edit.body for edit in select.edits}
-            return [orjson.dumps(bodies[position]) for position in items]
-        old = self._payloads.lines(connection, job.id, items)
-        return [orjson.dumps(patched(item_document(line), select.patch)) for line in old]
+            return (orjson.dumps(bodies[position]) for position in items)
+        return self._patched(connection, job, select, items)
+
+    def _patched(
+        self, connection: Connection, job: Job, select: Selection, items: Ranges
+    ) -> Iterator[bytes]:
+        """One after the other: together the bodies may be more than a process can hold."""
+        size = 0
+        bodies = BodyReader().each(connection, job.id, items)
+        for count, (position, old) in enumerate(zip(items, bodies, strict=True)):
+            new = orjson.dumps(patched(item_document(old), select.patch))
+            _check_length(position, new)
+            size += max(len(old), len(new))
+            if size > MOST_EDITED_BYTES:
+                raise _too_much(count, len(items))
+            yield new
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _check_length(position: int, line: bytes) -> None:
+    if len(line) > MAX_LINE_BYTES:
+        raise InvalidCommand(
+            f"item {position} would be longer than {MAX_LINE_BYTES} bytes with the patch; patch it "
+            "with less, or choose others by items",
+            pointer="/patch",
+        )
+
+
+def _too_much(count: int, chosen: int) -> InvalidCommand:
+    return InvalidCommand(
+        f"a patch changes bodies of {MOST_EDITED_BYTES} bytes at once, and the first {count} of "
+        f"the {chosen} items have as much; choose fewer by items, and the others by another retry",
+        pointer="/patch",
+    )

@@ -7,12 +7,33 @@ from importlib.metadata import entry_points
 
 from domain.errors import PluginInvalid
 from domain.operation import Operation
+from domain.records import RecordTable
 from domain.registry import Registry
-from streams.stores import migrate, sealing
+from domain.systems.annotations import tables as platform
+from streams.stores import (
+    migrate,
+    schema,
+    schema_buckets,
+    schema_callers,
+    schema_files,
+    schema_items,
+    schema_keeping,
+    schema_outside,
+    schema_reports,
+    schema_webhooks,
+    sealing,
+)
 from streams.stores.database import Database
 from streams.stores.records.shape import shape_of
 
 ENTRY_POINTS = "countermand.operations"
+
+_SCHEMAS = (
+    *(schema, schema_buckets, schema_callers, schema_files, schema_items, schema_keeping),
+    *(schema_outside, schema_reports, schema_webhooks, platform),
+)
+_RESERVED = "sqlite_"
+"""How the names of SQLite's own tables begin; it makes no other that does."""
 
 
 def installed_operations() -> Registry:
@@ -43,10 +64,41 @@ def prepare(database: Database, registry: Registry) -> None:
 def migrated(database: Database, registry: Registry) -> None:
     """Bring the database to this release's schema, plug-ins' tables included.
 
-    Raises PluginInvalid for a table that cannot hold records, before anything is made. Reads
-    nothing that was sent, so that it needs no key of it.
+    Raises PluginInvalid for a table that cannot hold records or has the name of another, before
+    anything is made, and for one that is not as declared. Reads nothing that was sent, so that it
+    needs no key of it.
     """
-    declared = {table.name: table for operation in registry for table in operation.tables}
-    tables = [shape_of(table, database.engine.dialect).table for table in declared.values()]
+    tables = [shape_of(table, database.engine.dialect).table for table in _declared(registry)]
     migrate.upgrade(database)
     migrate.create_missing(database, tables)
+
+
+def _declared(registry: Registry) -> list[RecordTable]:
+    """The tables of all operations; raises PluginInvalid for two, or one of ours, of one name.
+
+    Names that differ by case alone are one name to SQLite.
+    """
+    found: dict[str, tuple[RecordTable, str]] = {}
+    ours = _ours()
+    for operation in registry:
+        for table in operation.tables:
+            name = table.name.lower()
+            if ours.get(name, table) is not table or name.startswith(_RESERVED):
+                raise PluginInvalid(
+                    f"{operation.kind} declares a table {table.name}, and the engine or its "
+                    "database has one of that name; give it another name"
+                )
+            first, kind = found.setdefault(name, (table, operation.kind))
+            if first is not table:
+                raise PluginInvalid(
+                    f"{kind} and {operation.kind} declare two tables {table.name}; give one of "
+                    "them another name, or have both declare the same Table"
+                )
+    return [table for table, _ in found.values()]
+
+
+def _ours() -> dict[str, RecordTable | None]:
+    """The engine's own tables and those of its systems, by name."""
+    own = {module.metadata for module in _SCHEMAS}
+    tables = {table.name: table for metadata in own for table in metadata.tables.values()}
+    return {migrate.VERSION_TABLE: None, **tables}

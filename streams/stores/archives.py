@@ -150,6 +150,8 @@ def held_file_of(connection: Connection, job_id: str) -> ArchiveFile | None:
 def clear_some(connection: Connection, job_id: str) -> bool:
     """Remove some of what a job has given up; False when nothing was left, and that is said."""
     for table, most in _GIVEN_UP:
+        if table is plan_targets and not _is_own_plan(connection, job_id):
+            continue
         keys = list(table.primary_key.columns)
         some = select(*keys).where(_of_job(table, job_id)).limit(most)
         if connection.execute(delete(table).where(tuple_(*keys).in_(some))).rowcount:
@@ -163,11 +165,14 @@ def _of_job(table: Table, job_id: str) -> ColumnElement[bool]:
         theirs = table.c.upload_id.in_(_UPLOADS.where(uploads.c.job_id == job_id))
         return theirs if table is not payload_keys else theirs & (table.c.algorithm != AES_GCM)
     mine: ColumnElement[bool] = table.c.job_id == job_id
-    if table is not plan_targets:
-        return mine
-    # Only of an atomic job, which is its own plan.
-    own = select(planned_jobs.c.job_id).where(planned_jobs.c.plan == job_id)
-    return mine & table.c.job_id.in_(own)
+    return mine
+
+
+def _is_own_plan(connection: Connection, job_id: str) -> bool:
+    """Whether a job is atomic. A dry run keeps its targets, so nobody looks through them."""
+    planned = planned_jobs.c
+    own = select(planned.job_id).where(planned.job_id == job_id, planned.plan == job_id)
+    return connection.scalar(own) is not None
 
 
 def _file(

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, String, Table, column, exc, inspect, select, table, text
+from sqlalchemy.schema import sort_tables
 
 from domain.errors import DataDirectoryUnusable
-from streams.stores import migrations
+from streams.stores import declared, migrations
 from streams.stores.database import Database
 
 VERSION_TABLE = "alembic_version"
@@ -60,12 +61,14 @@ def upgrade(database: Database) -> str:
 
 
 def create_missing(database: Database, tables: Sequence[Table]) -> None:
-    """Create those of a plug-in's tables that are not there, one process at a time."""
-    wanted = {declared.name for declared in tables}
-    if wanted <= set(database.read_now(lambda connection: inspect(connection).get_table_names())):
-        return
-    with _by_the_owner():
-        database.write_now(lambda connection: _create(connection, tables))
+    """Create those of a plug-in's tables that are not there, one process at a time.
+
+    Raises PluginInvalid, and makes none, where one that is there is not as declared.
+    """
+    missing = database.read_now(lambda connection: declared.missing(connection, tables))
+    if missing:
+        with _by_the_owner():
+            database.write_now(lambda connection: _create(connection, missing))
 
 
 @contextmanager
@@ -108,7 +111,7 @@ def _upgrade(connection: Connection) -> None:
 
 def _create(connection: Connection, tables: Sequence[Table]) -> None:
     _wait_for_turn(connection)
-    for wanted in tables:
+    for wanted in sort_tables(tables):
         wanted.create(connection, checkfirst=True)
 
 

@@ -37,6 +37,7 @@ from domain.events import JobStatus
 from domain.jobs import stored_event
 from domain.views import JobSummary, summary_after
 from streams.stores import keyset
+from streams.stores.caseless import contains
 from streams.stores.keyset import Sort
 from streams.stores.project_figures import ProjectFigures
 from streams.stores.schema import events, job_list, positions
@@ -176,7 +177,7 @@ def list_jobs(  # noqa: PLR0913 - the parameters of GET /api/v1/jobs, named by c
     if within:
         conditions.append(or_(*map(_has_tag, sorted(within))))
     if q is not None:
-        conditions.append(jobs.name.icontains(_storable(q), autoescape=True))
+        conditions.append(contains(jobs.name, _storable(q)))
     if created_after is not None:
         conditions.append(jobs.created_at > created_after.timestamp())
     if created_before is not None:

@@ -8,7 +8,9 @@ from functools import partial
 from typing import Any
 
 import pytest
+import structlog
 from eventsourcing.persistence import StoredEvent
+from sqlalchemy import update
 
 from domain.commands import JobSpec
 from domain.errors import Unavailable
@@ -19,7 +21,9 @@ from streams.live import LiveHub, Placed
 from streams.stores import log
 from streams.stores.database import Database
 from streams.stores.log import JobLog, LogPage, last_position
+from streams.stores.schema import events
 from streams.tail import LogTail
+from tests.databases import damage
 from tests.stored_events import BEGIN, append, stored_event
 
 
@@ -160,6 +164,30 @@ async def test_a_damaged_event_is_passed_over_and_a_later_one_is_waited_for(
     append(database, stored_event("c", 1, topic="job.of_next_year"))
     with pytest.raises(Unavailable, match="of a later release"):
         await page(job_log, database)
+
+
+@pytest.mark.parametrize("state", [b"\xff\x00", b"[]", b'{"spec":{"tags":7}}'])
+async def test_a_job_whose_first_event_is_damaged_keeps_no_other_from_being_found(
+    database: Database, job_log: JobLog, state: bytes
+) -> None:
+    """Nobody knows its tags any more: it is found by those who ask for none."""
+    for job_id, version in (("a", 1), ("b", 1), ("a", 2), ("b", 2)):
+        store(database, job_id, version, tags=["red"])
+    first = (events.c.job_id == "a") & (events.c.version == 1)
+    damage(database, update(events).where(first).values(state=state))
+
+    with structlog.testing.capture_logs() as logs:
+        everything = await page(job_log, database)
+        tagged = await page(JobLog(JobMapper()), database, tags=("red",))
+        behind = await database.read(partial(JobLog(JobMapper()).behind, position=0, most=10))
+
+    assert told(everything) == [("b", 1), ("a", 2), ("b", 2)]
+    assert told(tagged) == [("b", 1), ("b", 2)]
+    assert [one.event.originator_id for one in behind] == ["b", "a", "b"]
+    not_shown = [entry for entry in logs if entry["event"] == "event_not_shown"]
+    assert [entry["position"] for entry in not_shown] == [1, 1]
+    # Who asks for tags is told of the job that may have had them.
+    assert {entry["job_id"] for entry in logs if entry["event"] == "tags_not_known"} == {"a"}
 
 
 async def test_what_is_before_an_event_of_a_later_release_is_handed_out(

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, false, insert, update
 
 from domain.events import Cause
 from domain.planning import MAX_STARTS
-from streams.stores.database import Database
 from streams.stores import overdue as overdue_store
+from streams.stores.database import Database
 from streams.stores.overdue import FIRST, Overdue, overdue, still_late, waiting_behind
 from streams.stores.schema import chunks, job_control, outcomes
 

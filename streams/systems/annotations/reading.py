@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Table, func, select
 from domain.errors import RecordNotFound
 from domain.systems.annotations import tables
 from domain.systems.annotations.kinds import LABELS, PROJECTS, TEXTS, Kind
+from streams.stores.caseless import contains
 
 EXCERPT: Final = 200
 """So many characters of a text stand in a list: whole, a page of them could be too much."""
@@ -34,7 +35,7 @@ def _is(name: str) -> Condition:
 
 
 def _contains(name: str) -> Condition:
-    return lambda columns, value: columns[name].icontains(value, autoescape=True)
+    return lambda columns, value: contains(columns[name], value)
 
 
 _MADE: Final[Mapping[str, Condition]] = {

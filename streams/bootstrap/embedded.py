@@ -234,6 +234,8 @@ def _upkeep(
         every(base.settings.sweep, timers.fire),
         every(3600.0, timers.clean),
         every(base.settings.sweep, lambda: in_thread(rules.sign)),
+        # Heads that a full disk did not take wait for the next commit, which may be far off.
+        every(base.settings.sweep, lambda: in_thread(heads.make_up)),
         every(3600.0, lambda: in_thread(heads.compact)),
         every(5.0, lambda: parts.watch(vitals)),
     ]

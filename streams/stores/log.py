@@ -172,7 +172,7 @@ class JobLog:
         if known is not None:
             return known
         state = _FIRST.run(connection, job_id=job_id).scalar()
-        found = () if state is None else _tags_in(bytes(state))
+        found = () if state is None else _readable_tags(job_id, state)
         self._tags.keep(job_id, found)
         return found
 
@@ -182,8 +182,24 @@ def last_position(connection: Connection) -> int:
     return int(_LAST.run(connection).scalar() or 0)
 
 
+def _readable_tags(job_id: str, state: bytes) -> tuple[str, ...]:
+    """The tags of a job, from its first event; none where that is damaged.
+
+    It keeps nobody from the events of others, nor from those of the job that can be read.
+    """
+    try:
+        return _tags_in(state)
+    except (ValueError, TypeError, AttributeError) as error:
+        log.error(
+            "tags_not_known",
+            job_id=job_id,
+            reason=f"its first event is damaged ({type(error).__name__}: {error})",
+            remedy="run `countermand audit verify`",
+        )
+        return ()
+
+
 def _tags_in(state: bytes) -> tuple[str, ...]:
-    """The tags of a job, from its first event."""
     spec = orjson.loads(state).get("spec")
     named = spec.get("tags", ()) if isinstance(spec, Mapping) else ()
     return tuple(str(tag) for tag in named)

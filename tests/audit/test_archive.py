@@ -7,22 +7,25 @@ import hashlib
 import io
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from sqlalchemy import delete
 
-from domain.errors import InvalidCommand, JobNotFound, WrongState
+from domain.errors import DataDirectoryUnusable, InvalidCommand, JobNotFound, WrongState
 from streams.stores.audit import (
     AuditKey,
     Head,
     HeadsFile,
     Kind,
     Report,
+    archive,
     verify_archive,
     write_archive,
 )
+from streams.stores.audit import lines as lines_of_archives
 from streams.stores.schema import events
 from tests.audit.flipping import as_older_releases_wrote
 from tests.audit.trail import Trail
@@ -180,6 +183,68 @@ def test_what_a_head_disputes_is_found_and_a_forged_one_counts_for_nothing(trail
     trail.heads.dispute([Head("job-draft", 2, 2, bytes(32))])
     report = found_in(trail, archive_of(trail, "job-20"))
     assert {(finding.job_id, finding.version) for finding in report.findings} == {("job-20", 3)}
+
+
+class Spoiling(io.BytesIO):
+    """Keeps another byte than it was given, once it has so many."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() < 2000 <= self.tell() + len(data):
+            data = data[:-3] + b"?" + data[-2:]
+        return super().write(data)
+
+
+def test_a_file_that_cannot_be_read_again_is_none(trail: Trail) -> None:
+    """Rows are deleted once they are in it."""
+    with pytest.raises(DataDirectoryUnusable, match=r"cannot be read again .* stays in the data"):
+        write_archive(trail.database, trail.heads, "job-20", Spoiling(), wait=lambda _: None)
+
+
+def test_what_is_written_is_left_at_its_end(trail: Trail) -> None:
+    out = io.BytesIO()
+    write_archive(trail.database, trail.heads, "job-20", out, wait=lambda _: None)
+    assert out.tell() == len(out.getvalue())
+
+
+def test_a_line_that_nobody_could_read_is_not_written(
+    trail: Trail, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(lines_of_archives, "MAX_LINE", 500)
+    # As the command line writes it, where nothing is read again.
+    with (tmp_path / "file").open("wb") as out, pytest.raises(DataDirectoryUnusable) as refused:
+        write_archive(trail.database, trail.heads, "job-20", out, wait=lambda _: None)
+    assert "500" in refused.value.message
+
+
+def test_a_line_that_is_longer_than_any_is_refused(
+    trail: Trail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = archive_of(trail, "job-20")
+    longest = max(len(line) for line in text.splitlines(keepends=True))
+    monkeypatch.setattr(lines_of_archives, "MAX_LINE", longest)
+    assert found_in(trail, text).sound
+    monkeypatch.setattr(lines_of_archives, "MAX_LINE", longest - 1)
+    with pytest.raises(InvalidCommand, match="longer than any that is written"):
+        found_in(trail, text)
+
+
+def test_no_more_is_held_than_some_bytes_or_a_row(
+    trail: Trail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, taken = archive_of(trail), list[int]()
+    insert = archive._insert
+
+    def counted(rows: list[Any], connection: Any) -> None:
+        taken.append(len(rows))
+        insert(rows, connection)
+
+    monkeypatch.setattr(archive, "_insert", counted)
+    assert found_in(trail, text).sound
+    assert max(taken) == archive.ROWS_AT_ONCE
+    taken.clear()
+    monkeypatch.setattr(archive, "BYTES_AT_ONCE", 1)
+    assert found_in(trail, text).sound
+    assert max(taken) == 1
 
 
 def test_its_lines_are_those_of_the_tables(trail: Trail) -> None:

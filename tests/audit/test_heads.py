@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 import threading
 from pathlib import Path
@@ -225,7 +227,155 @@ def test_a_disk_that_is_full_costs_no_commit(tmp_path: Path) -> None:
     full = HeadsFile(Path("/dev/full"), AuditKey(bytes(32)))
     with structlog.testing.capture_logs() as logs:
         full.append([_head("a", 1)])
-    assert [entry["log_level"] for entry in logs] == ["warning"]
+        full.append([_head("a", 2)])
+    assert [entry["log_level"] for entry in logs] == ["warning"], "once, and not for each commit"
+
+
+# -- while the disk takes nothing ------------------------------------------------------
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """What heads are written to; it is as full as a test says."""
+    return Disk(monkeypatch)
+
+
+class Disk:
+    """Takes no line while it is ``full``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full = False
+        self._append = heads_files._append
+        self._fsync = os.fsync
+        monkeypatch.setattr(heads_files, "_append", self._appended)
+        monkeypatch.setattr(heads_files.os, "fsync", self._synced)
+
+    def _appended(self, path: Path, lines: bytes) -> None:
+        self._require_room()
+        self._append(path, lines)
+
+    def _synced(self, descriptor: int) -> None:
+        self._require_room()
+        self._fsync(descriptor)
+
+    def _require_room(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_the_file_stays_as_it_is_where_there_is_no_room_to_make_it_shorter(
+    file: HeadsFile, disk: Disk
+) -> None:
+    file.append([_head("a", 1)])
+    file.append([_head("a", 2)])
+    before = file.path.read_bytes()
+    disk.full = True
+    with structlog.testing.capture_logs() as logs:
+        file.compact()
+    assert [(entry["log_level"], entry["why"]) for entry in logs] == [
+        ("warning", "[Errno 28] No space left on device")
+    ]
+    assert file.path.read_bytes() == before
+    assert [path.name for path in file.path.parent.iterdir()] == ["heads"]
+    disk.full = False
+    file.compact()
+    assert len(file.path.read_bytes().splitlines()) == 1
+
+
+def test_a_draft_that_cannot_be_written_costs_nothing(file: HeadsFile) -> None:
+    file.append([_head("a", 1)])
+    file.path.with_name("heads.draft").mkdir()
+    file.compact()
+    assert file.read().last == {"a": _head("a", 1)}
+
+
+def test_what_could_not_be_written_comes_before_what_is_next(file: HeadsFile, disk: Disk) -> None:
+    disk.full = True
+    assert not file.append([_head("a", 1), _head("b", 2)])
+    assert not file.append([_head("a", 3)])
+    disk.full = False
+    assert file.append([_head("c", 4)])
+    written = [line.split()[1:3] for line in file.path.read_bytes().splitlines()]
+    assert written == [[b"a", b"3"], [b"b", b"2"], [b"c", b"4"]]
+    assert file.append([])
+    assert file.read().read == 3, "nothing twice"
+
+
+def test_it_is_made_up_for_where_nothing_is_next(file: HeadsFile, disk: Disk) -> None:
+    assert file.make_up()
+    assert not file.path.exists()
+    disk.full = True
+    file.append([_head("a", 1)])
+    assert not file.make_up()
+    disk.full = False
+    with structlog.testing.capture_logs() as logs:
+        assert file.make_up()
+        assert file.make_up()
+    assert [entry["log_level"] for entry in logs] == ["info"]
+    assert _elsewhere(file).read().last == {"a": _head("a", 1)}
+
+
+def test_what_could_not_be_written_is_known_to_who_holds_it(file: HeadsFile, disk: Disk) -> None:
+    file.append([_head("a", 1), _head("b", 1)])
+    disk.full = True
+    file.append([_head("a", 2)])
+    assert file.read().last == {"a": _head("a", 2), "b": _head("b", 1)}
+    assert file.read_of("a").of("a") == [_head("a", 2)]
+    assert file.read_of("b").of("b") == [_head("b", 1)]
+    assert _elsewhere(file).read().last["a"] == _head("a", 1)
+
+
+def test_what_contradicts_is_kept_though_it_could_not_be_written(
+    file: HeadsFile, disk: Disk
+) -> None:
+    """A later head alone would cover it up."""
+    disk.full = True
+    file.append([_head("a", 5)])
+    file.append([_head("a", 5, mark=1)])
+    file.dispute([_head("b", 7)])
+    file.append([_head("b", 8, mark=2)])
+    disk.full = False
+    file.append([_head("a", 9, mark=1)])
+    found = _elsewhere(file).read()
+    assert found.of("a") == [_head("a", 5), _head("a", 9, mark=1)]
+    assert found.of("b") == [_head("b", 7), _head("b", 8, mark=2)]
+
+
+def test_no_more_is_kept_than_there_is_room_for(
+    file: HeadsFile, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads_files, "OWED_JOBS", 3)
+    disk.full = True
+    for version in (1, 2):
+        file.append([_head(f"job-{number}", version) for number in range(5)])
+    disk.full = False
+    assert file.make_up()
+    assert file.read().last == {f"job-{n}": _head(f"job-{n}", 2) for n in range(3)}
+
+
+@pytest.mark.parametrize("block", [7, 1 << 20])
+def test_a_line_that_a_crash_has_left_unfinished_spoils_no_other(
+    file: HeadsFile, disk: Disk, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there was no room to take it away at the start."""
+    monkeypatch.setattr(heads_files, "BLOCK", block)
+    file.append([_head("a", 1)])
+    file.append([_head("a", 2)])
+    whole = file.path.read_bytes()
+    for left in (whole[:-1], whole[:-50], whole[:20]):
+        file.path.write_bytes(left)
+        disk.full = True
+        file.compact()
+        disk.full = False
+        file.append([_head("b", 1)])
+        found = file.read()
+        assert (found.strange_count, found.last["b"]) == (0, _head("b", 1))
+        assert found.read == left.count(b"\n") + 1
+
+
+def _elsewhere(file: HeadsFile) -> HeadsFile:
+    """The file as another process reads it."""
+    return HeadsFile(file.path, AuditKey(b"k" * 32))
 
 
 # -- at a start ------------------------------------------------------------------------
@@ -382,3 +532,92 @@ def test_many_jobs_are_compared(database: Database, tmp_path: Path) -> None:
     _change(trail, delete(events).where(_of("job-7", 1)))
     report = reconcile(trail.database, trail.heads)
     assert [(f.kind, f.job_id) for f in report.findings] == [(Kind.TAIL_MISSING, "job-7")]
+
+
+# -- at a start, where heads are missing -----------------------------------------------
+
+
+def _miss(signed: Trail) -> None:
+    """As older releases left it when a disk was full for a while, of two jobs."""
+    signed.signing = False
+    _go_on(signed)
+    _go_on(signed)
+    signed.work(signed.submit("fresh", 10))
+    signed.signing = True
+    signed.submit("later", 10)
+
+
+def _opened(signed: Trail) -> list[Any]:
+    with structlog.testing.capture_logs() as logs:
+        open_heads(signed.folder, signed.database)
+    return [(entry["log_level"], entry.get("job_id")) for entry in logs]
+
+
+def test_heads_that_are_missing_below_later_ones_are_made_up_for(signed: Trail) -> None:
+    _miss(signed)
+    assert {finding.job_id for finding in signed.verify().findings} == {"busy", "fresh"}
+    with structlog.testing.capture_logs() as logs:
+        open_heads(signed.folder, signed.database)
+    told = [(entry["log_level"], entry["jobs"], entry["job_ids"]) for entry in logs]
+    assert told == [("warning", 2, ["busy", "fresh"])]
+    assert signed.verify().findings == []
+    # Nor is it told again, nor is what they do next.
+    signed.signing = False
+    _go_on(signed)
+    assert _opened(signed) == []
+    assert signed.verify().sound
+
+
+def test_a_forged_event_is_not_signed_where_heads_are_missing(signed: Trail) -> None:
+    _miss(signed)
+    _change(signed, update(events).where(_of("busy", 6)).values(actor="eve"))
+    for _ in range(2):
+        assert ("error", "busy") in _opened(signed)
+        assert {(f.kind, f.job_id) for f in signed.verify().findings} == {
+            (Kind.EVENT_CHANGED, "busy"),
+            (Kind.UNSIGNED, "busy"),
+        }
+    assert signed.heads.read().last["busy"].version == 5
+
+
+def test_a_missing_event_is_told_where_heads_are_missing(signed: Trail) -> None:
+    _miss(signed)
+    _change(signed, delete(events).where(_of("fresh", 1)))
+    for _ in range(2):
+        assert ("error", "fresh") in _opened(signed)
+        assert Kind.EVENT_MISSING in {finding.kind for finding in signed.verify().findings}
+    assert "fresh" not in signed.heads.read().last
+
+
+def test_a_job_that_contradicts_its_head_is_not_signed_where_heads_are_missing(
+    signed: Trail,
+) -> None:
+    _miss(signed)
+    _change(signed, update(events).where(_of("busy", 5)).values(actor="eve"))
+    assert ("error", "busy") in _opened(signed)
+    assert signed.heads.read().last["busy"].version == 5
+    assert {finding.job_id for finding in signed.verify().findings} == {"busy"}
+
+
+def test_a_forged_event_stays_told_at_each_start(signed: Trail) -> None:
+    signed.signing = False
+    _go_on(signed)
+    _change(signed, update(events).where(_of("busy", 6)).values(actor="eve"))
+    signed.signing = True
+    signed.submit("later", 10)
+    for _ in range(3):
+        assert ("error", "busy") in _opened(signed)
+
+
+def test_a_start_needs_no_room(signed: Trail, disk: Disk) -> None:
+    _miss(signed)
+    signed.signing = False
+    signed.submit("last", 10)
+    disk.full = True
+    with structlog.testing.capture_logs() as logs:
+        heads = open_heads(signed.folder, signed.database)
+    assert {entry["log_level"] for entry in logs} == {"warning"}
+    assert not signed.verify().sound
+    disk.full = False
+    heads.append([])
+    assert signed.verify().findings == []

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Select, func, select, update
 
 from domain.errors import DataDirectoryUnusable
+from domain.job import Job
+from domain.outcomes import ClosedChunk
 from domain.ranges import Ranges
 from streams.stores import migrate, sealing
-from streams.stores.audit import AuditKey, Kind, verify_archive, write_archive
+from streams.stores.audit import AuditKey, Kind, unseal_archive, verify_archive, write_archive
 from streams.stores.database import Database
+from streams.stores.ledger import Ledger
+from streams.stores.outcomes import OutcomeRow
 from streams.stores.payloads import PayloadReader
 from streams.stores.schema import payload_keys, payloads
 from streams.stores.sealing import InstallationKey
+from tests.audit import trail as trails
 from tests.audit.trail import Trail
 
 JOB = "job-sealed"
@@ -98,6 +106,33 @@ def test_an_archive_is_in_the_clear_and_needs_no_key_of_the_database(sealed: Tra
     out.seek(0)
     report = verify_archive(out, AuditKey.load(sealed.folder / "audit.key"))
     assert (report.findings, report.parts) == ([], 3)
+
+
+def test_a_large_row_is_archived_unsealed_and_verified(
+    sealed: Trail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before-images of a chunk may be of any size, and no part of them was kept elsewhere."""
+    images = random.Random(1).randbytes(12_500_000)
+    row_of = trails._row
+
+    def row(job: Job, closed: ClosedChunk, ledger: Ledger) -> OutcomeRow:
+        closed = closed.model_copy(update={"images": hashlib.sha256(images).hexdigest()})
+        return replace(row_of(job, closed, ledger), closed=closed, images=images)
+
+    monkeypatch.setattr(trails, "_row", row)
+    sealed.work(sealed.submit("job-large", 10))
+    own = AuditKey.load(sealed.folder / "audit.key")
+    file, clear = io.BytesIO(), io.BytesIO()
+    write_archive(sealed.database, sealed.heads, "job-large", file, sealed=True)
+    assert len(max(file.getvalue().splitlines(), key=len)) > 16_000_000
+
+    file.seek(0)
+    report = verify_archive(file, own)
+    assert (report.findings, report.outcomes, report.sealed) == ([], 1, 1)
+    assert unseal_archive(sealed.database, file, clear) == 1
+    clear.seek(0)
+    report = verify_archive(clear, own)
+    assert (report.findings, report.outcomes, report.parts, report.sealed) == ([], 1, 1, 0)
 
 
 def test_no_two_uploads_share_a_key(sealed: Trail) -> None:

@@ -79,6 +79,46 @@ def test_what_could_not_be_written_is_signed_the_next_time(
     assert unsigned.verify().sound
 
 
+def test_a_full_disk_neither_ends_it_nor_keeps_it_from_its_start(
+    unsigned: Trail, signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = unsigned.submit("job", 30)
+    signer.sign()
+    unsigned.work(job, chunks=1)
+    unsigned.work(unsigned.submit("another", 10))
+
+    def no_room(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    another = Signer(unsigned.folder, unsigned.database)
+    with monkeypatch.context() as disk, structlog.testing.capture_logs() as logs:
+        disk.setattr(heads, "_append", full)
+        disk.setattr(heads.os, "fsync", no_room)
+        signer.compact()
+        another.sign()
+        unsigned.work(job, chunks=1)
+        another.sign()
+    assert {entry["log_level"] for entry in logs} == {"warning"}
+    assert {finding.kind for finding in unsigned.verify().findings} == {Kind.UNSIGNED}
+
+    with structlog.testing.capture_logs() as logs:
+        another.sign()
+    assert {entry["log_level"] for entry in logs} == {"info"}
+    assert unsigned.verify().findings == []
+
+
+def test_what_a_start_could_not_write_is_written_although_nothing_is_new(
+    unsigned: Trail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsigned.work(unsigned.submit("job", 30))
+    signer = Signer(unsigned.folder, unsigned.database)
+    with monkeypatch.context() as disk:
+        disk.setattr(heads, "_append", full)
+        signer.sign()
+    signer.sign()
+    assert unsigned.verify().findings == []
+
+
 def test_a_fault_is_told_although_the_page_could_not_be_written_at_first(
     unsigned: Trail, signer: Signer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

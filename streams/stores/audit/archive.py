@@ -10,6 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import io
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,14 +23,14 @@ from typing import Any, BinaryIO
 from eventsourcing.persistence import StoredEvent
 from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, Table, exc, insert, select
 
-from domain.errors import JobNotFound, WrongState
+from domain.errors import DataDirectoryUnusable, InvalidCommand, JobNotFound, WrongState
 from domain.events import JobEmptied, JobEvent
 from domain.jobs import JobMapper, stored_event
 from streams.stores import schema, sealing
 from streams.stores.audit.findings import Kind, Report
 from streams.stores.audit.heads import HeadsFile
 from streams.stores.audit.key import AuditKey
-from streams.stores.audit.lines import MAX_LINE, Written, document_of, no_archive
+from streams.stores.audit.lines import Written, document_of, lines_of, no_archive
 from streams.stores.audit.verify import SIGNING_SECONDS, verify_trail
 from streams.stores.database import Database, sqlite_url
 from streams.stores.schema import (
@@ -46,6 +48,8 @@ FORMAT = 2
 READABLE = (1, 2)
 """Before 2, no digest stood behind what is compressed."""
 ROWS_AT_ONCE = 20
+BYTES_AT_ONCE = 8_000_000
+"""Of lines, after which fewer rows are put into a database at once; a row may be larger."""
 
 _STEP_SECONDS = 0.05
 
@@ -82,17 +86,38 @@ def write_archive(
 ) -> Archived:
     """Write the archive of a job that is at rest into an empty file.
 
+    It is read again, where the file was opened for that: rows may be deleted for its sake.
     ``sealed``: what was sent stays so, if all of it is. Raises JobNotFound when there is no such
-    job, and WrongState while it has something to do.
+    job, WrongState while it has something to do, and DataDirectoryUnusable for what verification
+    or unsealing could not read.
     """
-    found, written = database.read_now(
+    found, written = database.snapshot_now(
         lambda connection: _rows_written(connection, job_id, out, sealed=sealed)
     )
     for line in _signed(heads, found, wait):
         written.add({"head": line.decode()})
         found.heads += 1
     written.end()
+    if out.readable():
+        _require_readable(out, job_id)
     return found
+
+
+def _require_readable(out: BinaryIO, job_id: str) -> None:
+    """Read the file as whoever verifies or unseals it does, to where it ends."""
+    out.seek(0)
+    taken = _Taken(io.BytesIO())
+    try:
+        for _ in _batches(taken, out):
+            pass
+    except InvalidCommand as error:
+        taken.fault = error.message
+    if taken.fault:
+        raise DataDirectoryUnusable(
+            f"the archive of job {job_id} cannot be read again ({taken.fault}); what it has stays "
+            "in the database, try another disk"
+        )
+    out.seek(0, os.SEEK_END)
 
 
 def _signed(heads: HeadsFile, found: Archived, wait: Callable[[float], None]) -> list[bytes]:
@@ -205,9 +230,10 @@ def verify_archive(file: BinaryIO, key: AuditKey | None) -> Report:
         place = Path(folder)
         with Database(sqlite_url(place / "archive.db")) as database:
             database.write_now(schema.metadata.create_all)
-            taken = _Taken(place / "heads")
-            for batch in _batches(taken, file):
-                database.write_now(partial(_insert, batch), lasting=False)
+            with (place / "heads").open("wb") as signed:
+                taken = _Taken(signed)
+                for batch in _batches(taken, file):
+                    database.write_now(partial(_insert, batch), lasting=False)
             heads = HeadsFile(place / "heads", key) if key is not None else None
             report = verify_trail(
                 database, heads, job_id=taken.job_id, wait=_do_not_wait, archived=True
@@ -224,9 +250,12 @@ _Row = tuple[Table, dict[str, Any]]
 
 @dataclass(slots=True)
 class _Taken:
-    """What was read of an archive; ``fault`` says why it cannot be as it was written."""
+    """What was read of an archive; ``fault`` says why it cannot be as it was written.
 
-    heads: Path
+    Its signed heads are written into a file of their own.
+    """
+
+    heads: BinaryIO
     job_id: str = ""
     lines: int = 0
     ended: bool = False
@@ -246,8 +275,7 @@ class _Taken:
         self.lines += 1
         self.digest.update(line)
         if "head" in document:
-            with self.heads.open("ab") as file:
-                file.write(str(document["head"]).encode() + b"\n")
+            self.heads.write(str(document["head"]).encode() + b"\n")
         return _row(document) if "table" in document else None
 
     def finish(self) -> None:
@@ -273,13 +301,15 @@ class _Taken:
 
 def _batches(taken: _Taken, file: BinaryIO) -> Iterator[list[_Row]]:
     batch: list[_Row] = []
-    while line := file.readline(MAX_LINE):
+    size = 0
+    for line in lines_of(file):
         row = taken.take(line)
         if row is not None:
             batch.append(row)
-        if len(batch) >= ROWS_AT_ONCE:
+            size += len(line)
+        if len(batch) >= ROWS_AT_ONCE or size >= BYTES_AT_ONCE:
             yield batch
-            batch = []
+            batch, size = [], 0
     yield batch
     taken.finish()
 

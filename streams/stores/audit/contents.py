@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,15 +168,14 @@ class ContentCheck:
         closed, self._closed = self._closed, []
         if not closed:
             return
-        numbers = [chunk.chunk for _, chunk in closed]
-        rows = {row.chunk: row for row in _outcomes(connection, self._job_id, numbers)}
-        for version, chunk in closed:
-            if chunk.chunk not in rows and self._is_emptied(connection):
+        faults = _outcome_faults(connection, self._job_id, [chunk for _, chunk in closed])
+        for (version, chunk), fault in zip(closed, faults, strict=True):
+            if fault is None and self._is_emptied(connection):
                 continue
             self._report.outcomes += 1
-            fault = _outcome_fault(chunk, rows.get(chunk.chunk))
-            if fault:
-                self._add(Kind.OUTCOME, f"chunk {chunk.chunk}: {fault}", version)
+            if fault != "":
+                told = fault or "its outcome is gone"
+                self._add(Kind.OUTCOME, f"chunk {chunk.chunk}: {told}", version)
 
     def _is_emptied(self, connection: Connection) -> bool:
         """Whether an event further on says where that is which is gone."""
@@ -218,9 +217,25 @@ class _Whole:
         return ""
 
 
-def _outcome_fault(closed: ClosedChunk, row: Row[Any] | None) -> str:
-    if row is None:
-        return "its outcome is gone"
+def _outcome_faults(
+    connection: Connection, job_id: str, closed: Sequence[ClosedChunk]
+) -> list[str | None]:
+    """Why each outcome cannot be as it was written, if so; None for one that is not there.
+
+    A few are held at once, for before-images may be of any size.
+    """
+    places: dict[int, list[int]] = {}
+    for place, chunk in enumerate(closed):
+        places.setdefault(chunk.chunk, []).append(place)
+    faults: list[str | None] = [None] * len(closed)
+    with _outcomes(connection, job_id, list(places)) as rows:
+        for row in rows:
+            for place in places.get(row.chunk, ()):
+                faults[place] = _outcome_fault(closed[place], row)
+    return faults
+
+
+def _outcome_fault(closed: ClosedChunk, row: Row[Any]) -> str:
     digest = hashlib.sha256(row.ledger).hexdigest()
     if digest != closed.sha256 or row.sha256 != digest.encode():
         return "the ledger does not give the digest that the event names"
@@ -283,7 +298,7 @@ def _parts(connection: Connection, upload_id: str) -> Result[Any]:
     return connection.execute(statement, execution_options={"yield_per": 10})
 
 
-def _outcomes(connection: Connection, job_id: str, numbers: list[int]) -> Iterator[Row[Any]]:
+def _outcomes(connection: Connection, job_id: str, numbers: list[int]) -> Result[Any]:
     its_own = (chunk_faults.c.job_id == outcomes.c.job_id) & (
         chunk_faults.c.chunk == outcomes.c.chunk
     )
@@ -303,4 +318,4 @@ def _outcomes(connection: Connection, job_id: str, numbers: list[int]) -> Iterat
         .outerjoin(chunk_faults, its_own)
         .where(outcomes.c.job_id == job_id, outcomes.c.chunk.in_(numbers))
     )
-    return iter(connection.execute(statement))
+    return connection.execute(statement, execution_options={"yield_per": 10})

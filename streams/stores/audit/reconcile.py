@@ -1,8 +1,11 @@
 """Reconcile: at a start, bring heads file and database together again.
 
 Events that were committed just before a crash get the signature they missed, if they
-continue the chain. What the database contradicts is reported and kept as disputed, so
-that no later commit covers it up; it never keeps the server from starting.
+continue the chain. So do those whose heads were lost on the way to a full disk while later
+ones were written, which the log tells: the chain has no key, so who can write both the
+database and the heads may have had a hand in it. What the database contradicts is reported
+and kept as disputed, so that no later commit covers it up; it never keeps the server from
+starting, nor does a disk that is full.
 """
 
 from __future__ import annotations
@@ -18,7 +21,13 @@ from streams.stores.audit import key as keys
 from streams.stores.audit.findings import Kind, Report
 from streams.stores.audit.heads import Heads, HeadsFile
 from streams.stores.audit.key import AuditKey
-from streams.stores.audit.stored import StoredRow, rows_after, rows_of_heads
+from streams.stores.audit.stored import (
+    StoredRow,
+    newest_versions,
+    rows_after,
+    rows_missed,
+    rows_of_heads,
+)
 from streams.stores.chain import GENESIS, Head
 from streams.stores.database import Database
 
@@ -26,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 BATCH = 400
 """Heads looked up in one statement."""
+MOST_NAMED = 20
+"""Jobs of which the log says that they were signed late."""
 
 
 def open_heads(folder: Path, database: Database) -> HeadsFile:
@@ -60,14 +71,16 @@ def reconcile(database: Database, heads: HeadsFile) -> Report:
     known = heads.read()
     report = Report()
     known.report(report)
-    contradicted, fresh = database.read_now(lambda connection: _compare(connection, known, report))
+    contradicted, fresh = database.snapshot_now(
+        lambda connection: _compare(connection, known, report)
+    )
     heads.dispute(contradicted.values())
     heads.append(fresh.values())
     return report
 
 
 class Signing:
-    """Goes through the events behind the last signed one, in the order of the commits.
+    """Goes through events that are not signed, of each job in the order of the commits.
 
     ``fresh`` are the heads to sign. No event of the ``broken`` jobs is; more may become so.
     """
@@ -110,6 +123,7 @@ def _compare(
     """Heads that the database contradicts, and heads to sign; by job."""
     contradicted = dict(_contradicted(connection, known, report))
     signing = Signing(known, set(contradicted), report)
+    _take_missed(connection, known, signing)
     for row in rows_after(connection, known.last_id):
         signing.take(row)
     if not known.read and signing.fresh:
@@ -117,6 +131,24 @@ def _compare(
             Kind.HEADS_LINE, f"there were no heads; {len(signing.fresh)} jobs were signed anew"
         )
     return contradicted, signing.fresh
+
+
+def _take_missed(connection: Connection, known: Heads, signing: Signing) -> None:
+    """Events that are not signed although later ones of other jobs are."""
+    last = known.last_id
+    # Where nothing is signed, all events come later.
+    newest = newest_versions(connection, last) if last else ()
+    signed = {job_id: head.version for job_id, head in known.last.items()}
+    missed = {job_id for job_id, version in newest if version > signed.get(job_id, 0)}
+    for job_id in sorted(missed):
+        for row in rows_missed(connection, job_id, signed.get(job_id, 0), last):
+            signing.take(row)
+    if late := sorted(signing.fresh):
+        log.warning(
+            "heads were missing, as after a full disk; the events are signed now",
+            jobs=len(late),
+            job_ids=late[:MOST_NAMED],
+        )
 
 
 def _contradicted(

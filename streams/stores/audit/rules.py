@@ -65,8 +65,7 @@ class RuleSigner:
             return
         before = self._last
         last = self._database.read_now(lambda connection: _last(connection, before))
-        if last != before:
-            self._heads.append([last])
+        if last != before and self._heads.append([last]):
             self._last = last
 
     def _compared(self, heads: HeadsFile) -> Head:
@@ -96,7 +95,7 @@ def verify_rules(
     known = heads.read()
     known.report(report)
     try:
-        last = database.read_now(lambda connection: _verify(connection, known, report))
+        last = database.snapshot_now(lambda connection: _verify(connection, known, report))
     except DataDirectoryUnusable as damage:
         report.add(Kind.DAMAGED, damage.message)
         return

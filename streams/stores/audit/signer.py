@@ -56,6 +56,7 @@ class _Following:
 
     def catch_up(self, database: Database) -> None:
         """Page by page, mostly one of a few rows; what is not written is left for later."""
+        self.heads.make_up()
         while True:
             found = database.read_now(lambda c: page_after(c, self._position), single=True)
             if not found or not self._sign(found) or len(found) < BATCH:

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Select, String, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Select,
+    String,
+    func,
+    select,
+    tuple_,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -123,6 +132,37 @@ def page_after(connection: Connection, number: int) -> list[StoredRow]:
     """As ``rows_after``, ``BATCH`` of them at most."""
     some = _ROWS.where(events.c.id > number).order_by(events.c.id).limit(BATCH)
     return [StoredRow(*row) for row in connection.execute(some)]
+
+
+def newest_versions(connection: Connection, number: int) -> Iterator[tuple[str, int]]:
+    """The newest version of each job among the events up to an id; two looks at an index a job."""
+    statement = _newest(number)
+    with connection.execute(statement, execution_options={"yield_per": BATCH}) as result:
+        for job_id, version in result:
+            # What has another type than its column is verification's.
+            if isinstance(version, int):
+                yield job_id.decode(errors="replace"), version
+
+
+def _newest(number: int) -> Select[Any]:
+    """From each job to the next one: what is grouped would be all of the log."""
+    jobs = select(func.min(events.c.job_id).label("job_id")).cte("jobs", recursive=True)
+    following = select(func.min(events.c.job_id)).where(events.c.job_id > jobs.c.job_id)
+    jobs = jobs.union_all(select(following.scalar_subquery()).where(jobs.c.job_id.is_not(None)))
+    version = select(func.max(events.c.version)).where(
+        events.c.job_id == jobs.c.job_id, events.c.id <= number
+    )
+    return select(stored_bytes(jobs.c.job_id), version.scalar_subquery()).where(
+        jobs.c.job_id.is_not(None)
+    )
+
+
+def rows_missed(
+    connection: Connection, job_id: str, version: int, number: int
+) -> Iterator[StoredRow]:
+    """As ``rows_behind``, those with an id up to some number."""
+    missed = _ROWS.where(_of(job_id), events.c.version > version, events.c.id <= number)
+    return _rows(connection, missed.order_by(events.c.version))
 
 
 def rows_of_heads(connection: Connection, heads: Sequence[Head]) -> dict[str, StoredRow]:

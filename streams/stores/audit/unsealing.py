@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 
 from domain.errors import InvalidCommand
 from streams.stores import sealing
-from streams.stores.audit.lines import MAX_LINE, Written, document_of, no_archive
+from streams.stores.audit.lines import Written, document_of, lines_of, no_archive
 from streams.stores.database import Database
 from streams.stores.schema import payload_keys, payloads
 
@@ -35,7 +35,7 @@ def _unsealed(connection: Connection, file: BinaryIO, out: BinaryIO) -> int:
     out.seek(0)
     out.truncate()
     written, digest, keys, opened = Written(out), hashlib.sha256(), _Keys(connection), 0
-    while line := file.readline(MAX_LINE):
+    for line in lines_of(file):
         document = document_of(line)
         if "end" in document:
             if document["end"] != {"lines": written.lines, "sha256": digest.hexdigest()}:

@@ -1,7 +1,7 @@
 """Verify: every stored byte of the audit trail against its chain, its heads and digests.
 
-Memory is constant, but for one head a job; the trail is read once, in one
-transaction, and may be in use meanwhile. Snapshots and lists are no part of the trail.
+Memory is constant, but for one head a job; the trail is read once, as it was at one
+moment, and may be in use meanwhile. Snapshots and lists are no part of the trail.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _follow(
 def _read(database: Database, report: Report, look: Callable[[Connection], None]) -> bool:
     """Whether the database could be read to the end of that look; the damage is reported."""
     try:
-        database.read_now(look)
+        database.snapshot_now(look)
     except DataDirectoryUnusable as damage:
         report.add(Kind.DAMAGED, damage.message)
         return False

@@ -34,7 +34,7 @@ labels = st.one_of(
 json_values = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(-(2**70), 2**70)
+    | st.integers(-(2**63), 2**64 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(characters, max_size=8),
     lambda inner: (

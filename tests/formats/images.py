@@ -28,7 +28,7 @@ _words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size
 _values = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(2**63), 2**64 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | _words,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(_words, inner, max_size=2),

@@ -15,7 +15,12 @@ from hypothesis import given, settings
 
 from domain.systems.annotations.formats.box_losses import differences
 from domain.systems.annotations.formats.coco import FORMAT, write
-from domain.systems.annotations.formats.contract import FileRefused, WriteOptions
+from domain.systems.annotations.formats.contract import (
+    Bounds,
+    FileRefused,
+    ReadOptions,
+    WriteOptions,
+)
 from domain.systems.annotations.formats.documents import Box, ImageDocument, TextDocument
 from tests.formats.images import (
     LABELS,
@@ -342,14 +347,24 @@ def test_half_a_character_for_an_id_costs_its_element_and_comes_back() -> None:
     assert rejected["annotations"] == found[1:2]
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "10" * 500])
-def test_nan_and_infinity_are_rejected(number: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        ("NaN", "not_json"),
+        ("Infinity", "not_json"),
+        ("-Infinity", "not_json"),
+        ("1e999", "not_json"),
+        ("1e300", "not_a_number"),
+        ("10" * 500, "number_out_of_range"),
+    ],
+)
+def test_numbers_without_bounds_are_rejected(number: str, code: str) -> None:
     data = coco(annotations=[annotation(), annotation(id=2, bbox=[1, 2, 3, 424242])])
 
     good, bad = good_and_bad(FORMAT, data.replace(b"424242", number.encode()))
 
     assert len(good[0].boxes) == 1
-    assert [(one.line, one.code in ("not_json", "not_a_number")) for one in bad] == [(2, True)]
+    assert [(one.line, one.code) for one in bad] == [(2, code)]
 
 
 @pytest.mark.parametrize(
@@ -388,6 +403,33 @@ def test_a_field_of_100_megabytes_is_rejected_and_never_held() -> None:
 
 
 # Rejects
+
+
+def test_the_boxes_of_one_image_are_held_up_to_a_bound() -> None:
+    outline = [[n % 100 for n in range(2_000)]]
+    boxes = [annotation(id=n, segmentation=outline) for n in range(400)]
+    options = ReadOptions(bounds=Bounds(line=200_000))
+    data = coco(annotations=boxes)
+
+    good, bad = good_and_bad(FORMAT, data, options)
+
+    assert len(good) == 1
+    held = len(good[0].boxes)
+    assert held == 200_000 // len(json.dumps(boxes[-1]))
+    assert {(one.code, one.file) for one in bad} == {("too_large", "annotations")}
+    assert [one.line for one in bad] == list(range(held + 1, len(boxes) + 1))
+    assert json.loads(bad[0].raw) == boxes[held]
+    peak = peak_while(lambda: good_and_bad(FORMAT, data, options))
+    assert peak < len(data) * 2
+
+
+def test_an_annotation_with_a_number_beyond_all_bounds_comes_back_with_its_image() -> None:
+    data = coco(annotations=[annotation(), annotation(id=2, iou=2**64)])
+    good, bad = good_and_bad(FORMAT, data)
+    assert [len(image.boxes) for image in good] == [1]
+    assert [(one.line, one.code) for one in bad] == [(2, "number_out_of_range")]
+    (again,) = only(FORMAT, rejects_file(FORMAT, data).replace(b"18446744073709551616", b"1"))
+    assert again.boxes[0].metadata == {"iou": 1}
 
 
 def test_the_rejects_file_can_be_corrected_and_read_again() -> None:

@@ -20,7 +20,8 @@ from domain.systems.annotations.formats.contract import (
 from domain.systems.annotations.formats.delimited import FORMAT
 from domain.systems.annotations.formats.documents import Span, TextDocument
 from domain.systems.annotations.formats.formulas import guarded, unguarded
-from domain.systems.annotations.formats.mapping import parsed_mapping
+from domain.systems.annotations.formats.mapping import Constant, parsed_mapping
+from domain.systems.annotations.formats.registry import format_named
 from tests.formats.data import STEADY, plain, texts
 from tests.formats.files import good_and_bad, only, rejects_file, written
 
@@ -100,6 +101,35 @@ def test_columns_are_renamed_and_mapped() -> None:
     out = written(FORMAT, [plain(1)], WriteOptions(columns={"content": "body"}))
     assert b"body" in out.split(b"\r\n")[0]
     assert only(FORMAT, out, ReadOptions(columns={"content": "body"})) == [plain(1)]
+
+
+@pytest.mark.parametrize("labels", [5, True, {"a": 1}, 1.5])
+def test_labels_that_a_mapping_makes_no_list_of_names_cost_their_text(labels: object) -> None:
+    options = ReadOptions(mapping={"labels": Constant(labels)})
+    for form, file in (
+        (FORMAT, b"content\nAda\n"),
+        (format_named("xlsx"), written(format_named("xlsx"), [TextDocument("Ada")])),
+        (format_named("xml"), written(format_named("xml"), [TextDocument("Ada")])),
+        (format_named("json"), written(format_named("json"), [TextDocument("Ada")])),
+    ):
+        good, bad = good_and_bad(form, file, options)
+        assert (good, [one.code for one in bad]) == ([], ["not_a_list"])
+        assert "give a list of names" in bad[0].message
+
+
+def test_a_header_in_another_encoding_is_said_in_a_message_that_can_be_sent() -> None:
+    file = "Überschrift;Länge\nä;5\n".encode("latin-1")
+    with pytest.raises(FileRefused, match="no column is the content") as refused:
+        only(FORMAT, file, ReadOptions(encoding="utf-8"))
+    assert r"\udcdcberschrift, L\udce4nge" in str(refused.value)
+    assert str(refused.value).encode()
+
+
+def test_a_column_and_metadata_of_one_name_are_both_kept() -> None:
+    file = b'content,year,text_metadata\nAda,1843,"{""year"": 1842, ""n"": 1}"\n'
+    (document,) = only(FORMAT, file)
+    assert isinstance(document, TextDocument)
+    assert document.metadata == {"year": "1843", "metadata.year": 1842, "n": 1}
 
 
 def test_an_unclosed_quote_costs_its_line_and_names_it() -> None:

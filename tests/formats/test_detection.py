@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import io
 import time
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from domain.systems.annotations.formats.contract import FileRefused
+from domain.systems.annotations.formats.contract import (
+    FileRefused,
+    Format,
+    Subject,
+    WriteOptions,
+)
+from domain.systems.annotations.formats.documents import (
+    Box,
+    Document,
+    ImageDocument,
+    Span,
+    TextDocument,
+)
 from domain.systems.annotations.formats.registry import FORMATS, detected, format_named
+from tests.formats.data import STEADY
+from tests.sampled import sampled
 
 SAMPLES = [
     ("csv", "id,text,label\n1,Ada,x\n2,Bob,y\n"),
@@ -32,11 +49,102 @@ SAMPLES = [
     ("conll", "-DOCSTART- -X- O O\n\nAda\tO\n"),
 ]
 
+OURS = '"annotations": [{"start_char": 0, "end_char": 3, "label": "data"}]'
+THEIRS = '"annotations": [{"result": [{"value": {"start": 0, "end": 3, "labels": ["PER"]}}]}]'
+NAMED_LIKE_OTHERS = [
+    ("json", f'[{{"content": "Ada", "data": "2020-01-01", {OURS}}}]'),
+    ("json", f'[{{"content": "Ada", "data": {{"page": 1}}, {OURS}}}]'),
+    ("json", f'[{{"body": "Ada", "data": {{"page": 1}}, {OURS}}}]'),
+    ("json", f'[{{"content": "Ada", "annotation_id": 7, "annotator": "eve", {OURS}}}]'),
+    ("json", f'[{{"content": "Ada", "metadata": {{"data": {{}}, "predictions": []}}, {OURS}}}]'),
+    ("json", f'[{{"content": "rectanglelabels", "original_width": 7, {OURS}}}]'),
+    ("jsonl", '{"content": "Ada", "metadata": {"file_name": "a", "image_id": 1, "bbox": []}}'),
+    ("jsonl", '{"text": "Ada", "file_name": "a.jpg", "image_id": 1, "bbox": [1, 2, 3, 4]}\n'),
+    ("jsonl", f'{{"content": "Ada", "images": ["a.jpg"], "categories": ["x"], {OURS}}}\n'),
+    ("labelstudio", f'[{{"id": 1, "data": {{"text": "{"Ada " * 20_000}"}}, "annotations": []}}]'),
+    ("labelstudio", f'[{{"data": {{"text": "Ada", "image": "a.jpg"}}, {THEIRS}}}]'),
+    ("labelstudio", f'[{{"data": {{"text": "the original_width", "x": 1}}, {THEIRS}}}]'),
+    ("labelstudio", f'[\n{{"data": {{"text": "a}}}},\n{{"data": {{"text": "Ada"}}, {THEIRS}}}\n]'),
+    (
+        "labelstudio-images",
+        '[{"data": {"image": "s3://b/a.jpg", "text": "Ada"}, "annotations": []}]',
+    ),
+    ("coco", '{"images": [{"id": 1, "file_name": "a.jpg", "width": 9, "height": 9}]}'),
+    ("coco", '{"annotations": [{"image_id": 1, "bbox": [1, 2, 3, 4], "category_id": 1}], "x": 1}'),
+    ("coco", '{"images": [], "annotations": [], "categories": []}'),
+    ("coco", f'{{"categories": [{{"id": 1, "name": "{"x" * 70_000}"}}], "images": []}}'),
+]
+
 
 @pytest.mark.parametrize(("name", "text"), SAMPLES)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_files_are_known_by_what_they_hold(name: str, text: str, encoding: str) -> None:
     assert detected(io.BytesIO(text.encode(encoding)), "upload").name == name
+
+
+@pytest.mark.parametrize(("name", "text"), NAMED_LIKE_OTHERS, ids=lambda value: value[:60])
+def test_a_field_named_as_one_of_another_format_does_not_make_it_that(name: str, text: str) -> None:
+    for encoding in ("utf-8", "utf-16"):
+        assert detected(io.BytesIO(text.encode(encoding)), "upload").name == name
+
+
+CALLED = (
+    *("data", "annotations", "predictions", "completions", "annotation_id", "annotator", "meta"),
+    *("images", "categories", "image_id", "bbox", "file_name", "image", "url", "original_width"),
+    *("rectanglelabels", "polygonlabels", "labels", "label", "result", "text", "content", "id"),
+    *("entities", "cats", "documents", "annotation", "width", "height", "start", "end", "x", "y"),
+)
+NAMES = st.sampled_from(CALLED)
+VALUES = st.sampled_from(
+    [
+        "2020-01-01",
+        "a.jpg",
+        640,
+        [],
+        {},
+        {"text": "Ada", "image": "a.jpg"},
+        [{"result": [{"value": {"start": 0, "end": 3, "labels": ["PER"]}}]}],
+        [{"result": [{"value": {"x": 1, "y": 2, "rectanglelabels": ["dog"]}}]}],
+        [{"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4], "file_name": "a.jpg"}],
+        [[0, 3, "PER"]],
+    ]
+)
+FIELDS: st.SearchStrategy[dict[str, Any]] = st.dictionaries(NAMES, VALUES, max_size=6)
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> TextDocument:
+    spans = st.builds(Span, st.just(0), st.just(3), NAMES, st.none(), FIELDS)
+    labels = st.lists(NAMES, max_size=2).map(tuple)
+    content = draw(st.just("Ada ") | NAMES.map("{} wrote".format))
+    found = tuple(draw(st.lists(spans, max_size=2)))
+    return TextDocument(content, found, draw(st.none() | NAMES), draw(labels), draw(FIELDS))
+
+
+@st.composite
+def images(draw: st.DrawFn) -> ImageDocument:
+    box = st.builds(
+        Box, *map(st.just, (1.0, 2.0, 3.0, 4.0)), NAMES, metadata=FIELDS, confidence=st.none()
+    )
+    name = draw(st.sampled_from(["a.jpg", "text", "data", "street/images"]))
+    boxes = tuple(draw(st.lists(box, max_size=2)))
+    return ImageDocument(name, 640, 480, boxes, draw(st.none() | NAMES), draw(FIELDS))
+
+
+@pytest.mark.parametrize(
+    "form", [form for form in FORMATS if form.write is not None], ids=lambda form: form.name
+)
+@given(draw=st.data())
+@settings(STEADY, max_examples=sampled(60))
+def test_an_export_is_known_as_itself_whatever_its_labels_and_metadata_are_called(
+    form: Format, draw: st.DataObject
+) -> None:
+    made: st.SearchStrategy[Document] = texts() if form.subject is Subject.TEXT else images()
+    documents = draw.draw(st.lists(made, min_size=1, max_size=3))
+    assert form.write is not None
+    file = b"".join(form.write(documents, WriteOptions(labels=["data", "bbox"])))
+    for name in ("upload", f"p-1{form.suffix}"):
+        assert detected(io.BytesIO(file), name).name == form.name
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.systems.annotations.formats import json_elements
 from domain.systems.annotations.formats.contract import Bounds, FileRefused, ReadOptions
-from domain.systems.annotations.formats.documents import TextDocument
+from domain.systems.annotations.formats.documents import Span, TextDocument
 from domain.systems.annotations.formats.encoding import Encoding
 from domain.systems.annotations.formats.json_array import FORMAT
 from domain.systems.annotations.formats.json_elements import elements
 from tests.formats.data import STEADY, json_values, plain
+from tests.formats.data import documents as made_up
 from tests.formats.files import good_and_bad, only, rejects_file, written
+from tests.sampled import sampled
 
 ONE, TWO, THREE = (TextDocument(word) for word in ("one", "two", "three"))
 
@@ -34,6 +39,90 @@ def test_elements_are_those_that_a_parser_finds(
 ) -> None:
     text = json.dumps(values, indent=indent)
     assert [json.loads(part or "") for part in cut(text)] == values
+
+
+TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+')
+BLANKS = st.sampled_from(["", "", " ", "\n", "\n", "\r\n", "\r", "\n  ", "\n\t", "  \n\n"])
+
+
+@given(values=st.lists(json_values | st.lists(json_values), max_size=4), draw=st.data())
+@settings(STEADY, max_examples=sampled(150))
+def test_lines_may_end_wherever_json_lets_them(values: list[object], draw: st.DataObject) -> None:
+    tokens = TOKENS.findall(json.dumps(values))
+    count = len(tokens) + 1
+    blanks = draw.draw(st.lists(BLANKS, min_size=count, max_size=count))
+    text = "".join(f"{blank}{token}" for blank, token in zip(blanks, tokens, strict=False))
+    assert [json.loads(part or "") for part in cut(text + blanks[-1])] == values
+
+
+@given(draw=st.data())
+@settings(STEADY, max_examples=sampled(100))
+def test_documents_are_the_same_however_their_lines_are_laid_out(draw: st.DataObject) -> None:
+    documents = draw.draw(st.lists(made_up(), max_size=3))
+    tokens = TOKENS.findall(written(FORMAT, documents).decode())
+    blanks = draw.draw(st.lists(BLANKS, min_size=len(tokens), max_size=len(tokens)))
+    file = "".join(f"{token}{blank}" for blank, token in zip(blanks, tokens, strict=True))
+    assert only(FORMAT, file.encode()) == documents
+
+
+def test_a_list_within_an_element_whose_lines_begin_as_its_own_did() -> None:
+    ada = TextDocument("Ada", (Span(0, 3, "PER"), Span(0, 2, "X")), metadata={"a": [{"b": []}]})
+    one = (
+        '{"content":"Ada","annotations":[\n'
+        '{"start_char":0,"end_char":3,"label":"PER"},\n{"start_char":0,"end_char":2,"label":"X"}\n'
+        '],"labels":[\n],"metadata":\n{"a":[\n{"b":[\n]}\n]}}'
+    )
+    assert only(FORMAT, f"[\n{one},\n{one}\n]\n".encode()) == [ada, ada]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        '{"content": "x", "annotations": [{"a": 1},',
+        '{"content": "x", "annotations": [',
+        '{"content": "x", "labels": ["a"',
+        '{"content": "x", "metadata":',
+        '{"content": "x", "metadata": {"a": [[1, 2],',
+    ],
+)
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_an_element_cut_off_within_a_list_ends_where_the_next_line_begins(
+    broken: str, at: int
+) -> None:
+    rows = ['{"content": "one"}', '{"content": "two"}']
+    rows.insert(at, broken)
+    file = ("[\n" + ",\n".join(rows) + "\n]\n").encode()
+    good, bad = good_and_bad(FORMAT, file)
+    assert good == [ONE, TWO]
+    assert [(one.line, one.raw.decode()) for one in bad] == [(at + 2, broken.rstrip(","))]
+
+
+def test_an_element_cut_off_in_a_long_file_is_not_sought_for_beyond_the_bounds() -> None:
+    rows = ['{"content": "x", "annotations": [{"a": 1}', *['{"content": "one"}'] * 200]
+    options = ReadOptions(bounds=Bounds(line=1_000))
+    for last in ("\n]\n", "\n]}\n]\n"):
+        good, bad = good_and_bad(FORMAT, ("[\n" + ",\n".join(rows) + last).encode(), options)
+        assert good == [ONE] * 200
+        assert [(one.line, one.raw.decode()) for one in bad][:1] == [(2, rows[0])]
+
+
+@pytest.mark.parametrize("row", ['{"a": [{"b": 1},', '{"a": [', '{"a": [[{"b":', '{"a":'])
+def test_elements_cut_off_within_lists_everywhere_are_gone_through_few_times(
+    row: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed = 0
+    follow = json_elements._Cutter._follow
+
+    def counted(cutter: json_elements._Cutter, piece: str) -> Iterator[json_elements.Element]:
+        nonlocal followed
+        followed += len(piece)
+        yield from follow(cutter, piece)
+
+    monkeypatch.setattr(json_elements._Cutter, "_follow", counted)
+    file = f"[\n{row}\n".encode() + f'{row}\n{{"content": "one"}},\n'.encode() * 3_000 + b"]\n"
+    good, bad = good_and_bad(FORMAT, file)
+    assert (len(good), len(bad)) == (3_000, 3_001)
+    assert followed < 6 * len(file)
 
 
 @pytest.mark.parametrize("indent", [None, 0, 2])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from domain.systems.annotations.formats.contract import (
@@ -10,9 +12,9 @@ from domain.systems.annotations.formats.contract import (
     ReadOptions,
     WriteOptions,
 )
-from domain.systems.annotations.formats.documents import Span, TextDocument
-from domain.systems.annotations.formats.json_lines import FORMAT
-from domain.systems.annotations.formats.mapping import parsed_mapping
+from domain.systems.annotations.formats.documents import Rejected, Span, TextDocument
+from domain.systems.annotations.formats.json_lines import FORMAT, read_lines
+from domain.systems.annotations.formats.mapping import Constant, parsed_mapping
 from tests.formats.data import plain
 from tests.formats.files import good_and_bad, only, rejects_file, written
 
@@ -67,6 +69,16 @@ def test_common_names_are_understood_and_others_are_metadata() -> None:
         ),
         ('{"text": "abc", "annotations": [{"start": 0, "end": 1, "label": " "}]}', "no_label"),
         ('{"text": "abc", "metadata": []}', "not_an_object"),
+        (
+            '{"text": "a", "annotations": [{"start": 0, "end": 1, "label": "x",'
+            f' "confidence_score": {10**400}}}]}}',
+            "number_out_of_range",
+        ),
+        (
+            '{"text": "a", "annotations": [{"start": 0, "end": 1, "label": "x",'
+            ' "confidence_score": 1e308}]}',
+            "confidence_out_of_range",
+        ),
     ],
 )
 def test_lines_that_are_no_document(line: str, code: str) -> None:
@@ -75,6 +87,65 @@ def test_lines_that_are_no_document(line: str, code: str) -> None:
     assert good == [TextDocument("one"), TextDocument("two")]
     assert [(one.line, one.code) for one in bad] == [(3, code)]
     assert rejects_file(FORMAT, file) == line.encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    "score",
+    [10**400, -(10**400), float("inf"), float("nan"), True, "1e999"],
+    ids=["large", "small", "infinite", "nan", "truth", "text"],
+)
+def test_a_confidence_without_bounds_that_a_mapping_brings_costs_its_text(score: object) -> None:
+    spans = [{"start": 0, "end": 1, "label": "x", "confidence_score": score}]
+    options = ReadOptions(mapping={"annotations": Constant(spans)})
+    good, bad = good_and_bad(FORMAT, b'{"text": "a"}\n', options)
+    assert (good, [one.code for one in bad]) == ([], ["not_a_number"])
+
+
+def test_a_field_and_metadata_of_one_name_are_both_kept() -> None:
+    file = (
+        b'{"content": "Ada", "source": "outer", "metadata": {"source": "inner", "n": 1},'
+        b' "annotations": [{"start": 0, "end": 3, "label": "x", "by": 1, "metadata": {"by": 2}}]}'
+    )
+    metadata = {"source": "outer", "metadata.source": "inner", "n": 1}
+    span = Span(0, 3, "x", None, {"by": 1, "metadata.by": 2})
+    assert only(FORMAT, file) == [TextDocument("Ada", (span,), metadata=metadata)]
+
+
+def test_what_a_field_and_metadata_say_alike_is_kept_once() -> None:
+    documents = [TextDocument("Ada", metadata={"year": 1843, "a": [True]})]
+    options = WriteOptions(mapping=parsed_mapping({"year": "metadata.year", "a": "metadata.a"}))
+    assert only(FORMAT, written(FORMAT, documents, options)) == documents
+    (other,) = only(FORMAT, b'{"text": "Ada", "a": [1], "metadata": {"a": [true]}}')
+    assert other.metadata == {"a": [1], "metadata.a": [True]}
+
+
+def test_offsets_in_another_unit_are_to_be_counted_anew() -> None:
+    for span in ('"start": 0, "end": 99', '"start": 0, "end": 2, "selected_text": "Ada"'):
+        file = f'{{"text": "Ada", "annotations": [{{{span}, "label": "x"}}]}}\n'.encode()
+        _, (bad,) = good_and_bad(FORMAT, file)
+        assert bad.message.endswith("count them in code points")
+
+
+def test_what_nobody_foresaw_costs_its_line_and_is_handed_on() -> None:
+    def document(value: dict[str, str], options: ReadOptions) -> TextDocument:
+        return TextDocument(value["text"])
+
+    file = io.BytesIO(b'{"text": "one"}\n{"n": 1}\n{"text": "two"}\n')
+    one, bad, two = read_lines(file, ReadOptions(), document)
+    assert (one, two) == (TextDocument("one"), TextDocument("two"))
+    assert isinstance(bad, Rejected)
+    assert (bad.line, bad.code, bad.raw) == (2, "internal", b'{"n": 1}')
+    assert isinstance(bad.cause, KeyError)
+    assert "KeyError" in bad.message
+
+
+@pytest.mark.parametrize("error", [MemoryError, OSError, FileRefused])
+def test_what_is_no_fault_of_a_line_is_none(error: type[Exception]) -> None:
+    def document(value: object, options: ReadOptions) -> TextDocument:
+        raise error("enough")
+
+    with pytest.raises(error):
+        list(read_lines(io.BytesIO(b'{"text": "one"}\n'), ReadOptions(), document))
 
 
 def test_brackets_in_a_text_are_not_depth() -> None:

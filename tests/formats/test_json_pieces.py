@@ -20,7 +20,7 @@ _text = st.text(st.characters(codec="utf-8") | st.sampled_from('"\\[]{},: '), ma
 _values = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(2**63), 2**64 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | _text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3),
@@ -91,6 +91,7 @@ def test_an_encoding_that_is_named_is_used_and_one_that_packs_is_none() -> None:
         (b"[1, -Infinity]", "-Infinity is no number"),
         (b"[1e999]", "too large"),
         (b"9" * 5_000, "not JSON"),
+        (b'{"a/b": [0, 18446744073709551616]}', "^/a~1b/1: a whole number beyond 64 bits"),
         (b'{"a": 1,}', "not JSON"),
         (b"{'a': 1}", "not JSON"),
         (b'{"a" 1}', "not JSON"),

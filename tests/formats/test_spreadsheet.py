@@ -299,6 +299,48 @@ def test_links_lead_nowhere_but_to_members() -> None:
         everything(XLSX, packed(parts))
 
 
+def _links(count: int, target: str = "a{}") -> dict[str, str]:
+    """The parts of a workbook whose own part has so many links."""
+    parts = members(written(XLSX, data.many(2)))
+    name = "xl/_rels/workbook.xml.rels"
+    more = "".join(f'<Relationship Id="x{n}" Target="{target.format(n)}"/>' for n in range(count))
+    parts[name] = parts[name].replace("</Relationships>", f"{more}</Relationships>")
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("count", "target"), [(10_001, "a{}"), (20, "x" * 60_000)], ids=["many", "long"]
+)
+def test_links_without_end_are_refused(count: int, target: str) -> None:
+    assert only(XLSX, packed(_links(1_000)), PACKED_WELL) == list(data.many(2))
+    with pytest.raises(FileRefused, match=r"links .*; save the table anew"):
+        everything(XLSX, packed(_links(count, target)), PACKED_WELL)
+
+
+def test_formats_of_numbers_with_long_names_are_not_held() -> None:
+    parts = members(of_sheets(TOP + row(words("Ada")), styles="<styleSheet/>"))
+    formats = "".join(f'<numFmt numFmtId="{n}{"0" * 50_000}" formatCode="d"/>' for n in range(400))
+    parts["xl/styles.xml"] = f"<styleSheet><numFmts>{formats}</numFmts></styleSheet>"
+    file = packed(parts)
+    tracemalloc.start()
+    try:
+        everything(XLSX, file, PACKED_WELL)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4_000_000
+
+
+@pytest.mark.parametrize("part", ["sheet", "attribute"])
+def test_names_without_end_are_refused_since_the_parser_keeps_each(part: str) -> None:
+    made = {
+        "sheet": "".join(f"<n{n}/>" for n in range(10_001)),
+        "attribute": "".join(f'<c n{n}=""/>' for n in range(10_001)),
+    }[part]
+    with pytest.raises(FileRefused, match="different names"):
+        everything(XLSX, of_sheets(TOP + row(made)), PACKED_WELL)
+
+
 def _large(cells: int) -> Iterator[str]:
     yield TOP
     for _ in range(cells):

@@ -148,6 +148,16 @@ def test_a_million_attributes_a_tag_without_end_and_elements_without_end() -> No
         only(FORMAT, b"<documents>" + b"<a>" * 1000)
 
 
+@pytest.mark.parametrize(
+    "part", ['<document a{}=""><content>x</content></document>', "<a{}/>", f"<a{{}}{'x' * 500}/>"]
+)
+def test_names_without_end_are_refused_since_the_parser_keeps_each(part: str) -> None:
+    few = around(*(part.format(n) for n in range(1_500)), DOC_ONE)
+    assert good_and_bad(FORMAT, few)[0][-1] == ONE
+    with pytest.raises(FileRefused, match="different names"):
+        good_and_bad(FORMAT, around(*(part.format(n) for n in range(10_001)), DOC_ONE))
+
+
 def test_broken_elements_everywhere_take_no_time() -> None:
     for broken in ("<document><!--", "<document>&x;", "<document a='", "<document>"):
         started = time.thread_time()

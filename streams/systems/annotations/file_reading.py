@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
+import structlog
+
 from domain.errors import FileRefused
 from domain.systems.annotations.formats import contract
 from domain.systems.annotations.formats.archives import is_archive
@@ -23,8 +25,12 @@ from domain.systems.annotations.formats.encoding import encoding_of
 from domain.systems.annotations.formats.json_values import compact
 from domain.systems.annotations.formats.mapping import FieldMapping
 from domain.systems.annotations.formats.registry import chosen
+from domain.systems.annotations.formats.rejecting import unforeseen
+from domain.systems.annotations.formats.validity import printable
 from domain.systems.annotations.intakes import INTAKES, Intake
 from streams.stores.payloads import MAX_LINE_BYTES
+
+log = structlog.get_logger(__name__)
 
 BLOCK: Final = 200_000
 """Bytes of items after which a block is handed on."""
@@ -141,6 +147,11 @@ class FileReader:
         except UnicodeEncodeError:
             self._reject(_no_text(number))
             return b""
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:
+            self._reject(unforeseen(number, error, b""))
+            return b""
         if len(item) > MAX_LINE_BYTES:
             self._reject(_too_large(number, self.intake.too_large))
             return b""
@@ -160,21 +171,30 @@ class FileReader:
             )
 
     def _reject(self, found: Rejected) -> None:
+        if found.cause is not None:
+            log.error(
+                "a piece of a file met a fault of ours",
+                format=self.format.name,
+                line=found.line,
+                exc_info=found.cause,
+            )
         self.rejected += 1
         self.codes[found.code] += 1
+        file = None if found.file is None else printable(found.file)
+        message = printable(found.message)
         raw = found.raw if self._kept + len(found.raw) <= MAX_REJECTS else b""
         self._kept += len(raw)
         self.spill.execute(
             "INSERT INTO rejected VALUES (?, ?, ?, ?, ?)",
-            (found.line, found.code, found.message, raw, found.file),
+            (found.line, found.code, message, raw, file),
         )
         if len(self._told) < TOLD:
             self._told.append(
                 {
                     "line": found.line,
-                    "file": found.file,
+                    "file": file,
                     "code": found.code,
-                    "message": found.message,
+                    "message": message,
                     "kept": bool(raw),
                 }
             )
@@ -222,4 +242,4 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except contract.FileRefused as error:
-        raise FileRefused(str(error), pointer="/file") from None
+        raise FileRefused(printable(str(error)), pointer="/file") from None

@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import BinaryIO
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from domain.errors import FileRefused
 from domain.systems.annotations import tables
+from domain.systems.annotations.formats.contract import ReadOptions
+from domain.systems.annotations.formats.documents import Document, Rejected, TextDocument
+from domain.systems.annotations.formats.json_lines import read_lines
+from domain.systems.annotations.formats.records import text_of
 from domain.systems.annotations.formats.spill import Spill
 from streams.callers import Caller
 from streams.stores.database import Database
@@ -26,6 +34,8 @@ from streams.systems.annotations.file_reading import (
 )
 from streams.systems.annotations.labelling import add_labels
 from tests.systems.annotations.conftest import Ground
+
+ONE = TextDocument("one")
 
 
 class Noon:
@@ -109,6 +119,64 @@ def test_half_a_character_rejects_its_document_and_no_other() -> None:
         reader = FileReader(io.BytesIO(line("b") + broken), Wanted(format="jsonl"), spill)
         assert sum(block.count(b"\n") for block in iter(reader.block, b"")) == 1
         assert reader.summary()["codes"] == {"not_text": 1}
+
+
+def test_what_nobody_foresaw_in_a_document_costs_it_and_is_logged() -> None:
+    def item(document: Document) -> dict[str, str]:
+        content = text_of(document).content
+        if content == "odd":
+            raise KeyError("nobody foresaw it")
+        return {"content": content}
+
+    with Spill(SPILLED) as spill, capture_logs() as logs:
+        file = io.BytesIO(line("a") + line("odd") + line("b"))
+        reader = FileReader(file, Wanted(format="jsonl"), spill)
+        reader.intake = replace(reader.intake, item=item)
+        blocks = b"".join(iter(reader.block, b""))
+    assert blocks == b'{"content":"a"}\n{"content":"b"}\n'
+    (told,) = reader.summary()["rejects"]
+    assert (told["line"], told["code"], told["kept"]) == (2, "internal", False)
+    assert [(each["event"], each["log_level"]) for each in logs] == [
+        ("a piece of a file met a fault of ours", "error")
+    ]
+
+
+@pytest.mark.parametrize("error", [MemoryError, OSError])
+def test_what_is_no_fault_of_a_document_ends_the_reading(error: type[Exception]) -> None:
+    def item(document: Document) -> dict[str, str]:
+        raise error
+
+    with Spill(SPILLED) as spill:
+        reader = FileReader(io.BytesIO(line("a")), Wanted(format="jsonl"), spill)
+        reader.intake = replace(reader.intake, item=item)
+        with pytest.raises(error):
+            reader.block()
+
+
+def test_what_nobody_foresaw_in_a_piece_is_logged_and_comes_back() -> None:
+    def read(stream: BinaryIO, options: ReadOptions) -> Iterator[Document | Rejected]:
+        return read_lines(stream, options, lambda value, _: TextDocument(value["content"]))
+
+    with Spill(SPILLED) as spill, capture_logs() as logs:
+        file = io.BytesIO(line("a") + b'{"x": 1}\n')
+        reader = FileReader(file, Wanted(format="jsonl"), spill)
+        reader._found = read(file, ReadOptions())
+        assert sum(block.count(b"\n") for block in iter(reader.block, b"")) == 1
+        assert reader.summary()["codes"] == {"internal": 1}
+        assert b"".join(reader.rejects()) == b'{"x": 1}\n'
+    assert [each["line"] for each in logs] == [2]
+
+
+def test_a_refusal_and_a_reject_can_be_sent_whatever_the_file_has() -> None:
+    with Spill(SPILLED) as spill:
+        file = io.BytesIO("Überschrift;Länge\nä;5\n".encode("latin-1"))
+        with pytest.raises(FileRefused) as refused:
+            FileReader(file, Wanted(format="csv", encoding="utf-8"), spill).block()
+        assert str(refused.value).encode()
+        reader = FileReader(io.BytesIO(line("a")), Wanted(format="jsonl"), spill)
+        reader._found = iter([Rejected(1, "odd", "half: \udcdc", b"x", "\udcdc.txt"), ONE])
+        reader.block()
+        assert json.dumps(reader.summary(), ensure_ascii=False).encode()
 
 
 def test_a_file_of_labels_without_end_is_the_wrong_one() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from domain.outcomes import Done, Result, Skipped
+from domain.systems.annotations.boxes import TOLERANCE
 from domain.systems.annotations.export_documents import unpacked
-from domain.systems.annotations.formats import coco, yolo
+from domain.systems.annotations.formats import coco, label_studio_images, yolo
 from domain.systems.annotations.formats.contract import Format
-from domain.systems.annotations.formats.documents import ImageDocument
+from domain.systems.annotations.formats.documents import Box, ImageDocument
 from domain.systems.annotations.intakes import image_item
 from streams.stores.job_parts import parts_after
 from tests.formats.data import STEADY
@@ -19,13 +22,15 @@ from tests.formats.images import (
     assert_kept_or_named,
     codes,
     good_and_bad,
-    near,
     several_images,
     written,
 )
 from tests.systems.bench import Workbench, document
 
 WITHOUT_LOSS: set[str] = set()
+FORMS = (coco.FORMAT, label_studio_images.FORMAT, yolo.FORMAT)
+MOVED = {"document", "file_name", "image_size", "box", "box_place", "box_label", "box_outline"}
+"""Losses of what a box is known by."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,19 @@ def assert_same(before: list[ImageDocument], after: list[ImageDocument]) -> None
         assert_kept_or_named(old, new, WITHOUT_LOSS)
 
 
-@pytest.mark.parametrize("form", [coco.FORMAT, yolo.FORMAT], ids=lambda form: form.name)
+def assert_known(
+    project: Project, form: Format, before: list[ImageDocument], after: list[ImageDocument]
+) -> None:
+    """Images that come back with the places that they had are not given their boxes twice."""
+    same = [
+        back
+        for back, old in zip(after, before, strict=True)
+        if not codes(form, old, project.labels) & MOVED
+    ]
+    assert all(isinstance(each, Skipped) for each in project.take(same))
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
 @given(images=several_images.filter(bool))
 @settings(STEADY, max_examples=25)
 def test_an_export_of_an_import_is_imported_as_the_same(
@@ -92,9 +109,39 @@ def test_an_export_of_an_import_is_imported_as_the_same(
         assert_kept_or_named(old, new, codes(form, old, project.labels))
 
     # Once more into where it came from: what is there is known again, and nothing is doubled.
-    same = [
-        each
-        for each, old in zip(again, out, strict=True)
-        if not codes(form, old, project.labels) and near(each.boxes, old.boxes, 0)
+    assert_known(project, form, out, again)
+
+
+@st.composite
+def marked(draw: st.DrawFn) -> dict[str, Any]:
+    """An image as it is made by hand, with boxes at any place of it."""
+    width, height = draw(st.tuples(*[st.integers(1, 1_000_000)] * 2))
+    sides = st.tuples(*[st.floats(0, side + TOLERANCE) for side in (width, height)] * 2)
+    boxes = [
+        [min(a, c), min(b, d), max(a, c) - min(a, c), max(b, d) - min(b, d)]
+        for a, b, c, d in draw(st.lists(sides, max_size=4))
+        if abs(a - c) > 1e-3 < abs(b - d)
     ]
-    assert all(isinstance(each, Skipped) for each in project.take(same))
+    corners = st.tuples(st.floats(0, width + TOLERANCE), st.floats(0, height + TOLERANCE))
+    outlines = st.none() | st.lists(corners, min_size=3, max_size=5)
+    marks = [{"bbox": box, "polygon": draw(outlines)} for box in boxes]
+    return {"width": width, "height": height, "boxes": [*marks, *marks[:1]]}
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+@given(image=marked())
+@settings(STEADY, max_examples=60)
+def test_boxes_that_were_made_by_hand_are_known_in_the_file_of_them(
+    shared_bench: Workbench, form: Format, image: dict[str, Any]
+) -> None:
+    project = Project.of(shared_bench, [ImageDocument("a", 1, 1, (Box(0, 0, 1, 1, "car"),))])
+    size = {name: image[name] for name in ("width", "height")}
+    home = {"project_id": project.number}
+    (key,) = shared_bench.make(
+        "annotations.create_images", [{**home, "file_name": "a.png", **size}]
+    )
+    drawn = [{"image_id": key, "label": "car", **mark} for mark in image["boxes"]]
+    shared_bench.make("annotations.create_boxes", drawn, params=home)
+    out = project.give(form, [key])
+    again, _ = good_and_bad(form, written(form, out, project.labels))
+    assert_known(project, form, out, again)

@@ -16,6 +16,7 @@ from domain.systems.annotations.formats import coco_values as values
 from domain.systems.annotations.formats.box_losses import differences, loss
 from domain.systems.annotations.formats.boxes import label_name, require_room
 from domain.systems.annotations.formats.contract import (
+    Bounds,
     FileRefused,
     Format,
     ReadOptions,
@@ -29,14 +30,16 @@ from domain.systems.annotations.formats.documents import (
     Loss,
     Rejected,
 )
-from domain.systems.annotations.formats.encoding import head_text
-from domain.systems.annotations.formats.json_pieces import Cutter, Piece, parsed
+from domain.systems.annotations.formats.json_heads import begun_with, text_of
+from domain.systems.annotations.formats.json_pieces import Cutter, Piece, parsed, parsed_leniently
+from domain.systems.annotations.formats.rejecting import rejection
 from domain.systems.annotations.formats.spill import Spill
 from domain.systems.annotations.formats.validity import Unfit, shown
 
 SECTIONS = ("categories", "images", "annotations")
 _IN_MEMORY = 1024 * 1024
-_SIGNS = ('"images"', '"annotations"', '"categories"', '"image_id"', '"bbox"', '"file_name"')
+_SIGN = {"categories": "name", "images": "file_name", "annotations": "image_id"}
+"""What each element of a list has, by which a file is known."""
 
 _SCHEMA = """
 CREATE TABLE categories (id TEXT PRIMARY KEY, name TEXT);
@@ -61,12 +64,12 @@ def read(stream: BinaryIO, options: ReadOptions) -> Iterator[Document | Rejected
                 continue
             try:
                 _keep(piece, kept)
-            except Unfit as error:
-                yield _rejected(piece.section, piece.number, piece.raw, error)
+            except Exception as error:
+                yield rejection(piece.number, error, piece.raw, piece.section)
         _require_dataset(cutter.rest)
         kept.execute("CREATE INDEX of_image ON annotations (image)")
         for _, identity, raw in kept.execute("SELECT number, id, raw FROM images ORDER BY number"):
-            yield from _image(values.image_of(parsed(raw)), identity, kept)
+            yield from _image(values.image_of(parsed(raw)), identity, kept, options.bounds)
         yield from _without_image(kept)
 
 
@@ -138,13 +141,25 @@ def losses(document: Document, options: WriteOptions) -> Iterable[Loss]:
     return differences(document, image, boxes)
 
 
-def likeness(head: bytes, name: str) -> float:
-    """By the names of lists and fields."""
-    text = head_text(head).lstrip("\ufeff \t\r\n")
-    if not text.startswith("{"):
+def likeness(head: bytes, _name: str) -> float:
+    """An object whose lists are called as those of a data set, and have what those have."""
+    begun = begun_with(text_of(head))
+    if begun is None or any(name in begun.value for name in ("text", "content")):
         return 0.0
-    found = sum(sign in text for sign in _SIGNS)
-    return min(1.0, found * 0.3 + 0.1 * name.lower().endswith(".json")) if found > 1 else 0.0
+    lists = {one: begun.value[one] for one in SECTIONS if isinstance(begun.value.get(one), list)}
+    alike = [name for name, found in lists.items() if _SIGN[name] in _first(found)]
+    # Of a file that goes on behind its head, an element may as well.
+    cut_off = 0 if begun.whole else 1
+    unknown = [name for name, found in lists.items() if len(found) <= cut_off]
+    if not lists.keys() <= {*alike, *unknown}:
+        return 0.0
+    if {"images", "annotations"} & {*alike}:
+        return 1.0
+    return 0.6 if alike or len(lists) > 1 else 0.0
+
+
+def _first(found: list[Any]) -> dict[str, Any]:
+    return found[0] if found and isinstance(found[0], dict) else {}
 
 
 def _keep(piece: Piece, kept: sqlite3.Connection) -> None:
@@ -190,22 +205,36 @@ def _keep_category(value: Mapping[str, Any], kept: sqlite3.Connection) -> None:
 
 
 def _image(
-    image: ImageDocument, identity: str, kept: sqlite3.Connection
+    image: ImageDocument, identity: str, kept: sqlite3.Connection, bounds: Bounds
 ) -> Iterator[Document | Rejected]:
+    """The image, after those of its annotations that are none, or more than memory may take."""
     boxes: list[Box] = []
+    size = 0
     found = kept.execute(
         "SELECT number, raw FROM annotations WHERE image = ? ORDER BY number", (identity,)
     )
     for number, raw in found:
         try:
             require_room(boxes)
+            size += len(raw)
+            _require_bound(size, bounds)
             value = parsed(raw)
             boxes.append(values.box_of(value, image, _label(value, kept)))
-        except Unfit as error:
-            yield _rejected("annotations", number, raw, error)
+        except Exception as error:
+            yield rejection(number, error, raw, "annotations")
     yield ImageDocument(
         image.file_name, image.width, image.height, tuple(boxes), image.key, image.metadata
     )
+
+
+def _require_bound(size: int, bounds: Bounds) -> None:
+    """Refuse one more annotation of an image than may be held: each may be long."""
+    if size > bounds.line:
+        raise Unfit(
+            "too_large",
+            f"the annotations of the image have more than {bounds.line:,} bytes with this one;"
+            " give the boxes of the image in several files",
+        )
 
 
 def _label(value: Mapping[str, Any], kept: sqlite3.Connection) -> str:
@@ -230,11 +259,7 @@ def _without_image(kept: sqlite3.Connection) -> Iterator[Rejected]:
             f"image {image} is not among the images of the file, or was rejected itself; add or"
             " correct it",
         )
-        yield _rejected("annotations", number, raw, error)
-
-
-def _rejected(section: str, number: int, raw: bytes, error: Unfit) -> Rejected:
-    return Rejected(number, error.code, error.message, raw, section)
+        yield rejection(number, error, raw, "annotations")
 
 
 def _require_dataset(rest: Any) -> None:
@@ -263,7 +288,7 @@ def _add_named(stream: BinaryIO, options: ReadOptions, kept: sqlite3.Connection)
 
 def _is_wanted(raw: bytes, kept: sqlite3.Connection) -> bool:
     try:
-        identity = values.identity(parsed(raw)["id"], "id")
+        identity = values.identity(parsed_leniently(raw)["id"], "id")
     except (Unfit, KeyError, TypeError):
         return False
     query = "SELECT 1 FROM wanted WHERE image = ?"
@@ -272,7 +297,7 @@ def _is_wanted(raw: bytes, kept: sqlite3.Connection) -> bool:
 
 def _image_named(raw: bytes) -> str | None:
     try:
-        return values.identity(parsed(raw)["image_id"], "image_id")
+        return values.identity(parsed_leniently(raw)["image_id"], "image_id")
     except (Unfit, KeyError, TypeError):
         return None
 

@@ -45,6 +45,7 @@ from domain.systems.annotations.formats.documents import (
 from domain.systems.annotations.formats.encoding import Encoding, encoding_of, head_text, lines
 from domain.systems.annotations.formats.losses import differences
 from domain.systems.annotations.formats.records import text_of
+from domain.systems.annotations.formats.rejecting import rejection
 from domain.systems.annotations.formats.validity import Unfit, fit, shown
 
 Sentence = list[tuple[str, str]]
@@ -116,13 +117,12 @@ class _Reading:
         if not any(held.sentences) and held.fault is None:
             return
         try:
-            if held.fault is not None:
-                raise held.fault[1]
             document = fit(self._document(held))
-        except Unfit as unfit:
+        except Exception as error:
             line = held.fault[0] if held.fault is not None else held.line
-            raw = "" if unfit.code == "too_long" else "".join(held.raw)
-            yield Rejected(line, unfit.code, unfit.message, self._encoding.raw(raw))
+            too_long = isinstance(error, Unfit) and error.code == "too_long"
+            raw = "" if too_long else "".join(held.raw)
+            yield rejection(line, error, self._encoding.raw(raw))
         else:
             yield document
 
@@ -163,6 +163,8 @@ class _Reading:
             held.sentences[-1].append((number, token, tag))
 
     def _document(self, held: _Held) -> TextDocument:
+        if held.fault is not None:
+            raise held.fault[1]
         sentences = [sentence for sentence in held.sentences if sentence]
         for sentence in sentences:
             try:

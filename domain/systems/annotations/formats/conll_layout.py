@@ -64,7 +64,7 @@ def layout_of(head: str, options: ReadOptions) -> Layout:
         tag = _tag_column(rows, width)
     if tag is None or width < 2:
         raise FileRefused(
-            "no column has tags such as O and B-PER; say which one has them (dialect: tag)"
+            "no column has tags such as O and B-PER; choose its format, or put them last in a line"
         )
     token = (0 if tag else 1) if token is None else token
     scheme = scheme_named(options.scheme) or scheme_of(_sentences(lines, separator, width, tag))

@@ -23,8 +23,9 @@ from domain.systems.annotations.formats.documents import (
     Span,
     TextDocument,
 )
+from domain.systems.annotations.formats.json_heads import begun_with
 from domain.systems.annotations.formats.json_lines import object_lines, read_lines, rejects
-from domain.systems.annotations.formats.json_values import compact, parsed
+from domain.systems.annotations.formats.json_values import compact
 from domain.systems.annotations.formats.losses import differences
 from domain.systems.annotations.formats.mapping import mapped, renames
 from domain.systems.annotations.formats.offsets import Positions
@@ -59,15 +60,13 @@ def likeness(head: bytes, _name: str) -> float:
     found = object_lines(head)[:20]
     alike = 0
     for line in found:
-        try:
-            alike += _is_alike(parsed(line, 64))
-        except Unfit:
-            continue
+        begun = begun_with(line)
+        alike += begun is not None and _is_alike(begun.value)
     return 0.95 if found and alike * 2 > len(found) else 0.0
 
 
-def _is_alike(value: Any) -> bool:
-    if not isinstance(value, dict) or "text" not in value or "annotations" in value:
+def _is_alike(value: dict[str, Any]) -> bool:
+    if "text" not in value or "annotations" in value:
         return False
     return any(isinstance(value.get(name), list) for name in ("label", "entities", "cats"))
 

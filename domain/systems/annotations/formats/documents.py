@@ -75,7 +75,8 @@ class Rejected:
 
     ``line`` counts from 1 (in a binary or a nested file: the number of the object); ``file``
     is the member of an archive. ``raw`` is the piece as it stood, to be written into the
-    file of rejects, corrected and read again; ``message`` says the remedy.
+    file of rejects, corrected and read again; ``message`` says the remedy. ``cause`` is the
+    error behind one that nobody foresaw: whoever reads the file logs it.
     """
 
     line: int
@@ -83,6 +84,7 @@ class Rejected:
     message: str
     raw: bytes
     file: str | None = None
+    cause: Exception | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from domain.systems.annotations.formats.json_elements import elements
 from domain.systems.annotations.formats.json_lines import losses, object_lines, too_long
 from domain.systems.annotations.formats.json_values import compact, parsed
 from domain.systems.annotations.formats.records import document_of, record_of
+from domain.systems.annotations.formats.rejecting import rejection
 from domain.systems.annotations.formats.validity import Unfit
 
 
@@ -38,9 +39,8 @@ def read_elements(
             continue
         try:
             yield document(value_of(element.text, options.bounds.depth), options)
-        except Unfit as unfit:
-            raw = encoding.raw(element.text)
-            yield Rejected(element.line, unfit.code, unfit.message, raw)
+        except Exception as error:
+            yield rejection(element.line, error, encoding.raw(element.text))
 
 
 def write(documents: Iterable[Document], options: WriteOptions) -> Iterator[bytes]:

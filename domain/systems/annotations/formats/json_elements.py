@@ -3,7 +3,8 @@
 A parser of streams gives the values, but not the text that they stood in, and it stops at the
 first fault. Here brackets and strings are followed and nothing else; the text of an element is
 handed on when it is complete. An element that is never closed ends where the next one begins:
-in a line that begins as its own did.
+in a line that begins as its own did. So may a line within a list that is whole, however: there
+the element is cut only when it is known that, read on, it comes to nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ _INSIDE = re.compile(r'["\\]')
 _AMONG = re.compile(r"[^\s,]")
 _SCALAR = re.compile(r'[",\]\r\n]')
 _INDENT = re.compile(r"[ \t]*")
+_PIECE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_AGAIN = 4
+"""How many times the text of a file may be gone through anew behind elements that are cut."""
 _CLOSES = {"}": "{", "]": "["}
 
 
@@ -43,6 +47,9 @@ class _Cutter:
         self.ended = False
         self._indented: bool | None = None
         """Whether lines within an element are indented more than its first."""
+        self._waiting: list[Iterator[str]] = []
+        """What is gone through anew, the innermost last."""
+        self._taken = self._again = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -55,21 +62,45 @@ class _Cutter:
         self._escaped = False
         self._held = StringIO()
         self._length = 0
+        self._last = ""
+        """The last sign of the element that is no blank."""
+        self._torn = False
+        """Whether it cannot be JSON any more, by its brackets and strings."""
+        self._cut: tuple[int, int] | None = None
+        """Where it ends if, read on, it comes to nothing: after so many characters, at a line."""
 
     def take(self, piece: str) -> Iterator[Element]:
         """The elements that are complete now that this piece of text has come."""
+        self._taken += len(piece)
+        yield from self._follow(piece)
+        yield from self._follow_again()
+
+    def _follow_again(self) -> Iterator[Element]:
+        while self._waiting:
+            piece = next(self._waiting[-1], None)
+            if piece is None:
+                self._waiting.pop()
+            else:
+                yield from self._follow(piece)
+
+    def _follow(self, piece: str) -> Iterator[Element]:
         if self._began and self._at_start:
             yield from self._new_line(piece)
         at = 0
         while at < len(piece):
-            if self._began:
-                end = self._scan(piece, at)
-                self._hold(piece[at:end])
-                at = end
-                if not self._stack and not self._quoted and self._complete(piece, at):
-                    yield self._element()
-            else:
+            if not self._began:
                 at = self._among(piece, at)
+                continue
+            end = self._scan(piece, at)
+            if self._cut is not None and self._is_hopeless(end - at):
+                yield self._cut_off(self._cut, piece[at:])
+                return
+            self._hold(piece[at:end])
+            at = end
+            if not self._stack and not self._quoted and self._complete(piece, at):
+                if self._cut is not None:
+                    self._indented = False
+                yield self._element()
         self._at_start = piece.endswith(("\r", "\n"))
         self._line += self._at_start
 
@@ -77,6 +108,9 @@ class _Cutter:
         """What the file ended in."""
         if self._listed is None:
             raise FileRefused("the file is blank; upload one with a list of objects")
+        while self._cut is not None:
+            yield self._cut_off(self._cut, "")
+            yield from self._follow_again()
         if self._began:
             yield self._element()
         if self._listed and not self.ended:
@@ -111,6 +145,7 @@ class _Cutter:
     def _new_line(self, piece: str) -> Iterator[Element]:
         """See whether the element has ended unclosed, by how a line of the file begins."""
         # No string goes on in another line.
+        self._torn |= self._quoted
         self._quoted = self._escaped = False
         if self._indent is None or self._indented is False or self._stack[:1] != ["{"]:
             return
@@ -120,9 +155,36 @@ class _Cutter:
         begins = depth == len(self._indent) and following == "{"
         ends = depth <= len(self._indent) and following == "]" and not self.ended
         if begins or ends:
-            yield self._element()
+            yield from self._may_end(following)
         elif self._indented is None and following not in ("", "\r", "\n"):
             self._indented = depth > len(self._indent) or following in "}]"
+
+    def _may_end(self, following: str) -> Iterator[Element]:
+        """The element, if it ends before this line for certain; else note that it may."""
+        within = self._stack[-1] == "[" or (following == "{" and self._last == ":")
+        too_often = self._again > _AGAIN * self._taken
+        if within and not too_often and not self._is_hopeless(0):
+            self._cut = self._cut or (self._length, self._line)
+        elif self._cut is None:
+            yield self._element()
+        else:
+            self._torn = True
+
+    def _is_hopeless(self, more: int) -> bool:
+        """Whether the element comes to nothing when it is read on."""
+        too_long = self._length + more > self._bounds.line
+        return self._torn or too_long or len(self._stack) > self._bounds.depth
+
+    def _cut_off(self, cut: tuple[int, int], following: str) -> Element:
+        """The element up to where it may end; what is behind that is gone through anew."""
+        text = self._held.getvalue()
+        element = Element(self._began, text[: cut[0]].strip(" \t\r\n,"))
+        again = text[cut[0] :] + following
+        self._reset()
+        self._line, self._at_start = cut[1], True
+        self._again += len(again)
+        self._waiting.append(found[0] for found in _PIECE.finditer(again))
+        return element
 
     def _scan(self, piece: str, at: int) -> int:
         """Follow brackets and strings to the end of the element, or of the piece."""
@@ -156,7 +218,9 @@ class _Cutter:
             self._deeper -= 1
         elif _CLOSES[sign] in self._stack:
             while self._stack.pop() != _CLOSES[sign]:
-                pass
+                self._torn = True
+        else:
+            self._torn = True
         return not self._stack
 
     def _complete(self, piece: str, at: int) -> bool:
@@ -164,6 +228,7 @@ class _Cutter:
 
     def _hold(self, text: str) -> None:
         self._length += len(text)
+        self._last = text.rstrip()[-1:] or self._last
         if self._length <= self._bounds.line:
             self._held.write(text)
         elif self._held.tell():

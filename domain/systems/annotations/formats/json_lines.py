@@ -21,7 +21,7 @@ from domain.systems.annotations.formats.encoding import (
 )
 from domain.systems.annotations.formats.json_values import compact, parsed
 from domain.systems.annotations.formats.records import document_of, record_of
-from domain.systems.annotations.formats.validity import Unfit
+from domain.systems.annotations.formats.rejecting import rejection
 
 _BLANKS = " \t\r\n"
 
@@ -48,8 +48,8 @@ def read_lines(
             continue
         try:
             yield document(parsed(text, options.bounds.depth), options)
-        except Unfit as unfit:
-            yield Rejected(number, unfit.code, unfit.message, encoding.raw(text))
+        except Exception as error:
+            yield rejection(number, error, encoding.raw(text))
 
 
 def too_long(number: int, limit: int) -> Rejected:

@@ -10,6 +10,7 @@ and parsed at the end: with it the file is standard JSON, or it is refused.
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,6 +62,14 @@ def parsed(raw: bytes) -> Any:
         return parsed_text(raw.decode(), DEPTH)
     except UnicodeDecodeError as error:
         raise Unfit("not_json", f"not JSON, {error}; correct it") from None
+
+
+def parsed_leniently(raw: bytes) -> Any:
+    """The value of a piece that was rejected, to know what it names; None where it has none."""
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
 
 
 class Cutter:

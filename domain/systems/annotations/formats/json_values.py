@@ -1,18 +1,56 @@
-"""JSON values out of files that others wrote: standard JSON only, and not nested without end."""
+"""JSON values out of files that others wrote: standard JSON only, and not nested without end.
+
+Numbers that JSON allows and no answer of ours could have are none either: records with them
+could be stored, and neither be shown nor exported.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 from domain.systems.annotations.formats.validity import Unfit
+
+LEAST_WHOLE: Final = -(2**63)
+MOST_WHOLE: Final = 2**64 - 1
+"""The whole numbers that every reader of JSON takes as they are."""
+_SHORT: Final = 18
+"""So many digits are a number within them."""
+
+Place = tuple[str | int, ...]
+
+
+class _BeyondBounds(Exception):
+    """A whole number has more than 64 bits."""
 
 
 def parsed(text: str, depth: int) -> Any:
     """The value of a text; raises Unfit for what is not JSON, NaN and Infinity among it."""
     try:
-        value = _DECODER.decode(text)
+        return _decoded(_DECODER, text, depth)
+    except _BeyondBounds:
+        # Where it stands is not known to the decoder.
+        check_numbers(_decoded(_UNBOUNDED, text, depth))
+        raise
+
+
+def check_numbers(value: Any) -> None:
+    """Raise Unfit for a number that no answer could have: it says where, and the remedy."""
+    for place, number in _numbers(value):
+        if isinstance(number, int) and not LEAST_WHOLE <= number <= MOST_WHOLE:
+            said = "a whole number beyond 64 bits; give it as a text"
+        elif isinstance(number, float) and not math.isfinite(number):
+            said = "no finite number; give one, or null"
+        else:
+            continue
+        raise Unfit("number_out_of_range", f"{_pointer(place) or 'the value'}: {said}")
+
+
+def _decoded(decoder: json.JSONDecoder, text: str, depth: int) -> Any:
+    try:
+        value = decoder.decode(text)
     except RecursionError:
         raise _too_deep(depth) from None
     except json.JSONDecodeError as error:
@@ -53,6 +91,32 @@ def _depth(value: Any) -> int:
     return depth
 
 
+def _numbers(value: Any) -> Iterator[tuple[Place, int | float]]:
+    """The numbers of a value, and where they stand."""
+    left: list[tuple[Place, Any]] = [((), value)]
+    while left:
+        place, part = left.pop()
+        if isinstance(part, dict):
+            left += [((*place, name), one) for name, one in reversed(part.items())]
+        elif isinstance(part, list):
+            inner = reversed(list(enumerate(part)))
+            left += [((*place, at), one) for at, one in inner]
+        elif isinstance(part, int | float):
+            yield place, part
+
+
+def _pointer(place: Place) -> str:
+    """A place as a JSON pointer."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in place)
+
+
+def _whole(digits: str) -> int:
+    value = int(digits)
+    if len(digits) > _SHORT and not LEAST_WHOLE <= value <= MOST_WHOLE:
+        raise _BeyondBounds
+    return value
+
+
 def _finite(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
@@ -64,4 +128,5 @@ def _no_number(name: str) -> float:
     raise ValueError(f"{name} is no number in JSON; give a number or null")
 
 
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number)
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_int=_whole, parse_constant=_no_number)
+_UNBOUNDED = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number)

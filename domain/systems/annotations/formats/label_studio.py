@@ -26,9 +26,9 @@ from domain.systems.annotations.formats.documents import (
     Span,
     TextDocument,
 )
-from domain.systems.annotations.formats.encoding import head_text
 from domain.systems.annotations.formats.json_array import as_list, read_elements, rejects
 from domain.systems.annotations.formats.json_values import compact
+from domain.systems.annotations.formats.label_studio_heads import as_texts
 from domain.systems.annotations.formats.mapping import mapped, renames
 from domain.systems.annotations.formats.offsets import Positions
 from domain.systems.annotations.formats.records import (
@@ -62,13 +62,8 @@ def losses(_document: Document, _options: WriteOptions) -> Iterable[Loss]:
 
 
 def likeness(head: bytes, _name: str) -> float:
-    """A list of objects that have ``data`` and results, or the fields of JSON_MIN."""
-    text = head_text(head).lstrip("\ufeff \t\r\n")
-    if not text.startswith("["):
-        return 0.0
-    if '"data"' in text and any(f'"{name}"' in text for name in ("annotations", "predictions")):
-        return 0.95
-    return 0.9 if '"annotation_id"' in text and '"annotator"' in text else 0.0
+    """Tasks, of which the first has ``data`` and results, or the fields of JSON_MIN."""
+    return as_texts(head)
 
 
 @dataclass(slots=True)

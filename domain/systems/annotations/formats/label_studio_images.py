@@ -30,7 +30,7 @@ from domain.systems.annotations.formats.documents import (
     Loss,
     Rejected,
 )
-from domain.systems.annotations.formats.encoding import Encoding, encoding_of, head_text
+from domain.systems.annotations.formats.encoding import Encoding, encoding_of
 from domain.systems.annotations.formats.image_sizes import is_image
 from domain.systems.annotations.formats.json_array import as_list, rejects, value_of
 from domain.systems.annotations.formats.json_elements import elements
@@ -42,21 +42,23 @@ from domain.systems.annotations.formats.label_studio import (
     object_in,
     results_of,
 )
-from domain.systems.annotations.formats.label_studio_regions import (
-    POLYGON,
-    RECTANGLE,
-    boxes_of,
+from domain.systems.annotations.formats.label_studio_heads import (
+    as_images,
     is_region,
+    without_query,
+)
+from domain.systems.annotations.formats.label_studio_regions import (
+    boxes_of,
     names_in,
     region_of,
 )
 from domain.systems.annotations.formats.mapping import mapped, renames
 from domain.systems.annotations.formats.records import without_collision
+from domain.systems.annotations.formats.rejecting import rejection
 from domain.systems.annotations.formats.validity import Unfit, shown, words
 
 _IMAGE: Final = ("image", "img", "url")
 _OWN: Final = ("image", "width", "height")
-_SIGNS: Final = tuple(f'"{name}"' for name in (RECTANGLE, POLYGON, "original_width"))
 _ADDRESS: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _UPLOADED: Final = re.compile(r"^/data/upload/(?:\d+/)?")
 _SERVED: Final = re.compile(r"^/data/local-files/?\?d=")
@@ -71,9 +73,8 @@ def read(stream: BinaryIO, options: ReadOptions) -> Iterator[Document | Rejected
             continue
         try:
             image, faults = _image(value_of(element.text, options.bounds.depth), options)
-        except Unfit as unfit:
-            raw = encoding.raw(element.text)
-            yield Rejected(element.line, unfit.code, unfit.message, raw)
+        except Exception as error:
+            yield rejection(element.line, error, encoding.raw(element.text))
             continue
         for task, fault in faults:
             yield Rejected(element.line, fault.code, fault.message, _raw(task, encoding))
@@ -108,15 +109,8 @@ def losses(document: Document, options: WriteOptions) -> Iterable[Loss]:
 
 
 def likeness(head: bytes, _name: str) -> float:
-    """A list of objects with what only regions of images have, or a task of an image."""
-    text = head_text(head).lstrip("\ufeff \t\r\n")
-    if not text.startswith("["):
-        return 0.0
-    if any(sign in text for sign in _SIGNS):
-        return 1.0
-    named = re.search(r'"(?:image|img|url)"\s*:\s*"([^"]{1,1000})"', text)
-    is_task = '"data"' in text or '"annotation_id"' in text
-    return 0.97 if is_task and named is not None and is_image(_without_query(named[1])) else 0.0
+    """Tasks that have regions of an image, or whose data name one."""
+    return as_images(head)
 
 
 def name_of(address: str) -> str:
@@ -128,7 +122,7 @@ def name_of(address: str) -> str:
     if _ADDRESS.match(address):
         # The host, or the bucket, is part of it: two of them may have files of one name.
         named = _ADDRESS.sub("", address)
-        plain = _without_query(named)
+        plain = without_query(named)
         return plain if is_image(plain) else named
     return address
 
@@ -258,7 +252,7 @@ def _address(data: dict[str, Any]) -> tuple[str, str]:
     named = [
         name
         for name, part in data.items()
-        if isinstance(part, str) and is_image(_without_query(part))
+        if isinstance(part, str) and is_image(without_query(part))
     ]
     if len(named) != 1:
         raise Unfit("file_name", "no field of the task's data is known to be its image; map it")
@@ -286,10 +280,6 @@ def _size(data: dict[str, Any], regions: list[dict[str, Any]]) -> tuple[Any, Any
         "nothing tells the size of the image: no region does; give width and height in data, or"
         " map them",
     )
-
-
-def _without_query(address: str) -> str:
-    return re.split(r"[?#]", address, maxsplit=1)[0]
 
 
 def _written(number: int, document: Document) -> bytes:

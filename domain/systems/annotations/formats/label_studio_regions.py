@@ -16,6 +16,7 @@ from domain.systems.annotations.formats.boxes import (
 )
 from domain.systems.annotations.formats.documents import Box, ImageDocument
 from domain.systems.annotations.formats.label_studio import object_in
+from domain.systems.annotations.formats.label_studio_heads import SHAPES
 from domain.systems.annotations.formats.records import without_collision
 from domain.systems.annotations.formats.validity import Unfit, shown
 
@@ -23,15 +24,13 @@ Place = tuple[float, float, float, float]
 
 RECTANGLE, POLYGON = "rectanglelabels", "polygonlabels"
 _LABELS: Final = (RECTANGLE, POLYGON, "labels")
-_SHAPES: Final = frozenset({"rle", "radiusX", "keypointlabels", "brushlabels", "ellipselabels"})
-"""What regions without corners have."""
 
 
 def boxes_of(region: dict[str, Any], image: ImageDocument) -> Iterator[Box]:
     """The boxes of a region: one for each of its labels; raises Unfit where it is none."""
     value = region["value"]
     names = names_in(value)
-    if _SHAPES & value.keys():
+    if SHAPES & value.keys():
         kind = region.get("type", "region")
         raise Unfit("no_box", f"{shown(kind)} has no corners; draw a rectangle or a polygon")
     if not names:
@@ -89,11 +88,6 @@ def _turned(place: Place, angle: float) -> Outline:
         (x + a * cosine - b * sine, y + a * sine + b * cosine)
         for a, b in ((0, 0), (width, 0), (width, height), (0, height))
     )
-
-
-def is_region(value: dict[str, Any]) -> bool:
-    """Whether the value of a result is a part of the image, whatever shape it has."""
-    return "points" in value or {"x", "y"} <= value.keys() or bool(_SHAPES & value.keys())
 
 
 def names_in(value: Any) -> list[Any] | None:

@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from domain.systems.annotations.formats.json_values import check_numbers
+
 _PLACE = re.compile(r"\{([^{}]*)\}")
 MAX_FIELDS = 100
 _ABSENT = object()
@@ -91,6 +93,7 @@ def source_of(source: Any) -> Source:
         case {"path": str(path), **rest} if not rest:
             return Path(path)
         case {"constant": value, **rest} if not rest:
+            check_numbers(value)
             return Constant(value)
         case {"template": str(template), **rest} if not rest:
             return Template(template)

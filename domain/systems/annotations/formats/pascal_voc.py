@@ -39,6 +39,7 @@ from domain.systems.annotations.formats.contract import (
 )
 from domain.systems.annotations.formats.documents import Box, Document, ImageDocument, Rejected
 from domain.systems.annotations.formats.image_sizes import is_image, size_of
+from domain.systems.annotations.formats.rejecting import rejection
 from domain.systems.annotations.formats.validity import Unfit, shown
 from domain.systems.annotations.formats.voc_xml import Element, root_of
 
@@ -80,8 +81,8 @@ def read_members(members: Members, options: ReadOptions) -> Iterator[Document | 
             root = _annotation(content, options)
         except MemberDamaged as error:
             yield Rejected(1, "damaged", str(error), b"", file)
-        except Unfit as error:
-            yield Rejected(1, error.code, error.message, content, file)
+        except Exception as error:
+            yield rejection(1, error, content, file)
         else:
             yield from _document(root, content, file, images, options)
 
@@ -163,8 +164,8 @@ def _document(
 ) -> Iterator[Document | Rejected]:
     try:
         image = _image(root, file, images)
-    except Unfit as error:
-        yield Rejected(1, error.code, error.message, content, file)
+    except Exception as error:
+        yield rejection(1, error, content, file)
         return
     boxes: list[Box] = []
     for element in root.children:
@@ -174,8 +175,8 @@ def _document(
             require_room(boxes)
             box = _box(element, origin=0 if options.scheme == ZERO_BASED else 1)
             boxes.append(within(box, image.width, image.height))
-        except Unfit as error:
-            yield Rejected(element.line, error.code, error.message, element.raw, file)
+        except Exception as error:
+            yield rejection(element.line, error, element.raw, file)
     yield ImageDocument(
         image.file_name, image.width, image.height, tuple(boxes), image.key, image.metadata
     )

@@ -30,6 +30,7 @@ from typing import Any
 
 from domain.systems.annotations.formats.contract import OffsetUnit, ReadOptions, WriteOptions
 from domain.systems.annotations.formats.documents import Document, Span, TextDocument
+from domain.systems.annotations.formats.json_values import compact
 from domain.systems.annotations.formats.mapping import mapped, renames, reversed_renames
 from domain.systems.annotations.formats.offsets import Positions
 from domain.systems.annotations.formats.validity import Unfit, fit, score, shown, whole, words
@@ -62,7 +63,7 @@ def document_of(value: Any, options: ReadOptions) -> TextDocument:
             content,
             spans_of(record.get("annotations"), content, options.offsets),
             None if key is None else words(key, "key"),
-            _labels(record.get("labels")),
+            labels_of(record.get("labels")),
             metadata_of(record, _FIELDS, "metadata"),
         )
     )
@@ -125,7 +126,7 @@ def placed(start: int, end: int, positions: Positions, where: str) -> tuple[int,
         raise Unfit(
             "span_out_of_range",
             f"{where}: {start} to {end} is beyond the text or inside a character; correct it, "
-            "or say which unit the offsets have",
+            "or, where offsets count otherwise, count them in code points",
         )
     return found[0], found[1]
 
@@ -133,14 +134,24 @@ def placed(start: int, end: int, positions: Positions, where: str) -> tuple[int,
 def metadata_of(
     record: Mapping[str, Any], fields: tuple[str, ...], where: str
 ) -> Mapping[str, Any]:
-    """The metadata of a record and its fields by other names, which must not collide."""
+    """The metadata of a record and its fields by other names, none of which covers another.
+
+    What both say alike is there once.
+    """
     metadata = record.get("metadata")
     if metadata is None:
         metadata = {}
     if not isinstance(metadata, dict):
         raise Unfit("not_an_object", f"{where} is {shown(metadata)}; give an object")
     rest = {name: value for name, value in record.items() if name not in fields}
-    return rest | metadata if rest else metadata
+    if not rest:
+        return metadata
+    other = {name: value for name, value in metadata.items() if not _alike(rest, name, value)}
+    return without_collision(rest, other, "metadata")
+
+
+def _alike(fields: Mapping[str, Any], name: str, value: Any) -> bool:
+    return name in fields and compact(fields[name]) == compact(value)
 
 
 def _span(item: Any, where: str, content: str, positions: Positions) -> Span:
@@ -166,11 +177,12 @@ def check_selected(selected: Any, found: str, where: str) -> None:
         raise Unfit(
             "text_mismatch",
             f"{where}: the file says {shown(selected)}, the text has {shown(found)} there; "
-            "correct the offsets, or say which unit they have",
+            "correct the offsets, or, where they count otherwise, count them in code points",
         )
 
 
-def _labels(value: Any) -> tuple[str, ...]:
+def labels_of(value: Any) -> tuple[str, ...]:
+    """Labels of the whole text: one name, or a list of them."""
     if value is None:
         return ()
     if isinstance(value, str):

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from domain.systems.annotations.formats.contract import FileRefused, ReadOptions
-from domain.systems.annotations.formats.documents import Document, Rejected
+from domain.systems.annotations.formats.documents import Document, Rejected, TextDocument
 from domain.systems.annotations.formats.encoding import Encoding
 from domain.systems.annotations.formats.formulas import unguarded
 from domain.systems.annotations.formats.json_values import parsed
 from domain.systems.annotations.formats.mapping import FieldMapping, mapped, renames
-from domain.systems.annotations.formats.records import document_of
+from domain.systems.annotations.formats.records import document_of, labels_of
+from domain.systems.annotations.formats.rejecting import rejection
 from domain.systems.annotations.formats.rows import Dialect, Row, lenient_cells
-from domain.systems.annotations.formats.validity import Unfit
+from domain.systems.annotations.formats.validity import Unfit, printable
 
 TEXT = ("key", "content", "labels", "text_metadata")
 SPAN = ("start_char", "end_char", "selected_text", "label", "confidence_score", "metadata")
@@ -55,8 +56,8 @@ def header_of(row: Row, options: ReadOptions) -> Header:
     if twice:
         raise FileRefused(f"column {min(twice)!r} is there twice; rename one of them")
     if "content" not in names and "content" not in options.mapping:
-        shown = ", ".join(plain[:20])
-        raise FileRefused(f"no column is the content, among {shown[:200]}; map the one that is")
+        shown = printable(", ".join(plain[:20])[:200])
+        raise FileRefused(f"no column is the content, among {shown}; map the one that is")
     return Header(names, options.mapping)
 
 
@@ -110,14 +111,17 @@ class Table:
         if group is None:
             return
         try:
-            if group.fault is not None:
-                raise group.fault[1]
-            document = document_of(_record(group, self._options.bounds.depth), self._record_options)
-        except Unfit as unfit:
+            document = self._document(group)
+        except Exception as error:
             line = group.fault[0] if group.fault is not None else group.line
-            yield self._rejected(line, unfit, "".join(group.raw))
+            yield self._rejected(line, error, "".join(group.raw))
         else:
             yield document
+
+    def _document(self, group: _Group) -> TextDocument:
+        if group.fault is not None:
+            raise group.fault[1]
+        return document_of(_record(group, self._options.bounds.depth), self._record_options)
 
     def _add(
         self, group: _Group, row: Row, fault: Unfit | None, fields: dict[str, Any] | None = None
@@ -171,8 +175,8 @@ class Table:
         nested = mapped(fields, renames(_paths(self._options, self._names)))
         return mapped(nested, self._mapping)
 
-    def _rejected(self, line: int, fault: Unfit, raw: str) -> Rejected:
-        return Rejected(line, fault.code, fault.message, self._encoding.raw(raw))
+    def _rejected(self, line: int, error: Exception, raw: str) -> Rejected:
+        return rejection(line, error, self._encoding.raw(raw))
 
 
 def _paths(options: ReadOptions, names: Sequence[str]) -> dict[str, str]:
@@ -212,15 +216,15 @@ def _record(group: _Group, depth: int) -> dict[str, Any]:
     """The record of a document, as records.py takes it."""
     fields = group.fields
     labels = fields.get("labels")
-    if isinstance(labels, str):
-        labels = _value(labels, depth) if labels.startswith("[") else [labels]
+    if isinstance(labels, str) and labels.startswith("["):
+        labels = _value(labels, depth)
     metadata = fields.get("text_metadata")
     known = {"document", *TEXT, *SPAN}
     rest = {name: value for name, value in fields.items() if name not in known}
     return rest | {
         "content": fields.get("content"),
         "key": fields.get("key"),
-        "labels": [*(labels or ()), *group.labels],
+        "labels": [*labels_of(labels), *group.labels],
         "metadata": None if metadata is None else _value(metadata, depth),
         "annotations": group.annotations,
     }

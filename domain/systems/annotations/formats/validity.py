@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from contextlib import suppress
 from typing import Any
 
 from domain.systems.annotations.formats.documents import Span, TextDocument
 
+_MOST = sys.float_info.max
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -50,7 +51,7 @@ def _fit_span(span: Span, number: int, length: int) -> None:
         raise Unfit(
             "span_out_of_range",
             f"annotation {number}: end {span.end} is beyond the text's {length} characters; "
-            "correct it, or say which unit the offsets have",
+            "correct it, or, where offsets count otherwise, count them in code points",
         )
     _fit_label(span.label, f"annotation {number}")
     if span.confidence is not None and not 0 <= span.confidence <= 1:
@@ -81,7 +82,7 @@ def score(value: Any, where: str) -> float | None:
     if isinstance(value, str) and len(value) <= 40:
         with suppress(ValueError):
             value = float(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MOST:
         return float(value)
     raise Unfit("not_a_number", f"{where} is {shown(value)}; give a number from 0 to 1")
 
@@ -108,3 +109,8 @@ def shown(value: Any, limit: int = 40) -> str:
         return "a list"
     text = repr(value[: limit + 1] if isinstance(value, str) else value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """A text that can be sent: what is half a character, or no text, as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -20,6 +20,7 @@ from domain.systems.annotations.formats.archives import Archive
 from domain.systems.annotations.formats.contract import Bounds, FileRefused
 from domain.systems.annotations.formats.rows import Row
 from domain.systems.annotations.formats.validity import Unfit
+from domain.systems.annotations.formats.xml_names import Names
 
 SHARED = "CREATE TABLE shared (number INTEGER PRIMARY KEY, text TEXT)"
 MAX_TEXT = 100_000
@@ -28,6 +29,13 @@ MAX_TAG = 256 * 1024
 """Bytes of one tag with its attributes."""
 MAX_SHEETS = 1_000
 MAX_STYLES = 100_000
+MAX_LINKS = 10_000
+MAX_LINKED = 1_000_000
+"""Characters of all that the links of one part say."""
+MAX_NAME = 255
+"""Characters of the name of a sheet that are kept; spreadsheets themselves end at 31."""
+MAX_ID = 20
+"""Characters of the number of a format."""
 
 _ROOT = "_rels/.rels"
 _REFERENCE = re.compile(r"([A-Z]{1,3})[0-9]*")
@@ -93,8 +101,15 @@ class Workbook:
         """Kind, id and member of each part that is linked."""
         if links not in self._archive:
             return
+        count = length = 0
         for kind, tag, attributes in self._events(links):
             if kind == "begin" and tag == "Relationship" and attributes.get("Target"):
+                count, length = count + 1, length + sum(map(len, attributes.values()))
+                if count > MAX_LINKS or length > MAX_LINKED:
+                    raise FileRefused(
+                        f"{links!r} of the workbook has more than {MAX_LINKS:,} links to parts, or"
+                        f" {MAX_LINKED:,} characters in them; save the table anew"
+                    )
                 of, key = attributes.get("Type", ""), attributes.get("Id", "")
                 target = posixpath.join("/", posixpath.dirname(book), attributes["Target"])
                 yield of, key, posixpath.normpath(target).lstrip("/")
@@ -110,7 +125,7 @@ class Workbook:
             elif tag == "sheet" and len(sheets) < MAX_SHEETS:
                 key = next((v for name, v in attributes.items() if name.endswith(":id")), "")
                 if key in links:
-                    sheets.append(Sheet(attributes.get("name", ""), links[key]))
+                    sheets.append(Sheet(attributes.get("name", "")[:MAX_NAME], links[key]))
         if not sheets:
             raise FileRefused("the workbook has no sheet; save the table anew")
         return sheets
@@ -127,9 +142,11 @@ class Workbook:
                 inside = kind == "begin"
             elif kind == "begin" and tag == "numFmt" and len(formats) < MAX_STYLES:
                 code = _NO_DATE.sub("", attributes.get("formatCode", "")[:1000])
-                formats[attributes.get("numFmtId", "")] = bool(re.search("[dmyhs]", code, re.I))
+                formats[attributes.get("numFmtId", "")[:MAX_ID]] = bool(
+                    re.search("[dmyhs]", code, re.I)
+                )
             elif kind == "begin" and tag == "xf" and inside and len(found) < MAX_STYLES:
-                number = attributes.get("numFmtId", "0")
+                number = attributes.get("numFmtId", "0")[:MAX_ID]
                 known = number.isascii() and number.isdigit() and int(number[:6]) in _DATES
                 found.append(formats.get(number, known))
         return found
@@ -343,9 +360,11 @@ def _events(pieces: Iterable[bytes], member: str, depth: int) -> Iterator[Event]
     parser = expat.ParserCreate()
     parser.buffer_text = True
     nested = 0
+    names = Names(f"{member!r} of the workbook")
 
     def begin(tag: str, attributes: dict[str, str]) -> None:
         nonlocal nested
+        names.note(tag, attributes)
         nested += 1
         if nested > depth:
             raise FileRefused(f"{member!r} of the workbook is nested more than {depth} deep")

@@ -40,7 +40,13 @@ from domain.systems.annotations.formats.encoding import encoding_of, head_text
 from domain.systems.annotations.formats.json_values import parsed
 from domain.systems.annotations.formats.losses import differences
 from domain.systems.annotations.formats.mapping import mapped, renames
-from domain.systems.annotations.formats.records import document_of, span_record, text_of
+from domain.systems.annotations.formats.records import (
+    document_of,
+    labels_of,
+    span_record,
+    text_of,
+)
+from domain.systems.annotations.formats.rejecting import rejection
 from domain.systems.annotations.formats.validity import Unfit, shown
 from domain.systems.annotations.formats.xml_elements import Element, Node, elements
 
@@ -56,9 +62,8 @@ def read(stream: BinaryIO, options: ReadOptions) -> Iterator[Document | Rejected
     for element in elements(stream, encoding, _element_name(options), options.bounds):
         try:
             yield document_of(_record(element, options), plain)
-        except Unfit as unfit:
-            raw = encoding.raw(element.raw)
-            yield Rejected(element.line, unfit.code, unfit.message, raw)
+        except Exception as error:
+            yield rejection(element.line, error, encoding.raw(element.raw))
 
 
 def write(documents: Iterable[Document], _options: WriteOptions) -> Iterator[bytes]:
@@ -124,11 +129,8 @@ def _record(element: Element, options: ReadOptions) -> dict[str, Any]:
     record = mapped(mapped(record, renames(options.columns)), options.mapping)
     if "metadata" in record:
         record["metadata"] = _value(record["metadata"], options.bounds.depth)
-    if isinstance(record.get("labels"), str):
-        labels.insert(0, record["labels"])
-    elif isinstance(record.get("labels"), list):
-        labels[:0] = record["labels"]
-    return record | {"labels": labels, "annotations": annotations}
+    own = labels_of(record.get("labels"))
+    return record | {"labels": [*own, *labels], "annotations": annotations}
 
 
 def _annotation(node: Node, depth: int) -> dict[str, Any]:

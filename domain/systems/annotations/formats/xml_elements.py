@@ -16,6 +16,7 @@ from xml.parsers import expat
 from domain.systems.annotations.formats.contract import Bounds, FileRefused
 from domain.systems.annotations.formats.encoding import Encoding, pieces
 from domain.systems.annotations.formats.validity import Unfit
+from domain.systems.annotations.formats.xml_names import Names
 
 _ROOT = "documents"
 _TOKEN = 1024 * 1024
@@ -99,6 +100,7 @@ class _Reading:
         self._last = at
         self._open: list[Node] = []
         self._nodes = 0
+        self._names = Names("the file")
         self._start = self._start_line = 0
         self._fault: Unfit | None = None
         self._deeper = 0
@@ -274,12 +276,13 @@ class _Reading:
 
     def _start_element(self, name: str, attributes: dict[str, str]) -> None:
         at = self._here()
+        self._names.note(name, attributes)
         if not self._rooted:
             self._rooted = True
             if name not in (_ROOT, self._name) and not self._any_root:
                 raise FileRefused(
                     f"the file's root is <{name[:100]}>, not <{_ROOT}>; choose its format, or "
-                    "say which elements are the documents (dialect: element)"
+                    f"name the root <{_ROOT}>, and each text in it <{self._name}>"
                 )
         if name == self._name:
             if self._open:

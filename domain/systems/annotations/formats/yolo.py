@@ -35,6 +35,7 @@ from domain.systems.annotations.formats.documents import (
     Loss,
     Rejected,
 )
+from domain.systems.annotations.formats.rejecting import rejection
 from domain.systems.annotations.formats.spill import Spill
 from domain.systems.annotations.formats.validity import Unfit
 from domain.systems.annotations.formats.yolo_layout import (
@@ -154,8 +155,8 @@ def _file(
     lines = _lines(content)
     try:
         image = _sized(layout, file, lines)
-    except Unfit as error:
-        yield Rejected(1, error.code, error.message, b"\n".join(lines), file)
+    except Exception as error:
+        yield rejection(1, error, b"\n".join(lines), file)
         return
     boxes: list[Box] = []
     for number, line in enumerate(lines, start=1):
@@ -164,8 +165,8 @@ def _file(
         try:
             require_room(boxes)
             boxes.append(yolo_rows.box_of(line, image.width, image.height, names))
-        except Unfit as error:
-            yield Rejected(number, error.code, error.message, line, file)
+        except Exception as error:
+            yield rejection(number, error, line, file)
     yield ImageDocument(
         image.file_name, image.width, image.height, tuple(boxes), image.key, image.metadata
     )

@@ -20,6 +20,7 @@ from domain.systems.annotations.formats.contract import Bounds, FileRefused
 from domain.systems.annotations.formats.documents import ImageDocument, Rejected
 from domain.systems.annotations.formats.image_sizes import is_image, size_of
 from domain.systems.annotations.formats.json_values import parsed
+from domain.systems.annotations.formats.rejecting import rejection
 from domain.systems.annotations.formats.validity import Unfit, is_text, shown
 
 SIDECAR = "images.jsonl"
@@ -120,9 +121,9 @@ class Layout:
                 )
             try:
                 labels, _ = image_in_sidecar(raw)
-            except Unfit as error:
+            except Exception as error:
                 if raw.strip():
-                    yield Rejected(number, error.code, error.message, raw, self.sidecar)
+                    yield rejection(number, error, raw, self.sidecar)
                 continue
             self._kept.execute(
                 "INSERT OR IGNORE INTO sizes VALUES (?, ?, ?, 0)", (folder + labels, number, raw)

@@ -1,0 +1,92 @@
+"""What the beginning of a JSON file holds, as far as it goes, to tell formats by.
+
+Names are looked for where they stand: a label or a field of somebody's metadata may be called
+like a field of another format.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+from domain.systems.annotations.formats.contract import Bounds, FileRefused
+from domain.systems.annotations.formats.encoding import Encoding, head_text
+from domain.systems.annotations.formats.json_elements import elements
+
+LOOKED_AT: Final = 20
+"""Elements of a list; those at the beginning tell what the others are."""
+_DEPTH: Final = 64
+_TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?P<closed>"?)|[{}\[\],:]|[^\s"{}\[\],:]+')
+_BLANK: Final = "\ufeff \t\r\n"
+
+
+def text_of(head: bytes) -> str:
+    """The text that a file begins with, from its first sign on."""
+    return head_text(head).lstrip(_BLANK)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An object as far as it is known; ``whole`` where there is no more of it."""
+
+    value: dict[str, Any]
+    whole: bool
+
+
+def objects_of(head: bytes) -> Iterator[Begun]:
+    """The first objects of the list that a file is; the last one may go on behind its head."""
+    text = text_of(head)
+    if not text.startswith("["):
+        return
+    found = elements(io.BytesIO(text.encode("utf-8", "replace")), Encoding("utf-8"), Bounds())
+    with suppress(FileRefused):
+        for element in islice(found, LOOKED_AT):
+            begun = begun_with(element.text or "")
+            if begun is not None:
+                yield begun
+
+
+def begun_with(text: str) -> Begun | None:
+    """The object that a text begins with, if it is one; what is cut off ends where it is cut."""
+    known, closers = _known(text)
+    try:
+        value = json.loads(known + closers)
+    except (ValueError, RecursionError):
+        return None
+    return Begun(value, not closers) if isinstance(value, dict) else None
+
+
+def _known(text: str) -> tuple[str, str]:
+    """The text up to its last value, and what closes that is open there."""
+    closers: list[str] = []
+    end, open_there = 0, ""
+    named = False
+    for token in _TOKEN.finditer(text):
+        sign = token[0]
+        if sign in ",:":
+            named = sign == ":"
+            continue
+        if sign in "{[":
+            closers.append("}" if sign == "{" else "]")
+        elif sign in "}]":
+            if closers[-1:] != [sign]:
+                break
+            closers.pop()
+        elif closers[-1:] == ["}"] and not named:
+            # The name of a field whose value is not known.
+            continue
+        named = False
+        open_there = "".join(reversed(closers))
+        if token["closed"] == "":
+            # A text that goes on: that it is one is known.
+            return f'{text[: token.start()]}""', open_there
+        end = token.end()
+        if not closers or len(closers) > _DEPTH:
+            break
+    return text[:end], open_there

@@ -11,6 +11,7 @@ from domain.record_operations import DeletedRecord, not_found, version_conflict,
 from domain.records import Change, Deletion
 from domain.systems.annotations import tables
 from domain.systems.annotations.models import ChangedAnnotation, Changes, MayBeInProject, as_text
+from domain.systems.annotations.validation.amounts import ENDS, FEW, Room, beyond
 from domain.systems.annotations.validation.becoming import KNOWN, LABEL, SPAN, Present, became
 from domain.systems.annotations.validation.counting import given_in_utf16
 from domain.systems.annotations.validation.examination import examine
@@ -35,8 +36,15 @@ def update(ctx: Context, items: Sequence[ChangedAnnotation]) -> list[Result]:
     The rules hold for what an annotation becomes; it stays as it is when they refuse that.
     """
     results: dict[int, Result] = {}
+    room = Room() if len(items) > FEW else None
     for turn in _turns(items):
-        _update_turn(ctx, {index: items[index] for index in turn}, results)
+        those = {index: items[index] for index in turn}
+        if room is not None:
+            # Before anything of them is read, and again in each turn: they may have grown.
+            ends = _present(ctx, those.values(), ENDS)
+            results |= beyond(room, {index: item.id for index, item in those.items()}, ends)
+            those = {index: item for index, item in those.items() if index not in results}
+        _update_turn(ctx, those, results)
     return [results[index] for index in range(len(items))]
 
 
@@ -51,9 +59,14 @@ def update(ctx: Context, items: Sequence[ChangedAnnotation]) -> list[Result]:
 )
 def delete(ctx: Context, items: Sequence[DeletedRecord]) -> list[Result]:
     """Delete annotations."""
-    present = _present(ctx, items)
+    present = _present(ctx, items, ENDS)
     results: list[Result] = [not_found(item.id, _WHAT) for item in items]
     known = [index for index, item in enumerate(items) if item.id in present]
+    if len(items) > FEW:
+        refused = beyond(Room(), {index: items[index].id for index in known}, present)
+        known = [index for index in known if index not in refused]
+        for index, failed in refused.items():
+            results[index] = failed
     deletions = [
         Deletion(items[index].id, items[index].version, ctx.positions[index]) for index in known
     ]
@@ -135,10 +148,11 @@ def _values(item: ChangedAnnotation, batch: Batch, place: int) -> dict[str, Any]
 def _present(
     ctx: Context,
     items: Iterable[ChangedAnnotation | DeletedRecord],
-    columns: Sequence[str] = ("project_id",),
+    columns: Sequence[str],
 ) -> Present:
     """The annotations that items name, within the project of the parameters if there is one."""
-    rows = ctx.store.fetch(tables.annotations, [item.id for item in items], columns)
+    wanted = dict.fromkeys(("project_id", *columns))
+    rows = ctx.store.fetch(tables.annotations, [item.id for item in items], list(wanted))
     project = ctx.params.project_id
     if project is None:
         return rows

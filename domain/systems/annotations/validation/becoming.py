@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -86,5 +87,10 @@ def as_it_is(row: Mapping[str, Any]) -> Becoming:
 def _document(text: str) -> Mapping[str, Any] | None:
     if text == "{}":
         return None
-    found: Mapping[str, Any] = orjson.loads(text)
+    found: Mapping[str, Any]
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # Numbers that are taken no longer, and stand in what was written before: NaN, 10^400.
+        found = json.loads(text)
     return found

@@ -26,6 +26,16 @@ LABEL_NAMED_TWICE = Rule(
 SPAN_OUT_OF_RANGE = _rule(
     "span_out_of_range", Layer.BUSINESS, Severity.ERROR, "0 <= start_char < end_char <= length"
 )
+SPAN_TOO_LONG = _rule(
+    "span_too_long", Layer.BUSINESS, Severity.ERROR, "a new span is <= 100,000 characters"
+)
+TOO_MUCH_TEXT = Rule(
+    "too_much_text",
+    Layer.BUSINESS,
+    Severity.ERROR,
+    "the spans of a chunk are <= 10,000,000 characters together",
+    retryable=True,
+)
 SPLIT_CHARACTER = _rule(
     "split_character", Layer.BUSINESS, Severity.ERROR, "UTF-16 offsets are between characters"
 )
@@ -55,7 +65,7 @@ LABELS_DIFFER = _rule(
 
 BUSINESS_RULES = (
     *(TEXT_NOT_FOUND, LABEL_NOT_FOUND, LABEL_NAMED_TWICE, SPAN_OUT_OF_RANGE, TEXT_MISMATCH),
-    SPLIT_CHARACTER,
+    *(SPLIT_CHARACTER, SPAN_TOO_LONG, TOO_MUCH_TEXT),
 )
 ADJUSTABLE = (
     *(BLANK_SPAN, UNTRIMMED_SPAN, CUT_WORD, LOW_CONFIDENCE, LONG_SPAN, DUPLICATE, LABELS_DIFFER),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func
@@ -119,7 +119,7 @@ def _check_duplicates(
     rows = [(*spans[place], own[sound[place]]) for place in asked]
     found = store.probe(_same, rows, without=batch.changed)
     there = {asked[place]: f"annotation {key} has" for place, key in found.items()}
-    others = {} if batch.settled else _first_ones(store, batch, spans, sound)
+    others = {} if batch.settled else _first_ones(store, batch, spans, sound, there)
     for place in sorted({*there, *others}):
         whose = there.get(place) or f"{others[place]} has"
         said = f"{whose} the same text, span and label; leave one of them out"
@@ -127,23 +127,49 @@ def _check_duplicates(
 
 
 def _first_ones(
-    store: Records, batch: Batch, spans: Sequence[Span], sound: Sequence[int]
+    store: Records,
+    batch: Batch,
+    spans: Sequence[Span],
+    sound: Sequence[int],
+    there: Collection[int],
 ) -> dict[int, str]:
-    """What is said of an item that came before and is the same, by the place of the later one."""
+    """What is said of an item that came before and is the same, by the place of the later one.
+
+    Of those whose places are ``there``, something is said already.
+    """
     found: dict[int, str] = {}
     if not batch.positions and len(set(spans)) == len(spans):
         return found
     first: dict[Span, int] = {}
     for place, (span, index) in enumerate(zip(spans, sound, strict=True)):
-        if first.setdefault(span, index) != index:
-            found[place] = f"item {first[span]} of the same chunk"
-    if not batch.positions:
-        return found
-    marks = {":".join(map(str, span)): batch.positions[index] for span, index in first.items()}
-    known = store.first_of(marks)
+        other = first.get(span)
+        if other is None:
+            if index not in batch.refused:
+                first[span] = index
+        elif place not in there:
+            found[place] = f"item {other} of the same chunk"
+            batch.add_about(index, other)
+    return found | _first_of_job(store, batch, spans, first, sound) if batch.positions else found
+
+
+def _first_of_job(
+    store: Records,
+    batch: Batch,
+    spans: Sequence[Span],
+    first: Mapping[Span, int],
+    sound: Sequence[int],
+) -> dict[int, str]:
+    """The same, where the job knows what its other chunks have seen."""
+    found: dict[int, str] = {}
+    marks = {span: ":".join(map(str, span)) for span in first}
+    known = store.first_of({marks[span]: batch.positions[key] for span, key in first.items()})
+    # One that has been refused since may have left its mark.
+    idle = {batch.positions[index] for index in batch.refused}
     for place, (span, index) in enumerate(zip(spans, sound, strict=True)):
-        earliest = known[":".join(map(str, span))]
-        if earliest != batch.positions[index]:
+        if span not in first or first[span] > index:
+            continue
+        earliest = known[marks[span]]
+        if earliest != batch.positions[index] and earliest not in idle:
             found[place] = f"item {earliest} of the job"
     return found
 
@@ -159,21 +185,22 @@ def _check_overlaps(
         least = item.start_char - longest[item.text_id]
         rows.append((item.text_id, item.start_char, item.end_char, least, own[index]))
     there = store.probe(_overlapping, rows, without=batch.changed)
-    refused = {near[place]: key for place, key in there.items()}
+    taken = {near[place]: key for place, key in there.items()}
     kept: dict[int, tuple[list[int], list[int]]] = {}
     for index in sound:
         item = items[index]
-        if index in refused:
-            _refuse(batch, index, f"annotation {refused[index]}")
+        if index in taken:
+            _refuse(batch, index, f"annotation {taken[index]}")
         elif not batch.settled:
             free = kept.setdefault(item.text_id, ([], []))
             other = _taken(batch, free, index)
             if other is not None:
                 _refuse(batch, index, f"item {other} of the same chunk")
+                batch.add_about(index, other)
 
 
 def _taken(batch: Batch, free: tuple[list[int], list[int]], index: int) -> int | None:
-    """The item in whose way it is; if there is none, it takes its place.
+    """The item in whose way it is; if there is none, and it is not refused, it takes its place.
 
     ``free`` are the starts of those that stand, in order, and their places in the batch. They
     do not overlap, so that only the last one before its end can be in the way.
@@ -183,6 +210,8 @@ def _taken(batch: Batch, free: tuple[list[int], list[int]], index: int) -> int |
     after = bisect_left(starts, item.end_char)
     if after and batch.items[places[after - 1]].end_char > item.start_char:
         return places[after - 1]
+    if index in batch.refused:
+        return None
     starts.insert(after, item.start_char)
     places.insert(after, index)
     return None
@@ -222,15 +251,12 @@ def _say_who_differs(
         text = key[0]
         if len(text) > LONGEST:
             continue
+        other = None if batch.settled else _differing(batch, seen.setdefault(text, []), index)
         if key in found:
             said = f"other annotations give label {found[key]} to"
-        elif batch.settled:
-            continue
-        elif text not in seen:
-            seen[text] = [index]
-            continue
-        elif (other := _differing(batch, seen[text], index)) is not None:
+        elif other is not None:
             said = f"item {other} of the same chunk gives label {labels[other]} to"
+            batch.add_about(index, other)
         else:
             continue
         batch.add(index, rule, "/label_id", f"{said} the same words; make sure which is meant")
@@ -240,6 +266,6 @@ def _differing(batch: Batch, before: list[int], index: int) -> int | None:
     """An item before it that gives another label; of each text the first two labels are kept."""
     labels = batch.labels
     other = next((one for one in before if labels[one] != labels[index]), None)
-    if other is not None and len(before) == 1:
+    if index not in batch.refused and len(before) == (0 if other is None else 1):
         before.append(index)
     return other

@@ -2,8 +2,9 @@
 
 Ten at most, however many items there are: thresholds, own rules, labels, texts, duplicates,
 the longest span of each text, overlaps, words with other labels, uniqueness; and whoever
-changes annotations has read them before. The first layer is the items' model, which the engine
-applies as it reads them.
+changes annotations has read them before. The last five are asked again, three times at most,
+where an item that is refused was in another's way or stays there. The first layer is the items'
+model, which the engine applies as it reads them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from domain.records import Lookup, Records
-from domain.systems.annotations.validation import consistency, tables, uniqueness
+from domain.systems.annotations.validation import beside, tables
 from domain.systems.annotations.validation.own_rules import OwnRule, OwnRules, own_rule_of
 from domain.systems.annotations.validation.spans import Quality, check_labels, check_spans
 from domain.systems.annotations.validation.subjects import Batch, Ends, Subject
@@ -57,13 +58,9 @@ def examine(
     check_labels(store, batch)
     if quality is not None:
         quality.check_confidence(batch)
-        sound = batch.sound()
-        consistency.check(store, batch, limits, sound)
         rules = own_rules(store, project_id)
-        OwnRules(rules).check(batch, sound)
-        together = [rule for rule in rules if rule.definition["kind"] == "unique"]
-        if together:
-            uniqueness.check(store, batch, together, sound)
+        OwnRules(rules).check(batch, batch.sound())
+        beside.check(store, batch, limits, rules)
     return batch, limits
 
 

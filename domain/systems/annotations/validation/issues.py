@@ -86,12 +86,19 @@ def documents(issues: Sequence[Issue], position: int) -> list[dict[str, Any]]:
     return [issue.document(position) for issue in ordered[:MAX_ISSUES]]
 
 
+def fails(issues: Sequence[Issue], threshold: float) -> bool:
+    """Whether an item with these issues takes no effect."""
+    return score_of(issues) < threshold or any(
+        issue.rule.severity is Severity.ERROR for issue in issues
+    )
+
+
 def verdict(issues: Sequence[Issue], position: int, threshold: float) -> Failed | None:
     """The failure of an item with an error, or with a score below the threshold; else ``None``."""
+    if not fails(issues, threshold):
+        return None
     errors = [issue for issue in issues if issue.rule.severity is Severity.ERROR]
     score = score_of(issues)
-    if not errors and score >= threshold:
-        return None
     details = {"issues": documents(issues, position), "score": score}
     if not errors:
         return Failed(

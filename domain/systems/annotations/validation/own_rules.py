@@ -134,7 +134,7 @@ class OwnRules:
             elif kind in _LOOKS:
                 self._looks.append((rule, _LOOKS[kind](rule)))
         self._patterns = [
-            (field, several, _patterns(tuple(rule.definition["pattern"] for rule in several)))
+            (field, several, Patterns([rule.definition["pattern"] for rule in several]))
             for field, several in patterns.items()
         ]
 
@@ -154,20 +154,20 @@ class OwnRules:
     def _match(
         batch: Batch, columns: Columns, field: str, rules: Sequence[OwnRule], patterns: Patterns
     ) -> None:
-        good = [not rule.definition.get("negate", False) for rule in rules]
-        for place, text in enumerate(columns.of(field)):
-            if text is None:
+        values = columns.of(field)
+        places = [place for place, value in enumerate(values) if value is not None]
+        texts = [str(values[place]) for place in places]
+        for rule, found in zip(rules, patterns.found(texts), strict=True):
+            wrong = bool(rule.definition.get("negate", False))
+            if wrong not in found:
                 continue
-            found = patterns.found(text if isinstance(text, str) else str(text))
-            if found == good:
-                continue
-            for rule, is_found, is_good in zip(rules, found, good, strict=True):
-                if is_found is is_good:
-                    continue
-                if not rule.labels or columns.of("label")[place] in rule.labels:
-                    how = "matches" if is_found else "does not match"
-                    said = f"{field} {how} {rule.definition['pattern']!r}; correct it"
-                    batch.add(columns.sound[place], rule.rule, pointer_to(field), rule.says(said))
+            how = "matches" if wrong else "does not match"
+            said = rule.says(f"{field} {how} {rule.definition['pattern']!r}; correct it")
+            for place, is_found in zip(places, found, strict=True):
+                if is_found == wrong and (
+                    not rule.labels or columns.of("label")[place] in rule.labels
+                ):
+                    batch.add(columns.sound[place], rule.rule, pointer_to(field), said)
 
 
 def _value_in(metadata: Mapping[str, Any], keys: Sequence[str]) -> Any:
@@ -187,11 +187,6 @@ def pointer_to(field: str) -> str:
     return "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in parts)
 
 
-@lru_cache(maxsize=256)
-def _patterns(patterns: tuple[str, ...]) -> Patterns:
-    return Patterns(patterns)
-
-
 def _required(rule: OwnRule) -> Look:
     field = rule.definition["field"]
     said, where = rule.says(f"{field} has no value; give it one"), pointer_to(field)
@@ -208,7 +203,7 @@ def _range(rule: OwnRule) -> Look:
     given = rule.definition
     field, least, most = given["field"], given.get("minimum"), given.get("maximum")
     where = pointer_to(field)
-    span = f"{'' if least is None else f'{least:g}'}..{'' if most is None else f'{most:g}'}"
+    span = f"{'' if least is None else _short(least)}..{'' if most is None else _short(most)}"
     low, high = -inf if least is None else least, inf if most is None else most
     no_number = rule.says(f"{field} is no number; give it one in {span}")
 
@@ -219,9 +214,18 @@ def _range(rule: OwnRule) -> Look:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 yield place, no_number, where
             elif not low <= value <= high:
-                yield place, rule.says(f"{field} is {value:g}, not in {span}; correct it"), where
+                said = f"{field} is {_short(value)}, not in {span}; correct it"
+                yield place, rule.says(said), where
 
     return look
+
+
+def _short(number: float) -> str:
+    """A number in a message; a whole number of JSON may be too large for a floating one."""
+    try:
+        return f"{number:g}"
+    except OverflowError:
+        return f"a number of {len(str(abs(number)))} digits"
 
 
 def _allowed(rule: OwnRule) -> Look:

@@ -6,61 +6,131 @@ kept busy for hours by one short pattern.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
 import re2  # type: ignore[import-untyped] # has none
 
 MAX_PATTERN = 1000
-_MEMORY = 8 << 20
-"""Bytes that the automaton of a pattern may take; RE2 refuses what does not fit."""
+_MEMORY = (512 << 10, 2 << 20, 8 << 20)
+"""Bytes that an automaton may take: the least that will do. RE2 refuses what fits none of them."""
+_ROOM = 64 << 20
+"""Bytes that all automata together may take which a process keeps from one use to the next."""
+
+Key = TypeVar("Key")
+
+
+class Automata(Generic[Key]):
+    """Automata that were used lately, as many as there is room for by what they may take.
+
+    One that is not kept is made anew: that takes time, where all of them would take memory
+    without an end, since any number of projects may have a hundred of them each.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._kept: OrderedDict[Key, tuple[Any, int]] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, key: Key, make: Callable[[Key, int], Any]) -> Any:
+        """What is made of the key with the least memory that is enough; raises re2.error."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key][0]
+        made = _fitting(key, make)
+        with self._lock:
+            self._kept[key] = made
+            while sum(memory for _, memory in self._kept.values()) > self._room:
+                self._kept.popitem(last=False)
+        return made[0]
+
+
+def _fitting(key: Key, make: Callable[[Key, int], Any]) -> tuple[Any, int]:
+    *less, most = _MEMORY
+    for memory in less:
+        try:
+            return make(key, memory), memory
+        except re2.error:
+            continue
+    made = make(key, most)
+    return made, _MEMORY[0] if made is None else most
+
+
+_automata: Automata[Any] = Automata(_ROOM)
+"""Those of patterns by the pattern, and those of sets by all patterns of the set."""
 
 
 def checked_pattern(pattern: str) -> str:
     """The pattern; raises ValueError, saying why, when RE2 does not take it."""
-    _search(pattern)
-    return pattern
-
-
-class Patterns:
-    """Several patterns that are looked for in the same text at once."""
-
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self._searches = [_search(pattern) for pattern in patterns]
-        self._quick = re2.Set.SearchSet(_options())
-        for pattern in patterns:
-            self._quick.Add(pattern)
-        self._quick.Compile()
-
-    def found(self, text: str) -> list[bool]:
-        """Which of the patterns are found in the text.
-
-        What the set finds is there. What it does not find is looked for again, since it gives
-        up where a text takes more memory than it has.
-        """
-        quick = self._quick.Match(text) or ()
-        if len(quick) == len(self._searches):
-            return [True] * len(quick)
-        hits = frozenset(quick)
-        return [
-            number in hits or pattern.search(text) is not None
-            for number, pattern in enumerate(self._searches)
-        ]
-
-
-def _options() -> Any:
-    options = re2.Options()
-    options.max_mem = _MEMORY
-    options.log_errors = False
-    return options
-
-
-def _search(pattern: str) -> Any:
     try:
-        return re2.compile(pattern, _options())
+        _automata.of(pattern, _search)
     except re2.error as error:
         why = error.args[0] if error.args else error
         why = why.decode("utf-8", "replace") if isinstance(why, bytes) else why
         raise ValueError(
             f"RE2 does not take the pattern: {why}; it has no look-around and no back-references"
         ) from None
+    return pattern
+
+
+class Patterns:
+    """Several patterns that are looked for in the same texts."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns = tuple(patterns)
+
+    def found(self, texts: Sequence[str]) -> list[bytearray]:
+        """For each of the patterns, in which of the texts it is found: 1 or 0 a text.
+
+        What a set of all of them finds is there. What it does not find is looked for again by
+        the pattern itself, since a set gives up where a text takes more memory than it has; and
+        there is none where the patterns together are too large for one. One pattern after the
+        other goes through all texts, so that no more than one has to be in memory.
+        """
+        found = [bytearray(len(texts)) for _ in self._patterns]
+        quick = _automata.of(self._patterns, _set)
+        if quick is not None:
+            for place, text in enumerate(texts):
+                for number in quick.Match(text) or ():
+                    found[number][place] = True
+        for pattern, column in zip(self._patterns, found, strict=True):
+            if not all(column):
+                _look(_automata.of(pattern, _search), texts, column)
+        return found
+
+
+def _look(search: Any, texts: Sequence[str], column: bytearray) -> None:
+    for place, text in enumerate(texts):
+        if not column[place]:
+            column[place] = search.search(text) is not None
+
+
+def _set(patterns: tuple[str, ...], memory: int) -> Any:
+    """One automaton for all of them; ``None`` where they are too large together."""
+    made = re2.Set.SearchSet(_options(memory))
+    for pattern in patterns:
+        made.Add(pattern)
+    try:
+        made.Compile()
+    except re2.error:
+        if memory == _MEMORY[-1]:
+            return None
+        raise
+    return made
+
+
+def _search(pattern: str, memory: int) -> Any:
+    made = re2.compile(pattern, _options(memory))
+    # The library would keep the last 128 of them itself, whatever they take.
+    re2.purge()
+    return made
+
+
+def _options(memory: int) -> Any:
+    options = re2.Options()
+    options.max_mem = memory
+    options.log_errors = False
+    return options

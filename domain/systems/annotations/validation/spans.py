@@ -12,8 +12,10 @@ from domain.outcomes import Failed
 from domain.records import Records
 from domain.systems.annotations import tables
 from domain.systems.annotations.lookup import labels_of
+from domain.systems.annotations.models import MAX_SELECTED
 from domain.systems.annotations.rules import selection, text_not_found
-from domain.systems.annotations.validation.catalogue import RULES
+from domain.systems.annotations.validation.amounts import Room, too_much_text
+from domain.systems.annotations.validation.catalogue import RULES, SPAN_TOO_LONG
 from domain.systems.annotations.validation.counting import counted
 from domain.systems.annotations.validation.issues import Rule
 from domain.systems.annotations.validation.subjects import Batch
@@ -27,6 +29,9 @@ _UNSPACED = (
     *((0x2E80, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF)),
 )
 """Scripts that do not part words by spaces: Thai, Lao, Burmese, Khmer, Chinese, Japanese."""
+
+MAX_MARKS = 30
+"""Accents of one letter, as in the stream-safe format of Unicode (UAX 15)."""
 
 
 def check_labels(store: Records, batch: Batch) -> None:
@@ -53,11 +58,12 @@ def check_spans(store: Records, batch: Batch, quality: Quality | None) -> None:
     for index, item in enumerate(items):
         by_text.setdefault(item.text_id, []).append(index)
     batch.selected = [None] * len(items)
+    room = Room()
     for text_id, content in _contents(store, batch.project_id, by_text):
         indexes: Sequence[int] = by_text.pop(text_id)
         if batch.utf16:
             indexes = counted(batch, indexes, content)
-        spans = _within(batch, indexes, content)
+        spans = _within(batch, indexes, content, room)
         if quality is not None:
             quality.check_spans(batch, content, spans)
     for text_id, left in by_text.items():
@@ -65,7 +71,7 @@ def check_spans(store: Records, batch: Batch, quality: Quality | None) -> None:
             _refuse(batch, index, text_not_found(text_id, batch.project_id))
 
 
-def _within(batch: Batch, indexes: Sequence[int], content: str) -> list[Place]:
+def _within(batch: Batch, indexes: Sequence[int], content: str, room: Room) -> list[Place]:
     """The spans that are within their text; what they select is noted, or what is wrong with it."""
     items, selected, length = batch.items, batch.selected, len(content)
     spans: list[Place] = []
@@ -75,13 +81,29 @@ def _within(batch: Batch, indexes: Sequence[int], content: str) -> list[Place]:
         # An item with a wrong selected_text has a span that can be looked at.
         if start < end <= length:
             spans.append((index, start, end))
-            if given is None or given == content[start:end]:
-                selected[index] = content[start:end]
+            if given is None:
+                if end - start <= MAX_SELECTED and room.takes(end - start):
+                    selected[index] = content[start:end]
+                else:
+                    _refuse_long(batch, index, end - start)
+                continue
+            # A longer one of the store, from when there was no limit, stays as it is.
+            if given == content[start:end]:
+                selected[index] = given
                 continue
         wrong = selection(content, start, end, given)
         if isinstance(wrong, Failed):
             _refuse(batch, index, wrong)
     return spans
+
+
+def _refuse_long(batch: Batch, index: int, characters: int) -> None:
+    """A new span that is too long, alone or beside the others of its chunk."""
+    if characters > MAX_SELECTED:
+        many = f"the span has {characters:,} characters, more than {MAX_SELECTED:,}; shorten it"
+        batch.add(index, SPAN_TOO_LONG, "/end_char", many)
+    else:
+        _refuse(batch, index, too_much_text("/end_char"))
 
 
 def _contents(
@@ -117,10 +139,10 @@ class Quality:
                 self._spaced(batch, index, content, start, end)
             if cut is not None:
                 # Most spans begin and end beside a blank: one look, and no call.
-                if start and content[start - 1].isalnum() and _begins_within(content, start):
+                if start and content[start - 1] != " " and _is_within_word(content, start):
                     where = "start_char is within a word; move it to the word's start"
                     batch.add(index, cut, "/start_char", where)
-                if end < length and content[end] != " " and _ends_within(content, end):
+                if end < length and content[end] != " " and _is_within_word(content, end):
                     where = "end_char is within a word; move it to the word's end"
                     batch.add(index, cut, "/end_char", where)
             if end - start > most and self._long is not None:
@@ -154,23 +176,28 @@ class Quality:
             batch.add(index, rule, pointer, f"{what}; move the offsets to what is meant")
 
 
-def _begins_within(content: str, start: int) -> bool:
-    return content[start].isalnum() and _is_one_word(content[start - 1], content[start])
-
-
-def _ends_within(content: str, end: int) -> bool:
-    return _is_one_word(content[end - 1], content[end])
-
-
-def _is_one_word(left: str, right: str) -> bool:
-    """Whether a boundary between two characters would cut a word, or a character with its marks."""
-    if not left.isalnum():
-        return False
-    if right.isascii():
-        return right.isalnum() and not _is_unspaced(left)
+def _is_within_word(content: str, place: int) -> bool:
+    """Whether a boundary there would cut a word, or a letter from its accents."""
+    right = content[place]
     if right.isalnum():
-        return not (_is_unspaced(left) or _is_unspaced(right))
-    return unicodedata.category(right)[0] == "M"
+        letter = _letter_before(content, place)
+        return letter != "" and not (_is_unspaced(letter) or _is_unspaced(right))
+    return _is_mark(right) and _letter_before(content, place) != ""
+
+
+def _letter_before(content: str, place: int) -> str:
+    """The letter or digit that ends there, with its accents if it has some; else nothing."""
+    for at in range(place - 1, max(place - 2 - MAX_MARKS, -1), -1):
+        character = content[at]
+        if character.isalnum():
+            return character
+        if not _is_mark(character):
+            break
+    return ""
+
+
+def _is_mark(character: str) -> bool:
+    return not character.isascii() and unicodedata.category(character)[0] == "M"
 
 
 def _is_unspaced(character: str) -> bool:

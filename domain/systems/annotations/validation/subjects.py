@@ -6,7 +6,7 @@ of most.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -63,6 +63,12 @@ class Batch:
     """The names of the labels, by id."""
     issues: dict[int, list[Issue]] = field(default_factory=dict)
     """By the place of the item; those without an issue are not in it."""
+    refused: set[int] = field(default_factory=set)
+    """The items that take no effect, as far as it is known."""
+    about: dict[int, set[int]] = field(default_factory=dict)
+    """By the place of an item, those before it in the batch that its issues are about."""
+    is_last_look: bool = False
+    """Whether those that are still to be changed count as staying where they are, too."""
 
     def add(self, index: int, rule: Rule, pointer: str, message: str) -> None:
         """One more issue of an item."""
@@ -72,6 +78,18 @@ class Batch:
             self.issues[index] = [issue]
         else:
             found.append(issue)
+
+    def add_about(self, index: int, other: int) -> None:
+        """An issue of an item is about another one, before it in the batch."""
+        self.about.setdefault(index, set()).add(other)
+
+    def forget(self, indexes: Iterable[int], known: Mapping[int, int]) -> None:
+        """Leave each of the items with as many of its issues as were known; 0 for none."""
+        for index in indexes:
+            if index in self.issues:
+                del self.issues[index][known.get(index, 0) :]
+                if not self.issues[index]:
+                    del self.issues[index]
 
     def sound(self) -> Sequence[int]:
         """The items that have a span of a text and a label, in order."""
@@ -85,4 +103,6 @@ class Batch:
     @property
     def changed(self) -> Collection[int]:
         """The annotations whose rows in the store are no longer what they will be."""
-        return () if self.settled else [key for key in self.own if key]
+        if self.settled or self.is_last_look:
+            return ()
+        return [key for index, key in enumerate(self.own) if key and index not in self.refused]

@@ -29,9 +29,11 @@ _like = Probe(tables.annotations, (int, int, int, int, str, int), _is_like, lamb
 
 
 def check(store: Records, batch: Batch, rules: Sequence[OwnRule], sound: Sequence[int]) -> None:
-    """One query for all rules and items; a rule for some labels is about each of them apart."""
+    """One query for all such rules and items; one for some labels is about each of them apart."""
     asked: list[tuple[OwnRule, int, tuple[Any, ...]]] = []
     for rule in rules:
+        if rule.definition["kind"] != "unique":
+            continue
         fields = _fields_of(rule)
         for index in sound:
             if not rule.labels or batch.names.get(batch.labels[index] or 0) in rule.labels:
@@ -39,13 +41,17 @@ def check(store: Records, batch: Batch, rules: Sequence[OwnRule], sound: Sequenc
     there = store.probe(_like, [row for _, _, row in asked], without=batch.changed)
     first: dict[tuple[Any, ...], int] = {}
     for place, (rule, index, row) in enumerate(asked):
+        key = (rule.rule.id, *row[:-1])
+        other = None if batch.settled else first.get(key)
+        if other is None and index not in batch.refused:
+            first[key] = index
         if place in there:
             whose = f"annotation {there[place]}"
+        elif other is not None:
+            whose = f"item {other} of the same chunk"
+            batch.add_about(index, other)
         else:
-            key = (rule.rule.id, *row[:-1])
-            if batch.settled or first.setdefault(key, index) == index:
-                continue
-            whose = f"item {first[key]} of the same chunk"
+            continue
         fields = _fields_of(rule)
         said = f"{' and '.join(fields)} must be unique in a text, and {whose} has the same"
         where = pointer_to(fields[0])

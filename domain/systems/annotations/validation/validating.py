@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,6 +22,7 @@ from domain.systems.annotations.models import (
     Score,
     Selected,
 )
+from domain.systems.annotations.validation.amounts import ENDS, FEW, Room, beyond
 from domain.systems.annotations.validation.becoming import KNOWN, Present, became
 from domain.systems.annotations.validation.counting import given_in_utf16
 from domain.systems.annotations.validation.examination import examine
@@ -69,11 +70,13 @@ def validate(ctx: Context, items: Sequence[Candidate]) -> list[Result]:
     An item that has only an ``id`` is compared with all others of the store; any other with
     the store and with the items before it in its chunk, and of the whole job if it is the same.
     """
-    present = _present(ctx, items)
-    results: dict[int, Result] = {}
+    results: dict[int, Result] = dict(_beyond(ctx, items)) if len(items) > FEW else {}
+    present = _present(ctx, _ids(items, results).values(), KNOWN)
     settled: dict[int, Subject] = {}
     new: dict[int, Subject] = {}
     for index, item in enumerate(items):
+        if index in results:
+            continue
         subject = _subject(item, present)
         if isinstance(subject, Failed):
             results[index] = subject
@@ -129,8 +132,22 @@ def _subject(item: Candidate, present: Present) -> Subject | Failed:
         return invalid_item(error)
 
 
-def _present(ctx: Context, items: Sequence[Candidate]) -> Present:
-    ids = [item.id for item in items if item.id is not None]
-    rows = ctx.store.fetch(tables.annotations, ids, KNOWN) if ids else {}
+def _ids(items: Sequence[Candidate], without: Container[int] = ()) -> dict[int, int]:
+    """The annotations of the store that items name, by the places of the items."""
+    return {
+        index: item.id
+        for index, item in enumerate(items)
+        if item.id is not None and index not in without
+    }
+
+
+def _beyond(ctx: Context, items: Sequence[Candidate]) -> dict[int, Failed]:
+    """Those of which there is too much to be read."""
+    ids = _ids(items)
+    return beyond(Room(), ids, _present(ctx, ids.values(), ("project_id", *ENDS)))
+
+
+def _present(ctx: Context, ids: Collection[int], columns: Sequence[str]) -> Present:
+    rows = ctx.store.fetch(tables.annotations, list(ids), columns) if ids else {}
     project = ctx.params.project_id
     return {key: row for key, row in rows.items() if row["project_id"] == project}

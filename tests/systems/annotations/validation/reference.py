@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 Said = tuple[int, str, str]
 """Item, rule and pointer."""
+Fault = tuple[str, str]
+"""Rule and pointer."""
+
+LOOKS = 4
+ERRORS = {"text_not_found", "label_not_found", "span_out_of_range", "text_mismatch", "overlap"}
 
 UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -41,33 +47,123 @@ def issues(
     world: World, items: Sequence[Mapping[str, Any]], own: Sequence[int], *, settled: bool
 ) -> set[Said]:
     """All that is to be said of the items; ``own`` are their ids in the store, or 0."""
-    said: set[Said] = set()
+    said: dict[int, set[Fault]] = {}
     real: dict[int, Real] = {}
     for number, item in enumerate(items):
-        faults, mine = _alone(world, item)
-        said |= {(number, *fault) for fault in faults}
+        said[number], mine = _alone(world, item)
         if mine is not None:
             real[number] = mine
-    changed = set() if settled else set(own)
-    refused: set[int] = set()
-    for number, mine in real.items():
-        rows = [row for key, row in world.stored.items() if key not in {own[number], *changed}]
-        others = [_row(row) for row in rows]
-        before = {} if settled else {n: real[n] for n in real if n < number}
-        standing = [one for n, one in before.items() if n not in refused]
-        if not world.overlaps and any(_meet(mine, other) for other in others + standing):
-            refused.add(number)
-            said.add((number, "overlap", "/start_char"))
-        said |= {
-            (number, *fault)
-            for fault in _beside(world, items[number], mine, others, list(before.values()))
-        }
-    return {one for one in said if one[1] not in world.off}
+            said[number] |= _by_own_rules(world, item, mine)
+    run = _Run(world, real, own, settled)
+    if not settled:
+        run.refused = {number for number, faults in said.items() if _is_refused(faults)}
+    beside: dict[int, set[Fault]] = {}
+    left = list(real)
+    for looks in reversed(range(LOOKS)):
+        found, about = run.look(left, last=not looks)
+        beside |= found
+        refused = {n for n in left if _is_refused(found[n]) and n not in run.refused}
+        if settled or not _matters(refused, about, own):
+            break
+        run.refused |= {number for number in refused if not about[number] & refused}
+        left = [number for number in left if number not in run.refused]
+    every = {(n, *fault) for n, faults in said.items() for fault in faults | beside.get(n, set())}
+    return {one for one in every if one[1] not in world.off}
 
 
-def _alone(world: World, item: Mapping[str, Any]) -> tuple[set[tuple[str, str]], Real | None]:
+def _is_refused(faults: set[Fault]) -> bool:
+    return any(rule in ERRORS or rule.startswith("custom.") for rule, _ in faults)
+
+
+def _matters(refused: set[int], about: Mapping[int, set[int]], own: Sequence[int]) -> bool:
+    return any(own[number] or any(number in some for some in about.values()) for number in refused)
+
+
+@dataclass
+class _Run:
+    """A look goes through the items in order, each beside the store and those before it."""
+
+    world: World
+    real: Mapping[int, Real]
+    own: Sequence[int]
+    settled: bool
+    refused: set[int] = field(default_factory=set)
+
+    def look(
+        self, left: Sequence[int], *, last: bool
+    ) -> tuple[dict[int, set[Fault]], dict[int, set[int]]]:
+        """What is to be said of each, and whom of the others it is about."""
+        changed = {key for number, key in enumerate(self.own) if number not in self.refused}
+        gone = set() if self.settled or last else changed
+        found: dict[int, set[Fault]] = {}
+        about: dict[int, set[int]] = {}
+        for number in left:
+            stored = self.world.stored.items()
+            rows = [_row(row) for key, row in stored if key not in {self.own[number], *gone}]
+            before = [] if self.settled else [n for n in left if n < number]
+            standing = [n for n in before if n not in self.refused]
+            found[number], about[number] = self._beside(number, rows, standing, found)
+        return found, about
+
+    def _beside(
+        self,
+        number: int,
+        rows: Sequence[Real],
+        standing: Sequence[int],
+        found: Mapping[int, set[Fault]],
+    ) -> tuple[set[Fault], set[int]]:
+        mine, faults, about = self.real[number], set[Fault](), set[int]()
+        upright = [n for n in standing if ("overlap", "/start_char") not in found[n]]
+        upright.sort(key=lambda n: -self.real[n][1])
+        for fault, order, is_it in _questions(self.world, mine):
+            if fault[0] in self.world.off:
+                continue
+            some = upright if order == "backwards" else standing
+            first = next((n for n in some if is_it(self.real[n])), None)
+            if any(is_it(row) for row in rows):
+                faults.add(fault)
+            elif first is not None:
+                faults.add(fault)
+                about.add(first)
+        return faults, about
+
+
+def _questions(world: World, mine: Real) -> Iterator[tuple[Fault, str, Callable[[Real], bool]]]:
+    """What would be wrong beside which others, and in which order those are gone through."""
+    if not world.overlaps:
+        yield ("overlap", "/start_char"), "backwards", lambda other: _meet(mine, other)
+    yield ("duplicate", "/start_char"), "in order", lambda other: other[:4] == mine[:4]
+    yield (
+        *(("labels_differ", "/label_id"), "in order"),
+        lambda other: other[4] == mine[4] and other[3] != mine[3],
+    )
+    for rule in world.rules:
+        if rule["definition"]["kind"] == "unique" and _applies(world, rule, mine):
+            places, pointer = _unique(rule)
+            yield (
+                *((f"custom.{rule['name']}", pointer), "in order"),
+                partial(_is_alike, world, rule, places, mine),
+            )
+
+
+def _unique(rule: Mapping[str, Any]) -> tuple[list[int], str]:
+    """Where the values are that must be unique together, and where that points."""
+    names = ("text_id", "start_char", "end_char", "label_id", "selected_text")
+    fields = {*rule["definition"]["fields"], "text_id", *(["label_id"] if rule["labels"] else [])}
+    places = [place for place, name in enumerate(names) if name in fields]
+    order = ("label_id", "start_char", "end_char", "selected_text")
+    return places, f"/{next(name for name in order if name in fields)}"
+
+
+def _is_alike(
+    world: World, rule: Mapping[str, Any], places: Sequence[int], mine: Real, other: Real
+) -> bool:
+    return _applies(world, rule, other) and all(mine[p] == other[p] for p in places)
+
+
+def _alone(world: World, item: Mapping[str, Any]) -> tuple[set[Fault], Real | None]:
     """What is to be said of an item by itself; and the annotation, if it can be one."""
-    said: set[tuple[str, str]] = set()
+    said: set[Fault] = set()
     label = next(
         (
             key
@@ -95,24 +191,11 @@ def _alone(world: World, item: Mapping[str, Any]) -> tuple[set[tuple[str, str]],
     return said, None if label is None else (item["text_id"], start, end, label, words)
 
 
-def _beside(
-    world: World,
-    item: Mapping[str, Any],
-    mine: Real,
-    others: Sequence[Real],
-    before: Sequence[Real],
-) -> set[tuple[str, str]]:
-    """What is to be said of an annotation beside others."""
-    said: set[tuple[str, str]] = set()
-    everybody = [*others, *before]
-    if any(other[:4] == mine[:4] for other in everybody):
-        said.add(("duplicate", "/start_char"))
-    if any(other[4] == mine[4] and other[3] != mine[3] for other in everybody):
-        said.add(("labels_differ", "/label_id"))
+def _by_own_rules(world: World, item: Mapping[str, Any], mine: Real) -> set[Fault]:
+    said: set[Fault] = set()
     for rule in world.rules:
-        if _applies(world, rule, mine):
-            about = [*others, *[one for one in before if _applies(world, rule, one)]]
-            pointer = _own(rule, item, mine, about)
+        if rule["definition"]["kind"] != "unique" and _applies(world, rule, mine):
+            pointer = _own(rule, item, mine)
             if pointer is not None:
                 said.add((f"custom.{rule['name']}", pointer))
     return said
@@ -133,8 +216,8 @@ def _meet(one: Real, other: Real) -> bool:
     return one[0] == other[0] and bool(set(range(one[1], one[2])) & set(range(other[1], other[2])))
 
 
-def _quality(text: str, start: int, end: int, most: int) -> set[tuple[str, str]]:
-    found: set[tuple[str, str]] = set()
+def _quality(text: str, start: int, end: int, most: int) -> set[Fault]:
+    found: set[Fault] = set()
     words = text[start:end]
     if re.fullmatch(r"\s+", words):
         found.add(("blank_span", "/start_char"))
@@ -143,29 +226,30 @@ def _quality(text: str, start: int, end: int, most: int) -> set[tuple[str, str]]
             found.add(("untrimmed_span", "/start_char"))
         if re.search(r"\s\Z", words):
             found.add(("untrimmed_span", "/end_char"))
-    if start > 0 and re.match(r"[^\W_]", text[start]) and _glued(text[start - 1 : start + 1]):
+    if _is_cut(text, start):
         found.add(("cut_word", "/start_char"))
-    if end < len(text) and _glued(text[end - 1 : end + 1]):
+    if _is_cut(text, end):
         found.add(("cut_word", "/end_char"))
     if len(words) > most:
         found.add(("long_span", "/end_char"))
     return found
 
 
-def _glued(pair: str) -> bool:
-    left, right = pair
-    if not re.match(r"[^\W_]", left):
+def _is_cut(text: str, place: int) -> bool:
+    before, after = text[:place], text[place:]
+    while before and unicodedata.category(before[-1]).startswith("M"):
+        before = before[:-1]
+    if not after or not re.search(r"[^\W_]\Z", before):
         return False
-    if unicodedata.category(right).startswith("M") and not right.isalnum():
+    if unicodedata.category(after[0]).startswith("M"):
         return True
-    return bool(re.match(r"[^\W_]", right)) and not UNSPACED.search(pair)
+    return bool(re.match(r"[^\W_]", after)) and not UNSPACED.search(before[-1] + after[0])
 
 
 def _own(
     rule: Mapping[str, Any],
     item: Mapping[str, Any],
     mine: Real,
-    others: Sequence[Real],
 ) -> str | None:
     """The pointer of the issue, if there is one."""
     given = rule["definition"]
@@ -174,7 +258,9 @@ def _own(
         case "required":
             return None if metadata.get("k") not in (None, "") else "/metadata/k"
         case "regex":
-            return None if re.search(given["pattern"], mine[4]) else "/selected_text"
+            # To RE2, the end is the end, and not the line break before it.
+            pattern = given["pattern"].replace("$", r"\Z")
+            return None if re.search(pattern, mine[4]) else "/selected_text"
         case "range":
             return (
                 None if given["minimum"] <= mine[2] - mine[1] <= given["maximum"] else "/end_char"
@@ -182,16 +268,5 @@ def _own(
         case "allowed":
             value = metadata.get("k")
             return None if value is None or value in given["values"] else "/metadata/k"
-        case "unique":
-            names = ("text_id", "start_char", "end_char", "label_id", "selected_text")
-            fields = {*given["fields"], "text_id", *(["label_id"] if rule["labels"] else [])}
-            places = [place for place, name in enumerate(names) if name in fields]
-            same = any(all(mine[p] == other[p] for p in places) for other in others)
-            first = next(
-                name
-                for name in ("label_id", "start_char", "end_char", "selected_text")
-                if name in fields
-            )
-            return f"/{first}" if same else None
         case _:
             return None if mine[2] - mine[1] < 3 or "a" in mine[4] else ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from domain.outcomes import Done, Failed, Result
 from domain.systems.annotations import tables
 from tests.systems.annotations.conftest import TEXT, Ground
@@ -96,6 +98,37 @@ def test_words_in_scripts_without_spaces_are_not_cut(bench: Workbench, ground: G
         [("cut_word", "warning", "/end_char")],
         [],
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "start", "end", "cut"),
+    [
+        ("e\u0301tude noir", 1, 6, "/start_char"),
+        ("cafe\u0301s noir", 0, 5, "/end_char"),
+        ("cafe\u0301s noir", 5, 6, "/start_char"),
+        ("e\u0301\u0323 noir", 0, 2, "/end_char"),
+        ("e\u0301\u0323s noir", 3, 4, "/start_char"),
+        ("cafe\u0301 noir", 0, 5, None),
+        ("e\u0301tude noir", 0, 6, None),
+        # What is no letter has nothing to be parted from, and kana stand by themselves.
+        ("(\u0301a noir", 1, 3, None),
+        ("か\u3099き", 0, 2, None),
+        ("กา\u0e31บ", 1, 2, "/end_char"),
+        ("か\u3099き", 1, 3, "/start_char"),
+        # No letter of any language has so many: who looks for it need not look for long.
+        ("e" + "\u0301" * 30, 30, 31, "/start_char"),
+        ("e" + "\u0301" * 100, 60, 100, None),
+    ],
+    ids=lambda value: ascii(value)[:20],
+)
+def test_a_letter_is_not_parted_from_its_accents_nor_from_its_word(
+    bench: Workbench, ground: Ground, content: str, start: int, end: int, cut: str | None
+) -> None:
+    (text,) = bench.make(
+        "annotations.create_texts", [{"project_id": ground.project, "content": content}]
+    )
+    (result,) = validate(bench, ground, span(ground, start, end, text_id=text))
+    assert said(result) == ([] if cut is None else [("cut_word", "warning", cut)])
 
 
 def test_duplicates_in_the_batch_and_in_the_store(bench: Workbench, ground: Ground) -> None:

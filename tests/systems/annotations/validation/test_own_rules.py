@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import re2  # type: ignore[import-untyped] # has none
 from pydantic import ValidationError
+from sqlalchemy import update
 
 from domain.outcomes import Failed
+from domain.systems.annotations import tables as of_platform
 from domain.systems.annotations.validation import tables
 from domain.systems.annotations.validation.definitions import NewRule
 from domain.systems.annotations.validation.examination import MAX_RULES
 from domain.systems.annotations.validation.expressions import Condition, checked_expression
-from domain.systems.annotations.validation.patterns import Patterns, checked_pattern
+from domain.systems.annotations.validation.patterns import Automata, Patterns, checked_pattern
 from tests.processor_time import processor_time
 from tests.systems.annotations.conftest import Ground
 from tests.systems.annotations.validation.setting import create, issues, rule, said, span, validate
@@ -52,6 +55,22 @@ def test_each_kind(bench: Workbench, ground: Ground) -> None:
         expected = [] if pointer is None else [("error", pointer, 1)]
         known = [(one["severity"], one["pointer"], one["rule_version"]) for one in found]
         assert known == expected, KINDS[number]
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**4200)], ids=["large", "small"])
+def test_a_stored_number_beyond_all_floating_ones_is_out_of_range(
+    bench: Workbench, ground: Ground, number: int
+) -> None:
+    (made,) = create(bench, ground, span(ground, 0, 3, metadata={"k": 1}))
+    known = update(of_platform.annotations).values(metadata=f'{{"k":{number}}}')
+    bench.database.write_now(lambda connection: connection.execute(known))
+    change = {"id": document(made)["id"], "confidence_score": 1}
+    document(bench.work("annotations.update", [change])[0])
+    rule(bench, ground, {"kind": "range", "field": "metadata.k", "minimum": 0, "maximum": 2})
+    (result,) = validate(bench, ground, {"id": document(made)["id"]})
+    assert fault(result) == ("custom.mine", "/metadata/k", False)
+    digits = len(str(abs(number)))
+    assert f"a number of {digits} digits, not in 0..2; correct it" in issues(result)[0]["message"]
 
 
 def test_a_rule_for_some_labels_with_words_of_its_own(bench: Workbench, ground: Ground) -> None:
@@ -105,14 +124,14 @@ def test_a_project_has_no_more_rules_than_are_applied(bench: Workbench, ground: 
 
 def test_rules_have_versions_and_can_be_put_to_sleep(bench: Workbench, ground: Ground) -> None:
     key = rule(bench, ground, {"kind": "range", "field": "length", "maximum": 2})
-    update = "annotations.update_validation_rules"
+    update_rules = "annotations.update_validation_rules"
     change = {"definition": {"kind": "range", "field": "length", "maximum": 1}}
-    (changed,) = bench.work(update, [{"id": key, "version": 1, **change}])
+    (changed,) = bench.work(update_rules, [{"id": key, "version": 1, **change}])
     assert document(changed)["version"] == 2
     (result,) = validate(bench, ground, span(ground, 0, 3))
     assert issues(result)[0]["rule_version"] == 2
     assert "..1" in issues(result)[0]["message"]
-    bench.work(update, [{"id": key, "enabled": False}])
+    bench.work(update_rules, [{"id": key, "enabled": False}])
     (result,) = validate(bench, ground, span(ground, 0, 3))
     assert said(result) == []
     assert [row["version"] for row in bench.rows(tables.rules).values()] == [3]
@@ -207,5 +226,66 @@ def test_the_costliest_expression_is_soon_done() -> None:
 def test_a_pattern_takes_time_in_proportion_to_the_text() -> None:
     evil = Patterns([checked_pattern(r"^(a+)+$"), checked_pattern("b$")])
     with processor_time() as taken:
-        assert evil.found("a" * 100_000 + "b") == [False, True]
+        assert _found(evil, "a" * 100_000 + "b") == [False, True]
     assert taken.seconds < SECONDS
+
+
+HEAVY: list[list[str]] = [
+    [r"^[\p{L}\p{M}' -]{1,200}$"],
+    [r"[\p{L}\p{M}' -]{1,100}", r"[\p{L}\p{M}' -]{1,99}"],
+    [rf"^\p{{Lu}}\p{{Ll}}+( \p{{Lu}}\p{{Ll}}+){{0,{most}}}$" for most in range(9, 21)],
+    [rf"^.{{1,{most}}}$" for most in range(401, 501)],
+]
+"""Each is taken alone; those of a list are more together than one automaton may take."""
+
+
+@pytest.mark.parametrize("patterns", HEAVY)
+def test_patterns_that_are_large_together_are_looked_for_one_by_one(patterns: list[str]) -> None:
+    several = Patterns([checked_pattern(pattern) for pattern in patterns])
+    assert _found(several, "Žofie") == [True] * len(patterns)
+    assert _found(several, "\n") == [False] * len(patterns)
+
+
+def test_a_project_with_large_patterns_has_its_annotations_held_against_them(
+    bench: Workbench, ground: Ground
+) -> None:
+    for number, pattern in enumerate([*HEAVY[0], *HEAVY[2]]):
+        definition = {"kind": "regex", "field": "selected_text", "pattern": pattern}
+        rule(bench, ground, definition, name=f"rule_{number}")
+    good, wrong = create(bench, ground, span(ground, 0, 3), span(ground, 20, 21))
+    document(good)
+    assert fault(wrong) == ("custom.rule_0", "/selected_text", False)
+    assert [one["rule"] for one in issues(wrong)] == [f"custom.rule_{n}" for n in range(13)]
+
+
+def test_automata_are_kept_as_long_as_there_is_room() -> None:
+    kept: Automata[str] = Automata(room=5 << 20)
+    made: list[str] = []
+
+    def make(key: str, memory: int) -> str:
+        made.append(f"{key} {memory >> 10}")
+        if key.startswith("large") and memory < 2 << 20:
+            raise re2.error("it does not fit")
+        if key == "none":
+            raise re2.error("it is none")
+        return key
+
+    assert [kept.of(key, make) for key in ("a", "large b", "large c", "a")] == [
+        *("a", "large b", "large c", "a")
+    ]
+    assert made == ["a 512", "large b 512", "large b 2048", "large c 512", "large c 2048"]
+    with pytest.raises(re2.error):
+        kept.of("none", make)
+    made.clear()
+    # One more is one too many: who was not used for the longest time makes room.
+    kept.of("large d", make)
+    for key in ("a", "large c", "large d"):
+        kept.of(key, make)
+    assert made == ["large d 512", "large d 2048"]
+    kept.of("large b", make)
+    assert made[2:] == ["large b 512", "large b 2048"]
+
+
+def _found(patterns: Patterns, text: str) -> list[bool]:
+    """Which of the patterns are found in a text."""
+    return [bool(column[0]) for column in patterns.found([text])]

@@ -1,4 +1,7 @@
-"""How many queries a run makes: ten at most, however many items there are."""
+"""How many queries a run makes: ten at most, however many items there are.
+
+Five more for each look again at what is beside others, if somebody of them is refused.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import pytest
 from domain.records import Writer
 from domain.systems.annotations import tables
 from domain.systems.annotations.validation.becoming import KNOWN, Becoming, became
+from domain.systems.annotations.validation.beside import LOOKS
 from domain.systems.annotations.validation.examination import examine
 from streams.stores.records import SqlRecords
 from tests.systems.annotations.conftest import Ground
@@ -74,10 +78,35 @@ def test_changed_annotations(bench: Workbench, ground: Ground, demanding: list[i
     assert len(said) <= MOST, said
 
 
+def test_changes_that_wait_for_each_other(bench: Workbench, ground: Ground) -> None:
+    """Each takes the place of the next, and the last one may not move."""
+    demand(bench, ground, allow_overlaps=False)
+    rule(bench, ground, {"kind": "unique", "fields": ["start_char"]})
+    items = [span(ground, n, n + 1) for n in range(4 * LOOKS)]
+    keys = [document(result)["id"] for result in create(bench, ground, *items)]
+    with bench.database.engine.connect() as connection:
+        store = SqlRecords(connection, Writer("local", "ada", "job"), NOW.timestamp())
+        rows = store.fetch(tables.annotations, keys, KNOWN)
+        ahead = [became(_Moved(n + 1), rows[key]) for n, key in enumerate(keys[:-1])]
+        with statements(connection) as said:
+            batch, _ = examine(store, ground.project, ahead, own=keys[:-1])
+        connection.rollback()
+    assert set(batch.issues) == set(range(len(ahead)))
+    assert len(said) <= MOST + 5 * (LOOKS - 1), said
+
+
 class _Nothing:
     """A change of nothing."""
 
-    model_fields_set: frozenset[str] = frozenset()
+    model_fields_set: set[str] = set()  # noqa: RUF012 - as pydantic has it
 
     def __getattr__(self, _name: str) -> Any:
         return None
+
+
+class _Moved(_Nothing):
+    """A change of one character's span to another place."""
+
+    def __init__(self, start: int) -> None:
+        self.start_char, self.end_char = start, start + 1
+        self.model_fields_set = {"start_char", "end_char"}

@@ -1,0 +1,232 @@
+"""What is refused is in nobody's way, and stays where it was: in somebody's way."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.outcomes import Done, Failed
+from domain.systems.annotations import tables
+from domain.systems.annotations.validation.beside import LOOKS
+from tests.systems.annotations.conftest import Ground
+from tests.systems.annotations.validation.setting import (
+    create,
+    demand,
+    issues,
+    rule,
+    said,
+    span,
+    validate,
+)
+from tests.systems.bench import Workbench, document, fault
+
+UPDATE = "annotations.update"
+ADA, WROTE, CHARLES = (0, 3), (4, 9), (13, 20)
+
+Place = tuple[int, int]
+
+
+def _made(bench: Workbench, ground: Ground, *places: Place) -> list[int]:
+    """The ids of annotations that stand there."""
+    items = [span(ground, *place) for place in places]
+    return [document(result)["id"] for result in create(bench, ground, *items)]
+
+
+def _to(key: int, place: Place) -> dict[str, Any]:
+    """The change that moves an annotation there."""
+    return {"id": key, "start_char": place[0], "end_char": place[1]}
+
+
+def _places(bench: Workbench) -> dict[int, Place]:
+    rows = bench.rows(tables.annotations)
+    return {key: (row["start_char"], row["end_char"]) for key, row in rows.items()}
+
+
+def test_nobody_is_put_where_one_stays_that_may_not_move(bench: Workbench, ground: Ground) -> None:
+    demand(bench, ground, allow_overlaps=False)
+    a, b, c = _made(bench, ground, ADA, WROTE, CHARLES)
+    changes = [_to(a, CHARLES), _to(b, ADA)]
+    for results in (validate(bench, ground, *changes), bench.work(UPDATE, changes)):
+        for result, who in zip(results, (c, a), strict=True):
+            assert fault(result) == ("overlap", "/start_char", False)
+            assert f"annotation {who}," in issues(result)[0]["message"]
+    assert _places(bench) == {a: ADA, b: WROTE, c: CHARLES}
+
+
+def test_nobody_gets_what_one_keeps_that_may_not_change(bench: Workbench, ground: Ground) -> None:
+    rule(bench, ground, {"kind": "unique", "fields": ["start_char"]})
+    a, b = _made(bench, ground, ADA, WROTE)
+    for wrong in ({"end_char": 5000}, {"start_char": 2, "label": "nobody"}):
+        results = bench.work(UPDATE, [{"id": a, **wrong}, {"id": b, "start_char": 0}])
+        assert isinstance(results[0], Failed)
+        assert fault(results[1]) == ("custom.mine", "/start_char", False)
+        assert f"annotation {a} has" in issues(results[1])[0]["message"]
+    assert _places(bench) == {a: ADA, b: WROTE}
+
+
+def test_a_double_of_what_stays_is_one(bench: Workbench, ground: Ground) -> None:
+    demand(bench, ground, severities={"duplicate": "error"})
+    a, b, c = _made(bench, ground, ADA, WROTE, CHARLES)
+    results = bench.work(UPDATE, [_to(a, CHARLES), _to(b, ADA)])
+    assert [fault(result)[0] for result in results] == ["duplicate", "duplicate"]
+    assert _places(bench) == {a: ADA, b: WROTE, c: CHARLES}
+
+
+def test_what_a_rule_of_the_project_refuses_is_in_nobody_s_way(
+    bench: Workbench, ground: Ground
+) -> None:
+    demand(bench, ground, allow_overlaps=False)
+    rule(bench, ground, {"kind": "required", "field": "metadata.ok"})
+    good = span(ground, *ADA, metadata={"ok": 1})
+    first, second = create(bench, ground, span(ground, 0, 9), good)
+    assert fault(first)[0] == "custom.mine"
+    assert said(second) == []
+
+
+def test_an_item_waits_for_nobody_who_does_not_come(bench: Workbench, ground: Ground) -> None:
+    demand(bench, ground, allow_overlaps=False)
+    rule(bench, ground, {"kind": "unique", "fields": ["label_id"]}, labels=["thing"])
+    document(create(bench, ground, span(ground, *CHARLES, label="thing"))[0])
+    second, third = create(bench, ground, span(ground, 0, 9, label="thing"), span(ground, *ADA))
+    assert fault(second) == ("custom.mine", "/label_id", False)
+    assert said(third) == []
+    document(third)
+
+
+def test_all_that_is_wrong_with_an_item_is_told_in_the_order_of_the_layers(
+    bench: Workbench, ground: Ground
+) -> None:
+    demand(bench, ground, allow_overlaps=False)
+    rule(bench, ground, {"kind": "required", "field": "metadata.ok"})
+    rule(bench, ground, {"kind": "unique", "fields": ["end_char"]}, name="other")
+    _, wrong = create(
+        bench, ground, span(ground, *ADA, metadata={"ok": 1}), span(ground, 0, 9, start_char=1)
+    )
+    assert [rule for rule, _, _ in said(wrong)] == ["overlap", "custom.mine", "cut_word"]
+
+
+def test_those_who_change_places_may_where_another_is_refused(
+    bench: Workbench, ground: Ground
+) -> None:
+    demand(bench, ground, allow_overlaps=False)
+    a, b, c = _made(bench, ground, ADA, WROTE, CHARLES)
+    results = bench.work(UPDATE, [_to(a, WROTE), _to(c, (0, 50)), _to(b, ADA)])
+    assert [type(result) for result in results] == [Done, Failed, Done]
+    assert _places(bench) == {a: WROTE, b: ADA, c: CHARLES}
+
+
+def test_a_row_of_annotations_that_each_move_on_stays_where_its_head_does(
+    bench: Workbench, ground: Ground
+) -> None:
+    demand(bench, ground, allow_overlaps=False)
+    places = [(n, n + 1) for n in range(2 * LOOKS + 4)]
+    keys = _made(bench, ground, *places)
+    before = _places(bench)
+    changes = [_to(key, place) for key, place in zip(keys, places[1:], strict=False)]
+    results = bench.work(UPDATE, changes)
+    assert [fault(result)[0] for result in results] == ["overlap"] * len(changes)
+    assert _places(bench) == before
+    # Once the last one is out of the way, all of them move.
+    document(bench.work("annotations.delete", [{"id": keys[-1]}])[0])
+    assert {type(result) for result in bench.work(UPDATE, changes)} == {Done}
+
+
+CONTENT = "ab ab cd ab "
+_starts, _widths = st.integers(0, 9), st.integers(1, 3)
+_changes = st.fixed_dictionaries(
+    {
+        "place": st.integers(0, 7),
+        "start": _starts,
+        "width": _widths,
+        "label": st.sampled_from(["P", "Q", None, "nobody"]),
+        "ok": st.sampled_from([None, True, False]),
+    }
+)
+_unique = st.sampled_from(
+    [None, ["start_char"], ["label_id", "selected_text"], ["end_char", "label_id"]]
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    first=st.lists(st.tuples(_starts, _widths), min_size=2, max_size=6),
+    changes=st.lists(_changes, min_size=1, max_size=8),
+    unique=_unique,
+    severity=st.sampled_from(["error", "warning", "info"]),
+)
+def test_no_changes_make_of_sound_annotations_what_the_project_refuses(
+    shared_bench: Workbench,
+    first: list[Place],
+    changes: list[dict[str, Any]],
+    unique: list[str] | None,
+    severity: str,
+) -> None:
+    bench = shared_bench
+    project = _project(bench, unique, severity)
+    (text,) = bench.make("annotations.create_texts", [{"project_id": project, "content": CONTENT}])
+    items = [
+        {"text_id": text, "start_char": start, "end_char": start + width, "label": "P"}
+        for start, width in first
+    ]
+    params = {"project_id": project}
+    made = bench.work("annotations.create", items, params=params)
+    keys = [document(result)["id"] for result in made if isinstance(result, Done)]
+    before = _of(bench, project)
+    asked = [_change(keys, change) for change in changes]
+    job = f"job-{len(bench.chunks)}"
+    validated = bench.work("annotations.validate", asked, params=params, job=job)
+    results = bench.work(UPDATE, asked, params=params)
+    _require_sound(bench, project, unique, severity)
+    after = _of(bench, project)
+    moved = [change["id"] for change, one in zip(asked, results, strict=True) if _is_done(one)]
+    assert {key for key in keys if after[key] != before[key]} == set(moved)
+    if len({change["id"] for change in asked}) == len(asked):
+        assert [_is_done(one) for one in results] == [_is_done(one) for one in validated]
+
+
+def _project(bench: Workbench, unique: list[str] | None, severity: str) -> int:
+    (project,) = bench.make("annotations.create_projects", [{"name": "p"}])
+    labels = [{"project_id": project, "name": name} for name in "PQ"]
+    bench.make("annotations.create_labels", labels)
+    demands = {"allow_overlaps": False, "severities": {"duplicate": severity}}
+    bench.make("annotations.create_validation_thresholds", [{"project_id": project, **demands}])
+    definitions: list[dict[str, Any]] = [
+        {"kind": "allowed", "field": "metadata.ok", "values": [True]}
+    ]
+    if unique is not None:
+        definitions.append({"kind": "unique", "fields": unique})
+    rules = [
+        {"project_id": project, "name": f"rule_{number}", "definition": definition}
+        for number, definition in enumerate(definitions)
+    ]
+    bench.make("annotations.create_validation_rules", rules)
+    return project
+
+
+def _change(keys: list[int], change: dict[str, Any]) -> dict[str, Any]:
+    found = {"id": keys[change["place"] % len(keys)], "start_char": change["start"]}
+    found["end_char"] = change["start"] + change["width"]
+    if change["label"] is not None:
+        found["label"] = change["label"]
+    if change["ok"] is not None:
+        found["metadata"] = {"ok": change["ok"]}
+    return found
+
+
+def _is_done(result: Any) -> bool:
+    return isinstance(result, Done)
+
+
+def _of(bench: Workbench, project: int) -> dict[int, dict[str, Any]]:
+    rows = bench.rows(tables.annotations)
+    return {key: row for key, row in rows.items() if row["project_id"] == project}
+
+
+def _require_sound(bench: Workbench, project: int, unique: list[str] | None, severity: str) -> None:
+    for one, other in itertools.combinations(_of(bench, project).values(), 2):
+        assert one["end_char"] <= other["start_char"] or other["end_char"] <= one["start_char"]
+        if unique is not None:
+            assert any(one[name] != other[name] for name in unique)

@@ -46,9 +46,9 @@ def batch(
 
 
 def _read(name: str) -> str:
-    if name == STANDARD_INPUT:
-        return sys.stdin.read()
     try:
+        if name == STANDARD_INPUT:
+            return sys.stdin.buffer.read().decode()
         return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidCommand(f"cannot read {name} ({error})") from None

@@ -5,28 +5,49 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from typing import Any, Self, TypeVar
+from urllib.parse import quote, urljoin, urlsplit
 
 import aiohttp
 
 from countermand_client.sse import EventParser, ServerEvent
-from domain.errors import InvalidCommand
+from domain.errors import CountermandError, InvalidCommand
 from streams.cli.documents import (
     ErrorGroupDocument,
     ItemDocument,
     JobDocument,
     PreviewDocument,
 )
-from streams.cli.exits import Problem, ProblemDetails, Unreachable
+from streams.cli.exits import (
+    Problem,
+    ProblemDetails,
+    Unreachable,
+    is_for_later,
+    retry_after,
+)
+from streams.cli.output import say
+from streams.cli.patience import Lost, Patience
+from streams.cli.repeating import by_key, key_or_new, repeated
 
+T = TypeVar("T")
 Query = Sequence[tuple[str, str | int]]
 
+JOBS = "/api/v1/jobs"
 RETENTION = "/api/v1/retention"
+KEY = "Idempotency-Key"
+NDJSON = "application/x-ndjson"
+PATIENCE = Patience()
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 60.0
@@ -34,19 +55,12 @@ SILENCE_SECONDS = 45.0
 """The server sends a heartbeat every 15 s, so this long a silence means that it is gone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long a lost event stream is asked for again, and how often; seconds."""
-
-    first: float = 0.1
-    longest: float = 2.0
-    give_up: float = 60.0
-
-
 class Client:
     """Speaks to one server; an async context manager.
 
     Every method raises Unreachable when nobody answers and Problem when the server refuses.
+    What is asked of jobs has a key, the caller's or one of its own, and is asked again under it
+    while its answer is lost.
     """
 
     def __init__(
@@ -59,7 +73,7 @@ class Client:
         self._headers = {"Countermand-Actor": actor} if actor else {}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._patience = patience or Patience()
+        self._patience = patience or PATIENCE
         self._open: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -103,45 +117,59 @@ class Client:
         return found
 
     async def submit(
-        self, query: Query, items: AsyncIterator[bytes], *, key: str = ""
+        self, query: Query, items: AsyncIterable[bytes], *, key: str = ""
     ) -> JobDocument:
-        """A new job whose items are blocks of NDJSON, sent as they come."""
-        headers = {"Content-Type": "application/x-ndjson"}
-        if key:
-            headers["Idempotency-Key"] = key
-        return await self._posted("/api/v1/jobs", query, headers=headers, data=items)
+        """A new job whose items are blocks of NDJSON, sent as they come; asked once."""
+        headers = {"Content-Type": NDJSON, KEY: key_or_new(key)}
+        return await self._posted(JOBS, query, headers=headers, data=items)
 
     async def batch(self, document: Any, key: str = "") -> JobDocument:
         """Submit a batch of jobs that come after one another."""
-        headers = {"Idempotency-Key": key} if key else {}
-        return await self._posted("/api/v1/batches", (), json=document, headers=headers)
+        return await self._keyed("/api/v1/batches", key, document)
 
     async def submit_document(self, body: Mapping[str, Any], *, key: str = "") -> JobDocument:
         """A new job that is described by a JSON document."""
-        headers = {"Idempotency-Key": key} if key else {}
-        return await self._posted("/api/v1/jobs", (), headers=headers, json=body)
+        return await self._keyed(JOBS, key, body)
 
-    async def append(self, job_id: str, part: int, items: AsyncIterator[bytes]) -> None:
-        """Items of a draft as blocks of NDJSON; sent again as the same part they are there once."""
-        headers = {"Content-Type": "application/x-ndjson"}
-        query = [("part", part)]
-        async with self._request("POST", _job(job_id, "items"), query, headers=headers, data=items):
-            pass
+    async def append(self, job_id: str, part: int, items: AsyncIterable[bytes]) -> int:
+        """Items of a draft as blocks of NDJSON, asked once; returns the version of the draft.
 
-    async def seal(self, job_id: str, items: int | None = None) -> JobDocument:
+        Sent again as the same part they are there once.
+        """
+        path, query = _job(job_id, "items"), [("part", part)]
+        headers = {"Content-Type": NDJSON}
+        async with self._request("POST", path, query, headers=headers, data=items) as response:
+            return int((await response.json())["version"])
+
+    async def seal(self, job_id: str, items: int | None = None, *, key: str = "") -> JobDocument:
         """Have a draft begin; ``items`` is how many it must have by now."""
         body = {} if items is None else {"items": items}
-        return await self._posted(_job(job_id, "seal"), (), json=body)
+        return await self._keyed(_job(job_id, "seal"), key, body)
 
     async def command(
-        self, job_id: str, verb: str, reason: str = "", more: Mapping[str, Any] | None = None
+        self,
+        job_id: str,
+        verb: str,
+        reason: str = "",
+        more: Mapping[str, Any] | None = None,
+        *,
+        key: str = "",
+        if_version: int | None = None,
     ) -> JobDocument:
         """Pause, resume, cancel, retry, undo or adjust; returns the job as it is after that.
 
         ``more`` says which items are retried or undone, what is adjusted, and whatever else the
-        verb takes.
+        verb takes. With ``if_version`` it is refused unless the job is at that version.
         """
-        return await self._posted(_job(job_id, verb), (), json={"reason": reason, **(more or {})})
+        body = {"reason": reason, **(more or {})}
+        return await self._keyed(_job(job_id, verb), key, body, if_version)
+
+    async def repeated(self, ask: Callable[[], Awaitable[T]], how: str, *, can: bool) -> T:
+        """What ``ask`` returns, asked again while its answer is lost, if it ``can`` be.
+
+        ``how`` says how a person repeats it.
+        """
+        return await repeated(ask, how, self._patience if can else None)
 
     async def diff_summary(self, job_id: str, other: str, query: Query) -> Any:
         """How many items of two runs differ, and in which way."""
@@ -159,8 +187,7 @@ class Client:
     async def apply(self, job_id: str, digest: str = "", key: str = "") -> JobDocument:
         """A new job that does what a dry run has planned; returns it."""
         body = {"digest": digest} if digest else {}
-        headers = {"Idempotency-Key": key} if key else {}
-        return await self._posted(_job(job_id, "apply"), (), json=body, headers=headers)
+        return await self._keyed(_job(job_id, "apply"), key, body)
 
     async def keys(self) -> list[Any]:
         """All API keys of the tenant."""
@@ -226,7 +253,8 @@ class Client:
         A lost connection is taken up again behind the last stored event that was seen.
         """
         last = str(after)
-        lost = _Lost(self._patience)
+        clock = asyncio.get_running_loop().time
+        lost = Lost(self._patience, clock, self._patience.give_up)
         while True:
             error: Problem | Unreachable | None = None
             try:
@@ -236,15 +264,16 @@ class Client:
                     yield event
             except _Settled:
                 return
-            except Unreachable as silence:
-                error = silence
-            except Problem as problem:
-                if problem.details.status < 500:
+            except (Problem, Unreachable) as failure:
+                if not is_for_later(failure):
                     raise
-                error = problem
-            await lost.wait(error)
+                error = failure
+            wait = lost.next(retry_after(error))
+            if wait is None and error is not None:
+                raise error
+            await asyncio.sleep(self._patience.longest if wait is None else wait)
 
-    async def _stream(self, job_id: str, last: str, lost: _Lost) -> AsyncIterator[ServerEvent]:
+    async def _stream(self, job_id: str, last: str, lost: Lost) -> AsyncIterator[ServerEvent]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
@@ -263,6 +292,24 @@ class Client:
         async with self._request("POST", path, (), json=body) as response:
             return await response.json()
 
+    async def _keyed(
+        self, path: str, key: str, body: Any, if_version: int | None = None
+    ) -> JobDocument:
+        """Ask for something by a key, which makes it safe to ask again."""
+        known = key_or_new(key)
+        headers = {KEY: known}
+        if if_version is not None:
+            headers["If-Match"] = f'"{if_version}"'
+
+        async def ask() -> JobDocument:
+            return await self._posted(path, (), json=body, headers=headers)
+
+        try:
+            return await repeated(ask, by_key(known), self._patience)
+        except asyncio.CancelledError:
+            say(f"nobody knows whether it was done; {by_key(known)}")
+            raise
+
     async def _posted(self, path: str, query: Query, **options: Any) -> JobDocument:
         async with self._request("POST", path, query, **options) as response:
             job: JobDocument = await response.json()
@@ -279,51 +326,44 @@ class Client:
         self, method: str, path: str, query: Query, **options: Any
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         url = self._base + path
+        asked = self._session.request(method, url, params=query, allow_redirects=False, **options)
         try:
-            async with self._session.request(method, url, params=query, **options) as response:
-                if response.status >= 400:
-                    raise Problem(await _details(response))
+            async with asked as response:
+                if response.status >= 300:
+                    raise await self._refusal(response, path)
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
+            # Of items that cannot be read, all that is told here is that nothing more came.
+            failure: CountermandError | None = getattr(options.get("data"), "failure", None)
+            if failure is not None:
+                raise failure from None
             raise Unreachable(
                 f"no answer from {self._base} ({_reason(error)}); is `countermand serve` running "
-                "there? Another address goes into --url or COUNTERMAND_URL"
+                "there? Another address goes into --url or COUNTERMAND_URL",
+                unheard=isinstance(error, _UNHEARD),
             ) from error
+
+    async def _refusal(self, response: aiohttp.ClientResponse, path: str) -> CountermandError:
+        """What the server says instead of an answer."""
+        location = response.headers.get("Location", "")
+        if response.status >= 400 or not location:
+            return Problem(await _details(response))
+        # To go there would send a command as a question, and a token to somebody else.
+        place = urljoin(str(response.url), location)
+        there, _, rest = place.rpartition(path)
+        there = there if there and rest[:1] in ("", "?") else place
+        return InvalidCommand(
+            f"{self._base} sends on to another address: the server is at {there}; put that "
+            "address into --url or COUNTERMAND_URL"
+        )
+
+
+_UNHEARD = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""There was no connection on which anything could have been sent."""
 
 
 class _Settled(Exception):
     """The server has nothing more to send."""
-
-
-class _Lost:
-    """Counts how long nobody sends an event stream."""
-
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
-        self._delay = 0.0
-        self._since: float | None = None
-        self._opened: float | None = None
-
-    def opened(self) -> None:
-        """The server sends from now on, if it has anything to say."""
-        self._opened = asyncio.get_running_loop().time()
-
-    def found(self) -> None:
-        """Somebody was there: patience is whole again, and the next try is at once."""
-        self._delay, self._since = 0.0, None
-
-    async def wait(self, error: Exception | None) -> None:
-        """Sleep before the next try; raises ``error`` when patience has run out."""
-        now = asyncio.get_running_loop().time()
-        if self._opened is not None and now - self._opened > self._patience.longest:
-            # Of a job that stands still nothing comes for hours; but somebody was there.
-            self.found()
-        self._opened = None
-        self._since = self._since or now
-        if error is not None and now - self._since > self._patience.give_up:
-            raise error
-        await asyncio.sleep(self._delay)
-        self._delay = min(max(self._delay * 2, self._patience.first), self._patience.longest)
 
 
 def checked_id(job_id: str) -> str:
@@ -339,7 +379,10 @@ def _job(job_id: str, part: str = "") -> str:
 
 
 async def _details(response: aiohttp.ClientResponse) -> ProblemDetails:
-    plain = ProblemDetails(response.status, f"{response.status} {response.reason}")
+    said = response.headers.get("Retry-After", "").strip()
+    after = float(said) if said.isdecimal() else 0.0
+    title = f"{response.status} {response.reason}"
+    plain = ProblemDetails(response.status, title, retry_after=after)
     try:
         body = json.loads(await response.read())
     except (ValueError, aiohttp.ClientError):
@@ -353,6 +396,7 @@ async def _details(response: aiohttp.ClientResponse) -> ProblemDetails:
         code=str(body.get("code", "")),
         pointer=str(body.get("pointer", "")),
         errors=[error for error in body.get("errors", ()) if isinstance(error, Mapping)],
+        retry_after=after,
     )
 
 

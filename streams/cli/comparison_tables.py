@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 from streams.cli.output import plain
 from streams.cli.render import compact, reason_of, table_of
@@ -33,7 +32,7 @@ def difference_table(differences: Iterable[Mapping[str, Any]]) -> Table:
     table = table_of("item", "differs", "first", "second")
     for one in differences:
         sides = (_side(one["this"]), _side(one["other"]))
-        table.add_row(_place(one), plain(one["change"]), *sides)
+        table.add_row(_place(one), one["change"], *sides)
     return table
 
 
@@ -43,11 +42,11 @@ def _place(one: Mapping[str, Any]) -> str:
     return " / ".join(dict.fromkeys(places))
 
 
-def _side(item: Mapping[str, Any] | None) -> Text:
+def _side(item: Mapping[str, Any] | None) -> str:
     if item is None:
-        return Text("")
+        return ""
     fault = item["error"]
     said = reason_of(fault, item["status"]) if fault else ""
     if not said and item["result"] is not None:
         said = compact(item["result"])
-    return Text(plain(f"{item['status']}  {said}".rstrip()))
+    return f"{item['status']}  {said}".rstrip()

@@ -14,6 +14,7 @@ from streams.cli.options import (
     AsJson,
     Edits,
     JobId,
+    Key,
     Reason,
     Url,
     Watch,
@@ -59,6 +60,7 @@ def edit(
         typer.Option(min=0, help="Position of an item that is not to be worked; repeated."),
     ] = None,
     reason: Reason = "",
+    key: Key = "",
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -72,7 +74,7 @@ def edit(
 
     said = {"edits": [edited(one) for one in edit or ()], "drop": drop}
     more = {name: value for name, value in said.items() if value}
-    job = talk(url, lambda client: client.command(job_id, "edit", reason, more))
+    job = talk(url, lambda client: client.command(job_id, "edit", reason, more, key=key))
     report(job, url, watch=False, as_json=as_json)
 
 
@@ -83,6 +85,7 @@ def seal(
         int | None,
         typer.Option(min=0, help="Refuse when so many have not arrived.", show_default=False),
     ] = None,
+    key: Key = "",
     watch: Watch = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
@@ -96,7 +99,7 @@ def seal(
     """
     from streams.cli.session import talk
 
-    job = talk(url, lambda client: client.seal(job_id, items))
+    job = talk(url, lambda client: client.seal(job_id, items, key=key))
     report(job, url, watch=watch, as_json=as_json)
 
 

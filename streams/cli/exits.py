@@ -3,7 +3,7 @@
 ::
 
     CountermandError              2, the caller must change something
-    ├── Problem                   what the server answered: 2 for 4xx, 3 for 5xx
+    ├── Problem                   what the server answered: 2 for 4xx, 3 for what may pass
     ├── Unreachable               3, no server, or none any more
     └── Unavailable               3, repeat it later
 """
@@ -21,16 +21,25 @@ FAILED = 1
 USAGE = 2
 UNREACHABLE = 3
 
+NOT_NOW = frozenset({408, 425, 429})
+"""Statuses below 500 that say nothing of the request itself: it may be repeated as it is."""
+BROKEN = frozenset({500, 501})
+"""What the server cannot do now, it will hardly be able to do in a moment."""
+
 
 class Unreachable(CountermandError):
-    """Nobody answers at the address."""
+    """Nobody answers at the address; ``unheard`` when nobody can have heard what was asked."""
 
     code = "unreachable"
+
+    def __init__(self, message: str, *, unheard: bool = False) -> None:
+        super().__init__(message)
+        self.unheard = unheard
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemDetails:
-    """RFC 9457, as much of it as the server sends."""
+    """RFC 9457, as much of it as the server sends; and what it says in Retry-After."""
 
     status: int
     title: str
@@ -38,6 +47,7 @@ class ProblemDetails:
     code: str = ""
     pointer: str = ""
     errors: Sequence[Mapping[str, str]] = field(default_factory=tuple)
+    retry_after: float = 0.0
 
     def sentences(self) -> list[str]:
         """What to tell a person, a line each."""
@@ -62,6 +72,22 @@ class Problem(CountermandError):
 
 def code_of(error: CountermandError) -> int:
     """The exit code for an error."""
+    return UNREACHABLE if is_for_later(error) else USAGE
+
+
+def is_for_later(error: CountermandError) -> bool:
+    """Whether the same may go well later, with nothing changed by the caller."""
     if isinstance(error, Problem):
-        return UNREACHABLE if error.details.status >= 500 else USAGE
-    return UNREACHABLE if isinstance(error, Unreachable | Unavailable) else USAGE
+        return error.details.status >= 500 or error.details.status in NOT_NOW
+    return isinstance(error, Unreachable | Unavailable)
+
+
+def is_passing(error: CountermandError) -> bool:
+    """Whether it makes sense to ask again in a moment."""
+    broken = isinstance(error, Problem) and error.details.status in BROKEN
+    return is_for_later(error) and not broken
+
+
+def retry_after(error: CountermandError | None) -> float:
+    """The seconds for which the server asks, zero when it does not."""
+    return error.details.retry_after if isinstance(error, Problem) else 0.0

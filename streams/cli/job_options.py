@@ -7,9 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from domain.errors import InvalidCommand
 from streams.cli.options import STANDARD_INPUT
+
+LONGEST_QUERY = 4000
+"""Half of what the server takes in the first line of a request: proxies may take less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,13 @@ class Described:
         said += [("options", json.dumps(self.options))] if self.options else []
         said += [("tag", tag) for tag in self.tags]
         return said + ([("params", json.dumps(self.params))] if self.params else [])
+
+    def fits_a_query(self) -> bool:
+        """Whether an address may hold that; what is more goes in a body."""
+        try:
+            return len(urlencode(self.query())) <= LONGEST_QUERY
+        except UnicodeEncodeError as error:
+            raise InvalidCommand(f"the name or a tag of the job is no text ({error})") from None
 
     def document(self) -> dict[str, Any]:
         """The body of a job without items."""
@@ -69,6 +80,8 @@ def read_json(option: str, text: str) -> Any:
     """The JSON value that an option gives."""
     try:
         return json.loads(text)
+    except RecursionError:
+        raise InvalidCommand(f"{option} nests too deeply") from None
     except ValueError as error:
         raise InvalidCommand(f"{option} is no JSON ({error})") from None
 
@@ -134,6 +147,8 @@ def read_params(whole: str, single: Sequence[str]) -> dict[str, Any]:
             raise InvalidCommand(f"--param {pair}: write it as KEY=VALUE")
         try:
             parameters[name] = json.loads(value)
+        except RecursionError:
+            raise InvalidCommand(f"--param {name} nests too deeply") from None
         except ValueError:
             parameters[name] = value
     return parameters

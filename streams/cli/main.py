@@ -124,7 +124,8 @@ def main() -> None:
     try:
         app()
     except CountermandError as error:
-        say(f"countermand: {error.message}")
+        for line in (f"countermand: {error.message}", *getattr(error, "__notes__", ())):
+            say(line)
         sys.exit(exits.code_of(error))
 
 

@@ -9,7 +9,7 @@ import typer
 from domain.errors import InvalidCommand
 from streams.cli.job_options import was_given
 from streams.cli.options import DEFAULT_URL, AsJson, Url
-from streams.cli.output import emit, say
+from streams.cli.output import emit, plain, say
 
 
 def workers(*, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
@@ -108,5 +108,5 @@ def weights(
         emit(found)
         return
     for share in found["items"]:
-        print(f"{share['tenant']}  {share['weight']:g}")
+        print(plain(f"{share['tenant']}  {share['weight']:g}"))
     say("all others have 1")

@@ -56,6 +56,14 @@ Edits = Annotated[
 Reason = Annotated[
     str, typer.Option("--reason", help="Why; goes into the audit trail.", show_default=False)
 ]
+Key = Annotated[
+    str,
+    typer.Option(
+        "--key",
+        help="Idempotency key: however often it is asked with the same key, it is done once.",
+        show_default=False,
+    ),
+]
 Watch = Annotated[
     bool,
     typer.Option(

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from domain.ranges import Ranges
 from streams.cli.documents import PreviewDocument
-from streams.cli.output import plain
 from streams.cli.render import moment, table_of
 
 _DONE = {"rollback": "put back", "reapply": "applied again"}
@@ -44,7 +41,7 @@ def compensation_table(found: Iterable[Mapping[str, Any]]) -> Table:
     table = table_of("item", "stage", "attempts", "at", "error")
     for one in found:
         error = one["error"]
-        why = Text(plain(f"{error['code']}: {error['message']}")) if error else Text("")
+        why = f"{error['code']}: {error['message']}" if error else ""
         attempts = str(one["attempts"])
         table.add_row(str(one["position"]), one["stage"], attempts, moment(one["at"]), why)
     return table
@@ -52,10 +49,7 @@ def compensation_table(found: Iterable[Mapping[str, Any]]) -> Table:
 
 def obstruction_table(found: PreviewDocument) -> Table:
     """The items that would stay as they are, with who is in the way and why."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("item", "record", "by", "reason"):
-        table.add_column(name)
+    table = table_of("item", "record", "by", "reason")
     for one in found["obstructions"]:
-        said = (one["record"], one["by"], one["reason"])
-        table.add_row(str(one["position"]), *[Text(plain(text)) for text in said])
+        table.add_row(str(one["position"]), one["record"], one["by"], one["reason"])
     return table

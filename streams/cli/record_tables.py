@@ -6,9 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
-from streams.cli.output import plain
 from streams.cli.render import compact, moment, table_of
 
 
@@ -17,7 +15,7 @@ def history_table(versions: Iterable[Mapping[str, Any]]) -> Table:
     table = table_of("version", "at", "by", "what")
     for version in versions:
         what = "deleted" if version["deleted"] else _changes(version["changed"])
-        table.add_row(str(version["version"]), moment(version["at"]), _by(version), Text(what))
+        table.add_row(str(version["version"]), moment(version["at"]), _by(version), what)
     return table
 
 
@@ -26,8 +24,8 @@ def blame_table(record: Mapping[str, Any]) -> Table:
     table = table_of("column", "value", "version", "at", "by")
     for name, column in record["columns"].items():
         version = str(column["version"]) if column["certain"] else f"{column['version']} or earlier"
-        value = Text(plain(compact(column["value"])))
-        table.add_row(plain(name), value, version, moment(column["at"]), _by(column))
+        value = compact(column["value"])
+        table.add_row(name, value, version, moment(column["at"]), _by(column))
     return table
 
 
@@ -36,15 +34,15 @@ def written_line(record: Mapping[str, Any]) -> str:
     what = "deleted" if record["deleted"] else "last written"
     name = f"{record['table']}/{record['id']}"
     version = f"version {record['version']}"
-    return f"{name} is at {version}, {what} {moment(record['at'])} by {_by(record).plain}"
+    return f"{name} is at {version}, {what} {moment(record['at'])} by {_by(record)}"
 
 
-def _by(write: Mapping[str, Any]) -> Text:
+def _by(write: Mapping[str, Any]) -> str:
     by = write["by"]
+    actor: str = by["actor"]
     if by["job_id"] is None:
-        return Text(plain(by["actor"]))
-    cause = by["cause"] or "chunk"
-    return Text(plain(f"{by['actor']}, job {by['job_id']} ({cause} {by['chunk']})"))
+        return actor
+    return f"{actor}, job {by['job_id']} ({by['cause'] or 'chunk'} {by['chunk']})"
 
 
 def _changes(changed: Mapping[str, Any] | None) -> str:
@@ -54,4 +52,4 @@ def _changes(changed: Mapping[str, Any] | None) -> str:
         f"{name}: {compact(one['before'])} -> {compact(one['after'])}"
         for name, one in changed.items()
     ]
-    return plain(", ".join(parts) or "(nothing)")
+    return ", ".join(parts) or "(nothing)"

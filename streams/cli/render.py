@@ -12,6 +12,7 @@ from typing import Any
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
+from rich.style import StyleType
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -152,9 +153,9 @@ def job_table(jobs: Iterable[JobDocument], width: int = PIPED_WIDTH) -> Table:
     for job in jobs:
         table.add_row(
             job["job_id"],
-            plain(job["operation"]),
+            job["operation"],
             status_text(job["status"]),
-            Text(plain(job["name"])),
+            job["name"],
             percent(job),
             counts_line(job["counts"]),
             moment(job["created_at"]),
@@ -171,7 +172,7 @@ def _narrow_job_table(jobs: Iterable[JobDocument]) -> Table:
             f"{job['job_id']}\n{moment(job['created_at'])}",
             Text(plain(f"{job['operation']}\n{job['name']}".rstrip()), overflow="fold"),
             Text.assemble(
-                (job["status"], STATUS_STYLES.get(job["status"], "")),
+                (plain(job["status"]), STATUS_STYLES.get(job["status"], "")),
                 f"\n{done}{counts_line(job['counts'])}",
             ),
         )
@@ -264,7 +265,7 @@ def item_table(items: Iterable[ItemDocument]) -> Table:
         fault = item["error"]
         result = "" if item["result"] is None else compact(item["result"])
         said = reason_of(fault, item["status"]) if fault else result
-        table.add_row(str(item["position"]), status_text(item["status"]), Text(plain(said)))
+        table.add_row(str(item["position"]), status_text(item["status"]), said)
     return table
 
 
@@ -287,7 +288,7 @@ def error_table(groups: Iterable[ErrorGroupDocument]) -> Table:
         table.add_row(
             f"{group['count']:,}",
             Text(plain(group["code"]), style="red"),
-            Text(plain(_what_they_share(group))),
+            _what_they_share(group),
             ", ".join(samples[:_SAMPLES]),
         )
     return table
@@ -310,9 +311,9 @@ def operation_table(operations: Sequence[Mapping[str, Any]]) -> Table:
     for operation in operations:
         first = str(operation.get("description") or "").partition("\n")[0]
         table.add_row(
-            Text(str(operation["kind"]), style="bold", no_wrap=True),
+            Text(plain(operation["kind"]), style="bold", no_wrap=True),
             str(operation.get("reversible", "")),
-            Text(plain(first)),
+            first,
         )
     return table
 
@@ -325,10 +326,10 @@ def worker_table(workers: Iterable[Mapping[str, Any]]) -> Table:
     for worker in workers:
         table.add_row(
             Text(plain(worker["name"]), no_wrap=True),
-            plain(worker["host"]),
+            worker["host"],
             str(worker["process"]),
             str(worker["slots"]),
-            plain(", ".join(worker["systems"])),
+            ", ".join(worker["systems"]),
             _memory_of(worker),
             f"{worker['cpu_seconds']:,.1f} s ({worker['cpu_percent'] or 0:.0f} %)",
             duration(worker["alive_seconds"]),
@@ -346,7 +347,7 @@ def limit_table(limits: Iterable[Mapping[str, Any]]) -> Table:
             "" if rate is None else f"{rate:g}/s",
             "" if most is None else str(most),
             *[str(limit[name]) for name in ("calls", "jobs", "waiting")],
-            Text(plain(limit["changed_by"] or "settings")),
+            limit["changed_by"] or "settings",
         )
     return table
 
@@ -386,9 +387,26 @@ def _column(table: Table, header: str) -> Column:
     return next(column for column in table.columns if column.header == header)
 
 
-def table_of(*columns: str) -> Table:
+class PlainTable(Table):
+    """A table that shows texts as they are: what looks like markup in them is none.
+
+    Names and reasons come from anybody, and a table of all of them must not break by one.
+    """
+
+    def add_row(
+        self,
+        *cells: RenderableType | None,
+        style: StyleType | None = None,
+        end_section: bool = False,
+    ) -> None:
+        """A row; a cell that is to have a style is a Text of :func:`plain` words."""
+        shown = [Text(plain(cell)) if isinstance(cell, str) else cell for cell in cells]
+        super().add_row(*shown, style=style, end_section=end_section)
+
+
+def table_of(*columns: str) -> PlainTable:
     """An empty table with those columns."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = PlainTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column)
     return table

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
 from rich.table import Table
 
-from streams.cli.output import plain
+from streams.cli.render import table_of
 
 _UNITS = (("y", 365 * 86400), ("d", 86400), ("h", 3600), ("m", 60))
 
@@ -25,20 +24,18 @@ def age(seconds: float | None) -> str:
 
 def rule_table(rules: Sequence[dict[str, Any]]) -> Table:
     """A line for each rule."""
-    table = Table("tenant", "kind", "shredded after", "archived after", "since", "by")
-    table.box = box.SIMPLE_HEAD
+    table = table_of("tenant", "kind", "shredded after", "archived after", "since", "by")
     for rule in rules:
-        table.add_row(*_said(rule), plain(rule["changed_at"][:19]), plain(rule["changed_by"]))
+        table.add_row(*_said(rule), rule["changed_at"][:19], rule["changed_by"])
     return table
 
 
 def change_table(changes: Sequence[dict[str, Any]]) -> Table:
     """A line for each change."""
-    table = Table("when", "who", "what", "tenant", "kind", "shredded", "archived", "why")
-    table.box = box.SIMPLE_HEAD
+    table = table_of("when", "who", "what", "tenant", "kind", "shredded", "archived", "why")
     for change in changes:
-        who = plain(change["at"][:19]), plain(change["actor"]), change["action"]
-        table.add_row(*who, *_said(change), plain(change["reason"]))
+        who = change["at"][:19], change["actor"], change["action"]
+        table.add_row(*who, *_said(change), change["reason"])
     return table
 
 
@@ -55,4 +52,4 @@ def _after(said: str) -> str:
 
 def _said(rule: dict[str, Any]) -> tuple[str, str, str, str]:
     ages = age(rule["shred_after"]), age(rule["archive_after"])
-    return plain(rule["tenant"]), plain(rule["kind"]), *ages
+    return rule["tenant"], rule["kind"], *ages

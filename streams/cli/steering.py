@@ -10,7 +10,17 @@ import typer
 from domain.errors import InvalidCommand
 from streams.cli.drafting import edited
 from streams.cli.job_options import read_json, was_given
-from streams.cli.options import DEFAULT_URL, FLAG, AsJson, Edits, JobId, Reason, Url, Watch
+from streams.cli.options import (
+    DEFAULT_URL,
+    FLAG,
+    AsJson,
+    Edits,
+    JobId,
+    Key,
+    Reason,
+    Url,
+    Watch,
+)
 from streams.cli.output import emit, say
 from streams.cli.submit import report
 
@@ -18,7 +28,12 @@ PREVIEW_PAGE = 50
 
 
 def pause(
-    job_id: JobId, *, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+    job_id: JobId,
+    *,
+    reason: Reason = "",
+    key: Key = "",
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
 ) -> None:
     """Stop a job for now; once this returns, nothing more takes effect.
 
@@ -26,13 +41,14 @@ def pause(
     Example:
       countermand pause 0192f7a1-... --reason "prices are being checked"
     """
-    _steer("pause", job_id, reason, url, as_json=as_json)
+    _steer("pause", job_id, reason, url, key=key, as_json=as_json)
 
 
 def resume(
     job_id: JobId,
     *,
     reason: Reason = "",
+    key: Key = "",
     watch: Watch = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
@@ -43,7 +59,7 @@ def resume(
     Example:
       countermand resume 0192f7a1-... --watch
     """
-    _steer("resume", job_id, reason, url, as_json=as_json, watch=watch)
+    _steer("resume", job_id, reason, url, key=key, as_json=as_json, watch=watch)
 
 
 def cancel(
@@ -56,6 +72,7 @@ def cancel(
         bool, typer.Option("--graceful", metavar=FLAG, help="Let what is in flight end first.")
     ] = False,
     reason: Reason = "",
+    key: Key = "",
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -69,7 +86,7 @@ def cancel(
     """
     flags = {"roll_back": roll_back, "graceful": graceful}
     said = {name: True for name, given in flags.items() if given}
-    _steer("cancel", job_id, reason, url, as_json=as_json, more=said)
+    _steer("cancel", job_id, reason, url, key=key, as_json=as_json, more=said)
 
 
 def retry(  # noqa: PLR0913 - the options of a command
@@ -94,6 +111,7 @@ def retry(  # noqa: PLR0913 - the options of a command
         str, typer.Option(help="JSON object that is merged into each chosen item.")
     ] = "",
     reason: Reason = "",
+    key: Key = "",
     watch: Watch = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
@@ -119,7 +137,7 @@ def retry(  # noqa: PLR0913 - the options of a command
         "patch": read_json("--patch", patch) if patch else None,
     }
     said = {name: value for name, value in select.items() if value}
-    _steer("retry", job_id, reason, url, as_json=as_json, watch=watch, more=said)
+    _steer("retry", job_id, reason, url, key=key, as_json=as_json, watch=watch, more=said)
 
 
 def undo(  # noqa: PLR0913 - the options of a command
@@ -149,6 +167,7 @@ def undo(  # noqa: PLR0913 - the options of a command
         ),
     ] = False,
     reason: Reason = "",
+    key: Key = "",
     preview: Annotated[
         bool, typer.Option("--preview", metavar=FLAG, help="Only show what would happen.")
     ] = False,
@@ -179,9 +198,8 @@ def undo(  # noqa: PLR0913 - the options of a command
         _preview(job_id, said, url, force=force, as_json=as_json)
         return
     forced = {"force": True} if force else {}
-    _steer(
-        "undo", job_id, reason, url, as_json=as_json, watch=watch, more={**said, **steps, **forced}
-    )
+    more = {**said, **steps, **forced}
+    _steer("undo", job_id, reason, url, key=key, as_json=as_json, watch=watch, more=more)
 
 
 def _preview(
@@ -212,6 +230,7 @@ def approve(
     job_id: JobId,
     *,
     reason: Reason = "",
+    key: Key = "",
     watch: Watch = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
@@ -222,11 +241,16 @@ def approve(
     Example:
       COUNTERMAND_ACTOR=grace countermand approve 0192f7a1-... --reason "seen the plan"
     """
-    _steer("approve", job_id, reason, url, as_json=as_json, watch=watch)
+    _steer("approve", job_id, reason, url, key=key, as_json=as_json, watch=watch)
 
 
 def reject(
-    job_id: JobId, *, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+    job_id: JobId,
+    *,
+    reason: Reason = "",
+    key: Key = "",
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
 ) -> None:
     """End a job that awaits approval; not for whoever has submitted it, who can cancel it.
 
@@ -234,11 +258,16 @@ def reject(
     Example:
       COUNTERMAND_ACTOR=grace countermand reject 0192f7a1-... --reason "the wrong list"
     """
-    _steer("reject", job_id, reason, url, as_json=as_json)
+    _steer("reject", job_id, reason, url, key=key, as_json=as_json)
 
 
 def hold(
-    job_id: JobId, *, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+    job_id: JobId,
+    *,
+    reason: Reason = "",
+    key: Key = "",
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
 ) -> None:
     """Let a job at rest be neither shredded nor archived, until somebody releases it.
 
@@ -246,11 +275,16 @@ def hold(
     Example:
       countermand hold 0192f7a1-... --reason "case 17"
     """
-    _steer("hold", job_id, reason, url, as_json=as_json)
+    _steer("hold", job_id, reason, url, key=key, as_json=as_json)
 
 
 def release(
-    job_id: JobId, *, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+    job_id: JobId,
+    *,
+    reason: Reason = "",
+    key: Key = "",
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
 ) -> None:
     """Release the hold of a job.
 
@@ -258,11 +292,16 @@ def release(
     Example:
       countermand release 0192f7a1-... --reason "case 17 is closed"
     """
-    _steer("release", job_id, reason, url, as_json=as_json)
+    _steer("release", job_id, reason, url, key=key, as_json=as_json)
 
 
 def shred(
-    job_id: JobId, *, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+    job_id: JobId,
+    *,
+    reason: Reason = "",
+    key: Key = "",
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
 ) -> None:
     """Make what was sent to a job at rest unreadable, for good; needs --reason.
 
@@ -272,11 +311,16 @@ def shred(
     Example:
       countermand shred 0192f7a1-... --reason "a customer has asked for it"
     """
-    _steer("shred", job_id, reason, url, as_json=as_json)
+    _steer("shred", job_id, reason, url, key=key, as_json=as_json)
 
 
 def archive(
-    job_id: JobId, *, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+    job_id: JobId,
+    *,
+    reason: Reason = "",
+    key: Key = "",
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
 ) -> None:
     """Put a job at rest away, for good: it cannot be undone or retried any more.
 
@@ -288,10 +332,10 @@ def archive(
       countermand archive 0192f7a1-... --reason "the season is over"
       countermand jobs --status archived
     """
-    _steer("archive", job_id, reason, url, as_json=as_json)
+    _steer("archive", job_id, reason, url, key=key, as_json=as_json)
 
 
-def limit(
+def limit(  # noqa: PLR0913 - the options of a command
     job_id: JobId,
     *,
     rate: Annotated[
@@ -308,6 +352,7 @@ def limit(
         bool, typer.Option("--no-concurrency", metavar=FLAG, help="As many at once as there are.")
     ] = False,
     reason: Reason = "",
+    key: Key = "",
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -327,7 +372,7 @@ def limit(
         "lift": [name for name, lift in lifted.items() if lift],
     }
     given = {name: value for name, value in said.items() if was_given(value)}
-    _steer("adjust", job_id, reason, url, as_json=as_json, more=given)
+    _steer("adjust", job_id, reason, url, key=key, as_json=as_json, more=given)
 
 
 def priority(
@@ -335,6 +380,7 @@ def priority(
     value: Annotated[int, typer.Argument(metavar="0..10", min=0, max=10, show_default=False)],
     *,
     reason: Reason = "",
+    key: Key = "",
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -344,7 +390,7 @@ def priority(
     Example:
       countermand priority 0192f7a1-... 9
     """
-    _steer("adjust", job_id, reason, url, as_json=as_json, more={"priority": value})
+    _steer("adjust", job_id, reason, url, key=key, as_json=as_json, more={"priority": value})
 
 
 def _steer(
@@ -353,11 +399,12 @@ def _steer(
     reason: str,
     url: str,
     *,
+    key: str,
     as_json: bool,
     watch: bool = False,
     more: Mapping[str, Any] | None = None,
 ) -> None:
     from streams.cli.session import talk
 
-    job = talk(url, lambda client: client.command(job_id, verb, reason, more))
+    job = talk(url, lambda client: client.command(job_id, verb, reason, more, key=key))
     report(job, url, watch=watch, as_json=as_json)

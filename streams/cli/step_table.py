@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from rich.table import Table
 
 from streams.cli.documents import StepDocument
-from streams.cli.output import plain
 from streams.cli.render import counts_line, status_text, table_of
 
 
@@ -16,10 +15,10 @@ def step_table(steps: Iterable[StepDocument]) -> Table:
     table = table_of("step", "operation", "status", "after", "counts", "job")
     for step in steps:
         table.add_row(
-            plain(step["name"]),
-            plain(step["operation"]),
+            step["name"],
+            step["operation"],
             status_text(step["status"]),
-            plain(", ".join(step["after"])),
+            ", ".join(step["after"]),
             counts_line(step["counts"]),
             step["job_id"],
         )

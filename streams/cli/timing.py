@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from streams.cli.job_options import moment_of
-from streams.cli.options import DEFAULT_URL, FLAG, AsJson, JobId, Reason, Url
+from streams.cli.options import DEFAULT_URL, FLAG, AsJson, JobId, Key, Reason, Url
 from streams.cli.submit import report
 
 
-def schedule(
+def schedule(  # noqa: PLR0913 - the options of a command
     job_id: JobId,
     *,
     start_at: Annotated[
@@ -28,6 +28,7 @@ def schedule(
         bool, typer.Option("--no-deadline", metavar=FLAG, help="It may take as long as it takes.")
     ] = False,
     reason: Reason = "",
+    key: Key = "",
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -50,5 +51,5 @@ def schedule(
     }
     lift = [name for name, lift in lifted.items() if lift]
     said |= {"lift": lift} if lift else {}
-    job = talk(url, lambda client: client.command(job_id, "adjust", reason, said))
+    job = talk(url, lambda client: client.command(job_id, "adjust", reason, said, key=key))
     report(job, url, watch=False, as_json=as_json)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.commands import COMMAND, environment, refused
+from tests.acceptance.forgetful import forgetful
 from tests.acceptance.stack import Stack
 
 ITEMS = 4000
@@ -61,6 +62,40 @@ def test_the_same_key_is_the_same_job(stack: Stack) -> None:
 
     assert json.loads(first.stdout)["job_id"] == json.loads(second.stdout)["job_id"]
     assert "key" in refused(stack.ask(*submit, given='{"name": "twice"}\n'))
+
+
+def test_of_a_job_more_may_be_said_than_an_address_holds(stack: Stack) -> None:
+    name = "\N{HIRAGANA LETTER A}" * 1500
+    submit = ("submit", "annotations.create_projects", "--name", name, "--key", "much-said")
+    first = stack.ask(*submit, "--json", given='{"name": "long"}\n')
+    assert first.returncode == 0, first.stderr
+    job_id = json.loads(first.stdout)["job_id"]
+    assert stack.ask("watch", job_id).returncode == 0
+
+    again = stack.ask(*submit, "--json", given='{"name": "long"}\n')
+    other = stack.ask(*submit, "--json", given='{"name": "longer"}\n')
+
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["job_id"] == job_id
+    refused(other)
+    shown = stack.json("show", job_id)
+    assert (shown["status"], shown["name"], shown["counts"]["total"]) == ("completed", name, 1)
+
+
+def test_of_much_that_is_said_and_refused_no_draft_is_left(stack: Stack) -> None:
+    name = "\N{HIRAGANA LETTER A}" * 1500
+    submit = ("submit", "annotations.create_projects", "--name", name, "--tag", "refused-draft")
+    repeated = '{"name": "a"}\n{"name": "a"}\n'
+
+    said = refused(stack.ask(*submit, "--item-key", "/name", given=repeated))
+
+    assert "/name" in said or "item 1" in said
+    until = time.monotonic() + 5.0  # the list lags behind its jobs
+    ended = ("jobs", "--tag", "refused-draft", "--status", "cancelled")
+    while not (found := stack.json(*ended)["items"]) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert len(found) == 1
+    assert len(stack.json("jobs", "--tag", "refused-draft")["items"]) == 1
 
 
 def test_a_job_is_shown_as_it_is_and_as_it_was(stack: Stack, job: dict[str, Any]) -> None:
@@ -141,6 +176,30 @@ def test_retry_undo_and_undo_again(stack: Stack, job: dict[str, Any]) -> None:
     assert stack.ask("undo", job["job_id"], "--watch").returncode == 1
     again = stack.json("show", job["job_id"])
     assert (again["status"], again["counts"]["succeeded"]) == ("completed_with_errors", 45)
+
+
+def test_an_undo_whose_answer_was_lost_is_no_undo_of_itself(stack: Stack) -> None:
+    submit = ("submit", "annotations.create_projects", "--json")
+    job_id = json.loads(stack.ask(*submit, given='{"name": "undone"}\n').stdout)["job_id"]
+    assert stack.ask("watch", job_id).returncode == 0
+
+    with forgetful(stack.url, lost=1) as way:
+        ended = stack.ask("undo", job_id, "--url", way)
+    stack.ask("watch", job_id)
+
+    assert ended.returncode == 0, ended.stderr
+    assert stack.json("show", job_id)["status"] == "rolled_back"
+
+
+def test_an_undo_is_said_twice_with_one_key(stack: Stack) -> None:
+    submit = ("submit", "annotations.create_projects", "--json")
+    job_id = json.loads(stack.ask(*submit, given='{"name": "undone"}\n').stdout)["job_id"]
+    assert stack.ask("watch", job_id).returncode == 0
+
+    for _ in range(2):
+        assert stack.ask("undo", job_id, "--key", "undone", "--watch").returncode == 0
+
+    assert stack.json("show", job_id)["status"] == "rolled_back"
 
 
 def test_pause_resume_and_cancel(stack: Stack) -> None:

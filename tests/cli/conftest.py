@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from streams.cli.main import main
+from streams.cli.patience import Patience
 from tests.cli.contract_server import Contract, serving
+
+QUICK = Patience(first=0.001, longest=0.01, asking=0.2)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ def contract() -> Iterator[Contract]:
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     def command(*arguments: str, url: str = "http://127.0.0.1:1") -> Ended:
         monkeypatch.setenv("COUNTERMAND_URL", url)
+        monkeypatch.setattr("streams.cli.client.PATIENCE", QUICK)
         monkeypatch.setattr(sys, "argv", ["countermand", *arguments])
         capfd.readouterr()
         code = 0

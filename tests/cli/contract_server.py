@@ -79,14 +79,25 @@ class Contract:
     plan: dict[str, Any] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
     """What a job that is submitted has beside what all have."""
+    reason: str = ""
+    """Why a rule of retention was set."""
     next_cursor: str | None = None
     problem: dict[str, Any] | None = None
-    parts_refused: bool = False
-    """Whether parts of a draft are answered with 503."""
+    problem_headers: dict[str, str] = field(default_factory=dict)
+    parts_refused: int = 0
+    """The status by which parts of a draft are refused."""
+    elsewhere: str = ""
+    """Where everybody is sent on to."""
+    lost: int = 0
+    """Answers to a POST that are cut, though what was asked for is done."""
+    done: list[str] = field(default_factory=list)
+    """Verbs that took effect; said again with its key, one does not."""
+    known: set[tuple[str, str, str]] = field(default_factory=set)
     drop_after: int | None = None
     """Events of a stream after which its connection is cut, without a good-bye."""
     outage: int = 0
-    """Streams that are answered with 503 first."""
+    """Streams that are answered with ``outage_status`` first."""
+    outage_status: int = 503
     cuts: int = 0
     """Streams that are cut first, before they have brought anything."""
     after_stream: Callable[[], None] = lambda: None
@@ -105,13 +116,19 @@ async def _recorded(request: web.Request, handler: Any) -> web.StreamResponse:
     contract.requests.append((request.method, request.path_qs))
     contract.headers.append(dict(request.headers))
     contract.bodies.append(await request.read())
+    if contract.elsewhere:
+        raise web.HTTPFound(contract.elsewhere)
     if contract.problem is not None:
         return web.json_response(
             contract.problem,
             status=contract.problem["status"],
+            headers=contract.problem_headers,
             content_type="application/problem+json",
         )
     answer: web.StreamResponse = await handler(request)
+    if request.method == "POST" and contract.lost and request.transport is not None:
+        contract.lost -= 1
+        request.transport.close()
     return answer
 
 
@@ -150,15 +167,20 @@ async def _job(request: web.Request) -> web.Response:
 
 
 async def _command(request: web.Request) -> web.Response:
-    verb = request.match_info["verb"]
-    document = request.app[CONTRACT].jobs[request.match_info["job"]]
+    contract, verb = request.app[CONTRACT], request.match_info["verb"]
+    document = contract.jobs[request.match_info["job"]]
+    said = (document["job_id"], verb, request.headers.get("Idempotency-Key", ""))
+    if not said[2] or said not in contract.known:
+        contract.done.append(verb)
+    contract.known.add(said)
     status = {"pause": "paused", "cancel": "cancelled", "undo": "rolling_back"}
     return web.json_response({**document, "status": status.get(verb, "running")})
 
 
 async def _part(request: web.Request) -> web.Response:
-    if request.app[CONTRACT].parts_refused:
-        return web.json_response({"title": "Service Unavailable"}, status=503)
+    refusal = request.app[CONTRACT].parts_refused
+    if refusal:
+        return web.json_response({"title": "the part is refused"}, status=refusal)
     return web.json_response({"job_id": request.match_info["job"], "version": 3}, status=202)
 
 
@@ -181,7 +203,9 @@ async def _events(request: web.Request) -> web.StreamResponse:
         return web.json_response({"items": page})
     if contract.outage > 0:
         contract.outage -= 1
-        return web.json_response({"title": "Service Unavailable"}, status=503)
+        return web.json_response(
+            {"title": "not now"}, status=contract.outage_status, headers=contract.problem_headers
+        )
     return await _stream(request, contract, int(request.headers["Last-Event-ID"]))
 
 
@@ -309,8 +333,9 @@ async def _remove_rule(request: web.Request) -> web.Response:
     return web.json_response({**request.match_info, "removed": True})
 
 
-async def _rule_changes(_request: web.Request) -> web.Response:
-    told = {"number": 1, "action": "set", "actor": "grace", "reason": "", "at": "2026-01-01"}
+async def _rule_changes(request: web.Request) -> web.Response:
+    told = {"number": 1, "action": "set", "actor": "grace", "at": "2026-01-01"}
+    told |= {"reason": request.app[CONTRACT].reason}
     return web.json_response({"items": [_RULE | told], "next_cursor": None})
 
 

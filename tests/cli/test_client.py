@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
 
 from domain.errors import InvalidCommand
-from streams.cli.client import Client, Patience
+from streams.cli.client import Client
 from streams.cli.exits import Problem, Unreachable
+from streams.cli.patience import Lost, Patience
 from tests.cli.contract_server import FINISHED, Contract, event, job, serving
 
 QUICK = Patience(first=0.001, longest=0.01, give_up=0.2)
@@ -35,6 +37,32 @@ async def test_a_server_that_is_not_ready_yet_is_asked_again(contract: Contract)
 
     async with Client(contract.url, QUICK) as client:
         assert await _versions(client) == ["5"]
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 502])
+async def test_a_passing_refusal_does_not_end_the_following(
+    contract: Contract, status: int
+) -> None:
+    contract.events, contract.outage, contract.outage_status = [FINISHED], 3, status
+    contract.problem_headers = {"Retry-After": "0"}
+
+    async with Client(contract.url, QUICK) as client:
+        assert await _versions(client) == ["5"]
+
+
+async def test_the_server_says_when_it_is_asked_again(contract: Contract) -> None:
+    contract.problem = {"status": 429, "title": "Too Many Requests"}
+    contract.problem_headers = {"Retry-After": "17"}
+    async with Client(contract.url, QUICK) as client:
+        with pytest.raises(Problem) as caught:
+            await _versions(client)
+
+    # That is longer than the patience of this one, so it is not waited for at all.
+    assert len(contract.requests) == 1
+    assert caught.value.details.retry_after == 17.0
+    lost = Lost(Patience(first=1.0, longest=2.0), lambda: 0.0, give_up=60.0)
+    assert [lost.next(), lost.next(17.0), lost.next(1.0), lost.next(0.0)] == [0.0, 17.0, 2.0, 2.0]
+    assert lost.next(61.0) is None
 
 
 async def test_nothing_is_sent_of_what_was_seen_already(contract: Contract) -> None:
@@ -97,6 +125,34 @@ async def test_an_answer_from_something_else_is_no_traceback() -> None:
         async with Client(f"http://127.0.0.1:{port}") as client:
             with pytest.raises(Problem, match="502 Bad Gateway"):
                 await client.job("job-1")
+
+
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("https://jobs.example.org/api/v1/jobs/job-1/undo", "https://jobs.example.org"),
+        ("https://jobs.example.org/of/api/v1/jobs/job-1/undo?a=b", "https://jobs.example.org/of"),
+        ("https://sign.example.org/in?to=jobs", "https://sign.example.org/in?to=jobs"),
+    ],
+)
+async def test_nobody_is_sent_on_with_a_key_and_a_command(
+    contract: Contract, location: str, place: str
+) -> None:
+    contract.elsewhere = location
+
+    async with Client(contract.url, token="secret") as client:
+        with pytest.raises(InvalidCommand, match=f"is at {re.escape(place)}; put that address"):
+            await client.command("job-1", "undo")
+    assert contract.requests == [("POST", "/api/v1/jobs/job-1/undo")]
+
+
+async def test_a_place_on_the_same_server_is_told_as_a_whole(contract: Contract) -> None:
+    contract.jobs["job-1"] = job()
+    contract.elsewhere = "/countermand/api/v1/jobs/job-1"
+
+    async with Client(contract.url) as client:
+        with pytest.raises(InvalidCommand, match=f"is at {contract.url}/countermand; put that"):
+            await client.job("job-1")
 
 
 @pytest.mark.parametrize("wrong", ["127.0.0.1:8080", "ftp://x", "http://"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -135,7 +136,7 @@ class TestSubmit:
         self, ask: Run, contract: Contract, tmp_path: Path
     ) -> None:
         (tmp_path / "items.ndjson").write_text("{}\n")
-        contract.parts_refused = True
+        contract.parts_refused = 503
 
         ended = ask("submit", "notes.create", str(tmp_path / "items.ndjson"), "--draft")
 
@@ -563,6 +564,14 @@ class TestSteering:
             {"reason": "", "branch": "load"},
         ]
 
+    def test_a_batch_from_standard_input_that_is_no_text_is_told(
+        self, ask: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"name": "\xff"}')))
+        ended = ask("batch")
+        assert ended.code == 2
+        assert "cannot read -" in ended.err
+
     @pytest.mark.parametrize(("text", "said"), [("{", "is no JSON"), (None, "cannot read")])
     def test_a_batch_that_cannot_be_read_is_told(
         self, ask: Run, tmp_path: Path, text: str | None, said: str
@@ -787,6 +796,15 @@ class TestExitCodes:
         assert ended.code == 3
         assert "disk full" in ended.err
 
+    @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
+    @pytest.mark.parametrize("verb", ["show", "undo"])
+    def test_what_may_pass_by_itself_is_3(
+        self, ask: Run, contract: Contract, status: int, verb: str
+    ) -> None:
+        contract.problem = {"status": status, "title": "not now"}
+
+        assert ask(verb, "job-1").code == 3
+
     @pytest.mark.parametrize(
         "arguments",
         [("show",), ("show", "a", "b"), ("nonsense",), ("jobs", "--limit", "0"), ("show", "a/b")],
@@ -796,6 +814,14 @@ class TestExitCodes:
 
         assert (ended.code, ended.out) == (2, "")
         assert ended.err
+
+    def test_a_server_that_is_elsewhere_is_2(self, ask: Run, contract: Contract) -> None:
+        contract.elsewhere = "https://jobs.example.org/api/v1/jobs/job-1"
+
+        ended = ask("show", "job-1")
+
+        assert ended.code == 2
+        assert "https://jobs.example.org; put that address" in ended.err
 
     def test_an_address_that_is_none_is_2(self, run: Run) -> None:
         assert run("jobs", url="localhost").code == 2

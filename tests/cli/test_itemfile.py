@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from domain.errors import InvalidCommand
 from streams.cli import itemfile
 from streams.cli.itemfile import ndjson, open_items
+from tests.cli.conftest import Run
+from tests.cli.contract_server import Contract
 
 
 async def _read(text: bytes, name: str = "-") -> bytes:
@@ -62,7 +67,7 @@ async def test_what_is_in_a_pipe_goes_on_once_there_was_a_block() -> None:
         assert [block async for block in blocks] == []
 
 
-async def _next(blocks: itemfile.Items) -> bytes:
+async def _next(blocks: itemfile.Blocks) -> bytes:
     return await anext(blocks)
 
 
@@ -90,6 +95,118 @@ async def test_a_json_document_becomes_lines(name: str, text: bytes) -> None:
 async def test_a_document_of_no_use_is_refused(text: bytes, said: str) -> None:
     with pytest.raises(InvalidCommand, match=said):
         await _read(text, "items.json")
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"options": {"dry_run": True}},
+        {"operation": "notes.create", "params": {}, "name": "n"},
+        {"draft": True},
+        {"select": {"table": "notes"}},
+    ],
+)
+def test_what_a_document_says_beside_its_items_is_not_passed_over(
+    ask: Run, contract: Contract, tmp_path: Path, others: dict[str, Any]
+) -> None:
+    """A body for the API itself, of which the items alone would be worked, for good."""
+    body = tmp_path / "body.json"
+    body.write_text(json.dumps({**others, "items": [{"a": 1}]}))
+
+    ended = ask("submit", "notes.create", str(body))
+
+    assert ended.code == 2
+    for said in (*others, "POST /api/v1/jobs", "--options"):
+        assert said in ended.err
+    assert contract.requests == []
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        (r'[{"a": 1}, {"a": "\ud800"}]', 1),
+        (r'{"items": [{"a": 1}, {"a": [1, "x,["]}, {"a\udfff": 1}]}', 2),
+        ('[{"a": [1, 2, "[,"]}, ' + "[" * 5000 + "]" * 5000 + ', {"b": 2}]', 1),
+        ('{"items": [{"a": 1, "b": 2}, 3, ' + "[" * 5000 + "]" * 5000 + "]}", 2),
+    ],
+)
+def test_an_item_that_cannot_be_sent_is_named(
+    ask: Run, contract: Contract, tmp_path: Path, text: str, number: int
+) -> None:
+    (tmp_path / "items.json").write_text(text)
+
+    ended = ask("submit", "notes.create", str(tmp_path / "items.json"))
+
+    assert ended.code == 2
+    assert f"item {number} of {tmp_path / 'items.json'}" in ended.err
+    assert contract.requests == []
+
+
+def test_an_item_that_cannot_be_sent_is_named_when_others_are_on_their_way(
+    ask: Run, contract: Contract, tmp_path: Path
+) -> None:
+    many: list[Any] = [{"text": "x" * 1000} for _ in range(600)]
+    (tmp_path / "items.json").write_text(json.dumps([*many, {"text": "\ud800"}]))
+
+    ended = ask("submit", "notes.create", str(tmp_path / "items.json"))
+
+    assert ended.code == 2
+    assert "item 600 of " in ended.err
+    assert "running there" not in ended.err
+    assert contract.jobs == {}
+
+
+def test_a_file_that_cannot_be_read_is_no_server_that_is_away(
+    ask: Run, contract: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() == len(self.getbuffer()):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().read(size)
+
+        read1 = read
+
+    def failing(name: str) -> io.BytesIO:
+        return Failing(b'{"a": 1}\n'.ljust(itemfile.BLOCK))
+
+    monkeypatch.setattr(itemfile, "open_items", failing)
+
+    ended = ask("submit", "notes.create", "items.ndjson")
+
+    assert ended.code == 2
+    assert ended.err == "countermand: cannot read items.ndjson (Input/output error)\n"
+    assert contract.jobs == {}
+
+
+def test_a_file_of_which_nothing_can_be_read_is_told(ask: Run, contract: Contract) -> None:
+    ended = ask("submit", "notes.create", "/proc/self/mem")
+
+    assert (ended.code, contract.requests) == (2, [])
+    assert ended.err == "countermand: cannot read /proc/self/mem (Input/output error)\n"
+
+
+@pytest.mark.parametrize("option", ["--params", "--options"])
+def test_an_option_that_nests_too_deeply_is_told(ask: Run, tmp_path: Path, option: str) -> None:
+    (tmp_path / "items.ndjson").write_text("{}\n")
+    deep = "[" * 5000 + "]" * 5000
+
+    ended = ask("submit", "notes.create", str(tmp_path / "items.ndjson"), option, deep)
+
+    assert ended.code == 2
+    assert f"{option} nests too deeply" in ended.err
+
+
+async def test_items_can_be_read_again_from_a_file(tmp_path: Path) -> None:
+    text = b'{"a": 1}\n' * 100_000
+    (tmp_path / "items.ndjson").write_bytes(text)
+
+    async with itemfile.items_of(str(tmp_path / "items.ndjson")) as items:
+        assert items.again
+        async for _ in items:
+            break
+        for _ in range(2):
+            assert b"".join([block async for block in items]) == text
 
 
 async def test_nothing_is_nothing() -> None:

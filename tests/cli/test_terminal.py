@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -70,3 +71,56 @@ def test_json_is_the_same_on_a_terminal(ending: Contract) -> None:
     assert code == 0
     assert seen.startswith('{"job_id":"job-1"')
     assert "\x1b" not in seen
+
+
+_CONTROLLED = (
+    "import fcntl, os, sys, termios\n"
+    "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    "os.execv(sys.argv[1], sys.argv[1:])\n"
+)
+"""Ctrl-C is a signal for who has the terminal as theirs."""
+
+
+@pytest.mark.parametrize(
+    "arguments", [("submit", "notes.create"), ("append", "job-1", "--part", "1")]
+)
+@pytest.mark.parametrize("typed", [b"", b'{"a": 1}\n'])
+def test_ctrl_c_ends_the_reading_of_items(
+    contract: Contract, arguments: tuple[str, ...], typed: bytes
+) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "streams.cli.main", *arguments, "--url", contract.url]
+    with subprocess.Popen(
+        [sys.executable, "-c", _CONTROLLED, *command],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        seen = _until(ours, b"Ctrl-D ends them")
+        os.write(ours, typed)
+        # Nobody can see whether it reads by now; it ends before that as well.
+        time.sleep(0.3)
+        os.write(ours, b"\x03")
+        try:
+            assert process.wait(20) == 130
+        finally:
+            process.kill()
+        seen += _until(ours, b"")
+        os.close(ours)
+
+    assert b"Traceback" not in seen
+    assert b"Fatal" not in seen
+    assert contract.requests == []
+
+
+def _until(terminal: int, word: bytes) -> bytes:
+    """What a terminal shows, up to a word; without one, to the end."""
+    seen = b""
+    try:
+        while not (word and word in seen) and (block := os.read(terminal, 4096)):
+            seen += block
+    except OSError:
+        pass
+    return seen

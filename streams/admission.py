@@ -5,8 +5,11 @@ Here and not at the edge: by whichever way a job's items come, they come by the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection, bindparam, select
 
@@ -16,7 +19,7 @@ from domain.ports import Clock
 from domain.registry import Registry
 from streams.callers import Caller
 from streams.quotas import QuotaTable
-from streams.stores import usage
+from streams.stores import payloads, usage
 from streams.stores.database import Database
 from streams.stores.decisions import is_reserved
 from streams.stores.schema import job_control
@@ -29,6 +32,26 @@ _KIND = fixed(
         job_control.c.job_id == bindparam("job_id"), job_control.c.tenant == bindparam("tenant")
     )
 )
+
+
+SETTLED_SECONDS = 60.0
+"""How long most uploads are done within. One that still comes counts as far as it had come."""
+SUMMED_SECONDS = 60.0
+TENANTS_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Summed:
+    """What a tenant has used of what began to come before ``mark``; ``since`` the day began."""
+
+    used: Usage
+    since: float
+    mark: float
+
+    def holds(self, since: float, now: float) -> bool:
+        """Whether it is of this day and new enough; a clock that is set back makes it too new."""
+        age = now - self.mark - SETTLED_SECONDS
+        return since == self.since and 0 <= age < SUMMED_SECONDS
 
 
 class Admission:
@@ -45,6 +68,9 @@ class Admission:
         self._registry = registry
         self._clock = clock
         self._quotas = quotas
+        self._summed: dict[str, _Summed] = {}
+        # A lock lives as long as somebody holds it or waits for it.
+        self._summing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def begin(
         self, caller: Caller, kinds: Sequence[str], key: str | None = None, *, jobs: int = 1
@@ -82,10 +108,24 @@ class Admission:
         operation = await self._database.read(kind)
         self._check_kinds(caller, [] if operation is None else [operation])
 
-    async def allowance(self, tenant: str, key: str | None = None) -> Allowance:
-        """What of items the tenant may still store; those of a known key it has stored already.
+    async def has_sent(self, tenant: str, key: str | None) -> bool:
+        """Whether items that come under a key may have been counted; as ``allowance`` asks it.
 
-        Such a body is no larger than all that it may have: else it is another one.
+        Where nothing limits what is stored nobody looks.
+        """
+        return self._quotas.of(tenant).of_items and await self._is_known(tenant, key)
+
+    async def has_part(self, tenant: str, job_id: str, part: int) -> bool:
+        """As ``has_sent``, of a part of a draft."""
+        if not self._quotas.of(tenant).of_items:
+            return False
+        return await self._database.read(lambda c: payloads.has_part(c, tenant, job_id, part))
+
+    async def allowance(self, tenant: str, *, again: bool = False) -> Allowance:
+        """What of items the tenant may still store; what comes ``again`` it has stored already.
+
+        Such a body is no larger than all that it may have: else it is another one. Whoever
+        receives it leaves no copy of it.
         """
         quotas = self._quotas.of(tenant)
         if not quotas.of_items:
@@ -93,14 +133,45 @@ class Admission:
         now = self._clock.now()
         day = now.replace(hour=0, minute=0, second=0, microsecond=0)
         used = Usage(0, 0)
-        if not await self._is_known(tenant, key):
-            used = await self._database.read(lambda c: usage.of(c, tenant, day.timestamp()))
+        if not again:
+            used = await self._used(tenant, day.timestamp(), now.timestamp())
         return Allowance(
             tenant=tenant,
             items=_left(quotas.items_a_day, used.items_today),
             size=_left(quotas.stored_bytes, used.bytes),
             until=(day + timedelta(days=1) - now).total_seconds(),
         )
+
+    async def _used(self, tenant: str, since: float, now: float) -> Usage:
+        """What is older is summed once a minute, what is new each time, whoever has stored it."""
+        older = await self._older(tenant, since, now)
+        recent = await self._database.read(
+            lambda c: usage.after(c, tenant, since, older.mark), single=True
+        )
+        return older.used + recent
+
+    async def _older(self, tenant: str, since: float, now: float) -> _Summed:
+        known = self._summed.get(tenant)
+        if known is not None and known.holds(since, now):
+            return known
+        lock = self._summing.setdefault(tenant, asyncio.Lock())
+        if known is not None and known.since == since and lock.locked():
+            # Somebody sums it anew, and nobody need wait for that.
+            return known
+        async with lock:
+            known = self._summed.get(tenant)
+            if known is not None and known.holds(since, now):
+                return known
+            mark = now - SETTLED_SECONDS
+            used = await self._database.read(lambda c: usage.before(c, tenant, since, mark))
+            return self._keep(tenant, _Summed(used, since, mark))
+
+    def _keep(self, tenant: str, summed: _Summed) -> _Summed:
+        self._summed.pop(tenant, None)
+        self._summed[tenant] = summed
+        if len(self._summed) > TENANTS_KEPT:
+            del self._summed[next(iter(self._summed))]
+        return summed
 
     async def _is_known(self, tenant: str, key: str | None) -> bool:
         if key is None:

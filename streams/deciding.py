@@ -369,7 +369,11 @@ class Decider:
 
     def _append(self, connection: Connection, job: Job, command: AppendItems, stamp: Stamp) -> None:
         source = self._uploaded(connection, command.tenant, command.source)
-        if command.part in job.parts:
+        known = command.part in job.parts
+        if known or "append" not in job.possible():
+            # No job is to take these, and they are not to count beside those that it has.
+            payloads.remove_free(connection, command.tenant, [source.upload_id])
+        if known:
             _check_same(connection, job, command.part, source)
             return
         job.check("append")

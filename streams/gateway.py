@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -37,7 +38,7 @@ from domain.commands import (
     UploadedItems,
 )
 from domain.contradictions import check_editing, check_fed, check_selection, check_undo
-from domain.errors import DecisionPending, InvalidCommand
+from domain.errors import DecisionPending, IdempotencyConflict, InvalidCommand
 from domain.options import NO_CAPS
 from domain.ports import Clock, Ids
 from domain.registry import Registry
@@ -59,11 +60,22 @@ from streams.stores.decisions import Decision, find_decision, reserve
 from streams.uploading import Rest, Upload, begun, continued, drop, received, store_rest
 
 Send = Callable[[Outgoing], Awaitable[None]]
+_NOTHING: Rest = (None, [])
 
 DECISION_SECONDS = 5.0
 POLL_SECONDS = 0.25
 INLINE_BYTES = 32_000
 """Items of fewer bytes travel in the command: storing them first would be one more commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """The job that is wanted for a key, where there is one, with the digest of what is sent."""
+
+    tenant: str
+    key: str | None
+    body: str
+    job_id: str
 
 
 class Gateway:
@@ -112,16 +124,17 @@ class Gateway:
         check_fed(spec.options)
         wanted = job_id or self._ids.new()
         job_id, source = await self._received(caller, spec, lines, key, wanted)
-        return await self._decide(
-            SubmitJob(
-                command_id=submission(job_id),
-                job_id=job_id,
-                tenant=caller.tenant,
-                actor=caller.actor,
-                spec=spec,
-                source=source,
-            )
+        command = SubmitJob(
+            command_id=submission(job_id),
+            job_id=job_id,
+            tenant=caller.tenant,
+            actor=caller.actor,
+            spec=spec,
+            source=source,
         )
+        if job_id == wanted:
+            return await self._decide(command)
+        return await self._decide_again(command, [source])
 
     async def submit_selected(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
         """A job on the records that its filter matches now; said again, it is the same job."""
@@ -131,11 +144,8 @@ class Gateway:
             raise InvalidCommand("say which records by select", pointer="/select")
         operation = self._registry.get(spec.operation)
         frozen = prepared(operation, spec.select, caller.tenant)
-        nothing: Rest = (None, [])
-        job_id = await self._database.write(
-            partial(self._reserve, caller, key, body_hash(spec, ""), self._ids.new(), nothing),
-            lasting=False,
-        )
+        body = body_hash(spec, "")
+        job_id = await self._reserved(_Wanted(caller.tenant, key, body, self._ids.new()))
         command_id = submission(job_id)
         known = await self._database.read(lambda c: find_decision(c, command_id))
         if known is not None:
@@ -174,11 +184,10 @@ class Gateway:
                 allowed.check(len(items), len(first))
                 return wanted, InlineItems(items=tuple(items))
             lines = continued(first, lines)
-        source, rest = await self._upload(caller, lines, spec.options.key, key)
+        again = await self._admission.has_sent(caller.tenant, key)
+        source, rest = await self._upload(caller, lines, spec.options.key, again=again)
         body = body_hash(spec, source.sha256)
-        job_id = await self._database.write(
-            partial(self._reserve, caller, key, body, wanted, rest), lasting=False
-        )
+        job_id = await self._reserved(_Wanted(caller.tenant, key, body, wanted), rest)
         self._failpoints.reach(Failpoint.RESERVED)
         return job_id, source
 
@@ -186,12 +195,8 @@ class Gateway:
         """A draft whose items follow in parts."""
         await self._admission.begin(caller, [spec.operation], key)
         check_spec(self._registry, spec)
-        wanted = self._ids.new()
-        nothing: Rest = (None, [])
-        job_id = await self._database.write(
-            partial(self._reserve, caller, key, body_hash(spec, ""), wanted, nothing),
-            lasting=False,
-        )
+        body = body_hash(spec, "")
+        job_id = await self._reserved(_Wanted(caller.tenant, key, body, self._ids.new()))
         return await self._decide(
             OpenJob(
                 command_id=f"{job_id}.open",
@@ -210,17 +215,18 @@ class Gateway:
         pointer = await self._database.read(
             lambda connection: keys.pointer_of(connection, caller.tenant, job_id)
         )
-        source = await self._stored(caller, lines, pointer)
-        return await self._decide(
-            AppendItems(
-                command_id=f"{job_id}.part.{part}.{mark(caller, source.sha256)}",
-                job_id=job_id,
-                tenant=caller.tenant,
-                actor=caller.actor,
-                part=part,
-                source=source,
-            )
+        again = await self._admission.has_part(caller.tenant, job_id, part)
+        source, rest = await self._upload(caller, lines, pointer, again=again)
+        command = AppendItems(
+            command_id=f"{job_id}.part.{part}.{mark(caller, source.sha256)}",
+            job_id=job_id,
+            tenant=caller.tenant,
+            actor=caller.actor,
+            part=part,
+            source=source,
         )
+        await self._database.write(partial(_store, command.command_id, rest), lasting=False)
+        return await self._decide_again(command, [source])
 
     async def submit_batch(
         self,
@@ -234,33 +240,27 @@ class Gateway:
         kinds = [step.operation for step in spec.steps]
         await self._admission.begin(caller, kinds, key, jobs=1 + len(kinds))
         check_steps(spec.steps)
-        sources: list[UploadedItems | None] = []
-        for number, items in enumerate(lines):
-            with at_step(number):
-                pointer = spec.steps[number].options.key
-                sources.append(
-                    None if items is None else await self._stored(caller, items, pointer, key)
-                )
+        sources = await self._received_steps(caller, spec, lines, key)
         digests = ".".join("" if source is None else source.sha256 for source in sources)
         body, wanted = body_hash(spec, digests), self._ids.new()
-        job_id = await self._database.write(
-            partial(self._reserve, caller, key, body, wanted, (None, [])), lasting=False
+        stored = [source for source in sources if source is not None]
+        job_id = await self._reserved(_Wanted(caller.tenant, key, body, wanted), stored=stored)
+        command = SubmitBatch(
+            command_id=submission(job_id),
+            job_id=job_id,
+            tenant=caller.tenant,
+            actor=caller.actor,
+            name=spec.name,
+            tags=spec.tags,
+            priority=spec.priority,
+            steps=tuple(
+                SentStep(**dict(step), source=source)
+                for step, source in zip(spec.steps, sources, strict=True)
+            ),
         )
-        return await self._decide(
-            SubmitBatch(
-                command_id=submission(job_id),
-                job_id=job_id,
-                tenant=caller.tenant,
-                actor=caller.actor,
-                name=spec.name,
-                tags=spec.tags,
-                priority=spec.priority,
-                steps=tuple(
-                    SentStep(**dict(step), source=source)
-                    for step, source in zip(spec.steps, sources, strict=True)
-                ),
-            )
-        )
+        if job_id == wanted:
+            return await self._decide(command)
+        return await self._decide_again(command, stored)
 
     async def seal(
         self,
@@ -353,59 +353,96 @@ class Gateway:
 
     # -- items ------------------------------------------------------------------------
 
-    async def _stored(
-        self,
-        caller: Caller,
-        lines: AsyncIterator[bytes],
-        pointer: str | None,
-        key: str | None = None,
-    ) -> UploadedItems:
-        source, (upload, parts) = await self._upload(caller, lines, pointer, key)
-        await self._database.write(
-            lambda connection: store_rest(connection, upload, parts), lasting=False
-        )
-        return source
-
     async def _upload(
         self,
         caller: Caller,
         lines: AsyncIterator[bytes],
         pointer: str | None,
-        key: str | None = None,
         *,
+        again: bool = False,
         may_be_empty: bool = False,
     ) -> tuple[UploadedItems, Rest]:
-        """Store the items with their keys; what is left goes with the reservation."""
+        """Store the items with their keys; what is left goes with the reservation.
+
+        What comes ``again`` counts nothing beforehand, so that it must leave nothing behind when
+        it is broken off.
+        """
         now = self._clock.now().timestamp()
-        allowed = await self._admission.allowance(caller.tenant, key)
+        allowed = await self._admission.allowance(caller.tenant, again=again)
         allowed.check(1, 1)
         upload = Upload(self._ids.new(), caller.tenant, now, pointer, allowed, may_be_empty)
-        return await received(self._database, upload, lines)
+        try:
+            return await received(self._database, upload, lines)
+        except BaseException:
+            if again:
+                await self._remove([], (upload, []))
+            raise
 
-    def _reserve(
+    async def _received_steps(
         self,
         caller: Caller,
+        spec: JobSpec,
+        lines: Sequence[AsyncIterator[bytes] | None],
         key: str | None,
-        body: str,
-        job_id: str,
-        rest: Rest,
-        connection: Connection,
+    ) -> list[UploadedItems | None]:
+        """The items of each step, stored before those of the next are received."""
+        again = await self._admission.has_sent(caller.tenant, key)
+        sources: list[UploadedItems | None] = [None] * len(lines)
+        try:
+            for number, items in enumerate(lines):
+                if items is None:
+                    continue
+                with at_step(number):
+                    pointer = spec.steps[number].options.key
+                    sources[number] = await self._stored(caller, items, pointer, again=again)
+        except BaseException:
+            if again:
+                await self._remove(sources)
+            raise
+        return sources
+
+    async def _stored(
+        self, caller: Caller, lines: AsyncIterator[bytes], pointer: str | None, *, again: bool
+    ) -> UploadedItems:
+        source, (upload, parts) = await self._upload(caller, lines, pointer, again=again)
+        await self._database.write(lambda c: store_rest(c, upload, parts), lasting=False)
+        return source
+
+    async def _remove(self, stored: Sequence[UploadedItems | None], rest: Rest = _NOTHING) -> None:
+        """Remove what no command names."""
+        await self._database.write(lambda found: _drop(found, rest, stored), lasting=False)
+
+    async def _reserved(
+        self, wanted: _Wanted, rest: Rest = _NOTHING, stored: Sequence[UploadedItems] = ()
     ) -> str:
-        reserved = job_id
-        if key is not None:
+        """The job of the key: the one that is wanted, or the one that has it already.
+
+        Of what is refused, since it is another body than the key's, nothing stays.
+        """
+        work = partial(self._reserve, wanted, rest, stored)
+        try:
+            return await self._database.write(work, lasting=False)
+        except IdempotencyConflict:
+            await self._remove(stored, rest)
+            raise
+
+    def _reserve(
+        self, wanted: _Wanted, rest: Rest, stored: Sequence[UploadedItems], connection: Connection
+    ) -> str:
+        reserved = wanted.job_id
+        if wanted.key is not None:
             reserved = reserve(
                 connection,
-                tenant=caller.tenant,
-                key=key,
-                body_hash=body,
-                job_id=job_id,
+                tenant=wanted.tenant,
+                key=wanted.key,
+                body_hash=wanted.body,
+                job_id=wanted.job_id,
                 now=self._clock.now().timestamp(),
             )
-        if reserved != job_id and find_decision(connection, submission(reserved)) is not None:
-            # It has its items, and these are not to count beside them.
-            drop(connection, rest)
-        else:
+        if reserved == wanted.job_id:
             store_rest(connection, *rest)
+        else:
+            _store(submission(reserved), rest, connection, stored)
         self._failpoints.reach(Failpoint.PAYLOAD_STORED)
         return reserved
 
@@ -428,6 +465,23 @@ class Gateway:
         if key is None:
             return self._ids.new()
         return f"{job_id}.{verb}.{mark(caller, key)}"
+
+    async def _decide_again(
+        self, command: BaseCommand, sources: Sequence[UploadedItems | InlineItems]
+    ) -> Decision:
+        """As ``_decide``, where the same command may have come before, with items of its own.
+
+        Those that were not taken then never are: the command was decided.
+        """
+        decision = await self._decide(command)
+        ids = [source.upload_id for source in sources if isinstance(source, UploadedItems)]
+        tenant = command.tenant
+        free = partial(payloads.free_among, tenant=tenant, upload_ids=ids)
+        if await self._database.read(free, single=True):
+            await self._database.write(
+                partial(_remove_free, command.command_id, tenant, ids), lasting=False
+            )
+        return decision
 
     async def _decide(self, command: BaseCommand) -> Decision:
         expected = self._decided.expect(command.command_id)
@@ -458,3 +512,31 @@ class Gateway:
             "the command was sent and is not decided yet; repeat it with the same "
             "Idempotency-Key, or look at the job"
         )
+
+
+def _store(
+    command_id: str, rest: Rest, connection: Connection, stored: Sequence[UploadedItems] = ()
+) -> None:
+    """Store what is left of an upload; none of it, nor what is stored, for what is decided.
+
+    The job has its items then, and these are not to count beside them.
+    """
+    if find_decision(connection, command_id) is None:
+        store_rest(connection, *rest)
+    else:
+        _drop(connection, rest, stored)
+
+
+def _drop(connection: Connection, rest: Rest, stored: Sequence[UploadedItems | None]) -> None:
+    drop(connection, rest)
+    ids = [source.upload_id for source in stored if source is not None]
+    if ids:
+        payloads.remove_uploads(connection, ids)
+
+
+def _remove_free(
+    command_id: str, tenant: str, upload_ids: Sequence[str], connection: Connection
+) -> None:
+    # It may have been told too early, of a commit that cannot be seen here yet.
+    if find_decision(connection, command_id) is not None:
+        payloads.remove_free(connection, tenant, upload_ids)

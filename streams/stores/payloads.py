@@ -14,7 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, func, select, union_all, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    func,
+    select,
+    union_all,
+    update,
+)
 
 from domain.commands import UploadedItems
 from domain.errors import InvalidCommand
@@ -281,6 +290,14 @@ def claim_upload(
     )
 
 
+def has_part(connection: Connection, tenant: str, job_id: str, part: int) -> bool:
+    """Whether a job of the tenant has such a part."""
+    found = select(uploads.c.upload_id).where(
+        uploads.c.job_id == job_id, uploads.c.part == part, uploads.c.tenant == tenant
+    )
+    return connection.execute(found.limit(1)).first() is not None
+
+
 def part_digest(connection: Connection, job_id: str, part: int) -> str | None:
     """The digest of a part that a job has; None when it has no such part."""
     return connection.scalars(
@@ -305,6 +322,26 @@ def remove_unclaimed(connection: Connection, before: float, limit: int = 100) ->
     ).all()
     remove_uploads(connection, stale)
     return len(stale)
+
+
+def free_among(connection: Connection, tenant: str, upload_ids: Sequence[str]) -> list[str]:
+    """Those of some uploads of a tenant that no job has."""
+    return list(connection.scalars(_free_among(tenant, upload_ids)))
+
+
+def remove_free(connection: Connection, tenant: str, upload_ids: Sequence[str]) -> None:
+    """Delete those of some uploads that no job has, when none is to take them any more."""
+    free = connection.scalars(_free_among(tenant, upload_ids).with_for_update()).all()
+    if free:
+        remove_uploads(connection, free)
+
+
+def _free_among(tenant: str, upload_ids: Sequence[str]) -> Select[tuple[str]]:
+    return select(uploads.c.upload_id).where(
+        uploads.c.upload_id.in_(upload_ids),
+        uploads.c.tenant == tenant,
+        uploads.c.job_id.is_(None),
+    )
 
 
 def remove_uploads(connection: Connection, upload_ids: Sequence[str]) -> None:
@@ -387,11 +424,14 @@ class PayloadReader:
         numbers = {position: n for n, position in enumerate(_named(head), start=1)}
         places = [(place, numbers[p]) for place, p in enumerate(items) if p in numbers]
         edited = list(lines)
-        if places:
-            low, high = places[0][1], places[-1][1]
-            bodies = self._upload(connection, upload_id, low, high + 1)
-            for place, number in places:
-                edited[place] = bodies[number - low]
+        # Those between are of other items, and may be more than a process can hold.
+        bodies = {
+            number: body
+            for low, high in Ranges.of(number for _, number in places).spans
+            for number, body in enumerate(self._upload(connection, upload_id, low, high), low)
+        }
+        for place, number in places:
+            edited[place] = bodies[number]
         return edited
 
     def _upload(self, connection: Connection, upload_id: str, low: int, high: int) -> list[bytes]:

@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import Connection, text
 
 from streams.envelope import Work, WorkChunk
-from streams.stores import chunks, outcomes, overdue, targets
+from streams.stores import chunks, outcomes, overdue, targets, usage
 from streams.stores.database import Database
+from streams.stores.usage import Usage
 
 pytestmark = pytest.mark.service("postgresql")
 
@@ -46,9 +47,22 @@ _OUTCOMES = text(
     "ledger, recorded) SELECT 'job', n, n, 'done', 1, '{}', 0, '', '', true "
     "FROM generate_series(1, :many) AS n"
 )
+_UPLOADS = text(
+    "INSERT INTO uploads (upload_id, tenant, created_at, items, size, sha256, complete, job_id) "
+    "SELECT 'u' || n, 'local', n, 1, 10, '', true, 'j' || n FROM generate_series(1, :many) AS n"
+)
+_KEYS = text(
+    "INSERT INTO payload_keys (upload_id, algorithm, key) "
+    "SELECT 'u' || n, 'none', '' FROM generate_series(1, :many) AS n"
+)
+_ARCHIVES = text(
+    "INSERT INTO archives (job_id, version, stage) "
+    "SELECT 'j' || n, 1, 'cleared' FROM generate_series(1, :many) AS n"
+)
 _READ = text(
     "SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0) "
-    "FROM pg_stat_xact_user_tables WHERE relname IN ('chunks', 'outcomes')"
+    "FROM pg_stat_xact_user_tables "
+    "WHERE relname IN ('chunks', 'outcomes', 'uploads', 'payload_keys', 'archives')"
 )
 
 
@@ -72,6 +86,21 @@ def test_what_was_planned_for_no_chunks_reads_no_more_of_many(
         connection.execute(_OUTCOMES, {"many": MANY})
         before = connection.scalar(_READ)
         ask(connection)
+        return int(connection.scalar(_READ) - before)
+
+    assert database.write_now(rows_read) <= FEW
+
+
+def test_what_a_tenant_has_sent_of_late_is_summed_without_what_it_ever_sent(
+    database: Database,
+) -> None:
+    def rows_read(connection: Connection) -> int:
+        for _ in range(20):
+            usage.after(connection, "local", 0.0, 1.0)
+        for rows in (_UPLOADS, _KEYS, _ARCHIVES):
+            connection.execute(rows, {"many": MANY})
+        before = connection.scalar(_READ)
+        assert usage.after(connection, "local", 0.0, MANY - 1) == Usage(items_today=2, bytes=0)
         return int(connection.scalar(_READ) - before)
 
     assert database.write_now(rows_read) <= FEW

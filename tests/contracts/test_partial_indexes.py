@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection
 
-from streams.stores import archives, chunks, outcomes, retention
+from streams.stores import archives, chunks, outcomes, retention, usage
 from streams.stores import webhook_deliveries as webhooks
 from streams.stores.archives import Stage
 from streams.stores.database import Database
@@ -54,6 +54,10 @@ ASKED: dict[str, tuple[Ask, str]] = {
     ),
     "attempts": (lambda c: webhooks.attempts(c, "w", None, 9), "webhook_attempts_webhook"),
     "the attempt before": (lambda c: webhooks.tried_before(c, "w"), "webhook_attempts_webhook"),
+    "what a tenant has sent of late": (
+        lambda c: usage.after(c, "local", 0.5, 1.0),
+        "uploads_tenant (tenant=? AND created_at>?)",
+    ),
     "undos of chunks": (lambda c: said_since(c, "job", [1, 2]), "chunks_target"),
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,21 +11,38 @@ from random import Random
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
-from domain.commands import ArchiveJob, JobSpec
-from domain.errors import IdempotencyConflict, QuotaExceeded
+from domain.commands import (
+    AppendItems,
+    ArchiveJob,
+    InlineItems,
+    JobSpec,
+    OpenJob,
+    UploadedItems,
+)
+from domain.errors import (
+    CommandRefused,
+    IdempotencyConflict,
+    JobNotFound,
+    QuotaExceeded,
+    WrongState,
+)
 from domain.options import JobOptions
 from domain.registry import Registry
 from domain.steps import BATCH, Step
-from streams.admission import Admission
+from streams.admission import TENANTS_KEPT, Admission
 from streams.bootstrap import embedded
 from streams.callers import Caller
+from streams.envelope import Outgoing
 from streams.quotas import Quotas, QuotaTable
 from streams.settings import Settings
 from streams.stores import usage
 from streams.stores.archives import Stage
 from streams.stores.database import Database
+from streams.stores.schema import payload_keys, uploads
 from streams.stores.sealing import InstallationKey
+from streams.stores.usage import Usage
 from tests.databases import database_url, shared_database
 from tests.engine.conftest import CALLER, Desk, lines
 from tests.engine.keeping import NAMES, Keeping, kept
@@ -100,19 +119,21 @@ async def roomy(data_dir: Path) -> AsyncIterator[Desk]:
         yield Desk(engine)
 
 
-async def test_what_was_broken_off_takes_its_room_until_it_is_cleaned_up(roomy: Desk) -> None:
+async def _torn(*, whole: bool = False) -> AsyncIterator[bytes]:
+    """More than is stored at once, and then the connection is gone, unless it is whole."""
     chance = Random(1)
-
-    async def torn() -> AsyncIterator[bytes]:
-        for _ in range(6):
-            yield b'{"name":"' + chance.randbytes(450_000).hex().encode() + b'"}\n'
+    for _ in range(6):
+        yield b'{"name":"' + chance.randbytes(450_000).hex().encode() + b'"}\n'
+    if not whole:
         raise ConnectionResetError
 
+
+async def test_what_was_broken_off_takes_its_room_until_it_is_cleaned_up(roomy: Desk) -> None:
     gateway, spec = roomy.engine.gateway, JobSpec(operation="stock.create")
     with pytest.raises(ConnectionResetError):
-        await gateway.submit(CALLER, spec, torn(), key=None)
+        await gateway.submit(CALLER, spec, _torn(), key=None)
     with pytest.raises(QuotaExceeded, match="bytes"):
-        await gateway.submit(CALLER, spec, torn(), key=None)
+        await gateway.submit(CALLER, spec, _torn(), key=None)
     assert await _sent(roomy, things(1))
 
 
@@ -219,10 +240,182 @@ async def test_a_batch_is_as_many_open_jobs_as_it_brings(strict: Desk) -> None:
         await _sent_batch(strict, 1)
     assert await _sent_batch(strict, 2, key="a") == batch
     await strict.engine.gateway.command(CALLER, batch, "cancel", "")
-    await _sent(strict, things(1))
-    await _sent(strict, things(1))
+    for _ in range(2):
+        await strict.engine.gateway.open(CALLER, JobSpec(operation="stock.create"), key=None)
     with pytest.raises(QuotaExceeded, match="tenant local has 2 open jobs, and may have 3"):
         await _sent_batch(strict, 1)
+
+
+async def _used(desk: Desk) -> tuple[int, list[tuple[Any, ...]]]:
+    """The items of today, and who has the uploads; a copy that was left has nobody."""
+    found = await desk.engine.database.read(lambda c: usage.of(c, CALLER.tenant, 0))
+    rows = await desk.rows("SELECT job_id, items FROM uploads ORDER BY job_id, items")
+    return found.items_today, rows
+
+
+async def _batched(desk: Desk, *items: list[Any], key: str = "k") -> str:
+    sent = [lines(each) for each in items]
+    decision = await desk.engine.gateway.submit_batch(CALLER, _batch(len(sent)), sent, key=key)
+    return decision.job_id
+
+
+async def test_a_batch_that_is_sent_again_with_its_key_leaves_nothing_beside_it(
+    strict: Desk,
+) -> None:
+    batch = await _batched(strict, things(2), things(3))
+    kept = 5, [(f"{batch}-1", 2), (f"{batch}-2", 3)]
+    assert await _used(strict) == kept
+    for _ in range(3):
+        assert await _batched(strict, things(2), things(3)) == batch
+        assert await _used(strict) == kept
+    for other in (things(4), things(10)):
+        with pytest.raises(IdempotencyConflict):
+            await _batched(strict, things(2), other)
+        assert await _used(strict) == kept
+    with pytest.raises(QuotaExceeded):
+        await _batched(strict, things(2), things(11))
+    assert await _used(strict) == kept
+    await strict.engine.gateway.command(CALLER, batch, "cancel", "")
+    assert await _sent(strict, things(5)), "there is room for what is new"
+
+
+async def test_a_part_that_is_sent_again_counts_once_whatever_was_used_up(strict: Desk) -> None:
+    gateway = strict.engine.gateway
+    draft = (await gateway.open(CALLER, JobSpec(operation="stock.create"), key=None)).job_id
+    for number, many in enumerate((4, 6)):
+        for _ in range(3):
+            await gateway.append(CALLER, draft, number, lines(things(many)))
+    kept = 10, [(draft, 4), (draft, 6)]
+    assert await _used(strict) == kept
+    with pytest.raises(IdempotencyConflict, match="part 0 of job"):
+        await gateway.append(CALLER, draft, 0, lines(things(5)))
+    with pytest.raises(QuotaExceeded, match="may send 10 more items"):
+        await gateway.append(CALLER, draft, 0, lines(things(11)))
+    with pytest.raises(QuotaExceeded, match="may send 0 more items"):
+        await gateway.append(CALLER, draft, 2, lines(things(1)))
+    assert await _used(strict) == kept
+
+
+async def test_a_part_of_another_tenants_job_is_no_way_around_a_quota(strict: Desk) -> None:
+    gateway = strict.engine.gateway
+    draft = (await gateway.open(CALLER, JobSpec(operation="stock.create"), key=None)).job_id
+    await gateway.append(CALLER, draft, 0, lines(things(4)))
+    with pytest.raises(JobNotFound):
+        await gateway.append(OTHERS, draft, 0, lines(things(8)))
+    with pytest.raises(QuotaExceeded, match="tenant other may send 2 more items today"):
+        await gateway.append(OTHERS, draft, 0, lines(things(8)))
+
+
+async def test_a_part_for_a_job_that_takes_none_is_no_way_around_a_quota(strict: Desk) -> None:
+    """What a job was submitted with is its part 0, which a draft may have as well."""
+    gateway = strict.engine.gateway
+    whole = await _sent(strict, things(4))
+    draft = (await gateway.open(CALLER, JobSpec(operation="stock.create"), key=None)).job_id
+    await gateway.append(CALLER, draft, 0, lines(things(2)))
+    await gateway.command(CALLER, draft, "cancel", "")
+    for many in (6, 7, 8):
+        with pytest.raises(WrongState):
+            await gateway.append(CALLER, whole, 0, lines(things(many)))
+        with pytest.raises(IdempotencyConflict):
+            await gateway.append(CALLER, draft, 0, lines(things(many)))
+    assert await _used(strict) == (6, sorted([(whole, 4), (draft, 2)]))
+
+
+async def test_what_was_refused_is_refused_again_and_leaves_nothing_more(strict: Desk) -> None:
+    """Nobody takes what a refused command has brought; it counts until it is cleaned up."""
+    gateway = strict.engine.gateway
+    after = {"options": {"after": [{"job_id": "nobody"}]}}
+    spec = JobSpec.model_validate({"operation": "stock.create"} | after)
+    for _ in range(3):
+        with pytest.raises(CommandRefused):
+            await gateway.submit(CALLER, spec, lines(things(4)), key="refused")
+        assert await _used(strict) == (4, [(None, 4)])
+
+
+@pytest.fixture
+def together(strict: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """An engine that hears of two commands once both have brought their items."""
+    send, held = strict.engine.gateway._send, list[Outgoing]()
+
+    async def hold(outgoing: Outgoing) -> None:
+        held.append(outgoing)
+        if len(held) == 2:
+            for each in held:
+                await send(each)
+
+    monkeypatch.setattr(strict.engine.gateway, "_send", hold)
+    return strict
+
+
+@pytest.mark.parametrize("way", ["submit", "batch"])
+async def test_who_is_not_answered_yet_and_asks_again_is_counted_once(
+    together: Desk, way: str
+) -> None:
+    async def sent() -> str:
+        if way == "batch":
+            return await _batched(together, things(5))
+        return await _sent(together, things(5), key="k")
+
+    first, second = await asyncio.gather(sent(), sent())
+    assert first == second
+    used, ((job_id, items),) = await _used(together)
+    assert (used, job_id, items) == (5, first if way == "submit" else f"{first}-1", 5)
+
+
+async def test_a_part_that_is_not_answered_yet_and_comes_again_is_counted_once(
+    strict: Desk, request: pytest.FixtureRequest
+) -> None:
+    gateway = strict.engine.gateway
+    draft = (await gateway.open(CALLER, JobSpec(operation="stock.create"), key=None)).job_id
+    request.getfixturevalue("together")
+    await asyncio.gather(*(gateway.append(CALLER, draft, 0, lines(things(4))) for _ in range(2)))
+    assert await _used(strict) == (4, [(draft, 4)])
+
+
+async def test_what_is_broken_off_under_a_known_key_leaves_nothing(roomy: Desk) -> None:
+    """It counts nothing beforehand, and so it must take no room afterwards."""
+    gateway, spec = roomy.engine.gateway, JobSpec(operation="stock.create")
+    job_id = await _sent(roomy, things(1), key="known")
+    begun = (await gateway.open(CALLER, spec, key=None)).job_id
+    await gateway.append(CALLER, begun, 0, lines(things(1)))
+    with pytest.raises(ConnectionResetError):
+        await gateway.submit(CALLER, spec, _torn(), key="known")
+    with pytest.raises(ConnectionResetError):
+        await gateway.append(CALLER, begun, 0, _torn())
+    with pytest.raises(IdempotencyConflict):
+        await gateway.submit(CALLER, spec, _torn(whole=True), key="known")
+    with pytest.raises(IdempotencyConflict):
+        await gateway.append(CALLER, begun, 0, _torn(whole=True))
+    assert await _used(roomy) == (2, sorted([(begun, 1), (job_id, 1)]))
+    assert await roomy.rows("SELECT count(*) FROM payloads") == [(2,)]
+
+
+async def test_what_comes_again_leaves_nothing_where_nothing_is_limited(desk: Desk) -> None:
+    gateway = desk.engine.gateway
+    draft = (await gateway.open(CALLER, JobSpec(operation="stock.create"), key=None)).job_id
+    batch = await _batched(desk, things(2), things(3))
+    for _ in range(3):
+        await gateway.append(CALLER, draft, 0, lines(things(4)))
+        assert await _batched(desk, things(2), things(3)) == batch
+    took = sorted([(draft, 4), (f"{batch}-1", 2), (f"{batch}-2", 3)])
+    assert sorted((await _used(desk))[1]) == took
+
+
+async def test_a_part_that_comes_again_by_another_command_leaves_no_copy(keeping: Keeping) -> None:
+    """So it is where the decision on the first was forgotten, and of what Kafka brings."""
+    stages, spec = keeping.stages, JobSpec(operation="stock.create")
+    (await stages.command(OpenJob, "draft", spec=spec)).accepted()
+    first, other = (InlineItems(items=({"name": name},)) for name in ("first", "other"))
+    for _ in range(3):
+        (await stages.command(AppendItems, "draft", part=7, source=first)).accepted()
+    refused = await stages.command(AppendItems, "draft", part=7, source=other)
+    assert refused.problem is not None
+    assert await stages.rows("SELECT job_id, part FROM uploads") == [("draft", 7)]
+    ((mine,),) = await stages.rows("SELECT upload_id FROM uploads")
+    ((size, sha256),) = await stages.rows("SELECT size, sha256 FROM uploads")
+    same = UploadedItems(upload_id=mine, items=1, size=size, sha256=sha256)
+    (await stages.command(AppendItems, "draft", part=7, source=same)).accepted()
+    assert await stages.rows("SELECT upload_id FROM uploads") == [(mine,)], "it has it"
 
 
 async def test_what_a_job_takes_from_another_is_not_refused_and_counts(strict: Desk) -> None:
@@ -263,15 +456,17 @@ class Watch:
         return 0.0
 
 
-async def test_a_day_ends_at_midnight_in_utc(shared_database: Database) -> None:
-    from streams.stores.schema import payload_keys, uploads
+def _put(database: Database, upload_id: str, tenant: str, at: datetime, items: int) -> None:
+    row = {"upload_id": upload_id, "tenant": tenant, "created_at": at.timestamp()}
+    row |= {"items": items, "size": 10 * items, "sha256": "0" * 64, "complete": True}
+    key = {"upload_id": upload_id, "algorithm": "none", "key": b""}
+    database.write_now(lambda found: found.execute(uploads.insert().values(row)))
+    database.write_now(lambda found: found.execute(payload_keys.insert().values(key)))
 
+
+async def test_a_day_ends_at_midnight_in_utc(shared_database: Database) -> None:
     noon = datetime(2030, 5, 17, 12, tzinfo=UTC)
-    row = {"upload_id": "u", "tenant": "daily", "created_at": noon.timestamp(), "complete": True}
-    row |= {"items": 7, "size": 70, "sha256": "0" * 64}
-    key = {"upload_id": "u", "algorithm": "none", "key": b""}
-    shared_database.write_now(lambda found: found.execute(uploads.insert().values(row)))
-    shared_database.write_now(lambda found: found.execute(payload_keys.insert().values(key)))
+    _put(shared_database, "u", "daily", noon, 7)
     watch = Watch(noon)
     quotas = QuotaTable(Quotas(items_a_day=10, stored_bytes=100))
     admission = Admission(shared_database, Registry(operations), watch, quotas)
@@ -284,6 +479,82 @@ async def test_a_day_ends_at_midnight_in_utc(shared_database: Database) -> None:
     assert (tomorrow.items, tomorrow.size) == (10, 30)
     nobody = await shared_database.read(lambda found: usage.of(found, "nobody", 0))
     assert (nobody.items_today, nobody.bytes) == (0, 0)
+
+
+async def test_what_is_older_is_summed_once_a_minute_and_what_is_new_each_time(
+    shared_database: Database,
+) -> None:
+    watch, hour = Watch(datetime(2030, 5, 17, 12, tzinfo=UTC)), timedelta(hours=1)
+    quotas = QuotaTable(Quotas(items_a_day=100, stored_bytes=1000))
+    admission = Admission(shared_database, Registry(operations), watch, quotas)
+
+    async def left() -> tuple[int | None, int | None]:
+        allowed = await admission.allowance("often")
+        return allowed.items, allowed.size
+
+    _put(shared_database, "yesterday", "often", watch.moment - 24 * hour, 30)
+    _put(shared_database, "early", "often", watch.moment - hour, 20)
+    assert await left() == (80, 500)
+    _put(shared_database, "unseen", "often", watch.moment - hour, 5)
+    _put(shared_database, "now", "often", watch.moment, 10)
+    assert await left() == (70, 400), "what other processes have stored now counts at once"
+    _put(shared_database, "ahead", "often", watch.moment + hour, 1)
+    assert await left() == (69, 390), "whatever the clock of another machine says"
+    watch.moment += timedelta(seconds=59)
+    assert await left() == (69, 390)
+    watch.moment += timedelta(seconds=2)
+    assert await left() == (64, 340)
+    watch.moment -= hour
+    assert await left() == (64, 340), "a clock that is set back"
+    watch.moment += 13 * hour
+    assert await left() == (100, 340), "another day"
+
+
+async def test_many_who_ask_at_once_have_the_older_summed_once(
+    shared_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summed: list[str] = []
+    before = usage.before
+
+    def noted(connection: Connection, tenant: str, *moments: float) -> Usage:
+        summed.append(tenant)
+        return before(connection, tenant, *moments)
+
+    monkeypatch.setattr(usage, "before", noted)
+    watch = Watch(datetime(2030, 5, 17, 12, tzinfo=UTC))
+    quotas = QuotaTable(Quotas(items_a_day=100))
+    admission = Admission(shared_database, Registry(operations), watch, quotas)
+    await asyncio.gather(*(admission.allowance(who) for who in ("one", "two") * 10))
+    assert sorted(summed) == ["one", "two"]
+    for number in range(TENANTS_KEPT):
+        await admission.allowance(f"other {number}")
+    assert len(summed) == TENANTS_KEPT + 2
+    await admission.allowance("one")
+    assert len(summed) == TENANTS_KEPT + 3, "it has forgotten who has not asked for long"
+
+
+async def test_nobody_else_waits_while_the_older_is_summed_anew(
+    shared_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(datetime(2030, 5, 17, 12, tzinfo=UTC))
+    quotas = QuotaTable(Quotas(items_a_day=100))
+    admission = Admission(shared_database, Registry(operations), watch, quotas)
+    await admission.allowance("large")
+    _put(shared_database, "fresh", "large", watch.moment, 10)
+    watch.moment += timedelta(seconds=61)
+    before, begun, go_on = usage.before, threading.Event(), threading.Event()
+
+    def slow(connection: Connection, tenant: str, *moments: float) -> Usage:
+        begun.set()
+        assert go_on.wait(60)
+        return before(connection, tenant, *moments)
+
+    monkeypatch.setattr(usage, "before", slow)
+    unlucky = asyncio.create_task(admission.allowance("large"))
+    assert await asyncio.to_thread(begun.wait, 60)
+    assert (await admission.allowance("large")).items == 90
+    go_on.set()
+    assert (await unlucky).items == 90
 
 
 async def test_a_tenant_may_have_other_quotas(tmp_path: Path) -> None:

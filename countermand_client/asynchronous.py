@@ -9,12 +9,13 @@ from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypedDict, TypeVar, Unpack
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from pydantic import BaseModel
 
-from countermand_client.bodies import Items, Replay
+from countermand_client.bodies import Items, Replay, model_text
+from countermand_client.drafting import JOBS, submitted
 from countermand_client.errors import ClientError, UnreachableError, WaitTimedOutError
 from countermand_client.http import Http, Query
 from countermand_client.live import AsyncLive
@@ -32,9 +33,11 @@ from countermand_client.patience import Patience, Waits
 from countermand_client.sse import EventParser, ServerEvent
 
 M = TypeVar("M", bound=Model)
-JOBS, BATCHES, KEYS = "/api/v1/jobs", "/api/v1/batches", "/api/v1/keys"
+BATCHES, KEYS = "/api/v1/batches", "/api/v1/keys"
 SOCKET = "/api/v1/ws"
 PAGE = 500
+LONGEST_QUERY = 7_500
+"""Of a request's first line servers, and what stands before them, take some 8,000 bytes."""
 SILENT = "the server ends the stream again and again without a word; look into its log"
 
 
@@ -105,23 +108,27 @@ class AsyncClient:
         They are values (dicts or pydantic models) from any iterable, or a file of one item a
         line. A connection that breaks is taken up again with the same key: there is one job.
         Give a ``key`` of your own where your process may die and submit again.
+
+        What the job says of itself stands in the address. Where that would be too long the job
+        is opened as a draft, given its items, which are all read before, and sealed.
         """
-        query = [("operation", operation), *(("tag", tag) for tag in tags)]
-        if params is not None:
-            query.append(("params", _json(params)))
+        said: Described = {"params": params, "name": name, "tags": tags, "priority": priority}
         if options:
-            query.append(("options", _json(options)))
-        if name:
-            query.append(("name", name))
-        if priority is not None:
-            query.append(("priority", str(priority)))
+            said["options"] = options
+        query = _query(operation, said)
         body = Replay(items)
         try:
-            key = key or self._keys()
-            answer = await self._http.post(JOBS, query, key=key, lines=body)
+            if len(urlencode(query)) > LONGEST_QUERY:
+                answer = await self._drafted(_document(operation, said), body, key)
+            else:
+                answer = await self._http.post(JOBS, query, key=key or self._keys(), lines=body)
         finally:
             await body.close()
         return Job.model_validate(answer)
+
+    async def _drafted(self, document: Mapping[str, Any], body: Replay, key: str | None) -> Any:
+        lasting = bool(key)
+        return await submitted(self._http, document, body, key or self._keys(), for_later=lasting)
 
     async def draft(self, operation: str, **said: Unpack[Described]) -> Job:
         """A job whose items follow by ``append``; nothing is done before ``seal``."""
@@ -176,12 +183,8 @@ class AsyncClient:
         return await self.command(job_id, "apply", key=key, **seen)
 
     async def _described(self, operation: str, more: Mapping[str, Any], said: Described) -> Job:
-        given: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
-        key = given.pop("key", None) or self._keys()
-        params = given.get("params")
-        if isinstance(params, BaseModel):
-            given["params"] = params.model_dump(mode="json")
-        body = {"operation": operation, **given, **more}
+        key = said.get("key") or self._keys()
+        body = {**_document(operation, said), **more}
         return Job.model_validate(await self._http.post(JOBS, key=key, json=body))
 
     # -- look --------------------------------------------------------------------------
@@ -225,7 +228,6 @@ class AsyncClient:
         """
         last, waits = str(after), self._http.waits()
         while True:
-            lost: ClientError | None = None
             heard = False
             try:
                 async with aclosing(self._connection(job_id, last, waits)) as events:
@@ -234,14 +236,14 @@ class AsyncClient:
                             return
                         heard, last = True, event.id or last
                         yield _event(event)
+                # The server ends a stream when all was said, or when it stops: asked again, it
+                # tells which.
+                _check(heard)
             except ClientError as error:
-                lost = error
-            # The server ends a stream when all was said, or when it stops: asked again, it
-            # tells which.
+                if not heard and not await self._http.rest(waits, error):
+                    raise
             if heard:
                 waits.start_over()
-            else:
-                await self._http.rest(waits, lost or UnreachableError(SILENT))
 
     async def wait(self, job_id: str, *, timeout: float | None = None) -> Job:  # noqa: ASYNC109
         """The job once it is at rest; raises WaitTimedOutError after ``timeout`` seconds."""
@@ -364,8 +366,38 @@ class AsyncClient:
                 return
 
 
+def _query(operation: str, said: Described) -> Query:
+    """What a job says of itself, for the address of its items."""
+    query = [("operation", operation), *(("tag", tag) for tag in said.get("tags", ()))]
+    params, options = said.get("params"), said.get("options")
+    if params is not None:
+        query.append(("params", _json(params)))
+    if options is not None:
+        query.append(("options", _json(options)))
+    if name := said.get("name"):
+        query.append(("name", name))
+    if (priority := said.get("priority")) is not None:
+        query.append(("priority", str(priority)))
+    return query
+
+
+def _document(operation: str, said: Described) -> dict[str, Any]:
+    """The same as a body."""
+    given: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    given.pop("key", None)
+    params = given.get("params")
+    if isinstance(params, BaseModel):
+        given["params"] = json.loads(model_text(params))
+    return {"operation": operation, **given}
+
+
 def _json(value: Mapping[str, Any] | BaseModel) -> str:
-    return value.model_dump_json() if isinstance(value, BaseModel) else json.dumps(value)
+    return model_text(value) if isinstance(value, BaseModel) else json.dumps(value)
+
+
+def _check(heard: bool) -> None:
+    if not heard:
+        raise UnreachableError(SILENT)
 
 
 def _path(job_id: str, part: str = "") -> str:

@@ -17,12 +17,16 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
+from contextlib import suppress
+from functools import partial
 from io import TextIOBase
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from pydantic import BaseModel
+
+from countermand_client.threads import Unawaited
 
 Items = Iterable[Any] | AsyncIterable[Any] | PathLike[str] | BinaryIO
 """Items as values, one at a time; or a file of one item a line (NDJSON), by path or opened."""
@@ -64,15 +68,13 @@ class Replay:
                 block = await asyncio.to_thread(self._read, sent)
                 sent += len(block)
                 yield block
-            elif self.failure is not None:
-                raise self.failure
-            elif self._ended:
+            elif not await self._more():
                 return
-            else:
-                # A connection that breaks ends its request, and must not end the source.
-                self._pulling = self._pulling or asyncio.ensure_future(self._pull())
-                await asyncio.shield(self._pulling)
-                self._pulling = None
+
+    async def whole(self) -> None:
+        """Have all of it read before any is sent; raises what the source raises."""
+        while await self._more():
+            pass
 
     async def close(self) -> None:
         """Throw away what was kept, and read no more."""
@@ -80,7 +82,23 @@ class Replay:
             self._pulling.cancel()
             await asyncio.gather(self._pulling, return_exceptions=True)
         await self._source.aclose()
-        self._kept.close()
+        # Its traceback knows this body: no cycle is left.
+        self.failure = None
+        # A full disk says so once more, of what it has not taken.
+        with suppress(OSError):
+            self._kept.close()
+
+    async def _more(self) -> bool:
+        """Have another block kept, if there is one; raises what the source has raised."""
+        if self.failure is not None:
+            raise self.failure
+        if self._ended:
+            return False
+        # A connection that breaks ends its request, and must not end the source.
+        self._pulling = self._pulling or asyncio.ensure_future(self._pull())
+        await asyncio.shield(self._pulling)
+        self._pulling = None
+        return True
 
     async def _pull(self) -> None:
         try:
@@ -90,7 +108,18 @@ class Replay:
         except Exception as error:
             self.failure = error
         else:
+            await self._try_to_keep(block)
+
+    async def _try_to_keep(self, block: bytes) -> None:
+        try:
             await asyncio.to_thread(self._keep, block)
+        except OSError as error:
+            # Whoever sends takes an error of its body for one of the connection.
+            self.failure = OSError(
+                error.errno,
+                f"{error.strerror or error}: items are kept in a temporary file until the server "
+                "has them; make room there, or set TMPDIR to another folder",
+            )
 
     def _read(self, start: int) -> bytes:
         with self._turn:
@@ -101,6 +130,8 @@ class Replay:
         with self._turn:
             self._kept.seek(self._kept_bytes)
             self._kept.write(block)
+            # Else some of it is written, or cannot be, when it is read or closed.
+            self._kept.flush()
             self._kept_bytes += len(block)
 
 
@@ -124,8 +155,13 @@ def _blocks(items: Items) -> AsyncGenerator[bytes, None]:
 
 async def _read_beside(blocks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
     # A file, or a generator of the caller's, may be slow; it is read beside the event loop.
-    while block := await asyncio.to_thread(next, blocks, b""):
-        yield block
+    # All in one thread: what a generator uses may belong to the thread that has opened it.
+    thread = Unawaited()
+    try:
+        while block := await thread.do(partial(next, blocks, b"")):
+            yield block
+    finally:
+        thread.end()
 
 
 async def _gathered_blocks(items: AsyncIterable[Any]) -> AsyncGenerator[bytes, None]:
@@ -252,5 +288,10 @@ def _line(number: int, item: Any) -> bytes:
 def line_of(item: Any) -> bytes:
     """An item as a line; raises TypeError or ValueError for what is no JSON."""
     if isinstance(item, BaseModel):
-        return item.model_dump_json().encode() + b"\n"
+        return model_text(item).encode() + b"\n"
     return json.dumps(item, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def model_text(model: BaseModel) -> str:
+    """A model as JSON, by the names that its fields have outside: their aliases, if any."""
+    return model.model_dump_json(by_alias=True)

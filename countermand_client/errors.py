@@ -5,7 +5,8 @@
     ClientError
     ├── UnreachableError         nobody answered, however often we asked
     ├── WaitTimedOutError        the job goes on; a TimeoutError as well
-    └── ProblemError             what the server answered (RFC 9457): code, detail, field, remedy
+    └── ProblemError             what the server answered (RFC 9457): code, detail, field, remedy;
+        │                        itself for a redirect, which is not followed: ``redirected``
         ├── InvalidRequestError  400, 406, 413, 415, 422, 431
         ├── UnauthenticatedError 401
         ├── ForbiddenError       403

@@ -6,8 +6,9 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
@@ -24,7 +25,7 @@ from countermand_client.patience import Patience, Waits
 Query = Sequence[tuple[str, str]]
 NDJSON = "application/x-ndjson"
 GOODBYE = 10.0
-"""So many seconds the server has to answer when a WebSocket is left."""
+"""So many seconds the server has to answer when a WebSocket is left, or a draft."""
 
 
 class Http:
@@ -43,7 +44,9 @@ class Http:
 
     async def open(self) -> None:
         """Make the session."""
-        self._open = aiohttp.ClientSession(headers=self._headers)
+        watching = aiohttp.TraceConfig()
+        watching.on_request_redirect.append(self._not_followed)
+        self._open = aiohttp.ClientSession(headers=self._headers, trace_configs=[watching])
 
     async def close(self) -> None:
         """Close all connections."""
@@ -74,10 +77,10 @@ class Http:
             headers["Content-Type"] = NDJSON
         return await self._repeated("POST", path, query, headers, json=json, lines=lines)
 
-    async def once(self, path: str, json: Any) -> Any:
+    async def once(self, path: str, json: Any, *, headers: Mapping[str, str] | None = None) -> Any:
         """Ask for what has no key to be known by, one time."""
-        headers = {"Accept": "application/json"}
-        async with self.request("POST", path, (), headers, json=json) as response:
+        accepting = {"Accept": "application/json", **(headers or {})}
+        async with self.request("POST", path, (), accepting, json=json) as response:
             return await response.json()
 
     @asynccontextmanager
@@ -90,7 +93,8 @@ class Http:
         try:
             opened = await self._open.ws_connect(self._base + path, timeout=timeout)
         except aiohttp.WSServerHandshakeError as error:
-            raise problem_of(error.status, {}) from error
+            said = None if error.headers is None else error.headers.get("Retry-After")
+            raise problem_of(error.status, {}, _seconds(said)) from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise UnreachableError(f"no WebSocket at {self._base} ({error})") from error
         async with opened:
@@ -110,19 +114,25 @@ class Http:
             except ClientError as error:
                 if lines is not None and lines.failure is not None:
                     raise lines.failure from None
-                await self.rest(waits, error)
+                if not await self.rest(waits, error):
+                    raise
 
-    async def rest(self, waits: Waits, error: ClientError) -> None:
-        """Wait before the next attempt; raises ``error`` where another one makes no sense."""
+    async def rest(self, waits: Waits, error: ClientError) -> bool:
+        """Wait before the next attempt; False, at once, where another one makes no sense.
+
+        Raised here, the error would know by its traceback who knows it: such a cycle keeps all
+        that was to be sent until the garbage collector comes.
+        """
         after = None
         if isinstance(error, ProblemError):
             if error.status not in REPEATABLE:
-                raise error
+                return False
             after = error.retry_after
         seconds = waits.next(after)
         if seconds is None:
-            raise error
+            return False
         await asyncio.sleep(seconds)
+        return True
 
     @asynccontextmanager
     async def request(
@@ -149,7 +159,7 @@ class Http:
         )
         try:
             async with asked as response:
-                if response.status >= 400:
+                if response.status >= 300:
                     raise await _problem(response)
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -158,6 +168,32 @@ class Http:
                 f"no answer from {self._base} ({why}); is the server running there, and is the "
                 "address right?"
             ) from error
+
+    async def _not_followed(
+        self,
+        _session: aiohttp.ClientSession,
+        _context: SimpleNamespace,
+        redirect: aiohttp.TraceRequestRedirectParams,
+    ) -> None:
+        """Raise instead of going where a redirect leads, be it of a WebSocket.
+
+        There a POST would be a GET, and whoever answers would see the caller's headers.
+        """
+        response = redirect.response
+        response.close()
+        raise ProblemError(response.status, {"code": "redirected", "detail": self._moved(response)})
+
+    def _moved(self, response: aiohttp.ClientResponse) -> str:
+        location = response.headers.get("Location")
+        if location is None:
+            return (
+                f"{self._base} says that it is elsewhere, and not where; ask whoever runs it "
+                "for the address"
+            )
+        here = str(response.url.with_query(None))
+        there = urljoin(here, location).partition("?")[0]
+        address = there.removesuffix(here.removeprefix(self._base))
+        return f"the server is at {address}; use that address"
 
     @property
     def silence(self) -> float:

@@ -16,7 +16,8 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -39,6 +40,8 @@ from countermand_client.models import (
 from countermand_client.patience import Patience
 
 T = TypeVar("T")
+ENDING = 2.0
+"""So many seconds what is on its way has to end when the client does."""
 
 
 class Client:
@@ -55,6 +58,9 @@ class Client:
     ) -> None:
         self._client = AsyncClient(url, token=token, headers=headers, patience=patience, keys=keys)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing: set[Future[None]] = set()
+        self._open: set[object] = set()
+        """What is to be closed on the loop, and not by the garbage collector piece by piece."""
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
@@ -72,13 +78,14 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         loop = self._running
+        self._run(_end_others())
         self._run(self._client.__aexit__(kind, error, trace))
         self._run(loop.shutdown_asyncgens())
-        self._run(loop.shutdown_default_executor())
         loop.call_soon_threadsafe(loop.stop)
         self._thread.join()
         loop.close()
         self._loop = None
+        self._open.clear()
 
     def submit(
         self,
@@ -181,10 +188,15 @@ class Client:
         """One WebSocket for as many jobs and tags as one likes; see :class:`AsyncLive`."""
         opened = self._client.live()
         live = Live(self, self._run(opened.__aenter__()))
+        self._open.add(opened)
+        leave: Callable[[Coroutine[Any, Any, Any]], None] = self._run
         try:
             yield live
+        except GeneratorExit:
+            leave = self._later
+            raise
         finally:
-            self._run(opened.__aexit__(None, None, None))
+            leave(self._left(opened))
 
     def api_keys(self, *, page: int = 100) -> Generator[ApiKey, None, None]:
         """The tenant's keys, without their texts; pages are asked for as they are needed."""
@@ -249,10 +261,21 @@ class Client:
             raise RuntimeError("use the client as a context manager")
         return self._loop
 
+    @property
+    def _beside(self) -> asyncio.AbstractEventLoop:
+        """The loop, for whoever may wait for it."""
+        loop = self._running
+        if threading.current_thread() is self._thread:
+            raise RuntimeError(
+                "the client is asked in the thread of its own loop, which would wait for itself "
+                "for ever; give items by a plain generator there, or use AsyncClient"
+            )
+        return loop
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of a coroutine; whoever is interrupted meanwhile cancels it."""
         try:
-            loop = self._running
+            loop = self._beside
         except RuntimeError:
             work.close()
             raise
@@ -262,9 +285,27 @@ class Client:
         except BaseException:
             handed_over.cancel()
             raise
+        finally:
+            # It knows its error, which knows this frame by its traceback.
+            del handed_over
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something closed, and do not wait for it.
+
+        A generator that nobody has read to its end is closed where the garbage collector runs:
+        that may be the thread of the loop, or one that holds what the loop waits for.
+        """
+        try:
+            closing = asyncio.run_coroutine_threadsafe(work, self._running)
+        except RuntimeError:  # the client has ended, and all of it was closed
+            work.close()
+            return
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     def _each(self, source: AsyncGenerator[T, None]) -> Generator[T, None, None]:
-        """Its values, one asked for at a time; closing this closes that."""
+        """Its values, one asked for at a time; closing this has that closed."""
+        self._open.add(source)
         try:
             while True:
                 try:
@@ -272,8 +313,19 @@ class Client:
                 except StopAsyncIteration:
                     return
         finally:
-            if self._loop is not None:
-                self._run(_close(source))
+            self._later(self._closed(source))
+
+    async def _closed(self, source: AsyncGenerator[Any, None]) -> None:
+        try:
+            await source.aclose()
+        finally:
+            self._open.discard(source)
+
+    async def _left(self, opened: AbstractAsyncContextManager[AsyncLive]) -> None:
+        try:
+            await opened.__aexit__(None, None, None)
+        finally:
+            self._open.discard(opened)
 
 
 class Live:
@@ -307,5 +359,15 @@ async def _next(source: AsyncGenerator[T, None]) -> T:
     return await anext(source)
 
 
-async def _close(source: AsyncGenerator[Any, None]) -> None:
-    await source.aclose()
+async def _end_others() -> None:
+    """Wait for what is closing, or is cancelled; what goes on all the same is cut off.
+
+    Somebody may wait for it in another thread, and would wait for ever.
+    """
+    going = asyncio.all_tasks() - {asyncio.current_task()}
+    if going:
+        _, going = await asyncio.wait(going, timeout=ENDING)
+    for task in going:
+        task.cancel()
+    if going:
+        await asyncio.wait(going, timeout=ENDING)

@@ -1,4 +1,4 @@
-"""One real server for all tests of the client, with two operations to steer."""
+"""One real server for all tests of the client, with a few operations to steer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,26 @@ async def wait(ctx, item):
     await asyncio.sleep(item.number / 1000)
     return Done()
 
-operations = [square, wait]
+class Noted(BaseModel):
+    note: str = ""
+
+@operation("shop.noted", item=Number, params=Noted, inverse=back)
+def noted(ctx, item):
+    """Say how long the note of the job is."""
+    return Done({"note": len(ctx.params.note)})
+
+class Price(BaseModel):
+    price_id: int = Field(alias="priceId")
+
+class Rule(BaseModel):
+    times_as: int = Field(alias="timesAs")
+
+@operation("shop.price", item=Price, params=Rule)
+def price(ctx, item):
+    """Multiply what has another name outside than within."""
+    return Done({"price": item.price_id * ctx.params.times_as})
+
+operations = [square, wait, noted, price]
 '''
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
@@ -152,3 +153,25 @@ async def test_who_ends_while_the_source_is_slow_ends_the_source() -> None:
     await asyncio.gather(sending, return_exceptions=True)
     await body.close()
     assert asyncio.all_tasks() == before
+
+
+async def test_a_plain_source_is_read_in_one_thread_which_ends_with_the_body() -> None:
+    """What it uses may belong to the thread that has opened it, as a connection of sqlite3."""
+    threads: set[threading.Thread] = set()
+
+    def source() -> Iterator[Any]:
+        for n in range(3 * ITEMS_AT_ONCE):
+            threads.add(threading.current_thread())
+            yield {"n": n}
+
+    bodies_of_it = [Replay(source()), Replay(source())]
+    for body, blocks in zip(bodies_of_it, (3, 1), strict=True):
+        sending = body.send()
+        async with aclosing(sending):  # type: ignore[type-var]
+            for _ in range(blocks):
+                await anext(sending)
+        await body.close()
+    assert len(threads) == len(bodies_of_it)
+    for thread in threads:
+        await asyncio.to_thread(thread.join, 10)
+        assert not thread.is_alive()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from countermand_client import (
     AsyncClient,
@@ -32,6 +32,16 @@ HASTE = Patience(attempts=3, first=0.01, longest=0.02, give_up=1.0)
 
 class Number(BaseModel):
     number: int
+
+
+class Price(BaseModel):
+    """The same that the server has: of one name within, and another one outside."""
+
+    price_id: int = Field(alias="priceId")
+
+
+class Rule(BaseModel):
+    times_as: int = Field(alias="timesAs")
 
 
 @pytest.fixture
@@ -85,6 +95,18 @@ async def test_what_would_be_other_items_than_were_meant_is_refused(
         while after.job_id not in named:
             named = {job.job_id: job.name async for job in client.jobs()}
     assert "refused" not in named.values()
+
+
+async def test_models_go_by_their_names_outside(client: AsyncClient) -> None:
+    items, rule = [Price(priceId=3)], Rule(timesAs=7)
+    jobs = [await client.submit("shop.price", items, params=rule)]
+    draft = await client.draft("shop.price", params=rule)
+    await client.append(draft.job_id, 0, iter(items))
+    jobs.append(await client.seal(draft.job_id))
+    for job in jobs:
+        ended = await client.wait(job.job_id, timeout=30)
+        assert (ended.status, ended.counts.succeeded) == ("completed", 1)
+        assert [item.result async for item in client.items(job.job_id)] == [{"price": 21}]
 
 
 async def test_a_source_that_fails_leaves_no_job(client: AsyncClient) -> None:

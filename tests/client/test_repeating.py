@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import os
 import threading
@@ -11,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 from aiohttp import web
@@ -19,6 +20,7 @@ from aiohttp.test_utils import TestServer
 
 from countermand_client import (
     AsyncClient,
+    Client,
     Patience,
     ServerError,
     TooManyRequestsError,
@@ -132,6 +134,50 @@ async def test_a_stream_is_taken_up_behind_the_last_event() -> None:
         seen = [event.version async for event in client.stream("a")]
     assert seen == [1, None, 2, None, 3, None, 4, None]
     assert asked == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("plain", [True, False])
+async def test_a_stream_that_is_asked_for_too_often_waits_as_it_is_told(plain: bool) -> None:
+    """Before its first event, and when it is taken up."""
+    moments: list[float] = []
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        moments.append(asyncio.get_running_loop().time())
+        if len(moments) in (1, 3):
+            body = {"code": "too_many_requests", "detail": "too many"}
+            return web.json_response(body, status=429, headers=AFTER)
+        if len(moments) == 4:
+            return web.Response(status=204)
+        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await stream.prepare(request)
+        data = b'{"job_id": "a", "status": "running", "counts": {"total": 1}}'
+        await stream.write(b"event: e\nid: 1\ndata: %b\n\n" % data)
+        return stream
+
+    def talk() -> list[int | None]:
+        with Client(url, patience=PATIENCE) as client:
+            return [event.version for event in client.stream("a")]
+
+    async with serving(events=events) as url:
+        if plain:
+            seen = await asyncio.to_thread(talk)
+        else:
+            async with AsyncClient(url, patience=PATIENCE) as client:
+                seen = [event.version async for event in client.stream("a")]
+    assert seen == [1]
+    assert moments[1] - moments[0] >= 1.0
+    assert moments[3] - moments[2] >= 1.0
+
+
+async def test_a_websocket_that_is_refused_for_a_while_says_for_how_long() -> None:
+    async def socket(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=429, headers=LONG_AFTER)
+
+    async with serving(socket=socket) as url, AsyncClient(url, patience=PATIENCE) as client:
+        with pytest.raises(TooManyRequestsError) as raised:
+            async with client.live():
+                raise AssertionError("there is none")
+    assert raised.value.retry_after == 3600
 
 
 async def test_a_stream_that_says_nothing_is_given_up() -> None:
@@ -275,6 +321,39 @@ async def test_what_has_no_other_way_to_be_read_is_sent_too() -> None:
 
     source: BinaryIO = Plain()  # type: ignore[assignment]
     assert await _sent(source, threading.Event()) == 1
+
+
+class Full(io.BytesIO):
+    """A disk without room."""
+
+    def write(self, _block: Any, /) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+async def test_a_full_disk_is_said_at_once_and_not_taken_for_a_server_that_is_away(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of the little that a file keeps back, and writes when it is read or closed."""
+    asked = 0
+
+    async def post(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        await request.read()
+        return web.json_response(JOB)
+
+    def kept(**_how: object) -> io.BufferedRandom:
+        return io.BufferedRandom(Full())  # type: ignore[arg-type]
+
+    monkeypatch.setattr("countermand_client.bodies.tempfile.SpooledTemporaryFile", kept)
+    async with serving(post) as url, AsyncClient(url, patience=PATIENCE) as client:
+        with pytest.raises(
+            OSError, match=r"items are kept .*; make room there, or set TMPDIR"
+        ) as raised:
+            await client.submit("o", [{"pad": "x" * size}])
+    assert raised.value.errno == errno.ENOSPC
+    assert asked <= 1
 
 
 async def _sent(items: Path | BinaryIO, arrived: threading.Event, some: int = 1) -> int:

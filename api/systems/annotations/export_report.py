@@ -10,6 +10,7 @@ from api.systems.annotations.wire import moment
 from domain.events import JobStatus
 from domain.job import Job
 from domain.outcomes import ItemStatus
+from domain.systems.annotations.export_reading import NONE_FITS, STALE, STALE_MESSAGE
 from domain.systems.annotations.export_terms import written
 from domain.systems.annotations.formats import box_losses, losses
 from domain.systems.annotations.formats.contract import Subject
@@ -27,7 +28,7 @@ BESIDE: Final = (
 
 _ENDED: Final = frozenset({JobStatus.COMPLETED, JobStatus.ARCHIVED})
 _MESSAGES: Final[Mapping[Subject, Mapping[str, str]]] = {
-    Subject.TEXT: losses.MESSAGES,
+    Subject.TEXT: {**losses.MESSAGES, STALE: STALE_MESSAGE},
     Subject.IMAGE: box_losses.MESSAGES,
 }
 
@@ -48,6 +49,8 @@ async def report_of(
             lost.update(result.get("losses", ()))
         elif item.status is ItemStatus.SKIPPED:
             left_out += 1
+            if item.error is not None and item.error.message == NONE_FITS:
+                lost[STALE] += 1
         elif item.status is ItemStatus.FAILED:
             failed += 1
     return {

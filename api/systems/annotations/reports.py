@@ -172,7 +172,7 @@ def _period(request: web.Request, query: Parameters) -> Period:
     try:
         return period_of(since, until, bucket, edge(request).clock.now())
     except InvalidCommand as refused:
-        raise wrong(refused.message, "from") from None
+        raise wrong(refused.message, refused.pointer.removeprefix("/")) from None
 
 
 def _told(period: Period) -> Document:

@@ -6,8 +6,8 @@ drops of it is said in its result, whether or not a file is made. A chunk takes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -21,7 +21,7 @@ from domain.systems.annotations import tables
 from domain.systems.annotations.export_documents import packed
 from domain.systems.annotations.formats.documents import Document, TextDocument
 from domain.systems.annotations.importing import OF_FILE
-from domain.systems.annotations.models import Id, Score, Subject
+from domain.systems.annotations.models import Id, Score, Subject, as_text, of_text
 
 AT_ONCE: Final = 25
 """Documents that are in memory together; a text may have a million characters."""
@@ -29,6 +29,17 @@ MAX_MARKS: Final = 100_000
 """Of one document; no file brings in more."""
 SOME_MARKS: Final = 10_000
 """Of several documents, that are in memory together."""
+WORDS_AT_ONCE: Final = 4_000_000
+"""Characters of what spans cover, that are in memory together; one may cover all of its text."""
+WORDED_AT_ONCE: Final = 1_000
+"""Marks of which that is read together."""
+STALE: Final = "text_mismatch"
+"""The code of what no format can keep: spans whose text was changed, and has other words there."""
+STALE_MESSAGE: Final = (
+    "an annotation is dropped: its text was changed since, and has other words where it stands"
+)
+NONE: Final = "none of its annotations is exported"
+NONE_FITS: Final = f"{NONE}: its text was changed since, and has other words where they stand"
 
 _CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -64,12 +75,33 @@ class ExportFilter(BaseModel):
 
 
 @dataclass(frozen=True)
+class Words:
+    """What marks were made on: the column that has it, and how long that is.
+
+    ``stand`` says of a document and a mark whether the one still has it where the other is.
+    """
+
+    column: str
+    length: Callable[[Row], int]
+    stand: Callable[[Row, Row], bool]
+
+
+@dataclass(slots=True)
+class Marks:
+    """The marks of a document: those that are wanted, and whether some do not fit any more."""
+
+    wanted: list[Row] = field(default_factory=list)
+    stale: bool = False
+
+
+@dataclass(frozen=True)
 class Source:
     """Texts or images: where they are, where their marks are, and what a document is made of.
 
     ``reference`` is the column of a mark that names its document, ``place`` orders the marks of
     one; ``chosen`` are those that are wanted, of those that meet the conditions of the filter.
-    ``most`` marks a document may have, ``some`` several that are read together.
+    ``most`` marks a document may have, ``some`` several that are read together. ``words`` are
+    what its marks must still be on; they are read apart, since a few may be all that memory has.
     """
 
     one: str
@@ -83,6 +115,7 @@ class Source:
     chosen: Callable[[Context, list[Row]], list[Row]]
     most: int = MAX_MARKS
     some: int = SOME_MARKS
+    words: Words | None = None
 
 
 def exported(ctx: Context, source: Source, ids: Sequence[int], lost: Lost) -> list[Result]:
@@ -90,9 +123,10 @@ def exported(ctx: Context, source: Source, ids: Sequence[int], lost: Lost) -> li
     results: list[Result] = []
     for first in range(0, len(ids), AT_ONCE):
         some = ids[first : first + AT_ONCE]
-        found = _documents(ctx, source, some)
+        found, stale = _documents(ctx, source, some)
         documents = [found.get(key) for key in some]
-        results += kept(ctx, ctx.positions[first : first + AT_ONCE], some, documents, lost)
+        positions = ctx.positions[first : first + AT_ONCE]
+        results += kept(ctx, positions, some, documents, lost, stale)
     return results
 
 
@@ -102,8 +136,12 @@ def kept(
     ids: Sequence[int],
     found: Sequence[Read | None],
     lost: Lost,
+    stale: Set[int] = frozenset(),
 ) -> list[Result]:
-    """Keep documents for their file; what stands together in the job is one part."""
+    """Keep documents for their file; what stands together in the job is one part.
+
+    Of those whose ids are in ``stale`` marks were dropped that do not fit any more.
+    """
     results: list[Result] = []
     run: list[Document] = []
     begins = 0
@@ -115,41 +153,47 @@ def kept(
         if good is not None:
             begins = begins if run else position
             run.append(good)
-        results.append(_result(key, document, lost))
+        results.append(_result(key, document, lost, [STALE] if key in stale else []))
     if run:
         ctx.made.add(begins, packed(run))
     return results
 
 
-def _result(key: int, document: Read | None, lost: Lost) -> Result:
+def _result(key: int, document: Read | None, lost: Lost, dropped: list[str]) -> Result:
     if document is None:
         return Skipped("it is no longer in the project")
     if isinstance(document, Failed | Skipped):
         return document
     marks = document.spans if isinstance(document, TextDocument) else document.boxes
-    codes = lost(document)
+    codes = dropped + lost(document)
     said: dict[str, Any] = {"id": key, "annotations": len(marks)}
     return Done(said | {"losses": codes} if codes else said)
 
 
-def _documents(ctx: Context, source: Source, ids: Sequence[int]) -> dict[int, Read]:
-    """The documents that are there, by id, with those of their marks that are wanted."""
-    homes = {row["id"]: row for row in _homes(ctx, source, ids, source.columns)}
-    marks = _marks(ctx, source, list(homes)) if homes else {}
+def _documents(
+    ctx: Context, source: Source, ids: Sequence[int]
+) -> tuple[dict[int, Read], frozenset[int]]:
+    """The documents that are there, by id, with those of their marks that are wanted.
+
+    And the ids of those of which marks were dropped because they do not fit any more.
+    """
+    homes = {row["id"]: _readable(row) for row in _homes(ctx, source, ids, source.columns)}
+    marks = _marks(ctx, source, homes) if homes else {}
     again = {row["id"]: row["version"] for row in _homes(ctx, source, list(homes), ["version"])}
     if again != {key: row["version"] for key, row in homes.items()}:
         raise RecordsOvertaken(f"one {source.one} was changed while it was exported")
-    names = _names(ctx, (mark for some in marks.values() for mark in some or ()))
+    known = {key: some for key, some in marks.items() if some is not None}
+    names = _names(ctx, (mark for some in known.values() for mark in some.wanted))
     found: dict[int, Read] = {}
     for key, row in homes.items():
-        some = marks.get(key, [])
+        some = marks.get(key, Marks())
         if some is None:
             found[key] = _too_many(source, key)
-        elif not some and not ctx.params.empty:
-            found[key] = Skipped("none of its annotations is exported")
+        elif not some.wanted and not ctx.params.empty:
+            found[key] = Skipped(NONE_FITS if some.stale else NONE)
         else:
-            found[key] = source.document(row, some, names)
-    return found
+            found[key] = source.document(row, some.wanted, names)
+    return found, frozenset(key for key, some in known.items() if some.stale)
 
 
 def _too_many(source: Source, key: int) -> Failed:
@@ -166,9 +210,9 @@ def _homes(ctx: Context, source: Source, ids: Sequence[int], columns: Sequence[s
     return ctx.store.find(table, *wanted, columns=columns, limit=len(ids)) if ids else []
 
 
-def _marks(ctx: Context, source: Source, ids: list[int]) -> dict[int, list[Row] | None]:
+def _marks(ctx: Context, source: Source, homes: Mapping[int, Row]) -> dict[int, Marks | None]:
     """The wanted marks by document, in its order; None for too many."""
-    table = source.marks
+    table, ids = source.marks, list(homes)
     limit = source.most if len(ids) == 1 else source.some
     where = [table.c[source.reference].in_(ids), *_conditions(table, ctx.params.filters)]
     rows = ctx.store.find(table, *where, columns=source.mark_columns, limit=limit + 1)
@@ -176,13 +220,73 @@ def _marks(ctx: Context, source: Source, ids: list[int]) -> dict[int, list[Row] 
         if len(ids) == 1:
             return {ids[0]: None}
         middle = len(ids) // 2
-        return _marks(ctx, source, ids[:middle]) | _marks(ctx, source, ids[middle:])
-    found: dict[int, list[Row] | None] = {}
-    for row in sorted(source.chosen(ctx, rows), key=source.place):
-        some = found.setdefault(row[source.reference], [])
-        if some is not None:
-            some.append(row)
+        return {
+            key: some
+            for half in (ids[:middle], ids[middle:])
+            for key, some in _marks(ctx, source, {key: homes[key] for key in half}).items()
+        }
+    return dict(_sorted(ctx, source, homes, rows))
+
+
+def _sorted(
+    ctx: Context, source: Source, homes: Mapping[int, Row], rows: Iterable[Row]
+) -> dict[int, Marks]:
+    """The wanted ones of marks by document, in its order."""
+    found: dict[int, Marks] = {}
+    for some in _portions(ctx, source, map(_readable, rows)):
+        for row in source.chosen(ctx, some):
+            key = row[source.reference]
+            marks = found.setdefault(key, Marks())
+            if source.words is None:
+                marks.wanted.append(row)
+            elif source.words.stand(homes[key], row):
+                marks.wanted.append(_without(row, source.words.column))
+            else:
+                marks.stale = True
+    for marks in found.values():
+        marks.wanted.sort(key=source.place)
     return found
+
+
+def _portions(ctx: Context, source: Source, rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Marks with the words that they were made on, as many together as memory has room for."""
+    words = source.words
+    if words is None:
+        yield list(rows)
+        return
+    portion: list[Row] = []
+    size = 0
+    for row in rows:
+        portion.append(row)
+        size += words.length(row)
+        if size >= WORDS_AT_ONCE or len(portion) >= WORDED_AT_ONCE:
+            yield with_words(ctx, source, portion, words.column)
+            portion, size = [], 0
+    if portion:
+        yield with_words(ctx, source, portion, words.column)
+
+
+def with_words(ctx: Context, source: Source, rows: Sequence[Row], column: str) -> list[Row]:
+    """Marks with that column; raises RecordsOvertaken where one is no longer what was read."""
+    table, ids = source.marks, [row["id"] for row in rows]
+    wanted = ["version", column]
+    found = ctx.store.find(table, table.c.id.in_(ids), columns=wanted, limit=len(ids))
+    again = {row["id"]: row for row in found}
+    if any(row["version"] != again.get(row["id"], {}).get("version") for row in rows):
+        raise RecordsOvertaken(f"what a {source.one} has was changed while it was exported")
+    return [{**row, column: again[row["id"]][column]} for row in rows]
+
+
+def _without(row: Row, column: str) -> Row:
+    return {name: value for name, value in row.items() if name != column}
+
+
+def _readable(row: Row) -> Row:
+    """The row, with null for what earlier releases took for a number: no file has a NaN."""
+    text = row["metadata"]
+    if "NaN" not in text and "Infinity" not in text:
+        return row
+    return {**row, "metadata": as_text(of_text(text))}
 
 
 def _conditions(table: Table, wanted: ExportFilter) -> Iterator[Any]:

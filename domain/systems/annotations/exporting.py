@@ -9,7 +9,14 @@ from typing import Any, Final
 from domain.operation import Context, operation
 from domain.outcomes import Result
 from domain.systems.annotations import tables
-from domain.systems.annotations.export_reading import Row, Source, Validity, exported, parted
+from domain.systems.annotations.export_reading import (
+    Row,
+    Source,
+    Validity,
+    Words,
+    exported,
+    parted,
+)
 from domain.systems.annotations.export_terms import Export, Exported
 from domain.systems.annotations.formats.documents import Span, TextDocument
 from domain.systems.annotations.validation.becoming import KNOWN, as_it_is
@@ -74,14 +81,21 @@ def _of_validity(ctx: Context, rows: list[Row]) -> list[Row]:
     return [row for place, row in enumerate(rows) if (place in wrong) is asked]
 
 
+def _stands(text: Row, mark: Row) -> bool:
+    """Whether the text still has the words that a span was made on where it is."""
+    begin, end = mark["start_char"], mark["end_char"]
+    return bool(text["content"][begin:end] == mark["selected_text"])
+
+
 TEXTS: Final = Source(
     one="text",
     table=tables.texts,
     columns=("version", "content", "metadata"),
     marks=tables.annotations,
-    mark_columns=KNOWN,
+    mark_columns=("version", *(name for name in KNOWN if name != "selected_text")),
     reference="text_id",
     place=lambda mark: (mark["start_char"], mark["id"]),
     document=_document,
     chosen=_of_validity,
+    words=Words("selected_text", lambda mark: int(mark["end_char"] - mark["start_char"]), _stands),
 )

@@ -7,10 +7,13 @@ completes an image, and a file that is sent twice changes nothing.
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import chain, product
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,6 +24,7 @@ from domain.outcomes import Done, Failed, Result, Skipped
 from domain.records import Records
 from domain.systems.annotations import tables
 from domain.systems.annotations.boxes import TOLERANCE, box_fault, polygon_text
+from domain.systems.annotations.formats.boxes import ROUNDING
 from domain.systems.annotations.importing import (
     NAMES_AT_ONCE,
     OF_FILE,
@@ -32,6 +36,7 @@ from domain.systems.annotations.models import (
     Box,
     FileName,
     InProject,
+    Line,
     Metadata,
     Name,
     Pixels,
@@ -54,8 +59,12 @@ _PLACE = ("image_id", "label_id", "x", "y", "width", "height", "polygon")
 _CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 Outline = Annotated[tuple[tuple[float, float], ...], Field(min_length=3, max_length=100_000)]
-Key = tuple[Any, ...]
-"""Label, place, size and polygon: two boxes that have all of these in common are the same."""
+Size = tuple[int, int]
+Key = tuple[int, float, float, float, float, str | None]
+"""Label, left, top, right, bottom and polygon: of two boxes that have these in common, but for
+what arithmetic does to numbers, one is the other. What lies beyond the image is no part of it."""
+PER_PIXEL: Final = 1e-9
+"""By how much of itself a number may be off as well, in a large image."""
 
 
 class Existing(StrEnum):
@@ -96,7 +105,7 @@ class ImportedImage(BaseModel):
     file_name: FileName
     width: Pixels
     height: Pixels
-    key: str | None = None
+    key: Line | None = None
     metadata: Metadata | None = None
     boxes: Annotated[tuple[ImportedBox, ...], Field(max_length=MAX_BOXES)] = ()
 
@@ -106,8 +115,37 @@ class _Box:
     """A box whose label is known, as it is stored."""
 
     key: Key
+    bbox: Box
     confidence: float | None
     metadata: str
+
+
+class _Alike:
+    """The boxes of an image that are not the same, each by the first that was seen of it.
+
+    Formats have percents or parts of the image, of which 30.7 comes back as 30.700000000000003.
+    So boxes are looked for by the pixels that their corners are nearest to, which for a corner
+    between two are both, and compared then.
+    """
+
+    def __init__(self) -> None:
+        self._by_pixels: dict[tuple[int, ...], list[Key]] = {}
+
+    def known(self, key: Key) -> Key | None:
+        """The box that this is, if it has been seen."""
+        for pixels in _pixels(key):
+            for each in self._by_pixels.get(pixels, ()):
+                if _is_same(each, key):
+                    return each
+        return None
+
+    def seen(self, key: Key) -> Key:
+        """The box that this is, or itself when it is the first of them."""
+        found = self.known(key)
+        if found is None:
+            label, *corners, _ = key
+            self._by_pixels.setdefault((label, *map(round, corners)), []).append(key)
+        return found or key
 
 
 @dataclass(slots=True)
@@ -115,7 +153,8 @@ class _Known:
     """An image of the project: what it is, and how often it has each of its boxes."""
 
     id: int
-    size: tuple[int, int]
+    size: Size
+    alike: _Alike = field(default_factory=_Alike)
     boxes: Counter[Key] = field(default_factory=Counter)
     made: bool = False
     """Whether it was not there before."""
@@ -156,7 +195,7 @@ def import_images(ctx: Context, items: Sequence[ImportedImage]) -> list[Result]:
         if fault is not None:
             results.append(fault)
             continue
-        added = _lacking(boxes, image.boxes)
+        added = _lacking(boxes, image)
         rows += (_row(ctx, image.id, box) for box in added)
         positions += [ctx.positions[index]] * len(added)
         results.append(_result(image, len(added), len(boxes)))
@@ -181,14 +220,15 @@ def _boxes(item: ImportedImage, labels: Labels) -> list[_Box] | Failed:
         if box.metadata and OF_FILE in box.metadata and of_file:
             return metadata_reserved("further outlines", f"/boxes/{number}/metadata")
         metadata = {**(box.metadata or {}), OF_FILE: of_file} if of_file else box.metadata
-        key = (label, *map(float, box.bbox), polygon)
-        found.append(_Box(key, box.confidence_score, as_text(metadata)))
+        key = _key(label, box.bbox, polygon, (item.width, item.height))
+        found.append(_Box(key, box.bbox, box.confidence_score, as_text(metadata)))
     return found
 
 
 def _outlines(box: ImportedBox, width: int, height: int) -> tuple[str | None, dict[str, Any]]:
     """The polygon of a box, and what of its shape has no place of its own."""
-    first = box.polygons[0] if box.polygons else ()
+    given = box.polygons[0] if box.polygons else ()
+    first = tuple((_put_inside(x, width), _put_inside(y, height)) for x, y in given)
     inside = all(
         0 <= x <= width + TOLERANCE and 0 <= y <= height + TOLERANCE for x, y in first
     ) and (0 < len(first) <= MAX_CORNERS)
@@ -197,6 +237,48 @@ def _outlines(box: ImportedBox, width: int, height: int) -> tuple[str | None, di
     if box.crowd:
         of_file["crowd"] = True
     return polygon_text(first) if inside else None, of_file
+
+
+def _put_inside(at: float, side: int) -> float:
+    """A coordinate where it may be, if nothing but arithmetic has moved it beyond."""
+    nearest = min(max(at, 0.0), side + TOLERANCE)
+    return nearest if _is_near(at, nearest) else at
+
+
+def _key(label: int, bbox: Box, polygon: str | None, size: Size) -> Key:
+    x, y, width, height = bbox
+    return label, x, y, min(x + width, size[0]), min(y + height, size[1]), polygon
+
+
+def _pixels(key: Key) -> Iterator[tuple[int, ...]]:
+    """The label, and the pixels that the corners of a box may be nearest to."""
+    label, *corners, _ = key
+    nearest = [{round(at - _slack(at)), round(at + _slack(at))} for at in corners]
+    return product((label,), *nearest)
+
+
+def _slack(at: float) -> float:
+    return ROUNDING + abs(at) * PER_PIXEL
+
+
+def _is_near(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=PER_PIXEL, abs_tol=ROUNDING)
+
+
+def _is_same(one: Key, other: Key) -> bool:
+    """Whether two boxes are the same but for what arithmetic does to numbers."""
+    if one == other:
+        return True
+    near = all(map(_is_near, one[1:5], other[1:5]))
+    return one[0] == other[0] and near and _is_same_outline(one[5], other[5])
+
+
+def _is_same_outline(one: str | None, other: str | None) -> bool:
+    if one == other or one is None or other is None:
+        return one == other
+    corners, others = json.loads(one), json.loads(other)
+    same = len(corners) == len(others)
+    return same and all(map(_is_near, chain(*corners), chain(*others)))
 
 
 def _images(
@@ -208,13 +290,15 @@ def _images(
     it is looked again.
     """
     first: dict[str, int] = {}
-    wanted: dict[str, set[Key]] = {}
+    wanted: dict[str, _Alike] = {}
     for index, boxes in good.items():
         name = items[index].file_name
         first.setdefault(name, index)
-        wanted.setdefault(name, set()).update(box.key for box in boxes)
+        alike = wanted.setdefault(name, _Alike())
+        for box in boxes:
+            alike.seen(box.key)
     for left in reversed(range(TRIES)):
-        known = _known(ctx.store, ctx.params.project_id, list(first))
+        known = _known(ctx.store, ctx.params.project_id, wanted)
         missing = [index for name, index in first.items() if name not in known]
         try:
             ids = _make(ctx, items, missing)
@@ -222,10 +306,11 @@ def _images(
             if not left:
                 raise
             continue
-        _count_boxes(ctx.store, {known[name].id: (known[name], wanted[name]) for name in known})
+        _count_boxes(ctx.store, {image.id: image for image in known.values()})
         for index, key in zip(missing, ids, strict=True):
             item = items[index]
-            known[item.file_name] = _Known(key, (item.width, item.height), made=True)
+            size, alike = (item.width, item.height), wanted[item.file_name]
+            known[item.file_name] = _Known(key, size, alike, made=True)
         return known
     raise AssertionError("the last try returns or raises")
 
@@ -240,20 +325,21 @@ def _make(ctx: Context, items: Sequence[ImportedImage], missing: Sequence[int]) 
     return ctx.store.insert(tables.images, _IMAGE, rows, positions)
 
 
-def _known(store: Records, project: int, names: Sequence[str]) -> dict[str, _Known]:
+def _known(store: Records, project: int, wanted: Mapping[str, _Alike]) -> dict[str, _Known]:
     """The images of a project among those of these names."""
-    table = tables.images
+    table, names = tables.images, list(wanted)
     found: dict[str, _Known] = {}
     for place in range(0, len(names), NAMES_AT_ONCE):
         some = names[place : place + NAMES_AT_ONCE]
         conditions = (table.c.project_id == project, table.c.file_name.in_(some))
         columns = ["file_name", "width", "height"]
         for row in store.find(table, *conditions, columns=columns, limit=len(some)):
-            found[row["file_name"]] = _Known(row["id"], (row["width"], row["height"]))
+            name, size = row["file_name"], (row["width"], row["height"])
+            found[name] = _Known(row["id"], size, wanted[name])
     return found
 
 
-def _count_boxes(store: Records, known: Mapping[int, tuple[_Known, Set[Key]]]) -> None:
+def _count_boxes(store: Records, known: Mapping[int, _Known]) -> None:
     """How often images, by id, have the boxes that are wanted of them.
 
     An image may have any number of others: some are read at a time, and forgotten.
@@ -267,10 +353,12 @@ def _count_boxes(store: Records, known: Mapping[int, tuple[_Known, Set[Key]]]) -
             table, of_some, table.c.id > last, columns=_PLACE, limit=BOXES_AT_ONCE
         ):
             for row in rows:
-                image, wanted = known[row["image_id"]]
-                key = tuple(row[name] for name in _PLACE[1:])
-                if key in wanted:
-                    image.boxes[key] += 1
+                image = known[row["image_id"]]
+                bbox = (row["x"], row["y"], row["width"], row["height"])
+                key = _key(row["label_id"], bbox, row["polygon"], image.size)
+                same = image.alike.known(key)
+                if same is not None:
+                    image.boxes[same] += 1
             last = rows[-1]["id"]
 
 
@@ -297,15 +385,16 @@ def _fault(item: ImportedImage, image: _Known, existing: Existing) -> Failed | N
     return None
 
 
-def _lacking(boxes: Sequence[_Box], there: Counter[Key]) -> list[_Box]:
+def _lacking(boxes: Sequence[_Box], image: _Known) -> list[_Box]:
     """Those that an image does not have as often as its item does; they count as its own then."""
     seen: Counter[Key] = Counter()
     added: list[_Box] = []
     for box in boxes:
-        seen[box.key] += 1
-        if seen[box.key] > there[box.key]:
+        key = image.alike.seen(box.key)
+        seen[key] += 1
+        if seen[key] > image.boxes[key]:
             added.append(box)
-    there |= seen
+    image.boxes |= seen
     return added
 
 
@@ -318,7 +407,9 @@ def _result(image: _Known, added: int, count: int) -> Result:
 
 def _row(ctx: Context, image_id: int, box: _Box) -> tuple[Any, ...]:
     stamps = (ctx.actor, ctx.clock.now().timestamp())
-    return (ctx.params.project_id, image_id, *box.key, box.confidence, box.metadata, *stamps)
+    label, *_, polygon = box.key
+    shape = (label, *map(float, box.bbox), polygon)
+    return (ctx.params.project_id, image_id, *shape, box.confidence, box.metadata, *stamps)
 
 
 def _metadata(item: ImportedImage) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +16,7 @@ from domain.systems.annotations import tables
 from domain.systems.annotations.models import (
     Content,
     InProject,
+    Line,
     Metadata,
     Name,
     Offset,
@@ -28,12 +30,15 @@ OF_FILE: Final = "_file"
 """The field of a text's metadata for what only its file knew: its key, and labels of all of it."""
 NAMES_AT_ONCE: Final = 1_000
 """Labels that one query asks for."""
+WORDS_AT_ONCE: Final = 4_000_000
+"""Characters of what spans cover, that are in memory together; one may cover all of its text."""
 
 _TEXT = ("project_id", "content", "metadata", "created_by", "created_at")
 _SPAN = (
     *("project_id", "text_id", "label_id", "start_char", "end_char", "selected_text"),
     *("confidence_score", "metadata", "created_by", "created_at"),
 )
+_BEGIN, _END = _SPAN.index("start_char"), _SPAN.index("end_char")
 _CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -59,8 +64,8 @@ class ImportedText(BaseModel):
     model_config = _CONFIG
 
     content: Content
-    key: str | None = None
-    labels: tuple[str, ...] = ()
+    key: Line | None = None
+    labels: tuple[Line, ...] = ()
     metadata: Metadata | None = None
     annotations: Annotated[tuple[ImportedSpan, ...], Field(max_length=100_000)] = ()
 
@@ -71,7 +76,9 @@ class _Span:
 
     span: ImportedSpan
     label_id: int
-    selected: str
+
+
+Row = tuple[Any, ...]
 
 
 @operation(
@@ -95,18 +102,43 @@ def import_texts(ctx: Context, items: Sequence[ImportedText]) -> list[Result]:
     places = [ctx.positions[index] for index in good]
     texts = [(project, items[i].content, _metadata(items[i]), *stamps) for i in good]
     made = dict(zip(good, ctx.store.insert(tables.texts, _TEXT, texts, places), strict=True))
-    rows: list[tuple[Any, ...]] = []
-    positions: list[int] = []
+    rows: list[Iterator[tuple[Row, int]]] = []
     results: list[Result] = []
     for index, spans in enumerate(found):
         if isinstance(spans, Failed):
             results.append(spans)
             continue
-        rows += ((project, made[index], *_values(span), *stamps) for span in spans)
-        positions += [ctx.positions[index]] * len(spans)
+        home, content, place = (project, made[index]), items[index].content, ctx.positions[index]
+        rows.append(_rows(home, content, spans, stamps, place))
         results.append(Done({"id": made[index], "annotations": len(spans)}))
-    ctx.store.insert(tables.annotations, _SPAN, rows, positions)
+    _insert(ctx, chain.from_iterable(rows))
     return results
+
+
+def _rows(
+    home: tuple[int, int], content: str, spans: Iterable[_Span], stamps: tuple[Any, ...], place: int
+) -> Iterator[tuple[Row, int]]:
+    """The annotations of a text, each with the position of its item."""
+    for found in spans:
+        span = found.span
+        begin, end = span.start_char, span.end_char
+        own = (found.label_id, begin, end, content[begin:end])
+        yield (*home, *own, span.confidence_score, as_text(span.metadata), *stamps), place
+
+
+def _insert(ctx: Context, found: Iterable[tuple[Row, int]]) -> None:
+    """Insert annotations, so many at a time as memory has room for."""
+    rows: list[Row] = []
+    positions: list[int] = []
+    words = 0
+    for row, position in found:
+        rows.append(row)
+        positions.append(position)
+        words += row[_END] - row[_BEGIN]
+        if words >= WORDS_AT_ONCE:
+            ctx.store.insert(tables.annotations, _SPAN, rows, positions)
+            rows, positions, words = [], [], 0
+    ctx.store.insert(tables.annotations, _SPAN, rows, positions)
 
 
 def ids_by_name(store: Records, project_id: int, names: Iterable[str]) -> Mapping[str, int]:
@@ -152,13 +184,7 @@ def _judged(item: ImportedText, labels: Labels) -> Iterator[_Span | Failed]:
         elif isinstance(selected, Failed):
             yield selected
         else:
-            yield _Span(span, label, selected)
-
-
-def _values(found: _Span) -> tuple[Any, ...]:
-    span = found.span
-    place = (span.start_char, span.end_char, found.selected)
-    return (found.label_id, *place, span.confidence_score, as_text(span.metadata))
+            yield _Span(span, label)
 
 
 def _metadata(item: ImportedText) -> str:

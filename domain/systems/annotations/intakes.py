@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from domain.operation import Operation
 from domain.systems.annotations.formats.contract import Subject, WriteOptions
-from domain.systems.annotations.formats.documents import Box, Document, ImageDocument
+from domain.systems.annotations.formats.documents import Box, Document, ImageDocument, Span
 from domain.systems.annotations.formats.records import record_of, text_of
 from domain.systems.annotations.image_importing import import_images
 from domain.systems.annotations.importing import import_texts
@@ -27,6 +27,26 @@ class Intake:
     item: Callable[[Document], dict[str, Any]]
     labels: Callable[[Document], list[str]]
     too_large: str
+
+
+def text_item(document: Document) -> dict[str, Any]:
+    """A text as an item of ``texts.import``, without what is empty.
+
+    The words of its spans stand in it once: of the reader they have been looked at, and of many
+    long spans they would be more than an item may have.
+    """
+    text = text_of(document)
+    item = record_of(replace(text, spans=()), WriteOptions())
+    return item | {"annotations": [_span(span) for span in text.spans]}
+
+
+def _span(span: Span) -> dict[str, Any]:
+    fields: dict[str, Any] = {"start_char": span.start, "end_char": span.end, "label": span.label}
+    if span.confidence is not None:
+        fields["confidence_score"] = span.confidence
+    if span.metadata:
+        fields["metadata"] = dict(span.metadata)
+    return fields
 
 
 def image_item(document: Document) -> dict[str, Any]:
@@ -74,7 +94,7 @@ INTAKES: Final[Mapping[Subject, Intake]] = {
     Subject.TEXT: Intake(
         Subject.TEXT,
         import_texts,
-        item=lambda document: record_of(document, WriteOptions()),
+        item=text_item,
         labels=lambda document: [span.label for span in text_of(document).spans],
         too_large="split the text",
     ),

@@ -4,31 +4,59 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic_core import PydanticCustomError
 
+from domain.systems.annotations.formats.json_values import check_numbers
 from domain.systems.annotations.formats.mapping import MAX_FIELDS, source_of
+from domain.systems.annotations.formats.validity import Unfit
 from domain.systems.annotations.roles import ProjectRole
 
 MAX_CONTENT = 1_000_000
 MAX_SELECTED = 100_000
 MAX_OFFSET = 2**31 - 1
 MAX_CORNERS = 10_000
+Value = TypeVar("Value")
 
+
+def _without_zero(text: str) -> str:
+    """The text itself; raises an error for one that not every database keeps."""
+    if "\0" in text:
+        raise PydanticCustomError("zero", "U+0000 is no character of a text; remove it")
+    return text
+
+
+def storable(value: Value) -> Value:
+    """A JSON value itself; raises an error for one of which no answer and no file could be made.
+
+    pydantic reads NaN, infinities and whole numbers of any length within ``JsonValue``, where
+    ``allow_inf_nan`` holds for values of Python alone, and not for JSON text.
+    """
+    try:
+        check_numbers(value)
+    except Unfit as unfit:
+        raise PydanticCustomError("number", "{words}", {"words": unfit.message}) from None
+    return value
+
+
+_NO_ZERO = AfterValidator(_without_zero)
+Line = Annotated[str, _NO_ZERO]
+"""Text that every database keeps."""
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET)]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-FileName = Annotated[str, Field(min_length=1, max_length=500)]
+Name = Annotated[str, Field(min_length=1, max_length=200), _NO_ZERO]
+FileName = Annotated[str, Field(min_length=1, max_length=500), _NO_ZERO]
 Pixels = Annotated[int, Field(ge=1, le=1_000_000)]
-Hotkey = Annotated[str, Field(min_length=1, max_length=20)]
+Hotkey = Annotated[str, Field(min_length=1, max_length=20), _NO_ZERO]
 Order = Annotated[int, Field(ge=0, le=1_000_000)]
 """Where a label stands among those of its project; of the same order, the older one first."""
-Colour = Annotated[str, Field(max_length=20)]
-Content = Annotated[str, Field(min_length=1, max_length=MAX_CONTENT)]
+Colour = Annotated[str, Field(max_length=20), _NO_ZERO]
+Content = Annotated[str, Field(min_length=1, max_length=MAX_CONTENT), _NO_ZERO]
 Selected = Annotated[str, Field(max_length=MAX_SELECTED)]
 Score = Annotated[float, Field(ge=0, le=1)]
-Subject = Annotated[str, Field(min_length=1, max_length=200)]
+Subject = Annotated[str, Field(min_length=1, max_length=200), _NO_ZERO]
 """Who somebody is, as the audit trail names them."""
 Coordinate = Annotated[float, Field(ge=0, le=1_000_000)]
 Extent = Annotated[float, Field(gt=0, le=1_000_000)]
@@ -36,12 +64,23 @@ Box = tuple[Coordinate, Coordinate, Extent, Extent]
 """``x, y, width, height`` in pixels, from the upper left corner of the image."""
 Corner = tuple[Coordinate, Coordinate]
 Polygon = Annotated[tuple[Corner, ...], Field(min_length=3, max_length=MAX_CORNERS)]
-Metadata = dict[Annotated[str, Field(max_length=200)], JsonValue]
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=200)], JsonValue], AfterValidator(storable)
+]
+Description = Annotated[str, Field(max_length=10_000), _NO_ZERO]
 
 
 def as_text(metadata: Mapping[str, Any] | None) -> str:
     """Metadata as it is stored: JSON text, ``{}`` when there is none."""
-    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":")) if metadata else "{}"
+    if not metadata:
+        return "{}"
+    return json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def of_text(text: str) -> dict[str, Any]:
+    """Metadata of the store; what earlier releases took for a number, as NaN, is null."""
+    found: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
+    return found
 
 
 class _Wire(BaseModel):
@@ -130,7 +169,7 @@ class NewProject(_Wire):
     """A project."""
 
     name: Name
-    description: Annotated[str, Field(max_length=10_000)] = ""
+    description: Description = ""
 
 
 class ChangedProject(_Wire):
@@ -139,7 +178,7 @@ class ChangedProject(_Wire):
     id: Id
     version: Annotated[int, Field(ge=1)] | None = None
     name: Name = ""
-    description: Annotated[str, Field(max_length=10_000)] = ""
+    description: Description = ""
 
 
 class NewText(_Wire):
@@ -225,7 +264,7 @@ def _is_source(source: Any) -> Any:
 FieldName = Annotated[str, Field(min_length=1, max_length=200)]
 FieldSource = Annotated[JsonValue, AfterValidator(_is_source)]
 FieldSources = Annotated[dict[FieldName, FieldSource], Field(max_length=MAX_FIELDS)]
-MappingName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^{\[]")]
+MappingName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^{\[]"), _NO_ZERO]
 """What a field mapping is called; where one may stand itself, it is told apart by how it begins."""
 
 

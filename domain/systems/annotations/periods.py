@@ -14,6 +14,7 @@ HOUR: Final = 3600
 DAY: Final = 24 * HOUR
 MAX_DAYS: Final = 366
 MAX_HOURS: Final = 31 * 24
+EARLIEST: Final = datetime(1970, 1, 2, tzinfo=UTC)
 LATEST: Final = datetime(9990, 1, 1, tzinfo=UTC)
 USUAL: Final = timedelta(days=7)
 """How long a period is of which only the end is said."""
@@ -56,8 +57,12 @@ def period_of(
 ) -> Period:
     """The whole buckets that what is asked for touches; raises InvalidCommand for too many."""
     end = until or now
+    if not EARLIEST <= end <= LATEST:
+        raise InvalidCommand(
+            "to must be after 1970-01-01, and 9990-01-01 at the latest", pointer="/to"
+        )
     start = since or end - USUAL
-    if not datetime(1970, 1, 2, tzinfo=UTC) <= start < end <= LATEST:
+    if not EARLIEST <= start < end:
         raise InvalidCommand("from must be after 1970-01-01 and before to", pointer="/from")
     seconds = (end - start).total_seconds()
     chosen = bucket or (Bucket.HOUR if seconds <= SHORT else Bucket.DAY)

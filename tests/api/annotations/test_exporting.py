@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -24,6 +25,8 @@ from domain.systems.annotations.formats.contract import ReadOptions, Subject
 from domain.systems.annotations.formats.documents import TextDocument
 from domain.systems.annotations.formats.losses import differences
 from domain.systems.annotations.formats.registry import FORMATS
+from domain.systems.annotations.formats.spill import Spill
+from domain.systems.annotations.formats.workbook import SHARED, Workbook
 from streams.callers import Caller
 from streams.clock import SystemClock
 from streams.stores import job_files
@@ -205,6 +208,66 @@ async def test_texts_without_an_exported_annotation_are_in_the_file_unless_told(
     assert (await report(full, operation))["left_out"] == 4
 
 
+async def edited(place: Place, content: str) -> None:
+    """The text of the project with three annotations, and changed since."""
+    for start_char, end_char in ((0, 3), (4, 9), (13, 20)):
+        fields = {"start_char": start_char, "end_char": end_char, "label": "PERSON"}
+        await place.add("annotations", text_id=1, **fields)
+    await place.ask("PATCH", f"{place.path}/texts/1", {"content": content})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("Charles.", []),
+        ("Ada is with Charles.", ["Ada"]),
+        ("Ada wrote to Charles. He answered.", ["Ada", "wrote", "Charles"]),
+    ],
+)
+async def test_an_annotation_whose_words_have_gone_is_left_out_and_said(
+    place: Place, content: str, words: list[str]
+) -> None:
+    await edited(place, content)
+    for form in TEXT_FORMATS:
+        operation = await start(place, form)
+        await ended(place, operation)
+        told = await report(place, operation)
+        lost = {each["code"]: each["documents"] for each in told["losses"]}
+        assert lost.get("text_mismatch", 0) == (len(words) < 3), form
+        assert told["annotations"] == len(words)
+        data, _ = await fetched(place, operation)
+        copy = await another(place)
+        name = f"x{written(form).suffix}"
+        brought = await send(copy, data, name, format=form, auto_detect_labels=True)
+        assert (await ended(copy, brought))["succeeded"] == 1
+        (text,) = documents(await exported(copy))
+        assert [text.content[each.start : each.end] for each in text.spans] == words, form
+
+
+async def test_a_text_of_which_no_annotation_is_left_is_said_as_well(place: Place) -> None:
+    await edited(place, "He answered.")
+    operation = await start(place, empty_texts=False)
+    done = await ended(place, operation)
+    assert (done["status"], done["skipped"]) == ("completed", 1)
+    told = await report(place, operation)
+    assert (told["documents"], told["left_out"]) == (0, 1)
+    (lost,) = told["losses"]
+    assert (lost["code"], lost["documents"]) == ("text_mismatch", 1)
+    assert "changed" in lost["message"]
+
+
+async def test_a_span_as_long_as_a_text_may_be_comes_in_again(place: Place) -> None:
+    whole = {"start_char": 0, "end_char": 150_000, "label": "PERSON"}
+    long = {"content": "a" * 150_000, "annotations": [whole, whole | {"start_char": 1}]}
+    first = await ended(place, await send(place, lines(long)))
+    copy = await another(place)
+    brought = await send(copy, await exported(place), auto_detect_labels=True)
+    second = await ended(copy, brought)
+    assert (first["succeeded"], second["succeeded"]) == (1, 2)
+    (text,) = documents(await exported(copy, empty_texts=False))
+    assert [(each.start, each.end) for each in text.spans] == [(0, 150_000), (1, 150_000)]
+
+
 async def test_only_what_the_rules_of_the_project_let_pass(place: Place) -> None:
     demands = [{"project_id": place.number, "severities": {"blank_span": "error"}}]
     created = "annotations.create_validation_thresholds"
@@ -257,6 +320,50 @@ async def test_fields_are_called_as_a_mapping_says(full: Place) -> None:
     assert (first["text"], first["source"], first["id"]) == (ADA["content"], "letters", "#letter-1")
     table = await exported(full, "csv", field_mapping={"Brief": "content"})
     assert "Brief" in table.decode().partition("\r\n")[0].split(",")
+
+
+PATHS = {
+    "year": "text_metadata.year",
+    "who": {"template": "{text_metadata.who.name}!"},
+    "sure": "metadata.sure",
+    "first": "labels.0",
+    "all": {"template": "{text_metadata}"},
+    "none": "text_metadata.absent",
+}
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+async def test_a_path_into_metadata_is_a_column_of_a_table(place: Place, form: str) -> None:
+    metadata = {"year": 1843, "who": {"name": "Ada"}}
+    mark = {"start_char": 0, "end_char": 3, "label": "PERSON", "metadata": {"sure": [0.5]}}
+    marks = [mark, {**mark, "start_char": 1, "metadata": {}}]
+    text = {"content": "Ada", "labels": ["=a"], "metadata": metadata, "annotations": marks}
+    await ended(place, await send(place, lines(text)))
+    filters = {"text_id": 2}
+    data = await exported(place, form, field_mapping=PATHS, filters=filters)
+    first, second = _cells(form, data)
+    assert {name: first[name] for name in PATHS} == {
+        "year": "1843",
+        "who": "Ada!",
+        "sure": "[0.5]",
+        "first": "'=a",
+        "all": '{"year":1843,"who":{"name":"Ada"}}',
+        "none": "",
+    }
+    assert [second[name] for name in ("year", "sure", "none")] == ["", "", ""]
+    assert json.loads(first["text_metadata"]) == metadata
+    assert json.loads(first["labels"]) == ["=a"]
+
+
+def _cells(form: str, data: bytes) -> list[dict[str, str]]:
+    """The rows of a table, by the names of its columns."""
+    if form == "csv":
+        return list(csv.DictReader(io.StringIO(data.decode(), newline="")))
+    with Spill(SHARED) as spill:
+        book = Workbook(io.BytesIO(data), ReadOptions().bounds, spill)
+        (sheet,) = book.sheets
+        names, *rows = (row.cells for row in book.rows(sheet))
+        return [dict(zip_longest(names, row, fillvalue="")) for row in rows]
 
 
 async def test_tags_are_of_the_scheme(full: Place) -> None:

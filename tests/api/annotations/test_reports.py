@@ -98,15 +98,21 @@ async def test_what_is_asked_for_has_its_bounds(place: Place) -> None:
         path = f"{place.path}/reports/{name}"
         await place.ask("GET", path, status=404, who=by("stranger"))
         await place.ask("GET", f"{PROJECTS}/999/reports/{name}", status=404)
-        for query in (
-            {"from": "2020-01-01"},
-            {"from": "2026-01-02", "to": "2026-01-01"},
-            {"from": "0001-01-01", "to": "9999-12-31T23:59:59-14:00"},
-            {"from": "2026-01-01", "to": "2026-03-01", "bucket": "hour"},
-            {"bucket": "week"},
-            {"format": "xml"},
+        for query, at in (
+            ({"from": "2020-01-01"}, "/from"),
+            ({"from": "2026-01-02", "to": "2026-01-01"}, "/from"),
+            ({"from": "0001-01-01", "to": "9999-12-31T23:59:59-14:00"}, "/to"),
+            ({"from": "0001-01-01T00:00:00+14:00"}, "/from"),
+            ({"from": "9999-12-31T23:59:59-14:00"}, "/from"),
+            ({"to": "0001-01-03T00:00:00Z"}, "/to"),
+            ({"to": "1970-01-01"}, "/to"),
+            ({"to": "1970-01-05"}, "/from"),
+            ({"to": "9999-12-31T23:59:59-14:00"}, "/to"),
+            ({"from": "2026-01-01", "to": "2026-03-01", "bucket": "hour"}, "/from"),
+            ({"bucket": "week"}, "/bucket"),
+            ({"format": "xml"}, "/format"),
         ):
             problem = await place.ask("GET", path, status=400, params=query)
-            assert problem["code"] == "bad_parameter"
+            assert (problem["code"], problem["pointer"]) == ("bad_parameter", at), query
         headers = {**BOSS, "Accept": "text/html"}
         await place.ask("GET", path, status=406, headers=headers)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
+import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import update
 
 from domain.errors import RecordsOvertaken
 from domain.operation import Context, Operation
 from domain.outcomes import Done, Failed, Result, Skipped
-from domain.systems.annotations import operations, tables
+from domain.systems.annotations import export_reading, operations, tables
 from domain.systems.annotations.export_documents import packed, unpacked
 from domain.systems.annotations.export_reading import Row, Source, exported, kept
 from domain.systems.annotations.export_terms import Exported
@@ -31,7 +32,7 @@ from streams.stores.database import Database
 from streams.stores.job_parts import parts_after
 from tests.formats.data import STEADY, documents, ordered
 from tests.systems.annotations.conftest import Ground
-from tests.systems.bench import FixedClock, Workbench
+from tests.systems.bench import FixedClock, Workbench, document
 
 
 @dataclass
@@ -129,24 +130,53 @@ def test_more_marks_than_are_held_at_once_are_read_in_turns(
     assert failed.code == "too_many_annotations"
 
 
+def test_words_of_spans_are_read_a_few_at_a_time(
+    bench: Workbench, ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_reading, "WORDS_AT_ONCE", 8)
+    spans = [
+        {"text_id": ground.text, "label": "person", "start_char": start, "end_char": end}
+        for start, end in ((0, 3), (4, 9), (13, 20), (0, 20))
+    ]
+    params = {"project_id": ground.project}
+    bench.make("annotations.create", spans, params=params | {"validate_before_create": False})
+    lengths: list[list[int]] = []
+
+    def noted(_: Context, rows: list[Row]) -> list[Row]:
+        lengths.append([len(row["selected_text"]) for row in rows])
+        return rows
+
+    narrow = Workbench(bench.database, [_of(replace(TEXTS, chosen=noted))])
+    how = params | {"format": "jsonl"}
+    (read,) = narrow.work("annotations.export", [{"id": ground.text}], params=how)
+    assert document(read)["annotations"] == 4
+    assert lengths == [[3, 5], [7, 20]]
+
+
 @pytest.mark.service("postgresql")
-def test_a_text_that_is_changed_while_it_is_read_is_read_again(migrated_postgres: str) -> None:
+@pytest.mark.parametrize("changed", [tables.texts, tables.annotations], ids=str)
+def test_what_is_changed_while_it_is_read_is_read_again(
+    migrated_postgres: str, monkeypatch: pytest.MonkeyPatch, changed: sqlalchemy.Table
+) -> None:
     with Database(migrated_postgres) as database:
+        worded = export_reading.with_words
+
+        def meanwhile(*given: Any) -> list[Row]:
+            with database.engine.begin() as connection:
+                connection.execute(sqlalchemy.update(changed).values(version=2))
+            return worded(*given)
+
+        monkeypatch.setattr(export_reading, "with_words", meanwhile)
         bench = Workbench(database, operations)
         (project,) = bench.make("annotations.create_projects", [{"name": "p"}])
-        text = {"project_id": project, "content": "Ada"}
-        (key,) = bench.make("annotations.create_texts", [text])
-
-        def meanwhile(_: Context, rows: list[Row]) -> list[Row]:
-            with database.engine.begin() as connection:
-                connection.execute(update(tables.texts).values(version=2))
-            return rows
-
-        source = replace(TEXTS, chosen=meanwhile)
-        overtaken = Workbench(database, [_of(source)])
-        params = {"project_id": project, "format": "jsonl"}
+        params = {"project_id": project}
+        bench.make("annotations.create_labels", [params | {"name": "x"}])
+        span = {"start_char": 0, "end_char": 3, "label": "x"}
+        text = {"content": "Ada", "annotations": [span]}
+        (key,) = bench.make("texts.import", [text], params=params)
+        how = params | {"format": "jsonl"}
         with pytest.raises(RecordsOvertaken):
-            overtaken.work("annotations.export", [{"id": key}], params=params)
+            bench.work("annotations.export", [{"id": key}], params=how)
 
 
 def test_a_part_has_what_stands_together_so_that_a_retry_takes_its_place() -> None:

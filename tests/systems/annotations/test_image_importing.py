@@ -99,6 +99,48 @@ def test_an_image_that_is_there_is_given_the_boxes_that_it_lacks(
     assert labels == [ground.person] * 3 + [ground.thing]
 
 
+NEAR = 30.7, 30.700000000000003
+
+
+@pytest.mark.parametrize(
+    ("there", "file", "boxes"),
+    [
+        ({"bbox": [1, 2, NEAR[0], 4]}, {"bbox": [1, 2, NEAR[1], 4]}, 0),
+        ({"bbox": [NEAR[1], 2, 3, 4]}, {"bbox": [NEAR[0], 2, 3, 4]}, 0),
+        # On either side of where a coordinate would be rounded otherwise.
+        ({"bbox": [1.4999999999999, 2, 3, 4]}, {"bbox": [1.5, 2, 3, 4]}, 0),
+        ({"bbox": [1.0000005, 2, 3, 4]}, {"bbox": [1.00000050000001, 2, 3, 4]}, 0),
+        ({"bbox": [1, 2, 3, 4]}, {"bbox": [1.00001, 2, 3, 4]}, 1),
+        # The part beyond the image is no part of the box.
+        ({"bbox": [600, 2, 40.4, 4]}, {"bbox": [600, 2, 40, 4]}, 0),
+        (
+            {"polygon": TRIANGLE},
+            {"polygons": [[[10, 20], [40.00000000000001, 20], [40, 60]]]},
+            0,
+        ),
+        ({"polygon": TRIANGLE}, {"polygons": [[[10, 20], [40.1, 20], [40, 60]]]}, 1),
+        ({"polygon": TRIANGLE}, {"polygons": [[*TRIANGLE, [10, 60]]]}, 1),
+        ({"polygon": TRIANGLE}, {}, 1),
+        (
+            {"polygon": [[640.5, 0], [600, 0], [600, 9]]},
+            {"polygons": [[[640.5000000000001, 0], [600, 0], [600, 9]]]},
+            0,
+        ),
+    ],
+)
+def test_a_box_is_known_again_but_for_what_arithmetic_does(
+    bench: Workbench, ground: Ground, there: dict[str, Any], file: dict[str, Any], boxes: int
+) -> None:
+    (made,) = imported(bench, ground, image())
+    drawn = {"image_id": document(made)["id"], "label": "person", "bbox": [10, 20, 30, 40]} | there
+    bench.make("annotations.create_boxes", [drawn] * 2, params={"project_id": ground.project})
+    (result,) = imported(bench, ground, image(box(**file), box(**file)))
+    if boxes:
+        assert document(result)["boxes"] == 2
+    else:
+        assert isinstance(result, Skipped)
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_several_items_of_one_image_are_one_image(
     bench: Workbench, ground: Ground, *, at_once: bool

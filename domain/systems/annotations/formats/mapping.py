@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from domain.systems.annotations.formats.json_values import check_numbers
+from domain.systems.annotations.formats.json_values import check_numbers, compact
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
 MAX_FIELDS = 100
@@ -127,4 +127,6 @@ def _at(record: Mapping[str, Any], path: str) -> Any:
 
 
 def _as_text(value: Any) -> str:
-    return "" if value is None or value is _ABSENT else str(value)
+    if value is None or value is _ABSENT:
+        return ""
+    return compact(value) if isinstance(value, dict | list) else str(value)

@@ -14,7 +14,7 @@ from typing import Any
 from domain.systems.annotations.formats.contract import WriteOptions
 from domain.systems.annotations.formats.documents import Document, TextDocument
 from domain.systems.annotations.formats.json_values import compact
-from domain.systems.annotations.formats.mapping import mapped, reversed_renames
+from domain.systems.annotations.formats.mapping import Path, mapped, reversed_renames
 from domain.systems.annotations.formats.records import text_of
 from domain.systems.annotations.formats.table import SPAN, TEXT
 
@@ -25,8 +25,10 @@ Rows = list[list[Any]]
 
 
 def header(options: WriteOptions) -> list[str]:
-    """The names of the columns."""
-    return list(_mapped(dict.fromkeys(COLUMNS, ""), options))
+    """The names of the columns; one that a mapping makes is there whatever the rows have."""
+    taken = {source.path for source in options.mapping.values() if isinstance(source, Path)}
+    names = [*(name for name in COLUMNS if name not in taken), *options.mapping]
+    return list(mapped(dict.fromkeys(names, ""), reversed_renames(options.columns)))
 
 
 def rows_of(documents: Iterable[Document], options: WriteOptions) -> Iterator[Rows]:
@@ -53,13 +55,14 @@ def read_back(document: Document) -> TextDocument:
 
 
 def _rows(number: int, document: TextDocument) -> Iterator[dict[str, Any]]:
+    """With values as they are, since a mapping may lead into them."""
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
     row |= {
         "document": number,
         "key": document.key,
         "content": document.content,
-        "labels": compact(list(document.labels)) if document.labels else None,
-        "text_metadata": compact(dict(document.metadata)) if document.metadata else None,
+        "labels": list(document.labels) or None,
+        "text_metadata": dict(document.metadata) or None,
     }
     if not document.spans:
         yield row
@@ -70,7 +73,7 @@ def _rows(number: int, document: TextDocument) -> Iterator[dict[str, Any]]:
             "label": span.label,
             "selected_text": document.content[span.start : span.end],
             "confidence_score": span.confidence,
-            "metadata": compact(dict(span.metadata)) if span.metadata else None,
+            "metadata": dict(span.metadata) or None,
         }
         row = dict.fromkeys(COLUMNS) | {"document": number}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import orjson
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, TypeAdapter, ValidationError
@@ -15,9 +15,11 @@ from domain.commands import (
     AppendItems,
     BaseCommand,
     Command,
+    EditItems,
     InlineItems,
     OpenJob,
     RecordOutcomes,
+    RetryJob,
     SubmitBatch,
     SubmitJob,
 )
@@ -232,7 +234,7 @@ def decode_event(
 def decode_command(value: bytes | None) -> Command:
     """The command; raises UnsupportedVersion or MessageUnreadable, which name the field."""
     command = _decode(COMMAND, value, "command")
-    if isinstance(command, SubmitJob | OpenJob | AppendItems | SubmitBatch):
+    if isinstance(command, _OPEN):
         _check_free(command, value or b"")
     return command
 
@@ -251,6 +253,9 @@ def decode_outcome(value: bytes | None) -> OutcomeMessage | None:
 
 
 _WORK: TypeAdapter[Work] = TypeAdapter(Work)
+_Open = SubmitJob | OpenJob | AppendItems | SubmitBatch | RetryJob | EditItems
+_OPEN = get_args(_Open)
+"""Commands with something that is nobody's to define but the operation's."""
 
 
 def _decode(adapter: TypeAdapter[T], value: bytes | None, what: str) -> T:
@@ -280,8 +285,8 @@ def _is_newer(value: bytes) -> bool:
         return False
 
 
-def _check_free(command: SubmitJob | OpenJob | AppendItems | SubmitBatch, value: bytes) -> None:
-    """Params and items may be any JSON, and must be JSON: they are stored and sent on.
+def _check_free(command: _Open, value: bytes) -> None:
+    """Params, items and their new bodies may be any JSON, and must be JSON, as they are stored.
 
     Raises MessageUnreadable for NaN, infinities and integers beyond 64 bits.
     """
@@ -292,8 +297,14 @@ def _check_free(command: SubmitJob | OpenJob | AppendItems | SubmitBatch, value:
         raise MessageUnreadable(f"the command is not readable: {error}") from error
 
 
-def _free(command: SubmitJob | OpenJob | AppendItems | SubmitBatch) -> Iterator[Any]:
+def _free(command: _Open) -> Iterator[Any]:
     """What of a command is nobody's to define but the operation's."""
+    if isinstance(command, RetryJob):
+        yield command.select.patch
+    if isinstance(command, RetryJob | EditItems):
+        edits = command.select.edits if isinstance(command, RetryJob) else command.edits
+        yield [edit.body for edit in edits]
+        return
     if isinstance(command, SubmitBatch):
         for step in command.steps:
             yield step.params

@@ -27,7 +27,8 @@ def packed(documents: Iterable[Document]) -> bytes:
 def unpacked(data: bytes) -> Iterator[Document]:
     """The documents again, one by one."""
     for line in data.split(b"\n")[:-1]:
-        found = json.loads(line)
+        # Parts of an export that was made by an earlier release may have what is no number.
+        found = json.loads(line, parse_constant=lambda _: None)
         if "spans" in found:
             found["spans"] = tuple(Span(*values) for values in found["spans"])
             yield TextDocument(**found | {"labels": tuple(found["labels"])})

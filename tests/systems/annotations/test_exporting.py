@@ -45,6 +45,11 @@ class Kept:
         self.parts[position] = list(unpacked(data))
 
 
+def test_what_earlier_releases_kept_as_no_number_is_null() -> None:
+    (found,) = unpacked(packed([TextDocument("a", metadata={"x": float("nan"), "y": 1})]))
+    assert found == TextDocument("a", metadata={"x": None, "y": 1})
+
+
 def test_documents_come_back_as_they_were() -> None:
     boxed = Box(1.5, 2, 3, 4, "a\nb", 0.5, (((1.0, 2.0), (3.0, 4.0), (5.0, 6.0)),), True, {"x": 1})
     found: list[Document] = [

@@ -59,6 +59,17 @@ def test_items_are_any_json() -> None:
     assert orjson.dumps(command.source.items) == b"[" + text + b"]"  # type: ignore[union-attr]
 
 
+WHO = {name: COMMAND[name] for name in ("command_id", "job_id", "tenant", "actor")}
+EDIT = {"item": 0, "body": [1]}
+BODIES = [
+    COMMAND,
+    {**WHO, "type": "retry_job", "select": {"edits": [EDIT]}},
+    {**WHO, "type": "retry_job", "select": {"patch": {"a": [1]}}},
+    {**WHO, "type": "edit_items", "edits": [EDIT]},
+]
+
+
+@pytest.mark.parametrize("sent", BODIES, ids=["item", "retry", "patch", "edit"])
 @pytest.mark.parametrize(
     "text",
     [
@@ -70,9 +81,11 @@ def test_items_are_any_json() -> None:
         b"[" * 2000 + b"]" * 2000,
     ],
 )
-def test_what_is_no_json_for_every_reader_is_unreadable(text: bytes) -> None:
+def test_what_is_no_json_for_every_reader_is_unreadable(sent: dict[str, Any], text: bytes) -> None:
+    plain = orjson.dumps(sent)
+    decode_command(plain)
     with pytest.raises(MessageUnreadable):
-        decode_command(with_item(text))
+        decode_command(plain.replace(b"[1]", b"[" + text + b"]"))
 
 
 @pytest.mark.parametrize(

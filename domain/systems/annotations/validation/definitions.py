@@ -19,7 +19,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
-from domain.systems.annotations.models import Id, Name
+from domain.systems.annotations.models import Id, Name, storable
 from domain.systems.annotations.validation.expressions import (
     MAX_EXPRESSION,
     NAMES,
@@ -87,7 +87,9 @@ class Allowed(TypedDict):
 
     kind: Literal["allowed"]
     field: FieldName
-    values: Annotated[list[JsonValue], Field(min_length=1, max_length=MAX_VALUES)]
+    values: Annotated[
+        list[JsonValue], Field(min_length=1, max_length=MAX_VALUES), AfterValidator(storable)
+    ]
 
 
 @with_config(_STRICT)

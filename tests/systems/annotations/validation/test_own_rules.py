@@ -146,6 +146,7 @@ def test_rules_have_versions_and_can_be_put_to_sleep(bench: Workbench, ground: G
         ({"kind": "regex", "field": "tenant", "pattern": "a"}, "field"),
         ({"kind": "range", "field": "length", "minimum": "x"}, "minimum"),
         ({"kind": "allowed", "field": "label", "values": []}, "values"),
+        ({"kind": "allowed", "field": "label", "values": [2**64]}, "values"),
         ({"kind": "unique", "fields": ["metadata"]}, "fields"),
         ({"kind": "expression", "expression": "2 ** 9 > 1"}, "expression"),
         ({"kind": "required", "field": "label", "more": 1}, "more"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from streams.identity.api_keys import LAST_END
+
 _FIRST: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
-_LAST: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
 
 def shown(seconds: float | None) -> str | None:
@@ -17,4 +18,4 @@ def shown(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     # In this order what is no number is the first one as well.
-    return datetime.fromtimestamp(min(_LAST, max(_FIRST, seconds)), UTC).isoformat()
+    return datetime.fromtimestamp(min(LAST_END, max(_FIRST, seconds)), UTC).isoformat()

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from countermand_testing.case import Case, told
 from countermand_testing.faults import Crash, Faults
 from countermand_testing.malformed import malformed
+from domain.execution import OF_THE_ITEM
 from domain.operation import Operation, Reversible
 from domain.outcomes import Done, ItemStatus
 from streams.failpoints import Failpoint
@@ -26,7 +27,6 @@ from streams.items import ItemView
 Check = Callable[[Case], None]
 SMALL = 2
 """Items in a chunk, so that a case of few items has several."""
-OF_THE_ENGINE = frozenset({"invalid", "not_json"})
 UNEXPECTED = frozenset({"handler_error", "plugin_invalid", "timeout", "worker_died", "internal"})
 
 TROUBLE = Faults(
@@ -108,7 +108,7 @@ def check_failures(case: Case) -> None:
             f"item {item!r} fails by {error.code} ({error.message}); return Failed with a code",
         )
         case.require(
-            not declared or error.code in declared | OF_THE_ENGINE,
+            not declared or error.code in declared | OF_THE_ITEM,
             f"item {item!r} fails by {error.code}, which its codes ({', '.join(sorted(declared))}) "
             "do not have; add it, as callers may only name declared codes in their options",
         )

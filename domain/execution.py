@@ -23,6 +23,9 @@ Parsed = BaseModel | Failed
 Infrastructure = Callable[[BaseException], bool]
 """Whether an exception is a fault of the database, for which no handler is to blame."""
 
+NOT_JSON, INVALID = "not_json", "invalid"
+OF_THE_ITEM = frozenset({NOT_JSON, INVALID})
+"""Codes of items that their model does not take."""
 MAX_MESSAGE = 500
 MAX_ISSUES = 20
 """Faults of one item that are told of."""
@@ -50,6 +53,8 @@ def parse_items(operation: Operation, lines: Sequence[bytes]) -> list[Parsed]:
         except ValidationError as error:
             parsed.append(invalid_item(error))
         except THROWN as error:
+            if isinstance(error, Unavailable):
+                raise
             parsed.append(failure_of(error))
     return parsed
 
@@ -58,7 +63,7 @@ def invalid_item(error: ValidationError) -> Failed:
     """What is wrong with an item, by its first fault; the details list the first few of all."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     first = faults[0]
-    code = "not_json" if first["type"] == "json_invalid" else "invalid"
+    code = NOT_JSON if first["type"] == "json_invalid" else INVALID
     others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     issues = [
         {

@@ -16,7 +16,14 @@ from sqlalchemy import Connection, Table
 from domain.compensation import Fellows, Tried, left_alone
 from domain.errors import InvalidCommand, NotReversible
 from domain.events import Cause, JobStatus
-from domain.execution import Infrastructure, Parsed, invert_items, parse_items, was_restored
+from domain.execution import (
+    OF_THE_ITEM,
+    Infrastructure,
+    Parsed,
+    invert_items,
+    parse_items,
+    was_restored,
+)
 from domain.job import Job
 from domain.operation import Context, Operation, Reversible
 from domain.outcomes import Conflicted, Failed, ItemStatus, Restored, UndoResult
@@ -68,9 +75,15 @@ def _readable(
     items: list[tuple[int, BaseModel, Any]] = []
     for entry, item in zip(entries, parsed, strict=True):
         if not isinstance(item, BaseModel):
-            raise InvalidCommand(f"item {entry.position} can no longer be read: {item.message}")
+            raise InvalidCommand(_unreadable(entry.position, item))
         items.append((entry.position, item, entry.result))
     return items
+
+
+def _unreadable(position: int, failed: Failed) -> str:
+    if failed.code in OF_THE_ITEM:
+        return f"item {position} can no longer be read: {failed.message}"
+    return f"the model of item {position} fails ({failed.message}); mend it, and undo again"
 
 
 def record_tables(registry: Registry) -> dict[str, Table]:

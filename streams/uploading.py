@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from domain.commands import UploadedItems
 from domain.errors import InvalidCommand, QuotaExceeded
 from domain.options import MAX_ITEMS
+from streams.loops import to_its_end
 from streams.stores import keys, payloads
 from streams.stores.database import Database
 from streams.stores.payloads import Part, PartCutter
@@ -86,8 +87,12 @@ async def received(
         full = upload.keyed_by is not None and len(waiting) >= keys.PARTS_AT_ONCE
         if full or sum(len(part.data) for part in waiting) >= FLUSH_BYTES:
             so_far = partial(_flush_so_far, upload, waiting, cutter.items, cutter.size)
-            await database.write(so_far, lasting=False)
-            upload.opened, waiting = True, []
+            try:
+                # Whoever breaks off and removes it must come after what is being stored now.
+                await to_its_end(database.write(so_far, lasting=False))
+            finally:
+                upload.opened = True
+            waiting = []
     waiting += cutter.finish()
     _check_size(upload, cutter)
     if cutter.items == 0 and not upload.may_be_empty:

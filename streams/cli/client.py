@@ -32,11 +32,11 @@ from streams.cli.documents import (
 from streams.cli.exits import (
     Problem,
     ProblemDetails,
+    Stranger,
     Unreachable,
     is_for_later,
     retry_after,
 )
-from streams.cli.output import say
 from streams.cli.patience import Lost, Patience
 from streams.cli.repeating import by_key, key_or_new, repeated
 
@@ -47,6 +47,8 @@ JOBS = "/api/v1/jobs"
 RETENTION = "/api/v1/retention"
 KEY = "Idempotency-Key"
 NDJSON = "application/x-ndjson"
+PAGE = "text/html"
+"""What no route of the API has, and what a proxy answers with."""
 PATIENCE = Patience()
 
 CONNECT_SECONDS = 5.0
@@ -58,7 +60,8 @@ SILENCE_SECONDS = 45.0
 class Client:
     """Speaks to one server; an async context manager.
 
-    Every method raises Unreachable when nobody answers and Problem when the server refuses.
+    Every method raises Unreachable when nobody answers, Problem when the server refuses, and
+    Stranger when something else answers in its place.
     What is asked of jobs has a key, the caller's or one of its own, and is asked again under it
     while its answer is lost.
     """
@@ -139,7 +142,7 @@ class Client:
         path, query = _job(job_id, "items"), [("part", part)]
         headers = {"Content-Type": NDJSON}
         async with self._request("POST", path, query, headers=headers, data=items) as response:
-            return int((await response.json())["version"])
+            return int((await self._read(response))["version"])
 
     async def seal(self, job_id: str, items: int | None = None, *, key: str = "") -> JobDocument:
         """Have a draft begin; ``items`` is how many it must have by now."""
@@ -207,31 +210,31 @@ class Client:
     async def set_rule(self, rule: Mapping[str, Any]) -> Any:
         """Have a rule of retention say this from now on."""
         async with self._request("POST", RETENTION, (), json=rule) as response:
-            return await response.json()
+            return await self._read(response)
 
     async def remove_rule(self, tenant: str, kind: str, reason: str) -> Any:
         """Remove a rule of retention."""
         path = f"{RETENTION}/{quote(tenant, safe='')}/{quote(kind, safe='')}"
         query = [("reason", reason)] if reason else []
         async with self._request("DELETE", path, query) as response:
-            return await response.json()
+            return await self._read(response)
 
     async def limit(self, name: str, wanted: Mapping[str, Any]) -> Any:
         """Change what all jobs together may ask of a provider, or have in a queue."""
         path = f"/api/v1/limits/{quote(name, safe=':')}"
         async with self._request("POST", path, (), json=wanted) as response:
-            return await response.json()
+            return await self._read(response)
 
     async def get(self, path: str, query: Query = ()) -> Any:
         """The JSON document at a path."""
         accept = {"Accept": "application/json"}
         async with self._request("GET", path, query, headers=accept) as response:
-            return await response.json()
+            return await self._read(response)
 
     async def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """What a route answers, to a JSON body if there is one."""
         async with self._request(method, path, (), json=body) as response:
-            return await response.json()
+            return await self._read(response)
 
     async def lines(
         self, job_id: str, query: Query, accept: str, part: str = "items"
@@ -290,7 +293,7 @@ class Client:
 
     async def _asked(self, path: str, body: Mapping[str, Any]) -> Any:
         async with self._request("POST", path, (), json=body) as response:
-            return await response.json()
+            return await self._read(response)
 
     async def _keyed(
         self, path: str, key: str, body: Any, if_version: int | None = None
@@ -304,16 +307,28 @@ class Client:
         async def ask() -> JobDocument:
             return await self._posted(path, (), json=body, headers=headers)
 
-        try:
-            return await repeated(ask, by_key(known), self._patience)
-        except asyncio.CancelledError:
-            say(f"nobody knows whether it was done; {by_key(known)}")
-            raise
+        return await repeated(ask, by_key(known), self._patience)
 
     async def _posted(self, path: str, query: Query, **options: Any) -> JobDocument:
         async with self._request("POST", path, query, **options) as response:
-            job: JobDocument = await response.json()
+            job: JobDocument = await self._read(response)
             return job
+
+    async def _read(self, response: aiohttp.ClientResponse) -> Any:
+        """The JSON object that is the answer; the server gives no other."""
+        try:
+            document = await response.json()
+        except ValueError:
+            raise self._stranger() from None
+        if not isinstance(document, dict):
+            raise self._stranger()
+        return document
+
+    def _stranger(self) -> Stranger:
+        return Stranger(
+            f"something else than Countermand answers at {self._base} (a proxy, or a page to log "
+            "in?); check the address in --url or COUNTERMAND_URL"
+        )
 
     @property
     def _session(self) -> aiohttp.ClientSession:
@@ -331,7 +346,11 @@ class Client:
             async with asked as response:
                 if response.status >= 300:
                     raise await self._refusal(response, path)
+                if response.content_type == PAGE:
+                    raise self._stranger()
                 yield response
+        except aiohttp.ContentTypeError:
+            raise self._stranger() from None
         except (aiohttp.ClientError, TimeoutError) as error:
             # Of items that cannot be read, all that is told here is that nothing more came.
             failure: CountermandError | None = getattr(options.get("data"), "failure", None)
@@ -389,13 +408,16 @@ async def _details(response: aiohttp.ClientResponse) -> ProblemDetails:
         return plain
     if not isinstance(body, Mapping):
         return plain
+    errors = body.get("errors")
     return ProblemDetails(
         status=response.status,
         title=str(body.get("title") or plain.title),
         detail=str(body.get("detail", "")),
         code=str(body.get("code", "")),
         pointer=str(body.get("pointer", "")),
-        errors=[error for error in body.get("errors", ()) if isinstance(error, Mapping)],
+        errors=[error for error in errors if isinstance(error, Mapping)]
+        if isinstance(errors, list)
+        else (),
         retry_after=after,
     )
 

@@ -5,6 +5,7 @@
     CountermandError              2, the caller must change something
     ├── Problem                   what the server answered: 2 for 4xx, 3 for what may pass
     ├── Unreachable               3, no server, or none any more
+    ├── Stranger                  2, something else answers at the address
     └── Unavailable               3, repeat it later
 """
 
@@ -35,6 +36,12 @@ class Unreachable(CountermandError):
     def __init__(self, message: str, *, unheard: bool = False) -> None:
         super().__init__(message)
         self.unheard = unheard
+
+
+class Stranger(CountermandError):
+    """What answers at the address is not Countermand, and will not be in a moment."""
+
+    code = "stranger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,13 @@ def is_passing(error: CountermandError) -> bool:
     """Whether it makes sense to ask again in a moment."""
     broken = isinstance(error, Problem) and error.details.status in BROKEN
     return is_for_later(error) and not broken
+
+
+def is_in_doubt(error: CountermandError) -> bool:
+    """Whether what was asked may have been done for all that the error says."""
+    if isinstance(error, Unreachable):
+        return not error.unheard
+    return isinstance(error, Problem) and error.details.status not in NOT_NOW
 
 
 def retry_after(error: CountermandError | None) -> float:

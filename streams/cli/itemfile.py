@@ -133,8 +133,10 @@ async def ndjson(source: Readable, name: str) -> Blocks:
     """
     try:
         block = await _beside(partial(_filled, source, BLOCK))
+        # A terminal has no end that stays: who reads again waits for another Ctrl-D.
+        ended = len(block) < BLOCK
         if _is_document(block, name):
-            rest = await _beside(source.read)
+            rest = b"" if ended else await _beside(source.read)
             for lines in _listed(block + rest, name):
                 yield lines
             return
@@ -143,7 +145,7 @@ async def ndjson(source: Readable, name: str) -> Blocks:
         more: Callable[[int], bytes] = getattr(source, "read1", source.read)
         while block:
             yield block
-            block = await _beside(partial(more, BLOCK))
+            block = b"" if ended else await _beside(partial(more, BLOCK))
     except OSError as error:
         raise _unreadable(name, error) from None
 

@@ -62,8 +62,10 @@ async def _in_steps(client: Client, said: Described, items: Items, key: str) -> 
     """A draft, its items and the seal; each is there once, however often it is asked for."""
     opened = await _opened(client, said, items, key)
     job_id, version = opened["job_id"], opened["version"]
+    anew = f"draft {job_id} is given up; submit it anew, with another key"
+    how = anew if opened["status"] == DRAFT else by_key(key)
     try:
-        version = await _append(client, job_id, 0, items, by_key(key))
+        version = await _append(client, job_id, 0, items, how)
         return await client.seal(job_id, key=key)
     except CountermandError as error:
         if is_for_later(error):

@@ -31,6 +31,11 @@ def own(error: E) -> E:
     return error
 
 
+def is_own(error: BaseException) -> bool:
+    """Whether it is marked as one of our own database."""
+    return bool(getattr(error, _OWN, False))
+
+
 def mark_faults(engine: Engine) -> None:
     """Mark from now on what is raised by an engine, as one of ours."""
     event.listen(engine, "handle_error", _mark)
@@ -40,7 +45,7 @@ def is_fault(connection: Connection, error: BaseException) -> bool:
     """Whether our database is to blame for what a handler has raised that asks this connection."""
     if isinstance(error, exc.PendingRollbackError):
         return connection.invalidated
-    return isinstance(error, FAULTS) and getattr(error, _OWN, False)
+    return isinstance(error, FAULTS) and is_own(error)
 
 
 def _mark(context: ExceptionContext) -> None:

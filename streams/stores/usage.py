@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, bindparam, case, func, select
@@ -54,13 +53,11 @@ _OPEN = (
 _COUNT = fixed(select(func.count()).select_from(_OPEN.subquery()))
 
 
-def of(connection: Connection, tenant: str, since: float) -> Usage:
-    """What a tenant uses; an upload that no job has taken counts until it is cleaned up."""
-    return before(connection, tenant, since, math.inf)
-
-
 def before(connection: Connection, tenant: str, since: float, mark: float) -> Usage:
-    """What of it began to come before a moment: every upload is read that the tenant ever had."""
+    """What a tenant uses of what began to come before a moment: all of its uploads are read.
+
+    One that no job has taken counts until it is cleaned up.
+    """
     return _usage(_BEFORE.run(connection, tenant=tenant, since=since, mark=mark))
 
 

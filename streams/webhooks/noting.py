@@ -93,17 +93,23 @@ class Notes:
     async def _save(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
-            try:
-                disabled = await self._stored(batch)
-            except Exception as error:
+            await self._save_all(batch)
+
+    async def _save_all(self, batch: Sequence[_Note]) -> None:
+        """Store some; where they cannot be together, one by one, as one alone is to blame."""
+        try:
+            disabled = await self._stored(batch)
+        except Exception as error:
+            if len(batch) > 1:
                 for one in batch:
-                    if not one.stored.done():
-                        one.stored.set_exception(error)
-                continue
-            for one, why in zip(batch, disabled, strict=True):
-                self._count(one.delivery, why)
-                if not one.stored.done():
-                    one.stored.set_result(None)
+                    await self._save_all([one])
+            elif not batch[0].stored.done():
+                batch[0].stored.set_exception(error)
+            return
+        for one, why in zip(batch, disabled, strict=True):
+            self._count(one.delivery, why)
+            if not one.stored.done():
+                one.stored.set_result(None)
 
     async def _stored(self, batch: Sequence[_Note]) -> list[Disabled | None]:
         """Store some, as soon as that can be done; returns of each why its webhook is disabled."""

@@ -127,7 +127,7 @@ async def test_a_client_that_was_too_slow_is_sent_the_rest_from_the_log(site: Si
         await found.followed(all=True)
         job_id = await submitted(site)
         first = await found.expect("progress")
-        body = {"operation": "test.double", "items": [{"n": 1}] * QUEUED}
+        body = {"operation": "test.double", "items": [{"n": 1}] * (2 * QUEUED)}
         body["options"] = {"chunk_size": 1}  # type: ignore[assignment]
         _, job, _ = await answered(site, "POST", "/api/v1/jobs", json=body)
         # More events than the queue holds, while nobody has a turn.
@@ -208,6 +208,7 @@ async def test_who_leaves_all_after_an_overflow_is_sent_what_waited(
         await found.say("unsubscribe", all=True)
         wanted = places(site.engine, job_id, after=began["position"])
         seen = await all_told(found, wanted[-1])
+        assert (await found.asked("statistics", "statistics"))["overflows"] > 0
     assert [place for place in seen if place in wanted] == wanted
     assert len(set(seen)) == len(seen)
 

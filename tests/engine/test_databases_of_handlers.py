@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, create_engine, exc, text
 
 from domain.commands import UndoJob
+from domain.errors import StoreUnavailable
 from domain.events import JobStatus
 from domain.operation import Context, Operation, operation
 from domain.outcomes import Done, ItemStatus, Restored, Result, UndoResult
 from domain.registry import Registry
 from streams.queries import Queries
-from streams.stores.database import Database
+from streams.stores import migrate
+from streams.stores.database import Database, sqlite_url
 from streams.stores.infrastructure import is_fault
 from streams.stores.statements import run_sql
 from tests.databases import database, database_url
 from tests.engine.stages import Stages
-from tests.engine.stock import Number
+from tests.engine.stock import Number, Thing, stock
 
 __all__ = ["database", "database_url"]
 
@@ -63,7 +67,17 @@ def far_inverse(_ctx: Context, _item: Number) -> Result:
     return Done()
 
 
-OPERATIONS: tuple[Operation, ...] = (far_apply, far_validate, far_inverse)
+@operation("far.hide", item=Thing, tables=[stock])
+def far_hide(ctx: Context, item: Thing) -> Result:
+    """Notes elsewhere what it could not write here, and cannot do that either."""
+    try:
+        ctx.store.insert(stock, ["name", "amount"], [(item.name, item.amount)], ctx.positions)
+    except exc.OperationalError:
+        ask_elsewhere(Number(number=BAD))
+    return Done()
+
+
+OPERATIONS: tuple[Operation, ...] = (far_apply, far_validate, far_inverse, far_hide)
 
 
 @pytest.fixture
@@ -112,6 +126,32 @@ async def test_it_fails_the_undo_of_its_item_alone(stages: Stages) -> None:
     found = [status for status, _ in await told(stages, job_id)]
     assert found.pop(BAD) is not ItemStatus.ROLLED_BACK
     assert found == [ItemStatus.ROLLED_BACK] * 4
+
+
+async def test_it_hides_no_fault_of_ours_that_has_taken_back_what_was_written(
+    sqlite_template: Path, tmp_path: Path
+) -> None:
+    """A full disk ends SQLite's transaction, and with it the effects of earlier items."""
+    place = tmp_path / "full.db"
+    shutil.copyfile(sqlite_template, place)
+    with Database(sqlite_url(place)) as database:
+        migrate.create_missing(database, [stock])
+        stages = Stages(database, Registry(OPERATIONS))
+        items = [{"name": "x" * size} for size in (1, 900_000, 1, 1)]
+        job_id = await stages.submit("far.hide", items)
+        ((pages,),) = await stages.rows("PRAGMA page_count")
+        fill(database, pages + 100)
+        with pytest.raises(StoreUnavailable):
+            await stages.run_dry()
+        fill(database, 1_000_000)
+        assert (await stages.job(job_id)).counts.pending == 4
+        assert await stages.rows("SELECT * FROM stock") == []
+
+
+def fill(database: Database, pages: int) -> None:
+    """Leave so much room to the one connection that writes."""
+    limit = text(f"PRAGMA max_page_count = {pages}")
+    database.write_now(lambda connection: connection.execute(limit).all())
 
 
 WRONG = "SELECT price FROM nosuch"

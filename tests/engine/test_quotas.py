@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,7 @@ from domain.errors import (
 from domain.options import JobOptions
 from domain.registry import Registry
 from domain.steps import BATCH, Step
+from streams import uploading
 from streams.admission import TENANTS_KEPT, Admission
 from streams.bootstrap import embedded
 from streams.callers import Caller
@@ -183,7 +185,7 @@ async def test_what_was_shredded_takes_no_room_and_was_sent_all_the_same(strict:
         await _sent(strict, things(1, 600))
     await strict.engine.gateway.command(CALLER, job_id, "shred", "a customer asked")
     await strict.settle(await _sent(strict, things(1, 600)))
-    found = await strict.engine.database.read(lambda c: usage.of(c, CALLER.tenant, 0))
+    found = await strict.engine.database.read(lambda c: usage.before(c, CALLER.tenant, 0, math.inf))
     assert found.items_today == 3
 
 
@@ -194,7 +196,7 @@ def keeping(request: pytest.FixtureRequest, database_url: str, tmp_path: Path) -
 
 
 async def _stored(keeping: Keeping) -> int:
-    found = await keeping.stages.database.read(lambda c: usage.of(c, "local", 0))
+    found = await keeping.stages.database.read(lambda c: usage.before(c, "local", 0, math.inf))
     assert found.items_today == 2 * len(NAMES), "it was sent all the same"
     return found.bytes
 
@@ -248,7 +250,7 @@ async def test_a_batch_is_as_many_open_jobs_as_it_brings(strict: Desk) -> None:
 
 async def _used(desk: Desk) -> tuple[int, list[tuple[Any, ...]]]:
     """The items of today, and who has the uploads; a copy that was left has nobody."""
-    found = await desk.engine.database.read(lambda c: usage.of(c, CALLER.tenant, 0))
+    found = await desk.engine.database.read(lambda c: usage.before(c, CALLER.tenant, 0, math.inf))
     rows = await desk.rows("SELECT job_id, items FROM uploads ORDER BY job_id, items")
     return found.items_today, rows
 
@@ -390,6 +392,31 @@ async def test_what_is_broken_off_under_a_known_key_leaves_nothing(roomy: Desk) 
     assert await roomy.rows("SELECT count(*) FROM payloads") == [(2,)]
 
 
+async def test_whoever_is_cancelled_while_items_are_stored_leaves_nothing_either(
+    roomy: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread cannot be cancelled: what it stores must be there before it is removed."""
+    await _sent(roomy, things(1), key="known")
+    store, storing, go_on = uploading._flush_so_far, threading.Event(), threading.Event()
+
+    def slowly(*given: Any) -> None:
+        storing.set()
+        go_on.wait(20)
+        store(*given)
+
+    monkeypatch.setattr(uploading, "_flush_so_far", slowly)
+    spec = JobSpec(operation="stock.create")
+    task = asyncio.create_task(roomy.engine.gateway.submit(CALLER, spec, _torn(), key="known"))
+    assert await asyncio.to_thread(storing.wait, 20)
+    task.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    for name in ("uploads", "payloads"):
+        assert await roomy.rows(f"SELECT count(*) FROM {name}") == [(1,)]
+
+
 async def test_what_comes_again_leaves_nothing_where_nothing_is_limited(desk: Desk) -> None:
     gateway = desk.engine.gateway
     draft = (await gateway.open(CALLER, JobSpec(operation="stock.create"), key=None)).job_id
@@ -425,7 +452,7 @@ async def test_what_a_job_takes_from_another_is_not_refused_and_counts(strict: D
     spec = JobSpec.model_validate({"operation": "stock.create", "options": {"after": [after]}})
     fed = (await strict.engine.gateway.open(CALLER, spec, key=None)).job_id
     assert (await strict.settle(fed)).counts.total == 7, "more than it may send today"
-    found = await strict.engine.database.read(lambda c: usage.of(c, CALLER.tenant, 0))
+    found = await strict.engine.database.read(lambda c: usage.before(c, CALLER.tenant, 0, math.inf))
     assert found.items_today == 14
     with pytest.raises(QuotaExceeded, match="may send 0 more items today"):
         await _sent(strict, things(1))
@@ -477,7 +504,7 @@ async def test_a_day_ends_at_midnight_in_utc(shared_database: Database) -> None:
 
     assert (today.items, today.size, today.until) == (3, 30, 43_200)
     assert (tomorrow.items, tomorrow.size) == (10, 30)
-    nobody = await shared_database.read(lambda found: usage.of(found, "nobody", 0))
+    nobody = await shared_database.read(lambda found: usage.before(found, "nobody", 0, math.inf))
     assert (nobody.items_today, nobody.bytes) == (0, 0)
 
 

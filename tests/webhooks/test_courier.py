@@ -8,12 +8,15 @@ from typing import TypeVar
 
 import pytest
 from aiohttp import web
+from sqlalchemy import Connection
 from sqlalchemy.exc import InternalError
 
 from domain.errors import QuotaExceeded, StoreUnavailable
 from domain.webhooks import DISABLED_AFTER, MAX_ATTEMPTS, MAX_WAITING, DeliveryState
 from streams.callers import Caller
+from streams.stores import webhook_deliveries as deliveries
 from streams.stores.database import Database, Work
+from streams.stores.webhook_deliveries import Attempt, Delivery
 from streams.webhooks import noting, posting
 from streams.webhooks.courier import CLEAN_EVERY, DEAD_KEPT, KEPT
 from streams.webhooks.places import PER_TENANT, PER_WEBHOOK
@@ -172,6 +175,30 @@ async def test_an_attempt_that_breaks_in_a_way_nobody_knows_keeps_its_place_for_
         await office.courier.look()
         await asyncio.sleep(0.01)
     assert len(posted) == 1
+    run = asyncio.create_task(office.courier.run())
+    await asyncio.sleep(0)
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+
+
+async def test_a_note_that_cannot_be_stored_keeps_no_other_from_it(
+    office: PostOffice, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = await office.hook(receiver.url)
+    jobs = [await office.job() for _ in range(4)]
+    note, blamed = deliveries.note, jobs[1]
+
+    def noted(connection: Connection, delivery: Delivery, attempt: Attempt) -> bool:
+        if delivery.job_id == blamed:
+            raise RuntimeError("a fault of ours")
+        return note(connection, delivery, attempt)
+
+    monkeypatch.setattr(deliveries, "note", noted)
+    await office.courier.look()
+    wanted = [("delivered", 1), (DeliveryState.WAITING.value, 0), *[("delivered", 1)] * 2]
+    async with asyncio.timeout(20):
+        while await office.states(hook.row.webhook_id) != wanted:  # noqa: ASYNC110 - the state of a table
+            await asyncio.sleep(0.01)
     run = asyncio.create_task(office.courier.run())
     await asyncio.sleep(0)
     run.cancel()

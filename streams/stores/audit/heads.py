@@ -117,6 +117,8 @@ class _Owed:
 
     def __init__(self) -> None:
         self._of: dict[str, list[_Signed]] = {}
+        self.left_out = 0
+        """Heads of more jobs than are kept; a start signs them."""
 
     def __len__(self) -> int:
         return len(self._of)
@@ -128,7 +130,9 @@ class _Owed:
     def add(self, signed: _Signed) -> None:
         """One more; the one before it of its job counts no longer, unless they contradict."""
         job_id = signed.head.job_id
-        if job_id not in self._of and len(self._of) >= OWED_JOBS:
+        full = job_id not in self._of and len(self._of) >= OWED_JOBS
+        if full and signed.tag == _HEAD:
+            self.left_out += 1
             return
         known = self._of.setdefault(job_id, [])
         if known and known[-1].tag == signed.tag and not _contradicts(signed.head, known[-1].head):
@@ -138,6 +142,7 @@ class _Owed:
     def clear(self) -> None:
         """All of them are written."""
         self._of.clear()
+        self.left_out = 0
 
 
 class HeadsFile:
@@ -249,7 +254,12 @@ class HeadsFile:
                 self._owe(signed, error)
                 return False
             if self._owed:
-                log.info("heads were written that could not be before", jobs=len(self._owed))
+                log.info(
+                    "heads were written that could not be before; those left out are signed at a "
+                    "start",
+                    jobs=len(self._owed),
+                    left_out=self._owed.left_out,
+                )
                 self._owed.clear()
         return True
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, exc
 
+from streams.stores.infrastructure import is_own
 from streams.stores.pipeline import take_kept
 from streams.stores.records.together import Together
 from streams.stores.statements import run_journey, run_sql
@@ -75,6 +76,7 @@ def _roll_back(
             run_sql(connection, _RELEASE, ())
     except (exc.DBAPIError, exc.PendingRollbackError):
         # A full disk or a lost server ends the transaction itself; that fault, not the
-        # missing savepoint, is what the caller must see.
-        if not isinstance(error, exc.DBAPIError):
+        # missing savepoint, is what the caller must see. Another database's fault says nothing of
+        # it, and must not hide it: what was written before is gone.
+        if not is_own(error):
             raise

@@ -276,6 +276,23 @@ def test_a_database_that_is_away_is_no_result() -> None:
         work(away, numbers(1))
 
 
+def test_nor_is_it_where_a_model_asks_it() -> None:
+    class Asking(BaseModel):
+        number: int
+
+        @field_validator("number")
+        @classmethod
+        def known(cls, _value: int) -> int:
+            raise StoreUnavailable("gone")
+
+    @operation("test.asking", item=Asking)
+    def asking(_ctx: Context, _item: Asking) -> Result:
+        return Done()
+
+    with pytest.raises(StoreUnavailable):
+        work(asking, numbers(1))
+
+
 def test_an_item_is_shown_as_it_was_sent() -> None:
     assert item_document(b'{"a": 1}') == {"a": 1}
     assert item_document(b"{oops") == "{oops"

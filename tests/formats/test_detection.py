@@ -88,6 +88,60 @@ def test_a_field_named_as_one_of_another_format_does_not_make_it_that(name: str,
         assert detected(io.BytesIO(text.encode(encoding)), "upload").name == name
 
 
+IMAGES = '"images": [{"id": 1, "file_name": "a.jpg", "width": 9, "height": 9}]'
+BOXES = '"annotations": [{"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4], "category_id": 1}]'
+CLASSES = '"categories": [{"id": 1, "name": "dog"}]'
+DONE = '{"id": 2, "data": {"text": "Ada"}, "annotations": [{"result": []}]}'
+OF_IMAGE = DONE.replace('"text": "Ada"', '"img": "a.jpg"')
+LONG = '{"id": ' + "9" * 5_000 + "}"
+
+
+def led(elements: str, wrong: str = '{"id": 0}') -> str:
+    """A list with one before the others that is wrong."""
+    return elements.replace("[", f"[{wrong}, ", 1)
+
+
+WITH_ONE_THAT_IS_WRONG = [
+    ("coco", f"{{{IMAGES}, {led(BOXES)}, {CLASSES}}}"),
+    ("coco", f"{{{IMAGES}, {led(BOXES, 'null')}, {CLASSES}}}"),
+    ("coco", f"{{{led(BOXES, LONG)}, {IMAGES}}}"),
+    ("coco", f"{{{led(IMAGES)}, {BOXES}, {CLASSES}}}"),
+    ("coco", f"{{{IMAGES}, {BOXES}, {led(CLASSES)}}}"),
+    ("coco", f'{{{IMAGES}, "annotations": [{{"id": 0}}], {CLASSES}}}'),
+    ("coco", f'{{"content": "a set", "text": "", {IMAGES}, {BOXES}, {CLASSES}}}'),
+    ("jsonl", f'{{"content": "Ada", {IMAGES}, {OURS}}}\n'),
+    ("labelstudio", f'[{{"id": 1, "data": {{"text": "Ada"}}}}, {DONE}]'),
+    ("labelstudio", f'[null, {{"annotations": [{{"id": 1}}]}}, {DONE}]'),
+    ("labelstudio", '[{"id": 1}, {"id": 2, "data": {"text": "x"}, "annotations": []}]'),
+    ("labelstudio", f'[{{"id": 1}}, {DONE[:-3]}'),
+    ("labelstudio-images", f'[{{"id": 1}}, {OF_IMAGE}]'),
+    ("labelstudio-images", '[{"data": {"photo": "s3://b/a.jpg?x=1"}, "annotations": []}]'),
+    (
+        "labelstudio-images",
+        '[{"data": {"photo": ""}, "annotations": []}, {"data": {"photo": "a.png", "by": "eve"},'
+        ' "annotations": []}]',
+    ),
+    ("labelstudio", '[{"data": {"scan": "a.jpg", "body": "Ada wrote"}, "annotations": []}]'),
+    (
+        "labelstudio",
+        '[{"data": {"body": "a.jpg"}, "annotations": []}, {"data": {"body": "is a file"},'
+        ' "annotations": []}, {"data": {"body": "x"}, "annotations": []}]',
+    ),
+    (
+        "json",
+        f'[{{"body": "Ada", "data": {{}}, {OURS}}},'
+        ' {"body": "Bob", "data": {}, "annotations": []}]',
+    ),
+    ("json", f'[{{"body": "Ada", "data": {{}}, {OURS}}}, {{"body": "Bob", "data": {{"page": 1'),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), WITH_ONE_THAT_IS_WRONG, ids=lambda value: value[:60])
+def test_no_single_element_decides_against_all_others(name: str, text: str) -> None:
+    for encoding in ("utf-8", "utf-16"):
+        assert detected(io.BytesIO(text.encode(encoding)), "upload").name == name
+
+
 CALLED = (
     *("data", "annotations", "predictions", "completions", "annotation_id", "annotator", "meta"),
     *("images", "categories", "image_id", "bbox", "file_name", "image", "url", "original_width"),

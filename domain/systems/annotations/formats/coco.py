@@ -30,7 +30,7 @@ from domain.systems.annotations.formats.documents import (
     Loss,
     Rejected,
 )
-from domain.systems.annotations.formats.json_heads import begun_with, text_of
+from domain.systems.annotations.formats.json_heads import LOOKED_AT, begun_with, text_of
 from domain.systems.annotations.formats.json_pieces import Cutter, Piece, parsed, parsed_leniently
 from domain.systems.annotations.formats.rejecting import rejection
 from domain.systems.annotations.formats.spill import Spill
@@ -40,6 +40,8 @@ SECTIONS = ("categories", "images", "annotations")
 _IN_MEMORY = 1024 * 1024
 _SIGN = {"categories": "name", "images": "file_name", "annotations": "image_id"}
 """What each element of a list has, by which a file is known."""
+_OF_TEXTS = ("text", "content")
+"""What our own files have, which may have a list that is called like one of these."""
 
 _SCHEMA = """
 CREATE TABLE categories (id TEXT PRIMARY KEY, name TEXT);
@@ -144,22 +146,26 @@ def losses(document: Document, options: WriteOptions) -> Iterable[Loss]:
 def likeness(head: bytes, _name: str) -> float:
     """An object whose lists are called as those of a data set, and have what those have."""
     begun = begun_with(text_of(head))
-    if begun is None or any(name in begun.value for name in ("text", "content")):
+    if begun is None:
         return 0.0
     lists = {one: begun.value[one] for one in SECTIONS if isinstance(begun.value.get(one), list)}
-    alike = [name for name, found in lists.items() if _SIGN[name] in _first(found)]
+    alike = {name for name, found in lists.items() if _has_sign(name, found)}
+    if len(alike) < 2 and not begun.value.keys().isdisjoint(_OF_TEXTS):
+        return 0.0
+    if not alike.isdisjoint(("images", "annotations")):
+        return 1.0
     # Of a file that goes on behind its head, an element may as well.
     cut_off = 0 if begun.whole else 1
-    unknown = [name for name, found in lists.items() if len(found) <= cut_off]
-    if not lists.keys() <= {*alike, *unknown}:
+    unknown = {name for name, found in lists.items() if len(found) <= cut_off}
+    if not lists.keys() <= alike | unknown:
         return 0.0
-    if {"images", "annotations"} & {*alike}:
-        return 1.0
     return 0.6 if alike or len(lists) > 1 else 0.0
 
 
-def _first(found: list[Any]) -> dict[str, Any]:
-    return found[0] if found and isinstance(found[0], dict) else {}
+def _has_sign(name: str, found: list[Any]) -> bool:
+    """Whether any of the first elements is one of that list: a wrong one costs itself only."""
+    begun = (one for one in found[:LOOKED_AT] if isinstance(one, dict))
+    return any(_SIGN[name] in one for one in begun)
 
 
 def _keep(piece: Piece, kept: sqlite3.Connection) -> None:

@@ -56,7 +56,8 @@ def begun_with(text: str) -> Begun | None:
     """The object that a text begins with, if it is one; what is cut off ends where it is cut."""
     known, closers = _known(text)
     try:
-        value = json.loads(known + closers)
+        # No number is too long to look at: Python reads no whole one of over 4,300 digits.
+        value = json.loads(known + closers, parse_int=float)
     except (ValueError, RecursionError):
         return None
     return Begun(value, not closers) if isinstance(value, dict) else None

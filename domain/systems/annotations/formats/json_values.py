@@ -18,6 +18,8 @@ MOST_WHOLE: Final = 2**64 - 1
 """The whole numbers that every reader of JSON takes as they are."""
 _SHORT: Final = 18
 """So many digits are a number within them."""
+_LONG: Final = 20
+"""A number within them has no more characters; Python itself reads none of over 4,300 digits."""
 
 Place = tuple[str | int, ...]
 
@@ -111,10 +113,17 @@ def _pointer(place: Place) -> str:
 
 
 def _whole(digits: str) -> int:
+    if len(digits) > _LONG:
+        raise _BeyondBounds
     value = int(digits)
     if len(digits) > _SHORT and not LEAST_WHOLE <= value <= MOST_WHOLE:
         raise _BeyondBounds
     return value
+
+
+def _whole_or_beyond(digits: str) -> int:
+    """The number, or one beyond the bounds in its place: it is refused wherever it stands."""
+    return int(digits) if len(digits) <= _LONG else MOST_WHOLE + 1
 
 
 def _finite(digits: str) -> float:
@@ -129,4 +138,6 @@ def _no_number(name: str) -> float:
 
 
 _DECODER = json.JSONDecoder(parse_float=_finite, parse_int=_whole, parse_constant=_no_number)
-_UNBOUNDED = json.JSONDecoder(parse_float=_finite, parse_constant=_no_number)
+_UNBOUNDED = json.JSONDecoder(
+    parse_float=_finite, parse_int=_whole_or_beyond, parse_constant=_no_number
+)

@@ -62,7 +62,7 @@ def losses(_document: Document, _options: WriteOptions) -> Iterable[Loss]:
 
 
 def likeness(head: bytes, _name: str) -> float:
-    """Tasks, of which the first has ``data`` and results, or the fields of JSON_MIN."""
+    """Tasks, of which one has ``data`` and results, or the fields of JSON_MIN."""
     return as_texts(head)
 
 

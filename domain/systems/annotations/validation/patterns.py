@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import re2  # type: ignore[import-untyped] # has none
 
 MAX_PATTERN = 1000
-_MEMORY = (512 << 10, 2 << 20, 8 << 20)
-"""Bytes that an automaton may take: the least that will do. RE2 refuses what fits none of them."""
+_MOST = 8 << 20
+"""Bytes that an automaton may take at most: RE2 refuses what does not fit."""
+_TRIED = tuple((64 << 10) << step for step in range(7))
+"""Bytes below that are tried for what an automaton is, before anything is searched with it."""
+_TO_SEARCH = 8
+"""How much more it may take than that. RE2 keeps the states that it met within the same bytes,
+and where they do not fit it searches several times as slow; patterns that repeat a class of
+Unicode have room enough with 8 times as much, and not with 4."""
 _ROOM = 64 << 20
 """Bytes that all automata together may take which a process keeps from one use to the next."""
 
@@ -35,7 +42,7 @@ class Automata(Generic[Key]):
         self._lock = Lock()
 
     def of(self, key: Key, make: Callable[[Key, int], Any]) -> Any:
-        """What is made of the key with the least memory that is enough; raises re2.error."""
+        """What is made of the key with memory enough to search; raises re2.error."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -49,14 +56,19 @@ class Automata(Generic[Key]):
 
 
 def _fitting(key: Key, make: Callable[[Key, int], Any]) -> tuple[Any, int]:
-    *less, most = _MEMORY
-    for memory in less:
-        try:
-            return make(key, memory), memory
-        except re2.error:
-            continue
-    made = make(key, most)
-    return made, _MEMORY[0] if made is None else most
+    """What is made of the key, and the bytes that it may take."""
+    memory = _enough(key, make)
+    made = make(key, memory)
+    return made, _TRIED[0] * _TO_SEARCH if made is None else memory
+
+
+def _enough(key: Key, make: Callable[[Key, int], Any]) -> int:
+    """The bytes in which there is room for the automaton and for what it keeps of a search."""
+    for memory in _TRIED:
+        with suppress(re2.error):
+            make(key, memory)
+            return min(memory * _TO_SEARCH, _MOST)
+    return _MOST
 
 
 _automata: Automata[Any] = Automata(_ROOM)
@@ -116,7 +128,7 @@ def _set(patterns: tuple[str, ...], memory: int) -> Any:
     try:
         made.Compile()
     except re2.error:
-        if memory == _MEMORY[-1]:
+        if memory == _MOST:
             return None
         raise
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -259,22 +260,27 @@ def test_a_project_with_large_patterns_has_its_annotations_held_against_them(
     assert [one["rule"] for one in issues(wrong)] == [f"custom.rule_{n}" for n in range(13)]
 
 
+def made_from(least: dict[str, int], made: list[str]) -> Callable[[str, int], str]:
+    """What makes of a key itself, with so many KiB or more, and writes down what it made."""
+
+    def make(key: str, memory: int) -> str:
+        if memory >> 10 < least[key]:
+            raise re2.error("it does not fit")
+        made.append(f"{key} {memory >> 10}")
+        return key
+
+    return make
+
+
 def test_automata_are_kept_as_long_as_there_is_room() -> None:
     kept: Automata[str] = Automata(room=5 << 20)
     made: list[str] = []
+    least = {"a": 1, "none": 1 << 20, **dict.fromkeys(("large b", "large c", "large d"), 256)}
+    make = made_from(least, made)
 
-    def make(key: str, memory: int) -> str:
-        made.append(f"{key} {memory >> 10}")
-        if key.startswith("large") and memory < 2 << 20:
-            raise re2.error("it does not fit")
-        if key == "none":
-            raise re2.error("it is none")
-        return key
-
-    assert [kept.of(key, make) for key in ("a", "large b", "large c", "a")] == [
-        *("a", "large b", "large c", "a")
-    ]
-    assert made == ["a 512", "large b 512", "large b 2048", "large c 512", "large c 2048"]
+    used = ["a", "large b", "large c", "a"]
+    assert [kept.of(key, make) for key in used] == used
+    assert made[1::2] == ["a 512", "large b 2048", "large c 2048"]
     with pytest.raises(re2.error):
         kept.of("none", make)
     made.clear()
@@ -282,9 +288,38 @@ def test_automata_are_kept_as_long_as_there_is_room() -> None:
     kept.of("large d", make)
     for key in ("a", "large c", "large d"):
         kept.of(key, make)
-    assert made == ["large d 512", "large d 2048"]
+    assert made[1:] == ["large d 2048"]
     kept.of("large b", make)
-    assert made[2:] == ["large b 512", "large b 2048"]
+    assert made[3:] == ["large b 2048"]
+
+
+@pytest.mark.parametrize(
+    ("least", "taken"),
+    [(1, 512), (64, 512), (65, 1024), (300, 4096), (1024, 8192), (1025, 8192), (8192, 8192)],
+)
+def test_an_automaton_has_room_to_search_beside_what_it_is(least: int, taken: int) -> None:
+    made: list[str] = []
+    kept: Automata[str] = Automata(room=taken << 10)
+    kept.of("a", made_from({"a": least}, made))
+    assert made[-1] == f"a {taken}"
+    # That much is counted: there is room for it, and for nothing beside it.
+    kept.of("a", made_from({}, made))
+    kept.of("b", made_from({"b": 1}, made))
+    made.clear()
+    kept.of("a", made_from({"a": least}, made))
+    assert made
+
+
+def test_a_pattern_is_searched_with_more_memory_than_it_compiles_in() -> None:
+
+    def compiled(pattern: str, memory: int) -> Any:
+        options = re2.Options()
+        options.max_mem, options.log_errors = memory, False
+        return re2.compile(pattern, options)
+
+    kept: Automata[str] = Automata(room=64 << 20)
+    for pattern, memory in (("[0-9]{4}", 512 << 10), (r"(\pL|\pN){30}!", 8 << 20)):
+        assert kept.of(pattern, compiled).options.max_mem == memory
 
 
 def _found(patterns: Patterns, text: str) -> list[bool]:

@@ -48,7 +48,7 @@ RETENTION = "/api/v1/retention"
 KEY = "Idempotency-Key"
 NDJSON = "application/x-ndjson"
 PAGE = "text/html"
-"""What no route of the API has, and what a proxy answers with."""
+"""What no route of the API answers with, and a proxy does."""
 PATIENCE = Patience()
 
 CONNECT_SECONDS = 5.0
@@ -408,16 +408,15 @@ async def _details(response: aiohttp.ClientResponse) -> ProblemDetails:
         return plain
     if not isinstance(body, Mapping):
         return plain
-    errors = body.get("errors")
+    found = body.get("errors")
+    errors = found if isinstance(found, list) else []
     return ProblemDetails(
         status=response.status,
         title=str(body.get("title") or plain.title),
         detail=str(body.get("detail", "")),
         code=str(body.get("code", "")),
         pointer=str(body.get("pointer", "")),
-        errors=[error for error in errors if isinstance(error, Mapping)]
-        if isinstance(errors, list)
-        else (),
+        errors=[error for error in errors if isinstance(error, Mapping)],
         retry_after=after,
     )
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,10 @@ from streams.cli.main import main
 from streams.cli.patience import Patience
 from tests.cli.contract_server import Contract, serving
 
-QUICK = Patience(first=0.001, longest=0.01, asking=0.2)
+QUICK = Patience(first=0.001, longest=0.01, asking=30.0, give_up=30.0)
+"""Waits that take no time; what should go well is given all that a loaded machine needs."""
+IMPATIENT = replace(QUICK, asking=0.2, give_up=0.2)
+"""For what ends in giving up."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,10 @@ def contract() -> Iterator[Contract]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.setattr("streams.cli.client.PATIENCE", QUICK)
+
     def command(*arguments: str, url: str = "http://127.0.0.1:1") -> Ended:
         monkeypatch.setenv("COUNTERMAND_URL", url)
-        monkeypatch.setattr("streams.cli.client.PATIENCE", QUICK)
         monkeypatch.setattr(sys, "argv", ["countermand", *arguments])
         capfd.readouterr()
         code = 0
@@ -58,6 +62,12 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
         return Ended(code, *capfd.readouterr())
 
     return command
+
+
+@pytest.fixture
+def impatient(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``run`` and ``ask`` give up soon."""
+    monkeypatch.setattr("streams.cli.client.PATIENCE", IMPATIENT)
 
 
 @pytest.fixture

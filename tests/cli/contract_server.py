@@ -86,6 +86,10 @@ class Contract:
     problem_headers: dict[str, str] = field(default_factory=dict)
     parts_refused: int = 0
     """The status by which parts of a draft are refused."""
+    answer: tuple[str, str] | None = None
+    """Media type and text that everybody is answered, as by something else than Countermand."""
+    busy: bool = False
+    """Whether everybody is told to come later, once no more answers are to be lost."""
     elsewhere: str = ""
     """Where everybody is sent on to."""
     lost: int = 0
@@ -118,6 +122,11 @@ async def _recorded(request: web.Request, handler: Any) -> web.StreamResponse:
     contract.bodies.append(await request.read())
     if contract.elsewhere:
         raise web.HTTPFound(contract.elsewhere)
+    if contract.answer is not None:
+        kind, text = contract.answer
+        return web.Response(text=text, content_type=kind)
+    if contract.busy and not contract.lost:
+        return web.json_response({"title": "not now"}, status=429)
     if contract.problem is not None:
         return web.json_response(
             contract.problem,

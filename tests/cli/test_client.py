@@ -3,16 +3,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from domain.errors import InvalidCommand
 from streams.cli.client import Client
-from streams.cli.exits import Problem, Unreachable
+from streams.cli.exits import Problem, Stranger, Unreachable
 from streams.cli.patience import Lost, Patience
+from tests.cli.conftest import IMPATIENT, QUICK
 from tests.cli.contract_server import FINISHED, Contract, event, job, serving
-
-QUICK = Patience(first=0.001, longest=0.01, give_up=0.2)
 
 
 async def _versions(client: Client, after: int = 0) -> list[str]:
@@ -53,7 +53,7 @@ async def test_a_passing_refusal_does_not_end_the_following(
 async def test_the_server_says_when_it_is_asked_again(contract: Contract) -> None:
     contract.problem = {"status": 429, "title": "Too Many Requests"}
     contract.problem_headers = {"Retry-After": "17"}
-    async with Client(contract.url, QUICK) as client:
+    async with Client(contract.url, IMPATIENT) as client:
         with pytest.raises(Problem) as caught:
             await _versions(client)
 
@@ -73,7 +73,7 @@ async def test_nothing_is_sent_of_what_was_seen_already(contract: Contract) -> N
 
 
 async def test_patience_ends() -> None:
-    async with Client("http://127.0.0.1:1", QUICK) as client:
+    async with Client("http://127.0.0.1:1", IMPATIENT) as client:
         with pytest.raises(Unreachable, match="is `countermand serve` running"):
             await _versions(client)
 
@@ -112,6 +112,20 @@ async def test_each_fault_of_a_body_is_told(contract: Contract) -> None:
         "Unprocessable Content: two fields are wrong (at /params)",
         "  /params/a: must be a number",
     ]
+
+
+@pytest.mark.parametrize("status", [422, 503])
+@pytest.mark.parametrize("errors", [None, 3, "x", {"pointer": "/a"}])
+async def test_faults_that_are_none_are_passed_over(
+    contract: Contract, status: int, errors: Any
+) -> None:
+    contract.problem = {"status": status, "title": "of a gateway", "errors": errors}
+
+    async with Client(contract.url) as client:
+        with pytest.raises(Problem) as caught:
+            await client.job("job-1")
+
+    assert caught.value.message == "of a gateway"
 
 
 async def test_an_answer_from_something_else_is_no_traceback() -> None:
@@ -186,3 +200,12 @@ async def test_items_are_sent_as_they_come() -> None:
     assert headers["Idempotency-Key"] == "once"
     assert headers["Content-Type"] == "application/x-ndjson"
     assert headers["Transfer-Encoding"] == "chunked"
+
+
+async def test_a_page_is_no_stream_of_events(contract: Contract) -> None:
+    contract.answer = ("text/html", "<p>Who are you?")
+
+    async with Client(contract.url, QUICK) as client:
+        with pytest.raises(Stranger):
+            await asyncio.wait_for(_versions(client), 5)
+    assert len(contract.requests) == 1

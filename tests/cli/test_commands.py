@@ -132,6 +132,7 @@ class TestSubmit:
         assert "has no items" in ended.err
         assert contract.requests == []
 
+    @pytest.mark.usefixtures("impatient")
     def test_a_draft_whose_items_did_not_arrive_is_named(
         self, ask: Run, contract: Contract, tmp_path: Path
     ) -> None:
@@ -788,6 +789,7 @@ class TestExitCodes:
         assert "(Connection refused); is `countermand serve` running there?" in ended.err
         assert "Traceback" not in ended.err
 
+    @pytest.mark.usefixtures("impatient")
     def test_a_server_that_cannot_now_is_3(self, ask: Run, contract: Contract) -> None:
         contract.problem = {"status": 503, "title": "Service Unavailable", "detail": "disk full"}
 
@@ -796,6 +798,7 @@ class TestExitCodes:
         assert ended.code == 3
         assert "disk full" in ended.err
 
+    @pytest.mark.usefixtures("impatient")
     @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
     @pytest.mark.parametrize("verb", ["show", "undo"])
     def test_what_may_pass_by_itself_is_3(

@@ -216,3 +216,23 @@ async def test_nothing_is_nothing() -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidCommand, match=r"absent\.ndjson .No such file"):
         open_items(str(tmp_path / "absent.ndjson"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"), [(b'{"a": 1}\n', b'{"a": 1}\n'), (b'[{"a": 1}]\n', b'{"a":1}\n'), (b"", b"")]
+)
+async def test_an_end_is_not_asked_for_twice(typed: bytes, sent: bytes) -> None:
+    """A terminal goes on after Ctrl-D: who reads again waits for another one."""
+
+    class Terminal(io.BytesIO):
+        ended = False
+
+        def read(self, size: int | None = -1) -> bytes:
+            assert not self.ended, "its end was met already"
+            block = super().read(size)
+            self.ended = not block
+            return block
+
+        read1 = read
+
+    assert b"".join([block async for block in ndjson(Terminal(typed), "-")]) == sent

@@ -67,6 +67,7 @@ def test_each_call_has_a_key_of_its_own(ask: Run, contract: Contract) -> None:
     assert len({headers[KEY] for headers in contract.headers}) == 2
 
 
+@pytest.mark.usefixtures("impatient")
 def test_when_patience_ends_the_key_is_named(ask: Run, contract: Contract) -> None:
     contract.lost = 10_000
 
@@ -80,6 +81,7 @@ def test_when_patience_ends_the_key_is_named(ask: Run, contract: Contract) -> No
     assert contract.done == ["undo"]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_what_is_not_decided_yet_is_asked_for_again_and_its_key_is_named(
     ask: Run, contract: Contract
 ) -> None:
@@ -190,3 +192,69 @@ def test_json_is_nothing_but_the_answer(ask: Run, contract: Contract) -> None:
 
     assert ended.document["job_id"] == "job-1"
     assert json.loads(contract.bodies[0]) == {"reason": ""}
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("status", [408, 425, 429])
+def test_what_was_not_done_is_not_told_as_if_nobody_knew(
+    ask: Run, contract: Contract, status: int
+) -> None:
+    contract.problem = {"status": status, "title": "not now"}
+
+    ended = ask("undo", "job-1", "--key", "mine")
+
+    assert ended.code == 3
+    assert ended.err == "the server cannot now; asking again\ncountermand: not now\n"
+    assert len(contract.requests) > 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_lost_answer_is_in_doubt_whatever_is_said_after_it(ask: Run, contract: Contract) -> None:
+    contract.lost, contract.busy = 1, True
+
+    ended = ask("undo", "job-1", "--key", "mine")
+
+    assert ended.code == 3
+    for said in ("what became of it; asking again", "cannot now; asking again", "--key mine"):
+        assert said in ended.err
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ("text/html", "<p>Who are you?"),
+        ("application/json", "[]"),
+        ("application/json", "{"),
+        ("application/json", ""),
+    ],
+)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("undo", "job-1"),
+        ("submit", "notes.create", "items.ndjson"),
+        ("append", "job-1", "items.ndjson", "--part", "1"),
+        ("weights", "shop", "3"),
+        ("show", "job-1"),
+    ],
+)
+def test_what_answers_in_the_place_of_the_server_is_told_once(
+    ask: Run,
+    contract: Contract,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: tuple[str, str],
+    arguments: tuple[str, ...],
+) -> None:
+    """A proxy's login page, most of the time."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "items.ndjson").write_text('{"a": 1}\n')
+    contract.answer = answer
+
+    ended = ask(*arguments)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "something else than Countermand answers at" in ended.err
+    assert "check the address" in ended.err
+    assert "asking again" not in ended.err
+    assert len(contract.requests) == 1

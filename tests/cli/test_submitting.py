@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from streams.cli.client import Client
 from streams.cli.job_options import Described
-from streams.cli.submitting import submitted
+from streams.cli.submitting import appended, submitted
 from tests.cli.conftest import Ended, Run
 from tests.cli.contract_server import Contract
 
 APPEND = "/api/v1/jobs/job-1/items?part=0"
 LONG = json.dumps({"text": "x" * 9000})
+Verb = Callable[[Client], Coroutine[Any, Any, Any]]
 
 
 @pytest.fixture
@@ -111,6 +116,7 @@ def test_a_job_that_was_there_already_is_never_cancelled(submit: Run, contract: 
     assert contract.done == []
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_draft_that_nobody_can_go_on_with_now_is_named_with_its_key(
     submit: Run, contract: Contract
 ) -> None:
@@ -134,7 +140,9 @@ def test_no_draft_is_opened_for_nothing(ask: Run, contract: Contract, tmp_path: 
     assert contract.requests == []
 
 
-async def test_who_stops_the_sending_leaves_no_draft(contract: Contract, tmp_path: Path) -> None:
+async def test_who_stops_the_sending_leaves_no_draft(
+    contract: Contract, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     contract.made = {"status": "draft"}
     fifo = tmp_path / "items.ndjson"
     os.mkfifo(fifo)
@@ -156,3 +164,69 @@ async def test_who_stops_the_sending_leaves_no_draft(contract: Contract, tmp_pat
 
     assert contract.requests[-1] == ("POST", "/api/v1/jobs/job-1/cancel")
     assert contract.done == ["cancel"]
+    said_last = capsys.readouterr().err
+    assert "draft job-1 is given up; submit it anew, with another key" in said_last
+    assert "--key mine" not in said_last, "that would find the draft that was given up"
+
+
+@asynccontextmanager
+async def _silent() -> AsyncIterator[tuple[str, asyncio.Future[bytes]]]:
+    """A server that never answers, and the head of what it is asked."""
+    head: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def heard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head.set_result(await reader.readuntil(b"\r\n\r\n"))
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(heard, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", head
+
+
+async def _stopped(url: str, head: asyncio.Future[bytes], verb: Verb) -> str:
+    """Ctrl-C, once the verb was heard; what it has asked."""
+    async with Client(url) as client:
+        asking = asyncio.create_task(verb(client))
+        asked = (await asyncio.wait_for(head, 10)).decode()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    return asked
+
+
+async def test_who_stops_a_submit_is_told_its_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "items.ndjson").write_text('{"a": 1}\n')
+    said = Described(operation="notes.create", priority=5, name="", tags=[], params={}, options={})
+
+    async def verb(client: Client) -> Any:
+        return await submitted(client, said, str(tmp_path / "items.ndjson"), "")
+
+    async with _silent() as (url, head):
+        asked = await _stopped(url, head, verb)
+
+    (key,) = re.findall("(?i)idempotency-key: (.*)\r", asked)
+    assert (
+        f"nobody knows whether it was done; repeat it with --key {key}" in capsys.readouterr().err
+    )
+
+
+async def test_who_stops_a_verb_is_told_its_key_once(capsys: pytest.CaptureFixture[str]) -> None:
+    async with _silent() as (url, head):
+        await _stopped(url, head, lambda client: client.command("job-1", "undo", key="mine"))
+
+    assert capsys.readouterr().err.count("repeat it with --key mine") == 1
+
+
+async def test_who_stops_an_append_is_told_that_it_may_be_repeated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "items.ndjson").write_text('{"a": 1}\n')
+
+    async with _silent() as (url, head):
+        await _stopped(
+            url, head, lambda client: appended(client, "job-1", 1, str(tmp_path / "items.ndjson"))
+        )
+
+    assert "repeat it: part 1 is there once" in capsys.readouterr().err

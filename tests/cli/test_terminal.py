@@ -115,6 +115,27 @@ def test_ctrl_c_ends_the_reading_of_items(
     assert contract.requests == []
 
 
+def test_one_ctrl_d_ends_the_items(contract: Contract) -> None:
+    ours, theirs = pty.openpty()
+    command = ("submit", "notes.create", "--url", contract.url)
+    with subprocess.Popen(
+        [sys.executable, "-m", "streams.cli.main", *command],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        _until(ours, b"Ctrl-D ends them")
+        os.write(ours, b'{"a": 1}\n\x04')
+        try:
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+        os.close(ours)
+
+    assert contract.bodies == [b'{"a": 1}\n']
+
+
 def _until(terminal: int, word: bytes) -> bytes:
     """What a terminal shows, up to a word; without one, to the end."""
     seen = b""

@@ -74,11 +74,13 @@ def test_json_is_the_same_on_a_terminal(ending: Contract) -> None:
 
 
 _CONTROLLED = (
-    "import fcntl, os, sys, termios\n"
+    "import fcntl, os, signal, sys, termios\n"
+    "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
     "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
     "os.execv(sys.argv[1], sys.argv[1:])\n"
 )
-"""Ctrl-C is a signal for who has the terminal as theirs."""
+"""Ctrl-C is a signal for who has the terminal as theirs, and heeds it: tests that run in the
+background may have been told to ignore it."""
 
 
 @pytest.mark.parametrize(

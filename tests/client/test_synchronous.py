@@ -219,6 +219,7 @@ def _ends(true: Callable[[], bool]) -> bool:
 
 BLOCKED = """
 import asyncio, os, signal, socket, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by who runs in the background
 from countermand_client import AsyncClient, Client
 
 begun = threading.Event()

@@ -38,7 +38,7 @@ class Workbench:
 
     database: Database
     operations: Sequence[Operation]
-    chunks: list[tuple[Writer, bytes | None]] = field(default_factory=list)
+    chunks: list[tuple[Writer, bytes | None]] = field(default_factory=list, repr=False)
 
     def work(
         self,

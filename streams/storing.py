@@ -83,7 +83,7 @@ class Storing:
         planned: Sequence[PlannedChunk] = (),
     ) -> list[Recording[str]]:
         """Store what has happened to a job since; returns its new events."""
-        if has_moved(job, before) and before.version:
+        if before.version and has_moved(job, before):
             # Its batch takes this row before it appends as well.
             say_moved(connection, job.id)
         self._failpoints.reach(Failpoint.BEFORE_APPEND)

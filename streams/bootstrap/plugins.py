@@ -9,29 +9,13 @@ from domain.errors import PluginInvalid
 from domain.operation import Operation
 from domain.records import RecordTable
 from domain.registry import Registry
-from domain.systems.annotations import tables as platform
-from streams.stores import (
-    migrate,
-    schema,
-    schema_buckets,
-    schema_callers,
-    schema_files,
-    schema_items,
-    schema_keeping,
-    schema_outside,
-    schema_reports,
-    schema_webhooks,
-    sealing,
-)
+from streams.stores import migrate, sealing
 from streams.stores.database import Database
 from streams.stores.records.shape import shape_of
+from streams.stores.schemas import OURS
 
 ENTRY_POINTS = "countermand.operations"
 
-_SCHEMAS = (
-    *(schema, schema_buckets, schema_callers, schema_files, schema_items, schema_keeping),
-    *(schema_outside, schema_reports, schema_webhooks, platform),
-)
 _RESERVED = "sqlite_"
 """How the names of SQLite's own tables begin; it makes no other that does."""
 
@@ -99,6 +83,5 @@ def _declared(registry: Registry) -> list[RecordTable]:
 
 def _ours() -> dict[str, RecordTable | None]:
     """The engine's own tables and those of its systems, by name."""
-    own = {module.metadata for module in _SCHEMAS}
-    tables = {table.name: table for metadata in own for table in metadata.tables.values()}
+    tables = {table.name: table for metadata in OURS for table in metadata.tables.values()}
     return {migrate.VERSION_TABLE: None, **tables}

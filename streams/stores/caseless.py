@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Boolean, ColumnElement, Text, literal
@@ -69,7 +69,7 @@ def _folded(character: str) -> str:
     return character
 
 
-@lru_cache(maxsize=1)
+@cache
 def _others() -> Mapping[str, str]:
     """Of folded characters beyond ASCII, all others that are folded to them."""
     found: defaultdict[str, str] = defaultdict(str)

@@ -36,23 +36,16 @@ from sqlalchemy import (
 
 from domain.errors import DataDirectoryUnusable
 from domain.steps import BATCH
-from domain.systems.annotations import tables
 from streams.stores import (
     migrate,
     migrations,
     project_figures,
     retention,
     schema,
-    schema_buckets,
-    schema_callers,
-    schema_files,
-    schema_items,
-    schema_keeping,
-    schema_outside,
     schema_reports,
-    schema_webhooks,
 )
 from streams.stores.database import Database, sqlite_url
+from streams.stores.schemas import OURS
 from streams.stores.waits import ends_of
 from tests.databases import as_owner
 from tests.processor_time import processor_time
@@ -76,17 +69,6 @@ _EXPRESSIONS = pytest.mark.filterwarnings(
 )
 
 
-def _declared() -> list[MetaData]:
-    found = (
-        *(schema_items.metadata, schema_keeping.metadata, schema_outside.metadata),
-        schema_files.metadata,
-        *(schema_buckets.metadata, schema_callers.metadata, schema_webhooks.metadata),
-        schema_reports.metadata,
-        tables.metadata,
-    )
-    return [*dict.fromkeys(found)]
-
-
 @pytest.fixture
 def empty(empty_database_url: str) -> Iterator[Database]:
     with Database(empty_database_url) as database:
@@ -99,7 +81,7 @@ def test_the_migrated_schema_is_the_declared_one(database: Database) -> None:
         # Alembic takes an empty default on SQLite for another one; the words below do not.
         options = {"compare_server_default": not database.is_sqlite}
         context = MigrationContext.configure(connection, opts=options)
-        assert compare_metadata(context, _declared()) == []
+        assert compare_metadata(context, [*OURS]) == []
 
 
 @_EXPRESSIONS
@@ -108,7 +90,7 @@ def test_a_difference_would_be_found(database: Database) -> None:
     Table("unheard_of", more, Column("id", Integer, primary_key=True))
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection)
-        differences = compare_metadata(context, [*_declared(), more])
+        differences = compare_metadata(context, [*OURS, more])
     assert [difference[0] for difference in differences] == ["add_table"]
 
 
@@ -118,7 +100,7 @@ def test_what_autogenerate_does_not_compare_is_the_same_too(tmp_path: Path) -> N
         migrate.upgrade(migrated)
         found = _words(migrated)
     with Database(sqlite_url(tmp_path / "declared.db")) as declared:
-        for metadata in _declared():
+        for metadata in OURS:
             declared.write_now(metadata.create_all)
         wanted = _words(declared)
     assert found == wanted

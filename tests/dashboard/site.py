@@ -36,6 +36,18 @@ OVERTAKEN: Final = ("409 (Conflict)", "/undo-preview?")
 asks whether there is one just before, and shows the answer until it has read the job again."""
 
 
+LOSING: Final = """
+const own = window.fetch;
+window.fetch = async (where, how) => {
+  const answer = await own(where, how);
+  if (!window.lose || how?.method !== "POST" || !String(where).includes(window.lose)) return answer;
+  window.lose = "";
+  throw new TypeError("the connection is gone");
+};
+"""
+"""Run before a page's own scripts: the next answer from where ``window.lose`` says is lost."""
+
+
 class Signed(Client):
     """A caller with a token."""
 
@@ -106,6 +118,13 @@ class Dashboard:
             watch.check()
         finally:
             context.close()
+
+
+def module(page: Page, path: str) -> str:
+    """The address of one of the page's modules, for what is tried by itself."""
+    digest = page.locator("script[type=module]").get_attribute("src")
+    assert digest
+    return digest.replace("app.js", path)
 
 
 def wait_listed(client: Client, jobs: Sequence[str]) -> None:

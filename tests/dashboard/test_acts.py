@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.crash.client import JOBS
-from tests.dashboard.site import Dashboard, check_accessible
-from tests.dashboard.test_job import STATUS, verb
+from tests.crash.client import BATCHES, JOBS
+from tests.dashboard.site import LOSING, Dashboard, check_accessible
+from tests.dashboard.test_job import STATUS, lines, verb
 from tests.dashboard.test_jobs import shelves
 
 
@@ -75,8 +76,10 @@ def test_an_undo_by_force_goes_over_what_others_wrote(dashboard: Dashboard) -> N
     dashboard.client.settle(dashboard.submit("stock.add", shelves(mark, 2)))
     with dashboard.page(f"#/jobs/{job}?tab=undo") as page:
         expect(page.locator("table.plain tbody tr")).to_have_count(2)
-        page.get_by_label("over what others have written since").check()
+        force = page.get_by_label("over what others have written since")
+        force.check()
         expect(page.get_by_text("Nothing is in the way.")).to_be_visible()
+        expect(force).to_be_focused()
         page.get_by_role("button", name="Undo this job").click()
         dialog = page.get_by_role("dialog")
         expect(dialog.locator(".consequence")).to_contain_text("Puts back 3 items")
@@ -155,3 +158,137 @@ def test_what_a_stop_has_left_is_worked_instead_of_what_failed(dashboard: Dashbo
         expect(page.locator(STATUS)).to_have_text("completed with errors")
     counts = dashboard.client.job(job)["counts"]
     assert (counts["failed"], counts["skipped"]) == (1, 0)
+
+
+def test_a_verb_is_asked_of_the_job_as_it_is_when_it_is_pressed(dashboard: Dashboard) -> None:
+    options = {"chunk_size": 2, "rate": 40}
+    job = dashboard.submit("walker.step", [{"ms": 0}] * 2000, options=options)
+    with dashboard.page(f"#/jobs/{job}") as page:
+        figures = page.locator(".job-head .facts")
+        expect(page.locator(STATUS)).to_have_text("running")
+        expect(figures).to_contain_text(re.compile(r"succeeded[1-9]\d"))
+        seen = re.search(r"succeeded(\d+)", figures.text_content() or "")
+        assert seen
+        verb(page, "pause")
+        said = re.search(r"(\d+) done stay", page.locator("dialog .consequence").inner_text())
+        assert said
+        assert int(said[1]) >= int(seen[1])
+        page.keyboard.press("Escape")
+        act(page, "cancel", "will not be attempted", "seen enough")
+        expect(page.locator(STATUS)).to_have_text("cancelled")
+
+
+def test_an_adjustment_leaves_what_somebody_else_has_adjusted(dashboard: Dashboard) -> None:
+    options = {"chunk_size": 20, "rate": 40}
+    job = dashboard.submit("walker.step", [{"ms": 25}] * 2000, options=options)
+    with dashboard.page(f"#/jobs/{job}") as page:
+        verb(page, "adjust")
+        expect(page.get_by_label("Rate")).to_have_value("40")
+        dashboard.other.ask("POST", f"{JOBS}/{job}/adjust", {"rate": 50}, status=202)
+        page.get_by_label("Priority").fill("9")
+        page.get_by_role("button", name="adjust", exact=True).last.click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        said = dashboard.client.job(job)
+        assert (said["priority"], said["caps"]["rate"]) == (9, 50)
+        act(page, "cancel", "will not be attempted", "seen enough")
+
+
+def test_a_mistyped_number_lifts_no_cap_and_an_emptied_priority_is_none(
+    dashboard: Dashboard,
+) -> None:
+    options = {"chunk_size": 20, "rate": 40}
+    job = dashboard.submit("walker.step", [{"ms": 25}] * 2000, options=options)
+    with dashboard.page(f"#/jobs/{job}") as page:
+        verb(page, "adjust")
+        for name in ("Rate", "Priority"):
+            was = page.get_by_label(name).input_value()
+            page.get_by_label(name).fill("")
+            page.get_by_label(name).press_sequentially("4e" if name == "Rate" else "")
+            page.get_by_role("button", name="adjust", exact=True).last.click()
+            expect(page.get_by_role("alert")).to_contain_text(name)
+            page.get_by_label(name).fill(was)
+        page.keyboard.press("Escape")
+        said = dashboard.client.job(job)
+        assert (said["priority"], said["caps"]["rate"]) == (5, 40)
+        act(page, "cancel", "will not be attempted", "seen enough")
+
+
+def test_a_batch_is_undone_from_its_page(dashboard: Dashboard) -> None:
+    mark = uuid.uuid4().hex[:6]
+    steps = [
+        {"name": "open", "operation": "stock.open", "items": shelves(mark, 2)},
+        {"name": "fill", "operation": "stock.add", "items": shelves(mark, 2), "after": ["open"]},
+    ]
+    asked = {"name": "To undo", "steps": steps}
+    batch = dashboard.client.ask("POST", BATCHES, asked, key=mark, status=202)["job_id"]
+    dashboard.client.settle(batch)
+    with dashboard.page(f"#/jobs/{batch}") as page:
+        expect(page.locator("a.node.good")).to_have_count(2)
+        expect(page.get_by_role("link", name="Undo", exact=True)).to_have_count(0)
+        act(page, "undo", "Puts back what 4 items changed", "the wrong shelves")
+        expect(page.locator(STATUS)).to_have_text("rolled back")
+    assert reasons(dashboard, batch) == ["the wrong shelves"]
+
+
+def test_a_verb_whose_answer_is_lost_is_done_once(dashboard: Dashboard) -> None:
+    job = dashboard.submit("stock.open", shelves(uuid.uuid4().hex[:6], 2))
+    dashboard.client.settle(job)
+    with dashboard.page(f"#/jobs/{job}?tab=undo", script=LOSING) as page:
+        page.get_by_role("button", name="Undo this job").click()
+        page.evaluate("window.lose = '/undo'")
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="undo", exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text("it is not known whether it arrived")
+        dialog.get_by_role("button", name="undo", exact=True).click()
+        expect(dialog).to_have_count(0)
+        expect(page.locator(STATUS)).to_have_text("rolled back")
+    begun = [e for e in dashboard.client.events(job) if e["event"] == "job.undo_started"]
+    assert len(begun) == 1
+
+
+def test_whole_numbers_of_any_length_are_edited_as_they_are(dashboard: Dashboard) -> None:
+    mark, long = uuid.uuid4().hex[:6], 2**53 + 1
+    job = dashboard.submit("stock.add", [{"code": mark, "amount": long}])
+    dashboard.client.settle(job)
+    with dashboard.page(f"#/jobs/{job}?tab=items") as page:
+        expect(page.locator("table.plain tbody")).to_contain_text(str(long))
+        page.get_by_role("button", name="0", exact=True).click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="Edit and replay").click()
+        body = dialog.get_by_label("Body")
+        expect(body).to_have_value(re.compile(str(long)))
+        body.fill(f'{{"code": "{mark}-other", "amount": {long}}}')
+        dialog.get_by_role("button", name="replay", exact=True).click()
+        expect(dialog).to_have_count(0)
+        dashboard.client.settle(job)
+    item = dashboard.client.ask("GET", f"{JOBS}/{job}/items/0")["item"]
+    assert item == {"code": f"{mark}-other", "amount": long}
+
+
+def test_a_plan_is_not_applied_from_the_past(dashboard: Dashboard) -> None:
+    mark = uuid.uuid4().hex[:6]
+    dashboard.client.settle(dashboard.submit("stock.open", shelves(mark, 2)))
+    job = dashboard.submit("stock.add", lines(mark, 2, 0), options={"dry_run": True})
+    version = dashboard.client.settle(job)["version"]
+    with dashboard.page(f"#/jobs/{job}?tab=plan&at={version}") as page:
+        expect(page.get_by_text("Would be done")).to_be_visible()
+        expect(page.get_by_role("button", name="Apply this plan")).to_have_count(0)
+        page.get_by_role("button", name="Now").click()
+        expect(page.get_by_role("button", name="Apply this plan")).to_be_visible()
+
+
+def test_a_dialog_goes_with_the_page_that_it_is_about(dashboard: Dashboard) -> None:
+    first, second = (
+        dashboard.submit("stock.open", shelves(uuid.uuid4().hex[:6], 1)) for _ in range(2)
+    )
+    for job in (first, second):
+        dashboard.client.settle(job)
+    with dashboard.page(f"#/jobs/{first}") as page:
+        expect(page.locator(".id")).to_have_text(first)
+        page.goto(f"{dashboard.server.url}/#/jobs/{second}")
+        expect(page.locator(".id")).to_have_text(second)
+        verb(page, "hold")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        page.go_back()
+        expect(page.locator(".id")).to_have_text(first)
+        expect(page.get_by_role("dialog")).to_have_count(0)

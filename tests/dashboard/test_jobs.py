@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from typing import Final
+from typing import Any, Final
 
 from playwright.sync_api import expect
 
@@ -11,12 +12,15 @@ from tests.crash.client import JOBS
 from tests.dashboard.site import (
     ADA,
     AWAY,
+    TENANT,
     TOKEN,
     Dashboard,
     check_accessible,
     check_fits,
+    module,
     wait_listed,
 )
+from tests.unit.streams.identity.signing import token
 
 HOSTILE: Final = (
     "<img src=x onerror=alert(1)><script>alert(2)</script>",
@@ -205,3 +209,107 @@ def test_each_state_of_the_stream_is_seen_and_has_a_colour_of_its_own(dashboard:
         )
     assert all(seen for seen, _ in looks)
     assert len({colour for _, colour in looks}) == 3
+
+
+_ASLEEP: Final = """
+let hidden = false;
+Object.defineProperty(document, "hidden", { get: () => hidden });
+window.look = (away) => { hidden = away; document.dispatchEvent(new Event("visibilitychange")); };
+const later = window.setTimeout;
+window.setTimeout = (act, wait, ...rest) => later(act, wait === 30_000 ? 50 : wait, ...rest);
+"""
+"""A tab that ``look(true)`` hides; half a minute is over soon."""
+
+
+def _streams(dashboard: Dashboard) -> int:
+    return int(dashboard.client.ask("GET", "/api/v1/connections")["streams"])
+
+
+def test_a_hidden_tab_leaves_its_connection_to_others_and_misses_nothing(
+    dashboard: Dashboard,
+) -> None:
+    ask, mark = dashboard.client.ask, uuid.uuid4().hex
+    wanted = {"operation": "stock.open", "draft": True, "tags": [mark[:6]]}
+    job = ask("POST", JOBS, wanted, key=mark, status=202)["job_id"]
+    wait_listed(dashboard.client, [job])
+    with dashboard.page(f"#/jobs?tag={mark[:6]}", script=_ASLEEP) as page:
+        expect(page.locator("[data-state=live]")).to_have_text("Live")
+        before = _streams(dashboard)
+        page.evaluate("look(true)")
+        expect(page.locator("[data-state=away]")).to_have_text("Reconnecting")
+        until = time.monotonic() + 20.0
+        while _streams(dashboard) >= before:
+            assert time.monotonic() < until, "the stream stays open"
+            time.sleep(0.1)
+        dashboard.client.command(job, "cancel", mark)
+        dashboard.client.settle(job)
+        page.evaluate("look(false)")
+        expect(page.locator("[data-state=live]")).to_have_text("Live")
+        expect(page.locator("tr .chip")).to_have_text("cancelled")
+
+
+def test_a_page_that_was_read_before_an_event_does_not_take_it_back(dashboard: Dashboard) -> None:
+    with dashboard.page("#/jobs") as page:
+        shown = page.evaluate(
+            """async (where) => {
+                const {Pager} = await import(where);
+                const job = {job_id: "a", version: 1, status: "running", counts: {}, percent: 0};
+                let answer;
+                const pager = new Pager(() => new Promise((done) => { answer = done; }), () => {});
+                pager.load(0);
+                const event = {job_id: "a", version: 7, status: "completed", counts: {}, at: "now"};
+                pager.update(new Map([["a", event]]));
+                answer({items: [job], next_cursor: null});
+                await pager.load(0);
+                return pager.at(0).status;
+            }""",
+            module(page, "jobs/pager.js"),
+        )
+    assert shown == "completed"
+
+
+def test_whoever_filters_stays_at_the_field(dashboard: Dashboard) -> None:
+    with dashboard.page("#/jobs?q=nothing+like+it") as page:
+        expect(page.get_by_text("No job is like this.")).to_be_visible()
+        search = page.get_by_label("Search names")
+        search.focus()
+        search.press("Control+A")
+        search.press("Delete")
+        page.wait_for_url("**/#/jobs")
+        expect(page.locator("tr[data-job]").first).to_be_visible()
+        expect(search).to_be_focused()
+        page.keyboard.type("x")
+        page.wait_for_url("**/#/jobs?q=x")
+        clear = page.get_by_role("button", name="Clear", exact=True)
+        clear.focus()
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/#/jobs")
+        expect(search).to_have_value("")
+        expect(clear).to_be_focused()
+        page.get_by_role("link", name="Operations").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Health")).to_be_visible()
+        expect(page.locator("main")).to_be_focused()
+
+
+def test_who_may_see_no_jobs_comes_to_what_they_may_see(dashboard: Dashboard) -> None:
+    with dashboard.page(credential=token(sub="omar", tenant=TENANT, roles=["operator"])) as page:
+        expect(page.get_by_role("region", name="Workers").locator("tbody tr")).to_have_count(1)
+        expect(page.locator("#bar nav a")).to_have_text(["Operations"])
+        expect(page.locator("#bar .live")).to_have_text("Off")
+
+
+def test_who_signs_out_is_asked_for_what_they_signed_in_with(dashboard: Dashboard) -> None:
+    with dashboard.page("#/operations") as page:
+        said: dict[str, Any] = {
+            "mode": "named",
+            "tenant": "local",
+            "actor": "ada",
+            "permissions": ["operate"],
+            "projects": {},
+            "expires_at": None,
+        }
+        page.route("**/api/v1/me", lambda route: route.fulfill(json=said))
+        page.reload()
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("Your name")).to_be_visible()

@@ -76,3 +76,25 @@ def test_dead_deliveries_are_sent_again(dashboard: Dashboard) -> None:
         assert {job_id for job_id, _ in places} == {job}
         receiver.has_all(places, made["secret"], 20.0)
         dashboard.client.ask("DELETE", hook)
+
+
+def test_who_is_at_something_stays_there_while_it_goes_on(dashboard: Dashboard) -> None:
+    ask, mark = dashboard.client.ask, uuid.uuid4().hex[:6]
+    with dashboard.page("#/operations") as page:
+        limits = page.locator(".panel", has=page.get_by_role("heading", name="Limits"))
+        page.get_by_text("All that is counted").click()
+        expect(region(page, "Metrics")).to_be_visible()
+        button = limits.get_by_role("button", name="Set a limit")
+        button.focus()
+        ask("POST", "/api/v1/limits/queue:courier", {"concurrency": 3}, key=mark)
+        expect(limits).to_contain_text("queue:courier")
+        expect(button).to_be_focused()
+        expect(region(page, "Metrics")).to_be_visible()
+        button.click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Name", exact=True).fill("queue:courier")
+        dialog.get_by_label("Concurrency").press_sequentially("1e")
+        dialog.get_by_role("button", name="set", exact=True).click()
+        expect(dialog.get_by_role("alert")).to_contain_text("Concurrency")
+    (limit,) = [e for e in ask("GET", "/api/v1/limits")["items"] if e["name"] == "queue:courier"]
+    assert limit["concurrency"] == 3

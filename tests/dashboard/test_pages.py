@@ -1,13 +1,23 @@
-"""Submit, in a browser."""
+"""Submit, and how pages are fetched, in a browser."""
 
 from __future__ import annotations
 
 import uuid
 from pathlib import Path
+from typing import Final
 
+import pytest
 from playwright.sync_api import expect
 
-from tests.dashboard.site import Dashboard, check_accessible, check_fits
+from tests.crash.client import JOBS
+from tests.dashboard.site import (
+    LOSING,
+    Dashboard,
+    check_accessible,
+    check_fits,
+    module,
+    wait_listed,
+)
 from tests.dashboard.test_jobs import HOSTILE
 
 
@@ -61,8 +71,6 @@ def test_an_item_is_typed_into_the_form_of_its_schema(dashboard: Dashboard) -> N
 
 def test_what_a_file_is_and_what_its_cells_are(dashboard: Dashboard) -> None:
     with dashboard.page("#/submit") as page:
-        digest = page.locator("script[type=module]").get_attribute("src")
-        assert digest
         found = page.evaluate(
             """async ({where, table, lines, cells}) => {
                 const {kindOf, csvItems, lineItems, typed} = await import(where);
@@ -72,7 +80,7 @@ def test_what_a_file_is_and_what_its_cells_are(dashboard: Dashboard) -> None:
                 ];
             }""",
             {
-                "where": digest.replace("app.js", "submit/files.js"),
+                "where": module(page, "submit/files.js"),
                 "table": 'a,b\n"1,2","say ""no"""\n\n3,007',
                 "lines": '{"a": 1}\n{"b',
                 "cells": ["1", "1.0", "-2.5", "", "true", "1e3", "9007199254740993"],
@@ -82,3 +90,91 @@ def test_what_a_file_is_and_what_its_cells_are(dashboard: Dashboard) -> None:
     assert found[4] == [{"a": "1,2", "b": 'say "no"'}, {"a": 3, "b": "007"}]
     assert found[5] == [{"a": 1}]
     assert found[6] == [1, "1.0", -2.5, "", True, "1e3", "9007199254740993"]
+
+
+def test_a_submit_whose_answer_is_lost_is_one_job(dashboard: Dashboard, tmp_path: Path) -> None:
+    mark = uuid.uuid4().hex[:6]
+    file = tmp_path / "shelves.csv"
+    file.write_text(f"code,amount\n{mark}-file,1\n", encoding="utf-8")
+    for tag in ("hand", "file"):
+        with dashboard.page("#/submit?operation=stock.open", script=LOSING) as page:
+            if tag == "file":
+                page.get_by_label("File", exact=True).set_input_files(file)
+                expect(page.locator(".drop-zone tbody tr")).to_have_count(1)
+            else:
+                page.get_by_label("Code", exact=True).fill(f"{mark}-hand")
+                page.get_by_label("Amount", exact=True).fill("7")
+                page.get_by_role("button", name="Add this item").click()
+            page.get_by_label("Tags").fill(mark + tag)
+            page.evaluate("window.lose = '/jobs?'")
+            page.get_by_role("button", name="Submit without a dry run").click()
+            expect(page.get_by_role("alert")).to_contain_text("it is not known whether it arrived")
+            page.get_by_role("button", name="Submit without a dry run").click()
+            expect(page.locator(".job-head h1 + .chip")).to_have_text("completed")
+            job = page.url.rpartition("/")[2]
+        wait_listed(dashboard.client, [job])
+        listed = dashboard.client.ask("GET", f"{JOBS}?tag={mark}{tag}")["items"]
+        assert [each["job_id"] for each in listed] == [job]
+
+
+_REFUSED: Final = {
+    "a,b\n1,2\n1,2,3": "Line 3 has 3 cells for 2 columns",
+    'a,b\n"1\n1",2\n3,4,5': "Line 4 has 3 cells for 2 columns",
+    "a,b,a\n1,2,3": 'Two columns are called "a"',
+    'a,b\n1,2\n"3,4\n5,6': "The row that begins in line 3 ends within quotes",
+}
+"""Files of CSV from which something would be left out, and what is said of them."""
+
+
+@pytest.mark.parametrize("text", _REFUSED)
+def test_csv_of_which_something_would_be_lost_is_refused(
+    dashboard: Dashboard, tmp_path: Path, text: str
+) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text(text, encoding="utf-8")
+    with dashboard.page("#/submit?operation=stock.open") as page:
+        page.get_by_label("File", exact=True).set_input_files(file)
+        expect(page.locator("#notices")).to_contain_text(_REFUSED[text])
+        page.get_by_role("button", name="Submit without a dry run").click()
+        expect(page.get_by_role("alert")).to_contain_text("There is no item yet")
+
+
+def test_files_in_another_encoding_are_refused(dashboard: Dashboard, tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_bytes("code,amount\nMünchen,1\n".encode("latin-1"))
+    with dashboard.page("#/submit?operation=stock.open") as page:
+        page.get_by_label("File", exact=True).set_input_files(file)
+        expect(page.locator("#notices")).to_contain_text("not in UTF-8")
+
+
+def test_whole_numbers_of_any_length_are_sent_as_they_are(dashboard: Dashboard) -> None:
+    text = '[{"a": 9007199254740993, "b": [-12345678901234567890, 1.5, "1234567890123456"]}]'
+    with dashboard.page("#/submit?operation=stock.open") as page:
+        sent = page.evaluate(
+            """async ({where, text}) => {
+                const {asLines} = await import(where);
+                return (await asLines(new File([text], "a.json"), "json")).text();
+            }""",
+            {"where": module(page, "submit/files.js"), "text": text},
+        )
+        assert sent == f"{text[1:-1]}\n".replace(": ", ":").replace(", ", ",")
+        page.get_by_label("Code", exact=True).fill("long")
+        page.get_by_label("Amount", exact=True).fill("9007199254740993")
+        page.get_by_role("button", name="Add this item").click()
+        expect(page.get_by_role("region", name="1 item by hand")).to_contain_text(
+            "9007199254740993"
+        )
+
+
+def test_a_page_that_the_server_has_no_more_is_said_to_be_loaded_again(
+    dashboard: Dashboard,
+) -> None:
+    with dashboard.page("#/jobs", known=["404 (Not Found)"]) as page:
+        expect(page.get_by_role("region", name="List of jobs")).to_be_visible()
+        page.route("**/pages/operations.js", lambda route: route.fulfill(status=404))
+        page.get_by_role("link", name="Operations").click()
+        page.get_by_role("button", name="Load the page again").click()
+        expect(page.get_by_text("This page could not be fetched")).to_be_visible()
+        page.unroute("**/pages/operations.js")
+        page.get_by_role("button", name="Load the page again").click()
+        expect(page.get_by_text("ready", exact=True)).to_be_visible()

@@ -1,15 +1,15 @@
 // Throughput and latency over time.
 
 import { fill, h, panel, quiet } from "../parts/dom.js";
-import { milliseconds, rate } from "../parts/format.js";
+import { milliseconds, rate } from "../parts/words.js";
 import { plot } from "../parts/plot.js";
 
 const BINS = 240;
 
 export function charts() {
   const names = ["Throughput", "Latency of chunks"];
-  const places = names.map((name) => h("div", { class: "chart", role: "img", "aria-label": name }));
-  const drawn = h("div", { class: "two" }, names.map((name, at) => panel(name, places[at])));
+  const places = names.map((name) => h("div.chart", { role: "img", "aria-label": name }));
+  const drawn = h("div.two", names.map((name, at) => panel(name, places[at])));
   let known = [], wide = 0;
   const resized = new ResizeObserver(() => {
     if (wide === drawn.clientWidth) return;
@@ -34,7 +34,7 @@ export function charts() {
 }
 
 /** Items settled a second, between moments at least a second apart. Pure. */
-export function ratesOf(points) {
+function ratesOf(points) {
   const found = [[], []];
   let from = null;
   for (const { at, counts } of points) {
@@ -49,7 +49,7 @@ export function ratesOf(points) {
 }
 
 /** The means of so many stretches of time; what was told together is one point. Pure. */
-export function binned(pairs, bins) {
+function binned(pairs, bins) {
   if (!pairs.length) return [[], []];
   const first = pairs[0][0], step = (pairs.at(-1)[0] - first) / bins || 1;
   const sums = new Map();

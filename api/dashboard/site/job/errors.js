@@ -1,20 +1,18 @@
 // Failures in groups that look alike; a group is edited and tried again as a whole.
 
-import { API, post } from "../parts/api.js";
-import { bdi, button, code, fill, grow, h, labelled, refill } from "../parts/dom.js";
+import { bdi, button, code, fill, grow, h, labelled, notice, refill } from "../parts/dom.js";
 import { confirm } from "../parts/dialog.js";
-import { count, number } from "../parts/format.js";
-import { notice } from "../parts/notices.js";
+import { count, number, written } from "../parts/words.js";
 import { may } from "../parts/session.js";
 import { asSeen } from "../jobs/bulk.js";
 import { openItem } from "./item.js";
 
 export function errorsTab(place, view) {
-  const list = h("div", { class: "stack" });
+  const list = h("div.stack");
   fill(place, list);
   async function update() {
     const { items } = await view.read("errors");
-    refill(list, [items, able(view)], () => items.length ? items.map((group) => groupPanel(group, view)) : h("p", { class: "empty" }, "No item has failed."));
+    refill(list, [items, able(view)], () => items.length ? items.map((group) => groupPanel(group, view)) : h("p.empty", "No item has failed."));
   }
   return { update };
 }
@@ -25,31 +23,26 @@ function groupPanel(group, view) {
   const samples = group.samples.map((sample) => h("li", {},
     button(`Item ${number(sample.item)}`, () => openItem(view, sample.item), { class: "quiet-button" }),
     bdi(sample.message), sample.pointer ? code(` ${sample.pointer}`) : null));
-  return h("section", { class: "panel group" },
-    h("div", { class: "row" }, h("h2", {}, code(group.code)), h("span", { class: "chip bad" }, count(group.count, "item")),
+  return h("section.panel.group",
+    h("div.row", h("h2", code(group.code)), h("span.chip.bad", count(group.count, "item")),
       grow(),
       able(view) ? [button("Replay as they are", () => replay(group, view, false)), button("Edit and replay", () => replay(group, view, true))] : null),
-    h("p", {}, bdi(group.signature)), h("ul", { class: "samples" }, samples));
+    h("p", bdi(group.signature)), h("ul.samples", samples));
 }
 
 function replay(group, view, edited) {
   const job = view.job(), others = job.counts.failed - group.count;
-  const patch = h("textarea", { class: "code", spellcheck: "false", value: "{}" });
+  const patch = h("textarea.code", { spellcheck: "false", value: "{}" });
   const about = `Re-runs the ${count(group.count, "item")} of this group${edited ? ", each with the patch below" : ""}; leaves ${count(others, "other failed item")} and ${number(job.counts.total - job.counts.failed)} others as they are.`;
   return confirm({
     title: edited ? "Edit this group and replay it" : "Replay this group?", about, verb: "replay",
     more: edited ? labelled("Merge patch (RFC 7396) for each item: null removes a field", patch) : null,
-    act: async (reason) => {
+    act: async (reason, post) => {
       const body = { reason, codes: [group.code], signatures: [group.signature] };
-      if (edited) body.patch = parsed(patch.value);
-      await post(`${API}/jobs/${job.job_id}/retry`, body, { headers: asSeen(job) });
+      if (edited) body.patch = written(patch.value);
+      await post(`jobs/${job.job_id}/retry`, body, { headers: asSeen(job) });
       notice(`Replaying ${count(group.count, "item")}.`);
       view.changed();
     },
   });
-}
-
-/** What somebody has typed, as a document; raises with the place of the fault. */
-export function parsed(text) {
-  try { return JSON.parse(text); } catch (error) { throw new Error(`This is no JSON: ${error.message}`, { cause: error }); }
 }

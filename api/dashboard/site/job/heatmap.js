@@ -1,18 +1,18 @@
 // A cell for each chunk, on one canvas; the same in words and numbers for who does not see it.
 
 import { choice, fill, grow, h, labelled, quiet, table } from "../parts/dom.js";
-import { count, milliseconds, number } from "../parts/format.js";
+import { count, milliseconds, number } from "../parts/words.js";
 import { TONE } from "./history.js";
 
 const HIGH = 220;
 
 export function heatmap() {
   let chunks = [], by = "state", chosen = 0, grid = { cell: 12, across: 1 };
-  const canvas = h("canvas", { class: "heat", role: "img", "aria-label": "Chunks" });
-  const words = h("output", { class: "quiet" }), sums = h("div");
-  const slider = h("input", { type: "range", min: "0", max: "0", value: "0", on: { input: () => choose(Number(slider.value)) } });
-  const drawn = h("section", { class: "panel" },
-    h("div", { class: "row" }, h("h2", {}, "Chunks"), grow(),
+  const canvas = h("canvas.heat", { role: "img", "aria-label": "Chunks" });
+  const words = h("output.quiet"), sums = h("div");
+  const slider = h("input", { type: "range", max: "0", on: { input: () => choose(Number(slider.value)) } });
+  const drawn = h("section.panel",
+    h("div.row", h("h2", "Chunks"), grow(),
       labelled("Colour", choice([["state", "by state"], ["latency", "by latency"]], by, (value) => { by = value; draw(); }))),
     canvas, labelled("Chunk", slider, { class: "field wide" }), words, sums);
   canvas.addEventListener("click", (event) => {
@@ -26,11 +26,11 @@ export function heatmap() {
 
   function update(state) {
     chunks = [...state.chunks.values()];
-    slider.max = String(Math.max(0, chunks.length - 1));
+    slider.max = Math.max(0, chunks.length - 1);
     const byState = Map.groupBy(chunks, (each) => each.state);
     fill(sums, table("Chunks by state", ["State", "Chunks", "Median", "Slowest"],
       [...byState].map(([name, all]) => {
-        const times = all.map(({ ms }) => ms).filter((ms) => ms !== null).sort((a, b) => a - b);
+        const times = timesOf(all);
         return [name, number(all.length), milliseconds(times[times.length >> 1]), milliseconds(times.at(-1))];
       }), "No chunk was planned yet."), state.more ? quiet(`${number(state.more)} further chunks are not drawn.`) : null);
     canvas.setAttribute("aria-label", `${count(chunks.length, "chunk")}: ${[...byState].map(([name, all]) => `${number(all.length)} ${name}`).join(", ") || "none"}. The table below says the same.`);
@@ -49,24 +49,27 @@ export function heatmap() {
     canvas.style.height = `${high}px`;
     const pen = canvas.getContext("2d"), colours = palette(canvas);
     pen.scale(sharp, sharp);
-    const slowest = Math.max(1, ...sample(chunks));
-    const gap = grid.cell > 4 ? 1 : 0;
+    const side = grid.cell > 4 ? grid.cell - 1 : grid.cell, times = timesOf(chunks);
+    // The 95th percentile, so that one straggler does not make all others look alike.
+    const slowest = Math.max(1, times[Math.floor((times.length - 1) * 0.95)] ?? 0);
+    const cell = (place) => [(place % grid.across) * grid.cell, Math.floor(place / grid.across) * grid.cell, side, side];
     chunks.forEach((each, place) => {
-      pen.globalAlpha = by === "latency" && each.ms !== null ? 0.12 + 0.88 * Math.min(1, each.ms / slowest) : 1;
-      pen.fillStyle = by === "latency" && each.ms !== null ? colours.busy : colours[TONE[each.state]];
-      pen.fillRect((place % grid.across) * grid.cell, Math.floor(place / grid.across) * grid.cell, grid.cell - gap, grid.cell - gap);
+      const timed = by === "latency" && each.ms !== null;
+      pen.globalAlpha = timed ? 0.12 + 0.88 * Math.min(1, each.ms / slowest) : 1;
+      pen.fillStyle = timed ? colours.busy : colours[TONE[each.state]];
+      pen.fillRect(...cell(place));
     });
     pen.globalAlpha = 1;
     if (chunks[chosen]) {
       pen.strokeStyle = colours.ink;
       pen.lineWidth = 2;
-      pen.strokeRect((chosen % grid.across) * grid.cell, Math.floor(chosen / grid.across) * grid.cell, grid.cell - gap, grid.cell - gap);
+      pen.strokeRect(...cell(chosen));
     }
   }
 
   function choose(place, redraw = true) {
     chosen = Math.max(0, place);
-    slider.value = String(chosen);
+    slider.value = chosen;
     const each = chunks[chosen];
     fill(words, each ? `Chunk ${each.chunk} (${each.cause}): ${count(each.count, "item")} from ${number(each.first)}, ${each.state}${each.failed ? `, ${number(each.failed)} failed` : ""}, ${milliseconds(each.ms)}` : "");
     slider.setAttribute("aria-valuetext", words.textContent);
@@ -77,7 +80,7 @@ export function heatmap() {
 }
 
 /** The largest cell with which so many fit into the width and a bounded height. Pure. */
-export function fit(total, wide) {
+function fit(total, wide) {
   for (let cell = 16; cell > 2; cell -= 1) {
     const across = Math.max(1, Math.floor(wide / cell));
     if (Math.ceil(total / across) * cell <= HIGH) return { cell, across };
@@ -85,23 +88,17 @@ export function fit(total, wide) {
   return { cell: 2, across: Math.max(1, Math.floor(wide / 2)) };
 }
 
-/** The 95th percentile, so that one straggler does not make all others look alike. */
-function sample(chunks) {
-  const times = chunks.map(({ ms }) => ms).filter((ms) => ms !== null).sort((a, b) => a - b);
-  return times.length ? [times[Math.floor((times.length - 1) * 0.95)]] : [];
+function timesOf(chunks) {
+  return chunks.map(({ ms }) => ms).filter((ms) => ms !== null).sort((a, b) => a - b);
 }
 
 /** What the style sheet's colours are in the present theme. */
-export function palette(within) {
+function palette(within) {
   const probe = h("i", { hidden: true });
   within.parentNode.append(probe);
   const found = {};
-  for (const name of ["good", "busy", "warn", "bad", "calm"]) {
-    probe.style.color = `var(--${name}-fill)`;
-    found[name] = getComputedStyle(probe).color;
-  }
-  for (const name of ["ink", "line", "soft"]) {
-    probe.style.color = `var(--${name})`;
+  for (const name of ["ink", "good", "busy", "warn", "bad", "calm"]) {
+    probe.style.color = `var(--${name}${name === "ink" ? "" : "-fill"})`;
     found[name] = getComputedStyle(probe).color;
   }
   probe.remove();

@@ -1,7 +1,6 @@
 // A job's chunks and latencies, folded from its stored events; read in pages, as far as one looks.
 
-const PAGE = 500;
-export const MOST = 20_000;
+const PAGE = 500, MOST = 20_000;
 
 /** Nothing yet. */
 export function empty() {
@@ -30,7 +29,7 @@ function closed(state, said, at) {
 }
 
 /** In one word, what became of a chunk. Pure. */
-export function stateOf({ closing, succeeded, failed, conflict, rolled_back: back, skipped, planned: seen = 0 }) {
+function stateOf({ closing, succeeded, failed, conflict, rolled_back: back, skipped, planned: seen = 0 }) {
   if (closing !== "done") return "given back";
   if (conflict) return "conflict";
   if (failed) return succeeded || skipped || seen ? "some failed" : "failed";

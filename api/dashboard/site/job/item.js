@@ -1,14 +1,10 @@
 // One item: what was sent, what has come of it, each attempt, and another body for it.
 
-import { API, post } from "../parts/api.js";
-import { bdi, button, ends, fill, h, labelled, quiet, table } from "../parts/dom.js";
+import { bdi, button, chip, ends, failed, fill, h, labelled, notice, quiet, table } from "../parts/dom.js";
 import { confirm, dialog } from "../parts/dialog.js";
-import { milliseconds, moment, number } from "../parts/format.js";
-import { failed, notice } from "../parts/notices.js";
+import { milliseconds, moment, number, written } from "../parts/words.js";
 import { may } from "../parts/session.js";
-import { chip } from "../parts/shown.js";
-import { changesTable } from "./changes.js";
-import { parsed } from "./errors.js";
+import { changesTable } from "./plan.js";
 
 export async function openItem(view, position) {
   const job = view.job();
@@ -18,25 +14,25 @@ export async function openItem(view, position) {
     const { possible } = job, draft = possible.includes("edit") && item.status === "pending";
     const able = (draft || item.status === "failed" && possible.includes("retry")) && may("submit") && !item.shredded && !view.at();
     const then = (words, act) => able ? button(words, () => { close(); act(view, item, draft); }) : null;
-    fill(body, h("div", { class: "row" }, chip(item.status), item.error ? h("code", {}, item.error.code) : null),
-      item.error ? h("p", {}, bdi(item.error.message)) : null,
+    fill(body, h("div.row", chip(item.status), item.error ? h("code", item.error.code) : null),
+      item.error ? h("p", bdi(item.error.message)) : null,
       item.changes?.length ? changesTable(item.changes) : null,
-      h("h3", {}, "Sent"), item.shredded ? quiet("Shredded: nobody can read it.") : document_(item.item),
-      item.result === null ? null : [h("h3", {}, "Result"), document_(item.result)],
-      item.bodies?.length > 1 ? [h("h3", {}, "Earlier bodies"), item.bodies.slice(0, -1).map(document_)] : null,
-      h("h3", {}, "Attempts"), table("Attempts", ["When", "Chunk", "Cause", "Status", "Took", "Error"], item.attempts.map((each) => [
+      h("h3", "Sent"), item.shredded ? quiet("Shredded: nobody can read it.") : document_(item.item),
+      item.result === null ? null : [h("h3", "Result"), document_(item.result)],
+      item.bodies?.length > 1 ? [h("h3", "Earlier bodies"), item.bodies.slice(0, -1).map(document_)] : null,
+      h("h3", "Attempts"), table("Attempts", ["When", "Chunk", "Cause", "Status", "Took", "Error"], item.attempts.map((each) => [
         moment(each.at), number(each.chunk), each.cause, chip(each.status), milliseconds(each.duration_ms), bdi(each.error?.message ?? "")])),
       ends(then(draft ? "Edit" : "Edit and replay", edit), draft ? then("Leave out", leaveOut) : null, button("Close", close)));
   });
 }
 
 function edit(view, item, draft) {
-  const body = h("textarea", { class: "code", spellcheck: "false", rows: "10", value: JSON.stringify(item.item, null, 2) });
+  const body = h("textarea.code", { spellcheck: "false", rows: "10", value: JSON.stringify(item.item, null, 2) });
   return confirm({
     title: `Edit item ${number(item.position)}${draft ? "" : " and replay it"}`, verb: draft ? "edit" : "replay",
     about: `${draft ? "Gives" : "Re-runs"} this one item ${draft ? "" : "with "}the body below; leaves all others as they are. The old body is kept in the audit trail.`,
     more: labelled("Body", body),
-    act: (reason) => send(view, draft ? "edit" : "retry", { reason, edits: [{ item: item.position, body: parsed(body.value) }] }, draft ? "The item has another body." : "Replaying one item."),
+    act: (reason, post) => send(post, view, draft ? "edit" : "retry", { reason, edits: [{ item: item.position, body: written(body.value) }] }, draft ? "The item has another body." : "Replaying one item."),
   });
 }
 
@@ -44,12 +40,12 @@ function leaveOut(view, { position }) {
   return confirm({
     title: `Leave item ${number(position)} out?`, verb: "leave out", final: true,
     about: "The item keeps its place and is skipped; nothing brings it back.",
-    act: (reason) => send(view, "edit", { reason, drop: [position] }, "The item is left out."),
+    act: (reason, post) => send(post, view, "edit", { reason, drop: [position] }, "The item is left out."),
   });
 }
 
-async function send(view, verb, body, words) {
-  await post(`${API}/jobs/${view.job().job_id}/${verb}`, body);
+async function send(post, view, verb, body, words) {
+  await post(`jobs/${view.job().job_id}/${verb}`, body);
   notice(words);
   view.changed();
 }

@@ -1,18 +1,14 @@
 // Items, filtered and in pages, and all of them as a file.
 
-import { API, ask, asked } from "../parts/api.js";
-import { button, choice, ends, fill, grow, h, labelled, refill, save, table } from "../parts/dom.js";
-import { cut, json, milliseconds, number } from "../parts/format.js";
-import { failed } from "../parts/notices.js";
+import { ask, asked } from "../parts/api.js";
+import { button, chip, choice, ends, fill, grow, h, labelled, refill, save, table } from "../parts/dom.js";
+import { ITEM_STATUSES, cut, json, milliseconds, number, spoken } from "../parts/words.js";
 import { single } from "../parts/route.js";
 import { may } from "../parts/session.js";
-import { chip } from "../parts/shown.js";
-import { ITEM_STATUSES, spoken } from "../parts/words.js";
 import { openItem } from "./item.js";
 
 const STATUSES = [...ITEM_STATUSES.map(([each]) => each), "unattempted"];
-const PAGE = 50;
-const NAMES = ["status", "code", "key", "record"];
+const PAGE = 50, NAMES = ["status", "code", "key", "record"];
 
 export function itemsTab(place, view) {
   let before = [], cursor = null, next = null;
@@ -21,11 +17,11 @@ export function itemsTab(place, view) {
   const query = () => Object.fromEntries(NAMES.map((name) => [name, single(view.parameters(), name)]).filter(([, value]) => value));
   const set = (name, value) => { before = []; cursor = null; view.go({ [name]: value }); };
   const input = (name, words, hint) => labelled(words, h("input", { name, value: single(view.parameters(), name), placeholder: hint, on: { change: (event) => set(name, event.target.value.trim()) } }));
-  const download = (format) => button(format.toUpperCase(), () => keep(format).catch(failed));
-  fill(place, h("div", { class: "filters" },
+  const download = (format) => button(format.toUpperCase(), () => keep(format));
+  fill(place, h("div.filters",
     labelled("Status", choice([["", "All"], ...STATUSES.map((each) => [each, spoken(each)])], single(view.parameters(), "status"), (value) => set("status", value), { name: "status" })),
     input("code", "Code", ""), input("key", "Key", ""), input("record", "Record", "table/id"), grow(),
-    may("export") ? h("div", { class: "row", role: "group", "aria-label": "Download these items" }, h("span", { class: "quiet" }, "Download"), download("ndjson"), download("csv")) : null),
+    may("export") ? h("div.row", { role: "group", "aria-label": "Download these items" }, h("span.quiet", "Download"), download("ndjson"), download("csv")) : null),
   list, ends(earlier, later));
 
   async function update() {
@@ -35,13 +31,13 @@ export function itemsTab(place, view) {
     later.disabled = next === null;
     refill(list, page, () => table("Items", ["Item", "Status", "Sent", "Result or error", "Chunk", "Attempt", "Took"], page.items.map((each) => [
       button(number(each.position), () => openItem(view, each.position), { class: "quiet-button" }), chip(each.status),
-      h("bdi", { class: "code" }, each.shredded ? "shredded" : cut(json(each.item), 160)),
-      h("bdi", { class: each.error ? "bad-words" : "code" }, each.error ? `${each.error.code}: ${cut(each.error.message, 200)}` : each.result === null ? "" : cut(json(each.result), 160)),
+      h("bdi.code", each.shredded ? "shredded" : cut(json(each.item), 160)),
+      h(each.error ? "bdi.bad-words" : "bdi.code", each.error ? `${each.error.code}: ${cut(each.error.message, 200)}` : each.result === null ? "" : cut(json(each.result), 160)),
       number(each.chunk), number(each.attempt), milliseconds(each.duration_ms)]), "No item is like this."));
   }
 
   async function keep(format) {
-    const answer = await ask("GET", `${API}/jobs/${view.job().job_id}/items${asked({ ...query(), include: "item", format })}`);
+    const answer = await ask("GET", `jobs/${view.job().job_id}/items${asked({ ...query(), include: "item", format })}`);
     save(await answer.blob(), `${view.job().job_id}.${format}`);
   }
 

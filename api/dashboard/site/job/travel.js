@@ -1,27 +1,27 @@
 // Time travel: a slider over the versions of a job; at one of them the whole page is of then.
 
 import { button, fill, h } from "../parts/dom.js";
-import { moment, number } from "../parts/format.js";
+import { moment, number } from "../parts/words.js";
 
 const PAUSE = 150;
 
 export function travelBar(view) {
   let latest = 0, timer = 0;
   const slider = h("input", { type: "range", min: "1", step: "1", "aria-label": "Version of the job", on: { input: moved } });
-  const words = h("output", { class: "quiet" });
-  const back = button("Now", () => go(null));
-  const drawn = h("div", { class: "travel" }, h("span", {}, "Time travel"), slider, words, back);
+  const words = h("output.quiet");
+  const back = button("Now", () => go(""));
+  const drawn = h("div.travel", h("span", "Time travel"), slider, words, back);
 
   function moved() {
     // What comes in meanwhile puts the slider back to now; where one wanted to go stays.
     const wanted = Number(slider.value);
     tell(wanted, "");
     clearTimeout(timer);
-    timer = setTimeout(() => { timer = 0; go(wanted >= latest ? null : wanted); }, PAUSE);
+    timer = setTimeout(() => { timer = 0; go(wanted >= latest ? "" : wanted); }, PAUSE);
   }
 
-  function go(version) {
-    view.go({ at: version ?? "" });
+  function go(at) {
+    view.go({ at });
   }
 
   function tell(version, at) {
@@ -32,8 +32,8 @@ export function travelBar(view) {
   /** `newest` is the last version that is known of. */
   function update(job, newest) {
     latest = Math.max(newest, job.version);
-    slider.max = String(latest);
-    if (!timer && (document.activeElement !== slider || !view.at())) slider.value = String(job.version);
+    slider.max = latest;
+    if (!timer && (document.activeElement !== slider || !view.at())) slider.value = job.version;
     back.hidden = !view.at();
     drawn.classList.toggle("past", Boolean(view.at()));
     tell(job.version, job.updated_at);

@@ -1,39 +1,36 @@
 // What may be asked of a job now; each verb says what will come of it, and takes a reason.
 
-import { API, get, post } from "../parts/api.js";
+import { get } from "../parts/api.js";
 import { capital, consequence } from "../parts/consequences.js";
-import { button, fill, h, labelled, tick } from "../parts/dom.js";
-import { confirm } from "../parts/dialog.js";
-import { count, number } from "../parts/format.js";
-import { failed, notice } from "../parts/notices.js";
-import { address } from "../parts/route.js";
+import { button, fill, h, notice, tick } from "../parts/dom.js";
+import { LIMITS, confirm, numbers } from "../parts/dialog.js";
+import { BATCH, FINAL, NEED_REASON, PERMISSIONS, VERBS, count, number, spoken } from "../parts/words.js";
+import { link } from "../parts/route.js";
 import { may } from "../parts/session.js";
-import { link } from "../parts/shown.js";
-import { FINAL, NEED_REASON, PERMISSIONS, spoken, VERBS } from "../parts/words.js";
 import { asSeen } from "../jobs/bulk.js";
 
-/** The buttons of a job; `changed` is called when it has taken one. */
-export function verbBar(job, changed) {
-  const able = VERBS.filter((verb) => job.possible.includes(verb) && may(PERMISSIONS[verb]));
-  return h("div", { class: "row verbs", role: "toolbar", "aria-label": "What can be asked of this job" },
-    able.map((verb) => verb === "undo"
-      ? link(address(["jobs", job.job_id], { tab: "undo" }), "undo…", { class: "button" })
-      : button(spoken(verb), () => tell(job, verb, changed).catch(failed), { class: FINAL.has(verb) ? "danger" : "" })),
-    job.possible.includes("adjust") && may("submit") ? button("adjust", () => adjust(job, changed)) : null);
+/** The buttons of a job, which ask it as it is when they are pressed. */
+export function verbBar(view) {
+  const { job_id: id, operation, possible } = view.job(), able = VERBS.filter((verb) => possible.includes(verb) && may(PERMISSIONS[verb]));
+  return h("div.row.verbs", { role: "toolbar", "aria-label": "What can be asked of this job" },
+    able.map((verb) => verb === "undo" && operation !== BATCH
+      ? link(["jobs", id], "undo…", { class: "button" }, { tab: "undo" })
+      : button(spoken(verb), () => tell(view, verb), { class: FINAL.has(verb) ? "danger" : "" })),
+    possible.includes("adjust") && may("submit") ? button("adjust", () => adjust(view)) : null);
 }
 
-async function tell(job, verb, changed) {
-  const about = h("span"), say = (words) => fill(about, `${capital(words)}.`);
+async function tell(view, verb) {
+  const job = view.job(), about = h("span"), say = (words) => fill(about, `${capital(words)}.`);
   say(consequence(verb, job.counts, job));
   const more = await OPTIONS[verb]?.(job, say) ?? { drawn: null, body: () => ({}) };
   return confirm({
     title: `${capital(spoken(verb))} this job?`, verb: spoken(verb), final: FINAL.has(verb), needed: NEED_REASON.has(verb), about, more: more.drawn, reason: verb !== "seal",
-    act: async (reason) => {
+    act: async (reason, post) => {
       // What was seen is sealed: a part that has come since is refused.
       const body = verb === "seal" ? { items: job.counts.total } : { reason, ...more.body() };
-      await post(`${API}/jobs/${job.job_id}/${verb}`, body, { headers: asSeen(job) });
+      await post(`jobs/${job.job_id}/${verb}`, body, { headers: asSeen(job) });
       notice(`${capital(spoken(verb))}: told.`);
-      changed();
+      view.changed();
     },
   });
 }
@@ -51,7 +48,7 @@ function cancelOptions() {
 /** What a stop or a cancel has left is worked instead of what has failed, if it is asked for. */
 async function retryOptions(job, say) {
   const { failed: fails, skipped, succeeded } = job.counts;
-  const { items } = skipped ? await get(`${API}/jobs/${job.job_id}/items`, { status: "unattempted", limit: 1 }) : { items: [] };
+  const { items } = skipped ? await get(`jobs/${job.job_id}/items`, { status: "unattempted", limit: 1 }) : { items: [] };
   const left = h("input", { type: "checkbox", checked: items.length && !fails, on: { change: told } });
   function told() {
     say(left.checked ? `works what was left unattempted of ${count(skipped, "skipped item")}, leaves ${number(fails)} failed and ${number(succeeded)} succeeded` : consequence("retry", job.counts));
@@ -60,25 +57,15 @@ async function retryOptions(job, say) {
   return { drawn: items.length ? tick("what was left unattempted, instead of what has failed", left) : null, body: () => left.checked ? { unattempted: true } : {} };
 }
 
-function adjust(job, changed) {
-  const field = (words, value, props = {}) => labelled(words, h("input", { type: "number", min: "0", value: value ?? "", ...props }));
-  const speed = field("Rate: items a second (empty: no cap)", job.caps.rate, { step: "any" });
-  const calls = field("Concurrency: calls at once (empty: no cap)", job.caps.concurrency, { min: "1" });
-  const first = field("Priority, 0 to 10, 10 first", job.priority, { max: "10" });
-  const read = (label) => label.querySelector("input").value;
+function adjust(view) {
+  const job = view.job(), fields = numbers({ ...job.caps, priority: job.priority }, [...LIMITS, ["priority", "Priority, 0 to 10, 10 first", { max: "10", required: true }]]);
   return confirm({
     title: "Adjust this job", verb: "adjust", about: `Changes how the ${count(job.counts.pending, "pending item")} will be worked: obeyed within two seconds, by all workers together; what is settled stays.`,
-    more: [speed, calls, first],
-    act: async (reason) => {
-      const wanted = { reason, priority: Number(read(first)) }, lift = [];
-      for (const [name, label] of [["rate", speed], ["concurrency", calls]]) {
-        if (read(label)) wanted[name] = Number(read(label));
-        else if (job.caps[name] !== null) lift.push(name);
-      }
-      if (lift.length) wanted.lift = lift;
-      await post(`${API}/jobs/${job.job_id}/adjust`, wanted);
+    more: fields.drawn,
+    act: async (reason, post) => {
+      await post(`jobs/${job.job_id}/adjust`, { reason, ...fields.changed() });
       notice("Adjusted.");
-      changed();
+      view.changed();
     },
   });
 }

@@ -1,13 +1,11 @@
 // The same verb for several jobs, with what it will do to them all.
 
-import { API, get, post } from "../parts/api.js";
+import { get } from "../parts/api.js";
 import { ofMany } from "../parts/consequences.js";
-import { bdi, button, fill, h } from "../parts/dom.js";
+import { bdi, button, fill, h, notice } from "../parts/dom.js";
 import { confirm } from "../parts/dialog.js";
-import { count } from "../parts/format.js";
-import { failed, notice } from "../parts/notices.js";
+import { AT_REST, FINAL, NEED_REASON, PERMISSIONS, count } from "../parts/words.js";
 import { may } from "../parts/session.js";
-import { AT_REST, FINAL, NEED_REASON, PERMISSIONS } from "../parts/words.js";
 import { title } from "./row.js";
 
 const OFFERED = ["pause", "resume", "cancel", "retry", "undo", "archive"];
@@ -17,8 +15,8 @@ const TOGETHER = 6;
 export function bulkBar(chosen, clear) {
   const words = h("span", { role: "status" });
   const verbs = OFFERED.filter((verb) => may(PERMISSIONS[verb]))
-    .map((verb) => button(verb, () => askFor(verb, [...chosen()], clear).catch(failed)));
-  const drawn = h("div", { class: "bulk", role: "toolbar", "aria-label": "For the selected jobs", hidden: true },
+    .map((verb) => button(verb, () => askFor(verb, [...chosen()], clear)));
+  const drawn = h("div.bulk", { role: "toolbar", "aria-label": "For the selected jobs", hidden: true },
     words, verbs, button("Clear selection", clear, { class: "quiet-button" }));
   const update = () => {
     const size = chosen().size;
@@ -29,24 +27,24 @@ export function bulkBar(chosen, clear) {
 }
 
 async function askFor(verb, ids, clear) {
-  const jobs = await each(ids, (id) => get(`${API}/jobs/${id}`));
+  const jobs = await each(ids, (id) => get(`jobs/${id}`));
   const { able, words } = ofMany(verb, jobs);
   if (!able.length) { notice(words, "warn"); return; }
   const more = [
-    h("ul", { class: "short" }, able.slice(0, 8).map((job) => h("li", {}, bdi(title(job)))),
-      able.length > 8 ? h("li", {}, `and ${count(able.length - 8, "more", "more")}`) : null)];
+    h("ul.short", able.slice(0, 8).map((job) => h("li", bdi(title(job)))),
+      able.length > 8 ? h("li", `and ${count(able.length - 8, "more", "more")}`) : null)];
   const done = await confirm({
     title: `${verb} ${count(able.length, "job")}?`, about: words, more, verb, needed: NEED_REASON.has(verb), final: FINAL.has(verb),
-    act: (reason) => tellAll(verb, able, reason),
+    act: (reason, post) => tellAll(post, verb, able, reason),
   });
   if (done) clear();
 }
 
-async function tellAll(verb, jobs, reason) {
+async function tellAll(post, verb, jobs, reason) {
   const refusals = [];
   await each(jobs, async (job) => {
     try {
-      await post(`${API}/jobs/${job.job_id}/${verb}`, { reason }, { headers: asSeen(job) });
+      await post(`jobs/${job.job_id}/${verb}`, { reason }, { headers: asSeen(job) });
     } catch (error) {
       refusals.push(`${title(job)}: ${error.message}`);
     }

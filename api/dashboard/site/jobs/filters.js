@@ -2,9 +2,9 @@
 
 import { button, choice, fill, h, labelled, tick } from "../parts/dom.js";
 import { single } from "../parts/route.js";
-import { spoken, STATUSES } from "../parts/words.js";
+import { STATUSES, spoken } from "../parts/words.js";
 
-export const NAMES = ["status", "operation", "system", "tag", "q", "created_after", "created_before", "sort"];
+const NAMES = ["status", "operation", "system", "tag", "q", "created_after", "created_before", "sort"];
 
 const SORTS = [["", "Newest first"], ["created_at", "Oldest first"], ["name", "Name"],
   ["-priority", "Priority"], ["status", "Status"], ["operation", "Operation"]];
@@ -28,8 +28,8 @@ export function filterBar(parameters, changed) {
     name, value: single(now, name), maxlength: "200", on: { change: (event) => set(name, event.target.value.trim()) }, ...props,
   }));
   const search = input("q", "Search names", { type: "search", on: { input: later((value) => set("q", value)) } });
-  return h("form", { class: "filters", role: "search", "aria-label": "Filter jobs", on: { submit: (event) => event.preventDefault() } },
-    search, statuses(now, (chosen) => set("status", chosen)), h("details", { class: "rest", open: innerWidth > 720 }, h("summary", {}, "More filters"),
+  return h("form.filters", { role: "search", "aria-label": "Filter jobs", on: { submit: (event) => event.preventDefault() } },
+    search, statuses(now, (chosen) => set("status", chosen)), h("details.rest", { open: innerWidth > 720 }, h("summary", "More filters"),
     labelled("System", choice([["", "All"]], "", (value) => set("system", value), { name: "system" })),
     labelled("Operation", choice([["", "All"]], "", (value) => set("operation", value), { name: "operation" })),
     input("tag", "Tag"), moment("created_after", "From", now, set), moment("created_before", "Until", now, set),
@@ -50,8 +50,8 @@ export function offer(bar, parameters, operations) {
 
 function statuses(now, set) {
   const chosen = new Set(now.status ?? []);
-  const summary = h("summary", {});
-  const tell = () => fill(summary, "Status", chosen.size ? h("b", { class: "many" }, chosen.size) : "");
+  const summary = h("summary");
+  const tell = () => fill(summary, "Status", chosen.size ? h("b.many", chosen.size) : "");
   const boxes = STATUSES.map((status) => tick(spoken(status),
     h("input", { type: "checkbox", name: "status", value: status, checked: chosen.has(status), on: { change: (event) => {
       if (event.target.checked) chosen.add(status); else chosen.delete(status);
@@ -59,11 +59,10 @@ function statuses(now, set) {
       set([...chosen]);
     } } })));
   tell();
-  const box = h("details", { class: "drop" }, summary, h("div", { class: "drop-body", role: "group", "aria-label": "Status" }, boxes));
-  box.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && box.open) { box.open = false; summary.focus(); }
-  });
-  box.addEventListener("focusout", (event) => { if (event.relatedTarget && !box.contains(event.relatedTarget)) box.open = false; });
+  const box = h("details.drop", { on: {
+    keydown: (event) => { if (event.key === "Escape" && box.open) { box.open = false; summary.focus(); } },
+    focusout: (event) => { if (event.relatedTarget && !box.contains(event.relatedTarget)) box.open = false; },
+  } }, summary, h("div.drop-body", { role: "group", "aria-label": "Status" }, boxes));
   return box;
 }
 

@@ -1,28 +1,26 @@
 // A row of the list of jobs.
 
-import { bdi, h, say } from "../parts/dom.js";
-import { duration, number, percent, rate } from "../parts/format.js";
-import { address } from "../parts/route.js";
-import { bar, chip, link, when } from "../parts/shown.js";
-import { spoken, tone } from "../parts/words.js";
+import { bar, bdi, chip, h, say, when } from "../parts/dom.js";
+import { duration, number, percent, rate, spoken, tone } from "../parts/words.js";
+import { link } from "../parts/route.js";
 
 export const COLUMNS = ["Job", "Status", "Progress", "Rate", "Left", "Created"];
 
 /** The row of a job; `update` shows another state of it. */
 export function makeRow(job, { isChosen, choose }) {
   const parts = { bar: bar(job.counts, job.percent), chip: chip(job.status),
-    done: h("span", { class: "done" }), rate: h("td", { class: "figure" }), left: h("td", { class: "figure" }) };
+    done: h("span.done"), rate: h("td.figure"), left: h("td.figure") };
   const mark = h("input", { type: "checkbox", checked: isChosen(job.job_id),
     "aria-label": `Select ${title(job)}`, on: { change: (event) => choose(job, event.target.checked) } });
   const element = h("tr", { "data-job": job.job_id },
-    h("td", { class: "mark" }, mark),
-    h("th", { scope: "row", class: "name" },
-      link(address(["jobs", job.job_id]), bdi(title(job)), { title: title(job) }),
-      h("span", { class: "under" }, h("span", {}, job.operation), job.dry_run ? h("b", {}, "dry run") : null,
-        job.tags.slice(0, 3).map((tag) => h("bdi", { class: "tag" }, tag)))),
-    h("td", {}, parts.chip),
-    h("td", { class: "far" }, parts.bar.drawn, parts.done), parts.rate, parts.left,
-    h("td", { class: "born" }, when(job.created_at), h("span", { class: "under" }, bdi(job.created_by))));
+    h("td.mark", mark),
+    h("th.name", { scope: "row" },
+      link(["jobs", job.job_id], bdi(title(job)), { title: title(job) }),
+      h("span.under", h("span", job.operation), job.dry_run ? h("b", "dry run") : null,
+        job.tags.slice(0, 3).map((tag) => h("bdi.tag", tag)))),
+    h("td", parts.chip),
+    h("td.far", parts.bar.drawn, parts.done), parts.rate, parts.left,
+    h("td.born", when(job.created_at), h("span.under", bdi(job.created_by))));
   element.shows = { parts, mark, job: null, isChosen };
   updateRow(element, job);
   return element;
@@ -46,7 +44,7 @@ export function updateRow(element, job) {
 
 /** A row whose page is on its way. */
 export function makeGap() {
-  return h("tr", { class: "gap" }, h("td", { colspan: "7" }, "…"));
+  return h("tr.gap", h("td", { colspan: "7" }, "…"));
 }
 
 export function title(job) {

@@ -1,45 +1,42 @@
 // The list of jobs, live; a job by itself is shown by ./job.js.
 
-import { API, get } from "../parts/api.js";
-import { button, fill, h } from "../parts/dom.js";
-import { number } from "../parts/format.js";
+import { get, reader } from "../parts/api.js";
+import { button, failed, fill, h } from "../parts/dom.js";
+import { number } from "../parts/words.js";
 import { follow } from "../parts/live.js";
-import { failed } from "../parts/notices.js";
 import { go } from "../parts/route.js";
 import { Windowed } from "../parts/windowed.js";
 import { bulkBar } from "../jobs/bulk.js";
 import { filterBar, offer, queryOf } from "../jobs/filters.js";
-import { folded } from "../jobs/fold.js";
 import { PAGE, Pager } from "../jobs/pager.js";
 import { COLUMNS, makeGap, makeRow, updateRow } from "../jobs/row.js";
 
-const TOGETHER = 120;
-const SOON = 400;
-const LATER = 2500;
+const TOGETHER = 120, LATER = 2500;
 const BORN = new Set(["job.submitted", "job.opened", "job.steps_submitted"]);
 const INNER = new Set(["progress", "job.chunks_planned", "job.chunks_closed", "job.items_appended"]);
 
 export function show(place, { parameters }) {
   document.title = "Jobs - Countermand";
   const chosen = new Map(), pending = new Map(), moves = new Set();
-  let query = queryOf(parameters), operations = [], fresh = 0, timer = 0, soon = 0, later = 0, own = parameters;
+  let query = queryOf(parameters), operations = [], fresh = 0, timer = 0, later = 0, own = parameters;
+  const { read: renew, soon, close } = reader(refresh);
 
-  const pager = new Pager((cursor, signal) => get(`${API}/jobs`, { ...query, cursor, limit: PAGE }, { signal })
+  const pager = new Pager((cursor, signal) => get("jobs", { ...query, cursor, limit: PAGE }, signal)
     .catch((error) => { failed(error); throw error; }), () => { rows.draw(); tellSize(); });
-  const filters = h("div"), size = h("p", { class: "size", role: "status" });
+  const filters = h("div"), size = h("p.size", { role: "status" });
   const news = button("", reload, { class: "news", hidden: true });
   const bulk = bulkBar(() => new Set(chosen.keys()), () => { chosen.clear(); bulk.update(); rows.soon(); });
-  const body = h("tbody"), scroller = h("div", { class: "list", tabindex: "0", role: "region", "aria-label": "List of jobs" },
-    h("table", { "aria-rowcount": "-1" }, h("caption", { class: "away" }, "Jobs, as the filters above have them"),
-      h("thead", {}, h("tr", {}, h("th", { class: "mark" }, h("input", { type: "checkbox", "aria-label": "Select all that are loaded", on: { change: chooseAll } })),
+  const body = h("tbody"), scroller = h("div.list", { tabindex: "0", role: "region", "aria-label": "List of jobs" },
+    h("table", { "aria-rowcount": "-1" }, h("caption.away", "Jobs, as the filters above have them"),
+      h("thead", h("tr", h("th.mark", h("input", { type: "checkbox", "aria-label": "Select all that are loaded", on: { change: chooseAll } })),
         COLUMNS.map((words) => h("th", { scope: "col" }, words)))), body));
   const how = { isChosen: (id) => chosen.has(id), choose };
   const rows = new Windowed(scroller, body, { length: () => pager.length, reached: (last) => pager.reach(last), row });
 
-  fill(place, h("h1", { class: "away" }, "Jobs"), filters, h("div", { class: "row" }, size, news), bulk.drawn, scroller);
+  fill(place, h("h1.away", "Jobs"), filters, h("div.row", size, news), bulk.drawn, scroller);
   drawFilters(parameters);
-  pager.load(0).catch(() => {}).then(() => get(`${API}/operations`)).then(({ items }) => { operations = items; offer(filters.firstChild, parameters, operations); }).catch(failed);
-  const unfollow = follow(taken, (first) => first || scroller.scrollTop < 10 ? refresh() : reload());
+  pager.load(0).catch(() => {}).then(() => get("operations")).then(({ items }) => { operations = items; offer(filters.firstChild, parameters, operations); }).catch(failed);
+  const unfollow = follow(taken, (first) => first || scroller.scrollTop < 10 ? renew() : reload());
   place.addEventListener("moved", moved);
   scroller.addEventListener("keydown", byKey);
 
@@ -50,18 +47,20 @@ export function show(place, { parameters }) {
   }
 
   function drawFilters(now) {
+    const within = filters.contains(document.activeElement);
     fill(filters, filterBar(now, (wanted) => {
       own = wanted;
       go(["jobs"], wanted, { replace: true });
     }));
     offer(filters.firstChild, now, operations);
+    if (within) filters.querySelector("button").focus();
   }
 
   function moved({ detail }) {
     parameters = detail.parameters;
     const wanted = queryOf(parameters);
-    // What was chosen here is shown already; whoever goes back has other filters.
-    if (JSON.stringify(queryOf(own)) !== JSON.stringify(wanted) || !Object.keys(wanted).length) drawFilters(parameters);
+    // What was chosen here is shown already; whoever goes back, or has cleared all, has other filters.
+    if (JSON.stringify(queryOf(own)) !== JSON.stringify(wanted) || !Object.keys(own).length) drawFilters(parameters);
     if (JSON.stringify(wanted) === JSON.stringify(query)) return;
     query = wanted;
     chosen.clear();
@@ -89,7 +88,7 @@ export function show(place, { parameters }) {
 
   function draw() {
     timer = 0;
-    pager.update(new Set(pending.keys()), (job) => folded(job, pending.get(job.job_id)));
+    pager.update(pending);
     pending.clear();
     rows.soon();
     const strangers = [...moves].some((id) => !pager.has(id));
@@ -100,9 +99,9 @@ export function show(place, { parameters }) {
   /** Who looks at the top sees new jobs come; whoever reads further down is only told. */
   function tellNews() {
     if (scroller.scrollTop < 10 && !chosen.size) {
-      soon ||= setTimeout(() => { soon = 0; refresh(); }, SOON);
+      soon();
       // The list may lag behind the events, so it is looked at once more.
-      later ||= setTimeout(() => { later = 0; refresh(); }, LATER);
+      later ||= setTimeout(() => { later = 0; renew(); }, LATER);
     } else if (fresh) {
       news.hidden = false;
       fill(news, `${number(fresh)} new: show`);
@@ -112,14 +111,11 @@ export function show(place, { parameters }) {
   /** The first page again, in place of the present one, so that nothing flickers. */
   async function refresh() {
     fresh = 0;
-    try {
-      const mine = query;
-      const page = await get(`${API}/jobs`, { ...mine, limit: PAGE });
-      if (scroller.scrollTop > 10 || mine !== query) return;
-      pager.reset();
-      pager.take(0, page);
-      news.hidden = true;
-    } catch (error) { failed(error); }
+    const mine = query, page = await pager.fresh(null).catch(() => null);
+    if (!page || scroller.scrollTop > 10 || mine !== query) return;
+    pager.reset();
+    pager.take(0, page);
+    news.hidden = true;
   }
 
   function tellSize() {
@@ -152,7 +148,7 @@ export function show(place, { parameters }) {
   return () => {
     unfollow();
     clearTimeout(timer);
-    clearTimeout(soon);
+    close();
     clearTimeout(later);
     rows.close();
     pager.giveUp.abort();

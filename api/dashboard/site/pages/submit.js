@@ -1,23 +1,21 @@
 // Submit: an operation, its items by a form or from a file, and a dry run before it is done.
 
-import { API, ask, asked, get, random } from "../parts/api.js";
-import { bdi, button, choice, ends, facts, fill, h, labelled, panel, quiet, table } from "../parts/dom.js";
-import { bytes, count, cut, json } from "../parts/format.js";
-import { failed } from "../parts/notices.js";
+import { ask, asked, get } from "../parts/api.js";
+import { alarm, bdi, button, check, choice, ends, facts, failed, fill, h, labelled, panel, quiet, table } from "../parts/dom.js";
+import { bytes, count, cut, json, spoken } from "../parts/words.js";
 import { go, single } from "../parts/route.js";
-import { spoken } from "../parts/words.js";
-import { asLines, look } from "../submit/files.js";
+import { asLines, fingerprint, look, ndjson } from "../submit/files.js";
 import { schemaForm } from "../submit/schema-form.js";
 
 export function show(place, { parameters }) {
   document.title = "Submit - Countermand";
   let operations = [], chosen = null, form = null, params = null, file = null, seen = null, items = [], sending = false;
-  const body = h("div", { class: "stack" }), said = h("p", { class: "bad-words", role: "alert" });
+  const body = h("div.stack"), said = alarm(), open = new Map();
   const about = h("div"), wanted = h("div"), fields = h("div"), preview = h("div"), list = h("div");
   const name = h("input", { name: "job-name", maxlength: "200" }), tags = h("input", { name: "tags", placeholder: "spring, letters" });
   const picker = h("input", { type: "file", accept: ".csv,.tsv,.json,.jsonl,.ndjson", on: { change: () => take(picker.files[0]) } });
-  fill(place, h("h1", {}, "Submit"), body);
-  get(`${API}/operations`).then((found) => {
+  fill(place, h("h1", "Submit"), body);
+  get("operations").then((found) => {
     operations = found.items;
     choose(single(parameters, "operation", operations[0]?.kind));
     draw();
@@ -39,7 +37,7 @@ export function show(place, { parameters }) {
   }
 
   function draw() {
-    const drop = h("div", { class: "drop-zone" }, h("p", {}, "Drop a file here (CSV, JSON, NDJSON), or choose one."), labelled("File", picker), preview);
+    const drop = h("div.drop-zone", h("p", "Drop a file here (CSV, JSON, NDJSON), or choose one."), labelled("File", picker), preview);
     for (const kind of ["dragover", "dragleave", "drop"]) drop.addEventListener(kind, (event) => {
       event.preventDefault();
       drop.classList.toggle("over", kind === "dragover");
@@ -47,13 +45,13 @@ export function show(place, { parameters }) {
     });
     fill(body,
       panel("What",
-        h("div", { class: "form-grid" }, labelled("Operation", choice(operations.map(({ kind }) => [kind, kind]), chosen.kind, choose, { name: "operation" })), labelled("Name", name), labelled("Tags, with commas between", tags)),
+        h("div.form-grid", labelled("Operation", choice(operations.map(({ kind }) => [kind, kind]), chosen.kind, choose, { name: "operation" })), labelled("Name", name), labelled("Tags, with commas between", tags)),
         about),
       panel("Parameters of the job", wanted),
       panel("Items", drop,
-        h("h3", {}, "Or one by one"), fields,
-        h("div", { class: "row" }, button("Add this item", () => {
-          try { items.push(form.read()); fill(said); } catch (error) { fill(said, error.message); }
+        h("h3", "Or one by one"), fields,
+        h("div.row", button("Add this item", () => {
+          try { check(fields); items.push(form.read()); fill(said); } catch (error) { fill(said, error.message); }
           fill(list, rowsOf(items, `${count(items.length, "item")} by hand`));
         })), list),
       said,
@@ -64,15 +62,17 @@ export function show(place, { parameters }) {
   async function send(dry) {
     if (sending) return;
     sending = true;
-    try { await submit(dry); } catch (error) { fill(said, `${error.pointer ? `${error.pointer}: ` : ""}${error.message}`); }
+    try { await submit(dry); } catch (error) { fill(said, error.message); }
     sending = false;
   }
 
   async function take(given) {
     if (!given) return;
-    file = given;
+    file = null;
+    fill(preview);
     try {
       seen = await look(given);
+      file = given;
       fill(preview, rowsOf(seen.rows, `${given.name}: ${seen.kind.toUpperCase()}, ${bytes(seen.size)}; its first rows`));
     } catch (error) { failed(error); }
   }
@@ -81,11 +81,12 @@ export function show(place, { parameters }) {
     fill(said);
     if (file && items.length) throw new Error("Items come from a file or by hand, not both: load the page again.");
     if (!file && !items.length) throw new Error("There is no item yet: choose a file, or add one by the form.");
-    const lines = file ? await asLines(file, seen.kind) : new Blob(items.map((item) => `${JSON.stringify(item)}\n`));
+    check(wanted);
+    const lines = file ? await asLines(file, seen.kind) : ndjson(items);
     const query = { operation: chosen.kind, name: name.value, tag: tags.value.split(",").map((each) => each.trim()).filter(Boolean),
       params: JSON.stringify(params.read()), options: dry ? JSON.stringify({ dry_run: true }) : "" };
-    const answer = await ask("POST", `${API}/jobs${asked(query)}`, { body: lines,
-      headers: { "Content-Type": "application/x-ndjson", "Idempotency-Key": random() } });
+    const answer = await ask("POST", `jobs${asked(query)}`, { body: lines, open,
+      about: file ? fingerprint(file) : json(items), headers: { "Content-Type": "application/x-ndjson" } });
     const { job_id: id } = await answer.json();
     go(["jobs", id], dry ? { tab: "plan" } : {});
   }
@@ -93,5 +94,5 @@ export function show(place, { parameters }) {
 
 function rowsOf(items, caption) {
   const heads = [...new Set(items.flatMap((item) => Object.keys(item ?? {})))].slice(0, 12);
-  return [quiet(caption), table(caption, heads, items.slice(0, 20).map((item) => heads.map((name) => bdi(cut(String(typeof item[name] === "string" ? item[name] : json(item[name]) ?? ""), 120)))), "No row could be read of its beginning.")];
+  return [quiet(caption), table(caption, heads, items.slice(0, 20).map((item) => heads.map((name) => bdi(cut(typeof item[name] === "string" ? item[name] : json(item[name]), 120)))), "No row could be read of its beginning.")];
 }

@@ -1,6 +1,6 @@
 // What a verb will do to jobs, said before it is done. Pure.
 
-import { count, number } from "./format.js";
+import { count, number } from "./words.js";
 
 const SAYING = {
   seal: (all) => `works the ${count(all.total, "item")} that it has, but for what was left out; takes no further ones`,
@@ -26,7 +26,7 @@ export function consequence(verb, counts, job = {}) {
 }
 
 /** The sum of the counts of several jobs. */
-export function together(jobs) {
+function together(jobs) {
   const all = {};
   for (const { counts } of jobs) {
     for (const [name, value] of Object.entries(counts)) all[name] = (all[name] ?? 0) + value;
@@ -43,7 +43,7 @@ export function ofMany(verb, jobs) {
     ? `${capital(verb)} of ${count(able.length, "job")}: ${said}.`
     : `None of them can take ${verb} now.`];
   if (unable && able.length) {
-    parts.push(`${count(unable, "job")} cannot take it now and ${unable === 1 ? "is" : "are"} left as ${unable === 1 ? "it is" : "they are"}.`);
+    parts.push(`${count(unable, "job")} cannot take it now and ${unable === 1 ? "is left as it is" : "are left as they are"}.`);
   }
   return { able, words: parts.join(" ") };
 }

@@ -1,15 +1,12 @@
 // Dialogs: what a verb will do is said in one before it is done.
 
-import { button, ends, fill, h, labelled } from "./dom.js";
-
-let named = 0;
+import { asking } from "./api.js";
+import { alarm, button, check, ends, fill, h, labelled } from "./dom.js";
 
 /** Open a dialog; `make` is given the element to fill and a function that closes it. */
 export function dialog(title, make) {
-  const id = `dialog-${named += 1}`;
-  const body = h("div", { class: "dialog-body" });
-  const box = h("dialog", { "aria-labelledby": id },
-    h("h2", { id }, title), body);
+  const body = h("div.dialog-body");
+  const box = h("dialog", { "aria-label": title }, h("h2", title), body);
   const close = () => box.close();
   box.addEventListener("close", () => box.remove());
   make(body, close);
@@ -19,37 +16,55 @@ export function dialog(title, make) {
 }
 
 /**
- * Ask before something is done. `about` says what will come of it, `act` is given the reason;
- * where it raises, the dialog stays and says why. Resolves when it is closed, to whether it
- * was done.
+ * Ask before something is done. `about` says what will come of it, `act` is given the reason and
+ * a way to post; where it raises, the dialog stays and says why. Resolves when it is closed, to
+ * whether it was done.
  */
 export function confirm({ title, about, verb, needed = false, final = false, reason = true, more = null, act }) {
   return new Promise((resolve) => {
     let done = false;
-    const box = dialog(title, (body, close) => {
+    const post = asking(), box = dialog(title, (body, close) => {
       const why = h("textarea", { rows: "2", maxlength: "1000", required: needed });
-      const said = h("p", { class: "bad-words", role: "alert" });
+      const said = alarm();
       const yes = button(verb, async () => {
         if (needed && !why.value.trim()) {
           fill(said, "Say why: this needs a reason.");
           why.focus();
           return;
         }
-        yes.disabled = true;
         fill(said);
         try {
-          await act(why.value.trim(), said);
+          check(body);
+          await act(why.value.trim(), post);
           done = true;
           close();
-        } catch (error) {
-          fill(said, error.message);
-          yes.disabled = false;
-        }
+        } catch (error) { fill(said, error.message); }
       }, { class: final ? "danger" : "primary" });
-      fill(body, h("p", { class: "consequence" }, about), more,
+      fill(body, h("p.consequence", about), more,
         reason ? labelled(needed ? "Reason (needed)" : "Reason", why) : null, said,
         ends(button("Back", close), yes));
     });
     box.addEventListener("close", () => resolve(done));
   });
+}
+
+/** Limits, as jobs and what they share have them: name, words, and what a number of it may be. */
+export const LIMITS = [["rate", "Rate: items a second (empty: no limit)", { step: "any" }], ["concurrency", "Concurrency: calls at once (empty: no limit)", { min: "1" }]];
+
+/** A field for each; `changed()` has only what was changed, so that nobody else's change is taken back with it. */
+export function numbers(shown, wanted) {
+  const fields = wanted.map(([name, words, props]) => {
+    const input = h("input", { type: "number", min: "0", value: shown[name] ?? "", ...props });
+    return { name, input, before: input.value, drawn: labelled(words, input) };
+  });
+  function changed() {
+    const said = {}, lift = [];
+    for (const { name, input, before } of fields) {
+      if (input.value === before) continue;
+      if (input.value) said[name] = Number(input.value);
+      else lift.push(name);
+    }
+    return lift.length ? { ...said, lift } : said;
+  }
+  return { drawn: fields.map(({ drawn }) => drawn), changed };
 }

@@ -1,26 +1,32 @@
-// Elements. What is shown comes in as text nodes; no string ever becomes markup.
+// Elements, and the small things that several pages show. What is shown comes in as text nodes;
+// no string ever becomes markup.
 
-const SVG = "http://www.w3.org/2000/svg";
-const SEEN = new WeakMap();
+import { ITEM_STATUSES, NOTHING, ago, moment, number, percent, spoken, tone } from "./words.js";
 
-/** An element; `props` are attributes, `on` its listeners, `class` may be a list. */
-export function h(name, props = {}, ...children) {
-  return filled(document.createElement(name), props, children);
+const SVG = "http://www.w3.org/2000/svg", SEEN = new WeakMap();
+const REACHED = "a, button, summary, input, select, textarea, [tabindex]";
+
+/** An element with its classes, as `p.quiet`; what comes first may be its attributes, and `on` its listeners. */
+export function h(name, ...content) {
+  return filled((tag) => document.createElement(tag), name, content);
 }
 
 /** The same for what is drawn. */
-export function svg(name, props = {}, ...children) {
-  return filled(document.createElementNS(SVG, name), props, children);
+export function svg(name, ...content) {
+  return filled((tag) => document.createElementNS(SVG, tag), name, content);
 }
 
-function filled(element, { on = {}, ...attributes }, children) {
+function filled(make, name, [first, ...children]) {
+  if (first?.constructor !== Object) return filled(make, name, [{}, first, ...children]);
+  const [tag, ...classes] = name.split("."), element = make(tag), { on = {}, ...attributes } = first;
+  if (classes.length) element.setAttribute("class", classes.join(" "));
   for (const [name, value] of Object.entries(attributes)) {
-    if (name === "value" || name === "checked" || name === "disabled" || name === "selected") {
+    if (["value", "checked", "disabled", "selected"].includes(name)) {
       element[name] = value;
     } else if (value === true) {
       element.setAttribute(name, "");
-    } else if (value !== false && value !== null && value !== undefined) {
-      element.setAttribute(name, Array.isArray(value) ? value.join(" ") : String(value));
+    } else if ((value ?? false) !== false) {
+      element.setAttribute(name, value);
     }
   }
   for (const [name, listener] of Object.entries(on)) element.addEventListener(name, listener);
@@ -31,8 +37,7 @@ function filled(element, { on = {}, ...attributes }, children) {
 /** Elements, texts and lists of both; what is null or false is left out. */
 export function append(element, children) {
   for (const child of children.flat(Infinity)) {
-    if (child === null || child === undefined || child === false) continue;
-    element.append(child instanceof Node ? child : document.createTextNode(String(child)));
+    if (child !== false && (child ?? null) !== null) element.append(child);
   }
 }
 
@@ -48,12 +53,18 @@ export function fill(element, ...children) {
 export function refill(element, seen, make) {
   const as = JSON.stringify(seen);
   if (SEEN.get(element) !== as) {
-    const now = document.activeElement, named = (each) => each.ariaLabel ?? each.getAttribute("href");
-    const at = element.contains(now) && named(now);
+    const at = document.activeElement, alike = () => [...element.querySelectorAll(REACHED)].filter((each) => named(each) === named(at));
+    const place = alike().indexOf(at), folds = () => [...element.querySelectorAll("details")], open = folds().map((each) => each.open);
     fill(element, make());
-    if (at) [...element.querySelectorAll("[aria-label], a")].find((each) => named(each) === at)?.focus();
+    folds().forEach((each, number) => { each.open = open[number] ?? each.open; });
+    if (place >= 0) (alike()[place] ?? alike().at(-1))?.focus();
   }
   SEEN.set(element, as);
+}
+
+/** By what something is known again when it was drawn anew; fields, by their kind. */
+function named(each) {
+  return each.ariaLabel ?? each.getAttribute("href") ?? (each.textContent || each.type);
 }
 
 /** The text, only where it has changed, so that what is read aloud is not read again. */
@@ -62,19 +73,37 @@ export function say(element, text) {
   if (element.textContent !== words) element.textContent = words;
 }
 
-/** A button that does something. */
+/** A button that does something, says why where it fails, and takes no other click before that is done. */
 export function button(words, click, props = {}) {
-  return h("button", { type: "button", on: { click }, ...props }, words);
+  const made = h("button", { type: "button", on: { click: async (event) => {
+    if (made.ariaDisabled) return;
+    made.ariaDisabled = "true";
+    try { await click(event); } catch (error) { failed(error); } finally { made.ariaDisabled = null; }
+  } }, ...props }, words);
+  return made;
 }
 
 /** A control with its label before it. */
 export function labelled(words, control, props = {}) {
-  return h("label", { class: "field", ...props }, h("span", {}, words), control);
+  return h("label.field", props, h("span", words), control);
+}
+
+/** Raise what is wrong with a field of a place: what the browser cannot read, it gives out as nothing. */
+export function check(place) {
+  const wrong = place.querySelector("input:invalid");
+  if (!wrong) return;
+  wrong.focus();
+  throw new Error(`${wrong.labels[0].textContent}: ${wrong.validationMessage}`);
+}
+
+/** What is wrong, read aloud. */
+export function alarm(words) {
+  return h("p.bad-words", { role: "alert" }, words);
 }
 
 /** A box with its words behind it. */
 export function tick(words, box = h("input", { type: "checkbox" })) {
-  return h("label", { class: "tick" }, box, words);
+  return h("label.tick", box, words);
 }
 
 /** A list of one's own choosing. */
@@ -85,46 +114,46 @@ export function choice(options, value, change, props = {}) {
 
 /** What somebody has written, in the direction in which it runs. */
 export function bdi(...words) {
-  return h("bdi", {}, words);
+  return h("bdi", words);
 }
 
 export function code(...words) {
-  return h("code", {}, words);
+  return h("code", words);
 }
 
 export function quiet(...words) {
-  return h("p", { class: "quiet" }, words);
+  return h("p.quiet", words);
 }
 
 export function grow() {
-  return h("span", { class: "grow" });
+  return h("span.grow");
 }
 
 /** A part of a page, with its title. */
 export function panel(title, ...children) {
-  return h("section", { class: "panel" }, h("h2", {}, title), children);
+  return h("section.panel", h("h2", title), children);
 }
 
 /** What ends a form or a list: buttons, on its far side. */
 export function ends(...children) {
-  return h("div", { class: "row end" }, children);
+  return h("div.row.end", children);
 }
 
 /** A table that may be wider than the page; rows are lists of cells. */
 export function table(caption, heads, rows, empty = "There is none.") {
-  if (!rows.length) return h("p", { class: "quiet" }, empty);
-  const head = heads.map((words) => h("th", { scope: "col" }, words || h("span", { class: "away" }, "Actions")));
-  const body = rows.map((cells) => h("tr", {}, cells.map((cell) => h("td", {}, cell))));
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    h("table", { class: "plain" }, h("caption", { class: "away" }, caption),
-      h("thead", {}, h("tr", {}, head)), h("tbody", {}, body)));
+  if (!rows.length) return h("p.quiet", empty);
+  const head = heads.map((words) => h("th", { scope: "col" }, words || h("span.away", "Actions")));
+  const body = rows.map((cells) => h("tr", cells.map((cell) => h("td", cell))));
+  return h("div.scroll", { tabindex: "0", role: "region", "aria-label": caption },
+    h("table.plain", h("caption.away", caption),
+      h("thead", h("tr", head)), h("tbody", body)));
 }
 
-/** Names with their values. */
+/** Names with their values, where there are any. */
 export function facts(pairs) {
-  const shown = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return h("dl", { class: "facts" },
-    shown.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  const shown = pairs.filter(([, value]) => !["", null, undefined, NOTHING].includes(value));
+  return h("dl.facts",
+    shown.map(([name, value]) => h("div", h("dt", name), h("dd", value))));
 }
 
 /** Hand the browser a file that the page has made or fetched. */
@@ -134,4 +163,56 @@ export function save(blob, name) {
   link.click();
   link.remove();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/** A status, as a word with a colour. */
+export function chip(status) {
+  return h(`span.chip.${tone(status)}`, spoken(status));
+}
+
+/** How far a job is, as a bar of items by status; `update` shows other counts. */
+export function bar(counts, done) {
+  const parts = ITEM_STATUSES.map(([status, kind]) => [status, h(`i.${kind}`)]);
+  const drawn = h("div.bar", { role: "img" }, parts.map(([, part]) => part));
+  const update = (now, share) => {
+    const words = [];
+    for (const [status, part] of parts) {
+      const value = now[status] ?? 0;
+      part.style.flexGrow = value;
+      part.hidden = !value;
+      if (value) words.push(`${number(value)} ${spoken(status)}`);
+    }
+    drawn.setAttribute("aria-label", `${percent(share)}: ${words.join(", ") || "no items"}`);
+  };
+  update(counts, done);
+  return { drawn, update };
+}
+
+/** When something was: how long ago, and the moment itself for who asks. */
+export function when(text) {
+  return h("time", { datetime: text ?? "", title: moment(text) }, ago(text, Date.now()));
+}
+
+/** Let all such times go on; called every now and then. */
+export function ageAll() {
+  for (const each of document.querySelectorAll("time[datetime]")) {
+    if (each.dateTime) say(each, ago(each.dateTime, Date.now()));
+  }
+}
+
+const AT_MOST = 4;
+
+export function notice(words, tone = "good") {
+  const place = document.getElementById("notices");
+  const note = h(`div.notice.${tone}`, h("span", words));
+  note.append(button("×", () => note.remove(), { class: "close", "aria-label": "Dismiss" }));
+  place.append(note);
+  while (place.children.length > AT_MOST) place.firstChild.remove();
+  setTimeout(() => note.remove(), tone === "bad" ? 20_000 : 8000);
+}
+
+/** What went wrong, in the server's words; nothing for what was given up on purpose. */
+export function failed(error) {
+  if (error.name === "AbortError" || error.status === 401) return;
+  notice(error.message, "bad");
 }

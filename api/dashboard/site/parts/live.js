@@ -4,17 +4,15 @@
 // browser's own way of coming back would not do. It goes on behind the last id that was seen, so
 // nothing is missed; after a long absence what is shown is read again instead (`gap`).
 
-import { API, get, post } from "./api.js";
+import { get, place, post } from "./api.js";
 import { PASSING, STORED } from "./event-names.js";
 import { session } from "./session.js";
 
 const PATIENCE = [300, 600, 1200, 2500, 5000, 10_000];
-const LONG = 120_000, SOON = 1000;
-const EVENTS = `${API}/events`;
+const LONG = 120_000, SOON = 1000, HIDDEN = 30_000;
 
 const listeners = new Set();
-const watchers = new Set();
-let source = null, timer = 0, failures = 0, position = "", lost = 0, running = false;
+let watcher = () => {}, source = null, timer = 0, failures = 0, position = "", lost = 0, running = false, asleep = false, falling = 0;
 
 /** Be told of events, and of gaps after which only reading again helps; returns the way out. */
 export function follow(event, gap) {
@@ -25,14 +23,15 @@ export function follow(event, gap) {
 
 /** Be told whether the stream is open (`live`), being opened (`away`) or closed (`off`). */
 export function watch(listener) {
-  watchers.add(listener);
-  listener(state());
+  watcher = listener;
+  tell();
 }
 
 export function start() {
   if (running) return;
   running = true;
   open();
+  if (document.hidden) looked();
 }
 
 export function stop() {
@@ -41,16 +40,29 @@ export function stop() {
   source?.close();
   source = null;
   position = "";
-  failures = 0;
-  lost = 0;
+  failures = lost = 0;
   tell();
 }
 
 addEventListener("online", again);
-document.addEventListener("visibilitychange", () => { if (!document.hidden) again(); });
+document.addEventListener("visibilitychange", looked);
+
+/** A browser opens few connections to a server: a tab at which nobody looks soon leaves its own to others. */
+function looked() {
+  clearTimeout(falling);
+  asleep = false;
+  if (document.hidden) falling = setTimeout(sleep, HIDDEN);
+  else again();
+}
+
+function sleep() {
+  asleep = true;
+  broken();
+  clearTimeout(timer);
+}
 
 function again() {
-  if (!running || source) return;
+  if (!running || source || asleep) return;
   clearTimeout(timer);
   open();
 }
@@ -60,10 +72,11 @@ async function open() {
   try {
     from = await way();
   } catch (error) {
-    if (error.status !== 401) broken();
+    if ([401, 403].includes(error.status)) stop();
+    else broken();
     return;
   }
-  if (!running || source) return;
+  if (!running || source || asleep) return;
   source = new EventSource(from);
   source.addEventListener("open", opened);
   source.addEventListener("error", broken);
@@ -73,15 +86,12 @@ async function open() {
 /** The address of the stream, behind what was seen already. */
 async function way() {
   if (lost && Date.now() - lost > LONG) position = "";
-  const behind = position ? `last_event_id=${position}` : "";
-  if (session.me?.mode !== "proven") {
-    // An EventSource cannot tell a server that is away from one that knows no such place.
-    if (failures > 2) await get(`${API}/me`).then(() => { position = ""; });
-    return behind && position ? `${EVENTS}?${behind}` : EVENTS;
-  }
-  const { links } = await post(`${EVENTS}/ticket`);
+  const proven = session.me?.mode === "proven";
+  // An EventSource cannot tell a server that is away from one that knows no such place.
+  if (!proven && failures > 2) await get("me").then(() => { position = ""; });
+  const from = proven ? (await post("events/ticket")).links.events : place("events");
   if (failures > 4) position = "";
-  return behind && position ? `${links.events}&${behind}` : links.events;
+  return position ? `${from}${proven ? "&" : "?"}last_event_id=${position}` : from;
 }
 
 function opened() {
@@ -101,7 +111,7 @@ function broken() {
   const wait = PATIENCE[Math.min(failures, PATIENCE.length - 1)];
   failures += 1;
   clearTimeout(timer);
-  timer = setTimeout(open, wait * (0.75 + Math.random() / 2));
+  timer = setTimeout(again, wait * (0.75 + Math.random() / 2));
   tell();
 }
 
@@ -118,5 +128,5 @@ function state() {
 }
 
 function tell() {
-  watchers.forEach((listener) => listener(state()));
+  watcher(state());
 }

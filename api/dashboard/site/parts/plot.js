@@ -1,7 +1,7 @@
 // A line over time, as wide as its place.
 
 import { fill, svg } from "./dom.js";
-import { moment } from "./format.js";
+import { moment } from "./words.js";
 
 const HIGH = 170, LEFT = 64, RIGHT = 10, ABOVE = 8, BELOW = 24;
 const STEPS = [1, 2, 5, 10];
@@ -37,14 +37,14 @@ export function plot(place, [times, values], format) {
 }
 
 /** Round values from none to the first one that is at least as high, four or so. Pure. */
-export function marksUpTo(most) {
+function marksUpTo(most) {
   const rough = (most || 1) / 4, power = 10 ** Math.floor(Math.log10(rough));
   const step = STEPS.find((each) => each * power >= rough * 0.999) * power;
   return Array.from({ length: Math.max(1, Math.ceil(most / step - 0.001)) + 1 }, (_, place) => place * step);
 }
 
 /** Round moments within a stretch of seconds, so many at most. Pure. */
-export function momentsOf(first, span, most) {
+function momentsOf(first, span, most) {
   const step = MOMENTS.find((each) => span / each <= most) ?? Math.ceil(span / DAY / most) * DAY;
   const begin = Math.ceil(first / step) * step;
   return Array.from({ length: Math.max(0, Math.floor((first + span - begin) / step) + 1) }, (_, place) => begin + place * step);

@@ -1,6 +1,7 @@
-// Where one is, as it stands behind the # of the address. Pure but for the last two functions.
+// Where one is, as it stands behind the # of the address, and the ways to elsewhere.
 
 import { asked } from "./api.js";
+import { h } from "./dom.js";
 
 /** `#/jobs/ID?tab=items` as its parts and its parameters; a parameter may be there twice. */
 export function parsed(hash) {
@@ -16,6 +17,10 @@ export function parsed(hash) {
 /** The same the other way round; empty parameters are left out. */
 export function address(parts, parameters = {}) {
   return `#/${parts.map(encodeURIComponent).join("/")}${asked(parameters)}`;
+}
+
+export function link(parts, words, props = {}, parameters = {}) {
+  return h("a", { href: address(parts, parameters), ...props }, words);
 }
 
 /** The one value of a parameter. */

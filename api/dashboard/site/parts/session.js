@@ -1,7 +1,6 @@
 // Who one is to the server. A token lives in this tab alone, and goes nowhere but into a header.
 
-const TOKEN = "countermand.token";
-const ACTOR = "countermand.actor";
+const TOKEN = "countermand.token", ACTOR = "countermand.actor";
 
 export const session = {
   token: sessionStorage.getItem(TOKEN) ?? "",
@@ -30,11 +29,10 @@ export function identifying() {
   return headers;
 }
 
-/** Whether the caller holds a permission, in the tenant or in any project. */
+/** Whether the caller holds a permission, or one of several, in the tenant or in any project. */
 export function may(permission) {
-  const held = session.me;
-  return Boolean(held) && (held.permissions.includes(permission)
-    || Object.values(held.projects).some((each) => each.includes(permission)));
+  const held = session.me && [session.me.permissions, ...Object.values(session.me.projects)].flat();
+  return Boolean(held) && [permission].flat().some((each) => held.includes(each));
 }
 
 function keep(name, value) {

@@ -4,14 +4,15 @@ import { choice } from "./dom.js";
 
 const KEPT = "countermand.theme";
 
-export function applyTheme(name = localStorage.getItem(KEPT) ?? "system") {
+const kept = () => localStorage.getItem(KEPT) ?? "system";
+
+export function applyTheme(name = kept()) {
   if (name === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = name;
 }
 
 export function themeChoice() {
-  const now = localStorage.getItem(KEPT) ?? "system";
-  return choice([["system", "Auto"], ["light", "Light"], ["dark", "Dark"]], now, (name) => {
+  return choice([["system", "Auto"], ["light", "Light"], ["dark", "Dark"]], kept(), (name) => {
     localStorage.setItem(KEPT, name);
     applyTheme(name);
     dispatchEvent(new Event("themechange"));

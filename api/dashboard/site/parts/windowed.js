@@ -64,5 +64,5 @@ export class Windowed {
 }
 
 function spacer() {
-  return h("tr", { class: "spacer", "aria-hidden": "true" }, h("td"));
+  return h("tr.spacer", { "aria-hidden": "true" }, h("td"));
 }

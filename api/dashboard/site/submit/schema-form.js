@@ -1,9 +1,10 @@
 // A form from a JSON Schema, as pydantic writes them; what it cannot show is typed as JSON.
 
+import { exact, written } from "../parts/words.js";
 import { fill, h, labelled, quiet, tick } from "../parts/dom.js";
 
 /** The schema that a `$ref` or an optional value stands for. Pure. */
-export function plain(schema, root) {
+function plain(schema, root) {
   if (schema.$ref) return plain({ ...root.$defs?.[schema.$ref.split("/").pop()], ...schema, $ref: undefined }, root);
   const some = schema.anyOf?.filter((each) => each.type !== "null");
   return some?.length === 1 ? plain({ ...schema, anyOf: undefined, ...some[0] }, root) : schema;
@@ -13,7 +14,7 @@ export function plain(schema, root) {
 export function schemaForm(schema) {
   const required = new Set(schema.required ?? []);
   const fields = Object.entries(schema.properties ?? {}).map(([name, given]) => field(name, plain(given, schema), required.has(name)));
-  const drawn = h("div", { class: "form-grid" }, fields.map(({ drawn: each }) => each));
+  const drawn = h("div.form-grid", fields.map(({ drawn: each }) => each));
   if (!fields.length) fill(drawn, quiet("It takes nothing."));
   return { drawn, read: () => Object.fromEntries(fields.map(({ read }) => read()).filter(Boolean)) };
 }
@@ -22,7 +23,7 @@ function field(name, schema, required) {
   const { control, value } = controlOf(name, schema, required);
   const words = `${schema.title ?? name}${required ? "" : " (optional)"}`;
   const drawn = control.type === "checkbox" ? tick(words, control) : labelled(words, control);
-  if (schema.description) drawn.append(h("small", { class: "hint" }, schema.description));
+  if (schema.description) drawn.append(h("small.hint", schema.description));
   return { drawn, read: () => {
     const said = value();
     return said === undefined ? null : [name, said];
@@ -41,15 +42,17 @@ function controlOf(name, schema, required) {
   }
   if (schema.type === "integer" || schema.type === "number") {
     const control = h("input", { type: "number", name, value: first, required, step: schema.type === "integer" ? "1" : "any", min: schema.minimum, max: schema.maximum });
-    return { control, value: () => control.value === "" ? undefined : Number(control.value) };
+    return { control, value: () => control.value === "" ? undefined : numberOf(control.value) };
   }
   if (schema.type === "string") {
-    const control = h("input", { name, value: first, required, maxlength: schema.maxLength });
+    const control = h("input", { name, value: first, "aria-required": String(required), maxlength: schema.maxLength });
     return { control, value: () => control.value === "" && !required ? undefined : control.value };
   }
-  const control = h("textarea", { class: "code", name, rows: "3", spellcheck: "false", value: first === "" ? "" : JSON.stringify(first) });
-  return { control, value: () => {
-    if (!control.value.trim()) return undefined;
-    try { return JSON.parse(control.value); } catch (error) { throw new Error(`${name} is no JSON: ${error.message}`, { cause: error }); }
-  } };
+  const control = h("textarea.code", { name, rows: "3", spellcheck: "false", value: first === "" ? "" : JSON.stringify(first) });
+  return { control, value: () => control.value.trim() ? written(control.value, name) : undefined };
+}
+
+function numberOf(text) {
+  const value = Number(text);
+  return Math.abs(value) <= Number.MAX_SAFE_INTEGER ? value : exact(text);
 }

@@ -1,23 +1,21 @@
 // The reports of a project: as tables, and as CSV for a spreadsheet.
 
-import { API, ask, asked, get } from "../parts/api.js";
+import { ask, asked, get, reader } from "../parts/api.js";
 import { bdi, button, choice, facts, fill, grow, h, labelled, quiet, save, table } from "../parts/dom.js";
-import { moment, number } from "../parts/format.js";
-import { failed } from "../parts/notices.js";
-import { spoken } from "../parts/words.js";
+import { moment, number, spoken } from "../parts/words.js";
 
 const NAMES = ["summary", "trend", "errors", "activity", "resources"];
 
 export function reports(project, signal) {
-  const found = h("div", { class: "stack" });
-  const field = () => h("input", { type: "datetime-local", on: { change: () => update().catch(failed) } });
+  const found = h("div.stack"), { read } = reader(update);
+  const field = () => h("input", { type: "datetime-local", on: { change: read } });
   const from = field(), to = field();
-  const name = choice(NAMES.map((each) => [each, each]), NAMES[0], () => update().catch(failed)), bucket = choice([["", "as it fits"], ["hour", "hour"], ["day", "day"]], "", () => update().catch(failed));
+  const name = choice(NAMES.map((each) => [each, each]), NAMES[0], read), bucket = choice([["", "as it fits"], ["hour", "hour"], ["day", "day"]], "", read);
   const iso = ({ value }) => value ? new Date(value).toISOString() : "";
-  const path = () => `${API}/projects/${project.project_id}/reports/${name.value}`, query = () => ({ from: iso(from), to: iso(to), bucket: bucket.value });
+  const path = () => `projects/${project.project_id}/reports/${name.value}`, query = () => ({ from: iso(from), to: iso(to), bucket: bucket.value });
 
   async function update() {
-    const said = await get(path(), query(), { signal });
+    const said = await get(path(), query(), signal);
     const { start, end, bucket: by } = said.period, rows = flat(said);
     const heads = [...new Set(rows.flatMap((row) => Object.keys(row)))];
     fill(found, quiet(`${moment(start)} to ${moment(end)}, by the ${by}`),
@@ -30,13 +28,13 @@ export function reports(project, signal) {
     save(await answer.blob(), `project-${project.project_id}-${name.value}.csv`);
   }
 
-  update().catch(failed);
-  return h("section", { class: "panel", "aria-label": "Reports" }, h("h2", {}, "Reports"),
-    h("div", { class: "filters" }, labelled("Report", name), labelled("From", from), labelled("To", to), labelled("By", bucket), grow(), button("CSV", () => keep().catch(failed))), found);
+  read();
+  return h("section.panel", { "aria-label": "Reports" }, h("h2", "Reports"),
+    h("div.filters", labelled("Report", name), labelled("From", from), labelled("To", to), labelled("By", bucket), grow(), button("CSV", keep)), found);
 }
 
 /** The rows of a report, what is within each beside it. Pure. */
-export function flat(said) {
+function flat(said) {
   return (said.items?.length !== undefined ? said.items : said.operations ?? []).map((row) => within(row, ""));
 }
 

@@ -12,11 +12,13 @@ from typing import Any, NoReturn
 import faust
 from aiokafka.errors import IllegalStateError  # type: ignore[import-untyped]  # it ships none
 from faust.types import TP, AppT
+from faust.types.auth import CredentialsT
 from faust.types.transports import TransportT
 from yarl import URL
 
 from domain.errors import Unavailable
 from streams import broker_address
+from streams.broker_address import Broker, BrokerAddress
 from streams.liveness import Standing
 from streams.topics import MAX_LETTER_BYTES
 from streams.transport.kafka import Transport as KafkaTransport
@@ -74,6 +76,8 @@ class AppCrashedError(RuntimeError):
 class _App(faust.App):
     gathering: float = 0.0
     """See `FaustSettings`."""
+    broker_address: BrokerAddress | None = None
+    """With what is shown to the broker; its driver is told of it in another way."""
     topics_seen: frozenset[str] = frozenset()
     """Topics that were there: a broker that has just come back may not know of them for a while."""
     _stopping: asyncio.Task[None] | None = None
@@ -91,7 +95,7 @@ class _App(faust.App):
 def create_faust_app(
     *,
     app_id: str,
-    broker_url: str,
+    broker_url: Broker,
     transport: TransportFactory | None = None,
     settings: FaustSettings | None = None,
     producer_only: bool = False,
@@ -100,7 +104,8 @@ def create_faust_app(
 
     Args:
         app_id: Its name, and that of its consumer group.
-        broker_url: For example `kafka://one:9092,two:9092`, or a memory broker's `url`.
+        broker_url: For example `kafka://one:9092,two:9092`, or a memory broker's `url`; or an
+            address that was read, with what is shown to a broker that asks who comes.
         transport: Makes the transport if the address alone does not say enough.
         settings: What differs from the defaults.
         producer_only: It only sends; it has no agents and joins no group.
@@ -112,6 +117,7 @@ def create_faust_app(
     app = _App(
         app_id,
         broker=broker_url,
+        broker_credentials=_shown_to(address),
         broker_commit_every=chosen.commit_every,
         broker_commit_interval=chosen.commit_interval,
         broker_heartbeat_interval=chosen.heartbeat_interval,
@@ -140,9 +146,22 @@ def create_faust_app(
     )
     app.producer_only = producer_only
     app.gathering = chosen.gathering
+    app.broker_address = address
     if transport is not None:
         app.transport = transport(app.conf.broker, app)
     return app
+
+
+def _shown_to(broker: BrokerAddress) -> CredentialsT | None:
+    """As Faust takes what is shown to a broker; None for one that asks nobody who comes."""
+    if broker.login is not None:
+        return faust.SASLCredentials(
+            username=broker.login.user,
+            password=broker.login.password,
+            mechanism=broker.login.mechanism,
+            ssl_context=broker.tls,
+        )
+    return None if broker.tls is None else faust.SSLCredentials(broker.tls)
 
 
 async def start(app: faust.App) -> None:

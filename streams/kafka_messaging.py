@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from domain.errors import BrokerUnavailable, SettingsInvalid
 from streams import redriving
+from streams.broker_address import Broker
 from streams.deadletters import Listed, Redriven
 from streams.messaging import MOST_SENT, PartitionView, groups_of
 from streams.redriving import Run
@@ -23,7 +24,7 @@ REMEMBERED: Final = 15.0
 class InKafka:
     """The topics of an installation."""
 
-    def __init__(self, broker: str, systems: Sequence[str]) -> None:
+    def __init__(self, broker: Broker, systems: Sequence[str]) -> None:
         self._broker = broker
         self._systems = tuple(systems)
         self._turn = asyncio.Lock()

@@ -22,11 +22,13 @@ from domain.errors import BrokerUnavailable, SettingsInvalid
 from streams import app as faust_apps
 from streams import broker_address, topics
 from streams.agents import Sender
+from streams.broker_address import Broker
 from streams.deadletters import Letter, Listed, Redriven, grouped, redrive
 from streams.envelope import Outgoing
 from streams.topology import all_topics
 from streams.transport.kafka import admin
 from streams.transport.kafka.closing import close_consumer
+from streams.transport.kafka.refusals import refusal
 
 GROUP = "countermand-redrive-"
 BATCH = 20
@@ -61,7 +63,7 @@ class Run:
             )
 
 
-async def redrive_all(broker: str, run: Run) -> Redriven:
+async def redrive_all(broker: Broker, run: Run) -> Redriven:
     """Send every letter of the code that there is when this begins.
 
     Raises:
@@ -80,12 +82,13 @@ async def redrive_all(broker: str, run: Run) -> Redriven:
                 return await redrive(letters, send, code=run.code, systems=systems, limit=run.limit)
     except (KafkaError, TimeoutError) as error:
         raise BrokerUnavailable(
-            f"the broker does not answer ({type(error).__name__}: {error}); run this again when "
+            await refusal(address, error)
+            or f"the broker does not answer ({type(error).__name__}: {error}); run this again when "
             "it does, and it goes on from there"
         ) from error
 
 
-async def list_all(broker: str) -> Listed:
+async def list_all(broker: Broker) -> Listed:
     """All letters that there are when this begins, in groups; what was sent again is among them.
 
     Raises:
@@ -101,12 +104,13 @@ async def list_all(broker: str) -> Listed:
                 return await grouped(letters)
     except (KafkaError, TimeoutError) as error:
         raise BrokerUnavailable(
-            f"the broker does not answer ({type(error).__name__}: {error}); run this again when "
+            await refusal(address, error)
+            or f"the broker does not answer ({type(error).__name__}: {error}); run this again when "
             "it does"
         ) from error
 
 
-def _kept_by(broker: str) -> broker_address.BrokerAddress:
+def _kept_by(broker: Broker) -> broker_address.BrokerAddress:
     address = broker_address.parse(broker)
     if not address.is_kafka:
         raise SettingsInvalid(
@@ -117,7 +121,7 @@ def _kept_by(broker: str) -> broker_address.BrokerAddress:
 
 
 @asynccontextmanager
-async def _sending(broker: str, *, dry: bool) -> AsyncIterator[Any]:
+async def _sending(broker: Broker, *, dry: bool) -> AsyncIterator[Any]:
     if dry:
 
         async def send_nothing(_outgoing: Outgoing) -> None: ...
@@ -137,6 +141,7 @@ async def _consumer(
 ) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(
         bootstrap_servers=address.bootstrap,
+        **address.security,
         group_id=group,
         enable_auto_commit=False,
         # Whatever was asked for is gone: the oldest that is left comes next.
@@ -150,7 +155,7 @@ async def _consumer(
         await close_consumer(consumer)
 
 
-async def _partitions(broker: str, systems: Sequence[str]) -> dict[str, int]:
+async def _partitions(broker: Broker, systems: Sequence[str]) -> dict[str, int]:
     """How many each of our topics has that is there."""
     states = await admin.look(broker, all_topics(systems))
     found = {state.topic: state.partitions for state in states if state.partitions}

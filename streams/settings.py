@@ -6,10 +6,13 @@ go over it. The supervisor hands the result to its child by :func:`environment`.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 import re
 import socket
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -28,14 +31,34 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from domain.errors import SettingsInvalid
 from domain.options import Caps
 from streams import broker_address, defaults, networks, secret_files
+from streams.broker_address import BrokerAddress
+from streams.broker_security import Access, Mechanism
 from streams.quotas import Quotas, QuotaTable
 from streams.roles import Role
 from streams.setting_tables import checked_limits, checked_quotas, limits_in, quotas_in
 
 PREFIX = "COUNTERMAND_"
+OF_OTHERS = frozenset(
+    {
+        *("URL", "TOKEN", "TOKEN_FILE", "ACTOR"),
+        *("VERSION", "PUBLISHED_PORT", "PASSWORD_FILE", "ENGINE_PASSWORD_FILE"),
+        *("KEY_FILE", "SECRET_FILE"),
+        *("TEST_SEED", "REQUIRE_SERVICES", "KAFKA_JARS"),
+    }
+)
+"""Variables that are no settings: of the verbs, of docker-compose.yml, of the tests."""
 DATABASE_FILE = "countermand.db"
 SECRET_FIELDS = frozenset(
-    {"database", "database_password_file", "broker", "token_secret", "token_secret_file"}
+    {
+        "database",
+        "database_password_file",
+        "broker",
+        "broker_key",
+        "broker_password",
+        "broker_password_file",
+        "token_secret",
+        "token_secret_file",
+    }
 )
 """Fields whose value may hold a password: no message repeats it.
 
@@ -47,9 +70,18 @@ MAX_SECRETS = 3
 MAX_SESSION = 40.0
 """Seconds: the client of the broker takes none longer than it waits for an answer."""
 _PLAIN = r"^[^\s\x00-\x1f\x7f]{1,500}$"
+MOST_OF_INSTANCE = 60
+"""Characters: a slot of a worker is named by it, an id and a number, 100 in all."""
+MOST_OF_HOST = 50
+"""Those of them that the name of the host has by default; a hyphen and the process follow."""
+_INSTANCE = re.compile(rf"[0-9A-Za-z._-]{{1,{MOST_OF_INSTANCE}}}")
 _RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)")
 BUDGET_PART = 0.8
 MIB = 1 << 20
+_ONE_PLACE = re.compile(
+    r"[^:]+://([^:/]*(:[^@]*)?@)?"  # who, as SQLAlchemy finds it
+    r"(\[[^]/?]+\]|[^:/?\[]*)(:[0-9]*)?([/?]|$)"
+)
 _HOST_NAME = re.compile(r"[0-9a-z_]([0-9a-z_-]*[0-9a-z_])?(\.[0-9a-z_]([0-9a-z_-]*[0-9a-z_])?)*")
 
 
@@ -103,6 +135,11 @@ def _supported(address: str) -> str:
     dialect = address.partition(":")[0].partition("+")[0]
     if dialect not in ("sqlite", "postgresql"):
         raise ValueError("write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME")
+    if dialect == "postgresql" and not _ONE_PLACE.match(address):
+        raise ValueError(
+            "the place of a database is HOST or HOST:PORT; write several as "
+            "postgresql://USER@/NAME?host=HOST:PORT&host=HOST:PORT"
+        )
     return address
 
 
@@ -134,7 +171,24 @@ def _embedded_database(values: dict[str, Any]) -> str:
 
 def _this_process() -> str:
     """The supervisor hands its own on, so that a child that is started again keeps it."""
-    return f"{socket.gethostname()}-{os.getpid()}"
+    return f"{_in_short(socket.gethostname())}-{os.getpid()}"
+
+
+def _in_short(host: str) -> str:
+    """As much of a host's name as there is room for; those of a cluster may differ at their end."""
+    if len(host) <= MOST_OF_HOST:
+        return host
+    digest = hashlib.sha256(host.encode()).hexdigest()[:8]
+    return f"{host[: MOST_OF_HOST - len(digest) - 1]}-{digest}"
+
+
+def _instance(name: str) -> str:
+    if _INSTANCE.fullmatch(name) is None:
+        raise ValueError(
+            f"write {MOST_OF_INSTANCE} characters at most: letters, digits, dots, hyphens and "
+            "underscores; what stands in the database is made of it"
+        )
+    return name
 
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -165,7 +219,18 @@ class Settings(BaseSettings):
     """A directory for what archived jobs give up, in the clear; the same for all coordinators.
     Without one they give up nothing."""
     broker: Annotated[str, AfterValidator(_broker)] = broker_address.EMBEDDED
-    """``memory://``, or ``kafka://HOST:PORT,HOST:PORT``."""
+    """``memory://``, or ``kafka://HOST:PORT,HOST:PORT``; ``kafka+ssl://`` speaks TLS."""
+    broker_ca: Annotated[Path | None, AfterValidator(_place)] = None
+    """A file of the certificates that sign those of the broker's servers, and no others; without
+    one they are whom this machine trusts."""
+    broker_cert: Annotated[Path | None, AfterValidator(_place)] = None
+    broker_key: Annotated[Path | None, AfterValidator(_place)] = None
+    """Files of the certificate that is shown to the broker, where it asks for one, and its key."""
+    broker_user: Annotated[str, Field(pattern=rf"({_PLAIN})?")] = ""
+    broker_password: SecretStr | None = None
+    broker_password_file: Annotated[Path | None, AfterValidator(_place)] = None
+    broker_mechanism: Mechanism = "SCRAM-SHA-512"
+    """How the user proves that they have the password."""
     actors: Literal["local", "named", "proven"] = "local"
     """Who callers are: ``local`` are all one; ``named`` are whom a header names, which nobody
     checks; ``proven`` show a token or a key, which also says whose jobs are theirs."""
@@ -207,9 +272,7 @@ class Settings(BaseSettings):
     """How long work in flight may take to end once the process was asked to stop."""
     session_timeout: Annotated[float, Field(gt=0, le=MAX_SESSION)] = 6.0
     """How long the broker waits for a silent member before its partitions go to others."""
-    instance: Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]{1,80}$")] = Field(
-        default_factory=_this_process
-    )
+    instance: Annotated[str, AfterValidator(_instance)] = Field(default_factory=_this_process)
     """Names this process among those of its kind: unique, and best kept over restarts."""
     slots: Annotated[int, Field(ge=1, le=64)] = defaults.SLOTS
     """Messages of each system that a worker process works at a time, but for short ones beside."""
@@ -230,12 +293,18 @@ class Settings(BaseSettings):
     tracing: Literal["off", "otlp"] = "off"
     log_level: Literal["debug", "info", "warning", "error"] = defaults.LOG_LEVEL
     _opening: str = PrivateAttr("")
+    _broker_opening: BrokerAddress = PrivateAttr(BrokerAddress(()))
     _secrets: tuple[str, ...] = PrivateAttr(())
 
     @property
     def database_address(self) -> str:
         """The database's address with its password: to open it, and never to be shown."""
         return self._opening
+
+    @property
+    def broker_address(self) -> BrokerAddress:
+        """The broker's address with what is shown to it: to open it, and never to be shown."""
+        return self._broker_opening
 
     @property
     def limit_table(self) -> dict[str, Caps]:
@@ -276,6 +345,32 @@ class Settings(BaseSettings):
                 raise ValueError(f"{PREFIX}DATABASE_PASSWORD_FILE: {error}") from None
         self._opening = address
         return self
+
+    @model_validator(mode="after")
+    def _broker_in_reach(self) -> Self:
+        access = Access(
+            ca=self.broker_ca,
+            cert=self.broker_cert,
+            key=self.broker_key,
+            user=self.broker_user,
+            password=self._broker_password(),
+            mechanism=self.broker_mechanism,
+        )
+        self._broker_opening = broker_address.parse(self.broker, access)
+        return self
+
+    def _broker_password(self) -> str:
+        given = "" if self.broker_password is None else self.broker_password.get_secret_value()
+        if self.broker_password_file is None:
+            return given
+        if given:
+            raise ValueError(
+                f"set {PREFIX}BROKER_PASSWORD or {PREFIX}BROKER_PASSWORD_FILE, not both"
+            )
+        try:
+            return secret_files.read(self.broker_password_file)
+        except ValueError as error:
+            raise ValueError(f"{PREFIX}BROKER_PASSWORD_FILE: {error}") from None
 
     @property
     def token_secrets(self) -> tuple[str, ...]:
@@ -352,6 +447,17 @@ def environment(settings: Settings) -> dict[str, str]:
     }
 
 
+def unknown(names: Iterable[str]) -> dict[str, str]:
+    """Variables that look like settings and are none, each with the setting that it may mean."""
+    settings = {name.upper() for name in Settings.model_fields}
+    ours = {name: name.upper().removeprefix(PREFIX) for name in names}
+    return {
+        name: next((f"{PREFIX}{near}" for near in get_close_matches(own, settings, n=1)), "")
+        for name, own in ours.items()
+        if own != name.upper() and own not in settings | OF_OTHERS
+    }
+
+
 def check_callers(settings: Settings, role: Role) -> None:
     """Raise SettingsInvalid for a server of jobs that others reach and that asks nobody who calls.
 
@@ -380,6 +486,19 @@ def check_callers(settings: Settings, role: Role) -> None:
         raise SettingsInvalid(
             f"there are keys for tokens, and nobody would be asked for one; set {PREFIX}ACTORS="
             f"proven, or unset {PREFIX}TOKEN_SECRET_FILE and {PREFIX}JWKS"
+        )
+
+
+def check_broker(settings: Settings, role: Role) -> None:
+    """Raise SettingsInvalid for a server that would leave aside the broker that is named.
+
+    What it took up then would be under way elsewhere.
+    """
+    if role is Role.SERVE and settings.broker_address.is_kafka:
+        raise SettingsInvalid(
+            f"{PREFIX}BROKER names Kafka, which `countermand serve` does not speak; start "
+            "`countermand api`, `countermand coordinator` and `countermand worker` instead, or "
+            f"unset {PREFIX}BROKER"
         )
 
 

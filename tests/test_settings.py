@@ -1,17 +1,34 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+from annotated_types import Le
+from sqlalchemy import String
 from sqlalchemy.engine import make_url
+from structlog.testing import capture_logs
 
+from api.serve import warn_of_unknown
 from domain.errors import SettingsInvalid
 from domain.options import Caps
 from streams import settings as module
 from streams.bootstrap.scaled import app_of
+from streams.broker_security import Login
+from streams.clock import TimeOrderedIds
 from streams.roles import Role
-from streams.settings import MAX_SESSION, check_callers, environment, load
+from streams.settings import (
+    MAX_SESSION,
+    MOST_OF_INSTANCE,
+    Settings,
+    check_broker,
+    check_callers,
+    environment,
+    load,
+)
+from streams.stores import schema
 from streams.topology import StageName
 
 SECRET = "canary" * 6
@@ -30,6 +47,42 @@ def test_the_defaults_are_those_of_the_embedded_server() -> None:
     assert settings.data_dir == Path("data").absolute()
     assert settings.database == f"sqlite:///{settings.data_dir}/countermand.db"
     assert (settings.lease, settings.heartbeat, settings.claim_by) == (5.0, 1.5, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("COUNTERMAND_APROVAL_ABOVE", "COUNTERMAND_APPROVAL_ABOVE"),
+        ("countermand_data_dirs", "COUNTERMAND_DATA_DIR"),
+        ("COUNTERMAND_XYZZY", ""),
+    ],
+)
+def test_a_name_that_is_no_setting_is_told_with_the_one_that_it_may_mean(
+    name: str, meant: str
+) -> None:
+    assert module.unknown([name, "COUNTERMAND_PORT", "countermand_host", "PATH"]) == {name: meant}
+
+
+def test_names_of_others_are_no_settings_that_somebody_got_wrong() -> None:
+    root = Path(__file__).parents[1]
+    used = re.findall(r"\$\{(COUNTERMAND_\w+)", (root / "docker-compose.yml").read_text())
+
+    assert used
+    assert module.unknown([*used, "COUNTERMAND_URL", "COUNTERMAND_TOKEN_FILE"]) == {}
+
+
+def test_a_start_warns_of_a_name_that_is_no_setting() -> None:
+    with capture_logs() as logs:
+        warn_of_unknown(structlog.get_logger(), ["COUNTERMAND_APROVAL_ABOVE", "COUNTERMAND_PORT"])
+
+    assert logs == [
+        {
+            "event": "unknown_setting",
+            "log_level": "warning",
+            "name": "COUNTERMAND_APROVAL_ABOVE",
+            "remedy": "did you mean COUNTERMAND_APPROVAL_ABOVE?",
+        }
+    ]
 
 
 def test_an_option_goes_over_the_environment(
@@ -235,6 +288,127 @@ def test_another_broker_is_refused_without_its_password(monkeypatch: pytest.Monk
     assert "secret" not in caught.value.message
 
 
+class TestAPasswordOfTheBroker:
+    ADDRESS = "kafka+ssl://one:9092"
+
+    @pytest.fixture(autouse=True)
+    def _somebody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COUNTERMAND_BROKER", self.ADDRESS)
+        monkeypatch.setenv("COUNTERMAND_BROKER_USER", "ada")
+
+    @pytest.fixture
+    def file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("COUNTERMAND_BROKER_PASSWORD_FILE", str(tmp_path / "password"))
+        (tmp_path / "password").write_text("s3cret\n")
+        return tmp_path / "password"
+
+    @pytest.mark.usefixtures("file")
+    def test_it_is_read_from_a_file_and_stands_nowhere_else(self) -> None:
+        settings = load()
+
+        assert settings.broker_address.login == Login("ada", "s3cret", "SCRAM-SHA-512")
+        shown = [repr(settings), settings.model_dump_json(), repr(settings.broker_address)]
+        assert "s3cret" not in str([*shown, environment(settings)])
+
+    def test_that_of_the_environment_is_handed_down_and_shown_nowhere(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COUNTERMAND_BROKER_PASSWORD", "s3cret")
+        settings = load()
+
+        assert settings.broker_address.login == Login("ada", "s3cret", "SCRAM-SHA-512")
+        assert environment(settings)["COUNTERMAND_BROKER_PASSWORD"] == "s3cret"
+        assert "s3cret" not in repr(settings) + settings.model_dump_json()
+
+    @pytest.mark.usefixtures("file")
+    def test_a_child_reads_it_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COUNTERMAND_BROKER_MECHANISM", "PLAIN")
+        settings = load()
+        for name, value in environment(settings).items():
+            monkeypatch.setenv(name, value)
+
+        assert load() == settings
+        assert load().broker_address == settings.broker_address
+
+    @pytest.mark.usefixtures("file")
+    def test_there_is_one_place_for_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COUNTERMAND_BROKER_PASSWORD", "s3cret")
+
+        with pytest.raises(SettingsInvalid, match="not both") as caught:
+            load()
+
+        assert "s3cret" not in caught.value.message
+
+    @pytest.mark.parametrize("mistaken", ["s3cret", "s3cret\ns3cret", "s3cret" * 1000])
+    @pytest.mark.parametrize("name", ["PASSWORD_FILE", "KEY", "CERT", "CA"])
+    def test_a_password_taken_for_a_file_is_not_repeated(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, mistaken: str
+    ) -> None:
+        monkeypatch.setenv("COUNTERMAND_BROKER_PASSWORD", "other")
+        if name == "PASSWORD_FILE":
+            monkeypatch.delenv("COUNTERMAND_BROKER_PASSWORD")
+        monkeypatch.setenv(f"COUNTERMAND_BROKER_{name}", mistaken)
+
+        with pytest.raises(SettingsInvalid) as caught:
+            load()
+
+        assert caught.value.message.startswith(f"COUNTERMAND_BROKER_{name}: the file ")
+        assert "s3cret" not in caught.value.message
+
+    @pytest.mark.usefixtures("file")
+    def test_a_mechanism_that_there_is_not_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COUNTERMAND_BROKER_MECHANISM", "CRAM-MD5")
+
+        with pytest.raises(SettingsInvalid, match=r"BROKER_MECHANISM: .*'SCRAM-SHA-512'"):
+            load()
+
+    @pytest.mark.usefixtures("file")
+    @pytest.mark.parametrize("address", ["memory://", "kafka://127.0.0.1:9092"])
+    def test_a_broker_of_this_machine_is_reached_as_ever(self, address: str) -> None:
+        """The embedded one asks nobody; whoever is set for another is not shown to it."""
+        login = load(broker=address).broker_address.login
+
+        assert (login is None) == (address == "memory://")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://me@host/name?sslmode=verify-full&sslrootcert=/run/ca.pem",
+        "postgresql://me@/name?host=one:5432&host=two:5432&target_session_attrs=primary",
+    ],
+)
+def test_what_an_address_says_beside_the_place_reaches_the_database(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str
+) -> None:
+    (tmp_path / "password").write_text("secret")
+    monkeypatch.setenv("COUNTERMAND_DATABASE_PASSWORD_FILE", str(tmp_path / "password"))
+
+    opened = make_url(load(database=address).database_address)
+
+    assert opened == make_url(address).set(password="secret")
+    assert opened.query == make_url(address).query
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://me:s3cret@one:5432,two:5432/name",
+        "postgresql://one:5432,two/name?sslmode=require",
+        "postgresql+psycopg://me@[::1]:5432,[::2]:5432/name",
+        "postgresql://one:port/name",
+    ],
+)
+def test_several_hosts_in_one_place_are_refused_with_where_to_write_them(address: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"host=HOST:PORT&host=HOST:PORT") as caught:
+        load(database=address)
+
+    assert caught.value.message.startswith("--database: ")
+    assert "s3cret" not in caught.value.message
+
+
 def test_a_child_with_the_environment_has_the_same_settings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -245,6 +419,50 @@ def test_a_child_with_the_environment_has_the_same_settings(
         monkeypatch.setenv(name, value)
 
     assert load() == settings
+
+
+@pytest.mark.parametrize("name", ["", "a" * 61, "one/two", "one two", "eins-ü"])
+def test_a_name_that_no_worker_can_bear_is_refused_with_what_can(name: str) -> None:
+    with pytest.raises(SettingsInvalid, match="write 60 characters at most: letters, digits"):
+        load(instance=name)
+
+
+def test_the_longest_name_has_room_in_all_that_is_made_of_it() -> None:
+    instance = load(instance="a" * MOST_OF_INSTANCE).instance
+    (most,) = (each.le for each in Settings.model_fields["slots"].metadata if isinstance(each, Le))
+    slot = f"{instance}-{TimeOrderedIds().new()}-{most}"
+
+    for column in (schema.workers.c.name, schema.chunks.c.worker, schema.owners.c.holder):
+        assert isinstance(column.type, String)
+        assert len(slot) <= (column.type.length or 0)
+
+
+@pytest.mark.parametrize("host", ["host", "h" * 50, "h" * 64, "h" * 255])
+def test_a_long_name_of_the_host_is_cut_and_still_tells_processes_apart(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setattr("os.getpid", lambda: 4_194_304)
+    names = set()
+    for ending in ("", "a", "b"):
+        whole = host[: len(host) - len(ending)] + ending
+        monkeypatch.setattr("socket.gethostname", lambda whole=whole: whole)
+        name = load().instance
+        assert name.endswith("-4194304")
+        assert load(instance=name).instance == name
+        names.add(name)
+
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize("broker", ["kafka://127.0.0.1:9092", "kafka+ssl://one:9092,two:9092"])
+def test_one_process_takes_no_broker_that_it_would_leave_aside(broker: str) -> None:
+    settings = load(broker=broker)
+
+    with pytest.raises(SettingsInvalid, match=r"^COUNTERMAND_BROKER .*`countermand worker`"):
+        check_broker(settings, Role.SERVE)
+    for role in set(Role) - {Role.SERVE}:
+        check_broker(settings, role)
+    check_broker(load(), Role.SERVE)
 
 
 def test_settings_do_not_change() -> None:

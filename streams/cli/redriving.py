@@ -28,7 +28,7 @@ def letters(*, broker: Broker = None, as_json: AsJson = False) -> None:
     from streams.settings import load
 
     logging.getLogger().addHandler(logging.NullHandler())
-    found = asyncio.run(list_all(load(broker=broker).broker))
+    found = asyncio.run(list_all(load(broker=broker).broker_address))
     if as_json:
         groups = [dataclasses.asdict(group) for group in found.groups]
         emit({"groups": groups, "others": found.others})
@@ -89,7 +89,7 @@ def redrive(
     )
     # What Kafka's client logs of each attempt, the error at the end says in a sentence.
     logging.getLogger().addHandler(logging.NullHandler())
-    found = asyncio.run(redrive_all(load(broker=broker).broker, run))
+    found = asyncio.run(redrive_all(load(broker=broker).broker_address, run))
     if as_json:
         emit({"sent": found.sent, "left": found.left, "more": found.more, "dry_run": dry_run})
         return

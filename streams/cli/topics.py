@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -14,6 +14,9 @@ from streams.cli.exits import FAILED
 from streams.cli.options import AsJson
 from streams.cli.output import emit, say
 from streams.cli.scaling import Broker
+
+if TYPE_CHECKING:
+    from streams.broker_address import BrokerAddress
 
 T = TypeVar("T")
 
@@ -67,16 +70,17 @@ def check(*, broker: Broker = None, as_json: AsJson = False) -> None:
     """Look whether all topics are there, with the same number of partitions.
 
     Exit code 1 when something is wrong; what is said names the command that mends it. Also
-    says which of them fewer brokers keep than could.
+    says which of them fewer brokers keep than could, and which configs may cost messages.
 
     \b
     Example:
       countermand topics check --broker kafka://127.0.0.1:9092
     """
-    from streams.transport.kafka import admin
+    from streams.transport.kafka import admin, configs
 
-    states = _asked(broker, admin.look)
-    faults, notes = admin.faults(states), admin.thin(states)
+    states, found = _asked(broker, admin.look), _asked(broker, admin.configured)
+    faults = [*admin.faults(states), *configs.losing(found)]
+    notes = [*admin.thin(states), *configs.doubtful(found, admin.kept_by(states))]
     if as_json:
         topics = [
             {"topic": each.topic, "partitions": each.partitions, "replicas": each.replicas}
@@ -123,19 +127,18 @@ app.command()(redriving.letters)
 app.command()(redriving.redrive)
 
 
-def _asked(broker: str | None, work: Callable[[str, list[str]], Awaitable[T]]) -> T:
+def _asked(broker: str | None, work: Callable[[BrokerAddress, list[str]], Awaitable[T]]) -> T:
     import asyncio
 
     from domain.errors import SettingsInvalid
     from streams.bootstrap import installed_operations
-    from streams.broker_address import parse
     from streams.settings import load
     from streams.topology import all_topics
 
     # What Kafka's client logs of each attempt, the error at the end says in a sentence.
     logging.getLogger().addHandler(logging.NullHandler())
-    address = load(broker=broker).broker
-    if not parse(address).is_kafka:
+    address = load(broker=broker).broker_address
+    if not address.is_kafka:
         raise SettingsInvalid(
             "the embedded broker makes its topics itself; name Kafka by --broker or "
             "COUNTERMAND_BROKER: kafka://HOST:PORT"

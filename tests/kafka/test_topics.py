@@ -72,6 +72,25 @@ def test_from_nothing_to_whole_and_grown(bare: KafkaCluster) -> None:
     assert (code, "takes none away" in refusal) == (2, True)
 
 
+def test_configs_that_lose_messages_are_named_whatever_the_brokers_defaults_are(
+    bare: KafkaCluster,
+) -> None:
+    made = [COMMANDS, DEAD]
+    asyncio.run(admin.create(bare.url, made))
+    configs = asyncio.run(admin.configured(bare.url, made))
+    assert {configs[topic]["cleanup.policy"] for topic in made} == {"delete"}
+    assert (configs[DEAD]["retention.ms"], configs[DEAD]["retention.bytes"]) == ("-1", "-1")
+
+    asyncio.run(_alter(bare.url, COMMANDS, {"cleanup.policy": "compact"}))
+    asyncio.run(_alter(bare.url, DEAD, {"retention.bytes": "1000000"}))
+    code, found = topics(bare, "check")
+    assert code == 1
+    assert any(f"{COMMANDS} (compact)" in fault for fault in found["faults"])
+    assert any("retention.bytes=1000000" in note for note in found["notes"])
+    with pytest.raises(SettingsInvalid, match=r"cleanup\.policy=delete"):
+        asyncio.run(admin.require(bare.url, made))
+
+
 def test_of_three_brokers_all_keep_each_message_unless_asked_otherwise(
     kafka_of_three: KafkaCluster,
 ) -> None:
@@ -117,3 +136,13 @@ async def _in_sync(address: str, topic: str) -> str:
         await client.close()
     (described,) = answer.resources
     return next(str(each[1]) for each in described[4] if each[0] == "min.insync.replicas")
+
+
+async def _alter(address: str, topic: str, configs: dict[str, str]) -> None:
+    """Give a topic other configs; those that are not named are the broker's defaults then."""
+    client = AIOKafkaAdminClient(bootstrap_servers=parse(address).bootstrap)
+    await client.start()
+    try:
+        await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs)])
+    finally:
+        await client.close()

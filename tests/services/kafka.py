@@ -23,7 +23,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -93,6 +93,18 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """Further doors of the first broker, by name: what is spoken there, and what that takes.
+
+    ``users`` are who may sign in there, as Kafka's own tool takes them.
+    """
+
+    doors: Mapping[str, str]
+    properties: Mapping[str, str]
+    users: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """What a broker keeps over all its starts."""
 
@@ -101,6 +113,9 @@ class Node:
     controller_port: int
     folder: Path
     way: Way | None = None
+    guard: Guard | None = None
+    doors: Mapping[str, int] = field(default_factory=dict)
+    """Ports of the guard's doors."""
 
 
 class KafkaBroker:
@@ -199,7 +214,8 @@ class KafkaBroker:
         self._properties.write_text(_lines(_properties(self.node, nodes)))
         data = _data(self.node)
         data.mkdir()
-        (data / _CHECKPOINT).write_bytes(_checkpoint())
+        users = () if self.node.guard is None else self.node.guard.users
+        (data / _CHECKPOINT).write_bytes(_checkpoint(users))
         about = {
             "version": "1",
             "cluster.id": cluster_id,
@@ -235,6 +251,10 @@ class KafkaCluster:
         """The addresses as our setting `broker` takes them."""
         return f"kafka://{self.bootstrap}"
 
+    def behind(self, door: str) -> str:
+        """Host and port of a door of the guard."""
+        return f"127.0.0.1:{self.brokers[0].node.doors[door]}"
+
     @property
     def replication(self) -> int:
         """How many replicas a topic can have."""
@@ -268,17 +288,19 @@ class KafkaCluster:
 
 
 @contextlib.contextmanager
-def running_kafka(brokers: int = 1, *, way: Way | None = None) -> Iterator[KafkaCluster]:
+def running_kafka(
+    brokers: int = 1, *, way: Way | None = None, guard: Guard | None = None
+) -> Iterator[KafkaCluster]:
     """Start an empty cluster; kill it and remove its folder at the end.
 
-    ``way``: another way to the first broker.
+    ``way``: another way to the first broker. ``guard``: who is let in there by doors of its own.
     """
     _remove_leftovers()
     # The process id in the name tells a later run whose folder it may remove.
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
     cluster = None
     try:
-        cluster = _start(folder, brokers, way)
+        cluster = _start(folder, brokers, way, guard)
         yield cluster
     finally:
         if cluster is not None:
@@ -287,12 +309,12 @@ def running_kafka(brokers: int = 1, *, way: Way | None = None) -> Iterator[Kafka
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path, brokers: int, way: Way | None) -> KafkaCluster:
+def _start(folder: Path, brokers: int, way: Way | None, guard: Guard | None) -> KafkaCluster:
     """Start on free ports. Another process may take one first, so a few are tried."""
     for attempt in range(1, _PORT_TRIES + 1):
         home = folder / str(attempt)
         home.mkdir()
-        cluster = _make_cluster(home, brokers, way)
+        cluster = _make_cluster(home, brokers, way, guard)
         try:
             cluster.start()
         except BaseException as error:
@@ -305,13 +327,15 @@ def _start(folder: Path, brokers: int, way: Way | None) -> KafkaCluster:
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def _make_cluster(home: Path, count: int, way: Way | None) -> KafkaCluster:
-    ports = free_ports(2 * count)
-    ways = [way] + [None] * (count - 1)
-    nodes = [
-        Node(number, ports.pop(), ports.pop(), home / str(number), ways[number - 1])
-        for number in range(1, count + 1)
+def _make_cluster(home: Path, count: int, way: Way | None, guard: Guard | None) -> KafkaCluster:
+    names = () if guard is None else tuple(guard.doors)
+    ports = free_ports(2 * count + len(names))
+    doors = {name: ports.pop() for name in names}
+    first = Node(1, ports.pop(), ports.pop(), home / "1", way, guard, doors)
+    others = [
+        Node(number, ports.pop(), ports.pop(), home / str(number)) for number in range(2, count + 1)
     ]
+    nodes = [first, *others]
     cluster_id = _uuid()
     brokers = tuple(map(KafkaBroker, nodes))
     for broker in brokers:
@@ -320,8 +344,8 @@ def _make_cluster(home: Path, count: int, way: Way | None) -> KafkaCluster:
 
 
 @functools.cache
-def _checkpoint() -> bytes:
-    """What an empty data folder has beside its ids, as Kafka's own tool makes it.
+def _checkpoint(users: tuple[str, ...]) -> bytes:
+    """What an empty data folder has beside its ids, as Kafka's own tool makes it: users, if any.
 
     It is the same for all nodes, and the tool takes a second of the processor each time.
     """
@@ -332,6 +356,7 @@ def _checkpoint() -> bytes:
         properties.write_text(_lines(_properties(node, [node])))
         # An id that begins with a dash would be taken for an option if it stood by itself.
         options = [f"--cluster-id={_uuid()}", f"--config={properties}"]
+        options += [f"--add-scram={user}" for user in users]
         with _spawn(["kafka.tools.StorageTool", "format", *options], folder, log) as process:
             try:
                 code = process.wait(timeout=_START_SECONDS)
@@ -362,8 +387,12 @@ def _properties(node: Node, nodes: Sequence[Node]) -> dict[str, str]:
     if node.way is not None:
         listeners += f",WAY://127.0.0.1:{node.way.port}"
         advertised += f",WAY://127.0.0.1:{node.way.entry}"
+    for door, port in node.doors.items():
+        listeners += f",{door}://127.0.0.1:{port}"
+        advertised += f",{door}://127.0.0.1:{port}"
     return {
         **_SETTINGS,
+        **_guarded(node.guard),
         "node.id": str(node.number),
         "controller.quorum.voters": ",".join(
             f"{each.number}@127.0.0.1:{each.controller_port}" for each in nodes
@@ -379,6 +408,14 @@ def _properties(node: Node, nodes: Sequence[Node]) -> dict[str, str]:
         "transaction.state.log.replication.factor": replicas,
         "transaction.state.log.min.isr": in_sync,
     }
+
+
+def _guarded(guard: Guard | None) -> dict[str, str]:
+    if guard is None:
+        return {}
+    spoken = [f"{door}:{protocol}" for door, protocol in guard.doors.items()]
+    protocols = ",".join([_SETTINGS["listener.security.protocol.map"], *spoken])
+    return {**guard.properties, "listener.security.protocol.map": protocols}
 
 
 def _spawn(arguments: list[str], folder: Path, log: Path) -> subprocess.Popen[bytes]:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
 from aiokafka.admin import (  # type: ignore[import-untyped] # ships none
     AIOKafkaAdminClient,
     NewPartitions,
@@ -23,9 +24,34 @@ from aiokafka.errors import (  # type: ignore[import-untyped] # ships none
 
 from domain.errors import BrokerUnavailable, SettingsInvalid
 from streams import broker_address, defaults
-from streams.topics import DEAD
+from streams.broker_address import Broker
+from streams.transport.kafka.closing import close_promptly
+from streams.transport.kafka.configs import (
+    CONFIGS,
+    KEPT,
+    Configs,
+    described,
+    doubtful,
+    in_sync,
+    losing,
+)
+from streams.transport.kafka.refusals import FORBIDDEN, refusal
 
-__all__ = ["TopicState", "committed", "create", "faults", "grow", "look", "require", "thin"]
+__all__ = [
+    "TopicState",
+    "allowed",
+    "committed",
+    "configured",
+    "create",
+    "faults",
+    "grow",
+    "kept_by",
+    "look",
+    "require",
+    "thin",
+]
+
+log = structlog.get_logger(__name__)
 
 ANSWER_SECONDS: Final = 15.0
 SEEN_SECONDS: Final = 0.05
@@ -35,14 +61,6 @@ RETURN_SECONDS: Final = 5.0
 Shorter than for whoever has seen them: who starts is told soon what is really missing.
 """
 RETURN_PAUSE: Final = 0.25
-CONFIGS: Final = {
-    # A letter holds the bytes of a message and, in headers, what was wrong with it.
-    "max.message.bytes": "1100000",
-    "retention.ms": str(7 * 24 * 3600 * 1000),
-}
-"""What the database has is found again, so no message need be kept for long."""
-KEPT: Final = {DEAD: {"retention.ms": "-1"}}
-"""Dead letters wait for somebody who looks."""
 REPLICAS: Final = 3
 """Where there are as many brokers: one may be away, and no message is on one disk alone."""
 
@@ -61,7 +79,7 @@ class TopicState:
     possible: int = 0
 
 
-async def look(address: str, topics: Sequence[str]) -> list[TopicState]:
+async def look(address: Broker, topics: Sequence[str]) -> list[TopicState]:
     """How the topics are.
 
     Raises BrokerUnavailable, as all functions here, when no broker answers in time.
@@ -70,8 +88,14 @@ async def look(address: str, topics: Sequence[str]) -> list[TopicState]:
         return await _states(admin, topics)
 
 
+async def configured(address: Broker, topics: Sequence[str]) -> Configs:
+    """How the topics are configured; see :mod:`.configs` for what is wrong with it."""
+    async with _admin(address) as admin:
+        return await described(admin, topics)
+
+
 async def create(
-    address: str,
+    address: Broker,
     topics: Sequence[str],
     *,
     partitions: int | None = None,
@@ -97,7 +121,7 @@ async def create(
         return [state.topic for state in missing]
 
 
-async def grow(address: str, topics: Sequence[str], *, partitions: int) -> list[str]:
+async def grow(address: Broker, topics: Sequence[str], *, partitions: int) -> list[str]:
     """Give topics more partitions; returns those that had fewer, once a broker shows them.
 
     Raises SettingsInvalid when one is missing, or has more than that already: partitions
@@ -120,7 +144,7 @@ async def grow(address: str, topics: Sequence[str], *, partitions: int) -> list[
         return short
 
 
-async def committed(address: str, group: str) -> dict[tuple[str, int], int]:
+async def committed(address: Broker, group: str) -> dict[tuple[str, int], int]:
     """How far a group has come, by topic and partition; what it never read is not there."""
     async with _admin(address) as admin:
         offsets = await admin.list_consumer_group_offsets(group)
@@ -129,6 +153,21 @@ async def committed(address: str, group: str) -> dict[tuple[str, int], int]:
         for place, found in offsets.items()
         if found.offset >= 0
     }
+
+
+async def allowed(address: Broker, groups: Sequence[str]) -> None:
+    """Raise BrokerUnavailable for a group that we may not see: who joins it waits without a word.
+
+    Whatever else a broker says, it says to who joins as well.
+    """
+    async with _admin(address) as admin:
+        for group in groups:
+            try:
+                await admin.find_coordinator(group)
+            except FORBIDDEN:
+                raise
+            except KafkaError as error:
+                log.debug("group_unfound", group=group, reason=repr(error))
 
 
 def faults(states: Sequence[TopicState]) -> list[str]:
@@ -160,18 +199,29 @@ def thin(states: Sequence[TopicState]) -> list[str]:
     ]
 
 
-async def require(address: str, topics: Sequence[str]) -> None:
+async def require(address: Broker, topics: Sequence[str]) -> None:
     """Raise SettingsInvalid, which names what mends it, unless all are as they should be.
 
     A broker that has just come back answers before it has read which topics there are, and one
     may hear of new partitions later than another: what is wrong is asked again for some seconds.
+    What may cost messages some day is logged.
     """
     asked = time.monotonic()
     async with _admin(address) as admin:
-        while found := faults(await _states(admin, topics)):
+        while found := faults(states := await _states(admin, topics)):
             if time.monotonic() - asked > RETURN_SECONDS:
                 raise SettingsInvalid("; ".join(found))
             await asyncio.sleep(RETURN_PAUSE)
+        configs = await described(admin, topics)
+    if lost := losing(configs):
+        raise SettingsInvalid("; ".join(lost))
+    for doubt in doubtful(configs, kept_by(states)):
+        log.warning("topics_doubtful", reason=doubt)
+
+
+def kept_by(states: Sequence[TopicState]) -> dict[str, int]:
+    """How many brokers keep each message of a topic."""
+    return {state.topic: state.replicas for state in states}
 
 
 def _most(states: Sequence[TopicState]) -> int:
@@ -186,9 +236,8 @@ def _missing(topics: Sequence[str], partitions: int) -> str:
 
 
 def _new(topic: str, partitions: int, replication: int) -> NewTopic:
-    # Of three, two must have a message before it counts as sent; of fewer, one.
-    in_sync = {"min.insync.replicas": str(replication // 2 + 1 if replication > 2 else 1)}
-    configs = {**CONFIGS, **in_sync, **KEPT.get(topic, {})}
+    safe = {"min.insync.replicas": str(in_sync(replication))}
+    configs = {**CONFIGS, **safe, **KEPT.get(topic, {})}
     return NewTopic(topic, partitions, replication, topic_configs=configs)
 
 
@@ -203,6 +252,8 @@ def _raise(topic: str, code: int, replication: int) -> None:
         raise SettingsInvalid(
             f"there are fewer than {replication} brokers; ask for --replication 1, or add brokers"
         )
+    if issubclass(kind, FORBIDDEN):
+        raise kind(topic)
     raise BrokerUnavailable(f"Kafka did not make {topic} ({kind.__name__}); try again")
 
 
@@ -229,11 +280,14 @@ async def _seen(admin: AIOKafkaAdminClient, topics: Sequence[str], partitions: i
 
 
 @asynccontextmanager
-async def _admin(address: str) -> AsyncIterator[Any]:
+async def _admin(address: Broker) -> AsyncIterator[Any]:
     """A client that has reached a broker; what fails inside for want of one is translated."""
-    servers = broker_address.parse(address).bootstrap
+    broker = broker_address.parse(address)
+    servers = broker.bootstrap
     admin = AIOKafkaAdminClient(
-        bootstrap_servers=servers, request_timeout_ms=int(ANSWER_SECONDS * 1000)
+        bootstrap_servers=servers,
+        request_timeout_ms=int(ANSWER_SECONDS * 1000),
+        **broker.security,
     )
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
@@ -246,9 +300,11 @@ async def _admin(address: str) -> AsyncIterator[Any]:
         ) from None
     except KafkaError as error:
         raise BrokerUnavailable(
-            f"Kafka at {', '.join(servers)} does not answer ({type(error).__name__}); see "
+            await refusal(broker, error)
+            or f"Kafka at {', '.join(servers)} does not answer ({type(error).__name__}); see "
             "whether it runs"
         ) from error
     finally:
         with suppress(Exception):
+            close_promptly(admin._client)
             await admin.close()

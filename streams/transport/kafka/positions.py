@@ -12,6 +12,7 @@ from aiokafka.structs import TopicPartition  # type: ignore[import-untyped] # sh
 
 from domain.errors import BrokerUnavailable
 from streams import broker_address
+from streams.broker_address import Broker
 from streams.transport.kafka.closing import close_consumer
 
 __all__ = ["Place", "ends_of"]
@@ -23,7 +24,7 @@ Place = tuple[str, int]
 """Topic and partition."""
 
 
-async def ends_of(address: str, partitions: Mapping[str, int]) -> dict[Place, int]:
+async def ends_of(address: Broker, partitions: Mapping[str, int]) -> dict[Place, int]:
     """The offset that the next message gets, by place, of topics with so many partitions.
 
     Raises BrokerUnavailable.
@@ -33,8 +34,10 @@ async def ends_of(address: str, partitions: Mapping[str, int]) -> dict[Place, in
         for topic, many in partitions.items()
         for number in range(many)
     ]
-    servers = broker_address.parse(address).bootstrap
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+    broker = broker_address.parse(address)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=broker.bootstrap, enable_auto_commit=False, **broker.security
+    )
     try:
         async with asyncio.timeout(SILENCE):
             await consumer.start()

@@ -20,6 +20,7 @@ from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, HeadersArg, RecordMetadata
 
 from domain.errors import BrokerUnavailable
+from streams.broker_address import BrokerAddress
 from streams.transport.errors import (
     DeliveryFailedError,
     MessageTooLargeError,
@@ -28,6 +29,7 @@ from streams.transport.errors import (
 )
 from streams.transport.kafka.closing import OPEN_SECONDS, close_producer
 from streams.transport.kafka.keepalive import keep_alive
+from streams.transport.kafka.refusals import refusal
 from streams.transport.letters import Letter
 
 __all__ = ["Producer"]
@@ -53,10 +55,16 @@ class Producer(stock.Producer):
                 await super().on_start()
         except (TimeoutError, KafkaError, OSError) as error:
             await self._close()
-            servers = ", ".join(stock.server_list(self.transport.url, stock.Transport.default_port))
-            raise BrokerUnavailable(
-                f"no Kafka broker answers at {servers}; start one, or mend COUNTERMAND_BROKER"
-            ) from error
+            raise BrokerUnavailable(await self._unreached(error)) from error
+
+    async def _unreached(self, error: Exception) -> str:
+        broker: BrokerAddress | None = getattr(self.app, "broker_address", None)
+        refused = None if broker is None else await refusal(broker, error)
+        servers = ", ".join(stock.server_list(self.transport.url, stock.Transport.default_port))
+        return (
+            refused
+            or f"no Kafka broker answers at {servers}; start one, or mend COUNTERMAND_BROKER"
+        )
 
     def _new_producer(self, transactional_id: str | None = None) -> Any:
         producer = super()._new_producer(transactional_id)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from domain.errors import SettingsInvalid
+from streams.topics import DEAD
 from streams.transport.kafka import admin
+from streams.transport.kafka.configs import LARGEST, doubtful, losing
 
 TOPICS = ("commands", "work")
 ADDRESS = "kafka://127.0.0.1:9092"
@@ -27,6 +31,7 @@ class Broker:
         self._coming: Iterator[Known] = itertools.chain(looks[:-1], itertools.repeat(looks[-1]))
         self._known: Known = {}
         self.looks = 0
+        self.configs: dict[str, list[tuple[str, str]]] = {}
 
     async def start(self) -> None: ...
 
@@ -42,6 +47,10 @@ class Broker:
             {"topic": topic, "partitions": [{"replicas": [1]}] * self._known[topic]}
             for topic in topics
         ]
+
+    async def describe_configs(self, resources: list[Any]) -> list[Any]:
+        found = [(0, None, 2, each.name, self.configs.get(each.name, [])) for each in resources]
+        return [SimpleNamespace(resources=found)]
 
     async def describe_cluster(self) -> dict[str, Any]:
         return {"brokers": [1]}
@@ -80,3 +89,50 @@ async def test_what_stays_missing_is_told_in_time_and_with_its_remedy(
     with pytest.raises(SettingsInvalid, match="work; run `countermand topics create --partitions"):
         await asked(Broker({"commands": 4}), monkeypatch)
     assert 0.2 < time.monotonic() - begun < 5.0
+
+
+@pytest.mark.parametrize("policy", ["compact", "compact,delete"])
+async def test_no_process_runs_with_a_topic_that_is_compacted(
+    policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = Broker(WHOLE)
+    broker.configs["work"] = [("cleanup.policy", policy)]
+    with pytest.raises(SettingsInvalid, match=rf"work \({policy}\).* Set cleanup.policy=delete"):
+        await asked(broker, monkeypatch)
+
+
+async def test_what_may_cost_messages_is_logged_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broker = Broker(WHOLE)
+    broker.configs["work"] = [("cleanup.policy", "delete"), ("max.message.bytes", "1000")]
+    with capture_logs() as logs:
+        await asked(broker, monkeypatch)
+    (entry,) = logs
+    assert (entry["event"], entry["log_level"]) == ("topics_doubtful", "warning")
+    assert f"less than {LARGEST}: work (1000)" in entry["reason"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "config", "value", "said"),
+    [
+        ("work", "max.message.bytes", str(LARGEST - 1), "work (1099999)"),
+        ("work", "min.insync.replicas", "1", "work (1)"),
+        (DEAD, "retention.ms", "604800000", "retention.ms=604800000"),
+        (DEAD, "retention.bytes", "1000000", "retention.bytes=1000000"),
+    ],
+)
+def test_a_config_that_may_cost_messages_is_named_with_its_remedy(
+    topic: str, config: str, value: str, said: str
+) -> None:
+    configs = {topic: {config: value}}
+    (words,) = doubtful(configs, {topic: 3})
+    assert said in words
+    assert words.endswith("with Kafka's own kafka-configs")
+    assert not losing(configs)
+
+
+def test_what_is_right_or_may_not_be_seen_is_no_matter() -> None:
+    right = {"max.message.bytes": str(LARGEST), "min.insync.replicas": "1"}
+    assert doubtful({"work": right, DEAD: {}}, {"work": 2, DEAD: 3}) == []
+    assert losing({"work": {"cleanup.policy": "delete"}, DEAD: {}}) == []

@@ -19,11 +19,13 @@ exception is a failure of that item, never of its neighbours.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict
 
@@ -40,8 +42,8 @@ class NoParams(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _alive() -> None:
-    """The heartbeat of an operation that nobody waits for."""
+def _unheard() -> None:
+    """The heartbeat of a call that is not left to itself: it ends with whoever waits for it."""
 
 
 class Reversible(StrEnum):
@@ -53,6 +55,8 @@ class Reversible(StrEnum):
     NO = "no"
 
 
+MAX_KIND = 200
+"""Characters of a kind: as many as commands and messages take, and fewer than a topic's name."""
 PROVIDER = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}"
 PATIENCE = Backoff(attempts=5, delay=1.0, factor=2.0, cap=30.0)
 """How often a compensation is tried, unless its operation says otherwise."""
@@ -63,10 +67,12 @@ class Context:
     """What an operation may know and use while it works a chunk or an item.
 
     ``deadline`` is in seconds of ``clock.monotonic()``; ``positions`` are the items'
-    places in the job, one an item that the function is given; ``heartbeat`` tells the
-    engine that a long handler is alive. ``records`` is ``None`` in a slow operation,
-    during whose calls no transaction is open; so is ``parts``, where what is made of the items
-    is kept. ``taking_back`` is set while an effect outside of the database is compensated.
+    places in the job, one an item that the function is given. ``heartbeat`` is for a function that
+    takes long in a thread, which nobody can stop: it raises concurrent.futures.CancelledError once
+    nobody waits for the call any more. The engine keeps the lease of a call without it.
+    ``records`` is ``None`` in a slow or a ``cpu_bound`` operation, during whose calls no
+    transaction is open; so is ``parts``, where what is made of the items is kept.
+    ``taking_back`` is set while an effect outside of the database is compensated.
     """
 
     job_id: str
@@ -79,7 +85,7 @@ class Context:
     deadline: float
     clock: Clock
     records: Records | None = None
-    heartbeat: Callable[[], None] = _alive
+    heartbeat: Callable[[], None] = _unheard
     taking_back: bool = False
     parts: Parts | None = None
 
@@ -104,9 +110,11 @@ class Context:
 
     @property
     def store(self) -> Records:
-        """The records port; raises PluginInvalid in a slow operation, which has none."""
+        """The records port; raises PluginInvalid where no transaction is open, hence none is."""
         if self.records is None:
-            raise PluginInvalid("a slow operation has no records: no transaction is open")
+            raise PluginInvalid(
+                "a slow or cpu_bound operation has no records: no transaction is open"
+            )
         return self.records
 
     @property
@@ -224,8 +232,8 @@ class Operation:
 
     @property
     def is_async(self) -> bool:
-        """Whether ``apply`` is a coroutine function."""
-        return inspect.iscoroutinefunction(self.apply)
+        """Whether ``apply`` is a coroutine function, or an object that is called as one."""
+        return _is_async(self.apply)
 
 
 def operation(  # noqa: PLR0913 - a declaration; each has a default
@@ -257,13 +265,15 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
 
     Without ``reversible``: by ``inverse`` when there is one; by ``compensate`` when there
     is one and no transaction is open during calls, else along with the before-images; what is
-    slow, or has effects ``outside``, and has neither is not reversible, nor is what only reads; all
-    others by before-image. Raises PluginInvalid when the declaration contradicts itself.
+    slow or ``cpu_bound``, or has effects ``outside``, and has neither is not reversible, nor is
+    what only reads; all others by before-image. Raises PluginInvalid when the declaration
+    contradicts itself.
     """
-    effects = tuple(outside)
+    effects = _names(kind, "outside", outside)
+    may_fail_by = frozenset(_names(kind, "codes", codes))
+    former = _names(kind, "formerly", formerly)
     if reversible is None:
-        waits = slow or cpu_bound
-        found = _reversible(inverse, compensate, slow=slow, waits=waits, outside=effects)
+        found = _reversible(inverse, compensate, waits=slow or cpu_bound, outside=effects)
         reversible = Reversible.NO if read_only else found
 
     def declare(apply: Apply) -> Operation:
@@ -284,14 +294,14 @@ def operation(  # noqa: PLR0913 - a declaration; each has a default
             destructive=destructive,
             tables=tuple(tables),
             selectable=selectable,
-            codes=frozenset(codes),
+            codes=may_fail_by,
             description=inspect.getdoc(apply) or "",
             outside=effects,
             compensate=compensate,
             patience=patience,
             provider=provider,
             read_only=read_only,
-            formerly=tuple(formerly),
+            formerly=former,
         )
         check(declared)
         return declared
@@ -303,7 +313,6 @@ def _reversible(
     inverse: Inverse | None,
     compensate: Compensate | None,
     *,
-    slow: bool,
     waits: bool,
     outside: Sequence[str],
 ) -> Reversible:
@@ -311,12 +320,39 @@ def _reversible(
         return Reversible.INVERSE
     if compensate is not None:
         return Reversible.COMPENSATION if waits else Reversible.BEFORE_IMAGE
-    return Reversible.NO if slow or outside else Reversible.BEFORE_IMAGE
+    return Reversible.NO if waits or outside else Reversible.BEFORE_IMAGE
+
+
+def _names(kind: str, field: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Names as they are given; a text alone would be taken letter by letter."""
+    if isinstance(given, str):
+        raise PluginInvalid(
+            f"{kind}: {field} is one text where names are wanted; write {field}=[{given!r}]"
+        )
+    return tuple(given)
+
+
+def _run_by(function: Any) -> tuple[Any, Any]:
+    """What may be running when a function is called, which may be partial, or an object."""
+    while isinstance(function, partial):
+        function = function.func
+    return function, type(function).__call__
+
+
+def _is_async(function: Any) -> TypeGuard[Callable[..., Awaitable[Any]]]:
+    return any(map(inspect.iscoroutinefunction, _run_by(function)))
+
+
+def _yields(function: Any) -> bool:
+    return any(
+        inspect.isgeneratorfunction(run) or inspect.isasyncgenfunction(run)
+        for run in _run_by(function)
+    )
 
 
 def _paired(compensate: Compensate) -> Apply:
     """A compensation as a function of an item with its result; a coroutine stays one."""
-    if inspect.iscoroutinefunction(compensate):
+    if _is_async(compensate):
 
         async def wait(context: Context, pair: Any) -> Any:
             return await compensate(context, *pair)
@@ -327,29 +363,129 @@ def _paired(compensate: Compensate) -> Apply:
 
 def check(declared: Operation) -> None:
     """Raise PluginInvalid, naming the field and the remedy, when a declaration is wrong."""
+    _check_names(declared)
+    _check_models(declared)
+    _check_functions(declared)
+    _check_waiting(declared)
     name = declared.kind
-    system, dot, verb = name.partition(".")
-    if not (dot and system.isidentifier() and verb.replace(".", "_").isidentifier()):
-        raise PluginInvalid(f"kind {name!r} must read system.verb, as in shop.reprice")
-    if declared.slow and declared.per == "chunk":
-        raise PluginInvalid(f"{name}: a slow operation works item by item; use per='item'")
-    if declared.is_async and not declared.slow:
-        raise PluginInvalid(f"{name}: an async function waits; declare it slow=True")
-    if declared.slow and declared.reversible is Reversible.BEFORE_IMAGE:
-        raise PluginInvalid(
-            f"{name}: a slow operation writes no records; give it an inverse, or compensate"
-        )
     if declared.reversible is Reversible.INVERSE and declared.inverse is None:
         raise PluginInvalid(f"{name}: reversible by inverse, but no inverse is given")
     _check_outside(declared)
     if declared.read_only:
         _check_read_only(declared)
+    if declared.timeout <= 0 or not math.isfinite(declared.timeout) or declared.concurrency < 1:
+        raise PluginInvalid(f"{name}: timeout and concurrency must be positive, and finite")
+
+
+def _check_names(declared: Operation) -> None:
+    name = declared.kind
+    _check_kind("kind", name)
+    if not declared.system.isascii():
+        raise PluginInvalid(
+            f"kind {name!r}: {declared.system!r} is part of a topic's name on Kafka; write it with "
+            "a to z, A to Z, digits and _"
+        )
+    _names(name, "outside", declared.outside)
+    _names(name, "codes", declared.codes)
+    # Not their system: one by which jobs are stored may be renamed for that very reason.
+    for former in _names(name, "formerly", declared.formerly):
+        _check_kind(f"{name}: formerly", former)
     if declared.provider and not re.fullmatch(PROVIDER, declared.provider):
         raise PluginInvalid(f"{name}: provider {declared.provider!r} must be a word, as openai")
+
+
+def _check_kind(field: str, kind: str) -> None:
+    system, dot, verb = kind.partition(".")
+    if not (dot and system.isidentifier() and verb.replace(".", "_").isidentifier()):
+        raise PluginInvalid(f"{field} {kind!r} must read system.verb, as in shop.reprice")
+    if len(kind) > MAX_KIND:
+        raise PluginInvalid(
+            f"{field} {kind[:40]!r}... has {len(kind)} characters; use at most {MAX_KIND}"
+        )
+
+
+def _check_models(declared: Operation) -> None:
+    name = declared.kind
+    models: dict[str, Any] = {"item": declared.item, "params": declared.params}
+    for field, model in models.items():
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            raise PluginInvalid(f"{name}: {field} {model!r} is no model; derive one from BaseModel")
     if declared.selectable is not None and "id" not in declared.item.model_fields:
         raise PluginInvalid(f"{name}: a record becomes an item by its id; give the item one")
-    if declared.timeout <= 0 or declared.concurrency < 1:
-        raise PluginInvalid(f"{name}: timeout and concurrency must be positive")
+    if declared.per not in ("item", "chunk"):
+        raise PluginInvalid(f"{name}: per is {declared.per!r}; use 'item' or 'chunk'")
+
+
+def _check_functions(declared: Operation) -> None:
+    name = declared.kind
+    _check_function(name, "the function", declared.apply, "ctx", "item")
+    if declared.validate is not None:
+        _check_function(name, "validate", declared.validate, "ctx", "item")
+    if declared.inverse is not None:
+        _check_function(name, "inverse", declared.inverse, "ctx", "item", "result")
+    if declared.compensate is not None:
+        _check_function(name, "compensate", declared.compensate, "ctx", "item", "result")
+    if _is_async(declared.validate):
+        raise PluginInvalid(f"{name}: validate waits for nothing; make it sync")
+    if _is_async(declared.inverse):
+        raise PluginInvalid(
+            f"{name}: an inverse runs in the transaction of a chunk; make it sync, or use "
+            "compensate"
+        )
+
+
+def _check_function(name: str, field: str, function: Any, *given: str) -> None:
+    """Raise PluginInvalid for what cannot be called as it will be, or returns no result."""
+    if not callable(function):
+        raise PluginInvalid(f"{name}: {field} is {function!r}; give it a function")
+    if _yields(function):
+        raise PluginInvalid(f"{name}: {field} yields, which is no result; let it return one")
+    if not _takes(function, len(given)):
+        raise PluginInvalid(f"{name}: {field} is called as ({', '.join(given)}); let it take these")
+
+
+def _takes(function: Callable[..., object], count: int) -> bool:
+    """Whether a function can be called with so many values, as far as it tells."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        return True
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
+
+
+def _check_waiting(declared: Operation) -> None:
+    name = declared.kind
+    if declared.waits and declared.per == "chunk":
+        raise PluginInvalid(
+            f"{name}: a slow or cpu_bound operation works item by item; use per='item'"
+        )
+    if declared.waits and declared.reversible is Reversible.BEFORE_IMAGE:
+        raise PluginInvalid(
+            f"{name}: a slow or cpu_bound operation writes no records; give it an inverse, or "
+            "compensate, or leave reversible out"
+        )
+    if declared.cpu_bound:
+        _check_cpu_bound(declared)
+    elif declared.is_async and not declared.slow:
+        raise PluginInvalid(f"{name}: an async function waits; declare it slow=True")
+
+
+def _check_cpu_bound(declared: Operation) -> None:
+    """Raise PluginInvalid where no other process can call it by its name."""
+    if declared.is_async:
+        raise PluginInvalid(
+            f"{declared.kind}: an async function waits and is not cpu_bound; make it sync, or "
+            "declare it slow=True alone"
+        )
+    if not getattr(declared.apply, "__qualname__", "").isidentifier():
+        raise PluginInvalid(
+            f"{declared.kind}: another process finds a cpu_bound function by its name; declare it "
+            "with def at a module's top level"
+        )
 
 
 def _check_read_only(declared: Operation) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from domain.calling import require_name
 from domain.errors import PluginInvalid, UnknownOperation
 from domain.operation import Operation, check
 from domain.records import RecordTable
@@ -24,6 +25,7 @@ class Registry:
         former: dict[str, Operation] = {}
         for operation in operations:
             check(operation)
+            require_name(operation)
             if operation.kind == BATCH:
                 raise PluginInvalid(f"{BATCH} is what batches are called; use another name")
             for kind in (operation.kind, *operation.formerly):
@@ -56,6 +58,10 @@ class Registry:
         """The tables that operations declare, by name."""
         declared = (table for kind in self for table in kind.tables)
         return {table.name: table for table in declared}
+
+    def system_of(self, kind: str) -> str:
+        """The system that works an operation by now; of one that is not installed, what it says."""
+        return self.get(kind).system if kind in self else kind.split(".", 1)[0]
 
     @property
     def systems(self) -> list[str]:

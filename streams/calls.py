@@ -1,10 +1,10 @@
 """Calls of slow operations: in the event loop, in threads, in processes of their own.
 
-A thread cannot be stopped: its place is free when it ends, not when its time is up, and
-when those that hang hold all places of an operation the whole process is replaced. One hangs
-that goes on beyond the timeout of its operation: a job that is less patient fails its item
-sooner, and must not end a process for it. A process can be stopped, and each works one item
-at a time: whoever dies, hangs or eats memory in it takes nobody else along.
+A thread cannot be stopped, unless it asks by ``Context.heartbeat``: its place is free when it
+ends, not when its time is up, and when those that hang hold all places of an operation the whole
+process is replaced. One hangs that goes on beyond the timeout of its operation: a job that is less
+patient fails its item sooner, and must not end a process for it. A process can be stopped, and
+each works one item at a time: whoever dies, hangs or eats memory in it takes nobody else along.
 """
 
 from __future__ import annotations
@@ -15,21 +15,26 @@ import importlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import localcontext
 from functools import partial
 from typing import Any
 
 from domain.calling import apply_by_name, refusal, validated
-from domain.execution import failure_of
+from domain.execution import failure_of, words_of
 from domain.operation import Context, Operation
 from domain.outcomes import Failed
 from domain.planning import MAX_STARTS
+from streams.containing import contained
 
 PROCESSES = 2
+GRACE_SECONDS = 1.0
+"""How long a thread whose time is up may take to end, once it has asked."""
 START_SECONDS = 60.0
 """How long a process may take to import an operation's module."""
 
@@ -100,7 +105,7 @@ class Calls:
         )
         call = place.thread = threads.submit(copy_context().run, function)
         loop = asyncio.get_running_loop()
-        watch = loop.call_later(operation.timeout, self._look, operation, call)
+        watch = loop.call_later(operation.timeout + GRACE_SECONDS, self._look, operation, call)
         try:
             return await asyncio.wrap_future(call)
         finally:
@@ -150,7 +155,7 @@ class Calls:
         return _Process(pool, pid)
 
     def _look(self, operation: Operation, call: Future[Any]) -> None:
-        """A thread that still goes on when the time of its operation is over hangs."""
+        """A thread that still goes on, a moment after the time of its operation is over, hangs."""
         if call.done() or self._closed:
             return
         hanging = self._hanging.setdefault(operation.kind, set())
@@ -184,11 +189,21 @@ class Place:
     async def _call(self, context: Context, item: Any) -> Any:
         if self.operation.cpu_bound:
             return await self._calls.in_process(self, context, item)
-        async with asyncio.timeout(self.timeout):
-            if self.operation.is_async:
-                return await self._awaited(context, item)
-            work = partial(validated, self.operation, context, item)
-            return await self._calls.in_thread(self, work)
+        # Contexts that are copied share that of decimals: who changes it would do so for all.
+        with localcontext():
+            return await self._in_time(context, item)
+
+    async def _in_time(self, context: Context, item: Any) -> Any:
+        left = threading.Event()
+        heard = replace(context, heartbeat=partial(_beat, left))
+        try:
+            async with asyncio.timeout(self.timeout):
+                if self.operation.is_async:
+                    return await self._awaited(heard, item)
+                work = partial(validated, self.operation, heard, item)
+                return await self._calls.in_thread(self, work)
+        finally:
+            left.set()
 
     async def _awaited(self, context: Context, item: Any) -> Any:
         """Its validation is no coroutine, and would hold up the event loop."""
@@ -198,7 +213,16 @@ class Place:
             rejected = await self._calls.in_thread(self, look)
             if rejected is not None:
                 return rejected
-        return await operation.apply(context, item)
+        with contained():
+            return await operation.apply(context, item)
+
+
+def _beat(left: threading.Event) -> None:
+    if left.is_set():
+        raise CancelledError(
+            "nobody waits for this call any more: its time is up, its job was stopped, or another "
+            "worker has the item; end it"
+        )
 
 
 async def _result(call: Future[Any], seconds: float) -> Any:
@@ -222,6 +246,12 @@ def _when_done(call: Future[Any] | None, then: Callable[[], object]) -> None:
 
 
 def _arrive(module: str) -> int:
-    """In a new process: have the operation's module at hand; returns the process id."""
-    importlib.import_module(module)
+    """In a new process: have the operation's module at hand; returns the process id.
+
+    Raises ImportError with the words of whatever hinders that, which may be of no use elsewhere.
+    """
+    try:
+        importlib.import_module(module)
+    except BaseException as error:
+        raise ImportError(words_of(error)) from error
     return os.getpid()

@@ -6,9 +6,11 @@ A process imports the file of its operation, and that of the tests brings the wh
 from __future__ import annotations
 
 import asyncio
+import decimal
 import os
 import threading
 import time
+from contextvars import ContextVar
 
 from domain.operation import Context, operation
 from domain.outcomes import Done, Failed, Restored, Result, UndoResult
@@ -82,4 +84,34 @@ def escape_process(_ctx: Context, item: Number) -> Result:
     return _escape(item)
 
 
-operations = (die, stick, hang, ask, escape_thread, escape_loop, escape_process)
+class AnswerError(Exception):
+    """Cannot be read back where it did not happen, as its words do not make one."""
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(f"{status}: {body}")
+
+
+@operation("calls.answer", item=Number, cpu_bound=True)
+def answer(_ctx: Context, item: Number) -> Result:
+    """Raise, return or be told to fail with what no other process can read."""
+    error = AnswerError(404, "gone")
+    if item.number == 1:
+        raise error
+    if item.number == 2:
+        return Failed("gone", "not there", details=error)
+    return Done({"said": error})
+
+
+_CAUSE: ContextVar[str] = ContextVar("cause", default="none")
+
+
+@operation("calls.remember", item=Number, cpu_bound=True)
+def remember(_ctx: Context, item: Number) -> Result:
+    """What the call before it has left in its process."""
+    found = [_CAUSE.get(), decimal.getcontext().prec]
+    _CAUSE.set(str(item.number))
+    decimal.getcontext().prec = 3
+    return Done([os.getpid(), *found])
+
+
+operations = (die, stick, hang, ask, escape_thread, escape_loop, escape_process, answer)

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import decimal
+import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import CancelledError
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
+from domain.execution import failure_of
 from domain.operation import Context, Operation, operation
-from domain.outcomes import Done, Result
+from domain.outcomes import Done, Failed, Result
 from domain.registry import Registry
 from streams.bootstrap import embedded
-from streams.calls import Calls
+from streams.calls import GRACE_SECONDS, Calls
 from streams.clock import SystemClock
 from streams.settings import Settings
-from tests.engine.calling import BEGUN, RELEASE, hang, operations
+from tests.engine.calling import BEGUN, RELEASE, hang, operations, remember
+from tests.engine.calling_shy import shy
 from tests.engine.conftest import Desk
 from tests.engine.stock import Number
 
@@ -69,6 +76,16 @@ async def test_what_would_end_a_task_or_a_process_fails_its_item(desk: Desk, pla
     assert (job.counts.succeeded, job.counts.failed) == (2, 3)
     groups = await desk.engine.queries.errors("local", job_id)
     assert {group.code for group in groups} == {"handler_error"}
+
+
+async def test_what_only_its_process_can_read_is_told_in_words(desk: Desk) -> None:
+    """It is called once, and no process dies of it."""
+    job_id = await desk.submit("calls.answer", [{"number": number} for number in range(3)])
+    job = await desk.settle(job_id, 60)
+    assert (job.counts.succeeded, job.counts.failed) == (1, 2)
+    groups = await desk.engine.queries.errors("local", job_id)
+    told = {group.code: group.samples[0]["message"] for group in groups}
+    assert told == {"handler_error": "AnswerError: 404: gone", "gone": "not there"}
 
 
 @dataclass
@@ -136,6 +153,42 @@ async def test_a_thread_that_hangs_keeps_its_place_until_it_ends(caller: _Caller
     assert await waiting == Done(2)
 
 
+async def test_a_thread_that_asks_ends_when_nobody_waits_for_it(caller: _Caller) -> None:
+    ended, said = threading.Event(), list[str]()
+
+    def ask(context: Context, _item: Number) -> Result:
+        try:
+            while not ended.wait(0.01):
+                context.heartbeat()
+        except CancelledError as given_up:
+            said.append(str(given_up))
+            raise
+        finally:
+            ended.set()
+        return Done()
+
+    asking = operation("calls.beat", item=Number, slow=True, concurrency=1, timeout=0.1)(ask)
+    with pytest.raises(TimeoutError):
+        await caller.call(2, asking)
+    assert await asyncio.to_thread(ended.wait, 20)
+    assert said
+    assert "nobody waits for this call any more" in said[0]
+    ended.set()
+    assert await caller.call(2, asking) == Done(), "its place is free"
+    assert caller.reasons == []
+
+
+async def test_a_thread_that_asks_goes_on_while_somebody_waits(caller: _Caller) -> None:
+    def ask(context: Context, _item: Number) -> Result:
+        for _ in range(10):
+            context.heartbeat()
+        return Done("beaten")
+
+    assert await caller.call(2, operation("calls.beat", item=Number, slow=True)(ask)) == (
+        Done("beaten")
+    )
+
+
 async def test_a_thread_has_the_time_of_its_operation_whatever_the_job_gives_an_item(
     caller: _Caller,
 ) -> None:
@@ -179,7 +232,7 @@ async def test_nobody_is_told_of_threads_once_calls_have_ended(caller: _Caller) 
     for _ in range(hang.concurrency):
         await caller.hang_one(later, ITEM_TIMEOUT)
     caller.calls.close()
-    await asyncio.sleep(later.timeout)
+    await asyncio.sleep(later.timeout + GRACE_SECONDS)
     assert caller.reasons == []
 
 
@@ -198,6 +251,78 @@ async def test_what_is_called_in_a_thread_belongs_to_what_calls_it(caller: _Call
     cause.set("job")
     await caller.call(1, call)
     assert seen == ["job"]
+
+
+async def test_nothing_that_a_call_sets_is_found_by_the_next_one_in_its_process(
+    caller: _Caller,
+) -> None:
+    """Which may be another job's, or another tenant's."""
+    first, second = [await caller.call(number, remember) for number in (1, 2)]
+    assert first == second == Done([ANY, "none", 28])
+
+
+async def test_why_a_process_cannot_begin_is_told(caller: _Caller) -> None:
+    with pytest.raises(ImportError, match="AwayError: libshy is not in /opt"):
+        await caller.call(1, shy)
+
+
+@pytest.mark.parametrize("place", ["thread", "loop"])
+async def test_decimals_are_computed_as_before_whatever_a_call_has_set(
+    caller: _Caller, place: str
+) -> None:
+    def coarsen(_ctx: Context, _item: Number) -> Result:
+        decimal.getcontext().prec = 3
+        return Done(str(1 / Decimal(3)))
+
+    async def wait(ctx: Context, item: Number) -> Result:
+        return coarsen(ctx, item)
+
+    before = decimal.getcontext().prec
+    declare = operation("calls.coarsen", item=Number, slow=True)
+    called = declare(coarsen if place == "thread" else wait)
+    assert await caller.call(1, called) == Done("0.333")
+    assert decimal.getcontext().prec == before
+
+
+async def _waited(inner: Coroutine[None, None, None]) -> object:
+    return await asyncio.wait_for(inner, 10)
+
+
+async def _grouped(inner: Coroutine[None, None, None]) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(inner)
+
+
+async def _left_alone(inner: Coroutine[None, None, None]) -> None:
+    begun = asyncio.ensure_future(inner)
+    await asyncio.wait([begun])
+
+
+@pytest.mark.parametrize("end", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("begin", [asyncio.gather, _waited, _grouped, _left_alone])
+async def test_what_would_end_the_process_ends_a_task_of_its_call_at_most(
+    caller: _Caller, begin: Callable[..., Awaitable[object]], end: type[BaseException]
+) -> None:
+    async def inner() -> None:
+        await asyncio.sleep(0)
+        raise end(3)
+
+    @operation("calls.begin", item=Number, slow=True)
+    async def call(_ctx: Context, item: Number) -> Result:
+        if item.number == 1:
+            await begin(inner())
+        return Done(item.number)
+
+    try:
+        failed = await caller.call(1, call)
+    except Exception as error:
+        failed = failure_of(error)
+    if begin is _left_alone:
+        assert failed == Done(1), "nobody asked what became of it"
+    else:
+        assert isinstance(failed, Failed)
+        assert failed.code == "handler_error"
+    assert await caller.call(2, call) == Done(2)
 
 
 def _context() -> Context:

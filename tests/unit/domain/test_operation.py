@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from pydantic import BaseModel
@@ -46,9 +48,28 @@ def _inverse(ctx: Context, item: Price, result: object) -> UndoResult:
     return Restored()
 
 
+async def _wait_back(ctx: Context, item: Price, result: object) -> UndoResult:
+    return Restored()
+
+
+def _yield(ctx: Context, item: Price) -> Iterator[Result]:
+    yield Done()
+
+
+async def _yield_later(ctx: Context, item: Price) -> AsyncIterator[Result]:
+    yield Done()
+
+
+class _Waiting:
+    """Is called as a function that waits."""
+
+    async def __call__(self, ctx: Context, item: Price, result: object = None) -> Result:
+        return Done()
+
+
 def _declared(kind: str = "shop.reprice", **options: object) -> Operation:
-    apply = options.pop("apply", _apply)
-    return operation(kind, item=Price, **options)(apply)  # type: ignore[arg-type]
+    apply, item = options.pop("apply", _apply), options.pop("item", Price)
+    return operation(kind, item=item, **options)(apply)  # type: ignore[arg-type]
 
 
 def test_a_declaration_needs_a_kind_and_an_item_and_nothing_more() -> None:
@@ -67,6 +88,8 @@ def test_a_declaration_needs_a_kind_and_an_item_and_nothing_more() -> None:
         ({"inverse": _inverse}, Reversible.INVERSE),
         ({"slow": True}, Reversible.NO),
         ({"slow": True, "inverse": _inverse}, Reversible.INVERSE),
+        ({"cpu_bound": True}, Reversible.NO),
+        ({"cpu_bound": True, "inverse": _inverse}, Reversible.INVERSE),
         ({"reversible": Reversible.NO}, Reversible.NO),
         ({"read_only": True}, Reversible.NO),
         ({"outside": ["mail"]}, Reversible.NO),
@@ -90,9 +113,37 @@ def test_how_it_is_undone_follows_from_the_rest(
         (".reprice", {}, "must read system.verb"),
         ("shop.re price", {}, "must read system.verb"),
         ("my shop.reprice", {}, "must read system.verb"),
+        ("größe.reprice", {}, "write it with a to z, A to Z, digits and _"),
+        ("shop." + "a" * 196, {}, "has 201 characters; use at most 200"),
+        ("shop.a", {"outside": "mail"}, "outside is one text where names are wanted"),
+        ("shop.a", {"codes": "no_price"}, r"write codes=\['no_price'\]"),
+        ("shop.a", {"formerly": "shop.old"}, r"write formerly=\['shop.old'\]"),
+        ("shop.a", {"formerly": ["old"]}, "formerly 'old' must read system.verb"),
+        ("shop.a", {"item": dict}, "item <class 'dict'> is no model; derive one from BaseModel"),
+        ("shop.a", {"params": Price(amount=1)}, "params .* is no model"),
+        ("shop.a", {"per": "chunks"}, "per is 'chunks'; use 'item' or 'chunk'"),
+        ("shop.a", {"apply": "reprice"}, "the function is 'reprice'; give it a function"),
+        ("shop.a", {"apply": lambda item: Done()}, r"the function is called as \(ctx, item\)"),
+        ("shop.a", {"validate": _inverse}, r"validate is called as \(ctx, item\)"),
+        ("shop.a", {"inverse": _apply}, r"inverse is called as \(ctx, item, result\)"),
+        ("shop.a", {"outside": ["mail"], "compensate": _apply}, "compensate is called as"),
+        ("shop.a", {"apply": _yield}, "the function yields, which is no result"),
+        ("shop.a", {"apply": _yield_later, "slow": True}, "the function yields"),
+        ("shop.a", {"validate": partial(_yield)}, "validate yields"),
+        ("shop.a", {"validate": _wait}, "validate waits for nothing; make it sync"),
+        ("shop.a", {"inverse": _wait_back}, "make it sync, or use compensate"),
+        ("shop.a", {"inverse": _Waiting()}, "make it sync, or use compensate"),
         ("shop.a", {"slow": True, "per": "chunk"}, "use per='item'"),
+        ("shop.a", {"cpu_bound": True, "per": "chunk"}, "use per='item'"),
         ("shop.a", {"apply": _wait}, "declare it slow=True"),
+        ("shop.a", {"apply": _Waiting()}, "declare it slow=True"),
+        ("shop.a", {"apply": partial(_Waiting())}, "declare it slow=True"),
+        ("shop.a", {"apply": _wait, "cpu_bound": True}, "declare it slow=True alone"),
+        ("shop.a", {"apply": _wait, "cpu_bound": True, "slow": True}, "slow=True alone"),
+        ("shop.a", {"apply": lambda ctx, item: Done(), "cpu_bound": True}, "at a module's top"),
+        ("shop.a", {"apply": partial(_apply), "cpu_bound": True}, "at a module's top level"),
         ("shop.a", {"slow": True, "reversible": Reversible.BEFORE_IMAGE}, "give it an inverse"),
+        ("shop.a", {"cpu_bound": True, "reversible": Reversible.BEFORE_IMAGE}, "an inverse, or"),
         ("shop.a", {"reversible": Reversible.INVERSE}, "no inverse is given"),
         ("shop.a", {"compensate": _inverse}, "say what compensate takes back"),
         ("shop.a", {"read_only": True, "inverse": _inverse}, "or leave read_only out"),
@@ -111,6 +162,8 @@ def test_how_it_is_undone_follows_from_the_rest(
         ("shop.a", {"reversible": Reversible.COMPENSATION}, "but none is given"),
         ("shop.a", {"provider": "open ai"}, "must be a word, as openai"),
         ("shop.a", {"timeout": 0}, "must be positive"),
+        ("shop.a", {"timeout": float("nan")}, "must be positive, and finite"),
+        ("shop.a", {"timeout": float("inf")}, "must be positive, and finite"),
         ("shop.a", {"concurrency": 0}, "must be positive"),
     ],
 )
@@ -181,8 +234,17 @@ def test_a_kind_may_have_several_parts() -> None:
     assert _declared("shop.price.set").system == "shop"
 
 
-def test_an_operation_that_waits_is_declared_slow() -> None:
-    assert _declared(apply=_wait, slow=True).is_async
+def test_a_name_that_kafka_does_not_take_can_be_left_behind() -> None:
+    assert _declared("shop.size", formerly=["größe.x"]).formerly == ("größe.x",)
+
+
+def test_a_function_of_which_nobody_can_say_what_it_takes_is_taken() -> None:
+    assert _declared(apply=max).apply is max
+
+
+@pytest.mark.parametrize("apply", [_wait, partial(_wait), _Waiting()])
+def test_an_operation_that_waits_is_declared_slow(apply: object) -> None:
+    assert _declared(apply=apply, slow=True).is_async
 
 
 def test_params_of_an_operation_without_are_refused() -> None:
@@ -287,7 +349,3 @@ def test_the_idempotency_key_does_not_depend_on_chunk_or_attempt() -> None:
 def test_a_slow_operation_has_no_records() -> None:
     with pytest.raises(PluginInvalid, match="no transaction is open"):
         _ = _context().store
-
-
-def test_a_heartbeat_that_nobody_hears_does_nothing() -> None:
-    assert _context().heartbeat() is None  # type: ignore[func-returns-value]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from types import FunctionType
 
 import pytest
 from pydantic import BaseModel
@@ -17,10 +19,30 @@ class Price(BaseModel):
     amount: int
 
 
+@operation("shop.square", item=Price, cpu_bound=True)
+def square(ctx: Context, item: Price) -> Result:
+    """Work for a processor."""
+    return Done(item.amount**2)
+
+
+def _cube(ctx: Context, item: Price) -> Result:
+    return Done(item.amount**3)
+
+
+cube = operation("shop.cube", item=Price, cpu_bound=True)(_cube)
+
+
 @operation("shop.reprice", item=Price)
 def reprice(ctx: Context, item: Price) -> Result:
     """Set the price of an article."""
     return Done(item.amount)
+
+
+def _square_of_old() -> Callable[[Context, Price], Result]:
+    """A function that was called as another one is now."""
+    older = FunctionType(_cube.__code__, globals(), "square")
+    older.__qualname__ = "square"
+    return older
 
 
 def _named(kind: str) -> Operation:
@@ -76,3 +98,29 @@ def test_operations_come_in_order_and_systems_once() -> None:
 def test_what_batches_are_called_is_taken() -> None:
     with pytest.raises(PluginInvalid, match=r"batch\.steps"):
         Registry([_named("batch.steps")])
+
+
+def test_an_operation_is_registered_that_another_process_finds_by_its_name() -> None:
+    assert Registry([square]).get("shop.square") is square
+    Registry([dataclasses.replace(square, kind="shop.square_again")])
+
+
+def test_an_operation_of_a_module_that_is_nowhere_is_registered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A module that was made of text; another process may have a file of it."""
+    monkeypatch.setattr(_cube, "__module__", "nowhere")
+    Registry([cube])
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        (cube, "test_registry._cube is no operation; .* under the name of its function"),
+        (dataclasses.replace(square, apply=_square_of_old()), "is another operation by now"),
+    ],
+    ids=["another name", "another function"],
+)
+def test_what_another_process_would_not_find_is_refused(declared: Operation, message: str) -> None:
+    with pytest.raises(PluginInvalid, match=message):
+        Registry([declared])

@@ -7,16 +7,19 @@ operation works whole chunks. Faults of the database are no results: they pass t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
 from domain.errors import PluginInvalid, ResultInvalid, Unavailable
-from domain.operation import Context, Operation
+from domain.operation import Context, Operation, Validate
 from domain.outcomes import Done, Failed, Restored, Result, UndoResult
+from domain.records import Call, Leaves, Records, Traces
 from domain.returned import results_of, undone_of, verdict_of
 
 Parsed = BaseModel | Failed
@@ -35,16 +38,63 @@ THROWN: tuple[type[BaseException], ...] = (BaseException,)
 whole process (SystemExit, KeyboardInterrupt, a cancellation), as nobody asked that of a handler."""
 
 
+class _WithoutEffectError(Exception):
+    """Ends the scope of a call that has written for items which took no effect."""
+
+
 def _never(_error: BaseException) -> bool:
     """Where there is no database."""
     return False
 
 
-def parse_items(operation: Operation, lines: Sequence[bytes]) -> list[Parsed]:
+Again = Callable[[Sequence[int]], Sequence[Parsed]]
+"""Reads items anew, by their places among those that were sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Items as their model takes them, and how to read them ``again``.
+
+    A handler may change what it is given. Whatever is worked once more, a half of a chunk or a
+    whole transaction, is to begin with what was sent, and not with what was left of it.
+    """
+
+    parsed: Sequence[Parsed]
+    again: Again
+
+    def __len__(self) -> int:
+        return len(self.parsed)
+
+    def __iter__(self) -> Iterator[Parsed]:
+        return iter(self.parsed)
+
+    def chosen(self, places: Sequence[int]) -> Items:
+        """Some of them."""
+        return Items(
+            [self.parsed[place] for place in places],
+            lambda some: self.again([places[place] for place in some]),
+        )
+
+    def anew(self) -> Items:
+        """All of them, as they were sent."""
+        return Items(self.again(range(len(self.parsed))), self.again)
+
+
+NO_ITEMS = Items((), lambda _: ())
+
+
+def parse_items(operation: Operation, lines: Sequence[bytes]) -> Items:
     """Each line as the operation's item model, or the failure that it is.
 
     A model may have code of the plug-in, which fails its item alone, whatever it raises.
     """
+    return Items(
+        _parsed(operation, lines),
+        lambda places: _parsed(operation, [lines[place] for place in places]),
+    )
+
+
+def _parsed(operation: Operation, lines: Sequence[bytes]) -> list[Parsed]:
     validate = operation.item.__pydantic_validator__.validate_json
     parsed: list[Parsed] = []
     for line in lines:
@@ -87,28 +137,26 @@ def pointer_of(place: Iterable[int | str]) -> str:
 def work_chunk(
     operation: Operation,
     context: Context,
-    parsed: Sequence[Parsed],
+    items: Items,
     infrastructure: Infrastructure = _never,
 ) -> list[Result]:
     """One result an item, in order. ``infrastructure`` exceptions pass through."""
-    results: list[Result | None] = [item if isinstance(item, Failed) else None for item in parsed]
-    _validate(operation, context, parsed, results, infrastructure)
-    good = [index for index, result in enumerate(results) if result is None]
-    if good:
-        _apply(operation, context, parsed, results, good, infrastructure)
-    return [result for result in results if result is not None]
+    chunk = _Chunk(operation, context, items, infrastructure)
+    chunk.validate()
+    chunk.apply()
+    return [result for result in chunk.results if result is not None]
 
 
 def check_chunk(
     operation: Operation,
     context: Context,
-    parsed: Sequence[Parsed],
+    items: Items,
     infrastructure: Infrastructure = _never,
 ) -> list[Result]:
     """As ``work_chunk``, for an operation that may not be applied: only validated."""
-    results: list[Result | None] = [item if isinstance(item, Failed) else None for item in parsed]
-    _validate(operation, context, parsed, results, infrastructure)
-    return [Done() if result is None else result for result in results]
+    chunk = _Chunk(operation, context, items, infrastructure)
+    chunk.validate()
+    return [Done() if result is None else result for result in chunk.results]
 
 
 def failure_of(error: BaseException) -> Failed:
@@ -152,14 +200,26 @@ def invert_items(
         raise PluginInvalid(f"{operation.kind} has no inverse")
     undone: dict[int, UndoResult] = {}
     for position, item, result in reversed(items):
+        inverse = partial(operation.inverse, _at(context, [position]), item, result)
         try:
-            with context.store.savepoint():
-                returned = operation.inverse(_at(context, [position]), item, result)
-                undone[position] = undone_of(operation, returned)
+            undone[position] = _inverted(operation, context.store, position, inverse)
         except THROWN as error:
             if _passes(error, infrastructure):
                 raise
             undone[position] = failure_of(error)
+    return undone
+
+
+def _inverted(
+    operation: Operation, store: Records, position: int, inverse: Callable[[], object]
+) -> UndoResult:
+    """What the inverse says of an item; what it has written for one that stays is taken back."""
+    call = Call([position], Leaves.RECORDS, alone=position)
+    undone: UndoResult = Restored()
+    with suppress(_WithoutEffectError), store.savepoint(), store.during(call) as traces:
+        undone = undone_of(operation, inverse())
+        if not was_restored(undone) and traces():
+            raise _WithoutEffectError
     return undone
 
 
@@ -176,52 +236,119 @@ def was_restored(result: UndoResult) -> bool:
     return isinstance(result, Restored)
 
 
-def _validate(
-    operation: Operation,
-    context: Context,
-    parsed: Sequence[Parsed],
-    results: list[Result | None],
-    infrastructure: Infrastructure,
-) -> None:
-    if operation.validate is None:
-        return
-    for index, item in enumerate(parsed):
-        if results[index] is None:
+class _Chunk:
+    """Items at work; ``results`` has one for each of which it is known what becomes of it."""
+
+    def __init__(
+        self,
+        operation: Operation,
+        context: Context,
+        items: Items,
+        infrastructure: Infrastructure,
+    ) -> None:
+        self._operation = operation
+        self._context = context
+        self._items = items
+        self._infrastructure = infrastructure
+        self._given = list(items)
+        """What handlers are given, who may change it."""
+        self.results: list[Result | None] = [
+            item if isinstance(item, Failed) else None for item in items
+        ]
+
+    def validate(self) -> None:
+        """Have each item validated that can be read."""
+        left = self._left(range(len(self._given)))
+        for index, verdict in zip(left, self._verdicts(left), strict=True):
+            self.results[index] = verdict
+
+    def apply(self) -> None:
+        """Apply to what is left; on an exception, halve until it is found."""
+        indexes = self._left(range(len(self._given)))
+        size = 1 if self._operation.per == "item" else max(len(indexes), 1)
+        groups = [indexes[start : start + size] for start in range(0, len(indexes), size)][::-1]
+        while groups:
+            group = groups.pop()
             try:
-                returned = operation.validate(_at(context, [context.positions[index]]), item)
-                results[index] = verdict_of(operation, returned)
+                found = self._apply_group(group)
             except THROWN as error:
-                if _passes(error, infrastructure):
+                if _passes(error, self._infrastructure):
                     raise
-                results[index] = failure_of(error)
-
-
-def _apply(
-    operation: Operation,
-    context: Context,
-    parsed: Sequence[Parsed],
-    results: list[Result | None],
-    indexes: Sequence[int],
-    infrastructure: Infrastructure,
-) -> None:
-    """Apply to the items at ``indexes``; on an exception, halve until it is found."""
-    size = 1 if operation.per == "item" else len(indexes)
-    groups = [indexes[start : start + size] for start in range(0, len(indexes), size)][::-1]
-    while groups:
-        group = groups.pop()
-        try:
-            found = _apply_group(operation, context, parsed, group)
-        except THROWN as error:
-            if _passes(error, infrastructure):
-                raise
-            if len(group) == 1 or _is_of_all(error):
+                if len(group) > 1 and not _is_of_all(error):
+                    again = self._anew(group)
+                    middle = len(again) // 2
+                    groups += [half for half in (again[middle:], again[:middle]) if half]
+                    continue
                 found = [failure_of(error)] * len(group)
-            else:
-                middle = len(group) // 2
-                groups += [group[middle:], group[:middle]]
-                continue
-        for index, result in zip(group, found, strict=True):
-            results[index] = result
+            for index, result in zip(group, found, strict=True):
+                self.results[index] = result
+
+    def _left(self, indexes: Sequence[int]) -> list[int]:
+        return [index for index in indexes if self.results[index] is None]
+
+    def _verdicts(self, indexes: Sequence[int]) -> list[Failed | None]:
+        validate, records = self._operation.validate, self._context.records
+        if validate is None:
+            return [None] * len(indexes)
+        with nullcontext() if records is None else records.during(Call()):
+            return [self._verdict(validate, index) for index in indexes]
+
+    def _verdict(self, validate: Validate, index: int) -> Failed | None:
+        try:
+            at = _at(self._context, [self._context.positions[index]])
+            return verdict_of(self._operation, validate(at, self._given[index]))
+        except THROWN as error:
+            if _passes(error, self._infrastructure):
+                raise
+            return failure_of(error)
+
+    def _apply_group(self, group: Sequence[int]) -> list[Result]:
+        """The results of one call; what it has written for items without effect is taken back.
+
+        Nobody knows how to take back but some of what a call has written: several are halved.
+        """
+        context = self._context
+        if len(group) != len(context.positions):
+            context = _at(context, [context.positions[index] for index in group])
+        given: Any = [self._given[index] for index in group]
+        one = self._operation.per == "item"
+        results: list[Result] = []
+        try:
+            with context.store.savepoint(), context.store.during(self._call(context)) as traces:
+                returned = self._operation.apply(context, given[0] if one else given)
+                results = results_of(self._operation, returned, len(group))
+                _require_effect(context.positions, results, traces)
+        except _WithoutEffectError:
+            if len(group) > 1:
+                raise
+        return results
+
+    def _call(self, context: Context) -> Call:
+        leaves = Leaves.PARTS if self._operation.read_only else Leaves.RECORDS
+        if self._operation.per == "item":
+            return Call(context.positions, leaves, alone=context.position)
+        return Call(context.positions, leaves)
+
+    def _anew(self, group: Sequence[int]) -> list[int]:
+        """Read items as they were sent, as a handler has had them; returns those that can be.
+
+        ``validate`` may change them as well, and is called again for nothing else: what it has
+        said, when no item was applied yet, still holds.
+        """
+        for index, item in zip(group, self._items.again(group), strict=True):
+            self._given[index] = item
+            if isinstance(item, Failed):
+                self.results[index] = item
+        left = self._left(group)
+        self._verdicts(left)
+        return left
+
+
+def _require_effect(positions: Sequence[int], results: Sequence[Result], traces: Traces) -> None:
+    """Raise _WithoutEffectError when something was written for an item that took no effect."""
+    idle = [p for p, result in zip(positions, results, strict=True) if not isinstance(result, Done)]
+    if idle and not traces().isdisjoint(idle):
+        raise _WithoutEffectError
 
 
 def _passes(error: BaseException, infrastructure: Infrastructure) -> bool:
@@ -232,20 +359,6 @@ def _passes(error: BaseException, infrastructure: Infrastructure) -> bool:
 def _is_of_all(error: BaseException) -> bool:
     """Whether no item is to blame: the operation itself is wrong."""
     return isinstance(error, PluginInvalid) and not isinstance(error, ResultInvalid)
-
-
-def _apply_group(
-    operation: Operation, context: Context, parsed: Sequence[Parsed], group: Sequence[int]
-) -> list[Result]:
-    if len(group) == len(context.positions):
-        at = context
-    else:
-        at = _at(context, [context.positions[index] for index in group])
-    given: Any = [parsed[index] for index in group]
-    if operation.per == "item":
-        given = given[0]
-    with context.store.savepoint():
-        return results_of(operation, operation.apply(at, given), len(group))
 
 
 def _at(context: Context, positions: Sequence[int]) -> Context:

@@ -8,9 +8,10 @@ version up, keeps the row as it was before, and notes who wrote. The implementat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
 
@@ -39,18 +40,50 @@ class Writer:
         return self.job_id or self.actor
 
 
+NOBODY = -1
+"""The position of what no item causes, or does not say which."""
+
+
+class Leaves(StrEnum):
+    """What a function of an operation may leave behind."""
+
+    RECORDS = "records"
+    """And parts of files."""
+    PARTS = "parts"
+    """And no record: the operation only reads."""
+    NOTHING = "nothing"
+    """It only judges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a function of an operation: what it may leave behind, for which items.
+
+    An undo puts back what the items of a job have written, so there is no write of another one.
+    What names no item is that of ``alone``, the item of a function that is given one.
+    """
+
+    positions: Sequence[int] = ()
+    leaves: Leaves = Leaves.NOTHING
+    alone: int = NOBODY
+
+
+Traces = Callable[[], Set[int]]
+"""For which items something was written in a call, and is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """New values for some columns of one record.
 
-    ``version``, when given, must be the record's present one. ``position`` is the item
-    that causes the change, -1 outside of a job.
+    ``version``, when given, must be the record's present one. ``position`` is the item that
+    causes the change; a function that is given one item may leave it out, as may who edits by hand.
     """
 
     id: int
     values: Mapping[str, Any]
     version: int | None = None
-    position: int = -1
+    position: int = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +92,7 @@ class Deletion:
 
     id: int
     version: int | None = None
-    position: int = -1
+    position: int = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,4 +243,11 @@ class Records(Protocol):
 
     def savepoint(self) -> AbstractContextManager[None]:
         """A scope whose writes, and their before-images, vanish when it raises."""
+        ...
+
+    def during(self, call: Call) -> AbstractContextManager[Traces]:
+        """A scope in which a write that the call may not leave raises PluginInvalid.
+
+        The engine's own: it is around the function already.
+        """
         ...

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from domain.events import Cause
-from domain.execution import Parsed, check_chunk, work_chunk
+from domain.execution import Items, check_chunk, work_chunk
 from domain.operation import Context, Operation
 from domain.outcomes import Done, Result, Skipped
 from domain.ports import Clock
@@ -56,7 +56,7 @@ class Applier:
         operation: Operation,
         control: Control,
         claimed: Claimed,
-        parsed: Sequence[Parsed],
+        given: Items,
         context: Context,
         records: SqlRecords,
     ) -> Applied:
@@ -68,14 +68,14 @@ class Applier:
         if control.atomic:
             commits = claimed.cause is Cause.COMMIT
             work = self._atomic.commit if commits else self._atomic.prepare
-            whole = work(operation, parsed, context, records)
+            whole = work(operation, given, context, records)
             results, items, returned = whole.results, whole.items, whole.returned
         elif control.dry_run:
-            results, changes = self._rehearsed(operation, parsed, context, records)
+            results, changes = self._rehearsed(operation, given, context, records)
         elif control.plan is not None:
-            results = self._by_plan(operation, control.plan, parsed, context, records)
+            results = self._by_plan(operation, control.plan, given, context, records)
         else:
-            results = work_chunk(operation, context, parsed, records.is_fault)
+            results = work_chunk(operation, context, given, records.is_fault)
         self._failpoints.reach(Failpoint.AFTER_HANDLER)
         each = round((self._clock.monotonic() - started) * 1000 / len(claimed.items), 4)
         if changes is None:
@@ -90,26 +90,26 @@ class Applier:
     def _rehearsed(
         self,
         operation: Operation,
-        parsed: Sequence[Parsed],
+        given: Items,
         context: Context,
         records: SqlRecords,
     ) -> tuple[Sequence[Result], Changes]:
         changes = Changes()
         with records.rehearsal():
             if operation.may_be_rehearsed:
-                results = work_chunk(operation, context, parsed, records.is_fault)
+                results = work_chunk(operation, context, given, records.is_fault)
                 found, tenant, places = records.connection, context.tenant, context.positions
                 changes = changes_of(found, self._tables, tenant, records.images, places)
             else:
                 known = replace(context, records=None) if operation.waits else context
-                results = check_chunk(operation, known, parsed, records.is_fault)
+                results = check_chunk(operation, known, given, records.is_fault)
         return results, changes
 
     def _by_plan(
         self,
         operation: Operation,
         plan: str,
-        parsed: Sequence[Parsed],
+        given: Items,
         context: Context,
         records: SqlRecords,
     ) -> Sequence[Result]:
@@ -119,13 +119,12 @@ class Applier:
             records.connection, self._tables, plan, records.writer, items
         )
         results: dict[int, Result] = dict(changed)
-        places = [p for p in context.positions if p in good and p not in changed]
-        if places:
-            chosen = set(places)
-            given = [i for p, i in zip(context.positions, parsed, strict=True) if p in chosen]
-            worked = work_chunk(
-                operation, replace(context, positions=places), given, records.is_fault
-            )
+        numbered = enumerate(context.positions)
+        chosen = [n for n, p in numbered if p in good and p not in changed]
+        if chosen:
+            places = [context.positions[n] for n in chosen]
+            at = replace(context, positions=places)
+            worked = work_chunk(operation, at, given.chosen(chosen), records.is_fault)
             results |= zip(places, worked, strict=True)
         return [results.get(position, NOT_PLANNED) for position in context.positions]
 

@@ -14,7 +14,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from domain.execution import Parsed, work_chunk
+from domain.execution import Items, work_chunk
 from domain.operation import Context, Operation
 from domain.outcomes import Failed, Result
 from domain.ranges import Ranges
@@ -51,14 +51,14 @@ class Atomic:
     def prepare(
         self,
         operation: Operation,
-        parsed: Sequence[Parsed],
+        given: Items,
         context: Context,
         records: SqlRecords,
     ) -> Whole:
         """Work a chunk and take it back; what did not fail is returned, for the commit."""
         with records.rehearsal():
-            results = work_chunk(operation, context, parsed, records.is_fault)
-            targets = seen_targets(records.images, context.positions)
+            results = work_chunk(operation, context, given, records.is_fault)
+            targets = seen_targets(records.images)
         failed = _failures(context.positions, results)
         items = Ranges.of(context.positions)
         kept = [target for target in targets if target.position not in failed]
@@ -69,7 +69,7 @@ class Atomic:
     def commit(
         self,
         operation: Operation,
-        parsed: Sequence[Parsed],
+        given: Items,
         context: Context,
         records: SqlRecords,
     ) -> Whole:
@@ -80,7 +80,7 @@ class Atomic:
             return _without_effect(items, failed)
         results: list[Result] = []
         with contextlib.suppress(Discarded), records.savepoint():
-            failed = self._work(operation, parsed, context, records, results)
+            failed = self._work(operation, given, context, records, results)
             if failed:
                 raise Discarded
         if failed:
@@ -100,7 +100,7 @@ class Atomic:
     def _work(
         self,
         operation: Operation,
-        parsed: Sequence[Parsed],
+        given: Items,
         context: Context,
         records: SqlRecords,
         results: list[Result],
@@ -108,13 +108,13 @@ class Atomic:
         """Work slice by slice; goes on after a failure, so that all are named."""
         failed: dict[int, Failed] = {}
         context = replace(context, deadline=context.clock.monotonic() + SECONDS)
-        for first in range(0, len(parsed), SLICE):
+        for first in range(0, len(given), SLICE):
             places = context.positions[first : first + SLICE]
             if context.clock.monotonic() > context.deadline:
-                return {places[0]: _too_long(first, len(parsed))}
-            given = parsed[first : first + SLICE]
+                return {places[0]: _too_long(first, len(given))}
+            some = given.chosen(range(first, first + len(places)))
             at = replace(context, positions=places)
-            found = work_chunk(operation, at, given, records.is_fault)
+            found = work_chunk(operation, at, some, records.is_fault)
             failed |= _failures(places, found)
             results += found
             self._failpoints.reach(Failpoint.WITHIN_ATOMIC_COMMIT)

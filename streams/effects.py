@@ -6,13 +6,13 @@ the fence of epoch and attempt: what comes late or twice writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from domain.events import Cause
-from domain.execution import Parsed, parse_items, words_of
+from domain.execution import NO_ITEMS, Items, parse_items, words_of
 from domain.operation import Context, Operation, Reversible
 from domain.outcomes import ClosedChunk, Closing, Failed
 from domain.ports import Clock
@@ -40,8 +40,25 @@ class Prepared:
     """A claimed chunk with its items parsed, or with what is to be put back."""
 
     claimed: Claimed
-    parsed: Sequence[Parsed] = ()
+    items: Items = NO_ITEMS
     standing: Standing | None = None
+
+    def anew(self) -> Prepared:
+        """The same, as it was before handlers had it: they may change what they are given."""
+        standing = None if self.standing is None else self.standing.anew()
+        return replace(self, items=self.items.anew(), standing=standing)
+
+
+def each_time(prepared: Sequence[Prepared]) -> Callable[[Connection], Sequence[Prepared]]:
+    """What was prepared, for each run of a transaction that may have to be run again."""
+
+    def runs() -> Iterator[Sequence[Prepared]]:
+        yield prepared
+        while True:
+            yield [chunk.anew() for chunk in prepared]
+
+    run = runs()
+    return lambda _: next(run)
 
 
 class Effects:
@@ -77,13 +94,13 @@ class Effects:
         forward = [chunk for chunk in claimed if not chunk.cause.undoing]
         items = Ranges.from_spans(span for chunk in forward for span in chunk.items.spans)
         lines = self._payloads.lines(connection, claimed[0].job_id, items)
-        parsed = dict(zip(items, parse_items(operation, lines), strict=True))
+        sent = dict(zip(items, lines, strict=True))
         undo = [chunk for chunk in claimed if chunk.cause.undoing]
         standing = self._undoer.prepare(connection, operation, undo, self._payloads)
         return [
             Prepared(chunk, standing=standing[chunk.chunk])
             if chunk.cause.undoing
-            else Prepared(chunk, [parsed[position] for position in chunk.items])
+            else Prepared(chunk, parse_items(operation, [sent[p] for p in chunk.items]))
             for chunk in claimed
         ]
 
@@ -167,7 +184,7 @@ class Effects:
             )
         else:
             found = self._applier.work(
-                operation, control, chunk.claimed, chunk.parsed, context, records
+                operation, control, chunk.claimed, chunk.items, context, records
             )
         closed = outcomes.summary_of(
             chunk.claimed.chunk,

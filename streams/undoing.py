@@ -6,8 +6,9 @@ earlier undo of the same chunk has settled is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,7 +20,6 @@ from domain.events import Cause, JobStatus
 from domain.execution import (
     OF_THE_ITEM,
     Infrastructure,
-    Parsed,
     invert_items,
     parse_items,
     was_restored,
@@ -34,7 +34,7 @@ from domain.reversal import PLAIN, Terms
 from streams.stores import compensations
 from streams.stores import ledger as ledgers
 from streams.stores.chunks import Claimed, Control
-from streams.stores.ledger import Ledger, LedgerEntry
+from streams.stores.ledger import Ledger
 from streams.stores.payloads import PayloadReader
 from streams.stores.records import Ahead, Foresight, SqlRecords, fellows_of, restore
 from streams.stores.targets import Target, targets_of
@@ -44,15 +44,31 @@ KEPT_TERMS = 256
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """Items with their results, in order; ``faults`` is why others cannot be read."""
+
+    items: Sequence[tuple[int, BaseModel, Any]] = ()
+    faults: Mapping[int, UndoResult] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
-    """What an undo chunk has to put back; ``items`` only for an undo by inverse."""
+    """What an undo chunk has to put back; ``told`` only for an undo by inverse.
+
+    ``read`` reads that once more.
+    """
 
     target: Target
     positions: Ranges
-    items: Sequence[tuple[int, BaseModel, Any]] = ()
+    told: Told = field(default_factory=Told)
+    read: Callable[[], Told] = Told
     terms: Terms = PLAIN
     outside: Mapping[int, UndoResult] | None = None
     """Items that stay as they are, as their effects outside do; None where there are no such."""
+
+    def anew(self) -> Standing:
+        """The same, as it was before an inverse had it, which may change what it is given."""
+        return replace(self, told=self.read())
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +85,23 @@ class Outside:
     groups: Sequence[Sequence[int]]
 
 
-def _readable(
-    entries: Sequence[LedgerEntry], parsed: Sequence[Parsed]
-) -> list[tuple[int, BaseModel, Any]]:
+def _told(operation: Operation, target: Target, positions: Ranges, lines: Sequence[bytes]) -> Told:
+    """What the chunk and its items say; an item that cannot be read keeps no other one back."""
     items: list[tuple[int, BaseModel, Any]] = []
+    faults: dict[int, UndoResult] = {}
+    entries, parsed = target.entries(positions), parse_items(operation, lines)
     for entry, item in zip(entries, parsed, strict=True):
-        if not isinstance(item, BaseModel):
-            raise InvalidCommand(_unreadable(entry.position, item))
-        items.append((entry.position, item, entry.result))
-    return items
+        if isinstance(item, Failed):
+            faults[entry.position] = replace(item, message=_unreadable(item))
+        else:
+            items.append((entry.position, item, entry.result))
+    return Told(items, faults)
 
 
-def _unreadable(position: int, failed: Failed) -> str:
+def _unreadable(failed: Failed) -> str:
     if failed.code in OF_THE_ITEM:
-        return f"item {position} can no longer be read: {failed.message}"
-    return f"the model of item {position} fails ({failed.message}); mend it, and undo again"
+        return f"the item can no longer be read: {failed.message}"
+    return f"the item's model fails ({failed.message}); mend it, and undo again"
 
 
 def record_tables(registry: Registry) -> dict[str, Table]:
@@ -154,15 +172,15 @@ class Undoer:
         for chunk in claimed:
             target = targets[_target(chunk)]
             positions = target.standing(chunk.items)
-            items: list[tuple[int, BaseModel, Any]] = []
+            read: Callable[[], Told] = Told
             outside: Mapping[int, UndoResult] | None = None
             if operation.compensate is not None:
                 outside = _left_alone(connection, chunk, target, positions)
             if operation.reversible is Reversible.INVERSE:
                 lines = payloads.lines(connection, job_id, positions)
-                items = _readable(target.entries(positions), parse_items(operation, lines))
+                read = partial(_told, operation, target, positions, lines)
             prepared[chunk.chunk] = Standing(
-                target, positions, items, terms_for(operation, terms), outside
+                target, positions, read(), read, terms_for(operation, terms), outside
             )
         return prepared
 
@@ -173,12 +191,8 @@ class Undoer:
         target = targets_of(connection, claimed.job_id, [_target(claimed)])[_target(claimed)]
         positions = target.standing(claimed.items)
         lines = self._payloads.lines(connection, claimed.job_id, positions)
-        parsed = parse_items(operation, lines)
-        entries = target.entries(positions)
-        pairs = list(zip(entries, parsed, strict=True))
-        faults: dict[int, UndoResult] = {
-            entry.position: item for entry, item in pairs if isinstance(item, Failed)
-        }
+        told = _told(operation, target, positions, lines)
+        faults = dict(told.faults)
         if target.images is not None:
             terms = self._terms_of(connection, claimed.job_id, claimed.generation)
             foresight = Foresight(self._tables, control.tenant, terms_for(operation, terms))
@@ -186,7 +200,7 @@ class Undoer:
             found = foresight.foresee(connection, target.images, writer, set(positions))
             faults |= {p: result for p, result in found.items() if not was_restored(result)}
         return Outside(
-            items=[(e.position, i, e.result) for e, i in pairs if isinstance(i, BaseModel)],
+            items=told.items,
             known=compensations.tried(connection, claimed.job_id, positions),
             faults=faults,
             groups=fellows_of(target.images),
@@ -245,8 +259,8 @@ class Undoer:
         infrastructure: Infrastructure,
     ) -> tuple[Mapping[int, UndoResult], bytes | None]:
         """Undo by the operation's inverse, the last item first."""
-        found = invert_items(operation, context, left.items, infrastructure)
-        return found, records.encoded_images()
+        found = invert_items(operation, context, left.told.items, infrastructure)
+        return found | dict(left.told.faults), records.encoded_images()
 
 
 def terms_for(operation: Operation, terms: Terms) -> Terms:

@@ -114,10 +114,14 @@ def remembering(ctx: Context, item: Booking) -> Result:
     return Done()
 
 
-@_like(BOOK, suite.check_undo)
-@operation("bank.nameless", item=Booking, tables=[accounts])
-def nameless(ctx: Context, item: Booking) -> Result:
+noted: list[int] = []
+
+
+@_like(BOOK, suite.check_undo, observe=lambda: len(noted), reset=noted.clear)
+@operation("bank.noting", item=Booking, tables=[accounts])
+def noting(ctx: Context, item: Booking) -> Result:
     ctx.store.update(accounts, [Change(item.id, {"amount": item.amount})])
+    noted.append(item.id)
     return Done()
 
 

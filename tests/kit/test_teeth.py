@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from countermand_testing import Case, Check, ContractBrokenError, checks_for
 from countermand_testing.generated import undo_restores
-from tests.kit.broken import BROKEN, nameless
+from tests.kit.broken import BROKEN, noting
 from tests.kit.shop import BOOK, WRITE
 
 
@@ -26,8 +26,8 @@ def test_every_check_has_an_operation_that_breaks_it() -> None:
 
 
 def test_drawn_items_find_what_an_undo_does_not_restore() -> None:
-    with pytest.raises(ContractBrokenError, match="nameless"):
-        undo_restores(next(case for _, case in BROKEN if case.operation is nameless))
+    with pytest.raises(ContractBrokenError, match="noting"):
+        undo_restores(next(case for _, case in BROKEN if case.operation is noting))
 
 
 def test_drawn_items_that_never_succeed_show_nothing() -> None:

@@ -68,10 +68,7 @@ def changes_of(
     images: Images,
     positions: Sequence[int],
 ) -> Changes:
-    """What the writes behind the images change; call it before they are rolled back.
-
-    A write that names no item of the chunk is said to be the first one's.
-    """
+    """What the writes behind the images change; call it before they are rolled back."""
     shapes = {
         batch.table: shape_of(tables[batch.table], connection.dialect)
         for batch in images.batches
@@ -79,31 +76,28 @@ def changes_of(
     }
     writes = _writes(connection, shapes, tenant, images)
     found = Changes({position: [] for position in positions})
-    room, own = MAX_CHUNK_CHARACTERS, set(positions)
+    room = MAX_CHUNK_CHARACTERS
     first: dict[Key, int] = {}
     for write in writes:
-        position = write.position if write.position in own else positions[0]
         # Whichever item comes first: none of the chunk has changed the record for good.
         was = first.setdefault(write.key, write.version - 1)
         if was:
-            found.targets.append(Target(position, *write.key, was))
-        room -= _tell(found.by_position[position], write, shapes[write.key[0]], room)
+            found.targets.append(Target(write.position, *write.key, was))
+        room -= _tell(found.by_position[write.position], write, shapes[write.key[0]], room)
     return found
 
 
-def seen_targets(images: Images, positions: Sequence[int]) -> list[Target]:
+def seen_targets(images: Images) -> list[Target]:
     """The records that writes have changed or deleted, at the versions that were there before."""
     found: list[Target] = []
     first: set[Key] = set()
-    own = set(positions)
     for batch in images.batches:
         for key, position, version in zip(batch.ids, batch.positions, batch.versions, strict=True):
             if (batch.table, key) in first:
                 continue
             first.add((batch.table, key))
             if batch.kind is not Kind.INSERTED:
-                place = position if position in own else positions[0]
-                found.append(Target(place, batch.table, key, version - 1))
+                found.append(Target(position, batch.table, key, version - 1))
     return found
 
 

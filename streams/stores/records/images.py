@@ -88,6 +88,16 @@ class Images:
         """The present end of the log, for ``rewind``."""
         return len(self.batches), len(self.batches[-1].ids) if self.batches else 0
 
+    def since(self, mark: tuple[int, int]) -> set[int]:
+        """The items that have caused what was noted after the mark."""
+        count, length = mark
+        found: set[int] = set()
+        if count:
+            found.update(self.batches[count - 1].positions[length:])
+        for batch in self.batches[count:]:
+            found.update(batch.positions)
+        return found
+
     def rewind(self, mark: tuple[int, int]) -> None:
         """Forget what was noted after the mark."""
         count, length = mark

@@ -18,7 +18,7 @@ class JobParts:
 
     def add(self, position: int, data: bytes) -> None:
         """A part that begins with that item; see the port."""
-        self._records.touched()
+        self._records.part(position)
         self._records.connection.execute(
             insert(job_parts).values(
                 job_id=self._job_id,

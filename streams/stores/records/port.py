@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, select
 
 from domain.records import (
+    Call,
     Change,
     Deletion,
     Lookup,
@@ -16,6 +17,7 @@ from domain.records import (
     Probe,
     RecordTable,
     Stale,
+    Traces,
     Values,
     Writer,
     WriteResult,
@@ -26,6 +28,7 @@ from streams.stores.records import images as before
 from streams.stores.records import probing
 from streams.stores.records import rows as store
 from streams.stores.records.backend import Backend
+from streams.stores.records.bounds import ANYBODY, Bounds
 from streams.stores.records.dialects import backend_of
 from streams.stores.records.history import Journal
 from streams.stores.records.images import Batch, Images, Kind
@@ -67,6 +70,9 @@ class SqlRecords:
         self._images = Images()
         self._untouched = False
         """Whether a savepoint stands and nothing was written since."""
+        self._bounds = ANYBODY
+        self._parts: list[int] = []
+        """The items with which parts of files begin."""
 
     # -- writes -----------------------------------------------------------------------
 
@@ -83,6 +89,7 @@ class SqlRecords:
         if not rows:
             return range(0)
         shape = self._shape(table)
+        positions = self._bounds.of_records(shape.name, positions)
         keys, values = completed(shape, columns, rows)
         cells = self._backend.cells(shape, keys, values)
         with self._scope(shape):
@@ -101,7 +108,7 @@ class SqlRecords:
                     shape.name,
                     ids=list(ids),
                     versions=[1] * count,
-                    positions=list(positions),
+                    positions=positions,
                 )
             )
         return ids
@@ -109,6 +116,7 @@ class SqlRecords:
     def update(self, table: RecordTable, changes: Sequence[Change]) -> list[WriteResult]:
         """Change records; see the port."""
         shape = self._shape(table)
+        self._bounds.of_records(shape.name, [change.position for change in changes])
         for keys in {tuple(change.values) for change in changes}:
             shape.check_columns(keys)
         results: dict[int, WriteResult] = {}
@@ -121,6 +129,7 @@ class SqlRecords:
     def delete(self, table: RecordTable, deletions: Sequence[Deletion]) -> list[WriteResult]:
         """Delete records; see the port."""
         shape = self._shape(table)
+        self._bounds.of_records(shape.name, [deletion.position for deletion in deletions])
         results: dict[int, WriteResult] = {}
         with self._scope(shape):
             self._together.changed(shape)
@@ -132,7 +141,7 @@ class SqlRecords:
     def savepoint(self) -> Iterator[None]:
         """A scope whose writes, and their before-images, vanish when it raises."""
         images, journal = self._images.mark(), self._journal.mark()
-        standing = self._untouched
+        standing, parts = self._untouched, len(self._parts)
         try:
             with savepoint(self._connection, self._together, standing=standing):
                 self._untouched = True
@@ -140,10 +149,21 @@ class SqlRecords:
         except BaseException:
             self._images.rewind(images)
             self._journal.rewind(journal)
+            del self._parts[parts:]
             self._untouched = standing
             raise
         if not standing:
             self._untouched = False
+
+    @contextmanager
+    def during(self, call: Call) -> Iterator[Traces]:
+        """A scope of what one call may leave behind; see the port."""
+        images, parts = self._images.mark(), len(self._parts)
+        before, self._bounds = self._bounds, Bounds(call)
+        try:
+            yield lambda: self._images.since(images).union(self._parts[parts:])
+        finally:
+            self._bounds = before
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
@@ -161,8 +181,10 @@ class SqlRecords:
         """Whether the database of the records is to blame for what a handler has raised."""
         return is_fault(self._connection, error)
 
-    def touched(self) -> None:
-        """Something else was written in the same transaction: its savepoint no longer stands."""
+    def part(self, position: int) -> None:
+        """A part of a file is written in the same transaction: its savepoint no longer stands."""
+        self._bounds.of_part(position)
+        self._parts.append(position)
         self._untouched = False
 
     @property
@@ -286,6 +308,7 @@ class SqlRecords:
 
     def first_of(self, marks: Mapping[str, int]) -> dict[str, int]:
         """The first item of the job with each of the marks; see the port."""
+        self._untouched = False
         return first_of(self._connection, self._writer.job_id, marks)
 
     # -- within a write ---------------------------------------------------------------
@@ -353,7 +376,7 @@ class SqlRecords:
                 columns=shape.business,
                 ids=ids,
                 versions=versions,
-                positions=[request.position for request in done],
+                positions=self._bounds.named([request.position for request in done]),
                 rows=[present[key][1] for key in ids],
             )
         )

@@ -18,7 +18,7 @@ from domain.errors import (
     RecordRefused,
     VersionMismatch,
 )
-from domain.execution import work_chunk
+from domain.execution import Items, work_chunk
 from domain.operation import Context, Operation
 from domain.outcomes import Done, Failed
 from domain.ports import Clock
@@ -115,7 +115,8 @@ class Editor:
             clock=self.clock,
             records=records,
         )
-        (result,) = work_chunk(operation, context, [item], records.is_fault)
+        given = Items([item], lambda _: [item])
+        (result,) = work_chunk(operation, context, given, records.is_fault)
         if isinstance(result, Done):
             return result.result
         if isinstance(result, Failed):

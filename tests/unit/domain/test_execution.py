@@ -13,7 +13,7 @@ from domain.errors import PluginInvalid, StoreUnavailable
 from domain.execution import invert_items, item_document, parse_items, work_chunk
 from domain.operation import Context, Operation, Reversible, operation
 from domain.outcomes import Done, Failed, Restored, Result, Skipped
-from domain.records import Records
+from domain.records import Call, Leaves, Records, Traces
 from streams.clock import SystemClock
 
 
@@ -23,10 +23,12 @@ class Number(BaseModel):
 
 
 class Scopes:
-    """Records that count their savepoints."""
+    """Records that count their savepoints, and note their calls and what is ``wrote`` in them."""
 
     def __init__(self) -> None:
         self.begun = self.undone = 0
+        self.calls: list[Call] = []
+        self.wrote: list[int] = []
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -36,6 +38,12 @@ class Scopes:
         except BaseException:
             self.undone += 1
             raise
+
+    @contextmanager
+    def during(self, call: Call) -> Iterator[Traces]:
+        before = len(self.wrote)
+        self.calls.append(call)
+        yield lambda: set(self.wrote[before:])
 
 
 def context(count: int, scopes: Scopes | None = None) -> Context:
@@ -145,6 +153,49 @@ def test_one_bad_item_in_500_costs_at_most_19_calls_of_a_chunk_operation() -> No
     assert [i for i, result in enumerate(results) if isinstance(result, Failed)] == [321]
     assert len(calls) <= 19
     assert scopes.begun == len(calls)
+
+
+def test_only_an_item_that_wrote_in_vain_costs_a_rollback() -> None:
+    scopes = Scopes()
+
+    @operation("test.vain", item=Number)
+    def vain(ctx: Context, item: Number) -> Result:
+        if item.number % 2:
+            scopes.wrote.append(ctx.position)
+        return Done() if item.number < 4 else Failed("no", "no")
+
+    assert work(vain, numbers(8), scopes) == [Done()] * 4 + [Failed("no", "no")] * 4
+    assert (scopes.begun, scopes.undone) == (8, 2)
+
+
+def test_a_chunk_is_halved_down_to_the_item_that_wrote_in_vain() -> None:
+    scopes = Scopes()
+
+    @operation("test.vain", item=Number, per="chunk")
+    def vain(ctx: Context, items: Sequence[Number]) -> list[Result]:
+        scopes.wrote += ctx.positions
+        return [Skipped("no") if item.number == 6 else Done() for item in items]
+
+    results = work(vain, numbers(8), scopes)
+    assert results.pop(6) == Skipped("no")
+    assert results == [Done()] * 7
+    assert [len(call.positions) for call in scopes.calls] == [8, 4, 4, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize(("read_only", "leaves"), [(False, Leaves.RECORDS), (True, Leaves.PARTS)])
+def test_a_call_says_what_it_may_leave_behind(read_only: bool, leaves: Leaves) -> None:
+    def fine(_ctx: Context, _item: Number) -> None:
+        return None
+
+    @operation("test.called", item=Number, validate=fine, read_only=read_only)
+    def called(_ctx: Context, _item: Number) -> Result:
+        return Done()
+
+    scopes = Scopes()
+    work(called, numbers(2), scopes)
+    judged, *worked = scopes.calls
+    assert (judged.leaves, list(judged.positions)) == (Leaves.NOTHING, [])
+    assert worked == [Call([n], leaves, alone=n) for n in range(2)]
 
 
 @pytest.mark.parametrize("returned", [[Done()], "text", None, [Done(), "x", Done()]])

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from domain.commands import Adjustment, Cap, Moment
 from domain.errors import InvalidCommand
 from domain.options import NO_CAPS, Caps
+from domain.schedule import MAX_AHEAD
 
 TICK = 0.25
 """Seconds that a job with a cap of its rate waits for more tokens before it plans again."""
@@ -85,10 +86,12 @@ class Bucket(BaseModel):
         return Bucket(tokens=self.level(rate, now) - items, at=now)
 
     def ready_at(self, rate: float, wanted: float) -> datetime | None:
-        """When it has so many tokens; None when it always had."""
+        """When it has so many tokens, or in years; None when it always had."""
         if self.at is None:
             return None
-        return self.at + timedelta(seconds=max(wanted - self.tokens, 0.0) / rate)
+        # A rate may be so small that no calendar has the moment.
+        seconds = max(wanted - self.tokens, 0.0) / rate
+        return self.at + timedelta(seconds=min(seconds, MAX_AHEAD.total_seconds()))
 
 
 def least(rate: float) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter
 
 from domain.options import (
     MAX_CODES,
@@ -30,6 +30,8 @@ MAX_PARAMS_BYTES = 256_000
 MAX_REASON = 2000
 MAX_NAMED = 10_000
 """Items that a command may name one by one."""
+MAX_RECORD_ID = 2**63 - 1
+"""No database counts further."""
 
 Signature = Annotated[str, Field(min_length=1, max_length=2000)]
 _NAMED = Field(max_length=MAX_NAMED)
@@ -199,7 +201,17 @@ class RetryJob(BaseCommand):
     select: Selection = Unless(Selection())
 
 
-RecordName = Annotated[str, Field(max_length=200, pattern=r"^[^/\x00-\x1f]+/[0-9]{1,18}$")]
+def _of_a_possible_id(name: str) -> str:
+    if int(name.rpartition("/")[2]) > MAX_RECORD_ID:
+        raise ValueError(f"ids of records are at most {MAX_RECORD_ID}; correct it")
+    return name
+
+
+RecordName = Annotated[
+    str,
+    Field(max_length=200, pattern=r"^[^/\x00-\x1f]+/[0-9]{1,19}$"),
+    AfterValidator(_of_a_possible_id),
+]
 """A record as conflicts name it: table and id."""
 
 
@@ -371,3 +383,13 @@ Command = Annotated[
 ]
 
 COMMAND: TypeAdapter[Command] = TypeAdapter(Command)
+
+
+def uploads_of(command: BaseCommand) -> list[str]:
+    """The ids of the uploads that a command brings."""
+    sources: list[ItemSource | None] = []
+    if isinstance(command, SubmitBatch):
+        sources = [step.source for step in command.steps]
+    elif isinstance(command, SubmitJob | AppendItems):
+        sources = [command.source]
+    return [source.upload_id for source in sources if isinstance(source, UploadedItems)]

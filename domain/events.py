@@ -106,7 +106,10 @@ class PlannedChunk(Value):
 
 
 class Run(Value):
-    """When the present run of a job began, and how many items were settled by then."""
+    """When the present run of a job began, and how many items were settled by then.
+
+    Of an undo these are all that it does not put back.
+    """
 
     at: datetime
     settled: int
@@ -120,7 +123,8 @@ class Run(Value):
 class JobEvent(BaseModel):
     """What every event carries. ``originator_id`` is the job id.
 
-    ``run`` is told once it is another than the first, which began with ``started_at``.
+    ``run`` is told once it is another than the first, which began with ``started_at``, and of a
+    first one before which some items were settled, as they are called like others.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -52,7 +52,8 @@ class IssueSummary:
 
     def _told(self, key: tuple[str, str, str]) -> Told:
         if key not in self._rules and len(self._rules) >= MAX_RULES:
-            key = OTHERS, key[1], key[2]
+            # Layers and severities are anybody's words as well.
+            key = OTHERS, "", ""
         return self._rules.setdefault(key, Told())
 
     def document(self) -> dict[str, Any]:

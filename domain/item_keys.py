@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +11,10 @@ import orjson
 
 from domain.errors import InvalidCommand
 from domain.execution import item_document
+
+MAX_DIGITS = 18
+"""Of a whole number that 64 bits hold, whichever it is."""
+_LONG = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
 
 
 def parts_of(pointer: str) -> list[str]:
@@ -20,7 +26,7 @@ def parts_of(pointer: str) -> list[str]:
 
 def key_of(line: bytes, parts: Sequence[str]) -> bytes | None:
     """The key of an item as canonical JSON, None when it has none."""
-    value: Any = item_document(line)
+    value: Any = exact_document(line)
     for part in parts:
         if isinstance(value, dict):
             value = value.get(part)
@@ -31,13 +37,33 @@ def key_of(line: bytes, parts: Sequence[str]) -> bytes | None:
     return None if value is None else canonical(value)
 
 
+def exact_document(line: bytes) -> Any:
+    """An item as it was sent, in which whole numbers of any length stay what they are.
+
+    Those that are too long for 64 bits would be rounded, and two of them equal that are not: they
+    are kept as they were written, to be written again.
+    """
+    document = item_document(line)
+    if isinstance(document, str) or _LONG.search(line) is None:
+        return document
+    try:
+        return json.loads(line, parse_int=_as_written)
+    except RecursionError:
+        return document
+
+
+def _as_written(digits: str) -> int | orjson.Fragment:
+    return int(digits) if len(digits) <= MAX_DIGITS else orjson.Fragment(digits)
+
+
 def keys_like(text: str) -> list[bytes]:
     """The keys that a reader may mean who writes one as text: the JSON value, and the string."""
     found = [canonical(text)]
     try:
-        value = orjson.loads(text)
+        orjson.loads(text)
     except orjson.JSONDecodeError:
         return found
+    value = exact_document(text.encode())
     return found if value is None else [canonical(value), *found]
 
 

@@ -147,9 +147,13 @@ class Job(JobRepeats):
         if self.counts.pending == 0 and self.status is JobStatus.DRAFT:
             raise InvalidCommand("all items of the draft were dropped; append others, or cancel it")
         if items is not None and items != total:
+            remedy = (
+                "append what is missing"
+                if items > total
+                else f"say {total} if all of them are meant, or cancel the draft"
+            )
             raise InvalidCommand(
-                f"the seal says {items} items, {total} have arrived; append what is missing",
-                pointer="/items",
+                f"the seal says {items} items, {total} have arrived; {remedy}", pointer="/items"
             )
         said: dict[str, Any] = {"measured": measured}
         if self.status is JobStatus.DRAFT:
@@ -177,8 +181,15 @@ class Job(JobRepeats):
                 status=self.status if undoing else JobStatus.RUNNING,
                 generation=self.generation,
                 chunks=chunks,
+                **self._first_run(stamp),
             )
         return chunks
+
+    def _first_run(self, stamp: Stamp) -> Mapping[str, Run]:
+        """The run that begins now, if it has not to settle all: nobody counts the others to it."""
+        if self.meter.began is not None or self.counts.pending == self.counts.total:
+            return {}
+        return {"run": Run.beginning(stamp.at, self.counts)}
 
     def record(
         self, stamp: Stamp, closed: Sequence[ClosedChunk], failures: Failures = NOTHING_KNOWN
@@ -254,10 +265,12 @@ class Job(JobRepeats):
     def cancel(self, stamp: Stamp, reason: str, *, roll_back: bool = False) -> None:
         """Stop for good; the caller has closed every open chunk before.
 
-        With ``roll_back`` what was done is put back at once.
+        With ``roll_back`` what was done is put back at once; so it is where a cancel that is
+        under way was to do that.
         """
         self.check("cancel")
         self._require_quiet()
+        roll_back = roll_back or self.is_to_roll_back
         said = {"epoch": self.epoch + 1, "reason": reason}
         self._end(JobCancelled, stamp, JobStatus.CANCELLED, said, roll_back=roll_back)
 
@@ -300,7 +313,9 @@ class Job(JobRepeats):
         every = failed | self.dropped if self.options.atomic else failed
         wanted = every if chosen is None else chosen
         if not wanted:
-            raise WrongState("there is no such failed item, so there is nothing to retry")
+            raise WrongState(
+                f"there is no such failed item, so there is nothing to retry{self._left_over()}"
+            )
         if len(failed) != self.counts.failed:
             raise InvalidCommand(
                 f"the ledger names {len(failed)} failed items, the job {self.counts.failed}; "
@@ -313,6 +328,13 @@ class Job(JobRepeats):
                 "such items only"
             )
         return wanted
+
+    def _left_over(self) -> str:
+        """What a retry without a selection passes over, as the end of a sentence."""
+        left = len(self.dropped)
+        were = "was" if left == 1 else "were"
+        said = f"; {left} {were} not attempted: name them in items, or say unattempted"
+        return said if left else ""
 
     def retry(
         self,

@@ -26,6 +26,9 @@ from domain.job_record import Stamp
 from domain.outcomes import Counts
 from domain.steps import behind
 
+Steps = frozenset[int]
+"""Some steps of a batch, by number."""
+NO_STEPS: Steps = frozenset()
 _AT_FIRST = (JobStatus.DRAFT, JobStatus.PENDING, JobStatus.AWAITING_APPROVAL)
 
 
@@ -62,12 +65,19 @@ class JobBatch(JobFollowing):
             stamp,
             status=JobStatus.CANCELLING,
             reason=reason,
-            roll_back=roll_back,
+            roll_back=roll_back or self.is_to_roll_back,
         )
 
-    def undo_steps(self, stamp: Stamp, reason: str, steps: frozenset[int], *, force: bool) -> None:
+    def standing(self, reading: Steps) -> Steps:
+        """The steps of which something stands; those that only read have changed nothing."""
+        done = {n for n, child in enumerate(self.children) if child.counts.succeeded}
+        return frozenset(done - reading)
+
+    def undo_steps(
+        self, stamp: Stamp, reason: str, steps: Steps, *, force: bool, reading: Steps = NO_STEPS
+    ) -> None:
         """Begin to undo those steps, the last ones first; see ``next_to_undo``."""
-        standing = sorted(n for n in steps if self.children[n].counts.succeeded)
+        standing = sorted(steps & self.standing(reading))
         if not standing:
             raise WrongState(
                 "these steps have changed nothing that stands; there is nothing to undo"
@@ -86,26 +96,22 @@ class JobBatch(JobFollowing):
             force=force,
         )
 
-    def next_to_undo(self) -> list[int]:
+    def next_to_undo(self, reading: Steps = NO_STEPS) -> list[int]:
         """The steps whose undo may begin: of all that come after them nothing stands."""
-        return [
-            number
-            for number in self.undoing
-            if not any(
-                self.children[other].counts.succeeded
-                or self.children[other].status is JobStatus.ROLLING_BACK
-                for other in behind(self.spec.steps, [number])
-            )
-        ]
+        moving = {
+            n for n, child in enumerate(self.children) if child.status is JobStatus.ROLLING_BACK
+        }
+        first = self.standing(reading) | moving
+        return [number for number in self.undoing if not first & behind(self.spec.steps, [number])]
 
-    def end_undo(self, stamp: Stamp) -> None:
+    def end_undo(self, stamp: Stamp, reading: Steps = NO_STEPS) -> None:
         """Come to rest when all jobs are, and say whether something stands.
 
         Some may have been retried by themselves while others were being put back.
         """
         if not all(child.status.terminal for child in self.children):
             return
-        left = any(child.counts.succeeded for child in self.children)
+        left = self.standing(reading)
         status = JobStatus.ROLLBACK_INCOMPLETE if left else JobStatus.ROLLED_BACK
         self._emit(JobFinished, stamp, status=status)
 

@@ -104,7 +104,7 @@ class JobFold(JobState):
         self.updated_at = event.at
         # What comes after its end does not end it again.
         self.finished_at = (self.finished_at or event.at) if event.status.terminal else None
-        if event.run is not None and event.run != self.run:
+        if event.run is not None and (event.run != self.run or isinstance(event, UndoStarted)):
             self.meter.begin(event.run.at, event.run.settled)
             if not isinstance(event, JobAdjusted):
                 self.running_since = event.run.at
@@ -207,6 +207,8 @@ class JobFold(JobState):
         if self.missed_at is None and self.deadline is not None and self.deadline <= event.at:
             # It had ended in time: the deadline has had its say, and stops no retry.
             self.missed_at = event.at
+        # Who retries wants it now; and the run is no undo any more.
+        self.start_at = self.direction = None
         self.dropped = self.dropped - event.items
         self._count_anew()
         self.edits += event.edited is not None

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import PrivateAttr
 
 from domain.errors import VersionMismatch, WrongState
-from domain.events import JobEvent, JobSnapshot, JobStatus
+from domain.events import JobEvent, JobSnapshot, JobStatus, Run
 from domain.job_plan import JobPlan
 from domain.verbs import Verb
 
@@ -70,7 +70,7 @@ class JobRecord(JobPlan):
             "status": self.status,
             "counts": self.counts,
             "started_at": self.started_at,
-            "run": None if self.meter.began == self.started_at else self.run,
+            "run": self._run_told(),
             **fields,
         }
         if self.version == 0 and self.traceparent:
@@ -87,3 +87,8 @@ class JobRecord(JobPlan):
         )
         self._pending.append(event)
         self.apply(event)
+
+    def _run_told(self) -> Run | None:
+        """The run, unless readers know it: the first one, before which nothing was settled."""
+        known = self.meter.began == self.started_at and not self.meter.before
+        return None if known else self.run

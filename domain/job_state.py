@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self
@@ -21,6 +21,7 @@ from domain.metering import Meter
 from domain.options import After, Caps, JobOptions, Limit, Schedule
 from domain.outcomes import Counts, Deferred, ItemStatus
 from domain.ranges import Ranges
+from domain.reversal import Part
 from domain.schedule import Measured
 from domain.tolerance import Tally, exceeded
 from domain.values import Shared, Unless, Value
@@ -225,11 +226,18 @@ class JobState(BaseModel):
     def percent(self) -> float:
         """How much of the present direction of work is settled, 0 to 100."""
         if self.status is JobStatus.ROLLING_BACK:
-            return 100.0 * (1 - self.left / self.undo_total) if self.undo_total else 100.0
+            return self._percent_undone()
         total = self.counts.total
         if not total:
             return 100.0 if self.status is JobStatus.COMPLETED else 0.0
         return 100.0 * (total - self.counts.pending) / total
+
+    def _percent_undone(self) -> float:
+        if self.undo_total:
+            return 100.0 * (self.undo_total - self.left) / self.undo_total
+        # A batch puts nothing back itself: its jobs do.
+        back = self.counts.rolled_back + self.counts.conflict
+        return 100.0 * back / ((back + self.counts.succeeded) or 1)
 
     def possible(self) -> list[str]:
         """What a caller may ask of the job in its present status."""
@@ -311,6 +319,12 @@ class JobState(BaseModel):
         targets = self.applied if direction is Cause.ROLLBACK else self.undone
         return targets[::-1]
 
+    def to_put_back(self, direction: Cause, parts: Sequence[Part]) -> int:
+        """How many items an undo in that direction puts back: of those parts, or all."""
+        if parts:
+            return sum(len(part.items) for part in parts)
+        return sum(effect.items for effect in self.undo_targets(direction))
+
     def _standing(self, undo: Backlog | OpenChunk) -> int:
         """How many items an undo chunk has still to put back."""
         if undo.items:
@@ -359,6 +373,11 @@ class JobState(BaseModel):
         if not self.deferred or self.status is not JobStatus.RUNNING:
             return None
         return min(entry.due for entry in self.deferred)
+
+    @property
+    def is_to_roll_back(self) -> bool:
+        """Whether a cancel is under way that puts back what was done; no other takes that back."""
+        return self.status is JobStatus.CANCELLING and self.roll_back
 
     @property
     def minds_failures(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.events import JobAdjusted, Run
+from domain.events import JobAdjusted, JobStatus, Run
 from domain.job_keeping import JobKeeping
 from domain.job_record import Stamp
 from domain.options import Caps, Schedule
@@ -31,7 +31,12 @@ class JobTerms(JobKeeping):
             check_eager(schedule.start_at)
         if recalled:
             self._require_quiet()
-        begins = caps != self.caps and self.started_at is not None
+        # Caps hold no undo back: its run goes on.
+        begins = (
+            caps != self.caps
+            and self.started_at is not None
+            and self.status is not JobStatus.ROLLING_BACK
+        )
         said = {"run": Run.beginning(stamp.at, self.counts)} if begins else {}
         self._emit(
             JobAdjusted,

@@ -39,14 +39,16 @@ class JobUndo(JobRecord):
         parts: tuple[Part, ...] = (),
         force: bool = False,
     ) -> None:
+        direction = self.undo_direction
+        left_alone = self.counts.total - self.to_put_back(direction, parts)
         self._emit(
             UndoStarted,
             stamp,
             status=JobStatus.ROLLING_BACK,
-            run=Run.beginning(stamp.at, self.counts),
+            run=Run(at=stamp.at, settled=left_alone),
             epoch=self.epoch + 1,
             generation=self.generation + 1,
-            direction=self.undo_direction,
+            direction=direction,
             stood=stood,
             reason=reason,
             parts=parts,

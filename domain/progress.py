@@ -2,10 +2,10 @@
 
 One reader sees a job (:class:`~domain.job.Job`), another only one of its events.
 ``percent`` is that of the present direction of work: of items settled, or of those put
-back while a job is rolling back; None where an event alone does not tell.
-``items_per_second`` is the mean of the present run, which began when the job was started,
-resumed, retried or given other caps; it and ``eta_seconds`` are None where they would mean
-nothing. :class:`Progress` says more, of a job only.
+back while a job is rolling back. ``items_per_second`` is the mean of the present run, which
+began when the job was started, resumed, retried or given other caps; it and ``eta_seconds``
+are None where they would mean nothing. All are None where an event alone does not tell: a
+list, which has seen those before it, carries on. :class:`Progress` says more, of a job only.
 """
 
 from __future__ import annotations
@@ -14,17 +14,22 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from domain.events import (
+    KEEPING,
     Cause,
+    ChildrenMoved,
     ChunksClosed,
     ChunksPlanned,
+    JobCancelled,
+    JobEmptied,
     JobEvent,
     JobStatus,
+    JobStopped,
     Run,
     UndoStarted,
 )
 from domain.job import Job
 from domain.metering import Quantiles, Remaining
-from domain.outcomes import Counts
+from domain.outcomes import ClosedChunk, Counts
 from domain.schedule import MAX_AHEAD, Expectation, Outlook, by_measure, outlook
 from domain.values import Value
 
@@ -39,9 +44,13 @@ _WITHOUT_RATE = frozenset(
 )
 
 
+_GIVING_UP: tuple[type[JobEvent], ...] = (JobCancelled, JobStopped)
+"""With which the items that nobody has attempted are skipped: nobody has worked them."""
+_AFTER_THE_END: tuple[type[JobEvent], ...] = (*KEEPING, JobEmptied)
+
+
 def of_event(event: JobEvent) -> dict[str, Any]:
     """What the live stream says of a stored event, as JSON values."""
-    rate = _rate(event.status, event.counts, _first_run(event.started_at, event.run), event.at)
     return {
         "job_id": event.originator_id,
         "version": event.originator_version,
@@ -50,20 +59,25 @@ def of_event(event: JobEvent) -> dict[str, Any]:
         "actor": event.actor,
         "status": event.status.value,
         "counts": documented(event.counts),
-        "percent": _percent(event.status, event.counts, _direction(event)),
-        "items_per_second": rate,
-        "eta_seconds": _eta(event.status, event.counts, rate),
+        "percent": _percent(event),
+        **_pace(event, _rate_told(event)),
     }
+
+
+def of_event_after(
+    event: JobEvent, *, settled: int, percent: float | None, rate: float | None
+) -> dict[str, Any]:
+    """What a list says after an event: so many items were settled before it, and it said that."""
+    told = of_event(event) | _pace(event, _rate_after(event, settled, rate))
+    return told | {"percent": _percent_after(event, percent)}
 
 
 def of_job(job: Job, now: datetime) -> dict[str, Any]:
     """Counts, percent, rate and remaining time of a job, as JSON values."""
-    began, before = job.meter.began or job.started_at, job.meter.before
-    run = None if began is None else Run(at=began, settled=before)
-    rate = _rate(job.status, job.counts, run, _until(job, now))
+    rate = _mean(job, now)
     return {
         "counts": documented(job.counts),
-        "percent": _percent(job.status, job.counts, job.direction),
+        "percent": round(job.percent, 2),
         "items_per_second": rate,
         "eta_seconds": _eta(job.status, job.counts, rate),
     }
@@ -109,7 +123,12 @@ def deadline_of(job: Job, now: datetime) -> Outlook | None:
 
 
 def _expectation(job: Job, now: datetime) -> Expectation | None:
-    """When the job ends: by its own run, or as long as that tells nothing by others."""
+    """When the job ends: by its own run, or as long as that tells nothing by others.
+
+    An undo has no deadline, and when it has ended is not when the work had.
+    """
+    if job.direction is not None:
+        return None
     if job.status.terminal:
         ended = job.finished_at or now
         return Expectation(ends_at=ended, rests_on="its end", over=True)
@@ -149,18 +168,49 @@ def documented(counts: Counts) -> dict[str, int]:
     }
 
 
-def _percent(status: JobStatus, counts: Counts, direction: Cause | None) -> float | None:
-    if status is JobStatus.COMPLETED and not counts.total:
+def _percent(event: JobEvent) -> float | None:
+    counts = event.counts
+    if event.status is JobStatus.ROLLING_BACK:
+        return _percent_undone(event)
+    if event.status is JobStatus.COMPLETED and not counts.total:
         # There was nothing to do, and that is done.
         return 100.0
-    if status is not JobStatus.ROLLING_BACK:
-        return _share(counts.total - counts.pending, counts.total)
+    return _share(counts.total - counts.pending, counts.total)
+
+
+def _percent_undone(event: JobEvent) -> float | None:
+    """How much of an undo is done, if the counts tell: they have what earlier ones did as well."""
+    size, counts, direction = _undo_size(event), event.counts, _direction(event)
+    if size and isinstance(event, UndoStarted):
+        return 0.0
+    if direction is None:
+        return None
+    back = counts.rolled_back + counts.conflict
     if direction is Cause.ROLLBACK:
-        back = counts.rolled_back + counts.conflict
-        return _share(back, back + counts.succeeded)
-    if direction is Cause.REAPPLY:
-        return _share(counts.succeeded, counts.succeeded + counts.rolled_back)
-    return None
+        done, whole = back, back + counts.succeeded
+    else:
+        done, whole = counts.succeeded, counts.succeeded + counts.rolled_back
+    return _share(done, whole) if size in (0, whole) else None
+
+
+def _percent_after(event: JobEvent, known: float | None) -> float | None:
+    size = _undo_size(event)
+    if isinstance(event, ChunksClosed) and size:
+        done = round((known or 0.0) * size / 100) + sum(map(_put_back, event.chunks))
+        return _share(done, size)
+    told = _percent(event)
+    return known if told is None else told
+
+
+def _undo_size(event: JobEvent) -> int:
+    """How many items an undo puts back; 0 where an earlier release, or a batch, does not say."""
+    if event.status is not JobStatus.ROLLING_BACK or event.run is None:
+        return 0
+    return event.counts.total - event.run.settled
+
+
+def _put_back(chunk: ClosedChunk) -> int:
+    return chunk.rolled_back + chunk.succeeded + chunk.conflict + chunk.failed
 
 
 def _share(part: int, whole: int) -> float:
@@ -177,16 +227,50 @@ def _direction(event: JobEvent) -> Cause | None:
             if any(chunk.rolled_back for chunk in event.chunks):
                 return Cause.ROLLBACK
             return Cause.REAPPLY if any(chunk.succeeded for chunk in event.chunks) else None
+        case ChildrenMoved():
+            # A batch is put back, and never again done as a whole.
+            return Cause.ROLLBACK
         case _:
             return None
 
 
-def _rate(status: JobStatus, counts: Counts, run: Run | None, until: datetime) -> float | None:
-    if run is None or status in _WITHOUT_RATE:
+def _pace(event: JobEvent, rate: float | None) -> dict[str, float | None]:
+    return {"items_per_second": rate, "eta_seconds": _eta(event.status, event.counts, rate)}
+
+
+def _rate_told(event: JobEvent) -> float | None:
+    if isinstance(event, (*_GIVING_UP, *_AFTER_THE_END)):
+        return None
+    return _rate_of(event, event.counts.total - event.counts.pending)
+
+
+def _rate_after(event: JobEvent, settled: int, known: float | None) -> float | None:
+    if isinstance(event, _AFTER_THE_END):
+        return known
+    return _rate_of(event, settled) if isinstance(event, _GIVING_UP) else _rate_told(event)
+
+
+def _rate_of(event: JobEvent, settled: int) -> float | None:
+    if event.status in _WITHOUT_RATE:
+        return None
+    return _rate(settled, _first_run(event.started_at, event.run), event.at)
+
+
+def _mean(job: Job, now: datetime) -> float | None:
+    if (job.ended or job.status) in _WITHOUT_RATE:
+        return None
+    if not job.spec.steps:
+        return job.meter.mean(_until(job, now))
+    # A batch measures nothing itself: its jobs do.
+    settled = job.counts.total - job.counts.pending
+    return _rate(settled, _first_run(job.started_at, job.run), _until(job, now))
+
+
+def _rate(settled: int, run: Run | None, until: datetime) -> float | None:
+    if run is None:
         return None
     seconds = (until - run.at).total_seconds()
-    settled = counts.total - counts.pending - run.settled
-    return round(settled / seconds, 2) if seconds > 0 else None
+    return round((settled - run.settled) / seconds, 2) if seconds > 0 else None
 
 
 def _eta(status: JobStatus, counts: Counts, rate: float | None) -> float | None:

@@ -87,6 +87,8 @@ def check_steps(steps: Sequence[Step]) -> None:
                     f"there is no step {needs.step!r}; the steps are {known}",
                     pointer=f"/steps/{number}/after/{place}",
                 )
+        with at_step(number):
+            _check_after(step.needs)
     try:
         TopologicalSorter(_before(steps)).prepare()
     except CycleError as error:
@@ -110,6 +112,25 @@ def _check_names(steps: Sequence[Step]) -> None:
                     pointer=f"/steps/{number}/{field}",
                 )
             seen |= {name} if name is not None else set()
+
+
+def _check_after(needs: Sequence[Needs]) -> None:
+    """As of jobs that come after others; here it is said of steps, by their names."""
+    seen: set[str] = set()
+    taken = ""
+    for place, needed in enumerate(needs):
+        if needed.step in seen:
+            raise InvalidCommand(
+                f"step {needed.step!r} is named twice; say it once", pointer=f"/after/{place}"
+            )
+        if needed.consume and taken:
+            raise InvalidCommand(
+                f"a step takes its items from one step, and this one from {taken!r} already; leave "
+                "consume out of the others",
+                pointer=f"/after/{place}/consume",
+            )
+        seen.add(needed.step)
+        taken = taken or (needed.step if needed.consume else "")
 
 
 def _before(steps: Sequence[Step]) -> Mapping[str, list[str]]:

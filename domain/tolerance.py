@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Self
 
 from pydantic import BaseModel
@@ -44,7 +45,12 @@ class Tally(BaseModel):
         if limit.failed is not None:
             return failed > limit.failed
         full = limit.window is None or items >= limit.window
-        return full and failed > items * (limit.percent or 0.0) / 100
+        return full and failed * 100 > items * _as_written(limit.percent or 0.0)
+
+
+def _as_written(percent: float) -> Fraction:
+    """The number that somebody wrote: as a float, 0.57 % of 10,000 is less than 57."""
+    return Fraction(str(percent))
 
 
 def exceeded(limits: Sequence[Limit], tallies: Sequence[Tally], total: int) -> Limit | None:

@@ -181,15 +181,18 @@ def summary_after(summary: JobSummary | None, event: JobEvent) -> JobSummary:
             f"job {event.originator_id} begins with version {event.originator_version}; "
             "build the read model again from the first event"
         )
-    figures = progress.of_event(event)
-    # Not every event tells in which direction an undo goes; the one before it has.
-    percent = summary.percent if figures["percent"] is None else figures["percent"]
+    figures = progress.of_event_after(
+        event,
+        settled=summary.counts.total - summary.counts.pending,
+        percent=summary.percent,
+        rate=summary.items_per_second,
+    )
     return summary.model_copy(
         update={
             "status": event.status,
             "version": event.originator_version,
             "counts": CountsView(**figures["counts"]),
-            "percent": percent,
+            "percent": figures["percent"],
             "items_per_second": figures["items_per_second"],
             "eta_seconds": figures["eta_seconds"],
             "started_at": event.started_at,

@@ -60,7 +60,8 @@ class Surroundings:
     ``slow`` is None when no process here knows the job's operation. ``going_on`` are jobs
     that it is to come after and that have not ended. ``memory`` names the workers, when each
     of them takes nothing more until it has less than its budget; ``limit`` says to what a
-    provider or a queue holds its jobs.
+    provider or a queue holds its jobs. ``system`` is that of the operation, where it is another
+    than the job's kind says: it has been renamed.
     """
 
     slow: bool | None = False
@@ -70,6 +71,7 @@ class Surroundings:
     going_on: frozenset[str] = frozenset()
     memory: str = ""
     limit: str = ""
+    system: str = ""
 
 
 _TO_END = {
@@ -152,7 +154,7 @@ def _following(job: Job, around: Surroundings) -> Waiting | None:
 
 
 def _stopped(job: Job, around: Surroundings) -> tuple[Hold, str] | None:
-    system = job.spec.operation.split(".", 1)[0]
+    system = around.system or job.spec.operation.split(".", 1)[0]
     if around.broker_away:
         return Hold.BROKER, f"the broker is away: {around.broker_away}"
     if around.slow is None:

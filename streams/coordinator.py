@@ -31,7 +31,14 @@ from sqlalchemy import Connection, exc
 
 from domain.approval import ApprovalPolicy
 from domain.caps import Ration
-from domain.commands import Command, OpenJob, RecordOutcomes, SubmitBatch, SubmitJob
+from domain.commands import (
+    Command,
+    OpenJob,
+    RecordOutcomes,
+    SubmitBatch,
+    SubmitJob,
+    uploads_of,
+)
 from domain.errors import (
     CommandRefused,
     IdempotencyConflict,
@@ -60,6 +67,7 @@ from streams.resting import Resting
 from streams.sick import Sick
 from streams.spreading import Spread
 from streams.stores import chunks as chunk_store
+from streams.stores import payloads
 from streams.stores.chunks import version_of
 from streams.stores.database import Database
 from streams.stores.decisions import (
@@ -387,6 +395,7 @@ class Coordinator:
         if command is not None:
             version, known = lock_for(connection, job_id, command.command_id)
             if known is not None:
+                payloads.remove_free(connection, command.tenant, uploads_of(command))
                 return _Step(decision=_same(known, command))
         elif alone:
             version = chunk_store.lock_control(connection, job_id)

@@ -32,6 +32,7 @@ from domain.commands import (
     SubmitJob,
     UndoJob,
     UploadedItems,
+    uploads_of,
 )
 from domain.contradictions import (
     check_editing,
@@ -349,6 +350,10 @@ class Decider:
                 first_item=0,
             )
 
+    def only_reads(self, kind: str) -> bool:
+        """Whether an operation changes nothing that an undo could put back."""
+        return kind in self._registry and self._registry.get(kind).read_only
+
     def require_undo(self, kind: str) -> None:
         """Raise NotReversible for an operation whose effects stay."""
         require_undo(self._registry.get(kind))
@@ -364,19 +369,20 @@ class Decider:
             return False
         if isinstance(command, OpenJob):
             return payloads.part_digest(connection, job.id, 0) is None or bool(job.parts)
-        source = self._uploaded(connection, command.tenant, command.source)
-        return not job.parts and payloads.part_digest(connection, job.id, 0) == source.sha256
+        return not job.parts and payloads.part_digest(connection, job.id, 0) == _digest_of(
+            command.source
+        )
 
     def _append(self, connection: Connection, job: Job, command: AppendItems, stamp: Stamp) -> None:
-        source = self._uploaded(connection, command.tenant, command.source)
         known = command.part in job.parts
         if known or "append" not in job.possible():
             # No job is to take these, and they are not to count beside those that it has.
-            payloads.remove_free(connection, command.tenant, [source.upload_id])
+            payloads.remove_free(connection, command.tenant, uploads_of(command))
         if known:
-            _check_same(connection, job, command.part, source)
+            _check_same(connection, job, command.part, _digest_of(command.source))
             return
         job.check("append")
+        source = self._uploaded(connection, command.tenant, command.source)
         first = job.counts.total
         if first + source.items > MAX_ITEMS:
             raise InvalidCommand(
@@ -402,11 +408,8 @@ class Decider:
         """The items as an upload; those that came in the command are stored now."""
         if isinstance(source, UploadedItems):
             return source
-        cutter = payloads.PartCutter()
-        parts = [part for item in source.items for part in cutter.feed(orjson.dumps(item) + b"\n")]
-        parts += cutter.finish()
-        stored, now = cutter.upload(self._ids.new()), self._clock.now().timestamp()
-        payloads.store_whole(connection, stored, tenant, now, parts)
+        stored, parts = _cut(source, self._ids.new())
+        payloads.store_whole(connection, stored, tenant, self._clock.now().timestamp(), parts)
         return stored
 
     def _revoke_open(self, connection: Connection, job: Job, *, alone: bool = True) -> None:
@@ -416,23 +419,42 @@ class Decider:
         chunk_store.update_control(
             connection, job.id, epoch=job.epoch + 1, version=job.version, open_=True
         )
-        for number, chunk in list(job.open.items()):
-            done = outcomes.item_results_of(connection, job.id, number)
-            folded = outcomes.folded(done)
-            returned = chunk.items - Ranges.of(result.item for result in done)
-            closed = outcomes.summary_of(
-                number,
-                folded,
-                duration_ms=0.0,
-                closing=Closing.REVOKED if returned else Closing.DONE,
-                returned=returned,
-            )
-            attempt = chunk_store.attempt_of(connection, job.id, number)
-            sequence = outcomes.sequence_at(self._clock.now())
-            row = outcomes.OutcomeRow(job.id, closed, folded, attempt, sequence)
-            outcomes.insert_outcomes(connection, [row])
-            outcomes.drop_item_results(connection, job.id, number)
+        sequence = outcomes.sequence_at(self._clock.now())
+        # What is returned goes to the head of the queue: the first of them goes there last.
+        for place, number in enumerate(reversed(job.open)):
+            self._call_back(connection, job, number, sequence + place)
         self._take_in(connection, job)
+
+    def _call_back(self, connection: Connection, job: Job, number: int, sequence: int) -> None:
+        """Store the outcome of an open chunk: what has a result keeps it, the rest returns."""
+        done = outcomes.item_results_of(connection, job.id, number)
+        folded = outcomes.folded(done)
+        returned = job.open[number].items - Ranges.of(result.item for result in done)
+        closed = outcomes.summary_of(
+            number,
+            folded,
+            duration_ms=0.0,
+            closing=Closing.REVOKED if returned else Closing.DONE,
+            returned=returned,
+        )
+        attempt = chunk_store.attempt_of(connection, job.id, number)
+        row = outcomes.OutcomeRow(job.id, closed, folded, attempt, sequence)
+        outcomes.insert_outcomes(connection, [row])
+        outcomes.drop_item_results(connection, job.id, number)
+
+
+def _cut(source: InlineItems, upload_id: str) -> tuple[UploadedItems, list[payloads.Part]]:
+    cutter = payloads.PartCutter()
+    parts = [part for item in source.items for part in cutter.feed(orjson.dumps(item) + b"\n")]
+    parts += cutter.finish()
+    return cutter.upload(upload_id), parts
+
+
+def _digest_of(source: InlineItems | UploadedItems) -> str:
+    if isinstance(source, UploadedItems):
+        return source.sha256
+    named, _ = _cut(source, "unnamed")
+    return named.sha256
 
 
 def _hold(
@@ -453,9 +475,9 @@ def _hold(
         )
 
 
-def _check_same(connection: Connection, job: Job, part: int, source: UploadedItems) -> None:
+def _check_same(connection: Connection, job: Job, part: int, sha256: str) -> None:
     """A part that comes again must bring the same items: others would be lost unsaid."""
-    if payloads.part_digest(connection, job.id, part) != source.sha256:
+    if payloads.part_digest(connection, job.id, part) != sha256:
         raise IdempotencyConflict(
             f"part {part} of job {job.id} has arrived before, with other items; "
             "send these under another number",

@@ -14,7 +14,7 @@ from domain.commands import MAX_NAMED, Selection
 from domain.contradictions import check_meant, check_selection
 from domain.editing import Edited, patched
 from domain.errors import InvalidCommand, WrongState
-from domain.execution import item_document
+from domain.item_keys import exact_document
 from domain.job import Job
 from domain.ports import Clock, Ids
 from domain.ranges import Ranges
@@ -100,7 +100,7 @@ class Redriver:
         size = 0
         bodies = BodyReader().each(connection, job.id, items)
         for count, (position, old) in enumerate(zip(items, bodies, strict=True)):
-            new = orjson.dumps(patched(item_document(old), select.patch))
+            new = orjson.dumps(patched(exact_document(old), select.patch))
             _check_length(position, new)
             size += max(len(old), len(new))
             if size > MOST_EDITED_BYTES:

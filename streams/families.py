@@ -141,7 +141,7 @@ class Families:
         self._hear(connection, batch, family)
         while batch.status is JobStatus.ROLLING_BACK:
             if not self._undo_next(connection, batch, family):
-                batch.end_undo(self._stamp())
+                batch.end_undo(self._stamp(), self._reading(batch))
                 return
 
     def _hear(self, connection: Connection, batch: Job, family: Family) -> None:
@@ -285,31 +285,37 @@ class Families:
         batch.check("undo")
         wanted = command.batch
         steps = to_undo(batch.spec.steps, wanted.to or "", wanted.branch or "")
-        for number in sorted(steps):
-            if batch.children[number].counts.succeeded:
-                with at_step(number):
-                    self._decider.check_reversible(
-                        self._jobs.load(batch.children[number].job_id), force=command.force
-                    )
-        batch.undo_steps(stamp, command.reason, steps, force=command.force)
+        reading = self._reading(batch)
+        for number in sorted(steps & batch.standing(reading)):
+            with at_step(number):
+                self._decider.check_reversible(
+                    self._jobs.load(batch.children[number].job_id), force=command.force
+                )
+        batch.undo_steps(stamp, command.reason, steps, force=command.force, reading=reading)
+
+    def _reading(self, batch: Job) -> frozenset[int]:
+        """The steps that only read: there is nothing of them to put back."""
+        steps = enumerate(batch.spec.steps)
+        return frozenset(n for n, step in steps if self._decider.only_reads(step.operation))
 
     def _require_undo(self, batch: Job) -> None:
         """Raise NotReversible if a step that has begun can never be put back."""
+        reading = self._reading(batch)
         for number, (step, child) in enumerate(zip(batch.spec.steps, batch.children, strict=True)):
-            if _may_stand(step, child):
+            if number not in reading and _may_stand(step, child):
                 with at_step(number):
                     self._decider.require_undo(step.operation)
 
     def _roll_back(self, batch: Job) -> None:
         """The cancel was to put back what was done."""
-        steps = to_undo(batch.spec.steps, "", "")
-        if batch.roll_back and any(child.counts.succeeded for child in batch.children):
-            batch.undo_steps(self._stamp(), batch.reason, steps, force=False)
+        standing = batch.standing(self._reading(batch))
+        if batch.roll_back and standing:
+            batch.undo_steps(self._stamp(), batch.reason, standing, force=False)
 
     def _undo_next(self, connection: Connection, batch: Job, family: Family) -> bool:
         """Begin the undo of those steps that are next; returns whether there was one."""
         begun = False
-        for number in batch.next_to_undo():
+        for number in batch.next_to_undo(self._reading(batch)):
             stamp = self._stamp()
             undo = UndoJob(
                 command_id=f"{batch.id}.undo.{batch.generation}",

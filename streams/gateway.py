@@ -42,7 +42,7 @@ from domain.errors import DecisionPending, IdempotencyConflict, InvalidCommand
 from domain.options import NO_CAPS
 from domain.ports import Clock, Ids
 from domain.registry import Registry
-from domain.steps import at_step, check_steps
+from domain.steps import check_steps
 from streams import topics
 from streams.admission import Admission
 from streams.awaiting import Waiting
@@ -51,13 +51,14 @@ from streams.envelope import Outgoing, hint
 from streams.failpoints import Failpoint, Failpoints
 from streams.marks import body_hash, command_hash, mark, submission
 from streams.quotas import UNBOUNDED, QuotaTable
+from streams.receiving import Receiver, store_unless_decided
 from streams.saying import NOTHING_MORE, STEERING, More, Verb
 from streams.selecting import frozen_lines, prepared
 from streams.specs import check_spec
 from streams.stores import keys, payloads
 from streams.stores.database import Database
 from streams.stores.decisions import Decision, find_decision, reserve
-from streams.uploading import Rest, Upload, begun, continued, drop, received, store_rest
+from streams.uploading import Rest, begun, continued, store_rest
 
 Send = Callable[[Outgoing], Awaitable[None]]
 _NOTHING: Rest = (None, [])
@@ -105,6 +106,7 @@ class Gateway:
         self._decided = decided
         self._failpoints = failpoints
         self._admission = Admission(database, registry, clock, quotas)
+        self._receiver = Receiver(database, self._admission, clock, ids)
 
     async def submit(
         self,
@@ -134,7 +136,7 @@ class Gateway:
         )
         if job_id == wanted:
             return await self._decide(command)
-        return await self._decide_again(command, [source])
+        return await self._decide_again(command)
 
     async def submit_selected(self, caller: Caller, spec: JobSpec, *, key: str | None) -> Decision:
         """A job on the records that its filter matches now; said again, it is the same job."""
@@ -151,7 +153,9 @@ class Gateway:
         if known is not None:
             return known.accepted()
         lines = frozen_lines(self._database, frozen, spec.select)
-        source, rest = await self._upload(caller, lines, spec.options.key, may_be_empty=True)
+        source, rest = await self._receiver.receive(
+            caller, lines, spec.options.key, may_be_empty=True
+        )
         await self._database.write(lambda c: store_rest(c, *rest), lasting=False)
         return await self._decide(
             SubmitJob(
@@ -185,7 +189,7 @@ class Gateway:
                 return wanted, InlineItems(items=tuple(items))
             lines = continued(first, lines)
         again = await self._admission.has_sent(caller.tenant, key)
-        source, rest = await self._upload(caller, lines, spec.options.key, again=again)
+        source, rest = await self._receiver.receive(caller, lines, spec.options.key, again=again)
         body = body_hash(spec, source.sha256)
         job_id = await self._reserved(_Wanted(caller.tenant, key, body, wanted), rest)
         self._failpoints.reach(Failpoint.RESERVED)
@@ -216,7 +220,7 @@ class Gateway:
             lambda connection: keys.pointer_of(connection, caller.tenant, job_id)
         )
         again = await self._admission.has_part(caller.tenant, job_id, part)
-        source, rest = await self._upload(caller, lines, pointer, again=again)
+        source, rest = await self._receiver.receive(caller, lines, pointer, again=again)
         command = AppendItems(
             command_id=f"{job_id}.part.{part}.{mark(caller, source.sha256)}",
             job_id=job_id,
@@ -225,8 +229,9 @@ class Gateway:
             part=part,
             source=source,
         )
-        await self._database.write(partial(_store, command.command_id, rest), lasting=False)
-        return await self._decide_again(command, [source])
+        store = partial(store_unless_decided, command.command_id, rest)
+        await self._database.write(store, lasting=False)
+        return await self._decide_again(command)
 
     async def submit_batch(
         self,
@@ -240,7 +245,7 @@ class Gateway:
         kinds = [step.operation for step in spec.steps]
         await self._admission.begin(caller, kinds, key, jobs=1 + len(kinds))
         check_steps(spec.steps)
-        sources = await self._received_steps(caller, spec, lines, key)
+        sources = await self._receiver.receive_steps(caller, spec, lines, key)
         digests = ".".join("" if source is None else source.sha256 for source in sources)
         body, wanted = body_hash(spec, digests), self._ids.new()
         stored = [source for source in sources if source is not None]
@@ -260,7 +265,7 @@ class Gateway:
         )
         if job_id == wanted:
             return await self._decide(command)
-        return await self._decide_again(command, stored)
+        return await self._decide_again(command)
 
     async def seal(
         self,
@@ -353,65 +358,6 @@ class Gateway:
 
     # -- items ------------------------------------------------------------------------
 
-    async def _upload(
-        self,
-        caller: Caller,
-        lines: AsyncIterator[bytes],
-        pointer: str | None,
-        *,
-        again: bool = False,
-        may_be_empty: bool = False,
-    ) -> tuple[UploadedItems, Rest]:
-        """Store the items with their keys; what is left goes with the reservation.
-
-        What comes ``again`` counts nothing beforehand, so that it must leave nothing behind when
-        it is broken off.
-        """
-        now = self._clock.now().timestamp()
-        allowed = await self._admission.allowance(caller.tenant, again=again)
-        allowed.check(1, 1)
-        upload = Upload(self._ids.new(), caller.tenant, now, pointer, allowed, may_be_empty)
-        try:
-            return await received(self._database, upload, lines)
-        except BaseException:
-            if again:
-                await self._remove([], (upload, []))
-            raise
-
-    async def _received_steps(
-        self,
-        caller: Caller,
-        spec: JobSpec,
-        lines: Sequence[AsyncIterator[bytes] | None],
-        key: str | None,
-    ) -> list[UploadedItems | None]:
-        """The items of each step, stored before those of the next are received."""
-        again = await self._admission.has_sent(caller.tenant, key)
-        sources: list[UploadedItems | None] = [None] * len(lines)
-        try:
-            for number, items in enumerate(lines):
-                if items is None:
-                    continue
-                with at_step(number):
-                    pointer = spec.steps[number].options.key
-                    sources[number] = await self._stored(caller, items, pointer, again=again)
-        except BaseException:
-            if again:
-                await self._remove(sources)
-            raise
-        return sources
-
-    async def _stored(
-        self, caller: Caller, lines: AsyncIterator[bytes], pointer: str | None, *, again: bool
-    ) -> UploadedItems:
-        source, (upload, parts) = await self._upload(caller, lines, pointer, again=again)
-        await self._database.write(lambda c: store_rest(c, upload, parts), lasting=False)
-        return source
-
-    async def _remove(self, stored: Sequence[UploadedItems | None], rest: Rest = _NOTHING) -> None:
-        """Remove what no command names."""
-        await self._database.write(lambda found: _drop(found, rest, stored), lasting=False)
-
     async def _reserved(
         self, wanted: _Wanted, rest: Rest = _NOTHING, stored: Sequence[UploadedItems] = ()
     ) -> str:
@@ -423,7 +369,7 @@ class Gateway:
         try:
             return await self._database.write(work, lasting=False)
         except IdempotencyConflict:
-            await self._remove(stored, rest)
+            await self._receiver.remove(stored, rest)
             raise
 
     def _reserve(
@@ -442,7 +388,7 @@ class Gateway:
         if reserved == wanted.job_id:
             store_rest(connection, *rest)
         else:
-            _store(submission(reserved), rest, connection, stored)
+            store_unless_decided(submission(reserved), rest, connection, stored)
         self._failpoints.reach(Failpoint.PAYLOAD_STORED)
         return reserved
 
@@ -466,21 +412,13 @@ class Gateway:
             return self._ids.new()
         return f"{job_id}.{verb}.{mark(caller, key)}"
 
-    async def _decide_again(
-        self, command: BaseCommand, sources: Sequence[UploadedItems | InlineItems]
-    ) -> Decision:
+    async def _decide_again(self, command: SubmitJob | SubmitBatch | AppendItems) -> Decision:
         """As ``_decide``, where the same command may have come before, with items of its own.
 
         Those that were not taken then never are: the command was decided.
         """
         decision = await self._decide(command)
-        ids = [source.upload_id for source in sources if isinstance(source, UploadedItems)]
-        tenant = command.tenant
-        free = partial(payloads.free_among, tenant=tenant, upload_ids=ids)
-        if await self._database.read(free, single=True):
-            await self._database.write(
-                partial(_remove_free, command.command_id, tenant, ids), lasting=False
-            )
+        await self._receiver.remove_free(command)
         return decision
 
     async def _decide(self, command: BaseCommand) -> Decision:
@@ -512,31 +450,3 @@ class Gateway:
             "the command was sent and is not decided yet; repeat it with the same "
             "Idempotency-Key, or look at the job"
         )
-
-
-def _store(
-    command_id: str, rest: Rest, connection: Connection, stored: Sequence[UploadedItems] = ()
-) -> None:
-    """Store what is left of an upload; none of it, nor what is stored, for what is decided.
-
-    The job has its items then, and these are not to count beside them.
-    """
-    if find_decision(connection, command_id) is None:
-        store_rest(connection, *rest)
-    else:
-        _drop(connection, rest, stored)
-
-
-def _drop(connection: Connection, rest: Rest, stored: Sequence[UploadedItems | None]) -> None:
-    drop(connection, rest)
-    ids = [source.upload_id for source in stored if source is not None]
-    if ids:
-        payloads.remove_uploads(connection, ids)
-
-
-def _remove_free(
-    command_id: str, tenant: str, upload_ids: Sequence[str], connection: Connection
-) -> None:
-    # It may have been told too early, of a commit that cannot be seen here yet.
-    if find_decision(connection, command_id) is not None:
-        payloads.remove_free(connection, tenant, upload_ids)

@@ -331,6 +331,8 @@ def free_among(connection: Connection, tenant: str, upload_ids: Sequence[str]) -
 
 def remove_free(connection: Connection, tenant: str, upload_ids: Sequence[str]) -> None:
     """Delete those of some uploads that no job has, when none is to take them any more."""
+    if not upload_ids:
+        return
     free = connection.scalars(_free_among(tenant, upload_ids).with_for_update()).all()
     if free:
         remove_uploads(connection, free)

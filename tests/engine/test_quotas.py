@@ -24,6 +24,7 @@ from domain.commands import (
 )
 from domain.errors import (
     CommandRefused,
+    DecisionPending,
     IdempotencyConflict,
     JobNotFound,
     QuotaExceeded,
@@ -362,6 +363,34 @@ async def test_who_is_not_answered_yet_and_asks_again_is_counted_once(
     assert first == second
     used, ((job_id, items),) = await _used(together)
     assert (used, job_id, items) == (5, first if way == "submit" else f"{first}-1", 5)
+
+
+@pytest.mark.parametrize("way", ["submit", "batch"])
+async def test_who_asks_again_while_nobody_decides_is_counted_once_when_somebody_does(
+    strict: Desk, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, held = strict.engine.gateway, list[Outgoing]()
+    send = gateway._send
+
+    async def hold(outgoing: Outgoing) -> None:
+        held.append(outgoing)
+
+    async def sent() -> str:
+        return await (
+            _batched(strict, things(3)) if way == "batch" else _sent(strict, things(3), key="k")
+        )
+
+    with monkeypatch.context() as nobody:
+        nobody.setattr(gateway, "_send", hold)
+        nobody.setattr("streams.gateway.DECISION_SECONDS", 0.1)
+        for _ in range(2):
+            with pytest.raises(DecisionPending):
+                await sent()
+    assert [items for _, items in (await _used(strict))[1]] == [3, 3]
+    for each in held:
+        await send(each)
+    job_id = await sent()
+    assert await _used(strict) == (3, [(job_id if way == "submit" else f"{job_id}-1", 3)])
 
 
 async def test_a_part_that_is_not_answered_yet_and_comes_again_is_counted_once(

@@ -84,6 +84,7 @@ async def test_a_job_id_said_again_for_another_job_is_refused(stages: Stages) ->
         refused = await decide(stages, kind, command_id, **fields)
         assert refused.problem is not None, command_id
         assert refused.problem["code"] == "idempotency_conflict"
+    assert await stages.rows("SELECT job_id, items FROM uploads") == [("job", 2)], "a copy is left"
     await stages.mend()
     assert await stages.rows("SELECT count(*) FROM stock") == [(2,)]
 

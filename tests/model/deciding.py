@@ -124,8 +124,8 @@ class Deciding:
             job.time_out(stamp)
 
     def _revoke_open(self, tables: JobTables, job: Job, changes: Changes, command: Command) -> None:
-        """What is open is closed, and takes no effect any more."""
-        for chunk in job.open:
+        """What is open is closed, the last first, and takes no effect any more."""
+        for chunk in reversed(job.open):
             row = tables.chunks[chunk]
             done = self._results(tables, chunk)
             returned = row.items - Ranges.of(done)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from domain.commands import JobSpec
 from domain.events import Child, JobStatus
+from domain.job_batch import NO_STEPS, Steps
 from domain.outcomes import Counts
 from domain.steps import BATCH, Step, child_id, to_undo
 from tests.unit.domain.story import Story
@@ -55,12 +56,14 @@ class Batch(Story):
         self.job.stop_steps(self.stamp, "wrong file", roll_back=roll_back)
         return self
 
-    def undo_steps(self, savepoint: str = "", branch: str = "") -> Batch:
+    def undo_steps(
+        self, savepoint: str = "", branch: str = "", *, reading: Steps = NO_STEPS
+    ) -> Batch:
         self.job.check("undo")
         steps = to_undo(STEPS, savepoint, branch)
-        self.job.undo_steps(self.stamp, "mistake", steps, force=False)
+        self.job.undo_steps(self.stamp, "mistake", steps, force=False, reading=reading)
         return self
 
-    def end_undo(self) -> Batch:
-        self.job.end_undo(self.stamp)
+    def end_undo(self, *, reading: Steps = NO_STEPS) -> Batch:
+        self.job.end_undo(self.stamp, reading)
         return self

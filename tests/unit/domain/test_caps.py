@@ -180,3 +180,15 @@ def test_contradictions_are_refused(wanted: dict[str, object], words: str) -> No
 )
 def test_what_a_lower_cap_is(caps: Caps, other: Caps, lower: bool) -> None:
     assert caps.lowers(other) is lower
+
+
+@pytest.mark.parametrize("rate", [1e-12, 5e-324])
+def test_a_rate_beyond_every_calendar_holds_the_job_for_years(rate: float) -> None:
+    story = Story(rate=rate, chunk_size=1).submit(3).plan(room=3)
+    assert len(story.job.open) == 1
+    story.done(0)
+    held = story.job.held_until
+    assert held is not None
+    assert held > BEGIN + timedelta(days=3000)
+    assert story.job.wakes_at is not None
+    assert story.plan(room=3).job.open == {}

@@ -8,7 +8,15 @@ import pytest
 from pydantic import ValidationError
 
 import domain.commands
-from domain.commands import COMMAND, BaseCommand, InlineItems, JobSpec, SubmitJob, UploadedItems
+from domain.commands import (
+    COMMAND,
+    BaseCommand,
+    InlineItems,
+    JobSpec,
+    SubmitJob,
+    UndoSelection,
+    UploadedItems,
+)
 from domain.options import MAX_CHUNK, MAX_ITEMS, JobOptions, Start
 
 COMMON = {"command_id": "c-1", "job_id": "job-1", "tenant": "local", "actor": "ada"}
@@ -145,3 +153,14 @@ def test_commands_do_not_change() -> None:
     command = COMMAND.validate_python(_sent("pause_job"))
     with pytest.raises(ValidationError):
         command.tenant = "other"
+
+
+def test_a_record_of_any_id_that_a_database_has_can_be_named() -> None:
+    names = ("prices/9223372036854775807", "prices/1732636800000000001", "prices/0")
+    assert UndoSelection(records=names).records == names
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "9" * 19, "1" + "0" * 19, ""])
+def test_a_record_that_no_database_can_have_is_refused(number: str) -> None:
+    with pytest.raises(ValidationError, match="records"):
+        UndoSelection(records=(f"prices/{number}",))

@@ -49,3 +49,21 @@ def test_its_memory_does_not_grow_with_the_rules() -> None:
     rules = summary.document()["rules"]
     assert len(rules) == MAX_RULES + 1
     assert (rules[0]["rule"], rules[0]["issues"]) == ("(other)", MAX_RULES)
+
+
+def test_its_memory_does_not_grow_with_layers_and_severities_either() -> None:
+    summary = IssueSummary()
+    for number in range(MAX_RULES * 2):
+        told = {"rule": "x", "layer": f"layer {number}", "severity": f"severity {number}"}
+        summary.add({"issues": [told]}, None)
+    document = summary.document()
+    assert len(document["rules"]) == MAX_RULES + 1
+    assert len(document["severities"]) == MAX_RULES + 1
+    assert sum(document["severities"].values()) == MAX_RULES * 2
+    assert document["rules"][0] == {
+        "rule": "(other)",
+        "layer": "",
+        "severity": "",
+        "issues": MAX_RULES,
+        "items": MAX_RULES,
+    }

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from domain import progress
 from domain.errors import CommandRefused, InvalidCommand, WrongState
 from domain.events import JobStatus
 from domain.outcomes import Counts
@@ -173,3 +175,49 @@ def test_a_circle_is_named() -> None:
     assert set(circle) == {"a", "b", "c"}
     for name, before in itertools.pairwise(circle):
         assert next(step for step in steps if step.name == name).after == (before,)
+
+
+@pytest.mark.parametrize(
+    ("after", "pointer", "words"),
+    [
+        (["a", "b", "a"], "/steps/2/after/2", "step 'a' is named twice"),
+        (
+            [{"step": "a", "consume": {"id": "id"}}, {"step": "b", "consume": {"id": "id"}}],
+            "/steps/2/after/1/consume",
+            "this one from 'a' already",
+        ),
+    ],
+)
+def test_steps_that_a_step_comes_after_are_refused_as_the_caller_named_them(
+    after: list[Any], pointer: str, words: str
+) -> None:
+    last = Step.model_validate({"name": "c", "operation": "x.y", "after": after})
+    steps = [Step(name="a", operation="x.y"), Step(name="b", operation="x.y"), last]
+    with pytest.raises(InvalidCommand, match=words) as refused:
+        check_steps(steps)
+    assert refused.value.pointer == pointer
+
+
+def test_a_step_that_only_reads_keeps_no_other_from_being_put_back() -> None:
+    reading = frozenset({2})
+    batch = Batch().hear(*DONE)
+    assert batch.job.standing(reading) == {0, 1}
+    batch.undo_steps(reading=reading)
+    assert batch.job.undoing == [0, 1]
+    assert batch.job.next_to_undo(reading) == [1]
+    batch.hear("back", "back", "done").end_undo(reading=reading)
+    assert batch.job.status is JobStatus.ROLLED_BACK
+
+
+def test_a_second_cancel_does_not_take_back_that_the_first_one_rolls_back() -> None:
+    batch = Batch().hear("done", "runs").stop(roll_back=True)
+    assert batch.stop().job.roll_back
+    assert Batch().hear("done", "runs").stop().stop(roll_back=True).job.roll_back
+
+
+def test_percent_of_an_undo_is_that_of_its_jobs_in_lists_as_well() -> None:
+    batch = Batch().hear(*DONE).undo_steps()
+    assert progress.of_job(batch.job, batch.stamp.at)["percent"] == 0.0
+    batch.hear("done", "done", "back")
+    assert progress.of_job(batch.job, batch.stamp.at)["percent"] == 33.33
+    assert progress.of_event(batch.collect()[-1])["percent"] == 33.33

@@ -17,6 +17,7 @@ from domain.errors import InvalidCommand, WrongState
 from domain.events import JobPaused, JobStatus, JobStopped
 from domain.options import JobOptions, Limit, RetryPolicy
 from domain.ranges import Ranges
+from domain.tolerance import Tally
 from tests.unit.domain.story import Story
 
 
@@ -36,6 +37,15 @@ def _last(story: Story) -> JobPaused | JobStopped:
 
 
 # -- what is counted ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("percent", "tolerated"), [(0.57, 57), (0.29, 29), (7, 700), (1e-7, 0)])
+def test_a_percentage_is_the_number_that_was_written(percent: float, tolerated: int) -> None:
+    limit, tally = Limit(percent=percent), Tally()
+    tally.add(limit, settled=tolerated, failed=tolerated)
+    assert not tally.exceeds(limit, 10_000)
+    tally.add(limit, settled=1, failed=1)
+    assert tally.exceeds(limit, 10_000)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from domain import portions
 from domain.contradictions import check_options
 from domain.errors import InvalidCommand, WrongState
 from domain.events import JobStatus
-from domain.item_keys import keys_like
+from domain.item_keys import key_of, keys_like
 from domain.options import JobOptions
 from domain.outcomes import Counts
 from domain.ranges import Ranges
@@ -71,3 +72,33 @@ def test_a_key_that_is_asked_for_may_be_a_value_or_a_string() -> None:
     assert keys_like("null") == [b'"null"']
     assert keys_like("no json") == [b'"no json"']
     assert keys_like('{"b":1,"a":2}')[0] == b'{"a":2,"b":1}'
+
+
+LARGE = b"340282366920938463463374607431768211455"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (LARGE, LARGE[:-1] + b"4"),
+        (b"-9223372036854775809", b"-9223372036854775810"),
+        (b"18446744073709551616", b"18446744073709551617"),
+        (b'{"part": [%b]}' % LARGE, b'{"part": [%b0]}' % LARGE),
+    ],
+)
+def test_keys_are_told_apart_however_long_their_numbers_are(one: bytes, other: bytes) -> None:
+    first, second = (key_of(b'{"id": %b}' % value, ["id"]) for value in (one, other))
+    assert first != second
+    assert first == key_of(b'{"x": 1.5, "id": %b}' % one, ["id"])
+    assert keys_like(one.decode())[0] == first
+
+
+@pytest.mark.parametrize("number", [b"18446744073709551615", b"-9223372036854775808", b"17"])
+def test_a_key_is_what_it_was_where_its_number_fits(number: bytes) -> None:
+    line = b'{"id": %b, "hash": %b}' % (number, LARGE)
+    assert key_of(line, ["id"]) == orjson.dumps(orjson.loads(number)) == number
+
+
+def test_a_key_is_found_however_deep_its_item_is() -> None:
+    line = b'{"id": 1, "hash": %b, "x": %b}' % (LARGE, b"[" * 1000 + b"]" * 1000)
+    assert key_of(line, ["id"]) == b"1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from domain import planning
+from domain import planning, progress
 from domain.errors import WrongState
 from domain.events import Cause, ChunksPlanned, JobStatus, PlannedChunk, UndoStarted
 from domain.outcomes import ClosedChunk, Closing, Counts
@@ -364,3 +364,29 @@ def _planned(story: Story, chunk: PlannedChunk) -> ChunksPlanned:
     undo = [each for each in story.events if isinstance(each, ChunksPlanned)][-1]
     now = {"originator_version": story.job.version + 1, "counts": story.job.counts}
     return ChunksPlanned(**dict(undo) | {"chunks": (chunk,), **now})
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_cancel_of_what_ends_gracefully_still_puts_back_what_the_first_was_to(
+    again: bool,
+) -> None:
+    story = Story(chunk_size=2).submit(6).plan(room=2).done(0).wind_down(roll_back=True)
+    story.job.open.clear()
+    assert story.cancel(roll_back=again).put_back().job.status is JobStatus.ROLLED_BACK
+
+
+def test_a_cancel_that_puts_back_may_follow_one_that_was_not_to() -> None:
+    story = Story(chunk_size=2).submit(6).plan(room=2).done(0).wind_down()
+    story.job.open.clear()
+    assert story.cancel(roll_back=True).put_back().job.status is JobStatus.ROLLED_BACK
+
+
+def test_percent_of_an_undo_of_a_part_is_of_that_part() -> None:
+    story = Story(chunk_size=2).submit(200).work()
+    parts = [Part(target=target, items=Ranges.of([2 * target])) for target in (3, 2, 1, 0)]
+    story.undo(*parts).plan()
+    story.restored(next(iter(story.job.open)))
+    assert progress.of_job(story.job, story.stamp.at)["percent"] == 25.0
+    story.plan()
+    story.restored(next(iter(story.job.open)), failed=1)
+    assert progress.of_job(story.job, story.stamp.at)["percent"] == 50.0

@@ -329,6 +329,27 @@ def test_a_retry_of_other_items_than_have_failed_is_refused() -> None:
         story.retry(Ranges())
 
 
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (1, "; 1 was not attempted: name them in items, or say unattempted"),
+        (2, "; 2 were not attempted: name them in items, or say unattempted"),
+    ],
+)
+def test_a_retry_of_nothing_names_what_was_not_attempted(left: int, words: str) -> None:
+    story = Story(chunk_size=1).submit(1 + left).plan().done(0).cancel()
+    with pytest.raises(WrongState, match=words):
+        story.retry(Ranges())
+
+
+def test_a_seal_of_another_number_says_what_to_do() -> None:
+    story = Story().open_draft().append(4)
+    with pytest.raises(InvalidCommand, match="says 5 items, 4 have arrived; append what is"):
+        story.seal(5)
+    with pytest.raises(InvalidCommand, match="4 have arrived; say 4 if all of them are meant"):
+        story.seal(3)
+
+
 def test_options_are_the_specs() -> None:
     assert Story(chunk_size=7).submit().job.options == JobOptions(chunk_size=7)
 

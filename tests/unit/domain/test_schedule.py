@@ -294,3 +294,30 @@ def test_an_adjustment_keeps_the_order_of_what_it_leaves() -> None:
         rescheduled(schedule, command, BEGIN, begun=False)
     both = Adjustment(start_at=_at(200), lift=("deadline",))
     assert rescheduled(schedule, both, BEGIN, begun=False) == Schedule(start_at=_at(200))
+
+
+def test_a_retry_waits_for_no_start_and_forgets_it() -> None:
+    story = Story(start_at=_at(1000), chunk_size=4).submit().cancel()
+    story.retry(Ranges(), story.job.dropped).plan()
+    assert (story.job.status, story.job.start_at) == (JobStatus.RUNNING, None)
+    assert story.adjust(deadline=_at(500)).job.deadline == _at(500), "it has begun long ago"
+    assert story.replayed() == story.job
+
+
+def test_an_undo_makes_no_job_late_that_has_met_its_deadline() -> None:
+    story = Story(deadline=_at(60)).submit().work().wait(100).undo()
+    rolling = story.job.as_it_stands()
+    back = story.put_back().job.as_it_stands()
+    again = story.undo().put_back().job.as_it_stands()
+    for job in (rolling, back, again, story.archive().job):
+        told = progress.deadline_of(job, _at(500))
+        assert told is not None
+        assert (told.in_time, told.ends_at, told.warning) == (None, None, None), job.status
+
+
+def test_what_is_retried_after_an_undo_and_its_undo_has_its_deadline_again() -> None:
+    story = Story(deadline=_at(60), chunk_size=4).submit(8).work(failed=1)
+    story.undo().put_back().undo().put_back().retry(Ranges.of([3])).work()
+    told = progress.deadline_of(story.job, _at(500))
+    assert told is not None
+    assert (told.in_time, told.ends_at) == (True, story.job.finished_at)

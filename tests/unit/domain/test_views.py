@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 import pytest
 
-from domain.events import JobEvent
+from domain.events import (
+    JobArchived,
+    JobCancelled,
+    JobEvent,
+    JobHeld,
+    JobReleased,
+    JobShredded,
+    PlannedChunk,
+)
 from domain.job import Job
 from domain.outcomes import ClosedChunk
 from domain.ranges import Ranges
+from domain.reversal import Part
 from domain.views import JobSummary, JobView, job_view, progress_view, summary_after
 from tests.stored_events import BEGIN, stamp, submitted, work
 
@@ -60,7 +69,61 @@ def _undone_twice() -> Job:
     return job
 
 
-HISTORIES = [_completed, _failed_and_retried, _paused_and_cancelled, _undone_twice]
+def _keyed_and_cancelled() -> Job:
+    job = submitted("job-1", items=10_000)
+    job.skip_repeated(stamp("submit"), Ranges.span(100, 9000))
+    work(job)
+    work(job, seconds=3)
+    job.cancel(stamp("cancel", seconds=5), "enough")
+    return job
+
+
+def _kept_for_long() -> Job:
+    job = _paused_and_cancelled()
+    job.hold(stamp("hold", seconds=1000), "case 17")
+    job.lift_hold(stamp("release", seconds=2000), "")
+    job.shred(stamp("shred", seconds=3000), "asked for")
+    job.archive(stamp("archive", seconds=4000), "")
+    return job
+
+
+def _stopped() -> Job:
+    job = submitted("job-1", items=1000, options={"stop_on_error": True})
+    work(job, seconds=1)
+    work(job, seconds=2, wrong=3)
+    return job
+
+
+def _undone_in_parts() -> Job:
+    job = submitted("job-1", items=700)
+    for second in range(1, 100):
+        if not work(job, seconds=second):
+            break
+    effects = job.applied[::-1]
+    for first in (0, 5):
+        parts = [Part(target=e.chunk, items=Ranges.span(first, first + 5)) for e in effects]
+        job.undo(stamp("undo", seconds=200 + first), "a mistake", parts=parts)
+        for chunk in _undo_chunks(job, 201 + first):
+            closed = ClosedChunk(chunk=chunk.chunk, rolled_back=4, failed=1)
+            job.record(stamp("record", seconds=202 + first), [closed])
+    return job
+
+
+def _undo_chunks(job: Job, seconds: int) -> Iterator[PlannedChunk]:
+    while chunks := job.plan(stamp("plan", seconds=seconds), room=1, slow=False):
+        yield from chunks
+
+
+HISTORIES = [
+    _completed,
+    _failed_and_retried,
+    _paused_and_cancelled,
+    _undone_twice,
+    _keyed_and_cancelled,
+    _kept_for_long,
+    _stopped,
+    _undone_in_parts,
+]
 
 
 def _folded(events: Sequence[JobEvent]) -> list[JobSummary]:
@@ -85,6 +148,33 @@ def test_the_summary_of_the_events_is_that_of_the_aggregate(history: Callable[[]
         view = job_view(job, events[count - 1].at)
         shown = view.model_dump(include=set(JobSummary.model_fields))
         assert summary.model_dump() == shown, f"version {count}"
+
+
+@pytest.mark.parametrize(
+    ("history", "rate"),
+    [
+        (_keyed_and_cancelled, 500 / 4),
+        (_kept_for_long, 400 / 2),
+        (_undone_twice, 700 / 2),
+        (_undone_in_parts, None),
+    ],
+)
+def test_a_rate_is_of_what_was_worked_and_of_the_time_it_took(
+    history: Callable[[], Job], rate: float | None
+) -> None:
+    job = history()
+    *_, summary = _folded(job.collect_events())
+    assert summary.items_per_second == rate
+    view = job_view(job, BEGIN + timedelta(days=30))
+    assert view.items_per_second == rate
+    assert view.progress is not None
+    assert rate in (None, view.progress.mean)
+
+
+def test_an_event_alone_says_no_rate_of_what_it_gives_up_or_of_what_is_over() -> None:
+    for event in _kept_for_long().collect_events():
+        if isinstance(event, JobCancelled | JobHeld | JobReleased | JobShredded | JobArchived):
+            assert progress_view(event)["items_per_second"] is None
 
 
 def test_a_view_has_all_that_the_interface_promises() -> None:

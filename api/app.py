@@ -46,7 +46,7 @@ from api.meters import Meters
 from api.middleware import STACK
 from api.ports import Callers, Verb, Vitals
 from api.restraint import Restraint
-from api.rules import KNOWN, OPEN, RULES, TABLE, Route, Rule, needs
+from api.rules import KNOWN, OPEN, RULES, TABLE, Route, Rule, insisting, needs
 from api.security import add_headers
 from api.systems.annotations.routes import ROUTES as ANNOTATIONS
 from api.unmatched import PATTERN, expectation, unmatched
@@ -92,12 +92,15 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/jobs", jobs.index, _LISTED),
     Route("GET", _JOB, jobs.show, _VIEW),
     Route("POST", f"{_JOB}/items", submit.append, _RUN),
-    Route("POST", f"{_JOB}/seal", submit.seal, _RUN),
-    *(Route("POST", f"{_JOB}/{verb}", jobs.command(verb), rule) for verb, rule in _VERBS.items()),
+    Route("POST", f"{_JOB}/seal", submit.seal, insisting(_RUN)),
+    *(
+        Route("POST", f"{_JOB}/{verb}", jobs.command(verb), insisting(rule))
+        for verb, rule in _VERBS.items()
+    ),
     Route("GET", f"{_JOB}/plan", plans.show, _VIEW),
     Route("POST", f"{_JOB}/apply", plans.apply, _RUN),
-    Route("POST", f"{_JOB}/adjust", jobs.adjust, _SUBMIT),
-    Route("POST", f"{_JOB}/edit", jobs.edit, _RUN),
+    Route("POST", f"{_JOB}/adjust", jobs.adjust, insisting(_SUBMIT)),
+    Route("POST", f"{_JOB}/edit", jobs.edit, insisting(_RUN)),
     Route("GET", f"{_JOB}/events", events.events, _VIEW),
     Route("GET", f"{_JOB}/hashes", audits.hashes, _VIEW),
     Route("GET", f"{_JOB}/verification", audits.verify, _VIEW),

@@ -91,10 +91,9 @@ async def read(
     return await asyncio.to_thread(understand, body)
 
 
-async def read_optional(request: web.Request, limits: Limits, size: int | None = None) -> Any:
-    """A small body, or one of ``size`` bytes, as a JSON value; without one an empty object."""
-    body = await _read(request, limits, size or limits.small_body)
-    return parse(body) if body else {}
+async def read_optional(request: web.Request, limits: Limits) -> Any:
+    """A small body as a JSON value; without one an empty object."""
+    return await read(request, limits, limits.small_body, parse_optional)
 
 
 async def _read(request: web.Request, limits: Limits, size: int) -> bytes:
@@ -132,6 +131,11 @@ def parse(body: bytes) -> Any:
         raise malformed(str(error)) from None
 
 
+def parse_optional(body: bytes) -> Any:
+    """The JSON value, where there is one, else an empty object; raises as ``parse`` does."""
+    return parse(body) if body else {}
+
+
 def encode(value: Any, depth: int, pointer: str = "") -> bytes:
     """A parsed value as compact JSON; raises RequestRefused for what cannot travel on."""
     try:
@@ -139,7 +143,7 @@ def encode(value: Any, depth: int, pointer: str = "") -> bytes:
     except (TypeError, RecursionError) as error:
         reason = "it is nested too deeply" if "ecursion" in str(error) else str(error)
         raise malformed(reason, pointer) from None
-    if text.count(b"[") + text.count(b"{") > depth and _depth(text) > depth:
+    if text.count(b"[") + text.count(b"{") > depth and _is_deeper(text, depth):
         raise malformed(f"it has more than {depth} levels", pointer)
     return text
 
@@ -151,14 +155,14 @@ def malformed(reason: str, pointer: str = "") -> RequestRefused:
     )
 
 
-def _depth(text: bytes) -> int:
-    """Levels of nesting, by taking the innermost brackets away until none is left."""
+def _is_deeper(text: bytes, depth: int) -> bool:
+    """Whether any brackets are left when the innermost are taken away so many times."""
     brackets = _STRING.sub(b"", text).translate(_BRACKETS, _OTHERS)
-    levels = 0
-    while brackets:
+    for _ in range(depth):
         brackets = brackets.replace(b"()", b"")
-        levels += 1
-    return levels
+        if not brackets:
+            return False
+    return bool(brackets)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

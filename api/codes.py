@@ -117,8 +117,8 @@ OF_THE_EDGE: Final = (
     Code(
         "bad_condition",
         400,
-        "`If-Match` has more than one tag.",
-        "Send the `ETag` of what you saw.",
+        "`If-Match` has more than one tag, or the route heeds no such condition.",
+        "Send the one `ETag` of what you saw, or leave the header out.",
     ),
     Code("bad_last_event_id", 400, "The job has no such event yet.",
          "Connect again without `Last-Event-ID`."),

@@ -20,7 +20,14 @@ from domain.errors import VersionMismatch
 _TAG = re.compile(r'(?:W/)?"(\d{1,10})(?:-[0-9a-f]{16})?"')
 _EACH = re.compile(r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _TAGGED = frozenset(
-    {"application/json", "text/html", "text/css", "text/javascript", "image/svg+xml"}
+    {
+        "application/json",
+        "image/svg+xml",
+        "text/css",
+        "text/csv",
+        "text/html",
+        "text/javascript",
+    }
 )
 
 
@@ -46,22 +53,19 @@ def if_version(request: web.Request) -> int | None:
     return int(found[1])
 
 
-def tagged(request: web.Request, response: web.Response) -> web.Response:
-    """An answer to a GET or HEAD with its tag; 304 without a body for who has it already."""
+def tagged(request: web.Request, response: web.Response) -> bool:
+    """Give an answer to a GET or HEAD its tag; returns whether the client has it already."""
     if (
         request.method not in READING
         or response.status != 200
         or response.content_type not in _TAGGED
         or not isinstance(response.body, bytes)
     ):
-        return response
-    tag = response.headers.setdefault("ETag", tag_of(response.body))
-    if not _has(request, tag):
-        return response
-    return web.Response(status=304, headers={"ETag": tag})
+        return False
+    return has(request, response.headers.setdefault("ETag", tag_of(response.body)))
 
 
-def _has(request: web.Request, tag: str) -> bool:
+def has(request: web.Request, tag: str) -> bool:
     """Whether ``If-None-Match`` has the tag; weak ones are as good for this."""
     said = ",".join(request.headers.getall("If-None-Match", []))
     return said.strip() == "*" or tag.strip('"') in _EACH.findall(said)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from api.interests import Interests
 from api.limits import Limits
-from api.problems import refused
+from api.problems import RequestRefused, refused
+
+SHARE: Final = 4
+"""One address has so many times fewer places for clients that are unknown than there are."""
 
 
 @dataclass(slots=True)
@@ -30,7 +35,8 @@ class Connections:
 
     limits: Limits
     _open: dict[int, Counts] = field(default_factory=dict)
-    _unknown: int = 0
+    _unknown: Counter[str] = field(default_factory=Counter)
+    """By the address they come from."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -49,17 +55,28 @@ class Connections:
             del self._open[id(counts)]
 
     @contextmanager
-    def unknown(self) -> Iterator[None]:
-        """While a client has not said who it is; raises RequestRefused for too many of those."""
-        if self._unknown >= self.limits.ws_unknown:
-            raise refused(
-                503,
-                "too_many_streams",
-                "too many clients have not said yet who they are; come back later, with a token",
-                headers={"Retry-After": str(self.limits.retry_after)},
-            )
-        self._unknown += 1
+    def unknown(self, whence: str) -> Iterator[None]:
+        """While a client has not said who it is; raises RequestRefused for too many of those.
+
+        Those that come from one address leave places to others: nothing is known of them.
+        """
+        most = self.limits.ws_unknown
+        if self._unknown.total() >= most:
+            raise self._refused("too many clients")
+        if self._unknown[whence] >= max(most // SHARE, 1):
+            raise self._refused("too many clients of your address")
+        self._unknown[whence] += 1
         try:
             yield
         finally:
-            self._unknown -= 1
+            self._unknown[whence] -= 1
+            if not self._unknown[whence]:
+                del self._unknown[whence]
+
+    def _refused(self, whom: str) -> RequestRefused:
+        return refused(
+            503,
+            "too_many_streams",
+            f"{whom} have not said yet who they are; come back later, with a token",
+            headers={"Retry-After": str(self.limits.retry_after)},
+        )

@@ -162,10 +162,11 @@ class Conversation:
                 page = await self._own.queries.log(self._caller.tenant, wish.after, 1)
                 if wish.after > page.last:
                     raise no_such_place(wish.after)
-            # From here on it is handed out; what lies before is read.
+            # From here on it is handed out; what lies before is read. The client may have seen
+            # more of the log than this process: nothing of that is sent again.
             since = self._own.tail.position
             begin = since if wish.after is None else wish.after
-            self._interests.add(key, Span(begin, since))
+            self._interests.add(key, Span(begin, max(begin, since)))
             try:
                 if wish.job_id is not None:
                     seen = await self._own.queries.job(self._caller.tenant, wish.job_id)

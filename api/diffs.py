@@ -74,7 +74,7 @@ def _runs(request: web.Request, query: Parameters) -> tuple[Run, Run]:
 
 
 def _key(query: Parameters) -> str | None:
-    key = query.text("key")
+    key = query.given("key")
     if key is not None and not key.startswith("/"):
         raise wrong("key must be a JSON pointer into the items, as /id", "key")
     return key

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final
 from urllib.parse import quote
 
 from aiohttp import web
 
+from api.conditions import has
 from api.edge import edge
 from api.problems import refused
 from api.standing import Looks, Standing
+from api.streaming import write
 from streams.stores.job_files import PIECE, JobFile
 
 Piece = Callable[[JobFile, int], Awaitable[bytes]]
@@ -30,7 +31,7 @@ async def download(
     """
     size, tag = file.size or 0, f'"{file.sha256}"'
     headers = {"ETag": tag, "Accept-Ranges": "bytes"}
-    if tag in request.headers.get("If-None-Match", ""):
+    if has(request, tag):
         return web.Response(status=304, headers=headers)
     first, end = _range(request, size, tag)
     partial = (first, end) != (0, size)
@@ -47,13 +48,13 @@ async def download(
     await response.prepare(request)
     if request.method == "HEAD":
         return response
-    await _write(request, response, begun)
+    await write(request, response, begun)
     standing, looks = Standing(request), Looks(edge(request))
     async for block in blocks:
         await standing.check()
         if looks.are_due():
             await allowed()
-        await _write(request, response, block)
+        await write(request, response, block)
     return response
 
 
@@ -64,7 +65,12 @@ def disposition(name: str) -> str:
 
 
 def _range(request: web.Request, size: int, tag: str) -> tuple[int, int]:
-    """Where what is asked for begins and ends; all of it for what is asked in another way."""
+    """Where what is asked for begins and ends; all of it for what is asked in another way.
+
+    A range is of what GET sends: HEAD, which sends nothing, is answered as without one.
+    """
+    if request.method == "HEAD":
+        return 0, size
     if request.headers.get("If-Range", tag) != tag or "," in request.headers.get("Range", ""):
         return 0, size
     try:
@@ -93,8 +99,3 @@ async def _blocks(file: JobFile, piece: Piece, first: int, end: int) -> AsyncGen
             raise RuntimeError(f"{file.name} of {file.job_id} ends before its size")
         yield data
         place += len(data)
-
-
-async def _write(request: web.Request, response: web.StreamResponse, block: bytes) -> None:
-    async with asyncio.timeout(edge(request).limits.write_wait):
-        await response.write(block)

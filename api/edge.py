@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +29,7 @@ from streams.webhooks import Webhooks
 
 READING: Final = frozenset({"GET", "HEAD"})
 """Methods that change nothing; HEAD is answered as GET is, without a body."""
+_REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,8 @@ TAKEN: web.RequestKey[Taken] = web.RequestKey("taken", Taken)
 OWN_HEADERS: web.RequestKey[Mapping[str, str]] = web.RequestKey("own_headers", Mapping)
 """What an answer says otherwise than all others do."""
 IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
+REFUSED: web.RequestKey[Exception] = web.RequestKey("refused", Exception)
+"""Why a client that waited to be asked for its body was not."""
 
 
 def edge(request: web.Request) -> Edge:
@@ -107,6 +111,19 @@ def edge(request: web.Request) -> Edge:
 def basics(request: web.Request) -> Basics:
     """What the application has in any kind of process."""
     return request.app[BASICS]
+
+
+def give_id(request: web.Request) -> str:
+    """The id of the request, which is the client's own when that is a plain one."""
+    if REQUEST_ID not in request:
+        said = request.headers.get("X-Request-Id", "")
+        request[REQUEST_ID] = said if _REQUEST_ID.fullmatch(said) else basics(request).ids.new()
+    return request[REQUEST_ID]
+
+
+def has_gone(request: web.Request) -> bool:
+    """Whether the client has left, or is leaving: ``| head`` closes while we still write."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def caller(request: web.Request) -> Caller:

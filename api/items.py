@@ -80,7 +80,7 @@ async def _wanted(request: web.Request, query: Parameters) -> Wanted:
         unattempted=_UNATTEMPTED in statuses,
         code=code,
         record=_record(request, query),
-        key=query.text("key"),
+        key=query.given("key"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from aiohttp import web
@@ -14,7 +15,7 @@ from api.conditions import if_version
 from api.documents import job_document, links, progress_document
 from api.edge import caller, edge
 from api.fields import FIELDS, OF_JOB, OF_LISTED, only, wanted_fields
-from api.models import checked
+from api.models import checked, understood
 from api.parameters import MAX_VERSION, Parameters, wrong
 from api.ports import Verb
 from api.projects import scope
@@ -110,7 +111,8 @@ async def index(request: web.Request) -> web.Response:
         "operation": query.text("operation"),
         "system": query.text("system"),
         "tag": query.text("tag"),
-        "q": query.text("q"),
+        # An empty one is in every name.
+        "q": query.given("q") or None,
         "created_after": query.moment("created_after"),
         "created_before": query.moment("created_before"),
         "sort": query.text("sort"),
@@ -168,8 +170,8 @@ async def edit(request: web.Request) -> web.Response:
     """Other bodies for items of a draft; items that are not to be worked."""
     own = edge(request)
     Parameters(request, ())
-    body = await bodies.read_optional(request, own.limits, own.limits.named_body)
-    wanted = checked(Editing, body, own.limits.json_depth)
+    read = partial(understood, Editing, depth=own.limits.json_depth)
+    wanted: Editing = await bodies.read(request, own.limits, own.limits.named_body, read)
     job_id, key = request.match_info["job_id"], idempotency_key(request)
     version = if_version(request)
     decision = await own.gateway.edit(caller(request), job_id, wanted, key=key, if_version=version)
@@ -183,9 +185,9 @@ def command(verb: Verb) -> Handler:
         own = edge(request)
         Parameters(request, ())
         size = own.limits.named_body if verb in _NAMING else own.limits.small_body
-        body = await bodies.read_optional(request, own.limits, size)
+        read = partial(_said, verb, depth=own.limits.json_depth)
+        reason, more = await bodies.read(request, own.limits, size, read)
         job_id, key = request.match_info["job_id"], idempotency_key(request)
-        reason, more = _said(verb, body, own.limits.json_depth)
         more = more.model_copy(update={"if_version": if_version(request)})
         if more.roll_back:
             demand(request, Permission.UNDO)
@@ -197,8 +199,9 @@ def command(verb: Verb) -> Handler:
     return handle
 
 
-def _said(verb: Verb, body: Any, depth: int) -> tuple[str, More]:
+def _said(verb: Verb, text: bytes, depth: int) -> tuple[str, More]:
     """The reason in a body, and what else the verb takes."""
+    body = bodies.parse_optional(text)
     match verb:
         case "retry":
             retry = checked(Retry, body, depth)

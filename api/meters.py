@@ -22,8 +22,8 @@ class Meters:
         )
         self._seconds = Histogram(
             "countermand_http_request_seconds",
-            "Time from a request's headers to the end of its answer, without live streams, those "
-            "who would rather wait and those who call too often.",
+            "Time from the end of a request, its body included, to the end of its answer, without "
+            "live streams, those who would rather wait and those who call too often.",
             ("route",),
             registry=registry,
         )
@@ -32,7 +32,7 @@ class Meters:
         )
         self.cut = Counter(
             "countermand_live_streams_cut",
-            "Live streams ended because their client did not read.",
+            "Live streams, exports and downloads ended because their client did not read.",
             registry=registry,
         )
         self.ready = Gauge(
@@ -46,7 +46,7 @@ class Meters:
 
         self.retained = Gauge(
             "countermand_retention",
-            "Jobs for which this process has done it by the rules of retention.",
+            "Jobs for which this process has done it by the rules of retention, or could not.",
             ("act",),
             registry=registry,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import NoReturn
 
 import structlog
@@ -12,25 +11,24 @@ from structlog.contextvars import bound_contextvars
 
 from api import problems
 from api.conditions import tagged
-from api.edge import REQUEST_ID, WAITS, basics
-from api.packing import packed
+from api.edge import REFUSED, REQUEST_ID, WAITS, basics, give_id, has_gone
+from api.packing import coding_for, packed
 from api.rules import admit, is_open, route_of
 from api.security import guard
 from domain.errors import CountermandError
 from streams.tracing import TRACEPARENT, Kind, Value
 
 _log = structlog.get_logger("countermand.api")
-_REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 
 @web.middleware
 async def observed(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request an id, the client's own when it is a plain one, and count the answer."""
+    """Give the request an id, and count the answer."""
     own = basics(request)
-    given = request.headers.get("X-Request-Id", "")
-    request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else own.ids.new()
-    began = own.clock.monotonic()
-    with bound_contextvars(request_id=request[REQUEST_ID]):
+    # What a client takes to send its body says nothing of us.
+    began = [own.clock.monotonic()]
+    request.content.on_eof(lambda: began.append(own.clock.monotonic()))
+    with bound_contextvars(request_id=give_id(request)):
         response = await _traced(request, handler)
     # Who calls too often is told so when it is their turn (api.restraint), however soon we knew.
     restrained = response.status == 429
@@ -39,7 +37,7 @@ async def observed(request: web.Request, handler: Handler) -> web.StreamResponse
         request.method,
         route_of(request),
         response.status,
-        None if untimed else own.clock.monotonic() - began,
+        None if untimed else own.clock.monotonic() - began[-1],
     )
     return response
 
@@ -78,7 +76,7 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.RequestPayloadError:
         problem = problems.Problem(400, "bad_request", "The body's transfer coding is broken.")
     except Exception as error:
-        if isinstance(error, ConnectionError) and _gone(request):
+        if isinstance(error, ConnectionError) and has_gone(request):
             raise  # there is nobody to answer
         _failed(request, error)
         problem = problems.internal()
@@ -93,7 +91,11 @@ async def finished(request: web.Request, handler: Handler) -> web.StreamResponse
     response = await handler(request)
     if not isinstance(response, web.Response):
         return response
-    return await packed(request, tagged(request, response), basics(request).limits)
+    is_known = tagged(request, response)
+    coding = coding_for(request, response, basics(request).limits)
+    if is_known:
+        return web.Response(status=304, headers={"ETag": response.headers["ETag"]})
+    return response if coding is None else await packed(response, coding)
 
 
 @web.middleware
@@ -105,17 +107,17 @@ async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def admitted(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Find out who calls, and refuse who may not call the route."""
+    """Find out who calls, and refuse who may not call the route.
+
+    Who was refused before their body was asked for is refused for that: each is counted once.
+    """
+    if REFUSED in request:
+        raise request[REFUSED]
     await admit(request)
     return await handler(request)
 
 
 STACK = (observed, finished, answered, guarded, admitted)
-
-
-def _gone(request: web.Request) -> bool:
-    """Whether the client has left, or is leaving: ``| head`` closes while we still write."""
-    return request.transport is None or request.transport.is_closing()
 
 
 def _cut(request: web.Request) -> NoReturn:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from api.bodies import encode
+from api.bodies import encode, parse_optional
 from api.problems import Problem, RequestRefused
 from domain.values import Value
 
@@ -43,6 +43,11 @@ def checked(
             for fault in _causes(faults)[:MAX_FAULTS]
         ]
         raise _refusal(errors) from None
+
+
+def understood(model: type[Model], text: bytes, depth: int) -> Model:
+    """A body that may be left out, as ``checked`` has it; raises RequestRefused."""
+    return checked(model, parse_optional(text), depth)
 
 
 def invalid(detail: str, pointer: str) -> RequestRefused:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from api.problems import refused
+from api.varying import vary
 
 
 def preferred(request: web.Request, offers: Sequence[str]) -> str:
     """The offer that ``Accept`` rates highest, the earlier one of equals; 406 when none will do."""
+    vary(request, "Accept")
     accept = ",".join(request.headers.getall("Accept", [])) or "*/*"
     ranges = [_range(part) for part in accept.split(",") if part.strip()]
     rated = [(_quality(offer, ranges), -place) for place, offer in enumerate(offers)]

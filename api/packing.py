@@ -17,6 +17,7 @@ from aiohttp import web
 
 from api.limits import Limits
 from api.problems import RequestRefused, refused
+from api.varying import vary
 
 GZIP, ZSTD = "gzip", "zstd"
 CODINGS: Final = (ZSTD, GZIP)
@@ -27,6 +28,7 @@ _PACKED = frozenset(
         "application/problem+json",
         "image/svg+xml",
         "text/css",
+        "text/csv",
         "text/html",
         "text/javascript",
         "text/plain",
@@ -43,22 +45,31 @@ _STREAM_WINDOW = 18
 _GZIP_BITS = zlib.MAX_WBITS | 16
 
 
-async def packed(request: web.Request, response: web.Response, limits: Limits) -> web.Response:
-    """An answer in the coding that the client would rather have, where that is worth while."""
+def coding_for(request: web.Request, response: web.Response, limits: Limits) -> str | None:
+    """The coding of an answer that the client would rather have, where that is worth while.
+
+    Its tag is a weak one then: it is the same thing in other bytes, of which a strong tag would
+    be a lie.
+    """
     body = response.body
     if response.content_type not in _PACKED or not isinstance(body, bytes):
-        return response
-    response.headers["Vary"] = "Accept-Encoding"
+        return None
+    vary(request, "Accept-Encoding")
     coding = _asked(request)
     if coding is None or len(body) < limits.pack_from:
-        return response
-    pack = _PACKERS[coding]
-    response.body = pack(body) if len(body) < _LARGE else await asyncio.to_thread(pack, body)
-    response.headers["Content-Encoding"] = coding
+        return None
     tag = response.headers.get("ETag")
     if tag is not None and not tag.startswith("W/"):
-        # The same thing in other bytes, of which a strong tag would be a lie.
         response.headers["ETag"] = f"W/{tag}"
+    return coding
+
+
+async def packed(response: web.Response, coding: str) -> web.Response:
+    """The answer in a coding of ours."""
+    body, pack = response.body, _PACKERS[coding]
+    if isinstance(body, bytes):
+        response.body = pack(body) if len(body) < _LARGE else await asyncio.to_thread(pack, body)
+        response.headers["Content-Encoding"] = coding
     return response
 
 
@@ -66,7 +77,7 @@ def packed_stream(
     request: web.Request, response: web.StreamResponse, blocks: AsyncGenerator[bytes, None]
 ) -> AsyncGenerator[bytes, None]:
     """The blocks of an answer, in the coding that its client would rather have."""
-    response.headers["Vary"] = "Accept-Encoding"
+    vary(request, "Accept-Encoding")
     coding = _asked(request)
     if coding is None:
         return blocks

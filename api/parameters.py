@@ -34,8 +34,15 @@ class Parameters:
                 raise wrong(f"the parameter {name} is given more than once", name)
 
     def text(self, name: str) -> str | None:
-        """The value, or None when it is absent or empty."""
-        return self._query.get(name) or None
+        """The value, or None when it is absent.
+
+        An empty one is refused: it mostly comes of a variable that was never set, and who is
+        given all in place of what was meant does not notice.
+        """
+        text = self.given(name)
+        if text == "":
+            raise wrong(f"{name} is empty; say what it is to be, or leave it out", name)
+        return text
 
     def given(self, name: str) -> str | None:
         """The value as it is, empty or not, or None when it is absent."""

@@ -7,8 +7,9 @@ import re
 
 from aiohttp import web
 
-from api.edge import WAITS, caller, edge
+from api.edge import WAITS, caller, edge, has_gone
 from api.problems import RequestRefused
+from domain.errors import Unavailable
 from domain.events import JobStatus
 from domain.job import Job
 from streams.live import Overflow
@@ -18,7 +19,8 @@ _MOVING = frozenset(
     {JobStatus.PENDING, JobStatus.RUNNING, JobStatus.CANCELLING, JobStatus.ROLLING_BACK}
 )
 _LOOK = 1.0
-"""Seconds after which the job is read again, in case the hub has not told of its end."""
+"""Seconds after which the job is read again, in case the hub has not told of its end, and it is
+looked whether the client is still there."""
 
 
 def wait_of(request: web.Request) -> int | None:
@@ -34,7 +36,8 @@ async def waited(request: web.Request, job: Job, seconds: float) -> Job:
     """The job once it does nothing more by itself, or as it is when the time is over.
 
     One that waits for somebody (a draft, paused, to be approved) is not waited for. Where as
-    many clients wait and listen as may, this one is answered at once.
+    many clients wait and listen as may, this one is answered at once, and so it is where the job
+    cannot be read any more: what was asked for is decided, and must not look as if it were not.
     """
     own, tenant = edge(request), caller(request).tenant
     request[WAITS] = True
@@ -42,10 +45,11 @@ async def waited(request: web.Request, job: Job, seconds: float) -> Job:
     try:
         with own.streams.admitted(scope, tenant), own.hub.subscribe(job.id) as events:
             async with scope:
-                while True:
+                while not has_gone(request):
                     job = await own.queries.job(tenant, job.id)
                     if job.status not in _MOVING:
-                        return job
+                        break
                     await events.next(_LOOK)
-    except (TimeoutError, RequestRefused, Overflow):
+    except (TimeoutError, RequestRefused, Overflow, Unavailable):
         return job
+    return job

@@ -51,7 +51,7 @@ async def set_rule(request: web.Request) -> web.Response:
 async def remove(request: web.Request) -> web.Response:
     """No such rule any more; ``?reason=`` goes into the list of changes."""
     own, who = edge(request), caller(request)
-    why = Parameters(request, ("reason",)).text("reason")
+    why = Parameters(request, ("reason",)).given("reason")
     named = {**request.match_info, "reason": why or ""}
     gone = checked(Removal, named, own.limits.json_depth)
     await own.retention.remove_rule(gone.tenant, gone.kind, actor=who.actor, reason=gone.reason)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp import web
 
-from api.edge import IDENTITY, TAKEN, edge
+from api.edge import IDENTITY, READING, TAKEN, edge
 from api.problems import refused
 from api.projects import as_of_jobs
 from domain.permissions import Permission
@@ -24,7 +24,8 @@ class Rule:
     ``also`` are permissions that depend on what is asked for; the handler demands them.
     ``late``: who opens a WebSocket may say in its first message who it is. ``narrowed``: the
     handler shows or takes only what is of the caller's projects (:mod:`api.projects`).
-    ``form``: a form with a file is no reason to refuse a request unread.
+    ``form``: a form with a file is no reason to refuse a request unread. ``insisting``: the
+    handler heeds ``If-Match``.
     """
 
     permission: Permission | None = None
@@ -33,16 +34,23 @@ class Rule:
     late: bool = False
     narrowed: bool = False
     form: bool = False
+    insisting: bool = False
 
 
 OPEN: Final = Rule(known=False)
 """For machines that ask for health, and for what is not there."""
 KNOWN: Final = Rule()
+_CONDITIONS: Final = ("If-Match", "If-None-Match", "If-Unmodified-Since")
 
 
 def needs(permission: Permission, *also: Permission) -> Rule:
     """A route for callers with a permission, who may need others for some of it."""
     return Rule(permission, frozenset(also))
+
+
+def insisting(rule: Rule) -> Rule:
+    """A rule of a route of which a caller may ask something of what was seen alone."""
+    return replace(rule, insisting=True)
 
 
 class Route(NamedTuple):
@@ -69,6 +77,7 @@ async def admit(request: web.Request) -> None:
     if IDENTITY not in request:
         await _take_for(request, await edge(request).callers.identify(request))
     await _demand(request, rule)
+    _refuse_unheeded(request, rule)
 
 
 async def admit_as(request: web.Request, identity: Identity) -> None:
@@ -91,6 +100,18 @@ async def _demand(request: web.Request, rule: Rule) -> None:
     caller = request[IDENTITY].caller
     if not (rule.narrowed and caller.projects_with(permission)):
         caller.demand(permission)
+
+
+def _refuse_unheeded(request: web.Request, rule: Rule) -> None:
+    """Raise RequestRefused for a condition that the route does not look at.
+
+    What was to be done to nothing else than what was seen must not be done all the same.
+    """
+    if request.method in READING:
+        return
+    for name in _CONDITIONS:
+        if name in request.headers and not (name == "If-Match" and rule.insisting):
+            raise refused(400, "bad_condition", f"{name} is not heeded here; leave it out")
 
 
 async def _pace(request: web.Request) -> None:

@@ -14,10 +14,11 @@ import re
 from aiohttp import web
 
 from api.bodies import FORM, JSON, NDJSON, media_type
-from api.edge import OWN_HEADERS, REQUEST_ID, TAKEN, basics
+from api.edge import EDGE, OWN_HEADERS, REQUEST_ID, TAKEN, basics
 from api.packing import CODINGS, coding_of
 from api.problems import RequestRefused, refused
 from api.rules import takes_form
+from api.varying import varying
 
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:/@\[\]\s]+)(:\d{1,5})?")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -53,15 +54,13 @@ which no text can become markup or code."""
 
 def guard(request: web.Request, hosts: frozenset[str]) -> None:
     """Raise RequestRefused for a request that comes from another site or under another name."""
-    named = request.headers.getall("Host", [])
-    host = named[0] if len(named) == 1 else ""
-    match = _HOST.fullmatch(host)
-    if match is None or match["name"].lower() not in hosts:
+    name = host_name(request)
+    if name not in hosts and name != _address_of_health(request):
         raise _forbidden(
             "host_refused", f"this server answers only to {', '.join(sorted(hosts))} in Host"
         )
     # A proxy with TLS before us speaks plain HTTP to us, and its pages are of https.
-    own = {f"{scheme}://{host.lower()}" for scheme in (request.scheme, "https")}
+    own = {f"{scheme}://{request.host.lower()}" for scheme in (request.scheme, "https")}
     if any(origin.lower() not in own for origin in request.headers.getall("Origin", [])):
         raise _forbidden("origin_refused", "requests from pages of another origin are refused")
     if request.method in _SAFE_METHODS:
@@ -69,6 +68,25 @@ def guard(request: web.Request, hosts: frozenset[str]) -> None:
     if request.headers.get("Sec-Fetch-Site", "none") not in _OWN_SITES:
         raise _forbidden("origin_refused", "requests from pages of another site are refused")
     _check_body(request)
+
+
+def host_name(request: web.Request) -> str:
+    """The name under which a request has come, without a port; empty where it says none, or two."""
+    named = request.headers.getall("Host", [])
+    match = _HOST.fullmatch(named[0]) if len(named) == 1 else None
+    return "" if match is None else match["name"].lower()
+
+
+def _address_of_health(request: web.Request) -> str | None:
+    """The address at which this was asked of a process that serves its health alone; else None.
+
+    Whoever counts what such processes say finds them by their addresses, which nobody knows
+    beforehand; a page whose name was pointed here has that name for its host.
+    """
+    if EDGE in request.app or request.transport is None:
+        return None
+    address = str(request.transport.get_extra_info("sockname")[0])
+    return f"[{address}]" if ":" in address else address
 
 
 def _check_body(request: web.Request) -> None:
@@ -111,6 +129,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if response.content_type == "text/html":
         headers["Content-Security-Policy"] = PAGE_POLICY
     headers.update(request.get(OWN_HEADERS, {}))
+    if varies := varying(request):
+        headers["Vary"] = varies
     taken = request.get(TAKEN)
     if taken is not None:
         headers["RateLimit-Limit"] = str(taken.limit)

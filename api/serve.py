@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 
 import structlog
@@ -41,7 +42,7 @@ from streams.clock import SystemClock, TimeOrderedIds
 from streams.logs import configure
 from streams.rates import Rate
 from streams.roles import Role
-from streams.settings import Settings, check_callers, load
+from streams.settings import Settings, check_callers, load, unknown
 from streams.supervised import TOLD, Inherited, end_within, run
 from streams.supervisor import CHILD_MISCONFIGURED, CHILD_UNAVAILABLE
 from streams.vitals import Vitals
@@ -219,14 +220,23 @@ def _run(arguments: list[str]) -> None:
     configure(settings.log_level)
     role = Role(arguments[0])
     check_callers(settings, role)
+    log = structlog.get_logger("countermand")
+    warn_of_unknown(log, os.environ)
     if role.serves_callers:
-        _say_who_calls(structlog.get_logger("countermand"), settings)
+        _say_who_calls(log, settings)
     gc.set_threshold(YOUNG_OBJECTS, 20, 50)
     listener, lock, ready, life = map(int, arguments[1:])
     run(
         partial(serve, role, settings),
         Inherited(listener=listener, lock=lock, ready=ready, life=life),
     )
+
+
+def warn_of_unknown(log: structlog.stdlib.BoundLogger, names: Iterable[str]) -> None:
+    """What was meant to protect something, and was written otherwise, would be ignored unseen."""
+    for name, meant in unknown(names).items():
+        remedy = f"did you mean {meant}?" if meant else "docs/running.md lists all settings"
+        log.warning("unknown_setting", name=name, remedy=remedy)
 
 
 def _say_who_calls(log: structlog.stdlib.BoundLogger, settings: Settings) -> None:

@@ -33,13 +33,24 @@ async def send(
         await response.prepare(request)
         if request.method == "HEAD":
             return response
-        await _write(request, response, first)
+        await write(request, response, first)
         async for piece in pieces:
             await standing.check()
-            await _write(request, response, piece)
+            await write(request, response, piece)
     return response
 
 
-async def _write(request: web.Request, response: web.StreamResponse, block: bytes) -> None:
-    async with asyncio.timeout(edge(request).limits.write_wait):
-        await response.write(block)
+async def write(request: web.Request, response: web.StreamResponse, block: bytes) -> None:
+    """Send a block; a client that does not read is given up and counted, and no fault of ours.
+
+    Raises ConnectionAbortedError then.
+    """
+    own = edge(request)
+    try:
+        async with asyncio.timeout(own.limits.write_wait):
+            await response.write(block)
+    except TimeoutError:
+        own.meters.cut.inc()
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionAbortedError("the client does not read what it is sent") from None

@@ -82,7 +82,7 @@ def from_query(query: Parameters, depth: int) -> JobSpec:
     fields = {
         "operation": query.text("operation"),
         "params": None if params is None else parse(params.encode()),
-        "name": query.text("name"),
+        "name": query.given("name"),
         "priority": query.integer("priority", 0, 10),
         "options": {**options, **single} or None,
         "tags": query.texts("tag"),

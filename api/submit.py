@@ -15,11 +15,14 @@ from api.conditions import if_version
 from api.documents import JOBS, job_document
 from api.edge import caller, edge
 from api.models import checked
-from api.parameters import Parameters
+from api.parameters import Parameters, wrong
 from api.preferences import wait_of, waited
 from api.problems import refused
 from api.projects import submitting
 from api.submissions import Submission
+from api.varying import vary
+from domain.errors import Unavailable
+from domain.job import Job
 from domain.options import MAX_ITEMS
 from domain.values import Value
 from streams.stores.decisions import Decision
@@ -68,7 +71,7 @@ async def append(request: web.Request) -> web.Response:
     query = Parameters(request, ("part",))
     part = query.integer("part", 0, _MAX_PARTS)
     if part is None:
-        raise refused(400, "bad_parameter", "say which part this is: ?part=0, then 1 and so on")
+        raise wrong("say which part this is: ?part=0, then 1 and so on", "part")
     lines = await _lines(request)
     job_id = request.match_info["job_id"]
     decision = await own.gateway.append(caller(request), job_id, part, lines)
@@ -98,8 +101,10 @@ async def accepted(request: web.Request, decision: Decision) -> web.Response:
     200, and 202 when the time was over before.
     """
     own = edge(request)
-    job = decision.job or await own.queries.just_decided(caller(request).tenant, decision.job_id)
-    headers = {"Location": f"{JOBS}/{decision.job_id}", "Vary": "Prefer"}
+    location = f"{JOBS}/{decision.job_id}"
+    job = await _decided(request, decision, location)
+    headers = {"Location": location}
+    vary(request, "Prefer")
     wanted = wait_of(request)
     if wanted is not None:
         seconds = min(wanted, own.limits.wait)
@@ -110,6 +115,27 @@ async def accepted(request: web.Request, decision: Decision) -> web.Response:
         headers["Retry-After"] = str(own.limits.retry_after)
     document = job_document(job, own.clock.now())
     return answer(document, status=200 if done else 202, headers=headers, version=job.version)
+
+
+async def _decided(request: web.Request, decision: Decision, location: str) -> Job:
+    """The job after a command that was accepted.
+
+    Raises RequestRefused where it cannot be read, which says that nothing needs to be sent again
+    and where to look: without a key, whoever sent it again would have a second job.
+    """
+    own = edge(request)
+    if decision.job is not None:
+        return decision.job
+    try:
+        return await own.queries.just_decided(caller(request).tenant, decision.job_id)
+    except Unavailable as error:
+        raise refused(
+            503,
+            error.code,
+            f"the command was accepted, as version {decision.version} of job {decision.job_id}, "
+            f"which cannot be read now; do not send it again, but look at {location} later",
+            headers={"Location": location, "Retry-After": str(own.limits.retry_after)},
+        ) from None
 
 
 async def _lines(request: web.Request) -> AsyncIterator[bytes]:

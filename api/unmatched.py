@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
-from api.edge import basics
+from api.edge import REFUSED, basics, give_id
 from api.pages import DOCS
 from api.problems import RequestRefused, refused
 from api.rules import TABLE, admit
@@ -36,14 +36,18 @@ def _hint(request: web.Request) -> str:
 async def expectation(request: web.Request) -> None:
     """Answer ``Expect: 100-continue``, unless the request will be refused without its body.
 
-    Another expectation cannot be met and is ignored (RFC 9110, section 10.1.1).
+    Another expectation cannot be met and is ignored, as is any of a client that speaks HTTP/1.0
+    (RFC 9110, section 10.1.1). aiohttp asks this before all middleware.
     """
-    if request.headers.get("Expect", "").lower() != "100-continue":
+    expected = request.headers.get("Expect", "").lower()
+    if expected != "100-continue" or request.version < HttpVersion11:
         return
+    give_id(request)
     try:
         guard(request, basics(request).limits.hosts)
         await admit(request)
-    except (RequestRefused, CountermandError):
+    except (RequestRefused, CountermandError) as refusal:
+        request[REFUSED] = refusal
         return
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     # What counts as the answer begins after this.

@@ -12,12 +12,16 @@ from prometheus_client.exposition import choose_encoder
 
 from api.answers import answer
 from api.edge import basics
+from api.limits import LOOPBACK_HOSTS
 from api.problems import refused
+from api.security import host_name
 from domain.errors import Unavailable
 
 _log = structlog.get_logger("countermand.api")
 
 NOT_READY = "the engine is not ready"
+_OF_PROXIES = ("forwarded", "via", "x-forwarded-", "x-real-ip")
+"""How the headers begin by which a proxy says that it asks for somebody else."""
 
 
 async def alive(_request: web.Request) -> web.Response:
@@ -34,7 +38,7 @@ async def ready(request: web.Request) -> web.Response:
     if not health.ready:
         say = _log.info if basics(request).vitals.ending else _log.warning
         say("not_ready", reasons=health.reasons)
-        raise refused(503, "not_ready", told(health.reasons, request.remote))
+        raise refused(503, "not_ready", told(health.reasons, _asker(request)))
     notes = {"notes": health.notes} if health.notes else {}
     return answer({"status": "ready", **notes})
 
@@ -54,6 +58,12 @@ def told(reasons: Sequence[str], remote: str | None) -> str:
     if not _is_here(remote or ""):
         return f"{NOT_READY}; its log says why"
     return "; ".join(reasons) or NOT_READY
+
+
+def _asker(request: web.Request) -> str | None:
+    """The address of who asks; None when somebody there only passes on what others ask."""
+    passed_on = any(name.lower().startswith(_OF_PROXIES) for name in request.headers)
+    return None if passed_on or host_name(request) not in LOOPBACK_HOSTS else request.remote
 
 
 def _is_here(remote: str) -> bool:

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from api import ws_messages as says
 from api.answers import answer
-from api.callers import TICKET
+from api.callers import TICKET, network_of
 from api.connections import Counts
 from api.conversation import Conversation
 from api.edge import IDENTITY, REQUEST_ID, caller, edge
@@ -70,7 +70,11 @@ async def speaking(request: web.Request, manner: Manner) -> web.StreamResponse:
             426,
             "upgrade_required",
             "this is for WebSockets (RFC 6455, version 13); /api/v1/events has the same events",
-            headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+            headers={
+                "Upgrade": "websocket",
+                "Connection": "Upgrade",
+                "Sec-WebSocket-Version": "13",
+            },
         )
     counts = Counts("", own.clock.now(), Interests(own.limits.ws_topics))
     socket = Socket(own.limits, own.meters, counts)
@@ -78,7 +82,7 @@ async def speaking(request: web.Request, manner: Manner) -> web.StreamResponse:
         if IDENTITY in request:
             await _admitted(request, socket, counts, manner)
         else:
-            with own.connections.unknown():
+            with own.connections.unknown(network_of(request.remote or "")):
                 await socket.open(request)
                 ref = await _introduced(request, socket, manner)
             await _admitted(request, socket, counts, manner, ref)

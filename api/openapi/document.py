@@ -253,6 +253,8 @@ def _codes(route: Route, told: Told) -> set[str]:
     found = {*ALWAYS, *told.problems}
     if route.rule.known:
         found.update(CLOSED)
+    if route.rule.known and route.method != "GET":
+        found.add("bad_condition")
     if told.body is not None:
         found.update(SENT)
     if "{" in route.path:

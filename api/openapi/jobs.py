@@ -19,7 +19,7 @@ from api.openapi.common import (
     of_job,
     repeated,
 )
-from api.openapi.telling import Answer, Body, Schema, Told, query, whole
+from api.openapi.telling import WORD, Answer, Body, Schema, Told, query, whole
 from api.ports import Verb
 from api.requests import NewBatch, NewJob
 from domain.commands import Adjustment, Editing
@@ -73,8 +73,8 @@ _SUBMIT: Mapping[tuple[str, str], Told] = {
         parameters=(
             KEY,
             PREFER,
-            query("operation", f"The kind of the job. {_NDJSON_ONLY}"),
-            query("params", f"Its params, as JSON. {_NDJSON_ONLY}"),
+            query("operation", f"The kind of the job. {_NDJSON_ONLY}", WORD),
+            query("params", f"Its params, as JSON. {_NDJSON_ONLY}", WORD),
             query("name", f"Its name. {_NDJSON_ONLY}"),
             query("priority", f"10 goes first. {_NDJSON_ONLY}", whole(0, 10)),
             query(
@@ -87,7 +87,7 @@ _SUBMIT: Mapping[tuple[str, str], Told] = {
                 f"When the first chunk may run. {_NDJSON_ONLY}",
                 {"enum": [start.value for start in Start]},
             ),
-            query("options", f"Its options, as JSON. {_NDJSON_ONLY}"),
+            query("options", f"Its options, as JSON. {_NDJSON_ONLY}", WORD),
             repeated("tag", f"A tag. {_NDJSON_ONLY}", _TAGS),
         ),
         body=Body(

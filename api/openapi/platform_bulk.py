@@ -281,7 +281,12 @@ SUBMITTED: Final = (
     "record_refused",
     "job_not_found",
 )
-_WORDS: Schema = {"type": "string", "maxLength": MAX_WORDS, "pattern": "^[^\\x00]*$"}
+_WORDS: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_WORDS,
+    "pattern": "^[^\\x00]*$",
+}
 
 
 def _submit(name: str, about: str, model: type[BaseModel], examples: Mapping[str, Any]) -> Told:

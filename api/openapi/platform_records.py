@@ -165,10 +165,11 @@ def platform_records() -> Iterator[BaseModel]:
 _ID = whole(1, MAX_ID)
 _SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 _WORDS: Schema = {"type": "string", "maxLength": MAX_WORDS, "pattern": "^[^\\x00]*$"}
+_NAME: Schema = {**_WORDS, "minLength": 1}
 _SAID: Final[Mapping[str, tuple[str, Schema]]] = {
     "q": ("Those with this in their name or content, in upper or lower case.", _WORDS),
-    "subject": ("The one who is called so.", _WORDS),
-    "created_by": ("What this one has made.", _WORDS),
+    "subject": ("The one who is called so.", _NAME),
+    "created_by": ("What this one has made.", _NAME),
     "role": ("Those with this role.", one_of(*ProjectRole)),
     "text_id": ("On this text.", _ID),
     "image_id": ("On this image.", _ID),

@@ -12,7 +12,7 @@ from api.models import Nothing
 from api.openapi import answers, installation
 from api.openapi.common import CURSOR, LIMIT, fields, of_job, repeated
 from api.openapi.jobs import JOB
-from api.openapi.telling import MOMENT, Answer, Body, Told, one_of, query, whole
+from api.openapi.telling import MOMENT, WORD, Answer, Body, Told, one_of, query, whole
 from api.openapi.watching import EVENTS_OF_JOB, NOT_SHOWN, SHOWN_OF_JOB
 from api.parameters import MAX_VERSION
 from api.records import MAX_PAGE as MAX_VERSIONS
@@ -42,9 +42,9 @@ _JOBS: Mapping[tuple[str, str], Told] = {
         tag="Jobs",
         parameters=(
             repeated("status", "Jobs in this status.", one_of(*(each.value for each in JobStatus))),
-            query("operation", "Jobs of this kind."),
-            query("system", "Jobs of the operations of this system."),
-            query("tag", "Jobs with this tag."),
+            query("operation", "Jobs of this kind.", WORD),
+            query("system", "Jobs of the operations of this system.", WORD),
+            query("tag", "Jobs with this tag.", WORD),
             query("q", "Jobs with this in their name, in upper or lower case."),
             query("created_after", "Jobs that are younger.", MOMENT),
             query("created_before", "Jobs that are older.", MOMENT),
@@ -53,7 +53,7 @@ _JOBS: Mapping[tuple[str, str], Told] = {
                 "By what they are sorted; a minus before it is for descending.",
                 {**one_of(*SORTS, *(f"-{name}" for name in SORTS)), "default": "-created_at"},
             ),
-            query("cursor", "The `next_cursor` of the page before, under the same `sort`."),
+            query("cursor", "The `next_cursor` of the page before, under the same `sort`.", WORD),
             query("limit", "How many a page has at most.", whole(1, MAX_PAGE, 50), example=20),
             fields(OF_LISTED),
         ),
@@ -122,7 +122,7 @@ _ITEMS: Mapping[tuple[str, str], Told] = {
         tag="Items",
         parameters=(
             repeated("status", "Items that stand so.", one_of(*STATUSES)),
-            query("code", "Items that failed with this code; one that the job can have."),
+            query("code", "Items that failed with this code; one that the job can have.", WORD),
             query(
                 "record",
                 "Items that wrote to this record, whatever became of them.",
@@ -242,7 +242,7 @@ READING: Final[Mapping[tuple[str, str], Told]] = {
             repeated(
                 "record",
                 "Of what wrote to this record.",
-                {"type": "string", "maxLength": 200, "pattern": "^[^/]+/[0-9]{1,18}$"},
+                {"type": "string", "maxLength": 200, "pattern": "^[^/]+/[0-9]{1,19}$"},
             ),
             query("force", "Over what others have written since.", one_of("true", "false")),
             CURSOR,

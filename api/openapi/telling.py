@@ -76,6 +76,7 @@ class Told:
 
 
 TEXT: Schema = {"type": "string"}
+WORD: Schema = {"type": "string", "minLength": 1}
 MOMENT: Schema = {"type": "string", "format": "date-time"}
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import threading
+from typing import Any
+
+import orjson
 import pytest
 
-from api.bodies import encode, parse
+from api.bodies import LARGE, encode, parse
 from api.problems import RequestRefused
+from tests.api.conftest import Site
+from tests.api.test_routes import submitted
 
 
 @pytest.mark.parametrize(
@@ -73,3 +80,39 @@ def test_as_many_levels_as_allowed_are_fine() -> None:
 
 def test_brackets_in_strings_and_side_by_side_are_no_levels() -> None:
     encode({"text": '[[[{{{"\\' * 100, "list": [[], {}] * 100}, 64)
+
+
+@pytest.fixture
+def readers(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
+    """The threads in which large bodies were read."""
+    found: list[threading.Thread] = []
+    plain = json.JSONDecoder.decode
+
+    def decode(self: json.JSONDecoder, text: str, *more: Any) -> Any:
+        if len(text) >= LARGE:
+            found.append(threading.current_thread())
+        return plain(self, text, *more)
+
+    monkeypatch.setattr(json.JSONDecoder, "decode", decode)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("verb", "body"),
+    [
+        ("retry", {"items": list(range(20_000))}),
+        ("undo", {"items": list(range(20_000))}),
+        ("edit", {"items": {str(number): {"n": number} for number in range(5_000)}}),
+        ("adjust", {"reason": "x" * LARGE}),
+    ],
+)
+async def test_while_a_large_body_is_read_others_are_answered(
+    site: Site, readers: list[threading.Thread], verb: str, body: Any
+) -> None:
+    job_id = await submitted(site)
+    headers = {"Content-Type": "application/json"}
+    path = f"/api/v1/jobs/{job_id}/{verb}"
+    async with site.client.post(path, data=orjson.dumps(body), headers=headers) as response:
+        await response.read()
+    assert len(readers) == 1
+    assert threading.main_thread() not in readers

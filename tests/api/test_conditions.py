@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from api.app import ROUTES
 from api.limits import Limits
 from api.preferences import wait_of
+from domain.errors import StoreUnavailable
+from domain.job import Job
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
+from tests.api.test_live import metric
+from tests.api.test_server import connected
 
 JOBS = "/api/v1/jobs"
 BODY = {"operation": "test.double", "items": [{"n": 1}, {"n": 2}]}
 PLAIN = {"Accept-Encoding": "identity"}
+SLOW = 1.0
+"""Seconds for a body."""
 
 
 async def asked(site: Site, method: str, path: str, **options: Any) -> tuple[int, Any, Any]:
@@ -34,6 +45,37 @@ async def test_what_a_client_has_already_is_not_sent_again(site: Site) -> None:
                 assert response.headers["ETag"].removeprefix("W/") == tag.removeprefix("W/")
         async with site.client.get(path, headers={"If-None-Match": '"other"'}) as response:
             assert response.status == 200
+
+
+async def test_what_is_not_sent_again_is_told_of_as_what_was_sent(site: Site) -> None:
+    """In another coding too: its tag and what it depends on are those of the whole answer."""
+    _, job, _ = await asked(site, "POST", JOBS, json=BODY)
+    for path in (f"{JOBS}/{job['job_id']}/items", "/problems", "/api/v1/operations"):
+        for coding in ("identity", "gzip"):
+            headers = {"Accept-Encoding": coding}
+            async with site.client.get(path, headers=headers) as response:
+                told = response.headers
+            headers["If-None-Match"] = told["ETag"]
+            async with site.client.get(path, headers=headers) as response:
+                assert response.status == 304
+                for name in ("ETag", "Vary"):
+                    assert response.headers[name] == told[name]
+
+
+async def test_an_answer_says_of_which_headers_it_depends(site: Site) -> None:
+    _, job, told = await asked(site, "POST", JOBS, json=BODY)
+    assert told["Vary"] == "Prefer, Accept-Encoding"
+    items = f"{JOBS}/{job['job_id']}/items"
+    for accept in ("application/json", "text/csv"):
+        async with site.client.get(items, headers={"Accept": accept}) as response:
+            assert (response.content_type, response.headers["Vary"]) == (
+                accept,
+                "Accept, Accept-Encoding",
+            )
+    async with site.client.get(f"{items}?format=csv") as response:
+        assert response.headers["Vary"] == "Accept-Encoding"
+    async with site.client.get("/metrics", headers={"Accept": "text/plain"}) as response:
+        assert response.headers["Vary"] == "Accept-Encoding"
 
 
 async def test_the_tag_of_a_job_has_its_version_and_a_past_one_keeps_its_own(site: Site) -> None:
@@ -90,6 +132,48 @@ async def test_a_tag_that_is_none_of_a_job_matches_nothing(
     path = f"{JOBS}/{job['job_id']}/pause"
     assert (await asked(site, "POST", path, headers={"If-Match": tag}))[0] == status
     assert (await asked(site, "GET", f"{JOBS}/{job['job_id']}"))[1]["version"] == job["version"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", JOBS, BODY),
+        ("POST", "/api/v1/batches", {"steps": []}),
+        ("POST", "{job}/items?part=0", [{"n": 1}]),
+        ("POST", "{job}/apply", {}),
+        ("POST", "{job}/ticket", None),
+        ("PATCH", f"/api/v1/webhooks/{'0' * 32}", {"enabled": False}),
+        ("DELETE", f"/api/v1/webhooks/{'0' * 32}", None),
+        ("POST", f"/api/v1/webhooks/{'0' * 32}/rotate", {}),
+        ("POST", "/api/v1/limits/queue:test", {"rate": 10}),
+        ("POST", "/api/v1/retention", {"kind": "test.*", "shred_after": 86400}),
+        ("DELETE", "/api/v1/retention/acme/test.*", None),
+    ],
+)
+@pytest.mark.parametrize("condition", ["If-Match", "If-None-Match", "If-Unmodified-Since"])
+async def test_a_condition_that_nobody_looks_at_is_refused(
+    site: Site, method: str, path: str, body: Any, condition: str
+) -> None:
+    _, job, _ = await asked(site, "POST", JOBS, json=BODY)
+    place = path.format(job=f"{JOBS}/{job['job_id']}")
+    said = {condition: '"1-0123456789abcdef"'}
+    status, problem, _ = await asked(site, method, place, json=body, headers=said)
+    assert (status, problem["code"]) == (400, "bad_condition")
+    assert condition in problem["detail"]
+    assert len(site.engine.events_of) == 1
+
+
+@pytest.mark.parametrize("condition", ["If-None-Match", "If-Unmodified-Since"])
+async def test_a_command_takes_no_condition_but_the_one(site: Site, condition: str) -> None:
+    _, job, _ = await asked(site, "POST", JOBS, json=BODY)
+    path = f"{JOBS}/{job['job_id']}/pause"
+    status, problem, _ = await asked(site, "POST", path, headers={condition: "*"})
+    assert (status, problem["code"]) == (400, "bad_condition")
+
+
+def test_what_is_open_to_all_only_reads() -> None:
+    """So there is nothing to insist on, and a path that is not there is told of as ever."""
+    assert {route.method for route in ROUTES if not route.rule.known} == {"GET", "*"}
 
 
 async def test_a_command_says_where_the_job_is_and_when_to_look(site: Site) -> None:
@@ -158,8 +242,88 @@ async def test_who_would_rather_wait_does_not_make_the_api_look_slow(site: Site)
     assert timed == [f'countermand_http_request_seconds_count{{route="{JOBS}"}} 1.0']
 
 
+async def test_who_sends_a_body_slowly_does_not_make_the_api_look_slow(site: Site) -> None:
+    async def slowly() -> AsyncIterator[bytes]:
+        for line in (b'{"n": 1}\n', b'{"n": 2}\n'):
+            await asyncio.sleep(SLOW / 2)
+            yield line
+
+    headers = {"Content-Type": "application/x-ndjson"}
+    query = {"operation": "test.double"}
+    status, _, _ = await asked(site, "POST", JOBS, params=query, data=slowly(), headers=headers)
+    assert status == 202
+    async with site.client.get("/metrics") as response:
+        (line,) = (
+            line
+            for line in (await response.text()).splitlines()
+            if line.startswith("countermand_http_request_seconds_sum")
+        )
+    assert float(line.split()[-1]) < SLOW / 2
+
+
 async def test_where_nobody_more_may_wait_the_answer_comes_at_once(engine: MemoryEngine) -> None:
     async with site_of(engine, Limits(streams=0)) as site:
         headers = {"Prefer": "wait=60"}
         status, _, _ = await asked(site, "POST", JOBS, json=BODY, headers=headers)
     assert status == 202
+
+
+@dataclass
+class Dimmed(MemoryEngine):
+    """Jobs are decided on, and can be read so many times."""
+
+    looks: int = 0
+
+    async def job(self, tenant: str, job_id: str, version: int | None = None) -> Job:
+        if not self.looks:
+            raise StoreUnavailable("the database is away")
+        self.looks -= 1
+        return await super().job(tenant, job_id, version)
+
+
+async def test_who_waits_is_told_that_the_command_was_accepted_when_the_job_is_not_read_any_more(
+    engine: MemoryEngine,
+) -> None:
+    async with site_of(Dimmed(engine.registry, looks=1)) as site:
+        headers = {"Prefer": "wait=60"}
+        status, job, told = await asked(site, "POST", JOBS, json=BODY, headers=headers)
+    assert (status, job["status"], told["Location"]) == (202, "pending", f"{JOBS}/{job['job_id']}")
+
+
+async def test_who_is_not_told_how_the_job_is_is_told_where_and_not_to_submit_it_again(
+    engine: MemoryEngine,
+) -> None:
+    dimmed = Dimmed(engine.registry)
+    async with site_of(dimmed) as site:
+        status, problem, told = await asked(site, "POST", JOBS, json=BODY)
+    (job_id,) = dimmed.events_of
+    assert (status, problem["code"]) == (503, StoreUnavailable.code)
+    assert (told["Location"], told["Retry-After"]) == (f"{JOBS}/{job_id}", "1")
+    assert f"do not send it again, but look at {JOBS}/{job_id}" in problem["detail"]
+
+
+@pytest.mark.parametrize("way", ["command", "page of a job", "page of all"])
+async def test_who_waits_and_leaves_takes_up_no_place(site: Site, way: str) -> None:
+    _, job, _ = await asked(site, "POST", JOBS, json=BODY)
+    path = f"{JOBS}/{job['job_id']}"
+    line, more = {
+        "command": (f"POST {path}/resume", "Prefer: wait=60\r\nContent-Length: 0\r\n"),
+        "page of a job": (f"GET {path}/events?after=9&wait=30", ""),
+        "page of all": ("GET /api/v1/events?wait=30", ""),
+    }[way]
+    if way == "command":
+        await asked(site, "POST", f"{path}/pause")
+    head = f"{line} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n{more}\r\n"
+    async with connected(site) as (_, writer), asyncio.timeout(10):
+        writer.write(head.encode())
+        await _open(site, 1)
+    async with asyncio.timeout(5):
+        await _open(site, 0)
+
+
+async def _open(site: Site, streams: int) -> None:
+    """Wait until so many are."""
+    for _ in itertools.count():
+        if await metric(site, "countermand_live_streams") == streams:
+            return
+        await asyncio.sleep(0.02)

@@ -11,12 +11,14 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from api.limits import Limits
 from streams.items import Wanted
 from streams.stores.survey import RecordName
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
+from tests.api.test_live import metric
 from tests.api.test_routes import NDJSON, get, post, submitted
 
 
@@ -130,17 +132,36 @@ async def test_an_export_that_breaks_off_is_not_taken_for_whole(site: Site) -> N
     await get(site, f"/api/v1/jobs/{job_id}/items?format=ndjson", status=503)
 
 
+@pytest.mark.parametrize("name", ["code", "record"])
+async def test_an_empty_filter_is_refused_and_does_not_give_all(site: Site, name: str) -> None:
+    job_id = await submitted(site, 3)
+    path = f"/api/v1/jobs/{job_id}/items"
+    for form in ("json", "items"):
+        problem = await get(site, path, params={"format": form, name: ""}, status=400)
+        assert (problem["code"], problem["pointer"]) == ("bad_parameter", f"/{name}")
+
+
+async def test_an_empty_key_is_a_key(site: Site) -> None:
+    job_id = await submitted(site, 3)
+    await get(site, f"/api/v1/jobs/{job_id}/items", params={"key": ""})
+    assert site.engine.wanted == Wanted(key="")
+
+
 async def test_who_reads_nothing_of_an_export_is_cut_and_no_more_is_read_for_him(
     engine: MemoryEngine,
 ) -> None:
-    async with site_of(engine, Limits(write_wait=0.1), send_buffer=4096) as site:
-        job_id = await submitted(site, 20_000)
-        engine.work(job_id)
-        with socket.socket() as deaf:
-            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            deaf.connect(("127.0.0.1", site.port))
-            path = f"/api/v1/jobs/{job_id}/items?format=ndjson"
-            deaf.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-            async with asyncio.timeout(10):
-                await engine.items_left.wait()
-        assert 0 < engine.taken < 5000
+    """Which is counted, and is no fault of ours."""
+    with capture_logs() as logged:
+        async with site_of(engine, Limits(write_wait=0.1), send_buffer=4096) as site:
+            job_id = await submitted(site, 20_000)
+            engine.work(job_id)
+            with socket.socket() as deaf:
+                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                deaf.connect(("127.0.0.1", site.port))
+                path = f"/api/v1/jobs/{job_id}/items?format=ndjson"
+                deaf.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                async with asyncio.timeout(10):
+                    await engine.items_left.wait()
+            assert 0 < engine.taken < 5000
+            assert await metric(site, "countermand_live_streams_cut_total") == 1.0
+    assert "request_failed" not in {entry["event"] for entry in logged}

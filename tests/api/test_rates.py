@@ -20,6 +20,7 @@ from tests.api.engine import MemoryEngine
 from tests.api.proofs import bearer, carrying, proven
 from tests.api.test_identity import answered
 from tests.api.test_security import ask
+from tests.api.test_server import NDJSON_HEAD, answer_to, connected
 from tests.databases import sqlite_database
 from tests.unit.streams.identity.signing import token
 
@@ -86,6 +87,35 @@ async def test_who_guesses_is_slowed_down_and_who_is_known_is_let_in(paced: Site
     assert int(seen[-1][2]["Retry-After"]) > 3500
     assert (await answered(paced, "GET", ME, headers=bearer("acme", "viewer")))[0] == 200
     assert (await answered(paced, "GET", ME))[0] == 401, "who shows nothing guesses nothing"
+
+
+def expecting(headers: dict[str, str]) -> bytes:
+    """The head of a submit whose body is sent once the server asks for it."""
+    said = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return NDJSON_HEAD + f"{said}Content-Length: 8\r\nExpect: 100-continue\r\n\r\n".encode()
+
+
+async def test_who_waits_to_be_asked_for_a_body_may_call_no_more_often(paced: Site) -> None:
+    head = expecting(bearer("acme", "editor"))
+    for _ in range(3):
+        async with connected(paced) as (reader, writer), asyncio.timeout(5):
+            writer.write(head)
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(b'{"n":1}\n')
+            assert (await reader.readline()).startswith(b"HTTP/1.1 202 ")
+    status, headers, problem = await answer_to(paced, head)
+    assert (status, problem["code"]) == (429, "too_many_requests")
+    assert int(headers["Retry-After"]) > 3500
+
+
+async def test_who_guesses_and_waits_to_be_asked_for_a_body_is_counted_once(paced: Site) -> None:
+    head = expecting(carrying(token("x" * 32)) | {"X-Request-Id": "mine"})
+    seen = [await answer_to(paced, head) for _ in range(3)]
+    assert [status for status, _, _ in seen] == [401, 401, 429]
+    _, headers, problem = seen[0]
+    assert headers["WWW-Authenticate"].startswith("Bearer ")
+    assert (headers["X-Request-Id"], problem["request_id"]) == ("mine", "mine")
+    assert seen[-1][2]["code"] == "too_many_failures"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from api.limits import Limits
+from api.limits import LOOPBACK_HOSTS, Limits
 from domain.commands import Selection
 from domain.compensation import Tried
 from domain.errors import DecisionPending
@@ -329,6 +329,19 @@ async def test_a_wrong_filter_is_refused(site: Site, query: str) -> None:
     assert (await get(site, f"/api/v1/jobs?{query}", status=400))["code"] == "bad_parameter"
 
 
+@pytest.mark.parametrize("name", ["operation", "system", "tag", "sort", "cursor"])
+async def test_an_empty_filter_is_refused(site: Site, name: str) -> None:
+    problem = await get(site, "/api/v1/jobs", params={name: ""}, status=400)
+    assert (problem["code"], problem["pointer"]) == ("bad_parameter", f"/{name}")
+
+
+async def test_nothing_to_look_for_in_names_is_in_all(site: Site) -> None:
+    job_id = await submitted(site)
+    page = await get(site, "/api/v1/jobs", params={"q": ""})
+    assert [item["job_id"] for item in page["items"]] == [job_id]
+    assert "q" not in site.engine.filters
+
+
 async def test_a_job_is_shown_as_it_was(site: Site) -> None:
     job_id = await submitted(site)
     site.engine.work(job_id)
@@ -483,6 +496,34 @@ async def test_health_and_metrics(site: Site) -> None:
         'countermand_http_requests_total{method="GET",route="/health/ready",status="503"} 1.0'
         in text
     )
+
+
+@pytest.mark.parametrize(
+    ("headers", "detail"),
+    [
+        ({"Host": "localhost:8080"}, "the database at db is away"),
+        ({"Host": "api.example.org"}, "the engine is not ready; its log says why"),
+        ({"Forwarded": "for=192.0.2.1"}, "the engine is not ready; its log says why"),
+        ({"X-Forwarded-For": "192.0.2.1"}, "the engine is not ready; its log says why"),
+        ({"X-Forwarded-Proto": "https"}, "the engine is not ready; its log says why"),
+        ({"X-Real-IP": "192.0.2.1"}, "the engine is not ready; its log says why"),
+        ({"Via": "1.1 proxy"}, "the engine is not ready; its log says why"),
+    ],
+)
+async def test_why_it_is_not_ready_is_not_told_through_a_proxy_on_this_machine(
+    engine: MemoryEngine, headers: dict[str, str], detail: str
+) -> None:
+    engine.health_now.ready = False
+    engine.health_now.reasons = ["the database at db is away"]
+    limits = Limits(hosts=LOOPBACK_HOSTS | {"api.example.org"})
+
+    async with (
+        site_of(engine, limits) as site,
+        site.client.get("/health/ready", headers=headers) as response,
+    ):
+        problem = orjson.loads(await response.read())
+
+    assert (response.status, problem["detail"]) == (503, detail)
 
 
 async def test_the_request_id_is_the_clients_or_a_fresh_one(site: Site) -> None:

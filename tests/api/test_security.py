@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 from multidict import CIMultiDict
+from prometheus_client import CollectorRegistry
 
-from api.app import ROUTES
+from api.app import ROUTES, create_health_app
 from api.dashboard.serving import FILE
 from api.documents import SOCKET
 from api.limits import LOOPBACK_HOSTS, Limits
 from api.security import HEADERS, PAGE_POLICY, SCRIPT_POLICY
+from api.server import serving
 from api.systems.annotations.operation_documents import SOCKET as OPERATIONS_SOCKET
 from domain.systems.annotations.kinds import KINDS
+from streams.clock import SystemClock
 from streams.settings import load
-from tests.api.conftest import Site, site_of
+from tests.api.conftest import CountingIds, Site, site_of
 from tests.api.engine import MemoryEngine
 from tests.api.matrix import DASHBOARD
 
@@ -121,6 +126,41 @@ async def test_the_names_given_for_other_machines_are_served_and_no_others(
         answered, _ = await ask(site, "GET", "/health/live", headers={"Host": host})
 
     assert answered == status
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("{}", 200), ("{}:1", 200), ("api.example.org", 200), ("127.0.0.2", 403), ("localhost", 403)],
+)
+async def test_who_serves_its_health_alone_answers_to_the_address_that_it_was_asked_at(
+    engine: MemoryEngine, host: str, status: int
+) -> None:
+    app = create_health_app(
+        engine,
+        clock=SystemClock(),
+        ids=CountingIds(),
+        metrics=CollectorRegistry(),
+        limits=Limits(hosts=frozenset({"api.example.org"})),
+    )
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        place, port = listener.getsockname()
+        headers = {"Host": host.format(place)}
+        async with (
+            serving(app, listener, drain=5.0),
+            aiohttp.ClientSession(f"http://{place}:{port}") as client,
+            client.get("/metrics", headers=headers) as response,
+        ):
+            assert response.status == status
+
+
+async def test_who_serves_jobs_answers_to_no_address_that_was_not_named(
+    engine: MemoryEngine,
+) -> None:
+    async with site_of(engine, Limits(hosts=frozenset({"api.example.org"}))) as site:
+        status, problem = await ask(site, "GET", "/metrics")
+
+    assert (status, problem["code"]) == (403, "host_refused")
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])

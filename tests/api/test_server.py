@@ -161,6 +161,13 @@ async def test_an_expected_go_ahead_is_given(site: Site) -> None:
         assert (await reader.readline()).startswith(b"HTTP/1.1 202 ")
 
 
+async def test_who_speaks_http_1_0_is_given_no_go_ahead(site: Site) -> None:
+    head = NDJSON_HEAD.replace(b"HTTP/1.1", b"HTTP/1.0")
+    async with connected(site) as (reader, writer), asyncio.timeout(5):
+        writer.write(head + b"Content-Length: 8\r\nExpect: 100-continue\r\n\r\n" + b'{"n":1}\n')
+        assert (await reader.readline()).startswith(b"HTTP/1.0 202 ")
+
+
 async def test_an_unknown_expectation_is_ignored(site: Site) -> None:
     async with site.client.get("/nothing", headers={"Expect": "miracles"}) as response:
         assert response.status == 404

@@ -18,15 +18,16 @@ from api.restraint import Restraint
 from api.ws_socket import Socket
 from domain.errors import CountermandError, JobNotFound, StoreUnavailable
 from streams.clock import SystemClock
-from streams.live import QUEUED
+from streams.live import QUEUED, Placed
 from streams.quotas import Quotas, QuotaTable
 from streams.rates import Rate
 from streams.stores.database import Database
-from streams.stores.log import LogPage
+from streams.stores.log import LogPage, Tagged
 from tests.api.conftest import Site, site_of
 from tests.api.engine import MemoryEngine
 from tests.api.proofs import bearer, carrying, proven
 from tests.api.reading import live
+from tests.api.tail import MemoryTail
 from tests.api.talking import PATIENCE, WS, Talk, talk, welcomed
 from tests.api.test_all_events import EVENTS, SSE, submitted
 from tests.api.test_identity import KEYS, answered, closed
@@ -107,6 +108,43 @@ async def test_who_comes_back_goes_on_behind_the_last_position(site: Site) -> No
         await found.happened(len(site.engine.events_of[job_ids[1]]) - 1)
         await found.silent()
     assert first["position"] < second["position"]
+
+
+class LateTail(MemoryTail):
+    """Of a process that has not read so many of the last events of the log yet."""
+
+    missing = 0
+
+    @property
+    def position(self) -> int:
+        return super().position - self.STRIDE * self.missing
+
+    def page(self, tenant: str, after: int | None, limit: int, wanted: Tagged) -> LogPage:
+        missing, self.missing = self.missing, 0
+        try:
+            return super().page(tenant, after, limit, wanted)
+        finally:
+            self.missing = missing
+
+
+async def test_what_another_process_has_sent_already_is_not_sent_again(
+    engine: MemoryEngine,
+) -> None:
+    engine.tail = tail = LateTail(engine.hub)
+    async with site_of(engine) as site:
+        for _ in range(3):
+            await submitted(site, "red")
+        await submitted(site, "blue")
+        tail.missing = 3
+        _, seen, fresh, _ = tail.logged
+        async with welcomed(site) as found:
+            await found.followed(tag="red", after=seen.position)
+            for logged in (seen, fresh):
+                shown = engine.hub.shown(logged.event)
+                engine.hub.place(logged.event.tenant, Placed(shown, logged.position, logged.tags))
+            (sent,) = await found.happened(1)
+            await found.silent()
+    assert sent["position"] == fresh.position
 
 
 async def test_progress_between_two_events_has_no_position(site: Site) -> None:
@@ -450,6 +488,30 @@ async def test_who_says_nothing_takes_up_no_place_of_who_is_known(
             pass
 
 
+async def test_one_address_leaves_places_to_others_who_say_nothing_yet(
+    engine: MemoryEngine, sqlite_database: Database
+) -> None:
+    limits = Limits(ws_unknown=8)
+    async with (
+        site_of(engine, limits, callers=proven(sqlite_database)) as site,
+        talk(site),
+        talk(site) as second,
+    ):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+            async with talk(site):
+                pass
+        assert refusal.value.status == 503
+        connector = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+        async with (
+            aiohttp.ClientSession(site.url, connector=connector) as elsewhere,
+            elsewhere.ws_connect(WS) as other,
+        ):
+            await Talk(other).asked("authenticate", "authenticated", token=credential(ADA))
+        await second.asked("authenticate", "authenticated", token=credential(ADA))
+        async with talk(site) as third:
+            await third.asked("authenticate", "authenticated", token=credential(ADA))
+
+
 async def test_it_ends_with_the_key_that_opened_it(closed: Site) -> None:
     body = {"name": "importer", "roles": ["viewer"]}
     _, key, _ = await answered(closed, "POST", KEYS, json=body, headers=ROOT)
@@ -493,7 +555,7 @@ async def test_a_page_elsewhere_opens_none(site: Site, origin: str) -> None:
 async def test_what_is_no_handshake_is_told_so(site: Site) -> None:
     status, problem, headers = await answered(site, "GET", WS)
     assert (status, problem["code"]) == (426, "upgrade_required")
-    assert headers["Upgrade"] == "websocket"
+    assert (headers["Upgrade"], headers["Sec-WebSocket-Version"]) == ("websocket", "13")
 
 
 async def test_who_says_too_much_is_told_to_wait(

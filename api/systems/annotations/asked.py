@@ -42,12 +42,17 @@ def words(query: Parameters, name: str) -> str | None:
     return text
 
 
+def _sought(query: Parameters, name: str) -> Any:
+    """Words that something has in it, as everything has those that are none."""
+    return words(query, name) if query.given(name) else None
+
+
 def _role(query: Parameters, name: str) -> Any:
     return query.choice(name, list(ProjectRole))
 
 
 READ: Final[Mapping[str, Read]] = {
-    "q": words,
+    "q": _sought,
     "subject": words,
     "created_by": words,
     "role": _role,

@@ -26,7 +26,7 @@ from api.systems.annotations import operation_documents as documents
 from api.systems.annotations.asked import number, paging, words
 from api.systems.annotations.bulk_bodies import Understand, Wanted, turned_back
 from api.systems.annotations.operation_stream import OperationStream
-from domain.errors import InvalidCommand
+from domain.errors import InvalidCommand, VersionMismatch
 from domain.events import JobStatus
 from domain.permissions import Permission
 from domain.systems.annotations import outlets
@@ -115,8 +115,12 @@ async def cancel(request: web.Request) -> web.Response:
     Parameters(request, ())
     body = checked(Cancel, await bodies.read_optional(request, own.limits), own.limits.json_depth)
     found, seat = await own.annotations.operation(who, number(request, "operation_id"))
-    mine = found.created_by == who.actor
+    version, mine = if_version(request), found.created_by == who.actor
     seat.demand(ProjectRole.ANNOTATOR if mine else ProjectRole.MANAGER, "to cancel an operation")
+    if version is not None and await own.annotations.files.reading(found, who.tenant):
+        raise VersionMismatch(
+            "the file of the operation is being read, and has no version; leave If-Match out"
+        )
     stopped = await own.annotations.files.cancel(found, who, body.reason)
     if stopped is not None:
         return being_read(own, found, stopped)
@@ -126,7 +130,7 @@ async def cancel(request: web.Request) -> web.Response:
         "cancel",
         body.reason,
         key=idempotency_key(request),
-        more=More(roll_back=body.roll_back, graceful=body.graceful, if_version=if_version(request)),
+        more=More(roll_back=body.roll_back, graceful=body.graceful, if_version=version),
     )
     return await accepted(own, found, decision, who)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Final, Literal
@@ -95,7 +96,7 @@ async def submit(request: web.Request) -> web.Response:
     seat = await own.annotations.seat(who, body.project_id)
     seat.demand(ProjectRole.MANAGER, "to export")
     mapping = await own.annotations.mapping(who, body.project_id, body.field_mapping)
-    wanted = _wanted(body, mapping, own.limits.json_depth)
+    wanted = await asyncio.to_thread(_wanted, body, mapping, own.limits.json_depth)
     try:
         decision = await submitted(own, allowed(who), wanted, key)
     except InvalidCommand as error:

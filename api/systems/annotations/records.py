@@ -11,7 +11,7 @@ from api import bodies
 from api.answers import answer
 from api.conditions import if_version
 from api.edge import caller, edge
-from api.models import checked
+from api.models import checked, understood
 from api.parameters import Parameters
 from api.systems.annotations.asked import listed, number
 from api.systems.annotations.wire import Deleting, changed_body, new_body, shown, shown_page
@@ -120,6 +120,9 @@ async def _fields(request: web.Request, kind: Kind, *, new: bool) -> dict[str, A
     Parameters(request, ())
     limits = edge(request).limits
     size = limits.json_body if kind is TEXTS else limits.small_body
-    body = await bodies.read_optional(request, limits, size)
     model = new_body(kind) if new else changed_body(kind)
-    return checked(model, body, limits.json_depth).model_dump(exclude_unset=True)
+
+    def understand(text: bytes) -> dict[str, Any]:
+        return understood(model, text, limits.json_depth).model_dump(exclude_unset=True)
+
+    return await bodies.read(request, limits, size, understand)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from api.rules import Route, needs
+from api.rules import Route, insisting, needs
 from api.systems.annotations import bulk, exporting, importing, records, reports, socket
 from api.systems.annotations.bulk_bodies import OF_ANNOTATIONS, OF_BOXES, Bodies
 from api.systems.annotations.operation_documents import OPERATIONS, SOCKET
@@ -27,8 +27,8 @@ _OPERATION: Final = f"{OPERATIONS}/{{operation_id:[0-9]{{1,19}}}}"
 
 def _one(kind: Kind, path: str) -> Iterator[Route]:
     yield Route("GET", path, records.show(kind), _TAKING_PART)
-    yield Route("PATCH", path, records.change(kind), _TAKING_PART)
-    yield Route("DELETE", path, records.delete(kind), _TAKING_PART)
+    yield Route("PATCH", path, records.change(kind), insisting(_TAKING_PART))
+    yield Route("DELETE", path, records.delete(kind), insisting(_TAKING_PART))
 
 
 def _of(kind: Kind) -> Iterator[Route]:
@@ -66,7 +66,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", f"{_OPERATION}/rejects", importing.rejects, _TAKING_PART),
     Route("GET", f"{_OPERATION}/export", exporting.report, _TAKING_PART),
     Route("GET", f"{_OPERATION}/download", exporting.file, _TAKING_PART),
-    Route("DELETE", f"{_OPERATION}/cancel", bulk.cancel, _TAKING_PART),
+    Route("DELETE", f"{_OPERATION}/cancel", bulk.cancel, insisting(_TAKING_PART)),
     Route("GET", SOCKET, socket.connect, replace(_TAKING_PART, late=True)),
     *(
         Route("GET", f"{_PROJECT}/reports/{name}", reports.report(draw), _TAKING_PART)

@@ -163,6 +163,17 @@ async def test_a_file_that_is_read_can_be_cancelled(place: Place, letters: Path)
     assert page["total"] == 1
 
 
+@pytest.mark.parametrize("tag", ['"1"', '"0123456789abcdef"'])
+async def test_a_file_that_is_read_has_no_version_to_insist_on(
+    place: Place, letters: Path, tag: str
+) -> None:
+    async with asyncio.timeout(60), reading(place, letters) as (begun, _):
+        path = f"{OPERATIONS}/{begun.number.operation_id}/cancel"
+        refused = await place.ask("DELETE", path, status=412, headers={"If-Match": tag})
+        assert refused["code"] == "version_mismatch"
+        await place.ask("DELETE", path, status=202, headers={"If-Match": "*"})
+
+
 async def test_whoever_dies_while_reading_is_found_out(place: Place, letters: Path) -> None:
     async with reading(place, letters) as (begun, file):
         shown = await _status(

@@ -51,6 +51,12 @@ TABLES = {"rules": "validation_rules", "thresholds": "validation_thresholds"}
 NEEDED = {"annotations": "annotator", "boxes": "annotator"}
 
 
+async def test_a_list_is_filtered_by_no_empty_name(place: Place) -> None:
+    refused = await place.ask("GET", f"{place.path}/texts", params={"created_by": ""}, status=400)
+    assert (refused["code"], refused["pointer"]) == ("bad_parameter", "/created_by")
+    assert (await place.get("texts", q=""))["total"] == 1
+
+
 @pytest.mark.parametrize("kind", NEW)
 async def test_a_record_is_made_read_changed_and_deleted(place: Place, kind: str) -> None:
     before = (await place.get(kind))["total"]

@@ -93,6 +93,16 @@ async def test_each_report_is_a_document_and_a_table(place: Place) -> None:
     assert int(row["memory_peak_bytes"]) == 7 * 2**30
 
 
+async def test_a_table_that_a_client_has_already_is_not_sent_again(place: Place) -> None:
+    url = f"{place.path}/reports/trend?format=csv&from=2026-01-01&to=2026-03-01"
+    async with place.shop.client.get(url, headers=BOSS) as response:
+        assert response.headers["Vary"] == "Accept-Encoding"
+        assert response.headers["Content-Encoding"] in ("gzip", "zstd")
+        headers = {**BOSS, "If-None-Match": response.headers["ETag"]}
+    async with place.shop.client.get(url, headers=headers) as response:
+        assert (response.status, await response.read()) == (304, b"")
+
+
 async def test_what_is_asked_for_has_its_bounds(place: Place) -> None:
     for name in REPORTS:
         path = f"{place.path}/reports/{name}"

@@ -25,7 +25,7 @@ from benchmarks.material import COLUMNS, Rules
 from domain.execution import invalid_item
 from domain.outcomes import Failed
 from domain.systems.annotations.rules import Labels
-from streams.stores.database import CACHE_KIB
+from streams.stores.database import CACHE_KIB, LOG_PAGES
 
 Row = tuple[Any, ...]
 ANNOTATION = ("id", "version", "tenant", *COLUMNS)
@@ -55,7 +55,7 @@ class Store(Protocol):
 
 
 class Sqlite:
-    """SQLite with the pragmas of our own engine: WAL, synchronous=FULL, foreign keys."""
+    """SQLite with the pragmas of our own engine: WAL, synchronous=FULL, foreign keys, its log."""
 
     def __init__(self, url: URL) -> None:
         self._connection = sqlite3.connect(str(url.database), isolation_level="IMMEDIATE")
@@ -65,6 +65,7 @@ class Sqlite:
             "foreign_keys=ON",
             f"cache_size=-{CACHE_KIB}",
             "temp_store=MEMORY",
+            f"wal_autocheckpoint={LOG_PAGES}",
         ):
             self._connection.execute(f"PRAGMA {pragma}")
 

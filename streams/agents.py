@@ -33,6 +33,7 @@ from streams.deadletters import MAX_CAUSE, Burial, bury
 from streams.envelope import Headers, Outgoing, Problem, mode_of
 from streams.express import Entry, Express
 from streams.failpoints import Failpoint, Failpoints
+from streams.logs import first_line
 from streams.metrics import Metrics
 from streams.tracing import OFF, Kind, Tracing, Value, carried, carrying
 from streams.transport.current import CurrentConsumer
@@ -347,7 +348,7 @@ def _problem(code: str, reason: str, pointer: str = "") -> Problem:
 
 def _fault(error: Exception) -> Problem:
     code = error.code if isinstance(error, CountermandError) else "internal"
-    return _problem(code, f"{type(error).__name__}: {error}")
+    return _problem(code, f"{type(error).__name__}: {first_line(str(error))}")
 
 
 async def _bury(binding: Binding[Any], message: Any, problem: Problem, send: Send) -> None:

@@ -124,6 +124,7 @@ class Archivist:
             written = await self._stored(job, heads)
         except OSError as error:
             self._rests = RESTS_AFTER_FAULT
+            self._retained.unwritten += 1
             log.error(
                 "archive_not_written",
                 job_id=job.job_id,
@@ -139,6 +140,7 @@ class Archivist:
         except (DataDirectoryUnusable, MessageUnreadable) as damage:
             # It keeps no other from its file, and is not tried again here for long.
             self._sick.add(job.job_id)
+            self._retained.unwritten += 1
             log.error("archive_not_written", job_id=job.job_id, reason=damage.message)
             return True
         if written:
@@ -186,6 +188,7 @@ class Archivist:
         for job_id in await self._next(Stage.EMPTIED, CLEARED_AT_ONCE):
             file = await self._database.read(partial(_file_of, job_id))
             if file is None or not await asyncio.to_thread(self._is_there, file):
+                self._retained.missing += 1
                 log.error(
                     "archive_missing",
                     job_id=job_id,

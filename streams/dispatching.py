@@ -56,10 +56,12 @@ class Dispatcher:
         for first in range(0, len(planned), pack):
             numbers = [chunk.chunk for chunk in planned[first : first + pack]]
             chunks = tuple(WorkChunk(chunk=number, attempt=1) for number in numbers)
-            work = Work(job_id=job.id, operation=operation.kind, epoch=job.epoch, chunks=chunks)
+            # By the name that is stored, whatever the operation is called by now.
+            kind = job.spec.operation
+            work = Work(job_id=job.id, operation=kind, epoch=job.epoch, chunks=chunks)
             is_first = not sent and len(job.open) == len(planned)
             mode = self._mode(job, operation, planned[first : first + pack], is_first=is_first)
-            message = work_message(work, in_order=in_order, mode=mode)
+            message = work_message(work, operation.system, in_order=in_order, mode=mode)
             if not in_order:
                 partition = self._spread.place(message.topic, job.id, numbers, live)
                 message = replace(message, partition=partition)
@@ -123,14 +125,15 @@ def dispatches_wanted(
     return math.ceil(ready / pack)
 
 
-def work_message(work: Work, *, in_order: bool, mode: WorkMode = WorkMode.SEQUENTIAL) -> Outgoing:
-    """A work message on the topic of its system.
+def work_message(
+    work: Work, system: str, *, in_order: bool, mode: WorkMode = WorkMode.SEQUENTIAL
+) -> Outgoing:
+    """A work message on the topic of the system that its operation is of by now.
 
     Work that must stay in its order has the key of its job, and one worker at a time. Other
     work has keys of its own, which spread it over all workers where nothing better is known;
     sent again, another may get it.
     """
-    system = work.operation.split(".", 1)[0]
     first = work.chunks[0]
     key = work.job_id if in_order else f"{work.job_id}.{first.chunk}.{first.attempt}"
     headers = () if mode is WorkMode.SEQUENTIAL else ((WORK_MODE, mode.encode()),)

@@ -4,7 +4,8 @@ What is logged while a message is handled, or a request, has its ``job_id``, its
 and, where it is traced, ``trace_id`` and ``span_id``; in threads it has not.
 
 Values are cut, line breaks and whatever steers a terminal are escaped, and what looks like a
-secret is blotted out, should it ever get here.
+secret is blotted out, should it ever get here. Of an error the first line is told: a database
+repeats the row that it refuses in those that follow, and that is what callers sent.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ _SECRET = re.compile(
     r"|(?<=://)[^\s/@:\"\\]+:[^\s/@\"\\]+(?=@)"  # user and password of an address
 )
 
+# What PostgreSQL cannot read as a value of its column.
+_QUOTED = re.compile(r'(?<=: )".*|(?<=\bvalue )".*"(?= is out of range)')
+
 # Without the values of variables: they are what callers sent, and megabytes of it.
 _tracebacks = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
@@ -58,6 +62,7 @@ def configure(level: str) -> None:
             stamp,
             _named,
             _tracebacks,
+            _told,
             _cut,
             render,
         ],
@@ -73,6 +78,7 @@ def configure(level: str) -> None:
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _named,
                 _tracebacks,
+                _told,
                 _cut,
                 render,
             ],
@@ -87,6 +93,11 @@ def configure(level: str) -> None:
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
 
 
+def first_line(said: str) -> str:
+    """What an error says, without what a database repeats of the values that it refuses."""
+    return _QUOTED.sub(BLOT, said.partition("\n")[0])
+
+
 def _named(_logger: Any, _name: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """What is away says itself what it is; where that was noticed tells nobody more."""
     told = entry.get("exc_info")
@@ -95,6 +106,21 @@ def _named(_logger: Any, _name: str, entry: MutableMapping[str, Any]) -> Mutable
         del entry["exc_info"]
         entry.setdefault("reason", error.message)
     return entry
+
+
+def _told(_logger: Any, _name: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Of each error its first line."""
+    errors = entry.get("exception")
+    if isinstance(errors, list):
+        _tell_first_lines(errors)
+    return entry
+
+
+def _tell_first_lines(errors: list[dict[str, Any]]) -> None:
+    for error in errors:
+        error["exc_value"] = first_line(error["exc_value"])
+        for group in error.get("exceptions", ()):
+            _tell_first_lines(group)
 
 
 def _cut(_logger: Any, _name: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -80,10 +80,43 @@ class Metrics:
             "countermand_append_seconds", "Transactions that append events of a job.", QUICK
         )
         self._events = self._counter("countermand_events_appended", "Events appended.")
+        self._ahead = self._gauge(
+            "countermand_clock_ahead_seconds",
+            "How far this machine's clock is ahead of the database's, where that is too much.",
+        )
+        self._unwritten = self._gauge(
+            "countermand_heads_unwritten", "Signed heads that the disk has not taken yet."
+        )
+        self._installed = self._gauge(
+            "countermand_system_installed", "1 of every system whose jobs are taken.", "system"
+        )
+        self._worked = self._gauge(
+            "countermand_system_worked",
+            "1 of every system whose work this process takes.",
+            "system",
+        )
 
     def runs_as(self, role: str) -> None:
         """What this process is."""
         self._role.labels(role).set(1)
+
+    def knows(self, systems: Iterable[str]) -> None:
+        """Which systems are installed."""
+        for system in systems:
+            self._installed.labels(system).set(1)
+
+    def works_on(self, systems: Iterable[str]) -> None:
+        """Whose work this process takes."""
+        for system in systems:
+            self._worked.labels(system).set(1)
+
+    def goes_by(self, ahead: Callable[[], float]) -> None:
+        """Show how far the clock of this machine is ahead."""
+        self._ahead.set_function(ahead)
+
+    def signs(self, unwritten: Callable[[], int]) -> None:
+        """Show how many heads wait for their disk."""
+        self._unwritten.set_function(unwritten)
 
     # -- messages -------------------------------------------------------------------------
 
@@ -157,6 +190,9 @@ class Metrics:
 
     def _counter(self, name: str, said: str, *labels: str) -> Counter:
         return Counter(name, said, labels, registry=self.registry)
+
+    def _gauge(self, name: str, said: str, *labels: str) -> Gauge:
+        return Gauge(name, said, labels, registry=self.registry)
 
     def _histogram(self, name: str, said: str, buckets: Sequence[float], *labels: str) -> Histogram:
         return Histogram(name, said, labels, buckets=buckets, registry=self.registry)

@@ -46,6 +46,9 @@ class Retained:
     archive: int = 0
     files: int = 0
     cleared: int = 0
+    unwritten: int = 0
+    """Attempts at a file that came to nothing, as files that are ``missing`` are looked for."""
+    missing: int = 0
 
     @property
     def counted(self) -> dict[str, int]:
@@ -55,6 +58,8 @@ class Retained:
             "archive": self.archive,
             "write_file": self.files,
             "clear": self.cleared,
+            "file_not_written": self.unwritten,
+            "file_missing": self.missing,
         }
 
 

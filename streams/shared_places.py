@@ -159,7 +159,7 @@ class SharedPlaces:
 
     def _grant(self, job: Job, known: _Known, now: float) -> Grant:
         """What a job that begins to want now has; one whose operation is missing has no row."""
-        system = job.spec.operation.split(".", 1)[0]
+        system = self._registry.system_of(job.spec.operation)
         at = self._clock.now()
         shared, most = self._limits.caps(job), 0
         if not self._limits.holds(job.id):

@@ -120,6 +120,7 @@ class Situation:
             ahead=ahead,
             memory=_short_of_memory(present, operation.system),
             limit=self._limit_on(connection, names_of(operation)),
+            system=operation.system,
         )
 
     def _limit_on(self, connection: Connection, names: Sequence[str]) -> str:

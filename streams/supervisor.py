@@ -64,7 +64,7 @@ class Limits:
     leave: float = 0.0
     """How long it serves on before the drain; asked a second time, it begins with that at once."""
     start: float = 120.0
-    """Until it says that it is ready; a migration of a large database is part of it."""
+    """Until it says that it is ready, or that it is there and waits for what takes longer."""
     silence: float = SILENCE
     """How long it may say nothing once it is ready, see :class:`Silence`."""
 
@@ -360,6 +360,7 @@ class Supervisor:
         # What it says later is read when there is a look at it anyway.
         watched = () if child.ready or child.ready_pipe is None else (child.ready_pipe,)
         self._signals.wait(LOOK_EVERY, *watched)
+        bury_orphans(child.pid)
         if child.listen() and not self._was_ready:
             self._was_ready = True
             self._on_ready()
@@ -422,6 +423,19 @@ class Supervisor:
             if self._signals.stops:
                 return EXIT_DONE
         return None
+
+
+def bury_orphans(child: int) -> None:
+    """Take note that processes have ended whose own parents have gone.
+
+    They are this one's where it is the first of its container, and would be in the way for ever.
+    How the child ends is not its business.
+    """
+    with suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)) is not None:
+            if ended.si_pid == child:
+                return
+            os.waitpid(ended.si_pid, 0)
 
 
 def descendants(pid: int) -> set[int]:

@@ -183,15 +183,20 @@ class Sweep:
             lambda connection: dispatch_again(connection, others, now=now, claim_by=self._claim_by)
         )
         self._unconfirmed += again
-        undoing = any(chunk.cause.undoing for chunk in others)
-        in_order = undoing or self._registry.get(others[0].operation).in_order
+        operation = self._registry.get(others[0].operation)
+        in_order = operation.in_order or any(chunk.cause.undoing for chunk in others)
         suspect = any(planning.is_suspect(chunk.cause, chunk.parent) for chunk in others)
         mode = WorkMode.EXCLUSIVE if suspect else WorkMode.SEQUENTIAL
-        return [work_message(work, in_order=in_order, mode=mode) for work in works]
+        return [
+            work_message(work, operation.system, in_order=in_order, mode=mode) for work in works
+        ]
 
     def close_killers(self, killers: list[Overdue], now: float, connection: Connection) -> None:
-        """Store the outcome of those that nobody works by now, within a transaction."""
-        for killer in still_late(connection, killers, now):
+        """Store the outcome of those that nobody works by now, within a transaction.
+
+        The last one first: what each returns goes to the head of the queue.
+        """
+        for killer in reversed(still_late(connection, killers, now)):
             close_killer(connection, killer, outcomes.sequence_at(self._clock.now()))
 
 

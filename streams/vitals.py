@@ -71,7 +71,7 @@ class Vitals:
         reasons = [reason for reason in (self.starting, self.ending) if reason]
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
-                await self._database.read(lambda connection: connection.exec_driver_sql("SELECT 1"))
+                await self._database.answers()
         except TimeoutError:
             reasons.append(f"the database did not answer within {DATABASE_SECONDS:g} s")
         except CountermandError as error:

@@ -27,7 +27,7 @@ from streams import atomic
 from streams.applying import Applier
 from streams.compensating import Compensator
 from streams.completions import Completing, completions
-from streams.effects import Begin, Effects, places
+from streams.effects import Begin, Effects, each_time, places
 from streams.envelope import Outgoing, Work, look_at
 from streams.failpoints import Failpoint, Failpoints
 from streams.leased import kept
@@ -229,7 +229,7 @@ class Worker:
             ):
                 prepare = partial(self._effects.prepare, operation, claimed)
                 prepared = await self._database.read(prepare)
-            work = partial(self._effects.settle, operation, control, lambda _: prepared)
+            work = partial(self._effects.settle, operation, control, each_time(prepared))
             return await self._in_time(operation, work, beside=beside)
         except Unavailable:
             raise
@@ -280,7 +280,7 @@ class Worker:
             # A slot claims in several threads: what one forgets the other may.
             for oldest in list(self._controls)[:-KEPT_CONTROLS]:
                 self._controls.pop(oldest, None)
-        if control.operation != work.operation:
+        if not self._names(control, work.operation):
             # Nobody of ours sends this: another operation on these items is no work.
             log.warning("forged_work", job_id=work.job_id, operation=work.operation)
             return None, []
@@ -293,6 +293,11 @@ class Worker:
             in_order=self._registry.get(work.operation).in_order,
         )
         return control, claimed
+
+    def _names(self, control: Control, kind: str) -> bool:
+        """Whether an operation that is installed is the job's, whatever it was called before."""
+        stored = control.operation
+        return stored in self._registry and self._registry.get(stored) is self._registry.get(kind)
 
     def _told(
         self, control: Control, claimed: Sequence[Claimed], rows: Sequence[OutcomeRow]

@@ -1,18 +1,22 @@
 """Embedded: the whole engine in one process, over the broker in memory.
 
 A database, and the same Faust agents that run on Kafka. The process lock of the data
-directory proves that this is the only one.
+directory proves that this is the only one, and on PostgreSQL its occupancy of the database.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
 from eventsourcing.persistence import Recording
 
 from domain.registry import Registry
@@ -39,10 +43,12 @@ from streams.places import LivePlaces
 from streams.queries import Queries
 from streams.relay import LiveRelay
 from streams.retaining import Retained
-from streams.settings import Settings
+from streams.settings import MOST_OF_HOST, Settings
 from streams.situation import itself
 from streams.stores import audit, sealing
+from streams.stores.audit import key as audit_key
 from streams.stores.database import Database
+from streams.stores.occupancy import Occupancy
 from streams.stores.sealing import InstallationKey
 from streams.stores.workers import WorkerRow
 from streams.sweep import Sweep, undriven
@@ -58,6 +64,12 @@ from streams.webhooks import Delivered
 PUBLICATION_PAUSE = 0.02
 """Those who read live in this process have been shown its events before they are published."""
 
+LONG_SECONDS = 10.0
+"""After which a step of the start is said and answered for, as one that waits is: a migration of a
+large database takes as long as it takes, and is not given up for that."""
+
+log = structlog.get_logger(__name__)
+
 T = TypeVar("T")
 Meanwhile = Callable[[Vitals], contextlib.AbstractAsyncContextManager[None]]
 """What goes on while an engine cannot start; its vitals say what it waits for."""
@@ -71,16 +83,33 @@ class _Start:
         self._meanwhile = meanwhile
         self._entered = contextlib.AsyncExitStack()
 
-    async def take(self, step: Callable[[], Awaitable[T]]) -> T:
-        """The result of a step."""
-        return await patiently(step, self._wait)
+    async def take(self, step: Callable[[], Awaitable[T]], doing: str) -> T:
+        """The result of a step; ``doing`` says what it does, should that take long."""
+        return await patiently(lambda: self._told(step, doing), self._wait)
 
     async def aclose(self) -> None:
         """There is nothing to wait for any more."""
         await self._entered.aclose()
 
+    async def _told(self, step: Callable[[], Awaitable[T]], doing: str) -> T:
+        """The result of a step; whoever asks while it takes long is told what it does."""
+        running = asyncio.ensure_future(step())
+        try:
+            await asyncio.wait({running}, timeout=LONG_SECONDS)
+            if not running.done():
+                log.info("starting", doing=doing)
+                await self._answer(doing)
+            return await running
+        finally:
+            if not running.done():
+                running.cancel()
+                await asyncio.wait({running})
+
     async def _wait(self, reason: str) -> None:
-        self._vitals.starting = f"it waits: {reason}"
+        await self._answer(f"it waits: {reason}")
+
+    async def _answer(self, starting: str) -> None:
+        self._vitals.starting = starting
         begin, self._meanwhile = self._meanwhile, None
         if begin is not None:
             await self._entered.enter_async_context(begin(self._vitals))
@@ -96,9 +125,11 @@ async def embedded(
 ) -> AsyncIterator[Engine]:
     """A running engine; leaving the context drains and stops it.
 
-    It starts when its database is there; until then it is within ``meanwhile``.
+    It starts when its database is there; until then it is within ``meanwhile``, and so it is while
+    a step of the start takes long.
 
-    Raises DataDirectoryUnusable when the directory is newer than this release or damaged.
+    Raises DataDirectoryUnusable when the directory is newer than this release or damaged, and when
+    others work on its PostgreSQL database.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     operations = registry or installed_operations()
@@ -106,11 +137,43 @@ async def embedded(
     key = InstallationKey.load(named) if named else InstallationKey.load_or_create(own)
     with Database(settings.database_address, key=key) as database:
         async with contextlib.aclosing(_Start(Vitals(database, []), meanwhile)) as start:
-            await start.take(lambda: asyncio.to_thread(prepare, database, operations))
+            await start.take(
+                lambda: asyncio.to_thread(prepare, database, operations),
+                "it brings the database to the schema of this release",
+            )
             base = Base.of(settings, operations, database, tracing)
-            async with closing(base.tracing), _engine(base, start) as engine:
+            async with (
+                closing(base.tracing),
+                _alone(base, start),
+                _engine(base, start) as engine,
+            ):
                 await start.aclose()
                 yield engine
+
+
+@contextlib.asynccontextmanager
+async def _alone(base: Base, start: _Start) -> AsyncIterator[None]:
+    """Nobody else works on the database meanwhile; of a SQLite file the process lock says so."""
+    if base.database.is_sqlite:
+        yield
+        return
+    holder = await in_thread(partial(_holder, base.settings.data_dir))
+    occupancy = Occupancy(base.database, holder)
+    await start.take(occupancy.take, "it waits for who had the database before")
+    async with occupancy.kept():
+        yield
+
+
+def _holder(data_dir: Path) -> str:
+    """Names whoever has the process lock of a data directory, in all of their lives.
+
+    One that is started again has what it had at once. A copy of the directory, at another place
+    or on another machine, is another one.
+    """
+    key = audit.AuditKey.load_or_create(data_dir / audit_key.FILE_NAME)
+    host = socket.gethostname()
+    digest = hmac.digest(key.secret, f"{host} {data_dir}".encode(), "sha256").hex()
+    return f"{host[:MOST_OF_HOST]}-{digest[:16]}"
 
 
 @contextlib.asynccontextmanager
@@ -175,6 +238,8 @@ async def _engine(base: Base, start: _Start) -> AsyncIterator[Engine]:
         intake=intake,
     )
     parts.bind_live(apps[StageName.LIVE], relay, send, base, lane)
+    base.metrics.knows(base.registry.systems)
+    base.metrics.works_on(base.registry.systems)
     retained = Retained()
     vitals = Vitals(base.database, [lane], retained=retained, intake=intake, metrics=base.metrics)
     here = WorkerRow(
@@ -189,8 +254,8 @@ async def _engine(base: Base, start: _Start) -> AsyncIterator[Engine]:
         for app in apps.values():
             await faust_apps.start(app)
             stack.push_async_callback(parts.stop, app, base.settings.drain)
-        await start.take(lambda: parts.seed_limits(base))
-        for message in await start.take(sweep.recover):
+        await start.take(lambda: parts.seed_limits(base), "it stores the limits of its settings")
+        for message in await start.take(sweep.recover, "it takes up what was under way"):
             await send(message)
         loops = [
             readers.publish(pause=PUBLICATION_PAUSE),
@@ -229,6 +294,7 @@ def _upkeep(
     """What looks after the engine: sweep, timers, clean-up and watchdog."""
     timers = Timers(database=base.database, clock=base.clock, send=send)
     rules = audit.RuleSigner(base.settings.data_dir, base.database)
+    base.metrics.signs(lambda: heads.unwritten + rules.unwritten)
     return [
         every(base.settings.sweep, lambda: sweep.run(send)),
         every(base.settings.sweep, timers.fire),

@@ -148,7 +148,7 @@ async def api(
                 tail=tail,
                 broadcasts=spoken,
                 situation=parts.situation(base, vitals, live_workers, send),
-                messaging=InKafka(settings.broker, base.registry.systems),
+                messaging=InKafka(settings.broker_address, base.registry.systems),
                 registry=base.registry,
                 clock=base.clock,
                 database=base.database,
@@ -226,6 +226,7 @@ async def worker(
     identity = TimeOrderedIds().new()
     async with _opened(settings, registry, tracing, session=identity) as (base, clocks):
         systems = _systems(base)
+        base.metrics.works_on(systems)
         name = f"{base.settings.instance}-{identity}"
         slots = range(base.settings.slots)
         instance = f"{base.settings.instance}-worker"
@@ -284,7 +285,7 @@ async def _opened(
             "processes of their own need a database that they can share: set COUNTERMAND_DATABASE "
             "to postgresql://USER:PASSWORD@HOST/NAME, or run `countermand serve`"
         )
-    if not settings.broker.startswith("kafka:"):
+    if not settings.broker_address.is_kafka:
         raise SettingsInvalid(
             "processes of their own need a broker that they can share: set COUNTERMAND_BROKER "
             "to kafka://HOST:PORT, or run `countermand serve`"
@@ -294,6 +295,8 @@ async def _opened(
     with Database(settings.database_address, session=session, key=key) as database:
         own = Base.of(settings, registry or installed_operations(), database, tracing)
         clocks = ClockWatch(database, own.clock)
+        own.metrics.knows(own.registry.systems)
+        own.metrics.goes_by(lambda: 0.0 - clocks.clock.added)
         async with closing(own.tracing):
             yield replace(own, clock=clocks.clock), clocks
 
@@ -348,7 +351,9 @@ async def _start(
     await _patiently(vitals, lambda: asyncio.to_thread(prepare, database, registry))
     await _patiently(vitals, clocks.look)
     wanted = all_topics(registry.systems)
-    await _patiently(vitals, lambda: admin.require(base.settings.broker, wanted))
+    await _patiently(vitals, lambda: admin.require(base.settings.broker_address, wanted))
+    groups = sorted({app.conf.id for app in apps})
+    await _patiently(vitals, lambda: admin.allowed(base.settings.broker_address, groups))
     for app in apps:
         app.topics_seen = frozenset(wanted)
         vitals.starting = "it joins the others"
@@ -395,7 +400,9 @@ def app_of(settings: Settings, stage: StageName, *, instance: str) -> Any:
         gathering=GATHERING if live else 0.0,
     )
     group = f"{stage.value}-{instance}" if live else stage.value
-    return faust_apps.create_faust_app(app_id=group, broker_url=settings.broker, settings=chosen)
+    return faust_apps.create_faust_app(
+        app_id=group, broker_url=settings.broker_address, settings=chosen
+    )
 
 
 def _lane(base: Base, app: Any, name: str = "the broker's partitions") -> Lane:
@@ -452,6 +459,7 @@ async def _signing(base: Base, unsigned: asyncio.Event, held: ProcessLock | None
         log.info("signing", folder=str(folder))
         signer = audit.Signer(folder, base.database)
         rules = audit.RuleSigner(folder, base.database)
+        base.metrics.signs(lambda: signer.unwritten + rules.unwritten)
         await _together(
             [
                 at_news(unsigned, partial(in_thread, signer.sign), pause=SIGNING_PAUSE),

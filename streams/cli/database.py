@@ -40,6 +40,8 @@ def check(
     """Check that the database is whole and has this release's schema.
 
     Of PostgreSQL it says as well whether the role that signs in could alter or remove events.
+    Of an SQLite file it cannot say whether a copy was put in its place beside the log of another
+    one, which adds what came after the copy: remove FILE-wal and FILE-shm before.
 
     \b
     Example:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import threading
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 
 from streams.cli.output import emit, say
 from streams.process_lock import ProcessLock, acquire
 from streams.roles import Role
-from streams.settings import Settings, check_callers, environment
+from streams.settings import Settings, check_broker, check_callers, environment
 from streams.supervised import NO_LOCK
 from streams.supervisor import MIB, ChildPipes, Limits, Supervisor, listen, url_of
 
@@ -31,10 +33,11 @@ def supervise(
 ) -> int:
     """Serve until a signal, or the end of the input, asks to stop; returns the exit code.
 
-    Raises DataDirectoryUnusable when the directory is held, SettingsInvalid when the port is, or
-    when others reach a server that asks nobody who calls.
+    Raises DataDirectoryUnusable when the directory is held, SettingsInvalid when the port is, when
+    others reach a server that asks nobody who calls, or when it would not use its broker.
     """
     check_callers(settings, role)
+    check_broker(settings, role)
     with _held(settings, role) as lock, listen(settings.host, settings.port) as listener:
         descriptors = (listener.fileno(), *([] if lock is None else [lock.fileno()]))
 
@@ -51,7 +54,7 @@ def supervise(
                 leave=settings.leave if role.serves_callers else 0.0,
             ),
             on_ready=lambda: _say_ready(role, url_of(listener), settings, as_json=as_json),
-            say=lambda sentence: say(f"countermand: {sentence}"),
+            say=_say_of_the_engine,
             pass_fds=descriptors,
             env={**ALLOCATING, **os.environ, **environment(settings)},
         )
@@ -63,6 +66,20 @@ def supervise(
 def _held(settings: Settings, role: Role) -> AbstractContextManager[ProcessLock | None]:
     """The lock of the data directory, for the one kind of process that must be alone."""
     return acquire(settings.data_dir) if role is Role.SERVE else nullcontext()
+
+
+def _say_of_the_engine(sentence: str) -> None:
+    """To who looks on in words, and else as a line of the log, which its engine writes too."""
+    if sys.stderr.isatty():
+        say(f"countermand: {sentence}")
+        return
+    entry = {
+        "reason": sentence,
+        "event": "supervised",
+        "level": "warning",
+        "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+    }
+    print(json.dumps(entry, ensure_ascii=False), file=sys.stderr, flush=True)
 
 
 def _stop_at_end_of_input() -> None:

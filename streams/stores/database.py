@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from contextvars import Context
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,8 +40,9 @@ BUSY_SECONDS = 5.0
 ATTEMPTS = 3
 READERS = 4
 WRITERS = 8
-MORE_READING = WRITERS + 2
-"""Connections that writers read on beside their transaction, and threads of their own."""
+MORE_READING = WRITERS + 3
+"""Connections that writers read on beside their transaction, threads of their own, and who asks
+whether the database answers."""
 MORE_WRITING = 2
 CONNECTIONS = READERS + MORE_READING + WRITERS + MORE_WRITING + 1
 """Of a process at most; the last one listens."""
@@ -110,6 +112,7 @@ class Database:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="db-read")
         writers = 1 if self.is_sqlite else WRITERS
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="db-write")
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix="db-ask")
 
     async def read(self, work: Work[T], *, single: bool = False) -> T:
         """The result of ``work``, which writes nothing: it would be refused, or forgotten.
@@ -126,6 +129,13 @@ class Database:
         machine's only once a later commit was lasting: for what nobody outside is told before.
         """
         return await self._run(self._writers, partial(self.write_now, work, lasting=lasting))
+
+    async def answers(self) -> None:
+        """Return when the database has answered; raises Unavailable when it is away.
+
+        In a thread of its own: however much is read and written, that is no reason to wait.
+        """
+        await self._run(self._asking, partial(self.read_now, _ask, single=True))
 
     async def aside(self, function: Callable[[], T]) -> T:
         """The result of a function that calls ``read_now`` itself, in a reader's thread."""
@@ -172,12 +182,15 @@ class Database:
                 return result
 
     def _run(self, pool: ThreadPoolExecutor, run: Callable[[], T]) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(pool, run)
+        # Threads stay, and handlers set what threads keep (the precision of decimals): each has
+        # an empty context, as a copied one would share with the loop what is changed in place.
+        return asyncio.get_running_loop().run_in_executor(pool, Context().run, run)
 
     def close(self) -> None:
         """Wait for work under way, then close all connections."""
         self._readers.shutdown()
         self._writers.shutdown()
+        self._asking.shutdown()
         self._reading.dispose()
         self.engine.dispose()
 
@@ -191,6 +204,10 @@ class Database:
 def sqlite_url(path: Path) -> str:
     """The URL of a SQLite file."""
     return str(URL.create("sqlite", database=str(path)))
+
+
+def _ask(connection: Connection) -> None:
+    connection.exec_driver_sql("SELECT 1")
 
 
 class _Repeat(Exception):
@@ -214,6 +231,7 @@ def _engine(
             pool_reset_on_return=None,
             max_overflow=4,
             pool_timeout=30,
+            hide_parameters=True,
             connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
         )
         mark_faults(engine)
@@ -226,6 +244,8 @@ def _engine(
         pool_use_lifo=True,
         max_overflow=overflow,
         pool_timeout=30,
+        # They are what callers sent, and errors go into logs and dead letters.
+        hide_parameters=True,
         connect_args={
             **KEEPALIVE,
             "application_name": session or "countermand",

@@ -99,6 +99,19 @@ _RELEASE = fixed(
 )
 
 
+def take(connection: Connection, names: Sequence[str], holder: str, seconds: float) -> set[str]:
+    """Take or renew, for so long, those leases that are free or the holder's; tells which."""
+    # Else others who ask for the first time would wait for a process that is frozen here.
+    run_sql(connection, NOT_FROZEN, ())
+    given = {"names": list(names), "me": holder, "seconds": seconds}
+    return {name for (name,) in _TAKE.run(connection, **given)}
+
+
+def give_up(connection: Connection, name: str, holder: str) -> None:
+    """Let others have a lease, if it is the holder's."""
+    _RELEASE.run(connection, owned=name, me=holder)
+
+
 class Ownership(Protocol):
     """Decides which process does what only one should do."""
 
@@ -172,9 +185,7 @@ class _Leases:
         self._asked.pop(name, None)
         # Not before the renewal that is under way, which would take it again.
         async with self._writing:
-            await self._database.write(
-                lambda connection: _RELEASE.run(connection, owned=name, me=self.holder)
-            )
+            await self._database.write(lambda connection: give_up(connection, name, self.holder))
 
     async def _ask(self) -> None:
         while self._asked:
@@ -197,10 +208,7 @@ class _Leases:
                     answer.set_result(name in taken)
 
     def _take(self, names: Sequence[str], connection: Connection) -> set[str]:
-        # Else others who ask for the first time would wait for a process that is frozen here.
-        run_sql(connection, NOT_FROZEN, ())
-        given = {"names": list(names), "me": self.holder, "seconds": self._lease}
-        return {name for (name,) in _TAKE.run(connection, **given)}
+        return take(connection, names, self.holder, self._lease)
 
 
 class _Claim:

@@ -310,6 +310,12 @@ def _raise(connection: Connection, sql: str, given: Any, error: Exception) -> No
     if lost:
         connection.invalidate(error)
     fault = exc.DBAPIError.instance(
-        sql, given, error, base, connection_invalidated=lost, dialect=dialect
+        sql,
+        given,
+        error,
+        base,
+        hide_parameters=connection.engine.hide_parameters,
+        connection_invalidated=lost,
+        dialect=dialect,
     )
     raise own(fault) from error

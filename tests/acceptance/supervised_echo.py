@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import os
 import signal
 import socket
@@ -33,6 +34,9 @@ from streams.supervisor import (
 
 TIMES_AWAY = 3
 """More often than a child may end before it was ready."""
+ORPHAN = ("sh", "-c", "sleep 0.1 > /dev/null & echo $!")
+"""Says whom it has started, and ends before that does."""
+_SUBREAPER = 36
 _EATEN: list[bytearray] = []
 
 
@@ -47,7 +51,10 @@ async def _obey(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         os._exit(0)
     if word == "block":
         _block()
-    if word == "spawn":
+    if word == "orphan":
+        parent = await asyncio.create_subprocess_exec(*ORPHAN, stdout=subprocess.PIPE)
+        writer.write((await parent.communicate())[0])
+    elif word == "spawn":
         sleeper = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", stdin=-1)
         writer.write(f"{sleeper.pid}\n".encode())
     else:
@@ -101,6 +108,8 @@ def _child(arguments: argparse.Namespace) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    # Whose parent has gone is its child then, as in a container whose first process it is.
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1)
     lock = acquire(arguments.directory)
     listener = listen("127.0.0.1", 0)
 

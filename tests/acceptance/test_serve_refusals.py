@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import pytest
 from streams.process_lock import acquire
 from streams.stores import migrate
 from streams.stores.database import Database
+from streams.stores.occupancy import LEASE_SECONDS
 from tests.acceptance.commands import asked, countermand, refused
-from tests.acceptance.embedded import serving
+from tests.acceptance.embedded import Server, serving
 
 
 @pytest.fixture
@@ -63,6 +65,44 @@ class TestServe:
         assert "whoever reaches the port may do everything" in warned["reason"]
         (said,) = [entry for entry in map(json.loads, log) if entry["event"] == "callers"]
         assert said["mode"] == "local"
+
+    def test_a_broker_that_it_would_not_use(self, tmp_path: Path) -> None:
+        said = refused(
+            countermand(
+                *("serve", "--port", "0", "--data-dir", str(tmp_path)),
+                COUNTERMAND_BROKER="kafka://127.0.0.1:9092",
+            )
+        )
+
+        assert "start `countermand api`, `countermand coordinator` and" in said
+        assert not (tmp_path / "lock").exists()
+
+    @pytest.mark.service("postgresql")
+    def test_a_database_in_use_until_nobody_uses_it(
+        self, tmp_path: Path, postgres_database: str
+    ) -> None:
+        address = postgres_database.replace("+psycopg", "")
+        one, other = (
+            Server(tmp_path / name, COUNTERMAND_DATABASE=address) for name in ("one", "other")
+        )
+        for server in (one, other):
+            server.data_dir.mkdir()
+        one.start()
+        try:
+            ended = countermand(
+                *("serve", "--port", "0", "--data-dir", str(other.data_dir)),
+                COUNTERMAND_DATABASE=address,
+            )
+            assert (ended.returncode, ended.stdout) == (2, "")
+            assert "the database is in use by another `countermand serve` (" in ended.stderr
+            one.kill_engine()
+            began = time.monotonic()
+            one.wait_ready()
+            assert time.monotonic() - began < LEASE_SECONDS, "its own next life does not wait"
+        finally:
+            assert one.stop() == 0
+        other.start()
+        assert other.stop() == 0
 
     def test_a_wrong_variable(self, tmp_path: Path) -> None:
         said = refused(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -17,6 +18,8 @@ import pytest
 
 from streams.process_lock import acquire
 from streams.supervisor import LOOK_EVERY, Restarts, Silence, descendants, url_of
+from tests.acceptance.commands import Service as Server
+from tests.acceptance.commands import wait_ready
 from tests.acceptance.supervised_echo import TIMES_AWAY, start
 
 pytestmark = pytest.mark.crash
@@ -106,6 +109,30 @@ def test_a_child_that_ends_is_replaced_and_nobody_is_turned_away(tmp_path: Path,
     assert _starts(tmp_path) == 2
 
 
+def test_what_is_said_of_an_engine_that_died_is_a_line_of_the_log_like_any_other(
+    tmp_path: Path,
+) -> None:
+    server = Server(tmp_path / "log", "serve", "--data-dir", str(tmp_path / "data"))
+    server.start()
+    try:
+        wait_ready(server, time.monotonic() + PATIENCE)
+        first = server.engine
+        first.kill()
+        until = time.monotonic() + PATIENCE
+        while "starting it again" not in server.log.read_text():
+            assert time.monotonic() < until, server.log.read_text()
+            time.sleep(0.05)
+    finally:
+        code = server.stop()
+
+    assert code == 0
+    entries = [json.loads(line) for line in server.log.read_text().splitlines()]
+    (said,) = [entry for entry in entries if entry["event"] == "supervised"]
+    assert said["reason"].startswith(f"the engine (process {first.pid}) ended: signal SIGKILL")
+    assert said["level"] == "warning"
+    assert said.keys() == {"event", "level", "reason", "timestamp"}
+
+
 def test_all_that_descend_from_a_process_are_found() -> None:
     # One that a thread has started, which has started one.
     program = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
@@ -146,6 +173,18 @@ def test_what_a_child_started_ends_with_it(tmp_path: Path) -> None:
         service.ask("exit")
 
         assert _gone(spawned)
+
+
+def test_who_has_outlived_their_parent_is_buried_by_the_first_process(tmp_path: Path) -> None:
+    with _service(tmp_path) as service:
+        orphan = int(service.ask("orphan"))
+        until = time.monotonic() + PATIENCE
+        while psutil.pid_exists(orphan):
+            assert time.monotonic() < until, psutil.Process(orphan)
+            time.sleep(0.05)
+
+        service.process.send_signal(signal.SIGTERM)
+        assert service.end() == (0, "")
 
 
 def test_a_child_that_does_not_drain_is_killed(tmp_path: Path) -> None:

@@ -72,9 +72,10 @@ def test_changes_of_rules_are_signed_when_there_is_room_again(
         signer.sign()
         signer.sign()
     assert {entry["log_level"] for entry in logs} == {"warning"}
+    assert signer.unwritten == 1
     assert found() == [Kind.UNSIGNED]
     signer.sign()
-    assert found() == []
+    assert (found(), signer.unwritten) == ([], 0)
     assert len((tmp_path / "heads.retention").read_bytes().splitlines()) == 1
 
 
@@ -92,6 +93,8 @@ async def test_an_engine_starts_works_and_signs_later(
             desk = Desk(engine)
             await desk.settle(await desk.submit("stock.create", [{"name": "b"}]))
             assert file.read_bytes() == before
+            shown = engine.vitals.metrics.registry.get_sample_value
+            assert shown("countermand_heads_unwritten") > 0
             # Nothing is committed of any job from here on.
             disk.undo()
             async with asyncio.timeout(PATIENCE):
@@ -99,6 +102,7 @@ async def test_an_engine_starts_works_and_signs_later(
                     if file.read_bytes() != before:
                         break
                     await asyncio.sleep(0.05)
+            assert shown("countermand_heads_unwritten") == 0
     key = InstallationKey.load(data_dir / sealing.FILE_NAME)
     with Database(sqlite_url(data_dir / "countermand.db"), key=key) as database:
         assert verify(database, known_heads(data_dir), wait=lambda _: None).findings == []

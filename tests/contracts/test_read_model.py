@@ -274,6 +274,30 @@ def _pages(shop: Shop, sort: str) -> Iterator[Page]:
         assert len(page.items) == 4
 
 
+@pytest.mark.parametrize("sort", ["name", "-name"])
+@pytest.mark.parametrize("letter", ["字", "\U0001f600", "\x01"])
+def test_a_cursor_fits_into_an_address_however_long_the_names_are(
+    shop: Shop, sort: str, letter: str
+) -> None:
+    for number in range(10):
+        name = letter * (10 * (number % 3)) + "z" * (number % 2) + letter * 3_900
+        shop.save(_job(name, job_id=f"id-{number:02}"))
+    shop.project()
+    whole = [item["job_id"] for item in shop.list(sort=sort, limit=100).items]
+    pages = [*_pages(shop, sort)]
+    assert [item["job_id"] for page in pages for item in page.items] == whole
+    assert sorted(whole) == [f"id-{number:02}" for number in range(10)]
+    assert max(len(page.next_cursor or "") for page in pages) < 4_000
+
+
+def test_a_cursor_with_a_whole_name_leads_on_as_it_did(shop: Shop) -> None:
+    for number in range(5):
+        shop.save(_job("字" * 2_100, job_id=f"id-{number}"))
+    shop.project()
+    before = shop.list(sort="name", limit=2, cursor=_cursor("name", "字" * 2_100, "id-1"))
+    assert [item["job_id"] for item in before.items] == ["id-2", "id-3"]
+
+
 def test_a_row_that_comes_between_two_pages_moves_none(shop: Shop) -> None:
     first = _filled(shop).list(limit=1)
     shop.save(_job("newest", seconds=9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import pytest
@@ -88,6 +89,14 @@ def test_the_first_item_of_a_job_with_a_mark_stays_the_first(stored: Database) -
     with stored.engine.begin() as connection:
         stranger = SqlRecords(connection, Writer("other", "eve", "job-9"), given.NOW)
         assert stranger.first_of({"a": 7}) == {"a": 7}
+
+
+def test_a_mark_stays_when_a_later_item_of_a_rehearsal_raises(stored: Database) -> None:
+    with writing(stored) as records, records.rehearsal():
+        assert records.first_of({"a": 3}) == {"a": 3}
+        with contextlib.suppress(ZeroDivisionError), records.savepoint():
+            raise ZeroDivisionError
+        assert records.first_of({"a": 4}) == {"a": 3}
 
 
 def test_records_of_others_answer_nothing(stored: Database) -> None:

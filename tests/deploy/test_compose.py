@@ -190,14 +190,16 @@ def test_those_that_last_sign_in_as_the_role_that_was_made_for_them(
         assert "role" in service["depends_on"]
 
 
-def test_only_the_api_is_open_to_others_and_says_so(document: dict[str, Any]) -> None:
+def test_each_can_be_scraped_by_who_is_beside_it_under_the_name_of_its_service(
+    document: dict[str, Any],
+) -> None:
     exposed = {
         name: service["environment"].get("COUNTERMAND_EXPOSED_TO")
         for name, service in ours(document).items()
         if "0.0.0.0" in service["command"] or "COUNTERMAND_EXPOSED_TO" in service["environment"]
     }
 
-    assert exposed == {"api": "api"}
+    assert exposed == {name: name for name in lasting(document)}
 
 
 def test_each_has_the_time_to_end_its_work(document: dict[str, Any]) -> None:

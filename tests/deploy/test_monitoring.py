@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,16 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as strictly
 from prometheus_client.parser import text_string_to_metric_families as as_before
 
+from api.app import ROUTES
 from domain.registry import Registry
-from streams.bootstrap import embedded
+from streams.bootstrap import embedded, scaled
 from streams.settings import Settings
+from streams.vitals import Vitals
 from tests.api.shop import Shop
+from tests.engine.roles import REGISTRY, Roles, migrated_postgres, roles
 from tests.engine.stock import operations
+
+__all__ = ["migrated_postgres", "roles"]
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 OPEN = "application/openmetrics-text; version=1.0.0"
@@ -137,6 +143,36 @@ async def test_who_asks_for_nothing_in_particular_is_told_as_before(shop: Shop) 
         assert {family.name for family in as_before(await response.text())} >= set(WORKED)
 
 
+async def test_every_system_that_is_installed_is_worked_by_who_does_all(shop: Shop) -> None:
+    shown = await _shown(shop)
+    installed, worked = (
+        {sample.labels["system"]: sample.value for sample in shown[name].samples}
+        for name in ("countermand_system_installed", "countermand_system_worked")
+    )
+    assert installed == worked == dict.fromkeys(shop.engine.registry.systems, 1.0)
+
+
+@pytest.mark.service("postgresql")
+@pytest.mark.parametrize(
+    ("role", "worked"), [(scaled.worker, {"stock": 1.0}), (scaled.coordinator, {})]
+)
+async def test_each_shows_whose_jobs_are_taken_and_a_worker_whose_work(
+    roles: Roles,
+    role: Callable[..., AbstractAsyncContextManager[Vitals]],
+    worked: dict[str, float],
+) -> None:
+    async with role(roles.settings(), REGISTRY) as vitals:
+        shown = {
+            family.name: {sample.labels["system"]: sample.value for sample in family.samples}
+            for family in vitals.metrics.registry.collect()
+            if family.name.startswith("countermand_system_")
+        }
+    assert shown == {
+        "countermand_system_installed": dict.fromkeys(REGISTRY.systems, 1.0),
+        "countermand_system_worked": worked,
+    }
+
+
 def _dashboard() -> Iterator[tuple[str, str]]:
     document = json.loads((DEPLOY / "grafana" / "countermand.json").read_text())
     panels = document["panels"]
@@ -187,6 +223,32 @@ async def test_dashboard_and_alerts_ask_for_what_there_is(shop: Shop) -> None:
     own = {f.name for f in shown.values() if f.name.startswith("countermand_")}
     unseen = {name for name in own if not any(one.startswith(name) for one in asked)}
     assert unseen <= {"countermand_worker_memory_bytes"}, "counted, and shown to nobody"
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "process_start_time_seconds",
+        "countermand_clock_ahead_seconds",
+        "countermand_heads_unwritten",
+        "countermand_retention",
+        "countermand_system_installed",
+    ],
+)
+def test_what_the_guide_says_to_alert_on_has_an_alert(metric: str) -> None:
+    asked = [expr for _, expr in _alerts() if metric in dict(_selected(promql_parser.parse(expr)))]
+    assert len(asked) == 1
+    assert f"`{metric}`" in (DEPLOY.parent / "docs" / "running.md").read_text()
+
+
+def test_a_file_that_takes_long_to_come_is_no_slow_answer() -> None:
+    slow = dict(_alerts())["CountermandSlowAnswers"]
+    (pattern,) = re.findall(r'route!~"(.*?)"', slow)
+    imports = [route.path for route in ROUTES if "import" in route.path and route.method == "POST"]
+
+    assert len(imports) >= 2
+    assert all(re.fullmatch(pattern, path) for path in imports)
+    assert not re.fullmatch(pattern, "/api/v1/jobs")
 
 
 def test_a_wrong_name_would_be_found() -> None:

@@ -429,6 +429,7 @@ async def test_a_disk_that_takes_nothing_loses_nothing_and_is_let_rest(keeping: 
     keeping.archives.write_text("no directory")
     await keeping.archive()
     assert "outcomes" in await _left(keeping)
+    assert keeping.retained.counted["file_not_written"] == 1
     keeping.archives.unlink()
     await keeping.archive(looks=RESTS_AFTER_FAULT - 1)
     assert not keeping.archives.exists()
@@ -448,6 +449,7 @@ async def test_a_job_that_cannot_be_read_keeps_no_other_from_its_file(keeping: K
         await _archived(keeping, job_id)
     await keeping.archive()
     assert (keeping.files(sick), len(keeping.files(well))) == ([], 1)
+    assert keeping.retained.counted["file_not_written"] == 1
     assert (await keeping.stages.job(sick)).emptied is None
 
 
@@ -457,8 +459,9 @@ async def test_nothing_is_deleted_while_its_file_is_not_there(keeping: Keeping) 
     await keeping.archive(looks=1)
     (file,) = keeping.files(job_id)
     elsewhere = file.rename(keeping.folder / "elsewhere")
-    await keeping.archive()
+    await keeping.archive(looks=2)
     assert "outcomes" in await _left(keeping)
+    assert keeping.retained.counted["file_missing"] == 2
     elsewhere.rename(file)
     await keeping.archive()
     assert await _left(keeping) == {}

@@ -18,6 +18,7 @@ from domain.commands import (
     PauseJob,
     ResumeJob,
     RetryJob,
+    SentStep,
     SubmitJob,
     UndoJob,
     UndoSelection,
@@ -61,10 +62,16 @@ def finalize(ctx: Context, item: Number) -> Result:
     return Done()
 
 
+@operation("stock.look", item=Number, read_only=True)
+def look(_ctx: Context, item: Number) -> Result:
+    """Reads, and changes nothing."""
+    return Done({"number": item.number})
+
+
 @pytest.fixture(params=[False, True], ids=["alone", "shared"])
 def stages(database: Database, request: pytest.FixtureRequest) -> Stages:
     migrate.create_missing(database, [stock])
-    return Stages(database, Registry([*operations, finalize]), shared=request.param)
+    return Stages(database, Registry([*operations, finalize, look]), shared=request.param)
 
 
 async def _things(stages: Stages) -> int:
@@ -646,3 +653,66 @@ async def test_a_job_whose_batch_is_not_there_is_approved_all_the_same(stages: S
     approve = ApproveJob(command_id="yes", job_id=f"{batch}-1", tenant="local", actor="second")
     stages.bus += await stages.coordinator.handle(approve)
     stages.decisions["yes"].accepted()
+
+
+def _with_a_look() -> tuple[SentStep, SentStep, SentStep]:
+    seen = step("look", "first", items=({"number": 1},), operation="stock.look")
+    return step("first"), seen, step("last", "look")
+
+
+@pytest.mark.parametrize("last", ["first", "look"])
+async def test_a_batch_with_a_step_that_only_reads_is_undone(stages: Stages, last: str) -> None:
+    steps = _with_a_look()
+    batch = await submit(stages, *steps[: ["first", "look", "last"].index(last) + 1])
+    await stages.run_dry()
+    before = await _things(stages)
+    await _ask(stages, UndoJob, batch, reason="mistake")
+    await stages.run_dry()
+    assert before == 3
+    assert (await stages.job(batch)).status is JobStatus.ROLLED_BACK
+    assert await _things(stages) == 0
+
+
+async def test_a_step_that_only_reads_is_passed_by_on_the_way_back(stages: Stages) -> None:
+    batch = await submit(stages, *_with_a_look())
+    await stages.run_dry()
+    await _ask(stages, UndoJob, batch, reason="mistake")
+    await stages.run_dry()
+    assert await _undone(stages, batch) == ["last", "first"]
+    assert await statuses(stages, batch) == {
+        "first": "rolled_back",
+        "look": "completed",
+        "last": "rolled_back",
+    }
+    assert (await stages.job(batch)).status is JobStatus.ROLLED_BACK
+
+
+async def test_what_only_reads_leaves_nothing_to_undo(stages: Stages) -> None:
+    batch = await submit(stages, step("look", items=({"number": 1},), operation="stock.look"))
+    await stages.run_dry()
+    with pytest.raises(WrongState, match="changed nothing that stands"):
+        await _ask(stages, UndoJob, batch, reason="mistake")
+
+
+@pytest.mark.parametrize("done", ["look", "last"])
+async def test_a_cancel_with_roll_back_heeds_no_step_that_only_reads(
+    stages: Stages, done: str
+) -> None:
+    batch = await submit(stages, *_with_a_look(), step("further", "last"))
+    while (await statuses(stages, batch))[done] != "completed":
+        await stages.deliver(stages.bus.pop(0))
+    await _ask(stages, CancelJob, batch, roll_back=True)
+    await stages.mend()
+    assert (await stages.job(batch)).status is JobStatus.ROLLED_BACK
+    assert await _things(stages) == 0
+
+
+async def test_a_batch_that_has_only_read_is_cancelled_with_roll_back(stages: Stages) -> None:
+    seen = step("look", items=({"number": 1},), operation="stock.look")
+    batch = await submit(stages, seen, step("last", "look"))
+    while (await statuses(stages, batch))["look"] != "completed":
+        await stages.deliver(stages.bus.pop(0))
+    await _ask(stages, CancelJob, batch, roll_back=True)
+    await stages.mend()
+    assert (await stages.job(batch)).status in (JobStatus.CANCELLED, JobStatus.ROLLED_BACK)
+    assert await _things(stages) == 0

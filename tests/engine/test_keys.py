@@ -209,3 +209,17 @@ async def test_keys_go_with_an_upload_that_nobody_claims(desk: Desk) -> None:
     assert await desk.rows("SELECT position FROM item_keys") != []
     await desk.engine.database.write(lambda c: payloads.remove_unclaimed(c, 4e9))
     assert await desk.rows("SELECT position FROM item_keys") == []
+
+
+async def test_keys_that_differ_in_their_last_digit_are_two(desk: Desk) -> None:
+    large = [340282366920938463463374607431768211455, 340282366920938463463374607431768211454]
+
+    async def sent() -> AsyncIterator[bytes]:
+        yield b"".join(b'{"name": %d}\n' % number for number in [*large, large[0]])
+
+    spec = JobSpec.model_validate({"operation": "stock.create", "options": KEYED})
+    decision = await desk.engine.gateway.submit(CALLER, spec, sent(), key=None)
+    job = await desk.settle(decision.job_id)
+    assert list(job.repeated) == [2]
+    found = await _items(desk, job.id, key=str(large[1]))
+    assert [view.position for view in found] == [1]

@@ -7,15 +7,16 @@ from typing import Any
 import orjson
 import pytest
 
-from domain.commands import ResumeJob, RetryJob, Selection
+from domain.commands import ResumeJob, RetryJob, Selection, SubmitJob
 from domain.errors import InvalidCommand, WrongState
 from domain.events import JobStatus
 from domain.ranges import Ranges
 from domain.registry import Registry
 from streams import topics
 from streams.queries import Queries
-from streams.stores import audit, migrate
+from streams.stores import audit, migrate, payloads
 from streams.stores.database import Database
+from streams.stores.edits import BodyReader
 from tests.databases import database, database_url
 from tests.engine.stages import Stages
 from tests.engine.stock import operations, stock
@@ -213,3 +214,19 @@ async def test_an_edited_body_that_is_changed_afterwards_is_found(stages: Stages
     )
     (fault,) = _damage(stages, job_id)
     assert "the upload is not the one that the event names" in fault
+
+
+async def test_a_patch_leaves_numbers_as_long_as_they_are(stages: Stages) -> None:
+    """They have come in a file: in a command they are refused."""
+    line = b'{"name":"!","hash":340282366920938463463374607431768211455,"low":-9223372036854775809}'
+    cutter = payloads.PartCutter()
+    parts = [*cutter.feed(line + b"\n"), *cutter.finish()]
+    upload, whole = cutter.upload("file"), payloads.store_whole
+    await stages.database.write(lambda c: whole(c, upload, "local", 0.0, parts))
+    job_id = stages.ids.new()
+    spec = {"operation": "stock.create"}
+    (await stages.command(SubmitJob, job_id, spec=spec, source=upload)).accepted()
+    await stages.run_dry()
+    await _retry(stages, job_id, patch={"name": "better"})
+    (body,) = await stages.database.read(lambda c: [*BodyReader().each(c, job_id, Ranges.of([0]))])
+    assert body == line.replace(b"!", b"better")

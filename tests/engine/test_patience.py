@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import Connection
 
 from domain.errors import StoreUnavailable, VersionConflict
 from domain.operation import Context, operation
@@ -22,14 +23,14 @@ from streams.failpoints import Failpoints
 from streams.liveness import Lane, Standing
 from streams.outbox import READER, Outbox
 from streams.stores import read_model
-from streams.stores.database import READERS, Database
+from streams.stores.database import READERS, WRITERS, Database
 from streams.vitals import STUCK_SECONDS, Vitals
 from streams.worker import AT_ONCE_ITEMS
-from tests.databases import sqlite_database
+from tests.databases import database, database_url, sqlite_database
 from tests.engine.stages import HandClock, Stages
 from tests.engine.stock import Number
 
-__all__ = ["sqlite_database"]
+__all__ = ["database", "database_url", "sqlite_database"]
 
 
 @operation("patience.quick", item=Number, timeout=0.2)
@@ -77,6 +78,24 @@ async def test_who_had_nothing_to_do_is_not_stuck_at_the_first_message(
     clock.pass_seconds(STUCK_SECONDS + 1)
     await vitals.measure()
     assert vitals.stuck
+
+
+async def test_a_process_that_reads_as_much_as_it_can_is_ready(database: Database) -> None:
+    may_read = threading.Event()
+
+    def slow(_: Connection) -> None:
+        may_read.wait(20)
+
+    reading = [database.read(slow) for _ in range(2 * READERS)]
+    beside = [database.series(lambda: database.read_now(slow)) for _ in range(WRITERS)]
+    busy = asyncio.gather(*reading, *beside)
+    await asyncio.sleep(0)
+    try:
+        for _ in range(3):
+            assert (await Vitals(database, []).health()).reasons == []
+    finally:
+        may_read.set()
+        await busy
 
 
 async def test_a_stage_that_waits_for_the_database_is_not_stuck(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -37,6 +37,13 @@ async def note(vitals: Vitals) -> str:
         return said if health.ready and "clock" in said else ""
 
     return await until(look)
+
+
+def agrees_again(vitals: Vitals) -> Callable[[], Awaitable[bool]]:
+    async def look() -> bool:
+        return not (await vitals.health()).notes
+
+    return look
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +93,11 @@ async def test_who_works_goes_by_the_clock_of_the_database(roles: Roles, role: R
             return AHEAD.match(await note(vitals)) is not None
 
         await until(is_ahead)
+        shown = vitals.metrics.registry.get_sample_value
+        assert shown("countermand_clock_ahead_seconds") == pytest.approx(FAR, abs=30)
+        roles.clock.ahead = 0.0
+        await until(agrees_again(vitals))
+        assert shown("countermand_clock_ahead_seconds") == 0
     assert roles.hard_ends == []
 
 

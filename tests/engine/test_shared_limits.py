@@ -289,3 +289,19 @@ def test_what_the_settings_say_holds_until_somebody_says_otherwise(database: Dat
         "provider:gong": Caps(concurrency=1),
     }
     assert seed(bell=Caps(rate=4))["provider:gong"] == Caps()
+
+
+async def test_a_rate_beyond_every_calendar_stops_only_those_that_share_it(
+    stages: Stages, bells: Bells
+) -> None:
+    await limit(stages, rate=1e-12)
+    held = [await stages.submit("tower.ring", rings(3)) for _ in range(2)]
+    free = await stages.submit("hall.clap", rings(3))
+    await tick(stages, *held, ticks=3)
+    stages.bus += await stages.sweep.sweep()
+    await stages.work_out()
+    assert (await stages.job(free)).counts.succeeded == 3
+    assert len(bells.rung) <= 1
+    await limit(stages, rate=50.0)
+    await tick(stages, *held, ticks=8)
+    assert sorted(bells.rung) == sorted(held * 3)

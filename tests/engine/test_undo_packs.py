@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+from pydantic import Field, field_validator
 from sqlalchemy import Connection, event
 
 from domain.commands import UndoJob
@@ -12,13 +14,14 @@ from domain.events import ChunksPlanned, JobStatus
 from domain.registry import Registry
 from streams import topics
 from streams.envelope import Outgoing, Work, decode_work
+from streams.queries import Queries
 from streams.stores import chunks as chunk_store
 from streams.stores import migrate
 from streams.stores.chunks import Claimed
 from streams.stores.database import Database
 from tests.databases import database, database_url
 from tests.engine.stages import Stages
-from tests.engine.stock import operations, stock
+from tests.engine.stock import Number, operations, stock
 
 __all__ = ["database", "database_url"]
 
@@ -156,6 +159,52 @@ async def test_an_inverse_that_fails_does_not_take_its_neighbours_with_it(stages
     job = await stages.job(job_id)
     assert job.status is JobStatus.ROLLBACK_INCOMPLETE
     assert (job.counts.rolled_back, job.counts.succeeded) == (19, 1)
+
+
+class Narrower(Number):
+    """What a later release takes; its own code fails for one number."""
+
+    number: int = Field(le=4)
+
+    @field_validator("number")
+    @classmethod
+    def known(cls, number: int) -> int:
+        if number == 2:
+            raise KeyError(number)
+        return number
+
+
+async def test_an_item_that_can_no_longer_be_read_keeps_no_other_from_its_inverse(
+    stages: Stages,
+) -> None:
+    items = [{"number": number} for number in (0, 1, 2, 4, 5)]
+    job_id = await stages.submit("stock.send", items)
+    await stages.run_dry()
+    (wide,) = (each for each in operations if each.kind == "stock.send")
+    narrow = Stages(stages.database, Registry([replace(wide, item=Narrower)]), ids=stages.ids)
+    await narrow.command(UndoJob, job_id)
+    await narrow.run_dry()
+    job = await narrow.job(job_id)
+    assert job.status is JobStatus.ROLLBACK_INCOMPLETE
+    assert (job.counts.rolled_back, job.counts.succeeded) == (3, 2)
+    assert await said(narrow, job_id, 2) == (
+        "handler_error",
+        "the item's model fails (KeyError: 2); mend it, and undo again",
+    )
+    assert await said(narrow, job_id, 4) == (
+        "invalid",
+        "the item can no longer be read: Input should be less than or equal to 4",
+    )
+    await stages.command(UndoJob, job_id)
+    await stages.run_dry()
+    assert (await stages.job(job_id)).status is JobStatus.ROLLED_BACK
+
+
+async def said(stages: Stages, job_id: str, position: int) -> tuple[str, str]:
+    """What the last chunk that had an item says of it."""
+    queries = Queries(stages.database, stages.jobs, stages.registry)
+    *_, last = (await queries.item_past("local", job_id, position)).attempts
+    return last.entry.code, last.entry.message
 
 
 async def test_an_undo_chunk_is_not_claimed_before_its_turn(stages: Stages) -> None:

@@ -170,6 +170,11 @@ class HeadsFile:
         """Write what could not be written before, if anything; returns whether all is written."""
         return self._write(_HEAD, ())
 
+    @property
+    def unwritten(self) -> int:
+        """How many heads wait until they can be written."""
+        return len(self._owed)
+
     def read(self) -> Heads:
         """What the file says now, and what could not be written to it yet.
 

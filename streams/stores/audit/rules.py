@@ -68,6 +68,11 @@ class RuleSigner:
         if last != before and self._heads.append([last]):
             self._last = last
 
+    @property
+    def unwritten(self) -> int:
+        """How many heads wait until they can be written."""
+        return 0 if self._heads is None else self._heads.unwritten
+
     def _compared(self, heads: HeadsFile) -> Head:
         """At a start: the head that was signed last, which the changes must agree with."""
         # First, since it takes away a line that a crash has left unfinished.

@@ -39,6 +39,11 @@ class Signer:
             self._following = _Following(open_heads(self._folder, self._database))
         self._following.catch_up(self._database)
 
+    @property
+    def unwritten(self) -> int:
+        """How many heads wait until they can be written."""
+        return 0 if self._following is None else self._following.heads.unwritten
+
     def compact(self) -> None:
         """Keep the file short."""
         if self._following is not None:

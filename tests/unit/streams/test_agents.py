@@ -135,6 +135,23 @@ async def test_a_handler_s_fault_is_kept_and_the_partition_moves_on() -> None:
     assert told == Told(waits=0, handled=[(topics.COMMANDS, 2)])
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("null value\nDETAIL:  Failing row contains (canary).", b"ValueError: null value"),
+        ('no number: "canary"', b"ValueError: no number: [...]"),
+        ('value "canary" is out of range', b"ValueError: value [...] is out of range"),
+        ("", b"ValueError: "),
+    ],
+)
+async def test_a_dead_letter_s_reason_repeats_no_value(said: str, reason: bytes) -> None:
+    async def fail(_command: object) -> list[Outgoing]:
+        raise ValueError(said)
+
+    (dead,), _ = await taken(COMMAND, fail)
+    assert dict(dead.headers)["countermand-reason"] == reason
+
+
 async def test_what_is_away_is_waited_for() -> None:
     calls: list[object] = []
 

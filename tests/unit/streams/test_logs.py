@@ -94,6 +94,36 @@ except ValueError:
     assert ours["exception"][0]["exc_value"] == "of ours"
 
 
+def test_of_an_error_the_first_line_is_told_whatever_group_it_is_in() -> None:
+    program = """
+import logging
+import structlog
+from streams import logs
+
+logs.configure("warning")
+refused = ValueError('no number: "canary"\\nDETAIL:  Failing row contains (canary).')
+try:
+    raise ExceptionGroup("some", [refused])
+except ExceptionGroup:
+    structlog.get_logger().exception("left")
+try:
+    try:
+        raise refused
+    except ValueError as error:
+        raise KeyError("outer") from error
+except KeyError:
+    logging.getLogger("library").exception("left")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, timeout=60
+    )
+    text = ended.stderr.decode()
+    group, chain = [json.loads(line)["exception"] for line in text.splitlines()]
+    assert "canary" not in text
+    assert group[0]["exceptions"][0][0]["exc_value"] == "no number: [...]"
+    assert [error["exc_value"] for error in chain] == ["'outer'", "no number: [...]"]
+
+
 def test_long_values_are_cut_wherever_they_are() -> None:
     text = logged("x" * 100_000)
 

@@ -1,0 +1,171 @@
+"""Occupancy: one `serve` has a PostgreSQL database, and nobody waits long for the dead."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from sqlalchemy import text
+
+from domain.errors import DataDirectoryUnusable, StoreUnavailable
+from streams.stores import workers
+from streams.stores.database import Database
+from streams.stores.occupancy import LOOK_SECONDS, Occupancy
+from streams.stores.ownership import LeasedOwner
+from streams.stores.workers import ALIVE_SECONDS, WorkerRow
+from tests.services.postgres import PostgresServer
+
+pytestmark = pytest.mark.service("postgresql")
+
+PATIENCE = 20.0
+LONG = 600.0
+OFTEN = 0.05
+SOON = 2.0
+"""Seconds in which who need not wait has begun, on a machine that has more to do."""
+WORKER = WorkerRow(name="worker-1", systems=("stock",), slots=1, process=17)
+
+
+@pytest.fixture
+def stored(migrated_postgres: str) -> Iterator[Database]:
+    with Database(migrated_postgres) as database:
+        yield database
+
+
+@contextlib.asynccontextmanager
+async def serving(occupancy: Occupancy) -> AsyncIterator[None]:
+    async with asyncio.timeout(PATIENCE):
+        await occupancy.take()
+    async with occupancy.kept():
+        yield
+
+
+async def took(occupancy: Occupancy) -> float:
+    """How long it waited for the database."""
+    began = time.monotonic()
+    async with asyncio.timeout(PATIENCE):
+        await occupancy.take()
+    return time.monotonic() - began
+
+
+async def refused(occupancy: Occupancy) -> str:
+    with pytest.raises(DataDirectoryUnusable) as caught:
+        await took(occupancy)
+    return caught.value.message
+
+
+def free(database: Database) -> bool:
+    """Whether nobody holds anything."""
+    return not database.read_now(
+        lambda found: found.scalar(
+            text("SELECT count(*) FROM owners WHERE lease_until > extract(epoch FROM now())")
+        )
+    )
+
+
+async def test_while_one_serves_another_is_refused(stored: Database) -> None:
+    async with serving(Occupancy(stored, "first", lease=LONG, renew=OFTEN)):
+        said = await refused(Occupancy(stored, "second"))
+    assert said.startswith("the database is in use by another `countermand serve` (first); stop ")
+    assert "--database" in said
+    assert free(stored), "who ends in peace leaves it"
+    assert await took(Occupancy(stored, "second")) < SOON
+
+
+async def test_one_that_was_killed_is_waited_for_as_long_as_its_lease(stored: Database) -> None:
+    await took(Occupancy(stored, "killed", lease=1.0))
+    assert await took(Occupancy(stored, "next")) > 1.0 - 2 * LOOK_SECONDS
+
+
+async def test_its_own_next_life_does_not_wait(stored: Database) -> None:
+    await took(Occupancy(stored, "this", lease=LONG))
+    assert await took(Occupancy(stored, "this", lease=LONG)) < SOON
+
+
+async def test_of_two_that_begin_at_once_one_is_refused(stored: Database) -> None:
+    both = [Occupancy(stored, name, lease=LONG, renew=OFTEN) for name in ("one", "other")]
+    ended = asyncio.Event()
+
+    async def serve(occupancy: Occupancy) -> None:
+        try:
+            async with serving(occupancy):
+                await ended.wait()
+        finally:
+            ended.set()
+
+    results = await asyncio.gather(*map(serve, both), return_exceptions=True)
+    (ended_with,) = [result for result in results if result is not None]
+    assert isinstance(ended_with, DataDirectoryUnusable)
+
+
+async def test_a_worker_that_lives_is_in_the_way(stored: Database) -> None:
+    async def beat() -> None:
+        while True:
+            await stored.write(lambda found: workers.beat(found, WORKER, time.time()))
+            await asyncio.sleep(OFTEN)
+
+    beating = asyncio.ensure_future(beat())
+    try:
+        await asyncio.sleep(2 * OFTEN)
+        said = await refused(Occupancy(stored, "this"))
+    finally:
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+    assert said.startswith("the database is in use by a scaled installation (worker-1); stop ")
+
+
+async def test_a_worker_that_died_is_so_until_it_counts_as_dead(stored: Database) -> None:
+    seen = time.time() - ALIVE_SECONDS + 1.0
+    await stored.write(lambda found: workers.beat(found, WORKER, seen))
+    assert 0.3 < await took(Occupancy(stored, "this")) < ALIVE_SECONDS
+
+
+async def test_a_coordinator_that_lives_is_in_the_way(stored: Database) -> None:
+    async def work() -> None:
+        owning.set()
+        await asyncio.Event().wait()
+
+    owning = asyncio.Event()
+    owner = LeasedOwner(stored, "coordinator-1-coordinator", renew=OFTEN)
+    task = asyncio.ensure_future(owner.own("outbox", work))
+    try:
+        await owning.wait()
+        said = await refused(Occupancy(stored, "this"))
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert "a scaled installation (coordinator-1-coordinator)" in said
+    assert await took(Occupancy(stored, "this")) < SOON
+
+
+async def test_one_whose_database_was_away_goes_on_and_is_still_in_the_way(
+    stored: Database, postgres_process: PostgresServer
+) -> None:
+    name = stored.url.database
+    async with serving(Occupancy(stored, "first", lease=0.5, renew=OFTEN)):
+        with postgres_process.connect() as server:
+            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+            await asyncio.sleep(1.0)
+            with pytest.raises(StoreUnavailable):
+                await took(Occupancy(stored, "second"))
+            server.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+        async with asyncio.timeout(PATIENCE):
+            while free(stored):  # noqa: ASYNC110 - it only looks
+                await asyncio.sleep(OFTEN)
+        assert "(first)" in await refused(Occupancy(stored, "second"))
+
+
+async def test_one_that_stood_still_until_another_began_ends(stored: Database) -> None:
+    async def stand_still() -> None:
+        async with serving(Occupancy(stored, "stopped", lease=0.2, renew=1.0)):
+            await took(Occupancy(stored, "other", lease=LONG))
+            await asyncio.sleep(PATIENCE)
+
+    with pytest.raises(DataDirectoryUnusable, match=r"was taken by another .* \(other\)"):
+        await stand_still()
+    assert not free(stored), "the other one still has it"

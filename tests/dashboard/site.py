@@ -47,6 +47,26 @@ window.fetch = async (where, how) => {
 """
 """Run before a page's own scripts: the next answer from where ``window.lose`` says is lost."""
 
+BREAKING: Final = """
+const own = window.fetch;
+window.fetch = async (where, how) => {
+  const answer = await own(where, how);
+  if (!window.lose || how?.method !== "POST" || !String(where).includes(window.lose)) return answer;
+  window.lose = "";
+  const cut = new ReadableStream({ start: (body) => body.error(new TypeError("cut off")) });
+  return new Response(cut, { status: answer.status, headers: answer.headers });
+};
+"""
+"""The same for an answer of which the beginning alone has come."""
+
+ROUNDING: Final = """
+delete JSON.rawJSON;
+const parse = JSON.parse;
+JSON.parse = (text, revive) =>
+  parse(text, revive && function (name, value) { return revive.call(this, name, value); });
+"""
+"""Makes a browser one that keeps no whole number beyond 2^53."""
+
 
 class Signed(Client):
     """A caller with a token."""

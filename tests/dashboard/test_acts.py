@@ -6,10 +6,10 @@ import re
 import uuid
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.crash.client import BATCHES, JOBS
-from tests.dashboard.site import LOSING, Dashboard, check_accessible
+from tests.dashboard.site import LOSING, ROUNDING, Dashboard, check_accessible
 from tests.dashboard.test_job import STATUS, lines, verb
 from tests.dashboard.test_jobs import shelves
 
@@ -263,6 +263,52 @@ def test_whole_numbers_of_any_length_are_edited_as_they_are(dashboard: Dashboard
         dashboard.client.settle(job)
     item = dashboard.client.ask("GET", f"{JOBS}/{job}/items/0")["item"]
     assert item == {"code": f"{mark}-other", "amount": long}
+
+
+def test_a_browser_that_rounds_shows_an_item_and_lets_nobody_edit_it(
+    dashboard: Dashboard,
+) -> None:
+    long = 2**53 + 1
+    job = dashboard.submit("stock.add", [{"code": uuid.uuid4().hex[:6], "amount": long}])
+    dashboard.client.settle(job)
+    with dashboard.page(f"#/jobs/{job}?tab=items", script=ROUNDING) as page:
+        expect(page.locator("table.plain tbody")).to_contain_text(str(long - 1))
+        page.get_by_role("button", name="0", exact=True).click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="Edit and replay").click()
+        expect(page.locator("#notices")).to_contain_text("would be changed by this browser")
+        expect(dialog).to_have_count(0)
+
+
+def test_records_of_a_plan_are_shown_by_ids_of_any_length(dashboard: Dashboard) -> None:
+    mark, long = uuid.uuid4().hex[:6], 2**62 + 1
+    dashboard.client.settle(dashboard.submit("stock.open", shelves(mark, 1)))
+    job = dashboard.submit("stock.add", shelves(mark, 1), options={"dry_run": True})
+    dashboard.client.settle(job)
+
+    def lengthen(route: Route) -> None:
+        said = route.fetch().json()
+        for item in said.get("items", [said]):
+            for change in item["changes"] or []:
+                change["id"] = long
+        route.fulfill(json=said)
+
+    def move(route: Route) -> None:
+        said = route.fetch().json()
+        said["changed"] = [{"table": "shelves", "record": long, "planned": 1, "version": 2}]
+        route.fulfill(json=said)
+
+    with dashboard.page("#/jobs") as page:
+        page.route(re.compile(rf"/jobs/{job}/items[?/]"), lengthen)
+        page.route(f"**/jobs/{job}/plan", move)
+        page.goto(f"{dashboard.server.url}/#/jobs/{job}?tab=plan")
+        expect(page.locator("table.plain tbody")).to_contain_text(f"shelves/{long}")
+        expect(page.locator(".bad-words").last).to_contain_text(f"shelves/{long} changed since")
+        page.get_by_role("link", name="Items").click()
+        page.get_by_role("button", name="0", exact=True).click()
+        expect(page.get_by_role("dialog").get_by_role("region", name="Changes")).to_contain_text(
+            f"shelves/{long}"
+        )
 
 
 def test_a_plan_is_not_applied_from_the_past(dashboard: Dashboard) -> None:

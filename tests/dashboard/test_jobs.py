@@ -12,6 +12,7 @@ from tests.crash.client import JOBS
 from tests.dashboard.site import (
     ADA,
     AWAY,
+    LOSING,
     TENANT,
     TOKEN,
     Dashboard,
@@ -134,6 +135,35 @@ def test_failed_items_of_several_jobs_are_retried_by_keyboard_alone(dashboard: D
         expect(page.locator("tr .chip.warn")).to_have_count(1)
     retried = [e for e in dashboard.client.events(jobs[0]) if e["event"] == "job.retry_started"]
     assert [e["reason"] for e in retried] == ["the shelves are there now"]
+
+
+def test_of_several_jobs_those_without_an_answer_are_told_again(dashboard: Dashboard) -> None:
+    mark = uuid.uuid4().hex[:6]
+    jobs = [
+        dashboard.submit("stock.open", shelves(f"{mark}-{each}", 1), tags=[mark])
+        for each in range(2)
+    ]
+    for job in jobs:
+        dashboard.client.settle(job)
+    wait_listed(dashboard.client, jobs)
+    with dashboard.page(f"#/jobs?tag={mark}", script=LOSING) as page:
+        asked: list[str] = []
+        page.on("request", lambda said: asked.append(said.url) if said.method == "POST" else None)
+        expect(page.locator("tr .chip.good")).to_have_count(2)
+        page.get_by_label("Select all that are loaded").check()
+        page.get_by_role("toolbar").get_by_role("button", name="archive").click()
+        dialog = page.get_by_role("dialog")
+        page.evaluate("window.lose = '/archive'")
+        dialog.get_by_role("button", name="archive", exact=True).click()
+        expect(dialog.get_by_role("alert")).to_contain_text("1 job gave no answer.")
+        expect(page.locator("#notices")).to_contain_text("archive: 1 job told.")
+        dialog.get_by_role("button", name="archive", exact=True).click()
+        expect(dialog).to_have_count(0)
+        expect(page.get_by_text("jobs selected")).to_be_hidden()
+    assert sum(url.endswith("/archive") for url in asked) == 3
+    for job in jobs:
+        told = [event["event"] for event in dashboard.client.events(job)]
+        assert told.count("job.archived") == 1
 
 
 def test_a_list_is_read_as_far_as_one_looks(dashboard: Dashboard) -> None:
@@ -290,6 +320,22 @@ def test_whoever_filters_stays_at_the_field(dashboard: Dashboard) -> None:
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", name="Health")).to_be_visible()
         expect(page.locator("main")).to_be_focused()
+
+
+def test_filters_are_those_of_the_list_on_the_way_back_and_forth(dashboard: Dashboard) -> None:
+    with dashboard.page("#/jobs") as page:
+        search, tag = page.get_by_label("Search names"), page.get_by_label("Tag")
+        search.fill("nothing like it")
+        page.wait_for_url("**/#/jobs?q=nothing+like+it")
+        page.goto(f"{dashboard.server.url}/#/jobs?tag=other")
+        expect(tag).to_have_value("other")
+        expect(search).to_have_value("")
+        page.go_back()
+        expect(search).to_have_value("nothing like it")
+        expect(tag).to_have_value("")
+        page.go_forward()
+        expect(tag).to_have_value("other")
+        expect(search).to_have_value("")
 
 
 def test_who_may_see_no_jobs_comes_to_what_they_may_see(dashboard: Dashboard) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
+from typing import Final
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.crash.client import JOBS
@@ -150,6 +153,61 @@ def test_a_job_that_runs_is_steered_and_tried_again(dashboard: Dashboard) -> Non
         expect(page.locator(STATUS)).to_have_text("cancelled")
     said = ["lunch", "hurry", "lunch is over", "enough", "go on", "enough again"]
     assert list(dict.fromkeys(reasons(dashboard, job))) == said
+
+
+def _many_items(dashboard: Dashboard) -> str:
+    job = dashboard.submit("stock.open", shelves(uuid.uuid4().hex[:6], 51))
+    dashboard.client.settle(job)
+    return f"jobs/{job}?tab=items"
+
+
+def _much_in_the_way(dashboard: Dashboard) -> str:
+    many = shelves(uuid.uuid4().hex[:6], 101)
+    job = dashboard.submit("stock.open", many)
+    dashboard.client.settle(job)
+    dashboard.client.settle(dashboard.submit("stock.add", many))
+    return f"jobs/{job}?tab=undo"
+
+
+def _many_events(dashboard: Dashboard) -> str:
+    job = dashboard.submit("stock.open", shelves(uuid.uuid4().hex[:6], 1))
+    dashboard.client.settle(job)
+    for verb in ["hold", "release"] * 51:
+        path = f"{JOBS}/{job}/{verb}"
+        dashboard.client.ask("POST", path, {"reason": "a case"}, status=202)
+    return f"jobs/{job}?tab=audit"
+
+
+def _many_operations(dashboard: Dashboard) -> str:
+    ask, mark = dashboard.client.ask, uuid.uuid4().hex
+    made = ask("POST", "/api/v1/projects", {"name": mark}, key=mark, status=201)
+    body = {"project_id": made["project_id"], "ids": [999_999]}
+    for each in range(21):
+        ask("DELETE", "/api/v1/batch/annotations/delete", body, key=f"{mark}-{each}", status=202)
+    return f"systems/annotations?project={made['project_id']}"
+
+
+_LISTS: Final[dict[str, tuple[Callable[[Dashboard], str], str, str, str]]] = {
+    "items": (_many_items, "Items", "Later", "Earlier"),
+    "what is in the way": (_much_in_the_way, "What would stay as it is", "Later", "Earlier"),
+    "events": (_many_events, "Audit trail", "Earlier", "Later"),
+    "operations": (_many_operations, "Operations", "Earlier ones", "Later ones"),
+}
+"""Lists of more than a page: how there is one, its region, and the ways to its end and back."""
+
+
+@pytest.mark.parametrize("which", _LISTS)
+def test_whoever_pages_through_a_list_stays_at_the_button(dashboard: Dashboard, which: str) -> None:
+    make, name, on, back = _LISTS[which]
+    with dashboard.page(f"#/{make(dashboard)}") as page:
+        first = page.get_by_role("region", name=name, exact=True).locator("tbody tr").first
+        for words in (on, back):
+            before = first.inner_text()
+            button = page.get_by_role("button", name=words, exact=True)
+            button.press("Enter")
+            expect(first).not_to_have_text(before, use_inner_text=True)
+            expect(button).to_be_focused()
+            expect(button).to_have_attribute("aria-disabled", "true")
 
 
 def _item(page: Page, number: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import uuid
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.dashboard.site import Dashboard, check_accessible, check_fits
 from tests.dashboard.test_jobs import HOSTILE, shelves
@@ -76,6 +76,21 @@ def test_dead_deliveries_are_sent_again(dashboard: Dashboard) -> None:
         assert {job_id for job_id, _ in places} == {job}
         receiver.has_all(places, made["secret"], 20.0)
         dashboard.client.ask("DELETE", hook)
+
+
+def test_what_is_still_read_is_given_up_with_the_page(dashboard: Dashboard) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    with dashboard.page("#/jobs") as page:
+        page.route("**/metrics", hold)
+        with page.expect_request("**/metrics"):
+            page.get_by_role("link", name="Operations").click()
+        with page.expect_event("requestfailed", lambda said: said.url.endswith("/metrics")):
+            page.get_by_role("link", name="Jobs").click()
+    assert held
 
 
 def test_who_is_at_something_stays_there_while_it_goes_on(dashboard: Dashboard) -> None:

@@ -11,7 +11,9 @@ from playwright.sync_api import expect
 
 from tests.crash.client import JOBS
 from tests.dashboard.site import (
+    BREAKING,
     LOSING,
+    ROUNDING,
     Dashboard,
     check_accessible,
     check_fits,
@@ -92,12 +94,15 @@ def test_what_a_file_is_and_what_its_cells_are(dashboard: Dashboard) -> None:
     assert found[6] == [1, "1.0", -2.5, "", True, "1e3", "9007199254740993"]
 
 
-def test_a_submit_whose_answer_is_lost_is_one_job(dashboard: Dashboard, tmp_path: Path) -> None:
+@pytest.mark.parametrize("losing", [LOSING, BREAKING], ids=["none of it", "its beginning"])
+def test_a_submit_whose_answer_is_lost_is_one_job(
+    dashboard: Dashboard, tmp_path: Path, losing: str
+) -> None:
     mark = uuid.uuid4().hex[:6]
     file = tmp_path / "shelves.csv"
     file.write_text(f"code,amount\n{mark}-file,1\n", encoding="utf-8")
     for tag in ("hand", "file"):
-        with dashboard.page("#/submit?operation=stock.open", script=LOSING) as page:
+        with dashboard.page("#/submit?operation=stock.open", script=losing) as page:
             if tag == "file":
                 page.get_by_label("File", exact=True).set_input_files(file)
                 expect(page.locator(".drop-zone tbody tr")).to_have_count(1)
@@ -164,6 +169,19 @@ def test_whole_numbers_of_any_length_are_sent_as_they_are(dashboard: Dashboard) 
         expect(page.get_by_role("region", name="1 item by hand")).to_contain_text(
             "9007199254740993"
         )
+
+
+def test_a_browser_that_rounds_refuses_whatever_it_would_change(dashboard: Dashboard) -> None:
+    texts = ["9007199254740993", "12345678901234567890123", f"[{'9' * 400}]", "1.2345678901234567"]
+    with dashboard.page("#/jobs", script=ROUNDING) as page:
+        kept = page.evaluate(
+            """async ({where, texts}) => {
+                const {exact} = await import(where);
+                return texts.map((text) => { try { return exact(text); } catch { return null; } });
+            }""",
+            {"where": module(page, "parts/words.js"), "texts": texts},
+        )
+    assert kept == [None, None, None, 1.2345678901234567]
 
 
 def test_a_page_that_the_server_has_no_more_is_said_to_be_loaded_again(

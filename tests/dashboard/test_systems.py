@@ -6,6 +6,7 @@ import json
 import uuid
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.dashboard.site import LOSING, TENANT, Dashboard, check_accessible, check_fits
@@ -150,6 +151,39 @@ def test_an_import_whose_answer_is_lost_is_done_once(dashboard: Dashboard, tmp_p
         expect(page.locator("#notices")).to_contain_text("1 text taken")
     path = f"/api/v1/batch/operations?project_id={number}"
     assert dashboard.client.ask("GET", path)["total"] == 1
+
+
+@pytest.mark.parametrize(("seconds", "made"), [(90, 1), (130, 2)])
+def test_an_export_that_is_wanted_anew_long_after_a_lost_answer_is_made_anew(
+    dashboard: Dashboard, seconds: int, made: int
+) -> None:
+    key = uuid.uuid4().hex
+    number = _project(dashboard, key)
+    where = f"/api/v1/projects/{number}/texts"
+    dashboard.client.ask("POST", where, {"content": "Ada"}, key=f"{key}-text", status=201)
+    with dashboard.page(f"#/systems/annotations?project={number}", script=LOSING) as page:
+        panel = page.get_by_role("region", name="Export a file")
+        page.evaluate("window.lose = '/export'")
+        panel.get_by_role("button", name="Export", exact=True).click()
+        expect(panel.get_by_role("alert")).to_contain_text("Press again within two minutes")
+        page.evaluate(f"const now = Date.now; Date.now = () => now() + {seconds * 1000}")
+        panel.get_by_role("button", name="Export", exact=True).click()
+        expect(page.locator("#notices")).to_contain_text("The export has begun")
+        listed = page.get_by_role("region", name=OPERATIONS).locator("tbody tr")
+        expect(listed).to_have_count(made)
+
+
+def test_what_is_not_done_once_is_not_said_to_be(dashboard: Dashboard) -> None:
+    with dashboard.page("#/systems", script=LOSING) as page:
+        page.get_by_role("button", name="New project").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Name").fill(uuid.uuid4().hex)
+        page.evaluate("window.lose = '/projects'")
+        dialog.get_by_role("button", name="create", exact=True).click()
+        said = dialog.get_by_role("alert")
+        expect(said).to_contain_text("it is not known whether it arrived")
+        expect(said).to_contain_text("Look before you press again.")
+        expect(said).not_to_contain_text("done once")
 
 
 def test_a_validation_that_is_clicked_twice_is_one_job(dashboard: Dashboard) -> None:

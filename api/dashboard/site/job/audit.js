@@ -1,6 +1,6 @@
 // The audit trail: every stored event with who and why, the latest first or from the beginning.
 
-import { bdi, button, chip, code, ends, failed, fill, grow, h, quiet, refill, table } from "../parts/dom.js";
+import { bdi, button, chip, code, failed, fill, grow, h, quiet, refill, table, turns } from "../parts/dom.js";
 import { count, moment, number } from "../parts/words.js";
 import { link } from "../parts/route.js";
 
@@ -11,7 +11,7 @@ export function auditTab(place, view) {
   const list = h("section.panel"), found = h("div", { role: "status" });
   const verify = button("Verify", async () => {
     fill(found, "Every stored byte of the job is being read…");
-    fill(found, await view.read("verification").then(verdict, (error) => { failed(error); }));
+    fill(found, await view.read("verification").then(verdict, failed));
   });
   fill(place, h("section.panel", h("div.row", h("h2", "Is all of it as it was written?"), grow(), verify), found), list);
 
@@ -26,9 +26,7 @@ export function auditTab(place, view) {
       table("Audit trail", ["Version", "When", "Event", "Actor", "Status", "Said", "Hash"], seen.map((each) => [
         link(["jobs", job.job_id], number(each.version), { title: "The job at this version" }, { at: each.version }),
         moment(each.at), code(each.event), bdi(each.actor), chip(each.status), bdi(saidIn(each)), h("code", { title: hashes.get(each.version) ?? "" }, (hashes.get(each.version) ?? "").slice(0, 12))])),
-      ends(
-        from > 0 ? button("Earlier", go(Math.max(0, from - PAGE))) : null,
-        from + PAGE < job.version ? button("Later", go(from + PAGE + PAGE >= job.version ? null : from + PAGE)) : null)]);
+      turns(from > 0 && go(Math.max(0, from - PAGE)), from + PAGE < job.version && go(from + PAGE + PAGE >= job.version ? null : from + PAGE))]);
   }
   return { update };
 }

@@ -19,7 +19,7 @@ export function charts() {
   resized.observe(drawn);
 
   function draw([data, format], at) {
-    places[at].setAttribute("aria-label", summaryOf(names[at], data[1], format));
+    places[at].ariaLabel = summaryOf(names[at], data[1], format);
     if (data[0].length < 2) fill(places[at], quiet("Too little has happened yet."));
     else plot(places[at], data, format);
   }
@@ -39,10 +39,11 @@ function ratesOf(points) {
   let from = null;
   for (const { at, counts } of points) {
     const now = Date.parse(at) / 1000, settled = counts.total - counts.pending + (counts.rolled_back ?? 0);
-    if (from === null) { from = { now, settled }; continue; }
-    if (now - from.now < 0.5) continue;
-    found[0].push(now);
-    found[1].push(Math.max(0, settled - from.settled) / (now - from.now));
+    if (from && now - from.now < 0.5) continue;
+    if (from) {
+      found[0].push(now);
+      found[1].push(Math.max(0, settled - from.settled) / (now - from.now));
+    }
     from = { now, settled };
   }
   return found;
@@ -52,18 +53,15 @@ function ratesOf(points) {
 function binned(pairs, bins) {
   if (!pairs.length) return [[], []];
   const first = pairs[0][0], step = (pairs.at(-1)[0] - first) / bins || 1;
-  const sums = new Map();
-  for (const [at, value] of pairs) {
-    const bin = Math.min(bins - 1, Math.floor((at - first) / step));
-    const sum = sums.get(bin) ?? [0, 0];
-    sums.set(bin, [sum[0] + value, sum[1] + 1]);
-  }
-  const places = [...sums.keys()].sort((a, b) => a - b);
-  return [places.map((bin) => first + bin * step), places.map((bin) => sums.get(bin)[0] / sums.get(bin)[1])];
+  const stretches = [...Map.groupBy(pairs, ([at]) => Math.min(bins - 1, Math.floor((at - first) / step)))].sort(([a], [b]) => a - b);
+  return [stretches.map(([bin]) => first + bin * step), stretches.map(([, all]) => mean(all.map(([, value]) => value)))];
+}
+
+function mean(values) {
+  return values.reduce((sum, each) => sum + each, 0) / values.length;
 }
 
 function summaryOf(name, values, format) {
   if (!values.length) return `${name}: nothing yet`;
-  const mean = values.reduce((sum, each) => sum + each, 0) / values.length;
-  return `${name}: mean ${format(mean)}, highest ${format(Math.max(...values))}, latest ${format(values.at(-1))}`;
+  return `${name}: mean ${format(mean(values))}, highest ${format(Math.max(...values))}, latest ${format(values.at(-1))}`;
 }

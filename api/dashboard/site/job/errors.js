@@ -1,11 +1,11 @@
 // Failures in groups that look alike; a group is edited and tried again as a whole.
 
-import { bdi, button, code, fill, grow, h, labelled, notice, refill } from "../parts/dom.js";
+import { bdi, button, code, fill, grow, h, labelled, refill } from "../parts/dom.js";
 import { confirm } from "../parts/dialog.js";
 import { count, number, written } from "../parts/words.js";
 import { may } from "../parts/session.js";
-import { asSeen } from "../jobs/bulk.js";
 import { openItem } from "./item.js";
+import { obey } from "./verbs.js";
 
 export function errorsTab(place, view) {
   const list = h("div.stack");
@@ -40,9 +40,7 @@ function replay(group, view, edited) {
     act: async (reason, post) => {
       const body = { reason, codes: [group.code], signatures: [group.signature] };
       if (edited) body.patch = written(patch.value);
-      await post(`jobs/${job.job_id}/retry`, body, { headers: asSeen(job) });
-      notice(`Replaying ${count(group.count, "item")}.`);
-      view.changed();
+      await obey(view, post, "retry", body, `Replaying ${count(group.count, "item")}.`, job);
     },
   });
 }

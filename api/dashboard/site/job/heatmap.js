@@ -31,9 +31,9 @@ export function heatmap() {
     fill(sums, table("Chunks by state", ["State", "Chunks", "Median", "Slowest"],
       [...byState].map(([name, all]) => {
         const times = timesOf(all);
-        return [name, number(all.length), milliseconds(times[times.length >> 1]), milliseconds(times.at(-1))];
+        return [name, all.length, milliseconds(times[times.length >> 1]), milliseconds(times.at(-1))];
       }), "No chunk was planned yet."), state.more ? quiet(`${number(state.more)} further chunks are not drawn.`) : null);
-    canvas.setAttribute("aria-label", `${count(chunks.length, "chunk")}: ${[...byState].map(([name, all]) => `${number(all.length)} ${name}`).join(", ") || "none"}. The table below says the same.`);
+    canvas.ariaLabel = `${count(chunks.length, "chunk")}: ${[...byState].map(([name, all]) => `${number(all.length)} ${name}`).join(", ") || "none"}. The table below says the same.`;
     draw();
     choose(Math.min(chosen, chunks.length - 1), false);
   }
@@ -72,7 +72,7 @@ export function heatmap() {
     slider.value = chosen;
     const each = chunks[chosen];
     fill(words, each ? `Chunk ${each.chunk} (${each.cause}): ${count(each.count, "item")} from ${number(each.first)}, ${each.state}${each.failed ? `, ${number(each.failed)} failed` : ""}, ${milliseconds(each.ms)}` : "");
-    slider.setAttribute("aria-valuetext", words.textContent);
+    slider.ariaValueText = words.textContent;
     if (redraw) draw();
   }
 
@@ -81,11 +81,12 @@ export function heatmap() {
 
 /** The largest cell with which so many fit into the width and a bounded height. Pure. */
 function fit(total, wide) {
-  for (let cell = 16; cell > 2; cell -= 1) {
-    const across = Math.max(1, Math.floor(wide / cell));
-    if (Math.ceil(total / across) * cell <= HIGH) return { cell, across };
-  }
-  return { cell: 2, across: Math.max(1, Math.floor(wide / 2)) };
+  let cell = 17, across;
+  do {
+    cell -= 1;
+    across = Math.max(1, Math.floor(wide / cell));
+  } while (cell > 2 && Math.ceil(total / across) * cell > HIGH);
+  return { cell, across };
 }
 
 function timesOf(chunks) {

@@ -8,7 +8,7 @@ export function empty() {
 }
 
 /** Take one event in; what is not about chunks only moves the version. Pure but for its state. */
-export function fold(state, event) {
+function fold(state, event) {
   state.version = event.version;
   if (event.event === "job.chunks_planned") event.chunks.forEach((each) => planned(state, each));
   if (event.event === "job.chunks_closed") event.chunks.forEach((each) => closed(state, each, event.at));

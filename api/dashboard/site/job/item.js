@@ -1,19 +1,18 @@
 // One item: what was sent, what has come of it, each attempt, and another body for it.
 
-import { bdi, button, chip, ends, failed, fill, h, labelled, notice, quiet, table } from "../parts/dom.js";
+import { bdi, button, chip, ends, fill, h, labelled, quiet, table } from "../parts/dom.js";
 import { confirm, dialog } from "../parts/dialog.js";
-import { milliseconds, moment, number, written } from "../parts/words.js";
+import { exact, milliseconds, moment, number, written } from "../parts/words.js";
 import { may } from "../parts/session.js";
 import { changesTable } from "./plan.js";
+import { obey } from "./verbs.js";
 
 export async function openItem(view, position) {
-  const job = view.job();
-  let item;
-  try { item = await view.read(`items/${position}`); } catch (error) { failed(error); return; }
+  const job = view.job(), item = await view.read(`items/${position}`);
   dialog(`Item ${number(position)}`, (body, close) => {
     const { possible } = job, draft = possible.includes("edit") && item.status === "pending";
     const able = (draft || item.status === "failed" && possible.includes("retry")) && may("submit") && !item.shredded && !view.at();
-    const then = (words, act) => able ? button(words, () => { close(); act(view, item, draft); }) : null;
+    const then = (words, act) => able ? button(words, () => { close(); return act(view, item, draft); }) : null;
     fill(body, h("div.row", chip(item.status), item.error ? h("code", item.error.code) : null),
       item.error ? h("p", bdi(item.error.message)) : null,
       item.changes?.length ? changesTable(item.changes) : null,
@@ -26,13 +25,14 @@ export async function openItem(view, position) {
   });
 }
 
-function edit(view, item, draft) {
-  const body = h("textarea.code", { spellcheck: "false", rows: "10", value: JSON.stringify(item.item, null, 2) });
+async function edit(view, { position }, draft) {
+  const { item } = await view.read(`items/${position}`, {}, exact);
+  const body = h("textarea.code", { spellcheck: "false", rows: "10", value: JSON.stringify(item, null, 2) });
   return confirm({
-    title: `Edit item ${number(item.position)}${draft ? "" : " and replay it"}`, verb: draft ? "edit" : "replay",
+    title: `Edit item ${number(position)}${draft ? "" : " and replay it"}`, verb: draft ? "edit" : "replay",
     about: `${draft ? "Gives" : "Re-runs"} this one item ${draft ? "" : "with "}the body below; leaves all others as they are. The old body is kept in the audit trail.`,
     more: labelled("Body", body),
-    act: (reason, post) => send(post, view, draft ? "edit" : "retry", { reason, edits: [{ item: item.position, body: written(body.value) }] }, draft ? "The item has another body." : "Replaying one item."),
+    act: (reason, post) => obey(view, post, draft ? "edit" : "retry", { reason, edits: [{ item: position, body: written(body.value) }] }, draft ? "The item has another body." : "Replaying one item."),
   });
 }
 
@@ -40,14 +40,8 @@ function leaveOut(view, { position }) {
   return confirm({
     title: `Leave item ${number(position)} out?`, verb: "leave out", final: true,
     about: "The item keeps its place and is skipped; nothing brings it back.",
-    act: (reason, post) => send(post, view, "edit", { reason, drop: [position] }, "The item is left out."),
+    act: (reason, post) => obey(view, post, "edit", { reason, drop: [position] }, "The item is left out."),
   });
-}
-
-async function send(post, view, verb, body, words) {
-  await post(`jobs/${view.job().job_id}/${verb}`, body);
-  notice(words);
-  view.changed();
 }
 
 function document_(value) {

@@ -1,7 +1,7 @@
 // How a job goes: why it waits, its figures, its chunks, its throughput, its steps.
 
 import { bdi, code, facts, fill, h, refill } from "../parts/dom.js";
-import { BATCH, count, duration, milliseconds, moment, number, rate, spoken } from "../parts/words.js";
+import { BATCH, count, duration, milliseconds, moment, rate, spoken } from "../parts/words.js";
 import { link } from "../parts/route.js";
 import { charts } from "./charts.js";
 import { graph } from "./graph.js";
@@ -53,7 +53,7 @@ function figuresOf(job) {
     ["Chunks: median, p95", run?.chunk_ms ? `${milliseconds(run.chunk_ms.p50)}, ${milliseconds(run.chunk_ms.p95)}` : null],
     ["Items: median, p95", run?.item_ms ? `${milliseconds(run.item_ms.p50)}, ${milliseconds(run.item_ms.p95)}` : null],
     ["Priority", job.priority], ["Rate cap", rate(job.caps.rate)],
-    ["Concurrency cap", number(job.caps.concurrency)],
+    ["Concurrency cap", job.caps.concurrency],
     ["Undone", job.generation ? count(job.generation, "time") : null], ["Starts", moment(job.start_at)],
     ["Deadline", moment(job.deadline?.at)],
     ["Comes after", after.length ? after : null], ["Part of", job.parent ? link(["jobs", job.parent], job.parent.slice(-8)) : null],

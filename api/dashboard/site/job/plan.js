@@ -26,9 +26,9 @@ export function planTab(place, view) {
 function planPanel(job, plan, view) {
   const able = !plan.applied_by && !plan.changed.length && may("submit") && !view.at();
   return h("section.panel",
-    facts([["Would be done", number(plan.counts.planned ?? 0)], ["Would fail", number(plan.counts.failed)], ["Would be skipped", number(plan.counts.skipped)],
+    facts([["Would be done", plan.counts.planned ?? 0], ["Would fail", plan.counts.failed], ["Would be skipped", plan.counts.skipped],
       ["Digest", h("code", plan.digest)]]),
-    plan.changed.length ? h("p.bad-words", `The plan holds no more: ${plan.changed.map(({ table: name, record }) => `${name}/${record}`).join(", ")}${plan.more_changed ? " and more" : ""} changed since.`) : null,
+    plan.changed.length ? h("p.bad-words", `The plan holds no more: ${plan.changed.map(({ table: name, record }) => `${name}/${json(record)}`).join(", ")}${plan.more_changed ? " and more" : ""} changed since.`) : null,
     plan.applied_by ? h("p", "Applied by ", link(["jobs", plan.applied_by], plan.applied_by)) : null,
     able ? h("div.row", button("Apply this plan", () => apply(job, plan, view), { class: "primary" })) : null);
 }
@@ -50,7 +50,7 @@ export function changesTable(changes) {
   const rows = [];
   for (const each of changes) {
     if (each.more) { rows.push(["", "", "", `${number(each.more)} more records`]); continue; }
-    const record = `${each.table}/${each.id ?? "new"}`;
+    const record = `${each.table}/${json(each.id ?? undefined) || "new"}`;
     const columns = new Set([...Object.keys(each.before ?? {}), ...Object.keys(each.after ?? {})]);
     for (const column of columns) {
       rows.push([code(record), column, h("del", json(each.before?.[column])), h("ins", json(each.after?.[column]))]);

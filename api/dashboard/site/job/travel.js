@@ -26,7 +26,7 @@ export function travelBar(view) {
 
   function tell(version, at) {
     fill(words, `Version ${number(version)} of ${number(latest)}${at ? `, ${moment(at)}` : ""}`);
-    slider.setAttribute("aria-valuetext", words.textContent);
+    slider.ariaValueText = words.textContent;
   }
 
   /** `newest` is the last version that is known of. */

@@ -1,18 +1,18 @@
 // What an undo would do now, before anything is written; and the undo.
 
 import { consequence } from "../parts/consequences.js";
-import { bdi, button, ends, facts, fill, grow, h, notice, panel, quiet, refill, table, tick } from "../parts/dom.js";
+import { bdi, button, facts, fill, grow, h, paged, panel, quiet, refill, table, tick } from "../parts/dom.js";
 import { confirm } from "../parts/dialog.js";
 import { count, number } from "../parts/words.js";
 import { link } from "../parts/route.js";
 import { may } from "../parts/session.js";
-import { asSeen } from "../jobs/bulk.js";
+import { obey } from "./verbs.js";
 
 const PAGE = 100;
 
 export function undoTab(place, view) {
-  let before = [], cursor = null, drawn = false;
-  const force = h("input", { type: "checkbox", on: { change: () => { before = []; cursor = null; view.draw(); } } });
+  let drawn = false;
+  const pages = paged(view.draw), force = h("input", { type: "checkbox", on: { change: () => { pages.begin(); view.draw(); } } });
   const found = h("div.stack", quiet("Working it out…"));
   fill(place, found);
 
@@ -21,25 +21,22 @@ export function undoTab(place, view) {
     if (!job.possible.includes("undo")) { fill(found, h("p.empty", `A job that is ${job.status.replaceAll("_", " ")} cannot be undone now.`)); return; }
     let preview;
     try {
-      preview = await view.read("undo-preview", { cursor, limit: PAGE, force: force.checked ? "true" : "" });
+      preview = await view.read("undo-preview", { cursor: pages.cursor(), limit: PAGE, force: force.checked ? "true" : "" });
     } catch (error) {
       if (error.name === "AbortError" || (drawn && ![409, 422].includes(error.status))) throw error;
       fill(found, h("p.panel", error.message));
       return;
     }
-    const step = (to, way) => { way(); cursor = to; view.draw(); };
     drawn = true;
-    refill(found, [{ ...preview, version: 0 }, cursor], () => [panel(preview.direction === "rollback" ? "What an undo would do now" : "What an undo of the undo would do now",
-      facts([["Items", number(preview.items)], ["Would be put back", number(preview.restored)], ["Would stay, in conflict", number(preview.conflict)], ["Would fail", number(preview.failed)],
+    refill(found, [{ ...preview, version: 0 }, pages.cursor()], () => [panel(preview.direction === "rollback" ? "What an undo would do now" : "What an undo of the undo would do now",
+      facts([["Items", preview.items], ["Would be put back", preview.restored], ["Would stay, in conflict", preview.conflict], ["Would fail", preview.failed],
         ["Effects outside", preview.outside?.join(", ")], ["Compensated", preview.compensated || null]]),
       preview.exact ? null : quiet("The operation's own inverse or compensation may still find something in the way."),
       h("div.row", tick("over what others have written since (force; needs a reason)", force), grow(),
         may("undo") ? button("Undo this job", () => undo(view, preview, force.checked), { class: "danger" }) : null)),
     panel("In the way",
-      table("What would stay as it is", ["Item", "Record", "By", "Reason"], preview.obstructions.map((each) => [number(each.position), h("code", each.record ?? ""), byWhom(each.by ?? ""), bdi(each.reason)]), "Nothing is in the way."),
-      ends(
-        before.length ? button("Earlier", () => step(before.at(-1), () => before.pop())) : null,
-        preview.next_cursor ? button("Later", () => step(preview.next_cursor, () => before.push(cursor))) : null))]);
+      table("What would stay as it is", ["Item", "Record", "By", "Reason"], preview.obstructions.map((each) => [each.position, h("code", each.record ?? ""), byWhom(each.by ?? ""), bdi(each.reason)]), "Nothing is in the way."),
+      pages.turns(preview.next_cursor))]);
   }
   return { update };
 }
@@ -56,10 +53,6 @@ function undo(view, preview, force) {
     about: preview.direction === "rollback"
       ? `Puts back ${count(preview.restored, "item")}; ${count(preview.conflict, "item")} stay${preview.conflict === 1 ? "s" : ""} as others have written since${force ? ", for not even force helps there" : ""}${preview.failed ? `; ${number(preview.failed)} cannot be put back` : ""}.`
       : `${consequence("undo", job.counts, job)}.`,
-    act: async (reason, post) => {
-      await post(`jobs/${job.job_id}/undo`, { reason, force }, { headers: asSeen(job) });
-      notice("The undo has begun.");
-      view.changed();
-    },
+    act: (reason, post) => obey(view, post, "undo", { reason, force }, "The undo has begun.", job),
   });
 }

@@ -19,19 +19,21 @@ export function verbBar(view) {
     possible.includes("adjust") && may("submit") ? button("adjust", () => adjust(view)) : null);
 }
 
+/** Have it done, say so, and show what has come of it; what was said holds of the job as it was `seen`. */
+export async function obey(view, post, verb, body, words, seen) {
+  await post(`jobs/${view.job().job_id}/${verb}`, body, { headers: seen && asSeen(seen) });
+  notice(words);
+  view.changed();
+}
+
 async function tell(view, verb) {
   const job = view.job(), about = h("span"), say = (words) => fill(about, `${capital(words)}.`);
   say(consequence(verb, job.counts, job));
   const more = await OPTIONS[verb]?.(job, say) ?? { drawn: null, body: () => ({}) };
   return confirm({
     title: `${capital(spoken(verb))} this job?`, verb: spoken(verb), final: FINAL.has(verb), needed: NEED_REASON.has(verb), about, more: more.drawn, reason: verb !== "seal",
-    act: async (reason, post) => {
-      // What was seen is sealed: a part that has come since is refused.
-      const body = verb === "seal" ? { items: job.counts.total } : { reason, ...more.body() };
-      await post(`jobs/${job.job_id}/${verb}`, body, { headers: asSeen(job) });
-      notice(`${capital(spoken(verb))}: told.`);
-      view.changed();
-    },
+    // What was seen is sealed: a part that has come since is refused.
+    act: (reason, post) => obey(view, post, verb, verb === "seal" ? { items: job.counts.total } : { reason, ...more.body() }, `${capital(spoken(verb))}: told.`, job),
   });
 }
 
@@ -62,10 +64,6 @@ function adjust(view) {
   return confirm({
     title: "Adjust this job", verb: "adjust", about: `Changes how the ${count(job.counts.pending, "pending item")} will be worked: obeyed within two seconds, by all workers together; what is settled stays.`,
     more: fields.drawn,
-    act: async (reason, post) => {
-      await post(`jobs/${job.job_id}/adjust`, { reason, ...fields.changed() });
-      notice("Adjusted.");
-      view.changed();
-    },
+    act: (reason, post) => obey(view, post, "adjust", { reason, ...fields.changed() }, "Adjusted."),
   });
 }

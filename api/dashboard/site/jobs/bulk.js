@@ -40,18 +40,22 @@ async function askFor(verb, ids, clear) {
   if (done) clear();
 }
 
+/** Raises while some give no answer: those alone stay among the jobs, and are told again under their keys. */
 async function tellAll(post, verb, jobs, reason) {
-  const refusals = [];
-  await each(jobs, async (job) => {
+  const asked = jobs.splice(0), refusals = [], lost = [];
+  await each(asked, async (job) => {
     try {
       await post(`jobs/${job.job_id}/${verb}`, { reason }, { headers: asSeen(job) });
     } catch (error) {
-      refusals.push(`${title(job)}: ${error.message}`);
+      const answered = error.status && error.status < 500;
+      if (!answered) jobs.push(job);
+      (answered ? refusals : lost).push(`${title(job)}: ${error.message}`);
     }
   });
   if (refusals.length) notice(`${count(refusals.length, "job")} refused ${verb}. ${refusals[0]}`, "bad");
-  const told = jobs.length - refusals.length;
+  const told = asked.length - refusals.length - lost.length;
   if (told) notice(`${verb}: ${count(told, "job")} told.`);
+  if (lost.length) throw new Error(`${count(lost.length, "job")} gave no answer. ${lost[0]}`);
 }
 
 /** What was said of a job at rest holds for the version that was seen. Pure. */

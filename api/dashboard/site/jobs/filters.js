@@ -27,13 +27,12 @@ export function filterBar(parameters, changed) {
   const input = (name, words, props = {}) => labelled(words, h("input", {
     name, value: single(now, name), maxlength: "200", on: { change: (event) => set(name, event.target.value.trim()) }, ...props,
   }));
+  const pick = (name, words, options = [["", "All"]]) => labelled(words, choice(options, single(now, name), (value) => set(name, value), { name }));
   const search = input("q", "Search names", { type: "search", on: { input: later((value) => set("q", value)) } });
   return h("form.filters", { role: "search", "aria-label": "Filter jobs", on: { submit: (event) => event.preventDefault() } },
     search, statuses(now, (chosen) => set("status", chosen)), h("details.rest", { open: innerWidth > 720 }, h("summary", "More filters"),
-    labelled("System", choice([["", "All"]], "", (value) => set("system", value), { name: "system" })),
-    labelled("Operation", choice([["", "All"]], "", (value) => set("operation", value), { name: "operation" })),
-    input("tag", "Tag"), moment("created_after", "From", now, set), moment("created_before", "Until", now, set),
-    labelled("Sort", choice(SORTS, single(now, "sort"), (value) => set("sort", value), { name: "sort" })),
+    pick("system", "System"), pick("operation", "Operation"), input("tag", "Tag"), moment("created_after", "From", now, set), moment("created_before", "Until", now, set),
+    pick("sort", "Sort", SORTS),
     button("Clear", () => changed({}), { class: "quiet-button" })));
 }
 

@@ -2,7 +2,7 @@
 
 import { get, reader } from "../parts/api.js";
 import { bar, bdi, chip, facts, failed, fill, h, refill, when } from "../parts/dom.js";
-import { AT_REST, BATCH, ITEM_STATUSES, duration, exact, number, percent, spoken } from "../parts/words.js";
+import { AT_REST, BATCH, ITEM_STATUSES, duration, percent, readable, spoken } from "../parts/words.js";
 import { follow } from "../parts/live.js";
 import { go, link, single } from "../parts/route.js";
 import { folded } from "../jobs/pager.js";
@@ -28,7 +28,7 @@ export function show(place, { parts, parameters }) {
   const view = {
     job: () => job, at: () => Number(single(parameters, "at")) || null,
     parameters: () => parameters, draw,
-    read: (what, query) => get(`jobs/${id}/${what}`, query, own.signal, exact), changed: renew,
+    read: (what, query, as = readable) => get(`jobs/${id}/${what}`, query, own.signal, as), changed: renew,
     go: (changes) => go(["jobs", id], { ...parameters, ...changes }, { replace: true }),
   };
   const travel = travelBar(view);
@@ -48,7 +48,7 @@ export function show(place, { parts, parameters }) {
 
   /** The job again, and what the open tab shows of it. */
   async function refresh() {
-    const read = await get(`jobs/${id}`, { at: view.at() }, giveUp.signal, exact);
+    const read = await get(`jobs/${id}`, { at: view.at() }, giveUp.signal, readable);
     // What was read may be from before an event that has come meanwhile.
     if (!job || view.at() || read.version >= job.version) job = read;
     newest = Math.max(newest, job.version);
@@ -131,9 +131,9 @@ export function show(place, { parts, parameters }) {
 }
 
 function countsOf(job) {
-  const counts = ITEM_STATUSES.filter(([status]) => job.counts[status]).map(([status]) => [spoken(status), number(job.counts[status])]);
+  const counts = ITEM_STATUSES.filter(([status]) => job.counts[status]).map(([status]) => [spoken(status), job.counts[status]]);
   const ran = job.started_at ? (Date.parse(job.finished_at ?? job.updated_at) - Date.parse(job.started_at)) / 1000 : null;
-  return facts([["Items", number(job.counts.total)], ...counts, ["Progress", percent(job.percent)],
+  return facts([["Items", job.counts.total], ...counts, ["Progress", percent(job.percent)],
     ["Ran", duration(ran)], ["Left", job.status === "running" ? duration(job.eta_seconds) : null],
     ["Ended", job.finished_at ? when(job.finished_at) : null]]);
 }

@@ -61,6 +61,7 @@ export function show(place, { parameters }) {
     const wanted = queryOf(parameters);
     // What was chosen here is shown already; whoever goes back, or has cleared all, has other filters.
     if (JSON.stringify(queryOf(own)) !== JSON.stringify(wanted) || !Object.keys(own).length) drawFilters(parameters);
+    own = parameters;
     if (JSON.stringify(wanted) === JSON.stringify(query)) return;
     query = wanted;
     chosen.clear();

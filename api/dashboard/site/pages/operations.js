@@ -1,6 +1,6 @@
 // Operations: how the installation is, who works in it, what it shares, and who is told.
 
-import { ask, get, post, reader } from "../parts/api.js";
+import { get, post, reader } from "../parts/api.js";
 import { bdi, button, chip, code, facts, fill, h, labelled, notice, quiet, refill, table } from "../parts/dom.js";
 import { LIMITS, confirm, numbers } from "../parts/dialog.js";
 import { bytes, count, duration, moment, number, rate } from "../parts/words.js";
@@ -38,17 +38,17 @@ export function show(place) {
 const of = (path) => (signal) => get(path, {}, signal);
 
 const health = { words: "Health", read: async (signal) => {
-  const [ready, text] = await Promise.all([
+  const [ready, counted] = await Promise.all([
     get("/health/ready", {}, signal).catch((error) => ({ status: error.message })),
-    ask("GET", "/metrics", signal).then((answer) => answer.text())]);
-  return { ready, counted: [...readMetrics(text)] };
+    get("/metrics", {}, signal, readMetrics)]);
+  return { ready, counted: [...counted] };
 }, draw: ({ ready, counted }) => {
   const metrics = new Map(counted);
   return [facts([["State", ready.status === "ready" ? h("span.chip.good", "ready") : h("span.bad-words", ready.status)],
-    ["Messages that wait", number(metrics.get("countermand_messages_waiting"))],
-    ["Live streams", number(metrics.get("countermand_live_streams"))]]),
+    ["Messages that wait", metrics.get("countermand_messages_waiting")],
+    ["Live streams", metrics.get("countermand_live_streams")]]),
   ready.notes?.length ? h("ul", ready.notes.map((note) => h("li", note))) : null,
-  h("details", h("summary", "All that is counted"), table("Metrics", ["Name", "Value"], counted.map(([name, value]) => [code(name), number(value)])))];
+  h("details", h("summary", "All that is counted"), table("Metrics", ["Name", "Value"], counted.map(([name, value]) => [code(name), value])))];
 } };
 
 /** Gauges and sums of the text format of Prometheus, without those by label or bucket. Pure. */
@@ -62,19 +62,19 @@ function readMetrics(text) {
 }
 
 const workers = { words: "Workers", needs: "operate", read: of("workers"), draw: ({ items }) => table("Workers", ["Worker", "Systems", "Slots", "Memory", "CPU", "Alive", "Held"], items.map((each) => [
-    bdi(each.name), bdi(each.systems.join(", ")), number(each.slots), `${bytes(each.memory_bytes)}${each.memory_budget_bytes ? ` of ${bytes(each.memory_budget_bytes)}` : ""}`,
+    bdi(each.name), bdi(each.systems.join(", ")), each.slots, `${bytes(each.memory_bytes)}${each.memory_budget_bytes ? ` of ${bytes(each.memory_budget_bytes)}` : ""}`,
     each.cpu_percent === null ? "" : `${each.cpu_percent} %`, duration(each.alive_seconds), each.held_since ? moment(each.held_since) : ""]), "No worker is alive.") };
 
 /** A row a topic: which of its partitions lag, and by how much. */
 const partitions = { words: "Partitions and lag", needs: "operate", read: of("partitions"), draw: ({ items }) => {
   const sum = (all, name) => all.reduce((total, each) => total + (each[name] ?? 0), 0);
   return table("Partitions and lag", ["Topic", "Worked on by", "Partitions", "Messages", "Waiting", "Of them"], [...Map.groupBy(items, ({ topic }) => topic)].map(([topic, all]) => [
-    code(topic), bdi(all[0].group), number(all.length), number(sum(all, "end")), number(sum(all, "waiting")),
+    code(topic), bdi(all[0].group), all.length, sum(all, "end"), sum(all, "waiting"),
     bdi(all.filter(({ waiting }) => waiting).map(({ partition, waiting }) => `${number(waiting)} in ${partition}`).join(", "))]), "There is no topic.");
 } };
 
 const letters = { words: "Dead letters", needs: "operate", read: of("letters"), draw: ({ items, others }, again) => [table("Dead letters", ["Code", "Topic", "Letters", "Latest cause", ""], items.map((each) => [
-    code(each.code), code(each.topic), number(each.letters), bdi(`${each.reason} (${each.key}, at ${each.place})`),
+    code(each.code), code(each.topic), each.letters, bdi(`${each.reason} (${each.key}, at ${each.place})`),
     button("Send again", () => redrive(each, again), { "aria-label": `Send ${each.code} again` })]), "Every message could be handled."),
   others ? quiet(`${count(others, "further message")} there can be told apart by nobody.`) : null] };
 
@@ -89,7 +89,7 @@ function redrive({ code }, again) {
 }
 
 const limits = { words: "Limits that jobs share", needs: "operate", read: of("limits"), draw: ({ items }, again) => [table("Limits", ["Name", "Rate", "Concurrency", "Calls now", "Jobs", "Waiting", ""], items.map((each) => [
-    code(each.name), rate(each.rate), number(each.concurrency), number(each.calls), number(each.jobs), number(each.waiting), button("Change", () => changeLimit(each, again), { "aria-label": `Change ${each.name}` })]), "No limit is set."),
+    code(each.name), rate(each.rate), number(each.concurrency), each.calls, each.jobs, each.waiting, button("Change", () => changeLimit(each, again), { "aria-label": `Change ${each.name}` })]), "No limit is set."),
   h("div.row", button("Set a limit", () => changeLimit({ name: "" }, again)))] };
 
 function changeLimit(limit, again) {
@@ -106,14 +106,14 @@ function changeLimit(limit, again) {
 }
 
 const connections = { words: "Connections", needs: "administer", read: of("connections"), draw: (said) =>
-  facts(Object.entries(said).map(([name, value]) => [name, typeof value === "number" ? number(value) : JSON.stringify(value)])) };
+  facts(Object.entries(said).map(([name, value]) => [name, typeof value === "number" ? value : JSON.stringify(value)])) };
 
 const webhooks = { words: "Webhooks", needs: "administer", read: async (signal) => {
   const { items } = await of("webhooks")(signal);
   return Promise.all(items.map(async (each) => ({ ...each, dead: (await of(`webhooks/${each.webhook_id}/deliveries?state=dead&limit=100`)(signal).catch(() => ({ items: [] }))).items.length })));
 }, draw: (items, again) => table("Webhooks", ["Address", "Events", "State", "Dead deliveries", ""], items.map((each) => [
     bdi(each.url), bdi(each.events.join(", ")), each.enabled ? chip("enabled") : h("span", chip("disabled"), " ", each.disabled ?? ""),
-    number(each.dead), [each.enabled ? null : button("Enable", () => enable(each, again)), each.dead ? button("Replay the dead", () => replay(each, again)) : null]]), "Nobody is told by webhooks.") };
+    each.dead, [each.enabled ? null : button("Enable", () => enable(each, again)), each.dead ? button("Replay the dead", () => replay(each, again)) : null]]), "Nobody is told by webhooks.") };
 
 function enable(webhook, again) {
   return post(`webhooks/${webhook.webhook_id}`, { enabled: true }, { method: "PATCH" }).then(again);

@@ -1,9 +1,9 @@
 // Requests to the server, and its refusals.
 
 import { identifying } from "./session.js";
-import { failed } from "./dom.js";
+import { failed, save } from "./dom.js";
 
-const API = "/api/v1/";
+const API = "/api/v1/", HEEDED = /^\/api\/v1\/(jobs|batch)/, KEPT = 120_000;
 
 /** A refusal: what the server says of it, and of which place; or none, where there was no answer at all. */
 function problem(status, { detail, title, pointer }) {
@@ -22,6 +22,12 @@ export async function get(path, query = {}, signal, read = JSON.parse) {
   return read(await (await ask("GET", path + asked(query), { signal, headers: { Accept: "application/json" } })).text());
 }
 
+/** Save a file that the server makes, under its name or else this one. */
+export async function keep(path, query, name) {
+  const answer = await ask("GET", path + asked(query));
+  save(await answer.blob(), /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1] ?? name);
+}
+
 /** The document of a POST, or of what is like it. */
 export async function post(path, body = {}, { headers = {}, method = "POST", open } = {}) {
   const answer = await ask(method, path, { body: JSON.stringify(body), headers: { "Content-Type": "application/json", ...headers }, open });
@@ -34,31 +40,39 @@ export function asking(open = new Map()) {
 }
 
 /**
- * Any request. What changes something, `about` this, has a key, so that it
- * is done once; `open` keeps the keys of what was asked from a place and has no answer yet.
+ * Any request. What changes something, `about` this, has a key, so that it is done once where keys
+ * are heeded; `open` keeps those of what was asked from a place and has no answer.
  */
 export async function ask(method, path, { body, about = body, headers = {}, signal, open = new Map() } = {}) {
-  const same = `${method} ${path} ${about}`, key = open.get(same) ?? random();
-  if (method !== "GET") {
-    open.set(same, key);
-    headers = { "Idempotency-Key": key, ...headers };
-  }
+  const where = place(path), same = `${method} ${path} ${about}`, reads = method === "GET", key = keyOf(open, same);
+  const remember = () => open.set(same, [key, Date.now()]);
+  if (!reads) headers = { "Idempotency-Key": key, ...headers };
   let answer;
   try {
-    answer = await fetch(place(path), {
+    answer = await fetch(where, {
       method, body, signal, headers: { ...identifying(), ...headers },
       credentials: "omit", cache: "no-store", redirect: "error",
     });
+    // What breaks off is no answer.
+    if (!reads) await answer.clone().arrayBuffer();
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw problem(0, { detail: method === "GET" ? "The server does not answer. The page goes on as soon as it does."
-      : "The server does not answer, and it is not known whether it arrived. Press again: it is done once." });
+    remember();
+    throw problem(0, { detail: reads ? "The server does not answer. The page goes on as soon as it does."
+      : `The server does not answer, and it is not known whether it arrived. ${HEEDED.test(where) ? "Press again within two minutes: it is done once." : "Look before you press again."}` });
   }
-  if (answer.status < 500) open.delete(same);
+  if (answer.status >= 500) remember();
   if (answer.ok) return answer;
   const said = await answer.json().catch(() => ({}));
   if (answer.status === 401) gone(said);
   throw problem(answer.status, said);
+}
+
+/** The key of what had no answer a moment ago; who asks for the same later wants it once more. */
+function keyOf(open, same) {
+  const [key, at] = open.get(same) ?? [];
+  open.delete(same);
+  return Date.now() - at < KEPT ? key : random();
 }
 
 export function place(path) {
@@ -79,8 +93,7 @@ export function asked(query) {
 
 /** A word that nobody else says; pages that came over plain HTTP have no crypto.randomUUID. */
 function random() {
-  const numbers = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(numbers, (each) => each.toString(16).padStart(2, "0")).join("");
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }
 
 /**

@@ -36,16 +36,10 @@ function together(jobs) {
 
 /** What becomes of a selection: who can take the verb, who cannot, and what it does. */
 export function ofMany(verb, jobs) {
-  const able = jobs.filter((job) => job.possible.includes(verb));
-  const unable = jobs.length - able.length;
-  const said = able.length ? consequence(verb, together(able)) : "";
-  const parts = [able.length
-    ? `${capital(verb)} of ${count(able.length, "job")}: ${said}.`
-    : `None of them can take ${verb} now.`];
-  if (unable && able.length) {
-    parts.push(`${count(unable, "job")} cannot take it now and ${unable === 1 ? "is left as it is" : "are left as they are"}.`);
-  }
-  return { able, words: parts.join(" ") };
+  const able = jobs.filter((job) => job.possible.includes(verb)), unable = jobs.length - able.length;
+  if (!able.length) return { able, words: `None of them can take ${verb} now.` };
+  const rest = unable ? ` ${count(unable, "job")} cannot take it now and ${unable === 1 ? "is left as it is" : "are left as they are"}.` : "";
+  return { able, words: `${capital(verb)} of ${count(able.length, "job")}: ${consequence(verb, together(able))}.${rest}` };
 }
 
 export function capital(words) {

@@ -57,7 +57,7 @@ export function refill(element, seen, make) {
     const place = alike().indexOf(at), folds = () => [...element.querySelectorAll("details")], open = folds().map((each) => each.open);
     fill(element, make());
     folds().forEach((each, number) => { each.open = open[number] ?? each.open; });
-    if (place >= 0) (alike()[place] ?? alike().at(-1))?.focus();
+    if (place >= 0) (alike()[place] ?? alike().at(-1) ?? element.querySelector("[tabindex]"))?.focus();
   }
   SEEN.set(element, as);
 }
@@ -129,6 +129,11 @@ export function grow() {
   return h("span.grow");
 }
 
+/** A number as it is read; anything else as it is. */
+function told(value) {
+  return typeof value === "number" ? number(value) : value;
+}
+
 /** A part of a page, with its title. */
 export function panel(title, ...children) {
   return h("section.panel", h("h2", title), children);
@@ -139,11 +144,24 @@ export function ends(...children) {
   return h("div.row.end", children);
 }
 
+/** The ways to what is before and behind, if there is either; who has come to an end stays at its button. */
+export function turns(back, on, words = ["Earlier", "Later"]) {
+  return back || on ? ends([back, on].map((go, place) => button(words[place], go, { "aria-disabled": !go && "true" }))) : null;
+}
+
+/** The pages of a list, known by their cursors; `draw` shows the one that was turned to. */
+export function paged(draw) {
+  let seen = [null];
+  const to = (pages) => () => { seen = pages; draw(); };
+  return { begin: () => { seen = [null]; }, cursor: () => seen.at(-1),
+    turns: (next) => turns(seen[1] && to(seen.slice(0, -1)), next && to([...seen, next])) };
+}
+
 /** A table that may be wider than the page; rows are lists of cells. */
 export function table(caption, heads, rows, empty = "There is none.") {
-  if (!rows.length) return h("p.quiet", empty);
+  if (!rows.length) return quiet(empty);
   const head = heads.map((words) => h("th", { scope: "col" }, words || h("span.away", "Actions")));
-  const body = rows.map((cells) => h("tr", cells.map((cell) => h("td", cell))));
+  const body = rows.map((cells) => h("tr", cells.map((cell) => h("td", told(cell)))));
   return h("div.scroll", { tabindex: "0", role: "region", "aria-label": caption },
     h("table.plain", h("caption.away", caption),
       h("thead", h("tr", head)), h("tbody", body)));
@@ -153,7 +171,7 @@ export function table(caption, heads, rows, empty = "There is none.") {
 export function facts(pairs) {
   const shown = pairs.filter(([, value]) => !["", null, undefined, NOTHING].includes(value));
   return h("dl.facts",
-    shown.map(([name, value]) => h("div", h("dt", name), h("dd", value))));
+    shown.map(([name, value]) => h("div", h("dt", name), h("dd", told(value)))));
 }
 
 /** Hand the browser a file that the page has made or fetched. */
@@ -182,7 +200,7 @@ export function bar(counts, done) {
       part.hidden = !value;
       if (value) words.push(`${number(value)} ${spoken(status)}`);
     }
-    drawn.setAttribute("aria-label", `${percent(share)}: ${words.join(", ") || "no items"}`);
+    drawn.ariaLabel = `${percent(share)}: ${words.join(", ") || "no items"}`;
   };
   update(counts, done);
   return { drawn, update };

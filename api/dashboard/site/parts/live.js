@@ -108,7 +108,7 @@ function broken() {
   source = null;
   if (!running) return;
   lost ||= Date.now();
-  const wait = PATIENCE[Math.min(failures, PATIENCE.length - 1)];
+  const wait = PATIENCE[failures] ?? PATIENCE.at(-1);
   failures += 1;
   clearTimeout(timer);
   timer = setTimeout(again, wait * (0.75 + Math.random() / 2));

@@ -4,7 +4,7 @@ import { asked } from "./api.js";
 import { h } from "./dom.js";
 
 /** `#/jobs/ID?tab=items` as its parts and its parameters; a parameter may be there twice. */
-export function parsed(hash) {
+function parsed(hash) {
   const [, path, query] = /^#?([^?]*)\??(.*)$/.exec(hash);
   const parts = path.split("/").filter(Boolean).map(decoded);
   const parameters = {};

@@ -10,8 +10,7 @@ export const session = {
 };
 
 export function signIn({ token = "", actor = "" }) {
-  session.token = token;
-  session.actor = actor;
+  Object.assign(session, { token, actor });
   keep(TOKEN, token);
   keep(ACTOR, actor);
 }

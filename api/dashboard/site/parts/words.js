@@ -12,7 +12,7 @@ function orNothing(tell) {
   return (value) => (value ?? null) === null ? NOTHING : tell(value);
 }
 
-export const number = orNothing((value) => NUMBER.format(value));
+export const number = orNothing((value) => NUMBER.format(value.rawJSON ?? value));
 export const percent = orNothing((value) => `${ONE.format(value)} %`);
 export const moment = orNothing((text) => MOMENT.format(new Date(text)));
 
@@ -65,12 +65,14 @@ export function cut(text, length) {
 export function exact(text) {
   if (!/\d{16}/.test(text)) return JSON.parse(text);
   return JSON.parse(text, (_, value, said) => {
-    const digits = typeof value === "number" && !Number.isSafeInteger(value) && (said?.source ?? String(value));
-    if (!/^-?\d+$/.test(digits)) return value;
-    if (!JSON.rawJSON) throw new Error(`${digits} would be changed by this browser: take one that keeps whole numbers of any length.`);
-    return JSON.rawJSON(digits);
+    if (typeof value !== "number" || Number.isSafeInteger(value) || value % 1) return value;
+    if (!JSON.rawJSON) throw new Error(`A number near ${value} would be changed by this browser: take one that keeps whole numbers of any length.`);
+    return /^-?\d+$/.test(said.source) ? JSON.rawJSON(said.source) : value;
   });
 }
+
+/** The same for what is only looked at: as near as the browser comes to it. */
+export const readable = JSON.rawJSON ? exact : JSON.parse;
 
 /** What somebody has written, as a document; raises with the place of the fault. */
 export function written(text, name = "This") {
@@ -124,5 +126,5 @@ export const NEED_REASON = new Set(["shred"]);
 export const PERMISSIONS = {
   approve: "approve", reject: "approve", pause: "submit", resume: "submit", cancel: "submit",
   retry: "submit", undo: "undo", hold: "administer", release: "administer",
-  archive: "administer", shred: "administer", adjust: "submit", apply: "submit", seal: "submit",
+  archive: "administer", shred: "administer", seal: "submit",
 };

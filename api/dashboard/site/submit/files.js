@@ -1,6 +1,6 @@
 // Files of items: what they are, and what their first rows say. Read in pieces.
 
-import { exact, json } from "../parts/words.js";
+import { exact, json, readable } from "../parts/words.js";
 
 const LOOK = 256_000;
 
@@ -35,13 +35,13 @@ export function lineItems(text, whole) {
   const lines = text.split("\n");
   if (!whole) lines.pop();
   return lines.filter((line) => line.trim()).map((line) => {
-    try { return exact(line); } catch { return { "no JSON": line }; }
+    try { return readable(line); } catch { return { "no JSON": line }; }
   });
 }
 
 function jsonItems(text, whole) {
   if (!whole) return [];
-  try { return exact(text); } catch (error) { return [{ "no JSON": error.message }]; }
+  try { return readable(text); } catch (error) { return [{ "no JSON": error.message }]; }
 }
 
 /** Records of CSV by the names in the first line; RFC 4180, with `,` `;` or tab between cells. Pure. */

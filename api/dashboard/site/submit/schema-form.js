@@ -31,25 +31,20 @@ function field(name, schema, required) {
 }
 
 function controlOf(name, schema, required) {
-  const first = schema.default ?? "";
+  const first = schema.default ?? "", of = (control, read) => ({ control, value: () => read(control) });
   if (schema.enum) {
-    const control = h("select", { name }, required ? null : h("option", { value: "" }, ""), schema.enum.map((each) => h("option", { value: each, selected: each === first }, each)));
-    return { control, value: () => control.value || undefined };
+    return of(h("select", { name }, required ? null : h("option", { value: "" }, ""), schema.enum.map((each) => h("option", { value: each, selected: each === first }, each))), ({ value }) => value || undefined);
   }
   if (schema.type === "boolean") {
-    const control = h("input", { type: "checkbox", name, checked: first === true });
-    return { control, value: () => control.checked };
+    return of(h("input", { type: "checkbox", name, checked: first === true }), ({ checked }) => checked);
   }
   if (schema.type === "integer" || schema.type === "number") {
-    const control = h("input", { type: "number", name, value: first, required, step: schema.type === "integer" ? "1" : "any", min: schema.minimum, max: schema.maximum });
-    return { control, value: () => control.value === "" ? undefined : numberOf(control.value) };
+    return of(h("input", { type: "number", name, value: first, required, step: schema.type === "integer" ? "1" : "any", min: schema.minimum, max: schema.maximum }), ({ value }) => value === "" ? undefined : numberOf(value));
   }
   if (schema.type === "string") {
-    const control = h("input", { name, value: first, "aria-required": String(required), maxlength: schema.maxLength });
-    return { control, value: () => control.value === "" && !required ? undefined : control.value };
+    return of(h("input", { name, value: first, "aria-required": String(required), maxlength: schema.maxLength }), ({ value }) => value === "" && !required ? undefined : value);
   }
-  const control = h("textarea.code", { name, rows: "3", spellcheck: "false", value: first === "" ? "" : JSON.stringify(first) });
-  return { control, value: () => control.value.trim() ? written(control.value, name) : undefined };
+  return of(h("textarea.code", { name, rows: "3", spellcheck: "false", value: first === "" ? "" : JSON.stringify(first) }), ({ value }) => value.trim() ? written(value, name) : undefined);
 }
 
 function numberOf(text) {

@@ -1,7 +1,7 @@
 // What was done to a project in bulk, live, with the files that came of it.
 
-import { ask, get, reader } from "../parts/api.js";
-import { bdi, button, chip, code, ends, facts, failed, fill, h, notice, refill, save, table, tick, when } from "../parts/dom.js";
+import { get, keep, reader } from "../parts/api.js";
+import { bdi, button, chip, code, ends, facts, failed, fill, h, notice, refill, table, tick, turns, when } from "../parts/dom.js";
 import { confirm, dialog } from "../parts/dialog.js";
 import { AT_REST, bytes, count, number, percent } from "../parts/words.js";
 import { follow } from "../parts/live.js";
@@ -25,31 +25,25 @@ export function operations(project, signal) {
     const turn = (by) => () => { offset += by; read(); };
     refill(list, [items, total, offset], () => [table("Operations", ["No.", "What", "Status", "Done", "Failed", "Begun", ""], items.map((each) => [
       link(["jobs", each.job_id], number(each.operation_id), { title: "The job" }), bdi(each.type.replace("annotations.", ""), each.dry_run ? " (dry run)" : "", each.name ? ` ${each.name}` : ""),
-      chip(each.status), `${number(each.processed)} of ${number(each.total)}, ${percent(each.progress_percentage)}`, number(each.failed), when(each.created_at), h("div.row", actions(each))])),
-    ends(offset ? button("Later ones", turn(-SHOWN)) : null, offset + SHOWN < total ? button("Earlier ones", turn(SHOWN)) : null)]);
+      chip(each.status), `${number(each.processed)} of ${number(each.total)}, ${percent(each.progress_percentage)}`, each.failed, when(each.created_at), h("div.row", actions(each))])),
+    turns(offset && turn(-SHOWN), offset + SHOWN < total && turn(SHOWN), ["Later ones", "Earlier ones"])]);
   }
 
   function actions(each) {
-    const { links } = each, named = (words, act) => button(words, () => act(each), { "aria-label": `${words} of ${each.operation_id}` });
+    const { links } = each, file = (path) => () => keep(path, {}, `operation-${each.operation_id}`), named = (words, act) => button(words, () => act(each), { "aria-label": `${words} of ${each.operation_id}` });
     return [links.import || links.export ? named("Report", links.import ? imported : exported) : null,
-      links.rejects ? named("Rejects", (it) => keep(it, links.rejects)) : null,
-      links.download && each.status === "completed" && !each.dry_run ? named("Download", (it) => keep(it, links.download)) : null,
+      links.rejects ? named("Rejects", file(links.rejects)) : null,
+      links.download && each.status === "completed" && !each.dry_run ? named("Download", file(links.download)) : null,
       AT_REST.has(each.status) || each.status === "rolling_back" ? null : named("Cancel", (it) => cancel(it, soon))];
   }
 
   return { drawn, update: read, close: () => { close(); end(); } };
 }
 
-async function keep(operation, path) {
-  const answer = await ask("GET", path);
-  const named = /filename="([^"]+)"/.exec(answer.headers.get("Content-Disposition") ?? "");
-  save(await answer.blob(), named?.[1] ?? `operation-${operation.operation_id}`);
-}
-
 async function imported({ operation_id: id, links }) {
   const { file } = await get(links.import);
   dialog(`What the file of ${id} had`, (body, close) => fill(body,
-    facts([["Format", file.format], ["Encoding", file.encoding], ["Accepted", count(file.accepted, file.subject)], ["Marks", number(file.annotations)], ["Rejected", number(file.rejected)],
+    facts([["Format", file.format], ["Encoding", file.encoding], ["Accepted", count(file.accepted, file.subject)], ["Marks", file.annotations], ["Rejected", file.rejected],
       ["By code", Object.entries(file.codes ?? {}).map(([code, size]) => `${code} ${number(size)}`).join(", ")]]),
     table("Rejects", ["Line", "Code", "Why"], (file.rejects ?? []).map((each) => [number(each.line), code(each.code), bdi(each.message)]), "Nothing was rejected."),
     ends(button("Close", close))));
@@ -58,8 +52,8 @@ async function imported({ operation_id: id, links }) {
 async function exported({ operation_id: id, links }) {
   const { export: said } = await get(links.export);
   dialog(`What export ${id} has read`, (body, close) => fill(body,
-    facts([["Format", said.title], ["Documents", number(said.documents)], ["Annotations", number(said.annotations)], ["Left out", number(said.left_out)], ["Failed", number(said.failed)], ["Whole", said.complete ? "yes" : "not yet"], ["File", said.file ? `${said.file.name ?? ""} ${bytes(said.file.size)}` : null]]),
-    h("h3", "What the format drops"), table("Losses", ["Code", "What", "Documents"], said.losses.map((each) => [code(each.code), bdi(each.message), number(each.documents)]), "Nothing."),
+    facts([["Format", said.title], ["Documents", said.documents], ["Annotations", said.annotations], ["Left out", said.left_out], ["Failed", said.failed], ["Whole", said.complete ? "yes" : "not yet"], ["File", said.file ? `${said.file.name ?? ""} ${bytes(said.file.size)}` : null]]),
+    h("h3", "What the format drops"), table("Losses", ["Code", "What", "Documents"], said.losses.map((each) => [code(each.code), bdi(each.message), each.documents]), "Nothing."),
     h("h3", "What no file has"), h("ul", said.beside.map((each) => h("li", each))), ends(button("Close", close))));
 }
 

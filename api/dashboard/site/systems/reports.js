@@ -1,7 +1,7 @@
 // The reports of a project: as tables, and as CSV for a spreadsheet.
 
-import { ask, asked, get, reader } from "../parts/api.js";
-import { bdi, button, choice, facts, fill, grow, h, labelled, quiet, save, table } from "../parts/dom.js";
+import { get, keep, reader } from "../parts/api.js";
+import { bdi, button, choice, facts, fill, grow, h, labelled, quiet, table } from "../parts/dom.js";
 import { moment, number, spoken } from "../parts/words.js";
 
 const NAMES = ["summary", "trend", "errors", "activity", "resources"];
@@ -19,18 +19,13 @@ export function reports(project, signal) {
     const { start, end, bucket: by } = said.period, rows = flat(said);
     const heads = [...new Set(rows.flatMap((row) => Object.keys(row)))];
     fill(found, quiet(`${moment(start)} to ${moment(end)}, by the ${by}`),
-      facts(Object.entries(said).filter(([key, value]) => typeof value === "number" && key !== "project_id").map(([key, value]) => [spoken(key), number(value)])),
+      facts(Object.entries(said).filter(([key, value]) => typeof value === "number" && key !== "project_id").map(([key, value]) => [spoken(key), value])),
       table(`Report: ${name.value}`, heads.map(spoken), rows.map((row) => heads.map((key) => bdi(cell(row[key])))), "Nothing has happened in that time."));
-  }
-
-  async function keep() {
-    const answer = await ask("GET", `${path()}${asked({ ...query(), format: "csv" })}`);
-    save(await answer.blob(), `project-${project.project_id}-${name.value}.csv`);
   }
 
   read();
   return h("section.panel", { "aria-label": "Reports" }, h("h2", "Reports"),
-    h("div.filters", labelled("Report", name), labelled("From", from), labelled("To", to), labelled("By", bucket), grow(), button("CSV", keep)), found);
+    h("div.filters", labelled("Report", name), labelled("From", from), labelled("To", to), labelled("By", bucket), grow(), button("CSV", () => keep(path(), { ...query(), format: "csv" }, `project-${project.project_id}-${name.value}.csv`))), found);
 }
 
 /** The rows of a report, what is within each beside it. Pure. */

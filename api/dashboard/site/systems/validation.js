@@ -2,7 +2,7 @@
 
 import { asking, get, reader } from "../parts/api.js";
 import { button, chip, facts, fill, grow, h, notice, quiet, refill, table, when } from "../parts/dom.js";
-import { AT_REST, number } from "../parts/words.js";
+import { AT_REST } from "../parts/words.js";
 import { follow } from "../parts/live.js";
 import { link } from "../parts/route.js";
 import { may } from "../parts/session.js";
@@ -33,8 +33,8 @@ export function validation(project, signal) {
     own ||= job.job_id;
     // They are counted over all that was looked at, so not before it was.
     const found = AT_REST.has(job.status) ? await get(`jobs/${own}/issues`, {}, signal) : { rules: [] };
-    refill(said, [job, found], () => [facts([["Job", link(["jobs", own], own.slice(-8))], ["Status", chip(job.status)], ["When", when(job.created_at)], ["Looked at", number(found.items ?? job.counts.total - job.counts.pending)], ["With issues", number(found.items_with_issues)], ["Score", found.score]]),
-      table("Issues by rule", ["Rule", "Layer", "Severity", "Issues", "Items", ""], found.rules.map((each) => [h("code", each.rule), each.layer, h(`span.chip.${TONE[each.severity] ?? "calm"}`, each.severity), number(each.issues), number(each.items),
+    refill(said, [job, found], () => [facts([["Job", link(["jobs", own], own.slice(-8))], ["Status", chip(job.status)], ["When", when(job.created_at)], ["Looked at", found.items ?? job.counts.total - job.counts.pending], ["With issues", found.items_with_issues], ["Score", String(found.score ?? "")]]),
+      table("Issues by rule", ["Rule", "Layer", "Severity", "Issues", "Items", ""], found.rules.map((each) => [h("code", each.rule), each.layer, h(`span.chip.${TONE[each.severity] ?? "calm"}`, each.severity), each.issues, each.items,
         each.severity === "error" ? link(["jobs", own], "Items", { "aria-label": `Items that fail ${each.rule}` }, { tab: "items", status: "failed", code: each.rule }) : ""]), AT_REST.has(job.status) ? "No issue was found." : "Issues are told when it has ended.")]);
   }
 

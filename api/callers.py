@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from api.addresses import address_of
 from api.edge import READING, REQUEST_ID, edge
 from api.problems import CHALLENGE, RequestRefused, refused
 from domain.errors import CredentialRefused
@@ -164,11 +165,10 @@ class ProvenCallers:
 
 def network_of(address: str) -> str:
     """An address as failures are counted: of IPv6, all that one subscriber has."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address
+    found = address_of(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((found, 64), strict=False))
+    return address if found is None else str(found)
 
 
 def _heed_no_name(request: web.Request, instead: str) -> None:

@@ -13,6 +13,7 @@ import re
 
 from aiohttp import web
 
+from api.addresses import address_of
 from api.bodies import FORM, JSON, NDJSON, media_type
 from api.edge import EDGE, OWN_HEADERS, REQUEST_ID, TAKEN, basics
 from api.packing import CODINGS, coding_of
@@ -55,7 +56,7 @@ which no text can become markup or code."""
 def guard(request: web.Request, hosts: frozenset[str]) -> None:
     """Raise RequestRefused for a request that comes from another site or under another name."""
     name = host_name(request)
-    if name not in hosts and name != _address_of_health(request):
+    if name not in hosts and not _is_address_of_health(request, name):
         raise _forbidden(
             "host_refused", f"this server answers only to {', '.join(sorted(hosts))} in Host"
         )
@@ -77,16 +78,16 @@ def host_name(request: web.Request) -> str:
     return "" if match is None else match["name"].lower()
 
 
-def _address_of_health(request: web.Request) -> str | None:
-    """The address at which this was asked of a process that serves its health alone; else None.
+def _is_address_of_health(request: web.Request, name: str) -> bool:
+    """Whether it is the address at which this was asked of a process that serves its health alone.
 
     Whoever counts what such processes say finds them by their addresses, which nobody knows
     beforehand; a page whose name was pointed here has that name for its host.
     """
     if EDGE in request.app or request.transport is None:
-        return None
-    address = str(request.transport.get_extra_info("sockname")[0])
-    return f"[{address}]" if ":" in address else address
+        return False
+    asked_at = address_of(str(request.transport.get_extra_info("sockname")[0]))
+    return asked_at is not None and address_of(name.strip("[]")) == asked_at
 
 
 def _check_body(request: web.Request) -> None:

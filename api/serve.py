@@ -39,12 +39,13 @@ from streams.bootstrap.pacing import rates_of
 from streams.bootstrap.proofs import proofs_of
 from streams.bootstrap.sending import webhooks_of
 from streams.clock import SystemClock, TimeOrderedIds
+from streams.defaults import LOG_LEVEL
 from streams.logs import configure
 from streams.rates import Rate
 from streams.roles import Role
 from streams.settings import Settings, check_callers, load, unknown
 from streams.supervised import TOLD, Inherited, end_within, run
-from streams.supervisor import CHILD_MISCONFIGURED, CHILD_UNAVAILABLE
+from streams.supervisor import CHILD_MISCONFIGURED, CHILD_UNAVAILABLE, EXIT_FAILED
 from streams.vitals import Vitals
 
 CLOSING_SECONDS = 5.0
@@ -198,11 +199,17 @@ def _health(vitals: Vitals, role: Role, limits: Limits) -> web.Application:
 
 def main(arguments: list[str]) -> int:
     """Run the process with ROLE LISTENER LOCK READY LIFE; returns its exit code."""
+    # Until the settings say how: whatever goes wrong before is told by the same rules.
+    configure(LOG_LEVEL)
     return exit_code_of(partial(_run, arguments))
 
 
 def exit_code_of(work: Callable[[], None]) -> int:
-    """Run; what is nobody's fault is said in words. All else passes through."""
+    """Run; what is nobody's fault is said in words.
+
+    All else is an entry of the log with where it was: Python's own traceback would repeat the row
+    that a database refuses.
+    """
     log = structlog.get_logger("countermand")
     try:
         work()
@@ -212,6 +219,9 @@ def exit_code_of(work: Callable[[], None]) -> int:
         # It went away while the process was starting, or crashed what cannot be started again.
         log.error("ended", reason=error.message, remedy="the process is started again")
         return CHILD_UNAVAILABLE
+    except Exception:
+        log.critical("uncaught", exc_info=True)
+        return EXIT_FAILED
     return 0
 
 

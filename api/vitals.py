@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from http import HTTPStatus
 
@@ -10,11 +9,13 @@ import structlog
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
+from api.addresses import address_of
 from api.answers import answer
 from api.edge import basics
 from api.limits import LOOPBACK_HOSTS
 from api.problems import refused
 from api.security import host_name
+from api.varying import vary
 from domain.errors import Unavailable
 
 _log = structlog.get_logger("countermand.api")
@@ -67,12 +68,8 @@ def _asker(request: web.Request) -> str | None:
 
 
 def _is_here(remote: str) -> bool:
-    try:
-        address = ipaddress.ip_address(remote)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
+    address = address_of(remote)
+    return address is not None and address.is_loopback
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -89,5 +86,6 @@ async def metrics(request: web.Request) -> web.Response:
     except Unavailable:
         own.meters.ready.set(False)
     own.meters.streams.set(len(own.streams))
+    vary(request, "Accept")
     encode, kind = choose_encoder(request.headers.get("Accept", ""))
     return web.Response(body=encode(own.meters.registry), headers={"Content-Type": kind})

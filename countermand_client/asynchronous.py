@@ -121,14 +121,14 @@ class AsyncClient:
             if len(urlencode(query)) > LONGEST_QUERY:
                 answer = await self._drafted(_document(operation, said), body, key)
             else:
-                answer = await self._http.post(JOBS, query, key=key or self._keys(), lines=body)
+                answer = await self._http.post(JOBS, query, key=self._known(key), lines=body)
         finally:
             await body.close()
         return Job.model_validate(answer)
 
     async def _drafted(self, document: Mapping[str, Any], body: Replay, key: str | None) -> Any:
-        lasting = bool(key)
-        return await submitted(self._http, document, body, key or self._keys(), for_later=lasting)
+        known, lasting = self._known(key), key is not None
+        return await submitted(self._http, document, body, known, for_later=lasting)
 
     async def draft(self, operation: str, **said: Unpack[Described]) -> Job:
         """A job whose items follow by ``append``; nothing is done before ``seal``."""
@@ -170,7 +170,7 @@ class AsyncClient:
         """
         body = {"steps": [dict(step) for step in steps], "name": name, "tags": list(tags)}
         more = {} if priority is None else {"priority": priority}
-        answer = await self._http.post(BATCHES, key=key or self._keys(), json={**body, **more})
+        answer = await self._http.post(BATCHES, key=self._known(key), json={**body, **more})
         return Job.model_validate(answer)
 
     async def plan(self, job_id: str) -> Plan:
@@ -183,7 +183,7 @@ class AsyncClient:
         return await self.command(job_id, "apply", key=key, **seen)
 
     async def _described(self, operation: str, more: Mapping[str, Any], said: Described) -> Job:
-        key = said.get("key") or self._keys()
+        key = self._known(said.get("key"))
         body = {**_document(operation, said), **more}
         return Job.model_validate(await self._http.post(JOBS, key=key, json=body))
 
@@ -195,18 +195,21 @@ class AsyncClient:
         return Job.model_validate(await self._http.get(_path(job_id), query))
 
     def jobs(
-        self, *, status: str = "", operation: str = "", tag: str = "", page: int = 100
+        self,
+        *,
+        status: str | None = None,
+        operation: str | None = None,
+        tag: str | None = None,
+        page: int = 100,
     ) -> AsyncGenerator[Job, None]:
         """Jobs, newest first; pages are asked for as they are needed."""
-        query = [("status", status), ("operation", operation), ("tag", tag)]
-        return self._paged(JOBS, [pair for pair in query if pair[1]], Job, page)
+        return self._paged(JOBS, _given(status=status, operation=operation, tag=tag), Job, page)
 
     def items(
-        self, job_id: str, *, status: str = "", code: str = "", page: int = PAGE
+        self, job_id: str, *, status: str | None = None, code: str | None = None, page: int = PAGE
     ) -> AsyncGenerator[Item, None]:
         """What became of each item, in order."""
-        query = [pair for pair in (("status", status), ("code", code)) if pair[1]]
-        return self._paged(_path(job_id, "items"), query, Item, page)
+        return self._paged(_path(job_id, "items"), _given(status=status, code=code), Item, page)
 
     async def errors(self, job_id: str) -> list[ErrorGroup]:
         """Failures of a job, in groups that look alike."""
@@ -348,8 +351,12 @@ class AsyncClient:
     async def command(self, job_id: str, verb: str, *, key: str | None = None, **body: Any) -> Job:
         """Any verb of a job, with what its body may say; the job as it is after that."""
         path = _path(job_id, quote(verb, safe=""))
-        answer = await self._http.post(path, key=key or self._keys(), json=body)
+        answer = await self._http.post(path, key=self._known(key), json=body)
         return Job.model_validate(answer)
+
+    def _known(self, key: str | None) -> str:
+        """The caller's key, which the server refuses where it is empty, or a new one."""
+        return self._keys() if key is None else key
 
     async def _paged(
         self, path: str, query: Query, kind: type[M], page: int
@@ -364,6 +371,14 @@ class AsyncClient:
             cursor = found.get("next_cursor")
             if cursor is None:
                 return
+
+
+def _given(**filters: str | None) -> Query:
+    """Those that are given. One that is empty is left to the server, which refuses it.
+
+    It mostly comes of a variable that was never set, and is not to give all that there is.
+    """
+    return [(name, text) for name, text in filters.items() if text is not None]
 
 
 def _query(operation: str, said: Described) -> Query:

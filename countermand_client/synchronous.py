@@ -155,14 +155,19 @@ class Client:
         return self._run(self._client.job(job_id, at=at))
 
     def jobs(
-        self, *, status: str = "", operation: str = "", tag: str = "", page: int = 100
+        self,
+        *,
+        status: str | None = None,
+        operation: str | None = None,
+        tag: str | None = None,
+        page: int = 100,
     ) -> Generator[Job, None, None]:
         """Jobs, newest first; pages are asked for as they are needed."""
         found = self._client.jobs(status=status, operation=operation, tag=tag, page=page)
         return self._each(found)
 
     def items(
-        self, job_id: str, *, status: str = "", code: str = "", page: int = PAGE
+        self, job_id: str, *, status: str | None = None, code: str | None = None, page: int = PAGE
     ) -> Generator[Item, None, None]:
         """What became of each item, in order."""
         return self._each(self._client.items(job_id, status=status, code=code, page=page))

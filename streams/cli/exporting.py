@@ -18,12 +18,12 @@ EVENTS_PAGE = 200
 
 
 def item_filters(
-    statuses: Sequence[str] | None, code: str, record: str, key: str = ""
+    statuses: Sequence[str] | None, code: str | None, record: str | None, key: str | None = None
 ) -> list[tuple[str, str | int]]:
-    """The parameters that choose items of a job."""
+    """The parameters that choose items of a job; an empty key is one that items may have."""
     query: list[tuple[str, str | int]] = [("status", status) for status in statuses or ()]
     single = {"code": code, "record": record, "key": key}
-    return query + [(name, text) for name, text in single.items() if text]
+    return query + [(name, text) for name, text in single.items() if text is not None]
 
 
 async def export(client: Client, job_id: str, query: Query, form: str, out: BinaryIO) -> None:

@@ -39,6 +39,7 @@ from streams.cli import (
 )
 from streams.cli.options import FLAG
 from streams.cli.output import say
+from streams.cli.verb import Verb
 
 HELP = """Bulk operations on records that can be watched live, audited and undone.
 
@@ -111,12 +112,19 @@ app.command(rich_help_panel=SERVER)(health.health)
 for look in (operating.workers, operating.weights, operating.limits):
     app.command(rich_help_panel=SERVER)(look)
 app.command(rich_help_panel=SERVER)(tokens.token)
-app.add_typer(keys.app, name="key", rich_help_panel=SERVER)
-app.add_typer(webhooks.app, name="webhook", rich_help_panel=SERVER)
-app.add_typer(retention.app, name="retention", rich_help_panel=SERVER)
-app.add_typer(audit.app, name="audit", rich_help_panel=SERVER)
-app.add_typer(topics.app, name="topics", rich_help_panel=SERVER)
-app.add_typer(database.app, name="db", rich_help_panel=SERVER)
+GROUPS = {
+    "key": keys.app,
+    "webhook": webhooks.app,
+    "retention": retention.app,
+    "audit": audit.app,
+    "topics": topics.app,
+    "db": database.app,
+}
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name, rich_help_panel=SERVER)
+for group in (app, *GROUPS.values()):
+    for command in group.registered_commands:
+        command.cls = Verb
 
 
 def main() -> None:

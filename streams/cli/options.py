@@ -33,10 +33,11 @@ Statuses = Annotated[
     ),
 ]
 Code = Annotated[
-    str, typer.Option("--code", help="Only items with this error code.", show_default=False)
+    str | None,
+    typer.Option("--code", help="Only items with this error code.", show_default=False),
 ]
 Record = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--record", metavar="TABLE/ID", help="Only items that wrote to it.", show_default=False
     ),

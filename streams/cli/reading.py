@@ -105,11 +105,12 @@ def items(  # noqa: PLR0913 - the options of a command
     job_id: JobId,
     *,
     status: Statuses = None,
-    code: Code = "",
-    record: Record = "",
-    key: Annotated[
-        str, typer.Option(help="Only items that are called so, by the job's option key.")
-    ] = "",
+    code: Code = None,
+    record: Record = None,
+    called: Annotated[
+        str | None,
+        typer.Option("--key", help="Only items that are called so, by the job's option key."),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many; a table stops at 50.")
     ] = None,
@@ -131,7 +132,7 @@ def items(  # noqa: PLR0913 - the options of a command
     from streams.cli.exporting import export, first_items, item_filters
     from streams.cli.session import talk
 
-    query = item_filters(status, code, record, key)
+    query = item_filters(status, code, record, called)
     wanted = ItemFormat.NDJSON if as_json else form
     if wanted is not ItemFormat.TABLE:
         query += [("limit", limit)] if limit else []

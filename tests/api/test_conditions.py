@@ -74,8 +74,13 @@ async def test_an_answer_says_of_which_headers_it_depends(site: Site) -> None:
             )
     async with site.client.get(f"{items}?format=csv") as response:
         assert response.headers["Vary"] == "Accept-Encoding"
-    async with site.client.get("/metrics", headers={"Accept": "text/plain"}) as response:
-        assert response.headers["Vary"] == "Accept-Encoding"
+    for accept, varies in (
+        ("text/plain", "Accept, Accept-Encoding"),
+        ("application/openmetrics-text;version=1.0.0", "Accept"),
+    ):
+        async with site.client.get("/metrics", headers={"Accept": accept}) as response:
+            assert response.content_type == accept.partition(";")[0]
+            assert response.headers["Vary"] == varies
 
 
 async def test_the_tag_of_a_job_has_its_version_and_a_past_one_keeps_its_own(site: Site) -> None:

@@ -120,6 +120,29 @@ async def test_items_are_streamed_as_ndjson_and_csv(site: Site, how: str) -> Non
         assert [row["status"] for row in rows].count("failed") == 1
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "items?include=item",
+        "items?include=item&format=ndjson",
+        "items?include=item&format=csv",
+        "items?format=items",
+        "items/0",
+    ],
+)
+async def test_whole_numbers_of_items_keep_their_digits_however_long_they_are(
+    site: Site, path: str
+) -> None:
+    number = b"340282366920938463463374607431768211455"
+    query = {"operation": "test.double"}
+    lines = b'{"n": 1, "serial": %b}\n' % number
+    job = await post(site, "/api/v1/jobs", params=query, data=lines, headers=NDJSON)
+    site.engine.work(job["job_id"])
+    async with site.client.get(f"/api/v1/jobs/{job['job_id']}/{path}") as response:
+        assert response.status == 200
+        assert number in await response.read()
+
+
 async def test_an_export_that_breaks_off_is_not_taken_for_whole(site: Site) -> None:
     job_id = await submitted(site, 5000)
     site.engine.work(job_id)

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from aiohttp import web
 from multidict import CIMultiDict
 from prometheus_client import CollectorRegistry
 
@@ -128,6 +129,16 @@ async def test_the_names_given_for_other_machines_are_served_and_no_others(
     assert answered == status
 
 
+def health_alone(engine: MemoryEngine) -> web.Application:
+    return create_health_app(
+        engine,
+        clock=SystemClock(),
+        ids=CountingIds(),
+        metrics=CollectorRegistry(),
+        limits=Limits(hosts=frozenset({"api.example.org"})),
+    )
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [("{}", 200), ("{}:1", 200), ("api.example.org", 200), ("127.0.0.2", 403), ("localhost", 403)],
@@ -135,13 +146,7 @@ async def test_the_names_given_for_other_machines_are_served_and_no_others(
 async def test_who_serves_its_health_alone_answers_to_the_address_that_it_was_asked_at(
     engine: MemoryEngine, host: str, status: int
 ) -> None:
-    app = create_health_app(
-        engine,
-        clock=SystemClock(),
-        ids=CountingIds(),
-        metrics=CollectorRegistry(),
-        limits=Limits(hosts=frozenset({"api.example.org"})),
-    )
+    app = health_alone(engine)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         place, port = listener.getsockname()
@@ -150,6 +155,34 @@ async def test_who_serves_its_health_alone_answers_to_the_address_that_it_was_as
             serving(app, listener, drain=5.0),
             aiohttp.ClientSession(f"http://{place}:{port}") as client,
             client.get("/metrics", headers=headers) as response,
+        ):
+            assert response.status == status
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("[::ffff:127.0.0.1]", 200),
+        ("127.0.0.2", 403),
+        ("[::ffff:127.0.0.2]", 403),
+        ("[::1]", 403),
+        ("localhost", 403),
+    ],
+)
+async def test_who_serves_its_health_alone_on_both_kinds_of_addresses_answers_to_both(
+    engine: MemoryEngine, host: str, status: int
+) -> None:
+    """A socket of both tells an address of IPv4 as one of IPv6; those who scrape do not."""
+    app = health_alone(engine)
+    with socket.socket(socket.AF_INET6) as listener:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(("::", 0))
+        port = listener.getsockname()[1]
+        async with (
+            serving(app, listener, drain=5.0),
+            aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
+            client.get("/metrics", headers={"Host": host}) as response,
         ):
             assert response.status == status
 

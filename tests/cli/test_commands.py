@@ -818,6 +818,50 @@ class TestExitCodes:
         assert (ended.code, ended.out) == (2, "")
         assert ended.err
 
+    @pytest.mark.parametrize(
+        ("name", "arguments"),
+        [
+            ("--to", ("undo", "job-1", "--to", "")),
+            ("--branch", ("undo", "job-1", "--branch=")),
+            ("--record", ("undo", "job-1", "--record", "notes/1", "--record", "")),
+            ("JOB", ("undo", "", "--key", "k1")),
+            ("--key", ("undo", "job-1", "--key", "")),
+            ("--patch", ("retry", "job-1", "--patch", "")),
+            ("--code", ("retry", "job-1", "--code", "")),
+            ("--code", ("export", "job-1", "--code", "")),
+            ("--output", ("export", "job-1", "--output", "")),
+            ("--record", ("items", "job-1", "--record", "")),
+            ("--tag", ("jobs", "--tag", "")),
+            ("--after", ("jobs", "--after", "")),
+            ("--where", ("select", "notes.update", "notes", "--where", "")),
+            ("--digest", ("apply", "job-1", "--digest", "")),
+            ("NAME", ("limits", "")),
+            ("--tenant", ("retention", "set", "*", "--keep", "--tenant", "")),
+            ("--state", ("webhook", "deliveries", "hook-1", "--state", "")),
+            ("JOB", ("audit", "verify", "")),
+            ("--data-dir", ("db", "path", "--data-dir", "")),
+            ("--database", ("db", "path", "--database", "")),
+        ],
+    )
+    def test_what_is_given_empty_is_2_and_nothing_is_asked(
+        self, ask: Run, contract: Contract, name: str, arguments: tuple[str, ...]
+    ) -> None:
+        """It comes of a variable that was never set, and would be all in place of a part."""
+        ended = ask(*arguments)
+
+        assert (ended.code, ended.out) == (2, "")
+        assert f"Invalid value for '{name}'" in ended.err
+        assert "it is empty" in ended.err
+        assert contract.requests == []
+
+    def test_what_may_be_empty_goes_on(self, ask: Run, contract: Contract) -> None:
+        contract.jobs = {"job-1": job()}
+
+        assert ask("undo", "job-1", "--reason", "").code == 0
+        assert ask("jobs", "--search", "").code == 0
+        ask("items", "job-1", "--key", "", "--json")
+        assert contract.requests[-1] == ("GET", "/api/v1/jobs/job-1/items?key=")
+
     def test_a_server_that_is_elsewhere_is_2(self, ask: Run, contract: Contract) -> None:
         contract.elsewhere = "https://jobs.example.org/api/v1/jobs/job-1"
 

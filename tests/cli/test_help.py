@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from streams.cli.main import app
+from streams.cli.verb import Verb
 
 DOCUMENTS = {"asyncapi", "openapi"}
 """What these print is JSON already."""
@@ -28,6 +29,12 @@ def test_every_verb_has_examples_of_itself_and_json() -> None:
     assert len(verbs) > 60
     assert {name for name, verb in verbs.items() if not _has_example(name, verb)} == set()
     assert {name for name, verb in verbs.items() if not _takes_json(verb)} == DOCUMENTS
+
+
+def test_no_verb_passes_over_what_is_given_empty() -> None:
+    verbs = dict(_verbs(typer.main.get_command(app)))
+
+    assert {name for name, verb in verbs.items() if not isinstance(verb, Verb)} == set()
 
 
 def _has_example(name: str, verb: Any) -> bool:

@@ -119,6 +119,28 @@ async def test_a_source_that_fails_leaves_no_job(client: AsyncClient) -> None:
     assert "broken" not in [job.name async for job in client.jobs(operation="shop.square")]
 
 
+@pytest.mark.parametrize("empty", ["status", "operation", "tag"])
+async def test_a_filter_of_jobs_that_is_empty_is_refused(client: AsyncClient, empty: str) -> None:
+    """It comes of a variable that was never set, and would give all that there are."""
+    with pytest.raises(InvalidRequestError, match=empty):
+        await anext(client.jobs(**{empty: ""}))
+
+
+@pytest.mark.parametrize("empty", ["status", "code"])
+async def test_a_filter_of_items_that_is_empty_is_refused(client: AsyncClient, empty: str) -> None:
+    job = await client.submit("shop.square", _numbers(2))
+    with pytest.raises(InvalidRequestError, match=empty):
+        await anext(client.items(job.job_id, **{empty: ""}))
+
+
+async def test_a_key_that_is_empty_is_refused(client: AsyncClient) -> None:
+    """A new one in its place would make another job each time."""
+    with pytest.raises(InvalidRequestError, match="Idempotency-Key"):
+        await client.submit("shop.square", _numbers(2), key="")
+    with pytest.raises(InvalidRequestError, match="Idempotency-Key"):
+        await client.draft("shop.square", key="")
+
+
 async def test_pages_are_read_as_they_are_needed(client: AsyncClient) -> None:
     job = await client.submit("shop.square", _numbers(40))
     assert (await client.wait(job.job_id, timeout=30)).status == "completed_with_errors"

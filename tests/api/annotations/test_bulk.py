@@ -120,6 +120,25 @@ async def test_one_failure_undoes_the_whole_job(place: Place) -> None:
     assert (await place.get("annotations"))["total"] == 0
 
 
+async def test_a_batch_that_validates_between_its_steps_is_undone(place: Place) -> None:
+    """What only reads keeps nothing from being put back."""
+    params = {"project_id": place.number}
+    spans = [{"text_id": 1, "start_char": 0, "end_char": 3, "label_id": 1}]
+    looked = {"operation": "annotations.validate", "params": params, "after": ["make"]}
+    steps = [
+        {"name": "make", "operation": "annotations.create", "params": params, "items": spans},
+        {"name": "look", "items": [{"id": 1}], **looked},
+    ]
+    batch = await place.ask("POST", "/api/v1/batches", {"steps": steps}, status=202)
+    done = await place.shop.settled(batch, headers=BOSS)
+    assert done["status"] == "completed"
+    undoing = await place.ask("POST", done["links"]["undo"], {"reason": "a mistake"}, status=202)
+    undone = await place.shop.settled(batch, after=undoing["version"], headers=BOSS)
+    assert undone["status"] == "rolled_back"
+    assert [step["status"] for step in undone["steps"]] == ["rolled_back", "completed"]
+    assert (await place.get("annotations"))["items"] == []
+
+
 async def test_a_dry_run_changes_nothing_and_options_reach_the_engine(place: Place) -> None:
     more = {"dry_run": True, "retries": 2, "priority": 9, "max_workers": 7, "chunk_size": "auto"}
     done = await ended(place, await created(place, name="first look", **more))

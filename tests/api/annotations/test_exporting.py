@@ -13,9 +13,11 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import zip_longest
 from typing import Any
+from unittest import mock
 
 import pytest
 from sqlalchemy import Connection, delete
+from structlog.testing import capture_logs
 
 from domain.errors import FileGone
 from domain.job import Job
@@ -505,6 +507,23 @@ async def test_the_slower_of_two_processes_takes_the_file_of_the_other(
     assert (await fetched(full, operation))[0] == data
     more = partial(job_files.add, file=file, first=1, data=[b"more"])
     assert not await engine.database.write(more)
+
+
+async def test_of_what_fails_over_a_file_no_row_is_logged(
+    full: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = await start(full)
+    await ended(full, operation)
+    engine = full.shop.engine
+    job = await engine.queries.job("acme", operation["job_id"])
+    number = Numbered(1, full.number, job.id, "annotations.export", "boss", 1.0)
+    refused = ValueError("no number\nDETAIL:  Failing row contains (canary).")
+    monkeypatch.setattr(exports, "parts_after", mock.Mock(side_effect=refused))
+    with capture_logs() as logged, pytest.raises(ValueError, match="no number"):
+        await Exports(engine.database, SystemClock()).file(number, job)
+
+    entries = [entry for entry in logged if entry["event"] == "export_not_made"]
+    assert [entry["error"] for entry in entries] == ["no number"]
 
 
 class Held:

@@ -57,14 +57,19 @@ def _as_written(digits: str) -> int | orjson.Fragment:
 
 
 def keys_like(text: str) -> list[bytes]:
-    """The keys that a reader may mean who writes one as text: the JSON value, and the string."""
+    """The keys that a reader may mean who writes one as text: the JSON value, and the string.
+
+    What an earlier release has stored of numbers that are too long for 64 bits is rounded.
+    """
     found = [canonical(text)]
     try:
-        orjson.loads(text)
+        rounded = orjson.loads(text)
     except orjson.JSONDecodeError:
         return found
-    value = exact_document(text.encode())
-    return found if value is None else [canonical(value), *found]
+    if rounded is None:
+        return found
+    values = map(canonical, (exact_document(text.encode()), rounded))
+    return [*dict.fromkeys(values), *found]
 
 
 def canonical(value: Any) -> bytes:

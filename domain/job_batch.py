@@ -82,11 +82,12 @@ class JobBatch(JobFollowing):
             raise WrongState(
                 "these steps have changed nothing that stands; there is nothing to undo"
             )
+        put_back = sum(self.children[number].counts.succeeded for number in standing)
         self._emit(
             UndoStarted,
             stamp,
             status=JobStatus.ROLLING_BACK,
-            run=Run.beginning(stamp.at, self.counts),
+            run=Run(at=stamp.at, settled=self.counts.total - put_back),
             epoch=self.epoch + 1,
             generation=self.generation + 1,
             direction=Cause.ROLLBACK,

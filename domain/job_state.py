@@ -27,6 +27,9 @@ from domain.tolerance import Tally, exceeded
 from domain.values import Shared, Unless, Value
 from domain.verbs import kept_verbs, verbs_of
 
+OF_UNDOS = frozenset({JobStatus.ROLLING_BACK, JobStatus.ROLLED_BACK, JobStatus.ROLLBACK_INCOMPLETE})
+"""The statuses of a job that is being undone, or was."""
+
 
 class Backlog(BaseModel):
     """Items that wait for a chunk. ``whole`` ones are not cut further."""
@@ -235,9 +238,19 @@ class JobState(BaseModel):
     def _percent_undone(self) -> float:
         if self.undo_total:
             return 100.0 * (self.undo_total - self.left) / self.undo_total
-        # A batch puts nothing back itself: its jobs do.
+        if self.children and self.run and (size := self.counts.total - self.run.settled):
+            return 100.0 * max(size - self._left_of_steps(), 0) / size
         back = self.counts.rolled_back + self.counts.conflict
         return 100.0 * back / ((back + self.counts.succeeded) or 1)
+
+    def _left_of_steps(self) -> int:
+        """How many items the jobs of a batch have still to put back: it puts none back itself."""
+        moving = [child for n, child in enumerate(self.children) if self._goes_back(n)]
+        return sum(child.counts.succeeded for child in moving)
+
+    def _goes_back(self, step: int) -> bool:
+        """Whether the undo of a batch that is under way puts a step back."""
+        return step in self.undoing or self.children[step].status in OF_UNDOS
 
     def possible(self) -> list[str]:
         """What a caller may ask of the job in its present status."""

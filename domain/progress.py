@@ -28,21 +28,13 @@ from domain.events import (
     UndoStarted,
 )
 from domain.job import Job
+from domain.job_state import OF_UNDOS
 from domain.metering import Quantiles, Remaining
 from domain.outcomes import ClosedChunk, Counts
 from domain.schedule import MAX_AHEAD, Expectation, Outlook, by_measure, outlook
 from domain.values import Value
 
-_WITHOUT_RATE = frozenset(
-    {
-        JobStatus.DRAFT,
-        JobStatus.PENDING,
-        JobStatus.ROLLING_BACK,
-        JobStatus.ROLLED_BACK,
-        JobStatus.ROLLBACK_INCOMPLETE,
-    }
-)
-
+_WITHOUT_RATE = OF_UNDOS | {JobStatus.DRAFT, JobStatus.PENDING}
 
 _GIVING_UP: tuple[type[JobEvent], ...] = (JobCancelled, JobStopped)
 """With which the items that nobody has attempted are skipped: nobody has worked them."""
@@ -65,11 +57,15 @@ def of_event(event: JobEvent) -> dict[str, Any]:
 
 
 def of_event_after(
-    event: JobEvent, *, settled: int, percent: float | None, rate: float | None
+    event: JobEvent, *, before: Counts, percent: float | None, rate: float | None
 ) -> dict[str, Any]:
-    """What a list says after an event: so many items were settled before it, and it said that."""
+    """What a list keeps after an event, by what it kept before.
+
+    The percent of an undo is not rounded: the next event adds to it, however little that is.
+    """
+    settled = before.total - before.pending
     told = of_event(event) | _pace(event, _rate_after(event, settled, rate))
-    return told | {"percent": _percent_after(event, percent)}
+    return told | {"percent": _percent_after(event, before, percent)}
 
 
 def of_job(job: Job, now: datetime) -> dict[str, Any]:
@@ -127,7 +123,7 @@ def _expectation(job: Job, now: datetime) -> Expectation | None:
 
     An undo has no deadline, and when it has ended is not when the work had.
     """
-    if job.direction is not None:
+    if _is_undone(job):
         return None
     if job.status.terminal:
         ended = job.finished_at or now
@@ -141,6 +137,16 @@ def _expectation(job: Job, now: datetime) -> Expectation | None:
         return None
     begins = now if job.start_at is None else max(now, job.start_at)
     return by_measure(job.measured, items=job.counts.pending, begins=begins, cap=job.caps.rate)
+
+
+def _is_undone(job: Job) -> bool:
+    """Whether an undo is what the job does, or has done last.
+
+    Its status tells, as an earlier release has left a direction in snapshots of jobs that were
+    retried; only one that was done again has the status that it had.
+    """
+    stands = job.ended or job.status
+    return stands in OF_UNDOS or (stands.terminal and job.direction is Cause.REAPPLY)
 
 
 def _until(job: Job, now: datetime) -> datetime:
@@ -185,25 +191,30 @@ def _percent_undone(event: JobEvent) -> float | None:
         return 0.0
     if direction is None:
         return None
-    back = counts.rolled_back + counts.conflict
     if direction is Cause.ROLLBACK:
-        done, whole = back, back + counts.succeeded
+        done, whole = _back(counts), _back(counts) + counts.succeeded
     else:
         done, whole = counts.succeeded, counts.succeeded + counts.rolled_back
     return _share(done, whole) if size in (0, whole) else None
 
 
-def _percent_after(event: JobEvent, known: float | None) -> float | None:
+def _percent_after(event: JobEvent, before: Counts, known: float | None) -> float | None:
     size = _undo_size(event)
-    if isinstance(event, ChunksClosed) and size:
-        done = round((known or 0.0) * size / 100) + sum(map(_put_back, event.chunks))
-        return _share(done, size)
+    if size and isinstance(event, ChunksClosed | ChildrenMoved):
+        more = _back(event.counts) - _back(before)
+        if isinstance(event, ChunksClosed):
+            more = sum(map(_put_back, event.chunks))
+        return 100.0 * (round((known or 0.0) * size / 100) + more) / size
     told = _percent(event)
     return known if told is None else told
 
 
+def _back(counts: Counts) -> int:
+    return counts.rolled_back + counts.conflict
+
+
 def _undo_size(event: JobEvent) -> int:
-    """How many items an undo puts back; 0 where an earlier release, or a batch, does not say."""
+    """How many items an undo puts back; 0 where an earlier release does not say."""
     if event.status is not JobStatus.ROLLING_BACK or event.run is None:
         return 0
     return event.counts.total - event.run.settled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from domain.calling import require_name
 from domain.errors import PluginInvalid, UnknownOperation
@@ -52,6 +52,11 @@ class Registry:
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(self._operations[kind] for kind in sorted(self._operations))
+
+    def kinds(self, wanted: Callable[[Operation], bool] = lambda _: True) -> list[str]:
+        """Under which kinds jobs of operations may be stored: present ones, and former ones."""
+        known = self._operations | self._former
+        return sorted(kind for kind, operation in known.items() if wanted(operation))
 
     @property
     def tables(self) -> dict[str, RecordTable]:

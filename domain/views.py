@@ -22,6 +22,7 @@ from domain.events import (
 from domain.job import Job
 from domain.job_state import Archived, Word
 from domain.options import Caps, JobOptions, Limit
+from domain.outcomes import Counts
 from domain.progress import Progress
 from domain.record_filter import RecordSelection
 from domain.schedule import Outlook
@@ -172,6 +173,12 @@ def progress_view(event: JobEvent) -> dict[str, Any]:
     return progress.of_event(event)
 
 
+def listed(summary: dict[str, Any]) -> dict[str, Any]:
+    """A summary, as JSON values, as lists show it: it carries its percent on unrounded."""
+    percent = summary.get("percent")
+    return summary if percent is None else summary | {"percent": round(percent, 2)}
+
+
 def summary_after(summary: JobSummary | None, event: JobEvent) -> JobSummary:
     """A job's summary after ``event``; raises ValueError when its first event is missing."""
     if isinstance(event, JobSubmitted | JobOpened | StepsSubmitted):
@@ -183,7 +190,7 @@ def summary_after(summary: JobSummary | None, event: JobEvent) -> JobSummary:
         )
     figures = progress.of_event_after(
         event,
-        settled=summary.counts.total - summary.counts.pending,
+        before=_counts(summary.counts),
         percent=summary.percent,
         rate=summary.items_per_second,
     )
@@ -200,6 +207,10 @@ def summary_after(summary: JobSummary | None, event: JobEvent) -> JobSummary:
             "priority": event.priority if isinstance(event, JobAdjusted) else summary.priority,
         }
     )
+
+
+def _counts(view: CountsView) -> Counts:
+    return Counts(**view.model_dump(include=set(Counts.model_fields)))
 
 
 def _first(event: JobSubmitted | JobOpened | StepsSubmitted) -> JobSummary:

@@ -10,6 +10,7 @@ the chunk.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -94,6 +95,7 @@ class Compensator:
         )
         if not await self._take_back(chunk, outside):
             return
+        self._slow.leased.closing()
         for message in await self._close(chunk.declared, chunk.control, chunk.claimed):
             self._failpoints.reach(Failpoint.BEFORE_OUTCOME_SEND)
             await self._slow.send(message)
@@ -151,8 +153,11 @@ class Compensator:
     async def _call(
         self, place: Place, chunk: _Chunk, position: int, given: tuple[BaseModel, Any]
     ) -> UndoResult:
+        """What one attempt says; the next one begins with what was stored, whatever it changes."""
+        item, done = given
         try:
-            returned = await place.call(self._context(chunk, position), given)
+            own = item.model_copy(deep=True), copy.deepcopy(done)
+            returned = await place.call(self._context(chunk, position), own)
             return undone_of(chunk.declared, returned)
         except Exception as error:
             return failure_of(error)

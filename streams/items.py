@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from domain.execution import item_document
+from domain.item_keys import exact_document
 from domain.outcomes import ItemStatus
 from domain.ranges import Ranges
 from streams.stores import keys
@@ -74,7 +74,7 @@ class ItemView:
     @property
     def item(self) -> Any:
         """What was sent, as a JSON value."""
-        return item_document(self.line) if self.line else None
+        return exact_document(self.line) if self.line else None
 
 
 @dataclass(frozen=True, slots=True)

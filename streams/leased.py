@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -35,6 +36,7 @@ class Leased:
         self._lease = lease
         self._heartbeat = heartbeat
         self._running: dict[asyncio.Task[None], Claimed] = {}
+        self._closing: set[asyncio.Task[Any] | None] = set()
         self._begun: set[asyncio.Future[None]] = set()
         self.draining = False
         """Whether no more calls begin, as whoever works here is told to end."""
@@ -45,7 +47,20 @@ class Leased:
             return
         task = asyncio.create_task(self._guarded(chunk, work))
         self._running[task] = chunk
-        task.add_done_callback(lambda done: self._running.pop(done, None))
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.pop(task, None)
+        self._closing.discard(task)
+
+    def closing(self) -> None:
+        """Called by work that closes its chunk now: it tells of that, whoever has it then."""
+        self._closing.add(asyncio.current_task())
+
+    def _lost(self, task: asyncio.Task[Any] | None) -> None:
+        """Have no call go on for nobody: its job was stopped, or another worker has its items."""
+        if task is not None and task not in self._closing:
+            task.cancel()
 
     def _runs_already(self, chunk: Claimed) -> bool:
         """Whether this attempt runs; an earlier attempt at the chunk is stopped."""
@@ -106,6 +121,7 @@ class Leased:
                 [chunk],
                 lease=self._lease,
                 heartbeat=self._heartbeat,
+                lost=partial(self._lost, asyncio.current_task()),
             ):
                 await work()
         except Exception:
@@ -122,26 +138,32 @@ async def kept(
     heartbeat: float,
     longest: float = math.inf,
     moved: Callable[[], None] = lambda: None,
+    lost: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[None]:
     """Prolong leases for as long as the block runs, but no more than ``longest`` seconds.
 
-    ``moved`` is called at each heartbeat: what keeps its lease does not stand still.
+    ``moved`` is called at each heartbeat: what keeps its lease does not stand still. ``lost`` is
+    called when no lease is left to prolong; a database that does not answer has taken none.
     Most blocks end before the first heartbeat; they cost a timer, and no task.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + longest
 
-    async def prolong() -> None:
+    async def prolong() -> bool:
         until = clock.now().timestamp() + lease
         with contextlib.suppress(CountermandError):
-            await database.write(
+            held = await database.write(
                 lambda connection: chunk_store.prolong(connection, claimed, until), lasting=False
             )
+            return bool(held)
+        return True
 
     async def beat() -> None:
         while loop.time() < end:
             moved()
-            await prolong()
+            if not await prolong():
+                lost()
+                return
             await asyncio.sleep(heartbeat)
 
     async with contextlib.AsyncExitStack() as beating:

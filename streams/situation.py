@@ -98,7 +98,7 @@ class Situation:
         view = await self._database.write(work)
         log.info("limit_changed", bucket=name, by=by, **wanted.model_dump(exclude_defaults=True))
         await asyncio.sleep(KNOWN_SECONDS)
-        kinds = [kind.kind for kind in self._registry if name in names_of(kind)]
+        kinds = self._registry.kinds(lambda operation: name in names_of(operation))
         for job_id in await self._database.read(partial(open_jobs_of, kinds=kinds)):
             await self._hint(job_id)
         return view

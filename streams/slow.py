@@ -165,20 +165,22 @@ class SlowPool:
             except Exception as error:
                 if _may_pass(error):
                     raise
-                await self._failed(control, chunk, error)
+                await self._failed(operation, control, chunk, error)
 
-    async def _failed(self, control: Control, chunk: Claimed, error: Exception) -> None:
+    async def _failed(
+        self, operation: Operation, control: Control, chunk: Claimed, error: Exception
+    ) -> None:
         """Close a chunk that would come to the same end with every worker that finds it."""
         log.error("chunk_failed", job_id=chunk.job_id, operation=control.operation, exc_info=error)
         failed = Failed("internal", words_of(_first(error)), retryable=True)
-        await self._ended(control, chunk, partial(self._give_up, chunk, failed))
+        await self._ended(operation, control, chunk, partial(self._give_up, chunk, failed))
 
     async def _run(self, operation: Operation, control: Control, chunk: Claimed) -> None:
         running = _Running(asyncio.Queue(QUEUED_RESULTS))
         self._at_work.add(running)
         try:
             if await self._worked(operation, control, chunk, running):
-                await self._ended(control, chunk, partial(self._close, chunk))
+                await self._ended(operation, control, chunk, partial(self._close, chunk))
         finally:
             self._at_work.discard(running)
 
@@ -211,14 +213,16 @@ class SlowPool:
 
     async def _ended(
         self,
+        operation: Operation,
         control: Control,
         chunk: Claimed,
         close: Callable[[Connection], outcomes.OutcomeRow | None],
     ) -> None:
         """Close a chunk, if it is still ours, and say so."""
+        self.leased.closing()
         row = await self._database.write(close)
         if row is not None:
-            self._metrics.closed(control.operation, [chunk], [row])
+            self._metrics.closed(operation.kind, [chunk], [row])
             for message in self._closing_messages(control):
                 self._failpoints.reach(Failpoint.BEFORE_OUTCOME_SEND)
                 await self._tell(message)

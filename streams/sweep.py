@@ -146,8 +146,7 @@ class Sweep:
     def _overdue(self, connection: Connection, after: Place, limit: int) -> list[Overdue]:
         """Chunks that nobody works, behind one."""
         now = self._clock.now().timestamp()
-        installed = [kind for one in self._registry for kind in (one.kind, *one.formerly)]
-        return overdue(connection, now, installed, after=after, limit=limit)
+        return overdue(connection, now, self._registry.kinds(), after=after, limit=limit)
 
     async def _unless_sick(self, job_id: str, late: list[Overdue]) -> list[Outgoing]:
         """What is damaged in one job stops no other: it is left, said once."""
@@ -194,9 +193,13 @@ class Sweep:
     def close_killers(self, killers: list[Overdue], now: float, connection: Connection) -> None:
         """Store the outcome of those that nobody works by now, within a transaction.
 
-        The last one first: what each returns goes to the head of the queue.
+        The last one first: what each returns goes to the head of the queue. Of undos the first
+        one: those behind it give way to it, and have killed nobody.
         """
-        for killer in reversed(still_late(connection, killers, now)):
+        late = still_late(connection, killers, now)
+        if not any(killer.cause.undoing for killer in late):
+            late.reverse()
+        for killer in late:
             close_killer(connection, killer, outcomes.sequence_at(self._clock.now()))
 
 

@@ -308,7 +308,9 @@ class Worker:
     def _completed(
         self, control: Control, claimed: Sequence[Claimed], rows: Sequence[OutcomeRow]
     ) -> list[Outgoing]:
-        self._metrics.closed(control.operation, claimed, rows)
+        # By its present name, under which it is claimed, whatever it is stored under.
+        kind = self._registry.get(control.operation).kind
+        self._metrics.closed(kind, claimed, rows)
         return self._completions(control, rows)
 
     def _look(self, control: Control, chunks: tuple[int, ...] = ()) -> Outgoing:

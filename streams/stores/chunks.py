@@ -449,14 +449,25 @@ def held(connection: Connection, claimed: Sequence[Claimed]) -> list[Claimed]:
     return kept
 
 
-def prolong(connection: Connection, held: Iterable[Claimed], until: float) -> None:
-    """Heartbeat: move the leases of chunks that are still being worked."""
-    for claimed in held:
-        connection.execute(
-            update(chunks)
-            .where(_is(claimed.job_id, claimed.chunk), chunks.c.attempt == claimed.attempt)
-            .values(lease_until=until)
+def prolong(connection: Connection, held: Iterable[Claimed], until: float) -> list[Claimed]:
+    """Heartbeat: move the leases of chunks that are still being worked, and return those.
+
+    Of the others nothing is stored any more: they were closed, or somebody else has them.
+    """
+    return [claimed for claimed in held if _prolonged(connection, claimed, until)]
+
+
+def _prolonged(connection: Connection, claimed: Claimed, until: float) -> bool:
+    moved = connection.execute(
+        update(chunks)
+        .where(
+            _is(claimed.job_id, claimed.chunk),
+            chunks.c.attempt == claimed.attempt,
+            chunks.c.open,
         )
+        .values(lease_until=until)
+    )
+    return moved.rowcount > 0
 
 
 def hand_back(connection: Connection, held: Iterable[Claimed]) -> None:

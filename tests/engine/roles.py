@@ -72,6 +72,7 @@ class Roles:
             self.broker.create_topic(topic, 2)
         patch.setattr(scaled, "app_of", self._app)
         patch.setattr(admin, "require", _nothing)
+        patch.setattr(admin, "allowed", _nothing)
         patch.setattr(parts, "SystemClock", lambda: self.clock)
         patch.setattr(os, "_exit", self.hard_ends.append)
 

@@ -20,6 +20,7 @@ from streams.coordinator import Coordinator, CoordinatorSettings
 from streams.envelope import Outgoing, decode_command, decode_work, look_at
 from streams.failpoints import Failpoints
 from streams.limits import Limits
+from streams.metrics import Metrics
 from streams.places import LivePlaces
 from streams.shared_places import SharedPlaces
 from streams.slow import SlowPool
@@ -93,6 +94,7 @@ class Stages:
     def restart(self) -> None:
         """New processes: what was in memory is gone; the bus stays, as on a broker."""
         self.workers += 1
+        self.metrics = Metrics()
         limits = Limits(self.registry, self.clock)
         places = (
             SharedPlaces(self.registry, self.clock, limits)
@@ -135,6 +137,7 @@ class Stages:
             lease=5.0,
             heartbeat=self.heartbeat,
             hung=self.hung.append,
+            metrics=self.metrics,
         )
         self.worker = Worker(
             database=self.database,
@@ -148,6 +151,7 @@ class Stages:
             hung=self.hung.append,
             moved=self.moved,
             told=self.told,
+            metrics=self.metrics,
         )
 
     async def _hint(self, job_id: str) -> list[Outgoing]:

@@ -12,6 +12,7 @@ from domain.commands import UndoJob
 from domain.errors import RecordsOvertaken
 from domain.events import JobStatus
 from domain.operation import Context, operation
+from domain.options import Backoff
 from domain.outcomes import Done, Failed, ItemStatus, Restored, Result, UndoResult
 from domain.registry import Registry
 from streams.queries import Queries
@@ -27,11 +28,13 @@ __all__ = ["database", "database_url"]
 MANY = AT_ONCE_ITEMS + 10
 BAD, OVERTAKEN = -1, -2
 runs: list[int] = []
+compensated: list[tuple[int, list[int], list[int]]] = []
 
 
 @pytest.fixture(autouse=True)
 def no_runs() -> None:
     runs.clear()
+    compensated.clear()
 
 
 class Priced(BaseModel):
@@ -96,10 +99,32 @@ def back(_ctx: Context, item: Priced) -> Result:
     return Done([item.amount])
 
 
+def _called_back(_ctx: Context, item: BaseModel, result: Any) -> UndoResult:
+    """Takes 10 off in place, and is busy at its first two attempts."""
+    assert isinstance(item, Priced)
+    item.amount -= 10
+    item.more.append(1)
+    result.append(item.amount)
+    compensated.append((item.amount, [*item.more], [*result]))
+    return Restored() if len(compensated) > 2 else Failed("busy", "later", retryable=True)
+
+
+@operation(
+    "changed.outside",
+    item=Priced,
+    slow=True,
+    outside=["mail"],
+    compensate=_called_back,
+    patience=Backoff(attempts=3, delay=0),
+)
+def outside(_ctx: Context, item: Priced) -> Result:
+    return Done([item.amount])
+
+
 @pytest.fixture
 async def stages(database: Database) -> Stages:
     migrate.create_missing(database, [stock])
-    return Stages(database, Registry([one, all_of_them, put_right, back]))
+    return Stages(database, Registry([one, all_of_them, put_right, back, outside]))
 
 
 async def worked(stages: Stages, kind: str, prices: Sequence[int], **options: Any) -> str:
@@ -157,3 +182,13 @@ async def test_an_inverse_that_is_run_again_begins_with_what_was_sent(stages: St
     assert (await stages.job(job_id)).status is JobStatus.ROLLED_BACK
     assert runs == [2, 1, 2, 1, 0]
     assert await amounts(stages) == [-3003, -2002, -1001]
+
+
+async def test_a_compensation_that_is_tried_again_begins_with_what_was_sent(
+    stages: Stages,
+) -> None:
+    job_id = await worked(stages, "changed.outside", [7])
+    await stages.command(UndoJob, job_id)
+    await stages.work_out()
+    assert (await stages.job(job_id)).status is JobStatus.ROLLED_BACK
+    assert compensated == [(-3, [1], [7, -3])] * 3

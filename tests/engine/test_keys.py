@@ -60,6 +60,15 @@ async def test_one_of_each_key_is_worked_and_the_others_say_which(
     assert second.error.message == f"item {winner} has the same key, and is worked instead"
 
 
+async def test_an_item_and_its_past_have_numbers_with_all_their_digits(desk: Desk) -> None:
+    number = b"340282366920938463463374607431768211455"
+    item = {"name": "x", "serial": orjson.Fragment(number)}
+    job = await desk.settle(await desk.submit("stock.create", [item]))
+    (view,) = await _items(desk, job.id)
+    past = await desk.engine.queries.item_past("local", job.id, 0)
+    assert [orjson.dumps(each) for each in (view.item, *past.bodies)] == [orjson.dumps(item)] * 2
+
+
 async def test_an_item_is_found_by_its_key_whatever_became_of_it(desk: Desk) -> None:
     job = await desk.settle(await desk.submit("stock.create", THINGS, options=KEYED))
     assert [v.position for v in await _items(desk, job.id, key="a")] == [0, 2, 5]

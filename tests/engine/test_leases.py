@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Connection, select
 
+from domain.commands import CancelJob
 from domain.events import JobStatus
 from domain.options import JobOptions
 from domain.outcomes import Closing
@@ -71,6 +73,19 @@ async def test_a_lease_renewed_after_the_look_is_kept(stages: Stages) -> None:
         lambda connection: dispatch_again(connection, late, now=now, claim_by=5.0)
     )
     assert again == ([], [])
+
+
+async def test_a_heartbeat_tells_which_chunks_are_still_its_worker_s(stages: Stages) -> None:
+    claimed = await claimed_by(stages, "slow")
+    other = replace(claimed, attempt=claimed.attempt + 1)
+    until = stages.clock.now().timestamp() + LEASE
+
+    def beat(connection: Connection) -> list[Claimed]:
+        return chunk_store.prolong(connection, [claimed, other], until)
+
+    assert stages.database.write_now(beat) == [claimed]
+    (await stages.command(CancelJob, claimed.job_id)).accepted()
+    assert stages.database.write_now(beat) == []
 
 
 async def test_what_has_died_in_its_worker_waits_no_longer_than_at_first(stages: Stages) -> None:

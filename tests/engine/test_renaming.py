@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from domain.buckets import SharedLimit
 from domain.commands import PauseJob, ResumeJob, UndoJob
 from domain.events import JobStatus
+from domain.operation import Context, Operation, operation
 from domain.options import JobOptions
+from domain.outcomes import Done, Result
 from domain.registry import Registry
 from domain.waiting import Hold
 from streams import topics
@@ -22,7 +25,7 @@ from streams.stores.workers import WorkerRow, live_workers
 from tests.databases import database, database_url
 from tests.engine.conftest import Desk
 from tests.engine.stages import Stages, told_nobody
-from tests.engine.stock import create, operations, stock
+from tests.engine.stock import Number, create, operations, stock
 
 __all__ = ["database", "database_url"]
 
@@ -145,6 +148,56 @@ async def test_the_system_whose_workers_are_missing_is_named(stages: Stages) -> 
         Hold.NO_WORKER,
         "no worker for shop is alive; start one",
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_limit_is_told_to_jobs_that_are_stored_under_a_former_name(
+    stages: Stages, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.situation.KNOWN_SECONDS", 0.0)
+    hinted: list[str] = []
+
+    async def hint(job_id: str) -> None:
+        hinted.append(job_id)
+
+    job_id = await stages.submit(create.kind, THINGS, options=SINGLY)
+    install(stages, renamed(kind))
+    situation = Situation(
+        database=stages.database,
+        registry=stages.registry,
+        clock=stages.clock,
+        present=live_workers,
+        broker_away=lambda: "",
+        hint=hint,
+    )
+    await situation.limit(f"queue:{kind.partition('.')[0]}", SharedLimit(rate=9), by="anna")
+    assert hinted == [job_id]
+
+
+@operation("stock.ask", item=Number, slow=True)
+async def ask(_ctx: Context, item: Number) -> Result:
+    return Done(item.number)
+
+
+@pytest.mark.parametrize("declared", [create, ask])
+async def test_what_is_counted_of_an_operation_has_one_name(
+    stages: Stages, declared: Operation
+) -> None:
+    stages.registry = Registry([*operations, ask])
+    stages.restart()
+    items = THINGS if declared is create else [{"number": 1}]
+    job_id = await stages.submit(declared.kind, items, options=SINGLY)
+    stages.registry = Registry([replace(declared, kind="stock.now", formerly=(declared.kind,))])
+    stages.restart()
+    await stages.mend()
+    assert (await stages.job(job_id)).status is JobStatus.COMPLETED
+    counted = {
+        sample.labels["operation"]
+        for family in stages.metrics.registry.collect()
+        for sample in family.samples
+        if "operation" in sample.labels
+    }
+    assert counted == {"stock.now"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -58,7 +58,8 @@ async def test_a_job_is_shredded_then_archived_as_long_after_its_rest_as_the_rul
         30,
     )
     assert await keeping.look() == 0
-    assert keeping.retained.counted == {"shred": 1, "archive": 1, "write_file": 0, "clear": 0}
+    done = {act: many for act, many in keeping.retained.counted.items() if many}
+    assert done == {"shred": 1, "archive": 1}
 
 
 async def test_what_others_wait_for_and_the_jobs_of_a_batch_that_goes_on_are_left(

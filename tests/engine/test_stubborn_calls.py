@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from domain.commands import CancelJob
 from domain.errors import StoreUnavailable
 from domain.events import JobStatus
 from domain.operation import Context, operation
 from domain.outcomes import Done, Result
 from domain.registry import Registry
+from streams.envelope import Outgoing
 from streams.slow import SlowPool
+from streams.stores import chunks as chunk_store
 from streams.stores.database import Database
 from streams.stores.ledger import entries
+from streams.stores.schema import chunks
 from tests.databases import sqlite_database, sqlite_template
 from tests.engine.stages import Stages
 from tests.engine.stock import Number
@@ -50,6 +58,133 @@ async def test_it_holds_up_no_worker_beyond_its_own_end(
     await asyncio.wait_for(closing, 10)
     assert stages.slow.leased.in_flight == 0
     assert await stages.rows("SELECT 1 FROM outcomes") == []
+
+
+async def _cancel(stages: Stages, job_id: str) -> None:
+    (await stages.command(CancelJob, job_id)).accepted()
+
+
+async def _have_taken_over(stages: Stages, job_id: str) -> None:
+    """As the sweep does when it has long not heard of its worker."""
+    taken = update(chunks).where(chunks.c.job_id == job_id).values(attempt=2)
+    await stages.database.write(lambda connection: connection.execute(taken))
+
+
+LOSSES = pytest.mark.parametrize("lose", [_cancel, _have_taken_over])
+
+
+@LOSSES
+async def test_a_thread_that_asks_is_told_that_nobody_waits_any_more(
+    sqlite_database: Database, lose: Callable[[Stages, str], Awaitable[None]]
+) -> None:
+    begun, told = threading.Event(), threading.Event()
+    may_end = threading.Event()
+
+    @operation("stubborn.ask", item=Number, slow=True)
+    def ask(ctx: Context, _item: Number) -> Result:
+        begun.set()
+        try:
+            while not may_end.wait(0.01):
+                ctx.heartbeat()
+        except CancelledError:
+            told.set()
+            raise
+        return Done()
+
+    stages = Stages(sqlite_database, Registry([ask]), heartbeat=0.01)
+    job_id = await stages.submit("stubborn.ask", [{"number": 1}])
+    await stages.run_dry()
+    try:
+        assert await asyncio.to_thread(begun.wait, 10)
+        await lose(stages, job_id)
+        assert await asyncio.to_thread(told.wait, 10)
+    finally:
+        may_end.set()
+    await asyncio.wait_for(stages.slow.leased.quiet(), 10)
+    assert stages.hung == []
+
+
+@LOSSES
+async def test_a_call_that_nobody_waits_for_any_more_is_cancelled(
+    sqlite_database: Database, lose: Callable[[Stages, str], Awaitable[None]]
+) -> None:
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    @operation("stubborn.ask", item=Number, slow=True)
+    async def ask(_ctx: Context, _item: Number) -> Result:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return Done()
+
+    stages = Stages(sqlite_database, Registry([ask]), heartbeat=0.01)
+    job_id = await stages.submit("stubborn.ask", [{"number": 1}])
+    await stages.run_dry()
+    await asyncio.wait_for(begun.wait(), 10)
+    await lose(stages, job_id)
+    await asyncio.wait_for(cancelled.wait(), 10)
+    await asyncio.wait_for(stages.slow.leased.quiet(), 10)
+    job = await stages.job(job_id)
+    assert (job.counts.succeeded, job.counts.failed) == (0, 0)
+
+
+async def test_a_call_goes_on_while_the_database_is_away_and_after_a_graceful_cancel(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+    beats, enough = list[int](), threading.Event()
+
+    @operation("stubborn.ask", item=Number, slow=True)
+    async def ask(_ctx: Context, item: Number) -> Result:
+        begun.set()
+        await may_end.wait()
+        return Done(item.number)
+
+    def away(*_: object) -> None:
+        beats.append(1)
+        if len(beats) > 2:
+            enough.set()
+        raise StoreUnavailable("gone")
+
+    stages = Stages(sqlite_database, Registry([ask]), heartbeat=0.01)
+    job_id = await stages.submit("stubborn.ask", [{"number": 1}])
+    await stages.run_dry()
+    await asyncio.wait_for(begun.wait(), 10)
+    (await stages.command(CancelJob, job_id, graceful=True)).accepted()
+    with monkeypatch.context() as patched:
+        patched.setattr(chunk_store, "prolong", away)
+        assert await asyncio.to_thread(enough.wait, 10)
+    may_end.set()
+    await stages.work_out()
+    job = await stages.job(job_id)
+    assert (job.status, job.counts.succeeded) == (JobStatus.CANCELLED, 1)
+
+
+async def test_who_has_closed_a_chunk_tells_of_it_however_long_that_takes(
+    sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chunk is not its own any more then, and that is how it should be."""
+
+    @operation("stubborn.ask", item=Number, slow=True)
+    async def ask(_ctx: Context, item: Number) -> Result:
+        return Done(item.number)
+
+    stages = Stages(sqlite_database, Registry([ask]), heartbeat=0.01)
+    sent = list[Outgoing]()
+
+    async def slowly(message: Outgoing) -> None:
+        await stages.coordinator.look(job_id)
+        await asyncio.sleep(0.2)
+        sent.append(message)
+
+    job_id = await stages.submit("stubborn.ask", [{"number": 1}])
+    monkeypatch.setattr(stages.slow, "send", slowly)
+    await stages.run_dry()
+    await asyncio.wait_for(stages.slow.leased.quiet(), 10)
+    assert (await stages.job(job_id)).status is JobStatus.COMPLETED
+    assert len(sent) == 1
 
 
 @pytest.mark.parametrize("is_async", [True, False])

@@ -14,6 +14,7 @@ from domain.errors import CommandRefused, InvalidCommand, WrongState
 from domain.events import JobStatus
 from domain.outcomes import Counts
 from domain.steps import Step, behind, check_steps, in_order, to_undo
+from domain.views import listed, summary_after
 from tests.unit.domain.drawing import drawn_edges, edges_of
 from tests.unit.domain.family import STATUSES, STEPS, Batch
 
@@ -221,3 +222,28 @@ def test_percent_of_an_undo_is_that_of_its_jobs_in_lists_as_well() -> None:
     batch.hear("done", "done", "back")
     assert progress.of_job(batch.job, batch.stamp.at)["percent"] == 33.33
     assert progress.of_event(batch.collect()[-1])["percent"] == 33.33
+
+
+@pytest.mark.parametrize(
+    ("savepoint", "reading"), [("", frozenset({0})), ("loaded", frozenset[int]())]
+)
+def test_percent_of_an_undo_is_of_the_steps_that_are_put_back(
+    savepoint: str, reading: frozenset[int]
+) -> None:
+    batch = Batch().hear(*DONE).undo_steps(savepoint, reading=reading)
+    percents = []
+    for hows in (
+        ("done", "done", "rolling"),
+        ("done", "done", "stuck"),
+        ("done", "done", "back"),
+        ("done", "back", "back"),
+    ):
+        batch.hear(*hows)
+        percents.append(progress.of_job(batch.job, batch.stamp.at)["percent"])
+    assert percents == [0.0, 25.0, 50.0, 100.0]
+    summary = None
+    shown = []
+    for event in batch.collect():
+        summary = summary_after(summary, event)
+        shown.append(listed(summary.model_dump())["percent"])
+    assert shown[-4:] == percents

@@ -93,6 +93,16 @@ def test_keys_are_told_apart_however_long_their_numbers_are(one: bytes, other: b
     assert keys_like(one.decode())[0] == first
 
 
+def test_a_key_is_asked_for_as_an_earlier_release_has_rounded_it_as_well() -> None:
+    exact, *others = keys_like(LARGE.decode())
+    assert exact == LARGE
+    assert others == [orjson.dumps(orjson.loads(LARGE)), b'"%b"' % LARGE]
+    assert keys_like("18446744073709551615") == [
+        b"18446744073709551615",
+        b'"18446744073709551615"',
+    ]
+
+
 @pytest.mark.parametrize("number", [b"18446744073709551615", b"-9223372036854775808", b"17"])
 def test_a_key_is_what_it_was_where_its_number_fits(number: bytes) -> None:
     line = b'{"id": %b, "hash": %b}' % (number, LARGE)

@@ -73,6 +73,14 @@ def test_what_an_operation_was_called_still_finds_it_and_is_taken() -> None:
         registry.register([_named("shop.set_price")])
 
 
+def test_jobs_are_stored_under_former_names_as_well() -> None:
+    renamed = dataclasses.replace(reprice, formerly=("shop.set_price",))
+    registry = Registry([renamed, square])
+    assert registry.kinds() == ["shop.reprice", "shop.set_price", "shop.square"]
+    assert registry.kinds(lambda one: one.cpu_bound) == ["shop.square"]
+    assert registry.kinds(lambda one: one is renamed) == ["shop.reprice", "shop.set_price"]
+
+
 @pytest.mark.parametrize(
     "fresh",
     [

@@ -11,7 +11,7 @@ from domain import progress
 from domain.commands import Adjustment
 from domain.contradictions import check_options
 from domain.errors import InvalidCommand, WrongState
-from domain.events import JobStatus
+from domain.events import Cause, JobStatus
 from domain.options import JobOptions, Schedule, Start
 from domain.ranges import Ranges
 from domain.schedule import MAX_AHEAD, Measured, check_moments, rescheduled
@@ -313,6 +313,31 @@ def test_an_undo_makes_no_job_late_that_has_met_its_deadline() -> None:
         told = progress.deadline_of(job, _at(500))
         assert told is not None
         assert (told.in_time, told.ends_at, told.warning) == (None, None, None), job.status
+
+
+@pytest.mark.parametrize("direction", [Cause.ROLLBACK, Cause.REAPPLY])
+def test_a_snapshot_of_a_retried_job_that_kept_its_direction_has_its_deadline(
+    direction: Cause,
+) -> None:
+    """As earlier releases have stored it."""
+    story = Story(deadline=_at(60), chunk_size=4).submit(8).work(failed=1)
+    story.undo().put_back().undo().put_back().retry(Ranges.of([3]))
+    measured = Measured(items_per_second=1.0, jobs=3, items=24)
+    job = story.job.model_copy(update={"measured": measured})
+    told = progress.deadline_of(job, _at(20))
+    assert told is not None
+    assert told.in_time
+    stored = job.model_copy(update={"direction": direction})
+    assert progress.deadline_of(stored, _at(20)) == told
+
+
+def test_a_snapshot_of_a_retried_job_that_has_ended_says_whether_it_was_in_time() -> None:
+    story = Story(deadline=_at(60), chunk_size=4).submit(8).work(failed=1)
+    story.undo().put_back().undo().put_back().retry(Ranges.of([3])).work()
+    stored = story.job.model_copy(update={"direction": Cause.ROLLBACK})
+    told = progress.deadline_of(stored, _at(500))
+    assert told is not None
+    assert (told.in_time, told.ends_at) == (True, story.job.finished_at)
 
 
 def test_what_is_retried_after_an_undo_and_its_undo_has_its_deadline_again() -> None:

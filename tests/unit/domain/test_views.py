@@ -8,19 +8,22 @@ from datetime import timedelta
 import pytest
 
 from domain.events import (
+    ChunksClosed,
     JobArchived,
     JobCancelled,
     JobEvent,
     JobHeld,
     JobReleased,
     JobShredded,
+    JobStatus,
     PlannedChunk,
+    Run,
 )
 from domain.job import Job
-from domain.outcomes import ClosedChunk
+from domain.outcomes import ClosedChunk, Counts
 from domain.ranges import Ranges
 from domain.reversal import Part
-from domain.views import JobSummary, JobView, job_view, progress_view, summary_after
+from domain.views import JobSummary, JobView, job_view, listed, progress_view, summary_after
 from tests.stored_events import BEGIN, stamp, submitted, work
 
 
@@ -147,7 +150,29 @@ def test_the_summary_of_the_events_is_that_of_the_aggregate(history: Callable[[]
         assert job is not None
         view = job_view(job, events[count - 1].at)
         shown = view.model_dump(include=set(JobSummary.model_fields))
-        assert summary.model_dump() == shown, f"version {count}"
+        assert listed(summary.model_dump()) == shown, f"version {count}"
+
+
+@pytest.mark.parametrize("size", [1, 4, 7])
+def test_percent_of_a_large_undo_is_right_however_small_its_chunks_are(size: int) -> None:
+    *_, summary = _folded(_completed().collect_events())
+    event = ChunksClosed(
+        originator_id=summary.job_id,
+        originator_version=summary.version,
+        at=BEGIN,
+        tenant="local",
+        actor="ann",
+        command_id="record",
+        status=JobStatus.ROLLING_BACK,
+        counts=Counts(succeeded=200_000, failed=50_000),
+        run=Run(at=BEGIN, settled=150_000),
+        chunks=(ClosedChunk(chunk=1, rolled_back=size - 1, failed=1),),
+    )
+    summary = summary.model_copy(update={"percent": 0.0})
+    for chunks in range(1, 10_001):
+        summary = summary_after(JobSummary.model_validate_json(summary.model_dump_json()), event)
+        if chunks % 2_500 == 0:
+            assert listed(summary.model_dump())["percent"] == round(chunks * size / 1_000, 2)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from domain.execution import invalid_item
-from domain.operation import Context, Reversible, operation
+from domain.operation import Context, operation
 from domain.outcomes import Failed, Result
 from domain.record_operations import not_found
 from domain.systems.annotations import tables
@@ -61,7 +61,7 @@ _OWN = frozenset({"id", "version"})
     params=Examination,
     per="chunk",
     independent=True,
-    reversible=Reversible.NO,
+    read_only=True,
     selectable=tables.annotations,
 )
 def validate(ctx: Context, items: Sequence[Candidate]) -> list[Result]:

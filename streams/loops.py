@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import structlog
 
 from domain.errors import Unavailable
+from streams.logs import first_line
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +62,8 @@ async def to_its_end(work: Awaitable[T]) -> T:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([running])
         if not running.cancelled() and (error := running.exception()) is not None:
-            log.warning("failed_at_the_end", reason=f"{type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {first_line(str(error))}"
+            log.warning("failed_at_the_end", reason=reason)
         raise
 
 

@@ -6,7 +6,7 @@ statuses), so there are as many series whatever callers send.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from prometheus_client import (
@@ -95,6 +95,11 @@ class Metrics:
             "1 of every system whose work this process takes.",
             "system",
         )
+        self._wanted = self._gauge(
+            "countermand_work_wanted",
+            "1 of every system with jobs that have work to do, else 0; of coordinators.",
+            "system",
+        )
 
     def runs_as(self, role: str) -> None:
         """What this process is."""
@@ -109,6 +114,11 @@ class Metrics:
         """Whose work this process takes."""
         for system in systems:
             self._worked.labels(system).set(1)
+
+    def wants(self, systems: Collection[str], installed: Iterable[str]) -> None:
+        """Which of the installed systems have jobs with work to do."""
+        for system in installed:
+            self._wanted.labels(system).set(system in systems)
 
     def goes_by(self, ahead: Callable[[], float]) -> None:
         """Show how far the clock of this machine is ahead."""

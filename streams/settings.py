@@ -13,6 +13,7 @@ import re
 import socket
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -293,7 +294,6 @@ class Settings(BaseSettings):
     tracing: Literal["off", "otlp"] = "off"
     log_level: Literal["debug", "info", "warning", "error"] = defaults.LOG_LEVEL
     _opening: str = PrivateAttr("")
-    _broker_opening: BrokerAddress = PrivateAttr(BrokerAddress(()))
     _secrets: tuple[str, ...] = PrivateAttr(())
 
     @property
@@ -301,10 +301,41 @@ class Settings(BaseSettings):
         """The database's address with its password: to open it, and never to be shown."""
         return self._opening
 
-    @property
+    @cached_property
     def broker_address(self) -> BrokerAddress:
-        """The broker's address with what is shown to it: to open it, and never to be shown."""
-        return self._broker_opening
+        """The broker's address with what is shown to it: to open it, and never to be shown.
+
+        Its files are read now, and not by those who never speak to it: they need not have them.
+        Raises SettingsInvalid when one is of no use, or all of it does not fit together.
+        """
+        try:
+            return broker_address.parse(self.broker, self._access)
+        except ValueError as error:
+            raise SettingsInvalid(str(error)) from None
+
+    @property
+    def _access(self) -> Access:
+        return Access(
+            ca=self.broker_ca,
+            cert=self.broker_cert,
+            key=self.broker_key,
+            user=self.broker_user,
+            password=self._password_of_the_broker,
+            mechanism=self.broker_mechanism,
+        )
+
+    @property
+    def _password_of_the_broker(self) -> str:
+        if self.broker_password_file is None:
+            return self._given_to_the_broker
+        try:
+            return secret_files.read(self.broker_password_file)
+        except ValueError as error:
+            raise ValueError(f"{PREFIX}BROKER_PASSWORD_FILE: {error}") from None
+
+    @property
+    def _given_to_the_broker(self) -> str:
+        return "" if self.broker_password is None else self.broker_password.get_secret_value()
 
     @property
     def limit_table(self) -> dict[str, Caps]:
@@ -347,30 +378,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _broker_in_reach(self) -> Self:
-        access = Access(
-            ca=self.broker_ca,
-            cert=self.broker_cert,
-            key=self.broker_key,
-            user=self.broker_user,
-            password=self._broker_password(),
-            mechanism=self.broker_mechanism,
-        )
-        self._broker_opening = broker_address.parse(self.broker, access)
-        return self
-
-    def _broker_password(self) -> str:
-        given = "" if self.broker_password is None else self.broker_password.get_secret_value()
-        if self.broker_password_file is None:
-            return given
-        if given:
+    def _one_password_of_the_broker(self) -> Self:
+        if self._given_to_the_broker and self.broker_password_file is not None:
             raise ValueError(
                 f"set {PREFIX}BROKER_PASSWORD or {PREFIX}BROKER_PASSWORD_FILE, not both"
             )
-        try:
-            return secret_files.read(self.broker_password_file)
-        except ValueError as error:
-            raise ValueError(f"{PREFIX}BROKER_PASSWORD_FILE: {error}") from None
+        return self
 
     @property
     def token_secrets(self) -> tuple[str, ...]:
@@ -492,9 +505,12 @@ def check_callers(settings: Settings, role: Role) -> None:
 def check_broker(settings: Settings, role: Role) -> None:
     """Raise SettingsInvalid for a server that would leave aside the broker that is named.
 
-    What it took up then would be under way elsewhere.
+    What it took up then would be under way elsewhere. And for one that speaks to it and cannot,
+    for want of a file.
     """
-    if role is Role.SERVE and settings.broker_address.is_kafka:
+    if role is not Role.SERVE:
+        _ = settings.broker_address
+    elif broker_address.parse(settings.broker).is_kafka:
         raise SettingsInvalid(
             f"{PREFIX}BROKER names Kafka, which `countermand serve` does not speak; start "
             "`countermand api`, `countermand coordinator` and `countermand worker` instead, or "

@@ -350,10 +350,32 @@ class TestAPasswordOfTheBroker:
         monkeypatch.setenv(f"COUNTERMAND_BROKER_{name}", mistaken)
 
         with pytest.raises(SettingsInvalid) as caught:
-            load()
+            check_broker(load(), Role.WORKER)
 
         assert caught.value.message.startswith(f"COUNTERMAND_BROKER_{name}: the file ")
         assert "s3cret" not in caught.value.message
+
+    @pytest.mark.parametrize("name", ["PASSWORD_FILE", "KEY", "CERT", "CA"])
+    def test_who_never_speaks_to_it_needs_none_of_its_files(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+    ) -> None:
+        if name != "PASSWORD_FILE":
+            monkeypatch.setenv("COUNTERMAND_BROKER_PASSWORD", "s3cret")
+        monkeypatch.setenv(f"COUNTERMAND_BROKER_{name}", str(tmp_path / "not mounted"))
+
+        settings = load()
+        check_broker(load(broker="memory://"), Role.SERVE)
+
+        for role in set(Role) - {Role.SERVE}:
+            with pytest.raises(SettingsInvalid, match=f"^COUNTERMAND_BROKER_{name}: the file"):
+                check_broker(settings, role)
+
+    @pytest.mark.usefixtures("file")
+    def test_what_was_read_of_it_makes_no_other_settings(self) -> None:
+        asked = load()
+
+        assert asked.broker_address is asked.broker_address
+        assert asked == load()
 
     @pytest.mark.usefixtures("file")
     def test_a_mechanism_that_there_is_not_is_refused(

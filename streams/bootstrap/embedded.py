@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -33,6 +31,7 @@ from streams.bootstrap.tracing import closing
 from streams.broadcasts import Broadcasts
 from streams.envelope import Outgoing
 from streams.gauging import Gauge
+from streams.life import begin_life, last_life
 from streams.limits import Limits
 from streams.live import LiveHub
 from streams.liveness import Lane
@@ -46,9 +45,8 @@ from streams.retaining import Retained
 from streams.settings import MOST_OF_HOST, Settings
 from streams.situation import itself
 from streams.stores import audit, sealing
-from streams.stores.audit import key as audit_key
 from streams.stores.database import Database
-from streams.stores.occupancy import Occupancy
+from streams.stores.occupancy import Occupancy, Waits, tells_who_works
 from streams.stores.sealing import InstallationKey
 from streams.stores.workers import WorkerRow
 from streams.sweep import Sweep, undriven
@@ -86,6 +84,10 @@ class _Start:
     async def take(self, step: Callable[[], Awaitable[T]], doing: str) -> T:
         """The result of a step; ``doing`` says what it does, should that take long."""
         return await patiently(lambda: self._told(step, doing), self._wait)
+
+    async def wait(self, step: Callable[[Waits], Awaitable[None]]) -> None:
+        """Take a step that only waits, and says itself for whom."""
+        await patiently(lambda: step(self._wait), self._wait)
 
     async def aclose(self) -> None:
         """There is nothing to wait for any more."""
@@ -136,19 +138,35 @@ async def embedded(
     named, own = settings.payload_key_file, settings.data_dir / sealing.FILE_NAME
     key = InstallationKey.load(named) if named else InstallationKey.load_or_create(own)
     with Database(settings.database_address, key=key) as database:
-        async with contextlib.aclosing(_Start(Vitals(database, []), meanwhile)) as start:
-            await start.take(
-                lambda: asyncio.to_thread(prepare, database, operations),
-                "it brings the database to the schema of this release",
-            )
-            base = Base.of(settings, operations, database, tracing)
-            async with (
-                closing(base.tracing),
-                _alone(base, start),
-                _engine(base, start) as engine,
-            ):
-                await start.aclose()
-                yield engine
+        base = Base.of(settings, operations, database, tracing)
+        async with (
+            closing(base.tracing),
+            contextlib.aclosing(_Start(Vitals(database, []), meanwhile)) as start,
+            _prepared(base, start),
+            _engine(base, start) as engine,
+        ):
+            await start.aclose()
+            yield engine
+
+
+@contextlib.asynccontextmanager
+async def _prepared(base: Base, start: _Start) -> AsyncIterator[None]:
+    """The database is as this release needs it, and nobody else works on it meanwhile.
+
+    Alone first, so that whoever is refused has changed nothing; where there is no table yet that
+    says who is there, nobody's work is changed either.
+    """
+    database = base.database
+    first = not database.is_sqlite and await start.take(
+        lambda: database.read(tells_who_works), "it looks whether others work on the database"
+    )
+    async with _alone(base, start) if first else contextlib.nullcontext():
+        await start.take(
+            lambda: asyncio.to_thread(prepare, database, base.registry),
+            "it brings the database to the schema of this release",
+        )
+        async with contextlib.nullcontext() if first else _alone(base, start):
+            yield
 
 
 @contextlib.asynccontextmanager
@@ -157,23 +175,15 @@ async def _alone(base: Base, start: _Start) -> AsyncIterator[None]:
     if base.database.is_sqlite:
         yield
         return
-    holder = await in_thread(partial(_holder, base.settings.data_dir))
-    occupancy = Occupancy(base.database, holder)
-    await start.take(occupancy.take, "it waits for who had the database before")
+    folder = base.settings.data_dir
+    name = f"{socket.gethostname()[:MOST_OF_HOST]}-{base.ids.new()}"
+    before = await in_thread(partial(last_life, folder))
+    occupancy = Occupancy(base.database, name, before=before)
+    await start.wait(occupancy.take)
     async with occupancy.kept():
+        # Not before it is held: whoever was refused here would be taken for the last to hold it.
+        await in_thread(partial(begin_life, folder, name))
         yield
-
-
-def _holder(data_dir: Path) -> str:
-    """Names whoever has the process lock of a data directory, in all of their lives.
-
-    One that is started again has what it had at once. A copy of the directory, at another place
-    or on another machine, is another one.
-    """
-    key = audit.AuditKey.load_or_create(data_dir / audit_key.FILE_NAME)
-    host = socket.gethostname()
-    digest = hmac.digest(key.secret, f"{host} {data_dir}".encode(), "sha256").hex()
-    return f"{host[:MOST_OF_HOST]}-{digest[:16]}"
 
 
 @contextlib.asynccontextmanager

@@ -57,9 +57,10 @@ from streams.settings import Settings
 from streams.shared_clock import ClockWatch
 from streams.shared_places import SharedPlaces
 from streams.slow import SlowPool
-from streams.stores import audit, decisions, event_order, outcomes
+from streams.stores import audit, decisions, event_order, grants, outcomes
 from streams.stores.database import Database
 from streams.stores.listening import listening
+from streams.stores.occupancy import unserved
 from streams.stores.ownership import LeasedOwner
 from streams.stores.sealing import InstallationKey
 from streams.stores.workers import (
@@ -88,6 +89,8 @@ HEARTBEATS = 10
 """In a session: with its next one a member learns that another has gone, and takes over."""
 CLOCK_SECONDS = 1.5
 """Between two looks at the clocks: as often as a worker says that it is there."""
+WANTED_SECONDS = 5.0
+"""Between two looks at whose work there is: more often than anybody asks for metrics."""
 
 GATHERING = 0.1
 """Seconds: who serves readers is told of commits by the database; the broker tells the rest."""
@@ -210,6 +213,7 @@ async def coordinator(
         loops = [
             *(parts.seed_limits(base), *owned, sending),
             *(_signing(base, unsigned, held), prompter.run()),
+            every(WANTED_SECONDS, lambda: _tell_wanted(base)),
         ]
         async with (
             contextlib.aclosing(alarms),
@@ -346,14 +350,21 @@ async def _running(
 async def _start(
     base: Base, apps: Sequence[Any], vitals: Vitals, started: list[Any], clocks: ClockWatch
 ) -> None:
-    """Wait for database, clocks, topics and broker, in this order, and say for what."""
+    """Wait for database, clocks, topics and broker, in this order, and say for what.
+
+    Ends where a `serve` has the database: before anything there is changed, and also when it has
+    begun while this process waited.
+    """
     database, registry = base.database, base.registry
+    nobody_serves = partial(unserved, database, partial(_waits, vitals))
+    await _patiently(vitals, nobody_serves)
     await _patiently(vitals, lambda: asyncio.to_thread(prepare, database, registry))
     await _patiently(vitals, clocks.look)
     wanted = all_topics(registry.systems)
     await _patiently(vitals, lambda: admin.require(base.settings.broker_address, wanted))
     groups = sorted({app.conf.id for app in apps})
     await _patiently(vitals, lambda: admin.allowed(base.settings.broker_address, groups))
+    await _patiently(vitals, nobody_serves)
     for app in apps:
         app.topics_seen = frozenset(wanted)
         vitals.starting = "it joins the others"
@@ -370,12 +381,16 @@ async def _patiently(vitals: Vitals, step: Step) -> None:
         try:
             await step()
         except Unavailable as error:
-            vitals.starting = f"it waits: {error.message}"
+            await _waits(vitals, error.message)
             log.warning("waiting", reason=error.message)
         else:
             return
         await asyncio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def _waits(vitals: Vitals, reason: str) -> None:
+    vitals.starting = f"it waits: {reason}"
 
 
 async def _together(work: Sequence[Any]) -> None:
@@ -447,6 +462,11 @@ async def _end_frozen(base: Base) -> None:
     ended = await base.database.write(lambda connection: end_frozen(connection, now))
     if ended:
         log.warning("frozen_worker", transactions=ended)
+
+
+async def _tell_wanted(base: Base) -> None:
+    """Show whose work waits or is under way: a system that nobody uses needs no worker."""
+    base.metrics.wants(await base.database.read(grants.systems), base.registry.systems)
 
 
 async def _signing(base: Base, unsigned: asyncio.Event, held: ProcessLock | None) -> None:

@@ -97,6 +97,7 @@ _RELEASE = fixed(
     .where(owners.c.name == bindparam("owned"), owners.c.holder == bindparam("me"))
     .values(lease_until=0.0)
 )
+_HOLDER = fixed(select(owners.c.holder).where(owners.c.name == bindparam("owned")))
 
 
 def take(connection: Connection, names: Sequence[str], holder: str, seconds: float) -> set[str]:
@@ -110,6 +111,12 @@ def take(connection: Connection, names: Sequence[str], holder: str, seconds: flo
 def give_up(connection: Connection, name: str, holder: str) -> None:
     """Let others have a lease, if it is the holder's."""
     _RELEASE.run(connection, owned=name, me=holder)
+
+
+def holder_of(connection: Connection, name: str) -> str | None:
+    """Who had a lease last, also once it has run out; None where nobody ever had."""
+    holder: str | None = _HOLDER.run(connection, owned=name).scalar()
+    return holder
 
 
 class Ownership(Protocol):

@@ -35,7 +35,7 @@ from domain.errors import (
 )
 from domain.events import JobStatus
 from domain.jobs import stored_event
-from domain.views import JobSummary, summary_after
+from domain.views import JobSummary, listed, summary_after
 from streams.stores import keyset
 from streams.stores.caseless import contains
 from streams.stores.keyset import Sort
@@ -204,7 +204,7 @@ def _page(
     ).all()
     page = rows[:limit]
     following = sort.cursor(page[-1][0], page[-1][1]) if len(rows) > limit else None
-    return Page([orjson.loads(row[2]) for row in page], following)
+    return Page([listed(orjson.loads(row[2])) for row in page], following)
 
 
 def _storable(words: str) -> str:

@@ -57,6 +57,7 @@ def test_who_asks_while_the_database_is_away_is_told_so(tmp_path: Path) -> None:
             code = service.stop()
     said = (tmp_path / "log").read_text()
     assert (code, said.count('"waiting"'), "Traceback" in said) == (0, 1, False), said
+    assert '"uncaught"' not in said
 
 
 def test_it_goes_on_by_itself_when_its_database_is_there(tmp_path: Path) -> None:

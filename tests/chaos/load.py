@@ -26,7 +26,10 @@ READ_WITHIN = 0.3
 """What it may take to read that."""
 WORKED_WITHIN = 60.0
 """Seconds in which a part of a job is done."""
-_FAULTS = ("Traceback", "dead_letter", "message_failed", "chunk_failed", "job_left")
+_FAULTS = (
+    *("Traceback", '"uncaught"', "dead_letter"),
+    *("message_failed", "chunk_failed", "job_left"),
+)
 """Words of the logs that no fault of the world excuses."""
 
 

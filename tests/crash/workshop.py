@@ -22,6 +22,7 @@ from tests.services.receiver import ALLOWED
 
 ARCHIVES = "archives"
 COUNTERS = 500
+_FAULTS = ("Traceback", '"uncaught"', "dead_letter", "message_failed", "chunk_failed")
 """Counters 1 to this stand at 1 in the prepared directory, marked ``seed-0`` and so on."""
 
 
@@ -233,7 +234,7 @@ class Workshop:
         return verdict
 
     def _judge_log(self, keeper: Keeper, verdict: Verdict) -> None:
-        for word in ("Traceback", "dead_letter", "message_failed", "chunk_failed"):
+        for word in _FAULTS:
             verdict.require(word not in keeper.log, f"the log has {word}:\n{keeper.log[-3000:]}")
 
     def _judge_audit(self, run: Run, verdict: Verdict) -> None:

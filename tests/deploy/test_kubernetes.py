@@ -15,9 +15,10 @@ from sqlalchemy.engine import make_url
 
 from api.app import ROUTES
 from api.limits import Limits
+from domain.errors import SettingsInvalid
 from streams.cli.supervising import DRAIN_MARGIN
 from streams.roles import Role
-from streams.settings import Settings, check_callers
+from streams.settings import Settings, check_broker, check_callers
 from tests.acceptance.commands import asked
 
 ROOT = Path(__file__).parents[2]
@@ -174,6 +175,28 @@ def test_each_is_given_settings_that_it_takes(
     else:
         assert settings.exposed_names == {POD_IP}
         assert settings.instance == "the-countermand_instance"
+
+
+def test_only_who_speaks_to_the_broker_is_given_its_files(tmp_path: Path) -> None:
+    """What the comment says is in the configuration of all, and mounted where it is used."""
+    (tmp_path / "password").write_text("secret")
+    commented = r"# (COUNTERMAND_BROKER_\w+): (\S+)"
+    shown = dict(re.findall(commented, (FOLDER / "config.yaml").read_text()))
+    (job,) = [pod for name, pod in PODS.items() if name.startswith("Job/")]
+    assert shown.keys() >= {"COUNTERMAND_BROKER_CA", "COUNTERMAND_BROKER_PASSWORD_FILE"}
+
+    for container in job["spec"]["initContainers"]:
+        given = {**ALL["ConfigMap/countermand"]["data"], **shown}
+        given |= {variable["name"]: variable["value"] for variable in container["env"]}
+        given["COUNTERMAND_BROKER"] = "kafka+ssl://kafka:9093"
+        given["COUNTERMAND_DATABASE_PASSWORD_FILE"] = str(tmp_path / "password")
+        said = {name.removeprefix("COUNTERMAND_").lower(): each for name, each in given.items()}
+
+        settings = Settings(**said)
+
+        assert ":secret@" in settings.database_address
+        with pytest.raises(SettingsInvalid, match="COUNTERMAND_BROKER_PASSWORD_FILE: the file"):
+            check_broker(settings, Role.WORKER)
 
 
 @pytest.mark.parametrize("name", PODS)

@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,11 @@ from api.app import ROUTES
 from domain.registry import Registry
 from streams.bootstrap import embedded, scaled
 from streams.settings import Settings
+from streams.stores import grants
+from streams.stores.grants import Grant
 from streams.vitals import Vitals
 from tests.api.shop import Shop
-from tests.engine.roles import REGISTRY, Roles, migrated_postgres, roles
+from tests.engine.roles import REGISTRY, Roles, migrated_postgres, roles, until
 from tests.engine.stock import operations
 
 __all__ = ["migrated_postgres", "roles"]
@@ -173,6 +177,41 @@ async def test_each_shows_whose_jobs_are_taken_and_a_worker_whose_work(
     }
 
 
+@pytest.mark.service("postgresql")
+async def test_whose_work_there_is_is_shown_until_there_is_none(
+    roles: Roles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scaled, "WANTED_SECONDS", 0.05)
+    waits = Grant("job", "stock", "acme", priority=5, since=1.0, most=1, in_flight=0)
+    gone = replace(waits, job_id="other", system="of_another_release")
+    for grant in (waits, gone):
+        roles.database.write_now(partial(grants.put_grant, grant=grant))
+
+    async with scaled.coordinator(roles.settings(), REGISTRY) as vitals:
+        await until(partial(_wanted, vitals, {"stock": 1.0}))
+        roles.database.write_now(partial(grants.drop_grant, job_id="job"))
+        await until(partial(_wanted, vitals, {"stock": 0.0}))
+
+
+async def _wanted(vitals: Vitals, expected: dict[str, float]) -> bool:
+    (found,) = [
+        family
+        for family in vitals.metrics.registry.collect()
+        if family.name == "countermand_work_wanted"
+    ]
+    return expected == {sample.labels["system"]: sample.value for sample in found.samples}
+
+
+def test_a_system_that_nobody_uses_needs_no_worker() -> None:
+    lacking = promql_parser.parse(dict(_alerts())["CountermandSystemWithoutWorker"])
+
+    assert str(lacking.op) == "unless"
+    assert [name for name, _ in _selected(lacking.rhs)] == ["countermand_system_worked"]
+    used = lacking.lhs
+    assert str(used.op) == "and"
+    assert [name for name, _ in _selected(used.rhs)] == ["countermand_work_wanted"]
+
+
 def _dashboard() -> Iterator[tuple[str, str]]:
     document = json.loads((DEPLOY / "grafana" / "countermand.json").read_text())
     panels = document["panels"]
@@ -233,6 +272,7 @@ async def test_dashboard_and_alerts_ask_for_what_there_is(shop: Shop) -> None:
         "countermand_heads_unwritten",
         "countermand_retention",
         "countermand_system_installed",
+        "countermand_work_wanted",
     ],
 )
 def test_what_the_guide_says_to_alert_on_has_an_alert(metric: str) -> None:

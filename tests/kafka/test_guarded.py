@@ -13,12 +13,15 @@ import pytest
 from domain.errors import BrokerUnavailable
 from streams.broker_address import Broker, parse
 from streams.broker_security import Access
+from streams.topics import DEAD
 from streams.topology import all_topics
 from streams.transport.kafka import admin
+from streams.transport.kafka.configs import CONFIGS, KEPT
 from tests.acceptance.commands import asked
 from tests.crash.client import Client
 from tests.kafka.installation import PARTITIONS, SYSTEMS, installed
 from tests.kafka.test_starting import assert_few_words, made, not_ready, tried
+from tests.kafka.test_topics import alter
 from tests.services.authority import Authority
 from tests.services.guarded import (
     ENGINE,
@@ -76,6 +79,22 @@ def test_who_makes_topics_need_not_be_who_uses_them(guarded: GuardedKafka) -> No
     assert (code, "docs/messages.md" in said) == (3, True), said
     assert topics(guarded, ENGINE, "check") == topics(guarded, KEEPER, "check")
     assert topics(guarded, ENGINE, "letters") == (0, "there are no dead letters\n")
+
+
+def test_who_may_not_see_configs_hears_nothing_of_them_and_goes_on(guarded: GuardedKafka) -> None:
+    asyncio.run(admin.create(guarded.cluster.url, TOPICS, partitions=PARTITIONS))
+    sealed = {"user": KEEPER, "password": PASSWORDS[KEEPER]}
+    kept = {**CONFIGS, **KEPT[DEAD]}
+    asyncio.run(alter(guarded.cluster.url, DEAD, {**kept, "retention.ms": "604800000"}))
+    try:
+        seen, unseen = topics(guarded, ENGINE, "check"), topics(guarded, KEEPER, "check")
+        asyncio.run(admin.require(guarded.address(**sealed), TOPICS))
+    finally:
+        asyncio.run(alter(guarded.cluster.url, DEAD, kept))
+
+    assert (seen[0], unseen[0]) == (0, 0)
+    assert "retention.ms=604800000" in seen[1]
+    assert unseen[1] == "".join(re.findall(r"countermand\.\S+  \d+, kept by 1\n", seen[1]))
 
 
 @pytest.mark.parametrize("door", [SIGNED, SHOWN, SPOKEN])
@@ -199,7 +218,7 @@ def test_a_job_is_done_by_roles_that_sign_in(
         known = [(engine.cmdline(), engine.environ()) for engine in engines]
     logs = [service.log.read_text() for service in running.services.values()]
     assert PASSWORDS[ENGINE] not in str([known, logs])
-    assert "Traceback" not in str(logs)
+    assert ("Traceback" in str(logs), '"uncaught"' in str(logs)) == (False, False)
 
 
 @pytest.mark.timeout(300)
@@ -234,4 +253,5 @@ def test_roles_whose_password_is_wrong_wait_and_say_so_in_few_words(
             assert "refuses the user engine or the password" in not_ready(role), lines
             assert_few_words(lines)
     logs = str([role.log.read_text() for role in roles])
-    assert ("Traceback" in logs, "canary" in logs) == (False, False)
+    for word in ("Traceback", '"uncaught"', "canary"):
+        assert word not in logs

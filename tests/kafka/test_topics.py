@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from domain.errors import SettingsInvalid
 from streams.broker_address import parse
 from streams.topics import COMMANDS, DEAD
 from streams.transport.kafka import admin
-from tests.acceptance.commands import asked
+from tests.acceptance.commands import asked, refused
 from tests.services.kafka import KafkaCluster, running_kafka
 from tests.services.switch import need
 
@@ -81,8 +82,8 @@ def test_configs_that_lose_messages_are_named_whatever_the_brokers_defaults_are(
     assert {configs[topic]["cleanup.policy"] for topic in made} == {"delete"}
     assert (configs[DEAD]["retention.ms"], configs[DEAD]["retention.bytes"]) == ("-1", "-1")
 
-    asyncio.run(_alter(bare.url, COMMANDS, {"cleanup.policy": "compact"}))
-    asyncio.run(_alter(bare.url, DEAD, {"retention.bytes": "1000000"}))
+    asyncio.run(alter(bare.url, COMMANDS, {"cleanup.policy": "compact"}))
+    asyncio.run(alter(bare.url, DEAD, {"retention.bytes": "1000000"}))
     code, found = topics(bare, "check")
     assert code == 1
     assert any(f"{COMMANDS} (compact)" in fault for fault in found["faults"])
@@ -126,6 +127,29 @@ def test_the_embedded_broker_has_no_topics_to_look_after() -> None:
     assert (ended.returncode, "COUNTERMAND_BROKER" in ended.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("verb", [("topics", "check"), ("worker",), ("coordinator",), ("api",)])
+def test_a_file_of_the_broker_that_is_missing_is_named_by_who_speaks_to_it(
+    tmp_path: Path, verb: tuple[str, ...]
+) -> None:
+    ended = asked(*verb, **_unmounted(tmp_path))
+
+    assert refused(ended).startswith("countermand: COUNTERMAND_BROKER_CA: the file cannot be read")
+
+
+def test_a_file_of_the_broker_that_is_missing_is_no_matter_to_the_database(tmp_path: Path) -> None:
+    made = asked("db", "upgrade", "--data-dir", str(tmp_path), **_unmounted(tmp_path))
+
+    assert made.returncode == 0, made.stderr
+
+
+def _unmounted(folder: Path) -> dict[str, str]:
+    """A configuration that several share, of which the files are elsewhere."""
+    return {
+        "COUNTERMAND_BROKER": "kafka+ssl://one:9092",
+        "COUNTERMAND_BROKER_CA": str(folder / "ca.pem"),
+    }
+
+
 async def _in_sync(address: str, topic: str) -> str:
     """How many replicas must have a message before it counts as sent."""
     client = AIOKafkaAdminClient(bootstrap_servers=parse(address).bootstrap)
@@ -138,7 +162,7 @@ async def _in_sync(address: str, topic: str) -> str:
     return next(str(each[1]) for each in described[4] if each[0] == "min.insync.replicas")
 
 
-async def _alter(address: str, topic: str, configs: dict[str, str]) -> None:
+async def alter(address: str, topic: str, configs: dict[str, str]) -> None:
     """Give a topic other configs; those that are not named are the broker's defaults then."""
     client = AIOKafkaAdminClient(bootstrap_servers=parse(address).bootstrap)
     await client.start()

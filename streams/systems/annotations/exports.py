@@ -31,6 +31,7 @@ from domain.systems.annotations.export_terms import Export, write_options, writt
 from domain.systems.annotations.formats.contract import Format
 from domain.systems.annotations.formats.documents import Document
 from domain.systems.annotations.outlets import terms_of
+from streams.logs import first_line
 from streams.stores import job_files
 from streams.stores.database import Database
 from streams.stores.job_files import JobFile
@@ -135,7 +136,7 @@ class Exports:
     def _ended(self, job_id: str, task: asyncio.Task[JobFile]) -> None:
         del self._running[job_id]
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("export_not_made", job_id=job_id, error=str(error))
+            log.warning("export_not_made", job_id=job_id, error=first_line(str(error)))
 
     async def _made(self, order: Order) -> JobFile:
         async with self._places:

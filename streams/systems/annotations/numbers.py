@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, or_, select
 
 from domain.errors import RecordNotFound
 from domain.systems.annotations.tables import operation_numbers as numbers
+from domain.views import listed
 from streams.callers import Caller
 from streams.stores.decisions import insert_ignore
 from streams.stores.schema import job_list
@@ -132,7 +133,7 @@ def _with_document(*row: Any) -> dict[str, Any]:
     *columns, document = row
     return {
         "number": Numbered(*columns),
-        "document": None if document is None else orjson.loads(document),
+        "document": None if document is None else listed(orjson.loads(document)),
     }
 
 

@@ -61,6 +61,8 @@ RETURN_SECONDS: Final = 5.0
 Shorter than for whoever has seen them: who starts is told soon what is really missing.
 """
 RETURN_PAUSE: Final = 0.25
+CONFIG_SECONDS: Final = 5.0
+"""Of those of an answer, for what a process starts without."""
 REPLICAS: Final = 3
 """Where there are as many brokers: one may be away, and no message is on one disk alone."""
 
@@ -89,9 +91,10 @@ async def look(address: Broker, topics: Sequence[str]) -> list[TopicState]:
 
 
 async def configured(address: Broker, topics: Sequence[str]) -> Configs:
-    """How the topics are configured; see :mod:`.configs` for what is wrong with it."""
+    """How the topics are configured, as far as the broker tells; see :mod:`.configs`."""
     async with _admin(address) as admin:
-        return await described(admin, topics)
+        configs, _ = await _told(admin, topics)
+    return configs
 
 
 async def create(
@@ -204,7 +207,7 @@ async def require(address: Broker, topics: Sequence[str]) -> None:
 
     A broker that has just come back answers before it has read which topics there are, and one
     may hear of new partitions later than another: what is wrong is asked again for some seconds.
-    What may cost messages some day is logged.
+    What may cost messages some day is logged, and nobody waits for a broker that does not tell it.
     """
     asked = time.monotonic()
     async with _admin(address) as admin:
@@ -212,11 +215,26 @@ async def require(address: Broker, topics: Sequence[str]) -> None:
             if time.monotonic() - asked > RETURN_SECONDS:
                 raise SettingsInvalid("; ".join(found))
             await asyncio.sleep(RETURN_PAUSE)
-        configs = await described(admin, topics)
+        configs, unseen = await _told(admin, topics)
+    if unseen:
+        log.warning("topics_unseen", reason=unseen)
     if lost := losing(configs):
         raise SettingsInvalid("; ".join(lost))
     for doubt in doubtful(configs, kept_by(states)):
         log.warning("topics_doubtful", reason=doubt)
+
+
+async def _told(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> tuple[Configs, str]:
+    """How the topics are configured; or nothing, and why the broker does not tell it.
+
+    Not all that speak Kafka's protocol do. Whatever else such an error may mean, whoever goes on
+    meets it again.
+    """
+    try:
+        async with asyncio.timeout(CONFIG_SECONDS):
+            return await described(admin, topics), ""
+    except (KafkaError, TimeoutError) as error:
+        return {}, f"the broker does not tell how topics are configured ({type(error).__name__})"
 
 
 def kept_by(states: Sequence[TopicState]) -> dict[str, int]:

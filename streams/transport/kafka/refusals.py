@@ -35,6 +35,8 @@ ASKING_SECONDS: Final = 3.0
 """For the answer of one server."""
 _TLS_ALERT: Final = 0x1503
 """The first two bytes of an answer that TLS has no use for what came: Kafka's would be a length."""
+_NOT_UP: Final = "it is not up yet behind its balancer"
+"""A balancer takes connections for brokers that do not run, and ends them."""
 FORBIDDEN: Final = (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -93,8 +95,8 @@ def _of_tls(broker: BrokerAddress, error: BaseException) -> str | None:
         )
     if broker.tls is not None and isinstance(error, ssl.SSLError | ConnectionResetError):
         return (
-            "ends the connection as TLS begins; see whether COUNTERMAND_BROKER has the port at "
-            "which it speaks TLS"
+            f"ends the connection as TLS begins: {_NOT_UP}, or it speaks no TLS there; see whether "
+            "it runs, and whether COUNTERMAND_BROKER has the port at which it speaks TLS"
         )
     return None
 
@@ -124,7 +126,8 @@ def _of_an_end(broker: BrokerAddress, error: BaseException) -> str | None:
         return "speaks TLS; write kafka+ssl:// in COUNTERMAND_BROKER"
     if broker.login is None:
         return (
-            "ends the connection of who does not sign in; set COUNTERMAND_BROKER_USER and "
+            f"ends the connection before it answers: {_NOT_UP}, or it takes nobody who does not "
+            "sign in; see whether it runs, or set COUNTERMAND_BROKER_USER and "
             "COUNTERMAND_BROKER_PASSWORD_FILE"
         )
     return None

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from domain.errors import StoreUnavailable
-from streams.loops import LONGEST_PAUSE, in_thread, patiently
+from streams.loops import LONGEST_PAUSE, in_thread, patiently, to_its_end
 
 
 async def test_a_function_answers_and_refuses_as_it_would_by_itself() -> None:
@@ -43,6 +43,24 @@ async def test_a_cancellation_waits_for_the_thread(end: str, times: int) -> None
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended == [end]
+
+
+async def test_of_what_fails_at_the_end_no_row_is_told() -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await may_end.wait()
+        raise ValueError("refused\nDETAIL:  Failing row contains (canary).")
+
+    task = asyncio.create_task(to_its_end(work()))
+    await begun.wait()
+    task.cancel()
+    may_end.set()
+    with capture_logs() as logged, pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert [entry["reason"] for entry in logged] == ["ValueError: refused"]
 
 
 async def test_a_start_waits_as_long_as_it_takes_and_says_once_for_what() -> None:

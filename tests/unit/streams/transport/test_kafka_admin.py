@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import re
 import time
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import IncompatibleBrokerVersion, TopicAuthorizationFailedError
 from structlog.testing import capture_logs
 
 from domain.errors import SettingsInvalid
@@ -136,3 +139,55 @@ def test_what_is_right_or_may_not_be_seen_is_no_matter() -> None:
     right = {"max.message.bytes": str(LARGEST), "min.insync.replicas": "1"}
     assert doubtful({"work": right, DEAD: {}}, {"work": 2, DEAD: 3}) == []
     assert losing({"work": {"cleanup.policy": "delete"}, DEAD: {}}) == []
+
+
+@pytest.mark.parametrize("replicas", [3, 4, 5])
+def test_who_has_done_what_is_said_of_replicas_in_sync_hears_no_more_of_it(replicas: int) -> None:
+    kept = {"work": replicas}
+    (words,) = doubtful({"work": {"min.insync.replicas": "1"}}, kept)
+    ((name, value),) = re.findall(r"Set (\S+)=(\S+)", words)
+
+    assert doubtful({"work": {name: value}}, kept) == []
+
+
+class Silent(Broker):
+    """One that does not tell configs: it refuses, or says nothing for a minute."""
+
+    def __init__(self, refusal: Exception | None) -> None:
+        super().__init__(WHOLE)
+        self._refusal = refusal
+
+    async def describe_configs(self, resources: list[Any]) -> list[Any]:
+        if self._refusal is not None:
+            raise self._refusal
+        await asyncio.sleep(60)
+        return await super().describe_configs(resources)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (IncompatibleBrokerVersion("no DescribeConfigs"), "IncompatibleBrokerVersion"),
+        (TopicAuthorizationFailedError(), "TopicAuthorizationFailedError"),
+        (None, "TimeoutError"),
+    ],
+)
+async def test_a_broker_that_does_not_tell_configs_keeps_nobody_from_starting(
+    refusal: Exception | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin, "CONFIG_SECONDS", 0.05)
+    with capture_logs() as logs:
+        await asked(Silent(refusal), monkeypatch)
+
+    (entry,) = logs
+    assert (entry["event"], entry["log_level"]) == ("topics_unseen", "warning")
+    assert said in entry["reason"]
+
+
+async def test_nor_from_looking_at_the_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = Silent(IncompatibleBrokerVersion("no DescribeConfigs"))
+    monkeypatch.setattr(admin, "AIOKafkaAdminClient", lambda **_: silent)
+
+    found = await admin.configured(ADDRESS, TOPICS)
+
+    assert found == {}

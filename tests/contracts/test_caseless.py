@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -60,7 +61,7 @@ def _add_job(number: int, name: str) -> dict[str, Any]:
         "job_id": f"job-{number}",
         "tenant": "local",
         "name": name,
-        "document": f'"{name}"',
+        "document": json.dumps({"name": name}),
     }
     row |= {
         "operation": "a.b",
@@ -88,7 +89,7 @@ def filled(database: Database) -> Database:
 
 def _jobs(database: Database, words: str) -> list[Any]:
     jobs = database.read_now(lambda connection: list_jobs(connection, "local", q=words))
-    return list(reversed(jobs.items))
+    return [job["name"] for job in reversed(jobs.items)]
 
 
 def _projects(database: Database, words: str) -> list[Any]:

@@ -24,11 +24,11 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import partial
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from domain.callables import is_async, takes, yields
 from domain.errors import PluginInvalid
 from domain.options import Backoff
 from domain.outcomes import Failed, UndoResult
@@ -233,7 +233,7 @@ class Operation:
     @property
     def is_async(self) -> bool:
         """Whether ``apply`` is a coroutine function, or an object that is called as one."""
-        return _is_async(self.apply)
+        return is_async(self.apply)
 
 
 def operation(  # noqa: PLR0913 - a declaration; each has a default
@@ -332,27 +332,9 @@ def _names(kind: str, field: str, given: Iterable[str]) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _run_by(function: Any) -> tuple[Any, Any]:
-    """What may be running when a function is called, which may be partial, or an object."""
-    while isinstance(function, partial):
-        function = function.func
-    return function, type(function).__call__
-
-
-def _is_async(function: Any) -> TypeGuard[Callable[..., Awaitable[Any]]]:
-    return any(map(inspect.iscoroutinefunction, _run_by(function)))
-
-
-def _yields(function: Any) -> bool:
-    return any(
-        inspect.isgeneratorfunction(run) or inspect.isasyncgenfunction(run)
-        for run in _run_by(function)
-    )
-
-
 def _paired(compensate: Compensate) -> Apply:
     """A compensation as a function of an item with its result; a coroutine stays one."""
-    if _is_async(compensate):
+    if is_async(compensate):
 
         async def wait(context: Context, pair: Any) -> Any:
             return await compensate(context, *pair)
@@ -425,9 +407,9 @@ def _check_functions(declared: Operation) -> None:
         _check_function(name, "inverse", declared.inverse, "ctx", "item", "result")
     if declared.compensate is not None:
         _check_function(name, "compensate", declared.compensate, "ctx", "item", "result")
-    if _is_async(declared.validate):
+    if is_async(declared.validate):
         raise PluginInvalid(f"{name}: validate waits for nothing; make it sync")
-    if _is_async(declared.inverse):
+    if is_async(declared.inverse):
         raise PluginInvalid(
             f"{name}: an inverse runs in the transaction of a chunk; make it sync, or use "
             "compensate"
@@ -438,23 +420,10 @@ def _check_function(name: str, field: str, function: Any, *given: str) -> None:
     """Raise PluginInvalid for what cannot be called as it will be, or returns no result."""
     if not callable(function):
         raise PluginInvalid(f"{name}: {field} is {function!r}; give it a function")
-    if _yields(function):
+    if yields(function):
         raise PluginInvalid(f"{name}: {field} yields, which is no result; let it return one")
-    if not _takes(function, len(given)):
+    if not takes(function, len(given)):
         raise PluginInvalid(f"{name}: {field} is called as ({', '.join(given)}); let it take these")
-
-
-def _takes(function: Callable[..., object], count: int) -> bool:
-    """Whether a function can be called with so many values, as far as it tells."""
-    try:
-        signature = inspect.signature(function)
-    except ValueError:
-        return True
-    try:
-        signature.bind(*[None] * count)
-    except TypeError:
-        return False
-    return True
 
 
 def _check_waiting(declared: Operation) -> None:

@@ -20,6 +20,7 @@ from streams.tracing import Tracing
 from streams.transport.kafka import admin
 from streams.vitals import Vitals
 from tests.engine.stock import operations
+from tests.memory import ENOUGH_MIB
 from tests.services.kafka import KafkaCluster
 
 PARTITIONS = 4
@@ -31,7 +32,8 @@ Start = Callable[[], AbstractAsyncContextManager[Engine]]
 
 def in_one_part(folder: Path, tracing: Tracing | None = None, **settings: Any) -> Start:
     """On SQLite, without a broker."""
-    return lambda: embedded(Settings(data_dir=folder, **settings), Registry(operations), tracing)
+    more = {"worker_memory_budget": ENOUGH_MIB} | settings
+    return lambda: embedded(Settings(data_dir=folder, **more), Registry(operations), tracing)
 
 
 async def in_its_parts(
@@ -48,7 +50,7 @@ async def in_its_parts(
             database=database,
             broker=kafka.url,
             instance=name,
-            **more,
+            **({"worker_memory_budget": ENOUGH_MIB} | more),
         )
 
     @asynccontextmanager

@@ -19,6 +19,7 @@ from streams.callers import Caller
 from streams.settings import Settings
 from tests.databases import database_url
 from tests.engine.stock import operations
+from tests.memory import ENOUGH_MIB
 
 __all__ = ["database_url"]
 
@@ -82,7 +83,7 @@ class Desk:
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
     """One process with the memory broker, on either database."""
-    return Settings(data_dir=tmp_path, database=database_url)
+    return Settings(data_dir=tmp_path, database=database_url, worker_memory_budget=ENOUGH_MIB)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from streams.transport.kafka import admin
 from streams.transport.memory import MemoryBroker, memory_transport
 from tests.databases import migrated_postgres
 from tests.engine.stock import operations
+from tests.memory import ENOUGH_MIB
 
 __all__ = ["Roles", "migrated_postgres", "roles"]
 
@@ -79,6 +80,7 @@ class Roles:
     def settings(self, **given: Any) -> Settings:
         """As a process of this installation is started."""
         usual: dict[str, Any] = {"slots": 2, "drain": DRAIN, "broker": "kafka://127.0.0.1:1"}
+        usual["worker_memory_budget"] = ENOUGH_MIB
         return Settings(data_dir=self._folder, database=self._url, **usual | given)
 
     def work_by(self, handle: Handle) -> None:

@@ -14,7 +14,7 @@ from domain.errors import StoreUnavailable
 from streams.bootstrap import scaled
 from streams.shared_clock import ClockWatch
 from streams.stores.database import Database
-from streams.vitals import Vitals
+from streams.vitals import Health, Vitals
 from tests.engine.roles import REGISTRY, Roles, migrated_postgres, roles, until
 
 __all__ = ["migrated_postgres", "roles"]
@@ -28,20 +28,24 @@ OFF = r"the clock of this machine is [56]\d\.\d s {} the database's, by which th
 BEHIND, AHEAD = (re.compile(OFF.format(way)) for way in ("behind", "ahead of"))
 
 
+def of_clocks(health: Health) -> str:
+    """What a process says of them, beside whatever else it says."""
+    return "; ".join(each for each in health.notes if "clock" in each)
+
+
 async def note(vitals: Vitals) -> str:
     """Of a process that is ready, once it says something of a clock."""
 
     async def look() -> str:
         health = await vitals.health()
-        said = "; ".join(health.notes)
-        return said if health.ready and "clock" in said else ""
+        return of_clocks(health) if health.ready else ""
 
     return await until(look)
 
 
 def agrees_again(vitals: Vitals) -> Callable[[], Awaitable[bool]]:
     async def look() -> bool:
-        return not (await vitals.health()).notes
+        return not of_clocks(await vitals.health())
 
     return look
 

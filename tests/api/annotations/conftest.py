@@ -15,15 +15,14 @@ from streams.settings import Settings
 from tests.api.annotations.place import Place
 from tests.api.proofs import proven
 from tests.api.shop import Shop
+from tests.memory import ENOUGH_MIB
 
 REGISTRY = Registry(operations)
-ENOUGH_MIB = 1 << 20
 
 
 @pytest.fixture
 async def shop(data_dir: Path, request: pytest.FixtureRequest) -> AsyncIterator[Shop]:
     """An engine with the operations of the platform; a test may give settings for it."""
-    # It works in the process of the tests, which may hold more than a worker should.
     more = {"worker_memory_budget": ENOUGH_MIB} | getattr(request, "param", {})
 
     def start() -> Any:

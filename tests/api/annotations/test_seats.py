@@ -16,7 +16,7 @@ from streams.bootstrap import embedded
 from streams.settings import Settings
 from streams.stores.job_files import PIECE, JobFile
 from streams.systems.annotations.files import Files
-from tests.api.annotations.conftest import ENOUGH_MIB, REGISTRY
+from tests.api.annotations.conftest import REGISTRY
 from tests.api.annotations.place import Place, by
 from tests.api.annotations.test_bulk import SPANS, created
 from tests.api.annotations.test_exporting import start
@@ -27,6 +27,7 @@ from tests.api.annotations.test_socket import talking
 from tests.api.proofs import carrying, proven
 from tests.api.shop import SSE, Shop
 from tests.api.test_identity import KEYS
+from tests.memory import ENOUGH_MIB
 
 WHO = by("viewer")
 

@@ -100,19 +100,17 @@ def create(database: Database) -> None:
 
 
 def _fill(connection: Connection) -> None:
+    """The database counts from 1 by itself: were it told ids, its first one would be taken."""
     own = {"version": 1, "tenant": TENANT, "created_by": ACTOR, "created_at": 0.0}
-    connection.execute(insert(tables.projects), [own | {"id": PROJECT, "name": "benchmark"}])
+    connection.execute(insert(tables.projects), [own | {"name": "benchmark"}])
     connection.execute(
         insert(tables.texts),
-        [
-            own | {"id": number, "project_id": PROJECT, "content": content}
-            for number, content in enumerate(contents(), start=1)
-        ],
+        [own | {"project_id": PROJECT, "content": content} for content in contents()],
     )
     connection.execute(
         insert(tables.labels),
         [
-            own | {"id": number, "project_id": PROJECT, "name": f"label {number}"}
+            own | {"project_id": PROJECT, "name": f"label {number}"}
             for number in range(1, LABELS + 1)
         ],
     )

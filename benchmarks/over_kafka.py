@@ -108,24 +108,24 @@ async def beside(place: Place, folder: Path, kafka: KafkaCluster, large: int) ->
     or slower than it was.
     """
     path = material.written(folder, large)
-    before = await _large_alone(place, kafka, path)
+    before = await _large_alone(place, kafka, path, large)
     with place.fresh() as site:
         async with running_stack(site.folder, site.url, kafka) as server:
             await server.submit(_projects(1))
             unhindered = await _small_alone(server)
-            running = asyncio.ensure_future(_annotate(server, path))
+            running = asyncio.ensure_future(annotated(server, path, large))
             behind = await _until(server, running)
             together = await running
             unhindered += await _small_alone(server)
-    after = await _large_alone(place, kafka, path)
+    after = await _large_alone(place, kafka, path, large)
     return Beside(unhindered, behind, large_alone=(before + after) / 2, large_beside=together)
 
 
-async def _large_alone(place: Place, kafka: KafkaCluster, path: Path) -> float:
+async def _large_alone(place: Place, kafka: KafkaCluster, path: Path, large: int) -> float:
     with place.fresh() as site:
         async with running_stack(site.folder, site.url, kafka) as server:
             await server.submit(_projects(1))
-            return await _annotate(server, path)
+            return await annotated(server, path, large)
 
 
 async def _small_alone(server: Server) -> list[float]:
@@ -151,9 +151,11 @@ async def _until(server: Server, running: asyncio.Future[float]) -> list[float]:
     return times or [float("nan")]
 
 
-async def _annotate(server: Server, path: Path) -> float:
+async def annotated(server: Server, path: Path, items: int) -> float:
+    """Seconds from the 202 to the end of a job of a file of so many items."""
     params = json.dumps({"project_id": material.PROJECT})
     followed = await server.stream("annotations.create", path, params=params)
+    followed.require(items - material.wrong(items))
     return followed.ended - followed.accepted
 
 

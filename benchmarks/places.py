@@ -54,7 +54,10 @@ class SqlitePlace:
 
     key = "sqlite"
     name = "SQLite"
-    version = f"SQLite {sqlite3.sqlite_version}, WAL, synchronous=FULL"
+    version = (
+        f"SQLite {sqlite3.sqlite_version}, WAL, synchronous=FULL; commits of Countermand's chunks "
+        "do not wait for the disk (NORMAL), those of their events do"
+    )
     embedded = True
 
     def __init__(self, folder: Path) -> None:
@@ -91,7 +94,11 @@ class PostgresPlace:
         with server.connect() as connection:
             connection.execute("CREATE DATABASE original TEMPLATE template0")
             shown = connection.execute("SHOW server_version").fetchone()
-        self.version = f"PostgreSQL {shown[0] if shown else '?'}, fsync on, shared_buffers 32 MB"
+        self.version = (
+            f"PostgreSQL {shown[0] if shown else '?'}, fsync on, shared_buffers 32 MB; commits of "
+            "chunks of embedded Countermand do not wait for the disk (synchronous_commit=off), "
+            "those of their events do"
+        )
         _create(server.url("original"))
 
     @contextmanager

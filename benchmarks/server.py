@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import orjson
@@ -41,6 +41,15 @@ class Followed:
     ended: float
     counts: Mapping[str, int]
 
+    def require(self, succeeded: int) -> Self:
+        """Itself, if so many items have succeeded; else RuntimeError: what fails is soon over."""
+        if self.counts["succeeded"] != succeeded:
+            raise RuntimeError(
+                f"job {self.job_id}: {self.counts['succeeded']} of its items have succeeded, not "
+                f"{succeeded}: {dict(self.counts)}; `countermand errors {self.job_id}` says why"
+            )
+        return self
+
 
 class Server:
     """A running server, of one process or several, and a connection to it."""
@@ -63,12 +72,13 @@ class Server:
         )
 
     async def submit(self, body: Mapping[str, Any], *, key: str = "") -> Followed:
-        """Submit a small job as JSON, and follow it to its end.
+        """Submit a small job as JSON, and follow it to its end; all of its items must succeed.
 
         With a key, a server that has not decided yet is asked again, which counts as time.
         """
         headers = {"Idempotency-Key": key} if key else {}
-        return await self._followed(json=body, headers=headers)
+        followed = await self._followed(json=body, headers=headers)
+        return followed.require(len(body["items"]))
 
     async def _followed(self, **post: Any) -> Followed:
         began = time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,11 +18,15 @@ import benchmarks.__main__ as benchmark
 from benchmarks import contestants, scaled, server, validation
 from benchmarks.contestants import BATCHES, OURS, OURS_100, SCALED, SCRIPTS
 from benchmarks.peers.catalogue import HUEY, ON_REDIS, PROCRASTINATE
+from benchmarks.places import SqlitePlace
 from tests.nursery import nursery
 
 CHECKOUT = Path(__file__).parents[2]
 PATIENCE = 110.0
 """Seconds for a report."""
+DURABLE = re.compile(r"synchronous=FULL|fsync on")
+HUEY_RAN = "3.5.4"
+"""Its release in the table of the report."""
 SMALL = ("--items", "600", "--rounds", "1", "--jobs", "2", "--large", "0", "--slow-items", "5")
 
 pytestmark = pytest.mark.timeout(PATIENCE + 30)
@@ -114,3 +119,29 @@ def test_the_embedded_queue_is_there_where_its_package_is() -> None:
     said: list[str] = []
     assert [who.name for who in contestants.embedded_queues(said.append)]
     assert not said
+
+
+def test_every_report_says_which_commits_wait_for_the_disk() -> None:
+    assert "chunks do not wait for the disk" in SqlitePlace.version
+    for page in ("docs/benchmark.md", "docs/benchmark-validation.md"):
+        text = (CHECKOUT / page).read_text()
+        told = [line for line in text.splitlines() if DURABLE.search(line)]
+        assert told, page
+        assert all("do not wait for the disk" in line for line in told), page
+
+
+def test_the_readme_has_the_rows_of_the_report_and_says_which_commits_wait() -> None:
+    report = (CHECKOUT / "docs" / "benchmark.md").read_text()
+    readme = (CHECKOUT / "README.md").read_text().partition("## How fast it is")[2]
+    measured, told = _table(report), _table(readme.partition("\n## ")[0])
+    assert told.keys() == {name.replace(f" {HUEY_RAN} ", " ") for name in measured}
+    for name, (_, each, ratio, cpu, _) in measured.items():
+        assert told[name.replace(f" {HUEY_RAN} ", " ")] == [each, ratio, cpu]
+    assert "waits for the disk" in readme
+
+
+def _table(text: str) -> dict[str, list[str]]:
+    """The first table of a page: the cells of each row by its first one."""
+    lines = text.partition("\n| | ")[2].partition("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
+    return {name: cells for name, *cells in rows}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from streams.failpoints import Failpoint
-from tests.chaos.load import Load
+from tests.chaos.load import Load, left_behind
 from tests.chaos.processes import Process, Victim
 from tests.services.receiver import WEBHOOKS, receiving
 
@@ -112,6 +112,14 @@ class Trial:
         return f"{self.role} {self.point} {self.hit}"
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """An engine that was killed at the failpoint; ``killed`` has those of its member that were."""
+
+    at: float
+    killed: frozenset[int]
+
+
 def firsts() -> list[Trial]:
     """The first hit of every failpoint in every role that reaches it."""
     return [Trial(role, point) for role, points in REACHED.items() for point in points]
@@ -134,6 +142,7 @@ def attempt(load: Load, trial: Trial) -> float:
     """Seconds from the first death to the end of all that was under way."""
     stack = load.stack
     members = [one for one in stack.processes.values() if one.role == trial.role]
+    given = set(load.tasks)
     for member in members:
         member.kill(Victim.SUPERVISOR)
     with _armed(members, trial) as deaths:
@@ -146,8 +155,10 @@ def attempt(load: Load, trial: Trial) -> float:
         while not deaths:
             assert time.monotonic() < until, f"{trial}: nobody came there"
             time.sleep(0.05)
-        took = time.monotonic() - deaths[0]
+        took = time.monotonic() - deaths[0].at
     stack.start()
+    if trial.point in _SLOW:
+        _only_the_dead_left(load, load.tasks.keys() - given, deaths)
     return took
 
 
@@ -168,6 +179,8 @@ def _scenario(point: Failpoint) -> Callable[[Load], None]:
 def _there_and_back(load: Load) -> None:
     job_id = load.submit(300)
     load.all_done(job_id, PATIENCE)
+    # An undo would take away what came twice.
+    assert load.standing(job_id) == dict.fromkeys(load.tasks[job_id].marks, 1)
     load.client.command(job_id, "undo", f"undo-{job_id}")
     job = load.done(job_id, PATIENCE)
     assert job["counts"]["rolled_back"] == 300, job
@@ -175,6 +188,15 @@ def _there_and_back(load: Load) -> None:
 
 def _slow(load: Load) -> None:
     load.all_done(load.submit(40, ms=5, slow=True), PATIENCE)
+
+
+def _only_the_dead_left(load: Load, jobs: Iterable[str], deaths: Sequence[Death]) -> None:
+    """A slow item ran again only where whoever had begun it was killed, and once for each death."""
+    killed = frozenset[int]().union(*(death.killed for death in deaths))
+    for job_id in jobs:
+        runs = load.runs(job_id)
+        assert set(left_behind(runs)) <= killed, f"{job_id}: {left_behind(runs)} beside {killed}"
+        assert len(set(runs)) == len(runs), f"{job_id}: a process ran an item twice: {runs}"
 
 
 def _whole(load: Load) -> None:
@@ -213,9 +235,9 @@ def _long(load: Load) -> None:
 
 
 @contextmanager
-def _armed(members: Sequence[Process], trial: Trial) -> Iterator[list[float]]:
-    """Members that die there at that hit and come back unarmed; when they have died."""
-    deaths: list[float] = []
+def _armed(members: Sequence[Process], trial: Trial) -> Iterator[list[Death]]:
+    """Members that die there at that hit and come back unarmed; their deaths."""
+    deaths: list[Death] = []
     ended = threading.Event()
     watches = [
         threading.Thread(target=_watch, args=(member, trial, deaths, ended)) for member in members
@@ -230,14 +252,18 @@ def _armed(members: Sequence[Process], trial: Trial) -> Iterator[list[float]]:
             watch.join()
 
 
-def _watch(member: Process, trial: Trial, deaths: list[float], ended: threading.Event) -> None:
+def _watch(member: Process, trial: Trial, deaths: list[Death], ended: threading.Event) -> None:
+    """Only a supervisor that has seen its engine die of SIGKILL says that it came there.
+
+    Nobody else sends that to an armed member, and one that ends otherwise has another fault.
+    """
+    before = member.log.stat().st_size
     member.start(COUNTERMAND_FAILPOINT=f"{trial.point}:{trial.hit}")
-    first = None
     while not ended.wait(0.01):
-        engine = member.engine()
-        first = first or engine
-        if first is not None and engine != first:
-            deaths.append(time.monotonic())
+        if killed := member.killed_since(before):
+            # The next one is killed below, and may have begun something as well.
+            following = {member.engine()} - {None}
+            deaths.append(Death(time.monotonic(), frozenset({*killed, *following})))
             break
     # Whoever starts the engine again must not arm it again.
     member.kill(Victim.SUPERVISOR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tests.chaos.load import Load
+from tests.chaos.load import Load, left_behind
 from tests.crash import seeds
 from tests.proof.figures import tell
 
@@ -33,3 +33,10 @@ def repeats(load: Load) -> None:
     """Tell how many runs of a handler were not the first of their item."""
     runs = sum(len(load.runs(job_id)) for job_id in load.noted)
     tell("handler runs repeated", load.repeated(*load.noted), runs=runs, seed=seeds.SEED)
+
+
+def unrepeated(load: Load, jobs: Sequence[str]) -> None:
+    """Fails if a handler ran again for an item of these jobs: no process has died that began it."""
+    again = {job_id: left_behind(load.runs(job_id)) for job_id in jobs}
+    broken = {job_id: dict(processes) for job_id, processes in again.items() if processes}
+    assert not broken, f"runs that were repeated, by job and process: {broken}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -21,6 +22,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.nursery import Child, nursery
 
 PATIENCE: Final = 60.0
+
+_KILLED: Final = re.compile(r"the engine \(process (?P<engine>\d+)\) ended: signal SIGKILL;")
+"""What a supervisor says of it (streams/supervisor.py)."""
 
 Supervisor = Child | subprocess.Popen[str]
 
@@ -83,6 +87,16 @@ class Process:
             self._url = json.loads(line)["url"]
         return self._url
 
+    def killed_since(self, byte: int) -> list[int]:
+        """The engines that its supervisor has seen die of SIGKILL, past that byte of its log.
+
+        One that it killed itself, that ended by itself or that was told to end is none of them.
+        """
+        with self.log.open("rb") as log:
+            log.seek(byte)
+            said = log.read().decode(errors="replace")
+        return [int(found["engine"]) for found in _KILLED.finditer(said)]
+
     @property
     def tail(self) -> str:
         """The end of its log."""
@@ -138,32 +152,45 @@ class Process:
             return next(iter(c.pid for c in psutil.Process(self._running().pid).children()), None)
         return None
 
-    def kill(self, victim: Victim) -> None:
-        """SIGKILL; an engine does not outlive its supervisor, whose address it had."""
-        if victim is Victim.ENGINE:
-            self._signal(signal.SIGKILL)
-        elif self.is_running:
-            engine = self.engine()
-            self._running().kill()
-            with self._running() as supervisor:
-                supervisor.wait(PATIENCE)
-            if engine is not None:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    psutil.Process(engine).wait(PATIENCE)
+    def kill(self, victim: Victim) -> bool:
+        """SIGKILL, and whether somebody lived who got it.
 
-    def freeze(self) -> None:
-        """SIGSTOP to the engine, as a paused machine: its connections stay open."""
-        self._signal(signal.SIGSTOP)
+        An engine does not outlive its supervisor, whose address it had.
+        """
+        if victim is Victim.ENGINE:
+            return self._signal(signal.SIGKILL)
+        if not self.is_running:
+            return False
+        engine = self.engine()
+        self._running().kill()
+        with self._running() as supervisor:
+            supervisor.wait(PATIENCE)
+        if engine is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(engine).wait(PATIENCE)
+        return True
+
+    def freeze(self) -> bool:
+        """SIGSTOP to the engine, as a paused machine; whether there was one.
+
+        Its connections stay open.
+        """
+        return self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """SIGCONT, the end of a freeze."""
         self._signal(signal.SIGCONT)
 
-    def _signal(self, number: int) -> None:
+    def _signal(self, number: int) -> bool:
+        """Whether an engine got it: between two lives there is none, or a dead one."""
         engine = self.engine()
-        if engine is not None:
-            with contextlib.suppress(ProcessLookupError):
+        if engine is None:
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if psutil.Process(engine).status() != psutil.STATUS_ZOMBIE:
                 os.kill(engine, number)
+                return True
+        return False
 
     def _running(self) -> Supervisor:
         assert self._supervisor is not None, f"{self.name} was never started"

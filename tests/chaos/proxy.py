@@ -132,9 +132,9 @@ class Proxy:
         finally:
             self._weather = Weather()
 
-    def reset_all(self) -> None:
-        """Every connection is reset."""
-        self._call(lambda: [link.abort() for link in list(self._links)])
+    def reset_all(self) -> int:
+        """Every connection is reset; returns how many there were."""
+        return self._call(self._reset)
 
     def silence(self) -> int:
         """Connections of now stay open and are dead, as if a cable was pulled; returns how many.
@@ -154,6 +154,12 @@ class Proxy:
 
         result: T = self._run(calling()).result(_SECONDS)
         return result
+
+    def _reset(self) -> int:
+        links = list(self._links)
+        for link in links:
+            link.abort()
+        return len(links)
 
     def _silence(self) -> int:
         for link in self._links:

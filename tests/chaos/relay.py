@@ -11,12 +11,12 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
@@ -34,7 +34,10 @@ _STILL = 1.0
 """Seconds that a reader stands still at most: far less than after what it is taken for dead."""
 _ENOUGH = 3
 """Messages; the first of them may be under way to a reader already."""
-_MISSED = re.compile(r"is out of range for partition TopicPartition\(topic='(?P<topic>[^']+)'")
+_MISSED = re.compile(
+    r"Fetch offset (?P<offset>\d+) is out of range for partition "
+    r"TopicPartition\(topic='(?P<topic>[^']+)', partition=(?P<partition>\d+)\)"
+)
 """What a reader logs whose next message the broker has no more (tests/chaos/plugin.py)."""
 
 
@@ -52,13 +55,34 @@ class Mischief:
     """A job for which every partition of the commands topic gets hints all the time."""
 
 
+class Place(NamedTuple):
+    """Where a message is."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A message that was sent again: where the first one was, and where the copy is."""
+
+    first: Place
+    place: Place
+
+
 class Relay:
-    """At work while it is open; ``copied`` counts messages by topic."""
+    """At work while it is open; ``copied`` counts messages by topic.
+
+    ``copies`` has each of them in turn, ``cleared`` the oldest offsets that partitions had left.
+    """
 
     def __init__(
         self, bootstrap: str, topics: Sequence[str], mischief: Mischief, chance: random.Random
     ) -> None:
         self.copied: Counter[str] = Counter()
+        self.copies: list[Copy] = []
+        self.cleared: list[Place] = []
         self.hints = 0
         self._bootstrap = bootstrap
         self._topics = list(topics)
@@ -147,13 +171,15 @@ class Relay:
         """To any partition: the member that gets it need not be the one that had the first."""
         self.copied[message.topic] += 1
         partition = self._chance.choice(self._of(message.topic))
-        await self._producer.send_and_wait(
+        sent = await self._producer.send_and_wait(
             message.topic,
             message.value,
             message.key,
             partition=partition,
             headers=[*message.headers, _MARK],
         )
+        first = Place(message.topic, message.partition, message.offset)
+        self.copies.append(Copy(first, Place(sent.topic, sent.partition, sent.offset)))
 
     async def _lose(self) -> None:
         for topic, readers in cycle(self._mischief.losing.items()):
@@ -162,14 +188,24 @@ class Relay:
             # A reader that waits has a message as soon as there is one: nobody is faster.
             with _still(readers):
                 await self._come(places)
+                if self._mischief.copies:
+                    await self._heard(places)
                 whole = RecordsToDelete(before_offset=-1)
-                await self._admin.delete_records(dict.fromkeys(places, whole))
+                left = await self._admin.delete_records(dict.fromkeys(places, whole))
+            self.cleared += [Place(*place, oldest) for place, oldest in left.items()]
 
     async def _come(self, places: Sequence[TopicPartition]) -> None:
         """Return when some messages more are there, or none come."""
         before, until = await self._ends(places), time.monotonic() + _STILL
         while await self._ends(places) < before + _ENOUGH and time.monotonic() < until:  # noqa: ASYNC110 - a broker tells nobody
             await asyncio.sleep(0.02)
+
+    async def _heard(self, places: Sequence[TopicPartition]) -> None:
+        """Return when all that is there was read here: what is lost unread can have no copy."""
+        ends, until = await self._consumer.end_offsets(places), time.monotonic() + _STILL
+        for place, end in ends.items():
+            while await self._consumer.position(place) < end and time.monotonic() < until:  # noqa: ASYNC110 - a consumer tells nobody
+                await asyncio.sleep(0.02)
 
     async def _ends(self, places: Sequence[TopicPartition]) -> int:
         ends: Mapping[TopicPartition, int] = await self._consumer.end_offsets(places)
@@ -201,6 +237,33 @@ def _still(readers: Sequence[Process]) -> Iterator[None]:
             reader.thaw()
 
 
+def gaps(stack: Stack) -> Counter[Place]:
+    """The messages that a reader wanted next and that were lost, as the members have logged it."""
+    return Counter(
+        Place(found["topic"], int(found["partition"]), int(found["offset"]))
+        for log in stack.logs.values()
+        for found in _MISSED.finditer(log)
+    )
+
+
 def missed(stack: Stack) -> Counter[str]:
-    """How often, by topic, a reader's next message was lost, as the members have logged it."""
-    return Counter(found["topic"] for log in stack.logs.values() for found in _MISSED.finditer(log))
+    """How often, by topic, a reader's next message was lost."""
+    return Counter(place.topic for place in gaps(stack).elements())
+
+
+def first_deliveries(copies: Iterable[Copy], lost: Set[Place]) -> Counter[str]:
+    """By topic, the lost messages of which a copy is there that was not lost as well."""
+    delivered = {copy.first for copy in copies if copy.first in lost and copy.place not in lost}
+    return Counter(first.topic for first in delivered)
+
+
+def never_read(gaps: Iterable[Place], cleared: Sequence[Place]) -> set[Place]:
+    """The places from what a reader wanted next to what its partition had left."""
+    lost: set[Place] = set()
+    for gap in gaps:
+        oldest = (
+            left.offset for left in cleared if left[:2] == gap[:2] and left.offset > gap.offset
+        )
+        end = min(oldest, default=gap.offset)
+        lost |= {gap._replace(offset=offset) for offset in range(gap.offset, end)}
+    return lost

@@ -14,7 +14,7 @@ import pytest
 from tests.chaos import figures
 from tests.chaos.load import Load
 from tests.chaos.proxy import Armed, Cut, Weather
-from tests.chaos.stack import Stack
+from tests.chaos.stack import DATABASE, Stack
 from tests.crash import seeds
 from tests.proof.figures import tell
 
@@ -75,16 +75,18 @@ def _disturbance(stack: Stack, disturb: str) -> Iterator[None]:
             stack.postgres.start()
         case "terminated":
             with stack.postgres.server.connect() as connection:
-                connection.execute(
+                ended = connection.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
-                )
+                    "WHERE pid <> pg_backend_pid() AND datname = %s",
+                    [DATABASE],
+                ).fetchall()
+            assert ended.count((True,)) >= len(stack.processes), ended
             yield
         case "reset":
-            stack.proxy.reset_all()
+            assert stack.proxy.reset_all() >= len(stack.processes)
             yield
         case "silent":
-            stack.proxy.silence()
+            assert stack.proxy.silence() >= len(stack.processes)
             yield
         case "slow":
             with stack.proxy.weather(Weather(delay=0.02, jitter=0.02, stalls=0.01)):

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
 
 from streams import topics
 from streams.topology import all_topics
+from tests.chaos import figures
 from tests.chaos.load import Load
 from tests.chaos.processes import Process
-from tests.chaos.relay import Mischief, Relay, missed
+from tests.chaos.relay import (
+    Copy,
+    Mischief,
+    Place,
+    Relay,
+    first_deliveries,
+    gaps,
+    missed,
+    never_read,
+)
 from tests.chaos.stack import SYSTEMS, Stack
 from tests.crash import seeds
 from tests.proof.figures import tell
@@ -24,6 +35,9 @@ TOPICS = all_topics(SYSTEMS)
 WORK = topics.work("chaos")
 BUSY = (topics.COMMANDS, WORK, topics.OUTCOMES, topics.EVENTS)
 """The topics by which a job is done and followed."""
+KEPT_PLACE = (topics.COMMANDS, WORK)
+"""Those of them whose readers go on with the oldest message that is left after a loss; those of the
+others go on with what comes next."""
 VERBS = ("pause", "resume") * 3
 CONTESTS = 5
 """Jobs of which one coordinator may have all events before that is no chance any more."""
@@ -42,6 +56,7 @@ def _all_done(load: Load, jobs: Sequence[str]) -> None:
 
 
 def _copied(stack: Stack, load: Load, jobs: int, items: int) -> None:
+    given = set(load.tasks)
     with _relay(stack, copies=3) as relay:
         _all_done(load, [load.submit(items) for _ in range(jobs)])
         # Those of the last messages come when their jobs have ended.
@@ -49,6 +64,7 @@ def _copied(stack: Stack, load: Load, jobs: int, items: int) -> None:
         relay.check()
     tell("messages copied, shuffled and sent to any partition", relay.copied.total())
     assert set(relay.copied) >= set(BUSY)
+    figures.unrepeated(load, load.tasks.keys() - given)
 
 
 def test_messages_come_again_late_and_in_disorder(stack: Stack, load: Load) -> None:
@@ -75,7 +91,7 @@ def _readers(stack: Stack) -> dict[str, list[Process]]:
 
 def _lost(stack: Stack, load: Load, jobs: int, times: int) -> None:
     """Jobs one after the other, then small ones until each topic has lost messages so often."""
-    before = missed(stack)
+    before, given = missed(stack), set(load.tasks)
 
     def enough() -> bool:
         lost = missed(stack) - before
@@ -90,6 +106,7 @@ def _lost(stack: Stack, load: Load, jobs: int, times: int) -> None:
     for topic in BUSY:
         tell("times that a reader's messages were lost", lost[topic], topic=topic)
     assert enough(), lost
+    figures.unrepeated(load, load.tasks.keys() - given)
 
 
 def _submitted_until(enough: Callable[[], bool], load: Load, seconds: float) -> list[str]:
@@ -118,6 +135,63 @@ def test_messages_are_lost_again_and_again(stack: Stack, load: Load) -> None:
     load.judge()
 
 
+def test_the_places_that_a_reader_never_read_are_between_what_it_wanted_and_what_was_left() -> None:
+    cleared = [Place("t", 0, 9), Place("t", 1, 7), Place("t", 0, 20)]
+    assert never_read([Place("t", 0, 7), Place("t", 0, 18), Place("t", 1, 8)], cleared) == {
+        *(Place("t", 0, 7), Place("t", 0, 8)),
+        *(Place("t", 0, 18), Place("t", 0, 19)),
+    }
+
+
+def test_a_copy_is_the_first_delivery_where_only_the_message_itself_was_lost() -> None:
+    lost = {Place("t", 0, 7), Place("t", 0, 8)}
+    late = Copy(Place("t", 0, 7), Place("t", 1, 3))
+    again = Copy(Place("t", 0, 7), Place("t", 2, 3))
+    lost_as_well = Copy(Place("t", 0, 8), Place("t", 0, 8))
+    twice = Copy(Place("t", 1, 1), Place("t", 1, 4))
+    assert first_deliveries([late, again, lost_as_well, twice], lost) == {"t": 1}
+    assert not first_deliveries([twice, lost_as_well], lost)
+
+
+def _late(stack: Stack, load: Load, times: int) -> None:
+    """Jobs until so many messages of each topic were first heard as copies.
+
+    Behind newer ones, and by whichever member has the partition that the copy came to.
+    """
+    before, given = gaps(stack), set(load.tasks)
+
+    def late() -> Counter[str]:
+        lost = never_read(gaps(stack) - before, relay.cleared)
+        return first_deliveries(list(relay.copies), lost)
+
+    def enough() -> bool:
+        found = late()
+        return all(found[topic] >= times for topic in KEPT_PLACE)
+
+    with _relay(stack, copies=3, losses=4.0, losing=_readers(stack)) as relay:
+        _all_done(load, _submitted_until(enough, load, 2 * PATIENCE))
+        relay.check()
+    found = late()
+    for topic in KEPT_PLACE:
+        tell("messages lost of which a copy came late", found[topic], topic=topic)
+    assert all(found[topic] >= times for topic in KEPT_PLACE), found
+    figures.unrepeated(load, load.tasks.keys() - given)
+
+
+def test_messages_are_lost_and_their_copies_come_late(stack: Stack, load: Load) -> None:
+    _late(stack, load, times=3)
+    load.judge()
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(3600)
+def test_messages_are_lost_and_their_copies_come_late_again_and_again(
+    stack: Stack, load: Load
+) -> None:
+    _late(stack, load, times=50)
+    load.judge()
+
+
 def _contested(stack: Stack, load: Load) -> None:
     """One job after the other until both coordinators have stored events of one.
 
@@ -138,6 +212,7 @@ def _contest(stack: Stack, load: Load) -> list[int]:
         relay.check()
     wrote = [now - was for now, was in zip(_appended(stack), before, strict=True)]
     tell("hints to both coordinators on one job", relay.hints, events_of_each=wrote)
+    figures.unrepeated(load, [job_id])
     return wrote
 
 
@@ -180,6 +255,7 @@ def _storm(stack: Stack, load: Load, seconds: float) -> None:
     _all_done(load, jobs)
     took = time.monotonic() - begun
     tell("rebalance storm", f"{turns} joins and leaves, {len(jobs)} jobs in {took:.0f} s")
+    figures.unrepeated(load, jobs)
 
 
 def test_members_come_and_go(stack: Stack, load: Load) -> None:

@@ -69,7 +69,7 @@ def test_a_silent_connection_is_dead_and_new_ones_live(proxy: Proxy) -> None:
 def test_all_are_reset(proxy: Proxy) -> None:
     with _connected(proxy) as connection:
         connection.execute("SELECT 1")
-        proxy.reset_all()
+        assert proxy.reset_all() == 1
         with pytest.raises(psycopg.OperationalError):
             connection.execute("SELECT 1")
 

@@ -38,6 +38,8 @@ def test_three_hundred_kills_and_a_million_items(fresh: Load) -> None:
     tally = walk(fresh, kills=300, items=1_000_000, largest=LARGEST, seed=seeds.SEED)
     verdict = fresh.verdict()
     _tell(fresh, tally)
+    assert tally.kills >= 300
+    assert tally.cuts
     tell("items lost", verdict.lost, items=fresh.items, kills=tally.kills)
     tell("effects doubled", verdict.doubled, effects=verdict.effects, kills=tally.kills)
     assert not verdict.faults, "\n".join(verdict.faults)
@@ -45,6 +47,7 @@ def test_three_hundred_kills_and_a_million_items(fresh: Load) -> None:
 
 def _tell(load: Load, tally: Tally) -> None:
     tell("random walk: kills", tally.kills, items=load.items, seed=seeds.SEED)
+    tell("random walk: commits cut", tally.cuts)
     tell("random walk: faults and commands", told(tally.faults))
     tell("random walk: what was said of jobs", told(tally.said))
     tell("random walk: jobs by status", told(tally.statuses))

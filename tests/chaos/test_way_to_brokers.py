@@ -42,7 +42,7 @@ def _disturbance(stack: Stack, disturb: str) -> Iterator[None]:
     assert stack.way is not None
     match disturb:
         case "reset":
-            stack.way.reset_all()
+            assert stack.way.reset_all() > len(stack.processes)
             yield
         case "silent":
             assert stack.way.silence() > len(stack.processes)

@@ -36,6 +36,9 @@ class Tally:
     """What a walk has seen."""
 
     kills: int = 0
+    """Of those that lived: a signal that met nobody is none."""
+    cuts: int = 0
+    """Commits that the proxy has cut, of those that it was told to."""
     faults: Counter[str] = field(default_factory=Counter)
     said: Counter[str] = field(default_factory=Counter)
     """What jobs were said to be, besides their items."""
@@ -78,7 +81,7 @@ class Breaker:
         self._stack.start()
 
     def _run(self) -> None:
-        actions: dict[Callable[[], None], int] = {
+        actions: dict[Callable[[], bool], int] = {
             self._kill_engine: 8,
             self._kill_supervisor: 4,
             self._freeze: 2,
@@ -93,8 +96,8 @@ class Breaker:
         try:
             while not self._stopped.wait(self._chance.uniform(0.1, 2.0)):
                 (action,) = self._chance.choices(list(actions), list(actions.values()))
-                action()
-                self._tally.faults[action.__name__.strip("_").replace("_", " ")] += 1
+                happened = action()
+                self._tally.faults[action.__name__.strip("_").replace("_", " ")] += happened
         except BaseException as failed:
             self._failed = failed
 
@@ -106,57 +109,69 @@ class Breaker:
 
     # -- what it does -----------------------------------------------------------------
 
-    def _kill_engine(self) -> None:
-        self._member().kill(Victim.ENGINE)
-        self._tally.kills += 1
+    def _kill_engine(self) -> bool:
+        return self._killed(self._member(), Victim.ENGINE)
 
-    def _kill_supervisor(self) -> None:
+    def _kill_supervisor(self) -> bool:
         member = self._member()
-        member.kill(Victim.SUPERVISOR)
-        self._tally.kills += 1
+        killed = self._killed(member, Victim.SUPERVISOR)
         self._wait(8.0)
         member.start()
+        return killed
 
-    def _freeze(self) -> None:
+    def _killed(self, member: Process, victim: Victim) -> bool:
+        killed = member.kill(victim)
+        self._tally.kills += killed
+        return killed
+
+    def _freeze(self) -> bool:
         member = self._member()
-        member.freeze()
+        frozen = member.freeze()
         self._wait(9.0)
         member.thaw()
+        return frozen
 
-    def _restart(self) -> None:
+    def _restart(self) -> bool:
         member = self._member()
+        ran = member.is_running
         member.ask_to_stop()
         member.wait()
         member.start()
+        return ran
 
-    def _kill_broker(self) -> None:
+    def _kill_broker(self) -> bool:
         self._stack.kafka.kill()
         self._tally.kills += 1
         self._wait(5.0)
         self._stack.kafka.start()
+        return True
 
-    def _kill_database(self) -> None:
+    def _kill_database(self) -> bool:
         self._stack.postgres.kill()
         self._tally.kills += 1
         self._wait(5.0)
         self._stack.postgres.start()
+        return True
 
-    def _cut_commits(self) -> None:
+    def _cut_commits(self) -> bool:
+        """Tells the proxy to; how many it has cut is counted in the end."""
         armed = [
             Armed(self._chance.choice(_WRITTEN), self._chance.choice(list(Cut))) for _ in range(3)
         ]
         self._stack.proxy.arm(*armed)
+        return True
 
-    def _reset(self) -> None:
-        self._stack.proxy.reset_all()
+    def _reset(self) -> bool:
+        return self._stack.proxy.reset_all() > 0
 
-    def _silence(self) -> None:
-        self._stack.proxy.silence()
+    def _silence(self) -> bool:
+        return self._stack.proxy.silence() > 0
 
-    def _slow_down(self) -> None:
+    def _slow_down(self) -> bool:
         weather = Weather(delay=0.02, jitter=0.05, stalls=0.01, stall=2.0)
         with self._stack.proxy.weather(weather):
             self._wait(5.0)
+        return True
 
 
 class Caller:
@@ -257,13 +272,14 @@ def walk(load: Load, *, kills: int, items: int, largest: int, seed: int) -> Tall
     tally = Tally()
     breaker = Breaker(load.stack, random.Random(seed), tally, kills=kills)
     caller = Caller(load, random.Random(seed + 1), tally)
-    given = load.items
+    given, cuts = load.items, load.stack.proxy.cuts.total()
     breaker.start()
     try:
         while load.items - given < items or not breaker.satisfied:
             caller.step(largest)
     finally:
         breaker.stop()
+    tally.cuts = load.stack.proxy.cuts.total() - cuts
     whole = time.monotonic()
     caller.rest()
     tally.mended = time.monotonic() - whole

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given, seed, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete
 
@@ -22,7 +22,9 @@ from streams.stores.records import Ahead, Foresight, Restoration, SqlRecords, re
 from streams.stores.schema import history, writers
 from tests.contracts import records as shared
 from tests.contracts.records import contents, gadgets, metadata
+from tests.crash import seeds
 from tests.databases import as_owner
+from tests.sampled import sampled
 
 JOB = "job-0"
 UNDO = "undo"
@@ -285,10 +287,10 @@ def _turn(who: str, *writes: tuple[str, int, int]) -> Turn:
     return Turn(who, tuple(Write(*write) for write in writes))
 
 
+@seed(seeds.SEED)
 @settings(
-    max_examples=120,
+    max_examples=sampled(120),
     deadline=None,
-    derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

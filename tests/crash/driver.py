@@ -12,12 +12,14 @@ import secrets
 import tempfile
 import time
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 from streams.failpoints import Failpoint
 from tests.crash import oracle, promises, whims
 from tests.crash.arranging import Arranging
 from tests.crash.client import AT_REST, JOBS, Document
+from tests.crash.keeper import Life
 from tests.crash.tally import Tally
 from tests.crash.workshop import Run, Task, Workshop, workshop
 
@@ -65,8 +67,14 @@ class Walk(Arranging):
 
     def __init__(self, run: Run, chance: random.Random, tally: Tally) -> None:
         super().__init__(run, chance, tally)
+        self._struck: list[Life] = []
         self._seen: dict[str, int] = {}
         self._quiet: dict[str, int] = {}
+
+    @property
+    def kills(self) -> int:
+        """The lives that it has ended; a signal between two of them has met nobody."""
+        return sum(life.status == -SIGKILL for life in self._struck)
 
     def step(self) -> None:
         """Something happens."""
@@ -255,8 +263,10 @@ class Walk(Arranging):
 
     def _kill(self) -> None:
         time.sleep(self._chance.random() * 0.2)
+        life = self._run.keeper.lives[-1]
+        if life.ended is None and life not in self._struck:
+            self._struck.append(life)
         self._run.keeper.kill()
-        self._tally.kills += 1
 
     def _arm(self) -> None:
         """The next life ends by itself, soon after it has begun."""
@@ -312,6 +322,7 @@ def walk(shop: Workshop, seed: int, steps: int, tally: Tally) -> None:
             )
             raise
         _count(run, tally)
+    tally.kills += one.kills
     tally.effects += verdict.effects
     tally.walks += 1
 

@@ -11,7 +11,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +65,7 @@ class Keeper:
     ) -> None:
         self.data_dir = data_dir
         self.lives: list[Life] = []
+        self.at_death: Callable[[], None] = _look_away
         self._nursery = nursery
         self._failpoint = failpoint
         self._environment = dict(environment or {})
@@ -166,6 +167,8 @@ class Keeper:
         while not self._stopping and len(self.lives) < MAX_LIVES:
             failpoint, self._failpoint = self._failpoint, ""
             self._live({"COUNTERMAND_FAILPOINT": failpoint} if failpoint else {})
+            # Nobody writes now: what a life has left is there to be looked at.
+            self.at_death()
 
     def _live(self, armed: Mapping[str, str]) -> None:
         pipes = _Pipes.new()
@@ -215,6 +218,10 @@ class Keeper:
             self.lives[-1].status = status
             self._changed.notify_all()
         _kill(forked.pid)
+
+
+def _look_away() -> None:
+    """What a death has left is nobody's concern, unless somebody asks."""
 
 
 def _signal(pid: int, number: int) -> None:

@@ -8,9 +8,10 @@ has exactly what took effect.
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -82,6 +83,22 @@ _AT_REST = {
 }
 """What must be gone once every job has come to rest."""
 
+EMPTY: Mapping[str, Sequence[str]] = {
+    "completed": ("pending", "failed"),
+    "completed_with_errors": ("pending",),
+    "failed": ("pending", "succeeded", "planned"),
+    "cancelled": ("pending",),
+    "rejected": ("pending", "succeeded", "failed", "planned"),
+    "rolled_back": ("pending", "succeeded"),
+    "rollback_incomplete": ("pending",),
+}
+"""The counts that must be zero in a status in which a job rests."""
+
+_NOT_ATTEMPTED = "not_attempted"
+"""Why an item was skipped that nobody has come to."""
+_MADE = ("succeeded", "rolled_back", "conflict")
+"""Of an item with such a status an effect was made, whether or not it still stands."""
+
 
 @dataclass(frozen=True)
 class Account:
@@ -102,6 +119,18 @@ class Account:
         """Those of the items, by position."""
         return [item["status"] for item in self.items]
 
+    @property
+    def rests_in(self) -> str:
+        """How the job has ended; one that is archived as it had before."""
+        said = [self.job["status"], *(event["status"] for event in reversed(self.events))]
+        return next((status for status in said if status != "archived"), "archived")
+
+    @property
+    def reapplied(self) -> int:
+        """How often what was put back was applied again."""
+        undos = [event for event in self.events if event["event"] == "job.undo_started"]
+        return sum(undo["direction"] == "reapply" for undo in undos)
+
     def stands(self, item: Mapping[str, Any]) -> bool:
         """Whether an item's effect should be there; a conflict has left it as it was."""
         if item["status"] != "conflict":
@@ -115,6 +144,21 @@ class Account:
             if event["event"] == "job.chunks_planned"
             for chunk in event["chunks"]
         }
+
+
+@dataclass
+class _Story:
+    """What the log has of one mark: how often it was made, and how many stood at once."""
+
+    net: int = 0
+    made: int = 0
+    most: int = 0
+
+    def add(self, delta: int) -> None:
+        """One more effect, or one less."""
+        self.net += delta
+        self.made += max(delta, 0)
+        self.most = max(self.most, self.net)
 
 
 @dataclass
@@ -143,13 +187,9 @@ def install(connection: Any) -> None:
 def judge(connection: Any, accounts: Iterable[Account]) -> Verdict:
     """Compare what the engine says of all its jobs with what happened."""
     told = list(accounts)
-    verdict = Verdict()
-    net = _net_effects(connection, verdict)
+    verdict = judge_effects(connection, told)
     for account in told:
         _judge_events(account, verdict)
-        _judge_items(account, net, verdict)
-    known = {mark for account in told for mark in account.marks}
-    verdict.require(net.keys() <= known, f"effects of nobody: {sorted(net.keys() - known)[:5]}")
     for what, query in _AT_REST.items():
         (left,) = connection.execute(query).fetchone()
         if left:
@@ -160,39 +200,103 @@ def judge(connection: Any, accounts: Iterable[Account]) -> Verdict:
     return verdict
 
 
-def _net_effects(connection: Any, verdict: Verdict) -> Counter[str]:
-    """By mark: how often its effect was made, less how often it was put back."""
-    net: Counter[str] = Counter()
+def judge_effects(connection: Any, accounts: Iterable[Account]) -> Verdict:
+    """Compare jobs and their items with their effects, also between two commands.
+
+    The accounts are of all jobs, and those are at rest; the engine may be at work otherwise.
+    """
+    told = list(accounts)
+    verdict = Verdict()
+    stories = _stories(connection, verdict)
+    for account in told:
+        _judge_status(account, verdict)
+        _judge_items(account, stories, verdict)
+    strange = stories.keys() - {mark for account in told for mark in account.marks}
+    verdict.require(not strange, f"effects of nobody: {sorted(strange)[:5]}")
+    return verdict
+
+
+def _stories(connection: Any, verdict: Verdict) -> dict[str, _Story]:
+    """By mark what was made of it and put back, in the order of the log.
+
+    The marks that a record has had lie on one another: what is put back leaves the one below.
+    """
+    stories: defaultdict[str, _Story] = defaultdict(_Story)
+    layers: dict[int, list[str | None]] = {}
     amounts: Counter[int] = Counter()
     for record, was, became, delta in connection.execute(
         "SELECT record, was, became, delta FROM effects_log ORDER BY number"
     ):
         verdict.effects += 1
         amounts[record] += delta
+        marks = layers.setdefault(record, [was])
+        said = f"counter {record} went from {was} to {became}"
+        verdict.require(marks[-1] == was, f"{said}, and was left at {marks[-1]}")
         if delta > 0:
-            net[became] += delta
-        elif delta < 0:
-            net[was] += delta
-    _judge_amounts(connection, amounts, verdict)
-    return net
+            stories[became].add(delta)
+            marks.append(became)
+            continue
+        if delta < 0:
+            stories[was].add(delta)
+            marks.pop()
+        below = marks[-1] if marks else None
+        verdict.require(bool(marks) and below == became, f"{said}, before was {below}")
+        layers[record] = marks if marks and below == became else [became]
+    _judge_records(connection, amounts, layers, verdict)
+    return stories
 
 
-def _judge_amounts(connection: Any, amounts: Counter[int], verdict: Verdict) -> None:
+def _judge_records(
+    connection: Any,
+    amounts: Counter[int],
+    layers: Mapping[int, Sequence[str | None]],
+    verdict: Verdict,
+) -> None:
     """A counter stands where its effects have brought it; each began at 1, or was not there."""
-    present = dict(connection.execute("SELECT id, amount FROM crash_counters"))
+    found = connection.execute("SELECT id, amount, mark FROM crash_counters")
+    present = {record: (amount, mark) for record, amount, mark in found}
     created = {
         record
         for (record,) in connection.execute("SELECT record FROM effects_log WHERE was IS NULL")
     }
     for record, delta in amounts.items():
+        amount, mark = present.get(record, (0, None))
         expected = delta + (record not in created)
         verdict.require(
-            present.get(record, 0) == expected,
-            f"counter {record} stands at {present.get(record, 0)}, its effects say {expected}",
+            amount == expected,
+            f"counter {record} stands at {amount}, its effects say {expected}",
+        )
+        last = layers[record][-1]
+        verdict.require(mark == last, f"counter {record} has {mark}, its effects say {last}")
+
+
+def _judge_status(account: Account, verdict: Verdict) -> None:
+    """A job rests in a status that is true of its items; what is not settled then is lost."""
+    job_id, counts, status = account.job["job_id"], account.job["counts"], account.rests_in
+    stopped = any(event["event"] == "job.stopped" for event in account.events)
+    for name in EMPTY.get(status, ()):
+        if status == "failed" and name in ("succeeded", "planned") and stopped:
+            continue  # a limit may have been hit, or the deadline
+        left = counts.get(name, 0)
+        verdict.lost += left if name == "pending" else 0
+        verdict.require(not left, f"{job_id} is {status}, and has {left} items {name}")
+    if status == "completed":
+        _judge_skipped(account, verdict)
+
+
+def _judge_skipped(account: Account, verdict: Verdict) -> None:
+    """Nobody has passed over an item of a job that is completed."""
+    for position, item in enumerate(account.items):
+        code = (item.get("error") or {}).get("code", _NOT_ATTEMPTED)
+        passed_over = item["status"] == "skipped" and code == _NOT_ATTEMPTED
+        verdict.lost += passed_over
+        verdict.require(
+            not passed_over,
+            f"{account.job['job_id']} is completed, and nobody has come to item {position}",
         )
 
 
-def _judge_items(account: Account, net: Counter[str], verdict: Verdict) -> None:
+def _judge_items(account: Account, stories: Mapping[str, _Story], verdict: Verdict) -> None:
     job_id, counts = account.job["job_id"], account.job["counts"]
     tally = Counter(account.statuses)
     said = {name: count for name, count in counts.items() if name != "total" and count}
@@ -204,13 +308,23 @@ def _judge_items(account: Account, net: Counter[str], verdict: Verdict) -> None:
     if not account.records:
         return
     for mark, item in zip(account.marks, account.items, strict=True):
-        expected = int(account.stands(item))
-        if net[mark] != expected:
-            verdict.lost += net[mark] < expected
-            verdict.doubled += net[mark] > expected
-            verdict.faults.append(
-                f"{job_id}: {mark} is {item['status']}, its net effect is {net[mark]}"
-            )
+        _judge_story(account, mark, item, stories.get(mark, _Story()), verdict)
+
+
+def _judge_story(
+    account: Account, mark: str, item: Mapping[str, Any], story: _Story, verdict: Verdict
+) -> None:
+    """An effect stands once at most at any time, and is made again by an undo of its undo only."""
+    expected = int(account.stands(item))
+    lost = story.net < expected or (item["status"] in _MADE and not story.made)
+    doubled = story.net > expected or story.most > 1 or story.made > 1 + account.reapplied
+    verdict.lost += lost
+    verdict.doubled += doubled
+    verdict.require(
+        not lost and not doubled,
+        f"{account.job['job_id']}: {mark} is {item['status']}, its net effect is {story.net}; "
+        f"it was made {story.made} times, and stood {story.most} times at most",
+    )
 
 
 def _judge_events(account: Account, verdict: Verdict) -> None:
@@ -253,6 +367,35 @@ def effects_of(connection: Any, marks: Iterable[str]) -> int:
     wanted = set(marks)
     log = connection.execute("SELECT was, became, delta FROM effects_log WHERE delta <> 0")
     return sum((became if delta > 0 else was) in wanted for was, became, delta in log)
+
+
+def stored_results(connection: Any) -> set[tuple[str, int]]:
+    """The items whose results are stored, by themselves or with all of their chunk.
+
+    They are told by job and position. It holds as long as no chunk was called back.
+    """
+    found = {tuple(row) for row in connection.execute("SELECT job_id, item FROM item_results")}
+    closed = connection.execute(
+        "SELECT job_id, items FROM chunks JOIN outcomes USING (job_id, chunk)"
+    )
+    for job_id, spans in closed:
+        for first, end in json.loads(spans):
+            found |= {(job_id, item) for item in range(first, end)}
+    return found
+
+
+def repeated(lives: Sequence[Sequence[str]], stored: Collection[str]) -> Iterator[str]:
+    """Which slow items ran more often than a death excuses, as sentences.
+
+    ``lives`` are the marks that each of two lives has noted, ``stored`` those whose results the
+    first one has left.
+    """
+    for life, noted in enumerate(lives, 1):
+        for mark, runs in Counter(noted).items():
+            if runs > 1:
+                yield f"{mark} ran {runs} times in life {life}"
+    for mark in sorted({mark for noted in lives[1:] for mark in noted} & set(stored)):
+        yield f"{mark} ran again, whose result was stored"
 
 
 def jobs(connection: Any) -> int:

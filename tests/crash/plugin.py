@@ -135,8 +135,8 @@ def follow(ctx: Context, item: Made) -> Result:
 
 @operation("crash.wait", item=Wait, params=Journal, slow=True, timeout=30.0)
 async def wait(ctx: Context, item: Wait) -> Result:
-    """Note the run, then wait."""
-    _note(ctx.params.journal, item.mark)
+    """Note the run and by which process it is, then wait."""
+    _note(ctx.params.journal, f"{os.getpid()} {item.mark}")
     await asyncio.sleep(item.ms / 1000)
     return Done({"mark": item.mark})
 

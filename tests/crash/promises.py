@@ -1,15 +1,18 @@
 """Promises: what a job has said of itself must hold at each of its events, whoever dies.
 
-As :mod:`tests.crash.oracle` it knows the documents of the HTTP interface only.
+As :mod:`tests.crash.oracle` it knows the documents of the HTTP interface only, and the drawing
+of ``docs/state-machine.md``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 from tests.crash.oracle import Account, Verdict
+from tests.unit.domain.drawing import LABELS, START, Edge, drawn_edges
 
 Document = Mapping[str, Any]
 Whole = tuple[Document, Sequence[Document]]
@@ -28,9 +31,20 @@ _SUITABLE = {
     },
 }
 _FORWARD = ("apply", "retry", "bisect", "commit")
+_ENDED = ("completed", "completed_with_errors", "failed")
+"""How a batch may end by itself, besides that all of it was rolled back by its jobs."""
 _FREE = ("job.dependencies_met", "job.retry_started")
 CLOCKS = timedelta(seconds=0.5)
 """By how much clocks and commits of several processes may disagree."""
+MISDATED = timedelta(seconds=5.0)
+"""By how much an event may be dated before one that it follows, at most.
+
+What comes of a command has the moment at which that was taken up, however long it takes then.
+"""
+_TAKING_IN = ("job.chunks_closed", "job.children_moved")
+"""What may be taken in meanwhile, before what a command leads to."""
+_AS_IT_HAPPENS = (*_TAKING_IN, "job.chunks_planned")
+_DRAWN, _DRAWN_OF_BATCHES = drawn_edges(), drawn_edges(1)
 
 
 def judge(accounts: Sequence[Account], batches: Iterable[Whole], verdict: Verdict) -> None:
@@ -42,7 +56,7 @@ def judge(accounts: Sequence[Account], batches: Iterable[Whole], verdict: Verdic
     for account in accounts:
         for fault in broken(account.job, account.events, events):
             verdict.faults.append(f"{account.job['job_id']}: {fault}")
-        for fault in (*waited(account), *named(account)):
+        for fault in (*waited(account), *named(account), *told_in_order(account.events)):
             verdict.faults.append(f"{account.job['job_id']}: {fault}")
     by_id = {account.job["job_id"]: account for account in accounts}
     for account in accounts:
@@ -50,8 +64,10 @@ def judge(accounts: Sequence[Account], batches: Iterable[Whole], verdict: Verdic
         for fault in taken(account, source) if source is not None else ():
             verdict.faults.append(f"{account.job['job_id']}: {fault}")
     jobs = {account.job["job_id"]: account.job for account in accounts}
-    for batch, _ in whole:
+    for batch, told in whole:
         verdict.faults += broken_whole(batch, jobs)
+        for fault in told_in_order(told, _DRAWN_OF_BATCHES):
+            verdict.faults.append(f"{batch['job_id']}: {fault}")
 
 
 def broken(
@@ -72,6 +88,25 @@ def broken(
         yield from _in_its_time(options["start_at"], events)
     if options.get("timeout"):
         yield from _in_time(options["timeout"], events)
+
+
+def told_in_order(events: Sequence[Document], drawn: Set[Edge] = _DRAWN) -> Iterator[str]:
+    """Each event leads on from the one before it as is drawn, and none is dated long before it."""
+    before = START
+    latest: datetime | None = None
+    heard: datetime | None = None
+    for event in events:
+        name, version = str(event["event"]), event["version"]
+        edge = (before, LABELS.get(name, name), event["status"])
+        if edge not in drawn:
+            yield f"version {version} goes another way than is drawn: {' '.join(edge)}"
+        before, at = event["status"], datetime.fromisoformat(event["at"])
+        follows = latest if name in _AS_IT_HAPPENS else heard
+        if follows is not None and at < follows - MISDATED:
+            yield f"version {version} is of {at}, and follows what is of {follows}"
+        latest = max(latest or at, at)
+        if name not in _TAKING_IN:
+            heard = max(heard or at, at)
 
 
 def waited(account: Account) -> Iterator[str]:
@@ -173,18 +208,43 @@ def _approved(events: Sequence[Document]) -> Iterator[str]:
 
 
 def _tolerated(options: Document, events: Sequence[Document]) -> Iterator[str]:
-    """No first run ends well enough with more failures than would fail it."""
-    limits = [{"failed": 0}] if options.get("stop_on_error") else options.get("tolerate", ())
-    failing = [limit for limit in limits if limit.get("then", "fail") == "fail"]
+    """No run goes on, or ends well enough, with more failures than it tolerates."""
+    yield from (said for limit in _limits(options) for said in _kept_within(limit, events))
+
+
+def _limits(options: Document) -> Iterator[Document]:
+    """Those that counts alone say to be hit: of all items and of all failures."""
+    said: Sequence[Document] = options.get("tolerate") or ()
+    if options.get("stop_on_error") or (options.get("on_error") == "roll_back" and not said):
+        said = [{"failed": 0}]
+    yield from (limit for limit in said if not limit.get("window") and not limit.get("codes"))
+
+
+def _kept_within(limit: Document, events: Sequence[Document]) -> Iterator[str]:
+    """Failures count anew with a retry, and when a job goes on that a limit has paused."""
+    fails = limit.get("then", "fail") == "fail"
+    by_limit, before, status = False, 0, ""
     for event in events:
-        if event["event"] in ("job.retry_started", "job.undo_started"):
-            return
-        for limit in failing:
-            most, failed = limit.get("failed"), event["counts"]["failed"]
-            if most is None or limit.get("window") or event["event"] != "job.finished":
-                continue
-            if event["status"] == "completed_with_errors" and failed > most:
-                yield f"it has finished with {failed} items failed, {most} are tolerated"
+        name, counts = event["event"], event["counts"]
+        if name == "job.retry_started" or (name == "job.resumed" and by_limit):
+            before = counts["failed"]
+        if name in ("job.paused", "job.resumed"):
+            by_limit = event.get("limit") is not None
+        failed, most = counts["failed"] - before, _most(limit, counts["total"])
+        told = f"{failed} items failed, {most} are tolerated"
+        ran, status = status != "rolling_back", event["status"]
+        if name == "job.chunks_planned" and status == "running" and failed > most:
+            yield f"version {event['version']} goes on with {told}"
+        well = name == "job.finished" and status == "completed_with_errors"
+        if well and ran and fails and failed > most:
+            yield f"it has finished with {told}"
+
+
+def _most(limit: Document, total: int) -> int:
+    """How many failures a limit tolerates; a percentage is the number that somebody wrote."""
+    if limit.get("failed") is not None:
+        return int(limit["failed"])
+    return int(total * Fraction(str(limit["percent"])) / 100)
 
 
 def _whole(events: Sequence[Document]) -> Iterator[str]:
@@ -253,8 +313,24 @@ def broken_whole(batch: Document, jobs: Mapping[str, Document]) -> Iterator[str]
         found = sum(job["counts"].get(name, 0) for job in own)
         if said != found:
             yield f"{batch['job_id']} has {said} items {name}, its jobs {found}"
-    statuses = {job["status"] for job in own}
-    if batch["status"] == "completed" and statuses != {"completed"}:
-        yield f"{batch['job_id']} is completed, its jobs are {statuses}"
+    if batch["status"] in _ENDED and batch["status"] != _ending(own):
+        yield f"{batch['job_id']} is {batch['status']}, its jobs are {_ending(own)}"
     if batch["status"] == "rolled_back" and batch["counts"]["succeeded"]:
         yield f"{batch['job_id']} is rolled back, and something of it stands"
+    if batch["status"] == "rollback_incomplete" and not batch["counts"]["succeeded"]:
+        yield f"{batch['job_id']} is rolled back in part, and nothing of it stands"
+
+
+def _ending(own: Sequence[Document]) -> str:
+    """How a batch has ended that nobody has cancelled or undone, and whose jobs have ended."""
+    if all(_ended_as(job) == "completed" for job in own):
+        return "completed"
+    counts = [job["counts"] for job in own]
+    if any(count.get("succeeded") or count.get("planned") for count in counts):
+        return "completed_with_errors"
+    return "rolled_back" if any(count.get("rolled_back") for count in counts) else "failed"
+
+
+def _ended_as(job: Document) -> str:
+    """The status in which a job was put away, or is."""
+    return str((job.get("archived") or {}).get("was", job["status"]))

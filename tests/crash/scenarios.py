@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from streams.webhooks.places import PER_WEBHOOK
-from tests.crash.client import JOBS
-from tests.crash.workshop import ARCHIVES, Run
+from tests.crash import oracle
+from tests.crash.client import JOBS, Document
+from tests.crash.workshop import ARCHIVES, Remains, Run
 from tests.services.receiver import WEBHOOKS, receiving
 
 Scenario = Callable[[Run], None]
@@ -52,8 +53,10 @@ def undo(run: Run) -> None:
     """There, back, and there again: many chunks in one message and one transaction."""
     job_id = run.submit("crash.add", additions("undo", range(1, 97)), options={"chunk_size": 8})
     run.settle(job_id)
+    run.agrees()
     run.client.command(job_id, "undo", "back")
     assert run.settle(job_id)["counts"]["rolled_back"] == 96
+    run.agrees()
     run.client.command(job_id, "undo", "there again")
     assert run.settle(job_id)["counts"]["succeeded"] == 96
 
@@ -62,13 +65,16 @@ def in_part(run: Run) -> None:
     """Some of it back, then what is left, and there again."""
     job_id = run.submit("crash.add", additions("in_part", range(1, 49)), options={"chunk_size": 8})
     run.settle(job_id)
+    run.agrees()
     path = f"{JOBS}/{job_id}/undo"
     some = {"items": [0, 9, 10, 40], "reason": "some"}
     run.client.ask("POST", path, some, key="some", status=202)
     job = run.settle(job_id)
     assert (job["status"], job["counts"]["rolled_back"]) == ("rollback_incomplete", 4), job
+    run.agrees()
     run.client.command(job_id, "undo", "the rest")
     assert run.settle(job_id)["counts"]["rolled_back"] == 48
+    run.agrees()
     run.client.command(job_id, "undo", "there again")
     assert run.settle(job_id)["counts"]["succeeded"] == 48
 
@@ -107,24 +113,40 @@ def family(run: Run) -> None:
     batch = run.submit_batch(steps)
     job = run.settle(batch)
     assert (job["status"], job["counts"]["succeeded"]) == ("completed", 60), job
+    run.agrees()
     path = f"{JOBS}/{batch}/undo"
     run.client.ask("POST", path, {"to": "first"}, key="to the savepoint", status=202)
     job = run.settle(batch)
     assert (job["status"], job["counts"]["rolled_back"]) == ("rollback_incomplete", 40), job
+    run.agrees()
     run.client.command(batch, "undo", "all of it")
     assert run.settle(batch)["counts"]["rolled_back"] == 60
 
 
 def slow(run: Run) -> None:
-    """Items that wait, each with a result of its own."""
+    """Items that wait, each with a result of its own; what is stored of them is not done again."""
     items = [{"mark": f"slow-{number}", "ms": number % 7} for number in range(60)]
-    params = {"journal": str(run.keeper.data_dir / "journal")}
+    journal = run.keeper.data_dir / "journal"
+    params = {"journal": str(journal)}
+    remains: list[Remains] = []
+    run.keeper.at_death = lambda: remains.append(run.remains(journal))
     job_id = run.submit(
         "crash.wait", items, records=False, params=params, options={"chunk_size": 15}
     )
     assert run.settle(job_id)["counts"]["succeeded"] == 60
     results = [item["result"] for item in run.client.items(job_id)]
     assert results == [{"mark": item["mark"]} for item in items]
+    _has_run_once(job_id, items, [*remains, run.remains(journal)])
+
+
+def _has_run_once(job_id: str, items: Sequence[Document], remains: Sequence[Remains]) -> None:
+    """But what was in flight at the death, of which the first of the remains are."""
+    first, last = remains[0], remains[-1]
+    stored = {items[number]["mark"] for job, number in first.stored if job == job_id}
+    lives = [first.noted, last.noted[len(first.noted) :]]
+    assert set(last.noted) == {item["mark"] for item in items}
+    again = list(oracle.repeated(lives, stored))
+    assert not again, again
 
 
 def compensate(run: Run) -> None:
@@ -135,6 +157,7 @@ def compensate(run: Run) -> None:
     params = {"journal": str(journal)}
     job_id = run.submit("crash.order", items, params=params, options=options)
     run.settle(job_id)
+    run.agrees()
     run.client.command(job_id, "undo", "back")
     assert run.settle(job_id)["counts"]["rolled_back"] == 24
     struck = [line.split()[1:] for line in journal.read_text().splitlines() if "undo" in line]
@@ -205,15 +228,21 @@ def told(run: Run) -> None:
         job_id = run.submit("crash.add", additions("told", range(1, 41)), options={"chunk_size": 8})
         run.settle(job_id)
         events = {(job_id, event["version"]) for event in run.client.events(job_id)}
-        receiver.has_all(events, hook["secret"], seconds=30.0)
+        with run.client.waiting():
+            receiver.has_all(events, hook["secret"], seconds=30.0)
         assert receiver.told() == events
         path = f"{WEBHOOKS}/{hook['webhook_id']}/deliveries?state=delivered"
-        until = time.monotonic() + 30.0
-        while len(run.client.ask("GET", path)["items"]) < len(events):
-            assert time.monotonic() < until, "what was delivered is not noted"
-            time.sleep(0.02)
+        with run.client.waiting():
+            _until_noted(run, path, len(events))
         again = len(receiver.got) - len(events)
         assert again <= PER_WEBHOOK, "one death repeats what was on its way, at most"
+
+
+def _until_noted(run: Run, path: str, count: int) -> None:
+    until = time.monotonic() + 30.0
+    while len(run.client.ask("GET", path)["items"]) < count:
+        assert time.monotonic() < until, "what was delivered is not noted"
+        time.sleep(0.02)
 
 
 SCENARIOS: dict[str, Scenario] = {

@@ -13,6 +13,7 @@ class Tally:
     steps: int = 0
     walks: int = 0
     kills: int = 0
+    """Of an engine that lived."""
     lives: int = 0
     unanswered: int = 0
     effects: int = 0

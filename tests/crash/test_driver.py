@@ -30,6 +30,7 @@ def test_two_thousand_steps(shop: Workshop) -> None:
     tally = driver.drive(shop, 2000, seeds.SEED)
     _tell(tally, "SQLite")
     assert tally.steps == 2000
+    assert tally.kills >= 50
     assert {"cancelled", "completed", "completed_with_errors", "rolled_back"} <= set(tally.statuses)
 
 
@@ -39,6 +40,7 @@ def test_some_hundred_steps_on_postgresql(postgres_shop: Workshop) -> None:
     tally = driver.drive(postgres_shop, 300, seeds.SEED)
     _tell(tally, "PostgreSQL")
     assert tally.steps == 300
+    assert tally.kills >= 5
 
 
 def _tell(tally: Tally, database: str) -> None:

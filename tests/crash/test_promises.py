@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from tests.crash.oracle import Account, Verdict
-from tests.crash.promises import broken, broken_whole, judge, named, taken, waited
+from tests.crash.promises import (
+    broken,
+    broken_whole,
+    judge,
+    named,
+    taken,
+    told_in_order,
+    waited,
+)
 
 NONE = {"pending": 0, "succeeded": 0, "failed": 0, "skipped": 0, "total": 4}
 
@@ -28,6 +36,13 @@ def _broken(options: dict[str, Any], *events: dict[str, Any], other: Any = ()) -
 PLANNED = _event("job.chunks_planned", 5)
 ASKED = _event("job.submitted", actor="ann", status="awaiting_approval")
 ERRORS = _event("job.finished", status="completed_with_errors", counts={"failed": 4})
+SUBMITTED = _event("job.submitted", status="pending")
+CLOSED = _event("job.chunks_closed", 3, counts={"failed": 4})
+PAUSED = _event("job.paused", 6, status="paused", limit={"failed": 3}, counts={"failed": 4})
+RESUMED = _event("job.resumed", 7, counts={"failed": 4})
+RETRIED = _event("job.retry_started", 7)
+AGAIN = _event("job.chunks_planned", 9, counts={"failed": 4})
+BACK = _event("job.chunks_planned", 9, counts={"failed": 4}, status="rolling_back")
 AFTER = {"after": [{"job_id": "other", "end": "partly"}]}
 MET = _event("job.dependencies_met", 3)
 AT = {"start_at": "2026-01-01T00:00:09+00:00"}
@@ -60,6 +75,25 @@ SKIPPED = _event("job.skipped", needs="other", reason="job other is failed", cou
         ({"tolerate": [{"failed": 3}]}, [ERRORS], "4 items failed, 3 are"),
         ({"tolerate": [{"failed": 4}]}, [ERRORS], ""),
         ({"tolerate": [{"failed": 3, "then": "pause"}]}, [ERRORS], ""),
+        ({"tolerate": [{"percent": 75}]}, [ERRORS], "4 items failed, 3 are"),
+        ({"tolerate": [{"percent": 75.5}]}, [ERRORS], "4 items failed, 3 are"),
+        ({"tolerate": [{"percent": 100.0}]}, [ERRORS], ""),
+        ({"tolerate": [{"percent": 5, "window": 20}]}, [ERRORS, AGAIN], ""),
+        ({"tolerate": [{"failed": 3, "codes": ["busy"]}]}, [ERRORS, AGAIN], ""),
+        ({"on_error": "roll_back"}, [ERRORS], "4 items failed, 0 are"),
+        ({"on_error": "roll_back", "tolerate": [{"failed": 4}]}, [ERRORS], ""),
+        ({"tolerate": [{"failed": 3, "then": "pause"}]}, [CLOSED, AGAIN], "goes on with 4 items"),
+        ({"tolerate": [{"failed": 3}]}, [CLOSED, AGAIN], "goes on with 4 items"),
+        ({"tolerate": [{"failed": 3, "then": "pause"}]}, [CLOSED, PAUSED, RESUMED, AGAIN], ""),
+        (
+            {"tolerate": [{"failed": 3, "then": "pause"}]},
+            [CLOSED, PAUSED | {"limit": None}, RESUMED, AGAIN],
+            "goes on with 4 items",
+        ),
+        ({"tolerate": [{"failed": 3}]}, [RETRIED | {"counts": CLOSED["counts"]}, AGAIN], ""),
+        ({"tolerate": [{"failed": 3}]}, [RETRIED, AGAIN], "goes on with 4 items"),
+        ({"tolerate": [{"failed": 3}]}, [CLOSED, BACK], ""),
+        ({"tolerate": [{"failed": 3}]}, [BACK, ERRORS], ""),
         (AT, [PLANNED], "begins before"),
         (AT, [_event("job.start_due", 7), PLANNED], "version 7 is before"),
         (AT, [DUE, _event("job.chunks_planned", 9)], ""),
@@ -157,11 +191,91 @@ def test_a_batch_is_what_its_jobs_are() -> None:
     assert list(broken_whole({**batch, "status": "completed"}, jobs))
 
 
+@pytest.mark.parametrize(
+    ("jobs", "ends"),
+    [
+        ([("completed", 2, 0), ("completed", 1, 0)], {"completed", "rollback_incomplete"}),
+        (
+            [("completed", 2, 0), ("failed", 0, 0)],
+            {"completed_with_errors", "rollback_incomplete"},
+        ),
+        ([("rolled_back", 0, 2), ("cancelled", 0, 0)], {"rolled_back"}),
+        ([("failed", 0, 0), ("cancelled", 0, 0)], {"failed", "rolled_back"}),
+    ],
+)
+@pytest.mark.parametrize(
+    "status",
+    ["completed", "completed_with_errors", "failed", "rolled_back", "rollback_incomplete"],
+)
+def test_a_batch_has_ended_as_its_jobs_have(
+    jobs: list[tuple[str, int, int]], ends: set[str], status: str
+) -> None:
+    own: dict[str, dict[str, Any]] = {
+        str(n): {"status": one, "counts": {"succeeded": stands, "rolled_back": back}}
+        for n, (one, stands, back) in enumerate(jobs)
+    }
+    counts = {
+        name: sum(job["counts"][name] for job in own.values())
+        for name in ("succeeded", "rolled_back")
+    }
+    batch = {"job_id": "b", "steps": [{"job_id": n} for n in own], "counts": counts}
+    assert (not list(broken_whole({**batch, "status": status}, own))) is (status in ends)
+
+
+def test_a_job_that_was_put_away_counts_in_its_batch_as_it_had_ended() -> None:
+    job = {"status": "archived", "archived": {"was": "completed"}, "counts": {"succeeded": 1}}
+    batch = {"job_id": "b", "steps": [{"job_id": "a"}], "counts": {"succeeded": 1}}
+    assert not list(broken_whole({**batch, "status": "completed"}, {"a": job}))
+
+
+FINISHED = _event("job.finished", 8, status="completed")
+ASKED_TO_STOP = _event("job.paused", 1, status="paused")
+
+
+@pytest.mark.parametrize(
+    ("events", "found"),
+    [
+        ([SUBMITTED, PLANNED, FINISHED], ""),
+        ([FINISHED], "[*] finish completed"),
+        ([SUBMITTED, FINISHED, _event("job.chunks_planned", 9)], "completed plan running"),
+        ([SUBMITTED, PLANNED, _event("job.unheard_of", 6)], "running job.unheard_of running"),
+        ([SUBMITTED, _event("job.chunks_planned", 20), FINISHED], "follows what is of"),
+        # An outcome is taken in while somebody waits for the pause that he has asked for.
+        (
+            [
+                SUBMITTED,
+                _event("job.chunks_planned"),
+                _event("job.chunks_closed", 8),
+                ASKED_TO_STOP,
+            ],
+            "",
+        ),
+        ([SUBMITTED, PLANNED, _event("job.chunks_closed", 20), CLOSED], "follows what is of"),
+    ],
+)
+def test_events_lead_on_from_one_another_in_their_time(
+    events: list[dict[str, Any]], found: str
+) -> None:
+    said = list(told_in_order(events))
+    assert len(said) == bool(found)
+    assert all(found in fault for fault in said)
+
+
+def test_the_order_of_a_batch_is_that_of_its_own_drawing() -> None:
+    verdict = Verdict()
+    batch = {"job_id": "batch", "steps": [], "counts": {}, "status": "completed"}
+    judge([], [(batch, [SUBMITTED, _event("job.children_moved", 1, status="completed")])], verdict)
+    assert not verdict.faults
+    judge([], [(batch, [SUBMITTED, FINISHED])], verdict)
+    assert len(verdict.faults) == 1, verdict.faults
+
+
 @pytest.mark.parametrize(("status", "faults"), [("completed", 0), ("failed", 1)])
 def test_a_job_may_come_after_a_batch(status: str, faults: int) -> None:
     job = {"job_id": "one", "options": AFTER | {"after": [{"job_id": "batch", "end": "partly"}]}}
     batch = {"job_id": "batch", "steps": [], "counts": {}, "status": "running"}
-    ended = _event("job.finished", 1, status=status)
+    ended = _event("job.children_moved", 1, status=status)
+    events = [SUBMITTED, MET | {"status": "pending"}, PLANNED]
     verdict = Verdict()
-    judge([Account(job, [], [], [MET, PLANNED])], [(batch, [ended])], verdict)
+    judge([Account(job, [], [], events)], [(batch, [SUBMITTED, ended])], verdict)
     assert len(verdict.faults) == faults, verdict.faults

@@ -6,14 +6,14 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.crash import oracle, promises
-from tests.crash.client import BATCHES, JOBS, Client, Document
+from tests.crash.client import BATCHES, JOBS, Answer, Client, Document
 from tests.crash.keeper import Keeper, Shell, installed
 from tests.crash.oracle import Account, Verdict
 from tests.crash.places import Place, SqliteFile
@@ -54,26 +54,59 @@ class Task:
         return bool(self.source) or self.marks[0].startswith(("add", "misbehave", "named"))
 
 
+@dataclass(frozen=True)
+class Remains:
+    """What there is of slow work: the marks that were noted, and whose results are stored.
+
+    Results are those of an item of a job, by its position.
+    """
+
+    noted: Sequence[str]
+    stored: Set[tuple[str, int]]
+
+
+class Caller(Client):
+    """Notes from when to when it has waited for each answer, in monotonic seconds."""
+
+    def __init__(self, url: str, *, actor: str = "") -> None:
+        super().__init__(url, actor=actor)
+        self.waits: list[tuple[float, float]] = []
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While something is waited for."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.waits.append((begun, time.monotonic()))
+
+    def patiently(self, request: Callable[[], Answer]) -> Answer:
+        """As any client, and notes how long that was."""
+        with self.waiting():
+            return super().patiently(request)
+
+    def settle(self, job_id: str, seconds: float = 60.0) -> Document:
+        """As any client, and notes how long that was."""
+        with self.waiting():
+            return super().settle(job_id, seconds)
+
+
 @dataclass
 class Run:
     """An engine at work on a copy, and what it was told to do."""
 
     keeper: Keeper
-    client: Client
+    client: Caller
     place: Place
     tasks: list[Task] = field(default_factory=list)
     batches: dict[str, Sequence[Document]] = field(default_factory=dict)
     """The steps of batches, as they were sent, by id; their jobs are tasks."""
-    waits: list[tuple[float, float]] = field(default_factory=list)
-    """From when to when a job was waited for, in monotonic seconds."""
     judged: list[Account] = field(default_factory=list)
 
     def settle(self, job_id: str) -> Document:
         """The job once it has come to rest."""
-        begun = time.monotonic()
-        job = self.client.settle(job_id)
-        self.waits.append((begun, time.monotonic()))
-        return job
+        return self.client.settle(job_id)
 
     def submit(
         self,
@@ -142,21 +175,42 @@ class Run:
         taken = [json.loads(line)["id"] for line in answer.body.splitlines()]
         task.marks = [f"{task.name}-{number}" for number in taken]
 
+    def agrees(self) -> None:
+        """The effects so far are those of which the jobs tell, which are at rest.
+
+        To be asked before an undo, behind which there is less to be seen.
+        """
+        accounts = self.accounts()
+        with self.place.opened() as connection:
+            verdict = oracle.judge_effects(connection, accounts)
+        assert not verdict.faults, verdict
+
+    def remains(self, journal: Path) -> Remains:
+        """What there is of slow work, whose handlers note their runs in that journal."""
+        with self.place.opened() as connection:
+            stored = oracle.stored_results(connection)
+        lines = journal.read_text().splitlines() if journal.exists() else []
+        return Remains([line.rpartition(" ")[2] for line in lines], stored)
+
     def cleared(self, job_id: str, seconds: float = 30.0) -> Document:
         """An archived job once it has given up what it was worked with; its file is there."""
-        until = time.monotonic() + seconds
-        while True:
-            with self.place.opened() as connection:
-                rows = connection.execute("SELECT job_id, stage FROM archives").fetchall()
-            if (job_id, "cleared") in [tuple(row) for row in rows]:
-                break
-            assert time.monotonic() < until, f"job {job_id} keeps everything: {rows}"
-            time.sleep(0.05)
+        with self.client.waiting():
+            self._until_cleared(job_id, seconds)
         job = self.client.job(job_id)
         file = job["archived"]["file"]
         content = (self.keeper.data_dir / ARCHIVES / file["name"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == file["sha256"], file
         return job
+
+    def _until_cleared(self, job_id: str, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while True:
+            with self.place.opened() as connection:
+                rows = connection.execute("SELECT job_id, stage FROM archives").fetchall()
+            if (job_id, "cleared") in [tuple(row) for row in rows]:
+                return
+            assert time.monotonic() < until, f"job {job_id} keeps everything: {rows}"
+            time.sleep(0.05)
 
     def accounts(self) -> list[Account]:
         """What the engine says of all that it was told."""
@@ -213,7 +267,7 @@ class Workshop:
         archives = {"COUNTERMAND_ARCHIVE_DIR": str(data_dir / ARCHIVES)}
         settings = {**place.environment, **archives, **ALLOWED, **(environment or {})}
         with Keeper(self.nursery, data_dir, failpoint=failpoint, environment=settings) as keeper:
-            yield Run(keeper, Client(keeper.url, actor=actor), place)
+            yield Run(keeper, Caller(keeper.url, actor=actor), place)
         place.remove()
         shutil.rmtree(data_dir)
 

@@ -27,22 +27,13 @@ from domain.job import Job
 from domain.options import Start
 from domain.outcomes import ItemStatus
 from domain.planning import is_suspect
+from tests.crash.oracle import EMPTY
 from tests.model.ledger import Item, fold, say
 from tests.model.loading import MAPPER, load
 from tests.model.tables import ChunkRow, JobTables
 from tests.unit.domain.drawing import Edge, drawn_edges, edges_of
 
 DRAWN, DRAWN_OF_BATCHES = drawn_edges(), drawn_edges(1)
-_EMPTY = {
-    JobStatus.COMPLETED: ("pending", "failed"),
-    JobStatus.COMPLETED_WITH_ERRORS: ("pending",),
-    JobStatus.FAILED: ("pending", "succeeded", "planned"),
-    JobStatus.CANCELLED: ("pending",),
-    JobStatus.REJECTED: ("pending", "succeeded", "failed", "planned"),
-    JobStatus.ROLLED_BACK: ("pending", "succeeded"),
-    JobStatus.ROLLBACK_INCOMPLETE: ("pending",),
-}
-"""The counts that must be zero in a terminal status."""
 
 
 @dataclass(slots=True)
@@ -228,7 +219,7 @@ def _check_counts(tables: JobTables, job: Job) -> None:
     assert counts.total == len(tables.records)
     folded = Counter(item.status.value for item in fold(tables, recorded=True))
     assert {name: n for name, n in counts.model_dump().items() if n} == folded
-    for name in _EMPTY.get(job.status, ()):
+    for name in EMPTY.get(job.status, ()):
         if name in ("succeeded", "planned") and (tables.options.limits or job.missed_at):
             continue  # a limit may have been hit, or the deadline
         assert getattr(counts, name) == 0, f"{job.status} with {name} items"

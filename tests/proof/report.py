@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import sqlite3
 import subprocess
@@ -19,6 +20,8 @@ import psutil
 from tests.proof.running import CHECKOUT, Outcome
 
 _LIBRARIES = ("faust-streaming", "eventsourcing", "SQLAlchemy", "aiohttp", "hypothesis")
+
+_HASH = re.compile(r"`([0-9a-f]{9})[0-9a-f]*`")
 
 _WITHOUT_RESULTS = (".", ":(exclude)docs/proof", ":(exclude)docs/proof.md")
 
@@ -72,15 +75,14 @@ def written(
         "Written by a program; do not edit. "
         + ("Quick seeded samples only." if sample else "The full figures."),
         "",
-        _verdict(outcomes, planned),
+        " ".join([_verdict(outcomes, planned), *_older(ran)]),
         "",
         f"- Command: `{where.command}`",
         f"- Date: {where.date}",
         *(_JOINED if ran else _place(where)),
         "",
-        "| Proof | What | Result | Tests | Seconds |",
-        "|---|---|---|---|---|",
-        *[_row(outcome) for outcome in outcomes],
+        *_heading("Proof", "What", "Result", "Tests", "Seconds", *(("Run", "At") if ran else ())),
+        *[_row(outcome, ran.get(outcome.proof.name)) for outcome in outcomes],
     ]
     for outcome in outcomes:
         lines += ["", *_details(outcome, ran.get(outcome.proof.name))]
@@ -107,13 +109,32 @@ def _verdict(outcomes: Sequence[Outcome], planned: int) -> str:
     return f"All {planned} proofs hold."
 
 
-def _row(outcome: Outcome) -> str:
+def _older(ran: Mapping[str, Setting]) -> list[str]:
+    """How many of the records that are joined are of another commit than the newest one."""
+    if not ran:
+        return []
+    newest = max(ran.values(), key=lambda where: where.date)
+    older = sum(where.commit != newest.commit for where in ran.values())
+    return [f"Run at other commits than the newest one, {newest.commit}: {older}."]
+
+
+def _heading(*columns: str) -> tuple[str, str]:
+    return f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"
+
+
+def _row(outcome: Outcome, ran: Setting | None) -> str:
     result = "holds" if outcome.held else f"**FAILED**: {outcome.fault}"
     tests = str(outcome.tests) if outcome.tests else ""
     return (
         f"| {outcome.proof.name} | {_cell(outcome.proof.claim)} | {_cell(result)} "
         f"| {tests} | {outcome.seconds:.0f} |"
+        + (f" {ran.date} | {_short(ran.commit)} |" if ran else "")
     )
+
+
+def _short(commit: str) -> str:
+    """The first digits of a commit's hash, and whatever is said beside it."""
+    return _HASH.sub(r"`\1`", commit)
 
 
 def _details(outcome: Outcome, ran: Setting | None) -> list[str]:

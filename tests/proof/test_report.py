@@ -13,6 +13,7 @@ from tests.proof.__main__ import main
 from tests.proof.catalogue import PROOFS, Command, Proof
 from tests.proof.figures import Figure
 from tests.proof.report import Setting, written
+from tests.proof.results import outdated
 from tests.proof.running import CHECKOUT, Outcome, run
 
 WHERE = Setting("python -m tests.proof", "2026-01-01", "`abc`", "a machine", "Python 3")
@@ -147,6 +148,50 @@ def test_proofs_that_were_run_apart_are_joined_in_one_report(tmp_path: Path) -> 
     assert told.index("## example") < told.index("## second")
     assert "| kills | 3 | N=9 |" in told
     assert "by `python -m tests.proof --only second" in told
+
+
+def _joined(folder: Path, *proofs: Proof) -> int:
+    kept = ["--results", str(folder), "--report", str(folder / "proof.md")]
+    return main(["--join", *kept], proofs)
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        (replace(_proof((sys.executable, "-c", "0")), claim="it holds"), "the command of example"),
+        (replace(_proof((sys.executable, "-c", "pass")), claim="it holds twice"), "the claim of"),
+    ],
+    ids=["another command", "another claim"],
+)
+def test_a_record_of_something_else_is_not_joined(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: Proof, fault: str
+) -> None:
+    proof = _proof((sys.executable, "-c", "pass"))
+    assert main(["--only", "example", "--results", str(tmp_path)], (proof,)) == 0
+    assert _joined(tmp_path, proof) == 0
+    report = (tmp_path / "proof.md").read_text()
+
+    assert _joined(tmp_path, changed) == 1
+    assert fault in (said := capsys.readouterr().err)
+    assert "run `python -m tests.proof --only example`" in said
+    assert (tmp_path / "proof.md").read_text() == report
+
+
+def test_a_joined_report_says_when_and_at_which_commit_each_was_run() -> None:
+    outcome = _python("pass")
+    second = replace(outcome, proof=replace(outcome.proof, name="second"))
+    older = replace(WHERE, date="2026-01-01 10:00 UTC", commit=f"`{'a' * 40}` with changes")
+    newer = replace(WHERE, date="2026-01-02 10:00 UTC", commit=f"`{'b' * 40}`")
+    ran = {"example": older, "second": newer}
+    told = written([outcome, second], WHERE, planned=2, sample=False, ran=ran)
+
+    assert "| Proof | What | Result | Tests | Seconds | Run | At |" in told
+    assert "| 2026-01-01 10:00 UTC | `aaaaaaaaa` with changes |\n" in told
+    assert f"hold. Run at other commits than the newest one, {newer.commit}: 1." in told
+
+
+def test_every_record_is_of_what_the_catalogue_says_now() -> None:
+    assert not outdated(PROOFS, CHECKOUT / "docs" / "proof")
 
 
 def test_every_proof_is_on_record_and_in_the_report() -> None:

@@ -129,6 +129,14 @@ def invalid_item(error: ValidationError) -> Failed:
     return Failed(code, f"{first['msg']}{others}", pointer_of(first["loc"]), details=details)
 
 
+def placed(failed: Failed, position: int) -> Failed:
+    """A failure whose issues say which item of the job they are about."""
+    if failed.details is None:
+        return failed
+    issues = [{**issue, "item": position} for issue in failed.details["issues"]]
+    return replace(failed, details={**failed.details, "issues": issues})
+
+
 def pointer_of(place: Iterable[int | str]) -> str:
     """The JSON pointer (RFC 6901) to a place in an item."""
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
@@ -253,7 +261,8 @@ class _Chunk:
         self._given = list(items)
         """What handlers are given, who may change it."""
         self.results: list[Result | None] = [
-            item if isinstance(item, Failed) else None for item in items
+            placed(item, position) if isinstance(item, Failed) else None
+            for item, position in zip(items, context.positions, strict=True)
         ]
 
     def validate(self) -> None:

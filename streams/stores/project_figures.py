@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Dialect, Table, bindparam, delete
 from sqlalchemy.sql.expression import ClauseElement
 
-from domain.events import ChunksClosed, JobEvent
+from domain.events import ChunksClosed, JobArchived, JobEmptied, JobEvent, JobStatus
 from domain.views import JobSummary
 from streams.stores.schema_reports import project_edits, project_hours, project_jobs
 from streams.stores.statements import INSERTS, Statement, fixed, insertion
@@ -51,7 +51,9 @@ class ProjectFigures:
             self._begun.add(after.job_id)
             self._hours = {key: row for key, row in self._hours.items() if key[0] != after.job_id}
             before = None
-        self._jobs[after.job_id] = _job_row(after, of_project)
+        status = _ended_as(after, event)
+        if before is None or status is not JobStatus.ARCHIVED:
+            self._jobs[after.job_id] = _job_row(after, status, of_project)
         self._count(before, after, event, of_project)
 
     def write(self, connection: Connection) -> None:
@@ -148,12 +150,24 @@ _ADD_HOURS = _adding_up(project_hours, *OUTCOMES, "busy_seconds")
 _ADD_EDIT = _adding_up(project_edits, *WRITES)
 
 
-def _job_row(summary: JobSummary, of_project: Mapping[str, Any]) -> dict[str, Any]:
+def _ended_as(summary: JobSummary, event: JobEvent) -> JobStatus:
+    """The status that counts: to put a job away changes nothing of how it had ended.
+
+    What happens to it afterwards, as a hold, does not tell that once more.
+    """
+    if isinstance(event, JobArchived | JobEmptied):
+        return event.was
+    return summary.status
+
+
+def _job_row(
+    summary: JobSummary, status: JobStatus, of_project: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         "job_id": summary.job_id,
         **of_project,
         "operation": summary.operation,
-        "status": summary.status.value,
+        "status": status.value,
         "created_by": summary.created_by,
         "created_at": summary.created_at.timestamp(),
         **{name: getattr(summary.counts, name) for name in COUNTS},

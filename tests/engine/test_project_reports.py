@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from domain.errors import InvalidCommand, RecordNotFound
+from domain.events import JobStatus
 from domain.outcomes import ItemStatus
 from domain.permissions import Permission
 from domain.registry import Registry
@@ -22,8 +23,8 @@ from streams.settings import Settings
 from streams.stores import read_model
 from streams.stores.records import record_history
 from streams.systems.annotations import figures
-from streams.systems.annotations.reports import Activity, Reports
-from tests.engine.conftest import Desk
+from streams.systems.annotations.reports import Activity, Reports, Tally
+from tests.engine.conftest import CALLER, Desk
 from tests.stored_events import BEGIN
 
 EVE = Caller("local", "eve", frozenset({Permission.PARTICIPATE}))
@@ -210,6 +211,31 @@ async def test_each_question_is_answered_by_an_index(settings: Settings) -> None
                 ):
                     assert f"SCAN {table}" not in found, found
                     assert f"Seq Scan on {table}" not in found, found
+
+
+async def test_a_job_that_is_put_away_counts_as_what_it_had_ended_as(settings: Settings) -> None:
+    async with embedded(settings, Registry(operations)) as engine:
+        desk = Desk(engine)
+        project_id, jobs = await _scenario(desk)
+        await _listed(desk)
+        period = period_of(None, engine.clock.now() + timedelta(minutes=1), None, BEGIN)
+        before = await engine.annotations.reports.summary(ADA, project_id, period)
+        for job_id in jobs:
+            await engine.gateway.command(CALLER, job_id, "archive", "the season is over")
+            await desk.until(job_id, JobStatus.ARCHIVED)
+            for verb in ("hold", "release"):
+                await engine.gateway.command(CALLER, job_id, verb, "for the court")
+                await desk.when(
+                    f"SELECT 1 FROM events WHERE job_id = '{job_id}' "
+                    f"AND alias = 'job.{'held' if verb == 'hold' else 'released'}'"
+                )
+        await _listed(desk)
+        assert await engine.annotations.reports.summary(ADA, project_id, period) == before
+
+
+def test_what_an_earlier_release_has_put_away_is_in_no_rate() -> None:
+    tally = Tally(4, {"completed": 2, "failed": 1, "archived": 1}, {})
+    assert tally.ended == 3
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ def update(ctx: Context, items: Sequence[ChangedAnnotation]) -> list[Result]:
         if room is not None:
             # Before anything of them is read, and again in each turn: they may have grown.
             ends = _present(ctx, those.values(), ENDS)
-            results |= beyond(room, {index: item.id for index, item in those.items()}, ends)
+            ids = {index: item.id for index, item in those.items()}
+            results |= beyond(room, ids, ends, ctx.positions)
             those = {index: item for index, item in those.items() if index not in results}
         _update_turn(ctx, those, results)
     return [results[index] for index in range(len(items))]
@@ -63,7 +64,8 @@ def delete(ctx: Context, items: Sequence[DeletedRecord]) -> list[Result]:
     results: list[Result] = [not_found(item.id, _WHAT) for item in items]
     known = [index for index, item in enumerate(items) if item.id in present]
     if len(items) > FEW:
-        refused = beyond(Room(), {index: items[index].id for index in known}, present)
+        ids = {index: items[index].id for index in known}
+        refused = beyond(Room(), ids, present, ctx.positions)
         known = [index for index in known if index not in refused]
         for index, failed in refused.items():
             results[index] = failed
@@ -108,7 +110,9 @@ def _update_in_project(
     becoming = [became(item, present[item.id]) for item in items.values()]
     own = [item.id for item in items.values()]
     utf16 = given_in_utf16(ctx.params.offsets, list(items.values()))
-    batch, limits = examine(ctx.store, project, becoming, own=own, full=full, utf16=utf16)
+    batch, limits = examine(
+        ctx.store, project, becoming, own=own, full=full, places=positions, utf16=utf16
+    )
     refused = refusals(batch, limits, positions)
     good = [place for place in range(len(indexes)) if place not in refused]
     stamps = {"updated_by": ctx.actor, "updated_at": ctx.clock.now().timestamp()}

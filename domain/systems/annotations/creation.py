@@ -43,7 +43,7 @@ def create(ctx: Context, items: Sequence[NewAnnotation]) -> list[Result]:
     project = ctx.params.project_id
     full = ctx.params.validate_before_create
     utf16 = given_in_utf16(ctx.params.offsets, items)
-    batch, limits = examine(ctx.store, project, items, full=full, utf16=utf16)
+    batch, limits = examine(ctx.store, project, items, full=full, places=ctx.positions, utf16=utf16)
     refused = refusals(batch, limits, ctx.positions)
     good = [index for index in range(len(items)) if index not in refused]
     stamps = ctx.actor, ctx.clock.now().timestamp()

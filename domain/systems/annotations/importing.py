@@ -92,7 +92,11 @@ Row = tuple[Any, ...]
     formerly=["annotations.import_texts"],
 )
 def import_texts(ctx: Context, items: Sequence[ImportedText]) -> list[Result]:
-    """Create texts of a project, each with its annotations."""
+    """Create texts of a project, each with its annotations.
+
+    A file is taken as it is: labels, places and words must be right, and no more is asked.
+    ``annotations.validate`` with a filter says afterwards what the others have to say.
+    """
     project = ctx.params.project_id
     names = {span.label for item in items for span in item.annotations}
     labels = Labels(project_id=project, by_name=ids_by_name(ctx.store, project, names))

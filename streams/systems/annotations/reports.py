@@ -47,8 +47,12 @@ class Tally:
 
     @property
     def ended(self) -> int:
-        """Jobs that do nothing more by themselves."""
-        return sum(n for status, n in self.statuses.items() if JobStatus(status).terminal)
+        """Jobs that do nothing more by themselves, and of which it is known how they ended.
+
+        Of those that an earlier release has archived it is not.
+        """
+        ended = {each.value for each in JobStatus if each.terminal} - {JobStatus.ARCHIVED.value}
+        return sum(count for status, count in self.statuses.items() if status in ended)
 
 
 @dataclass(frozen=True, slots=True)

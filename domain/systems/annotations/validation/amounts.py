@@ -6,12 +6,14 @@ kilobytes could have a worker hold, and a database keep, gigabytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from domain.outcomes import Failed
 from domain.systems.annotations.models import MAX_SELECTED
 from domain.systems.annotations.validation.catalogue import TOO_MUCH_TEXT
+from domain.systems.annotations.validation.issues import Issue, score_of, told
 
 MAX_TEXT = 10_000_000
 """Characters of all spans of a chunk."""
@@ -36,18 +38,28 @@ class Room:
 
 
 def beyond(
-    room: Room, ids: Mapping[int, int], rows: Mapping[int, Mapping[str, Any]]
+    room: Room,
+    ids: Mapping[int, int],
+    rows: Mapping[int, Mapping[str, Any]],
+    positions: Sequence[int],
 ) -> dict[int, Failed]:
     """The items for whose annotations, as the store has them, there is no place in the chunk.
 
-    By their places, as the ``ids`` are; ``rows`` have the ``ENDS`` of those that are there.
+    By their places, as the ``ids`` are; ``rows`` have the ``ENDS`` of those that are there, and
+    ``positions`` are the places in the job.
     """
     found: dict[int, Failed] = {}
     for index, key in ids.items():
         row = rows.get(key)
         if row is not None and not room.takes(row["end_char"] - row["start_char"]):
-            found[index] = too_much_text("/id")
+            found[index] = _with_issue(too_much_text("/id"), positions[index])
     return found
+
+
+def _with_issue(failed: Failed, position: int) -> Failed:
+    """The failure with the issue that it is, of an item that is not examined any more."""
+    issues = [Issue(TOO_MUCH_TEXT, failed.pointer, failed.message)]
+    return replace(failed, details={**told(issues, position), "score": score_of(issues)})
 
 
 def too_much_text(pointer: str) -> Failed:

@@ -63,6 +63,14 @@ LABELS_DIFFER = _rule(
     "labels_differ", Layer.CONSISTENCY, Severity.INFO, "the same words have the same label"
 )
 
+TOO_MANY_RULES = Rule(
+    "too_many_rules",
+    Layer.CUSTOM,
+    Severity.ERROR,
+    "a project has <= 100 rules that are enabled",
+    retryable=True,
+)
+
 BUSINESS_RULES = (
     *(TEXT_NOT_FOUND, LABEL_NOT_FOUND, LABEL_NAMED_TWICE, SPAN_OUT_OF_RANGE, TEXT_MISMATCH),
     *(SPLIT_CHARACTER, SPAN_TOO_LONG, TOO_MUCH_TEXT),
@@ -73,6 +81,6 @@ ADJUSTABLE = (
 """Rules whose severity a project may change, or that it may switch off."""
 
 RULES: Mapping[str, Rule] = MappingProxyType(
-    {rule.id: rule for rule in (SCHEMA, *BUSINESS_RULES, *ADJUSTABLE, OVERLAP)}
+    {rule.id: rule for rule in (SCHEMA, *BUSINESS_RULES, *ADJUSTABLE, OVERLAP, TOO_MANY_RULES)}
 )
 """All rules of ours by id, each with its severity where no project says otherwise."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ Span = tuple[int, int, int, int | None]
 """Text, start, end and label."""
 Words = tuple[str, int, int]
 """A text, its label, and its own annotation: 0 for one that is not there yet."""
+
+Free = tuple[list[int], list[int]]
+"""Of a text, the starts of the spans that stand, in order, and their places in the batch."""
 
 _table = tables.annotations
 
@@ -143,11 +147,13 @@ def _first_ones(
     first: dict[Span, int] = {}
     for place, (span, index) in enumerate(zip(spans, sound, strict=True)):
         other = first.get(span)
-        if other is None:
+        if other is not None and batch.is_of_one(index, other):
+            continue
+        if other is None or batch.has_left(other, index):
             if index not in batch.refused:
                 first[span] = index
         elif place not in there:
-            found[place] = f"item {other} of the same chunk"
+            found[place] = batch.item(other)
             batch.add_about(index, other)
     return found | _first_of_job(store, batch, spans, first, sound) if batch.positions else found
 
@@ -162,16 +168,28 @@ def _first_of_job(
     """The same, where the job knows what its other chunks have seen."""
     found: dict[int, str] = {}
     marks = {span: ":".join(map(str, span)) for span in first}
-    known = store.first_of({marks[span]: batch.positions[key] for span, key in first.items()})
+    left = {marks[span]: batch.positions[key] for span, key in first.items()}
+    for span, index in zip(spans, sound, strict=True):
+        # An annotation may come again, in this chunk or in another, with the span that it had.
+        if batch.own[index] and index not in batch.refused:
+            left.setdefault(_own_mark(batch, marks[span], index), batch.positions[index])
+    known = store.first_of(left)
     # One that has been refused since may have left its mark.
     idle = {batch.positions[index] for index in batch.refused}
     for place, (span, index) in enumerate(zip(spans, sound, strict=True)):
         if span not in first or first[span] > index:
             continue
         earliest = known[marks[span]]
+        if known.get(_own_mark(batch, marks[span], index)) == earliest:
+            continue
         if earliest != batch.positions[index] and earliest not in idle:
             found[place] = f"item {earliest} of the job"
     return found
+
+
+def _own_mark(batch: Batch, mark: str, index: int) -> str:
+    """The mark of a span that an annotation of the store would have, and of which one."""
+    return f"{mark}:{batch.own[index]}"
 
 
 def _check_overlaps(
@@ -186,30 +204,55 @@ def _check_overlaps(
         rows.append((item.text_id, item.start_char, item.end_char, least, own[index]))
     there = store.probe(_overlapping, rows, without=batch.changed)
     taken = {near[place]: key for place, key in there.items()}
-    kept: dict[int, tuple[list[int], list[int]]] = {}
+    kept: dict[int, Free] = {}
+    for turn in _turns(batch, sound):
+        _leave(batch, kept, turn)
+        for index in turn:
+            if index in taken:
+                _refuse(batch, index, f"annotation {taken[index]}")
+            elif not batch.settled:
+                other = _taken(batch, kept.setdefault(items[index].text_id, ([], [])), index)
+                if other is not None:
+                    _refuse(batch, index, batch.item(other))
+                    batch.add_about(index, other)
+
+
+def _turns(batch: Batch, sound: Sequence[int]) -> list[list[int]]:
+    """The items, cut so that no annotation comes twice in a turn, as a job that writes has them."""
+    if not batch.repeated:
+        return [list(sound)]
+    turns: list[list[int]] = []
+    seen: Counter[int] = Counter()
     for index in sound:
-        item = items[index]
-        if index in taken:
-            _refuse(batch, index, f"annotation {taken[index]}")
-        elif not batch.settled:
-            free = kept.setdefault(item.text_id, ([], []))
-            other = _taken(batch, free, index)
-            if other is not None:
-                _refuse(batch, index, f"item {other} of the same chunk")
-                batch.add_about(index, other)
+        own = batch.own[index]
+        if seen[own] == len(turns):
+            turns.append([])
+        turns[seen[own]].append(index)
+        seen[own] += own in batch.repeated
+    return turns
 
 
-def _taken(batch: Batch, free: tuple[list[int], list[int]], index: int) -> int | None:
+def _leave(batch: Batch, kept: Mapping[int, Free], turn: Sequence[int]) -> None:
+    """Have the annotations of a turn leave the places where those before it have put them."""
+    leaving = {batch.own[index] for index in turn if index not in batch.refused} - {0}
+    for starts, places in kept.values():
+        staying = [at for at, other in enumerate(places) if batch.own[other] not in leaving]
+        if len(staying) < len(places):
+            starts[:] = [starts[at] for at in staying]
+            places[:] = [places[at] for at in staying]
+
+
+def _taken(batch: Batch, free: Free, index: int) -> int | None:
     """The item in whose way it is; if there is none, and it is not refused, it takes its place.
 
-    ``free`` are the starts of those that stand, in order, and their places in the batch. They
-    do not overlap, so that only the last one before its end can be in the way.
+    Those that stand do not overlap, so that only the last one before its end can be in the way.
     """
     starts, places = free
     item = batch.items[index]
     after = bisect_left(starts, item.end_char)
     if after and batch.items[places[after - 1]].end_char > item.start_char:
-        return places[after - 1]
+        other = places[after - 1]
+        return None if batch.is_of_one(index, other) else other
     if index in batch.refused:
         return None
     starts.insert(after, item.start_char)
@@ -255,7 +298,7 @@ def _say_who_differs(
         if key in found:
             said = f"other annotations give label {found[key]} to"
         elif other is not None:
-            said = f"item {other} of the same chunk gives label {labels[other]} to"
+            said = f"{batch.item(other)} gives label {labels[other]} to"
             batch.add_about(index, other)
         else:
             continue
@@ -265,7 +308,8 @@ def _say_who_differs(
 def _differing(batch: Batch, before: list[int], index: int) -> int | None:
     """An item before it that gives another label; of each text the first two labels are kept."""
     labels = batch.labels
-    other = next((one for one in before if labels[one] != labels[index]), None)
+    others = (one for one in before if labels[one] != labels[index])
+    other = next((one for one in others if not batch.has_left(one, index)), None)
     if index not in batch.refused and len(before) == (0 if other is None else 1):
         before.append(index)
     return other

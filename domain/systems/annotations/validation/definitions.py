@@ -7,7 +7,7 @@ what is stored can be applied.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import (
     AfterValidator,
@@ -15,15 +15,17 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     with_config,
 )
 from typing_extensions import TypedDict
 
-from domain.systems.annotations.models import Id, Name, storable
+from domain.systems.annotations.models import Id, Line, Name, storable
 from domain.systems.annotations.validation.expressions import (
     MAX_EXPRESSION,
     NAMES,
-    checked_expression,
+    meaningful_expression,
 )
 from domain.systems.annotations.validation.issues import Severity
 from domain.systems.annotations.validation.patterns import MAX_PATTERN, checked_pattern
@@ -31,6 +33,7 @@ from domain.systems.annotations.validation.patterns import MAX_PATTERN, checked_
 METADATA = "metadata."
 MAX_VALUES = 1000
 MAX_LABELS = 200
+MAX_WHOLE = 2**63 - 1
 _IN_METADATA = re.compile(r"metadata(\.[^.\x00-\x1f]{1,200}){1,8}")
 _RULE_NAME = r"^[a-z][a-z0-9_]{0,59}$"
 _STRICT = ConfigDict(extra="forbid")
@@ -43,12 +46,20 @@ def _field(name: str) -> str:
 
 
 FieldName = Annotated[str, Field(max_length=500), AfterValidator(_field)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _exact(value: Any, handler: ValidatorFunctionWrapHandler) -> float:
+    """A whole number as it is sent: as a floating one it would be another beyond 2^53."""
+    number: float = handler(value)
+    return value if type(value) is int and -MAX_WHOLE <= value <= MAX_WHOLE else number
+
+
+Number = Annotated[float, Field(allow_inf_nan=False), WrapValidator(_exact)]
 Pattern = Annotated[
     str, Field(min_length=1, max_length=MAX_PATTERN), AfterValidator(checked_pattern)
 ]
 Words = Annotated[
-    str, Field(min_length=1, max_length=MAX_EXPRESSION), AfterValidator(checked_expression)
+    str, Field(min_length=1, max_length=MAX_EXPRESSION), AfterValidator(meaningful_expression)
 ]
 Together = Literal["label_id", "start_char", "end_char", "selected_text"]
 
@@ -81,6 +92,15 @@ class Range(TypedDict):
     maximum: NotRequired[Number]
 
 
+def _with_room(definition: Range) -> Range:
+    least, most = definition.get("minimum"), definition.get("maximum")
+    if least is None and most is None:
+        raise ValueError("a range has a minimum, a maximum or both; give it one")
+    if least is not None and most is not None and least > most:
+        raise ValueError(f"no number is from {least!r} to {most!r}; exchange minimum and maximum")
+    return definition
+
+
 @with_config(_STRICT)
 class Allowed(TypedDict):
     """The field is one of the values."""
@@ -109,11 +129,12 @@ class Expression(TypedDict):
 
 
 Definition = Annotated[
-    Required | Regex | Range | Allowed | Unique | Expression, Field(discriminator="kind")
+    Required | Regex | Annotated[Range, AfterValidator(_with_room)] | Allowed | Unique | Expression,
+    Field(discriminator="kind"),
 ]
 
 RuleName = Annotated[str, Field(pattern=_RULE_NAME)]
-Message = Annotated[str, Field(max_length=500)]
+Message = Annotated[Line, Field(max_length=500)]
 OfLabels = Annotated[list[Name], Field(max_length=MAX_LABELS)]
 
 

@@ -13,23 +13,29 @@ from collections.abc import Sequence
 
 from domain.records import Lookup, Records
 from domain.systems.annotations.validation import beside, tables
+from domain.systems.annotations.validation.allowance import Allowance
+from domain.systems.annotations.validation.catalogue import TOO_MANY_RULES
 from domain.systems.annotations.validation.own_rules import OwnRule, OwnRules, own_rule_of
 from domain.systems.annotations.validation.spans import Quality, check_labels, check_spans
 from domain.systems.annotations.validation.subjects import Batch, Ends, Subject
 from domain.systems.annotations.validation.thresholds import DEFAULTS, Thresholds, thresholds_of
 
 MAX_RULES = 100
-"""Own rules of a project that are applied, the oldest first."""
+"""Own rules of a project that are applied. An undo, or two jobs at once, may leave more."""
 
 _thresholds = Lookup(
     tables.thresholds, (int,), lambda row, table: [table.project_id == row.v0], limit=1
 )
 _rules = Lookup(
-    tables.rules, (int,), lambda row, table: [table.project_id == row.v0], limit=MAX_RULES
+    tables.rules,
+    (int,),
+    # One that does not say whether it is enabled is.
+    lambda row, table: [table.project_id == row.v0, table.enabled.is_not(False)],
+    limit=MAX_RULES + 1,
 )
 
 
-def examine(
+def examine(  # noqa: PLR0913 - what the callers know of their items, by name
     store: Records,
     project_id: int,
     items: Sequence[Subject],
@@ -38,6 +44,7 @@ def examine(
     full: bool = True,
     settled: bool = False,
     positions: Sequence[int] = (),
+    places: Sequence[int] = (),
     utf16: Sequence[Ends] = (),
 ) -> tuple[Batch, Thresholds]:
     """All issues of all items, and the thresholds that hold; Batch says what the options mean.
@@ -50,6 +57,7 @@ def examine(
         own or [0] * len(items),
         settled=settled,
         positions=positions,
+        places=places,
         utf16=utf16,
     )
     limits = thresholds(store, project_id) if full else DEFAULTS
@@ -58,8 +66,8 @@ def examine(
     check_labels(store, batch)
     if quality is not None:
         quality.check_confidence(batch)
-        rules = own_rules(store, project_id)
-        OwnRules(rules).check(batch, batch.sound())
+        rules = own_rules(store, batch)
+        OwnRules(rules).check(batch, batch.sound(), Allowance.of(len(items)))
         beside.check(store, batch, limits, rules)
     return batch, limits
 
@@ -70,7 +78,15 @@ def thresholds(store: Records, project_id: int) -> Thresholds:
     return thresholds_of(rows[0]) if rows else DEFAULTS
 
 
-def own_rules(store: Records, project_id: int) -> list[OwnRule]:
-    """The rules of a project that are enabled, each at its present version."""
-    found = [own_rule_of(row) for row in store.look_up(_rules, project_id)]
-    return [rule for rule in found if rule.body.enabled]
+def own_rules(store: Records, batch: Batch) -> list[OwnRule]:
+    """The rules of a project that are enabled, each at its present version.
+
+    Where there are more than are applied, each item is told so: none is passed over in silence.
+    """
+    found = [own_rule_of(row) for row in store.look_up(_rules, batch.project_id)]
+    if len(found) <= MAX_RULES:
+        return found
+    many = f"project {batch.project_id} has more than {MAX_RULES} rules that are enabled"
+    for index in batch.sound():
+        batch.add(index, TOO_MANY_RULES, "", f"{many}; disable or delete some, then try again")
+    return []

@@ -91,12 +91,42 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "is_digit": str.isdigit,
 }
 _METADATA = "metadata"
+_OF_AN_ITEM = frozenset((*NAMES, _METADATA))
 
 
 def checked_expression(expression: str) -> str:
     """The expression; raises ValueError, saying what of it is not possible."""
     parsed(expression)
     return expression
+
+
+def meaningful_expression(expression: str) -> str:
+    """The expression of a rule that is written now; raises ValueError where it can say nothing.
+
+    Those of earlier releases were not held against this, and go on as they are.
+    """
+    nodes = list(ast.walk(parsed(expression)))
+    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    for node in nodes:
+        if isinstance(node, ast.Compare):
+            _require_singletons(node)
+        elif isinstance(node, ast.Name) and node.id not in NAMES and id(node) not in called:
+            given = "'key'" if node.id == _METADATA else "selected_text"
+            raise ValueError(f"{node.id} is a function; call it, as {node.id}({given})")
+    if not any(isinstance(node, ast.Name) and node.id in _OF_AN_ITEM for node in nodes):
+        raise ValueError(f"it is about no annotation; name {', '.join(NAMES)} or metadata('key')")
+    return expression
+
+
+def _require_singletons(node: ast.Compare) -> None:
+    """Two equal strings, or numbers, need not be the same thing."""
+    values = [node.left, *node.comparators]
+    for operation, left, right in zip(node.ops, values, values[1:], strict=False):
+        if isinstance(operation, ast.Is | ast.IsNot) and not any(
+            isinstance(value, ast.Constant) and isinstance(value.value, bool | None)
+            for value in (left, right)
+        ):
+            raise ValueError("is and is not are for None, True and False; write == or !=")
 
 
 @lru_cache(maxsize=256)
@@ -140,6 +170,7 @@ class Condition:
     def __init__(self, expression: str) -> None:
         self._expression = expression
         self._tree = parsed(expression)
+        self.parts = sum(1 for _ in ast.walk(self._tree))
         self._metadata: Mapping[str, Any] = {}
         functions = {**FUNCTIONS, _METADATA: self._of_metadata}
         self._evaluator = SimpleEval(dict(_OPERATORS), functions, {})
@@ -162,6 +193,10 @@ class Condition:
         return [self._evaluator._eval(element) for element in node.elts]
 
     def _of_metadata(self, key: Any) -> Any:
-        """A plain value of the metadata; ``None`` for one that is not there, or is no such."""
+        """A plain value of the metadata, or a list of such; ``None`` for one that is not there."""
         found = self._metadata.get(key) if isinstance(key, str) else None
-        return found if type(found) in _CONSTANTS else None
+        values = found if isinstance(found, list) else [found]
+        if any(type(value) not in _CONSTANTS for value in values):
+            kind = "an object" if isinstance(found, dict) else "a list of lists or objects"
+            raise ValueError(f"metadata {key!r} is {kind}, of which an expression can say nothing")
+        return found

@@ -11,6 +11,8 @@ from domain.outcomes import Failed
 
 MAX_ISSUES = 50
 """Issues of one item that are told of; the score counts all of them."""
+_MOST_DIGITS = 20
+"""Of a whole number that a message repeats."""
 
 
 class Severity(StrEnum):
@@ -80,10 +82,24 @@ def score_of(issues: Iterable[Issue]) -> float:
     return round(max(left, 0.0), 3)
 
 
-def documents(issues: Sequence[Issue], position: int) -> list[dict[str, Any]]:
-    """The issues of an item as JSON, the gravest first."""
+def told(issues: Sequence[Issue], position: int) -> dict[str, Any]:
+    """The issues of an item as JSON, the gravest first, and how many of them are left out."""
     ordered = sorted(issues, key=lambda issue: -COST[issue.rule.severity])
-    return [issue.document(position) for issue in ordered[:MAX_ISSUES]]
+    said: dict[str, Any] = {"issues": [one.document(position) for one in ordered[:MAX_ISSUES]]}
+    if len(issues) > MAX_ISSUES:
+        said["issues_left_out"] = len(issues) - MAX_ISSUES
+    return said
+
+
+def plain(number: float) -> str:
+    """A number in a message, with all of its digits unless it has very many."""
+    if isinstance(number, int) or number.is_integer():
+        digits = len(str(abs(int(number))))
+        if digits <= _MOST_DIGITS:
+            return str(int(number))
+        if isinstance(number, int):
+            return f"a number of {digits} digits"
+    return repr(number)
 
 
 def fails(issues: Sequence[Issue], threshold: float) -> bool:
@@ -99,12 +115,12 @@ def verdict(issues: Sequence[Issue], position: int, threshold: float) -> Failed 
         return None
     errors = [issue for issue in issues if issue.rule.severity is Severity.ERROR]
     score = score_of(issues)
-    details = {"issues": documents(issues, position), "score": score}
+    details = {**told(issues, position), "score": score}
     if not errors:
         return Failed(
             "below_threshold",
-            f"the score {score:g} is below the project's threshold {threshold:g}; mend what the "
-            "issues name, or lower the threshold",
+            f"the score {plain(score)} is below the project's threshold {plain(threshold)}; mend "
+            "what the issues name, or lower the threshold",
             details=details,
         )
     first = errors[0]

@@ -1,7 +1,12 @@
-"""Layer 5: a project's own rules, compiled once a run and held against each item."""
+"""Layer 5: a project's own rules, compiled once a run and held against each item.
+
+A rule is checked when it is stored and never again: what an earlier release took goes on as it
+did then, and one that can be applied no more says so of each item.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,13 +16,16 @@ from typing import Any
 
 import orjson
 
+from domain.systems.annotations.validation.allowance import Allowance
 from domain.systems.annotations.validation.definitions import RuleBody
 from domain.systems.annotations.validation.expressions import NAMES, Condition
-from domain.systems.annotations.validation.issues import Layer, Rule
-from domain.systems.annotations.validation.patterns import Patterns
+from domain.systems.annotations.validation.issues import Layer, Rule, Severity, plain
+from domain.systems.annotations.validation.patterns import Finding, Patterns, checked_pattern
 from domain.systems.annotations.validation.subjects import Batch
 
 PREFIX = "custom."
+MAX_QUOTED = 100
+"""Characters of an expression or a fault that a message repeats: an item may have a hundred."""
 
 Values = dict[str, Any]
 """The fields of an item, its metadata as ``metadata``."""
@@ -33,28 +41,17 @@ class OwnRule:
     """A rule of a project with the version that it is at."""
 
     rule: Rule
-    body: RuleBody
+    definition: Mapping[str, Any]
+    """What the rule is given; its ``kind`` says which rule it is."""
     labels: frozenset[str]
-
-    @classmethod
-    def of(cls, body: RuleBody, version: int) -> OwnRule:
-        """The rule as it is stored."""
-        rule = Rule(f"{PREFIX}{body.name}", Layer.CUSTOM, body.severity, version=version)
-        return cls(rule, body, frozenset(body.labels))
-
-    @property
-    def definition(self) -> Mapping[str, Any]:
-        """What the rule is given; its ``kind`` says which rule it is."""
-        found: Mapping[str, Any] = self.body.definition
-        return found
+    message: str
 
     def says(self, otherwise: str) -> str:
         """The message: the project's own, or what is said without one."""
-        return self.body.message or otherwise
+        return self.message or otherwise
 
 
 _STORED = ("version", *RuleBody.model_fields)
-_DOCUMENTS = ("labels", "definition")
 
 
 def own_rule_of(row: Mapping[str, Any]) -> OwnRule:
@@ -65,20 +62,27 @@ def own_rule_of(row: Mapping[str, Any]) -> OwnRule:
 @lru_cache(maxsize=1024)
 def _own_rule(stored: tuple[Any, ...]) -> OwnRule:
     row = dict(zip(_STORED, stored, strict=True))
-    version = row.pop("version")
-    given = {name: value for name, value in row.items() if value is not None}
-    for name in _DOCUMENTS:
-        if name in given:
-            given[name] = orjson.loads(given[name])
-    return OwnRule.of(RuleBody.model_validate(given), version)
+    severity = Severity(row["severity"] or Severity.ERROR)
+    rule = Rule(f"{PREFIX}{row['name']}", Layer.CUSTOM, severity, version=row["version"])
+    labels = frozenset(_document(row["labels"] or "[]"))
+    return OwnRule(rule, _document(row["definition"]), labels, row["message"] or "")
+
+
+def _document(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # Numbers that are taken no longer, and stand in what was written before: NaN, 10^400.
+        return json.loads(text)
 
 
 class Columns:
     """The fields of the items that rules are held against, a list each; ``sound`` are theirs."""
 
-    def __init__(self, batch: Batch, sound: Sequence[int]) -> None:
+    def __init__(self, batch: Batch, sound: Sequence[int], allowance: Allowance) -> None:
         self._batch = batch
         self.sound = sound
+        self.allowance = allowance
         self.metadata = [batch.items[index].metadata or {} for index in sound]
         self._known: dict[str, Sequence[Any]] = {}
 
@@ -92,7 +96,8 @@ class Columns:
     def for_labels(self, names: Collection[str]) -> Columns:
         """Those of the items that have one of the labels."""
         named = zip(self.sound, self.of("label"), strict=True)
-        return Columns(self._batch, [index for index, name in named if name in names])
+        wanted = [index for index, name in named if name in names]
+        return Columns(self._batch, wanted, self.allowance)
 
     def rows(self) -> Iterator[Values]:
         """The plain fields of each item."""
@@ -128,21 +133,24 @@ class OwnRules:
         self._looks: list[tuple[OwnRule, Look]] = []
         patterns: dict[str, list[OwnRule]] = {}
         for rule in rules:
-            kind = rule.definition["kind"]
-            if kind == "regex":
-                patterns.setdefault(rule.definition["field"], []).append(rule)
-            elif kind in _LOOKS:
-                self._looks.append((rule, _LOOKS[kind](rule)))
+            try:
+                if rule.definition["kind"] == "regex":
+                    checked_pattern(rule.definition["pattern"])
+                    patterns.setdefault(rule.definition["field"], []).append(rule)
+                elif rule.definition["kind"] != UNIQUE:
+                    self._looks.append((rule, _LOOKS[rule.definition["kind"]](rule)))
+            except (ValueError, TypeError, KeyError) as error:
+                self._looks.append((rule, _unreadable(rule, error)))
         self._patterns = [
             (field, several, Patterns([rule.definition["pattern"] for rule in several]))
             for field, several in patterns.items()
         ]
 
-    def check(self, batch: Batch, sound: Sequence[int]) -> None:
+    def check(self, batch: Batch, sound: Sequence[int], allowance: Allowance) -> None:
         """Hold the rules against each item that has a span and a label."""
         if not (self._looks or self._patterns):
             return
-        columns = Columns(batch, sound)
+        columns = Columns(batch, sound, allowance)
         for rule, look in self._looks:
             wanted = columns.for_labels(rule.labels) if rule.labels else columns
             for place, said, where in look(wanted):
@@ -156,18 +164,62 @@ class OwnRules:
     ) -> None:
         values = columns.of(field)
         places = [place for place, value in enumerate(values) if value is not None]
-        texts = [str(values[place]) for place in places]
-        for rule, found in zip(rules, patterns.found(texts), strict=True):
-            wrong = bool(rule.definition.get("negate", False))
-            if wrong not in found:
+        texts = [_as_text(values[place]) for place in places]
+        for rule, found in zip(rules, patterns.found(texts, columns.allowance), strict=True):
+            faults = _faults_of(rule)
+            if not any(finding in found for finding in faults):
                 continue
-            how = "matches" if wrong else "does not match"
-            said = rule.says(f"{field} {how} {rule.definition['pattern']!r}; correct it")
-            for place, is_found in zip(places, found, strict=True):
-                if is_found == wrong and (
+            for place, finding in zip(places, found, strict=True):
+                if finding in faults and (
                     not rule.labels or columns.of("label")[place] in rule.labels
                 ):
+                    said = faults[finding]
                     batch.add(columns.sound[place], rule.rule, pointer_to(field), said)
+
+
+def _as_text(value: Any) -> str:
+    """What a pattern is looked for in: a string as it is, anything else as JSON writes it."""
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        # A whole number of the store may be larger than those that are taken now.
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _faults_of(rule: OwnRule) -> dict[int, str]:
+    """What is said of an item by what is known of the pattern in it."""
+    field, pattern = rule.definition["field"], rule.definition["pattern"]
+    wrong = Finding.FOUND if rule.definition.get("negate", False) else Finding.ABSENT
+    how = "matches" if wrong is Finding.FOUND else "does not match"
+    large = f"{field} is too long for a pattern as large as {_brief(repr(pattern))}"
+    return {
+        wrong: rule.says(f"{field} {how} {pattern!r}; correct it"),
+        Finding.TOO_LARGE: f"{large}; make the pattern smaller or the text shorter",
+        Finding.NO_TIME: _no_time(rule),
+    }
+
+
+def _no_time(rule: OwnRule) -> str:
+    return (
+        f"{rule.rule.id} was not looked at, as the rules of the project have taken the time that "
+        "a chunk has; make patterns and expressions smaller, or send fewer items"
+    )
+
+
+def _brief(words: str) -> str:
+    return words if len(words) <= MAX_QUOTED else f"{words[:MAX_QUOTED]}..."
+
+
+def _unreadable(rule: OwnRule, error: Exception) -> Look:
+    why = _brief(f"{type(error).__name__}: {error}")
+    said = f"{rule.rule.id} cannot be applied ({why}); mend the rule, or disable it"
+
+    def look(columns: Columns) -> Iterator[Fault]:
+        return ((place, said, "") for place in range(len(columns.sound)))
+
+    return look
 
 
 def _value_in(metadata: Mapping[str, Any], keys: Sequence[str]) -> Any:
@@ -203,7 +255,7 @@ def _range(rule: OwnRule) -> Look:
     given = rule.definition
     field, least, most = given["field"], given.get("minimum"), given.get("maximum")
     where = pointer_to(field)
-    span = f"{'' if least is None else _short(least)}..{'' if most is None else _short(most)}"
+    span = f"{'' if least is None else plain(least)}..{'' if most is None else plain(most)}"
     low, high = -inf if least is None else least, inf if most is None else most
     no_number = rule.says(f"{field} is no number; give it one in {span}")
 
@@ -214,24 +266,16 @@ def _range(rule: OwnRule) -> Look:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 yield place, no_number, where
             elif not low <= value <= high:
-                said = f"{field} is {_short(value)}, not in {span}; correct it"
+                said = f"{field} is {plain(value)}, not in {span}; correct it"
                 yield place, rule.says(said), where
 
     return look
 
 
-def _short(number: float) -> str:
-    """A number in a message; a whole number of JSON may be too large for a floating one."""
-    try:
-        return f"{number:g}"
-    except OverflowError:
-        return f"a number of {len(str(abs(number)))} digits"
-
-
 def _allowed(rule: OwnRule) -> Look:
     field, allowed = rule.definition["field"], rule.definition["values"]
     # In Python True is 1, in JSON it is not.
-    plain = {
+    simple = {
         (type(value) is bool, value) for value in allowed if not isinstance(value, list | dict)
     }
     where = pointer_to(field)
@@ -245,7 +289,7 @@ def _allowed(rule: OwnRule) -> Look:
             if isinstance(value, list | dict):
                 good = value in allowed
             else:
-                good = (type(value) is bool, value) in plain
+                good = (type(value) is bool, value) in simple
             if not good:
                 yield place, said, where
 
@@ -256,19 +300,31 @@ def _expression(rule: OwnRule) -> Look:
     words = rule.definition["expression"]
     condition = Condition(words)
     wrong = rule.says(f"{words!r} does not hold; correct the annotation")
+    late, quoted = _no_time(rule), _brief(repr(words))
+
+    @lru_cache(maxsize=64)
+    def without_result(why: str) -> str:
+        return f"{quoted} cannot be worked out: {why}; mend the rule or the item"
 
     def look(columns: Columns) -> Iterator[Fault]:
         rows = zip(columns.rows(), columns.metadata, strict=True)
         for place, (values, metadata) in enumerate(rows):
+            if not columns.allowance.has_room(condition.parts * (LEAST + values["length"])):
+                yield place, late, ""
+                continue
             try:
                 if not condition.holds(values, metadata):
                     yield place, wrong, ""
             except ValueError as error:
-                why = f"{words!r} cannot be worked out: {error}; mend the rule or the item"
-                yield place, why, ""
+                yield place, without_result(_brief(str(error))), ""
 
     return look
 
+
+UNIQUE = "unique"
+"""The kind that is about several annotations, and is looked at with them."""
+LEAST = 10_000
+"""Steps that are reckoned for any part of an expression: metadata may be longer than the text."""
 
 _LOOKS: Mapping[str, Callable[[OwnRule], Look]] = {
     "required": _required,

@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from enum import IntEnum
+from functools import lru_cache
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import re2  # type: ignore[import-untyped] # has none
 
+from domain.systems.annotations.validation.allowance import Allowance
+
 MAX_PATTERN = 1000
+MOST_STEPS = 300_000_000
+"""Size of a pattern by characters of a text: three seconds where each meets all of the other."""
 _MOST = 8 << 20
 """Bytes that an automaton may take at most: RE2 refuses what does not fit."""
 _TRIED = tuple((64 << 10) << step for step in range(7))
@@ -75,17 +81,34 @@ _automata: Automata[Any] = Automata(_ROOM)
 """Those of patterns by the pattern, and those of sets by all patterns of the set."""
 
 
+class Finding(IntEnum):
+    """What is known of a pattern and a text."""
+
+    ABSENT = 0
+    FOUND = 1
+    TOO_LARGE = 2
+    """The two together could take longer than a chunk has."""
+    NO_TIME = 3
+    """It was not looked for: the chunk has had its time."""
+
+
 def checked_pattern(pattern: str) -> str:
     """The pattern; raises ValueError, saying why, when RE2 does not take it."""
+    size_of(pattern)
+    return pattern
+
+
+@lru_cache(maxsize=4096)
+def size_of(pattern: str) -> int:
+    """The steps that a pattern takes a character at most; raises ValueError as for a check."""
     try:
-        _automata.of(pattern, _search)
+        return int(_automata.of(pattern, _search).programsize)
     except re2.error as error:
         why = error.args[0] if error.args else error
         why = why.decode("utf-8", "replace") if isinstance(why, bytes) else why
         raise ValueError(
             f"RE2 does not take the pattern: {why}; it has no look-around and no back-references"
         ) from None
-    return pattern
 
 
 class Patterns:
@@ -94,30 +117,56 @@ class Patterns:
     def __init__(self, patterns: Sequence[str]) -> None:
         self._patterns = tuple(patterns)
 
-    def found(self, texts: Sequence[str]) -> list[bytearray]:
-        """For each of the patterns, in which of the texts it is found: 1 or 0 a text.
+    def found(self, texts: Sequence[str], allowance: Allowance | None = None) -> list[bytearray]:
+        """For each of the patterns, in which of the texts it is found: a ``Finding`` a text.
 
         What a set of all of them finds is there. What it does not find is looked for again by
         the pattern itself, since a set gives up where a text takes more memory than it has; and
         there is none where the patterns together are too large for one. One pattern after the
         other goes through all texts, so that no more than one has to be in memory.
         """
+        allowance = allowance or Allowance()
         found = [bytearray(len(texts)) for _ in self._patterns]
-        quick = _automata.of(self._patterns, _set)
+        with allowance.apart():
+            sizes = [size_of(pattern) for pattern in self._patterns]
+            quick = _automata.of(self._patterns, _set)
         if quick is not None:
-            for place, text in enumerate(texts):
-                for number in quick.Match(text) or ():
-                    found[number][place] = True
-        for pattern, column in zip(self._patterns, found, strict=True):
+            _look_for_all(quick, sum(sizes), texts, found, allowance)
+        for pattern, size, column in zip(self._patterns, sizes, found, strict=True):
             if not all(column):
-                _look(_automata.of(pattern, _search), texts, column)
+                with allowance.apart():
+                    search = _automata.of(pattern, _search)
+                _look(search, size, texts, column, allowance)
         return found
 
 
-def _look(search: Any, texts: Sequence[str], column: bytearray) -> None:
+def _look_for_all(
+    quick: Any,
+    size: int,
+    texts: Sequence[str],
+    found: Sequence[bytearray],
+    allowance: Allowance,
+) -> None:
     for place, text in enumerate(texts):
-        if not column[place]:
+        steps = size * len(text)
+        if steps <= MOST_STEPS and allowance.has_room(steps):
+            for number in quick.Match(text) or ():
+                found[number][place] = Finding.FOUND
+
+
+def _look(
+    search: Any, size: int, texts: Sequence[str], column: bytearray, allowance: Allowance
+) -> None:
+    for place, text in enumerate(texts):
+        if column[place]:
+            continue
+        steps = size * len(text)
+        if steps > MOST_STEPS:
+            column[place] = Finding.TOO_LARGE
+        elif allowance.has_room(steps):
             column[place] = search.search(text) is not None
+        else:
+            column[place] = Finding.NO_TIME
 
 
 def _set(patterns: tuple[str, ...], memory: int) -> Any:

@@ -17,7 +17,7 @@ from domain.systems.annotations.rules import selection, text_not_found
 from domain.systems.annotations.validation.amounts import Room, too_much_text
 from domain.systems.annotations.validation.catalogue import RULES, SPAN_TOO_LONG
 from domain.systems.annotations.validation.counting import counted
-from domain.systems.annotations.validation.issues import Rule
+from domain.systems.annotations.validation.issues import Rule, plain
 from domain.systems.annotations.validation.subjects import Batch
 from domain.systems.annotations.validation.thresholds import Thresholds
 
@@ -25,10 +25,12 @@ Place = tuple[int, int, int]
 """The place of an item in its batch, and where its span begins and ends."""
 
 _UNSPACED = (
-    *((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF)),
-    *((0x2E80, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF)),
+    *((0x0E00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x1980, 0x19DF), (0x1A20, 0x1AAF)),
+    *((0x2E80, 0x9FFF), (0xA980, 0xA9FF), (0xAA60, 0xAA7F), (0xF900, 0xFAFF), (0xFF66, 0xFF9F)),
+    *((0x1B000, 0x1B16F), (0x20000, 0x3FFFF)),
 )
-"""Scripts that do not part words by spaces: Thai, Lao, Burmese, Khmer, Chinese, Japanese."""
+"""Scripts that do not part words by spaces: Thai, Lao, Tibetan, Burmese, Khmer, Tai Lue, Tai Tham,
+Javanese, Chinese, Japanese with its kana of half width."""
 
 MAX_MARKS = 30
 """Accents of one letter, as in the stream-safe format of Unicode (UAX 15)."""
@@ -157,7 +159,7 @@ class Quality:
         for index, item in enumerate(batch.items):
             sure = item.confidence_score
             if sure is not None and sure < least:
-                little = f"confidence_score {sure:g} is below {least:g}; look at it again"
+                little = f"confidence_score {plain(sure)} is below {plain(least)}; look at it again"
                 batch.add(index, rule, "/confidence_score", little)
 
     def _spaced(self, batch: Batch, index: int, content: str, start: int, end: int) -> None:

@@ -53,6 +53,8 @@ class Batch:
     settled: bool = False
     positions: Sequence[int] = ()
     """Their places in a job that writes nothing, and must know what its other chunks have seen."""
+    places: Sequence[int] = ()
+    """Their places in the job, by which others are told of them; without them, those in here."""
     utf16: Sequence[Ends] = ()
     """Which offsets of each item count UTF-16 units as long as its text is not at hand."""
     selected: list[str | None] = field(default_factory=list)
@@ -69,6 +71,15 @@ class Batch:
     """By the place of an item, those before it in the batch that its issues are about."""
     is_last_look: bool = False
     """Whether those that are still to be changed count as staying where they are, too."""
+    repeated: Mapping[int, list[int]] = field(default_factory=dict)
+    """By the annotation that several of the items are about, those, in order."""
+
+    def __post_init__(self) -> None:
+        about: dict[int, list[int]] = {}
+        for index, key in enumerate(self.own):
+            if key:
+                about.setdefault(key, []).append(index)
+        self.repeated = {key: those for key, those in about.items() if len(those) > 1}
 
     def add(self, index: int, rule: Rule, pointer: str, message: str) -> None:
         """One more issue of an item."""
@@ -78,6 +89,23 @@ class Batch:
             self.issues[index] = [issue]
         else:
             found.append(issue)
+
+    def item(self, index: int) -> str:
+        """What others are told of an item of the same chunk."""
+        return f"item {self.places[index] if self.places else index} of the same chunk"
+
+    def is_of_one(self, index: int, other: int) -> bool:
+        """Whether two items are about the same annotation, which is not in its own way."""
+        return self.own[index] == self.own[other] != 0
+
+    def has_left(self, other: int, index: int) -> bool:
+        """Whether an annotation is no longer where an item puts it, by the turn of another one."""
+        those = self.repeated.get(self.own[other])
+        if those is None:
+            return False
+        turns = self.repeated.get(self.own[index], [index])
+        later = those[those.index(other) + 1 : turns.index(index) + 1]
+        return self.is_of_one(index, other) or any(one not in self.refused for one in later)
 
     def add_about(self, index: int, other: int) -> None:
         """An issue of an item is about another one, before it in the batch."""

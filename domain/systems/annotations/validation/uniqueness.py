@@ -9,7 +9,7 @@ from sqlalchemy import or_
 
 from domain.records import Probe, Records
 from domain.systems.annotations import tables
-from domain.systems.annotations.validation.own_rules import OwnRule, pointer_to
+from domain.systems.annotations.validation.own_rules import UNIQUE, OwnRule, pointer_to
 from domain.systems.annotations.validation.subjects import Batch
 
 FIELDS = ("label_id", "start_char", "end_char", "selected_text")
@@ -32,7 +32,7 @@ def check(store: Records, batch: Batch, rules: Sequence[OwnRule], sound: Sequenc
     """One query for all such rules and items; one for some labels is about each of them apart."""
     asked: list[tuple[OwnRule, int, tuple[Any, ...]]] = []
     for rule in rules:
-        if rule.definition["kind"] != "unique":
+        if rule.definition.get("kind") != UNIQUE:
             continue
         fields = _fields_of(rule)
         for index in sound:
@@ -43,12 +43,14 @@ def check(store: Records, batch: Batch, rules: Sequence[OwnRule], sound: Sequenc
     for place, (rule, index, row) in enumerate(asked):
         key = (rule.rule.id, *row[:-1])
         other = None if batch.settled else first.get(key)
+        if other is not None and batch.has_left(other, index):
+            other = None
         if other is None and index not in batch.refused:
             first[key] = index
         if place in there:
             whose = f"annotation {there[place]}"
         elif other is not None:
-            whose = f"item {other} of the same chunk"
+            whose = batch.item(other)
             batch.add_about(index, other)
         else:
             continue

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from domain.execution import invalid_item
+from domain.execution import invalid_item, placed
 from domain.operation import Context, operation
 from domain.outcomes import Failed, Result
 from domain.record_operations import not_found
@@ -69,6 +69,7 @@ def validate(ctx: Context, items: Sequence[Candidate]) -> list[Result]:
 
     An item that has only an ``id`` is compared with all others of the store; any other with
     the store and with the items before it in its chunk, and of the whole job if it is the same.
+    Those that change the same annotation are not compared with each other.
     """
     results: dict[int, Result] = dict(_beyond(ctx, items)) if len(items) > FEW else {}
     present = _present(ctx, _ids(items, results).values(), KNOWN)
@@ -77,7 +78,7 @@ def validate(ctx: Context, items: Sequence[Candidate]) -> list[Result]:
     for index, item in enumerate(items):
         if index in results:
             continue
-        subject = _subject(item, present)
+        subject = _subject(item, present, ctx.positions[index])
         if isinstance(subject, Failed):
             results[index] = subject
         elif item.model_fields_set <= _OWN:
@@ -107,6 +108,7 @@ def _examined(
         own=own,
         settled=settled,
         positions=() if settled else positions,
+        places=positions,
         utf16=utf16,
     )
     results: dict[int, Result] = {
@@ -119,7 +121,7 @@ def _examined(
     return results
 
 
-def _subject(item: Candidate, present: Present) -> Subject | Failed:
+def _subject(item: Candidate, present: Present, position: int) -> Subject | Failed:
     if item.id is not None:
         row = present.get(item.id)
         return not_found(item.id, _WHAT) if row is None else became(item, row)
@@ -129,7 +131,7 @@ def _subject(item: Candidate, present: Present) -> Subject | Failed:
     try:
         return NewAnnotation(**given)
     except ValidationError as error:
-        return invalid_item(error)
+        return placed(invalid_item(error), position)
 
 
 def _ids(items: Sequence[Candidate], without: Container[int] = ()) -> dict[int, int]:
@@ -144,7 +146,8 @@ def _ids(items: Sequence[Candidate], without: Container[int] = ()) -> dict[int, 
 def _beyond(ctx: Context, items: Sequence[Candidate]) -> dict[int, Failed]:
     """Those of which there is too much to be read."""
     ids = _ids(items)
-    return beyond(Room(), ids, _present(ctx, ids.values(), ("project_id", *ENDS)))
+    ends = _present(ctx, ids.values(), ("project_id", *ENDS))
+    return beyond(Room(), ids, ends, ctx.positions)
 
 
 def _present(ctx: Context, ids: Collection[int], columns: Sequence[str]) -> Present:

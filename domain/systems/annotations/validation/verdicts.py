@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from domain.outcomes import Done, Failed
-from domain.systems.annotations.validation.issues import documents, score_of, verdict
+from domain.systems.annotations.validation.issues import score_of, told, verdict
 from domain.systems.annotations.validation.subjects import Batch
 from domain.systems.annotations.validation.thresholds import Thresholds
 
@@ -26,4 +26,4 @@ def done(batch: Batch, index: int, position: int, result: Mapping[str, Any], *, 
     issues = batch.issues.get(index)
     if not issues:
         return Done(result, 1.0 if full else None)
-    return Done({**result, "issues": documents(issues, position)}, score_of(issues))
+    return Done({**result, **told(issues, position)}, score_of(issues))

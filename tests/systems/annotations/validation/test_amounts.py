@@ -111,6 +111,8 @@ def test_no_chunk_reads_or_keeps_more_text_than_that(
         good = [isinstance(result, Done) for result in results]
         assert good == [True] * (FEW - 1) + [False] * 3
         assert {fault(result) for result in results[FEW - 1 :]} == {("too_much_text", "/id", True)}
+        assert said(results[FEW - 1]) == [("too_much_text", "error", "/id")]
+        assert issues(results[FEW - 1])[0]["item"] == FEW - 1
     assert set(bench.rows(tables.annotations)) == set(keys[FEW - 1 :])
     # What is done by few is not counted.
     assert {type(result) for result in bench.work(DELETE, ids[FEW - 1 :])} == {Done}

@@ -8,11 +8,13 @@ import pytest
 
 from domain.outcomes import Done, Failed, Result
 from domain.systems.annotations import tables
+from domain.systems.annotations.validation.issues import MAX_ISSUES
 from tests.systems.annotations.conftest import TEXT, Ground
 from tests.systems.annotations.validation.setting import (
     create,
     demand,
     issues,
+    rule,
     said,
     span,
     validate,
@@ -77,7 +79,12 @@ def test_the_form_of_an_item_is_told_with_all_its_faults(bench: Workbench, groun
             ("schema", "error", "/confidence_score"),
             ("schema", "error", "/start_char"),
         ]
+    (result,) = bench.work(
+        "annotations.create", [wrong], params={"project_id": ground.project}, first=7
+    )
+    assert {one["item"] for one in issues(result)} == {7}
     (result,) = validate(bench, ground, {"start_char": 0})
+    assert {one["item"] for one in issues(result)} == {0}
     assert {pointer for _, _, pointer in said(result)} == {"/text_id", "/end_char"}
 
 
@@ -115,6 +122,7 @@ def test_words_in_scripts_without_spaces_are_not_cut(bench: Workbench, ground: G
         ("か\u3099き", 0, 2, None),
         ("กา\u0e31บ", 1, 2, "/end_char"),
         ("か\u3099き", 1, 3, "/start_char"),
+        *((script * 3, 1, 2, None) for script in "ｶཀᦀᨠꦀꧠꩠ\U0001b001"),
         # No letter of any language has so many: who looks for it need not look for long.
         ("e" + "\u0301" * 30, 30, 31, "/start_char"),
         ("e" + "\u0301" * 100, 60, 100, None),
@@ -129,6 +137,52 @@ def test_a_letter_is_not_parted_from_its_accents_nor_from_its_word(
     )
     (result,) = validate(bench, ground, span(ground, start, end, text_id=text))
     assert said(result) == ([] if cut is None else [("cut_word", "warning", cut)])
+
+
+def test_a_limit_and_what_is_below_it_are_told_apart(bench: Workbench, ground: Ground) -> None:
+    demand(bench, ground, min_confidence=0.3, threshold=0.9000001)
+    (result,) = validate(bench, ground, span(ground, *ADA, confidence_score=0.29999999))
+    assert "0.29999999 is below 0.3;" in issues(result)[0]["message"]
+    assert isinstance(result, Failed)
+    assert "threshold 0.9000001;" in result.message
+
+
+def test_an_item_says_how_many_of_its_issues_are_left_out(bench: Workbench, ground: Ground) -> None:
+    rules = [
+        {
+            "project_id": ground.project,
+            "name": f"rule_{number}",
+            "definition": {"kind": "required", "field": "metadata.k"},
+            "severity": "info" if number else "error",
+        }
+        for number in range(MAX_ISSUES + 3)
+    ]
+    bench.make("annotations.create_validation_rules", rules)
+    (failed,) = validate(bench, ground, span(ground, *ADA))
+    assert isinstance(failed, Failed)
+    assert len(failed.details["issues"]) == MAX_ISSUES
+    assert (failed.details["issues_left_out"], issues(failed)[0]["severity"]) == (3, "error")
+    change = {"id": 1, "enabled": False}
+    document(bench.work("annotations.update_validation_rules", [change])[0])
+    (done,) = validate(bench, ground, span(ground, *ADA))
+    assert document(done)["issues_left_out"] == 2
+
+
+def test_others_are_told_of_by_their_place_in_the_job(bench: Workbench, ground: Ground) -> None:
+    demand(bench, ground, allow_overlaps=False)
+    rule(bench, ground, {"kind": "unique", "fields": ["end_char"]}, severity="warning")
+    params = {"project_id": ground.project}
+    made = bench.make("annotations.create", [span(ground, *WROTE)], params=params)
+    items = [{"id": made[0]}, span(ground, *ADA), span(ground, *ADA, label="thing")]
+    results = bench.work("annotations.validate", items, params=params, first=70)
+    told = {one["rule"]: one["message"] for one in issues(results[2])}
+    for name in ("overlap", "labels_differ", "custom.mine"):
+        assert "item 71 of the same chunk" in told[name]
+    first, second = bench.work(
+        "annotations.create", items[1:], params=params | {"offsets": "utf16"}, first=30
+    )
+    document(first)
+    assert "item 30 of the same chunk" in issues(second)[0]["message"]
 
 
 def test_duplicates_in_the_batch_and_in_the_store(bench: Workbench, ground: Ground) -> None:

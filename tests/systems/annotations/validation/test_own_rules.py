@@ -33,6 +33,13 @@ KINDS: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({"kind": "regex", "field": "selected_text", "pattern": "^B"}, {}, "/selected_text"),
     ({"kind": "regex", "field": "label", "pattern": "son", "negate": True}, {}, "/label_id"),
     ({"kind": "regex", "field": "metadata.k", "pattern": "^1$"}, {"k": 1}, None),
+    ({"kind": "regex", "field": "metadata.k", "pattern": "^true$"}, {"k": True}, None),
+    (
+        {"kind": "regex", "field": "metadata.k", "pattern": r'^\["é",1e-7\]$'},
+        {"k": ["é", 1e-7]},
+        None,
+    ),
+    ({"kind": "regex", "field": "metadata.k", "pattern": "^a$"}, {"k": "a"}, None),
     ({"kind": "range", "field": "length", "minimum": 4}, {}, "/end_char"),
     ({"kind": "range", "field": "confidence_score", "maximum": 0.5}, {}, None),
     ({"kind": "range", "field": "metadata.k", "maximum": 2}, {"k": True}, "/metadata/k"),
@@ -42,6 +49,12 @@ KINDS: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({"kind": "expression", "expression": "label == 'person' and length == 3"}, {}, None),
     ({"kind": "expression", "expression": "confidence_score > 0.5"}, {}, ""),
     ({"kind": "expression", "expression": "metadata('k') in ('x', 'y')"}, {"k": "x"}, None),
+    ({"kind": "expression", "expression": "'x' in metadata('k')"}, {"k": ["w", "x"]}, None),
+    ({"kind": "expression", "expression": "len(metadata('k')) > 1"}, {"k": ["x"]}, ""),
+    ({"kind": "expression", "expression": "metadata('k') is None"}, {"k": {"x": 1}}, ""),
+    ({"kind": "expression", "expression": "metadata('k') is True"}, {"k": True}, None),
+    ({"kind": "range", "field": "metadata.k", "minimum": 2**53 + 1}, {"k": 2**53 + 1}, None),
+    ({"kind": "range", "field": "metadata.k", "minimum": 2**53 + 1}, {"k": 2**53}, "/metadata/k"),
 ]
 
 
@@ -146,6 +159,13 @@ def test_rules_have_versions_and_can_be_put_to_sleep(bench: Workbench, ground: G
         ({"kind": "regex", "field": "label", "pattern": "((a{1000}){1000}){1000}"}, "pattern"),
         ({"kind": "regex", "field": "tenant", "pattern": "a"}, "field"),
         ({"kind": "range", "field": "length", "minimum": "x"}, "minimum"),
+        ({"kind": "range", "field": "length"}, "range"),
+        ({"kind": "range", "field": "length", "minimum": 2, "maximum": 1}, "range"),
+        ({"kind": "expression", "expression": "selected_text is 'word'"}, "expression"),
+        ({"kind": "expression", "expression": "1 < length is not 257"}, "expression"),
+        ({"kind": "expression", "expression": "metadata is not None"}, "expression"),
+        ({"kind": "expression", "expression": "length > 1 and is_upper"}, "expression"),
+        ({"kind": "expression", "expression": "1 < 2"}, "expression"),
         ({"kind": "allowed", "field": "label", "values": []}, "values"),
         ({"kind": "allowed", "field": "label", "values": [2**64]}, "values"),
         ({"kind": "unique", "fields": ["metadata"]}, "fields"),
@@ -158,6 +178,30 @@ def test_a_rule_that_cannot_be_applied_is_no_rule(definition: Any, pointer: str)
     with pytest.raises(ValidationError) as refused:
         NewRule(project_id=1, name="mine", definition=definition)
     assert pointer in [str(part) for fault in refused.value.errors() for part in fault["loc"]]
+
+
+def test_a_message_has_no_character_that_a_database_does_not_keep() -> None:
+    definition: Any = {"kind": "required", "field": "label"}
+    with pytest.raises(ValidationError, match=r"U\+0000"):
+        NewRule(project_id=1, name="mine", definition=definition, message="a\0b")
+
+
+def test_a_number_in_a_message_has_all_of_its_digits(bench: Workbench, ground: Ground) -> None:
+    rule(bench, ground, {"kind": "range", "field": "metadata.k", "maximum": 0.30000001})
+    (result,) = validate(bench, ground, span(ground, 0, 3, metadata={"k": 0.30000002}))
+    assert "is 0.30000002, not in ..0.30000001;" in issues(result)[0]["message"]
+
+
+def test_what_an_expression_can_say_nothing_of_is_told(bench: Workbench, ground: Ground) -> None:
+    rule(bench, ground, {"kind": "expression", "expression": "metadata('k') == 1"})
+    results = validate(
+        bench,
+        ground,
+        span(ground, 0, 3, metadata={"k": {"a": 1}}),
+        span(ground, 4, 9, metadata={"k": [1, [2]]}),
+    )
+    for result, kind in zip(results, ("an object", "a list of lists or objects"), strict=True):
+        assert f"metadata 'k' is {kind}" in issues(result)[0]["message"]
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,32 @@ def test_a_row_of_annotations_that_each_move_on_stays_where_its_head_does(
     assert {type(result) for result in bench.work(UPDATE, changes)} == {Done}
 
 
+def test_an_annotation_that_comes_twice_is_not_in_its_own_way(
+    bench: Workbench, ground: Ground
+) -> None:
+    demand(bench, ground, allow_overlaps=False, severities={"duplicate": "error"})
+    rule(bench, ground, {"kind": "unique", "fields": ["label_id", "start_char"]})
+    a, b = _made(bench, ground, ADA, WROTE)
+    sets: list[list[dict[str, Any]]] = [
+        [{"id": a, "confidence_score": 0.5}, {"id": a, "metadata": {"k": 1}}],
+        [_to(a, CHARLES), _to(a, (13, 19)), _to(b, ADA), _to(a, CHARLES)],
+        [_to(a, CHARLES), {"id": a, "label": "thing"}],
+        [_to(a, WROTE), _to(b, ADA), _to(a, (2, 5)), _to(b, CHARLES)],
+        [_to(a, CHARLES), _to(b, ADA), _to(a, (0, 9)), _to(b, (1, 3)), _to(a, WROTE)],
+    ]
+    params = {"project_id": ground.project}
+    for number, changes in enumerate(sets):
+        job = f"job-{number}"
+        validated = bench.work("annotations.validate", changes, params=params, job=job)
+        again = bench.work("annotations.validate", changes[:1], params=params, job=job, first=9)
+        results = bench.work(UPDATE, changes)
+        assert [_is_done(one) for one in validated] == [_is_done(one) for one in results], number
+        assert "of the job" not in str(issues(again[0]))
+        document(bench.work(UPDATE, [_to(b, (24, 29))])[0])
+        document(bench.work(UPDATE, [_to(a, ADA) | {"label": "person"}])[0])
+        document(bench.work(UPDATE, [_to(b, WROTE)])[0])
+
+
 CONTENT = "ab ab cd ab "
 _starts, _widths = st.integers(0, 9), st.integers(1, 3)
 _changes = st.fixed_dictionaries(

@@ -458,6 +458,18 @@ def test_the_rejects_file_can_be_corrected_and_read_again() -> None:
     assert only(FORMAT, rejects_file(FORMAT, coco())) == []
 
 
+def test_the_rejects_of_a_file_in_a_said_encoding_are_read_with_the_same_form() -> None:
+    named = [{"id": 1, "name": "café"}]
+    data = json.dumps(
+        json.loads(coco(None, [annotation(bbox="none")], named)), ensure_ascii=False
+    ).encode("cp1252")
+    options = ReadOptions(encoding="cp1252")
+
+    corrected = rejects_file(FORMAT, data, options).replace(b'"none"', b"[1, 2, 3, 4]")
+
+    assert [box.label for box in only(FORMAT, corrected, options)[0].boxes] == ["café"]
+
+
 # Writing
 
 

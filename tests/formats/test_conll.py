@@ -242,3 +242,18 @@ def test_tags_stand_for_the_entities_they_were_made_from(
     assert entities(tags, scheme) == marked
     if marked and scheme is not Scheme.BIO:
         assert scheme_of([tags]) is scheme
+
+
+@pytest.mark.parametrize("scheme", ["iob1", "bio", "bioes"])
+def test_the_scheme_is_told_by_the_first_entity_however_far_it_stands(scheme: str) -> None:
+    documents = [
+        TextDocument("nothing here " * 10_000 + "."),
+        TextDocument("Ada Lovelace saw London", (Span(0, 12, "PER"), Span(17, 23, "LOC"))),
+    ]
+    file = written(FORMAT, documents, WriteOptions(scheme=scheme))
+    found = only(FORMAT, file)
+    assert [one.spans for one in found if isinstance(one, TextDocument)] == [
+        (),
+        (Span(0, 12, "PER"), Span(17, 23, "LOC")),
+    ]
+    assert only(FORMAT, file, ReadOptions(scheme=scheme)) == found

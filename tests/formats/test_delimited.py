@@ -22,6 +22,7 @@ from domain.systems.annotations.formats.documents import Span, TextDocument
 from domain.systems.annotations.formats.formulas import guarded, unguarded
 from domain.systems.annotations.formats.mapping import Constant, parsed_mapping
 from domain.systems.annotations.formats.registry import format_named
+from domain.systems.annotations.formats.workbook_writing import workbook
 from tests.formats.data import STEADY, plain, texts
 from tests.formats.files import good_and_bad, only, rejects_file, written
 
@@ -101,6 +102,29 @@ def test_columns_are_renamed_and_mapped() -> None:
     out = written(FORMAT, [plain(1)], WriteOptions(columns={"content": "body"}))
     assert b"body" in out.split(b"\r\n")[0]
     assert only(FORMAT, out, ReadOptions(columns={"content": "body"})) == [plain(1)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "content", "key"),
+    [
+        ({"key": {"template": "{source}-{id}"}}, "Ada", "web-7"),
+        ({"content": {"template": "{source}: {text}"}}, "web: Ada", "7"),
+        ({"content": "text", "key": "id"}, "Ada", "7"),
+        ({"key": "source"}, "Ada", "web"),
+        ({"content": {"template": "{id}{page}"}}, "74", "7"),
+    ],
+)
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+def test_a_mapping_goes_by_the_names_that_stand_in_the_file(
+    form: str, spec: dict[str, object], content: str, key: str
+) -> None:
+    options = ReadOptions(mapping=parsed_mapping(spec))
+    cells = [["id", "source", "text", "page"], ["7", "web", "Ada", "4"]]
+    lines = "".join(",".join(row) + "\n" for row in cells).encode()
+    file = lines if form == "csv" else b"".join(workbook(cells[0], iter([[cells[1]]])))
+    (document,) = only(format_named(form), file, options)
+    assert isinstance(document, TextDocument)
+    assert (document.content, document.key) == (content, key)
 
 
 @pytest.mark.parametrize("labels", [5, True, {"a": 1}, 1.5])
@@ -204,6 +228,90 @@ def test_a_row_at_fault_takes_its_document_with_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("header", "torn", "mended", "second", "other"),
+    [
+        ("document,key,text", "1,k,Ada saw,0,3", "1,k,Ada saw,0,3,P", "1,,,4,7,X", "2,j,Bob,0,3,X"),
+        ("id,text", "7,Ada saw,0,3", "7,Ada saw,0,3,P", "7,Ada saw,4,7,X", "8,Ada saw,0,3,X"),
+        ("text", "Ada saw,0,3", "Ada saw,0,3,P", "Ada saw,4,7,X", "Bob,0,3,X"),
+        ("text", 'Ada saw,0,3,"P"R', "Ada saw,0,3,P", "Ada saw,4,7,X", "Bob,0,3,X"),
+        ("text", 'Ada saw,0,3,"P', "Ada saw,0,3,P", "Ada saw,4,7,X", "Bob,0,3,X"),
+        ("text", '"A\n\nd\na",0', '"A\n\nd\na",0,3,P', '"A\n\nd\na",4,6,X', "Bob,0,3,X"),
+    ],
+)
+def test_a_first_row_at_fault_takes_its_text_with_it(
+    header: str, torn: str, mended: str, second: str, other: str
+) -> None:
+    file = f"{header},start,end,label\n{torn}\n{second}\n{other}\n".encode()
+    good, bad = good_and_bad(FORMAT, file)
+    assert [len(one.spans) for one in good if isinstance(one, TextDocument)] == [1]
+    assert [one.raw.decode() for one in bad] == [f"{torn}\n{second}\n"]
+    corrected = rejects_file(FORMAT, file).decode().replace(torn, mended, 1)
+    (document,) = only(FORMAT, corrected.encode())
+    assert isinstance(document, TextDocument)
+    assert [span.label for span in document.spans] == ["P", "X"]
+
+
+def test_columns_that_differ_among_the_rows_of_a_text_are_of_its_annotations() -> None:
+    file = (
+        b"text,start,end,label,by,source,note\n"
+        b"Ada saw,0,3,PER,eve,web,\nAda saw,4,7,X,bob,web,late\nAda saw,4,7,Y,,,\n"
+    )
+    assert only(FORMAT, file) == [
+        TextDocument(
+            "Ada saw",
+            (
+                Span(0, 3, "PER", metadata={"by": "eve"}),
+                Span(4, 7, "X", metadata={"by": "bob", "note": "late"}),
+                Span(4, 7, "Y"),
+            ),
+            metadata={"source": "web"},
+        )
+    ]
+    filled = b"document,text,start,end,label,by\n1,Ada,0,3,PER,eve\n1,,0,2,X,\n"
+    (document,) = only(FORMAT, filled)
+    assert isinstance(document, TextDocument)
+    assert document.metadata == {"by": "eve"}
+
+
+@pytest.mark.parametrize(
+    ("header", "first", "second"),
+    [
+        ("labels", "a", "b"),
+        ("key", "a", "b"),
+        ("text_metadata", '"{""a"":1}"', '"{""a"":2}"'),
+        ("note", "", "b"),
+    ],
+)
+def test_what_a_later_row_says_otherwise_of_its_text_is_not_dropped(
+    header: str, first: str, second: str
+) -> None:
+    file = f"document,text,{header},label\n1,Ada,{first},X\n1,Ada,{second},Y\n2,Bob,{first},\n"
+    good, bad = good_and_bad(FORMAT, file.encode())
+    assert len(good) == 1
+    assert [(one.line, one.code) for one in bad] == [(3, "fields_differ")]
+    assert f"another {header!r} than" in bad[0].message
+
+
+@pytest.mark.parametrize("key", ["", "id,"])
+def test_texts_that_are_alike_stay_two_when_they_are_corrected(key: str) -> None:
+    name = "7," if key else ""
+    file = (
+        f"{key}text,start,end,label\n{name}Ada,0,9,X\n{name}Bob,0,3,Y\n"
+        f'{name}Ada,0,8,Z\n{name}"A\nd",0,9,X'
+    ).encode()
+    assert len(good_and_bad(FORMAT, file)[1]) == 3
+    mended = rejects_file(FORMAT, file).replace(b",9,", b",3,").replace(b",8,", b",3,")
+    assert mended.startswith(b"document," + key.encode())
+    assert [one.content for one in only(FORMAT, mended) if isinstance(one, TextDocument)] == [
+        "Ada",
+        "Ada",
+        "A\nd",
+    ]
+    again = rejects_file(FORMAT, rejects_file(FORMAT, file))
+    assert again == rejects_file(FORMAT, file)
+
+
+@pytest.mark.parametrize(
     ("file", "why"),
     [
         (b"a,b\n1,2\n", "no column is the content"),
@@ -270,6 +378,21 @@ def test_a_negative_number_is_no_formula() -> None:
     assert b"1,-5,-5," in file
     assert only(FORMAT, file) == [document]
     assert only(FORMAT, b"text\n'-5\n-5\n") == [TextDocument("-5")]
+
+
+def test_a_quote_of_others_before_what_looks_like_a_formula_is_theirs() -> None:
+    file = b"text,start,end,label,'=x\n'-ish words,0,4,X,'+1\n"
+    assert only(FORMAT, file) == [
+        TextDocument("'-ish words", (Span(0, 4, "X"),), metadata={"'=x": "'+1"})
+    ]
+
+
+def test_guards_of_a_table_with_renamed_columns_come_off() -> None:
+    document = TextDocument("=1+1", (Span(0, 4, "=x"),))
+    renamed = {"body": "content", "class": "label", "from": "start_char"}
+    file = written(FORMAT, [document], WriteOptions(mapping=parsed_mapping(renamed)))
+    back = {ours: theirs for theirs, ours in renamed.items()}
+    assert only(FORMAT, file, ReadOptions(mapping=parsed_mapping(back))) == [document]
 
 
 @given(texts | st.from_regex(r"'{0,3}[=+\-@\t\r]?[0-9']{0,3}", fullmatch=True))

@@ -23,8 +23,14 @@ from domain.systems.annotations.formats.documents import (
     Span,
     TextDocument,
 )
-from domain.systems.annotations.formats.registry import FORMATS, detected, format_named
+from domain.systems.annotations.formats.registry import (
+    FORMATS,
+    chosen,
+    detected,
+    format_named,
+)
 from tests.formats.data import STEADY
+from tests.formats.files import only, written
 from tests.sampled import sampled
 
 SAMPLES = [
@@ -140,6 +146,74 @@ WITH_ONE_THAT_IS_WRONG = [
 def test_no_single_element_decides_against_all_others(name: str, text: str) -> None:
     for encoding in ("utf-8", "utf-16"):
         assert detected(io.BytesIO(text.encode(encoding)), "upload").name == name
+
+
+LONG_TEXT = "Ada " * 20_000
+BEHIND_A_LONG_TEXT = [
+    ("doccano", f'{{"id": 1, "text": "{LONG_TEXT}", "label": [[0, 3, "PER"]]}}\n'),
+    ("doccano", f'{{"id": 1, "text": "{LONG_TEXT}", "label": [[0, 3, "PER"]]}}\n' * 3),
+    ("doccano", f'{{"id": 1, "meta": {{"x": "{LONG_TEXT}"}}, "text": "Ada", "label": ["x"]}}\n'),
+    ("jsonl", f'{{"content": "{LONG_TEXT}", {OURS}}}\n'),
+    ("jsonl", f'{{"text": "{LONG_TEXT}", "stars": 5}}\n{{"text": "Bob"}}\n'),
+    ("json", f'[{{"content": "{LONG_TEXT}", {OURS}}}]'),
+    (
+        "labelstudio",
+        f'[{{"text": "{LONG_TEXT}", "id": 1, "annotator": 1, "annotation_id": 1, "label": ['
+        '{"start": 0, "end": 3, "labels": ["PER"]}]}]',
+    ),
+    ("labelstudio", f'[{{"meta": {{"x": "{LONG_TEXT}"}}, "data": {{"text": "A"}}, {THEIRS}}}]'),
+    (
+        "labelstudio-images",
+        f'[{{"id": 1, "meta": {{"x": "{LONG_TEXT}"}}, "data": {{"image": "a.jpg"}},'
+        ' "annotations": []}]',
+    ),
+    ("coco", f'{{"info": {{"x": "{LONG_TEXT}"}}, {IMAGES}, {BOXES}, {CLASSES}}}'),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), BEHIND_A_LONG_TEXT, ids=lambda value: value[:60])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_what_tells_a_format_may_stand_behind_a_long_text(
+    name: str, text: str, encoding: str
+) -> None:
+    assert detected(io.BytesIO(text.encode(encoding)), "upload").name == name
+
+
+@pytest.mark.parametrize("form", ["doccano", "labelstudio"])
+def test_an_export_of_a_long_text_is_read_as_what_it_is(form: str) -> None:
+    document = TextDocument(LONG_TEXT, (Span(0, 3, "PER"),), "a")
+    file = written(format_named(form), [document])
+    found = detected(io.BytesIO(file), "upload")
+    assert only(found, file) == [document]
+
+
+def test_whether_tasks_of_long_data_are_of_texts_or_of_images_is_told_by_all_of_the_first() -> None:
+    text = f'[{{"id": 1, "drafts": ["{LONG_TEXT}"], "data": {{"image": "a.jpg"}}, {THEIRS}}}]'
+    of_image = text.replace('"start": 0, "end": 3', '"x": 0, "y": 3, "width": 1, "height": 1')
+    for file, name in ((text, "labelstudio"), (of_image, "labelstudio-images")):
+        stream = io.BytesIO(file.encode())
+        assert chosen(stream, "upload", explicit="labelstudio", subject=None).name == name
+
+
+def test_a_first_object_without_an_end_is_asked_for_its_format() -> None:
+    line = f'{{"id": 1, "text": "{"Ada " * 5_000_000}", "label": [[0, 3, "PER"]]}}\n'.encode()
+    for file in (line, line[:70_000]):
+        with pytest.raises(FileRefused, match="say which"):
+            detected(io.BytesIO(file), "upload.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("csv", "text,label\nЖж,x\nЩщ,y\n"), ("jsonl", '{"text": "Жж"}\n')]
+)
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_file_is_looked_at_in_the_encoding_that_is_said(
+    name: str, text: str, encoding: str
+) -> None:
+    many = text + text.splitlines(keepends=True)[-1].replace("x", "жж") * 20_000
+    for file in (text, many, many.replace("label", "жж").replace("text", "text", 1)):
+        stream = io.BytesIO(file.encode(encoding))
+        found = chosen(stream, "upload", explicit=None, subject=None, encoding=encoding)
+        assert found.name == name
 
 
 CALLED = (

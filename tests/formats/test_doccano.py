@@ -9,6 +9,7 @@ import pytest
 from domain.systems.annotations.formats.contract import OffsetUnit, ReadOptions, WriteOptions
 from domain.systems.annotations.formats.doccano import FORMAT
 from domain.systems.annotations.formats.documents import Span, TextDocument
+from domain.systems.annotations.formats.mapping import parsed_mapping
 from tests.formats.files import good_and_bad, only, rejects_file, written
 
 
@@ -123,3 +124,24 @@ def test_what_is_lost_is_named() -> None:
     document = TextDocument("Ada", (Span(0, 3, "PER", 0.5, {"a": 1}),), "k", ("x",), {"text": 1})
     lost = {loss.code for loss in FORMAT.losses(document, WriteOptions())}
     assert lost == {"span_confidence", "span_metadata"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "content", "key", "metadata"),
+    [
+        ({"content": "body"}, "Bob", "7", {"text": "Ada", "source": "web"}),
+        ({"key": {"template": "{source}-{id}"}}, "Ada", "web-7", {"id": 7} | {"body": "Bob"}),
+        ({"content": {"template": "{text}!"}, "key": "source"}, "Ada!", "web", {"text": "Ada"}),
+        ({"content": "text", "key": "id"}, "Ada", "7", {"body": "Bob", "source": "web"}),
+        ({"content": "absent"}, "Ada", "7", {"body": "Bob", "source": "web"}),
+    ],
+)
+def test_what_is_mapped_wins_and_what_stood_there_is_kept(
+    spec: dict[str, object], content: str, key: str, metadata: dict[str, object]
+) -> None:
+    file = line(id=7, text="Ada", body="Bob", source="web", label=[[0, 3, "PER"]])
+    (found,) = only(FORMAT, file, ReadOptions(mapping=parsed_mapping(spec)))
+    assert isinstance(found, TextDocument)
+    assert (found.content, found.key, found.spans) == (content, key, (Span(0, 3, "PER"),))
+    assert metadata.items() <= found.metadata.items()
+    assert not {"content", "key"} & found.metadata.keys()

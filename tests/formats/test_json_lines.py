@@ -15,6 +15,7 @@ from domain.systems.annotations.formats.contract import (
 from domain.systems.annotations.formats.documents import Rejected, Span, TextDocument
 from domain.systems.annotations.formats.json_lines import FORMAT, read_lines
 from domain.systems.annotations.formats.mapping import Constant, parsed_mapping
+from domain.systems.annotations.formats.registry import format_named
 from tests.formats.data import plain
 from tests.formats.files import good_and_bad, only, rejects_file, written
 
@@ -191,3 +192,13 @@ def test_fields_are_mapped_both_ways() -> None:
     out = written(FORMAT, [plain(0)], WriteOptions(columns={"content": "body"}))
     assert out.startswith(b'{"annotations":') or b'"body":' in out
     assert only(FORMAT, out, ReadOptions(columns={"content": "body"})) == [plain(0)]
+
+
+@pytest.mark.parametrize("name", ["csv", "json", "jsonl", "labelstudio"])
+def test_a_long_text_with_many_long_annotations_comes_in_again(name: str) -> None:
+    content = "Zoë \N{GRINNING FACE} wrote on, " * 10_000
+    spans = tuple(Span(n, len(content) - n, f"L{n}") for n in range(90))
+    form, documents = format_named(name), [TextDocument(content, spans, "a"), TextDocument("b")]
+    file = written(form, documents)
+    assert len(file) < 2_000_000
+    assert only(form, file) == documents

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
 from domain.systems.annotations.formats.contract import ReadOptions
 from domain.systems.annotations.formats.documents import Span, TextDocument
 from domain.systems.annotations.formats.label_studio import FORMAT
+from domain.systems.annotations.formats.mapping import parsed_mapping
 from tests.formats.files import good_and_bad, only, rejects_file, written
 
 
@@ -82,6 +84,85 @@ def test_what_several_people_annotated_is_taken_once() -> None:
     assert found == TextDocument(
         "Ada saw London", (Span(0, 3, "PER"), Span(8, 14, "LOC")), "7", ("a", "b")
     )
+
+
+def test_what_several_people_labelled_is_taken_once_a_label() -> None:
+    both, turned = region(0, 3, "P"), region(0, 3, "P")
+    both["value"] = {"start": 0, "end": 3, "labels": ["P", "Q"]}
+    turned["value"] = {"start": 0, "end": 3, "hypertextlabels": ["Q", "P"]}
+    annotations = [{"result": [one]} for one in (both, turned, region(0, 3, "P"), region(0, 3, 7))]
+    found = read_one({"id": 7, "data": {"text": "Ada"}, "annotations": annotations})
+    assert found.spans == (Span(0, 3, "P"), Span(0, 3, "Q"), Span(0, 3, "7"))
+    twice = task(region(0, 3, "P"), region(0, 3, "P"), chosen("a", "a"))
+    assert read_one(twice).spans == (Span(0, 3, "P"), Span(0, 3, "P"))
+    assert read_one(twice).labels == ("a", "a")
+
+
+def test_regions_of_a_page_go_by_where_they_are_in_the_whole_text() -> None:
+    value = {
+        "start": "/p[1]/text()[1]",
+        "end": "/p[1]/text()[1]",
+        "startOffset": 1,
+        "endOffset": 4,
+        "globalOffsets": {"start": 8, "end": 14},
+        "text": "London",
+        "hypertextlabels": ["LOC"],
+    }
+    assert read_one(task({"value": value})).spans == (Span(8, 14, "LOC"),)
+    for named in ("0", "/p[1]/text()[1]", 0):
+        alone = {
+            "start": named,
+            "end": "1",
+            "startOffset": 0,
+            "endOffset": 3,
+            "paragraphlabels": ["PER"],
+        }
+        _, bad = good_and_bad(FORMAT, file(task({"value": alone})))
+        assert [one.code for one in bad] == ["span_out_of_range"]
+        assert "globalOffsets" in bad[0].message
+
+
+def test_a_task_of_many_people_takes_the_time_of_its_results() -> None:
+    other = {"type": "textarea", "value": {"text": ["why?"]}}
+    annotations = [
+        {"result": [region(0, 3, f"P{n}"), chosen(f"c{n}"), {**other, "id": n}]}
+        for n in range(10_000)
+    ]
+    started = time.thread_time()
+    found = read_one({"id": 7, "data": {"text": "Ada"}, "annotations": annotations})
+    assert (len(found.spans), len(found.labels)) == (10_000, 10_000)
+    assert len(found.metadata["results"]) == 10_000
+    blank = " " * 1_000_000
+    regions = [region(n, 1_000_000, "X", text="\n") for n in range(2_000)]
+    _, bad = good_and_bad(FORMAT, file(task(*regions, text=blank)))
+    assert [one.code for one in bad] == ["text_mismatch"]
+    assert time.thread_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"content": "body"}, TextDocument("Bob", (), "7", ("a",), {"text": "Ada", "by": "eve"})),
+        ({"key": "by"}, TextDocument("Ada", (), "eve", ("a",), {"body": "Bob"})),
+        (
+            {"key": {"template": "{by}-{id}"}},
+            TextDocument("Ada", (), "eve-7", ("a",), {"body": "Bob", "by": "eve"}),
+        ),
+        ({"labels": "by"}, TextDocument("Ada", (), "7", ("eve",), {"body": "Bob"})),
+        (
+            {"labels": {"constant": ["x", "y"]}, "content": {"template": "{text}!"}},
+            TextDocument("Ada!", (), "7", ("x", "y"), {"text": "Ada", "body": "Bob", "by": "eve"}),
+        ),
+        ({"key": "none"}, TextDocument("Ada", (), "7", ("a",), {"body": "Bob", "by": "eve"})),
+    ],
+)
+@pytest.mark.parametrize("laid_out", ["full", "min"])
+def test_what_is_mapped_wins(spec: dict[str, object], expected: object, laid_out: str) -> None:
+    data = {"text": "Ada", "body": "Bob", "by": "eve"}
+    full = {"id": 7, "data": data, "annotations": [{"result": [chosen("a")]}]}
+    short = {"id": 7, **data, "kind": {"choices": ["a"]}, "annotation_id": 1, "annotator": 1}
+    options = ReadOptions(mapping=parsed_mapping(spec))
+    assert read_one(full if laid_out == "full" else short, options=options) == expected
 
 
 def test_predictions_are_taken_where_nobody_has_annotated() -> None:

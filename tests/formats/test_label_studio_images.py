@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from typing import Any
 
 import pytest
@@ -102,6 +103,16 @@ def test_annotators_who_agree_and_predictions_that_nobody_needs() -> None:
     assert [(box.label, box.confidence) for box in one(guessed).boxes] == [("cow", 0.9)]
 
 
+def test_many_annotators_of_one_task_are_read_in_time() -> None:
+    crowd = task()
+    crowd["annotations"] = [
+        {"result": [rectangle("dog", x=round(at / 100, 2))]} for at in range(4_000)
+    ]
+    began = time.process_time()
+    assert len(one(crowd).boxes) == 4_000
+    assert time.process_time() - began < 5
+
+
 def test_what_is_no_region_is_kept_and_the_data_too() -> None:
     choice = {"type": "choices", "value": {"choices": ["street"]}}
     image = one(task(rectangle("dog"), choice) | {"data": {"image": "a.jpg", "city": "Oslo"}})
@@ -192,6 +203,15 @@ def test_a_task_at_fault_is_rejected_whole(bad: Any, code: str) -> None:
     good, (rejected,) = good_and_bad(FORMAT, file(task(rectangle("dog")), bad))
     assert (len(good), rejected.code) == (1, code)
     assert json.loads(rejects_file(FORMAT, file(bad))) == [bad]
+
+
+def test_a_mapped_key_wins_over_the_id_and_the_key_in_meta() -> None:
+    given = task(rectangle("dog"), meta={"key": "theirs"})
+    given["data"]["ref"] = 9
+    read = one(given, options=ReadOptions(mapping=parsed_mapping({"key": "ref"})))
+    assert (read.key, read.metadata) == ("9", {})
+    renamed = one(given, options=ReadOptions(columns={"key": "ref"}))
+    assert (renamed.key, renamed.metadata) == ("9", {})
 
 
 def test_what_names_and_measures_an_image_can_be_mapped() -> None:

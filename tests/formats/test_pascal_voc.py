@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 import zipfile
+from dataclasses import replace
 
 import pytest
 
@@ -124,6 +125,57 @@ def test_an_archive_with_images_and_other_files() -> None:
         ("b.png", 1, 200),
         ("other.jpg", 0, 200),
     ]
+
+
+def test_an_image_is_that_beside_its_file_where_several_have_its_name() -> None:
+    bare = {"size": "", "name": ""}
+    data = packed(
+        {
+            "a/Annotations/1.xml": voc(thing(), **bare),
+            "b/1.xml": voc(thing(), size="", name="<filename>b1.png</filename>"),
+            "c/1.xml": voc(thing(), size="", name="<filename>c1.png</filename>"),
+            "d/1.png": png(9, 9),
+            "a/SegmentationClass/1.gif": b"",
+            "a/JPEGImages/1.png": png(64, 48),
+            "b/1.png": png(200, 100),
+        }
+    )
+
+    good, bad = good_and_bad(FORMAT, data)
+
+    assert [(image.file_name, image.width) for image in good] == [("1.png", 64), ("b1.png", 200)]
+    assert [(one.file, one.code) for one in bad] == [("c/1.xml", "image_size")]
+
+
+@pytest.mark.parametrize(
+    ("size", "name", "images"),
+    [
+        ("", "", {"a/1.png": png(64, 48), "b/1.png": png(200, 100)}),
+        (SIZE, "", {"a/1.png": png(200, 100), "b/1.png": png(200, 100)}),
+        (SIZE, "<filename>1.png</filename>", {"a/1.png": b"", "b/1.png": b""}),
+        (SIZE, "<filename>1.png</filename>", {}),
+    ],
+)
+def test_a_file_of_another_image_of_the_same_name_is_rejected(
+    size: str, name: str, images: dict[str, bytes]
+) -> None:
+    files = {
+        "a/1.xml": voc(size=size, name=name),
+        "b/1.xml": voc(thing(name="cat"), size=size, name=name),
+        **images,
+    }
+
+    good, bad = good_and_bad(FORMAT, packed(files))
+
+    assert [(image.file_name, image.boxes) for image in good] == [("1.png", ())]
+    assert [(one.file, one.code, one.raw) for one in bad] == [
+        ("b/1.xml", "same_name", files["b/1.xml"])
+    ]
+
+
+def test_several_files_of_one_image_add_their_boxes_to_it() -> None:
+    files = {"ada/1.xml": voc(thing()), "ben/1.xml": voc(thing()), "images/a.jpg": png(200, 100)}
+    assert [image.file_name for image in only(FORMAT, packed(files))] == ["a.jpg", "a.jpg"]
 
 
 # Bad input
@@ -255,6 +307,31 @@ def test_the_rejects_file_can_be_corrected_and_read_again() -> None:
     (mended,) = only(FORMAT, corrected)
     assert [box.label for box in mended.boxes] == ["café", "cat"]
     assert (mended.file_name, mended.width) == ("a.jpg", 200)
+
+
+def test_an_object_without_anything_in_it_comes_back_alone() -> None:
+    data = voc(thing(), "<object/>", "<object />", "<object></object>")
+
+    good, bad = good_and_bad(FORMAT, data)
+
+    assert [one.raw for one in bad] == [b"<object/>", b"<object />", b"<object></object>"]
+    corrected = rejects_file(FORMAT, data)
+    assert good_and_bad(FORMAT, corrected)[0] == [replace(good[0], boxes=())]
+    for empty in (b"<object/>", b"<object />", b"<object></object>"):
+        corrected = corrected.replace(empty, thing().encode())
+    assert len(only(FORMAT, corrected)[0].boxes) == 3
+
+
+def test_the_rejects_of_a_file_in_a_said_encoding_are_read_with_the_same_form() -> None:
+    data = voc(thing("", "café"), name="<filename>été.jpg</filename>").decode().encode("cp1252")
+    options = ReadOptions(encoding="cp1252")
+
+    corrected = rejects_file(FORMAT, data, options).replace(
+        b"</name>", b"</name>" + CORNERS.encode()
+    )
+
+    (image,) = only(FORMAT, corrected, options)
+    assert (image.file_name, [box.label for box in image.boxes]) == ("été.jpg", ["café"])
 
 
 def test_the_rejects_of_an_archive_are_an_archive() -> None:

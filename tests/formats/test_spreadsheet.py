@@ -9,6 +9,7 @@ import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from xml.sax.saxutils import quoteattr
 
 import pytest
 
@@ -109,7 +110,13 @@ def test_no_cell_is_a_formula_and_minus_five_stays() -> None:
 
 def test_what_xml_cannot_hold_comes_back() -> None:
     texts = ["a\x01\x0b\x1f", "_x0041_", "_x005F_x0041_", "a\rb\r\nc\td\n", " \ufffe\uffff "]
+    texts += ["_X0041_", "_x00e9_", "_x0041\r", "_xd83d\x01", "_x0041_x0042\uffff", "__x0041__"]
     documents = [TextDocument(text, metadata={"as": text}) for text in texts]
+    assert only(XLSX, written(XLSX, documents)) == documents
+
+
+def test_texts_that_pack_too_well_for_an_archive_come_back() -> None:
+    documents = [TextDocument("-" * 30_000), TextDocument("=" * 30_000)] * 40
     assert only(XLSX, written(XLSX, documents)) == documents
 
 
@@ -170,6 +177,44 @@ def test_texts_that_cells_share_and_cells_of_every_type() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("form", "stored", "expected"),
+    [
+        ("30", "45292", "2024-01-01"),
+        ("57", "45292", "2024-01-01"),
+        ('_-* #,##0.00_-;-* #,##0.00_-;_-* "-"??_-', "1200.5", "1200.5"),
+        ("#,##0.00_d;*s#,##0.00", "1200.5", "1200.5"),
+        ("20", "0.5", "12:00:00"),
+        ("20", "0", "00:00:00"),
+        ("20", "45292.5", "2024-01-01T12:00:00"),
+        ("46", "1.5", "36:00:00"),
+        ("[h]:mm", "1.5", "36:00:00"),
+        ("[mm]:ss", "0.25", "06:00:00"),
+        ("yyyy-mm-dd hh:mm", "0.5", "12:00:00"),
+        ("0", "12345678901234567890", "12345678901234567890"),
+        ("0", "1.2345678901234E+16", "12345678901234000"),
+        ("0", "1E+300", "1e+300"),
+        ("0", " 7 ", "7"),
+    ],
+)
+def test_what_a_number_is_goes_by_its_format(form: str, stored: str, expected: str) -> None:
+    own = f'<numFmts><numFmt numFmtId="170" formatCode={quoteattr(form)}/></numFmts>'
+    used = form if form.isdigit() and form != "0" else "170"
+    styles = (
+        f'<styleSheet>{own}<cellXfs><xf numFmtId="0"/><xf numFmtId="{used}"/></cellXfs>'
+        "</styleSheet>"
+    )
+    rows = TOP + row(words("x"), f'<c s="1"><v>{stored}</v></c>')
+    (found,) = only(XLSX, of_sheets(rows, styles=styles))
+    assert found == TextDocument("x", metadata={"n": expected})
+
+
+def test_an_empty_cell_beyond_the_last_column_is_none() -> None:
+    empty = '<c r="XFD1" s="1"/>'
+    rows = row(words("content"), words("n"), empty) + row(words("x"), words("1"), empty)
+    assert only(XLSX, of_sheets(rows)) == [TextDocument("x", metadata={"n": "1"})]
+
+
 def test_a_character_may_be_escaped_in_halves_and_half_of_one_is_no_escape() -> None:
     shared = "<sst><si><t>_xD83D__xDE00_</t></si><si><t>_xd83d_ _xDE00__xD83D_!</t></si></sst>"
     rows = [row('<c t="s"><v>0</v></c>', '<c t="s"><v>1</v></c>'), row(words("_xD83D_ is none"))]
@@ -207,6 +252,7 @@ def test_cells_at_fault_cost_their_row_and_are_named() -> None:
         ('<c t="s"><v>7</v></c>', "bad_cell"),
         ("<c><v>many</v></c>", "bad_cell"),
         ("<c><v>NaN</v></c>", "bad_cell"),
+        ("<c><v>1_000</v></c>", "bad_cell"),
         (words("x" * 100_001), "too_long"),
         (words("x", "ZZZ1"), "too_wide"),
     ]
@@ -214,7 +260,7 @@ def test_cells_at_fault_cost_their_row_and_are_named() -> None:
     good, bad = good_and_bad(XLSX, of_sheets(TOP + rows), PACKED_WELL)
     assert len(good) == len(cells)
     assert [one.code for one in bad] == [code for _, code in cells]
-    assert [one.line for one in bad] == list(range(2, 14, 2))
+    assert [one.line for one in bad] == list(range(2, 16, 2))
 
 
 def test_the_rejects_corrected_bring_it_to_all() -> None:

@@ -43,6 +43,18 @@ def test_the_shape_of_our_files() -> None:
     assert only(FORMAT, written(FORMAT, [document])) == [document]
 
 
+def test_an_element_without_anything_in_it_comes_back_alone() -> None:
+    empty = '<document key="a" />'
+    data = around(DOC_ONE, "<document/>", empty, DOC_TWO, "<document></document>")
+    good, bad = good_and_bad(FORMAT, data)
+    assert good == [ONE, TWO]
+    assert [one.raw.decode() for one in bad] == ["<document/>", empty, "<document></document>"]
+    last = around("<document/>")
+    assert [one.raw for one in good_and_bad(FORMAT, last)[1]] == [b"<document/>"]
+    again = good_and_bad(FORMAT, rejects_file(FORMAT, data))
+    assert ([], [one.code for one in bad]) == (again[0], [one.code for one in again[1]])
+
+
 BOMB = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
 
 
@@ -204,6 +216,11 @@ def test_an_end_that_is_missing_is_said() -> None:
     good, bad = good_and_bad(FORMAT, f"<documents>\n{DOC_ONE}".encode())
     assert good == [ONE]
     assert [(one.code, one.raw) for one in bad] == [("not_xml", b"")]
+
+
+def test_as_many_annotations_as_an_export_gives_of_a_text_come_back() -> None:
+    document = TextDocument("a", (Span(0, 1, "x"),) * 100_000, "k", ("y",), {"z": 1})
+    assert only(FORMAT, written(FORMAT, [document])) == [document]
 
 
 def test_characters_that_xml_lacks_are_named_as_lost() -> None:

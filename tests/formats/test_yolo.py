@@ -261,6 +261,82 @@ def test_two_images_that_would_have_the_same_labels() -> None:
     assert [(one.file, one.code) for one in bad] == [("images/a.gif", "same_labels")]
 
 
+def test_images_of_two_folders_with_one_name_are_never_made_one() -> None:
+    files = {
+        "data.yaml": YAML,
+        "train/images/1.png": png(64, 48),
+        "train/labels/1.txt": b"0 0.5 0.5 0.1 0.1\n",
+        "valid/images/1.png": png(200, 100),
+        "valid/labels/1.txt": b"1 0.5 0.5 0.1 0.1\n",
+        "test/images/1.png": png(200, 100),
+    }
+
+    good, bad = good_and_bad(FORMAT, packed(files))
+
+    assert [(image.file_name, image.width, len(image.boxes)) for image in good] == [
+        ("1.png", 64, 1)
+    ]
+    assert [(one.file, one.code) for one in bad] == [
+        ("valid/labels/1.txt", "same_name"),
+        ("test/images/1.png", "same_name"),
+    ]
+    with zipfile.ZipFile(io.BytesIO(rejects_file(FORMAT, packed(files)))) as opened:
+        corrected = {name: opened.read(name) for name in opened.namelist()}
+    renamed = corrected["images.jsonl"].replace(b'"1.png"', b'"valid/1.png"')
+    (mended,) = only(FORMAT, packed(corrected | {"images.jsonl": renamed}))
+    assert (mended.file_name, mended.width, len(mended.boxes)) == ("valid/1.png", 200, 1)
+
+
+def test_a_line_of_sizes_with_the_labels_of_another_is_rejected_and_comes_back() -> None:
+    second = SIZE.replace(b"a.jpg", b"a.png")
+    files = {"data.yaml": YAML, "labels/a.txt": b"", "images.jsonl": SIZE + second}
+
+    good, bad = good_and_bad(FORMAT, packed(files))
+
+    assert [image.file_name for image in good] == ["a.jpg"]
+    assert [(one.file, one.line, one.code, one.raw) for one in bad] == [
+        ("images.jsonl", 2, "same_labels", second.strip())
+    ]
+    assert [image.file_name for image in only(FORMAT, rejects_file(FORMAT, packed(files)))] == [
+        "a.png"
+    ]
+
+
+def test_a_line_of_sizes_may_be_alone_with_a_mark_and_no_line_end() -> None:
+    line = b"\xef\xbb\xbf" + SIZE.strip()
+    (image,) = only(FORMAT, packed({"data.yaml": YAML, "images.jsonl": line}))
+    assert (image.file_name, image.width) == ("a.jpg", 200)
+
+
+@pytest.mark.parametrize(
+    ("image", "rows"),
+    [
+        ("a.png", "a.txt"),
+        ("a.png", None),
+        (None, "a.txt"),
+        ("train/images/a.png", "train/labels/a.txt"),
+        ("images/a.png", None),
+        ("obj_train_data/a.png", "obj_train_data/a.txt"),
+        ("images/a.png", "images/a.txt"),
+        (None, "x/labels/a.txt"),
+    ],
+)
+def test_a_line_of_sizes_is_of_the_image_wherever_that_is(
+    image: str | None, rows: str | None
+) -> None:
+    files = {
+        "data.yaml": YAML,
+        "images.jsonl": b'{"file_name": "a.png", "width": 30, "height": 40, "key": "k"}\n',
+        **({} if image is None else {image: png(30, 40)}),
+        **({} if rows is None else {rows: b"0 0.5 0.5 0.1 0.1\n"}),
+    }
+
+    (read,) = only(FORMAT, packed(files))
+
+    assert (read.file_name, read.width, read.key) == ("a.png", 30, "k")
+    assert len(read.boxes) == (rows is not None)
+
+
 # The names of classes
 
 
@@ -511,7 +587,7 @@ def test_what_has_no_place_is_left_out_and_named() -> None:
         ("classes.jpg", "train.jpg"),
         ("images/a.jpg", "a.jpg"),
         ("con:*.jpg", "con__.jpg"),
-        ("é" * 600 + ".jpg", "é" * 600 + ".png"),
+        ("中" * 400 + ".jpg", "中" * 400 + ".png"),
         ("labels/a.jpg", "x.zip"),
         ("a..b.jpg", "no suffix"),
     ],
@@ -526,6 +602,12 @@ def test_names_that_would_meet_are_kept_apart(names: tuple[str, str]) -> None:
 
     assert [image.file_name for image in read] == list(names)
     assert [image.boxes[0].label for image in read] == list(LABELS[:2])
+
+
+def test_rows_that_pack_too_well_for_an_archive_come_back() -> None:
+    image = ImageDocument("a.jpg", 100, 100, (Box(10, 20, 30, 40, "person"),) * 9_000)
+    (again,) = only(FORMAT, written(FORMAT, [image]))
+    assert len(again.boxes) == 9_000
 
 
 def test_an_archive_of_nothing_is_one() -> None:

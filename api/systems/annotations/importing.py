@@ -173,4 +173,5 @@ def _wanted(
         scheme=body.scheme,
         mapping=mapping,
         new_labels=body.auto_detect_labels and not body.dry_run,
+        existing=body.existing_images.value if "existing_images" in body.model_fields_set else None,
     )

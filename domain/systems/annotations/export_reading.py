@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain
 from typing import Annotated, Any, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
-from sqlalchemy import Table
+from sqlalchemy import Table, func
 
 from domain.errors import RecordsOvertaken
 from domain.operation import Context
@@ -33,6 +34,14 @@ WORDS_AT_ONCE: Final = 4_000_000
 """Characters of what spans cover, that are in memory together; one may cover all of its text."""
 WORDED_AT_ONCE: Final = 1_000
 """Marks of which that is read together."""
+SHAPES_AT_ONCE: Final = 4_000_000
+"""Characters of the outlines and metadata of boxes, of several images in memory together."""
+MAX_SHAPES: Final = 32_000_000
+"""Of one image; a file brings in half of that."""
+SHAPED_AT_ONCE: Final = 100
+"""Marks of which these are read together."""
+LONG_SHAPE: Final = 40_000
+"""Characters from which on they are read by themselves."""
 STALE: Final = "text_mismatch"
 """The code of what no format can keep: spans whose text was changed, and has other words there."""
 STALE_MESSAGE: Final = (
@@ -86,6 +95,10 @@ class Words:
     stand: Callable[[Row, Row], bool]
 
 
+class _TooLarge(Exception):
+    """The shapes of marks are more than may be in memory together."""
+
+
 @dataclass(slots=True)
 class Marks:
     """The marks of a document: those that are wanted, and whether some do not fit any more."""
@@ -102,6 +115,7 @@ class Source:
     one; ``chosen`` are those that are wanted, of those that meet the conditions of the filter.
     ``most`` marks a document may have, ``some`` several that are read together. ``words`` are
     what its marks must still be on; they are read apart, since a few may be all that memory has.
+    So are ``shapes``, the columns that say what a mark looks like.
     """
 
     one: str
@@ -116,18 +130,33 @@ class Source:
     most: int = MAX_MARKS
     some: int = SOME_MARKS
     words: Words | None = None
+    shapes: tuple[str, ...] = ()
 
 
 def exported(ctx: Context, source: Source, ids: Sequence[int], lost: Lost) -> list[Result]:
     """Read documents by their ids, and keep them for their file."""
     results: list[Result] = []
     for first in range(0, len(ids), AT_ONCE):
-        some = ids[first : first + AT_ONCE]
-        found, stale = _documents(ctx, source, some)
-        documents = [found.get(key) for key in some]
         positions = ctx.positions[first : first + AT_ONCE]
-        results += kept(ctx, positions, some, documents, lost, stale)
+        results += _together(ctx, source, positions, ids[first : first + AT_ONCE], lost)
     return results
+
+
+def _together(
+    ctx: Context, source: Source, positions: Sequence[int], ids: Sequence[int], lost: Lost
+) -> list[Result]:
+    """Read documents and keep them, in halves where they are too large together."""
+    try:
+        found, stale = _documents(ctx, source, ids)
+    except _TooLarge:
+        if len(ids) == 1:
+            return [_too_large(source, ids[0])]
+        middle = len(ids) // 2
+        return [
+            *_together(ctx, source, positions[:middle], ids[:middle], lost),
+            *_together(ctx, source, positions[middle:], ids[middle:], lost),
+        ]
+    return kept(ctx, positions, ids, [found.get(key) for key in ids], lost, stale)
 
 
 def kept(
@@ -204,6 +233,14 @@ def _too_many(source: Source, key: int) -> Failed:
     )
 
 
+def _too_large(source: Source, key: int) -> Failed:
+    return Failed(
+        "too_many_annotations",
+        f"the annotations of {source.one} {key} that are wanted have outlines and metadata of more "
+        f"than {MAX_SHAPES:,} characters; narrow the filters",
+    )
+
+
 def _homes(ctx: Context, source: Source, ids: Sequence[int], columns: Sequence[str]) -> list[Row]:
     table = source.table
     wanted = (table.c.project_id == ctx.params.project_id, table.c.id.in_(ids))
@@ -231,9 +268,14 @@ def _marks(ctx: Context, source: Source, homes: Mapping[int, Row]) -> dict[int, 
 def _sorted(
     ctx: Context, source: Source, homes: Mapping[int, Row], rows: Iterable[Row]
 ) -> dict[int, Marks]:
-    """The wanted ones of marks by document, in its order."""
+    """The wanted ones of marks by document, in its order; raises _TooLarge."""
     found: dict[int, Marks] = {}
-    for some in _portions(ctx, source, map(_readable, rows)):
+    most = MAX_SHAPES if len(homes) == 1 else SHAPES_AT_ONCE
+    portions = _shaped if source.shapes else _worded
+    for some in portions(ctx, source, homes, rows):
+        most -= sum(len(row[name] or "") for row in some for name in source.shapes)
+        if most < 0:
+            raise _TooLarge
         for row in source.chosen(ctx, some):
             key = row[source.reference]
             marks = found.setdefault(key, Marks())
@@ -248,9 +290,26 @@ def _sorted(
     return found
 
 
-def _portions(ctx: Context, source: Source, rows: Iterable[Row]) -> Iterator[list[Row]]:
+def _shaped(
+    ctx: Context, source: Source, homes: Iterable[int], rows: Iterable[Row]
+) -> Iterator[list[Row]]:
+    """Marks with their shapes, as many together as memory has room for."""
+    table = source.marks
+    length = sum(func.length(func.coalesce(table.c[name], "")) for name in source.shapes)
+    where = (table.c[source.reference].in_(list(homes)), length > LONG_SHAPE)
+    marks = list(rows)
+    long = {row["id"] for row in ctx.store.find(table, *where, columns=["id"], limit=len(marks))}
+    plain = [row for row in marks if row["id"] not in long]
+    portions = [plain[at : at + SHAPED_AT_ONCE] for at in range(0, len(plain), SHAPED_AT_ONCE)]
+    for portion in chain(portions, ([row] for row in marks if row["id"] in long)):
+        yield [_readable(row) for row in _with(ctx, source, portion, source.shapes)]
+
+
+def _worded(
+    ctx: Context, source: Source, _homes: Iterable[int], rows: Iterable[Row]
+) -> Iterator[list[Row]]:
     """Marks with the words that they were made on, as many together as memory has room for."""
-    words = source.words
+    words, rows = source.words, map(_readable, rows)
     if words is None:
         yield list(rows)
         return
@@ -268,13 +327,17 @@ def _portions(ctx: Context, source: Source, rows: Iterable[Row]) -> Iterator[lis
 
 def with_words(ctx: Context, source: Source, rows: Sequence[Row], column: str) -> list[Row]:
     """Marks with that column; raises RecordsOvertaken where one is no longer what was read."""
+    return _with(ctx, source, rows, (column,))
+
+
+def _with(ctx: Context, source: Source, rows: Sequence[Row], columns: Sequence[str]) -> list[Row]:
     table, ids = source.marks, [row["id"] for row in rows]
-    wanted = ["version", column]
+    wanted = ["version", *columns]
     found = ctx.store.find(table, table.c.id.in_(ids), columns=wanted, limit=len(ids))
     again = {row["id"]: row for row in found}
     if any(row["version"] != again.get(row["id"], {}).get("version") for row in rows):
         raise RecordsOvertaken(f"what a {source.one} has was changed while it was exported")
-    return [{**row, column: again[row["id"]][column]} for row in rows]
+    return [{**row, **{name: again[row["id"]][name] for name in columns}} for row in rows]
 
 
 def _without(row: Row, column: str) -> Row:

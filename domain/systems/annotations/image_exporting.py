@@ -106,11 +106,12 @@ _IMAGES: Final = Source(
     columns=("version", "file_name", "width", "height", "metadata"),
     marks=tables.boxes,
     mark_columns=(
-        *("image_id", "label_id", "x", "y", "width", "height", "polygon"),
-        *("confidence_score", "metadata"),
+        *("version", "image_id", "label_id", "x", "y", "width", "height"),
+        "confidence_score",
     ),
     reference="image_id",
     place=lambda mark: mark["id"],
     document=_document,
     chosen=_all,
+    shapes=("polygon", "metadata"),
 )

@@ -7,13 +7,10 @@ completes an image, and a file that is sent twice changes nothing.
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import chain, product
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,8 +20,8 @@ from domain.operation import Context, operation
 from domain.outcomes import Done, Failed, Result, Skipped
 from domain.records import Records
 from domain.systems.annotations import tables
+from domain.systems.annotations.alike_boxes import AlikeBoxes, Key, is_near
 from domain.systems.annotations.boxes import TOLERANCE, box_fault, polygon_text
-from domain.systems.annotations.formats.boxes import ROUNDING
 from domain.systems.annotations.importing import (
     NAMES_AT_ONCE,
     OF_FILE,
@@ -48,7 +45,8 @@ from domain.systems.annotations.rules import Labels
 MAX_BOXES: Final = 50_000
 TRIES: Final = 3
 """How often images are looked for that another chunk, or another import, is making as well."""
-BOXES_AT_ONCE: Final = 5_000
+BOXES_AT_ONCE: Final = 500
+"""Boxes that are in memory together; an outline may have 10,000 corners."""
 
 _IMAGE = ("project_id", "file_name", "width", "height", "metadata", "created_by", "created_at")
 _BOX = (
@@ -60,11 +58,6 @@ _CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 Outline = Annotated[tuple[tuple[float, float], ...], Field(min_length=3, max_length=100_000)]
 Size = tuple[int, int]
-Key = tuple[int, float, float, float, float, str | None]
-"""Label, left, top, right, bottom and polygon: of two boxes that have these in common, but for
-what arithmetic does to numbers, one is the other. What lies beyond the image is no part of it."""
-PER_PIXEL: Final = 1e-9
-"""By how much of itself a number may be off as well, in a large image."""
 
 
 class Existing(StrEnum):
@@ -120,41 +113,13 @@ class _Box:
     metadata: str
 
 
-class _Alike:
-    """The boxes of an image that are not the same, each by the first that was seen of it.
-
-    Formats have percents or parts of the image, of which 30.7 comes back as 30.700000000000003.
-    So boxes are looked for by the pixels that their corners are nearest to, which for a corner
-    between two are both, and compared then.
-    """
-
-    def __init__(self) -> None:
-        self._by_pixels: dict[tuple[int, ...], list[Key]] = {}
-
-    def known(self, key: Key) -> Key | None:
-        """The box that this is, if it has been seen."""
-        for pixels in _pixels(key):
-            for each in self._by_pixels.get(pixels, ()):
-                if _is_same(each, key):
-                    return each
-        return None
-
-    def seen(self, key: Key) -> Key:
-        """The box that this is, or itself when it is the first of them."""
-        found = self.known(key)
-        if found is None:
-            label, *corners, _ = key
-            self._by_pixels.setdefault((label, *map(round, corners)), []).append(key)
-        return found or key
-
-
 @dataclass(slots=True)
 class _Known:
     """An image of the project: what it is, and how often it has each of its boxes."""
 
     id: int
     size: Size
-    alike: _Alike = field(default_factory=_Alike)
+    alike: AlikeBoxes = field(default_factory=AlikeBoxes)
     boxes: Counter[Key] = field(default_factory=Counter)
     made: bool = False
     """Whether it was not there before."""
@@ -242,43 +207,12 @@ def _outlines(box: ImportedBox, width: int, height: int) -> tuple[str | None, di
 def _put_inside(at: float, side: int) -> float:
     """A coordinate where it may be, if nothing but arithmetic has moved it beyond."""
     nearest = min(max(at, 0.0), side + TOLERANCE)
-    return nearest if _is_near(at, nearest) else at
+    return nearest if is_near(at, nearest) else at
 
 
 def _key(label: int, bbox: Box, polygon: str | None, size: Size) -> Key:
     x, y, width, height = bbox
     return label, x, y, min(x + width, size[0]), min(y + height, size[1]), polygon
-
-
-def _pixels(key: Key) -> Iterator[tuple[int, ...]]:
-    """The label, and the pixels that the corners of a box may be nearest to."""
-    label, *corners, _ = key
-    nearest = [{round(at - _slack(at)), round(at + _slack(at))} for at in corners]
-    return product((label,), *nearest)
-
-
-def _slack(at: float) -> float:
-    return ROUNDING + abs(at) * PER_PIXEL
-
-
-def _is_near(one: float, other: float) -> bool:
-    return math.isclose(one, other, rel_tol=PER_PIXEL, abs_tol=ROUNDING)
-
-
-def _is_same(one: Key, other: Key) -> bool:
-    """Whether two boxes are the same but for what arithmetic does to numbers."""
-    if one == other:
-        return True
-    near = all(map(_is_near, one[1:5], other[1:5]))
-    return one[0] == other[0] and near and _is_same_outline(one[5], other[5])
-
-
-def _is_same_outline(one: str | None, other: str | None) -> bool:
-    if one == other or one is None or other is None:
-        return one == other
-    corners, others = json.loads(one), json.loads(other)
-    same = len(corners) == len(others)
-    return same and all(map(_is_near, chain(*corners), chain(*others)))
 
 
 def _images(
@@ -290,11 +224,11 @@ def _images(
     it is looked again.
     """
     first: dict[str, int] = {}
-    wanted: dict[str, _Alike] = {}
+    wanted: dict[str, AlikeBoxes] = {}
     for index, boxes in good.items():
         name = items[index].file_name
         first.setdefault(name, index)
-        alike = wanted.setdefault(name, _Alike())
+        alike = wanted.setdefault(name, AlikeBoxes())
         for box in boxes:
             alike.seen(box.key)
     for left in reversed(range(TRIES)):
@@ -325,7 +259,7 @@ def _make(ctx: Context, items: Sequence[ImportedImage], missing: Sequence[int]) 
     return ctx.store.insert(tables.images, _IMAGE, rows, positions)
 
 
-def _known(store: Records, project: int, wanted: Mapping[str, _Alike]) -> dict[str, _Known]:
+def _known(store: Records, project: int, wanted: Mapping[str, AlikeBoxes]) -> dict[str, _Known]:
     """The images of a project among those of these names."""
     table, names = tables.images, list(wanted)
     found: dict[str, _Known] = {}

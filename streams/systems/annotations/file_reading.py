@@ -6,17 +6,19 @@ nameless database until it is known whether the file is taken.
 
 from __future__ import annotations
 
+import codecs
 import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, BinaryIO, Final
 
 import structlog
 
-from domain.errors import FileRefused
+from domain.errors import FileRefused, InvalidCommand
 from domain.systems.annotations.formats import contract
 from domain.systems.annotations.formats.archives import is_archive
 from domain.systems.annotations.formats.contract import Format, ReadOptions, Subject
@@ -27,6 +29,7 @@ from domain.systems.annotations.formats.mapping import FieldMapping
 from domain.systems.annotations.formats.registry import chosen
 from domain.systems.annotations.formats.rejecting import unforeseen
 from domain.systems.annotations.formats.validity import printable
+from domain.systems.annotations.import_terms import refusal
 from domain.systems.annotations.intakes import INTAKES, Intake
 from streams.stores.payloads import MAX_LINE_BYTES
 
@@ -51,7 +54,8 @@ SPILLED: Final = (
 class Wanted:
     """How a file is to be read; what is None is found out.
 
-    With a ``subject`` it must be a file of that, texts or images.
+    With a ``subject`` it must be a file of that, texts or images. ``existing`` is what was said of
+    images that are there already.
     """
 
     name: str = ""
@@ -61,6 +65,7 @@ class Wanted:
     scheme: str | None = None
     mapping: FieldMapping = field(default_factory=dict)
     new_labels: bool = False
+    existing: str | None = None
 
 
 @dataclass(slots=True)
@@ -81,6 +86,8 @@ class FileReader:
     codes: Counter[str] = field(default_factory=Counter)
     labels: dict[str, None] = field(default_factory=dict)
     """Names of labels, in the order in which the file first has them, where they are wanted."""
+    _marked: bool = False
+    """Whether the file of rejects begins with the mark of UTF-8, as its bytes do not tell it."""
     _kept: int = 0
     _told: list[dict[str, Any]] = field(default_factory=list)
     _found: Iterator[Document | Rejected] = field(init=False)
@@ -89,8 +96,13 @@ class FileReader:
         wanted = self.wanted
         with _refusing():
             self.format = chosen(
-                self.file, wanted.name, explicit=wanted.format, subject=wanted.subject
+                self.file,
+                wanted.name,
+                explicit=wanted.format,
+                subject=wanted.subject,
+                encoding=wanted.encoding,
             )
+            self._check_wanted()
             self.intake = INTAKES[self.format.subject]
             self.encoding = wanted.encoding
             packed = is_archive(self.file)
@@ -104,6 +116,19 @@ class FileReader:
     def _options(self) -> ReadOptions:
         wanted = self.wanted
         return ReadOptions(encoding=wanted.encoding, scheme=wanted.scheme, mapping=wanted.mapping)
+
+    def _check_wanted(self) -> None:
+        wanted = self.wanted
+        wrong = refusal(
+            self.format,
+            mapping=wanted.mapping,
+            scheme=wanted.scheme,
+            encoding=wanted.encoding,
+            existing=wanted.existing,
+        )
+        if wrong is not None:
+            said, pointer = wrong
+            raise InvalidCommand(said, pointer=pointer)
 
     def block(self) -> bytes:
         """The next items, each a line of JSON; empty at the end of the file."""
@@ -125,7 +150,8 @@ class FileReader:
     def rejects(self) -> Iterator[bytes]:
         """What was rejected, as a file of the same format."""
         rows = self.spill.execute("SELECT line, code, message, raw, file FROM rejected")
-        return self.format.rejects((Rejected(*row) for row in rows), self.file, self._options)
+        pieces = self.format.rejects((Rejected(*row) for row in rows), self.file, self._options)
+        return _with_mark(pieces) if self._marked else pieces
 
     def summary(self) -> dict[str, Any]:
         """What was found, with the first of the rejects."""
@@ -184,6 +210,7 @@ class FileReader:
         message = printable(found.message)
         raw = found.raw if self._kept + len(found.raw) <= MAX_REJECTS else b""
         self._kept += len(raw)
+        self._marked = self._marked or self._is_torn(raw)
         self.spill.execute(
             "INSERT INTO rejected VALUES (?, ?, ?, ?, ?)",
             (found.line, found.code, message, raw, file),
@@ -199,6 +226,16 @@ class FileReader:
                 }
             )
 
+    def _is_torn(self, raw: bytes) -> bool:
+        """Whether a piece of a text in UTF-8 is none: a small file of it looks like cp1252."""
+        if self.encoding != "utf-8" or self.archived or self.format.subject is not Subject.TEXT:
+            return False
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            return True
+        return False
+
     def _check_end(self) -> None:
         if self.accepted == 0:
             first = self._told[0] if self._told else None
@@ -208,6 +245,11 @@ class FileReader:
                 f"({self.rejected} rejected){why}",
                 pointer="/file",
             )
+
+
+def _with_mark(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    first = next(pieces, b"")
+    return chain([codecs.BOM_UTF8 + first.removeprefix(codecs.BOM_UTF8)], pieces)
 
 
 def said(summary: Mapping[str, Any]) -> str:

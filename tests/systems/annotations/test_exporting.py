@@ -158,6 +158,53 @@ def test_words_of_spans_are_read_a_few_at_a_time(
     assert lengths == [[3, 5], [7, 20]]
 
 
+def test_images_with_long_outlines_are_in_memory_a_few_at_a_time(
+    bench: Workbench, ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_reading, "SHAPES_AT_ONCE", 2_000)
+    monkeypatch.setattr(export_reading, "LONG_SHAPE", 800)
+    monkeypatch.setattr(export_reading, "SHAPED_AT_ONCE", 3)
+    params = {"project_id": ground.project}
+
+    def boxed(corners: int) -> dict[str, Any]:
+        outline = [[10, 20], [40, 20], *([40, 60 - at / 1000] for at in range(corners))]
+        return {"bbox": [10, 20, 30, 40], "label": "person", "polygons": [outline]}
+
+    items = [
+        {"file_name": f"{n}.png", "width": 640, "height": 480, "boxes": [boxed(c) for c in corners]}
+        for n, corners in enumerate([[40, 3, 100, 1, 2, 60], [9], [], [70, 40]])
+    ]
+    made = bench.work("annotations.import_images", items, params=params)
+    ids = [document(each)["id"] for each in made]
+    held: list[tuple[int, int]] = []
+    unshaped = export_reading._with
+
+    def noted(*given: Any) -> list[Row]:
+        rows = unshaped(*given)
+        held.append((len(rows), sum(len(row["polygon"]) + len(row["metadata"]) for row in rows)))
+        return rows
+
+    monkeypatch.setattr(export_reading, "_with", noted)
+    how, wanted = params | {"format": "coco"}, [{"id": key} for key in ids]
+    results = bench.work("annotations.export_images", wanted, params=how, job="export")
+    assert [document(each)["annotations"] for each in results] == [6, 1, 0, 2]
+    assert all(count == 1 or (count <= 3 and size <= 3 * 800) for count, size in held)
+    parts = bench.database.read_now(lambda c: parts_after(c, "export", -1, 9))
+    found = [image for _, data in parts for image in unpacked(data)]
+    assert len(parts) > 1
+    assert [
+        [len(box.polygons[0]) - 2 for box in image.boxes]
+        for image in found
+        if isinstance(image, ImageDocument)
+    ] == [[40, 3, 100, 1, 2, 60], [9], [], [70, 40]]
+
+    monkeypatch.setattr(export_reading, "MAX_SHAPES", 2_000)
+    failed, *others = bench.work("annotations.export_images", wanted, params=how, job="job-2")
+    assert isinstance(failed, Failed)
+    assert (failed.code, "2,000 characters" in failed.message) == ("too_many_annotations", True)
+    assert all(isinstance(each, Done) for each in others)
+
+
 @pytest.mark.service("postgresql")
 @pytest.mark.parametrize("changed", [tables.texts, tables.annotations], ids=str)
 def test_what_is_changed_while_it_is_read_is_read_again(

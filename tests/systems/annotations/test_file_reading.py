@@ -14,11 +14,12 @@ import pytest
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from domain.errors import FileRefused
+from domain.errors import FileRefused, InvalidCommand
 from domain.systems.annotations import tables
 from domain.systems.annotations.formats.contract import ReadOptions
 from domain.systems.annotations.formats.documents import Document, Rejected, TextDocument
 from domain.systems.annotations.formats.json_lines import read_lines
+from domain.systems.annotations.formats.mapping import Path
 from domain.systems.annotations.formats.records import text_of
 from domain.systems.annotations.formats.spill import Spill
 from streams.callers import Caller
@@ -33,6 +34,7 @@ from streams.systems.annotations.file_reading import (
     Wanted,
 )
 from streams.systems.annotations.labelling import add_labels
+from tests.formats.images import packed
 from tests.systems.annotations.conftest import Ground
 
 ONE = TextDocument("one")
@@ -119,6 +121,86 @@ def test_half_a_character_rejects_its_document_and_no_other() -> None:
         reader = FileReader(io.BytesIO(line("b") + broken), Wanted(format="jsonl"), spill)
         assert sum(block.count(b"\n") for block in iter(reader.block, b"")) == 1
         assert reader.summary()["codes"] == {"not_text": 1}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b'{"content": "a", "metadata": {"x": ["\\ud800"]}}\n',
+        b'{"content": "a", "metadata": {"\\udfff": 1}}\n',
+        b'{"content": "a", "y": "\\ud800"}\n',
+        b'{"text": "a", "annotations": [{"start": 0, "end": 1, "label": "x", "z": "\\ud800"}]}\n',
+    ],
+)
+def test_half_a_character_in_metadata_is_told_by_its_line_and_can_be_corrected(
+    broken: bytes,
+) -> None:
+    with Spill(SPILLED) as spill:
+        reader = FileReader(io.BytesIO(b"\n\n" + line("b") + broken), Wanted(format="jsonl"), spill)
+        assert sum(block.count(b"\n") for block in iter(reader.block, b"")) == 1
+        (told,) = reader.summary()["rejects"]
+        assert (told["line"], told["code"], told["kept"]) == (4, "not_text", True)
+        assert b"".join(reader.rejects()) == broken
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("form", ["jsonl", "csv", "json", "conll"])
+def test_rejects_of_a_text_in_utf_8_are_read_as_that_when_they_are_corrected(
+    form: str, mark: bytes
+) -> None:
+    good = "Zoë aß über".encode()
+    around = {
+        "jsonl": (b"", b'{"content": "%s", "key": "%s"}\n', b""),
+        "json": (b"[", b'{"content": "%s", "key": "%s"},\n', b'{"content": "x"}]'),
+        "csv": (b"text,id\n", b"%s,%s\n", b""),
+        "conll": (b"", b"%s O\n%s B-X\n\n", b""),
+    }
+    before, piece, after = around[form]
+    torn = piece % (good.replace(b" ", b""), b"\xff\xfe\xfa\xff\xfe\xfa\xff")
+    file = mark + before + piece % (b"a", good.replace(b" ", b"")) * 3 + torn + after
+    with Spill(SPILLED) as spill:
+        reader = FileReader(io.BytesIO(file), Wanted(format=form), spill)
+        list(iter(reader.block, b""))
+        rejects = b"".join(reader.rejects())
+    assert rejects.count(b"\xef\xbb\xbf") == 1
+    mended = rejects.replace(b"\xff\xfe\xfa\xff\xfe\xfa\xff", b"\xff")
+    with Spill(SPILLED) as spill:
+        reader = FileReader(io.BytesIO(mended), Wanted(format=form), spill)
+        assert reader.encoding == "utf-8"
+
+
+@pytest.mark.parametrize(
+    ("file", "wanted", "pointer"),
+    [
+        (b"Ada B-X\nsaw O\n", Wanted(mapping={"content": Path("x")}), "/field_mapping"),
+        (data_set(["a.jpg"], 1), Wanted(mapping={"key": Path("x")}), "/field_mapping"),
+        (line("a"), Wanted(scheme="bio"), "/scheme"),
+        (data_set(["a.jpg"], 1), Wanted(scheme="zero_based"), "/scheme"),
+        (line("a"), Wanted(existing="refuse"), "/existing_images"),
+        (packed({"labels/a.txt": b"0 .5 .5 .1 .1"}), Wanted(encoding="utf-8"), "/encoding"),
+        (packed({"xl/workbook.xml": b""}), Wanted(encoding="cp1252"), "/encoding"),
+    ],
+)
+def test_what_is_asked_for_and_the_format_has_no_use_for_is_refused(
+    file: bytes, wanted: Wanted, pointer: str
+) -> None:
+    with (
+        Spill(SPILLED) as spill,
+        pytest.raises(InvalidCommand, match=r"leave it|mapping is for") as error,
+    ):
+        FileReader(io.BytesIO(file), wanted, spill)
+    assert error.value.pointer == pointer
+
+
+def test_a_table_is_known_in_the_encoding_that_is_said() -> None:
+    file = "text,label\nЖж,x\nЩщ,y\n".encode("utf-16-le")
+    with Spill(SPILLED) as spill:
+        reader = FileReader(io.BytesIO(file), Wanted(encoding="utf-16-le"), spill)
+        assert (reader.format.name, reader.encoding) == ("csv", "utf-16-le")
+        assert b"".join(iter(reader.block, b"")).count(b"\n") == 2
+    unlike = f"text,label\n{'Щщщ,Жж' * 50}\n".encode("utf-16-le")
+    with Spill(SPILLED) as spill, pytest.raises(FileRefused, match=r"encoding is utf-16-le"):
+        FileReader(io.BytesIO(unlike), Wanted(format="csv"), spill)
 
 
 def test_what_nobody_foresaw_in_a_document_costs_it_and_is_logged() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -139,6 +141,32 @@ def test_a_box_is_known_again_but_for_what_arithmetic_does(
         assert document(result)["boxes"] == 2
     else:
         assert isinstance(result, Skipped)
+
+
+def _within_a_pixel(at: int) -> dict[str, Any]:
+    return {"bbox": [0.1 + at / 20_000, 0.1, 0.2, 0.3]}
+
+
+def _of_one_place(at: int) -> dict[str, Any]:
+    corners = [[10, 20], [40, 20], [40, 60], *([20 + at / 900, 30 + n] for n in range(5))]
+    return {"polygons": [corners]}
+
+
+def _hardly_apart(at: int) -> dict[str, Any]:
+    return {"bbox": [10 + at / 300_000, 20, 30, 40]}
+
+
+@pytest.mark.parametrize("nth", [_within_a_pixel, _of_one_place, _hardly_apart])
+def test_boxes_that_share_their_pixels_are_told_apart_in_time(
+    bench: Workbench, ground: Ground, nth: Callable[[int], dict[str, Any]]
+) -> None:
+    crowded = image(*(box(**nth(at)) for at in range(4_000)))
+    began = time.process_time()
+    (made,) = imported(bench, ground, crowded)
+    (again,) = imported(bench, ground, crowded)
+    assert time.process_time() - began < 10
+    assert document(made)["boxes"] == 4_000
+    assert isinstance(again, Skipped)
 
 
 @pytest.mark.parametrize("at_once", [True, False])

@@ -16,6 +16,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, BinaryIO, Protocol
 
 from domain.systems.annotations.formats.contract import Bounds, FileRefused
@@ -28,6 +29,8 @@ NAME_LENGTH = 1_024
 SMALL = 64 * 1024
 """Below this many bytes no ratio is looked at: a few lines of one word pack well."""
 PIECE = 64 * 1024
+_LOOKED_AT = 128 * 1024
+"""Bytes of a member by which it is seen how well it packs."""
 
 _NESTED = re.compile(r"\.(zip|jar|tar|tgz|tbz2?|txz|gz|bz2|xz|zst|lz4|lzma|7z|rar|cab|iso)$", re.I)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -175,10 +178,14 @@ class ArchiveWriter:
     def add_pieces(self, name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """Pack a member of any size."""
         info = zipfile.ZipInfo(name, date_time=_FIXED_TIME)
-        info.compress_type = zipfile.ZIP_DEFLATED
+        rest = iter(pieces)
+        begun = _begun(rest)
+        # What packs too well is taken for a bomb, by us as by others.
+        well = _packs_too_well(b"".join(begun))
+        info.compress_type = zipfile.ZIP_STORED if well else zipfile.ZIP_DEFLATED
         info.external_attr = (stat.S_IFREG | 0o644) << 16
         with self._zip.open(info, "w") as opened:
-            for piece in pieces:
+            for piece in chain(begun, rest):
                 opened.write(piece)
                 yield from self._sink.ready(PIECE)
         yield from self._sink.ready(PIECE)
@@ -187,6 +194,21 @@ class ArchiveWriter:
         """End the archive with the list of its members."""
         self._zip.close()
         yield from self._sink.ready(1)
+
+
+def _begun(pieces: Iterator[bytes]) -> list[bytes]:
+    """The first pieces of a member."""
+    begun: list[bytes] = []
+    length = 0
+    while length < _LOOKED_AT and (piece := next(pieces, None)) is not None:
+        begun.append(piece)
+        length += len(piece)
+    return begun
+
+
+def _packs_too_well(begun: bytes) -> bool:
+    """Whether a member could come near the ratio at which readers refuse one."""
+    return len(begun) > SMALL and 2 * len(begun) > Bounds().ratio * len(zlib.compress(begun))
 
 
 def is_hidden(name: str) -> bool:
@@ -204,6 +226,40 @@ def names_at_start(head: bytes) -> list[str]:
         names.append(name.decode("utf-8", "replace").replace("\\", "/"))
         at = head.find(MAGIC, at + _LOCAL_HEADER)
     return names
+
+
+def names_as_head(stream: BinaryIO) -> bytes:
+    """The names of all members, as an archive begins whose members are empty.
+
+    Files are known by their first bytes, which a photograph fills alone. There are none for what
+    is no archive, or one whose list is damaged or too long: whoever reads it says so.
+    """
+    if not is_archive(stream):
+        return b""
+    try:
+        size = _size_of(stream)
+        _require_few(stream, size, Bounds())
+        start, length = _directory(stream, size)
+        stream.seek(start)
+        return b"".join(map(_empty_member, _names_listed(stream.read(length))))
+    except FileRefused:
+        return b""
+    finally:
+        stream.seek(0)
+
+
+def _empty_member(name: bytes) -> bytes:
+    """The header of a member, of which nothing is told but its name."""
+    length = len(name).to_bytes(2, "little")
+    return MAGIC.ljust(_LOCAL_HEADER - 4, b"\0") + length + bytes(2) + name
+
+
+def _names_listed(listing: bytes) -> Iterator[bytes]:
+    at = 0
+    while at + _ENTRY.size <= len(listing):
+        name, extra, comment = _ENTRY.unpack_from(listing, at)[12:15]
+        yield listing[at + _ENTRY.size : at + _ENTRY.size + name]
+        at += _ENTRY.size + name + extra + comment
 
 
 class _Sink(io.RawIOBase):

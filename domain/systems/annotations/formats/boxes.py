@@ -16,7 +16,10 @@ from domain.systems.annotations.formats.validity import Unfit, shown
 
 Outline = tuple[tuple[float, float], ...]
 
-NAME_LENGTH = 1_000
+NAME_LENGTH = 500
+LABEL_LENGTH = 200
+METADATA_NAME = 200
+"""Characters of the names that are stored with an image; what is longer would cost all of it."""
 BOXES = 50_000
 """Boxes of one image: a document is held in memory as a whole."""
 SIDE = 1_000_000
@@ -51,9 +54,32 @@ def image_name(value: Any) -> str:
 
 def label_name(value: Any) -> str:
     """The name of a label."""
-    if isinstance(value, str) and value.strip() and not _NO_TEXT.search(value):
-        return value
-    raise Unfit("no_label", f"the name of the label is {shown(value)}; name one")
+    plain = isinstance(value, str) and value.strip() and not _NO_TEXT.search(value)
+    if plain and len(value) <= LABEL_LENGTH:
+        return str(value)
+    raise Unfit(
+        "no_label",
+        f"the name of the label is {shown(value)}; give one of 1 to {LABEL_LENGTH} characters",
+    )
+
+
+def key_of(value: str | None) -> str | None:
+    """What a file calls an image."""
+    if value is not None and "\0" in value:
+        raise Unfit("key", f"the key {shown(value)} has U+0000, which is no text; remove it")
+    return value
+
+
+def metadata_of(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The metadata themselves, whose names may not be of any length."""
+    for name in metadata:
+        if len(name) > METADATA_NAME:
+            raise Unfit(
+                "metadata",
+                f"the field {shown(name)} has a name of {len(name)} characters; shorten it to"
+                f" {METADATA_NAME}, or leave the field out",
+            )
+    return metadata
 
 
 def image_side(value: Any, which: str) -> int:

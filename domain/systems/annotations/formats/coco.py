@@ -6,6 +6,7 @@ a temporary database first, and comes out of it image by image.
 
 from __future__ import annotations
 
+import codecs
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -119,6 +120,8 @@ def rejects(
             if image is not None:
                 kept.execute("INSERT OR IGNORE INTO wanted VALUES (?)", (image,))
         _add_named(stream, options, kept)
+        # It is UTF-8 whatever the file was in, and is read with what was said of the file.
+        yield b"" if options.encoding is None else codecs.BOM_UTF8
         for place, section in enumerate(SECTIONS):
             yield (b", " if place else b"{") + json.dumps(section).encode() + b": ["
             before = b"\n"

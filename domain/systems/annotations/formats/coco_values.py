@@ -12,6 +12,8 @@ from domain.systems.annotations.formats.boxes import (
     extent,
     image_name,
     image_side,
+    key_of,
+    metadata_of,
     number,
     score,
     within,
@@ -52,8 +54,8 @@ def image_of(value: dict[str, Any]) -> ImageDocument:
         image_name(value.get("file_name")),
         image_side(value.get("width"), "width"),
         image_side(value.get("height"), "height"),
-        key=key if key is None or isinstance(key, str) else own,
-        metadata=as_plain(value, _IMAGE),
+        key=key_of(key) if key is None or isinstance(key, str) else own,
+        metadata=metadata_of(as_plain(value, _IMAGE)),
     )
 
 
@@ -71,7 +73,7 @@ def image_fields(document: ImageDocument, own: int) -> dict[str, Any]:
 
 def box_of(value: dict[str, Any], image: ImageDocument, label: str) -> Box:
     """A box from an annotation; raises Unfit where it is none."""
-    metadata = as_plain(value, _BOX)
+    metadata = metadata_of(as_plain(value, _BOX))
     outlines, mask = _outlines(value.get("segmentation"), image)
     if mask is not None:
         metadata[MASK] = value["segmentation"]

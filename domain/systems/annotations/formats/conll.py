@@ -19,6 +19,7 @@ from domain.systems.annotations.formats.conll_layout import (
     document_name,
     layout_of,
     sentence_name,
+    with_scheme,
 )
 from domain.systems.annotations.formats.conll_tags import (
     TAG,
@@ -184,6 +185,9 @@ def read(stream: BinaryIO, options: ReadOptions) -> Iterator[Document | Rejected
     """The documents of a file, and those of which a line is at fault."""
     encoding = encoding_of(stream, options.encoding)
     layout = layout_of(encoding.beginning_of(stream), options)
+    if not layout.tagged:
+        found = lines(stream, encoding, options.bounds.line)
+        layout = with_scheme(layout, ((line or "").strip("\r\n") for _, line in found))
     reading = _Reading(layout, encoding, options.bounds.line)
     for number, line in lines(stream, encoding, options.bounds.line):
         yield from reading.take(number, line)

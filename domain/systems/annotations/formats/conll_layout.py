@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import dropwhile, islice
 
 from domain.systems.annotations.formats.conll_tags import TAG, Scheme, scheme_named, scheme_of
 from domain.systems.annotations.formats.contract import FileRefused, ReadOptions
@@ -16,6 +17,9 @@ _NO_NAME = {"-X-", "X", "O", "-", "_", "-Y-"}
 _BEGIN = re.compile(r"#begin document \((.*?)\)(?:; part (\d+))?")
 _NEW = re.compile(r"#\s*(?:newdoc(?:\s+id)?|doc_id|document_id)\b\s*[=:]?\s*(.*)")
 _NAMED = re.compile(r"#\s*(?:sent_id|id)\b\s*[=:]?\s*(.*)")
+
+_TELLING = 5_000
+"""Lines from the first that has an entity on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class Layout:
     tag: int
     scheme: Scheme
     documents: bool
+    tagged: bool
+    """Whether its scheme was said, or is told by a tag that is more than O."""
 
     def fields(self, line: str) -> list[str]:
         """The columns of a line."""
@@ -43,6 +49,11 @@ class Layout:
             return False
         fields = self.fields(line)
         return len(fields) != self.width or not TAG.fullmatch(fields[self.tag])
+
+    def has_entity(self, line: str) -> bool:
+        """Whether the token of this line is in an entity."""
+        fields = self.fields(line)
+        return len(fields) == self.width and _is_of_entity(fields[self.tag])
 
 
 def layout_of(head: str, options: ReadOptions) -> Layout:
@@ -67,9 +78,18 @@ def layout_of(head: str, options: ReadOptions) -> Layout:
             "no column has tags such as O and B-PER; choose its format, or put them last in a line"
         )
     token = (0 if tag else 1) if token is None else token
-    scheme = scheme_named(options.scheme) or scheme_of(_sentences(lines, separator, width, tag))
-    layout = Layout(separator, width, token, tag, scheme, documents=False)
-    return replace(layout, documents=any(map(layout.begins, lines)))
+    said = scheme_named(options.scheme)
+    scheme = said or scheme_of(_sentences(lines, separator, width, tag))
+    layout = Layout(separator, width, token, tag, scheme, documents=False, tagged=False)
+    tagged = said is not None or any(map(layout.has_entity, lines))
+    return replace(layout, documents=any(map(layout.begins, lines)), tagged=tagged)
+
+
+def with_scheme(layout: Layout, lines: Iterable[str]) -> Layout:
+    """The layout with the scheme of a file whose first lines have no entity to tell it by."""
+    first = dropwhile(lambda line: not layout.has_entity(line), lines)
+    found = _sentences(islice(first, _TELLING), layout.separator, layout.width, layout.tag)
+    return replace(layout, scheme=scheme_of(found), tagged=True)
 
 
 def document_name(line: str) -> str | None:
@@ -126,7 +146,13 @@ def _tag_column(rows: list[list[str]], width: int) -> int | None:
     return None
 
 
-def _sentences(lines: list[str], separator: str | None, width: int, tag: int) -> list[list[str]]:
+def _is_of_entity(tag: str) -> bool:
+    return tag != "O" and TAG.fullmatch(tag) is not None
+
+
+def _sentences(
+    lines: Iterable[str], separator: str | None, width: int, tag: int
+) -> list[list[str]]:
     found: list[list[str]] = [[]]
     for line in lines:
         fields = _fields(line, separator)

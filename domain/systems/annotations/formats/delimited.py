@@ -9,9 +9,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import BinaryIO
 
 from domain.systems.annotations.formats.contract import (
+    Bounds,
     FileRefused,
     Format,
     ReadOptions,
@@ -19,11 +21,11 @@ from domain.systems.annotations.formats.contract import (
     WriteOptions,
 )
 from domain.systems.annotations.formats.documents import Document, Loss, Rejected
-from domain.systems.annotations.formats.encoding import encoding_of, head_text, lines
+from domain.systems.annotations.formats.encoding import Encoding, encoding_of, head_text, lines
 from domain.systems.annotations.formats.formulas import guarded
 from domain.systems.annotations.formats.losses import differences
 from domain.systems.annotations.formats.records import text_of
-from domain.systems.annotations.formats.rows import Row, dialect_of, first_rows, rows
+from domain.systems.annotations.formats.rows import Dialect, Row, dialect_of, first_rows, rows
 from domain.systems.annotations.formats.table import Table, header_of
 from domain.systems.annotations.formats.table_rows import (
     COLUMNS,
@@ -61,16 +63,34 @@ def write(documents: Iterable[Document], options: WriteOptions) -> Iterator[byte
 def rejects(
     rejected: Iterable[Rejected], source: BinaryIO, options: ReadOptions
 ) -> Iterator[bytes]:
-    """The header of the file and the rejected rows, in its encoding and dialect."""
+    """The header of the file and the rejected rows, in its encoding and dialect.
+
+    Where the file does not number its texts, several are numbered here: two that stood apart
+    there follow one another here, and would be one when they have been corrected.
+    """
     encoding = encoding_of(source, options.encoding)
     dialect = dialect_of(encoding.beginning_of(source), options.dialect, _wanted(options))
-    first = _header(rows(lines(source, encoding, options.bounds.line), dialect, options.bounds))
-    yield encoding.beginning + encoding.raw(first.raw.rstrip("\r\n") + "\r\n")
-    for piece in rejected:
-        if piece.raw:
-            yield piece.raw
-            if not piece.raw.endswith((encoding.raw("\n"), encoding.raw("\r"))):
-                yield encoding.raw("\r\n")
+    found = rows(lines(source, encoding, options.bounds.line), dialect, options.bounds)
+    first = _header(found)
+    kept = (piece for piece in rejected if piece.raw)
+    begun = list(islice(kept, 2))
+    told_apart = "document" in {*header_of(first, options).names, *options.mapping}
+    numbered = told_apart or len(begun) < 2
+    before = "" if numbered else f"document{dialect.delimiter}"
+    yield encoding.beginning + encoding.raw(before + first.raw.rstrip("\r\n") + "\r\n")
+    for number, piece in enumerate(chain(begun, kept), start=1):
+        before = "" if numbered else f"{number}{dialect.delimiter}"
+        for row in _rows_again(piece, encoding, dialect, options.bounds):
+            ended = row.raw.endswith(("\r", "\n"))
+            yield encoding.raw(before + row.raw + ("" if ended else "\r\n"))
+
+
+def _rows_again(
+    piece: Rejected, encoding: Encoding, dialect: Dialect, bounds: Bounds
+) -> Iterator[Row]:
+    """The rows of what was rejected, as they stood."""
+    raw = io.BytesIO(encoding.mark + piece.raw)
+    return rows(lines(raw, encoding, bounds.line), dialect, bounds)
 
 
 def losses(document: Document, _options: WriteOptions) -> Iterable[Loss]:

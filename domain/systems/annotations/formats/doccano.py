@@ -27,7 +27,7 @@ from domain.systems.annotations.formats.json_heads import begun_with
 from domain.systems.annotations.formats.json_lines import object_lines, read_lines, rejects
 from domain.systems.annotations.formats.json_values import compact
 from domain.systems.annotations.formats.losses import differences
-from domain.systems.annotations.formats.mapping import mapped, renames
+from domain.systems.annotations.formats.mapping import FieldMapping, mapped, renames
 from domain.systems.annotations.formats.offsets import Positions
 from domain.systems.annotations.formats.records import placed, text_of, without_collision
 from domain.systems.annotations.formats.validity import Unfit, fit, shown, whole, words
@@ -75,7 +75,7 @@ def _document(value: Any, options: ReadOptions) -> TextDocument:
     if not isinstance(value, dict):
         raise Unfit("not_a_document", f"{shown(value)} where a document must be; give an object")
     columns = {{"content": "text", "key": "id"}.get(n, n): c for n, c in options.columns.items()}
-    record = mapped(mapped(value, renames(columns)), options.mapping)
+    record, aside = _with_mapped(mapped(value, renames(columns)), options.mapping)
     content = record.get("text", record.get("content"))
     if content is None:
         raise Unfit("no_content", 'the line has no "text"; give it one, or map the field')
@@ -96,9 +96,22 @@ def _document(value: Any, options: ReadOptions) -> TextDocument:
             tuple(spans),
             None if key is None else words(key, "id"),
             tuple(labels),
-            _metadata(record),
+            without_collision(aside, _metadata(record), "meta"),
         )
     )
+
+
+def _with_mapped(
+    record: dict[str, Any], mapping: FieldMapping
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The record with what is mapped where doccano has it, and what stood there before."""
+    found, aside = mapped(record, mapping), {}
+    for ours, theirs in (("content", "text"), ("key", "id")):
+        if ours in mapping and ours in found:
+            if theirs in found:
+                aside[theirs] = found[theirs]
+            found[theirs] = found.pop(ours)
+    return found, aside
 
 
 def _label(item: Any, name: str) -> str:

@@ -156,6 +156,21 @@ def head_text(head: bytes) -> str:
     return head.decode(zeros or "utf-8", "replace")
 
 
+def head_of(stream: BinaryIO, explicit: str | None = None) -> bytes:
+    """The first bytes of a file, in UTF-8 where its encoding was said: zeros tell of it then."""
+    stream.seek(0)
+    # So many characters as there are in the head of a file of one byte each.
+    head = stream.read(CHUNK if explicit is None else 2 * CHUNK + 2)
+    stream.seek(0)
+    if explicit is None or head.startswith(tuple(beginning for beginning, _ in _OTHER_FILES)):
+        return head[:CHUNK]
+    try:
+        encoding = _named(explicit, head)
+    except FileRefused:
+        return head[:CHUNK]
+    return encoding.decoder().decode(head[len(encoding.mark) :]).encode("utf-8", "replace")
+
+
 def _named(explicit: str, head: bytes) -> Encoding:
     name = _NAMES.get(explicit.strip().lower().replace("_", "-"))
     if name is None:
@@ -180,7 +195,10 @@ def _found(stream: BinaryIO, head: bytes) -> Encoding:
     if zeros is not None:
         return Encoding(zeros)
     if b"\0" in head:
-        raise FileRefused("the file is binary (it has zero bytes), not text; choose another file")
+        raise FileRefused(
+            "the file is binary (it has zero bytes), not text; choose another file or, if it is"
+            " UTF-16, say so: encoding is utf-16-le or utf-16-be"
+        )
     return Encoding(_eight_bits(stream))
 
 

@@ -13,14 +13,27 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from domain.systems.annotations.formats.contract import Bounds, FileRefused
-from domain.systems.annotations.formats.encoding import Encoding, head_text
+from domain.systems.annotations.formats.encoding import (
+    CHUNK,
+    Encoding,
+    encoding_of,
+    head_text,
+    lines,
+)
 from domain.systems.annotations.formats.json_elements import elements
+from domain.systems.annotations.formats.json_values import escaped, parsed
+from domain.systems.annotations.formats.validity import Unfit
 
 LOOKED_AT: Final = 20
 """Elements of a list; those at the beginning tell what the others are."""
+_LETTERS: Final = 1_000
+"""So much of a text is looked at: the address of a picture is not longer."""
+_FIELDS: Final = 1_000
+_LEVELS: Final = 12
+"""Results of a task have theirs, and what is in them."""
 _DEPTH: Final = 64
 _TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?P<closed>"?)|[{}\[\],:]|[^\s"{}\[\],:]+')
 _BLANK: Final = "\ufeff \t\r\n"
@@ -50,6 +63,54 @@ def objects_of(head: bytes) -> Iterator[Begun]:
             begun = begun_with(element.text or "")
             if begun is not None:
                 yield begun
+
+
+def is_within_first(head: bytes) -> bool:
+    """Whether all that is known of a file is a part of its first object."""
+    text = text_of(head)
+    if len(head) < CHUNK or not text.startswith(("{", "[")):
+        return False
+    if text.startswith("{"):
+        return "\n" not in text and "\r" not in text
+    return not any(begun.whole for begun in objects_of(head))
+
+
+def first_objects(stream: BinaryIO, explicit: str | None) -> bytes:
+    """The objects that a file begins with, read to their ends and told in short.
+
+    Empty where none ends within the bytes that one may have. What tells a format by them does not
+    tell it by how much they have of anything.
+    """
+    encoding = encoding_of(stream, explicit)
+    bounds = Bounds()
+    beginning = io.BytesIO(stream.read(bounds.line + CHUNK))
+    stream.seek(0)
+    if encoding.beginning_of(beginning).lstrip(_BLANK).startswith("["):
+        texts = (element.text for element in elements(beginning, encoding, bounds))
+        return _told(texts, "[{}]", ",")
+    return _told((line for _, line in lines(beginning, encoding, bounds.line)), "{}", "\n")
+
+
+def _told(texts: Iterator[str | None], around: str, between: str) -> bytes:
+    found: list[str] = []
+    with suppress(FileRefused):
+        for text in islice(texts, LOOKED_AT):
+            with suppress(Unfit):
+                value = parsed(text or "", _DEPTH)
+                found += [escaped(_in_short(value))] if isinstance(value, dict) else []
+    return around.format(between.join(found)).encode() if found else b""
+
+
+def _in_short(value: Any, levels: int = _LEVELS) -> Any:
+    """A value without most of what it has much of."""
+    if isinstance(value, str):
+        return value[:_LETTERS]
+    if isinstance(value, list):
+        return [_in_short(one, levels - 1) for one in value[:LOOKED_AT]] if levels else []
+    if isinstance(value, dict):
+        fields = islice(value.items(), _FIELDS) if levels else ()
+        return {name[:_LETTERS]: _in_short(one, levels - 1) for name, one in fields}
+    return value
 
 
 def begun_with(text: str) -> Begun | None:

@@ -27,13 +27,15 @@ from domain.systems.annotations.formats.documents import (
     TextDocument,
 )
 from domain.systems.annotations.formats.json_array import as_list, read_elements, rejects
-from domain.systems.annotations.formats.json_values import compact
+from domain.systems.annotations.formats.json_values import compact, escaped
 from domain.systems.annotations.formats.label_studio_heads import as_texts
 from domain.systems.annotations.formats.mapping import mapped, renames
 from domain.systems.annotations.formats.offsets import Positions
 from domain.systems.annotations.formats.records import (
     check_selected,
+    labels_of,
     placed,
+    shows_selected,
     text_of,
     without_collision,
 )
@@ -43,6 +45,8 @@ FAMILY = "labelstudio"
 """By what people call the files of texts and of images alike."""
 MIN_FIELDS = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
 _BLANK = re.compile(r"\\n|\s")
+_TIMES, _BLANKS = 4, 1_000
+"""A text with so many more characters differs by more than its blanks."""
 
 
 def read(stream: BinaryIO, options: ReadOptions) -> Iterator[Document | Rejected]:
@@ -73,24 +77,43 @@ class _Found:
     regions: list[dict[str, Any]] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     others: list[Any] = field(default_factory=list)
+    _known: set[str] = field(default_factory=set)
+    """Spans, choices and other results of the annotations that have been taken."""
 
     def add(self, results: list[dict[str, Any]], confidence: Any = None) -> None:
         """Take what another annotation has and the ones before have not."""
-        regions, labels = set(map(_place, self.regions)), list(self.labels)
+        taken: set[str] = set()
         for result in results:
             value = result.get("value")
-            if not isinstance(value, dict):
-                self.others.append(result)
-            elif "start" in value and isinstance(_names(value), list):
+            names = _names(value) if isinstance(value, dict) else None
+            if isinstance(value, dict) and "start" in value and names is not None:
                 if "score" not in result and confidence is not None:
                     result = result | {"score": confidence}  # noqa: PLW2901
-                if _place(result) not in regions:
-                    self.regions.append(result)
-            elif isinstance(value.get("choices"), list):
-                chosen = [words(choice, "choices") for choice in value["choices"]]
-                self.labels += [choice for choice in chosen if choice not in labels]
-            elif result not in self.others:
-                self.others.append(result)
+                self._add_region(result, names, taken)
+            elif isinstance(value, dict) and isinstance(value.get("choices"), list):
+                self._add_choices(value["choices"], taken)
+            else:
+                self._add_other(result)
+        self._known |= taken
+
+    def _add_region(self, region: dict[str, Any], names: list[Any], taken: set[str]) -> None:
+        """Take the labels of a region that nobody before has given to its place."""
+        places = {name: _place(region["value"], name) for name in map(_word, names)}
+        left = [name for name in names if places[_word(name)] not in self._known]
+        taken.update(places.values())
+        if left:
+            self.regions.append(region | {"value": region["value"] | {"labels": left}})
+
+    def _add_choices(self, choices: list[Any], taken: set[str]) -> None:
+        chosen = [words(choice, "choices") for choice in choices]
+        self.labels += [choice for choice in chosen if f"choice {choice}" not in self._known]
+        taken.update(f"choice {choice}" for choice in chosen)
+
+    def _add_other(self, result: dict[str, Any]) -> None:
+        known = f"other {escaped(result)}"
+        if known not in self._known:
+            self._known.add(known)
+            self.others.append(result)
 
 
 def _document(value: Any, options: ReadOptions) -> TextDocument:
@@ -105,10 +128,15 @@ def _document(value: Any, options: ReadOptions) -> TextDocument:
         data = {name: part for name, part in value.items() if name not in MIN_FIELDS}
         for name in [name for name, part in data.items() if _add_min(found, part)]:
             del data[name]
-    data = mapped(mapped(data, renames(options.columns)), options.mapping)
-    mapped_to = "content" in options.columns or "content" in options.mapping
-    name = _content_name(data, ("content",) if mapped_to else ("text", "content"))
+    data = _mapped(value, data, options)
+    wanted = {*options.columns, *options.mapping}
+    name = _content_name(data, ("content",) if "content" in wanted else ("text", "content"))
     content = words(data.pop(name), name)
+    if "key" in wanted and "key" in data:
+        key = data.pop("key")
+    labels = tuple(found.labels)
+    if "labels" in wanted and "labels" in data:
+        labels = labels_of(data.pop("labels"))
     rest = {name: part for name, part in meta.items() if name not in ("key", "metadata")}
     ours = object_in(meta.get("metadata"), "meta.metadata")
     metadata = without_collision(without_collision(data, ours, "meta"), rest, "meta")
@@ -119,10 +147,18 @@ def _document(value: Any, options: ReadOptions) -> TextDocument:
             content,
             tuple(_spans(found.regions, content, options.offsets)),
             None if key is None else words(key, "id"),
-            tuple(found.labels),
+            labels,
             metadata,
         )
     )
+
+
+def _mapped(task: dict[str, Any], data: dict[str, Any], options: ReadOptions) -> dict[str, Any]:
+    """The data by their wanted names; the number of the task may be a part of one."""
+    beside = {"id": task["id"]} if "id" in task and "id" not in data else {}
+    found = mapped(mapped(beside | data, renames(options.columns)), options.mapping)
+    wanted = {*options.columns, *options.mapping}
+    return {name: part for name, part in found.items() if name in wanted or name not in beside}
 
 
 def _results(task: dict[str, Any]) -> _Found:
@@ -152,9 +188,16 @@ def _spans(regions: list[dict[str, Any]], content: str, unit: OffsetUnit) -> Ite
         positions = in_browser if _agree(regions, content, in_browser) else positions
     for number, region in enumerate(regions, start=1):
         where, value = f"annotation {number}", region["value"]
+        first, last = _ends(value)
+        if first is None and last is None:
+            raise Unfit(
+                "span_out_of_range",
+                f"{where}: it counts within a part of the text (startOffset); "
+                "give it globalOffsets, or start and end in the whole text",
+            )
         start, end = placed(
-            whole(value["start"], f"{where}: start"),
-            whole(value.get("end"), f"{where}: end"),
+            whole(first, f"{where}: start"),
+            whole(last, f"{where}: end"),
             positions,
             where,
         )
@@ -170,7 +213,7 @@ def _spans(regions: list[dict[str, Any]], content: str, unit: OffsetUnit) -> Ite
 def _agree(regions: list[dict[str, Any]], content: str, positions: Positions) -> bool:
     """Whether the regions cover the texts that they say."""
     for value in (region["value"] for region in regions):
-        ends = value["start"], value.get("end")
+        ends = _ends(value)
         if not all(isinstance(end, int) for end in ends):
             continue
         start, end = map(positions.code_point, ends)
@@ -184,7 +227,13 @@ def _agree(regions: list[dict[str, Any]], content: str, positions: Positions) ->
 
 def _alike(said: str, found: str) -> bool:
     """Label Studio writes line ends in a region's text in more than one way."""
-    return said == found or _BLANK.sub("", said) == _BLANK.sub("", found)
+    if said == found:
+        return True
+    # Texts of which one is blanks alone are not gone through for each of many regions.
+    shorter, longer = sorted((len(said), len(found)))
+    if longer > _TIMES * shorter + _BLANKS:
+        return False
+    return _BLANK.sub("", said) == _BLANK.sub("", found)
 
 
 def _names(value: dict[str, Any]) -> list[Any] | None:
@@ -195,9 +244,23 @@ def _names(value: dict[str, Any]) -> list[Any] | None:
     return None
 
 
-def _place(region: dict[str, Any]) -> str:
-    value = region["value"]
-    return repr((value.get("start"), value.get("end"), _names(value)))
+def _ends(value: dict[str, Any]) -> tuple[Any, Any]:
+    """The offsets of a region in the whole text; ``None`` where it counts within a part alone."""
+    offsets = value.get("globalOffsets")
+    if isinstance(offsets, dict):
+        return offsets.get("start"), offsets.get("end")
+    if "startOffset" in value or "endOffset" in value:
+        return None, None
+    return value["start"], value.get("end")
+
+
+def _place(value: dict[str, Any], name: str) -> str:
+    return f"span {_ends(value)!r} {name}"
+
+
+def _word(name: Any) -> str:
+    """A label as it is compared, whatever it is."""
+    return name if isinstance(name, str) else escaped(name)
 
 
 def _content_name(data: dict[str, Any], usual: tuple[str, ...]) -> str:
@@ -244,18 +307,16 @@ def object_in(value: Any, where: str) -> dict[str, Any]:
 
 
 def _task(number: int, document: TextDocument) -> dict[str, Any]:
+    shown = shows_selected(document)
     results = [
         {
             "id": f"region-{place}",
             "from_name": "label",
             "to_name": "text",
             "type": "labels",
-            "value": {
-                "start": span.start,
-                "end": span.end,
-                "text": document.content[span.start : span.end],
-                "labels": [span.label],
-            },
+            "value": {"start": span.start, "end": span.end}
+            | ({"text": document.content[span.start : span.end]} if shown else {})
+            | {"labels": [span.label]},
         }
         | ({} if span.confidence is None else {"score": span.confidence})
         | ({"meta": dict(span.metadata)} if span.metadata else {})

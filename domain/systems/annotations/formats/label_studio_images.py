@@ -15,7 +15,13 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import unquote
 
 from domain.systems.annotations.formats.box_losses import differences, loss
-from domain.systems.annotations.formats.boxes import image_name, image_side, require_room
+from domain.systems.annotations.formats.boxes import (
+    image_name,
+    image_side,
+    key_of,
+    metadata_of,
+    require_room,
+)
 from domain.systems.annotations.formats.contract import (
     FileRefused,
     Format,
@@ -133,16 +139,18 @@ class _Found:
 
     regions: list[dict[str, Any]] = field(default_factory=list)
     others: list[Any] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)
+    """Where the results of the annotations before are."""
 
     def add(self, results: list[dict[str, Any]], confidence: Any = None) -> None:
         """Take what another annotation has and the ones before have not."""
         labelled = {
             repr(one.get("id")) for one in results if names_in(one.get("value")) is not None
         }
-        known = set(map(_place, (*self.regions, *self.others)))
+        places: set[str] = set()
         for result in results:
-            value = result.get("value")
-            if _place(result) in known:
+            value, place = result.get("value"), _place(result)
+            if place in self.known:
                 continue
             if not isinstance(value, dict) or not is_region(value):
                 self.others.append(result)
@@ -152,6 +160,8 @@ class _Found:
             else:
                 scored = "score" in result or confidence is None
                 self.regions.append(result if scored else result | {"score": confidence})
+            places.add(place)
+        self.known |= places
 
 
 def _place(result: dict[str, Any]) -> str:
@@ -175,6 +185,8 @@ def _image(value: Any, options: ReadOptions) -> tuple[ImageDocument, Faults]:
         for name in [name for name, part in data.items() if _add_min(found, part)]:
             del data[name]
     data = mapped(mapped(data, renames(options.columns)), options.mapping)
+    if "key" in data and ("key" in options.columns or "key" in options.mapping):
+        key = data.pop("key")
     named, address = _address(data)
     width, height = _size(data, found.regions)
     rest = {name: part for name, part in data.items() if name not in (named, "width", "height")}
@@ -182,7 +194,7 @@ def _image(value: Any, options: ReadOptions) -> tuple[ImageDocument, Faults]:
         image_name(name_of(address)),
         image_side(width, "width"),
         image_side(height, "height"),
-        key=None if key is None else words(key, "id"),
+        key=None if key is None else key_of(words(key, "id")),
         metadata=_metadata(rest, meta, found.others, address),
     )
     around = {"data": value["data"]} if isinstance(value.get("data"), dict) else {"data": data}
@@ -198,7 +210,8 @@ def _metadata(
     metadata = without_collision(without_collision(data, ours, "meta"), rest, "meta")
     if name_of(address) != address:
         metadata = without_collision(metadata, {"image": address}, "task")
-    return without_collision(metadata, {"results": others}, "task") if others else metadata
+    results = {"results": others} if others else {}
+    return metadata_of(without_collision(metadata, results, "task"))
 
 
 def _boxes(

@@ -10,6 +10,7 @@ from domain.systems.annotations.formats.boxes import (
     Outline,
     extent,
     label_name,
+    metadata_of,
     number,
     score,
     within,
@@ -36,7 +37,7 @@ def boxes_of(region: dict[str, Any], image: ImageDocument) -> Iterator[Box]:
     if not names:
         raise Unfit("no_label", "the region has no label; give it one")
     place, outline = _shape(value, image)
-    metadata = object_in(region.get("meta"), "meta")
+    metadata = metadata_of(object_in(region.get("meta"), "meta"))
     turn = value.get("rotation") or 0
     if turn and "points" not in value:
         metadata = without_collision(metadata, {"rotation": turn}, "region")

@@ -6,8 +6,11 @@ box of 10 pixels at 0. Tools that count from 0 say so with the scheme ``zero_bas
 
 from __future__ import annotations
 
+import codecs
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, BinaryIO
 
@@ -48,6 +51,9 @@ ONE_BASED, ZERO_BASED = "one_based", "zero_based"
 _NUMBER = re.compile(r"^[-+]?\d{1,9}(?:\.\d{0,20})?(?:[eE][-+]?\d{1,2})?$", re.ASCII)
 _POINT = re.compile(r"^[xy]([0-9]{1,5})$", re.ASCII)
 _FLAGS = ("truncated", "difficult", "occluded")
+_OF_IMAGES = re.compile(r"images/[^/]*$", re.I)
+_BESIDE = 2
+"""How many folders a file and its image have apart at most where others are called as it is."""
 _OBJECT = re.compile(rb"^<object[\s/>]")
 
 
@@ -116,23 +122,63 @@ def likeness(head: bytes, name: str) -> float:
     return 0.95 if known else 0.2 + 0.1 * name.lower().endswith(".xml")
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A file, the image in the archive that belongs to it, and the size that it has."""
+
+    file: str | None
+    member: str | None
+    size: tuple[int, int]
+
+    def may_be(self, other: _Given) -> bool:
+        """Whether two files whose images have one name are of the same image."""
+        if self is other or (self.member and other.member):
+            return self.member == other.member
+        own, others = (each.rsplit("/", 1)[-1] for each in (self.file or "", other.file or ""))
+        # Two that are called alike in two folders are of the images of these folders.
+        return self.size == other.size and own != others
+
+
 class _Images:
     """The images that lie in the same archive, for their sizes and names."""
 
     def __init__(self, members: Members | None) -> None:
         self._members = members
-        names = () if members is None else members.names
-        self._by_stem = {
-            _stem(name): name for name in reversed(names) if is_image(name) and not is_hidden(name)
-        }
+        self._by_stem: dict[str, list[str]] = {}
+        for name in () if members is None else members.names:
+            if is_image(name) and not is_hidden(name):
+                self._by_stem.setdefault(_stem(name), []).append(name)
+        self._given: dict[str, _Given] = {}
 
-    def named(self, file: str | None) -> str | None:
-        """The image that belongs to a file, by its name without folder and suffix."""
-        return None if file is None else self._by_stem.get(_stem(file))
+    def give(self, image: ImageDocument, file: str | None) -> None:
+        """Note what image a file is of; raises Unfit where one before is of another so called."""
+        size = (image.width, image.height)
+        given = _Given(file, self.named(file, image.file_name) or self.named(file), size)
+        if not given.may_be(self._given.setdefault(image.file_name, given)):
+            raise Unfit(
+                "same_name",
+                f"a file before this one is of another image {shown(image.file_name)}; put the"
+                " folder of this one before its name in filename",
+            )
 
-    def size(self, file: str) -> tuple[int, int] | None:
-        """The size of the image that belongs to a file."""
-        name = self.named(file)
+    def named(self, file: str | None, called: str | None = None) -> str | None:
+        """The image that belongs to a file, or is called so there, whatever its suffix is.
+
+        The one in its folder or in one beside that; one from elsewhere if no other has its name.
+        """
+        alike = [] if file is None else self._by_stem.get(_stem(called or file), [])
+        alike = [one for one in alike if one.rsplit("/", 1)[-1] == called] or alike
+        if file is None or len(alike) < 2:
+            return next(iter(alike), None)
+        least = min(_apart(file, one) for one in alike)
+        nearest = [one for one in alike if least <= _BESIDE and _apart(file, one) == least]
+        # Masks lie beside the photographs, and are called as these are.
+        nearest = [one for one in nearest if _OF_IMAGES.search(one)] or nearest
+        return nearest[0] if len({tuple(_folders(one)) for one in nearest}) == 1 else None
+
+    def size(self, file: str | None, called: str | None = None) -> tuple[int, int] | None:
+        """The size of the image that belongs to a file, or is called so there."""
+        name = self.named(file, called)
         if name is None or self._members is None:
             return None
         try:
@@ -164,6 +210,7 @@ def _document(
 ) -> Iterator[Document | Rejected]:
     try:
         image = _image(root, file, images)
+        images.give(image, file)
     except Exception as error:
         yield rejection(1, error, content, file)
         return
@@ -192,7 +239,7 @@ def _image(root: Element, file: str | None, images: _Images) -> ImageDocument:
     stated = (size.words("width"), size.words("height")) if size is not None else ("", "")
     # Some tools write zeros where they did not open the image.
     if {*stated} & {"", "0"}:
-        found = images.size(name) or (images.size(file) if file else None)
+        found = images.size(file, name) or images.size(file)
         if found is None:
             raise Unfit(
                 "image_size", "nothing tells the size of the image; give width and height in size"
@@ -268,10 +315,23 @@ def _corrigible(pieces: list[Rejected], content: bytes, options: ReadOptions) ->
         return content
     root = _annotation(content, options)
     around = [one.raw for one in root.children if one.tag != "object"]
-    return b"\n".join([b"<annotation>", *around, *objects, b"</annotation>", b""])
+    # It is UTF-8 whatever the file was in, and is read with what was said of the file.
+    mark = b"" if options.encoding is None else codecs.BOM_UTF8
+    return mark + b"\n".join([b"<annotation>", *around, *objects, b"</annotation>", b""])
+
+
+def _apart(one: str, other: str) -> int:
+    """In how many folders only one of two files is."""
+    ours, theirs = Counter(_folders(one)), Counter(_folders(other))
+    return ((ours - theirs) + (theirs - ours)).total()
+
+
+def _folders(name: str) -> list[str]:
+    return name.split("/")[:-1]
 
 
 def _stem(name: str) -> str:
+    """A name without folder and suffix."""
     base = re.split(r"[/\\]", name)[-1]
     return base.rpartition(".")[0] or base
 

@@ -46,6 +46,12 @@ _SPAN_FIELDS = (
     "metadata",
 )
 
+MAX_SELECTED = 1024 * 1024
+"""Characters of a text that its annotations show, all together.
+
+Many that are long and overlap say the text over and over, in a line that is longer than any may be.
+"""
+
 
 def document_of(value: Any, options: ReadOptions) -> TextDocument:
     """The document of a record; raises Unfit where it is none."""
@@ -81,6 +87,9 @@ def record_of(document: Document, options: WriteOptions) -> dict[str, Any]:
     if document.metadata:
         record["metadata"] = dict(document.metadata)
     record["annotations"] = [span_record(span, document.content) for span in document.spans]
+    if not shows_selected(document):
+        for annotation in record["annotations"]:
+            del annotation["selected_text"]
     return mapped(mapped(record, options.mapping), reversed_renames(options.columns))
 
 
@@ -97,6 +106,11 @@ def span_record(span: Span, content: str) -> dict[str, Any]:
     if span.metadata:
         record["metadata"] = dict(span.metadata)
     return record
+
+
+def shows_selected(document: TextDocument) -> bool:
+    """Whether each annotation is written with the text that it covers."""
+    return sum(span.end - span.start for span in document.spans) <= MAX_SELECTED
 
 
 def text_of(document: Document) -> TextDocument:

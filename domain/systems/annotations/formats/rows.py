@@ -20,6 +20,8 @@ DELIMITERS = ",;\t|"
 _MAX_LINES = 100_000
 """Lines of one row: a quoted field may have line ends."""
 
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+
 Line = tuple[int, str | None]
 
 
@@ -148,8 +150,7 @@ def dialect_of(head: str, explicit: Mapping[str, str] | None, wanted: frozenset[
 
 def first_rows(head: str, dialect: Dialect, count: int = 20) -> list[list[str]]:
     """The first rows, read leniently."""
-    found = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", head)[: 2 * count]
-    parser = _parser(iter(found), dialect, strict=False)
+    parser = _parser(iter(_LINE.findall(head)[: 2 * count]), dialect, strict=False)
     try:
         return [row for row, _ in zip(parser, range(count), strict=False) if row]
     except csv.Error:
@@ -158,8 +159,10 @@ def first_rows(head: str, dialect: Dialect, count: int = 20) -> list[list[str]]:
 
 def lenient_cells(raw: str, dialect: Dialect) -> list[str]:
     """The cells of a row that is at fault, as far as they can be told."""
-    found = first_rows(raw, dialect, 1)
-    return found[0] if found else []
+    try:
+        return next(_parser(iter(_LINE.findall(raw)), dialect, strict=False), [])
+    except csv.Error:
+        return []
 
 
 def _parser(lines: Iterator[str], dialect: Dialect, *, strict: bool) -> Iterator[list[str]]:

@@ -15,7 +15,7 @@ from domain.systems.annotations.formats.contract import WriteOptions
 from domain.systems.annotations.formats.documents import Document, TextDocument
 from domain.systems.annotations.formats.json_values import compact
 from domain.systems.annotations.formats.mapping import Path, mapped, reversed_renames
-from domain.systems.annotations.formats.records import text_of
+from domain.systems.annotations.formats.records import shows_selected, text_of
 from domain.systems.annotations.formats.table import SPAN, TEXT
 
 COLUMNS = ("document", *TEXT, *SPAN)
@@ -66,12 +66,13 @@ def _rows(number: int, document: TextDocument) -> Iterator[dict[str, Any]]:
     }
     if not document.spans:
         yield row
+    shown = shows_selected(document)
     for span in document.spans:
         yield row | {
             "start_char": span.start,
             "end_char": span.end,
             "label": span.label,
-            "selected_text": document.content[span.start : span.end],
+            "selected_text": document.content[span.start : span.end] if shown else None,
             "confidence_score": span.confidence,
             "metadata": dict(span.metadata) or None,
         }

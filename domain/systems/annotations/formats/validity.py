@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +13,7 @@ from domain.systems.annotations.formats.documents import Span, TextDocument
 
 _MOST = sys.float_info.max
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class Unfit(ValueError):
@@ -35,9 +38,21 @@ def fit(document: TextDocument) -> TextDocument:
             )
     for label in document.labels:
         _fit_label(label, "labels")
+    _fit_metadata(document.metadata, "metadata")
     for number, span in enumerate(document.spans, start=1):
         _fit_span(span, number, len(document.content))
+        _fit_metadata(span.metadata, f"annotation {number}: metadata")
     return document
+
+
+def _fit_metadata(metadata: Mapping[str, Any], where: str) -> None:
+    """Raise Unfit for half a character here, where it is known what stood in the file."""
+    if metadata and _HALF.search(json.dumps(metadata, ensure_ascii=False)):
+        raise Unfit(
+            "not_text",
+            f"{where}: half a character (a lone surrogate) or bytes that are no text; "
+            "correct its escapes, or say which encoding the file has",
+        )
 
 
 def _fit_span(span: Span, number: int, length: int) -> None:

@@ -112,8 +112,15 @@ class _Builder:
         element = self._open.pop()
         # Only what hangs below the root is wanted again.
         if len(self._open) == 1:
-            end = self._content.index(b">", self.parser.CurrentByteIndex) + 1
-            element.raw = self._content[element.start : end]
+            element.raw = self._content[element.start : self._end_of(element)]
+
+    def _end_of(self, element: Element) -> int:
+        """Where the element ends; the parser is at its end tag, or behind one that is all of it."""
+        at = self.parser.CurrentByteIndex
+        bare = not element.children and not element.text
+        if bare and self._content.endswith(b"/>", element.start, at):
+            return at
+        return self._content.index(b">", at) + 1
 
 
 def _utf8(data: bytes, encoding: str | None) -> bytes:

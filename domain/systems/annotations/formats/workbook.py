@@ -20,6 +20,14 @@ from domain.systems.annotations.formats.archives import Archive
 from domain.systems.annotations.formats.contract import Bounds, FileRefused
 from domain.systems.annotations.formats.rows import Row
 from domain.systems.annotations.formats.validity import Unfit
+from domain.systems.annotations.formats.workbook_numbers import (
+    BUILT_IN,
+    Kind,
+    hours,
+    kind_of,
+    number_of,
+    numeral,
+)
 from domain.systems.annotations.formats.xml_names import Names
 
 SHARED = "CREATE TABLE shared (number INTEGER PRIMARY KEY, text TEXT)"
@@ -40,13 +48,9 @@ MAX_ID = 20
 _ROOT = "_rels/.rels"
 _REFERENCE = re.compile(r"([A-Z]{1,3})[0-9]*")
 _ESCAPE = re.compile(
-    "_x(D[89AB][0-9A-F]{2})__x(D[C-F][0-9A-F]{2})_"  # A character beyond 16 bits, in halves.
-    "|_x([0-9A-F]{4})_",
-    re.I,
+    # A character beyond 16 bits, in halves.
+    "_x([Dd][89ABab][0-9A-Fa-f]{2})__x([Dd][C-Fc-f][0-9A-Fa-f]{2})_|_x([0-9A-Fa-f]{4})_"
 )
-_DATES = frozenset({*range(14, 23), *range(45, 48)})
-"""The built-in formats of dates and times."""
-_NO_DATE = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]|General', re.I)
 
 Event = tuple[str, str, Mapping[str, str]]
 """``begin`` with a tag and its attributes, ``end`` with a tag, or ``text``."""
@@ -78,12 +82,12 @@ class Workbook:
         self._epoch = datetime(1899, 12, 30)  # noqa: DTZ001 - cells have no zone
         self.sheets = self._sheets(book)
         links = _links_of(book)
-        self._dates = self._date_styles(self._part(links, book, "styles"))
+        self._kinds = self._kinds_of_styles(self._part(links, book, "styles"))
         self._share(self._part(links, book, "sharedStrings"))
 
     def rows(self, sheet: Sheet) -> Iterator[Row]:
         """The rows that have a cell; ``raw`` is left empty."""
-        reader = _SheetReader(self._bounds, self._text_of, self._is_date, self._moment)
+        reader = _SheetReader(self._bounds, self._text_of, self._kind, self._moment)
         yield from reader.rows(self._events(sheet.member))
 
     def _events(self, member: str) -> Iterator[Event]:
@@ -130,35 +134,40 @@ class Workbook:
             raise FileRefused("the workbook has no sheet; save the table anew")
         return sheets
 
-    def _date_styles(self, styles: str | None) -> list[bool]:
-        """Whether cells of each style are dates."""
-        found: list[bool] = []
+    def _kinds_of_styles(self, styles: str | None) -> list[Kind]:
+        """What numbers in cells of each style are."""
+        found: list[Kind] = []
         if styles is None:
             return found
-        formats: dict[str, bool] = {}
+        formats: dict[str, Kind] = {}
         inside = False
         for kind, tag, attributes in self._events(styles):
             if tag == "cellXfs":
                 inside = kind == "begin"
             elif kind == "begin" and tag == "numFmt" and len(formats) < MAX_STYLES:
-                code = _NO_DATE.sub("", attributes.get("formatCode", "")[:1000])
-                formats[attributes.get("numFmtId", "")[:MAX_ID]] = bool(
-                    re.search("[dmyhs]", code, re.I)
-                )
+                code = attributes.get("formatCode", "")[:1000]
+                formats[attributes.get("numFmtId", "")[:MAX_ID]] = kind_of(code)
             elif kind == "begin" and tag == "xf" and inside and len(found) < MAX_STYLES:
                 number = attributes.get("numFmtId", "0")[:MAX_ID]
-                known = number.isascii() and number.isdigit() and int(number[:6]) in _DATES
-                found.append(formats.get(number, known))
+                known = number.isascii() and number.isdigit()
+                built_in = BUILT_IN.get(int(number[:6]) if known else 0, Kind.NUMBER)
+                found.append(formats.get(number, built_in))
         return found
 
-    def _is_date(self, style: str) -> bool:
+    def _kind(self, style: str) -> Kind:
         if not (style.isascii() and style.isdigit()):
-            return False
+            return Kind.NUMBER
         number = int(style[:9])
-        return number < len(self._dates) and self._dates[number]
+        return self._kinds[number] if number < len(self._kinds) else Kind.NUMBER
 
-    def _moment(self, days: float) -> str:
-        """A date, with the time of day where it is not midnight; raises OverflowError."""
+    def _moment(self, days: float, kind: Kind) -> str:
+        """A date, with the time of day where it is not midnight; raises OverflowError.
+
+        What is less than a day is the time alone, and so is all that has elapsed.
+        """
+        within_a_day = 0 < days < 1 or (kind is Kind.TIME and days == 0)
+        if days >= 0 and (kind is Kind.ELAPSED or within_a_day):
+            return hours(round(days * 86_400))
         moment = self._epoch + timedelta(seconds=round(days * 86_400))
         return moment.date().isoformat() if days == int(days) else moment.isoformat()
 
@@ -190,11 +199,11 @@ class _SheetReader:
         self,
         bounds: Bounds,
         shared: Callable[[str], str | None],
-        is_date: Callable[[str], bool],
-        moment: Callable[[float], str],
+        kind: Callable[[str], Kind],
+        moment: Callable[[float, Kind], str],
     ) -> None:
         self._bounds = bounds
-        self._shared, self._is_date, self._moment = shared, is_date, moment
+        self._shared, self._kind, self._moment = shared, kind, moment
         self._number = 0
         self._begin_row(_NONE)
 
@@ -235,10 +244,6 @@ class _SheetReader:
         self._held: list[str] = []
         self._size = 0
         self._in_cell = True
-        if not 0 <= self._column < self._bounds.columns:
-            most = self._bounds.columns
-            self._say(Unfit("too_wide", f"more than {most:,} columns; drop some"))
-            self._in_cell = False
 
     def _begin_part(self, name: str) -> None:
         self._phonetic |= name == "rPh"
@@ -261,6 +266,7 @@ class _SheetReader:
         self._in_cell = False
         try:
             value = self._value("".join(self._held))
+            self._require_narrow(value)
         except Unfit as unfit:
             self._say(unfit)
             return
@@ -270,6 +276,12 @@ class _SheetReader:
             self._say(_too_long(self._bounds.line))
         elif value:
             self._cells[self._column] = value
+
+    def _require_narrow(self, value: str) -> None:
+        """Refuse a value beyond the last column; cells without one are but painted there."""
+        most = self._bounds.columns
+        if value and self._column >= most:
+            raise Unfit("too_wide", f"more than {most:,} columns; drop some")
 
     def _value(self, held: str) -> str:
         if self._size > MAX_TEXT:
@@ -295,18 +307,13 @@ class _SheetReader:
         return found
 
     def _numeral(self, held: str) -> str:
-        if not held:
+        if not held.strip():
             return ""
+        kind = self._kind(self._style)
         try:
-            number = float(held)
-            if self._is_date(self._style):
-                return self._moment(number)
-            whole = number.is_integer() and abs(number) < 2**53
+            return numeral(held) if kind is Kind.NUMBER else self._moment(number_of(held), kind)
         except (ValueError, OverflowError):
             raise Unfit("bad_cell", f"{held[:40]!r} is no number; correct the cell") from None
-        if number != number or number in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN
-            raise Unfit("bad_cell", f"{held[:40]!r} is no number; correct the cell")
-        return str(int(number)) if whole else repr(number)
 
     def _say(self, fault: Unfit) -> None:
         if self._fault is None:

@@ -20,7 +20,9 @@ MAX_ROWS = 1_048_576
 MAX_SHEET = 1_000_000_000
 """Bytes after which a new sheet is begun: no member of a ZIP file may have 2 GiB."""
 
-_BY_ESCAPE = re.compile("[\x00-\x08\x0b-\x1f\ufffe\uffff]|_(?=x[0-9A-Fa-f]{4}_)")
+_NOT_XML = "[\x00-\x08\x0b-\x1f\ufffe\uffff]"
+_BY_ESCAPE = re.compile(f"{_NOT_XML}|_(?=x[0-9A-Fa-f]{{4}}(?:_|{_NOT_XML}))")
+"""An escape begins with a ``_`` itself, so that what stands before one may become another."""
 _MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"

@@ -22,8 +22,11 @@ _ROOT = "documents"
 _TOKEN = 1024 * 1024
 """Bytes of one tag or comment, which the parser holds until it is complete."""
 
-_NODES = 100_000
-"""Elements within one: each takes far more memory than the file needs for it."""
+_NODES = 110_000
+"""Elements within one: each takes far more memory than the file needs for it.
+
+An export gives up to 100,000 annotations of a text, and what else there is of it.
+"""
 
 _NO_ELEMENTS = expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS]
 
@@ -77,6 +80,7 @@ class _Reading:
         self._bounds = bounds
         self._any_root = any_root
         self._begins = re.compile(rb"<" + re.escape(name.encode()) + rb"(?=[\s/>])")
+        self._ends = re.compile(rb"</" + re.escape(name.encode()) + rb"[\s>]")
         self._line = 1
         self._found: list[Element] = []
         self._buffer = bytearray()
@@ -325,11 +329,17 @@ class _Reading:
         if self._open:
             return
         too_long = self._fault is not None and self._fault.code == "too_long"
-        raw = "" if too_long else self._raw(self._start, self._tag_end(at))
+        raw = "" if too_long else self._raw(self._start, self._end_of(at))
         self._found.append(Element(self._start_line, node, raw, self._fault))
 
-    def _tag_end(self, at: int) -> int:
-        """Where the tag ends that begins at a place, in a file that may be cut off behind it."""
+    def _end_of(self, at: int) -> int:
+        """Where an element ends of which the parser says that its end is at a place.
+
+        That is where its end tag begins, in a file that may be cut off behind it, or right behind
+        the one tag that is all of it.
+        """
+        if self._ends.match(self._buffer, at - self._base) is None:
+            return at
         end = self._buffer.find(b">", at - self._base)
         return self._base + (len(self._buffer) if end < 0 else end + 1)
 

@@ -154,7 +154,7 @@ def _file(
         return
     lines = _lines(content)
     try:
-        image = _sized(layout, file, lines)
+        image = layout.give(_sized(layout, file, lines))
     except Exception as error:
         yield rejection(1, error, b"\n".join(lines), file)
         return

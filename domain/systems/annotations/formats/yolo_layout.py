@@ -3,11 +3,13 @@
 ``images/train/a.jpg`` has its labels in ``labels/train/a.txt``, or beside it. Rows are in parts
 of the image, so its size must be known: from the image itself, or from ``images.jsonl``, which
 our writer adds and anybody can write: for each image a line of JSON with ``file_name``, ``width``
-and ``height``.
+and ``height``. A line that does not say where its labels are has those of the file that is called
+as its image, wherever that is.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import sqlite3
@@ -15,7 +17,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from domain.systems.annotations.formats.archives import MemberDamaged, Members, is_hidden
-from domain.systems.annotations.formats.boxes import image_name, image_side
+from domain.systems.annotations.formats.boxes import (
+    image_name,
+    image_side,
+    key_of,
+    metadata_of,
+)
 from domain.systems.annotations.formats.contract import Bounds, FileRefused
 from domain.systems.annotations.formats.documents import ImageDocument, Rejected
 from domain.systems.annotations.formats.image_sizes import is_image, size_of
@@ -66,8 +73,8 @@ def sidecar_line(image: ImageDocument, labels: str) -> bytes:
     return line + b"\n"
 
 
-def image_in_sidecar(raw: bytes) -> tuple[str, ImageDocument]:
-    """The image of a line, and where its rows are; raises Unfit where it is none."""
+def image_in_sidecar(raw: bytes) -> tuple[str | None, ImageDocument]:
+    """The image of a line, and where it says that its rows are; raises Unfit where it is none."""
     try:
         value = parsed(raw.decode(), 64)
     except UnicodeDecodeError as error:
@@ -78,12 +85,12 @@ def image_in_sidecar(raw: bytes) -> tuple[str, ImageDocument]:
     labels, key, metadata = value.get("labels"), value.get("key"), value.get("metadata")
     if isinstance(labels, str) and not is_text(labels):
         raise Unfit("labels", f"the labels are in {shown(labels)}; name a file, or leave it out")
-    return labels if isinstance(labels, str) else labels_of(name), ImageDocument(
+    return labels if isinstance(labels, str) else None, ImageDocument(
         name,
         image_side(value.get("width"), "width"),
         image_side(value.get("height"), "height"),
-        key=key if isinstance(key, str) else None,
-        metadata=metadata if isinstance(metadata, dict) else {},
+        key=key_of(key) if isinstance(key, str) else None,
+        metadata=metadata_of(metadata) if isinstance(metadata, dict) else {},
     )
 
 
@@ -107,12 +114,15 @@ class Layout:
             if is_image(name) and self._images.setdefault(_beside(name), name) != name
         ]
         self._texts = [name for name in names if name.lower().endswith(".txt")]
+        self._places: dict[str, list[str]] = {}
+        for place in {*map(_beside, self._texts), *self._images}:
+            self._places.setdefault(place.rsplit("/", 1)[-1], []).append(place)
+        self._given: set[str] = set()
 
     def load_sidecar(self) -> Iterator[Rejected]:
         """Take up what the sidecar says; gives the lines that say nothing."""
         if self.sidecar is None:
             return
-        folder = self.sidecar[: -len(SIDECAR)]
         lines = _lines(self._members, self.sidecar, self._bounds.line)
         for number, raw in enumerate(lines, start=1):
             if number > self._bounds.members:
@@ -120,20 +130,51 @@ class Layout:
                     f"{self.sidecar!r} has more than {self._bounds.members} lines; split it"
                 )
             try:
-                labels, _ = image_in_sidecar(raw)
+                self._keep(*image_in_sidecar(raw), number, raw)
             except Exception as error:
                 if raw.strip():
                     yield rejection(number, error, raw, self.sidecar)
-                continue
-            self._kept.execute(
-                "INSERT OR IGNORE INTO sizes VALUES (?, ?, ?, 0)", (folder + labels, number, raw)
+
+    def _keep(self, labels: str | None, image: ImageDocument, number: int, raw: bytes) -> None:
+        """Keep a line by where its rows are; raises Unfit where another one has them."""
+        where = labels_of(image.file_name) if labels is None else labels
+        place = _beside((self.sidecar or "")[: -len(SIDECAR)] + where)
+        if labels is None:
+            place = self._called(place, _beside(where))
+        query = "INSERT OR IGNORE INTO sizes VALUES (?, ?, ?, 0)"
+        if self._kept.execute(query, (place, number, raw)).rowcount or raw == self._line_of(place):
+            return
+        raise Unfit(
+            "same_labels",
+            f"a line before this one has the labels {shown(where)} as well; name the file with"
+            ' the rows of this image in "labels", or remove the line',
+        )
+
+    def _called(self, place: str, where: str) -> str:
+        """The place that there is, or the only one in the archive that is called so."""
+        name = where.removeprefix("labels/")
+        alike = self._places.get(name.rsplit("/", 1)[-1], [])
+        if place in alike:
+            return place
+        found = [one for one in alike if one == name or one.endswith(f"/{name}")]
+        return found[0] if len(found) == 1 else place
+
+    def give(self, image: ImageDocument) -> ImageDocument:
+        """The image, noted as given; raises Unfit where one before it has its name."""
+        if image.file_name in self._given:
+            raise Unfit(
+                "same_name",
+                f"an image before this one is called {shown(image.file_name)} as well; rename one"
+                f" of them, or give this one another file_name in {SIDECAR}",
             )
+        self._given.add(image.file_name)
+        return image
 
     def label_files(self) -> Iterator[str]:
         """The files that have rows, or should, in the order of the archive."""
         in_folders = any(map(_LABELS_FOLDER.search, self._texts))
         for name in self._texts:
-            if self._line_of(name) is not None or _beside(name) in self._images:
+            if self._line_of(_beside(name)) is not None or _beside(name) in self._images:
                 yield name
             elif in_folders and not _LABELS_FOLDER.search(name):
                 continue
@@ -142,10 +183,10 @@ class Layout:
 
     def image_of(self, labels: str) -> ImageDocument | None:
         """The image whose rows a file has; ``None`` where there is none."""
-        raw = self._line_of(labels)
-        image = self._images.pop(_beside(labels), None)
+        place = _beside(labels)
+        raw, image = self._line_of(place), self._images.pop(place, None)
         if raw is not None:
-            self._kept.execute("UPDATE sizes SET used = 1 WHERE labels = ?", (labels,))
+            self._kept.execute("UPDATE sizes SET used = 1 WHERE labels = ?", (place,))
             return image_in_sidecar(raw)[1]
         return None if image is None else self._measured(image)
 
@@ -161,23 +202,27 @@ class Layout:
                 image,
             )
         for place, image in self._images.items():
-            if self._line_of(place + ".txt") is not None:
+            if self._line_of(place) is not None:
                 continue
             try:
-                yield self._measured(image)
+                yield self.give(self._measured(image))
             except Unfit as error:
                 yield Rejected(1, error.code, error.message, b"", image)
-        for (raw,) in self._kept.execute("SELECT raw FROM sizes WHERE used = 0 ORDER BY line"):
-            yield image_in_sidecar(raw)[1]
+        left = "SELECT line, raw FROM sizes WHERE used = 0 ORDER BY line"
+        for line, raw in self._kept.execute(left):
+            try:
+                yield self.give(image_in_sidecar(raw)[1])
+            except Unfit as error:
+                yield rejection(line, error, raw, self.sidecar)
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing that a data set has."""
         return not (self._images or self.sidecar or any(self.label_files()))
 
-    def _line_of(self, labels: str) -> bytes | None:
+    def _line_of(self, place: str) -> bytes | None:
         query = "SELECT raw FROM sizes WHERE labels = ?"
-        found = self._kept.execute(query, (labels,)).fetchone()
+        found = self._kept.execute(query, (place,)).fetchone()
         return None if found is None else bytes(found[0])
 
     def _measured(self, image: str) -> ImageDocument:
@@ -202,10 +247,15 @@ def _lines(members: Members, name: str, limit: int) -> Iterator[bytes]:
     held = b""
     for piece in members.pieces(name):
         *lines, held = (held + piece).split(b"\n")
-        yield from (line.removeprefix(b"\xef\xbb\xbf").strip() for line in lines)
+        yield from map(_plain, lines)
         if len(held) > limit:
             raise FileRefused(f"{name!r} has a line of more than {limit} bytes; shorten it")
-    yield held.strip()
+    yield _plain(held)
+
+
+def _plain(line: bytes) -> bytes:
+    """A line without its mark and end."""
+    return line.removeprefix(codecs.BOM_UTF8).strip()
 
 
 def _beside(name: str) -> str:

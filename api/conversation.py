@@ -161,7 +161,7 @@ class Conversation:
             if wish.after is not None:
                 page = await self._own.queries.log(self._caller.tenant, wish.after, 1)
                 if wish.after > page.last:
-                    raise no_such_place(wish.after)
+                    raise no_such_place("after", wish.after)
             # From here on it is handed out; what lies before is read. The client may have seen
             # more of the log than this process: nothing of that is sent again.
             since = self._own.tail.position

@@ -105,7 +105,7 @@ async def _look(
 ) -> LogPage:
     found = await own.queries.log(caller(request).tenant, after, limit, tags)
     if after is not None and after > found.last:
-        raise no_such_place(after)
+        raise no_such_place("after", after)
     return found
 
 

@@ -81,7 +81,7 @@ class LogFeed:
 
     async def _opening(self, last: int) -> bytes:
         if last > (await self._log.log(self._tenant, last, 1)).last:
-            raise no_such_place(last)
+            raise no_such_place("Last-Event-ID", last)
         self._opened = True
         said = sse.frame(OPENED, orjson.dumps({"position": last}), last)
         return sse.retry(self._limits.reconnect_ms) + said
@@ -107,10 +107,11 @@ class LogFeed:
         return frames, page.position, page.more
 
 
-def no_such_place(position: int) -> RequestRefused:
-    """The refusal of a place behind the log's end."""
+def no_such_place(said: str, position: int) -> RequestRefused:
+    """The refusal of a place behind the log's end, which was ``said`` there."""
     return refused(
         400,
         "bad_last_event_id",
-        f"no event has the id {position} yet; connect again without Last-Event-ID",
+        f"{said}: no event has the id {position} yet; leave it out, which begins now, or say 0, "
+        "which begins with the first one",
     )

@@ -43,7 +43,13 @@ LONGEST = 3.0
 _EPSILON = 1e-6
 
 
-BucketName = Annotated[str, Field(pattern=r"^(provider|queue):[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$")]
+BucketName = Annotated[
+    str,
+    Field(
+        pattern=r"^(provider:[A-Za-z0-9][A-Za-z0-9_.-]{0,79}|queue:[A-Za-z0-9_][A-Za-z0-9_.-]{0,99})$"
+    ),
+]
+"""Of a provider, or of a system; whatever a queue's name has had before is taken as well."""
 
 
 class Scope(StrEnum):

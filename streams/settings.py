@@ -30,6 +30,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import SettingsInvalid
+from domain.operation import SYSTEM
 from domain.options import Caps
 from streams import broker_address, defaults, networks, secret_files
 from streams.broker_address import BrokerAddress
@@ -192,6 +193,16 @@ def _instance(name: str) -> str:
     return name
 
 
+def _systems(names: str) -> str:
+    for name in names.split(",") if names else []:
+        if re.fullmatch(SYSTEM, name) is None:
+            raise ValueError(
+                f"{name!r} is no system; write the names before the dots of the operations, with "
+                "commas between and without spaces, as in shop,mail"
+            )
+    return names
+
+
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -277,7 +288,7 @@ class Settings(BaseSettings):
     """Names this process among those of its kind: unique, and best kept over restarts."""
     slots: Annotated[int, Field(ge=1, le=64)] = defaults.SLOTS
     """Messages of each system that a worker process works at a time, but for short ones beside."""
-    systems: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]*(,[a-z][a-z0-9_]*)*)?$")] = ""
+    systems: Annotated[str, AfterValidator(_systems)] = ""
     """Whose work a worker process takes, with commas between; the default is all installed."""
     worker_memory: Annotated[int, Field(ge=64)] = defaults.WORKER_MEMORY
     worker_memory_budget: Annotated[int, Field(ge=1)] | None = None

@@ -34,6 +34,7 @@ AGAIN_SECONDS = 5.0
 """After which a hint is sent again that nobody has answered."""
 UPLOAD_SECONDS = 24 * 3600.0
 DECISION_SECONDS = 7 * 24 * 3600.0
+"""How long refusals are known, and keys of what never came to be; what was accepted always is."""
 
 
 class Timers:
@@ -78,9 +79,9 @@ class Timers:
     async def clean(self) -> None:
         """Remove what has expired.
 
-        Uploads that nobody claimed in a day, decisions older than a week, files of jobs older than
-        a month, dead workers, what workers used long ago, and windows of rates and tickets that are
-        over.
+        Uploads that nobody claimed in a day, refusals older than a week and keys that came to
+        nothing, files of jobs older than a month, dead workers, what workers used long ago, and
+        windows of rates and tickets that are over.
         """
         now = self._clock.now().timestamp()
         while await self._database.write(

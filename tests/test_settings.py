@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 import structlog
 from annotated_types import Le
+from pydantic import TypeAdapter
 from sqlalchemy import String
 from sqlalchemy.engine import make_url
 from structlog.testing import capture_logs
 
 from api.serve import warn_of_unknown
+from domain.buckets import BucketName, names_of
 from domain.errors import SettingsInvalid
+from domain.operation import Context, NoParams, operation
 from domain.options import Caps
+from domain.outcomes import Done, Result
 from streams import settings as module
 from streams.bootstrap.scaled import app_of
 from streams.broker_security import Login
@@ -99,6 +103,28 @@ def test_an_option_goes_over_the_environment(
 
 def test_the_home_directory_is_spelled_out() -> None:
     assert load(data_dir=Path("~/somewhere")).data_dir == Path.home() / "somewhere"
+
+
+def _touch(_ctx: Context, _item: NoParams) -> Result:
+    return Done()
+
+
+@pytest.mark.parametrize("systems", ["", "shop", "Shop", "_shop", "shop,Mail2,_a_b"])
+def test_a_worker_takes_every_system_that_an_operation_may_have(systems: str) -> None:
+    assert load(systems=systems).systems == systems
+    for system in filter(None, systems.split(",")):
+        (queue,) = names_of(operation(f"{system}.touch", item=NoParams)(_touch))
+        assert TypeAdapter(BucketName).validate_python(queue) == f"queue:{system}"
+
+
+@pytest.mark.parametrize(
+    "systems", ["2shop", "shop.reprice", "shop, mail", "shop,", ",", "größe", "a-b"]
+)
+def test_what_is_no_system_is_refused_in_a_sentence(systems: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"--systems: .* as in shop,mail") as caught:
+        load(systems=systems)
+
+    assert "[a-z]" not in caught.value.message
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])

@@ -133,7 +133,8 @@ def _channels() -> Document:
         "events": _channel(
             topics.EVENTS,
             "Everything that happened to jobs, in the order in which it was stored; the fold of "
-            "a job's events is its state. `position` orders all of them.",
+            "a job's events is its state. `position` orders all of them. The topic keeps them for "
+            "7 days; the database has all of them (GET /api/v1/events).",
             names=_names(EVENT_KINDS),
             writers=["outbox"],
             readers=["api", "consumers"],

@@ -1,4 +1,4 @@
-"""Database verbs: path, check, upgrade, permit. They open the database itself, not the server."""
+"""Database verbs: path, check, backup, upgrade, permit. They open it themselves, not the server."""
 
 from __future__ import annotations
 
@@ -60,6 +60,33 @@ def check(
         say("the role that signed in can alter or remove no event")
     elif found.adds_only is False:
         say("the role that signed in could alter events; countermand db permit makes one for that")
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The copy.", show_default=False)],
+    *,
+    data_dir: DataDir = None,
+    database: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy an SQLite database as it is at one moment; the server may be at work meanwhile.
+
+    FILE must not be there yet. It has no keys and no heads: keep `audit.key`, `payload.key`,
+    `heads` and `heads.retention` of the data directory as well. PostgreSQL has its own `pg_dump`.
+
+    \b
+    Example:
+      countermand db backup /backup/monday.db --data-dir /var/lib/countermand
+    """
+    from streams.cli.storage import copied
+    from streams.settings import load
+
+    size = copied(load(data_dir=data_dir, database=database), file)
+    if as_json:
+        emit({"file": str(file), "size": size})
+    else:
+        say(f"{file} is a copy of the database ({size} bytes)")
 
 
 @app.command()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, exc
@@ -87,6 +91,46 @@ def _password(file: Path | None) -> str | None:
         return None if file is None else secret_files.read(file)
     except ValueError as error:
         raise SettingsInvalid(f"--password-file: {error}") from None
+
+
+def copied(settings: Settings, file: Path) -> int:
+    """The size of a copy of an SQLite database as it is at one moment; servers may go on.
+
+    Raises SettingsInvalid for PostgreSQL, and rather than replace a file.
+    """
+    with existing(settings) as database:
+        if not database.is_sqlite:
+            raise SettingsInvalid(
+                "only a file of SQLite is copied here; copy PostgreSQL by its own means: "
+                "pg_dump --format=custom"
+            )
+        if file.exists():
+            raise SettingsInvalid(f"{file} is there already; name another FILE, or move it away")
+        try:
+            database.read_now(partial(_copy, file))
+        except (OSError, sqlite3.Error) as error:
+            raise SettingsInvalid(
+                f"the copy cannot be written ({error}); make room there, or name another FILE"
+            ) from error
+    return file.stat().st_size
+
+
+def _copy(file: Path, connection: Connection) -> None:
+    """All of it or nothing: a copy that was broken off has another name."""
+    draft = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with closing(sqlite3.connect(draft)) as target:
+            # What is synced below needs no journal.
+            target.execute("PRAGMA journal_mode=OFF")
+            target.execute("PRAGMA synchronous=OFF")
+            # In one step: of several, each begins anew after a commit of another process.
+            connection.connection.driver_connection.backup(target)  # type: ignore[union-attr]
+        os.fsync(descriptor)
+        draft.rename(file)
+    finally:
+        os.close(descriptor)
+        draft.unlink(missing_ok=True)
 
 
 def upgraded(settings: Settings) -> str:

@@ -6,7 +6,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, literal, outerjoin, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal,
+    outerjoin,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.sql.dml import Insert
 
 from domain import errors
@@ -210,17 +222,50 @@ def drop_timer(connection: Connection, timer_id: str) -> None:
 
 
 def remove_old(connection: Connection, before: float, limit: int = 1000) -> int:
-    """Forget decisions and reservations older than ``before``, at most ``limit`` of each.
+    """Forget old refusals, and old reservations of what never was, at most ``limit`` of each.
 
-    Returns how many.
+    What was accepted is known as long as the job, as its events are: whoever says it again, however
+    late, must not have it done again. Returns how many were forgotten or found to be kept.
     """
-    decided = select(decisions.c.command_id).where(decisions.c.decided_at < before).limit(limit)
-    reserved = (
-        select(reservations.c.tenant, reservations.c.key)
-        .where(reservations.c.created_at < before)
+    refused = (
+        select(decisions.c.command_id)
+        .where(decisions.c.problem.is_not(None), decisions.c.decided_at < before)
         .limit(limit)
     )
-    key = tuple_(reservations.c.tenant, reservations.c.key)
-    forgotten = connection.execute(delete(decisions).where(decisions.c.command_id.in_(decided)))
-    freed = connection.execute(delete(reservations).where(key.in_(reserved)))
-    return forgotten.rowcount + freed.rowcount
+    forgotten = connection.execute(delete(decisions).where(decisions.c.command_id.in_(refused)))
+    return forgotten.rowcount + _remove_unused(connection, before, limit)
+
+
+def _remove_unused(connection: Connection, before: float, limit: int) -> int:
+    """Forget reservations that came to nothing; the others are kept, and not looked at again."""
+    table = reservations.c
+    old = (
+        select(table.tenant, table.key, _is_used().label("used"))
+        .where(~table.kept, table.created_at < before)
+        .limit(limit)
+    )
+    found = connection.execute(old).all()
+    key = tuple_(table.tenant, table.key)
+    used = [(row.tenant, row.key) for row in found if row.used]
+    unused = [(row.tenant, row.key) for row in found if not row.used]
+    if used:
+        connection.execute(update(reservations).where(key.in_(used)).values(kept=True))
+    if unused:
+        connection.execute(delete(reservations).where(key.in_(unused)))
+    return len(found)
+
+
+def _is_used() -> ColumnElement[bool]:
+    """Whether a reservation is of a job that there is, or of what was accepted for one.
+
+    The key of a verb is kept as its command's id, which begins with the job's.
+    """
+    table = reservations.c
+    job = select(job_control.c.job_id).where(
+        job_control.c.job_id == table.job_id, job_control.c.tenant == table.tenant
+    )
+    done = select(decisions.c.command_id).where(
+        decisions.c.command_id == table.key, decisions.c.problem.is_(None)
+    )
+    of_a_verb = func.substr(table.key, 1, func.length(table.job_id) + 1) == table.job_id + "."
+    return case((of_a_verb, done.exists()), else_=job.exists())

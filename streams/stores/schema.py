@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -304,9 +305,15 @@ decisions = Table(
     Column("version", Integer, nullable=False),
     Column("problem", Text),
     Column("decided_at", Double, nullable=False),
-    Index("decisions_decided", "decided_at"),
+    Index(
+        "decisions_refused",
+        "decided_at",
+        sqlite_where=text("problem IS NOT NULL"),
+        postgresql_where=text("problem IS NOT NULL"),
+    ),
 )
-"""What was decided on a command; ``problem`` is JSON, or NULL when it was accepted."""
+"""What was decided on a command; ``problem`` is JSON, or NULL when it was accepted. Then it is
+kept for ever, as the events are that came of it."""
 
 reservations = Table(
     "reservations",
@@ -316,8 +323,15 @@ reservations = Table(
     Column("body_hash", String(64), nullable=False),
     Column("job_id", String(64), nullable=False),
     Column("created_at", Double, nullable=False),
-    Index("reservations_created", "created_at"),
+    Column("kept", Boolean, nullable=False, server_default=false()),
+    Index(
+        "reservations_created",
+        "created_at",
+        sqlite_where=text("kept = 0"),
+        postgresql_where=text("NOT kept"),
+    ),
 )
+"""The jobs of idempotency keys. Old ones that have come to something are ``kept`` for ever."""
 
 timers = Table(
     "timers",

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -69,10 +67,10 @@ def test_what_came_after_the_copy_does_not_come_back_with_a_log_that_was_left(
     service: Service, tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
-    file, copy = data / "countermand.db", data / "copy.db"
+    copy = data / "copy.db"
     kept = submitted(service, tmp_path, "kept")
-    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
+    copied = asked("db", "backup", str(copy), "--data-dir", str(data))
+    assert copied.returncode == 0, copied.stderr
     submitted(service, tmp_path, "lost")
     engine = service.engine
     service.process.kill()

@@ -7,7 +7,10 @@ import json
 import os
 import socket
 import sqlite3
+import stat
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -211,6 +214,66 @@ class TestDatabase:
         for verb in (("db", "check"), ("audit", "verify"), ("audit", "replay", "job-1")):
             said = refused(asked(*verb, "--data-dir", str(database.parent)))
             assert "newer" in said
+
+    def test_a_copy_is_made_however_often_others_commit(
+        self, database: Path, tmp_path: Path
+    ) -> None:
+        copy, over = tmp_path / "copies" / "copy.db", threading.Event()
+        copy.parent.mkdir()
+        with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+            connection.execute("CREATE TABLE filler AS SELECT zeroblob(30000000) AS content")
+            connection.execute("CREATE TABLE commits AS SELECT 0 AS number")
+
+        def commit() -> None:
+            with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+                while not over.wait(0.001):
+                    connection.execute("UPDATE commits SET number = number + 1")
+
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(commit)
+            try:
+                ended = asked(
+                    *("db", "backup", str(copy), "--data-dir", str(database.parent), "--json")
+                )
+            finally:
+                over.set()
+            writing.result()
+
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert json.loads(ended.stdout) == {"file": str(copy), "size": copy.stat().st_size}
+        assert [found.name for found in copy.parent.iterdir()] == ["copy.db"]
+        assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+        check = asked("db", "check", "--database", f"sqlite:///{copy}")
+        assert check.returncode == 0, check.stderr
+
+    def test_a_copy_replaces_no_file(self, database: Path, tmp_path: Path) -> None:
+        copy = tmp_path / "copy.db"
+        copy.write_text("the last good one")
+
+        said = refused(asked("db", "backup", str(copy), "--data-dir", str(database.parent)))
+
+        assert "is there already; name another FILE" in said
+        assert copy.read_text() == "the last good one"
+
+    def test_a_copy_that_cannot_be_written_is_told_and_leaves_nothing(
+        self, database: Path, tmp_path: Path
+    ) -> None:
+        copy = tmp_path / "nowhere" / "copy.db"
+
+        said = refused(asked("db", "backup", str(copy), "--data-dir", str(database.parent)))
+
+        assert "name another FILE" in said
+        assert not copy.parent.exists()
+
+    @pytest.mark.service("postgresql")
+    def test_postgresql_is_copied_by_its_own_means(
+        self, tmp_path: Path, postgres_database: str
+    ) -> None:
+        address = postgres_database.replace("+psycopg", "")
+
+        said = refused(asked("db", "backup", str(tmp_path / "copy.db"), "--database", address))
+
+        assert "pg_dump --format=custom" in said
 
     @pytest.mark.parametrize("address", ["nonsense", "oracle://x/y", "sqlite:x"])
     def test_an_address_of_no_use_is_told(self, tmp_path: Path, address: str) -> None:

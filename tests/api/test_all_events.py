@@ -194,6 +194,17 @@ async def test_pages_lead_to_the_next_and_say_when_there_is_no_more(site: Site) 
     assert (await paged(site, 400, after=after + 1))["code"] == "bad_last_event_id"
 
 
+async def test_a_place_that_is_not_there_is_called_as_it_was_said(site: Site) -> None:
+    """As after a restore to an older point: who pages on has sent no header to leave out."""
+    await submitted(site)
+    page = await paged(site, 400, after=99)
+    async with site.client.get(EVENTS, params={"last_event_id": "99"}, headers=SSE) as response:
+        stream = orjson.loads(await response.read())
+
+    assert page["detail"].startswith("after: no event has the id 99 yet; ")
+    assert stream["detail"].startswith("Last-Event-ID: no event has the id 99 yet; ")
+
+
 async def test_a_page_waits_for_what_comes_next(site: Site) -> None:
     begun = (await paged(site))["position"]
     waiting = asyncio.ensure_future(paged(site, after=begun, wait=20, tag="red"))

@@ -20,6 +20,7 @@ from jsonschema.protocols import Validator
 
 import domain.commands
 import streams.envelope
+from api.documents import event_document
 from domain.commands import BaseCommand
 from domain.events import EVENTS, JobEvent
 from domain.jobs import JobMapper
@@ -168,6 +169,22 @@ def test_stored_histories_are_valid_as_published(history: dict[str, Any]) -> Non
             published = encode_event(position, event)
             check(type(event).__name__, orjson.loads(published))
             assert decode_event(published) == event
+
+
+@pytest.mark.parametrize("history", golden.load(), ids=lambda history: history["name"])
+def test_who_reads_older_events_from_the_api_finds_the_fields_of_the_topic(
+    history: dict[str, Any],
+) -> None:
+    mapper = JobMapper()
+    for position, stored in enumerate(golden.stored(history)):
+        event = mapper.to_domain_event(stored)
+        if isinstance(event, JobEvent):
+            published = orjson.loads(encode_event(position, event))
+            shown = event_document(event)
+            assert published["type"] == shown["event"]
+            # Those beside the fields of all pages, and of what the speed is computed from.
+            left_out = {"type", "schema_version", "position", "tenant", "run"}
+            assert published.keys() - shown.keys() <= left_out
 
 
 # -- what the schema accepts, the engine reads; what it writes, the schema accepts ---

@@ -621,3 +621,29 @@ def test_a_start_needs_no_room(signed: Trail, disk: Disk) -> None:
     disk.full = False
     heads.append([])
     assert signed.verify().findings == []
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_directory_in_which_nobody_has_signed_begins_with_what_there_is(
+    signed: Trail, tmp_path: Path, changed: bool
+) -> None:
+    """As of one coordinator more, or of whom a database was restored for."""
+    if changed:
+        _change(signed, update(events).where(_of("done", 2)).values(actor="eve"))
+    folder = tmp_path / "another"
+    folder.mkdir()
+    with structlog.testing.capture_logs() as logs:
+        open_heads(folder, signed.database)
+    told = [(entry["event"], entry["log_level"]) for entry in logs if "jobs" in entry]
+    assert told == [("heads_begun", "warning")]
+    assert [entry.get("job_id") for entry in logs if entry["log_level"] == "error"] == (
+        ["done"] if changed else []
+    )
+
+
+def test_a_directory_begins_in_silence_where_there_is_no_event(
+    database: Database, tmp_path: Path
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        open_heads(tmp_path, database)
+    assert logs == []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection
 
-from streams.stores import archives, chunks, outcomes, retention, usage
+from streams.stores import archives, chunks, decisions, outcomes, retention, usage
 from streams.stores import webhook_deliveries as webhooks
 from streams.stores.archives import Stage
 from streams.stores.database import Database
@@ -58,6 +58,7 @@ ASKED: dict[str, tuple[Ask, str]] = {
         lambda c: usage.after(c, "local", 0.5, 1.0),
         "uploads_tenant (tenant=? AND created_at>?)",
     ),
+    "old reservations": (lambda c: decisions.remove_old(c, 1.0, 9), "reservations_created"),
     "undos of chunks": (lambda c: said_since(c, "job", [1, 2]), "chunks_target"),
 }
 

@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from domain.commands import Adjustment, JobSpec, UndoSelection
-from domain.errors import IdempotencyConflict, JobNotFound
+from domain.errors import IdempotencyConflict, JobNotFound, WrongState
 from streams.callers import Caller
 from streams.saying import More
+from streams.stores import decisions
 from tests.engine.conftest import CALLER, Desk, lines
 
 
@@ -84,3 +85,43 @@ async def test_a_submit_said_several_times_at_once_makes_one_job(desk: Desk) -> 
     (job_id,) = {decision.job_id for decision in await asyncio.gather(*said)}
     await desk.settle(job_id)
     assert await desk.rows("SELECT count(*) FROM stock") == [(3,)]
+
+
+NEVER = 1e12
+"""A moment that all of a test is before."""
+
+
+async def cleaned(desk: Desk) -> None:
+    """What may be forgotten is, however old it has to be for that."""
+    while await desk.engine.database.write(lambda c: decisions.remove_old(c, NEVER, limit=2)):
+        pass
+
+
+async def test_a_key_is_known_as_long_as_its_job(desk: Desk) -> None:
+    gateway, spec = desk.engine.gateway, JobSpec(operation="stock.create")
+    submitted = await gateway.submit(CALLER, spec, lines(ITEMS), key="file")
+    job_id = submitted.job_id
+    await desk.settle(job_id)
+    undone = await gateway.command(CALLER, job_id, "undo", "", key="back")
+    await desk.settle(job_id)
+    await cleaned(desk)
+
+    assert await gateway.submit(CALLER, spec, lines(ITEMS), key="file") == submitted
+    assert await gateway.command(CALLER, job_id, "undo", "", key="back") == undone
+    with pytest.raises(IdempotencyConflict):
+        await gateway.submit(CALLER, spec, lines(ITEMS[:1]), key="file")
+    assert (await desk.settle(job_id)).counts.rolled_back == 3
+    assert await desk.rows("SELECT count(*) FROM stock") == [(0,)]
+
+
+async def test_what_was_refused_is_forgotten_and_may_be_asked_anew(desk: Desk) -> None:
+    gateway, other = desk.engine.gateway, Caller("other", "eve")
+    draft = JobSpec(operation="stock.create")
+    job_id = (await gateway.open(CALLER, draft, key="draft")).job_id
+    with pytest.raises(WrongState):
+        await gateway.command(CALLER, job_id, "undo", "", key="too early")
+    with pytest.raises(JobNotFound):
+        await gateway.command(other, job_id, "undo", "", key="of a stranger")
+    await cleaned(desk)
+    assert await desk.rows("SELECT key FROM reservations") == [("draft",)]
+    assert await desk.rows("SELECT command_id FROM decisions") == [(f"{job_id}.open",)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 import orjson
 import pytest
@@ -14,7 +15,7 @@ from domain.errors import Unavailable, UnsupportedVersion
 from domain.events import JobStatus
 from domain.registry import Registry
 from streams import topics
-from streams.deadletters import Burial, Letter, redrive
+from streams.deadletters import Burial, Letter, bury, redrive
 from streams.envelope import Outgoing, decode_work, encode
 from streams.failpoints import Failpoints
 from streams.outbox import READER, Outbox
@@ -270,7 +271,7 @@ async def test_old_decisions_are_forgotten_in_batches(stages: Stages, timers: Ti
     def fill(connection: object) -> None:
         for number in range(25):
             at = old if number < 20 else now
-            decision = decisions.Decision(f"job-{number}", 1)
+            decision = decisions.Decision(f"job-{number}", 1, {"code": "wrong_state"})
             decisions.store_decision(connection, f"command-{number}", decision, at)
             decisions.reserve(
                 connection,
@@ -288,3 +289,26 @@ async def test_old_decisions_are_forgotten_in_batches(stages: Stages, timers: Ti
     assert await stages.rows("SELECT count(*) FROM decisions") == [(5,)]
     assert await stages.rows("SELECT count(*) FROM reservations") == [(5,)]
     assert await stages.database.write(lambda c: decisions.remove_old(c, old + 1)) == 0
+
+
+async def test_a_letter_that_is_sent_again_much_later_takes_no_effect_again(
+    stages: Stages,
+) -> None:
+    """The broker has forgotten by then that it was sent before."""
+    job_id = await stages.submit("stock.create", [{"name": "x"}] * 3)
+    await stages.run_dry()
+    undo = UndoJob(command_id="letter", job_id=job_id, tenant="local", actor="ada")
+    value, of = encode(undo), {"topic": topics.COMMANDS, "partition": 0, "offset": 0}
+    burial = Burial(size=len(value), code="too_new", reason="it was too new", **of)
+    letter = bury(burial, job_id.encode(), value, ())
+
+    async def letters() -> AsyncIterator[Letter]:
+        yield Letter(letter.key, letter.value, letter.headers)
+
+    for _ in range(2):
+        assert (await redrive(letters(), stages.send, code="too_new", systems=())).sent == 1
+        await stages.run_dry()
+        much_later = stages.clock.now().timestamp() + 2 * DECISION_SECONDS
+        await stages.database.write(partial(decisions.remove_old, before=much_later))
+    assert (await stages.job(job_id)).counts.rolled_back == 3
+    assert await stages.rows("SELECT count(*) FROM stock") == [(0,)]

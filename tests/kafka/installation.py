@@ -119,5 +119,6 @@ def installed(
 
 
 def _get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+    request = urllib.request.Request(url, headers={"Accept": "application/json"})
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return json.load(answer)

@@ -128,3 +128,31 @@ async def test_the_topic_replays_into_what_is_stored(
         assert shown["counts"] == {**told.counts, "total": sum(told.counts.values())}
     ours = replayed(retold.messages)
     assert {job_id: ours[job_id] for job_id in stored} == stored
+
+
+async def test_who_comes_too_late_for_the_topic_is_told_the_same_by_the_api(
+    client: AbstractAsyncContextManager[Client], contract: Contract, installation: Installation
+) -> None:
+    job_id = "told-later"
+    async with client as opened, listening(opened, contract, job_id) as stranger:
+        source = named("", "b")
+        await accepted(stranger, await stranger.command("SubmitJob", spec=SPEC, source=source))
+        await stranger.over()
+
+    older = [event for event in await _all_events(installation) if event["job_id"] == job_id]
+
+    fields = ("version", "position", "status", "actor", "command_id")
+    assert [[each["event"], *(each[name] for name in fields)] for each in older] == [
+        [each["type"], *(each[name] for name in fields)]
+        for _, each in sorted(stranger.history.items())
+    ]
+
+
+async def _all_events(installation: Installation) -> list[dict[str, Any]]:
+    """Those of the tenant from the first one on, page by page."""
+    found: list[dict[str, Any]] = []
+    page: dict[str, Any] = {"position": 0, "more": True}
+    while page["more"]:
+        page = await installation.get(f"/api/v1/events?after={page['position']}&limit=50")
+        found += page["items"]
+    return found

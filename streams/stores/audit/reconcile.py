@@ -11,6 +11,7 @@ starting, nor does a disk that is full.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
 import structlog
@@ -39,16 +40,31 @@ MOST_NAMED = 20
 """Jobs of which the log says that they were signed late."""
 
 
-def open_heads(folder: Path, database: Database) -> HeadsFile:
+class Start(StrEnum):
+    """Whether anybody has signed in a data directory before."""
+
+    FIRST = "first"
+    AGAIN = "again"
+
+
+def start_of(folder: Path) -> Start:
+    """A key without heads is one of which somebody has taken the heads away."""
+    names = (keys.FILE_NAME, heads_files.FILE_NAME)
+    return Start.AGAIN if any((folder / name).exists() for name in names) else Start.FIRST
+
+
+def open_heads(folder: Path, database: Database, start: Start | None = None) -> HeadsFile:
     """The heads file of a data directory, short and up to date; faults are logged.
 
-    Makes key and file when they are not there.
+    Makes key and file when they are not there. ``start`` is what the directory was, for who has
+    put the key there meanwhile.
     """
+    begin = _begin if (start or start_of(folder)) is Start.FIRST else reconcile
     key = AuditKey.load_or_create(folder / keys.FILE_NAME)
     heads = HeadsFile(folder / heads_files.FILE_NAME, key)
     # First, since it takes away a line that a crash has left unfinished.
     heads.compact()
-    for finding in reconcile(database, heads).findings:
+    for finding in begin(database, heads).findings:
         log.error(
             "the audit trail was tampered with; run `countermand audit verify`",
             job_id=finding.job_id,
@@ -69,6 +85,28 @@ def known_heads(folder: Path) -> HeadsFile | None:
 def reconcile(database: Database, heads: HeadsFile) -> Report:
     """Sign what was committed last and dispute what is contradicted; tells what is wrong."""
     known = heads.read()
+    report, signed = _sign(database, heads, known)
+    if signed and not known.read:
+        report.add(Kind.HEADS_LINE, f"there were no heads; {signed} jobs were signed anew")
+    return report
+
+
+def _begin(database: Database, heads: HeadsFile) -> Report:
+    """Sign all that there is, for the first time in this directory."""
+    report, signed = _sign(database, heads, heads.read())
+    if signed:
+        log.warning(
+            "heads_begun",
+            file=str(heads.path),
+            jobs=signed,
+            why="nobody has signed in this directory before, so it vouches for what comes from now "
+            "on; if somebody had, bring back its audit.key and heads",
+        )
+    return report
+
+
+def _sign(database: Database, heads: HeadsFile, known: Heads) -> tuple[Report, int]:
+    """What is wrong, and of how many jobs there was something to sign."""
     report = Report()
     known.report(report)
     contradicted, fresh = database.snapshot_now(
@@ -76,7 +114,7 @@ def reconcile(database: Database, heads: HeadsFile) -> Report:
     )
     heads.dispute(contradicted.values())
     heads.append(fresh.values())
-    return report
+    return report, len(fresh)
 
 
 class Signing:
@@ -126,10 +164,6 @@ def _compare(
     _take_missed(connection, known, signing)
     for row in rows_after(connection, known.last_id):
         signing.take(row)
-    if not known.read and signing.fresh:
-        report.add(
-            Kind.HEADS_LINE, f"there were no heads; {len(signing.fresh)} jobs were signed anew"
-        )
     return contradicted, signing.fresh
 
 

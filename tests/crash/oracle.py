@@ -96,8 +96,12 @@ EMPTY: Mapping[str, Sequence[str]] = {
 
 _NOT_ATTEMPTED = "not_attempted"
 """Why an item was skipped that nobody has come to."""
+_GIVING_UP = ("job.stopped", "job.cancelling", "job.cancelled", "job.skipped", "job.rejected")
+"""With these alone a job gives up items that nobody has come to."""
 _MADE = ("succeeded", "rolled_back", "conflict")
-"""Of an item with such a status an effect was made, whether or not it still stands."""
+"""Of an item with such a status an effect was made, whether or not it still stands; of others
+none ever was.
+"""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,18 @@ class Account:
         """How the job has ended; one that is archived as it had before."""
         said = [self.job["status"], *(event["status"] for event in reversed(self.events))]
         return next((status for status in said if status != "archived"), "archived")
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether it may have items that nobody has come to."""
+        return any(event["event"] in _GIVING_UP for event in self.events)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a limit or its deadline has ended the run in which it rests."""
+        names = [event["event"] for event in self.events]
+        runs = [number for number, name in enumerate(names) if name == "job.retry_started"]
+        return "job.stopped" in names[runs[-1] if runs else 0 :]
 
     @property
     def reapplied(self) -> int:
@@ -273,26 +289,26 @@ def _judge_records(
 def _judge_status(account: Account, verdict: Verdict) -> None:
     """A job rests in a status that is true of its items; what is not settled then is lost."""
     job_id, counts, status = account.job["job_id"], account.job["counts"], account.rests_in
-    stopped = any(event["event"] == "job.stopped" for event in account.events)
     for name in EMPTY.get(status, ()):
-        if status == "failed" and name in ("succeeded", "planned") and stopped:
-            continue  # a limit may have been hit, or the deadline
+        if status == "failed" and name in ("succeeded", "planned") and account.stopped:
+            continue
         left = counts.get(name, 0)
         verdict.lost += left if name == "pending" else 0
         verdict.require(not left, f"{job_id} is {status}, and has {left} items {name}")
-    if status == "completed":
+    if status in EMPTY and not account.gave_up:
         _judge_skipped(account, verdict)
 
 
 def _judge_skipped(account: Account, verdict: Verdict) -> None:
-    """Nobody has passed over an item of a job that is completed."""
+    """Nobody has passed over an item of a job that has given up none."""
+    rests = f"{account.job['job_id']} is {account.rests_in}"
     for position, item in enumerate(account.items):
         code = (item.get("error") or {}).get("code", _NOT_ATTEMPTED)
         passed_over = item["status"] == "skipped" and code == _NOT_ATTEMPTED
         verdict.lost += passed_over
         verdict.require(
             not passed_over,
-            f"{account.job['job_id']} is completed, and nobody has come to item {position}",
+            f"{rests}, and nobody has come to item {position}",
         )
 
 
@@ -316,8 +332,9 @@ def _judge_story(
 ) -> None:
     """An effect stands once at most at any time, and is made again by an undo of its undo only."""
     expected = int(account.stands(item))
-    lost = story.net < expected or (item["status"] in _MADE and not story.made)
-    doubled = story.net > expected or story.most > 1 or story.made > 1 + account.reapplied
+    may_be_made = 1 + account.reapplied if item["status"] in _MADE else 0
+    lost = story.net < expected or (may_be_made > 0 and not story.made)
+    doubled = story.net > expected or story.most > 1 or story.made > may_be_made
     verdict.lost += lost
     verdict.doubled += doubled
     verdict.require(

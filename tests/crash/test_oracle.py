@@ -65,6 +65,21 @@ def _account(
     )
 
 
+def _left_out(rests: str = "completed_with_errors", code: str = "duplicate") -> Account:
+    """A job that has failed at its second item, and has not worked its first one."""
+    account = _account("skipped", "failed", rests=rests)
+    left = {**account.items[0], "error": {"code": code}}
+    return replace(account, items=[left, *account.items[1:]])
+
+
+def _after(account: Account, *names: str) -> Account:
+    """The same when that happened before its last event."""
+    first, last = account.events
+    told = [{**first, "event": name} for name in names]
+    events = [{**each, "version": n} for n, each in enumerate([first, *told, last], 1)]
+    return replace(account, job={**account.job, "version": len(events)}, events=events)
+
+
 def _judged(database: Path, account: Account, *script: str) -> Verdict:
     _run(database, ";".join(script))
     with closing(sqlite3.connect(database)) as connection:
@@ -87,7 +102,7 @@ def test_an_effect_that_was_put_back_is_none(database: Path) -> None:
         (_account("succeeded", "succeeded"), (_ADD.format(1),), 1, 0),
         (_account("succeeded"), (_ADD.format(1), _ADD.format(1)), 0, 1),
         (_account("failed"), (_ADD.format(1),), 0, 1),
-        (_account("skipped"), (_ADD.format(1),), 0, 1),
+        (_left_out(), (_ADD.format(1),), 0, 1),
         (_account("rolled_back"), (_ADD.format(1),), 0, 1),
         (_account("conflict"), (), 1, 0),
     ],
@@ -138,6 +153,46 @@ def test_what_was_done_before_a_job_was_stopped_stands(database: Path) -> None:
     first, last = account.events
     stopped = replace(account, events=[first, {**last, "event": "job.stopped"}])
     assert not _judged(database, stopped, _ADD.format(1)).faults
+
+
+@pytest.mark.parametrize("rests", ["completed_with_errors", "failed", "rollback_incomplete"])
+@pytest.mark.parametrize(
+    ("gave_up", "code", "lost"),
+    [
+        ((), "not_attempted", 1),
+        ((), "duplicate", 0),
+        (("job.paused",), "not_attempted", 1),
+        (("job.stopped",), "not_attempted", 0),
+        (("job.cancelling",), "not_attempted", 0),
+    ],
+)
+def test_a_failure_beside_it_hides_no_item_that_was_passed_over(
+    database: Path, rests: str, gave_up: tuple[str, ...], code: str, lost: int
+) -> None:
+    verdict = _judged(database, _after(_left_out(rests, code), *gave_up))
+    assert (verdict.lost, len(verdict.faults)) == (lost, lost)
+
+
+@pytest.mark.parametrize("status", ["failed", "skipped", "pending"])
+def test_what_never_took_effect_was_never_made(database: Path, status: str) -> None:
+    account = _after(_account(status, rests="cancelled"), "job.cancelling")
+    there_and_back = _ADD.format(1), _BACK.format(1)
+    assert _judged(database, account, *there_and_back).doubled == 1
+
+
+@pytest.mark.parametrize(
+    ("happened", "faults"),
+    [
+        (("job.stopped",), 0),
+        (("job.stopped", "job.retry_started"), 1),
+        (("job.stopped", "job.retry_started", "job.stopped"), 0),
+    ],
+)
+def test_a_stop_is_of_the_run_that_it_has_ended(
+    database: Path, happened: tuple[str, ...], faults: int
+) -> None:
+    account = _after(_account("succeeded", "failed", rests="failed"), *happened)
+    assert len(_judged(database, account, _ADD.format(1)).faults) == faults
 
 
 def test_an_item_that_was_left_out_is_no_item_that_was_passed_over(database: Path) -> None:

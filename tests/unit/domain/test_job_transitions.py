@@ -13,11 +13,14 @@ import pytest
 
 from domain.errors import CommandRefused, WrongState
 from domain.events import EVENTS, JobStatus
+from domain.options import MAX_CHUNK
+from domain.portions import MAX_SPANS
 from domain.ranges import Ranges
 from domain.reversal import Part
 from domain.verbs import AT_REST, NEEDS_ITEMS, POSSIBLE, Verb
 from tests.unit.domain.drawing import LABELS, START, drawn_edges, edges_of
 from tests.unit.domain.story import BEGIN, Story, eager
+from tests.unit.domain.test_portions import every_other, worked
 
 
 def _failed_items(story: Story) -> Ranges:
@@ -236,11 +239,20 @@ FURTHER: dict[str, Callable[[Story], object]] = {
     "cancel and roll back": lambda story: story.cancel(roll_back=True),
     "wind down": lambda story: story.wind_down(),
 }
+
+
+def _scattered() -> Story:
+    """Every other item has failed, and is told in more events than one that it is tried again."""
+    items = 2 * MAX_SPANS + 2
+    return worked(Story(chunk_size=MAX_CHUNK).submit(items)).retry(every_other(items))
+
+
 FRESH: dict[str, Callable[[], Story]] = {
+    "retried, scattered": _scattered,
     "submitted, some repeated": lambda: Story(key="/id").submit(4).skip(1, 2),
     "sealed, some repeated": lambda: _grave(draft=True).seal().skip(0),
 }
-"""What follows the first event in its own transaction."""
+"""What follows another event in its own transaction."""
 
 
 def _record_all(how: Callable[[Story, int], object]) -> Callable[[Story], object]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -114,10 +115,14 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """An engine that was killed at the failpoint; ``killed`` has those of its member that were."""
+    """An engine that was killed at the failpoint; ``killed`` has those of its member that were.
+
+    ``settled`` has how often each slow item had run whose result was stored by then.
+    """
 
     at: float
     killed: frozenset[int]
+    settled: Mapping[str, int]
 
 
 def firsts() -> list[Trial]:
@@ -145,7 +150,7 @@ def attempt(load: Load, trial: Trial) -> float:
     given = set(load.tasks)
     for member in members:
         member.kill(Victim.SUPERVISOR)
-    with _armed(members, trial) as deaths:
+    with _armed(load, members, trial) as deaths:
         # Some scenarios pass it only once, and in any of the members: then one has so many hits.
         for _ in range((trial.hit - 1) * len(members) + 1):
             _scenario(trial.point)(load)
@@ -191,12 +196,24 @@ def _slow(load: Load) -> None:
 
 
 def _only_the_dead_left(load: Load, jobs: Iterable[str], deaths: Sequence[Death]) -> None:
-    """A slow item ran again only where whoever had begun it was killed, and once for each death."""
+    """A slow item ran again only where whoever had begun it was killed, and once for each death.
+
+    None did whose result was stored.
+    """
     killed = frozenset[int]().union(*(death.killed for death in deaths))
     for job_id in jobs:
         runs = load.runs(job_id)
         assert set(left_behind(runs)) <= killed, f"{job_id}: {left_behind(runs)} beside {killed}"
         assert len(set(runs)) == len(runs), f"{job_id}: a process ran an item twice: {runs}"
+        for death in deaths:
+            again = ran_again(runs, death.settled)
+            assert not again, f"{job_id}: {again} ran again, whose results were stored"
+
+
+def ran_again(runs: Iterable[tuple[int, str]], settled: Mapping[str, int]) -> list[str]:
+    """The items that have run more often than by the time that their results were stored."""
+    total = Counter(mark for _, mark in runs)
+    return sorted(mark for mark, count in total.items() if count > settled.get(mark, count))
 
 
 def _whole(load: Load) -> None:
@@ -235,12 +252,13 @@ def _long(load: Load) -> None:
 
 
 @contextmanager
-def _armed(members: Sequence[Process], trial: Trial) -> Iterator[list[Death]]:
+def _armed(load: Load, members: Sequence[Process], trial: Trial) -> Iterator[list[Death]]:
     """Members that die there at that hit and come back unarmed; their deaths."""
     deaths: list[Death] = []
     ended = threading.Event()
     watches = [
-        threading.Thread(target=_watch, args=(member, trial, deaths, ended)) for member in members
+        threading.Thread(target=_watch, args=(load, member, trial, deaths, ended))
+        for member in members
     ]
     for watch in watches:
         watch.start()
@@ -252,7 +270,9 @@ def _armed(members: Sequence[Process], trial: Trial) -> Iterator[list[Death]]:
             watch.join()
 
 
-def _watch(member: Process, trial: Trial, deaths: list[Death], ended: threading.Event) -> None:
+def _watch(
+    load: Load, member: Process, trial: Trial, deaths: list[Death], ended: threading.Event
+) -> None:
     """Only a supervisor that has seen its engine die of SIGKILL says that it came there.
 
     Nobody else sends that to an armed member, and one that ends otherwise has another fault.
@@ -263,7 +283,8 @@ def _watch(member: Process, trial: Trial, deaths: list[Death], ended: threading.
         if killed := member.killed_since(before):
             # The next one is killed below, and may have begun something as well.
             following = {member.engine()} - {None}
-            deaths.append(Death(time.monotonic(), frozenset({*killed, *following})))
+            at, settled = time.monotonic(), load.settled() if trial.point in _SLOW else {}
+            deaths.append(Death(at, frozenset({*killed, *following}), settled))
             break
     # Whoever starts the engine again must not arm it again.
     member.kill(Victim.SUPERVISOR)

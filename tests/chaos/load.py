@@ -297,6 +297,15 @@ class Load:
         noted = (line.rpartition(" ") for line in lines)
         return [(int(process or EARLIER), mark) for process, _, mark in noted]
 
+    def settled(self) -> Counter[str]:
+        """How often the handler has run by now for each slow item whose result is stored."""
+        slow = {job_id: task for job_id, task in dict(self.tasks).items() if not task.records}
+        with self.stack.opened() as connection:
+            stored = oracle.stored_results(connection)
+        # Read later than the results: it may miss what comes in between, and makes nothing up.
+        marks = {slow[job_id].marks[item] for job_id, item in stored if job_id in slow}
+        return Counter(mark for job_id in slow for _, mark in self.runs(job_id) if mark in marks)
+
     def repeated(self, *jobs: str) -> int:
         """Runs of the handler that were not the first of their item, of slow jobs as well."""
         return sum(left_behind(self.runs(job_id)).total() for job_id in jobs)

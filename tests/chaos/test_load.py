@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.chaos import figures
+from tests.chaos.dying import ran_again
 from tests.chaos.load import EARLIER, Load, left_behind, told_twice
 
 pytestmark = pytest.mark.crash
@@ -73,3 +74,13 @@ def test_runs_are_read_with_and_without_their_process(tmp_path: Path) -> None:
     assert load.repeated("one") == 1
     with pytest.raises(AssertionError, match="repeated"):
         figures.unrepeated(load, ["one"])
+
+
+@pytest.mark.parametrize(
+    ("settled", "again"),
+    [({}, []), ({"a": 1}, ["a"]), ({"a": 2, "b": 1}, []), ({"a": 1, "c": 0}, ["a", "c"])],
+)
+def test_what_runs_again_after_its_result_was_stored_is_seen(
+    settled: dict[str, int], again: list[str]
+) -> None:
+    assert ran_again([(7, "a"), (7, "b"), (8, "a"), (8, "c")], settled) == again

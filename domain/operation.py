@@ -57,7 +57,7 @@ class Reversible(StrEnum):
 
 MAX_KIND = 200
 """Characters of a kind: as many as commands and messages take, and fewer than a topic's name."""
-SYSTEM = r"[A-Za-z_][A-Za-z0-9_]*"
+SYSTEM = r"[A-Za-z_][A-Za-z0-9_]{0,99}"
 """A system's name, which is part of a topic's on Kafka; its workers and its queue are named so."""
 PROVIDER = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}"
 PATIENCE = Backoff(attempts=5, delay=1.0, factor=2.0, cap=30.0)
@@ -367,7 +367,7 @@ def _check_names(declared: Operation) -> None:
     if not re.fullmatch(SYSTEM, declared.system):
         raise PluginInvalid(
             f"kind {name!r}: {declared.system!r} is part of a topic's name on Kafka; write it with "
-            "a to z, A to Z, digits and _"
+            "a to z, A to Z, digits and _, 100 characters at most"
         )
     _names(name, "outside", declared.outside)
     _names(name, "codes", declared.codes)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from pydantic import TypeAdapter
+
 from api.fields import FIELDS
 from api.limits import Limits
 from api.openapi.telling import Parameter, Schema, query, several, whole
 from api.parameters import MAX_ID
+from domain.buckets import BucketName
 from domain.options import MAX_ITEMS
 
 _LIMITS = Limits()
@@ -164,7 +167,7 @@ PLACES: Final[dict[str, tuple[str, Mapping[str, Any], Any]]] = {
     ),
     "name": (
         "`provider:NAME`, or `queue:SYSTEM`.",
-        {"type": "string", "pattern": "^(provider|queue):[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$"},
+        TypeAdapter(BucketName).json_schema(),
         "queue:annotations",
     ),
 }

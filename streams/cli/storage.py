@@ -104,10 +104,12 @@ def copied(settings: Settings, file: Path) -> int:
                 "only a file of SQLite is copied here; copy PostgreSQL by its own means: "
                 "pg_dump --format=custom"
             )
-        if file.exists():
-            raise SettingsInvalid(f"{file} is there already; name another FILE, or move it away")
         try:
             database.read_now(partial(_copy, file))
+        except FileExistsError:
+            raise SettingsInvalid(
+                f"{file} is there already; name another FILE, or move it away"
+            ) from None
         except (OSError, sqlite3.Error) as error:
             raise SettingsInvalid(
                 f"the copy cannot be written ({error}); make room there, or name another FILE"
@@ -116,7 +118,12 @@ def copied(settings: Settings, file: Path) -> int:
 
 
 def _copy(file: Path, connection: Connection) -> None:
-    """All of it or nothing: a copy that was broken off has another name."""
+    """All of it or nothing: a copy that was broken off has another name.
+
+    Raises FileExistsError for what has the name, or came to have it while the copy was made.
+    """
+    if file.exists():
+        raise FileExistsError(file)
     draft = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -127,10 +134,32 @@ def _copy(file: Path, connection: Connection) -> None:
             # In one step: of several, each begins anew after a commit of another process.
             connection.connection.driver_connection.backup(target)  # type: ignore[union-attr]
         os.fsync(descriptor)
-        draft.rename(file)
+        _name(draft, file)
     finally:
         os.close(descriptor)
         draft.unlink(missing_ok=True)
+    _keep_names(file.parent)
+
+
+def _name(draft: Path, file: Path) -> None:
+    """As a rename that replaces nothing; raises FileExistsError."""
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        raise
+    except OSError:
+        # What has no hard links, as a share or a stick: only whoever makes the name replaces it.
+        file.open("xb").close()
+        draft.replace(file)
+
+
+def _keep_names(folder: Path) -> None:
+    """A name is safe once its directory is."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def upgraded(settings: Settings) -> str:

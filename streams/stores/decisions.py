@@ -9,6 +9,8 @@ import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Row,
+    and_,
     bindparam,
     case,
     delete,
@@ -34,6 +36,8 @@ CHANNEL = "countermand_decided"
 
 The decision that refuses a command is to be read: it may be longer than a notification.
 """
+FRESH_SECONDS = 3600.0
+"""So long after a key was used nothing is written when it is used again: it is young enough."""
 _REFUSED = "- -"
 
 
@@ -170,16 +174,8 @@ def reserve(
     Raises IdempotencyConflict when the key was used with another body.
     """
     kept = kept_as or key
-    connection.execute(
-        insert_ignore(connection, reservations).values(
-            tenant=tenant, key=kept, body_hash=body_hash, job_id=job_id, created_at=now
-        )
-    )
-    row = connection.execute(
-        select(reservations.c.body_hash, reservations.c.job_id).where(
-            reservations.c.tenant == tenant, reservations.c.key == kept
-        )
-    ).one()
+    wanted = {"body_hash": body_hash, "job_id": job_id, "created_at": now}
+    row = _used_anew(connection, tenant, kept, wanted) or _reservation(connection, tenant, kept)
     if row.body_hash != body_hash:
         raise IdempotencyConflict(
             f"the idempotency key {key!r} was used for job {row.job_id} with another body; "
@@ -187,6 +183,34 @@ def reserve(
             pointer="/Idempotency-Key",
         )
     return str(row.job_id)
+
+
+def _used_anew(
+    connection: Connection, tenant: str, key: str, wanted: dict[str, Any]
+) -> Row[Any] | None:
+    """The reservation, made or young again; None for one that is kept, or young already.
+
+    An old one would be forgotten while the command that it is used for again is on its way. One
+    that is left as it is is locked as well on PostgreSQL: whoever forgets old ones waits.
+    """
+    table = reservations.c
+    made = INSERTS[connection.dialect.name](reservations).values(tenant=tenant, key=key, **wanted)
+    used = made.excluded.created_at
+    anew = made.on_conflict_do_update(
+        index_elements=[table.tenant, table.key],
+        set_={"created_at": used},
+        where=and_(~table.kept, table.created_at < used - FRESH_SECONDS),
+    )
+    found: Row[Any] | None = connection.execute(
+        anew.returning(table.body_hash, table.job_id)
+    ).first()
+    return found
+
+
+def _reservation(connection: Connection, tenant: str, key: str) -> Row[Any]:
+    table = reservations.c
+    found = select(table.body_hash, table.job_id).where(table.tenant == tenant, table.key == key)
+    return connection.execute(found).one()
 
 
 def set_timer(connection: Connection, timer_id: str, due: float, command: bytes) -> None:
@@ -239,19 +263,17 @@ def remove_old(connection: Connection, before: float, limit: int = 1000) -> int:
 def _remove_unused(connection: Connection, before: float, limit: int) -> int:
     """Forget reservations that came to nothing; the others are kept, and not looked at again."""
     table = reservations.c
-    old = (
-        select(table.tenant, table.key, _is_used().label("used"))
-        .where(~table.kept, table.created_at < before)
-        .limit(limit)
-    )
-    found = connection.execute(old).all()
+    old = and_(~table.kept, table.created_at < before)
+    looked_at = select(table.tenant, table.key, _is_used().label("used")).where(old).limit(limit)
+    found = connection.execute(looked_at).all()
     key = tuple_(table.tenant, table.key)
     used = [(row.tenant, row.key) for row in found if row.used]
     unused = [(row.tenant, row.key) for row in found if not row.used]
     if used:
         connection.execute(update(reservations).where(key.in_(used)).values(kept=True))
     if unused:
-        connection.execute(delete(reservations).where(key.in_(unused)))
+        # Asked again: one may have been used, or have come to something, since it was looked at.
+        connection.execute(delete(reservations).where(key.in_(unused), old, ~_is_used()))
     return len(found)
 
 

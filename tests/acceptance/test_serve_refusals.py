@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import errno
 import os
 import socket
 import sqlite3
@@ -16,7 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from domain.errors import SettingsInvalid
+from streams.cli.storage import copied
 from streams.process_lock import acquire
+from streams.settings import load
 from streams.stores import migrate
 from streams.stores.database import Database
 from streams.stores.occupancy import LEASE_SECONDS
@@ -254,6 +258,52 @@ class TestDatabase:
 
         assert "is there already; name another FILE" in said
         assert copy.read_text() == "the last good one"
+
+    def test_a_copy_replaces_no_file_that_came_while_it_was_made(
+        self, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        copy = tmp_path / "copies" / "copy.db"
+        copy.parent.mkdir()
+        monkeypatch.setattr(os, "fsync", lambda _: copy.write_text("the copy of another"))
+
+        with pytest.raises(SettingsInvalid, match="is there already; name another FILE"):
+            copied(load(data_dir=database.parent), copy)
+
+        assert [found.name for found in copy.parent.iterdir()] == ["copy.db"]
+        assert copy.read_text() == "the copy of another"
+
+    def test_a_copy_is_made_where_there_are_no_hard_links(
+        self, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(*_paths: Path) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        copy = tmp_path / "copies" / "copy.db"
+        copy.parent.mkdir()
+        monkeypatch.setattr(os, "link", refused)
+        size = copied(load(data_dir=database.parent), copy)
+
+        assert [found.name for found in copy.parent.iterdir()] == ["copy.db"]
+        assert copy.stat().st_size == size > 0
+        monkeypatch.setattr(Path, "exists", lambda _: False)
+        with pytest.raises(SettingsInvalid, match="is there already; name another FILE"):
+            copied(load(data_dir=database.parent), copy)
+
+    def test_a_copy_has_its_name_for_good(
+        self, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        synced, fsync = list[Path](), os.fsync
+
+        def noted(descriptor: int) -> None:
+            fsync(descriptor)
+            synced.append(Path(f"/proc/self/fd/{descriptor}").resolve())
+
+        copy = tmp_path / "copies" / "copy.db"
+        copy.parent.mkdir()
+        monkeypatch.setattr(os, "fsync", noted)
+        copied(load(data_dir=database.parent), copy)
+
+        assert synced[-1] == copy.parent
 
     def test_a_copy_that_cannot_be_written_is_told_and_leaves_nothing(
         self, database: Path, tmp_path: Path

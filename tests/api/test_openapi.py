@@ -99,6 +99,16 @@ def test_the_command_prints_it() -> None:
     assert printed.stdout == FILE.read_bytes()
 
 
+@pytest.mark.parametrize("name", ["provider:openai", "queue:_shop", f"queue:{'s' * 100}"])
+def test_the_limit_of_each_system_has_a_path(name: str) -> None:
+    (place,) = (
+        each
+        for each in DOCUMENT["paths"]["/api/v1/limits/{name}"]["post"]["parameters"]
+        if each["in"] == "path"
+    )
+    assert re.search(place["schema"]["pattern"], name)
+
+
 async def test_a_server_has_it(site: Site) -> None:
     async with site.client.get("/api/v1/openapi.json") as response:
         assert (response.status, response.content_type) == (200, "application/json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import threading
 from pathlib import Path
@@ -14,10 +15,11 @@ import structlog
 from sqlalchemy import delete, select, update
 
 from domain.errors import DataDirectoryUnusable
+from streams.stores import migrate
 from streams.stores.audit import AuditKey, Head, HeadsFile, Kind, open_heads, reconcile
 from streams.stores.audit import heads as heads_files
 from streams.stores.chain import GENESIS
-from streams.stores.database import Database
+from streams.stores.database import Database, sqlite_url
 from streams.stores.schema import events
 from tests.audit.trail import Trail
 
@@ -647,3 +649,44 @@ def test_a_directory_begins_in_silence_where_there_is_no_event(
     with structlog.testing.capture_logs() as logs:
         open_heads(tmp_path, database)
     assert logs == []
+
+
+def _begun(folder: Path, database: Database) -> list[tuple[str, str]]:
+    with structlog.testing.capture_logs() as logs:
+        open_heads(folder, database)
+    return [(entry["event"], entry["log_level"]) for entry in logs]
+
+
+@pytest.mark.parametrize("left", [b"", b"head done 2 1"])
+@pytest.mark.parametrize("more", [(), ("audit.key",), ("audit.key", "heads.retention")])
+def test_a_first_start_that_signed_nothing_is_no_trace_of_somebody(
+    signed: Trail, tmp_path: Path, left: bytes, more: tuple[str, ...]
+) -> None:
+    """As of one coordinator more that found no job, or that ended at its start."""
+    folder = tmp_path / "another"
+    folder.mkdir()
+    (folder / "heads").write_bytes(left)
+    for name in more:
+        shutil.copy(signed.folder / "audit.key", folder / name)
+    assert _begun(folder, signed.database) == [("heads_begun", "warning")]
+    assert _begun(folder, signed.database) == []
+
+
+def test_a_start_without_a_job_leaves_a_first_start(signed: Trail, tmp_path: Path) -> None:
+    folder = tmp_path / "another"
+    folder.mkdir()
+    with Database(sqlite_url(tmp_path / "empty.db")) as nothing:
+        migrate.upgrade(nothing)
+        for _ in range(2):
+            assert _begun(folder, nothing) == []
+    assert _begun(folder, signed.database) == [("heads_begun", "warning")]
+    (folder / "heads").unlink()
+    assert [level for _, level in _begun(folder, signed.database)] == ["error"]
+
+
+def test_heads_that_were_taken_away_with_their_key_from_beside_signed_rules_are_told(
+    signed: Trail,
+) -> None:
+    signed.heads.path.rename(signed.folder / "heads.retention")
+    (signed.folder / "audit.key").unlink()
+    assert [level for _, level in _begun(signed.folder, signed.database)] == ["error"]

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import delete
 
 from domain.errors import Unavailable
-from streams.stores.audit import Kind, Signer, heads, stored, verify
+from streams.stores.audit import Kind, RuleSigner, Signer, heads, stored, verify
 from streams.stores.audit import signer as signers
 from streams.stores.database import Database
 from streams.stores.schema import events
@@ -196,6 +196,19 @@ def test_a_short_file_says_the_same(unsigned: Trail, signer: Signer) -> None:
 
     assert unsigned.heads.read().read == 1
     assert unsigned.verify().sound
+
+
+def test_rules_that_are_signed_first_are_no_trace_of_heads(unsigned: Trail, tmp_path: Path) -> None:
+    """The other one of the process makes the key; it ends before this one has signed."""
+    folder = tmp_path / "another"
+    folder.mkdir()
+    unsigned.submit("job", 10)
+    for _ in range(2):
+        Signer(folder, unsigned.database)
+        RuleSigner(folder, unsigned.database).sign()
+    with structlog.testing.capture_logs() as logs:
+        Signer(folder, unsigned.database).sign()
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("heads_begun", "warning")]
 
 
 def test_a_database_that_is_away_is_waited_for(tmp_path: Path) -> None:

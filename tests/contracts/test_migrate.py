@@ -37,6 +37,7 @@ from sqlalchemy import (
 from domain.errors import DataDirectoryUnusable
 from domain.steps import BATCH
 from streams.stores import (
+    decisions,
     migrate,
     migrations,
     project_figures,
@@ -343,6 +344,55 @@ def test_what_was_written_already_is_counted(empty: Database) -> None:
         lambda found: found.execute(select(*[schema.writers.c[name] for name in names])).all()
     )
     assert sorted(map(tuple, told)) == [("x", 1, 0, 0, 1), ("x", 1, 2, 1, 0), ("x", 2, 1, 0, 0)]
+
+
+def test_keys_and_refusals_of_earlier_releases_are_forgotten_or_kept_as_those_of_this(
+    empty: Database,
+) -> None:
+    refusal = orjson.dumps({"code": "wrong_state", "message": "", "pointer": ""}).decode()
+    said = {"job.undo.done": None, "job.undo.refused": refusal, "none.submit": refusal}
+    with empty.engine.begin() as connection:
+        _upgrade_to("0034", connection)
+        _control(connection, "job", 1)
+        old = table("reservations", *map(column, _RESERVED_BEFORE))
+        connection.execute(
+            insert(old),
+            [
+                {**_RESERVED_BEFORE, "key": key, "job_id": job_id, "created_at": at}
+                for key, job_id, at in (
+                    ("of a job", "job", 1.0),
+                    ("job.undo.done", "job", 1.0),
+                    ("job.undo.refused", "job", 1.0),
+                    ("of no job", "none", 1.0),
+                    ("young", "none", 9.0),
+                )
+            ],
+        )
+        connection.execute(
+            insert(schema.decisions),
+            [
+                {"command_id": name, "job_id": "job", "version": 1, "problem": problem}
+                | {"decided_at": 1.0}
+                for name, problem in said.items()
+            ],
+        )
+    migrate.upgrade(empty)
+    while empty.write_now(lambda found: decisions.remove_old(found, 5.0, limit=2)):
+        pass
+    keys, commands = schema.reservations.c, schema.decisions.c
+    left = empty.read_now(
+        lambda found: found.execute(select(keys.key, keys.kept).order_by(keys.key)).all()
+    )
+    assert [tuple(row) for row in left] == [
+        ("job.undo.done", True),
+        ("of a job", True),
+        ("young", False),
+    ]
+    known = empty.read_now(lambda found: found.scalars(select(commands.command_id)).all())
+    assert known == ["job.undo.done"]
+
+
+_RESERVED_BEFORE = {"tenant": "local", "key": "", "body_hash": "", "job_id": "", "created_at": 0.0}
 
 
 def _listed_job(job_id: str, params: dict[str, Any]) -> dict[str, Any]:

@@ -59,6 +59,7 @@ ASKED: dict[str, tuple[Ask, str]] = {
         "uploads_tenant (tenant=? AND created_at>?)",
     ),
     "old reservations": (lambda c: decisions.remove_old(c, 1.0, 9), "reservations_created"),
+    "old refusals": (lambda c: decisions.remove_old(c, 1.0, 9), "decisions_refused"),
     "undos of chunks": (lambda c: said_since(c, "job", [1, 2]), "chunks_target"),
 }
 
@@ -76,9 +77,9 @@ def test_what_is_asked_again_and_again_reads_no_more_than_it_finds(
         driver.set_trace_callback(said.append)
         ask(connection)
         driver.set_trace_callback(None)
-        selects = [sql for sql in said if sql.startswith("SELECT")]
-        assert selects, said
-        steps = [step for sql in selects for step in driver.execute(f"EXPLAIN QUERY PLAN {sql}")]
+        finding = [sql for sql in said if sql.startswith(("SELECT", "DELETE"))]
+        assert finding, said
+        steps = [step for sql in finding for step in driver.execute(f"EXPLAIN QUERY PLAN {sql}")]
         return [str(step[3]) for step in steps]
 
     steps = sqlite_database.read_now(plan)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from sqlalchemy import update
 
 from domain.commands import Adjustment, JobSpec, UndoSelection
-from domain.errors import IdempotencyConflict, JobNotFound, WrongState
+from domain.errors import DecisionPending, IdempotencyConflict, JobNotFound, WrongState
 from streams.callers import Caller
+from streams.envelope import Outgoing
 from streams.saying import More
 from streams.stores import decisions
+from streams.stores.schema import reservations
+from streams.timers import DECISION_SECONDS
 from tests.engine.conftest import CALLER, Desk, lines
 
 
@@ -125,3 +129,33 @@ async def test_what_was_refused_is_forgotten_and_may_be_asked_anew(desk: Desk) -
     await cleaned(desk)
     assert await desk.rows("SELECT key FROM reservations") == [("draft",)]
     assert await desk.rows("SELECT command_id FROM decisions") == [(f"{job_id}.open",)]
+
+
+async def test_a_key_that_came_to_nothing_is_not_forgotten_while_it_is_used_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a coordinator that starts before the command which was sent meanwhile is decided."""
+    gateway, spec = desk.engine.gateway, JobSpec(operation="stock.create")
+    send, held = gateway._send, list[Outgoing]()
+
+    async def hold(outgoing: Outgoing) -> None:
+        held.append(outgoing)
+
+    with monkeypatch.context() as nobody:
+        nobody.setattr(gateway, "_send", hold)
+        nobody.setattr("streams.gateway.DECISION_SECONDS", 0.1)
+        with pytest.raises(DecisionPending):
+            await gateway.submit(CALLER, spec, lines(ITEMS), key="file")
+        await desk.engine.database.write(
+            lambda found: found.execute(update(reservations).values(created_at=1.0))
+        )
+        with pytest.raises(DecisionPending):
+            await gateway.submit(CALLER, spec, lines(ITEMS), key="file")
+    week_ago = desk.engine.clock.now().timestamp() - DECISION_SECONDS
+    await desk.engine.database.write(lambda found: decisions.remove_old(found, week_ago))
+    await send(held[-1])
+
+    submitted = await gateway.submit(CALLER, spec, lines(ITEMS), key="file")
+    await desk.settle(submitted.job_id)
+    assert await desk.rows("SELECT count(*) FROM stock") == [(3,)]
+    assert await desk.rows("SELECT count(*) FROM job_control") == [(1,)]

@@ -342,6 +342,13 @@ class HeadsFile:
         return (tag, head) if ours and self._line(tag, head) == line + b"\n" else None
 
 
+def has_lines(path: Path) -> bool:
+    """Whether anything was written to the file; half a first line is the trace of a crash."""
+    with path.open("rb") as file:
+        first = file.read(MAX_LINE_BYTES)
+    return b"\n" in first or len(first) == MAX_LINE_BYTES
+
+
 def _append(path: Path, lines: bytes) -> None:
     """All lines or none, as far as the disk lets us, behind the last whole one."""
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)

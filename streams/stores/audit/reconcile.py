@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from streams.stores.audit import heads as heads_files
 from streams.stores.audit import key as keys
+from streams.stores.audit import rules
 from streams.stores.audit.findings import Kind, Report
 from streams.stores.audit.heads import Heads, HeadsFile
 from streams.stores.audit.key import AuditKey
@@ -47,19 +48,28 @@ class Start(StrEnum):
     AGAIN = "again"
 
 
-def start_of(folder: Path) -> Start:
-    """A key without heads is one of which somebody has taken the heads away."""
-    names = (keys.FILE_NAME, heads_files.FILE_NAME)
-    return Start.AGAIN if any((folder / name).exists() for name in names) else Start.FIRST
+def begin_in(folder: Path) -> Start:
+    """What a start in a data directory is; the first one leaves empty heads, before any key.
+
+    So empty heads are of a directory in which nothing was signed yet, as of one coordinator more
+    that found no job, or was ended at its start. Where there are none at all beside a key, or
+    beside signed rules, somebody has taken them away.
+    """
+    heads = folder / heads_files.FILE_NAME
+    if heads.exists():
+        return Start.AGAIN if heads_files.has_lines(heads) else Start.FIRST
+    if any((folder / name).exists() for name in (keys.FILE_NAME, rules.FILE_NAME)):
+        return Start.AGAIN
+    heads.touch(mode=0o600)
+    return Start.FIRST
 
 
-def open_heads(folder: Path, database: Database, start: Start | None = None) -> HeadsFile:
+def open_heads(folder: Path, database: Database) -> HeadsFile:
     """The heads file of a data directory, short and up to date; faults are logged.
 
-    Makes key and file when they are not there. ``start`` is what the directory was, for who has
-    put the key there meanwhile.
+    Makes key and file when they are not there.
     """
-    begin = _begin if (start or start_of(folder)) is Start.FIRST else reconcile
+    begin = _begin if begin_in(folder) is Start.FIRST else reconcile
     key = AuditKey.load_or_create(folder / keys.FILE_NAME)
     heads = HeadsFile(folder / heads_files.FILE_NAME, key)
     # First, since it takes away a line that a crash has left unfinished.

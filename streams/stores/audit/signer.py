@@ -15,7 +15,7 @@ import structlog
 
 from streams.stores.audit.findings import Report
 from streams.stores.audit.heads import HeadsFile
-from streams.stores.audit.reconcile import Signing, open_heads, start_of
+from streams.stores.audit.reconcile import Signing, begin_in, open_heads
 from streams.stores.audit.stored import BATCH, StoredRow, page_after
 from streams.stores.database import Database
 
@@ -30,7 +30,7 @@ class Signer:
         self._database = database
         self._following: _Following | None = None
         # Now: whoever signs the rules may make the key before this signs anything.
-        self._start = start_of(folder)
+        begin_in(folder)
 
     def sign(self) -> None:
         """Sign what was committed since the last time; events that do not fit are logged.
@@ -38,11 +38,8 @@ class Signer:
         Raises Unavailable when the database is away.
         """
         if self._following is None:
-            self._following = _Following(self._opened())
+            self._following = _Following(open_heads(self._folder, self._database))
         self._following.catch_up(self._database)
-
-    def _opened(self) -> HeadsFile:
-        return open_heads(self._folder, self._database, self._start)
 
     @property
     def unwritten(self) -> int:

@@ -114,6 +114,7 @@ def test_how_it_is_undone_follows_from_the_rest(
         ("shop.re price", {}, "must read system.verb"),
         ("my shop.reprice", {}, "must read system.verb"),
         ("größe.reprice", {}, "write it with a to z, A to Z, digits and _"),
+        (f"{'s' * 101}.reprice", {}, "100 characters at most"),
         ("shop." + "a" * 196, {}, "has 201 characters; use at most 200"),
         ("shop.a", {"outside": "mail"}, "outside is one text where names are wanted"),
         ("shop.a", {"codes": "no_price"}, r"write codes=\['no_price'\]"),

@@ -9,7 +9,8 @@ import struct
 import time
 import tracemalloc
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
@@ -278,3 +279,45 @@ def test_an_archive_without_members_has_none() -> None:
     content = b"".join(ArchiveWriter().close())
 
     assert Archive(io.BytesIO(content), BOUNDS).names == []
+
+
+NOISE = random.Random(7).randbytes(128 * 1024)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"-" * 100_000],
+        [b"-" * 20_000] * 60,
+        [NOISE, *[b"-" * 1_000_000] * 50],
+        [b"-" * 3_000_000, NOISE],
+        [b"-" * (128 * 1024 + 1)],
+        [b"0 0.5 0.5 0.1 0.1\n" * 200_000],
+        [b"word"],
+        [],
+    ],
+    ids=range(8),
+)
+def test_what_packs_too_well_anywhere_is_read_by_us_and_by_who_reads_a_stream(
+    pieces: list[bytes],
+) -> None:
+    content = archive_of(pieces)
+
+    whole = b"".join(pieces)
+    assert Archive(io.BytesIO(content), BOUNDS).read("a.txt", len(whole)) == whole
+    with zipfile.ZipFile(io.BytesIO(content)) as opened:
+        assert opened.testzip() is None
+    assert content[8:10] == zipfile.ZIP_DEFLATED.to_bytes(2, "little")
+    stream = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    assert stream.decompress(content[30 + len("a.txt") :]) == whole
+    assert stream.eof
+
+
+def test_what_packs_too_well_at_first_is_packed_behind_that() -> None:
+    words = b"".join(b"%d words of a sheet," % number for number in range(100_000))
+    assert len(archive_of([b"-" * 140_000, words])) < len(words) / 2
+
+
+def archive_of(pieces: Iterable[bytes]) -> bytes:
+    writer = ArchiveWriter()
+    return b"".join([*writer.add_pieces("a.txt", pieces), *writer.close()])

@@ -326,6 +326,25 @@ def test_a_broken_image_is_rejected_and_its_annotations_with_it(
     ]
 
 
+@pytest.mark.parametrize("more", [{"key": "\ud83d"}, {"x": ["\ud83d"]}, {"\udfff": 1}])
+def test_half_a_character_costs_its_element_and_comes_back(more: dict[str, Any]) -> None:
+    fields = {"file_name": "a.jpg", "width": 100, "height": 80}
+    images = [{"id": 1, **fields, **more}, {"id": 2, **fields, "file_name": "b.jpg"}]
+    found = [annotation(id=1), annotation(id=2, image_id=2), annotation(id=3, image_id=2, **more)]
+    data = coco(images, found)
+
+    good, bad = good_and_bad(FORMAT, data)
+
+    assert [(image.file_name, len(image.boxes)) for image in good] == [("b.jpg", 1)]
+    assert {(one.code, one.file, one.line) for one in bad} == {
+        ("not_text", "images", 1),
+        ("unknown_image", "annotations", 1),
+        ("not_text", "annotations", 3),
+    }
+    rejected = json.loads(rejects_file(FORMAT, data))
+    assert (rejected["images"], rejected["annotations"]) == (images, [found[0], found[2]])
+
+
 def test_half_a_character_for_an_id_costs_its_element_and_comes_back() -> None:
     images = [
         {"id": "\ud83d", "file_name": "a.jpg", "width": 100, "height": 80},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -112,6 +113,10 @@ def test_columns_are_renamed_and_mapped() -> None:
         ({"content": "text", "key": "id"}, "Ada", "7"),
         ({"key": "source"}, "Ada", "web"),
         ({"content": {"template": "{id}{page}"}}, "74", "7"),
+        ({"key": "ident"}, "Ada", "7"),
+        ({"content": "body", "key": {"template": "{key}!"}}, "Ada", "7!"),
+        ({"content": {"template": "{source}: {content}"}}, "web: Ada", "7"),
+        ({"content": "content", "note": {"template": "{source}{absent}"}}, "Ada", "7"),
     ],
 )
 @pytest.mark.parametrize("form", ["csv", "xlsx"])
@@ -251,6 +256,78 @@ def test_a_first_row_at_fault_takes_its_text_with_it(
     assert [span.label for span in document.spans] == ["P", "X"]
 
 
+@pytest.mark.parametrize(
+    ("torn", "taken"),
+    [
+        ("7,Ada,0,3", ["7,Ada,4,7,X", "7,,4,7,X"]),
+        ('7,"Ada saw,0,3,P', ["7,Ada saw,4,7,X", "7,Ada saw,4,7,Y"]),
+        ('7,"Ada "saw"",0,3,P', ['7,"Ada ""saw""",4,7,X']),
+        ("7", ["7,Ada,0,3,X", "7,Ada,0,3,Y"]),
+        ('8,"Ada', []),
+        ("7,Ada,0", ['7,"Ada,0', "7,Ada"]),
+    ],
+)
+def test_behind_a_torn_row_the_texts_of_others_with_its_key_are_their_own(
+    torn: str, taken: list[str]
+) -> None:
+    lines = [torn, *taken, "7,Bob,0,3,X", "7,Bob,1,3,Y", "7,Cid,0,3,Z", ""]
+    good, bad = good_and_bad(FORMAT, "\n".join(["id,text,start,end,label", *lines]).encode())
+    assert [one.raw.decode() for one in bad] == ["\n".join([torn, *taken, ""])]
+    assert [(one.content, len(one.spans)) for one in good if isinstance(one, TextDocument)] == [
+        ("Bob", 2),
+        ("Cid", 1),
+    ]
+
+
+def test_behind_a_torn_row_without_a_number_a_text_that_has_one_is_its_own() -> None:
+    file = b"id,document,text,start,end,label\n7,,Ada,0,3\n7,1,Ada,0,3,X\n"
+    good, bad = good_and_bad(FORMAT, file)
+    assert (len(good), [one.raw for one in bad]) == (1, [b"7,,Ada,0,3\n"])
+
+
+def test_a_text_with_a_row_in_which_no_cell_is_known_stays_together() -> None:
+    torn = b'7,,"Ada"x,0,3,P\n7,,Adax,0,3,X\n'
+    file = b"id,document,text,start,end,label\n" + torn + b"8,,Bob,0,9,X\n"
+    again = rejects_file(FORMAT, file)
+    assert again.endswith(torn + b"8,rejected-2,Bob,0,9,X\r\n")
+    assert len(good_and_bad(FORMAT, again)[1]) == 2
+
+
+def test_a_torn_row_takes_no_text_of_others_with_its_key() -> None:
+    file = b"id,text,start,end,label\n7,Ada,0,3,X\n7,Bob,0\n7,Cid,0,3,Z\n"
+    good, bad = good_and_bad(FORMAT, file)
+    assert [one.raw for one in bad] == [b"7,Bob,0\n"]
+    assert len(good) == 2
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+@pytest.mark.parametrize(
+    ("spec", "key", "content", "metadata"),
+    [
+        ({"key": {"template": "proj-{key}"}}, "proj-a", "Ada saw", {"by": "eve"}),
+        ({"content": {"template": "{content} ({key})"}}, "a", "Ada saw (a)", {"by": "eve"}),
+        ({"of": {"template": "text {key}"}}, "a", "Ada saw", {"of": "text a", "by": "eve"}),
+        ({"of": {"template": "{key}{none}"}}, "a", "Ada saw", {"of": "a", "by": "eve"}),
+    ],
+)
+def test_a_template_goes_by_what_stands_in_the_first_row_of_a_text(
+    form: str, spec: dict[str, object], key: str, content: str, metadata: dict[str, object]
+) -> None:
+    spans = (Span(0, 3, "PER"), Span(4, 7, "X", metadata={"n": 1}))
+    file = written(format_named(form), [TextDocument("Ada saw", spans, "a", (), {"by": "eve"})])
+    options = ReadOptions(mapping=parsed_mapping(spec))
+    expected = TextDocument(content, spans, key, (), metadata)
+    assert only(format_named(form), file, options) == [expected]
+
+
+def test_a_template_of_annotations_goes_by_each_row() -> None:
+    options = ReadOptions(mapping=parsed_mapping({"label": {"template": "{kind}{more}"}}))
+    file = b"text,start,end,kind,more\nAda saw,0,3,P,-x\nAda saw,4,7,Q,\n"
+    (document,) = only(FORMAT, file, options)
+    assert isinstance(document, TextDocument)
+    assert [span.label for span in document.spans] == ["P-x", "Q"]
+
+
 def test_columns_that_differ_among_the_rows_of_a_text_are_of_its_annotations() -> None:
     file = (
         b"text,start,end,label,by,source,note\n"
@@ -309,6 +386,94 @@ def test_texts_that_are_alike_stay_two_when_they_are_corrected(key: str) -> None
     ]
     again = rejects_file(FORMAT, rejects_file(FORMAT, file))
     assert again == rejects_file(FORMAT, file)
+
+
+@pytest.mark.parametrize(
+    ("torn", "mended"), [(",Ada,0,8,Z", ",Ada,0,3,Z"), (',"Ada,0,3,Z', ",Ada,0,3,Z")]
+)
+def test_texts_whose_own_number_is_empty_get_one_when_they_are_rejected(
+    torn: str, mended: str
+) -> None:
+    lines = [",Ada,0,9,X", "2,Bob,0,3,Y", torn, "3,Cid,0,9,Y", ",Cid,0,9,Y", ""]
+    file = "\n".join(["document,text,start,end,label", *lines]).encode()
+    again = rejects_file(FORMAT, file)
+    corrected = again.replace(torn.encode(), mended.encode()).replace(b",9,", b",3,")
+    found = [one.content for one in only(FORMAT, corrected) if isinstance(one, TextDocument)]
+    assert found == ["Ada", "Ada", "Cid", "Cid"]
+    assert rejects_file(FORMAT, again) == again
+
+
+@pytest.mark.parametrize(
+    ("header", "numbered"),
+    [
+        ("content,start_char,end_char,label", ["''=1+1,0,9,X\r", "''=1+1,0,8,X\r"]),
+        ("text,start,end,label", ["'=1+1,0,9,X", "'=1+1,0,8,X"]),
+        ("text,start,end,'=x", ["'=1+1,0,9,X", "'=1+1,0,8,X"]),
+    ],
+)
+def test_numbers_of_rejects_cost_others_no_quote(header: str, numbered: list[str]) -> None:
+    options = ReadOptions(mapping=parsed_mapping({"label": {"constant": "X"}}))
+    file = f"{header}\n'=1+1,0,9,X\nBob,0,3,X\n'=1+1,0,8,X\n".encode()
+    rejected = f"document,{header}\r\n1,{numbered[0]}\n2,{numbered[1]}\n"
+    assert rejects_file(FORMAT, file, options).decode() == rejected
+    assert rejects_file(FORMAT, rejected.encode(), options).decode() == rejected
+    mended = rejected.replace(",9,", ",1,").replace(",8,", ",1,").encode()
+    found = [one for one in only(FORMAT, mended, options) if isinstance(one, TextDocument)]
+    assert [one.content for one in found] == ["'=1+1", "'=1+1"]
+    assert [set(one.metadata) for one in found] == [{"'=x"} & set(header.split(","))] * 2
+
+
+def test_one_rejected_text_has_a_number_where_it_may_be_two() -> None:
+    file = b"text,labels\nAda,a\nAda,b\nBob,\n"
+    again = rejects_file(FORMAT, file)
+    assert again == b"document,text,labels\r\n1,Ada,a\n1,Ada,b\n"
+    assert only(FORMAT, again.replace(b"1,Ada,b", b"2,Ada,b")) == [
+        TextDocument("Ada", labels=("a",)),
+        TextDocument("Ada", labels=("b",)),
+    ]
+
+
+RENAMED = {"Text": "content", "Meta": "text_metadata", "Said": "selected_text"}
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+@pytest.mark.parametrize("back", [{v: k for k, v in RENAMED.items()}, {"content": "Text"}])
+def test_an_export_with_names_of_ones_own_comes_in_again(form: str, back: dict[str, str]) -> None:
+    document = TextDocument("=1+1 is two", (Span(0, 4, "SUM"), Span(5, 7, "-x")), "=k")
+    options = WriteOptions(mapping=parsed_mapping(RENAMED))
+    file = written(format_named(form), [document], options)
+    (found,) = only(format_named(form), file, ReadOptions(mapping=parsed_mapping(back)))
+    assert isinstance(found, TextDocument)
+    assert (found.content, found.key) == (document.content, document.key)
+    assert [(span.start, span.label) for span in found.spans] == [(0, "SUM"), (5, "-x")]
+
+
+def test_an_export_without_some_of_its_columns_comes_in_again() -> None:
+    document = TextDocument("=1+1 is two", (Span(0, 4, "SUM"),), "a")
+    read = csv.DictReader(io.StringIO(written(FORMAT, [document]).decode(), newline=""))
+    names = [name for name in read.fieldnames or () if name[:4] not in ("sele", "conf")]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, names, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(read)
+    assert only(FORMAT, out.getvalue().encode()) == [document]
+
+
+@pytest.mark.parametrize("cell", ["x{}", "x"])
+def test_a_text_of_many_columns_is_held_in_little_memory(cell: str) -> None:
+    names = ",".join(f"c{n}" for n in range(900))
+    row = ",".join([cell] * 900)
+    rows = "".join(f"Ada,0,3,X,{row.format(*[n % 7] * 900)}\n" for n in range(600))
+    file = f"text,start,end,label,{names}\n{rows}".encode()
+    tracemalloc.start()
+    try:
+        good, bad = good_and_bad(FORMAT, file)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [one.code for one in bad] == ["too_wide"] * ("{" in cell)
+    assert len(good) + len(bad) == 1
+    assert peak < 90_000_000
 
 
 @pytest.mark.parametrize(

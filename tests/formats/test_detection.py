@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from typing import Any
 
@@ -23,6 +24,7 @@ from domain.systems.annotations.formats.documents import (
     Span,
     TextDocument,
 )
+from domain.systems.annotations.formats.json_heads import first_objects
 from domain.systems.annotations.formats.registry import (
     FORMATS,
     chosen,
@@ -200,6 +202,50 @@ def test_a_first_object_without_an_end_is_asked_for_its_format() -> None:
     for file in (line, line[:70_000]):
         with pytest.raises(FileRefused, match="say which"):
             detected(io.BytesIO(file), "upload.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("doccano", '{"id": 1, "text": "Ada", "label": [[0, 3, "PER"]]}\n'),
+        ("jsonl", '{"text": "Ada"}\n'),
+    ],
+)
+def test_lines_behind_one_that_is_too_long_tell_the_format(name: str, line: str) -> None:
+    file = f'{{"text": "{"Ada " * 4_500_000}"}}\n{line}'.encode()
+    assert detected(io.BytesIO(file), "upload.jsonl").name == name
+
+
+@pytest.mark.parametrize("text", ['["Ada", "Bob"]', f'["{LONG_TEXT}"]', f'[7, "{LONG_TEXT}"]'])
+def test_a_list_without_objects_is_not_asked_for_the_end_of_one(text: str) -> None:
+    with pytest.raises(FileRefused, match="looks like none of"):
+        detected(io.BytesIO(text.encode()), "upload.json")
+
+
+def test_a_first_object_of_very_much_is_told_in_short_by_its_outer_fields() -> None:
+    inner = json.dumps({f"g{n}": "Ada" for n in range(1_000)})
+    fields = ", ".join(f'"f{n}": {inner}' for n in range(500))
+    file = f'{{{fields}, "text": "Ada", "label": [[0, 3, "PER"]]}}\n'.encode()
+    assert len(first_objects(io.BytesIO(file), None)) < 256 * 1024
+    assert detected(io.BytesIO(file), "upload").name == "doccano"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("coco", f"{{{IMAGES}, {BOXES}, {CLASSES}}}"),
+        ("pascal-voc", "<annotation><filename>Köln.jpg</filename></annotation>"),
+        ("csv", "text,label\nZoë,x\n"),
+    ],
+)
+@pytest.mark.parametrize("said", ["latin-1", "cp1252", "utf-16-le", "utf-8"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_mark_decides_how_a_file_is_looked_at(
+    name: str, text: str, said: str, encoding: str
+) -> None:
+    stream = io.BytesIO(text.encode(encoding))
+    found = chosen(stream, "upload", explicit=None, subject=None, encoding=said)
+    assert found.name == name
 
 
 @pytest.mark.parametrize(

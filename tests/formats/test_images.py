@@ -17,6 +17,7 @@ from domain.systems.annotations.formats import (
     boxes,
     coco,
     label_studio_images,
+    pascal_voc,
 )
 from domain.systems.annotations.formats.contract import (
     FileRefused,
@@ -42,6 +43,7 @@ from tests.formats.images import (
     only,
     packed,
     place,
+    rejects_file,
     with_boxes,
     written,
 )
@@ -88,6 +90,10 @@ def test_what_others_write_is_told_apart() -> None:
         (("JPEGImages/a.jpg", "Annotations/a.xml"), "pascal-voc"),
         (("a.jpg", "a.xml"), "pascal-voc"),
         (("images/a.jpg", "labels/a.txt", "data.yaml"), "yolo"),
+        (("d/a.jpg", "d/a.txt", "d/.idea/misc.xml", "d/.idea/modules.xml"), "yolo"),
+        (("d/a.jpg", "d/a.txt", "d/b.txt", "d/pom.xml"), "yolo"),
+        (("d/a.jpg", "d/a.txt", "__MACOSX/d/a.xml"), "yolo"),
+        (("d/a.jpg", "d/a.txt", "d/a.xml"), "pascal-voc"),
     ],
 )
 def test_an_archive_is_known_by_all_of_its_members(files: tuple[str, ...], name: str) -> None:
@@ -97,6 +103,20 @@ def test_an_archive_is_known_by_all_of_its_members(files: tuple[str, ...], name:
     assert detected(io.BytesIO(archive), "x.zip").name == name
     with pytest.raises(FileRefused):
         list(detected(io.BytesIO(archive[:-50]), "x.zip").read(io.BytesIO(archive[:-50]), OPTIONS))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16-le"])
+@pytest.mark.parametrize("form", [coco.FORMAT, pascal_voc.FORMAT], ids=lambda form: form.name)
+def test_a_file_of_rejects_is_found_out_with_the_same_form(form: Format, encoding: str) -> None:
+    broken = made_up.coco(annotations=[annotation(bbox=[])]), voc(thing("", "café"))
+    data = broken[form is pascal_voc.FORMAT].decode().encode(encoding)
+    options = ReadOptions(encoding=encoding)
+
+    rejects = io.BytesIO(rejects_file(form, data, options))
+
+    found = chosen(rejects, "rejects", explicit=None, subject=None, encoding=encoding)
+    assert found is form
+    assert [type(one) for one in found.read(rejects, options)] == [Rejected, ImageDocument]
 
 
 def test_a_name_that_two_formats_share_is_told_by_what_the_file_holds() -> None:

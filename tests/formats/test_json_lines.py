@@ -194,7 +194,7 @@ def test_fields_are_mapped_both_ways() -> None:
     assert only(FORMAT, out, ReadOptions(columns={"content": "body"})) == [plain(0)]
 
 
-@pytest.mark.parametrize("name", ["csv", "json", "jsonl", "labelstudio"])
+@pytest.mark.parametrize("name", ["csv", "json", "jsonl", "labelstudio", "xml"])
 def test_a_long_text_with_many_long_annotations_comes_in_again(name: str) -> None:
     content = "Zoë \N{GRINNING FACE} wrote on, " * 10_000
     spans = tuple(Span(n, len(content) - n, f"L{n}") for n in range(90))

@@ -122,6 +122,19 @@ def test_regions_of_a_page_go_by_where_they_are_in_the_whole_text() -> None:
         assert "globalOffsets" in bad[0].message
 
 
+@pytest.mark.parametrize("said", [None, "", 7, "London"])
+def test_offsets_of_what_a_page_shows_are_none_of_its_source(said: object) -> None:
+    value = {"start": "/p[1]/text()[1]", "end": "/p[1]/text()[1]", "startOffset": 4, "endOffset": 7}
+    value |= {"globalOffsets": {"start": 4, "end": 7}, "hypertextlabels": ["X"], "text": said}
+    if said is None:
+        del value["text"]
+    good, bad = good_and_bad(FORMAT, file(task({"value": value}, text="<p>Ada <b>saw</b></p>")))
+    assert (good, [one.code for one in bad]) == ([], ["span_out_of_range"])
+    assert "globalOffsets" in bad[0].message
+    value["text"] = "saw"
+    assert read_one(task({"value": value}, text="Ada saw")).spans == (Span(4, 7, "X"),)
+
+
 def test_a_task_of_many_people_takes_the_time_of_its_results() -> None:
     other = {"type": "textarea", "value": {"text": ["why?"]}}
     annotations = [

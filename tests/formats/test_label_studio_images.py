@@ -158,6 +158,7 @@ def test_an_address_tells_the_name(address: str, name: str) -> None:
         (rectangle("dog", score=2), "score"),
         (polygon([0, 0], [1, 1]), "polygon"),
         (polygon([0, 0], [1, 1], [2]), "polygon"),
+        (rectangle("dog", meta={"text": ["\ud83d"]}), "not_text"),
         ({"type": "brushlabels", "value": {"rle": [1], "brushlabels": ["dog"]}, **SIZE}, "no_box"),
         ({"type": "ellipselabels", "value": {"x": 1, "y": 1, "radiusX": 2}, **SIZE}, "no_box"),
     ],
@@ -196,6 +197,7 @@ def test_what_its_file_cannot_hold_comes_back_as_escapes(encoding: str, note: st
         (task(rectangle("dog"), image="/etc/passwd"), "file_name"),
         (task(rectangle("dog")) | {"data": {"x": 1}}, "file_name"),
         (task() | {"annotations": 5}, "not_a_list"),
+        (task(rectangle("dog"), meta={"key": "\ud83d"}), "not_text"),
         ("text", "not_a_document"),
     ],
 )
@@ -212,6 +214,17 @@ def test_a_mapped_key_wins_over_the_id_and_the_key_in_meta() -> None:
     assert (read.key, read.metadata) == ("9", {})
     renamed = one(given, options=ReadOptions(columns={"key": "ref"}))
     assert (renamed.key, renamed.metadata) == ("9", {})
+
+
+def test_a_region_of_json_min_comes_back_with_the_fields_of_its_file() -> None:
+    regions = [rectangle("dog")["value"] | SIZE, rectangle(" ")["value"] | SIZE]
+    least = {"pic": "a.jpg", "id": 4, "ref": "x-9", "label": regions}
+    options = ReadOptions(mapping=parsed_mapping({"key": "ref", "file_name": "pic"}))
+
+    again = rejects_file(FORMAT, file(least), options)
+
+    (image,), _ = good_and_bad(FORMAT, again, options)
+    assert (image.file_name, image.key, image.boxes) == ("a.jpg", "x-9", ())
 
 
 def test_what_names_and_measures_an_image_can_be_mapped() -> None:

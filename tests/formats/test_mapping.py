@@ -10,6 +10,8 @@ from domain.systems.annotations.formats.mapping import (
     Constant,
     Path,
     Template,
+    by_other_names,
+    lacking,
     mapped,
     parsed_mapping,
     renames,
@@ -56,6 +58,24 @@ def test_two_fields_may_change_places() -> None:
 def test_a_template_reaches_nothing_but_fields() -> None:
     found = mapped({"a": "x"}, {"t": Template("{a.__class__}{0}{a!r}{{a}}")})
     assert found["t"] == "{x}"
+
+
+def test_a_template_lacks_what_is_absent() -> None:
+    mapping = {"a": Template("{id}{absent}"), "b": Template("{id}"), "c": Path("absent")}
+    assert lacking(RECORD, mapping) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (Path("key"), Path("id")),
+        (Path("keys"), Path("keys")),
+        (Template("{key}-{x}{{key}}"), Template("{id}-{x}{{id}}")),
+        (Constant("key"), Constant("key")),
+    ],
+)
+def test_a_source_may_have_its_field_by_another_name(source: Any, expected: Any) -> None:
+    assert by_other_names(source, {"key": "id"}) == expected
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,68 @@ def test_a_file_of_another_image_of_the_same_name_is_rejected(
     ]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [
+        ("a/1.xml", "b/1.xml", "b/1.png"),
+        ("a/Annotations/1.xml", "b/Annotations/1.xml", "b/1.png"),
+        ("a/1.xml", "1.xml", "1/1.png"),
+        ("1.xml", "Annotations/1.xml", "1/1.png"),
+        ("a & b/1.xml", "<c> & d/1.xml", "<c> & d/1.png"),
+    ],
+)
+@pytest.mark.parametrize("encoding", [None, "cp1252"])
+def test_rejects_that_nobody_corrects_are_of_an_image_of_their_own(
+    first: str, second: str, name: str, encoding: str | None
+) -> None:
+    named = "<filename>1.png</filename>"
+    other = voc(thing(name="café"), name=named).decode().encode(encoding or "utf-8")
+    archive = packed({first: voc(name=named), second: other})
+    options = ReadOptions(encoding=encoding)
+
+    (image,) = only(FORMAT, rejects_file(FORMAT, archive, options), options)
+
+    assert (image.file_name, [box.label for box in image.boxes]) == (name, ["café"])
+
+
+def test_rejects_without_a_name_are_named_as_the_image_beside_them_and_its_folder() -> None:
+    archive = packed(
+        {
+            "a/1.xml": voc(name=""),
+            "b/1.xml": voc(thing(), name=""),
+            "a/1.png": png(200, 100),
+            "b/1.png": png(200, 100),
+        }
+    )
+    assert [image.file_name for image in only(FORMAT, rejects_file(FORMAT, archive))] == ["b/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("file", "image"),
+    [
+        ("Annotations/{0}/frame.xml", "JPEGImages/{0}/frame.png"),
+        ("{0}/frame.xml", "{0}/frame.png"),
+        ("{0}/Annotations/frame.xml", "{0}/frame.png"),
+        ("{0}/frame.xml", "{0}/images/frame.png"),
+        ("{0}/frame.xml", "x{0}/frame.png"),
+    ],
+)
+@pytest.mark.parametrize("name", ["", "<filename>frame.png</filename>"])
+def test_many_images_of_one_name_are_found_in_time(file: str, image: str, name: str) -> None:
+    files = {file.format(n): voc(size="", name=name) for n in range(600)}
+    files |= {image.format(n): png(200, 100 + n) for n in range(600)}
+
+    began = time.process_time()
+    good, bad = good_and_bad(FORMAT, packed(files))
+
+    assert time.process_time() - began < 5
+    known = not image.startswith("x")
+    assert (len(good), len(bad)) == ((1, 599) if known else (0, 600))
+    assert {one.code for one in bad} == {
+        "same_name" if known else "image_size" if name else "file_name"
+    }
+
+
 def test_several_files_of_one_image_add_their_boxes_to_it() -> None:
     files = {"ada/1.xml": voc(thing()), "ben/1.xml": voc(thing()), "images/a.jpg": png(200, 100)}
     assert [image.file_name for image in only(FORMAT, packed(files))] == ["a.jpg", "a.jpg"]
@@ -376,4 +438,6 @@ def test_likeness() -> None:
     assert FORMAT.likeness(voc(thing()).decode().encode("utf-16"), "a.xml") > 0.9
     assert FORMAT.likeness(packed({"Annotations/a.xml": voc()}), "x.zip") == 0.9
     assert FORMAT.likeness(packed({"labels/a.txt": b""}), "x.zip") == 0
+    lists = dict.fromkeys((f"ImageSets/Main/{n}.txt" for n in range(5)), b"")
+    assert FORMAT.likeness(packed({"Annotations/a.xml": voc(), **lists}), "x.zip") == 0.9
     assert FORMAT.likeness(b"<documents/>", "a.xml") == 0

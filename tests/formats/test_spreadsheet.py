@@ -280,6 +280,32 @@ def test_the_rejects_corrected_bring_it_to_all() -> None:
     assert only(XLSX, packed(again)) == [documents[1], documents[4]]
 
 
+@pytest.mark.parametrize("numbered", [[], ["document"]])
+def test_texts_that_are_alike_stay_two_when_they_are_corrected(numbered: list[str]) -> None:
+    names = [*numbered, "content", "start_char", "end_char", "label"]
+    rows = [[None] * len(numbered) + ["'=Ada", "0", end, "X"] for end in ("9", "3", "8")]
+    rows.insert(1, [*["7"] * len(numbered), "Bob", "0", "3", "X"])
+    rows.insert(3, [*["7"] * len(numbered), "Cid", "0", "3", "X"])
+    file = b"".join(workbook_writing.workbook(names, iter([rows])))
+    options = ReadOptions()
+    assert len(good_and_bad(XLSX, file, options)[1]) == 2
+    again = members(rejects_file(XLSX, file, options))
+    again[SHEET] = re.sub(">[98]<", ">2<", again[SHEET])
+    expected = "'=Ada" if not numbered else "=Ada"
+    assert [one.content for one in only(XLSX, packed(again)) if isinstance(one, TextDocument)] == [
+        expected,
+        expected,
+    ]
+
+
+def test_one_rejected_text_has_a_number_where_it_may_be_two() -> None:
+    rows: list[list[workbook_writing.Cell]] = [["Ada", "a"], ["Ada", "b"]]
+    file = b"".join(workbook_writing.workbook(["content", "labels"], iter([rows])))
+    again = rejects_file(XLSX, file)
+    assert [one.code for one in good_and_bad(XLSX, again)[1]] == ["fields_differ"]
+    assert ">document<" in members(again)[SHEET]
+
+
 @pytest.mark.parametrize(
     "name", [SHEET, "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "_rels/.rels"]
 )

@@ -7,6 +7,7 @@ import json
 import random
 import stat
 import struct
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -285,6 +286,65 @@ def test_images_of_two_folders_with_one_name_are_never_made_one() -> None:
     renamed = corrected["images.jsonl"].replace(b'"1.png"', b'"valid/1.png"')
     (mended,) = only(FORMAT, packed(corrected | {"images.jsonl": renamed}))
     assert (mended.file_name, mended.width, len(mended.boxes)) == ("valid/1.png", 200, 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [
+        ("train/images/1.png", "valid/images/1.png", "valid/1.png"),
+        ("train/images/1.png", "images/1.png", "labels/1.png"),
+        ("1.png", "a/b/images/1.png", "a/b/1.png"),
+    ],
+)
+def test_rejects_that_nobody_corrects_are_of_an_image_of_their_own(
+    first: str, second: str, name: str
+) -> None:
+    files = {"data.yaml": YAML, first: png(64, 48), second: png(64, 48)}
+    for image, row in ((first, b"0 0.5 0.5 0.1 0.1\n"), (second, b"1 0.5 0.5 0.1 0.1\n")):
+        files[image.replace("images/", "labels/").replace(".png", ".txt")] = row
+
+    (image,) = only(FORMAT, rejects_file(FORMAT, packed(files)))
+
+    assert (image.file_name, [box.label for box in image.boxes]) == (name, ["dog"])
+
+
+def test_two_files_in_one_folder_whose_lines_have_one_name_are_two_images() -> None:
+    line = b'{"file_name": "1.png", "width": 9, "height": 9, "labels": "labels/%d.txt"}\n'
+    row = b"0 0.5 0.5 0.1 0.1\n"
+    sizes = line % 1 + line % 2
+    files = {"data.yaml": YAML, "labels/1.txt": row, "labels/2.txt": row, "images.jsonl": sizes}
+
+    again = only(FORMAT, rejects_file(FORMAT, packed(files)))
+
+    assert [image.file_name for image in again] == ["2.png"]
+
+
+def test_a_line_that_says_where_its_labels_are_goes_before_one_that_does_not() -> None:
+    other = SIZE.replace(b"a.jpg", b"b.jpg").replace(b"}", b', "labels": "labels/a.txt"}')
+    row = b"0 0.5 0.5 0.1 0.1\n"
+    files = {"data.yaml": YAML, "labels/a.txt": row, "images.jsonl": SIZE + other}
+
+    good, bad = good_and_bad(FORMAT, packed(files))
+
+    assert [(image.file_name, len(image.boxes)) for image in good] == [("b.jpg", 1)]
+    assert [(one.file, one.line, one.code) for one in bad] == [("images.jsonl", 1, "same_labels")]
+    left = {"x/labels/a.txt": b"1 0.5 0.5 0.1 0.1\n"}
+    both = {image.file_name: image.boxes[0].label for image in only(FORMAT, packed(files | left))}
+    assert both == {"b.jpg": "cat", "a.jpg": "dog"}
+
+
+def test_many_lines_of_one_name_are_read_in_time() -> None:
+    lines = (b'{"file_name": "%d/a.jpg", "width": 9, "height": 9}\n' % n for n in range(8_000))
+    files = {"data.yaml": YAML, "set/images.jsonl": b"".join(lines)}
+    files |= {f"rows/labels/{n}/a.txt": b"0 0.5 0.5 0.1 0.1\n" for n in range(8_000)}
+
+    began = time.process_time()
+    read = only(FORMAT, packed(files))
+
+    assert time.process_time() - began < 5
+    assert [(image.file_name, len(image.boxes)) for image in read] == [
+        (f"{n}/a.jpg", 1) for n in range(8_000)
+    ]
 
 
 def test_a_line_of_sizes_with_the_labels_of_another_is_rejected_and_comes_back() -> None:
@@ -590,6 +650,9 @@ def test_what_has_no_place_is_left_out_and_named() -> None:
         ("中" * 400 + ".jpg", "中" * 400 + ".png"),
         ("labels/a.jpg", "x.zip"),
         ("a..b.jpg", "no suffix"),
+        ("x/images/a.jpg", "x/labels/a.jpg"),
+        ("x/Images/a.jpg", "x/labels/a.png"),
+        ("labels/a.jpg", "images/labels/a.png"),
     ],
 )
 def test_names_that_would_meet_are_kept_apart(names: tuple[str, str]) -> None:

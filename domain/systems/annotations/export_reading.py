@@ -36,8 +36,8 @@ WORDED_AT_ONCE: Final = 1_000
 """Marks of which that is read together."""
 SHAPES_AT_ONCE: Final = 4_000_000
 """Characters of the outlines and metadata of boxes, of several images in memory together."""
-MAX_SHAPES: Final = 32_000_000
-"""Of one image; a file brings in half of that."""
+MAX_SHAPES: Final = 8_000_000
+"""Of one image, which take some 130 MB; a file brings in a million of them at once."""
 SHAPED_AT_ONCE: Final = 100
 """Marks of which these are read together."""
 LONG_SHAPE: Final = 40_000
@@ -296,7 +296,8 @@ def _shaped(
     """Marks with their shapes, as many together as memory has room for."""
     table = source.marks
     length = sum(func.length(func.coalesce(table.c[name], "")) for name in source.shapes)
-    where = (table.c[source.reference].in_(list(homes)), length > LONG_SHAPE)
+    wanted = _conditions(table, ctx.params.filters)
+    where = (table.c[source.reference].in_(list(homes)), *wanted, length > LONG_SHAPE)
     marks = list(rows)
     long = {row["id"] for row in ctx.store.find(table, *where, columns=["id"], limit=len(marks))}
     plain = [row for row in marks if row["id"] not in long]

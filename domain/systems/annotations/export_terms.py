@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from domain.execution import pointer_of
+from domain.pointers import pointer_of
 from domain.systems.annotations.export_reading import ExportFilter, Lost
 from domain.systems.annotations.formats import yolo
 from domain.systems.annotations.formats.conll_tags import scheme_named

@@ -8,12 +8,13 @@ completes an image, and a file that is sent twice changes nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import func
 
 from domain.errors import RecordRefused
 from domain.operation import Context, operation
@@ -46,18 +47,23 @@ MAX_BOXES: Final = 50_000
 TRIES: Final = 3
 """How often images are looked for that another chunk, or another import, is making as well."""
 BOXES_AT_ONCE: Final = 500
-"""Boxes that are in memory together; an outline may have 10,000 corners."""
+"""Boxes that are in memory together."""
+LONG_POLYGON: Final = 8_000
+"""Characters beyond which a polygon is long: it may have 10,000 corners."""
+LONG_AT_ONCE: Final = 10
+"""Long polygons that are in memory together."""
 
 _IMAGE = ("project_id", "file_name", "width", "height", "metadata", "created_by", "created_at")
 _BOX = (
     *("project_id", "image_id", "label_id", "x", "y", "width", "height", "polygon"),
     *("confidence_score", "metadata", "created_by", "created_at"),
 )
-_PLACE = ("image_id", "label_id", "x", "y", "width", "height", "polygon")
+_PLACE = ("image_id", "label_id", "x", "y", "width", "height")
 _CONFIG = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 Outline = Annotated[tuple[tuple[float, float], ...], Field(min_length=3, max_length=100_000)]
 Size = tuple[int, int]
+Row = Mapping[str, Any]
 
 
 class Existing(StrEnum):
@@ -286,14 +292,28 @@ def _count_boxes(store: Records, known: Mapping[int, _Known]) -> None:
         while rows := store.find(
             table, of_some, table.c.id > last, columns=_PLACE, limit=BOXES_AT_ONCE
         ):
-            for row in rows:
+            for row, polygon in _outlined(store, rows):
                 image = known[row["image_id"]]
                 bbox = (row["x"], row["y"], row["width"], row["height"])
-                key = _key(row["label_id"], bbox, row["polygon"], image.size)
+                key = _key(row["label_id"], bbox, polygon, image.size)
                 same = image.alike.known(key)
                 if same is not None:
                     image.boxes[same] += 1
             last = rows[-1]["id"]
+
+
+def _outlined(store: Records, rows: Sequence[Row]) -> Iterator[tuple[Row, str | None]]:
+    """Boxes with their polygons, as many together as memory has room for."""
+    table, ids = tables.boxes, [row["id"] for row in rows]
+    where = (table.c.id.in_(ids), func.length(table.c.polygon) > LONG_POLYGON)
+    long = [row["id"] for row in store.find(table, *where, columns=["id"], limit=len(ids))]
+    parts = [sorted({*ids}.difference(long))]
+    parts += [long[at : at + LONG_AT_ONCE] for at in range(0, len(long), LONG_AT_ONCE)]
+    by_id = {row["id"]: row for row in rows}
+    for part in filter(None, parts):
+        of_part = table.c.id.in_(part)
+        for found in store.find(table, of_part, columns=["polygon"], limit=len(part)):
+            yield by_id[found["id"]], found["polygon"]
 
 
 def _fault(item: ImportedImage, image: _Known, existing: Existing) -> Failed | None:

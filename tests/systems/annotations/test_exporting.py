@@ -205,6 +205,39 @@ def test_images_with_long_outlines_are_in_memory_a_few_at_a_time(
     assert all(isinstance(each, Done) for each in others)
 
 
+def test_long_outlines_that_are_not_wanted_hide_none_that_are(
+    bench: Workbench, ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_reading, "LONG_SHAPE", 800)
+    params = {"project_id": ground.project}
+    outline = [[10, 20], [40, 20], *([40, 60 - at / 1000] for at in range(90))]
+
+    def boxed(confidence: float, at: int) -> dict[str, Any]:
+        return {
+            "bbox": [10, 20, 30, 40 - at / 10],
+            "label": "person",
+            "polygons": [outline],
+            "confidence_score": confidence,
+        }
+
+    boxes = [boxed(0.1 if at < 6 else 0.9, at) for at in range(9)]
+    image = {"file_name": "a.png", "width": 640, "height": 480, "boxes": boxes}
+    (made,) = bench.work("annotations.import_images", [image], params=params)
+    held: list[int] = []
+    unshaped = export_reading._with
+
+    def noted(*given: Any) -> list[Row]:
+        rows = unshaped(*given)
+        held.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(export_reading, "_with", noted)
+    how = params | {"format": "coco", "filters": {"confidence_min": 0.5}}
+    (read,) = bench.work("annotations.export_images", [{"id": document(made)["id"]}], params=how)
+    assert document(read)["annotations"] == 3
+    assert held == [1, 1, 1]
+
+
 @pytest.mark.service("postgresql")
 @pytest.mark.parametrize("changed", [tables.texts, tables.annotations], ids=str)
 def test_what_is_changed_while_it_is_read_is_read_again(

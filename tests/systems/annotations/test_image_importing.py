@@ -13,7 +13,7 @@ from sqlalchemy import event
 from domain.operation import Context
 from domain.outcomes import Conflicted, Restored, Skipped
 from domain.records import Records, Writer
-from domain.systems.annotations import tables
+from domain.systems.annotations import image_importing, tables
 from domain.systems.annotations.image_importing import ImageImport, ImportedImage, import_images
 from streams.stores.database import Database
 from streams.stores.records import SqlRecords
@@ -268,6 +268,35 @@ def test_undo_takes_out_what_was_made_and_names_what_others_have_changed(
         ground.person,
         ground.thing,
     ]
+
+
+def test_polygons_of_an_image_that_is_there_are_in_memory_a_few_at_a_time(
+    bench: Workbench, ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_importing, "LONG_POLYGON", 800)
+    monkeypatch.setattr(image_importing, "LONG_AT_ONCE", 2)
+
+    def outlined(corners: int) -> dict[str, Any]:
+        outline = [[10, 20], [40, 20], *([40, 60 - at / 1000] for at in range(corners))]
+        return box(bbox=[10, 20, 30, 40], polygons=[outline])
+
+    boxes = [outlined(corners) for corners in (90, 1, 91, 2, 92, 93, 3, 94)]
+    imported(bench, ground, image(*boxes))
+    held: list[list[int]] = []
+    found = SqlRecords.find
+
+    def noted(self: SqlRecords, table: Any, *where: Any, **options: Any) -> Any:
+        rows = found(self, table, *where, **options)
+        if table is tables.boxes:
+            held.append([len(row.get("polygon") or "") for row in rows])
+        return rows
+
+    monkeypatch.setattr(SqlRecords, "find", noted)
+    (skipped,) = imported(bench, ground, image(*boxes))
+    assert isinstance(skipped, Skipped)
+    assert max(map(sum, held)) < 3 * 1_500
+    assert all(length <= 800 for some in held if len(some) > 2 for length in some)
+    assert sum(map(len, filter(any, held))) == len(boxes)
 
 
 def test_a_chunk_asks_a_few_times_whatever_its_size(

@@ -16,7 +16,6 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import Any, BinaryIO, Protocol
 
 from domain.systems.annotations.formats.contract import Bounds, FileRefused
@@ -29,8 +28,9 @@ NAME_LENGTH = 1_024
 SMALL = 64 * 1024
 """Below this many bytes no ratio is looked at: a few lines of one word pack well."""
 PIECE = 64 * 1024
-_LOOKED_AT = 128 * 1024
-"""Bytes of a member by which it is seen how well it packs."""
+_STRETCH = 128 * 1024
+"""Bytes that are packed together, and of which it is seen how well they pack."""
+_END_OF_PACKED = zlib.compressobj(wbits=-zlib.MAX_WBITS).flush()
 
 _NESTED = re.compile(r"\.(zip|jar|tar|tgz|tbz2?|txz|gz|bz2|xz|zst|lz4|lzma|7z|rar|cab|iso)$", re.I)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -178,14 +178,12 @@ class ArchiveWriter:
     def add_pieces(self, name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """Pack a member of any size."""
         info = zipfile.ZipInfo(name, date_time=_FIXED_TIME)
-        rest = iter(pieces)
-        begun = _begun(rest)
-        # What packs too well is taken for a bomb, by us as by others.
-        well = _packs_too_well(b"".join(begun))
-        info.compress_type = zipfile.ZIP_STORED if well else zipfile.ZIP_DEFLATED
+        info.compress_type = zipfile.ZIP_DEFLATED
         info.external_attr = (stat.S_IFREG | 0o644) << 16
-        with self._zip.open(info, "w") as opened:
-            for piece in chain(begun, rest):
+        opened: Any = self._zip.open(info, "w")
+        opened._compressor = _Packer()
+        with opened:
+            for piece in pieces:
                 opened.write(piece)
                 yield from self._sink.ready(PIECE)
         yield from self._sink.ready(PIECE)
@@ -196,24 +194,46 @@ class ArchiveWriter:
         yield from self._sink.ready(1)
 
 
-def _begun(pieces: Iterator[bytes]) -> list[bytes]:
-    """The first pieces of a member."""
-    begun: list[bytes] = []
-    length = 0
-    while length < _LOOKED_AT and (piece := next(pieces, None)) is not None:
-        begun.append(piece)
-        length += len(piece)
-    return begun
+class _Packer:
+    """Packs a member stretch by stretch, and leaves a stretch as it is that packs too well.
+
+    A member that unpacks to very much is taken for a bomb, by us as by others. One that is not
+    packed at all is no way out: who reads a stream finds the end of a member by its packing.
+    """
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def compress(self, data: bytes) -> bytes:
+        """What is ready by then of a member."""
+        self._held += data
+        packed = []
+        while len(self._held) >= _STRETCH:
+            packed.append(_packed(bytes(self._held[:_STRETCH])))
+            del self._held[:_STRETCH]
+        return b"".join(packed)
+
+    def flush(self) -> bytes:
+        """The rest of it."""
+        return _packed(bytes(self._held)) + _END_OF_PACKED
 
 
-def _packs_too_well(begun: bytes) -> bool:
-    """Whether a member could come near the ratio at which readers refuse one."""
-    return len(begun) > SMALL and 2 * len(begun) > Bounds().ratio * len(zlib.compress(begun))
+def _packed(stretch: bytes) -> bytes:
+    """A part of a packed member, which needs nothing of those before it."""
+    packed = _deflated(stretch, zlib.Z_DEFAULT_COMPRESSION)
+    well = len(stretch) > SMALL and 2 * len(stretch) > Bounds().ratio * len(packed)
+    return _deflated(stretch, zlib.Z_NO_COMPRESSION) if well else packed
+
+
+def _deflated(stretch: bytes, level: int) -> bytes:
+    packer = zlib.compressobj(level, wbits=-zlib.MAX_WBITS)
+    return packer.compress(stretch) + packer.flush(zlib.Z_FULL_FLUSH)
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file is one that systems leave behind, and nobody means."""
-    return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith(".")
+    """Whether a file is one that systems and tools leave behind, and nobody means."""
+    parts = name.split("/")
+    return "__MACOSX" in parts or any(part.startswith(".") and part != "." for part in parts)
 
 
 def names_at_start(head: bytes) -> list[str]:

@@ -20,7 +20,7 @@ from domain.systems.annotations.formats.boxes import (
 )
 from domain.systems.annotations.formats.documents import Box, ImageDocument
 from domain.systems.annotations.formats.rle import is_mask, mask_area, mask_extent, runs
-from domain.systems.annotations.formats.validity import Unfit, is_text, shown
+from domain.systems.annotations.formats.validity import Unfit, fit_metadata, is_text, shown
 
 MASK = "rle"
 """Under this name the metadata of a box have its mask, as the file had it."""
@@ -50,13 +50,15 @@ def image_of(value: dict[str, Any]) -> ImageDocument:
     """An image without its boxes; raises Unfit where it is none."""
     own = identity(value.get("id"), "id")
     key = value.get("key", own)
-    return ImageDocument(
+    image = ImageDocument(
         image_name(value.get("file_name")),
         image_side(value.get("width"), "width"),
         image_side(value.get("height"), "height"),
         key=key_of(key) if key is None or isinstance(key, str) else own,
         metadata=metadata_of(as_plain(value, _IMAGE)),
     )
+    fit_metadata({"key": image.key, **image.metadata}, "the image")
+    return image
 
 
 def image_fields(document: ImageDocument, own: int) -> dict[str, Any]:
@@ -74,6 +76,7 @@ def image_fields(document: ImageDocument, own: int) -> dict[str, Any]:
 def box_of(value: dict[str, Any], image: ImageDocument, label: str) -> Box:
     """A box from an annotation; raises Unfit where it is none."""
     metadata = metadata_of(as_plain(value, _BOX))
+    fit_metadata(metadata, "the annotation")
     outlines, mask = _outlines(value.get("segmentation"), image)
     if mask is not None:
         metadata[MASK] = value["segmentation"]

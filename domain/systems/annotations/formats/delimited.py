@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import BinaryIO
 
@@ -27,6 +28,7 @@ from domain.systems.annotations.formats.losses import differences
 from domain.systems.annotations.formats.records import text_of
 from domain.systems.annotations.formats.rows import Dialect, Row, dialect_of, first_rows, rows
 from domain.systems.annotations.formats.table import Table, header_of
+from domain.systems.annotations.formats.table_rejects import DOCUMENT, Numbering, numbering
 from domain.systems.annotations.formats.table_rows import (
     COLUMNS,
     cell_text,
@@ -65,8 +67,7 @@ def rejects(
 ) -> Iterator[bytes]:
     """The header of the file and the rejected rows, in its encoding and dialect.
 
-    Where the file does not number its texts, several are numbered here: two that stood apart
-    there follow one another here, and would be one when they have been corrected.
+    Each text has a number there (:mod:`.table_rejects`); what stands in its rows is left as it is.
     """
     encoding = encoding_of(source, options.encoding)
     dialect = dialect_of(encoding.beginning_of(source), options.dialect, _wanted(options))
@@ -74,23 +75,64 @@ def rejects(
     first = _header(found)
     kept = (piece for piece in rejected if piece.raw)
     begun = list(islice(kept, 2))
-    told_apart = "document" in {*header_of(first, options).names, *options.mapping}
-    numbered = told_apart or len(begun) < 2
-    before = "" if numbered else f"document{dialect.delimiter}"
-    yield encoding.beginning + encoding.raw(before + first.raw.rstrip("\r\n") + "\r\n")
+    numbers = numbering(first, options, begun)
+    before = f"{DOCUMENT}{dialect.delimiter}" if numbers.added else ""
+    cells = numbers.cells(first.cells, 0) if numbers.guarded else first.cells
+    names = _line(first, cells, dialect).rstrip("\r\n")
+    yield encoding.beginning + encoding.raw(f"{before}{names}\r\n")
     for number, piece in enumerate(chain(begun, kept), start=1):
-        before = "" if numbered else f"{number}{dialect.delimiter}"
-        for row in _rows_again(piece, encoding, dialect, options.bounds):
-            ended = row.raw.endswith(("\r", "\n"))
-            yield encoding.raw(before + row.raw + ("" if ended else "\r\n"))
+        text = _Text(piece, number, encoding, dialect, options.bounds)
+        yield from (encoding.raw(_ended(line)) for line in text.lines(numbers))
 
 
-def _rows_again(
-    piece: Rejected, encoding: Encoding, dialect: Dialect, bounds: Bounds
-) -> Iterator[Row]:
-    """The rows of what was rejected, as they stood."""
-    raw = io.BytesIO(encoding.mark + piece.raw)
-    return rows(lines(raw, encoding, bounds.line), dialect, bounds)
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A rejected text, and the number that it may get."""
+
+    piece: Rejected
+    number: int
+    encoding: Encoding
+    dialect: Dialect
+    bounds: Bounds
+
+    def lines(self, numbers: Numbering) -> Iterator[str]:
+        """Its rows as they stood, with its number."""
+        if numbers.place and any(row.fault for row in self._rows()):
+            # Where a cell within a torn row is, nobody knows, and its text stays together.
+            numbers = Numbering()
+        before = f"{self.number}{self.dialect.delimiter}" if numbers.added else ""
+        for row in self._rows():
+            if row.fault is None:
+                yield before + _line(row, numbers.cells(row.cells, self.number), self.dialect)
+            elif numbers.place == 0 and row.raw.startswith(self.dialect.delimiter):
+                yield numbers.filling(self.number) + row.raw
+            else:
+                yield before + row.raw
+
+    def _rows(self) -> Iterator[Row]:
+        raw = io.BytesIO(self.encoding.mark + self.piece.raw)
+        found = lines(raw, self.encoding, self.bounds.line)
+        return rows(found, self.dialect, self.bounds)
+
+
+def _line(row: Row, cells: list[str], dialect: Dialect) -> str:
+    """A row with those cells: as it stood, where it has them already."""
+    if cells == row.cells:
+        return row.raw
+    out = io.StringIO()
+    writer = csv.writer(
+        out,
+        delimiter=dialect.delimiter,
+        quotechar=dialect.quote,
+        escapechar=dialect.escape,
+        lineterminator="",
+    )
+    writer.writerow(cells)
+    return out.getvalue()
+
+
+def _ended(line: str) -> str:
+    return line if line.endswith(("\r", "\n")) else line + "\r\n"
 
 
 def losses(document: Document, _options: WriteOptions) -> Iterable[Loss]:

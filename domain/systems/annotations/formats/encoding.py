@@ -157,7 +157,10 @@ def head_text(head: bytes) -> str:
 
 
 def head_of(stream: BinaryIO, explicit: str | None = None) -> bytes:
-    """The first bytes of a file, in UTF-8 where its encoding was said: zeros tell of it then."""
+    """The first bytes of a file, in UTF-8 where its encoding was said: zeros tell of it then.
+
+    A mark decides against what was said: a file of rejects has one where its form says otherwise.
+    """
     stream.seek(0)
     # So many characters as there are in the head of a file of one byte each.
     head = stream.read(CHUNK if explicit is None else 2 * CHUNK + 2)
@@ -165,10 +168,18 @@ def head_of(stream: BinaryIO, explicit: str | None = None) -> bytes:
     if explicit is None or head.startswith(tuple(beginning for beginning, _ in _OTHER_FILES)):
         return head[:CHUNK]
     try:
-        encoding = _named(explicit, head)
+        encoding = _marked(head) or _named(explicit, head)
     except FileRefused:
         return head[:CHUNK]
     return encoding.decoder().decode(head[len(encoding.mark) :]).encode("utf-8", "replace")
+
+
+def _marked(head: bytes) -> Encoding | None:
+    """The encoding that a byte order mark tells."""
+    for mark, name in _MARKS:
+        if head.startswith(mark):
+            return Encoding(name, mark)
+    return None
 
 
 def _named(explicit: str, head: bytes) -> Encoding:
@@ -185,9 +196,9 @@ def _named(explicit: str, head: bytes) -> Encoding:
 def _found(stream: BinaryIO, head: bytes) -> Encoding:
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         raise FileRefused("the file is UTF-32; save it as UTF-8")
-    for mark, name in _MARKS:
-        if head.startswith(mark):
-            return Encoding(name, mark)
+    marked = _marked(head)
+    if marked is not None:
+        return marked
     for beginning, kind in _OTHER_FILES:
         if head.startswith(beginning):
             raise FileRefused(f"the file is {kind}, not text; choose the file or its format anew")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -35,6 +36,13 @@ _FIELDS: Final = 1_000
 _LEVELS: Final = 12
 """Results of a task have theirs, and what is in them."""
 _DEPTH: Final = 64
+_NEAR: Final = Bounds().line + CHUNK
+_FURTHEST: Final = 64 * 1024 * 1024
+"""Bytes behind which no line is looked for, where the first ones are longer than any may be."""
+_TOLD: Final = 256 * 1024
+"""Letters of all objects that are told in short."""
+_OF_ONE: Final = 64 * 1024
+"""Letters of one of them."""
 _TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?P<closed>"?)|[{}\[\],:]|[^\s"{}\[\],:]+')
 _BLANK: Final = "\ufeff \t\r\n"
 
@@ -72,7 +80,9 @@ def is_within_first(head: bytes) -> bool:
         return False
     if text.startswith("{"):
         return "\n" not in text and "\r" not in text
-    return not any(begun.whole for begun in objects_of(head))
+    found = list(objects_of(head))
+    begins = bool(found) or text[1:].lstrip(_BLANK).startswith("{")
+    return begins and not any(begun.whole for begun in found)
 
 
 def first_objects(stream: BinaryIO, explicit: str | None) -> bytes:
@@ -82,35 +92,102 @@ def first_objects(stream: BinaryIO, explicit: str | None) -> bytes:
     tell it by how much they have of anything.
     """
     encoding = encoding_of(stream, explicit)
-    bounds = Bounds()
-    beginning = io.BytesIO(stream.read(bounds.line + CHUNK))
-    stream.seek(0)
-    if encoding.beginning_of(beginning).lstrip(_BLANK).startswith("["):
-        texts = (element.text for element in elements(beginning, encoding, bounds))
-        return _told(texts, "[{}]", ",")
-    return _told((line for _, line in lines(beginning, encoding, bounds.line)), "{}", "\n")
+    try:
+        if encoding.beginning_of(stream).lstrip(_BLANK).startswith("["):
+            return _listed(_beginning(stream, _NEAR), encoding)
+        near = _in_lines(_beginning(stream, _NEAR), encoding)
+        return near or _in_lines(_beginning(stream, _FURTHEST), encoding)
+    finally:
+        stream.seek(0)
 
 
-def _told(texts: Iterator[str | None], around: str, between: str) -> bytes:
+class _Beginning(io.RawIOBase):
+    """A file that ends after so many bytes."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._size = size
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go where the file itself goes."""
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read what is left of so many bytes."""
+        left = max(self._size - self._file.tell(), 0)
+        data = self._file.read(min(len(buffer), left))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _beginning(stream: BinaryIO, size: int) -> BinaryIO:
+    return io.BufferedReader(_Beginning(stream, size), CHUNK)
+
+
+def _listed(beginning: BinaryIO, encoding: Encoding) -> bytes:
+    texts = (element.text for element in elements(beginning, encoding, Bounds()))
+    return _told(texts, "[{}]", ",")
+
+
+def _in_lines(beginning: BinaryIO, encoding: Encoding) -> bytes:
+    return _told((line for _, line in lines(beginning, encoding, Bounds().line)), "{}", "\n")
+
+
+def _told(texts: Iterable[str | None], around: str, between: str) -> bytes:
     found: list[str] = []
+    left = _TOLD
     with suppress(FileRefused):
         for text in islice(texts, LOOKED_AT):
+            if left <= 0:
+                break
             with suppress(Unfit):
                 value = parsed(text or "", _DEPTH)
-                found += [escaped(_in_short(value))] if isinstance(value, dict) else []
+                if isinstance(value, dict):
+                    found.append(escaped(_in_short(value, min(left, _OF_ONE))))
+                    left -= len(found[-1])
     return around.format(between.join(found)).encode() if found else b""
 
 
-def _in_short(value: Any, levels: int = _LEVELS) -> Any:
-    """A value without most of what it has much of."""
-    if isinstance(value, str):
-        return value[:_LETTERS]
-    if isinstance(value, list):
-        return [_in_short(one, levels - 1) for one in value[:LOOKED_AT]] if levels else []
-    if isinstance(value, dict):
-        fields = islice(value.items(), _FIELDS) if levels else ()
-        return {name[:_LETTERS]: _in_short(one, levels - 1) for name, one in fields}
-    return value
+def _in_short(value: dict[str, Any], letters: int) -> dict[str, Any]:
+    """An object without most of what it has much of, its outer fields before those within."""
+    short: dict[str, Any] = {}
+    waiting: deque[tuple[Any, Any, int]] = deque([(value, short, _LEVELS)])
+    while waiting:
+        whole, begun, levels = waiting.popleft()
+        for name, part in _parts(whole):
+            told = _beginning_of(part)
+            letters -= len(name) + (len(told) if isinstance(told, str) else 1)
+            if letters < 0:
+                return short
+            if isinstance(begun, list):
+                begun.append(told)
+            else:
+                begun[name] = told
+            if levels > 1 and isinstance(part, dict | list):
+                waiting.append((part, told, levels - 1))
+    return short
+
+
+def _parts(whole: Any) -> Iterator[tuple[str, Any]]:
+    """The first parts of a list or an object, by their names."""
+    if isinstance(whole, list):
+        return (("", part) for part in whole[:LOOKED_AT])
+    return ((name[:_LETTERS], part) for name, part in islice(whole.items(), _FIELDS))
+
+
+def _beginning_of(part: Any) -> Any:
+    """A text cut short, a list or an object without what is in it, or what else it is."""
+    if isinstance(part, str):
+        return part[:_LETTERS]
+    return type(part)() if isinstance(part, dict | list) else part
 
 
 def begun_with(text: str) -> Begun | None:

@@ -201,13 +201,29 @@ def _spans(regions: list[dict[str, Any]], content: str, unit: OffsetUnit) -> Ite
             positions,
             where,
         )
-        said = value.get("text")
-        if isinstance(said, str) and not _alike(said, content[start:end]):
-            check_selected(said, content[start:end], where)
+        said, found = value.get("text"), content[start:end]
+        if isinstance(value.get("globalOffsets"), dict):
+            _check_of_page(said, found, where)
+        elif isinstance(said, str) and not _alike(said, found):
+            check_selected(said, found, where)
         confidence = score(region.get("score"), f"{where}: score")
         metadata = object_in(region.get("meta"), f"{where}: meta")
         for label in _names(value) or ():
             yield Span(start, end, words(label, f"{where}: labels"), confidence, metadata)
+
+
+def _check_of_page(said: Any, found: str, where: str) -> None:
+    """Raise Unfit for offsets that count what a page shows, but where that is the text itself.
+
+    A text that is the source of a page has tags that they do not count, and nothing but what the
+    region covers tells whether it has.
+    """
+    if not isinstance(said, str) or not said or not _alike(said, found):
+        raise Unfit(
+            "span_out_of_range",
+            f"{where}: globalOffsets count what a page shows, and the text that the region says is "
+            "not there in the text of the task; give it start and end in that text",
+        )
 
 
 def _agree(regions: list[dict[str, Any]], content: str, positions: Positions) -> bool:

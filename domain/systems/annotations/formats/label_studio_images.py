@@ -61,7 +61,7 @@ from domain.systems.annotations.formats.label_studio_regions import (
 from domain.systems.annotations.formats.mapping import mapped, renames
 from domain.systems.annotations.formats.records import without_collision
 from domain.systems.annotations.formats.rejecting import rejection
-from domain.systems.annotations.formats.validity import Unfit, shown, words
+from domain.systems.annotations.formats.validity import Unfit, fit_metadata, shown, words
 
 _IMAGE: Final = ("image", "img", "url")
 _OWN: Final = ("image", "width", "height")
@@ -184,7 +184,8 @@ def _image(value: Any, options: ReadOptions) -> tuple[ImageDocument, Faults]:
         data = {name: part for name, part in value.items() if name not in MIN_FIELDS}
         for name in [name for name, part in data.items() if _add_min(found, part)]:
             del data[name]
-    data = mapped(mapped(data, renames(options.columns)), options.mapping)
+    given = data
+    data = mapped(mapped(given, renames(options.columns)), options.mapping)
     if "key" in data and ("key" in options.columns or "key" in options.mapping):
         key = data.pop("key")
     named, address = _address(data)
@@ -194,12 +195,20 @@ def _image(value: Any, options: ReadOptions) -> tuple[ImageDocument, Faults]:
         image_name(name_of(address)),
         image_side(width, "width"),
         image_side(height, "height"),
-        key=None if key is None else key_of(words(key, "id")),
+        key=_key(key),
         metadata=_metadata(rest, meta, found.others, address),
     )
-    around = {"data": value["data"]} if isinstance(value.get("data"), dict) else {"data": data}
-    boxes, faults = _boxes(found.regions, image, {"id": value.get("id"), **around})
+    # What comes back is mapped again when it is read.
+    boxes, faults = _boxes(found.regions, image, {"id": value.get("id"), "data": given})
     return replace(image, boxes=boxes), faults
+
+
+def _key(given: Any) -> str | None:
+    if given is None:
+        return None
+    key = key_of(words(given, "id"))
+    fit_metadata({"key": key}, "the task")
+    return key
 
 
 def _metadata(

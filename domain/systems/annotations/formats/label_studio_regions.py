@@ -19,7 +19,7 @@ from domain.systems.annotations.formats.documents import Box, ImageDocument
 from domain.systems.annotations.formats.label_studio import object_in
 from domain.systems.annotations.formats.label_studio_heads import SHAPES
 from domain.systems.annotations.formats.records import without_collision
-from domain.systems.annotations.formats.validity import Unfit, shown
+from domain.systems.annotations.formats.validity import Unfit, fit_metadata, shown
 
 Place = tuple[float, float, float, float]
 
@@ -38,6 +38,7 @@ def boxes_of(region: dict[str, Any], image: ImageDocument) -> Iterator[Box]:
         raise Unfit("no_label", "the region has no label; give it one")
     place, outline = _shape(value, image)
     metadata = metadata_of(object_in(region.get("meta"), "meta"))
+    fit_metadata(metadata, "meta of the region")
     turn = value.get("rotation") or 0
     if turn and "points" not in value:
         metadata = without_collision(metadata, {"rotation": turn}, "region")

@@ -78,6 +78,28 @@ def mapped(record: Mapping[str, Any], mapping: FieldMapping) -> dict[str, Any]:
     return rest | {name: value for name, value in found.items() if value is not _ABSENT}
 
 
+def lacking(record: Mapping[str, Any], mapping: FieldMapping) -> set[str]:
+    """The fields whose templates name something that the record has not."""
+    return {
+        name
+        for name, source in mapping.items()
+        if isinstance(source, Template)
+        and any(_at(record, path) is _ABSENT for path in _PLACE.findall(source.template))
+    }
+
+
+def by_other_names(source: Source, others: Mapping[str, str]) -> Source:
+    """The source with names of fields replaced by those that are given for them."""
+    match source:
+        case Path(path):
+            return Path(others.get(path, path))
+        case Template(template):
+            return Template(
+                _PLACE.sub(lambda place: f"{{{others.get(place[1], place[1])}}}", template)
+            )
+    return source
+
+
 def _source_of(name: str, source: Any) -> Source:
     try:
         return source_of(source)

@@ -10,9 +10,9 @@ import codecs
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, BinaryIO
+from xml.sax.saxutils import escape
 
 from domain.systems.annotations.formats.archives import (
     EMPTY_MAGIC,
@@ -41,9 +41,9 @@ from domain.systems.annotations.formats.contract import (
     Subject,
 )
 from domain.systems.annotations.formats.documents import Box, Document, ImageDocument, Rejected
-from domain.systems.annotations.formats.image_sizes import is_image, size_of
 from domain.systems.annotations.formats.rejecting import rejection
 from domain.systems.annotations.formats.validity import Unfit, shown
+from domain.systems.annotations.formats.voc_images import SAME_NAME, Images, name_of_its_own
 from domain.systems.annotations.formats.voc_xml import Element, root_of
 
 ONE_BASED, ZERO_BASED = "one_based", "zero_based"
@@ -51,9 +51,7 @@ ONE_BASED, ZERO_BASED = "one_based", "zero_based"
 _NUMBER = re.compile(r"^[-+]?\d{1,9}(?:\.\d{0,20})?(?:[eE][-+]?\d{1,2})?$", re.ASCII)
 _POINT = re.compile(r"^[xy]([0-9]{1,5})$", re.ASCII)
 _FLAGS = ("truncated", "difficult", "occluded")
-_OF_IMAGES = re.compile(r"images/[^/]*$", re.I)
-_BESIDE = 2
-"""How many folders a file and its image have apart at most where others are called as it is."""
+_LISTS = re.compile(r"(^|/)ImageSets/", re.I)
 _OBJECT = re.compile(rb"^<object[\s/>]")
 
 
@@ -71,7 +69,7 @@ def read(stream: BinaryIO, options: ReadOptions) -> Iterator[Document | Rejected
         root = _annotation(content, options)
     except Unfit as error:
         raise FileRefused(f"the file is no annotation of Pascal VOC: {error.message}") from None
-    yield from _document(root, content, None, _Images(None), options)
+    yield from _document(root, content, None, Images(None), options)
 
 
 def read_members(members: Members, options: ReadOptions) -> Iterator[Document | Rejected]:
@@ -79,7 +77,7 @@ def read_members(members: Members, options: ReadOptions) -> Iterator[Document | 
     files = [one for one in members.names if one.lower().endswith(".xml") and not is_hidden(one)]
     if not files:
         raise FileRefused("there is no XML file in the archive; pack the folder Annotations")
-    images = _Images(members)
+    images = Images(members)
     for file in files:
         content = b""
         try:
@@ -102,19 +100,25 @@ def rejects(
         yield _corrigible(list(rejected), _alone(stream, options), options)
         return
     members = Archive(stream, options.bounds)
-    writer = ArchiveWriter()
+    images, writer = Images(members), ArchiveWriter()
     for file, several in groupby(rejected, key=lambda one: one.file or ""):
         pieces = [one for one in several if one.raw]
         if pieces and file not in writer:
             content = members.read(file, options.bounds.line)
-            yield from writer.add(file, _corrigible(pieces, content, options))
+            renamed = any(one.code == SAME_NAME for one in pieces)
+            yield from writer.add(
+                file,
+                _renamed(content, file, images, options)
+                if renamed
+                else _corrigible(pieces, content, options),
+            )
     yield from writer.close()
 
 
 def likeness(head: bytes, name: str) -> float:
     """By its elements, or by the names of the first members."""
     if head.startswith((MAGIC, EMPTY_MAGIC)):
-        return 0.9 if any(one.lower().endswith(".xml") for one in names_at_start(head)) else 0.0
+        return _likeness_of_members(names_at_start(head))
     plain = head.replace(b"\0", b"")
     if not re.search(rb"<annotation[\s>]", plain):
         return 0.0
@@ -122,69 +126,16 @@ def likeness(head: bytes, name: str) -> float:
     return 0.95 if known else 0.2 + 0.1 * name.lower().endswith(".xml")
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """A file, the image in the archive that belongs to it, and the size that it has."""
-
-    file: str | None
-    member: str | None
-    size: tuple[int, int]
-
-    def may_be(self, other: _Given) -> bool:
-        """Whether two files whose images have one name are of the same image."""
-        if self is other or (self.member and other.member):
-            return self.member == other.member
-        own, others = (each.rsplit("/", 1)[-1] for each in (self.file or "", other.file or ""))
-        # Two that are called alike in two folders are of the images of these folders.
-        return self.size == other.size and own != others
-
-
-class _Images:
-    """The images that lie in the same archive, for their sizes and names."""
-
-    def __init__(self, members: Members | None) -> None:
-        self._members = members
-        self._by_stem: dict[str, list[str]] = {}
-        for name in () if members is None else members.names:
-            if is_image(name) and not is_hidden(name):
-                self._by_stem.setdefault(_stem(name), []).append(name)
-        self._given: dict[str, _Given] = {}
-
-    def give(self, image: ImageDocument, file: str | None) -> None:
-        """Note what image a file is of; raises Unfit where one before is of another so called."""
-        size = (image.width, image.height)
-        given = _Given(file, self.named(file, image.file_name) or self.named(file), size)
-        if not given.may_be(self._given.setdefault(image.file_name, given)):
-            raise Unfit(
-                "same_name",
-                f"a file before this one is of another image {shown(image.file_name)}; put the"
-                " folder of this one before its name in filename",
-            )
-
-    def named(self, file: str | None, called: str | None = None) -> str | None:
-        """The image that belongs to a file, or is called so there, whatever its suffix is.
-
-        The one in its folder or in one beside that; one from elsewhere if no other has its name.
-        """
-        alike = [] if file is None else self._by_stem.get(_stem(called or file), [])
-        alike = [one for one in alike if one.rsplit("/", 1)[-1] == called] or alike
-        if file is None or len(alike) < 2:
-            return next(iter(alike), None)
-        least = min(_apart(file, one) for one in alike)
-        nearest = [one for one in alike if least <= _BESIDE and _apart(file, one) == least]
-        # Masks lie beside the photographs, and are called as these are.
-        nearest = [one for one in nearest if _OF_IMAGES.search(one)] or nearest
-        return nearest[0] if len({tuple(_folders(one)) for one in nearest}) == 1 else None
-
-    def size(self, file: str | None, called: str | None = None) -> tuple[int, int] | None:
-        """The size of the image that belongs to a file, or is called so there."""
-        name = self.named(file, called)
-        if name is None or self._members is None:
-            return None
-        try:
-            return size_of(self._members, name)
-        except MemberDamaged:
-            return None
+def _likeness_of_members(names: Iterable[str]) -> float:
+    """By how many files of XML there are: an archive of rows of YOLO may have some by the way."""
+    ends = Counter(
+        name.lower().rpartition(".")[2]
+        for name in names
+        if not is_hidden(name) and not _LISTS.search(name)
+    )
+    if not ends["xml"]:
+        return 0.0
+    return 0.9 if ends["xml"] >= ends["txt"] else 0.2
 
 
 def _alone(stream: BinaryIO, options: ReadOptions) -> bytes:
@@ -206,7 +157,7 @@ def _annotation(content: bytes, options: ReadOptions) -> Element:
 
 
 def _document(
-    root: Element, content: bytes, file: str | None, images: _Images, options: ReadOptions
+    root: Element, content: bytes, file: str | None, images: Images, options: ReadOptions
 ) -> Iterator[Document | Rejected]:
     try:
         image = _image(root, file, images)
@@ -229,7 +180,7 @@ def _document(
     )
 
 
-def _image(root: Element, file: str | None, images: _Images) -> ImageDocument:
+def _image(root: Element, file: str | None, images: Images) -> ImageDocument:
     name = root.words("filename")
     if not name:
         beside = images.named(file)
@@ -315,25 +266,21 @@ def _corrigible(pieces: list[Rejected], content: bytes, options: ReadOptions) ->
         return content
     root = _annotation(content, options)
     around = [one.raw for one in root.children if one.tag != "object"]
+    return _whole([*around, *objects], options)
+
+
+def _renamed(content: bytes, file: str, images: Images, options: ReadOptions) -> bytes:
+    """A whole file, of an image that no other of its archive is taken for when it is read again."""
+    root = _annotation(content, options)
+    name = name_of_its_own(file, _image(root, file, images).file_name)
+    kept = [one.raw for one in root.children if one.tag != "filename"]
+    return _whole([f"<filename>{escape(name)}</filename>".encode(), *kept], options)
+
+
+def _whole(pieces: list[bytes], options: ReadOptions) -> bytes:
     # It is UTF-8 whatever the file was in, and is read with what was said of the file.
     mark = b"" if options.encoding is None else codecs.BOM_UTF8
-    return mark + b"\n".join([b"<annotation>", *around, *objects, b"</annotation>", b""])
-
-
-def _apart(one: str, other: str) -> int:
-    """In how many folders only one of two files is."""
-    ours, theirs = Counter(_folders(one)), Counter(_folders(other))
-    return ((ours - theirs) + (theirs - ours)).total()
-
-
-def _folders(name: str) -> list[str]:
-    return name.split("/")[:-1]
-
-
-def _stem(name: str) -> str:
-    """A name without folder and suffix."""
-    base = re.split(r"[/\\]", name)[-1]
-    return base.rpartition(".")[0] or base
+    return mark + b"\n".join([b"<annotation>", *pieces, b"</annotation>", b""])
 
 
 FORMAT = Format(

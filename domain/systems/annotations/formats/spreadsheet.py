@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any, BinaryIO
 
 from domain.systems.annotations.formats.archives import EMPTY_MAGIC, MAGIC, names_at_start
@@ -30,6 +31,7 @@ from domain.systems.annotations.formats.records import text_of
 from domain.systems.annotations.formats.rows import Dialect, Row
 from domain.systems.annotations.formats.spill import Spill
 from domain.systems.annotations.formats.table import Table, header_of
+from domain.systems.annotations.formats.table_rejects import DOCUMENT, Numbering, numbering
 from domain.systems.annotations.formats.table_rows import cell_text, header, read_back, rows_of
 from domain.systems.annotations.formats.workbook import SHARED, Workbook
 from domain.systems.annotations.formats.workbook_writing import Cell, Group, fits, workbook
@@ -73,9 +75,15 @@ def write(documents: Iterable[Document], options: WriteOptions) -> Iterator[byte
 def rejects(
     rejected: Iterable[Rejected], source: BinaryIO, options: ReadOptions
 ) -> Iterator[bytes]:
-    """A workbook with the header of the file and the rejected rows."""
-    rows = (_cells(piece.raw) for piece in rejected if piece.raw)
-    yield from workbook(_first_cells(source, options.bounds), rows)
+    """A workbook with the header of the file and the rejected rows, each text with a number."""
+    kept = (piece for piece in rejected if piece.raw)
+    begun = list(islice(kept, 2))
+    first = _first_row(source, options.bounds)
+    numbers = numbering(first, options, begun)
+    cells = numbers.cells(first.cells, 0) if numbers.guarded else first.cells
+    names = [DOCUMENT, *cells] if numbers.added else cells
+    texts = enumerate(chain(begun, kept), start=1)
+    yield from workbook(names, (_numbered(piece, number, numbers) for number, piece in texts))
 
 
 def losses(document: Document, options: WriteOptions) -> Iterable[Loss]:
@@ -114,15 +122,20 @@ def _line(cells: Sequence[str]) -> str:
     return out.getvalue()
 
 
-def _cells(raw: bytes) -> Group:
-    text = io.StringIO(raw.decode("utf-8", "surrogateescape"), newline="")
-    return [[cell or None for cell in row] for row in csv.reader(text)]
+def _numbered(piece: Rejected, number: int, numbers: Numbering) -> Group:
+    """The cells of a rejected text, with its number."""
+    text = io.StringIO(piece.raw.decode("utf-8", "surrogateescape"), newline="")
+    before = [str(number)] if numbers.added else []
+    return [
+        [*before, *(cell or None for cell in numbers.cells(row, number))]
+        for row in csv.reader(text)
+    ]
 
 
-def _first_cells(source: BinaryIO, bounds: Bounds) -> list[str]:
+def _first_row(source: BinaryIO, bounds: Bounds) -> Row:
     with Spill(SHARED) as spill:
         book = Workbook(source, bounds, spill)
-        return next(row.cells for sheet in book.sheets for row in book.rows(sheet))
+        return next(row for sheet in book.sheets for row in book.rows(sheet))
 
 
 def _of_sheet(

@@ -15,7 +15,14 @@ from domain.systems.annotations.formats.documents import Document, Rejected, Tex
 from domain.systems.annotations.formats.encoding import Encoding
 from domain.systems.annotations.formats.formulas import unguarded
 from domain.systems.annotations.formats.json_values import parsed
-from domain.systems.annotations.formats.mapping import FieldMapping, Path, mapped, renames
+from domain.systems.annotations.formats.mapping import (
+    FieldMapping,
+    Path,
+    by_other_names,
+    lacking,
+    mapped,
+    renames,
+)
 from domain.systems.annotations.formats.records import document_of, labels_of
 from domain.systems.annotations.formats.rejecting import rejection
 from domain.systems.annotations.formats.rows import Dialect, Row, lenient_cells
@@ -27,9 +34,12 @@ _KNOWN = frozenset({"document", *TEXT, *SPAN})
 _OF_THE_TEXT = ("key", "labels", "text_metadata")
 _OURS = frozenset({"text_metadata", "selected_text", "confidence_score"})
 """Columns that hardly anybody else has, beside ``document``."""
-_OFFSETS = frozenset({"start_char", "end_char", "start", "end"})
+_OUR_OFFSETS = frozenset({"start_char", "end_char"})
+_OFFSETS = _OUR_OFFSETS | {"start", "end"}
 _MAX_ROWS = 100_000
 """Rows of one document."""
+_MAX_BESIDE = 500_000
+"""Cells of one document that are of its annotations and no field of ours."""
 _LOOKED_AT = 64 * 1024
 """Characters of a row that has too many cells to make them all."""
 
@@ -47,8 +57,9 @@ class Header:
     """The names of the columns, and what makes of them those that fields have here.
 
     The mapping goes by the names that stand in the file; ``aliases`` are what is understood of
-    those that it leaves. In ``guarded`` tables a quote before a formula is none of the text: in
-    ours, and in those of others that have no offsets to count it.
+    those that it leaves, and of names of ours that it goes by and that are not there. In
+    ``guarded`` tables a quote before a formula is none of the text: in ours, and in those of
+    others that have no offsets to count it.
     """
 
     names: tuple[str, ...]
@@ -60,6 +71,16 @@ class Header:
         """A cell without what keeps it from being run."""
         return unguarded(cell) if self.guarded else cell
 
+    def fields(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """What the columns of a row are here."""
+        found = mapped(record, self.mapping)
+        return {self.aliases.get(name, name): value for name, value in found.items()}
+
+    def lacking(self, record: Mapping[str, Any]) -> set[str]:
+        """Fields of a text whose templates have something empty in a row."""
+        found = {self.aliases.get(name, name) for name in lacking(record, self.mapping)}
+        return found.difference(SPAN)
+
 
 def header_of(row: Row, options: ReadOptions) -> Header:
     """The header of a table; raises FileRefused for one that names no content."""
@@ -70,25 +91,39 @@ def header_of(row: Row, options: ReadOptions) -> Header:
     twice = {name for name in names if name and names.count(name) > 1}
     if twice:
         raise FileRefused(f"column {min(twice)!r} is there twice; rename one of them")
-    aliases = _aliases(names, options.mapping)
-    if "content" not in {*names, *options.mapping, *aliases.values()}:
+    mapping = _understood(names, options.mapping)
+    aliases = _aliases(names, mapping)
+    if "content" not in {*names, *mapping, *aliases.values()}:
         seen = printable(", ".join(plain[:20])[:200])
         raise FileRefused(f"no column is the content, among {seen}; map the one that is")
-    return Header(names, options.mapping, aliases, guarded)
+    return Header(names, mapping, aliases, guarded)
 
 
 def _is_guarded(cells: Sequence[str], options: ReadOptions) -> bool:
     names = {cell.strip() for cell in cells}
-    # Of what tells ours a mapping may have renamed one.
-    if "document" in names and len(_OURS & names) * 2 > len(_OURS):
-        return True
-    return _OFFSETS.isdisjoint({*names, *options.columns, *options.mapping})
+    known = {*names, *options.columns, *options.mapping}
+    # Of what tells ours some may have been renamed, or deleted.
+    told = len(_OURS & known) * 2 > len(_OURS) or names >= _OUR_OFFSETS
+    return ("document" in known and told) or _OFFSETS.isdisjoint(known)
+
+
+def _understood(names: Sequence[str], mapping: FieldMapping) -> FieldMapping:
+    """The mapping by what the file has in the place of our names, where it has not these."""
+    others = {
+        ours: alias for alias, ours in _ALIASES.items() if alias in names and ours not in names
+    }
+    return {name: by_other_names(source, others) for name, source in mapping.items()}
 
 
 def _aliases(names: Sequence[str], mapping: FieldMapping) -> dict[str, str]:
     """Our names by those that are understood, where the mapping has left them."""
     taken = {source.path for source in mapping.values() if isinstance(source, Path)}
-    left = {*names, *mapping} - (taken - mapping.keys())
+    made = {
+        name
+        for name, source in mapping.items()
+        if not isinstance(source, Path) or source.path in names
+    }
+    left = {*names} - taken | made
     return {alias: ours for alias, ours in _ALIASES.items() if alias in left and ours not in left}
 
 
@@ -102,12 +137,17 @@ class _Group:
     length: int = 0
     rows: int = 0
     annotations: list[dict[str, Any]] = field(default_factory=list)
-    beside: list[dict[str, Any]] = field(default_factory=list)
-    """What the row of each annotation has in columns that are no field of ours."""
+    beside: list[tuple[dict[str, Any], frozenset[str]]] = field(default_factory=list)
+    """Of columns that are no field of ours: what the row of each annotation has otherwise than
+    the first, and the names of those where it has the same."""
+    alike: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)
+    """Such names, which many rows share."""
+    kept: int = 0
+    """Cells that are held so."""
     labels: list[str] = field(default_factory=list)
     fault: tuple[int, Unfit] | None = None
     torn: bool = False
-    """Whether the first row is at fault, so that its fields are known as far as they can be."""
+    """Whether the fields are those of a row at fault, known as far as they can be."""
 
 
 class Table:
@@ -127,10 +167,16 @@ class Table:
     def take(self, row: Row) -> Iterator[Document | Rejected]:
         """What is complete now that this row has come."""
         fault = row.fault or self._width_fault(row)
-        fields = self._fields(row.cells if fault is None else self._torn_cells(row, fault))
-        if self._group is None or not _goes_on(self._group, fields, fault):
-            yield from self.end()
-            self._group = _Group(row.line, fields, torn=fault is not None)
+        record = self._record(row.cells if fault is None else self._torn_cells(row, fault))
+        fields = self._header.fields(record)
+        group = self._group
+        if group is not None:
+            later = _of_later_row(group, fields, self._header.lacking(record))
+            if _goes_on(group, later, fault, self._dialect.quote):
+                self._go_on(group, row, fault, later)
+                return
+        yield from self.end()
+        self._group = _Group(row.line, fields, torn=fault is not None)
         self._add(self._group, row, fault, fields)
 
     def end(self) -> Iterator[Document | Rejected]:
@@ -150,6 +196,12 @@ class Table:
         if group.fault is not None:
             raise group.fault[1]
         return document_of(_record(group, self._options.bounds.depth), self._record_options)
+
+    def _go_on(self, group: _Group, row: Row, fault: Unfit | None, fields: dict[str, Any]) -> None:
+        if fault is None and group.torn and not fields.keys().isdisjoint(("document", "content")):
+            # A sound row tells more of the text than the torn one that began it.
+            group.fields, group.torn = fields, False
+        self._add(group, row, fault, fields)
 
     def _add(self, group: _Group, row: Row, fault: Unfit | None, fields: dict[str, Any]) -> None:
         group.length += len(row.raw)
@@ -190,16 +242,14 @@ class Table:
         raw = row.raw[:_LOOKED_AT] if fault.code == "too_wide" else row.raw
         return lenient_cells(raw, self._dialect)
 
-    def _fields(self, cells: Sequence[str]) -> dict[str, Any]:
+    def _record(self, cells: Sequence[str]) -> dict[str, Any]:
+        """The cells by the names of their columns, without those that are empty."""
         fields = {
             name: self._header.bare(cell)
             for name, cell in zip(self._names, cells, strict=False)
             if name and cell
         }
-        nested = mapped(fields, renames(_paths(self._options, self._names)))
-        aliases = self._header.aliases
-        found = mapped(nested, self._header.mapping)
-        return {aliases.get(name, name): value for name, value in found.items()}
+        return mapped(fields, renames(_paths(self._options, self._names)))
 
     def _rejected(self, line: int, error: Exception, raw: str) -> Rejected:
         return rejection(line, error, self._encoding.raw(raw))
@@ -210,14 +260,39 @@ def _paths(options: ReadOptions, names: Sequence[str]) -> dict[str, str]:
     return {name: source for name, source in options.columns.items() if name not in names}
 
 
-def _goes_on(group: _Group, fields: dict[str, Any], fault: Unfit | None) -> bool:
-    """Whether a row is of the document; of one at fault, whether it seems to be."""
+def _of_later_row(group: _Group, fields: dict[str, Any], loose: set[str]) -> dict[str, Any]:
+    """What a row says that is not the first of its text.
+
+    A template of which something is empty says nothing there: what it is made of may stand in the
+    first row alone.
+    """
+    dropped = {name for name in loose if fields[name] != group.fields.get(name)}
+    return {name: value for name, value in fields.items() if name not in dropped}
+
+
+def _goes_on(group: _Group, fields: dict[str, Any], fault: Unfit | None, quote: str) -> bool:
+    """Whether a row is of the document; of one at fault, or behind one, whether it seems to be."""
+    first = group.fields
     if fault is None and not group.torn:
-        return _continues(group.fields, fields)
-    for name in ("document", "key", "content"):
-        if group.fields.get(name):
-            return bool(fields.get(name) == group.fields[name])
-    return False
+        return _continues(first, fields)
+    if first.get("document") or fields.get("document"):
+        return first.get("document") == fields.get("document")
+    content = first.get("content")
+    if first.get("key"):
+        alike = _may_be_one(content, fields.get("content"), quote)
+        return alike and fields.get("key") == first["key"]
+    return bool(content) and fields.get("content") == content
+
+
+def _may_be_one(content: Any, other: Any, quote: str) -> bool:
+    """Whether contents of which one is torn may be the same.
+
+    A cell at fault is cut off, or has what stands behind it, or quotes that are none of it.
+    """
+    if not isinstance(content, str) or not isinstance(other, str):
+        return content is None or other is None
+    one, another = content.replace(quote, ""), other.replace(quote, "")
+    return one.startswith(another) or another.startswith(one)
 
 
 def _continues(first: dict[str, Any], fields: dict[str, Any]) -> bool:
@@ -246,11 +321,30 @@ def _add_row(group: _Group, fields: dict[str, Any], depth: int) -> None:
             span["metadata"] = _value(span["metadata"], depth)
         # An empty cell is a field that is not there, and an empty text is not selected.
         group.annotations.append(span)
-        group.beside.append(beside)
+        _keep_beside(group, beside)
         return
     _check_alike(group, fields, tuple(beside))
     if "label" in fields:
         group.labels.append(fields["label"])
+
+
+def _keep_beside(group: _Group, beside: dict[str, Any]) -> None:
+    """Keep what is no field of ours, but not again what the first row has already."""
+    other = {name: value for name, value in beside.items() if value != group.fields.get(name)}
+    names = frozenset(beside.keys() - other.keys())
+    alike = group.alike.setdefault(names, names)
+    group.kept += len(other) + (len(names) if alike is names else 0)
+    _check_beside(group.kept)
+    group.beside.append((other, alike))
+
+
+def _check_beside(cells: int) -> None:
+    if cells > _MAX_BESIDE:
+        raise Unfit(
+            "too_wide",
+            f"the annotations of one text have more than {_MAX_BESIDE:,} cells in columns that "
+            "are no field of ours; drop some columns, or split it",
+        )
 
 
 def _check_alike(group: _Group, fields: dict[str, Any], names: Sequence[str]) -> None:
@@ -276,12 +370,8 @@ def _record(group: _Group, depth: int) -> dict[str, Any]:
     if isinstance(labels, str) and labels.startswith("["):
         labels = _value(labels, depth)
     metadata = fields.get("text_metadata")
-    apart = {
-        name
-        for beside in group.beside
-        for name, value in beside.items()
-        if value != fields.get(name)
-    }
+    apart = {name for other, _ in group.beside for name in other}
+    _check_beside(sum(len(other) + len(alike & apart) for other, alike in group.beside))
     moved = apart if "start_char" in fields or "end_char" in fields else frozenset()
     rest = {n: value for n, value in fields.items() if n not in _KNOWN and n not in moved}
     return rest | {
@@ -290,8 +380,8 @@ def _record(group: _Group, depth: int) -> dict[str, Any]:
         "labels": [*labels_of(labels), *group.labels],
         "metadata": None if metadata is None else _value(metadata, depth),
         "annotations": [
-            span | {name: value for name, value in beside.items() if name in apart}
-            for span, beside in zip(group.annotations, group.beside, strict=True)
+            span | {name: fields.get(name) for name in alike & apart} | other
+            for span, (other, alike) in zip(group.annotations, group.beside, strict=True)
         ],
     }
 

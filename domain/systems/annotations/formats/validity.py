@@ -38,14 +38,14 @@ def fit(document: TextDocument) -> TextDocument:
             )
     for label in document.labels:
         _fit_label(label, "labels")
-    _fit_metadata(document.metadata, "metadata")
+    fit_metadata(document.metadata, "metadata")
     for number, span in enumerate(document.spans, start=1):
         _fit_span(span, number, len(document.content))
-        _fit_metadata(span.metadata, f"annotation {number}: metadata")
+        fit_metadata(span.metadata, f"annotation {number}: metadata")
     return document
 
 
-def _fit_metadata(metadata: Mapping[str, Any], where: str) -> None:
+def fit_metadata(metadata: Mapping[str, Any], where: str) -> None:
     """Raise Unfit for half a character here, where it is known what stood in the file."""
     if metadata and _HALF.search(json.dumps(metadata, ensure_ascii=False)):
         raise Unfit(

@@ -43,6 +43,7 @@ from domain.systems.annotations.formats.mapping import mapped, renames
 from domain.systems.annotations.formats.records import (
     document_of,
     labels_of,
+    shows_selected,
     span_record,
     text_of,
 )
@@ -175,9 +176,11 @@ def _element(document: TextDocument) -> str:
     parts += [f"<label>{_escaped(label)}</label>\n" for label in document.labels]
     if document.metadata:
         parts.append(f"<metadata>{_escaped(_json(document.metadata))}</metadata>\n")
+    told = shows_selected(document)
     for span in document.spans:
         record = span_record(span, document.content)
-        selected = record.pop("selected_text")
+        covered = record.pop("selected_text")
+        selected = covered if told else ""
         if span.metadata:
             record["metadata"] = _json(span.metadata)
         attributes = "".join(f" {name}={_attribute(value)}" for name, value in record.items())

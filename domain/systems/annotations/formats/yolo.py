@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 from tempfile import SpooledTemporaryFile
 from typing import IO, BinaryIO
@@ -39,11 +40,13 @@ from domain.systems.annotations.formats.rejecting import rejection
 from domain.systems.annotations.formats.spill import Spill
 from domain.systems.annotations.formats.validity import Unfit
 from domain.systems.annotations.formats.yolo_layout import (
+    SAME_NAME,
     SCHEMA,
     SIDECAR,
     Layout,
     image_in_sidecar,
     labels_of,
+    name_of_its_own,
     sidecar_line,
 )
 
@@ -100,7 +103,8 @@ def rejects(
         for _ in layout.load_sidecar():
             pass
         for file, several in groupby(rejected, key=lambda one: one.file or ""):
-            lines = [one.raw.rstrip(b"\r\n") + b"\n" for one in several if one.raw]
+            pieces = [one for one in several if one.raw]
+            lines = [one.raw.rstrip(b"\r\n") + b"\n" for one in pieces]
             if file == layout.sidecar:
                 sizes.writelines(lines)
                 continue
@@ -109,7 +113,8 @@ def rejects(
             yield from writer.add_pieces(file, lines)
             image = _image(layout, file)
             if image is not None:
-                sizes.write(sidecar_line(image, file))
+                renamed = any(one.code == SAME_NAME for one in pieces)
+                sizes.write(sidecar_line(_renamed(image, file) if renamed else image, file))
         yield from _end(writer, sizes, names)
 
 
@@ -196,6 +201,11 @@ def _image(layout: Layout, file: str) -> ImageDocument | None:
         return layout.image_of(file)
     except Unfit:
         return None
+
+
+def _renamed(image: ImageDocument, file: str) -> ImageDocument:
+    """The image, which no other of its archive is taken for when it is read again."""
+    return replace(image, file_name=name_of_its_own(image.file_name, file))
 
 
 def _rows(

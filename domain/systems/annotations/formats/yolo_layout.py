@@ -4,7 +4,7 @@
 of the image, so its size must be known: from the image itself, or from ``images.jsonl``, which
 our writer adds and anybody can write: for each image a line of JSON with ``file_name``, ``width``
 and ``height``. A line that does not say where its labels are has those of the file that is called
-as its image, wherever that is.
+as its image, wherever that is, unless another line says that it has them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import codecs
 import json
 import re
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,7 +32,17 @@ from domain.systems.annotations.formats.rejecting import rejection
 from domain.systems.annotations.formats.validity import Unfit, is_text, shown
 
 SIDECAR = "images.jsonl"
-SCHEMA = "CREATE TABLE sizes (labels TEXT PRIMARY KEY, line INTEGER, raw BLOB, used INTEGER)"
+SCHEMA = """
+CREATE TABLE sizes (
+    line INTEGER PRIMARY KEY, member TEXT UNIQUE, place TEXT, raw BLOB, used INTEGER DEFAULT 0
+);
+CREATE INDEX of_place ON sizes (place);
+CREATE UNIQUE INDEX one_of_place ON sizes (place) WHERE member IS NULL;
+CREATE TABLE guessed (line INTEGER PRIMARY KEY, raw BLOB);
+"""
+"""Lines by the file with their rows, or else by the place where these should be."""
+SAME_NAME = "same_name"
+"""The code of an image that is called as one before it, and is another one."""
 
 _NO_LABELS = re.compile(
     r"^(classes|_classes|train|val|valid|test|autosplit_\w+|(readme|license|requirements|notice)\b.*)"
@@ -114,13 +125,14 @@ class Layout:
             if is_image(name) and self._images.setdefault(_beside(name), name) != name
         ]
         self._texts = [name for name in names if name.lower().endswith(".txt")]
-        self._places: dict[str, list[str]] = {}
-        for place in {*map(_beside, self._texts), *self._images}:
-            self._places.setdefault(place.rsplit("/", 1)[-1], []).append(place)
+        self._places = {*map(_beside, self._texts), *self._images}
         self._given: set[str] = set()
 
     def load_sidecar(self) -> Iterator[Rejected]:
-        """Take up what the sidecar says; gives the lines that say nothing."""
+        """Take up what the sidecar says; gives the lines that say nothing.
+
+        What a line says of its labels goes before what can be guessed of another line.
+        """
         if self.sidecar is None:
             return
         lines = _lines(self._members, self.sidecar, self._bounds.line)
@@ -130,40 +142,54 @@ class Layout:
                     f"{self.sidecar!r} has more than {self._bounds.members} lines; split it"
                 )
             try:
-                self._keep(*image_in_sidecar(raw), number, raw)
+                self._keep(number, raw)
             except Exception as error:
                 if raw.strip():
                     yield rejection(number, error, raw, self.sidecar)
+        yield from self._load_guessed()
 
-    def _keep(self, labels: str | None, image: ImageDocument, number: int, raw: bytes) -> None:
+    def _load_guessed(self) -> Iterator[Rejected]:
+        """Find the labels of the lines that do not say where these are."""
+        stated = {place for (place,) in self._kept.execute("SELECT place FROM sizes")}
+        left = _Places(self._places - stated)
+        for number, raw in self._kept.execute("SELECT line, raw FROM guessed ORDER BY line"):
+            where = labels_of(image_in_sidecar(raw)[1].file_name)
+            place = left.called(_beside(self._folder + where), _beside(where))
+            try:
+                if place in stated:
+                    raise _same_labels(where)
+                self._insert(number, None, place, raw, where)
+            except Unfit as error:
+                yield rejection(number, error, raw, self.sidecar)
+
+    @property
+    def _folder(self) -> str:
+        """Where the sidecar lies, as what it says is of the files there."""
+        return (self.sidecar or "")[: -len(SIDECAR)]
+
+    def _keep(self, number: int, raw: bytes) -> None:
         """Keep a line by where its rows are; raises Unfit where another one has them."""
-        where = labels_of(image.file_name) if labels is None else labels
-        place = _beside((self.sidecar or "")[: -len(SIDECAR)] + where)
-        if labels is None:
-            place = self._called(place, _beside(where))
-        query = "INSERT OR IGNORE INTO sizes VALUES (?, ?, ?, 0)"
-        if self._kept.execute(query, (place, number, raw)).rowcount or raw == self._line_of(place):
+        where, _ = image_in_sidecar(raw)
+        if where is None:
+            self._kept.execute("INSERT INTO guessed VALUES (?, ?)", (number, raw))
             return
-        raise Unfit(
-            "same_labels",
-            f"a line before this one has the labels {shown(where)} as well; name the file with"
-            ' the rows of this image in "labels", or remove the line',
-        )
+        member = self._folder + where
+        there = member in self._members and member.lower().endswith(".txt")
+        self._insert(number, member if there else None, _beside(member), raw, where)
 
-    def _called(self, place: str, where: str) -> str:
-        """The place that there is, or the only one in the archive that is called so."""
-        name = where.removeprefix("labels/")
-        alike = self._places.get(name.rsplit("/", 1)[-1], [])
-        if place in alike:
-            return place
-        found = [one for one in alike if one == name or one.endswith(f"/{name}")]
-        return found[0] if len(found) == 1 else place
+    def _insert(self, number: int, member: str | None, place: str, raw: bytes, where: str) -> None:
+        query = "INSERT OR IGNORE INTO sizes (line, member, place, raw) VALUES (?, ?, ?, ?)"
+        if self._kept.execute(query, (number, member, place, raw)).rowcount:
+            return
+        query = "SELECT raw FROM sizes WHERE member IS ? AND place = ?"
+        if self._kept.execute(query, (member, place)).fetchone() != (raw,):
+            raise _same_labels(where)
 
     def give(self, image: ImageDocument) -> ImageDocument:
         """The image, noted as given; raises Unfit where one before it has its name."""
         if image.file_name in self._given:
             raise Unfit(
-                "same_name",
+                SAME_NAME,
                 f"an image before this one is called {shown(image.file_name)} as well; rename one"
                 f" of them, or give this one another file_name in {SIDECAR}",
             )
@@ -174,7 +200,7 @@ class Layout:
         """The files that have rows, or should, in the order of the archive."""
         in_folders = any(map(_LABELS_FOLDER.search, self._texts))
         for name in self._texts:
-            if self._line_of(_beside(name)) is not None or _beside(name) in self._images:
+            if self._line_of(name) is not None or _beside(name) in self._images:
                 yield name
             elif in_folders and not _LABELS_FOLDER.search(name):
                 continue
@@ -183,10 +209,10 @@ class Layout:
 
     def image_of(self, labels: str) -> ImageDocument | None:
         """The image whose rows a file has; ``None`` where there is none."""
-        place = _beside(labels)
-        raw, image = self._line_of(place), self._images.pop(place, None)
-        if raw is not None:
-            self._kept.execute("UPDATE sizes SET used = 1 WHERE labels = ?", (place,))
+        found, image = self._line_of(labels), self._images.pop(_beside(labels), None)
+        if found is not None:
+            number, raw = found
+            self._kept.execute("UPDATE sizes SET used = 1 WHERE line = ?", (number,))
             return image_in_sidecar(raw)[1]
         return None if image is None else self._measured(image)
 
@@ -202,7 +228,7 @@ class Layout:
                 image,
             )
         for place, image in self._images.items():
-            if self._line_of(place) is not None:
+            if self._has_line(place):
                 continue
             try:
                 yield self.give(self._measured(image))
@@ -220,10 +246,20 @@ class Layout:
         """Whether there is nothing that a data set has."""
         return not (self._images or self.sidecar or any(self.label_files()))
 
-    def _line_of(self, place: str) -> bytes | None:
-        query = "SELECT raw FROM sizes WHERE labels = ?"
-        found = self._kept.execute(query, (place,)).fetchone()
-        return None if found is None else bytes(found[0])
+    def _line_of(self, labels: str) -> tuple[int, bytes] | None:
+        """The line of a file of rows, with its number: one that names it, or one of its place."""
+        query = (
+            "SELECT line, raw FROM sizes WHERE member = ? OR (member IS NULL AND place = ?)"
+            " ORDER BY member IS NULL LIMIT 1"
+        )
+        found: tuple[int, bytes] | None = self._kept.execute(
+            query, (labels, _beside(labels))
+        ).fetchone()
+        return found
+
+    def _has_line(self, place: str) -> bool:
+        query = "SELECT 1 FROM sizes WHERE place = ?"
+        return self._kept.execute(query, (place,)).fetchone() is not None
 
     def _measured(self, image: str) -> ImageDocument:
         try:
@@ -241,6 +277,38 @@ class Layout:
         return ImageDocument(
             image_name(relative), image_side(size[0], "width"), image_side(size[1], "height")
         )
+
+
+class _Places:
+    """Places by how they end, of which there may be as many of one name as there are folders."""
+
+    def __init__(self, places: set[str]) -> None:
+        self._places = places
+        self._backwards = sorted(f"/{place}"[::-1] for place in places)
+
+    def called(self, place: str, where: str) -> str:
+        """The place itself if it is among them, else the only one that is called so."""
+        if place in self._places:
+            return place
+        end = f"/{where.removeprefix('labels/')}"[::-1]
+        at = bisect_left(self._backwards, end)
+        found = [one for one in self._backwards[at : at + 2] if one.startswith(end)]
+        return found[0][::-1].removeprefix("/") if len(found) == 1 else place
+
+
+def name_of_its_own(file_name: str, labels: str) -> str:
+    """A name that tells an image from one so called in another folder, by where its rows are."""
+    base = re.split(r"[/\\]", file_name)[-1]
+    plain = re.sub(r"^((?:.*/)?)labels/", r"\1", _beside(labels)) + base[len(_stem(base)) :]
+    return plain if plain != file_name else f"labels/{plain}"
+
+
+def _same_labels(where: str) -> Unfit:
+    return Unfit(
+        "same_labels",
+        f"another line has the labels {shown(where)} as well; name the file with the rows of"
+        ' this image in "labels", or remove the line',
+    )
 
 
 def _lines(members: Members, name: str, limit: int) -> Iterator[bytes]:

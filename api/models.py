@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from api.bodies import encode, parse_optional
 from api.problems import Problem, RequestRefused
+from domain.pointers import pointer_of, way_in
 from domain.values import Value
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -37,7 +38,7 @@ def checked(
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         errors = [
             {
-                "pointer": _pointer(fault["loc"], value, fault["type"]),
+                "pointer": pointer_of(way_in(value, fault["loc"], fault["type"])),
                 "detail": _words(fault, whole or model, value),
             }
             for fault in _causes(faults)[:MAX_FAULTS]
@@ -72,7 +73,7 @@ def _words(fault: ErrorDetails, model: type[BaseModel], value: Any) -> str:
     """What is wrong, and what there is in place of a field that there is not."""
     if fault["type"] != "extra_forbidden":
         return fault["msg"].removeprefix("Value error, ")
-    *places, _ = _places(fault["loc"], value, fault["type"])
+    *places, _ = way_in(value, fault["loc"], fault["type"])
     return f"there is no such field; possible: {', '.join(_fields(model, places)) or 'none'}"
 
 
@@ -106,25 +107,3 @@ def _inside(schema: dict[str, Any], place: int | str) -> Any:
     if isinstance(place, int):
         return schema.get("items")
     return schema.get("properties", {}).get(place) or schema.get("additionalProperties")
-
-
-def _pointer(place: Sequence[int | str], value: Any, kind: str) -> str:
-    """A JSON pointer into ``value``."""
-    parts = [str(part) for part in _places(place, value, kind)]
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
-
-
-def _places(place: Sequence[int | str], value: Any, kind: str) -> Iterator[int | str]:
-    """The way to a place in ``value``; names of alternatives of a union are no part of it."""
-    for number, part in enumerate(place, start=1):
-        if _has(value, part):
-            value = value[part]
-        elif kind != "missing" or number < len(place) or not isinstance(value, dict):
-            continue
-        yield part
-
-
-def _has(value: Any, part: int | str) -> bool:
-    if isinstance(value, dict):
-        return part in value
-    return isinstance(value, list) and isinstance(part, int) and part < len(value)

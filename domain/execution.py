@@ -7,7 +7,7 @@ operation works whole chunks. Faults of the database are no results: they pass t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,10 +15,12 @@ from typing import Any
 
 import orjson
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, from_json
 
 from domain.errors import PluginInvalid, ResultInvalid, Unavailable
 from domain.operation import Context, Operation, Validate
 from domain.outcomes import Done, Failed, Restored, Result, UndoResult
+from domain.pointers import pointer_of, way_in
 from domain.records import Call, Leaves, Records, Traces
 from domain.returned import results_of, undone_of, verdict_of
 
@@ -101,7 +103,7 @@ def _parsed(operation: Operation, lines: Sequence[bytes]) -> list[Parsed]:
         try:
             parsed.append(validate(line))
         except ValidationError as error:
-            parsed.append(invalid_item(error))
+            parsed.append(invalid_item(error, _document(line)))
         except THROWN as error:
             if isinstance(error, Unavailable):
                 raise
@@ -109,8 +111,19 @@ def _parsed(operation: Operation, lines: Sequence[bytes]) -> list[Parsed]:
     return parsed
 
 
-def invalid_item(error: ValidationError) -> Failed:
-    """What is wrong with an item, by its first fault; the details list the first few of all."""
+def _document(line: bytes) -> Any:
+    """An item as its model has read it, with numbers that no other reader takes."""
+    try:
+        return from_json(line)
+    except ValueError:
+        return None
+
+
+def invalid_item(error: ValidationError, sent: Any = None) -> Failed:
+    """What is wrong with an item, by its first fault; the details list the first few of all.
+
+    Pointers are into what was ``sent``: without it, they name alternatives of unions as well.
+    """
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     first = faults[0]
     code = NOT_JSON if first["type"] == "json_invalid" else INVALID
@@ -120,13 +133,18 @@ def invalid_item(error: ValidationError) -> Failed:
             "rule": "schema",
             "layer": "schema",
             "severity": "error",
-            "pointer": pointer_of(fault["loc"]),
+            "pointer": _pointer(fault, sent),
             "message": f"{fault['msg']}; correct the item",
         }
         for fault in faults[:MAX_ISSUES]
     ]
     details = {"issues": issues, "score": 0.0}
-    return Failed(code, f"{first['msg']}{others}", pointer_of(first["loc"]), details=details)
+    return Failed(code, f"{first['msg']}{others}", _pointer(first, sent), details=details)
+
+
+def _pointer(fault: ErrorDetails, sent: Any) -> str:
+    place = fault["loc"]
+    return pointer_of(place if sent is None else way_in(sent, place, fault["type"]))
 
 
 def placed(failed: Failed, position: int) -> Failed:
@@ -135,11 +153,6 @@ def placed(failed: Failed, position: int) -> Failed:
         return failed
     issues = [{**issue, "item": position} for issue in failed.details["issues"]]
     return replace(failed, details={**failed.details, "issues": issues})
-
-
-def pointer_of(place: Iterable[int | str]) -> str:
-    """The JSON pointer (RFC 6901) to a place in an item."""
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
 
 
 def work_chunk(
@@ -347,7 +360,7 @@ class _Chunk:
         for index, item in zip(group, self._items.again(group), strict=True):
             self._given[index] = item
             if isinstance(item, Failed):
-                self.results[index] = item
+                self.results[index] = placed(item, self._context.positions[index])
         left = self._left(group)
         self._verdicts(left)
         return left

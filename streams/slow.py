@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from domain.errors import BrokerUnavailable, Unavailable
-from domain.execution import failure_of, parse_items, words_of
+from domain.execution import failure_of, parse_items, placed, words_of
 from domain.operation import Context, Operation
 from domain.outcomes import Closing, Done, Failed, Result
 from domain.ports import Clock, Ids
@@ -254,7 +254,8 @@ class SlowPool:
         """
         if isinstance(item, Failed):
             running.begun.add(position)
-            await running.results.put(_Finished(ItemResult(position, item, 0.0)))
+            failed = placed(item, position)
+            await running.results.put(_Finished(ItemResult(position, failed, 0.0)))
             return
         async with self.calls.place(operation, control.item_timeout) as place:
             running.begun.add(position)

@@ -69,6 +69,14 @@ async def test_validation_does_not_run_in_the_event_loop(desk: Desk, kind: str) 
     assert (job.counts.succeeded, job.counts.failed) == (2, 2)
 
 
+async def test_an_item_that_cannot_be_read_says_which_one_it_is(desk: Desk) -> None:
+    job_id = await desk.submit("calls.hang", [{"number": 2}, {"number": "x"}])
+    assert (await desk.settle(job_id)).counts.failed == 1
+    views = [view async for view in desk.engine.queries.items("local", job_id)]
+    (issue,) = views[1].result["issues"]
+    assert (issue["item"], issue["pointer"]) == (1, "/number")
+
+
 @pytest.mark.parametrize("place", ["thread", "loop", "process"])
 async def test_what_would_end_a_task_or_a_process_fails_its_item(desk: Desk, place: str) -> None:
     job_id = await desk.submit(f"calls.escape_{place}", [{"number": n} for n in range(5)])

@@ -11,6 +11,7 @@ from domain.record_operations import DeletedRecord, not_found, version_conflict,
 from domain.records import Change, Deletion
 from domain.systems.annotations import tables
 from domain.systems.annotations.models import ChangedAnnotation, Changes, MayBeInProject, as_text
+from domain.systems.annotations.validation.allowance import Allowance
 from domain.systems.annotations.validation.amounts import ENDS, FEW, Room, beyond
 from domain.systems.annotations.validation.becoming import KNOWN, LABEL, SPAN, Present, became
 from domain.systems.annotations.validation.counting import given_in_utf16
@@ -36,6 +37,7 @@ def update(ctx: Context, items: Sequence[ChangedAnnotation]) -> list[Result]:
     The rules hold for what an annotation becomes; it stays as it is when they refuse that.
     """
     results: dict[int, Result] = {}
+    allowance = Allowance.of(len(items))
     room = Room() if len(items) > FEW else None
     for turn in _turns(items):
         those = {index: items[index] for index in turn}
@@ -45,7 +47,7 @@ def update(ctx: Context, items: Sequence[ChangedAnnotation]) -> list[Result]:
             ids = {index: item.id for index, item in those.items()}
             results |= beyond(room, ids, ends, ctx.positions)
             those = {index: item for index, item in those.items() if index not in results}
-        _update_turn(ctx, those, results)
+        _update_turn(ctx, those, results, allowance)
     return [results[index] for index in range(len(items))]
 
 
@@ -80,7 +82,10 @@ def delete(ctx: Context, items: Sequence[DeletedRecord]) -> list[Result]:
 
 
 def _update_turn(
-    ctx: Context, items: Mapping[int, ChangedAnnotation], results: dict[int, Result]
+    ctx: Context,
+    items: Mapping[int, ChangedAnnotation],
+    results: dict[int, Result],
+    allowance: Allowance,
 ) -> None:
     """Change annotations of which none comes twice."""
     present = _present(ctx, items.values(), _KNOWN)
@@ -94,7 +99,7 @@ def _update_turn(
         else:
             by_project.setdefault(row["project_id"], {})[index] = item
     for project, those in by_project.items():
-        _update_in_project(ctx, project, those, present, results)
+        results |= _update_in_project(ctx, project, those, present, allowance)
 
 
 def _update_in_project(
@@ -102,8 +107,8 @@ def _update_in_project(
     project: int,
     items: Mapping[int, ChangedAnnotation],
     present: Present,
-    results: dict[int, Result],
-) -> None:
+    allowance: Allowance,
+) -> dict[int, Result]:
     """Examine what the annotations become, and change those that may."""
     full = ctx.params.validate_before_update
     indexes, positions = list(items), [ctx.positions[index] for index in items]
@@ -111,7 +116,14 @@ def _update_in_project(
     own = [item.id for item in items.values()]
     utf16 = given_in_utf16(ctx.params.offsets, list(items.values()))
     batch, limits = examine(
-        ctx.store, project, becoming, own=own, full=full, places=positions, utf16=utf16
+        ctx.store,
+        project,
+        becoming,
+        own=own,
+        full=full,
+        places=positions,
+        utf16=utf16,
+        allowance=allowance,
     )
     refused = refusals(batch, limits, positions)
     good = [place for place in range(len(indexes)) if place not in refused]
@@ -123,13 +135,14 @@ def _update_in_project(
         version = present[item.id]["version"]
         changes.append(Change(item.id, values, version, positions[place]))
     written = ctx.store.update(tables.annotations, changes)
-    results |= {indexes[place]: failed for place, failed in refused.items()}
+    results: dict[int, Result] = {indexes[place]: failed for place, failed in refused.items()}
     for place, result in zip(good, written, strict=True):
         # What was checked is the version that was read: another one is nobody's request.
         said = write_result(own[place], result, asked=None, what=_WHAT)
         if isinstance(said, Done):
             said = done(batch, place, positions[place], said.result, full=full)
         results[indexes[place]] = said
+    return results
 
 
 def _values(item: ChangedAnnotation, batch: Batch, place: int) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import pytest
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from domain.errors import PluginInvalid, StoreUnavailable
 from domain.execution import invert_items, item_document, parse_items, work_chunk
@@ -356,3 +356,40 @@ def test_all_faults_of_an_item_are_told() -> None:
     said = [(issue["severity"], issue["pointer"]) for issue in failed.details["issues"]]
     assert said == [("error", "/number"), ("error", "/a~1b")]
     assert all(issue["message"] for issue in failed.details["issues"])
+
+
+class Round(BaseModel):
+    kind: Literal["round"]
+    radius: float
+
+
+class Square(BaseModel):
+    kind: Literal["square"]
+    sides: list[int | bool]
+
+
+class Drawing(BaseModel):
+    shape: Annotated[Round | Square, Field(discriminator="kind")]
+
+
+@pytest.mark.parametrize(
+    ("line", "pointers"),
+    [
+        (b'{"shape": {"kind": "round"}}', ["/shape/radius"]),
+        (b'{"shape": {"kind": "round", "radius": "x"}}', ["/shape/radius"]),
+        (b'{"shape": {"kind": "square", "sides": [1, "x", NaN]}}', ["/shape/sides/1"] * 2),
+        (b'{"shape": {"kind": "oval"}}', ["/shape"]),
+        (b"{}", ["/shape"]),
+    ],
+)
+def test_a_pointer_leads_into_what_was_sent_and_names_no_alternative(
+    line: bytes, pointers: list[str]
+) -> None:
+    @operation("test.draw", item=Drawing)
+    def draw(_ctx: Context, _item: Drawing) -> Result:
+        return Done()
+
+    (failed,) = parse_items(draw, [line])
+    assert isinstance(failed, Failed)
+    assert failed.pointer == pointers[0]
+    assert [issue["pointer"] for issue in failed.details["issues"]][: len(pointers)] == pointers

@@ -22,7 +22,8 @@ class Allowance:
     """What is left of the time; belongs to one thread."""
 
     def __init__(self, seconds: float = SECONDS) -> None:
-        self._end = thread_time() + seconds
+        self._paused = thread_time()
+        self._end = self._paused + seconds
         self._steps = BETWEEN
         self._is_spent = False
 
@@ -31,17 +32,23 @@ class Allowance:
         """That of a chunk of so many items."""
         return cls(min(SECONDS, AT_FIRST + FOR_EACH * items))
 
+    def left(self) -> float:
+        """The seconds that are left, by the clock; 0 once they are spent."""
+        left = self._end - thread_time()
+        self._is_spent = self._is_spent or left <= 0
+        return 0.0 if self._is_spent else left
+
     def has_room(self, steps: int) -> bool:
         """Whether something that takes so many steps at most may still be begun."""
         self._steps += steps
         if self._steps >= BETWEEN and not self._is_spent:
             self._steps = 0
-            self._is_spent = thread_time() >= self._end
+            self.left()
         return not self._is_spent
 
     @contextmanager
-    def apart(self) -> Iterator[None]:
-        """A scope that takes nothing of it, as to make ready what is kept for later chunks."""
-        began = thread_time()
+    def resumed(self) -> Iterator[None]:
+        """A scope that takes of it; what else a chunk does between two of them takes nothing."""
+        self._end += thread_time() - self._paused
         yield
-        self._end += thread_time() - began
+        self._paused = thread_time()

@@ -70,6 +70,14 @@ TOO_MANY_RULES = Rule(
     "a project has <= 100 rules that are enabled",
     retryable=True,
 )
+RULE_NOT_APPLIED = Rule(
+    "rule_not_applied",
+    Layer.CUSTOM,
+    Severity.ERROR,
+    "patterns and expressions of a project have the time that they need",
+    retryable=True,
+)
+"""As grave as the rule that was not applied."""
 
 BUSINESS_RULES = (
     *(TEXT_NOT_FOUND, LABEL_NOT_FOUND, LABEL_NAMED_TWICE, SPAN_OUT_OF_RANGE, TEXT_MISMATCH),
@@ -81,6 +89,12 @@ ADJUSTABLE = (
 """Rules whose severity a project may change, or that it may switch off."""
 
 RULES: Mapping[str, Rule] = MappingProxyType(
-    {rule.id: rule for rule in (SCHEMA, *BUSINESS_RULES, *ADJUSTABLE, OVERLAP, TOO_MANY_RULES)}
+    {
+        rule.id: rule
+        for rule in (
+            *(SCHEMA, *BUSINESS_RULES, *ADJUSTABLE),
+            *(OVERLAP, TOO_MANY_RULES, RULE_NOT_APPLIED),
+        )
+    }
 )
 """All rules of ours by id, each with its severity where no project says otherwise."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from domain.records import Probe, Records
 from domain.systems.annotations import tables
 from domain.systems.annotations.validation.catalogue import OVERLAP
 from domain.systems.annotations.validation.issues import Rule
+from domain.systems.annotations.validation.standing import Standing
 from domain.systems.annotations.validation.subjects import Batch
 from domain.systems.annotations.validation.tables import beginning_of
 from domain.systems.annotations.validation.thresholds import Thresholds
@@ -145,16 +145,20 @@ def _first_ones(
     if not batch.positions and len(set(spans)) == len(spans):
         return found
     first: dict[Span, int] = {}
-    for place, (span, index) in enumerate(zip(spans, sound, strict=True)):
-        other = first.get(span)
-        if other is not None and batch.is_of_one(index, other):
-            continue
-        if other is None or batch.has_left(other, index):
-            if index not in batch.refused:
-                first[span] = index
-        elif place not in there:
+    places = {index: place for place, index in enumerate(sound)}
+    standing: Standing[Span] = Standing(batch)
+    for index in standing.walk(sound):
+        place = places[index]
+        span = spans[place]
+        other = standing.other(span, index)
+        standing.stand(span, index)
+        if other is not None and place not in there:
             found[place] = batch.item(other)
             batch.add_about(index, other)
+        elif other is None and index not in batch.refused:
+            before = first.get(span)
+            if before is None or not batch.is_of_one(index, before):
+                first[span] = index
     return found | _first_of_job(store, batch, spans, first, sound) if batch.positions else found
 
 
@@ -177,7 +181,7 @@ def _first_of_job(
     # One that has been refused since may have left its mark.
     idle = {batch.positions[index] for index in batch.refused}
     for place, (span, index) in enumerate(zip(spans, sound, strict=True)):
-        if span not in first or first[span] > index:
+        if span not in first or batch.order(first[span]) > batch.order(index):
             continue
         earliest = known[marks[span]]
         if known.get(_own_mark(batch, marks[span], index)) == earliest:
@@ -205,7 +209,7 @@ def _check_overlaps(
     there = store.probe(_overlapping, rows, without=batch.changed)
     taken = {near[place]: key for place, key in there.items()}
     kept: dict[int, Free] = {}
-    for turn in _turns(batch, sound):
+    for turn in batch.in_turns(sound):
         _leave(batch, kept, turn)
         for index in turn:
             if index in taken:
@@ -215,21 +219,6 @@ def _check_overlaps(
                 if other is not None:
                     _refuse(batch, index, batch.item(other))
                     batch.add_about(index, other)
-
-
-def _turns(batch: Batch, sound: Sequence[int]) -> list[list[int]]:
-    """The items, cut so that no annotation comes twice in a turn, as a job that writes has them."""
-    if not batch.repeated:
-        return [list(sound)]
-    turns: list[list[int]] = []
-    seen: Counter[int] = Counter()
-    for index in sound:
-        own = batch.own[index]
-        if seen[own] == len(turns):
-            turns.append([])
-        turns[seen[own]].append(index)
-        seen[own] += own in batch.repeated
-    return turns
 
 
 def _leave(batch: Batch, kept: Mapping[int, Free], turn: Sequence[int]) -> None:
@@ -276,7 +265,7 @@ def _check_labels(store: Records, batch: Batch, sound: Sequence[int], rule: Rule
     there = store.probe(_labelled_otherwise, rows, without=batch.changed)
     found = {asked[place]: label for place, label in there.items()}
     if found or not (batch.settled or _is_one_label_each(words)):
-        _say_who_differs(batch, list(zip(sound, words, strict=True)), found, rule)
+        _say_who_differs(batch, dict(zip(sound, words, strict=True)), found, rule)
 
 
 def _is_one_label_each(words: Iterable[Words]) -> bool:
@@ -286,30 +275,39 @@ def _is_one_label_each(words: Iterable[Words]) -> bool:
 
 
 def _say_who_differs(
-    batch: Batch, words: Sequence[tuple[int, Words]], found: Mapping[Words, int], rule: Rule
+    batch: Batch, words: Mapping[int, Words], found: Mapping[Words, int], rule: Rule
 ) -> None:
-    labels = batch.labels
-    seen: dict[str, list[int]] = {}
-    for index, key in words:
-        text = key[0]
-        if len(text) > LONGEST:
+    differing = _Differing(batch)
+    for index in differing.standing.walk(list(words)):
+        key = words[index]
+        if len(key[0]) > LONGEST:
             continue
-        other = None if batch.settled else _differing(batch, seen.setdefault(text, []), index)
+        other = None if batch.settled else differing.before(index, key)
         if key in found:
             said = f"other annotations give label {found[key]} to"
         elif other is not None:
-            said = f"{batch.item(other)} gives label {labels[other]} to"
+            said = f"{batch.item(other)} gives label {batch.labels[other]} to"
             batch.add_about(index, other)
         else:
             continue
         batch.add(index, rule, "/label_id", f"{said} the same words; make sure which is meant")
 
 
-def _differing(batch: Batch, before: list[int], index: int) -> int | None:
-    """An item before it that gives another label; of each text the first two labels are kept."""
-    labels = batch.labels
-    others = (one for one in before if labels[one] != labels[index])
-    other = next((one for one in others if not batch.has_left(one, index)), None)
-    if index not in batch.refused and len(before) == (0 if other is None else 1):
-        before.append(index)
-    return other
+class _Differing:
+    """Which items of a batch give another label to the same words."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.standing: Standing[tuple[str, int]] = Standing(batch)
+        self._labels: dict[str, dict[int, None]] = {}
+
+    def before(self, index: int, words: Words) -> int | None:
+        """The first one before an item, which is one of them from now on."""
+        text, label, _ = words
+        labels = self._labels.setdefault(text, {})
+        others = (
+            self.standing.other((text, another), index) for another in labels if another != label
+        )
+        other = next((one for one in others if one is not None), None)
+        labels[label] = None
+        self.standing.stand((text, label), index)
+        return other

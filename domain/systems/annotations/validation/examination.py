@@ -46,10 +46,12 @@ def examine(  # noqa: PLR0913 - what the callers know of their items, by name
     positions: Sequence[int] = (),
     places: Sequence[int] = (),
     utf16: Sequence[Ends] = (),
+    allowance: Allowance | None = None,
 ) -> tuple[Batch, Thresholds]:
     """All issues of all items, and the thresholds that hold; Batch says what the options mean.
 
     ``full`` off leaves out all but the first two layers, and what the project demands with them.
+    ``allowance`` is that of the chunk, which may be examined in parts; without one, of the items.
     """
     batch = Batch(
         project_id,
@@ -67,7 +69,7 @@ def examine(  # noqa: PLR0913 - what the callers know of their items, by name
     if quality is not None:
         quality.check_confidence(batch)
         rules = own_rules(store, batch)
-        OwnRules(rules).check(batch, batch.sound(), Allowance.of(len(items)))
+        OwnRules(rules).check(batch, batch.sound(), allowance or Allowance.of(len(items)))
         beside.check(store, batch, limits, rules)
     return batch, limits
 

@@ -103,7 +103,7 @@ def checked_expression(expression: str) -> str:
 def meaningful_expression(expression: str) -> str:
     """The expression of a rule that is written now; raises ValueError where it can say nothing.
 
-    Those of earlier releases were not held against this, and go on as they are.
+    Those of earlier releases were not held against this, and are still applied.
     """
     nodes = list(ast.walk(parsed(expression)))
     called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}

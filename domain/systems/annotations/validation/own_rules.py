@@ -1,14 +1,14 @@
 """Layer 5: a project's own rules, compiled once a run and held against each item.
 
-A rule is checked when it is stored and never again: what an earlier release took goes on as it
-did then, and one that can be applied no more says so of each item.
+A rule is checked when it is stored and not again: what is taken no longer is still applied where
+it can be, by what its words mean today, and one that can be applied no more says so of each item.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import inf
 from operator import attrgetter
@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from domain.systems.annotations.validation.allowance import Allowance
+from domain.systems.annotations.validation.catalogue import RULE_NOT_APPLIED
 from domain.systems.annotations.validation.definitions import RuleBody
 from domain.systems.annotations.validation.expressions import NAMES, Condition
 from domain.systems.annotations.validation.issues import Layer, Rule, Severity, plain
@@ -30,8 +31,9 @@ MAX_QUOTED = 100
 Values = dict[str, Any]
 """The fields of an item, its metadata as ``metadata``."""
 
-Fault = tuple[int, str, str]
-"""The place of an item, what is wrong and the remedy, and a JSON pointer to the field."""
+Fault = tuple[int, Rule, str, str]
+"""The place of an item, whose issue it is, what is wrong and the remedy, and a JSON pointer to the
+field. It is the project's rule, or one of ours where that was not applied."""
 
 Look = Callable[["Columns"], Iterator[Fault]]
 
@@ -131,37 +133,30 @@ class OwnRules:
 
     def __init__(self, rules: Sequence[OwnRule]) -> None:
         self._looks: list[tuple[OwnRule, Look]] = []
-        patterns: dict[str, list[OwnRule]] = {}
+        self._patterns: dict[str, list[OwnRule]] = {}
         for rule in rules:
             try:
                 if rule.definition["kind"] == "regex":
-                    checked_pattern(rule.definition["pattern"])
-                    patterns.setdefault(rule.definition["field"], []).append(rule)
+                    self._patterns.setdefault(_matched_field(rule), []).append(rule)
                 elif rule.definition["kind"] != UNIQUE:
                     self._looks.append((rule, _LOOKS[rule.definition["kind"]](rule)))
             except (ValueError, TypeError, KeyError) as error:
                 self._looks.append((rule, _unreadable(rule, error)))
-        self._patterns = [
-            (field, several, Patterns([rule.definition["pattern"] for rule in several]))
-            for field, several in patterns.items()
-        ]
 
     def check(self, batch: Batch, sound: Sequence[int], allowance: Allowance) -> None:
         """Hold the rules against each item that has a span and a label."""
         if not (self._looks or self._patterns):
             return
         columns = Columns(batch, sound, allowance)
-        for rule, look in self._looks:
-            wanted = columns.for_labels(rule.labels) if rule.labels else columns
-            for place, said, where in look(wanted):
-                batch.add(wanted.sound[place], rule.rule, where, said)
-        for field, rules, patterns in self._patterns:
-            self._match(batch, columns, field, rules, patterns)
+        with allowance.resumed():
+            for rule, look in self._looks:
+                _look(batch, columns, rule, look)
+            for field, rules in self._patterns.items():
+                self._match(batch, columns, field, _readable(batch, columns, rules))
 
     @staticmethod
-    def _match(
-        batch: Batch, columns: Columns, field: str, rules: Sequence[OwnRule], patterns: Patterns
-    ) -> None:
+    def _match(batch: Batch, columns: Columns, field: str, rules: Sequence[OwnRule]) -> None:
+        patterns = Patterns([rule.definition["pattern"] for rule in rules])
         values = columns.of(field)
         places = [place for place, value in enumerate(values) if value is not None]
         texts = [_as_text(values[place]) for place in places]
@@ -173,8 +168,35 @@ class OwnRules:
                 if finding in faults and (
                     not rule.labels or columns.of("label")[place] in rule.labels
                 ):
-                    said = faults[finding]
-                    batch.add(columns.sound[place], rule.rule, pointer_to(field), said)
+                    whose, said = faults[finding]
+                    batch.add(columns.sound[place], whose, pointer_to(field), said)
+
+
+def _matched_field(rule: OwnRule) -> str:
+    """The field of a pattern; raises as a definition that has none, or no pattern."""
+    field, pattern = rule.definition["field"], rule.definition["pattern"]
+    if not (isinstance(field, str) and isinstance(pattern, str)):
+        raise TypeError("field and pattern have to be strings")
+    return field
+
+
+def _look(batch: Batch, columns: Columns, rule: OwnRule, look: Look) -> None:
+    wanted = columns.for_labels(rule.labels) if rule.labels else columns
+    for place, whose, said, where in look(wanted):
+        batch.add(wanted.sound[place], whose, where, said)
+
+
+def _readable(batch: Batch, columns: Columns, rules: Sequence[OwnRule]) -> list[OwnRule]:
+    """The rules whose patterns RE2 takes; once the time is spent, none of them is compiled."""
+    good: list[OwnRule] = []
+    for rule in rules:
+        try:
+            if columns.allowance.left():
+                checked_pattern(rule.definition["pattern"])
+            good.append(rule)
+        except ValueError as error:
+            _look(batch, columns, rule, _unreadable(rule, error))
+    return good
 
 
 def _as_text(value: Any) -> str:
@@ -188,23 +210,30 @@ def _as_text(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _faults_of(rule: OwnRule) -> dict[int, str]:
-    """What is said of an item by what is known of the pattern in it."""
+def _faults_of(rule: OwnRule) -> dict[int, tuple[Rule, str]]:
+    """What is said of an item, and by which rule, by what is known of the pattern in it."""
     field, pattern = rule.definition["field"], rule.definition["pattern"]
     wrong = Finding.FOUND if rule.definition.get("negate", False) else Finding.ABSENT
     how = "matches" if wrong is Finding.FOUND else "does not match"
     large = f"{field} is too long for a pattern as large as {_brief(repr(pattern))}"
+    remedy = "make the pattern smaller or the text shorter"
+    late = _not_applied(rule)
     return {
-        wrong: rule.says(f"{field} {how} {pattern!r}; correct it"),
-        Finding.TOO_LARGE: f"{large}; make the pattern smaller or the text shorter",
-        Finding.NO_TIME: _no_time(rule),
+        wrong: (rule.rule, rule.says(f"{field} {how} {pattern!r}; correct it")),
+        Finding.TOO_LARGE: (late, f"{large}, and {rule.rule.id} was not looked at; {remedy}"),
+        Finding.NO_TIME: (late, _no_time(rule)),
     }
+
+
+def _not_applied(rule: OwnRule) -> Rule:
+    """Whose issue it is that a rule had no time, which is no fault of the item: as grave as it."""
+    return replace(RULE_NOT_APPLIED, severity=rule.rule.severity)
 
 
 def _no_time(rule: OwnRule) -> str:
     return (
         f"{rule.rule.id} was not looked at, as the rules of the project have taken the time that "
-        "a chunk has; make patterns and expressions smaller, or send fewer items"
+        "a chunk has; send it again with fewer items, or make patterns and expressions smaller"
     )
 
 
@@ -217,7 +246,7 @@ def _unreadable(rule: OwnRule, error: Exception) -> Look:
     said = f"{rule.rule.id} cannot be applied ({why}); mend the rule, or disable it"
 
     def look(columns: Columns) -> Iterator[Fault]:
-        return ((place, said, "") for place in range(len(columns.sound)))
+        return ((place, rule.rule, said, "") for place in range(len(columns.sound)))
 
     return look
 
@@ -246,7 +275,7 @@ def _required(rule: OwnRule) -> Look:
     def look(columns: Columns) -> Iterator[Fault]:
         for place, value in enumerate(columns.of(field)):
             if value is None or value == "":
-                yield place, said, where
+                yield place, rule.rule, said, where
 
     return look
 
@@ -264,10 +293,10 @@ def _range(rule: OwnRule) -> Look:
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float):
-                yield place, no_number, where
+                yield place, rule.rule, no_number, where
             elif not low <= value <= high:
                 said = f"{field} is {plain(value)}, not in {span}; correct it"
-                yield place, rule.says(said), where
+                yield place, rule.rule, rule.says(said), where
 
     return look
 
@@ -291,7 +320,7 @@ def _allowed(rule: OwnRule) -> Look:
             else:
                 good = (type(value) is bool, value) in simple
             if not good:
-                yield place, said, where
+                yield place, rule.rule, said, where
 
     return look
 
@@ -300,7 +329,7 @@ def _expression(rule: OwnRule) -> Look:
     words = rule.definition["expression"]
     condition = Condition(words)
     wrong = rule.says(f"{words!r} does not hold; correct the annotation")
-    late, quoted = _no_time(rule), _brief(repr(words))
+    late, quoted = (_not_applied(rule), _no_time(rule), ""), _brief(repr(words))
 
     @lru_cache(maxsize=64)
     def without_result(why: str) -> str:
@@ -310,13 +339,13 @@ def _expression(rule: OwnRule) -> Look:
         rows = zip(columns.rows(), columns.metadata, strict=True)
         for place, (values, metadata) in enumerate(rows):
             if not columns.allowance.has_room(condition.parts * (LEAST + values["length"])):
-                yield place, late, ""
+                yield place, *late
                 continue
             try:
                 if not condition.holds(values, metadata):
-                    yield place, wrong, ""
+                    yield place, rule.rule, wrong, ""
             except ValueError as error:
-                yield place, without_result(_brief(str(error))), ""
+                yield place, rule.rule, without_result(_brief(str(error))), ""
 
     return look
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from enum import IntEnum
 from functools import lru_cache
 from threading import Lock
+from time import thread_time
 from typing import Any, Generic, TypeVar
 
 import re2  # type: ignore[import-untyped] # has none
@@ -19,8 +20,17 @@ import re2  # type: ignore[import-untyped] # has none
 from domain.systems.annotations.validation.allowance import Allowance
 
 MAX_PATTERN = 1000
-MOST_STEPS = 300_000_000
-"""Size of a pattern by characters of a text: three seconds where each meets all of the other."""
+AT_ONCE = 20_000_000
+"""Size of a pattern by characters of a text that is searched without a trial: a fifth of a second
+where each meets all of the other."""
+IN_A_SET = 5_000_000
+"""The same of all patterns together: a set, however slow it is at a text, goes on to its end."""
+_ON_TRIAL = 2_000_000
+"""The same of what a pattern is tried on first of a text."""
+_PIECES = 8
+"""Pieces of a text, from its beginning to its end, that a pattern is tried on."""
+_MEASURABLE = 0.001
+"""Seconds of a trial below which nothing is concluded from it."""
 _MOST = 8 << 20
 """Bytes that an automaton may take at most: RE2 refuses what does not fit."""
 _TRIED = tuple((64 << 10) << step for step in range(7))
@@ -87,7 +97,7 @@ class Finding(IntEnum):
     ABSENT = 0
     FOUND = 1
     TOO_LARGE = 2
-    """The two together could take longer than a chunk has."""
+    """The two together take longer than the chunk has left."""
     NO_TIME = 3
     """It was not looked for: the chunk has had its time."""
 
@@ -120,53 +130,95 @@ class Patterns:
     def found(self, texts: Sequence[str], allowance: Allowance | None = None) -> list[bytearray]:
         """For each of the patterns, in which of the texts it is found: a ``Finding`` a text.
 
-        What a set of all of them finds is there. What it does not find is looked for again by
-        the pattern itself, since a set gives up where a text takes more memory than it has; and
-        there is none where the patterns together are too large for one. One pattern after the
-        other goes through all texts, so that no more than one has to be in memory.
+        What a set of all of them finds in short texts is there. What it does not find is looked
+        for again by the pattern itself, since a set gives up where a text takes more memory than
+        it has; and there is none where the patterns together are too large for one. One pattern
+        after the other goes through all texts, so that no more than one has to be in memory.
+        What is not kept from an earlier chunk is compiled in the time of this one.
         """
+        if not self._patterns:
+            return []
         allowance = allowance or Allowance()
         found = [bytearray(len(texts)) for _ in self._patterns]
-        with allowance.apart():
-            sizes = [size_of(pattern) for pattern in self._patterns]
-            quick = _automata.of(self._patterns, _set)
-        if quick is not None:
-            _look_for_all(quick, sum(sizes), texts, found, allowance)
-        for pattern, size, column in zip(self._patterns, sizes, found, strict=True):
+        if all(allowance.left() and size_of(pattern) for pattern in self._patterns):
+            self._look_for_all(texts, found, allowance)
+        for pattern, column in zip(self._patterns, found, strict=True):
             if not all(column):
-                with allowance.apart():
-                    search = _automata.of(pattern, _search)
-                _look(search, size, texts, column, allowance)
+                _look(pattern, texts, column, allowance)
         return found
 
-
-def _look_for_all(
-    quick: Any,
-    size: int,
-    texts: Sequence[str],
-    found: Sequence[bytearray],
-    allowance: Allowance,
-) -> None:
-    for place, text in enumerate(texts):
-        steps = size * len(text)
-        if steps <= MOST_STEPS and allowance.has_room(steps):
-            for number in quick.Match(text) or ():
+    def _look_for_all(
+        self, texts: Sequence[str], found: Sequence[bytearray], allowance: Allowance
+    ) -> None:
+        size = sum(map(size_of, self._patterns))
+        short = [place for place, text in enumerate(texts) if size * len(text) <= IN_A_SET]
+        if not (short and allowance.left()):
+            return
+        quick = _automata.of(self._patterns, _set)
+        if quick is None:
+            return
+        for place in short:
+            if not allowance.has_room(size * len(texts[place])):
+                return
+            for number in quick.Match(texts[place]) or ():
                 found[number][place] = Finding.FOUND
 
 
-def _look(
-    search: Any, size: int, texts: Sequence[str], column: bytearray, allowance: Allowance
-) -> None:
+def _look(pattern: str, texts: Sequence[str], column: bytearray, allowance: Allowance) -> None:
+    """Look for a pattern where it is not found yet; it is not compiled once the time is spent."""
+    search = _automata.of(pattern, _search) if allowance.left() else None
     for place, text in enumerate(texts):
-        if column[place]:
-            continue
-        steps = size * len(text)
-        if steps > MOST_STEPS:
-            column[place] = Finding.TOO_LARGE
-        elif allowance.has_room(steps):
-            column[place] = search.search(text) is not None
-        else:
-            column[place] = Finding.NO_TIME
+        if not column[place]:
+            column[place] = Finding.NO_TIME if search is None else _sought(search, text, allowance)
+
+
+def _sought(search: Any, text: str, allowance: Allowance) -> Finding:
+    steps = search.programsize * len(text)
+    if not allowance.has_room(steps):
+        return Finding.NO_TIME
+    if steps > AT_ONCE:
+        refused = _on_trial(search, text, allowance)
+        if refused is not None:
+            return refused
+    return Finding.FOUND if search.search(text) is not None else Finding.ABSENT
+
+
+def _on_trial(search: Any, text: str, allowance: Allowance) -> Finding | None:
+    """Why a pattern is not looked for in a long text, by the time that pieces of it take.
+
+    The size of a pattern says what it may take at most: one that repeats a class of Unicode has
+    hundreds of thousands of steps, of which a character meets a few. So it is tried on longer
+    and longer pieces, as it may become slow late in a text, or once there is much of it.
+    """
+    length = max(_ON_TRIAL // search.programsize // _PIECES, 1)
+    while length * _PIECES < len(text) // 2:
+        needed = _needed(search, text, length, allowance)
+        left = allowance.left()
+        if not left:
+            return Finding.NO_TIME
+        if needed > left:
+            return Finding.TOO_LARGE
+        length *= 4
+    return None
+
+
+def _needed(search: Any, text: str, length: int, allowance: Allowance) -> float:
+    """The seconds for a text at the rate of its pieces; 0 where they take none to speak of.
+
+    A second look is the better measure: in the first one, RE2 makes what it keeps of a search.
+    """
+    between = (len(text) - length) // (_PIECES - 1)
+    pieces = [text[place * between : place * between + length] for place in range(_PIECES)]
+    needed = 0.0
+    for _ in range(2):
+        began = thread_time()
+        for piece in pieces:
+            search.search(piece)
+        taken = thread_time() - began
+        needed = taken * len(text) / (length * _PIECES) if taken >= _MEASURABLE else 0.0
+        if needed <= allowance.left():
+            break
+    return needed
 
 
 def _set(patterns: tuple[str, ...], memory: int) -> Any:

@@ -73,6 +73,7 @@ class Batch:
     """Whether those that are still to be changed count as staying where they are, too."""
     repeated: Mapping[int, list[int]] = field(default_factory=dict)
     """By the annotation that several of the items are about, those, in order."""
+    _turns: Mapping[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         about: dict[int, list[int]] = {}
@@ -80,6 +81,9 @@ class Batch:
             if key:
                 about.setdefault(key, []).append(index)
         self.repeated = {key: those for key, those in about.items() if len(those) > 1}
+        self._turns = {
+            index: turn for those in self.repeated.values() for turn, index in enumerate(those)
+        }
 
     def add(self, index: int, rule: Rule, pointer: str, message: str) -> None:
         """One more issue of an item."""
@@ -98,14 +102,18 @@ class Batch:
         """Whether two items are about the same annotation, which is not in its own way."""
         return self.own[index] == self.own[other] != 0
 
-    def has_left(self, other: int, index: int) -> bool:
-        """Whether an annotation is no longer where an item puts it, by the turn of another one."""
-        those = self.repeated.get(self.own[other])
-        if those is None:
-            return False
-        turns = self.repeated.get(self.own[index], [index])
-        later = those[those.index(other) + 1 : turns.index(index) + 1]
-        return self.is_of_one(index, other) or any(one not in self.refused for one in later)
+    def order(self, index: int) -> tuple[int, int]:
+        """When an item is worked: a job that writes has no annotation twice in a turn."""
+        return self._turns.get(index, 0), index
+
+    def in_turns(self, indexes: Sequence[int]) -> list[list[int]]:
+        """Items, cut by their turns; those that are refused for themselves have had one as well."""
+        if not self.repeated:
+            return [list(indexes)]
+        turns: dict[int, list[int]] = {}
+        for index in indexes:
+            turns.setdefault(self._turns.get(index, 0), []).append(index)
+        return [turns[turn] for turn in sorted(turns)]
 
     def add_about(self, index: int, other: int) -> None:
         """An issue of an item is about another one, before it in the batch."""

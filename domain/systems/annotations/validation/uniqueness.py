@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import or_
@@ -10,9 +10,13 @@ from sqlalchemy import or_
 from domain.records import Probe, Records
 from domain.systems.annotations import tables
 from domain.systems.annotations.validation.own_rules import UNIQUE, OwnRule, pointer_to
+from domain.systems.annotations.validation.standing import Standing
 from domain.systems.annotations.validation.subjects import Batch
 
 FIELDS = ("label_id", "start_char", "end_char", "selected_text")
+
+Row = tuple[Any, ...]
+"""A text, what must be unique in it, and the annotation that is not in its own way."""
 
 
 def _is_like(row: Any, table: Any) -> list[Any]:
@@ -30,34 +34,55 @@ _like = Probe(tables.annotations, (int, int, int, int, str, int), _is_like, lamb
 
 def check(store: Records, batch: Batch, rules: Sequence[OwnRule], sound: Sequence[int]) -> None:
     """One query for all such rules and items; one for some labels is about each of them apart."""
-    asked: list[tuple[OwnRule, int, tuple[Any, ...]]] = []
-    for rule in rules:
-        if rule.definition.get("kind") != UNIQUE:
+    asked = [
+        (rule, _rows(batch, rule, sound)) for rule in rules if rule.definition.get("kind") == UNIQUE
+    ]
+    rows = [row for _, those in asked for row in those.values()]
+    there = store.probe(_like, rows, without=batch.changed)
+    first = 0
+    for rule, those in asked:
+        places = enumerate(those, start=first)
+        taken = {index: there[place] for place, index in places if place in there}
+        _say_who_is_like(batch, rule, sound, those, taken)
+        first += len(those)
+
+
+def _say_who_is_like(
+    batch: Batch,
+    rule: OwnRule,
+    sound: Sequence[int],
+    rows: Mapping[int, Row],
+    taken: Mapping[int, int],
+) -> None:
+    """Of the items that the rule is for, by annotations of the store or by items before them."""
+    fields = _fields_of(rule)
+    where = pointer_to(fields[0])
+    standing: Standing[Row] = Standing(batch)
+    for index in standing.walk(sound):
+        if index not in rows:
             continue
-        fields = _fields_of(rule)
-        for index in sound:
-            if not rule.labels or batch.names.get(batch.labels[index] or 0) in rule.labels:
-                asked.append((rule, index, _row(batch, index, fields)))
-    there = store.probe(_like, [row for _, _, row in asked], without=batch.changed)
-    first: dict[tuple[Any, ...], int] = {}
-    for place, (rule, index, row) in enumerate(asked):
-        key = (rule.rule.id, *row[:-1])
-        other = None if batch.settled else first.get(key)
-        if other is not None and batch.has_left(other, index):
-            other = None
-        if other is None and index not in batch.refused:
-            first[key] = index
-        if place in there:
-            whose = f"annotation {there[place]}"
+        key = rows[index][:-1]
+        other = None if batch.settled else standing.other(key, index)
+        standing.stand(key, index)
+        if index in taken:
+            whose = f"annotation {taken[index]}"
         elif other is not None:
             whose = batch.item(other)
             batch.add_about(index, other)
         else:
             continue
-        fields = _fields_of(rule)
         said = f"{' and '.join(fields)} must be unique in a text, and {whose} has the same"
-        where = pointer_to(fields[0])
         batch.add(index, rule.rule, where, rule.says(f"{said}; change it or leave one out"))
+
+
+def _rows(batch: Batch, rule: OwnRule, sound: Sequence[int]) -> dict[int, Row]:
+    """What is asked of the store, by the items that the rule is for."""
+    fields = _fields_of(rule)
+    return {
+        index: _row(batch, index, fields)
+        for index in sound
+        if not rule.labels or batch.names.get(batch.labels[index] or 0) in rule.labels
+    }
 
 
 def _fields_of(rule: OwnRule) -> list[str]:
@@ -65,9 +90,9 @@ def _fields_of(rule: OwnRule) -> list[str]:
     return [field for field in FIELDS if field in named]
 
 
-def _row(batch: Batch, index: int, fields: Sequence[str]) -> tuple[Any, ...]:
+def _row(batch: Batch, index: int, fields: Sequence[str]) -> Row:
     item = batch.items[index]
-    values: tuple[Any, ...] = (
+    values: Row = (
         batch.labels[index],
         item.start_char,
         item.end_char,

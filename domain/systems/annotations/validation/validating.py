@@ -22,6 +22,7 @@ from domain.systems.annotations.models import (
     Score,
     Selected,
 )
+from domain.systems.annotations.validation.allowance import Allowance
 from domain.systems.annotations.validation.amounts import ENDS, FEW, Room, beyond
 from domain.systems.annotations.validation.becoming import KNOWN, Present, became
 from domain.systems.annotations.validation.counting import given_in_utf16
@@ -85,14 +86,20 @@ def validate(ctx: Context, items: Sequence[Candidate]) -> list[Result]:
             settled[index] = subject
         else:
             new[index] = subject
+    allowance = Allowance.of(len(items))
     for those, is_settled in ((settled, True), (new, False)):
         if those:
-            results |= _examined(ctx, items, those, settled=is_settled)
+            results |= _examined(ctx, items, those, allowance, settled=is_settled)
     return [results[index] for index in range(len(items))]
 
 
 def _examined(
-    ctx: Context, items: Sequence[Candidate], those: Mapping[int, Subject], *, settled: bool
+    ctx: Context,
+    items: Sequence[Candidate],
+    those: Mapping[int, Subject],
+    allowance: Allowance,
+    *,
+    settled: bool,
 ) -> dict[int, Result]:
     indexes = list(those)
     positions = [ctx.positions[index] for index in indexes]
@@ -110,6 +117,7 @@ def _examined(
         positions=() if settled else positions,
         places=positions,
         utf16=utf16,
+        allowance=allowance,
     )
     results: dict[int, Result] = {
         indexes[place]: failed for place, failed in refusals(batch, limits, positions).items()

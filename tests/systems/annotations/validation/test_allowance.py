@@ -9,7 +9,7 @@ from time import thread_time
 import pytest
 
 from domain.outcomes import Failed
-from domain.systems.annotations.validation.allowance import AT_FIRST, Allowance
+from domain.systems.annotations.validation.allowance import AT_FIRST, FOR_EACH, Allowance
 from domain.systems.annotations.validation.becoming import Becoming
 from domain.systems.annotations.validation.examination import MAX_RULES
 from domain.systems.annotations.validation.issues import MAX_ISSUES, Layer, Rule, Severity
@@ -19,7 +19,7 @@ from domain.systems.annotations.validation.subjects import Batch
 from tests.processor_time import processor_time
 from tests.systems.annotations.conftest import Ground
 from tests.systems.annotations.validation.setting import create, issues, rule, span
-from tests.systems.bench import Workbench, document
+from tests.systems.bench import Workbench, document, fault
 
 LARGE = "|".join(f"[ab]*a[ab]{{9{number}0}}{end}" for number, end in enumerate("cdefghijkl"))
 """Nine thousand states, of which any number can be reached together."""
@@ -46,11 +46,11 @@ def test_a_pattern_that_is_too_large_for_a_text_is_an_issue_and_not_a_minute(
         )
     document(long)
     assert taken.seconds < SECONDS * 5
-    own = [one for one in issues(long) if one["rule"].startswith("custom.")]
-    assert [one["rule"] for one in own] == [f"custom.rule_{number}" for number in range(5)]
-    assert all(
-        "selected_text is too long for a pattern as large as" in one["message"] for one in own
-    )
+    own = [one for one in issues(long) if one["rule"] == "rule_not_applied"]
+    for number, one in enumerate(own):
+        assert "selected_text is too long for a pattern as large as" in one["message"]
+        assert f"custom.rule_{number} was not looked at" in one["message"]
+    assert [one["severity"] for one in own] == ["warning"] * 5
     assert "does not match" in issues(short)[0]["message"]
 
 
@@ -65,13 +65,117 @@ def test_patterns_are_looked_for_as_long_as_the_chunk_has_time() -> None:
     assert several.found(["b"], Allowance(0)) == [bytearray([Finding.NO_TIME])] * 2
 
 
-def test_what_is_made_ready_for_later_chunks_takes_nothing_of_the_time() -> None:
+NAMES = r"^\p{Lu}[\p{L}\p{M}' ,.-]{1,200}$"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "finding"),
+    [
+        (r"^[\p{L}\p{M}' -]{1,200}$", "Žofie " * 250, Finding.ABSENT),
+        (r"^[\p{L}\p{M}' -]{1,200}$", "é" * 100_000, Finding.ABSENT),
+        (NAMES, "Žofie, " * 215, Finding.ABSENT),
+        (NAMES.removesuffix("$"), "Žofie, " * 215, Finding.FOUND),
+        (NAMES, "1" * 100_000, Finding.ABSENT),
+        (r"[\p{L}\p{M}' -]{1,200}!$", "Ada " * 5_000 + "!", Finding.FOUND),
+    ],
+)
+def test_a_large_pattern_that_is_quick_is_looked_for_in_a_long_text(
+    pattern: str, text: str, finding: Finding
+) -> None:
+    several = Patterns([checked_pattern(pattern)])
+    with processor_time() as taken:
+        ((found,),) = several.found([text], Allowance.of(1))
+    assert found == finding
+    assert taken.seconds < SECONDS
+
+
+@pytest.mark.parametrize("beginning", ["", "-" * 20_000, "-" * 90_000])
+def test_a_pattern_is_given_up_soon_however_far_into_a_text_it_becomes_slow(
+    beginning: str,
+) -> None:
+    slow = Patterns(["|".join(f"[ab]*a[ab]{{9{number}0}}c" for number in range(10))])
+    text = beginning + _noise(100_000 - len(beginning))
+    slow.found(["a"])
+    with processor_time() as taken:
+        ((found,),) = slow.found([text], Allowance(0.5))
+    assert taken.seconds < 2 * SECONDS
+    assert found in (Finding.TOO_LARGE, Finding.NO_TIME)
+
+
+def test_many_patterns_are_not_looked_for_at_once_in_a_long_text() -> None:
+    several = Patterns([checked_pattern(f"{SLOW}{number}") for number in range(30)])
+    several.found(["b"])
+    with processor_time() as taken:
+        found = several.found([_noise(20_000)], Allowance.of(1))
+    assert taken.seconds < AT_FIRST + SECONDS
+    assert found[0] == bytearray([Finding.ABSENT])
+
+
+def test_a_pattern_is_compiled_in_the_time_of_the_chunk_that_needs_it() -> None:
+    large = [rf"^[\p{{L}}\p{{N}}' -]{{1,{most}}}$" for most in range(189, 201)]
+    with processor_time() as taken:
+        assert Patterns(large).found(["Ada"], Allowance(0)) == [bytearray([Finding.NO_TIME])] * 12
+    assert taken.seconds < 0.1
+    rules = [
+        _own(f"rule_{number}", {"kind": "regex", "field": "selected_text", "pattern": pattern})
+        for number, pattern in enumerate(large)
+    ]
+    batch = _batch(1, "Ada")
+    with processor_time() as taken:
+        OwnRules(rules).check(batch, batch.sound(), Allowance(0.3))
+    assert taken.seconds < SECONDS * 2
+    assert batch.issues[0][-1].rule.id == "rule_not_applied"
+
+
+def test_what_a_chunk_does_beside_its_rules_takes_nothing_of_their_time() -> None:
     allowance = Allowance(0.05)
+    _work(0.1)
+    with allowance.resumed():
+        assert allowance.left() > 0
+        _work(0.02)
+    _work(0.1)
+    with allowance.resumed():
+        assert 0 < allowance.left() < 0.04
+        _work(0.1)
+    assert not allowance.left()
+
+
+def _work(seconds: float) -> None:
     began = thread_time()
-    with allowance.apart():
-        while thread_time() - began < 0.1:
-            pass
-    assert allowance.has_room(1)
+    while thread_time() - began < seconds:
+        pass
+
+
+def test_an_annotation_that_comes_ten_times_has_no_more_time_than_ten_that_come_once(
+    bench: Workbench, ground: Ground
+) -> None:
+    content = {"project_id": ground.project, "content": _noise(100_000)}
+    (text,) = bench.make("annotations.create_texts", [content])
+    rules = [
+        {
+            "project_id": ground.project,
+            "name": f"rule_{number}",
+            "severity": "warning",
+            "definition": {"kind": "regex", "field": "selected_text", "pattern": f"{SLOW}{number}"},
+        }
+        for number in range(40)
+    ]
+    (made,) = create(bench, ground, span(ground, 0, 100_000, text_id=text))
+    bench.make("annotations.create_validation_rules", rules)
+    changes = [{"id": document(made)["id"], "confidence_score": n / 10} for n in range(10)]
+    with processor_time() as taken:
+        results = bench.work("annotations.update", changes)
+    assert taken.seconds < AT_FIRST + 10 * FOR_EACH + 2 * SECONDS
+    assert {one["rule"] for one in issues(results[-1])} >= {"rule_not_applied"}
+
+
+def test_what_had_no_time_is_no_fault_of_the_item(bench: Workbench, ground: Ground) -> None:
+    content = {"project_id": ground.project, "content": _noise(100_000) + "c"}
+    (text,) = bench.make("annotations.create_texts", [content])
+    rule(bench, ground, {"kind": "regex", "field": "selected_text", "pattern": LARGE})
+    (long,) = create(bench, ground, span(ground, 0, 100_000, text_id=text))
+    assert fault(long) == ("rule_not_applied", "/selected_text", True)
+    assert "custom.mine was not looked at" in issues(long)[0]["message"]
 
 
 def test_one_item_is_not_kept_waiting_for_all_of_the_rules(
@@ -103,7 +207,8 @@ def test_what_was_not_looked_at_says_so_of_each_item(kind: str) -> None:
     batch = _batch(3, "Ada")
     OwnRules([_own("mine", definition)]).check(batch, batch.sound(), Allowance(0))
     for found in batch.issues.values():
-        assert [one.rule.id for one in found] == ["custom.mine"]
+        assert [one.rule.id for one in found] == ["rule_not_applied"]
+        assert found[0].rule.retryable
         assert "custom.mine was not looked at" in found[0].message
     assert len(batch.issues) == 3
 

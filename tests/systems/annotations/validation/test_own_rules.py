@@ -180,6 +180,27 @@ def test_a_rule_that_cannot_be_applied_is_no_rule(definition: Any, pointer: str)
     assert pointer in [str(part) for fault in refused.value.errors() for part in fault["loc"]]
 
 
+@pytest.mark.parametrize(
+    ("definition", "pointer"),
+    [
+        ({"kind": "regex", "field": "label", "pattern": "(?=a)"}, "/definition/pattern"),
+        ({"kind": "regex", "field": "label", "pattern": "a", "more": 1}, "/definition/more"),
+        ({"kind": "regex", "field": "label"}, "/definition/pattern"),
+        ({"kind": "range", "field": "length"}, "/definition"),
+        ({"kind": "range", "field": "length", "minimum": "x"}, "/definition/minimum"),
+        ({"kind": "unique", "fields": ["metadata"]}, "/definition/fields/0"),
+        ({"kind": "python"}, "/definition"),
+    ],
+)
+def test_a_rule_of_a_job_is_refused_with_a_pointer_into_the_item(
+    bench: Workbench, ground: Ground, definition: dict[str, Any], pointer: str
+) -> None:
+    item = {"project_id": ground.project, "name": "mine", "definition": definition}
+    (result,) = bench.work("annotations.create_validation_rules", [item])
+    assert fault(result) == ("invalid", pointer, False)
+    assert [one["pointer"] for one in issues(result)] == [pointer]
+
+
 def test_a_message_has_no_character_that_a_database_does_not_keep() -> None:
     definition: Any = {"kind": "required", "field": "label"}
     with pytest.raises(ValidationError, match=r"U\+0000"):

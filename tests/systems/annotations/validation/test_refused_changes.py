@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from domain.outcomes import Done, Failed
 from domain.systems.annotations import tables
+from domain.systems.annotations.validation import tables as rules_of
 from domain.systems.annotations.validation.beside import LOOKS
 from tests.systems.annotations.conftest import Ground
 from tests.systems.annotations.validation.setting import (
@@ -158,6 +159,65 @@ def test_an_annotation_that_comes_twice_is_not_in_its_own_way(
         document(bench.work(UPDATE, [_to(b, (24, 29))])[0])
         document(bench.work(UPDATE, [_to(a, ADA) | {"label": "person"}])[0])
         document(bench.work(UPDATE, [_to(b, WROTE)])[0])
+
+
+def test_who_comes_twice_leaves_by_turns_where_labels_or_values_are_compared(
+    bench: Workbench, ground: Ground
+) -> None:
+    demand(bench, ground, severities={"duplicate": "error", "labels_differ": "error"})
+    rule(bench, ground, {"kind": "unique", "fields": ["start_char", "end_char"]}, name="once")
+    ground_of = "annotations.update_validation_thresholds"
+    (limits,) = bench.rows(rules_of.thresholds)
+    a, b, c = _made(bench, ground, ADA, WROTE, (10, 12))
+    free = (22, 25)
+    sets: list[list[dict[str, Any]]] = [
+        [_to(a, free), _to(a, CHARLES), _to(b, CHARLES)],
+        [_to(a, CHARLES), _to(b, free), _to(a, free), _to(b, CHARLES)],
+        [_to(a, CHARLES), _to(a, free), _to(b, CHARLES), _to(b, free)],
+        [_to(a, CHARLES) | {"label": "thing"}, _to(a, ADA), _to(b, CHARLES), _to(c, CHARLES)],
+        [_to(a, free), {"id": a, "start_char": 5000}, _to(a, CHARLES), _to(b, free)],
+    ]
+    params = {"project_id": ground.project}
+    for severities in ({"duplicate": "error"}, {"labels_differ": "error"}, {}):
+        bench.work(ground_of, [{"id": limits, "severities": severities}])
+        for number, changes in enumerate(sets):
+            job = f"job-{len(bench.chunks)}"
+            validated = bench.work("annotations.validate", changes, params=params, job=job)
+            results = bench.work(UPDATE, changes)
+            expected = [_is_done(one) for one in results]
+            assert [_is_done(one) for one in validated] == expected, number
+            for key, place in ((b, (26, 28)), (c, (28, 29)), (a, ADA), (b, WROTE), (c, (10, 12))):
+                document(bench.work(UPDATE, [_to(key, place) | {"label": "person"}])[0])
+
+
+def test_who_stood_behind_one_that_leaves_is_first_from_then_on(
+    bench: Workbench, ground: Ground
+) -> None:
+    a, b, c = _made(bench, ground, ADA, WROTE, CHARLES)
+    free = (22, 25)
+    changes = [_to(a, free), _to(b, free), _to(a, ADA), _to(c, CHARLES), _to(c, free)]
+    for results in (validate(bench, ground, *changes), bench.work(UPDATE, changes)):
+        assert [_is_double(one) for one in results] == [False, True, False, False, True]
+
+
+def test_who_gives_another_label_is_known_when_the_first_of_them_has_left(
+    bench: Workbench, ground: Ground
+) -> None:
+    text = {"project_id": ground.project, "content": "xy xy xy zz"}
+    (text_id,) = bench.make("annotations.create_texts", [text])
+    items = [span(ground, n, n + 1, text_id=text_id) for n in (0, 3, 9)]
+    a, b, c = [document(result)["id"] for result in create(bench, ground, *items)]
+    thing = {"label": "thing"}
+    changes = [
+        *(_to(a, (0, 2)), _to(b, (3, 5)), _to(c, (9, 10))),
+        *(_to(a, (0, 1)), _to(c, (6, 8)) | thing),
+    ]
+    for results in (validate(bench, ground, *changes), bench.work(UPDATE, changes)):
+        assert "labels_differ" in [rule for rule, _, _ in said(results[-1])]
+
+
+def _is_double(result: Any) -> bool:
+    return "duplicate" in [rule for rule, _, _ in said(result)]
 
 
 CONTENT = "ab ab cd ab "

@@ -107,6 +107,8 @@ def test_more_rules_than_are_applied_are_not_passed_over(bench: Workbench, groun
     assert (
         f"project {ground.project} has more than {MAX_RULES} rules" in issues(result)[0]["message"]
     )
+    # Who asks for no rules is not told of their number.
+    document(create(bench, ground, good, validate_before_create=False)[0])
     change = {"id": keys[1], "enabled": False}
     document(bench.work("annotations.update_validation_rules", [change])[0])
     document(create(bench, ground, good)[0])

@@ -23,7 +23,7 @@ from domain.systems.annotations.formats import contract
 from domain.systems.annotations.formats.archives import is_archive
 from domain.systems.annotations.formats.contract import Format, ReadOptions, Subject
 from domain.systems.annotations.formats.documents import Document, Rejected
-from domain.systems.annotations.formats.encoding import encoding_of
+from domain.systems.annotations.formats.encoding import Evidence, encoding_of
 from domain.systems.annotations.formats.json_values import compact
 from domain.systems.annotations.formats.mapping import FieldMapping
 from domain.systems.annotations.formats.registry import chosen
@@ -86,8 +86,8 @@ class FileReader:
     codes: Counter[str] = field(default_factory=Counter)
     labels: dict[str, None] = field(default_factory=dict)
     """Names of labels, in the order in which the file first has them, where they are wanted."""
-    _marked: bool = False
-    """Whether the file of rejects begins with the mark of UTF-8, as its bytes do not tell it."""
+    _evidence: Evidence = field(default_factory=Evidence)
+    """Of what was rejected: where it tells of no UTF-8, a mark does."""
     _kept: int = 0
     _told: list[dict[str, Any]] = field(default_factory=list)
     _found: Iterator[Document | Rejected] = field(init=False)
@@ -151,7 +151,7 @@ class FileReader:
         """What was rejected, as a file of the same format."""
         rows = self.spill.execute("SELECT line, code, message, raw, file FROM rejected")
         pieces = self.format.rejects((Rejected(*row) for row in rows), self.file, self._options)
-        return _with_mark(pieces) if self._marked else pieces
+        return pieces if self._evidence.is_for_utf8 else _with_mark(pieces)
 
     def summary(self) -> dict[str, Any]:
         """What was found, with the first of the rejects."""
@@ -210,7 +210,7 @@ class FileReader:
         message = printable(found.message)
         raw = found.raw if self._kept + len(found.raw) <= MAX_REJECTS else b""
         self._kept += len(raw)
-        self._marked = self._marked or self._is_torn(raw)
+        self._weigh(raw)
         self.spill.execute(
             "INSERT INTO rejected VALUES (?, ?, ?, ?, ?)",
             (found.line, found.code, message, raw, file),
@@ -226,15 +226,10 @@ class FileReader:
                 }
             )
 
-    def _is_torn(self, raw: bytes) -> bool:
-        """Whether a piece of a text in UTF-8 is none: a small file of it looks like cp1252."""
-        if self.encoding != "utf-8" or self.archived or self.format.subject is not Subject.TEXT:
-            return False
-        try:
-            raw.decode()
-        except UnicodeDecodeError:
-            return True
-        return False
+    def _weigh(self, raw: bytes) -> None:
+        """Look at a piece of a text in UTF-8: few of them with broken ones look like cp1252."""
+        if self.encoding == "utf-8" and not self.archived and self.format.subject is Subject.TEXT:
+            self._evidence.add(raw.decode("utf-8", "surrogateescape"))
 
     def _check_end(self) -> None:
         if self.accepted == 0:

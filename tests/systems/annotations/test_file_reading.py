@@ -169,6 +169,14 @@ def test_rejects_of_a_text_in_utf_8_are_read_as_that_when_they_are_corrected(
         assert reader.encoding == "utf-8"
 
 
+def test_rejects_that_are_known_by_themselves_have_no_mark() -> None:
+    torn = '{"content": "Zoë aß über", "key": "'.encode() + b'\xff"}\n'
+    with Spill(SPILLED) as spill:
+        reader = FileReader(io.BytesIO(line("a") + torn), Wanted(format="jsonl"), spill)
+        list(iter(reader.block, b""))
+        assert b"".join(reader.rejects()) == torn
+
+
 @pytest.mark.parametrize(
     ("file", "wanted", "pointer"),
     [

@@ -97,6 +97,31 @@ class Encoding:
         return self.mark or _MARK_OF.get(self.name, b"")
 
 
+@dataclass(slots=True)
+class Evidence:
+    """How much of what is not ASCII in a text is UTF-8, and how much is none."""
+
+    valid: int = 0
+    invalid: int = 0
+
+    def add(self, text: str) -> None:
+        """Look at more of it, decoded as UTF-8; once there is enough no more is looked at."""
+        if not self.is_enough and not text.isascii():
+            broken = len(_INVALID.findall(text))
+            self.invalid += broken
+            self.valid += len(_BEYOND_ASCII.findall(text)) - broken
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether more would change nothing."""
+        return self.valid + self.invalid >= _EVIDENCE
+
+    @property
+    def is_for_utf8(self) -> bool:
+        """Whether a file without a mark is taken for UTF-8."""
+        return self.invalid <= self.valid
+
+
 def encoding_of(stream: BinaryIO, explicit: str | None = None) -> Encoding:
     """The encoding of a file; an explicit one wins. The stream is at its start afterwards."""
     stream.seek(0)
@@ -229,19 +254,16 @@ def _zeros(head: bytes) -> str | None:
 def _eight_bits(stream: BinaryIO) -> str:
     stream.seek(0)
     decoder = Encoding("utf-8").decoder()
-    valid = invalid = 0
+    evidence = Evidence()
     undefined = False
     while data := stream.read(CHUNK):
         if data.isascii():
             decoder.reset()
             continue
-        text = decoder.decode(data)
-        broken = len(_INVALID.findall(text))
-        invalid += broken
-        valid += len(_BEYOND_ASCII.findall(text)) - broken
+        evidence.add(decoder.decode(data))
         undefined = undefined or _NOT_IN_CP1252.search(data) is not None
-        if valid + invalid >= _EVIDENCE:
+        if evidence.is_enough:
             break
-    if invalid <= valid:
+    if evidence.is_for_utf8:
         return "utf-8"
     return "latin-1" if undefined else "cp1252"

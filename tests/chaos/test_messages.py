@@ -169,7 +169,7 @@ def _late(stack: Stack, load: Load, times: int) -> None:
         return all(found[topic] >= times for topic in KEPT_PLACE)
 
     with _relay(stack, copies=3, losses=4.0, losing=_readers(stack)) as relay:
-        _all_done(load, _submitted_until(enough, load, 2 * PATIENCE))
+        _all_done(load, _submitted_until(enough, load, (2 + times / 10) * PATIENCE))
         relay.check()
     found = late()
     for topic in KEPT_PLACE:

@@ -24,6 +24,7 @@ from domain.ports import Ids
 from domain.retention import KnownRule, governing
 from streams.envelope import Outgoing, look_at
 from streams.failpoints import Failpoint, Failpoints
+from streams.lasting_names import keep_names
 from streams.loops import in_thread
 from streams.retaining import Retained
 from streams.sick import Sick
@@ -179,7 +180,7 @@ class Archivist:
         finally:
             draft.unlink(missing_ok=True)
         for place in (folder, self._folder):
-            _keep_names(place)
+            keep_names(place)
         return ArchiveFile(name=name, sha256=sha256, size=size), found.version
 
     # -- what is safe ---------------------------------------------------------------------
@@ -257,12 +258,3 @@ def _file_of(job_id: str, connection: Connection) -> ArchiveFile | None:
 
 def _clear_some(job_id: str, connection: Connection) -> bool:
     return archives.clear_some(connection, job_id)
-
-
-def _keep_names(folder: Path) -> None:
-    """A name is safe once its directory is."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

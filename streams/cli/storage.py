@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 
 from domain.errors import DataDirectoryUnusable, SettingsInvalid
 from streams import secret_files
+from streams.lasting_names import keep_names
 from streams.process_lock import acquire
 from streams.settings import Settings
 from streams.stores import migrate, privileges, sealing
@@ -138,7 +139,7 @@ def _copy(file: Path, connection: Connection) -> None:
     finally:
         os.close(descriptor)
         draft.unlink(missing_ok=True)
-    _keep_names(file.parent)
+    keep_names(file.parent)
 
 
 def _name(draft: Path, file: Path) -> None:
@@ -151,15 +152,6 @@ def _name(draft: Path, file: Path) -> None:
         # What has no hard links, as a share or a stick: only whoever makes the name replaces it.
         file.open("xb").close()
         draft.replace(file)
-
-
-def _keep_names(folder: Path) -> None:
-    """A name is safe once its directory is."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def upgraded(settings: Settings) -> str:

@@ -144,16 +144,22 @@ def _in_lines(beginning: BinaryIO, encoding: Encoding) -> bytes:
 def _told(texts: Iterable[str | None], around: str, between: str) -> bytes:
     found: list[str] = []
     left = _TOLD
+    for value in _objects(texts):
+        if left <= 0:
+            break
+        found.append(escaped(_in_short(value, min(left, _OF_ONE))))
+        left -= len(found[-1])
+    return around.format(between.join(found)).encode() if found else b""
+
+
+def _objects(texts: Iterable[str | None]) -> Iterator[dict[str, Any]]:
+    """Those among the first texts that are objects, as far as the file can be read."""
     with suppress(FileRefused):
         for text in islice(texts, LOOKED_AT):
-            if left <= 0:
-                break
             with suppress(Unfit):
                 value = parsed(text or "", _DEPTH)
                 if isinstance(value, dict):
-                    found.append(escaped(_in_short(value, min(left, _OF_ONE))))
-                    left -= len(found[-1])
-    return around.format(between.join(found)).encode() if found else b""
+                    yield value
 
 
 def _in_short(value: dict[str, Any], letters: int) -> dict[str, Any]:

@@ -211,6 +211,26 @@ def test_rules_that_are_signed_first_are_no_trace_of_heads(unsigned: Trail, tmp_
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("heads_begun", "warning")]
 
 
+def test_a_first_start_on_a_full_disk_signs_once_there_is_room(
+    unsigned: Trail, tmp_path: Path
+) -> None:
+    folder = tmp_path / "another"
+    folder.mkdir()
+    unsigned.submit("job", 10)
+
+    def refuse(_self: Path, **_mode: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "touch", refuse)
+        signer = Signer(folder, unsigned.database)
+        with pytest.raises(OSError, match="no space left"):
+            signer.sign()
+    with structlog.testing.capture_logs() as logs:
+        signer.sign()
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("heads_begun", "warning")]
+
+
 def test_a_database_that_is_away_is_waited_for(tmp_path: Path) -> None:
     """The caller tries again, as with all that is unavailable."""
     address = "postgresql+psycopg://countermand@127.0.0.1:9/nobody"

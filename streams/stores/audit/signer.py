@@ -9,6 +9,7 @@ change of that event would go unseen, unless another directory holds the signatu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -29,8 +30,10 @@ class Signer:
         self._folder = folder
         self._database = database
         self._following: _Following | None = None
-        # Now: whoever signs the rules may make the key before this signs anything.
-        begin_in(folder)
+        # Now: whoever signs the rules may make the key before this signs anything. A disk that is
+        # full keeps no process from starting: whoever signs meets it again, and tries later.
+        with suppress(OSError):
+            begin_in(folder)
 
     def sign(self) -> None:
         """Sign what was committed since the last time; events that do not fit are logged.

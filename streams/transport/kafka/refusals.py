@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Final
+from typing import Any, Final
 
 from aiokafka.conn import (  # type: ignore[import-untyped] # ships none
+    AIOKafkaConnection,
     collect_hosts,
-    create_conn,
 )
 from aiokafka.errors import (  # type: ignore[import-untyped] # ships none
     ClusterAuthorizationFailedError,
@@ -62,16 +62,28 @@ async def refusal(broker: BrokerAddress, error: Exception) -> str | None:
     return None
 
 
+class _Question(AIOKafkaConnection):  # type: ignore[misc] # it has no types
+    """A connection that ends without a farewell, by TLS as well.
+
+    Whoever refuses it ends it too, a little later; who has asked may have ended by then.
+    """
+
+    def close(self, reason: Any = None, exc: Any = None) -> Any:
+        if self._writer is not None:
+            self._writer.transport.abort()
+        return super().close(reason, exc)
+
+
 async def _said(broker: BrokerAddress, host: str, port: int) -> str | None:
+    question = _Question(host, port, **broker.security)
     try:
         async with asyncio.timeout(ASKING_SECONDS):
-            connection = await create_conn(host, port, **broker.security)
-            try:
-                await connection.send(MetadataRequest([]))
-            finally:
-                await connection.close()
+            await question.connect()
+            await question.send(MetadataRequest([]))
     except (OSError, KafkaError, TimeoutError) as error:
         return _meant(broker, error)
+    finally:
+        question.close()
     return None
 
 

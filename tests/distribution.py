@@ -42,7 +42,6 @@ COMPUTING: Final = (
     "tests/benchmarks/test_report.py",
     "tests/acceptance/test_bad_input_storage.py",
     "tests/unit/streams/transport/test_kafka_transport.py",
-    "tests/model/test_teeth.py",
     "tests/openapi/test_trying.py",
     "tests/acceptance/test_demo.py",
     "tests/deploy/test_running.py",
@@ -68,9 +67,14 @@ FILLING: Final = (
             "batches",
             "batches_at_random",
             "busy_workers",
+            "called_back",
+            "changed_items",
+            "databases_of_handlers",
             "dry_run_is_true",
+            "left_behind",
             "limits",
             "live_reader",
+            "messages",
             "moments",
             "rolling_back",
             "shared_limits",
@@ -79,6 +83,7 @@ FILLING: Final = (
             "snapshots",
             "step_terms",
             "strangers",
+            "sweep",
             "undo_in_turn",
             "undo_packs",
             "undo_parts",
@@ -92,6 +97,34 @@ FILLING: Final = (
 Of the engine's those whose time a test moves by hand. Not those of the edge and of whole engines:
 whoever commands is told after five seconds that it is not decided yet, and as the last in turn
 an engine needs them.
+"""
+PATIENT: Final = tuple(
+    f"tests/{where}/test_{what}.py"
+    for where, names in {
+        "api": ("hardening",),
+        "api/annotations": ("exporting", "file_names", "importing", "records", "values"),
+        "engine": (
+            "archiving",
+            "diffs",
+            "dry_run",
+            "following",
+            "item_queries",
+            "keys",
+            "plans",
+            "renaming",
+            "repeats",
+            "results_after_undos",
+            "selecting",
+            "shredding",
+        ),
+        "model": ("teeth",),
+    }.items()
+    for what in names
+)
+"""Files of whole engines, or of a model of one, in which no test looks at the clock.
+
+The process that gives way takes them when nothing else is left for it: there is a processor for it
+then, while one of the other two waits.
 """
 TIMED: Final = (
     "tests/contracts/test_listening.py",
@@ -165,7 +198,7 @@ def next_group(groups: Mapping[str, Sized], runner: Runner) -> str | None:
 
     def rank(group: str) -> tuple[int, int, int]:
         kind = _kind_of(group)
-        place = _NAMED[kind].index(group) if kind in _NAMED else 0
+        place = _NAMED[kind].index(group) if kind in _NAMED else int(group in PATIENT)
         return _ORDERS[runner].index(kind), place, -len(groups[group])
 
     fit = [group for group in groups if _kind_of(group) in _ORDERS[runner]]
@@ -177,7 +210,8 @@ def _kind_of(group: str) -> Runner | None:
     for runner, named in _NAMED.items():
         if group in named:
             return runner
-    return Runner.FILLS if group.startswith(FILLING) and group not in TIMED else None
+    fills = group in PATIENT or (group.startswith(FILLING) and group not in TIMED)
+    return Runner.FILLS if fills else None
 
 
 def give_way(config: pytest.Config) -> None:

@@ -64,14 +64,16 @@ def test_rates_are_obeyed_within_two_seconds(stack: Stack, tmp_path: Path) -> No
     _rates_are_obeyed(stack, tmp_path, 40, 100, 15)
 
 
-def _concurrency_is_obeyed(stack: Stack, tmp_path: Path, *caps: int) -> None:
+def _concurrency_is_obeyed(
+    stack: Stack, tmp_path: Path, *caps: int, seconds: float = WATCHED
+) -> None:
     client = Client(stack.url)
     jobs = _both_begun(client, tmp_path)
     for cap in caps:
         told = {job_id: _adjust(client, job_id, concurrency=cap) for job_id, _ in jobs.values()}
         for operation, (job_id, folder) in jobs.items():
             since = told[job_id] + OBEYED_AFTER
-            seen_beats = watched(folder, 0.0, since + WATCHED)
+            seen_beats = watched(folder, 0.0, since + seconds)
             assert 1 <= most_at_once(seen_beats, since) <= cap, operation
     for operation, (job_id, folder) in jobs.items():
         calls = [beat.n for beat in beats_of(folder) if beat.what == "begin"]
@@ -82,7 +84,8 @@ def _concurrency_is_obeyed(stack: Stack, tmp_path: Path, *caps: int) -> None:
 
 
 def test_a_concurrency_is_obeyed_within_two_seconds(stack: Stack, tmp_path: Path) -> None:
-    _concurrency_is_obeyed(stack, tmp_path, 2)
+    # Nobody may catch up with it, so that less has to be seen than of a rate.
+    _concurrency_is_obeyed(stack, tmp_path, 2, seconds=WATCHED / 3)
 
 
 @pytest.mark.proof

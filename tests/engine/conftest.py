@@ -48,7 +48,7 @@ class Desk:
     async def job(self, job_id: str) -> Job:
         return await self.engine.queries.job("local", job_id)
 
-    async def settle(self, job_id: str, seconds: float = 20.0) -> Job:
+    async def settle(self, job_id: str, seconds: float = 60.0) -> Job:
         """The job once it has come to rest."""
         async with asyncio.timeout(seconds):
             while True:
@@ -57,7 +57,7 @@ class Desk:
                     return job
                 await asyncio.sleep(0.01)
 
-    async def until(self, job_id: str, status: JobStatus, seconds: float = 10.0) -> Job:
+    async def until(self, job_id: str, status: JobStatus, seconds: float = 30.0) -> Job:
         async with asyncio.timeout(seconds):
             while True:
                 job = await self.job(job_id)
@@ -65,7 +65,7 @@ class Desk:
                     return job
                 await asyncio.sleep(0.005)
 
-    async def when(self, sql: str, seconds: float = 10.0) -> None:
+    async def when(self, sql: str, seconds: float = 30.0) -> None:
         """Return once the query finds something."""
         async with asyncio.timeout(seconds):
             while True:

@@ -72,7 +72,10 @@ def test_a_run_that_was_stopped_does_not_look_whole() -> None:
 
 
 def test_a_proof_that_takes_too_long_fails() -> None:
-    outcome = _python("import time; print('begun', flush=True); time.sleep(60)", limit=1.0)
+    # Whoever was begun in the background is deaf to it.
+    hearing = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    said = f"import signal, time; {hearing}; print('begun', flush=True); time.sleep(60)"
+    outcome = _python(said, limit=1.0)
 
     assert outcome.fault == "not done after 1 s"
     assert outcome.output.startswith("begun")
